@@ -251,7 +251,7 @@ def _surroundings(
         rules=lambda: machine.ceiling().rules,
         others=lambda: others_of(machine.ceiling()),
         words_key=partial(_words_key, key),
-        desk=partial(_desk, key),
+        controller=partial(_desk, key),
         server=partial(_fact, endpoints),
         gpus=lambda job: gpus.access(job, gpu_holders(journal)),
     )

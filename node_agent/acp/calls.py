@@ -71,9 +71,9 @@ class AcpCalls:
 
     def permit(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """The answer to a `session/request_permission`: yes or no to this one call. May wait for a user."""
-        asked = dict_of(params.get("toolCall"))
-        name = text_of(asked.get("toolCallId"))
-        call = self._merged(name, asked) or dict(asked)
+        tool_call = dict_of(params.get("toolCall"))
+        name = text_of(tool_call.get("toolCallId"))
+        call = self._merged(name, tool_call) or dict(tool_call)
         self._tell(name, call)
         why = self._refusal(call)
         if not why and (option := _option(params, "allow_once")):
@@ -158,9 +158,9 @@ class AcpCalls:
         self._voice.tell("called", id=name, tool=_TOOLS.get(kind) or title[:MOST_DETAIL] or "?", **about)
 
     def _end(self, name: str, call: Mapping[str, Any], ok: bool, update: Mapping[str, Any]) -> None:
-        said = _said(update)
-        if not ok and any(words in said for words in self._way.denials):
-            return self._deny(name, call, said)
+        text = _said(update)
+        if not ok and any(words in text for words in self._way.denials):
+            return self._deny(name, call, text)
         del self._open[name]
         self.refused = False
         if ok and text_of(call.get("kind")) in ("edit", "delete", "move"):
@@ -195,9 +195,9 @@ def _option(params: Mapping[str, Any], kind: str) -> str:
 def _paths(call: Mapping[str, Any]) -> list[str]:
     """Return the paths that the call names, or else those of its diffs."""
     diffs = (one for one in map(dict_of, list_of(call.get("content"))) if one.get("type") == "diff")
-    told = map(dict_of, list_of(call.get("locations"))), diffs
+    places = map(dict_of, list_of(call.get("locations"))), diffs
     return next(
-        filter(None, ([path for one in many if (path := text_of(one.get("path")))] for many in told)), []
+        filter(None, ([path for one in many if (path := text_of(one.get("path")))] for many in places)), []
     )
 
 

@@ -373,9 +373,9 @@ class AcpConversation:
         if kind == "agent_message_chunk":
             self._said(text_of(dict_of(update.get("content")).get("text")))
             if usage := dict_of(dict_of(update.get("_meta")).get("usage")):  # Qwen Code: of each call
-                said = self.voice.answer.copy()
+                answer = self.voice.answer.copy()
                 self._count(usage)
-                self.voice.answer[:] = said  # what is told behind an answer does not end it
+                self.voice.answer[:] = answer  # what is told behind an answer does not end it
         elif kind in ("tool_call", "tool_call_update"):
             self._calls.take(update)
         elif kind == "session_info_update":
@@ -394,15 +394,15 @@ class AcpConversation:
             self._news[kind] = news
             self.voice.tell("noted", text=f"[{self.way.name} {news}]"[:MOST_OFFERS])
 
-    def _informed(self, told: Mapping[str, Any]) -> None:
+    def _informed(self, info: Mapping[str, Any]) -> None:
         """Note that the model failed, as Codex's adapter reports it: it then writes so among the model's
         words, and ends the turn as a success.
         """
-        error = dict_of(told.get("error"))
+        error = dict_of(info.get("error"))
         self._trouble = (
             text_of(error.get("additionalDetails")) or text_of(error.get("message")) or self._trouble
         )
-        if dict_of(told.get("threadStatus")).get("type") == "systemError":
+        if dict_of(info.get("threadStatus")).get("type") == "systemError":
             self._failed = self._trouble or "the model gave no answer"
 
     def _said(self, text: str) -> None:
@@ -548,8 +548,8 @@ def _result(message: Message) -> Message:
 
 def _usage_in(result: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the usage of a turn, from the protocol's place or from Gemini CLI's own."""
-    told = dict_of(dict_of(dict_of(result.get("_meta")).get("quota")).get("token_count"))
-    own = {"inputTokens": told.get("input_tokens"), "outputTokens": told.get("output_tokens")}
+    tokens = dict_of(dict_of(dict_of(result.get("_meta")).get("quota")).get("token_count"))
+    own = {"inputTokens": tokens.get("input_tokens"), "outputTokens": tokens.get("output_tokens")}
     return dict_of(result.get("usage")) or own
 
 

@@ -52,15 +52,15 @@ class _OpenCall:
     id: object
     token: object
     told_ms: int
-    tells: int = 0
+    chars: int = 0
 
 
 class FleetServer:
     """Offers the fleet's tools. Polled; never waits. `turn`: whether a turn is at work; else no call is
     made."""
 
-    def __init__(self, terms: FleetTerms, desk: FleetDesk, home: str, clock: Clock) -> None:
-        self._terms, self._desk, self._home, self._clock = terms, desk, home, clock
+    def __init__(self, terms: FleetTerms, controller: FleetDesk, home: str, clock: Clock) -> None:
+        self._terms, self._desk, self._home, self._clock = terms, controller, home, clock
         self._peers: list[_Peer] = []
         self._open: dict[int, _OpenCall] = {}
         self.turn = False
@@ -168,8 +168,8 @@ class FleetServer:
             case "initialize":
                 version = text_of(params.get("protocolVersion")) or VERSION
                 info = {"name": "pancode", "version": "1"}
-                told = {"protocolVersion": version, "capabilities": {"tools": {}}, "serverInfo": info}
-                return {"result": told}
+                answer = {"protocolVersion": version, "capabilities": {"tools": {}}, "serverInfo": info}
+                return {"result": answer}
             case "ping":
                 return {"result": {}}
             case "tools/list":
@@ -192,13 +192,13 @@ class FleetServer:
         elif len(self._open) >= MOST_OPEN_FLEET_CALLS:
             why = f"{MOST_OPEN_FLEET_CALLS} calls wait for an answer; ask again when one is there"
         try:
-            asked = 0 if why else self._desk.begin(name, dict_of(params.get("arguments")))
+            call = 0 if why else self._desk.begin(name, dict_of(params.get("arguments")))
         except Denied as denied:
-            asked, why = 0, str(denied)
+            call, why = 0, str(denied)
         if why:
             return self._send(peer, id=number, result=_result(why, ok=False))
         token = dict_of(params.get("_meta")).get("progressToken")
-        self._open[asked] = _OpenCall(peer, number, token, self._clock.mono_ms())
+        self._open[call] = _OpenCall(peer, number, token, self._clock.mono_ms())
 
     def _look(self, number: int) -> None:
         call, now = self._open[number], self._clock.mono_ms()
@@ -206,8 +206,8 @@ class FleetServer:
         if answer is not None:
             return self._end(number, answer.text, ok=answer.ok)
         if call.token is not None and now - call.told_ms >= TELLS_MS:
-            call.told_ms, call.tells = now, call.tells + 1
-            params = {"progressToken": call.token, "progress": call.tells}
+            call.told_ms, call.chars = now, call.chars + 1
+            params = {"progressToken": call.token, "progress": call.chars}
             self._send(call.peer, method="notifications/progress", params=params)
 
     def _end(self, number: int, text: str, *, ok: bool) -> None:

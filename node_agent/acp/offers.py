@@ -40,10 +40,10 @@ def offers_of(begun: Mapping[str, Any]) -> dict[str, ProgramOffer]:
     """Return the offers by kind: `mode`, `model`, `effort`. A mode that asks nobody is not among them."""
     found = dict[str, ProgramOffer]()
     for kind, (field, listed, name, now) in _LISTS.items():
-        told = dict_of(begun.get(field))
-        values = tuple(text_of(dict_of(one).get(name)) for one in list_of(told.get(listed)))
+        offers = dict_of(begun.get(field))
+        values = tuple(text_of(dict_of(one).get(name)) for one in list_of(offers.get(listed)))
         if values:
-            found[kind] = ProgramOffer(kind, _allowed(kind, values), text_of(told.get(now)))
+            found[kind] = ProgramOffer(kind, _allowed(kind, values), text_of(offers.get(now)))
     for option in map(dict_of, list_of(begun.get("configOptions"))):
         kind = _CATEGORIES.get(text_of(option.get("category")), "")
         if kind and kind not in found:

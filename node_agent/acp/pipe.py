@@ -145,8 +145,8 @@ class AcpPipe:
         return self._broken(how or f"ended by itself, exit {status}")
 
     def _broken(self, why: str) -> Broken:
-        said = _shown(self._complaints.strip().rpartition(b"\n")[2] or self._rest)
-        words = f": {said}" if said else ""
+        text = _shown(self._complaints.strip().rpartition(b"\n")[2] or self._rest)
+        words = f": {text}" if text else ""
         return Broken(f"{self._name} {why.removeprefix('it ')}{words}", self._speaks)
 
 

@@ -73,8 +73,8 @@ def _fleet(
     """Return the server of the fleet's tools; None for all but an orchestrator."""
     if spec.fleet is None:
         return None
-    desk = FleetDesk(spec.fleet, equipped.voice, equipped.words, heartbeat.wait)
-    return FleetServer(spec.fleet, desk, spec.home, clock)
+    controller = FleetDesk(spec.fleet, equipped.voice, equipped.words, heartbeat.wait)
+    return FleetServer(spec.fleet, controller, spec.home, clock)
 
 
 if __name__ == "__main__":

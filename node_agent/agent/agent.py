@@ -341,11 +341,11 @@ class NodeAgent:
     def _forgo(self, body: TakeBack) -> None:
         self._intake.forgo(body.identity, body.reason)
 
-    def _examine(self, ask: Examine) -> None:
+    def _examine(self, request: Examine) -> None:
         """Test a model, unless the request is too late: then its caller has gone, and no model is loaded."""
         now = self.now()
-        if now is not None and not ask.start_by.is_past(now) and not self.world.journal.node().revoked:
-            self.world.exams.examine(ask)
+        if now is not None and not request.start_by.is_past(now) and not self.world.journal.node().revoked:
+            self.world.exams.examine(request)
 
     def _tell_inventory(self) -> None:
         w, now = self.world, self.now()
@@ -402,8 +402,8 @@ class NodeAgent:
             self._facts, self._next_facts = self.world.facts.look(), now + self.world.intervals.facts_ms
         problems = (*self._own_problems()[:20], *self._facts.problems)[:MOST_PROBLEMS]
         exams, wall_ms = self.world.exams, self.world.clock.wall_ms()
-        asked = {"endpoints": exams.stamped(self._facts.endpoints), "asks": exams.asks()[-MOST_ASKS:]}
-        return self._facts.model_copy(update={"problems": problems, "wall_ms": wall_ms, **asked})
+        seen = {"endpoints": exams.stamped(self._facts.endpoints), "asks": exams.asks()[-MOST_ASKS:]}
+        return self._facts.model_copy(update={"problems": problems, "wall_ms": wall_ms, **seen})
 
     def _note(self, words: str, code: ProblemCode = ProblemCode.OTHER) -> None:
         """Count a problem; the node's facts report it, with its number."""

@@ -65,14 +65,14 @@ Acted = Resend | Examine | UserAnswers | Laid
 
 @dataclass(frozen=True, slots=True)
 class Acts:
-    """Effects outside of the journal. `resend`: a receipt; `examine`: a model; `tell`: a user's message, a
+    """Effects outside of the journal. `resend`: a receipt; `examine`: a model; `deliver`: a user's message, a
     user's wish for a turn, or the fleet's answer; `answer`: a call that waits; `forgo`: a job whose
     snapshot is on its way.
     """
 
     resend: Callable[[AttemptId], None]
     examine: Callable[[Examine], None]
-    tell: Callable[[Laid], None]
+    deliver: Callable[[Laid], None]
     answer: Callable[[UserAnswers], None]
     forgo: Callable[[TakeBack], None]
 
@@ -158,7 +158,7 @@ class Controls:
         if isinstance(body, Examine):
             self._acts.examine(body)
         elif isinstance(body, Laid):
-            self._acts.tell(body)
+            self._acts.deliver(body)
         elif isinstance(body, UserAnswers):
             self._acts.answer(body)
         elif self._awaits(body.identity, body.receipt) is not None:

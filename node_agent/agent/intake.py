@@ -111,10 +111,10 @@ class Intake:
     def _may_hold(self) -> bool:
         return len(self._held()) + len(self._snapshots) < HOLDS
 
-    def take(self, claimed: Claimed | None, asked: bool) -> None:
+    def take(self, claimed: Claimed | None, is_new: bool) -> None:
         """Take the claimed jobs in, and claim more while slots are free. LinkDown."""
         received = 0
-        if claimed is None and not asked and self.wants_one():  # since the news there is time, or a slot
+        if claimed is None and not is_new and self.wants_one():  # since the news there is time, or a slot
             claimed = self._world.uplink.claim()
         while claimed is not None:
             self._receive(claimed)

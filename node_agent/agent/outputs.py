@@ -60,8 +60,8 @@ class SaidRedactor:
         text = _said(line) if begins and len(line) <= MOST_SAID else None
         if text is None:
             return self._rest() + line
-        told = self._text.feed(text)
-        return line if told == text else _piece(told)
+        redacted = self._text.feed(text)
+        return line if redacted == text else _piece(redacted)
 
     def _rest(self) -> bytes:
         return _piece(self._text.close())

@@ -23,7 +23,7 @@ from node_agent.wire.signing import PublicKey, SigningKey
 class Exams(Protocol):
     """Tests models beside the node's work. No call waits for a model, or raises."""
 
-    def examine(self, ask: Examine) -> None:
+    def examine(self, request: Examine) -> None:
         """Test the model as soon as its endpoint is free. The same again: no effect. A restart forgets it."""
 
     def asks(self) -> tuple[AskFact, ...]:
@@ -42,10 +42,12 @@ class NoExams:
     def __init__(self) -> None:
         self._asks: tuple[AskFact, ...] = ()
 
-    def examine(self, ask: Examine) -> None:
+    def examine(self, request: Examine) -> None:
         words = "this node agent reaches no model server"
         state = AskState.GIVEN_UP
-        fact = AskFact(ask=ask.ask, endpoint=ask.endpoint, model=ask.model, state=state, words=words)
+        fact = AskFact(
+            ask=request.ask, endpoint=request.endpoint, model=request.model, state=state, words=words
+        )
         self._asks = (*self._asks[-7:], fact)
 
     def asks(self) -> tuple[AskFact, ...]:

@@ -123,9 +123,9 @@ def _exposed(found: Sequence[Sequence[str]]) -> tuple[Exposed, ...]:
     return tuple(Exposed(secret=one, file=file, passing=bool(mark)) for one, file, *mark in found)
 
 
-def _skills(job: Job, walled: bool) -> tuple[SkillMark, ...]:
+def _skills(job: Job, sandboxed: bool) -> tuple[SkillMark, ...]:
     """Return the skills that were laid for the agent; kept tools are among them only behind a sandbox."""
-    laid = (one for one in job.skills if walled or one.place != TOOLS)
+    laid = (one for one in job.skills if sandboxed or one.place != TOOLS)
     return tuple(SkillMark(name=one.name, digest=one.digest) for one in laid)
 
 

@@ -289,9 +289,9 @@ def _gated(case: Case, record: spool.ExitRecord) -> Turn:
     if (
         fault is not None
         and fault.kind is FailureKind.GATE_FAILED
-        and (said := _last_said(case, record.steps))
+        and (note := _last_said(case, record.steps))
     ):
-        fault = replace(fault, reason=f"{fault.reason}: {said}")
+        fault = replace(fault, reason=f"{fault.reason}: {note}")
     return case.mark(Mark.GATED, fault, data, *words)
 
 

@@ -21,13 +21,13 @@ def tell_fleet_calls(case: Case, watch: OutputWatch) -> None:
     for call in watch.spent.fleet:
         if call.number in watch.told_fleet or case.job.fleet_tools is None:
             continue
-        said = FleetAsked(number=call.number, tool=call.tool, arguments=clean(call.arguments))
-        case.context.journal.write(case.identity, Note(say=(said,)))
+        event = FleetAsked(number=call.number, tool=call.tool, arguments=clean(call.arguments))
+        case.context.journal.write(case.identity, Note(say=(event,)))
         watch.told_fleet = (*watch.told_fleet, call.number)[-100:]
 
 
-def lay_fleet_answer(context: Context, said: FleetAnswers) -> None:
+def lay_fleet_answer(context: Context, answers: FleetAnswers) -> None:
     """Lay the sealed answer where the program waits for it. DiskFull: the message comes again."""
-    text = LaidFleetAnswer(ok=said.ok, text=said.text).model_dump_json()
+    text = LaidFleetAnswer(ok=answers.ok, text=answers.text).model_dump_json()
     with contextlib.suppress(StepFailed):
-        context.lay(said.identity, fleet_answer_file(said.number), -said.number, text)
+        context.lay(answers.identity, fleet_answer_file(answers.number), -answers.number, text)

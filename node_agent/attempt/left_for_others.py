@@ -153,8 +153,8 @@ def _tools(case: Case) -> ExitedData:
     except StepFailed as failed:
         return {"findings": [f"the tools that it proposes cannot be read: {failed}"[:1000]]}
     tools, findings = proposed_tools(found, case.cleaner())
-    told: ExitedData = {"proposed": tools} if tools else {}
-    return {**told, "findings": findings} if findings else told
+    data: ExitedData = {"proposed": tools} if tools else {}
+    return {**data, "findings": findings} if findings else data
 
 
 def proposed_tools(

@@ -135,13 +135,13 @@ class Procedure:
         with contextlib.suppress(StepFailed):
             self._context.lay(message.identity, name, number, text)
 
-    def answer(self, said: UserAnswers) -> None:
+    def answer(self, answers: UserAnswers) -> None:
         """Lay a user's answer, signed, where the call waits for it. DiskFull: the message comes again."""
-        entry = self._context.journal.get(said.identity)
+        entry = self._context.journal.get(answers.identity)
         if entry is not None and entry.mark is Mark.SPAWNED:
             with contextlib.suppress(StepFailed):
-                data = signed_answer(said, self._context.key)
-                self._context.calls.answer(said.identity, said.asked.call, data)
+                data = signed_answer(answers, self._context.key)
+                self._context.calls.answer(answers.identity, answers.asked.call, data)
 
     def _case(self, identity: AttemptId) -> Case:
         if identity not in self._cases:

@@ -280,8 +280,8 @@ def _with_last_lines(case: Case, fault: Fault) -> Fault:
         return fault
     left = case.context.runner.tail(case.folder / SETUP_LOG, -LAST_BYTES, LAST_BYTES)
     lines = case.cleaner()(left.decode("utf-8", "replace")).splitlines()
-    told = [line.strip() for line in lines[len(left) == LAST_BYTES :] if line.strip()][-LAST_LINES:]
-    return Fault(fault.kind, ": ".join((fault.reason, " | ".join(told)[-MOST_TOLD:]))) if told else fault
+    tail = [line.strip() for line in lines[len(left) == LAST_BYTES :] if line.strip()][-LAST_LINES:]
+    return Fault(fault.kind, ": ".join((fault.reason, " | ".join(tail)[-MOST_TOLD:]))) if tail else fault
 
 
 def _took(case: Case, record: ExitRecord, why_not: tuple[str, ...]) -> str:

@@ -41,8 +41,8 @@ def tell_turns(case: Case, watch: OutputWatch, cut: TurnEnded | None = None) -> 
                 update={"cost_usd": spent.usage.cost_usd, "cost_source": spent.usage.cost_source}
             )
             record = record_of(turn, end, used_since(total, case.entry.turns))
-            told = Turned(turn=record, bytes=end.end_at)
-            case.context.journal.write(case.identity, Note(turns=(record,), say=(told,)))
+            event = Turned(turn=record, bytes=end.end_at)
+            case.context.journal.write(case.identity, Note(turns=(record,), say=(event,)))
 
 
 def cut_by(fault: Fault | None, size: int, used: Usage) -> TurnEnded:

@@ -69,9 +69,9 @@ TOO_MANY = f"this run has asked {MOST_CALLS} times: no more questions are taken"
 
 @dataclass(frozen=True, slots=True)
 class SortedCalls:
-    """Open calls to `tell` the coordinator of, and to `deny` here. `waits`: one waits for a user."""
+    """Open calls to `calls` the coordinator of, and to `deny` here. `waits`: one waits for a user."""
 
-    tell: tuple[UserAsked, ...] = ()
+    calls: tuple[UserAsked, ...] = ()
     deny: tuple[CallAsked, ...] = ()
     waits: bool = False
 
@@ -88,14 +88,18 @@ def sort_calls(found: Sequence[CallAsked], known: frozenset[str], policy: Policy
     ]
     new = [(one, rule) for one, rule in fit if one.call not in known]
     room = max(0, MOST_CALLS - len(known))
-    tell = tuple(UserAsked(asked=one, why=rule_words(rule)) for one, rule in new[:room])
-    return SortedCalls(tell, tuple(one for one, _ in new[room:]), len(fit) > len(new[room:]))
+    calls = tuple(UserAsked(asked=one, why=rule_words(rule)) for one, rule in new[:room])
+    return SortedCalls(calls, tuple(one for one, _ in new[room:]), len(fit) > len(new[room:]))
 
 
-def signed_answer(said: UserAnswers, key: SigningKey) -> bytes:
+def signed_answer(answers: UserAnswers, key: SigningKey) -> bytes:
     """Return the signed answer file that the program of the run accepts."""
     answer = CallAnswer(
-        identity=said.identity, asked=said.asked, allow=said.allow, whole=said.whole, words=said.words
+        identity=answers.identity,
+        asked=answers.asked,
+        allow=answers.allow,
+        whole=answers.whole,
+        words=answers.words,
     )
     return answer.signed(key).model_dump_json().encode()
 
@@ -104,13 +108,13 @@ def has_yes(found: Sequence[bytes], identity: AttemptId, key: PublicKey, command
     """Whether the node's signed answers say yes to the whole rule, or yes and never no to the command."""
     to_it = set[bool]()
     for data in found:
-        said = CallAnswer.signed_for(data, identity, key)
-        if said is None or said.asked.pattern != pattern:
+        answer = CallAnswer.signed_for(data, identity, key)
+        if answer is None or answer.asked.pattern != pattern:
             continue
-        if said.allow and said.whole:
+        if answer.allow and answer.whole:
             return True
-        if said.asked.command == command:
-            to_it.add(said.allow)
+        if answer.asked.command == command:
+            to_it.add(answer.allow)
     return to_it == {True}
 
 

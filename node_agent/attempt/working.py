@@ -76,8 +76,8 @@ def tell_asked(case: Case, watch: OutputWatch, seen: frozenset[CallAsked]) -> No
     still = [one for one in calls.open(case.identity) if one in seen] if seen else []
     policy = watch.policy or case.job.policy
     found = sort_calls(still, frozenset(watch.known_calls), policy)
-    if found.tell:
-        _tell(case, watch, found.tell)
+    if found.calls:
+        _tell(case, watch, found.calls)
     for one in found.deny:
         _deny(case, one, TOO_MANY)
     _wait_for_others(case, watch, found.waits or is_waiting(watch.spent) or bool(watch.spent.fleet))
@@ -92,9 +92,9 @@ def _wait_for_others(case: Case, watch: OutputWatch, user: bool) -> None:
         watch.waits = waits
 
 
-def _tell(case: Case, watch: OutputWatch, asked: tuple[UserAsked, ...]) -> None:
+def _tell(case: Case, watch: OutputWatch, calls: tuple[UserAsked, ...]) -> None:
     clean = case.cleaner()
-    for event in asked:
+    for event in calls:
         if clean(event.asked.command) != event.asked.command:
             _deny(case, event.asked, SECRET)
             continue
@@ -103,10 +103,10 @@ def _tell(case: Case, watch: OutputWatch, asked: tuple[UserAsked, ...]) -> None:
             watch.known_calls += (event.asked.call,)
 
 
-def _deny(case: Case, asked: CallAsked, words: str) -> None:
-    said = UserAnswers(identity=case.identity, asked=asked, allow=False, words=words)
+def _deny(case: Case, call: CallAsked, words: str) -> None:
+    answers = UserAnswers(identity=case.identity, asked=call, allow=False, words=words)
     with contextlib.suppress(StepFailed, DiskFull):
-        case.context.calls.answer(case.identity, asked.call, signed_answer(said, case.context.key))
+        case.context.calls.answer(case.identity, call.call, signed_answer(answers, case.context.key))
 
 
 ANSWER_CHARS = 4_000

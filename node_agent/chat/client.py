@@ -48,8 +48,8 @@ class Server:
 class Model:
     """One model on one server. Not for threads; `said` gets each piece of text as it comes."""
 
-    def __init__(self, name: str, server: Server, said: Callable[[str], None], ids: Ids) -> None:
-        self._name, self._server, self._on_text, self._ids = name, server, said, ids
+    def __init__(self, name: str, server: Server, on_text: Callable[[str], None], ids: Ids) -> None:
+        self._name, self._server, self._on_text, self._ids = name, server, on_text, ids
         self.sampling: Sampling | None = None
         """The model's sampling settings; None: the server's own."""
         self.newest = False

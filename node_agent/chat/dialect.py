@@ -98,19 +98,21 @@ def _call(call: Call) -> Fields:
 
 def make_trouble(status: int, body: bytes, retry_after: float | None = None) -> Trouble:
     """Return the Trouble for an answer with another status than 200."""
-    told = json_of(body)
+    error = json_of(body)
     text = body.decode("utf-8", "replace")
-    made = Trouble(words_of(told, text) or f"status {status}", status, passing=status == 429 or status >= 500)
+    made = Trouble(
+        words_of(error, text) or f"status {status}", status, passing=status == 429 or status >= 500
+    )
     made.retry_after = retry_after
-    made.limit = _limit_in(told) if status == 403 else ""
+    made.limit = _limit_in(error) if status == 403 else ""
     if status in (400, 413):
         _measure(made, text)
     return made
 
 
-def _limit_in(told: Any) -> str:
+def _limit_in(reply: Any) -> str:
     """The run's own limit, in a refusal of our model gateway."""
-    error = told.get("error") if isinstance(told, dict) else None
+    error = reply.get("error") if isinstance(reply, dict) else None
     ours = isinstance(error, dict) and error.get("type") == "pancode_gateway"
     return str(error.get("param") or "") if ours and isinstance(error, dict) else ""
 

@@ -68,12 +68,12 @@ Turn = Asked | Answered | ToolResults
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """The tokens of one answer; `told` False: the server did not report them."""
+    """The tokens of one answer; `reported` False: the server did not report them."""
 
     input: int = 0
     cached: int = 0
     output: int = 0
-    told: bool = False
+    reported: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,7 +102,7 @@ class Stream:
     def answer(self) -> Answer:
         """The answer so far."""
         prompt, cached = self.prompt_tokens or 0, self.cached_tokens or 0
-        tokens = Tokens(max(prompt - cached, 0), cached, self.tokens or 0, told=prompt > 0)
+        tokens = Tokens(max(prompt - cached, 0), cached, self.tokens or 0, reported=prompt > 0)
         finish = self.finish or ("tool_call" if self.calls else "stop")
         return Answer(self.text, self.calls, finish, tokens, self.model, _sendable(self._extra))
 

@@ -38,11 +38,11 @@ class AgentWatchdog:
         """Takes the manager's variables out of `environ`, so that no attempt reports in our name."""
         names = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
         self._address, usec, pid = (environ.pop(name, "") for name in names)
-        asked = self._address and usec.isdecimal() and pid in ("", str(os.getpid()))
-        self._every_ms = int(usec) // 1000 // _OFTEN if asked else None
+        notified = self._address and usec.isdecimal() and pid in ("", str(os.getpid()))
+        self._every_ms = int(usec) // 1000 // _OFTEN if notified else None
         self._clock = clock
         self._next_ms = 0
-        if asked:
+        if notified:
             faulthandler.enable()  # it ends who hangs by SIGABRT: the log then says where each thread was
 
     def ready(self) -> None:

@@ -152,11 +152,11 @@ def _fitting_node(program: Program, user: str, path: str, env: Mapping[str, str]
     there = shutil.which("node", path=path) if shutil.which("npm", path=path) else None
     has = "no Node.js with npm"
     if there is not None:
-        said = subprocess.run((there, "--version"), env=dict(env), capture_output=True, text=True).stdout
-        number = re.match(r"v(\d+)", said)
+        version = subprocess.run((there, "--version"), env=dict(env), capture_output=True, text=True).stdout
+        number = re.match(r"v(\d+)", version)
         if number is not None and int(number[1]) >= program.node:
             return ""
-        has = f"Node.js {said.strip() or 'that does not answer'}"
+        has = f"Node.js {version.strip() or 'that does not answer'}"
     at = _nodejs_in(user)
     try:
         _run(("python3", "-m", "venv", str(at)), env, "Node.js")

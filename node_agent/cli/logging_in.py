@@ -37,7 +37,7 @@ def log_in(
     runtime: str,
     environ: Mapping[str, str],
     values: Mapping[str, str],
-    ask: Callable[[str], str] = getpass.getpass,
+    prompt: Callable[[str], str] = getpass.getpass,
 ) -> int:
     """The exit status of the vendor's login; 0: the node's runs have it now. NoLogin, SettingsError."""
     login = _login_of(runtime, home)
@@ -56,7 +56,7 @@ def log_in(
     if status:
         _say(f"{' '.join(login.argv)} ended with {status}; nothing was stored")
         return status
-    return _kept(login, folder, ask)
+    return _kept(login, folder, prompt)
 
 
 def _login_of(runtime: str, home: NodeHome) -> Login:
@@ -73,11 +73,11 @@ def _login_of(runtime: str, home: NodeHome) -> Login:
     return LOGINS[runtime]
 
 
-def _kept(login: Login, folder: Path, ask: Callable[[str], str]) -> int:
+def _kept(login: Login, folder: Path, prompt: Callable[[str], str]) -> int:
     """Gives the login's files to the runs; a token that it only printed has to be entered once more."""
     file = folder / login.file
     if login.prints:
-        token = _asked(ask)
+        token = _asked(prompt)
         if not token:
             _say(f"no token was stored; you can also set {login.variable} in secrets.json")
             return FAILED
@@ -93,10 +93,10 @@ def _kept(login: Login, folder: Path, ask: Callable[[str], str]) -> int:
     return 0
 
 
-def _asked(ask: Callable[[str], str]) -> str:
+def _asked(prompt: Callable[[str], str]) -> str:
     """Return the user's text; empty where the user has gone or enters none."""
     try:
-        return ask(ASKS).strip()
+        return prompt(ASKS).strip()
     except (KeyboardInterrupt, EOFError):
         _say("")
         return ""

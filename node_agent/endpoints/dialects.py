@@ -121,14 +121,14 @@ class ServerKind:
     locked: bool = False
 
 
-def identify_server(ask: ServerClient, port: int, known: bool = False) -> ServerKind | None:
+def identify_server(client: ServerClient, port: int, known: bool = False) -> ServerKind | None:
     """Return the kind of server; None: no model server. `known`: its owner says that it is one. Raises
     Silent.
     """
     order = (LM1, *(path for path in ORDER if path != LM1)) if port == LMSTUDIO_PORT else ORDER
     last = None
     for path in order:
-        last = ask.get(path)
+        last = client.get(path)
         dialect = _dialect_of(path, last)
         if dialect is not None:
             return ServerKind(dialect, last.status == 401)
@@ -177,9 +177,9 @@ def _listed_model(one: Mapping[str, Any], residence: Residence | None) -> ModelF
     return ModelFact(id=name, ctx_usable=usable, residence=residence, embedding=makes_vectors(name))
 
 
-def _version(ask: ServerClient) -> str | None:
+def _version(client: ServerClient) -> str | None:
     try:
-        return read_text(ask.get("/version").fields, "version")
+        return read_text(client.get("/version").fields, "version")
     except Silent:
         return None
 
@@ -192,16 +192,16 @@ MOST_SHOWN = 40
 _RESPONSES, _MESSAGES = (0, 13, 3), (0, 14, 0)
 
 
-def read_ollama(ask: ServerClient, memory: Memory) -> ServerReading:
+def read_ollama(client: ServerClient, memory: Memory) -> ServerReading:
     """Read an Ollama; loads no model. Raises Silent, Mismatch."""
-    version = read_text(ask.get("/api/version").fields, "version")
+    version = read_text(client.get("/api/version").fields, "version")
     if version is None:
         raise Mismatch("no version")
-    loaded = {one.get("name"): one for one in read_items(ask.get("/api/ps").fields, "models")}
-    tags = read_items(ask.get("/api/tags").fields, "models")
+    loaded = {one.get("name"): one for one in read_items(client.get("/api/ps").fields, "models")}
+    tags = read_items(client.get("/api/tags").fields, "models")
     tags.sort(key=lambda one: one.get("name") not in loaded)
     models = tuple(
-        _ollama_model(tag, loaded.get(tag.get("name")), _shown(ask, tag, memory, number))
+        _ollama_model(tag, loaded.get(tag.get("name")), _shown(client, tag, memory, number))
         for number, tag in enumerate(tags)
         if read_text(tag, "name")
     )
@@ -215,11 +215,11 @@ def wires_of(version: str) -> tuple[ModelWire, ...]:
     return (ModelWire.CHAT, ModelWire.OLLAMA, *(wire for since, wire in more if parts >= since))
 
 
-def _shown(ask: ServerClient, tag: Mapping[str, Any], memory: Memory, number: int) -> Mapping[str, Any]:
+def _shown(client: ServerClient, tag: Mapping[str, Any], memory: Memory, number: int) -> Mapping[str, Any]:
     """Return the facts of one model, which Ollama reads from the model's files: asked for once per digest."""
     name, key = str(tag["name"]), f"{tag.get('name')} {tag.get('digest')}"
     if key not in memory.shown and number < MOST_SHOWN:
-        memory.shown[key] = _kept(ask.post("/api/show", {"model": name}))
+        memory.shown[key] = _kept(client.post("/api/show", {"model": name}))
     found = memory.shown.get(key)
     return found if isinstance(found, dict) else {}
 
@@ -266,9 +266,9 @@ def _ollama_model(
     )
 
 
-def read_lmstudio(ask: ServerClient) -> ServerReading:
+def read_lmstudio(client: ServerClient) -> ServerReading:
     """Read an LM Studio, a new one with one question. Raises Silent, Mismatch."""
-    answer = ask.get(LM1)
+    answer = client.get(LM1)
     if answer.status == 401:
         return ServerReading(locked=True)
     if isinstance(answer.fields.get("models"), list):
@@ -276,13 +276,13 @@ def read_lmstudio(ask: ServerClient) -> ServerReading:
             _lmstudio_model(one) for one in read_items(answer.fields, "models") if read_text(one, "key")
         )
         return ServerReading(None, models, (ModelWire.CHAT, ModelWire.RESPONSES))
-    return ServerReading(None, _older(ask.get(LM0), ask))
+    return ServerReading(None, _older(client.get(LM0), client))
 
 
-def _older(answer: ServerReply, ask: ServerClient) -> tuple[ModelFact, ...]:
+def _older(answer: ServerReply, client: ServerClient) -> tuple[ModelFact, ...]:
     if isinstance(answer.fields.get("data"), list):
         return tuple(_older_model(one) for one in read_items(answer.fields, "data") if read_text(one, "id"))
-    listed = ask.get(LIST).fields
+    listed = client.get(LIST).fields
     if listed.get("object") != "list":
         raise Mismatch("no list of models")
     names = [str(read_text(one, "id")) for one in read_items(listed, "data") if read_text(one, "id")]
@@ -330,37 +330,37 @@ _TRIED = (("/v1/responses", ModelWire.RESPONSES), ("/v1/messages", ModelWire.MES
 _RESIDENCES = {"loaded": Residence.LOADED, "sleeping": Residence.ASLEEP}
 
 
-def read_llamacpp(ask: ServerClient, memory: Memory) -> ServerReading:
+def read_llamacpp(client: ServerClient, memory: Memory) -> ServerReading:
     """Read a llama.cpp. Raises Silent, Mismatch."""
-    listed = ask.get(ROUTED)
+    listed = client.get(ROUTED)
     if listed.status == 401:
         return ServerReading(locked=True)
     models = read_items(listed.fields, "data")
     if any("status" in one for one in models):
-        return _router(ask, models)
-    props = ask.get(PROPS)
+        return _router(client, models)
+    props = client.get(PROPS)
     if props.status == 503 or listed.status == 503:  # it loads its model, and will have slots then
         return ServerReading(models=tuple(_llamacpp_model(one, {}, Residence.NOT_LOADED) for one in models))
     if props.fields.get("role") == "router":
-        return _router(ask, read_items(ask.get("/models?autoload=false").fields, "data"))
+        return _router(client, read_items(client.get("/models?autoload=false").fields, "data"))
     fields, asleep = props.fields, read_flag(props.fields, "is_sleeping") is True
     total = read_count(fields, "total_slots")
     if total is None:
         raise Mismatch("no slots")
-    asks = memory.asks_slots and not asleep
-    seen = _slots(ask, "/slots", total) if asks else None
+    reads_slots = memory.asks_slots and not asleep
+    seen = _slots(client, "/slots", total) if reads_slots else None
     if memory.wires is None and not asleep and not (seen and seen.silent):
         # an empty question, once: a wire that is there says what it misses, before any model hears of it
         there = [
             wire
             for path, wire in _TRIED
-            if "is required" in str(read_object(ask.post(path, {}).value, "error"))
+            if "is required" in str(read_object(client.post(path, {}).value, "error"))
         ]
         memory.wires = (ModelWire.CHAT, *there)
     residence = Residence.ASLEEP if asleep else Residence.LOADED
     waiting = None
-    if asks:
-        waiting = memory.unheard() if seen and seen.silent else _queue(ask, Dialect.LLAMACPP, memory)
+    if reads_slots:
+        waiting = memory.unheard() if seen and seen.silent else _queue(client, Dialect.LLAMACPP, memory)
     return ServerReading(
         version=read_text(fields, "build_info"),
         models=tuple(_llamacpp_model(one, fields, residence) for one in models if read_text(one, "id")),
@@ -372,7 +372,7 @@ def read_llamacpp(ask: ServerClient, memory: Memory) -> ServerReading:
     )
 
 
-def _router(ask: ServerClient, models: list[Mapping[str, Any]]) -> ServerReading:
+def _router(client: ServerClient, models: list[Mapping[str, Any]]) -> ServerReading:
     """Each loaded model is asked by itself; with `autoload=false`, or the question would load it."""
     found = []
     for one in models:
@@ -380,16 +380,16 @@ def _router(ask: ServerClient, models: list[Mapping[str, Any]]) -> ServerReading
         residence = _RESIDENCES.get(str(status), Residence.NOT_LOADED)
         fields: Mapping[str, Any] = {}
         if residence is Residence.LOADED and name:
-            fields = ask.get(f"{PROPS}?model={quote(name, safe='')}&autoload=false").fields
+            fields = client.get(f"{PROPS}?model={quote(name, safe='')}&autoload=false").fields
         if name:
             found.append(_llamacpp_model(one, fields, residence))
     return ServerReading(models=tuple(found))
 
 
-def _slots(ask: ServerClient, path: str, total: int) -> SlotCount | None:
+def _slots(client: ServerClient, path: str, total: int) -> SlotCount | None:
     """Return the slots; None where the server does not show them."""
     try:
-        answer = ask.get(path)
+        answer = client.get(path)
     except Silent:
         return SlotCount(total, silent=True)
     if answer.status != 200 or not isinstance(answer.value, list):
@@ -407,12 +407,12 @@ _QUEUES = {
 for it."""
 
 
-def _queue(ask: ServerClient, dialect: Dialect, memory: Memory) -> int | None:
+def _queue(client: ServerClient, dialect: Dialect, memory: Memory) -> int | None:
     """Return the waiting calls of all models; None where the server does not tell, or is silent for long."""
     if not memory.tells_queue:
         return None
     try:
-        answer = ask.get("/metrics")
+        answer = client.get("/metrics")
     except Silent:
         return memory.unheard()
     if answer.status in (500, 502, 503, 504):
@@ -457,18 +457,18 @@ def _llamacpp_model(one: Mapping[str, Any], props: Mapping[str, Any], residence:
     )
 
 
-def read_server(dialect: Dialect, ask: ServerClient, memory: Memory) -> ServerReading:
+def read_server(dialect: Dialect, client: ServerClient, memory: Memory) -> ServerReading:
     """Read a server by its dialect; no model is loaded or woken. Raises Silent, Mismatch."""
     match dialect:
         case Dialect.OLLAMA:
-            return read_ollama(ask, memory)
+            return read_ollama(client, memory)
         case Dialect.LMSTUDIO:
-            return read_lmstudio(ask)
+            return read_lmstudio(client)
         case Dialect.LLAMACPP:
-            return read_llamacpp(ask, memory)
+            return read_llamacpp(client, memory)
         case _:
             # raises Silent, Mismatch
-            answer = ask.get(LIST)
+            answer = client.get(LIST)
             if answer.status in (401, 403):
                 return ServerReading(locked=True)
             if answer.fields.get("object") != "list":
@@ -479,7 +479,7 @@ def read_server(dialect: Dialect, ask: ServerClient, memory: Memory) -> ServerRe
             if memory.wires is None:
                 # the APIs by the server's own description; read once, because it is long
                 try:
-                    paths = read_object(ask.get("/openapi.json").fields, "paths")
+                    paths = read_object(client.get("/openapi.json").fields, "paths")
                 except Silent:
                     paths = {}
                 memory.wires = (
@@ -487,5 +487,5 @@ def read_server(dialect: Dialect, ask: ServerClient, memory: Memory) -> ServerRe
                     *(wire for path, wire in _WIRE_PATHS.items() if path in paths),
                 )
             models = tuple(_listed_model(one, Residence.LOADED) for one in listed)
-            version = _version(ask) if dialect is Dialect.VLLM else None
-            return ServerReading(version, models, memory.wires, waiting=_queue(ask, dialect, memory))
+            version = _version(client) if dialect is Dialect.VLLM else None
+            return ServerReading(version, models, memory.wires, waiting=_queue(client, dialect, memory))

@@ -95,13 +95,13 @@ class ProbeContext:
     in_use: bool = False
 
 
-def update_server(known: KnownServer, ask: ServerClient, moment: ProbeContext) -> KnownServer:
+def update_server(known: KnownServer, client: ServerClient, moment: ProbeContext) -> KnownServer:
     """Return what is known after a look. Raises nothing."""
     now_ms = moment.now_ms
     if known.identity is None and now_ms < known.stranger_until:
         return known
     try:
-        return _asked(known, ask, moment)
+        return _asked(known, client, moment)
     except Silent as exc:
         # one that listens and is silent is still there, for a while: its slots may all be at a long prompt
         if exc.refused or known.reading is None or now_ms - known.seen_ms >= STRANGER_MS:
@@ -111,18 +111,18 @@ def update_server(known: KnownServer, ask: ServerClient, moment: ProbeContext) -
         return replace(known, progress=progress, reading=reading, trouble=str(exc))
 
 
-def _asked(known: KnownServer, ask: ServerClient, moment: ProbeContext) -> KnownServer:
+def _asked(known: KnownServer, client: ServerClient, moment: ProbeContext) -> KnownServer:
     now_ms = moment.now_ms
     for _ in range(2):
         if known.identity is None:
-            known = KnownServer(identity=identify_server(ask, moment.port, moment.listed), key=known.key)
+            known = KnownServer(identity=identify_server(client, moment.port, moment.listed), key=known.key)
         identity = known.identity
         if identity is None:
             words = "answers, and is not a model server that we know"
             return KnownServer(trouble=words, stranger_until=now_ms + STRANGER_MS)
         known.memory.asks_slots = moment.in_use or now_ms >= known.memory.slots_due_ms
         try:
-            reading = read_server(identity.dialect, ask, known.memory)
+            reading = read_server(identity.dialect, client, known.memory)
         except Mismatch:
             known = KnownServer(key=known.key)
             continue

@@ -187,14 +187,14 @@ class Storm:
         """The whole seconds from the first failure to the last."""
         return int(self.failed - self.first)
 
-    def after(self, ok: bool, asked: float, now: float) -> Storm:
-        """The state after a call that was sent at `asked`. Many parallel calls that fail together count as
+    def after(self, ok: bool, at: float, now: float) -> Storm:
+        """The state after a call that was sent at `at`. Many parallel calls that fail together count as
         one try."""
         if ok:
             return Storm()
         if not self.failures:
             return Storm(1, now, 1, now)
-        return Storm(self.failures + 1, now, self.tries + (asked >= self.failed), self.first)
+        return Storm(self.failures + 1, now, self.tries + (at >= self.failed), self.first)
 
     def wait(self) -> float:
         """Seconds before the next call goes out."""
@@ -220,10 +220,10 @@ _LIMITS: dict[Wire, tuple[tuple[str, ...], tuple[str, ...]]] = {
 _ANSWERS = ("n", "candidateCount", "candidate_count")
 
 
-def estimate_most(wire: Wire, size: int, asked: dict[str, Any]) -> TokenCount:
+def estimate_most(wire: Wire, size: int, body: dict[str, Any]) -> TokenCount:
     """The most tokens that a request of so many bytes may use."""
     inside, names = _LIMITS[wire]
-    places = [asked.get(name) for name in inside] if inside else [asked]
+    places = [body.get(name) for name in inside] if inside else [body]
     limits = [_largest(place, names) for place in places if isinstance(place, dict)]
     many = max([_largest(place, _ANSWERS) for place in places if isinstance(place, dict)], default=0)
     output = max(limits, default=0) or ASSUMED_OUTPUT

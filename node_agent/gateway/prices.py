@@ -177,8 +177,8 @@ class Price:
     dearer: Rate | None = None
 
     def cost(self, tokens: TokenCount) -> Decimal:
-        asked = tokens.input + tokens.cached + tokens.written
-        dear = self.dearer is not None and self.above is not None and asked > self.above
+        input_tokens = tokens.input + tokens.cached + tokens.written
+        dear = self.dearer is not None and self.above is not None and input_tokens > self.above
         return (self.dearer if dear and self.dearer else self.rate).cost(tokens)
 
     def times(self, factor: Decimal) -> Price:

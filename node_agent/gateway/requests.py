@@ -83,9 +83,9 @@ def split_target(target: str) -> tuple[str, str, str]:
     if not target.startswith("/") or target.startswith("//"):
         raise NotAllowed("the model gateway is not a proxy for other servers")
     parts = urlsplit(target)
-    asked = parse_qsl(parts.query, keep_blank_values=True)
-    key = next((value for name, value in asked if name == "key"), "")
-    return parts.path, urlencode([pair for pair in asked if pair[0] != "key"]), key
+    query = parse_qsl(parts.query, keep_blank_values=True)
+    key = next((value for name, value in query if name == "key"), "")
+    return parts.path, urlencode([pair for pair in query if pair[0] != "key"]), key
 
 
 def read_key(headers: Mapping[str, str], in_query: str) -> str:
@@ -158,15 +158,15 @@ def check_model(model: str, allowed: Sequence[str]) -> None:
         raise NotAllowed(f"this run may not use the model {model[:100]!r}, only {', '.join(allowed)}")
 
 
-def with_usage(wire: Wire, body: bytes, asked: dict[str, Any]) -> bytes:
+def with_usage(wire: Wire, body: bytes, payload: dict[str, Any]) -> bytes:
     """Return the body with the request for a stream's tokens, which the chat API reports only if asked."""
-    if wire is not Wire.CHAT or asked.get("stream") is not True:
+    if wire is not Wire.CHAT or payload.get("stream") is not True:
         return body
-    options = asked.get("stream_options")
+    options = payload.get("stream_options")
     options = options if isinstance(options, dict) else {}
     if options.get("include_usage") is True:
         return body
-    return json.dumps({**asked, "stream_options": {**options, "include_usage": True}}).encode()
+    return json.dumps({**payload, "stream_options": {**options, "include_usage": True}}).encode()
 
 
 def error_body(wire: Wire, status: int, words: str, limit: str | None = None) -> bytes:
@@ -201,9 +201,9 @@ _FREE = frozenset({"args", "response", "arguments"})
 _CALLS = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
 
 
-def check_fetched(wire: Wire, asked: dict[str, Any]) -> None:
+def check_fetched(wire: Wire, body: dict[str, Any]) -> None:
     """NotAllowed where the conversation holds an address that is no `data:` address."""
-    todo: list[Any] = [asked[name] for name in _SPOKEN[wire] if name in asked]
+    todo: list[Any] = [body[name] for name in _SPOKEN[wire] if name in body]
     while todo:
         value = todo.pop()
         if isinstance(value, list):
@@ -250,67 +250,67 @@ _NESTED = frozenset({"generateContentRequest", "generate_content_request"})
 """The keys under which a request to count Gemini's tokens may hold a whole request."""
 
 
-def filtered_by(spec: GatewaySpec, wire: Wire, asked: dict[str, Any]) -> dict[str, Any]:
+def filtered_by(spec: GatewaySpec, wire: Wire, body: dict[str, Any]) -> dict[str, Any]:
     """Return the request without tools that the vendor would run, as the node's owner has set it."""
-    for name in _NESTED & asked.keys():
-        inner = asked[name] if isinstance(asked[name], dict) else {}
+    for name in _NESTED & body.keys():
+        inner = body[name] if isinstance(body[name], dict) else {}
         if "model" in inner:
             check_model(str(inner["model"]).removeprefix("models/"), spec.models)
         filtered = filtered_by(spec, wire, inner)
-        asked = asked if filtered is inner else {**asked, name: filtered}
+        body = body if filtered is inner else {**body, name: filtered}
     if spec.fetched != "allow":
-        check_fetched(wire, asked)
+        check_fetched(wire, body)
     if spec.hosted == "allow":
-        return asked
-    return without_hosted(wire, asked, spec.hosted == "strip")
+        return body
+    return without_hosted(wire, body, spec.hosted == "strip")
 
 
-def without_hosted(wire: Wire, asked: dict[str, Any], strips: bool = False) -> dict[str, Any]:
+def without_hosted(wire: Wire, body: dict[str, Any], strips: bool = False) -> dict[str, Any]:
     """Return the request without the tools that it can do without; the same object if it has none.
     NotAllowed.
 
     `strips`: tools that would be refused are taken out instead, and the call continues without them.
     """
-    if strips and any(asked.get(name) for name in _FIELDS):
-        asked = {name: value for name, value in asked.items() if name not in _FIELDS}
+    if strips and any(body.get(name) for name in _FIELDS):
+        body = {name: value for name, value in body.items() if name not in _FIELDS}
     for name in _FIELDS:
-        if asked.get(name):
+        if body.get(name):
             raise _refused(name)
     if wire is Wire.RESPONSES:
-        asked = _with_items(asked, strips)
-    return _with_tools(wire, asked, strips)
+        body = _with_items(body, strips)
+    return _with_tools(wire, body, strips)
 
 
-def _with_items(asked: dict[str, Any], strips: bool) -> dict[str, Any]:
+def _with_items(body: dict[str, Any], strips: bool) -> dict[str, Any]:
     """The conversation with the tools that a tool search found, each judged like an offered one."""
-    items = asked.get("input")
+    items = body.get("input")
     if not isinstance(items, list):
-        return asked
+        return body
     filtered = [_with_tools(Wire.RESPONSES, one, strips) if isinstance(one, dict) else one for one in items]
     same = all(one is before for one, before in zip(filtered, items, strict=True))
-    return asked if same else {**asked, "input": filtered}
+    return body if same else {**body, "input": filtered}
 
 
-def _with_tools(wire: Wire, asked: dict[str, Any], strips: bool) -> dict[str, Any]:
-    tools = asked.get("tools")
+def _with_tools(wire: Wire, body: dict[str, Any], strips: bool) -> dict[str, Any]:
+    tools = body.get("tools")
     if not tools:
-        return asked
+        return body
     if not isinstance(tools, list):
         raise _refused("tools")
     kept = [tool for tool in tools if not (_is_dropped(wire, tool) or (strips and _is_hosted(wire, tool)))]
     for tool in kept:
         _check_tool(wire, tool)
-    return asked if len(kept) == len(tools) else _with(wire, asked, kept)
+    return body if len(kept) == len(tools) else _with(wire, body, kept)
 
 
-def _with(wire: Wire, asked: dict[str, Any], kept: list[Any]) -> dict[str, Any]:
+def _with(wire: Wire, body: dict[str, Any], kept: list[Any]) -> dict[str, Any]:
     """The request with these tools; no empty list and no choice of a missing tool, as the vendor refuses
     those.
     """
-    made = {**asked, "tools": kept}
+    made = {**body, "tools": kept}
     if not kept and wire is not Wire.RESPONSES:
         del made["tools"]
-    choice = asked.get("tool_choice")
+    choice = body.get("tool_choice")
     if isinstance(choice, dict) or not kept:
         made.pop("tool_choice", None)
     return made
@@ -356,64 +356,64 @@ LAST_WORDS = (
 )
 
 
-def as_last(wire: Wire, asked: dict[str, Any], public: bool) -> dict[str, Any]:
+def as_last(wire: Wire, body: dict[str, Any], public: bool) -> dict[str, Any]:
     """The request with our words at its end and a limit for its answer; `public`: to the vendor's own
     server."""
     match wire:
         case Wire.ANTHROPIC:
             # words come behind the results of tools in the same message: the other way round is refused there
-            made = {**asked, "max_tokens": _least(asked.get("max_tokens"))}
-            made["messages"] = _behind(asked.get("messages"), "content", {"type": "text", "text": LAST_WORDS})
-            if asked.get("tools"):
+            made = {**body, "max_tokens": _least(body.get("max_tokens"))}
+            made["messages"] = _behind(body.get("messages"), "content", {"type": "text", "text": LAST_WORDS})
+            if body.get("tools"):
                 made["tool_choice"] = {"type": "none"}
-            if "budget_tokens" in _dict(asked.get("thinking")):  # it would have to be smaller than the bound
+            if "budget_tokens" in _dict(body.get("thinking")):  # it would have to be smaller than the bound
                 del made["thinking"]
             return made
         case Wire.CHAT:
-            return _last_chat(asked, public)
+            return _last_chat(body, public)
         case Wire.RESPONSES:
-            return _last_responses(asked)
+            return _last_responses(body)
         case Wire.GEMINI:
-            return _last_gemini(asked)
+            return _last_gemini(body)
         case Wire.OLLAMA:
-            return _last_ollama(asked)
+            return _last_ollama(body)
 
 
-def _last_chat(asked: dict[str, Any], public: bool) -> dict[str, Any]:
+def _last_chat(body: dict[str, Any], public: bool) -> dict[str, Any]:
     """Local servers know only the older name of the limit, the vendor's newer models only the newer one."""
     usual = "max_completion_tokens" if public else "max_tokens"
-    names = [name for name in ("max_completion_tokens", "max_tokens") if asked.get(name) is not None]
-    bound = {name: _least(asked.get(name)) for name in names or [usual]}
+    names = [name for name in ("max_completion_tokens", "max_tokens") if body.get(name) is not None]
+    bound = {name: _least(body.get(name)) for name in names or [usual]}
     made = {
-        **asked,
+        **body,
         **bound,
-        "messages": [*_list(asked.get("messages")), {"role": "user", "content": LAST_WORDS}],
+        "messages": [*_list(body.get("messages")), {"role": "user", "content": LAST_WORDS}],
     }
-    return _one_answer({**made, "tool_choice": "none"} if asked.get("tools") else made)
+    return _one_answer({**made, "tool_choice": "none"} if body.get("tools") else made)
 
 
-def _last_responses(asked: dict[str, Any]) -> dict[str, Any]:
-    given = asked.get("input")
+def _last_responses(body: dict[str, Any]) -> dict[str, Any]:
+    given = body.get("input")
     before = [_item(given)] if isinstance(given, str) else _list(given)
-    made = {**asked, "input": [*before, _item(LAST_WORDS)]}
-    made["max_output_tokens"] = _least(asked.get("max_output_tokens"))
-    return {**made, "tool_choice": "none"} if asked.get("tools") else made
+    made = {**body, "input": [*before, _item(LAST_WORDS)]}
+    made["max_output_tokens"] = _least(body.get("max_output_tokens"))
+    return {**made, "tool_choice": "none"} if body.get("tools") else made
 
 
 def _item(text: str) -> dict[str, Any]:
     return {"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}
 
 
-def _last_gemini(asked: dict[str, Any]) -> dict[str, Any]:
+def _last_gemini(body: dict[str, Any]) -> dict[str, Any]:
     """The API knows both spellings, but not which of two given ones counts, so each gets the limit."""
-    made = dict(asked)
-    for at in _spelled(asked, "generationConfig", "generation_config"):
-        config = _dict(asked.get(at))
+    made = dict(body)
+    for at in _spelled(body, "generationConfig", "generation_config"):
+        config = _dict(body.get(at))
         names = _spelled(config, "maxOutputTokens", "max_output_tokens")
         made[at] = _one_answer({**config, **{name: _least(config.get(name)) for name in names}})
-    made["contents"] = _behind(asked.get("contents"), "parts", {"text": LAST_WORDS})
-    if asked.get("tools"):
-        for key in _spelled(asked, "toolConfig", "tool_config"):
+    made["contents"] = _behind(body.get("contents"), "parts", {"text": LAST_WORDS})
+    if body.get("tools"):
+        for key in _spelled(body, "toolConfig", "tool_config"):
             made[key] = {"functionCallingConfig": {"mode": "NONE"}}
     return made
 
@@ -423,14 +423,14 @@ def _spelled(place: dict[str, Any], usual: str, other: str) -> list[str]:
     return [name for name in (usual, other) if name in place] or [usual]
 
 
-def _last_ollama(asked: dict[str, Any]) -> dict[str, Any]:
+def _last_ollama(body: dict[str, Any]) -> dict[str, Any]:
     """Without tools: this API has no other way to say that no tool is to be called."""
-    options = _dict(asked.get("options"))
-    made = {**asked, "options": {**options, "num_predict": _least(options.get("num_predict"))}}
+    options = _dict(body.get("options"))
+    made = {**body, "options": {**options, "num_predict": _least(options.get("num_predict"))}}
     made.pop("tools", None)
-    if "messages" in asked:
-        return {**made, "messages": [*_list(asked["messages"]), {"role": "user", "content": LAST_WORDS}]}
-    return {**made, "prompt": f"{asked.get('prompt', '')}\n\n{LAST_WORDS}"}
+    if "messages" in body:
+        return {**made, "messages": [*_list(body["messages"]), {"role": "user", "content": LAST_WORDS}]}
+    return {**made, "prompt": f"{body.get('prompt', '')}\n\n{LAST_WORDS}"}
 
 
 def _behind(given: Any, at: str, words: dict[str, Any]) -> list[Any]:
@@ -452,9 +452,9 @@ def _one_answer(config: dict[str, Any]) -> dict[str, Any]:
 _SEVERAL = ("n", "candidateCount", "candidate_count")
 
 
-def _least(asked: Any) -> int:
-    good = isinstance(asked, int) and not isinstance(asked, bool) and asked > 0
-    return min(asked, LAST_OUTPUT) if good else LAST_OUTPUT
+def _least(value: Any) -> int:
+    good = isinstance(value, int) and not isinstance(value, bool) and value > 0
+    return min(value, LAST_OUTPUT) if good else LAST_OUTPUT
 
 
 def _dict(value: Any) -> dict[str, Any]:

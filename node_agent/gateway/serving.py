@@ -127,9 +127,9 @@ class Gateway:
             if target is None:
                 return False
             async with self._room.of(framing_of(head, 0), find_body_limit(target)):
-                ask = await self._read(client, head, target)
+                request = await self._read(client, head, target)
                 with client.at_work():
-                    await self._answer(client, ask)
+                    await self._answer(client, request)
         except NotAllowed as refusal:
             await self._refuse(client, wire, refusal)
         except DialError as failed:
@@ -185,31 +185,31 @@ class Gateway:
 
     def _checked(self, head: Head, target: RequestTarget, body: bytes) -> ModelRequest:
         route = target.route
-        model, asked = asked_of(route, body)
+        model, parsed = asked_of(route, body)
         if target.method == "POST":  # a count of tokens makes the vendor fetch what it counts, too
             check_model(model, self._spec.models)
-            filtered = filtered_by(self._spec, route.wire, asked)
-            asked, body = filtered, body if filtered is asked else json.dumps(filtered).encode()
-        terms = terms_of(asked)
+            filtered = filtered_by(self._spec, route.wire, parsed)
+            parsed, body = filtered, body if filtered is parsed else json.dumps(filtered).encode()
+        terms = terms_of(parsed)
         expected = counting.Expected(
-            counting.estimate_most(route.wire, len(body), asked), self._prices.charge(terms, model).price
+            counting.estimate_most(route.wire, len(body), parsed), self._prices.charge(terms, model).price
         )
-        return ModelRequest(target, head, with_usage(route.wire, body, asked), model, expected, terms)
+        return ModelRequest(target, head, with_usage(route.wire, body, parsed), model, expected, terms)
 
-    async def _answer(self, client: AgentClient, ask: ModelRequest) -> None:
-        if not ask.route.counted:
-            answer = await self._ask(ask)
+    async def _answer(self, client: AgentClient, request: ModelRequest) -> None:
+        if not request.route.counted:
+            answer = await self._ask(request)
             if answer.status >= 300:
-                await self._failed(client, ask.route.wire, answer)
+                await self._failed(client, request.route.wire, answer)
                 return
             return await self._pass_on(client, answer, None)
         try:
-            async with self._allowance.call(ask.expected):
-                await self._allowed(client, ask)
+            async with self._allowance.call(request.expected):
+                await self._allowed(client, request)
         except counting.LimitReached as end:
-            await self._past(client, ask, end)
+            await self._past(client, request, end)
 
-    async def _past(self, client: AgentClient, ask: ModelRequest, end: counting.LimitReached) -> None:
+    async def _past(self, client: AgentClient, request: ModelRequest, end: counting.LimitReached) -> None:
         """At a limit, let one call wrap up, if the run is so set; it is noted before anything is sent."""
         is_last = self._spec.wrap_up and not self.count.wrap_up
         if not self.count.limit:
@@ -219,14 +219,14 @@ class Gateway:
             refusal.limit = end.limit
             raise refusal from end
         self._note(wrap_up=1)
-        wire = ask.route.wire
-        asked = as_last(wire, json.loads(ask.body), self._spec.public)
-        body = json.dumps(asked).encode()
-        tokens = counting.estimate_most(wire, len(body), asked)
-        last_of = replace(ask, body=body, expected=replace(ask.expected, tokens=tokens))
+        wire = request.route.wire
+        changed = as_last(wire, json.loads(request.body), self._spec.public)
+        body = json.dumps(changed).encode()
+        tokens = counting.estimate_most(wire, len(body), changed)
+        last_of = replace(request, body=body, expected=replace(request.expected, tokens=tokens))
         await self._allowed(client, last_of)
 
-    async def _allowed(self, client: AgentClient, ask: ModelRequest) -> None:
+    async def _allowed(self, client: AgentClient, request: ModelRequest) -> None:
         self.count = replace(self.count, requests=self.count.requests + 1)
         cut = self._last if self._storm.is_cut(_now()) else None
         if wait := self._storm.wait():
@@ -234,21 +234,21 @@ class Gateway:
         if cut is not None:
             return await client.say(cut.status, cut.body, cut.kind)
         if self._slots is None:
-            return await self._counted(client, ask)
+            return await self._counted(client, request)
         try:
             async with self._slots.one(self._waited):
-                await self._counted(client, ask)
+                await self._counted(client, request)
         except Full as full:
             self._note(failed=self.count.failed + 1)
-            await client.say(503, error_body(ask.route.wire, 503, str(full)))
+            await client.say(503, error_body(request.route.wire, 503, str(full)))
 
     def _waited(self, seconds: float) -> None:
         self._note(waited_ms=self.count.waited_ms + int(seconds * 1000))
 
-    async def _counted(self, client: AgentClient, ask: ModelRequest) -> None:
+    async def _counted(self, client: AgentClient, request: ModelRequest) -> None:
         """Make a call that costs; whatever happens, it is counted. An agent may hang up."""
         with self._waiting() as heard:
-            await self._asked(client, ask, heard)
+            await self._asked(client, request, heard)
 
     @contextlib.contextmanager
     def _waiting(self) -> Iterator[Callable[[], None]]:
@@ -266,29 +266,29 @@ class Gateway:
         finally:
             heard()
 
-    async def _asked(self, client: AgentClient, ask: ModelRequest, heard: Callable[[], None]) -> None:
-        asked = _now()
-        answer = await self._answer_of(ask, asked)
+    async def _asked(self, client: AgentClient, request: ModelRequest, heard: Callable[[], None]) -> None:
+        at = _now()
+        answer = await self._answer_of(request, at)
         left, counts_s = rate_left(answer.status, answer.head)
         self.count = replace(self.count, left=left, left_until_s=int(_now()) + counts_s)
         if answer.status >= 300:
-            self._failed_to(asked, answer.status, f"HTTP {answer.status}", wait_asked(answer.head))
-            self._last = await self._failed(client, ask.route.wire, answer)
+            self._failed_to(at, answer.status, f"HTTP {answer.status}", wait_asked(answer.head))
+            self._last = await self._failed(client, request.route.wire, answer)
             return
         try:
-            readable = await self._metered(client, ask, answer, heard)
+            readable = await self._metered(client, request, answer, heard)
         except BrokenAnswer as broken:
-            self._failed_to(asked, answer.status, str(broken))
+            self._failed_to(at, answer.status, str(broken))
             raise
         if not readable:
-            return self._failed_to(asked, answer.status, "its answers cannot be read")
+            return self._failed_to(at, answer.status, "its answers cannot be read")
         self._storm = counting.Storm()
         if self.count.failing:
             self._note(failing=0, failing_s=0, status=0, trouble="", retry_s=0)
 
-    def _failed_to(self, asked: float, status: int, words: str, retry_s: int = 0) -> None:
+    def _failed_to(self, at: float, status: int, words: str, retry_s: int = 0) -> None:
         """Note a call to which the server gave no usable answer."""
-        self._storm = self._storm.after(False, asked, _now())
+        self._storm = self._storm.after(False, at, _now())
         self._note(
             failed=self.count.failed + 1,
             failing=self._storm.tries,
@@ -298,33 +298,33 @@ class Gateway:
             trouble=words[:500],
         )
 
-    async def _answer_of(self, ask: ModelRequest, asked: float) -> UpstreamResponse:
+    async def _answer_of(self, request: ModelRequest, at: float) -> UpstreamResponse:
         """The server's answer, or a note that there was none."""
         try:
-            return await self._ask(ask)
+            return await self._ask(request)
         except DialError as failed:
             self._last = UpstreamError(
-                502, "", error_body(ask.route.wire, 502, f"the model server: {failed}")
+                502, "", error_body(request.route.wire, 502, f"the model server: {failed}")
             )
             if failed.sent:
-                self.count = self.count.unanswered(ask.expected)
-            self._failed_to(asked, 0, str(failed))
+                self.count = self.count.unanswered(request.expected)
+            self._failed_to(at, 0, str(failed))
             raise
         except asyncio.CancelledError:
-            self.count = self.count.unanswered(ask.expected)
+            self.count = self.count.unanswered(request.expected)
             self._saved(self.count)
             raise
 
     async def _metered(
-        self, client: AgentClient, ask: ModelRequest, answer: UpstreamResponse, heard: Callable[[], None]
+        self, client: AgentClient, request: ModelRequest, answer: UpstreamResponse, heard: Callable[[], None]
     ) -> bool:
         """Pass the answer on and count it; return whether it could be read."""
-        meter = _Tally(meter_of(ask.route.wire, answer.head.get("content-type")), heard)
+        meter = _Tally(meter_of(request.route.wire, answer.head.get("content-type")), heard)
         due = [meter]
         try:
-            await self._pass_on(client, answer, meter, lambda: self._book(ask, due))
+            await self._pass_on(client, answer, meter, lambda: self._book(request, due))
         finally:
-            self._book(ask, due)
+            self._book(request, due)
         packed = answer.head.get("content-encoding") not in ("", "identity")  # though nobody asked for it
         return meter.meter.heard or packed
 
@@ -347,15 +347,15 @@ class Gateway:
         await out.end()
         return UpstreamError(answer.status, answer.head.get("content-type"), body[:KEPT_ERROR])
 
-    def _book(self, ask: ModelRequest, due: list[_Tally]) -> None:
+    def _book(self, request: ModelRequest, due: list[_Tally]) -> None:
         """Book the answer's usage, once for each answer."""
         while due:
             tally = due.pop()
             tally.meter.close()
             reading = tally.meter.reading
-            model = reading.model or ask.model
-            used = counting.count_usage(reading, ask.expected.tokens, tally.passed)
-            charge = self._prices.charge({**ask.terms, **dict(reading.terms)}, model, ask.model)
+            model = reading.model or request.model
+            used = counting.count_usage(reading, request.expected.tokens, tally.passed)
+            charge = self._prices.charge({**request.terms, **dict(reading.terms)}, model, request.model)
             self.count = self.count.charged(reading, charge, model, used)
             self._saved(self.count)
 
@@ -363,15 +363,15 @@ class Gateway:
         self.count = replace(self.count, **changes)
         self._saved(self.count)
 
-    async def _ask(self, ask: ModelRequest) -> UpstreamResponse:
-        kept = [(name, value) for name, value in ask.head.headers if name not in AUTH | HOP]
+    async def _ask(self, request: ModelRequest) -> UpstreamResponse:
+        kept = [(name, value) for name, value in request.head.headers if name not in AUTH | HOP]
         spec = self._spec
         if spec.key:
             value = f"Bearer {spec.key}" if spec.header == "authorization" else spec.key
             kept.append((spec.header, value))
         kept.append(("accept-encoding", "identity"))
-        target = self._upstream.server.path(ask.target.path, ask.target.query)
-        answer = await self._upstream.ask(ask.target.method, target, kept, ask.body)
+        target = self._upstream.server.path(request.target.path, request.target.query)
+        answer = await self._upstream.ask(request.target.method, target, kept, request.body)
         answer.head = self._hidden(answer.head)
         return answer
 

@@ -309,14 +309,14 @@ def rate_left(status: int, head: Head) -> tuple[int | None, int]:
     """
     if status == TOO_MANY:
         return 0, min(wait_asked(head) or FRESH_S, LONGEST_FRESH_S)
-    told = []
+    rates = []
     for of, left, limit, reset in _RATES:
         if _OF_LIMIT.fullmatch(f"{head.get(left)}/{head.get(limit)}") and int(head.get(limit)):
             whole_s = whole_in(head.get(reset), head.get("date"))
             if whole_s is None or whole_s > (BRIEF_S if of == "requests" else FRESH_S):
                 share = min(100, 100 * int(head.get(left)) // int(head.get(limit)))
-                told.append((share, FRESH_S if whole_s is None else min(FRESH_S, whole_s)))
-    return min(told, default=(None, 0))
+                rates.append((share, FRESH_S if whole_s is None else min(FRESH_S, whole_s)))
+    return min(rates, default=(None, 0))
 
 
 def whole_in(text: str, date: str) -> int | None:

@@ -29,10 +29,10 @@ NOBODY = "nobody answered in time"
 class Asker:
     """Asks users for one attempt. `wait`: sleeps for a number of seconds."""
 
-    def __init__(self, desk: CallDesk, clock: Clock, ids: Ids, wait: Callable[[float], None]) -> None:
-        self._desk, self._clock, self._ids, self._wait = desk, clock, ids, wait
-        self._folder = os.path.join(desk.home, calls_in(str(desk.identity)))
-        self._key = PublicKey.parse(desk.key)
+    def __init__(self, controller: CallDesk, clock: Clock, ids: Ids, wait: Callable[[float], None]) -> None:
+        self._desk, self._clock, self._ids, self._wait = controller, clock, ids, wait
+        self._folder = os.path.join(controller.home, calls_in(str(controller.identity)))
+        self._key = PublicKey.parse(controller.key)
 
     def is_allowed(self, rules: Sequence[policy.CommandRule]) -> bool:
         """Whether a user has said yes, for the whole run, to all that these rules ask about."""
@@ -48,30 +48,30 @@ class Asker:
     def _asked(self, command: str, rule: policy.CommandRule, until: int) -> str:
         if self._has_whole_yes(rule.pattern):
             return ""
-        asked = policy.CallAsked(call=self._ids.token(8), command=command, pattern=rule.pattern)
+        call = policy.CallAsked(call=self._ids.token(8), command=command, pattern=rule.pattern)
         with contextlib.suppress(FileExistsError):
             os.mkdir(self._folder, 0o755)
-        path = os.path.join(self._folder, asked.call)
+        path = os.path.join(self._folder, call.call)
         with open(f"{path}.new", "xb") as file:
-            file.write(asked.model_dump_json().encode())
+            file.write(call.model_dump_json().encode())
         os.rename(f"{path}.new", f"{path}{policy.ASKED}")
         answer = None
         try:
-            answer = self._awaited(asked, until)
+            answer = self._awaited(call, until)
         finally:
             if answer is None:  # too late, or the turn was cancelled: nobody waits for the answer any more
                 with contextlib.suppress(OSError):
-                    os.unlink(os.path.join(self._folder, f"{asked.call}{policy.ASKED}"))
+                    os.unlink(os.path.join(self._folder, f"{call.call}{policy.ASKED}"))
         if answer is None:
             return f"{NOBODY}: {policy.rule_words(rule)}"
-        said = f": {answer.words}" if answer.words else ""
-        return "" if answer.allow else f"a user says no{said}"
+        reason = f": {answer.words}" if answer.words else ""
+        return "" if answer.allow else f"a user says no{reason}"
 
-    def _awaited(self, asked: policy.CallAsked, until: int) -> CallAnswer | None:
+    def _awaited(self, call: policy.CallAsked, until: int) -> CallAnswer | None:
         pause = FIRST_S
         while (left := until - self._clock.mono_ms()) > 0:
-            answer = self._read(f"{asked.call}{policy.ANSWERED}")
-            if answer is not None and answer.asked == asked:
+            answer = self._read(f"{call.call}{policy.ANSWERED}")
+            if answer is not None and answer.asked == call:
                 return answer
             self._wait(min(pause, left / 1000))
             pause = min(pause * 2, LAST_S)

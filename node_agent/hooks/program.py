@@ -55,17 +55,17 @@ def judge_event(rules: HookRules, event: Mapping[str, Any], home: str, asker: As
     tool, given = _call(event)
     call = _CALLS[rules.runtime](tool, given)
     where = Where(rules.top, home, rules.folder)
-    said = (_words(rules, one, call, asker) for one in judge_call(rules.policy, where, call))
-    return next(filter(None, said), "")
+    texts = (_words(rules, one, call, asker) for one in judge_call(rules.policy, where, call))
+    return next(filter(None, texts), "")
 
 
-def _words(rules: HookRules, said: Judgement, call: ToolCall, asker: Asker | None) -> str:
+def _words(rules: HookRules, judgement: Judgement, call: ToolCall, asker: Asker | None) -> str:
     """The words of the refusal; empty: allowed. If only rules that ask forbid the call, a user has the last
     word."""
-    words = list_refusals(rules.policy, said)
-    asks = to_ask(rules.policy, said) if asker is not None and call.command else []
-    if asker is not None and asks:
-        return asker.refusal(call.command, asks)
+    words = list_refusals(rules.policy, judgement)
+    rules_to_ask = to_ask(rules.policy, judgement) if asker is not None and call.command else []
+    if asker is not None and rules_to_ask:
+        return asker.refusal(call.command, rules_to_ask)
     return words[0] if words else ""
 
 

@@ -99,8 +99,10 @@ class Finder:
             programs = {name: file_of(name, self._path) for name in names}
             around = (programs, logins, runtime.probe.argvs)
             if self._is_due(runtime.name, now, around):
-                ask = threading.Thread(target=self._ask, args=(runtime, logins), name="probe", daemon=True)
-                ask.start()
+                probe_thread = threading.Thread(
+                    target=self._ask, args=(runtime, logins), name="probe", daemon=True
+                )
+                probe_thread.start()
 
     def _is_due(self, name: str, now: int, around: object) -> bool:
         """Whether to ask the runtime now; if so, it counts as asked. It is not asked twice at once."""
@@ -128,15 +130,15 @@ class Finder:
                 env = {"PATH": self._path, "HOME": home, "LANG": "C.UTF-8", "NO_COLOR": "1"}
                 env |= {} if runtime.chosen else logins  # no sandbox is around it here: it never has a key
                 probe = runtime.probe
-                said = [self._output(runtime.program, one, env, probe.patience_s) for one in probe.argvs]
-                fact = probe.read(said)
+                outputs = [self._output(runtime.program, one, env, probe.patience_s) for one in probe.argvs]
+                fact = probe.read(outputs)
                 if fact.state == "missing":
                     names = [argv[0] for argv in probe.argvs]
                     fix = advise_path(names, self._path, os.path.expanduser("~")) or fact.fix
                     fact = fact.model_copy(update={"fix": fix[:MOST_FIX]})
                 can = fact.can or (() if fact.state == "missing" else runtime.capabilities.flags)
-                told = {"can": can, "login": how_logged_in(runtime.name, logins)}
-                return fact.model_copy(update={**told, "no_turns": self._no_turns(runtime, fact, env)})
+                facts = {"can": can, "login": how_logged_in(runtime.name, logins)}
+                return fact.model_copy(update={**facts, "no_turns": self._no_turns(runtime, fact, env)})
         except _Silent as silent:
             return RuntimeFact(name=runtime.name, state="unknown_version", fix=str(silent)[:300])
         except Exception as exc:  # one runtime's surprise must not hide the others
@@ -182,8 +184,8 @@ def _run(argv: tuple[str, ...], env: Mapping[str, str], limit_s: float) -> tuple
                 os.killpg(
                     process.pid, signal.SIGKILL
                 )  # with what it started, which would hold its output open
-            asked = " ".join(argv)
-            raise _Silent(f"`{asked}` did not end within {limit_s:g} s; try it there: {asked}") from late
+            command = " ".join(argv)
+            raise _Silent(f"`{command}` did not end within {limit_s:g} s; try it there: {command}") from late
         return process.returncode, output.decode("utf-8", "replace")
 
 

@@ -225,12 +225,12 @@ class Gpus:
             return GpuState()
         with self._lock:
             now, first = self._clock.mono_ms(), self._asked_ms is None
-            asks = not self._asking and (self._asked_ms is None or now - self._asked_ms >= AGAIN_MS)
-            if asks:
+            due = not self._asking and (self._asked_ms is None or now - self._asked_ms >= AGAIN_MS)
+            if due:
                 self._asking, self._asked_ms = True, now
                 self._answered.clear()
                 threading.Thread(target=self.ask, name="gpus", daemon=True).start()
-        if asks:
+        if due:
             self._answered.wait(self._first_s if first else self._wait_s)
         with self._lock:
             is_silent = self._clock.mono_ms() - self._good_ms >= SILENT_MS
@@ -300,24 +300,24 @@ class GpuAccess:
 
 
 def access_of(
-    asked: Collection[str] | None, held: Collection[str], gpus: Iterable[GpuReading], devices: str
+    wanted: Collection[str] | None, held: Collection[str], gpus: Iterable[GpuReading], devices: str
 ) -> GpuAccess:
     """Return what a run may use: the GPUs that it asks for, or (None) all that no other run holds.
 
     StepFailed where one that it asks for is not here.
     """
     there = [one for one in gpus if one.device]
-    if asked is None:
+    if wanted is None:
         seen = [one for one in there if one.fact.uuid not in held]
     else:
-        seen = [one for one in there if one.fact.uuid in asked]
-        missing = set(asked).difference(one.fact.uuid for one in seen)
+        seen = [one for one in there if one.fact.uuid in wanted]
+        missing = set(wanted).difference(one.fact.uuid for one in seen)
         if missing:
             words = f"the GPU that the run was given is not here any more: {', '.join(sorted(missing))}"
             raise StepFailed(FailureKind.RUNTIME_MISSING, words)
     names = [*(one.device for one in seen), CONTROL, MEMORY] if seen else []
     files = tuple((f"{devices}/{name}", f"/dev/{name}") for name in names)
-    is_all = asked is None and len(seen) == len(there)
+    is_all = wanted is None and len(seen) == len(there)
     return GpuAccess(files, None if is_all else ",".join(one.fact.uuid for one in seen))
 
 

@@ -71,12 +71,12 @@ def _asker_of(spec: WorkerSpec, voice: Voice, clock: Clock, wait: Callable[[floa
     """Return how a user is asked; None where nobody is asked in this run."""
     if spec.desk is None:
         return None
-    desk = spec.desk
+    controller = spec.desk
 
     def ask(command: str, rules: Sequence[CommandRule]) -> str:
         from node_agent.hooks.asking import Asker  # with cryptography, which no other run needs
 
-        asker = Asker(desk, clock, SystemIds(), wait)
+        asker = Asker(controller, clock, SystemIds(), wait)
         if asker.is_allowed(rules):
             voice.tell("noted", text=BY_RULE.format(command))
             return ""
@@ -102,8 +102,8 @@ _IN_TALK = "A user reads along: where you need a decision, end with a question, 
 def system_of(spec: WorkerSpec, tools: Sequence[str]) -> str:
     """Return the system prompt: ours, and after it the agent's own."""
     may = "You may change files." if spec.writes else "You change nothing: this run only looks."
-    asks = _ALONE if spec.interactive_run is None else _IN_TALK
-    head = _HEAD.format(where=os.path.join(spec.top, spec.folder).rstrip("/"), may=may, asks=asks)
+    guide = _ALONE if spec.interactive_run is None else _IN_TALK
+    head = _HEAD.format(where=os.path.join(spec.top, spec.folder).rstrip("/"), may=may, asks=guide)
     try:
         prompt = Path(spec.home, PROMPT).read_text("utf-8", "replace")
     except FileNotFoundError:

@@ -110,7 +110,7 @@ class InteractiveRun:
         return None if self._has_answered else self._failure
 
     # ---- a turn
-    def _turn(self, message: int, said: LaidMessage) -> None:
+    def _turn(self, message: int, incoming: LaidMessage) -> None:
         loop, clock = self._loop, self._loop.clock
         self._number, self._taken = self._number + 1, self._words.taken
         loop.limits = replace(
@@ -120,11 +120,11 @@ class InteractiveRun:
             calls=loop.deeds.calls + MOST_CALLS,
         )
         loop.voice.tell(
-            "turn", number=self._number, words=message, by=said.by, text=said.text, at=clock.wall_ms()
+            "turn", number=self._number, words=message, by=incoming.by, text=incoming.text, at=clock.wall_ms()
         )
         loop.voice.sync()  # before the model is asked: after a crash nobody asks it the same again
         loop.deeds.box.judge.get_ready()
-        stop, why = self._worked(self._with_memory(said.text))
+        stop, why = self._worked(self._with_memory(incoming.text))
         loop.voice.tell("turn_end", number=self._number, stop=stop.value, why=why, at=clock.wall_ms())
         loop.voice.sync()
 
@@ -184,8 +184,8 @@ class InteractiveRun:
 
     def _rest(self) -> SuspendReason | None:
         turns = range(1, self._number + 1)
-        asked = next((reason for what, reason in _RESTS if self._words.wants(what, turns)), None)
-        return asked or self._near()
+        rest_reason = next((reason for what, reason in _RESTS if self._words.wants(what, turns)), None)
+        return rest_reason or self._near()
 
     def _near(self) -> SuspendReason | None:
         """Return why the interactive run must rest because a limit is near or reached; None otherwise."""

@@ -103,8 +103,8 @@ class Loop:
     def close(self, why: str) -> None:
         """End the turn with words of the model: many servers want them between a user's message."""
         if not self.talk or not isinstance(self.talk[-1], Answered):
-            said = "".join(self.voice.answer).strip()
-            self.talk.append(Answered(f"{said}\n[this turn ended early: {why}]".lstrip()))
+            text = "".join(self.voice.answer).strip()
+            self.talk.append(Answered(f"{text}\n[this turn ended early: {why}]".lstrip()))
         self.saved(self.talk)
 
     def run(self, task: str) -> str:
@@ -238,8 +238,8 @@ class Loop:
         tokens = answer.tokens
         for name in self.used:
             self.used[name] += getattr(tokens, name)
-        self.voice.tell("usage", **self.used, turns=self.turns, told=tokens.told, model=answer.model)
-        if tokens.told:
+        self.voice.tell("usage", **self.used, turns=self.turns, told=tokens.reported, model=answer.model)
+        if tokens.reported:
             read = tokens.input + tokens.cached
             if self.guard.looks_cut(sent, read):
                 words = (

@@ -106,10 +106,10 @@ class UserMessages:
         heard.
         """
         messages = []
-        for number, said in self._found()[:most]:
+        for number, message in self._found()[:most]:
             self._seen.add(number)
-            messages.append(SAYS.format(said.by or "A user", said.text))
-            self._voice.tell("heard", number=number, by=said.by, text=said.text)
+            messages.append(SAYS.format(message.by or "A user", message.text))
+            self._voice.tell("heard", number=number, by=message.by, text=message.text)
         return "\n\n".join(messages)
 
     def first(self) -> tuple[int, LaidMessage] | None:

@@ -157,7 +157,7 @@ class Exam:
     tools: ExamTools
     endpoint: str
     model: str
-    tell: Callable[[AskState, str], None]
+    notify: Callable[[AskState, str], None]
     replies: list[Reply] = field(default_factory=list)
     ctx: int | None = None
     until: int = 0
@@ -213,7 +213,7 @@ class Exam:
             if clock.mono_ms() >= until:
                 waited = f"no slot of {self.endpoint} was free for {patience.free // 1000} s"
                 raise NotNow(waited, "try again when its work is done")
-            self.tell(AskState.WAITING, f"all slots of {self.endpoint} are busy")
+            self.notify(AskState.WAITING, f"all slots of {self.endpoint} are busy")
             self.tools.pause(patience.look)
             self.tools.servers.look()
 
@@ -221,7 +221,7 @@ class Exam:
 
     def _answers(self, server: ExamServer, model: ModelFact) -> CheckFact:
         is_loaded = model.residence in (Residence.LOADED, None)
-        self.tell(
+        self.notify(
             AskState.TESTING, "does it answer?" if is_loaded else "it is loaded now, which may take minutes"
         )
         patience = self.tools.patience
@@ -238,7 +238,7 @@ class Exam:
 
     def _context(self, server: ExamServer, model: ModelFact) -> CheckFact:
         """Check the context. Numbers come first: a server that names too small a context is believed."""
-        self.tell(AskState.TESTING, "how long a prompt does it read?")
+        self.notify(AskState.TESTING, "how long a prompt does it read?")
         self.ctx = model.ctx_usable
         stated = questions.stated_context(server.fact, model, self.ctx)
         ms = min(self.tools.patience.context, self._left())
@@ -265,7 +265,7 @@ class Exam:
 
     def _calls(self, server: ExamServer, model: ModelFact, question: CallQuestion) -> CheckFact:
         """Ask until a call is good, as often as is allowed and there is time for."""
-        self.tell(AskState.TESTING, question.asks)
+        self.notify(AskState.TESTING, question.argument)
         if model.tools is False and server.fact.dialect in (Dialect.LLAMACPP, Dialect.OLLAMA):
             return question.untold(question.fix(server.fact, model))
         replies: list[Reply] = []

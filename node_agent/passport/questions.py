@@ -244,7 +244,7 @@ class CallQuestion:
     """
 
     check: ExamCheck
-    asks: str
+    argument: str
     text: str
     tool: Mapping[str, Any]
     why_not: Callable[[Reply], str | None]
@@ -341,7 +341,7 @@ def _tool(name: str, about: str, properties: Mapping[str, str]) -> dict[str, Any
 
 TOOLS = CallQuestion(
     check=ExamCheck.TOOLS,
-    asks="does it call tools?",
+    argument="does it call tools?",
     text=f'[[{TOOL}]] Call the tool {PING} with x set to "{PING_VALUE}". Do nothing else.',
     tool=_tool(PING, "Answers with what it was given.", {"x": "what to answer with"}),
     why_not=_why_no_ping,
@@ -353,7 +353,7 @@ TOOLS = CallQuestion(
 )
 EDITS = CallQuestion(
     check=ExamCheck.EDITS,
-    asks="does it edit files?",
+    argument="does it edit files?",
     text=(
         f"[[{EDIT}]] This is the file {FILE_NAME}:\n\n{FILE_TEXT}\n"
         f"Change the greeting from {OLD_WORD} to {NEW_WORD} with one call of the tool edit. "

@@ -143,22 +143,24 @@ class ExamQueue:
         """The waiting tests by endpoint; each endpoint here has a thread."""
         self._news = False
 
-    def examine(self, ask: Examine) -> None:
+    def examine(self, request: Examine) -> None:
         """Begin the test, or queue it after those for the same endpoint."""
         with self._lock:
             self._forget()
-            if ask.ask in self._asks:
+            if request.ask in self._asks:
                 return
             if len(self._asks) - len(self._over) >= MOST_ASKS:
-                self._note(ask, AskState.GIVEN_UP, f"{MOST_ASKS} tests wait here already", "try again later")
+                self._note(
+                    request, AskState.GIVEN_UP, f"{MOST_ASKS} tests wait here already", "try again later"
+                )
                 return
-            if ask.endpoint in self._waiting:
-                self._note(ask, AskState.WAITING, f"another test of {ask.endpoint} goes first")
-                self._waiting[ask.endpoint].append(ask)
+            if request.endpoint in self._waiting:
+                self._note(request, AskState.WAITING, f"another test of {request.endpoint} goes first")
+                self._waiting[request.endpoint].append(request)
                 return
-            self._note(ask, AskState.WAITING, "it begins")
-            self._waiting[ask.endpoint] = deque((ask,))
-        threading.Thread(target=self._work, args=(ask.endpoint,), name="exam", daemon=True).start()
+            self._note(request, AskState.WAITING, "it begins")
+            self._waiting[request.endpoint] = deque((request,))
+        threading.Thread(target=self._work, args=(request.endpoint,), name="exam", daemon=True).start()
 
     def asks(self) -> tuple[AskFact, ...]:
         with self._lock:
@@ -182,48 +184,58 @@ class ExamQueue:
                 if not self._waiting[endpoint]:
                     del self._waiting[endpoint]
                     return
-                ask = self._waiting[endpoint].popleft()
+                request = self._waiting[endpoint].popleft()
             try:
-                self._take(ask)
+                self._take(request)
             except NotNow as no:
-                self._tell(ask, AskState.GIVEN_UP, str(no), no.fix)
+                self._tell(request, AskState.GIVEN_UP, str(no), no.fix)
             except Exception as exc:  # a fault here must cost this test, never the node
-                _log.exception("a fault of ours in a test of %s", ask.model)
-                self._tell(ask, AskState.GIVEN_UP, f"a fault of ours: {exc}", "pancode doctor")
+                _log.exception("a fault of ours in a test of %s", request.model)
+                self._tell(request, AskState.GIVEN_UP, f"a fault of ours: {exc}", "pancode doctor")
 
-    def _take(self, ask: Examine) -> None:
-        if not ask.again and self._known(ask):
-            self._tell(ask, AskState.DONE, "it has a passport")
+    def _take(self, request: Examine) -> None:
+        if not request.again and self._known(request):
+            self._tell(request, AskState.DONE, "it has a passport")
             return
-        exam = Exam(self._tools, ask.endpoint, ask.model, lambda state, words: self._tell(ask, state, words))
+        exam = Exam(
+            self._tools,
+            request.endpoint,
+            request.model,
+            lambda state, words: self._tell(request, state, words),
+        )
         endpoint, model, fact = exam.take()
         with self._lock:
             self._cache.put(StoredPassport.of(endpoint, model, fact))
-        self._tell(ask, AskState.DONE, f"took {fact.took_ms / 1000:.1f} s")
+        self._tell(request, AskState.DONE, f"took {fact.took_ms / 1000:.1f} s")
 
-    def _known(self, ask: Examine) -> bool:
-        server = self._tools.servers.server(ask.endpoint)
-        model = server.fact.model(ask.model) if server is not None else None
+    def _known(self, request: Examine) -> bool:
+        server = self._tools.servers.server(request.endpoint)
+        model = server.fact.model(request.model) if server is not None else None
         if server is None or model is None:
             return False
         with self._lock:
             return self._cache.find(server.fact, model, self._tools.clock.wall_ms()) is not None
 
-    def _tell(self, ask: Examine, state: AskState, words: str, fix: str = "") -> None:
+    def _tell(self, request: Examine, state: AskState, words: str, fix: str = "") -> None:
         with self._lock:
-            self._note(ask, state, words, fix)
+            self._note(request, state, words, fix)
 
-    def _note(self, ask: Examine, state: AskState, words: str, fix: str = "") -> None:
+    def _note(self, request: Examine, state: AskState, words: str, fix: str = "") -> None:
         fact = AskFact(
-            ask=ask.ask, endpoint=ask.endpoint, model=ask.model, state=state, words=words[:300], fix=fix[:300]
+            ask=request.ask,
+            endpoint=request.endpoint,
+            model=request.model,
+            state=state,
+            words=words[:300],
+            fix=fix[:300],
         )
-        self._news = self._news or self._asks.get(ask.ask) != fact
-        self._asks[ask.ask] = fact
+        self._news = self._news or self._asks.get(request.ask) != fact
+        self._asks[request.ask] = fact
         if state in _OVER:
-            self._over[ask.ask] = self._tools.clock.mono_ms()
+            self._over[request.ask] = self._tools.clock.mono_ms()
 
     def _forget(self) -> None:
         now = self._tools.clock.mono_ms()
-        old = [ask for ask, at in self._over.items() if now - at >= TOLD_MS]
-        for ask in old or list(self._over)[:-MOST_ASKS]:
-            del self._over[ask], self._asks[ask]
+        old = [one for one, at in self._over.items() if now - at >= TOLD_MS]
+        for one in old or list(self._over)[:-MOST_ASKS]:
+            del self._over[one], self._asks[one]

@@ -58,14 +58,14 @@ class Where:
 class Offence:
     """One action that the policy does not allow. `ends`: a user's rule forbids it without doubt.
 
-    Other offences break only the level, or have words that only could be a path; they are reported. `asks`:
+    Other offences break only the level, or have words that only could be a path; they are reported. `rule`:
     the rule by which a user can say yes.
     """
 
     words: str
     ends: bool = False
     of_level: bool = False
-    asks: CommandRule | None = None
+    rule: CommandRule | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,22 +143,22 @@ def list_refusals(policy: Policy, judgement: Judgement) -> list[str]:
     return [one.words for one in _held(policy, judgement)]
 
 
-def to_ask(policy: Policy, said: Judgement) -> list[CommandRule]:
+def to_ask(policy: Policy, judgement: Judgement) -> list[CommandRule]:
     """The rules about which a user may be asked; empty when the call is allowed, or no yes would help."""
-    rules = [one.asks for one in _held(policy, said)]
+    rules = [one.rule for one in _held(policy, judgement)]
     return [rule for rule in rules if rule is not None] if all(rules) else []
 
 
 def find_ask_rules(policy: Policy, text: str) -> tuple[CommandRule, ...]:
     """The rules that ask a user about this command, whatever else forbids it."""
-    found = (one.asks for one in _by_rule(policy, text, read_command(text)))
+    found = (one.rule for one in _by_rule(policy, text, read_command(text)))
     return tuple(rule for rule in found if rule is not None)
 
 
-def _held(policy: Policy, said: Judgement) -> list[Offence]:
-    unseen = said.action is ActionClass.UNKNOWN and ActionClass.SHELL_DESTRUCTIVE in policy.allowed
-    free = unseen or said.only_looks
-    return [one for one in said.offences if not (one.of_level and free)]
+def _held(policy: Policy, judgement: Judgement) -> list[Offence]:
+    unseen = judgement.action is ActionClass.UNKNOWN and ActionClass.SHELL_DESTRUCTIVE in policy.allowed
+    free = unseen or judgement.only_looks
+    return [one for one in judgement.offences if not (one.of_level and free)]
 
 
 def _by_level(policy: Policy, action: ActionClass, words: str) -> Iterator[Offence]:
@@ -179,7 +179,7 @@ def _by_rule(policy: Policy, text: str, reading: ScriptReading) -> Iterator[Offe
         sure = by_text or not acts.isdisjoint(rule.classes)
         if sure or (rule.classes and unread):
             words = f"{_short(text)}: {rule_words(rule)}"
-            yield Offence(words, ends=sure, asks=rule if rule.ask else None)
+            yield Offence(words, ends=sure, rule=rule if rule.ask else None)
 
 
 def _by_paths(policy: Policy, touches: Sequence[Touched], where: Where) -> Iterator[Offence]:

@@ -170,14 +170,14 @@ class StreamReader:
             case base.Suspended(why):
                 self._rests = why
 
-    def _heard_as(self, message: int, said: LaidMessage) -> receipt.TurnMessage | None:
+    def _heard_as(self, message: int, text: LaidMessage) -> receipt.TurnMessage | None:
         """Return the words of that number; None if none of that number could be heard now."""
         words = None if message in self._taken else self._laid(message)
         if words is None:
             self._doubt(f"its output tells of words {message} of a user, which were not laid for it then")
             return None
         self._taken.add(message)
-        if not words.are(said.by, said.text):
+        if not words.are(text.by, text.text):
             self._doubt(f"its output has other words {message} of a user than were laid for it")
         if message:
             self._heard = [*self._heard, message][-100:]
@@ -207,20 +207,20 @@ class StreamReader:
         )
 
     def finish(self, end: base.ExitInfo) -> ReportedEnd:
-        told = self._parser.finish(end)
-        tools = {action.value: count for action, count in told.tool_calls.items()}
+        events = self._parser.finish(end)
+        tools = {action.value: count for action, count in events.tool_calls.items()}
         broken = self._held.violation
         return ReportedEnd(
-            failure=told.failure if broken is None else FailureKind.RULE_BROKEN,
-            reason=self._clean(told.reason if broken is None else broken),
-            answer=self._clean(told.answer),
-            session=_name(None if told.session is None else self._clean(told.session)),
-            model=_name(None if told.model is None else self._clean(told.model)),
-            spent=self._spent(told.usage, tools or self._tools),
-            resets=told.resets,
+            failure=events.failure if broken is None else FailureKind.RULE_BROKEN,
+            reason=self._clean(events.reason if broken is None else broken),
+            answer=self._clean(events.answer),
+            session=_name(None if events.session is None else self._clean(events.session)),
+            model=_name(None if events.model is None else self._clean(events.model)),
+            spent=self._spent(events.usage, tools or self._tools),
+            resets=events.resets,
             findings=tuple(
                 dict.fromkeys(
-                    map(self._clean, (*self._held.all_words(), *self._false, *jobs.list_findings(told)))
+                    map(self._clean, (*self._held.all_words(), *self._false, *jobs.list_findings(events)))
                 )
             ),
         )
@@ -273,7 +273,7 @@ class LaunchSurroundings:
     """The earlier usage of the session that the job resumes."""
     words_key: Callable[[Job], Mapping[str, bytes]] = lambda job: {}
     """Returns the key for checking a user's message, as a file that the program removes at once."""
-    desk: jobs.DeskOf = lambda job, home: None
+    controller: jobs.DeskOf = lambda job, home: None
     """The place in the run's home where its program asks users."""
     rules: Callable[[], Rules] = Rules
     """Returns the present rules of the node's owner."""
@@ -328,17 +328,23 @@ class NodeRuntimes:
         owners = around.rules()
         policy = with_rules(job.policy, owners)  # for who judges before it does
         _check_network(policy, runtime, isolation, entry)
-        asked = replace(self._request(job, str(work), str(home)), skills=_skills(job, work, isolation))
-        desk = (
-            around.desk(job, str(home)) if jobs.asks_users(policy, runtime, job.turns is not None) else None
+        launch_request = replace(
+            self._request(job, str(work), str(home)), skills=_skills(job, work, isolation)
         )
-        request = replace(asked, context=_room(around.server(job), job), policy=policy, desk=desk)
+        controller = (
+            around.controller(job, str(home))
+            if jobs.asks_users(policy, runtime, job.turns is not None)
+            else None
+        )
+        request = replace(
+            launch_request, context=_room(around.server(job), job), policy=policy, controller=controller
+        )
         if job.limits.wrap_up and entry is not None and entry.is_priced and not entry.is_tunnel:
             # its own stop would come before the last turn
             request = replace(request, limits=job.limits.model_copy(update={"usd": None}))
         if runtime.capabilities.prompted:
-            said = len(request.prompt) + len(request.task)
-            fits = jobs.fitted_guide(guide, said, request.context)
+            length = len(request.prompt) + len(request.task)
+            fits = jobs.fitted_guide(guide, length, request.context)
             request = replace(request, prompt=jobs.with_guide(request.prompt, fits))
         made, gpus = runtime.launch(request, place), around.gpus(job)
         hears = runtime.capabilities.hears or job.turns is not None
@@ -548,8 +554,8 @@ def _check_turns(job: Job, runtime: base.Runtime, entry: GatewayAccess | None) -
     able = runtime.capabilities
     counted = entry is not None and not entry.is_tunnel
     # Over ACP a program tells what it used when the words are answered, however often its model was asked.
-    told = able.tells_turns and (job.turns is None or able.turn_limit)
-    if job.limits.turns is None or counted or told:
+    reports_turns = able.tells_turns and (job.turns is None or able.turn_limit)
+    if job.limits.turns is None or counted or reports_turns:
         return
     where = "" if job.turns is None else " in an interactive run"
     raise StepFailed(

@@ -41,11 +41,11 @@ class Violations:
         self,
         policy: Policy,
         where: Where,
-        asks: bool = False,
+        is_checked: bool = False,
         allowed: Callable[[str, str], bool] = nobody_asked,
         fleet: frozenset[str] = frozenset(),
     ) -> None:
-        self._policy, self._where, self._asks, self._allowed = policy, where, asks, allowed
+        self._policy, self._where, self._asks, self._allowed = policy, where, is_checked, allowed
         self._fleet = frozenset(f"{before}{name}" for name in fleet for before in _FLEET_NAMES)
         self._words: dict[str, None] = {}
         self._by_level: Counter[ActionClass] = Counter()
@@ -56,10 +56,10 @@ class Violations:
         """Take a call that went through. `ran` False: nobody said so; it was requested and not denied."""
         for judgement in () if call.tool in self._fleet else judge_call(self._policy, self._where, call):
             for offence in judgement.offences:
-                if offence.asks is not None and self._allowed(call.command, offence.asks.pattern):
+                if offence.rule is not None and self._allowed(call.command, offence.rule.pattern):
                     continue
                 self._note(judgement, offence, "let through" if ran else "asked for")
-                if offence.ends and ran and not (self._asks and offence.asks):
+                if offence.ends and ran and not (self._asks and offence.rule):
                     self.violation = self.violation or offence.words
 
     def deny(self, words: str) -> None:

@@ -84,8 +84,8 @@ def wrap_launch(way: AcpWay, request: LaunchRequest, place: Place, launch: Proce
     ours = launch_of(PROGRAM, request, place, launch.env, spec, f"{request.home}/{FILE}")
     tops = {name.partition("/")[0] for name in (*launch.files, *way.memory) if "/" in name} - {"tmp"}
     measured = {"silent_ms": silent_ms, "folders": tuple(sorted(tops))}
-    told = way.model_copy(update=measured).model_dump_json().encode()
-    files = {**ours.files, **launch.files, FILE: told}
+    data = way.model_copy(update=measured).model_dump_json().encode()
+    files = {**ours.files, **launch.files, FILE: data}
     return ProcessSpec(ours.argv, launch.env, ours.stdin, files, launch.login)
 
 

@@ -156,7 +156,7 @@ class LaunchRequest:
     `home` is an empty folder of this attempt outside the workspace; `argv` is for the runtime `shell` only.
     `folder`: where below the workspace the run begins; the whole workspace is the run's own. `tools`: the
     agent's, by our names. `policy`, `sampling`: for our workers. `context`: the model's tokens, if known.
-    `desk`: where users are asked.
+    `controller`: where users are asked.
     """
 
     task: str
@@ -176,7 +176,7 @@ class LaunchRequest:
     sampling: Sampling | None = None
     policy: Policy | None = None
     context: int | None = None
-    desk: CallDesk | None = None
+    controller: CallDesk | None = None
     answer: str | None = None
     """A user's answer, for a program of the user's own."""
     interactive_run: TurnTerms | None = None

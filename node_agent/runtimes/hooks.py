@@ -56,7 +56,7 @@ def build_files(runtime: str, request: LaunchRequest, place: Place) -> dict[str,
         policy=request.policy,
         top=request.workspace,
         folder=request.folder,
-        desk=request.desk,
+        desk=request.controller,
     )
     return {RULES: rules.model_dump_json().encode()}
 
@@ -98,7 +98,7 @@ def desk_of(home: str, identity: AttemptId, key: str, wall_ms: int) -> CallDesk:
 
 def timeout_s(request: LaunchRequest) -> int:
     """Return how many seconds the program waits for its hook: longer than the hook waits for a user."""
-    asking = 0 if request.desk is None else request.desk.wait_ms // 1000 + _SLACK_S
+    asking = 0 if request.controller is None else request.controller.wait_ms // 1000 + _SLACK_S
     return min(asking + TIMEOUT_S, MOST_TIMEOUT_S)
 
 

@@ -70,14 +70,14 @@ _CUT = "\n[AGENTS.md is cut here: {} more characters did not fit this model; rea
 _LEFT_OUT = "[AGENTS.md of the repository does not fit this model: read the file where you need it]"
 
 
-def fitted_guide(guide: str, said: int, context: int | None) -> str:
-    """Return the beginning of the repository's guide that fits the model. `said`: characters of all else.
+def fitted_guide(guide: str, length: int, context: int | None) -> str:
+    """Return the beginning of the repository's guide that fits the model. `length`: characters of all else.
 
     The first call takes at most one part of SHARE of the window. `context`: its tokens; None: not known.
     """
     if context is None or not guide.strip():
         return guide
-    room = context // SHARE * CHARS_PER_TOKEN - said - len(_GUIDE) - 3 * MARK
+    room = context // SHARE * CHARS_PER_TOKEN - length - len(_GUIDE) - 3 * MARK
     if len(guide) <= room:
         return guide
     kept = room - len(_CUT)
@@ -102,9 +102,9 @@ def list_enforced(
 
     `owners`: the rules of the machine's owner, as they are when the run begins.
     """
-    asked = (job.mode, job.safety, job.agent.read_only)
-    rule = job.safety.value if base.may_write(*asked) else READ_ONLY
-    level = Enforced(rule=rule, how=runtime.enforcement(*asked, isolation))
+    terms = (job.mode, job.safety, job.agent.read_only)
+    rule = job.safety.value if base.may_write(*terms) else READ_ONLY
+    level = Enforced(rule=rule, how=runtime.enforcement(*terms, isolation))
     able = runtime.capabilities
     people = able.asks(job.turns is not None)
     where = _Where(job.workspace.kind == "git", able.stream, able.asks_first, people, isolation)

@@ -186,15 +186,15 @@ def _enforcement(mode: Mode, safety: Safety, read_only: bool, isolation: Isolati
 def _read(name: str, agent: OtherAgent, results: Sequence[base.Said]) -> RuntimeFact:
     """Return the fact from the output of our probing program."""
     status, output = results[0]
-    told = _told(output) if status == 0 else {}
+    names = _told(output) if status == 0 else {}
     full = f"{OTHER}{name}"
-    if not told:
+    if not names:
         return RuntimeFact(name=full, state="unknown_version", fix=f"it could not be asked: {output[-300:]}")
-    if why := str(told.get("why", "")):
-        missing = bool(told.get("missing"))
+    if why := str(names.get("why", "")):
+        missing = bool(names.get("missing"))
         return RuntimeFact(name=full, state="missing" if missing else "unknown_version", fix=why[:900])
-    version = str(told.get("version", ""))[:100] or None
-    can = (Flag.STREAM, Flag.USAGE, *((Flag.RESUME,) if told.get("resumes") and agent.sessions else ()))
+    version = str(names.get("version", ""))[:100] or None
+    can = (Flag.STREAM, Flag.USAGE, *((Flag.RESUME,) if names.get("resumes") and agent.sessions else ()))
     return RuntimeFact(name=full, version=version, state="ok", can=can)
 
 

@@ -119,9 +119,9 @@ def _of_fleet(event: dict[str, Any]) -> Iterator[base.Activity]:
     if event["type"] == "fleet_over":
         yield base.FleetOver(number)
         return
-    asked = json.dumps(dict_of(event.get("arguments")))
-    if is_fleet_tool_name(tool) and len(asked) <= MOST_ARGUMENTS:
-        yield base.FleetCalled(number, tool, asked)
+    arguments = json.dumps(dict_of(event.get("arguments")))
+    if is_fleet_tool_name(tool) and len(arguments) <= MOST_ARGUMENTS:
+        yield base.FleetCalled(number, tool, arguments)
 
 
 def _said(event: dict[str, Any]) -> LaidMessage:

@@ -65,10 +65,10 @@ def tool(line: Channel, form: dict[str, Any], numbers: count[int]) -> SdkMcpTool
 def guard(names: set[str]) -> Callable[..., Awaitable[dict[str, Any]]]:
     """Return a hook that allows only our tools, whatever the program would offer or allow by itself."""
 
-    async def decide(asked: Any, tool_use_id: Any, context: Any) -> dict[str, Any]:
-        if asked.get("tool_name") in {f"{PREFIX}{name}" for name in names}:
+    async def decide(call: Any, tool_use_id: Any, context: Any) -> dict[str, Any]:
+        if call.get("tool_name") in {f"{PREFIX}{name}" for name in names}:
             return {}
-        why = f"{asked.get('tool_name')} is not a tool of this run"
+        why = f"{call.get('tool_name')} is not a tool of this run"
         output = {
             "hookEventName": "PreToolUse",
             "permissionDecision": "deny",

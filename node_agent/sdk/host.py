@@ -88,9 +88,9 @@ MOST_PATIENCE_MS = 2_147_483_000
 """A longer timer of JavaScript (over 2**31 - 1 ms) ends at once."""
 
 
-def patience_ms(desk: CallDesk | None) -> int:
+def patience_ms(controller: CallDesk | None) -> int:
     """How long an SDK's program must wait for a call: the user's answer, then the longest command."""
-    asking = 0 if desk is None else desk.wait_ms
+    asking = 0 if controller is None else controller.wait_ms
     return min(asking + (MOST_S + SPARE_S) * 1000, MOST_PATIENCE_MS)
 
 

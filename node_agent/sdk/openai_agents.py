@@ -97,7 +97,7 @@ class Talk:
         """Begin a turn."""
         self._before = len(self._items)
 
-    def close(self, words: str, said: str) -> None:
+    def close(self, words: str, text: str) -> None:
         """Close a turn that ended early: it ends with the model's words, and each call has a result."""
         items = self._items
         if len(items) == self._before:
@@ -108,7 +108,7 @@ class Talk:
         while items[-1].get("type") == "reasoning":  # a server wants what it was thought for behind it
             items.pop()
         items += [{"type": "function_call_output", "call_id": one, "output": EARLY} for one in results]
-        items.append({"role": "assistant", "content": f"{said}\n{EARLY}".lstrip()})
+        items.append({"role": "assistant", "content": f"{text}\n{EARLY}".lstrip()})
         self._save()
 
     async def get_items(self, limit: int | None = None) -> list[Any]:
@@ -188,8 +188,8 @@ def model(line: Channel, spec: dict[str, Any]) -> Model:
         return OpenAIResponsesModel(spec["model"], client)
     plain = client.chat.completions.create
 
-    async def create(**asked: Any) -> Any:
-        return Whole(await plain(**asked), line)
+    async def create(**call: Any) -> Any:
+        return Whole(await plain(**call), line)
 
     client.chat.completions.create = create  # type: ignore[method-assign, assignment]
     return OpenAIChatCompletionsModel(spec["model"], client)
@@ -232,14 +232,14 @@ async def turn(line: Channel, talk: Talk, agent: Agent, hooks: RunHooks, words: 
         tool_not_found_behavior="return_error_to_model",
         tool_execution=ToolExecutionConfig(max_function_tool_concurrency=1),
     )
-    said, end = [], {"kind": "failed", "failure": "agent_failed", "why": EARLY}
+    texts, end = [], {"kind": "failed", "failure": "agent_failed", "why": EARLY}
     talk.begin()
     result = Runner.run_streamed(agent, words, max_turns=None, hooks=hooks, run_config=config, session=talk)
     line.cancel = result.cancel
     try:
         async for event in result.stream_events():
             if event.type == "raw_response_event" and event.data.type == "response.output_text.delta":
-                said.append(event.data.delta)
+                texts.append(event.data.delta)
                 line.tell("said", text=event.data.delta)
         if result.final_output is not None:
             return {"kind": "done", "result": str(result.final_output)}
@@ -253,7 +253,7 @@ async def turn(line: Channel, talk: Talk, agent: Agent, hooks: RunHooks, words: 
         end["failure"], end["why"] = "model_failed", f"{type(exc).__name__}: {exc}"
     finally:
         line.cancel = None
-    talk.close(words, "".join(said))
+    talk.close(words, "".join(texts))
     return end
 
 

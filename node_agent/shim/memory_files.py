@@ -24,16 +24,16 @@ def in_folders(pids: Iterable[int]) -> int:
 
     A program with a sandbox of its own, such as Codex, sees the machine's /tmp in it: that is not the run's.
     """
-    walled: dict[str, int] = {}
+    sandboxed: dict[str, int] = {}
     for pid in pids:
-        walled.setdefault(_space(pid), pid)
+        sandboxed.setdefault(_space(pid), pid)
     for none in ("", _space("self")):
-        walled.pop(none, None)
-    if not walled:  # no need to ask what there is of our own
+        sandboxed.pop(none, None)
+    if not sandboxed:  # no need to ask what there is of our own
         return 0
     counted = {device for device, _ in _mounts("self")}
     total = 0
-    for pid in walled.values():
+    for pid in sandboxed.values():
         for device, folder in _mounts(pid):
             if folder in FOLDERS and device not in counted:
                 counted.add(device)

@@ -93,13 +93,13 @@ class Keeper:
     def members(self) -> list[process.Proc]:
         return process.find_members(self.marker, os.getpid(), self._since, self._groups, self._birth)
 
-    def strike(self, number: int, leader: int, walled: bool) -> None:
+    def strike(self, number: int, leader: int, sandboxed: bool) -> None:
         """Signal the leader's whole group at once, then each process that left it; wake stopped processes.
 
         Behind a sandbox only processes inside get the signal: those that hold the sandbox up would end all
         others.
         """
-        if walled:
+        if sandboxed:
             for proc in self.members():
                 if process.is_inside(proc[0]):
                     process.signal_exact(proc, number)
@@ -116,12 +116,12 @@ class Keeper:
                 process.signal_exact(proc, number)
                 process.signal_exact(proc, signal.SIGCONT)
 
-    def end(self, leader: int, grace: dict[str, int], walled: bool = False) -> None:
+    def end(self, leader: int, grace: dict[str, int], sandboxed: bool = False) -> None:
         """Send SIGINT, then SIGTERM, to the whole tree, each with its grace. The sweep sends SIGKILL."""
         for number, ms in ((signal.SIGINT, grace["int_ms"]), (signal.SIGTERM, grace["term_ms"])):
             if self.empty():
                 return
-            self.strike(number, leader, walled)
+            self.strike(number, leader, sandboxed)
             self._await_empty(self.clock.mono_ms() + ms)
 
     def fell(self, leader: int) -> None:

@@ -94,8 +94,8 @@ class Vault:
 
     def news(self) -> bool:
         """Whether the owner's file or a login's has changed since the last call; if so, it counts now."""
-        told, self._told = self._told, self._states()
-        if told == self._told:
+        last, self._told = self._told, self._states()
+        if last == self._told:
             return False
         with self._lock:
             self._looked = -LOOK_MS

@@ -69,8 +69,8 @@ class TurnTerms(WireModel):
     def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """The JSON form without an empty `mode`: an older node agent does not know it, and refuses a job
         that has it."""
-        told: dict[str, Any] = write(self)
-        return {name: value for name, value in told.items() if value or name != "mode"}
+        values: dict[str, Any] = write(self)
+        return {name: value for name, value in values.items() if value or name != "mode"}
 
 
 class LaidMessage(WireModel):

@@ -264,6 +264,6 @@ class Job(Message):
     def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """The JSON form without `ahead`, `skills` and `gpus` that are not set: an older node agent refuses an
         job with what it does not know."""
-        told: dict[str, Any] = write(self)
+        values: dict[str, Any] = write(self)
         absent: dict[str, Any] = {"gpus": None, "ahead": False, "skills": []}
-        return {name: value for name, value in told.items() if name not in absent or value != absent[name]}
+        return {name: value for name, value in values.items() if name not in absent or value != absent[name]}

@@ -199,8 +199,8 @@ class NodeFacts(model.WireModel):
     @model_serializer(mode="wrap")
     def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """The JSON form without `gpus` where there are none: an older coordinator does not know them."""
-        told: dict[str, Any] = write(self)
-        return {name: value for name, value in told.items() if value or name != "gpus"}
+        values: dict[str, Any] = write(self)
+        return {name: value for name, value in values.items() if value or name != "gpus"}
 
 
 MOST_SLOTS = 256
@@ -223,8 +223,8 @@ class Ask(model.WireModel):
     @model_serializer(mode="wrap")
     def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """The JSON form without an `ahead` of 0, as an older node agent writes it."""
-        told: dict[str, Any] = write(self)
-        return {name: value for name, value in told.items() if value or name != "ahead"}
+        values: dict[str, Any] = write(self)
+        return {name: value for name, value in values.items() if value or name != "ahead"}
 
 
 class Signs(model.WireModel):
@@ -275,8 +275,8 @@ class Heartbeat(Message):
     @model_serializer(mode="wrap")
     def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """The JSON form without `gpus` where there are none: an older coordinator does not know them."""
-        told: dict[str, Any] = write(self)
-        return {name: value for name, value in told.items() if value or name != "gpus"}
+        values: dict[str, Any] = write(self)
+        return {name: value for name, value in values.items() if value or name != "gpus"}
 
 
 MOST_ENTRIES = 8_000

@@ -147,8 +147,8 @@ class CommandRule(WireModel):
     def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """The JSON form without `ask` and `classes` where they say nothing: an older node agent does not know
         them, and refuses a job that has them."""
-        told: dict[str, Any] = write(self)
-        return {name: value for name, value in told.items() if value or name not in ("ask", "classes")}
+        values: dict[str, Any] = write(self)
+        return {name: value for name, value in values.items() if value or name not in ("ask", "classes")}
 
 
 def rule_words(rule: PathRule | CommandRule) -> str:
@@ -219,7 +219,7 @@ def compile_policy(
     *,
     mode: Mode = Mode.BUILD,
     rules: Rules = NO_RULES,
-    walled: bool = False,
+    sandboxed: bool = False,
 ) -> Policy:
     """Return the policy with the level's allowed action classes, sorted, and the rules. A run that may write
     nothing keeps only the classes that read.
@@ -230,7 +230,7 @@ def compile_policy(
         paths=rules.paths,
         commands=rules.commands,
         told_only=told_only,
-        walled=walled,
+        walled=sandboxed,
         network=find_narrowest(rules.network),
     )
 

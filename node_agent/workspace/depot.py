@@ -271,8 +271,8 @@ def _send_new(peer: socket.socket, name: str, file: IO[bytes], stored: int | Non
     """
     known = stored is not None
     if stored is None:
-        told = send_request(peer, op="size", name=name).get("size")
-        stored = told if isinstance(told, int) else -1
+        size = send_request(peer, op="size", name=name).get("size")
+        stored = size if isinstance(size, int) else -1
     left = os.fstat(file.fileno()).st_size - stored
     if stored < 0 or left < 0:
         raise DepotRefused(f"the depot has {stored} bytes of {name}, here are {stored + left}")

@@ -187,10 +187,10 @@ class HomeCalls:
 def _read(at: int, stem: str) -> CallAsked | None:
     data = _bytes(at, f"{stem}{ASKED}")
     try:
-        asked = CallAsked.model_validate_json(data)
+        call = CallAsked.model_validate_json(data)
     except ValidationError:
         return None
-    return asked if asked.call == stem else None
+    return call if call.call == stem else None
 
 
 def _bytes(at: int, name: str) -> bytes:

@@ -320,10 +320,10 @@ def _file_kind(mode: str) -> str:
 
 def _targets(git: NodeGit, oids: set[str]) -> dict[str, bytes]:
     """The targets of links, by object; without those of an impossible length, which an agent can make."""
-    asked = "".join(f"{oid}\n" for oid in sorted(oids)).encode()
-    if not asked:
+    stdin = "".join(f"{oid}\n" for oid in sorted(oids)).encode()
+    if not stdin:
         return {}
-    sizes = (line.split() for line in git.must("cat-file", "--batch-check", stdin=asked).out.splitlines())
+    sizes = (line.split() for line in git.must("cat-file", "--batch-check", stdin=stdin).out.splitlines())
     small = b"".join(words[0] + b"\n" for words in sizes if 0 < int(words[2]) <= MOST_TARGET)
     raw, found, at = git.must("cat-file", "--batch", stdin=small).out if small else b"", dict[str, bytes](), 0
     while at < len(raw):
@@ -386,13 +386,13 @@ def _known(
     out: NodeGit, folder: Path, oids: list[str], hidden: Mapping[str, str]
 ) -> dict[str, tuple[str, ...]]:
     """Return the names of the secrets in each of these objects; one at a time is in memory."""
-    asked = "".join(f"{oid}\n" for oid in dict.fromkeys(oids)).encode()
-    sizes = out.must("cat-file", "--batch-check=%(objectsize)", stdin=asked).text().split()
+    stdin = "".join(f"{oid}\n" for oid in dict.fromkeys(oids)).encode()
+    sizes = out.must("cat-file", "--batch-check=%(objectsize)", stdin=stdin).text().split()
     if sum(int(size) for size in sizes) > MOST_BYTES:
         raise WorkspaceFailure(f"they have more than {MOST_BYTES >> 20} MiB")
     place = folder / "exposed.batch"
     try:
-        out.must("cat-file", "--batch", stdin=asked, stdout=place)
+        out.must("cat-file", "--batch", stdin=stdin, stdout=place)
         return {oid: found_in(text, hidden) for oid, text in _batch(place)}
     finally:
         place.unlink(missing_ok=True)
@@ -469,11 +469,11 @@ def build_commit(
     commit = history.tip
     if tree != _tree_of(out, commit) or not history.based:
         parents = (history.tip,) if history.based else (snapshot, history.tip)
-        asked = [word for parent in parents for word in ("-p", parent)]
+        options = [word for parent in parents for word in ("-p", parent)]
         signed = NodeGit(places.out, variables=stamp_env(*AUTHOR, stamp.date_ms))
         message = stamp.message.replace("\0", "").strip() or "PanCode result"
         lines = message.encode("utf-8", "replace") + b"\n"
-        commit = signed.must("commit-tree", tree, *asked, stdin=lines).text()
+        commit = signed.must("commit-tree", tree, *options, stdin=lines).text()
     ignored = split_nul(index.must("ls-files", "-z", "-o", "-i", "--exclude-standard", "--directory").out)
     kind = _kind(snapshot, commit, _tree_of(out, snapshot), tree)
     unseen = _only_ignored(ignored) if kind == "empty" else ()

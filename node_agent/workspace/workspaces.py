@@ -32,8 +32,8 @@ def find_absent_programs(job: Job, tree: Path, path: str) -> tuple[str, ...]:
     The agent may be about to write a program in the checkout, so one is missed only in the folders that
     set-up makes.
     """
-    asked = (*(gate.argv for gate in job.gates), *((job.score,) if job.score else ()))
-    programs = dict.fromkeys(argv[0] for argv in asked)
+    commands = (*(gate.argv for gate in job.gates), *((job.score,) if job.score else ()))
+    programs = dict.fromkeys(argv[0] for argv in commands)
     return tuple(one for one in programs if not _may_be_there(one, job.cache, tree, path))
 
 

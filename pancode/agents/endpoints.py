@@ -111,8 +111,8 @@ def list_usable(facts: NodeFacts, runtime: str) -> tuple[str, ...]:
 
 def find_by_model(nodes: Sequence[NodeView], model: str, node: str | None = None) -> list[str]:
     """Return the names of the endpoints that have a model of that name; `node`: only there."""
-    asked = [view for view in nodes if node in (None, view.node.name)]
-    return sorted({one.name for view in asked for one in _facts(view) if _serves(one, model)})
+    candidates = [view for view in nodes if node in (None, view.node.name)]
+    return sorted({one.name for view in candidates for one in _facts(view) if _serves(one, model)})
 
 
 def _serves(endpoint: EndpointFact, model: str) -> bool:
@@ -213,12 +213,12 @@ def check_known(nodes: Sequence[NodeView], ref: ModelRef, endpoint: str) -> None
 
     What is at an endpoint that wants a key, or is wedged, nobody knows either: placement says which it is.
     """
-    asked = [view for view in nodes if view.node.removed is None and ref.node in (None, view.node.name)]
-    if not asked or any(view.last is None for view in asked):
+    candidates = [view for view in nodes if view.node.removed is None and ref.node in (None, view.node.name)]
+    if not candidates or any(view.last is None for view in candidates):
         return
-    there = [(view.node.name, one) for view in asked for one in _facts(view) if one.name == endpoint]
+    there = [(view.node.name, one) for view in candidates for one in _facts(view) if one.name == endpoint]
     if not there:
-        raise _no_endpoint(asked, ref, endpoint)
+        raise _no_endpoint(candidates, ref, endpoint)
     if any(one.health is not Health.OK or one.more or one.model(ref.model) for _, one in there):
         return
     names = [model.id for _, one in there for model in one.models if not model.embedding]
@@ -234,8 +234,8 @@ def check_known(nodes: Sequence[NodeView], ref: ModelRef, endpoint: str) -> None
     )
 
 
-def _no_endpoint(asked: Sequence[NodeView], ref: ModelRef, endpoint: str) -> NotFoundError:
-    if trouble := next((one for one in _troubles(asked) if one[1] == endpoint), None):
+def _no_endpoint(candidates: Sequence[NodeView], ref: ModelRef, endpoint: str) -> NotFoundError:
+    if trouble := next((one for one in _troubles(candidates) if one[1] == endpoint), None):
         node, _, problem = trouble
         return NotFoundError(
             f"endpoint {endpoint!r} cannot be used",
@@ -243,14 +243,14 @@ def _no_endpoint(asked: Sequence[NodeView], ref: ModelRef, endpoint: str) -> Not
             fix=f"fix this on {node}; see: pancode node show {node}",
             code="endpoint_not_found",
         )
-    names = sorted({one.name for view in asked for one in _facts(view)})
+    names = sorted({one.name for view in candidates for one in _facts(view)})
     where = ref.node or "any node"
     command = pull_command(_NAMES.get(endpoint, Dialect.OPENAI), ref.model)
-    node = ref.node or asked[0].node.name
+    node = ref.node or candidates[0].node.name
     start = f"start it on {node}" + (f" ({command})" if command else "")
     return NotFoundError(
         f"endpoint {endpoint!r} not found on {where}",
-        why=_elsewhere(asked, ref.model)
+        why=_elsewhere(candidates, ref.model)
         or (f"there are {', '.join(names)}" if names else "no endpoints were found"),
         fix=f"{start}, or add its address to endpoints.json there; see: pancode models ls --servers",
         code="endpoint_not_found",

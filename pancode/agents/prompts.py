@@ -238,8 +238,8 @@ def compile_prompt(agent: Agent, situation: Situation) -> Prompt:
 
 def _constitution(agent: Agent, rule: str) -> str:
     """Return the fixed rules; an agent that may write no file is not told how to ask a user."""
-    asks = rule != READ_ONLY and any(tool in WRITE_TOOLS for tool in agent.tools)
-    asking = (ASKING,) if asks else ()
+    can_write = rule != READ_ONLY and any(tool in WRITE_TOOLS for tool in agent.tools)
+    asking = (ASKING,) if can_write else ()
     return " ".join((TALKING if agent.leads else CONSTITUTION, *asking, SCOPE[agent.role]))
 
 
@@ -263,12 +263,12 @@ def _report(role: Role, short: bool) -> str:
 
 def _context(prd: str, notes: Sequence[str]) -> str:
     """Return what the repository tells; the PRD's path is quoted, as the repository has chosen it."""
-    told = [PRD_LINE.format(path=json.dumps(prd))] if prd else []
+    lines = [PRD_LINE.format(path=json.dumps(prd))] if prd else []
     if notes:
         text = "\n\n".join(notes)
         # A text cannot hold its own digest, so it cannot end itself early and continue in our name.
-        told.append(CONTEXT_HEAD.format(mark=digest_of(text)[:16], text=text))
-    return "\n\n".join(told)
+        lines.append(CONTEXT_HEAD.format(mark=digest_of(text)[:16], text=text))
+    return "\n\n".join(lines)
 
 
 def _mode(agent: Agent, mode: Mode) -> str:

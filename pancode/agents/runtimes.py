@@ -233,12 +233,12 @@ class EnforcedRule:
         return self.kind.own and how is Enforcement.TOLD_ONLY and self.rule != Safety.FULL_AUTO.value
 
 
-def find_rule(kind: RuntimeKind, asked: EnforcementRequest) -> EnforcedRule:
+def find_rule(kind: RuntimeKind, request: EnforcementRequest) -> EnforcedRule:
     """Return the rule of a run, and what is enough for it."""
-    rule = rule_of(asked.mode, asked.safety, asked.read_only)
-    writes = rule == asked.safety.value
-    outside = is_on_the_machine(kind.name, asked.workspace, asked.safety, writes, asked.depth)
-    return EnforcedRule(kind, rule, asked.told_only, outside, asked.may_allow)
+    rule = rule_of(request.mode, request.safety, request.read_only)
+    writes = rule == request.safety.value
+    outside = is_on_the_machine(kind.name, request.workspace, request.safety, writes, request.depth)
+    return EnforcedRule(kind, rule, request.told_only, outside, request.may_allow)
 
 
 def is_listed(name: str) -> bool:

@@ -276,9 +276,9 @@ class Coordinator:
     def check_pull(self, run: Run, remote: str, kind: ForgeKind | None) -> None:
         must_be_possible(self._forges, run, remote, kind)
 
-    def pull_request(self, run: Run, asked: PullAsked) -> PullRequestShape:
+    def pull_request(self, run: Run, request: PullAsked) -> PullRequestShape:
         closes = " ".join(filter(None, (part.closed_by_pull(run) for part in self._parts)))
-        opened = open_pull_request(self.core, self._forges, run, replace(asked, closes=closes))
+        opened = open_pull_request(self.core, self._forges, run, replace(request, closes=closes))
         for part in self._parts:
             part.note_pull(run, opened["url"])
         return opened

@@ -138,8 +138,8 @@ class DemoReport:
 class Demo:
     """A demo: its stage, the story that is told, and the runs by what they were for."""
 
-    def __init__(self, stage: Stage, story: DemoReport) -> None:
-        self.stage, self.story = stage, story
+    def __init__(self, stage: Stage, report: DemoReport) -> None:
+        self.stage, self.story = stage, report
         self.runs: dict[str, str] = {}
 
     def show(self, name: str) -> dict[str, Any]:
@@ -170,8 +170,8 @@ class Demo:
 
     def bring_up(self) -> None:
         """Bring up the coordinator and two nodes, over SSH."""
-        stage, story = self.stage, self.story
-        story.act("Two nodes join a fleet, each over SSH")
+        stage, report = self.stage, self.story
+        report.act("Two nodes join a fleet, each over SSH")
         started = stage.pancode("serve", "--background")
         if started.code != 0:
             raise UnavailableError("the coordinator did not start", why=started.err.strip()[-400:])
@@ -180,41 +180,41 @@ class Demo:
             stage.client.post(
                 "/v1/nodes", {"name": node, "local": True, "local_home": str(home), "by": "demo"}
             )
-            story.command(f"pancode node add {node} --local --local-home {home}")
-        story.command("pancode fleet up")
+            report.command(f"pancode node add {node} --local --local-home {home}")
+        report.command("pancode fleet up")
         for event in stage.client.events("POST", "/v1/fleet/up", {"by": "demo", "nodes": list(NODES)}):
             if event.kind == "progress" and event.data["state"] in ("done", "failed"):
                 line = event.data
                 mark = "ok" if line["state"] == "done" else "FAILED"
                 lasted = f"  {line['seconds']:.1f} s" if line["seconds"] >= 0.1 else ""
-                story.tell(f"  {line['node']:<6} {line['step']:<9} {mark}{lasted}  {line['text']}")
+                report.tell(f"  {line['node']:<6} {line['step']:<9} {mark}{lasted}  {line['text']}")
         self.command("node ls")
         states = self._states()
-        if not story.check("both nodes are online", states == dict.fromkeys(NODES, "online"), states):
+        if not report.check("both nodes are online", states == dict.fromkeys(NODES, "online"), states):
             raise UnavailableError("the demo needs two nodes", fix="pancode fleet up")
         keys = [stage.client.get(path_of("nodes", node))["tag"] for node in NODES]
-        story.check("each signs with a key of its own, made there", len({*keys}) == len(NODES), keys)
+        report.check("each signs with a key of its own, made there", len({*keys}) == len(NODES), keys)
 
     def _states(self) -> dict[str, str]:
         return {node["name"]: node["state"] for node in self.stage.client.get("/v1/fleet")["nodes"]}
 
     def do_work(self) -> None:
         """Show a change that passes its gate, and a program that runs anywhere."""
-        story = self.story
-        story.act("Work: a change with a gate, and a program on whichever machine is free")
+        report = self.story
+        report.act("Work: a change with a gate, and a program on whichever machine is free")
         done = self.scripted("honest", HONEST, "add shout() ...")
         changed = sorted(self.show("honest")["files_changed"]) == ["greet.py", "test_greet.py"]
         clean = self.stage.git("status", "--porcelain") == ""
-        story.check("done: the gate passed on the machine that made the change", done.code == 0, done.both)
-        story.check("the change came back as a commit; your files are as they were", changed and clean)
+        report.check("done: the gate passed on the machine that made the change", done.code == 0, done.both)
+        report.check("the change came back as a commit; your files are as they were", changed and clean)
         words = "--runtime shell --workspace none -- uname -sr"
         done = self.dispatch("shell", words, *words.split())
-        story.check("a program ran where there was room", done.code == 0 and "Linux" in done.out, done.both)
+        report.check("a program ran where there was room", done.code == 0 and "Linux" in done.out, done.both)
 
     def lose_an_agent(self) -> None:
         """Kill a node agent with kill -9 in the middle of a run; meanwhile the other node works."""
-        stage, story = self.stage, self.story
-        story.act(f"Trouble: the node agent of {DOOMED} is killed in the middle of a run")
+        stage, report = self.stage, self.story
+        report.act(f"Trouble: the node agent of {DOOMED} is killed in the middle of a run")
         words = f"--detach --runtime scripted --node {DOOMED}"
         shown = f"{words} 'write the change log, slowly'"
         self.dispatch("long", shown, *words.split(), "--budget", "0.50", LONG)
@@ -224,12 +224,12 @@ class Demo:
         programs = [p for p, words in stage.processes(stage.root / DOOMED).items() if _AGENT in words]
         os.kill(pid, signal.SIGKILL)
         gone = stage.until(lambda: pid not in stage.processes(), 5)
-        story.command(f"kill -9 {pid}   # the node agent of {DOOMED}, in the middle of the run")
-        story.check(f"the node agent of {DOOMED} is dead", gone, f"pid {pid}")
+        report.command(f"kill -9 {pid}   # the node agent of {DOOMED}, in the middle of the run")
+        report.check(f"the node agent of {DOOMED} is dead", gone, f"pid {pid}")
         written = len(self._written())
         # work on the other node continues; an agent that claims success is not believed
-        said = f"Meanwhile {CALM} continues, with an agent that breaks a test and says that all tests pass:"
-        self.story.tell(said)
+        text = f"Meanwhile {CALM} continues, with an agent that breaks a test and says that all tests pass:"
+        self.story.tell(text)
         done = self.scripted("liar", LIAR, "translate ...")
         run = self.show("liar")
         caught = "All tests pass" in run["answer"] and run["outcome"] == "verify_failed" and done.code == 11
@@ -250,83 +250,83 @@ class Demo:
 
     def _survive(self, program: int, before: int) -> None:
         """Check that the node without an agent is unknown, and that the run ends under its shim."""
-        stage, story = self.stage, self.story
+        stage, report = self.stage, self.story
         alive = program in stage.processes() and stage.until(lambda: len(self._written()) > before, 5)
-        story.check(f"the run continues without the agent (pid {program} still writes)", alive)
+        report.check(f"the run continues without the agent (pid {program} still writes)", alive)
         quiet = stage.until(lambda: self._states()[DOOMED] == "suspect", 30)
-        said = f"the coordinator says that it does not know: {DOOMED} is suspect"
-        story.check(said, quiet, self._states()[DOOMED])
+        text = f"the coordinator says that it does not know: {DOOMED} is suspect"
+        report.check(text, quiet, self._states()[DOOMED])
         ended = stage.until(lambda: program not in stage.processes(), 60)
         run = self.show("long")
-        story.tell(f"{run['run']}: {run['state']}, {', '.join(run['notes']) or run['reason']}")
-        said = "the program came to its end; nothing was declared lost or tried again"
-        story.check(said, ended and run["outcome"] is None, run)
+        report.tell(f"{run['run']}: {run['state']}, {', '.join(run['notes']) or run['reason']}")
+        text = "the program came to its end; nothing was declared lost or tried again"
+        report.check(text, ended and run["outcome"] is None, run)
 
     def _recover(self) -> None:
         """Check that the agent, started again, delivers once."""
-        stage, story = self.stage, self.story
+        stage, report = self.stage, self.story
         done = stage.pancode("fleet", "up", DOOMED)
-        story.command(
+        report.command(
             f"pancode fleet up {DOOMED}   # a machine with systemd user services does this by itself"
         )
-        story.check("the node agent runs again", done.code == 0, done.both)
+        report.check("the node agent runs again", done.code == 0, done.both)
         stage.until(lambda: self.show("long")["outcome"] is not None, 60)
         run = self.show("long")
         changed = ", ".join(run["files_changed"]) or "nothing"
-        story.tell(f"{run['run']}: {run['outcome'] or run['state']}, changed {changed}")
+        report.tell(f"{run['run']}: {run['outcome'] or run['state']}, changed {changed}")
         rows = [r for r in stage.client.get("/v1/receipts", limit=20)["receipts"] if r["run"] == run["run"]]
         once = run["outcome"] == "done" and len(rows) == 1 and len(run["attempts"]) == 1
-        story.check("what it had finished was delivered: one attempt, one receipt", once, run)
+        report.check("what it had finished was delivered: one attempt, one receipt", once, run)
         ticks = self._stored_ticks()
         whole = ticks == [str(tick) for tick in range(1, TICKS + 1)]
-        story.check("its log is whole: nothing missing, nothing twice, over the outage", whole, ticks)
+        report.check("its log is whole: nothing missing, nothing twice, over the outage", whole, ticks)
 
     def prove(self) -> None:
         """Check that every receipt verifies, and an altered one does not."""
-        stage, story = self.stage, self.story
-        story.act("Proof: signed by the node that did the work, countersigned by the coordinator")
+        stage, report = self.stage, self.story
+        report.act("Proof: signed by the node that did the work, countersigned by the coordinator")
         self.command("receipt verify last", "receipt", "verify", self.runs["liar"])
         verdicts = {
             n: stage.client.get(path_of("runs", r, "verify"))["verdict"] for n, r in self.runs.items()
         }
-        story.check("all four receipts: PASS", list(verdicts.values()) == ["PASS"] * 4, verdicts)
+        report.check("all four receipts: PASS", list(verdicts.values()) == ["PASS"] * 4, verdicts)
         export = json.loads(stage.pancode("receipt", "export", self.runs["liar"]).out)
         keys, forged = stage.root / "keys.json", stage.root / "forged.json"
         keys.write_text(json.dumps(export))
-        story.tell("Now the failed run's receipt is altered to say that it is done:")
+        report.tell("Now the failed run's receipt is altered to say that it is done:")
         forged.write_text(json.dumps(forge_outcome(export)))
         words = ("receipt", "verify", str(forged), "--keys", str(keys))
         done = self.command("receipt verify forged.json --keys keys.json", *words)
-        story.check("the forgery is told: TAMPERED, exit code 8", done.code == 8 and "TAMPERED" in done.out)
+        report.check("the forgery is told: TAMPERED, exit code 8", done.code == 8 and "TAMPERED" in done.out)
 
     def land(self) -> None:
         """Land the changes of two nodes together in the project."""
-        stage, story = self.stage, self.story
-        story.act("Landing: the changes of both nodes, merged into your files")
+        stage, report = self.stage, self.story
+        report.act("Landing: the changes of both nodes, merged into your files")
         done = self.command(f"land {self.runs['honest']}")
         gate = (self.show("honest")["landing"] or {}).get("gate") or {}
-        story.check(f"landed; {what_tested(gate)}", done.code == 0 and gate.get("ok") is True, done.both)
+        report.check(f"landed; {what_tested(gate)}", done.code == 0 and gate.get("ok") is True, done.both)
         done = self.command(f"land {self.runs['long']}")
-        story.check("the other node's change landed beside it", done.code == 0, done.both)
+        report.check("the other node's change landed beside it", done.code == 0, done.both)
         source = (stage.project / "greet.py").read_text()
         there = (stage.project / "CHANGES.md").exists() and "def shout" in source
         tests = stage.run([sys.executable, "-m", "unittest", "-q"])
         passed = tests.code == 0 and "Ran 2 tests" in tests.err
-        story.check("both changes are there, and both tests pass", there and passed, tests)
+        report.check("both changes are there, and both tests pass", there and passed, tests)
 
     def balance(self) -> None:
         """Checks that the signed, the booked and the shown sums are equal."""
-        stage, story = self.stage, self.story
-        story.act("Money: the books balance")
+        stage, report = self.stage, self.story
+        report.act("Money: the books balance")
         self.command("budget show")
         runs = [self.show(name) for name in self.runs]
         signed = sum((Decimal(run["usage"]["cost_usd"] or 0) for run in runs), Decimal(0))
         day = stage.client.get("/v1/budget")["scopes"][0]
         same = Decimal(day["spent_usd"]) == signed and Decimal(day["held_usd"]) == 0
-        story.check(f"four receipts say ${signed}; the budget says ${signed}, nothing held", same, day)
+        report.check(f"four receipts say ${signed}; the budget says ${signed}, nothing held", same, day)
         wrong, count, scopes = audit_balances(stage)
-        said = f"the ledger's {count} entries add up to the balance of each of {scopes} scopes"
-        story.check(said, not wrong, wrong)
+        text = f"the ledger's {count} entries add up to the balance of each of {scopes} scopes"
+        report.check(text, not wrong, wrong)
 
     def play(self) -> bool:
         """Play the acts; return whether all went well. An error counts as a check that did not hold."""
@@ -344,22 +344,22 @@ class Demo:
 
     def take_away(self, whole: bool) -> None:
         """Take everything away. Signals are ignored meanwhile; a terminal may have gone."""
-        stage, story = self.stage, self.story
+        stage, report = self.stage, self.story
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             with suppress(OSError):
-                story.act("The end: everything is taken away" if whole else "Taking everything away")
+                report.act("The end: everything is taken away" if whole else "Taking everything away")
             problems = stage.take_down() if whole else []
             polite = not problems and not stage.processes()
             problems += stage.sweep()
             with suppress(OSError):
                 if whole:
-                    said = (
+                    text = (
                         "each node was removed as pancode node rm does it, and nothing of ours was left there"
                     )
-                    story.check(said, polite, "; ".join(problems))
-                story.check("no process of the demo is left", not stage.processes(), stage.processes())
-                story.check(f"{stage.root} is gone", not stage.root.exists())
+                    report.check(text, polite, "; ".join(problems))
+                report.check("no process of the demo is left", not stage.processes(), stage.processes())
+                report.check(f"{stage.root} is gone", not stage.root.exists())
         finally:
             signal.signal(signal.SIGINT, before)
 
@@ -397,13 +397,13 @@ def play(environ: Mapping[str, str], *, keep: bool, write: Write) -> dict[str, A
     After KeyboardInterrupt or the end of the terminal, everything is taken away first.
     """
     clock = SystemClock()
-    story, stage = DemoReport(write, clock), new_stage(environ, clock)
-    demo, whole = Demo(stage, story), False
+    report, stage = DemoReport(write, clock), new_stage(environ, clock)
+    demo, whole = Demo(stage, report), False
     left = False
     with _ended_by_signals():
-        _clear(environ, story, clock, kept=False)
+        _clear(environ, report, clock, kept=False)
         try:
-            story.say(OPENING.format(root=stage.root))
+            report.say(OPENING.format(root=stage.root))
             stage.furnish(FILES, keep)
             whole = demo.play()
             left = keep
@@ -411,19 +411,19 @@ def play(environ: Mapping[str, str], *, keep: bool, write: Write) -> dict[str, A
             if not left:
                 demo.take_away(whole)
     if left:
-        story.say(f"\nThe fleet is left running. Look around (the project is in {stage.project}):")
-        story.tell(f"export PANCODE_HOME={stage.home}")
-        story.tell("pancode fleet status; pancode runs; pancode why last; pancode audit; pancode queue")
-        story.say("Take it away, with its folder:")
-        story.tell("pancode fleet demo --remove")
-    passed, count = sum(check.ok for check in story.checks), len(story.checks)
+        report.say(f"\nThe fleet is left running. Look around (the project is in {stage.project}):")
+        report.tell(f"export PANCODE_HOME={stage.home}")
+        report.tell("pancode fleet status; pancode runs; pancode why last; pancode audit; pancode queue")
+        report.say("Take it away, with its folder:")
+        report.tell("pancode fleet demo --remove")
+    passed, count = sum(check.ok for check in report.checks), len(report.checks)
     words = "all of them" if passed == count else "NOT all"
-    story.say(f"\n{passed} of {count} checks held, {words}; {story.seconds:.0f} s")
-    if story.good and not left:
-        story.say(NEXT)
-    checks = [asdict(check) for check in story.checks]
+    report.say(f"\n{passed} of {count} checks held, {words}; {report.seconds:.0f} s")
+    if report.good and not left:
+        report.say(NEXT)
+    checks = [asdict(check) for check in report.checks]
     kept = str(stage.root) if left else None
-    return {"ok": story.good, "checks": checks, "seconds": round(story.seconds, 1), "kept": kept}
+    return {"ok": report.good, "checks": checks, "seconds": round(report.seconds, 1), "kept": kept}
 
 
 def remove(environ: Mapping[str, str], *, write: Write) -> int:
@@ -432,13 +432,13 @@ def remove(environ: Mapping[str, str], *, write: Write) -> int:
     return _clear(environ, DemoReport(write, clock), clock, kept=True)
 
 
-def _clear(environ: Mapping[str, str], story: DemoReport, clock: Clock, *, kept: bool) -> int:
+def _clear(environ: Mapping[str, str], report: DemoReport, clock: Clock, *, kept: bool) -> int:
     """Take away what killed demos have left; `kept`: also demos that were to stay. Return how many."""
     found = list_unused(environ, clock, kept=kept)
     for stage in found:
         stage.take_down()
         stage.sweep()
-        story.say(f"taken away: {stage.root}, left by an earlier demo")
+        report.say(f"taken away: {stage.root}, left by an earlier demo")
     return len(found)
 
 

@@ -73,31 +73,31 @@ def list_tools() -> dict[str, FleetTool]:
     """Return every tool as a job offers it, in the fewest words: all tools stand in a window that may hold
     only 8,000 tokens. An argument that one tool has described is not described again.
     """
-    said: set[str] = set()
-    return {name: _offered(tool, said) for name, tool in BY_NAME.items()}
+    seen: set[str] = set()
+    return {name: _offered(tool, seen) for name, tool in BY_NAME.items()}
 
 
-def _offered(tool: McpTool, said: set[str]) -> FleetTool:
+def _offered(tool: McpTool, seen: set[str]) -> FleetTool:
     hidden = FORCED if tool.name == DISPATCH else (*FORCED, *SELDOM)
     fields = {name: {**field, **HERE.get(name, {})} for name, field in tool.fields.items()}
-    schema: dict[str, Any] = {"type": "object", "properties": _briefly(fields, hidden, said)}
+    schema: dict[str, Any] = {"type": "object", "properties": _briefly(fields, hidden, seen)}
     schema |= {"required": list(tool.required)} if tool.required else {}
     text = json.dumps(schema, separators=(",", ":"))
     return FleetTool(name=tool.name, description=tool.description, parameters=text)
 
 
-def _briefly(fields: Mapping[str, Any], hidden: Sequence[str], said: set[str]) -> dict[str, Any]:
+def _briefly(fields: Mapping[str, Any], hidden: Sequence[str], seen: set[str]) -> dict[str, Any]:
     """Return the fields, and those of a list's items, without descriptions that were given before."""
     made = {}
     for name, field in fields.items():
         if name in hidden:
             continue
         kept = {key: one for key, one in field.items() if key not in UNSAID}
-        if kept.get("description") in said:
+        if kept.get("description") in seen:
             del kept["description"]
-        said.add(field.get("description", ""))
+        seen.add(field.get("description", ""))
         if inner := field.get("items", {}).get("properties"):
-            items = {"type": "object", "properties": _briefly(inner, (), said)}
+            items = {"type": "object", "properties": _briefly(inner, (), seen)}
             kept["items"] = {**items, "required": field["items"]["required"]}
         made[name] = kept
     return made
@@ -184,14 +184,14 @@ class FleetCalls(FeedThread):
 
 
 def carried_out(
-    context: ApiContext, run: Run, asked: Mapping[str, object], progress: CallProgress
+    context: ApiContext, run: Run, arguments: Mapping[str, object], progress: CallProgress
 ) -> tuple[bool, str]:
     """Whether it was done, and the answer for its model. UnavailableError, CancelledCall: not now."""
-    name = str(asked["tool"])
-    identity = AttemptId(run=run.id, attempt=run.attempt, lease=int(str(asked["fence"])))
-    client = RunClient(context, run, f"fleet:{identity}:{asked['number']}")
+    name = str(arguments["tool"])
+    identity = AttemptId(run=run.id, attempt=run.attempt, lease=int(str(arguments["fence"])))
+    client = RunClient(context, run, f"fleet:{identity}:{arguments['number']}")
     try:
-        given = _given(BY_NAME[name], run, str(asked["arguments"]))
+        given = _given(BY_NAME[name], run, str(arguments["arguments"]))
         answer = call_tool(lambda begins: client, {}, name, given, run.agent, progress)
     except ParamsError as wrong:
         return False, str(wrong)
@@ -256,43 +256,43 @@ class RunClient(Client):
             verb, names = _verb_of(method, urlsplit(path).path)
             query = dict(parse_qsl(urlsplit(path).query))
             check_texts([names, query, body])
-            asked = ApiCall(names, query, parse_body(verb.body, body or {}), inside=self._run, key=self._key)
-            answer = self._done(verb, asked)
+            call = ApiCall(names, query, parse_body(verb.body, body or {}), inside=self._run, key=self._key)
+            answer = self._done(verb, call)
             return answer if isinstance(answer, Response) else AsciiJson(answer, verb.status)
         except UnavailableError:
             raise
         except Exception as error:
             return response_of(error)
 
-    def _done(self, verb: Verb, asked: ApiCall) -> Any:
+    def _done(self, verb: Verb, call: ApiCall) -> Any:
         if verb.method != "GET" and verb.name not in self._allowed:
             refuse_act(self._context.core, self._run, verb.name)
         if verb.method == "GET":
-            return verb.answered(self._context, asked)
-        if "run" in asked.path:
-            other = get_run(self._context.core, asked.path["run"])
+            return verb.answered(self._context, call)
+        if "run" in call.path:
+            other = get_run(self._context.core, call.path["run"])
             self._must_be_its_own(verb, other)
-            asked = replace(asked, path={**asked.path, "run": other.id})  # `last` may be another one by now
-        if "workflow" in asked.path:
-            asked = replace(asked, path={"workflow": self._its_own_workflow(verb, asked.path["workflow"])})
-        return self._once(verb, asked)
+            call = replace(call, path={**call.path, "run": other.id})  # `last` may be another one by now
+        if "workflow" in call.path:
+            call = replace(call, path={"workflow": self._its_own_workflow(verb, call.path["workflow"])})
+        return self._once(verb, call)
 
-    def _once(self, verb: Verb, asked: ApiCall) -> Any:
+    def _once(self, verb: Verb, call: ApiCall) -> Any:
         """Do it once for this key, on every route: after the kill of a node agent or a coordinator, the same
         call is carried out again.
         """
         if verb.takes_key and verb.name != LAND:
-            return verb.answered(self._context, asked)
-        route = f"{verb.method} {verb.path.format(**asked.path)}"
-        mark = mark_of(asked.who, asked.key, route, asked.body)
-        return answer_once(self._context, mark, verb.status, lambda: self._act(verb, asked))
+            return verb.answered(self._context, call)
+        route = f"{verb.method} {verb.path.format(**call.path)}"
+        mark = mark_of(call.who, call.key, route, call.body)
+        return answer_once(self._context, mark, verb.status, lambda: self._act(verb, call))
 
-    def _act(self, verb: Verb, asked: ApiCall) -> Any:
+    def _act(self, verb: Verb, call: ApiCall) -> Any:
         if verb.name == LAND:
             return propose_landing(
-                self._context, get_run(self._context.core, asked.path["run"]), self._run.agent
+                self._context, get_run(self._context.core, call.path["run"]), self._run.agent
             )
-        return verb.answered(self._context, asked)
+        return verb.answered(self._context, call)
 
     def _its_own_workflow(self, verb: Verb, text: str) -> str:
         """Return the id of a workflow that the run's session has begun. NotFoundError, InsideRunError."""

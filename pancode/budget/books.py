@@ -333,7 +333,7 @@ def settle_attempt(
     for scope, usd in find_reserved(entries, account.attempt).items():
         if spent.usd is None:
             unknown = _entry(EntryKind.UNKNOWN, scope, account, ZERO, stamp, spent)
-            made.append(_freed(unknown, entries, told=spent))
+            made.append(_freed(unknown, entries, spent=spent))
             continue
         made += _released(entries, account, scope, usd, stamp)
         made.append(_entry(EntryKind.SPEND, scope, account, spent.usd, stamp, spent))
@@ -443,7 +443,7 @@ def add_unknown(
     for scope in _unknown_scopes(entries, account.attempt):
         mine = [e for e in entries if e.scope == scope and e.attempt == account.attempt]
         rest = replace(_beyond(spent, mine)[1], usd=None)
-        more = _freed(_entry(EntryKind.CORRECT, scope, account, ZERO, stamp, rest), entries, told=spent)
+        more = _freed(_entry(EntryKind.CORRECT, scope, account, ZERO, stamp, rest), entries, spent=spent)
         if rest.tokens or rest.agent_ms or more.reserved_tokens or more.reserved_ms:
             made.append(more)
     return made
@@ -608,17 +608,17 @@ def _sums(entries: Sequence[BookEntry], attempt: int) -> dict[str, Decimal]:
 
 
 def _freed(
-    entry: BookEntry, entries: Sequence[BookEntry], most: Amount | None = None, told: Spent | None = None
+    entry: BookEntry, entries: Sequence[BookEntry], most: Amount | None = None, spent: Spent | None = None
 ) -> BookEntry:
     """Return the entry, which also releases the tokens and time that its attempt reserves; `most`: at most
     these.
 
-    `told`: the usage of an attempt of unknown cost; what it does not name stays reserved.
+    `spent`: the usage of an attempt of unknown cost; what it does not name stays reserved.
     """
     mine = [e for e in entries if e.scope == entry.scope and e.attempt == entry.attempt]
     tokens, ms = sum(e.reserved_tokens for e in mine), sum(e.reserved_ms for e in mine)
-    if told is not None:
-        tokens, ms = (tokens if told.tokens else 0), (ms if told.agent_ms else 0)
+    if spent is not None:
+        tokens, ms = (tokens if spent.tokens else 0), (ms if spent.agent_ms else 0)
     if most is not None:
         tokens, ms = min(tokens, most.tokens), min(ms, most.ms)
     return replace(entry, reserved_tokens=-tokens, reserved_ms=-ms)

@@ -208,7 +208,7 @@ def of_models(records: Sums, agent: str, task: str, names: Mapping[str, str]) ->
     own = {"kind": kind, "agent": agent}
     ways = ({**own, "size": size_of(task)}, own, {"kind": kind})
     groups = [group_records(records, "model", **way) for way in ways]
-    return {asked: _narrowest(groups, bare) for asked, bare in names.items()}
+    return {name: _narrowest(groups, bare) for name, bare in names.items()}
 
 
 def _narrowest(groups: Sequence[Mapping[str | None, TrackRecord]], name: str | None) -> TrackRecord:

@@ -74,11 +74,11 @@ class ChangeEffect:
         }
 
 
-def must_be_agreed(what: str, before: Safety, after: Safety, yes: bool, command: str) -> None:
+def must_be_agreed(what: str, before: Safety, after: Safety, approved: bool, command: str) -> None:
     """Raise RefusedError where the level goes up and no user has said yes to that. `command`: makes the
     change, once it ends with `--yes`.
     """
-    if not yes and SAFETY_RANK[after] > SAFETY_RANK[before]:
+    if not approved and SAFETY_RANK[after] > SAFETY_RANK[before]:
         raise RefusedError(
             f"this change raises the safety level of {what} from {before} to {after}",
             why="agents could do more without approval",

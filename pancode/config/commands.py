@@ -76,7 +76,7 @@ def set_(
     key: Key,
     value: Annotated[str, Argument(help="As pancode.yaml would have it.")],
     *,
-    yes: Yes = False,
+    approve: Yes = False,
     face: Json,
 ) -> None:
     """Set one setting for the whole fleet, above all files; `config undo` takes it back.
@@ -85,14 +85,14 @@ def set_(
     holds, whatever is set here. What has a command of its own is set there: pancode budget set, config use,
     agents set, node set.
     """
-    body = {"key": key, "value": value, "by": find_user(), "yes": yes}
+    body = {"key": key, "value": value, "by": find_user(), "yes": approve}
     _tell(face, post_confirmed(face.client(), SET_SETTING, body, face.confirm_or_decline))
 
 
 @verb("config unset", "pancode config unset dispatch.safety")
-def unset(key: Key, *, yes: Yes = False, face: Json) -> None:
+def unset(key: Key, *, approve: Yes = False, face: Json) -> None:
     """Take out what `config set` has set: the files count again."""
-    body = {"key": key, "by": find_user(), "yes": yes}
+    body = {"key": key, "by": find_user(), "yes": approve}
     try:
         done = post_confirmed(face.client(), UNSET_SETTING, body, face.confirm_or_decline)
     except PancodeError as error:

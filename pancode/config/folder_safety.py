@@ -36,9 +36,9 @@ def rules_here(home: Path, cwd: Path, environ: Mapping[str, str]) -> dict[str, A
     loaded = around.loaded_rules(around.project_of(str(cwd)))
     paths = [{"kind": "path", "leaves": _LEAVES[r.access], **_row(r)} for r in loaded.rules.paths]
     commands = [{"kind": "command", "leaves": _left(r), **_row(r)} for r in loaded.rules.commands]
-    asked = [_asked(pattern, why) for pattern, why in ALWAYS.items()]
+    rules = [_asked(pattern, why) for pattern, why in ALWAYS.items()]
     extra = {"files": list(loaded.files), "warnings": list(loaded.warnings), "note": NOTE}
-    return {"rules": [*paths, *commands, *asked], **extra}
+    return {"rules": [*paths, *commands, *rules], **extra}
 
 
 def judged_here(home: Path, cwd: Path, environ: Mapping[str, str], deed: Deed) -> dict[str, Any]:

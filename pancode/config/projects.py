@@ -29,9 +29,9 @@ class LabelSettings(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _of_text(cls, said: object) -> object:
-        words = said.split() if isinstance(said, str) else ()
-        return {word.partition("=")[0]: word.partition("=")[2] for word in words} if words else said
+    def _of_text(cls, value: object) -> object:
+        words = value.split() if isinstance(value, str) else ()
+        return {word.partition("=")[0]: word.partition("=")[2] for word in words} if words else value
 
     def rule(self) -> LabelRule:
         """The form that decisions take."""
@@ -59,14 +59,14 @@ class ProjectSettings(BaseModel):
 
     def named(self, name: str) -> NamedProject:
         """Return the project in the form that decisions take."""
-        said = {
+        values = {
             **dict(self),
             "path": os.path.expanduser(self.path),
             "require": dict(self.require or {}),
             "work_people": self.work_people,
             "labels": {label: one.rule() for label, one in self.labels.items()},
         }
-        return NamedProject(name, **said)
+        return NamedProject(name, **values)
 
 
 def address_of(project: str) -> str:
@@ -114,7 +114,7 @@ def project_at(raw: object, top: Path) -> NamedProject | None:
     `raw`: the settings as they are written; an entry that does not fit is reported elsewhere.
     """
     rows = raw.items() if isinstance(raw, Mapping) else ()
-    return project_among([one for name, said in rows if (one := _read(name, said)) is not None], top)
+    return project_among([one for name, project in rows if (one := _read(name, project)) is not None], top)
 
 
 def project_among(found: Sequence[NamedProject], top: Path) -> NamedProject | None:
@@ -129,16 +129,16 @@ def project_among(found: Sequence[NamedProject], top: Path) -> NamedProject | No
     return next((one for one in found if one.remote == address), None) if address else None
 
 
-def _read(name: str, said: object) -> NamedProject | None:
+def _read(name: str, value: object) -> NamedProject | None:
     try:
-        return ProjectSettings.model_validate(said).named(name)
+        return ProjectSettings.model_validate(value).named(name)
     except ValidationError:
         return None
 
 
 def project_values(project: NamedProject) -> dict[str, object]:
     """Return the values that the project sets in place of other settings, by their keys."""
-    said: dict[str, object] = {"agent": project.agent, "require": dict(project.require) or None}
-    said["budget"] = None if project.budget is None else f"{project.budget:f}"
-    said["verify"] = None if project.verify is None else [list(argv) for argv in project.verify]
-    return {SETTING_OF[word]: value for word, value in said.items() if value is not None}
+    values: dict[str, object] = {"agent": project.agent, "require": dict(project.require) or None}
+    values["budget"] = None if project.budget is None else f"{project.budget:f}"
+    values["verify"] = None if project.verify is None else [list(argv) for argv in project.verify]
+    return {SETTING_OF[word]: value for word, value in values.items() if value is not None}

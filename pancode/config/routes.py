@@ -174,8 +174,8 @@ def _propose(context: ApiContext, call: ApiCall) -> ProposedAnswer:
     """
     body: ProposeBody = call.body
     change = AskedChange(body.kind, body.target, body.value)
-    asked = propose_change(context.core, change_makers(context), change, body.why, body.by, call.inside)
-    return cast("ProposedAnswer", asked)
+    proposal = propose_change(context.core, change_makers(context), change, body.why, body.by, call.inside)
+    return cast("ProposedAnswer", proposal)
 
 
 @Verb(UNDO, ActBody, "config undo", pokes=True, right=SETS_UP)

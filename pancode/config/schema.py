@@ -538,7 +538,7 @@ class Settings(Part):
             per_run_usd=self.budget.per_run,
             sitting_usd=self.sessions.sitting_usd,
             on_cap=self.sessions.on_cap,
-            tells=self.sessions.tell,
+            notifies=self.sessions.tell,
             estimate_usd=self.budget.estimate,
             estimate_tokens=self.budget.estimate_tokens,
             estimate_ms=self.budget.estimate_time,
@@ -574,9 +574,9 @@ class Settings(Part):
             secrets=self.secrets,
         )
 
-    def _check_allowed(self, key: str, asked: units.Names, allowed: units.Names) -> None:
+    def _check_allowed(self, key: str, names: units.Names, allowed: units.Names) -> None:
         """Raise ConfigError for what the owner has not allowed: a stranger's set-up and gates get it."""
-        refused = [name for name in asked if name not in allowed]
+        refused = [name for name in names if name not in allowed]
         if refused:
             raise ConfigError(
                 f"the repository requests {key} that are not allowed: {', '.join(refused)}",

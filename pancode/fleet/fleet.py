@@ -243,8 +243,8 @@ def get_node(core: Core, name: str) -> NodeDetail:
         shape = _node(core, tx, view, _clocks(core, tx, views), newest_of(views))
     facts: MachineFacts | None = None
     if view.last is not None:
-        told = view.last.heartbeat.facts.model_dump(mode="json", exclude={"variables"})
-        facts = separate_advice({**found.facts, **told})
+        inventory = view.last.heartbeat.facts.model_dump(mode="json", exclude={"variables"})
+        facts = separate_advice({**found.facts, **inventory})
     return {
         **shape,
         "target": reach_shape(Reach.made_of({"target": {}, **found.target})),
@@ -316,8 +316,8 @@ def list_disk_use(core: Core) -> list[RoomRow]:
     with core.ports.ledger.transaction() as tx:
         nodes = [node for node in tx.find(Node) if node.removed is None]
     heartbeats = [(node.name, core.view_of(node).last) for node in nodes]
-    told = [(name, one.heartbeat.facts.room) for name, one in heartbeats if one is not None]
-    return [{"node": name, "what": one.what, "bytes": one.bytes} for name, room in told for one in room]
+    rooms = [(name, one.heartbeat.facts.room) for name, one in heartbeats if one is not None]
+    return [{"node": name, "what": one.what, "bytes": one.bytes} for name, room in rooms for one in room]
 
 
 def must_exist(core: Core, names: Sequence[str]) -> None:
@@ -425,11 +425,11 @@ def false_labels(view: NodeView) -> list[ProblemShape]:
     found, name = gpu_labels(facts), view.node.name
     return [
         {
-            "what": f"label {key}={said} of {name} contradicts its hardware: {key}={found[key]} was found",
+            "what": f"label {key}={value} of {name} contradicts its hardware: {key}={found[key]} was found",
             "fix": f"pancode node set {name} --unlabel {key}  ({key}={found[key]} is a label by itself)",
         }
-        for key, said in sorted(view.node.labels.items())
-        if key in found and found[key].casefold() != said.casefold()
+        for key, value in sorted(view.node.labels.items())
+        if key in found and found[key].casefold() != value.casefold()
     ]
 
 
@@ -450,9 +450,9 @@ def _runtime(name: str, facts: NodeFacts, fact: RuntimeFact, newest: NewestProgr
     hint = "" if fact.brought else " (or as it was brought)"
     is_old = bool(mine) and mine < rank and fact.brought != "chosen"
     old = f"{where}: pancode node install {name} {fact.name}{hint}" if is_old else ""
-    told: RuntimeTold = separate_advice(fact.model_dump(mode="json"))
+    shape: RuntimeTold = separate_advice(fact.model_dump(mode="json"))
     return {
-        **told,
+        **shape,
         "endpoints": list(list_usable(facts, fact.name)),
         "served": is_served(facts, fact),
         "old": old,

@@ -136,8 +136,8 @@ def change_programs(
     the node says. `words`: arguments of its verb `install`.
     """
     status, out, err = _on(name, target, ("install", *words), b"", PROGRAMS_S, environ)
-    said = f"{out.decode('utf-8', 'replace')}{err.decode('utf-8', 'replace') if status else ''}"
-    return status == 0, said
+    output = f"{out.decode('utf-8', 'replace')}{err.decode('utf-8', 'replace') if status else ''}"
+    return status == 0, output
 
 
 def _on(

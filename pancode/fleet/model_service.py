@@ -51,12 +51,12 @@ def list_endpoints(core: Core, node: str | None) -> list[NodeEndpoint]:
     return [{"node": name, **endpoint_shape(fact)} for name, fact in _every(core, node)]
 
 
-def list_models(core: Core, asked: ModelFilter, tiers: Mapping[str, ModelTier]) -> list[ModelShape]:
+def list_models(core: Core, filter: ModelFilter, tiers: Mapping[str, ModelTier]) -> list[ModelShape]:
     """The models of a node or tier, or all. UsageError for an unknown tier."""
-    wanted = _tier(asked.tier)
+    wanted = _tier(filter.tier)
     every = [
         _shape(node, endpoint, model, dict(tiers))
-        for node, endpoint in _every(core, asked.node)
+        for node, endpoint in _every(core, filter.node)
         for model in endpoint.models
     ]
     return [one for one in every if wanted is None or one["tier"] == wanted]
@@ -91,5 +91,5 @@ def _shape(node: str, endpoint: EndpointFact, model: ModelFact, tiers: dict[str,
     place = {"node": node, "endpoint": endpoint.name, "ref": ref.text}
     passport = {"passport": passport_shape(model.passport)}
     tier = {"tier": None if tiered.tier is None else tiered.tier.value, "tier_why": tiered.why}
-    told = {**place, **tier, **separate_advice(model.model_dump(mode="json")), **passport}
-    return cast(ModelShape, told)
+    shape = {**place, **tier, **separate_advice(model.model_dump(mode="json")), **passport}
+    return cast(ModelShape, shape)

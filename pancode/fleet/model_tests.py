@@ -53,7 +53,7 @@ class ExamRequest:
     """A test that a node was asked for. `at_ms`: when, by the coordinator's boot clock."""
 
     place: ModelPlace
-    ask: str
+    id: str
     at_ms: int
     before_ms: int | None = None
     """When the model's present passport was taken; None: it has none."""
@@ -99,28 +99,28 @@ def request_test(core: Core, place: ModelPlace, again: bool) -> ExamRequest:
         known = fact_of(place, (view,))
         before = known[1].passport if known is not None else None
         before_ms = before.taken_ms if before is not None else None
-        asked = ExamRequest(place, core.ports.ids.token(8), core.ports.clock.boot_ms(), before_ms)
+        request = ExamRequest(place, core.ports.ids.token(8), core.ports.clock.boot_ms(), before_ms)
         start_by = core.now().plus(START_MS)
         body = Examine(
-            ask=asked.ask, endpoint=place.endpoint, model=place.model, again=again, start_by=start_by
+            ask=request.id, endpoint=place.endpoint, model=place.model, again=again, start_by=start_by
         )
         work.send(node.name, body)
-    return asked
+    return request
 
 
 def wait_for_test(
-    core: Core, asked: ExamRequest, progress: Progress, pause: Callable[[float], bool]
+    core: Core, request: ExamRequest, progress: Progress, pause: Callable[[float], bool]
 ) -> ExamShape:
     """Wait until the node says that the test is over. `pause`: sleeps, True when the coordinator ends.
 
     NotTested where the node does not begin it, restarts during it, or is not heard again; UnavailableError
     when the coordinator ends.
     """
-    place, reported, begun_in = asked.place, "", ""
+    place, reported, begun_in = request.place, "", ""
     while True:
-        (fact, session), silent_ms = _seen(core, asked), core.ports.clock.boot_ms() - asked.at_ms
+        (fact, session), silent_ms = _seen(core, request), core.ports.clock.boot_ms() - request.at_ms
         if fact is not None and fact.state in _OVER:
-            return _shape(core, asked, fact)
+            return _shape(core, request, fact)
         if fact is not None and fact.words != reported:
             reported = fact.words
             progress(ProgressLine(place.node, place.model, "note", reported))
@@ -162,24 +162,24 @@ def _views(core: Core) -> Sequence[NodeView]:
         return core.views(tx)
 
 
-def _seen(core: Core, asked: ExamRequest) -> tuple[AskFact | None, str]:
+def _seen(core: Core, request: ExamRequest) -> tuple[AskFact | None, str]:
     """What the node says of the test, and its agent's session: a new session knows nothing of older tests."""
     with core.lock, core.ports.ledger.transaction() as tx:
-        node = tx.get(Node, asked.place.node)
+        node = tx.get(Node, request.place.node)
         last = core.view_of(node).last if node is not None else None
     if last is None:
         return None, ""
-    asks, session = last.heartbeat.facts.asks, last.heartbeat.session
-    return next((one for one in asks if one.ask == asked.ask), None), session
+    facts, session = last.heartbeat.facts.asks, last.heartbeat.session
+    return next((one for one in facts if one.ask == request.id), None), session
 
 
-def _shape(core: Core, asked: ExamRequest, fact: AskFact) -> ExamShape:
+def _shape(core: Core, request: ExamRequest, fact: AskFact) -> ExamShape:
     """The test's shape, with the passport that came in the same heartbeat."""
-    place = asked.place
+    place = request.place
     with core.lock:
         found = fact_of(place, _views(core))
     passport = found[1].passport if found is not None and fact.state is AskState.DONE else None
-    earlier = passport is not None and passport.taken_ms == asked.before_ms
+    earlier = passport is not None and passport.taken_ms == request.before_ms
     return _exam_shape(place, fact.state, (with_words(fact.words, fact.fix), ""), passport, earlier)
 
 

@@ -73,8 +73,8 @@ class Depot:
     def _make(self, path: Path, object_format: str) -> None:
         fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=self.root))
         try:
-            asked = ("init", "-q", "--bare", "--template=", f"--object-format={object_format}", str(fresh))
-            Git(self.root, safe_env()).must(*asked)
+            command = ("init", "-q", "--bare", "--template=", f"--object-format={object_format}", str(fresh))
+            Git(self.root, safe_env()).must(*command)
             (fresh / "config").write_text(repository_config(object_format))
             fresh.rename(path)
         finally:
@@ -164,8 +164,8 @@ class Depot:
     def drop(self, repo_id: str, runs: Iterable[str]) -> None:
         """Delete the refs of these runs (their objects go at a later `collect`). Idempotent."""
         git = self.git(repo_id)
-        asked = [ref for run in runs for ref in (result_prefix(run), snap_ref(run), base_ref(run))]
-        listed = git.text("for-each-ref", "--format=%(refname)", *asked) if asked else ""
+        refs = [ref for run in runs for ref in (result_prefix(run), snap_ref(run), base_ref(run))]
+        listed = git.text("for-each-ref", "--format=%(refname)", *refs) if refs else ""
         orders = "".join(f"delete {ref}\n" for ref in listed.split())
         git.must("update-ref", "--stdin", stdin=orders.encode())
 

@@ -211,9 +211,9 @@ class Conversation:
     def serve(self) -> None:
         """Serve until the node closes the stream or asks nothing for long; BadRequest, TornStream and OSError
         end it."""
-        while (ask := self._next()) is not None:
+        while (request := self._next()) is not None:
             try:
-                self._say(self._handler(ask)(ask))
+                self._say(self._handler(request)(request))
             except StreamRefused as refused:
                 self._say({"ok": False, "why": str(refused), "size": refused.size})
 
@@ -223,8 +223,8 @@ class Conversation:
         except TimeoutError:  # an interactive run that is quiet: its node comes again
             return None
 
-    def _handler(self, ask: Ask) -> Callable[[Ask], Answer]:
-        match self.grant.verb, ask.get("op"):
+    def _handler(self, request: Ask) -> Callable[[Ask], Answer]:
+        match self.grant.verb, request.get("op"):
             case "log", "size":
                 return self._size
             case "log", "append":
@@ -234,16 +234,16 @@ class Conversation:
             case verb, op:
                 raise BadRequest(f"{op!r} is not a request on a {verb} stream")
 
-    def _size(self, ask: Ask) -> Answer:
-        return {"ok": True, "size": self.streams.size(self.grant.identity, _text(ask, "name"))}
+    def _size(self, request: Ask) -> Answer:
+        return {"ok": True, "size": self.streams.size(self.grant.identity, _text(request, "name"))}
 
-    def _digest(self, ask: Ask) -> Answer:
-        size, sha256 = self.streams.digest(self.grant.identity, _text(ask, "name"))
+    def _digest(self, request: Ask) -> Answer:
+        size, sha256 = self.streams.digest(self.grant.identity, _text(request, "name"))
         return {"ok": True, "size": size, "sha256": sha256}
 
-    def _append(self, ask: Ask) -> Answer:
-        name, offset, length = _text(ask, "name"), _count(ask, "offset"), _count(ask, "length")
-        read, now = self.file.read, ask.get("now") is True
+    def _append(self, request: Ask) -> Answer:
+        name, offset, length = _text(request, "name"), _count(request, "offset"), _count(request, "length")
+        read, now = self.file.read, request.get("now") is True
         if now:
             if length > AT_ONCE:
                 raise BadRequest(f"{length} bytes come at once")
@@ -269,12 +269,12 @@ def read_line(file: BufferedRWPair) -> Ask | None:
     if not line:
         return None
     try:
-        asked = json.loads(line)
+        request = json.loads(line)
     except (ValueError, RecursionError) as exc:
         raise BadRequest("not a line of JSON") from exc
-    if not line.endswith(b"\n") or not isinstance(asked, dict):
+    if not line.endswith(b"\n") or not isinstance(request, dict):
         raise BadRequest("not one JSON object on one line")
-    return asked
+    return request
 
 
 def write_line(file: BufferedRWPair, answer: Answer) -> None:
@@ -282,15 +282,15 @@ def write_line(file: BufferedRWPair, answer: Answer) -> None:
     file.flush()
 
 
-def _text(ask: Ask, key: str) -> str:
-    value = ask.get(key)
+def _text(request: Ask, key: str) -> str:
+    value = request.get(key)
     if not isinstance(value, str):
         raise BadRequest(f"{key} is not a text")
     return value
 
 
-def _count(ask: Ask, key: str) -> int:
-    value = ask.get(key)
+def _count(request: Ask, key: str) -> int:
+    value = request.get(key)
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise BadRequest(f"{key} is not a count")
     return value

@@ -40,10 +40,10 @@ def find_filters(project: GitProject, git: Git, names: Iterable[bytes]) -> dict[
 
     Git's attributes are read from all four places: the tree, the repository, the user, the machine.
     """
-    asked = join_nul(names)
+    stdin = join_nul(names)
     own = with_config(git.env, [("core.attributesFile", project.attributes)])
     seen = Git(git.cwd, {**own, "GIT_ATTR_NOSYSTEM": "0"})
-    fields = seen.must("check-attr", "-z", "--stdin", "filter", stdin=asked).out.split(b"\0")
+    fields = seen.must("check-attr", "-z", "--stdin", "filter", stdin=stdin).out.split(b"\0")
     known = {*(os.fsencode(name) for name in project.filters), LFS}
     pairs = zip(fields[0::3], fields[2::3], strict=False)
     return {path: value for path, value in pairs if value in known}
@@ -52,12 +52,12 @@ def find_filters(project: GitProject, git: Git, names: Iterable[bytes]) -> dict[
 def read_pointers(git: Git, specs: Mapping[bytes, bytes]) -> dict[bytes, str]:
     """The SHA-256 in each blob that is a Git LFS pointer, by file name. `specs`: git's names of the blobs."""
     plain = {name: spec for name, spec in specs.items() if b"\n" not in spec}
-    asked = b"".join(spec + b"\n" for spec in plain.values())
-    sizes = git.must("cat-file", "--batch-check=%(objectsize)", stdin=asked).out.splitlines()
+    stdin = b"".join(spec + b"\n" for spec in plain.values())
+    sizes = git.must("cat-file", "--batch-check=%(objectsize)", stdin=stdin).out.splitlines()
     pairs = zip(plain.items(), sizes, strict=True)
     small = {name: spec for (name, spec), size in pairs if size.isdigit() and int(size) <= _MOST}
-    asked = b"".join(spec + b"\n" for spec in small.values())
-    rest = git.must("cat-file", "--batch=%(objectsize)", stdin=asked).out
+    stdin = b"".join(spec + b"\n" for spec in small.values())
+    rest = git.must("cat-file", "--batch=%(objectsize)", stdin=stdin).out
     found = {}
     for name in small:
         size, _, rest = rest.partition(b"\n")
@@ -101,8 +101,8 @@ def unless_filtered(
     blobs = {(one.path, one.new) for one in changes if one.new_mode.startswith("100")}
     if commit:
         own = depot.text("rev-list", "--no-merges", commit, *([f"^{tip}"] if tip else []))
-        asked = ("-r", "-z", "--raw", "--no-renames", "--no-abbrev", "--no-commit-id", "--root", "--stdin")
-        each = parse_raw_diff(depot.must("diff-tree", *asked, stdin=f"{own}\n".encode()).out)
+        options = ("-r", "-z", "--raw", "--no-renames", "--no-abbrev", "--no-commit-id", "--root", "--stdin")
+        each = parse_raw_diff(depot.must("diff-tree", *options, stdin=f"{own}\n".encode()).out)
         blobs |= {(one.path, one.new) for one in each if one.new_mode.startswith("100")}
     under = find_filters(project, project.git, {path for path, _ in blobs})
     raw = set[bytes]()
@@ -316,8 +316,8 @@ def _refuse_filters(project: GitProject, index: Git, names: tuple[bytes, ...]) -
 def _left_behind(project: GitProject, index: Git, changed: set[bytes]) -> list[str]:
     """The warnings about Git LFS: the contents stay here, and the run gets pointers."""
     names = [name for name in split_nul(index.must("ls-files", "-z", "-c").out) if name not in changed]
-    told = (project.attributes, str(project.common_dir / "info" / "attributes"))
-    if not any(name.endswith(b".gitattributes") for name in names) and not any(map(os.path.isfile, told)):
+    files = (project.attributes, str(project.common_dir / "info" / "attributes"))
+    if not any(name.endswith(b".gitattributes") for name in names) and not any(map(os.path.isfile, files)):
         return []
     found = sorted(kept_pointers(project, index, names))
     return [f"{format_first(found)}: {_POINTERS}"] if found else []

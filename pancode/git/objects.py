@@ -78,8 +78,8 @@ def _quoted(path: Path) -> str:
 
 def import_tip(project: GitProject, depot: Depot, tip: str | None) -> None:
     """Import another commit of the user's, as `import_base`; nothing if the depot has all of it already."""
-    asked = ("rev-list", "--objects", "--quiet", str(tip), "--not", "--glob=refs/pancode/base")
-    if tip and not depot.git(project.repo_id).ask(*asked).ok:
+    command = ("rev-list", "--objects", "--quiet", str(tip), "--not", "--glob=refs/pancode/base")
+    if tip and not depot.git(project.repo_id).ask(*command).ok:
         import_base(replace(project, head=tip), depot)
 
 
@@ -110,8 +110,8 @@ def _same_cuts(project: GitProject, path: Path) -> bool:
 
 def _present(project: GitProject, oids: tuple[str, ...]) -> list[str]:
     """Which of the depot's commits the user's repository has; only the newest 200 are looked at."""
-    asked = "".join(f"{oid}\n" for oid in oids[-200:]).encode()
-    answers = project.git.must("cat-file", "--batch-check=%(objectname) %(objecttype)", stdin=asked).text()
+    stdin = "".join(f"{oid}\n" for oid in oids[-200:]).encode()
+    answers = project.git.must("cat-file", "--batch-check=%(objectname) %(objecttype)", stdin=stdin).text()
     pairs = (line.split(" ") for line in answers.splitlines())
     return [pair[0] for pair in pairs if pair[-1] == "commit"]
 

@@ -62,9 +62,9 @@ def users_git(cwd: Path, config: Mapping[str, str] | None = None) -> Git:
 
 def push_addresses(project: Path, remote: str) -> list[str]:
     """Where `git push` goes, and the same address without rewriting; empty: no such remote."""
-    asked = ("remote", "get-url", "--push", "--", remote)
+    command = ("remote", "get-url", "--push", "--", remote)
     both = (users_git(project), Git(project, safe_env()))
-    return [done.text() for done in (git.ask(*asked) for git in both) if done.ok and done.text()]
+    return [done.text() for done in (git.ask(*command) for git in both) if done.ok and done.text()]
 
 
 def http_setting(url: str, key: str) -> str:

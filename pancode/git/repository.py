@@ -77,8 +77,8 @@ def open_project(
     if not folder.is_dir():
         raise GitRefusal(f"{path} is not a directory", fix="give a directory inside a git repository")
     seen = Git(folder, safe_env())
-    around, git_dir, common_dir, objects, shallow_file, *told = _facts(seen, folder)
-    top, (object_format, head, branch) = _top(around, folder), map(os.fsdecode, told)
+    around, git_dir, common_dir, objects, shallow_file, *files = _facts(seen, folder)
+    top, (object_format, head, branch) = _top(around, folder), map(os.fsdecode, files)
     environ = os.environ if environ is None else environ
     rows = _settings(environ, folder)
     settings = _user_settings(environ, {key: value for own, key, value in rows if own})
@@ -110,18 +110,18 @@ def _facts(seen: Git, folder: Path) -> list[bytes]:
 
     One git answers all; several do where a name has a line end in it, or HEAD no commit yet.
     """
-    asked = ("rev-parse", "--path-format=absolute")
+    command = ("rev-parse", "--path-format=absolute")
     words = [word for question in _ASKED for word in question.split()]
-    done = seen.ask(*asked, *words, "HEAD^{commit}", "--abbrev-ref=loose", "HEAD")
-    *told, branch = done.out.removesuffix(b"\n").split(b"\n")
-    if done.ok and len(told) == len(_ASKED) + 1:
-        return [*told, b"" if branch == b"HEAD" else branch]
-    done = seen.ask(*asked, *words)
+    done = seen.ask(*command, *words, "HEAD^{commit}", "--abbrev-ref=loose", "HEAD")
+    *files, branch = done.out.removesuffix(b"\n").split(b"\n")
+    if done.ok and len(files) == len(_ASKED) + 1:
+        return [*files, b"" if branch == b"HEAD" else branch]
+    done = seen.ask(*command, *words)
     if not done.ok or not done.out.strip():
         raise _no_tree(folder, done.err)
-    told = [seen.must(*asked, *question.split()).out.removesuffix(b"\n") for question in _ASKED]
+    files = [seen.must(*command, *question.split()).out.removesuffix(b"\n") for question in _ASKED]
     at = (("rev-parse", "-q", "--verify", "HEAD^{commit}"), ("symbolic-ref", "-q", "--short", "HEAD"))
-    return [*told, *(seen.ask(*question).out.strip() for question in at)]
+    return [*files, *(seen.ask(*question).out.strip() for question in at)]
 
 
 def _settings(environ: Mapping[str, str], folder: Path) -> list[tuple[bool, bytes, bytes]]:
@@ -129,8 +129,8 @@ def _settings(environ: Mapping[str, str], folder: Path) -> list[tuple[bool, byte
 
     Reading them runs nothing.
     """
-    asked = ("config", "--show-scope", "--null", "--get-regexp", _SETTINGS)
-    done = run_git(GitCall(asked, _users_env(environ), folder))
+    command = ("config", "--show-scope", "--null", "--get-regexp", _SETTINGS)
+    done = run_git(GitCall(command, _users_env(environ), folder))
     if done.status not in (0, 1):
         raise GitRefusal(
             "git cannot read its configuration", why=done.err, fix="correct the file that git names"
@@ -145,8 +145,8 @@ def _signing(
 ) -> tuple[tuple[str, str], ...] | None:
     if all(key != b"commit.gpgsign" for _, key, _ in rows):
         return None
-    asked = ("config", "--type=bool", "--get", "commit.gpgSign")
-    if run_git(GitCall(asked, _users_env(environ), folder)).text() != "true":
+    command = ("config", "--type=bool", "--get", "commit.gpgSign")
+    if run_git(GitCall(command, _users_env(environ), folder)).text() != "true":
         return None
     kept = [(own or not key.endswith((b"program", b"command")), key, value) for own, key, value in rows]
     of = (b"gpg.", b"user.signingkey")
@@ -155,8 +155,8 @@ def _signing(
 
 def _attributes(environ: Mapping[str, str], folder: Path, keys: Iterable[bytes]) -> str:
     if b"core.attributesfile" in keys:
-        asked = ("config", "--type=path", "--get", "core.attributesFile")
-        return os.fsdecode(run_git(GitCall(asked, _users_env(environ), folder)).out.rstrip(b"\n"))
+        command = ("config", "--type=path", "--get", "core.attributesFile")
+        return os.fsdecode(run_git(GitCall(command, _users_env(environ), folder)).out.rstrip(b"\n"))
     usual = os.path.join(_config_home(environ), "git", "attributes")
     return usual if os.path.exists(usual) else "/dev/null"
 
@@ -225,8 +225,8 @@ def _user_settings(environ: Mapping[str, str], values: Mapping[bytes, bytes]) ->
     if excludes.startswith((b"~", b"%")):  # of a user's home, or of git's own folder
         # A GIT_DIR that is not a repository keeps the one around us out of the answer.
         env = _users_env(environ) | {"GIT_DIR": "/dev/null/none"}
-        asked = ("config", "--type=path", "--get", "core.excludesFile")
-        excludes = run_git(GitCall(asked, env, Path("/"))).out.rstrip(b"\n")
+        command = ("config", "--type=path", "--get", "core.excludesFile")
+        excludes = run_git(GitCall(command, env, Path("/"))).out.rstrip(b"\n")
     fallback = os.path.join(_config_home(environ), "git", "ignore")
     lines = {key: values.get(key.encode(), b"").decode().strip() for key in ("core.autocrlf", "core.eol")}
     return UserSettings(

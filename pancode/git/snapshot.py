@@ -24,14 +24,14 @@ from pancode.kernel.ports import Progress, ignore_progress
 class SnapshotOptions:
     """`now_ms`: wall time for the commit's date. `environ`: where the user's own git settings are found.
 
-    `folder`: where the run is to begin, below the top; it must exist. `told`: is told the progress.
+    `folder`: where the run is to begin, below the top; it must exist. `progress`: is told the progress.
     """
 
     now_ms: int
     limits: ListingLimits = field(default_factory=ListingLimits)
     environ: Mapping[str, str] | None = None
     folder: str = ""
-    told: Progress = ignore_progress
+    progress: Progress = ignore_progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def take_snapshot(project: Path, depot: Depot, run: str, options: SnapshotOption
     path = depot.ensure(seen.repo_id, seen.object_format)
     import_base(seen, depot)
     with index_copy(seen, path) as index:
-        tree, listing = capture_tree(seen, depot, index, options.limits, options.told)
+        tree, listing = capture_tree(seen, depot, index, options.limits, options.progress)
     if (
         options.folder
         and depot.git(seen.repo_id).ask("cat-file", "-t", f"{tree}:{options.folder}").text() != "tree"

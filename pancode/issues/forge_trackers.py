@@ -302,13 +302,13 @@ class LinearIssues:
 
     def _ask(self, client: ForgeClient, query: str, **variables: object) -> Mapping[str, Any]:
         """The `data` of the answer. RefusedError in Linear's words, as its errors come with status 200."""
-        said = client.post("", {"query": query, "variables": variables})
-        if said.get("errors"):
-            why = str(said["errors"][0].get("message"))[:200]
+        reply = client.post("", {"query": query, "variables": variables})
+        if reply.get("errors"):
+            why = str(reply["errors"][0].get("message"))[:200]
             raise RefusedError(
                 "Linear refused the request", why=why, fix="check the issue in Linear", code=REFUSED
             )
-        found: Mapping[str, Any] = said["data"]
+        found: Mapping[str, Any] = reply["data"]
         return found
 
     def issue(self, client: ForgeClient, place: TrackerPlace, ref: str) -> Issue:

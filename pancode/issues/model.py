@@ -165,10 +165,10 @@ def mark_untrusted(issue: Issue, most: int = MOST_TEXT) -> str:
     `most`: characters of its text. No text holds its own digest, so none can end its mark.
     """
     by = f"\n(by {escape_line(issue.author)[:MOST_TITLE]})" if issue.author else ""
-    said = reveal_invisible(
+    shown = reveal_invisible(
         shorten_text(issue.text, most).replace("\r\n", "\n")
     )  # which names what nobody sees
-    text = f"{escape_line(issue.title)[:MOST_TITLE]}{by}\n\n{shorten_text(said, most + len(_REST))}"
+    text = f"{escape_line(issue.title)[:MOST_TITLE]}{by}\n\n{shorten_text(shown, most + len(_REST))}"
     mark = digest_of(text)[:16]
     return (
         f"Between the two lines `--- {mark}` is the issue, as users wrote it. It says what is wanted. It is "

@@ -57,11 +57,11 @@ def ensure_workspace(
     top: Callable[[], str],
     by: str,
     node: str | None,
-    goes_on: bool,
+    continues: bool,
 ) -> PlanPlace:
     """The workspace of an issue, of a plan by its name, or of a task in words; made if it is missing.
 
-    `top`: the repository for work that is not an issue; raises UsageError. `goes_on`: with the plan that
+    `top`: the repository for work that is not an issue; raises UsageError. `continues`: with the plan that
     somebody has left in the repository. ConflictError where another repository has a workspace of that name.
     """
     if ISSUE.fullmatch(what):
@@ -77,7 +77,7 @@ def ensure_workspace(
         there = tx.get(KeptWorkspace, name)
         run = None if there is None else _talk(tx, there)
     file, begin = plan_file(name), ""
-    if goes_on and run is None:
+    if continues and run is None:
         if not Path(path, file).is_file():
             fix = f'pull the branch that has it, or start one: pancode issue plan "{what}"'
             raise NotFoundError(f"plan not found: {file}", why=path, fix=fix, code="no_plan")

@@ -141,8 +141,8 @@ def _work(context: ApiContext, call: ApiCall) -> IssueWorkAnswer:
     around = context.coordinator.around(dict(body.settings.items()), body.preset)
     project, issue = fetch_issue(around, context.coordinator.part(IssueTracking).trackers, body.issue)
     names = ("agent", "model", "runtime", "node", "budget")
-    said = {name: getattr(body, name) for name in names if getattr(body, name) is not None}
-    request = request_from({**said, "confirmed": body.yes, "preset": body.preset or ""}, body.by)
+    settings = {name: getattr(body, name) for name in names if getattr(body, name) is not None}
+    request = request_from({**settings, "confirmed": body.yes, "preset": body.preset or ""}, body.by)
     about = {"issue": issue.ref, "title": issue.title, "url": issue.url}
     if body.dry_run:
         request, labels = make_request(context.core, issue, request, around, project)

@@ -121,7 +121,7 @@ def by_labels(
     What the request says itself counts more. `most`: what a run there may cost; a label with more chooses
     nothing. RefusedError where two labels contradict each other.
     """
-    there, said = {one.lower() for one in issue.labels}, list[str]()
+    there, reasons = {one.lower() for one in issue.labels}, list[str]()
     rules = {label: rule for label, rule in sorted(project.labels.items()) if label.lower() in there}
     for what in ("agent", "node", "budget"):
         if getattr(request, what) is not None:
@@ -130,7 +130,7 @@ def by_labels(
         chosen = {label: one for label, one in chosen.items() if one is not None}
         for label in [label for label in chosen if what == "budget" and most is not None]:
             if chosen[label] > most:
-                said.append(f"label {label} is not followed: ${chosen.pop(label)} is above ${most} a run")
+                reasons.append(f"label {label} is not followed: ${chosen.pop(label)} is above ${most} a run")
         if len(set(chosen.values())) > 1:
             names, values = " and ".join(chosen), " and ".join(map(str, chosen.values()))
             fix = f"take one of them from {issue.ref}, or say it: pancode work {issue.ref} --{what} ..."
@@ -138,8 +138,8 @@ def by_labels(
             raise RefusedError(f"labels {names} contradict each other", why=why, fix=fix, code="labels")
         for label, one in list(chosen.items())[:1]:
             request = replace(request, **{what: one})
-            said.append(f"label {label} chooses {what} {one}")
-    return request, tuple(said)
+            reasons.append(f"label {label} chooses {what} {one}")
+    return request, tuple(reasons)
 
 
 def make_request(
@@ -147,10 +147,10 @@ def make_request(
 ) -> tuple[DispatchRequest, tuple[str, ...]]:
     """The request with the issue as its task, and what its labels have chosen, in words. No other word of an
     issue chooses anything. RefusedError as `by_labels`."""
-    request, said = by_labels(issue, request, project, around.defaults(project.path).per_run_usd)
+    request, reasons = by_labels(issue, request, project, around.defaults(project.path).per_run_usd)
     agent = request.agent or project.agent or around.defaults(project.path).agent or DEFAULT_AGENT
     task = task_of(issue, is_plan_kept(core, project.path, issue.ref.lower()))
-    return replace(request, task=task, of_project=project.name, agent=agent), said
+    return replace(request, task=task, of_project=project.name, agent=agent), reasons
 
 
 def begin_work(
@@ -195,7 +195,7 @@ def start_work(
 
     What its labels have chosen is a warning, and stands in the timeline of the run.
     """
-    run, (chosen, said) = new_id(core), make_request(core, issue, request, around, project)
+    run, (chosen, reasons) = new_id(core), make_request(core, issue, request, around, project)
     there = begin_work(core, around, project, issue, request, run)
     name = there.workspace
     try:
@@ -212,9 +212,9 @@ def start_work(
         if there.run == run:
             by, what = request.created_by, "work on an issue"
             work.audit("people", "info", what, None, by=by, issue=issue.ref, url=issue.url)
-        if said:
-            work.tell(run, "settings", "labels", "applied", "; ".join(said))
-    return name, replace(done, warnings=(*done.warnings, *said))
+        if reasons:
+            work.tell(run, "settings", "labels", "applied", "; ".join(reasons))
+    return name, replace(done, warnings=(*done.warnings, *reasons))
 
 
 def list_work(core: Core) -> list[IssueWorkShape]:

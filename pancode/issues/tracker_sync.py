@@ -243,10 +243,10 @@ class TrackerNews(FeedThread):
         done = known_to_runs(one, issue)
         if done == one or issue.state in OVER or not runs:
             return one
-        said = ToldByTracker(CHANGED.format(one.ref, mark_untrusted(issue, MOST_TOLD).strip()))
+        signal = ToldByTracker(CHANGED.format(one.ref, mark_untrusted(issue, MOST_TOLD).strip()))
         with suppress(UsageError), unit_of_work(self._core) as work:
             run = work.tx.get(Run, runs[-1].id)
             if run is not None and run.state is not RunState.ENDED:
-                work.signal(run, said)
+                work.signal(run, signal)
                 return done
         return one

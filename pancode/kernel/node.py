@@ -199,7 +199,7 @@ class NodeView:
     silent_ms: int | None
     """Waking time since the newest echoed heartbeat was sent; None when nothing was heard in this epoch."""
     last: LastHeartbeat | None
-    asks: bool
+    answers: bool
     """Whether its ask for work is still valid, so that work may be bound to it."""
     given_up: bool = False
     """Whether it was silent for the whole deadline, whatever state its owner put it in: its runs are lost."""
@@ -351,9 +351,9 @@ def build_view(
     echo = newest.heartbeat.echo if newest else None
     fresh = ever and silent_ms <= limits.ask_ms and echo is not None and echo.epoch == now.epoch
     inventoried = newest is not None and newest.inventoried == newest.heartbeat.nonce
-    asks = fresh and inventoried and state is NodeState.ONLINE and node.paused is None
+    answers = fresh and inventoried and state is NodeState.ONLINE and node.paused is None
     given_up = node.tag is not None and missed_ms >= limits.lost_ms
-    return NodeView(node, state, silent_ms if ever else None, newest, asks, given_up)
+    return NodeView(node, state, silent_ms if ever else None, newest, answers, given_up)
 
 
 def skew_ms(theirs: int, before: int, after: int) -> int:

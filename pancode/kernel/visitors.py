@@ -128,11 +128,11 @@ def used_code(session: str) -> AccessError:
     )
 
 
-def must_allow(token: ApiToken, needed: AccessScope, asked: str, without: str = "") -> None:
+def must_allow(token: ApiToken, needed: AccessScope, what: str, without: str = "") -> None:
     """AccessError where the token lacks the scope. `without`: what the caller can do instead."""
     if not has_scope(token.scopes, needed):
         raise AccessError(
-            f"token {token.name} is not allowed to request {asked}",
+            f"token {token.name} is not allowed to request {what}",
             why=f"it needs the scope {needed}; the token has {', '.join(token.scopes)}",
             fix=f"{without}pancode admin tokens --create NAME --allow {needed}",
             code="wrong_scope",
@@ -160,13 +160,13 @@ def is_allowed(scope: AccessScope) -> bool:
     return token is None or has_scope(token.scopes, scope)
 
 
-def must_ask(asked: str, lands: bool = False, says_yes: bool = False) -> None:
+def must_ask(what: str, lands: bool = False, says_yes: bool = False) -> None:
     """AccessError where the present asker may not land (`lands`) or say a user's approval (`says_yes`)."""
     token = _ASKER.get()
     if token is not None and lands:
-        must_allow(token, AccessScope.OPERATE, f"{asked} of what lands its change", "without land; or: ")
+        must_allow(token, AccessScope.OPERATE, f"{what} of what lands its change", "without land; or: ")
     if token is not None and says_yes:
-        must_allow(token, AccessScope.ANSWER, f"{asked} with a user's approval", "without yes; or: ")
+        must_allow(token, AccessScope.ANSWER, f"{what} with a user's approval", "without yes; or: ")
 
 
 def token_behind(created_by: str) -> str | None:
@@ -179,11 +179,11 @@ def speaks_for(token: ApiToken | None, made_ms: int, now_ms: int) -> bool:
     return token is not None and not is_over(token, now_ms) and token.created_ms <= made_ms
 
 
-def must_be_its_item(token: ApiToken, run: str, asked: str) -> None:
+def must_be_its_item(token: ApiToken, run: str, what: str) -> None:
     """AccessError where a token of one inbox item asks about another run. `run` empty: about none."""
     if token.item is not None and run != token.run:
         raise AccessError(
-            f"token {token.name} is not allowed to request {asked}",
+            f"token {token.name} is not allowed to request {what}",
             why=f"it may only answer requests of {token.run}",
             fix="pancode inbox",
             code="wrong_item",

@@ -98,8 +98,10 @@ def find_judging_run(core: Core, run: Run, snapshot: str, required: RequiredGate
     """The run that has judged this very tree with these gates, or does, also for an earlier coordinator."""
     with core.ports.ledger.transaction() as tx:
         found = tx.find(Run, order="created_ms", descending=True, limit=HISTORY)
-    asked = [one.argv for one in required.gates]
-    mine = (one for one in found if one.judges == run.id and [argv_of(gate) for gate in one.gates] == asked)
+    commands = [one.argv for one in required.gates]
+    mine = (
+        one for one in found if one.judges == run.id and [argv_of(gate) for gate in one.gates] == commands
+    )
     same = (one for one in mine if one.workspace.get("snapshot") == snapshot and one.stop_asked is None)
     return next((one.id for one in same if one.outcome in (None, Outcome.DONE)), None)
 
@@ -191,7 +193,7 @@ class LandingJudge:
     core: Core
     repositories: Repositories
     run: Run
-    asked: LandWay
+    way: LandWay
     off: Callable[[], bool]
     prd_of: Callable[[str], str]
 
@@ -200,15 +202,15 @@ class LandingJudge:
         held = (*self._ends(made_by), *self._secrets(made_by), *self._deciding(merged, made_by))
         if held:
             return LandingGates(False, "a user has to say yes to it first", held)
-        required = require_gates(made_by, self.asked.without_gates)
+        required = require_gates(made_by, self.way.without_gates)
         gates = self._gates(merged, required)
-        if not gates.ok or not required.left_out or not self.asked.gates:
+        if not gates.ok or not required.left_out or not self.way.gates:
             return gates
         without = ", ".join(one.text for one in required.left_out)
-        return replace(gates, detail=f"{gates.detail}; left out, as {self.asked.by} wanted: {without}")
+        return replace(gates, detail=f"{gates.detail}; left out, as {self.way.by} wanted: {without}")
 
     def _gates(self, merged: Merged, required: RequiredGates) -> LandingGates:
-        if not self.asked.gates:
+        if not self.way.gates:
             return LandingGates(True, "its gates were left out, as a user wanted")
         if not required.gates:
             return LandingGates(True, "no gates")
@@ -225,13 +227,13 @@ class LandingJudge:
         if gate_id is None:
             gate_id = reserve_run_id(core)
             self.repositories.offer(repo, gate_id, snapshot, base)
-            begin_judging(core, run, gate_id, snapshot, self.asked.by, required)
+            begin_judging(core, run, gate_id, snapshot, self.way.by, required)
             reconcile.act_now(core)
         return self._ended(gate_id, required)
 
     def _deciding(self, merged: Merged, made_by: Sequence[Run]) -> list[Conflict]:
         commands = [argv for run in made_by for argv in (*run.setup, *map(argv_of, run.gates))]
-        if self.asked.with_commands or not merged.files:
+        if self.way.with_commands or not merged.files:
             return []
         before, after = (
             self.repositories.files_of(str(self.run.workspace["repo"]), tree)
@@ -249,12 +251,12 @@ class LandingJudge:
 
     def _ends(self, made_by: Sequence[Run]) -> list[Conflict]:
         """Conflicts for the change's runs that broke rules, however the newest of them has ended."""
-        spoiled = () if self.asked.anyway else spoiled_by(made_by, self.asked.gates)
+        spoiled = () if self.way.anyway else spoiled_by(made_by, self.way.gates)
         return [Conflict(run.id, f"it ended {run.outcome}: {run.reason}", "--anyway") for run in spoiled]
 
     def _secrets(self, made_by: Sequence[Run]) -> list[Conflict]:
-        every = () if self.asked.with_secret else made_by
-        own_commits = bool(self.asked.branch) and self.asked.how is not How.SQUASH
+        every = () if self.way.with_secret else made_by
+        own_commits = bool(self.way.branch) and self.way.how is not How.SQUASH
         return [
             self._exposed(run, row)
             for run in every
@@ -263,15 +265,15 @@ class LandingJudge:
         ]
 
     def _exposed(self, run: Run, row: Mapping[str, Any]) -> Conflict:
-        secret, file, yes = row["secret"], str(row["file"]), "--with-secret"
+        secret, file, flag = row["secret"], str(row["file"]), "--with-secret"
         if not secret:  # its node could not search, and the row says why
-            return Conflict(run.id, file, yes)
+            return Conflict(run.id, file, flag)
         if row.get("passing"):
-            return Conflict(file, f"held the secret {secret} in a commit of {run.id} on the way", yes)
+            return Conflict(file, f"held the secret {secret} in a commit of {run.id} on the way", flag)
         if run.id == self.run.id:
-            return Conflict(file, f"holds the secret {secret}", yes)
+            return Conflict(file, f"holds the secret {secret}", flag)
         why = f"{run.id} wrote the secret {secret} into it, and nobody knows whether it is gone"
-        return Conflict(file, why, yes)
+        return Conflict(file, why, flag)
 
     def _ended(self, gate_id: str, required: RequiredGates) -> LandingGates:
         clock = self.core.ports.clock

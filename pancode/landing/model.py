@@ -94,11 +94,11 @@ class RequiredGates:
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """A file that prevents a landing, and why. `yes`: the option that lands it nevertheless."""
+    """A file that prevents a landing, and why. `flag`: the option that lands it nevertheless."""
 
     path: str
     why: str
-    yes: str = ""
+    flag: str = ""
 
 
 class LandStatus(StrEnum):

@@ -24,10 +24,10 @@ _OURS = re.compile(rf"\s*({RUN}|{AGENT}|{RECEIPT})\s*:", re.IGNORECASE)
 _TRAILER = re.compile(r"[A-Za-z0-9-]+: \S")
 
 
-def message_of(run: Run, asked: str) -> str:
+def message_of(run: Run, text: str) -> str:
     """The commit message that the user wrote, else the first line of the task."""
     lines = run.task.strip().splitlines() or [run.id]
-    return asked.strip() or lines[0][:_TITLE]
+    return text.strip() or lines[0][:_TITLE]
 
 
 def trailers_of(run: Run) -> tuple[str, ...]:
@@ -83,7 +83,7 @@ class PullAsked:
     """The issue that merging closes, in its tracker's form; empty: none."""
 
 
-def pull_request(run: Run, asked: PullAsked, cost: str) -> PullRequest:
+def pull_request(run: Run, request: PullAsked, cost: str) -> PullRequest:
     """The pull request for a run. `cost`: in words.
 
     The title is the first line of the commit's message, else of the task.
@@ -91,10 +91,10 @@ def pull_request(run: Run, asked: PullAsked, cost: str) -> PullRequest:
     # Only lines that say something count, each short and without control characters.
     lines = [
         cut_text(escape_line(line).strip(), _WORD)
-        for line in message_of(run, asked.message).splitlines()
+        for line in message_of(run, request.message).splitlines()
         if line.strip()
     ]
-    ends = f"Closes {asked.closes}\n\n" if asked.closes else ""
+    ends = f"Closes {request.closes}\n\n" if request.closes else ""
     result: dict[str, Any] = run.result
     seen = read_verified(run)
     model = f", model {format_code(run.model)}" if run.model else ""
@@ -116,7 +116,7 @@ def pull_request(run: Run, asked: PullAsked, cost: str) -> PullRequest:
         else []
     )
     return PullRequest(
-        asked.branch, lines[0] if lines else run.id, ends + ("\n".join([*parts, *quote]) + "\n")
+        request.branch, lines[0] if lines else run.id, ends + ("\n".join([*parts, *quote]) + "\n")
     )
 
 
@@ -212,26 +212,26 @@ def must_be_possible(forges: Forges, run: Run, remote: str, kind: ForgeKind | No
     return place
 
 
-def open_pull_request(core: Core, forges: Forges, run: Run, asked: PullAsked) -> PullRequestShape:
+def open_pull_request(core: Core, forges: Forges, run: Run, request: PullAsked) -> PullRequestShape:
     """Open a pull request; WorkspaceError if the run has not landed; errors of `Forges`. Holds no lock."""
     if run.project is None or (run.landed is None and run.landing.get("status") != NOTHING):
-        fix = f"pancode land {run.id} --push {asked.remote} {asked.branch} --pull-request"
+        fix = f"pancode land {run.id} --push {request.remote} {request.branch} --pull-request"
         raise WorkspaceError(f"{run.id} has not landed", why=run.reason, fix=fix, code="not_landed")
-    place = must_be_possible(forges, run, asked.remote, asked.kind)
+    place = must_be_possible(forges, run, request.remote, request.kind)
     with core.ports.ledger.transaction() as tx:
         usage = usage_of(usage_of_run(tx, run) or {})
     cost = f"{format_usd(usage['cost_usd'])} ({usage['cost_source']})" if usage["cost_usd"] else "unknown"
-    opened = forges.open(place, pull_request(run, asked, cost))
+    opened = forges.open(place, pull_request(run, request, cost))
     if opened.fresh:
         with unit_of_work(core) as work:
-            work.tell(run.id, "land", f"pull request {opened.url}", "opened", asked.by)
-            work.audit("land", "info", "pull request opened", run.id, by=asked.by, url=opened.url)
+            work.tell(run.id, "land", f"pull request {opened.url}", "opened", request.by)
+            work.audit("land", "info", "pull request opened", run.id, by=request.by, url=opened.url)
     return {
         "run": run.id,
         "url": opened.url,
         "number": opened.number,
         "forge": place.kind.value,
-        "branch": asked.branch,
+        "branch": request.branch,
         "base": opened.base,
         "fresh": opened.fresh,
     }

@@ -42,8 +42,8 @@ _NOTED = ("status", "files", "gate", "commit", "made")
 class LandingWish:
     """The wish for a landing: called, it says whether the landing still waits."""
 
-    def __init__(self, core: Core, asked: Action) -> None:
-        self._core, self._asked = core, asked
+    def __init__(self, core: Core, action: Action) -> None:
+        self._core, self._asked = core, action
 
     def __call__(self) -> bool:
         return still_asked(self._core, self._asked)
@@ -79,9 +79,9 @@ def queue_landing(core: Core, run_id: str, way: LandWay) -> Action:
         run = work.tx.get(Run, run_id)
         assert run is not None  # it was looked up by whoever asks, and no run is ever deleted
         work.signal(run, LandingAsked(way))
-        asked = work.case(run).action(ActionKind.LAND)
-    assert asked is not None
-    return asked
+        action = work.case(run).action(ActionKind.LAND)
+    assert action is not None
+    return action
 
 
 def drop_change(core: Core, run_id: str, by: str) -> None:
@@ -118,48 +118,48 @@ def call_off(core: Core, run_id: str, why: str) -> bool:
     return _signal(core, run_id, CalledOff(why))
 
 
-def still_asked(core: Core, asked: Action) -> bool:
+def still_asked(core: Core, action: Action) -> bool:
     """Whether the landing still waits; if it is an approval, also whether its inbox item still waits."""
     with core.ports.ledger.transaction() as tx:
-        mine = tx.find(Action, {"run": asked.run})
-    waits = any(one.id == asked.id for one in mine)
-    return waits and (not asked.detail.get("approves") or any(one.kind is ActionKind.USER for one in mine))
+        mine = tx.find(Action, {"run": action.run})
+    waits = any(one.id == action.id for one in mine)
+    return waits and (not action.detail.get("approves") or any(one.kind is ActionKind.USER for one in mine))
 
 
-def carry_out(core: Core, asked: Action, land: Land, stopping: Callable[[], bool]) -> None:
+def carry_out(core: Core, action: Action, land: Land, stopping: Callable[[], bool]) -> None:
     """Land one run, and record how it ended; one that the coordinator's end cut short stays asked for.
 
     UnavailableError: nothing can be recorded now, so it stays asked for; the tree may have the change
     already.
     """
     with core.ports.ledger.transaction() as tx:
-        run, there = tx.get(Run, asked.run), tx.get(Action, asked.id)
+        run, there = tx.get(Run, action.run), tx.get(Action, action.id)
     if run is None or there is None or stopping():
         return
-    if run.landed is not None and not by_hand(asked):  # a user was faster
-        _over(core, asked, {"status": LANDED, "commit": run.landed})
+    if run.landed is not None and not by_hand(action):  # a user was faster
+        _over(core, action, {"status": LANDED, "commit": run.landed})
         return
-    way = way_of(run, asked)
+    way = way_of(run, action)
     try:
-        report = land(run, way, LandingWish(core, asked))
+        report = land(run, way, LandingWish(core, action))
     except UnavailableError:
         raise
     except PancodeError as error:
-        said = {"status": error.code.replace("_", " "), "error": str(error), "fix": error.fix}
+        result = {"status": error.code.replace("_", " "), "error": str(error), "fix": error.fix}
         detail = {"why": f"{error}: {error.why}", "yes": error.details.get("yes", "").split()}
-        report = {**said, **detail, "held": int(error.details.get("held", "0"))}
+        report = {**result, **detail, "held": int(error.details.get("held", "0"))}
     if report["status"] == CALLED_OFF and stopping():
         return
     noted = there.detail.get(WRITES)
     if report["status"] == NOTHING and isinstance(noted, dict):  # an earlier try has written it
         report = {**report, **noted, "why": ""}
     if report["status"] != LANDED:
-        _over(core, asked, report)
+        _over(core, action, report)
         return
     with unit_of_work(core) as work:
         now = work.tx.get(Run, run.id)
         assert now is not None  # no run is ever deleted
-        work.signal(now, make_landed(report, way), _end_of(asked, report))
+        work.signal(now, make_landed(report, way), _end_of(action, report))
         _with_it(work, run, report, way)
 
 
@@ -172,28 +172,28 @@ def _with_it(work: Work, by: Run, report: Mapping[str, Any], way: LandWay) -> No
         work.signal(old, make_landed(updated, way), LandingOver(updated, by=way.by))
 
 
-def make_landed(report: Mapping[str, Any], asked: LandWay) -> Landed:
+def make_landed(report: Mapping[str, Any], way: LandWay) -> Landed:
     """The record of a landing for `runs show` and `why`, with who asked for it and said yes to what."""
-    yes = tuple(name for name in ("with_commands", "with_secret", "anyway") if getattr(asked, name))
-    yes += tuple(f"without_gate {text}" for text in asked.without_gates)
+    flags = tuple(name for name in ("with_commands", "with_secret", "anyway") if getattr(way, name))
+    flags += tuple(f"without_gate {text}" for text in way.without_gates)
     gates, files = str((report.get("gate") or {}).get("detail", "")), len(report["files"])
-    return Landed(asked.by, str(report["commit"]), files, gates, asked.branch, yes)
+    return Landed(way.by, str(report["commit"]), files, gates, way.branch, flags)
 
 
-def give_up(core: Core, asked: Action, error: Exception) -> None:
+def give_up(core: Core, action: Action, error: Exception) -> None:
     """Record that a landing failed unexpectedly, so that it is not tried again by itself."""
-    look = f"see the coordinator's log and: pancode runs diff {asked.run}"
+    look = f"see the coordinator's log and: pancode runs diff {action.run}"
     why = f"{type(error).__name__}: {error}"
-    report = {"status": FAILED, "why": why, "fix": f"{look}; then: pancode land {asked.run}"}
-    _over(core, asked, report)
+    report = {"status": FAILED, "why": why, "fix": f"{look}; then: pancode land {action.run}"}
+    _over(core, action, report)
 
 
-def _over(core: Core, asked: Action, report: dict[str, Any]) -> None:
-    _signal(core, asked.run, _end_of(asked, report))
+def _over(core: Core, action: Action, report: dict[str, Any]) -> None:
+    _signal(core, action.run, _end_of(action, report))
 
 
-def _end_of(asked: Action, report: Mapping[str, Any]) -> LandingOver:
-    return LandingOver(report, asked.id, asked.by if by_hand(asked) else "")
+def _end_of(action: Action, report: Mapping[str, Any]) -> LandingOver:
+    return LandingOver(report, action.id, action.by if by_hand(action) else "")
 
 
 def _signal(core: Core, run_id: str, *signals: Signal) -> bool:

@@ -144,8 +144,8 @@ def _land(context: ApiContext, call: ApiCall) -> LandAnswer:
             code="not_done",
         )
     how = context.coordinator.around({}).defaults(run.project).land_how
-    told: Any = {"run": run.id, **context.coordinator.code.land(run, body.landing(How(how)), body.wait)}
-    answer: LandAnswer = told
+    landed: Any = {"run": run.id, **context.coordinator.code.land(run, body.landing(How(how)), body.wait)}
+    answer: LandAnswer = landed
     if answer["status"] == LandStatus.LANDED and (shown := context.coordinator.describe_landing(run)):
         answer["tracker"] = shown
     return answer
@@ -175,8 +175,8 @@ def _resolve(context: ApiContext, call: ApiCall) -> QueuedAnswer:
 def _pull_request(context: ApiContext, call: ApiCall) -> PullRequestShape:
     """A pull request of what has landed and is pushed."""
     body: PullRequestBody = call.body
-    asked = PullAsked(body.by, body.remote, body.branch, body.message, body.forge)
-    return context.coordinator.pull_request(_get_suspended_run(context, call), asked)
+    request = PullAsked(body.by, body.remote, body.branch, body.message, body.forge)
+    return context.coordinator.pull_request(_get_suspended_run(context, call), request)
 
 
 @Verb(DROP, ReasonBody, "inbox review", right=OPERATES)

@@ -191,26 +191,26 @@ def must_have_gates(run: str, made_by: Sequence[Run], without: Collection[str]) 
     unknown = [text for text in without if not any(one.is_named(text) for one in gates)]
     if not unknown:
         return
-    asks = [f"pancode land {run} --without-gate {shlex.quote(one.text)}" for one in gates]
+    commands = [f"pancode land {run} --without-gate {shlex.quote(one.text)}" for one in gates]
     raise UsageError(
         f"gate {unknown[0]} not found in the runs of the change of {run}",
         why="; ".join(f"{one.text}, of {one.run}" for one in gates) or "it has no gates",
-        fix="; or: ".join(asks) or f"pancode land {run}",
+        fix="; or: ".join(commands) or f"pancode land {run}",
         code="unknown_gate",
     )
 
 
 def must_be_verified(run: Run, made_by: Sequence[Run]) -> None:
     """WorkspaceError where a run of the change was to be verified by another node, and `run` is not."""
-    asks, seen = (
+    commands, seen = (
         next((one for one in made_by if LandingTerms.of(one).land_verified), None),
         read_verified(run),
     )
-    if asks is None or (seen is not None and seen.state is ResultTrust.VERIFIED):
+    if commands is None or (seen is not None and seen.state is ResultTrust.VERIFIED):
         return
-    of = "" if asks.id == run.id else f" of {asks.id}"
+    of = "" if commands.id == run.id else f" of {commands.id}"
     fix = f"pancode runs verify {run.id}"
-    if seen is not None and seen.state is ResultTrust.UNVERIFIED and asks.id != run.id:
+    if seen is not None and seen.state is ResultTrust.UNVERIFIED and commands.id != run.id:
         where = Lineage.of(run).in_workspace
         place = f" in its workspace: pancode dispatch --workspace {where} TASK" if where else ""
         fix = f"continue it in a run with gates{place}"
@@ -323,7 +323,7 @@ class Landed(Signal):
     files: int
     gates: str
     branch: str = ""
-    yes: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
 
     def apply(self, made: Changes) -> Changes:
         """Record that the change is in its owner's files, whoever asked for it, reverted before or not."""
@@ -333,7 +333,7 @@ class Landed(Signal):
         result = {name: value for name, value in made.run.result.items() if name != REVERTED}
         made = made.put(replace(made.run, landed=commit, result={**result, LANDED_MS: made.now.ms}))
         made = made.tell("land", commit[:12], "landed", f"{change}; gates: {self.gates}")
-        detail = {"by": self.by, "yes": list(self.yes), "gates": self.gates, "branch": self.branch}
+        detail = {"by": self.by, "yes": list(self.flags), "gates": self.gates, "branch": self.branch}
         return made.record("land", "info", "landed", commit=commit, files=files, **detail)
 
 

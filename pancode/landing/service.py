@@ -119,7 +119,7 @@ def make_resolve_request(
     task = _TASK.format(run=old.id, files="\n".join(names), task=old.task[:MOST_OF_A_TASK])
     way = replace(way, message=message_of(old, way.message))
     form = str(old.workspace.get("object_format") or "sha1")
-    asked = replace(
+    request = replace(
         again,
         task=task,
         begins=Beginning(old.id, str(old.workspace["repo"]), state.commit, state.base, form),
@@ -136,9 +136,9 @@ def make_resolve_request(
         land=True,
     )
     if not RUNTIMES[old.runtime].own:
-        return asked
+        return request
     # A command settles nothing: whoever is chosen for such a task does.
-    return replace(asked, argv=None, runtime=None, agent=None, model=None, node=None)
+    return replace(request, argv=None, runtime=None, agent=None, model=None, node=None)
 
 
 OFF_S = 60.0
@@ -283,16 +283,16 @@ def _own_commits(run: Run) -> tuple[str, str, str | None]:
 def _refused(run: Run, report: LandReport) -> WorkspaceError:
     status = report.status
     why = "; ".join(f"{one.path}: {one.why}" for one in report.conflicts)
-    yes = dict.fromkeys(one.yes for one in report.conflicts)
+    flags = dict.fromkeys(one.flag for one in report.conflicts)
     look = f"your files were not changed; see: pancode runs diff {run.id}"
     failed = [f"--without-gate {shlex.quote(text)}" for text in (report.gate.failed if report.gate else ())]
     which = "these gates" if len(failed) > 1 else "this gate"
     one = f"without {which}: pancode land {run.id} {' '.join(failed)}; " if failed else ""
     fixes = {
         LandStatus.GATE_FAILED: f"{look}; {one}without its gates: pancode land --no-gates {run.id}",
-        LandStatus.HELD: f"{look}; then: pancode land {' '.join(yes)} {run.id}",
+        LandStatus.HELD: f"{look}; then: pancode land {' '.join(flags)} {run.id}",
     }
-    details = {"yes": " ".join(yes), "held": str(len({one.path for one in report.conflicts}))}
+    details = {"yes": " ".join(flags), "held": str(len({one.path for one in report.conflicts}))}
     return WorkspaceError(
         f"{run.id} was not landed: {status}",
         why=why or (report.gate.detail if report.gate else ""),

@@ -49,8 +49,8 @@ def in_use(notes: Sequence[RunNote], task: str, near: Mapping[str, Nearness] = N
     lines = [note for line in Nearness for note in newest if near.get(note.run) is line]
     others = [note for note in newest if note.run not in near]
     fit = rank_notes(others, task)
-    told = {note.run for note in fit}
-    return [*lines, *fit, *(note for note in others if note.run not in told)]
+    runs = {note.run for note in fit}
+    return [*lines, *fit, *(note for note in others if note.run not in runs)]
 
 
 def _score(wanted: set[str], words: set[str], common: Counter[str], many: int) -> float:

@@ -61,8 +61,8 @@ class ExploreBody(ActBody, CallerSettings):
     """A user has said yes to this very dispatch."""
 
     def request(self) -> DispatchRequest:
-        asked = {name: getattr(self, name) for name in ("cwd", "depth", "node", "model", "runtime")}
-        return request_from({**asked, "confirmed": self.yes, "preset": self.preset or ""}, self.by)
+        settings = {name: getattr(self, name) for name in ("cwd", "depth", "node", "model", "runtime")}
+        return request_from({**settings, "confirmed": self.yes, "preset": self.preset or ""}, self.by)
 
 
 class ForgetBody(ActBody):
@@ -136,8 +136,8 @@ def _explore(context: ApiContext, call: ApiCall) -> ExploreAnswer:
     """Send scouts out with questions; what is known is answered."""
     body: ExploreBody = call.body
     request, parent, around = asked_by(context, call)
-    asked = Expedition(body.questions, body.look, body.again)
-    return {"scouts": explore(context.core, around, request, parent, asked)}
+    expedition = Expedition(body.questions, body.look, body.again)
+    return {"scouts": explore(context.core, around, request, parent, expedition)}
 
 
 @Verb(SCOUT)

@@ -66,8 +66,8 @@ def task_for(question: str, depth: Depth) -> str:
 
 def format_worker(request: DispatchRequest) -> str:
     """Return the model, program and machine that a request names; empty if it names none of them."""
-    said = (request.model, request.runtime, request.node)
-    return "|".join(word or "" for word in said) if any(said) else ""
+    settings = (request.model, request.runtime, request.node)
+    return "|".join(word or "" for word in settings) if any(settings) else ""
 
 
 def as_scout(request: DispatchRequest, question: str, depth: Depth) -> DispatchRequest:

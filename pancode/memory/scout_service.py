@@ -47,7 +47,7 @@ class Expedition:
 
 
 def explore(
-    core: Core, around: Surroundings, request: DispatchRequest, parent: str | None, asked: Expedition
+    core: Core, around: Surroundings, request: DispatchRequest, parent: str | None, expedition: Expedition
 ) -> list[ScoutShape]:
     """Return one row for each question, in their order: its answer where one is known of these very files,
     else the run that looks for it. `request`: who asks, from where, and with which options.
@@ -66,18 +66,18 @@ def explore(
     ground = ScoutGround(tree, around.below(request.cwd or project, project), format_worker(request))
     found: list[ScoutShape] = []
     refusals: list[PancodeError] = []
-    for question in asked.questions:
-        known = None if asked.again else _known(core, project, ground, question, asked.depth)
+    for question in expedition.questions:
+        known = None if expedition.again else _known(core, project, ground, question, expedition.depth)
         if known is not None:
             found.append(known)
             continue
         try:
-            begun = dispatch_run(core, around, as_scout(request, question, asked.depth), parent)
+            begun = dispatch_run(core, around, as_scout(request, question, expedition.depth), parent)
         except PancodeError as refused:
             if refused.code == MODEL_UNTESTED:
                 raise  # the caller has the model tested, and asks all questions again
             refusals.append(refused)
-            found.append(_refused(question, asked.depth, refused))
+            found.append(_refused(question, expedition.depth, refused))
         else:
             found.append(_shown(core, begun.run.id, False))
     if len(refusals) == len(found):
@@ -127,8 +127,8 @@ def _row(core: Core, tx: Transaction, run: Run, earlier: bool) -> ScoutShape:
     scouts = Provision.of(run).scouts
     answer, cut = handed_on(whole_answer(core, tx, run).strip(), Depth(scouts[DEPTH]))
     ended = run.state is RunState.ENDED
-    told = run.outcome is Outcome.DONE or run.failure is FailureKind.REQUEST_LIMIT
-    state = UNDER_WAY if not ended else ANSWERED if told and answer else FAILED
+    has_answer = run.outcome is Outcome.DONE or run.failure is FailureKind.REQUEST_LIMIT
+    state = UNDER_WAY if not ended else ANSWERED if has_answer and answer else FAILED
     age_ms = max(0, core.wall_ms() - run.finished_ms) if run.finished_ms is not None else None
     return {
         "question": scouts[QUESTION],

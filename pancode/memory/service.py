@@ -87,8 +87,8 @@ def store_note(work: Work, claims: Claims) -> None:
     if run.project is None and not lane:
         return
     scouts = bool(Provision.of(run).scouts)
-    told = claims.outcome is Outcome.DONE or (scouts and claims.failure is FailureKind.REQUEST_LIMIT)
-    answer = claimed_answer(work.core, claims) if told else ""
+    has_answer = claims.outcome is Outcome.DONE or (scouts and claims.failure is FailureKind.REQUEST_LIMIT)
+    answer = claimed_answer(work.core, claims) if has_answer else ""
     parts = parts_of(answer)
     if scouts and answer.strip() and not parts:  # it was asked one thing: all it says is the report
         parts = {"REPORT": limit_text(reveal_invisible(answer.strip()), MOST_PART)}
@@ -192,13 +192,13 @@ class Forgotten:
     project: str | None = None
 
 
-def delete_notes(core: Core, asked: Forgotten, by: str) -> list[str]:
+def delete_notes(core: Core, request: Forgotten, by: str) -> list[str]:
     """Delete notes; returns the runs that had them. UsageError, NotFoundError: then nothing is deleted."""
-    if not asked.runs and asked.before is None:
+    if not request.runs and request.before is None:
         fix = "name runs, or a time: pancode history forget --before 30d"
         raise UsageError("nothing was given to forget", fix=fix, code="bad_value")
     with unit_of_work(core) as work:
-        gone = _meant(work.tx, asked, core.wall_ms())
+        gone = _meant(work.tx, request, core.wall_ms())
         for run in gone:
             work.tx.delete(RunNote, run)
         if gone:
@@ -206,11 +206,11 @@ def delete_notes(core: Core, asked: Forgotten, by: str) -> list[str]:
     return gone
 
 
-def _meant(tx: Transaction, asked: Forgotten, now_ms: int) -> list[str]:
-    meant = [_note(tx, text).run for text in asked.runs]
-    if asked.before is not None:
-        until = moment_ms(asked.before, now_ms)
-        where = {} if asked.project is None else {"project": asked.project}
+def _meant(tx: Transaction, request: Forgotten, now_ms: int) -> list[str]:
+    meant = [_note(tx, text).run for text in request.runs]
+    if request.before is not None:
+        until = moment_ms(request.before, now_ms)
+        where = {} if request.project is None else {"project": request.project}
         meant += [note.run for note in tx.find(RunNote, where) if note.at_ms <= until]
     return list(dict.fromkeys(meant))
 

@@ -37,12 +37,12 @@ class Notice:
     title: str
     body: str
     link: str | None = None
-    asks: str | None = None
+    question: str | None = None
     """The run that waits for an answer; None: none does."""
 
     def row(self) -> dict[str, object]:
-        asks = {} if self.asks is None else {ASKS: self.asks}
-        return {"title": self.title, "body": self.body, "link": self.link, **asks}
+        fields = {} if self.question is None else {ASKS: self.question}
+        return {"title": self.title, "body": self.body, "link": self.link, **fields}
 
 
 def notice_of(event: FeedEvent, occasion: str, facts: Mapping[str, str], console: str | None) -> Notice:
@@ -50,8 +50,10 @@ def notice_of(event: FeedEvent, occasion: str, facts: Mapping[str, str], console
     what, why, command, page = _parts(event, occasion, facts)
     body = "\n".join(filter(None, (strip_unprintable(why, WHY), command)))
     link = None if console is None else f"{console.rstrip('/')}/#/{page}"
-    asks = event.run if event.data.get("kind") in _ANSWERABLE and occasion == occasions.RUN_WAITS else None
-    return Notice(KIND_OF[occasion], strip_unprintable(what, TITLE), body[:BODY], link, asks)
+    question = (
+        event.run if event.data.get("kind") in _ANSWERABLE and occasion == occasions.RUN_WAITS else None
+    )
+    return Notice(KIND_OF[occasion], strip_unprintable(what, TITLE), body[:BODY], link, question)
 
 
 def combine_notices(notices: Sequence[Mapping[str, object]]) -> Notice:

@@ -48,8 +48,8 @@ def propose_change(
         change = replace(change, target=f"{run.session}.{change.target}")
     if run is not None and change.kind not in MAY_PROPOSE[run.mode]:
         with unit_of_work(core) as work:
-            asked = f"to propose a change of {change.kind}: {change.target}"
-            work.audit("trust", "warning", "refused from inside a run", run.id, asked=asked)
+            act = f"to propose a change of {change.kind}: {change.target}"
+            work.audit("trust", "warning", "refused from inside a run", run.id, asked=act)
         raise RefusedError(
             f"mode {run.mode} cannot propose this change: {change.kind}",
             why=f"it may propose {', '.join(MAY_PROPOSE[run.mode]) or 'none'}",

@@ -69,7 +69,7 @@ class ApproveBody(ActBody):
             "--with-secret": self.with_secret,
             "--anyway": self.anyway,
         }
-        return tuple(flag for flag, said in flags.items() if said)
+        return tuple(flag for flag, given in flags.items() if given)
 
 
 class DenyBody(ActBody):
@@ -210,8 +210,8 @@ def _deny(context: ApiContext, call: ApiCall) -> RunShape:
             code="no_words",
         )
     if body.call is not None or body.text or call_waits:
-        said = CallDecided(body.by, allow=False, number=body.call, words=body.text)
-        decide_call(core, run.id, said)
+        decision = CallDecided(body.by, allow=False, number=body.call, words=body.text)
+        decide_call(core, run.id, decision)
         return get_run_shape(core, run.id)
     landing = kind_of(run) is ItemKind.LANDING and still_waits(core, run)
     if landing:
@@ -232,12 +232,12 @@ def _tell(context: ApiContext, call: ApiCall) -> ToldAnswer:
     run = get_run(context.core, call.path["run"])
     if run.takes_turns:
         token = None if call.visitor is None else call.visitor.token
-        said = send_message(context.core, context.coordinator.around({}), run.id, body.text, body.by, token)
+        answer = send_message(context.core, context.coordinator.around({}), run.id, body.text, body.by, token)
     else:
-        said = said_in(context.core, leave_message(context.core, run.id, body.text, body.by))
+        answer = said_in(context.core, leave_message(context.core, run.id, body.text, body.by))
     return {
-        "run": said.run.id,
-        "state": said.run.state.value,
-        "delivered": WITH_TASK if said.how in ("begins", WITH_TASK) else None,
-        "sent": said.how == "sent",
+        "run": answer.run.id,
+        "state": answer.run.state.value,
+        "delivered": WITH_TASK if answer.how in ("begins", WITH_TASK) else None,
+        "sent": answer.how == "sent",
     }

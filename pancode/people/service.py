@@ -71,12 +71,12 @@ def answer_run(
     return continue_run(core, around, run, format_answer(run, words, program), inside or by, words, program)
 
 
-def must_be_approvable(core: Core, run: Run, yes: Iterable[str]) -> None:
+def must_be_approvable(core: Core, run: Run, flags: Iterable[str]) -> None:
     """Raise UsageError where nothing of this run waits for an approval, RefusedError where it needs another
     yes.
     """
     must_wait(run, _item(core, run), ItemKind.LANDING)
-    must_be_shown(run, yes)
+    must_be_shown(run, flags)
 
 
 def may_start(core: Core, run: Run) -> bool:

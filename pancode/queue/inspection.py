@@ -57,10 +57,10 @@ def _queue(client: Any, name: str) -> dict[str, Any]:
 
 
 def _worker(client: Any, key: str) -> dict[str, Any]:
-    asked = ("hostname", "state", "last_heartbeat")
-    values = client.hmget(key, list(asked))
+    columns = ("hostname", "state", "last_heartbeat")
+    values = client.hmget(key, list(columns))
     words = [None if one is None else one[:WORD_CAP].decode("utf-8", "replace") for one in values]
-    return {"name": key.removeprefix(WORKER), **dict(zip(asked, words, strict=True))}
+    return {"name": key.removeprefix(WORKER), **dict(zip(columns, words, strict=True))}
 
 
 def rq_info(access: RedisAccess, words: Sequence[str], out: TextIO) -> None:
@@ -91,9 +91,9 @@ def _configured(access: RedisAccess) -> Any:
     from rq.cli.helpers import CliConfig
 
     class Configured(CliConfig):
-        def __init__(self, **asked: Any) -> None:
+        def __init__(self, **value: Any) -> None:
             given = click.get_current_context().get_parameter_source
-            for name in asked:
+            for name in value:
                 theirs = name in OPTIONS or name.endswith("_class")
                 if theirs and given(name) is ParameterSource.COMMANDLINE:
                     raise click.UsageError(

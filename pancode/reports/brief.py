@@ -52,7 +52,7 @@ def make_brief(
         outcomes = {str(one.key[0]): one.count for one in tx.tally(EndedRun, _ends(begin))}
         landed = list(_landed(core, tx, begin))
         open_ = _open(tx)
-        asked = list(_asked(tx, inbox))
+        waiting = list(_asked(tx, inbox))
         also = _also(core, tx, inbox, begin, open_)
         ran = [line_of(run, _ran(tx, run), "pancode runs show {run}") for run in _runs(tx, ended[:_SHOWN])]
     costs = costs or report_cost(core, "agent", begin, _SHOWN)
@@ -62,7 +62,7 @@ def make_brief(
         "until": format_iso(until),
         "outcomes": outcomes,
         "ran": ran,
-        "waits": [*asked, *also],
+        "waits": [*waiting, *also],
         "held": list(_held(open_[RunState.PENDING], {item["run"] for item in inbox}))[:_SHOWN],
         "landed": landed,
         "cost": costs["total"],
@@ -109,8 +109,8 @@ def _open(tx: Transaction) -> dict[RunState, list[Run]]:
 
 def make_report(core: Core, inbox: list[InboxShape], by: str, since: str) -> ReportShape:
     """A brief of a longer time, with the cost of each day and each repository."""
-    asked = ("day", "repository", "agent")
-    days, repositories, agents = cost_tables(core, asked, since_ms(core, since), _MOST_ROWS)
+    columns = ("day", "repository", "agent")
+    days, repositories, agents = cost_tables(core, columns, since_ms(core, since), _MOST_ROWS)
     summary = make_brief(core, inbox, by, since, agents)
     return {"brief": summary, "by_day": days["rows"], "by_repository": repositories["rows"]}
 
@@ -143,14 +143,14 @@ def _asked(tx: Transaction, inbox: list[InboxShape]) -> Iterator[BriefLine]:
             yield {"run": run.id, "what": what, "task": task_of(run), "command": item["command"]}
 
 
-def _held(pending: Sequence[Run], asked: Collection[str]) -> Iterator[BriefLine]:
+def _held(pending: Sequence[Run], waiting: Collection[str]) -> Iterator[BriefLine]:
     """Yield the runs that have not begun, in their order; those that wait for the same are one line.
 
-    `asked`: the runs that are left out, as a user is asked about them.
+    `waiting`: the runs that are left out, as a user is asked about them.
     """
     by_reason = dict[str, list[Run]]()
     for run in in_order(pending):
-        if run.waits is not None and run.id not in asked:
+        if run.waits is not None and run.id not in waiting:
             by_reason.setdefault(run.reason, []).append(run)
     for reason, runs in by_reason.items():
         first, many = runs[0], count_noun(len(runs), "run")

@@ -25,8 +25,8 @@ class Configured:
 
     @classmethod
     def of(cls, around: Surroundings) -> Configured:
-        said = around.origins(None)["budget.ceiling"]
-        return cls(Decimal(said.value), said.origin, around.defaults(None).estimate_usd)
+        origin = around.origins(None)["budget.ceiling"]
+        return cls(Decimal(origin.value), origin.origin, around.defaults(None).estimate_usd)
 
 
 def report_budget(core: Core, configured: Configured, everything: bool = False) -> BudgetShape:

@@ -41,10 +41,10 @@ def report_cost(core: Core, by: str, since_ms: int, limit: int, only: Mapping[st
 
 
 def cost_tables(
-    core: Core, asked: Sequence[str], since_ms: int, limit: int, only: Mapping[str, str] = _ALL
+    core: Core, columns: Sequence[str], since_ms: int, limit: int, only: Mapping[str, str] = _ALL
 ) -> list[CostTable]:
     """As `report_cost`, for several properties, with one read of ended runs and unsettled costs for all."""
-    for by in asked:
+    for by in columns:
         if by not in BY:
             raise not_found("property", by, BY, f"pancode cost --by {'|'.join(BY)}")
         if only and by in _NOT_OF_ONE:
@@ -54,12 +54,14 @@ def cost_tables(
             )
     with core.ports.ledger.transaction() as tx:
         unsettled = {run: one for run, one in _unsettled(tx, since_ms).items() if _fits(tx, run, only)}
-        of_books = () if only else tuple(by for by in asked if by in costs.SCOPE_OF)
-        fields = tuple(by for by in asked if by not in ("run", *of_books)) or (("agent",) if of_books else ())
+        of_books = () if only else tuple(by for by in columns if by in costs.SCOPE_OF)
+        fields = tuple(by for by in columns if by not in ("run", *of_books)) or (
+            ("agent",) if of_books else ()
+        )
         known = _of_runs(tx, fields, since_ms, only)
         whole = _with_unsettled(tx, known[fields[0]], fields[0], unsettled) if of_books else []
         tables: list[CostTable] = []
-        for by in asked:
+        for by in columns:
             rest = _NONE
             if by == "run":
                 lines, rest = _by_run(tx, since_ms, limit, unsettled, only)
@@ -226,8 +228,8 @@ def _named(tx: Transaction, by: str, runs: Sequence[str]) -> dict[str, Sequence[
     if by in ("run", *_NOT_OF_ONE):
         return {}
     parts = (runs[first : first + _ASKED_AT_ONCE] for first in range(0, len(runs), _ASKED_AT_ONCE))
-    asked = [Grouping(by=("run", by), among={"run": tuple(some)}) for some in parts]
-    found = (one for grouping in asked for one in tx.tally(EndedRun, grouping))
+    groups = [Grouping(by=("run", by), among={"run": tuple(some)}) for some in parts]
+    found = (one for grouping in groups for one in tx.tally(EndedRun, grouping))
     return {one.key[0]: [one.key[1]] for one in found if one.key[1] is not None}
 
 

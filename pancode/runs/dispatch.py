@@ -231,12 +231,12 @@ def _goes_on(work: Work, old: Run, run: Run) -> None:
     """Record that the run continues from the old one. In a workspace a lost old run is given up: its late
     result would be a second one.
     """
-    stays, said = bool(Lineage.of(run).in_workspace), Messages.of(run)
+    stays, messages = bool(Lineage.of(run).in_workspace), Messages.of(run)
     if stays:
         old = work.signal(old, GivenUp(run.id))
-    sole = stays or bool(said.answers) or run.takes_turns or is_taken(work.tx, old)
+    sole = stays or bool(messages.answers) or run.takes_turns or is_taken(work.tx, old)
     past_cap = SessionTurn.of(run).past_cap
-    work.signal(old, Continued(run.id, run.created_by, sole, said.program, past_cap))
+    work.signal(old, Continued(run.id, run.created_by, sole, messages.program, past_cap))
 
 
 def describe_queued(done: Dispatched) -> QueuedAnswer:

@@ -65,14 +65,14 @@ def _report(core: Core, run: Run, health: AgentHealth) -> None:
     with unit_of_work(core) as work:
         attempt = work.tx.get(Attempt, run.id, run.attempt)
         begun = 0 if attempt is None else attempt.created_ms
-        story = [one for one in work.tx.find(Decision, {"run": run.id}) if one.at_ms >= begun]
-        words = report_of(health, story, now, rules)
+        decisions = [one for one in work.tx.find(Decision, {"run": run.id}) if one.at_ms >= begun]
+        words = report_of(health, decisions, now, rules)
         if words is None:
             return
         quiet = format_seconds((now - (health.since_ms or now)) / 1_000)
-        told = words and can_receive_messages(run) and not run.takes_turns and _tell(work, run, quiet)
+        delivered = words and can_receive_messages(run) and not run.takes_turns and _tell(work, run, quiet)
         what, state = f"nothing was seen of it for {quiet}", health.state.value
-        work.tell(run.id, HEALTH, what, state, f"{health.why}{'; its agent was told' if told else ''}")
+        work.tell(run.id, HEALTH, what, state, f"{health.why}{'; its agent was told' if delivered else ''}")
         data: dict[str, object] = {"kind": state, "words": f"{run.agent}: {what} ({health.why})"}
         data |= {"command": command_for(run, health), "state": run.state.value}
         work.happened(Happened(EventKind.RUN_HEALTH, run.id, None, data))

@@ -16,7 +16,7 @@ def inbox_shape(item: InboxItem) -> InboxShape:
         "words": item.words,
         "choices": list(item.choices),
         "command": item.command,
-        "yes": list(item.yes),
+        "yes": list(item.flags),
         "plan": None if item.plan is None else dict(item.plan),
         "call": item.call,
         "whole": item.whole,

@@ -328,7 +328,7 @@ class PassedOver:
 class Answers:
     """Receipts and jobs that are sent to a node again. Each field names its owner."""
 
-    asked: dict[str, tuple[int, int]] = field(default_factory=dict)
+    requests: dict[str, tuple[int, int]] = field(default_factory=dict)
     """By receipt: the boot clock when missing bytes were first asked for; how often since. `settle`."""
     over: dict[str, deque[tuple[Lease, int]]] = field(default_factory=dict)
     """By tag: jobs that are over and could still start, and how often the node was told. `reminding`."""

@@ -57,8 +57,8 @@ def repair_reservations(core: Core) -> None:
                     account, why = books.Account(name, attempt), "its run has ended"
                     if made := books.release_reserved(mine, account, core.stamp(), why):
                         work.book(made)
-                        told = "reservation of an ended run released"
-                        work.audit("budget", "warning", told, name, scope=one.scope, attempt=attempt)
+                        remark = "reservation of an ended run released"
+                        work.audit("budget", "warning", remark, name, scope=one.scope, attempt=attempt)
 
 
 def lapse_reserved(core: Core) -> None:

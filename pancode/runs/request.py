@@ -33,9 +33,9 @@ TAKEN = "workspace_taken"
 """The code of the refusal while somebody works in the workspace."""
 
 
-def workspace_in(asked: object) -> str | None:
+def workspace_in(value: object) -> str | None:
     """The name of the workspace that is asked for; None: none by its name."""
-    return str(asked) if asked and asked not in FILES else None
+    return str(value) if value and value not in FILES else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,8 +234,8 @@ class DispatchRequest(WorkOptions):
     @property
     def takes_ask(self) -> bool:
         """Whether its command has `--ask`: not a talk, a scout, an issue, nor what continues from a run."""
-        goes_on = bool(self.retry_of or (self.continues and not self.in_workspace))
-        return not (self.turns or self.scouts or goes_on or self.is_of_issue)
+        continues = bool(self.retry_of or (self.continues and not self.in_workspace))
+        return not (self.turns or self.scouts or continues or self.is_of_issue)
 
     @property
     def is_of_issue(self) -> bool:
@@ -366,7 +366,7 @@ class Defaults:
     """The most that one interactive run of a session may cost; all of it is held."""
     on_cap: str = "rest"
     """What an interactive run does whose cap has cut a turn: rest or ask."""
-    tells: bool = True
+    notifies: bool = True
     """Whether an orchestrator hears by itself what became of the runs that it began."""
     estimate_usd: Decimal = Decimal("0.75")
     estimate_tokens: int = 200_000

@@ -256,11 +256,11 @@ def _next_terms(run: Run, session: SessionRow | None) -> dict[str, Any]:
 
 def in_request(run: Run, terms: InteractiveTerms, turns: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of a request for the interactive run after this one, with these terms."""
-    asked = terms.as_json()
+    body = terms.as_json()
     by_mode = run.agent == ORCHESTRATOR and run.reasoning is level_of_mode(run.mode, RUNTIMES[run.runtime])
     if by_mode and terms.reasoning is run.reasoning:
-        asked["reasoning"] = None  # what came with its mode goes with it
-    return {"turns": {**turns, "mode": asked.pop("program_mode")}, **asked}
+        body["reasoning"] = None  # what came with its mode goes with it
+    return {"turns": {**turns, "mode": body.pop("program_mode")}, **body}
 
 
 def _rounds(run: Run) -> int:

@@ -131,16 +131,16 @@ def _last(tx: Transaction, folder: str) -> records.Run | None:
 
     Verifying runs, which nobody asked for, come last.
     """
-    asked: list[records.Run] = []
+    runs: list[records.Run] = []
     for most in _PAGES if folder else _PAGES[:1]:
         newest = tx.find(records.Run, order="created_ms", descending=True, limit=most)
-        asked = sorted(newest, key=lambda run: run.judges is not None)
-        here = [run for run in asked if run.project and is_in(folder, run.project)]
+        runs = sorted(newest, key=lambda run: run.judges is not None)
+        here = [run for run in runs if run.project and is_in(folder, run.project)]
         if here and here[0].judges is None:
             return here[0]
         if len(newest) < most:
             break
-    return asked[0] if asked else None
+    return runs[0] if runs else None
 
 
 def is_in(folder: str, project: str) -> bool:
@@ -503,7 +503,7 @@ def _is_lost(lease: records.Lease) -> bool:
 
 def _told(word: records.StoredMessage) -> ToldShape:
     laid = "" if word.laid == ONLY_HERE else word.laid
-    told: ToldShape = {
+    shape: ToldShape = {
         "by": word.by,
         "at_ms": word.at_ms,
         "at": format_optional_iso(word.at_ms),
@@ -511,10 +511,10 @@ def _told(word: records.StoredMessage) -> ToldShape:
         "delivered": laid,
     }
     if word.for_next:
-        told["for_next"] = True
+        shape["for_next"] = True
     if word.turn is not None:
-        told["turn"] = word.turn
-    return told
+        shape["turn"] = word.turn
+    return shape
 
 
 def _details(run: records.Run) -> Json:

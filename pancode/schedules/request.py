@@ -32,9 +32,9 @@ class AskedSchedule:
     overlap: bool = False
 
 
-def wanted_trigger(asked: AskedSchedule, now_ms: int) -> Trigger:
+def wanted_trigger(request: AskedSchedule, now_ms: int) -> Trigger:
     """Return the trigger. UsageError for none or several of these, and for a trigger that can never fire."""
-    given = [one for one in (asked.cron, asked.at, asked.on, asked.push) if one is not None]
+    given = [one for one in (request.cron, request.at, request.on, request.push) if one is not None]
     if len(given) != 1:
         what = "says nothing of when it fires" if not given else "says in several ways when it fires"
         raise UsageError(
@@ -42,17 +42,19 @@ def wanted_trigger(asked: AskedSchedule, now_ms: int) -> Trigger:
             fix="one of --cron '30 2 * * *', --at '2026-12-24 08:00', --on run.failed, --on-push REPO BRANCH",
             code="bad_value",
         )
-    if asked.where and asked.on in (None, WEBHOOK):
+    if request.where and request.on in (None, WEBHOOK):
         raise UsageError("--where requires --on EVENT", fix="omit it, or add --on run.failed")
-    zone_of(asked.zone)
-    if asked.on == WEBHOOK:
-        _check_name(asked.name)
+    zone_of(request.zone)
+    if request.on == WEBHOOK:
+        _check_name(request.name)
         return OnWebhook()
-    if asked.cron is not None:
-        return CronTimes.read(asked.cron, asked.zone, now_ms)
-    if asked.at is not None:
-        return AtTime(read_at(asked.at, asked.zone, now_ms), asked.zone)
-    return on_event(asked.on, asked.where) if asked.on is not None else _on_push(asked.push or ("", ""))
+    if request.cron is not None:
+        return CronTimes.read(request.cron, request.zone, now_ms)
+    if request.at is not None:
+        return AtTime(read_at(request.at, request.zone, now_ms), request.zone)
+    return (
+        on_event(request.on, request.where) if request.on is not None else _on_push(request.push or ("", ""))
+    )
 
 
 def _on_push(push: tuple[str, str]) -> OnPush:

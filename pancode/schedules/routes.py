@@ -117,10 +117,10 @@ def _list(context: ApiContext, call: ApiCall) -> SchedulesAnswer:
 def _add(context: ApiContext, call: ApiCall) -> ScheduleShape:
     """Make one; with `dry_run` only judge."""
     body: ScheduleBody = call.body if call.visitor is None else call.body.without_yes()
-    asked = body.asked()
-    around = context.coordinator.around(asked.work.caller["settings"], asked.work.caller["preset"])
+    request = body.asked()
+    around = context.coordinator.around(request.work.caller["settings"], request.work.caller["preset"])
     core, head_of = context.core, context.coordinator.head_of
-    schedule, warnings = plan_schedule(core, around, asked, head_of)
+    schedule, warnings = plan_schedule(core, around, request, head_of)
     if body.dry_run:
         return add_address(context, preview_schedule(core, schedule, warnings))
     add_schedule(core, schedule)

@@ -26,16 +26,16 @@ MOST = 500
 
 
 def plan_schedule(
-    core: Core, around: Surroundings, asked: AskedSchedule, head_of: HeadOf
+    core: Core, around: Surroundings, request: AskedSchedule, head_of: HeadOf
 ) -> tuple[Schedule, tuple[str, ...]]:
     """Return the schedule's row, and warnings of what its gates would refuse now; they judge again at each
     firing.
 
     UsageError; RefusedError for a workflow file that needs a yes.
     """
-    if not NAME.fullmatch(asked.name):
+    if not NAME.fullmatch(request.name):
         raise UsageError(
-            f"{asked.name[:80]!r} is not a valid schedule name",
+            f"{request.name[:80]!r} is not a valid schedule name",
             why=(
                 "it must have at most 63 lowercase letters, digits and . _ -, and start with a "
                 "letter or a digit"
@@ -43,26 +43,26 @@ def plan_schedule(
             fix="pancode schedule add nightly ...",
             code="bad_name",
         )
-    if asked.work.plan is not None:
-        asked = replace(asked, work=replace(asked.work, plan=restrict_plan(core, asked.work.plan)))
+    if request.work.plan is not None:
+        request = replace(request, work=replace(request.work, plan=restrict_plan(core, request.work.plan)))
     now = core.wall_ms()
-    trigger = wanted_trigger(asked, now)
+    trigger = wanted_trigger(request, now)
     mark = str(core.feed.last) if isinstance(trigger, OnEvent) else ""
     if isinstance(trigger, OnPush):
         mark = head_of(trigger.repo, trigger.branch)
     schedule = Schedule(
-        name=asked.name,
+        name=request.name,
         created_ms=now,
-        created_by=asked.by,
+        created_by=request.by,
         trigger=dump_trigger(trigger),
-        work=asked.work.row(),
-        missed=asked.missed,
-        overlap=asked.overlap,
+        work=request.work.row(),
+        missed=request.missed,
+        overlap=request.overlap,
         seen_ms=now,
         next_ms=first_ms(trigger, now),
         mark=mark,
     )
-    return schedule, tuple(_refusals(core, around, asked.work))
+    return schedule, tuple(_refusals(core, around, request.work))
 
 
 def add_schedule(core: Core, schedule: Schedule) -> None:

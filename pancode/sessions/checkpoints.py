@@ -70,13 +70,13 @@ def restore_checkpoint(core: Core, streams: Streams, text: str, name: str, by: s
     The agent does not remember what was said until then: it is told that from our own records. UsageError,
     NotFoundError.
     """
-    told = _told(core, streams, text, name)
+    notice = _told(core, streams, text, name)
     with unit_of_work(core) as work:
         session = load_chain(work.tx, text)
         row = require_suspended(session)
         _must_wait_for_message(session, name)
         run = _run_at(row, name)
-        wanted: dict[str, object] = {"name": name, "run": run, "told": told} if run != row.run else {}
+        wanted: dict[str, object] = {"name": name, "run": run, "told": notice} if run != row.run else {}
         row = replace(row, restored=wanted, backs={**row.backs, row.run: run})
         work.tx.put(row)
         work.audit("people", "info", "checkpoint restored", row.run, by=by, name=name, at=run)
@@ -122,8 +122,8 @@ class _Records:
     def words(self, run: str) -> Mapping[int, tuple[str, str]]:
         with self._core.ports.ledger.transaction() as tx:
             found = find_run(tx, run)
-            said = words_of(tx, found)
-        return {0: (opener_of(found), found.task), **{one.number: (one.by, one.text) for one in said}}
+            messages = words_of(tx, found)
+        return {0: (opener_of(found), found.task), **{one.number: (one.by, one.text) for one in messages}}
 
     def record(self, run: str) -> TalkRecord:
         with self._core.ports.ledger.transaction() as tx:
@@ -135,7 +135,7 @@ class _Records:
 def _must_wait_for_message(session: SessionChain, name: str) -> None:
     """Raise UsageError while the next interactive run begins by itself: its words are meant for the present
     point."""
-    if session.goes_on:
+    if session.continues:
         raise UsageError(
             f"session {session.id} is about to continue by itself",
             why="pending messages start its next run from its current state",

@@ -70,25 +70,25 @@ class Tidings:
         if run is None or row is None or is_left_alone(run, row):
             return
         try:
-            tells = self._around({}).defaults(run.project).tells
+            notifies = self._around({}).defaults(run.project).notifies
         except PancodeError:  # a broken file of settings is told by its other readers
             return
         with unit_of_work(self._core) as work:
             action = find_pending(work.tx, session)
             if action is not None:
-                send_update(work, action, load_chain(work.tx, session), tells)
+                send_update(work, action, load_chain(work.tx, session), notifies)
 
     def give_up(self, run: str, error: Exception) -> None:
         """Do nothing: the action stays for the next event."""
 
 
-def send_update(work: Work, action: Action, session: SessionChain, tells: bool) -> None:
-    """Send one message about all runs of the action, if the session may have it now. `tells`: the setting;
+def send_update(work: Work, action: Action, session: SessionChain, notifies: bool) -> None:
+    """Send one message about all runs of the action, if the session may have it now. `notifies`: the setting;
     False: the runs are forgotten.
     """
     found = runs_in(work.tx, action)
     lines = [line for run in found if (line := line_of(work.tx, run))]
-    if not tells or not lines:
+    if not notifies or not lines:
         work.tx.delete(Action, action.id)
         return
     if not may_hear(work.tx, session) or all(is_midway(work.tx, run) for run in found):
@@ -114,18 +114,18 @@ def line_of(tx: Transaction, run: Run) -> str:
     """Return a line about the run, without a message of its agent. Empty: the run waits for
     nobody any more."""
     item = open_item(tuple(tx.find(Action, {"run": run.id})))
-    asks = None if item is None else item_of(run, item)
+    question = None if item is None else item_of(run, item)
     how, review = "it has not ended", None
     if run.state is RunState.ENDED:
         usd, unknown = cost_of(attempts_of(tx, run))
         files = run.result.get("files_changed")
         changed = count_noun(len(files) if isinstance(files, list | tuple) else 0, "changed file")
         how, review = f"{run.outcome}, ${usd:.2f}{' and unknown' * unknown}, {changed}", review_of(tx, run)
-    elif asks is None:
+    elif question is None:
         return ""
     waits = ""
-    if asks is not None:
-        waits = f"; it waits for a user: {asks.kind}: {asks.command}"
+    if question is not None:
+        waits = f"; it waits for a user: {question.kind}: {question.command}"
     elif review is not None:
         waits = f"; it waits for a user: {review['what'].partition(':')[0]}: {review['command']}"
     return f"- {run.id} ({run.agent}): {how}{waits}"
@@ -154,8 +154,8 @@ def may_hear(tx: Transaction, session: SessionChain) -> bool:
     run, row = session.newest, session.row
     if row is None or is_left_alone(run, row) or tx.get(Setting, PAUSED) is not None:
         return False
-    asks = session.item is not None and session.item.kind is not ItemKind.LANDING
-    if session.goes_on or select_undelivered(session.words) or asks:
+    waits_for_message = session.item is not None and session.item.kind is not ItemKind.LANDING
+    if session.continues or select_undelivered(session.words) or waits_for_message:
         return False
     return (
         not list_next_runs(run)

@@ -52,23 +52,23 @@ def get_context(core: Core, around: Surroundings, streams: Streams, text: str) -
     if RUNTIMES[run.runtime].own:
         what = f"{run.id} has no window: it runs {run.runtime}"
         raise UsageError(what, fix="pancode runs", code="no_model")
-    told = _told(run, session.lease, streams)
+    messages = _told(run, session.lease, streams)
     ref = None if run.model is None else fleets_model(run.model, nodes)
-    window = told.window or window_of(ref, endpoint_of(ref, nodes), nodes)
+    window = messages.window or window_of(ref, endpoint_of(ref, nodes), nodes)
     offered = [core.fleet_tools[name] for name in FleetLead.of(run).fleet if name in core.fleet_tools]
     tools = sum(len(one.name) + len(one.description) + len(one.parameters) for one in offered)
-    parts = window_parts(run, _guide(run, around), tools, told.used)
-    left = None if window is None or told.used is None else max(0, window - told.used)
+    parts = window_parts(run, _guide(run, around), tools, messages.used)
+    left = None if window is None or messages.used is None else max(0, window - messages.used)
     return {
         "session": session.id,
         "run": run.id,
         "runtime": run.runtime,
         "model": run.model,
         "window": window,
-        "used": told.used,
+        "used": messages.used,
         "left": left,
         "parts": parts,
-        "compacted": told.compacted,
+        "compacted": messages.compacted,
     }
 
 

@@ -35,11 +35,11 @@ def add_update(tx: Transaction, made: Changes) -> Changes:
 
 def update_with(tx: Transaction, made: Changes) -> Action | None:
     """Return the session's pending update with this run added; None: nobody is to hear of it."""
-    run, asked = made.run, made.case.action(ActionKind.USER)
-    asks = asked is not None and asked != made.before.action(ActionKind.USER)
-    if asks and kind_of(run) is ItemKind.LANDING:  # that a change waits is told with the run's end
-        asks = False
-    if run.parent is None or run.judges is not None or not (made.ended or asks):
+    run, action = made.run, made.case.action(ActionKind.USER)
+    is_new = action is not None and action != made.before.action(ActionKind.USER)
+    if is_new and kind_of(run) is ItemKind.LANDING:  # that a change waits is told with the run's end
+        is_new = False
+    if run.parent is None or run.judges is not None or not (made.ended or is_new):
         return None
     above = tx.get(Run, run.parent)
     if above is None or not is_orchestrator(above):

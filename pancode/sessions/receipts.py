@@ -37,12 +37,12 @@ def verify_session(core: Core, text: str, streams: Streams) -> SessionVerdictSha
         session = of_run(tx, run)
     runs = session.runs if session.newest.takes_turns else (run,)
     found = [_row(core, one, streams) for one in runs]
-    said = list(_said(core, [row["run"] for row in found if row["receipt"] is not None]))
+    verdicts = list(_said(core, [row["run"] for row in found if row["receipt"] is not None]))
     if len(runs) == 1:
         judged = receipts.verify_run(core, run.id, streams)
-        true = judged["verdict"] != ReceiptVerdict.PASS or all(one["ok"] for one in said)
+        true = judged["verdict"] != ReceiptVerdict.PASS or all(one["ok"] for one in verdicts)
         verdict = judged["verdict"] if true else str(ReceiptVerdict.BROKEN)
-        checks = [*judged["checks"], *said]
+        checks = [*judged["checks"], *verdicts]
         return {
             "run": judged["run"],
             "verdict": verdict,
@@ -50,7 +50,7 @@ def verify_session(core: Core, text: str, streams: Streams) -> SessionVerdictSha
             "interactive_runs": found if run.takes_turns else [],
         }
     checks = [_held(core, one, row) for one, row in zip(runs, found, strict=True)]
-    checks += [*said, *_links(core, [row["run"] for row in found if row["receipt"] is not None])]
+    checks += [*verdicts, *_links(core, [row["run"] for row in found if row["receipt"] is not None])]
     bad = next((row["verdict"] for row in found if row["verdict"] in _BAD), None)
     whole = ReceiptVerdict.PASS if all(check["ok"] for check in checks) else ReceiptVerdict.BROKEN
     there = any(row["receipt"] is not None for row in found)

@@ -205,8 +205,8 @@ def _before(core: Core, old: Run) -> dict[str, str]:
     if RUNTIMES[old.runtime].own or old.takes_turns:
         return {}
     with core.ports.ledger.transaction() as tx:
-        story, lease = tx.find(Decision, {"run": old.id}, order="number"), newest_lease(tx, old)
-    events = [one for one in story if one.kind in _TOLD][-_LINES:]
+        decisions, lease = tx.find(Decision, {"run": old.id}, order="number"), newest_lease(tx, old)
+    events = [one for one in decisions if one.kind in _TOLD][-_LINES:]
     parts = [f"{old.id} has begun this work, and ended: {old.outcome}: {old.reason}"]
     parts += [f"- {one.what}: {one.verdict}{': ' if one.detail else ''}{one.detail}" for one in events]
     for name, most in (("files_changed", _FILES), ("findings", _FOUND)):

@@ -278,10 +278,10 @@ async def _events(context: ApiContext, place: SessionPlace) -> AsyncIterator[str
             ear.run = place.run
             ear.forget()
             rung = context.bell.count
-            asks, looked = rung != looked, rung
-            look = partial(read_piece, core, streams) if asks else partial(read_on, streams)
+            changed, looked = rung != looked, rung
+            look = partial(read_piece, core, streams) if changed else partial(read_on, streams)
             try:
-                shape = await run_in_threadpool(get_session, core, place.run) if asks else last
+                shape = await run_in_threadpool(get_session, core, place.run) if changed else last
                 piece = await run_in_threadpool(look, place)
                 while piece.data or piece.more:
                     place = piece.place
@@ -309,5 +309,5 @@ async def _events(context: ApiContext, place: SessionPlace) -> AsyncIterator[str
 
 def _log(data: bytes, place: SessionPlace) -> str:
     shown = base64.b64encode(data).decode()
-    told = {"run": place.run, "attempt": place.attempt, "next": place.offset, "b64": shown}
-    return format_event("log", told, place.mark)
+    shape = {"run": place.run, "attempt": place.attempt, "next": place.offset, "b64": shown}
+    return format_event("log", shape, place.mark)

@@ -94,9 +94,9 @@ def send_message(
         with unit_of_work(core) as work:
             session = load_chain(work.tx, text)
             old = session.newest
-            told = None if old.state is RunState.ENDED else work.signal(old, ToldByUser(words, by))
-        if told is not None:
-            return said_in(core, told)
+            signal = None if old.state is RunState.ENDED else work.signal(old, ToldByUser(words, by))
+        if signal is not None:
+            return said_in(core, signal)
         if token is not None and not old.takes_turns:
             must_allow(token, AccessScope.DISPATCH, f"to continue from {old.id}, which takes no turns")
         try:

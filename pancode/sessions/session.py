@@ -61,8 +61,8 @@ class SessionChain:
     words: tuple[records.StoredMessage, ...]
     """What users have said to the newest run."""
     lease: records.Lease | None
-    asked: records.Action | None
-    goes_on: bool
+    proposal: records.Action | None
+    continues: bool
     """Whether the next interactive run begins by itself, with words that came too late for the newest one."""
     proposed: InboxItem | None = None
     """What the session asks for beside its turn: a change of the configuration, or a landing."""
@@ -79,7 +79,7 @@ class SessionChain:
     @property
     def item(self) -> InboxItem | None:
         """The question that waits for a user; a change that waits to be landed is not a question."""
-        item = None if self.asked is None else item_of(self.newest, self.asked)
+        item = None if self.proposal is None else item_of(self.newest, self.proposal)
         return self.proposed if item is None or item.kind is ItemKind.LANDING else item
 
     @property
@@ -119,19 +119,19 @@ def of_run(tx: Transaction, run: records.Run) -> SessionChain:
     """Return the session that has this run."""
     runs = tuple(chain_of(tx, run))
     actions = tuple(tx.find(records.Action, {"run": runs[-1].id}))
-    goes_on = any(action.kind is records.ActionKind.GO_ON for action in actions)
+    continues = any(action.kind is records.ActionKind.GO_ON for action in actions)
     row = session_of(tx, runs[-1])
     proposed = proposed_by(tx, [run.id for run in runs])
     if proposed is None and is_orchestrator(runs[-1]):
         proposed = proposed_landing(tx, payer_of(runs[-1]))
     words, lease = tuple(words_of(tx, runs[-1])), newest_lease(tx, runs[-1])
-    return SessionChain(runs, row, words, lease, open_item(actions), goes_on, proposed)
+    return SessionChain(runs, row, words, lease, open_item(actions), continues, proposed)
 
 
 def proposed_landing(tx: Transaction, session: str) -> InboxItem | None:
     """Return the oldest landing that the session has asked for and that still waits; None: none does."""
-    asked = [one for one in tx.find(records.Action) if one.kind is records.ActionKind.USER]
-    for action in sorted(asked, key=lambda one: (one.at_ms, one.id)):
+    actions = [one for one in tx.find(records.Action) if one.kind is records.ActionKind.USER]
+    for action in sorted(actions, key=lambda one: (one.at_ms, one.id)):
         run = tx.get(records.Run, action.run)
         if run is None or Caller.of(run).charged_to != session or kind_of(run) is not ItemKind.LANDING:
             continue
@@ -213,7 +213,7 @@ def describe_session(core: Core, tx: Transaction, session: SessionChain) -> shap
         "takes_turns": run.takes_turns,
         "turn": None if turn is None else {name: getattr(turn, name) for name in _OF_A_TURN},
         "waiting": len(select_undelivered(session.words)),
-        "goes_on": session.goes_on,
+        "goes_on": session.continues,
         "asks": None if item is None else _asked(item),
         "usage": usage_of(usage_of_all(attempts)),
         "money": _money(core, tx, session, attempts),
@@ -287,7 +287,7 @@ def _asked(item: InboxItem) -> shapes.AskedShape:
         "plan": None if item.plan is None else str(item.plan["digest"]),
         "command": item.command,
         "whole": item.whole,
-        "yes": list(item.yes),
+        "yes": list(item.flags),
     }
 
 

@@ -29,7 +29,7 @@ _OF_TERMS = ("mode", "mutation", "safety", "agent", "routing")
 
 
 def set_terms(
-    core: Core, around: Surroundings, text: str, change: Mapping[str, Any], by: str, yes: bool = False
+    core: Core, around: Surroundings, text: str, change: Mapping[str, Any], by: str, approved: bool = False
 ) -> Run:
     """Give the session's next interactive run these terms. An interactive run at work rests after its turn.
 
@@ -43,17 +43,17 @@ def set_terms(
             session = load_chain(tx, text)
         run = session.newest
         before = wanted_of(session)
-        asked = replace(before, **change)
-        _must_begin(core, around, session, asked, by)
-        command = f"pancode sessions set {run.id} --safety {asked.safety}"
-        must_be_agreed(run.id, before.safety, asked.safety, yes, command)
+        terms = replace(before, **change)
+        _must_begin(core, around, session, terms, by)
+        command = f"pancode sessions set {run.id} --safety {terms.safety}"
+        must_be_agreed(run.id, before.safety, terms.safety, approved, command)
         with unit_of_work(core) as work:
             now = load_chain(work.tx, text)
             newest, row = now.newest, now.row
             if (
                 newest.id == run.id and row and read_terms(row) == before
             ):  # what was agreed to is what is changed
-                return newest if asked == before else work.signal(newest, TermsAsked(asked, by))
+                return newest if terms == before else work.signal(newest, TermsAsked(terms, by))
     raise RefusedError(
         f"the settings of {text} changed in the meantime",
         why="somebody else is changing them, too",
@@ -137,5 +137,7 @@ class SessionMaker:
         effect = self.look(change)
         name, _, field = change.target.rpartition(".")
         # A user has agreed to the card, which shows the level, or takes their own change back.
-        set_terms(self._core, self._around, name, {field: FIELDS[field](str(change.value))}, by, yes=True)
+        set_terms(
+            self._core, self._around, name, {field: FIELDS[field](str(change.value))}, by, approved=True
+        )
         return effect

@@ -155,13 +155,13 @@ class _Talk:
         return self.messages[-1]
 
 
-def format_markdown(told: TalkShape) -> str:
+def format_markdown(talk: TalkShape) -> str:
     """Return the conversation for readers. No line of a message can pass for a head of ours."""
-    shape = told["session"]
+    shape = talk["session"]
     model = f", {shape['model']}" if shape["model"] else ""
     about = f"Session {shape['session']}: agent {shape['agent']}, {shape['runtime']}{model}."
     parts, by = [f"# {shape['title']}", about], None
-    for one in told["messages"]:
+    for one in talk["messages"]:
         again = by == (one["role"], one["by"])
         calls = [f"- {_flat(call['tool'])}: `{_flat(call['about'])}`" for call in one["calls"]]
         body = _HEADS.sub(r"\1\\\2", one["text"].strip())

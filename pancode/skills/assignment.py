@@ -49,7 +49,7 @@ def assign_skills(
     `unagreed`: names of skills that permit or run something without a user's approval. NotFoundError,
     RefusedError or ConfigError for a named skill that cannot be given; one of the project is left out then.
     """
-    first, asks = [find_skill(found, name) for name in dict.fromkeys(wanted)], list[str]()
+    first, flags = [find_skill(found, name) for name in dict.fromkeys(wanted)], list[str]()
     others = [one for one in found if one.source.origin == PROJECT and one.skill.name not in wanted]
     ordered, left_out, room = list[JobSkill](), list[str](), MOST_PACKED
     for one in (*first, *others):
@@ -67,12 +67,12 @@ def assign_skills(
         elif name in wanted:
             raise refused
         elif refused.code == NOT_AGREED:
-            asks.append(name)
+            flags.append(name)
         else:
             left_out.append(f"{refused}: {refused.fix}")
-    if asks:
+    if flags:
         what = "skills of the project that permit or run something, and nobody has said yes to them"
-        left_out.append(f"{what}: pancode skills agree {' '.join(asks)}")
+        left_out.append(f"{what}: pancode skills agree {' '.join(flags)}")
     return GivenSkills(tuple(sorted(ordered, key=lambda one: one.name)), tuple(left_out))
 
 

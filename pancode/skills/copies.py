@@ -64,7 +64,7 @@ def decide_copy(found: str, wanted: str | None, known: list[str] | None, force: 
     return "changed", "write" if wanted is not None else "remove"
 
 
-def act(home: Path, asked: Json) -> Json:
+def act(home: Path, body: Json) -> Json:
     """Do what is asked below this home. The answer has `rows`, or `need`, or `error`.
 
     `act`: status, sync, diff, remove, restore or backups. `folders`: key to folder below the home. `skills`:
@@ -74,7 +74,7 @@ def act(home: Path, asked: Json) -> Json:
     whose removal takes them away. `time`: names the backups that this act makes.
     """
     try:
-        return Copies(home, asked).answer()
+        return Copies(home, body).answer()
     except (OSError, ValueError) as exc:
         return {"error": f"{type(exc).__name__}: {exc}"}
 
@@ -82,20 +82,20 @@ def act(home: Path, asked: Json) -> Json:
 class Copies:
     """One request on one home."""
 
-    def __init__(self, home: Path, asked: Json) -> None:
-        self.home, self.asked = home, asked
+    def __init__(self, home: Path, body: Json) -> None:
+        self.home, self.asked = home, body
         self.state = home / STATE
-        self.folders: dict[str, str] = asked["folders"]
+        self.folders: dict[str, str] = body["folders"]
         self.wanted: dict[str, dict[str, FileMark]] = {
             _part(name): {_path(path): (mark[0], bool(mark[1])) for path, mark in files.items()}
-            for name, files in asked.get("skills", {}).items()
+            for name, files in body.get("skills", {}).items()
         }
         self.files: dict[str, dict[str, FileMark]] = {
             folder: {_part(name): (mark[0], bool(mark[1])) for name, mark in names.items()}
-            for folder, names in asked.get("files", {}).items()
+            for folder, names in body.get("files", {}).items()
         }
-        self.force = bool(asked.get("force"))
-        self.blobs: dict[str, str] = asked.get("blobs", {})
+        self.force = bool(body.get("force"))
+        self.blobs: dict[str, str] = body.get("blobs", {})
         self.known: dict[str, dict[str, Json]] = {}
         self.made: list[str] = []
 

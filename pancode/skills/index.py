@@ -69,10 +69,10 @@ def _entry(raw: object) -> IndexedSkill | None:
 
 def find_matching(entries: Iterable[IndexedSkill], words: str) -> list[IndexedSkill]:
     """Return the entries, by name, in whose name or description each word begins some word. No words: all."""
-    asked = _WORD.findall(words.casefold())
+    terms = _WORD.findall(words.casefold())
 
     def fits(one: IndexedSkill) -> bool:
         there = _WORD.findall(f"{one.name} {one.description}".casefold())
-        return all(any(word.startswith(wanted) for word in there) for wanted in asked)
+        return all(any(word.startswith(wanted) for word in there) for wanted in terms)
 
     return sorted(filter(fits, entries), key=lambda one: one.name)

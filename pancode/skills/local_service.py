@@ -25,11 +25,11 @@ _PROTOCOLS = ("https", "ssh", "file")
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://|[^/\s]+@[^/\s]+:|[^/\s:]+:[^\s]")
 
 
-def act_here(asked: SkillsAsked, home: Path) -> dict[str, Any]:
+def act_here(request: SkillsAsked, home: Path) -> dict[str, Any]:
     """Act on the copies below this home. ConfigError with what the machine said."""
-    answer = act(home, asked.request())
+    answer = act(home, request.request())
     if "need" in answer:
-        answer = act(home, asked.request(answer["need"]))
+        answer = act(home, request.request(answer["need"]))
     if "error" in answer:
         fix = f"look: ls -la {home}/.pancode-skills"
         raise ConfigError("cannot read or write the copies of skills", why=answer["error"], fix=fix)
@@ -74,8 +74,8 @@ def fetch_folder(address: str, commit: str | None, path: str) -> Iterator[Path]:
 def find_newest_commit(address: str) -> str:
     """Return the commit of the address's HEAD. NotFoundError."""
     with tempfile.TemporaryDirectory(prefix="pancode-skills-") as made:
-        said = _git(Path(made)).call("ls-remote", "--", address, "HEAD")
-        done = run_git(replace(said, timeout_s=FETCH_S))
+        output = _git(Path(made)).call("ls-remote", "--", address, "HEAD")
+        done = run_git(replace(output, timeout_s=FETCH_S))
     commit = done.text().partition("\t")[0]
     if not done.ok or not _COMMIT.fullmatch(commit):
         raise NotFoundError(

@@ -48,8 +48,8 @@ class SoundTool:
         )
 
     def _about(self) -> str:
-        said = {"about": self.about, "input": self.schema, "seconds": self.seconds}
-        return json.dumps(said, indent=1, sort_keys=True) + "\n"
+        fields = {"about": self.about, "input": self.schema, "seconds": self.seconds}
+        return json.dumps(fields, indent=1, sort_keys=True) + "\n"
 
     def _skill(self) -> str:
         return (
@@ -99,15 +99,15 @@ def tool_of(name: str, digest: str, packed: str) -> SoundTool:
         for path, data in files.items():
             _must(data.decode("utf-8", "replace").encode() == data, f"{path} is not text")
             _must(re.fullmatch(r"[\w./-]{1,100}", path) is not None, "a name of a file has odd characters")
-        said = _object(files.get(ABOUT), ABOUT)
-        _must(not said.keys() - set(_KEYS), f"{ABOUT} has {', '.join(_KEYS)}, and nothing else")
-        about, seconds = said.get("about"), said.get("seconds", USUAL_SECONDS)
+        fields = _object(files.get(ABOUT), ABOUT)
+        _must(not fields.keys() - set(_KEYS), f"{ABOUT} has {', '.join(_KEYS)}, and nothing else")
+        about, seconds = fields.get("about"), fields.get("seconds", USUAL_SECONDS)
         plain = isinstance(about, str) and 0 < len(about) <= MOST_ABOUT and escape_line(about) == about
         _must(plain, f"about is one line of up to {MOST_ABOUT} characters")
         whole_s = isinstance(seconds, int) and not isinstance(seconds, bool) and 1 <= seconds <= MOST_SECONDS
         _must(whole_s, f"seconds is 1 to {MOST_SECONDS}")
         _must(files.get(RUN, b"").startswith(b"#!"), f"{RUN} is missing, or does not begin with #!")
-        return SoundTool(name, str(about), _schema(said.get("input")), seconds, files, _tests(files))
+        return SoundTool(name, str(about), _schema(fields.get("input")), seconds, files, _tests(files))
     except ValueError as wrong:
         why, fix = escape_line(str(wrong))[:300], "tell the agent, or write the tool yourself"
         raise UsageError(f"tool {name} is not valid", why=why, fix=fix, code="bad_tool") from wrong
@@ -120,19 +120,21 @@ def _must(holds: bool, words: str) -> None:
 
 def _object(data: bytes | None, path: str) -> dict[str, Any]:
     try:
-        said = json.loads(data or b"")
+        value = json.loads(data or b"")
     except (ValueError, RecursionError) as wrong:
         raise ValueError(f"{path} is not JSON") from wrong
-    _must(isinstance(said, dict), f"{path} is not a JSON object")
-    return dict(said)
+    _must(isinstance(value, dict), f"{path} is not a JSON object")
+    return dict(value)
 
 
-def _schema(said: object) -> dict[str, Any]:
+def _schema(value: object) -> dict[str, Any]:
     """A JSON schema of one object with plain properties: what every model server takes."""
-    _must(isinstance(said, dict) and said.get("type") == "object", "input is not a JSON schema of an object")
-    assert isinstance(said, dict)
-    properties, needs = said.get("properties", {}), said.get("required", [])
-    known = said.keys() <= {"type", "properties", "required", "additionalProperties", "description"}
+    _must(
+        isinstance(value, dict) and value.get("type") == "object", "input is not a JSON schema of an object"
+    )
+    assert isinstance(value, dict)
+    properties, needs = value.get("properties", {}), value.get("required", [])
+    known = value.keys() <= {"type", "properties", "required", "additionalProperties", "description"}
     _must(
         known and isinstance(properties, dict) and len(properties) <= 20,
         "input has type, properties, required",

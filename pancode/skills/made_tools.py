@@ -65,8 +65,8 @@ def list_tools(core: Core, project: str | None) -> list[ToolShape]:
     """Return the tools of this project, or of all: the kept ones first, then the proposed ones, newest
     first."""
     with core.ports.ledger.transaction() as tx:
-        asked = [row for row in reversed(proposed_rows(tx)) if project in (None, row.project)]
-        return [_shape(core, tx, load_files(tx, row)) for row in (*kept_rows(tx, project), *asked)]
+        rows = [row for row in reversed(proposed_rows(tx)) if project in (None, row.project)]
+        return [_shape(core, tx, load_files(tx, row)) for row in (*kept_rows(tx, project), *rows)]
 
 
 def list_inbox_items(core: Core, tx: Transaction, since_ms: int) -> Iterator[BriefLine]:
@@ -141,10 +141,10 @@ def _problem(row: StoredTool) -> str | None:
 
 
 def _row(tx: Transaction, run: str, name: str) -> StoredTool:
-    asked = proposed_rows(tx, find_run(tx, run).id)
-    found = next((one for one in asked if one.name == name), None)
+    rows = proposed_rows(tx, find_run(tx, run).id)
+    found = next((one for one in rows if one.name == name), None)
     if found is None:
-        raise not_found("tool", name, [one.name for one in asked], "pancode project tools ls")
+        raise not_found("tool", name, [one.name for one in rows], "pancode project tools ls")
     return load_files(tx, found)
 
 

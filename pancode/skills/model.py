@@ -116,8 +116,10 @@ def made_of(name: str, files: Mapping[str, SkillFile], found: tuple[SkillFinding
         findings += _of_fields(name, fields)
         findings += _of_powers(fields)
     findings += [*_of_body(body), *_of_commands(files)]
-    told = fields.get("description") if fields is not None else None
-    return Skill(name, files, told.strip() if isinstance(told, str) else "", body, tuple(findings), front)
+    description = fields.get("description") if fields is not None else None
+    return Skill(
+        name, files, description.strip() if isinstance(description, str) else "", body, tuple(findings), front
+    )
 
 
 def parse_definition(name: str, file: SkillFile) -> Skill:

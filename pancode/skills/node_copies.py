@@ -47,10 +47,10 @@ def answer_of(node: str, status: int | None, stdout: bytes, stderr: bytes) -> di
     """The program's answer. UnavailableError, RemoteFailed."""
     if status == NO_PYTHON:
         raise UnavailableError(f"Python not found on {node}", fix=f"pancode fleet up {node}")
-    said = stderr.decode("utf-8", "replace").strip()[-400:] or f"exit {status}"
+    output = stderr.decode("utf-8", "replace").strip()[-400:] or f"exit {status}"
     try:
         answer: dict[str, Any] = json.loads(stdout)
-        said = str(answer.get("error", said))
+        output = str(answer.get("error", output))
     except (ValueError, AttributeError):
         answer = {}
     # whether a node, which may say anything, has answered in our form: `need`, or rows of words
@@ -69,17 +69,19 @@ def answer_of(node: str, status: int | None, stdout: bytes, stderr: bytes) -> di
     )
     if not is_sound:
         fix = f"look on {node}: ls -la ~/.pancode-skills"
-        raise RemoteFailed(f"cannot manage the copies of skills on {node}", status=status, why=said, fix=fix)
+        raise RemoteFailed(
+            f"cannot manage the copies of skills on {node}", status=status, why=output, fix=fix
+        )
     return answer
 
 
-async def exchange_copies(ask: Callable[[list[str]], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
+async def exchange_copies(request: Callable[[list[str]], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
     """Ask once, and again with the bytes that the node needs; returns rows, and backups that stay there.
 
     Nothing else that a node says is passed on.
     """
-    answer = await ask([])
-    answer = await ask(answer["need"]) if "need" in answer else answer
+    answer = await request([])
+    answer = await request(answer["need"]) if "need" in answer else answer
     left = {"left": [str(one) for one in answer["left"]]} if isinstance(answer.get("left"), list) else {}
     return {"rows": answer.get("rows", []), **left}
 
@@ -89,11 +91,11 @@ def argv_in(home: str) -> tuple[str, ...]:
     return ("sh", "-c", RUN, "pancode", home, LOAD)
 
 
-async def act_on(remote: Remote, node: str, home: str, asked: SkillsAsked) -> dict[str, Any]:
+async def act_on(remote: Remote, node: str, home: str, request: SkillsAsked) -> dict[str, Any]:
     """Act in one round trip, or two where the node needs bytes. Idempotent. SshError, UnavailableError."""
 
     async def ask(need: list[str]) -> dict[str, Any]:
-        sent = program_and(asked.request(need))
+        sent = program_and(request.request(need))
         done = await remote.run(argv_in(home), ACT_S, stdin=sent)
         return answer_of(node, done.status, done.stdout, done.stderr)
 
@@ -107,9 +109,9 @@ async def remove_copies(fleet: str, remote: Remote, node: Node) -> tuple[str, ..
     """
     if (await remote.run(("test", "-d", copies.STATE), ACT_S)).status != 0:
         return ()
-    asked = SkillsAsked("remove", owner=fleet)
+    request = SkillsAsked("remove", owner=fleet)
     try:
-        answer = await act_on(remote, node.name, Reach.of(node).installed_home or "", asked)
+        answer = await act_on(remote, node.name, Reach.of(node).installed_home or "", request)
     except PancodeError as error:
         return (f"copies of skills ({error.words})",)
     return tuple(f"{one['folder']}/{one['skill']}" for one in answer["rows"] if one["state"] == "failed")

@@ -17,7 +17,7 @@ from pancode.skills.node_copies import ACT_S, act_on, answer_of, argv_in, exchan
 
 
 def act_there(
-    nodes: Mapping[str, Mapping[str, Any]], asked: SkillsAsked, environ: Mapping[str, str]
+    nodes: Mapping[str, Mapping[str, Any]], request: SkillsAsked, environ: Mapping[str, str]
 ) -> list[dict[str, Any]]:
     """Act on the skill copies of these nodes, all at once; return each node's answer, or its `problem`.
 
@@ -29,10 +29,10 @@ def act_there(
             if reach.installed_home is None:
                 raise UnavailableError(f"node {name} was never started", fix=f"pancode fleet up {name}")
             if reach.local:
-                return {"node": name, **await _beside(name, reach, asked, environ)}
+                return {"node": name, **await _beside(name, reach, request, environ)}
             session = await session_to(reach, environ)
             try:
-                return {"node": name, **await act_on(Remote(session), name, reach.installed_home, asked)}
+                return {"node": name, **await act_on(Remote(session), name, reach.installed_home, request)}
             finally:
                 await session.close()
         except PancodeError as error:
@@ -45,11 +45,13 @@ def act_there(
     return asyncio.run(together())
 
 
-async def _beside(name: str, reach: Reach, asked: SkillsAsked, environ: Mapping[str, str]) -> dict[str, Any]:
+async def _beside(
+    name: str, reach: Reach, request: SkillsAsked, environ: Mapping[str, str]
+) -> dict[str, Any]:
     """Act on the node of this machine, in its own HOME."""
 
     def act(need: list[str]) -> dict[str, Any]:
-        sent, argv = program_and(asked.request(need)), argv_in(reach.installed_home or "")
+        sent, argv = program_and(request.request(need)), argv_in(reach.installed_home or "")
         try:
             done = subprocess.run(
                 argv, env=environ_of(reach, environ), input=sent, capture_output=True, timeout=ACT_S

@@ -29,20 +29,20 @@ def stop_workflow(core: Core, text: str, reason: str, by: str) -> Workflow:
         workflow = rows.find_workflow(work.tx, text)
         if workflow.state is not WorkflowState.RUNNING:
             return workflow
-        asked = replace(workflow, state=WorkflowState.STOPPING, stop_asked=reason or f"stopped by {by}")
-        work.tx.put(asked)
-        rows.ask_to_advance(work, asked)
-        work.audit("fleet", "info", "workflow stopped", workflow=asked.id, by=by, reason=reason)
-        return asked
+        stopped = replace(workflow, state=WorkflowState.STOPPING, stop_asked=reason or f"stopped by {by}")
+        work.tx.put(stopped)
+        rows.ask_to_advance(work, stopped)
+        work.audit("fleet", "info", "workflow stopped", workflow=stopped.id, by=by, reason=reason)
+        return stopped
 
 
 def resume_workflow(
-    core: Core, around: Surroundings, text: str, by: str, yes: bool = False, resolve: bool = False
+    core: Core, around: Surroundings, text: str, by: str, approved: bool = False, resolve: bool = False
 ) -> Workflow:
     """Begin the steps that did not end well; finished work is not done again. UsageError where there are
     none.
 
-    The steps that begin are judged first, and the refusal of one names it. `yes`: a user agrees to them.
+    The steps that begin are judged first, and the refusal of one names it. `approved`: a user agrees to them.
     `resolve`: an added step settles each conflict between results of steps. A step whose question nobody has
     answered waits for that answer again, and so does one whose run with the answer came to nothing.
     """
@@ -51,7 +51,9 @@ def resume_workflow(
         _must_have_failed(workflow)
         steps = _steps(tx, workflow, resolve)
         begin = {name for name in _to_begin(steps) if step_replacement.asks_again(tx, steps[name]) is None}
-    plan = plan_of(workflow, tuple(confirm_step(step, yes) for step in steps.values()), workflow.created_by)
+    plan = plan_of(
+        workflow, tuple(confirm_step(step, approved) for step in steps.values()), workflow.created_by
+    )
     judge_again(core, around, plan, begin)
     with unit_of_work(core) as work:
         workflow = rows.find_workflow(work.tx, workflow.id)
@@ -59,7 +61,7 @@ def resume_workflow(
         steps = _steps(work.tx, workflow, resolve)
         known = {step.name for step in rows.steps_of(work.tx, workflow.id)}
         for name in _to_begin(steps):
-            step = begun_again(work, confirm_step(steps[name], yes), _is_begun_anew(steps, name))
+            step = begun_again(work, confirm_step(steps[name], approved), _is_begun_anew(steps, name))
             if name in known:
                 rows.put_steps(work, step)
             else:
@@ -76,7 +78,9 @@ def _steps(tx: Transaction, workflow: Workflow, resolve: bool) -> dict[str, Work
     return {step.name: step for step in (insert_resolvers(workflow.id, steps) if resolve else steps)}
 
 
-def retry_workflow(core: Core, around: Surroundings, text: str, by: str, yes: bool = False) -> BegunWorkflow:
+def retry_workflow(
+    core: Core, around: Surroundings, text: str, by: str, approved: bool = False
+) -> BegunWorkflow:
     """Begin the whole workflow anew, as another one; lost runs of the old one are given up. UsageError while
     it has not ended.
     """
@@ -90,7 +94,7 @@ def retry_workflow(core: Core, around: Surroundings, text: str, by: str, yes: bo
             fix=f"pancode workflow stop {workflow.id}",
             code="not_ended",
         )
-    plan = plan_of(workflow, tuple(confirm_step(step, yes) for step in steps), by)
+    plan = plan_of(workflow, tuple(confirm_step(step, approved) for step in steps), by)
     begun = begin_workflow(core, around, plan)
     _give_up_lost(core, steps, begun.workflow.id)
     return begun
@@ -105,10 +109,10 @@ def _give_up_lost(core: Core, steps: Iterable[WorkflowStep], by: str) -> None:
                 work.signal(run, GivenUp(by))
 
 
-def confirm_step(step: WorkflowStep, yes: bool) -> WorkflowStep:
+def confirm_step(step: WorkflowStep, approved: bool) -> WorkflowStep:
     """Return the step with the yes, or an earlier yes where the caller may say one."""
     before = bool(step.request.get("confirmed")) and is_allowed(AccessScope.ANSWER)
-    return replace(step, request={**step.request, "confirmed": yes or before})
+    return replace(step, request={**step.request, "confirmed": approved or before})
 
 
 def begun_again(work: Work, step: WorkflowStep, anew: bool) -> WorkflowStep:
@@ -135,9 +139,9 @@ def is_workflow_landing(core: Core, text: str, around: Surroundings | None = Non
     with core.ports.ledger.transaction() as tx:
         workflow = rows.find_workflow(tx, text)
         own = bool(workflow.caller.get("land"))
-        asked = own or any(step.request.get("land") for step in rows.steps_of(tx, workflow.id))
-    if asked or around is None or token_behind(workflow.created_by) is not None:
-        return asked
+        requested = own or any(step.request.get("land") for step in rows.steps_of(tx, workflow.id))
+    if requested or around is None or token_behind(workflow.created_by) is not None:
+        return requested
     return around.defaults(None).land is LandRule.WHEN_VERIFIED
 
 

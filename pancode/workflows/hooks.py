@@ -92,7 +92,7 @@ class Advancing:
         with unit_of_work(core) as work:
             view = rows.load_view(core, work.tx, workflow)
             assert view is not None  # a workflow is never deleted
-            asked = _asked(work.tx, workflow)  # not what this very change asks for
+            actions = _asked(work.tx, workflow)  # not what this very change asks for
             made = advance(view)
             fresh = {name: new_id_in(core, work.tx) for name in made.start}
             began = {s.name: _starting(s, fresh[s.name]) for s in made.steps if s.name in fresh}
@@ -109,7 +109,7 @@ class Advancing:
                 or not pending
                 and not any(step.state is records.WorkflowStepState.STARTING for step in steps)
             ):
-                self._forget(work, asked)
+                self._forget(work, actions)
                 if made.next_ms is not None and not made.ended:
                     rows.ask_to_advance(work, made.workflow, made.next_ms)
             return made
@@ -132,9 +132,9 @@ class Advancing:
                 if step.name in found:
                     rows.put_steps(work, replace(step, outputs=found[step.name]))
 
-    def _forget(self, work: Work, asked: list[records.Action]) -> None:
+    def _forget(self, work: Work, actions: list[records.Action]) -> None:
         """Delete these actions: all that they asked for has been done."""
-        for action in asked:
+        for action in actions:
             work.tx.delete(records.Action, action.id)
 
 
@@ -195,9 +195,9 @@ def _standing(work: Work, made: Advance) -> Advance:
     if now == workflow.lane.get("stands"):
         return made
     if bad is not None:
-        told: dict[str, object] = {"kind": "lane", "words": what[:500]}
-        told["command"] = f"pancode lane show {workflow.name}"
-        work.happened(Happened(records.EventKind.INBOX_ITEM, bad.run, None, told))
+        item: dict[str, object] = {"kind": "lane", "words": what[:500]}
+        item["command"] = f"pancode lane show {workflow.name}"
+        work.happened(Happened(records.EventKind.INBOX_ITEM, bad.run, None, item))
     return replace(made, workflow=replace(workflow, lane={**workflow.lane, "stands": now}))
 
 

@@ -65,8 +65,8 @@ def is_unsettled(run: Run) -> bool:
     seen, landing = read_verified(run), landing_of(run)
     if seen is None:
         return False
-    asked = wants_verification(run) and KEPT not in run.result
-    return seen.waits or asked or (landing is not None and landing["status"] == WAITING)
+    wanted = wants_verification(run) and KEPT not in run.result
+    return seen.waits or wanted or (landing is not None and landing["status"] == WAITING)
 
 
 def explain_doubt(run: Run) -> str:

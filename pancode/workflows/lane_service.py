@@ -49,7 +49,7 @@ class AskedLane:
     cwd: str | None
     defaults: Mapping[str, Any] = field(default_factory=dict)
     budget: Decimal | None = None
-    goes_on: bool = False
+    continues: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,28 +62,28 @@ class AskedItem:
     expires_ms: int | None = None
 
 
-def create_lane(core: Core, asked: AskedLane) -> None:
+def create_lane(core: Core, lane: AskedLane) -> None:
     """Create the lane. ConflictError where its name is taken."""
     with unit_of_work(core) as work:
-        taken = _open(work.tx).get(asked.name)
+        taken = _open(work.tx).get(lane.name)
         if taken is not None:
-            fix = f'pancode lane add {asked.name} "..."'
-            raise ConflictError(f"lane {asked.name} already exists", why=taken.id, fix=fix, code="name_taken")
+            fix = f'pancode lane add {lane.name} "..."'
+            raise ConflictError(f"lane {lane.name} already exists", why=taken.id, fix=fix, code="name_taken")
         workflow = Workflow(
             rows.new_id(core, work.tx),
             core.wall_ms(),
-            asked.by,
+            lane.by,
             WorkflowKind.LANE,
-            asked.name,
+            lane.name,
             "",
-            asked.cwd,
+            lane.cwd,
             concurrency=1,
-            budget=asked.budget,
-            lane={"defaults": dict(asked.defaults), "goes_on": asked.goes_on},
+            budget=lane.budget,
+            lane={"defaults": dict(lane.defaults), "goes_on": lane.continues},
         )
         work.tx.insert(workflow)
         work.happened(rows.workflow_event(EventKind.WORKFLOW_STARTED, workflow))
-        work.audit("fleet", "info", "lane created", by=asked.by, lane=asked.name, workflow=workflow.id)
+        work.audit("fleet", "info", "lane created", by=lane.by, lane=lane.name, workflow=workflow.id)
 
 
 def _open(tx: Transaction) -> dict[str, Workflow]:
@@ -107,21 +107,21 @@ def get_defaults(core: Core, name: str) -> dict[str, Any]:
         return _defaults(find_lane(tx, name))
 
 
-def add_item(core: Core, around: Surroundings, name: str, asked: AskedItem) -> tuple[str, bool]:
+def add_item(core: Core, around: Surroundings, name: str, new_item: AskedItem) -> tuple[str, bool]:
     """Return the item's name, and whether it is new: an item with the same key is not added again.
 
     The item is judged as if it began now; a refusal that goes away by itself does not count.
     """
-    by = asked.request.created_by
+    by = new_item.request.created_by
     with core.ports.ledger.transaction() as tx:
         workflow = find_lane(tx, name)
-        there = _with_key(rows.steps_of(tx, workflow.id), asked.key)
+        there = _with_key(rows.steps_of(tx, workflow.id), new_item.key)
     if there is not None:
         return there.name, False
     try:
-        request = complete_request(core, around, replace(asked.request, cwd=workflow.cwd))
+        request = complete_request(core, around, replace(new_item.request, cwd=workflow.cwd))
         step = StepPlan("item", request)
-        plan = WorkflowPlan(WorkflowKind.LANE, name, by, "", request.cwd, (step,), caller=asked.caller)
+        plan = WorkflowPlan(WorkflowKind.LANE, name, by, "", request.cwd, (step,), caller=new_item.caller)
         judged_step(core, around, plan, step)
     except PancodeError as error:
         if error.code not in PASSES:
@@ -129,7 +129,7 @@ def add_item(core: Core, around: Surroundings, name: str, asked: AskedItem) -> t
     with unit_of_work(core) as work:
         workflow = find_lane(work.tx, workflow.id)
         steps = rows.steps_of(work.tx, workflow.id)
-        there = _with_key(steps, asked.key)
+        there = _with_key(steps, new_item.key)
         if there is not None:
             return there.name, False
         if sum(not one.state.is_over for one in steps) >= MOST_OPEN:
@@ -139,8 +139,8 @@ def add_item(core: Core, around: Surroundings, name: str, asked: AskedItem) -> t
             )
         for old in lane.select_outlived(steps):
             work.tx.delete(WorkflowStep, old.workflow, old.number)
-        item = _item(core, workflow, steps, asked)
-        place, later = lane.insert_item(steps, asked.request.priority)
+        item = _item(core, workflow, steps, new_item)
+        place, later = lane.insert_item(steps, new_item.request.priority)
         for one in later:
             work.tx.put(one)
         work.tx.insert(replace(item, item={**item.item, "place": place}))
@@ -153,17 +153,19 @@ def _with_key(steps: tuple[WorkflowStep, ...], key: str | None) -> WorkflowStep 
     return next((step for step in steps if key is not None and step.item.get("key") == key), None)
 
 
-def _item(core: Core, workflow: Workflow, steps: tuple[WorkflowStep, ...], asked: AskedItem) -> WorkflowStep:
+def _item(
+    core: Core, workflow: Workflow, steps: tuple[WorkflowStep, ...], new_item: AskedItem
+) -> WorkflowStep:
     number = max((step.number for step in steps), default=0) + 1
     item: dict[str, object] = {
-        "by": asked.request.created_by,
+        "by": new_item.request.created_by,
         "at_ms": core.wall_ms(),
-        "caller": dict(asked.caller),
-        "priority": asked.request.priority,
+        "caller": dict(new_item.caller),
+        "priority": new_item.request.priority,
     }
-    item |= {} if asked.key is None else {"key": asked.key}
-    item |= {} if asked.expires_ms is None else {"expires_ms": core.wall_ms() + asked.expires_ms}
-    request = dump_request(replace(asked.request, cwd=None))
+    item |= {} if new_item.key is None else {"key": new_item.key}
+    item |= {} if new_item.expires_ms is None else {"expires_ms": core.wall_ms() + new_item.expires_ms}
+    request = dump_request(replace(new_item.request, cwd=None))
     return WorkflowStep(workflow.id, number, str(number), (), request, item=item)
 
 
@@ -361,7 +363,7 @@ def _text(value: object) -> str | None:
 
 
 def _state(
-    workflow: Workflow, steps: tuple[WorkflowStep, ...], asks: bool, settling: bool
+    workflow: Workflow, steps: tuple[WorkflowStep, ...], waits: bool, settling: bool
 ) -> tuple[str, str, str]:
     """Return the lane's state, the reason for it, and the command that helps."""
     if workflow.state is not WorkflowState.RUNNING:
@@ -375,7 +377,7 @@ def _state(
     left = [step for step in steps if not step.state.is_over]
     if not left:
         return "empty", "", f'pancode lane add {workflow.name} "..."'
-    if asks:
+    if waits:
         return "asks", left[0].reason, "pancode inbox"
     if settling:
         return "working", f"the result of item {left[0].name} is being verified or landed", ""

@@ -20,16 +20,16 @@ _STANDS = (records.WorkflowStepState.FAILED, records.WorkflowStepState.STOPPED)
 
 def mark_waiting(step: records.WorkflowStep, run: records.Run) -> records.WorkflowStep:
     """Return the step as it waits for a user: it takes no place, and steps that need it wait, too."""
-    said = str(run.result.get(ANSWERED) or "")
-    said = said if len(said) <= MOST_OF_AN_ANSWER else f"{said[:MOST_OF_AN_ANSWER]} ..."
-    before = f"the answer before was: {said}; " if said else ""
+    answer = str(run.result.get(ANSWERED) or "")
+    answer = answer if len(answer) <= MOST_OF_AN_ANSWER else f"{answer[:MOST_OF_AN_ANSWER]} ..."
+    before = f"the answer before was: {answer}; " if answer else ""
     reason = _WAITS.format(reason=run.reason, before=before, run=run.id)
     return replace(step, state=records.WorkflowStepState.WAITING, reason=reason, finished_ms=None, lost=None)
 
 
-def is_asking(step: records.WorkflowStep, asked: Collection[str]) -> bool:
-    """Whether the step waits for a user. `asked`: runs whose question is open."""
-    return step.state is records.WorkflowStepState.WAITING and step.run in asked
+def is_asking(step: records.WorkflowStep, questions: Collection[str]) -> bool:
+    """Whether the step waits for a user. `questions`: runs whose question is open."""
+    return step.state is records.WorkflowStepState.WAITING and step.run in questions
 
 
 def goes_on_in(workflow: records.Workflow, step: records.WorkflowStep, old: records.Run) -> bool:
@@ -61,10 +61,12 @@ def with_next_run(step: records.WorkflowStep, run: str) -> records.WorkflowStep:
 
 
 def find_unasked(
-    before: Iterable[records.WorkflowStep], after: Mapping[str, records.WorkflowStep], asked: Collection[str]
+    before: Iterable[records.WorkflowStep],
+    after: Mapping[str, records.WorkflowStep],
+    questions: Collection[str],
 ) -> tuple[tuple[str, str], ...]:
     """Return the runs whose answer is of no use any more, and why: their step has ended without it."""
-    over = (after[step.name] for step in before if step.run in asked and after[step.name].state.is_over)
+    over = (after[step.name] for step in before if step.run in questions and after[step.name].state.is_over)
     return tuple((str(step.run), step.reason) for step in over)
 
 
@@ -90,19 +92,19 @@ def reopen_question(
     if (old.workflow, old.step) != (step.workflow, step.name):
         return None
     result: dict[str, object] = {key: value for key, value in old.result.items() if key != NEXT}
-    if said := Messages.of(run).answers:
-        result[ANSWERED] = said
+    if answer := Messages.of(run).answers:
+        result[ANSWERED] = answer
     return replace(old, result=result)
 
 
-def waits_for_users_only(steps: Iterable[records.WorkflowStep], asked: Collection[str]) -> bool:
+def waits_for_users_only(steps: Iterable[records.WorkflowStep], questions: Collection[str]) -> bool:
     """Whether nothing continues before a user has answered."""
     every = {step.name: step for step in steps}
     left = [step for step in every.values() if not step.state.is_over]
-    asking = [step for step in left if is_asking(step, asked)]
+    asking = [step for step in left if is_asking(step, questions)]
     if asking and asking[0].item:  # one item at a time: all others wait for it
         return True
-    return bool(asking) and all(is_asking(step, asked) or _needs_more(step, every) for step in left)
+    return bool(asking) and all(is_asking(step, questions) or _needs_more(step, every) for step in left)
 
 
 def _needs_more(step: records.WorkflowStep, every: Mapping[str, records.WorkflowStep]) -> bool:

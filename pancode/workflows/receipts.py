@@ -110,8 +110,8 @@ def get_workflow_receipt(core: Core, text: str) -> WorkflowReceipt:
                 code="receipt_not_found",
             )
         envelope = parse_envelope(workflow.receipt)
-        said: Json = json.loads(envelope.body())
-        checks = [_signed(envelope, keys), *(_held(tx, one) for one in said["subject"])]
+        statement: Json = json.loads(envelope.body())
+        checks = [_signed(envelope, keys), *(_held(tx, one) for one in statement["subject"])]
     good = all(check["ok"] for check in checks)
     verdict = ReceiptVerdict.PASS if good else ReceiptVerdict.TAMPERED
     return {
@@ -119,7 +119,7 @@ def get_workflow_receipt(core: Core, text: str) -> WorkflowReceipt:
         "state": workflow.state.value,
         "verdict": verdict.value,
         "checks": checks,
-        "statement": said,
+        "statement": statement,
         "envelope": envelope.model_dump(mode="json"),
     }
 
@@ -136,9 +136,9 @@ def verify_workflow(core: Core, text: str, streams: Streams) -> VerdictShape:
         return receipts.describe_verdict(
             workflow.id, not_found(f"{workflow.id} has not ended: {workflow.state}")
         )
-    told = get_workflow_receipt(core, workflow.id)
-    statement: Json = told["statement"]
-    checks: list[CheckShape] = [*told["checks"], _is_of(workflow.id, statement)]
+    receipt = get_workflow_receipt(core, workflow.id)
+    statement: Json = receipt["statement"]
+    checks: list[CheckShape] = [*receipt["checks"], _is_of(workflow.id, statement)]
     named = [str(one["name"]) for one in statement["subject"]]
     checks += [_of_run(receipts.verify_run(core, name, streams)) for name in named]
     checks += [_named(run, named) for run in runs if run.result.get("receipt") is not None]

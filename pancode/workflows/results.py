@@ -146,8 +146,8 @@ def is_the_result(tx: Transaction, run: Run) -> bool:
 def find_need(tx: Transaction, run: Run) -> FilesNeed | None:
     """Why the run's files stay: its workflow continues. A lane has no end, and so keeps nothing."""
     workflow = tx.get(Workflow, run.workflow) if run.workflow is not None else None
-    goes_on = workflow is not None and not workflow.lane and workflow.state in OPEN
-    return FilesNeed.WORKFLOW if goes_on else None
+    is_open = workflow is not None and not workflow.lane and workflow.state in OPEN
+    return FilesNeed.WORKFLOW if is_open else None
 
 
 class StepResults:

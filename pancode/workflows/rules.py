@@ -34,7 +34,7 @@ class WorkflowView:
     steps: tuple[WorkflowStep, ...]
     runs: Mapping[str, Run]
     now_ms: int
-    asked: frozenset[str] = frozenset()
+    questions: frozenset[str] = frozenset()
     """The runs, of these, that ended with a question which still waits for a user."""
 
     def run(self, step: WorkflowStep) -> Run | None:
@@ -94,7 +94,7 @@ def advance(view: WorkflowView) -> Advance:
         stop=stop,
         collect=collect,
         measure=measure,
-        unasked=questions.find_unasked(view.steps, steps, view.asked),
+        unasked=questions.find_unasked(view.steps, steps, view.questions),
         next_ms=next_ms,
     )
 
@@ -114,8 +114,8 @@ def _is_lost(run: Run) -> bool:
 
 def _to_collect(view: WorkflowView, step: WorkflowStep) -> bool:
     run = _ended_run(view, step)
-    asked = bool(step.files or step.verdict or step.request.get("resolves"))
-    return asked and run is not None and run.outcome is Outcome.DONE and step.outputs.get("of") != run.id
+    collects = bool(step.files or step.verdict or step.request.get("resolves"))
+    return collects and run is not None and run.outcome is Outcome.DONE and step.outputs.get("of") != run.id
 
 
 def _judged(view: WorkflowView, step: WorkflowStep) -> WorkflowStep:
@@ -123,7 +123,7 @@ def _judged(view: WorkflowView, step: WorkflowStep) -> WorkflowStep:
     run = _ended_run(view, step)
     if run is None:
         return step
-    if run.id in view.asked:
+    if run.id in view.questions:
         return questions.mark_waiting(step, run)
     if step.item and lane_rules.is_unsettled(run):
         return step
@@ -148,7 +148,7 @@ def end_step(step: WorkflowStep, state: WorkflowStepState, reason: str, now_ms: 
 def _cut(view: WorkflowView, steps: Mapping[str, WorkflowStep]) -> dict[str, WorkflowStep]:
     """End the steps that will never begin: after a stop, a won race, or a failure."""
     workflow, bad = view.workflow, [step for step in steps.values() if step.state in BAD]
-    asking = {step.name for step in steps.values() if questions.is_asking(step, view.asked)}
+    asking = {step.name for step in steps.values() if questions.is_asking(step, view.questions)}
     left = [
         step
         for step in steps.values()
@@ -206,7 +206,7 @@ def _begun(
     ):
         if step.state is not WorkflowStepState.WAITING or not _is_ready(step, steps):
             continue
-        if questions.is_asking(step, view.asked):
+        if questions.is_asking(step, view.questions):
             continue
         if room <= len(started) + len(released):
             break

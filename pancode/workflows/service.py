@@ -94,7 +94,7 @@ def commit_workflow(core: Core, plan: WorkflowPlan, ready: Sequence[ReadyStep]) 
         work.happened(rows.workflow_event(records.EventKind.WORKFLOW_STARTED, workflow))
         places = workflow.concurrency or len(plan.steps)
         views = core.views(work.tx) if plan.stagger_ms else []
-        before = Counter[str]({view.node.name: 0 for view in views if view.asks})
+        before = Counter[str]({view.node.name: 0 for view in views if view.answers})
         for number, step in enumerate(plan.steps):
             row = step.row(workflow.id, number)
             one = by_name.get(step.name)
@@ -302,9 +302,9 @@ def report_steps(core: Core, around: Surroundings, plan: WorkflowPlan) -> Json:
     why = "; ".join(f"step {name}: {error}" for name, error in list(refused.items())[:1])
     fix = "" if plan.partial or plan.kind in IN_ORDER or all(found) else PARTIAL
     answer = {"dry_run": True, "admitted": (any if plan.partial else all)(found), "steps": steps}
-    asks = dry_objection(core, plan, judged)
-    if asks is not None:
-        answer["admitted"], why, fix = False, f"{asks}: {asks.why}", asks.fix
+    objection = dry_objection(core, plan, judged)
+    if objection is not None:
+        answer["admitted"], why, fix = False, f"{objection}: {objection.why}", objection.fix
     total = sum((one.due.usd for _, one in judged), Decimal(0))
     return {**answer, "reason": why, "fix": fix, "estimate_usd": f"{total:f}"}
 
@@ -376,19 +376,19 @@ def begin_workflow(core: Core, around: Surroundings, plan: WorkflowPlan) -> Begu
     One in a workspace begins by itself a moment later, since there is one writer at a time.
     """
     check_plan(plan)
-    asked, plan = plan, restrict_plan(core, plan)
-    judged = [_judged(core, around, plan, step, asked.steps[n]) for n, step in enumerate(plan.steps)]
+    requested, plan = plan, restrict_plan(core, plan)
+    judged = [_judged(core, around, plan, step, requested.steps[n]) for n, step in enumerate(plan.steps)]
     at_once = [one for one in judged if not (one.step.needs or workspace_in(one.step.request.workspace))]
     ready = _with_snapshots(core, plan, at_once)
     begun = decide_locked(
         core.lists, core.lock, lambda: commit_workflow(core, plan, _judged_again(core, plan, ready))
     )
-    said = plan.file.words() if plan.file is not None else ""
-    return replace(begun, warnings=(said, *begun.warnings)) if said else begun
+    text = plan.file.words() if plan.file is not None else ""
+    return replace(begun, warnings=(text, *begun.warnings)) if text else begun
 
 
 def _judged(
-    core: Core, around: Surroundings, plan: WorkflowPlan, step: StepPlan, asked: StepPlan
+    core: Core, around: Surroundings, plan: WorkflowPlan, step: StepPlan, before: StepPlan
 ) -> ReadyStep:
     """Judge a step. If only the missing sandbox refuses a step of a project's file, a user's approval is
     asked."""
@@ -397,12 +397,12 @@ def _judged(
         error = one.refused
     except PancodeError as refusal:
         one, error = None, refusal
-    if error is not None and plan.file is not None and step.request.walled and not asked.request.walled:
+    if error is not None and plan.file is not None and step.request.walled and not before.request.walled:
         # It is refused where it could begin outside of a sandbox.
         assert plan.file is not None
-        if judged_step(core, around, replace(plan, partial=True), asked).refused is None:
+        if judged_step(core, around, replace(plan, partial=True), before).refused is None:
             raise needs_yes(
-                plan.file, f"step {asked.name} would run outside of a sandbox: no node has one for it"
+                plan.file, f"step {before.name} would run outside of a sandbox: no node has one for it"
             )
     if one is None:
         assert error is not None

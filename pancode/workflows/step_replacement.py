@@ -35,13 +35,13 @@ from pancode.workflows.rules import BAD, OPEN, is_in_order, mark_running
 _RESUME = "pancode workflow resume {workflow}"
 
 
-def _must_fit(workflow: Workflow, steps: Mapping[str, WorkflowStep], old: Run, asks: Run | None) -> None:
+def _must_fit(workflow: Workflow, steps: Mapping[str, WorkflowStep], old: Run, run: Run | None) -> None:
     """Raise UsageError where the retry of this run cannot take its step; it names the command that helps.
 
-    `asks`: the run whose question a resume of the step would ask again.
+    `run`: the run whose question a resume of the step would ask again.
     """
     step = steps[str(old.step)]
-    what, fix = _objection(workflow, steps, step, old, asks)
+    what, fix = _objection(workflow, steps, step, old, run)
     if what:
         raise UsageError(
             f"{old.id} cannot be retried in its place, step {step.name} of {workflow.id}: {what}",
@@ -54,7 +54,7 @@ def _must_fit(workflow: Workflow, steps: Mapping[str, WorkflowStep], old: Run, a
 
 
 def _objection(
-    workflow: Workflow, steps: Mapping[str, WorkflowStep], step: WorkflowStep, old: Run, asks: Run | None
+    workflow: Workflow, steps: Mapping[str, WorkflowStep], step: WorkflowStep, old: Run, run: Run | None
 ) -> tuple[str, str]:
     """Return what stands against the retry, and the command that helps; both empty: nothing does."""
     if workflow.kind is WorkflowKind.LANE:
@@ -71,11 +71,11 @@ def _objection(
     if workflow.winner is not None or step.state is WorkflowStepState.DONE:
         done = f"{workflow.winner} won the race" if workflow.winner else "the step is done"
         return done, "run all of it again: pancode runs retry {workflow}"
-    return _closed(workflow, steps, step, old, asks)
+    return _closed(workflow, steps, step, old, run)
 
 
 def _closed(
-    workflow: Workflow, steps: Mapping[str, WorkflowStep], step: WorkflowStep, old: Run, asks: Run | None
+    workflow: Workflow, steps: Mapping[str, WorkflowStep], step: WorkflowStep, old: Run, run: Run | None
 ) -> tuple[str, str]:
     """Return the same for a step of an ended workflow that did not end well."""
     if step.run != old.id:
@@ -83,8 +83,8 @@ def _closed(
         return f"{step.run or 'another round'} has come after it", newest
     if step.lost == old.id and old.outcome is Outcome.DONE:
         return "it was lost, and is done after all", _RESUME
-    if asks is not None:
-        return f"{asks.id} asked a question, and asks again", _RESUME
+    if run is not None:
+        return f"{run.id} asked a question, and asks again", _RESUME
     if Lineage.of(old).continues is not None:
         return "it continued from a question", _RESUME
     others = [one.name for one in steps.values() if one.state in BAD and one.name != step.name]
@@ -177,11 +177,11 @@ def attach_run(run: Run, step: WorkflowStep, before: Run | None) -> Run:
         return run
     run = replace(run, land=run.land and before.land)  # of a chain, the settings land its result at the end
     lineage, earlier = Lineage.of(run), Lineage.of(before)
-    goes_on = not lineage.in_step  # a retry begins where the old run did, or anew
-    origin = earlier.origin or (before.workspace.get("snapshot") if goes_on else None)
+    continues = not lineage.in_step  # a retry begins where the old run did, or anew
+    origin = earlier.origin or (before.workspace.get("snapshot") if continues else None)
     if origin is None:
         return run
-    takes = lineage.takes if goes_on else earlier.takes or lineage.takes
+    takes = lineage.takes if continues else earlier.takes or lineage.takes
     return replace(lineage, origin=str(origin), takes=takes).on(run)
 
 

@@ -32,10 +32,10 @@ def is_asked(tx: Transaction, run: Run) -> bool:
 
 
 def step_event(step: WorkflowStep) -> Happened:
-    told: dict[str, object] = {"workflow": step.workflow, "step": step.name, "state": step.state.value}
-    told |= {"round": step.round, "reason": step.reason[:500]}
+    data: dict[str, object] = {"workflow": step.workflow, "step": step.name, "state": step.state.value}
+    data |= {"round": step.round, "reason": step.reason[:500]}
     run = None if step.state is WorkflowStepState.STARTING else step.run  # which is not written yet
-    return Happened(EventKind.WORKFLOW_STEP, run, None, told)
+    return Happened(EventKind.WORKFLOW_STEP, run, None, data)
 
 
 def ask_to_advance(work: Work, workflow: Workflow, at_ms: int | None = None) -> None:

@@ -96,8 +96,8 @@ def load_view(core: Core, tx: Transaction, workflow: str) -> WorkflowView | None
     steps = steps_of(tx, workflow)
     found = (tx.get(Run, step.run) for step in steps if step.run is not None and _matters(row, step))
     runs = {run.id: run for run in found if run is not None}
-    asked = frozenset(run.id for run in runs.values() if is_asked(tx, run))
-    return WorkflowView(row, steps, runs, core.wall_ms(), asked)
+    questions = frozenset(run.id for run in runs.values() if is_asked(tx, run))
+    return WorkflowView(row, steps, runs, core.wall_ms(), questions)
 
 
 def _matters(workflow: Workflow, step: WorkflowStep) -> bool:

@@ -40,8 +40,8 @@ def list_workflows(core: Core, limit: int, after: ListPlace | None) -> ListPage[
     """Return the workflows from that place on, newest first."""
     with core.ports.ledger.transaction() as tx:
         found = read_page(tx, ListSearch(Workflow, "created_ms"), min(limit, MOST_WORKFLOWS), after)
-        asked = _waiting(tx)
-        return ListPage([_shape(tx, one, asked) for one in found.rows], found.last)
+        questions = _waiting(tx)
+        return ListPage([_shape(tx, one, questions) for one in found.rows], found.last)
 
 
 def get_workflow(core: Core, text: str, warnings: tuple[str, ...] = ()) -> WorkflowShape:
@@ -63,10 +63,12 @@ def _waiting(tx: Transaction) -> dict[str, Action]:
     return {action.run: action for action in tx.find(Action) if action.kind is ActionKind.USER}
 
 
-def _shape(tx: Transaction, workflow: Workflow, asked: Mapping[str, Action]) -> WorkflowShape:
+def _shape(tx: Transaction, workflow: Workflow, questions: Mapping[str, Action]) -> WorkflowShape:
     steps = rows.steps_of(tx, workflow.id)
     runs = runs_of(tx, steps)
-    items = [(runs[step.run], asked[step.run]) for step in steps if step.run in runs and step.run in asked]
+    items = [
+        (runs[step.run], questions[step.run]) for step in steps if step.run in runs and step.run in questions
+    ]
     blocked = {run.id for run, _ in items if is_blocked(run)}
     shapes = [_step(tx, step, runs) for step in steps]
     return {
@@ -94,13 +96,13 @@ def _step(tx: Transaction, step: WorkflowStep, newest: Mapping[str, Run]) -> Wor
     run = newest.get(step.run) if step.run is not None else None
     refused = step.state is WorkflowStepState.REFUSED
     queued = step.state is WorkflowStepState.RUNNING and run is not None and run.state is RunState.PENDING
-    asked = step.request
+    request = step.request
     return {
         "name": step.name,
         "state": run.state.value if run is not None and queued else step.state.value,
-        "task": _first_line(asked.get("task") or " ".join(map(str, _words(asked.get("argv"))))),
-        "agent": run.agent if run is not None else _text(asked.get("agent")),
-        "node": node_of(tx, run) if run is not None else _text(asked.get("node")),
+        "task": _first_line(request.get("task") or " ".join(map(str, _words(request.get("argv"))))),
+        "agent": run.agent if run is not None else _text(request.get("agent")),
+        "node": node_of(tx, run) if run is not None else _text(request.get("node")),
         "answer": _first_line(run.result.get("answer") if run is not None else ""),
         "landing": cast("LandingShape | None", landing_of(run)) if run is not None else None,
         "needs": list(step.needs),

@@ -85,23 +85,23 @@ def branch_for(name: str, title: str) -> str:
     return f"feature/{name}{f'-{words}' if words else ''}"
 
 
-def create_workspace(core: Core, asked: KeptWorkspace) -> None:
+def create_workspace(core: Core, workspace: KeptWorkspace) -> None:
     """Create the workspace. ConflictError where its name is taken, NotFoundError for an unknown machine."""
-    workspace_name(asked.name)
+    workspace_name(workspace.name)
     with unit_of_work(core) as work:
-        there = find_workspace(work.tx, asked.name)
+        there = find_workspace(work.tx, workspace.name)
         if there is not None:
             raise ConflictError(
-                f"workspace {asked.name} already exists",
+                f"workspace {workspace.name} already exists",
                 why=f"its repository is {there.project}{', its issue is over' if there.ended else ''}",
-                fix=f'pancode dispatch --workspace {asked.name} "...", or choose another name',
+                fix=f'pancode dispatch --workspace {workspace.name} "...", or choose another name',
                 code="name_taken",
             )
         if len(open_workspaces(work.tx)) >= MOST:
             raise UsageError(f"the fleet already has {MOST} workspaces", fix="pancode workspace rm NAME")
-        _must_be_a_node(work.tx, asked.node)
-        work.tx.put(asked)
-        work.audit("people", "info", "workspace created", None, by=asked.created_by, name=asked.name)
+        _must_be_a_node(work.tx, workspace.node)
+        work.tx.put(workspace)
+        work.audit("people", "info", "workspace created", None, by=workspace.created_by, name=workspace.name)
 
 
 def ensure(core: Core, wanted: KeptWorkspace) -> None:

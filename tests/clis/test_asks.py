@@ -79,7 +79,7 @@ def test_a_command_runs_after_a_yes_and_after_nothing_else(
     answering = Thread(target=person, args=(b, list(answers.values())))
     answering.start()
     verdict = b.run(
-        replace(b.request(), policy=compile_policy(Safety.AUTO_EDIT, False, rules=ASKS), desk=desk)
+        replace(b.request(), policy=compile_policy(Safety.AUTO_EDIT, False, rules=ASKS), controller=desk)
     )
     answering.join()
     assert verdict.failure is None, verdict.reason

@@ -65,8 +65,8 @@ def _only(box: Box, path: str) -> str:
 def _patch(box: Box, how: Sequence[str], revisions: Sequence[str], only: Sequence[str]) -> str:
     """Return the change without files that the run may not read, and the number of those."""
     listed = ("-z", "--name-only", *(["--format="] if how[0] == "log" else []))
-    asked = [one for one in how if one != "-p"]
-    names = _git(box, *asked, *_PLAIN, *listed, *revisions, "--", *only).split("\0")
+    options = [one for one in how if one != "-p"]
+    names = _git(box, *options, *_PLAIN, *listed, *revisions, "--", *only).split("\0")
     found = dict.fromkeys(name.strip("\n") for name in names)
     hidden = [name for name in found if name and box.judge.hides(name)]
     if len(hidden) > MOST_HIDDEN:
@@ -83,6 +83,6 @@ def _git(box: Box, *args: str) -> str:
     kept, why, status = run_command(box, ["git", "--no-pager", *args], box.tree.top, env, WAIT_S)
     text = kept.text()
     if why or status:
-        said = text.strip()[-300:] or "there is no such commit, or no history here"
-        raise Failed(f"git {args[0]}: {said}")
+        output = text.strip()[-300:] or "there is no such commit, or no history here"
+        raise Failed(f"git {args[0]}: {output}")
     return text

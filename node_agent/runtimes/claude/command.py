@@ -85,8 +85,8 @@ def _way(request: LaunchRequest, place: Place) -> AcpWay:
     if _has_settings(request, place):
         options["settings"] = f"{request.home}/{SETTINGS}"
     prompt = {"systemPrompt": {"append": request.prompt}} if request.prompt else {}
-    told: dict[str, Any] = {"claudeCode": {"options": options}, **prompt}
-    return CLAUDE_WAY.model_copy(update={"mode": _MODES[level], "settings": told})
+    options_sent: dict[str, Any] = {"claudeCode": {"options": options}, **prompt}
+    return CLAUDE_WAY.model_copy(update={"mode": _MODES[level], "settings": options_sent})
 
 
 def _has_settings(request: LaunchRequest, place: Place) -> bool:
@@ -97,8 +97,8 @@ def _settings(request: LaunchRequest, place: Place) -> dict[str, bytes]:
     """Return the hook, and the program's own switch against commands in skills, which no hook would see."""
     if not _has_settings(request, place):
         return {}
-    asked = hooks.select_tools(request, ("Bash",), (*_WRITE, "NotebookEdit"))
-    entry = hooks.build_entry(asked, hooks.build_command(request, place), hooks.timeout_s(request))
+    tools = hooks.select_tools(request, ("Bash",), (*_WRITE, "NotebookEdit"))
+    entry = hooks.build_entry(tools, hooks.build_command(request, place), hooks.timeout_s(request))
     hooked = {"hooks": {"PreToolUse": entry}} if hooks.has_hook(request, place) else {}
     settings = {"disableSkillShellExecution": True, **hooked}
     return {**hooks.build_files("claude", request, place), SETTINGS: json.dumps(settings).encode()}
@@ -131,8 +131,8 @@ def _allowed(request: LaunchRequest, place: Place) -> tuple[str, ...]:
     allowed, rest = _RULES[request.safety if request.may_write else Safety.SUGGEST]
     if is_fenced(request, place):
         allowed, rest = (*allowed, "Bash"), (*rest, "--allowedTools", "Bash", "--disallowedTools", _NEVER)
-    asks = ("--settings", f"{request.home}/{SETTINGS}") if _has_settings(request, place) else ()
-    return ("--tools", ",".join(skills.list_tool_names(request, allowed, _TOOLS)), *rest, *asks)
+    options = ("--settings", f"{request.home}/{SETTINGS}") if _has_settings(request, place) else ()
+    return ("--tools", ",".join(skills.list_tool_names(request, allowed, _TOOLS)), *rest, *options)
 
 
 PROBE = make_probe(PROGRAM, LOGINS)

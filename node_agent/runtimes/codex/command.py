@@ -56,9 +56,9 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
         # its vendor runs.
         without = {"features.apps": False, "features.plugins": False}
         provider = {**_named(SUBSCRIPTION, {"requires_openai_auth": True}), **without}
-    walled = place.isolation is Isolation.SANDBOX
+    sandboxed = place.isolation is Isolation.SANDBOX
     settings = {**provider, **_hook(request, place)}
-    made = ProcessSpec(_argv(request, settings, walled), env, task_of(request), files, login)
+    made = ProcessSpec(_argv(request, settings, sandboxed), env, task_of(request), files, login)
     if request.interactive_run is None:
         return made
     thinks = {"model_reasoning_effort": LEVELS[request.reasoning]} if request.reasoning else {}
@@ -69,11 +69,11 @@ def _hook(request: LaunchRequest, place: Place) -> dict[str, object]:
     """The hook as part of the command line, which nobody can change; the repository's hooks stay off."""
     if not hooks.has_hook(request, place):
         return {}
-    asked = hooks.select_tools(request, ("Bash",), ("apply_patch",))
-    return {_HOOK: hooks.build_entry(asked, hooks.build_command(request, place), hooks.timeout_s(request))}
+    tools = hooks.select_tools(request, ("Bash",), ("apply_patch",))
+    return {_HOOK: hooks.build_entry(tools, hooks.build_command(request, place), hooks.timeout_s(request))}
 
 
-def _argv(request: LaunchRequest, settings: dict[str, object], walled: bool) -> tuple[str, ...]:
+def _argv(request: LaunchRequest, settings: dict[str, object], sandboxed: bool) -> tuple[str, ...]:
     argv = ["codex", "exec", "--json", "--skip-git-repo-check", "--ignore-user-config", "--ignore-rules"]
     if _HOOK in settings:
         argv.append("--dangerously-bypass-hook-trust")  # else nobody would be there to say yes to it
@@ -83,7 +83,7 @@ def _argv(request: LaunchRequest, settings: dict[str, object], walled: bool) -> 
         argv += ["-c", f"model_reasoning_effort={json.dumps(LEVELS[request.reasoning])}"]
     own = "workspace-write" if request.may_write else "read-only"
     # Its own sandbox cannot be built inside another one: every command would fail, with exit status 0.
-    argv += ["-s", "danger-full-access" if walled else own]
+    argv += ["-s", "danger-full-access" if sandboxed else own]
     network = request.may_write and request.safety is Safety.FULL_AUTO
     for name, value in {**settings, **_settings(network, request.besides)}.items():
         argv += ["-c", f"{name}={_toml(value)}"]

@@ -116,8 +116,8 @@ def _hooks(request: LaunchRequest, place: Place) -> dict[str, bytes]:
         "bash": hooks.build_command(request, place),
         "timeoutSec": hooks.timeout_s(request),
     }
-    asks = json.dumps({"version": 1, "hooks": {"preToolUse": [one]}}).encode()
-    return {**hooks.build_files("copilot", request, place), "copilot/hooks/pancode.json": asks}
+    data = json.dumps({"version": 1, "hooks": {"preToolUse": [one]}}).encode()
+    return {**hooks.build_files("copilot", request, place), "copilot/hooks/pancode.json": data}
 
 
 def _env(request: LaunchRequest, place: Place) -> dict[str, str]:

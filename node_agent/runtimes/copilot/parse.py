@@ -119,8 +119,8 @@ class CopilotParser(EventParser):
 def _usage(models: dict[str, Any], before: Usage, turns: int) -> Usage:
     """Return the run's usage from the whole session's numbers; their input includes cached tokens."""
     spent_on = [dict_of(dict_of(model).get("usage")) for model in models.values()]
-    asked, cached, output = (
+    input_tokens, cached, output = (
         total_of(*(count_of(one.get(name)) for one in spent_on))
         for name in ("inputTokens", "cacheReadTokens", "outputTokens")
     )
-    return subtract_usage(before, asked - cached, cached, output, turns)
+    return subtract_usage(before, input_tokens - cached, cached, output, turns)

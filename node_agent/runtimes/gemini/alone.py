@@ -51,6 +51,6 @@ def build_isolation(
     theirs = (".agents/skills", ".gemini/skills") if skills else ()
     ways = {"auth": {"selectedType": "oauth-personal"}} if by_account else {}
     security = {**_SETTINGS["security"], **ways}
-    asks = {"hooksConfig": {"enabled": True}, "hooks": hooks} if hooks else {}
-    settings = json.dumps({**_SETTINGS, **read, **asks, "security": security, **more}).encode()
+    hook_settings = {"hooksConfig": {"enabled": True}, "hooks": hooks} if hooks else {}
+    settings = json.dumps({**_SETTINGS, **read, **hook_settings, "security": security, **more}).encode()
     return {".gemini/settings.json": settings, **build_guard((".gemini/.env",), ("GEMINI.md",), theirs)}

@@ -103,8 +103,8 @@ def _talked(request: LaunchRequest, place: Place, denied: tuple[str, ...]) -> Pr
     clean-up: it takes a file begun by a load for a broken session, and removes the session.
     """
     rules = [*map(_deny, (*denied, *_MODE_SWITCHES, "invoke_agent"))]
-    asked = (_SHELL, *_EDIT, *hooks.select_tools(request, (), _LOOKS))
-    rules += [f'{_rule(tool, "ask_user", 500)}argsPattern = "."\n' for tool in asked]
+    tools = (_SHELL, *_EDIT, *hooks.select_tools(request, (), _LOOKS))
+    rules += [f'{_rule(tool, "ask_user", 500)}argsPattern = "."\n' for tool in tools]
     rules += [_rule(tool, "allow", 500) for tool in _NETWORK if request.safety is Safety.FULL_AUTO]
     rules += _reads(request)
     kept = {"general": {**GENERAL, "sessionRetention": {"enabled": False}}}
@@ -131,9 +131,9 @@ def _settings(request: LaunchRequest) -> dict[str, Any]:
 def _hooks(request: LaunchRequest, place: Place) -> dict[str, Any]:
     if not hooks.has_hook(request, place):
         return {}
-    asked = hooks.select_tools(request, (_SHELL,), (*_EDIT, *_LOOKS))
+    tools = hooks.select_tools(request, (_SHELL,), (*_EDIT, *_LOOKS))
     return {
-        "BeforeTool": hooks.build_entry(asked, hooks.build_command(request, place), hooks.TIMEOUT_S * 1000)
+        "BeforeTool": hooks.build_entry(tools, hooks.build_command(request, place), hooks.TIMEOUT_S * 1000)
     }
 
 

@@ -42,10 +42,10 @@ class GeminiParser(EventParser):
         """The usage: the model's turns as they come, and the tokens at the end."""
         stats = dict_of(self._end.get("stats")) if self._end else {}
         # Its output leaves out what the model thought, which is paid for; the total has it.
-        asked, cached = count_of(stats.get("input_tokens")), count_of(stats.get("cached"))
-        thought = count_of(stats.get("total_tokens")) - asked
+        input_tokens, cached = count_of(stats.get("input_tokens")), count_of(stats.get("cached"))
+        thought = count_of(stats.get("total_tokens")) - input_tokens
         return Usage(
-            input_tokens=max(asked - cached, 0),
+            input_tokens=max(input_tokens - cached, 0),
             cached_tokens=cached,
             output_tokens=max(thought, count_of(stats.get("output_tokens"))),
             turns=self._turns,

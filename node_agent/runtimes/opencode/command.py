@@ -120,9 +120,9 @@ def _hooks(request: LaunchRequest, place: Place) -> dict[str, bytes]:
     """Return the files of the hook as a plugin: the program has no hook that is a command."""
     if not hooks.has_hook(request, place):
         return {}
-    asked = hooks.select_tools(request, ("bash",), ("edit", "write", "patch", "apply_patch", "read"))
+    tools = hooks.select_tools(request, ("bash",), ("edit", "write", "patch", "apply_patch", "read"))
     patience_ms = hooks.timeout_s(request) * 1000
-    plugin = _PLUGIN.replace("ASKED", json.dumps([asked, hooks.build_argv(request, place), patience_ms]))
+    plugin = _PLUGIN.replace("ASKED", json.dumps([tools, hooks.build_argv(request, place), patience_ms]))
     return {
         **hooks.build_files("opencode", request, place),
         "config/opencode/plugin/pancode.js": plugin.encode(),
@@ -137,9 +137,9 @@ def _env(request: LaunchRequest, place: Place, own: Mapping[str, str], model: st
 def _settings(request: LaunchRequest, place: Place, env: Mapping[str, str], model: str) -> dict[str, Any]:
     provider, _, name = model.partition("/")
     # The model need be none that it has heard of.
-    asked = {"options": {"reasoningEffort": LEVELS[request.reasoning]}} if request.reasoning else {}
+    settings = {"options": {"reasoningEffort": LEVELS[request.reasoning]}} if request.reasoning else {}
     limit = {"context": 131072, "output": 8192}
-    known = {name: {"name": name, "tool_call": True, "limit": limit, **asked}}
+    known = {name: {"name": name, "tool_call": True, "limit": limit, **settings}}
     given = {"models": known} if provider != "pancode" else _provider(known, env)
     # the tools that its level allows, and of those the agent's own
     allowed = _RULES[request.safety if request.may_write else Safety.SUGGEST]

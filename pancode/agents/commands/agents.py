@@ -71,15 +71,15 @@ def show_agent(
     face: Json,
 ) -> None:
     """One definition; or, with --prompt, what a run of it is told, part by part, in this folder."""
-    asked = {"mode": mode, "safety": safety, "runtime": runtime}
+    choice = {"mode": mode, "safety": safety, "runtime": runtime}
     if not prompt:
-        if any(asked.values()):
+        if any(choice.values()):
             raise UsageError("--mode, --safety and --runtime require --prompt", fix="add --prompt")
         agent = face.client().get(AGENTS, cwd=find_folder(), name=name)["agents"][0]
         facts = "".join(f"{key:<13} {_shown(value)}\n" for key, value in agent.items() if _says(key, value))
         face.show(agent, lambda: facts + "\n" + safe_block(agent["prompt"]))
         return
-    face.show_result(compile_prompt(face, name, asked), in_parts)
+    face.show_result(compile_prompt(face, name, choice), in_parts)
 
 
 def _says(key: str, value: object) -> bool:

@@ -148,9 +148,9 @@ def show_rules(face: Face) -> None:
         "WHY": "reason",
     }
     files = "".join(f"read: {escape_line(name)}\n" for name in answer["files"]) + f"{answer['note']}\n"
-    told = {"modes": modes, "safety": levels, **answer}
+    report = {"modes": modes, "safety": levels, **answer}
     choices = f"{_modes(modes)}\n{_levels(levels)}\n" if modes else ""
-    face.show(told, lambda: choices + format_rows(rules, columns) + _asked(held) + "\n" + files)
+    face.show(report, lambda: choices + format_rows(rules, columns) + _asked(held) + "\n" + files)
 
 
 def check_rules(face: Face, file: str | None) -> int:
@@ -162,9 +162,9 @@ def check_rules(face: Face, file: str | None) -> int:
     if path is not None and str(path) not in answer["files"]:
         fix = "name it pansafety.yaml, in your PANCODE_HOME or at the top of a repository"
         raise UsageError(f"{file} is not a file of rules that counts", fix=fix)
-    told = {"files": answer["files"], "warnings": answer["warnings"]}
+    report = {"files": answer["files"], "warnings": answer["warnings"]}
     lines = [*(f"warning: {one}" for one in answer["warnings"]), f"{len(answer['rules'])} rules, all right"]
-    return face.end(ExitCode.DONE, told, lambda: "".join(f"{escape_line(line)}\n" for line in lines))
+    return face.end(ExitCode.DONE, report, lambda: "".join(f"{escape_line(line)}\n" for line in lines))
 
 
 def _asked(held: list[dict[str, Any]]) -> str:
@@ -172,8 +172,8 @@ def _asked(held: list[dict[str, Any]]) -> str:
     by_reason: dict[str, list[str]] = {}
     for rule in held:
         by_reason.setdefault(rule["reason"], []).append(rule["pattern"])
-    said = (f"landed after an approval ({why}): {' '.join(names)}" for why, names in by_reason.items())
-    return "".join("\n" + textwrap.fill(one, 110, subsequent_indent="  ") + "\n" for one in said)
+    lines = (f"landed after an approval ({why}): {' '.join(names)}" for why, names in by_reason.items())
+    return "".join("\n" + textwrap.fill(one, 110, subsequent_indent="  ") + "\n" for one in lines)
 
 
 @verb(
@@ -274,19 +274,19 @@ def _fixes(runtimes: Sequence[answers.RuntimeShape]) -> Iterator[str]:
     for runtime in runtimes:
         needs: dict[tuple[str, str], list[str]] = {}
         for fact in runtime["nodes"]:
-            said = fact["says"].removeprefix(f"{fact['node']} says: ") or fact["fix"]
-            if said:
-                hint = said.replace(f" {fact['node']} ", " NODE ")
+            problem = fact["says"].removeprefix(f"{fact['node']} says: ") or fact["fix"]
+            if problem:
+                hint = problem.replace(f" {fact['node']} ", " NODE ")
                 needs.setdefault((_need(fact), hint), []).append(fact["node"])
             if lacks := fact["no_turns"]:
                 needs.setdefault(("no chats", lacks), []).append(fact["node"])
         for (word, hint), nodes in needs.items():
             fix = escape_line(hint if len(nodes) > 1 else hint.replace(" NODE ", f" {nodes[0]} "))
             if runtime["installable"] and word == "missing":
-                said = "the machine says" if len(nodes) == 1 else "the machines say"
+                problem = "the machine says" if len(nodes) == 1 else "the machines say"
                 fix = (
                     escape_line(f"pancode node install {' '.join(nodes)} {runtime['name']}")
-                    + f"\n  {said}: {fix}"
+                    + f"\n  {problem}: {fix}"
                 )
             yield escape_line(f"{runtime['name']}: {word} on {', '.join(nodes)}") + f"\n  {fix}\n"
 

@@ -47,16 +47,16 @@ def show(
     and then the form of its report, are said in short. The task, mode, rules and tools are always whole.
     """
     if _RUN.fullmatch(name):
-        told = face.client().get(RUN_PROMPT.at(name))
-        head = f"{told['run']} of {told['agent']}\ndigest {told['digest']}\n\n"
-        return face.show(told, lambda: head + safe_block(told["text"]))
-    asked = {"model": model, "mode": mode, "safety": safety, "runtime": runtime, "task": task}
-    return face.show_result(compile_prompt(face, name, asked), in_parts)
+        prompt = face.client().get(RUN_PROMPT.at(name))
+        head = f"{prompt['run']} of {prompt['agent']}\ndigest {prompt['digest']}\n\n"
+        return face.show(prompt, lambda: head + safe_block(prompt["text"]))
+    query = {"model": model, "mode": mode, "safety": safety, "runtime": runtime, "task": task}
+    return face.show_result(compile_prompt(face, name, query), in_parts)
 
 
-def compile_prompt(face: Face, agent: str, asked: dict[str, str | None]) -> PromptAnswer:
+def compile_prompt(face: Face, agent: str, choice: dict[str, str | None]) -> PromptAnswer:
     """The prompt of an agent as a dispatch would compile it here."""
-    query = {key: value for key, value in asked.items() if value is not None}
+    query = {key: value for key, value in choice.items() if value is not None}
     return face.client().get(PROMPT.at(agent), cwd=find_folder(), **query)
 
 

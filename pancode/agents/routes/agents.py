@@ -39,16 +39,16 @@ def _agents(context: ApiContext, call: ApiCall) -> AgentsAnswer:
 
 def _shape(agent: Agent) -> AgentShape:
     """Return the agent by the names of panagents.yaml, where those are not ours."""
-    told: Any = asdict(agent)
+    answer: Any = asdict(agent)
     usd, sampling = agent.limits.usd, agent.sampling
-    del told["said_role"], told["isolations"]
-    told |= {
-        "limits": told["limits"] | {"usd": None if usd is None else f"{usd:f}"},
+    del answer["said_role"], answer["isolations"]
+    answer |= {
+        "limits": answer["limits"] | {"usd": None if usd is None else f"{usd:f}"},
         "sampling": None if sampling is None else sampling.model_dump(mode="json", exclude_none=True),
         "role": agent.role.value,
         "isolation": agent.isolations.value,
     }
-    shape: AgentShape = told
+    shape: AgentShape = answer
     return shape
 
 
@@ -73,17 +73,17 @@ def _prompt(context: ApiContext, call: ApiCall) -> PromptAnswer:
     safety = _one_of(Safety, call.query.get("safety"), defaults.safety)
     task = call.query.get("task") or ""
     prd = "" if project is None else around.prd_for_agents(project)
-    told = fit_prompt(agent, Situation(mode, safety, runtime, around.rules(project), prd=prd), task, window)
+    prompt = fit_prompt(agent, Situation(mode, safety, runtime, around.rules(project), prd=prd), task, window)
     return {
         "agent": agent.name,
         "mode": mode.value,
         "safety": safety.value,
         "runtime": runtime,
         "window": window,
-        "digest": told.prompt.digest,
-        "tokens": tokens_of(told.prompt, task, around.project(project).guide_chars),
-        "left_out": list(told.left_out),
-        "pieces": [{"category": piece.category, "text": piece.text} for piece in told.prompt.pieces],
+        "digest": prompt.prompt.digest,
+        "tokens": tokens_of(prompt.prompt, task, around.project(project).guide_chars),
+        "left_out": list(prompt.left_out),
+        "pieces": [{"category": piece.category, "text": piece.text} for piece in prompt.prompt.pieces],
     }
 
 

@@ -82,8 +82,8 @@ def _safety(context: ApiContext, call: ApiCall) -> SafetyAnswer:
         for s in Safety
     ]
     rows: list[HeldShape] = [
-        {"runtime": runtime, "rule": rule, "with_sandbox": walled.value, "without": bare.value}
-        for runtime, rule, walled, bare in build_matrix()
+        {"runtime": runtime, "rule": rule, "with_sandbox": sandboxed.value, "without": bare.value}
+        for runtime, rule, sandboxed, bare in build_matrix()
         if is_listed(runtime)
     ]
     return {"safety": levels, "matrix": rows}

@@ -131,7 +131,7 @@ def doctor(
     )
 
 
-def _repair_all(face: Face, yes: bool) -> None:
+def _repair_all(face: Face, approved: bool) -> None:
     """Offer each repair in turn, and make those that are agreed to; one that fails does not
     stop the others."""
     from pancode.app.repair import list_repairs
@@ -139,7 +139,9 @@ def _repair_all(face: Face, yes: bool) -> None:
     repairs = list(list_repairs(home_of(os.environ), os.environ))
     for one in repairs:
         face.note(escape_line(one.wrong))
-        if not yes and not face.confirm(f"  {escape_line(one.act)}: do it?", "pancode doctor --fix --yes"):
+        if not approved and not face.confirm(
+            f"  {escape_line(one.act)}: do it?", "pancode doctor --fix --yes"
+        ):
             continue
         try:
             one.do()

@@ -108,15 +108,15 @@ def set_(
     Ceilings of USD, tokens and minutes count beside each other; what is not named stays as it is. `none`
     takes back all that was set there: the configured ceiling counts again, or none.
     """
-    asked = {"by": find_user(), "scope": absolute_scope(scope)}
+    change = {"by": find_user(), "scope": absolute_scope(scope)}
     if amount == NONE:
         if tokens is not None or minutes is not None:
             raise UsageError("none takes back all that was set there", fix="pancode budget set none")
-        answer = face.client().post(UNSET_CEILING, asked)
+        answer = face.client().post(UNSET_CEILING, change)
     else:
         ceilings = {"usd": amount, "tokens": tokens, "minutes": None if minutes is None else str(minutes)}
         body = {name: value for name, value in ceilings.items() if value is not None}
-        answer = face.client().post(SET_CEILING, {**asked, **body})
+        answer = face.client().post(SET_CEILING, {**change, **body})
     face.show_result(answer, _books)
 
 

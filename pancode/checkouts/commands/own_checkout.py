@@ -157,8 +157,8 @@ class OwnCheckout:
         """Put the commit with its history into the repository here, and let the ref name it."""
         there = filter(None, (self.seen.head, old))
         have = [f"^{one}" for one in there if self._git.ask("cat-file", "-e", one).ok]
-        asked = "\n".join([commit, *have]) + "\n"
-        pack = self._git.must("pack-objects", "--revs", "--stdout", "-q", stdin=asked.encode())
+        request = "\n".join([commit, *have]) + "\n"
+        pack = self._git.must("pack-objects", "--revs", "--stdout", "-q", stdin=request.encode())
         self.seen.git.must("unpack-objects", "-q", stdin=pack.out)
         self.seen.git.must("update-ref", ref, commit, *((old or "0" * len(commit),) if old else ()))
 

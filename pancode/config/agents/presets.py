@@ -113,20 +113,20 @@ def apply_preset(home: Path, name: str | None) -> str | None:
     return before
 
 
-def in_force(home: Path, environ: Mapping[str, str], asked: str | None) -> Preset | None:
+def in_force(home: Path, environ: Mapping[str, str], wanted: str | None) -> Preset | None:
     """Return the preset of this call, else the applied one, else the environment's; None: there is none.
 
     NotFoundError for an unknown one that this call names, ConfigError for one that was applied or set before.
     """
-    stands = read_applied(home) if not asked else None
-    name = asked or stands or environ.get(VARIABLE, "").strip()
+    stands = read_applied(home) if not wanted else None
+    name = wanted or stands or environ.get(VARIABLE, "").strip()
     if name in ("", NO_PRESET):
         return None
     presets = load_presets(home).presets
     try:
         return find_preset(presets, name)
     except NotFoundError as missing:
-        if asked:
+        if wanted:
             raise
         where, fix = (
             ("it was applied", "pancode config use none") if stands else (VARIABLE, f"unset {VARIABLE}")

@@ -64,11 +64,11 @@ def missing_programs(
     """A machine that is there, a program that no node has, and the agents that ask for it."""
     there = [one for one in nodes if one["state"] == "online"]
     found = [{fact["name"]: fact["state"] for fact in one["runtimes"]} for one in there]
-    asked = dict[str, list[str]]()
+    missing = dict[str, list[str]]()
     for agent in agents:
         if agent["enabled"] and agent["runtime"]:
-            asked.setdefault(agent["runtime"], []).append(agent["name"])
-    for runtime, names in sorted(asked.items()):
+            missing.setdefault(agent["runtime"], []).append(agent["name"])
+    for runtime, names in sorted(missing.items()):
         if found and all(states.get(runtime) == "missing" for states in found):
             yield there[0]["name"], runtime, names
 
@@ -277,8 +277,8 @@ def down(
         ):
             raise
         answer = take_down(face, client, nodes, now=True)
-    told, stopped = {**answer, "stopped": not nodes}, "" if nodes else "stopped\n"
-    return face.end(_exit(answer["results"]), told, lambda: _troubles(answer["results"]) + stopped)
+    answer_shown, stopped = {**answer, "stopped": not nodes}, "" if nodes else "stopped\n"
+    return face.end(_exit(answer["results"]), answer_shown, lambda: _troubles(answer["results"]) + stopped)
 
 
 def _nobody_there(face: Face, home: Place, whole: bool) -> int:

@@ -267,9 +267,9 @@ def login(
     from pancode.fleet.login import log_in
 
     home_of(os.environ)  # it is this machine's SSH that goes there
-    route, asked = answers.LOGIN.at(name), {"by": find_user(), "runtime": runtime}
+    route, body = answers.LOGIN.at(name), {"by": find_user(), "runtime": runtime}
     client = face.client()
-    answer = client.post(route, asked)
+    answer = client.post(route, body)
     outcome = "not seen to its end"
     try:
         status = log_in(name, answer["target"], runtime, os.environ)
@@ -279,7 +279,7 @@ def login(
         raise
     finally:
         with contextlib.suppress(PancodeError):  # that it was opened is on record; what it did is done
-            client.post(route, {**asked, "outcome": outcome})
+            client.post(route, {**body, "outcome": outcome})
     if status == ExitCode.DONE:
         _tell_what_lacks(face, facts_after(client, name, (runtime,), ("not_logged_in",)))
     return face.end(status, {"node": name, "runtime": runtime, "status": status}, lambda: "")
@@ -341,23 +341,23 @@ def _programs(face: Face, act: str, words: list[str], version: str = "") -> int:
             "--version requires exactly one runtime", fix=f"choose one runtime of {', '.join(wanted)}"
         )
     more = ("--away",) if act == "uninstall" else ("--version", version) if version else ()
-    told, words_of = list[dict[str, object]](), ""
+    report, words_of = list[dict[str, object]](), ""
     for name in nodes:
-        route, asked = answers.PROGRAMS.at(name), {"by": find_user(), "act": act, "runtimes": wanted}
-        target = client.post(route, asked)["target"]
+        route, body = answers.PROGRAMS.at(name), {"by": find_user(), "act": act, "runtimes": wanted}
+        target = client.post(route, body)["target"]
         face.note(f"{name}: {act} {' '.join(wanted) or 'all that was installed'} ...")
-        did, said = False, "not seen to its end"
+        did, status = False, "not seen to its end"
         try:
-            did, said = change_programs(name, target, (*wanted, *more), os.environ)
+            did, status = change_programs(name, target, (*wanted, *more), os.environ)
         finally:
             with contextlib.suppress(PancodeError):
-                client.post(route, {**asked, "outcome": said.strip()[-500:]})
-        told.append({"node": name, "well": did, "said": said})
-        words_of += f"{name}:\n{safe_block(said)}\n"
+                client.post(route, {**body, "outcome": status.strip()[-500:]})
+        report.append({"node": name, "well": did, "said": status})
+        words_of += f"{name}:\n{safe_block(status)}\n"
         if did and act == "install":
             _tell_what_lacks(face, facts_after(client, name, wanted, ("missing", "looking")))
-    well = all(one["well"] for one in told)
-    return face.end(ExitCode.DONE if well else ExitCode.ERROR, {"nodes": told}, lambda: words_of)
+    well = all(one["well"] for one in report)
+    return face.end(ExitCode.DONE if well else ExitCode.ERROR, {"nodes": report}, lambda: words_of)
 
 
 def _tell_what_lacks(face: Face, facts: dict[str, NodeRuntime]) -> None:
@@ -498,9 +498,9 @@ def _offers(node: answers.NodeDetail) -> Iterator[Fact]:
             "Not there",
             f"{escape_line(', '.join(missing))} (pancode agents runtimes shows how to install them)",
         )
-    told = {one.get("says") for one in node["problems"]}
+    problems = {one.get("says") for one in node["problems"]}
     for one in there:
-        if one["state"] == "not_logged_in" and one["says"] not in told and not is_local_only(one):
+        if one["state"] == "not_logged_in" and one["says"] not in problems and not is_local_only(one):
             yield "Not ready", escape_line(f"{one['name']}: {one['says']}")
     for server in node["endpoints"]:
         yield "Endpoint", escape_line(endpoint_words(server))

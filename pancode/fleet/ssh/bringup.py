@@ -254,8 +254,8 @@ class BringUp:
 
     def enrol(self, name: str, key: str, found: NodeProbe) -> list[HomeFile]:
         """Believe the node's key, let the node into Redis, and return the files for its home."""
-        asked = found.wall_ms is not None and any(found.asked_ms)
-        skew = skew_ms(found.wall_ms, *found.asked_ms) if asked and found.wall_ms is not None else None
+        has_clock = found.wall_ms is not None and any(found.asked_ms)
+        skew = skew_ms(found.wall_ms, *found.asked_ms) if has_clock and found.wall_ms is not None else None
 
         def settle(row: Node) -> Node:
             home, uid = found.node_home, found.uid

@@ -13,10 +13,10 @@ from pancode.fleet.ssh.hostkey import HostKey
 from pancode.fleet.ssh.target import Target
 
 
-def reach_to(target: Target, pins: Mapping[str, HostKey] | None = None, **said: Any) -> Reach:
-    """The way to this target; `said`: further fields of `Reach`."""
+def reach_to(target: Target, pins: Mapping[str, HostKey] | None = None, **output: Any) -> Reach:
+    """The way to this target; `output`: further fields of `Reach`."""
     lines = {endpoint: key.line for endpoint, key in (pins or {}).items()}
-    return Reach(_target_data(target), lines, **said)
+    return Reach(_target_data(target), lines, **output)
 
 
 def target_of(reach: Reach) -> Target:

@@ -99,10 +99,10 @@ class SshPlaces:
                 fix=f"ssh -G {alias}",
             ) from error
         if done.returncode:
-            said = [line for line in done.stderr.decode(errors="replace").splitlines() if line.strip()]
+            lines = [line for line in done.stderr.decode(errors="replace").splitlines() if line.strip()]
             raise TargetError(
                 f"ssh rejects its configuration for {alias}",
-                why="; ".join(said[:3]),
+                why="; ".join(lines[:3]),
                 fix=f"ssh -G {alias} prints the same error; correct that line",
             )
         found: dict[str, tuple[str, ...]] = {}

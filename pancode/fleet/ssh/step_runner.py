@@ -14,18 +14,18 @@ from pancode.fleet.ssh.steps import Act, BringUpStep, Command, Put, RemoteScript
 
 @dataclass(frozen=True, slots=True)
 class StepDone:
-    """A step that was carried out. `said`: by its scripts; `output`: of its commands."""
+    """A step that was carried out. `pairs`: by its scripts; `output`: of its commands."""
 
     name: StepName
     changed: bool
-    said: tuple[tuple[str, str], ...] = ()
+    pairs: tuple[tuple[str, str], ...] = ()
     output: bytes = b""
 
     def value(self, key: str) -> str:
-        return dict(self.said).get(key, "")
+        return dict(self.pairs).get(key, "")
 
     def values(self, key: str) -> tuple[str, ...]:
-        return tuple(v for k, v in self.said if k == key)
+        return tuple(v for k, v in self.pairs if k == key)
 
 
 async def run_step(remote: Remote, step: BringUpStep) -> StepDone:

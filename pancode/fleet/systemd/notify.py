@@ -24,10 +24,10 @@ class Watched:
     """
 
     def __init__(
-        self, tell: Callable[[str], None], every_ms: int | None, clock: Clock, parts: frozenset[str]
+        self, notify: Callable[[str], None], every_ms: int | None, clock: Clock, parts: frozenset[str]
     ) -> None:
         """`every_ms`: how often the manager is told; None: never. `parts`: all of them must make progress."""
-        self._tell, self._every_ms, self._clock, self._parts = tell, every_ms, clock, parts
+        self._tell, self._every_ms, self._clock, self._parts = notify, every_ms, clock, parts
         self._lock = threading.Lock()
         self._seen: set[str] = set()
         self._notified_ms: int | None = None

@@ -48,9 +48,9 @@ def list_fixed_options(shape: Json) -> list[Json]:
     return [_option(key, shape[key], ()) for key in _ABOUT]
 
 
-def _rows(asked: Callable[[], list[Json]]) -> list[Json]:
+def _rows(load: Callable[[], list[Json]]) -> list[Json]:
     try:
-        return asked()[:MOST]
+        return load()[:MOST]
     except PancodeError:
         return []
 
@@ -172,8 +172,8 @@ class AcpServer:
             if method in ("session/new", "session/load"):
                 name = str(result.get("sessionId") or params["sessionId"])
                 commands = [{"name": one, "description": words} for one, words in COMMANDS.items()]
-                told = {"sessionUpdate": "available_commands_update", "availableCommands": commands}
-                self.update(name, told)
+                update = {"sessionUpdate": "available_commands_update", "availableCommands": commands}
+                self.update(name, update)
 
     # ---- what an editor asks
     def _initialize(self, params: Json) -> Json:
@@ -277,8 +277,8 @@ class AcpServer:
     def ask(self, session: str, params: Json, then: Callable[[str | None], None]) -> int:
         number = next(self._numbers)
         self._cards[number] = [one["optionId"] for one in params["options"]], then
-        told = {"sessionId": session, **params}
-        self._lines.send({"id": number, "method": "session/request_permission", "params": told})
+        request = {"sessionId": session, **params}
+        self._lines.send({"id": number, "method": "session/request_permission", "params": request})
         return number
 
     def withdraw(self, number: int) -> None:

@@ -160,9 +160,9 @@ class EditorSession:
             self._acts.run = str(self._begun(text)["run"])
             store_run(self._fleet.names, self.name, self.run)
             return self.run, 0
-        asked, self._question = self._question, {}
-        if asked and asked == self._asked:
-            return str(self._acts.decide(asked, "words", text)["run"]), 0
+        question, self._question = self._question, {}
+        if question and question == self._asked:
+            return str(self._acts.decide(question, "words", text)["run"]), 0
         done = self._acts.say(text)
         return str(done["run"]), int(done["number"])
 
@@ -184,8 +184,8 @@ class EditorSession:
         if refused.code != NEEDS_YES:
             return False
         answers: queue.Queue[str | None] = queue.Queue()
-        asks = {"run": self.name, "kind": "start", "words": str(refused)}
-        number = self._fleet.link.ask(self.name, make_permission_request(asks, None), answers.put)
+        question = {"run": self.name, "kind": "start", "words": str(refused)}
+        number = self._fleet.link.ask(self.name, make_permission_request(question, None), answers.put)
         while not self._cancelled.is_set():
             try:
                 return answers.get(timeout=LOOK_S) == "once"
@@ -285,37 +285,37 @@ class EditorSession:
                     self._ask(data["asks"] or {})
             self._state.notify_all()
 
-    def _ask(self, asks: Json) -> None:
+    def _ask(self, question: Json) -> None:
         """Show a card for what waits now, and take away the one before, whoever has answered it."""
         if self._card is not None:
             number, own = self._card
             self._fleet.link.withdraw(number)
             self._card = None
             if own:
-                told = {"sessionUpdate": "tool_call_update", "toolCallId": own, "status": "completed"}
-                self._show(told)
-        self._asked = asks
-        if asks and asks["kind"] != "question":
+                update = {"sessionUpdate": "tool_call_update", "toolCallId": own, "status": "completed"}
+                self._show(update)
+        self._asked = question
+        if question and question["kind"] != "question":
             call = self._reader.call
             number = self._fleet.link.ask(
-                self.name, make_permission_request(asks, call), partial(self._answered, asks)
+                self.name, make_permission_request(question, call), partial(self._answered, question)
             )
-            self._card = number, "" if asks["kind"] == "call" and call else card_of(asks, call)
+            self._card = number, "" if question["kind"] == "call" and call else card_of(question, call)
 
-    def _answered(self, asks: Json, option: str | None) -> None:
+    def _answered(self, question: Json, option: str | None) -> None:
         """Answer the question that was on the card with the user's choice, and no other question."""
         if option is None:
             if not self._cancelled.is_set():  # else the editor has closed the card: the turn ends
-                self._think(f"nobody has answered; it still waits: {asks['command']}")
+                self._think(f"nobody has answered; it still waits: {question['command']}")
             return
         try:
-            self._acts.decide(asks, "always" if option == "run" else option)
+            self._acts.decide(question, "always" if option == "run" else option)
         except PancodeError as refused:
-            self._think(f"your answer did not count: {refused.words}. In a terminal: {asks['command']}")
+            self._think(f"your answer did not count: {refused.words}. In a terminal: {question['command']}")
             with self._state:
-                if asks == self._asked:
+                if question == self._asked:
                     self._card = None
-                    self._ask(asks)
+                    self._ask(question)
 
     # ---- what is shown
     def _show(self, update: Json) -> None:

@@ -61,14 +61,14 @@ class UpdateReader:
         return begun_here or (words.run, words.number) in self.mine
 
     def _begun(self, call: TalkCall) -> Json:
-        told: Json = {
+        update: Json = {
             "toolCallId": _id_of(call),
             "title": _title(call.command or f"{call.tool} {call.about}"),
             "kind": _KINDS.get(call.tool, "other"),
             "rawInput": {name: reveal_invisible(text) for name in _GIVEN if (text := getattr(call, name))},
         }
         here = self._here(call)
-        return {**told, "locations": [{"path": here}]} if here else told
+        return {**update, "locations": [{"path": here}]} if here else update
 
     def _here(self, call: TalkCall) -> str:
         """Return the editor's own file for this file of the run's checkout; "" where it lies outside."""
@@ -83,12 +83,14 @@ def _id_of(call: TalkCall) -> str:
 
 
 def _over(call: TalkCall) -> Json:
-    told: Json = {"toolCallId": _id_of(call), "status": "completed" if call.state == "ok" else "failed"}
+    update: Json = {"toolCallId": _id_of(call), "status": "completed" if call.state == "ok" else "failed"}
     if call.state == "denied":
-        told["content"] = [{"type": "content", "content": text_block(reveal_invisible(call.why))}]
+        update["content"] = [{"type": "content", "content": text_block(reveal_invisible(call.why))}]
     elif call.command and call.answer:
-        told["content"] = [{"type": "content", "content": text_block(_fenced(reveal_invisible(call.answer)))}]
-    return {"sessionUpdate": "tool_call_update", **told}
+        update["content"] = [
+            {"type": "content", "content": text_block(_fenced(reveal_invisible(call.answer)))}
+        ]
+    return {"sessionUpdate": "tool_call_update", **update}
 
 
 def make_chunk(kind: str, text: str) -> Json:
@@ -139,23 +141,23 @@ def format_ending(turn: Turn, shape: Json) -> str:
     )
 
 
-def make_permission_request(asks: Json, call: Json | None) -> Json:
+def make_permission_request(question: Json, call: Json | None) -> Json:
     """The parameters of `session/request_permission` for what waits for approval."""
-    shown = reveal_invisible(asks["words"])
-    about = {"toolCallId": card_of(asks, call), "title": _title(shown), "kind": "execute"}
+    shown = reveal_invisible(question["words"])
+    about = {"toolCallId": card_of(question, call), "title": _title(shown), "kind": "execute"}
     options = [_option("once", "Yes, this once", "allow_once"), _option("no", "No", "reject_once")]
-    if asks["kind"] == "call":
-        rule = _title(asks.get("whole") or "its rule")
+    if question["kind"] == "call":
+        rule = _title(question.get("whole") or "its rule")
         options.insert(1, _option("run", f"Yes, in this run: {rule}", "allow_always"))
     body = [{"type": "content", "content": text_block(_fenced(shown))}]
     return {"toolCall": {**about, "status": "pending", "content": body}, "options": options}
 
 
-def card_of(asks: Json, call: Json | None) -> str:
+def card_of(question: Json, call: Json | None) -> str:
     """Return the id of the tool call that the question is about; its own id where no call is at work."""
-    if asks["kind"] == "call" and call is not None:
+    if question["kind"] == "call" and call is not None:
         return str(call["toolCallId"])
-    return f"{asks['run']}-{asks['kind']}"
+    return f"{question['run']}-{question['kind']}"
 
 
 def _title(text: str) -> str:

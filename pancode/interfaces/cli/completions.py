@@ -26,8 +26,8 @@ def _names(
         try:
             if remote_of(os.environ) is not None:  # no login, which may ask for a password, for a Tab
                 return []
-            asked = {**query, "cwd": folder_here()} if here else query
-            answer = try_get(home_of(os.environ), f"/v1/{path or what}?{urlencode(asked)}", PATIENCE_S) or {}
+            params = {**query, "cwd": folder_here()} if here else query
+            answer = try_get(home_of(os.environ), f"/v1/{path or what}?{urlencode(params)}", PATIENCE_S) or {}
             return [str(one[key]) for one in answer.get(what, [])]
         except (PancodeError, KeyError, TypeError):
             return []

@@ -42,10 +42,10 @@ def post_with_progress(
 ) -> A:
     """Like `retry.post_work`, and shows the progress of snapshots. With `words` a repeated request starts one
     thing only."""
-    told = Snapshots(face, str(body.get("cwd") or "")).show
+    show = Snapshots(face, str(body.get("cwd") or "")).show
 
     def post(body: dict[str, Any]) -> A:
-        return client.post_work(route, body, told) if words is None else words.post(client, route, body, told)
+        return client.post_work(route, body, show) if words is None else words.post(client, route, body, show)
 
     return retry.post_work(face.note, client, body, post, answered)
 
@@ -78,8 +78,8 @@ def print_warnings(face: Face, warnings: Iterable[str]) -> None:
 
 def show_queued(face: Face, answer: QueuedAnswer) -> None:
     """Print the run that was queued; its warnings are told already."""
-    told = {name: value for name, value in answer.items() if name != "warnings"}
-    face.show(told, lambda: f"{answer['run']}  {answer['state']}  {escape_line(answer['reason'])}\n")
+    report = {name: value for name, value in answer.items() if name != "warnings"}
+    face.show(report, lambda: f"{answer['run']}  {answer['state']}  {escape_line(answer['reason'])}\n")
 
 
 FINE = ("landed", "nothing to land")
@@ -110,7 +110,7 @@ def suspend_session(face: Face, client: Client, run: str) -> SessionShape:
 
     WorkspaceError where its turn waits for a user; UnavailableError where it does not end.
     """
-    asked = False
+    requested = False
     for _ in range(int(_REST_S / _SUSPEND_LOOK_S)):
         shape = client.get(SESSION.at(run))
         mine = next(
@@ -124,11 +124,11 @@ def suspend_session(face: Face, client: Client, run: str) -> SessionShape:
                 f"{escape_line(shape['asks']['words'])}"
             )
             raise WorkspaceError(what, fix=f"{shape['asks']['command']}; then run the same command again")
-        if not asked and shape["state"] in ("works", "waits for you"):
+        if not requested and shape["state"] in ("works", "waits for you"):
             behind = "behind the turn at work" if shape["state"] == "works" else "first"
             face.note(f"  the conversation rests {behind}: it continues with your next message")
             in_turn(lambda: client.post(TURN.at(run), {"by": find_user(), "what": "rest"}))
-            asked = True  # also where it has ended by itself a moment ago
+            requested = True  # also where it has ended by itself a moment ago
         time.sleep(_SUSPEND_LOOK_S)
     fix = f"wait for it: pancode attach {run}; or end its turn: pancode sessions end {run}"
     raise UnavailableError(f"{run} did not become idle", fix=fix)
@@ -243,10 +243,10 @@ class LiveTranscript(threading.Thread):
     def run(self) -> None:
         """Show the output; after a cut it continues where it was. What cannot be shown here is in the log."""
         with suppress(PancodeError, OSError):
-            told = followed_log(
+            log = followed_log(
                 lambda gap: None, self._client, self._run_id, "out", wanted=lambda: not self._over.is_set()
             )
-            for part in told:
+            for part in log:
                 self._story.write(part.attempt, part.data)
 
     def finish(self) -> None:

@@ -65,8 +65,8 @@ root = typer.Typer(
 )
 
 
-def _tell_version(ctx: typer.Context, asked: bool) -> None:
-    if not asked or ctx.resilient_parsing:
+def _tell_version(ctx: typer.Context, is_requested: bool) -> None:
+    if not is_requested or ctx.resilient_parsing:
         return
     from pancode.commit import read_commit
 

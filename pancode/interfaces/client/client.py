@@ -242,11 +242,14 @@ def _not_running(refused: ApiError) -> PancodeError:
 
 
 def until_answered(
-    connection: UnixConnection, wait_s: float, told: Callable[[Json], None] | None, note: Note = discard_note
+    connection: UnixConnection,
+    wait_s: float,
+    report: Callable[[Json], None] | None,
+    note: Note = discard_note,
 ) -> None:
     """Wait until the answer on this connection begins, or the connection ends; TimeoutError after `wait_s`.
 
-    With `told`, which gets the snapshots under way, wait for as long as others are answered. In any case no
+    With `report`, which gets the snapshots under way, wait for as long as others are answered. In any case no
     longer than SILENT_S while nobody is answered; `note` hears of that.
     """
     step, waited, silent, noted = min(LOOK_S, wait_s / 4), 0.0, 0.0, False
@@ -254,14 +257,14 @@ def until_answered(
         seen = try_get(connection.place, "/v1/snapshots", step)
         waited += step
         silent = 0.0 if seen is not None else silent + step
-        if seen is not None and told is not None:
-            told(seen)
+        if seen is not None and report is not None:
+            report(seen)
         if silent * 2 >= NOTE_S and not noted:  # each look waits twice: for our answer, and for its own
             noted = True
             note(f"waiting for the coordinator, pid {pid_of(connection) or 'unknown'}")
         if silent * 2 >= min(wait_s, SILENT_S):
             raise TimeoutError(f"for {silent * 2:g} s nobody was answered")
-        if told is None and waited >= wait_s:
+        if report is None and waited >= wait_s:
             raise TimeoutError(f"nothing came for {wait_s:g} s")
 
 
@@ -399,23 +402,23 @@ class Client:
         self,
         path: Route[A],
         body: Json,
-        told: Callable[[Json], None],
+        report: Callable[[Json], None],
         wait_s: float = ANSWER_S,
         key: str = "",
     ) -> A: ...
     @overload
     def post_work(
-        self, path: str, body: Json, told: Callable[[Json], None], wait_s: float = ANSWER_S, key: str = ""
+        self, path: str, body: Json, report: Callable[[Json], None], wait_s: float = ANSWER_S, key: str = ""
     ) -> Any: ...
     def post_work(
-        self, path: str, body: Json, told: Callable[[Json], None], wait_s: float = ANSWER_S, key: str = ""
+        self, path: str, body: Json, report: Callable[[Json], None], wait_s: float = ANSWER_S, key: str = ""
     ) -> Any:
         """As `post`, for a request without a time limit: it waits while the coordinator answers others.
 
-        `told` gets the snapshots under way each time. SilentError after `wait_s` without a word from the
+        `report` gets the snapshots under way each time. SilentError after `wait_s` without a word from the
         coordinator.
         """
-        return self._json("POST", path_in(path), body, wait_s, told, key)
+        return self._json("POST", path_in(path), body, wait_s, report, key)
 
     def raw(self, path: str, **query: object) -> bytes:
         """The answer's bytes as they are."""
@@ -534,10 +537,10 @@ class Client:
                 raise _cut(error, pid) from error
             raise
         self.server_version = response.headers.get("Pancode-Version") or self.server_version
-        told = unquote(response.headers.get("Pancode-Note") or "")
-        if told and told != self._noted:
-            self.note(f"note: {told}")
-            self._noted = told
+        note = unquote(response.headers.get("Pancode-Note") or "")
+        if note and note != self._noted:
+            self.note(f"note: {note}")
+            self._noted = note
         return connection, response
 
     def connected(self, timeout_s: float) -> UnixConnection:
@@ -587,18 +590,20 @@ class RepeatedPost:
         self._new_key = key
         self._last: tuple[Json, str, str] | None = None
 
-    def post(self, client: Client, path: str, body: Json, told: Callable[[Json], None] | None = None) -> Any:
-        """As `Client.post`; with `told` as `Client.post_work`. Words without an answer go to the path of the
+    def post(
+        self, client: Client, path: str, body: Json, report: Callable[[Json], None] | None = None
+    ) -> Any:
+        """As `Client.post`; with `report` as `post_work`. Words without an answer go to the path of the
         first time, so that they begin one thing.
         """
         last = self._last
         if last is None or last[0] != body:
             last = self._last = body, path, self._new_key()
         try:
-            if told is None:
+            if report is None:
                 answer = client.post(last[1], body, key=last[2])
             else:
-                answer = client.post_work(last[1], body, told, key=last[2])
+                answer = client.post_work(last[1], body, report, key=last[2])
         except ApiError as refused:
             if refused.code != "key_at_work":  # the first one has no answer yet
                 self._last = None

@@ -32,10 +32,10 @@ TRIES = 60
 """How many times a coordinator that went away is looked for before the wait ends."""
 
 
-def run_model_tests(note: Note, client: Client, asked: Json) -> list[Json]:
+def run_model_tests(note: Note, client: Client, body: Json) -> list[Json]:
     """Have a model tested, and show each step as it happens. UnavailableError, NotFoundError."""
     try:
-        for event in client.events("POST", "/v1/models/test", asked):
+        for event in client.events("POST", "/v1/models/test", body):
             if event.kind == "progress":
                 note(f"  {escape_line(event.data['text'])}")
             elif event.kind == "result":

@@ -77,23 +77,26 @@ class SessionActs:
         """The session as it is now."""
         return self._client.get(SESSION.at(self.run))
 
-    def decide(self, asks: Mapping[str, Any], how: str, text: str = "") -> Json:
+    def decide(self, question: Mapping[str, Any], how: str, text: str = "") -> Json:
         """Answer this very question; return the run that has the answer.
 
         `how`: yes, always (the same rule in this run, too), no, or words; only a call takes words with a no.
         """
         body: Mapping[str, object]
-        call = {} if asks["call"] is None else {"call": asks["call"]}
+        call = {} if question["call"] is None else {"call": question["call"]}
         if how == "words":
             verb, body = "answer", {"text": text}
         elif how == "no":
-            verb, body = "deny", {**call, **({"text": text} if asks["kind"] == "call" and text else {})}
+            verb, body = "deny", {**call, **({"text": text} if question["kind"] == "call" and text else {})}
         else:
-            plan = {"plan": asks["plan"]} if asks.get("plan") else {}
-            flags = {flag[2:].replace("-", "_"): True for flag in asks.get("yes", ())}
+            plan = {"plan": question["plan"]} if question.get("plan") else {}
+            flags = {flag[2:].replace("-", "_"): True for flag in question.get("yes", ())}
             verb = "approve"
             body = {**call, **plan, **flags, "scope": "run" if how == "always" else "once"}
-        path, wait_s = path_of("runs", asks["run"], verb), LAND_S if asks["kind"] == "landing" else ANSWER_S
+        path, wait_s = (
+            path_of("runs", question["run"], verb),
+            LAND_S if question["kind"] == "landing" else ANSWER_S,
+        )
         done: Json = self._client.post(path, {"by": self._by, **body}, wait_s)
         return done
 
@@ -158,11 +161,11 @@ class SessionFollower:
         self,
         note: Note,
         client: Client,
-        tell: Callable[[Happening], object],
+        notify: Callable[[Happening], object],
         since: str = "",
         wanted: Callable[[], bool] = lambda: True,
     ) -> None:
-        self._note, self._client, self._tell, self._wanted = note, client, tell, wanted
+        self._note, self._client, self._tell, self._wanted = note, client, notify, wanted
         self._since, self._attempt, self._runtime = since, "", ""
         self._follows = False
 

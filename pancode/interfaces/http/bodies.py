@@ -121,8 +121,8 @@ class DispatchBody(WorkBody, CallerSettings):
     """A user has said yes to this very dispatch."""
 
     def request(self) -> DispatchRequest:
-        said = replace(self.asked(self.by), cwd=self.cwd, depth=self.depth, of_project=self.project or "")
-        return replace(said, confirmed=self.yes, preset=self.preset or "")
+        request = replace(self.asked(self.by), cwd=self.cwd, depth=self.depth, of_project=self.project or "")
+        return replace(request, confirmed=self.yes, preset=self.preset or "")
 
 
 class ActBody(Body):

@@ -99,7 +99,7 @@ class CoordinatorApi(Protocol):
     def check_pull(self, run: Run, remote: str, kind: ForgeKind | None) -> None:
         """Raise the errors of a pull request that are known before anything is landed."""
 
-    def pull_request(self, run: Run, asked: PullAsked) -> PullRequestShape:
+    def pull_request(self, run: Run, request: PullAsked) -> PullRequestShape:
         """Open a pull request for a landed run, or find the open one. The errors of its forge."""
 
     def head_of(self, repo: str, branch: str) -> str:

@@ -63,10 +63,10 @@ def build_document(verbs: Sequence[Verb]) -> Json:
         ref_template=REF,
     )
     shapes = {name: shape for (name, _), shape in answers.items()}
-    asked = {body: read[(body, "validation")] for body in bodies}
+    models = {body: read[(body, "validation")] for body in bodies}
     paths: Json = {}
     for verb in verbs:
-        paths.setdefault(verb.path, {})[verb.method.lower()] = _operation(verb, asked, shapes)
+        paths.setdefault(verb.path, {})[verb.method.lower()] = _operation(verb, models, shapes)
     schemas = {**defs.get("$defs", {}), **more.get("$defs", {}), "Problem": _PROBLEM}
     return {
         "openapi": "3.1.0",
@@ -89,7 +89,7 @@ def _is_json(verb: Verb) -> bool:
     return verb.answers not in (Octets, EventStream, Octets | EventStream)
 
 
-def _operation(verb: Verb, asked: dict[type[Body], Json], shapes: Json) -> Json:
+def _operation(verb: Verb, bodies: dict[type[Body], Json], shapes: Json) -> Json:
     parts = [_PART.sub(r"\1", part) for part in verb.path.split("/")[2:]]
     id_of = "_".join([verb.method.lower(), *(part.replace(".", "_") for part in parts)])
     made: Json = {
@@ -107,7 +107,7 @@ def _operation(verb: Verb, asked: dict[type[Body], Json], shapes: Json) -> Json:
     if verb.body is SignedBody:
         made["requestBody"] = {"content": {"application/octet-stream": {"schema": {}}}}
     elif verb.method != "GET":
-        schema = asked.get(verb.body, {"type": "object", "additionalProperties": False})
+        schema = bodies.get(verb.body, {"type": "object", "additionalProperties": False})
         made["requestBody"] = {"content": {"application/json": {"schema": schema}}}
     return made
 

@@ -69,7 +69,7 @@ def install(
     variables = handed_on(os.environ)
     fix = f"if {NAME} is there already: pancode mcp uninstall {program}, then this again"
     command, lines = known.add_command(argv, variables), known.lines(argv, variables)
-    return _apply(face, known, command, "add to", lines, fix, dry_run=dry_run, yes=yes)
+    return _apply(face, known, command, "add to", lines, fix, dry_run=dry_run, approved=yes)
 
 
 @verb("mcp uninstall", "pancode mcp uninstall claude")
@@ -77,7 +77,9 @@ def uninstall(program: Program, *, dry_run: DryRun = False, yes: Yes = False, fa
     """Remove this server from another agent program, with that program's own command."""
     known = program_of(program)
     lines, fix = f"the entry {NAME} below {known.section}\n", f"look: {program} mcp list"
-    return _apply(face, known, known.remove_command(), "remove from", lines, fix, dry_run=dry_run, yes=yes)
+    return _apply(
+        face, known, known.remove_command(), "remove from", lines, fix, dry_run=dry_run, approved=yes
+    )
 
 
 def _names(tools: str) -> list[str]:
@@ -93,7 +95,7 @@ def _apply(
     fix: str,
     *,
     dry_run: bool,
-    yes: bool,
+    approved: bool,
 ) -> int:
     """Let the program's own command change its settings; where it has none, show what a user can do."""
     file, program = str(known.place(Path.home(), os.environ)), shutil.which(known.name)
@@ -105,7 +107,7 @@ def _apply(
     answer |= {"command": list(command), "changed": not dry_run}
     if dry_run:
         return face.end(ExitCode.DONE, answer, lambda: f"would run: {shown}\n")
-    if not yes and not face.confirm(f"Run {shown}?", "--yes"):
+    if not approved and not face.confirm(f"Run {shown}?", "--yes"):
         return ExitCode.REFUSED
-    said = run_command(program, command, fix)
-    return face.end(ExitCode.DONE, answer, lambda: safe_block(f"{said}\n") + "restart the program\n")
+    output = run_command(program, command, fix)
+    return face.end(ExitCode.DONE, answer, lambda: safe_block(f"{output}\n") + "restart the program\n")

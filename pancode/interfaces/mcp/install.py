@@ -130,10 +130,10 @@ def run_command(program: str, command: Sequence[str], fix: str) -> str:
         )
     except OSError as exc:
         raise ConfigError(f"{command[0]} cannot be started", why=str(exc), fix=fix) from exc
-    said = done.stdout.decode("utf-8", "replace").strip()
+    output = done.stdout.decode("utf-8", "replace").strip()
     if done.returncode:
-        raise ConfigError(f"{shown} failed with exit {done.returncode}", why=said[-800:], fix=fix)
-    return said
+        raise ConfigError(f"{shown} failed with exit {done.returncode}", why=output[-800:], fix=fix)
+    return output
 
 
 def _toml(section: str, argv: Sequence[str], variables: Mapping[str, str]) -> str:

@@ -79,8 +79,8 @@ def prompt_of(name: str, given: Json) -> Json:
         raise ParamsError(f"there is no prompt {name[:100]}; there are {names}")
     words = found.words
     if found.argument:
-        said = given.get(found.argument)
-        word = said if isinstance(said, str) and said.strip() else NOTHING[found.argument]
+        value = given.get(found.argument)
+        word = value if isinstance(value, str) and value.strip() else NOTHING[found.argument]
         words = words.replace(f"{{{found.argument}}}", word)
     message = {"role": "user", "content": {"type": "text", "text": words}}
     return {"description": found.description, "messages": [message]}

@@ -178,8 +178,8 @@ class McpServer:
 
     def _initialize(self, params: Json) -> Json:
         self._client = _client_name(params.get("clientInfo")) or self._client
-        asked = params.get("protocolVersion")
-        version = asked if asked in HANDSHAKES else HANDSHAKES[0]
+        wanted = params.get("protocolVersion")
+        version = wanted if wanted in HANDSHAKES else HANDSHAKES[0]
         return {"protocolVersion": version, **self._about()}
 
     def _discover(self, params: Json) -> Json:

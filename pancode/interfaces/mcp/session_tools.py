@@ -53,19 +53,19 @@ def _say(call: McpToolCall) -> Any:
     """Send words; with `seconds`, also return the turn that has them, as far as it has come in that time."""
     path, body = path_of("sessions", call.text("run"), "words"), {"by": call.by, "text": call.text("text")}
     if call.given.get("key"):
-        said = call.client.post(path, body, key=call.text("key"))
+        answer = call.client.post(path, body, key=call.text("key"))
     else:
-        said = call.words[call.text("run")].post(call.client, path, body)
-    run, shape = str(said["run"]), call.client.get(path_of("sessions", said["run"]))
+        answer = call.words[call.text("run")].post(call.client, path, body)
+    run, shape = str(answer["run"]), call.client.get(path_of("sessions", answer["run"]))
     for waited in range(min(int(call.given.get("seconds", 0)), WAIT_MOST_S)):
         if shape["state"] in WAITING and not shape["goes_on"]:
             break
         call.progress.report(waited, str(shape["state"]))
         call.progress.wait(LOOK_S)
         shape = call.client.get(path_of("sessions", run))
-    told: Json = {"run": run, "how": said["how"], "warnings": said["warnings"], **_about(shape)}
+    payload: Json = {"run": run, "how": answer["how"], "warnings": answer["warnings"], **_about(shape)}
     if not call.given.get("seconds"):
-        return {**told, "next": f"call session_read with run {run} until its state waits for somebody"}
+        return {**payload, "next": f"call session_read with run {run} until its state waits for somebody"}
     turn: list[Json] = []
     end = f"{run}:0"
     for mark, _, parts in _lines(call, run, end, shape["runtime"]):
@@ -75,22 +75,22 @@ def _say(call: McpToolCall) -> Any:
             _tell(turn, part)
     while len(turn) > 1 and sum(len(json.dumps(one)) for one in turn) > SAID_CHARS:
         turn.pop(0)
-    return {**told, "turn": turn, "since": end}
+    return {**payload, "turn": turn, "since": end}
 
 
 def _read(call: McpToolCall) -> Any:
     """Return what was said since `since`, and the value of `since` to continue with."""
     since = mark = str(call.given.get("since", ""))
-    told: list[Json] = []
+    lines: list[Json] = []
     path = path_of("sessions", call.text("run"))
     shape = call.client.get(path)
     for mark, size, parts in _lines(call, call.text("run"), since, shape["runtime"]):
         for part in parts:
-            _tell(told, part)
+            _tell(lines, part)
         if size > READ_BYTES:
-            return {"told": told, "since": mark, "more": True}
+            return {"told": lines, "since": mark, "more": True}
     shape = call.client.get(path)
-    return {"told": told, "since": mark, "more": False, **_about(shape)}
+    return {"told": lines, "since": mark, "more": False, **_about(shape)}
 
 
 def _lines(call: McpToolCall, run: str, since: str, runtime: str) -> Iterator[tuple[str, int, list[Part]]]:
@@ -102,31 +102,31 @@ def _lines(call: McpToolCall, run: str, since: str, runtime: str) -> Iterator[tu
     for happened in call.client.events("GET", path, query={"since": since or None}):
         if happened.kind != "log":
             return
-        told, data = happened.data, base64.b64decode(happened.data["b64"])
+        line, data = happened.data, base64.b64decode(happened.data["b64"])
         read += len(data)
-        found = talk.feed(told["run"], told["attempt"], data, runtime)
+        found = talk.feed(line["run"], line["attempt"], data, runtime)
         for behind, parts in groupby(found, key=lambda part: talk.behind):
-            yield f"{told['run']}:{told['next'] - behind}", read - behind, list(parts)
-        yield f"{told['run']}:{told['next'] - talk.behind}", read - talk.behind, []
+            yield f"{line['run']}:{line['next'] - behind}", read - behind, list(parts)
+        yield f"{line['run']}:{line['next'] - talk.behind}", read - talk.behind, []
 
 
-def _tell(told: list[Json], part: Part) -> None:
+def _tell(lines: list[Json], part: Part) -> None:
     """Add an entry for what a reader of the session would see; pieces of one text go into one entry."""
     match part:
         case HeardMessage(text=text) if text:
-            told.append({"fleet" if part.is_fleets else "person": part.by, "said": text})
+            lines.append({"fleet" if part.is_fleets else "person": part.by, "said": text})
         case Said(text=text) | Output(text=text):
-            if not told or "agent" not in told[-1]:
-                told.append({"agent": ""})
-            told[-1]["agent"] += text
+            if not lines or "agent" not in lines[-1]:
+                lines.append({"agent": ""})
+            lines[-1]["agent"] += text
         case TalkCall(state="running"):
-            told.append({"call": part.tool, "about": part.about})
+            lines.append({"call": part.tool, "about": part.about})
         case TalkCall(state="denied", why=why):
-            told.append({"denied": why})
+            lines.append({"denied": why})
         case Turn():
-            told.append({"turn_ended": part.stop, "why": part.why})
+            lines.append({"turn_ended": part.stop, "why": part.why})
         case TalkNote(kind="rests", why=why):
-            told.append({"rests": why})
+            lines.append({"rests": why})
 
 
 SESSION_TOOLS: tuple[McpTool, ...] = (

@@ -292,12 +292,12 @@ def _dispatch(call: McpToolCall) -> Any:
 
 def _explore(call: McpToolCall) -> Any:
     """Wait until all scouts have answered, or the time is over: the same call again finds those under way."""
-    told = ("questions", "again", "node", "model", "runtime")
-    body = {name: call.given[name] for name in told if name in call.given}
+    names = ("questions", "again", "node", "model", "runtime")
+    body = {name: call.given[name] for name in names if name in call.given}
     body |= {"look": call.given["depth"]} if "depth" in call.given else {}
     path = "/v1/explore"
-    asked = {**body, **call.where(), "by": call.by, **describe_parent()}
-    answer = call.client.post_work(path, asked, lambda under_way: call.progress.report(0, "snapshot"))
+    payload = {**body, **call.where(), "by": call.by, **describe_parent()}
+    answer = call.client.post_work(path, payload, lambda under_way: call.progress.report(0, "snapshot"))
     rows = answer["scouts"]
     for waited in range(WAIT_MOST_S):
         if all(row["state"] != UNDER_WAY for row in rows):

@@ -89,9 +89,9 @@ def _run_workflow(call: McpToolCall) -> Any:
 
 
 def _begun(call: McpToolCall, body: Json) -> Any:
-    asked = {**body, "by": call.by, **call.where(), **describe_parent()}
+    payload = {**body, "by": call.by, **call.where(), **describe_parent()}
     answer = call.client.post_work(
-        "/v1/workflows", asked, lambda under_way: call.progress.report(0, "snapshot")
+        "/v1/workflows", payload, lambda under_way: call.progress.report(0, "snapshot")
     )
     until = "until it has ended, or has waits_for_person: then its inbox has the question"
     return {**answer, "next": f"call workflow_show with workflow {answer['workflow']} {until}"}

@@ -111,19 +111,19 @@ def on(
         status = talk(issue, model=model, runtime=runtime, node=node, face=face)
         face.note(f"next: pancode issue plan --keep {issue.lower()}; then: pancode issue work {issue}")
         return status
-    said = {"agent": agent, "model": model, "runtime": runtime, "node": node, "budget": budget}
-    body: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
+    settings = {"agent": agent, "model": model, "runtime": runtime, "node": node, "budget": budget}
+    body: dict[str, Any] = {name: value for name, value in settings.items() if value is not None}
     body |= {"issue": issue, "dry_run": dry_run, "yes": yes, "by": find_user()}
     body |= {"settings": of_caller({"workspace": "none"}).get("settings", {})}
     client = face.client(works=True)
     if dry_run:
-        told = client.post(WORK, body)
-        print_warnings(face, told["warnings"])
+        view = client.post(WORK, body)
+        print_warnings(face, view["warnings"])
         face.show(
-            told,
-            lambda: f"{safe_block(told['task'])}\n{format_plan(told['report'], told['report']['snapshot'])}",
+            view,
+            lambda: f"{safe_block(view['task'])}\n{format_plan(view['report'], view['report']['snapshot'])}",
         )
-        return ExitCode.DONE if told["report"]["admitted"] else ExitCode.REFUSED
+        return ExitCode.DONE if view["report"]["admitted"] else ExitCode.REFUSED
     answer = post_agreed(face, client, WORK, body)
     print_warnings(face, answer["warnings"])
     return face.end(ExitCode.DONE, answer, lambda: _begun(answer))

@@ -51,9 +51,9 @@ def on(
         return keep_plan(face, what)
     from pancode.interfaces.cli.main import run
 
-    asked = {"what": what, "cwd": find_folder(), "node": node, "goes_on": goes_on, "by": find_user()}
-    there = face.client(works=True).post(PLAN, asked)
-    told = (*(("--once",) if once else ()), *(("--json",) if face.as_json else ()))
+    body = {"what": what, "cwd": find_folder(), "node": node, "goes_on": goes_on, "by": find_user()}
+    there = face.client(works=True).post(PLAN, body)
+    options = (*(("--once",) if once else ()), *(("--json",) if face.as_json else ()))
     if there["run"]:
         if once:
             raise UsageError(
@@ -66,7 +66,7 @@ def on(
     chosen = {"--model": model, "--runtime": runtime, "--node": node}
     flags = [word for flag, value in chosen.items() if value is not None for word in (flag, value)]
     place = ("--agent", PLANNER, "--workspace", there["workspace"])
-    return run(["chat", *told, *place, *flags, "--", there["task"]])
+    return run(["chat", *options, *place, *flags, "--", there["task"]])
 
 
 def keep_plan(face: Face, name: str) -> int:

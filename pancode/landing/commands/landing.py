@@ -130,9 +130,9 @@ def push_branch(face: Face, remote: str, branch: str, report: Mapping[str, Any])
     return {**report, "pushed": {"remote": remote, "branch": branch}}
 
 
-def _not_pushed(remote: str, branch: str, told: str, err: bytes) -> WorkspaceError:
-    """Return the error, with the remote's words; a refused push has its own fix. `told`: porcelain output."""
-    refused = next((row.split("\t")[-1] for row in told.splitlines() if row.startswith("!\t")), "")
+def _not_pushed(remote: str, branch: str, output: str, err: bytes) -> WorkspaceError:
+    """Return the error, with the remote's words; a refused push has its own fix. `output`: porcelain."""
+    refused = next((row.split("\t")[-1] for row in output.splitlines() if row.startswith("!\t")), "")
     to, ours = shlex.quote(remote), shlex.quote(branch)
     fix = f"fix the remote (git ls-remote {to} must answer), then: git push {to} {ours}"
     if refused.startswith("[remote rejected]"):
@@ -141,10 +141,10 @@ def _not_pushed(remote: str, branch: str, told: str, err: bytes) -> WorkspaceErr
     elif refused:
         fix = f"git fetch {to} && git rebase {to}/{ours} {ours}, then push"
     words = [line.rstrip() for line in err.decode("utf-8", "replace").splitlines() if line.strip()]
-    said = [line for line in words if line.startswith("remote:") or not refused][:MOST_SAID]
+    lines = [line for line in words if line.startswith("remote:") or not refused][:MOST_SAID]
     return WorkspaceError(
         f"landed on {branch}, but not pushed to {remote}",
-        why="; ".join(map(escape_line, (*said, *([refused] if refused else [])))),
+        why="; ".join(map(escape_line, (*lines, *([refused] if refused else [])))),
         fix=fix,
         code="not_pushed",
     )
@@ -173,7 +173,7 @@ def finish_landing(face: Face, run: str, body: dict[str, Any], *, detach: bool) 
     return exit_of(whole["outcome"])
 
 
-def land_all(face: Face, body: dict[str, Any], *, yes: bool) -> tuple[ExitCode, bool]:
+def land_all(face: Face, body: dict[str, Any], *, approved: bool) -> tuple[ExitCode, bool]:
     """Queue all of them, in the order in which they ended, and tell how each landing ends.
 
     The exit status, and whether any of them landed.
@@ -189,9 +189,9 @@ def land_all(face: Face, body: dict[str, Any], *, yes: bool) -> tuple[ExitCode, 
     shown = "".join(f"  {_green_row(row)}\n" for row in rows)
     where = f"branch {body['branch']}" if body.get("branch") else "your files"
     question = f"{count_noun(len(rows), 'run')} to land in {where}:\n{shown}Land them, one after the other?"
-    if not yes and not face.confirm(question, "pancode land --all-green --yes"):
+    if not approved and not face.confirm(question, "pancode land --all-green --yes"):
         return ExitCode.INTERRUPTED, False
-    if yes:
+    if approved:
         face.note(f"{count_noun(len(rows), 'run')} to land in {where}:\n{shown}".rstrip())
     runs = [row["run"] for row in rows]
     ends: list[dict[str, Any]] = []
@@ -300,11 +300,11 @@ def land(
     check_pull(push_to, forge, wanted=pull_request, several=all_green or run is None)
     branch = _branch(branch, push_to, detach=detach)
     _check_commit(branch, message, how)
-    asked: dict[str, Any] = {"anyway": anyway, "without_gates": without_gate, "message": message}
-    asked |= {"branch": branch, "with_commands": with_commands, "with_secret": with_secret, "how": how}
-    body = {"gates": not no_gates, **{name: value for name, value in asked.items() if value}}
+    choices: dict[str, Any] = {"anyway": anyway, "without_gates": without_gate, "message": message}
+    choices |= {"branch": branch, "with_commands": with_commands, "with_secret": with_secret, "how": how}
+    body = {"gates": not no_gates, **{name: value for name, value in choices.items() if value}}
     if all_green:
-        return _all(face, run, body, push_to, yes=yes)
+        return _all(face, run, body, push_to, approved=yes)
     if run is None:
         return _queue(face, body)
     if resolve:
@@ -339,12 +339,12 @@ def _check_commit(branch: str | None, message: str | None, how: How | None) -> N
 
 
 def _all(
-    face: Face, run: str | None, body: dict[str, Any], push_to: tuple[str, str] | None, *, yes: bool
+    face: Face, run: str | None, body: dict[str, Any], push_to: tuple[str, str] | None, *, approved: bool
 ) -> int:
     if run is not None:
         raise UsageError("--all-green chooses the runs itself", fix=f"pancode land {run}")
     travel_now()
-    status, landed = land_all(face, body, yes=yes)
+    status, landed = land_all(face, body, approved=approved)
     if landed:
         travel_now()
     if push_to is not None and landed:
@@ -379,12 +379,12 @@ def _one(
         mine.travel(lands=True)
         if answer.get("made"):
             mine.branch_home(str(answer["branch"]))
-    told: Mapping[str, Any] = answer
+    report: Mapping[str, Any] = answer
     if push_to is not None:
-        told = push_branch(face, *push_to, told)
+        report = push_branch(face, *push_to, report)
     if pull is not None:
-        told = pull_request(face, client, told, pull)
-    face.show(told, lambda: landing.format_landing(told) + pull_line(told))
+        report = pull_request(face, client, report, pull)
+    face.show(report, lambda: landing.format_landing(report) + pull_line(report))
     return ExitCode.INTERRUPTED if answer["status"] == "called off" else ExitCode.DONE
 
 

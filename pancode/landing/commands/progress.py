@@ -30,10 +30,10 @@ def land_and_wait(face: Face, client: Client, run: str, body: dict[str, Any]) ->
             if not face.confirm(f"{escape_line(str(refused))}. Land it there?", refused.fix):
                 raise
             return land_and_wait(face, client, run, {**body, "elsewhere": True})
-        yes = str(refused.details.get("yes", ""))
-        if refused.code != HELD or not face.can_ask() or not face.confirm(_question(refused.why), yes):
+        approval = str(refused.details.get("yes", ""))
+        if refused.code != HELD or not face.can_ask() or not face.confirm(_question(refused.why), approval):
             raise
-        flags = {flag.removeprefix("--").replace("-", "_"): True for flag in yes.split()}
+        flags = {flag.removeprefix("--").replace("-", "_"): True for flag in approval.split()}
         return _land(face, client, run, {**body, **flags})
     except KeyboardInterrupt:
         call_off(face, run)
@@ -41,8 +41,8 @@ def land_and_wait(face: Face, client: Client, run: str, body: dict[str, Any]) ->
 
 
 def _land(face: Face, client: Client, run: str, body: dict[str, Any]) -> LandAnswer:
-    asked = {"by": find_user(), **body}
-    return act_when_suspended(face, client, run, lambda name: client.post(LAND.at(name), asked, LAND_S))
+    payload = {"by": find_user(), **body}
+    return act_when_suspended(face, client, run, lambda name: client.post(LAND.at(name), payload, LAND_S))
 
 
 def _question(why: str) -> str:
@@ -90,15 +90,15 @@ def _where(report: Mapping[str, Any]) -> str:
 def call_off(face: Face, run: str) -> None:
     """Ctrl-C: it is called off where that is still possible, and what became of it is said in any case."""
     face.note("\ncalling the landing off ...")
-    goes_on = f"not called off: it may still write into your tree.  look: pancode why {run}"
+    outlook = f"not called off: it may still write into your tree.  look: pancode why {run}"
     client = Client(face.client().place, starts=False)
     try:
         landings = _asked(client, run)
     except (KeyboardInterrupt, PancodeError):
-        face.note(goes_on)
+        face.note(outlook)
         return
     for one in landings or [{"status": "called off"}]:
-        face.note(_called_off(one, goes_on))
+        face.note(_called_off(one, outlook))
 
 
 def _asked(client: Client, run: str) -> list[CalledOffRow]:
@@ -114,9 +114,9 @@ def _asked(client: Client, run: str) -> list[CalledOffRow]:
     return waited
 
 
-def _called_off(one: CalledOffRow, goes_on: str) -> str:
+def _called_off(one: CalledOffRow, outlook: str) -> str:
     if one["status"] == "under way":
-        return goes_on
+        return outlook
     if one["status"] == "landed":
         return f"too late, it had landed: {_where(one)}"
     return f"{one['status']}: your files are as they were"

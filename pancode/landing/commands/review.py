@@ -47,8 +47,8 @@ def review(face: Json) -> int:
     """
     client = face.client()
     rows = client.get(REVIEW, folder=work_folder(files=False))["runs"]
-    asks = face.can_ask() and sys.stdout.isatty()
-    if not rows or face.as_json or not asks:
+    interactive = face.can_ask() and sys.stdout.isatty()
+    if not rows or face.as_json or not interactive:
         found = [_looked_up(client, row["run"]) for row in rows] if not face.as_json else []
         face.show({"runs": rows}, lambda: "".join(map(_page, found)) or "nothing to review here\n")
         return ExitCode.DONE

@@ -47,7 +47,7 @@ def base_of(row: Mapping[str, Any]) -> Any:
 def read_viewer(client: ForgeClient) -> Any:
     """Return the number of the token's account, which GraphQL also tells to the token of an app."""
     address = f"{client.api.removesuffix('/v3')}/graphql"  # of GitHub Enterprise: beside the REST API
-    said = client.post(address, {"query": "{ viewer { databaseId } }"})
-    if said.get("errors"):
+    reply = client.post(address, {"query": "{ viewer { databaseId } }"})
+    if reply.get("errors"):
         raise RefusedError("GitHub does not report the owner of the token", code=REFUSED)
-    return said["data"]["viewer"]["databaseId"]
+    return reply["data"]["viewer"]["databaseId"]

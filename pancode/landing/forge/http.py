@@ -94,8 +94,8 @@ class ForgeClient:
         self, method: str, path: str, params: Mapping[str, str | int], body: Mapping[str, object] | None
     ) -> Any:
         """Raises ConfigError, RefusedError, NotFoundError or UnavailableError, each with its code and fix."""
-        asked = f"{self._place.api}{path}?{sorted(params.items())}" if method == "GET" else ""
-        mark, before = self._known.get(asked, ("", None))
+        etag_key = f"{self._place.api}{path}?{sorted(params.items())}" if method == "GET" else ""
+        mark, before = self._known.get(etag_key, ("", None))
         status, headers, data = self._answered(method, path, params, body, mark)
         if status == _UNCHANGED and mark:
             return before
@@ -110,10 +110,10 @@ class ForgeClient:
             parsed = None
         if not good:
             raise self._error(status, headers, parsed)
-        if asked and (mark := headers.get("etag", "")):
+        if etag_key and (mark := headers.get("etag", "")):
             if len(self._known) >= MOST_KNOWN:
                 self._known.clear()
-            self._known[asked] = mark, parsed
+            self._known[etag_key] = mark, parsed
         return parsed
 
     def _answered(

@@ -73,25 +73,25 @@ class DepotCode:
             return "".join(_line(s) for s in diff_stat(self._depot, repo, snapshot, commit)).encode()
         return diff_patch(self._depot, repo, snapshot, commit)
 
-    def land(self, run: Run, asked: LandWay, wait: bool = True) -> dict[str, Any]:
+    def land(self, run: Run, way: LandWay, wait: bool = True) -> dict[str, Any]:
         """Merge the run's change into the user's tree or onto a branch, when its turn has come.
 
         The answer: `{"status", "files", "gate", "recovered"}`, and `"tree"` and `"branch"`. `wait` False:
         `{"status": "waiting", "place"}`.
         """
-        action = self.queue.ask(run, asked)
+        action = self.queue.ask(run, way)
         if not wait:
             return {"status": "waiting", "place": self.queue.place(action)}
         report = report_of(self.queue.ended(action))
         self._reverts.look(str(run.project))
         return report
 
-    def resolve(self, around: Surroundings, run: Run, asked: LandWay) -> QueuedAnswer:
+    def resolve(self, around: Surroundings, run: Run, way: LandWay) -> QueuedAnswer:
         """Dispatch a run that settles this run's conflict, and is then landed; the answer to the dispatch.
 
         UsageError: there is no conflict.
         """
-        return describe_queued(resolve_conflict(self._core, self._lander, around, run, asked))
+        return describe_queued(resolve_conflict(self._core, self._lander, around, run, way))
 
     def landings(self, before_run: Run | None = None) -> list[LandingRow]:
         """The landings that wait or are under way, in order, with their places; or those before a run's."""

@@ -77,8 +77,8 @@ def shown_history(
 
 
 def _commit(project: GitProject, git: Git, base: str, name: str) -> str:
-    asked = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
-    found = project.git.ask(*asked)
+    command = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+    found = project.git.ask(*command)
     if not found.ok or not git.ask("merge-base", "--is-ancestor", found.text(), base).ok:
         raise _no_range(name)
     return found.text()

@@ -95,8 +95,8 @@ class GitCommits:
     def write_commit(
         self, tree: str, parents: tuple[str, ...], signed: Mapping[str, str], words: bytes
     ) -> str:
-        asked = [word for parent in parents for word in ("-p", parent)]
-        return self._git.having(**signed).must("commit-tree", tree, *asked, stdin=words).text()
+        options = [word for parent in parents for word in ("-p", parent)]
+        return self._git.having(**signed).must("commit-tree", tree, *options, stdin=words).text()
 
 
 def tree_commit(git: Git, tree: str, *parents: str) -> str:

@@ -64,11 +64,11 @@ def explore(
         raise UsageError(
             f"pancode workflow explore requires 1 to {MOST} questions that are not empty", fix=fix
         )
-    said = {name: value for name, value in more.items() if value}
+    settings = {name: value for name, value in more.items() if value}
     body = {
         "questions": questions,
         "look": depth,
-        **said,
+        **settings,
         "cwd": work_folder(),
         "by": find_user(),
         **describe_parent(),

@@ -84,12 +84,12 @@ def show(run: Run, face: Json) -> None:
     items, also = (
         [one for one in rows if one["run"] == whole["run"]] for rows in (answer["items"], answer["also"])
     )
-    said = f"\n{safe_block(whole['answer'])}" if whole["answer"] else ""
-    told = [one["text"] for one in whole["told"]]
-    said += "".join(f"told: {escape_line(text)}\n" for text in told)
+    line = f"\n{safe_block(whole['answer'])}" if whole["answer"] else ""
+    texts = [one["text"] for one in whole["told"]]
+    line += "".join(f"told: {escape_line(text)}\n" for text in texts)
     face.show(
         {"items": items, "also": also, "answer": whole["answer"], "told": whole["told"]},
-        lambda: _listed(items, also) + said,
+        lambda: _listed(items, also) + line,
     )
 
 

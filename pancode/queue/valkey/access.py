@@ -121,13 +121,13 @@ class RedisAccess:
         """The address as users see it, without the password."""
         return self.socket if self.socket is not None else f"{self.host}:{self.port}/{self.db}"
 
-    def probe(self, asked: str = "ping") -> str:
+    def probe(self, command: str = "ping") -> str:
         """The command with which a user can try this address; it asks for the password."""
         reach = f"-s {self.socket}" if self.socket is not None else f"-h {self.host} -p {self.port}"
         tls = f" --tls{self.beside.files.words()}" if self.tls else ""
-        asks = self.password is not None or self.beside.password_file is not None
-        login = f" --user {self.user or 'default'} --askpass" if asks else ""
-        return f"redis-cli {reach}{tls} -n {self.db}{login} {asked}"
+        has_password = self.password is not None or self.beside.password_file is not None
+        login = f" --user {self.user or 'default'} --askpass" if has_password else ""
+        return f"redis-cli {reach}{tls} -n {self.db}{login} {command}"
 
     def rights(self) -> str:
         """The rights that our user needs, and the command that shows what it has."""

@@ -24,9 +24,9 @@ def show_events(face: Face, wanted: dict[str, str | None], number: int, follow: 
     client = face.client()
     query = {name: value for name, value in wanted.items() if value is not None}
     try:
-        asked = {**query, "tail": number}
-        kept = client.events("GET", "/v1/events", query={**asked, "end": 1})
-        for event in follow_events(face, client, asked) if follow else kept:
+        params = {**query, "tail": number}
+        kept = client.events("GET", "/v1/events", query={**params, "end": 1})
+        for event in follow_events(face, client, params) if follow else kept:
             if event.kind == "reset":
                 face.note("some events are missing here: they are not kept any more")
             else:

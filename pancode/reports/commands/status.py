@@ -84,9 +84,9 @@ def status(
     if name is not None:
         from pancode.interfaces.cli.main import run
 
-        told = ["--json"] if face.as_json else []
+        flags = ["--json"] if face.as_json else []
         is_run = name == "last" or name.startswith(("r-", "w-"))
-        return run([*(("runs", "show") if is_run else ("node", "show")), name, *told])
+        return run([*(("runs", "show") if is_run else ("node", "show")), name, *flags])
     if since is not None:
         from pancode.reports.commands.brief import show_brief
 

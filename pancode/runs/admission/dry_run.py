@@ -41,8 +41,8 @@ def report_plan(plan: Plan) -> DryRunReport:
         {"gate": v.gate, "passed": v.passed, "warning": v.warning, "words": v.words, "fix": v.fix}
         for v in plan.verdicts
     ]
-    asks = plan.asks or None
-    admitted = all(v.passed or (asks is not None and v.lifts) for v in plan.verdicts)
+    approval = plan.approval or None
+    admitted = all(v.passed or (approval is not None and v.lifts) for v in plan.verdicts)
     nodes: list[NodeFitShape] = [
         {
             "node": c.name,
@@ -57,7 +57,7 @@ def report_plan(plan: Plan) -> DryRunReport:
     return {
         "dry_run": True,
         "admitted": admitted,
-        "asks": asks,
+        "asks": approval,
         "gates": gates,
         "untested": [place.text for place in plan.untested],
         "costly_test": plan.costly,
@@ -76,9 +76,9 @@ def report_plan(plan: Plan) -> DryRunReport:
         "cache": list(plan.cache),
         "verify": [list(argv) for argv in plan.gates],
         "limits": plan.limits.plain(),
-        "tokens": dict(plan.told.tokens),
-        "left_out": list(plan.told.left_out),
-        "notes_of": list(plan.told.notes),
+        "tokens": dict(plan.prompt.tokens),
+        "left_out": list(plan.prompt.left_out),
+        "notes_of": list(plan.prompt.notes),
         "nodes": nodes,
         "network": list_networks(plan),
         "env": list(plan.needs.env),

@@ -124,8 +124,8 @@ def show_change(core: Core, plan: Plan, run: str) -> LaidInput | None:
     if not files:
         return None
     # a script's task stays as it is
-    told = f"\n\n(The change that you are to look at is in {diff_of(NAME)}.)"
-    return replace(lay_files(depot, run, snapshot, files), told="" if plan.runtime.own else told)
+    note = f"\n\n(The change that you are to look at is in {diff_of(NAME)}.)"
+    return replace(lay_files(depot, run, snapshot, files), text="" if plan.runtime.own else note)
 
 
 def named_in(task: str) -> str:

@@ -156,16 +156,16 @@ def runtime_and_model(
     """
     text = _model(request, agent, catalogue)[0] if request.model is None else request.model
     with _named_by(request, agent, catalogue):
-        asked, whole = _read(text, request, agent, catalogue)
-    endpoint = endpoint_of(asked, catalogue.nodes)
-    usual = runtime_for(asked) if endpoint is None else OUR_OWN
+        reference, whole = _read(text, request, agent, catalogue)
+    endpoint = endpoint_of(reference, catalogue.nodes)
+    usual = runtime_for(reference) if endpoint is None else OUR_OWN
     wanted = request.runtime or agent.runtime or usual or catalogue.defaults.runtime
     # the machines on which the run may go, as far as the request itself says it
     there = (view for view in catalogue.nodes if view.node.removed is None)
     allowed = [view for view in there if request.node in (None, view.node.name)]
-    if wanted is None and asked is not None:  # of the vendor that lists the model, else one that is there
+    if wanted is None and reference is not None:  # of the vendor that lists the model, else one that is there
         theirs = [one for one in RUNTIMES.values() if one.provider is not None]
-        listed = [one for one in theirs if _is_theirs(asked.model, one, catalogue.vendors)]
+        listed = [one for one in theirs if _is_theirs(reference.model, one, catalogue.vendors)]
         ready = [one for one in listed or theirs if _is_there(one, allowed)]
         wanted = (ready or listed or [RUNTIMES[OUR_OWN]])[0].name
     if wanted is None:
@@ -179,9 +179,9 @@ def runtime_and_model(
     with _named_by(request, agent, catalogue):
         if whole is not None and whole.provider is None and not (request.runtime or agent.runtime):
             check_somewhere(whole, kind, allowed, catalogue.vendors)
-        if asked is not None and endpoint is not None:
-            check_known(catalogue.nodes, asked, endpoint)
-    return kind, whole if kind.provider is None else asked
+        if reference is not None and endpoint is not None:
+            check_known(catalogue.nodes, reference, endpoint)
+    return kind, whole if kind.provider is None else reference
 
 
 def is_worker_named(request: DispatchRequest, agent: Agent, catalogue: Catalogue) -> bool:
@@ -198,11 +198,11 @@ def _read(
         return None, None
     nodes = [view.node.name for view in catalogue.nodes if view.node.removed is None]
     servers = endpoint_names(catalogue.nodes)
-    asked = model_ref(text, nodes, servers)
+    ref = model_ref(text, nodes, servers)
     # A model of the runtime's own that happens to look like `provider/model` is asked for whole.
-    whole = resolve_provider(asked, nodes, servers)
+    whole = resolve_provider(ref, nodes, servers)
     here = _where_it_is(whole, request, agent, catalogue)
-    return (here, here) if here is not None else (asked, whole)
+    return (here, here) if here is not None else (ref, whole)
 
 
 @contextmanager
@@ -331,21 +331,21 @@ def reasoning_for(
 
     UsageError when the request or its agent names a level that the runtime does not know.
     """
-    asked = request.reasoning or agent.reasoning
+    reasoning = request.reasoning or agent.reasoning
     wished = catalogue.defaults.reasoning
-    if asked is None and wished is None:
+    if reasoning is None and wished is None:
         return _usual(request.mode or catalogue.defaults.mode, agent, kind), None
-    if asked is None:
+    if reasoning is None:
         return (None, None) if kind.own else (wished, None) if wished in kind.reasons else (None, wished)
-    if asked in kind.reasons:
-        return asked, None
+    if reasoning in kind.reasons:
+        return reasoning, None
     if request.reasoning is None and kind.own:
         return None, None
     takes = [level.value for level in Reasoning if level in kind.reasons]
     raise UsageError(
-        f"runtime {kind.name} does not support reasoning level {asked}",
+        f"runtime {kind.name} does not support reasoning level {reasoning}",
         why=f"it supports {', '.join(takes)}" if takes else "none of its models has reasoning levels",
-        fix=f"--reasoning {_closest(asked, kind)}, or another --runtime" if takes else "omit --reasoning",
+        fix=f"--reasoning {_closest(reasoning, kind)}, or another --runtime" if takes else "omit --reasoning",
         code="reasoning_not_taken",
     )
 
@@ -365,9 +365,9 @@ def level_of_mode(mode: Mode, kind: RuntimeKind) -> Reasoning | None:
     return _closest(BY_MODE[mode], kind) if kind.provider is not None and kind.reasons else None
 
 
-def _closest(asked: Reasoning, kind: RuntimeKind) -> Reasoning:
+def _closest(reasoning: Reasoning, kind: RuntimeKind) -> Reasoning:
     levels = list(Reasoning)
-    return min(kind.reasons, key=lambda level: (abs(levels.index(level) - levels.index(asked)), level))
+    return min(kind.reasons, key=lambda level: (abs(levels.index(level) - levels.index(reasoning)), level))
 
 
 def warn_unlisted(ref: ModelRef | None, kind: RuntimeKind, vendors: Mapping[str, VendorList]) -> str:

@@ -122,12 +122,12 @@ class TimelineEntry:
 @dataclass(frozen=True, slots=True)
 class LaidInput:
     """Files that are laid into a run's checkout, and are in no result. `origin`: the commit without them;
-    `told`: what its agent is told of them.
+    `text`: what its agent is told of them.
     """
 
     snapshot: SnapshotTaken
     origin: str
-    told: str = ""
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,7 @@ class Plan:
     """The warning that the vendor's list lacks the model; empty: none."""
     mode: Mode
     safety: Safety
-    told: ToldPrompt
+    prompt: ToldPrompt
     limits: RunLimits
     gates: tuple[tuple[str, ...], ...]
     reports: tuple[str, ...]
@@ -199,7 +199,7 @@ class Plan:
     """Says who chose the run's model; empty for the runtime's own."""
     other: Mapping[str, object] = field(default_factory=dict)
     """The fields of the run at another provider, to which a rate limit may move it; empty: it stays."""
-    asks: str = ""
+    approval: str = ""
     """The kind of inbox item under which the run waits for a user before it begins; empty: it begins."""
     objections: tuple[str, ...] = ()
     """The gates' objections that a user may lift."""
@@ -234,8 +234,8 @@ class Plan:
     def more_usd(self) -> str:
         """The USD that a user is asked for where an interactive run's cap cuts a turn; empty: nobody is
         asked."""
-        asks = self.request.turns and (self.request.on_cap or self.defaults.on_cap) == "ask"
-        return f"{self.defaults.sitting_usd:f}" if asks else ""
+        asks_for_money = self.request.turns and (self.request.on_cap or self.defaults.on_cap) == "ask"
+        return f"{self.defaults.sitting_usd:f}" if asks_for_money else ""
 
     @property
     def setup(self) -> tuple[tuple[str, ...], ...]:
@@ -263,10 +263,10 @@ class Plan:
         """Whether the settings land the run's result. A run's child, and a run of a token, have to ask for
         it.
         """
-        asked, agent = self.request, self.agent
+        request, agent = self.request, self.agent
         if self.defaults.land is not LandRule.WHEN_VERIFIED or self.workspace != "git" or not self.gates:
             return False
-        own = asked.depth == 0 and asked.parent is None and token_behind(asked.created_by) is None
+        own = request.depth == 0 and request.parent is None and token_behind(request.created_by) is None
         return own and not agent.read_only and agent.autonomy is agents.Autonomy.AUTONOMOUS
 
     @property
@@ -308,9 +308,9 @@ class Plan:
 
     def at(self, snapshot: SnapshotTaken) -> Plan:
         """Return the plan with its snapshot. What a scout looks at is known with it."""
-        asked = self.request
-        looks = {**asked.scouts, "tree": snapshot.tree, "folder": asked.folder} if asked.scouts else {}
-        return replace(self, request=replace(asked, repo=snapshot.repo, scouts=looks), snapshot=snapshot)
+        request = self.request
+        looks = {**request.scouts, "tree": snapshot.tree, "folder": request.folder} if request.scouts else {}
+        return replace(self, request=replace(request, repo=snapshot.repo, scouts=looks), snapshot=snapshot)
 
     def within(self, usd: Decimal | None) -> Plan:
         """Return the plan with a limit of at most this amount; None: as it is."""
@@ -335,15 +335,15 @@ class Plan:
 
     def run(self, run: str, created_ms: int, trace: str, workspace: dict[str, object]) -> Run:
         """Return the run to queue. `workspace`: in wire form."""
-        asked = self.request
+        request = self.request
         return Run(
             id=run,
             created_ms=created_ms,
-            created_by=asked.created_by,
-            task="".join((asked.task, *(one.told for one in self.inputs))),
-            argv=asked.argv,
+            created_by=request.created_by,
+            task="".join((request.task, *(one.text for one in self.inputs))),
+            argv=request.argv,
             agent=self.agent.name,
-            prompt=self.told.text,
+            prompt=self.prompt.text,
             tools=self.agent.tools,
             read_only=self.agent.read_only,
             runtime=self.runtime.name,
@@ -352,13 +352,13 @@ class Plan:
             reasoning=self.reasoning,
             mode=self.mode,
             safety=self.safety,
-            told_only=asked.told_only,
-            untested=asked.untested and self.wanted is not None,
-            node=asked.node,
-            require=dict(asked.require),
-            gpus=asked.gpus,
-            gpu_memory=asked.gpu_memory,
-            priority=asked.priority,
+            told_only=request.told_only,
+            untested=request.untested and self.wanted is not None,
+            node=request.node,
+            require=dict(request.require),
+            gpus=request.gpus,
+            gpu_memory=request.gpu_memory,
+            priority=request.priority,
             project=self.project,
             workspace=workspace,
             setup=self.setup,
@@ -367,68 +367,68 @@ class Plan:
             limits=self.limits.plain(),
             env=self.needs.env,
             secrets=self.secrets,
-            depth=asked.depth,
+            depth=request.depth,
             estimate_usd=self.due.usd,
             estimate_tokens=self.due.tokens,
             estimate_ms=self.due.ms,
             on_lost=self.on_lost,
             max_attempts=self.max_attempts,
             trace=trace,
-            retry_of=asked.retry_of,
-            parent=asked.parent,
-            land=asked.land or self.lands,
+            retry_of=request.retry_of,
+            parent=request.parent,
+            land=request.land or self.lands,
             endpoint=None if self.wanted is None else self.wanted.endpoint,
             context=None if self.wanted is None else self.wanted.context,
             rules=self.rules.model_dump(mode="json"),
             terms=dump_facets(self._facets()),
-            session=asked.session or (run if asked.turns else ""),
+            session=request.session or (run if request.turns else ""),
         )
 
     def _facets(self) -> Iterator[Facet]:
         """Yield what no other field of a run holds: facts about its agent, and its endpoint at that time."""
-        asked, begins = self.request, self.request.begins
+        request, begins = self.request, self.request.begins
         sampling = None if self.runtime.own else self.agent.sampling
-        payer = "" if asked.turns else asked.charged_to
-        named = f"{asked.budget:f}" if payer and asked.budget is not None else ""
-        yield Caller(payer, named, asked.preset, asked.caller_settings)
+        payer = "" if request.turns else request.charged_to
+        named = f"{request.budget:f}" if payer and request.budget is not None else ""
+        yield Caller(payer, named, request.preset, request.caller_settings)
         yield Lineage(
-            continues=asked.continues or None,
+            continues=request.continues or None,
             begins="" if begins is None else begins.run,
             carries=begins is not None and begins.carries,
-            origin=self.inputs[0].origin if self.inputs else str(asked.resolves.get("origin", "")),
-            resolves=asked.resolves,
-            recovers=asked.recovers,
-            in_step=asked.in_step,
-            in_workspace=asked.in_workspace,
+            origin=self.inputs[0].origin if self.inputs else str(request.resolves.get("origin", "")),
+            resolves=request.resolves,
+            recovers=request.recovers,
+            in_step=request.in_step,
+            in_workspace=request.in_workspace,
         )
-        yield NextAttempt(asked.resume)
+        yield NextAttempt(request.resume)
         yield Provision(
             walled=self.needs_sandbox,
             sampling={} if sampling is None else sampling.model_dump(mode="json"),
             cache_key=self.own.cache_key,
             allowed_files=self.allowed_files,
-            notes=self.told.notes,
+            notes=self.prompt.notes,
             skills=tuple(one.model_dump(mode="json") for one in self.skills),
-            scouts=asked.scouts,
+            scouts=request.scouts,
         )
         trusted = None if self.wanted is None else self.trusted
         yield ModelChoice(self.free, trusted, self.model_from, other=self.other)
         yield Exploration(self.defaults.explore)
-        score = tuple(request_rules.choose_score(asked))
-        first = asked.check_gates_first
+        score = tuple(request_rules.choose_score(request))
+        first = request.check_gates_first
         yield GateTerms(self.reports or None, score, self.verify_retries, self.verify_on or None, first)
         verified = self.defaults.land is LandRule.WHEN_VERIFIED and bool(self.verify_on)
         autonomy = "" if self.agent.autonomy is agents.Autonomy.AUTONOMOUS else self.agent.autonomy.value
         yield LandingTerms(self.lands, verified, autonomy)
-        yield Approvals(self.asks, objections=self.objections)
-        yield Messages(answers=asked.answers or "", program=asked.program)
-        yield TurnTaking(asked.turns)
+        yield Approvals(self.approval, objections=self.objections)
+        yield Messages(answers=request.answers or "", program=request.program)
+        yield TurnTaking(request.turns)
         yield SessionTurn(
-            story=asked.story,
-            rounds=asked.rounds,
+            story=request.story,
+            rounds=request.rounds,
             more_usd=self.more_usd,
-            by_itself=asked.by_itself,
-            past_cap=asked.past_cap,
+            by_itself=request.by_itself,
+            past_cap=request.past_cap,
         )
-        tools = agents.fleet_tools_of(self.agent, self.mode, self.runtime.name, bool(asked.turns))
+        tools = agents.fleet_tools_of(self.agent, self.mode, self.runtime.name, bool(request.turns))
         yield FleetLead(tuple(tools))

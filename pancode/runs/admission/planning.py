@@ -124,15 +124,17 @@ def prepare_plan(
 
     def make() -> Plan:
         above = None if parent is None else parent_of(core, parent)
-        asked = _as_child(request, above)
-        session = find_payer(core, asked, above)
+        completed = _as_child(request, above)
+        session = find_payer(core, completed, above)
         # it may cost no more than its parent has left, and the session that pays for it
-        asked = replace(asked, most_usd=find_least(asked.most_usd, None if session is None else session.left))
-        catalogue = _under(_catalogue(core, around, asked.project, picker, parts), above)
+        completed = replace(
+            completed, most_usd=find_least(completed.most_usd, None if session is None else session.left)
+        )
+        catalogue = _under(_catalogue(core, around, completed.project, picker, parts), above)
         ended = core.live.ended(core.wall_ms(), core.rules.retry_pause_ms)
         depth = around.max_depth()
         view = AdmissionView((), session, depth, paths=paths, parent=above, ended=ended)
-        return _plan_with_worker(core, asked, catalogue, view)
+        return _plan_with_worker(core, completed, catalogue, view)
 
     return make
 
@@ -218,7 +220,7 @@ def _with_verdicts(plan: Plan, verdicts: tuple[GateVerdict, ...]) -> Plan:
     plan = replace(plan, verdicts=verdicts)
     if not plan.request.ask:
         return plan
-    return replace(plan, asks=asks_for(verdicts), objections=list_objections(verdicts))
+    return replace(plan, approval=asks_for(verdicts), objections=list_objections(verdicts))
 
 
 def _outranked(plan: Plan, catalogue: Catalogue) -> tuple[str, ...]:
@@ -274,8 +276,8 @@ def _as_child(request: DispatchRequest, above: Parent | None) -> DispatchRequest
         return request
     depth = max(request.depth, above.depth + 1)
     request = replace(request, charged_to=above.session or request.charged_to)
-    walled = request.walled or above.walled  # a request without a user's approval keeps its own sandbox
-    return replace(request, depth=depth, parent=above.run, most_usd=above.usd_left, walled=walled)
+    sandboxed = request.walled or above.walled  # a request without a user's approval keeps its own sandbox
+    return replace(request, depth=depth, parent=above.run, most_usd=above.usd_left, walled=sandboxed)
 
 
 def _with_money(core: Core, plan: Plan, view: AdmissionView) -> AdmissionView:
@@ -323,9 +325,9 @@ def must_pass(core: Core, plan: Plan) -> Plan:
     """Return the plan if all gates let it pass; else record and raise the first refusal."""
     verdict, request = first_refused(plan.verdicts, plan.request.ask), plan.request
     if verdict is not None:
-        said = {"gate": verdict.gate, "words": verdict.words, "by": request.created_by}
+        refusal = {"gate": verdict.gate, "words": verdict.words, "by": request.created_by}
         with unit_of_work(core) as work:
-            work.audit("dispatch", "error", "refused", None, **said)
+            work.audit("dispatch", "error", "refused", None, **refusal)
         raise refusal_error(verdict, request.takes_ask).because(*plan.outranked)
     if plan.untested:
         raise untested_error(plan.untested[0], plan.costly)

@@ -86,14 +86,14 @@ def verify_retries(request: DispatchRequest, agent: Agent, runtime: RuntimeKind,
 
 
 def choose_workspace(request: DispatchRequest) -> str:
-    asked = request.workspace
-    if asked == "git" and request.project is None:
+    name = request.workspace
+    if name == "git" and request.project is None:
         raise UsageError(
             f"{request.cwd or 'this directory'} is not in a git repository",
             why="--workspace git takes a snapshot of a repository",
             fix="change to the repository, run git init, or use --workspace none",
         )
-    if asked is None and request.project is None and request.cwd is not None:
+    if name is None and request.project is None and request.cwd is not None:
         raise UsageError(
             f"{request.cwd} is not in a git working tree",
             why="the run would work in an empty directory on any node and see none of your files",
@@ -103,7 +103,7 @@ def choose_workspace(request: DispatchRequest) -> str:
             ),
             code="no_repository",
         )
-    kind = asked or ("git" if request.project is not None else "none")
+    kind = name or ("git" if request.project is not None else "none")
     if request.land and kind == "none":
         raise UsageError(
             "--land needs a git workspace",
@@ -224,13 +224,13 @@ def check_calls(request: DispatchRequest, runtime: RuntimeKind) -> None:
         raise UsageError(
             f"a scout needs a model, and runtime {runtime.name} does not use one", fix="--runtime native"
         )
-    asked = {
+    calls = {
         "--max-requests": request.max_requests,
         "--max-turns": request.max_turns,
         "--max-tokens": request.max_tokens,
         "--wrap-up": request.wrap_up,
     }
-    for flag, value in asked.items():
+    for flag, value in calls.items():
         if value and runtime.own:
             raise UsageError(
                 f"{flag} limits model calls, and runtime {runtime.name} does not make any",
@@ -319,8 +319,8 @@ def find_path_like_words(task: str, there: Callable[[str], bool] = lambda word: 
     `there`: whether the project has something of this name. A word with a slash is a path then: `src/auth/`.
     """
     words = dict.fromkeys(_LINE.sub("", _bare(word)) for word in task.split())
-    asked = {word for word in islice(filter(_may_be_path, words), _MOST) if there(word)}
-    return tuple(word for word in words if word in asked or _is_path(word))[:_MOST]
+    candidates = {word for word in islice(filter(_may_be_path, words), _MOST) if there(word)}
+    return tuple(word for word in words if word in candidates or _is_path(word))[:_MOST]
 
 
 def _bare(word: str) -> str:

@@ -187,18 +187,18 @@ def _put_together(
     (runtime, ref, reasoning, unasked), (workspace, gates, parts) = what, rest
     mode, safety = request.mode or defaults.mode, request.safety or defaults.safety
     limits = run_limits(request, agent, defaults, runtime)
-    told = _told(request, catalogue, agent, (mode, safety, runtime), ref, parts)
-    wanted = _wanted(request, ref, runtime, told.text, catalogue)
+    prompt = _told(request, catalogue, agent, (mode, safety, runtime), ref, parts)
+    wanted = _wanted(request, ref, runtime, prompt.text, catalogue)
     needs = Needs(wanted.endpoint, wanted.model, agent.read_only) if wanted is not None else None
     free, need = is_free(wanted, catalogue), need_of(request.gpus, request.gpu_memory)
     worker = (agent.name, runtime, model_for(ref, runtime) if ref else None)
     due = estimate_cost(request, catalogue, worker, limits)
     due = replace(due, usd=Decimal(0)) if free else due
     rules = narrow_network(catalogue.rules, *request_rules.requested_networks(request, agent, catalogue))
-    walled = requires_sandbox(request, agent, rules, runtime)
+    sandboxed = requires_sandbox(request, agent, rules, runtime)
     env = tuple(dict.fromkeys((*project.env, *agent.env)))
     node, repo, require, turns = request.node, request.repo, request.require, bool(request.turns)
-    wish = NodeRequirements(node, require, runtime.name, safety, repo, wanted, walled, turns, env, need)
+    wish = NodeRequirements(node, require, runtime.name, safety, repo, wanted, sandboxed, turns, env, need)
     attempts = request.attempts or agent.max_attempts or defaults.max_attempts
     able = list_candidates(nodes, wish)
     return Plan(
@@ -230,9 +230,9 @@ def _put_together(
         chosen=choice.why,
         tiered=_tiered(ref, able, catalogue, needs),
         model_from=model_from(request, agent, catalogue) if ref is not None else "",
-        told=told,
+        prompt=prompt,
         skills=parts.skills.ordered,
-        timeline=tuple(_make_timeline(request, catalogue, worker, due, told, parts)),
+        timeline=tuple(_make_timeline(request, catalogue, worker, due, prompt, parts)),
     )
 
 
@@ -263,7 +263,7 @@ def _make_timeline(
     catalogue: Catalogue,
     worker: tuple[str, RuntimeKind, str | None],
     due: Amount,
-    told: ToldPrompt,
+    prompt: ToldPrompt,
     parts: PromptParts,
 ) -> Iterator[TimelineEntry]:
     """Yield what the timeline of the run says of its choices, beside the verdicts of the gates."""
@@ -272,16 +272,16 @@ def _make_timeline(
     figure, expect = (catalogue.figure, catalogue.expect) if is_known else (None, None)
     if record := figure(agent, runtime.name, model, request.task) if figure is not None else "":
         yield TimelineEntry("records", agent, "looked up", (record,))
-    if told.notes:
-        yield TimelineEntry("prompt", "history", "given", (f"notes of {', '.join(told.notes)}",))
+    if prompt.notes:
+        yield TimelineEntry("prompt", "history", "given", (f"notes of {', '.join(prompt.notes)}",))
     if parts.skills.ordered:
         yield TimelineEntry("skills", agent, "given", (", ".join(one.name for one in parts.skills.ordered),))
     for words in parts.skills.left_out:
         yield TimelineEntry("skills", agent, LEFT_OUT, (words,))
     if catalogue.defaults.project_says and request.retry_of is None:
         yield TimelineEntry("settings", "project", "applied", (catalogue.defaults.project_says,))
-    if told.left_out:
-        yield TimelineEntry("prompt", "fitted", "left out", told.left_out)
+    if prompt.left_out:
+        yield TimelineEntry("prompt", "fitted", "left out", prompt.left_out)
     expected = None if expect is None else expect(agent, runtime.name, model, request.task)
     if expected is not None and expected.words:
         yield TimelineEntry("estimate", f"${due.usd:f}", "expected", (expected.words,))
@@ -321,9 +321,9 @@ def with_other(resolved: Plan, catalogue: Catalogue, passes: Callable[[Plan], bo
     """Add the first other vendor's runtime that fits a node and passes all gates, if there is one."""
     # Whether somebody has named its model, runtime or agent, or it calls no vendor, or continues with a
     # session.
-    asked, agent = resolved.request, resolved.agent
-    named = asked.model or asked.runtime or asked.agent or agent.runtime or (agent.own and agent.model)
-    bound = asked.resume or asked.continues or asked.parent or resolved.wanted is not None
+    request, agent = resolved.request, resolved.agent
+    named = request.model or request.runtime or request.agent or agent.runtime or (agent.own and agent.model)
+    bound = request.resume or request.continues or request.parent or resolved.wanted is not None
     is_chosen = bool(named or bound or resolved.runtime.provider is None)
     if is_chosen:
         return resolved
@@ -341,7 +341,7 @@ def with_other(resolved: Plan, catalogue: Catalogue, passes: Callable[[Plan], bo
                     "model": found.model,
                     "asked_model": None if found.ref is None else found.ref.text,
                     "reasoning": None if found.reasoning is None else found.reasoning.value,
-                    "prompt": found.told.text,
+                    "prompt": found.prompt.text,
                     "limits": found.limits.plain(),
                 },
             )
@@ -383,11 +383,11 @@ def run_limits(
     )
 
 
-def _of_the_machine(request: DispatchRequest, asked: int | None, fleets: int | None) -> int | None:
+def _of_the_machine(request: DispatchRequest, count: int | None, fleets: int | None) -> int | None:
     """Resolve a limit that protects a machine: a run may lower it for its child, but never raise it."""
-    if asked is None or fleets is None:
-        return asked or fleets
-    return min(asked, fleets) if request.depth else asked
+    if count is None or fleets is None:
+        return count or fleets
+    return min(count, fleets) if request.depth else count
 
 
 def scale_limits(defaults: Defaults, speed: agents.Speed) -> tuple[int, int | None]:

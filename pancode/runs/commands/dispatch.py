@@ -165,10 +165,10 @@ def _request(ctx: typer.Context) -> dict[str, Any]:
     return _body(task_text(given["task"], given["file"]), ctx.meta.get("argv"), given)
 
 
-def queue_run(face: Face, ctx: typer.Context, *, asks: bool = True) -> QueuedAnswer:
-    """Send the request of the options; return the queued run. `asks`: a user may be asked."""
+def queue_run(face: Face, ctx: typer.Context, *, interactive: bool = True) -> QueuedAnswer:
+    """Send the request of the options; return the queued run. `interactive`: a user may be asked."""
     must_be_task(ctx.params)
-    post, client, body = post_agreed if asks else _post, face.client(works=True), _request(ctx)
+    post, client, body = post_agreed if interactive else _post, face.client(works=True), _request(ctx)
     given = ctx.params
     nodes = NodePreparation(face, client, is_agreed=given["install"], verbose=given["verbose"])
     answer = nodes.ask(lambda: post(face, client, QUEUE, body))

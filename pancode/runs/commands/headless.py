@@ -37,7 +37,7 @@ def run_with_artifacts(face: Face, ctx: typer.Context, artifacts: Path | None, *
     answer: QueuedAnswer | None = None
     try:
         with _undisturbed() if headless else nullcontext():
-            begun = answer = queue_run(face, ctx, asks=not headless)
+            begun = answer = queue_run(face, ctx, interactive=not headless)
         return wait_and_show(face, begun)
     finally:
         if answer is not None:

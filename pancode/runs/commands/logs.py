@@ -50,8 +50,8 @@ def logs(
     outs = {stream: sys.stdout} if stream else {"out": sys.stdout, "err": sys.stderr}
     sinks: dict[str, Sink | LogStory] = {one: Sink(out) for one, out in outs.items()}
     if not (raw or stream or face.as_json) and reading_of(brief["runtime"]) is not None:
-        told = Sink(sys.stdout)
-        sinks["out"] = LogStory(brief["runtime"], lambda text: told.write(text.encode()))
+        output = Sink(sys.stdout)
+        sinks["out"] = LogStory(brief["runtime"], lambda text: output.write(text.encode()))
     if follow:
         return _follow(face, client, brief["run"], (attempt, offset), sinks)
     for one, sink in sinks.items():
@@ -68,8 +68,8 @@ def _shown(face: Face, stream: str, parts: Iterable[LogPart], sink: Sink | LogSt
             elif not face.as_json:
                 sink.write(part.data)
             elif part.data:
-                told = {"stream": stream, "attempt": part.attempt, "next": part.next}
-                face.show({**told, "text": part.data.decode("utf-8", "replace")}, str)
+                shape = {"stream": stream, "attempt": part.attempt, "next": part.next}
+                face.show({**shape, "text": part.data.decode("utf-8", "replace")}, str)
     finally:
         if isinstance(sink, LogStory):
             sink.end()

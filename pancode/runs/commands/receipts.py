@@ -139,5 +139,5 @@ def export(
     if dsse and run is None:
         raise UsageError("RUN is required", fix="pancode receipt export last --dsse")
     answer = face.client().get(EXPORT, run=run)
-    told = answer["receipt"] if dsse else answer
-    sys.stdout.write(json.dumps(told, indent=None if face.as_json else 2) + "\n")
+    shown = answer["receipt"] if dsse else answer
+    sys.stdout.write(json.dumps(shown, indent=None if face.as_json else 2) + "\n")

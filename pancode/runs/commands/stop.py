@@ -74,13 +74,13 @@ def _stopped(run: RunShape) -> str:
     return f"{run['run']}  {format_status(run)}  {words}\n"
 
 
-def stop_workflow(face: Face, client: Client, name: str, body: dict[str, str], yes: bool) -> int:
+def stop_workflow(face: Face, client: Client, name: str, body: dict[str, str], approved: bool) -> int:
     from pancode.workflows.commands.tables import format_headline
 
     shape = client.get(WORKFLOW.at(name))
     at_work = [step for step in shape["steps"] if step["state"] == "running"]
-    asks = len(at_work) > ASKS_ABOVE and not yes and face.can_ask()
-    if asks and not face.confirm(f"Stop {len(at_work)} runs of {shape['workflow']}?", "--yes"):
+    must_confirm = len(at_work) > ASKS_ABOVE and not approved and face.can_ask()
+    if must_confirm and not face.confirm(f"Stop {len(at_work)} runs of {shape['workflow']}?", "--yes"):
         return ExitCode.INTERRUPTED
     face.show_result(client.post(STOP_WORKFLOW.at(shape["workflow"]), body), format_headline)
     return ExitCode.DONE

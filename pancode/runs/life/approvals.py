@@ -58,8 +58,8 @@ class Approved(Signal):
                 code="budget",
             )
         approval = Approval(by=self.by, at_ms=made.now.ms, whole=self.whole)
-        asked = replace(Approvals.of(made.run), approved=approval).on(made.run)
-        made = begin_waiting(waits.close_question(made.put(asked)))
+        approvals = replace(Approvals.of(made.run), approved=approval).on(made.run)
+        made = begin_waiting(waits.close_question(made.put(approvals)))
         scope = "run" if self.whole else "once"
         made = made.tell("person", kind, "approved", f"by {self.by}, {scope}")
         return made.record("people", "info", "approved", by=self.by, kind=str(kind), scope=scope)
@@ -97,10 +97,10 @@ class Unasked(Signal):
 
     def apply(self, made: Changes) -> Changes:
         """Take the run's question out of the inbox, as its workflow needs no answer any more. Idempotent."""
-        asked = made.case.action(ActionKind.USER)
-        if asked is None or not is_blocked(made.run):
+        action = made.case.action(ActionKind.USER)
+        if action is None or not is_blocked(made.run):
             return made
-        return made.done(asked).tell("person", kind_of(made.run), "withdrawn", self.why)
+        return made.done(action).tell("person", kind_of(made.run), "withdrawn", self.why)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,5 +183,5 @@ def _answer(made: Changes, number: int, signal: CallDecided) -> Changes:
     )
     answer = inbox.YES if signal.allow else inbox.NO
     made = made.put(inbox.with_answer(made.run, number, answer, signal.by)).send(lease.node, body)
-    said = f"by {signal.by}" + (f": {signal.words}" if signal.words else "")
-    return made.tell("person", f"call {number}", "approved" if signal.allow else waits.DENIED, said)
+    reason = f"by {signal.by}" + (f": {signal.words}" if signal.words else "")
+    return made.tell("person", f"call {number}", "approved" if signal.allow else waits.DENIED, reason)

@@ -102,8 +102,8 @@ class Now:
 
 def may_follow(run: Run) -> bool:
     """Whether the run may have follow-up actions or a question to a user; else nobody looks them up."""
-    asked = run.waits is WaitReason.USER or Approvals.of(run).calls or FleetLead.of(run).fleet
-    return run.state is RunState.ENDED or bool(asked)
+    may_be_answered = run.waits is WaitReason.USER or Approvals.of(run).calls or FleetLead.of(run).fleet
+    return run.state is RunState.ENDED or bool(may_be_answered)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,8 +191,8 @@ class RunCase:
     def with_row(self, row: Run | Attempt | Lease | SessionRow | StoredMessage) -> RunCase:
         """The same case with this row instead of the old one."""
         if isinstance(row, StoredMessage):
-            said = {**{one.number: one for one in self.words}, row.number: row}
-            return replace(self, words=tuple(said.values()))
+            messages = {**{one.number: one for one in self.words}, row.number: row}
+            return replace(self, words=tuple(messages.values()))
         if isinstance(row, SessionRow):
             return replace(self, session=row)
         if isinstance(row, Run):

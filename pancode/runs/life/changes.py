@@ -279,8 +279,8 @@ def events_of(made: Changes) -> Iterator[Happened]:
     yield from _by_state(made)
     yield from _inbox(made)
     landing = records.ActionKind.LAND
-    asked = made.case.action(landing)
-    if asked is not None and asked != made.before.action(landing):
+    action = made.case.action(landing)
+    if action is not None and action != made.before.action(landing):
         yield _of(run, records.EventKind.RUN_LANDING, status="waiting", commit=None)
     elif (run.landing, run.landed) != (was.landing, was.landed):
         yield _of(run, records.EventKind.RUN_LANDING, status=run.landing.get("status"), commit=run.landed)
@@ -294,11 +294,11 @@ def events_of(made: Changes) -> Iterator[Happened]:
 
 def _inbox(made: Changes) -> Iterator[Happened]:
     """The event that an item of the inbox begins, or ends, or both when another replaces it."""
-    asks, was = made.case.action(records.ActionKind.USER), made.before.action(records.ActionKind.USER)
-    if was is not None and asks != was:
+    question, was = made.case.action(records.ActionKind.USER), made.before.action(records.ActionKind.USER)
+    if was is not None and question != was:
         yield Happened(records.EventKind.INBOX_ANSWERED, made.run.id, _node(made.run))
-    if asks is not None and asks != was:
-        item = item_of(made.run, asks)
+    if question is not None and question != was:
+        item = item_of(made.run, question)
         data: dict[str, object] = {
             "kind": item.kind.value,
             "words": item.words[:200],
@@ -402,11 +402,11 @@ def _queued(run: records.Run) -> AuditLine:
 
 def _questions(made: Changes) -> Iterator[AuditLine]:
     """Entries of questions to a user: about the run, or about a call of its agent."""
-    run, asks, kind = made.run, made.case.action(records.ActionKind.USER), ItemKind.CALL
+    run, question, kind = made.run, made.case.action(records.ActionKind.USER), ItemKind.CALL
     for row in inbox.calls_of(run)[len(inbox.calls_of(made.before.run)) :]:
         yield _asked(run, kind, row["command"], rule=row["pattern"])
-    if asks is not None and asks != made.before.action(records.ActionKind.USER):
-        item = item_of(run, asks)
+    if question is not None and question != made.before.action(records.ActionKind.USER):
+        item = item_of(run, question)
         if item.kind is not kind:
             yield _asked(run, item.kind, item.words)
 

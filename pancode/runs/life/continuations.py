@@ -41,12 +41,12 @@ _NEW_SESSION = (
 class WayBack:
     """The point of a session to which a user went back: its next interactive run begins where `at` ended.
 
-    `name`: the point's name for a user; `told`: the conversation until then.
+    `name`: the point's name for a user; `text`: the conversation until then.
     """
 
     at: Run
     name: str
-    told: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +92,12 @@ def continue_request(
     turns = {name: one for name, one in again.turns.items() if name != "by"}
     if turns and _is_by_fleet(old, remark, left):
         turns["by"] = FLEET
-    story = _story_for(old) if back is None else _RESTORED.format(name=back.name, told=back.told)
+    timeline = _story_for(old) if back is None else _RESTORED.format(name=back.name, told=back.text)
     return replace(
         again,
         turns=turns,
         task=words if again.turns else _task(old, words, bool(resume)),
-        story=story if again.turns else "",
+        story=timeline if again.turns else "",
         node=node,
         resume=resume,
         begins=find_beginning(old if back is None else back.at),
@@ -140,25 +140,25 @@ def message_for(old: Run, remark: str, by: str, left: LeftOver) -> str:
     if not old.takes_turns:
         added = (f"A user adds: {one.text}" for one in select_undelivered(left.words))
         return "\n\n".join((remark.strip() or GO_ON, *added))
-    said = [(opener_of(old), old.task)] if _is_said_again(old) else []
-    said += [(one.by, one.text) for one in select_undelivered(left.words)]
+    messages = [(opener_of(old), old.task)] if _is_said_again(old) else []
+    messages += [(one.by, one.text) for one in select_undelivered(left.words)]
     remark = remark.strip()
     if _is_by_fleet(old, remark, left):  # nobody has asked that anything is running
-        by, said = FLEET, [*said, *((FLEET, one) for one in left.news)]
+        by, messages = FLEET, [*messages, *((FLEET, one) for one in left.news)]
     elif remark or left.news:
-        said.append((by, after_news(left.news, remark or GO_ON)))
-    if any(who != by for who, _ in said):
-        return "\n\n".join(f"{who} said: {text}" for who, text in said)
-    return "\n\n".join(text for _, text in said) or GO_ON
+        messages.append((by, after_news(left.news, remark or GO_ON)))
+    if any(who != by for who, _ in messages):
+        return "\n\n".join(f"{who} said: {text}" for who, text in messages)
+    return "\n\n".join(text for _, text in messages) or GO_ON
 
 
 def _is_by_fleet(old: Run, remark: str, left: LeftOver) -> bool:
     """Whether the next interactive run begins with the fleet's words and with no user's; news
     do not count."""
-    said = {one.by for one in select_undelivered(left.words)} | (
+    senders = {one.by for one in select_undelivered(left.words)} | (
         {opener_of(old)} if _is_said_again(old) else set()
     )
-    return FLEET in said and said <= {FLEET, GATES} and not remark.strip()
+    return FLEET in senders and senders <= {FLEET, GATES} and not remark.strip()
 
 
 def _is_said_again(old: Run) -> bool:

@@ -249,8 +249,8 @@ def ended_turns(run: Run) -> int:
 
 def is_between_turns(run: Run, words: Iterable[StoredMessage]) -> bool:
     """Whether the interactive run's program has had a turn and has answered all words that it was given."""
-    said = [one for one in words if not one.for_next]
-    return ended_turns(run) > 0 and all(one.turn is not None or one.laid == WITH_TASK for one in said)
+    messages = [one for one in words if not one.for_next]
+    return ended_turns(run) > 0 and all(one.turn is not None or one.laid == WITH_TASK for one in messages)
 
 
 def may_give_way(run: Run, session: SessionRow | None, words: Iterable[StoredMessage]) -> bool:
@@ -294,8 +294,8 @@ def goes_on_by_itself(
     asked_or_cap = run.result.get("rests") in (SuspendReason.ASKED, SuspendReason.CAP)
     if asked_or_cap and all(one.by == FLEET for one in select_undelivered(words)):
         return False  # a user lets it rest, or would have to pay for more
-    asks = outcome in _OF_USER or is_cut_by_cap(run)
-    return wanted and bool(select_undelivered(words)) and not list_next_runs(run) and not asks
+    by_user = outcome in _OF_USER or is_cut_by_cap(run)
+    return wanted and bool(select_undelivered(words)) and not list_next_runs(run) and not by_user
 
 
 def opener_of(run: Run) -> str:

@@ -161,9 +161,9 @@ class Stop(Signal):
         for lease in made.case.open_leases:
             if not lease.stop_sent:
                 made = _send_stop(made, lease.lease, self.reason)
-        asked = move_run(made.run, RunState.INTERRUPTING)
+        moved = move_run(made.run, RunState.INTERRUPTING)
         reason = f"stop asked, not confirmed: {self.reason}"
-        return made.put(replace(asked, stop_asked=asked.stop_asked or self.reason, reason=reason, waits=None))
+        return made.put(replace(moved, stop_asked=moved.stop_asked or self.reason, reason=reason, waits=None))
 
 
 def _send_stop(made: Changes, number: int, reason: str) -> Changes:

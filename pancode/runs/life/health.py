@@ -113,11 +113,11 @@ def _by_signs(seen: AgentSeen, signs: Signs, rules: HealthRules) -> AgentHealth:
     ages = {"output": signs.output_ms, "CPU use": signs.cpu_ms, "change of a file": signs.files_ms}
     known = {what: age + seen.told_ms for what, age in ages.items() if age is not None}
     quiet, silent = min(known.values()), known["output"]
-    told = [  # what has not come yet counts from the start
+    listed = [  # what has not come yet counts from the start
         f"no {what} for {format_seconds(known[what] / 1_000)}" if what in known else f"no {what} seen"
         for what in ages
     ]
-    why, since = "; ".join(told), seen.now_ms - silent
+    why, since = "; ".join(listed), seen.now_ms - silent
     pause = signs.pause_ms - seen.told_ms
     if pause > 0:
         until = seen.now_ms + pause
@@ -136,15 +136,17 @@ def _by_signs(seen: AgentSeen, signs: Signs, rules: HealthRules) -> AgentHealth:
     )
 
 
-def report_of(health: AgentHealth, told: Iterable[Decision], now_ms: int, rules: HealthRules) -> bool | None:
+def report_of(
+    health: AgentHealth, decisions: Iterable[Decision], now_ms: int, rules: HealthRules
+) -> bool | None:
     """Whether to report this health. None: no report; True: report it and warn the agent; False: report it.
 
     The agent is warned with the first report only. Each state is reported once per quiet period, and not
-    again too soon. `told`: the attempt's timeline.
+    again too soon. `decisions`: the attempt's timeline.
     """
     if health.state not in (HealthState.QUIET, HealthState.STUCK) or health.gravity is Gravity.WELL:
         return None
-    before = [one for one in told if one.kind == HEALTH]
+    before = [one for one in decisions if one.kind == HEALTH]
     since = min(health.since_ms or 0, now_ms - rules.between_ms)
     if any(one.verdict == health.state and one.at_ms >= since for one in before):
         return None

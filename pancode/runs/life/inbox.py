@@ -242,7 +242,7 @@ Continue with it."""
 
 @dataclass(frozen=True, slots=True)
 class InboxItem:
-    """One item that waits for a user. `command` answers it; `yes`: the flags that its approval needs."""
+    """One item that waits for a user. `command` answers it; `flags`: the flags that its approval needs."""
 
     id: str
     run: str
@@ -251,7 +251,7 @@ class InboxItem:
     words: str
     choices: tuple[str, ...]
     command: str
-    yes: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
     plan: Mapping[str, Any] | None = None
     """The plan of a run that has not begun."""
     call: int | None = None
@@ -270,8 +270,8 @@ def item_of(run: Run, action: Action) -> InboxItem:
         return _call_of(run, action)
     capped = kind is ItemKind.PERMISSION and is_cut_by_cap(run)
     words = _capped(run) if capped else words
-    asks = kind in (ItemKind.QUESTION, ItemKind.PERMISSION) and not capped
-    command = f'pancode answer {run.id} "..."' if asks else approval_of(run)
+    is_question = kind in (ItemKind.QUESTION, ItemKind.PERMISSION) and not capped
+    command = f'pancode answer {run.id} "..."' if is_question else approval_of(run)
     plan = {**plan_of(run), "digest": digest_of_plan(run)} if kind in BEFORE_START else None
     command = command if plan is None else _start_of(run)
     words = words if plan is None else words_of(run)
@@ -305,9 +305,9 @@ def approval_of(run: Run) -> str:
     return " ".join(("pancode approve", *yes_of(run), run.id))
 
 
-def must_be_shown(run: Run, yes: Iterable[str]) -> None:
+def must_be_shown(run: Run, flags: Iterable[str]) -> None:
     """RefusedError where the user has not said yes to exactly what the change needs now."""
-    given, needed = sorted(set(yes)), sorted(set(yes_of(run)))
+    given, needed = sorted(set(flags)), sorted(set(yes_of(run)))
     if given != needed:
         now, yours = " ".join(needed) or "no flag", " ".join(given) or "no flag"
         raise RefusedError(
@@ -381,8 +381,8 @@ def must_wait(run: Run, action: Action | None, *kinds: ItemKind) -> Action:
     if action is None:
         if is_blocked(run) or is_cut_by_cap(run):
             must_be_free(run)
-        yes, fix = Approvals.of(run).approved, f"see: pancode inbox, and pancode why {run.id}"
-        why = f"{yes.by} already approved it" if yes else f"it is {run.outcome or run.state}"
+        flags, fix = Approvals.of(run).approved, f"see: pancode inbox, and pancode why {run.id}"
+        why = f"{flags.by} already approved it" if flags else f"it is {run.outcome or run.state}"
         raise UsageError(f"{run.id} is not waiting for a user", why=why, fix=fix, code="nothing_asked")
     kind = kind_of(run)
     if kind not in kinds:
@@ -421,8 +421,14 @@ def format_answer(run: Run, answer: str, program: str = "") -> str:
 
 def answerer_of(run: Run) -> str:
     """Who answered the question that this run continues from; empty: nobody was asked."""
-    said = Messages.of(run)
-    return f"a program answered: {said.program}" if said.program else run.created_by if said.answers else ""
+    messages = Messages.of(run)
+    return (
+        f"a program answered: {messages.program}"
+        if messages.program
+        else run.created_by
+        if messages.answers
+        else ""
+    )
 
 
 def open_item(actions: tuple[Action, ...]) -> Action | None:

@@ -75,7 +75,7 @@ def job_for(
     issued_wall_ms, start_by = times
     rules, gates, given = rules_of(run.rules), GateTerms.of(run), Provision.of(run)
     policy = compile_policy(
-        run.safety, run.read_only, run.told_only, mode=run.mode, rules=rules, walled=given.walled
+        run.safety, run.read_only, run.told_only, mode=run.mode, rules=rules, sandboxed=given.walled
     )
     return Job(
         fleet=fleet,

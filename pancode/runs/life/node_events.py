@@ -90,8 +90,8 @@ def _in_time(made: Changes, body: event.EventBody, at_ms: int) -> Changes:
             assert_never(body)
 
 
-def _noted(made: Changes, verdict: str, story: str) -> Changes:
-    return made.tell("node", made.lease.node, verdict, story) if story else made
+def _noted(made: Changes, verdict: str, remark: str) -> Changes:
+    return made.tell("node", made.lease.node, verdict, remark) if remark else made
 
 
 def _late(made: Changes, body: event.EventBody) -> Changes:
@@ -144,29 +144,29 @@ def _interrupting(made: Changes, body: event.Interrupting) -> Changes:
 
 
 def _refused(made: Changes, body: event.Refused) -> Changes:
-    waits, asked = body.why in NODE_STATES, made.run.stop_asked
-    story = f"{made.lease.node} refused the job: {body.why} ({body.detail})"
+    waits, cause = body.why in NODE_STATES, made.run.stop_asked
+    remark = f"{made.lease.node} refused the job: {body.why} ({body.detail})"
     came_back = body.why is JobRefusal.TAKEN_BACK
-    made = _closed(made, Closed.NOT_NOW if waits or came_back else Closed.REFUSED, "refused", story)
+    made = _closed(made, Closed.NOT_NOW if waits or came_back else Closed.REFUSED, "refused", remark)
     if _is_moot(made):
-        return give_back(made, story, made.lease.node)
-    if asked is not None or body.why in (JobRefusal.STOPPED, JobRefusal.TOMBSTONED):
-        return end_unstarted(made, FailureKind.STOPPED, asked or story, story)
+        return give_back(made, remark, made.lease.node)
+    if cause is not None or body.why in (JobRefusal.STOPPED, JobRefusal.TOMBSTONED):
+        return end_unstarted(made, FailureKind.STOPPED, cause or remark, remark)
     if came_back:  # it was asked for: no pause, and no try of which there are only so many
-        return _back_to_queue(made, story)
+        return _back_to_queue(made, remark)
     if waits or (body.why in _REBIND and made.case.came_back + 1 < MAX_BINDINGS):
-        made = _back_to_queue(made, story)
+        made = _back_to_queue(made, remark)
         return made.put(replace(made.run, retry_at_ms=made.now.ms + made.now.refused_pause_ms))
     missing = body.why is JobRefusal.RUNTIME_MISSING
-    return end_unstarted(made, FailureKind.RUNTIME_MISSING if missing else FailureKind.NODE_INTERNAL, story)
+    return end_unstarted(made, FailureKind.RUNTIME_MISSING if missing else FailureKind.NODE_INTERNAL, remark)
 
 
 def _revoked(made: Changes, body: event.Revoked) -> Changes:
-    story = f"{made.lease.node} never started it: {body.reason}"
-    made = _closed(made, Closed.REVOKED, "revoked", story)
+    remark = f"{made.lease.node} never started it: {body.reason}"
+    made = _closed(made, Closed.REVOKED, "revoked", remark)
     if _is_moot(made):
-        return give_back(made, story, made.lease.node)
-    return end_unstarted(made, FailureKind.STOPPED, body.reason, story)
+        return give_back(made, remark, made.lease.node)
+    return end_unstarted(made, FailureKind.STOPPED, body.reason, remark)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,20 +175,20 @@ class NotTaken(Signal):
 
     def apply(self, made: Changes) -> Changes:
         """Close a lease that the node's journal does not name after start-by: it will never run there."""
-        story = f"{made.lease.node} never took the job; it may be bound again"
-        made = _closed(made, Closed.NEVER_ACCEPTED, "never accepted", story)
+        remark = f"{made.lease.node} never took the job; it may be bound again"
+        made = _closed(made, Closed.NEVER_ACCEPTED, "never accepted", remark)
         if _is_moot(made):
-            return give_back(made, story, made.lease.node)
+            return give_back(made, remark, made.lease.node)
         if made.run.stop_asked is not None:
-            return end_unstarted(made, FailureKind.STOPPED, made.run.stop_asked, story)
+            return end_unstarted(made, FailureKind.STOPPED, made.run.stop_asked, remark)
         if made.case.came_back + 1 >= MAX_BINDINGS:
-            return end_unstarted(made, FailureKind.NODE_INTERNAL, story)
-        return _back_to_queue(made, story)
+            return end_unstarted(made, FailureKind.NODE_INTERNAL, remark)
+        return _back_to_queue(made, remark)
 
 
-def _closed(made: Changes, how: Closed, verdict: str, story: str) -> Changes:
+def _closed(made: Changes, how: Closed, verdict: str, remark: str) -> Changes:
     made = made.put(close_lease(made.lease, how, made.now.ms)).stage(JobStage.CLOSED, str(how))
-    return _noted(made, verdict, story)
+    return _noted(made, verdict, remark)
 
 
 def _is_moot(made: Changes) -> bool:
@@ -258,5 +258,5 @@ class UnknownLease(Signal):
     def apply(self, made: Changes) -> Changes:
         """Tell a node to end a lease that this ledger, which was restored, does not know."""
         body = Tombstone(run=made.run.id, up_to_lease=self.number, reason="the ledger was restored")
-        story = f"lease {self.number} runs there, unknown to the ledger"
-        return made.send(self.node, body).tell("node", self.node, "unknown", story)
+        remark = f"lease {self.number} runs there, unknown to the ledger"
+        return made.send(self.node, body).tell("node", self.node, "unknown", remark)

@@ -272,11 +272,11 @@ def after_failure(
 
 def most_retries(run: Run, cause: RetryCause) -> int:
     """The most retries for this cause alone; `--attempts` can allow more, and bounds all causes together."""
-    asked = 0 if run.max_attempts is None else run.max_attempts - 1
+    retries = 0 if run.max_attempts is None else run.max_attempts - 1
     limit = GateTerms.of(run).verify_retries
     if cause is RetryCause.VERIFICATION and limit is not None:
         return limit
-    return max(RULES[cause].most, asked)
+    return max(RULES[cause].most, retries)
 
 
 def pause_ms(retry: Retry, unit_ms: int, asked_ms: int = 0) -> int:

@@ -58,9 +58,9 @@ def ask_first(made: Changes) -> Changes:
 
 def close_question(made: Changes) -> Changes:
     """Take the run's question out of the inbox, and look at a workflow that waited for it. Idempotent."""
-    asked = made.case.action(ActionKind.USER)
-    over = made.done(asked)
-    return over if asked is None or not is_blocked(made.run) else over.advance()
+    action = made.case.action(ActionKind.USER)
+    over = made.done(action)
+    return over if action is None or not is_blocked(made.run) else over.advance()
 
 
 def calls_over(made: Changes) -> Changes:
@@ -176,8 +176,8 @@ def add_message(made: Changes, by: str, text: str, laid: str = "", for_next: boo
     """Add words to the run; `laid`: they go with its task, which no agent has got yet."""
     run, number = made.run, len(made.case.words) + 1
     who = by if run.takes_turns else "A user"
-    said = text if by == TRACKER else f"{who} adds: {text}"
-    task = f"{run.task}\n\n{said}" if laid == WITH_TASK else run.task
+    line = text if by == TRACKER else f"{who} adds: {text}"
+    task = f"{run.task}\n\n{line}" if laid == WITH_TASK else run.task
     word = StoredMessage(run.id, number, made.now.ms, by, text, laid, for_next=for_next)
     return made.put(replace(replace(Messages.of(run), told=number).on(run), task=task), word)
 
@@ -309,9 +309,9 @@ class TermsAsked(Signal):
         else:
             made = made.put(replace(session, **wanted, chosen_by=self.by))
             made = made if find_listening_lease(made) is None else TurnAsked("rest", self.by).apply(made)
-        told = {name: str(value) for name, value in wanted.items() if value}
-        made = made.tell("person", "mode and level", ", ".join(told.values()), f"by {self.by}")
-        return made.record("people", "info", "mode and level", by=self.by, **told)
+        terms = {name: str(value) for name, value in wanted.items() if value}
+        made = made.tell("person", "mode and level", ", ".join(terms.values()), f"by {self.by}")
+        return made.record("people", "info", "mode and level", by=self.by, **terms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,11 +382,11 @@ class Continued(Signal):
         """
         if self.sole:
             must_be_free(made.run)
-            asked = made.case.action(
+            action = made.case.action(
                 ActionKind.USER
             )  # somebody may have denied it since the answer was checked
             if is_blocked(made.run) or self.past_cap:
-                must_wait(made.run, asked, ItemKind.QUESTION, ItemKind.PERMISSION)
+                must_wait(made.run, action, ItemKind.QUESTION, ItemKind.PERMISSION)
         result = {**made.run.result, NEXT: [*list_next_runs(made.run), self.run]}
         made = move_messages(made.put(replace(made.run, result=result)), self.run).done(
             made.case.action(ActionKind.USER)

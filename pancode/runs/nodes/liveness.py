@@ -43,13 +43,13 @@ def send_heartbeats(core: Core) -> None:
         lowest: dict[str, int] = {}
         for message in tx.find(ControlMessage):
             lowest[message.tag] = min(message.seq, lowest.get(message.tag, message.seq))
-    time, said = core.now(), dict[str, str]()
+    time, names = core.now(), dict[str, str]()
     core.live.heartbeats.sent.append(time.ms)
     for node in nodes:
         tag = node.tag or ""
         floor = lowest.get(tag, node.control_seq + 1) - 1
-        said[tag] = _sign_heartbeat(core, node, cursors.get(tag, {}), (time, floor))
-    core.ports.bus.set_heartbeats(said)
+        names[tag] = _sign_heartbeat(core, node, cursors.get(tag, {}), (time, floor))
+    core.ports.bus.set_heartbeats(names)
 
 
 def _sign_heartbeat(core: Core, node: Node, cursors: dict[str, int], now: tuple[FleetTime, int]) -> str:

@@ -117,10 +117,10 @@ def free_slots(view: NodeView, leases: list[Lease], freed: Collection[str], hurr
     """
     if view.last is None:
         return 0
-    ask = view.last.heartbeat.ask
+    gpus = view.last.heartbeat.ask
     ours = {str(identity_of(f)) for f in leases if f.node == view.node.name and holds_slot(f)}
-    theirs = {str(i) for i in ask.open}.difference(freed)
-    most = min(ask.slots, view.node.slots)
+    theirs = {str(i) for i in gpus.open}.difference(freed)
+    most = min(gpus.slots, view.node.slots)
     return (most if not hurry or view.node.least is None else min(most, view.node.least)) - len(ours | theirs)
 
 

@@ -169,8 +169,8 @@ class _Replay:
         if busy or self._until is not None or len(self._failed) >= self._rule.most:
             self._opened += 1
             base = RATE_LIMIT_MS if busy else self._rule.pause_ms * 2 ** (self._opened - 1)
-            told = one.retry_ms if LOGIN_OF in self._name else min(one.retry_ms, LONGEST_TOLD_MS)
-            pause = told or int(min(base, self._rule.longest_ms) * self._factor)
+            retry_ms = one.retry_ms if LOGIN_OF in self._name else min(one.retry_ms, LONGEST_TOLD_MS)
+            pause = retry_ms or int(min(base, self._rule.longest_ms) * self._factor)
             self._until = one.at_ms + pause
             self._why = (
                 f"{count_noun(len(self._failed), 'failure')}, the last one of {one.run}: {one.failure}"

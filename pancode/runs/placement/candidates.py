@@ -179,7 +179,7 @@ class NodeRequirements:
     repo: str | None = None
     wanted: EndpointNeed | None = None
     """What the run needs of an endpoint; None: its model is not on one."""
-    walled: bool = False
+    sandboxed: bool = False
     """Whether the run works only where there is a sandbox."""
     turns: bool = False
     """Whether the run's program has to wait for a message after an answer."""
@@ -194,8 +194,8 @@ def list_candidates(nodes: Sequence[NodeView], wish: NodeRequirements) -> tuple[
     there = (view for view in nodes if view.node.removed is None)
     found = list[Candidate]()
     for view in sorted(there, key=lambda v: v.node.name):
-        told = None if view.last is None else view.last.heartbeat.facts.variables
-        unset = () if told is None else tuple(name for name in wish.env if name not in told)
+        variables = None if view.last is None else view.last.heartbeat.facts.variables
+        unset = () if variables is None else tuple(name for name in wish.env if name not in variables)
         found.append(replace(_judge(view, wish), unset=unset))
     return tuple(found)
 
@@ -274,7 +274,7 @@ def _without(facts: NodeFacts, wish: NodeRequirements, name: str) -> Lack | None
 
 
 def _unwalled(facts: NodeFacts, wish: NodeRequirements, name: str) -> Lack | None:
-    if not wish.walled or facts.isolation is Isolation.SANDBOX:
+    if not wish.sandboxed or facts.isolation is Isolation.SANDBOX:
         return None
     missing = _no_sandbox(facts)
     return Lack(with_words(WITHOUT_SANDBOX, "" if missing is None else missing.fix), "pancode doctor --all")
@@ -309,7 +309,7 @@ def _not_now(view: NodeView) -> tuple[str, str]:
         return f"is draining: {view.node.draining}", f"pancode fleet resume {name}"
     if view.state is not NodeState.ONLINE:
         return f"is {view.state}", f"pancode fleet up {name}"
-    if not view.asks:
+    if not view.answers:
         return "has not asked for work yet", ""
     shut = view.last.heartbeat.facts.shut if view.last is not None else None
     if shut is None:

@@ -321,8 +321,10 @@ def needs_sandbox(run: Run) -> bool:
 def needs_of(run: Run) -> EnforcedRule:
     """The rules that must be enforced for a queued run; a child's own record says if they need not be."""
     kind, may_allow = str(run.workspace.get("kind", "none")), run.parent is None or run.told_only
-    asked = EnforcementRequest(run.mode, run.safety, run.read_only, run.told_only, kind, run.depth, may_allow)
-    return find_rule(RUNTIMES[run.runtime], asked)
+    request = EnforcementRequest(
+        run.mode, run.safety, run.read_only, run.told_only, kind, run.depth, may_allow
+    )
+    return find_rule(RUNTIMES[run.runtime], request)
 
 
 def _turnless(run: Run, view: NodeView) -> str:
@@ -498,8 +500,8 @@ def kept_back(run: Run, name: str, standing: Standing) -> str:
     if view is None or view.node.removed is not None:
         return f"{name} is no longer of the fleet"
     node = view.node
-    said = {"paused": node.paused, "draining": node.draining, "quarantined": node.quarantined}
-    of_node = next((f"{name} is {word}: {why}" for word, why in said.items() if why is not None), "")
+    reasons = {"paused": node.paused, "draining": node.draining, "quarantined": node.quarantined}
+    of_node = next((f"{name} is {word}: {why}" for word, why in reasons.items() if why is not None), "")
     if view.state is NodeState.HALTED:
         of_node = f"{name} is halted"
     return _paused(run, standing) or of_node or _resting(view, standing)
@@ -515,7 +517,7 @@ def _paused(run: Run, standing: Standing) -> str:
 
 def _kept_by(fitting: Sequence[NodeView], standing: Standing) -> WaitReason:
     """Whether the run waits only for a slot, or first for a node that must come back to work."""
-    at_work = any(view.asks and not _resting(view, standing) for view in fitting)
+    at_work = any(view.answers and not _resting(view, standing) for view in fitting)
     return WaitReason.NO_SLOT if at_work else WaitReason.NODE_AWAY
 
 
@@ -551,8 +553,8 @@ def _model_rank(run: Run, view: NodeView) -> int:
 
 def _with_model(run: Run, view: NodeView) -> str:
     speed = _speed(run, view)
-    told = f", {speed:.0f} tokens a second" if speed else ""
-    return f", {RANKED[_model_rank(run, view)]}{told}" if run.endpoint is not None else ""
+    rate = f", {speed:.0f} tokens a second" if speed else ""
+    return f", {RANKED[_model_rank(run, view)]}{rate}" if run.endpoint is not None else ""
 
 
 def _short(
@@ -575,12 +577,12 @@ def _short(
 
 
 def _takes(view: NodeView, standing: Standing, free: Mapping[str, int]) -> bool:
-    return view.asks and free.get(view.node.name, 0) > 0 and not _resting(view, standing)
+    return view.answers and free.get(view.node.name, 0) > 0 and not _resting(view, standing)
 
 
 def _resting(view: NodeView, standing: Standing) -> str:
     """Why the node takes no work, by its own report or after a recent refusal; empty: it does."""
-    if not view.asks:
+    if not view.answers:
         return ""
     shut = view.last.heartbeat.facts.shut if view.last is not None else None
     shun = standing.resting.get(view.node.name)
@@ -592,10 +594,10 @@ def _resting(view: NodeView, standing: Standing) -> str:
 def _because(run: Run, ready: int) -> str:
     if run.node is not None:
         # the words for who pinned the run: the model's name may do it, from a setting, a preset or an agent
-        asked = run.asked_model or ""
-        if not asked.startswith(f"{run.node}/"):
+        model = run.asked_model or ""
+        if not model.startswith(f"{run.node}/"):
             return "pinned by --node"
-        return f"pinned by its model {asked} ({ModelChoice.of(run).model_from or '--model'})"
+        return f"pinned by its model {model} ({ModelChoice.of(run).model_from or '--model'})"
     wanted = ", ".join(f"{k}={v}" for k, v in sorted(run.require.items()))
     of = f"of {ready} nodes that can take it" if ready > 1 else "the only node that can take it now"
     return f"{of}{f' with {wanted}' if wanted else ''}, most free slots"
@@ -623,14 +625,16 @@ def _not_now(view: NodeView, free: Mapping[str, int], hurry: str = "") -> str:
         return f"{name} is halted (pancode fleet up {name})"
     if view.state is not NodeState.ONLINE:
         return f"{name} is {view.state}"
-    if not view.asks:
+    if not view.answers:
         return f"{name} has not asked for work yet"
     if free.get(name, 0) > 0:
         return f"{name} is free"
-    ask = view.last.heartbeat.ask if view.last is not None else None
+    gpus = view.last.heartbeat.ask if view.last is not None else None
     if hurry and view.node.least is not None:
         return f"{name} is busy, no free slot: it opens no more than {view.node.least} now, {hurry}"
     fewer = (
-        f": it takes {ask.slots} of {view.node.slots} now, {ask.why}" if ask is not None and ask.why else ""
+        f": it takes {gpus.slots} of {view.node.slots} now, {gpus.why}"
+        if gpus is not None and gpus.why
+        else ""
     )
     return f"{name} is busy, no free slot{fewer}"

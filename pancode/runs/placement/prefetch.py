@@ -117,7 +117,7 @@ class TakingBack:
 
     def ask(self, left: Mapping[str, int], in_vain: Sequence[Run]) -> None:
         """Ask jobs back. `left`: slots that are free after this pass; `in_vain`: runs that found none."""
-        known, asked, free = self._work.core.live.binding.recalled, dict[str, str](), dict(left)
+        known, waiting, free = self._work.core.live.binding.recalled, dict[str, str](), dict(left)
         # They come as they would begin if all waited here.
         found = {lease.run: lease for line in self._lines.waiting.values() for lease in line}
         for lease in [found[run.id] for run in in_order(self._runs.values())]:
@@ -131,9 +131,9 @@ class TakingBack:
                 self._work.send(lease.node, TakeBack(identity=identity, reason=why))
                 self._work.tell(run.id, "placement", lease.node, "asked back", why)
             if goes_to is not None and (why or key in known):
-                asked[key] = goes_to
+                waiting[key] = goes_to
                 free[goes_to] = free.get(goes_to, 0) - 1
-        self._work.after(partial(setattr, self._work.core.live.binding, "recalled", asked))
+        self._work.after(partial(setattr, self._work.core.live.binding, "recalled", waiting))
 
     def firsts(self, slots: Mapping[str, int]) -> list[Unplaced]:
         """For each node without a free slot its next run, as one lacking a slot; a session may rest for

@@ -215,9 +215,9 @@ def _first_lie(claims: Claims, run: Run, lease: Lease) -> str:
         if claimed != due:
             return f"{what} is {claimed!r}, the job said {due!r}"
     ran = [[gate.name, list(gate.argv)] for gate in claims.gates]
-    asked = [[gate["name"], list(_words(gate["argv"]))] for gate in run.gates]
-    if ran != asked[: len(ran)]:
-        return f"gates are {ran!r}, the job said {asked!r}"
+    gates = [[gate["name"], list(_words(gate["argv"]))] for gate in run.gates]
+    if ran != gates[: len(ran)]:
+        return f"gates are {ran!r}, the job said {gates!r}"
     in_sandbox = claims.isolation is Isolation.SANDBOX
     if claims.skills != (skill_marks(run) if in_sandbox else unwalled_marks(run)):
         return f"skills are {claims.skills!r}, the job said {skill_marks(run)!r}"
@@ -352,8 +352,8 @@ def _concluded(made: Changes, signal: Believed, disputed: Decimal) -> Changes:
     for turn in claims.turns:  # an event of a killed node agent may have been lost
         made = waits.record_turn(made, turn, made.now.ms)
     if claims.failure is FailureKind.GATE_FAILED and conversation.hears_of_gates(made.run, claims.rests):
-        told = failed_gates(claims, signal.output)
-        made = waits.add_message(made, GATES, told) if told else made
+        failures = failed_gates(claims, signal.output)
+        made = waits.add_message(made, GATES, failures) if failures else made
     made = end_run(
         _withdraw_next(made), **result_of(claims), receipt=signal.stored.digest, node=made.lease.node
     )
@@ -362,8 +362,8 @@ def _concluded(made: Changes, signal: Believed, disputed: Decimal) -> Changes:
     if claims.rests is SuspendReason.SLOT and claims.outcome is Outcome.DONE:
         for_whom = SessionTurn.of(made.run).gives_way or "a run"
         made = made.put(replace(made.run, reason=f"rested: {for_whom} needed its slot"))
-    asks = claims.outcome is Outcome.BLOCKED or conversation.is_cut_by_cap(made.run)
-    return made.follow(ActionKind.USER, made.run.created_by) if asks else made
+    blocked = claims.outcome is Outcome.BLOCKED or conversation.is_cut_by_cap(made.run)
+    return made.follow(ActionKind.USER, made.run.created_by) if blocked else made
 
 
 def _goes_on(made: Changes) -> bool:

@@ -233,17 +233,17 @@ def _answer_again(work: Work, letter: Letter) -> None:
 def _ask_again(work: Work, letter: Letter, judged: Judged) -> None:
     """Ask for missing bytes; reject the receipt when they do not come although the node is heard."""
     core, node, digest, identity = work.core, letter.node, letter.digest, letter.claims.identity
-    asked = core.live.answers.asked
+    requests = core.live.answers.requests
     if not work.once(f"resend:{digest}", ANSWER_AGAIN_MS):
         return
-    if digest not in asked and not evidence.one_more(work, node.name):
+    if digest not in requests and not evidence.one_more(work, node.name):
         return
-    first, asks = asked.get(digest, (core.ports.clock.boot_ms(), 0))
-    if asks >= MOST_ASKS and core.silent_since(first) >= core.rules.deadlines.lost_ms:
-        work.after(partial(asked.pop, digest, None))
-        _reject(work, letter, f"asked for {asks} times: {judged.reason}")
+    first, count = requests.get(digest, (core.ports.clock.boot_ms(), 0))
+    if count >= MOST_ASKS and core.silent_since(first) >= core.rules.deadlines.lost_ms:
+        work.after(partial(requests.pop, digest, None))
+        _reject(work, letter, f"asked for {count} times: {judged.reason}")
         return
-    work.after(partial(asked.__setitem__, digest, (first, asks + 1)))
+    work.after(partial(requests.__setitem__, digest, (first, count + 1)))
     work.send(node.name, Resend(identity=identity, receipt=digest, missing=judged.missing))
     work.tell(identity.run, "settle", node.name, "asked again", judged.reason)
 

@@ -82,8 +82,8 @@ class VerifiedResult:
 
 def passed_on(run: Run) -> str:
     """The node that signed that every gate of the run passed on its result; empty: none has."""
-    asked = [tuple(gate["argv"]) for gate in run.gates if isinstance(gate["argv"], list | tuple)]
-    whole = run.outcome is Outcome.DONE and bool(asked) and passed_gates(run) == asked
+    gates = [tuple(gate["argv"]) for gate in run.gates if isinstance(gate["argv"], list | tuple)]
+    whole = run.outcome is Outcome.DONE and bool(gates) and passed_gates(run) == gates
     return str(run.result.get("node") or "") if whole else ""
 
 

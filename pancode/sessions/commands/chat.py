@@ -104,8 +104,8 @@ def chat(
 
     def begin(face: Face, client: Client, task: str, terms: Terms = AS_SAID) -> QueuedAnswer:
         """Begin a session. Words that are sent again after a lost answer do not begin a second one."""
-        asked = {"task": task, **body, **terms}
-        return post_agreed(face, client, BEGIN_CHAT, asked, once_only)
+        payload = {"task": task, **body, **terms}
+        return post_agreed(face, client, BEGIN_CHAT, payload, once_only)
 
     def opening(face: Face, client: Client) -> list[FoundLine]:
         return prepare_session(client, body, face.note)
@@ -135,14 +135,14 @@ def _tell_begun(face: Face, begun: Mapping[str, Any]) -> None:
 
 def _body(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the request without its task. The orchestrator, with whom a user talks, needs no files."""
-    asked = dict(given)
+    body = dict(given)
     if given["agent"] is None and not given["until_verified"]:  # what is left alone works by itself
-        asked["agent"] = ORCHESTRATOR
+        body["agent"] = ORCHESTRATOR
         if find_folder() is None:
-            asked["workspace"] = given["workspace"] or "none"
-    about = {name: value for name, value in of_caller(asked).items() if name in _CALLER}
+            body["workspace"] = given["workspace"] or "none"
+    about = {name: value for name, value in of_caller(body).items() if name in _CALLER}
     alone = {"until_verified": True} if given["until_verified"] else {}
-    return {**options.collect_given(asked), **about, **alone, "yes": given["yes"]}
+    return {**options.collect_given(body), **about, **alone, "yes": given["yes"]}
 
 
 def _by_itself(ctx: typer.Context, face: Face, words: str | None) -> bool:
@@ -165,9 +165,9 @@ def _is_seen(face: Face) -> bool:
 
 def _flags(body: Mapping[str, Any]) -> dict[str, str]:
     """Return the mode, the level and the preset that this command names."""
-    said = {name: str(body[name]) for name in ("mode", "safety", "preset") if body.get(name)}
+    settings = {name: str(body[name]) for name in ("mode", "safety", "preset") if body.get(name)}
     level = body.get("settings", {}).get("dispatch.safety")
-    return said if level is None or "preset" in said else {"safety": str(level), **said}
+    return settings if level is None or "preset" in settings else {"safety": str(level), **settings}
 
 
 def _draws(face: Face) -> bool:

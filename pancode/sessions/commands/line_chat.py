@@ -124,16 +124,16 @@ def tell_command(command: TypedCommand, run: str = "") -> bool:
     return True
 
 
-def _always(asks: AskedShape) -> str:
+def _always(question: AskedShape) -> str:
     """Return what a yes for the rest of the run allows: a rule that covers more than this command."""
-    return f"in this run {escape_line(asks['whole'])}" if asks.get("whole") else "always in this run"
+    return f"in this run {escape_line(question['whole'])}" if question.get("whole") else "always in this run"
 
 
 def come_back(session: str, state: str) -> str:
     """What is said to who leaves."""
-    goes_on = "has ended" if state == "ended" else "continues"
+    outlook = "has ended" if state == "ended" else "continues"
     back = f"come back: pancode attach {session}   end it: pancode sessions end {session}"
-    return f"{session} {goes_on}.  {back}"
+    return f"{session} {outlook}.  {back}"
 
 
 class ChatLoop:
@@ -218,8 +218,8 @@ class ChatLoop:
         keep = {name: shape[name] for name in names}
         why = turn.why if turn is not None else run["reason"]
         why = MISSED if missed and run["outcome"] == "done" else why
-        told = {**keep, "answer": answer, "stop": stop, "why": why, "asks": self._shape["asks"]}
-        told["commit"] = run["commit"]
+        report = {**keep, "answer": answer, "stop": stop, "why": why, "asks": self._shape["asks"]}
+        report["commit"] = run["commit"]
         if self._state == "asks":
             status = int(ExitCode.BLOCKED)
         elif stop:
@@ -231,7 +231,7 @@ class ChatLoop:
         if status not in (ExitCode.DONE, ExitCode.BLOCKED):
             self._face.note(f"{run['run']}: {escape_line(why or stop)}   why: pancode why {run['run']}")
         self._face.note(f"{spent_in_all(self._shape)}   continue: pancode attach {self._shape['session']}")
-        return self._face.end(status, told, lambda: safe_block(answer))
+        return self._face.end(status, report, lambda: safe_block(answer))
 
     # ---- a conversation
     def go(self, sent: tuple[str, int] | None = None, typed: str = "") -> int:
@@ -311,19 +311,19 @@ class ChatLoop:
             self._note(f"[{words}]")
             self._prompted = False
         self._counted = newest
-        asks, self._state, self._asked = shape["asks"], shape["state"], shape["asks"]
+        question, self._state, self._asked = shape["asks"], shape["state"], shape["asks"]
         if self._is_over():
             self._miss({one["run"] for one in shape["interactive_runs"]})
         failed = self._state in OVER and self._failed()
         shown = self._state
-        if asks:
-            shown = f"asks {asks['run']} {asks['kind']} {asks['call']} {asks['words']}"
+        if question:
+            shown = f"asks {question['run']} {question['kind']} {question['call']} {question['words']}"
         elif failed:
             shown = f"{self._state} {shape['run']}"
         if shown == self._shown:
             return
-        if asks:
-            self._ask(asks)
+        if question:
+            self._ask(question)
         elif failed or self._state in ("waits for a slot", "starts", "turn lost", "ended"):
             why = f": {escape_line(shape['reason'])}" if shape["reason"] else ""
             self._note(f"[{shape['session']} {self._state}{why}]")
@@ -344,15 +344,15 @@ class ChatLoop:
         """Print PanCode's own lines, behind a mark that no line of an agent begins with."""
         self._face.note("\n".join(f"{OURS}{line}" for line in text.split("\n")))
 
-    def _ask(self, asks: AskedShape) -> None:
+    def _ask(self, question: AskedShape) -> None:
         self._rests_ms = self._clock.mono_ms() + REST_MS
         choices = "".join(
-            f"\n  {number}: {escape_line(one)}" for number, one in enumerate(asks["choices"], start=1)
+            f"\n  {number}: {escape_line(one)}" for number, one in enumerate(question["choices"], start=1)
         )
         hows = {"question": "your answer", "change": "y or n", "landing": "y or n"}
-        how = hows.get(asks["kind"], f"y, n WORDS, or a: {_always(asks)}")
-        how = how if self._tty and not self._once else escape_line(asks["command"])
-        self._note(f"[it asks: {escape_line(asks['words'])}{choices}\n  {how}]")
+        how = hows.get(question["kind"], f"y, n WORDS, or a: {_always(question)}")
+        how = how if self._tty and not self._once else escape_line(question["command"])
+        self._note(f"[it asks: {escape_line(question['words'])}{choices}\n  {how}]")
         self._prompted = False
 
     def _told_parts(self, parts: Iterable[Part]) -> None:
@@ -422,33 +422,33 @@ class ChatLoop:
             self._story.mine.append(text)
         return message
 
-    def _answers(self, asks: AskedShape, text: str, hasty: bool) -> bool:
+    def _answers(self, question: AskedShape, text: str, hasty: bool) -> bool:
         """Answer the question that is shown, by its run and number. False: the text is not an answer.
 
         A yes or no that came too fast after the question is held back, unless it names the call's number.
         """
         word, _, more = text.partition(" ")
-        word, call = word.lower(), asks["call"]
+        word, call = word.lower(), question["call"]
         named = call is not None and more.strip() == str(call)
         says = "yes" if word in (*ONCE, *ALWAYS) and (named or not more) else "no" if word in NO else ""
-        if asks["kind"] == "question":
+        if question["kind"] == "question":
             if hasty:
                 return False
-            self._acts.decide(asks, "words", text)
+            self._acts.decide(question, "words", text)
         elif says and hasty and not named:
             by_number = "" if call is None else f", or: y {call}"
             self._note(f"[the question came as you typed: answer it again{by_number}]")
         elif call is not None and not says and word in (*ONCE, *ALWAYS) and more.strip().isdecimal():
             self._note(f"[{more.strip()} does not wait: y {call}]")
-        elif says == "yes" and word in ALWAYS and self._sure != asks:
-            self._sure = asks
-            self._note(f"[{_always(asks)}? {word} again; y allows it once]")
-        elif says == "yes" and asks["kind"] == "landing":
-            tell_command(TypedCommand(COMMANDS["/approve"], (asks["run"], *asks["yes"])))
+        elif says == "yes" and word in ALWAYS and self._sure != question:
+            self._sure = question
+            self._note(f"[{_always(question)}? {word} again; y allows it once]")
+        elif says == "yes" and question["kind"] == "landing":
+            tell_command(TypedCommand(COMMANDS["/approve"], (question["run"], *question["yes"])))
         elif says == "yes":
-            self._acts.decide(asks, "always" if word in ALWAYS else "yes")
+            self._acts.decide(question, "always" if word in ALWAYS else "yes")
         elif says == "no":
-            self._acts.decide(asks, "no", "" if named else more)
+            self._acts.decide(question, "no", "" if named else more)
         else:
             return False
         return True

@@ -61,8 +61,8 @@ def ls(
     answer = face.client().get(answers.SESSIONS, limit=number)
     none = "no sessions; begin one: pancode chat"
     terminals = list(map(asdict, list_terminals()))
-    told = {**answer, "terminals": terminals}
-    face.show(told, lambda: format_rows(answer["sessions"], _COLUMNS, none) + _terminals(terminals))
+    report = {**answer, "terminals": terminals}
+    face.show(report, lambda: format_rows(answer["sessions"], _COLUMNS, none) + _terminals(terminals))
 
 
 def _terminals(found: list[dict[str, Any]]) -> str:
@@ -156,12 +156,14 @@ def export(
     face: Json,
 ) -> None:
     """The whole conversation of a session, as Markdown, or as JSON (--json): all words, all calls by name."""
-    told = fetch_conversation(face.client(), run)
+    conversation = fetch_conversation(face.client(), run)
     if to is None:
-        return face.show(told, lambda: safe_block(format_markdown(told)))
-    text = json.dumps(told, indent=2) + "\n" if to.suffix == ".json" else format_markdown(told)
+        return face.show(conversation, lambda: safe_block(format_markdown(conversation)))
+    text = (
+        json.dumps(conversation, indent=2) + "\n" if to.suffix == ".json" else format_markdown(conversation)
+    )
     write_new(to, text)
-    face.show({"file": str(to)}, lambda: f"{count_noun(len(told['messages']), 'message')} in {to}\n")
+    face.show({"file": str(to)}, lambda: f"{count_noun(len(conversation['messages']), 'message')} in {to}\n")
     return None
 
 
@@ -262,18 +264,18 @@ def change(
     The turn at work ends as it began; your next message begins with what you have chosen. A higher level asks
     you first. A mode of the program in which it would ask nobody is refused.
     """
-    asked = {
+    body = {
         "mode": mode,
         "safety": level,
         "model": model,
         "reasoning": reasoning,
         "program_mode": program_mode,
     }
-    if not any(value is not None for value in asked.values()):
+    if not any(value is not None for value in body.values()):
         fix = f"pancode sessions set {run} --mode plan"
         raise UsageError("no setting was given", fix=fix, code="nothing_to_set")
 
-    done = set_terms(face.client(), run, {**asked, "yes": yes}, face.confirm_or_decline)
+    done = set_terms(face.client(), run, {**body, "yes": yes}, face.confirm_or_decline)
     face.show(done, lambda: f"{done['session']}  {terms_told(done)}\n")
 
 

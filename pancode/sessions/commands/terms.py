@@ -28,11 +28,11 @@ def read_chosen(shape: Mapping[str, Any]) -> tuple[str, str]:
 
 def terms_told(shape: Mapping[str, Any]) -> str:
     """One line: what holds now, and what holds from the next message on."""
-    told = _listed(shape)
+    terms = _listed(shape)
     if shape["next"] is None:
-        return told
+        return terms
     memory = shape["next"].get("memory", True)
-    return f"{told}; with your next message: {_listed(shape['next'])} ({STAYS if memory else MOVES})"
+    return f"{terms}; with your next message: {_listed(shape['next'])} ({STAYS if memory else MOVES})"
 
 
 def _listed(terms: Mapping[str, Any]) -> str:
@@ -58,11 +58,11 @@ def is_raise(before: str, after: str) -> bool:
 
 
 def set_terms(
-    client: Client, run: str, asked: Mapping[str, Any], agreed: Callable[[str], bool] = lambda question: False
+    client: Client, run: str, terms: Mapping[str, Any], agreed: Callable[[str], bool] = lambda question: False
 ) -> SessionShape:
     """Change them, once the user has agreed to a higher level. ApiError for what is refused.
 
-    `asked`: the fields of that route; None and False: left out.
+    `terms`: the fields of that route; None and False: left out.
     """
-    named = {name: value for name, value in asked.items() if value is not None and value is not False}
+    named = {name: value for name, value in terms.items() if value is not None and value is not False}
     return post_confirmed(client, TERMS.at(run), {"by": find_user(), **named}, agreed)

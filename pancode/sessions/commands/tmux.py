@@ -160,9 +160,9 @@ def up(*, name: Name = None, face: Json) -> int:
     _unless_another(tmux, meant, top, name, fix)
     tmux.open(meant)
     if face.as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
-        told = {"name": meant, "socket": tmux.socket}
+        shape = {"name": meant, "socket": tmux.socket}
         face.show(
-            told,
+            shape,
             lambda: (
                 f"{escape_line(meant)} is open; at a terminal: pancode up {shlex.quote(escape_line(meant))}\n"
             ),
@@ -196,5 +196,5 @@ def down(*, name: Name = None, face: Json) -> None:
     if meant not in names:
         raise not_found("terminal", meant, names, "pancode up")
     tmux.close(meant)
-    goes_on = "what ran continues: pancode sessions, pancode runs"
-    face.show({"name": meant}, lambda: f"{escape_line(meant)} is closed; {goes_on}\n")
+    outlook = "what ran continues: pancode sessions, pancode runs"
+    face.show({"name": meant}, lambda: f"{escape_line(meant)} is closed; {outlook}\n")

@@ -139,8 +139,8 @@ class ProgramReading:
 
         # A parser asks for more of its job only where an attempt continues with an earlier session.
         limits = Limits(wall_ms=1, idle_ms=1, output_bytes=1)
-        asked = LaunchRequest("", "", Mode.BUILD, Safety.AUTO_EDIT, False, "/", "/", limits)
-        self._parser, self._in_pieces = parser(asked), in_pieces
+        request = LaunchRequest("", "", Mode.BUILD, Safety.AUTO_EDIT, False, "/", "/", limits)
+        self._parser, self._in_pieces = parser(request), in_pieces
 
     def __call__(self, line: bytes) -> Iterator[WorkerEvent]:
         found = list(self._parser.feed(line + b"\n"))

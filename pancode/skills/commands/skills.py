@@ -139,15 +139,15 @@ def search_index(face: Face, words: list[str], index: str | None, commit: str | 
 def show_copies(face: Face, names: list[str], tools: list[str], nodes: list[str], fleet: bool) -> int:
     files = tuple(one.skill for one in _definitions())
     seen = tuple(_seen(with_project=False))
-    asked = SkillsAsked("status", tuple(tools), tuple(names), found=seen, files=files)
-    machines = _acted(face, asked, nodes, fleet)
+    request = SkillsAsked("status", tuple(tools), tuple(names), found=seen, files=files)
+    machines = _acted(face, request, nodes, fleet)
     cells = [
         {"node": one["node"], **count_copies(one["rows"], tools)} for one in machines if "problem" not in one
     ]
     columns: Columns = {"NODE": "node", **{tool: _cell(tool) for tool in tools or TOOLS}}
     words = format_rows(cells, columns) + "".join([*_drifts(_rows(machines)), *_problems(machines)])
-    told = [{**one, "tools": count_copies(one["rows"], tools)} for one in machines]
-    return face.end(_end(machines), {"nodes": told}, lambda: words)
+    rows = [{**one, "tools": count_copies(one["rows"], tools)} for one in machines]
+    return face.end(_end(machines), {"nodes": rows}, lambda: words)
 
 
 def _sound(row: dict[str, Any]) -> str:
@@ -160,17 +160,17 @@ def _sound(row: dict[str, Any]) -> str:
 _POWERS = {"gives_tools": "permits tools", "runs": "runs commands"}
 
 
-def _agree(face: Face, kept: KeptSkills, found: Iterable[Skill], what: str, yes: bool) -> None:
+def _agree(face: Face, kept: KeptSkills, found: Iterable[Skill], what: str, approved: bool) -> None:
     """Ask once about skills that permit or run something. UsageError for a no, or where nobody can answer."""
-    asked = kept.not_agreed(found)
-    for one in asked:
+    new = kept.not_agreed(found)
+    for one in new:
         for power in one.powers:
             face.note(f"{one.name}: {escape_line(power.what)}")
-    names = ", ".join(one.name for one in asked)
-    if asked and not yes and not face.confirm(f"{what} {names} all the same?", "--yes"):
-        fix = f"pancode skills show {asked[0].name}"
+    names = ", ".join(one.name for one in new)
+    if new and not approved and not face.confirm(f"{what} {names} all the same?", "--yes"):
+        fix = f"pancode skills show {new[0].name}"
         raise UsageError(f"nothing was done: you declined {names}", fix=fix, code="not_agreed")
-    kept.agree(asked)
+    kept.agree(new)
 
 
 @verb("skills agree", "pancode skills agree deploy")
@@ -317,16 +317,16 @@ def sync(
     copied = [one.skill for one in found if one.skill.is_sound and (not names or one.skill.name in names)]
     copied += [one for one in files if one.is_sound and not names]
     _agree(face, KeptSkills(home_here(os.environ)), copied, "Copy", yes)
-    asked = SkillsAsked(
+    request = SkillsAsked(
         "sync", tuple(tools), tuple(names), force, time=_now(), found=tuple(found), files=files
     )
-    return _changed(face, asked, nodes, fleet)
+    return _changed(face, request, nodes, fleet)
 
 
-def restore_copies(face: Face, times: list[str], asked: SkillsAsked, nodes: list[str], fleet: bool) -> int:
+def restore_copies(face: Face, times: list[str], request: SkillsAsked, nodes: list[str], fleet: bool) -> int:
     if times:
-        return _changed(face, replace(asked, which=times[0]), nodes, fleet)
-    machines = _acted(face, replace(asked, act="backups", time=""), nodes, fleet)
+        return _changed(face, replace(request, which=times[0]), nodes, fleet)
+    machines = _acted(face, replace(request, act="backups", time=""), nodes, fleet)
     columns: Columns = {"TIME": "time", "NODE": "node", "FOLDER": "folder", "SKILL": "skill"}
     words = format_rows(_rows(machines), columns, "no backup") + "".join(_problems(machines))
     return face.end(_end(machines), {"nodes": machines}, lambda: words)
@@ -398,8 +398,8 @@ def rm(
         for one in there:
             kept.remove(one)
             face.note(f"{one.skill.name}: taken out of {kept.folder}")
-    asked = SkillsAsked("remove", tuple(tools), tuple(names), force, time=_now())
-    return _changed(face, asked, nodes, fleet)
+    request = SkillsAsked("remove", tuple(tools), tuple(names), force, time=_now())
+    return _changed(face, request, nodes, fleet)
 
 
 def _now() -> str:
@@ -410,11 +410,11 @@ def _now() -> str:
     return f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03d}Z"
 
 
-def _acted(face: Face, asked: SkillsAsked, nodes: Sequence[str], fleet: bool) -> list[dict[str, Any]]:
+def _acted(face: Face, request: SkillsAsked, nodes: Sequence[str], fleet: bool) -> list[dict[str, Any]]:
     """Return the answer of each node, this one first; with `problem` where a machine cannot be reached."""
     if not nodes and not fleet:
         face.acts_here("skills")
-    here = [] if nodes and not fleet else [{"node": HERE, **act_here(asked, Path.home())}]
+    here = [] if nodes and not fleet else [{"node": HERE, **act_here(request, Path.home())}]
     if not nodes and not fleet:
         return here
     from pancode.skills.node_service import act_there
@@ -426,14 +426,14 @@ def _acted(face: Face, asked: SkillsAsked, nodes: Sequence[str], fleet: bool) ->
     meant = {name: client.get(NODE.at(name))["target"] for name in names}
     if fleet:  # the node that is this machine has the same home
         meant = {n: one for n, one in meant.items() if not one["local"] or one["local_home"]}
-    return [*here, *act_there(meant, replace(asked, owner=answer["coordinator"]["fleet"]), os.environ)]
+    return [*here, *act_there(meant, replace(request, owner=answer["coordinator"]["fleet"]), os.environ)]
 
 
-def _changed(face: Face, asked: SkillsAsked, nodes: Sequence[str], fleet: bool) -> int:
+def _changed(face: Face, request: SkillsAsked, nodes: Sequence[str], fleet: bool) -> int:
     """Carry the act out, print each copy that was changed or left alone, and return the exit status."""
-    machines = _acted(face, asked, nodes, fleet)
-    if asked.act == "restore" and not _rows(machines) and not any("problem" in one for one in machines):
-        raise NotFoundError(f"no backup of {asked.which} found", fix="pancode skills sync --restore")
+    machines = _acted(face, request, nodes, fleet)
+    if request.act == "restore" and not _rows(machines) and not any("problem" in one for one in machines):
+        raise NotFoundError(f"no backup of {request.which} found", fix="pancode skills sync --restore")
     lines = [_did(row) for row in _rows(machines) if row["state"] != "same"]
     for one in machines:
         lines += [f"{one['node']}: backups stay in {escape_line(place)}\n" for place in one.get("left", ())]

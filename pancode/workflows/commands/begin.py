@@ -176,21 +176,23 @@ MOST_NAMED = 5
 
 def post_workflow(face: Face, body: dict[str, Any], given: dict[str, Any]) -> int:
     """`given`: the command's own options. The exit status."""
-    asked = {**request_of(body, given), "dry_run": given["dry_run"]}
+    body_sent = {**request_of(body, given), "dry_run": given["dry_run"]}
     client = face.client(works=True)
     if given["dry_run"]:
-        report = post_agreed(face, client, TRY_WORKFLOW, asked)
+        report = post_agreed(face, client, TRY_WORKFLOW, body_sent)
         face.show_result(report, format_dry_run)
         return ExitCode.DONE if report["admitted"] else ExitCode.REFUSED
-    return wait_for_workflow(face, post_agreed(face, client, BEGIN_WORKFLOW, asked), detach=given["detach"])
+    return wait_for_workflow(
+        face, post_agreed(face, client, BEGIN_WORKFLOW, body_sent), detach=given["detach"]
+    )
 
 
 def request_of(body: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     """The whole request: the steps, who asks, and the options that are about the whole workflow."""
-    asked = {"stagger_ms": STAGGER_MS, **body, **of_caller(given), **_settings(given)}
+    body_sent = {"stagger_ms": STAGGER_MS, **body, **of_caller(given), **_settings(given)}
     if given.get("land") and body["kind"] != "batch":  # of a batch, each step says it for itself
-        asked["land"] = True
-    return {**asked, "yes": given["yes"]}
+        body_sent["land"] = True
+    return {**body_sent, "yes": given["yes"]}
 
 
 def wait_for_workflow(face: Face, answer: WorkflowShape, *, detach: bool) -> int:

@@ -171,8 +171,8 @@ def plan(
 
     steps = read_plan(_text(file, "name a plan: docs/NAME-plan.md"), str(file))
     chain = chain_of(steps, str(file))
-    told = {"title": steps.title, "steps": list(steps.steps), "text": chain}
-    return face.show(told, lambda: chain)
+    report = {"title": steps.title, "steps": list(steps.steps), "text": chain}
+    return face.show(report, lambda: chain)
 
 
 def _text(file: Path, fix: str) -> str:
@@ -239,12 +239,12 @@ def resume(
 
 
 def begin_again(
-    face: Face, route: Route[answers.WorkflowShape], detach: bool, yes: bool, **more: bool
+    face: Face, route: Route[answers.WorkflowShape], detach: bool, approved: bool, **more: bool
 ) -> int:
     """Continue with a workflow, or with all of it once more, and wait for its end."""
     from pancode.runs.commands.dispatch import post_agreed
 
-    answer = post_agreed(face, face.client(works=True), route, {"by": find_user(), "yes": yes, **more})
+    answer = post_agreed(face, face.client(works=True), route, {"by": find_user(), "yes": approved, **more})
     return wait_for_workflow(face, answer, detach=detach)
 
 
@@ -255,21 +255,23 @@ def show_receipt(face: Face, w: str) -> None:
 
 def _receipt(answer: answers.WorkflowReceipt) -> str:
     """The verdict with its checks, and the claims of the summary; JSON has the envelope."""
-    said = answer["statement"]["predicate"]
-    runs = [{"step": step["name"], **run} for step in said["steps"] for run in step["runs"]]
+    predicate = answer["statement"]["predicate"]
+    runs = [{"step": step["name"], **run} for step in predicate["steps"] for run in step["runs"]]
     columns: Columns = {
         **{"STEP": "step", "RUN": "run", "OUTCOME": "outcome"},
         "COMMIT": lambda run: (run["commit"] or "")[:12],
     }
     unknown = (
-        f" and {count_noun(said['unknown_costs'], 'run')} of unknown cost" if said["unknown_costs"] else ""
+        f" and {count_noun(predicate['unknown_costs'], 'run')} of unknown cost"
+        if predicate["unknown_costs"]
+        else ""
     )
     head = format_verdict(
         {"run": answer["workflow"], "verdict": answer["verdict"], "checks": answer["checks"]}
     )
     about = (
-        f"{said['kind']} {escape_line(said['name'])}: {said['state']}, begun by "
-        f"{escape_line(said['created_by'])}"
+        f"{predicate['kind']} {escape_line(predicate['name'])}: {predicate['state']}, begun by "
+        f"{escape_line(predicate['created_by'])}"
     )
-    head += f"  {about}, {format_usd(said['cost_usd'])}{unknown}\n"
+    head += f"  {about}, {format_usd(predicate['cost_usd'])}{unknown}\n"
     return head + format_rows(runs, columns)

@@ -66,8 +66,8 @@ def create(
     if resume:
         again = {"by": find_user(), **({} if total is None else {"budget": total})}
         return _show(face, face.client(works=True).post(answers.RESUME_LANE.at(name), again))
-    said = {key: value for key, value in options.collect_given(ctx.params).items() if key != "preset"}
-    body = {"name": name, "by": find_user(), "cwd": find_folder(), "defaults": said, "goes_on": goes_on}
+    settings = {key: value for key, value in options.collect_given(ctx.params).items() if key != "preset"}
+    body = {"name": name, "by": find_user(), "cwd": find_folder(), "defaults": settings, "goes_on": goes_on}
     body |= {} if total is None else {"budget": total}
     return _show(face, face.client(works=True).post(answers.CREATE_LANE, body))
 

@@ -145,13 +145,13 @@ class Results:
 
     def _of_run(self, step: WorkflowStepShape, wide: int, run: str) -> str:
         shape = self._client.get(RUN.at(run))
-        said = (
+        lines = (
             f"-> {clip_columns(escape_line(first_line(shape['answer'])), TASK_COLUMNS)}"
             if shape["answer"]
             else ""
         )
         if shape["outcome"] != "done":
-            said = format_reason(shape)
+            lines = format_reason(shape)
         place = format_worker(shape["agent"], shape["node"], step["task"])
         fields = (
             escape_line(step["name"].ljust(wide)),
@@ -160,7 +160,7 @@ class Results:
             cost_of(shape),
             format_run_time(shape),
         )
-        return "  ".join(filter(None, (*fields, place, said)))
+        return "  ".join(filter(None, (*fields, place, lines)))
 
     def _say(self, line: str) -> None:
         """Print the line to standard output; on a terminal above the progress."""
@@ -197,14 +197,14 @@ def list_landings(shape: WorkflowShape) -> list[tuple[str, LandingShape]]:
 def _words(shape: WorkflowShape, last: dict[str, Any] | None) -> str:
     answer = safe_block(last["answer"]) if last is not None else ""
     # Of a batch only the changes that are not landed are told, each with the command that helps.
-    told, empty = "", dict[str, Any](files=[], tree="", branch=None, gate=None)
+    result, empty = "", dict[str, Any](files=[], tree="", branch=None, gate=None)
     for run, kept in list_landings(shape):
         landing = {**empty, "run": run, **kept}
         if landing["status"] == "landed" and shape["kind"] != "batch":
-            told += progress.format_landing(landing)
+            result += progress.format_landing(landing)
         elif landing["status"] not in (*progress.FINE, NOT_DONE):
-            told += progress.landing_line(landing)
-    text = f"{answer}{format_headline(shape)}{told}"
+            result += progress.landing_line(landing)
+    text = f"{answer}{format_headline(shape)}{result}"
     if shape.get("waits_for_person"):
         follow = f"  the answer lets it continue; follow: pancode workflow show -f {shape['workflow']}\n"
         return text + list_questions(shape) + follow

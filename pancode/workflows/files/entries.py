@@ -100,8 +100,8 @@ class DispatchEntry(KebabPart):
 
     def dispatch(self) -> dict[str, Any]:
         """Return the body for the API: only the fields that the file sets."""
-        said = self.model_dump(mode="json", exclude_defaults=True)
-        fields = {one.name: said[one.word] for one in OPTIONS.values() if one.word in said}
+        values = self.model_dump(mode="json", exclude_defaults=True)
+        fields = {one.name: values[one.word] for one in OPTIONS.values() if one.word in values}
         return {**fields, "verify": []} if self.no_verify else fields
 
 

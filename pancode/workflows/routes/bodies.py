@@ -54,9 +54,9 @@ class StepBody(Body):
     verdict: VerdictBody | None = None
     back_to: StepName | None = None
 
-    def plan(self, by: str, depth: int, yes: bool, score: str | None = None) -> StepPlan:
+    def plan(self, by: str, depth: int, approved: bool, score: str | None = None) -> StepPlan:
         """Return the step's plan. `score`: the command that prints the number of a result in a race."""
-        request = replace(self.dispatch.asked(by), depth=depth, confirmed=yes, score=score)
+        request = replace(self.dispatch.asked(by), depth=depth, confirmed=approved, score=score)
         verdict = self.verdict and {"file": self.verdict.file, "schema": _plain(self.verdict.allowed)}
         until = self.until and {"field": self.until.field, "equals": _plain(self.until.equals)}
         return StepPlan(

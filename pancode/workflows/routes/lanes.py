@@ -121,8 +121,10 @@ def _add(context: ApiContext, call: ApiCall) -> LaneAddedAnswer:
     request = replace(_whole(context, call).asked(body.by), confirmed=body.yes, preset=body.preset or "")
     settings: dict[str, object] = dict(body.settings.items())
     around = context.coordinator.around(settings, body.preset)
-    asked = lanes.AskedItem(request, {"settings": settings, "preset": body.preset}, body.key, body.expires_ms)
-    item, added = lanes.add_item(context.core, around, call.path["lane"], asked)
+    new_item = lanes.AskedItem(
+        request, {"settings": settings, "preset": body.preset}, body.key, body.expires_ms
+    )
+    item, added = lanes.add_item(context.core, around, call.path["lane"], new_item)
     shape = lanes.get_lane(context.core, call.path["lane"])
     found = next(one for one in shape["items"] if one["item"] == item)
     return {

@@ -54,10 +54,10 @@ def _childs(context: ApiContext, parent: Run, plan: WorkflowPlan) -> WorkflowPla
         refuse_act(context.core, parent, "landing a change")
     above = Caller.of(parent)
     preset = plan.caller["preset"] or above.preset or None
-    asked = [
+    actions = [
         replace(make_child_request(context, parent, step.request), parent=parent.id) for step in plan.steps
     ]
-    steps = tuple(replace(step, request=one) for step, one in zip(plan.steps, asked, strict=True))
+    steps = tuple(replace(step, request=one) for step, one in zip(plan.steps, actions, strict=True))
     settings = {**above.caller_settings, **plan.caller["settings"]}
     return replace(
         plan, by=parent.id, steps=steps, caller={**plan.caller, "settings": settings, "preset": preset}

@@ -83,19 +83,19 @@ def add(
 
     At a terminal a new one without a PRD is offered a draft, which changes no file: `pancode project prd`.
     """
-    said: dict[str, Any] = {"name": name, "agent": agent, "budget": budget, "prefix": prefix}
-    said |= {"path": None if path is None else make_absolute(path), "linear_id": linear_id}
-    said |= {"linear_name": linear_name, "tracker": tracker, "work_label": work_label, "prd": prd}
-    said |= {"work_people": work_person or None, "require": dict(require) or None, "verify": verify or None}
-    said |= {"labels": dict(label) or None}
-    body = {key: value for key, value in said.items() if value is not None}
+    values: dict[str, Any] = {"name": name, "agent": agent, "budget": budget, "prefix": prefix}
+    values |= {"path": None if path is None else make_absolute(path), "linear_id": linear_id}
+    values |= {"linear_name": linear_name, "tracker": tracker, "work_label": work_label, "prd": prd}
+    values |= {"work_people": work_person or None, "require": dict(require) or None, "verify": verify or None}
+    values |= {"labels": dict(label) or None}
+    body = {key: value for key, value in values.items() if value is not None}
     if mapping is not None and body:
         raise UsageError("--mapping cannot be combined with other options", fix="omit the other options")
     if mapping is None:
         done = [face.client().post(answers.ADD_PROJECT, {**body, "by": find_user()})]
     else:
-        asked = {"projects": read_mappings(mapping), "by": find_user()}
-        done = face.client().post(answers.MAP_PROJECTS, asked)["projects"]
+        change = {"projects": read_mappings(mapping), "by": find_user()}
+        done = face.client().post(answers.MAP_PROJECTS, change)["projects"]
     for note in dict.fromkeys(note for one in done for note in one["notes"]):
         face.note(f"note: {escape_line(note)}")
     face.show({"projects": done} if mapping else done[0], lambda: "".join(map(_shown, done)))
@@ -166,8 +166,8 @@ def show(project: Project, face: Json) -> None:
     face.show_result(face.client().get(answers.PROJECT.at(project)), _shown)
 
 
-def _pairs(said: dict[str, str]) -> str:
-    return " ".join(f"{key}={value}" for key, value in said.items())
+def _pairs(values: dict[str, str]) -> str:
+    return " ".join(f"{key}={value}" for key, value in values.items())
 
 
 def _shown(one: answers.ProjectShape) -> str:
@@ -234,9 +234,9 @@ def _draft(face: Face, project: str, agent: str) -> int:
         raise UsageError(
             f"{made['project']} has a PRD: {made['prd']}", fix=f"read {made['prd']}", code="file_exists"
         )
-    told = ("--json",) if face.as_json else ()
+    flags = ("--json",) if face.as_json else ()
     where = ("--agent", agent, "--mode", "review", "--project", made["project"])
-    status = run(["dispatch", *told, *where, "--", made["task"]])
+    status = run(["dispatch", *flags, *where, "--", made["task"]])
     if status == ExitCode.DONE:
         face.note(f"nothing is written; to keep it: pancode project prd {made['project']} --keep last")
     return status

@@ -198,7 +198,7 @@ def _top(context: ApiContext, path: str) -> str:
 
 def _changed(old: NamedProject, body: ProjectBody) -> NamedProject:
     """Return the project, changed by what the body says."""
-    said: dict[str, Any] = {
+    values: dict[str, Any] = {
         key: value
         for key, value in dict(body).items()
         if value is not None and key not in ("by", "path", "name", "verify")
@@ -206,18 +206,18 @@ def _changed(old: NamedProject, body: ProjectBody) -> NamedProject:
     if body.tracker:
         place = tracker_of(body.tracker)
         team = place.repository.name if place.kind is TrackerKind.LINEAR else old.name
-        said.setdefault("prefix", old.prefix or re.sub(r"[^A-Za-z0-9]|^[0-9]+", "", team)[:32].upper())
+        values.setdefault("prefix", old.prefix or re.sub(r"[^A-Za-z0-9]|^[0-9]+", "", team)[:32].upper())
     if body.labels is not None:
-        said["labels"] = {label: rule.rule() for label, rule in body.labels.items()}
+        values["labels"] = {label: rule.rule() for label, rule in body.labels.items()}
     if body.verify is not None:
-        said["verify"] = tuple(split_words(one, "the gate") for one in body.verify)
-    return replace(old, **said)
+        values["verify"] = tuple(split_words(one, "the gate") for one in body.verify)
+    return replace(old, **values)
 
 
 def _kept(one: NamedProject) -> dict[str, Any]:
     """Return the project as settings.json has it, without fields that it does not set."""
-    said = {key: value for key, value in _plain(one).items() if value not in (None, "", {}, [])}
-    return {key: value for key, value in said.items() if key != "name"}
+    values = {key: value for key, value in _plain(one).items() if value not in (None, "", {}, [])}
+    return {key: value for key, value in values.items() if key != "name"}
 
 
 def _plain(one: NamedProject) -> dict[str, Any]:

@@ -91,8 +91,8 @@ def _create(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
     body: WorkspaceBody = call.body
     name, now = body.name.lower(), context.core.wall_ms()
     project = _project(context, body)
-    asked = KeptWorkspace(name, project, branch_for(name, body.title), body.node, now, body.by)
-    create_workspace(context.core, asked)
+    workspace = KeptWorkspace(name, project, branch_for(name, body.title), body.node, now, body.by)
+    create_workspace(context.core, workspace)
     return get_workspace(context.core, context.coordinator.around({}), name)
 
 

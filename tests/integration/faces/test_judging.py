@@ -76,7 +76,7 @@ def test_the_very_tree_is_taken_on_the_nodes_signed_word(tmp_path: Path) -> None
 def test_other_gates_than_the_runs_own_are_not_its_word(tmp_path: Path, result: dict[str, Any]) -> None:
     world = Judged(tmp_path, **result)
     (held,) = world.judged(tested=True).held
-    assert held.yes == "--anyway", "a receipt that contradicts itself ends its run as infra"
+    assert held.flag == "--anyway", "a receipt that contradicts itself ends its run as infra"
     assert "stopped" in world.judged(tested=True, anyway=True, off=lambda: True).detail
     assert len(world.coordinator.rows(Run)) == 2, "it was to be judged anew"
 
@@ -127,7 +127,7 @@ def test_one_that_is_called_off_stops_its_run(tmp_path: Path) -> None:
 def test_files_that_decide_what_runs_next_need_a_yes(tmp_path: Path) -> None:
     world = Judged(tmp_path)
     said = world.judged("a.txt", "test.sh", ".github/workflows/ci.yml", tested=True)
-    assert [(one.path, one.yes) for one in said.held] == [
+    assert [(one.path, one.flag) for one in said.held] == [
         ("test.sh", "--with-commands"), (".github/workflows/ci.yml", "--with-commands"),
     ]  # fmt: skip
     assert world.judged("test.sh", tested=True, with_commands=True).ok
@@ -145,7 +145,7 @@ def test_a_node_that_takes_no_work_leaves_it_to_another(tmp_path: Path) -> None:
 def test_a_secret_in_the_result_needs_a_yes_of_its_own(tmp_path: Path) -> None:
     world = Judged(tmp_path, exposed=(Exposed(secret="API_KEY", file="config.py"),))
     (held,) = world.judged(tested=True, with_commands=True).held
-    assert (held.path, held.why, held.yes) == ("config.py", "holds the secret API_KEY", "--with-secret")
+    assert (held.path, held.why, held.flag) == ("config.py", "holds the secret API_KEY", "--with-secret")
     assert world.judged(tested=True, with_secret=True).ok
 
 
@@ -156,7 +156,7 @@ def test_a_plan_that_a_user_has_kept_lands_without_another_yes(tmp_path: Path) -
     docs = git.must("mktree", stdin=f"100644 blob {blob}\tx-plan.md\n".encode()).text()
     world.tree = git.must("mktree", stdin=f"040000 tree {docs}\tdocs\n".encode()).text()
     (held,) = world.judged("docs/x-plan.md", tested=True).held
-    assert held.yes == "--with-commands" and "tells agents" in held.why
+    assert held.flag == "--with-commands" and "tells agents" in held.why
     for text, is_kept in (("the plan\n", True), ("another\n", False)):
         kept = {"docs/x-plan.md": text, "docs/x-plan.questions.md": ""}
         record_plan(world.coordinator.core, "x", kept, "ana")
@@ -171,6 +171,6 @@ def test_a_search_for_secrets_that_could_not_be_made_needs_the_same_yes(
     world = Judged(tmp_path, exposed=(row,))
     kept: dict[str, Any] = {"branch": "x", "how": How.MERGE} if passing else {}
     (held,) = world.judged(tested=True, **kept).held
-    assert (held.path, held.why, held.yes) == ("r-0001", row.file, "--with-secret")
+    assert (held.path, held.why, held.flag) == ("r-0001", row.file, "--with-secret")
     assert world.judged(tested=True, with_secret=True, **kept).ok
     assert world.judged(tested=True).ok is passing, "a commit on the way is kept by a merge alone"

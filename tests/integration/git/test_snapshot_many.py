@@ -40,7 +40,7 @@ def test_the_words_come_between_the_batches(repo: Repo, depot: Depot) -> None:
         repo.write(f"new{number}", f"{number}\n")
     told: list[tuple[int, int]] = []
     taken = take_snapshot(
-        repo.path, depot, "r-aaaa", SnapshotOptions(NOW_MS, told=lambda done, of: told.append((done, of)))
+        repo.path, depot, "r-aaaa", SnapshotOptions(NOW_MS, progress=lambda done, of: told.append((done, of)))
     )
     assert told == [(0, 3), (3, 3)]
     sound(depot, taken)

@@ -41,17 +41,17 @@ class ListenerRules:
     host: str
     names: tuple[str, ...] = ()
 
-    def check(self, asked: KnockedBy) -> None:
+    def check(self, caller: KnockedBy) -> None:
         """AccessError for a request that comes neither from our programs nor from our pages."""
-        host = asked.headers.get("host", "")
+        host = caller.headers.get("host", "")
         self._check_host(host)
         # a browser says which page asks. One of another port of this machine is a stranger's, too.
-        origin, site = asked.headers.get("origin"), asked.headers.get("sec-fetch-site", "none")
+        origin, site = caller.headers.get("origin"), caller.headers.get("sec-fetch-site", "none")
         ours = {f"{self.scheme}://{host}"}
         if _name_of(host) in self._named():  # behind a proxy that has the certificate
             ours.add(f"https://{host}")
         strange = origin is not None and origin.lower() not in {one.lower() for one in ours}
-        if strange or (site not in ("none", "same-origin") and asked.path.startswith("/v1/")):
+        if strange or (site not in ("none", "same-origin") and caller.path.startswith("/v1/")):
             raise AccessError(
                 "the request comes from a page of another origin",
                 why=f"origin {origin!r}, site {site!r}"[:200],
@@ -59,7 +59,7 @@ class ListenerRules:
                 code="wrong_origin",
             )
         # a query stands in histories, logs and headers Referer
-        for name, value in asked.query.items():
+        for name, value in caller.query.items():
             if name.lower() in _SECRETS or value.startswith(PREFIX):
                 raise AccessError(
                     f"the request has a secret in its query string: {name[:40]!r}",
@@ -67,10 +67,10 @@ class ListenerRules:
                     fix="send it in the Authorization header; and: pancode admin tokens --revoke NAME",
                     code="token_in_query",
                 )
-        if asked.method in ("GET", "HEAD") or asked.path.startswith(HOOKS):
+        if caller.method in ("GET", "HEAD") or caller.path.startswith(HOOKS):
             return
-        if asked.path.startswith("/v1/"):
-            content_type = asked.headers.get("content-type", "")
+        if caller.path.startswith("/v1/"):
+            content_type = caller.headers.get("content-type", "")
             if content_type.partition(";")[0].strip().lower() != "application/json":
                 raise AccessError(
                     "the request must be sent as JSON",

@@ -82,8 +82,8 @@ class LandingSession(GitCommits):
         depot = self._depot.git(self.repo_id)
         around = {name: environ[name] for name in _SIGNERS if name in environ}
         env = with_config({**depot.env, **around, **signed}, seen.signing or ())
-        asked = [word for parent in parents for word in ("-p", parent)]
-        call = GitCall(("commit-tree", "-S", tree, *asked), env, seen.top, stdin=words, timeout_s=SIGN_S)
+        options = [word for parent in parents for word in ("-p", parent)]
+        call = GitCall(("commit-tree", "-S", tree, *options), env, seen.top, stdin=words, timeout_s=SIGN_S)
         try:
             return must_git(call).text()
         except GitFailure as failed:

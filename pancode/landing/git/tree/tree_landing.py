@@ -126,8 +126,8 @@ def explain_merge(git: Git, request: LandRequest, tip: str | None, report: LandR
 
 def _is_reverted(git: Git, commit: str, tip: str) -> bool:
     """Whether a later commit says that it reverts this one, and was not itself reverted."""
-    asked = ("--fixed-strings", f"--grep=This reverts commit {commit}", "-n", "1", "--format=%H")
-    later = git.text("log", *asked, tip, f"^{commit}")
+    options = ("--fixed-strings", f"--grep=This reverts commit {commit}", "-n", "1", "--format=%H")
+    later = git.text("log", *options, tip, f"^{commit}")
     return bool(later) and not _is_reverted(git, later, tip)
 
 
@@ -143,8 +143,8 @@ def _found(git: Git, request: LandRequest, tip: str) -> tuple[str, str]:
     mine = git.must("diff-tree", *patch, request.snapshot_commit, request.final_commit).out
     names = git.must("diff-tree", "-r", "-z", "--name-only", request.snapshot_commit, request.final_commit)
     paths = [name for name in names.out.split(b"\0") if name and b"\n" not in name]
-    asked = b"\n".join([*(rev.encode() for rev in (tip, *since)), b"--", *paths]) + b"\n"
-    others = git.must("rev-list", "--no-merges", "-n", str(MOST_COMPARED), "--stdin", stdin=asked).out
+    stdin = b"\n".join([*(rev.encode() for rev in (tip, *since)), b"--", *paths]) + b"\n"
+    others = git.must("rev-list", "--no-merges", "-n", str(MOST_COMPARED), "--stdin", stdin=stdin).out
     wanted = _ids(git, mine)
     if not others.strip() or not wanted:
         return "", ""

@@ -171,7 +171,7 @@ def _node(plan: Plan) -> GateVerdict:
     )
 
 
-def _odd(plan: Plan, asked: list[Candidate]) -> tuple[list[str], list[str]]:
+def _odd(plan: Plan, candidates: list[Candidate]) -> tuple[list[str], list[str]]:
     """Return warnings that are not errors, and the commands that help.
 
     A level of reasoning in the settings is a wish for all runs; a runtime that does not know it ignores it.
@@ -185,12 +185,12 @@ def _odd(plan: Plan, asked: list[Candidate]) -> tuple[list[str], list[str]]:
     if plan.unlisted:
         odd.append(plan.unlisted)
         fixes.append(f"pancode models --runtime {plan.runtime.name}")
-    absent = [name for name in plan.needs.env if all(name in one.unset for one in asked)]
+    absent = [name for name in plan.needs.env if all(name in one.unset for one in candidates)]
     if absent:
-        more = f" and {len(asked) - _SHOWN} more" if len(asked) > _SHOWN else ""
-        has, where = "has" if len(absent) == 1 else "have", ", ".join(one.name for one in asked[:_SHOWN])
+        more = f" and {len(candidates) - _SHOWN} more" if len(candidates) > _SHOWN else ""
+        has, where = "has" if len(absent) == 1 else "have", ", ".join(one.name for one in candidates[:_SHOWN])
         odd.append(f"env: {', '.join(absent)} {has} no value on {where}{more}")
-        commands = [f"pancode node secret {one.name} {name}" for name in absent for one in asked]
+        commands = [f"pancode node secret {one.name} {name}" for name in absent for one in candidates]
         fixes += commands[:_SHOWN]
     return odd, fixes
 
@@ -201,8 +201,8 @@ def _listed(candidates: list[Candidate]) -> str:
     for one in candidates:
         by_reason.setdefault(one.why.replace(one.name, "each"), []).append(one.name)
     whys = {one.name: one.why for one in candidates}
-    told = [
+    lines = [
         f"{names[0]} {whys[names[0]]}" if len(names) == 1 else f"{first_few(names, _SHOWN)}: each {reason}"
         for reason, names in by_reason.items()
     ]
-    return first_few(told, _SHOWN, "; ")
+    return first_few(lines, _SHOWN, "; ")

@@ -108,11 +108,11 @@ def is_accepted(plan: Plan, parent: Parent | None) -> bool:
 
     Also true for a user's own program that a run starts: placement and node do not know that parent.
     """
-    asked = plan.request
+    request = plan.request
     if parent is not None and not parent.unheld:
         return False
-    childs = asked.depth > 0 and plan.runtime.own
-    return asked.told_only or (childs and _needs(plan, may_allow=True).enough(Isolation.NONE))
+    childs = request.depth > 0 and plan.runtime.own
+    return request.told_only or (childs and _needs(plan, may_allow=True).enough(Isolation.NONE))
 
 
 def _holder(plan: Plan, may_allow: bool) -> GateVerdict:
@@ -159,16 +159,16 @@ def _without_shell(needs: EnforcedRule, enough: Sequence[Candidate], words: str)
 
 
 def _needs(plan: Plan, may_allow: bool) -> EnforcedRule:
-    asked = plan.request
+    request = plan.request
     return find_rule(
         plan.runtime,
         EnforcementRequest(
             plan.mode,
             plan.safety,
             plan.agent.read_only,
-            asked.told_only,
+            request.told_only,
             plan.workspace,
-            asked.depth,
+            request.depth,
             may_allow,
         ),
     )
@@ -287,17 +287,17 @@ def _weak(plan: Plan) -> GateVerdict | None:
 
 def _outside(plan: Plan) -> GateVerdict | None:
     """Refuse a user's command about the machine itself where a sandbox would hide that machine from it."""
-    asked, agent = plan.request, plan.agent
+    request, agent = plan.request, plan.agent
     writes = rule_of(plan.mode, plan.safety, agent.read_only) != READ_ONLY
     if not plan.needs_sandbox or not is_on_the_machine(
-        plan.runtime.name, plan.workspace, plan.safety, writes, asked.depth
+        plan.runtime.name, plan.workspace, plan.safety, writes, request.depth
     ):
         return None
     why, fix = (
         f"agent {agent.name} runs only in a sandbox (isolation: container)",
         "choose another agent with --agent",
     )
-    if asked.walled:
+    if request.walled:
         why, fix = "the parent run runs only in a sandbox, and so must everything that it starts", ""
     elif agent.isolations is not AgentIsolation.CONTAINER:
         network = "only a sandbox can block the network, as --network or your pansafety.yaml requires"

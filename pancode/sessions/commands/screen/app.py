@@ -258,12 +258,12 @@ class ChatScreen(SteadyPage):
         if not self.controller.run:
             self._state = ""
 
-    def _asks(self, asks: Any) -> None:
+    def _asks(self, question: Any) -> None:
         """Show the question; keys that were meant for the one before are not taken for it."""
-        if self.card.show(asks):
+        if self.card.show(question):
             self._card_ms = self._key_ms = self._clock.mono_ms()
             self._reply_to(None)
-            if isinstance(asks, Consent):
+            if isinstance(question, Consent):
                 self.app.bell()
 
     # -- drawing ---------------------------------------------------------------------------------------
@@ -481,9 +481,9 @@ class ChatScreen(SteadyPage):
             if command is not None:
                 self._command(command)
             elif self._replies is not None:
-                asks = self._replies.asks
-                how = "words" if asks["kind"] == "question" else "no"
-                self.controller.do(lambda acts: acts.decide(asks, how, text), text)
+                question = self._replies.question
+                how = "words" if question["kind"] == "question" else "no"
+                self.controller.do(lambda acts: acts.decide(question, how, text), text)
                 self._reply_to(None)
             else:
                 self._say(text)
@@ -518,13 +518,13 @@ class ChatScreen(SteadyPage):
         elif command.command.bare:
             if name == "/cost":
                 turns = sum(one["turns"] for one in self.shape.get("interactive_runs", ()))
-                told = (
+                text = (
                     f"this session: {count_noun(turns, 'turn')}, {spent_in_all(self.shape)}"
                     if self.shape.get("session")
                     else ""
                 )
-                if told:
-                    self.talk.tell(told)
+                if text:
+                    self.talk.tell(text)
             self._note = (f"{escape_line(command.text)} ...", QUIET)
             self.controller.show(command, max(40, self.size.width - 4))
         elif not self.controller.run:
@@ -545,27 +545,27 @@ class ChatScreen(SteadyPage):
         self.field.insert(character)
 
     def _answered(self, answered: CardAnswer) -> None:
-        asks, how = answered.asks, answered.how
+        question, how = answered.question, answered.how
         if self._clock.mono_ms() - self._card_ms < QUIET_MS:
             self._note = ("this question has just come: read it, and press again", "")
             return None
-        if how == "always" and self._sure != asks:
-            self._sure = asks
+        if how == "always" and self._sure != question:
+            self._sure = question
             self._note = ("in this whole run? a again; y: once", "")
             return None
         if how == "words":
             return self._reply_to(answered)
-        if isinstance(asks, Consent):
-            asks.answer.put(how == "yes")
+        if isinstance(question, Consent):
+            question.answer.put(how == "yes")
             self._asks(self.shape.get("asks"))  # a question of the agent, which stood behind it
-        elif how == "yes" and asks["kind"] == "landing":
+        elif how == "yes" and question["kind"] == "landing":
             # A landing may run gates for minutes. It runs beside the talk, and a panel shows its end.
-            self._command(TypedCommand(COMMANDS["/approve"], (asks["run"], *asks["yes"])))
+            self._command(TypedCommand(COMMANDS["/approve"], (question["run"], *question["yes"])))
         elif how == "choice":
-            self.controller.do(lambda acts: acts.decide(asks, "words", answered.choice))
+            self.controller.do(lambda acts: acts.decide(question, "words", answered.choice))
         else:
-            self.controller.do(lambda acts: acts.decide(asks, how))
-        self._agreed = how == "yes" and isinstance(asks, dict) and asks["kind"] == "change"
+            self.controller.do(lambda acts: acts.decide(question, how))
+        self._agreed = how == "yes" and isinstance(question, dict) and question["kind"] == "change"
         self._note = ("sent; Alt-U takes the change back" if self._agreed else "sent", "")
         self.set_focus(self.field)
         return None

@@ -27,7 +27,7 @@ QUIET_MS = 1_000
 class CardAnswer:
     """What the user did with the question. `how`: yes, always, no, choice, or words (to be written)."""
 
-    asks: Any
+    question: Any
     how: str
     choice: str = ""
 
@@ -40,11 +40,11 @@ class AskCard(Static, can_focus=True):
         super().__init__(markup=False)
         self._answered, self._typed = answered, typed
 
-    def show(self, asks: Any) -> bool:
+    def show(self, question: Any) -> bool:
         """Show the question; return whether it is a new one, for which keys pressed before are not meant."""
-        other = bool(asks != self.asks)
-        self.asks, self.display = asks, asks is not None
-        if other and asks is not None:
+        other = bool(question != self.asks)
+        self.asks, self.display = question, question is not None
+        if other and question is not None:
             self.draw()
         return other
 
@@ -73,7 +73,7 @@ class AskCard(Static, can_focus=True):
     def _keys(self) -> list[tuple[str, str, str]]:
         """Return key, label and act (as `CardAnswer.how`) of each key that the question takes."""
         if isinstance(self.asks, Consent):
-            return [("y", self.asks.yes, "yes"), ("x", "do not", "no")]
+            return [("y", self.asks.action, "yes"), ("x", "do not", "no")]
         match self.asks["kind"]:
             case "question":
                 number = [("1\u2026", "choose", "choice")] if self.asks["choices"] else []
@@ -99,27 +99,27 @@ class AskCard(Static, can_focus=True):
         return None if answer is None or answer.how == "words" else answer
 
     def _how(self, key: str) -> CardAnswer | None:
-        asks = self.asks
-        if asks is None:
+        question = self.asks
+        if question is None:
             return None
-        if isinstance(asks, dict) and asks["kind"] == "question" and key.isdecimal():
-            return CardAnswer(asks, "choice", key) if 0 < int(key) <= len(asks["choices"]) else None
+        if isinstance(question, dict) and question["kind"] == "question" and key.isdecimal():
+            return CardAnswer(question, "choice", key) if 0 < int(key) <= len(question["choices"]) else None
         hows = {name.lower(): how for name, _, how in self._keys()}
-        return CardAnswer(asks, hows[key]) if key in hows else None
+        return CardAnswer(question, hows[key]) if key in hows else None
 
     def watch_has_focus(self, has_focus: bool) -> None:
         super().watch_has_focus(has_focus)
         self.draw()
 
 
-def _parts(asks: Any) -> tuple[str, str, list[str]]:
+def _parts(question: Any) -> tuple[str, str, list[str]]:
     """Return the title of the question, the words that it is about, and the choices."""
-    if isinstance(asks, Consent):
-        return asks.title, asks.question, []
+    if isinstance(question, Consent):
+        return question.title, question.question, []
     titles = {
         "question": "it asks you",
         "call": "it asks to run this",
         "change": "it asks to change this",
         "landing": "it asks to land this",
     }
-    return titles.get(asks["kind"], "it waits for your yes"), asks["words"], list(asks["choices"])
+    return titles.get(question["kind"], "it waits for your yes"), question["words"], list(question["choices"])

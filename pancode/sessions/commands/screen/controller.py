@@ -40,11 +40,11 @@ MOST_NEWS = 32
 
 @dataclass(frozen=True, slots=True)
 class Consent:
-    """A question to the user, for whose `answer` a thread waits. `yes`: the label of its key."""
+    """A question to the user, for whose `answer` a thread waits. `action`: the label of its key."""
 
     question: str
     title: str = "before it begins"
-    yes: str = "begin it"
+    action: str = "begin it"
     answer: queue.Queue[bool] = field(default_factory=queue.Queue)
 
 
@@ -52,10 +52,10 @@ class Consent:
 class ScreenFace(Face):
     """A face whose notes and questions go to the screen."""
 
-    tell: Callable[[News], object] = lambda news: None
+    notify: Callable[[News], object] = lambda news: None
 
     def note(self, text: str) -> None:
-        self.tell(("note", text))
+        self.notify(("note", text))
 
     def can_ask(self) -> bool:
         return True
@@ -63,9 +63,9 @@ class ScreenFace(Face):
     def confirm(self, question: str, otherwise: str) -> bool:
         return self.answered(Consent(question))
 
-    def answered(self, asked: Consent) -> bool:
-        self.tell(("agree", asked))
-        return asked.answer.get()
+    def answered(self, consent: Consent) -> bool:
+        self.notify(("agree", consent))
+        return consent.answer.get()
 
 
 Terms = Mapping[str, str]
@@ -106,10 +106,10 @@ class ChatController:
         self.refused: list[str] = []
         """Words that were refused and are not back in the field."""
 
-    def start(self, tell: Callable[[News], object]) -> None:
-        """Follow the session, if there is one. `tell` may be called by any thread."""
-        self._tell = tell
-        self._face = ScreenFace(as_json=False, tell=tell)
+    def start(self, notify: Callable[[News], object]) -> None:
+        """Follow the session, if there is one. `notify` may be called by any thread."""
+        self._tell = notify
+        self._face = ScreenFace(as_json=False, notify=notify)
         self._client = self._plain.client()
         self._client.note = self._face.note
         self.acts = SessionActs(self._client, self._ids, find_user(), self.run)
@@ -260,8 +260,8 @@ class ChatController:
         def work() -> None:
             argv = command.command.argv(command.words, self.run)
             end = self._runs(argv, command.command.patience_s, columns)
-            asked = Consent(end.text, "before it does more by itself", "do it")
-            if end.needs_yes and self._face.answered(asked):
+            consent = Consent(end.text, "before it does more by itself", "do it")
+            if end.needs_yes and self._face.answered(consent):
                 end = self._runs([*argv, "--yes"], command.command.patience_s, columns)
             self._tell(("panel", (command.text, end.text)))
 

@@ -47,8 +47,8 @@ class ChosenTerms:
     def now(self) -> tuple[str, str]:
         """The mode and level of the next message."""
         mode, safety = read_chosen(self._shape)
-        asked = {**self._sent, **self._wish}
-        return asked.get("mode", mode), asked.get("safety", safety)
+        terms = {**self._sent, **self._wish}
+        return terms.get("mode", mode), terms.get("safety", safety)
 
     def turn_mode(self) -> None:
         self._wish["mode"] = next_mode(self.now[0])

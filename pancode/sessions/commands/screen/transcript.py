@@ -202,8 +202,8 @@ def call_line(call: TalkCall) -> str:
 
 def result_of(call: TalkCall) -> list[str]:
     """The lines that it changed, or that its command printed, as far as they are told."""
-    told = call.diff or (call.answer if call.command else "")
-    return [escape_line(line) for line in told.splitlines()[:MOST_DIFF]]
+    output = call.diff or (call.answer if call.command else "")
+    return [escape_line(line) for line in output.splitlines()[:MOST_DIFF]]
 
 
 def plain_of(block: TalkBlock) -> str:

@@ -35,14 +35,14 @@ def test_what_is_told(
     found: list[int], told: range | tuple[int, ...], tell: list[int], deny: list[int], waits: bool
 ) -> None:
     done = sort_calls([call(n) for n in found], frozenset(call(n).call for n in told), POLICY)
-    assert [one.asked for one in done.tell] == [call(n) for n in tell]
+    assert [one.asked for one in done.calls] == [call(n) for n in tell]
     assert list(done.deny) == [call(n) for n in deny] and done.waits is waits
-    assert all(one.why == "rule ask: push" for one in done.tell)
+    assert all(one.why == "rule ask: push" for one in done.calls)
 
 
 def test_a_question_about_no_rule_that_asks_is_none() -> None:
     done = sort_calls([call(1, "rm"), call(2, "made up")], frozenset(), POLICY)
-    assert (done.tell, done.deny, done.waits) == ((), (), False)
+    assert (done.calls, done.deny, done.waits) == ((), (), False)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_a_question_counts_only_under_a_rule_that_asks_about_its_own_command(
     deletes = CommandRule(pattern="deletes", ask=True, classes=(ActionClass.SHELL_DESTRUCTIVE,))
     asks = compile_policy(Safety.AUTO_EDIT, False, rules=Rules(commands=(ASKS, deletes)))
     done = sort_calls([CallAsked(call=16 * "a", command=command, pattern=rule)], frozenset(), asks)
-    assert bool(done.tell) is is_told and done.waits is is_told
+    assert bool(done.calls) is is_told and done.waits is is_told
 
 
 def asking(rules: Rules, secrets: dict[str, str] | None = None) -> Stage:

@@ -92,8 +92,8 @@ def test_usage_is_the_last_that_was_told() -> None:
     used = {"prompt_tokens": 9, "completion_tokens": 4, "prompt_tokens_details": {"cached_tokens": 5}}
     early = json.dumps({"usage": {"prompt_tokens": 9, "completion_tokens": 1}})
     tokens = joined(early, json.dumps({"choices": [], "usage": used})).answer().tokens
-    assert (tokens.input, tokens.cached, tokens.output, tokens.told) == (4, 5, 4, True)
-    assert not joined(chunk(content="a")).answer().tokens.told
+    assert (tokens.input, tokens.cached, tokens.output, tokens.reported) == (4, 5, 4, True)
+    assert not joined(chunk(content="a")).answer().tokens.reported
 
 
 def test_a_model_that_declines() -> None:

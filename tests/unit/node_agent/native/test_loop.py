@@ -33,7 +33,7 @@ from node_agent.wire.clock import SystemClock
 from node_agent.wire.failure import FailureKind as F
 from tests.unit.node_agent.native.tree_of import box_of, checkout, spec_of
 
-USED = Tokens(100, 50, 10, told=True)
+USED = Tokens(100, 50, 10, reported=True)
 
 
 def says(text: str, finish: str = "stop") -> Answer:

@@ -133,7 +133,7 @@ def job() -> Job:
         untested=True,
         mode=Mode.BUILD,
         safety=Safety.AUTO_EDIT,
-        policy=compile_policy(Safety.AUTO_EDIT, read_only=False, rules=RULES, walled=True),
+        policy=compile_policy(Safety.AUTO_EDIT, read_only=False, rules=RULES, sandboxed=True),
         workspace=Workspace(kind="git", repo="demo-1234", base="a" * 40, snapshot="b" * 40, folder="-web/é"),
         setup=(("make", "setup"),),
         cache=("node_modules",),

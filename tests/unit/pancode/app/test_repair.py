@@ -190,7 +190,7 @@ def test_nothing_is_mended_without_a_yes_to_it(
     monkeypatch.setattr(Face, "confirm", answer)
     monkeypatch.setenv("HOME", str(user))
     monkeypatch.setenv("PANCODE_HOME", str(home))
-    _repair_all(Face(as_json=False), yes=False)
+    _repair_all(Face(as_json=False), approved=False)
     assert asked == [f"  chmod 700 {home}: do it?", "  pancode init: do it?"]
     assert stat.S_IMODE(home.stat().st_mode) == 0o755
     assert (home / "panagents.yaml").exists() is agreed

@@ -134,7 +134,7 @@ class Chain:
     def asks(self, way: LandWay | None = None, run: Run | None = None) -> set[tuple[str, str]]:
         """What the landing of the newest run asks: each yes, and for which file; of an end: for any."""
         held = self.judged(way or LandWay("ana"), run=run).held
-        return {(one.yes, "" if one.yes == "--anyway" else one.path) for one in held}
+        return {(one.flag, "" if one.flag == "--anyway" else one.path) for one in held}
 
     def requires(self, way: LandWay | None = None, tested: bool = True) -> list[str]:
         """The gates that run on the merged tree once a user has said yes to all the rest."""
@@ -205,7 +205,7 @@ def _asked(chain: Chain, way: LandWay) -> set[tuple[str, str]]:
     newest = chain.runs[-1]
     failed = newest.id if way.gates and newest.outcome is Outcome.VERIFY_FAILED else ""
     held = [one for one in chain.judged(way).held if one.path != failed]
-    ends = {(one.yes, "" if one.yes == "--anyway" else one.path) for one in held}
+    ends = {(one.flag, "" if one.flag == "--anyway" else one.path) for one in held}
     passed = {" ".join(argv) for argv in passed_gates(newest)}
     gates = {("gate", name) for name in chain.requires(way) if name not in passed}
     gates |= {("gate on another tree", name) for name in chain.requires(way, tested=False)}
@@ -281,7 +281,7 @@ def test_a_user_withdraws_one_gate_by_its_text_and_the_landing_says_so() -> None
     both = LandWay("ana", without_gates=("pytset -q", "pytest -q"))
     assert chain.judged(both).detail == "no gates; left out, as ana wanted: pytest -q, pytset -q"
     noted = queue.make_landed({"commit": "c" * 40, "files": ["a"], "gate": asdict(said)}, way)
-    assert noted.yes == ("without_gate pytset  '-q'",) and "left out" in noted.gates
+    assert noted.flags == ("without_gate pytset  '-q'",) and "left out" in noted.gates
 
 
 def test_a_gate_that_nobody_asked_for_is_not_withdrawn() -> None:

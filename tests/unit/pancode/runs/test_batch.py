@@ -79,7 +79,7 @@ def test_bytes_are_asked_for_again(pair: Pair) -> None:
     pair.coordinator.depot.missing_blobs = {"out"}
     envelope = pair.deliver(blobs=(BLOB,))
     assert pair.said()[-1] is Resend
-    assert pair.coordinator.core.live.answers.asked[envelope.digest()][1] == 1, "counted once"
+    assert pair.coordinator.core.live.answers.requests[envelope.digest()][1] == 1, "counted once"
 
 
 def test_a_lie_is_rejected(pair: Pair) -> None:

@@ -110,9 +110,9 @@ def test_a_halted_node_is_halted_and_no_alarm(coordinator: Desk) -> None:
     node.breathe()
     coordinator.dispatch(run="r-0002", node="n1")
     coordinator.turn()
-    assert state(coordinator) is NodeState.HALTED and not inventory.get_view(coordinator.core, "n1").asks, (
-        "also while it is still heard"
-    )
+    assert (
+        state(coordinator) is NodeState.HALTED and not inventory.get_view(coordinator.core, "n1").answers
+    ), "also while it is still heard"
     wait(coordinator, 60)
     assert state(coordinator) is NodeState.HALTED and outcome(coordinator) is None
     assert shown(coordinator) == ("halted", [])

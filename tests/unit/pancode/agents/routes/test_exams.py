@@ -104,7 +104,7 @@ class Follow:
         if not self.steps:
             self.world.context.clock.ms += 1_000
             return False
-        self.steps.pop(0)(self.asked.ask)
+        self.steps.pop(0)(self.asked.id)
         return False
 
     def go(self) -> Any:

@@ -68,7 +68,7 @@ def test_model_flag_then_agent_then_fleet_and_none_for_own_programs() -> None:
     assert resolved(settings={**settings, "agents": agents}).model == "sonnet"
     assert resolved(settings={**settings, "agents": agents}, model="opus").model == "opus"
     assert resolved(settings=settings, runtime="shell").model is None
-    assert resolved(settings=settings, runtime="shell").told.text == ""
+    assert resolved(settings=settings, runtime="shell").prompt.text == ""
 
 
 def test_limits_flag_then_agent_then_fleet() -> None:
@@ -428,11 +428,11 @@ def test_what_an_agent_is_given_and_how_often_it_is_tried_go_into_its_run() -> N
 
 def test_what_fills_the_first_call_is_estimated() -> None:
     found = resolved(task="x" * 40, settings={"project": Project(guide_chars=400)})
-    assert (found.told.tokens["task"], found.told.tokens["context"]) == (10, 100)
-    assert found.told.tokens["system"] > 100 and found.told.tokens["tools"] > 10
+    assert (found.prompt.tokens["task"], found.prompt.tokens["context"]) == (10, 100)
+    assert found.prompt.tokens["system"] > 100 and found.prompt.tokens["tools"] > 10
     elsewhere = resolved(workspace="none", settings={"project": Project(guide_chars=400)})
-    assert elsewhere.told.tokens["context"] == 0
-    assert resolved(runtime="shell").told.tokens == {}
+    assert elsewhere.prompt.tokens["context"] == 0
+    assert resolved(runtime="shell").prompt.tokens == {}
 
 
 def test_who_leads_is_talked_with_and_takes_no_task_by_itself() -> None:

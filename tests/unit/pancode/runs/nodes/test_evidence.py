@@ -70,7 +70,7 @@ def test_receipts_whose_bytes_never_come_without_number(fleet: Fleet) -> None:
         fleet.bad.deliver(due, commit="b" * 40, change="change", reason=f"exit {number}")
     fleet.coordinator.turn()
     assert fleet.quarantined() is not None
-    assert len(fleet.coordinator.core.live.answers.asked) == SHARE.receipts
+    assert len(fleet.coordinator.core.live.answers.requests) == SHARE.receipts
     fleet.still_works()
 
 

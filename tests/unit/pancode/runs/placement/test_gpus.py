@@ -72,7 +72,7 @@ def test_what_a_node_lacks_is_said() -> None:
 
 
 def _rest(view: NodeView) -> tuple[Any, ...]:
-    return view.state, view.silent_ms, view.last, view.asks
+    return view.state, view.silent_ms, view.last, view.answers
 
 
 @pytest.mark.parametrize("bad", ["0", "-1", "two", "1.5", "", "9999999", "١"])
