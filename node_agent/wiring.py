@@ -45,7 +45,7 @@ from node_agent.passport.queue import ExamQueue, PassportCache
 from node_agent.runner import scopes
 from node_agent.runner.launching import LaunchSurroundings, NodeRuntimes
 from node_agent.runner.runner import Runner
-from node_agent.runtimes.hooks import desk_of
+from node_agent.runtimes.hooks import approval_channel_of
 from node_agent.runtimes.logins import list_token_paths
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.sandbox.wrapper import Sandbox
@@ -53,7 +53,7 @@ from node_agent.shim import shim
 from node_agent.vault.vault import Vault
 from node_agent.wire.clock import Clock, Ids
 from node_agent.wire.endpoint import EndpointFact
-from node_agent.wire.identity import MESSAGES_KEY, AttemptId, CallDesk, messages_in
+from node_agent.wire.identity import MESSAGES_KEY, ApprovalChannel, AttemptId, messages_in
 from node_agent.wire.job import Job
 from node_agent.wire.node import Hello, NodeProblem, Verb
 from node_agent.wire.policy import Isolation
@@ -251,7 +251,7 @@ def _surroundings(
         rules=lambda: machine.ceiling().rules,
         others=lambda: others_of(machine.ceiling()),
         words_key=partial(_words_key, key),
-        controller=partial(_desk, key),
+        channel=partial(_desk, key),
         server=partial(_fact, endpoints),
         gpus=lambda job: gpus.access(job, gpu_holders(journal)),
     )
@@ -266,8 +266,8 @@ def _words_key(key: SigningKey, job: Job) -> dict[str, bytes]:
     return {MESSAGES_KEY: key.secret(messages_in(str(job.identity))).encode()}
 
 
-def _desk(key: SigningKey, job: Job, home: str) -> CallDesk:
-    return desk_of(home, job.identity, key.public.text(), job.limits.wall_ms)
+def _desk(key: SigningKey, job: Job, home: str) -> ApprovalChannel:
+    return approval_channel_of(home, job.identity, key.public.text(), job.limits.wall_ms)
 
 
 def _fact(endpoints: EndpointTable, job: Job) -> EndpointFact | None:

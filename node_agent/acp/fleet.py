@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from node_agent.acp.relay import SOCKET
-from node_agent.native.fleet import FleetDesk
+from node_agent.native.fleet import FleetChannel
 from node_agent.native.judge import Denied
 from node_agent.runtimes.lines import dict_of, text_of
 from node_agent.wire.clock import Clock
@@ -59,8 +59,8 @@ class FleetServer:
     """Offers the fleet's tools. Polled; never waits. `turn`: whether a turn is at work; else no call is
     made."""
 
-    def __init__(self, terms: FleetTerms, controller: FleetDesk, home: str, clock: Clock) -> None:
-        self._terms, self._desk, self._home, self._clock = terms, controller, home, clock
+    def __init__(self, terms: FleetTerms, channel: FleetChannel, home: str, clock: Clock) -> None:
+        self._terms, self._desk, self._home, self._clock = terms, channel, home, clock
         self._peers: list[_Peer] = []
         self._open: dict[int, _OpenCall] = {}
         self.turn = False

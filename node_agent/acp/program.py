@@ -25,7 +25,7 @@ from node_agent.acp.conversation import AcpConversation
 from node_agent.acp.fleet import FleetServer
 from node_agent.chat.limits import Over
 from node_agent.native.equipment import Equipment, WorkerHeartbeat, equipment_of, first_words, pause, tell_end
-from node_agent.native.fleet import FleetDesk
+from node_agent.native.fleet import FleetChannel
 from node_agent.native.interactive_run import InteractiveRun
 from node_agent.native.tools.offer import Deeds
 from node_agent.runtimes.acp import AcpWay
@@ -73,8 +73,8 @@ def _fleet(
     """Return the server of the fleet's tools; None for all but an orchestrator."""
     if spec.fleet is None:
         return None
-    controller = FleetDesk(spec.fleet, equipped.voice, equipped.words, heartbeat.wait)
-    return FleetServer(spec.fleet, controller, spec.home, clock)
+    channel = FleetChannel(spec.fleet, equipped.voice, equipped.words, heartbeat.wait)
+    return FleetServer(spec.fleet, channel, spec.home, clock)
 
 
 if __name__ == "__main__":

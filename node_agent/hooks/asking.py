@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from node_agent.wire import policy
 from node_agent.wire.clock import Clock, Ids
 from node_agent.wire.control import CallAnswer
-from node_agent.wire.identity import CallDesk, calls_in
+from node_agent.wire.identity import ApprovalChannel, calls_in
 from node_agent.wire.signing import PublicKey
 
 FIRST_S, LAST_S = 0.1, 1.0
@@ -29,10 +29,12 @@ NOBODY = "nobody answered in time"
 class Asker:
     """Asks users for one attempt. `wait`: sleeps for a number of seconds."""
 
-    def __init__(self, controller: CallDesk, clock: Clock, ids: Ids, wait: Callable[[float], None]) -> None:
-        self._desk, self._clock, self._ids, self._wait = controller, clock, ids, wait
-        self._folder = os.path.join(controller.home, calls_in(str(controller.identity)))
-        self._key = PublicKey.parse(controller.key)
+    def __init__(
+        self, channel: ApprovalChannel, clock: Clock, ids: Ids, wait: Callable[[float], None]
+    ) -> None:
+        self._desk, self._clock, self._ids, self._wait = channel, clock, ids, wait
+        self._folder = os.path.join(channel.home, calls_in(str(channel.identity)))
+        self._key = PublicKey.parse(channel.key)
 
     def is_allowed(self, rules: Sequence[policy.CommandRule]) -> bool:
         """Whether a user has said yes, for the whole run, to all that these rules ask about."""

@@ -71,12 +71,12 @@ def _asker_of(spec: WorkerSpec, voice: Voice, clock: Clock, wait: Callable[[floa
     """Return how a user is asked; None where nobody is asked in this run."""
     if spec.desk is None:
         return None
-    controller = spec.desk
+    channel = spec.desk
 
     def ask(command: str, rules: Sequence[CommandRule]) -> str:
         from node_agent.hooks.asking import Asker  # with cryptography, which no other run needs
 
-        asker = Asker(controller, clock, SystemIds(), wait)
+        asker = Asker(channel, clock, SystemIds(), wait)
         if asker.is_allowed(rules):
             voice.tell("noted", text=BY_RULE.format(command))
             return ""

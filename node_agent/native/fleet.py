@@ -43,7 +43,7 @@ def begun_by(answer: str) -> str:
     return begun[:MOST_TOLD] if isinstance(begun, str) else ""
 
 
-class FleetDesk:
+class FleetChannel:
     """The fleet calls of one attempt, numbered from 1. `wait`: sleeps, and may end the turn meanwhile."""
 
     def __init__(

@@ -10,7 +10,7 @@ from node_agent.chat.dialect import Question, Trouble
 from node_agent.chat.guard import Guard, too_small
 from node_agent.chat.limits import ChatLimits, Over
 from node_agent.chat.messages import Answer, Answered, Asked, Call, Result, ToolForm, ToolResults, Turn
-from node_agent.native.fleet import FleetDesk
+from node_agent.native.fleet import FleetChannel
 from node_agent.native.tools.files import Box
 from node_agent.native.tools.offer import Deeds
 from node_agent.native.voice import Voice
@@ -83,7 +83,7 @@ class Loop:
     turns: int = 0
     used: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("input", "cached", "output"), 0))
     is_last: bool = False
-    fleet: FleetDesk | None = None
+    fleet: FleetChannel | None = None
     words: Callable[[], str] = str
     """Return the messages of a user since the last look; empty: there are none."""
     deeds: Deeds = field(init=False)

@@ -37,7 +37,7 @@ from node_agent.native.equipment import (  # noqa: E402
     pause,
     tell_end,
 )
-from node_agent.native.fleet import FleetDesk  # noqa: E402
+from node_agent.native.fleet import FleetChannel  # noqa: E402
 from node_agent.native.loop import Loop  # noqa: E402
 from node_agent.native.tools.shell import CHILDREN  # noqa: E402
 from node_agent.native.voice import Voice  # noqa: E402
@@ -105,7 +105,7 @@ def _loop(
         saved=saved,
         known=spec.context is not None or spec.is_hosted,
         thinks=spec.thinks,
-        fleet=FleetDesk(spec.fleet, equipped.voice, equipped.words, heartbeat.wait),
+        fleet=FleetChannel(spec.fleet, equipped.voice, equipped.words, heartbeat.wait),
         words=equipped.words.new,
     )
 

@@ -273,7 +273,7 @@ class LaunchSurroundings:
     """The earlier usage of the session that the job resumes."""
     words_key: Callable[[Job], Mapping[str, bytes]] = lambda job: {}
     """Returns the key for checking a user's message, as a file that the program removes at once."""
-    controller: jobs.DeskOf = lambda job, home: None
+    channel: jobs.ChannelOf = lambda job, home: None
     """The place in the run's home where its program asks users."""
     rules: Callable[[], Rules] = Rules
     """Returns the present rules of the node's owner."""
@@ -331,13 +331,13 @@ class NodeRuntimes:
         launch_request = replace(
             self._request(job, str(work), str(home)), skills=_skills(job, work, isolation)
         )
-        controller = (
-            around.controller(job, str(home))
+        channel = (
+            around.channel(job, str(home))
             if jobs.asks_users(policy, runtime, job.turns is not None)
             else None
         )
         request = replace(
-            launch_request, context=_room(around.server(job), job), policy=policy, controller=controller
+            launch_request, context=_room(around.server(job), job), policy=policy, channel=channel
         )
         if job.limits.wrap_up and entry is not None and entry.is_priced and not entry.is_tunnel:
             # its own stop would come before the last turn

@@ -17,7 +17,7 @@ from node_agent.runtimes.logins import LimitReset
 from node_agent.wire.endpoint import Sampling
 from node_agent.wire.failure import FAILURES, FailureKind, Outcome
 from node_agent.wire.fleet import FleetTerms
-from node_agent.wire.identity import CallDesk, LaidMessage
+from node_agent.wire.identity import ApprovalChannel, LaidMessage
 from node_agent.wire.job import Limits, Reasoning, TurnTerms
 from node_agent.wire.node import Flag, RuntimeFact
 from node_agent.wire.policy import MODE_WRITES, ActionClass, Enforcement, Isolation, Mode, Policy, Safety
@@ -156,7 +156,7 @@ class LaunchRequest:
     `home` is an empty folder of this attempt outside the workspace; `argv` is for the runtime `shell` only.
     `folder`: where below the workspace the run begins; the whole workspace is the run's own. `tools`: the
     agent's, by our names. `policy`, `sampling`: for our workers. `context`: the model's tokens, if known.
-    `controller`: where users are asked.
+    `channel`: where users are asked.
     """
 
     task: str
@@ -176,7 +176,7 @@ class LaunchRequest:
     sampling: Sampling | None = None
     policy: Policy | None = None
     context: int | None = None
-    controller: CallDesk | None = None
+    channel: ApprovalChannel | None = None
     answer: str | None = None
     """A user's answer, for a program of the user's own."""
     interactive_run: TurnTerms | None = None

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from node_agent.runtimes.base import LaunchRequest, Place
-from node_agent.wire.identity import AttemptId, CallDesk
+from node_agent.wire.identity import ApprovalChannel, AttemptId
 from node_agent.wire.model import WireModel
 from node_agent.wire.policy import Policy
 
@@ -44,7 +44,7 @@ class HookRules(WireModel):
     policy: Policy
     top: str
     folder: str = ""
-    desk: CallDesk | None = None
+    desk: ApprovalChannel | None = None
 
 
 def build_files(runtime: str, request: LaunchRequest, place: Place) -> dict[str, bytes]:
@@ -56,7 +56,7 @@ def build_files(runtime: str, request: LaunchRequest, place: Place) -> dict[str,
         policy=request.policy,
         top=request.workspace,
         folder=request.folder,
-        desk=request.controller,
+        desk=request.channel,
     )
     return {RULES: rules.model_dump_json().encode()}
 
@@ -90,15 +90,15 @@ def select_tools(request: LaunchRequest, shell: Iterable[str], files: Iterable[s
     return (*shell, *(files if paths else ()))
 
 
-def desk_of(home: str, identity: AttemptId, key: str, wall_ms: int) -> CallDesk:
+def approval_channel_of(home: str, identity: AttemptId, key: str, wall_ms: int) -> ApprovalChannel:
     """Return where calls wait for a user: up to the run's time limit, and shorter than its program
     waits."""
-    return CallDesk(home=home, identity=identity, key=key, wait_ms=min(wall_ms, MOST_WAIT_MS))
+    return ApprovalChannel(home=home, identity=identity, key=key, wait_ms=min(wall_ms, MOST_WAIT_MS))
 
 
 def timeout_s(request: LaunchRequest) -> int:
     """Return how many seconds the program waits for its hook: longer than the hook waits for a user."""
-    asking = 0 if request.controller is None else request.controller.wait_ms // 1000 + _SLACK_S
+    asking = 0 if request.channel is None else request.channel.wait_ms // 1000 + _SLACK_S
     return min(asking + TIMEOUT_S, MOST_TIMEOUT_S)
 
 

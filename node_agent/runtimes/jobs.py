@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from node_agent.runtimes import base
 from node_agent.runtimes.workerspec import GOES_ON
-from node_agent.wire.identity import CallDesk
+from node_agent.wire.identity import ApprovalChannel
 from node_agent.wire.job import Job
 from node_agent.wire.policy import (
     NO_RULES,
@@ -113,7 +113,7 @@ def list_enforced(
     return (level, *_of_tools(job, runtime), *mine, *theirs)
 
 
-DeskOf = Callable[[Job, str], CallDesk | None]
+ChannelOf = Callable[[Job, str], ApprovalChannel | None]
 """The place where users are asked, by a job and its run's home."""
 
 

@@ -124,7 +124,7 @@ def spec_of(
         output_bytes=limits.output_bytes,
         thinks=LEVELS[request.reasoning] if request.reasoning else "",
         resume=request.resume.session if request.resume else "",
-        desk=request.controller,
+        desk=request.channel,
         interactive_run=request.interactive_run,
         fleet=request.fleet,
         skills={skill.name: _about(skill) for skill in request.skills if skill.place != KEPT},

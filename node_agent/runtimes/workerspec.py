@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from node_agent.wire.endpoint import Sampling
 from node_agent.wire.fleet import FleetTerms
-from node_agent.wire.identity import CallDesk, TurnTerms
+from node_agent.wire.identity import ApprovalChannel, TurnTerms
 from node_agent.wire.model import WireModel
 from node_agent.wire.policy import Policy, Safety
 
@@ -78,7 +78,7 @@ class WorkerSpec(WireModel):
     thinks: str = ""
     """The reasoning effort, as OpenAI's chat API names it."""
     resume: str = ""
-    desk: CallDesk | None = None
+    desk: ApprovalChannel | None = None
     """The place where a user is asked about a command."""
     interactive_run: TurnTerms | None = None
     """The run takes turns with users; None: it ends with its answer."""

@@ -26,7 +26,7 @@ from node_agent.native.voice import Voice
 from node_agent.runtimes.lines import count_of, text_of
 from node_agent.wire.clock import Clock
 from node_agent.wire.failure import FailureKind, by_status
-from node_agent.wire.identity import CallDesk
+from node_agent.wire.identity import ApprovalChannel
 
 PIECE = 1 << 16
 MOST_LINE = 64 << 20
@@ -88,9 +88,9 @@ MOST_PATIENCE_MS = 2_147_483_000
 """A longer timer of JavaScript (over 2**31 - 1 ms) ends at once."""
 
 
-def patience_ms(controller: CallDesk | None) -> int:
+def patience_ms(channel: ApprovalChannel | None) -> int:
     """How long an SDK's program must wait for a call: the user's answer, then the longest command."""
-    asking = 0 if controller is None else controller.wait_ms
+    asking = 0 if channel is None else channel.wait_ms
     return min(asking + (MOST_S + SPARE_S) * 1000, MOST_PATIENCE_MS)
 
 

@@ -27,7 +27,7 @@ from node_agent.chat.limits import Over
 from node_agent.chat.messages import ToolForm
 from node_agent.machine.programs import found_environment
 from node_agent.native.equipment import Equipment, WorkerHeartbeat, equipment_of, first_words, pause, tell_end
-from node_agent.native.fleet import FleetDesk
+from node_agent.native.fleet import FleetChannel
 from node_agent.native.tools.offer import Deeds
 from node_agent.runtimes.workerspec import SESSION, WorkerSpec
 from node_agent.sdk.host import Host, patience_ms
@@ -48,7 +48,7 @@ def main(argv: list[str]) -> int:
         deeds=Deeds(
             equipped.box,
             equipped.voice,
-            FleetDesk(spec.fleet, equipped.voice, equipped.words, heartbeat.wait),
+            FleetChannel(spec.fleet, equipped.voice, equipped.words, heartbeat.wait),
         ),
         voice=equipped.voice,
         clock=clock,

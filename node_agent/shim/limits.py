@@ -176,7 +176,7 @@ class FairGame:
 
 
 def _is_set(path: str) -> bool:
-    """Whether the kernel enforces a limit here: the controller exists, and somebody has set a limit."""
+    """Whether the kernel enforces a limit here: the channel exists, and somebody has set a limit."""
     return path[:1] == "/" and _read(path).strip() not in (b"", b"max")
 
 

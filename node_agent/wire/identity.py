@@ -113,7 +113,7 @@ class AttemptId(WireModel):
         return f"refs/pancode/{self.run}/{self.attempt}.{self.lease}"
 
 
-class CallDesk(WireModel):
+class ApprovalChannel(WireModel):
     """The folder for one attempt's questions. `key`: the node's public key; the node signs the answers."""
 
     home: str

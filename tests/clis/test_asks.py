@@ -17,7 +17,7 @@ from threading import Thread
 import pytest
 
 from node_agent.attempt.watch import signed_answer
-from node_agent.runtimes.hooks import RULES, desk_of
+from node_agent.runtimes.hooks import RULES, approval_channel_of
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.wire.control import UserAnswers
 from node_agent.wire.identity import AttemptId, calls_in
@@ -75,11 +75,11 @@ def test_a_command_runs_after_a_yes_and_after_nothing_else(
     shell = HANDS[cli.runtime].shell
     turns = [shell(f"printf asked-%s it > {name}.txt") for name in answers]
     b = walled(make_bench(cli, {"turns": [*turns, shell("echo rest > rest.txt"), DONE]})[0])
-    desk = desk_of(str(b.home), WHO, NODE.public.text(), 600_000)
+    desk = approval_channel_of(str(b.home), WHO, NODE.public.text(), 600_000)
     answering = Thread(target=person, args=(b, list(answers.values())))
     answering.start()
     verdict = b.run(
-        replace(b.request(), policy=compile_policy(Safety.AUTO_EDIT, False, rules=ASKS), controller=desk)
+        replace(b.request(), policy=compile_policy(Safety.AUTO_EDIT, False, rules=ASKS), channel=desk)
     )
     answering.join()
     assert verdict.failure is None, verdict.reason

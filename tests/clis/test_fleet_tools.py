@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from node_agent.acp.fleet import FleetServer
-from node_agent.native.fleet import FleetDesk
+from node_agent.native.fleet import FleetChannel
 from node_agent.native.voice import UserMessages
 from node_agent.wire.clock import SystemClock
 from node_agent.wire.failure import FailureKind
@@ -53,7 +53,7 @@ class PanosTalk(Talk):
         super().__init__(bench, request, folder)
         self._home, self._laid = folder, set[int]()
         voice = self.conversation.voice
-        desk = FleetDesk(TERMS, voice, UserMessages(str(folder), WHO, SECRET, voice), lambda seconds: None)
+        desk = FleetChannel(TERMS, voice, UserMessages(str(folder), WHO, SECRET, voice), lambda seconds: None)
         self.conversation.fleet = FleetServer(TERMS, desk, str(bench.home), SystemClock())
         self.heartbeat.on = self._answer
 

@@ -22,7 +22,7 @@ from node_agent.native.tools.offer import Deeds
 from node_agent.runner.launching import brought_in
 from node_agent.runtimes.acp import FILE, AcpWay
 from node_agent.runtimes.base import LaunchRequest, Resume
-from node_agent.runtimes.hooks import desk_of
+from node_agent.runtimes.hooks import approval_channel_of
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.wire.clock import SystemClock
 from node_agent.wire.failure import FailureKind as F
@@ -93,7 +93,7 @@ def test_it_writes_runs_is_denied_asks_a_user_and_remembers(
     turns = [hand.write("${cwd}/new.txt", "BETA\n"), *map(hand.shell, commands)]
     b, model = make_bench(cli, {"turns": [*turns, {"text": "I did it."}]})
     (b.work / "sub").mkdir()
-    desk = desk_of(str(b.home), WHO, NODE.public.text(), 600_000)
+    desk = approval_channel_of(str(b.home), WHO, NODE.public.text(), 600_000)
     answering = Thread(target=person, args=(b, [says(True), says(False)]))
     answering.start()
     first = walled(b).run(interactive_run(b, "first words", desk=desk))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from node_agent.chat.messages import Call, Result, ToolForm
-from node_agent.native.fleet import FleetDesk, words_of_call
+from node_agent.native.fleet import FleetChannel, words_of_call
 from node_agent.native.judge import Denied
 from node_agent.native.places import NotFound, Outside
 from node_agent.native.tools.changes import KINDS, changes
@@ -87,7 +87,7 @@ MOST_SHOWN = 4_000
 class Deeds:
     """The actions of one run. `calls`: all requested calls; `denied`: the refused ones."""
 
-    def __init__(self, box: Box, voice: Voice, fleet: FleetDesk | None = None) -> None:
+    def __init__(self, box: Box, voice: Voice, fleet: FleetChannel | None = None) -> None:
         self.box, self._voice, self._fleet = box, voice, fleet
         self.calls = self.denied = 0
 

@@ -15,7 +15,7 @@ import pytest
 
 from node_agent.acp.fleet import MOST_UNSENT, TELLS_MS, FleetServer
 from node_agent.acp.relay import SOCKET
-from node_agent.native.fleet import FleetDesk
+from node_agent.native.fleet import FleetChannel
 from node_agent.native.voice import UserMessages
 from node_agent.wire.fleet import MOST_ARGUMENTS, FleetTerms, FleetTool, LaidFleetAnswer, fleet_answer_file
 from node_agent.wire.identity import messages_in, seal_text
@@ -37,7 +37,9 @@ class Served:
         self.home = folder / ("long" * 30)
         self.home.mkdir()
         voice = self.stage.loop.voice
-        desk = FleetDesk(TERMS, voice, UserMessages(str(self.home), WHO, SECRET, voice), lambda seconds: None)
+        desk = FleetChannel(
+            TERMS, voice, UserMessages(str(self.home), WHO, SECRET, voice), lambda seconds: None
+        )
         self.clock = MemoryClock()
         self.server = FleetServer(TERMS, desk, str(self.home), self.clock)
         told = self.server.declared()

@@ -16,11 +16,11 @@ from node_agent.native.equipment import BY_RULE, GOES_ON, WAITS, judge_of
 from node_agent.native.judge import Denied, Judge
 from node_agent.native.tools.shell import MOST_S
 from node_agent.native.voice import Voice
-from node_agent.runtimes.hooks import MOST_TIMEOUT_S, HookRules, desk_of, timeout_s
+from node_agent.runtimes.hooks import MOST_TIMEOUT_S, HookRules, approval_channel_of, timeout_s
 from node_agent.runtimes.registry import RUNTIMES
 from node_agent.sdk.host import patience_ms
 from node_agent.wire.control import UserAnswers
-from node_agent.wire.identity import AttemptId, CallDesk, calls_in
+from node_agent.wire.identity import ApprovalChannel, AttemptId, calls_in
 from node_agent.wire.policy import (
     MOST_COMMAND,
     ActionClass,
@@ -49,7 +49,7 @@ class Asks:
         self.clock, self.asked = MemoryClock(), list[CallAsked]()
         home = Path(mkdtemp(dir=home))
         self._folder, self._react = home / calls_in(str(WHO)), react
-        self.desk = CallDesk(home=str(home), identity=WHO, key=NODE.public.text(), wait_ms=5_000)
+        self.desk = ApprovalChannel(home=str(home), identity=WHO, key=NODE.public.text(), wait_ms=5_000)
         self.asker = Asker(self.desk, self.clock, SeededIds(), self._wait)
 
     def _wait(self, seconds: float) -> None:
@@ -166,10 +166,10 @@ DAY_MS = 86_400_000
 
 @pytest.mark.parametrize("wall_ms", [1, 60_000, 23 * DAY_MS, 24 * DAY_MS, 365 * DAY_MS])
 def test_whoever_waits_gives_up_before_the_program_that_waits_for_it(wall_ms: int) -> None:
-    desk = desk_of("/h", WHO, NODE.public.text(), wall_ms)
+    desk = approval_channel_of("/h", WHO, NODE.public.text(), wall_ms)
     waits = desk.wait_ms
     assert waits == wall_ms or 23 * DAY_MS < waits < wall_ms
-    assert waits + 2 * WAIT_S * 1000 <= timeout_s(ask(desk=desk)) * 1000 <= MOST_TIMEOUT_S * 1000
+    assert waits + 2 * WAIT_S * 1000 <= timeout_s(ask(channel=desk)) * 1000 <= MOST_TIMEOUT_S * 1000
     assert waits + MOST_S * 1000 < patience_ms(desk) < 2**31, (
         "of an SDK's program, which waits for the command, too"
     )
@@ -185,7 +185,7 @@ PATIENCE = {
 @pytest.mark.parametrize("runtime", sorted(SPEAKING))
 def test_a_program_that_asks_users_is_told_how_long_its_hook_may_take(runtime: str) -> None:
     policy = compile_policy(Safety.AUTO_EDIT, False, rules=Rules(commands=(PUSH,)))
-    request = ask(policy=policy, desk=desk_of("/h", WHO, NODE.public.text(), 3_600_000))
+    request = ask(policy=policy, channel=approval_channel_of("/h", WHO, NODE.public.text(), 3_600_000))
     made = RUNTIMES[runtime].launch(request, place(package="/p", libraries="/l"))
     told = " ".join([*made.argv, *(data.decode() for data in made.files.values())])
     assert RUNTIMES[runtime].capabilities.asks_users is (runtime in PATIENCE)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from node_agent.chat.messages import ToolResults
-from node_agent.native.fleet import FleetDesk, begun_by, fleet_forms, words_of_call
+from node_agent.native.fleet import FleetChannel, begun_by, fleet_forms, words_of_call
 from node_agent.native.interactive_run import TurnOver
 from node_agent.native.tools.offer import Deeds
 from node_agent.native.voice import UserMessages
@@ -40,7 +40,7 @@ class Asking(Stage):
         self.home.mkdir()
         self.meanwhile = list(while_it_waits)
         words = UserMessages(str(self.home), WHO, SECRET, self.loop.voice)
-        desk = FleetDesk(TERMS, self.loop.voice, words, self._slept)
+        desk = FleetChannel(TERMS, self.loop.voice, words, self._slept)
         self.loop.deeds = Deeds(self.loop.box, self.loop.voice, desk)
 
     def _slept(self, seconds: float) -> None:

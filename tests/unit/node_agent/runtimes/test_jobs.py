@@ -59,7 +59,7 @@ def test_every_field_of_a_request_comes_from_the_job_or_the_folders() -> None:
         "fleet": None,
         "policy": JOB.policy,
         "context": None,
-        "desk": None,
+        "channel": None,
         "answer": None,
         "interactive_run": None,
         "skills": (),

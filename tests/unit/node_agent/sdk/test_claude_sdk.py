@@ -14,7 +14,7 @@ import pytest
 
 from node_agent.machine.programs import PACKAGE
 from node_agent.sdk.program import _first
-from node_agent.wire.identity import AttemptId, CallDesk
+from node_agent.wire.identity import ApprovalChannel, AttemptId
 from node_agent.wire.policy import Safety
 from tests.unit.node_agent.native.tree_of import spec_of
 
@@ -71,7 +71,7 @@ def test_its_program_waits_for_a_call_as_long_as_a_user_may_take(
 ) -> None:
     monkeypatch.setitem(sys.modules, "claude_agent_sdk", Names("claude_agent_sdk"))
     options = runpy.run_path(f"{PACKAGE}/sdk/claude_sdk.py")["options"]
-    desk = CallDesk(home="/h", identity=WHO, key="k", wait_ms=3 * DAY_MS)
+    desk = ApprovalChannel(home="/h", identity=WHO, key="k", wait_ms=3 * DAY_MS)
     spec = spec_of(Path("/srv/top"), Safety.FULL_AUTO).model_copy(
         update={"home": str(tmp_path), "desk": desk}
     )
