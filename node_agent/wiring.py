@@ -1,4 +1,4 @@
-"""Puts a real node agent together from a node's home; the only place that knows both ports and effects."""
+"""Builds a real node agent from a node's home; the only module that knows both ports and effects."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ from node_agent.workspace.workspaces import Workspaces
 DISTRIBUTION = "pancode"
 UNKNOWN_VERSION = "0+unknown"
 LOOSE = "the kernel does not hold runs to a number of processes here: they are counted once a second"
-LOOSE_FIX = "Linux 5.14 with `prlimit` (util-linux), or a systemd user manager (loginctl enable-linger)"
+LOOSE_FIX = "use Linux 5.14 with `prlimit` (util-linux), or a systemd user manager (loginctl enable-linger)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +77,17 @@ class Parts:
     runner: Runner
     follower: Follower
     log: str
-    """The levels of the log, as in the settings."""
+    """The log levels, as in the settings."""
 
 
 def read_version() -> str:
-    """This node agent's version: a bundle has it beside its `lib/`, an installation in its metadata."""
+    """Return this node agent's version: from the file next to a bundle's `lib/`, or package metadata."""
     bundle = Path(shim.__file__).parents[3] / "bundle.json"
     try:
         return str(json.loads(bundle.read_bytes())["version"])
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    from importlib import metadata  # with `email` and `zipfile`, which no bundle needs
+    from importlib import metadata  # imports `email` and `zipfile`, which a bundle does not need
 
     try:
         return metadata.version(DISTRIBUTION)
@@ -96,7 +96,7 @@ def read_version() -> str:
 
 
 def build(home: NodeHome, clock: Clock, ids: Ids, uplink: Uplink | None = None) -> Parts:
-    """Build all parts from the disk; nothing is connected yet. `uplink`: not the real one. SettingsError."""
+    """Build all parts from disk, without connecting. `uplink`: replaces the real one. SettingsError."""
     take_over(home)
     settings, key, coordinators = home.read_settings(), home.read_key(), home.read_coordinators()
     if key.public.tag != settings.tag:
@@ -111,7 +111,7 @@ def build(home: NodeHome, clock: Clock, ids: Ids, uplink: Uplink | None = None) 
     endpoints = _endpoints(home, settings, vault, clock)
 
     def other_facts() -> OtherFacts:
-        runner.reap()  # nothing may be started for hours
+        runner.reap()  # reap here too, as no process may be started for hours
         return _other_facts(groups, sandbox, endpoints, vault, problems_of(home.root))
 
     gpus = gpus_here(home.root / "gpus.json", clock)
@@ -206,7 +206,7 @@ def _other_facts(
 
 
 def _endpoints(home: NodeHome, settings: NodeSettings, vault: Vault, clock: Clock) -> EndpointTable:
-    """Return the table of endpoints. SettingsError for a machine in node.json that is none."""
+    """Return the table of endpoints. SettingsError for an invalid host in node.json."""
     try:
         machines = tuple(place for text in settings.machines for place in machine_places(text))
     except ValueError as exc:

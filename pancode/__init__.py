@@ -1,4 +1,4 @@
-"""PanCode: a fleet runtime for coding agents; this package is the coordinator's side."""
+"""PanCode: a fleet runtime for coding agents. This package is the coordinator."""
 
 from __future__ import annotations
 

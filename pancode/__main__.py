@@ -1,4 +1,4 @@
-"""The command `pancode`, also as `python -m pancode`: Ctrl-C prints no traceback while it starts or ends."""
+"""The command `pancode`, also as `python -m pancode`. Ctrl-C during startup or exit prints no traceback."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
     Handler = Callable[[int, FrameType | None], object] | int
 else:
-    import _signal as signal  # `signal` reads other modules for milliseconds, in which Ctrl-C is a traceback
+    import _signal as signal  # importing `signal` takes milliseconds, in which Ctrl-C would print a traceback
 
 
 def main() -> NoReturn:
-    """Entry point; never returns.
+    """Run the command line; never returns.
 
-    While modules are imported and while Python ends, there is nothing to detach from and nobody to catch an
-    exception: a signal then just ends the process. A background job of a shell ignores Ctrl-C.
+    During imports and interpreter exit nothing catches an exception, so Ctrl-C just ends the process. A
+    shell's background job ignores Ctrl-C.
     """
     _on_ctrl_c(signal.SIG_DFL)
     import sys
@@ -34,9 +34,8 @@ def main() -> NoReturn:
 
 
 def _loaded(args: list[str], by_user: bool) -> Callable[[list[str]], int]:
-    """Return what runs these arguments. A program that starts `pancode mcp` waits for it: the libraries for a
-    command line, half of the time until then, are only imported where something else may be given.
-    """
+    """Return the function that runs these arguments. `pancode mcp`, whose caller waits for it, skips the
+    import of the command-line libraries, which take half of its startup time."""
     import os
 
     ours = {name for name in os.environ if name.lstrip("_").startswith("PANCODE_")}
@@ -60,7 +59,7 @@ def _loaded(args: list[str], by_user: bool) -> Callable[[list[str]], int]:
 
 
 def _prepare_streams() -> None:
-    """Open a stream that the caller closed (`>&-`) on nothing; else the next socket would get its number."""
+    """Open closed standard streams (`>&-`) on /dev/null; otherwise the next socket would get their number."""
     import io
     import os
     import sys
@@ -69,15 +68,15 @@ def _prepare_streams() -> None:
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest free number
+            os.open(os.devnull, os.O_RDWR)  # os.open returns the lowest free number
             setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
-    # Where a terminal's encoding lacks a sign, it is shown by its number; standard error does so already.
+    # A character that the terminal's encoding lacks is printed as its code; standard error does so already.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _on_ctrl_c(handler: Handler) -> None:
-    """Set the handler of Ctrl-C, unless the caller wants it ignored, as shells do for `pancode ... &`."""
+    """Set the Ctrl-C handler, unless the caller ignores Ctrl-C, as shells do for `pancode ... &`."""
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, handler)
 

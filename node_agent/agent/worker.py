@@ -1,4 +1,4 @@
-"""The node agent in production: the same turns and the same procedure, with a thread for each attempt."""
+"""The node agent in production: the same pass and the same procedure, with a thread for each attempt."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ Work = Callable[[], None]
 
 
 class Crew:
-    """A pool with as many threads as tasks. Starting a thread costs more than most of the tasks."""
+    """A pool with as many threads as tasks; reusing a thread is cheaper than starting one for each task."""
 
     def __init__(self, idle_s: float = IDLE_S) -> None:
         self._idle_s = idle_s
         self._lock = threading.Lock()
         self._idle: list[SimpleQueue[Work]] = []
-        """The queues of waiting threads; the thread that began to wait last comes first."""
+        """The queues of waiting threads; the thread that began to wait last is used first."""
 
     def do(self, work: Work) -> None:
-        """Begin the work now, in another thread; the work must raise nothing."""
+        """Run the work now, in another thread; the work must raise nothing."""
         with self._lock:
             waiting = self._idle.pop() if self._idle else None
         if waiting is None:
@@ -49,10 +49,11 @@ class Crew:
             except Empty:
                 if self._left(queue):
                     return
-                work = queue.get()  # it was asked in the moment in which it would have ended
+                work = queue.get()  # work was assigned at the moment at which the thread would have ended
 
     def _left(self, queue: SimpleQueue[Work]) -> bool:
-        """Whether a waiting thread may end: no work was given to it, and none will be."""
+        """Whether a waiting thread may end: it has no work assigned, and is no longer in the list of idle
+        ones."""
         with self._lock:
             if queue not in self._idle:
                 return False
@@ -64,14 +65,15 @@ PUBLISHERS = 4
 """The most attempts that are delivered at once; those that hold slots have a thread each."""
 LEAVE_S = 3.0
 CROWDED_MS = 20
-"""The milliseconds before attempts that found all publishers busy are looked at again."""
+"""Milliseconds until attempts that found all publishers busy are tried again."""
 GATHER_S, PATIENCE_S = 0.004, 0.05
 """The seconds for which events are gathered, to go out together: the second where no slot depends on them."""
 _log = logging.getLogger("pancode.node")
 
 
 class ThreadDrive:
-    """Advances each attempt in a thread of its own while there is something to do; idle ones have none."""
+    """Advances each attempt in its own thread while there is something to do; idle attempts have no
+    thread."""
 
     def __init__(
         self, procedure: Procedure, journal: JournalPort, runner: RunnerPort, clock: Clock, idle_ms: int
@@ -97,10 +99,11 @@ class ThreadDrive:
                 return
             self._due[identity] = 0
             if self._holds_slot(identity) and not self._leaving.is_set():
-                self._begin(identity)  # work is not kept waiting for the rest of the turn
+                self._begin(identity)  # start the work now, not at the end of the pass
 
     def run(self) -> int:
-        """Start a thread for each due attempt without one, with a limit for those that only publish."""
+        """Start a thread for each due attempt that has none; limit the threads of attempts that only
+        publish."""
         now = self._clock.mono_ms()
         nearest = now + self._idle_ms
         with self._lock:
@@ -119,7 +122,7 @@ class ThreadDrive:
         return nearest - now
 
     def leave(self) -> None:
-        """Let every thread reach a point between two steps, but wait only a moment for them."""
+        """Let every thread finish its current step, but wait at most LEAVE_S for them."""
         self._leaving.set()
         with self._rest:
             self._rest.wait_for(lambda: not self._busy, LEAVE_S)
@@ -132,7 +135,7 @@ class ThreadDrive:
         due: int | None = self._clock.mono_ms() + self._idle_ms
         try:
             due = self._go_on(identity)
-        except Exception:  # a fault here must cost this attempt a pause, never the node
+        except Exception:  # an internal error here must only delay this attempt, never stop the node
             _log.exception("%s: a fault of ours", identity)
         finally:
             with self._rest:
@@ -145,7 +148,7 @@ class ThreadDrive:
                 self._woken.discard(identity)
 
     def _go_on(self, identity: AttemptId) -> int | None:
-        """Advance the attempt until its procedure waits for others; return when to look next; None: never."""
+        """Advance the attempt until it must wait; return when to look again, or None when it has finished."""
         while not self._leaving.is_set():
             turn = self._procedure.advance(identity)
             self.moved(identity, turn)
@@ -166,7 +169,7 @@ class ThreadDrive:
         return self._journal.job(identity).turns is not None
 
     def _attend(self, turn: Wait) -> None:
-        """Sleep until the phase is over or it is time to look."""
+        """Sleep until the phase ends or the wait is over."""
         try:
             if turn.folder is not None:
                 self._runner.wait(turn.folder, turn.ms / 1000)
@@ -175,8 +178,7 @@ class ThreadDrive:
 
 
 class Worker:
-    """Runs a node agent until it is told to leave. Attempts continue without the worker: their shims hold
-    them."""
+    """Runs a node agent until `leave` is called. Attempts continue without it, under their shims."""
 
     def __init__(
         self,
@@ -193,11 +195,11 @@ class Worker:
         agent.say = lambda: self._mutter(False)
 
     def leave(self) -> None:
-        """End soon; called by a signal handler or another thread."""
+        """Stop soon; called by a signal handler or another thread."""
         self._leaving.set()
 
     def run(self) -> None:
-        """Take turn after turn; only `leave` ends this."""
+        """Run pass after pass; only `leave` ends this."""
         following = threading.Thread(target=self._follow, name="follow", daemon=True)
         for thread in (following, threading.Thread(target=self._speak, name="speak", daemon=True)):
             thread.start()
@@ -214,21 +216,22 @@ class Worker:
         try:
             wait = self._agent.tick()
             self._agent.world.uplink.wait_for_hint(max(1, wait))
-        except Exception:  # whatever Redis or the disk think of: the node must stay
-            _log.exception("a fault in the node agent's turn")
+        except Exception:  # an error of Redis or of the disk must not stop the node agent
+            _log.exception("internal error in the node agent's pass")
             self._leaving.wait(intervals.retry_ms / 1000)
         if not self._agent.linked and self._agent.world.clock.mono_ms() - began < intervals.poll_ms:
             self._leaving.wait(min(intervals.poll_ms, intervals.retry_ms) / 1000)
 
     def _mutter(self, soon: bool) -> None:
-        """Wakes the sending thread: neither jobs nor work wait for it."""
+        """Wake the sending thread, so that neither jobs nor work wait for the sending."""
         if self._agent.outbox.is_due:
             if soon:
                 self._soon.set()
             self._murmur.set()
 
     def _speak(self) -> None:
-        """Send events: those of steps in quick succession go out together, while the steps continue."""
+        """Send events; collect those of steps in quick succession into one message while the steps
+        continue."""
         while self._murmur.wait():
             self._soon.wait(PATIENCE_S)
             if self._leaving.wait(GATHER_S):
@@ -238,9 +241,9 @@ class Worker:
             try:
                 self._agent.outbox.flush()
             except LinkDown:
-                continue  # they stay due: the next turn sends them
+                continue  # they stay due: the next pass sends them
             except Exception:
-                _log.exception("a fault while sending events")
+                _log.exception("internal error while sending events")
 
     def _follow(self) -> None:
         intervals, clock = self._agent.world.intervals, self._agent.world.clock
@@ -253,5 +256,5 @@ class Worker:
                 self._follower.turn(interactive_runs=clock.mono_ms() < due)
                 due = due if clock.mono_ms() < due else clock.mono_ms() + intervals.follow_ms
             except Exception:  # only the live view depends on it
-                _log.exception("a fault while following outputs")
+                _log.exception("internal error while following outputs")
         self._follower.leave()

@@ -1,4 +1,4 @@
-"""All parts of a node agent, as one value; its own ports: tests of models, and the drive of attempts."""
+"""All parts of a node agent, as one value, and two of its ports: model tests, and advancing attempts."""
 
 from __future__ import annotations
 
@@ -21,23 +21,25 @@ from node_agent.wire.signing import PublicKey, SigningKey
 
 
 class Exams(Protocol):
-    """Tests models beside the node's work. No call waits for a model, or raises."""
+    """Tests models in parallel to the node's work. No method waits for a model or raises."""
 
     def examine(self, request: Examine) -> None:
-        """Test the model as soon as its endpoint is free. The same again: no effect. A restart forgets it."""
+        """Test the model as soon as its endpoint is free. Idempotent. A restart drops the request."""
 
     def asks(self) -> tuple[AskFact, ...]:
-        """Return the tests that are under way, and those that ended a short while ago."""
+        """Return the tests that are running, and those that ended a short while ago."""
 
     def stamped(self, endpoints: tuple[EndpointFact, ...]) -> tuple[EndpointFact, ...]:
-        """Return the endpoints, each model with its passport if it has one for its present state."""
+        """Return the endpoints; each model has its passport, if there is one for the model's present
+        state."""
 
     def news(self) -> bool:
         """Whether a test has begun or ended since the last call."""
 
 
 class NoExams:
-    """No exams, for a node agent that reaches no model server (simulations); every ask is answered so."""
+    """For a node agent that reaches no model server (simulations): each request is answered with that
+    reason."""
 
     def __init__(self) -> None:
         self._asks: tuple[AskFact, ...] = ()
@@ -61,7 +63,7 @@ class NoExams:
 
 
 class Drive(Protocol):
-    """Advances the attempts: in its caller's thread, or in threads of their own."""
+    """Advances the attempts, in the caller's thread or in separate threads."""
 
     def wake(self, identity: AttemptId) -> None:
         """Note that this attempt has something to do now."""
@@ -78,7 +80,7 @@ class InlineDrive:
         self._due = {entry.identity: 0 for entry in journal.live()}
         self.moved: Callable[[AttemptId, Turn], None] = lambda identity, turn: None
         self.waits: dict[AttemptId, str] = {}
-        """The reason why each attempt waits, in words."""
+        """The reason why each attempt waits, as text."""
 
     def wake(self, identity: AttemptId) -> None:
         self._due[identity] = 0
@@ -107,7 +109,7 @@ def _at_once(work: Callable[[], None]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """All parts of a node agent. `fleet`: also the journal's signer's; `slots`: as configured."""
+    """All parts of a node agent. `fleet`: also the fleet of the journal's signer; `slots`: as configured."""
 
     node: Self
     key: SigningKey
@@ -130,4 +132,4 @@ class World:
     calls: ports.CallsPort
     exams: Exams = field(default_factory=NoExams)
     aside: Aside = _at_once
-    """Fetches snapshots beside the node agent's turns."""
+    """Fetches snapshots in parallel to the node agent's passes."""

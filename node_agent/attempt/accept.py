@@ -1,4 +1,4 @@
-"""Decides whether a job may start or be held: signature, time, lease, slots, the owner's ceiling. Pure."""
+"""Decides whether a job may start or is held: signature, time, lease, slots, the owner's ceiling. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from node_agent.wire.policy import NO_RULES, Rules, Safety
 from node_agent.wire.signing import PublicKey, WireRefusal, open_as, parse_envelope
 
 LEAST_MEMORY, LEAST_PROCESSES, LEAST_DISK = 64 << 20, 32, 64 << 20
-"""The least limits of bytes, processes and bytes with which a shell and its gateway can still work."""
+"""The minimum bytes of memory, processes and bytes of disk with which a shell and its gateway can still
+run."""
 
 
 class CeilingFile(WireModel):
@@ -31,27 +32,28 @@ class CeilingFile(WireModel):
     repositories: tuple[RepoId, ...] | None = None
     runtimes: tuple[str, ...] | None = None
     memory: int | None = Field(default=None, ge=LEAST_MEMORY)
-    """Bytes of memory for one run, all its processes together."""
+    """Bytes of memory for one run, summed over all its processes."""
     processes: int | None = Field(default=None, ge=LEAST_PROCESSES)
     """The most processes of one run, threads included."""
     disk: int | None = Field(default=None, ge=LEAST_DISK)
     """Bytes of disk for one run's checkout and home."""
     acp: dict[Annotated[str, Field(pattern=OTHERS)], OtherAgent] = {}
-    """Programs that speak ACP, by the owner's names for them: each is a runtime, `acp:NAME`."""
+    """Programs that speak ACP, by the names that the owner gives them: each is a runtime, `acp:NAME`."""
 
 
 class Ceiling(CeilingFile):
-    """All limits of the owner. `closed`: why nothing is allowed. `rules`: from pansafety.yaml beside it."""
+    """All limits of the owner. `closed`: why nothing is allowed. `rules`: from pansafety.yaml next to it."""
 
     closed: str = ""
     rules: Rules = NO_RULES
 
     def forbids(self, job: Job) -> str | None:
-        """Return the reason why the job goes beyond the ceiling; None when it does not."""
+        """Return the reason why the job exceeds the ceiling; None when it does not."""
         return self.told().beyond(job.safety, job.runtime, job.workspace.repo) or None
 
     def told(self) -> Allowed:
-        """Return the ceiling as the coordinator gets it, so that it offers nothing that is refused here."""
+        """Return the ceiling as reported to the coordinator, so that it offers no job that is refused
+        here."""
         return Allowed(
             safety=self.safety, repositories=self.repositories, runtimes=self.runtimes, closed=self.closed
         )
@@ -61,7 +63,7 @@ NO_CEILING = Ceiling()
 
 
 def read_ceiling(path: Path) -> Ceiling:
-    """Read the owner's file. No file: no ceiling. A file that cannot be read closes the node to all runs."""
+    """Read the owner's file. No file: no ceiling. An unreadable file closes the node to all runs."""
     try:
         parsed = CeilingFile.model_validate_json(path.read_bytes())
         return Ceiling(**dict(parsed))
@@ -73,7 +75,7 @@ def read_ceiling(path: Path) -> Ceiling:
 
 
 def limits_text(allowed: Allowed) -> str:
-    """Return the limits of a ceiling in words for users."""
+    """Return the limits of a ceiling as a sentence for users."""
     parts = [f"safety {allowed.safety}"] if allowed.safety is not Safety.FULL_AUTO else []
     for what, names in (("runtimes", allowed.runtimes), ("repositories", allowed.repositories)):
         parts += [f"{what} {', '.join(names) or 'none'}"] if names is not None else []
@@ -82,7 +84,7 @@ def limits_text(allowed: Allowed) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A job whose signature is good."""
+    """A job with a valid signature."""
 
     job: Job
     digest: str
@@ -96,19 +98,19 @@ class Accept:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """The job is kept, with its snapshot, until a slot is free."""
+    """The job is stored, with its snapshot, until a slot is free."""
 
 
 @dataclass(frozen=True, slots=True)
 class AlreadyAccepted:
-    """The journal has a job of these very bytes: the answer is its mark, and nothing is started."""
+    """The journal already has exactly this job: its mark is the answer, and nothing is started."""
 
     mark: Mark
 
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """The job is never started. `identity` None: nobody can tell whose it is, so nothing is reported."""
+    """The job is never started. `identity` None: the job cannot be identified, so nothing is reported."""
 
     why: JobRefusal
     detail: str
@@ -120,7 +122,7 @@ Judgement = Accept | Hold | AlreadyAccepted | Refuse
 
 @dataclass(frozen=True, slots=True)
 class AcceptView:
-    """The node's facts at the moment when a job is judged."""
+    """The facts about the node when a job is judged."""
 
     fleet: str
     node: str
@@ -136,13 +138,13 @@ class AcceptView:
     revoked: bool
     free_slots: int
     runtimes: frozenset[str]
-    """The runtimes that are ready on this node, or that nobody has looked at yet."""
+    """The runtimes that are ready on this node or not yet checked."""
     unlogged: frozenset[str]
-    """The runtimes that lack only a login; a run at an endpoint of this node needs no login."""
+    """The runtimes that lack only a login; a run that uses an endpoint of this node needs no login."""
     ceiling: Ceiling
     disk_ok: bool = True
     may_hold: bool = True
-    """Whether the node holds fewer jobs than it may hold."""
+    """Whether the node may hold another job."""
 
 
 def open_job(data: bytes, keys: Mapping[str, PublicKey]) -> Opened | Refuse:
@@ -174,9 +176,9 @@ def judge_job(opened: Opened, view: AcceptView) -> Judgement:
 
 
 def judge_held(job: Job, view: AcceptView) -> Accept | Hold | Refuse:
-    """Whether a held job begins now. Its start-by, judged when the node took it, no longer counts."""
+    """Judge whether a held job begins now. Its `start_by` no longer counts: it was checked on arrival."""
     if view.revoked or view.draining:
-        state = "no longer of the fleet" if view.revoked else "draining"
+        state = "no longer part of the fleet" if view.revoked else "draining"
         return Refuse(JobRefusal.TAKEN_BACK, f"this node is {state}", job.identity)
     why = _not_here(job, view)
     if why is not None:
@@ -188,10 +190,10 @@ Why = tuple[JobRefusal, str] | None
 
 
 def _never(job: Job, view: AcceptView) -> Why:
-    """Return the reason to refuse the job that no later moment could change; None without one."""
+    """Return the reason for refusing the job if it will never change; None without one."""
     lease = job.identity.lease
     if view.revoked:
-        return JobRefusal.REVOKED, "this node is no longer of the fleet"
+        return JobRefusal.REVOKED, "this node is no longer part of the fleet"
     if job.epoch < view.epoch_seen:
         return JobRefusal.OLD_EPOCH, f"epoch {job.epoch} is over, it is {view.epoch_seen} now"
     if view.stop is not None:
@@ -199,27 +201,29 @@ def _never(job: Job, view: AcceptView) -> Why:
     if view.tombstone is not None and lease <= view.tombstone.lease:
         return JobRefusal.TOMBSTONED, view.tombstone.reason
     if lease < view.top_lease:
-        return JobRefusal.OLD_LEASE, f"lease {lease} came after lease {view.top_lease}"
+        return JobRefusal.OLD_LEASE, f"lease {lease} arrived after the newer lease {view.top_lease}"
     return None
 
 
 def _not_now(job: Job, view: AcceptView) -> Why:
     if view.now is None or view.now.epoch < job.epoch:
-        return JobRefusal.NO_FLEET_TIME, f"no fleet time of epoch {job.epoch} yet"
+        return JobRefusal.NO_FLEET_TIME, f"this node has not received the fleet time of epoch {job.epoch} yet"
     if job.start_by.is_past(view.now):
         late = view.now.ms - job.start_by.ms if view.now.epoch == job.start_by.epoch else None
-        return JobRefusal.TOO_LATE, "start-by is past" + (f" by {late} ms" if late is not None else "")
+        return JobRefusal.TOO_LATE, ("the latest start time has passed") + (
+            f" by {late} ms" if late is not None else ""
+        )
     if view.draining:
         return JobRefusal.DRAINING, "this node is draining"
     if _waits(job, view) and not view.may_hold:
         return JobRefusal.NO_SLOT, "every slot is taken, and it holds as many jobs as it may"
     if not view.disk_ok:
-        return JobRefusal.DISK_FULL, "less free disk than this node keeps in reserve"
+        return JobRefusal.DISK_FULL, "the free disk space is below this node's reserve"
     return None
 
 
 def _waits(job: Job, view: AcceptView) -> bool:
-    """Whether the job has to wait for a slot. A job with `ahead` takes its turn among the held ones."""
+    """Whether the job must wait for a slot. A job with `ahead` always joins the held jobs."""
     return job.ahead or view.free_slots < 1
 
 

@@ -32,7 +32,7 @@ from node_agent.wire.skill import TOOLS, ProposedTool, SkillMark
 
 MAX_NAMES, MAX_NAMES_BYTES = 500, 24_000
 FEW = 3
-"""The most names that are listed; the rest are only counted."""
+"""The maximum number of names that are listed; the rest are only counted."""
 NOTHING_SPENT = Usage(cost_usd=Decimal(0), cost_source="local")
 
 
@@ -60,7 +60,7 @@ class ClaimTime:
 
 
 def claims_of(node: Self, job: Job, entry: JournalRecord, prompt_digest: str, now: ClaimTime) -> Claims:
-    """The predicate of the receipt of an attempt at `pushed`."""
+    """Return the claims of the receipt of an attempt at `pushed`."""
     accepted, prepared, exited = entry.accepted, entry.prepared, entry.exited
     committed, pushed, change = entry.committed, entry.pushed, entry.committed.get("kind", "none")
     end = judge_end(fault_from_json(pushed), change)
@@ -124,7 +124,7 @@ def _exposed(found: Sequence[Sequence[str]]) -> tuple[Exposed, ...]:
 
 
 def _skills(job: Job, sandboxed: bool) -> tuple[SkillMark, ...]:
-    """Return the skills that were laid for the agent; kept tools are among them only behind a sandbox."""
+    """Return the skills that the agent got; the project's saved tools are included only with a sandbox."""
     laid = (one for one in job.skills if sandboxed or one.place != TOOLS)
     return tuple(SkillMark(name=one.name, digest=one.digest) for one in laid)
 
@@ -138,7 +138,7 @@ def _rests(why: str | None) -> SuspendReason | None:
 
 
 def findings_of(entry: JournalRecord) -> tuple[str, ...]:
-    """The findings of every mark, in order, and then those between marks, each once."""
+    """Return the findings of all marks, in order, then those between marks, without duplicates."""
     seen: dict[str, None] = {}
     for left in entry.data.values():
         seen.update(dict.fromkeys(left.get("findings", ())))
@@ -151,7 +151,7 @@ def _enforced(prepared: PreparedData) -> tuple[Enforced, ...]:
 
 
 def limit_names(names: Iterable[str]) -> tuple[list[str], int]:
-    """Return as many of the first names as a record may hold, and the number of names left out."""
+    """Return the first names, as many as a record may contain, and the number of names left out."""
     every = list(names)
     kept, size = [], 0
     for name in every[:MAX_NAMES]:
@@ -163,7 +163,7 @@ def limit_names(names: Iterable[str]) -> tuple[list[str], int]:
 
 
 def such_as(names: list[str], more: int = 0) -> str:
-    """Return names of files in a few words. `more`: the number of further files not in `names`."""
+    """Return a short text that names some of the files. `more`: the number of further files."""
     count = len(names) + more
     if count <= FEW:
         return ", ".join(names)
@@ -176,19 +176,19 @@ def usage_to_json(usage: Usage) -> dict[str, Any]:
 
 
 NEVER_RAN: ExitedData = {"usage": usage_to_json(NOTHING_SPENT)}
-"""The data of a mark for an agent that was never started: it used nothing."""
+"""The mark's data for an agent that was never started: it used nothing."""
 
 
 def usage_from_json(raw: Data | None, spawned: bool) -> Usage:
-    """Read the usage from JSON. Without it, an attempt that never ran cost nothing, any other an unknown
-    sum."""
+    """Read the usage from JSON. Without it, the usage is zero if nothing ran, and unknown otherwise."""
     if raw is None:
         return Usage() if spawned else NOTHING_SPENT
     return Usage.model_validate(dict(raw), strict=False)
 
 
 def _session(name: str | None) -> str | None:
-    """The name, or None if it is not a session's: commands of the run may write to the stream with it."""
+    """Return the name if it is a valid session name: commands of the run may write anything into the
+    stream."""
     return name if name is not None and is_session(name) else None
 
 

@@ -29,12 +29,12 @@ from node_agent.wire.signing import SigningKey
 
 @dataclass(frozen=True, slots=True)
 class Progressed:
-    """A step was taken; the next one may be possible at once."""
+    """A step was done; the next one may be possible at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nothing to do for `ms`, unless the phase in `folder` ends before."""
+    """Nothing to do for `ms`, unless the phase in `folder` ends earlier."""
 
     why: str
     ms: int
@@ -51,7 +51,7 @@ Turn = Progressed | Wait | Finished
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The node's ports and standing facts. `now`: fleet time; `session`: this start of the node agent."""
+    """The node's ports and constant facts. `now`: fleet time; `session`: this start of the node agent."""
 
     node: Self
     key: SigningKey
@@ -71,19 +71,19 @@ class Context:
     session: str
     calls: ports.CallsPort
     ceiling: Callable[[], Ceiling] = Ceiling
-    """The limits of the node's owner, as the files have them now."""
+    """The current limits of the node's owner, as read from the files."""
     boot: str = ""
-    """The id of the machine's present boot."""
+    """The id of the node's present boot."""
 
     def lay(self, identity: AttemptId, name: str, number: int, text: str) -> None:
-        """Lay words, sealed, where the attempt's program looks; it believes no others. StepFailed,
+        """Write a sealed message for the attempt's program, which accepts no other. Raises StepFailed,
         DiskFull."""
         secret = self.key.secret(messages_in(str(identity)))
         self.workspaces.tell(identity, name, seal_text(secret, number, text))
 
 
 class Case:
-    """One attempt of this node: its job, read once, and what is known of the attempt in memory only."""
+    """One attempt of this node: its job, read once, and the state of the attempt that is only in memory."""
 
     def __init__(self, context: Context, identity: AttemptId) -> None:
         self.context, self.identity = context, identity
@@ -95,7 +95,7 @@ class Case:
         """When the receipt was last sent, on the monotonic clock; None: not yet."""
         self.backoff_ms = context.intervals.publish_first_ms
         self.resend = False
-        """Whether the coordinator lacks bytes that the receipt names."""
+        """Whether the coordinator lacks outputs that the receipt names."""
         self.stumbles = 0
         """The number of the node agent's own faults in a row."""
 
@@ -107,7 +107,8 @@ class Case:
         return found
 
     def laid(self, number: int) -> TurnMessage | None:
-        """Return a user's message as they were laid for the program; None: no such number was laid."""
+        """Return a user's message as it was written for the program; None if there is none with this
+        number."""
         terms = self.job.turns
         if number:
             return self.entry.laid.get(number)
@@ -115,7 +116,8 @@ class Case:
 
     @property
     def before_gates(self) -> tuple[Path, ...]:
-        """The phases before the gates, in order; set-up only where there is one and it was not restored."""
+        """Return the phases before the gates, in order; set-up only if the job has one that was not
+        restored."""
         restored = self.entry.prepared.get("restored", False)
         return (self.setup, self.work) if self.job.setup and not restored else (self.work,)
 
@@ -126,7 +128,7 @@ class Case:
 
     @property
     def phases(self) -> tuple[Path, ...]:
-        """Every phase that may have a folder."""
+        """Return every phase that may have a folder."""
         before = (self.setup,) if self.job.setup else ()
         return (*before, self.work, self.gates) if self.is_judged else (*before, self.work)
 
@@ -137,7 +139,8 @@ class Case:
 
     @property
     def was_accepted_before(self) -> bool:
-        """Whether an earlier session of the node agent took the job; it may have left half of a layout."""
+        """Whether an earlier session of the node agent took the job, and may have left an incomplete
+        layout."""
         return self.entry.accepted.get("session") != self.context.session
 
     @property
@@ -153,17 +156,17 @@ class Case:
 
     @property
     def limits(self) -> PhaseLimits:
-        """The limits of the attempt. The time is for all its phases together."""
+        """Return the limits of the attempt. The time is for all its phases together."""
         return limits_of(self.job, self.context.ceiling())
 
     def time_left(self) -> int:
-        """Milliseconds of the wall limit that the phases which are over have left; 0: none."""
+        """Return the milliseconds of the wall limit that the finished phases have left; 0 if none."""
         records = [self.record(phase) for phase in self.before_gates]
         return time_left(self.job, [record for record in records if record is not None])
 
     @property
     def stamp(self) -> ports.CommitStamp:
-        """Message and date of the result commit; the same for every try, so that the id is the same, too."""
+        """Return message and date of the result commit; they are the same on each try, so the id is too."""
         job = self.job
         subject = job.task.strip().splitlines()[0][:72] if job.task.strip() else job.agent.name
         trailer = f"Pancode-Run: {job.identity}\nPancode-Agent: {job.agent.name}"
@@ -171,7 +174,7 @@ class Case:
 
     @property
     def fault(self) -> Fault | None:
-        """The failure so far, as the newest mark carries it."""
+        """Return the failure so far, as recorded by the newest mark."""
         return fault_from_json(self.entry.newest)
 
     def mark(
@@ -184,7 +187,7 @@ class Case:
     ) -> Progressed:
         """Write the next mark, with the failure so far, and the event that reports the mark.
 
-        Marks after it before which there is nothing to do are written in the same record.
+        Following marks that need no work are written in the same record.
         """
         left = [(mark, data or {}), *self._onward(mark, fault)]
         *passed, (last, its_data) = [(m, {**d, "fault": fault_to_json(fault)}) for m, d in left]
@@ -196,7 +199,7 @@ class Case:
         return Progressed()
 
     def _onward(self, mark: Mark, fault: Fault | None) -> Iterator[tuple[Mark, Data]]:
-        """The marks that `finishing` would write without a look: no workspace to commit, no gates to run."""
+        """Yield the next marks that need no work: there is no workspace to commit, or there are no gates."""
         if mark is Mark.EXITED and self.job.workspace.kind == "none":
             mark = Mark.COMMITTED
             yield mark, {"kind": "none"}
@@ -204,7 +207,8 @@ class Case:
             yield Mark.GATED, {}
 
     def is_gated(self, fault: Fault | None) -> bool:
-        """Whether gates are to judge the attempt: it looks like a success, and the job has any."""
+        """Whether gates are to judge the attempt: it has not failed so far, and the job has gates or a
+        score."""
         return fault is None and self.is_judged
 
     @property
@@ -213,21 +217,24 @@ class Case:
         return bool(self.job.gates) or self.job.score is not None
 
     def put_inside(self, plan: PhasePlan, entry: GatewayAccess | None = None) -> PhasePlan:
-        """The phase inside the sandbox. `entry`: of the model gateway. StepFailed without the sandbox."""
+        """Put the phase into the sandbox. `entry`: to the model gateway. Raises StepFailed without a
+        sandbox."""
         shown = self.context.workspaces.repository(self.identity, self.job.workspace)
         return self.context.runtimes.enclose(self.job, plan, shown, entry, self.context.ceiling().rules)
 
     def enclose(self, plan: PhasePlan, work: PhasePlan, entry: GatewayAccess | None = None) -> PhasePlan:
-        """Put a phase inside the sandbox exactly when the attempt's `work` is inside. StepFailed as above."""
+        """Put a phase into the sandbox if the attempt's `work` is in one. Raises StepFailed as `put_inside`
+        does."""
         return self.put_inside(plan, entry) if needs_sandbox(work) else plan
 
     def cleaner(self) -> Callable[[str], str]:
-        """Return a function that takes the values of secrets out of a text, such as a file's name."""
+        """Return a function that removes the values of secrets from a text, such as a file's name."""
         hidden = self.context.runtimes.hidden(self.job)
         return lambda text: redact_text(text, hidden)
 
     def prompt_digest(self) -> str:
-        """The digest of all instructions for the agent; if none are recorded, of the prompt in the job."""
+        """Return the digest of all instructions for the agent; if none is recorded, of the prompt in the
+        job."""
         given = self.entry.prepared.get("prompt")
         return digest_of(self.job.agent.prompt) if given is None else given
 

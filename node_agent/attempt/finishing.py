@@ -1,5 +1,4 @@
-"""Finishes an attempt after `exited`: commits the result, runs gates, pushes, sends the receipt, cleans
-up."""
+"""Finishes an attempt after `exited`: commits, runs gates, pushes, sends the receipt, cleans up."""
 
 from __future__ import annotations
 
@@ -33,7 +32,7 @@ from node_agent.wire.receipt import GateResult, receipt_of
 def judged_by_rules(
     case: Case, result: AttemptResult, fault: verdict.Fault | None
 ) -> tuple[verdict.Fault | None, tuple[str, ...]]:
-    """Judge the result by the policy and the owner's rules: the failure, and the breaches in words."""
+    """Judge the result by the policy and the owner's rules; return the failure, and the breaches as text."""
     policy, owner = case.job.policy, case.context.ceiling()
     broken = list_breaches(result.changes, (*policy.paths, *owner.rules.paths))
     if owner.closed and result.changes:
@@ -47,7 +46,7 @@ AS_FOUND = "the saved files may be empty or partly old"
 
 
 def commit(case: Case) -> Turn:
-    """exited → committed. The agent's files are kept, whatever the end was."""
+    """exited → committed. The agent's files are kept, however the attempt ended."""
     fault = case.fault
     if Mark.PREPARED not in case.entry.data and not case.entry.damaged:
         return case.mark(Mark.COMMITTED, fault, CommittedData(kind="none"))
@@ -55,11 +54,11 @@ def commit(case: Case) -> Turn:
         kind: ChangeKind = "empty" if case.job.workspace.kind == "git" else "none"
         return case.mark(
             Mark.COMMITTED, fault, CommittedData(kind=kind)
-        )  # the agent never ran: nothing is its own
+        )  # the agent never ran: no change is its own
     if case.was_prepared_before and isinstance(case.context.runner.look(case.work), spool.NotStarted):
         return case.mark(
             Mark.COMMITTED, fault, CommittedData(kind="none")
-        )  # its files are whatever the cut left
+        )  # its files may be damaged by the power failure
     if case.was_cut_off:
         return _cut_off_commit(case, fault or verdict.Fault(FailureKind.NODE_REBOOTED, CUT_OFF))
     try:
@@ -75,13 +74,13 @@ def commit(case: Case) -> Turn:
         judged = replace(judged, reason=clean(judged.reason))
     if result.missing and judged is None:
         place = case.context.workspaces.place_aside(case.identity)
-        words = f"{clean('; '.join(result.missing))}; all files are kept in {place}"
+        words = f"{clean('; '.join(result.missing))}; all files are in {place}"
         judged = verdict.Fault(FailureKind.INCOMPLETE_RESULT, words[:1000])
     findings, _ = limit_names(map(clean, (*broken, *result.warnings)))
     findings += exposed.findings
     left_out = len(result.files_changed) - len(names)
     if left_out:
-        findings.append(f"{left_out} more files changed than are named here")
+        findings.append(f"{left_out} more files changed than are listed here")
     data = CommittedData(
         kind=result.kind, commit=result.commit, files=names, findings=findings, exposed=exposed.pairs
     )
@@ -98,8 +97,8 @@ _RESULT = ("the result", "of the result")
 class _Exposed:
     """The secrets that the result contains, by name and as sentences; never their values.
 
-    A third word in a pair marks what only a commit on the way has. A pair without a secret's name says why a
-    search could not be made: nobody knows whether a secret is there, so a landing asks as for one.
+    A third element in a pair marks a secret that only an intermediate commit has. A pair without a secret's
+    name says why the search failed; landing requires the same approval then as for a secret.
     """
 
     pairs: list[list[str]] = field(default_factory=list)
@@ -130,37 +129,38 @@ def _exposed(case: Case, result: AttemptResult) -> _Exposed:
 
 
 def _not_committed(case: Case, fault: verdict.Fault, failed: StepFailed) -> Turn:
-    """Salvage the attempt's files, unless they filled the disk: then they are removed with the checkout."""
+    """Save the agent's files, unless they filled the disk: then they are removed with the checkout."""
     full = failed.kind is FailureKind.DISK_FULL
-    kept = ("its files are not kept: the disk is full",) if full else salvage_files(case)
+    kept = ("the agent's files are not kept: the disk is full",) if full else salvage_files(case)
     findings = [f"no result commit could be made: {failed}"[:1000], *kept]
     words = [Finding(level="error", text=text) for text in findings]
     return case.mark(Mark.COMMITTED, fault, CommittedData(kind="none", findings=findings), *words)
 
 
 def _cut_off_commit(case: Case, fault: verdict.Fault) -> Turn:
-    """Salvage the files: a power cut may have emptied some, and a commit would spread the empty files."""
+    """Save the files without a commit: a power failure may have emptied some, and a commit would spread
+    them."""
     findings = [f"no result commit was made: {CUT_OFF}; {AS_FOUND}", *salvage_files(case)]
     words = [Finding(level="error", text=text) for text in findings]
     return case.mark(Mark.COMMITTED, fault, CommittedData(kind="none", findings=findings), *words)
 
 
 def salvage_files(case: Case) -> tuple[str, ...]:
-    """Save the files that can be saved; says where they are, or why not, in words for a user."""
+    """Save the files that can be saved; return sentences for a user about where they are, or why not."""
     try:
         return case.context.workspaces.salvage(
             case.identity, case.job.workspace, case.stamp, case.entry.baseline
         )
     except (StepFailed, OSError) as failed:
-        return (f"its files could not be saved: {failed}"[:1000],)
+        return (f"the agent's files could not be saved: {failed}"[:1000],)
 
 
 MOST_DIGITS = 18
-"""The most digits of a score before the point, and the most after it."""
+"""The maximum number of digits of a score before the point, and after it."""
 LAST_OF_OUTPUT = 4_096
-"""The bytes at the end of an output that are looked at."""
+"""The number of bytes at the end of an output that are read."""
 MOST_SAID = 200
-"""The most characters of a gate's last line in the reason of a failure."""
+"""The maximum length in characters of a gate's last line in the reason of a failure."""
 
 
 class NoScoreError(Exception):
@@ -168,7 +168,7 @@ class NoScoreError(Exception):
 
 
 def score_of(record: spool.ExitRecord, gates: int, output: bytes) -> str:
-    """Return the score, written out. `gates`: the number of steps before the command. Raises NoScoreError."""
+    """Return the score as text. `gates`: the number of steps before the command. Raises NoScoreError."""
     step = next((one for one in record.steps if one.index == gates), None)
     if step is None:
         raise NoScoreError("the command was not run")
@@ -189,12 +189,12 @@ def _number(line: str) -> Any:
 
 
 def written_out(number: Any, line: str) -> str:
-    """The number as text; NoScoreError for what is not a number, or is too large or too exact."""
+    """Return the number as text. Raises NoScoreError if it is not a number, too large or too precise."""
     if not isinstance(number, Decimal):
         raise NoScoreError(f"the last line of the output is not a JSON number: {line.strip()[:100]!r}")
     _, digits, exponent = number.as_tuple()
     if not isinstance(exponent, int) or exponent < -MOST_DIGITS or len(digits) + exponent > MOST_DIGITS:
-        raise NoScoreError(f"a score has {MOST_DIGITS} digits at most before and after the point")
+        raise NoScoreError(f"a score may have at most {MOST_DIGITS} digits before and after the point")
     return f"{number:f}"
 
 
@@ -206,14 +206,14 @@ def changed_by_gates(case: Case) -> list[str]:
     try:
         changed = case.context.workspaces.changed_since(case.identity, commit, case.entry.baseline)
     except StepFailed as failed:
-        return [f"the changes of the gates could not be read: {failed}"[:1000]]
+        return [f"the changes that the gates made could not be read: {failed}"[:1000]]
     names, more = limit_names(name for name in changed if name not in case.job.reports)
     listed = such_as(list(map(case.cleaner(), names)), more)
     return [f"gates changed uncommitted files: {listed}"] if names else []
 
 
 def read_reports(case: Case) -> list[dict[str, Any]]:
-    """The reports of the gates. They change no verdict: the exit statuses decide."""
+    """Return the gates' reports. They do not change the verdict, which depends on the exit statuses."""
     files, top, found, trouble = case.job.reports, "", dict[str, bytes](), ""
     try:
         top, found = case.context.workspaces.read_reports(case.identity, files)
@@ -249,7 +249,7 @@ def _start_gates(case: Case) -> Turn:
     work = case.context.runner.planned(case.work)
     if work is None:
         return case.mark(Mark.GATED, verdict.Fault(FailureKind.NODE_INTERNAL, "the plan of the work is gone"))
-    if case.was_cut_off:  # the commit is whole, the files that they would judge may be not
+    if case.was_cut_off:  # the commit is complete, but the files that the gates would judge may not be
         return case.mark(Mark.GATED, verdict.Fault(FailureKind.NODE_REBOOTED, CUT_OFF))
     left = case.time_left()
     if left == 0:
@@ -301,7 +301,8 @@ def _last_said(case: Case, steps: Sequence[spool.StepRecord]) -> str:
     end = sum(step.out_bytes for step in steps[: number + 1])
     size = min(failed.out_bytes, LAST_OF_OUTPUT)
     output = case.context.runner.tail(case.folder / GATES_LOG, end - size, size)
-    if size < failed.out_bytes:  # a line that is cut could hold half a secret, which no cleaner finds
+    # a truncated line could contain half of a secret, which the cleaner does not find
+    if size < failed.out_bytes:
         output = output.partition(b"\n")[2]
     lines = case.cleaner()(output.decode("utf-8", "replace")).splitlines()
     return next((line.strip()[:MOST_SAID] for line in reversed(lines) if line.strip()), "")
@@ -313,7 +314,8 @@ def gate_results(gates: tuple[Gate, ...], record: spool.ExitRecord) -> list[Gate
 
 
 def _scored(case: Case, record: spool.ExitRecord, findings: list[str]) -> GatedData:
-    """The score of the result, or a finding why there is none: no failure, but the result wins no race."""
+    """Return the score, or a finding why there is none: that is not a failure, but the result wins no
+    race."""
     output = case.context.runner.tail(case.folder / SCORE, -LAST_OF_OUTPUT, LAST_OF_OUTPUT)
     try:
         return GatedData(score=score_of(record, len(case.job.gates), output))
@@ -337,12 +339,12 @@ MAYBE_SHORT = "the log may be cut short: the node was restarted before it was se
 
 
 def push(case: Case) -> Turn:
-    """gated → pushed. LinkDown changes nothing; a depot's refusal costs the result, not the receipt."""
+    """gated → pushed. LinkDown changes nothing; if the depot refuses the result, only the receipt is sent."""
     fault, commit = case.fault, case.entry.committed.get("commit")
     findings: list[str] = []
     delivered = False
     if commit is not None:
-        case.context.journal.settle(case.identity)  # it stays this commit
+        case.context.journal.settle(case.identity)  # the commit no longer changes
         try:
             case.context.workspaces.push(case.identity, case.job.workspace, commit)
             delivered = True
@@ -359,7 +361,7 @@ def push(case: Case) -> Turn:
 
 
 def upload_outputs(case: Case) -> tuple[list[dict[str, Any]], list[str]]:
-    """Send every output that exists; return the sent ones, and sentences for those that the depot refused."""
+    """Send every existing output; return the sent ones, and sentences for those that the depot refused."""
     blobs, lost = [], []
     for name in STREAMS:
         path = case.folder / name
@@ -374,17 +376,19 @@ def upload_outputs(case: Case) -> tuple[list[dict[str, Any]], list[str]]:
 
 
 def seal(case: Case) -> Turn:
-    """pushed → receipted. The receipt is signed and on disk before anybody sees it."""
+    """pushed → receipted. The receipt is signed and on disk before it is sent."""
     context = case.context
     now = ClaimTime(context.clock.wall_ms(), context.now(), context.journal.last_receipt())
     claims = claims_of(context.node, case.job, case.entry, case.prompt_digest(), now)
     envelope = receipt_of(claims).signed(context.key)
     context.journal.seal(case.identity, envelope.model_dump_json(), envelope.digest(), now.previous)
-    return Progressed()  # when another receipt came between, the next turn seals with the new predecessor
+    # if another receipt was sealed meanwhile, the next pass seals with the new predecessor
+    return Progressed()
 
 
 def publish(case: Case) -> Turn:
-    """receipted → the coordinator's answer, which `control` marks. Until then it is sent, ever less often."""
+    """receipted → the coordinator's answer, which `control` marks. Until then, send with growing
+    intervals."""
     context, now = case.context, case.context.clock.mono_ms()
     if case.resend:
         _send_again(case)
@@ -401,20 +405,22 @@ def publish(case: Case) -> Turn:
 
 
 def _send_again(case: Case) -> None:
-    """Send again all that the receipt names, also the commit: the coordinator lacks some of it."""
+    """Send again everything that the receipt names, including the commit: the coordinator lacks some of
+    it."""
     commit = case.entry.committed.get("commit")
     if commit is not None and case.entry.pushed.get("delivered"):
-        with contextlib.suppress(StepFailed):  # the receipt stands; the coordinator judges what it has
+        with contextlib.suppress(StepFailed):  # the receipt is valid; the coordinator judges with what it has
             case.context.workspaces.push(case.identity, case.job.workspace, commit)
     upload_outputs(case)
 
 
 def clean_up(case: Case) -> Turn:
-    """A final mark → nothing left to do. Only now may files and records of the attempt be removed."""
+    """A final mark → nothing left to do. Files and records of the attempt may be removed only now."""
     entry, context = case.entry, case.context
     context.journal.settle(case.identity)
     why = entry.newest.get("why", "")
-    if entry.mark is not Mark.ACKNOWLEDGED or why:  # who acknowledged it has closed its job, but an orphan's
+    # the coordinator closes a job that it acknowledges, unless it is an orphan's
+    if entry.mark is not Mark.ACKNOWLEDGED or why:
         ok = entry.mark is not Mark.REFUSED
         context.uplink.settle_job(keys.job_id(context.node.tag, case.identity), ok, why)
     context.gateways.close(case.folder)

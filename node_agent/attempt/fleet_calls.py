@@ -1,4 +1,4 @@
-"""Tells the coordinator which tools of the fleet an orchestrator asks for, and lays down the answers."""
+"""Reports an orchestrator's calls of fleet tools to the coordinator, and delivers the answers."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from node_agent.wire.fleet import LaidFleetAnswer, fleet_answer_file
 
 
 def tell_fleet_calls(case: Case, watch: OutputWatch) -> None:
-    """Report each waiting call, without the secrets in it. After a restart the calls that still wait are
-    reported again; the coordinator carries out each once. DiskFull.
-    """
+    """Report each waiting call, with secrets removed. Raises DiskFull. After a restart the calls that still
+    wait are reported again; the coordinator carries out each once."""
     clean = case.cleaner()
     for call in watch.spent.fleet:
         if call.number in watch.told_fleet or case.job.fleet_tools is None:
@@ -27,7 +26,7 @@ def tell_fleet_calls(case: Case, watch: OutputWatch) -> None:
 
 
 def lay_fleet_answer(context: Context, answers: FleetAnswers) -> None:
-    """Lay the sealed answer where the program waits for it. DiskFull: the message comes again."""
+    """Write the sealed answer where the program waits for it. On DiskFull the message comes again."""
     text = LaidFleetAnswer(ok=answers.ok, text=answers.text).model_dump_json()
     with contextlib.suppress(StepFailed):
         context.lay(answers.identity, fleet_answer_file(answers.number), -answers.number, text)

@@ -1,4 +1,4 @@
-"""Reads the JUnit reports of gates, and makes of them what the receipt says. Pure."""
+"""Reads the JUnit reports of gates, and converts them for the receipt. Pure."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from node_agent.wire.receipt import MOST_RESULTS, GateReport, ReportLevel, Repor
 
 
 class UnreadableReportError(Exception):
-    """The reason why a report cannot be read, in words for a user."""
+    """The reason why a report cannot be read, as text for a user."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadResult:
-    """One result as the file has it. An empty text: not known."""
+    """One result as given in the file. An empty text: not known."""
 
     level: ReportLevel
     rule: str
@@ -46,8 +46,8 @@ _MOST_TEXT = 2_000
 
 
 def read_junit(data: bytes) -> ReadReport:
-    """Read a JUnit file. UnreadableReportError: no XML, with a document type, too deep, or of another
-    form."""
+    """Read a JUnit file. Raises UnreadableReportError for other data, a document type, or too deep
+    nesting."""
     reader = _Reader()
     parser = expat.ParserCreate()
     parser.StartElementHandler = reader.begin
@@ -62,12 +62,14 @@ def read_junit(data: bytes) -> ReadReport:
 
 
 def _no_type(*_declared: object) -> None:
-    """Refuse a document type: it could declare entities that expand without end."""
-    raise UnreadableReportError("it declares a document type, which may hold entities")
+    """Refuse a document type: it could declare entities that expand endlessly."""
+    raise UnreadableReportError(
+        "it declares a document type, which is refused because it may declare entities"
+    )
 
 
 class _Reader:
-    """Builds up the tests read so far, and the current test."""
+    """Collects the tests read so far, and the current test."""
 
     def __init__(self) -> None:
         self.tool = ""
@@ -112,17 +114,17 @@ class _Reader:
 
 
 MOST_REPORT = 2 << 20
-"""The most bytes of a report file; reading takes some twenty times as much memory."""
+"""The maximum size in bytes of a report file; reading takes some twenty times as much memory."""
 MOST_CHARS = 48_000
-"""The most characters of the results of all files of one attempt."""
+"""The maximum number of characters in the results of all files of one attempt."""
 _WORST: tuple[ReportLevel, ...] = ("error", "failed")
-"""The levels whose results are listed one by one."""
+"""The levels whose results are listed individually."""
 
 
 def gate_reports(
     files: Iterable[str], found: Mapping[str, bytes], top: str, clean: Callable[[str], str], trouble: str = ""
 ) -> list[GateReport]:
-    """Return one report for each file. `top`: the checkout's path. `clean`: takes secrets out of a text.
+    """Return one report for each file. `top`: the checkout's path. `clean`: removes secrets from a text.
 
     `trouble`: why no file was found.
     """

@@ -1,4 +1,4 @@
-"""The model gateway as the procedure uses it: an address for the agent, and our own count of calls."""
+"""The model gateway as the procedure uses it: an address for the agent, and PanCode's count of calls."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ WAITED_MS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class GatewayAccess:
-    """An agent's access to the gateway: the port on 127.0.0.1, and the token in the place of a key."""
+    """An agent's access to the gateway: the port on 127.0.0.1, and the token that replaces a key."""
 
     port: int
     token: str
     is_tunnel: bool = False
-    """Whether calls go to the hosts of a vendor by subscription: then only bytes are counted."""
+    """Whether a subscription pays for the calls: then the gateway counts only bytes."""
     is_priced: bool = True
-    """Whether the gateway knows the prices of the job's model, and so can hold a limit of money itself."""
+    """Whether the gateway knows the prices of the job's model, and so can enforce a money limit itself."""
 
     @property
     def base(self) -> str:
@@ -32,9 +32,9 @@ class GatewayAccess:
 
 @dataclass(frozen=True, slots=True)
 class ModelCount:
-    """What the gateway has counted so far. `limit`: `tokens`, `usd` or `requests`, once a call was over it.
+    """What the gateway has counted so far. `limit`: `tokens`, `usd` or `requests` once a call exceeded it.
 
-    `words`: the gateway's first refusal. `unpriced`: a model that answered and whose price is not known here.
+    `words`: the gateway's first refusal. `unpriced`: a model that answered but has no known price.
     """
 
     usage: Usage
@@ -45,33 +45,33 @@ class ModelCount:
     ended: bool = False
     """Whether the gateway ended regularly, so that nothing is missing."""
     failing: int = 0
-    """The calls that the server has failed in a row, each made after the one before had failed."""
+    """The number of consecutive calls that the server has failed."""
     failing_s: int = 0
     """The seconds for which the server has been failing."""
     status: int = 0
     """The HTTP status of the last failed call; 0: no answer."""
     trouble: str = ""
-    """The server's problem, in words."""
+    """The server's problem, as text."""
     waiting: int = 0
-    """The model calls whose answer has not begun."""
+    """The number of model calls whose answer has not begun."""
     unsure: str = ""
     """Attributes of answers, such as a tier, whose price is not known."""
     beyond: Decimal = Decimal(0)
-    """The dollars in the usage that only the dearest possible price of those answers accounts for."""
+    """The dollars in the usage that come only from assuming the highest price for those answers."""
     left: int | None = None
-    """The percentage left of the provider's rate limit, as its last answer said; None: it does not say."""
+    """The percentage left of the provider's rate limit, from its last answer; None: not reported."""
     left_until_ms: int = 0
     """Until when `left` is valid, on the monotonic clock."""
 
     @property
     def wrapped(self) -> str:
-        """Words that say that the last call was let through after a limit; empty where none was."""
+        """A sentence that the last call was let through after a limit; empty if none was."""
         return f"{self.words}; one last, short call was let through to wrap up" if self.calls.wrap_up else ""
 
     def over(self, claim: Usage) -> Usage:
-        """Return the booked usage: our count of tokens, and our price, or the runtime's where we have none.
+        """Return the booked usage: the counted tokens, and our price, or the runtime's claim if we have none.
 
-        By subscription it is the runtime's claim, because the gateway has counted no tokens.
+        With a subscription it is the runtime's claim, because the gateway has counted no tokens.
         """
         if self.calls.subscription:
             return claim
@@ -111,7 +111,7 @@ class ModelCount:
             ),
             (
                 bool(self.unpriced) and self.over(claim).cost_usd is None,
-                f"no price is known for the model {self.unpriced}: write one into prices.json of the node",
+                f"no price is known for the model {self.unpriced}: add one to prices.json of the node",
             ),
             (
                 bool(self.unsure) and self.usage.cost_usd is not None,
@@ -121,7 +121,7 @@ class ModelCount:
             ),
             (
                 _words(claim) not in (counted, _words(Usage())),
-                f"the runtime tells of {_words(claim)} tokens, the model gateway counted {counted}",
+                f"the runtime reports {_words(claim)} tokens, but the model gateway counted {counted}",
             ),
         ]
         return tuple(text for holds, text in notes if holds)
@@ -133,7 +133,7 @@ def _words(usage: Usage) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ModelUse:
-    """An agent at work. `endpoint`: the node's own, if the model is on one; `count`: its gateway's."""
+    """A running agent. `endpoint`: the node's, if it serves the model; `count`: of the attempt's gateway."""
 
     runtime: str
     endpoint: str | None
@@ -141,22 +141,22 @@ class ModelUse:
 
 
 class Gateways(Protocol):
-    """The model gateways: one per attempt, found by its folder alone, also after a restart."""
+    """The model gateways: one per attempt, identified by its folder alone, also after a restart."""
 
     def open(self, job: Job, folder: Path) -> GatewayAccess | None:
-        """Open the attempt's gateway and return the access to it; the same access however often it is opened.
+        """Open the attempt's gateway and return the access to it. Idempotent. Raises StepFailed.
 
-        None: this node has none of the keys or servers that the job's runtime uses. Raises StepFailed.
+        None: this node has none of the keys or servers that the job's runtime uses.
         """
 
     def is_alive(self, folder: Path) -> bool:
         """Whether the gateway still serves."""
 
     def count(self, folder: Path) -> ModelCount | None:
-        """Return the newest count, also of a gateway that has ended; None when there is none."""
+        """Return the newest count, also of a gateway that has ended; None if there is none."""
 
     def close(self, folder: Path) -> None:
-        """End the gateway; then its count is complete. Idempotent; no effect without one. Raises nothing."""
+        """End the gateway; its count is then complete. Idempotent; no effect without one. Raises nothing."""
 
 
 class NoGateways:

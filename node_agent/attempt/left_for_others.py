@@ -1,4 +1,4 @@
-"""Takes what an agent has left for others out of its result: a question to a user, its board, its tools."""
+"""Moves what an agent left for others out of its result: a user question, board values, tools."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from node_agent.wire.skill import (
 )
 
 BOARD = ".pancode/board"
-"""The board's folder below the checkout's top: one text file `NAMESPACE/KEY` for each value."""
+"""The board's folder in the checkout: one text file `NAMESPACE/KEY` for each value."""
 MOST_VALUE, MOST_WRITTEN, MOST_TOGETHER = 16 << 10, 64, 32 << 10
-"""The most bytes of one value, values of one attempt, and bytes of all its values together."""
+"""The maximum bytes of one value, values of one attempt, and bytes of all its values together."""
 
 
 def board_path(entry: BoardEntry) -> str:
-    """The path of the entry's file, below the checkout's top."""
+    """Return the path of the entry's file, relative to the checkout."""
     return f"{BOARD}/{entry.namespace}/{entry.key}"
 
 
@@ -40,7 +40,7 @@ def written_values(
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Return the values that are new or changed, and sentences about files that are not values.
 
-    `found`: the files by `NAMESPACE/KEY`. `clean`: takes secrets out of a text.
+    `found`: the files by `NAMESPACE/KEY`. `clean`: removes secrets from a text.
     """
     before = {f"{one.namespace}/{one.key}": one.value for one in laid}
     accepted: list[dict[str, Any]] = []
@@ -61,7 +61,7 @@ def written_values(
 
 def _board_entry(name: str, data: bytes, clean: Callable[[str], str]) -> tuple[BoardEntry | None, str]:
     if len(data) > MOST_VALUE:
-        return None, f"a value has {MOST_VALUE >> 10} KB at most"
+        return None, f"a value may have at most {MOST_VALUE >> 10} KB"
     namespace, _, key = name.partition("/")
     try:
         return BoardEntry(namespace=namespace, key=key, value=clean(data.decode())), ""
@@ -72,16 +72,16 @@ def _board_entry(name: str, data: bytes, clean: Callable[[str], str]) -> tuple[B
 
 
 QUESTION = ".pancode/question.json"
-"""The question's file, below the folder in which the agent begins, or below the checkout's top."""
+"""The question's file, relative to the folder in which the agent starts, or to the checkout."""
 MOST_QUESTION = 64 << 10
 _MAY_ASK = (None, FailureKind.NO_ANSWER, FailureKind.AGENT_FAILED, FailureKind.NEEDS_USER)
-"""The failures that a question explains. A limit, a stop or a broken rule stays the failure."""
+"""The failures that a question explains. Any other failure (a limit, a stop, a broken rule) stays."""
 
 
 def take_question(
     fault: Fault | None, left: bytes, clean: Callable[[str], str]
 ) -> tuple[Fault | None, ExitedData]:
-    """The failure with the question, and the data for the record. `clean`: takes secrets out of a text."""
+    """Return the failure with the question, and the data for the record. `clean`: removes secrets."""
     if not _may_ask(fault):
         return fault, {}
     try:
@@ -102,7 +102,7 @@ def _may_ask(fault: Fault | None) -> bool:
 
 
 def read_question(left: bytes) -> UserQuestion:
-    """Read a question `{"question": TEXT, "choices": [TEXT, ...]}`; ValueError in words for other data."""
+    """Read a question `{"question": TEXT, "choices": [TEXT, ...]}`. Raises ValueError for other data."""
     if len(left) > MOST_QUESTION:
         raise ValueError(f"it is larger than {MOST_QUESTION >> 10} KB")
     try:
@@ -116,7 +116,8 @@ def read_question(left: bytes) -> UserQuestion:
 def take_outputs(
     case: Case, fault: Fault | None, *, has_worked: bool = True
 ) -> tuple[Fault | None, ExitedData]:
-    """Take up the agent's question, board values and proposed tools, however it ended; no result has them."""
+    """Extract the agent's question, board values and proposed tools, however it ended; the result omits
+    them."""
     fault, question = _with_question(case, fault) if has_worked else (fault, ExitedData())
     board = _board(case) if case.job.board is not None else ExitedData()
     tools = _tools(case) if case.job.workspace.kind == "git" and has_worked else ExitedData()
@@ -126,7 +127,7 @@ def take_outputs(
 
 
 def _with_question(case: Case, fault: Fault | None) -> tuple[Fault | None, ExitedData]:
-    """Take up the agent's question to a user; one that cannot be read needs a user, too."""
+    """Extract the agent's question to a user; an unreadable question needs a user, too."""
     try:
         left = case.context.workspaces.question(case.identity, case.job.workspace)
     except StepFailed as failed:
@@ -137,7 +138,7 @@ def _with_question(case: Case, fault: Fault | None) -> tuple[Fault | None, Exite
 
 
 def _board(case: Case) -> ExitedData:
-    """Take up the values that the agent has written for the other workers of its workflow."""
+    """Extract the values that the agent wrote for the other workers of its workflow."""
     try:
         found = case.context.workspaces.take_board(case.identity, case.job.workspace)
     except StepFailed as failed:
@@ -147,11 +148,11 @@ def _board(case: Case) -> ExitedData:
 
 
 def _tools(case: Case) -> ExitedData:
-    """Take up the tools that the agent proposes for the project."""
+    """Extract the tools that the agent proposes for the project."""
     try:
         found = case.context.workspaces.take_tools(case.identity, case.job.workspace)
     except StepFailed as failed:
-        return {"findings": [f"the tools that it proposes cannot be read: {failed}"[:1000]]}
+        return {"findings": [f"the tools that the agent proposes cannot be read: {failed}"[:1000]]}
     tools, findings = proposed_tools(found, case.cleaner())
     data: ExitedData = {"proposed": tools} if tools else {}
     return {**data, "findings": findings} if findings else data
@@ -160,16 +161,16 @@ def _tools(case: Case) -> ExitedData:
 def proposed_tools(
     found: Mapping[str, Mapping[str, bytes] | str], clean: Callable[[str], str]
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the tools that fit a receipt, and sentences why the others do not. `clean`: finds secrets."""
+    """Return the tools that fit a receipt, and sentences why others do not. `clean`: removes secrets."""
     accepted: list[dict[str, Any]] = []
     findings = list[str]()
     for name, files in sorted(found.items()):
         try:
             tool = _tool(name, files, clean)
             if len(accepted) == MOST_TOOLS:
-                raise ValueError(f"an attempt proposes {MOST_TOOLS} at most")
+                raise ValueError(f"an attempt may propose at most {MOST_TOOLS} tools")
             accepted.append(tool.model_dump(mode="json"))
-        except ValueError as wrong:  # pydantic's own error is one
+        except ValueError as wrong:  # pydantic's ValidationError is a ValueError too
             words = f"a name has small letters, digits and dashes, and it is {MOST_TOOL >> 10} KB, packed"
             why = words if isinstance(wrong, ValidationError) else str(wrong)
             findings.append(f"not proposed: {TOOLS}/{clean(name)[:80]}: {why}"[:500])
@@ -177,7 +178,7 @@ def proposed_tools(
 
 
 def _tool(name: str, files: Mapping[str, bytes] | str, clean: Callable[[str], str]) -> ProposedTool:
-    """Return the tool in these files; ValueError in words where it cannot be proposed."""
+    """Return the tool in these files. Raises ValueError with the reason if it cannot be proposed."""
     if isinstance(files, str):
         raise ValueError(files)
     for path, data in files.items():
@@ -185,6 +186,6 @@ def _tool(name: str, files: Mapping[str, bytes] | str, clean: Callable[[str], st
         if text.encode() != data:
             raise ValueError(f"{path!r} is not text")
         if clean(text) != text or clean(path) != path:
-            raise ValueError(f"{clean(path)!r} holds the value of a secret")
+            raise ValueError(f"{clean(path)!r} contains the value of a secret")
     whole = mark_executable(files)
     return ProposedTool(name=name, digest=digest_of(whole), packed=pack_files(whole))

@@ -1,4 +1,4 @@
-"""Decides which steps the shim runs for a job, where their output goes, and their limits. Pure."""
+"""Plans which steps the shim runs for a job, where their output is written, and their limits. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SETUP, WORK, GATES = "set-up", "work", "gates"
 """The phases of an attempt, each with a shim and a folder of its own: the attempt's itself, for the work."""
 OUT, ERR, SETUP_LOG, GATES_LOG, ANSWER, SCORE = "out", "err", "setup", "gates.log", "answer", "score"
 STREAMS = (OUT, ERR, SETUP_LOG, GATES_LOG, ANSWER, SCORE)
-"""Outputs in an attempt's folder, by the names under which the depot gets them."""
+"""Outputs in an attempt's folder, by the names under which they are sent to the depot."""
 SHOWN, SHOWN_BY_LINES = ".shown2", ".shown"
 """The endings of an output's copy without the values of secrets, which the depot gets. An earlier node agent,
 which did not join an agent's text across lines, wrote the second; such a copy is continued as it began."""
@@ -27,7 +27,7 @@ KEPT = (*STREAMS, *(name + end for name in STREAMS for end in (SHOWN, SHOWN_BY_L
 RUN, DEPTH = "PANCODE_RUN", "PANCODE_DEPTH"
 """Variables of every phase; values from elsewhere never replace ours."""
 LEAST_WALL_MS = 1_000
-"""The least time of a phase that begins while any time is left."""
+"""The minimum time of a phase that begins while any time is left."""
 
 
 def work_plan(
@@ -38,11 +38,11 @@ def work_plan(
     intervals: Intervals,
     ceiling: Ceiling = NO_CEILING,
 ) -> PhasePlan:
-    """Return the plan of the agent's phase. Every phase is held to the limits of the ceiling."""
+    """Return the plan of the agent's phase. Every phase must stay within the limits of the ceiling."""
     marker = str(job.identity)
     stdin = str(folder / STDIN) if launch.stdin else None
     agent = Step("agent", StepKind.AGENT, launch.argv, str(folder / OUT), str(folder / ERR), stdin)
-    # A program that dispatches from inside a run tells by RUN and DEPTH what is above the new one.
+    # RUN and DEPTH identify the parent of a run that a program dispatches from inside this run.
     return PhasePlan(
         id=marker,
         phase=WORK,
@@ -57,14 +57,13 @@ def work_plan(
 
 
 def needs_sandbox(plan: PhasePlan) -> bool:
-    """Whether the phase runs in a sandbox: either every step of it does, or none."""
+    """Whether the phase runs in a sandbox: either all of its steps do, or none."""
     return any(step.walled or step.wall for step in plan.steps)
 
 
 def setup_plan(job: Job, work: PhasePlan, folder: Path) -> PhasePlan:
-    """Return the plan of the repository's set-up commands, in the agent's checkout and environment. A build
-    may be silent, so set-up and gates have no idle limit, only the wall limit.
-    """
+    """Return the plan of the set-up commands, with the agent's checkout and environment. A build may be
+    silent, so set-up and gates have no idle limit, only the wall limit."""
     log = str(folder / SETUP_LOG)
     steps = tuple(Step(f"setup {n}", StepKind.SETUP, argv, log, log) for n, argv in enumerate(job.setup, 1))
     limits = replace(work.limits, idle_ms=None)
@@ -72,17 +71,15 @@ def setup_plan(job: Job, work: PhasePlan, folder: Path) -> PhasePlan:
 
 
 def time_left(job: Job, before: Iterable[ExitRecord]) -> int:
-    """Milliseconds of the attempt's wall limit that the phases before have left; 0: none."""
+    """Return the milliseconds of the attempt's wall limit that the earlier phases have left; 0 if none."""
     left = job.limits.wall_ms - sum(one.ended_mono_ms - one.began_mono_ms for one in before)
     return max(left, LEAST_WALL_MS) if left > 0 else 0
 
 
 def gates_plan(job: Job, work: PhasePlan, folder: Path, intervals: Intervals, wall_ms: int) -> PhasePlan:
-    """Return the plan of the gates, in order, and of the score command, in checkout and environment of the
-    agent.
-    """
+    """Return the plan of the gates, in order, and of the score command, in the agent's environment."""
     own, score, log = f"{folder}/gate.log", f"{folder}/{SCORE}", f"{folder}/{GATES_LOG}"
-    # A gate's own name may be longer than a step's may be.
+    # A gate's name may be longer than a step's name may be.
     steps = [
         Step(f"gate {n + 1}", StepKind.GATE, gate.argv, own, own, joins=log)
         for n, gate in enumerate(job.gates)
@@ -103,7 +100,8 @@ def gates_plan(job: Job, work: PhasePlan, folder: Path, intervals: Intervals, wa
 
 
 def _without_logins(env: Mapping[str, str]) -> dict[str, str]:
-    """The environment without the agent's login, which is for no other program and in no plan on disk."""
+    """Return the environment without the agent's login, which no other program and no plan on disk may
+    get."""
     own = {AGENT_ONLY, *env.get(AGENT_ONLY, "").split()}
     return {name: value for name, value in env.items() if name not in own}
 

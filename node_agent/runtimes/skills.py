@@ -1,4 +1,4 @@
-"""Where a run's skills lie in its home: a file for each of their files, below a folder named `skills`."""
+"""Writes a run's skills into its home: their files are in a folder named `skills`."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ FOLDER = "skills"
 
 
 def lay_files(request: LaunchRequest, folder: str, reads: Collection[str] = ()) -> dict[str, bytes]:
-    """Return the skills' files below this folder. `reads`: folders of the repository in which the program
-    looks whatever its flags say; the skills of those folders are not laid a second time. Commands in their
-    texts become words: a program that ran them would ask no rule and no hook before.
-    """
+    """Return the skills' files below this folder. `reads`: folders of the repository that the program always
+    reads; their skills are left out. Embedded commands become plain text, because a program would run them
+    without checking any rule or hook."""
     return {
         f"{folder}/{skill.name}/{path}": without_commands(path, data)
         for skill in request.skills
@@ -30,9 +29,8 @@ _ABOUT = {"name": "pancode", "version": "1.0.0", "description": "The skills of t
 
 
 def build_plugin(request: LaunchRequest) -> dict[str, bytes]:
-    """Return the skills as a plugin of Claude Code, which without settings reads only skills of plugins that
-    its command line names (measured). Empty without skills.
-    """
+    """Return the skills as a plugin of Claude Code, which without settings reads only the skills of plugins
+    named on its command line (measured). Empty without skills."""
     if not request.skills:
         return {}
     about = {f"{PLUGIN}/.claude-plugin/plugin.json": json.dumps(_ABOUT).encode()}
@@ -40,13 +38,13 @@ def build_plugin(request: LaunchRequest) -> dict[str, bytes]:
 
 
 def list_plugins(request: LaunchRequest) -> list[dict[str, str]]:
-    """Return the plugin as a setting names it; the path is also the value of a flag. Empty without skills."""
+    """Return the plugin as an entry of a setting; its path is also a flag's value. Empty without skills."""
     return [{"type": "local", "path": f"{request.home}/{PLUGIN}"}] if request.skills else []
 
 
 def list_tool_names(
     request: LaunchRequest, allowed: Sequence[str], stands_for: Mapping[str, Sequence[str]]
 ) -> list[str]:
-    """Return those of the level's tools that the agent has, and Claude Code's tool for reading skills."""
+    """Return the tools of the safety level that the agent has, and Claude Code's tool for reading skills."""
     own = [tool for tool in allowed if request.has(*stands_for[tool])]
     return [*own, "Skill"] if request.skills else own

@@ -1,4 +1,4 @@
-"""Parts that all launches share: how the task is passed, rules that flags enforce, the probe by key."""
+"""Parts that several launches share: how the task is passed, rules that flags enforce, the login probe."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ delete process.env.NODE_OPTIONS;
 def build_guard(
     settings: Sequence[str], words: Sequence[str], skills: Sequence[str] = ()
 ) -> Mapping[str, bytes]:
-    """The guard as a file of the home: it hides files of the repository from the program. `settings`: those
-    looked for at once; `words`: those looked for and awaited.
+    """Return the guard, a Node.js file in the home that hides repository files from the program. `settings`:
+    names hidden from synchronous checks; `words`: names hidden from asynchronous ones.
 
-    `skills`: folders of skills, of which only those of the run's home are read.
+    `skills`: skill folders that are hidden, except those in the run's home.
     """
     lists = {"SETTINGS": settings, "WORDS": words, "SKILLS": skills}
     source = _SOURCE
@@ -48,18 +48,17 @@ def build_guard(
 
 
 def guard_environment(home: str) -> dict[str, str]:
-    """The variable that loads the guard into the program; the guard removes it for child processes."""
+    """Return the variable that loads the guard into the program; the guard removes it for child processes."""
     return {"NODE_OPTIONS": f"--require={json.dumps(f'{home}/{GUARD}')}"}
 
 
 HEAD = "Task:\n"
-"""A first line of our own: some programs take a task that begins with a slash for one of their commands."""
+"""The task's first line: some programs take a task that begins with a slash for one of their commands."""
 
 
 def task_of(request: LaunchRequest) -> bytes:
-    """Return the task as standard input: no command line ever has a user's text. In an interactive run it is
-    exactly as a user said it: our program adds the head to the words of each turn that need it.
-    """
+    """Return the task for standard input: user text never goes on a command line. In an interactive run it is
+    unchanged: the program that passes on the turns adds the first line where a message needs it."""
     if request.interactive_run is not None:
         return request.task.encode("utf-8", "surrogateescape")
     return f"{HEAD}{request.task}\n".encode("utf-8", "surrogateescape")
@@ -78,19 +77,19 @@ Hook and sandbox stop these and many more; this is one more lock, inside the pro
 
 
 def has_shell(request: LaunchRequest, place: Place) -> bool:
-    """Whether the agent's level gives it a shell on this node; auto-edit does so only inside a sandbox."""
+    """Whether the agent's safety level allows a shell on this node; auto-edit needs a sandbox for that."""
     if not request.may_write or not request.has("bash"):
         return False
     return request.safety is Safety.FULL_AUTO or place.isolation is Isolation.SANDBOX
 
 
 def is_fenced(request: LaunchRequest, place: Place) -> bool:
-    """Whether the agent has a shell and is to be kept from destructive commands in it."""
+    """Whether the agent has a shell and must be kept from destructive commands in it."""
     return has_shell(request, place) and request.safety is not Safety.FULL_AUTO
 
 
 def held_but_full_auto(mode: Mode, safety: Safety, read_only: bool, isolation: Isolation) -> Enforcement:
-    """The grades of a program whose flags hold read-only and auto-edit, and whose shell needs a sandbox."""
+    """Return the enforcement for a program whose flags enforce all levels but full-auto."""
     if isolation is Isolation.SANDBOX:
         return Enforcement.SANDBOX
     if may_write(mode, safety, read_only) and safety is Safety.FULL_AUTO:
@@ -99,7 +98,7 @@ def held_but_full_auto(mode: Mode, safety: Safety, read_only: bool, isolation: I
 
 
 def make_probe(program: Program, credentials: Sequence[str]) -> Probe:
-    """The probe of a program that one of these variables logs in: `--version`, and whether one is given."""
+    """Return the probe: `--version`, and whether one of the login variables `credentials` is set."""
 
     def read(results: Sequence[Said]) -> RuntimeFact:
         version, (given, _) = [*results, (None, ""), (None, "")][:2]

@@ -1,7 +1,7 @@
 """Decides which model server a run's calls reach through the gateway, and with which key. Pure.
 
-A vendor's own login (a subscription) is not ours to hold: such a run has it, and is led to that vendor's
-hosts alone. What a job names for the run goes directly, past the gateway.
+The gateway does not store a vendor's own login (a subscription): the run has it, and may reach that vendor's
+hosts only. With login variables in the job itself, the run bypasses the gateway.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ from node_agent.wire.node import LoggedIn
 
 @dataclass(frozen=True, slots=True)
 class RuntimeProvider:
-    """One provider of models. `key`, `url`: variables of the node. `home`: the vendor's own server. `suffix`
-    is added to either for the chat API: other programs get the same server by the same variable, without it.
-    """
+    """One provider of models. `key`, `url`: variables of the node. `home`: the vendor's own server. `suffix`:
+    added to either address for the chat API; other programs read the same variable without it."""
 
     name: str
     key: str
@@ -26,7 +25,7 @@ class RuntimeProvider:
     home: str
     suffix: str = ""
     priced: bool = False
-    """Whether the public price list is valid for it."""
+    """Whether the public price list applies to it."""
 
 
 _SERVERS = {
@@ -43,17 +42,17 @@ _ALL = tuple(
 )
 PROVIDERS: Mapping[str, RuntimeProvider] = {one.name: one for one in _ALL}
 ANY = PROVIDERS["openai"]
-"""The provider of a model without a provider's name: OPENAI_BASE_URL may be any server with this API."""
+"""The provider of a model name without a provider: OPENAI_BASE_URL may be any server with this API."""
 KEY, URL, NAME, HOSTED = (f"PANCODE_MODEL_{word}" for word in ("KEY", "URL", "NAME", "HOSTED"))
 """The gateway's own names for all providers: key, address, the model's name at its server where that is not
 the job's, and a mark that the vendor's own server is behind the gateway."""
 CONTEXT = "PANCODE_MODEL_CONTEXT"
-"""The variable with the tokens that the model can use, if the node's owner says so."""
+"""The variable with the model's context size in tokens, if the node's owner sets it."""
 LOGINS = tuple(dict.fromkeys(name for one in _ALL for name in (one.key, one.url)))
 
 
 def split_model(model: str | None) -> tuple[RuntimeProvider, str]:
-    """Return the provider with which a model's name begins, and the name as that provider knows it."""
+    """Return the provider that a model's name begins with, and the name as that provider knows it."""
     name, slash, rest = (model or "").partition("/")
     provider = PROVIDERS.get(name) if slash and rest else None
     return (ANY, model or "default") if provider is None else (provider, rest)
@@ -63,9 +62,8 @@ def split_model(model: str | None) -> tuple[RuntimeProvider, str]:
 class Vendor:
     """The model server of one runtime. `keys`: variable, and the header with its value; `url`: the variable
     for another server; `home`: the vendor's own server, or empty; `mount`: the path at the end of a base URL;
-    `logins`: variables that log in without a key; `models`: patterns of models allowed beside the job's;
-    `hosts`: the hosts that a run by subscription needs.
-    """
+    `logins`: variables that log in without a key; `models`: patterns of models allowed besides the job's;
+    `hosts`: the hosts that a run with a subscription needs."""
 
     keys: tuple[tuple[str, str], ...]
     url: str
@@ -81,9 +79,9 @@ class Vendor:
 
 
 OTHER_KEY, OTHER_URL = "OPENAI_API_KEY", "OPENAI_BASE_URL"
-"""The variables that point a program of the node owner's choice at its model."""
+"""The variables that set the model server of a program of the node owner's choice."""
 OURS = frozenset({"native", "openai-agents"})
-"""Our own programs, which can use any provider that the model names."""
+"""PanCode's own programs, which can use any provider that the model names."""
 _OF_COPILOT = tuple(
     f"api.{plan}githubcopilot.com" for plan in ("", "individual.", "business.", "enterprise.")
 )
@@ -96,7 +94,7 @@ _ANTHROPIC = Vendor(
     "https://api.anthropic.com",
     "",
     ("CLAUDE_CODE_OAUTH_TOKEN",),
-    ("claude-*",),  # `sonnet` is not a model's name, and side requests go to smaller ones
+    ("claude-*",),  # `sonnet` is only an alias, and side requests use smaller models
     ("api.anthropic.com",),
 )
 VENDORS: Mapping[str, Vendor] = {
@@ -127,9 +125,8 @@ VENDORS: Mapping[str, Vendor] = {
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """A run's way through the gateway. `public`: it leads to the vendor's own server, where the vendor's
-    price list is valid; `host`: the provider of the server, if the program names one.
-    """
+    """A run's route through the gateway. `public`: it leads to the vendor's own server, where the vendor's
+    price list applies; `host`: the provider of the server, if the program names one."""
 
     upstream: str
     mount: str
@@ -139,26 +136,26 @@ class Way:
     models: tuple[str, ...]
     variables: frozenset[str]
     placeholder: str
-    """The variable in which the program gets its key; `url`: the one with its server's address."""
+    """The variable in which the program gets its key; `url`: the variable with its server's address."""
     url: str
     more: tuple[tuple[str, str], ...] = ()
-    """Further variables for the program on this way."""
+    """Further variables that the program gets with this route."""
     host: str = ""
 
     def inside(self, base: str, token: str) -> dict[str, str]:
-        """Return the agent's variables: the gateway's address, and a key that is worthless elsewhere."""
+        """Return the agent's variables: the gateway's address, and a token that is worthless elsewhere."""
         return {self.placeholder: token, self.url: base + self.mount, **dict(self.more)}
 
 
 def _vendor(runtime: str) -> Vendor | None:
-    """A program of the owner's choice is pointed at a server by OpenAI's variables, as most are."""
+    """Return the runtime's vendor; a program of the owner's choice uses OpenAI's variables, as most do."""
     return _OPENAI if is_other(runtime) else VENDORS.get(runtime)
 
 
 def way_of(
     runtime: str, values: Mapping[str, str], named: Collection[str], model: str | None = None
 ) -> Way | None:
-    """The run's way; None: no such vendor, no key or server here, or the run is to go directly."""
+    """Return the run's route; None: unknown vendor, no key or server, or the run bypasses the gateway."""
     if runtime in OURS:
         return _native_way(values, named, model)
     vendor = _vendor(runtime)
@@ -184,9 +181,9 @@ def way_of(
 
 
 def local_way(runtime: str, model: str | None, url: str = "", key: str = "") -> Way | None:
-    """Return the way to an endpoint of the node; None: no runtime of that name can use an endpoint.
+    """Return the route to an endpoint of the node; None when the runtime cannot use an endpoint.
 
-    An endpoint has every path of every API at its top, so no part of a path is removed.
+    An endpoint serves every path of every API at its root, so no part of a path is removed.
     """
     vendor = _vendor(runtime) or _OPENAI
     if wire_of(runtime) is None:
@@ -205,8 +202,7 @@ def local_way(runtime: str, model: str | None, url: str = "", key: str = "") -> 
 
 
 def _native_way(values: Mapping[str, str], named: Collection[str], model: str | None) -> Way | None:
-    """The way to the provider that the model names, by its own key; without a model to the first usable
-    one."""
+    """Return the route to the provider that the model names; without a model, to the first usable one."""
     able = [one for one in PROVIDERS.values() if values.get(one.key) or values.get(one.url)]
     provider, name = (able[0], "") if model is None and able else split_model(model)
     key, url = values.get(provider.key, ""), values.get(provider.url, "")
@@ -234,17 +230,17 @@ def _host(url: str) -> str | None:
 
 
 def tunnel_of(runtime: str, values: Mapping[str, str], named: Collection[str]) -> tuple[str, ...]:
-    """The hosts that a run by subscription may reach; none where it does not go by one."""
+    """Return the hosts that a run with a subscription may reach; empty for other runs."""
     vendor = _vendor(runtime)
     if vendor is None or vendor.variables & set(named) or way_of(runtime, values, named) is not None:
         return ()
-    if values.get(vendor.url):  # to a server of another's, with this vendor's login: we know no hosts of it
+    if values.get(vendor.url):  # another server with this vendor's login: its hosts are unknown
         return ()
     return vendor.hosts if any(values.get(login) for login in vendor.logins) else ()
 
 
 def how_logged_in(runtime: str, values: Mapping[str, str]) -> LoggedIn:
-    """Return how a run's calls are paid for, and so whether they are metered."""
+    """Return how a run's calls are paid for, which also decides whether they are metered."""
     if way_of(runtime, values, ()) is not None:
         return LoggedIn.KEY
     return LoggedIn.SUBSCRIPTION if tunnel_of(runtime, values, ()) else LoggedIn.OTHER

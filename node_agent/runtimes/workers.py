@@ -1,4 +1,4 @@
-"""Starts programs of ours on the node's own Python: rules in a file, the task on standard input."""
+"""Starts PanCode's own workers on the node's Python: rules in a file, the task on standard input."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from node_agent.wire.skill import ABOUT, JobSkill
 from node_agent.wire.skill import TOOLS as KEPT
 
 CREDENTIALS = (*LOGINS, CONTEXT)
-"""The variables of model servers; a server of one's own without a key needs only its URL."""
+"""The variables of model servers; a self-hosted server without a key needs only its URL."""
 LOGIN = (
-    "pancode node secret NODE OPENAI_API_KEY, or the key of another model server, or the OPENAI_BASE_URL "
-    "of one with OpenAI's chat wire, as http://127.0.0.1:11434/v1 (kept in "
+    "pancode node secret NODE OPENAI_API_KEY, or the key of another model server, or OPENAI_BASE_URL for a "
+    "server with OpenAI's chat API, such as http://127.0.0.1:11434/v1 (stored in "
     "~/.pancode-node/*/secrets.json there)"
 )
 LEVELS: Mapping[Reasoning, str] = {level: level.value for level in Reasoning} | {Reasoning.OFF: "none"}
@@ -46,7 +46,7 @@ CAPABILITIES = replace(
     tells_turns=True,
 )
 SDK_HOST = "sdk/program.py"
-"""The program of runs on SDKs, in the node agent's own code."""
+"""The program for runs on SDKs, in the node agent's own code."""
 MOST_SPARE_MS = 2_000
 """The worker's own time limit is earlier than ours by at most this, so that it can report its end."""
 OPTIMISED = tuple(f"-{'O' * sys.flags.optimize}" for _ in range(1) if sys.flags.optimize)
@@ -54,10 +54,9 @@ OPTIMISED = tuple(f"-{'O' * sys.flags.optimize}" for _ in range(1) if sys.flags.
 
 
 def launch_worker(program: str, request: LaunchRequest, place: Place, *more: str) -> ProcessSpec:
-    """Return the launch without Python packages of the machine or the repository, and with the one key it
-    needs.
+    """Return the launch, without the node's or repository's Python packages, and with only the needed key.
 
-    `program`: in the node agent's own code; `more`: its arguments after the spec's.
+    `program`: a path in the node agent's code; `more`: its arguments after the spec's.
     """
     provider, model = split_model(request.model)
     own = base_env(request, place)
@@ -90,7 +89,7 @@ def spec_of(
     """Return the worker's spec. `through`: its calls go through the gateway, under the gateway's names."""
     provider, name = model
     limits = request.limits
-    own = None if limits.wrap_up else limits  # else its own stop would come before the last turn
+    own = None if limits.wrap_up else limits  # otherwise its own limit would stop it before the last turn
     known = env.get(CONTEXT, "")
     hosted = HOSTED in env if through else provider.url not in env
     return WorkerSpec(
@@ -137,16 +136,15 @@ _MOST_ABOUT = 500
 
 
 def _about(skill: JobSkill) -> str:
-    """Return the skill's description as written, on one line. The check of a skill has read its front matter
-    as YAML; here the words are enough for a model that only chooses.
-    """
+    """Return the skill's description as written, on one line. The front matter was already checked as YAML;
+    this approximation is enough for a model that only chooses a skill."""
     found = _DESCRIPTION.search(skill.files().get("SKILL.md", b"").decode("utf-8", "replace"))
     words = " ".join(found[1].split()) if found else ""
     return re.sub(r"^[>|][+-]? ", "", words).strip("\"'")[:_MOST_ABOUT]
 
 
 def _made(request: LaunchRequest) -> tuple[MadeTool, ...]:
-    """The kept tools, for an agent that may run commands."""
+    """Return the stored project tools, for an agent that may run commands."""
     if not request.may_write or "bash" not in request.tools:
         return ()
     found = []

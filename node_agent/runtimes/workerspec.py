@@ -23,11 +23,11 @@ CHANGES = "changes"
 """The tool that reads the history; each run without a shell that may read has it, where git is there."""
 
 SKILL, SKILLS = "skill", "pancode/skills"
-"""The tool that reads the run's skills, and the folder of the home in which the skills lie."""
+"""The tool that reads the run's skills, and the folder of the home that contains them."""
 
 
 class MadeTool(WireModel):
-    """A kept tool of the project. `run`: its program, which reads JSON; `form`: the schema of that."""
+    """A stored project tool. `run`: its program, which reads JSON; `form`: the JSON schema of that input."""
 
     name: str
     about: str
@@ -37,11 +37,11 @@ class MadeTool(WireModel):
 
 
 class WorkerSpec(WireModel):
-    """The spec of one run. `key_name`, `url_name`: variables; `url` is used where the second is not set;
+    """The spec of one run. `key_name`, `url_name`: variables; `url` is used if `url_name` is not set;
     `suffix` is added to either.
 
-    `top` is the checkout, `folder` the place below it where the run begins. `walled`: the run is in a
-    sandbox. `context`: tokens that the model can use; None: not known.
+    `top` is the checkout, `folder` the path below it where the run begins. `walled`: the run is in a sandbox.
+    `context`: the model's context size in tokens; None if unknown.
     """
 
     model: str
@@ -57,7 +57,7 @@ class WorkerSpec(WireModel):
     newest: bool = False
     """Whether the server is OpenAI's own, which wants an answer's token limit under its new name."""
     hidden: tuple[str, ...] = ()
-    """Variables that no command of the run may see."""
+    """Variables that are hidden from the run's commands."""
     top: str
     folder: str = ""
     home: str
@@ -70,7 +70,7 @@ class WorkerSpec(WireModel):
     wall_ms: int
     tokens: int | None = None
     turns: int | None = None
-    """The most model calls. `answers`: what the owner calls turns; `wrap_up`: then a last one in words."""
+    """Maximum of model calls. `answers`: the owner's turn limit; `wrap_up`: a final text answer follows."""
     answers: int | None = None
     wrap_up: bool = False
     sampling: Sampling | None = None
@@ -83,7 +83,7 @@ class WorkerSpec(WireModel):
     interactive_run: TurnTerms | None = None
     """The run takes turns with users; None: it ends with its answer."""
     skills: Mapping[str, str] = {}
-    """What each skill of the run is about, by name."""
+    """The description of each of the run's skills, by name."""
     fleet: FleetTerms | None = None
     """The fleet tools that the agent may call."""
     made: tuple[MadeTool, ...] = ()

@@ -1,4 +1,4 @@
-"""Reads the stream of our own workers: their actions, their usage, and whether they finished."""
+"""Reads the stream of PanCode's own workers: their actions, their usage, and whether they finished."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class WorkerParser(EventParser):
         return self._usage
 
     def _said(self) -> str:
-        """The model's last words, and under them what the worker itself knows of the work."""
+        """Return the model's last answer, followed by the worker's own report."""
         result = text_of((self._final or {}).get("result"))
         return f"{result}{_report(dict_of((self._final or {}).get('report')))}"
 
@@ -97,7 +97,7 @@ class WorkerParser(EventParser):
         else:
             yield base.Ran(call, event.get("ok") is True, answer_of(event.get("output")))
 
-    # ---- the outcome, in this order and no other
+    # ---- the outcome: the order of these checks matters
     def _judge(self, end: base.ExitInfo) -> tuple[FailureKind | None, str]:
         if ours := base.ended_for_us(end):
             return ours
@@ -114,7 +114,7 @@ class WorkerParser(EventParser):
 
 
 def _of_fleet(event: dict[str, Any]) -> Iterator[base.Activity]:
-    """Yield the fleet calls of an event; one that our programs would not write is left out."""
+    """Yield the fleet calls of an event; an invalid one is left out."""
     number, tool = count_of(event["number"]), text_of(event.get("tool"))
     if event["type"] == "fleet_over":
         yield base.FleetOver(number)
@@ -129,7 +129,7 @@ def _said(event: dict[str, Any]) -> LaidMessage:
 
 
 def _wall_ms(event: dict[str, Any]) -> int:
-    """Return the event's time; zero where it is none, since the stream may have any number."""
+    """Return the event's time; zero if it is invalid, since the stream may contain any number."""
     at = event.get("at")
     return at if isinstance(at, int) and 0 <= at <= YEAR_3000_MS else 0
 
@@ -154,7 +154,7 @@ def _usage(event: dict[str, Any]) -> Usage:
 
 
 def _report(report: dict[str, Any]) -> str:
-    """The report in plain words; empty for a run that only answered."""
+    """Return the report as plain text; empty for a run that only answered."""
     files = [text_of(one) for one in list_of(report.get("files"))]
     commands, denied = count_of(report.get("commands")), count_of(report.get("denied"))
     if not files and not commands and not denied:

@@ -1,1 +1,1 @@
-"""The sandbox around an agent: what it may see and write, and whether this machine can build it."""
+"""The sandbox around an agent: what it may see and write, and whether this node can build it."""

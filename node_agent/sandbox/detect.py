@@ -1,9 +1,8 @@
-"""Finds the sandbox that this machine really has: bubblewrap, or Landlock as the weaker one, by a real trial.
+"""Finds the sandbox that works on this node by a real trial: bubblewrap, or Landlock as the weaker one.
 
-Landlock is for machines without bubblewrap, and never for root, who reaches too much by other ways than
-paths. Either has a filter of system calls: a deny list of calls that no build or agent needs and that have
-reached into kernels before. Where programs have another way they hear ENOSYS, as on a kernel without it; else
-EPERM.
+Landlock is for nodes without bubblewrap, and never for root, which can bypass path rules. Both have a filter
+of system calls: a deny list of calls that no build or agent needs and that past kernel exploits used. A call
+for which programs have a fallback fails with ENOSYS, as on a kernel without it; any other with EPERM.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from node_agent.sandbox.policy import (
 )
 from node_agent.wire.node import NodeProblem, no_sandbox
 
-"""The file with the program, among those of the node that build the sandbox."""
+"""The name of the filter file, among the node's files that build the sandbox."""
 ABSENT = (
     *("io_uring_setup", "io_uring_enter", "io_uring_register"),
     *("add_key", "request_key", "keyctl", "memfd_secret", "userfaultfd"),
@@ -46,7 +45,7 @@ DENIED = (
     *("open_by_handle_at", "acct", "quotactl", "swapon", "swapoff", "syslog"),
 )
 FAMILIES = (1, 2, 10, 16)
-"""The families of sockets: unix, IPv4, IPv6, netlink. A VM's own (vsock) would pass by every network
+"""The allowed socket families: unix, IPv4, IPv6, netlink. A VM's own (vsock) would bypass every network
 namespace."""
 ATTACH = (16, 0x4206)
 """Requests of ptrace: a debugger may attach to processes of its own run, and never to the
@@ -55,7 +54,7 @@ sandbox's, pid 1."""
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """A kernel's name of its architecture, the calls' numbers, and the first number of a foreign call."""
+    """A kernel's architecture code, its call numbers, and the first number of a foreign ABI's call."""
 
     audit: int
     numbers: dict[str, int]
@@ -98,7 +97,7 @@ _Line = tuple[int, int, int, int]
 
 
 def filter_program(machine: str) -> bytes:
-    """Return the filter that the kernel runs at each call; empty for a machine whose numbers are not known.
+    """Return the filter that the kernel runs at each call; empty for an unknown architecture.
 
     A call of another architecture, such as a 32-bit program's, ends the program.
     """
@@ -132,13 +131,13 @@ def _failing(number: int) -> _Line:
 
 
 def _any(values: list[int], then: _Line) -> list[_Line]:
-    """Return lines that do `then` for any of these values; for all others the filter continues after them."""
+    """Return lines that run `then` for any of these values; for others the filter continues after them."""
     last = len(values) - 1
     return [*((_IF_EQUAL, last - n, 0 if n < last else 1, value) for n, value in enumerate(values)), then]
 
 
 def _unless(values: tuple[int, ...], then: _Line) -> list[_Line]:
-    """Return lines that do `then` for none of these values; for these the filter continues after them."""
+    """Return lines that run `then` for all other values; for these the filter continues after them."""
     return [*((_IF_EQUAL, len(values) - n, 0, value) for n, value in enumerate(values)), then]
 
 
@@ -161,24 +160,24 @@ _KNOWN = (
     (
         "setting up uid map: Permission denied",
         "AppArmor forbids user namespaces",
-        "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or an AppArmor profile for bwrap "
-        "that allows `userns,`",
+        "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or add an AppArmor profile for "
+        "bwrap that allows `userns,`",
     ),
     (
         "RTM_NEWADDR",
         "AppArmor forbids the sandbox's own network",
-        "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or an AppArmor profile for bwrap "
-        "that allows `userns,`",
+        "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or add an AppArmor profile for "
+        "bwrap that allows `userns,`",
     ),
     (
         "No permissions to creat",
         "user namespaces are switched off, or a container forbids them",
-        "sudo sysctl -w kernel.unprivileged_userns_clone=1; in a container: a seccomp profile that allows "
-        "user namespaces",
+        "sudo sysctl -w kernel.unprivileged_userns_clone=1; in a container: use a seccomp profile that "
+        "allows user namespaces",
     ),
     (
         "max_*_namespaces exceeded",
-        "no user namespaces are left, or this is a sandbox itself",
+        "no user namespaces are left, or the node agent itself runs in a sandbox",
         "sudo sysctl -w user.max_user_namespaces=15000",
     ),
     ("Can't mount proc", "a container hides parts of /proc", "run the node agent outside of the container"),
@@ -189,7 +188,7 @@ _KNOWN = (
     ),
     ("Unknown option", "bubblewrap is older than 0.8", INSTALL),
 )
-"""Parts of bubblewrap's messages, each with the reason and the repair."""
+"""Parts of bubblewrap's messages, each with the reason and the fix."""
 
 
 UNKNOWN = (
@@ -200,7 +199,7 @@ UNKNOWN = (
 
 @dataclass(frozen=True, slots=True)
 class SandboxTools:
-    """The result of the search for a sandbox. `tools`: None when there is no sandbox; `problem` says why.
+    """The result of the search for a sandbox. `tools`: None if there is no sandbox; `problem` says why.
     `passing`: a new trial may soon succeed.
 
     `landlock`: the weaker protection is available instead.
@@ -215,9 +214,9 @@ class SandboxTools:
 def detect_sandbox(
     path: str, folder: Path, system: System, is_root: bool, shown: Sequence[str] = ()
 ) -> SandboxTools:
-    """Find the sandbox by a real trial: as a run has it, around `true`. Never raises.
+    """Find the sandbox by a trial: run `true` in it as a run would. Never raises.
 
-    `folder`: for our files; `shown`: the paths that every run is shown.
+    `folder`: for the sandbox's files; `shown`: the paths that every run sees.
     """
     bwrap = shutil.which("bwrap", path=path)
     if bwrap is None:
@@ -228,7 +227,7 @@ def detect_sandbox(
             "setpriv is not installed, and the node agent is root", "sudo apt-get install util-linux"
         )
     tools = Tools(bwrap, setpriv, UID if is_root else None)
-    # empty where a limit would count all that this user has running; who steps down is a user of its own
+    # empty where the limit would count all processes of this user; with root, the agent has a separate user
     release = re.match(r"(\d+)\.(\d+)", os.uname().release)
     by_namespace = release is not None and tuple(map(int, release.groups())) >= COUNTS_BY_NAMESPACE
     prlimit = (shutil.which("prlimit", path=path) or "") if is_root or by_namespace else ""
@@ -242,25 +241,25 @@ def detect_sandbox(
         found = _none(f"bubblewrap was not done within {TRIAL_S} s", "nothing: it is soon tried again")
         return replace(found, passing=True)
     except (OSError, ValueError) as exc:
-        return _none(f"bubblewrap does not start: {exc}", INSTALL)
+        return _none(f"cannot start bubblewrap: {exc}", INSTALL)
     return SandboxTools(tools) if not message else explain_failure(message)
 
 
 def explain_failure(message: str) -> SandboxTools:
-    """Explain an error message of bubblewrap."""
+    """Return the result for an error message of bubblewrap, with its reason and fix."""
     last = message.strip().splitlines()[-1]
     why, fix = next(((why, fix) for part, why, fix in _KNOWN if part in last), UNKNOWN)
     return _none(f"{why}: {last}"[:500], fix)
 
 
 def write_etc(folder: Path) -> None:
-    """Write our few files of /etc, readable for everybody, and the filter of calls. Idempotent."""
+    """Write the sandbox's files of /etc, readable by all users, and the system call filter. Idempotent."""
     folder.mkdir(mode=0o755, parents=True, exist_ok=True)
     files = {name: text.encode() for name, text in FILES.items()}
     for name, data in {**files, FILTER: filter_program(os.uname().machine)}.items():
         target = folder / name
         if not target.is_file() or target.read_bytes() != data:
-            write_atomic(target, data, sync=False)  # a step may be about to read it
+            write_atomic(target, data, sync=False)  # atomic, since a step may be about to read it
         target.chmod(0o644)
     blank = folder / BLANK
     if not os.path.lexists(blank):
@@ -269,7 +268,7 @@ def write_etc(folder: Path) -> None:
 
 
 def _tried(tools: Tools, folder: Path, system: System, shown: tuple[str, ...]) -> str:
-    """Return an empty text if the trial worked, else the error message."""
+    """Return an empty string if the trial succeeded, else the error message."""
     with tempfile.TemporaryDirectory(prefix="trial-", dir=folder) as place:
         tree, home = os.path.join(place, "tree"), os.path.join(place, "home")
         for own in (tree, home):
@@ -294,11 +293,11 @@ def _none(why: str, fix: str) -> SandboxTools:
 
 
 _FENCE_TRIAL = 'echo x > "$1/tree/in" && cat "$1/tree/in" && ! cat "$1/key" && ! echo x > "$1/out"'
-"""The trial opens the files: what Landlock forbids still looks as if it were allowed."""
+"""The trial opens the files, since a permission check alone does not show what Landlock forbids."""
 
 
 def fence_holds(folder: Path, system: System) -> bool:
-    """Whether Landlock works, by a real trial in a folder of ours. Never raises."""
+    """Whether Landlock works, by a trial in a temporary folder. Never raises."""
     try:
         if landlock.read_abi() < landlock.LEAST_ABI:
             return False

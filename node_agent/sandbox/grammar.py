@@ -1,8 +1,8 @@
-"""Parses shell scripts in a small process of its own: the parser is C, and agents write the scripts.
+"""Parses shell scripts in a separate small process: the parser is C code, and agents write the scripts.
 
 `Grammar` is the node agent's side. The program (`grammar.py CPU_S IDLE_S FOLDER...`) answers one script after
-the other on its standard files. It ends with whoever started it, when nobody asked for IDLE_S seconds, and
-at once by the kernel when one script takes more than CPU_S seconds of its time, or too much memory.
+the other on its standard files. It ends when its parent ends or after IDLE_S seconds without a request. The
+kernel ends it when one script takes more than CPU_S seconds of CPU time, or too much memory.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from node_agent.policy.commands.tree import UNREADABLE, ParsedScript, Redirect, 
 
 CPU_S, IDLE_S = 1.0, 60.0
 WAIT_MS = 20_000
-"""Milliseconds after which the process counts as hung; far more than its CPU time, for busy machines."""
+"""Milliseconds until the process counts as hung; far more than its CPU limit, for busy nodes."""
 MEMORY_BYTES = 512 << 20
 """The limit of address space; unlike the agents' programs, this one reserves no more than it uses."""
 LENGTH_BYTES = 4
@@ -38,7 +38,7 @@ ENV: Mapping[str, str] = {"LANG": "C.UTF-8"}
 
 
 class Grammar:
-    """The process that parses scripts, started by the first one, and anew after each end. Thread-safe."""
+    """The process that parses scripts, started by the first script and again after each end. Thread-safe."""
 
     def __init__(self, python: str, cpu_s: float = CPU_S, wait_ms: int = WAIT_MS, idle_s: float = IDLE_S):
         self._argv = [python, "-I", "-S", os.path.abspath(__file__), str(cpu_s), str(idle_s)]
@@ -49,13 +49,13 @@ class Grammar:
 
     @property
     def pid(self) -> int | None:
-        """The process id of the parser's process, if there is one."""
+        """The process id of the running parser, or None."""
         return None if self._child is None or self._child.poll() is not None else self._child.pid
 
     def take_apart(self, raw: bytes) -> ParsedScript:
-        """Return the parsed script. Never raises: a script at which the process ended counts as unreadable.
+        """Return the parsed script. Never raises: a script that ended the process counts as unreadable.
 
-        Such a script is not given to another process: whoever writes it may write it a thousand times.
+        Such a script is not parsed again, since its author may submit it many times.
         """
         mark = hashlib.sha256(raw).digest()
         with self._lock:
@@ -63,7 +63,7 @@ class Grammar:
                 return UNREADABLE
             try:
                 parsed = self._asked(raw)
-            except OSError:  # no process can be started now: that says nothing of the script
+            except OSError:  # a process that cannot start now says nothing about the script
                 return UNREADABLE
             if parsed is None:
                 if len(self._deadly) >= MOST_REMEMBERED:
@@ -72,7 +72,7 @@ class Grammar:
             return parsed or UNREADABLE
 
     def ready(self) -> None:
-        """Start the process if there is none: it loads its parser while nobody waits."""
+        """Start the process if it is not running, so that its parser is loaded before the first script."""
         with self._lock, contextlib.suppress(OSError):
             self._living()
 
@@ -88,8 +88,7 @@ class Grammar:
         return self._child
 
     def _asked(self, raw: bytes) -> ParsedScript | None:
-        """The answer; None: the process did not survive it. One that has just ended by itself is asked
-        anew."""
+        """Return the answer; None if the script ended the process. Retry if the process exited by itself."""
         self._living()
         parsed = self._exchanged(raw)
         return self._exchanged(raw) if parsed is None and self._end() == 0 else parsed
@@ -99,11 +98,11 @@ class Grammar:
         assert child.stdin is not None and child.stdout is not None
         try:
             message = len(raw).to_bytes(LENGTH_BYTES, "big") + raw
-            os.write(child.stdin.fileno(), message)  # a pipe has room for all of it
+            os.write(child.stdin.fileno(), message)  # the pipe has room for the whole script
             size = int.from_bytes(_read(child.stdout.fileno(), LENGTH_BYTES, self._wait_ms), "big")
             data = _read(child.stdout.fileno(), min(size, MOST_REPLY), self._wait_ms)
             return from_plain(json.loads(data))
-        except (OSError, EOFError, ValueError, RecursionError):  # the last: of an answer nested too deeply
+        except (OSError, EOFError, ValueError, RecursionError):  # RecursionError: an answer nested too deeply
             return None
 
     def _started(self) -> subprocess.Popen[bytes]:
@@ -114,7 +113,7 @@ class Grammar:
         )  # fmt: skip
 
     def _end(self) -> int:
-        """End the process, if it does not end by itself, and return its status; without delay."""
+        """End the process, unless it is ending by itself, and return its status."""
         child, self._child = self._child, None
         if child is None:
             return 0
@@ -127,14 +126,14 @@ class Grammar:
 
 
 def _has_ended(fd: int) -> bool:
-    """Check whether the other end is closed and empty: then its process is about to be gone."""
+    """Whether the other end is closed and the pipe empty, which means that the process is exiting."""
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     return any(event & select.POLLHUP and not event & select.POLLIN for _, event in poll.poll(0))
 
 
 def _read(fd: int, size: int, wait_ms: int | None = None) -> bytes:
-    """Read exactly `size` bytes. EOFError, and TimeoutError when nothing comes for `wait_ms`."""
+    """Read exactly `size` bytes. EOFError at the end; TimeoutError when nothing arrives for `wait_ms`."""
     parts, left = [], size
     poll = select.poll()
     poll.register(fd, select.POLLIN)
@@ -158,7 +157,7 @@ def to_plain(script: ParsedScript) -> list[Any]:
 
 
 def from_plain(raw: Any) -> ParsedScript:
-    """Return the parsed script from plain JSON data. ValueError for other data."""
+    """Return the parsed script from plain JSON data. ValueError for invalid data."""
     try:
         calls = tuple(_call_from_plain(call) for call in raw[1])
         return ParsedScript(calls, raw[0] is True, tuple(map(str, raw[2])), raw[3] is True)
@@ -189,24 +188,23 @@ def _call_from_plain(raw: list[Any]) -> ShellCommand:
 
 
 def main(argv: list[str]) -> int:
-    """Answer until nobody is left to ask."""
+    """Answer scripts until the input ends or the process was idle too long."""
     cpu_s, idle_s = float(argv[1]), float(argv[2])
     sys.path.extend(argv[3:])
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    tree.take_apart(b"true")  # the grammar is loaded on nobody's time
-    # A script that takes this program over can open no file and no connection, if the kernel has
-    # Landlock.
-    from node_agent.sandbox import landlock  # the node agent's side has no use for it
+    tree.take_apart(b"true")  # load the grammar before the first script
+    # With Landlock, a script that exploits the parser can open no file and no connection.
+    from node_agent.sandbox import landlock  # only this program needs it, not the node agent's side
 
-    with contextlib.suppress(OSError):  # a kernel without it
+    with contextlib.suppress(OSError):  # a kernel without Landlock
         landlock.restrict_process([], [], [])
     while select.select([0], [], [], idle_s)[0]:
         try:
             raw = _read(0, int.from_bytes(_read(0, LENGTH_BYTES), "big"))
         except EOFError:
             break
-        signal.setitimer(signal.ITIMER_PROF, cpu_s)  # whose signal ends this process, also amid C
+        signal.setitimer(signal.ITIMER_PROF, cpu_s)  # its signal ends this process, even inside C code
         data = json.dumps(to_plain(tree.take_apart(raw)), separators=(",", ":")).encode("ascii")
         signal.setitimer(signal.ITIMER_PROF, 0)
         _write_all(len(data).to_bytes(LENGTH_BYTES, "big") + data)

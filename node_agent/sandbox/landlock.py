@@ -1,9 +1,9 @@
 """The weaker sandbox, which a process applies to itself: `landlock.py [--read P|--write P|--tcp N] -- CMD`.
 
-Standard library only, this one file. Where there is no `--tcp`, TCP is not bounded; `--tcp 0` is none at all.
-`--calls FILE`: a filter of system calls, for the kernel.
-What is not named cannot be opened, for this process and all that it starts, until their end. It holds no
-UDP, no socket by path, no look at names, and nothing that lies within what may be written.
+Standard library only, this one file. Without `--tcp`, TCP is unrestricted; `--tcp 0` allows none. `--calls
+FILE`: a system call filter for the kernel. This process and its descendants can open only what the options
+name. It does not restrict UDP, unix sockets with a path, looking up file names, or anything inside a writable
+path.
 """
 
 from __future__ import annotations
@@ -27,14 +27,13 @@ BAD_USAGE, CANNOT_HOLD, NOT_FOUND, NOT_RUNNABLE = 64, 71, 127, 126
 
 
 def read_abi() -> int:
-    """Return the kernel's Landlock version; 0 when it has none, or it is switched off."""
+    """Return the kernel's Landlock version; 0 if it is missing or disabled."""
     version: int = _libc().syscall(CREATE, None, 0, 1)
     return max(version, 0)
 
 
 def restrict_process(read: list[str], write: list[str], ports: list[int] | None) -> None:
-    """Restrict this process from now on. OSError when that is impossible; a missing path is not allowed
-    either."""
+    """Restrict this process from now on. A missing path is ignored. OSError if the kernel cannot do it."""
     have = read_abi()
     if have < LEAST_ABI:
         raise OSError(f"Landlock ABI {have} is too old")
@@ -53,9 +52,8 @@ def restrict_process(read: list[str], write: list[str], ports: list[int] | None)
 
 
 def hold_calls(program: bytes) -> None:
-    """Refuse these calls from now on, after `restrict_process`; an empty list refuses nothing. OSError when
-    the kernel takes no filter.
-    """
+    """Install this system call filter, after `restrict_process`; an empty filter does nothing. OSError when
+    the kernel rejects it."""
     if not program:
         return
     text = ctypes.create_string_buffer(program, len(program))
@@ -88,7 +86,7 @@ def _libc() -> ctypes.CDLL:
 
 
 def main(argv: list[str]) -> int:
-    """Restrict this process and start the command. Returns only when nothing was started."""
+    """Restrict this process and start the command. Returns only if the command was not started."""
     options: dict[str, list[str]] = {"--read": [], "--write": [], "--tcp": [], "--calls": []}
     words = argv[1:]
     while len(words) > 1 and words[0] in options:
@@ -96,7 +94,7 @@ def main(argv: list[str]) -> int:
         words = words[2:]
     if len(words) < 2 or words[0] != "--" or not all(port.isdigit() for port in options["--tcp"]):
         return _fail(BAD_USAGE, "usage: landlock.py [--read P|--write P|--tcp N]... -- COMMAND [ARG...]")
-    places = _places(words[1])  # found out before: this interpreter may be out of its own reach then
+    places = _places(words[1])  # computed now, since this process may lose access to its own interpreter
     try:
         filters = list(map(_content, options["--calls"]))
         restrict_process(options["--read"], options["--write"], list(map(int, options["--tcp"])) or None)
@@ -117,7 +115,7 @@ def _places(name: str) -> list[str]:
 
 
 def _become(places: list[str], argv: list[str]) -> int:
-    """Execute the command by the shell's rule: try along PATH, and remember what was found but refused."""
+    """Execute the command as a shell does: try each folder of PATH, and report a refusal over "not found"."""
     failed: OSError = FileNotFoundError(2, "not found")
     for place in places:
         try:

@@ -1,7 +1,7 @@
-"""Decides what a phase of an attempt may see and write, as the words of bubblewrap or Landlock. Pure.
+"""Decides what a phase of an attempt may see and write, as arguments of bubblewrap or Landlock. Pure.
 
-An allow-list: what is not named here is not there. Paths are the same inside as outside, as sessions, events
-and git's own files name them.
+An allow-list: a path that is not named here does not exist inside. Paths are the same inside as outside,
+because sessions, events and git's own files name them.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from enum import StrEnum
 from node_agent.sandbox import landlock
 
 INSIDE_UID = 1000
-"""The agent's user id inside, whoever it is outside: some programs refuse to work as root."""
+"""The agent's user id inside, whatever it is outside: some programs refuse to run as root."""
 TMP_BYTES = 512 << 20
 STATUS_FD = 3
 """The descriptor on which bubblewrap reports whether the program ran: its own failure is not the agent's."""
 FILTER_FD = 4
-"""The descriptor from which bubblewrap reads the filter of system calls."""
+"""The descriptor from which bubblewrap reads the system call filter."""
 STAGE = "/mnt"
 ETC = (
     *("/etc/ssl", "/etc/ca-certificates", "/etc/pki", "/etc/alternatives", "/etc/ld.so.cache"),
@@ -32,13 +32,13 @@ NO_PORT = 0
 _ACCOUNTS = ("/etc/passwd", "/etc/group")
 _DEVICES = tuple(f"/dev/{name}" for name in "null zero full random urandom tty ptmx pts shm".split())
 FILTER = "syscalls.bpf"
-"""The file of the filter of system calls."""
+"""The file with the system call filter."""
 BLANK = "blank"
 """An empty file of ours that nobody may open; it is mounted over a file that a rule hides."""
 
 
 class Network(StrEnum):
-    """The network of a phase: none, the model gateway alone, or the node's own."""
+    """The network of a phase: none, only the model gateway, or the node's own."""
 
     NONE = "none"
     MODEL = "model"
@@ -47,9 +47,9 @@ class Network(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """Where this machine's programs lie: `folders`, and top folders that are `links` into one of them.
+    """Where this node's programs are: `folders`, and top-level folders that are `links` into one of them.
 
-    `etc`: files of /etc that the programs need and that anybody may read.
+    `etc`: files of /etc that the programs need and that all users may read.
     """
 
     folders: tuple[str, ...] = ("/usr",)
@@ -59,10 +59,10 @@ class System:
 
 @dataclass(frozen=True, slots=True)
 class Covers:
-    """The paths that rules take away from a phase: hidden folders and files, and read-only ones.
+    """The paths that rules hide from a phase (folders and files) or make read-only.
 
-    `left`: too many paths of the checkout match, or could not be looked for. `lost`: a file that an earlier
-    phase had covered may be anywhere.
+    `left`: too many paths of the checkout match, or the search was incomplete. `lost`: a file that an earlier
+    phase had covered was not found again.
     """
 
     folders: tuple[str, ...] = ()
@@ -74,10 +74,10 @@ class Covers:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What one phase can see. All paths are absolute and clean; `below` is its start below `tree`.
+    """What one phase can see. All paths are absolute and normalized; `below` is its start folder in `tree`.
 
-    `etc`: a folder of ours with passwd, group and hosts. `shown`: read-only, the repository among them.
-    `hidden`: covered again where a shown path contains it. `gate`: the folder of the model gateway's socket.
+    `etc`: a folder with the sandbox's passwd, group and hosts. `shown`: read-only, including the repository.
+    `hidden`: covered again if a shown path contains it. `gate`: the folder of the model gateway's socket.
     """
 
     tree: str
@@ -96,21 +96,21 @@ class View:
 
     def __post_init__(self) -> None:
         if self.network is Network.MODEL and not self.gate:
-            raise ValueError("network `model` needs the folder of the gateway's socket")
+            raise ValueError("network `model` requires the folder of the gateway's socket")
         gate, covers = (self.gate,) if self.gate else (), self.covers
         covered = (*covers.folders, *covers.files, *covers.kept)
         for path in (self.tree, self.home, self.etc, *self.shown, *self.hidden, *gate, *covered):
             if not path.startswith("/") or path == "/" or {"..", "."} & set(path.split("/")):
-                raise ValueError(f"not a clean absolute path: {path!r}")
+                raise ValueError(f"path must be absolute and normalized: {path!r}")
         if self.below and not {"", ".", ".."}.isdisjoint(self.below.split("/")):
-            raise ValueError(f"not below the tree: {self.below!r}")
+            raise ValueError(f"path is not below the tree: {self.below!r}")
 
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """The programs that build the sandbox. `setpriv` and `uid`: for a node agent that is root.
+    """The programs that build the sandbox. `setpriv` and `uid`: for a node agent that runs as root.
 
-    `prlimit`: where it can limit the processes inside, and only those.
+    `prlimit`: set only if it can limit just the processes inside.
     """
 
     bwrap: str
@@ -131,12 +131,11 @@ def build_prefix(
     calls: int | None = None,
     as_first: bool = False,
 ) -> tuple[str, ...]:
-    """Return the words before a command. The environment is not among them: anybody can read an argument
-    list.
+    """Return the arguments before a command, without the environment: all users can read arguments.
 
-    `processes`: the most inside, threads included; only where `tools` can limit them. `calls`: the descriptor
-    of the filter of system calls. `as_first`: the command is the first process inside, instead of bubblewrap,
-    which would leave our descriptors and environment open to all others.
+    `processes`: the maximum inside, including threads, if `tools` can limit them. `calls`: the descriptor of
+    the system call filter. `as_first`: the command is the first process inside, instead of bubblewrap, which
+    would expose the sandbox's descriptors and environment to all other processes.
     """
     mounts = _mounts(view)
     most = (tools.prlimit, f"--nproc={processes}:{processes}", "--") if tools.prlimit and processes else ()
@@ -144,11 +143,12 @@ def build_prefix(
     begin = begin if calls is None else (*begin, "--seccomp", str(calls))
     begin = (*begin, "--as-pid-1") if as_first else begin
     if tools.uid is None:
-        # The kernel counts a user's processes in each namespace by itself: in one made before, these alone.
+        # The kernel counts a user's processes per namespace: in an outer namespace, only this sandbox's.
         apart = (tools.bwrap, "--die-with-parent", "--unshare-user", "--dev-bind", "/", "/", "--")
         return (*(apart if most else ()), *begin, *_wall(view, mounts, {}), "--")
-    # As root it would have everything that belongs to root, and as another it could not enter root's folders:
-    # so root puts them where anybody may enter, in a mount namespace of this attempt alone, and steps down.
+    # As root the agent could access all of root's files; as another user it could not enter root's folders.
+    # So root mounts them in this attempt's mount namespace where all users may enter, and then drops its
+    # privileges.
     own = (*_own_files(view), f"{view.etc}/{BLANK}", *(path for flag, path in mounts if flag != "--tmpfs"))
     staged = {path: f"{STAGE}/{number}" for number, path in enumerate(dict.fromkeys(own))}
     stage = [word for path, at in staged.items() for word in ("--bind", path, at)]
@@ -174,17 +174,17 @@ def _wall(view: View, mounts: Iterable[Mount], staged: Mapping[str, str]) -> lis
 
 
 def _covered(view: View, staged: Mapping[str, str]) -> list[str]:
-    """Mounts for paths that rules name, after all others; here, too, the outermost first."""
+    """Return mounts for the paths that rules name, to add after all others, the outermost first."""
     made = {path: ["--perms", "0000", "--tmpfs", path, "--remount-ro", path] for path in view.covers.folders}
     blank = f"{view.etc}/{BLANK}"
     made |= {path: ["--ro-bind", staged.get(blank, blank), path] for path in view.covers.files}
-    for path in view.covers.kept:  # it lies in the checkout, which is somewhere else as long as root builds
+    for path in view.covers.kept:  # in the checkout, which root mounts elsewhere while it builds the sandbox
         made[path] = ["--ro-bind", f"{staged.get(view.tree, view.tree)}{path.removeprefix(view.tree)}", path]
     return [word for _, words in sorted(made.items(), key=lambda item: item[0].count("/")) for word in words]
 
 
 def _apart(network: Network) -> list[str]:
-    """Return the words for namespaces of its own, without capabilities or a way to make more."""
+    """Return the arguments for separate namespaces, without capabilities or a way to gain them."""
     uid = str(INSIDE_UID)
     words = ["--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts"]
     words += ["--unshare-cgroup-try", "--disable-userns", "--die-with-parent"]
@@ -200,7 +200,7 @@ def _system(view: View) -> list[str]:
         words += ["--symlink", target, link]
     for path in (*ETC, *view.system.etc, *(NET_ETC if view.network is Network.FULL else ())):
         words += ["--ro-bind-try", path, path]
-    # /proc/sys belongs to root outside: bubblewrap leaves it writable for whoever is that.
+    # /proc/sys belongs to root outside: bubblewrap leaves it writable for a user with that id.
     words += ["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys", "--dev", "/dev"]
     for path, inside in view.devices:
         words += ["--dev-bind-try", path, inside]
@@ -214,7 +214,7 @@ def _own_files(view: View) -> tuple[str, ...]:
 
 
 def _mounts(view: View) -> list[Mount]:
-    """The outermost first: what lies deeper and is mounted later stays visible."""
+    """Return the mounts, the outermost first: a deeper mount must come later to stay visible."""
     shown = dict.fromkeys((*view.shown, *((view.gate,) if view.gate else ())), "--ro-bind")
     hidden = {path: "--tmpfs" for path in view.hidden if any(is_within(path, above) for above in shown)}
     own = {view.home: "--bind", view.tree: "--bind" if view.writable else "--ro-bind"}
@@ -223,9 +223,9 @@ def _mounts(view: View) -> list[Mount]:
 
 
 def build_fence(view: View, port: int = 0) -> tuple[str, ...]:
-    """Return the words before a command for Landlock. `port`: the model gateway's, which is outside here."""
+    """Return the arguments before a command for Landlock. `port`: the model gateway's, on the node itself."""
     read = [*view.system.folders, *ETC, *NET_ETC, *_ACCOUNTS, *view.system.etc, "/proc", *view.shown]
-    # Rules of Landlock only add: what holds something hidden is not shown at all.
+    # Landlock rules only add access: a path that contains a hidden one is not shown.
     read = [path for path in read if not any(is_within(one, path) for one in view.hidden)]
     write = [view.home, *_DEVICES, *(path for path, _ in view.devices)]
     (write if view.writable else read).append(view.tree)
@@ -238,5 +238,5 @@ def build_fence(view: View, port: int = 0) -> tuple[str, ...]:
 
 
 def is_within(path: str, above: str) -> bool:
-    """Whether the path is `above` itself, or lies below it, by name alone."""
+    """Whether the path is `above` itself or below it, by name alone."""
     return path == above or path.startswith(f"{above.rstrip('/')}/")

@@ -1,11 +1,11 @@
 """Inside the sandbox: forwards connections to 127.0.0.1 to a unix socket: `relay.py PORT SOCKET -- COMMAND`.
 
-Standard library only, this one file, shown read-only inside. The relay is a child; this process becomes the
-command: the same pid, standard input and exit status. It listens before the command starts. PORT 0: none.
+Standard library only, this one file, mounted read-only. The relay is a child; this process becomes the
+command: the same pid, standard input and exit status. It listens before the command starts. PORT 0: no relay.
 
-As the first process of the sandbox it stays: it hides, starts the command, lets go of what it was given and
-ends as the command does. So nobody inside finds our descriptors or our environment in /proc. The relay has
-none of both, and stays open: by it the shim sees what lies in the sandbox's memory.
+As the sandbox's first process it remains: it hides its files in /proc, starts the command, closes its
+standard files and ends with the command's status. So no process inside finds PanCode's descriptors or
+environment. The relay has neither and stays readable: through it the shim sees the sandbox's memory.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ def serve(listener: socket.socket, path: str) -> None:
     while True:
         try:
             near, _ = listener.accept()
-        except OSError:  # it has gone again, or there are too many
+        except OSError:  # the connection is closed already, or there are too many
             continue
         threading.Thread(target=_carry, args=(near, path), daemon=True).start()
 
 
 def _carry(near: socket.socket, path: str) -> None:
-    """Carry one connection both ways; each end is told when the other has ended."""
+    """Forward one connection both ways; each end is closed after the other."""
     with near, socket.socket(socket.AF_UNIX) as far:
         try:
             far.connect(path)
@@ -53,7 +53,7 @@ def _pour(source: socket.socket, sink: socket.socket) -> None:
         while data := source.recv(CHUNK):
             sink.sendall(data)
         sink.shutdown(socket.SHUT_WR)
-    except OSError:  # whoever broke off: the other must not wait
+    except OSError:  # one end failed: close both, so that the other does not wait
         for end in (source, sink):
             try:
                 end.shutdown(socket.SHUT_RDWR)
@@ -62,12 +62,12 @@ def _pour(source: socket.socket, sink: socket.socket) -> None:
 
 
 def main(argv: list[str]) -> int:
-    """Run the command. Returns when nothing was started, and, as the first process, after its end."""
+    """Run the command. Returns if it was not started, or, as the first process, after its end."""
     if len(argv) < 5 or argv[3] != "--" or not argv[1].isdigit():
         return _fail(BAD_USAGE, "usage: relay.py PORT SOCKET -- COMMAND [ARG...]")
     is_first = os.getpid() == 1
     if is_first and not _hides():
-        return _fail(CANNOT_HIDE, "this process cannot hide what it has from the others")
+        return _fail(CANNOT_HIDE, "cannot hide this process's memory and environment from other processes")
     listener = None
     try:
         listener = socket.create_server(("127.0.0.1", int(argv[1])), backlog=128) if int(argv[1]) else None
@@ -92,14 +92,14 @@ def main(argv: list[str]) -> int:
 
 
 def _hides() -> bool:
-    """Hide our memory, environment and descriptors from all other processes of this user; False: failed."""
-    import ctypes  # the relay itself needs none of it
+    """Hide this process's memory, environment and descriptors from other processes; False if that failed."""
+    import ctypes  # only here, as the relay does not need it
 
     return int(ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)) == 0
 
 
 def _relay(listener: socket.socket | None, path: str, anew: bool) -> None:
-    """Serve. `anew`: as a program of its own, without our environment."""
+    """Run the relay. `anew`: as a new program without the inherited environment."""
     folder, name = os.path.split(path)
     os.chdir(folder or ".")  # a socket's path may have 107 bytes, and a home may be deep
     if anew:
@@ -112,13 +112,13 @@ def _relay(listener: socket.socket | None, path: str, anew: bool) -> None:
 
 
 def _on_a_stop(do: signal.Handlers) -> None:
-    """Set how a stop is taken. It is for the command: the first process's end would kill all others."""
+    """Set the handling of stop signals, meant for the command: the end of pid 1 would kill all processes."""
     for number in _BY_STOPS:
         signal.signal(number, do)
 
 
 def _first(command: int) -> int:
-    """Wait for the command as the first process, and collect whatever else ends. The status as a shell's."""
+    """Wait for the command as the first process, and reap all others. Return the status as a shell does."""
     _let_go()
     while True:
         pid, status = os.wait()
@@ -136,7 +136,7 @@ def _served(fd: int, name: str) -> None:
 
 
 def _let_go() -> None:
-    """Close the command's standard files, so that nobody waits for the relay to close them."""
+    """Close the command's standard files, so that their readers do not wait for the relay."""
     null = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(null, fd)

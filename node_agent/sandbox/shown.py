@@ -1,4 +1,4 @@
-"""The parts of a machine that a phase in the sandbox sees, and the files of it that path rules hide."""
+"""The parts of a node that a phase in the sandbox sees, and which of their files path rules hide."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from node_agent.workspace.folders import open_to_readers
 from node_agent.workspace.homes import laid_in
 
 COVERED = "covered.json"
-"""The file with the covered paths, in an attempt's folder, which nothing of the attempt can write."""
+"""The file with the covered paths, in an attempt's folder, which no process of the attempt can write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Known:
 
 
 def read_covered(folder: Path) -> tuple[Known, ...]:
-    """The files that earlier phases of this attempt had covered."""
+    """Return the files that earlier phases of this attempt had covered."""
     try:
         entries = json.loads((folder / COVERED).read_bytes())
     except FileNotFoundError:
@@ -50,7 +50,7 @@ def read_covered(folder: Path) -> tuple[Known, ...]:
 
 
 def write_covered(folder: Path, tree: str, covers: Covers, before: Iterable[Known]) -> None:
-    """Record for the next phase the paths of the checkout that this phase has covered, and `before`."""
+    """Record for the next phase the paths of the checkout that this phase covered, and those of `before`."""
     entries = {one.at: (one.path, one.access) for one in before}
     every = [*((path, PathAccess.NONE) for path in (*covers.folders, *covers.files))]
     every += [(path, PathAccess.READ) for path in covers.kept]
@@ -64,11 +64,11 @@ def write_covered(folder: Path, tree: str, covers: Covers, before: Iterable[Know
 
 
 def found_again(tree: str, before: Iterable[Known], most: int) -> tuple[list[Known], bool]:
-    """Return the files' present places, and whether that is all: a checkout may be too large to search."""
+    """Return the files at their present paths, and whether the search (of at most `most` entries) ended."""
     here = list(before)
     stay = [one for one in here if _at(one.path) == one.at and _is_plain(tree, one.path)]
     lost = {one.at: one for one in here if one not in stay}
-    inodes = {inode for _, inode in lost}  # which an entry tells without another look at it
+    inodes = {inode for _, inode in lost}  # a directory entry has its inode without a stat call
     for seen, entry in enumerate(_tree_entries(tree) if lost else (), 1):
         if seen > most:
             return stay, False
@@ -78,7 +78,7 @@ def found_again(tree: str, before: Iterable[Known], most: int) -> tuple[list[Kno
             stay.append(Known(entry.path, one.access, one.at))
             if not lost:
                 break
-    return stay, True  # what is nowhere is gone
+    return stay, True  # a file that is not found was deleted
 
 
 def _tree_entries(tree: str) -> Iterator[os.DirEntry[str]]:
@@ -86,7 +86,7 @@ def _tree_entries(tree: str) -> Iterator[os.DirEntry[str]]:
     while folders:
         try:
             entries = list(os.scandir(folders.pop()))
-        except OSError:  # closed to us, or too deep to be named
+        except OSError:  # unreadable, or the path is too long
             continue
         yield from entries
         folders += [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
@@ -101,7 +101,7 @@ def _at(path: str) -> tuple[int, int] | None:
 
 
 def _is_plain(tree: str, path: str) -> bool:
-    """Whether no link is on the way to the path."""
+    """Whether no parent of the path is a symbolic link."""
     return os.path.realpath(path) == f"{os.path.realpath(tree)}{path.removeprefix(tree)}"
 
 
@@ -113,10 +113,10 @@ MOST_COVERED = 300
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """The folders of a phase: its checkout, and the shown parts of the machine.
+    """The folders of a phase: its checkout, and the shown parts of the node.
 
-    `home`: the meaning of `~`, the home of the node agent's user. `needed`: the paths without which the phase
-    cannot run, so that no rule can take them away.
+    `home`: the meaning of `~`, the home of the node agent's user. `needed`: paths that the phase cannot run
+    without, so that no rule can hide them.
     """
 
     tree: str
@@ -142,9 +142,9 @@ class _Found:
 def covers_of(
     rules: Sequence[PathRule], ground: Ground, writable: bool, before: Sequence[Known] = ()
 ) -> Covers:
-    """The paths to cover now. None of them is a link, nor lies behind one.
+    """Return the paths to cover now. No path is a symbolic link or behind one.
 
-    `before`: what was covered once is again, and comes first, whatever a program has put beside it since.
+    `before`: files covered earlier, which are covered again, and first, whatever a program has added since.
     """
     kinds = (PathAccess.NONE, PathAccess.READ) if writable else (PathAccess.NONE,)
     counting = [rule for rule in rules if rule.access in kinds]
@@ -166,7 +166,7 @@ def _plain(found: _Found, ground: Ground, rules: Iterable[PathRule]) -> None:
 
 
 def _walked(found: _Found, ground: Ground, rules: list[PathRule]) -> None:
-    """Look at every entry of the checkout except git's own; a hidden folder is not entered."""
+    """Search the whole checkout except .git for matching paths; a hidden folder is not entered."""
     matching = _Matching(rules)
     folders: list[tuple[str, str, bool]] = [(ground.tree, "", False)] if rules else []
     while folders and not found.is_full:
@@ -184,7 +184,7 @@ def _walked(found: _Found, ground: Ground, rules: list[PathRule]) -> None:
 
 
 class _Matching:
-    """The strictest rule for an entry; most rules are one name, and need no look at their pattern."""
+    """The strictest rule for an entry; most rules are a plain name, and need no pattern matching."""
 
     def __init__(self, rules: Iterable[PathRule]) -> None:
         self._names: dict[str, PathAccess] = {}
@@ -207,12 +207,12 @@ def _entries(folder: str) -> Iterator[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
             yield from entries
-    except OSError:  # closed to us, gone, or too deep to be named
+    except OSError:  # unreadable, deleted, or the path is too long
         return
 
 
 def _cover(found: _Found, ground: Ground, path: str, access: PathAccess) -> None:
-    """The real path, if it is in the checkout: nothing can be mounted on a link."""
+    """Cover the real path, if it is in the checkout: a mount on a symbolic link is impossible."""
     top, real = os.path.realpath(ground.tree), os.path.realpath(path)
     if real.startswith(f"{top}/") and os.path.exists(real):
         here = f"{ground.tree}{real[len(top) :]}"
@@ -221,7 +221,7 @@ def _cover(found: _Found, ground: Ground, path: str, access: PathAccess) -> None
 
 
 def _outside(found: _Found, ground: Ground, rules: Iterable[PathRule]) -> None:
-    """Cover hidden paths outside the checkout; all else there is read-only in any case."""
+    """Cover hidden paths outside the checkout; everything else there is read-only in any case."""
     for rule in rules:
         pattern = rule.pattern.rstrip("/")
         path = os.path.realpath(f"{ground.home}{pattern[1:]}" if pattern.startswith("~") else pattern)
@@ -235,7 +235,7 @@ def _made(found: _Found, left: bool, lost: bool) -> Covers:
     hidden = {path for path, access in found.covers.items() if access is PathAccess.NONE}
     for path, access in list(found.covers.items())[:MOST_COVERED]:
         if any(path != other and is_within(path, other) for other in hidden):
-            continue  # it is gone with what holds it
+            continue  # a hidden folder already covers it
         if access is PathAccess.READ:
             kept.append(path)
         elif stat.S_ISDIR(os.lstat(path).st_mode):
@@ -254,15 +254,15 @@ _ETC = (
 _MODULES = "node_modules"
 _HEAD_BYTES = 256
 _SHIMS, _SHIMMED = "shims", ("libexec", "bin", "plugins", "version", "versions", "installs")
-"""The folder of shims that managers such as pyenv put on PATH, and the folders to which shims lead."""
+"""The shims folder that managers such as pyenv put on PATH, and the folders to which shims lead."""
 MOST_LINKS = 500
-"""The most links in one folder of PATH that are looked at."""
+"""The most links in one folder of PATH that are followed."""
 
 
 def this_system(top: Iterable[str] = _TOP, etc: Iterable[str] = _ETC) -> System:
-    """The folders of programs here: all under /usr, or in folders of the root as they once were.
+    """Return this node's program folders: all in /usr, or in top-level folders on older systems.
 
-    `etc`: patterns; of what fits them, what everybody on the machine may read.
+    `etc`: patterns; only matches that all users may read are included.
     """
     folders, links = ["/usr"], {}
     for path in top:
@@ -275,7 +275,7 @@ def this_system(top: Iterable[str] = _TOP, etc: Iterable[str] = _ETC) -> System:
 
 
 def _is_public(path: str) -> bool:
-    """A link is judged by what it leads to, which is what would be shown."""
+    """Whether all users may read the path; a link is judged by its target."""
     try:
         mode = os.stat(path).st_mode
     except OSError:
@@ -285,20 +285,20 @@ def _is_public(path: str) -> bool:
 
 
 class Programs:
-    """The shown parts of `path` (PATH) and of single programs. `home`: of the node agent's user."""
+    """The shown parts of `path` (PATH) and of single programs. `home`: the node agent user's."""
 
     def __init__(self, path: str, home: str, system: System) -> None:
         folders = [_clean_path(folder) for folder in path.split(":") if os.path.isabs(folder)]
         self._path, self._home, self._system = ":".join(folders), os.path.realpath(home), system
 
     def shown(self, *programs: str) -> tuple[str, ...]:
-        """Return the folders and files to show, as they are now; missing ones are left out."""
+        """Return the existing folders and files to show; missing ones are left out."""
         found = dict.fromkeys(self._of_path())
         for program in programs:
             where = self._which(program)
             found.update(dict.fromkeys(self._of_program(where) if where else ()))
         there = [one for one in found if not self._in_system(one) and os.path.exists(one)]
-        # What lies in another of them is shown with it; mounted by itself, a link there would be followed.
+        # A path inside another one is shown with it; a separate mount of a link would follow the link.
         return tuple(
             one for one in there if not any(is_within(one, other) for other in there if other != one)
         )
@@ -319,16 +319,16 @@ class Programs:
         with (
             contextlib.suppress(OSError),
             os.scandir(folder) as entries,
-        ):  # such as one that is not ours to list
+        ):  # such as a folder that this user may not list
             links += [entry.path for entry in islice(entries, MOST_LINKS) if entry.is_symlink()]
         for link in links:
             yield from self._installed(os.path.realpath(link))
-            environment = environment_of(link)  # whose Python is a link itself, to one elsewhere
+            environment = environment_of(link)  # an environment's Python is itself a link to one elsewhere
             if environment is not None and not self._too_much(os.path.realpath(environment)):
                 yield environment
 
     def _which(self, program: str) -> str | None:
-        """The program's clean path; None if it is missing, or depends on the folder where somebody stands."""
+        """Return the program's normalized path; None if it is missing or relative."""
         if "/" in program and not os.path.isabs(program):
             return None
         where = shutil.which(program, path=self._path) if self._path or "/" in program else None
@@ -353,7 +353,7 @@ class Programs:
             yield real
 
     def _interpreter(self, program: str) -> str | None:
-        """The interpreter in a script's first line."""
+        """Return the interpreter in a script's first line."""
         try:
             if not stat.S_ISREG(os.stat(program).st_mode):
                 return None
@@ -368,7 +368,7 @@ class Programs:
         return self._which(words[1] if by_name else words[0])
 
     def _too_much(self, real: str) -> bool:
-        """Whether it is a home, contains one, or is right below one, such as ~/.cargo with its tokens."""
+        """Whether it is a home, contains one, or is directly in one, such as ~/.cargo with its tokens."""
         return self._holds_home(real) or os.path.dirname(real) == self._home
 
     def _holds_home(self, real: str) -> bool:
@@ -379,7 +379,7 @@ class Programs:
 
 
 def _clean_path(path: str) -> str:
-    """The clean form of an absolute path, which may begin with two slashes."""
+    """Return an absolute path in normalized form; it may begin with two slashes."""
     return "/" + os.path.normpath(path).lstrip("/")
 
 
@@ -387,11 +387,11 @@ GATE = "gate"
 """The folder of the model gateway's socket, in an attempt's folder."""
 SOCKET = "model.sock"
 RELAY = relay.__file__
-"""Our program that connects to the model gateway from inside."""
+"""The program that connects to the model gateway from inside."""
 
 
 def is_begun_by_us(plan: PhasePlan, network: Network) -> bool:
-    """Whether the first process inside is ours: the model is behind the gateway, or the agent is our worker.
+    """Whether the first process inside is PanCode's: for a model behind the gateway, or a worker as agent.
 
     Other phases keep bubblewrap as the first process, which reports missing programs; their own processes can
     see its environment in any case.
@@ -402,23 +402,22 @@ def is_begun_by_us(plan: PhasePlan, network: Network) -> bool:
 
 
 def first_words(view: View, port: int) -> tuple[str, ...]:
-    """The beginning of a step's command where the first process inside is ours."""
+    """Return the beginning of a step's command when the first process inside is PanCode's."""
     where = (str(port), f"{view.gate}/{SOCKET}") if view.network is Network.MODEL else ("0", "/")
     return (os.path.realpath(sys.executable), "-I", "-S", RELAY, *where, "--")
 
 
 def open_own(plan: PhasePlan) -> None:
-    """Make our own code that runs inside readable: root may have unpacked it for root alone."""
+    """Make PanCode's code that runs inside readable: root may have unpacked it for root alone."""
     for folder in (os.path.dirname(RELAY), *own_folders(plan)):
         open_to_readers(Path(folder))
 
 
 def named_programs(plan: PhasePlan) -> Iterator[str]:
-    """Yield the programs that are shown with all that was installed with them: the agent's, and names on
-    PATH.
+    """Yield the programs to show with everything installed with them: the agent's, and names on PATH.
 
-    A path counts only for an agent that a user started: else a repository, by its gate, or a run that
-    dispatches another would choose what of the machine is seen.
+    A path counts only for an agent that a user started; otherwise a repository's gate command, or a run that
+    dispatches another, could choose which parts of the node are visible.
     """
     own = plan.env.get(DEPTH, "0") == "0"
     for step in plan.steps:
@@ -427,7 +426,7 @@ def named_programs(plan: PhasePlan) -> Iterator[str]:
 
 
 def own_folders(plan: PhasePlan) -> set[str]:
-    """The node agent's own folders with which an agent is started: all of them for a worker of ours."""
+    """Return the node agent's own folders that an agent's start needs: all of them for a PanCode worker."""
     agents = [step.argv for step in plan.steps if step.kind is StepKind.AGENT]
     folders = {word for argv in agents for word in argv if word in (PACKAGE, LIBRARIES)}
     if _has_hook(plan.env["HOME"]):
@@ -436,15 +435,15 @@ def own_folders(plan: PhasePlan) -> set[str]:
 
 
 def _has_hook(home: str) -> bool:
-    """Whether the run's policy is asked before a tool call, by our hook's program."""
+    """Whether PanCode's hook checks the run's policy before each tool call."""
     return os.path.isfile(os.path.join(home, RULES))
 
 
 def list_guarded(home: str, of_agent: bool = True) -> Iterator[str]:
-    """Yield the launch's files in the home, and the folders of hooks: read-only, as the phase found them.
+    """Yield the launch's files in the home and the folders of hooks, which become read-only.
 
-    Among them are a program's settings, and the rules by which it asks; an interactive run may start the
-    program from them again. Not `of_agent`: only the folders; after set-up all files are laid anew.
+    They include a program's settings and approval rules; an interactive run may start the program from them
+    again. Without `of_agent`: only the folders, since all files are written anew after set-up.
     """
     laid = laid_in(home) if of_agent else ()
     skills = {name.partition(f"/{SKILLS}/")[0] + f"/{SKILLS}" for name in laid if f"/{SKILLS}/" in name}
@@ -461,5 +460,5 @@ def is_clean(path: str) -> bool:
 
 
 def _is_ours(word: str) -> bool:
-    """Whether it is a file of the node agent's that starts a step, such as the double's program."""
+    """Whether the path is a node agent file that starts a step, such as the scripted program's."""
     return word.startswith(f"{PACKAGE}/") and is_clean(word) and os.path.isfile(word)

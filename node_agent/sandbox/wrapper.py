@@ -1,4 +1,4 @@
-"""The sandbox of this node: checked when first needed and now and then again, put around each step."""
+"""The sandbox of this node: tested at first use and again after some minutes, and put around each step."""
 
 from __future__ import annotations
 
@@ -53,21 +53,21 @@ OWNERS = "owners"
 
 
 def list_user_ids() -> set[int]:
-    """The user ids that have a process on this machine."""
+    """Return the user ids that have a process on this node."""
     found = set()
     for name in os.listdir("/proc"):
         if name.isdigit():
             try:
                 found.add(os.stat(f"/proc/{name}").st_uid)
-            except OSError:  # it has ended
+            except OSError:  # the process has ended
                 continue
     return found
 
 
 class UserIdPool:
-    """The user ids for attempts. Thread-safe, and kept over a restart: a file for each id names its attempt.
+    """The user ids for attempts. Thread-safe; survives a restart: a file per id contains its attempt's name.
 
-    Two attempts with one id could end each other's processes, and would share one limit of processes.
+    Two attempts with one id could end each other's processes, and would share one process limit.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class UserIdPool:
         self._lock = threading.Lock()
 
     def owner_of(self, attempt: str) -> int:
-        """The attempt's user id, the same each time. OSError when none is free or none can be kept."""
+        """Return the attempt's user id, the same each time. OSError if none is free or cannot be stored."""
         with self._lock:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             assigned = {int(one.name): one for one in self._folder.iterdir() if one.name.isdigit()}
@@ -88,14 +88,14 @@ class UserIdPool:
             return self._assign(attempt, assigned)
 
     def _assign(self, attempt: str, assigned: dict[int, Path]) -> int:
-        busy = self._living()  # other fleets' attempts on this machine, too
+        busy = self._living()  # includes attempts of other fleets on this node
         first = zlib.crc32(attempt.encode()) % self._count
         every = [UID + (first + step) % self._count for step in range(self._count)]
         free = [uid for uid in every if uid not in busy]
-        # When all have been given once, the one goes first that nobody has asked for the longest.
+        # Ids that were never assigned come first, then the least recently used ones.
         free.sort(key=lambda uid: assigned[uid].stat().st_mtime_ns if uid in assigned else 0)
         if not free:
-            raise OSError("no user id is free for this attempt: all have processes")
+            raise OSError("no user id is free for this attempt: every one has running processes")
         if free[0] in assigned:
             assigned[free[0]].unlink()
         create_exclusive(self._folder / str(free[0]), attempt.encode())
@@ -104,20 +104,19 @@ class UserIdPool:
 
 AGAIN_MS = 600_000
 SOON_MS = 30_000
-"""The milliseconds before the next trial after an unfinished one, as on a machine that is too busy."""
+"""Milliseconds until the next trial after an unfinished one, as on a node that is too busy."""
 OWN_FILE = "sandbox.json"
 TOO_MANY = (
-    "the sandbox cannot cover all that path rules name: "
-    f"more than {MOST_COVERED} paths of the checkout match, or it has more than {MOST_SEEN} entries; "
-    "fix: let the rules name folders, or places by their whole path"
+    f"the sandbox cannot cover all paths that the path rules name: more than {MOST_COVERED} paths of the "
+    f"checkout match, or it has more than {MOST_SEEN} entries; fix: name folders or full paths in the rules"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Permissions:
-    """What a phase may do. `port`: the model gateway's, which the relay has inside, too.
+    """What a phase may do. `port`: the model gateway's; the relay listens on the same one inside.
 
-    `paths`: users' rules; the paths that they name are covered. `devices`: as the view has them.
+    `paths`: users' rules; the paths that they name are covered. `devices`: as in `View`.
     """
 
     writable: bool
@@ -129,7 +128,7 @@ class Permissions:
 
 @dataclass(frozen=True, slots=True)
 class OwnersWish:
-    """The node owner's `sandbox.json`. `off`: why there is no sandbox; `read`: further paths to show."""
+    """The node owner's `sandbox.json`. `off`: why the sandbox is disabled; `read`: further paths to show."""
 
     off: str = ""
     read: tuple[str, ...] = ()
@@ -137,9 +136,7 @@ class OwnersWish:
 
 
 class Sandbox:
-    """The node's sandbox. Thread-safe. The first question makes a trial, later ones use its result for
-    minutes.
-    """
+    """The node's sandbox. Thread-safe. The first use makes a trial, whose result is reused for minutes."""
 
     def __init__(self, home: Path, path: str, clock: Clock, user_home: str) -> None:
         """`home`: the node's; `user_home`: the home of the node agent's user; `path`: PATH for programs."""
@@ -153,8 +150,8 @@ class Sandbox:
         self._seen: tuple[tuple[int, int], tuple[str, ...]] = ((0, 0), ())
 
     def find(self) -> SandboxTools:
-        """The sandbox's tools, or why there is none. Tried again after minutes, or when
-        bubblewrap changed."""
+        """Return the sandbox's tools, or why there is none. Tried again after minutes, or when bubblewrap or
+        the owner's file changes."""
         wish = self._wish()
         if wish.off or wish.trouble:
             return SandboxTools(None, no_sandbox(wish.off or wish.trouble, self._repair()))
@@ -177,10 +174,9 @@ class Sandbox:
         return self._owners.owner_of(attempt)
 
     def around(self, plan: PhasePlan, allowed: Permissions, shown: Sequence[Path]) -> PhasePlan | None:
-        """Return the plan with each step inside a sandbox, a new one if it had one; None when there is no
-        sandbox any more.
+        """Return the plan with each step in a sandbox, a new one if it had one; None if no sandbox works now.
 
-        Where only Landlock is available, it is used, unless the plan was in a full sandbox.
+        Landlock is used if it is the only one available, unless the plan was in a full sandbox.
 
         `shown`: read-only paths besides the programs, such as the repository. The steps' outputs are in the
         attempt's folder, and so is the gateway's socket.
@@ -191,7 +187,7 @@ class Sandbox:
             fenced = found.landlock and not any(step.walled for step in plan.steps)
             return self._fenced(plan, allowed, shown) if fenced else None
         if any(step.walled and not step.wall for step in plan.steps):
-            return plan  # of a node agent of before: what builds the sandbox stands among its words
+            return plan  # from an older node agent: its arguments already include the sandbox
         if tools.uid is not None:
             tools = replace(tools, uid=self.owner_of(plan.marker))
             open_own(plan)
@@ -210,14 +206,14 @@ class Sandbox:
         return replace(plan, steps=tuple(replace(one, wall=words) for one in plan.steps))
 
     def _covers(self, plan: PhasePlan, view: View, allowed: Permissions, tools: Tools) -> Covers:
-        """Return the existing paths that rules name, without parts of the sandbox itself. StepFailed."""
+        """Return the existing paths that rules name, except those the sandbox needs. Raises StepFailed."""
         system = (*view.system.folders, *view.system.links)
         needed = (view.tree, view.home, view.etc, RELAY, os.path.realpath(sys.executable), *system)
         ground = Ground(view.tree, (*view.shown, *system), self._user_home, (*needed, tools.bwrap))
         folder = Path(plan.steps[0].stdout).parent
         before = read_covered(folder)
         covers = covers_of(allowed.paths, ground, view.writable, before)
-        # What an agent adds is looked for in the result; of what was there before it nothing may be left.
+        # The result check finds what an agent adds; every file from before the agent must be covered.
         if covers.lost or (covers.left and all(step.kind is not StepKind.GATE for step in plan.steps)):
             raise StepFailed(FailureKind.SANDBOX, TOO_MANY)
         write_covered(folder, view.tree, covers, () if view.writable else before)
@@ -252,7 +248,7 @@ class Sandbox:
         return self._home / "run" / "wall"
 
     def _surroundings(self) -> tuple[int, int]:
-        """A mark that changes when bubblewrap is installed, removed or replaced."""
+        """Return a value that changes when bubblewrap is installed, removed or replaced."""
         for folder in self._path.split(":"):
             try:
                 state = os.stat(os.path.join(folder, "bwrap"))
@@ -262,14 +258,16 @@ class Sandbox:
         return 0, 0
 
     def _wish(self) -> OwnersWish:
-        """Return the owner's file; an unreadable one means no sandbox, and the reason for that."""
+        """Return the owner's settings; an unreadable file disables the sandbox and gives the reason."""
         file = self._home / OWN_FILE
         try:
             raw = json.loads(file.read_bytes())
             read = tuple(os.path.expanduser(str(one)) for one in raw.get("read", ()))
             wish = OwnersWish(str(raw.get("off", "")), read)
             if set(raw) - {"off", "read"} or not all(is_clean(one) for one in read):
-                raise ValueError("it has `read`, a list of clean absolute paths, and `off`, a reason")
+                raise ValueError(
+                    "allowed keys: `read`, a list of normalized absolute paths, and `off`, a reason"
+                )
         except FileNotFoundError:
             return OwnersWish()
         except (OSError, ValueError, AttributeError, TypeError) as exc:

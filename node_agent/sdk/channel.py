@@ -1,6 +1,6 @@
-"""The driver's end of the channel to our program: one line of JSON for each message.
+"""The driver's end of the channel to PanCode's program: one line of JSON for each message.
 
-Standard library only: it is run by the Python of an environment that is not ours.
+Standard library only: it runs on the Python of an environment that PanCode does not control.
 """
 
 from __future__ import annotations
@@ -19,10 +19,9 @@ from node_agent.native.secrecy import hide_memory
 
 
 class Channel:
-    """The line to the driver's host. Takes standard output for itself: what an SDK prints goes to standard
-    error.
+    """The channel to the driver's host. Takes over standard output: an SDK's output goes to standard error.
 
-    The model's key comes by this line, so before that this process is closed to other processes.
+    The model's key arrives here, so this process is first closed to other processes.
     """
 
     def __init__(self) -> None:
@@ -36,18 +35,18 @@ class Channel:
         """Ends the turn at work; None: there is none."""
 
     def first(self) -> dict[str, Any]:
-        """Return the first line that comes: all that is needed, except users' messages."""
+        """Return the first line: the whole spec, except users' messages."""
         spec: dict[str, Any] = json.loads(sys.stdin.buffer.readline())
         return spec
 
     def tell(self, kind: str, **fields: object) -> None:
-        """Send a message, and wait for nothing."""
+        """Send a message without waiting for an answer."""
         data = json.dumps({"kind": kind, **fields}).encode() + b"\n"
         while data:
             data = data[os.write(self._out, data) :]
 
     async def ask(self, kind: str, **fields: object) -> str:
-        """Send a message, and wait for the answer."""
+        """Send a message, and return its answer."""
         loop = asyncio.get_running_loop()
         number, answer = next(self._numbers), loop.create_future()
         self._waiting[number] = answer
@@ -55,19 +54,19 @@ class Channel:
         return str(await answer)
 
     async def turns(self) -> AsyncIterator[str]:
-        """Yield the words of each turn, until no more will come."""
+        """Yield the message of each turn, until the host ends the run."""
         while (words := await self._words.get()) is not None:
             yield words
 
     def listen(self) -> None:
-        """Listen for answers and words from now on. When the other end is gone, this process ends."""
+        """Receive answers and messages from now on. When the host closes the channel, this process ends."""
         loop = asyncio.get_running_loop()
         threading.Thread(target=self._hear, args=(loop,), name="line", daemon=True).start()
 
     def _hear(self, loop: asyncio.AbstractEventLoop) -> None:
         for line in sys.stdin.buffer:
             loop.call_soon_threadsafe(self._take, json.loads(line))
-        if os.getpgrp() == os.getpid():  # what the SDK has started may be waiting for its model
+        if os.getpgrp() == os.getpid():  # processes that the SDK has started may be waiting for its model
             os.killpg(0, signal.SIGKILL)
         os._exit(1)
 
@@ -78,7 +77,7 @@ class Channel:
             self._answered(message["number"], message["text"])
         elif self.cancel is not None:
             self.cancel()
-            for number in list(self._waiting):  # behind the cancel, or the model would be asked once more
+            for number in list(self._waiting):  # after the cancel, or the SDK would call the model again
                 self._answered(number, message["cancel"])
 
     def _answered(self, number: int, text: str) -> None:

@@ -1,4 +1,4 @@
-"""Drives Claude's Agent SDK for one run: its program, our tools. Run by the Python that has the SDK."""
+"""Drives Claude's Agent SDK for one run, with PanCode's tools. Run by the Python that has the SDK."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(
 
 from node_agent.sdk.channel import Channel
 
-sys.path.pop()  # the SDK finds none of our libraries, which are for another Python
+sys.path.pop()  # the SDK must not find PanCode's libraries, which are for another Python
 
 from claude_agent_sdk import (
     AssistantMessage,
@@ -37,23 +37,23 @@ from claude_agent_sdk import (
 SERVER = "pancode"
 PREFIX = f"mcp__{SERVER}__"
 ENV = {
-    "ENABLE_TOOL_SEARCH": "false",  # else the model has to look for our tools first
+    "ENABLE_TOOL_SEARCH": "false",  # otherwise the model must search for PanCode's tools first
     "MAX_MCP_OUTPUT_TOKENS": "100000",
 }
-"""The variables of the program that the SDK starts: we clip our answers ourselves."""
+"""The variables of the program that the SDK starts: PanCode itself truncates tool answers."""
 TOO_OLD = (
-    "this claude-agent-sdk would not give words to the model as they are; "
-    "fix: pip install --upgrade 'claude-agent-sdk==0.2.*'"
+    "this claude-agent-sdk is too old: it would interpret messages as commands; fix: pip install --upgrade "
+    "'claude-agent-sdk==0.2.*'"
 )
 OVER = "Not done: its turn is over."
 _BY_SUBTYPE = {"error_max_turns": "turn_limit", "error_max_budget_usd": "usd_limit"}
 
 
 def tool(line: Channel, form: dict[str, Any], numbers: count[int]) -> SdkMcpTool:
-    """Return one of our tools: its calls are judged and run on the other end of the line."""
+    """Return one of PanCode's tools: its calls are checked and run at the other end of the channel."""
 
     async def done(given: dict[str, Any]) -> dict[str, Any]:
-        if line.cancel is None:  # its program was slow to hear of a cancel
+        if line.cancel is None:  # the SDK's program handled a cancel late
             return {"content": [{"type": "text", "text": OVER}]}
         number, arguments = f"t{next(numbers)}", json.dumps(given)
         text = await line.ask("call", id=number, name=form["name"], arguments=arguments)
@@ -63,7 +63,7 @@ def tool(line: Channel, form: dict[str, Any], numbers: count[int]) -> SdkMcpTool
 
 
 def guard(names: set[str]) -> Callable[..., Awaitable[dict[str, Any]]]:
-    """Return a hook that allows only our tools, whatever the program would offer or allow by itself."""
+    """Return a hook that allows only PanCode's tools, whatever the program itself would offer or allow."""
 
     async def decide(call: Any, tool_use_id: Any, context: Any) -> dict[str, Any]:
         if call.get("tool_name") in {f"{PREFIX}{name}" for name in names}:
@@ -80,7 +80,7 @@ def guard(names: set[str]) -> Callable[..., Awaitable[dict[str, Any]]]:
 
 
 def options(line: Channel, spec: dict[str, Any]) -> ClaudeAgentOptions:
-    """None of the program's own tools, no settings of repository or user, no questions to users."""
+    """Return options without the program's own tools, settings of repository or user, or user prompts."""
     names, numbers = {form["name"] for form in spec["tools"]}, count(1)
     server = create_sdk_mcp_server(SERVER, tools=[tool(line, form, numbers) for form in spec["tools"]])
     prompt = f"{spec['file']}.prompt"
@@ -94,7 +94,7 @@ def options(line: Channel, spec: dict[str, Any]) -> ClaudeAgentOptions:
         strict_mcp_config=True,
         permission_mode="dontAsk",
         resume=spec["resume"] or None,
-        verbatim_prompts=True,  # else it reads what words name with an @, and takes those with a / as its own
+        verbatim_prompts=True,  # else it reads files named with @, and takes a leading / as its command
         include_partial_messages=True,
         max_turns=spec["turns"] or None,
         model=spec["model"] or None,
@@ -107,7 +107,7 @@ def options(line: Channel, spec: dict[str, Any]) -> ClaudeAgentOptions:
 
 
 class ClaudeTalk:
-    """One program of the SDK, and what it has said. `names`: of our tools."""
+    """One program of the SDK, and its messages. `names`: PanCode's tools."""
 
     def __init__(self, line: Channel, client: ClaudeSDKClient, names: set[str]) -> None:
         self._line, self._client, self._names = line, client, {f"{PREFIX}{name}" for name in names}
@@ -115,20 +115,20 @@ class ClaudeTalk:
         self._session, self._in_pieces = "", False
 
     async def follow(self) -> None:
-        """Listen until the program is gone. Between two turns this process ends with it, to be started
-        again."""
+        """Receive messages until the program ends. Between two turns, this process then exits, to be
+        restarted."""
         gone: Any = None
         try:
             async for message in self._client.receive_messages():
                 self._heard.put_nowait(message)
-        except Exception as exc:  # whatever it is, the turn must not wait for ever
+        except Exception as exc:  # on any error, as the turn must not wait forever
             gone = exc
         if self._line.cancel is None:
             os._exit(1)
         self._heard.put_nowait(gone)
 
     async def turn(self, words: str) -> ResultMessage | None:
-        """Run a turn; return its result. None, or an exception of the SDK: the program is gone."""
+        """Run a turn; return its result. None, or an exception of the SDK: the program has ended."""
         self._line.cancel = lambda: asyncio.ensure_future(self._interrupt())
         try:
             await self._client.query(words)
@@ -143,11 +143,11 @@ class ClaudeTalk:
             self._line.cancel = None
 
     async def _interrupt(self) -> None:
-        with suppress(ClaudeSDKError):  # it is gone, and the turn with it
+        with suppress(ClaudeSDKError):  # the program has ended, and the turn with it
             await self._client.interrupt()
 
     async def _take(self, message: Any) -> None:
-        """The events of a message while the run works."""
+        """Report the events of a message during a turn."""
         line = self._line
         if isinstance(message, SystemMessage) and message.subtype == "init":
             session = message.data.get("session_id", "")
@@ -160,26 +160,26 @@ class ClaudeTalk:
                 self._in_pieces = True
                 line.tell("said", text=text)
         if isinstance(message, AssistantMessage):
-            await line.ask("asks")  # our limits are held with each answer: whoever is past one hears no more
+            await line.ask("asks")  # the host checks the limits at each answer: a run past one gets no reply
         for block in message.content if isinstance(message, AssistantMessage) else ():
             if isinstance(block, TextBlock):
-                if not self._in_pieces:  # of its program, and not of the model
+                if not self._in_pieces:  # text of the program, not streamed by the model
                     line.tell("said", text=block.text)
                 self._in_pieces = False
             elif isinstance(block, ToolUseBlock) and block.name not in self._names:
-                # The program tells the model that there is no such tool, and nobody else.
+                # The program reports the missing tool only to the model, so report it to the host.
                 name, arguments = block.name.removeprefix(PREFIX), json.dumps(block.input)
                 await line.ask("stray", id=block.id, name=name, arguments=arguments)
 
 
 def remembers(spec: dict[str, Any]) -> bool:
-    """Whether the program can continue with the session."""
+    """Whether the program can continue the session."""
     kept = Path(os.environ["CLAUDE_CONFIG_DIR"]).glob(f"projects/*/{spec['resume']}.jsonl")
     return bool(spec["resume"]) and any(kept)
 
 
 async def run(line: Channel, spec: dict[str, Any]) -> None:
-    """Run turn after turn; a run without turns reports its end when the program has kept its session."""
+    """Run turn after turn; without turns, report the end once the program has stored its session."""
     if not hasattr(ClaudeAgentOptions, "verbatim_prompts"):
         return line.tell("failed", failure="cannot_start", why=TOO_OLD, leaves=True)
     line.listen()
@@ -228,7 +228,7 @@ def _kind(last: ResultMessage, words: str) -> str:
 
 
 def main() -> None:
-    """Run until the result is reported; our program ends this process."""
+    """Run until the result is reported; the host ends this process."""
     line = Channel()
     try:
         asyncio.run(run(line, line.first()))

@@ -1,6 +1,6 @@
-"""Talks with an SDK's driver: gives it words, does what its model calls, and starts it anew where it ended.
+"""Talks with an SDK's driver: sends it messages, runs its model's tool calls, and restarts it after an exit.
 
-Lines cost no more than their length, and no wait outlasts the run or a user's cancel.
+Reading a line takes time linear in its length, and no wait outlasts the run or a user's cancel.
 """
 
 from __future__ import annotations
@@ -37,21 +37,20 @@ with its driver. At the end an SDK's program may still write its session."""
 
 
 class Pipe:
-    """The pipe to one driver. `look`: called before each wait; returns the longest time for it in seconds,
-    and an exception from it ends the wait.
-    """
+    """The pipe to one driver. `look`: called before each wait; returns the longest time for it in seconds;
+    its exceptions end the wait."""
 
     def __init__(self, process: subprocess.Popen[bytes], look: Callable[[], float]) -> None:
         assert process.stdin is not None and process.stdout is not None
         self._in, self._out, self._look = process.stdin.fileno(), process.stdout.fileno(), look
-        os.set_blocking(self._in, False)  # a driver may not listen for as long as it likes
+        os.set_blocking(self._in, False)  # the driver may not read for a long time
         self._whole: deque[bytes] = deque()
         self._parts: list[bytes] = []
         self._size = 0
         self._is_cut = False
 
     def send(self, line: bytes) -> None:
-        """Send a line. BrokenPipeError for a driver that is gone, or got an earlier line only in part."""
+        """Send a line. BrokenPipeError if the driver has exited or got an earlier line only in part."""
         if self._is_cut:
             raise BrokenPipeError
         left, self._is_cut = memoryview(line + b"\n"), True
@@ -61,7 +60,7 @@ class Pipe:
         self._is_cut = False
 
     def line(self) -> bytes | None:
-        """Return the next line without its end; None: the driver is gone. An unfinished line is none."""
+        """Return the next line without its end, or None if the driver has exited; drop an unfinished line."""
         while not self._whole:
             self._wait([self._out], [])
             if not (data := os.read(self._out, PIECE)):
@@ -89,16 +88,15 @@ MOST_PATIENCE_MS = 2_147_483_000
 
 
 def patience_ms(channel: ApprovalChannel | None) -> int:
-    """How long an SDK's program must wait for a call: the user's answer, then the longest command."""
+    """Return how long an SDK's program must wait for a call: a user's answer, then the longest command."""
     asking = 0 if channel is None else channel.wait_ms
     return min(asking + (MOST_S + SPARE_S) * 1000, MOST_PATIENCE_MS)
 
 
 @dataclass
 class Host:
-    """A driver, as `TakesTurns`. `start`: starts one, with pipes; `first`: all that it is told; `model`: the
-    name for the run's record.
-    """
+    """A driver, as `TakesTurns`. `start`: starts one, with pipes; `first`: its spec, sent first; `model`: the
+    name for the run's record."""
 
     start: Callable[[], subprocess.Popen[bytes]]
     first: dict[str, Any]
@@ -123,7 +121,7 @@ class Host:
 
     # ---- the driver
     def begin(self) -> None:
-        """Start the driver, and continue with its session where there is one. Raises Over."""
+        """Start the driver, and continue its session if there is one. Raises Over."""
         self._process = self.start()
         self._pipe = Pipe(self._process, self._look)
         self._until_ms = min(self.clock.mono_ms() + STARTS_MS, self.limits.until_ms)
@@ -141,7 +139,7 @@ class Host:
             self._until_ms = None
 
     def end(self, gently: bool = False) -> None:
-        """End the driver, and the program that it has started. `gently`: its session is kept."""
+        """End the driver, and the program that it has started. `gently`: let it store its session first."""
         if self._process is None or self._pipe is None:
             return
         if gently:
@@ -154,7 +152,7 @@ class Host:
 
     @contextmanager
     def _within(self, most_ms: int) -> Iterator[None]:
-        """Raise Over after this time; the heartbeat ends nothing meanwhile."""
+        """Raise Over after this time; meanwhile no heartbeats are sent."""
         self._until_ms, self._ends = self.clock.mono_ms() + most_ms, True
         try:
             yield
@@ -162,7 +160,7 @@ class Host:
             self._until_ms, self._ends = None, False
 
     def _look(self) -> float:
-        """How long the pipe may wait before the next look. Raises Over, and TurnOver from the heartbeat."""
+        """Return how many seconds the pipe may wait. Raises Over, and TurnOver from the heartbeat."""
         now, heartbeats = self.clock.mono_ms(), self.heartbeat.on is not None and not self._ends
         if heartbeats and now - self._kept_alive_ms >= HEARTBEAT_S * 1000:
             self._kept_alive_ms = now
@@ -174,16 +172,16 @@ class Host:
 
     # ---- a turn
     def hear(self, words: Callable[[], str]) -> None:
-        """Get a user's message from there with the answer of each tool."""
+        """Take users' new messages from `words`, to send with each tool's answer."""
         self.words = words
 
     def close(self, why: str) -> None:
-        """Nothing to do: the SDK keeps its conversation by itself."""
+        """Do nothing: the SDK stores its conversation itself."""
 
     def run(self, task: str) -> str:
-        """The final answer. Raises Over."""
+        """Run a turn and return the final answer. Raises Over."""
         if self._process is not None and self._process.poll() is not None:
-            self.end()  # by itself, since the turn before
+            self.end()  # it exited after the previous turn
         if self._process is None:
             self.begin()
         self._at_work = True
@@ -201,8 +199,7 @@ class Host:
         return text_of(event.get("result"))
 
     def _cancel(self) -> None:
-        """Cancel the turn, or else end the driver: the next message begins a new one with the
-        same session."""
+        """Cancel the turn, or else end the driver: the next message restarts it with the same session."""
         with suppress(Over), self._within(CANCELS_MS):
             self._send({"cancel": CANCELLED})
             while self._at_work:
@@ -212,7 +209,7 @@ class Host:
             self.end()
 
     def _take_late(self, event: dict[str, Any]) -> None:
-        """Answer the events of a cancelled turn: no more calls are run."""
+        """Answer the events of a cancelled turn, without running its calls."""
         match event.get("kind"):
             case "done" | "failed":
                 self._is_over(event)
@@ -222,13 +219,13 @@ class Host:
                 self._take(event)
 
     def _is_over(self, event: dict[str, Any]) -> None:
-        """Note the end of the turn; with `leaves`, also the driver's."""
+        """Record the end of the turn; with `leaves`, also the driver's."""
         self._at_work = False
         if event.get("leaves") is True:
             self.end()
 
     def _heard(self) -> dict[str, Any]:
-        """The next event. Raises Over for a driver that is gone."""
+        """Return the next event. Raises Over if the driver has exited."""
         assert self._pipe is not None
         if (line := self._pipe.line()) is not None:
             return _event(line)
@@ -270,7 +267,7 @@ class Host:
         self._send({"number": count_of(event.get("number")), "text": text})
 
     def _send(self, what: dict[str, Any]) -> None:
-        """Send a message; a driver that is gone is noticed at the next read."""
+        """Send a message; a driver that has exited is noticed at the next read."""
         assert self._pipe is not None
         try:
             self._pipe.send(json.dumps(what).encode())
@@ -282,7 +279,7 @@ class Host:
         try:
             return f"exit {self._process.wait(LAST_WAIT_S)}; its own words are in the run's log"
         except subprocess.TimeoutExpired:
-            return "and has not gone yet"
+            return "and has not exited yet"
 
 
 def _event(line: bytes) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Drives OpenAI's Agents SDK for one run: its loop, our tools. Run by the Python that has the SDK."""
+"""Drives OpenAI's Agents SDK for one run: its loop, PanCode's tools. Run by the Python that has the SDK."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(
 
 from node_agent.sdk.channel import Channel
 
-sys.path.pop()  # the SDK finds none of our libraries, which are for another Python
+sys.path.pop()  # the SDK must not find PanCode's libraries, which are for another Python
 
 from agents import (
     Agent,
@@ -40,7 +40,7 @@ RETRIES, MOST_WAIT_S = 2, 600.0
 
 
 class NotWhole(Exception):
-    """The model's answer did not end well; the text says how. `kind`: of the failure."""
+    """Raised when the model's answer is incomplete; the text says why. `kind`: the failure kind."""
 
     def __init__(self, kind: str, why: str) -> None:
         super().__init__(why)
@@ -48,13 +48,13 @@ class NotWhole(Exception):
 
 
 def tell_used(line: Channel, read: int, details: Any, wrote: int) -> None:
-    """Report the usage of one answer. `details`: of its input; a user's own server may leave them out."""
+    """Report the usage of one answer. `details`: of its input; self-hosted servers may omit them."""
     cached = getattr(details, "cached_tokens", None) or 0
     line.tell("used", input=max(read - cached, 0), cached=cached, output=wrote)
 
 
 class Whole:
-    """A stream of the chat API that must end well: else the SDK would run the calls of a broken answer."""
+    """A chat API stream that must be complete: otherwise the SDK would run the calls of a broken answer."""
 
     def __init__(self, stream: Any, line: Channel) -> None:
         self._stream, self._line = stream, line
@@ -69,7 +69,7 @@ class Whole:
         if finish in ("length", "content_filter") and used is not None:
             tell_used(self._line, used.prompt_tokens, used.prompt_tokens_details, used.completion_tokens)
         if finish is None:
-            raise NotWhole("model_failed", "the stream of its model server broke off")
+            raise NotWhole("model_failed", "the model server's stream broke off")
         if finish == "length":
             raise NotWhole("agent_failed", "the model's answer was cut off, so none of its calls was done")
         if finish == "content_filter":
@@ -80,7 +80,7 @@ class Whole:
 
 
 class Talk:
-    """The SDK's session in a file of the run's home. A full disk costs the session, not the run."""
+    """The SDK's session, in a file of the run's home. A full disk loses the session, not the run."""
 
     session_settings = None
 
@@ -94,18 +94,18 @@ class Talk:
         return bool(self._items)
 
     def begin(self) -> None:
-        """Begin a turn."""
+        """Record where the turn's items begin."""
         self._before = len(self._items)
 
     def close(self, words: str, text: str) -> None:
-        """Close a turn that ended early: it ends with the model's words, and each call has a result."""
+        """Close a turn that ended early: append the model's text, and give each tool call a result."""
         items = self._items
         if len(items) == self._before:
             items.append({"role": "user", "content": words})
         done = {one.get("call_id") for one in items if one.get("type") == "function_call_output"}
         begun = [one["call_id"] for one in items if one.get("type") == "function_call"]
         results = [call for call in begun if call not in done]
-        while items[-1].get("type") == "reasoning":  # a server wants what it was thought for behind it
+        while items[-1].get("type") == "reasoning":  # servers require an item after a reasoning item
             items.pop()
         items += [{"type": "function_call_output", "call_id": one, "output": EARLY} for one in results]
         items.append({"role": "assistant", "content": f"{text}\n{EARLY}".lstrip()})
@@ -133,32 +133,32 @@ class Talk:
             with new.open("w") as file:
                 json.dump({"session": self.session_id, "items": self._items}, file)
                 file.flush()
-                os.fsync(file.fileno())  # that of an interactive run outlives a power cut
+                os.fsync(file.fileno())  # so that an interactive run's session survives a power failure
             new.replace(self._file)
         except OSError as exc:
             sys.stderr.write(f"the session is not kept: {exc}\n")
 
 
 def _before(file: Path, resume: str, fresh: str) -> tuple[str, list[Any]]:
-    """Return the session to continue with; an unreadable one counts as none, and the run begins anew."""
+    """Return the session to continue; an unreadable one counts as missing, and the run starts a new one."""
     if not resume:
         return fresh, []
     try:
         kept = json.loads(file.read_bytes())
         return (resume, list(kept["items"])) if kept["session"] == resume else (fresh, [])
     except (OSError, ValueError, KeyError, TypeError) as exc:
-        sys.stderr.write(f"session {resume} cannot be continued with: {exc}\n")
+        sys.stderr.write(f"session {resume} cannot be continued: {exc}\n")
         return fresh, []
 
 
 class ModelHooks(RunHooks):
-    """Reports the events between model calls to our program. `names`: of the existing tools."""
+    """Reports the events between model calls to the host. `names`: the existing tools."""
 
     def __init__(self, line: Channel, names: set[str]) -> None:
         self._line, self._names = line, names
 
     async def on_llm_start(self, *given: Any, **more: Any) -> None:
-        """Check our limits before each call: a run past one gets no answer."""
+        """Check the run's limits before each call: a run past a limit gets no reply."""
         await self._line.ask("asks")
 
     async def on_llm_end(self, context: Any, agent: Any, response: Any) -> None:
@@ -166,12 +166,12 @@ class ModelHooks(RunHooks):
         tell_used(self._line, used.input_tokens, used.input_tokens_details, used.output_tokens)
         for item in response.output:
             if getattr(item, "type", "") == "function_call" and item.name not in self._names:
-                # The SDK tells the model that there is no such tool, and nobody else.
+                # The SDK reports the missing tool only to the model, so report it to the host.
                 await self._line.ask("stray", id=item.call_id, name=item.name, arguments=item.arguments)
 
 
 def tool(line: Channel, form: dict[str, Any]) -> FunctionTool:
-    """Return one of our tools: its calls are judged and run on the other end of the line."""
+    """Return one of PanCode's tools: its calls are checked and run at the other end of the channel."""
 
     async def done(context: Any, arguments: str) -> str:
         return await line.ask("call", id=context.tool_call_id, name=form["name"], arguments=arguments)
@@ -180,7 +180,7 @@ def tool(line: Channel, form: dict[str, Any]) -> FunctionTool:
 
 
 def model(line: Channel, spec: dict[str, Any]) -> Model:
-    """Return the model: OpenAI's own servers by the Responses API, all others by the chat API."""
+    """Return the model: the Responses API for OpenAI's own servers, the chat API for all others."""
     client = AsyncOpenAI(
         base_url=spec["url"], api_key=spec["key"] or "none", max_retries=RETRIES, timeout=MOST_WAIT_S
     )
@@ -196,7 +196,7 @@ def model(line: Channel, spec: dict[str, Any]) -> Model:
 
 
 def settings(spec: dict[str, Any]) -> ModelSettings:
-    """Return the settings: the vendor stores nothing, and we send the model's thoughts back to it."""
+    """Return the settings: the vendor stores nothing, so the client sends the reasoning items back to it."""
     thinks = Reasoning(effort=spec["thinks"]) if spec["thinks"] else None
     if spec["newest"]:
         kept = ["reasoning.encrypted_content"]
@@ -207,7 +207,7 @@ def settings(spec: dict[str, Any]) -> ModelSettings:
 
 
 async def run(line: Channel, spec: dict[str, Any]) -> None:
-    """Run turn after turn."""
+    """Run turn after turn until the host sends no more."""
     line.listen()
     set_tracing_disabled(True)
     talk = Talk(spec["file"], spec["resume"], spec["fresh"])
@@ -226,7 +226,7 @@ async def run(line: Channel, spec: dict[str, Any]) -> None:
 
 
 async def turn(line: Channel, talk: Talk, agent: Agent, hooks: RunHooks, words: str) -> dict[str, Any]:
-    """Return the result of a turn; our program may have ended it early."""
+    """Return the result of a turn, which the host may have cancelled."""
     config = RunConfig(
         tracing_disabled=True,
         tool_not_found_behavior="return_error_to_model",
@@ -249,7 +249,7 @@ async def turn(line: Channel, talk: Talk, agent: Agent, hooks: RunHooks, words: 
         end["failure"], end["why"] = exc.kind, str(exc)
     except AgentsException as exc:
         end["why"] = f"{type(exc).__name__}: {exc}"
-    except Exception as exc:  # the client's and its transport's own kinds, of which there are many
+    except Exception as exc:  # the client and its transport raise many kinds of exceptions
         end["failure"], end["why"] = "model_failed", f"{type(exc).__name__}: {exc}"
     finally:
         line.cancel = None
@@ -258,7 +258,7 @@ async def turn(line: Channel, talk: Talk, agent: Agent, hooks: RunHooks, words: 
 
 
 def main() -> None:
-    """Run until our program ends, or tells us to."""
+    """Run until the host ends this process or sends no more turns."""
     line = Channel()
     asyncio.run(run(line, line.first()))
     os._exit(0)

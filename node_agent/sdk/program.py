@@ -1,8 +1,8 @@
-"""Our program of a run on an SDK: `python -I -S program.py PACKAGE LIBRARIES SPEC NAME DRIVER`.
+"""PanCode's program for a run on an SDK: `python -I -S program.py PACKAGE LIBRARIES SPEC NAME DRIVER`.
 
-It judges and does every tool call and tells what comes in the stream of the native worker; NAME on PATH leads
-to the environment whose Python runs DRIVER, a file beside this one. The model's key goes to the driver by a
-pipe: it is in no argument or file, and in no environment but that of Claude's program, which wants it there.
+It checks and runs every tool call, and reports events in the native worker's stream. NAME on PATH leads to
+the environment whose Python runs DRIVER, a file in this folder. The model's key goes to the driver through a
+pipe: it is in no argument or file, and in no environment but that of Claude's program, which needs it there.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from node_agent.native.secrecy import hide_memory, wipe_variable
 from node_agent.native.tools.shell import CHILDREN
 
 if not __package__:
-    hide_memory()  # before all else is loaded: the key lies in our environment
+    hide_memory()  # before anything else is loaded: the environment contains the key
 
 from node_agent.chat.limits import Over
 from node_agent.chat.messages import ToolForm
@@ -59,7 +59,7 @@ def main(argv: list[str]) -> int:
     )
     result, over = "", None
     try:
-        host.begin()  # before the first turn: where it cannot be started, no words are lost
+        host.begin()  # before the first turn: if the driver cannot start, no message is lost
         if spec.interactive_run is None:
             result = host.run(first_words())
         else:
@@ -71,9 +71,9 @@ def main(argv: list[str]) -> int:
 
 
 def _sat(host: Host, equipped: Equipment, terms: TurnTerms) -> tuple[str, Over | None]:
-    """The last answer of an interactive run, and why there is none."""
+    """Return the last answer of an interactive run, and why the run ended."""
     from node_agent.native.interactive_run import (
-        InteractiveRun,  # with the receipt and cryptography, as in the worker
+        InteractiveRun,  # imports the receipt and cryptography modules, so only if needed
     )
 
     equipped.box.heartbeat = host.heartbeat
@@ -83,7 +83,7 @@ def _sat(host: Host, equipped: Equipment, terms: TurnTerms) -> tuple[str, Over |
 
 
 def _first(spec: WorkerSpec, tools: list[ToolForm], system: str, answer_tokens: int) -> dict[str, Any]:
-    """All that the driver is told. Key and server are taken out of the environment for it."""
+    """Return the driver's spec. Takes the key and the server out of the environment for it."""
     env = {name: os.environ[name] for name in spec.hidden if name in os.environ}
     url, key = os.environ.get(spec.url_name, "") or spec.url, os.environ.get(spec.key_name, "")
     for name in spec.hidden:
@@ -109,10 +109,10 @@ def _first(spec: WorkerSpec, tools: list[ToolForm], system: str, answer_tokens: 
 
 
 def _driver(name: str, driver: str, env: dict[str, str]) -> subprocess.Popen[bytes]:
-    """Start the driver. Over where its environment does not exist."""
+    """Start the driver. Raises Over if its environment does not exist."""
     environment = found_environment(name, env.get("PATH", os.defpath))
     if environment is None:
-        words = f"no link {name} on PATH leads into a Python environment; see `pancode agents runtimes`"
+        words = f"no link named {name} on PATH leads into a Python environment; see `pancode agents runtimes`"
         raise Over(FailureKind.RUNTIME_MISSING, words)
     argv = [os.path.join(environment, "bin", "python"), "-I", os.path.join(os.path.dirname(__file__), driver)]
     return CHILDREN.start(

@@ -1,1 +1,1 @@
-"""Owns one attempt's processes; the standard library alone."""
+"""Owns one attempt's processes; standard library only."""

@@ -1,11 +1,10 @@
-"""Decides whether a step uses more time, output, memory, processes and threads, or disk than it may.
+"""Decides whether a step exceeds its limits of time, output, memory, processes and threads, or disk.
 
-In a control group of its own the kernel holds it to that, and says so in the group's files. Elsewhere its
-processes are looked at, often only when it comes near.
+With a control group for the step, the kernel enforces the limits and counts refusals in the group's files.
+Otherwise the step's processes are measured, more often when they are close to a limit.
 
-No quota of the kernel's for disks is at hand without root. So the free space is looked at each second, which
-is cheap, and the files are counted when it has fallen, or now and then. Standard library only: the shim
-imports this.
+Kernel disk quotas need root. So the free space is checked each second, which is cheap, and the files are
+counted after it has fallen, and from time to time. Standard library only: the shim imports this.
 """
 
 from __future__ import annotations
@@ -20,22 +19,22 @@ if TYPE_CHECKING:
     from typing import Any
 
 LOOK_MS, NEAR_MS, NAMELESS_MS = 1_000, 100, 4_000
-"""The milliseconds between two looks at the processes; the same once half of a limit is used; and between
-looks at the files that they hold open, which are many."""
+"""Milliseconds between two checks of the processes; the same when over half of a limit is used; and between
+checks of the files that they hold open, which are many."""
 MEMORY, PROCESSES = "memory", "processes"
 FAIR_GAME = 500
-"""Makes the kernel end an attempt's processes first when the machine has no memory left."""
+"""Makes the kernel end an attempt's processes first when the node has no memory left."""
 _SCORE = "/proc/self/oom_score_adj"
 _OWN_OOM = (b"oom", b"oom_kill")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
-_THREADS, _RESIDENT = 17, 21  # of /proc/PID/stat, counted from the state
+_THREADS, _RESIDENT = 17, 21  # fields of /proc/PID/stat, counted from the state
 
 
 class StepLimits:
-    """Decides when a step has to end, and why. None = no such limit."""
+    """Decides when a step must end, and why. None: no such limit."""
 
     def __init__(self, plan: dict[str, Any], wall_deadline: int | None, patience: str = "") -> None:
-        """`patience`: while this file exists, a user is being asked, and silence breaks no limit."""
+        """`patience`: while this file exists, a user's answer is pending and the idle limit is suspended."""
         self.wall_deadline, self._patience = wall_deadline, patience
         self.idle_ms: int | None = plan["idle_ms"]
         self.output_bytes: int | None = plan["output_bytes"]
@@ -45,7 +44,7 @@ class StepLimits:
         self._size, self._grown = 0, now
 
     def broken(self, now: int, size: int) -> str:
-        """Return the broken limit: `wall`, `idle`, `output`, or an empty text."""
+        """Return the exceeded limit: `wall`, `idle`, `output`, or an empty string."""
         if size != self._size:
             self._size, self._grown = size, now
         if self.wall_deadline is not None and now >= self.wall_deadline:
@@ -60,13 +59,12 @@ class StepLimits:
         return ""
 
     def at_the_end(self, size: int) -> str:
-        """Return `output` if that limit was passed between two looks, else `none`: speed is not an excuse."""
+        """Return `output` if the step exceeded that limit since the last check, else `none`."""
         return "output" if self.output_bytes is not None and size > self.output_bytes else "none"
 
 
 class Consumption:
-    """The use of memory and processes by one step. Made before the start, as earlier refusals are another
-    step's.
+    """One step's use of memory and processes. Create it before the start, to exclude earlier steps' refusals.
 
     `members`: its processes; `scope`: the folder of its control group, or empty.
     """
@@ -83,11 +81,11 @@ class Consumption:
         self._before = {what: self._counters(what) for what in self._by_kernel}
 
     def start(self, now: int) -> None:
-        """Begin. The kernel's refusals count since the object was made, so the first moment's count, too."""
+        """Begin measuring. Kernel refusals already count since the object was created."""
         self._next = now + NEAR_MS
 
     def over(self, now: int) -> str:
-        """Return the limit that is passed: `memory`, `processes`, or an empty text."""
+        """Return the exceeded limit: `memory`, `processes`, or an empty string."""
         refusal = self.refused()
         if refusal or now < self._next:
             return refusal
@@ -97,7 +95,7 @@ class Consumption:
         if memory is None and processes is None:
             return ""
         pids = [pid for pid, _ in self._members()]
-        # Threads count as processes do, and memory that is shared counts for each.
+        # Each thread counts as a process; shared memory counts for each process.
         threads = resident = 0
         for pid in pids:
             fields = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
@@ -107,7 +105,7 @@ class Consumption:
         files = 0 if memory is None else self._files(pids, now)
         if processes is not None and threads >= processes:
             return PROCESSES
-        # Shared pages are in the first sum once for each process: only the second, which is dear, decides.
+        # The first sum counts shared pages once per process; so the second, which is expensive, decides.
         resident += files
         if memory is not None and resident > memory and _apportioned(pids, files) > memory:
             return MEMORY
@@ -116,13 +114,13 @@ class Consumption:
         return ""
 
     def _files(self, pids: list[int], now: int) -> int:
-        """Return the bytes in files that lie only in memory."""
+        """Return the bytes in files that exist only in memory."""
         if now >= self._next_nameless:
             self._nameless, self._next_nameless = memory_files.measure_nameless(pids), now + NAMELESS_MS
         return memory_files.in_folders(pids) + self._nameless
 
     def refused(self) -> str:
-        """Return the limit that the kernel has refused to pass since the begin, if the kernel enforces it."""
+        """Return the limit at which the kernel has refused something since the start; empty if none."""
         for what, enforced in self._by_kernel.items():
             counts = zip(self._counters(what), self._before[what], strict=True)
             if enforced and all(now > before for now, before in counts) and (what == MEMORY or self._full()):
@@ -132,8 +130,7 @@ class Consumption:
     def _counters(self, what: str) -> tuple[int, ...]:
         """Return the counters that rise when the group's own limit is reached.
 
-        The kernel also counts as `oom_kill` a process that ended because the machine, or a group above, had
-        no memory.
+        `oom_kill` alone also counts a process that ended because the node, or a parent group, had no memory.
         """
         name, keys = ("memory.events", _OWN_OOM) if what == MEMORY else ("pids.events", (b"max",))
         text = _read(f"{self._scope}/{name}") if self._by_kernel[what] else b""
@@ -141,16 +138,16 @@ class Consumption:
         return tuple(int(counts.get(key, 0)) for key in keys)
 
     def _full(self) -> bool:
-        """Whether the group had all that it may: older kernels count the refusals of a group above, too."""
+        """Whether the group reached its process limit: older kernels also count a parent group's refusals."""
         most, had = _read(f"{self._scope}/pids.max"), _read(f"{self._scope}/pids.peak")
-        had = had or _read(f"{self._scope}/pids.current")  # before Linux 6.1 there is no peak
+        had = had or _read(f"{self._scope}/pids.current")  # `pids.peak` exists since Linux 6.1
         return most.strip().isdigit() and had.strip().isdigit() and int(had) >= int(most)
 
 
 class FairGame:
-    """Processes started within it are the first that the kernel ends when the machine has no memory left.
+    """Makes the kernel end the processes started within it first when the node has no memory left.
 
-    Anybody may raise this value for a process, and lower it to what it was.
+    Every user may raise this value for a process, and lower it to its previous value.
     """
 
     def __enter__(self) -> None:
@@ -165,25 +162,25 @@ class FairGame:
     def _set(score: bytes) -> None:
         try:
             fd = os.open(_SCORE, os.O_WRONLY | os.O_CLOEXEC)
-        except OSError:  # not for writing here
+        except OSError:  # not writable here
             return
         try:
             os.write(fd, score)
-        except OSError:  # lower than an administrator has set it once: it stays
+        except OSError:  # lower than the minimum that an administrator set: keep the value
             return
         finally:
             os.close(fd)
 
 
 def _is_set(path: str) -> bool:
-    """Whether the kernel enforces a limit here: the channel exists, and somebody has set a limit."""
+    """Whether the kernel enforces a limit here: the controller exists, and a limit is set."""
     return path[:1] == "/" and _read(path).strip() not in (b"", b"max")
 
 
 def _apportioned(pids: Iterable[int], files: int) -> int:
     """Return the bytes in memory, with a shared page divided among the processes that share it.
 
-    Files in memory that they have mapped may be among `files`: of both numbers, only the larger counts.
+    Mapped memory files may also be in `files`: only the larger of the two numbers counts.
     """
     total = mapped = 0
     for pid in pids:
@@ -196,7 +193,7 @@ def _apportioned(pids: Iterable[int], files: int) -> int:
 
 
 def _own(pid: int) -> int:
-    """Return all memory of a process that hides the shares: it may do that on purpose, and then share."""
+    """Return all memory of a process that hides its shared part, which may be deliberate."""
     fields = _read(f"/proc/{pid}/statm").split()
     return int(fields[1]) * _PAGE if len(fields) > 2 else 0
 
@@ -212,7 +209,7 @@ def _read(path: str) -> bytes:
 DISK = "disk"
 CALM_MS = 30_000
 SHARE = 50
-"""A count may take one part in this many of the time."""
+"""Counting may use one part in this many of the time."""
 _BLOCK = 512
 
 
@@ -231,12 +228,12 @@ class Filling:
         self._used = self._free = self._began = self._next = self._calm = 0
 
     def start(self) -> None:
-        """Begin to watch. Files of earlier phases are in the first count, too."""
+        """Begin measuring. The first count includes the files of earlier phases."""
         self._free, self._began = self._left(), self._now()
         self._next, self._calm = self._began + LOOK_MS, self._began + CALM_MS
 
     def over(self) -> bool:
-        """Whether the phase must end for its disk use; counted only when a count is due."""
+        """Whether the phase must end because of its disk use; counts only when a count is due."""
         now = self._now()
         if self._limit is None or now < self._next:
             return False
@@ -244,20 +241,20 @@ class Filling:
         return (now >= self._calm or self._fallen()) and self._counted(now)
 
     def ended(self) -> bool:
-        """Whether a phase that ended by itself was over its limit. A brief one counts if the disk fell."""
+        """Whether a finished phase exceeded its limit. A brief one is counted only if free space fell."""
         if self._limit is None:
             return False
         now = self._now()
         return (now - self._began >= LOOK_MS or self._fallen()) and self._counted(now)
 
     def _fallen(self) -> bool:
-        """Whether the disk lost so much since the last count that the phase may be over its limit."""
+        """Whether free space has fallen so far since the last count that the phase may exceed its limit."""
         return self._free - self._left() >= max(0, (self._limit or 0) - self._used) // 2
 
     def _counted(self, began: int) -> bool:
         before, self._free = self._free, self._left()
         self._used = measure_used(self._folders, [pid for pid, _ in self._members()])
-        if before - self._free > 2 * self._used:  # most of it lies where we did not get in
+        if before - self._free > 2 * self._used:  # most of it is in folders that could not be read
             self._used = measure_used(self._folders, [pid for pid, _ in self._members()], opening=True)
         took = self._now() - began
         self._next, self._calm = began + LOOK_MS + SHARE * took, began + CALM_MS + SHARE * took
@@ -272,21 +269,20 @@ class Filling:
 
 
 def measure_used(folders: Iterable[str], pids: Iterable[int], opening: bool = False) -> int:
-    """Return the bytes on the disk: of each file once, and of files without a name that these processes hold
-    open.
+    """Return the bytes on the disk of each file once, and of unnamed files that these processes hold open.
 
     `opening`: first open the folders that their owner has closed.
     """
     from pathlib import Path
 
-    from node_agent.files.walk import walk_tree  # a phase that writes little never needs it
+    from node_agent.files.walk import walk_tree  # imported here, as a phase that writes little never needs it
 
     files: dict[tuple[int, int], int] = {}
     for folder in folders:
         try:
             for one in walk_tree(Path(folder), opening):
                 _add(files, one.name, one.at)
-        except OSError:  # moved away while it was looked at: the next count sees it
+        except OSError:  # moved away during the walk: the next count includes it
             continue
     devices = {device for device, _ in files}
     for pid in pids:
@@ -307,5 +303,5 @@ def _add(files: dict[tuple[int, int], int], name: str, at: int | None, only: set
 def _open_files(pid: int) -> list[str]:
     try:
         return [f"/proc/{pid}/fd/{number}" for number in os.listdir(f"/proc/{pid}/fd")]
-    except OSError:  # it is gone, or lets nobody look
+    except OSError:  # the process has ended or is not readable
         return []

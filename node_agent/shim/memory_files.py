@@ -1,7 +1,7 @@
-"""Measures files that lie in memory alone, whether a process has mapped them or not.
+"""Measures files that exist only in memory, whether a process has mapped them or not.
 
-Such are the files of a sandbox's own /tmp and the like, and those without a name (memfd) that a process holds
-open. Standard library only: the shim imports this.
+These are the files of a sandbox's own /tmp and the like, and unnamed files (memfd) that a process has open.
+Standard library only: the shim imports this.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
-"""The folders that a sandbox has in memory; all other folders there are read-only."""
+"""The folders that a sandbox keeps in memory; all other folders there are read-only."""
 _IN_MEMORY = "tmpfs"
 _NAMELESS = "/memfd:"
 _BLOCK = 512
@@ -22,14 +22,14 @@ _BLOCK = 512
 def in_folders(pids: Iterable[int]) -> int:
     """Return the bytes in the memory folders of these processes' sandboxes; each sandbox counts once.
 
-    A program with a sandbox of its own, such as Codex, sees the machine's /tmp in it: that is not the run's.
+    A program with its own sandbox, such as Codex, sees the node's /tmp in it, which is not counted.
     """
     sandboxed: dict[str, int] = {}
     for pid in pids:
         sandboxed.setdefault(_space(pid), pid)
     for none in ("", _space("self")):
         sandboxed.pop(none, None)
-    if not sandboxed:  # no need to ask what there is of our own
+    if not sandboxed:  # no sandbox: skip reading the node's own mounts
         return 0
     counted = {device for device, _ in _mounts("self")}
     total = 0
@@ -42,12 +42,12 @@ def in_folders(pids: Iterable[int]) -> int:
 
 
 def measure_nameless(pids: Iterable[int]) -> int:
-    """Bytes in files without a name that these processes hold open; each file once."""
+    """Return the bytes in unnamed files that these processes hold open; each file counts once."""
     files: dict[tuple[int, int], int] = {}
     for pid in pids:
         try:
             numbers = os.listdir(f"/proc/{pid}/fd")
-        except OSError:  # it is gone, or lets nobody look
+        except OSError:  # the process has ended or is not readable
             continue
         for number in numbers:
             path = f"/proc/{pid}/fd/{number}"
@@ -61,7 +61,7 @@ def measure_nameless(pids: Iterable[int]) -> int:
 
 
 def _space(pid: int | str) -> str:
-    """Return the process's pid namespace; it differs from ours only in a sandbox. Empty: not known."""
+    """Return the process's pid namespace, which differs from this one only in a sandbox. Empty if unknown."""
     try:
         return os.readlink(f"/proc/{pid}/ns/pid")
     except OSError:
@@ -69,7 +69,7 @@ def _space(pid: int | str) -> str:
 
 
 def _mounts(pid: int | str) -> list[tuple[str, str]]:
-    """Return (device, mount point) of each file system in memory that the process sees."""
+    """Return (device, mount point) of each in-memory file system that the process sees."""
     try:
         with open(f"/proc/{pid}/mountinfo", encoding="utf-8", errors="replace") as file:
             lines = [line.split() for line in file]

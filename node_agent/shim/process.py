@@ -1,6 +1,6 @@
 """Identifies processes (boot id, pid, start time), and finds and kills those of one attempt.
 
-Standard library only, and little of it: the shim imports this at every start.
+Standard library only, with few imports: the shim loads this at every start.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ _KEYCTL, _JOIN_SESSION_KEYRING = {"x86_64": 250, "aarch64": 219}, 1
 
 
 class Stat:
-    """The fields of one line of /proc/PID/stat that we need."""
+    """The needed fields of one line of /proc/PID/stat."""
 
     __slots__ = ("pid", "ppid", "start", "state")
 
     def __init__(self, pid: int, line: bytes) -> None:
-        fields = line[line.rindex(b")") + 2 :].split()  # the name before it may hold anything, ")" too
+        fields = line[line.rindex(b")") + 2 :].split()  # the name before it may contain anything, even ")"
         self.pid = pid
         self.state = fields[0]
         self.ppid = int(fields[1])
@@ -52,14 +52,14 @@ _boot = ""
 
 
 def boot_id() -> str:
-    """This boot's identity; changes at each start of the machine."""
+    """Return this boot's identity, which changes at each start of the node."""
     global _boot
     _boot = _boot or _read("/proc/sys/kernel/random/boot_id").decode("ascii").strip()
     return _boot
 
 
 def read_stat(pid: int) -> Stat | None:
-    """The kernel's line on `pid`, a zombie's too; None when there is no such process."""
+    """Return the kernel's line on `pid`, also for a zombie; None if there is no such process."""
     try:
         return Stat(pid, _read(f"/proc/{pid}/stat", whole=False))
     except (OSError, ValueError, IndexError):
@@ -67,7 +67,7 @@ def read_stat(pid: int) -> Stat | None:
 
 
 def is_alive(boot: str, pid: int, start: int) -> bool:
-    """Check whether exactly this process still runs. A zombie does not; another boot's process does not."""
+    """Whether exactly this process still runs. False for a zombie or another boot's process."""
     if boot != boot_id():
         return False
     found = read_stat(pid)
@@ -75,23 +75,23 @@ def is_alive(boot: str, pid: int, start: int) -> bool:
 
 
 def become_reaper() -> bool:
-    """Make orphans below this process its children, not init's: none can leave its tree. False if refused."""
+    """Make orphans below this process its children, not init's: none leaves the tree. False if refused."""
     return _called("prctl", (_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)) == 0
 
 
 def leave_keyring() -> bool:
     """Give this process, and those that it starts from now on, an empty session keyring. False if refused.
 
-    The login's keyring may hold its owner's tickets, and a run could leave keys there for the next run.
+    The login's keyring may contain its owner's tickets, and a run could leave keys there for the next run.
     """
     number = _KEYCTL.get(os.uname().machine)
     return number is not None and _called("syscall", (number, _JOIN_SESSION_KEYRING, None)) > 0
 
 
 def _called(name: str, words: tuple[int | None, ...]) -> int:
-    """A function of the C library; -1 when there is none to call, or it failed."""
+    """Call a function of the C library; return -1 if it is missing or failed."""
     try:
-        import _ctypes  # `ctypes` itself costs 2 ms more at each start
+        import _ctypes  # `ctypes` itself would cost 2 ms more at each start
     except ImportError:
         return -1
     try:
@@ -103,7 +103,7 @@ def _called(name: str, words: tuple[int | None, ...]) -> int:
 
 
 def folder_of(lines: bytes) -> str:
-    """The folder of a control group, as /proc/PID/cgroup has it; empty where there is no version 2."""
+    """Return a control group's folder from /proc/PID/cgroup; empty without cgroup version 2."""
     for line in lines.splitlines():
         if line.startswith(b"0::/"):
             return "/sys/fs/cgroup" + os.fsdecode(line[3:])
@@ -111,7 +111,7 @@ def folder_of(lines: bytes) -> str:
 
 
 def control_group() -> str:
-    """Return our own control group's folder; empty where there is none, or it cannot be read."""
+    """Return this process's control group folder; empty if there is none or it cannot be read."""
     try:
         folder = folder_of(_read("/proc/self/cgroup"))
     except OSError:
@@ -120,23 +120,23 @@ def control_group() -> str:
 
 
 def own_scope() -> str:
-    """Return the control group made for this process and those it starts; empty when there is none."""
+    """Return the control group made for this process and those it starts; empty if there is none."""
     name = os.environ.get(SCOPE)
     folder = control_group() if name else ""
     return folder if name and folder.endswith(f"/{name}") else ""
 
 
 class Birth:
-    """The start of this process, as its pid: hundreds of a machine's processes are older."""
+    """The start of this process, as its pid: lets a search skip hundreds of older processes."""
 
     def __init__(self) -> None:
         self._pid, self._forks = os.getpid(), _forks()
 
     def since(self) -> tuple[int, int]:
-        """Return the first and the last pid given out since the start; from 0 on when that is not certain.
+        """Return the first and the last pid assigned since the start; from 0 on when that is not certain.
 
-        The kernel gives pids out in a circle: the range is certain while less than half a circle was given
-        out, and the last pid is the greater one.
+        The kernel assigns pids in a circle: the range is certain while less than half a circle was assigned
+        and the last pid is the greater one.
         """
         count = _forks() - self._forks
         last, most = _number("/proc/loadavg", -1), _number("/proc/sys/kernel/pid_max", 0)
@@ -146,7 +146,7 @@ class Birth:
 
 
 def _forks() -> int:
-    """Return the processes and threads started since boot; 0 when that is not known."""
+    """Return the number of processes and threads started since boot; 0 if unknown."""
     try:
         return int(_read("/proc/stat").partition(b"\nprocesses ")[2].split(None, 1)[0])
     except (OSError, ValueError, IndexError):
@@ -163,11 +163,10 @@ def _number(path: str, word: int) -> int:
 def find_members(
     marker: str, root: int = 0, since: int = 0, groups: Sequence[str] = (), birth: Birth | None = None
 ) -> list[Proc]:
-    """Return the live processes that carry the marker, descend from `root` or are in one of the control
-    groups.
+    """Return live processes that carry the marker, descend from `root`, or are in one of the control groups.
 
-    All descendants of these are included. `since`: processes started before this tick cannot carry the marker
-    and are not looked at closely; `birth`: nor are any older ones. This process itself is never included.
+    Their descendants are included. `since`: processes started before this tick cannot carry the marker and
+    are not examined closely; nor are those older than `birth`. This process itself is never included.
     """
     found = {entry.pid: entry for entry in _processes(birth)}
     wanted = {marker.encode()}
@@ -182,13 +181,13 @@ def find_members(
 
 
 def find_marked(markers: Collection[str]) -> set[str]:
-    """Return those of the markers that a living process carries, in one look at all processes."""
+    """Return the markers that a living process carries, in one scan of all processes."""
     wanted = {marker.encode() for marker in markers}
     return {found.decode() for entry in _processes(None) if (found := _carried(entry.pid, wanted))}
 
 
 def is_inside(pid: int) -> bool:
-    """Whether the process is in a pid namespace below ours, as one in a sandbox is."""
+    """Whether the process is in a pid namespace below this one, as in a sandbox."""
     try:
         lines = _read(f"/proc/{pid}/status").splitlines()
     except OSError:
@@ -217,9 +216,7 @@ def signal_exact(proc: Proc, number: int) -> bool:
 
 
 def open_pidfd(pid: int) -> int | None:
-    """Return a pidfd; None before Linux 5.3, behind a filter that forbids it, or in a Python built without
-    it.
-    """
+    """Return a pidfd; None before Linux 5.3, if a filter forbids it, or in a Python built without it."""
     try:
         return os.pidfd_open(pid)
     except (OSError, AttributeError):
@@ -232,14 +229,14 @@ def _inside(folder: str) -> set[int]:
     for at, _, _ in os.walk(folder):
         try:
             pids.update(int(word) for word in _read(f"{at}/cgroup.procs").split())
-        except OSError:  # it is gone
+        except OSError:  # the group has been removed
             continue
     return pids
 
 
 def _processes(birth: Birth | None) -> Iterator[Stat]:
     names = os.listdir("/proc")
-    # Asked after the list was made: it holds for all that are in it.
+    # Read after the listing, so that the range covers all listed processes.
     first, last = birth.since() if birth else (0, sys.maxsize)
     for name in names:
         if name.isdigit() and first <= int(name) <= last:
@@ -249,13 +246,13 @@ def _processes(birth: Birth | None) -> Iterator[Stat]:
 
 
 def _carried(pid: int, markers: Collection[bytes]) -> bytes:
-    """Return the one of these markers that the process carries; empty: none of them."""
+    """Return the one of these markers that the process carries; empty if none."""
     start = f"{MARKER}=".encode()
     try:
         words = _read(f"/proc/{pid}/environ").split(b"\0")
         found = [word[len(start) :] for word in words if word.startswith(start)]
-    except PermissionError:  # another user's, or one of ours that holds a key and lets nobody look into it
-        # It must be our own user's, with a path of that attempt among its arguments.
+    except PermissionError:  # another user's process, or a protected one of this user that contains a key
+        # It must belong to this user and have a path of that attempt among its arguments.
         try:
             words = _read(f"/proc/{pid}/cmdline").split(b"\0") if _owner(pid) == os.getuid() else []
         except (OSError, ValueError, IndexError):
@@ -267,7 +264,7 @@ def _carried(pid: int, markers: Collection[bytes]) -> bytes:
 
 
 def _owner(pid: int) -> int:
-    """The owner, also of a process whose files in /proc are root's, because it lets nobody look."""
+    """Return the owner, also of a protected process whose files in /proc belong to root."""
     return int(_read(f"/proc/{pid}/status").partition(b"\nUid:")[2].split(None, 1)[0])
 
 

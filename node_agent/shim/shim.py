@@ -1,13 +1,13 @@
 """Runs one phase of one attempt from its plan folder, and outlives its parent: `shim.py PLAN_FOLDER`.
 
-Standard library only; started as `python3 -I -S .../shim/shim.py FOLDER` where nothing is installed.
+Standard library only; started as `python3 -I -S .../shim/shim.py FOLDER`, needs nothing installed.
 
-It writes `spawned` (who it is, exclusive, durable) before anything is executed, `records` while it goes, and
-there, as the last thing, how it all ended. It signs nothing and reads nothing but its plan. SIGTERM to it is
-a request to stop, SIGUSR1 a hint to look for the `stop` file, SIGINT and SIGHUP are ignored.
+It writes `spawned` (its identity; exclusive, durable) before it executes anything, then `records`, and as the
+last record there how the phase ended. It signs nothing and reads only its plan. SIGTERM to it is a request to
+stop, SIGUSR1 a hint to look for the `stop` file, SIGINT and SIGHUP are ignored.
 
 Exit status: 0 the exit record is written · 65 the plan cannot be read · 73 another shim had this folder,
-nothing was done · 74 the folder cannot be written. stdout: one line, `spawned` when it is, else what failed.
+nothing was done · 74 the folder cannot be written. stdout: one line, `spawned` on success, else the error.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ ENDED, BAD_PLAN, TAKEN, NO_SPACE = 0, 65, 73, 74
 PLAN, SPAWNED, RECORDS, STOP = "plan.json", "spawned", "records", step.STOP_FILE
 PATIENCE = "patience"
 """While this file exists, the idle limit waits for a user."""
-LOG = "shim.log"  # what a shim has to say of itself: empty unless it failed
-STEP_BYTES, START_BYTES = 4096, 1024  # of each step in `records`: both of its records, and the first of them
-EXIT_BYTES = 4096  # behind them, the record of the end; and as much again for each step
+LOG = "shim.log"  # the shim's own messages: empty unless it failed
+STEP_BYTES, START_BYTES = 4096, 1024  # per step in `records`: both of its records, and the first one alone
+EXIT_BYTES = 4096  # after them, the exit record; and as much again for each step
 PLAN_FIELDS = {"id", "phase", "marker", "cwd", "env", "steps", "limits", "grace", "go_on", "below"}
 STEP_FIELDS = {"name", "kind", "argv", "stdin", "stdout", "stderr", "walled", "wall", "calls", "joins"}
 
 
 class KernelClock:
-    """The machine's own clocks, read here because no other module of ours is at hand."""
+    """The node's own clocks, read here because the shim imports no other module for them."""
 
     def wall_ms(self) -> int:
         return time.time_ns() // 1_000_000
@@ -51,12 +51,12 @@ class KernelClock:
 
 
 def reserve_space(folder: str, steps: int) -> None:
-    """Reserve the disk space of every record of a phase; existing ones stay. OSError if there is no room."""
+    """Reserve the disk space of every record of a phase; existing ones stay. OSError if the disk is full."""
     preallocate(f"{folder}/{RECORDS}", EXIT_BYTES + 2 * steps * STEP_BYTES)
 
 
 def exit_offset(size: int) -> int:
-    """Return the place of the exit record in a file of records of this size."""
+    """Return the offset of the exit record in a records file of this size."""
     return max(0, size - EXIT_BYTES) // 2
 
 
@@ -71,10 +71,10 @@ class Phase:
         self.began = (clock.wall_ms(), clock.mono_ms())
 
     def run(self) -> dict[str, Any]:
-        """Run all steps, then a last sweep; return the exit record, also for a fault of our own."""
+        """Run all steps, then a last sweep; return the exit record, also after an internal error."""
         try:
             ended, reason = self._steps()
-        except Exception as exc:  # whatever it is, the tree must be swept and the end recorded
+        except Exception as exc:  # on any error, the tree must be swept and the end recorded
             ended, reason = "error", f"{type(exc).__name__}: {exc}"[:500]
         self._sweep(thorough=True)
         if self.left:
@@ -122,7 +122,7 @@ class Phase:
             error = exc.record
         if spec["walled"]:
             self.keeper.fade()
-        swept = self._sweep()  # also after a normal end: nothing of a step may outlive it
+        swept = self._sweep()  # also after a normal end: no process of a step may outlive it
         out, err = one.written()
         code, number = one.result()
         if (broken := one.sandbox_error()) is not None:
@@ -156,19 +156,19 @@ class Phase:
 
 
 def main(argv: list[str]) -> int:
-    """Run a shim from begin to end; return its exit status."""
+    """Run a shim from start to end; return its exit status."""
     folder = os.path.abspath(argv[1])
-    # belong to nobody: own session, three files and no others
+    # detach: own session, and only three open files
     os.umask(0o077)
     os.chdir("/")
-    if os.getpgid(0) != os.getpid():  # else it leads a session already, or a shell's job, which cannot change
+    if os.getpgid(0) != os.getpid():  # otherwise it leads a session, or a shell's job, which cannot change
         os.setsid()
     for name in os.listdir("/proc/self/fd"):
         if int(name) > 2:
             _close(int(name))
     _to_null(*(fd for fd in (0, 1, 2) if not _is_open(fd)))
     reaper = process.become_reaper()
-    # Blocked and then fetched one by one: no handler runs between two lines of ours.
+    # Signals are blocked and fetched one by one, so that no handler interrupts this code.
     signal.pthread_sigmask(signal.SIG_SETMASK, (*step.WAKE, signal.SIGINT, signal.SIGHUP))
     try:
         with open(f"{folder}/{PLAN}", "rb") as file:
@@ -191,9 +191,9 @@ def _work(folder: str, identity: bytes, plan: dict[str, Any], reaper: bool) -> i
     _to_null(0, 1)
     record = Phase(folder, plan, KernelClock(), reaper).run()
     try:
-        if not os.path.lexists(f"{folder}/{SPAWNED}"):  # what ran may have taken it away
+        if not os.path.lexists(f"{folder}/{SPAWNED}"):  # a program of the phase may have deleted it
             create_exclusive(f"{folder}/{SPAWNED}", identity)
-        reserve_space(folder, len(plan["steps"]))  # as the space of the record
+        reserve_space(folder, len(plan["steps"]))  # likewise for the record's space
         write_framed(f"{folder}/{RECORDS}", to_json(record), len(plan["steps"]) * STEP_BYTES)
     except (OSError, ValueError) as exc:
         return _fail(folder, NO_SPACE, f"exit record: {exc}")
@@ -201,14 +201,14 @@ def _work(folder: str, identity: bytes, plan: dict[str, Any], reaper: bool) -> i
 
 
 def _checked(plan: Any) -> dict[str, Any]:
-    """Return the plan if it has our version; the runner, which wrote it, has checked its content."""
+    """Return the plan if its fields are known; the runner that wrote it has checked its content."""
     if not isinstance(plan, dict) or {"below", *plan} != PLAN_FIELDS:
-        raise ValueError("not the fields of a plan")
+        raise ValueError("the plan has missing or unknown fields")
     if any({"walled", "wall", "calls", "joins", *spec} != STEP_FIELDS for spec in plan["steps"]):
-        raise ValueError("not the fields of a step")
+        raise ValueError("a step has missing or unknown fields")
     if not isinstance(plan["env"], dict):
         raise ValueError("a plan whose environment was forgotten")
-    plan.setdefault("below", "")  # from an earlier version, as below: the run outlived an upgrade
+    plan.setdefault("below", "")  # a plan of an earlier version, as below: the run outlived an upgrade
     for spec in plan["steps"]:
         spec.setdefault("walled", False)
         spec.setdefault("wall", [])
@@ -237,12 +237,12 @@ def _is_open(fd: int) -> bool:
 def _close(fd: int) -> None:
     try:
         os.close(fd)
-    except OSError:  # the folder listing's own
+    except OSError:  # the descriptor of the folder listing itself
         return
 
 
 def _to_null(*fds: int) -> None:
-    """Put /dev/null in the place of these files."""
+    """Replace these descriptors with /dev/null."""
     for fd in fds:
         null = os.open(os.devnull, os.O_RDWR)
         if null != fd:
@@ -253,7 +253,7 @@ def _to_null(*fds: int) -> None:
 def _tell(fd: int, text: str) -> None:
     try:
         os.write(fd, text.encode("utf-8", "replace"))
-    except OSError:  # nobody listens any more: no reason to give up the work
+    except OSError:  # the reader has gone, which is no reason to stop the work
         return
 
 
@@ -270,4 +270,4 @@ def _fail(folder: str, status: int, why: str) -> int:
 
 
 if __name__ == "__main__":
-    os._exit(main(sys.argv))  # nothing to tear down, and the interpreter takes milliseconds for it
+    os._exit(main(sys.argv))  # skip the interpreter's shutdown, which takes milliseconds

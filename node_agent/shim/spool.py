@@ -1,6 +1,6 @@
 """The files of a phase's folder: the plan that the runner writes, the records that the shim writes.
 
-Standard library only, and pure: whoever decides what an attempt does next may import it.
+Standard library only, and pure, so that the attempt's decision logic may import it.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ AGENT_ONLY = "PANCODE_AGENT_ONLY"
 
 
 class SpoolError(ValueError):
-    """A plan or record that does not have the form of its version."""
+    """Raised for a plan or record that does not have the form of its version."""
 
 
 class RunnerError(Exception):
-    """A phase could not be started, looked at, stopped or swept. `disk_full`: only for lack of disk space."""
+    """Raised when a phase cannot be started, checked, stopped or swept. `disk_full`: only for a full disk."""
 
     def __init__(self, message: str, disk_full: bool = False) -> None:
         super().__init__(message)
@@ -51,7 +51,7 @@ class StepEndedBy(StrEnum):
 
 
 class PhaseEnd(StrEnum):
-    """How a phase ended: every step exited with 0, one did not, a stop, or a fault of the shim's own."""
+    """How a phase ended: every step exited with 0, one did not, a stop, or an internal error of the shim."""
 
     DONE = "done"
     FAILED = "failed"
@@ -93,12 +93,12 @@ def _items(value: object) -> list[Any]:
 def _environment(value: object) -> dict[str, str]:
     if isinstance(value, Mapping):
         return {_text(name): _text(text) for name, text in value.items()}
-    raise TypeError(f"{value!r} is not an environment")
+    raise TypeError(f"{value!r} is not an environment (an object of names and values)")
 
 
 @cache
 def _fields_of(kind: Any) -> dict[str, str]:
-    """The fields by name, with the annotation as written."""
+    """Return the fields by name, each with its annotation as written."""
     return {field.name: str(field.type) for field in dataclasses.fields(kind)}
 
 
@@ -119,7 +119,7 @@ _LATER: dict[str, dict[str, object]] = {
 
 
 class _Record:
-    """Converts to and from JSON, strictly: every field, no other, each of its type."""
+    """Converts to and from JSON, strictly: exactly the declared fields, each of its type."""
 
     def to_dict(self) -> dict[str, Any]:
         return {name: _plain(getattr(self, name)) for name in self.__dataclass_fields__}  # type: ignore[attr-defined]
@@ -129,7 +129,7 @@ class _Record:
 
     @classmethod
     def from_dict(cls, raw: object) -> Self:
-        """Raises SpoolError."""
+        """Return the record of this object. Raises SpoolError."""
         fields = _fields_of(cast("type", cls))
         if isinstance(raw, Mapping):
             raw = {**_LATER.get(cls.__name__, {}), **raw}
@@ -143,7 +143,7 @@ class _Record:
 
     @classmethod
     def from_json(cls, data: bytes) -> Self:
-        """Raises SpoolError."""
+        """Return the record of this JSON text. Raises SpoolError."""
         try:
             return cls.from_dict(json.loads(data))
         except ValueError as exc:
@@ -155,8 +155,8 @@ class Step(_Record):
     """One program to run. `stdin` None: /dev/null. Paths are absolute; output is appended.
 
     `walled`: the command builds a sandbox around the program, and reports on descriptor 3 whether that ran.
-    `wall`: the words before `argv` that build it. `calls`: a file that is open for it on descriptor 4.
-    `joins`: the log to which the standard error is copied meanwhile; then its own file is removed.
+    `wall`: the arguments before `argv` that build it. `calls`: a file opened for it on descriptor 4.
+    `joins`: the log to which standard error is copied during the step; afterwards its own file is removed.
     """
 
     name: str
@@ -171,10 +171,12 @@ class Step(_Record):
     joins: str = ""
 
     def __post_init__(self) -> None:
-        _require(0 < len(self.name) <= MAX_NAME, f"a step's name has 1 to {MAX_NAME} characters")
-        _require(bool(self.argv) and bool(self.argv[0]), f"step {self.name}: nothing to run")
+        _require(0 < len(self.name) <= MAX_NAME, f"a step's name must have 1 to {MAX_NAME} characters")
+        _require(bool(self.argv) and bool(self.argv[0]), f"step {self.name}: the command is empty")
         words = (*self.wall, *self.argv)
-        _require(all("\0" not in word for word in words), f"step {self.name}: NUL in an argument")
+        _require(
+            all("\0" not in word for word in words), f"step {self.name}: an argument contains a NUL character"
+        )
         for path in (self.stdin, self.stdout, self.stderr):
             _require(
                 path is None or _is_absolute(path), f"step {self.name}: {path!r} is not an absolute path"
@@ -183,11 +185,10 @@ class Step(_Record):
 
 @dataclass(frozen=True, slots=True)
 class PhaseLimits(_Record):
-    """The limits of a phase; None: no limit. `wall_ms` counts for the whole phase; the others for each step
-    by itself.
+    """The limits of a phase; None: no limit. `wall_ms` applies to the whole phase, the others to each step.
 
     `memory_bytes` and `processes` (threads included) are for all processes that run at once. `disk_bytes`: in
-    the plan's folder and its HOME, also the files that earlier phases left there.
+    the plan's folder and its HOME, including files that earlier phases left there.
     """
 
     wall_ms: int | None = None
@@ -205,7 +206,7 @@ class PhaseLimits(_Record):
 
 @dataclass(frozen=True, slots=True)
 class Grace(_Record):
-    """The milliseconds that a stopped tree has after SIGINT, and then after SIGTERM."""
+    """The milliseconds that a stopped process tree has after SIGINT, and then after SIGTERM."""
 
     int_ms: int = 15_000
     term_ms: int = 15_000
@@ -218,9 +219,9 @@ class Grace(_Record):
 class PhasePlan(_Record):
     """One phase of one attempt. The environment is exactly `env` and the marker (PANCODE_ATTEMPT).
 
-    `below`: the folder below `cwd` in which the steps begin; no link may be on the way to it.
+    `below`: the folder below `cwd` in which the steps begin; its path must not contain a symbolic link.
 
-    `env` may hold secrets: `Runner.forget` takes them off the disk once no phase will start with them again.
+    `env` may contain secrets: `Runner.forget` removes them from the disk once no phase needs them again.
     """
 
     id: str
@@ -238,7 +239,7 @@ class PhasePlan(_Record):
         _require(bool(self.marker) and "\0" not in self.marker, "a plan needs a marker")
         _require(_is_absolute(self.cwd), f"cwd {self.cwd!r} is not an absolute path")
         _require(not _leads_out(self.below), f"{self.below!r} is not below cwd")
-        _require(0 < len(self.steps) <= MAX_STEPS, f"a plan has 1 to {MAX_STEPS} steps")
+        _require(0 < len(self.steps) <= MAX_STEPS, f"a plan must have 1 to {MAX_STEPS} steps")
         for name, value in self.env.items():
             _require(bool(name) and "=" not in name and "\0" not in name + value, f"environment: {name!r}")
 
@@ -249,7 +250,7 @@ class PhasePlan(_Record):
 
 @dataclass(frozen=True, slots=True)
 class Spawned(_Record):
-    """The process that is the shim of this folder: written before anything is executed."""
+    """The shim process of this folder: written before anything is executed."""
 
     boot: str
     pid: int
@@ -258,7 +259,7 @@ class Spawned(_Record):
 
 @dataclass(frozen=True, slots=True)
 class StepStart(_Record):
-    """A step that has been started; `start` is the process's start time in clock ticks since boot."""
+    """A started step; `start` is the process's start time in clock ticks since boot."""
 
     index: int
     name: str
@@ -268,9 +269,9 @@ class StepStart(_Record):
 
 @dataclass(frozen=True, slots=True)
 class ExecError(_Record):
-    """Why a step did not start. `what`: exec, cwd, stdin, stdout, stderr, wall; `errno`: ENOENT...
+    """Why a step did not start. `what`: exec, cwd, below, stdin, stdout, stderr, wall; `errno`: ENOENT...
 
-    With `wall`, a failure of the sandbox itself, `path` is its message, and the process had been started.
+    `wall`: the sandbox itself failed; `path` is its message, and the process had been started.
     """
 
     what: str
@@ -312,7 +313,7 @@ class StepRecord(_Record):
 
 @dataclass(frozen=True, slots=True)
 class ExitRecord(_Record):
-    """The end of a phase. Steps that are not listed never ran. `left`: the processes that nothing could kill.
+    """The end of a phase. Steps that are not listed never ran. `left`: processes that survived SIGKILL.
 
     `reaper` False: the kernel refused to make the shim a subreaper, so a process that left the tree and
     dropped the marker may have escaped.
@@ -340,7 +341,7 @@ class NotStarted:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """The shim lives. `step` and `pid` name the step in progress; None and 0 between two steps."""
+    """The shim is running. `step` and `pid` name the step in progress; None and 0 between two steps."""
 
     step: str | None
     pid: int
@@ -349,8 +350,7 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The phase is over. `rebooted`: in an earlier boot; the record was synced, the files it wrote were
-    not."""
+    """The phase has ended. `rebooted`: in an earlier boot, so files that it wrote may be lost."""
 
     record: ExitRecord
     rebooted: bool = False
@@ -358,9 +358,9 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Vanished:
-    """A shim had the folder, has ended, and left no exit record. Its processes may live: sweep.
+    """A shim took the folder and ended without an exit record. Its processes may still run: sweep.
 
-    `rebooted`: the whole boot is over. `steps`: those that had ended before.
+    `rebooted`: the node has rebooted since. `steps`: those that had ended before.
     """
 
     reason: str
@@ -369,7 +369,7 @@ class Vanished:
 
 
 def read_plan_id(data: bytes) -> str | None:
-    """The id of the plan of which these are the bytes of `without_secrets`; None when they are not."""
+    """Return the id of a plan stored by `without_secrets`; None for other data."""
     try:
         raw = json.loads(data)
     except ValueError:

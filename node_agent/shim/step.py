@@ -1,6 +1,6 @@
-"""Runs one step of a phase: starts its process, watches its limits, ends it, leaves nothing alive.
+"""Runs one step of a phase: starts its process, watches its limits, ends it, leaves no process alive.
 
-Standard library only, and little of it: the shim imports this at every start.
+Standard library only, with few imports: the shim loads this at every start.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ else:
     import _signal as signal  # without `enum`, which costs 4 ms at each start
 
 POLL_MS = 100
-SWEEP_MS = 10_000  # how long SIGKILL may take before the leftovers are reported instead
+SWEEP_MS = 10_000  # after this time the remaining processes are reported
 FADE_MS = 500
 CROWD = 30
 WAKE = (signal.SIGCHLD, signal.SIGUSR1, signal.SIGTERM)
@@ -34,7 +34,7 @@ _DEFAULTS = tuple(n for n in range(1, 65) if n not in (signal.SIGKILL, signal.SI
 
 
 class CannotStart(Exception):
-    """The step's process could not be started. `what`: exec, cwd, stdin, stdout, stderr."""
+    """Raised if the step's process cannot start. `what`: exec, cwd, below, stdin, stdout, stderr, wall."""
 
     def __init__(self, what: str, path: str, exc: OSError) -> None:
         super().__init__(what, path, exc)
@@ -46,7 +46,7 @@ class CannotStart(Exception):
 
 
 class Keeper:
-    """Owns every process of one phase: reaps, signals and sweeps them; and hears the request to stop."""
+    """Owns every process of one phase: reaps, signals and sweeps them, and receives the request to stop."""
 
     def __init__(self, clock: Ticks, folder: str, marker: str, reaper: bool) -> None:
         self.clock, self.marker, self.reaper = clock, marker, reaper
@@ -61,19 +61,19 @@ class Keeper:
         self._since = own.start if own else 0
 
     def stop_asked(self) -> bool:
-        """Whether the stop file or SIGTERM is there (a shutdown, or no disk space for the file)."""
+        """Whether the stop file exists or SIGTERM arrived (a shutdown, or no disk space for the file)."""
         if not self._terminated and signal.sigtimedwait((signal.SIGTERM,), 0) is not None:
             self._terminated = True
         return self._terminated or os.access(self._stop_file, os.F_OK)
 
     def pause(self, ms: int) -> None:
-        """Sleep until a child ends, a signal hints, or `ms` have passed."""
+        """Sleep until a child ends, a signal arrives, or `ms` have passed."""
         info = signal.sigtimedwait(WAKE, max(ms, 0) / 1000)
         if info is not None and info.si_signo == signal.SIGTERM:
             self._terminated = True
 
     def reap(self) -> bool:
-        """Collect every ended child; False when none is left, which with a reaper proves the tree empty."""
+        """Reap every ended child; False if none is left, which with a subreaper proves the tree empty."""
         while True:
             try:
                 pid, status, usage = os.wait4(-1, os.WNOHANG)
@@ -86,8 +86,8 @@ class Keeper:
             self.max_rss_kb = max(self.max_rss_kb, usage.ru_maxrss)
 
     def empty(self, thorough: bool = False) -> bool:
-        """Whether the tree is empty. Without children a reaper's tree is; `thorough` asks for marker and
-        scope, too."""
+        """Whether the tree is empty; a subreaper without children is enough, unless `thorough`, which also
+        searches by marker and scope."""
         return not self.reap() and ((self.reaper and not thorough) or not self.members())
 
     def members(self) -> list[process.Proc]:
@@ -96,8 +96,7 @@ class Keeper:
     def strike(self, number: int, leader: int, sandboxed: bool) -> None:
         """Signal the leader's whole group at once, then each process that left it; wake stopped processes.
 
-        Behind a sandbox only processes inside get the signal: those that hold the sandbox up would end all
-        others.
+        With a sandbox, only processes inside it get the signal: ending the outer ones would kill all others.
         """
         if sandboxed:
             for proc in self.members():
@@ -105,11 +104,11 @@ class Keeper:
                     process.signal_exact(proc, number)
                     process.signal_exact(proc, signal.SIGCONT)
             return
-        group = leader if leader not in self.ended else 0  # unreaped: its number cannot be anyone else's
+        group = leader if leader not in self.ended else 0  # not reaped, so its pid cannot have been reused
         for each in (number, signal.SIGCONT) if group else ():
             try:
                 os.killpg(group, each)
-            except OSError:  # another user's: the sweep will say so
+            except OSError:  # another user's process: the sweep will report it
                 break
         for proc in self.members():
             if not group or _group(proc[0]) != group:
@@ -117,7 +116,7 @@ class Keeper:
                 process.signal_exact(proc, signal.SIGCONT)
 
     def end(self, leader: int, grace: dict[str, int], sandboxed: bool = False) -> None:
-        """Send SIGINT, then SIGTERM, to the whole tree, each with its grace. The sweep sends SIGKILL."""
+        """Send SIGINT, then SIGTERM, to the whole tree, with a grace period each. The sweep sends SIGKILL."""
         for number, ms in ((signal.SIGINT, grace["int_ms"]), (signal.SIGTERM, grace["term_ms"])):
             if self.empty():
                 return
@@ -125,16 +124,15 @@ class Keeper:
             self._await_empty(self.clock.mono_ms() + ms)
 
     def fell(self, leader: int) -> None:
-        """End the step without grace, because it would take even more. A sandbox's own processes end
-        first."""
+        """Kill the step's group without grace, as it would use more. A sandbox's processes end first."""
         if leader not in self.ended:
             try:
                 os.killpg(leader, signal.SIGKILL)
-            except OSError:  # another user's: the sweep will say so
+            except OSError:  # another user's process: the sweep will report it
                 return
 
     def sweep(self, thorough: bool) -> tuple[int, int]:
-        """Send SIGKILL until the tree is empty; return how many were killed, and how many could not be."""
+        """Send SIGKILL until the tree is empty; return how many were killed, and how many survived."""
         struck: set[process.Proc] = set()
         deadline = self.clock.mono_ms() + SWEEP_MS
         while not self.empty(thorough):
@@ -150,17 +148,16 @@ class Keeper:
         return len(struck), 0
 
     def _fell_groups(self, crowd: list[process.Proc]) -> None:
-        """End whole groups at once: their processes start faster than they end one by one. A group has no
-        strangers.
-        """
+        """Kill whole groups at once: new processes start faster than they are killed one by one. All members
+        of these groups belong to the step."""
         for group in {_group(pid) for pid, _ in crowd} - {0, os.getpgid(0)}:
             try:
                 os.killpg(group, signal.SIGKILL)
-            except OSError:  # it is empty by now
+            except OSError:  # already empty
                 continue
 
     def fade(self) -> None:
-        """Wait a moment for processes that a sandbox ends after its program; they were not left behind."""
+        """Wait briefly for processes that a sandbox ends after its program, as they are not leftovers."""
         self._await_empty(self.clock.mono_ms() + FADE_MS)
 
     def _await_empty(self, deadline: int) -> None:
@@ -200,14 +197,12 @@ class StepRun:
                 self.pid = self._execute()
         finally:
             os.chdir("/")
-        found = process.read_stat(self.pid)  # a zombie still has its line: nobody else reaps it
+        found = process.read_stat(self.pid)  # a zombie is still listed: only this process reaps it
         self.start_ticks = found.start if found else 0
         return {"index": self.index, "name": self.spec["name"], "pid": self.pid, "start": self.start_ticks}
 
     def _enter(self) -> None:
-        """Enter the plan's folder, and `below` only if no link is on the way: an earlier phase may have put
-        one.
-        """
+        """Enter the plan's folder and `below`. CannotStart if an earlier phase put a symbolic link there."""
         cwd, below = self.plan["cwd"], self.plan["below"]
         try:
             os.chdir(cwd)
@@ -224,7 +219,7 @@ class StepRun:
             raise CannotStart("below", below, exc) from exc
 
     def watch(self, step: limits.StepLimits) -> str:
-        """Wait for the step's end, or end it; return why it ended: none, stop, or a limit's name."""
+        """Wait for the step's end, or end it; return the cause: none, stop, or a limit's name."""
         keeper, clock = self.keeper, self.keeper.clock
         step.start(clock.mono_ms())
         self.taking.start(clock.mono_ms())
@@ -247,11 +242,11 @@ class StepRun:
             keeper.pause(POLL_MS)
 
     def written(self) -> list[int]:
-        """Bytes that the step has added to its stdout and stderr."""
+        """Return the bytes that the step has added to its stdout and stderr."""
         return [now - before for now, before in zip(self._sizes(), self._before, strict=True)]
 
     def result(self) -> tuple[int | None, int | None]:
-        """Return (exit code, signal): one of them, or neither when the process could not be reaped."""
+        """Return (exit code, signal): one of them, or neither if the process could not be reaped."""
         status = self.keeper.ended.get(self.pid)
         if status is None:
             return None, None
@@ -260,14 +255,14 @@ class StepRun:
         return os.WEXITSTATUS(status), None
 
     def sandbox_error(self) -> dict[str, str] | None:
-        """The sandbox's own failure, if it ended without reporting how the program did; else None."""
+        """Return the sandbox's own error, if it ended without reporting the program's status; else None."""
         if not self.spec["walled"] or self.result()[0] in (0, None):
             return None
         if b'"exit-code"' in os.pread(self._files[3], STATUS_BYTES, 0):
             return None
         stderr = os.pread(self._files[2], SAID_BYTES, max(0, self._sizes()[1] - SAID_BYTES))
         words = stderr.decode("utf-8", "replace").strip()
-        begin = words.rfind("bwrap: ")  # a program's name may have line ends of its own
+        begin = words.rfind("bwrap: ")  # a program's name may contain line breaks
         words = words[begin:] if begin >= 0 else words.rpartition("\n")[2]
         return {"what": "wall", "errno": "EPERM", "path": words[:200]}
 
@@ -282,10 +277,9 @@ class StepRun:
         self._files = []
 
     def _join(self) -> None:
-        """Copy what the step has written since to the log that it joins.
+        """Copy what the step has written since the last call to the log that it joins.
 
-        A process can open its own output by its descriptor, and empty it: what earlier steps wrote is out of
-        its reach.
+        A process can reopen and truncate its own output by its descriptor, but not that of earlier steps.
         """
         end = self._sizes()[1] if self._log >= 0 else 0
         while self._copied < end and (data := os.pread(self._files[2], COPY_BYTES, self._copied)):
@@ -316,13 +310,13 @@ class StepRun:
         return files
 
     def _environment(self) -> dict[str, str]:
-        """The environment of this step: variables for the agent alone are for no other program."""
+        """Return this step's environment: only the agent gets the agent-only variables."""
         env = dict(self.plan["env"])
         own = env.pop(process.AGENT_ONLY, "").split()
         return env if self.spec["kind"] == "agent" else {k: v for k, v in env.items() if k not in own}
 
     def _execute(self) -> int:
-        """Execute the program. A failed exec is an error of its own, so that 127 stays the agent's code."""
+        """Execute the program. A failed exec raises CannotStart, so that 127 is always the agent's code."""
         argv = [_bytes(arg) for arg in (*self.spec["wall"], *self.spec["argv"])]
         env = {_bytes(name): _bytes(value) for name, value in self._environment().items()}
         env[process.MARKER.encode()] = _bytes(self.plan["marker"])
@@ -332,36 +326,36 @@ class StepRun:
         for path in _candidates(argv[0], env):
             try:
                 return _spawn(path, argv, env, self._files)
-            except OSError as exc:  # the shell's rule: go on along PATH, remember what was found but refused
+            except OSError as exc:  # as a shell: go on along PATH, prefer a refusal to "not found"
                 failed = exc if failed.errno == errno.ENOENT else failed
         raise CannotStart("exec", os.fsdecode(argv[0]), failed)
 
 
 def _opened(path: str, flags: int) -> int:
-    """An earlier step may have put a link there, to a file that only we can read, or a pipe, which blocks."""
+    """Open a plain file safely: an earlier step may have put a link there, or a pipe, which blocks."""
     fd = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
     if not stat.S_ISREG(os.fstat(fd).st_mode) and path != os.devnull:
         os.close(fd)
-        raise OSError(errno.EINVAL, "no plain file", path)
+        raise OSError(errno.EINVAL, "not a regular file", path)
     os.set_blocking(fd, True)
     return fd
 
 
 def _candidates(name: bytes, env: dict[bytes, bytes]) -> list[bytes]:
-    """The candidates for argv[0]: itself if it has a slash, else on the plan's PATH (absolute folders)."""
+    """Return the candidates for argv[0]: itself if it has a slash, else in absolute folders of the PATH."""
     if b"/" in name:
         return [name]
     return [folder + b"/" + name for folder in env.get(b"PATH", b"").split(b":") if folder.startswith(b"/")]
 
 
 def _spawn(path: bytes, argv: list[bytes], env: dict[bytes, bytes], files: list[int]) -> int:
-    """Start a process in its own session with `files` as 0, 1, 2. OSError when it cannot be executed."""
+    """Start a process in its own session with `files` as 0, 1, 2, ... OSError if it cannot be executed."""
     actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(files)]
     try:
         return os.posix_spawn(
             path, argv, env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=_DEFAULTS
         )
-    except NotImplementedError:  # an interpreter built for a C library of before 2018 has no setsid here
+    except NotImplementedError:  # a Python built for a C library from before 2018 lacks setsid here
         return _fork_exec(path, argv, env, files)
 
 

@@ -1,7 +1,7 @@
-"""Removes the values of secrets from outgoing data, however a stream is cut into pieces. Pure.
+"""Removes the values of secrets from outgoing data, however a stream is split into pieces. Pure.
 
-A value is found as it is, as JSON (in JSON, too) and as a URL write it, in hex, and in base64 at any offset;
-in these two also where it continues in another line, as `base64` and `xxd -p` break what is longer than one.
+A value is found as it is, as encoded in JSON (also JSON within JSON) and in URLs, in hex, and in base64 at
+any offset; the last two also across line breaks, as `base64` and `xxd -p` write long values.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from functools import lru_cache
 from urllib.parse import quote
 
 SHORTEST = 8
-"""A shorter value is not hidden: it looks like ordinary words, as the `ollama` of a server without keys."""
+"""A shorter value is not hidden: it looks like ordinary text, as the `ollama` of a server without keys."""
 SHORTEST_LINE = 16
-"""The shortest line of a value of several lines, such as a private key, that is also looked for by itself."""
+"""The shortest line of a multi-line value, such as a private key, that is also searched for separately."""
 _NAMES = re.compile(r"KEY|TOKEN|SECRET|PASS|CREDENTIAL|AUTH|COOKIE", re.IGNORECASE)
 _ADDRESS = re.compile(r"https?://[^@]*$")
 _BREAK = rb"(?:\r?\n|\\{1,4}(?:r\\{1,4})?n)"
@@ -31,12 +31,12 @@ _HEAD = 8
 
 
 def is_secret_name(name: str) -> bool:
-    """Check whether a variable's value is to be hidden although nobody called it a secret."""
+    """Whether a variable's value must be hidden, by its name, although it was not declared a secret."""
     return _NAMES.search(name) is not None
 
 
 def secret_values(given: Mapping[str, str]) -> dict[str, str]:
-    """Return the values that can and should be hidden: not too short, no address without a password."""
+    """Return the values that can and should be hidden: long enough, and not a URL without a password."""
     return {n: v for n, v in given.items() if len(v) >= SHORTEST and not _ADDRESS.match(v)}
 
 
@@ -54,11 +54,11 @@ class Redactor:
         return not self._all.plain
 
     def feed(self, chunk: bytes) -> bytes:
-        """The text that may be shown now. The start of a possible value waits for the next piece."""
+        """Return the text that may be shown now. The start of a possible value waits for the next piece."""
         return self._take(self._held + chunk, ended=False)
 
     def close(self) -> bytes:
-        """The rest."""
+        """Return the rest of the text."""
         return self._take(self._held, ended=True)
 
     def _take(self, data: bytes, ended: bool) -> bytes:
@@ -70,13 +70,13 @@ class Redactor:
         while (match := next_of(at)) is not None and match.start < hold:
             shown += [data[at : match.start], match.shown]
             at = match.end
-            if at > hold:  # asked only then: after each match of a full piece it would cost the piece squared
+            if at > hold:  # checked only then: after each match of a long piece it would take quadratic time
                 hold = self._doubtful(data, at)
         self._held = b"" if ended else data[hold:]
         return b"".join([*shown, data[at:hold]])
 
     def _doubtful(self, data: bytes, at: int) -> int:
-        """The start of a possible value whose end has not come yet."""
+        """Return the start of a possible value whose end has not arrived yet."""
         for start in range(max(at, len(data) - self._all.longest + 1), len(data)):
             if data[start : start + 2] in self._all.begins and self._all.may_begin(data[start:]):
                 return start
@@ -84,7 +84,7 @@ class Redactor:
 
 
 def redact_text(text: str, secrets: Mapping[str, str]) -> str:
-    """Return a whole text without the secrets."""
+    """Return the text with the secrets' values replaced."""
     redactor = Redactor(secrets)
     if redactor.is_idle:
         return text
@@ -103,13 +103,13 @@ def found_in(data: bytes, secrets: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _unbroken(rest: bytes) -> bytes:
-    """The text as one line, without the break that begins at its end."""
+    """Return the text as one line, without a line break that begins at its end."""
     return _HALF_BREAK.sub(b"", _BREAKS.sub(b"", rest))
 
 
 @dataclass(frozen=True, slots=True)
 class _Match:
-    """A value found in a piece of a stream, and the text shown instead."""
+    """A value found in a piece of a stream, and its replacement."""
 
     start: int
     end: int
@@ -118,16 +118,16 @@ class _Match:
 
 @dataclass(frozen=True, slots=True)
 class _Spelled:
-    """Every spelling, and the text shown instead. `coded`: the spellings that may be broken into lines, by
-    their heads.
+    """Every spelling, with its replacement. `coded`: the spellings that may contain line breaks, by their
+    first characters.
 
-    A pattern that allows a break at every place would take seconds to compile for a private key.
+    A pattern that allows a break at every position would take seconds to compile for a private key.
     """
 
     plain: Mapping[bytes, bytes]
     coded: Mapping[bytes, bytes]
     pattern: re.Pattern[bytes]
-    """Finds the longest of `plain` at each place."""
+    """Finds the longest of `plain` at each position."""
     heads: re.Pattern[bytes]
     by_head: Mapping[bytes, tuple[bytes, ...]]
     begins: frozenset[bytes]
@@ -147,7 +147,7 @@ class _Spelled:
         return found and _Match(found.start(), found.end(), self.plain[found[0]])
 
     def find_coded(self, data: bytes, at: int) -> _Match | None:
-        """The next of `coded`, the longest at its place."""
+        """Return the next match of `coded`, the longest at its position."""
         while (head := self.heads.search(data, at)) is not None:
             start = head.start()
             for value in self.by_head[_BREAKS.sub(b"", head[0])]:
@@ -159,7 +159,7 @@ class _Spelled:
 
 
 class _Next:
-    """The next value of either kind in one piece; each kind is searched once, however many the other has."""
+    """Finds the next value of either kind in one piece; the result of each kind's search is reused."""
 
     def __init__(self, spelled: _Spelled, data: bytes) -> None:
         self._ways, self._data = (spelled.find, spelled.find_coded), data
@@ -175,7 +175,7 @@ class _Next:
 
 
 def _end_of(value: bytes, data: bytes, at: int) -> int:
-    """The end of the value that begins there, over the breaks in it; 0 when it is another."""
+    """Return the end of the value that begins at `at`, skipping line breaks; 0 if it is not there."""
     for byte in value:
         while data[at : at + 1] != bytes((byte,)):
             line = _BREAKS.match(data, at)
@@ -233,8 +233,8 @@ def _coded(value: str) -> Iterable[bytes]:
 
 
 def _in_json(value: str) -> Iterable[str]:
-    """The spellings in JSON, with and without other letters than ASCII, with `/` and with `\\/`; each in JSON
-    once more."""
+    """Yield the spellings in JSON, with and without non-ASCII letters, with `/` and with `\\/`, also as JSON
+    in JSON."""
     once = [json.dumps(value, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)]
     once += [one.replace("/", "\\/") for one in once]
     yield from once
@@ -252,7 +252,7 @@ _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
 def _in_base64(plain: bytes) -> Iterable[bytes]:
-    """The part that is the same in any surroundings: at each of the three offsets, without the edges."""
+    """Yield the base64 part that does not depend on the surroundings, at each of the three offsets."""
     for offset in range(3):
         whole = base64.b64encode(b"\0" * offset + plain)
         first = (0, 2, 3)[offset]

@@ -1,7 +1,7 @@
 """The node's secrets by name: from `secrets.json` or the files that it names, else from the environment.
 
-A value there is a text, or an object with one of: `env` (a variable), `file` (a path), `command` (an argument
-list), `credential` (the name of one that systemd gives the node agent).
+A value there is a string, or an object with one of: `env` (a variable), `file` (a path), `command` (an
+argument list), `credential` (the name of one that systemd gives the node agent).
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from node_agent.wire.node import MOST_VARIABLE_CHARS, MOST_VARIABLES, NodeProble
 FRESH_MS = 60_000
 """How long a value from elsewhere is not asked for again: a command may be slow, or ask its own server."""
 LOOK_MS = 20
-"""The shortest time between two looks at the owner's files: a run's layout asks some ten times."""
+"""The shortest time between two checks of the owner's files: preparing a run reads about ten values."""
 COMMAND_S = 10
 MOST_BYTES = 1 << 20
 CREDENTIALS = "CREDENTIALS_DIRECTORY"
-FIX = 'correct secrets.json of this node: {"NAME": "value"} or {"NAME": {"file": "/path"}}'
+FIX = 'correct this node\'s secrets.json: {"NAME": "value"} or {"NAME": {"file": "/path"}}'
 
 
 NO_TOKENS: Mapping[str, Path] = {}
 
 
 class NoValue(Exception):
-    """There is no value; the message names the source and never a value."""
+    """Raised when a value is missing; the message names the source and never a value."""
 
 
 @dataclass(frozen=True, slots=True)
 class VaultValues:
-    """The content of the owner's file. `missing`: name to reason, for a user."""
+    """The content of the owner's file. `missing`: name to reason, as shown to users."""
 
     values: Mapping[str, str] = field(default_factory=dict, repr=False)
     missing: Mapping[str, str] = field(default_factory=dict)
@@ -45,7 +45,7 @@ class VaultValues:
 
 
 def read_stamp(path: Path) -> tuple[int, ...] | None:
-    """What tells one content of a file from the next; empty where it cannot be read, None without a file."""
+    """Return a stamp that differs after each change of a file; empty if unreadable, None if it is missing."""
     try:
         seen = os.stat(path)
     except OSError:
@@ -54,14 +54,13 @@ def read_stamp(path: Path) -> tuple[int, ...] | None:
 
 
 class Vault:
-    """The node's values by name. Thread-safe. Reads its file when changed, other sources once a minute at
-    most.
-    """
+    """The node's values by name. Thread-safe. Reads its file after a change, other sources at most once a
+    minute."""
 
     def __init__(
         self, path: Path, environ: Mapping[str, str], clock: Clock, tokens: Mapping[str, Path] = NO_TOKENS
     ) -> None:
-        """`tokens`: the files that logins have left, by name; the owner's file outranks them."""
+        """`tokens`: the files written by logins, by name; the owner's file takes precedence."""
         self._path, self._environ, self._clock, self._tokens = path, environ, clock, tokens
         self._lock = threading.Lock()
         self._seen: object = ()
@@ -80,20 +79,20 @@ class Vault:
         return names if fit else None
 
     def owned(self) -> frozenset[str]:
-        """The names in the owner's file: all of their values are secrets."""
+        """Return the names in the owner's file: all of their values are secrets."""
         found = self._look()
         return frozenset({*found.values, *found.missing})
 
     def why_missing(self, name: str) -> str:
-        """The reason why a name of the owner's file has no value; empty for a name that is not there."""
+        """Return why a name of the owner's file has no value; empty for a name that is not in the file."""
         return self._look().missing.get(name, "")
 
     def trouble(self) -> str:
-        """The reason why nothing of the owner's file counts; empty where it can be read."""
+        """Return why the owner's file is not used; empty if it can be read."""
         return self._look().trouble
 
     def news(self) -> bool:
-        """Whether the owner's file or a login's has changed since the last call; if so, it counts now."""
+        """Whether the owner's file or a login's has changed since the last call; if so, read them again."""
         last, self._told = self._told, self._states()
         if last == self._told:
             return False
@@ -105,11 +104,11 @@ class Vault:
         return [read_stamp(path) for path in (self._path, *self._tokens.values())]
 
     def problems(self) -> tuple[NodeProblem, ...]:
-        """The problems of the file or its sources."""
+        """Return the problems of the file and its sources."""
         found = self._look()
         lines = [found.trouble] if found.trouble else []
         lines += [f"secret {name}: {why}" for name, why in found.missing.items()]
-        fix = FIX.replace("secrets.json of this node", str(self._path))
+        fix = FIX.replace("this node's secrets.json", str(self._path))
         return tuple(NodeProblem(what=what[:500], fix=fix) for what in lines)
 
     def _look(self) -> VaultValues:
@@ -134,7 +133,7 @@ class Vault:
         return VaultValues(values, missing, found.trouble), elsewhere
 
     def _read(self, there: bool) -> tuple[VaultValues, bool]:
-        """Return (the values, whether some of them come from elsewhere)."""
+        """Return (the values, whether some of them come from other sources)."""
         if not there:
             return VaultValues(), False
         try:
@@ -166,7 +165,7 @@ class Vault:
 
     def _variable(self, name: object) -> str:
         if not isinstance(name, str) or name not in self._environ:
-            raise NoValue(f"the node agent has no variable {name!r}")
+            raise NoValue(f"the node agent's environment has no variable {name!r}")
         return self._environ[name]
 
     def _credential(self, name: object) -> str:
@@ -196,7 +195,7 @@ class Vault:
 
 
 def read_secrets(path: Path) -> dict[str, Any]:
-    """The owner's file as it is. NoValue names the line where it is broken, and quotes nothing of it."""
+    """Return the owner's file content. NoValue gives the line of a syntax error, without quoting it."""
     try:
         raw = json.loads(path.read_bytes())
     except json.JSONDecodeError as exc:
@@ -221,7 +220,7 @@ def _file(path: object) -> str:
 
 
 def _text(data: bytes) -> str:
-    """The text without the line end that editors and commands add."""
+    """Return the text without the final line break that editors and commands add. NoValue if not UTF-8."""
     try:
         return data.decode("utf-8").rstrip("\r\n")
     except UnicodeDecodeError as exc:

@@ -1,4 +1,4 @@
-"""Time, ids and randomness as values that are passed in."""
+"""Time, ids and randomness, as objects that callers pass in."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import secrets
 import time
 from typing import Protocol
 
-# No vowels and no look-alikes: an id is read aloud, typed from a screen and never spells a word.
+# No vowels and no look-alikes: an id can be read aloud and typed from a screen, and never spells a word.
 ALPHABET = "23456789bcdfghjkmnpqrstvwxz"
 
 
 class Clock(Protocol):
-    """The three clocks of a machine, all in whole milliseconds. Each answers at once and never raises."""
+    """The three clocks of a node, all in whole milliseconds. Each returns at once and never raises."""
 
     def wall_ms(self) -> int:
-        """Unix time. It may jump, so it is for users and records only."""
+        """Return Unix time. It may jump, so it is for users and records only."""
 
     def boot_ms(self) -> int:
-        """Milliseconds since boot, with sleep (CLOCK_BOOTTIME). For fleet time and liveness."""
+        """Return milliseconds since boot, including sleep (CLOCK_BOOTTIME). For fleet time and liveness."""
 
     def mono_ms(self) -> int:
-        """Milliseconds since some point, without sleep (CLOCK_MONOTONIC). For limits on the time of a run."""
+        """Return milliseconds since some point, without sleep (CLOCK_MONOTONIC). For time limits of runs."""
 
 
 class Ids(Protocol):
@@ -34,7 +34,7 @@ class Ids(Protocol):
 
 
 class SystemClock:
-    """The machine's own clocks."""
+    """The node's own clocks."""
 
     def wall_ms(self) -> int:
         return time.time_ns() // 1_000_000

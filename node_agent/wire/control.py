@@ -1,4 +1,4 @@
-"""Control messages: what the coordinator tells a node besides jobs, each signed and numbered."""
+"""Control messages: what the coordinator sends to a node besides jobs, each signed and numbered."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class StopControl(WireModel):
 
 
 class TakeBack(WireModel):
-    """Refuse a job that is still held (TAKEN_BACK), to run it elsewhere. One that has begun continues."""
+    """Refuse a job that has not begun (TAKEN_BACK), to run it elsewhere. One that has begun continues."""
 
     kind: Literal["take_back"] = "take_back"
     identity: AttemptId
@@ -42,7 +42,7 @@ class TakeBack(WireModel):
 
 
 class Tombstone(WireModel):
-    """Every lease of the run up to this one has lost: end each of them, but keep its evidence."""
+    """All leases of the run up to this one are void: end each of them, but retain its evidence."""
 
     kind: Literal["tombstone"] = "tombstone"
     run: RunId
@@ -51,10 +51,9 @@ class Tombstone(WireModel):
 
 
 class SetSlots(WireModel):
-    """The number of attempts that may run at once from now on. A running attempt is not ended for it.
+    """Set the number of attempts that may run at once from now on. A running attempt is not ended for it.
 
-    `least`: a strained node takes fewer attempts by itself, down to this number; None: it always takes
-    `slots`.
+    `least`: an overloaded node may reduce its attempts to this number itself; None: it always takes `slots`.
     """
 
     kind: Literal["slots"] = "slots"
@@ -63,7 +62,7 @@ class SetSlots(WireModel):
 
 
 class Drain(WireModel):
-    """Start no new jobs (`on`), or start them again."""
+    """Start no new jobs (`on`), or start jobs again."""
 
     kind: Literal["drain"] = "drain"
     on: bool
@@ -71,7 +70,7 @@ class Drain(WireModel):
 
 
 class Revoke(WireModel):
-    """The node no longer belongs to the fleet: start nothing, end nothing, and clean up when told to."""
+    """The node no longer belongs to the fleet: start nothing, end nothing, and clean up on request."""
 
     kind: Literal["revoke"] = "revoke"
     reason: str
@@ -87,9 +86,9 @@ class Acknowledge(WireModel):
 
 
 class Orphaned(WireModel):
-    """No job of the coordinator fits the receipt: it is kept, not accepted, and the node may forget it.
+    """No job of the coordinator matches the receipt: it is stored, not accepted, and the node may delete it.
 
-    The message carries no signature over the receipt, so nobody can pass it off as an acceptance.
+    The message contains no signature over the receipt, so that it cannot pass for an acceptance.
     """
 
     kind: Literal["orphaned"] = "orphaned"
@@ -98,7 +97,7 @@ class Orphaned(WireModel):
 
 
 class Reject(WireModel):
-    """The receipt's signature is right and its content is false: the receipt will never be accepted."""
+    """The receipt's signature is valid but its content is false: the receipt will never be accepted."""
 
     kind: Literal["reject"] = "reject"
     identity: AttemptId
@@ -116,10 +115,10 @@ class Resend(WireModel):
 
 
 class Examine(WireModel):
-    """Test a model of an endpoint of the node. The node answers with `ask` among its asks, and with the
+    """Test a model of an endpoint of the node. The node reports `ask` among its requested tests, and the
     model's passport.
 
-    `again`: test the model even if it has a passport already. After `start_by` no test begins.
+    `again`: test the model even if it already has a passport. After `start_by` no test begins.
     """
 
     kind: Literal["examine"] = "examine"
@@ -131,10 +130,10 @@ class Examine(WireModel):
 
 
 class UserMessage(WireModel):
-    """A user's message for a run at work. The run's program gets them with its next model call, if it asks
-    for words at all; an interactive run that waits for a message begins a turn with them.
+    """A user's message for a run in progress. Its program gets it with the next model call, if it accepts
+    messages; an interactive run that waits for a message begins a turn with it.
 
-    Each number counts once in an attempt. A run that no longer works gets none of the words.
+    Each number counts once in an attempt. A run that has ended gets no message.
     """
 
     kind: Literal["person_says"] = "person_says"
@@ -145,13 +144,13 @@ class UserMessage(WireModel):
 
 
 class TurnControl(WireModel):
-    """`cancel`: end turn `number` of an interactive run, and wait for a message again. `rest`: end the
-    interactive run after that turn. `give_way`: as `rest`, where a run needs the slot and no user asked for
-    the end.
+    """`cancel`: end turn `number` of an interactive run, and wait for a message again. `rest`: suspend the
+    interactive run after that turn. `give_way`: as `rest`, because a run needs the slot and not at a user's
+    request.
 
-    An interactive run's turns count from 1. A turn that has not begun is cancelled when it begins, and a turn
-    that has ended is not changed. `rest` ends an interactive run at once if it waits for a message after turn
-    `number`, else at the end of the turn at work.
+    An interactive run's turns count from 1. A turn that has not begun is cancelled when it begins; one that
+    has ended is not changed. `rest` takes effect at once if the run waits for a message after turn `number`,
+    else at the end of the current turn.
     """
 
     kind: Literal["turn_control"] = "turn_control"
@@ -161,9 +160,8 @@ class TurnControl(WireModel):
 
 
 class UserAnswers(WireModel):
-    """A user's yes or no to a call that waits. `whole`: it counts for every call that the same rule asks
-    about.
-    """
+    """A user's approval or denial of a waiting call. `whole`: it applies to every call that matches the same
+    rule."""
 
     kind: Literal["person_answers"] = "person_answers"
     identity: AttemptId
@@ -185,7 +183,7 @@ class FleetAnswers(WireModel):
 
 
 class CallAnswer(Message):
-    """A user's answer to a call, signed by the node for the program that waits."""
+    """A user's answer to a call, signed by the node for the waiting program."""
 
     identity: AttemptId
     asked: CallAsked
@@ -195,7 +193,7 @@ class CallAnswer(Message):
 
     @classmethod
     def signed_for(cls, data: bytes, identity: AttemptId, key: PublicKey) -> CallAnswer | None:
-        """Return the answer that the node has signed for this attempt; None for any other data."""
+        """Return the answer if the node has signed it for this attempt; None for any other data."""
         try:
             answer = open_as(cls, parse_envelope(data), {key.keyid: key})
         except WireRefusal:
@@ -224,7 +222,7 @@ ControlBody = Annotated[
 
 
 class Control(Message):
-    """One numbered control message for one node. Numbers only grow; a message with an old one has no
+    """One numbered control message for one node. Numbers only grow; a message with an old number has no
     effect."""
 
     fleet: FleetId
@@ -235,7 +233,7 @@ class Control(Message):
 
 
 class CoordinatorHeartbeat(Message):
-    """The coordinator's pulse for one node, every 5 s: fleet time, cursors and standing settings."""
+    """The coordinator's heartbeat for one node, every 5 s: fleet time, cursors and standing settings."""
 
     PAYLOAD = "beat"
 
@@ -244,7 +242,7 @@ class CoordinatorHeartbeat(Message):
     seq: Number
     time: FleetTime
     answers: str | None = None
-    """The newest nonce that the coordinator has seen from the node."""
+    """The newest nonce that the coordinator has received from the node."""
     cursors: dict[str, Count]
     """The highest applied event number by attempt identity, for the open leases."""
     control_floor: Count

@@ -1,4 +1,4 @@
-"""Describes model servers for both sides: models, passports, vendors, sampling, advice for more context."""
+"""Describes model servers for coordinator and node: models, passports, vendors, sampling, context advice."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ VENDOR_VARIABLES: Mapping[str, tuple[str, str]] = {
         "openrouter": "OPENROUTER",
     }.items()
 } | {"google": ("GEMINI_API_KEY", "GOOGLE_GEMINI_BASE_URL")}
-"""The variables of each vendor: key, then address; in the order of choice when nobody names a vendor."""
+"""The variables of each vendor: key, then address; in order of preference if no vendor is named."""
 OTHER_NAMES: Mapping[str, str] = {"openai-codex": "openai"}
 
 
 PassportLine = Annotated[str, Text(300)]
-"""Words for users; the writer clips them."""
+"""Text for users; the writer truncates it."""
 AskId = Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")]
 
 
 class ExamCheck(StrEnum):
-    """The checks of a model's test, in their order; each check needs the ones before it."""
+    """The checks of a model's test, in their order; each check requires the ones before it."""
 
     ANSWERS = "answers"
     CONTEXT = "context"
@@ -55,7 +55,7 @@ class ExamCheck(StrEnum):
 
 
 class Grade(StrEnum):
-    """The result of a check. `unknown`: the test could not find out; `words` give the reason."""
+    """The result of a check. `unknown`: the test was inconclusive; `words` give the reason."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -63,7 +63,7 @@ class Grade(StrEnum):
 
 
 class CheckFact(WireModel):
-    """The result of one check. `fix`: how to repair a failed check, on the machine of the model server."""
+    """The result of one check. `fix`: how to repair a failed check, on the model server's host."""
 
     check: ExamCheck
     grade: Grade
@@ -72,9 +72,9 @@ class CheckFact(WireModel):
 
 
 class PassportFact(WireModel):
-    """The facts about a model on its server at `taken_ms` of the node's wall clock.
+    """The test results of a model on its server at `taken_ms` of the node's wall clock.
 
-    `ctx`: the tokens of context that a call really gets; `tok_s`: tokens of an answer per second.
+    `ctx`: the context in tokens that a call really gets; `tok_s`: generated tokens per second.
     """
 
     taken_ms: WallMillis
@@ -89,7 +89,7 @@ class PassportFact(WireModel):
 
 
 class AskState(StrEnum):
-    """The progress of a test. `given up`: the test found nothing new; `words` give the reason."""
+    """The progress of a test. `given up`: abandoned without a result; `words` give the reason."""
 
     WAITING = "waiting"
     TESTING = "testing"
@@ -98,7 +98,7 @@ class AskState(StrEnum):
 
 
 class AskFact(WireModel):
-    """A requested test of a model, listed until a while after its end. Its result is the model's passport."""
+    """A requested test of a model, listed until some time after its end. Its result is a passport."""
 
     ask: AskId
     endpoint: Name
@@ -109,11 +109,11 @@ class AskFact(WireModel):
 
 
 Word = Annotated[str, Text(200, least=1)]
-"""A short text that a server sent; the reader clips it."""
+"""A short text that a server sent; the reader truncates it."""
 
 
 class Dialect(StrEnum):
-    """The kind of a server, told by the shape of its answers; OPENAI: any server with OpenAI's API."""
+    """The kind of a server, recognized by the form of its answers; OPENAI: any server with OpenAI's API."""
 
     OLLAMA = "ollama"
     LMSTUDIO = "lmstudio"
@@ -124,7 +124,7 @@ class Dialect(StrEnum):
 
 
 class Residence(StrEnum):
-    """The state of a model: ready, to be loaded at the first call, or unloaded until a call."""
+    """The state of a model: ready, loaded at the first call, or unloaded until a call."""
 
     LOADED = "loaded"
     NOT_LOADED = "not loaded"
@@ -132,7 +132,7 @@ class Residence(StrEnum):
 
 
 class Health(StrEnum):
-    """The health of a server. `wedged`: the server says that it is well, but it makes no progress."""
+    """The health of a server. `wedged`: the server reports that it is healthy, but makes no progress."""
 
     OK = "ok"
     NEEDS_KEY = "needs a key"
@@ -157,17 +157,17 @@ RUNTIME_WIRES: Mapping[str, ModelWire] = {
     "openai-agents": ModelWire.CHAT,
     "opencode": ModelWire.CHAT,
 }
-"""The API that each runtime uses at an endpoint; a runtime that is not listed can use none."""
+"""The API that each runtime uses at an endpoint; a runtime that is not listed cannot use endpoints."""
 OTHER = "acp:"
-"""The prefix of the runtimes that are programs of a node owner's own choice; such programs speak ACP."""
+"""The prefix of the runtimes that are programs of a node owner's own choice; they use the ACP protocol."""
 REMOVED_RUNTIMES: Mapping[str, str] = {
-    "qwen": "in a chat: acp:qwen, once the machine's owner has named it in ceiling.json; else: opencode"
+    "qwen": "in a chat: acp:qwen, after the node's owner has named it in ceiling.json; otherwise: opencode"
 }
-"""Runtimes that were removed, and what to use instead. Stored runs and older nodes still name them."""
+"""Runtimes that were removed, and their replacements. Stored runs and older nodes still name them."""
 OTHER_HELD = "command rules hold it only where it asks before it acts; the rest is held by the sandbox alone"
-"""For users: such a program may ask about each command, or only about those that it thinks are dangerous."""
+"""For users: such a program may ask about each command, or only about those that it considers dangerous."""
 OTHERS = r"^[a-z0-9][a-z0-9._-]{0,60}$"
-"""The pattern of the part of such a runtime's name after the prefix."""
+"""The pattern of such a runtime's name after the prefix."""
 
 
 def is_other(runtime: str) -> bool:
@@ -176,15 +176,15 @@ def is_other(runtime: str) -> bool:
 
 
 def wire_of(runtime: str) -> ModelWire | None:
-    """The API that a runtime uses at an endpoint; None: it can use none."""
+    """Return the API that a runtime uses at an endpoint; None if it cannot use endpoints."""
     return ModelWire.CHAT if is_other(runtime) else RUNTIME_WIRES.get(runtime)
 
 
 class ModelFact(WireModel):
-    """A model of an endpoint. None: not known.
+    """A model of an endpoint. None: unknown.
 
     `ctx_usable`: tokens that a call gets now; `ctx_max`: tokens that the model was trained for. `size` and
-    `vram` are bytes. `remote`: the server gets the model from a server on the internet, which costs money.
+    `vram` are bytes. `remote`: the server calls the model on the internet, which costs money.
     """
 
     id: Word
@@ -200,7 +200,7 @@ class ModelFact(WireModel):
     tools: bool | None = None
     vision: bool | None = None
     embedding: bool = False
-    """Whether the model makes vectors instead of words; then it is not offered as a worker."""
+    """Whether it is an embedding model; then it is not offered to agents."""
     remote: bool = False
     digest: Word | None = None
     passport: PassportFact | None = None
@@ -213,8 +213,8 @@ _ENDINGS = {Dialect.OLLAMA: ":latest", Dialect.LLAMACPP: ".gguf"}
 class EndpointFact(WireModel):
     """A model server. `name`: as in `NAME/MODEL`; `at`: host:port; `slots`: the calls that it serves at once.
 
-    `fix`: how to repair a bad health. `age_ms`: time since the last look. `free`: calls cost nothing.
-    `waiting`: the calls in the server's own queue, whoever made them; None: the server does not tell.
+    `fix`: how to repair bad health. `age_ms`: time since the last check. `free`: calls cost nothing.
+    `waiting`: the calls in the server's queue, from all clients; None: the server does not report it.
     """
 
     name: Word
@@ -235,8 +235,8 @@ class EndpointFact(WireModel):
     """The number of models that are not listed here, so that a heartbeat stays small."""
 
     def model(self, name: str) -> ModelFact | None:
-        """Return the model with this id. Ollama's may lack the tag `latest`, llama.cpp's the ending
-        `.gguf`."""
+        """Return the model with this id. `name` may omit the tag `latest` (Ollama) or the ending `.gguf`
+        (llama.cpp)."""
         names = (name, name + _ENDINGS.get(self.dialect, ""))
         return next((one for one in self.models if one.id in names), None)
 
@@ -245,12 +245,12 @@ _TROUBLED = re.compile(r"endpoint (\S+) \(")
 
 
 def format_trouble(name: str, at: str, words: str) -> str:
-    """The words for a node's problem with a server that its owner lists and that it cannot use."""
+    """Return the text of a node's problem with a server that its owner lists but that it cannot use."""
     return f"endpoint {name} ({at}) {words}"
 
 
 def troubled_name(what: str) -> str | None:
-    """Return the name of the server in the words of `format_trouble`; None for any other problem."""
+    """Return the server's name in a text of `format_trouble`; None for any other problem."""
     found = _TROUBLED.match(what)
     return found[1] if found else None
 
@@ -265,7 +265,7 @@ SETTINGS = {
 """The setting of each kind of server for more context, as a user writes it."""
 _SERVERS = {
     Dialect.OLLAMA: "Ollama with ",
-    Dialect.LLAMACPP: "llama-server (its slots share it) with ",
+    Dialect.LLAMACPP: "llama-server (its slots share the context) with ",
     Dialect.LMSTUDIO: "LM Studio: lms load MODEL ",
     Dialect.VLLM: "vLLM with ",
     Dialect.SGLANG: "SGLang with ",
@@ -273,15 +273,14 @@ _SERVERS = {
 
 
 def widen_any(tokens: int) -> str:
-    """Return the settings for a context of `tokens` where the kind of server is not known: one per kind."""
+    """Return the settings for a context of `tokens` if the kind of server is unknown: one per kind."""
     settings = (name + SETTINGS[dialect].format(tokens=tokens) for dialect, name in _SERVERS.items())
     return "; ".join(settings)
 
 
 def advise_widen(endpoint: EndpointFact, model: ModelFact, least: int, wanted: int) -> str:
-    """Return the setting that gives a call `wanted` tokens, or as many as the model can; advises another
-    model if even `least` is too much for it.
-    """
+    """Return the setting that gives a call `wanted` tokens, or as many as the model supports; suggest another
+    model if that is less than `least`."""
     if model.ctx_max is not None and model.ctx_max < least:
         return f"use another model: {model.id} was made for {model.ctx_max} tokens at most"
     tokens, name = min(wanted, model.ctx_max or wanted), shlex.quote(model.id)
@@ -290,9 +289,9 @@ def advise_widen(endpoint: EndpointFact, model: ModelFact, least: int, wanted: i
         case Dialect.OLLAMA:
             short = model.id.rpartition("/")[2].replace(":", "-")
             return (
-                f"start {_SERVERS[Dialect.OLLAMA]}{setting}, or make a model of it: "
-                f"a Modelfile with FROM {model.id} and PARAMETER num_ctx {tokens}, then "
-                f"ollama create {shlex.quote(short)}-{tokens // 1024}k -f Modelfile"
+                f"start {_SERVERS[Dialect.OLLAMA]}{setting}, or derive a model with it: write a Modelfile "
+                f"with FROM {model.id} and PARAMETER num_ctx {tokens}, then run ollama create "
+                f"{shlex.quote(short)}-{tokens // 1024}k -f Modelfile"
             )
         case Dialect.LLAMACPP:
             slots = max(model.slots or endpoint.slots or 1, 1)
@@ -300,18 +299,17 @@ def advise_widen(endpoint: EndpointFact, model: ModelFact, least: int, wanted: i
             all_slots = SETTINGS[Dialect.LLAMACPP].format(tokens=tokens * slots)
             return f"start llama-server with {all_slots}{shared}"
         case Dialect.LMSTUDIO:
-            return f"lms load {name} {setting}, or set the context length where LM Studio loads it"
+            return f"lms load {name} {setting}, or set the context length in LM Studio's load settings"
         case Dialect.VLLM | Dialect.SGLANG:
             return f"start {_SERVERS[endpoint.dialect]}{setting}"
         case Dialect.OPENAI:
-            return f"give the model a context of {tokens} tokens where its server is started"
+            return f"set the model's context to {tokens} tokens where its server is started"
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """One machine on which to look for model servers. `port` None: the usual ports. `name` None: its
-    endpoints are named after their kinds.
-    """
+    """A host on which to look for model servers. `port` None: the usual ports. `name` None: its endpoints are
+    named after their kinds."""
 
     name: str | None
     host: str
@@ -319,11 +317,11 @@ class Machine:
 
 
 def machine_of(text: str) -> Machine:
-    """Return the machine that this text names. ValueError, with the right form, if it names none."""
+    """Return the host that this text names. ValueError, with the right form, if it names none."""
     name, equals, address = text.strip().rpartition("=")
     host, port = _split(address.strip())
     if not _is_host(host) or (equals and not _is_name(name)):
-        raise ValueError(f"{text!r} is not a node: write HOST:PORT, NAME=HOST or NAME=HOST:PORT")
+        raise ValueError(f"{text!r} is not a host: write HOST:PORT, NAME=HOST or NAME=HOST:PORT")
     if port is None and not equals:
         raise ValueError(f"{text!r} has no port: write HOST:PORT, or NAME=HOST for the usual ports")
     return Machine(name or None, host, port)
@@ -339,7 +337,7 @@ def is_address(host: str) -> bool:
 
 
 def _split(address: str) -> tuple[str, int | None]:
-    """Return the host and port in the text; the host is empty when the text has none."""
+    """Return the host and port in the text; the host is empty if it is missing or the port is invalid."""
     if address.startswith("["):
         host, _, rest = address[1:].partition("]")
         port = rest.removeprefix(":")

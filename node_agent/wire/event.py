@@ -1,4 +1,4 @@
-"""Events: a node's reports of its attempts while they are under way."""
+"""Events: a node's reports about its attempts in progress."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Refused(model.WireModel):
 
 
 class Revoked(model.WireModel):
-    """A stop reached the job before anything of it was started."""
+    """A stop reached the job before any part of it was started."""
 
     kind: Literal["revoked"] = "revoked"
     reason: model.Words
@@ -60,8 +60,7 @@ class Progress(model.WireModel):
 
 
 class Finding(model.WireModel):
-    """A fact that a user should know: salvaged work, a false claim of a runtime, a gate that changed
-    files."""
+    """A fact for users: salvaged work, a runtime's false claim, a gate that changed files."""
 
     kind: Literal["finding"] = "finding"
     level: Literal["info", "warning", "error"]
@@ -69,14 +68,14 @@ class Finding(model.WireModel):
 
 
 class MessagesHeard(model.WireModel):
-    """The agent has got a user's message; `numbers` are the numbers of those messages."""
+    """The agent has received users' messages; `numbers` are their numbers."""
 
     kind: Literal["person_heard"] = "person_heard"
     numbers: tuple[model.Number, ...] = Field(min_length=1, max_length=100)
 
 
 class UserAsked(model.WireModel):
-    """A call of the agent waits for a user's approval. `why`: the rule, in words for a user."""
+    """A call of the agent waits for a user's approval. `why`: the rule, as text for users."""
 
     kind: Literal["person_asked"] = "person_asked"
     asked: CallAsked
@@ -84,8 +83,7 @@ class UserAsked(model.WireModel):
 
 
 class Turned(model.WireModel):
-    """A turn of an interactive run has ended, or is lost. `bytes`: the length of the stream `out` at the
-    turn's end."""
+    """A turn of an interactive run has ended or was lost. `bytes`: the length of the stream `out` then."""
 
     kind: Literal["turned"] = "turned"
     turn: TurnRecord
@@ -94,8 +92,7 @@ class Turned(model.WireModel):
 
 class FleetAsked(model.WireModel):
     """An orchestrator calls a tool of the fleet, and waits for the answer. `number`: counts its calls in this
-    attempt, from 1; the same number is the same call. `arguments`: JSON.
-    """
+    attempt, from 1; the same number means the same call. `arguments`: JSON."""
 
     kind: Literal["fleet_asked"] = "fleet_asked"
     number: model.Number
@@ -111,7 +108,7 @@ EventBody = Annotated[
 
 
 class Event(model.WireModel):
-    """One event of an attempt. Its identity is (identity, seq). Events are applied in order, each once."""
+    """One event of an attempt, identified by (identity, seq). Events are applied in order, each once."""
 
     identity: AttemptId
     seq: model.Number
@@ -125,7 +122,7 @@ MOST_EVENTS = 100
 
 
 class Events(Message):
-    """A node's events at one moment, of all its attempts; the events of one attempt are in order."""
+    """A node's pending events, of all its attempts; the events of one attempt are in order."""
 
     fleet: model.FleetId
     node: model.NodeTag

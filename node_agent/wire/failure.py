@@ -1,4 +1,4 @@
-"""The ways in which things end and fail, and what each means for retries and records."""
+"""The ways in which attempts end and fail, and the effect of each on retries and records."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Outcome(StrEnum):
 
 
 class FailureKind(StrEnum):
-    """The reason why an attempt did not end as `done`, finer than the outcome."""
+    """The reason why an attempt did not end as `done`, in more detail than the outcome."""
 
     AGENT_FAILED = "agent_failed"
     NO_ANSWER = "no_answer"
@@ -132,7 +132,7 @@ FAILURES: dict[FailureKind, FailureRule] = {
     FailureKind.NODE_INTERNAL: _rule(Outcome.INFRA, "n"),
     FailureKind.SANDBOX: _rule(Outcome.INFRA, "n"),
 }
-"""The failure table: the only place that says which outcome a failure has and whom it counts against."""
+"""The failure table: the only place that defines a failure's outcome and whose record it counts against."""
 
 
 _BY_STATUS = {
@@ -186,9 +186,9 @@ REBINDABLE: frozenset[JobRefusal] = frozenset(
         JobRefusal.TAKEN_BACK,
     }
 )
-"""Refusals after which the same attempt may be bound again; the others are for a user to look at."""
+"""Refusals after which the same attempt may be bound again; the others need a user's attention."""
 
 ELSEWHERE: frozenset[JobRefusal] = frozenset({JobRefusal.CEILING, JobRefusal.RUNTIME_MISSING})
-"""Refusals that another node may not give: the attempt is bound again, to another node."""
+"""Refusals that another node may not raise: the attempt is bound again, to another node."""
 NODE_STATES: frozenset[JobRefusal] = frozenset({JobRefusal.DISK_FULL, JobRefusal.DRAINING})
-"""Refusals because of the node's present state: the run waits, and the refusal counts as nobody's failure."""
+"""Refusals due to the node's present state: the run waits, and the refusal does not count as a failure."""

@@ -1,4 +1,4 @@
-"""The fleet's own tools on a node: what an orchestrator is offered, asks for, and is answered."""
+"""The fleet's own tools on a node: definitions offered to an orchestrator, its calls, and their answers."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ MOST_ARGUMENTS, MOST_FLEET_ANSWER = 20_000, 30_000
 MOST_FLEET_CALLS = 2_000
 """The most calls of fleet tools in one attempt; later calls are refused."""
 MOST_OPEN_FLEET_CALLS = 16
-"""The most calls of fleet tools that wait for an answer at one time."""
+"""The most calls of fleet tools that may wait for an answer at the same time."""
 _NAME = r"^[a-z][a-z0-9_]{0,63}$"
 FleetToolName = Annotated[str, Field(pattern=_NAME)]
 
 
 def is_fleet_tool_name(text: str) -> bool:
-    """Whether the text can be the name of a tool of the fleet."""
+    """Whether the text can be the name of a fleet tool."""
     return re.fullmatch(_NAME[1:-1], text) is not None
 
 
 class FleetTool(WireModel):
-    """One fleet tool, as the model is told of it."""
+    """One fleet tool, as described to the model."""
 
     name: FleetToolName
     description: Annotated[str, Text(2_000)]
@@ -41,16 +41,13 @@ class FleetTerms(WireModel):
 
 
 class LaidFleetAnswer(WireModel):
-    """The answer to a call as it lies, sealed, in the run's home. `ok` False: the call was refused, or
-    failed.
-    """
+    """A sealed answer to a call, as stored in the run's home. `ok` False: the call was refused, or failed."""
 
     ok: bool
     text: str
 
 
 def fleet_answer_file(number: int) -> str:
-    """Return the name of the answer's file; it lies beside users' messages. It is sealed with the negative
-    number, so that a user's message is never taken for an answer, or an answer for words.
-    """
+    """Return the name of the answer's file, in the folder of users' messages. It is sealed with the negative
+    number, so that a user's message cannot pass for an answer, nor an answer for a message."""
     return f"fleet-{number}"

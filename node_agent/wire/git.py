@@ -19,17 +19,17 @@ AT_ONCE = 1 << 16
 
 
 def snap_ref(run: str) -> str:
-    """The ref of the commit with the user's files at the dispatch."""
+    """Return the ref of the commit with the user's files at the dispatch."""
     return f"refs/pancode/snap/{checked_run(run)}"
 
 
 def base_ref(run: str) -> str:
-    """The ref of the user's own commit at the dispatch."""
+    """Return the ref of the user's own commit at the dispatch."""
     return f"refs/pancode/base/{checked_run(run)}"
 
 
 def store_ref(commit: str) -> str:
-    """The ref in a node's mirror for a commit at which runs began; later fetches need not bring it again."""
+    """Return the ref in a node's mirror for a commit where runs began, so that later fetches can skip it."""
     return f"refs/pancode/stores/{checked_object(commit)}"
 
 
@@ -39,27 +39,27 @@ def result_prefix(run: str) -> str:
 
 
 def salvage_ref(identity: AttemptId) -> str:
-    """The ref of a result that a node saved and never delivered."""
+    """Return the ref of a result that a node saved but never delivered."""
     return f"refs/pancode/salvage/{identity}"
 
 
 def checked_run(run: str) -> str:
-    """`run` itself; ValueError when it is not a run's id."""
+    """Return `run`; ValueError if it is not a run's id."""
     return _checked(_RUN, run, "a run id")
 
 
 def checked_repo(repo: str) -> str:
-    """`repo` itself; ValueError when it is not a repository's id."""
+    """Return `repo`; ValueError if it is not a repository's id."""
     return _checked(_REPO, repo, "a repository id")
 
 
 def checked_object(oid: str) -> str:
-    """`oid` itself; ValueError when it is not a full object id."""
+    """Return `oid`; ValueError if it is not a full object id."""
     return _checked(_OBJECT, oid, "an object id")
 
 
 def checked_stream(name: str) -> str:
-    """`name` itself; ValueError unless it is one plain file name (no slash, no leading dot or dash)."""
+    """Return `name`; ValueError unless it is one plain file name (no slash, no leading dot or dash)."""
     return _checked(_STREAM, name, "a stream's name")
 
 
@@ -72,7 +72,7 @@ def _checked(pattern: re.Pattern[str], text: str, what: str) -> str:
 INHERITED = ("PATH", "LANG", "TMPDIR")
 """The variables of our own environment that a git process gets: never GIT_*, HOME, XDG_*, EDITOR, SSH_*."""
 
-# A value given by the environment beats the repository's own for every single-valued key.
+# A value set through the environment overrides the repository's own for every single-valued key.
 SAFE_CONFIG: dict[str, str] = {
     "core.hooksPath": "/dev/null",
     "core.fsmonitor": "false",
@@ -88,7 +88,7 @@ SAFE_CONFIG: dict[str, str] = {
     "core.splitIndex": "false",
     "core.safecrlf": "false",
     "core.logAllRefUpdates": "false",
-    # What a ref names must survive a power loss; `batch` syncs many loose objects at the price of one.
+    # Referenced objects must survive a power failure; `batch` syncs many loose objects at the cost of one.
     "core.fsync": "all",
     "core.fsyncMethod": "batch",
     "protocol.allow": "never",
@@ -116,7 +116,7 @@ class GitCall:
     """One call of git. `stdin`: bytes, or a file to read; `stdout`: a file to write, instead of memory.
 
     `keep_fds` are file descriptors that the process inherits. After `timeout_s` its whole process group is
-    ended.
+    killed.
     """
 
     args: tuple[str, ...]
@@ -147,7 +147,7 @@ class GitDone:
 def git_env(
     outer: Mapping[str, str], config: Mapping[str, str] | None = None, more: Iterable[tuple[str, str]] = ()
 ) -> dict[str, str]:
-    """The environment of a hardened git. `config` overrides SAFE_CONFIG, `more` adds multi-valued keys."""
+    """Return a hardened git's environment. `config` overrides SAFE_CONFIG, `more` adds multi-valued keys."""
     env = {name: outer[name] for name in INHERITED if name in outer}
     env |= {
         "HOME": "/nonexistent",
@@ -167,7 +167,7 @@ def git_env(
 
 
 def with_config(env: Mapping[str, str], pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """Return `env` with `pairs` added after the git configuration that it already carries."""
+    """Return `env` with `pairs` added after the git configuration that it already contains."""
     count = int(env.get("GIT_CONFIG_COUNT", "0"))
     grown = dict(env)
     for number, (key, value) in enumerate(pairs, start=count):
@@ -179,7 +179,7 @@ def with_config(env: Mapping[str, str], pairs: Sequence[tuple[str, str]]) -> dic
 
 def stamp_env(name: str, email: str, date_ms: int) -> dict[str, str]:
     """Return the variables for author and committer; the same arguments give the same commit id."""
-    # Without the @ git takes a small number for a day or a year.
+    # Without the @, git reads a small number as a day or a year.
     date = f"@{date_ms // 1000} +0000"
     roles = ("AUTHOR", "COMMITTER")
     values = {"NAME": _person(name), "EMAIL": _person(email), "DATE": date}
@@ -192,7 +192,7 @@ def _person(text: str) -> str:
 
 
 def neutral_drivers(names: bytes) -> dict[str, str]:
-    """The configuration that replaces every filter, diff and merge program of the repository by none."""
+    """Return the configuration that disables every filter, diff and merge program of the repository."""
     keys = [key.decode("utf-8", "surrogateescape") for key in split_nul(names)]
     return {key: "false" if key.endswith(".required") else "" for key in keys}
 
@@ -205,7 +205,7 @@ def filter_names(names: bytes) -> frozenset[str]:
 
 
 def repository_config(object_format: str, *, bare: bool = True) -> str:
-    """Return the whole `config` file of one of our repositories; it is written again before each use."""
+    """Return the `config` file of a PanCode repository; it is written again before each use."""
     version = "1" if object_format == "sha256" else "0"
     lines = [
         "[core]",
@@ -229,7 +229,7 @@ def repository_config(object_format: str, *, bare: bool = True) -> str:
 
 
 def split_nul(raw: bytes) -> list[bytes]:
-    """The items of a NUL-terminated list."""
+    """Return the items of a NUL-terminated list."""
     return [item for item in raw.split(b"\0") if item]
 
 
@@ -238,12 +238,12 @@ def join_nul(names: Iterable[bytes]) -> bytes:
 
 
 def decode_path(name: bytes) -> str:
-    """A file name for users and JSON: UTF-8, other bytes as \\xNN."""
+    """Return a file name for users and JSON: UTF-8, other bytes as \\xNN."""
     return name.decode("utf-8", "backslashreplace")
 
 
 def list_parents(name: bytes) -> list[bytes]:
-    """The folders above a name, outermost first: `a/b/c` -> `a`, `a/b`."""
+    """Return the folders above a name, outermost first: `a/b/c` -> `a`, `a/b`."""
     parts = name.split(b"/")
     return [b"/".join(parts[:depth]) for depth in range(1, len(parts))]
 

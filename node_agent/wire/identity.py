@@ -1,4 +1,4 @@
-"""The identity of an attempt, the marks of its progress, and the proof of a user's message for it."""
+"""The identity of an attempt, its progress marks, and the authentication of users' messages for it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from node_agent.wire.model import Millis, Name, Number, RunId, WireModel
 _SPELLED = re.compile(r"(r-[a-z0-9]{4,24})\.([1-9][0-9]{0,8})\.([1-9][0-9]{0,15})")
 LAST_ATTEMPT = 999_999_999
 ATTEMPT = "PANCODE_ATTEMPT"
-"""Every process of an attempt has this variable; its value is the attempt's identity."""
+"""The variable that every process of an attempt has; its value is the attempt's identity."""
 MESSAGES_KEY = "words.key"
-"""The file in the run's home with the attempt's secret. Our worker removes it before anything else runs.
+"""The file in the run's home with the attempt's secret. The worker removes it before anything else runs.
 
 The secret is in no variable, because a sandbox's first process shows its environment to all inside it.
 """
@@ -33,12 +33,12 @@ def messages_in(attempt: str) -> str:
 
 
 def seal_text(secret: str, number: int, text: str) -> str:
-    """The content of a file of words, sealed with the attempt's secret; it is valid for this number only."""
+    """Return the content of a message file, sealed with the attempt's secret; valid for this number only."""
     return f"{_seal(secret, number, text.encode())}\n{text}"
 
 
 def unseal_text(secret: str, number: int, data: bytes) -> str | None:
-    """The words; None if somebody else wrote them, if they have another number, or if there is no secret."""
+    """Return the message; None if its seal does not match the secret and number, or there is no secret."""
     seal, text = data[: SEAL - 1], data[SEAL:]
     good = hmac.compare_digest(seal, _seal(secret, number, text).encode())
     return text.decode("utf-8", "replace") if secret and good else None
@@ -49,13 +49,13 @@ def _seal(secret: str, number: int, text: bytes) -> str:
 
 
 class TurnTerms(WireModel):
-    """The terms of an interactive run: a run whose program waits for a user's message after each answer.
+    """The terms of an interactive run, whose program waits for a user's message after each answer.
 
-    The job's task is the words of turn 1, and `by` is the name of the user who said them.
+    The job's task is the message of turn 1, and `by` is the name of the user who wrote it.
     """
 
     idle_ms: int = Field(gt=0)
-    """The wait for a message after which the program ends and the interactive run rests."""
+    """The wait for a message after which the program ends and the interactive run is suspended."""
     turn_ms: int = Field(gt=0)
     """The longest turn; the program ends a longer turn and waits for a message again."""
     by: Name = ""
@@ -67,23 +67,22 @@ class TurnTerms(WireModel):
 
     @model_serializer(mode="wrap")
     def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """The JSON form without an empty `mode`: an older node agent does not know it, and refuses a job
-        that has it."""
+        """Return the JSON form without an empty `mode`: an older node agent refuses a job with this unknown
+        field."""
         values: dict[str, Any] = write(self)
         return {name: value for name, value in values.items() if value or name != "mode"}
 
 
 class LaidMessage(WireModel):
-    """A user's message as they lie, sealed, in a run's home."""
+    """A user's message, as stored sealed in a run's home."""
 
     text: str
     by: str = ""
 
 
 def turn_control_file(what: str, number: int) -> str:
-    """Return the name of the file, beside users' messages, that cancels turn `number` of an interactive run,
-    or ends the interactive run after it. The file's sealed content is `what`.
-    """
+    """Return the name of the file, in the messages' folder, that cancels turn `number` of an interactive run,
+    or ends the interactive run after it. The file's sealed content is `what`."""
     return f"{what}-{number}"
 
 
@@ -104,7 +103,7 @@ class AttemptId(WireModel):
         """Return the identity in a text `RUN.ATTEMPT.LEASE`; ValueError for any other text."""
         match = _SPELLED.fullmatch(text)
         if match is None:
-            raise ValueError(f"not an attempt's identity: {text!r}")
+            raise ValueError(f"{text!r} is not an attempt's identity")
         return cls(run=match[1], attempt=int(match[2]), lease=int(match[3]))
 
     @property
@@ -123,7 +122,7 @@ class ApprovalChannel(WireModel):
 
 
 def calls_in(attempt: str) -> str:
-    """Return the name of the folder below a run's home with the attempt's questions and their answers."""
+    """Return the name of the folder below a run's home with the attempt's approval requests and answers."""
     return f"calls-{attempt}"
 
 

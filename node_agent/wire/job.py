@@ -1,4 +1,4 @@
-"""The job: the signed statement on which a node acts; and the folders of a checkout that it may name."""
+"""The job: the signed statement on which a node acts; and checks for the checkout folders that it names."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ from node_agent.wire.skill import MOST_SKILLS, JobSkill
 MAX_FOLDERS, MAX_LENGTH = 16, 200
 MAX_REPORTS = 8
 MAX_PLACE = 4000
-"""The most characters of a place: a path of the user's own, with any characters that a path may have."""
+"""The most characters of a place: a path in the user's repository, with any characters valid in paths."""
 
 
 def checked_folder(text: str) -> str:
-    """The name of a folder below the checkout's top; ValueError says what is wrong with it."""
+    """Return `text` if it names a folder below the checkout's top; else ValueError with the reason."""
     if not text.isprintable() or not 0 < len(text) <= MAX_LENGTH:
-        raise ValueError(f"a folder's name has 1 to {MAX_LENGTH} printable characters")
+        raise ValueError(f"a folder's name must have 1 to {MAX_LENGTH} printable characters")
     parts = text.split("/")
     if parts[0] == "" or parts[0] == "~":
         raise ValueError(f"{text!r} is not below the repository's top: write it as in `node_modules`")
@@ -54,9 +54,9 @@ def checked_folder(text: str) -> str:
 
 
 def checked_place(text: str) -> str:
-    """A run's folder below the checkout's top, or empty for the top itself; ValueError as above."""
+    """Return `text` if it is a run's folder below the checkout's top, or empty (the top); else ValueError."""
     if len(text) > MAX_PLACE or "\0" in text:
-        raise ValueError(f"a place has at most {MAX_PLACE} characters, and no NUL")
+        raise ValueError(f"a place must have at most {MAX_PLACE} characters, and no NUL")
     parts = text.split("/")
     if text and not {"", ".", ".."}.isdisjoint(parts):
         raise ValueError(f"{text!r} is not plainly below the top: no / at its ends, no `.`, no `..`")
@@ -66,14 +66,14 @@ def checked_place(text: str) -> str:
 
 
 def checked_report(text: str) -> str:
-    """The name of a file below the checkout's top that a gate writes; ValueError as above."""
+    """Return `text` if it can name a file that a gate writes below the checkout's top; else ValueError."""
     if not 0 < len(text) <= MAX_LENGTH or not text.isprintable():
-        raise ValueError(f"the name of a report has 1 to {MAX_LENGTH} printable characters")
+        raise ValueError(f"the name of a report must have 1 to {MAX_LENGTH} printable characters")
     return checked_place(text)
 
 
 def checked_reports(files: tuple[str, ...]) -> tuple[str, ...]:
-    """All these names; ValueError also for too many, and for a name that occurs twice."""
+    """Return these names; ValueError for an invalid name, too many names, or a duplicate."""
     if len(files) > MAX_REPORTS:
         raise ValueError(f"a run has {MAX_REPORTS} reports at most")
     if len(set(files)) < len(files):
@@ -91,19 +91,19 @@ def _apart(folders: tuple[str, ...]) -> tuple[str, ...]:
 Folder = Annotated[str, AfterValidator(checked_folder)]
 Place = Annotated[str, AfterValidator(checked_place)]
 Folders = Annotated[tuple[Folder, ...], Field(max_length=MAX_FOLDERS), AfterValidator(_apart)]
-"""Folders of which none lies in another."""
+"""Folders of which none is inside another."""
 ReportFiles = Annotated[tuple[str, ...], AfterValidator(checked_reports)]
-"""The files of results that the gates write."""
+"""The result files that the gates write."""
 
 
 MAX_TASK_BYTES = 1_000_000
 MAX_ANSWER = 10_000
-"""The most characters of a user's answer to a user's own program, which gets it in a variable."""
+"""The most characters of a user's answer to the user's own program, which gets it in a variable."""
 Argv = tuple[str, ...]
 
 
 class Reasoning(StrEnum):
-    """The reasoning effort of a model. Each model has its own meaning of a level."""
+    """The reasoning effort of a model. The meaning of a level depends on the model."""
 
     OFF = "off"
     MINIMAL = "minimal"
@@ -121,7 +121,7 @@ class AgentSpec(WireModel):
     tools: tuple[str, ...]
     read_only: bool
     sampling: Sampling | None = None
-    """Only for a runtime that can set sampling; no other runtime gets these values."""
+    """Only for a runtime that can set sampling; other runtimes do not get these values."""
 
 
 class Workspace(WireModel):
@@ -173,13 +173,12 @@ SessionName = Annotated[str, Field(pattern=_SESSION)]
 
 
 def is_session(name: str) -> bool:
-    """Whether the text can be a session's name. A program would take one that begins with `-` for an
-    option."""
+    """Whether the text can be a session's name. A program would read a leading `-` as an option."""
     return re.fullmatch(_SESSION[1:-1], name) is not None
 
 
 class Resumed(WireModel):
-    """The session of an earlier run to continue with, as its program names it, on the node that keeps it."""
+    """The session of an earlier run to continue, by its program's name for it, on the node that stores it."""
 
     run: RunId
     session: SessionName
@@ -214,9 +213,9 @@ class Job(Message):
     runtime: str
     model: str | None = None
     endpoint: str | None = Field(default=None, max_length=200)
-    """The name that this node gives to a model server; only the node knows its address and its key."""
+    """The node's name for a model server; only the node knows its address and key."""
     untested: bool = False
-    """The dispatch asked that the model not be tested; the receipt says so."""
+    """Whether the dispatch requested that the model not be tested; the receipt records it."""
     reasoning: Reasoning | None = None
     """The reasoning effort; None: the runtime's own default."""
     mode: Mode
@@ -225,13 +224,12 @@ class Job(Message):
     workspace: Workspace
     setup: tuple[Argv, ...] = ()
     cache: Folders = ()
-    """Folders below the checkout's top that `setup` makes and the node may keep for later attempts."""
+    """Folders below the checkout's top that `setup` makes and the node may store for later attempts."""
     cache_key: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(max_length=MAX_FOLDERS)] = ()
-    """Patterns of the only files that decide whether kept folders are put back; empty: every file decides."""
+    """Patterns of the files that decide whether stored folders are restored; empty: every file decides."""
     gates: tuple[Gate, ...] = ()
     score: Argv | None = Field(default=None, min_length=1)
-    """A command to run after the gates. The last line of its output is a number; a higher number is better.
-    """
+    """A command to run after the gates. The last line of its output is a number; higher is better."""
     reports: ReportFiles = ()
     """JUnit files that the gates write; their results go into the receipt."""
     limits: Limits
@@ -239,31 +237,31 @@ class Job(Message):
     """The names of the node's variables that the agent may see."""
     secrets: tuple[SecretName, ...] = ()
     skills: Annotated[tuple[JobSkill, ...], Field(max_length=MOST_SKILLS)] = ()
-    """The skills that are laid where the program looks for them. Only for a runtime that reads skills."""
+    """The skills to write where the program looks for them. Only for a runtime that reads skills."""
     depth: Count = 0
     resume: Resumed | None = None
     """The session to continue; None: a new one."""
     board: Annotated[tuple[BoardEntry, ...] | None, Field(max_length=200)] = None
     """The board of the workflow, as files in the workspace; None: there is none."""
     answer: Annotated[str, Text(MAX_ANSWER)] | None = None
-    """A user's answer to the question with which the run before ended; only for a user's own program."""
+    """A user's answer to the question that ended the previous run; only for a user's own program."""
     turns: TurnTerms | None = None
-    """The run is an interactive run; None: a headless run. Only for a runtime that takes turns."""
+    """Set for an interactive run; None: a headless run. Only for a runtime that takes turns."""
     fleet_tools: FleetTerms | None = None
     """The fleet tools that the agent, an orchestrator in an interactive run, may call; None: it may call
     none."""
     ahead: bool = False
-    """The node may hold the job until one of its slots is free, even while it does not hear the
-    coordinator. Then `start_by` is the time by which the node has to have the job."""
+    """Whether the node may hold the job until one of its slots is free, even without contact to the
+    coordinator. Then `start_by` is the time by which the node must have received the job."""
     gpus: Annotated[tuple[Annotated[str, Text(200)], ...] | None, Field(max_length=MOST_GPUS)] = None
-    """The UUIDs of the GPUs that the run holds alone; empty: it gets none. None: it gets all that no other
-    run holds."""
+    """The UUIDs of the GPUs reserved for this run; empty: none. None: all GPUs that no other run has
+    reserved."""
     trace: str = Field(max_length=64)
 
     @model_serializer(mode="wrap")
     def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """The JSON form without `ahead`, `skills` and `gpus` that are not set: an older node agent refuses an
-        job with what it does not know."""
+        """Return the JSON form without unset `ahead`, `skills` and `gpus`: an older node agent refuses a job
+        with unknown fields."""
         values: dict[str, Any] = write(self)
         absent: dict[str, Any] = {"gpus": None, "ahead": False, "skills": []}
         return {name: value for name, value in values.items() if name not in absent or value != absent[name]}

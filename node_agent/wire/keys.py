@@ -1,4 +1,4 @@
-"""Every name in Redis, the version of the contract, and the names of a direct link's destinations."""
+"""Every name in Redis, the version of the wire contract, and the names of a direct link's destinations."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from node_agent.wire.identity import AttemptId
 
 WIRE_VERSION = 1
 ENTRY = "node_agent.agent.worker.entry"
-"""The one function that an RQ job names. Nothing imports it by this name; it is a label for RQ's tools."""
+"""The function that every RQ job names. Nothing imports it by this name; it is a label for RQ's tools."""
 
 
 def node_queue(tag: str) -> str:
@@ -25,7 +25,7 @@ def job_id(tag: str, identity: AttemptId) -> str:
 
 
 def job_owner(job: str) -> tuple[str, AttemptId] | None:
-    """The node's tag and the identity from which `job_id` made the id; None for any other id."""
+    """Return the node's tag and the identity in an id made by `job_id`; None for any other id."""
     tag, _, rest = job.partition("_")
     try:
         return tag, AttemptId.parse(rest.replace("_", "."))
@@ -34,7 +34,7 @@ def job_owner(job: str) -> tuple[str, AttemptId] | None:
 
 
 def ticket_id(run: str, attempt: int) -> str:
-    """The RQ job id of a ticket."""
+    """Return the RQ job id of a ticket."""
     return f"ticket_{run}_{attempt}"
 
 
@@ -64,15 +64,15 @@ def coordinator_heartbeat_key(tag: str) -> str:
 
 
 def hint_channel(tag: str) -> str:
-    """Return the name of the pub/sub channel with the hint "look now"; it carries no more than this hint."""
+    """Return the name of the pub/sub channel whose messages only signal the node to read its queues."""
     return f"pancode:hint:{tag}"
 
 
 UP_HINT = "pancode:hint:up"
-"""The pub/sub channel with the hint that a node has written something."""
+"""The pub/sub channel with the signal that a node has written something."""
 
 
 PROTOCOL = "pancode-"
-"""The prefix of the protocol names that TLS negotiates, so that one port leads to both destinations."""
+"""The prefix of the protocol names negotiated in TLS, so that one port serves both destinations."""
 WATCHED = (("TCP_KEEPIDLE", 20), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 4), ("TCP_USER_TIMEOUT", 40_000))
 """Socket options, set where the system has them: a lost peer is noticed within 40 s, as behind a tunnel."""

@@ -62,7 +62,7 @@ class JobLine:
         return cls(stage, identity.run, identity.attempt, identity.lease, node, ms, detail)
 
     def write(self) -> None:
-        """Write the line into the log of this process."""
+        """Write the line to this process's log."""
         detail = f": {self.detail}" if self.detail else ""
         words = ("%s.%d.%d %s on %s after %d ms%s", self.run, self.attempt, self.fence, self.stage, self.node)
         _JOBS.info(*words, self.duration_ms, detail, extra={"order": asdict(self)})
@@ -99,9 +99,8 @@ class PlainFormatter(logging.Formatter):
 
 
 def levels_of(text: str) -> tuple[dict[str, int], list[str]]:
-    """Return the level of each logger (`*`: all others), and the words that are wrong. The text is like
-    `info` or `warning,pancode.orders=info`.
-    """
+    """Return the level of each logger (`*`: all others), and the invalid parts. The text is like `info` or
+    `warning,pancode.orders=info`."""
     found, wrong = {_EVERY: logging.INFO}, []
     for word in filter(None, (part.strip() for part in text.split(","))):
         name, _, level = word.rpartition("=")

@@ -1,7 +1,7 @@
 """The base of every message: frozen, strict, with canonical bytes; and its bounded types.
 
-The writer of a message cuts a value that is out of bounds, and the reader refuses it. So a writer with too
-much to say is still heard, and a reader never has to check whether a value is sane.
+The writer of a message truncates a value that is out of bounds, and the reader refuses it. So a message with
+too much content still arrives, and readers never need to check a value's range.
 """
 
 from __future__ import annotations
@@ -28,14 +28,12 @@ MOST_USD = Decimal("9" * _USD_DIGITS + "." + "9" * _USD_PLACES)
 
 
 def _written(read: Schema, fit: Callable[[Any], Any]) -> Schema:
-    """Return the schema for writing: JSON must fit as it is, and a value from our own code is first made to
-    fit.
-    """
+    """Return the schema for writing: JSON must fit as it is, but a Python value is first made to fit."""
     return core_schema.json_or_python_schema(read, core_schema.no_info_before_validator_function(fit, read))
 
 
 def plain_text(text: str) -> str:
-    """Replace half a surrogate pair, which is not UTF-8, and NUL, which some databases refuse, by `?`."""
+    """Replace lone surrogates, which are not valid UTF-8, and NUL, which some databases refuse, by `?`."""
     if not text.isascii():
         text = text.encode("utf-8", "replace").decode()
     return text.replace("\0", "?")
@@ -43,7 +41,7 @@ def plain_text(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A text of at most `most` characters, without NUL. A longer text is cut."""
+    """A text of at most `most` characters, without NUL. A longer text is truncated."""
 
     most: int
     least: int = 0
@@ -63,9 +61,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Few:
-    """A tuple of at most this many items; the rest is left out. `chars`: the limit for all its texts
-    together.
-    """
+    """A tuple of at most `most` items; the rest is omitted. `chars`: the limit for all its texts together."""
 
     most: int
     chars: int | None = None
@@ -79,7 +75,9 @@ class Few:
     def _checked(self, value: tuple[str, ...]) -> tuple[str, ...]:
         if self.chars is not None and sum(map(len, value)) > self.chars:
             most = {"most": self.chars}
-            raise PydanticCustomError("too_long", "All texts together have at most {most} characters", most)
+            raise PydanticCustomError(
+                "too_long", "All texts together must have at most {most} characters", most
+            )
         return value
 
     def _fit(self, value: Any) -> Any:
@@ -93,7 +91,7 @@ class Few:
 
 @dataclass(frozen=True, slots=True)
 class WholeNumber:
-    """A whole number in this range. A larger number is cut to the largest."""
+    """A whole number in this range. A larger number is reduced to `most`."""
 
     most: int
     least: int = 0
@@ -107,7 +105,7 @@ class WholeNumber:
 
 @dataclass(frozen=True, slots=True)
 class _Money:
-    """US dollars: in JSON only a decimal string, so that every reader reads the same sum."""
+    """US dollars: in JSON only a decimal string, so that every reader gets the exact sum."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Schema:
         text = core_schema.str_schema(strict=True, pattern=_USD, max_length=_USD_DIGITS + 1 + _USD_PLACES)
@@ -138,14 +136,14 @@ Lasted = Annotated[int, WholeNumber(MOST_LASTED_MS)]
 """A duration, in milliseconds."""
 Real = Annotated[float, Field(ge=0, le=MOST_REAL, allow_inf_nan=False)]
 Name = Annotated[str, Text(200)]
-"""The name of a thing: a machine, a program, a model, a version."""
+"""The name of a node, a program, a model or a version."""
 Line = Annotated[str, Text(1_000)]
 Words = Annotated[str, Text(4_000)]
-"""Words for users, up to the length that a run's timeline keeps."""
+"""Text for users, up to the length that a run's timeline stores."""
 
 
 class WireModel(BaseModel):
-    """A value that both sides agree on to the byte."""
+    """A value whose canonical bytes are the same on both sides."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -157,15 +155,15 @@ class WireModel(BaseModel):
     )
 
     def canonical(self) -> bytes:
-        """The one encoding that is signed: sorted keys, no blanks, UTF-8."""
+        """Return the only encoding that is signed: sorted keys, no spaces, UTF-8."""
         return canonical_json(self.model_dump(mode="json"))
 
 
 def canonical_json(value: Any) -> bytes:
     """Return the canonical bytes of plain JSON data; ValueError for NaN and infinities.
 
-    Half a surrogate pair (a model's torn emoji) is signed as `?`: it is not UTF-8, and nobody could ever
-    verify a message that quotes it.
+    A lone surrogate (half of a model's emoji) is encoded as `?`: it is not valid UTF-8, so a message with it
+    could never be verified.
     """
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return text.encode("utf-8", "replace")
@@ -191,7 +189,7 @@ CommitId = Annotated[str, Field(pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})$")]
 RepoId = Annotated[str, Field(pattern=r"^[a-z0-9-]{4,80}$")]
 SecretName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
 MOST = 2**53 - 1
-"""The largest number on the wire: every JSON reader and every database column can hold it."""
+"""The largest number on the wire: every JSON reader and every database column can store it."""
 Count = Annotated[int, WholeNumber(MOST)]
 Millis = Annotated[int, Field(ge=0, le=MOST)]
 Number = Annotated[int, Field(ge=1, le=MOST)]

@@ -1,4 +1,4 @@
-"""The words of a node about itself: facts, heartbeat, the inventory of its journal, its hello to the
+"""A node's statements about itself: facts, heartbeat, the inventory of its journal, its hello to the
 depot."""
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from node_agent.wire.signing import Message
 
 
 class Flag(StrEnum):
-    """The abilities of a runtime. The node does what a runtime cannot, or nobody does."""
+    """The abilities of a runtime. The node provides some of those that a runtime lacks."""
 
     STREAM = "stream"
     USAGE = "usage"
@@ -38,7 +38,7 @@ class LoggedIn(StrEnum):
 
 MOST_PROBLEMS, MOST_ASKS = 100, 200
 HOME_LAYOUT = 4
-"""The layout of a node's home; `node_agent/machine/home.py` has the history of each earlier layout."""
+"""The layout version of a node's home; `node_agent/machine/home.py` describes each earlier layout."""
 
 
 TOOL_FOLDERS = (
@@ -51,14 +51,14 @@ TOOL_FOLDERS = (
         ".asdf/shims",
     ),
 )
-"""Folders below a user's home where installers put programs, off the PATH of a service."""
+"""Folders below a user's home where installers put programs, and which a service's PATH lacks."""
 
 
 class RuntimeFact(model.WireModel):
-    """A runtime that was found on the node. `can`: its abilities. `looking`: not known yet.
+    """A runtime found on the node. `can`: its abilities. State `looking`: not known yet.
 
-    `login`: a key or server that the model gateway holds and meters, a vendor's subscription, which nobody
-    meters, or anything else.
+    `login`: a key or server behind the model gateway, which meters it; a vendor's subscription, which is not
+    metered; or anything else.
     """
 
     name: model.Name
@@ -66,7 +66,7 @@ class RuntimeFact(model.WireModel):
     state: Literal["ok", "missing", "not_logged_in", "unknown_version", "too_old", "looking"]
     fix: model.Line = ""
     no_turns: model.Line = ""
-    """What the runtime lacks on the node to take turns, with the command that brings it."""
+    """What the runtime lacks on the node to take turns, with the command that installs it."""
     can: Annotated[tuple[Flag, ...], model.Few(16)] = ()
     login: LoggedIn = LoggedIn.OTHER
     brought: Literal["", "newest", "chosen"] = ""
@@ -74,7 +74,7 @@ class RuntimeFact(model.WireModel):
 
 
 class ProblemCode(StrEnum):
-    """The subject of a problem, where code acts on the problem."""
+    """The subject of a problem, for problems on which code acts."""
 
     OTHER = "other"
     NO_SANDBOX = "no_sandbox"
@@ -84,11 +84,11 @@ class ProblemCode(StrEnum):
 
 
 FORGED = frozenset({ProblemCode.FORGED_JOB, ProblemCode.FORGED_CONTROL, ProblemCode.FORGED_HEARTBEAT})
-"""The problems where somebody sent a message in the coordinator's name that the coordinator did not sign."""
+"""The problems of a message in the coordinator's name that the coordinator did not sign."""
 
 
 class NodeProblem(model.WireModel):
-    """A problem of the node, and the command that repairs it."""
+    """A problem of the node, and the command that fixes it."""
 
     what: model.Line
     fix: model.Line = ""
@@ -101,7 +101,7 @@ def no_sandbox(why: str, fix: str = "") -> NodeProblem:
 
 
 class Allowed(model.WireModel):
-    """The limits of the node's owner. None: no such limit. `closed`: why the node allows nothing at all."""
+    """The limits set by the node's owner. None: no such limit. `closed`: why the node allows nothing."""
 
     safety: Safety = Safety.FULL_AUTO
     repositories: Annotated[tuple[model.RepoId, ...], model.Few(1_000)] | None = None
@@ -109,11 +109,11 @@ class Allowed(model.WireModel):
     closed: model.Line = ""
 
     def beyond(self, safety: Safety, runtime: str, repo: str | None) -> str:
-        """The owner's limit that a run exceeds, in words; empty when it exceeds none, as far as is known."""
+        """Return the owner's limit that a run exceeds, as text; empty if none, as far as is known."""
         if self.closed:
             return self.closed
         if SAFETY_RANK[safety] > SAFETY_RANK[self.safety]:
-            return f"safety {safety} is above this node's ceiling {self.safety}"
+            return f"safety level {safety} is above this node's ceiling {self.safety}"
         if self.runtimes is not None and runtime not in self.runtimes:
             return f"runtime {runtime} is not among those that this node's owner allows"
         if self.repositories is not None and repo is not None and repo not in self.repositories:
@@ -122,7 +122,7 @@ class Allowed(model.WireModel):
 
 
 class RoomFact(model.WireModel):
-    """How many bytes of the disk a folder of the node's home takes."""
+    """The disk space in bytes that a folder of the node's home takes."""
 
     what: model.Name
     bytes: model.Count
@@ -132,10 +132,10 @@ MOST_GPUS = 32
 
 
 class GpuFact(model.WireModel):
-    """A GPU of the machine. `memory`: all of it, in bytes. Runs get only those of NVIDIA."""
+    """A GPU of the node. `memory`: its total, in bytes. Only NVIDIA's GPUs can be assigned to runs."""
 
     index: model.Count
-    """The GPU's number, as its driver counts."""
+    """The GPU's number, as counted by its driver."""
     uuid: model.Name
     name: model.Name
     memory: model.Count
@@ -144,14 +144,14 @@ class GpuFact(model.WireModel):
 
 
 class GpuLoad(model.WireModel):
-    """The changing figures of a GPU. None: not known."""
+    """The changing figures of a GPU. None: unknown."""
 
     uuid: model.Name
     memory_free: model.Count | None = None
     busy: Annotated[int, model.WholeNumber(100)] | None = None
-    """The percent of the last second in which it computed."""
+    """Its use in percent during the last second."""
     unknown_since_ms: model.WallMillis | None = None
-    """Since when its driver has not answered; None: it answers."""
+    """The time since when its driver has not responded; None: it responds."""
     holder: AttemptId | None = None
     """The attempt that holds it alone."""
 
@@ -160,7 +160,7 @@ MOST_VARIABLES, MOST_VARIABLE_CHARS = 300, 8_000
 
 
 class NodeFacts(model.WireModel):
-    """The facts about the machine. Sizes are in bytes."""
+    """The facts about the node. Sizes are in bytes."""
 
     hostname: model.Name
     os: model.Name
@@ -184,9 +184,9 @@ class NodeFacts(model.WireModel):
     """The reason why the node can take no work now, such as a full disk; the node then asks for no slot."""
     allows: Allowed = Allowed()
     repositories: Annotated[tuple[model.Name, ...], model.Few(64)] = ()
-    """The repositories of which the node has a copy, the last used first."""
+    """The repositories of which the node has a copy, the most recently used first."""
     set_ups: Annotated[tuple[model.Name, ...], model.Few(64)] = ()
-    """Repositories of which it keeps what set-up has made, at some commit."""
+    """Repositories for which it has stored folders that set-up made, at some commit."""
     gpus: Annotated[tuple[GpuFact, ...], model.Few(MOST_GPUS)] = ()
     room: Annotated[tuple[RoomFact, ...], model.Few(16)] = ()
     """What fills its disk, the largest first, and behind that `work/ID` of attempts; empty: not measured
@@ -198,7 +198,7 @@ class NodeFacts(model.WireModel):
 
     @model_serializer(mode="wrap")
     def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """The JSON form without `gpus` where there are none: an older coordinator does not know them."""
+        """Return the JSON form without an empty `gpus`, which an older coordinator does not know."""
         values: dict[str, Any] = write(self)
         return {name: value for name, value in values.items() if value or name != "gpus"}
 
@@ -209,58 +209,56 @@ MOST_HELD = 256
 
 
 class Ask(model.WireModel):
-    """The node's room for work. It is valid for 15 s of the coordinator's clock."""
+    """The node's free capacity. It is valid for 15 s of the coordinator's clock."""
 
     seq: model.Number
     slots: Annotated[int, model.WholeNumber(MOST_SLOTS)]
     why: model.Line = ""
-    """Why these are fewer slots than the node's owner allows."""
+    """Why it has fewer slots than the node's owner allows."""
     open: Annotated[tuple[AttemptId, ...], model.Few(1_000)]
-    """The leases that hold a slot on the node."""
+    """The leases that occupy a slot on the node."""
     ahead: Annotated[int, model.WholeNumber(MOST_HELD)] = 0
     """The most jobs that the node holds until a slot is free; 0: it holds none, as an older node agent."""
 
     @model_serializer(mode="wrap")
     def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """The JSON form without an `ahead` of 0, as an older node agent writes it."""
+        """Return the JSON form without an `ahead` of 0, as an older node agent writes it."""
         values: dict[str, Any] = write(self)
         return {name: value for name, value in values.items() if value or name != "ahead"}
 
 
 class Signs(model.WireModel):
-    """Signs of life of an agent at work: the age of each in milliseconds, without sleep; None: no sign
-    yet."""
+    """Signs of life of a running agent: the age of each in milliseconds, without sleep; None: no sign yet."""
 
     identity: AttemptId
     output_ms: model.Lasted
     """The time since the agent's program last wrote output."""
     cpu_ms: model.Lasted | None = None
-    """The time since its processes last used a tenth of a core between two looks."""
+    """The time since its processes last used a tenth of a core between two checks."""
     files_ms: model.Lasted | None = None
     """The time since a file of the agent's workspace last changed."""
     model_ms: model.Lasted | None = None
-    """The time since a model was last seen to answer: a call was open, or bytes were moving."""
+    """The time since a model was last seen active: a call was open, or bytes were moving."""
     pause_ms: model.Lasted = 0
-    """For how much longer the model server has asked not to be called."""
+    """The remaining time for which the model server has requested no calls."""
 
 
 class Heartbeat(Message):
     """The node's heartbeat, every 5 s. `echo`: the newest coordinator heartbeat that the node has seen; its
-    age tells whether the node is alive.
-    """
+    age shows whether the node is alive."""
 
     fleet: model.FleetId
     node: model.NodeTag
     session: model.Name
-    """The session, new at each start of the node agent."""
+    """The session id, new at each start of the node agent."""
     boot_id: model.Name
     seq: model.Number
     boot_ms: model.Millis
     nonce: model.Name
-    """New at each start and each link-up; the coordinator's heartbeat answers it."""
+    """New at each start and each reconnection; the coordinator's heartbeat answers it."""
     echo: model.FleetTime | None = None
     epoch_seen: model.Count
-    """The highest epoch of which the node has ever accepted a message."""
+    """The highest epoch from which the node has ever accepted a message."""
     control_seen: model.Count
     ask: Ask
     draining: bool = False
@@ -269,12 +267,12 @@ class Heartbeat(Message):
     """The ids of the coordinator's keys that the node accepts."""
     facts: NodeFacts
     signs: Annotated[tuple[Signs, ...], model.Few(MOST_SLOTS)] = ()
-    """The signs of the agents that were looked at; not of interactive runs that wait for a message."""
+    """The signs of the agents that were checked; not of interactive runs that wait for a message."""
     gpus: Annotated[tuple[GpuLoad, ...], model.Few(MOST_GPUS)] = ()
 
     @model_serializer(mode="wrap")
     def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """The JSON form without `gpus` where there are none: an older coordinator does not know them."""
+        """Return the JSON form without an empty `gpus`, which an older coordinator does not know."""
         values: dict[str, Any] = write(self)
         return {name: value for name, value in values.items() if value or name != "gpus"}
 
@@ -295,7 +293,7 @@ class Inventory(Message):
     """All attempts in the journal that are not final, and the final ones of this epoch.
 
     It accounts for every lease whose job had to begin before `at`: if such a lease is not in the list, the
-    node has not accepted it, and will not accept it later.
+    node has not accepted it and never will.
     """
 
     fleet: model.FleetId

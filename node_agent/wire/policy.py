@@ -1,4 +1,4 @@
-"""Modes, safety levels and action classes: the rights of a run, as one table and one typed policy."""
+"""Modes, safety levels and action classes: the permissions of a run, as one table and one typed policy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from node_agent.wire.model import WireModel
 
 MOST_RULES = 200
-"""The most path rules, and the most command rules, of one policy."""
+"""The maximum number of path rules, and of command rules, in one policy."""
 BUILT_IN = "built-in"
 """The origin of a rule that no file contains."""
 MOST_PATTERN = 300
@@ -18,7 +18,7 @@ MOST_REASON = 300
 
 
 class Mode(StrEnum):
-    """The user's mode of work: the outer of the two permission gates."""
+    """The user's mode of work: the outer of the two permission checks."""
 
     ADMIN = "admin"
     PLAN = "plan"
@@ -27,7 +27,7 @@ class Mode(StrEnum):
 
 
 class Safety(StrEnum):
-    """The freedom of a run: the inner of the two permission gates."""
+    """The freedom of a run: the inner of the two permission checks."""
 
     SUGGEST = "suggest"
     AUTO_EDIT = "auto-edit"
@@ -59,9 +59,9 @@ class Enforcement(StrEnum):
     SANDBOX = "sandbox"
     RUNTIME = "runtime flag"
     ASKED = "asked before"
-    """The agent's program asks the policy before each command, by a hook or by itself."""
+    """The agent's program checks the policy before each command, by a hook or itself."""
     CHECKED = "checked after"
-    """Nothing enforces the rule while the agent works; the node checks the result against it."""
+    """Nothing enforces the rule during the agent's work; the node checks the result against it."""
     TOLD_ONLY = "told only"
     IMPOSSIBLE = "impossible"
 
@@ -72,7 +72,7 @@ class Isolation(StrEnum):
     NONE = "none"
     SANDBOX = "sandbox"
     LANDLOCK = "landlock"
-    """A weaker protection: it keeps a run off other files, but no rule that asks for isolation accepts it."""
+    """A weaker protection: it keeps a run from other files, but rules that need isolation refuse it."""
     OWN_UID = "own uid"
 
 
@@ -102,14 +102,14 @@ MODE_HANDS_ON: dict[Mode, frozenset[Mode]] = {
 def is_on_the_machine(runtime: str, workspace: str, safety: Safety, writes: bool, depth: int) -> bool:
     """Whether a run is a user's own command about the node itself, which a sandbox would hide from it.
 
-    `writes`: whether mode, level and agent let the run write. `depth`: 0 for a user's own run.
+    `writes`: whether mode, level and agent let the run write. `depth`: 0 for a run that a user dispatched.
     """
     own = runtime == "shell" and workspace == "none" and depth == 0
     return own and writes and safety is Safety.AUTO_EDIT
 
 
 class PathAccess(StrEnum):
-    """What a rule still allows with a path."""
+    """The access to a path that a rule still allows."""
 
     NONE = "none"
     READ = "read"
@@ -131,10 +131,10 @@ class PathRule(WireModel):
 
 
 class CommandRule(WireModel):
-    """A run may not run a shell command that fits this regular expression (RE2).
+    """A run must not execute a shell command that matches this regular expression (RE2).
 
-    `ask`: the run waits while a user is asked; if the program cannot wait, the rule denies. `classes`: the
-    rule is about every command of these classes instead, and its pattern is only its name.
+    `ask`: the run waits for a user's decision; if the program cannot wait, the rule denies. `classes`: the
+    rule applies to every command of these classes instead, and its pattern is only its name.
     """
 
     pattern: Pattern
@@ -145,14 +145,14 @@ class CommandRule(WireModel):
 
     @model_serializer(mode="wrap")
     def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """The JSON form without `ask` and `classes` where they say nothing: an older node agent does not know
-        them, and refuses a job that has them."""
+        """Return the JSON form without unset `ask` and `classes`: an older node agent refuses a job with
+        these unknown fields."""
         values: dict[str, Any] = write(self)
         return {name: value for name, value in values.items() if value or name not in ("ask", "classes")}
 
 
 def rule_words(rule: PathRule | CommandRule) -> str:
-    """Return the rule in words for a user: its pattern, its place in a file, its reason."""
+    """Return the rule as text for users: its pattern, its location in a file, its reason."""
     kind = f"{rule.access}: " if isinstance(rule, PathRule) else "ask: " if rule.ask else "command: "
     where = f" ({rule.origin})" if rule.origin else ""
     return f"rule {kind}{rule.pattern}{where}" + (f": {rule.reason}" if rule.reason else "")
@@ -162,8 +162,7 @@ class NetworkAccess(StrEnum):
     """The network that the phases of a run may reach; the sandbox enforces it.
 
     `none`: nothing. `gateway`: an agent program reaches its model through the node's gateway; set-up, gates
-    and a user's own program reach nothing. `machine`: those three reach everything that the machine
-    reaches.
+    and a user's own program reach nothing. `machine`: those three reach everything that the node reaches.
     """
 
     NONE = "none"
@@ -175,14 +174,14 @@ _WIDTH = {access: width for width, access in enumerate(NetworkAccess)}
 
 
 def find_narrowest(*networks: NetworkAccess | None) -> NetworkAccess:
-    """Return the strictest of these networks; the machine's if there is none."""
+    """Return the strictest of these networks; the node's own if none is given."""
     return min(
         (one for one in networks if one is not None), key=_WIDTH.__getitem__, default=NetworkAccess.MACHINE
     )
 
 
 class Rules(WireModel):
-    """The rules that users wrote. A rule can only forbid, so more rules are never less strict."""
+    """Users' rules. A rule can only forbid, so that more rules are never less strict."""
 
     network: NetworkAccess | None = None
 
@@ -191,7 +190,7 @@ class Rules(WireModel):
 
 
 class Policy(WireModel):
-    """What this run may do: mode, level, agent and rules in one value."""
+    """The permissions of this run: mode, level, agent and rules in one value."""
 
     allowed: tuple[ActionClass, ...]
     paths: tuple[PathRule, ...] = Field(default=(), max_length=MOST_RULES)
@@ -207,7 +206,7 @@ NO_RULES = Rules()
 
 
 def with_rules(policy: Policy, rules: Rules) -> Policy:
-    """The policy with more rules, such as those of the node's owner; their number has no limit."""
+    """Return the policy with more rules, such as those of the node's owner; their number is not limited."""
     more = {"paths": (*policy.paths, *rules.paths), "commands": (*policy.commands, *rules.commands)}
     return policy.model_copy(update={**more, "network": find_narrowest(policy.network, rules.network)})
 
@@ -221,9 +220,8 @@ def compile_policy(
     rules: Rules = NO_RULES,
     sandboxed: bool = False,
 ) -> Policy:
-    """Return the policy with the level's allowed action classes, sorted, and the rules. A run that may write
-    nothing keeps only the classes that read.
-    """
+    """Return the policy: the level's allowed action classes, sorted, and the rules. A run without write
+    access gets only the reading classes."""
     writes = mode in MODE_WRITES and not read_only
     return Policy(
         allowed=tuple(sorted(ALLOWED[safety] if writes else _ALWAYS)),
@@ -246,10 +244,10 @@ Command = Annotated[str, Field(min_length=1, max_length=MOST_COMMAND)]
 
 
 class CallAsked(WireModel):
-    """The question about a call: a command, and the pattern of the rule that asks. Any program of the run may
-    write it.
+    """An approval request for a call: a command, and the pattern of the rule that requires approval. Any
+    program of the run may write one.
 
-    So the question is only material: the answer names the command and the pattern that the user saw.
+    So it is not trusted: the answer contains the command and the pattern that the user saw.
     """
 
     call: CallId
@@ -274,9 +272,9 @@ _UNASKED = frozenset(
         "yolo",
     }
 )
-"""The modes in which a program asks nobody, or lets a model decide. The names are without separators."""
+"""The modes in which a program asks no user, or lets a model decide. The names are without separators."""
 
 
 def asks_nobody(mode: str) -> bool:
-    """Whether a program's own mode of this name would bypass our policy."""
+    """Whether a program's own mode of this name would bypass the policy."""
     return "".join(filter(str.isalnum, mode.rpartition("#")[2])).lower() in _UNASKED

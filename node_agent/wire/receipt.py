@@ -42,18 +42,18 @@ STATEMENT_TYPE: StatementType = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE: PredicateType = "urn:pancode:run-receipt:1"
 
 MOST_STEPS = 64
-"""The most gates of a job, and the most commands of its set-up: as many as a node runs in one phase."""
+"""The most gates of a job, and the most set-up commands: as many as a node runs in one phase."""
 MOST_ARGUMENTS = 100_000
 Ordered = Annotated[str, Field(max_length=MAX_TASK_BYTES)]
 """The words of the job."""
 Names = Annotated[tuple[Annotated[str, Text(4_096)], ...], Few(500, chars=64_000)]
 """The names of files."""
 CostSource = Literal["reported", "metered", "assumed", "priced", "local", "unknown"]
-"""`assumed`: metered, plus what calls without a recorded end must be assumed to have cost."""
+"""`assumed`: metered, plus the assumed cost of calls whose end was not recorded."""
 
 
 class Usage(WireModel):
-    """The usage of the attempt. `cost_usd` is None exactly when `cost_source` is `unknown`."""
+    """The usage of an attempt. `cost_usd` is None exactly when `cost_source` is `unknown`."""
 
     input_tokens: Tokens = 0
     cached_tokens: Tokens = 0
@@ -62,14 +62,14 @@ class Usage(WireModel):
     cost_source: CostSource = "unknown"
     turns: Count = 0
     agent_ms: Lasted = 0
-    """The time for which the agent's process ran, without the machine's sleep."""
+    """How long the agent's process ran, without the node's sleep."""
 
 
 class ModelCalls(WireModel):
     """The calls through the node's model gateway.
 
-    `unread`: answers that did not report their tokens to the end, so the count is too low. `wrap_up`: the
-    last call, let through after a limit; it counts in `requests`.
+    `unread`: answers that did not report all their tokens, so that the count is too low. `wrap_up`: the last
+    call, let through after a limit; also counted in `requests`.
     """
 
     requests: Count = 0
@@ -78,7 +78,7 @@ class ModelCalls(WireModel):
     unread: Count = 0
     wrap_up: Count = Field(default=0, le=1)
     subscription: bool = False
-    """The vendor's own login was used, without metering: `requests` counts connections, and only bytes are
+    """Whether the vendor's own login was used, unmetered: `requests` counts connections, and only bytes are
     known."""
     sent_bytes: Count = 0
     received_bytes: Count = 0
@@ -89,7 +89,7 @@ class ModelCalls(WireModel):
 
 
 Score = Annotated[str, Field(pattern=r"^-?[0-9]{1,18}(\.[0-9]{1,18})?$")]
-"""A decimal number as text."""
+"""A decimal number as a string."""
 
 
 class GateResult(WireModel):
@@ -104,19 +104,19 @@ class GateResult(WireModel):
     judged: bool = True
     """False: a limit of the run ended the gate, so it says nothing about the result."""
     changed: Names = ()
-    """Files that the gate itself changed. They are reported, never committed."""
+    """Files that the gate itself changed. They are reported but never committed."""
 
 
 MOST_RESULTS = 50
-"""The most results of one report."""
+"""The most results listed in one report."""
 ReportForm = Literal["junit", "sarif", "unknown"]
-"""Only receipts of older versions have `sarif`."""
+"""Only receipts of older versions contain `sarif`."""
 ReportLevel = Literal["error", "failed", "warning", "note", "none", "passed", "skipped"]
-"""JUnit has error, failed, passed and skipped; the others are of older receipts."""
+"""JUnit has error, failed, passed and skipped; the others occur in older receipts."""
 
 
 class ReportResult(WireModel):
-    """One result that needs attention: a failed test, or a finding. An empty text: not known."""
+    """One result that needs attention: a failed test, or a finding. An empty string means unknown."""
 
     level: ReportLevel
     rule: Name = ""
@@ -127,7 +127,7 @@ class ReportResult(WireModel):
 
 
 class GateReport(WireModel):
-    """A report file that the gates write. `unread`: why it cannot be read; empty: it was read."""
+    """A report file that the gates write. `unread`: why it could not be read; empty if it was read."""
 
     file: Name
     form: ReportForm
@@ -140,7 +140,7 @@ class GateReport(WireModel):
 
 
 class Served(WireModel):
-    """The model server that answered, as the node last saw it before the agent began. None: not known."""
+    """The model server used, as the node last saw it before the agent began. None: unknown."""
 
     endpoint: Name
     engine: Dialect
@@ -158,17 +158,17 @@ class Blob(WireModel):
 
 
 class Enforced(WireModel):
-    """Which part enforces one rule of the policy."""
+    """How one rule of the policy is enforced."""
 
     rule: Line
     how: Enforcement
 
 
 class Exposed(WireModel):
-    """A file of the result that contains the value of a secret. The secret's name is here, never its value.
+    """A file of the result that contains the value of a secret. Lists the secret's name, never its value.
 
-    `passing`: only a commit on the way to the result has the value. `secret` empty: a search could not be
-    made, and `file` says why.
+    `passing`: only an intermediate commit has the value. `secret` empty: the search failed, for the reason in
+    `file`.
     """
 
     secret: Words
@@ -187,8 +187,7 @@ class UserQuestion(WireModel):
 
 class TurnStop(StrEnum):
     """The reason why a turn of an interactive run ended. `failed`: no answer; the turn's `why` gives the
-    reason. `lost`: the program ended in the middle of the turn.
-    """
+    reason. `lost`: the program ended during the turn."""
 
     END_TURN = "end_turn"
     CANCELLED = "cancelled"
@@ -199,9 +198,8 @@ class TurnStop(StrEnum):
 
 
 class SuspendReason(StrEnum):
-    """The reason why an interactive run ended by itself: no words came, a limit is near, a user asked for it,
-    its stream is as long as it may be, or a run needed its slot.
-    """
+    """The reason why an interactive run was suspended: no message came, a limit is near, a user requested it,
+    its output stream reached its maximum, or a run needed its slot."""
 
     IDLE = "idle"
     CAP = "cap"
@@ -211,11 +209,11 @@ class SuspendReason(StrEnum):
 
 
 MOST_TURN_MESSAGES, MOST_TURNS = 100, 10_000
-"""The most messages of users in one turn, and the most turns of one interactive run."""
+"""The most users' messages in one turn, and the most turns of one interactive run."""
 
 
 class TurnMessage(WireModel):
-    """A user's message in a turn, as a digest. `number`: that of their message; 0: the job's task."""
+    """A user's message in a turn, as a digest. `number`: the message's number; 0: the job's task."""
 
     number: Count
     by: Name = ""
@@ -223,11 +221,11 @@ class TurnMessage(WireModel):
 
     @classmethod
     def of(cls, number: int, by: str, text: str) -> Self:
-        """Return the record of these words for the receipt: their number, who said them, and their digest."""
+        """Return the receipt's record of this message: its number, its user, and its digest."""
         return cls(number=number, by=by, sha256=_digest(text))
 
     def are(self, by: str, text: str) -> bool:
-        """Whether the record is of these words by this user."""
+        """Whether the record is of this text by this user."""
         return (self.by, self.sha256) == (by, _digest(text))
 
 
@@ -236,23 +234,22 @@ def _digest(text: str) -> str:
 
 
 class TurnRecord(WireModel):
-    """One turn of an interactive run. `words`: first the words that began it, then those said while it
-    lasted."""
+    """One turn of an interactive run. `words`: first the message that began it, then those sent during it."""
 
     number: Number
     words: Annotated[tuple[TurnMessage, ...], Field(min_length=1, max_length=MOST_TURN_MESSAGES)]
     stop: TurnStop
     why: Line = ""
     usage: Usage
-    """The usage of this turn alone: tokens as its program counts them, and by how much the attempt's cost
-    had grown when the node saw the turn's end."""
+    """The usage of this turn alone: tokens as its program counts them, and the increase of the attempt's cost
+    until the node noticed the turn's end."""
     began_wall_ms: WallMillis | None = None
     ended_wall_ms: WallMillis | None = None
-    """When the turn ended; None: not known."""
+    """When the turn ended; None: unknown."""
 
 
 class Claims(WireModel):
-    """The predicate of the receipt: what the node swears to."""
+    """The predicate of the receipt: what the node attests."""
 
     fleet: FleetId
     epoch: Number
@@ -265,7 +262,7 @@ class Claims(WireModel):
     runtime_version: Name | None = None
     model: Name | None = None
     served: Served | None = None
-    """The model server that answered; None: none of the fleet's own was used."""
+    """The model server used; None: none of the fleet's own."""
     agent: Name
     prompt_digest: Digest
     mode: Mode
@@ -278,7 +275,7 @@ class Claims(WireModel):
     exit_code: Status | None = None
     signal: Count | None = None
     usage: Usage
-    """The usage as the gateway counted it if there was a gateway, else as the runtime did."""
+    """The usage as counted by the gateway if there was one, else by the runtime."""
     claimed: Usage | None = None
     """The runtime's own figures, if the gateway counted the usage."""
     calls: ModelCalls | None = None
@@ -291,7 +288,7 @@ class Claims(WireModel):
     """The result of the job's score command. None: there is no command, or no result (a finding says why).
     """
     reports: Annotated[tuple[GateReport, ...], Field(max_length=MAX_REPORTS)] = ()
-    """The content of the report files that the gates were to write; () when no gate ran."""
+    """The content of the report files that the gates should write; () when no gate ran."""
     started_wall_ms: WallMillis | None = None
     finished_wall_ms: WallMillis
     at: FleetTime | None = None
@@ -302,7 +299,7 @@ class Claims(WireModel):
     change: Literal["change", "no_change", "empty", "none"]
     """`empty`: no commit and no difference; `no_change`: commits, the same tree; `none`: no git workspace."""
     answer: Words = ""
-    """The agent's final text, clipped to 4,000 characters."""
+    """The agent's final text, truncated to 4,000 characters."""
     question: UserQuestion | None = None
     """Only for an attempt that ended as `blocked`."""
     turns: Annotated[tuple[TurnRecord, ...], Field(max_length=MOST_TURNS)] = ()
@@ -310,16 +307,16 @@ class Claims(WireModel):
     rests: SuspendReason | None = None
     """The reason why an interactive run ended by itself; None: it did not end by itself."""
     board: Annotated[tuple[BoardEntry, ...], Few(64)] = ()
-    """The values that the run has written on the board of its workflow."""
+    """The values that the run wrote on its workflow's board."""
     skills: Annotated[tuple[SkillMark, ...], Field(max_length=MOST_SKILLS)] = ()
     """The skills that the agent's program was given."""
     proposed: Annotated[tuple[ProposedTool, ...], Field(max_length=MOST_TOOLS)] = ()
-    """The tools that the run proposes for the project; they are in no result."""
+    """The tools that the run proposes for the project; they are not part of the result."""
     findings: Annotated[tuple[Words, ...], Few(500, chars=64_000)] = ()
     exposed: Annotated[tuple[Exposed, ...], Few(64)] = ()
     blobs: tuple[Blob, ...] = Field(max_length=64)
     last_event: Count
-    """The number of this attempt's last event. Once it is applied, all events before it are complete, too."""
+    """The number of this attempt's last event. Once it is applied, all earlier events are complete, too."""
     previous: Digest | None = None
     """The digest of this node's previous receipt."""
 
@@ -332,7 +329,7 @@ class Subject(WireModel):
 
 
 class Receipt(Signed):
-    """An in-toto Statement v1 with only our predicate. `predicateType` carries the version."""
+    """An in-toto Statement v1 with PanCode's predicate. `predicateType` contains the version."""
 
     VERSION = ("predicateType", PREDICATE_TYPE)
     statement_type: StatementType = Field(default=STATEMENT_TYPE, alias="_type")
@@ -342,7 +339,7 @@ class Receipt(Signed):
 
     @model_validator(mode="after")
     def _about_what_it_claims(self) -> Receipt:
-        """Checks the subjects against the claims: other readers of in-toto look at the subjects alone."""
+        """Check the subjects against the claims, since other readers of in-toto use only the subjects."""
         if self.subject != _subjects(self.predicate):
             raise ValueError("the subjects are not the commit and the blobs of the claims")
         return self
@@ -353,7 +350,7 @@ class Receipt(Signed):
 
 
 def receipt_of(claims: Claims) -> Receipt:
-    """The statement whose subjects are the commit and the blobs in the claims."""
+    """Return the statement whose subjects are the commit and the blobs in the claims."""
     return Receipt(subject=_subjects(claims), predicate=claims)
 
 

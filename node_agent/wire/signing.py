@@ -1,4 +1,4 @@
-"""DSSE envelopes with Ed25519: signing, verifying, and why an envelope is refused."""
+"""DSSE envelopes with Ed25519: signing, verifying, and the reasons for refusing an envelope."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class RefusalCode(StrEnum):
 
 
 class WireRefusal(Exception):
-    """An envelope or message was refused; `code` says why in one word, `detail` in a sentence."""
+    """Raised for a refused envelope or message; `code` is the reason's code, `detail` a sentence."""
 
     def __init__(self, code: RefusalCode, detail: str) -> None:
         super().__init__(f"{code}: {detail}")
@@ -61,50 +61,50 @@ class Envelope(WireModel):
     signatures: tuple[Signature, ...] = Field(max_length=4)
 
     def body(self) -> bytes:
-        """The payload's bytes; WireRefusal(MALFORMED) when it is not base64."""
+        """Return the payload's bytes; WireRefusal(MALFORMED) if it is not base64."""
         try:
             return base64.b64decode(self.payload, validate=True)
-        except ValueError as exc:  # binascii.Error is one; what is not ASCII is a plain one
+        except ValueError as exc:  # binascii.Error is a subclass; non-ASCII text raises a plain ValueError
             raise WireRefusal(RefusalCode.MALFORMED, "payload is not base64") from exc
 
     def digest(self) -> str:
-        """The SHA-256 of type and payload: a statement has the same digest, whoever signed it."""
+        """Return the SHA-256 of type and payload, which does not depend on the signers."""
         return hashlib.sha256(encode_pae(self.payloadType, self.body())).hexdigest()
 
 
 def encode_pae(payload_type: str, payload: bytes) -> bytes:
-    """The pre-authentication encoding of DSSE v1."""
+    """Return the pre-authentication encoding of DSSE v1."""
     kind = payload_type.encode()
     return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
 
 
 @dataclass(frozen=True)
 class PublicKey:
-    """An Ed25519 public key and its names."""
+    """An Ed25519 public key and its ids."""
 
     raw: bytes
 
     def __post_init__(self) -> None:
         if len(self.raw) != 32:
-            raise ValueError("an Ed25519 public key has 32 bytes")
+            raise ValueError("an Ed25519 public key must have 32 bytes")
 
     @cached_property
     def keyid(self) -> str:
-        """The SHA-256 of the raw key, hexadecimal."""
+        """Return the SHA-256 of the raw key, in hexadecimal."""
         return hashlib.sha256(self.raw).hexdigest()
 
     @cached_property
     def tag(self) -> str:
-        """The first 10 digits of the key id: a node's name on the wire."""
+        """Return the first 10 digits of the key id: a node's name on the wire."""
         return self.keyid[:10]
 
     def pem(self) -> str:
-        """Return the public key in the PEM form of other tools."""
+        """Return the public key in PEM form, for other tools."""
         kind = PublicFormat.SubjectPublicKeyInfo
         return self._key.public_bytes(Encoding.PEM, kind).decode()
 
     def text(self) -> str:
-        """Return the key as one line, for files and for enrolment."""
+        """Return the key as one line, for files and for enrollment."""
         return "ed25519 " + base64.b64encode(self.raw).decode()
 
     @classmethod
@@ -142,7 +142,7 @@ class SigningKey:
         return "ed25519-seed " + base64.b64encode(self._seed).decode()
 
     def pem(self) -> str:
-        """Return the private key in the PEM form of TLS libraries."""
+        """Return the private key in PEM form, for TLS libraries."""
         plain = NoEncryption()
         return self._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, plain).decode()
 
@@ -155,14 +155,14 @@ class SigningKey:
         return cls(base64.b64decode(data, validate=True))
 
     def sign(self, payload_type: str, payload: bytes) -> Envelope:
-        """A new envelope with this key's signature."""
+        """Return a new envelope with this key's signature."""
         text = base64.b64encode(payload).decode()
         return Envelope(
             payloadType=payload_type, payload=text, signatures=(self._mark(payload_type, payload),)
         )
 
     def countersign(self, envelope: Envelope) -> Envelope:
-        """Return the envelope with this key's signature added, once."""
+        """Return the envelope with this key's signature added, unless it is already there."""
         if any(s.keyid == self._keyid for s in envelope.signatures):
             return envelope
         added = self._mark(envelope.payloadType, envelope.body())
@@ -173,9 +173,7 @@ class SigningKey:
         )
 
     def secret(self, subject: str) -> str:
-        """Return a secret for this subject alone, always the same; it reveals nothing about the key or
-        others.
-        """
+        """Return the same secret for the same subject; it reveals nothing about the key or other secrets."""
         return hmac.new(self._seed, b"pancode secret\n" + subject.encode(), hashlib.sha256).hexdigest()
 
     def _mark(self, payload_type: str, payload: bytes) -> Signature:
@@ -184,7 +182,7 @@ class SigningKey:
 
 
 class Signed(WireModel):
-    """A value that is signed as a whole. `VERSION`: the field and number of our version."""
+    """A value that is signed as a whole. `VERSION`: the field and number of the current version."""
 
     VERSION: ClassVar[tuple[str, object]]
     PAYLOAD: ClassVar[str] = ""
@@ -198,7 +196,7 @@ class Signed(WireModel):
 
 
 class Message(Signed):
-    """A signed message of our own; the first field is the version."""
+    """A signed message of PanCode; its first field is the version."""
 
     VERSION = ("v", WIRE_VERSION)
     v: int = Field(default=WIRE_VERSION, ge=0, le=MOST)
@@ -208,9 +206,9 @@ M = TypeVar("M", bound=Signed)
 
 
 def parse_envelope(data: bytes | str) -> Envelope:
-    """Return the envelope in these untrusted bytes; WireRefusal(MALFORMED) when there is none."""
+    """Return the envelope in these untrusted bytes; WireRefusal(MALFORMED) if they are not an envelope."""
     if len(data) > MAX_ENVELOPE_BYTES:
-        raise WireRefusal(RefusalCode.MALFORMED, f"larger than {MAX_ENVELOPE_BYTES} bytes")
+        raise WireRefusal(RefusalCode.MALFORMED, f"envelope is larger than {MAX_ENVELOPE_BYTES} bytes")
     try:
         envelope = Envelope.model_validate_json(data)
         _refuse_twice(data)
@@ -232,29 +230,29 @@ def _verified(envelope: Envelope, keys: Mapping[str, PublicKey]) -> tuple[Public
     known = [(s, keys[s.keyid]) for s in envelope.signatures if s.keyid in keys]
     if not known:
         raise WireRefusal(
-            RefusalCode.UNKNOWN_KEY, f"signed by {envelope.signatures[0].keyid[:10]}, which is not enrolled"
+            RefusalCode.UNKNOWN_KEY,
+            f"signed by key {envelope.signatures[0].keyid[:10]}, which is not enrolled",
         )
     body = envelope.body()
     message = encode_pae(envelope.payloadType, body)
     for signature, key in known:
         if not key.verifies(_unbase64(signature.sig), message):
-            raise WireRefusal(RefusalCode.TAMPERED, f"the signature of {key.tag} does not fit the content")
+            raise WireRefusal(RefusalCode.TAMPERED, f"the signature of {key.tag} does not match the content")
     return known[0][1], body
 
 
 def open_as(kind: type[M], envelope: Envelope, keys: Mapping[str, PublicKey]) -> M:
-    """Verify the envelope, then parse its message; a typed WireRefusal for whatever does not fit."""
+    """Verify the envelope and return its message; raise WireRefusal for any mismatch."""
     if envelope.payloadType != kind.payload_type():
         raise WireRefusal(
-            RefusalCode.WRONG_TYPE, f"{envelope.payloadType} where {kind.payload_type()} is due"
+            RefusalCode.WRONG_TYPE, f"payload type is {envelope.payloadType}, must be {kind.payload_type()}"
         )
     return parse_message(kind, _verified(envelope, keys)[1])
 
 
 def parse_message(kind: type[M], body: bytes) -> M:
-    """Return the message in unverified bytes. If the bytes do not fit, the WireRefusal is about a wrong
-    version first, then about a wrong field.
-    """
+    """Return the message in unverified bytes. For invalid bytes raise WireRefusal: for a wrong version first,
+    then for a wrong field."""
     try:
         message = kind.model_validate_json(body)
     except (ValidationError, RecursionError):
@@ -266,7 +264,7 @@ def parse_message(kind: type[M], body: bytes) -> M:
 
 
 def _refuse_twice(data: bytes | str) -> None:
-    """Raise WireRefusal for valid JSON with a key twice: another reader may read the other value."""
+    """Raise WireRefusal for JSON with a duplicate key, as another reader may read the other value."""
     try:
         json.loads(data, object_pairs_hook=_once)
     except (ValueError, RecursionError) as exc:
@@ -279,7 +277,7 @@ def _once(pairs: list[tuple[str, object]]) -> None:
 
 
 def _judged(kind: type[M], body: bytes) -> M:
-    """Raise the WireRefusal that fits bytes which are not a message of this version, or no message at all."""
+    """Raise the WireRefusal for bytes that are no message of this version, or no message at all."""
     try:
         raw = json.loads(body)
     except (ValueError, RecursionError) as exc:
@@ -287,7 +285,9 @@ def _judged(kind: type[M], body: bytes) -> M:
     name, due = kind.VERSION
     if not isinstance(raw, dict) or raw.get(name) != due:
         found = raw.get(name) if isinstance(raw, dict) else None
-        raise WireRefusal(RefusalCode.UNKNOWN_VERSION, f"version {str(found)[:80]!r}, this side speaks {due}")
+        raise WireRefusal(
+            RefusalCode.UNKNOWN_VERSION, f"its version is {str(found)[:80]!r}, but this side supports {due}"
+        )
     try:
         return kind.model_validate_json(body)
     except ValidationError as exc:
@@ -308,5 +308,5 @@ _MOST_PATH = 200
 
 def _first(exc: ValidationError) -> str:
     error = exc.errors(include_url=False, include_input=False)[0]
-    path = ".".join(str(p) for p in error["loc"])[:_MOST_PATH]  # names of fields are the sender's own
+    path = ".".join(str(p) for p in error["loc"])[:_MOST_PATH]  # field names come from the sender
     return f"{path}: {error['msg']}" if path else str(error["msg"])

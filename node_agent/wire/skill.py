@@ -1,4 +1,4 @@
-"""A skill in a job: instructions that agent programs read, by name and digest, with its files packed."""
+"""A skill in a job: instructions that agent programs read, by name and digest, with its packed files."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ ABOUT = "tool.json"
 TOOL = "tool-"
 """The prefix of kept tools' names in orders, receipts and programs: none takes another tool's place."""
 MOST_TOOLS, MOST_TOOL, MOST_TOOL_FILES = 2, 16_384, 20
-"""The most tools that an attempt proposes; the most characters of one, packed; the most files of one."""
+"""The most tools that an attempt may propose; the most characters of a packed one; the most files of one."""
 Files = Mapping[str, tuple[bytes, bool]]
 """A skill's files: from the path below the skill to the content and whether the file may be executed."""
 
 
 _PROMPTS = (".md", ".mdc", ".mdx", ".markdown", ".txt", ".toml")
 _ARGUMENTS = rb"(?:\$\w+(?:\[\w*\])?|\$\{[^}\n!`]*\})*"
-"""Placeholders that a program fills in before it looks for commands; what they leave may be empty."""
+"""Placeholders that a program fills in before it looks for commands; the value may be empty."""
 _COMMAND = re.compile(rb"`%b`%b`%b(?=!)|!(?=%b`)" % ((_ARGUMENTS,) * 4))
-"""A place where Claude Code or OpenCode begins to read a command: !`...` in a line, ```! as a block.
+"""Matches the start of a command of Claude Code or OpenCode: !`...` in a line, ```! as a block.
 
-It matches more than these programs run, so that a difference in how they read a text does not matter.
+It matches more than these programs run, so that differences in how they parse a text do not matter.
 """
 
 
@@ -52,7 +52,7 @@ def commands_in(path: str, data: bytes) -> list[str]:
 
 
 def without_commands(path: str, data: bytes) -> bytes:
-    """Return the file for a run: a space after each marker of a command makes that program read a text."""
+    """Return the file with a space after each command marker, so that programs read the command as text."""
     return _COMMAND.sub(rb"\g<0> ", data) if path.lower().endswith(_PROMPTS) else data
 
 
@@ -64,19 +64,19 @@ class SkillMark(WireModel):
 
 
 class ProposedTool(SkillMark):
-    """A tool that a run proposes; nobody has agreed to it yet. Its files are packed as those of a skill."""
+    """A tool that a run proposes and that is not approved yet. Its files are packed as a skill's are."""
 
     packed: Annotated[str, Field(max_length=MOST_TOOL)]
 
 
 class JobSkill(SkillMark):
-    """A skill of a run. `packed`: its files, as `packed` makes them."""
+    """A skill of a run. `packed`: its files, as packed by `pack_files`."""
 
     place: SkillPlace = ""
     packed: Annotated[str, Field(max_length=MOST_PACKED)]
 
     def files(self) -> dict[str, bytes]:
-        """The content of each file by its path below the skill; ValueError when the digest does not fit."""
+        """Return the content of each file by its path below the skill; ValueError for a wrong digest."""
         try:
             unpacker = zlib.decompressobj()
             text = unpacker.decompress(base64.b64decode(self.packed, validate=True), MOST_UNPACKED)
@@ -92,17 +92,17 @@ class JobSkill(SkillMark):
 
 
 def mark_executable(files: Mapping[str, bytes]) -> dict[str, tuple[bytes, bool]]:
-    """Return the files of a tool; a file that begins with `#!` may be executed."""
+    """Return a tool's files; those that begin with `#!` are marked executable."""
     return {path: (data, data.startswith(b"#!")) for path, data in files.items()}
 
 
 def digest_of(files: Files) -> str:
-    """Return one digest for a whole skill; copies of skills are compared by it, too."""
+    """Return one digest for a whole skill, also used to compare copies of skills."""
     lines = [[path, hashlib.sha256(files[path][0]).hexdigest(), files[path][1]] for path in sorted(files)]
     return hashlib.sha256(json.dumps(lines).encode()).hexdigest()
 
 
 def pack_files(files: Files) -> str:
-    """Return the files packed into one text. The same files give the same text."""
+    """Return the files packed into one string, which is the same for the same files."""
     plain = {path: [files[path][0].decode("latin-1"), files[path][1]] for path in sorted(files)}
     return base64.b64encode(zlib.compress(json.dumps(plain).encode(), 9)).decode("ascii")

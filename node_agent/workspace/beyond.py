@@ -1,6 +1,5 @@
-"""Decides which kept folders of a kind go: what was not used for long, and what is too much. Pure, but for
-the measure of a folder.
-"""
+"""Selects which stored folders of a kind to delete: those unused for too long, or exceeding the size. Pure,
+except for measuring folders."""
 
 from __future__ import annotations
 
@@ -27,9 +26,8 @@ class KeptFolder:
 
 
 def select_evicted(kept: Iterable[KeptFolder], bound: KeepBound, now_ms: int) -> dict[str, int]:
-    """Return what goes, with the time of its last use: first what is too old, then the longest unused until
-    the rest fits. What stays counts for the size.
-    """
+    """Return what to delete, with the time of its last use: first what is too old, then the least recently
+    used until the rest fits. Folders in use count toward the size."""
     rows = sorted(kept, key=lambda one: one.used_ms)
     left, gone = sum(one.size for one in rows), dict[str, int]()
     for one in rows:
@@ -41,7 +39,7 @@ def select_evicted(kept: Iterable[KeptFolder], bound: KeepBound, now_ms: int) ->
 
 
 def used_ms(folder: Path) -> int:
-    """When the folder was used last; 0: it is gone."""
+    """Return when the folder was last used; 0 if it does not exist."""
     try:
         return os.stat(folder).st_mtime_ns // 1_000_000
     except FileNotFoundError:
@@ -49,10 +47,10 @@ def used_ms(folder: Path) -> int:
 
 
 def measure_folder(folder: Path, bound: KeepBound) -> int:
-    """Return the bytes that the folder takes on the disk; 0 where no bound asks, as it reads all names."""
+    """Return the folder's size on disk; 0 without a size limit, as measuring reads all names."""
     size = 0
     if bound.size is not None:
-        with suppress(OSError):  # somebody erases it meanwhile
+        with suppress(OSError):  # erased concurrently
             for one in walk_tree(folder):
                 size += os.stat(one.name, dir_fd=one.at, follow_symlinks=False).st_blocks * _BLOCK
     return size

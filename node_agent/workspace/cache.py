@@ -1,4 +1,4 @@
-"""Keeps folders by key: an entry is complete or absent, is copied in and out, and is disposable."""
+"""Stores folders by key: an entry is complete or absent, is copied in and out, and can be recreated."""
 
 from __future__ import annotations
 
@@ -34,8 +34,7 @@ _FINDER = b"__editable__"
 @dataclass(frozen=True, slots=True)
 class Contents:
     """The contents of a folder. `digest`: of names, modes, sizes, times and link targets. `bound`: the files
-    and links that name the place `home`; in a copy, they must name the copy's place instead.
-    """
+    and links that contain the path `home`; in a copy, they must contain the copy's path instead."""
 
     digest: str
     size: int
@@ -43,7 +42,7 @@ class Contents:
 
 
 def contents_of(folder: Path, home: bytes | None = None) -> Contents:
-    """Read a folder's contents; follows no link. OSError: unreadable; ValueError: no file, folder or link."""
+    """Read a folder's contents; follows no link. OSError: unreadable; ValueError: a pipe, socket, device."""
     seen, size, bound = hashlib.sha256(), 0, list[str]()
     for path, state in _below(os.fsencode(folder)):
         name = path[len(os.fsencode(folder)) + 1 :]
@@ -56,9 +55,9 @@ def contents_of(folder: Path, home: bytes | None = None) -> Contents:
 
 
 def move_place(folder: Path, bound: tuple[str, ...], old: bytes, new: bytes) -> None:
-    """Make the bound files and links of a copy that nobody uses yet name the place where the copy will lie.
+    """Replace the old path by the final one in the bound files and links of a copy that is not in use yet.
 
-    OSError, ValueError: the copy differs from the folder that was looked over.
+    OSError, ValueError: the copy differs from the examined folder.
     """
     for name in bound:
         path = os.path.join(os.fsencode(folder), os.fsencode(name))
@@ -68,7 +67,7 @@ def move_place(folder: Path, bound: tuple[str, ...], old: bytes, new: bytes) -> 
             os.symlink(target, path)
             continue
         handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(handle, "r+b") as file:  # in place: it keeps its mode, and gets a new time
+        with os.fdopen(handle, "r+b") as file:  # in place: keeps the file's mode, sets a new time
             text = file.read()
             file.seek(0)
             file.write(text.replace(old, new))
@@ -76,7 +75,7 @@ def move_place(folder: Path, bound: tuple[str, ...], old: bytes, new: bytes) -> 
 
 
 def _below(folder: bytes) -> Iterator[tuple[bytes, os.stat_result]]:
-    """Yield everything in the folder, in a job by names alone. OSError: deeper than a path can be long."""
+    """Yield everything in the folder, in an order that depends only on names. OSError: a path is too long."""
     left = _listed(folder)
     while left:
         entry = left.pop()
@@ -87,13 +86,13 @@ def _below(folder: bytes) -> Iterator[tuple[bytes, os.stat_result]]:
 
 
 def _listed(folder: bytes) -> list[os.DirEntry[bytes]]:
-    """Return the folder's entries, the last name first."""
+    """Return the folder's entries, in reverse order of their names."""
     with os.scandir(folder) as found:
         return sorted(found, key=lambda entry: entry.name, reverse=True)
 
 
 def _traits(name: bytes, state: os.stat_result) -> bytes:
-    """Return the facts of a file that a faithful copy shares with it."""
+    """Return the attributes of a file that a faithful copy shares with it."""
     mode = state.st_mode
     if stat.S_ISLNK(mode):
         return b"link;"
@@ -105,7 +104,7 @@ def _traits(name: bytes, state: os.stat_result) -> bytes:
 
 
 def _names_place(path: bytes, state: os.stat_result, target: bytes, home: bytes) -> bool:
-    """Whether a file or link names the place, in one of the ways of installers: links, `#!`, path files."""
+    """Whether a link or file contains the path, in the ways that installers use: links, `#!`, path files."""
     if target or not stat.S_ISREG(state.st_mode):
         return home in target
     name = os.path.basename(path)
@@ -119,7 +118,7 @@ def _names_place(path: bytes, state: os.stat_result, target: bytes, home: bytes)
         return False
     head = _first_bytes(
         path, _HEAD
-    )  # an installer gives a path too long for `#!` to `exec` in the second line
+    )  # for a path too long for `#!`, an installer writes `exec` in the second line
     return head.startswith(b"#!") and any(home in line for line in head.split(b"\n")[:2])
 
 
@@ -144,10 +143,10 @@ class CachedFolder:
 
 
 class Cache:
-    """Entries below `root`, one folder per key. A folder `new-*` is rubbish unless a call is using it.
+    """Entries below `root`, one folder per key. A folder `new-*` is garbage unless a call is using it.
 
-    One node agent uses the cache, with several threads. An agent of the same uid can write it, as all of the
-    node's home: a copy is compared with what was kept, which shows damage, but no attack.
+    One node agent uses the cache, with several threads. A run with the same uid can write to it, as to the
+    whole home: comparing a copy with the stored digest detects damage, but not an attack.
     """
 
     def __init__(self, root: Path, reserve: int = 0, bound: KeepBound = KEEP.set_ups) -> None:
@@ -160,11 +159,11 @@ class Cache:
     def fetch(
         self, key: str, folders: Iterable[str], move: Callable[[str, Mapping[str, Path]], None]
     ) -> CachedFolder | None:
-        """Call `move` with the maker and copies of its folders. None: no whole entry of them, or no room."""
+        """Call `move` with the maker and copies of its folders. None: no complete entry, or no disk space."""
         with self._using(key):
             kept = self._about(key)
             if kept is not None and set(kept.folders) != set(folders):
-                kept = None  # its list is a file that others of our user can write: a name may lead anywhere
+                kept = None  # the list is in a file that others of this user can write: distrust it
             if kept is not None and not self.has_room(kept.size):
                 return None
             if kept is not None and self._fetched(key, kept, move):
@@ -189,7 +188,7 @@ class Cache:
     def put(
         self, key: str, maker: str, folders: Mapping[str, tuple[Path, Contents]], repository: str = ""
     ) -> None:
-        """Keep copies of these folders, unless the key exists. StepFailed or OSError: nothing was kept."""
+        """Store copies of these folders, unless the key exists. StepFailed or OSError: nothing was stored."""
         size = sum(seen.size for _, seen in folders.values())
         with self._fresh() as fresh:
             for number, (path, seen) in enumerate(folders.values()):
@@ -201,7 +200,7 @@ class Cache:
             write_atomic(fresh / ABOUT, json.dumps(about).encode())
             _run("sync", "-f", str(fresh))
             if not self.has_room(0):
-                raise WorkspaceFailure("the disk's reserve would be touched")
+                raise WorkspaceFailure("the disk's free space would fall below the reserve")
             self._name(fresh, key)
         for name in self._entries()[MOST_ENTRIES:]:
             self._drop(name)
@@ -212,7 +211,7 @@ class Cache:
         except OSError as exc:
             if exc.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                 raise
-            return  # another attempt was faster: as good
+            return  # another attempt has stored the same entry first
         sync_folder(self._root)
 
     def has_room(self, size: int) -> bool:
@@ -222,7 +221,7 @@ class Cache:
         return seen.f_bavail * seen.f_frsize - size >= self._reserve
 
     def trim(self, now_ms: int) -> None:
-        """Delete entries not used for long or too many, and crashes' leftovers; all, when the disk is low."""
+        """Delete entries that are too old or too many, and leftovers of crashes; all if the disk is low."""
         if not self._root.is_dir():
             return
         entries, room = self._entries(), self.has_room(0)
@@ -236,7 +235,7 @@ class Cache:
     # -- inside
 
     def _entries(self) -> list[str]:
-        """Return the keys, the last used first."""
+        """Return the keys, the most recently used first."""
         names = [path.name for path in self._root.iterdir() if not path.name.startswith(_NEW)]
         return sorted(names, key=lambda name: used_ms(self._root / name), reverse=True)
 
@@ -263,7 +262,7 @@ class Cache:
 
     @contextmanager
     def _fresh(self) -> Iterator[Path]:
-        """A folder for one call alone: a `cp` that outlives its node agent meets no files of a later call."""
+        """Provide a folder for this call alone: a `cp` that outlives its node agent affects no later call."""
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._lock:
             path = Path(tempfile.mkdtemp(prefix=_NEW, dir=self._root))
@@ -276,7 +275,7 @@ class Cache:
             self._sweep(path)
 
     def _drop(self, name: str) -> None:
-        """Move the entry away in one step, unless somebody copies from it; then erase it."""
+        """Move the entry away atomically, unless it is being copied; then erase it."""
         if not os.path.lexists(self._root / name):
             return
         with self._fresh() as fresh, self._lock, suppress(FileNotFoundError):
@@ -287,12 +286,12 @@ class Cache:
         with self._lock:
             if self._used[path.name]:
                 return
-        with suppress(OSError, StepFailed):  # the next time, then
+        with suppress(OSError, StepFailed):  # the next call tries again
             erase(path)
 
 
 def copy_folder(source: Path, target: Path) -> None:
-    """Copy a folder faithfully; shares blocks where the file system can, but never an inode. StepFailed."""
+    """Copy a folder faithfully; may share disk blocks, but never an inode. StepFailed."""
     if not real_folder(source):
         raise WorkspaceFailure(f"{source} is gone, or no longer a folder")
     _run("cp", "-a", "--reflink=auto", "-T", "--", str(source), str(target))

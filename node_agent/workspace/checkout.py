@@ -1,7 +1,7 @@
-"""Makes an attempt's own checkout: its git dir outside the tree, nothing shared that it could poison.
+"""Makes an attempt's own checkout: its git dir is outside the tree; it shares nothing that it could corrupt.
 
-It begins with the checkout of a finished attempt of the same repository, where there is one: only files that
-nobody touched since git wrote them stay, and the rest is removed and written anew.
+It reuses the checkout of a finished attempt of the same repository, if there is one: only files unchanged
+since git wrote them stay, and the rest is removed and written again.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ _SUBMODULE = 0o160000
 
 
 class Index:
-    """The bytes of one git index, version 2. WorkspaceFailure for any other.
+    """The bytes of one git index, version 2. WorkspaceFailure for any other version.
 
-    An entry is named by its offset in the bytes: a large repository has 100,000 entries, and an object for
-    each would cost more memory than the index itself.
+    An entry is identified by its offset in the bytes: a large repository has 100,000 entries, and an object
+    for each would cost more memory than the index itself.
     """
 
     def __init__(self, data: bytes, object_format: ObjectFormat) -> None:
@@ -74,7 +74,7 @@ class Index:
         return slice(begin, begin + length if length < _LONG_NAME else self._data.index(b"\0", begin))
 
     def __iter__(self) -> Iterator[tuple[bytes, int]]:
-        """Each path with its entry."""
+        """Yield each path with its entry."""
         return ((bytes(self._data[self._name(entry)]), entry) for entry in self._entries)
 
     def _mode(self, entry: int) -> int:
@@ -84,21 +84,21 @@ class Index:
         return self._mode(entry) == _SUBMODULE
 
     def is_same(self, entry: int, seen: os.stat_result) -> bool:
-        """Check whether nobody changed this file since git wrote it.
+        """Whether this file is unchanged since git wrote it.
 
-        The kernel sets the time of the last change (ctime) itself, also for a change of mode, attributes or
-        hard links, and no program can set it back.
+        The kernel sets the time of the last change (ctime), also for a change of mode, attributes or hard
+        links, and no program can set it back.
         """
         return self._data[entry : entry + _STAT.size] == _stamp(self._mode(entry), seen)
 
     def note(self, entry: int, seen: os.stat_result | None) -> None:
-        """Record the file's state as it is now; None: it is missing, or not as git wrote it."""
+        """Record the file's present state; None: it is missing, or not as git wrote it."""
         mode = self._mode(entry)
         stamp = _NEVER[:_MODE_AT] + mode.to_bytes(4, "big") + _NEVER[_MODE_AT + 4 :]
         self._data[entry : entry + _STAT.size] = stamp if seen is None else _stamp(mode, seen)
 
     def attributes(self) -> dict[bytes, bytes]:
-        """The .gitattributes files: they decide which bytes a checkout writes for an object."""
+        """Return the .gitattributes files, which decide the bytes that a checkout writes for an object."""
         names = (b".gitattributes", b"/.gitattributes")
         found = ((path, at + _STAT.size) for path, at in self if path == names[0] or path.endswith(names[1]))
         return {path: bytes(self._data[oid : oid + _OID_BYTES[self._format]]) for path, oid in found}
@@ -111,7 +111,7 @@ class Index:
 
 
 def _stamp(mode: int, seen: os.stat_result) -> bytes:
-    """The stat fields as git packs them: times, device, inode, mode, owner, group, size; lower 32 bits."""
+    """Return the stat fields as git packs them: times, device, inode, mode, uid, gid, size; lower 32 bits."""
     return _STAT.pack(
         seen.st_ctime_ns // _BILLION & _WORD,
         seen.st_ctime_ns % _BILLION,
@@ -129,12 +129,12 @@ def _stamp(mode: int, seen: os.stat_result) -> bytes:
 MOST_KEPT = 4
 """The most checkouts that wait on a node for a next attempt."""
 TICK_S, TICKS = 0.002, 25
-"""How long, and how often, to wait for the file system's clock; older kernels move it every 1 to 10 ms."""
+"""How long, and how often, to wait for the file system's clock, which older kernels advance every 1-10 ms."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeptCheckout:
-    """What this process remembers of a checkout, where no agent can change it."""
+    """The facts about a checkout that stay in this process's memory, where no agent can change them."""
 
     repo: str
     object_format: ObjectFormat
@@ -143,11 +143,11 @@ class KeptCheckout:
     folder_mode: int
     owner: int
     folders: str = ""
-    """The state of the checkout's folders, as a digest, while the checkout waits."""
+    """A digest of the state of the checkout's folders while it is stored."""
 
 
 class WarmCheckouts:
-    """Washed checkouts under `root`. Thread-safe. Leftovers of an earlier node agent are erased by `trim`."""
+    """Cleaned checkouts under `root`. Thread-safe. `trim` erases leftovers of an earlier node agent."""
 
     def __init__(
         self,
@@ -159,14 +159,14 @@ class WarmCheckouts:
         self._root, self._has_room, self._most, self._bound = root, has_room, most, bound
         self._lock = threading.Lock()
         self._known: dict[Path, KeptCheckout] = {}
-        """The checkouts of living attempts, by the attempt's folder."""
+        """The checkouts of running attempts, by the attempt's folder."""
         self._waiting: dict[Path, KeptCheckout] = {}
-        """The waiting checkouts, by the folder below `root`, the oldest first."""
+        """The stored checkouts, by the folder below `root`, the oldest first."""
         self._busy: set[Path] = set()
         """Folders below `root` that a call is using."""
 
     def remember(self, places: AttemptFolders, repo: str, object_format: ObjectFormat) -> None:
-        """Remember how git left the attempt's checkout. Called before any process of the attempt."""
+        """Record how git left the attempt's checkout. Called before any process of the attempt starts."""
         data = (places.git / "index").read_bytes()
         places.index.write_bytes(data)
         mode = os.stat(places.git / "refs").st_mode
@@ -177,10 +177,9 @@ class WarmCheckouts:
                 )
 
     def give(self, places: AttemptFolders, owner: int) -> None:
-        """Make that user the owner of the checkout; files that nobody touched are remembered in their new
-        state.
+        """Change the owner of the checkout to that user; unchanged files are recorded in their new state.
 
-        Only while no process of the attempt lives.
+        Call only while no process of the attempt is running.
         """
         with self._lock:
             kept = self._known.pop(places.folder, None)
@@ -208,9 +207,9 @@ class WarmCheckouts:
         return True
 
     def keep(self, places: AttemptFolders) -> bool:
-        """Wash the checkout and keep it. False: it cannot be kept; the caller removes what is left of it.
+        """Clean the checkout and store it. False: that is impossible; the caller removes what is left of it.
 
-        Only while no process of the attempt lives.
+        Call only while no process of the attempt is running.
         """
         there = self._root / places.folder.name
         with self._lock:
@@ -218,7 +217,7 @@ class WarmCheckouts:
         if kept is None or not self._has_room():
             return False
         with self._using(there), suppress(OSError, StepFailed):
-            # the checkout, washed, is in `there` with its index
+            # `there` contains the cleaned checkout and its index
             index = _trusted(places.index, kept)
             _wash(places.tree, index, kept)
             erase(there)
@@ -240,8 +239,8 @@ class WarmCheckouts:
         return False
 
     def take(self, places: AttemptFolders, repo: str, object_format: ObjectFormat) -> Index | None:
-        """Move the repository's newest waiting checkout to the attempt's tree; return its index, or None
-        without one.
+        """Move the repository's newest stored checkout to the attempt's tree; return its index, or None if
+        there is none.
 
         `read-tree --reset -u` with that index writes what is missing or differs.
         """
@@ -264,7 +263,7 @@ class WarmCheckouts:
     def date_as_new(self, places: AttemptFolders, repo: str, object_format: ObjectFormat) -> None:
         """Set each file's time to now, as in a new checkout: `make` compares it with the files of set-up.
 
-        Called before any process of the attempt.
+        Called before any process of the attempt starts.
         """
         index = Index((places.git / "index").read_bytes(), object_format)
         for path, entry in index:
@@ -276,9 +275,8 @@ class WarmCheckouts:
         self.remember(places, repo, object_format)
 
     def trim(self, now_ms: int) -> None:
-        """Erase checkouts that waited for long or are too much, all when the disk is short, and leftovers of
-        crashes.
-        """
+        """Erase checkouts that are too old or too large together, all if the disk is low, and leftovers of
+        crashes."""
         has_room = self._has_room()
         with self._lock:
             waiting = [*self._waiting]
@@ -291,7 +289,7 @@ class WarmCheckouts:
             names = os.listdir(self._root) if self._root.is_dir() else []
             gone = {self._root / name for name in names} - self._waiting.keys() - self._busy
         for path in gone:
-            with suppress(OSError, StepFailed):  # the next time, then
+            with suppress(OSError, StepFailed):  # the next call tries again
                 erase(path)
 
     @contextmanager
@@ -306,11 +304,11 @@ class WarmCheckouts:
 
 
 def _moved_back(there: Path, places: AttemptFolders, kept: KeptCheckout) -> Index:
-    """Move a checkout back if its folders are unchanged: nothing was added. Git itself sees changed files."""
+    """Move a checkout back if its folders are unchanged, so nothing was added. Git detects changed files."""
     index = _trusted(there / "index", kept)
     if _seen(there / "tree", index) != kept.folders:
         raise WorkspaceFailure("something was written into a checkout that waited")
-    os.rename(there / "tree", places.tree)  # in the place of an empty folder
+    os.rename(there / "tree", places.tree)  # replaces an empty folder
     return index
 
 
@@ -321,12 +319,12 @@ def _digest(data: bytes) -> str:
 def _trusted(path: Path, kept: KeptCheckout) -> Index:
     data = path.read_bytes()
     if _digest(data) != kept.digest:
-        raise WorkspaceFailure("the index of the kept checkout has changed since it was written")
+        raise WorkspaceFailure("the index of the stored checkout has changed since it was written")
     return Index(data, kept.object_format)
 
 
 def _clock_moved(path: Path) -> bool:
-    """Wait until a change would get a later time than all writes so far. False: it takes too long."""
+    """Wait until a new change would get a later time than all writes so far. False: it takes too long."""
     before = os.stat(path).st_ctime_ns
     for _ in range(TICKS):
         os.utime(path)
@@ -342,9 +340,9 @@ def _note_all(tree: Path, index: Index, entries: Mapping[bytes, int]) -> None:
 
 
 def _wash(tree: Path, index: Index, kept: KeptCheckout) -> None:
-    """Remove all that git did not write, or that was changed since, and note in the index what is missing.
+    """Remove everything that git did not write or that has changed, and mark in the index what is missing.
 
-    The remaining files become ours again. OSError or WorkspaceFailure when the tree cannot be made as new.
+    The node agent owns the remaining files again. OSError or WorkspaceFailure if the tree cannot be cleaned.
     """
     folders, missing, there = _folders(index), dict(index), dict[bytes, int]()
     _must_be_plain(str(tree), stat.S_IFDIR | 0o700, kept.owner)
@@ -373,39 +371,39 @@ def _is_untouched(one: WalkedName, entry: int | None, index: Index) -> bool:
 
 
 def _folders(index: Index) -> set[bytes]:
-    """Return the folders of the checkout; of a submodule only its own folder, which is empty."""
+    """Return the folders of the checkout; for a submodule only its own folder, which is empty."""
     found = {folder for path, _ in index for folder in list_parents(path)}
     return found | {path for path, entry in index if index.is_submodule(entry)}
 
 
 def _seen(tree: Path, index: Index) -> str:
-    """Return a digest that changes when a folder gets or loses a name, or changes its mode."""
+    """Return a digest that changes when a folder's mode changes, or an entry is added or removed."""
     top, digest = os.fsencode(tree), hashlib.sha256()
     for folder in (b"", *sorted(_folders(index))):
-        with suppress(FileNotFoundError):  # all in it was removed, and then it itself
+        with suppress(FileNotFoundError):  # removed after all its files were removed
             seen = os.lstat(top + b"/" + folder)
             digest.update(b"%s\0%d %d %d\0" % (folder, seen.st_ino, seen.st_ctime_ns, seen.st_mode))
     return digest.hexdigest()
 
 
 def _must_be_plain(folder: str, mode: int, owner: int) -> None:
-    """WorkspaceFailure unless the folder is as git makes it: mode, owner, no access lists or attributes."""
+    """Raise WorkspaceFailure unless the folder is as git makes it: mode, owner, no ACLs or attributes."""
     seen = os.lstat(folder)
     if (seen.st_mode, seen.st_uid) != (mode, owner):
-        raise WorkspaceFailure("a folder of the checkout has another mode or owner")
+        raise WorkspaceFailure("a folder of the checkout has a changed mode or owner")
     names = os.listxattr(folder, follow_symlinks=False)
     if not all(name.startswith("security.") for name in names):
-        raise WorkspaceFailure("a folder of the checkout has attributes")
+        raise WorkspaceFailure("a folder of the checkout has extended attributes")
 
 
-# Not `git worktree`: there an agent writes configuration and hooks of every other checkout.
+# Not `git worktree`, where an agent could write configuration and hooks of every other checkout.
 _AGENT_CONFIG = (
     "[user]\n\tname = PanCode agent\n\temail = agent@pancode.invalid\n[advice]\n\tdetachedHead = false\n"
 )
 _NO_SYNC = ("-c", "core.fsync=none")
 """Git need not sync here: after a power loss the attempt's folder is made anew."""
 _READ_TREE = (*_NO_SYNC, "read-tree", "--reset", "-u")
-"""Writes the files that differ from the index; unlike `checkout`, it fails when an object is missing."""
+"""Writes the files that differ from the index; unlike `checkout`, it fails if an object is missing."""
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -418,12 +416,12 @@ class Checkouts:
         self._warm = warm
 
     def prepare(self, identity: AttemptId, workspace: Workspace) -> Path:
-        """Return the folder in which the agent works. A folder that a crash left half made is made anew."""
+        """Return the folder in which the agent works. A folder left incomplete by a crash is made again."""
         places = self._home.places(identity)
-        if workspace.kind == "none":  # an empty folder is made anew as quickly as it is looked at
+        if workspace.kind == "none":  # making an empty folder is as fast as checking it
             self._make(identity, workspace, places)
             return places.tree
-        # After a power loss files may be empty, so `ready` names the job and the boot.
+        # After a power failure files may be empty, so `ready` contains the job's workspace and the boot id.
         boot = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else ""
         mark = json.dumps({"boot": boot, "workspace": workspace.model_dump(mode="json")}, sort_keys=True)
         if places.ready.is_file() and places.ready.read_text() == mark:
@@ -433,7 +431,7 @@ class Checkouts:
             self._make(identity, workspace, places)
         except WorkspaceFailure:
             if workspace.repo is None or any(other != identity for other in self._home.attempts()):
-                raise  # somebody else borrows from the mirror
+                raise  # another attempt borrows objects from the mirror
             if self._mirrors.sound(workspace.repo):
                 self._mirrors.drop_stores(workspace.repo)
             else:
@@ -464,17 +462,17 @@ class Checkouts:
         if not self._warmly(places, workspace):
             NodeGit(places.git, places.tree).must(*_READ_TREE, commit)
         self._warm.remember(places, repo_id, object_format)
-        # Written last: until here no git that starts in the tree finds a repository there.
+        # Written last: until then, git commands in the tree find no repository there.
         (places.tree / ".git").write_text(f"gitdir: {places.git.resolve()}\n")
 
     def fetch(self, identity: AttemptId, workspace: Workspace) -> None:
-        """Bring the attempt's snapshot into the mirror, if the attempt has one."""
+        """Fetch the attempt's snapshot into the mirror, if it has one."""
         if workspace.kind == "git":
             repo_id, commit = _pair(workspace)
             self._mirrors.bring(identity, repo_id, commit, workspace.object_format)
 
     def _warmly(self, places: AttemptFolders, workspace: Workspace) -> bool:
-        """Whether a waiting checkout was brought to the snapshot; False: the tree is empty."""
+        """Whether a stored checkout was updated to the snapshot; False: the tree is empty."""
         repo_id, commit = _pair(workspace)
         before = self._warm.take(places, repo_id, workspace.object_format)
         if before is None:
@@ -483,11 +481,11 @@ class Checkouts:
         try:
             index.write_bytes(before.data())
             attributes = before.attributes()
-            del before  # of a large repository it is megabytes
+            del before  # takes megabytes for a large repository
             NodeGit(places.git, places.tree).must(*_READ_TREE, commit)
             now = Index(index.read_bytes(), workspace.object_format)
             if now.attributes() == attributes:
-                return True  # else files that are the same to git are perhaps written in another way
+                return True  # otherwise the same objects may have to be written with other bytes
         except WorkspaceFailure:
             pass
         index.unlink()
@@ -496,11 +494,11 @@ class Checkouts:
         return False
 
     def date_as_new(self, identity: AttemptId, workspace: Workspace) -> None:
-        """Set the checkout's files to now, as in a new checkout. Called before any process of the attempt."""
+        """Set the times of the checkout's files to now. Called before any process of the attempt starts."""
         self._warm.date_as_new(self._home.places(identity), _pair(workspace)[0], workspace.object_format)
 
 
 def _pair(workspace: Workspace) -> tuple[str, str]:
     if workspace.repo is None or workspace.snapshot is None:
-        raise WorkspaceFailure("the job's git workspace names no repository or no snapshot")
+        raise WorkspaceFailure("the job's git workspace must name a repository and a snapshot")
     return workspace.repo, workspace.snapshot

@@ -1,4 +1,4 @@
-"""The use of the depot by a node: opens an authenticated stream, fetches, pushes results, sends logs."""
+"""The node's access to the depot: opens an authenticated stream, fetches, pushes results, sends logs."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ from node_agent.workspace.git import (
 
 LINE_MAX = 16 * 1024
 Address = Path | tuple[str, int] | Secure
-"""A unix socket; host and port, where sshd forbids forwarding sockets; or the coordinator by TLS."""
+"""A unix socket; host and port, if sshd forbids forwarding sockets; or the coordinator by TLS."""
 SignHello = Callable[[str, Verb, AttemptId], bytes]
-"""(nonce, verb, identity) -> the signed hello, one line without its end."""
+"""(nonce, verb, identity) -> the signed hello, one line without its line break."""
 
 
 @dataclass(frozen=True, slots=True)
 class DepotAccess:
-    """The depot's address (None: no link is up), the signing key, and the time-out of its words (seconds)."""
+    """The depot's address (None: no link), the signing key, and the timeout of its replies (seconds)."""
 
     address: Callable[[], Address | None]
     sign: SignHello
     patience_s: float = 30.0
 
     def open(self, verb: Verb, identity: AttemptId) -> socket.socket:
-        """Open a stream that the depot granted. DepotUnavailable: try again later; DepotRefused: never."""
+        """Open a stream that the depot granted. DepotUnavailable: try again later; DepotRefused: final."""
         peer, nonce = self.greet()
         try:
             send_data(peer, self.sign(nonce, verb, identity) + b"\n")
@@ -57,10 +57,10 @@ class DepotAccess:
         return peer
 
     def greet(self) -> tuple[socket.socket, str]:
-        """Connect; return the connection and the nonce by which a depot shows itself. DepotUnavailable."""
+        """Connect; return the connection and the nonce that the depot sends first. DepotUnavailable."""
         address = self.address()
         if address is None:
-            raise DepotUnavailable("no link to the coordinator is up")
+            raise DepotUnavailable("no link to the coordinator is connected")
         try:
             peer = self._connect(address)
         except OSError as exc:
@@ -89,7 +89,7 @@ class DepotAccess:
 
 
 def read_line(peer: socket.socket) -> Mapping[str, Any]:
-    """Read one JSON object, and no byte more: the next belong to git. DepotUnavailable if the stream ends."""
+    """Read one JSON object and no further byte: the rest is for git. DepotUnavailable if the stream ends."""
     seen = b""
     try:
         while not seen.endswith(b"\n") and len(seen) < LINE_MAX:
@@ -106,12 +106,12 @@ def read_line(peer: socket.socket) -> Mapping[str, Any]:
 
 
 def must_agree(answer: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the answer if it is yes. DepotUnavailable or DepotRefused if it is no."""
+    """Return the answer if the depot agrees. Otherwise raise DepotUnavailable or DepotRefused."""
     if answer.get("ok") is True:
         return answer
     why = str(answer.get("why"))
     if answer.get("retry") is True:
-        raise DepotUnavailable(f"the depot says: {why}")
+        raise DepotUnavailable(f"the depot cannot do this now: {why}")
     raise DepotRefused(f"the depot refused: {why}")
 
 
@@ -119,11 +119,11 @@ def send_data(peer: socket.socket, data: bytes | memoryview) -> None:
     try:
         peer.sendall(data)
     except OSError as exc:
-        raise DepotUnavailable(f"the stream to the depot broke: {exc}") from exc
+        raise DepotUnavailable(f"the stream to the depot broke off: {exc}") from exc
 
 
 def send_request(peer: socket.socket, **request: object) -> Mapping[str, Any]:
-    """Send one request; return its answer, which is yes as by `must_agree`."""
+    """Send one request; return its answer, checked by `must_agree`."""
     send_data(peer, _request(**request))
     return must_agree(read_line(peer))
 
@@ -156,7 +156,7 @@ _BROKEN_STREAM = (
 
 @dataclass(frozen=True, slots=True)
 class _OpenLog:
-    """A stream that stays open: the address it leads to, and the sizes of the logs that were sent over it."""
+    """A stream that stays open: its address, and the sizes of the logs that were sent over it."""
 
     address: Address | None
     peer: socket.socket
@@ -164,7 +164,7 @@ class _OpenLog:
 
 
 class DepotClient:
-    """The node's end of the depot: `Transport` for git, `DepotLink` for logs. Every call may be repeated."""
+    """The node's client of the depot: `Transport` for git, `DepotLink` for logs. Calls may be repeated."""
 
     def __init__(self, listener: DepotAccess, git_s: float = GIT_S) -> None:
         self._listener = listener
@@ -173,8 +173,8 @@ class DepotClient:
         self._logs: dict[AttemptId, _OpenLog] = {}
 
     def fetch(self, identity: AttemptId, repository: Path, ref: str) -> None:
-        """Bring the depot's `ref` into the same ref of a bare repository here."""
-        # The user's own history may have sins that fsck refuses; the job's signature names the commit.
+        """Fetch the depot's `ref` into the same ref of a local bare repository."""
+        # The user's history may fail fsck checks; the job's signature already names the commit.
         with self._stream("fetch", identity) as peer:
             options = ("fetch", "-q", "--no-tags", "--no-write-fetch-head", "--update-shallow")
             done = self._git(repository, peer, (*options, f"fd::{peer.fileno()}", f"+{ref}:{ref}"))
@@ -182,7 +182,7 @@ class DepotClient:
             raise _fetch_failed(done.err)
 
     def push(self, identity: AttemptId, repository: Path, commit: str) -> None:
-        """Bring `commit` to the attempt's own ref; the same commit again is not an error."""
+        """Push `commit` to the attempt's own ref; pushing the same commit again is not an error."""
         with self._stream("push", identity) as peer:
             options = ("push", "-q", "--no-verify", "--porcelain")
             done = self._git(repository, peer, (*options, f"fd::{peer.fileno()}", f"{commit}:{identity.ref}"))
@@ -190,7 +190,7 @@ class DepotClient:
             raise _push_failed(done.err + "\n" + done.text())
 
     def _git(self, repository: Path, peer: socket.socket, args: tuple[str, ...]) -> GitDone:
-        """Run git on the open stream itself: no program of ours in between, no secret in its environment."""
+        """Run git directly on the open stream, without a helper program or a secret in its environment."""
         peer.setblocking(True)
         config = {"protocol.fd.allow": "always", "fetch.fsckObjects": "false"}
         env = git_env(os.environ, config) | {"GIT_DIR": str(repository)}
@@ -200,7 +200,7 @@ class DepotClient:
             raise DepotUnavailable(str(exc)) from exc
 
     def upload(self, identity: AttemptId, name: str, path: Path) -> Blob:
-        """Send the missing bytes of a finished file; its size and digest when the depot has all of it."""
+        """Send the missing bytes of a finished file; return its size and digest if the depot has it all."""
         with self._lock:
             log = self._logs.pop(identity, None)
         if log is not None:
@@ -214,7 +214,7 @@ class DepotClient:
         return Blob(name=name, size=size, sha256=sha256)
 
     def follow(self, identity: AttemptId, name: str, path: Path, stays: bool = False) -> None:
-        """Send the new bytes of a growing file."""
+        """Send the new bytes of a growing file. `stays`: leave the stream open for the next call."""
         with _opened(path) as file:
             if not stays:
                 with self._stream("log", identity) as peer:
@@ -224,7 +224,7 @@ class DepotClient:
                 self._sent_on(identity, name, file)
 
     def _sent_on(self, identity: AttemptId, name: str, file: IO[bytes]) -> bool:
-        """Whether the log was sent over the open stream; False: none is open, as after a quiet time."""
+        """Whether the log was sent over the open stream; False: none is open, as after an idle time."""
         with self._lock:
             log = self._logs.pop(identity, None)
         if log is None:
@@ -236,7 +236,7 @@ class DepotClient:
         except BaseException as exc:
             hang_up(log.peer)
             if isinstance(exc, DepotUnavailable) and log.sizes:
-                return False  # a new one tells what has come
+                return False  # a new stream reports which bytes arrived
             raise
         self._keep(identity, log)
         return True
@@ -267,7 +267,7 @@ class DepotClient:
 def _send_new(peer: socket.socket, name: str, file: IO[bytes], stored: int | None = None) -> int:
     """Send the file from the depot's size to its present size, and return the latter.
 
-    `stored`: the depot's size, if this stream knows it; then a small rest is sent without waiting for a yes.
+    `stored`: the depot's size, if this stream knows it; then a small rest is sent without asking first.
     """
     known = stored is not None
     if stored is None:
@@ -289,7 +289,7 @@ def _send_new(peer: socket.socket, name: str, file: IO[bytes], stored: int | Non
         while rest > 0:
             chunk = file.read(min(CHUNK, rest))
             if not chunk:
-                raise WorkspaceFailure(f"{file.name} became shorter while it was sent")
+                raise WorkspaceFailure(f"{file.name} was truncated while it was sent")
             send_data(peer, chunk)
             rest -= len(chunk)
         must_agree(read_line(peer))
@@ -307,7 +307,7 @@ def _digest(file: IO[bytes]) -> tuple[int, str]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file of ours, never through a link."""
+    """Open a file of the node agent; fails for a symbolic link."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as exc:
@@ -318,9 +318,9 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
 
 def _fetch_failed(err: str) -> Exception:
     if "find remote ref" in err:
-        return DepotRefused(f"the depot does not show the run's snapshot: {err}")
+        return DepotRefused(f"the depot does not offer the run's snapshot: {err}")
     if any(words in err for words in _BROKEN_STREAM):
-        return DepotUnavailable(f"the stream broke: {err}")
+        return DepotUnavailable(f"the stream to the depot broke off: {err}")
     return from_words("git fetch failed", err)
 
 
@@ -330,5 +330,5 @@ def _push_failed(err: str) -> Exception:
     if "rejected]" in err or "maximum allowed size" in err or "fsck error" in err:
         return DepotRefused(f"the depot refused the push: {err.strip()}", FailureKind.RESULT_REFUSED)
     if any(words in err for words in _BROKEN_STREAM):
-        return DepotUnavailable(f"the stream broke: {err.strip()}")
+        return DepotUnavailable(f"the stream to the depot broke off: {err.strip()}")
     return from_words("git push failed", err.strip())

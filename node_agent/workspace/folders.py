@@ -26,7 +26,7 @@ from node_agent.workspace.git import WorkspaceFailure
 
 @dataclass(frozen=True, slots=True)
 class AttemptFolders:
-    """The folders of one attempt: the agent works in `tree`; `git` and `out` lie outside of it."""
+    """The folders of one attempt: the agent works in `tree`; `git` and `out` are outside it."""
 
     folder: Path
 
@@ -36,12 +36,12 @@ class AttemptFolders:
 
     @property
     def git(self) -> Path:
-        """The repository that the agent's own git commands use; it may write anything there."""
+        """The repository that the agent's git commands use; the agent may change anything in it."""
         return self.folder / "git"
 
     @property
     def out(self) -> Path:
-        """Our own repository, in which the result is built and from which it is pushed."""
+        """The node agent's repository, in which the result is built and from which it is pushed."""
         return self.folder / "out.git"
 
     @property
@@ -61,12 +61,12 @@ class AttemptFolders:
 
     @property
     def store(self) -> Path:
-        """A file with the name of the folder of objects that `git` borrows from."""
+        """A file with the name of the object folder that `git` borrows from."""
         return self.folder / "store"
 
     @property
     def index(self) -> Path:
-        """The index that git wrote with the checkout; it shows later which files nobody touched."""
+        """The index that git wrote with the checkout; it shows later which files are unchanged."""
         return self.folder / "index"
 
     @property
@@ -75,24 +75,24 @@ class AttemptFolders:
 
 
 class WorkspaceFolders:
-    """The part of the node's home folder that has the workspaces."""
+    """The workspaces' part of the node's home folder."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def places(self, identity: AttemptId) -> AttemptFolders:
-        """The attempt's folders; one that continues with a session has the place of the one before."""
+        """Return the attempt's folders; an attempt that continues a session uses the earlier one's."""
         return AttemptFolders(self.root / "work" / self._claims().get(str(identity), str(identity)))
 
     def take_place(self, identity: AttemptId, name: str) -> bool:
-        """Give the attempt the place of an earlier attempt. False while files lie there. Idempotent."""
+        """Give the attempt the folder of an earlier attempt. False while that folder exists. Idempotent."""
         mine, place = str(identity), self.root / "work" / name
         with lock_file(self._given / ".lock"):
             claims = self._claims()
             others = [one for one, of in claims.items() if of == name and one != mine]
             if os.path.lexists(place):
                 return claims.get(mine) == name and not others
-            for one in others:  # theirs are gone
+            for one in others:  # their files have been removed
                 (self._given / one).unlink()
             if claims.get(mine) != name:
                 os.symlink(name, self._given / mine)
@@ -100,12 +100,12 @@ class WorkspaceFolders:
             return True
 
     def leave_place(self, identity: AttemptId) -> None:
-        """Give up the attempt's place, whose files are gone. Idempotent."""
+        """Give up the attempt's folder, whose files have been removed. Idempotent."""
         (self._given / str(identity)).unlink(missing_ok=True)
 
     @property
     def _given(self) -> Path:
-        """The folder of links, one for each attempt that has the place of another, whose name it has."""
+        """The folder of links: attempt -> the earlier attempt whose folder it uses."""
         return self.root / "work" / ".given"
 
     def _claims(self) -> dict[str, str]:
@@ -120,12 +120,12 @@ class WorkspaceFolders:
 
     @property
     def cache(self) -> Path:
-        """The folder with results of set-ups, kept for later attempts."""
+        """The folder with results of set-ups, stored for later attempts."""
         return self.root / "cache"
 
     @property
     def warm(self) -> Path:
-        """The folder with checkouts that wait for a next attempt, on the file system of the attempts."""
+        """The folder with checkouts for reuse by later attempts, on the attempts' file system."""
         return self.root / "work" / ".warm"
 
     def salvage(self, identity: AttemptId) -> Path:
@@ -143,7 +143,7 @@ class WorkspaceFolders:
 
 @contextmanager
 def lock_file(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on the file `path`, made when missing."""
+    """Hold an exclusive lock on the file `path`, which is created if missing."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -154,7 +154,7 @@ def lock_file(path: Path) -> Iterator[None]:
 
 
 def real_folder(path: Path) -> bool:
-    """Check whether `path` itself is a folder, and not a link to one."""
+    """Whether `path` itself is a folder, and not a link to one."""
     try:
         return stat.S_ISDIR(os.lstat(path).st_mode)
     except FileNotFoundError:
@@ -167,7 +167,7 @@ def must_be_folder(path: Path) -> None:
 
 
 def must_hold(tree: Path, below: str) -> None:
-    """StepFailed if the tree has no such folder, or a link is on the way, which might lead out of it."""
+    """Raise StepFailed if the tree lacks this folder, or its path contains a link, which may lead outside."""
     path = tree
     for part in below.split("/") if below else ():
         path /= part
@@ -179,14 +179,14 @@ def must_hold(tree: Path, below: str) -> None:
 
 
 def erase(path: Path) -> None:
-    """Remove a folder (or link, or file) with all in it, whatever its modes; follows no link. Idempotent."""
+    """Remove a folder (or link, or file) and its content, whatever its modes; follows no link. Idempotent."""
     if not os.path.lexists(path):
         return
     if not real_folder(path):
         path.unlink()
         return
     for one in walk_tree(path, opening=True):
-        with suppress(OSError):  # the others go all the same, and in the end this one is told
+        with suppress(OSError):  # remove the others anyway; a failure is reported at the end
             if one.is_folder:
                 os.rmdir(one.name, dir_fd=one.at)
             else:
@@ -198,9 +198,9 @@ def erase(path: Path) -> None:
 
 
 def write_below(folder: Path, name: str, data: bytes) -> None:
-    """Write a file at a relative name below `folder`, for its owner only; ValueError if it leads out.
+    """Write a file at a relative name below `folder`, for its owner only; ValueError if it leads outside.
 
-    A name that ends with a slash is a folder's. A file that begins with `#!` may be executed.
+    A name that ends with a slash makes a folder. A file that begins with `#!` is made executable.
     """
     parts = Path(name).parts
     if not parts or Path(name).is_absolute() or ".." in parts:
@@ -220,7 +220,7 @@ def write_below(folder: Path, name: str, data: bytes) -> None:
 
 
 def change_owner(path: Path, owner: int) -> None:
-    """Make `owner` the owner of a folder and all in it, if the folder exists; follows no link."""
+    """Make `owner` the owner of a folder and its content, if the folder exists; follows no link."""
     if not real_folder(path):
         return
     os.chown(path, owner, owner, follow_symlinks=False)
@@ -229,14 +229,14 @@ def change_owner(path: Path, owner: int) -> None:
 
 
 def open_to_readers(path: Path) -> None:
-    """Let everybody read this folder of ours who can reach it; the folders above it stay closed."""
+    """Make this folder readable for all users who can reach it; the folders above it stay closed."""
     _add_mode(str(path), 0o055)
     for one in walk_tree(path):
         _add_mode(one.name, 0o055 if one.is_folder else 0o044, one.at)
 
 
 def make_readable(tree: Path) -> None:
-    """Make files readable again that an agent closed to their owner; changes no file's executable bit."""
+    """Make files readable again that an agent made unreadable; changes no file's executable bit."""
     for one in walk_tree(tree, opening=True):
         if not one.is_folder:
             _add_mode(one.name, 0o400, one.at)
@@ -252,11 +252,11 @@ def _add_mode(path: str, bits: int, at: int | None = None) -> None:
 GUIDE = "AGENTS.md"
 MOST_GUIDE = 32 << 10
 MOST_LISTED = 300
-"""The most files of a board that are looked at."""
+"""The most files of a board that are read."""
 
 
 def read_guide(tree: Path) -> Guide | None:
-    """Return AGENTS.md; None when there is none. Follows no link and waits for no pipe."""
+    """Return AGENTS.md, or None if it is missing. Follows no link and does not block on a pipe."""
     path = tree / GUIDE
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -271,14 +271,14 @@ def read_guide(tree: Path) -> Guide | None:
         data = file.read(MOST_GUIDE + 1)
     if len(data) <= MOST_GUIDE:
         return Guide(data.decode("utf-8", "replace"))
-    finding = f"{GUIDE} is larger than {MOST_GUIDE >> 10} KB: the agent was given its beginning"
+    finding = f"{GUIDE} is larger than {MOST_GUIDE >> 10} KB: the agent was given only the beginning"
     return Guide(data[:MOST_GUIDE].decode("utf-8", "ignore"), (finding,))
 
 
 def take_question(places: AttemptFolders, folder: str, is_tracked: Callable[[str], bool]) -> bytes | None:
-    """Move the agent's question out of the tree, from where it began or from the top, and read it.
+    """Move the agent's question out of the tree, from its start folder or the top, and return its content.
 
-    None where there is none. A question file of the repository is not the agent's.
+    None if there is no question. A tracked file is not the agent's question.
     """
     names = dict.fromkeys((f"{folder}/{QUESTION}" if folder else QUESTION, QUESTION))
     for name in () if places.question.is_file() else names:
@@ -294,7 +294,7 @@ def take_question(places: AttemptFolders, folder: str, is_tracked: Callable[[str
 
 
 def lay_board(tree: Path, files: Mapping[str, bytes]) -> None:
-    """Write the board's files. OSError where the repository has something else in the board's place."""
+    """Write the board's files. OSError if the repository has another file at the board's path."""
     for name, data in files.items():
         path = tree
         for part in Path(name).parts[:-1]:
@@ -306,10 +306,9 @@ def lay_board(tree: Path, files: Mapping[str, bytes]) -> None:
 
 
 def take_board(places: AttemptFolders, is_tracked: Callable[[str], bool]) -> dict[str, bytes]:
-    """Move the agent's board out of the tree; return its files by `NAMESPACE/KEY`. The repository's own
-    stays.
+    """Move the agent's board out of the tree; return its files by `NAMESPACE/KEY`. A tracked board stays.
 
-    From then on no result has files of the board's place, even if they could not be moved.
+    Afterwards no result contains files of the board's path, even if they could not be moved.
     """
     kept = places.folder / "board"
     kept.mkdir(mode=0o700, exist_ok=True)
@@ -326,12 +325,12 @@ def take_board(places: AttemptFolders, is_tracked: Callable[[str], bool]) -> dic
 
 
 def _moved(tree: Path, name: str, kept: Path, is_tracked: Callable[[str], bool]) -> bool:
-    """Move such a folder of the agent's out of the tree; False: there is none, or it is the repository's."""
+    """Move the agent's folder `name` out of the tree; False if it is missing or the repository's own."""
     above, folder = (tree / name).parent, tree / name
     if not real_folder(above) or not real_folder(folder) or is_tracked(name):
         return False
     for one in (above, folder):
-        with suppress(OSError):  # an agent may have closed them
+        with suppress(OSError):  # the agent may have made them inaccessible
             os.chmod(one, 0o700)
     os.rename(folder, kept)
     with suppress(OSError):
@@ -342,7 +341,7 @@ def _moved(tree: Path, name: str, kept: Path, is_tracked: Callable[[str], bool])
 def take_tools(
     places: AttemptFolders, is_tracked: Callable[[str], bool]
 ) -> dict[str, dict[str, bytes] | str]:
-    """Move the tools that a run proposes out of the tree; by name their files, or why they cannot be read.
+    """Move the tools that a run proposes out of the tree; return by name their files, or why they failed.
 
     The repository's own tools stay. No link is followed.
     """
@@ -373,7 +372,7 @@ def _tool_in(folder: Path) -> dict[str, bytes] | str:
 
 
 def is_left_out(places: AttemptFolders, name: bytes) -> bool:
-    """Whether this file belongs to a board or proposed tools that were taken; no result has such files."""
+    """Whether this file belongs to a moved board or to proposed tools; no result contains such files."""
     taken = {BOARD: "board", TOOLS: "tools"}
     return any(
         name.startswith(os.fsencode(f"{place}/")) and (places.folder / kept).is_dir()
@@ -382,7 +381,7 @@ def is_left_out(places: AttemptFolders, name: bytes) -> bool:
 
 
 def clear_reports(tree: Path, names: Iterable[str]) -> None:
-    """Remove files and links of these names. A name behind a link stays; it is not read later, either."""
+    """Remove files and links of these names. A name behind a link stays, and is not read later."""
     for name in names:
         path = tree / name
         if all(real_folder(tree.joinpath(*Path(name).parts[:n])) for n in range(len(Path(name).parts))):
@@ -393,7 +392,7 @@ def clear_reports(tree: Path, names: Iterable[str]) -> None:
 def _remove_any(path: Path) -> None:
     try:
         os.unlink(path)
-    except PermissionError:  # an agent may have closed its folder; on some systems it is a folder itself
+    except PermissionError:  # the agent may have closed its folder; some systems raise this for a folder, too
         if real_folder(path):
             return
         os.chmod(path.parent, 0o700)
@@ -401,7 +400,7 @@ def _remove_any(path: Path) -> None:
 
 
 def read_reports(tree: Path, names: Iterable[str]) -> dict[str, bytes]:
-    """Return the content of those that are plain files, up to a little over the limit for each."""
+    """Return the content of those that are regular files, up to one byte over the limit for each."""
     found: dict[str, bytes] = {}
     for name in names:
         if _is_plain(tree, name):
@@ -411,7 +410,7 @@ def read_reports(tree: Path, names: Iterable[str]) -> dict[str, bytes]:
 
 
 def _is_plain(tree: Path, name: str) -> bool:
-    """Whether this is a plain file with no link on the way to it."""
+    """Whether this is a regular file and its path contains no link."""
     path, parts = tree, Path(name).parts
     for part in parts[:-1]:
         path = path / part
@@ -422,4 +421,4 @@ def _is_plain(tree: Path, name: str) -> bool:
 
 
 def _unread() -> Guide:
-    return Guide("", (f"{GUIDE} is not a plain file: it was not read",))
+    return Guide("", (f"{GUIDE} is not a regular file: it was not read",))

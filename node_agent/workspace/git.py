@@ -1,4 +1,4 @@
-"""Runs git on a node, in a hardened environment and with timeouts; and the errors of this room."""
+"""Runs git on a node, in a hardened environment and with timeouts; also this package's errors."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ _FULL = ("No space left on device", "Disk quota exceeded")
 
 
 class WorkspaceFailure(StepFailed):
-    """Files or git on this node failed. `kind` is WORKSPACE or DISK_FULL."""
+    """Raised when an operation on files or git fails on this node. `kind` is WORKSPACE or DISK_FULL."""
 
     def __init__(self, message: str, kind: FailureKind = FailureKind.WORKSPACE) -> None:
         super().__init__(kind, message)
 
 
 class GitTimeout(WorkspaceFailure):
-    """A git command did not end in time; its whole process group was ended."""
+    """Raised for a git command that did not end in time; its whole process group was killed."""
 
 
 class DepotUnavailable(LinkDown):
-    """The depot cannot be reached now, or the stream broke: try again later."""
+    """Raised when the depot cannot be reached now, or the stream broke off: try again later."""
 
 
 class DepotRefused(StepFailed):
-    """The depot answered no; the same request will be refused again."""
+    """Raised when the depot refused a request; the same request will be refused again."""
 
     def __init__(self, message: str, kind: FailureKind = FailureKind.DEPOT) -> None:
         super().__init__(kind, message)
 
 
 def is_full(err: str) -> bool:
-    """Whether git's words are about a disk without room."""
+    """Whether this git error is about a full disk."""
     return any(words in err for words in _FULL)
 
 
 def from_words(what: str, err: str) -> WorkspaceFailure:
-    """Return the failure for git's words on standard error."""
+    """Return the failure for git's error output."""
     return WorkspaceFailure(
         f"{what}: {err}", FailureKind.DISK_FULL if is_full(err) else FailureKind.WORKSPACE
     )
@@ -58,7 +58,7 @@ def from_os(what: str, exc: OSError) -> WorkspaceFailure:
 
 @contextmanager
 def translate_os_errors(what: str) -> Iterator[None]:
-    """Turns an error of the operating system into a WorkspaceFailure."""
+    """Turn an error of the operating system into a WorkspaceFailure."""
     try:
         yield
     except OSError as exc:
@@ -69,7 +69,7 @@ ERR_KEPT = 2000
 
 
 def run_git(call: GitCall) -> GitDone:
-    """Run one git command; a bad exit status is not an error. WorkspaceFailure: a timeout, or no git."""
+    """Run one git command; a bad exit status is not an error. WorkspaceFailure: timeout, or git not found."""
     with ExitStack() as stack:
         source = stack.enter_context(call.stdin.open("rb")) if isinstance(call.stdin, Path) else None
         target = stack.enter_context(call.stdout.open("wb")) if call.stdout else subprocess.PIPE
@@ -107,7 +107,7 @@ def _finish(process: subprocess.Popen[bytes], call: GitCall, feed: bytes | None)
 
 
 class NodeGit:
-    """One repository, and perhaps a working tree, used with one hardened environment."""
+    """One repository, optionally with a working tree, used with one hardened environment."""
 
     def __init__(
         self,
@@ -133,12 +133,12 @@ class NodeGit:
         """Run git; WorkspaceFailure for a bad exit status."""
         done = self.ask(*args, stdin=stdin, stdout=stdout)
         if not done.ok:
-            raise from_words(f"git {args[0]} failed with {done.status}", done.err)
+            raise from_words(f"git {args[0]} failed with exit status {done.status}", done.err)
         return done
 
     def text(self, *args: str) -> str:
         return self.must(*args).text()
 
     def commit_at(self, name: str) -> str | None:
-        """The commit that a name stands for, None when there is none."""
+        """Return the commit that a name resolves to, or None."""
         return self.ask("rev-parse", "-q", "--verify", f"{name}^{{commit}}").text() or None

@@ -1,4 +1,4 @@
-"""The run's home: a runtime's files, what users say there, and the session that a later run resumes."""
+"""The run's home: a runtime's files, users' messages and answers, and the session for a later run."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ from node_agent.workspace import folders
 from node_agent.workspace.git import WorkspaceFailure, translate_os_errors
 
 KEPT = "home.json"
-"""The file beside the home with the launch's files; nothing of the attempt can write it."""
+"""The file in the attempt's folder with the launch's files; no process of the attempt can write it."""
 PLACEHOLDER = ".keep"
-"""An empty file that exists for its folder's sake."""
+"""An empty file that makes its folder exist."""
 LENT = "login.json"
-"""The file beside the home with the agent's own files, its login; no sandbox shows it."""
+"""The file in the attempt's folder with the agent's own files, its login; no sandbox shows it."""
 MOST_NAMES = 2_000
-"""The most names of a folder that are looked at: every program of the run may write there."""
+"""The most names of a folder that are read, as every program of the run may write there."""
 
 
 def store_files(places: folders.AttemptFolders, files: Mapping[str, bytes], name: str = KEPT) -> None:
-    """Write the files into the record `name` beside the home. Idempotent."""
+    """Write the files into the record `name` in the attempt's folder, outside the home. Idempotent."""
     encoded = {name: base64.b64encode(data).decode("ascii") for name, data in files.items()}
     folders.write_below(places.folder, name, json.dumps(encoded).encode("ascii"))
 
 
 def laid_in(home: str) -> tuple[str, ...]:
-    """The files that a launch has laid in this home of an attempt; a login is not among them."""
+    """Return the files that a launch wrote to this home of an attempt, without a login."""
     try:
         names = json.loads(Path(home).with_name(KEPT).read_bytes())
     except (FileNotFoundError, ValueError):
@@ -56,7 +56,7 @@ def laid_in(home: str) -> tuple[str, ...]:
 
 
 def lend_login(places: folders.AttemptFolders, files: Mapping[str, bytes], later: bool) -> None:
-    """Lay the login now, or remove what an earlier try laid too soon. Before any process. Idempotent."""
+    """Write the login now, or (`later`) remove one written too early. Call before any process. Idempotent."""
     if not files:
         return
     store_files(places, files, LENT)
@@ -68,7 +68,7 @@ def lend_login(places: folders.AttemptFolders, files: Mapping[str, bytes], later
 
 
 def take_back(places: folders.AttemptFolders) -> None:
-    """Remove the login and its topmost folders, where the program may have put copies. Idempotent."""
+    """Remove the login and its topmost folders, where the program may have made copies. Idempotent."""
     for top in {Path(name).parts[0] for name in _stored(places, LENT)}:
         folders.must_be_folder(places.home)
         folders.erase(places.home / top)
@@ -76,10 +76,10 @@ def take_back(places: folders.AttemptFolders) -> None:
 
 
 def restore_files(places: folders.AttemptFolders) -> None:
-    """Restore the kept and lent files, and remove all else below their topmost folders: the program might
-    read another setting there.
+    """Restore the launch's files and the login, and remove all else below their topmost folders, where the
+    program might read another setting.
 
-    Leftover links are removed, never followed. If an earlier node agent kept no record, nothing changes.
+    Leftover links are removed, never followed. If an older node agent stored no record, nothing changes.
     """
     stored = {**_stored(places, KEPT), **_stored(places, LENT)}
     if not stored:
@@ -104,7 +104,7 @@ def _stored(places: folders.AttemptFolders, name: str) -> dict[str, str]:
 
 
 def write_file(home: Path, folder: str, name: str, data: bytes) -> None:
-    """Write a file below the agent's home, for the home's owner. The same again has no effect. OSError."""
+    """Write a file below the agent's home, for the home's owner. Idempotent. OSError."""
     at = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         owner = os.fstat(at).st_uid
@@ -121,7 +121,7 @@ def write_file(home: Path, folder: str, name: str, data: bytes) -> None:
 
 
 def _write(name: str, data: bytes, owner: int, at: int) -> None:
-    """Write the whole file or nothing: a reader sees no part of it."""
+    """Write the file atomically: a reader never sees a part of it."""
     fresh = f".{name}"
     with contextlib.suppress(FileNotFoundError):
         os.unlink(fresh, dir_fd=at)
@@ -144,25 +144,25 @@ class HomeCalls:
         self._home = folders.WorkspaceFolders(root)
 
     def open(self, identity: AttemptId) -> tuple[CallAsked, ...]:
-        """The open questions, in no job. An unreadable file is not a question."""
+        """Return the open approval requests, ordered by name. Skips unreadable files."""
         with self._folder(identity) as (at, names):
             stems = sorted(name.removesuffix(ASKED) for name in names if name.endswith(ASKED))
             read = (_read(at, stem) for stem in stems if f"{stem}{ANSWERED}" not in names)
             return tuple(one for one in read if one is not None)
 
     def answers(self, identity: AttemptId) -> tuple[bytes, ...]:
-        """The files of answers, in no job; any program of the run may have written one."""
+        """Return the content of the answer files, unordered; any program of the run may have written one."""
         with self._folder(identity) as (at, names):
             return tuple(_bytes(at, name) for name in names if name.endswith(ANSWERED))
 
-    @translate_os_errors("answer to a call")
+    @translate_os_errors("cannot write the answer to a call")
     def answer(self, identity: AttemptId, call: str, data: bytes) -> None:
-        """Write the answer; a reader sees it whole or not at all."""
+        """Write the answer atomically."""
         home = self._home.places(identity).home
         write_file(home, calls_in(str(identity)), f"{call}{ANSWERED}", data)
 
     def patience(self, phase: Path, waits: bool) -> None:
-        """Set or remove the mark for waiting: a file beside the phase's plan, out of the agent's reach."""
+        """Set or remove the mark that a user's answer is pending: a file that the agent cannot reach."""
         with contextlib.suppress(OSError):
             if waits:
                 (phase / PATIENCE).touch(mode=0o600)
@@ -171,7 +171,7 @@ class HomeCalls:
 
     @contextlib.contextmanager
     def _folder(self, identity: AttemptId) -> Iterator[tuple[int, frozenset[str]]]:
-        """The folder of calls, open, and the names in it; no names where it cannot be read."""
+        """Yield the open folder of calls and the names in it; no names if it cannot be read."""
         with contextlib.ExitStack() as opened:
             try:
                 folder = self._home.places(identity).home / calls_in(str(identity))
@@ -194,7 +194,7 @@ def _read(at: int, stem: str) -> CallAsked | None:
 
 
 def _bytes(at: int, name: str) -> bytes:
-    """The content of a regular file, without waiting for anybody; empty for anything else."""
+    """Return the content of a regular file, without blocking; empty for anything else."""
     try:
         handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=at)
     except OSError:
@@ -210,25 +210,25 @@ def _bytes(at: int, name: str) -> bytes:
 MOST_BYTES, MOST_FILES = 64 << 20, 2000
 """The most bytes, and the most files, of one session; a larger one is not kept."""
 MOST_SESSIONS = 32
-"""The most runs whose sessions a node keeps, beside those of interactive runs."""
+"""The most runs whose sessions a node stores, not counting interactive runs."""
 _FACTS, _BEFORE = "session.json", "resumed.json"
 
 
 class KeptSessions:
     """The Sessions port: one session per run that reported one, its newest attempt's, in `<home>/sessions`.
 
-    Of a chain of interactive runs the newest two are kept. Users come back to interactive runs, so their
-    sessions are deleted only for one another, and only where all together are too large.
+    For a chain of interactive runs the newest two are stored. As users come back to interactive runs, their
+    sessions are deleted only to make room for each other.
 
-    Paths are part of a conversation, and some programs file it under a path. So an attempt that continues
-        a session works at the earlier one's place. `names`: the parts of a home that are a runtime's session.
+    A conversation contains paths, and some programs store it by path. So an attempt that continues a session
+        uses the earlier attempt's folder. `names`: the parts of a home that are a runtime's session.
     """
 
     def __init__(
         self, home: Path, names: Callable[[str], Sequence[str]], bound: KeepBound = KEEP.sessions
     ) -> None:
-        """`bound.size`: of the sessions of interactive runs; beyond it the one used longest ago
-        is deleted."""
+        """`bound.size`: for all interactive runs' sessions together; beyond it the least recently used one is
+        deleted."""
         self._home, self._names, self._bound = folders.WorkspaceFolders(home), names, bound
         self._root = home / "sessions"
 
@@ -272,17 +272,14 @@ class KeptSessions:
             sync_folder(self._root)
         runs = [name for name, one in kept.items() if "talked" not in one and name != run]
         over = runs[: max(0, len(runs) + (job.turns is None) - MOST_SESSIONS)]
-        older = kept.get(before, {}).get(
-            "before"
-        )  # a lost interactive run is begun anew with the one before it
+        older = kept.get(before, {}).get("before")  # kept until now, as a lost run restarts from it
         for name in (*over, *([older] if older else ())):
             folders.erase(self._root / name)
         return "" if job.turns is None else self._made_room(size, run, before)
 
     def _made_room(self, size: int, run: str, before: str) -> str:
-        """Delete other interactive runs' sessions, the one used longest ago first, until this one fits; say
-        in words which.
-        """
+        """Delete other interactive runs' sessions, the least recently used first, until this one fits; return
+        a message that names them."""
         kept = self._kept()
         sizes = {name: one["talked"] for name, one in kept.items() if "talked" in one}
         others = [name for name in sizes if name not in (run, before)]
@@ -296,25 +293,28 @@ class KeptSessions:
             return ""
         names = ", ".join(gone)
         bound = f"this node keeps {most >> 20} MiB of sessions"
-        words = f"{bound}, so it let go of what was used longest ago: {names}"
+        words = f"{bound}, so it deleted those used longest ago: {names}"
         return f"{words}; their next interactive runs begin with the story"[:500]
 
-    @translate_os_errors("session of an earlier run")
+    @translate_os_errors("cannot continue the session of an earlier run")
     def go_on(self, job: Job) -> None:
         if job.resume is None:
             return
         run, facts = job.resume.run, self._facts_for(job)
-        if not facts and job.turns is not None:  # it begins with the story of before, and says so
+        if not facts and job.turns is not None:  # it begins with the job's `story`, and reports that
             return
         if not facts:
-            kept = f"it keeps the newest {MOST_SESSIONS} sessions, {MOST_BYTES >> 20} MiB each, "
+            kept = f"it stores the newest {MOST_SESSIONS} sessions, up to {MOST_BYTES >> 20} MiB each, "
             kept += f"for {self._bound.age_ms // DAY_MS} days"
-            words = f"the session of {run} is not on this node ({kept}); without it: pancode runs retry {run}"
+            words = (
+                f"the session of {run} is not on this node ({kept}); to start without it: pancode runs retry "
+                f"{run}"
+            )
             raise StepFailed(FailureKind.CANNOT_START, words)
         if not self._home.take_place(job.identity, str(facts["place"])):
-            raise NotYet(f"files still lie where {run} worked")
+            raise NotYet(f"the folder of {run} still has files")
 
-    @translate_os_errors("session of an earlier run")
+    @translate_os_errors("cannot restore the session of an earlier run")
     def put_back(self, job: Job) -> None:
         if job.resume is None:
             return
@@ -326,32 +326,32 @@ class KeptSessions:
             _copy(kept / "home" / name, places.home / name)
         before = self._facts(kept / _FACTS).get("used")
         folders.write_below(places.folder, _BEFORE, json.dumps(before).encode())
-        os.utime(kept)  # it is in use
+        os.utime(kept)  # marks it as used now
         owner = os.lstat(places.home).st_uid
         for top in tops if owner != os.geteuid() else ():
             folders.change_owner(places.home / top, owner)
             os.chown(places.home / top, owner, owner, follow_symlinks=False)
 
     def used_before(self, job: Job) -> Usage:
-        """The usage of all runs of the session that the job continues: some programs report the sum."""
+        """Return the usage of all earlier runs of the continued session: some programs report the sum."""
         stored = self._facts(self._home.places(job.identity).folder / _BEFORE) if job.resume else {}
         return Usage.model_validate(stored, strict=False) if stored else Usage()
 
     def trim(self, now_ms: int) -> None:
-        """Delete sessions that nobody asked for in a long time, and leftovers of crashes. Idempotent."""
+        """Delete sessions that were not used for a long time, and leftovers of crashes. Idempotent."""
         for path in self._root.iterdir() if self._root.is_dir() else ():
             age_ms = now_ms - path.lstat().st_mtime_ns // 1_000_000
             if age_ms > self._bound.age_ms or (path.name.startswith(".") and age_ms > DAY_MS):
                 folders.erase(path)
 
     def _kept(self) -> dict[str, dict[str, Any]]:
-        """Return the facts of all kept sessions by run, the one used longest ago first."""
+        """Return the facts of all stored sessions by run, the least recently used first."""
         kept = [path for path in self._root.iterdir() if path.name[0] != "."] if self._root.is_dir() else []
         kept.sort(key=lambda path: path.lstat().st_mtime_ns)
         return {path.name: self._facts(path / _FACTS) for path in kept}
 
     def _facts_for(self, job: Job) -> dict[str, Any]:
-        """Return the facts of the session that the job continues with; empty where it is not kept."""
+        """Return the facts of the session that the job continues; empty if it is not stored."""
         assert job.resume is not None
         facts = self._facts(self._root / job.resume.run / _FACTS)
         wanted = (job.resume.session, job.runtime)
@@ -377,9 +377,8 @@ def _sum(one: Usage, other: Usage) -> Usage:
 
 
 def files_below(top: Path, names: Sequence[str], most: int | None = None) -> Iterator[str]:
-    """Yield the plain files at or below these names; links, and files behind links, are left out. OSError for
-    a folder with more than `most` names.
-    """
+    """Yield the regular files at or below these names; links, and files behind links, are left out. OSError
+    for a folder with more than `most` names."""
     for name in names:
         path, parts = top, Path(name).parts
         if not all(folders.real_folder(path := path / part) for part in parts[:-1]):
@@ -396,7 +395,7 @@ def files_below(top: Path, names: Sequence[str], most: int | None = None) -> Ite
 
 
 def _sync(folder: Path) -> None:
-    """Make all below the folder outlive a power cut."""
+    """Sync the folder and its content to disk."""
     for at, _, names in os.walk(folder):
         for name in names:
             with open(Path(at) / name, "rb") as file:

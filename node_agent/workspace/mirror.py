@@ -1,7 +1,7 @@
-"""Keeps a node's copy of each repository, and gives an attempt the git objects of its own snapshot alone.
+"""Keeps a node's copy of each repository, and gives an attempt only the git objects of its own snapshot.
 
 The objects that the base commit reaches are packed once and shared by all attempts that begin there; a later
-base adds only the new ones to the packs of an earlier one.
+base adds only the new objects to the packs of an earlier one.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PACK_MS = 7 * DAY_MS
 SALVAGE = "refs/pancode/salvage"
 _NEW = "new-"
 _PACK = ("pack-objects", "--revs", "--non-empty", "--delta-base-offset", "--window=0", "-q")
-"""The options without a search for deltas: the mirror's deltas are taken as they are."""
+"""The options without a search for deltas: the mirror's deltas are reused."""
 
 
 def _store(git: NodeGit, base: str) -> Path:
@@ -38,7 +38,7 @@ def _store(git: NodeGit, base: str) -> Path:
         os.utime(target)
         return target
     every.mkdir(mode=0o700, exist_ok=True)
-    for left in every.glob(f"{_NEW}*"):  # of one that was killed: nobody else has our lock
+    for left in every.glob(f"{_NEW}*"):  # left by a killed process: only this one has the lock now
         erase(left)
     fresh = Path(tempfile.mkdtemp(prefix=_NEW, dir=every))
     packs = fresh / "pack"
@@ -49,12 +49,12 @@ def _store(git: NodeGit, base: str) -> Path:
     revs = f"{base}\n" + (f"^{before.name}\n" if before else "")
     git.must(*_PACK, str(packs / "pack"), stdin=revs.encode())
     os.rename(fresh, target)
-    git.must("update-ref", store_ref(base), base)  # so that a later fetch does not bring all of it again
+    git.must("update-ref", store_ref(base), base)  # so that a later fetch need not transfer it again
     return target
 
 
 def _earlier(git: NodeGit, every: Path, base: str) -> Path | None:
-    """Return the newest store of a commit below `base`: all its objects are reachable from `base`, too."""
+    """Return the newest store of an ancestor of `base`, all of whose objects are reachable from `base`."""
     for one in _newest(every)[:MOST_STORES]:
         few = len(list((one / "pack").glob("*.pack"))) < MOST_PACKS
         if few and git.ask("merge-base", "--is-ancestor", one.name, base).ok:
@@ -63,7 +63,7 @@ def _earlier(git: NodeGit, every: Path, base: str) -> Path | None:
 
 
 def trim_stores(mirror: Path, keep: int = MOST_STORES) -> None:
-    """Delete all stores but the newest. Only while no attempt borrows from them."""
+    """Delete all stores but the newest. Call only while no attempt borrows from them."""
     for one in _newest(mirror / STORES)[keep:]:
         NodeGit(mirror).ask("update-ref", "-d", store_ref(one.name))
         erase(one)
@@ -79,7 +79,7 @@ def _has_salvage(mirror: Path) -> bool:
 
 
 def _is_due(mirror: Path, now_ms: int) -> bool:
-    """Whether packing is worth its time: there are many packs, or the last packing is a week ago."""
+    """Whether packing is worthwhile: there are many packs, or the last packing was a week ago."""
     packed = mirror / "packed-refs"
     age_ms = now_ms - packed.stat().st_mtime_ns // 1_000_000 if packed.exists() else PACK_MS + 1
     return age_ms > PACK_MS or len(list((mirror / "objects/pack").glob("*.pack"))) > MOST_PACKS
@@ -88,18 +88,18 @@ def _is_due(mirror: Path, now_ms: int) -> bool:
 class Transport(Protocol):
     """The transport of git objects between this node and the depot.
 
-    Both may be repeated after any failure. DepotUnavailable: try later; DepotRefused: never.
+    Both may be repeated after any failure. DepotUnavailable: try again later; DepotRefused: permanent.
     """
 
     def fetch(self, identity: AttemptId, repository: Path, ref: str) -> None:
-        """Bring the depot's `ref` into the same ref of a bare repository here."""
+        """Fetch the depot's `ref` into the same ref of a local bare repository."""
 
     def push(self, identity: AttemptId, repository: Path, commit: str) -> None:
-        """Bring `commit` of a repository here to the attempt's own ref in the depot."""
+        """Push `commit` of a local repository to the attempt's own ref in the depot."""
 
 
 def make_bare(path: Path, object_format: str) -> None:
-    """Make a bare repository of ours at `path`: no template, only our configuration. Idempotent."""
+    """Make a bare repository at `path`, without a template and with PanCode's configuration. Idempotent."""
     if not (path / "HEAD").exists():
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         NodeGit(path).must("init", "-q", "--bare", "--template=", f"--object-format={object_format}")
@@ -107,7 +107,7 @@ def make_bare(path: Path, object_format: str) -> None:
 
 
 def reset_config(path: Path, object_format: str) -> None:
-    """Write a repository's configuration anew and remove its hooks: an agent may have changed both."""
+    """Rewrite a repository's configuration and remove its hooks: an agent may have changed both."""
     target, fresh = path / "config", path / "config.new"
     for leftover in (fresh, path / "hooks", path / "commondir"):
         erase(leftover)
@@ -116,7 +116,7 @@ def reset_config(path: Path, object_format: str) -> None:
 
 
 def borrow_objects(path: Path, mirror: Path) -> None:
-    """Let the repository at `path` read the mirror's objects; its history ends where the mirror's ends."""
+    """Let the repository at `path` read the mirror's objects, with the same shallow history."""
     (path / "objects" / "info").mkdir(exist_ok=True)
     (path / "objects" / "info" / "alternates").write_text(f"{mirror.resolve() / 'objects'}\n")
     with suppress(FileNotFoundError):
@@ -124,23 +124,23 @@ def borrow_objects(path: Path, mirror: Path) -> None:
 
 
 def _drop_locks(path: Path) -> None:
-    """Remove the lock files of a killed git: they would stop every later git. Only under our own lock."""
+    """Remove the lock files of a killed git, which would block any later git. Requires the mirror's lock."""
     for lock in (*path.glob("*.lock"), *path.glob("refs/**/*.lock")):
         lock.unlink(missing_ok=True)
 
 
 class Mirrors:
-    """All mirrors of a node. An agent of the same uid can write them: they are checked, and disposable."""
+    """All mirrors of a node. A run with the same uid can write to them: they are checked and replaceable."""
 
     def __init__(self, home: WorkspaceFolders, transport: Transport, bound: KeepBound = KEEP.mirrors) -> None:
         self._home, self._transport, self._bound = home, transport, bound
 
     def bring(self, identity: AttemptId, repo_id: str, commit: str, object_format: str) -> Path:
-        """The mirror, with the attempt's snapshot in it. Fetches nothing when it is there."""
+        """Return the mirror with the attempt's snapshot in it; fetch the snapshot only if it is missing."""
         path, ref = self._home.mirror(repo_id), snap_ref(identity.run)
         with self._locked(repo_id):
             make_bare(path, object_format)
-            os.utime(path)  # it is in use
+            os.utime(path)  # marks it as used now
             git = NodeGit(path)
             if git.commit_at(ref) != commit or not git.ask("cat-file", "-e", f"{commit}^{{tree}}").ok:
                 _drop_locks(path)
@@ -151,9 +151,10 @@ class Mirrors:
         return path
 
     def lend(self, repo_id: str, git_dir: Path, snapshot: str) -> Path | None:
-        """Give an attempt's new repository its snapshot's objects; return the store that it borrows from."""
+        """Give an attempt's new repository its snapshot's objects; return the store from which it borrows."""
         with self._locked(repo_id):
-            # A snapshot without a commit below it is whole in the repository, which then borrows nothing.
+            # A snapshot without a parent is packed completely into the repository, which then borrows
+            # nothing.
             mirror = self._home.mirror(repo_id)
             git = NodeGit(mirror)
             with suppress(FileNotFoundError):
@@ -161,7 +162,7 @@ class Mirrors:
             parents = git.text("rev-list", "--max-count=1", "--parents", snapshot).split()[1:]
             store = _store(git, parents[0]) if parents else None
             pack = git_dir / "objects" / "pack" / "pack"
-            # As the attempt's folder is made anew after a power loss, no sync is needed.
+            # No sync is needed, as the attempt's folder is made again after a power failure.
             revs = f"{snapshot}\n" + "".join(f"^{one}\n" for one in parents[:1])
             git.must("-c", "core.fsync=none", *_PACK, str(pack), stdin=revs.encode())
             if store is not None:
@@ -170,24 +171,24 @@ class Mirrors:
             return store
 
     def drop_stores(self, repo_id: str) -> None:
-        """Delete the stores, to be made anew. Only while no attempt borrows from them."""
+        """Delete the stores, so that they are made again. Call only while no attempt borrows from them."""
         with self._locked(repo_id):
             trim_stores(self._home.mirror(repo_id), keep=0)
 
     def sound(self, repo_id: str) -> bool:
-        """Check whether every object of the mirror can be read; takes long, so only asked after a failure."""
+        """Whether every object of the mirror is readable. Slow, so it is called only after a failure."""
         path = self._home.mirror(repo_id)
         return not path.is_dir() or NodeGit(path).ask("fsck", "--full", "--no-dangling").ok
 
     def renew(self, repo_id: str) -> None:
-        """Put a broken mirror aside; the next `bring` fetches all of it again."""
+        """Delete a broken mirror; the next `bring` fetches all of it again."""
         with self._locked(repo_id):
             erase(self._home.mirror(repo_id))
 
     def release(self, repo_id: str, run: str, is_wanted: Callable[[], bool]) -> None:
-        """Forget a run's snapshot, unless an attempt of the run still needs it.
+        """Delete a run's snapshot ref, unless an attempt of the run still needs it.
 
-        A mirror that is not a repository any more has no snapshot: `bring` repairs it, clean-up continues.
+        A mirror that is no longer a repository has no such ref: `bring` repairs it, and clean-up continues.
         """
         path = self._home.mirror(repo_id)
         if path.is_dir():
@@ -200,10 +201,10 @@ class Mirrors:
                     git.must("update-ref", "-d", snap_ref(run))
 
     def trim(self, now_ms: int, borrowed: Iterable[Path], is_idle: bool) -> None:
-        """Delete mirrors that nobody used for long, or that are too much. `is_idle`: pack the others that are
-        due.
+        """Delete mirrors that are unused for too long, or too large together. `is_idle`: pack the others that
+        are due.
 
-        `borrowed`: the stores of the checkouts that live or are still to be made. Salvaged results stay.
+        `borrowed`: the stores of existing and future checkouts. Mirrors with salvaged results stay.
         """
         every, lent = self._home.root / "mirrors", [path.resolve() for path in borrowed]
         found = sorted(path for path in every.iterdir() if path.is_dir()) if every.is_dir() else []
@@ -217,7 +218,7 @@ class Mirrors:
             with self._locked(path.name):
                 if path.name in used:
                     continue
-                if gone.get(path.name) == used_ms(path) and not _has_salvage(path):  # unused since then
+                if gone.get(path.name) == used_ms(path) and not _has_salvage(path):  # still unused
                     erase(path)
                 elif is_idle and _is_due(path, now_ms):
                     trim_stores(path)

@@ -1,6 +1,6 @@
-"""Builds the result commit from the files as they lie, and compares it with the snapshot.
+"""Builds the result commit from the files in the tree, and compares it with the snapshot.
 
-It reads nothing that the agent has configured, and leaves out the files that come from set-up.
+It ignores everything that the agent has configured, and leaves out the files that come from set-up.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from node_agent.workspace.folders import AttemptFolders, erase, is_left_out, mak
 from node_agent.workspace.git import NodeGit, WorkspaceFailure
 
 NO_WORKSPACE = "none"
-"""The name of the baseline of an attempt without a workspace."""
+"""The name of the baseline for an attempt without a workspace."""
 _ABSENT_ = "000000"
 
 Entry = tuple[str, str]
@@ -46,7 +46,7 @@ Entry = tuple[str, str]
 class Baseline:
     """The checkout after set-up: for each changed path, its entry in the snapshot and now (None: absent).
 
-    `head`: the commit at which the agent's repository stood; `nested`: the repositories inside the tree.
+    `head`: the HEAD commit of the agent's repository; `nested`: the repositories inside the tree.
     """
 
     head: str | None = None
@@ -56,7 +56,7 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True)
 class WithoutSetUp:
-    """The entries that the result takes from the snapshot, and the paths that the agent's files block."""
+    """The entries that the result takes from the snapshot, and the paths where agent files prevent that."""
 
     entries: Mapping[bytes, Entry | None]
     blocked: tuple[bytes, ...]
@@ -77,7 +77,7 @@ def as_set_up(baseline: Baseline, files: Mapping[bytes, Entry]) -> frozenset[byt
 
 
 def without_set_up(baseline: Baseline, files: Mapping[bytes, Entry]) -> WithoutSetUp:
-    """The patch that removes set-up's changes from the result, as far as the agent's own allow it."""
+    """Return the patch that removes set-up's changes from the result, where the agent's changes allow it."""
     untouched = as_set_up(baseline, files)
     staying = files.keys() - untouched
     folders = {folder for path in staying for folder in list_parents(path)}
@@ -112,7 +112,7 @@ def keep_baseline(baseline: Baseline, path: Path) -> str:
 
 
 def read_baseline(path: Path, name: str) -> Baseline:
-    """Read the baseline of that name. WorkspaceFailure for other bytes: an agent may share our uid."""
+    """Read the baseline of that name. WorkspaceFailure for other bytes: an agent with this uid may write."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -135,25 +135,25 @@ def _entry_pair(raw: list[str] | None) -> Entry | None:
 
 _READ = frozenset({".gitignore", ".gitattributes", ".gitmodules"})
 _OF_A_REPOSITORY = ("HEAD", "commondir")
-"""The names by which git recognises a repository inside the tree."""
+"""The names by which git recognizes a repository inside the tree."""
 _POINTER, _MOST = b"gitdir:", 4096
 
 
 @dataclass(frozen=True, slots=True)
 class TreeOddities:
-    """`removed`: pipes that git would wait for, in words; `strays`: files named `.git`, which git skips."""
+    """`removed`: messages on removed pipes that would block git; `strays`: `.git` files, which git skips."""
 
     removed: tuple[str, ...]
     strays: tuple[str, ...]
 
 
 def without_pipes(tree: Path) -> TreeOddities:
-    """Remove pipes that git would read. Opens closed folders: git, too, will look into them."""
+    """Remove pipes that git would read. Makes closed folders accessible, as git must read them, too."""
     removed, strays = list[str](), list[str]()
     for one in walk_tree(tree, opening=True):
         if one.name in _READ and _waits(one.name, one.at):
             removed += _removed(one, one.name)
-        elif one.name == ".git" and one.way:  # at the top it is ours, and no git of ours follows it
+        elif one.name == ".git" and one.way:  # the one at the top is PanCode's, which its git ignores
             removed += _repository(one)
             if not one.is_folder and _leads_to(one) == one.name and not _is_folder_link(one):
                 strays.append(decode_path(os.fsencode("/".join((*one.way, one.name)))))
@@ -161,12 +161,12 @@ def without_pipes(tree: Path) -> TreeOddities:
 
 
 def has_pipe(repository: Path) -> bool:
-    """Whether git may wait for something in this repository; its own folder should hold only files."""
+    """Whether git may block on a pipe or device in this repository, which should contain only files."""
     return any(not one.is_folder and _waits(one.name, one.at) for one in walk_tree(repository))
 
 
 def _repository(one: WalkedName) -> list[str]:
-    """Remove what git would wait for, in a repository here; of one elsewhere, the way that leads to it."""
+    """Remove what would block git in a repository here; for one elsewhere, remove the link to it."""
     there = ".git" if one.is_folder else _leads_to(one)
     waiting = [name for name in _OF_A_REPOSITORY if _waits(os.path.join(there, name), one.at)]
     if one.is_folder:
@@ -182,10 +182,10 @@ def _is_folder_link(one: WalkedName) -> bool:
 
 
 def _leads_to(one: WalkedName) -> str:
-    """The repository to which a link or file of that name points; the path itself when it points nowhere."""
+    """Return the repository to which a `.git` file or link points; else the path itself."""
     try:
         handle = os.open(one.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=one.at)
-    except OSError:  # a link: looked through as git does
+    except OSError:  # a symbolic link: the caller follows it, as git does
         return one.name
     with os.fdopen(handle, "rb") as file:
         content = file.read(_MOST) if stat.S_ISREG(os.fstat(handle).st_mode) else b""
@@ -193,16 +193,16 @@ def _leads_to(one: WalkedName) -> str:
 
 
 def _waits(path: str, at: int) -> bool:
-    """Whether opening the path may block, or never end: a pipe, a device, a link to one."""
+    """Whether opening the path may block or never end: a pipe, a device, or a link to one."""
     try:
         mode = os.stat(path, dir_fd=at).st_mode
-    except (OSError, ValueError):  # nothing that can be opened
+    except (OSError, ValueError):  # it cannot be opened
         return False
     return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
 def _removed(one: WalkedName, path: str) -> list[str]:
-    with suppress(OSError):  # then git's own time runs out
+    with suppress(OSError):  # then git's time limit ends it
         os.unlink(path, dir_fd=one.at)
     name = "/".join((*one.way, path))[:200]
     return [f"{name}: a pipe or device where git reads a file, removed"]
@@ -210,7 +210,7 @@ def _removed(one: WalkedName, path: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """The agent's history. `tip`: the commit to build on; the snapshot when the agent made none.
+    """The agent's history. `tip`: the commit to build on; the snapshot if the agent made no commit.
 
     `based`: whether the snapshot is among the tip's ancestors.
     """
@@ -223,15 +223,15 @@ class History:
 def adopt_history(
     places: AttemptFolders, out: NodeGit, snapshot: str, began_at: str | None = None
 ) -> History:
-    """Copy the agent's history into `out`, every object checked. Never fails: the files remain without it.
+    """Copy the agent's history into `out`, with all objects checked. Never fails: then only the files remain.
 
-    `began_at`: where set-up left the repository; there, too, the agent has made no commit.
+    `began_at`: HEAD after set-up, at which the agent has not made a commit yet, either.
     """
     head, warning = head_of(places.git)
     if head is None or head in (snapshot, began_at):
         return History(snapshot, True, warning)
     try:
-        # copies objects as a pack through a file, never by path: no link of the agent's is followed later
+        # copies objects as a pack file, so that no link made by the agent is followed later
         pack = places.out / "agent.pack"
         try:
             revs = f"{head}\n^{snapshot}\n".encode()
@@ -259,14 +259,14 @@ def head_of(git_dir: Path) -> tuple[str | None, str | None]:
 _ABSENT, _LINK, _MODULE = "000000", "120000", "160000"
 _RAW_DIFF = ("diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", "--no-commit-id")
 MOST_TARGET = 4096
-"""The most bytes of a link's target; the kernel accepts none that is longer."""
+"""The most bytes of a link's target; the kernel accepts no longer one."""
 
 
 def all_changes(git: NodeGit, tree: Path, ends: tuple[str, str], tip: str) -> tuple[FileChange, ...]:
     """Return the changes between both ends and, marked `passing`, those of the agent's commits that the end
     no longer shows.
 
-    `tip`: the newest commit of the agent's own, or the snapshot when it made none.
+    `tip`: the agent's newest commit, or the snapshot if it made none.
     """
     snapshot, commit = ends
     last = _file_changes(git, tree, _between(git, snapshot, commit))
@@ -284,7 +284,7 @@ def _between(git: NodeGit, old: str, new: str) -> list[Change]:
 
 
 def _on_the_way(git: NodeGit, snapshot: str, tip: str) -> list[Change]:
-    """Each commit against each of its parents; one without parents against the snapshot."""
+    """Return the changes of each commit against each parent; of a root commit against the snapshot."""
     new = (tip, f"^{snapshot}")
     commits = git.must("rev-list", *new).out
     found = list(parse_raw_diff(git.must(*_RAW_DIFF, "-m", "--stdin", stdin=commits).out))
@@ -319,7 +319,7 @@ def _file_kind(mode: str) -> str:
 
 
 def _targets(git: NodeGit, oids: set[str]) -> dict[str, bytes]:
-    """The targets of links, by object; without those of an impossible length, which an agent can make."""
+    """Return the targets of links, by object; without those too long to be valid, which an agent can make."""
     stdin = "".join(f"{oid}\n" for oid in sorted(oids)).encode()
     if not stdin:
         return {}
@@ -336,7 +336,7 @@ def _targets(git: NodeGit, oids: set[str]) -> dict[str, bytes]:
 
 
 def _place(tree: Path, path: str, target: bytes) -> str:
-    """The target of the link, `..` folded by name alone: from the top of the tree, or absolute."""
+    """Return the link's target, normalized by name alone: relative to the tree's top, or absolute."""
     place = posixpath.normpath(posixpath.join(posixpath.dirname(path), decode_path(target)))
     if not place.startswith("/"):
         return place
@@ -345,7 +345,7 @@ def _place(tree: Path, path: str, target: bytes) -> str:
 
 
 MOST_BYTES = 256 << 20
-"""The most bytes of all changed files that are searched for secrets."""
+"""The most bytes of all changed files together that are searched for secrets."""
 MOST_FOUND = 20
 
 
@@ -354,9 +354,9 @@ def find_exposed(
 ) -> list[tuple[str, str]]:
     """Return (name of the secret, file) for each value in a changed file that the file did not have before.
 
-    A link's target counts as its content, and a value in the name of a new file as one in the file.
-    `commits`: the snapshot, the result. `on_the_way`: the changes, author and message of each commit between
-    them, which a landing may keep. WorkspaceFailure when there are more bytes than are searched.
+    A link's target counts as its content, and a new file's name as part of the file. `commits`: the snapshot,
+    the result. `on_the_way`: include the changes, author and message of each commit between them, which a
+    landing may keep. WorkspaceFailure if there are too many bytes to search.
     """
     if not secret_values(hidden):
         return []
@@ -385,11 +385,11 @@ def find_exposed(
 def _known(
     out: NodeGit, folder: Path, oids: list[str], hidden: Mapping[str, str]
 ) -> dict[str, tuple[str, ...]]:
-    """Return the names of the secrets in each of these objects; one at a time is in memory."""
+    """Return the names of the secrets in each of these objects, with one object in memory at a time."""
     stdin = "".join(f"{oid}\n" for oid in dict.fromkeys(oids)).encode()
     sizes = out.must("cat-file", "--batch-check=%(objectsize)", stdin=stdin).text().split()
     if sum(int(size) for size in sizes) > MOST_BYTES:
-        raise WorkspaceFailure(f"they have more than {MOST_BYTES >> 20} MiB")
+        raise WorkspaceFailure(f"the changed files have more than {MOST_BYTES >> 20} MiB")
     place = folder / "exposed.batch"
     try:
         out.must("cat-file", "--batch", stdin=stdin, stdout=place)
@@ -408,15 +408,15 @@ def _batch(place: Path) -> Iterator[tuple[str, bytes]]:
 _LIKE_GIT = re.compile(rb"(^|/)(\.[^/]*g[^/]*i[^/]*t|git~)", re.IGNORECASE)
 """Names that git may refuse; git is asked only about these."""
 MAX_FILE = 100 << 20
-"""The most bytes of a new or changed file; a larger one is left out of the result and named."""
+"""The most bytes of a new or changed file; a larger one is left out of the result and reported."""
 AUTHOR = ("PanCode", "result@pancode.invalid")
 """The author of the commit with the files that an agent left uncommitted."""
 PATIENCE_S = 300.0
-"""Seconds for one git command over an agent's tree, in case it can be delayed in an unknown way."""
+"""Seconds for one git command over an agent's tree, in case the agent found a way to delay it."""
 MOST_NESTED = 1_000
 """The most repositories inside a tree whose files are taken into the result."""
 MAX_LISTED = 200
-"""The most ignored files that are named."""
+"""The most ignored files that are listed."""
 _SUBMODULES = re.compile(rb"(?<![^\0])160000 [^\t\0]*\t([^\0]+)")
 """Finds submodules in the raw list of all files, which is too long to split in a large repository."""
 _UPDATE = ("update-index", "-z", "--add", "--remove", "--replace")
@@ -425,7 +425,7 @@ _IGNORE_PROGRAM_ATTRIBUTES = "* !filter !working-tree-encoding !ident -text\n"
 
 @dataclass(frozen=True, slots=True)
 class ResultCommit(AttemptResult):
-    """The port's Result, and names of what stayed out: ignored files, and repositories inside the tree.
+    """The port's Result, and the names left out of it: ignored files, and repositories inside the tree.
 
     An `empty` result with `ignored`, `nested` or `warnings` must not be shown as "nothing done".
     """
@@ -436,7 +436,7 @@ class ResultCommit(AttemptResult):
 
 @dataclass(frozen=True, slots=True)
 class _Leftovers:
-    """The agent's uncommitted files: those to be hashed, and those that are left out."""
+    """The agent's uncommitted files: those to hash, and those that are left out."""
 
     names: tuple[bytes, ...]
     gone: tuple[bytes, ...]
@@ -455,7 +455,7 @@ def build_commit(
     stamp: CommitStamp,
     before: Baseline | None = None,
 ) -> ResultCommit:
-    """Return the commit with the files: the agent's own HEAD if it has them all, else one more on top of it.
+    """Return the commit with the files: the agent's HEAD if it has them all, else a new commit on top of it.
 
     `before`: the state after set-up, which is not the agent's work.
     """
@@ -478,7 +478,7 @@ def build_commit(
     kind = _kind(snapshot, commit, _tree_of(out, snapshot), tree)
     unseen = _only_ignored(ignored) if kind == "empty" else ()
     more = len(odd_names.removed) - 10
-    clipped = (*odd_names.removed[:10], f"and {more} more like these") if more > 0 else odd_names.removed
+    clipped = (*odd_names.removed[:10], f"and {more} more") if more > 0 else odd_names.removed
     warnings = (history.warning, odd, blocked, *clipped, *_leftover_warnings(left), refused, *unseen)
     return ResultCommit(
         kind=kind,
@@ -493,7 +493,7 @@ def build_commit(
 
 
 def survey_changes(places: AttemptFolders, snapshot: str) -> Baseline:
-    """Return how the files differ from the snapshot now, large ones too. Stores no content of them."""
+    """Return how the files differ from the snapshot now, including large ones. Stores no content of them."""
     index, _ = fresh_index(places, snapshot, places.out / "baseline.index")
     left = _leftovers(places, index)
     every = replace(left, names=(*left.names, *left.large), large=())
@@ -505,18 +505,18 @@ def survey_changes(places: AttemptFolders, snapshot: str) -> Baseline:
 
 
 def changed_after(index: NodeGit, before: Baseline | None) -> tuple[bytes, ...]:
-    """Files that differ from the index, but for those that are as set-up left them."""
+    """Return the files that differ from the index, except those that are as set-up left them."""
     names = list_touched(index)
     if before is None:
         return names
     of_set_up = [name for name in names if name in before.changes]
-    index.ask(*_UPDATE, "--info-only", "--stdin", stdin=join_nul(of_set_up))  # else they count as changed
+    index.ask(*_UPDATE, "--info-only", "--stdin", stdin=join_nul(of_set_up))  # otherwise they seem changed
     same = (as_set_up(before, _entries(index)) if before.changes else frozenset()) | before.nested
     return tuple(name for name in names if name not in same)
 
 
 def _without_set_up(index: NodeGit, before: Baseline) -> str | None:
-    """Put back the files that only set-up has changed; return words on those that could not be."""
+    """Restore the files that only set-up has changed; return a message on those that cannot be restored."""
     back = without_set_up(before, _entries(index))
     gone = [path for path, entry in back.entries.items() if entry is None]
     lines = [f"{entry[0]} {entry[1]}\t".encode() + path for path, entry in back.entries.items() if entry]
@@ -529,16 +529,16 @@ def _without_set_up(index: NodeGit, before: Baseline) -> str | None:
 
 
 def _entries(index: NodeGit) -> dict[bytes, Entry]:
-    """Every file of the index."""
+    """Return every file of the index."""
     lines = (line.split(b"\t", 1) for line in split_nul(index.must("ls-files", "-z", "-s").out))
     pairs = ((path, head.decode("ascii").split()) for head, path in lines)
     return {path: (mode, oid) for path, (mode, oid, _) in pairs}
 
 
 def fresh_index(places: AttemptFolders, commit: str, index: Path) -> tuple[NodeGit, TreeOddities]:
-    """Return git for the agent's tree with a new index of `commit`, every file compared by its content.
+    """Return git for the agent's tree with a new index of `commit`, with every file compared by content.
 
-    Also what `without_pipes` has found in the tree.
+    Also return what `without_pipes` has found in the tree.
     """
     found = without_pipes(places.tree)
     for leftover in (index, index.with_name(f"{index.name}.lock")):
@@ -550,9 +550,9 @@ def fresh_index(places: AttemptFolders, commit: str, index: Path) -> tuple[NodeG
 
 
 def list_touched(index: NodeGit) -> tuple[bytes, ...]:
-    """Files that differ from the index: changed, deleted, new and not ignored (a folder ends with /)."""
+    """Return files that differ from the index: changed, deleted, new and not ignored (folders end with /)."""
     changed = set(split_nul(index.must("ls-files", "-z", "-m", "-d").out))
-    # new files; a folder that an agent closed is opened, or its files would be silently left out
+    # new files; closed folders are made readable, as git would silently skip their files
     seen = index.must("ls-files", "-z", "-o", "--exclude-standard")
     if "could not open directory" in seen.err:
         make_readable(index.cwd)
@@ -562,7 +562,7 @@ def list_touched(index: NodeGit) -> tuple[bytes, ...]:
 
 
 def changed_between(git: NodeGit, old: str, new: str) -> tuple[str, ...]:
-    """Names of files that differ between two commits."""
+    """Return the names of files that differ between two commits."""
     raw = git.must("diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", old, new).out
     return tuple(decode_path(change.path) for change in parse_raw_diff(raw))
 
@@ -589,7 +589,7 @@ def _with_nested(
 ) -> _Leftovers:
     """Add the files of the repositories that the agent has made inside the tree, without their history.
 
-    `known`: those that set-up made. A submodule of the snapshot stays one.
+    `known`: those that set-up made. A submodule of the snapshot remains one.
     """
     in_snapshot = index.must("ls-tree", "-r", "-z", snapshot).out if left.links else b""
     submodules = {found[1] for found in _SUBMODULES.finditer(in_snapshot)}
@@ -599,7 +599,7 @@ def _with_nested(
     while made and len(opened) < MOST_NESTED:
         folder = made.pop()
         inside = NodeGit(index.git_dir, places.tree / os.fsdecode(folder), patience_s=PATIENCE_S)
-        inside.env["GIT_INDEX_FILE"] = str(index.git_dir / "nested.index")  # there is none: every file is new
+        inside.env["GIT_INDEX_FILE"] = str(index.git_dir / "nested.index")  # a new index: every file is new
         names = [folder + name for name in list_touched(inside)]
         made += [name for name in names if name.endswith(b"/")]
         files += [name for name in names if not name.endswith(b"/") and not is_left_out(places, name)]
@@ -616,14 +616,14 @@ def _with_nested(
 
 
 def _by_size(tree: Path, names: Iterable[bytes]) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
-    """Return those that a result takes, and those that are too large for one."""
+    """Return the files that a result takes, and those that are too large for it."""
     every = tuple(names)
     large = tuple(name for name in every if _size(tree, name) > MAX_FILE)
     return tuple(name for name in every if name not in large), large
 
 
 def _omitted_by_git(tree: Path, index: NodeGit, left: _Leftovers, strays: Iterable[str]) -> str | None:
-    """Return words on names that git leaves out silently: some system takes them for git's own folder."""
+    """Return a message on names that git silently omits, as some system reads them as `.git`."""
     root = os.fsencode(tree)
     like = [
         name for name in left.names if _LIKE_GIT.search(name) and os.path.lexists(os.path.join(root, name))
@@ -637,18 +637,18 @@ def _omitted_by_git(tree: Path, index: NodeGit, left: _Leftovers, strays: Iterab
 
 
 def _is_filled(tree: Path, name: bytes) -> bool:
-    """Whether a submodule's folder has files; in a checkout it is empty. Git does not look there."""
+    """Whether a submodule's folder, empty in a new checkout, has files. Git does not check this."""
     folder = os.path.join(os.fsencode(tree), name)
     if os.path.islink(folder) or not os.path.isdir(folder):
         return False
     try:
         return bool(os.listdir(folder))
     except OSError:
-        return True  # closed by the agent: there is a reason for that
+        return True  # the agent made it inaccessible, so assume content
 
 
 def _beyond_links(tree: Path, names: list[bytes]) -> tuple[bytes, ...]:
-    """Names below a path that is now a symbolic link: git would look through it, for us they are gone."""
+    """Return names below a path that is now a symbolic link: git would follow it, but the result must not."""
     root, folders = os.fsencode(tree), {folder for name in names for folder in list_parents(name)}
     links = {folder for folder in folders if os.path.islink(os.path.join(root, folder))}
     return tuple(name for name in names if links.intersection(list_parents(name)))
@@ -663,7 +663,7 @@ def _size(tree: Path, name: bytes) -> int:
 
 
 def _stage(places: AttemptFolders, index: NodeGit, left: _Leftovers, *flags: str) -> str | None:
-    """Hash the leftovers, even unreadable files or attributes of an agent; return words on the latter."""
+    """Hash the leftovers, even if files or attributes are unusable; return a warning about the attributes."""
     options, names = (*_UPDATE, *flags, "--stdin"), join_nul(left.names)
     warning = None
     index.must("update-index", "-z", "--force-remove", "--stdin", stdin=join_nul(left.gone))
@@ -673,8 +673,8 @@ def _stage(places: AttemptFolders, index: NodeGit, left: _Leftovers, *flags: str
         done = index.ask(*options, stdin=names)
         if not done.ok:
             warning = (
-                f"attributes of the tree could not be honoured, files are taken as they are: {done.err}"[:500]
-            )
+                f"the tree's git attributes could not be applied, so files are taken unchanged: {done.err}"
+            )[:500]
             attributes.parent.mkdir(exist_ok=True)
             attributes.write_text(_IGNORE_PROGRAM_ATTRIBUTES)
             index.must(*options, stdin=names)
@@ -686,14 +686,14 @@ def _tree_of(git: NodeGit, commit: str) -> str:
 
 
 def _kind(snapshot: str, commit: str, old_tree: str, tree: str) -> Literal["change", "no_change", "empty"]:
-    """`empty`: no commit and no difference; `no_change`: commits, the same tree."""
+    """Return `change`, or for equal trees `no_change` (with commits) or `empty` (without)."""
     if tree != old_tree:
         return "change"
     return "empty" if commit == snapshot else "no_change"
 
 
 def _missing(left: _Leftovers, known: frozenset[bytes], refused: str | None) -> tuple[str, ...]:
-    """Return words on the agent's files that the result does not hold; `known`: folders of set-up's."""
+    """Return messages on the agent's files that the result lacks; `known`: folders made by set-up."""
     nested = tuple(name for name in left.nested if name not in known)
     links = tuple(name for name in left.links if name + b"/" not in known)
     words = _leftover_warnings(replace(left, nested=nested, links=links, opened=()))
@@ -711,10 +711,10 @@ def _leftover_warnings(left: _Leftovers) -> tuple[str, ...]:
 
 
 def _only_ignored(names: list[bytes]) -> tuple[str, ...]:
-    """Words on ignored files, of an empty result only: elsewhere every build folder would be named."""
+    """Return a message on ignored files, for an empty result only: elsewhere it would list build folders."""
     return (f"{such_as(list(map(decode_path, names)))}: ignored by git, not in the result",) if names else ()
 
 
 def must_be_commit(git: NodeGit, commit: str) -> None:
     if git.commit_at(commit) != commit:
-        raise WorkspaceFailure(f"{commit} is not a commit of {git.git_dir}")
+        raise WorkspaceFailure(f"{commit} is not a commit in {git.git_dir}")

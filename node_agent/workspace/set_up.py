@@ -1,4 +1,4 @@
-"""Restores the result of an earlier set-up, or saves this one: by a key of all that it depends on."""
+"""Restores the result of an earlier set-up, or stores this one, by a key of everything it depends on."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from node_agent.workspace.git import NodeGit, WorkspaceFailure
 
 
 class NotCached(Exception):
-    """Nothing of set-up is cached, so it runs; the words say why, for a user."""
+    """Raised when set-up's result cannot be cached, so that it runs; the message gives users the reason."""
 
 
 def machine_facts() -> str:
-    """Return the facts of this machine on which compiled files depend."""
+    """Return the facts about this node on which compiled files depend."""
     libc = "-".join(part for part in platform.libc_ver() if part)
     return f"{platform.system()} {platform.machine()} {libc} python {platform.python_version()}"
 
 
 def key_of(job: Job, git: NodeGit, env: Mapping[str, str], on: str) -> str:
-    """Return the SHA-256 over repository, set-up, folders, files, programs, variables and machine.
+    """Return the SHA-256 over repository, set-up, folders, files, programs, variables and node facts.
 
     The files are the snapshot's whole tree, or those that the repository's `cache.key` names. `git`: the
     checkout's repository, before any command ran in it. `env`: set-up's environment. NotCached for a pattern
-    in the key that fits no file.
+    in the key that matches no file.
     """
     recipe = {
         "repository": job.workspace.repo,
@@ -50,7 +50,7 @@ def key_of(job: Job, git: NodeGit, env: Mapping[str, str], on: str) -> str:
 
 
 def _files(job: Job, git: NodeGit) -> str:
-    """Return the ids of the files' contents, as git has them."""
+    """Return the git object ids of the files' contents."""
     snapshot = str(job.workspace.snapshot)
     if not job.cache_key:
         return git.text("rev-parse", f"{snapshot}^{{tree}}")
@@ -74,11 +74,10 @@ _ABSOLUTE = re.compile(r"/[^\s'\"$;&|<>()=]+")
 
 
 def _programs(job: Job, path: str) -> list[tuple[str, int, int, int]]:
-    """Return name, size and times of all programs that set-up could start by name, and of those it names by
-    path.
+    """Return name, size and times of all programs on PATH, and of those that set-up names by path.
 
     A package manager starts programs that no command names, so all of PATH counts. The time of change (ctime)
-    reveals a new program whose archive gave it an old date.
+    reveals a new program that its archive gave an old date.
     """
     named = {word for argv in job.setup for text in argv for word in _ABSOLUTE.findall(text)}
     folders = [folder for folder in path.split(":") if os.path.isdir(folder)]
@@ -102,19 +101,19 @@ _DIRECT = "direct_url.json"
 
 MISS = "set-up runs: this node keeps no result for these commands, files, folders and programs"
 WHOLE = (
-    " (every file counts; cache: {folders: [...], key: [...]} in pancode.yaml names those that set-up reads)"
+    " (every file counts; to name only the files that set-up reads, use cache: {folders: [...], key: "
+    "[...]} in pancode.yaml)"
 )
 
 
 class SetUps:
-    """Keeps and restores results of set-ups. Repeatable at any point, also after a crash half-way."""
+    """Stores and restores results of set-ups. Repeatable at any point, also after a crash."""
 
     def __init__(self, home: WorkspaceFolders, cache: Cache, machine: str) -> None:
         self._home, self._cache, self._machine = home, cache, machine
 
     def put_back(self, job: Job, log: Path, env: Mapping[str, str]) -> PutBack:
-        """Put set-up's files back before any process of the attempt. The log says so if files were put
-        back."""
+        """Restore set-up's files before any process of the attempt starts, and record it in the log."""
         places = self._home.places(job.identity)
         log.unlink(missing_ok=True)
         try:
@@ -126,7 +125,7 @@ class SetUps:
             theirs = NodeGit(places.git).text(*listing, *job.cache)
             if theirs:
                 raise NotCached(f"{theirs.splitlines()[0]} is in the repository, and so not set-up's alone")
-            _clear(places.tree, job.cache)  # of a try that a crash cut short: the snapshot has nothing there
+            _clear(places.tree, job.cache)  # left by a crashed try: the snapshot has nothing there
             key = key_of(job, NodeGit(places.git), env, self._machine)
         except NotCached as why:
             return PutBack(
@@ -136,7 +135,9 @@ class SetUps:
             kept = self._cache.fetch(key, job.cache, lambda maker, copies: _move(maker, copies, places))
         except OSError as exc:
             _clear(places.tree, job.cache)
-            return PutBack(key, findings=(f"the kept result of set-up could not be restored: {exc}"[:1000],))
+            return PutBack(
+                key, findings=((f"the stored result of set-up could not be restored: {exc}")[:1000],)
+            )
         if kept is None:
             return PutBack(key, told=MISS if job.cache_key else MISS + WHOLE)
         names = ", ".join(kept.folders)
@@ -145,8 +146,8 @@ class SetUps:
         return PutBack(key, restored=True, told=f"set-up was not run: put back as {kept.maker} left it")
 
     def keep(self, job: Job, key: str) -> tuple[str, ...]:
-        """Keep the files after a good set-up, while no process of the attempt lives. The answer: why not, in
-        words."""
+        """Store the files after a successful set-up, while no process of the attempt runs. Return why not, as
+        messages."""
         if self._cache.has(key):
             return ()
         try:
@@ -160,8 +161,9 @@ class SetUps:
         mark = _mark(places.folder.name, places)
         found = {name: _looked_over(places.tree, name, mark) for name in job.cache}
         if not self._cache.has_room(sum(seen.size for _, seen in found.values())):
-            raise NotCached("the disk's reserve would be touched")
-        # The maker is the place in the files: an attempt that continues with a session has an earlier one's.
+            raise NotCached("the disk's free space would fall below the reserve")
+        # The maker is the folder named in the files: an attempt that continues a session uses an earlier
+        # one's.
         self._cache.put(key, places.folder.name, found, job.workspace.repo or "")
 
 
@@ -171,7 +173,7 @@ def _clear(tree: Path, names: tuple[str, ...]) -> None:
 
 
 def _mark(attempt: str, places: AttemptFolders) -> bytes:
-    """The end of the checkout's path in that attempt's files, wherever the node's home is."""
+    """Return the end of the checkout's path in that attempt's files, wherever the node's home is."""
     return os.fsencode(f"/{attempt}/{places.tree.name}")
 
 
@@ -203,10 +205,10 @@ def _is_by_reference(path: Path) -> bool:
 
 
 def _must_lie_inside(tree: Path, name: str) -> None:
-    """NotCached if a folder above the name is a link or no folder, which could lead out of the checkout."""
+    """Raise NotCached if a parent of the name is a link or not a folder: it may lead out of the checkout."""
     for above in (tree / name).parents:
         if above == tree:
             return
         if os.path.lexists(above) and not real_folder(above):
             raise NotCached(f"{above.relative_to(tree)} is not a directory")
-    raise WorkspaceFailure(f"{name} does not lie in the checkout")
+    raise WorkspaceFailure(f"{name} is not inside the checkout")

@@ -25,12 +25,12 @@ from node_agent.workspace.set_up import SetUps
 
 
 def find_absent_programs(job: Job, tree: Path, path: str) -> tuple[str, ...]:
-    """Return the programs of gates and of the score command that are nowhere, in words.
+    """Return the programs of gates and of the score command that do not exist.
 
     `path`: PATH of the run; `tree`: its checkout after set-up.
 
-    The agent may be about to write a program in the checkout, so one is missed only in the folders that
-    set-up makes.
+    The agent may still write a program in the checkout, so one there counts as missing only in the folders
+    that set-up makes.
     """
     commands = (*(gate.argv for gate in job.gates), *((job.score,) if job.score else ()))
     programs = dict.fromkeys(argv[0] for argv in commands)
@@ -53,7 +53,7 @@ class Workspaces:
     """All workspaces under a node's home (`<home>/{mirrors,work,salvage,cache}`).
 
     Every method may be called again after a crash at any point. Calls for different attempts may run at once;
-    an attempt's job calls them one after the other, and only while no process of the agent is alive.
+    those for one attempt run one after another, and only while no process of its agent is running.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Workspaces:
         waiting: Iterable[Job] = (),
         keep: NodeKeep = KEEP,
     ) -> None:
-        """`waiting`: the jobs that were fetched before, and have no folder yet."""
+        """`waiting`: the jobs that were fetched earlier and have no folder yet."""
         self._home = folders.WorkspaceFolders(home)
         self._cache = Cache(self._home.cache, disk_reserve, keep.set_ups)
         self._set_ups = SetUps(self._home, self._cache, machine)
@@ -75,11 +75,11 @@ class Workspaces:
         self._checkouts = Checkouts(self._home, self._mirrors, self._warm)
         self._trims = threading.Thread()
         self._fetched = {job.identity: job.workspace.repo for job in waiting}
-        """The repository whose mirror has to keep the attempt's snapshot, by attempt, until `remove`."""
+        """The repository whose mirror must keep the attempt's snapshot, by attempt, until `remove`."""
 
-    @translate_os_errors("fetch of the snapshot")
+    @translate_os_errors("cannot fetch the snapshot")
     def fetch(self, identity: AttemptId, workspace: Workspace) -> None:
-        """The snapshot into the mirror of its repository, which keeps it until `remove`."""
+        """Fetch the snapshot into its repository's mirror, which keeps it until `remove`."""
         self._fetched[identity] = workspace.repo
         try:
             self._checkouts.fetch(identity, workspace)
@@ -96,7 +96,7 @@ class Workspaces:
 
     @translate_os_errors("home of the workspace")
     def home(self, identity: AttemptId, files: Mapping[str, bytes], keep: bool = False) -> Path:
-        """Make the agent's home beside the checkout, with these files (relative names). Idempotent."""
+        """Make the agent's home next to the checkout, with these files (relative names). Idempotent."""
         places = self._home.places(identity)
         if not places.home.is_dir():
             places.home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -108,43 +108,43 @@ class Workspaces:
 
     @translate_os_errors("home of the workspace")
     def renew(self, identity: AttemptId) -> None:
-        """Restore the runtime's own files after set-up, which can write in the home, too."""
+        """Restore the runtime's own files after set-up, which can write to the home, too."""
         homes.restore_files(self._home.places(identity))
 
     @translate_os_errors("login of the workspace")
     def lend(self, identity: AttemptId, files: Mapping[str, bytes], later: bool) -> None:
-        """Lay the agent's login, for the agent's phase alone."""
+        """Write the agent's login, for the agent's phase only."""
         homes.lend_login(self._home.places(identity), files, later)
 
     @translate_os_errors("login of the workspace")
     def take_back(self, identity: AttemptId) -> None:
-        """Take the login back before the gates, which run the repository's commands."""
+        """Remove the login before the gates, which run the repository's commands."""
         homes.take_back(self._home.places(identity))
 
     @translate_os_errors("guide of the workspace")
     def guide(self, identity: AttemptId, workspace: Workspace) -> Guide | None:
-        """Return AGENTS.md of the checkout, as it was dispatched: no process of the run has run yet."""
+        """Return AGENTS.md of the checkout as dispatched, before any process of the run has started."""
         return None if workspace.kind == "none" else folders.read_guide(self.tree(identity))
 
     def tree(self, identity: AttemptId) -> Path:
-        """The folder in which the agent works and the gates run."""
+        """Return the folder in which the agent works and the gates run."""
         return self._home.places(identity).tree
 
     def git_dir(self, identity: AttemptId) -> Path:
-        """The agent's own repository, outside its tree."""
+        """Return the agent's own repository, outside its tree."""
         return self._home.places(identity).git
 
     def repository(self, identity: AttemptId, workspace: Workspace) -> tuple[Path, ...]:
-        """The paths that a sandbox shows read-only: the repository, the file that leads to it, the objects
-        that it borrows."""
+        """Return the paths that a sandbox shows read-only: the repository, the tree's `.git` file, and the
+        borrowed objects."""
         if workspace.kind == "none":
             return ()
         places = self._home.places(identity)
         return (places.git, places.tree / ".git", *_borrowed(places))
 
-    @translate_os_errors("handing over of the workspace")
+    @translate_os_errors("cannot change the owner of the workspace")
     def hand_over(self, identity: AttemptId, workspace: Workspace, owner: int) -> None:
-        """Make that user the owner of tree, home and repository; borrowed objects are opened to readers."""
+        """Make that user the owner of tree, home and repository; make borrowed objects readable for all."""
         places = self._home.places(identity)
         self._warm.give(places, owner)
         for own in (places.home, places.git):
@@ -152,24 +152,24 @@ class Workspaces:
         for store in _borrowed(places):
             folders.open_to_readers(store)
 
-    @translate_os_errors("restoring the result of set-up")
+    @translate_os_errors("cannot restore the result of set-up")
     def put_back(self, job: Job, log: Path, env: Mapping[str, str]) -> PutBack:
-        """Restore the folders of an earlier set-up with the same key, and say so in the log."""
+        """Restore the folders of an earlier set-up with the same key, and record it in the log."""
         put_back = self._set_ups.put_back(job, log, env)
         if put_back.restored:
             self._checkouts.date_as_new(job.identity, job.workspace)
         return put_back
 
     def absent(self, job: Job, path: str) -> tuple[str, ...]:
-        """Return the gates' programs that are nowhere."""
+        """Return the gates' and score command's programs that do not exist."""
         return find_absent_programs(job, self.tree(job.identity), path)
 
     def keep(self, job: Job, key: str) -> tuple[str, ...]:
-        """Keep copies of set-up's folders; return why not, in words. Raises nothing."""
+        """Store copies of set-up's folders; return messages on why not. Does not raise."""
         return self._set_ups.keep(job, key)
 
     def trim(self, now_ms: int) -> None:
-        """Delete kept folders that were not used for long, and leftovers of crashes. Idempotent.
+        """Delete stored folders that were not used for long, and leftovers of crashes. Idempotent.
 
         Mirrors are trimmed in a thread: packing one may take minutes, in which the node must stay responsive.
         """
@@ -180,56 +180,56 @@ class Workspaces:
             self._trims.start()
 
     def _trim_quietly(self, now_ms: int) -> None:
-        with suppress(OSError, StepFailed):  # the next time, then
+        with suppress(OSError, StepFailed):  # the next call tries again
             self.trim_mirrors(now_ms)
 
     def trim_mirrors(self, now_ms: int) -> None:
-        """Let go of mirrors that were not used for long, and pack the others. StepFailed, OSError."""
+        """Delete mirrors that were not used for long, and pack the others. StepFailed, OSError."""
         places = [self._home.places(identity) for identity in self.list()]
         lent = [path for one in places for path in _borrowed(one)]
         needed = {repo for repo in list(self._fetched.values()) if repo is not None}
         lent += [self._home.mirror(repo) / STORES for repo in needed]
         self._mirrors.trim(now_ms, lent, is_idle=not places)
 
-    @translate_os_errors("words for the agent")
+    @translate_os_errors("cannot deliver a message to the agent")
     def tell(self, identity: AttemptId, name: str, text: str) -> None:
-        """Lay a file with users' messages where our program looks, whatever the agent has put there."""
+        """Write a file with users' messages where the agent's program looks, replacing whatever is there."""
         homes.write_file(self._home.places(identity).home, messages_in(str(identity)), name, text.encode())
 
     @translate_os_errors("question of the workspace")
     def question(self, identity: AttemptId, workspace: Workspace) -> bytes | None:
-        """Return the agent's question to a user, moved out of the tree, so that no result has it."""
+        """Move the agent's question to a user out of the tree and the result, and return it."""
 
         return folders.take_question(self._home.places(identity), workspace.folder, self._tracked(workspace))
 
     @translate_os_errors("board of the workspace")
     def lay_board(self, identity: AttemptId, files: Mapping[str, bytes]) -> None:
-        """Lay the board's files before anything of the attempt runs. Idempotent."""
+        """Write the board's files before any process of the attempt starts. Idempotent."""
         folders.lay_board(self.tree(identity), files)
 
     @translate_os_errors("board of the workspace")
     def take_board(self, identity: AttemptId, workspace: Workspace) -> dict[str, bytes]:
-        """Return the files of the board, moved out of the tree, so that no result has them."""
+        """Move the board's files out of the tree and the result, and return them."""
         return folders.take_board(self._home.places(identity), self._tracked(workspace))
 
     @translate_os_errors("proposed tools of the workspace")
     def take_tools(self, identity: AttemptId, workspace: Workspace) -> dict[str, dict[str, bytes] | str]:
-        """Return the tools that the agent proposes, moved out of the tree, so that no result has them."""
+        """Move the tools that the agent proposes out of the tree and the result, and return them."""
         return folders.take_tools(self._home.places(identity), self._tracked(workspace))
 
     @translate_os_errors("reports in the workspace")
     def clear_reports(self, identity: AttemptId, files: tuple[str, ...]) -> None:
-        """Remove the files where gates are to write reports: the agent may have laid one there."""
+        """Remove files at the gates' report paths, as the agent may have put some there."""
         folders.clear_reports(self.tree(identity), files)
 
     @translate_os_errors("reports in the workspace")
     def read_reports(self, identity: AttemptId, files: tuple[str, ...]) -> tuple[str, dict[str, bytes]]:
-        """The tree's path, and each plain file's content by name, a little more than may be read."""
+        """Return the tree's path, and each regular file's content by name, up to one byte over the limit."""
         tree = self.tree(identity)
         return str(tree), folders.read_reports(tree, files)
 
     def _tracked(self, workspace: Workspace) -> Callable[[str], bool]:
-        """Return a function that says whether the snapshot has a file or folder of a name."""
+        """Return a function that tells whether the snapshot has a file or folder of a name."""
 
         def is_tracked(name: str) -> bool:
             mirror = NodeGit(self._home.mirror(str(workspace.repo)))
@@ -239,7 +239,7 @@ class Workspaces:
 
     @translate_os_errors("baseline of the workspace")
     def baseline(self, identity: AttemptId, workspace: Workspace) -> str:
-        """Record the files as set-up left them; return a name that only these files and repository have."""
+        """Record the files as set-up left them; return a name that identifies this state."""
         if workspace.kind == "none":
             return result.NO_WORKSPACE
         places, snapshot = self._home.places(identity), _snapshot(workspace)
@@ -256,7 +256,7 @@ class Workspaces:
     def commit(
         self, identity: AttemptId, workspace: Workspace, stamp: CommitStamp, baseline: str | None = None
     ) -> result.ResultCommit:
-        """The result commit, rebuilt from the files; runs no hook or filter. Same files, stamp: same id."""
+        """Return the result commit, rebuilt from the files without hooks or filters. Same input: same id."""
         if workspace.kind == "none":
             return _NOTHING
         places, snapshot = self._home.places(identity), _snapshot(workspace)
@@ -270,7 +270,7 @@ class Workspaces:
         return made
 
     def _fresh_out(self, places: folders.AttemptFolders, workspace: Workspace) -> NodeGit:
-        """Make a repository that the agent never saw: anything in its place is erased first."""
+        """Make a repository that the agent has never accessed; erases anything at its path first."""
         folders.erase(places.out)
         make_bare(places.out, workspace.object_format)
         borrow_objects(places.out, self._home.mirror(str(workspace.repo)))
@@ -285,13 +285,13 @@ class Workspaces:
         hidden: Mapping[str, str],
         on_the_way: bool = False,
     ) -> tuple[tuple[str, str], ...]:
-        """Return (name, file) for each value in a file of the result but not in the snapshot's own file."""
+        """Return (name, file) for each secret value in a changed file that the snapshot's version lacks."""
         places, ends = self._home.places(identity), (_snapshot(workspace), commit)
         return tuple(result.find_exposed(NodeGit(places.out), places.out, ends, hidden, on_the_way))
 
-    @translate_os_errors("changed_since of the workspace")
+    @translate_os_errors("cannot compare the workspace with the result")
     def changed_since(self, identity: AttemptId, commit: str, baseline: str | None = None) -> tuple[str, ...]:
-        """Return the files that differ from the result commit, by content: the gates changed them."""
+        """Return the files that the gates changed: those whose content differs from the result commit."""
         places = self._home.places(identity)
         folders.must_be_folder(places.tree)
         index, _ = result.fresh_index(places, commit, places.out / "gates.index")
@@ -300,21 +300,20 @@ class Workspaces:
 
     @translate_os_errors("push of the workspace")
     def push(self, identity: AttemptId, workspace: Workspace, commit: str) -> None:
-        """Deliver the result commit to the depot. DepotUnavailable: again later; DepotRefused: never."""
+        """Push the result commit to the depot. DepotUnavailable: try again later; DepotRefused: permanent."""
         out = self._home.places(identity).out
         reset_config(out, workspace.object_format)
         borrow_objects(out, self._home.mirror(str(workspace.repo)))
         result.must_be_commit(NodeGit(out), commit)
         self._transport.push(identity, out, commit)
 
-    @translate_os_errors("salvage of the workspace")
+    @translate_os_errors("cannot salvage the workspace")
     def salvage(
         self, identity: AttemptId, workspace: Workspace, stamp: CommitStamp, baseline: str | None = None
     ) -> tuple[str, ...]:
-        """Keep the files of an attempt that will not deliver: as a commit in the mirror, else in a folder
-        aside.
+        """Keep the files of an attempt that cannot deliver: as a commit in the mirror, else in a folder.
 
-        Says where, for a user; nothing when there is nothing to keep. `forget` deletes it.
+        Return where, as messages for users; empty if there is nothing to keep. `forget` deletes the files.
         """
         places = self._home.places(identity)
         if not os.path.lexists(places.folder):
@@ -340,9 +339,9 @@ class Workspaces:
         NodeGit(mirror).must("update-ref", salvage_ref(identity), commit)
         return f"commit {commit} in {mirror}"
 
-    @translate_os_errors("keeping of the workspace")
+    @translate_os_errors("cannot keep the workspace")
     def put_aside(self, identity: AttemptId) -> None:
-        """Keep the attempt's whole folder at `place_aside`, until `forget`. Idempotent."""
+        """Move the attempt's whole folder to `place_aside`, where it stays until `forget`. Idempotent."""
         places, target = self._home.places(identity), self._home.salvage(identity)
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if os.path.lexists(places.folder) and not os.path.lexists(target):
@@ -352,7 +351,7 @@ class Workspaces:
         """Return the folder in which `put_aside` keeps the attempt's files."""
         return str(self._home.salvage(identity))
 
-    @translate_os_errors("remove of the workspace")
+    @translate_os_errors("cannot remove the workspace")
     def remove(self, identity: AttemptId, workspace: Workspace) -> None:
         """Remove the attempt's folder, and with the run's last folder the run's snapshot. Idempotent."""
         places = self._home.places(identity)
@@ -364,19 +363,19 @@ class Workspaces:
             self._mirrors.release(workspace.repo, identity.run, lambda: self._is_wanted(identity.run))
 
     def _is_wanted(self, run: str) -> bool:
-        """Whether another attempt of the run has a folder, or waits to get one."""
+        """Whether another attempt of the run has a folder, or waits for one."""
         return any(other.run == run for other in (*self.list(), *list(self._fetched)))
 
     @translate_os_errors("forget of the workspace")
     def forget(self, identity: AttemptId, workspace: Workspace) -> None:
-        """Delete what `salvage` kept. Idempotent."""
+        """Delete the files kept by `salvage`. Idempotent."""
         folders.erase(self._home.salvage(identity))
         mirror = self._home.mirror(workspace.repo) if workspace.repo else None
         if mirror is not None and mirror.is_dir():
             NodeGit(mirror).must("update-ref", "-d", salvage_ref(identity))
 
     def list(self) -> tuple[AttemptId, ...]:
-        """Every attempt that still has a folder."""
+        """Return every attempt that still has a folder."""
         return self._home.attempts()
 
 
@@ -386,5 +385,5 @@ def _borrowed(places: folders.AttemptFolders) -> tuple[Path, ...]:
 
 def _snapshot(workspace: Workspace) -> str:
     if workspace.snapshot is None:
-        raise WorkspaceFailure("the job's git workspace names no snapshot")
+        raise WorkspaceFailure("the job's git workspace must name a snapshot")
     return workspace.snapshot

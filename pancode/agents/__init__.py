@@ -1,1 +1,1 @@
-"""Agents, models, runtimes and prompts: what a run may be given. Pure."""
+"""Agents, models, runtimes and prompts: the choices of a run. No I/O."""

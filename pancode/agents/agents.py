@@ -1,4 +1,4 @@
-"""Agents: their definitions, the rules for an agent, and which of them a request means."""
+"""Agents: their definitions, their rules, and how PanCode chooses one for a task."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ STEERS = ("tell", "stop", "workflow_stop")
 WORKS = (*BEGINS, *STEERS, "continue_run", "answer", "land")
 """The tools that begin or steer runs, all of them the agent's own; `land` only asks a user."""
 SCOUTS = "explore"
-"""The tool that sends read-only runs out with questions, which every mode allows."""
+"""The tool that starts read-only runs to answer questions; every mode allows it."""
 CHANGE = "propose_change"
-"""The tool that asks a user about a change of the settings; its route judges the kinds by the mode."""
+"""The tool that proposes a change of the settings to a user; its route checks the kind against the mode."""
 FLEET_TOOLS: Mapping[Mode, tuple[str, ...]] = {
     Mode.BUILD: (*LOOKS, SCOUTS, *WORKS, CHANGE),
     Mode.REVIEW: (*LOOKS, SCOUTS, *BEGINS, *STEERS),
@@ -39,12 +39,12 @@ FLEET_TOOLS: Mapping[Mode, tuple[str, ...]] = {
 }
 """The tools of `pancode/interfaces/mcp` that each mode allows. In review each run only reads."""
 ABLE = frozenset({"native", "claude-sdk", "openai-agents", "opencode", "claude"})
-"""The runtimes whose program was seen to ask for these tools. Codex hides a server's tools from its model,
-and Copilot starts no such server. Gemini CLI was not tried."""
+"""The runtimes that call these tools, as observed. Codex hides a server's tools from its model, and Copilot
+starts no such server. Gemini CLI was not tried."""
 
 
 def fleet_tools_of(agent: Agent, mode: Mode, runtime: str, talks: bool) -> tuple[str, ...]:
-    """Return the fleet's tools of one run, by name; none where its agent does not lead, or nobody talks."""
+    """Return the names of a run's fleet tools; empty unless its agent leads and a user takes part."""
     return FLEET_TOOLS[mode] if agent.leads and talks and runtime in ABLE else ()
 
 
@@ -53,7 +53,7 @@ POLITE = (
     r"i want you to|i need you to|i'd like you to|we need to|help me(?: to)?)"
 )
 _HEAD = 4_000
-"""How many characters of a task are searched for a name: what comes later is material."""
+"""How many leading characters of a task are searched for agent names; the rest is background material."""
 _CLAUSE = rf"(?:[.;:,\n]\s*|\b(?:and|then)\s+)(?:{POLITE}[\s,:]+)*"
 _BEGIN = rf"\A\s*(?:{POLITE}[\s,:]+)*"
 _GIVES = r"(?:use|dispatch|send|(?:delegate|assign|give|hand)(?:\s+(?:this|it))?(?:\s+over)?\s+to)"
@@ -67,9 +67,9 @@ _NO_THING = (
 
 
 def find_mentioned(calls: Mapping[str, str], task: str) -> dict[str, str]:
-    """Return the agents to whom the words give the task, each with these words, in the order of the text.
+    """Map each agent to which the task text assigns work to the phrase that does so, in text order.
 
-    `calls`: the agent behind each name. Spaces, hyphens and the case of a name do not count.
+    `calls`: the agent behind each name. Matching ignores case and treats spaces and hyphens alike.
     """
     if not calls:
         return {}
@@ -77,7 +77,7 @@ def find_mentioned(calls: Mapping[str, str], task: str) -> dict[str, str]:
     *first, listed = _patterns(tuple(sorted(calls, key=len, reverse=True)))
     agents = {_plain(call): agent for call, agent in calls.items()}
     hits = [hit for pattern in first for hit in pattern.finditer(head)]
-    if hits:  # "use the reviewer for quality, red-team for security"
+    if hits:  # for example "use the reviewer for quality, red-team for security"
         hits += listed.finditer(head, min(hit.end() for hit in hits))
     found: dict[str, str] = {}
     for hit in sorted(hits, key=lambda hit: hit.start("words")):
@@ -99,7 +99,7 @@ def _spelled(call: str) -> str:
 
 
 def _texts(names: str) -> Iterator[str]:
-    """Yield the patterns that give a task to a name; the last counts only after another has been found."""
+    """Yield patterns for assigning a task to a name; the last one counts only after another has matched."""
     name = rf"[\"'`“]?(?P<name>{names})(?![-\w/]|\.\w)[\"'`”]?"
     agent = rf"{name}(?:\s+agent\b)?{_NO_THING}"
     the = r"(?:the|our|my)\s+"
@@ -120,7 +120,7 @@ TOOLS = (*READ_TOOLS, *WRITE_TOOLS)
 
 
 class Tier(StrEnum):
-    """The least ability of a model that an agent's work asks for."""
+    """The least capable model tier that suffices for an agent's work."""
 
     ANY = "any"
     SMALL = "small"
@@ -129,7 +129,7 @@ class Tier(StrEnum):
 
 
 class Speed(StrEnum):
-    """An agent's balance of time and care."""
+    """An agent's balance between speed and care."""
 
     FAST = "fast"
     BALANCED = "balanced"
@@ -137,17 +137,17 @@ class Speed(StrEnum):
 
 
 class Autonomy(StrEnum):
-    """How much of its work an agent does without a user."""
+    """How much of its work an agent may do without a user."""
 
     AUTONOMOUS = "autonomous"
     SUPERVISED = "supervised"
-    """A user lands its changes; they never land by themselves."""
+    """A user lands its changes; they never land automatically."""
     CONFIRMATORY = "confirmatory"
     """A user says yes before each dispatch, and lands the changes, too."""
 
 
 class AgentIsolation(StrEnum):
-    """`isolation` of a definition: what has to stand around each run, beside what every run has."""
+    """`isolation` of a definition: the isolation that each run requires in addition to the default."""
 
     NONE = "none"
     WORKTREE = "worktree"
@@ -155,19 +155,19 @@ class AgentIsolation(StrEnum):
 
 
 class Role(StrEnum):
-    """The kind of answer that is expected, which decides the form of the final report."""
+    """The kind of answer that is expected; it decides the form of the final report."""
 
     WORKER = "worker"
     REVIEWER = "reviewer"
     SCOUT = "scout"
     PLANNER = "planner"
     LEAD = "lead"
-    """The agent talks with a user and has others do the work."""
+    """The agent talks with a user and delegates the work."""
 
 
 @dataclass(frozen=True, slots=True)
 class AgentLimits:
-    """Limits of the agent's runs; None: the fleet's own. Milliseconds, bytes, tokens, USD, calls, turns."""
+    """Limits of the agent's runs; None: the fleet's default. In ms, bytes, tokens, USD, calls, turns."""
 
     wall_ms: int | None = None
     idle_ms: int | None = None
@@ -181,9 +181,9 @@ class AgentLimits:
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """An agent's definition: who does the work. `runtime` or `model` None: what the fleet's settings say.
+    """An agent's definition. `runtime` or `model` None: taken from the fleet's settings.
 
-    `own`: a user wrote it, or a part of it. `origin`: file and line of its name.
+    `own`: a user wrote at least part of it. `origin`: file and line of its name.
     """
 
     name: str
@@ -195,7 +195,7 @@ class Agent:
     speed: Speed = Speed.BALANCED
     runtime: str | None = None
     node: str | None = None
-    """The machine on which all runs of the agent are; None: any."""
+    """The node that runs the agent; None: any."""
     gpus: str | None = None
     """How many GPUs each run of the agent holds, or `all`; None: the project's number."""
     gpu_memory: int | None = None
@@ -207,7 +207,7 @@ class Agent:
     env: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
     skills: tuple[str, ...] = ()
-    """The agent's skills, by name; those of the project come beside them."""
+    """The agent's skills, by name; the project's skills are added to them."""
     tags: tuple[str, ...] = ()
     enabled: bool = True
     autonomy: Autonomy = Autonomy.AUTONOMOUS
@@ -220,7 +220,7 @@ class Agent:
 
     @property
     def role(self) -> Role:
-        """The agent's role; by default an agent that writes works, one that only reads explores or judges."""
+        """The agent's role; by default WORKER if it writes, else SCOUT if it is fast, else REVIEWER."""
         if self.said_role is not None:
             return self.said_role
         quick = Role.SCOUT if self.speed is Speed.FAST else Role.REVIEWER
@@ -228,7 +228,7 @@ class Agent:
 
     @property
     def leads(self) -> bool:
-        """Whether only a user gives the agent work, by talking with it."""
+        """Whether the agent gets its work only from a user who talks with it."""
         return self.role is Role.LEAD
 
 
@@ -236,7 +236,7 @@ Agents = Mapping[str, Agent]
 
 
 def find_agent(agents: Agents, name: str) -> Agent:
-    """Return the agent of this name or alias; NotFoundError with the nearest name."""
+    """Return the agent with this name or alias. Raises NotFoundError, which suggests the nearest name."""
     found = agents.get(name) or agents.get(ALIASES.get(name, name))
     if found is None:
         raise not_found("agent", name, [*agents, *ALIASES], "pancode agents")
@@ -244,12 +244,12 @@ def find_agent(agents: Agents, name: str) -> Agent:
 
 
 SAMPLES = "native"
-"""The one runtime whose model calls are our own: only there can PanCode say how words are chosen."""
+"""The only runtime whose model calls PanCode makes itself, and so the only one that supports sampling."""
 
 
 @dataclass(frozen=True, slots=True)
 class Flaw:
-    """What is wrong with one field. `beside`: the other fields that make it wrong."""
+    """An error in one field. `beside`: the other fields that conflict with it."""
 
     field: str
     what: str
@@ -259,7 +259,7 @@ class Flaw:
 
 
 def find_flaws(agent: Agent) -> Iterator[Flaw]:
-    """Yield everything that is wrong with a definition."""
+    """Yield every error in a definition."""
     yield from _tools(agent)
     if agent.runtime is not None and agent.runtime not in RUNTIMES:
         missing = no_runtime(agent.runtime)
@@ -269,7 +269,7 @@ def find_flaws(agent: Agent) -> Iterator[Flaw]:
 
 
 def no_sampling(agent: Agent, runtime: str) -> tuple[str, str, str]:
-    """Return (what, why, fix): the agent says how words are chosen, but the runtime does not let it."""
+    """Return (what, why, fix) for an agent that sets sampling on a runtime that does not support it."""
     return (
         f"agent {agent.name} sets sampling, but runtime {runtime} does not support it",
         f"{runtime} makes its own model calls and has no flag for it; only runtime {SAMPLES} supports it",
@@ -295,7 +295,7 @@ def _tools(agent: Agent) -> Iterator[Flaw]:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A chosen agent. `why`: the reason; empty where the agent was asked for by name."""
+    """A chosen agent. `why`: the reason; empty if the request named the agent."""
 
     agent: Agent
     why: str = ""
@@ -350,7 +350,7 @@ _ALSO_RUNS = re.compile(
 )
 """Looking that needs a command: an agent that only looks has no shell, and one that has a shell may write."""
 WHICH_AGENT = "which_agent"
-"""The code of a refusal that ends when a user names one of the agents in its details."""
+"""The code of a refusal that a user resolves by naming one of the agents in its details."""
 CHAINS: Mapping[tuple[str, ...], str] = {
     ("scout", "builder"): "explore-then-build",
     ("builder", "reviewer"): "code-review",
@@ -359,16 +359,16 @@ CHAINS: Mapping[tuple[str, ...], str] = {
     ("red-team", "builder"): "red-team",
     ("reviewer", "plan-reviewer", "red-team"): "parallel-review",
 }
-"""The shipped workflow for a task that names these agents, in this order."""
+"""The shipped workflow for a task that names these agents in this order."""
 _WORD = re.compile(r"[\w+#.-]+")
 SHOWN = 40
 
 
 def choose(agents: Agents, task: str, mode: Mode, pick: Pick | None = None) -> Choice:
-    """Choose the agent for a task for which nobody named one.
+    """Choose the agent for a task whose request names no agent.
 
-    The same words give the same agent, except where `pick` decides between agents that fit equally.
-    UsageError where the task names several, or where an agent that may write and one that may not both fit.
+    The same text yields the same agent, unless `pick` decides between equal agents. Raises UsageError if the
+    task names several agents, or if both a writing and a read-only agent fit.
     """
     calls = {name: name for name, agent in agents.items() if not agent.leads}
     calls = {alias: name for alias, name in ALIASES.items() if name in calls} | calls
@@ -382,7 +382,7 @@ def choose(agents: Agents, task: str, mode: Mode, pick: Pick | None = None) -> C
 
 
 def _several(names: tuple[str, ...]) -> UsageError:
-    """Return the error for a task that names several agents: it needs a chain, or the orchestrator."""
+    """Return the error for a task that names several agents, which needs a chain or the orchestrator."""
     steps = ", ".join(f"{{agent: {name}, task: ...}}" for name in names)
     shipped = CHAINS.get(names)
     chain = f"pancode chain {shipped} TASK" if shipped else f"pancode chain FILE, with steps: [{steps}]"
@@ -395,7 +395,7 @@ def _several(names: tuple[str, ...]) -> UsageError:
 
 
 def _either(one: Choice, other: Choice) -> UsageError:
-    """Return the error for two agents that fit, one of which may write: a user has to say which."""
+    """Return the error for two agents that fit, of which one may write: a user has to choose."""
     names = (one.agent.name, other.agent.name)
     return UsageError(
         f"two agents fit this task: {names[0]} ({one.why}) and {names[1]} ({other.why})",
@@ -407,7 +407,7 @@ def _either(one: Choice, other: Choice) -> UsageError:
 
 
 def _may(agent: Agent, read_only: bool) -> bool:
-    """Whether the agent may get a task: not one that leads, with which a user talks instead."""
+    """Whether the agent may get a task. Lead agents may not: users talk with them instead."""
     return not agent.leads and (agent.read_only or not read_only)
 
 
@@ -417,7 +417,7 @@ def _there(agents: Agents, mode: Mode) -> dict[str, Agent]:
 
 
 def _tagged(agents: Iterable[Agent], task: str) -> dict[str, tuple[Agent, list[str]]]:
-    """Return the user's own agents with most of their tags in the task, each with these tags."""
+    """Return the user's own agents that match the most tags in the task, each with the matched tags."""
     words = {word.lower().strip(".") for word in _WORD.findall(task)}
     found = {a.name: (a, [tag for tag in a.tags if tag.lower() in words]) for a in agents if a.own}
     most = max((len(tags) for _, tags in found.values()), default=0)
@@ -425,9 +425,9 @@ def _tagged(agents: Iterable[Agent], task: str) -> dict[str, tuple[Agent, list[s
 
 
 def _by_tag(agents: Agents, task: str, pick: Pick | None) -> Choice | None:
-    """Choose by tags, words that a user has put on an agent: the one with most of them in the task.
+    """Choose the user's agent that has the most tags in the task.
 
-    Where several have as many, a task that only looks goes to those that only read, and then records decide.
+    On a tie, a read-only task goes to a read-only agent; if several remain, `pick` decides.
     """
     found = _tagged(agents.values(), task)
     looks = {name: one for name, one in found.items() if one[0].read_only}
@@ -448,7 +448,7 @@ def _by_tag(agents: Agents, task: str, pick: Pick | None) -> Choice | None:
 
 
 def _of_tags(agent: Agent, tags: Sequence[str]) -> Choice:
-    return Choice(agent, f"the task names {_listed(tags)}, which is a tag of it")
+    return Choice(agent, f"the task names {_listed(tags)}, a tag of this agent")
 
 
 def _others(names: Sequence[str], chosen: str) -> str:
@@ -456,7 +456,7 @@ def _others(names: Sequence[str], chosen: str) -> str:
 
 
 def beginning_of(task: str) -> str | None:
-    """Return the shipped agent whose tasks begin like this; None: it asks for a change, or anything."""
+    """Return the shipped agent whose tasks begin like this; None if none fits or it requests a change."""
     rest = _after_politeness(task)
     name = next((name for name, pattern in _BEGINNINGS if pattern.match(rest)), None)
     return None if name not in (None, "documenter") and _ALSO_CHANGES.search(rest) else name
@@ -486,13 +486,13 @@ def _by_beginning(agents: Agents, task: str) -> Choice | None:
 
 
 def _default(agents: Agents, there: Agents, mode: Mode) -> Choice:
-    """Return the default agent; in a mode without changes that of the mode, or any that only reads."""
+    """Return the default agent; in a read-only mode, the agent of that mode or any read-only one."""
     if mode in MODE_WRITES:
         return Choice(find_agent(agents, DEFAULT_AGENT), "nothing in the task asks for another")
     name = next((n for n in (BY_MODE[mode], *sorted(there)) if n in there), None)
     if name is None:
         return Choice(find_agent(agents, DEFAULT_AGENT), "no agent is read-only")
-    return Choice(there[name], f"mode {mode} takes read-only agents")
+    return Choice(there[name], f"mode {mode} requires a read-only agent")
 
 
 def _listed(tags: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Agents, models, model servers and agent programs as the API shows them."""
+"""API shapes of agents, models, model servers and agent programs."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class GradeShape(TypedDict):
 
 
 class PassportShape(TypedDict):
-    """The result of a model's test; `passed` None: the model was not tested as it is now.
+    """The result of a model's test; `passed` None: the model in its present state was not tested.
 
-    `ctx`: how many tokens a call gets; `tok_s`: how many tokens of an answer come in a second.
+    `ctx`: context of a call in tokens; `tok_s`: output speed in tokens per second.
     """
 
     passed: bool | None
@@ -34,7 +34,7 @@ class PassportShape(TypedDict):
 
 
 class ModelTestFact(TypedDict):
-    """A model's test as its node tells it."""
+    """A model's test as reported by its node."""
 
     taken_ms: int
     took_ms: int
@@ -44,7 +44,7 @@ class ModelTestFact(TypedDict):
 
 
 class ModelFacts(TypedDict):
-    """What a node tells of a model."""
+    """What a node reports about a model."""
 
     id: str
     family: str | None
@@ -64,13 +64,13 @@ class ModelFacts(TypedDict):
 
 
 class EndpointModel(ModelFacts):
-    """A model as its server has it."""
+    """A model as its server reports it, with its test."""
 
     passport: ModelTestFact | None
 
 
 class ModelShape(ModelFacts):
-    """A model of an endpoint. `tier`, `tier_why`: how able it is, and how that is known; null is unknown."""
+    """A model of an endpoint. `tier`: its capability, null if unknown; `tier_why`: the reason."""
 
     node: str
     endpoint: str
@@ -81,9 +81,9 @@ class ModelShape(ModelFacts):
 
 
 class EndpointShape(TypedDict):
-    """A model server that a node reaches. `more`: how many models its heartbeat leaves out.
+    """A model server that a node reaches. `more`: how many models its heartbeat omits.
 
-    `waiting`: the calls in its own queue; null: it does not tell. `says`: the node's own advice.
+    `waiting`: calls in its own queue; null: not reported. `says`: the node's own advice.
     """
 
     name: str
@@ -119,7 +119,7 @@ class ModelsAnswer(TypedDict):
 
 
 class ModelTestAsked(TypedDict):
-    """A test of a model that was asked for, as its node tells of it."""
+    """A requested test of a model, as its node reports it."""
 
     ask: str
     endpoint: str
@@ -131,7 +131,7 @@ class ModelTestAsked(TypedDict):
 
 
 class RuntimeTold(TypedDict):
-    """A program that runs agents, as its machine tells of it. `can`: what it does itself.
+    """A program that runs agents, as its node reports it. `can`: features of its own.
 
     `login`: how it is paid for. `says`: the node's own advice.
     """
@@ -148,9 +148,9 @@ class RuntimeTold(TypedDict):
 
 
 class RuntimeFacts(RuntimeTold):
-    """`endpoints`: the machine's own model servers that it can ask; `served`: nobody has to log in for them.
+    """`endpoints`: the node's model servers that it can use; `served`: with them it needs no login.
 
-    `old`: which machine has a newer version, and the command that brings it; empty: it is not old.
+    `old`: the node with a newer version and the update command; empty: up to date.
     """
 
     endpoints: list[str]
@@ -163,7 +163,7 @@ class NodeRuntime(RuntimeFacts):
 
 
 class RuntimeShape(TypedDict):
-    """A program that runs agents, and the machines that tell of it."""
+    """A program that runs agents, and the nodes that report it."""
 
     name: str
     nodes: list[NodeRuntime]
@@ -173,7 +173,7 @@ class RuntimeShape(TypedDict):
 
 
 class IsolationShape(TypedDict):
-    """What holds the runs of a machine."""
+    """What isolates the runs of a node."""
 
     node: str
     isolation: str | None
@@ -203,7 +203,7 @@ class LevelShape(TypedDict):
 
 
 class HeldShape(TypedDict):
-    """How a runtime is held to a rule, with a sandbox and without."""
+    """How a rule is enforced on a runtime, with a sandbox and without."""
 
     runtime: str
     rule: str
@@ -217,8 +217,7 @@ class SafetyAnswer(TypedDict):
 
 
 class RunPromptAnswer(TypedDict):
-    """The prompt as the run was dispatched; what its node adds (AGENTS.md) is in the digest of the
-    receipt."""
+    """The prompt as dispatched. The receipt's digest also covers what the node adds (AGENTS.md)."""
 
     run: str
     agent: str
@@ -227,7 +226,7 @@ class RunPromptAnswer(TypedDict):
 
 
 class AgentShape(TypedDict):
-    """An agent's definition, by the names of panagents.yaml where those are not ours. `own`: a user's own."""
+    """An agent's definition, with the names of panagents.yaml where ours differ. `own`: written by a user."""
 
     name: str
     description: str
@@ -259,14 +258,14 @@ class AgentShape(TypedDict):
 
 
 class PromptPiece(TypedDict):
-    """A part of a prompt, and what it is about."""
+    """A part of a prompt, and its category."""
 
     category: str
     text: str
 
 
 class AgentsAnswer(TypedDict):
-    """`talks`: the agent for a user who names none; null: a user has switched that agent off."""
+    """`talks`: the agent for a user who names none; null: a user disabled that agent."""
 
     agents: list[AgentShape]
     talks: str | None

@@ -1,4 +1,4 @@
-"""Decides what runs a task where nobody names a runtime or a model: what is ready, the best tier first."""
+"""Chooses what runs a task that names no runtime or model: of what is ready, the best tier first."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _STATES = {"not_logged_in": "is not logged in", "too_old": "is too old"}
 
 @dataclass(frozen=True, slots=True)
 class DefaultWorker:
-    """A runtime with a model of its own, or a model of an endpoint, as ENDPOINT/MODEL."""
+    """A runtime with its own model, or a model of an endpoint as ENDPOINT/MODEL."""
 
     runtime: str | None = None
     model: str | None = None
@@ -48,9 +48,9 @@ class DefaultWorker:
 def find_workers(
     node: str | None, nodes: Sequence[NodeView], tiers: Mapping[str, ModelTier]
 ) -> list[DefaultWorker]:
-    """Return what could work on that node (None: on any), in the order in which it is tried.
+    """Return what could run a task on this node (None: on any), in the order to try.
 
-    A vendor's program counts as frontier. Then come lower tiers; what is free and tested comes first in each.
+    Vendor programs rank as frontier. Within a tier, tested models come first. Only free models count.
     """
     there = [view for view in nodes if view.node.removed is None and node in (None, view.node.name)]
     ready = {one.name for view in there for one in _runtimes(view) if one.state in ("ok", "looking")}
@@ -60,7 +60,7 @@ def find_workers(
     for place in every_place(there):
         fact = fact_of(place, there)
         if fact is None or not fact[0].free or fact[1].remote or fact[1].tools is False:
-            continue  # it costs, or calls no tools
+            continue  # it costs money, or cannot call tools
         trust, size = judge_passport(fact[1].passport, read_only=True).trust, float(fact[1].parameters or 0)
         if trust is not Trust.FAILED:
             ref = ModelRef(place.node, place.endpoint, place.model)
@@ -83,7 +83,7 @@ def _runtimes(view: NodeView) -> tuple[RuntimeFact, ...]:
 
 
 def nothing_ready(node: str | None, nodes: Sequence[NodeView], *, talks: bool) -> RefusedError:
-    """Return the refusal that gives each reason once, and names first what is ready on another node."""
+    """Return the refusal with each reason once; its fix begins with what is ready on another node."""
     all_there = [view for view in nodes if view.node.removed is None]
     there = [view for view in all_there if node in (None, view.node.name)]
     if not there:
@@ -104,7 +104,7 @@ def nothing_ready(node: str | None, nodes: Sequence[NodeView], *, talks: bool) -
 
 
 def find_reasons(nodes: Sequence[NodeView]) -> list[str]:
-    """Return why each program and each model cannot work, equal reasons of several nodes once."""
+    """Return why each program and model cannot work; equal reasons of several nodes are merged."""
     unheard = [view.node.name for view in nodes if view.last is None]
     heard = [view for view in nodes if view.last is not None]
     reasons = [f"{first_few(unheard, _SHOWN)} was not heard yet"] if unheard else []
@@ -136,7 +136,7 @@ def find_reasons(nodes: Sequence[NodeView]) -> list[str]:
 
 
 def suggest_fix(nodes: Sequence[NodeView], *, talks: bool) -> str:
-    """Return the easiest thing that makes something ready on these nodes."""
+    """Return the easiest step that makes something ready on these nodes."""
     command = "pancode chat" if talks else "pancode dispatch"
     unheard = [view.node.name for view in nodes if view.last is None]
     if len(unheard) == len(nodes):
@@ -150,7 +150,7 @@ def suggest_fix(nodes: Sequence[NodeView], *, talks: bool) -> str:
             )
     for view in nodes:
         for server in endpoints_of(view):
-            if server.model(EASY) is not None:  # it has failed its test, and then it may talk and not write
+            if server.model(EASY) is not None:  # it failed its test, so it may talk with a user but not write
                 if talks and server.free:
                     return f"{command} --runtime native --model {server.name}/{EASY} --untested"
             elif server.health is Health.OK and server.free and (pull := pull_command(server.dialect, EASY)):

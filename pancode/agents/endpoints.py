@@ -1,4 +1,4 @@
-"""The fleet's model servers: which can serve a run, what the others lack, and the one of a placed run."""
+"""The fleet's model servers: which can serve a run, why others cannot, and a record of the one used."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from pancode.kernel.node import NodeView, with_words
 from pancode.kernel.records import Run
 
 CHARS_OF_TOKEN = 4
-"""How many characters a token usually has, in English and in code: an estimate, never a count."""
+"""Estimated characters per token, in English and in code."""
 OWN_TOKENS = {
     "claude": 13_500,
     "claude-sdk": 1_200,
@@ -37,7 +37,7 @@ OWN_TOKENS = {
     "openai-agents": 700,
     "opencode": 5_400,
 }
-"""The tokens of each program's first call at full-auto before the task, as they were measured."""
+"""Measured tokens that each program's first call has at full-auto, without the task."""
 _PULL = {
     Dialect.OLLAMA: "ollama pull {model}",
     Dialect.LMSTUDIO: "lms get {model}",
@@ -50,7 +50,7 @@ _FROM_DISK = {
     Dialect.VLLM: "vllm serve FOLDER --served-model-name {model}",
     Dialect.SGLANG: "python -m sglang.launch_server --model-path FOLDER --served-model-name {model}",
 }
-"""The command for a model's name that the server cannot fetch: its owner knows where the weights are."""
+"""The command for a model that the server cannot download: only its owner knows the path of the weights."""
 _HUB = "hf.co/"
 _REPOSITORY = re.compile(r"[a-z0-9][a-z0-9_.-]*/[a-z0-9][a-z0-9_.-]*", re.ASCII | re.IGNORECASE)
 _NAMES = {
@@ -63,7 +63,7 @@ _NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class EndpointNeed:
-    """What a run needs of an endpoint. `context`: about how many tokens its first call has."""
+    """What a run needs from an endpoint. `context`: estimated tokens of its first call."""
 
     endpoint: str
     model: str
@@ -73,32 +73,32 @@ class EndpointNeed:
 
 @dataclass(frozen=True, slots=True)
 class Lack:
-    """Why a node's endpoint does not fit, and the fix."""
+    """Why a node's endpoint does not fit, with the fix."""
 
     why: str
     fix: str = ""
 
 
 def endpoint_names(nodes: Sequence[NodeView]) -> frozenset[str]:
-    """Return the endpoints of every heard node, with the listed ones that the node cannot use."""
+    """Return the endpoints of every node that has reported, including listed ones that it cannot use."""
     there = {one.name for view in nodes for one in _facts(view)}
     return frozenset(there.union(name for _, name, _ in _troubles(nodes)))
 
 
 def fleets_model(text: str, nodes: Sequence[NodeView]) -> ModelRef:
-    """Return the model that a text names among the machines and endpoints of this fleet."""
+    """Parse a model name with the node and endpoint names of this fleet."""
     return model_ref(text, [view.node.name for view in nodes], endpoint_names(nodes))
 
 
 def endpoint_of(ref: ModelRef | None, nodes: Sequence[NodeView]) -> str | None:
-    """Return the endpoint that a model names; None for a model of a vendor's, or of the runtime's own."""
+    """Return the endpoint that a model names; None for a vendor's model or the runtime's default."""
     if ref is None or ref.provider is None:
         return None
     return ref.provider if ref.provider in {*LOCAL, *endpoint_names(nodes)} else None
 
 
 def list_usable(facts: NodeFacts, runtime: str) -> tuple[str, ...]:
-    """Return the names of a machine's own endpoints that the runtime can ask now."""
+    """Return the names of a node's own endpoints that the runtime can use now."""
     wire = wire_of(runtime)
     return tuple(
         one.name
@@ -110,7 +110,7 @@ def list_usable(facts: NodeFacts, runtime: str) -> tuple[str, ...]:
 
 
 def find_by_model(nodes: Sequence[NodeView], model: str, node: str | None = None) -> list[str]:
-    """Return the names of the endpoints that have a model of that name; `node`: only there."""
+    """Return the names of the endpoints that have this model; `node`: only on that node."""
     candidates = [view for view in nodes if node in (None, view.node.name)]
     return sorted({one.name for view in candidates for one in _facts(view) if _serves(one, model)})
 
@@ -121,12 +121,12 @@ def _serves(endpoint: EndpointFact, model: str) -> bool:
 
 
 def context_of(runtime: str, prompt: str, task: str) -> int:
-    """Estimate the tokens of the first call: the program's own words, the prompt, the task."""
+    """Estimate the tokens of the first call: the program's own prompt, the run's prompt and the task."""
     return OWN_TOKENS.get(runtime, 0) + (len(prompt) + len(task)) // CHARS_OF_TOKEN
 
 
 def lack_of(facts: NodeFacts, wanted: EndpointNeed, node: str) -> Lack | None:
-    """Return what the node's endpoint lacks; None: nothing. What is not known counts as no lack."""
+    """Return why the node's endpoint does not fit; None if it does. Unknown facts count as fitting."""
     found = next((one for one in facts.endpoints if one.name == wanted.endpoint), None)
     if found is None:
         return Lack(
@@ -140,7 +140,7 @@ def lack_of(facts: NodeFacts, wanted: EndpointNeed, node: str) -> Lack | None:
     wire = wire_of(wanted.runtime)
     if wire not in found.wires:
         words = f"its {found.name} does not speak {wire}, which {wanted.runtime} asks on"
-        return Lack(words, "--runtime native, which asks on chat")
+        return Lack(words, "--runtime native, which uses the chat API")
     model = found.model(wanted.model)
     if model is None:
         return (
@@ -156,7 +156,7 @@ def _unable(found: EndpointFact, model: ModelFact, wanted: EndpointNeed, node: s
         return Lack(f"{model.id} at its {found.name} is an embedding model", "pancode models")
     if model.tools is False:
         words = f"{model.id} at its {found.name} cannot call tools, so it can change nothing"
-        return Lack(words, "a model whose TOOLS says yes: pancode models")
+        return Lack(words, "choose a model with `yes` under TOOLS: pancode models")
     if model.ctx_usable is not None and model.ctx_usable < wanted.context:
         words = (
             f"its {found.name} gives {model.id} a context of {model.ctx_usable} tokens, but this "
@@ -167,7 +167,7 @@ def _unable(found: EndpointFact, model: ModelFact, wanted: EndpointNeed, node: s
 
 
 def _setting(found: EndpointFact, model: ModelFact, needed: int) -> str:
-    """Return the server's setting that gives a model a longer context: twice what the run begins with."""
+    """Return the server setting for a longer context: at least twice the tokens of the run's first call."""
     tokens = 16_384
     while tokens < needed * 2:
         tokens *= 2
@@ -175,7 +175,7 @@ def _setting(found: EndpointFact, model: ModelFact, needed: int) -> str:
 
 
 def rank_node(facts: NodeFacts, wanted: EndpointNeed) -> int:
-    """Return the node's rank, lower is better: loaded, then unknown, then what has to be loaded first."""
+    """Return the node's rank, lower is better: loaded, unknown, asleep, not loaded."""
     found = next((one for one in facts.endpoints if one.name == wanted.endpoint), None)
     model = None if found is None else found.model(wanted.model)
     match None if model is None else model.residence:
@@ -190,11 +190,11 @@ def rank_node(facts: NodeFacts, wanted: EndpointNeed) -> int:
 
 
 RANKED = ("has it loaded", "may have it loaded", "will wake it", "will load it, which may take minutes")
-"""The ranks in words."""
+"""The ranks as text."""
 
 
 def costs_nothing(nodes: Sequence[NodeView], endpoint: str, model: str) -> bool:
-    """Whether every endpoint of that name is free, and the model its own. An unheard one may not be."""
+    """Whether the model is free on every endpoint of this name; False if no node has reported one."""
     named = [one for view in nodes for one in _facts(view) if one.name == endpoint]
     models = [one.model(model) for one in named]
     free = bool(named) and all(one.free for one in named)
@@ -202,16 +202,16 @@ def costs_nothing(nodes: Sequence[NodeView], endpoint: str, model: str) -> bool:
 
 
 def costs_there(facts: NodeFacts, wanted: EndpointNeed) -> bool:
-    """Whether that node's endpoint costs money for the model; one that was not heard yet counts as free."""
+    """Whether the model costs money on that node's endpoint; an endpoint not yet reported counts as free."""
     found = next((one for one in facts.endpoints if one.name == wanted.endpoint), None)
     model = None if found is None else found.model(wanted.model)
     return found is not None and (not found.free or (model is not None and model.remote))
 
 
 def check_known(nodes: Sequence[NodeView], ref: ModelRef, endpoint: str) -> None:
-    """Raise NotFoundError for an endpoint or model on no node, where every node was heard and could say.
+    """Raise NotFoundError for an endpoint or model on no node, if every node has reported.
 
-    What is at an endpoint that wants a key, or is wedged, nobody knows either: placement says which it is.
+    Does nothing if an endpoint of that name needs a key or is wedged: placement reports that.
     """
     candidates = [view for view in nodes if view.node.removed is None and ref.node in (None, view.node.name)]
     if not candidates or any(view.last is None for view in candidates):
@@ -223,7 +223,7 @@ def check_known(nodes: Sequence[NodeView], ref: ModelRef, endpoint: str) -> None
         return
     names = [model.id for _, one in there for model in one.models if not model.embedding]
     near = find_nearest(ref.model, names)
-    listed = f"there are {', '.join(names[:8])}" if names else "it has no model at all"
+    listed = f"there are {', '.join(names[:8])}" if names else "it has no models"
     node, found = there[0]
     others = _elsewhere(nodes, ref.model)
     raise NotFoundError(
@@ -240,7 +240,7 @@ def _no_endpoint(candidates: Sequence[NodeView], ref: ModelRef, endpoint: str) -
         return NotFoundError(
             f"endpoint {endpoint!r} cannot be used",
             why=with_words(f"{node}: {problem.what}", problem.fix),
-            fix=f"fix this on {node}; see: pancode node show {node}",
+            fix=f"fix this on {node}; for details: pancode node show {node}",
             code="endpoint_not_found",
         )
     names = sorted({one.name for view in candidates for one in _facts(view)})
@@ -258,7 +258,7 @@ def _no_endpoint(candidates: Sequence[NodeView], ref: ModelRef, endpoint: str) -
 
 
 def _troubles(nodes: Sequence[NodeView]) -> Iterator[tuple[str, str, NodeProblem]]:
-    """Yield (node, name, what is wrong) of each server that an owner lists and the node cannot use."""
+    """Yield (node, name, problem) of each listed server that the node cannot use."""
     for view in nodes:
         problems = view.last.heartbeat.facts.problems if view.last is not None else ()
         for problem in problems if view.node.removed is None else ():
@@ -267,17 +267,18 @@ def _troubles(nodes: Sequence[NodeView]) -> Iterator[tuple[str, str, NodeProblem
 
 
 def _elsewhere(nodes: Sequence[NodeView], model: str) -> str:
-    """Return the places of a model of that name, in words."""
+    """Return the endpoints that have a model of this name, as text."""
     there = [f"{v.node.name}/{one.name}" for v in nodes for one in _facts(v) if one.model(model) is not None]
     return f"it is at {', '.join(there[:4])}" if there else ""
 
 
 def pull_command(dialect: Dialect, model: str) -> str:
-    """Return the command that brings a model to such a server; empty where none is known."""
+    """Return the command that gets a model onto such a server; empty if none is known."""
     if dialect not in _FROM_DISK:
         return _PULL.get(dialect, "").format(model=shlex.quote(model))
     name = model.removeprefix(_HUB)
-    repository = name.partition(":")[0] if dialect is Dialect.LLAMACPP else name  # there a tag is the file
+    # for llama.cpp, a tag selects the file
+    repository = name.partition(":")[0] if dialect is Dialect.LLAMACPP else name
     if _REPOSITORY.fullmatch(repository) and shlex.quote(name) == name:
         return _PULL[dialect].format(model=name)
     return _FROM_DISK[dialect].format(model=shlex.quote(model))
@@ -286,8 +287,8 @@ def pull_command(dialect: Dialect, model: str) -> str:
 def _on(node: str, found: EndpointFact, wanted: EndpointNeed) -> str:
     command = pull_command(found.dialect, wanted.model)
     if not command:
-        return f"have the server at {found.at} of {node} serve it; what is there: pancode models"
-    return f"on {node}: {command}; what is there: pancode models"
+        return f"make the server at {found.at} on {node} serve it; to list models: pancode models"
+    return f"on {node}: {command}; to list models: pancode models"
 
 
 def _facts(view: NodeView) -> tuple[EndpointFact, ...]:
@@ -299,7 +300,7 @@ _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60))
 
 
 def describe_server(run: Run, view: NodeView, wall_ms: int) -> dict[str, Any]:
-    """Return plain JSON, kept with the run; empty where its model is on no endpoint, or not reported."""
+    """Return plain JSON to store with the run; empty if its model is not on an endpoint."""
     if run.endpoint is None or run.model is None:
         return {}
     about = _served(ModelPlace(view.node.name, run.endpoint, run.model), run, view, wall_ms)
@@ -329,14 +330,14 @@ def _served(place: ModelPlace, run: Run, view: NodeView, wall_ms: int) -> dict[s
 
 
 def _in_words(about: Mapping[str, Any]) -> str:
-    """Say it on one line for users; what a node did not report is named as unknown."""
+    """Describe the server in one line for users; facts that a node did not report are shown as unknown."""
     if "at" not in about:
-        return "its machine reported nothing about this model when the run was placed"
+        return "its node reported nothing about this model when the run was placed"
     usable, most = (about[key] or "?" for key in ("ctx_usable", "ctx_max"))
     free, slots = ("?" if about[key] is None else about[key] for key in ("slots_free", "slots"))
     parts = (
         f"at {about['at']}: context {usable} of {most} tokens",
-        about["residence"] or "loaded or not is unknown",
+        about["residence"] or "unknown whether loaded",
         f"{free} of {slots} slots free",
         _test_words(about["test"]),
     )
@@ -345,7 +346,7 @@ def _in_words(about: Mapping[str, Any]) -> str:
 
 def _test_words(test: Mapping[str, Any]) -> str:
     if test["age_ms"] is None:
-        return "not tested" if test["asked"] else "not tested, as --untested says"
+        return "not tested" if test["asked"] else "not tested (--untested)"
     words = f" ({test['words']})" if test["words"] else ""
     over = "" if test["asked"] else ", which --untested passes over"
     return f"test {test['verdict']}{words} {_ago(test['age_ms'])}{over}"

@@ -1,4 +1,4 @@
-"""Decides whether a local model may be given work: by the passport that its node has taken of it."""
+"""Decides from a local model's test result (its passport) whether the model may get work."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ READERS_NEED = (ExamCheck.ANSWERS, ExamCheck.CONTEXT, ExamCheck.TOOLS)
 NOT_TESTED = "is not tested yet"
 COSTS = "its test costs money outside any budget"
 MODEL_UNTESTED, COSTLY_TEST = "model_untested", "costly_test"
-"""Codes of refusals that a test takes away: a free test, and one that a user has to want."""
+"""Codes of refusals that a test resolves: a free test, and one that a user has to request."""
 
 
 class Trust(StrEnum):
@@ -29,7 +29,7 @@ class Trust(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Trusted:
-    """A verdict. `words`, `fix`: of the first failed check; of a good one, what could not be found out."""
+    """A verdict. `words`, `fix`: of the first failed check; else `words` names the unknown checks."""
 
     trust: Trust
     words: str = ""
@@ -37,7 +37,7 @@ class Trusted:
 
 
 def judge_passport(passport: PassportFact | None, read_only: bool) -> Trusted:
-    """Return the verdict for such an agent. An unknown check is reported, and stops nobody."""
+    """Return the verdict for an agent. An unknown check is reported, but blocks nothing."""
     if passport is None:
         return Trusted(Trust.UNTESTED, NOT_TESTED)
     needed = [one for one in passport.checks if not read_only or one.check in READERS_NEED]
@@ -58,13 +58,13 @@ class ModelPlace:
 
     @property
     def text(self) -> str:
-        """The model as `--model` takes it."""
+        """The model in the form that `--model` takes."""
         return f"{self.node}/{self.endpoint}/{self.model}"
 
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """A run's model, and the kind of agent that needs it."""
+    """A run's model and endpoint, and whether its agent only reads."""
 
     endpoint: str
     model: str
@@ -75,9 +75,7 @@ class Needs:
 
 
 def trust_of(view: NodeView, needs: Needs) -> Trusted | None:
-    """Return the trust in the model on that node; None when the node does not report it: whether it is there
-    is decided elsewhere.
-    """
+    """Return the trust in the model on that node; None if the node does not report the model."""
     found = fact_of(needs.at(view.node.name), (view,))
     return None if found is None else judge_passport(found[1].passport, needs.read_only)
 
@@ -87,9 +85,9 @@ def describe_failure(model: str, trusted: Trusted) -> str:
 
 
 def untested_error(place: ModelPlace, costs: bool) -> RefusedError:
-    """Return the refusal of a dispatch that needs a test first; the command line tests, and tries again.
+    """Return the refusal of a dispatch that needs a test first; the command line runs it and tries again.
 
-    It does not where the test costs: nobody was asked, and no budget has it.
+    If the test costs money, the command line does not run it, since no budget covers it.
     """
     words = f"Dispatch blocked: model {place.model} {NOT_TESTED} on {place.node}"
     why = f"a test is needed to find the limits of a local model ({place.endpoint})"
@@ -103,7 +101,7 @@ def untested_error(place: ModelPlace, costs: bool) -> RefusedError:
 
 
 def every_place(views: Sequence[NodeView]) -> list[ModelPlace]:
-    """Return each model that could be talked with, of each node that is heard."""
+    """Return every model, except embedding models, of every node that has reported."""
     return [
         ModelPlace(view.node.name, endpoint.name, model.id)
         for view in sorted(views, key=lambda one: one.node.name)
@@ -114,7 +112,7 @@ def every_place(views: Sequence[NodeView]) -> list[ModelPlace]:
 
 
 def places_of(text: str, views: Sequence[NodeView], node: str | None = None) -> list[ModelPlace]:
-    """Return the places of a model named MODEL, ENDPOINT/MODEL or NODE/ENDPOINT/MODEL. NotFoundError."""
+    """Return the places of MODEL, ENDPOINT/MODEL or NODE/ENDPOINT/MODEL. Raises NotFoundError."""
     there = [one for one in every_place(views) if node in (None, one.node)]
     found = [one for one in there if text in _names(one, views)]
     if not found:
@@ -125,7 +123,7 @@ def places_of(text: str, views: Sequence[NodeView], node: str | None = None) -> 
 
 
 def _not_there(error: NotFoundError, views: Sequence[NodeView], node: str | None) -> NotFoundError:
-    """Return the error, with the servers that do not list their models in its fix."""
+    """Return the error, with the servers whose models cannot be listed named in its text."""
     silent = [
         f"{view.node.name}/{one.name}"
         for view in views
@@ -141,7 +139,7 @@ def _not_there(error: NotFoundError, views: Sequence[NodeView], node: str | None
 
 
 def fact_of(place: ModelPlace, views: Sequence[NodeView]) -> tuple[EndpointFact, ModelFact] | None:
-    """Return the model as its node reports it now; None: the node does not."""
+    """Return the endpoint and model as the node reports them now; None if it does not."""
     view = next((one for one in views if one.node.name == place.node), None)
     for endpoint in endpoints_of(view) if view is not None else ():
         model = endpoint.model(place.model) if endpoint.name == place.endpoint else None
@@ -151,14 +149,12 @@ def fact_of(place: ModelPlace, views: Sequence[NodeView]) -> tuple[EndpointFact,
 
 
 def endpoints_of(view: NodeView) -> tuple[EndpointFact, ...]:
-    """Return the node's endpoints; none of a node that is not heard."""
+    """Return the node's endpoints; empty if it has not reported."""
     return view.last.heartbeat.facts.endpoints if view.last is not None else ()
 
 
 def _names(place: ModelPlace, views: Sequence[NodeView]) -> set[str]:
-    """Return the names of a model, also without an ending that its server does not need: `:latest` of Ollama,
-    `.gguf` of llama.cpp.
-    """
+    """Return a model's names, also without a suffix that its server does not need (`:latest`, `.gguf`)."""
     found = fact_of(place, views)
     short = place.model.removesuffix(":latest").removesuffix(".gguf")
     same = found is not None and found[0].model(short) == found[1]

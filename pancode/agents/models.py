@@ -1,4 +1,4 @@
-"""Reads a model's name: node, provider and model. Knows the providers, and refuses near misses."""
+"""Parses a model's name into node, provider and model. Knows the providers and rejects near misses."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from pancode.kernel.names import find_nearest, not_found
 
 
 class VendorList(Protocol):
-    """The known models of one vendor; a newer one may be missing."""
+    """The known models of one vendor; new ones may be missing."""
 
     @property
     def names(self) -> Sequence[str]:
-        """The names of the models that could do a run's work."""
+        """The names of the models that are able to do a run's work."""
 
     def knows(self, model: str) -> bool:
-        """Whether the list has the model, also by another of its names, as with a date at its end."""
+        """Whether the list has the model, also under another name, such as one that ends with a date."""
 
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """The provider of a model. `key`, `url`: variables that hold them; a local one is found on a node."""
+    """The provider of a model. `key`, `url`: names of its variables; a local provider is found on a node."""
 
     name: str
     key: str = ""
@@ -33,17 +33,17 @@ class Provider:
 
 
 CLOUD: dict[str, Provider] = {name: Provider(name, *both) for name, both in VENDOR_VARIABLES.items()}
-"""The vendors whose models anybody with a key can use."""
+"""The vendors whose models anyone with a key can use."""
 LOCAL: dict[str, Provider] = {
     name: Provider(name, cloud=False) for name in ("ollama", "lmstudio", "llamacpp", "vllm")
 }
-"""Kinds of model server on a node; an endpoint's own name stands for a kind that its owner names."""
+"""Kinds of model server on a node; an endpoint that its owner named is referred to by that name."""
 PROVIDERS: dict[str, Provider] = {**CLOUD, **LOCAL}
 
 
 @dataclass(frozen=True, slots=True)
 class ModelRef:
-    """A model as a user writes it. None: not said. `model` may itself hold slashes, colons and dots."""
+    """A model as a user writes it. None: not given. `model` may contain slashes, colons and dots."""
 
     node: str | None
     provider: str | None
@@ -63,7 +63,7 @@ class ModelRef:
 
 
 def provider_name(word: str, providers: Collection[str] = ()) -> str | None:
-    """Return the provider's own name for any of its names; None for a word that is not a provider."""
+    """Return the canonical name of a provider; None if the word is not a provider."""
     if word in providers:
         return word
     name = OTHER_NAMES.get(word, word)
@@ -71,10 +71,10 @@ def provider_name(word: str, providers: Collection[str] = ()) -> str | None:
 
 
 def model_ref(text: str, nodes: Collection[str] = (), providers: Collection[str] = ()) -> ModelRef:
-    """Return the parts of `model`, `provider/model` or `node/provider/model`; UsageError where one is empty.
+    """Parse `model`, `provider/model` or `node/provider/model`; UsageError if a part is empty.
 
-    `providers`: names of endpoints, beside the providers that everybody knows. A first word that is none is
-    still returned as the provider: the caller decides what that means (see `resolve_provider`).
+    `providers`: names of endpoints, in addition to the known providers. An unknown first part is still
+    returned as the provider; the caller decides what it means (see `resolve_provider`).
     """
     first, slash, rest = text.partition("/")
     if not text.strip() or text != text.strip() or (slash and not (first and rest)):
@@ -94,10 +94,10 @@ def model_ref(text: str, nodes: Collection[str] = (), providers: Collection[str]
 
 
 def resolve_provider(ref: ModelRef, nodes: Collection[str] = (), providers: Collection[str] = ()) -> ModelRef:
-    """Return the reference with a provider that exists; UsageError where the word was probably meant to be
-    one, NotFoundError where it was meant to be a node.
+    """Return the reference with an existing provider. Raises UsageError if the provider is probably
+    misspelled, NotFoundError if the first part probably names a node.
 
-    Model ids hold slashes of their own (`Qwen/Qwen3-8B`): a word that is near no provider is part of the id.
+    Model ids may contain slashes (`Qwen/Qwen3-8B`): a word that is not near a provider is part of the id.
     """
     if ref.provider is None or provider_name(ref.provider, providers) is not None:
         return ref

@@ -1,4 +1,4 @@
-"""The definition of a preset, its settings, and whether it lets runs do more than the settings below it."""
+"""Presets: their settings, and whether one allows more than the settings that it overrides."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pancode.kernel.names import not_found
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """Some settings under one name. None: the setting is left as it is."""
+    """Some settings under one name. None: the setting stays unchanged."""
 
     name: str
     description: str = ""
@@ -40,7 +40,7 @@ Presets = Mapping[str, Preset]
 
 
 def find_preset(presets: Presets, name: str) -> Preset:
-    """Return the preset of this name; NotFoundError with the nearest one, or the list."""
+    """Return the preset of this name. Raises NotFoundError, which suggests the nearest name or lists all."""
     found = presets.get(name)
     if found is None:
         raise not_found("preset", name, presets, "pancode config preset")
@@ -48,7 +48,7 @@ def find_preset(presets: Presets, name: str) -> Preset:
 
 
 def describe_raise(preset: Preset | None, without: Safety) -> str:
-    """Return the warning that runs may do more with the preset than without it; empty: they may not."""
+    """Return the warning that the preset raises the safety level; empty if it does not."""
     if preset is None or preset.safety is None or SAFETY_RANK[preset.safety] <= SAFETY_RANK[without]:
         return ""
     return f"preset {preset.name} raises safety from {without} to {preset.safety}"

@@ -12,11 +12,11 @@ from pancode.agents.models import CLOUD
 from pancode.agents.tiers import CloudModel
 
 _SOLD = Decimal(0)
-"""A stand-in price where prices do not matter."""
+"""A placeholder where prices do not matter."""
 
 
 def cloud_models(now_ms: int) -> tuple[CloudModel, ...]:
-    """Return every current model of the vendors that PanCode knows, at that day's price."""
+    """Return every current model of the known vendors, at the prices of that day."""
     now = datetime.fromtimestamp(now_ms / 1000, UTC)
     return tuple(
         _model(provider.id, model, now)
@@ -28,7 +28,7 @@ def cloud_models(now_ms: int) -> tuple[CloudModel, ...]:
 
 
 class KeptList:
-    """A pancode.agents.models.VendorList of one vendor."""
+    """The installed models of one vendor (a pancode.agents.models.VendorList)."""
 
     def __init__(self, provider: str) -> None:
         self._models = tuple(model for one in providers if one.id == provider for model in one.models)
@@ -54,5 +54,5 @@ def _model(provider: str, model: ModelInfo, now: datetime) -> CloudModel:
 
 
 def _base(price: Decimal | TieredPrices | None) -> Decimal | None:
-    """Return the price; of a price in steps, the first one."""
+    """Return the price; if it is tiered, the base price."""
     return price.base if isinstance(price, TieredPrices) else price

@@ -1,4 +1,4 @@
-"""Keeps one bare repository per project, with all its own objects: runs fetch from it and push to it."""
+"""Keeps one bare repository per project, with all its objects; runs fetch from it and push to it."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from node_agent.wire.identity import AttemptId
 from pancode.git.runner import Git, GitFailure, GitRefusal, safe_env
 
 GRACE = "2.weeks.ago"
-"""The age until which git keeps an unnamed object, as objects are written before their ref. Never `now`: that
-broke a depot in use."""
+"""The age up to which git keeps an unreferenced object, because objects are written before their ref. `now`
+would delete objects that are in use."""
 
 COLLECT_MS, NEVER_MS, MOST_PACKS = 7 * 86_400_000, 1 << 60, 16
 _KINDS = ("snap", "base")
-"""The ref folders in which a run's name is a leaf; its results are in a folder of the run's name."""
+"""The ref folders in which each run has one ref; a run's results are in a folder named after the run."""
 
 GC = "gc"
-"""The lock that is held while git collects garbage."""
+"""The name of the lock that is held while git collects garbage."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResultCheck:
-    """Whether a delivered commit can be believed, and if not, why."""
+    """Whether a delivered commit is valid, and if not, why."""
 
     ok: bool
     why: str = ""
@@ -52,7 +52,7 @@ class Depot:
         return self.root / f"{checked_repo(repo_id)}.git"
 
     def git(self, repo_id: str, **variables: str) -> Git:
-        """Hardened git on a repository of the depot; GitRefusal when the depot does not have it."""
+        """Return hardened git for a repository of the depot; GitRefusal if the depot does not have it."""
         path = self.path(repo_id)
         if not path.is_dir():
             raise GitRefusal(
@@ -61,7 +61,7 @@ class Depot:
         return Git(path, safe_env() | {"GIT_DIR": str(path)} | variables)
 
     def ensure(self, repo_id: str, object_format: str = "sha1") -> Path:
-        """The repository's path, made when missing. Idempotent, safe for several processes at once."""
+        """Return the repository's path; create it if missing. Idempotent; safe for concurrent processes."""
         path = self.path(repo_id)
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not path.is_dir():
@@ -82,7 +82,7 @@ class Depot:
 
     @contextmanager
     def locked(self, repo_id: str, what: str = "depot") -> Iterator[None]:
-        """Hold the project's lock of that name; waits for its holder."""
+        """Hold the project's lock named `what`; waits until it is free."""
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = os.open(
             self.root / f"{checked_repo(repo_id)}.{what}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
@@ -96,7 +96,7 @@ class Depot:
     def repair(self) -> None:
         """Remove what killed processes left. Only at the coordinator's start, before the depot is used.
 
-        Git's lock files would refuse every later change; temporary folders only take space.
+        Stale git lock files would block every later change; temporary folders only take space.
         """
         for pattern in (".new-*", "*.git/pancode-*"):
             for leftover in self.root.glob(pattern):
@@ -115,32 +115,32 @@ class Depot:
                     shutil.rmtree(self.path(repo_id), ignore_errors=True)
 
     def _since_packed(self, repo_id: str, now_ms: int) -> int:
-        """Milliseconds since the repository's refs were last packed."""
+        """Return the milliseconds since the repository's refs were last packed."""
         packed = self.path(repo_id) / "packed-refs"
         return now_ms - packed.stat().st_mtime_ns // 1_000_000 if packed.exists() else NEVER_MS
 
     def known_bases(self, repo_id: str) -> tuple[str, ...]:
-        """Commits whose whole history the depot holds."""
+        """Return the commits whose whole history is in the depot."""
         listed = self.git(repo_id).text("for-each-ref", "--format=%(objectname)", "refs/pancode/base")
         return tuple(dict.fromkeys(listed.split()))
 
     def commit_at(self, repo_id: str, ref: str) -> str | None:
-        """The commit that a ref names; None: there is no such ref."""
+        """Return the commit that a ref names, or None if there is no such ref."""
         return self.git(repo_id).ask("rev-parse", "-q", "--verify", f"{ref}^{{commit}}").text() or None
 
     def has_commit(self, repo_id: str, commit: str) -> bool:
-        """Whether the repository is here and has this commit."""
+        """Whether the depot has this repository and the repository this commit."""
         named = f"{checked_object(commit)}^{{commit}}"
         return self.path(repo_id).is_dir() and self.git(repo_id).ask("cat-file", "-e", named).ok
 
     def result_at(self, repo_id: str, identity: AttemptId) -> str | None:
-        """The commit that an attempt delivered; None: it delivered none."""
+        """Return the commit that an attempt delivered, or None."""
         return self.commit_at(repo_id, identity.ref)
 
     def verify_result(
         self, repo_id: str, identity: AttemptId, commit: str, snapshot: str | None = None
     ) -> ResultCheck:
-        """Whether `commit` is what the attempt pushed, whole, built on `snapshot` (None: the run's own)."""
+        """Check that the attempt pushed `commit`, complete and built on `snapshot` (None: the run's own)."""
         git, snap = self.git(repo_id), self.commit_at(repo_id, snapshot or snap_ref(identity.run))
         if self.result_at(repo_id, identity) != checked_object(commit):
             return ResultCheck(False, f"{identity.ref} is not at {commit}")
@@ -152,17 +152,17 @@ class Depot:
         return ResultCheck(whole.ok, "" if whole.ok else f"objects of {commit} are missing: {whole.err}")
 
     def repositories(self) -> tuple[str, ...]:
-        """The ids of all repositories in the depot."""
+        """Return the ids of all repositories in the depot."""
         return tuple(sorted(path.name.removesuffix(".git") for path in self.root.glob("p-*.git")))
 
     def runs(self, repo_id: str) -> frozenset[str]:
-        """The runs for which the repository has refs."""
+        """Return the runs for which the repository has refs."""
         listed = self.git(repo_id).text("for-each-ref", "--format=%(refname)", "refs/pancode")
         parts = (ref.split("/") for ref in listed.split())
         return frozenset(part[3] if part[2] in _KINDS else part[2] for part in parts)
 
     def drop(self, repo_id: str, runs: Iterable[str]) -> None:
-        """Delete the refs of these runs (their objects go at a later `collect`). Idempotent."""
+        """Delete the refs of these runs; a later `collect` removes their objects. Idempotent."""
         git = self.git(repo_id)
         refs = [ref for run in runs for ref in (result_prefix(run), snap_ref(run), base_ref(run))]
         listed = git.text("for-each-ref", "--format=%(refname)", *refs) if refs else ""
@@ -170,11 +170,11 @@ class Depot:
         git.must("update-ref", "--stdin", stdin=orders.encode())
 
     def is_due(self, repo_id: str, now_ms: int) -> bool:
-        """Whether it is time to collect: the repository has many packs, or was not packed for a week."""
+        """Whether `collect` is due: the repository has many packs, or was not packed for a week."""
         packs = len(list((self.path(repo_id) / "objects/pack").glob("*.pack")))
         return packs > MOST_PACKS or self._since_packed(repo_id, now_ms) > COLLECT_MS
 
     def collect(self, repo_id: str) -> None:
-        """Pack the repository, and remove unnamed objects that are older than two weeks."""
+        """Pack the repository, and remove unreferenced objects that are older than two weeks."""
         with self.locked(repo_id, GC), suppress(GitFailure):
             self.git(repo_id).must("gc", "-q", f"--prune={GRACE}")

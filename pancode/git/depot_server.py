@@ -1,4 +1,4 @@
-"""Serves the depot on a unix socket: nonce, signed hello, grant, then git or a log; one thread for each."""
+"""Serves the depot on a unix socket: nonce, signed hello, grant, then git or a log. One thread per stream."""
 
 from __future__ import annotations
 
@@ -30,11 +30,10 @@ GB = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What one stream may do. `repo_id` and the refs: for fetch and push; `max_bytes`: what the node may
-    send.
+    """What one stream may do. `repo_id` and the refs: for fetch and push; `max_bytes`: what a node may send.
 
-    `read_refs` are visible: the run's snapshot, also for a push, which would else resend the whole base.
-    `write_ref` is the one ref that a push may create.
+    `read_refs`: the visible refs (the run's snapshot; a push sees it too, or it would resend the whole base).
+    `write_ref`: the only ref that a push may create.
     """
 
     verb: Verb
@@ -46,7 +45,7 @@ class Grant:
 
 
 def grant_for(verb: Verb, identity: AttemptId, repo_id: str | None, max_bytes: int = GB) -> Grant | Refusal:
-    """An attempt's rights: read its run's snapshot, write its own ref, add to its own logs."""
+    """Return an attempt's grant: read its run's snapshot, write its own ref, append to its own logs."""
     if verb == "log":
         return Grant(verb, identity, max_bytes=max_bytes)
     if repo_id is None:
@@ -57,16 +56,16 @@ def grant_for(verb: Verb, identity: AttemptId, repo_id: str | None, max_bytes: i
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """No stream is granted; the node is told `why`. `retry`: the same hello may be granted later."""
+    """A refused stream; the node gets `why`. `retry`: the same hello may be granted later."""
 
     why: str
     retry: bool = False
 
 
 def serve_env(grant: Grant, hooks: str) -> dict[str, str]:
-    """Environment of upload-pack or receive-pack for one grant: nothing on disk that could get stale.
+    """Return the environment of git for one grant; settings travel here, so no file can get out of date.
 
-    Protocol v0 only: under v2 every object of the depot can be fetched by its id, hidden or not.
+    Protocol v0 only: protocol v2 serves every object of the depot by its id, even from hidden refs.
     """
     settings = {
         "core.hooksPath": hooks,
@@ -95,7 +94,8 @@ def serve_env(grant: Grant, hooks: str) -> dict[str, str]:
     return safe_env(settings, hidden) | {"PANCODE_PUSH_REF": grant.write_ref or ""}
 
 
-# Hidden refs cannot be pushed; left to refuse: a push to the visible snapshot, or over a delivered result.
+# Git itself refuses pushes to hidden refs. The hook refuses a push to the visible snapshot, and one that
+# overwrites a delivered result.
 _HOOK = """#!/bin/sh
 n=0
 while read -r old new ref; do
@@ -112,9 +112,9 @@ _DRAIN_IDLE_S = 5.0
 
 
 def serve_git(depot: Depot, hooks: Path, grant: Grant, peer: socket.socket, limit_s: float) -> str:
-    """Run git on the socket until it ends; '' or what went wrong.
+    """Run git on the socket until it ends. Return '' or what went wrong.
 
-    No byte passes through this process. A peer that vanishes takes git and its children with it.
+    Git reads and writes the socket itself. If the peer disappears, git and its children are ended.
     """
     program = "upload-pack" if grant.verb == "fetch" else "receive-pack"
     path = depot.path(grant.repo_id)
@@ -131,7 +131,7 @@ def serve_git(depot: Depot, hooks: Path, grant: Grant, peer: socket.socket, limi
     try:
         ended = _watch(process, peer, int(limit_s * 1000))
     finally:
-        # a git that is asked takes its lock files and half a pack away; one that is killed leaves them
+        # On SIGTERM, git removes its lock files and partial packs; on SIGKILL it leaves them.
         if process.poll() is None:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGTERM)
@@ -146,12 +146,13 @@ def serve_git(depot: Depot, hooks: Path, grant: Grant, peer: socket.socket, limi
 
 
 def _watch(process: subprocess.Popen[bytes], peer: socket.socket, limit_ms: int) -> bool:
-    """Whether the process ends by itself, before the time limit, while the peer is there."""
+    """Whether the process exits by itself before the time limit, while the peer is connected."""
     pidfd = os.pidfd_open(process.pid)
     try:
         poll = select.poll()
         poll.register(pidfd, select.POLLIN)
-        # No event asked for: only a hang-up of both directions is told, a half-closed peer is still there.
+        # With no events requested, poll reports only a hang-up of both directions; a half-closed peer is
+        # still connected.
         poll.register(peer, 0)
         waited = 0
         while waited < limit_ms:
@@ -167,9 +168,9 @@ def _watch(process: subprocess.Popen[bytes], peer: socket.socket, limit_ms: int)
 
 
 def _drain(peer: socket.socket, most: int) -> None:
-    """Read what a refused sender still sends: closed over unread bytes, it would lose the reason.
+    """Read what a refused sender still sends: closing with unread bytes would discard the refusal.
 
-    The sender would then take the refusal for a broken stream, and send everything again.
+    The sender would then see a broken stream, and send everything again.
     """
     with suppress(OSError):
         peer.shutdown(socket.SHUT_WR)
@@ -190,7 +191,7 @@ Answer = dict[str, Any]
 
 
 class BadRequest(Exception):
-    """The node breaks the protocol, so the stream ends."""
+    """The node violated the protocol, so the stream ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +200,7 @@ class Conversation:
 
     log:      {"op":"size","name"} -> {"ok":true,"size"}
               {"op":"append","name","offset","length"} -> {"ok":true,"go":true}, bytes -> {"ok":true,"size"}
-              the same with "now":true and at most AT_ONCE bytes behind it -> {"ok":true,"size"}
+              the same with "now":true and at most AT_ONCE bytes right after it -> {"ok":true,"size"}
               {"op":"digest","name"} -> {"ok":true,"size","sha256"}
     A refusal is {"ok":false,"why","size"?}.
     """
@@ -209,8 +210,7 @@ class Conversation:
     file: BufferedRWPair
 
     def serve(self) -> None:
-        """Serve until the node closes the stream or asks nothing for long; BadRequest, TornStream and OSError
-        end it."""
+        """Serve until the node closes the stream or is idle for long. BadRequest, TornStream, OSError."""
         while (request := self._next()) is not None:
             try:
                 self._say(self._handler(request)(request))
@@ -220,7 +220,7 @@ class Conversation:
     def _next(self) -> Ask | None:
         try:
             return read_line(self.file)
-        except TimeoutError:  # an interactive run that is quiet: its node comes again
+        except TimeoutError:  # a quiet interactive run: its node connects again
             return None
 
     def _handler(self, request: Ask) -> Callable[[Ask], Answer]:
@@ -247,7 +247,8 @@ class Conversation:
         if now:
             if length > AT_ONCE:
                 raise BadRequest(f"{length} bytes come at once")
-            read = BytesIO(self.file.read(length)).read  # what is refused is not read as requests
+            # read the bytes even if the append is refused, or they would be parsed as requests
+            read = BytesIO(self.file.read(length)).read
         stored = self.streams.size(self.grant.identity, name)
         if offset > stored:
             raise StreamRefused(f"gap: {stored} bytes are stored, {offset} was offered", stored)
@@ -264,16 +265,16 @@ class Conversation:
 
 
 def read_line(file: BufferedRWPair) -> Ask | None:
-    """One JSON object from a line; None at the end. BadRequest for anything else."""
+    """Return the JSON object on one line, or None at the end. BadRequest for anything else."""
     line = file.readline(LINE_MAX)
     if not line:
         return None
     try:
         request = json.loads(line)
     except (ValueError, RecursionError) as exc:
-        raise BadRequest("not a line of JSON") from exc
+        raise BadRequest("the request is not a line of JSON") from exc
     if not line.endswith(b"\n") or not isinstance(request, dict):
-        raise BadRequest("not one JSON object on one line")
+        raise BadRequest("the request is not one JSON object on one line")
     return request
 
 
@@ -296,11 +297,11 @@ def _count(request: Ask, key: str) -> int:
     return value
 
 
-FULL = "the coordinator's disk is full: free some there, the node tries again by itself"
+FULL = "the coordinator's disk is full: free some space there; the node retries by itself"
 _PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ECONNABORTED)
 _AGAIN_S = 0.5
 Authorize = Callable[[bytes, str], Grant | Refusal]
-"""Decides what the stream may do, from (hello line, nonce). Called in the stream's thread; never raises."""
+"""Decides what the stream may do, from (hello line, nonce). Runs in the stream's thread; never raises."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,7 +314,7 @@ class StreamEnd:
 
 @dataclass(frozen=True, slots=True)
 class ServerLimits:
-    """Seconds: for the hello, between two bytes of a log, and for one git stream; and streams at once."""
+    """Seconds for the hello, an idle log stream and a git stream; number of simultaneous streams."""
 
     hello_s: float = 10.0
     idle_s: float = 120.0
@@ -331,7 +332,7 @@ class DepotParts:
     ids: Ids
     ended: Callable[[StreamEnd], None] = lambda end: None
     held_up: Callable[[Grant, str], None] = lambda grant, why: None
-    """Called when a grant is refused for now, so that the node tries again."""
+    """Called when a grant is refused for now and the node will retry."""
 
 
 class DepotServer:
@@ -348,9 +349,9 @@ class DepotServer:
         self._ended = threading.Event()
 
     def start(self) -> None:
-        """Listen. An existing socket file is replaced: the coordinator's lock shows that nobody serves it."""
+        """Start listening. An existing socket file is replaced: the coordinator's lock proves it stale."""
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # the depot's one hook, in a folder of its own outside of every repository
+        # the depot's one hook, in a separate folder outside every repository
         folder = self._parts.depot.root / "hooks"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         fresh = folder / ".pre-receive.new"
@@ -361,7 +362,7 @@ class DepotServer:
         self._path.unlink(missing_ok=True)
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(str(self._path))
-        # Nobody can connect before listen.
+        # Set the mode before listen: until then, no client can connect.
         self._path.chmod(0o600)
         listener.listen(64)
         self._ended.clear()
@@ -369,12 +370,12 @@ class DepotServer:
         self._spawn(self._accept, listener)
 
     def stop(self) -> None:
-        """Close every stream, end its git, and return when all of this server has ended. Idempotent."""
+        """Close every stream, stop its git, and return when all threads have ended. Idempotent."""
         listener, self._listener = self._listener, None
         if listener is None:
             return
         self._ended.set()
-        # Closing alone does not wake a thread that sits in accept.
+        # Closing alone does not wake a thread that is blocked in accept.
         with suppress(OSError):
             listener.shutdown(socket.SHUT_RDWR)
         listener.close()
@@ -425,7 +426,7 @@ class DepotServer:
             if grant is not None:
                 problem = self._stream(peer, grant)
         except Exception as exc:
-            # Whatever it is, it ends this stream only, and is told.
+            # Any failure ends only this stream, and is reported.
             problem = f"{type(exc).__name__}: {exc}"
         finally:
             with self._lock:
@@ -471,7 +472,7 @@ def _line(value: dict[str, object]) -> bytes:
 
 
 def _hello(peer: socket.socket) -> bytes:
-    """The hello line without its end; empty when it is too long or the peer leaves."""
+    """Return the hello line without its line end; empty if it is too long or the peer disconnects."""
     seen = b""
     while not seen.endswith(b"\n"):
         chunk = peer.recv(4096)

@@ -1,4 +1,4 @@
-"""Decides which files of a working tree go into a snapshot, which trees are refused; what filters mean."""
+"""Decides which files of a working tree go into a snapshot and which trees are refused; handles filters."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _POINTER = re.compile(
     rb"version https://git-lfs\.github\.com/spec/v1\n(?:ext-.*\n)*oid sha256:([0-9a-f]{64})\n"
 )
 _MOST = 1024
-"""The most bytes of a Git LFS pointer, by its specification."""
+"""The maximum size in bytes of a Git LFS pointer, by its specification."""
 _BLOCK = 1 << 20
 
 
 def find_filters(project: GitProject, git: Git, names: Iterable[bytes]) -> dict[bytes, bytes]:
-    """The filter of each of these files that has one with a program, or Git LFS.
+    """Map each of these files with an active git filter (one that runs a program, or Git LFS) to its filter.
 
     Git's attributes are read from all four places: the tree, the repository, the user, the machine.
     """
@@ -50,7 +50,7 @@ def find_filters(project: GitProject, git: Git, names: Iterable[bytes]) -> dict[
 
 
 def read_pointers(git: Git, specs: Mapping[bytes, bytes]) -> dict[bytes, str]:
-    """The SHA-256 in each blob that is a Git LFS pointer, by file name. `specs`: git's names of the blobs."""
+    """Map each file whose blob is a Git LFS pointer to its SHA-256. `specs`: git's names of the blobs."""
     plain = {name: spec for name, spec in specs.items() if b"\n" not in spec}
     stdin = b"".join(spec + b"\n" for spec in plain.values())
     sizes = git.must("cat-file", "--batch-check=%(objectsize)", stdin=stdin).out.splitlines()
@@ -68,14 +68,14 @@ def read_pointers(git: Git, specs: Mapping[bytes, bytes]) -> dict[bytes, str]:
 
 
 def kept_pointers(project: GitProject, index: Git, names: Iterable[bytes]) -> dict[bytes, str]:
-    """The SHA-256 in the pointers, as the index has them, of those files that are under Git LFS."""
+    """Map each of these files under Git LFS to the SHA-256 of its pointer in the index."""
     own = project.git.having(GIT_INDEX_FILE=index.env["GIT_INDEX_FILE"])
     under = [name for name, value in find_filters(project, index, names).items() if value == LFS]
     return read_pointers(own, {name: b":" + name for name in under})
 
 
 def find_unchanged(project: GitProject, index: Git, names: Iterable[bytes]) -> set[bytes]:
-    """Git LFS files that only have a new time: their content is that of their pointer in the index."""
+    """Return the Git LFS files of which only the time changed: the content matches the index's pointer."""
     top = os.fsencode(project.top)
     kept = kept_pointers(project, index, names)
     return {name for name, digest in kept.items() if _digest(os.path.join(top, name)) == digest}
@@ -92,10 +92,10 @@ def _digest(path: bytes) -> str:
 def unless_filtered(
     project: GitProject, depot: Git, changes: tuple[Change, ...], made: tuple[str, str | None]
 ) -> None:
-    """GitRefusal where a commit would hold the raw content of a filtered file, as a run's machine has it.
+    """Raise GitRefusal if a commit would contain the raw content of a filtered file, as the run saw it.
 
-    `changes`: of the whole landing. `made`: its last commit (empty where it is the only one), and the tip on
-    which it lands.
+    `changes`: of the whole landing. `made`: its last commit (empty if there is only one) and the tip on which
+    it lands.
     """
     commit, tip = made
     blobs = {(one.path, one.new) for one in changes if one.new_mode.startswith("100")}
@@ -135,13 +135,13 @@ HARMLESS = ("*.example", "*.sample", "*.template", "*.dist", "*.pub", "*.example
 
 
 def is_private(name: bytes) -> bool:
-    """Whether a file of that path usually holds a secret, by its name alone."""
+    """Whether a file with this path usually contains a secret, by its file name alone."""
     own = posixpath.basename(os.fsdecode(name)).lower()
     return _fits(own, NAMES) and not _fits(own, HARMLESS)
 
 
 def find_withheld(untracked: Iterable[bytes], allowed: Iterable[str]) -> tuple[bytes, ...]:
-    """The untracked files that must not travel. `allowed`: patterns of a path from the top, or of a name."""
+    """Return the untracked files that must not travel. `allowed`: patterns of full paths or of names."""
     patterns = tuple(allowed)
     return tuple(name for name in untracked if is_private(name) and not _is_allowed(name, patterns))
 
@@ -156,27 +156,27 @@ def _fits(name: str, patterns: Iterable[str]) -> bool:
 
 
 MB = 1 << 20
-NOT_SENT = "untracked, not sent, as such names usually hold secrets: pancode dispatch -h"
-SENT = "untracked, sent as you allowed, though such names usually hold secrets"
+NOT_SENT = "untracked, not sent because such names usually contain secrets; see: pancode dispatch -h"
+SENT = "untracked, sent as you allowed, though files with such names usually contain secrets"
 SHOWN = 10
-"""How many paths a warning names; the others are counted."""
+"""How many paths a warning lists; it only counts the others."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListingLimits:
-    """Sizes in bytes: one file that is hashed anew, and all untracked files together."""
+    """Sizes in bytes: one newly hashed file, and all untracked files together."""
 
     file: int = 100 * MB
     untracked: int = 1024 * MB
     skip_large_untracked: bool = False
     """Leave large untracked files out instead of refusing (landing: they are not merged anyway)."""
     allowed: tuple[str, ...] = ()
-    """Patterns of untracked files that travel although such names usually hold secrets."""
+    """Patterns of untracked files that travel although such names usually mean secrets."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A snapshot's files: `names` are hashed anew (sorted), `untracked` unknown to git, `gone` removed."""
+    """A snapshot's files: `names` are hashed again (sorted), `untracked` unknown to git, `gone` removed."""
 
     names: tuple[bytes, ...]
     gone: tuple[bytes, ...]
@@ -186,7 +186,7 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class _Entries:
-    """The parts of git's index that count here."""
+    """The parts of git's index that matter here."""
 
     unmerged: frozenset[bytes]
     links: frozenset[bytes]
@@ -194,7 +194,7 @@ class _Entries:
 
 
 def list_tree(project: GitProject, index: Git, limits: ListingLimits) -> Listing:
-    """The files of a snapshot. `index` is hardened git on a copy of the user's index. Raises GitRefusal."""
+    """Return a snapshot's files. `index`: hardened git on a copy of the user's index. Raises GitRefusal."""
     entries = _entries(index.must("ls-files", "-z", "-s", "-v").out)
     changed = set(split_nul(index.must("ls-files", "-z", "-m", "-d").out)) | entries.unmerged
     changed -= find_unchanged(project, index, changed)
@@ -217,7 +217,7 @@ def list_tree(project: GitProject, index: Git, limits: ListingLimits) -> Listing
         (sorted(entries.unmerged), "in conflict: travels with its conflict markers"),
         (hidden, "marked assume-unchanged or skip-worktree: local edits do not travel"),
         (sorted(entries.links), f"a submodule: its files do not travel; {_CLONED}"),
-        (dirty, "a submodule at another commit than recorded: the recorded one travels"),
+        (dirty, "a submodule at another commit than recorded: the recorded commit travels"),
         (nested, "a repository of its own inside this one: does not travel"),
         (raw, "under Git LFS and changed: its raw bytes travel, not a pointer"),
     )
@@ -227,7 +227,7 @@ def list_tree(project: GitProject, index: Git, limits: ListingLimits) -> Listing
 
 
 def _entries(raw: bytes) -> _Entries:
-    """The entries in the output of `ls-files -z -s -v`: `TAG MODE OID STAGE<TAB>PATH`."""
+    """Parse the output of `ls-files -z -s -v`: `TAG MODE OID STAGE<TAB>PATH`."""
     unmerged, links, hidden = set(), set(), []
     for line in split_nul(raw):
         head, path = line.split(b"\t", 1)
@@ -242,14 +242,14 @@ def _entries(raw: bytes) -> _Entries:
 
 
 def hidden_names(raw: bytes) -> tuple[bytes, ...]:
-    """Files whose local edits git does not report, by the output of `ls-files -z -s -v`."""
+    """Return the files whose local edits git does not report, from the output of `ls-files -z -s -v`."""
     return _entries(raw).hidden
 
 
 def _within_limits(
     project: GitProject, changed: set[bytes], untracked: tuple[bytes, ...], limits: ListingLimits
 ) -> tuple[bytes, ...]:
-    """The untracked files that may travel."""
+    """Return the untracked files that may travel."""
     sizes = {name: _size(project, name) for name in untracked}
     large = {name for name, size in sizes.items() if size > limits.file}
     if limits.skip_large_untracked:
@@ -285,7 +285,7 @@ def _size(project: GitProject, name: bytes) -> int:
 
 
 def beyond_links(top: Path, names: Iterable[bytes]) -> set[bytes]:
-    """Names below what is now a symbolic link: git would follow the link, but here those files are gone."""
+    """Return the names below what is now a symbolic link: git would follow it, but those files are gone."""
     root, every = os.fsencode(top), list(names)
     folders = {folder for name in every for folder in list_parents(name)}
     links = {folder for folder in folders if os.path.islink(os.path.join(root, folder))}
@@ -293,7 +293,7 @@ def beyond_links(top: Path, names: Iterable[bytes]) -> set[bytes]:
 
 
 def _refuse_filters(project: GitProject, index: Git, names: tuple[bytes, ...]) -> tuple[bytes, ...]:
-    """Return the changed files under Git LFS; a changed file under another filter with a program is refused.
+    """Return the changed files under Git LFS; refuse a changed file under another filter with a program.
 
     PanCode's git runs no filter, so a file that an encryption filter protects would travel in plain text.
     """
@@ -303,7 +303,7 @@ def _refuse_filters(project: GitProject, index: Git, names: tuple[bytes, ...]) -
         raise GitRefusal(
             f"{_count(closed, 'changed file')} with a filter that PanCode does not run: "
             f"{format_first(closed)}",
-            why=("content that the filter removes (plain text, outputs) would leave this machine"),
+            why=("content that the filter removes (plain text, notebook outputs) would leave this machine"),
             fix=(
                 f"git add {shlex.join(map(decode_path, closed[:SHOWN]))}, then run the command again: the "
                 "run gets what git has staged, and your files do not change"
@@ -314,7 +314,7 @@ def _refuse_filters(project: GitProject, index: Git, names: tuple[bytes, ...]) -
 
 
 def _left_behind(project: GitProject, index: Git, changed: set[bytes]) -> list[str]:
-    """The warnings about Git LFS: the contents stay here, and the run gets pointers."""
+    """Return the warnings about Git LFS: the contents stay here, and the run gets pointers."""
     names = [name for name in split_nul(index.must("ls-files", "-z", "-c").out) if name not in changed]
     files = (project.attributes, str(project.common_dir / "info" / "attributes"))
     if not any(name.endswith(b".gitattributes") for name in names) and not any(map(os.path.isfile, files)):
@@ -330,13 +330,13 @@ _CLONED = 'a run that needs them has setup: ["git clone URL PATH"] in pancode.ya
 
 
 def _closed(err: str) -> list[str]:
-    """The warnings about folders that git could not read, so that none is left out silently."""
+    """Return a warning for each folder that git could not read, so that none is left out silently."""
     lines = (line.partition("could not open directory ")[2] for line in err.splitlines())
     return [f"{line}: the folder's files do not travel" for line in lines if line]
 
 
 def format_first(names: Iterable[bytes]) -> str:
-    """The first few names, and how many more there are."""
+    """Format the first few names, and how many more there are."""
     return first_few([decode_path(name) for name in names], SHOWN)
 
 

@@ -1,4 +1,4 @@
-"""Decides which forge a remote belongs to: its kind, its API, the repository there, the name of its token."""
+"""Decides which forge a remote belongs to: its kind, its API, its repository, the name of its token."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SCHEMES = ("https", "http", "ssh", "git+ssh", "git")
 
 
 class ForgeKind(StrEnum):
-    """The API dialect of a forge. Gitea speaks Forgejo's."""
+    """The API dialect of a forge. Gitea uses that of Forgejo."""
 
     GITHUB = "github"
     GITLAB = "gitlab"
@@ -23,7 +23,7 @@ class ForgeKind(StrEnum):
 
 
 class TrackerKind(StrEnum):
-    """The tracker of a project."""
+    """The kind of a project's issue tracker."""
 
     GITHUB = "github"
     GITLAB = "gitlab"
@@ -32,7 +32,7 @@ class TrackerKind(StrEnum):
 
 _KNOWN = {"github.com": ForgeKind.GITHUB, "gitlab.com": ForgeKind.GITLAB, "codeberg.org": ForgeKind.FORGEJO}
 _BY_SSH = {"ssh.github.com": "github.com", "altssh.gitlab.com": "gitlab.com"}
-"""Hosts under which forges take SSH on port 443, with the forge's own host."""
+"""Hosts on which forges accept SSH on port 443, mapped to the forge's own host."""
 _API = {
     ForgeKind.GITHUB: "https://{}/api/v3",
     ForgeKind.GITLAB: "https://{}/api/v4",
@@ -42,7 +42,7 @@ _API = {
 
 @dataclass(frozen=True, slots=True)
 class ForgeAccess:
-    """The settings of one host. `token`: the name under which the coordinator keeps the token."""
+    """The settings of one host. `token`: the name under which the coordinator stores the token."""
 
     token: str
     kind: ForgeKind | None = None
@@ -51,7 +51,7 @@ class ForgeAccess:
 
 @dataclass(frozen=True, slots=True)
 class RemoteRepository:
-    """A repository of a forge, without any login. `port`: of its web pages, if one is named."""
+    """A repository of a forge, without a login. `port`: of its web pages, if the address has one."""
 
     host: str
     owner: str
@@ -65,7 +65,7 @@ class RemoteRepository:
 
 @dataclass(frozen=True, slots=True)
 class ForgePlace:
-    """Whatever a request needs, but for the token itself."""
+    """Everything that a request needs except the token."""
 
     kind: ForgeKind
     api: str
@@ -75,18 +75,18 @@ class ForgePlace:
 
 @dataclass(frozen=True, slots=True)
 class TrackerPlace:
-    """Where a project's issues are. `repository`: of a forge; for Linear its `name` is the team's key."""
+    """Where a project's issues are. `repository`: on a forge; for Linear, its `name` is the team's key."""
 
     kind: TrackerKind
     repository: RemoteRepository
     api: str = ""
     """The address of the tracker's API; empty: the usual one."""
     token: str = ""
-    """The name of the tracker's token, for a user; never the token itself."""
+    """The name of the tracker's token, to show to a user; never the token itself."""
 
 
 def repository_of(url: str) -> RemoteRepository:
-    """Read the address of a remote, without its login. UsageError for a folder, and if no forge has it."""
+    """Parse a remote's address, without its login. UsageError for a folder, and if it is not on a forge."""
     parts = _parts(url.strip())
     scp = _SCP.fullmatch(url.strip()) if parts is None else None
     host, path = (parts.hostname or "", parts.path) if parts else (scp[1], scp[2]) if scp else ("", "")
@@ -105,7 +105,7 @@ def repository_of(url: str) -> RemoteRepository:
 
 
 def is_forge_address(url: str) -> bool:
-    """Whether the text names a host, an owner and a repository, as a forge's address does."""
+    """Whether the text contains a host, an owner and a repository, as a forge's address does."""
     try:
         repository_of(url)
     except UsageError:
@@ -125,7 +125,7 @@ def _parts(url: str) -> SplitResult | None:
 def place_of(
     repository: RemoteRepository, hosts: Mapping[str, ForgeAccess], kind: ForgeKind | None = None
 ) -> ForgePlace:
-    """The forge's place. ConfigError: its host has no token set; UsageError: its kind is not known."""
+    """Return the forge's place. ConfigError: no token set for its host; UsageError: its kind is unknown."""
     host = repository.host
     access = hosts.get(host)
     if access is None:

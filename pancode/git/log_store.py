@@ -1,4 +1,4 @@
-"""Keeps the logs that nodes send, each grown by offset."""
+"""Stores the logs that nodes send; each log grows by appends at an offset."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from pancode.kernel.host.files import sync_folder
 
 CHUNK = 1 << 18
 MOST_LOGS = 64
-"""The most log files of one attempt; nodes write a handful."""
+"""The most log files of one attempt; nodes usually write a few."""
 KEEP_FREE = 256 << 20
-"""Bytes of disk that logs must leave free: ledger and receipts are written there, too."""
+"""Bytes of disk that logs must leave free, because the ledger and receipts are written there too."""
 Read = Callable[[int], bytes]
-"""Reads up to so many bytes of what the node sends; empty at the end."""
+"""Reads up to this many bytes of what the node sends; empty at the end."""
 
 
 class StreamRefused(Exception):
-    """Bytes of a log were refused. `size`: what is stored of that log."""
+    """A refused append to a log. `size`: the bytes of that log that are stored."""
 
     def __init__(self, why: str, size: int) -> None:
         super().__init__(why)
@@ -35,7 +35,7 @@ class StreamRefused(Exception):
 
 
 class TornStream(Exception):
-    """The sender left in the middle; the bytes before that are kept."""
+    """The sender disconnected before all bytes came; the received bytes are stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,23 +45,22 @@ class LogStreams:
     home: Path
     keep_free: int = KEEP_FREE
     listeners: list[Callable[[str], None]] = field(default_factory=list, compare=False)
-    """Called with the run whose logs have grown; they must not block."""
+    """Called with the run whose logs have grown; a listener must not block."""
 
     def log(self, identity: AttemptId, name: str) -> Path:
-        """The path of a log; ValueError for a name that is not one plain file name."""
+        """Return the path of a log; ValueError for a name that is not a plain file name."""
         folder = self.home / "logs" / identity.run / f"{identity.attempt}.{identity.lease}"
         return folder / checked_stream(name)
 
     def size(self, identity: AttemptId, name: str) -> int:
-        """How many bytes of a log are stored; 0 when there is none."""
+        """Return how many bytes of a log are stored; 0 if there is none."""
         try:
             return self.log(identity, name).stat().st_size
         except FileNotFoundError:
             return 0
 
     def read(self, identity: AttemptId, name: str, offset: int, limit: int) -> bytes:
-        """Up to `limit` bytes from `offset`, from the end if it is below 0; empty when there is nothing
-        (yet)."""
+        """Return up to `limit` bytes from `offset` (from the end if negative); empty if there are none."""
         try:
             with self.log(identity, name).open("rb") as file:
                 file.seek(offset if offset >= 0 else max(0, self.size(identity, name) + offset))
@@ -70,24 +69,24 @@ class LogStreams:
             return b""
 
     def names(self, identity: AttemptId) -> list[str]:
-        """The names of an attempt's logs that have at least begun to arrive."""
+        """Return the names of an attempt's logs of which at least a part has arrived."""
         folder = self.log(identity, "out").parent
         if not folder.is_dir():
             return []
         return sorted(p.name for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
 
     def others(self, identity: AttemptId, name: str) -> int:
-        """Bytes of all other logs of the attempt; StreamRefused when it may have no more logs."""
+        """Return the bytes of all other logs of the attempt; StreamRefused if it may have no more logs."""
         folder = self.log(identity, name).parent
         with suppress(FileNotFoundError):
             sizes = {entry.name: entry.stat(follow_symlinks=False).st_size for entry in os.scandir(folder)}
             if name not in sizes and len(sizes) >= MOST_LOGS:
-                raise StreamRefused(f"{len(sizes)} logs are stored, that is the most", 0)
+                raise StreamRefused(f"{len(sizes)} logs are stored, which is the maximum", 0)
             return sum(size for other, size in sizes.items() if other != name)
         return 0
 
     def full(self) -> str:
-        """Why no more streams are accepted; empty while they are."""
+        """Return why no more streams are accepted; empty while they are."""
         try:
             self.must_have_room(0)
         except OSError as exc:
@@ -95,7 +94,7 @@ class LogStreams:
         return ""
 
     def must_have_room(self, length: int) -> None:
-        """OSError ENOSPC, as on a full disk, when storing so much would leave less than `keep_free`."""
+        """Raise OSError ENOSPC if storing `length` bytes would leave less than `keep_free` on the disk."""
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         state = os.statvfs(self.home)
         if state.f_bavail * state.f_frsize < length + self.keep_free:
@@ -103,10 +102,10 @@ class LogStreams:
             raise OSError(errno.ENOSPC, f"{free}, and {format_bytes(self.keep_free)} have to stay free")
 
     def append(self, identity: AttemptId, name: str, offset: int, length: int, read: Read) -> int:
-        """Store `length` bytes at `offset`, and return the new size; durable when it returns.
+        """Store `length` bytes at `offset` and return the new size; durable when it returns.
 
-        Bytes that are stored already must be the same, so a repeated call is not an error. StreamRefused for
-        a gap or a difference; TornStream when fewer bytes came, which are kept.
+        Bytes that are already stored must be equal, so a repeated call is not an error. StreamRefused: a gap
+        or a difference; TornStream: fewer bytes came (those are stored).
         """
         with self._open(identity, name) as file:
             stored = os.fstat(file).st_size
@@ -121,7 +120,7 @@ class LogStreams:
                     _write_all(file, chunk[known:], at + known)
                 at += len(chunk)
             if different:
-                # Read to the end all the same, so that the sender hears the answer.
+                # Read to the end first, so that the sender receives the answer.
                 raise StreamRefused("other bytes are stored there", stored)
             size = max(stored, at)
         for listener in self.listeners:
@@ -142,12 +141,12 @@ class LogStreams:
             sync_folder(path.parent)
 
     def digest(self, identity: AttemptId, name: str) -> tuple[int, str]:
-        """Size and SHA-256 of a stored log; without one, 0 and the SHA-256 of nothing."""
+        """Return the size and SHA-256 of a stored log; 0 and the SHA-256 of no bytes if there is none."""
         path = self.log(identity, name)
         return _known_digest(path) if path.is_file() else (0, hashlib.sha256().hexdigest())
 
     def arrived(self, identity: AttemptId, name: str, size: int, sha256: str) -> bool:
-        """Whether this log is stored, complete by its size and digest."""
+        """Whether this log is stored completely, by its size and digest."""
         with suppress(ValueError):
             if self.size(identity, name) == size and self.digest(identity, name) == (size, sha256):
                 return size > 0 or self.log(identity, name).is_file()
@@ -173,7 +172,7 @@ def _chunks(length: int, read: Read) -> Iterator[bytes]:
 
 
 def _known_digest(path: Path) -> tuple[int, str]:
-    """As `digest_of`, cached: a node may name the same gigabyte in every receipt that it sends."""
+    """Return `digest_of` from a cache: a node may name the same gigabyte in every receipt that it sends."""
     state = path.stat()
     return _digest_once(path, state.st_ino, state.st_size, state.st_mtime_ns)
 
@@ -184,7 +183,7 @@ def _digest_once(path: Path, inode: int, size: int, changed_ns: int) -> tuple[in
 
 
 def digest_of(path: Path) -> tuple[int, str]:
-    """Size and SHA-256 of a file."""
+    """Return the size and SHA-256 of a file."""
     seen, size = hashlib.sha256(), 0
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):

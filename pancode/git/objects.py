@@ -1,4 +1,4 @@
-"""Brings objects of the user's repository, and files of its tree, into the depot; changes no object store."""
+"""Imports objects of the user's repository, and files of its tree, into the depot."""
 
 from __future__ import annotations
 
@@ -16,20 +16,23 @@ from pancode.git.runner import Git, GitFailure, GitRefusal, safe_env
 from pancode.kernel.ports import Progress, ignore_progress
 
 BATCH = 10_000
-"""How many files one git process takes: in a pack that it writes, git looks for each new object singly."""
+"""How many files one git process takes: while it writes a pack, git searches it slowly for each new
+object."""
 MANY = 1_000
-"""From this number of files on, objects are written as a pack, which costs two files and their syncs."""
-# What is over the threshold goes straight into one pack. As a loose object each file costs a creation, a sync
-# and a rename, ten times as long. What git has to convert (line ends) stays loose whatever we say here.
+"""From this number of files on, objects are written as one pack, which needs to sync only two files."""
+# Git streams files above the threshold (0: all) straight into one pack. As a loose object, each file costs a
+# creation, a sync and a rename, and takes ten times as long. Files that git converts (line ends) stay loose
+# regardless.
 _PACKED = ("-c", "core.bigFileThreshold=0")
-# For each object zlib takes 256 KB, which glibc gives back to the kernel at once: most of what time is left.
+# zlib takes 256 KB for each object, and glibc returns it to the kernel at once, which takes most of the
+# remaining time.
 _KEPT = {"MALLOC_TRIM_THRESHOLD_": str(256 << 20), "MALLOC_TOP_PAD_": str(16 << 20)}
 
 
 def hash_files(git: Git, listing: Listing, progress: Progress = ignore_progress) -> None:
-    """Bring the index of `git` to the listing, and write the objects. GitRefusal: a file is unreadable.
+    """Update the index of `git` to the listing, and write the objects. GitRefusal: a file is unreadable.
 
-    Not `git add -A`: that dies on a nested repository without commits, and runs programs of submodules.
+    Not `git add -A`: it fails on a nested repository without commits, and runs programs of submodules.
     """
     packed = _PACKED if len(listing.names) >= MANY else ()
     git = git.having(**_KEPT) if packed else git
@@ -49,7 +52,7 @@ def hash_files(git: Git, listing: Listing, progress: Progress = ignore_progress)
 
 
 def make_reader(project: GitProject, depot_path: Path) -> Git:
-    """Git that reads the user's objects and writes into the depot.
+    """Return git that reads the user's objects and writes into the depot.
 
     pack-objects makes its temporary pack in GIT_OBJECT_DIRECTORY: even for reading it must be the depot's.
     """
@@ -60,15 +63,15 @@ def make_reader(project: GitProject, depot_path: Path) -> Git:
 
 
 def make_writer(project: GitProject, depot_path: Path, index: Path) -> Git:
-    """Git that hashes the user's files into the depot, through an index of PanCode's own.
+    """Return git that hashes the user's files into the depot, through PanCode's own index.
 
-    No alternates: git refreshes the mtime of an object that it finds in one.
+    No alternates: git would refresh the mtime of objects that it finds there, in the user's repository.
     """
     return project.git.having(GIT_INDEX_FILE=str(index), GIT_OBJECT_DIRECTORY=str(depot_path / "objects"))
 
 
 def _quoted(path: Path) -> str:
-    """A path as an alternates list needs it: colons separate paths, and a leading quote starts C quoting."""
+    """Quote a path for an alternates list: colons separate paths, and a leading quote starts C quoting."""
     text = str(path)
     if ":" not in text and not text.startswith('"'):
         return text
@@ -77,23 +80,23 @@ def _quoted(path: Path) -> str:
 
 
 def import_tip(project: GitProject, depot: Depot, tip: str | None) -> None:
-    """Import another commit of the user's, as `import_base`; nothing if the depot has all of it already."""
+    """Import another of the user's commits, like `import_base`; does nothing if the depot has all of it."""
     command = ("rev-list", "--objects", "--quiet", str(tip), "--not", "--glob=refs/pancode/base")
     if tip and not depot.git(project.repo_id).ask(*command).ok:
         import_base(replace(project, head=tip), depot)
 
 
 def import_base(project: GitProject, depot: Depot) -> None:
-    """Pack the history of the user's HEAD into the depot. Idempotent; nothing for an unborn branch.
+    """Pack the history of the user's HEAD into the depot. Idempotent; does nothing on an unborn branch.
 
-    pack-objects, not `git fetch PATH`: fetch takes 16-22 s for 200 MB, and drops the hardened settings.
+    Not `git fetch PATH`: it takes 16-22 s for 200 MB, and drops the hardened settings.
     """
     path, head, known = depot.path(project.repo_id), project.head, depot.known_bases(project.repo_id)
     if head is None or head in known:
         return
     have = _present(project, known) if _same_cuts(project, path) else []
     revs = "\n".join([head, *(f"^{oid}" for oid in have)]) + "\n"
-    # The cut-off points must be there before the commits that lack parents.
+    # Import the shallow boundaries before the commits whose parents are missing.
     _import_shallow(project, depot)
     try:
         _pack(make_reader(project, path), path, revs, "--revs", "--delta-base-offset")
@@ -102,14 +105,14 @@ def import_base(project: GitProject, depot: Depot) -> None:
 
 
 def _same_cuts(project: GitProject, path: Path) -> bool:
-    """Whether the depot's history is cut off only where the user's is; else known commits lack ancestors."""
+    """Whether the depot's history is shallow only where the user's is; else known commits lack ancestors."""
     cuts = path / "shallow"
     ours = set(cuts.read_text().split()) if cuts.exists() else set()
     return ours <= (set(project.shallow_file.read_text().split()) if project.shallow else set())
 
 
 def _present(project: GitProject, oids: tuple[str, ...]) -> list[str]:
-    """Which of the depot's commits the user's repository has; only the newest 200 are looked at."""
+    """Return which of the depot's commits the user's repository has; checks only the newest 200."""
     stdin = "".join(f"{oid}\n" for oid in oids[-200:]).encode()
     answers = project.git.must("cat-file", "--batch-check=%(objectname) %(objecttype)", stdin=stdin).text()
     pairs = (line.split(" ") for line in answers.splitlines())
@@ -131,7 +134,8 @@ def import_missing(project: GitProject, depot: Depot, tree: str) -> None:
     except GitFailure:
         missing = [tree]
     if missing:
-        with depot.locked(project.repo_id, GC):  # packs that replace others may have escaped every look
+        # a concurrent repack may have hidden an object from the first check
+        with depot.locked(project.repo_id, GC):
             missing = _missing(git, tree, project.head)
     if not missing:
         return
@@ -142,9 +146,9 @@ def import_missing(project: GitProject, depot: Depot, tree: str) -> None:
 
 
 def _missing(git: Git, tree: str, head: str | None) -> list[str]:
-    """Objects of the tree, but not of the head, that the depot lacks.
+    """Return the objects of the tree (without those of `head`) that the depot lacks.
 
-    `rev-list` does not look again for what a collection has just moved into a pack; `cat-file` does.
+    `rev-list` may miss an object that a garbage collection has just repacked; `cat-file` looks again.
     """
     seen = ["rev-list", "--objects", "--missing=print", tree, *([f"^{head}"] if head else [])]
     lines = git.must(*seen).out.decode("utf-8", "replace").splitlines()
@@ -170,7 +174,7 @@ def _unreadable(project: GitProject, exc: GitFailure) -> GitRefusal:
 
 
 def _import_shallow(project: GitProject, depot: Depot) -> None:
-    """Add the user's lines to the depot's `shallow`."""
+    """Add the user's shallow boundaries to the depot's `shallow` file."""
     if not project.shallow:
         return
     target = depot.path(project.repo_id) / "shallow"
@@ -192,7 +196,7 @@ MOST_PATH = 4096
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """`size`: in bytes."""
+    """An entry of a tree. `size`: in bytes."""
 
     oid: str
     is_link: bool
@@ -207,7 +211,7 @@ class TreeFiles:
         self._listed: dict[str, dict[str, _Entry | None]] = {}
 
     def read(self, path: str) -> bytes | None:
-        """The content of a file, or the target of a link; of a file above MOST_READ, its object id."""
+        """Return the content of a file or the target of a link; for a file above MOST_READ, its object id."""
         entry = self._entry(path)
         if entry is None:
             return None
@@ -233,6 +237,6 @@ class TreeFiles:
         return frozenset(self._listed[folder])
 
     def _entry(self, path: str) -> _Entry | None:
-        """None: there is nothing, or a folder or a submodule."""
+        """Return the entry; None for a folder, a submodule, or if there is none."""
         folder, name = posixpath.split(path)
         return self._listed[folder][name] if name in self.names(folder) else None

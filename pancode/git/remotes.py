@@ -1,4 +1,4 @@
-"""What the user's own git settings say of a remote: addresses, proxies, authorities of TLS."""
+"""Reads the user's own git settings for a remote: addresses, proxies, TLS authorities."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HTTPS = "https://"
 
 
 def head_of(repo: str, branch: str) -> str:
-    """The commit of a branch. NotFoundError where repository or branch does not exist or cannot be read."""
+    """Return the commit of a branch. NotFoundError if the repository or branch is missing or unreadable."""
     ref = f"refs/heads/{branch}"
     done = _asked_server(repo, ref) if repo.startswith(HTTPS) else _asked_folder(repo, ref)
     commit = done.text().split()[:1] if done.ok else []
@@ -54,21 +54,21 @@ _NETWORK = ("http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"
 
 
 def users_git(cwd: Path, config: Mapping[str, str] | None = None) -> Git:
-    """Hardened git that also reads the user's own settings; the hardening wins over them."""
+    """Return hardened git that also reads the user's own settings; the hardening overrides them."""
     hidden = ("GIT_CONFIG_SYSTEM", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM")
     env = {key: value for key, value in safe_env(config).items() if key not in hidden}
     return Git(cwd, env | {key: os.environ[key] for key in (*_FILES, *_NETWORK, *_TLS) if key in os.environ})
 
 
 def push_addresses(project: Path, remote: str) -> list[str]:
-    """Where `git push` goes, and the same address without rewriting; empty: no such remote."""
+    """Return the address that `git push` uses, and the one without URL rewriting; empty: no such remote."""
     command = ("remote", "get-url", "--push", "--", remote)
     both = (users_git(project), Git(project, safe_env()))
     return [done.text() for done in (git.ask(*command) for git in both) if done.ok and done.text()]
 
 
 def http_setting(url: str, key: str) -> str:
-    """The setting below `http` for that URL, from the user's own files; empty: none."""
+    """Return the `http` setting for that URL from the user's own git files; empty: not set."""
     git = users_git(Path("/"))
     kind = ("--type=path",) if key == "sslCAInfo" else ()
     return git.ask("config", *kind, "--get-urlmatch", f"http.{key}", url).text()

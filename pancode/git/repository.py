@@ -1,4 +1,4 @@
-"""Reads facts about the user's repository; changes no byte of it and runs no program that it names."""
+"""Reads facts about the user's repository; does not modify it, and runs no program that it configures."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class GitProject:
     attributes: str
     """The user's own file of git attributes, or `/dev/null`."""
     user: Mapping[str, str]
-    """The user's name and address as git takes them, in this order: `user.name`, `user.email`, where set."""
+    """The user's identity from git's settings, where set: `user.name`, then `user.email`."""
     signing: tuple[tuple[str, str], ...] | None
     """Git's settings for the user's signature, if git is told to sign each commit; None: it is not. Settings
     that name a program count only from the user's own files."""
@@ -53,7 +53,7 @@ class GitProject:
 
     @property
     def git(self) -> Git:
-        """Hardened git on the user's repository; it only reads, unless its caller asks for more."""
+        """Return hardened git on the user's repository; it only reads, unless the caller changes that."""
         return Git(self.top, self.env)
 
 
@@ -69,9 +69,9 @@ _ASKED = (
 def open_project(
     path: Path, environ: Mapping[str, str] | None = None, repo_id: str | None = None
 ) -> GitProject:
-    """Look at the repository around `path`. GitRefusal when there is none that may be used.
+    """Inspect the repository around `path`. GitRefusal if there is none that may be used.
 
-    `repo_id`: if it is known already; finding it walks the whole history.
+    `repo_id`: pass it if known; computing it walks the whole history.
     """
     folder = path.resolve()
     if not folder.is_dir():
@@ -106,9 +106,9 @@ def open_project(
 
 
 def _facts(seen: Git, folder: Path) -> list[bytes]:
-    """Git's answers to _ASKED, the commit of HEAD, and its branch, each empty if there is none.
+    """Return git's answers to _ASKED, the commit of HEAD, and its branch; each is empty if there is none.
 
-    One git answers all; several do where a name has a line end in it, or HEAD no commit yet.
+    One git process answers all, or several if a path contains a line break or HEAD has no commit yet.
     """
     command = ("rev-parse", "--path-format=absolute")
     words = [word for question in _ASKED for word in question.split()]
@@ -125,9 +125,9 @@ def _facts(seen: Git, folder: Path) -> list[bytes]:
 
 
 def _settings(environ: Mapping[str, str], folder: Path) -> list[tuple[bool, bytes, bytes]]:
-    """The settings that count here: whether each is the user's own or the repository's, key, value.
+    """Return the relevant settings as (whether it is the user's own and not the repository's, key, value).
 
-    Reading them runs nothing.
+    Reading them runs no program.
     """
     command = ("config", "--show-scope", "--null", "--get-regexp", _SETTINGS)
     done = run_git(GitCall(command, _users_env(environ), folder))
@@ -166,7 +166,7 @@ def _config_home(environ: Mapping[str, str]) -> str:
 
 
 def _drivers(keys: Iterable[bytes]) -> bytes:
-    """The keys in the form that `neutral_drivers` takes."""
+    """Return the keys in the form that `neutral_drivers` takes."""
     return b"\0".join(key for key in keys if key.startswith((b"filter.", b"diff.", b"merge.")))
 
 
@@ -176,7 +176,7 @@ def _text(value: bytes) -> str:
 
 def _top(around: bytes, folder: Path) -> Path:
     top = Path(os.fsdecode(around)).resolve()
-    # core.worktree of a hostile repository may point at any folder of the user's.
+    # A hostile repository's core.worktree may point at any of the user's folders.
     if top != folder and top not in folder.parents:
         raise GitRefusal(
             f"the working tree of the repository at {folder} is in {top}",
@@ -204,9 +204,9 @@ def _no_tree(folder: Path, err: str) -> GitRefusal:
 
 
 def _repo_id(git: Git, common_dir: bytes, head: str, object_format: str) -> str:
-    """A hash of a repository's git folder, history and object format, equal for all its worktrees.
+    """Return a hash of a repository's git folder, history and object format, equal for all its worktrees.
 
-    It is a hash so that no path enters a wire name.
+    It is a hash so that no path appears in a name that is sent to nodes.
     """
     root = git.text("rev-list", "--first-parent", "--max-parents=0", head) if head else ""
     seed = b"\0".join((object_format.encode(), common_dir, root.encode()))
@@ -214,7 +214,7 @@ def _repo_id(git: Git, common_dir: bytes, head: str, object_format: str) -> str:
 
 
 def _users_env(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment in which git reads the user's own settings."""
+    """Return the environment in which git reads the user's own settings."""
     env = {k: v for k, v in git_env(environ).items() if k in ("PATH", "LC_ALL", "GIT_TERMINAL_PROMPT")}
     own = ("HOME", "XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM")
     return env | {"HOME": "/nonexistent"} | {k: environ[k] for k in own if k in environ}
@@ -222,8 +222,8 @@ def _users_env(environ: Mapping[str, str]) -> dict[str, str]:
 
 def _user_settings(environ: Mapping[str, str], values: Mapping[bytes, bytes]) -> UserSettings:
     excludes = values.get(b"core.excludesfile", b"")
-    if excludes.startswith((b"~", b"%")):  # of a user's home, or of git's own folder
-        # A GIT_DIR that is not a repository keeps the one around us out of the answer.
+    if excludes.startswith((b"~", b"%")):  # from the user's home, or from git's own folder
+        # An invalid GIT_DIR keeps git from reading the settings of the repository around us.
         env = _users_env(environ) | {"GIT_DIR": "/dev/null/none"}
         command = ("config", "--type=path", "--get", "core.excludesFile")
         excludes = run_git(GitCall(command, env, Path("/"))).out.rstrip(b"\n")

@@ -1,4 +1,4 @@
-"""Runs git on the coordinator: hardened environment, argument lists, the whole group ended at a timeout."""
+"""Runs git on the coordinator: hardened environment, argument lists, process group killed at a timeout."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pancode.kernel.errors import WorkspaceError
 
 
 class GitRefusal(WorkspaceError):
-    """The project cannot be transported or landed as it is; the user can repair it.
+    """The project cannot be transferred or landed as it is; the user can repair it.
 
     `why`: the evidence; `fix`: what to do; `paths`: the files concerned (for users).
     """
@@ -36,12 +36,12 @@ class GitFailure(WorkspaceError):
 
 
 class GitMissing(GitRefusal):
-    """No git program is on PATH."""
+    """The git program is not on PATH."""
 
 
 @contextmanager
 def translate_os_errors(what: str) -> Iterator[None]:
-    """Turns an error of the operating system into a GitRefusal."""
+    """Turn an OSError into a GitRefusal."""
     try:
         yield
     except OSError as exc:
@@ -55,12 +55,12 @@ ERR_KEPT = 2000
 
 
 def safe_env(config: Mapping[str, str] | None = None, more: Iterable[tuple[str, str]] = ()) -> dict[str, str]:
-    """Hardened environment from this process' own; add GIT_DIR and the like on top."""
+    """Return a hardened environment from this process's own; add GIT_DIR and the like to it."""
     return git_env(os.environ, config, more)
 
 
 def run_git(call: GitCall) -> GitDone:
-    """Run git once. GitFailure for a timeout, GitMissing without git; a bad exit status is an answer."""
+    """Run git once. GitFailure for a timeout, GitMissing without git; a nonzero exit does not raise."""
     with ExitStack() as stack:
         reader = stack.enter_context(call.stdin.open("rb")) if isinstance(call.stdin, Path) else None
         writer = stack.enter_context(call.stdout.open("wb")) if call.stdout else subprocess.PIPE
@@ -92,7 +92,7 @@ def run_git(call: GitCall) -> GitDone:
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:
-    """Kill the process' group if it still runs and reap it; git's own children die with it."""
+    """Kill the process group if it still runs, and reap the process; git's own children die with it."""
     if process.poll() is None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -103,7 +103,7 @@ def end_group(process: subprocess.Popen[bytes]) -> None:
 
 
 def must_git(call: GitCall) -> GitDone:
-    """Like run_git, and raises GitFailure for a bad exit status."""
+    """Run git like run_git, but raise GitFailure for a nonzero exit status."""
     done = run_git(call)
     if not done.ok:
         raise GitFailure(call.args, done.status, done.err)
@@ -121,16 +121,16 @@ class Git:
         return GitCall(args, self.env, self.cwd)
 
     def ask(self, *args: str) -> GitDone:
-        """Run git; its exit status is part of the answer."""
+        """Run git; a nonzero exit status does not raise."""
         return run_git(self.call(*args))
 
     def must(self, *args: str, stdin: bytes | Path | None = None, stdout: Path | None = None) -> GitDone:
-        """Run git; GitFailure for a bad exit status."""
+        """Run git; GitFailure for a nonzero exit status."""
         return must_git(replace(self.call(*args), stdin=stdin, stdout=stdout))
 
     def text(self, *args: str) -> str:
         return self.must(*args).text()
 
     def having(self, **variables: str) -> Git:
-        """The same repository with more environment variables."""
+        """Return the same repository with more environment variables."""
         return Git(self.cwd, {**self.env, **variables})

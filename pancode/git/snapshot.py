@@ -1,4 +1,4 @@
-"""Takes the user's working tree, untracked files included, into the depot; changes nothing in the tree."""
+"""Copies the user's working tree, untracked files included, into the depot; does not modify the tree."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pancode.kernel.ports import Progress, ignore_progress
 class SnapshotOptions:
     """`now_ms`: wall time for the commit's date. `environ`: where the user's own git settings are found.
 
-    `folder`: where the run is to begin, below the top; it must exist. `progress`: is told the progress.
+    `folder`: where the run starts, relative to the top; it must exist. `progress`: called with the progress.
     """
 
     now_ms: int
@@ -36,7 +36,7 @@ class SnapshotOptions:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A snapshot. `untracked`, `warnings`: for users. `base_commit` is None on an unborn branch."""
+    """A snapshot. `untracked` and `warnings` are for users. `base_commit` is None on an unborn branch."""
 
     repo_id: str
     base_commit: str | None
@@ -64,9 +64,9 @@ class Preview:
 
 @translate_os_errors("the snapshot")
 def take_snapshot(project: Path, depot: Depot, run: str, options: SnapshotOptions) -> Snapshot:
-    """Commit the tree around `project` as it is into the depot, under the run's own refs.
+    """Commit the current tree around `project` into the depot, under the run's own refs.
 
-    GitRefusal (paths and fix named) for what cannot or must not travel. A second call for the same run moves
+    GitRefusal (with paths and fix) for what cannot or must not travel. A second call for the same run moves
     its refs to a new snapshot.
     """
     checked_run(run)
@@ -101,9 +101,9 @@ def take_snapshot(project: Path, depot: Depot, run: str, options: SnapshotOption
     )
 
 
-@translate_os_errors("the look at the working tree")
+@translate_os_errors("reading the working tree")
 def tree_now(project: Path, depot: Depot, options: SnapshotOptions) -> str:
-    """The tree that take_snapshot would commit, with the same refusals; no ref is made."""
+    """Return the tree that take_snapshot would commit, with the same refusals; creates no ref."""
     seen = open_project(project, options.environ)
     path = depot.ensure(seen.repo_id, seen.object_format)
     import_base(seen, depot)
@@ -112,9 +112,9 @@ def tree_now(project: Path, depot: Depot, options: SnapshotOptions) -> str:
     return tree
 
 
-@translate_os_errors("the look at the working tree")
+@translate_os_errors("reading the working tree")
 def preview_snapshot(project: Path, options: SnapshotOptions) -> Preview:
-    """A preview of take_snapshot, with the same refusals; writes nothing but a temporary index."""
+    """Preview take_snapshot, with the same refusals; writes nothing but a temporary index."""
     seen = open_project(project, options.environ)
     with index_copy(seen) as index:
         git = seen.git.having(GIT_INDEX_FILE=str(index))
@@ -154,7 +154,7 @@ def _no_folder(project: GitProject, folder: str) -> GitRefusal:
 
 @contextmanager
 def index_copy(project: GitProject, depot_path: Path | None = None) -> Iterator[Path]:
-    """A copy of the user's index in a temporary folder (mtime kept, or git would miss racy edits)."""
+    """Yield a copy of the user's index in a temporary folder (mtime kept, or git would miss racy edits)."""
     with tempfile.TemporaryDirectory(
         prefix="pancode-index-", dir=depot_path, ignore_cleanup_errors=True
     ) as folder:
@@ -171,7 +171,7 @@ def capture_tree(
     limits: ListingLimits,
     progress: Progress = ignore_progress,
 ) -> tuple[str, Listing]:
-    """Write the working tree into the depot through `index`; returns the tree and the listed files."""
+    """Write the working tree into the depot through `index`; return the tree and the listed files."""
     git = make_writer(project, depot.path(project.repo_id), index)
     listing = list_tree(project, git, limits)
     hash_files(git, listing, progress)

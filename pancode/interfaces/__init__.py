@@ -1,1 +1,1 @@
-"""Frames of the interfaces: HTTP, command line, terminal, web, MCP, ACP."""
+"""Shared parts of the interfaces: HTTP, command line, terminal, web, MCP, ACP."""

@@ -1,1 +1,1 @@
-"""Issues of trackers: read, worked on by runs, and told how far the work is."""
+"""Issues of trackers: reading them, working on them in runs, and reporting progress to the tracker."""

@@ -1,4 +1,4 @@
-"""Issues of trackers, and the work on them, as the API shows them."""
+"""The API's answers about issues of trackers, and the work on them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pancode.runs.answers import DryRunAnswer, QueuedAnswer
 
 
 class IssueWorkShape(TypedDict):
-    """The work on an issue. `state`: as the tracker was told; `trouble`: why it could not be told."""
+    """The work on an issue. `state`: as reported to the tracker; `trouble`: why reporting failed."""
 
     issue: str
     title: str
@@ -29,7 +29,7 @@ class IssueWorkShape(TypedDict):
 
 
 class IssueShape(TypedDict):
-    """An issue as its tracker tells it."""
+    """An issue as its tracker reports it."""
 
     issue: str
     title: str
@@ -55,9 +55,8 @@ class IssueWorksAnswer(TypedDict):
 
 
 class PlanAnswer(TypedDict):
-    """Where a plan is made. `task`: what its planner is asked; `run`: the talk with it, empty before it
-    begins; `file`: where the plan is kept.
-    """
+    """Where a plan is made. `task`: the planner's task; `run`: the planning session, empty before it begins;
+    `file`: where the plan is stored."""
 
     workspace: str
     file: str
@@ -66,7 +65,7 @@ class PlanAnswer(TypedDict):
 
 
 class IssueWorkAnswer(TypedDict):
-    """The run that was queued; with `dry_run` what the run would be asked, and the report of its gates."""
+    """The queued run; with `dry_run`, the run's task and the report of the admission gates."""
 
     issue: str
     title: str

@@ -1,4 +1,4 @@
-"""Issues that begin by themselves: those with a project's label, of users who may start work."""
+"""Starts work on issues automatically: those with a project's label, of users who may start work."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST_OPEN, MOST_AT_ONCE = 100, 3
 
 
 def may_begin(issue: Issue, project: NamedProject) -> bool:
-    """Whether the issue's label and users allow the work; its words, a stranger's, do not count."""
+    """Whether the issue's label and users allow the work; its text is untrusted and does not count."""
     people = {one.lower() for one in project.work_people}
     of = issue.accounts if issue.accounts is not None else issue.assignees or (issue.author,)
     labels = {one.lower() for one in issue.labels}
@@ -31,7 +31,7 @@ def may_begin(issue: Issue, project: NamedProject) -> bool:
 
 
 class IssueWatch(PeriodicThread):
-    """Looks for labelled issues in the trackers of projects. Work that was begun once is not begun again."""
+    """Checks the trackers of projects for labelled issues, and starts work on each at most once."""
 
     def __init__(
         self,
@@ -43,10 +43,10 @@ class IssueWatch(PeriodicThread):
         super().__init__("issues", look_s)
         self._core, self._around, self._trackers = core, around, trackers
         self._told: dict[str, str] = {}
-        """The last trouble, by project or issue, so that each is told once."""
+        """The last problem by project or issue, so that each is logged once."""
 
     def look(self) -> None:
-        """Look once at each tracker."""
+        """Check each tracker once."""
         around = self._around()
         for project in around.projects().values():
             if project.tracker and project.work_label and project.work_people:
@@ -63,10 +63,10 @@ class IssueWatch(PeriodicThread):
         for issue in self._new(found, project):
             try:
                 start_work(self._core, around, project, issue, request_from({}, TRACKER))
-            except PancodeError as error:  # such as a ceiling that is reached: the next look tries again
+            except PancodeError as error:  # for example a budget ceiling: the next check tries again
                 self._trouble(issue.ref, error)
             except Exception:
-                log.exception("%s could not begin", issue.ref)
+                log.exception("%s could not be started", issue.ref)
             else:
                 self._told.pop(issue.ref, None)
 

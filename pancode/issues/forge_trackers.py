@@ -1,4 +1,4 @@
-"""Implements the port of trackers: issues of GitHub, GitLab and Linear, each in its own words."""
+"""Implements the Trackers port for GitHub, GitLab and Linear, with their own terms for states."""
 
 from __future__ import annotations
 
@@ -28,12 +28,13 @@ _VARIABLE = {
     TrackerKind.LINEAR: "LINEAR_API_KEY",
 }
 _VARIABLE_HOST = {TrackerKind.GITHUB: "github.com", TrackerKind.GITLAB: "gitlab.com"}
-"""The host that a variable's token is for, unless `GITLAB_HOST` names another: no other host gets it."""
+"""The host that a variable's token is for, unless `GITLAB_HOST` names another; no other host gets the
+token."""
 _LOGIN = {
     TrackerKind.GITHUB: ("gh", "auth", "token", "--hostname"),
     TrackerKind.GITLAB: ("glab", "config", "get", "token", "--host"),
 }
-"""The commands by which the vendors' programs print a login's token; the host is appended."""
+"""The commands of gh and glab that print a login's token; the host is appended."""
 
 
 class HttpTrackers:
@@ -46,10 +47,10 @@ class HttpTrackers:
         environ: Mapping[str, str],
         clock: Clock,
     ) -> None:
-        """`read`: reads the settings of forges, by host; `environ`: the coordinator's."""
+        """`read`: reads the forges' settings, by host; `environ`: the coordinator's variables."""
         self._read, self._secret, self._environ, self._clock = read, secret, environ, clock
         self._known: dict[str, KnownAnswers] = {}
-        """Known answers, by the token that asked."""
+        """Cached answers, by token."""
         self._limits: dict[str, tuple[int, UnavailableError]] = {}
         """Until when the forge takes no more requests with a token, and the error that said so."""
 
@@ -60,7 +61,7 @@ class HttpTrackers:
             if error.code != "forge_not_found":
                 raise
             where = f"{place.repository.host}/{place.repository.path}"
-            fix = f"those that are open: pancode issues ls; or {error.fix}"
+            fix = f"open issues: pancode issues ls; or {error.fix}"
             raise NotFoundError(
                 f"issue {ref} not found in {where}", why=error.why, fix=fix, code=error.code
             ) from error
@@ -73,7 +74,7 @@ class HttpTrackers:
             after: object = None
             for _ in range(MOST_PAGES):
                 page, after = speaks.issues(client, place, prefix, label, after)
-                for one in page:  # one that was changed meanwhile comes again
+                for one in page:  # an issue that changes meanwhile appears twice
                     if not label or label.lower() in (name.lower() for name in one.labels):
                         found[one.ref] = one
                 if after is None or len(found) >= most:
@@ -90,7 +91,7 @@ class HttpTrackers:
 
         def upsert(client: ForgeClient, speaks: Any) -> str:
             def changed(one: str) -> bool:
-                with suppress(NotFoundError, RefusedError):  # it was deleted, or another account wrote it
+                with suppress(NotFoundError, RefusedError):  # it was deleted, or belongs to another account
                     speaks.write(client, place, issue, one, text)
                     return True
                 return False
@@ -122,7 +123,7 @@ class HttpTrackers:
             raise
 
     def _opened(self, place: TrackerPlace) -> tuple[TrackerPlace, str]:
-        """The place with its API's address, and the token: a kept secret, a variable, or that of a login."""
+        """Return the place with its API's address, and the token: a stored secret, a variable or a login."""
         host = place.repository.host
         access = self._read().get(host)
         usual = _LINEAR if place.kind is TrackerKind.LINEAR else api_of(
@@ -173,9 +174,9 @@ def _next_page(rows: Sequence[object], page: int) -> int | None:
 def _own(
     rows: Sequence[Mapping[str, Any]], by: str, ways: Sequence[Callable[[], Any]]
 ) -> list[tuple[str, str]]:
-    """The comments that the token's account has written: a stranger's may begin with our mark, too.
+    """Return the comments of the token's account; another account may copy PanCode's mark.
 
-    `ways`: each asks for the account's number, the first that may counts. No comment where none may.
+    `ways`: each requests the account's id; the first that is permitted counts. Without one, no comments.
     """
     for way in ways:
         with suppress(NotFoundError, RefusedError):
@@ -185,7 +186,7 @@ def _own(
 
 
 def _by_labels(closed: bool, reason: str, labels: Sequence[str]) -> IssueState:
-    """The state of an issue whose tracker knows only open and closed."""
+    """Return the state of an issue whose tracker knows only open and closed."""
     if closed:
         return IssueState.CLOSED if reason == "not_planned" else IssueState.DONE
     return next((state for state in reversed(LABELS) if state.value in labels), IssueState.OPEN)
@@ -208,7 +209,7 @@ class GitHubIssues:
     def issues(
         self, client: ForgeClient, place: TrackerPlace, prefix: str, label: str, after: int | None
     ) -> tuple[list[Issue], int | None]:
-        """One page of issues, and the number of the next one. The label may be left out of the query."""
+        """Return one page of issues, and the next page's number. The query may leave out the label."""
         page, only = after or 1, {"labels": label} if label and "," not in label else {}
         rows = client.get(self._root(place), state="open", sort="updated", per_page=PAGE, page=page, **only)
         found = [row for row in rows if "pull_request" not in row]
@@ -234,7 +235,7 @@ class GitHubIssues:
 
     def comments(self, client: ForgeClient, place: TrackerPlace, issue: Issue) -> list[tuple[str, str]]:
         rows = client.get(f"{self._root(place)}/{issue.id}/comments", per_page=MOST_COMMENTS)
-        # The token of an app may not ask the first.
+        # An app's token may not send the first request.
         return _own(rows, "user", (lambda: client.get("/user")["id"], lambda: github.read_viewer(client)))
 
     def write(
@@ -259,7 +260,7 @@ class GitLabIssues:
     def issues(
         self, client: ForgeClient, place: TrackerPlace, prefix: str, label: str, after: int | None
     ) -> tuple[list[Issue], int | None]:
-        page = after or 1  # a label is asked for by its very letters there, and users write it as they like
+        page = after or 1  # GitLab's label filter is case-sensitive, and users vary the case
         rows = client.get(self._root(place), state="opened", order_by="updated_at", per_page=PAGE, page=page)
         return [self._read(row, f"{prefix}-{row['iid']}") for row in rows], _next_page(rows, page)
 
@@ -301,7 +302,7 @@ class LinearIssues:
         return {"authorization": token}
 
     def _ask(self, client: ForgeClient, query: str, **variables: object) -> Mapping[str, Any]:
-        """The `data` of the answer. RefusedError in Linear's words, as its errors come with status 200."""
+        """Return the answer's `data`. RefusedError with Linear's text, because its errors have status 200."""
         reply = client.post("", {"query": query, "variables": variables})
         if reply.get("errors"):
             why = str(reply["errors"][0].get("message"))[:200]

@@ -1,4 +1,4 @@
-"""What issues keep in a coordinator: the trackers, and the threads that look at them and tell them."""
+"""The coordinator's part for issues: the trackers, and the threads that check and update them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pancode.runs.user_environment import Around
 
 
 class IssueTracking:
-    """The trackers of all projects, for the routes of issues and for what follows a landing."""
+    """The trackers of all projects, for the routes of issues and for the time after a landing."""
 
     def __init__(self, core: Core, around: Around, trackers: Trackers) -> None:
         self.trackers, self._core = trackers, core
@@ -27,7 +27,7 @@ class IssueTracking:
         self.threads = (self._watch, self._news)
 
     def hurry(self) -> None:
-        """Look at the issues of all projects in a moment, not only at the next look."""
+        """Check the issues of all projects very soon, before the next regular check."""
         self._watch.hurry()
         self._news.hurry()
 
@@ -48,5 +48,5 @@ def track_issues(
     secret: Callable[[str], str],
     environ: Mapping[str, str],
 ) -> IssueTracking:
-    """Make the part of a coordinator; the arguments are those of `HttpTrackers`."""
+    """Return the coordinator's part for issues; the arguments are those of `HttpTrackers`."""
     return IssueTracking(core, around, HttpTrackers(read, secret, environ, core.ports.clock))

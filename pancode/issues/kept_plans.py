@@ -25,8 +25,8 @@ def record_plan(core: Core, name: str, files: Mapping[str, str], by: str) -> Non
 def is_plan_kept(core: Core, project: str, name: str) -> bool:
     """Whether a run in the workspace of that name may be told to carry out its plan.
 
-    A user has kept it, and no other text stands in its place, which an agent or a stranger's branch may
-    have brought. A plan that is not there yet is being written.
+    A user must have kept it, and no other text (by an agent or from an untrusted branch) may have replaced
+    it. A missing file counts as kept, because it is still being written.
     """
     with core.ports.ledger.transaction() as tx:
         kept, workspace = tx.get(KeptPlan, name), tx.get(KeptWorkspace, name)

@@ -1,4 +1,4 @@
-"""An issue of a tracker, where it lives, and the task that a run gets of it. Pure, but for the port."""
+"""An issue of a tracker, its tracker, and the task for its run. Pure, except for the port."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from pancode.kernel.names import not_found, plan_file
 from pancode.runs.project_rules import NamedProject
 
 MOST_TEXT, MOST_TITLE = 20_000, 200
-"""Characters of an issue's text that a task has, and of its title."""
+"""The most characters of an issue's text, and of its title, in a task."""
 _PLACE = re.compile(r"(github|gitlab|linear):(.+)")
 ISSUE = re.compile(r"[A-Za-z][A-Za-z0-9]{0,31}-([0-9]{1,12})")
 """The form of an issue's reference, such as MIN-123."""
 
 
 class IssueState(StrEnum):
-    """How far the work on an issue is. Trackers without such states use labels of these names."""
+    """The progress of work on an issue. Trackers without these states use labels with these names."""
 
     OPEN = "open"
     PROGRESS = "in progress"
@@ -35,15 +35,15 @@ class IssueState(StrEnum):
 
 OVER = (IssueState.DONE, IssueState.CLOSED)
 LABELS = (IssueState.PROGRESS, IssueState.REVIEW)
-"""The states that are labels where a tracker knows only open and closed."""
+"""The states that are labels in a tracker with only open and closed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """One issue as its tracker has it. Its text is a stranger's. `id`: the tracker's own id for it.
+    """One issue as its tracker returns it. Its text is untrusted. `id`: the tracker's own id for it.
 
-    `accounts`: who has it, else who wrote it, where `assignees` and `author` are names that everybody may
-    choose; None: they are accounts themselves.
+    `accounts`: the assigned accounts, else the author's, if `assignees` and `author` are freely chosen names;
+    None: these are account names already.
     """
 
     ref: str
@@ -59,31 +59,31 @@ class Issue:
 
 
 class Trackers(Protocol):
-    """Trackers over the network. Each call may take seconds, and holds no lock.
+    """Trackers over the network. Each call may take seconds, and no lock is held meanwhile.
 
-    ConfigError without a token; NotFoundError, RefusedError, UnavailableError in the tracker's words. One
-    that takes no more requests now is not asked again before the time that it names, whoever asks.
+    ConfigError without a token; NotFoundError, RefusedError, UnavailableError with the tracker's text. After
+    a tracker reports a rate limit, no caller sends requests until the time that it names.
     """
 
     def issue(self, place: TrackerPlace, ref: str) -> Issue:
-        """The issue with this reference."""
+        """Return the issue with this reference."""
 
     def issues(self, place: TrackerPlace, prefix: str, most: int, label: str = "") -> Sequence[Issue]:
-        """The issues that are not over, the last changed first; with `label`, only those that have it."""
+        """Return the unfinished issues, last changed first; with `label`, only those that have it."""
 
     def move(self, place: TrackerPlace, issue: Issue, state: IssueState) -> None:
         """Put the issue into this state. Idempotent."""
 
     def comment(self, place: TrackerPlace, issue: Issue, text: str, known: str) -> str:
-        """Write PanCode's one comment, or change it. Returns the tracker's id of it. Idempotent.
+        """Create or change PanCode's one comment; return the tracker's id of it. Idempotent.
 
-        `known`: that id; empty: the comment is found by its first line among those that the token's account
-        has written. One that may not be changed is left, and another one is written.
+        `known`: that id; if empty, find the comment by its first line among those of the token's account. If
+        it may not be changed, leave it and create another.
         """
 
 
 def tracker_of(text: str) -> TrackerPlace:
-    """Read `github:OWNER/REPO`, `gitlab:[HOST/]GROUP/REPO` or `linear:TEAM`. UsageError for all else."""
+    """Parse `github:OWNER/REPO`, `gitlab:[HOST/]GROUP/REPO` or `linear:TEAM`. UsageError otherwise."""
     match = _PLACE.fullmatch(text)
     if match is None or not all(re.fullmatch(r"[A-Za-z0-9._-]{1,100}", word) for word in match[2].split("/")):
         raise _no_tracker(text)
@@ -104,7 +104,7 @@ def _no_tracker(text: str) -> UsageError:
 
 
 def place_of(project: NamedProject) -> TrackerPlace:
-    """The tracker of this project. UsageError where it has none."""
+    """Return the tracker of this project. UsageError if it has none."""
     if not project.tracker:
         fix = f"pancode project add --name {project.name} --tracker github:OWNER/REPO"
         raise UsageError(f"project {project.name} has no tracker", fix=fix, code="no_tracker")
@@ -112,24 +112,24 @@ def place_of(project: NamedProject) -> TrackerPlace:
 
 
 def must_name_accounts(project: NamedProject) -> None:
-    """UsageError where a user who may start work has a name that everybody in the tracker can take."""
+    """Raise UsageError if a user who may start work has a name that anyone in the tracker can choose."""
     named = [one for one in project.work_people if "@" not in one]
     if named and project.tracker and place_of(project).kind is TrackerKind.LINEAR:
         raise UsageError(
             f"--work-person {named[0][:80]} of project {project.name} is not a Linear account",
-            why="names in Linear are free to choose; an account is the email address of its login",
+            why="names in Linear can be chosen freely; an account is the email address of its login",
             fix=f"pancode project add --name {project.name} --work-person NAME@EXAMPLE.ORG",
             code="bad_value",
         )
 
 
 def asked_wait_s(error: PancodeError) -> float:
-    """Seconds for which the tracker takes no more requests, as it says; 0: it does not say."""
+    """Return the seconds until the tracker accepts requests again; 0 if it names no time."""
     return float(error.details.get("wait_s", 0))
 
 
 def number_of(ref: str) -> int:
-    """The number of a reference such as MIN-123. NotFoundError for a text that is not a reference."""
+    """Return the number in a reference such as MIN-123. NotFoundError for any other text."""
     match = ISSUE.fullmatch(ref)
     if match is None:
         raise not_found("issue", ref, (), "pancode issues ls")
@@ -137,7 +137,7 @@ def number_of(ref: str) -> int:
 
 
 def task_of(issue: Issue, has_plan: bool) -> str:
-    """The task for a run that works on the issue. `has_plan`: a user has kept a plan for it."""
+    """Return the task for a run that works on the issue. `has_plan`: a user has kept a plan for it."""
     plan = f"Carry out the plan in {plan_file(issue.ref.lower())}. " if has_plan else ""
     return (
         f"Work on issue {issue.ref}.\n\n"
@@ -150,24 +150,24 @@ _REST = "\n[the rest is in the tracker]"
 
 
 def shorten_text(text: str, most: int = MOST_TEXT) -> str:
-    """Its begin, and that there is more."""
+    """Return the text, cut at `most` characters with a note that there is more."""
     return text if len(text) <= most else f"{text[:most]}{_REST}"
 
 
 def words_of(issue: Issue) -> str:
-    """By which it is seen that somebody has changed it, as far as an agent is told of it."""
+    """Return the text that an agent gets of the issue, to detect a change of it."""
     return f"{issue.title[:MOST_TITLE]}\n{issue.text[:MOST_TEXT]}"
 
 
 def mark_untrusted(issue: Issue, most: int = MOST_TEXT) -> str:
-    """All words of strangers in it between marks, as material that decides nothing.
+    """Return the issue's untrusted text between marks, as material and not as instructions.
 
-    `most`: characters of its text. No text holds its own digest, so none can end its mark.
+    `most`: characters of its text. A text cannot contain its own digest, so none can forge the end mark.
     """
     by = f"\n(by {escape_line(issue.author)[:MOST_TITLE]})" if issue.author else ""
     shown = reveal_invisible(
         shorten_text(issue.text, most).replace("\r\n", "\n")
-    )  # which names what nobody sees
+    )  # this spells out invisible characters
     text = f"{escape_line(issue.title)[:MOST_TITLE]}{by}\n\n{shorten_text(shown, most + len(_REST))}"
     mark = digest_of(text)[:16]
     return (

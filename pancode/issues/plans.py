@@ -1,4 +1,4 @@
-"""Plans: a talk with a planner in a workspace, and the two files that it leaves for whoever builds there."""
+"""Plans: a conversation with a planner in a workspace, and its two files for the agent that builds there."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ The work:
 
 @dataclass(frozen=True, slots=True)
 class PlanPlace:
-    """Where a plan is made. `run`: the newest run of the talk about it; empty: it has not begun."""
+    """Where a plan is made. `run`: the newest run of its planning session; empty: it has not begun."""
 
     workspace: str
     file: str
@@ -59,10 +59,10 @@ def ensure_workspace(
     node: str | None,
     continues: bool,
 ) -> PlanPlace:
-    """The workspace of an issue, of a plan by its name, or of a task in words; made if it is missing.
+    """Return the workspace of an issue, of a plan by its name, or of a task as text; create it if missing.
 
-    `top`: the repository for work that is not an issue; raises UsageError. `continues`: with the plan that
-    somebody has left in the repository. ConflictError where another repository has a workspace of that name.
+    `top`: returns the repository for work that is not an issue; raises UsageError. `continues`: use the plan
+    that is already in the repository. ConflictError if another repository has a workspace of that name.
     """
     if ISSUE.fullmatch(what):
         project, issue = fetch_issue(around, trackers, what)
@@ -95,15 +95,15 @@ def ensure_workspace(
 
 
 def _talk(tx: Transaction, workspace: KeptWorkspace) -> Run | None:
-    """The workspace's newest run, if that is a talk with a planner."""
+    """Return the workspace's newest run, if that is a planning session."""
     runs = runs_in(tx, workspace)
     return runs[-1] if runs and runs[-1].takes_turns and runs[-1].agent == PLANNER else None
 
 
 def newest_plan(core: Core, name: str, questions: str) -> dict[str, str]:
-    """The files of the plan that the planner has answered last, by path.
+    """Return the files of the planner's last plan, by path.
 
-    `questions`: the talk, as Markdown. UsageError where that answer is not a plan.
+    `questions`: the conversation, as Markdown. UsageError if the last answer is not a plan.
     """
     with core.ports.ledger.transaction() as tx:
         run = _talk(tx, get_workspace_row(tx, name))
@@ -119,7 +119,7 @@ def newest_plan(core: Core, name: str, questions: str) -> dict[str, str]:
 
 
 def request_keeping(core: Core, name: str, files: Mapping[str, str], by: str) -> DispatchRequest:
-    """The request for a script that writes the files of a plan into its workspace."""
+    """Return the request for a script that writes the files of a plan into its workspace."""
     end = f"END_{core.ports.ids.token(8)}"
     writes = "".join(f"cat >{path} <<'{end}'\n{text}{end}\n" for path, text in files.items())
     script = f"# keeps the plan of {name}\nset -eu\nmkdir -p docs\n{writes}"

@@ -1,4 +1,4 @@
-"""The draft of a project's PRD: the task of the read-only run that writes it, and its text in the answer."""
+"""The draft of a project's requirements document (PRD): the task of the run that writes it, and its text."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ Put a line `{_FROM}` before the document and a line `{_TO}` behind it. Your repo
 
 
 def draft_task() -> str:
-    """Return what the drafting run is told; the same to the byte for each project."""
+    """Return the task of the drafting run, identical for all projects."""
     return _ORDER
 
 
 def read_draft(core: Core, project: NamedProject, text: str) -> str:
     """Return the document in the answer of this run, with one line end at its end. UsageError for a run that
-    is not a draft of this project, has no answer yet, or whose answer has no whole document.
+    is not a draft of this project, has no answer yet, or has no whole document in its answer.
 
-    `text`: as a user names a run; `last`: the last one of this project.
+    `text`: a run as a user names it; `last`: the last one of this project.
     """
     with core.ports.ledger.transaction() as tx:
         run = find_run(tx, f"{LAST}@{project.path}" if text == LAST else text)

@@ -1,4 +1,4 @@
-"""Routes of issues in trackers: look, and have one worked on."""
+"""Routes for issues in trackers: read them, and have an agent work on one."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ MOST_WORK = 20_000
 
 
 class WorkOnIssueBody(ActBody, CallerSettings):
-    """An issue to work on, in a workspace of its own. What is left out is as the project says."""
+    """An issue to work on, in a separate workspace. Omitted fields have the project's values."""
 
     issue: Annotated[str, Field(max_length=64)]
-    """Its reference, such as SHOP-12."""
+    """The issue's reference, such as SHOP-12."""
     agent: Name | None = None
     model: Name | None = None
     runtime: Name | None = None
@@ -58,13 +58,12 @@ class WorkOnIssueBody(ActBody, CallerSettings):
     budget: Usd | None = None
     dry_run: bool = False
     yes: bool = False
-    """A user has said yes to this very dispatch."""
+    """Whether a user has approved this dispatch."""
 
 
 class PlanBody(ActBody):
-    """Work to be planned. `what`: an issue, a plan's name, or the task in words. `goes_on`: continue the plan
-    that is in the repository around `cwd`.
-    """
+    """Work to plan. `what`: an issue, a plan's name, or the task as text. `goes_on`: continue the plan that
+    is in the repository around `cwd`."""
 
     what: Annotated[str, Field(min_length=1, max_length=MOST_WORK)]
     cwd: Annotated[str, Field(max_length=4_096)] | None = None
@@ -73,21 +72,21 @@ class PlanBody(ActBody):
 
 
 class KeepPlanBody(ActBody):
-    """`questions`: the talk that led to the plan, as Markdown."""
+    """`questions`: the conversation that led to the plan, as Markdown."""
 
     questions: Annotated[str, Field(max_length=MOST_QUESTIONS)] = ""
 
 
 @Verb(ISSUES, command="issue ls", query=("project", "cwd"))
 def _issues(context: ApiContext, call: ApiCall) -> IssuesAnswer:
-    """The open issues of a project, asked of its tracker."""
+    """The open issues of a project, from its tracker."""
     project = _project(context, call)
     found = context.coordinator.part(IssueTracking).trackers.issues(place_of(project), project.prefix, MOST)
     return {"project": project.name, "issues": [_shape(one) for one in found]}
 
 
 def _project(context: ApiContext, call: ApiCall) -> NamedProject:
-    """Return the named project, or that of the repository where the user stands; else UsageError."""
+    """Return the named project, or that of the repository around the user's folder; else UsageError."""
     around = context.coordinator.around({})
     if named := call.query.get("project"):
         return find_project(around.projects(), named)
@@ -95,13 +94,13 @@ def _project(context: ApiContext, call: ApiCall) -> NamedProject:
     here = None if top is None else project_among(tuple(around.projects().values()), Path(top))
     if here is None:
         fix = "--project NAME (see pancode project ls), or: pancode project add . --tracker github:OWNER/REPO"
-        raise UsageError("this directory belongs to no project", fix=fix, code="no_project")
+        raise UsageError("this directory does not belong to a project", fix=fix, code="no_project")
     return here
 
 
 @Verb(ISSUE, command="issue show")
 def _issue(context: ApiContext, call: ApiCall) -> IssueAnswer:
-    """One issue, asked of its tracker."""
+    """One issue, from its tracker."""
     around = context.coordinator.around({})
     project, issue = fetch_issue(around, context.coordinator.part(IssueTracking).trackers, call.path["issue"])
     return {**_shape(issue), "project": project.name, "text": shorten_text(issue.text)}
@@ -127,15 +126,15 @@ def _works(context: ApiContext, call: ApiCall) -> IssueWorksAnswer:
 
 @Verb(WORK_RUN, command="tell")
 def _newest(context: ApiContext, call: ApiCall) -> RunShape:
-    """The newest run that works on it."""
+    """The newest run that works on an issue."""
     return get_run_shape(context.core, find_newest_run(context.core, call.path["issue"]).id)
 
 
 @Verb(WORK, WorkOnIssueBody, "issue work", pokes=True, right=DISPATCHES)
 def _work(context: ApiContext, call: ApiCall) -> IssueWorkAnswer:
-    """Have an issue worked on; with `dry_run` only judge.
+    """Have an agent work on an issue; with `dry_run` only check admission.
 
-    The tracker is asked before anything is made, and told by what becomes of the run.
+    The issue is read before anything is created, and the tracker is updated as the run progresses.
     """
     body: WorkOnIssueBody = call.body
     around = context.coordinator.around(dict(body.settings.items()), body.preset)
@@ -155,7 +154,7 @@ def _work(context: ApiContext, call: ApiCall) -> IssueWorkAnswer:
 
 @Verb(PLAN, PlanBody, "issue plan", right=DISPATCHES)
 def _plan(context: ApiContext, call: ApiCall) -> PlanAnswer:
-    """The workspace and the task of a talk with a planner."""
+    """The workspace and the task of a conversation with a planner."""
     body: PlanBody = call.body
     around, trackers = context.coordinator.around({}), context.coordinator.part(IssueTracking).trackers
     top = partial(context.top_of, body.cwd)
@@ -167,7 +166,7 @@ def _plan(context: ApiContext, call: ApiCall) -> PlanAnswer:
 def _keep_plan(context: ApiContext, call: ApiCall) -> QueuedAnswer:
     """Write a plan into its workspace, as a run.
 
-    As a run in its workspace, so that its next run has it, and a landing brings it.
+    It is a run in the workspace, so that the next run there has the plan, and a landing includes it.
     """
     body: KeepPlanBody = call.body
     around = context.coordinator.around({})

@@ -1,4 +1,4 @@
-"""Work on issues: begun in a workspace of its own, listed, and kept until the tracker knows its end."""
+"""Work on issues: begun in a separate workspace, listed, and stored until the tracker knows its end."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ MOST_ENDED = 100
 
 
 def work_in(tx: Transaction, workspace: str) -> IssueWork | None:
-    """Return the work on the issue of this workspace; None: there is none."""
+    """Return the work on the issue of this workspace, or None."""
     return tx.get(IssueWork, workspace)
 
 
 def open_works(tx: Transaction) -> list[IssueWork]:
-    """Return the work on all issues that is not ended, the oldest first."""
+    """Return all unfinished work on issues, oldest first."""
     return tx.find(IssueWork, {"ended": False}, order="began_ms")
 
 
 def known_to_runs(one: IssueWork, issue: Issue) -> IssueWork:
-    """The work, when its runs know the issue's words as they are now."""
+    """Return the work with the issue's current text as the one that its runs know."""
     return replace(one, text=words_of(issue), title=issue.title[:MOST_TITLE])
 
 
@@ -57,8 +57,8 @@ def is_begun(core: Core, tx: Transaction, workspace: str) -> bool:
 
 
 def record_work(core: Core, done: IssueWork, before: IssueWork) -> None:
-    """Record what has changed in the work, unless it was forgotten meanwhile; the rest may have changed by
-    other hands."""
+    """Record the changed fields of the work, unless it was deleted meanwhile; other writers may have changed
+    the other fields."""
     with unit_of_work(core) as work:
         there = work_in(work.tx, done.workspace)
         if there is not None:
@@ -68,8 +68,8 @@ def record_work(core: Core, done: IssueWork, before: IssueWork) -> None:
 
 
 def forget_work(core: Core, workspace: str, run: str | None = None) -> None:
-    """Forget the work of a workspace that is gone, so that the tracker is told nothing more. `run`: only
-    where that one is still its newest run, and nobody else has begun it meanwhile."""
+    """Delete the work of a workspace that is gone, so that the tracker gets no more updates. `run`: only if
+    this is still its newest run, so that a newer start of the work is kept."""
     with unit_of_work(core) as work:
         there = work_in(work.tx, workspace)
         if there is not None and run in (None, there.run):
@@ -77,7 +77,7 @@ def forget_work(core: Core, workspace: str, run: str | None = None) -> None:
 
 
 def end_work(core: Core, over: IssueWork) -> None:
-    """End the work and its workspace, unless somebody has begun it anew meanwhile."""
+    """End the work and its workspace, unless the work was restarted meanwhile."""
     with unit_of_work(core) as work:
         now, place = work_in(work.tx, over.workspace), find_workspace(work.tx, over.workspace)
         if now == over and place is not None:
@@ -86,7 +86,7 @@ def end_work(core: Core, over: IssueWork) -> None:
 
 
 def closed_issue(core: Core, run: Run) -> str:
-    """Return the issue on which the run works, in the form that closes it when its pull request is merged."""
+    """Return the run's issue in the form that closes it when the pull request is merged; empty: none."""
     there = _of(core, run)
     if there is None:
         return ""
@@ -101,13 +101,13 @@ def note_pull(core: Core, run: Run, url: str) -> None:
 
 
 def _of(core: Core, run: Run) -> IssueWork | None:
-    """The work on an issue that the run is part of."""
+    """Return the issue work that the run belongs to, or None."""
     with core.ports.ledger.transaction() as tx:
         return work_in(tx, Lineage.of(run).in_workspace)
 
 
 def fetch_issue(around: Surroundings, trackers: Trackers, ref: str) -> tuple[NamedProject, Issue]:
-    """The issue's project, and the issue as its tracker has it now."""
+    """Return the issue's project, and the issue's current state in its tracker."""
     number_of(ref)
     project = find_project(around.projects(), ref)
     return project, trackers.issue(place_of(project), ref.upper())
@@ -116,10 +116,10 @@ def fetch_issue(around: Surroundings, trackers: Trackers, ref: str) -> tuple[Nam
 def by_labels(
     issue: Issue, request: DispatchRequest, project: NamedProject, most: Decimal | None
 ) -> tuple[DispatchRequest, tuple[str, ...]]:
-    """The request with what the owner lets the issue's labels choose, and what is to be said of it.
+    """Return the request with the options that the issue's labels may choose, and notes about them.
 
-    What the request says itself counts more. `most`: what a run there may cost; a label with more chooses
-    nothing. RefusedError where two labels contradict each other.
+    Options set in the request have precedence. `most`: the maximum cost of a run there; a label with a higher
+    budget is ignored. RefusedError if two labels contradict each other.
     """
     there, reasons = {one.lower() for one in issue.labels}, list[str]()
     rules = {label: rule for label, rule in sorted(project.labels.items()) if label.lower() in there}
@@ -133,8 +133,8 @@ def by_labels(
                 reasons.append(f"label {label} is not followed: ${chosen.pop(label)} is above ${most} a run")
         if len(set(chosen.values())) > 1:
             names, values = " and ".join(chosen), " and ".join(map(str, chosen.values()))
-            fix = f"take one of them from {issue.ref}, or say it: pancode work {issue.ref} --{what} ..."
-            why = f"they choose the {what}s {values}"
+            fix = f"remove one of them from {issue.ref}, or set it: pancode work {issue.ref} --{what} ..."
+            why = f"they choose different values of {what}: {values}"
             raise RefusedError(f"labels {names} contradict each other", why=why, fix=fix, code="labels")
         for label, one in list(chosen.items())[:1]:
             request = replace(request, **{what: one})
@@ -145,8 +145,8 @@ def by_labels(
 def make_request(
     core: Core, issue: Issue, request: DispatchRequest, around: Surroundings, project: NamedProject
 ) -> tuple[DispatchRequest, tuple[str, ...]]:
-    """The request with the issue as its task, and what its labels have chosen, in words. No other word of an
-    issue chooses anything. RefusedError as `by_labels`."""
+    """Return the request with the issue as its task, and notes on what its labels have chosen. The issue's
+    text chooses no option. RefusedError like `by_labels`."""
     request, reasons = by_labels(issue, request, project, around.defaults(project.path).per_run_usd)
     agent = request.agent or project.agent or around.defaults(project.path).agent or DEFAULT_AGENT
     task = task_of(issue, is_plan_kept(core, project.path, issue.ref.lower()))
@@ -156,16 +156,16 @@ def make_request(
 def begin_work(
     core: Core, around: Surroundings, project: NamedProject, issue: Issue, request: DispatchRequest, run: str
 ) -> IssueWork:
-    """The work on this issue, and its workspace; made if they are missing, for the run of this id.
+    """Return the work on this issue; create it and its workspace if missing, for the run with this id.
 
-    ConflictError for an issue that is over, and where the workspace's name is taken. NotFoundError where its
-    repository is gone.
+    ConflictError for a closed issue, or if the workspace's name is taken. NotFoundError if its repository is
+    gone.
     """
     name = issue.ref.lower()
     if issue.state in OVER:
         what = f"{issue.ref} is {issue.state}"
         raise ConflictError(
-            what, why=f"its tracker says so: {issue.url}", fix="reopen it there first", code="over"
+            what, why=f"its tracker reports this state: {issue.url}", fix="reopen it there first", code="over"
         )
     if around.project_of(project.path) is None:
         raise moved_project_error(project.name, project.path)
@@ -191,9 +191,9 @@ def start_work(
     issue: Issue,
     request: DispatchRequest,
 ) -> tuple[str, Dispatched]:
-    """The workspace of this issue, and the run that works on it. As `begin_work`; and what admission says.
+    """Return this issue's workspace, and the run that works on it. Raises like `begin_work` and admission.
 
-    What its labels have chosen is a warning, and stands in the timeline of the run.
+    The choices of its labels are warnings, and appear in the timeline of the run.
     """
     run, (chosen, reasons) = new_id(core), make_request(core, issue, request, around, project)
     there = begin_work(core, around, project, issue, request, run)
@@ -218,7 +218,7 @@ def start_work(
 
 
 def list_work(core: Core) -> list[IssueWorkShape]:
-    """All open work on issues and the newest ended, the newest first."""
+    """Return all open work on issues and the newest ended work, newest first."""
     with core.ports.ledger.transaction() as tx:
         ended = tx.find(IssueWork, {"ended": True}, order="began_ms", descending=True, limit=MOST_ENDED)
         found = [_shape(one, runs_of(tx, one)[1]) for one in (*open_works(tx), *ended)]
@@ -226,13 +226,13 @@ def list_work(core: Core) -> list[IssueWorkShape]:
 
 
 def runs_of(tx: Transaction, one: IssueWork) -> tuple[KeptWorkspace | None, list[Run]]:
-    """The workspace of the work, and its runs, newest last. None: a user has removed the workspace."""
+    """Return the workspace of the work, and its runs, newest last. None: a user has removed the workspace."""
     line = find_workspace(tx, one.workspace)
     return line, [] if line is None else runs_in(tx, line)
 
 
 def find_newest_run(core: Core, ref: str) -> Run:
-    """The newest run of the work on this issue. NotFoundError where there is none."""
+    """Return the newest run that works on this issue. NotFoundError if there is none."""
     with core.ports.ledger.transaction() as tx:
         there = work_in(tx, ref.lower())
         runs = [] if there is None else runs_of(tx, there)[1]

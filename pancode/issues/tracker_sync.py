@@ -1,4 +1,4 @@
-"""Tells trackers how far the work on their issues is, and running agents what has changed in their issue."""
+"""Reports progress on issues to their trackers, and changes of an issue to the agent that works on it."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Surroundings
 
 MARK = "<!-- pancode: the work on this issue -->"
-"""The first line of PanCode's comment, by which the comment is found again."""
+"""The first line of PanCode's comment, which identifies it."""
 
 
 @dataclass(frozen=True, slots=True)
 class IssueProgress:
-    """What the tracker is to show. `state` None: no work has begun, so nothing is changed."""
+    """What the tracker should show. `state` None: no work has begun, so nothing is changed."""
 
     state: IssueState | None
     text: str
@@ -55,7 +55,7 @@ class IssueProgress:
 
 
 def measure_progress(runs: Sequence[Run], branch: str, pull: str) -> IssueProgress:
-    """How far the work on an issue is. `runs`: of its workspace, newest last; `branch`: the workspace's.
+    """Return the progress of an issue's work. `runs`: of its workspace, newest last; `branch`: its branch.
 
     `pull`: the address of its pull request; empty: none was opened.
     """
@@ -75,7 +75,7 @@ def measure_progress(runs: Sequence[Run], branch: str, pull: str) -> IssueProgre
             return IssueProgress(
                 IssueState.REVIEW, f"Run {done.id}: the change is on {where}.{_receipt(done)}"
             )
-        if not at:  # it lies in one user's files: nobody else has it, and it may be thrown away
+        if not at:  # the change is only in one user's files, and may still be discarded
             words = f"Run {done.id}: the change is in the owner's files, not committed yet.{_receipt(done)}"
             return IssueProgress(IssueState.REVIEW, words)
         return IssueProgress(
@@ -106,7 +106,7 @@ def _receipt(run: Run) -> str:
 
 
 def is_change_due(now: IssueState, wanted: IssueState) -> bool:
-    """Whether the issue's state is to change. An issue that is over is never opened again."""
+    """Whether to change the issue's state. A closed issue is never reopened."""
     return now is not wanted and now not in OVER
 
 
@@ -115,9 +115,9 @@ MOST_TOLD = 10_000
 AGAIN_S, LOOK_S = 30.0, 120.0
 """Seconds until the next look: after a tracker failed, and while the issue's run is at work."""
 MERGE_S = 900.0
-"""Seconds between two looks at an issue whose pull request waits."""
+"""Seconds between two checks of an issue with an open pull request."""
 TOLD_LOOKS, TOLD_LOOK_S = 100, 0.1
-"""How often, and how many seconds apart, a landing looks whether its tracker knows of it."""
+"""How often, and at which interval in seconds, a landing checks whether its tracker was updated."""
 DROPPED = "dropped"
 """The status of a landing that a user does not want."""
 CHANGED = "The issue {} has changed in its tracker. This is what it says now.\n{}"
@@ -136,7 +136,7 @@ NEWS = frozenset(
 
 
 def is_over(work: IssueWork, runs: Sequence[Run]) -> bool:
-    """Whether nothing is left to do: the issue is over, and its change has landed or was dropped."""
+    """Whether nothing is left to do: the issue is closed, and its change has landed or was dropped."""
     if work.state not in OVER or not runs or runs[-1].state is not RunState.ENDED or is_blocked(runs[-1]):
         return False
     last = runs[-1]
@@ -144,9 +144,9 @@ def is_over(work: IssueWork, runs: Sequence[Run]) -> bool:
 
 
 class TrackerNews(FeedThread):
-    """Tells trackers the news: load, decide, apply. The next coordinator tells what a killed one did not.
+    """Updates trackers. After a coordinator is killed, the next one makes the missing updates.
 
-    PanCode finds again what it wrote in the tracker, so that nothing is written twice.
+    PanCode finds its own comments in the tracker again, so nothing is written twice.
     """
 
     def __init__(self, core: Core, around: Callable[[], Surroundings], trackers: Trackers) -> None:
@@ -156,12 +156,12 @@ class TrackerNews(FeedThread):
         self._hurried = False
 
     def hurry(self) -> None:
-        """Look at all issues within `SOON_S`; further calls until then are served by the same look."""
+        """Check all issues within `SOON_S`; later calls until then share this check."""
         self._hurried = True
         self.wake()
 
     def after_landing(self, run: Run) -> str:
-        """Wait until the tracker knows that the run has landed, and say what it shows; empty: no issue."""
+        """Wait until the tracker shows that the run has landed; return what it shows, or empty (no issue)."""
         ref = ""
         for _ in range(TOLD_LOOKS):
             with self._core.ports.ledger.transaction() as tx:
@@ -176,10 +176,10 @@ class TrackerNews(FeedThread):
                 shown = "is closed" if one.state in OVER else f"stays open ({one.state})"
                 return f"{ref} {shown}, with a comment: {one.url}"
             self._stopping.wait(TOLD_LOOK_S)
-        return f"{ref} is not updated yet; look: pancode work status"
+        return f"{ref} is not updated yet; see: pancode work status"
 
     def run_pass(self) -> float | None:
-        """Tell what is new. Returns the seconds until the next look; None: only when something happens."""
+        """Send what is new. Return the seconds until the next check; None: only after an event."""
         if self._hurried:
             self._hurried = False
             soon = self._core.ports.clock.mono_ms() + int(SOON_S * 1000)
@@ -239,7 +239,7 @@ class TrackerNews(FeedThread):
         return replace(self._changed(one, issue, runs), trouble="")
 
     def _changed(self, one: IssueWork, issue: Issue, runs: list[Run]) -> IssueWork:
-        """Tell the run at work, once, that the issue's words have changed; the next one, if none can hear."""
+        """Tell the active run, once, that the issue's text has changed; else leave that to the next run."""
         done = known_to_runs(one, issue)
         if done == one or issue.state in OVER or not runs:
             return one

@@ -1,1 +1,1 @@
-"""Errors, ids, rows, states and ports that every package stands on."""
+"""Errors, ids, rows, states and ports that all packages use."""

@@ -1,4 +1,4 @@
-"""Reads a YAML file into plain values and remembers the line of each key. Files are read, never written."""
+"""Parses a YAML file into plain values, with the line of each key. Never writes files."""
 
 from __future__ import annotations
 
@@ -36,15 +36,14 @@ class Document:
 
 
 def read_document(path: Path) -> Document | None:
-    """Read the file; None when there is none. ConfigError with file:line for one that cannot be read or
-    parsed, and for a link that leads nowhere.
-    """
+    """Read the file; None if it does not exist. ConfigError with file:line if it cannot be read or parsed,
+    and for a link to a missing file."""
     try:
         raw = bytes_of(path, MOST_BYTES)
     except FileNotFoundError as exc:
         if not path.is_symlink():
             return None
-        # Who made the link meant its settings to count.
+        # The link shows that settings were meant to apply, so do not ignore it.
         raise ConfigError(
             f"{path} is a link to a missing file",
             why=f"it points to {os.readlink(path)}",
@@ -62,7 +61,7 @@ def read_document(path: Path) -> Document | None:
 
 
 def bytes_of(path: Path, most: int) -> bytes:
-    """Read at most `most` + 1 bytes: a file may be a link to a device or pipe without end."""
+    """Read at most `most` + 1 bytes: a file may be a link to an endless device or pipe."""
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     with open(handle, "rb") as file:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
@@ -71,9 +70,9 @@ def bytes_of(path: Path, most: int) -> bytes:
 
 
 def parse_document(text: str, place: str, list_key: str = "") -> Document:
-    """Read a text whose top is a mapping, or empty. ConfigError with `place`:line otherwise.
+    """Parse a text whose top is a mapping, or empty. ConfigError with `place`:line otherwise.
 
-    `list_key`: a list at the top is read as the value of this key.
+    `list_key`: a list at the top becomes the value of this key.
     """
     try:
         return _parse(text, place, list_key)
@@ -84,7 +83,7 @@ def parse_document(text: str, place: str, list_key: str = "") -> Document:
             f"{place}:{line}: not valid YAML", why=str(exc.problem), fix=_look(place, line)
         ) from exc
     except yaml.YAMLError as exc:
-        line = text[: getattr(exc, "position", 0)].count("\n") + 1  # of a character that YAML does not allow
+        line = text[: getattr(exc, "position", 0)].count("\n") + 1  # for a character that YAML does not allow
         raise ConfigError(f"{place}:{line}: not valid YAML", why=str(exc), fix=_look(place, line)) from exc
     except RecursionError:
         raise ConfigError(f"{place}:1: nested too deeply", fix=_look(place, 1)) from None

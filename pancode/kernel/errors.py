@@ -1,13 +1,13 @@
-"""The exception tree: every error says what happened, how we know, and the command that fixes it.
+"""The exception tree: every error says what happened, the evidence, and the command that fixes it.
 
 PancodeError                 1  internal error
-├── UsageError               2  the arguments do not fit
-├── ConfigError              3  a configuration file or variable is wrong
+├── UsageError               2  the arguments are not valid
+├── ConfigError              3  a configuration file or variable is not valid
 ├── NotFoundError            4  no such run, node, agent, runtime ...
-├── RefusedError             5  an admission gate said no
+├── RefusedError             5  an admission gate refused
 ├── UnavailableError         6  coordinator, Redis or node cannot be used now
 ├── WorkspaceError           7  snapshot, diff or landing cannot be done
-└── ConflictError            1  two things at once; the later one lost and may try again
+└── ConflictError            1  two operations collided; the later one failed and may retry
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ RULES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """An error as data: what crosses the API and what `--json` prints."""
+    """An error as data: the API sends it, and `--json` prints it."""
 
     code: str
     message: str
@@ -64,7 +64,7 @@ class Problem:
     exit_code: int
     retryable: bool
     details: Mapping[str, str] = field(default_factory=dict)
-    """What the code is about, for programs."""
+    """The subjects of the code, for programs."""
 
 
 class PancodeError(Exception):
@@ -83,7 +83,7 @@ class PancodeError(Exception):
         code: str = "",
         details: Mapping[str, str] | None = None,
     ) -> None:
-        """`message` says what happened, `why` how we know, `fix` the command that repairs it."""
+        """`message` says what happened, `why` the evidence, `fix` the command that repairs it."""
         super().__init__(message or type(self).__doc__ or "")
         self.why = why
         self.fix = fix
@@ -98,12 +98,12 @@ class PancodeError(Exception):
 
     @property
     def words(self) -> str:
-        """Message and reason on one line, for a status, a log or a story."""
+        """Return message and reason on one line, for a status, a log or a timeline."""
         return "; ".join(filter(None, (str(self), self.why)))
 
     @property
     def is_rule(self) -> bool:
-        """Whether a rule said no. The fix is then a user's decision, and is told to no program."""
+        """Whether a rule refused. The fix is then a user's decision, and is not given to programs."""
         return self.exit_code is ExitCode.REFUSED or self.code in RULES
 
     def problem(self) -> Problem:
@@ -112,28 +112,28 @@ class PancodeError(Exception):
 
 
 class UsageError(PancodeError):
-    """The arguments do not fit."""
+    """The arguments are not valid."""
 
     code = "usage"
     exit_code = ExitCode.USAGE
 
 
 class ConfigError(PancodeError):
-    """A configuration file or variable is wrong."""
+    """A configuration file or variable is not valid."""
 
     code = "config"
     exit_code = ExitCode.CONFIG
 
 
 class NotFoundError(PancodeError):
-    """There is no such thing."""
+    """Something that was named does not exist."""
 
     code = "not_found"
     exit_code = ExitCode.NOT_FOUND
 
 
 class RefusedError(PancodeError):
-    """An admission gate said no."""
+    """An admission gate refused."""
 
     code = "refused"
     exit_code = ExitCode.REFUSED
@@ -155,7 +155,7 @@ class WorkspaceError(PancodeError):
 
 
 class ConflictError(PancodeError):
-    """Two things at once: the later one lost."""
+    """Two operations collided, and the later one failed."""
 
     code = "conflict"
     retryable = True
@@ -170,12 +170,12 @@ def with_fix(words: str, fix: str) -> str:
 
 
 def without_fix(text: str) -> str:
-    """Return only the words of a text made by `with_fix`."""
+    """Return a text made by `with_fix` without the fix."""
     return text.partition(_FIX)[0]
 
 
 class ApiError(PancodeError):
-    """The coordinator's refusal: its code, why, fix and exit status."""
+    """A refusal by the coordinator: its code, why, fix and exit status."""
 
     def __init__(self, problem: Mapping[str, Any]) -> None:
         super().__init__(

@@ -1,4 +1,4 @@
-"""Facets of a run: what only some runs have, each a typed view of some keys of the run's column `terms`."""
+"""Facets of a run: facts that only some runs have, each facet a typed view of keys in the column `terms`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pancode.kernel.values import make_value, replace
 
 
 class Faceted(Protocol):
-    """A row whose column `terms` has facets: a run."""
+    """A row with facets in its column `terms`: a run."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
@@ -24,15 +24,15 @@ R = TypeVar("R", bound=Faceted)
 
 @dataclass(frozen=True, slots=True)
 class Facet:
-    """Base of all facets, whose fields are keys of `terms` with a default each.
+    """Base of all facets, whose fields are keys of `terms`, each with a default.
 
-    A run has a key only where the value is not the default. A field is plain JSON, a tuple, or a dataclass
-    of such values. Each key has one facet, which stands with the rules that read it.
+    A run has a key only if the value is not the default. A field is plain JSON, a tuple, or a dataclass of
+    such values. Each key belongs to one facet, defined next to the rules that read it.
     """
 
     @classmethod
     def of(cls, run: Faceted) -> Self:
-        """The run's facet; a field has its default where the run has no such fact."""
+        """Return the run's facet; fields that the run does not have get their defaults."""
         none: Self
         terms, (parts, none) = run.terms, _parts(cls)
         if terms.keys().isdisjoint(parts):
@@ -41,13 +41,13 @@ class Facet:
         return make_value(cls, tuple(found))
 
     def on(self, run: R) -> R:
-        """Return the run with this facet in place of the one that it has."""
+        """Return the run with this facet in place of its current one."""
         others = {key: value for key, value in run.terms.items() if key not in _parts(type(self))[0]}
         return replace(run, terms={**others, **dump_facets((self,))})
 
 
 def dump_facets(facets: Iterable[Facet]) -> dict[str, object]:
-    """The column `terms` of a new run that has these facets."""
+    """Return the column `terms` of a new run with these facets."""
     every = ((one, key, default) for one in facets for key, (_, default) in _parts(type(one))[0].items())
     return {key: _plain(value) for one, key, default in every if (value := getattr(one, key)) != default}
 
@@ -59,7 +59,7 @@ _KNOWN: dict[type[Facet], tuple[Mapping[str, tuple[_Read, object]], Any]] = {}
 
 
 def _parts(kind: type[Facet]) -> tuple[Mapping[str, tuple[_Read, object]], Any]:
-    """By key, what reads the stored value and what stands for an absent one; and the facet without facts."""
+    """Return reader and default by key, and the facet with only defaults."""
     if kind not in _KNOWN:
         hints, none = get_type_hints(kind), kind()
         _KNOWN[kind] = {name: (_reader(hints[name]), getattr(none, name)) for name in hints}, none
@@ -67,7 +67,7 @@ def _parts(kind: type[Facet]) -> tuple[Mapping[str, tuple[_Read, object]], Any]:
 
 
 def _reader(hint: Any) -> _Read:
-    """What makes a value of this type out of plain JSON."""
+    """Return a function that makes a value of this type from plain JSON."""
     kind = get_origin(hint) or hint
     items = [_reader(one) for one in get_args(hint) if one is not NoneType]
     if kind is tuple:
@@ -91,18 +91,18 @@ class Judging(Facet):
     """A run that judges the result of another run, whose gates it runs."""
 
     judges: str | None = None
-    """The run whose merged tree the gates judge."""
+    """The run whose merged tree the gates check."""
     verifies: bool = False
     """Whether it verifies that run's result."""
     not_on: tuple[str, ...] = ()
-    """Nodes that may not take it, as it judges their own result."""
+    """Nodes that may not take this run, because it judges their own result."""
     unchanged: bool = False
-    """Whether it runs the gates on the tree with which that run begins, without its change."""
+    """Whether it runs the gates on that run's base tree, without its change."""
 
 
 @dataclass(frozen=True, slots=True)
 class TurnTaking(Facet):
-    """An interactive run: a run whose program waits for a message after an answer."""
+    """An interactive run: after each answer, its program waits for a message."""
 
     turns: Mapping[str, Any] = field(default_factory=dict)
     """`idle_ms`, `turn_ms`, `mode` and `by`, as TurnTerms; empty: the run takes no turns."""
@@ -110,7 +110,7 @@ class TurnTaking(Facet):
 
 @dataclass(frozen=True, slots=True)
 class OwnSession:
-    """The session of an earlier attempt, and the node that keeps it."""
+    """The session of an earlier attempt, and the node that stores it."""
 
     session: str
     node: str
@@ -118,7 +118,7 @@ class OwnSession:
 
 @dataclass(frozen=True, slots=True)
 class LeftWork:
-    """What an attempt left when its provider turned it away: its commit, changed files and findings."""
+    """What an attempt left when its provider refused it: its commit, changed files and findings."""
 
     after: int
     """The number of the attempt."""
@@ -129,31 +129,31 @@ class LeftWork:
 
 @dataclass(frozen=True, slots=True)
 class NextAttempt(Facet):
-    """What the run's next attempt begins with, besides its task and its snapshot."""
+    """What the run's next attempt gets in addition to its task and snapshot."""
 
     resume: Mapping[str, str] = field(default_factory=dict)
-    """The session with which the run was begun: run, session."""
+    """The session that the run began with: run, session."""
     own_session: OwnSession | None = None
     """The session of an earlier attempt, which the next one resumes."""
     preface: str = ""
     """The text before the task in the run's next attempts."""
     went_on: tuple[LeftWork, ...] = ()
-    """What attempts left when their provider turned them away, oldest first. Later attempts begin there."""
+    """What attempts left when their provider refused them, oldest first. Later attempts begin there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller(Facet):
-    """Who stands behind the run's request, and pays for it."""
+    """The origin of the run's request, and who pays for the run."""
 
     charged_to: str = ""
     """The session that also pays for the run, as one of its interactive runs, or a run of theirs, dispatched
     it."""
     named_usd: str = ""
-    """The budget that was named for the run, where an orchestrator's session may pay it."""
+    """The named budget for the run, if an orchestrator's session may pay it."""
     preset: str = ""
-    """The preset that the run's caller named; it also counts for what the run dispatches."""
+    """The preset that the run's caller named; it also applies to what the run dispatches."""
     caller_settings: Mapping[str, str] = field(default_factory=dict)
-    """The variables of the session's caller, as settings; they also count for what the run dispatches."""
+    """The session caller's variables, as settings; they also apply to what the run dispatches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,58 +165,58 @@ class Lineage(Facet):
     begins: str = ""
     """The run from whose result this one begins."""
     takes: tuple[str, ...] = ()
-    """All runs from whose results this one begins, where there are several."""
+    """All runs from whose results this one begins, if there are several."""
     carries: bool = False
-    """Whether the run continues from a change that had not landed, which is then part of its own change."""
+    """Whether the run continues from a change that had not landed, which becomes part of its own change."""
     origin: str = ""
     """The snapshot at which the first step of the workflow began, or the user's own side of a conflict."""
     resolves: Mapping[str, Any] = field(default_factory=dict)
     """The conflict that the run settles: run, origin, marked, files, way, trailers; as DispatchRequest has
     it."""
     recovers: bool = False
-    """Whether the run is a recovery of the run that it continues from, or whose work it repeats."""
+    """Whether the run recovers the run that it continues from, or whose work it repeats."""
     in_step: bool = False
     """Whether the run retries the run of a workflow's step and takes over that step."""
     in_workspace: str = ""
-    """The workspace by whose name the run was dispatched."""
+    """The workspace that the run was dispatched to by name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Provision(Facet):
-    """What the run's agent is given besides its task."""
+    """What the run's agent gets in addition to its task."""
 
     walled: bool = False
-    """Whether the run's agent asks for a sandbox in its definition."""
+    """Whether the run's agent definition requires a sandbox."""
     sampling: Mapping[str, Any] = field(default_factory=dict)
     """Wire form of node_agent.wire.endpoint.Sampling, from the definition of the run's agent."""
     cache_key: tuple[str, ...] = ()
-    """Patterns of the files whose change makes the set-up's cached results void; empty: all files."""
+    """Patterns of files whose change invalidates the setup's cached results; empty: all files."""
     allowed_files: tuple[str, ...] = ()
-    """Patterns of untracked files that the snapshot took although their names usually mean secrets."""
+    """Patterns of untracked files that the snapshot includes although such names usually mean secrets."""
     notes: tuple[str, ...] = ()
     """The earlier runs whose notes are in the prompt."""
     skills: tuple[Mapping[str, Any], ...] = ()
-    """Wire form of node_agent.wire.skill.JobSkill: the skills that the run is given, by name."""
+    """Wire form of node_agent.wire.skill.JobSkill: the run's skills, by name."""
     scouts: Mapping[str, str] = field(default_factory=dict)
-    """The question that the run answers as a scout: `question`, `depth`, and the `tree` that it looks at."""
+    """The question that the run answers as a scout: `question`, `depth`, and the `tree` to read."""
     board: tuple[Mapping[str, str], ...] | None = None
     """The workflow's board in wire form, only while the run's job is built; None: it has none."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelChoice(Facet):
-    """How the run's model was chosen, and where it can be had."""
+    """How the run's model was chosen, and where it is available."""
 
     free: bool = False
-    """Whether the run's model, at its dispatch, cost nothing on any node that could take the run."""
+    """Whether, at dispatch, the run's model was free on every node that could take the run."""
     trusted: tuple[str, ...] | None = None
-    """The nodes where the run's model had passed its test when the run was dispatched; None: no endpoint."""
+    """The nodes where the run's model had passed its test at dispatch; None: it has no endpoint."""
     model_from: str = ""
-    """Where the choice of the run's model came from, in words."""
+    """Where the choice of the run's model came from, as text."""
     served: Mapping[str, Any] = field(default_factory=dict)
     """The model server when the run was placed, as the node reported it."""
     other: Mapping[str, Any] = field(default_factory=dict)
-    """The run's fields for another provider, as admission has judged them."""
+    """The run's fields for another provider, as admission approved them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,9 +224,9 @@ class GateTerms(Facet):
     """How the run's result is judged."""
 
     reports: tuple[str, ...] | None = None
-    """Files in which the run's gates report about themselves."""
+    """Files in which the run's gates write their reports."""
     score: tuple[str, ...] = ()
-    """The command that gives the run's result a number."""
+    """The command that rates the run's result with a number."""
     verify_retries: int | None = None
     """How many new attempts follow a failed gate at most."""
     verify_on: str | None = None
@@ -237,10 +237,10 @@ class GateTerms(Facet):
 
 @dataclass(frozen=True, slots=True)
 class LandingTerms(Facet):
-    """Whether the run's change lands by itself."""
+    """Whether the run's change lands automatically."""
 
     lands: bool = False
-    """Whether the settings at dispatch land the run's result, by itself or as its workflow's result."""
+    """Whether the settings at dispatch land the run's result, alone or as its workflow's result."""
     land_verified: bool = False
     """Whether the change lands only once another node has verified the result."""
     autonomy: str = ""
@@ -249,7 +249,7 @@ class LandingTerms(Facet):
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """A user's yes before a run starts. `whole`: also for all of its later attempts."""
+    """A user's approval before a run starts. `whole`: also for all its later attempts."""
 
     by: str
     at_ms: int
@@ -264,9 +264,9 @@ class Approvals(Facet):
     """Why a user decides before the run starts."""
     approved: Approval | None = None
     objections: tuple[str, ...] = ()
-    """The objections of admission's gates that a user must overrule."""
+    """The objections of admission gates that a user must overrule."""
     calls: tuple[Mapping[str, Any], ...] = ()
-    """Calls of the agent that a user was asked about, oldest first; a call's number is its place, from 1
+    """Calls of the agent that a user was asked about, oldest first; a call's number is its position, from 1
     on."""
     permits: tuple[str, ...] = ()
     """The patterns of the rules that a user has allowed for the rest of the run."""
@@ -274,10 +274,10 @@ class Approvals(Facet):
 
 @dataclass(frozen=True, slots=True)
 class Messages(Facet):
-    """What users have said to the run."""
+    """Messages of users to the run."""
 
     told: int = 0
-    """How many messages of users there are for the run, each a row."""
+    """The number of users' messages to the run, each stored as a row."""
     answers: str = ""
     """A user's answer to the question of the run that this one continues."""
     program: str = ""
@@ -293,14 +293,14 @@ class EndedTurn:
     why: str
     at_ms: int
     tokens: int | None = None
-    """None: an older version has recorded the turn."""
+    """None: an older version recorded the turn."""
     cost_usd: str | None = None
     cost_source: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SessionTurn(Facet):
-    """What a run has as an interactive run of a session."""
+    """A run's facts as an interactive run of a session."""
 
     turn: EndedTurn | None = None
     """The newest turn that has ended."""
@@ -314,16 +314,16 @@ class SessionTurn(Facet):
     by_itself: bool = False
     """Whether nobody asked for this interactive run: words were left, and its session was not ended."""
     past_cap: bool = False
-    """Whether a user's approval to the cap's question has raised the session's ceiling by what it named."""
+    """Whether a user's approval has raised the session's cap by the amount in its question."""
     gives_way: str = ""
     """The run that needs this interactive run's slot: the interactive run was asked to rest for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class FleetLead(Facet):
-    """What an orchestrator's interactive run has of the fleet's own tools."""
+    """The fleet tools of an orchestrator's interactive run."""
 
     fleet: tuple[str, ...] = ()
     """The names of the tools that it is offered."""
     refused_calls: int = 0
-    """How many of its calls of such tools were refused, as far as the audit tells them."""
+    """How many of its calls of such tools were refused, according to the audit log."""

@@ -1,4 +1,4 @@
-"""The rows beside runs and nodes: workflows, schedules, webhooks, requests, tokens, ended runs."""
+"""The rows other than runs and nodes: workflows, schedules, webhooks, requests, tokens, ended runs."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from pancode.kernel.states import WorkflowKind, WorkflowState, WorkflowStepState
 
 @dataclass(frozen=True, slots=True)
 class AuditAnchor(Record):
-    """The digest of an entry of the audit, signed with the fleet's key: it shows a rewritten chain."""
+    """The digest of an audit entry, signed with the fleet's key, which reveals a rewritten chain."""
 
     TABLE: ClassVar = Table("anchors", ("number",))
     number: int
-    """The number of the audit's entry."""
+    """The number of the audit entry."""
     envelope: str
     """Signed JSON: fleet, entry, head, time."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeptWorkspace(Record):
-    """The facts of a workspace that its runs do not tell.
+    """The facts of a workspace that its runs do not record.
 
-    `first`: its first run, from which the others continue; empty: it has none yet. `last`: its newest; empty:
-    not noted. `node` None: any machine. `saved`: after a repair the run at whose files that first one begins;
-    empty: a snapshot. `ended`: its issue is over; the next run in it opens it again.
+    `first`: its first run, from which the others continue; empty: none yet. `last`: its newest; empty: not
+    recorded. `node` None: any node. `saved`: after a repair, the run whose files that first run begins with;
+    empty: a snapshot. `ended`: its issue is closed; the next run in the workspace reopens it.
     """
 
     TABLE: ClassVar = Table("workspaces", ("name",), ("ended,created_ms",))
@@ -49,12 +49,11 @@ class KeptWorkspace(Record):
 class IssueWork(Record):
     """The work on one issue. `workspace`: where its runs are; `said`: what the tracker was last told.
 
-    `state`: of the issue, as the tracker was told; `text`: the issue's words, as its runs know them; `pull`:
-    the address of its pull request; `comment`: the tracker's id of PanCode's comment; `trouble`: why the
-    tracker could not be told, in words. `run`: of its newest run, chosen before that is queued, in this
-    `epoch`: a coordinator that is killed in between leaves a record without its run. `tracker`: its
-    kind.
-    `ended`: the issue is over, and its change has landed or was dropped.
+    `state`: the issue's state as reported to the tracker; `text`: the issue's text as its runs know it;
+    `pull`: the address of its pull request; `comment`: the tracker's id of PanCode's comment; `trouble`: why
+    the tracker could not be updated. `run`: its newest run, chosen before that is queued, in this `epoch`: a
+    coordinator that is killed in between leaves a record without its run. `tracker`: its kind. `ended`: the
+    issue is closed, and its change has landed or was dropped.
     """
 
     TABLE: ClassVar = Table("issue_works", ("workspace",), ("ended,began_ms",))
@@ -81,9 +80,9 @@ class IssueWork(Record):
 class StoredTool(Record):
     """A tool that agents have made. `place`: the run that proposes it, or the project that keeps it.
 
-    `trial`: the newest run that has tried it, or empty. `by`: who has kept it. `packed`: the files of a kept
-    tool, and `digest`: of these; those of a proposal are `StoredToolFiles`, as each look at the inbox reads
-    this row. `signed`: the coordinator's word that it was kept. `problem`: why nobody can try it.
+    `trial`: the newest run that tried it, or empty. `by`: who kept it. `packed`: the files of a kept tool,
+    and `digest`: their digest; a proposal's files are in `StoredToolFiles`, as every inbox query reads this
+    row. `signed`: the coordinator's signature that it was kept. `problem`: why it cannot be tried.
     """
 
     TABLE: ClassVar = Table("made_tools", ("place", "name"), ("kept,at_ms",))
@@ -113,9 +112,9 @@ class StoredToolFiles(Record):
 
 @dataclass(frozen=True, slots=True)
 class ConfigProposal(Record):
-    """A change of the configuration that waits for a user. `value` None: what was set is taken out.
+    """A change of the configuration that waits for a user. `value` None: the setting is removed.
 
-    `old` and `new`: the values that count now and then. `by`: who asks for it; `run`: inside which run.
+    `old` and `new`: the effective values before and after. `by`: who requests it; `run`: from which run.
     """
 
     TABLE: ClassVar = Table("config_proposals", ("id",), ("at_ms",))
@@ -134,7 +133,7 @@ class ConfigProposal(Record):
 
 @dataclass(frozen=True, slots=True)
 class ConfigChange(Record):
-    """The change that takes back a change of the configuration, and the value that was set."""
+    """The change that reverts a configuration change, and the value that was set."""
 
     TABLE: ClassVar = Table("config_changes", ("number",))
     number: int
@@ -158,9 +157,8 @@ class KeptPlan(Record):
 
 @dataclass(frozen=True, slots=True)
 class EndedRun(Record):
-    """A run that has ended, as costs, track records, workers and briefs count it. Written with the run
-    itself.
-    """
+    """An ended run, as counted by costs, track records, workers and briefs. Written together with the run
+    itself."""
 
     TABLE: ClassVar = Table("ended_runs", ("run",), ("ended_ms", "last_ms"))
     run: str
@@ -175,7 +173,7 @@ class EndedRun(Record):
     outcome: Outcome
     started: bool
     counts: bool
-    """Whether the run tells about its agent: its receipt was accepted, and nothing else is at fault."""
+    """Whether the run is evidence about its agent: its receipt was accepted, and nothing else is at fault."""
     judges: bool
     """Whether the run only ran the gates on another run's result, and did no work of its own."""
     landed: bool
@@ -186,7 +184,7 @@ class EndedRun(Record):
     ms: int
     """Milliseconds from the run's first start to its end."""
     usd: Decimal
-    """USD booked for all attempts of the run; `tokens` and `agent_ms` are also of all attempts."""
+    """USD booked for all attempts of the run; `tokens` and `agent_ms` also cover all attempts."""
     tokens: int
     agent_ms: int
     unknown: bool
@@ -195,12 +193,12 @@ class EndedRun(Record):
     """When something was first booked for the run, and `last_ms` last; None: it never cost anything."""
     last_ms: int | None
     size: str = ""
-    """The size of the run's task; empty: not known."""
+    """The size of the run's task; empty: unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunNote(Record):
-    """What a run in a repository or a lane decided, did and left open, by its accepted receipt."""
+    """What a run in a repository or a lane decided, did and left open, from its accepted receipt."""
 
     TABLE: ClassVar = Table("notes", ("run",), ("project,at_ms", "at_ms"))
     run: str
@@ -211,16 +209,16 @@ class RunNote(Record):
     commit: str | None
     """The commit of the run's result; None: it changed nothing."""
     receipt: str
-    """The receipt's digest; empty: not known."""
+    """The receipt's digest; empty: unknown."""
     task: str
     """The run's task, shortened."""
     parts: dict[str, str] = field(default_factory=dict, hash=False)
-    """The report's parts, by their names in its form."""
+    """The report's parts, by their names in the report form."""
 
 
 @dataclass(frozen=True, slots=True)
 class Workflow(Record):
-    """Several steps that depend on each other, as they were asked for, and how far they are."""
+    """Several steps that depend on each other, as requested, and their progress."""
 
     TABLE: ClassVar = Table("workflows", ("id",), ("created_ms", "state"))
     id: str
@@ -232,16 +230,16 @@ class Workflow(Record):
     """The text that `$INPUT` stands for."""
     cwd: str | None
     concurrency: int | None = None
-    """How many of the workflow's runs may work at once; None: as many as the fleet has room for."""
+    """How many of the workflow's runs may work at once; None: no limit besides the fleet's slots."""
     stagger_ms: int = 0
-    """How long a run begins after the one before it at the earliest, in milliseconds."""
+    """The minimum time between the starts of two runs, in milliseconds."""
     fail_fast: bool = False
     budget: Decimal | None = None
     """The most USD that all runs of the workflow may cost together."""
     race: dict[str, object] = field(default_factory=dict)
     """`by`: first, score or smallest; `score`: the command. Empty: the workflow is not a race."""
     caller: dict[str, object] = field(default_factory=dict)
-    """The caller's own settings and preset, with which later steps are dispatched, and whether it lands."""
+    """The caller's own settings and preset for dispatching later steps, and whether the result lands."""
     state: WorkflowState = WorkflowState.RUNNING
     reason: str = ""
     winner: str | None = None
@@ -252,7 +250,7 @@ class Workflow(Record):
     receipt: str | None = None
     """The workflow's signed summary: an envelope, JSON."""
     board: dict[str, object] = field(default_factory=dict)
-    """The values that the workers share, by `NAMESPACE/KEY`: each with the run and step that wrote it, and
+    """The values that the workers share, by `NAMESPACE/KEY`, each with the run and step that wrote it, and
     when."""
     lane: dict[str, object] = field(default_factory=dict)
     """Of a lane: `defaults` of its items, `goes_on` after one that failed, `paused` and by whom,
@@ -273,13 +271,13 @@ class WorkflowStep(Record):
     files: tuple[str, ...] = ()
     """Names and patterns of files of the step's result that later steps may use."""
     until: dict[str, object] = field(default_factory=dict)
-    """`field` and `equals`: what the verdict must say, or another round begins. Empty: one round."""
+    """`field` and `equals`: the verdict that ends the rounds of the step. Empty: one round."""
     most: int = 1
     """The most rounds of the step."""
     verdict: dict[str, object] = field(default_factory=dict)
-    """`file` and `schema`: the JSON file that the step's run must write, and what the file may hold."""
+    """`file` and `schema`: the JSON file that the step's run must write, and its allowed content."""
     back_to: str | None = None
-    """The step at which another round begins; None: this one."""
+    """The step with which another round begins; None: this one."""
     state: WorkflowStepState = WorkflowStepState.WAITING
     round: int = 1
     run: str | None = None
@@ -287,7 +285,7 @@ class WorkflowStep(Record):
     """The ids of all runs of the step, oldest first."""
     reason: str = ""
     outputs: dict[str, object] = field(default_factory=dict)
-    """The step's outputs as far as they exist: `of` (the run), `files`, `verdict`, `score`, `conflict`."""
+    """The step's existing outputs: `of` (the run), `files`, `verdict`, `score`, `conflict`."""
     started_ms: int | None = None
     finished_ms: int | None = None
     lost: str | None = None
@@ -295,15 +293,15 @@ class WorkflowStep(Record):
     begins_ms: int | None = None
     """When the step may begin at the earliest, as a circuit breaker is open or a ceiling has no room."""
     item: dict[str, object] = field(default_factory=dict)
-    """An item of a lane: `place` in its order, `by` and `at_ms` of who added it, `caller`, `priority`; `key`,
-    `expires_ms` and `skip` where it has them."""
+    """An item of a lane: `place` in its order, `by` and `at_ms` of who added it, `caller`, `priority`;
+    optionally `key`, `expires_ms` and `skip`."""
 
 
 class FiringState(StrEnum):
-    """The states of one firing; the last four are ends."""
+    """The states of one firing; the last four are final."""
 
     WAITING = "waiting"
-    """The firing waits for the end of the one before it."""
+    """The firing waits for the end of the previous one."""
     STARTING = "starting"
     """The firing has the id of its run or workflow, which may not exist yet."""
     BEGUN = "begun"
@@ -316,7 +314,7 @@ class FiringState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Schedule(Record):
-    """Work that begins at a time or on an event, as it was asked for."""
+    """Work that begins at a time or on an event, as requested."""
 
     TABLE: ClassVar = Table("schedules", ("name",))
     name: str
@@ -327,17 +325,17 @@ class Schedule(Record):
     work: dict[str, object]
     """What begins: a dispatch or a workflow, with the caller's settings and preset."""
     missed: str = "once"
-    """once, none, all: how many of the times missed without a coordinator fire later."""
+    """once, none, all: how many of the times missed while no coordinator ran fire later."""
     overlap: bool = False
     """Whether a firing may begin while the last one still runs."""
     paused: str | None = None
-    """Why the schedule does not fire now; None: it is not paused."""
+    """Why the schedule is paused; None: it is not paused."""
     seen_ms: int = 0
-    """The wall time, in milliseconds, up to which the schedule's times have been dealt with."""
+    """The wall time in milliseconds up to which the schedule's times have been handled."""
     next_ms: int | None = None
     """When the schedule fires next; None: never by time."""
     mark: str = ""
-    """The newest event or push that has been dealt with."""
+    """The newest event or push that was handled."""
     trouble: str = ""
     """Why the schedule's repository could not be read; empty: it could."""
 
@@ -349,7 +347,7 @@ class Firing(Record):
     TABLE: ClassVar = Table("firings", ("schedule", "key"), ("schedule,at_ms", "state", "run", "workflow"))
     schedule: str
     key: str
-    """The minute in UTC, the number of an event, a commit, or the moment at which a user asked."""
+    """The minute in UTC, the number of an event, a commit, or the moment of a user's request."""
     at_ms: int
     """When the firing was due."""
     state: FiringState = FiringState.WAITING
@@ -358,16 +356,16 @@ class Firing(Record):
     reason: str = ""
     fix: str = ""
     cause: dict[str, object] = field(default_factory=dict)
-    """The event, the commit or the user that caused the firing; empty: its time had come."""
+    """The event, commit or user that caused the firing; empty: its time came."""
     depth: int = 0
-    """How many firings on events led to this one."""
+    """How many event firings led to this one."""
     late: bool = False
-    """Whether the firing makes up for a time at which no coordinator ran."""
+    """Whether the firing replaces one that was missed while no coordinator ran."""
     done_ms: int | None = None
 
 
 class DeliveryState(StrEnum):
-    """The states of a delivery; the last two are ends."""
+    """The states of a delivery; the last two are final."""
 
     WAITING = "waiting"
     SENT = "sent"
@@ -376,9 +374,8 @@ class DeliveryState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Webhook(Record):
-    """An address to which an earlier version sent signed events. Nothing reads it: its table stays until a
-    migration drops it.
-    """
+    """An address to which an earlier version sent signed events. No code reads it: its table stays until a
+    migration drops it."""
 
     TABLE: ClassVar = Table("webhooks", ("name",))
     name: str
@@ -390,13 +387,12 @@ class Webhook(Record):
 
 @dataclass(frozen=True, slots=True)
 class Delivery(Record):
-    """One message to one target; written in the transaction after its event, and kept until long after its
-    end.
-    """
+    """One message to one target; written in the transaction after its event, and stored until long after its
+    end."""
 
     TABLE: ClassVar = Table("deliveries", ("id",), ("target,created_ms", "state"))
     id: str
-    """The target and the event's number, so that no delivery is made twice."""
+    """The target and the event's number, so that no delivery is duplicated."""
     target: str
     """`notify:CHANNEL`; an earlier version also had `webhook:NAME`."""
     created_ms: int
@@ -406,7 +402,7 @@ class Delivery(Record):
     state: DeliveryState = DeliveryState.WAITING
     tries: int = 0
     status: str = ""
-    """What the target last answered."""
+    """The target's last answer."""
     done_ms: int | None = None
     tried_ms: int | None = None
 
@@ -424,7 +420,7 @@ class KeyedRequest(Record):
     """SHA-256 of the body, hexadecimal."""
     created_ms: int
     status: int | None = None
-    """The HTTP status of the answer; None: no answer yet, or it was never written."""
+    """The HTTP status of the answer; None: no answer yet, or it was never stored."""
     answer: str = ""
     """The answer's JSON as it was sent."""
 
@@ -443,7 +439,7 @@ class ApiToken(Record):
     expires_ms: int | None = None
     """When the token expires; None: never."""
     item: str | None = None
-    """The one inbox item that the token may answer, and `run` that item's run; None: any item."""
+    """The only inbox item that the token may answer, and `run` that item's run; None: any item."""
     run: str | None = None
     used_ms: int | None = None
     """When the token was last used, to the minute; None: never."""

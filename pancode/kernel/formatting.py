@@ -1,4 +1,4 @@
-"""Writes foreign text, money, sizes, counts and durations so that a user can read them anywhere."""
+"""Formats untrusted text, money, sizes, counts and durations so that they can be read anywhere."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _WARN = {
 BLANK = frozenset(
     map(chr, (0x34F, 0x115F, 0x1160, 0x17B4, 0x17B5, *range(0x180B, 0x1810), 0x2800, 0x3164, 0xFFA0))
 ) | frozenset(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
-"""Letters and marks that show nothing although their category is that of visible ones."""
+"""Letters and marks that are invisible although their category is that of visible ones."""
 
 HIDING = ("Cc", "Cf", "Co", "Cs", "Zl", "Zp")
 """Categories of characters that are invisible or reverse the text; `words.js` of the console has the same."""
@@ -37,17 +37,17 @@ _OF_DIFF = {"+++": "bold", "---": "bold", "diff ": "bold", "@@": "cyan", "+": "g
 
 
 def pip_install(*packages: str) -> str:
-    """Return the command that adds packages to our environment. PanCode itself is on no index."""
+    """Return the command that adds packages to PanCode's environment; PanCode itself is on no index."""
     return shlex.join((sys.executable, "-m", "pip", "install", *packages))
 
 
 def escape_line(text: str) -> str:
-    """One line that cannot steer the terminal: control characters are shown, not obeyed."""
+    """Return one line that cannot control the terminal: control characters are shown as text."""
     return "".join(_shown(c) for c in text)
 
 
 def reveal_invisible(text: str) -> str:
-    """Return the text in its own lines, with each invisible character named as <U+XXXX>."""
+    """Return the text with its lines unchanged and each invisible character spelled out as <U+XXXX>."""
     return text if text.isascii() and text.isprintable() else "".join(map(_seen, text))
 
 
@@ -56,7 +56,7 @@ def _seen(char: str) -> str:
 
 
 def escape_text(text: str, indent: str = "") -> str:
-    """Return the whole text for a user who says yes to it: only line ends act, other controls are shown."""
+    """Return the whole text for a user who approves it: line ends stay, other controls are shown as text."""
     return "\n".join(indent + "".join(map(_named, one)) for one in text.split("\n"))
 
 
@@ -73,7 +73,7 @@ def _hides(char: str) -> bool:
 
 
 def measure_width(text: str) -> int:
-    """Return how many columns the text takes; wide characters take two."""
+    """Return the width of the text in terminal columns; wide characters take two."""
     return sum(2 if unicodedata.east_asian_width(c) in "WF" else not unicodedata.combining(c) for c in text)
 
 
@@ -91,7 +91,7 @@ def clip_columns(text: str, columns: int) -> str:
 
 
 def format_usd(text: str | None) -> str:
-    """Return an amount as a user reads it: cents, below a dollar four digits; `unknown` for None."""
+    """Format an amount of USD: with cents, and below a dollar with four digits; `unknown` for None."""
     if text is None:
         return "unknown"
     amount, sign = abs(float(text)), "-" if text.startswith("-") else ""
@@ -102,7 +102,7 @@ def format_usd(text: str | None) -> str:
 
 
 def format_count(number: float) -> str:
-    """Return the number in short: 3100 is 3.1 k."""
+    """Format the number in short form: 3100 is 3.1 k."""
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if number >= size:
             return f"{number / size:.1f} {unit}"
@@ -110,7 +110,7 @@ def format_count(number: float) -> str:
 
 
 def format_bytes(number: int | None) -> str:
-    """Return a number of bytes in short, such as 82 G; - for None."""
+    """Format a number of bytes in short form, such as 82 G; - for None."""
     if number is None:
         return "-"
     for power, unit in ((2**40, "T"), (2**30, "G"), (2**20, "M"), (2**10, "k")):
@@ -120,13 +120,13 @@ def format_bytes(number: int | None) -> str:
 
 
 def disk_of(node: Mapping[str, Any]) -> str:
-    """Return the free bytes of a machine's disk; where it is short, also what of ours takes the most."""
+    """Format the free bytes of a node's disk; if it is low, also the largest use by PanCode."""
     free, most = format_bytes(node["disk_free"]), node["disk_most"]
     return free if most is None else f"{free}, {escape_line(most['what'])} {format_bytes(most['bytes'])}"
 
 
 def format_gpus(node: Mapping[str, Any]) -> str:
-    """Return the GPUs of a machine: 1x H100 80G, 78G free; how many are held, or that they are not known."""
+    """Format the GPUs of a node: 1x H100 80G, 78G free; with the number reserved, or if unknown, that."""
     gpus = node.get("gpus", ())
     kinds = Counter((escape_line(one["short"]), format_bytes(one["memory"]).replace(" ", "")) for one in gpus)
     words = [f"{many}x {name} {memory}" for (name, memory), many in kinds.items()]
@@ -142,7 +142,7 @@ def format_gpus(node: Mapping[str, Any]) -> str:
 
 
 def format_tokens(number: int | None) -> str:
-    """Return the tokens of a context: 32k, 4k, 900; "" where it is not known."""
+    """Format the tokens of a context: 32k, 4k, 900; "" if unknown."""
     if number is None:
         return ""
     return f"{number // 1024}k" if number >= 1024 else str(number)
@@ -160,21 +160,21 @@ def format_seconds(seconds: float) -> str:
 
 
 STATUSES = {"verify_failed": "gate_failed", "interrupted": "stopped"}
-"""Outcome to the status that every interface shows, where they differ."""
+"""Outcome to the status that every interface shows, if they differ."""
 
 
 def format_outcome(outcome: str) -> str:
-    """Return the status of a run with this outcome, in words: `gate failed`."""
+    """Return the status of a run with this outcome, as text: `gate failed`."""
     return STATUSES.get(outcome, outcome).replace("_", " ")
 
 
 def format_status(run: Mapping[str, Any]) -> str:
-    """Return the status of a run in words: `gate failed`, `asks you`."""
+    """Return the status of a run as text: `gate failed`, `asks you`."""
     return str(run["status"]).replace("_", " ")
 
 
 def cost_of(run: Mapping[str, Any]) -> str:
-    """Return what a run has cost; an unknown cost is `unknown` once the run has ended, and `-` before."""
+    """Format the cost of a run; an unknown cost is `unknown` after the run's end, and `-` before."""
     amount = run["usage"]["cost_usd"]
     if amount is None:
         return "unknown" if run["outcome"] is not None else "-"
@@ -182,14 +182,14 @@ def cost_of(run: Mapping[str, Any]) -> str:
 
 
 def slots_of(node: Mapping[str, Any]) -> str:
-    """Return the used slots of a machine's slots: 1/4; of a machine that takes fewer now: 1/2 of 4."""
+    """Format the used slots of a node: 1/4; if it takes fewer runs now: 1/2 of 4."""
     slots = node["slots"]
     now, total = slots.get("now", slots["total"]), slots["total"]
     return f"{slots['used']}/{total}" if now >= total else f"{slots['used']}/{now} of {total}"
 
 
 def gate_state(gate: Mapping[str, Any]) -> str:
-    """Return how a gate of a run ended: passed, not judged, or failed with its exit status."""
+    """Return how a gate ended: passed, not judged, or failed with its exit status."""
     if gate["passed"]:
         return "passed"
     if not gate.get("judged", True):
@@ -199,12 +199,12 @@ def gate_state(gate: Mapping[str, Any]) -> str:
 
 
 def style_of(word: str) -> str:
-    """The colour of a state or verdict; empty: none."""
+    """Return the color of a state or verdict; empty: none."""
     return next((colour for words, colour in _TONES if word in words), "")
 
 
 def diff_style(line: str) -> str:
-    """The style of a line of a diff; empty: none."""
+    """Return the style of a line of a diff; empty: none."""
     return next((style for start, style in _OF_DIFF.items() if line.startswith(start)), "")
 
 
@@ -220,13 +220,13 @@ def count_noun(number: int, noun: str) -> str:
 
 
 def first_few(names: Sequence[str], most: int, between: str = ", ") -> str:
-    """At most `most` of the names, and how many more there are."""
+    """Return at most `most` of the names, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return f"{between.join(names[:most])}{more}"
 
 
 def zone_of(name: str) -> tzinfo:
-    """The time zone of this name. UsageError for one that nobody knows."""
+    """Return the time zone with this name. UsageError for an unknown one."""
     try:
         return ZoneInfo(name)
     except (ValueError, OSError, LookupError) as exc:

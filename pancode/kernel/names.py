@@ -1,4 +1,4 @@
-"""Guesses the name that a user meant, and finds the run that a prefix stands for."""
+"""Guesses the name that a user meant, and finds the run for a prefix."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ FLEET = "the fleet"
 GATES = "the gates"
 """The sender of the words about failed gates."""
 TRACKER = "the tracker"
-"""The sender of an issue's words, and who begins the work on an issue that begins by itself."""
+"""The sender of an issue's text, and the creator of work on an issue that starts automatically."""
 HEALTH_WATCH = "pancode health"
 """The sender of the words to an agent of which nothing is seen."""
 OWN_NAMES = (FLEET, GATES, TRACKER, HEALTH_WATCH)
-"""The senders of words that no user has said; no user may have such a name."""
+"""The senders of messages that no user has sent; no user may have such a name."""
 PLANNER = "planner"
 KEY_LOST = "key/LOST"
-"""A file in the home that says: the key of this fleet will not come back, so begin with another one."""
+"""A file in the home that says: the key of this fleet is lost for good, so create another one."""
 PRD, README = "docs/PRD.md", "README.md"
 PRDS = (PRD, "PRD.md", README)
 """The files where a repository says what it is to become: the first one counts, also in lower case."""
@@ -36,7 +36,7 @@ def plan_file(name: str) -> str:
 
 
 def questions_file(name: str) -> str:
-    """Return the path of the talk that led to a plan, in the repository."""
+    """Return the path in the repository of the conversation that led to a plan."""
     return f"docs/{name}-plan.questions.md"
 
 
@@ -48,11 +48,11 @@ OF_AGENT = "agent:"
 """Before an agent's name: means that agent's only run at work, and never a run of the same name."""
 _SHOWN = 8
 _BEGUN = 3
-"""From this many letters on, the beginning of a name stands for it, if no other name begins so."""
+"""From this many letters on, the unique beginning of a name matches it."""
 
 
 def find_nearest(word: str, names: Iterable[str]) -> str | None:
-    """The name that the word was probably meant to be; None when none is near."""
+    """Return the name that the word was probably meant to be, or None."""
     by_lower = {name.lower(): name for name in names}
     begun = [name for name in by_lower if len(word) >= _BEGUN and name.startswith(word.lower())]
     same = [name for name in by_lower if sorted(name) == sorted(word.lower())]  # two letters were swapped
@@ -62,19 +62,19 @@ def find_nearest(word: str, names: Iterable[str]) -> str | None:
 
 
 def clean_user_name(text: str) -> str:
-    """Return the name; ValueError for a name under which PanCode itself says words."""
+    """Return the name; ValueError for a name that PanCode itself uses as a sender."""
     if " ".join("".join(filter(str.isprintable, text)).lower().split()) in OWN_NAMES:
         raise ValueError(f"{text!r} is reserved for PanCode's own messages")
     return text
 
 
 def is_readme(path: str) -> bool:
-    """Whether the file is a README, which only stands in for a PRD."""
+    """Whether the file is a README, which is only a substitute for a PRD."""
     return path.lower() == README.lower()
 
 
 def node_name(text: str) -> str:
-    """Return a machine's name; ValueError for one that no table, path or command line could hold."""
+    """Return a node's name; ValueError for one that is not valid in tables, paths or command lines."""
     if not _NODE.fullmatch(text) or len(text) > LONGEST_WORD:
         raise ValueError(
             f"{text[:80]!r} is not a valid name: use 1 to {LONGEST_WORD} letters, digits and . _ - "
@@ -84,7 +84,7 @@ def node_name(text: str) -> str:
 
 
 def label_word(text: str) -> str:
-    """Return the key or value of a label; ValueError for blanks, control characters, `=` and `,`."""
+    """Return the key or value of a label; ValueError for spaces, control characters, `=` and `,`."""
     if not text or len(text) > LONGEST_WORD or not text.isprintable() or set(text) & set(" =,"):
         raise ValueError(
             f"{text[:80]!r} is not valid in a label: use 1 to {LONGEST_WORD} characters, without "
@@ -94,7 +94,7 @@ def label_word(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """Return a reason as tables show it; ValueError for more than one line. Empty: none was given."""
+    """Return a reason as tables show it; ValueError for more than one line. Empty: no reason."""
     if not text:
         return text
     if not text.strip() or not text.isprintable() or len(text) > LONGEST_LINE:
@@ -106,13 +106,12 @@ def one_line(text: str) -> str:
 
 
 def not_found(kind: str, word: str, names: Iterable[str], fix: str) -> NotFoundError:
-    """The error that names the nearest name, or all names when none is near. `fix`: the command that lists
-    them.
-    """
+    """Return an error with the nearest name, or with all names if none is near. `fix`: the command that lists
+    them."""
     known = sorted(names)
     near = find_nearest(word, known)
     if near is not None:
-        why, fix = f"did you mean {near}?", f"use {near}, or look: {fix}"
+        why, fix = f"did you mean {near}?", f"use {near}, or see: {fix}"
     elif known:
         why = f"there {'is only' if len(known) == 1 else 'are'} {first_few(known, _SHOWN)}"
     else:
@@ -121,9 +120,9 @@ def not_found(kind: str, word: str, names: Iterable[str], fix: str) -> NotFoundE
 
 
 def pick_run(text: str, newest_first: Sequence[str]) -> str:
-    """The run's id from its id, an unambiguous prefix (with or without `r-`), or `last`.
+    """Return the run's id from its id, an unambiguous prefix (with or without `r-`), or `last`.
 
-    NotFoundError when there is none, UsageError that lists the candidates when there are several.
+    NotFoundError if there is none, UsageError with the candidates if there are several.
     """
     fix = "pancode runs"
     if text == LAST:

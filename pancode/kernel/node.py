@@ -1,6 +1,6 @@
 """A node as the fleet knows it: its state from its heartbeats, its advice, its isolation, its link.
 
-Advice of a node is quoted and never becomes a `fix` of ours, for users do what `fix` says.
+Advice from a node is only quoted and never used as a `fix`, because users follow a `fix`.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from pancode.kernel.values import replace
 
 M = TypeVar("M", bound=WireModel)
 MOST_CHARS = 300
-"""The most characters of a node's words inside a sentence of the coordinator."""
+"""The most characters of a node's text inside a sentence of the coordinator."""
 
 
 def quote_advice(facts: M, node: str) -> M:
-    """A node's facts, with each advice in them, at any depth, in the form `NODE says: ...`."""
+    """Return a node's facts with each advice in them, at any depth, in the form `NODE says: ...`."""
     changed: dict[str, Any] = {}
     for name in type(facts).model_fields:
         value = getattr(facts, name)
@@ -42,18 +42,18 @@ def _quoted(value: Any, node: str) -> Any:
 
 
 def in_a_sentence(words: str) -> str:
-    """A node's words for use inside our sentence: short, on one line, without terminal control characters."""
+    """Return a node's text for use in PanCode's sentence: short, on one line, without control characters."""
     line = " ".join("".join(c if c.isprintable() else " " for c in words).split())
     return line if len(line) <= MOST_CHARS else f"{line[:MOST_CHARS]} ..."
 
 
 def with_words(why: str, says: str) -> str:
-    """Our reason, followed by what the node says about it."""
+    """Return PanCode's reason, followed by what the node reports about it."""
     return f"{why} ({says})" if says else why
 
 
 def separate_advice(data: Any) -> Any:
-    """What a node has told, as plain JSON: its advice is in `says`, and `fix` is empty."""
+    """Return a node's report as plain JSON, with its advice in `says` and an empty `fix`."""
     if isinstance(data, list):
         return [separate_advice(one) for one in data]
     if not isinstance(data, dict):
@@ -64,15 +64,17 @@ def separate_advice(data: Any) -> Any:
 
 HOLDS: Mapping[Isolation, str] = {
     Isolation.SANDBOX: "other files, the repository, processes, and the network where a run may not use it",
-    Isolation.LANDLOCK: "other files, the repository, TCP; not UDP, not sockets; counts for no level",
-    Isolation.OWN_UID: "files of other users; not the repository, not the network; counts for no level",
+    Isolation.LANDLOCK: "other files, the repository, TCP; not UDP, not sockets; not enough for any safety "
+    "level",
+    Isolation.OWN_UID: "files of other users; not the repository, not the network; not enough for any "
+    "safety level",
     Isolation.NONE: "nothing; what a runtime does not hold by itself is only told",
 }
 NOT_KNOWN = "not known: the machine has not reported"
 
 
 def describe_isolation(isolation: str | None) -> str:
-    """What the isolation in a node's facts enforces, in words; None: no facts yet."""
+    """Return what the isolation in a node's facts enforces, as text; None: no facts yet."""
     return NOT_KNOWN if isolation is None else HOLDS[Isolation(isolation)]
 
 
@@ -88,12 +90,12 @@ class Linked:
     breaks: int = 0
 
     def became(self, up: bool, broken: bool) -> Linked:
-        """The link's next state. `broken`: it ended by itself; a link that was not up cannot break."""
+        """Return the link's next state. `broken`: the link failed; a link that was not up cannot break."""
         return Linked(up, self.breaks + (self.up and broken))
 
 
 class NodeState(StrEnum):
-    """The state in `fleet status`. A silent node is never called dead before `lost`."""
+    """The state in `fleet status`. A silent node is not given up before `lost`."""
 
     NEW = "new"
     ONLINE = "online"
@@ -110,7 +112,7 @@ class NodeState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """A time in which the coordinator slept, was frozen, could not reach its own Redis, or did not try."""
+    """A period in which the coordinator slept, was frozen, could not reach its own Redis, or did not try."""
 
     start_ms: int
     length_ms: int
@@ -126,20 +128,20 @@ KEPT_MS = 86_400_000
 
 @dataclass(frozen=True, slots=True)
 class Reaching:
-    """Whether we try to reach a node, and when we did not: silence in that time loses no run."""
+    """Whether the coordinator tries to reach a node, and when it did not: silence then loses no run."""
 
     trying: bool = True
     """False: its link is stopped, which only a user can repair (a changed host key, a refused login)."""
     halted: bool = False
     """Whether a user has halted its node agent; only a user starts it again."""
     shut_out: bool = False
-    """Whether the node is shut out of Redis for filling it; only a user lets it in again."""
+    """Whether the node is shut out of Redis for filling it; only a user can readmit it."""
     heard_ms: int = 0
     """Our boot clock at its last echo before it was shut out, whose other words are forgotten."""
     why: str = ""
     fix: str = ""
     since_ms: int = 0
-    """When the gap that is still open began."""
+    """When the current gap began."""
     past: tuple[Gap, ...] = ()
 
     @property
@@ -147,7 +149,7 @@ class Reaching:
         return self.halted or self.shut_out or not self.trying
 
     def became(self, after: Reaching, now_ms: int) -> Reaching:
-        """The state from now on, which is `after` with the gaps kept."""
+        """Return the new state, which is `after` with the gaps kept."""
         if after.idle == self.idle:
             return after
         if after.idle:
@@ -155,13 +157,13 @@ class Reaching:
         return replace(after, past=tuple(g for g in self.gaps(now_ms) if now_ms - g.end_ms < KEPT_MS))
 
     def gaps(self, now_ms: int) -> tuple[Gap, ...]:
-        """All gaps, the one that is still open included."""
+        """Return all gaps, including the current one."""
         return (*self.past, Gap(self.since_ms, now_ms - self.since_ms)) if self.idle else self.past
 
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """The deadlines of silence, in milliseconds of waking time."""
+    """The limits of a node's silence, in milliseconds of waking time."""
 
     ask_ms: int = 15_000
     suspect_ms: int = 30_000
@@ -169,18 +171,18 @@ class Deadlines:
     lost_ms: int = 900_000
 
     def scale(self, factor: float) -> Deadlines:
-        """All deadlines, multiplied by a factor (tests)."""
+        """Return all deadlines, multiplied by a factor (for tests)."""
         fields = (self.ask_ms, self.suspect_ms, self.unreachable_ms, self.lost_ms)
         return Deadlines(*(max(1, int(ms * factor)) for ms in fields))
 
 
 @dataclass(frozen=True, slots=True)
 class LastHeartbeat:
-    """The newest believed heartbeat of a node."""
+    """The newest authenticated heartbeat of a node."""
 
     heartbeat: Heartbeat
     inventoried: str = ""
-    """The nonce of the link-up for which the node's inventory has come."""
+    """The nonce of the connection for which the node's inventory has arrived."""
     echo_ms: int | None = None
     """Our boot clock at the newest of our heartbeats that the node has echoed, in this life of the
     coordinator.
@@ -197,16 +199,16 @@ class NodeView:
     node: Node
     state: NodeState
     silent_ms: int | None
-    """Waking time since the newest echoed heartbeat was sent; None when nothing was heard in this epoch."""
+    """Waking time since the newest echoed heartbeat was sent; None if nothing was heard in this epoch."""
     last: LastHeartbeat | None
     answers: bool
-    """Whether its ask for work is still valid, so that work may be bound to it."""
+    """Whether its request for work is still valid, so that work may be bound to it."""
     given_up: bool = False
     """Whether it was silent for the whole deadline, whatever state its owner put it in: its runs are lost."""
 
 
 def gpu_labels(facts: NodeFacts | None) -> dict[str, str]:
-    """Return the labels that the GPUs of a machine give it."""
+    """Return the labels that follow from a node's GPUs."""
     gpus = () if facts is None else facts.gpus
     if not gpus:
         return {}
@@ -219,7 +221,7 @@ def gpu_labels(facts: NodeFacts | None) -> dict[str, str]:
 
 
 def gpu_name(name: str) -> str:
-    """Return the short name of a GPU, fit for a label: H100 for `NVIDIA H100 80GB HBM3`."""
+    """Return the short name of a GPU for a label: H100 for `NVIDIA H100 80GB HBM3`."""
     words = [word for word in name.split() if word not in _GPU_WORDS and not _GPU_SIZE.fullmatch(word)]
     return "-".join(re.findall(r"[A-Za-z0-9.]+", " ".join(words)))[:60] or "unknown"
 
@@ -241,13 +243,13 @@ _GPU_SIZE = re.compile(r"\d+GB")
 
 
 def labels_of(view: NodeView) -> dict[str, str]:
-    """Return the node's labels: those of its GPUs, and those of its owner, which come first."""
+    """Return the node's labels: those of its GPUs, overridden by those of its owner."""
     facts = view.last.heartbeat.facts if view.last is not None else None
     return {**gpu_labels(facts), **view.node.labels}
 
 
 def has_label(view: NodeView, key: str, value: str) -> bool:
-    """Whether the node has the label, by its owner's word or by its GPUs."""
+    """Whether the node has the label, set by its owner or from its GPUs."""
     facts = view.last.heartbeat.facts if view.last is not None else None
     return value in (view.node.labels.get(key), gpu_labels(facts).get(key))
 
@@ -256,12 +258,12 @@ USER_PREFIX = "node-"
 
 
 def node_user(tag: str) -> str:
-    """The name of a node's Redis user."""
+    """Return the name of a node's Redis user."""
     return f"{USER_PREFIX}{tag}"
 
 
 def awake_since(since_ms: int, now_ms: int, gaps: Sequence[Gap]) -> int:
-    """Milliseconds from `since_ms` to `now_ms` outside of the gaps, which may overlap."""
+    """Return the milliseconds from `since_ms` to `now_ms` outside the gaps, which may overlap."""
     if not gaps:
         return max(0, now_ms - since_ms)
     waking, at = 0, since_ms
@@ -274,7 +276,7 @@ def awake_since(since_ms: int, now_ms: int, gaps: Sequence[Gap]) -> int:
 def measure_silence(
     newest: LastHeartbeat | None, epoch: int, now_ms: int, started_ms: int, gaps: Sequence[Gap]
 ) -> tuple[int, bool]:
-    """How many waking ms nothing was heard, and whether anything was since the coordinator started."""
+    """Return for how many waking ms nothing was heard, and whether anything was since the start."""
     echo = newest.heartbeat.echo if newest else None
     last = newest.echo_ms if newest else None
     if last is None and echo is not None and echo.epoch == epoch:
@@ -285,7 +287,7 @@ def measure_silence(
 
 
 def state_of(node: Node, silent_ms: int, ever: bool, busy: bool, limits: Deadlines) -> NodeState:
-    """The node's state as shown, except `halted` and `lost`; a drain shows only while the node is heard."""
+    """Return the node's shown state, except `halted` and `lost`; a silent node's drain is not shown."""
     if node.removed is not None:
         return NodeState.REMOVED if node.removed == NodeState.REMOVED else NodeState.NOT_CLEANED
     if node.tag is None:
@@ -305,18 +307,18 @@ _SETTLED = (NodeState.NEW, NodeState.REMOVED, NodeState.NOT_CLEANED)
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """When the coordinator has listened since its start."""
+    """The periods in which the coordinator has listened since its start."""
 
     started_ms: int
     gaps: tuple[Gap, ...] = ()
     last_ms: int = 0
 
     def known_until(self, now_ms: int) -> int:
-        """Until when silence is known: the last look, as we may have been frozen since; else `now_ms`."""
+        """Return until when silence is known: the last check, as we may have been frozen since."""
         return min(now_ms, self.last_ms or now_ms)
 
     def looked(self, now_ms: int, tolerance_ms: int, reached: bool) -> Listening:
-        """The value after a look at Redis: a pause longer than the tolerance, or a failed look, is a gap."""
+        """Return the value after a check of Redis: a pause over the tolerance or a failed check is a gap."""
         pause = now_ms - self.last_ms
         if reached and pause <= tolerance_ms:
             return replace(self, last_ms=now_ms)
@@ -336,10 +338,10 @@ def build_view(
     limits: Deadlines,
     reaching: Reaching = REACHED,
 ) -> NodeView:
-    """One node as decisions see it, from the facts of one moment."""
+    """Return one node as decisions see it, from facts of one moment."""
     began_ms = max(watch.started_ms, reaching.heard_ms)
     silent_ms, ever = measure_silence(newest, now.epoch, now.ms, began_ms, watch.gaps)
-    # What is bound next asks how long nothing was heard; what is given up, how long nothing could be heard.
+    # Binding work depends on how long the node was silent; giving up, on how long it could have been heard.
     looked_ms, gaps = watch.known_until(now.ms), (*watch.gaps, *reaching.gaps(now.ms))
     missed_ms, _ = measure_silence(newest, now.epoch, looked_ms, began_ms, gaps)
     busy = bool(newest and newest.heartbeat.ask.open)
@@ -357,15 +359,15 @@ def build_view(
 
 
 def skew_ms(theirs: int, before: int, after: int) -> int:
-    """The smallest certain error of a clock that was read between two readings of ours.
+    """Return the smallest certain error of a clock that was read between two readings of ours.
 
-    The time that the question and its answer took is not an error.
+    The time of the request and its answer is not an error.
     """
     return min(max(0, theirs - after), theirs - before)
 
 
 def skew_within(known: float | None, low: float, high: float) -> float | None:
-    """An old clock error, corrected by newer facts; None while neither shows an error."""
+    """Return an earlier clock error, corrected by newer facts; None while neither shows an error."""
     if known is None and low <= 0 <= high:
         return None
     return round(min(max(known or 0.0, low), high), 1)

@@ -1,4 +1,4 @@
-"""Reads one page of a list, newest first, from a row on: what comes in meanwhile moves no page."""
+"""Reads one page of a list, newest first, starting after a row; new rows do not shift later pages."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ MOST_ROWS = 10_000
 MOST_WORKFLOWS = 1_000
 """How many workflows a list has at most."""
 RUN_FILTERS = ("node", "agent", "outcome", "since", "text", "workflow")
-"""The words by which a list of runs is filtered."""
+"""The filters of a list of runs."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListPage(Generic[T]):
-    """Rows of a list. `last`: the place after which more may come; None: the list ends here."""
+    """Rows of a list. `last`: the place after which more may follow; None: the list ends here."""
 
     rows: list[T]
     last: ListPlace | None
@@ -33,9 +33,9 @@ class ListPage(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class ListSearch(Generic[R]):
-    """What to look for. `order`: a field with a number in every row; rows older than `since` end the list.
+    """What to search. `order`: a field with a number in every row; rows older than `since` end the list.
 
-    `fits` None: all rows fit. `most`: how many rows one page looks through, and may then be short; None: all.
+    `fits` None: all rows match. `most`: how many rows to examine per page, which may be short; None: all.
     """
 
     kind: type[R]
@@ -47,7 +47,7 @@ class ListSearch(Generic[R]):
 
 
 def read_page(tx: Transaction, search: ListSearch[R], limit: int, after: ListPlace | None) -> ListPage[R]:
-    """Return at most `limit` rows that fit, from after this place on."""
+    """Return at most `limit` matching rows after this place."""
     found, last = list[R](), after
     for looked, row in enumerate(_rows(tx, search, limit, after), 1):
         if search.since is not None and getattr(row, search.order) < search.since:
@@ -64,7 +64,7 @@ def read_page(tx: Transaction, search: ListSearch[R], limit: int, after: ListPla
 
 
 def _rows(tx: Transaction, search: ListSearch[R], limit: int, after: ListPlace | None) -> Iterator[R]:
-    """Yield the rows, reading no more than needed where all fit."""
+    """Yield the rows, reading no more than needed if all match."""
     size = limit + 1 if search.fits is None else CHUNK
     while True:
         rows = tx.find(

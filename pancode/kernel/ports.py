@@ -1,4 +1,4 @@
-"""The ports of the control plane to the world, as protocols. Every call is synchronous."""
+"""The control plane's ports to the outside, as protocols. Every call is synchronous."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Key = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Grouping:
-    """A query of grouped rows, with the figures of each group.
+    """A query for groups of rows, with the figures of each group.
 
     `by`: fields that are equal within a group. `sums`: fields of whole numbers or amounts. `distinct`: count
-    the different values of this field, not the rows. `among`: a field has one of these values. `prefix`: a
-    field starts with this text. `least`: a number field is at least this, `below`: less than this.
+    different values of this field, not rows. `among`: a field must have one of these values. `prefix`: a
+    field must start with this text. `least`: a number field must be at least this, `below`: less than this.
     """
 
     by: tuple[str, ...]
@@ -34,12 +34,12 @@ class Grouping:
     least: tuple[str, int] | None = None
     below: tuple[str, int] | None = None
     largest: tuple[str, int] | None = None
-    """Where each row is a group: only so many rows, those with the most of this amount."""
+    """If each row is a group: return only this many rows, those with the largest amount in this field."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grouped:
-    """One group: the values of `by`, the number of rows, and the exact sums in their order."""
+    """One group: the values of `by`, the number of rows, and the exact sums in order of `sums`."""
 
     key: tuple[Any, ...]
     count: int
@@ -47,10 +47,10 @@ class Grouped:
 
 
 class Transaction(Protocol):
-    """One atomic read and change: all reads see one moment, and nobody sees a change before the end."""
+    """One atomic read and change: all reads see the same moment, and others see a change only at the end."""
 
     def get(self, kind: type[R], *key: str | int) -> R | None:
-        """The row with this key, or None."""
+        """Return the row with this key, or None."""
 
     def find(
         self,
@@ -62,20 +62,20 @@ class Transaction(Protocol):
         limit: int | None = None,
         after: Key | None = None,
     ) -> list[R]:
-        """The rows whose fields equal `where` (key or index fields only), by key or by `order`.
+        """Return the rows whose fields equal `where` (key or index fields only), by key or by `order`.
 
         `after`: only rows after this place, which is the value of `order` and the key; not for an `order`
         that may be null.
         """
 
     def starting(self, kind: type[Record], prefix: str, limit: int) -> list[Key]:
-        """The first keys, in order, whose first field (a text) starts with `prefix`; read from the index."""
+        """Return the first keys, in order, whose first field (a text) starts with `prefix`. Indexed."""
 
     def tally(self, kind: type[Record], grouping: Grouping) -> list[Grouped]:
-        """The groups, in no job, counted and summed by the database over many rows. Null sums as 0."""
+        """Return the groups, unordered, counted and summed by the database over many rows. Null sums as 0."""
 
     def insert(self, record: Record) -> None:
-        """Add a new row. ConflictError when the key is taken: at once, or at the latest at the block's end.
+        """Add a new row. ConflictError if the key is taken: at once, or at the latest at the block's end.
 
         Then nothing of the block is written.
         """
@@ -84,14 +84,14 @@ class Transaction(Protocol):
         """Write a new row, or the new value of the row with that key."""
 
     def delete(self, kind: type[Record], *key: str | int) -> None:
-        """Remove the row; nothing happens when there is none."""
+        """Remove the row, if it exists."""
 
 
 class Ledger(Protocol):
     """The coordinator's durable records; they survive a kill at any moment."""
 
     def transaction(self) -> AbstractContextManager[Transaction]:
-        """A block that commits on leaving, durably (fsync), and rolls back on an exception."""
+        """Return a block that commits durably (fsync) when left, and rolls back on an exception."""
 
     def close(self) -> None:
         """Close the ledger. Idempotent."""
@@ -99,7 +99,7 @@ class Ledger(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class UpMessage:
-    """A message that a node wrote; it is not believed before its signature is checked."""
+    """A message that a node wrote; untrusted until its signature is checked."""
 
     tag: str
     entry: str
@@ -109,7 +109,7 @@ class UpMessage:
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """Admitted work as shown in a pool queue: a projection, never a job."""
+    """Admitted work as shown in a pool queue: only a view, never a job."""
 
     queue: str
     run: str
@@ -130,51 +130,51 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class JobToClose:
-    """A job to take out of its node's queue."""
+    """A job to remove from its node's queue."""
 
     tag: str
     identity: AttemptId
     ok: bool
     reason: str
     entry: bytes = b""
-    """The stream id of the job's start, as its node wrote it; empty: only the job's own record has one."""
+    """The stream id of the job's start, as its node wrote it; empty: only the job's own record exists."""
 
 
 @dataclass(frozen=True, slots=True)
 class NamedJobs:
-    """One page of the jobs that a node's queue and its registry of started jobs name."""
+    """One page of the jobs in a node's queue and its registry of started jobs."""
 
     waiting: tuple[str, ...]
     """The job ids in the queue, in order; the coordinator writes this queue."""
     started: tuple[bytes, ...]
     """The entries of the registry of started jobs. The node writes it, so they are not believed."""
     total: int
-    """How many entries the whole registry has."""
+    """The number of entries in the whole registry."""
     cursor: int
     """Where the next page begins; 0: at the first entry."""
 
 
 class Bus(Protocol):
-    """Redis as the coordinator sees it. It is not trusted, and may forget everything at any moment.
+    """Redis as the coordinator sees it. It is not trusted, and may lose all data at any moment.
 
     Every method raises UnavailableError while Redis cannot be used; every write is idempotent.
     """
 
     def push_jobs(self, jobs: Sequence[Offer]) -> None:
-        """Put each offer, in this order, into its node's queue, unless its job is queued or claimed there.
+        """Put each offer, in this order, into its node's queue, unless its job is already queued or claimed.
 
-        After an UnavailableError some of the offers may be there.
+        After an UnavailableError, some of the offers may be in the queue.
         """
 
     def close_jobs(self, jobs: Sequence[JobToClose]) -> dict[str, str]:
-        """Mark each RQ job as finished (ok) or failed with the reason, and take it out of the queue.
+        """Mark each RQ job as finished (ok) or failed with the reason, and remove it from the queue.
 
-        An unknown job has no effect. The answer, by tag, says in words what a node has written there that no
-        node agent writes; its jobs are closed all the same. After an UnavailableError some may be closed.
+        An unknown job has no effect. The answer describes, by tag, entries that no node agent would write;
+        these nodes' jobs are closed all the same. After an UnavailableError, some may be closed.
         """
 
     def named_jobs(self, tag: str, cursor: int) -> NamedJobs:
-        """One bounded page, however much the node has written. Begin with 0, then use the page's cursor."""
+        """Return one page of limited size, whatever the node wrote. Begin with 0, then use its cursor."""
 
     def drop_named(self, tag: str, entries: Sequence[bytes]) -> None:
         """Remove these entries from the node's registry of started jobs."""
@@ -183,9 +183,9 @@ class Bus(Protocol):
         """Make the pool queues show exactly these tickets, in this order."""
 
     def send_controls(self, tag: str, messages: Sequence[tuple[int, str]]) -> None:
-        """Append (number, envelope) to the node's control stream (capped) in this order, and hint once.
+        """Append (number, envelope) to the node's capped control stream in this order; notify the node once.
 
-        Sending again is harmless. After an UnavailableError some of the messages may be there.
+        Sending again is harmless. After an UnavailableError, some of the messages may be in the stream.
         """
 
     def drop_controls(self, tag: str) -> None:
@@ -198,37 +198,37 @@ class Bus(Protocol):
         """
 
     def heartbeats(self, tags: Sequence[str]) -> dict[str, bytes]:
-        """The newest heartbeat envelope of each of these nodes that has one, unchecked."""
+        """Return the newest heartbeat envelope of each of these nodes that has one, unchecked."""
 
     def read_up(self, tags: Sequence[str], limit: int, wait_ms: int) -> list[UpMessage]:
-        """The oldest messages of these nodes that were not dropped; waits at most `wait_ms` when there are
-        none.
+        """Return the oldest messages of these nodes that were not dropped; wait at most `wait_ms` if there
+        are none.
 
-        Each node's messages are in its order, and no more than its share of a pass (`core.quota.is_full`).
+        Each node's messages are in order, and no more than its share of a pass (`core.quota.is_full`).
         """
 
     def drop_up(self, messages: Sequence[UpMessage]) -> None:
-        """Remove messages that were dealt with; call it only when their effect is durable."""
+        """Remove processed messages; call it only after their effect is durable."""
 
     def admit_node(self, tag: str, password: str) -> None:
-        """Create or renew the node's own Redis user, which may use only its own keys."""
+        """Create or update the node's own Redis user, which may use only its own keys."""
 
     def expel_node(self, tag: str) -> None:
         """Remove the node's user (its connections are cut) and its keys."""
 
     def used(self) -> int:
-        """The bytes that the whole Redis server holds now; one cheap question."""
+        """Return the bytes that the whole Redis server uses now; one cheap request."""
 
     def weigh(self) -> dict[str, RedisUsage]:
-        """The size of each node's keys, by tag. Slow, as it reads every key; also works on a full server."""
+        """Return the size of each node's keys, by tag. Slow: it reads every key; works on a full server."""
 
     def queues(self) -> list[QueueView]:
-        """All RQ queues of the fleet in their present state."""
+        """Return the current state of all RQ queues of the fleet."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueueView:
-    """One RQ queue in its present state: the job ids in order, and the started ones."""
+    """The current state of one RQ queue: the job ids in order, and the started ones."""
 
     name: str
     waiting: tuple[str, ...]
@@ -246,7 +246,7 @@ class SnapshotTaken:
     untracked: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     tree: str = ""
-    """The git tree of the snapshot: equal names mean equal files. Empty: not known."""
+    """The git tree of the snapshot: equal ids mean equal files. Empty: unknown."""
 
 
 MOST_COMMITS = 10_000
@@ -257,8 +257,8 @@ MOST_COMMITS = 10_000
 class ResultPlace:
     """A result in the depot.
 
-    `base`: the user's commit where its line of work began; None: there was none. `since`: the commit of that
-    line after which its own commits count.
+    `base`: the user's commit at which its line of work began, or None. `since`: the commit after which the
+    line's own commits are counted.
     """
 
     repo: str
@@ -268,18 +268,18 @@ class ResultPlace:
 
 
 Progress = Callable[[int, int], None]
-"""Called with the number of files that a snapshot has so far, and with the number of all its files."""
+"""Called with the number of files that a snapshot has so far, and with the number of all files."""
 
 
 def ignore_progress(done: int, of: int) -> None:
-    """A progress callback for a caller that does not follow the progress."""
+    """Ignore the progress."""
 
 
 @dataclass(frozen=True, slots=True)
 class SnapshotRequest:
-    """The files of a run to snapshot. `folder`: where the run begins, below the project's top.
+    """The files of a run to snapshot. `folder`: where the run begins, relative to the project's top.
 
-    `allowed`: patterns of untracked files that travel although their names usually mean secrets.
+    `allowed`: patterns of untracked files that travel although such names usually mean secrets.
     """
 
     project: str
@@ -299,10 +299,10 @@ class EarlierResult:
 
 @dataclass(frozen=True, slots=True)
 class Composition:
-    """The start of a step: the results of the steps that it needs, with files for it.
+    """The start of a step: the results of the steps that it needs, and files for it.
 
-    `origin`: the snapshot at which the first step began. `folder`: where the files are put; those of earlier
-    steps leave it. `without`: files that are missing when the step begins; `origin` keeps its own.
+    `origin`: the snapshot at which the first step began. `folder`: where the files are put; it loses those of
+    earlier steps. `without`: files that are missing when the step begins; `origin` keeps its own.
     """
 
     repo: str
@@ -315,19 +315,19 @@ class Composition:
     folder: str
     without: tuple[str, ...] = ()
     history: Mapping[str, EarlierResult] = field(default_factory=dict)
-    """The results by step, each after those from which it began, as far as this is known.
+    """The results by step, each after those from which it began, as far as known.
 
-    Two results are merged from the beginning that they share.
+    Two results are merged from their common start.
     """
     origins: Mapping[str, str] = field(default_factory=dict)
-    """The snapshot from which a step's change is counted, by step, if it may differ from `origin`."""
+    """The snapshot from which a step's change is computed, by step, if it may differ from `origin`."""
     marked: bool = False
-    """Whether conflicting results are merged with conflict markers, because the run settles the conflict."""
+    """Whether conflicting results are merged with conflict markers, because the run resolves the conflict."""
 
 
 @dataclass(frozen=True, slots=True)
 class Composed:
-    """The start of a step. `snapshot`: where its run begins; `origin`: from where the whole change counts."""
+    """The start of a step. `snapshot`: where its run begins; `origin`: where the whole change begins."""
 
     snapshot: str
     origin: str
@@ -341,89 +341,85 @@ class DepotPort(Protocol):
     """The coordinator's own git objects and logs."""
 
     def snapshot(self, wanted: SnapshotRequest) -> SnapshotTaken:
-        """Take a snapshot; the user's repository stays byte for byte. Progress is reported meanwhile.
+        """Take a snapshot and report progress meanwhile; the user's repository is not modified.
 
-        WorkspaceError names paths and fix, also where the snapshot does not have the wanted `folder`.
+        WorkspaceError has paths and a fix, also if the snapshot does not contain the wanted `folder`.
         """
 
     def tree_now(self, project: str, allowed: tuple[str, ...]) -> str:
-        """The tree that a snapshot of the project would have now; the repository stays as it is.
-        WorkspaceError.
-        """
+        """Return the tree that a snapshot of the project would have now; the repository is not modified.
+        WorkspaceError."""
 
     def begin_at(self, run: str, snapshot: SnapshotTaken) -> None:
-        """Make a commit of the depot the run's snapshot. WorkspaceError when it is gone. Idempotent."""
+        """Make a commit of the depot the run's snapshot. WorkspaceError if it is missing. Idempotent."""
 
     def compose(self, wanted: Composition) -> Composed:
         """Make the commit at which a step begins. MergeConflictError, WorkspaceError. Idempotent."""
 
     def read_file(self, repo: str, commit: str, path: str, most: int) -> bytes | None:
-        """The bytes of a file in a result; None when there is none, or it is larger than `most` bytes."""
+        """Return the bytes of a file in a result; None if it is missing or larger than `most` bytes."""
 
     def has_commit(self, repo: str, commit: str) -> bool:
-        """Whether the depot has the commit; False also where it does not have the repository."""
+        """Whether the depot has the repository and the commit."""
 
     def file_names(self, repo: str, commit: str) -> list[str]:
-        """The names of all files of a result."""
+        """Return the names of all files of a result."""
 
     def lines_changed(self, repo: str, old: str, new: str) -> int:
-        """How many lines were added and removed, together."""
+        """Return the number of lines added plus lines removed."""
 
     def ahead_and_behind(self, project: str, result: ResultPlace) -> tuple[int | None, int | None]:
-        """How many commits the line of work has since `result.since`, and the checkout since the line's base.
+        """Return how many commits the line has since `result.since`, and the checkout since the line's base.
 
-        Each is at most `MOST_COMMITS`; None where it cannot be told. Nothing is changed.
+        Each is at most `MOST_COMMITS`, or None if unknown. Nothing is changed.
         """
 
     def shown_change(self, repo: str, old: str, new: str, most: int, hides: Callable[[str], bool]) -> bytes:
-        """The change between two commits as a patch; empty where there is none.
+        """Return the change between two commits as a patch, empty if there is none.
 
-        `hides`: whether its reader may not read a file. Beyond `most` bytes it is cut, and its last line says
-        so.
+        `hides`: whether a file must be hidden from the reader. A patch over `most` bytes is cut, and its last
+        line says so.
         """
 
     def shown_history(
         self, project: str, taken: SnapshotTaken, commits: str, most: int, hides: Callable[[str], bool]
     ) -> bytes:
-        """The commits of a range, and their change as `shown_change` gives it.
+        """Return the commits of a range, and their change like `shown_change`.
 
-        `commits`: A..B, or A for all since A with uncommitted work. WorkspaceError for commits that are not
-        in `taken`.
+        `commits`: A..B, or A for everything since A, with uncommitted work. WorkspaceError for commits that
+        are not in `taken`.
         """
 
     def whole_answer(self, identity: AttemptId, printed: bool) -> bytes | None:
-        """The whole text of a long answer; None: it did not arrive. `printed`: a script's answer is its
-        output.
-        """
+        """Return the whole text of a long answer; None if it did not arrive. `printed`: a script's answer is
+        its output."""
 
     def commit_arrived(self, repo: str, identity: AttemptId, commit: str, snapshot: str | None) -> bool:
-        """Whether the lease's ref exists, is this commit, is whole, and stands on the attempt's snapshot."""
+        """Whether the lease's ref is this commit, and it is complete and based on the attempt's snapshot."""
 
     def blob_arrived(self, identity: AttemptId, name: str, size: int, sha256: str) -> bool:
-        """Whether this log is on disk, complete by its size and digest."""
+        """Whether this log is stored completely, by its size and digest."""
 
     def blob_part(self, identity: AttemptId, name: str, offset: int, limit: int) -> bytes:
-        """Up to `limit` bytes of that log; empty when there are none. An `offset` below 0 counts from the end
-        of what has arrived."""
+        """Return up to `limit` bytes of that log; empty if there are none. A negative `offset` counts from
+        the end of what has arrived."""
 
 
 class Epochs(Protocol):
-    """The store of the newest epoch that was begun, where no backup of the ledger can bring back an older
-    one.
-    """
+    """The store of the newest epoch that was begun, which a restored backup of the ledger cannot set back."""
 
     def last(self) -> int | None:
-        """The newest epoch; None when it is unknown: never kept, lost, or the copy of another disk."""
+        """Return the newest epoch; None if unknown: never stored, lost, or copied from another disk."""
 
     def keep(self, epoch: int) -> None:
-        """Keep the epoch; durable on return. UnavailableError on a full disk: then the epoch is not begun."""
+        """Store the epoch; durable on return. UnavailableError on a full disk: the epoch is not begun."""
 
 
 class ReceiptArchive(Protocol):
-    """The folder of countersigned receipts as files, beside the ledger."""
+    """The folder of countersigned receipts as files, next to the ledger."""
 
     def store(self, receipts: Sequence[tuple[AttemptId, str]]) -> None:
         """Store all these receipts; durable on return. Storing the same bytes again is not an error."""
 
     def has_room(self) -> bool:
-        """Whether its disk has more space left than must stay free."""
+        """Whether its disk has more free space than must stay free."""

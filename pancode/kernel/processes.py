@@ -1,4 +1,4 @@
-"""Identifies a process for ever: boot, pid and start time. A pid alone may be used again."""
+"""Identifies a process uniquely by boot, pid and start time, because a pid alone may be reused."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class ProcessId:
-    """One process, noted so that it can be found again, or be known to be gone."""
+    """The identity of one process, for finding it later or knowing that it has ended."""
 
     boot: str
     pid: int
@@ -20,7 +20,7 @@ class ProcessId:
         return cls(boot_id(), os.getpid(), start_of(os.getpid()))
 
     def alive(self) -> bool:
-        """Whether that very process still runs; another one with its number does not count."""
+        """Whether exactly that process still runs, not another one with the same pid."""
         return self.boot == boot_id() and self.started == start_of(self.pid) != ""
 
 
@@ -28,16 +28,16 @@ def boot_id() -> str:
     """Return an id that differs after every boot."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:  # macOS
+    except OSError:  # for macOS
         import psutil
 
         return str(int(psutil.boot_time()))
 
 
 def start_of(pid: int) -> str:
-    """Return the start time of the process from its system; "" where it is gone or a zombie.
+    """Return the start time of the process from its system; "" if it has ended or is a zombie.
 
-    On Linux in the kernel's ticks: psutil makes a time of day of them, which moves with the clock.
+    On Linux it is in kernel ticks, because psutil converts them to a time of day, which moves with the clock.
     """
     try:
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()

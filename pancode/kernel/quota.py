@@ -1,4 +1,4 @@
-"""Decides whether a node keeps too much in Redis, or sends too much, and when that is measured."""
+"""Decides whether a node stores too much in Redis or sends too much, and when to measure that."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ from pancode.kernel.formatting import count_noun
 
 @dataclass(frozen=True, slots=True)
 class RedisUsage:
-    """One node's share of Redis: the keys that it may write, and its connections."""
+    """One node's use of Redis: the keys that it may write, and its connections."""
 
     size: int = 0
     keys: int = 0
     connected: int = 0
-    """The bytes, of `size`, that are buffers and names of the node's connections."""
+    """The part of `size` that is buffers and names of the node's connections, in bytes."""
 
 
 NOTHING = RedisUsage()
 
 
 def worth_weighing(used: int, seen: int, quota: int) -> bool:
-    """Whether Redis is worth weighing, which reads every key.
+    """Whether to measure Redis, which reads every key.
 
-    It is when the server holds at least one node's quota, and has grown by a quarter of it since the last
-    weighing (`seen`).
+    True if the server uses at least one node's quota, and has grown by a quarter of it since the last
+    measurement (`seen`).
     """
     return used >= quota and used - seen >= quota // 4
 
 
 @dataclass(frozen=True, slots=True)
 class ForeignReceipts:
-    """How many receipts of one node settled nothing in one day, and their bytes."""
+    """How many receipts of one node in a day settled no lease of this fleet, and their bytes."""
 
     receipts: int = 1_000
     size: int = 64 * 2**20
 
 
 def too_much_evidence(sent: ForeignReceipts, share: ForeignReceipts) -> str:
-    """What the node has sent too much of, in words; empty: nothing."""
+    """Return what the node has sent too much of, as text; empty if nothing."""
     if sent.receipts <= share.receipts and sent.size <= share.size:
         return ""
     excess = (
@@ -55,7 +55,7 @@ FLOOD_MS, CALM_MS = 10_000, 3_000
 
 
 def is_full(messages: int, size: int) -> bool:
-    """Whether these messages of one node, of `size` bytes, are all that one pass takes of it."""
+    """Whether these messages of one node, of `size` bytes, are as many as one pass takes from it."""
     return messages >= PASS_MESSAGES or size >= PASS_SIZE
 
 
@@ -67,11 +67,11 @@ class Flood:
     last_ms: int
 
     def goes_on(self, boot_ms: int) -> Flood:
-        """Count one more full pass; after a longer pause the flood begins anew."""
+        """Count one more full pass; after a longer pause, the flood starts again."""
         return Flood(self.since_ms if boot_ms - self.last_ms <= CALM_MS else boot_ms, boot_ms)
 
     def problem(self, name: str, boot_ms: int) -> list[dict[str, str]]:
-        """The problem to show; none before the flood has lasted for some time, and none when it is over."""
+        """Return the problem to show; none until the flood has lasted for some time, and none after it."""
         if self.last_ms - self.since_ms < FLOOD_MS or boot_ms - self.last_ms > CALM_MS:
             return []
         lasted = count_noun((self.last_ms - self.since_ms) // 1_000, "second")
@@ -84,14 +84,14 @@ MOST_NAMED = 1_000
 
 
 def too_many(named: int, given: int) -> str:
-    """In words, that the node names too many started jobs; empty: it does not."""
+    """Return text if the node lists too many started jobs, else an empty text."""
     if named <= given + MOST_NAMED:
         return ""
     return f"it named {named} jobs as started in Redis, and was given {given}"
 
 
 def too_much(kept: RedisUsage, quota: int, owed: int) -> str:
-    """In words, that the node keeps too much in Redis; empty: it does not. `owed`: bytes of jobs for it."""
+    """Return text if the node stores too much in Redis, else an empty text. `owed`: bytes of jobs for it."""
     if kept.size <= quota + owed:
         return ""
     keys = count_noun(kept.keys, "key")

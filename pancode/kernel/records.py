@@ -59,13 +59,13 @@ class Setting(Record):
 
 @dataclass(frozen=True, slots=True)
 class Node(Record):
-    """A machine of the inventory."""
+    """A node of the inventory."""
 
     TABLE: ClassVar = Table("nodes", ("name",), ("tag",))
     name: str
     added_ms: int
     target: dict[str, object]
-    """The machine's SSH address: host, port, user, identities, pinned host key ..."""
+    """The node's SSH address: host, port, user, identities, pinned host key ..."""
     labels: dict[str, str]
     slots: int
     tag: str | None = None
@@ -95,7 +95,7 @@ class Run(Record):
     TABLE: ClassVar = Table(
         "runs", ("id",), ("state,created_ms", "created_ms", "parent", "workflow", "session,place")
     )
-    # Who asked, and after what.
+    # Who requested it, and its predecessors.
     id: str
     created_ms: int
     created_by: str
@@ -115,9 +115,9 @@ class Run(Record):
     place: int = 1
     """The run's place in that chain, from 1 on."""
     terms: dict[str, object] = field(default_factory=dict)
-    """What only some runs have, as plain JSON; only `Facet` reads it."""
+    """Facts that only some runs have, as plain JSON; only `Facet` reads it."""
 
-    # What its agent is to do.
+    # The agent's task.
     task: str
     argv: tuple[str, ...] | None
     agent: str
@@ -131,9 +131,9 @@ class Run(Record):
     """Wire form of node_agent.wire.policy.Rules: the rules of users' files at dispatch."""
     gates: tuple[dict[str, object], ...]
     land: bool = False
-    """Whether the run's change lands by itself when the run is done."""
+    """Whether the run's change lands automatically when the run is done."""
 
-    # Where it works.
+    # The place of its work.
     node: str | None
     """The name of the node that the run is pinned to."""
     require: dict[str, str]
@@ -146,7 +146,7 @@ class Run(Record):
     gpu_memory: int | None = None
     """The bytes that each of them has at least."""
 
-    # With which model, program and surroundings.
+    # Its model, program and environment.
     runtime: str
     model: str | None
     """The model's name as the runtime knows it."""
@@ -158,13 +158,13 @@ class Run(Record):
     context: int | None = None
     """The tokens that the run's first call needs at least, as far as is known before; None: no endpoint."""
     untested: bool = False
-    """Whether the run's model needs no passport, as its dispatcher says."""
+    """Whether the run's model needs no passport, by its dispatcher's choice."""
     setup: tuple[tuple[str, ...], ...]
     cache: tuple[str, ...]
     env: tuple[str, ...]
     secrets: tuple[str, ...]
 
-    # Its limits, and what it is expected to need.
+    # Its limits and estimates.
     limits: dict[str, object]
     max_attempts: int | None
     """The most attempts; None: one, and one more after a failure of PanCode's own."""
@@ -177,7 +177,8 @@ class Run(Record):
 
     # Its progress.
     epoch: int = 0
-    """The epoch in which the run was admitted; a later epoch numbers what it signs for the run apart."""
+    """The epoch in which the run was admitted; a later epoch numbers the messages that it signs
+    separately."""
     state: RunState = RunState.PENDING
     reason: str = "queued"
     waits: WaitReason | None = WaitReason.QUEUED
@@ -202,12 +203,12 @@ class Run(Record):
 
     @property
     def holds_gpus(self) -> bool:
-        """Whether the run holds a GPU while it works."""
+        """Whether the run reserves a GPU while it works."""
         return self.gpus is not None or self.gpu_memory is not None
 
     @property
     def judges(self) -> str | None:
-        """The run whose landing's gates this run runs; None: this run does work of its own."""
+        """Return the run whose landing's gates this run runs; None: this run does its own work."""
         return Judging.of(self).judges
 
     @property
@@ -217,9 +218,9 @@ class Run(Record):
 
     @property
     def resumes(self) -> Mapping[str, str]:
-        """The session that the next attempt resumes: run, session; empty: none.
+        """Return the session that the next attempt resumes: run, session; empty: none.
 
-        The run's own session comes before the one with which the run was begun.
+        The run's own session has precedence over the one that the run began with.
         """
         facet = NextAttempt.of(self)
         own = facet.own_session
@@ -227,7 +228,7 @@ class Run(Record):
 
     @property
     def resumes_on(self) -> str | None:
-        """The node that keeps the run's own session; None: it has none."""
+        """Return the node that stores the run's own session, or None."""
         own = NextAttempt.of(self).own_session
         return None if own is None else own.node
 
@@ -246,36 +247,36 @@ class SessionRow(Record):
     """When the newest interactive run was admitted."""
     title: str
     mode: Mode
-    """Mode, level, model, effort and program's mode with which the next interactive run begins."""
+    """Mode, level, model, effort and program mode for the next interactive run."""
     safety: Safety
     model: str | None
     """The model as it is asked for; None: the agent's own."""
     reasoning: Reasoning | None
     program_mode: str
-    """The program's mode by the program's own name for it; empty: its default."""
+    """The program's own name of its mode; empty: its default."""
     on_cap: str
-    """What follows when a cap cuts a turn: rest or ask."""
+    """What follows when a cap ends a turn: rest (suspend) or ask."""
     ceiling: Decimal | None = None
-    """The most USD that the session may cost, as a user has said; None: the settings' ceiling."""
+    """The most USD that the session may cost, set by a user; None: the settings' ceiling."""
     chosen_by: str | None = None
-    """The user who has chosen other terms than the newest interactive run has; None: nobody has."""
+    """The user who has chosen terms that differ from those of the newest interactive run, or None."""
     closed_by: str | None = None
     """The user who has ended the session; the next message nevertheless begin another interactive run."""
     news: tuple[str, ...] = ()
-    """News since the session's last words, such as a user's no, in words for its agent."""
+    """News since the session's last message, such as a user's refusal, as text for its agent."""
     points: tuple[dict[str, object], ...] = ()
     """The session's checkpoints, oldest first: name, run, by, at_ms."""
     restored: dict[str, object] = field(default_factory=dict)
-    """The point to which a user went back, until the next interactive run begins: name, run, and the
+    """The point that a user went back to, until the next interactive run begins: name, run, and the
     conversation `told`."""
     backs: dict[str, str] = field(default_factory=dict)
-    """Where users went back: by the interactive run behind which one did, the one at whose end the next
+    """Where users went back: interactive run after which they did, to the run from whose end the next one
     begins."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredMessage(Record):
-    """Words that one user has said at once to a run; in a session, to its interactive run of that time."""
+    """One message of a user to a run; in a session, to its interactive run of that time."""
 
     TABLE: ClassVar = Table("words", ("run", "number"))
     run: str
@@ -312,7 +313,7 @@ class Attempt(Record):
 
 @dataclass(frozen=True, slots=True)
 class Lease(Record):
-    """One binding of an attempt to a node: from the signed job until the node's own word closes it."""
+    """One binding of an attempt to a node: from the signed job until the node's signed end closes it."""
 
     TABLE: ClassVar = Table("fences", ("run", "lease"), ("node", "state", "tag"))
     run: str
@@ -321,7 +322,7 @@ class Lease(Record):
     node: str
     tag: str
     job: str
-    """The signed envelope, JSON, byte for byte as pushed."""
+    """The signed envelope: JSON, with exactly the bytes that were pushed."""
     digest: str
     start_by_epoch: int
     start_by_ms: int
@@ -331,20 +332,20 @@ class Lease(Record):
     cursor: int = 0
     """The number of the highest applied event."""
     stop_sent: bool = False
-    """Whether the node was told to stop the run."""
+    """Whether a stop was sent to the node."""
     closed: Closed | None = None
     closed_ms: int | None = None
     receipt: str | None = None
     ahead: bool = False
     """Whether the job was handed over to wait on the node until a slot is free."""
     provider: str = ""
-    """The provider of the run's model, by its breaker's name; rate limits in the lease's end count for its
+    """The provider of the run's model, by its breaker's name; rate limits at the lease's end count for its
     login."""
 
 
 @dataclass(frozen=True, slots=True)
 class GpuHold(Record):
-    """The GPUs that a run holds alone, from the signed job until its lease is closed."""
+    """The GPUs that a run has exclusively, from the signed job until its lease is closed."""
 
     TABLE: ClassVar = Table("gpu_holds", ("run", "lease"))
     run: str
@@ -355,7 +356,7 @@ class GpuHold(Record):
 
 @dataclass(frozen=True, slots=True)
 class BookEntry(Record):
-    """A line in the books. Never changed, never deleted."""
+    """An entry in the books. Never changed, never deleted."""
 
     TABLE: ClassVar = Table("entries", ("id",), ("run", "scope,kind,source"))
     id: str
@@ -372,7 +373,7 @@ class BookEntry(Record):
     source: str = ""
     note: str = ""
     reserved_tokens: int = 0
-    """How many more tokens (if negative: fewer) are reserved; of USD, the kind of the entry says that."""
+    """How many more tokens (if negative: fewer) are reserved; for USD, the entry's kind says that."""
     reserved_ms: int = 0
 
 
@@ -396,7 +397,7 @@ class Balance(Record):
 
 @dataclass(frozen=True, slots=True)
 class Decision(Record):
-    """One thing decided about a run, in words: what `pancode why` prints."""
+    """One decision about a run, as text for `pancode why`."""
 
     TABLE: ClassVar = Table("decisions", ("run", "number"), ("run",))
     run: str
@@ -411,7 +412,7 @@ class Decision(Record):
 
 @dataclass(frozen=True, slots=True)
 class Audit(Record):
-    """An entry of the audit: something that happened. `number` grows."""
+    """An entry of the audit log. `number` increases."""
 
     TABLE: ClassVar = Table("audit", ("number",), ("domain", "level", "run"))
     number: int
@@ -422,12 +423,12 @@ class Audit(Record):
     detail: dict[str, object]
     run: str | None = None
     previous: str = ""
-    """Digest of the entry before; empty: this is the first entry."""
+    """Digest of the previous entry; empty: this is the first entry."""
 
 
 @dataclass(frozen=True, slots=True)
 class FeedEvent(Record):
-    """An event of the feed, for whoever watches. `number` grows; only the newest are kept."""
+    """An event of the feed, for all its readers. `number` increases; only the newest are kept."""
 
     TABLE: ClassVar = Table("feed", ("number",))
     number: int
@@ -440,7 +441,7 @@ class FeedEvent(Record):
 
 @dataclass(frozen=True, slots=True)
 class Action(Record):
-    """An action that follows from a run; kept until it is done, and not begun before `at_ms`."""
+    """An action that follows from a run; stored until it is done, and not begun before `at_ms`."""
 
     TABLE: ClassVar = Table("actions", ("id",), ("run",))
     id: str
@@ -476,18 +477,18 @@ class KnownKey(Record):
     TABLE: ClassVar = Table("keys", ("keyid", "name"), ("role",))
     keyid: str
     name: str
-    """The node's name; of a coordinator's key, the fleet's."""
+    """The node's name; for a coordinator's key, the fleet's name."""
     role: str
     """`node` or `coordinator`."""
     public: str
     from_ms: int
     until_ms: int | None = None
-    """When the key was replaced or its node removed; None while it signs."""
+    """When the key was replaced or its node removed; None while it is in use."""
 
 
 @dataclass(frozen=True, slots=True)
 class ControlMessage(Record):
-    """A signed control message, kept until the node has said that it saw it."""
+    """A signed control message, kept until the node has acknowledged it."""
 
     TABLE: ClassVar = Table("controls", ("tag", "seq"), ("tag",))
     tag: str

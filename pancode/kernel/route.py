@@ -1,4 +1,4 @@
-"""Names a route of the API together with the type of its answer."""
+"""Links a route of the API to the type of its answer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ A = TypeVar("A")
 
 
 def check_name(text: str) -> str:
-    """Return a name that a user typed. UsageError for an empty one: an empty variable is not `any`."""
+    """Return a name that a user typed. UsageError for an empty one, which must not mean `any`."""
     if not text:
         raise UsageError("the name is empty", fix="give a name; a run: pancode runs")
     if not text.isascii() and text != text.encode("utf-8", "ignore").decode():
@@ -22,11 +22,11 @@ def check_name(text: str) -> str:
 class Route(str, Generic[A]):
     """`METHOD /v1/PATH`, with `{name}` for each part that a caller fills in. `A`: the type of the answer.
 
-    Handler and client use the same constant, so the type checker holds both to the same keys.
+    Handler and client use the same constant, so that the type checker compares their keys.
     """
 
     def at(self, *names: str) -> Route[A]:
-        """Return the route with its parts filled in, in order; a part stays one part, whatever is in it.
+        """Return the route with its parts filled in, in order; each is quoted, so it stays one part.
 
         UsageError for an empty part.
         """

@@ -1,4 +1,4 @@
-"""Changes or removes rows that are there: reads them, asks a pure function, writes the result."""
+"""Changes or removes existing rows: reads them, calls a pure function, writes the result."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ R = TypeVar("R", bound=Record)
 
 
 def edit_row(tx: Transaction, kind: type[R], *key: str | int, change: Callable[[R], R]) -> None:
-    """Replace a row by what `change` makes of it; nothing happens when there is no such row."""
+    """Replace a row by the result of `change`, if the row exists."""
     row = tx.get(kind, *key)
     if row is not None:
         tx.put(change(row))
@@ -21,7 +21,7 @@ def edit_row(tx: Transaction, kind: type[R], *key: str | int, change: Callable[[
 def take_controls(
     tx: Transaction, tag: str | None, fits: Callable[[ControlMessage], bool] = lambda _: True
 ) -> list[ControlMessage]:
-    """Remove and return the control messages that fit, of one node or (None) of all."""
+    """Remove and return the matching control messages of one node, or (None) of all."""
     where = None if tag is None else {"tag": tag}
     removed = [message for message in tx.find(ControlMessage, where) if fits(message)]
     for message in removed:

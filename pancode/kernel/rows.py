@@ -1,4 +1,4 @@
-"""The base of every row of the ledger, and the skills that a run is given."""
+"""The base of every row of the ledger, and the skills of a run."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class GivenSkills:
-    """The skills of a run as its job has them, and why other skills of its project are left out."""
+    """The skills of a run as in its job, and why other skills of its project are left out."""
 
     ordered: tuple[JobSkill, ...] = ()
     left_out: tuple[str, ...] = ()

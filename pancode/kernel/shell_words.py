@@ -1,4 +1,4 @@
-"""Splits a command line into an argument list as a shell would, and does nothing else of a shell."""
+"""Splits a command line into an argument list like a shell, without any other shell feature."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 
 
 def split_words(text: str, where: str) -> tuple[str, ...]:
-    """Split the text into words; at least one. UsageError for an operator, expansion, open quote, or nothing.
+    """Split the text into at least one word. UsageError for an operator, expansion, open quote, or nothing.
 
-    `where` names the flag or key in the message. What a shell would do silently is an error here.
+    `where`: the flag or key for the message. What a shell would do silently is an error here.
     """
     words = _split(text.strip(" \t\n"), where)
     if not words or not words[0]:
@@ -27,7 +27,7 @@ def split_words(text: str, where: str) -> tuple[str, ...]:
     if _ASSIGNMENT.match(words[0]):
         raise UsageError(
             f"{where}: {words[0]!r} is an assignment, not a command",
-            fix=f"put env before it: env {text.strip()}",
+            fix=f"put env first: env {text.strip()}",
             code="needs_a_shell",
         )
     return words
@@ -45,7 +45,7 @@ def _split(text: str, where: str) -> tuple[str, ...]:
             words += [] if word is None else [word]
             word = None
             continue
-        if token == "\\\n":  # a line continues
+        if token == "\\\n":  # the line continues
             continue
         acting = _acting(token, word is None)
         if acting:
@@ -57,9 +57,9 @@ def _split(text: str, where: str) -> tuple[str, ...]:
 
 
 def _acting(token: str, at_start: bool) -> str:
-    """What a shell would do with the token instead of passing it on; empty: nothing."""
+    """Return what a shell would do with the token besides passing it on; empty: nothing."""
     if len(token) > 1 and token[0] == '"':
-        # Between double quotes a shell still expands; operators are plain there.
+        # Between double quotes, a shell still expands variables, but operators are plain text.
         found = next((char for char in re.sub(r"\\.", "", token, flags=re.DOTALL) if char in _IN_QUOTES), "")
         return f"{found!r} is an expansion" if found else ""
     if token in _OPERATORS:
@@ -70,7 +70,7 @@ def _acting(token: str, at_start: bool) -> str:
 
 
 def _plain(token: str) -> str:
-    """The token without its quotes and escapes, by the shell's own rules."""
+    """Return the token without its quotes and escapes, by the shell's rules."""
     if len(token) == 1:
         return token
     if token[0] == "'":

@@ -13,7 +13,7 @@ from node_agent.wire.clock import Ids
 from pancode.kernel.visitors import AccessError
 
 WITHIN_MS = 5 * 60_000
-"""The greatest difference between a call's time and ours, in milliseconds."""
+"""The greatest allowed difference between a call's time and this clock, in milliseconds."""
 MOST_BYTES = 1024 * 1024
 MOST_A_MINUTE = 30
 """Most calls of a schedule in a minute: fewer within twice `WITHIN_MS` than the firings that are kept."""
@@ -21,13 +21,13 @@ FORGES, DELIVERY = "x-hub-signature-256", "x-github-delivery"
 STANDARD = ("webhook-id", "webhook-timestamp", "webhook-signature")
 GITLAB, LINEAR = "x-gitlab-token", "linear-signature"
 HEADERS = (*STANDARD, FORGES, DELIVERY, "x-github-event", GITLAB, LINEAR)
-"""The headers of a call that are read; no others are."""
+"""The only headers of a call that are read."""
 PREFIX, KEY_BYTES = "whsec_", 32
 _MOST_ID, _MOST_SIGNATURES = 200, 10
 
 
 def secret_of(key: bytes) -> str:
-    """Return the key in the form that Standard Webhooks gives to a secret."""
+    """Return the key as a secret in the form of Standard Webhooks."""
     return PREFIX + b64encode(key).decode()
 
 
@@ -35,12 +35,12 @@ _NOBODY = secret_of(bytes(KEY_BYTES))
 
 
 def fresh_secret(ids: Ids) -> str:
-    """Return a fresh secret, for the program that signs and for the check."""
+    """Return a new secret, for the sender's signature and the check here."""
     return secret_of(bytes.fromhex(ids.token(KEY_BYTES)))
 
 
 def compute_signature(secret: str, message_id: str, at_s: int, body: bytes) -> str:
-    """Return the right `webhook-signature` by Standard Webhooks, version 1 (HMAC-SHA256)."""
+    """Return the correct `webhook-signature` by Standard Webhooks, version 1 (HMAC-SHA256)."""
     key = b64decode(secret.removeprefix(PREFIX))
     signed = hmac.new(key, f"{message_id}.{at_s}.".encode() + body, sha256)
     return f"v1,{b64encode(signed.digest()).decode()}"
@@ -48,7 +48,7 @@ def compute_signature(secret: str, message_id: str, at_s: int, body: bytes) -> s
 
 @dataclass(frozen=True, slots=True)
 class HookCall:
-    """A request as it came; header names in lower case."""
+    """A request as received; header names in lower case."""
 
     headers: Mapping[str, str]
     body: bytes
@@ -56,7 +56,7 @@ class HookCall:
 
 @dataclass(frozen=True, slots=True)
 class ProvenCall:
-    """A call by the holder of the secret. `key`: the same when the call comes again. `id`: for users."""
+    """A call whose sender knows the secret. `key`: the same if the call is repeated. `id`: for users."""
 
     key: str
     id: str
@@ -64,7 +64,7 @@ class ProvenCall:
 
 
 def verify_call(call: HookCall, secret: str | None, now_ms: int) -> ProvenCall:
-    """Return a call that is signed. AccessError. `secret` None: no such schedule, which no error tells."""
+    """Return a correctly signed call. AccessError; does not reveal a missing schedule (`secret` None)."""
     if STANDARD[2] in call.headers:
         message, at, signatures = (call.headers.get(name, "") for name in STANDARD)
         plain = message.isascii() and message.isprintable() and 0 < len(message) <= _MOST_ID
@@ -83,7 +83,7 @@ def verify_call(call: HookCall, secret: str | None, now_ms: int) -> ProvenCall:
             )
         return ProvenCall(f"webhook:{_digest(message.encode())}", message)
     if FORGES in call.headers:
-        # A forge signs no time and no id: the same body is the same call.
+        # A forge's signature covers no time and no id, so the same body is the same call.
         signed = hmac.new((secret or _NOBODY).encode(), call.body, sha256).hexdigest()
         if not _same(call.headers[FORGES], f"sha256={signed}") or secret is None:
             raise _wrong()
@@ -99,14 +99,14 @@ def verify_call(call: HookCall, secret: str | None, now_ms: int) -> ProvenCall:
 
 
 TRACKERS_WITHIN_MS = 60_000
-"""The greatest difference in time, in milliseconds, as Linear advises."""
+"""The greatest allowed difference in time, in milliseconds, as Linear recommends."""
 
 
 def must_be_of(tracker: str, call: HookCall, secret: str | None, now_ms: int) -> None:
-    """AccessError unless that tracker has sent the call, by its own proof: github, gitlab or linear.
+    """Raise AccessError unless the call proves that it is from that tracker: github, gitlab or linear.
 
-    `secret` None: there is no such project or no secret, and the error does not tell that. GitLab sends the
-    secret itself and signs nothing.
+    `secret` None: the project or its secret is missing, which the error does not reveal. GitLab sends the
+    secret itself, without a signature.
     """
     if not {FORGES, GITLAB, LINEAR} & call.headers.keys():
         raise AccessError(
@@ -136,7 +136,7 @@ def must_be_of(tracker: str, call: HookCall, secret: str | None, now_ms: int) ->
         raise AccessError(
             "the time of the webhook is too far from the local time",
             why=f"webhookTimestamp is more than {TRACKERS_WITHIN_MS // 1000} s from the local time",
-            fix="set the clock of this machine; Linear sends the webhook again by itself",
+            fix="set the clock of this machine; Linear resends the webhook by itself",
             code="stale_webhook",
         )
 

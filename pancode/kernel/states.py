@@ -1,4 +1,4 @@
-"""The states and kinds that rows of the ledger may have."""
+"""The states and kinds of the ledger's rows."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ from enum import StrEnum
 
 
 class LandRule(StrEnum):
-    """Which results are landed without a user's `pancode land`."""
+    """The results that land without a user's `pancode land`."""
 
     ASK = "ask"
     """Only results of a dispatch, workflow or schedule with --land."""
     NEVER = "never"
     WHEN_VERIFIED = "when-verified"
-    """Also each result whose gates have passed; on two nodes, where `dispatch.verify_on` says so."""
+    """Also each result whose gates have passed; on two nodes, if `dispatch.verify_on` requires it."""
 
 
 class GpuRule(StrEnum):
-    """Which runs get the GPUs of a node."""
+    """The runs that get the GPUs of a node."""
 
     ALL = "all"
-    """Every run gets those that no other run holds."""
+    """Every run gets those that no other run has reserved."""
     ASKED = "asked"
-    """Only runs that ask for one."""
+    """Only runs that request one."""
     NONE = "none"
 
 
 class RunState(StrEnum):
-    """The states of a run; `ended` has an outcome, and only a run with the outcome `lost` can leave it."""
+    """The states of a run; an `ended` run has an outcome, and only the outcome `lost` may still change."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -45,7 +45,7 @@ class LeaseState(StrEnum):
 
 
 class Closed(StrEnum):
-    """The end of a lease: by the node's own signed word, or given up as lost."""
+    """The end of a lease: closed by the node's signed message, or given up as lost."""
 
     RECEIPT = "receipt"
     REFUSED = "refused"
@@ -57,7 +57,7 @@ class Closed(StrEnum):
 
 
 class WaitReason(StrEnum):
-    """Why a run does not continue now; the run's `reason` has the words for users."""
+    """Why a run does not continue now; the run's `reason` has the text for users."""
 
     QUEUED = "queued"
     NO_NODE = "no_node"
@@ -82,15 +82,15 @@ class WaitReason(StrEnum):
 
     @property
     def is_held(self) -> bool:
-        """Whether somebody else than a node has to act before the run may begin."""
+        """Whether the run may begin only after someone other than a node acts."""
         return self in (self.WORKFLOW, self.USER, self.GATES)
 
 
 class EntryKind(StrEnum):
-    """The kind of an entry in the books. hold +held; release -held; spend +spent; correct ±spent; unknown:
-    the hold stands.
+    """The kind of an entry in the books. hold +reserved; release -reserved; spend +spent; correct ±spent;
+    unknown: the reservation stays.
 
-    disputed ±claimed: beyond its job's limit, and outside of every ceiling until a user decides.
+    disputed ±claimed: above the job's limit, and not counted by any ceiling until a user decides.
     """
 
     RESERVE = "hold"
@@ -106,11 +106,11 @@ class ActionKind(StrEnum):
 
     LAND = "land"
     USER = "person"
-    """A user must answer, approve or deny; nothing follows by itself."""
+    """A user must answer, approve or deny; nothing follows automatically."""
     ADVANCE = "advance"
-    """The run's workflow is looked at."""
+    """The run's workflow is updated."""
     GO_ON = "go_on"
-    """The next interactive run of a session begins, with words that the last one did not get to."""
+    """The next interactive run of a session begins, with messages that the last one did not handle."""
     VERIFY = "verify"
     """Another node runs the gates on the result."""
     CHECK_GATES = "check_gates"
@@ -118,11 +118,11 @@ class ActionKind(StrEnum):
     FLEET = "fleet"
     """A tool of the fleet is called, as an orchestrator at work has asked."""
     TELL = "tell"
-    """An orchestrator's session is told what became of runs that it began; one action for each session."""
+    """An orchestrator's session is told how the runs that it began ended; one action per session."""
 
 
 class WorkflowKind(StrEnum):
-    """The verb that made a workflow; all kinds are advanced by the same rules."""
+    """The command that made a workflow; all kinds follow the same rules."""
 
     BATCH = "batch"
     CHAIN = "chain"
@@ -133,7 +133,7 @@ class WorkflowKind(StrEnum):
 
 
 class WorkflowState(StrEnum):
-    """The states of a workflow; the last four are ends."""
+    """The states of a workflow; the last four are final."""
 
     RUNNING = "running"
     STOPPING = "stopping"
@@ -145,10 +145,10 @@ class WorkflowState(StrEnum):
 
 
 class WorkflowStepState(StrEnum):
-    """The states of a workflow's step; the last five are ends."""
+    """The states of a workflow's step; the last five are final."""
 
     WAITING = "waiting"
-    """The step waits for steps that it needs, or for its turn."""
+    """The step waits for steps that it needs, or for a free place."""
     STARTING = "starting"
     """The step has the id of its run, which may not exist yet."""
     RUNNING = "running"
@@ -162,7 +162,7 @@ class WorkflowStepState(StrEnum):
 
     @property
     def is_over(self) -> bool:
-        """Whether this state is an end."""
+        """Whether this state is final."""
         return self not in (self.WAITING, self.STARTING, self.RUNNING)
 
 
@@ -194,7 +194,7 @@ class EventKind(StrEnum):
 
 
 class SessionState(StrEnum):
-    """What a session does now, in the words that the interfaces show."""
+    """The current state of a session, in the words that interfaces show."""
 
     WAITS_FOR_SLOT = "waits for a slot"
     STARTS = "starts"
@@ -217,6 +217,6 @@ class How(StrEnum):
     SQUASH = "squash"
     """One commit with the whole change."""
     MERGE = "merge"
-    """The run's own commits, and a merge commit that joins them to the branch."""
+    """The run's own commits, and a merge commit that joins them with the branch."""
     REBASE = "rebase"
     """The run's own commits, one after the other on the tip of the branch."""

@@ -1,7 +1,7 @@
-"""The threads without which a coordinator does not work: the process ends when one dies, when memory is out,
+"""The threads that a coordinator cannot work without: the process exits when one dies, when memory runs out,
 or when no thread can be started any more.
 
-Whoever started it as a service, or the next command, starts it anew; its state is in the ledger and in Redis.
+The service manager, or the next command, starts it again; its state is in the ledger and in Redis.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 STATUS = 70
-"""The exit status of sysexits.h for a fault of the program itself."""
+"""The exit status in sysexits.h for an internal software error."""
 _ends = threading.Event()
 log = logging.getLogger("pancode.threads")
 
 
 class BackgroundThread(Protocol):
-    """A thread of the coordinator that acts by itself."""
+    """A thread of the coordinator that works on its own."""
 
     def start(self) -> None:
         """Start the thread; called once, before any request is answered."""
 
     def stop(self) -> None:
-        """Stop the thread; on return it writes nothing any more. Idempotent."""
+        """Stop the thread; after the return it writes nothing. Idempotent."""
 
 
 class EssentialThread(threading.Thread):
-    """A daemon whose target is to return only when it was told to stop."""
+    """A daemon thread whose target may return only after a request to stop."""
 
     def __init__(self, target: Callable[..., object], name: str, *arguments: object) -> None:
         super().__init__(target=target, args=arguments, name=name, daemon=True)
@@ -41,7 +41,7 @@ SOON_S = 2.0
 
 
 class PeriodicThread(ABC):
-    """Looks at something every `every_s`. A look that fails is logged, and does not stop the later ones."""
+    """Checks something every `every_s`. A check that fails is logged, and does not stop later ones."""
 
     def __init__(self, name: str, every_s: float) -> None:
         self._name, self._every_s = name, every_s
@@ -52,17 +52,17 @@ class PeriodicThread(ABC):
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop without waiting for a look under way: the next look makes up for what it has not finished."""
+        """Stop without waiting for a current check: the next start does what it has not finished."""
         self._stopping.set()
         self._asked.set()
 
     def hurry(self) -> None:
-        """Look within `SOON_S`; calls until then lead to that same look."""
+        """Check within `SOON_S`; calls until then share that check."""
         self._asked.set()
 
     @abstractmethod
     def look(self) -> object:
-        """Look once."""
+        """Check once."""
 
     def _go(self) -> None:
         while True:
@@ -80,14 +80,14 @@ class PeriodicThread(ABC):
 
 
 def end_with_them() -> None:
-    """From now on, let this process end when an essential thread dies: it serves as a coordinator."""
+    """From now on, exit this process when an essential thread dies, because it serves as a coordinator."""
     _ends.set()
     told, start = threading.excepthook, threading.Thread.start
 
     def ended(args: threading.ExceptHookArgs) -> None:
         fatal = isinstance(args.thread, EssentialThread) or issubclass(args.exc_type, MemoryError)
         try:
-            told(args)  # where it was
+            told(args)  # the original hook reports the exception
         finally:
             if fatal:
                 _end(args.thread.name if args.thread else "", args.exc_type)
@@ -96,7 +96,8 @@ def end_with_them() -> None:
         try:
             start(self)
         except RuntimeError as error:
-            # It did not run before, and the process is not at its end: the system gives no thread.
+            # The thread was not running before, and the process is not exiting: the system cannot start a
+            # thread.
             if self.ident is None and not sys.is_finalizing():
                 _end(threading.current_thread().name, type(error))
             raise
@@ -106,7 +107,7 @@ def end_with_them() -> None:
 
 
 def end_process_on_memory_error(loop: Any) -> None:
-    """Let memory that runs out in a callback end the process; an event loop survives failed callbacks."""
+    """Exit the process if a callback runs out of memory; an event loop would survive the failed callback."""
     loop.set_exception_handler(_failed)
 
 
@@ -118,15 +119,15 @@ def _failed(loop: Any, context: dict[str, Any]) -> None:
 
 
 def ran_out() -> None:
-    """End the process, as memory has run out: whatever continues without it hangs."""
+    """Exit the process because memory ran out: a thread that continues without it would hang."""
     if _ends.is_set():
         _end(threading.current_thread().name, MemoryError)
 
 
 def _end(thread: str, kind: type[BaseException]) -> None:
-    """End the process at once: an orderly stop would take memory, and threads that are gone."""
+    """Exit the process at once: an orderly stop would need memory, and threads that have ended."""
     words = (
-        f"the coordinator ends, and the next command starts it: its thread {thread} died of {kind.__name__}"
+        f"the coordinator exits, and the next command starts it: its thread {thread} died of {kind.__name__}"
     )
     try:
         os.write(2, f"{words}\n".encode())

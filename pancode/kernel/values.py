@@ -1,4 +1,4 @@
-"""Copies of frozen values, as `dataclasses.replace` but fast for many fields; and exact sums."""
+"""Copies of frozen values, like `dataclasses.replace` but fast for many fields; and exact sums."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 EXACT = Context(prec=200, Emin=MIN_EMIN, Emax=MAX_EMAX)
-"""For exact sums: Decimal's own context rounds at 28 digits, so large sums would not match their entries."""
+"""For exact sums: Decimal's default context rounds at 28 digits, so large sums would not match their
+entries."""
 
 T = TypeVar("T")
 _Put = Callable[[Any, Any], None]
 
 
 if TYPE_CHECKING:
-    from dataclasses import replace as replace  # whose fields the type checker knows
+    from dataclasses import replace as replace  # the original, because the type checker knows its fields
 else:
 
     def replace(value: Any, /, **changes: object) -> Any:
-        """For dataclasses with slots that check nothing when made. TypeError for an unknown field."""
+        """Copy a dataclass with slots that validates nothing on creation. TypeError for an unknown field."""
         kind = type(value)
         get, puts, by_name = _parts(kind)
         copy = kind.__new__(kind)
@@ -45,7 +46,7 @@ def make_value(kind: type[T], values: tuple[Any, ...] | list[Any]) -> T:
 
 @cache
 def _parts(kind: Any) -> tuple[Callable[[Any], tuple[Any, ...]], tuple[_Put, ...], Mapping[str, _Put]]:
-    """A reader of all fields, and a setter for each field's slot, as the frozen class itself refuses it."""
+    """Return a reader of all fields, and a setter for each field's slot that bypasses the frozen class."""
     if hasattr(kind, "__post_init__"):
         raise TypeError(f"{kind.__name__} checks itself when it is made: use dataclasses.replace")
     names = tuple(field.name for field in fields(kind))

@@ -1,4 +1,4 @@
-"""Who comes to the API with a token, and what a token opens."""
+"""Callers of the API with a token, and the rights of tokens."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class AccessScope(StrEnum):
-    """What a token allows. Each scope allows to read; `admin` allows all."""
+    """The rights of a token. Each scope allows reading; `admin` allows everything."""
 
     READ = "read"
     ANSWER = "answer"
@@ -29,7 +29,7 @@ class AccessScope(StrEnum):
 
 
 class Risk(StrEnum):
-    """What a request may bring about, from harmless to final."""
+    """The possible effect of a request, from harmless to irreversible."""
 
     LOOKS = "looks"
     ACTS = "acts"
@@ -38,7 +38,7 @@ class Risk(StrEnum):
 
 
 def has_scope(scopes: Iterable[str], needed: AccessScope) -> bool:
-    """Whether a token with these scopes may ask for what needs the scope `needed`."""
+    """Whether a token with these scopes may send a request that needs the scope `needed`."""
     granted = set(scopes)
     if needed is AccessScope.READ:
         return bool(granted)
@@ -46,29 +46,29 @@ def has_scope(scopes: Iterable[str], needed: AccessScope) -> bool:
 
 
 PREFIX = "pct_"
-"""How each secret begins, so that a scanner of files and logs finds it."""
+"""The prefix of each secret, so that scanners of files and logs find it."""
 SECRET_BYTES = 32
 USED_MS = 60_000
 """How often a token's last use is written down at most, in milliseconds."""
 CODE_MS = 60_000
 """How long a one-time code is valid, in milliseconds."""
 BY = "token "
-"""Stands before a token's name where its requests say who asked."""
+"""Precedes a token's name where its requests record the caller."""
 WEB = "web-"
-"""How the name of a token begins that a browser got for a code."""
+"""The prefix of the name of a token that a browser got for a code."""
 NOTICE = "notice-"
 """How the name of a token begins that stands in the link of a notice."""
 
 
 class AccessError(RefusedError):
-    """A caller over TCP is not let in, or may not make this request."""
+    """A caller over TCP is refused, or may not send this request."""
 
     code = "no_token"
 
 
 @dataclass(frozen=True, slots=True)
 class NewToken:
-    """A token to be made. `lasts_ms` None: it never expires. `item`: the inbox item it is for, or its run."""
+    """A token to create. `lasts_ms` None: it never expires. `item`: its inbox item, or that item's run."""
 
     name: str
     scopes: tuple[AccessScope, ...]
@@ -78,7 +78,7 @@ class NewToken:
 
 @dataclass(frozen=True, slots=True)
 class WebCode:
-    """The token that a one-time code is traded for, and until when, by the coordinator's boot clock."""
+    """The token for a one-time code, and the code's end, by the coordinator's boot clock."""
 
     until_ms: int
     wanted: NewToken
@@ -87,7 +87,7 @@ class WebCode:
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """A caller over TCP. `token` None: the caller has shown none."""
+    """A caller over TCP. `token` None: the caller sent none."""
 
     token: ApiToken | None = None
 
@@ -101,27 +101,27 @@ def hash_secret(secret: str) -> str:
 
 
 def check_token(secret: str, found: ApiToken | None, now_ms: int) -> ApiToken:
-    """The token that this secret belongs to, if it is in force. AccessError."""
+    """Return the token with this secret, if it is valid. AccessError."""
     make = "pancode admin tokens --create NAME --allow read"
     if found is None or not hmac.compare_digest(found.digest, hash_secret(secret)):
         why = "there is none with this secret; it may have been revoked"
-        raise AccessError("the token is not known", why=why, fix=make, code="unknown_token")
+        raise AccessError("the token is not valid", why=why, fix=make, code="unknown_token")
     if is_over(found, now_ms):
         raise AccessError(f"the token {found.name} has expired", fix=make, code="expired_token")
     return found
 
 
 def invalid_code() -> AccessError:
-    """The error for a code that nobody was given, or that is too old."""
+    """Return the error for a code that was never issued, or has expired."""
     why = f"it is good once, for {CODE_MS // 1_000} s"
     return AccessError("this code is not valid", why=why, fix="pancode web", code="unknown_code")
 
 
 def used_code(session: str) -> AccessError:
-    """The error for a code that was used before to open this session, perhaps by a stranger with its link."""
+    """Return the error for a code that already opened this session, perhaps for a stranger with the link."""
     return AccessError(
         "this code was already used",
-        why=f"it opened session {session}; if that was not you, somebody else has your permissions there",
+        why=f"it opened session {session}; if that was not you, someone else has your permissions there",
         fix=f"revoke it: pancode admin tokens --revoke {session}; then: pancode web",
         code="used_code",
         details={"session": session},
@@ -129,7 +129,7 @@ def used_code(session: str) -> AccessError:
 
 
 def must_allow(token: ApiToken, needed: AccessScope, what: str, without: str = "") -> None:
-    """AccessError where the token lacks the scope. `without`: what the caller can do instead."""
+    """Raise AccessError if the token lacks the scope. `without`: what the caller can do instead."""
     if not has_scope(token.scopes, needed):
         raise AccessError(
             f"token {token.name} is not allowed to request {what}",
@@ -141,12 +141,12 @@ def must_allow(token: ApiToken, needed: AccessScope, what: str, without: str = "
 
 
 _ASKER: ContextVar[ApiToken | None] = ContextVar("asker", default=None)
-"""The token that asks for what this thread does now; None: the owner asks, or nobody."""
+"""The token of the request that this thread serves; None: the owner's request, or none."""
 
 
 @contextmanager
 def asked_by(token: ApiToken | None) -> Iterator[None]:
-    """What is done inside is asked for by this token, by whichever route: its use cases ask `is_allowed`."""
+    """Act for this token inside the block, on any route; use cases check it with `is_allowed`."""
     before = _ASKER.set(token)
     try:
         yield
@@ -155,13 +155,13 @@ def asked_by(token: ApiToken | None) -> Iterator[None]:
 
 
 def is_allowed(scope: AccessScope) -> bool:
-    """Whether the present asker has this scope."""
+    """Whether the current caller has this scope."""
     token = _ASKER.get()
     return token is None or has_scope(token.scopes, scope)
 
 
 def must_ask(what: str, lands: bool = False, says_yes: bool = False) -> None:
-    """AccessError where the present asker may not land (`lands`) or say a user's approval (`says_yes`)."""
+    """Raise AccessError if the current caller may not land (`lands`) or give an approval (`says_yes`)."""
     token = _ASKER.get()
     if token is not None and lands:
         must_allow(token, AccessScope.OPERATE, f"{what} of what lands its change", "without land; or: ")
@@ -170,28 +170,28 @@ def must_ask(what: str, lands: bool = False, says_yes: bool = False) -> None:
 
 
 def token_behind(created_by: str) -> str | None:
-    """The name of the token that made it; None: no token did."""
+    """Return the name of the token that created it, or None."""
     return created_by.removeprefix(BY) if created_by.startswith(BY) else None
 
 
 def speaks_for(token: ApiToken | None, made_ms: int, now_ms: int) -> bool:
-    """Whether this token, found by its name, existed when something was made, and is still in force."""
+    """Whether this token, found by its name, existed when something was made, and is still valid."""
     return token is not None and not is_over(token, now_ms) and token.created_ms <= made_ms
 
 
 def must_be_its_item(token: ApiToken, run: str, what: str) -> None:
-    """AccessError where a token of one inbox item asks about another run. `run` empty: about none."""
+    """Raise AccessError if a token for one inbox item is used for another run. `run` empty: for none."""
     if token.item is not None and run != token.run:
         raise AccessError(
             f"token {token.name} is not allowed to request {what}",
-            why=f"it may only answer requests of {token.run}",
+            why=f"it may only answer the requests of {token.run}",
             fix="pancode inbox",
             code="wrong_item",
         )
 
 
 def narrow_token(asker: ApiToken | None, wanted: NewToken, now_ms: int) -> NewToken:
-    """Return the wanted token, ending no later than the asker. AccessError for scopes that it lacks."""
+    """Return the wanted token, expiring no later than the caller's. AccessError for scopes that it lacks."""
     if asker is None:
         return wanted
     for scope in wanted.scopes:
@@ -204,14 +204,14 @@ def narrow_token(asker: ApiToken | None, wanted: NewToken, now_ms: int) -> NewTo
 
 
 def must_be_free(known: Iterable[ApiToken], name: str, now_ms: int) -> None:
-    """ConflictError where a token in force has this name."""
+    """Raise ConflictError if a valid token has this name."""
     if any(token.name == name and not is_over(token, now_ms) for token in known):
         fix = f"choose another name, or: pancode admin tokens --revoke {name}"
         raise ConflictError(f"token {name} already exists", fix=fix, code="token_exists")
 
 
 def find_stale(known: Iterable[ApiToken], now_ms: int) -> list[ApiToken]:
-    """Tokens of browsers and notices that have expired, and so are of no more use."""
+    """Return expired tokens of browsers and notices, which are no longer needed."""
     return [token for token in known if token.name.startswith((WEB, NOTICE)) and is_over(token, now_ms)]
 
 

@@ -1,1 +1,1 @@
-"""Results into branches and files: the queue, cross-checks, reviews, pull requests."""
+"""Lands results on branches and in files: the queue, cross-checks, reviews, pull requests."""

@@ -1,4 +1,4 @@
-"""Landings as the API shows them."""
+"""The API's answers about landings."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pancode.runs.answers import LandingShape, QueuedAnswer, RunShape
 
 
 class LandingRow(TypedDict):
-    """A landing that waits or is under way. `place`: how many of its repository come before it.
+    """A waiting or current landing. `place`: how many of its repository are before it.
 
-    `branch`: null: it changes the files.
+    `branch` null: it changes the files.
     """
 
     run: str
@@ -27,7 +27,7 @@ class LandingRow(TypedDict):
 
 
 class LandAnswer(LandingShape):
-    """How a landing ended, or its place in the queue. `tracker`: what its issue shows now."""
+    """How a landing ended, or its place in the queue. `tracker`: what its issue now shows."""
 
     run: str
     tracker: NotRequired[str]
@@ -35,7 +35,7 @@ class LandAnswer(LandingShape):
 
 
 class CalledOffRow(LandingShape):
-    """How a landing ended that was called off. `queued`: it had not begun."""
+    """How a canceled landing ended. `queued`: it had not begun."""
 
     queued: NotRequired[bool]
 
@@ -54,7 +54,7 @@ class GreenAnswer(TypedDict):
 
 
 class PullRequestShape(TypedDict):
-    """The pull request of a run that has landed on a branch. `fresh` false: it was open already."""
+    """The pull request of a run that has landed on a branch. `fresh` false: it was already open."""
 
     run: str
     url: str

@@ -1,4 +1,4 @@
-"""Has another node run the gates on a result: a signed run without an agent, whose receipt counts."""
+"""Has another node run the gates on a result, in a signed run without an agent whose receipt counts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from pancode.runs.unit_of_work import unit_of_work
 
 
 def request_check(core: Core, run: Run, on: str, by: str, again: bool = False) -> Run:
-    """Ask, as a user, for a verification; `again`: although the result is disputed.
+    """Request a verification for a user; `again`: even if the result is disputed.
 
     RefusedError for the result; UsageError, NotFoundError for the node.
     """
@@ -44,13 +44,13 @@ def request_check(core: Core, run: Run, on: str, by: str, again: bool = False) -
 
 
 class Verifications:
-    """A pancode.runs.follow_on_actions.Doer: begins a verification, and records its verdict at the end."""
+    """A pancode.runs.follow_on_actions.Doer that begins verifications, and records their verdicts."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
 
     def do(self, run: str, stopping: Callable[[], bool]) -> None:
-        """Begin a verification that is due; record one that is over. UnavailableError: the depot is full."""
+        """Begin a due verification, or record a finished one. UnavailableError: the depot is full."""
         with self._core.ports.ledger.transaction() as tx:
             found = tx.get(Run, run)
             seen = read_verified(found) if found is not None else None
@@ -62,7 +62,7 @@ class Verifications:
         elif other is not None and seen.waits:
             self._signal(run, VerificationOver(judge_result(found, other)))
         elif other is not None and other.outcome is not None and seen.receipt is None:
-            self._signal(run, VerificationOver(judge_result(found, other)))  # it was lost, and has come back
+            self._signal(run, VerificationOver(judge_result(found, other)))  # it was lost, and has returned
         else:
             self._begin(found)
 
@@ -83,9 +83,9 @@ class Verifications:
             self._signal(run.id, queued)
 
     def _queued(self, run: Run) -> VerificationOver | None:
-        """Queue the run that verifies; a VerificationOver where no other node can ever take it."""
+        """Queue the verifying run; return a VerificationOver if no other node can ever take it."""
         core, commit, own = self._core, result_at(run), passed_on(run)
-        assert commit is not None  # it would not have been asked for
+        assert commit is not None  # otherwise no verification would have been requested
         on, required = str(GateTerms.of(run).verify_on), load_gates(core, run)
         with unit_of_work(core) as work:
             other = replace(

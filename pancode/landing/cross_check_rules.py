@@ -1,4 +1,4 @@
-"""The verification of a result on another node: how it is asked for, begins and ends."""
+"""The verification of a result on another node: its request, begin and end."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from pancode.runs.receipts.trust import (
 
 
 def begin_check(made: Changes) -> Changes:
-    """At settlement, let another node verify the result."""
+    """When a run settles, start the verification of its result by another node."""
     made = _put(made, make_waiting(made.run, "another node is to run its gates"))
     return made.follow(ActionKind.VERIFY, made.run.created_by)
 
 
 def judge_next(made: Changes) -> Changes:
-    """Look at the run that this verifying run judges, as the verifying run has ended."""
+    """Update the run that this verifying run judges, because the verifying run has ended."""
     run, judging = made.run, Judging.of(made.run)
     if not judging.verifies or judging.judges is None:
         return made
@@ -37,16 +37,16 @@ def judge_next(made: Changes) -> Changes:
 
 @dataclass(frozen=True, slots=True)
 class VerificationAsked(Signal):
-    """A user wants the result verified. `on`: a node's name, or `other`. `again`: even if disputed."""
+    """A user requests a verification. `on`: a node's name, or `other`. `again`: even if disputed."""
 
     on: str
     by: str
     again: bool = False
 
     def apply(self, made: Changes) -> Changes:
-        """Let a node verify an existing result, as a user asks.
+        """Start the verification of an existing result, as a user requested.
 
-        RefusedError when it is not possible, or the result is disputed.
+        RefusedError if it is not possible, or the result is disputed.
         """
         seen = read_verified(made.run)
         if seen is None or seen.state is ResultTrust.UNVERIFIED or seen.waits:
@@ -95,7 +95,7 @@ class VerificationOver(Signal):
     seen: VerifiedResult
 
     def apply(self, made: Changes) -> Changes:
-        """Record the verdict; a landing that waited for it comes next."""
+        """Record the verdict; then start a landing that waited for it."""
         made, seen = (
             made.done(made.case.action(ActionKind.VERIFY)),
             update_trust(list_verdicts(made.run), self.seen),

@@ -1,4 +1,4 @@
-"""Runs the gates of a run on the unchanged tree, beside the run, when its repository first uses them."""
+"""Runs a run's gates on the unchanged tree, in parallel to it, when its repository first uses them."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ WORKS_MS, WAITS_MS = 2_000, 15_000
 
 
 def read_known(tx: Transaction, run: Run) -> dict[tuple[str, ...], str]:
-    """Return the known gates of the run's repository: the commit on which each fails, or empty: it passed."""
+    """Return the known gates of the run's repository: the commit on which each fails; empty: it passed."""
     row = tx.get(Setting, f"gates:{run.project}")
     rows = row.value if row is not None and isinstance(row.value, list) else []
     return {tuple(argv): fails_on for argv, fails_on in rows}
 
 
 def has_new_gate(tx: Transaction, run: Run) -> bool:
-    """Whether it is unknown of one of the run's gates whether it passes without the run's change."""
+    """Whether, for one of the run's gates, it is unknown if it passes without the run's change."""
     known = read_known(tx, run) if run.gates else {}
     return any(known.get(argv_of(gate)) not in ("", _base_of(run)) for gate in run.gates)
 
 
 def note_results(work: Work, claims: Claims) -> None:
-    """Remember which gates a run has passed, and which have failed on the unchanged tree."""
+    """Record which gates a run has passed, and which have failed on the unchanged tree."""
     case = work.case_of(claims.identity)
     if case is None or case.run.project is None:
         return
@@ -68,7 +68,7 @@ def _base_of(run: Run) -> str:
 
 
 def is_checkable(run: Run) -> bool:
-    """Whether the run begins with a snapshot of its repository and nothing else, which any node can check."""
+    """Whether the run begins with only a snapshot of its repository, so that any node can check it."""
     begins = Lineage.of(run)
     others = (begins.continues, begins.begins, begins.takes, begins.resolves, begins.in_workspace, run.judges)
     is_alone = not any(others) and not run.takes_turns and not run.holds_gpus
@@ -76,7 +76,7 @@ def is_checkable(run: Run) -> bool:
 
 
 def wait_for_check(work: Work, joining: Joining) -> Run:
-    """Let a new run wait for the check of its gates, if a user wants it. UsageError: it is not possible."""
+    """Make a new run wait for the check of its gates, if a user wants it. UsageError if not possible."""
     run = joining.run
     if not GateTerms.of(run).check_first:
         return run
@@ -92,7 +92,7 @@ def wait_for_check(work: Work, joining: Joining) -> Run:
 
 
 def check_new_gates(tx: Transaction, made: Changes) -> Changes:
-    """Let the new gates of a run that has got a node be checked beside it. Idempotent."""
+    """Start a check of a placed run's new gates, in parallel to it. Idempotent."""
     run = made.run
     is_due = is_checkable(run) and has_new_gate(tx, run) and tx.get(Action, action_id(run.id)) is None
     return made.add(make_action(run, made.now.ms)) if is_due else made
@@ -109,7 +109,7 @@ def action_id(run: str) -> str:
 
 
 def mark_failed_gates(tx: Transaction, made: Changes) -> Changes:
-    """Mark the failed gates of an ended run that are known to fail without its change. Idempotent."""
+    """Mark an ended run's failed gates that are known to fail without its change. Idempotent."""
     run = made.run
     if run.outcome is not Outcome.VERIFY_FAILED or run.judges:
         return made
@@ -131,7 +131,7 @@ def mark_failed_gates(tx: Transaction, made: Changes) -> Changes:
 class GatesChecked(Signal):
     """The check of the run's gates on the unchanged tree has ended, or is not possible.
 
-    `check`: the run that has checked them, or `gates`; `failure`: why it did not pass; None: it did.
+    `check`: the run that has checked them, or `gates`; `failure`: why it failed, or None.
     """
 
     check: str
@@ -139,7 +139,7 @@ class GatesChecked(Signal):
     why: str
 
     def apply(self, made: Changes) -> Changes:
-        """Begin or end a run that has waited for the check."""
+        """Start or end a run that has waited for the check."""
         made = made.tell("gate", self.check, "checked", f"gates on the unchanged tree: {self.why}")
         if made.run.state is not RunState.PENDING or made.run.waits is not WaitReason.GATES:
             return made
@@ -151,13 +151,13 @@ class GatesChecked(Signal):
 
 
 class GateChecks:
-    """A pancode.runs.follow_on_actions.Doer: begins a check when no work waits, and tells its verdict."""
+    """A pancode.runs.follow_on_actions.Doer that begins a check if no work waits, and reports its verdict."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
 
     def do(self, run: str, stopping: Callable[[], bool]) -> None:
-        """Begin the check, tell its verdict, or look again later. UnavailableError: the depot is full."""
+        """Begin the check, report its verdict, or try again later. UnavailableError: the depot is full."""
         try:
             with unit_of_work(self._core) as work:
                 found, action = work.tx.get(Run, run), work.tx.get(Action, action_id(run))
@@ -169,7 +169,7 @@ class GateChecks:
             self.give_up(run, error)
 
     def give_up(self, run: str, error: Exception) -> None:
-        """Tell the run that its gates cannot be checked."""
+        """Report to the run that its gates cannot be checked."""
         why = f"{error}{f': {error.why}' if isinstance(error, PancodeError) and error.why else ''}"
         with unit_of_work(self._core) as work:
             found = work.tx.get(Run, run)
@@ -178,7 +178,7 @@ class GateChecks:
 
 
 def follow_check(work: Work, run: Run, action: Action, check: Run | None) -> None:
-    """Begin the check of the run's gates, stop it while it is not needed, or tell its verdict."""
+    """Begin the check of the run's gates, stop it while it is not needed, or report its verdict."""
     is_first = GateTerms.of(run).check_first
     if check is not None and check.state is not RunState.ENDED:
         is_unneeded = has_waiting_work(work) or not has_new_gate(work.tx, run)
@@ -196,7 +196,7 @@ def follow_check(work: Work, run: Run, action: Action, check: Run | None) -> Non
 
 
 def begin_check(work: Work, run: Run, is_first: bool) -> Run | None:
-    """Queue the check, which lists have behind its run; None: another is at work there, or work waits."""
+    """Queue the check, listed after its run; None if the repository has an active check, or work waits."""
     core, tx = work.core, work.tx
     commit, gates = str(run.workspace["snapshot"]), require_gates((run,))
     check = replace(
@@ -218,14 +218,14 @@ def begin_check(work: Work, run: Run, is_first: bool) -> Run | None:
 
 
 def end_check(work: Work, run: Run, *verdict: GatesChecked) -> None:
-    """Tell the run the verdict, if a check was made for it; its gates are marked by what is known."""
+    """Report the verdict to the run, if its check was made; mark its gates by what is known."""
     work.tx.delete(Action, action_id(run.id))
     work.signal(run, *verdict)
     work.after(partial(reconcile.act_now, work.core))
 
 
 def has_waiting_work(work: Work) -> bool:
-    """Whether any run waits for a slot, here or on a node that has its job."""
+    """Whether any run waits for a slot, here or on a node that already has its job."""
     return any(one.wants_slot for one in work.core.kept.waiting(work.tx).all.values())
 
 

@@ -1,4 +1,4 @@
-"""Judges a landing: over the port of repositories, its gates on the merged tree, and where they ran."""
+"""Judges a landing through the port of repositories: its gates on the merged tree, and where they ran."""
 
 from __future__ import annotations
 
@@ -42,19 +42,19 @@ from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.workflows.results import change_of
 
 HISTORY = 200
-"""How many of the newest runs are looked at for gates that ran on the same tree."""
+"""How many of the newest runs are searched for gates that ran on the same tree."""
 
 
 class Repositories(Protocol):
     """The users' repositories.
 
-    WorkspaceError for whatever cannot be done; then the user's files and branches stay as they were.
+    Raises WorkspaceError for whatever fails; the user's files and branches then stay as they were.
     """
 
     def into_files(self, project: str, request: LandRequest, gates: Gates, off: CalledOff) -> LandReport:
         """Merge the result into the files around `project`, as uncommitted edits.
 
-        Idempotent: a change that is there already is `nothing to land`. It can be called off until the first
+        Idempotent: a change that is already there is `nothing to land`. It can be called off until the first
         write.
         """
 
@@ -64,19 +64,19 @@ class Repositories(Protocol):
         """Commit the result on a branch; files, index and other branches stay. Idempotent as `into_files`."""
 
     def conflict(self, project: str, request: LandRequest, branch: str) -> ConflictState:
-        """Both sides of a conflict as a commit in the depot. No files: there is no conflict."""
+        """Return both sides of a conflict as a commit in the depot. Without files, there is no conflict."""
 
     def unsettled(self, repo: str, marked: str, result: str, files: Iterable[str]) -> tuple[Conflict, ...]:
-        """Those of `files`, which conflict in the commit `marked`, that `result` has not settled."""
+        """Return those of `files`, which conflict in the commit `marked`, that `result` has not settled."""
 
     def commit_of(self, repo: str, tree: str, base: str | None) -> str:
-        """A commit of a tree of the depot; equal input gives the same commit."""
+        """Return a commit of a tree of the depot; equal input returns the same commit."""
 
     def files_of(self, repo: str, tree: str) -> FileTree:
-        """The files of a tree of the depot."""
+        """Return the files of a tree of the depot."""
 
     def offer(self, repo: str, run: str, commit: str, base: str | None) -> None:
-        """Make a commit of the depot the snapshot of a run, so that a node may have it. Idempotent."""
+        """Make a commit of the depot the snapshot of a run, so that a node may fetch it. Idempotent."""
 
 
 _FRESH: dict[str, Any] = {
@@ -95,7 +95,8 @@ def reserve_run_id(core: Core) -> str:
 
 
 def find_judging_run(core: Core, run: Run, snapshot: str, required: RequiredGates) -> str | None:
-    """The run that has judged this very tree with these gates, or does, also for an earlier coordinator."""
+    """Return the run that judged or judges this very tree with these gates, also for an earlier
+    coordinator."""
     with core.ports.ledger.transaction() as tx:
         found = tx.find(Run, order="created_ms", descending=True, limit=HISTORY)
     commands = [one.argv for one in required.gates]
@@ -107,9 +108,9 @@ def find_judging_run(core: Core, run: Run, snapshot: str, required: RequiredGate
 
 
 def begin_judging(core: Core, run: Run, gate_id: str, snapshot: str, by: str, required: RequiredGates) -> Run:
-    """Queue a run that does only the required set-up and gates; RefusedError without budget.
+    """Queue a run that does only the required set-up and gates; raises RefusedError without budget.
 
-    It goes to the node that had the run, if it can, as the set-up is kept there.
+    It prefers the node of the original run, where the set-up is cached.
     """
     judging = judging_run(core, run, gate_id, snapshot, by, required)
     with core.lock, unit_of_work(core) as work:
@@ -119,12 +120,12 @@ def begin_judging(core: Core, run: Run, gate_id: str, snapshot: str, by: str, re
 
 
 def load_gates(core: Core, run: Run) -> RequiredGates:
-    """The gates of the run's whole change. It opens a transaction."""
+    """Return the gates of the run's whole change. Opens a transaction."""
     return require_gates(change_of(core, run))
 
 
 def judging_run(core: Core, run: Run, gate_id: str, snapshot: str, by: str, required: RequiredGates) -> Run:
-    """A run as `run` was, with the required set-up and gates, at another commit, and with no agent."""
+    """Return a run like `run`, with the required set-up and gates, at another commit and without an agent."""
     without = ", ".join(one.text for one in required.left_out)
     limits = {name: None if name in _OF_A_MODEL else value for name, value in run.limits.items()}
     return replace(
@@ -174,7 +175,7 @@ def _at_home(core: Core, tx: Transaction, run: Run, judging: Run) -> str | None:
 
 
 def find_ended(core: Core, gate_id: str) -> Run | None:
-    """The judging run, once it has ended; None: it continues."""
+    """Return the judging run once it has ended; None: it continues."""
     with core.ports.ledger.transaction() as tx:
         found = tx.get(Run, gate_id)
     return found if found is not None and found.state is RunState.ENDED else None
@@ -186,9 +187,8 @@ LOOK_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class LandingJudge:
-    """Judges one landing. `off`: whether it was called off meanwhile; `prd_of`: the file of a project
-    in which its agents are told to look.
-    """
+    """Judges one landing. `off`: whether it was called off meanwhile; `prd_of`: the file of a project that
+    its agents are told to read."""
 
     core: Core
     repositories: Repositories
@@ -201,7 +201,7 @@ class LandingJudge:
         made_by = change_of(self.core, self.run)
         held = (*self._ends(made_by), *self._secrets(made_by), *self._deciding(merged, made_by))
         if held:
-            return LandingGates(False, "a user has to say yes to it first", held)
+            return LandingGates(False, "a user must approve it first", held)
         required = require_gates(made_by, self.way.without_gates)
         gates = self._gates(merged, required)
         if not gates.ok or not required.left_out or not self.way.gates:
@@ -211,7 +211,7 @@ class LandingJudge:
 
     def _gates(self, merged: Merged, required: RequiredGates) -> LandingGates:
         if not self.way.gates:
-            return LandingGates(True, "its gates were left out, as a user wanted")
+            return LandingGates(True, "its gates were left out, as a user requested")
         if not required.gates:
             return LandingGates(True, "no gates")
         node = trusted_on(self.run) if merged.tested else ""
@@ -241,7 +241,7 @@ class LandingJudge:
         )
         prd = self.prd_of(str(self.run.project))
         reasons = why_they_decide(ChangedTree(merged.files, before, after, prd), commands)
-        with self.core.ports.ledger.transaction() as tx:  # `plan keep` was the yes to such a text
+        with self.core.ports.ledger.transaction() as tx:  # `plan keep` was the approval of such a text
             kept = {digest for one in tx.find(KeptPlan) for digest in (one.plan, one.questions)}
         return [
             Conflict(decode_path(os.fsencode(name)), why, "--with-commands")
@@ -250,7 +250,7 @@ class LandingJudge:
         ]
 
     def _ends(self, made_by: Sequence[Run]) -> list[Conflict]:
-        """Conflicts for the change's runs that broke rules, however the newest of them has ended."""
+        """Return conflicts for the change's runs that broke rules, regardless of how the newest one ended."""
         spoiled = () if self.way.anyway else spoiled_by(made_by, self.way.gates)
         return [Conflict(run.id, f"it ended {run.outcome}: {run.reason}", "--anyway") for run in spoiled]
 
@@ -266,7 +266,7 @@ class LandingJudge:
 
     def _exposed(self, run: Run, row: Mapping[str, Any]) -> Conflict:
         secret, file, flag = row["secret"], str(row["file"]), "--with-secret"
-        if not secret:  # its node could not search, and the row says why
+        if not secret:  # the node could not search, and the row contains the reason
             return Conflict(run.id, file, flag)
         if row.get("passing"):
             return Conflict(file, f"held the secret {secret} in a commit of {run.id} on the way", flag)
@@ -282,10 +282,12 @@ class LandingJudge:
             if self.off() or clock.boot_ms() > until:
                 with self.core.lock:
                     stop_run(
-                        self.core, gate_id, f"the landing of {self.run.id} was called off, or took too long"
+                        self.core, gate_id, f"the landing of {self.run.id} was called off or took too long"
                     )
                 reconcile.act_now(self.core)
-                return LandingGates(False, f"{gate_id} was stopped before its gates had ended", run=gate_id)
+                return LandingGates(
+                    False, f"{gate_id} was stopped before its gates had finished", run=gate_id
+                )
             time.sleep(LOOK_S)
         if run.outcome is not Outcome.DONE:
             failed, older = (
@@ -302,5 +304,5 @@ class LandingJudge:
 
 
 def rows_of(found: object) -> Sequence[Mapping[str, Any]]:
-    """The rows of a list in a run's result."""
+    """Return the rows of a list in a run's result."""
     return found if isinstance(found, list | tuple) else ()

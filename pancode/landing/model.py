@@ -1,4 +1,4 @@
-"""The values of a landing: the change, the way it is landed, the verdict of its gates, how it ended."""
+"""The values of a landing: the change, how it is landed, the verdict of its gates, how it ended."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from pancode.kernel.values import replace
 class LandWay:
     """How to land a change. `branch`: as commits on this branch, with `message`; empty: into the files.
 
-    A user's yes: `with_commands` to files that decide what runs next, `with_secret` to a secret,
-    `anyway` to a change of which a run did not end well, and `without_gates` to leave out these gates, each
-    named by its text.
+    A user's approvals: `with_commands` of files that decide what runs next, `with_secret` of a secret,
+    `anyway` of a change with a run that did not end well, and `without_gates` of leaving out these gates,
+    each named by its text.
     """
 
     by: str
@@ -36,24 +36,24 @@ class LandWay:
 
     @property
     def says_yes(self) -> bool:
-        """Whether a user says yes here to anything that a landing is held for."""
+        """Whether it contains a user's approval of anything that would prevent the landing."""
         leaves_out = not self.gates or bool(self.without_gates)
         return self.with_commands or self.with_secret or self.anyway or leaves_out
 
     def without_yes(self) -> LandWay:
-        """The same way, where nobody has said yes to anything."""
+        """Return a copy without any approval."""
         return replace(
             self, gates=True, without_gates=(), with_commands=False, with_secret=False, anyway=False
         )
 
     def to_row(self) -> dict[str, object]:
-        """The value as the ledger keeps it."""
+        """Return the value in the form that the ledger stores."""
         row: dict[str, object] = {one.name: getattr(self, one.name) for one in fields(self)}
         return row | {"how": self.how.value, "without_gates": list(self.without_gates)}
 
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> LandWay:
-        """The value, read from the form in which the ledger keeps it."""
+        """Return the value from the form that the ledger stores."""
         known = {one.name: row[one.name] for one in fields(cls) if one.name in row}
         without = tuple(known.get("without_gates", ()))
         return cls(**{**known, "how": How(known.get("how", How.SQUASH)), "without_gates": without})
@@ -61,7 +61,7 @@ class LandWay:
 
 @dataclass(frozen=True, slots=True)
 class RequiredGate:
-    """A gate that a landing requires. `run`: the newest run of the change that asks for it."""
+    """A gate that a landing requires. `run`: the newest run of the change that requires it."""
 
     argv: tuple[str, ...]
     name: str
@@ -69,7 +69,7 @@ class RequiredGate:
 
     @property
     def text(self) -> str:
-        """The command as a user types it."""
+        """Return the command as a user types it."""
         return shlex.join(self.argv)
 
     def is_named(self, text: str) -> bool:
@@ -82,9 +82,9 @@ class RequiredGate:
 
 @dataclass(frozen=True, slots=True)
 class RequiredGates:
-    """The gates of all runs of a change, each once, and the set-up commands that they need.
+    """The gates of all runs of a change without duplicates, and the set-up commands that they need.
 
-    `left_out`: the gates that a user has withdrawn.
+    `left_out`: the gates that a user has left out.
     """
 
     gates: tuple[RequiredGate, ...]
@@ -94,7 +94,7 @@ class RequiredGates:
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """A file that prevents a landing, and why. `flag`: the option that lands it nevertheless."""
+    """A file that prevents a landing, and why. `yes`: the option that approves it nevertheless."""
 
     path: str
     why: str
@@ -109,7 +109,7 @@ class LandStatus(StrEnum):
     CONFLICT = "conflict"
     GATE_FAILED = "gate failed"
     HELD = "held"
-    """A user has to say yes first."""
+    """A user must approve it first."""
     CALLED_OFF = "called off"
 
 
@@ -118,7 +118,7 @@ class LandingGates:
     """The gates' verdict on the merged files. `held`: files that need a user's approval first.
 
     `run`: the run that ran the gates again on the merged files; None: no gate ran again. `failed`: the texts
-    of the gates that failed there, or of those of older runs where none is known to have failed.
+    of the gates that failed there; if none is known to have failed, of the gates of older runs.
     """
 
     ok: bool
@@ -130,7 +130,7 @@ class LandingGates:
 
 @dataclass(frozen=True, slots=True)
 class LandRequest:
-    """A result to land, its snapshot, and the depot's repository that holds both.
+    """A result to land, its snapshot, and the depot's repository that contains both.
 
     `environ`: the environment with the user's own git settings (None: the coordinator's).
     """
@@ -140,7 +140,7 @@ class LandRequest:
     final_commit: str
     environ: Mapping[str, str] | None = None
     allowed: tuple[str, ...] = ()
-    """Patterns of untracked files that travelled although their names usually mean secrets."""
+    """Patterns of untracked files that were sent although their names usually mean secrets."""
     base: str | None = None
     """The user's commit at the time of the dispatch; None: there was none."""
     run: str = ""
@@ -164,7 +164,7 @@ class OnBranch:
 class LandReport:
     """How a landing ended. `files`: written or deleted; `conflicts`: the files that prevented it, and why.
 
-    `recovered`: an earlier landing had been cut off, and was completed first.
+    `recovered`: an earlier landing was interrupted, and was completed first.
     """
 
     status: LandStatus
@@ -176,9 +176,9 @@ class LandReport:
     """The checkout, and the branch that it was on (None: detached)."""
     branch: str | None = field(default=None, compare=False)
     commit: str = field(default="", compare=False)
-    """The new commit of a landing on a branch; else empty, as nothing is committed."""
+    """The new commit of a landing on a branch; else empty, because nothing is committed."""
     already: str = field(default="", compare=False)
-    """Where the change was found, in words, if it had been landed before."""
+    """Where the change was found, if it had landed before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +186,8 @@ class Merged:
     """The merged files as a tree of the depot. `files`: those that the landing would change, named as on
     disk; `before`: the tree that it changes.
 
-    `tested`: whether the tree is that of the run's result. `commit`: the one that is made of it on a branch;
-    empty: none is.
+    `tested`: whether the tree equals that of the run's result. `commit`: the commit made of it on a branch;
+    empty: none.
     """
 
     before: str
@@ -199,7 +199,7 @@ class Merged:
 
 @dataclass(frozen=True, slots=True)
 class ConflictState:
-    """Both sides of a conflict as a commit of the depot with marked places; `ours` is the user's side."""
+    """Both sides of a conflict as a commit of the depot with conflict markers; `ours` is the user's side."""
 
     commit: str
     ours: str
@@ -215,5 +215,5 @@ CalledOff = Callable[[], bool]
 
 
 def is_never_called_off() -> bool:
-    """For a landing that nobody can call off: always False."""
+    """Return False, for a landing that cannot be called off."""
     return False

@@ -1,4 +1,4 @@
-"""The pull request of a run that has landed on a branch: its commits' words, its text, how it is opened."""
+"""The pull request of a run that landed on a branch: its commit message, its text, how it is opened."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ _TRAILER = re.compile(r"[A-Za-z0-9-]+: \S")
 
 
 def message_of(run: Run, text: str) -> str:
-    """The commit message that the user wrote, else the first line of the task."""
+    """Return the commit message that the user wrote, else the first line of the task."""
     lines = run.task.strip().splitlines() or [run.id]
     return text.strip() or lines[0][:_TITLE]
 
 
 def trailers_of(run: Run) -> tuple[str, ...]:
-    """The trailers of a change: its run, its agent, and the digest of the receipt that proves it."""
+    """Return the trailers of a change: its run, its agent, and the digest of the receipt that proves it."""
     receipt = run.result.get("receipt")
     proof = (f"{RECEIPT}: {receipt}",) if isinstance(receipt, str) and receipt else ()
     return (f"{RUN}: {run.id}", f"{AGENT}: {run.agent}", *proof)
 
 
 def with_trailers(message: str, trailers: tuple[str, ...]) -> str:
-    """The message with these trailers beside its own; lines that pose as PanCode's trailers are removed."""
+    """Return the message with these trailers added; lines that imitate PanCode's trailers are removed."""
     kept = [line for line in message.strip().splitlines() if not _OURS.match(line)]
     text = "".join(one for one in "\n".join(kept) if one in "\n\t" or unicodedata.category(one) != "Cc")
     text = text.strip()
@@ -53,7 +53,7 @@ _CUT = "... (cut)"
 
 @dataclass(frozen=True, slots=True)
 class PullRequest:
-    """What a forge is asked for: to merge `branch`, which is pushed already, into the default branch."""
+    """The request to a forge to merge `branch`, which is already pushed, into the default branch."""
 
     branch: str
     title: str
@@ -62,7 +62,7 @@ class PullRequest:
 
 @dataclass(frozen=True, slots=True)
 class OpenedPull:
-    """A pull request that is open. `fresh`: it was opened now. `number`: within its repository."""
+    """An open pull request. `fresh`: it was opened now. `number`: within its repository."""
 
     url: str
     number: int
@@ -72,7 +72,8 @@ class OpenedPull:
 
 @dataclass(frozen=True, slots=True)
 class PullAsked:
-    """A user wants a pull request. `remote`: its name in the repository; `kind` None: by the settings."""
+    """A user's request for a pull request. `remote`: its name in the repository; `kind` None: by the
+    settings."""
 
     by: str
     remote: str
@@ -84,11 +85,11 @@ class PullAsked:
 
 
 def pull_request(run: Run, request: PullAsked, cost: str) -> PullRequest:
-    """The pull request for a run. `cost`: in words.
+    """Return the pull request for a run. `cost`: as text.
 
     The title is the first line of the commit's message, else of the task.
     """
-    # Only lines that say something count, each short and without control characters.
+    # Only nonempty lines count, each shortened and without control characters.
     lines = [
         cut_text(escape_line(line).strip(), _WORD)
         for line in message_of(run, request.message).splitlines()
@@ -125,12 +126,12 @@ def cut_text(text: str, most: int) -> str:
 
 
 def format_code(text: str) -> str:
-    """One line as Markdown code, so that no forge reads a mention, a command or markup in it."""
+    """Return one line as Markdown code, so that no forge interprets a mention, a command or markup in it."""
     return f"`{cut_text(escape_line(text), _WORD).replace('`', chr(39)).strip() or '-'}`"
 
 
 def format_code_block(text: str) -> str:
-    """Several lines as a Markdown code block, whose fence is longer than any in the text."""
+    """Return several lines as a Markdown code block, whose delimiter is longer than any in the text."""
     kept = "\n".join(escape_line(line) for line in cut_text(text.strip(), _ANSWER).splitlines())
     lease = "`" * max(3, 1 + max(map(len, re.findall("`+", kept)), default=0))
     return f"{lease}text\n{kept}\n{lease}"
@@ -162,8 +163,8 @@ def _proof(run: str, *, has: bool) -> list[str]:
     if not has:
         return []
     return [
-        "The receipt is signed by the machine that did the work. The owner of the fleet exports it, and "
-        "anybody with the fleet's public keys, got from that owner, verifies it:",
+        "The receipt is signed by the node that did the work. The owner of the fleet exports it, and "
+        "anybody who got the fleet's public keys from that owner can verify it:",
         "",
         f"    pancode receipt export {run} > receipt.json",
         "    pancode receipt verify receipt.json --keys keys.json",
@@ -171,41 +172,43 @@ def _proof(run: str, *, has: bool) -> list[str]:
 
 
 class Forges(Protocol):
-    """Forges, and the user's settings for them. Each call may take seconds, and cannot be called off."""
+    """Forges, and the user's settings for them. Each call may take seconds and cannot be called off."""
 
     def hosts(self) -> Mapping[str, ForgeAccess]:
-        """The settings by host, as the files are now. ConfigError."""
+        """Return the settings by host, as currently in the files. Raises ConfigError."""
 
     def remote(self, project: str, name: str) -> str:
-        """The address to which this repository pushes. NotFoundError: no remote has this name."""
+        """Return the address to which this repository pushes. Raises NotFoundError if the remote does not
+        exist."""
 
     def check(self, place: ForgePlace) -> None:
-        """ConfigError or NotFoundError where the place's token is missing, with the command to keep one."""
+        """Raise ConfigError or NotFoundError if the place's token is missing, with the command to store
+        one."""
 
     def open(self, place: ForgePlace, wanted: PullRequest) -> OpenedPull:
-        """Open a pull request. Idempotent: one of this branch that is open is the answer.
+        """Open a pull request. Idempotent: an open one of this branch is returned.
 
-        ConfigError, RefusedError, NotFoundError, UnavailableError: as the forge answered, with the fix.
+        Raises ConfigError, RefusedError, NotFoundError, UnavailableError by the forge's answer, with the fix.
         """
 
 
 class LandingFollower(Protocol):
-    """What else a landing concerns, such as the issue on which the run works."""
+    """A feature that a landing also concerns, such as the issue on which the run works."""
 
     def closed_by_pull(self, run: Run) -> str:
-        """Return what merging the run's pull request closes, in its tracker's form; empty: nothing."""
+        """Return the issue that merging the run's pull request closes, in its tracker's form; empty: none."""
 
     def note_pull(self, run: Run, url: str) -> None:
-        """Note the open pull request of the run."""
+        """Record the open pull request of the run."""
 
     def describe_landing(self, run: Run) -> str:
-        """Say what is shown elsewhere of a run that has landed; it may take seconds. Empty: nothing."""
+        """Return what other services show of a landed run; empty: nothing. May take seconds."""
 
 
 def must_be_possible(forges: Forges, run: Run, remote: str, kind: ForgeKind | None) -> ForgePlace:
-    """Where a pull request of this run would be opened.
+    """Return where a pull request of this run would be opened.
 
-    Raises the errors that are known beforehand: no such remote, an unknown forge, no token.
+    Raises the errors that are known in advance: a missing remote, an unknown forge, no token.
     """
     place = place_of(repository_of(forges.remote(run.project or "", remote)), forges.hosts(), kind)
     forges.check(place)
@@ -213,7 +216,7 @@ def must_be_possible(forges: Forges, run: Run, remote: str, kind: ForgeKind | No
 
 
 def open_pull_request(core: Core, forges: Forges, run: Run, request: PullAsked) -> PullRequestShape:
-    """Open a pull request; WorkspaceError if the run has not landed; errors of `Forges`. Holds no lock."""
+    """Open a pull request; WorkspaceError if the run has not landed; errors of `Forges`. Takes no lock."""
     if run.project is None or (run.landed is None and run.landing.get("status") != NOTHING):
         fix = f"pancode land {run.id} --push {request.remote} {request.branch} --pull-request"
         raise WorkspaceError(f"{run.id} has not landed", why=run.reason, fix=fix, code="not_landed")

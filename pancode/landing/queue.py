@@ -1,4 +1,4 @@
-"""The queue of landings of each repository: asked for, in order, listed, done; what there is to review."""
+"""The queue of landings of each repository: requested, ordered, listed, carried out; changes to review."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _NOTED = ("status", "files", "gate", "commit", "made")
 
 
 class LandingWish:
-    """The wish for a landing: called, it says whether the landing still waits."""
+    """A requested landing: calling it returns whether the landing still waits."""
 
     def __init__(self, core: Core, action: Action) -> None:
         self._core, self._asked = core, action
@@ -49,24 +49,25 @@ class LandingWish:
         return still_asked(self._core, self._asked)
 
     def writes(self, report: Mapping[str, Any]) -> None:
-        """Note how the landing ends if what is written now is written whole. Idempotent.
+        """Record how the landing ends if the following write completes. Idempotent.
 
-        UnavailableError: it is not noted, so nothing may be written. A coordinator that dies behind the write
-        leaves no change to the next try, which by this note knows that it was landed.
+        Raises UnavailableError if it is not recorded; then nothing may be written. If the coordinator dies
+        after the write, the next try finds no change, and knows by this record that it was landed.
         """
         noted = {name: report[name] for name in _NOTED}
         _signal(self._core, self._asked.run, LandingWrites(noted, self._asked.id))
 
 
 Land = Callable[[Run, LandWay, LandingWish], dict[str, Any]]
-"""Lands a run, gates included. It asks the wish as late as possible, and tells it before it writes anything.
+"""Lands a run, gates included. It calls the LandingWish as late as possible, and its `writes` before it
+writes.
 
-PancodeError with its code where the run cannot be landed.
+Raises PancodeError with its code if the run cannot be landed.
 """
 
 
 def queue_landing(core: Core, run_id: str, way: LandWay) -> Action:
-    """Queue a run's landing for a user. WorkspaceError before its end; AccessError: a token may not.
+    """Queue a run's landing for a user. WorkspaceError before its end; AccessError if a token may not land.
 
     UsageError: the change has no such gate to leave out.
     """
@@ -77,7 +78,7 @@ def queue_landing(core: Core, run_id: str, way: LandWay) -> Action:
         must_have_gates(run_id, change_of(core, named) if named is not None else (), way.without_gates)
     with unit_of_work(core) as work:
         run = work.tx.get(Run, run_id)
-        assert run is not None  # it was looked up by whoever asks, and no run is ever deleted
+        assert run is not None  # the caller has looked it up, and runs are never deleted
         work.signal(run, LandingAsked(way))
         action = work.case(run).action(ActionKind.LAND)
     assert action is not None
@@ -85,26 +86,27 @@ def queue_landing(core: Core, run_id: str, way: LandWay) -> Action:
 
 
 def drop_change(core: Core, run_id: str, by: str) -> None:
-    """Drop a run's change, which a user does not want. Idempotent. WorkspaceError before the run's end."""
+    """Drop a run's unwanted change. Idempotent. Raises WorkspaceError before the run's end."""
     _signal(core, run_id, Dropped(by))
 
 
 def list_waiting(core: Core) -> list[Action]:
-    """All landings that are asked for and not over, in their order."""
+    """Return all requested landings that are not finished, in order."""
     with core.ports.ledger.transaction() as tx:
         found = [action for action in tx.find(Action) if action.kind is ActionKind.LAND]
     return sorted(found, key=lambda action: (action.at_ms, action.id))
 
 
 def repo_of(action: Action) -> str:
-    """The queue in which the landing waits."""
+    """Return the name of the queue in which the landing waits."""
     return str(action.detail.get("repo", ""))
 
 
 def way_of(run: Run, action: Action) -> LandWay:
-    """The way to land: as a user asked, as the settled run's landing was asked, or as a dispatch does.
+    """Return how to land: as a user requested, as for the run whose conflict was settled, or as for a
+    dispatch.
 
-    What settles a conflict was written after that was asked, so that no yes counts for it.
+    A settlement of a conflict was written after those approvals, so none of them apply to it.
     """
     if by_hand(action):
         return LandWay.of_row(action.detail)
@@ -127,16 +129,16 @@ def still_asked(core: Core, action: Action) -> bool:
 
 
 def carry_out(core: Core, action: Action, land: Land, stopping: Callable[[], bool]) -> None:
-    """Land one run, and record how it ended; one that the coordinator's end cut short stays asked for.
+    """Land one run and record how it ended; if the coordinator's end interrupts it, it stays queued.
 
-    UnavailableError: nothing can be recorded now, so it stays asked for; the tree may have the change
-    already.
+    Raises UnavailableError if nothing can be recorded now: it stays queued, but the tree may already have the
+    change.
     """
     with core.ports.ledger.transaction() as tx:
         run, there = tx.get(Run, action.run), tx.get(Action, action.id)
     if run is None or there is None or stopping():
         return
-    if run.landed is not None and not by_hand(action):  # a user was faster
+    if run.landed is not None and not by_hand(action):  # a user has landed it meanwhile
         _over(core, action, {"status": LANDED, "commit": run.landed})
         return
     way = way_of(run, action)
@@ -151,14 +153,14 @@ def carry_out(core: Core, action: Action, land: Land, stopping: Callable[[], boo
     if report["status"] == CALLED_OFF and stopping():
         return
     noted = there.detail.get(WRITES)
-    if report["status"] == NOTHING and isinstance(noted, dict):  # an earlier try has written it
+    if report["status"] == NOTHING and isinstance(noted, dict):  # an earlier try has written the change
         report = {**report, **noted, "why": ""}
     if report["status"] != LANDED:
         _over(core, action, report)
         return
     with unit_of_work(core) as work:
         now = work.tx.get(Run, run.id)
-        assert now is not None  # no run is ever deleted
+        assert now is not None  # runs are never deleted
         work.signal(now, make_landed(report, way), _end_of(action, report))
         _with_it(work, run, report, way)
 
@@ -173,7 +175,7 @@ def _with_it(work: Work, by: Run, report: Mapping[str, Any], way: LandWay) -> No
 
 
 def make_landed(report: Mapping[str, Any], way: LandWay) -> Landed:
-    """The record of a landing for `runs show` and `why`, with who asked for it and said yes to what."""
+    """Return the record of a landing for `runs show` and `why`: who requested it and what they approved."""
     flags = tuple(name for name in ("with_commands", "with_secret", "anyway") if getattr(way, name))
     flags += tuple(f"without_gate {text}" for text in way.without_gates)
     gates, files = str((report.get("gate") or {}).get("detail", "")), len(report["files"])
@@ -181,7 +183,7 @@ def make_landed(report: Mapping[str, Any], way: LandWay) -> Landed:
 
 
 def give_up(core: Core, action: Action, error: Exception) -> None:
-    """Record that a landing failed unexpectedly, so that it is not tried again by itself."""
+    """Record that a landing failed unexpectedly, so that it is not retried automatically."""
     look = f"see the coordinator's log and: pancode runs diff {action.run}"
     why = f"{type(error).__name__}: {error}"
     report = {"status": FAILED, "why": why, "fix": f"{look}; then: pancode land {action.run}"}
@@ -205,14 +207,14 @@ def _signal(core: Core, run_id: str, *signals: Signal) -> bool:
 
 log = logging.getLogger("pancode.landing")
 AGAIN_S = 15.0
-"""Seconds until a landing that could not be done or recorded is tried again."""
+"""Seconds until a landing that could not be carried out or recorded is tried again."""
 LOOK_S = 0.5
 
 
 class LandingQueue(FeedThread):
     """One thread for each repository with landings; the feed wakes the thread that starts them.
 
-    `cut_short`: ends the landing of a run that is under way, and returns when nothing is written any more.
+    `cut_short`: interrupts the landing of a run; returns when it no longer writes anything.
     """
 
     def __init__(
@@ -234,17 +236,18 @@ class LandingQueue(FeedThread):
                 lane.join(JOIN_S)
 
     def place(self, action: Action) -> int:
-        """How many landings of the same repository come before it; 0: it is its turn."""
+        """Return how many landings of the same repository come before it; 0: it is next."""
         mine = [one.id for one in list_waiting(self._core) if repo_of(one) == repo_of(action)]
         return mine.index(action.id) if action.id in mine else 0
 
     def under_way(self) -> list[str]:
-        """The landings whose turn it is, by the ids of their actions."""
+        """Return the landings that are in progress, by the ids of their actions."""
         return [action.id for action in list(self._now.values())]
 
     def ended(self, action: Action) -> dict[str, Any]:
-        """Wait for the end of a landing, and tell how it ended; `waiting` when the coordinator ends first."""
-        with self._over:  # also while it is looked up: its end may be told between the look and the wait
+        """Wait for the end of a landing and return how it ended; `waiting` if the coordinator stops first."""
+        # locked also while looking it up: the end may be notified between the look and the wait
+        with self._over:
             while not self._stopping.is_set():
                 with self._core.ports.ledger.transaction() as tx:
                     waits, run = tx.get(Action, action.id), tx.get(Run, action.run)
@@ -254,7 +257,7 @@ class LandingQueue(FeedThread):
         return {"status": "waiting", "why": "the coordinator ends; it is landed when it is there again"}
 
     def ask(self, run: Run, way: LandWay) -> Action:
-        """Put the run's landing into the queue of its repository."""
+        """Queue the run's landing in its repository."""
         return queue_landing(self._core, run.id, way)
 
     # -- the threads -----------------------------------------------------------------------------
@@ -286,7 +289,7 @@ class LandingQueue(FeedThread):
         finally:
             with self._lock:
                 del self._lanes[repo]
-            self._woken.set()  # one may have come between the last look and now
+            self._woken.set()  # a landing may have been queued since the last look
 
     def _done(self, repo: str, action: Action) -> bool:
         self._now[repo] = action
@@ -308,12 +311,12 @@ class LandingQueue(FeedThread):
 
 
 NEWEST = 500
-"""How many ended runs are looked at where no repository is named."""
+"""How many ended runs are searched if no repository is named."""
 FINE = (LANDED, NOTHING, CALLED_OFF, WAITING)
 
 
 def landing_rows(core: Core, under_way: Collection[str]) -> list[LandingRow]:
-    """Each landing that is asked for and not over, in order; `place` 0: it is its turn."""
+    """Return each requested landing that is not finished, in order; `place` 0: it is next."""
     rows, before = list[LandingRow](), Counter[str]()
     for action in list_waiting(core):
         with core.ports.ledger.transaction() as tx:
@@ -338,16 +341,16 @@ def landing_rows(core: Core, under_way: Collection[str]) -> list[LandingRow]:
 
 
 def list_before(core: Core, run: Run, under_way: Collection[str]) -> list[LandingRow]:
-    """The landings of the same repository before this run's, or before the place that it would get."""
+    """Return the landings of the same repository before this run's, or before the place that it would get."""
     rows = [row for row in landing_rows(core, under_way) if row["project"] == run.project]
     mine = next((number for number, row in enumerate(rows) if row["run"] == run.id), len(rows))
     return rows[:mine]
 
 
 def to_review(core: Core, project: str | None) -> list[RunShape]:
-    """Runs that have ended with a change on which nobody has decided; oldest first.
+    """Return ended runs whose change is not decided on; oldest first.
 
-    `project` None: of every repository, as far as they are among the newest runs.
+    `project` None: of every repository, among the newest runs only.
     """
     if project is not None:
         return _listed(core, lambda run: is_open(run, project))
@@ -355,10 +358,10 @@ def to_review(core: Core, project: str | None) -> list[RunShape]:
 
 
 def list_landable(core: Core, project: str) -> list[RunShape]:
-    """Runs of this repository that are done and passed their gates, and are not landed; oldest first.
+    """Return runs of this repository that are done, passed their gates, and have not landed; oldest first.
 
-    Left out: runs that another run continues from, that lost a race or are not the result of their workflow
-    (the last step that changes something has it all), that a user has denied, and that wait to be landed.
+    Omitted: runs that another run continues from, that lost a race, that are not the result of their workflow
+    (its last step that changes files), that a user has denied, and that wait to be landed.
     """
     return _listed(core, lambda run: is_green(run, project))
 
@@ -374,7 +377,7 @@ def _listed(core: Core, fits: Callable[[Run], bool], newest: int | None = None) 
 
 
 def report_of(ended: Mapping[str, Any]) -> dict[str, Any]:
-    """How a landing ended. WorkspaceError for one that was refused."""
+    """Return how a landing ended. Raises WorkspaceError if it was refused."""
     if ended["status"] not in FINE:
         status, why = str(ended["status"]), str(ended.get("why", ""))
         error = str(ended.get("error") or f"not landed: {status}")

@@ -1,4 +1,4 @@
-"""Which ended runs wait for a user outside of the inbox, in which words, and with which command."""
+"""Decides which ended runs need a user outside of the inbox, with the text and the command to show."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ from pancode.workflows.results import is_the_result
 
 _TASK = 70
 _FINDS: dict[Outcome, tuple[str, str]] = {
-    Outcome.LOST: ("is lost with its machine", "pancode runs retry {run}"),
+    Outcome.LOST: ("is lost with its node", "pancode runs retry {run}"),
     Outcome.INFRA: ("failed by a fault that is not the agent's", "pancode runs retry {run}"),
     Outcome.VERIFY_FAILED: ("did not pass its gates", "pancode runs show {run}"),
 }
 
 
 def review_of(tx: Transaction, run: Run) -> BriefLine | None:
-    """Return why a user should decide on the run; None: nobody has to. Of a workflow only its result
-    counts, of a race the winner.
-    """
+    """Return why a user should decide on the run; None: no decision is needed. Only a workflow's result and a
+    race's winner count."""
     if not is_left(run) or not (is_at_fault(run) or is_the_result(tx, run)):
         return None
     seen = read_verified(run)

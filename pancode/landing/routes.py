@@ -1,4 +1,4 @@
-"""Routes of changes: their diff, the word of another node, landings and their queues."""
+"""Routes of changes: their diff, verification by another node, landings and their queues."""
 
 from __future__ import annotations
 
@@ -63,16 +63,15 @@ def _get_suspended_run(context: ApiContext, call: ApiCall) -> Run:
 
 @Verb("GET /v1/runs/{run}/diff", command="diff", query=("stat",))
 def _diff(context: ApiContext, call: ApiCall) -> Octets:
-    """What it changed."""
+    """The run's change."""
     change = context.coordinator.code.diff(get_suspended(context.core, call.path["run"]), call.flag("stat"))
     return Octets(change)
 
 
 def _unless_elsewhere(context: ApiContext, call: ApiCall, run: Run) -> None:
-    """Raise WorkspaceError where the landing writes into another repository than the one where the user
-    stands.
+    """Raise WorkspaceError if the landing would write into another repository than the user's current one.
 
-    A user outside of any repository has to name the run: `last` may be anybody's.
+    A user outside of any repository must name the run: `last` may be anybody's.
     """
     here = context.coordinator.around({}).project_of(call.folder) if call.folder else None
     named = not call.path["run"].startswith(LAST)
@@ -95,7 +94,7 @@ def _unless_elsewhere(context: ApiContext, call: ApiCall, run: Run) -> None:
 
 @Verb(JUDGE, VerifyBody, "runs verify", pokes=True, right=DISPATCHES)
 def _verify_elsewhere(context: ApiContext, call: ApiCall) -> RunShape:
-    """Another node runs its gates."""
+    """Run the gates of the run on another node."""
     body: VerifyBody = call.body
     token = None if call.visitor is None else call.visitor.token
     if body.again and token is not None:
@@ -107,7 +106,7 @@ def _verify_elsewhere(context: ApiContext, call: ApiCall) -> RunShape:
 
 @Verb(LANDINGS, command="land", query=("before",))
 def _landings(context: ApiContext, call: ApiCall) -> LandingsAnswer:
-    """The landings that wait, in order."""
+    """The waiting landings, in order."""
     named = call.query.get("before")
     before = find_newest_interactive_run(context.core, named) if named else None
     return {"landings": context.coordinator.code.landings(before)}
@@ -115,20 +114,20 @@ def _landings(context: ApiContext, call: ApiCall) -> LandingsAnswer:
 
 @Verb(GREEN, command="land", query=("folder",))
 def _green(context: ApiContext, call: ApiCall) -> GreenAnswer:
-    """Done, with its gates passed and not landed, in a repository."""
+    """The runs of a repository that are done, passed their gates and have not landed."""
     return {"runs": list_landable(context.core, _project(context, call))}
 
 
 @Verb(REVIEW, command="inbox review", query=("folder",))
 def _review(context: ApiContext, call: ApiCall) -> GreenAnswer:
-    """Changes that nobody has decided on, here or everywhere."""
+    """The changes that wait for a decision, here or everywhere."""
     project = _project(context, call) if "folder" in call.query else None
     return {"runs": to_review(context.core, project)}
 
 
 @Verb(LAND, LandBody, "land", right=LANDS, starts=True)
 def _land(context: ApiContext, call: ApiCall) -> LandAnswer:
-    """Land it; answers when that is over."""
+    """Land the run; answers when the landing has ended."""
     body: LandBody = call.body
     run = _get_suspended_run(context, call)
     if not body.elsewhere:
@@ -136,7 +135,8 @@ def _land(context: ApiContext, call: ApiCall) -> LandAnswer:
     if body.pull_to:
         context.coordinator.check_pull(run, body.pull_to, body.forge)
     if run.outcome not in (None, Outcome.DONE) and not body.anyway:
-        without = "--no-gates " if run.outcome is Outcome.VERIFY_FAILED else ""  # they would fail again
+        # those gates would fail again
+        without = "--no-gates " if run.outcome is Outcome.VERIFY_FAILED else ""
         raise WorkspaceError(
             f"{run.id} failed: {run.outcome}",
             why=run.reason,
@@ -162,7 +162,7 @@ def _project(context: ApiContext, call: ApiCall) -> str:
 
 @Verb(RESOLVE, LandBody, "land", pokes=True, status=201, right=LANDS, starts=True)
 def _resolve(context: ApiContext, call: ApiCall) -> QueuedAnswer:
-    """A run that settles its conflict, and is landed."""
+    """Start a run that settles the run's conflict, and land it."""
     body: LandBody = call.body
     run, around = _get_suspended_run(context, call), context.coordinator.around({})
     if not body.elsewhere:
@@ -173,7 +173,7 @@ def _resolve(context: ApiContext, call: ApiCall) -> QueuedAnswer:
 
 @Verb(PULL_REQUEST, PullRequestBody, "land", right=LANDS)
 def _pull_request(context: ApiContext, call: ApiCall) -> PullRequestShape:
-    """A pull request of what has landed and is pushed."""
+    """Open a pull request of a change that has landed and is pushed."""
     body: PullRequestBody = call.body
     request = PullAsked(body.by, body.remote, body.branch, body.message, body.forge)
     return context.coordinator.pull_request(_get_suspended_run(context, call), request)
@@ -181,9 +181,9 @@ def _pull_request(context: ApiContext, call: ApiCall) -> PullRequestShape:
 
 @Verb(DROP, ReasonBody, "inbox review", right=OPERATES)
 def _drop(context: ApiContext, call: ApiCall) -> RunShape:
-    """Its change is not wanted."""
+    """Drop the run's change."""
     run = _meant(context, call)
-    context.coordinator.code.call_off(run)  # the one that is being written just now
+    context.coordinator.code.call_off(run)  # the one that is being written now
     drop_change(context.core, run.id, call.body.by)
     return get_run_shape(context.core, run.id)
 

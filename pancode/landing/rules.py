@@ -1,4 +1,4 @@
-"""The landing of a run: asked for with its dispatch or by hand, called off, over."""
+"""Rules for the landing of a run: requested at dispatch or by a user, called off, ended."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from pancode.runs.receipts.trust import (
 CALLED_OFF, FAILED = "called off", "failed"
 HELD, DROPPED = "held", "dropped"
 LANDED_MS = "landed_ms"
-"""The key in a run's result for the wall time, in milliseconds, when its change was last landed."""
+"""The key in a run's result for the wall time, in milliseconds, of the last landing of its change."""
 _KEPT = (
     *("status", "files", "tree", "branch", "commit", "gate", "yes", "held", "error", "recovered", "made"),
     *("conflicts", "already", "how", "asked_by"),
@@ -40,7 +40,7 @@ _KEPT = (
 
 
 def after_verification(made: Changes) -> Changes:
-    """Queue the landing that waited for a verification, unless the other node has seen a gate fail."""
+    """Queue the landing that waited for verification, unless the verifying node saw a gate fail."""
     run, seen = made.run, read_verified(made.run)
     if not run.land or run.landed is not None or run.landing or seen is None:
         return made
@@ -51,9 +51,9 @@ def after_verification(made: Changes) -> Changes:
 
 
 def queue_landing(made: Changes) -> Changes:
-    """At settlement, queue the landing of a run that is done, has changed something and was to be landed.
+    """At settlement, queue the landing of a completed run that has a change and was to be landed.
 
-    A run whose stop was asked for too late is not landed; of a lost run only the lease knows of the stop.
+    A run whose stop request came too late is not landed; for a lost run, only its lease records the stop.
     """
     run = made.run
     changed = run.result.get("commit") is not None or Lineage.of(run).begins
@@ -65,25 +65,25 @@ def queue_landing(made: Changes) -> Changes:
 
 
 def _place(run: Run) -> dict[str, object]:
-    """The queue in which the landing waits: one for each repository."""
+    """Return the queue in which the landing waits: one for each repository."""
     return {"repo": str(run.workspace.get("repo", ""))}
 
 
 @dataclass(frozen=True, slots=True)
 class LandingAsked(Signal):
-    """A user wants the change landed in this way."""
+    """A user requests that the change is landed in this way."""
 
     way: LandWay
 
     def apply(self, made: Changes) -> Changes:
-        """Queue a landing for a user, in place of a waiting one. WorkspaceError before the run's end."""
+        """Queue a landing for a user, in place of a waiting one. WorkspaceError before the run ends."""
         run, waits = made.run, made.case.action(ActionKind.LAND)
         if run.state is not RunState.ENDED:
             raise WorkspaceError(f"{run.id} has not ended", fix=f"pancode runs show {run.id}")
         if self.way.approves:
             must_wait(run, made.case.action(ActionKind.USER), ItemKind.LANDING)
         row = {**_place(run), **self.way.to_row()}
-        if waits is not None and WRITES in waits.detail:  # it may be written already
+        if waits is not None and WRITES in waits.detail:  # It may already have been written.
             row[WRITES] = waits.detail[WRITES]
         if waits is not None and waits.detail == row:
             return made
@@ -94,14 +94,14 @@ class LandingAsked(Signal):
 
 @dataclass(frozen=True, slots=True)
 class LandingProposed(Signal):
-    """An orchestrator proposes to land the change, so a user is asked."""
+    """An orchestrator proposes to land the change, so a user must approve it."""
 
     by: str
 
     def apply(self, made: Changes) -> Changes:
-        """Ask a user whether the change is landed, as an orchestrator proposes. Idempotent.
+        """Ask a user to approve the landing that an orchestrator proposes. Idempotent.
 
-        WorkspaceError where there is nothing to land.
+        WorkspaceError if there is nothing to land.
         """
         run = made.run
         if run.state is not RunState.ENDED or run.outcome is not Outcome.DONE or not has_change(run):
@@ -131,13 +131,13 @@ class LandingProposed(Signal):
 
 @dataclass(frozen=True, slots=True)
 class LandingDue(Signal):
-    """The workflow has ended well, and the change in the run's result lands by itself."""
+    """The workflow has completed, so the change in the run's result is landed automatically."""
 
     def apply(self, made: Changes) -> Changes:
         """Land the run for its workflow, as `--land` of a dispatch does. Idempotent.
 
-        Where another node verifies it first, it lands after that; where its agent needs a user's approval, it
-        waits for that.
+        If another node must verify the run or a user must approve the agent's change, the landing waits for
+        that.
         """
         run = made.run
         if run.land or run.landed is not None:
@@ -150,11 +150,11 @@ class LandingDue(Signal):
 
 
 def spoiled_by(made_by: Sequence[Run], runs_gates: bool) -> tuple[Run, ...]:
-    """The runs of a change, newest first, whose bad ends need a user's approval before the change is landed.
+    """Return the runs of a change, newest first, whose bad ends need a user's approval before landing.
 
-    What an older run left unfinished counts as finished by the newer ones. A broken policy stays in the
-    change. A gate that failed counts until that very gate has passed in a newer run; `runs_gates`: the
-    landing runs it again, and requires that it passes.
+    Work that an older run left unfinished counts as finished by the newer ones. A policy violation remains
+    part of the change. A failed gate counts until the same gate has passed in a newer run or, with
+    `runs_gates`, because the landing runs it again and requires that it passes.
     """
     newest, passed = made_by[0], set[tuple[str, ...]]()
     found = [] if newest.outcome in (None, Outcome.DONE) else [newest]
@@ -169,10 +169,10 @@ def spoiled_by(made_by: Sequence[Run], runs_gates: bool) -> tuple[Run, ...]:
 
 
 def require_gates(made_by: Sequence[Run], without: Collection[str] = ()) -> RequiredGates:
-    """The gates of all runs of a change, but for those that a user withdraws by their text.
+    """Return the gates of all runs of a change, except those that a user withdraws by their text.
 
-    `made_by`: newest first, as the gates then are. The set-up is that of the newest run, and of each older
-    run that has a gate which no newer run has.
+    `made_by`: newest first, as are the returned gates. The setup is that of the newest run, and of each older
+    run with a gate that no newer run has.
     """
     found = dict[tuple[str, ...], RequiredGate]()
     for run in made_by:
@@ -186,7 +186,7 @@ def require_gates(made_by: Sequence[Run], without: Collection[str] = ()) -> Requ
 
 
 def must_have_gates(run: str, made_by: Sequence[Run], without: Collection[str]) -> None:
-    """UsageError where a user withdraws a gate that no run of the change has."""
+    """Raise UsageError if a user withdraws a gate that no run of the change has."""
     gates = require_gates(made_by).gates
     unknown = [text for text in without if not any(one.is_named(text) for one in gates)]
     if not unknown:
@@ -201,7 +201,7 @@ def must_have_gates(run: str, made_by: Sequence[Run], without: Collection[str]) 
 
 
 def must_be_verified(run: Run, made_by: Sequence[Run]) -> None:
-    """WorkspaceError where a run of the change was to be verified by another node, and `run` is not."""
+    """Raise WorkspaceError if a run of the change had to be verified by another node and `run` is not."""
     commands, seen = (
         next((one for one in made_by if LandingTerms.of(one).land_verified), None),
         read_verified(run),
@@ -223,7 +223,7 @@ def must_be_verified(run: Run, made_by: Sequence[Run]) -> None:
 
 
 def argv_of(gate: Mapping[str, object]) -> tuple[str, ...]:
-    """The command of a gate of a run."""
+    """Return the command of a run's gate."""
     argv = gate.get("argv")
     return tuple(str(word) for word in argv) if isinstance(argv, list | tuple) else ()
 
@@ -233,20 +233,20 @@ WRITES = "writes"
 
 
 def by_hand(action: Action) -> bool:
-    """Whether a user, and not the dispatch, has asked for this landing."""
+    """Whether a user, and not the dispatch, requested this landing."""
     return "by" in action.detail
 
 
 @dataclass(frozen=True, slots=True)
 class Dropped(Signal):
-    """A user does not want the change."""
+    """A user discards the change."""
 
     by: str
 
     def apply(self, made: Changes) -> Changes:
-        """Drop a change that a user does not want: no list offers it any more. Idempotent.
+        """Drop a change that a user does not want: lists no longer offer it. Idempotent.
 
-        Its commit stays in the depot, and `land` can still land it. WorkspaceError before the run's end.
+        Its commit stays in the depot, and `land` can still land it. WorkspaceError before the run ends.
         """
         run = made.run
         if run.state is not RunState.ENDED:
@@ -262,12 +262,12 @@ class Dropped(Signal):
 
 @dataclass(frozen=True, slots=True)
 class CalledOff(Signal):
-    """A user does not want the change landed any more."""
+    """A user calls off the landing of the change."""
 
     why: str
 
     def apply(self, made: Changes) -> Changes:
-        """Call off the waiting landing, if there is one. A landing that has begun records its end itself."""
+        """Call off the waiting landing, if any. A landing that has begun records its end itself."""
         waits, run = made.case.action(ActionKind.LAND), made.run
         if waits is None and run.land and not run.landing and is_waiting(run):
             return _written(made, _off(made, self.why))
@@ -278,13 +278,13 @@ class CalledOff(Signal):
 
 @dataclass(frozen=True, slots=True)
 class LandingWrites(Signal):
-    """The landing of this action is about to be written; `report`: how it ends then."""
+    """The landing of this action is about to be written; `report`: its end if the write completes."""
 
     report: Mapping[str, Any]
     action: str
 
     def apply(self, made: Changes) -> Changes:
-        """Note how the landing ends if what is written now is written whole; of one called off, nothing."""
+        """Store the report that applies if the write completes, unless the landing was called off."""
         waits = made.case.action(ActionKind.LAND)
         if waits is None or waits.id != self.action:
             return made
@@ -296,19 +296,19 @@ class LandingOver(Signal):
     """The landing in the queue has ended."""
 
     report: Mapping[str, Any]
-    """The landing's status, why, fix, files, tree, branch, commit and gate, as far as they are known."""
+    """The landing's status, why, fix, files, tree, branch, commit and gate, as far as known."""
     action: str = ""
     """The action that asked for the landing; empty: the landing that waits."""
     by: str = ""
     """The user who asked for the landing by hand; empty: the dispatch asked."""
 
     def apply(self, made: Changes) -> Changes:
-        """Record the end of the landing; one that was called off before has its end already."""
+        """Record the end of the landing, unless it was called off before and so already has one."""
         waits, report = made.case.action(ActionKind.LAND), self.report
         if self.action and waits is not None and waits.id != self.action:
-            return _recorded(made, report, self.by)  # another way was asked for meanwhile, and waits
+            return _recorded(made, report, self.by)  # Another landing was requested meanwhile.
         if waits is None and report["status"] == CALLED_OFF:
-            return made  # whoever has ended it, by calling it off, denying or dropping it, has said so
+            return made  # Calling it off, denying it or dropping it has already recorded the end.
         made = made.done(waits)
         made = people.open_question(made) if report["status"] == HELD and not self.by else made
         return _written(made, report, self.by)
@@ -316,7 +316,7 @@ class LandingOver(Signal):
 
 @dataclass(frozen=True, slots=True)
 class Landed(Signal):
-    """The change is in its owner's files."""
+    """The change has been written to its owner's files."""
 
     by: str
     commit: str
@@ -326,7 +326,7 @@ class Landed(Signal):
     flags: tuple[str, ...] = ()
 
     def apply(self, made: Changes) -> Changes:
-        """Record that the change is in its owner's files, whoever asked for it, reverted before or not."""
+        """Record that the change is in its owner's files, even if it was reverted before."""
         commit, files = self.commit, self.files
         made = people.close_question(made)
         change = f"{count_noun(files, 'file')}{f' on branch {self.branch}' if self.branch else ''}"
@@ -344,12 +344,12 @@ class Reverted(Signal):
     commit: str
 
     def apply(self, made: Changes) -> Changes:
-        """Record that the landed change was reverted; from now on that counts against its agent."""
+        """Record that the landed change was reverted; this now counts against its agent."""
         run = made.run
         if run.landed is None or REVERTED in run.result:
             return made
         made = made.put(replace(run, result={**run.result, REVERTED: self.commit}))
-        made = made.tell("land", self.commit[:12], "reverted", "a later commit takes the landed change back")
+        made = made.tell("land", self.commit[:12], "reverted", "a later commit reverts the landed change")
         return made.record("land", "warning", "reverted", commit=self.commit)
 
 
@@ -362,14 +362,14 @@ def _written(made: Changes, report: Mapping[str, Any], by: str = "") -> Changes:
     report = {**{key: one for key, one in made.run.landing.items() if key == "asked_by"}, **report}
     kept |= {key: list(v) if isinstance(v := report[key], tuple) else v for key in _KEPT if key in report}
     made = _recorded(made.put(replace(made.run, landing=kept)), report, by)
-    return made if report["status"] == WAITING else made.advance()  # a lane continues when it is over
+    return made if report["status"] == WAITING else made.advance()  # The lane continues now.
 
 
 def _recorded(made: Changes, report: Mapping[str, Any], by: str) -> Changes:
     status, why = str(report["status"]), _why(report)
-    if status == LANDED:  # that has been told where it was done
+    if status == LANDED:  # The code that landed the change has already logged it.
         return made
-    made = made.tell("land", f"asked by {by}" if by else "asked with the dispatch", status, why)
+    made = made.tell("land", f"asked by {by}" if by else "requested at dispatch", status, why)
     level = "info" if status == NOTHING else "warning"
     detail = {"by": by} if by else {}
     return made.record("land", level, f"not landed: {status}", why=why, **detail)

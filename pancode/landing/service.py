@@ -1,4 +1,4 @@
-"""Lands a run, one after the other in a repository, calls one off, and has a run settle its conflict."""
+"""Land runs one by one per repository, call off landings, and dispatch conflict resolution."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ from pancode.workflows.results import change_begins, change_of
 
 
 class Landing:
-    """One landing. `ended`: its report; empty while it continues and when an error ended it."""
+    """One landing. `ended`: its report; empty while it is under way and if it ended with an error."""
 
     def __init__(self) -> None:
         self.off = threading.Event()
@@ -54,7 +54,7 @@ class Landing:
 
 
 class Landings:
-    """The landings that are under way, by run; safe for several threads."""
+    """The landings that are under way, by run; thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -62,7 +62,7 @@ class Landings:
 
     @contextmanager
     def of(self, run: str) -> Iterator[Landing]:
-        """A landing of the run that begins here, and is over at the end of the block."""
+        """Register a landing of the run for the duration of the block."""
         landing = Landing()
         with self._lock:
             self._under_way.setdefault(run, []).append(landing)
@@ -76,7 +76,7 @@ class Landings:
             landing.over.set()
 
     def call_off(self, run: str, wait_s: float) -> list[CalledOffRow]:
-        """Call off this run's landings, and wait for their ends: their reports. Empty: there were none."""
+        """Call off this run's landings, await their ends and return their reports; empty: none."""
         with self._lock:
             meant = list(self._under_way.get(run, ()))
         for landing in meant:
@@ -109,7 +109,7 @@ The change was made for the task below. It is material: you are asked for the wo
 def make_resolve_request(
     old: Run, again: DispatchRequest, state: ConflictState, way: LandWay
 ) -> DispatchRequest:
-    """The request for a run that settles the conflict; it is landed in `way` when its gates pass.
+    """Return the request for a run that resolves the conflict and lands in `way` if its gates pass.
 
     `again`: the request of the run whose change conflicts.
     """
@@ -137,23 +137,23 @@ def make_resolve_request(
     )
     if not RUNTIMES[old.runtime].own:
         return request
-    # A command settles nothing: whoever is chosen for such a task does.
+    # A plain command cannot resolve a conflict, so the worker is chosen as for any such task.
     return replace(request, argv=None, runtime=None, agent=None, model=None, node=None)
 
 
 OFF_S = 60.0
-"""Seconds that a landing may take to end after it is called off, as past its gates it writes."""
+"""Seconds that a landing may take to end after it is called off: once past its gates, it writes first."""
 
 
 class Lander:
-    """Implements queue.Land; knows the landings that are under way."""
+    """Implements `queue.Land`; keeps the landings that are under way."""
 
     def __init__(self, core: Core, repositories: Repositories, prd_of: Callable[[str], str]) -> None:
         self._core, self._repositories, self._prd_of = core, repositories, prd_of
         self._landings = Landings()
 
     def land(self, run: Run, way: LandWay, wanted: LandingWish) -> dict[str, Any]:
-        """Land the run, and report all that is shown. WorkspaceError for a landing that may not be."""
+        """Land the run and return the report to show. WorkspaceError if it may not be landed."""
         must_be_verified(run, change_of(self._core, run))
         request = self.request_of(run)
         self._must_be_settled(run, request)
@@ -168,12 +168,12 @@ class Lander:
         return landing.ended
 
     def request_of(self, run: Run) -> LandRequest:
-        """What to land of the run. WorkspaceError for a run that changed nothing."""
+        """Return what to land of the run. WorkspaceError if it changed nothing."""
         repo, snapshot, commit = commits_of(self._core, run)
         if commit is None or run.project is None:
             raise WorkspaceError(f"{run.id} made no changes", why=f"it ended {run.outcome}: {run.reason}")
         base = run.workspace.get("base")
-        # The allowed files are those of its dispatch: what was held back then is not a change now.
+        # The allowed files are those of the dispatch: a change held back then is not part of it now.
         return LandRequest(
             repo,
             snapshot,
@@ -185,11 +185,11 @@ class Lander:
         )
 
     def conflict(self, run: Run, branch: str) -> ConflictState:
-        """Both sides of the run's conflict; without files where its change would merge cleanly."""
+        """Return both sides of the run's conflict; without files if its change would merge cleanly."""
         return self._repositories.conflict(str(run.project), self.request_of(run), branch)
 
     def _must_be_settled(self, run: Run, request: LandRequest) -> None:
-        """WorkspaceError where the run was to settle a conflict and left a file unchanged or with markers."""
+        """Raise WorkspaceError if the run, which had to resolve a conflict, left it unresolved."""
         conflict = Lineage.of(run).resolves
         if not conflict:
             return
@@ -216,24 +216,24 @@ class Lander:
             return self._repositories.into_files(project, request, judge, off)
         message, settles = message_of(run, way.message), Lineage.of(run).resolves
         how, trailers = way.how, trailers_of(run)
-        if settles:  # its first commit is one with markers
+        if settles:  # Its first commit contains conflict markers.
             how, trailers = How.SQUASH, (*trailers, *map(str, settles["trailers"]))
         target = OnBranch(way.branch, message, self._core.wall_ms(), how, trailers)
         return self._repositories.onto_branch(project, request, target, judge, off)
 
     def call_off(self, run: Run) -> list[CalledOffRow]:
-        """Withdraw the wish for a landing, so that none begins later, and then call off those under way."""
+        """Remove the queued landing, so that none begins later, and then call off those under way."""
         waited = call_off(self._core, run.id, "called off before it was landed")
         ended = self._landings.call_off(run.id, OFF_S)
         return ended or ([{"status": CALLED_OFF, "queued": True}] if waited else [])
 
     def cut_short(self, run_id: str) -> None:
-        """End the landing under way; it stays asked for, and the next coordinator lands it."""
+        """End the landing under way; its request remains, and the next coordinator lands it."""
         self._landings.call_off(run_id, OFF_S)
 
 
 def wrap_gates(judge: Gates, request: LandRequest, wanted: LandingWish) -> Gates:
-    """The same gates; what they let pass is noted before it is written."""
+    """Return the same gates; when they pass, the report is stored before the change is written."""
 
     def gates(merged: Merged) -> LandingGates:
         gate = judge(merged)
@@ -247,7 +247,7 @@ def wrap_gates(judge: Gates, request: LandRequest, wanted: LandingWish) -> Gates
 
 
 def dump_report(report: LandReport, result: str) -> dict[str, Any]:
-    """The report as it is shown."""
+    """Return the report as it is shown."""
     shape = {**asdict(report), "status": report.status.value}
     if report.already:
         shape["why"] = report.already
@@ -255,10 +255,10 @@ def dump_report(report: LandReport, result: str) -> dict[str, Any]:
 
 
 def commits_of(core: Core, run: Run) -> tuple[str, str, str | None]:
-    """The change's repository, beginning and result; WorkspaceError where there can be none.
+    """Return the change's repository, base and result; WorkspaceError if there can be none.
 
-    The change begins where the first run of those began that this run continues from. Where the run itself
-    changed nothing, the result is that of the run before it.
+    The base is that of the first run in the chain that this run continues. If the run itself changed nothing,
+    the result is that of the run before it.
     """
     repo, snapshot, commit = _own_commits(run)
     begins = change_begins(core, run) or snapshot
@@ -271,7 +271,8 @@ def _own_commits(run: Run) -> tuple[str, str, str | None]:
         raise WorkspaceError(
             f"{run.id} has no change to land: it worked in an empty directory",
             why="it ran with --workspace none",
-            fix=f"its answer and files: pancode runs show {run.id}; in a repository: pancode dispatch TASK",
+            fix=f"see its answer and files: pancode runs show {run.id}; to work in a repository: pancode "
+            "dispatch TASK",
         )
     must_have_changes(run)
     commit = run.result.get("commit")
@@ -303,9 +304,9 @@ def _refused(run: Run, report: LandReport) -> WorkspaceError:
 
 
 def resolve_conflict(core: Core, lander: Lander, around: Surroundings, run: Run, way: LandWay) -> Dispatched:
-    """Dispatch the run that settles the conflict, through the same ten gates.
+    """Dispatch the run that resolves the conflict; the usual ten admission gates apply.
 
-    UsageError where nothing conflicts; AccessError, RefusedError ...
+    UsageError if nothing conflicts; AccessError, RefusedError and others as for any dispatch.
     """
     must_ask(f"the landing of {run.id}", lands=True, says_yes=way.says_yes)
     state = lander.conflict(run, way.branch)

@@ -1,1 +1,1 @@
-"""What earlier runs left for later ones: notes, history, scouts."""
+"""What earlier runs leave for later ones: notes, history, scouts."""

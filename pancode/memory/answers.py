@@ -1,4 +1,4 @@
-"""Notes of runs and answers of scouts as the API shows them."""
+"""Notes of runs and answers of scouts, in the form of the API."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from pancode.kernel.route import Route
 
 
 class NoteShape(TypedDict):
-    """What a run decided, did and left open. `source`: where it is from and how old, in words; `parts`: by
-    their names in the form of the run's report.
-    """
+    """What a run decided, did and left open. `source`: origin and age, as text; `parts`: by their names in
+    the run's report."""
 
     run: str
     agent: str
@@ -27,9 +26,8 @@ class NoteShape(TypedDict):
 class ScoutShape(TypedDict):
     """A question and what a scout has found. `state`: answered, under way, failed, refused.
 
-    `earlier`: the answer was known of these very files before it was asked now; `age`: since then, in words.
-    `cut`: the answer was longer than its depth hands on. `reason`: how the run stands or why it failed, in
-    words.
+    `earlier`: an earlier scout answered it for exactly these files, `age` ago (text). `cut`: the answer was
+    longer than its depth allows. `reason`: the state of the run, or why it failed, as text.
     """
 
     question: str
@@ -46,20 +44,20 @@ class ScoutShape(TypedDict):
 
 
 class HistoryAnswer(TypedDict):
-    """`repository` null: the notes are of all, or of a lane that has none."""
+    """Notes of runs. `repository` null: they are from all repositories, or from a lane without one."""
 
     repository: str | None
     notes: list[NoteShape]
 
 
 class ForgottenAnswer(TypedDict):
-    """The runs whose notes were forgotten."""
+    """The runs whose notes were deleted."""
 
     forgotten: list[str]
 
 
 class RememberedShape(TypedDict):
-    """A note as a new run is given it: material, with its source and its age."""
+    """A note in the form that a new run gets: as material, with its source and age."""
 
     run: str
     text: str
@@ -67,7 +65,7 @@ class RememberedShape(TypedDict):
 
 
 class RememberedAnswer(TypedDict):
-    """What a new run in that place would be told of earlier ones. `budget`, `used`: tokens."""
+    """The notes of earlier runs that a new run in this place would get. `budget`, `used`: tokens."""
 
     repository: str | None
     workspace: str | None
@@ -78,7 +76,7 @@ class RememberedAnswer(TypedDict):
 
 
 class ExploreAnswer(TypedDict):
-    """One row for each question, in order."""
+    """One row for each question, in the order of the questions."""
 
     scouts: list[ScoutShape]
 

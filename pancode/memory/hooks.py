@@ -1,4 +1,4 @@
-"""What memory adds to runs: notes of earlier runs in the prompt, and a note of each run that leaves one."""
+"""What memory adds to runs: notes of earlier runs in the prompt, and a note when a run completes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pancode.memory.service import give_notes, store_note
 from pancode.runs.features import Features, Hook, always
 
 FEATURE = Features(
-    # A session that is resumed has been told of earlier runs.
+    # A resumed session already has the notes of earlier runs.
     prompt_parts=(Hook(lambda request: not request.resume, give_notes),),
     accepted=(Hook(always, store_note),),
 )

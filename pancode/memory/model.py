@@ -1,4 +1,4 @@
-"""Notes of runs: what a run leaves for later ones, and which of them a new run is given."""
+"""Notes of runs: what a run leaves for later ones, and which notes a new run gets."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from pancode.kernel.records import RunNote
 
 _WORD = re.compile(r"\w{2,}")
 _STEM = 4
-"""From this many letters on, a searched word counts half for a word that begins with it."""
+"""A searched word of at least this many letters scores half for a word that begins with it."""
 
 
 def rank_notes(notes: Sequence[RunNote], query: str) -> list[RunNote]:
-    """The notes that share a word with the query; those that share rare words first, then the newer ones."""
+    """Return the notes that share a word with the query: rare shared words first, then newer notes."""
     texts = [_words(_text(note)) for note in notes]
     common = Counter(word for words in texts for word in words)
     wanted = _words(query)
@@ -31,7 +31,7 @@ def rank_notes(notes: Sequence[RunNote], query: str) -> list[RunNote]:
 
 
 class Nearness(StrEnum):
-    """The line of work that a note shares with a new run; notes of the nearer line come first."""
+    """How a note is related to a new run, such as by its lane; nearer notes come first."""
 
     LANE = "in this lane"
     WORKSPACE = "in this workspace"
@@ -41,9 +41,9 @@ NOWHERE: Mapping[str, Nearness] = {}
 
 
 def in_use(notes: Sequence[RunNote], task: str, near: Mapping[str, Nearness] = NOWHERE) -> list[RunNote]:
-    """Sort the notes for a new run: of its lane, of its workspace, fitting its task, and the rest.
+    """Sort the notes for a new run: of its lane, of its workspace, fitting its task, the rest.
 
-    Those of a lane or a workspace come newest first. `near`: their line of work, by run.
+    Those of a lane or a workspace come newest first. `near`: the relation to the new run, by run.
     """
     newest = sorted(notes, key=lambda note: (-note.at_ms, note.run))
     lines = [note for line in Nearness for note in newest if near.get(note.run) is line]
@@ -72,11 +72,11 @@ def _text(note: RunNote) -> str:
 
 
 PARTS = frozenset(name for role in Role for name in report_names(role))
-"""The names of the parts of all forms of reports."""
+"""The names of the parts in all forms of reports."""
 FIRST = ("SCOPE", "REPORT")
 """The parts with which a report begins."""
 MOST_PART, MOST_TASK, MOST_LEFT = 700, 200, 2_000
-"""The most characters of a part, of a task, and of an answer without a report that is handed on."""
+"""The most characters of a part, of a task, and of an answer without a report that is passed on."""
 BRIEFLY = ("DECIDED", "OPEN")
 _NAMED = re.compile(
     rf"^[ \t>#*_-]*({'|'.join(sorted(PARTS, key=len, reverse=True))})[ \t]*[*_]*:[ \t]*[*_]*(.*)$"
@@ -85,15 +85,15 @@ _NOTHING = {"", "-", "none", "nothing", "n/a"}
 
 
 def parts_of(answer: str) -> dict[str, str]:
-    """The parts of the report at the end of an answer, by name; empty: it has no report, so nothing is kept.
+    """Return the parts of the report at the end of an answer, by name; empty: it has no report.
 
-    Each part is clipped, and characters that a reader would not see are made visible.
+    Each part is clipped, and invisible characters are made visible.
     """
     found: list[tuple[str, list[str]]] = []
     for line in answer.splitlines():
         named = _NAMED.match(line)
         if named is not None and named[1] in FIRST:
-            found = []  # what stood before was not a report, or an older one
+            found = []  # Text before this was not a report, or an older one.
         if named is not None:
             found.append((named[1], [named[2]]))
         elif found:
@@ -111,13 +111,13 @@ def limit_text(text: str, most: int) -> str:
 
 
 def left_by(answer: str, most: int) -> dict[str, str]:
-    """Keep the end of an answer without a report as its one part, as a final text says last what matters."""
+    """Return the end of an answer without a report as its only part, as the end matters most."""
     text = reveal_invisible(answer.strip())
     return {"REPORT": text if len(text) <= most else f"...{text[3 - most :].lstrip()}"} if text else {}
 
 
 def source_of(note: RunNote, landed: bool, now_ms: int, near: Nearness | None = None) -> str:
-    """Where a note comes from and how old it is, in one line."""
+    """Return the source and age of a note in one line."""
     commit = f", commit {note.commit[:10]}" if note.commit else ""
     left = "" if landed or not note.commit else ", not landed"
     age = format_seconds(max(0, now_ms - note.at_ms) / 1000)
@@ -128,7 +128,7 @@ def source_of(note: RunNote, landed: bool, now_ms: int, near: Nearness | None = 
 def format_note(
     note: RunNote, landed: bool, now_ms: int, near: Nearness | None = None, brief: bool = False
 ) -> str:
-    """The note as a later run is given it. `brief`: only its decisions and open points, if it has any."""
+    """Return the note as a later run gets it. `brief`: only decisions and open points, if any."""
     parts = {name: text for name, text in note.parts.items() if name in BRIEFLY} if brief else {}
     lines = (f"{name}: {text}" for name, text in (parts or note.parts).items())
     return "\n".join((source_of(note, landed, now_ms, near), *lines))

@@ -1,4 +1,4 @@
-"""Routes of notes of runs, and of scouts that are sent out with questions."""
+"""Routes for notes of runs, and for scouts that are sent out with questions."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from pancode.runs.routes.runs import asked_by
 
 
 class ExploreBody(ActBody, CallerSettings):
-    """Questions about the repository around `cwd`. `again`: also what is known already is asked anew."""
+    """Questions about the repository around `cwd`. `again`: ask even if the answer is known."""
 
     questions: tuple[Annotated[str, Field(min_length=1, max_length=MOST_QUESTION)], ...] = Field(
         min_length=1, max_length=MOST_QUESTIONS
@@ -58,7 +58,7 @@ class ExploreBody(ActBody, CallerSettings):
     model: Name | None = None
     runtime: Name | None = None
     yes: bool = False
-    """A user has said yes to this very dispatch."""
+    """A user has approved this dispatch."""
 
     def request(self) -> DispatchRequest:
         settings = {name: getattr(self, name) for name in ("cwd", "depth", "node", "model", "runtime")}
@@ -66,7 +66,7 @@ class ExploreBody(ActBody, CallerSettings):
 
 
 class ForgetBody(ActBody):
-    """`before`: also all notes older than this, of the repository around `cwd`, or of all (`everywhere`)."""
+    """Notes to delete. `before`: all older ones too, here (`cwd`) or `everywhere`."""
 
     runs: tuple[Name, ...] = Field(default=(), max_length=1_000)
     before: Name | None = None
@@ -76,10 +76,9 @@ class ForgetBody(ActBody):
 
 @Verb(HISTORY, command="history find", query=("cwd", "text", "limit", "all", "lane", "workspace"))
 def _search(context: ApiContext, call: ApiCall) -> HistoryAnswer:
-    """What runs decided, did and left open.
+    """Return notes of what runs decided, did and left open.
 
-    Of a lane or a workspace; else of the repository in which the caller stands; of all outside of one, or
-    with `all`.
+    They are of a lane or workspace, else of the repository of the caller's folder, else of all repositories.
     """
     place = WorkPlace(None) if call.flag("all") else _place(context, call)
     notes = search_notes(context.core, place, call.query.get("text", ""), call.number("limit", 20, MOST_ROWS))
@@ -88,7 +87,7 @@ def _search(context: ApiContext, call: ApiCall) -> HistoryAnswer:
 
 @Verb(REMEMBERED, command="history find", query=("cwd", "text", "lane", "workspace"))
 def _remembered(context: ApiContext, call: ApiCall) -> RememberedAnswer:
-    """What a new run in the lane, the workspace or the repository would be told of those before it."""
+    """Return the notes that a new run in the lane, the workspace or the repository would get."""
     place = _place(context, call)
     budget = context.coordinator.around({}).defaults(place.project).history_tokens
     given = recall_notes(context.core, place, call.query.get("text", ""), budget)
@@ -106,20 +105,20 @@ def _remembered(context: ApiContext, call: ApiCall) -> RememberedAnswer:
 
 
 def _place(context: ApiContext, call: ApiCall) -> WorkPlace:
-    """Return the place that the caller asks about. NotFoundError."""
+    """Return the place that the caller names; NotFoundError if it does not exist."""
     lane, workspace = call.query.get("lane") or "", call.query.get("workspace") or ""
     return find_place(context.core, context.project_of, lane, workspace, call.query.get("cwd"))
 
 
 @Verb(NOTE, command="history show")
 def _show(context: ApiContext, call: ApiCall) -> NoteShape:
-    """The note of one run."""
+    """Return the note of one run."""
     return get_note(context.core, call.path["run"])
 
 
 @Verb(FORGET, ForgetBody, "history forget", right=DROPS)
 def _forget(context: ApiContext, call: ApiCall) -> ForgottenAnswer:
-    """Delete notes; runs and receipts stay."""
+    """Delete notes; runs and receipts remain."""
     body: ForgetBody = call.body
     project = None if body.everywhere else context.project_of(body.cwd)
     if body.before is not None and project is None and not body.everywhere:
@@ -133,7 +132,7 @@ def _forget(context: ApiContext, call: ApiCall) -> ForgottenAnswer:
 
 @Verb(EXPLORE, ExploreBody, "workflow explore", pokes=True, for_runs=True, right=DISPATCHES)
 def _explore(context: ApiContext, call: ApiCall) -> ExploreAnswer:
-    """Send scouts out with questions; what is known is answered."""
+    """Send scouts out with questions; questions with a known answer are answered at once."""
     body: ExploreBody = call.body
     request, parent, around = asked_by(context, call)
     expedition = Expedition(body.questions, body.look, body.again)
@@ -142,5 +141,5 @@ def _explore(context: ApiContext, call: ApiCall) -> ExploreAnswer:
 
 @Verb(SCOUT)
 def _scouted(context: ApiContext, call: ApiCall) -> ScoutShape:
-    """What one of them has found."""
+    """Return what one scout has found."""
     return get_scout(context.core, call.path["run"])

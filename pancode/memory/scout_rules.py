@@ -1,4 +1,4 @@
-"""Decides what a scout is told, and what it may use for its question."""
+"""Decides what the prompt of a scout contains, and which resources it may use for its question."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ SCOUT = "scout"
 """The agent that answers questions about a repository."""
 MOST_QUESTIONS, MOST_QUESTION = 4, 2_000
 MODE = Mode.REVIEW
-"""The narrowest mode that a dispatch can have: nothing is changed in it."""
+"""The most restrictive mode that a dispatch can have: it permits no changes."""
 
 
 class Depth(StrEnum):
-    """How far a scout looks."""
+    """How far a scout searches."""
 
     SHALLOW = "shallow"
     MEDIUM = "medium"
@@ -27,9 +27,7 @@ class Depth(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ScoutCaps:
-    """`calls`: how many model calls it has before one last, short answer. `tokens`: how much of its answer is
-    handed on.
-    """
+    """`calls`: model calls before the final, short answer. `tokens`: the most that is passed on of it."""
 
     calls: int
     tokens: int
@@ -44,15 +42,15 @@ CAPS: dict[Depth, ScoutCaps] = {
     Depth.MEDIUM: ScoutCaps(12, 2_000),
     Depth.DEEP: ScoutCaps(20, 5_000),
 }
-"""The calls are a limit of the job, held by the node's gateway. An answer with more tokens is cut."""
+"""The calls are a limit of the job, enforced by the node's gateway. A longer answer is cut."""
 QUESTION, DEPTH, NAMED, TREE, FOLDER = "question", "depth", "named", "tree", "folder"
-"""The keys in the term `scouts` of a run."""
+"""The keys in the `scouts` field of a run."""
 CUT = "\n[cut here: {} tokens are the most at this depth, and it wrote about {}]"
 _RANK = list(Depth)
 
 
 def normalize_question(question: str) -> str:
-    """Return the question in the form for comparison: blanks, line ends and case make no difference."""
+    """Return the question in a form for comparison: spaces, line ends and case do not matter."""
     return " ".join(question.split()).casefold()
 
 
@@ -65,15 +63,13 @@ def task_for(question: str, depth: Depth) -> str:
 
 
 def format_worker(request: DispatchRequest) -> str:
-    """Return the model, program and machine that a request names; empty if it names none of them."""
+    """Return the model, runtime and node that a request names; empty if it names none of them."""
     settings = (request.model, request.runtime, request.node)
     return "|".join(word or "" for word in settings) if any(settings) else ""
 
 
 def as_scout(request: DispatchRequest, question: str, depth: Depth) -> DispatchRequest:
-    """Return the request for a scout: a read-only agent and mode, and the limits of its job, hold it to its
-    question.
-    """
+    """Return the request for a scout: a read-only agent and mode, with limits that fit the question."""
     return replace(
         request,
         task=task_for(question, depth),
@@ -88,9 +84,9 @@ def as_scout(request: DispatchRequest, question: str, depth: Depth) -> DispatchR
 
 @dataclass(frozen=True, slots=True)
 class ScoutGround:
-    """What a question is about: the tree of the files, and the folder from which it is asked ("": the top).
+    """What a question is about: the file tree, and the folder from which it is asked ("": the top).
 
-    `named`: the model, program and machine that the request names; empty: any.
+    `named`: the model, runtime and node that the request names; empty: any.
     """
 
     tree: str
@@ -107,7 +103,7 @@ def has_answer(scouts: Mapping[str, str], ground: ScoutGround, question: str, de
 
 
 def handed_on(answer: str, depth: Depth) -> tuple[str, bool]:
-    """Return the answer within its cap, and whether it was cut."""
+    """Return the answer, limited to its depth's tokens, and whether it was cut."""
     caps = CAPS[depth]
     if len(answer) <= caps.chars:
         return answer, False

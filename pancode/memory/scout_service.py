@@ -1,4 +1,4 @@
-"""Sends scouts out with questions about a repository; answers at once what is known of the same files."""
+"""Sends scouts out with questions about a repository; known answers for the same files come at once."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import find_run, format_optional_iso, not_ended
 
 LOOKED_AT = 500
-"""How many of the newest notes of a repository are looked at for an answer."""
+"""How many of the newest notes of a repository are searched for an answer."""
 ANSWERED, UNDER_WAY, FAILED, REFUSED = "answered", "under way", "failed", "refused"
 
 
 @dataclass(frozen=True, slots=True)
 class Expedition:
-    """Questions about a repository. `again`: also what is known already is asked anew."""
+    """Questions about a repository. `again`: ask again even if the answer is already known."""
 
     questions: tuple[str, ...]
     depth: Depth = Depth.MEDIUM
@@ -49,10 +49,10 @@ class Expedition:
 def explore(
     core: Core, around: Surroundings, request: DispatchRequest, parent: str | None, expedition: Expedition
 ) -> list[ScoutShape]:
-    """Return one row for each question, in their order: its answer where one is known of these very files,
-    else the run that looks for it. `request`: who asks, from where, and with which options.
+    """Return one row for each question, in order: its answer if known for exactly these files, else the run
+    that searches for it. `request`: who asks, from where, and with which options.
 
-    A refused question has the refusal in its row; where all are refused, PancodeError is raised.
+    A refused question has the refusal in its row; if all are refused, PancodeError is raised.
     """
     project = None if request.cwd is None else around.project_of(request.cwd)
     if project is None:
@@ -75,7 +75,7 @@ def explore(
             begun = dispatch_run(core, around, as_scout(request, question, expedition.depth), parent)
         except PancodeError as refused:
             if refused.code == MODEL_UNTESTED:
-                raise  # the caller has the model tested, and asks all questions again
+                raise  # The caller has the model tested, and then asks all questions again.
             refusals.append(refused)
             found.append(_refused(question, expedition.depth, refused))
         else:
@@ -86,8 +86,7 @@ def explore(
 
 
 def _known(core: Core, project: str, ground: ScoutGround, question: str, depth: Depth) -> ScoutShape | None:
-    """Return the answer of an accepted receipt, else the run that is looking for one just now; None:
-    neither."""
+    """Return the answer from an accepted receipt, else the run searching for it; None: neither."""
     with core.ports.ledger.transaction() as tx:
         for run in _scouts(tx, project):
             if has_answer(Provision.of(run).scouts, ground, question, depth):
@@ -96,7 +95,7 @@ def _known(core: Core, project: str, ground: ScoutGround, question: str, depth: 
 
 
 def _scouts(tx: Transaction, project: str) -> Iterator[Run]:
-    """Yield the repository's scouts that left a note, the newest first; then the scouts that are under way.
+    """Yield the repository's scouts that left a note, newest first; then the scouts that are under way.
 
     A scout whose note a user has deleted (`history forget`) is left out.
     """
@@ -107,19 +106,19 @@ def _scouts(tx: Transaction, project: str) -> Iterator[Run]:
 
 
 def get_scout(core: Core, text: str) -> ScoutShape:
-    """Return what the scout that this text names has found by now. NotFoundError for any other run."""
+    """Return what the scout with this name has found so far. NotFoundError for any other run."""
     with core.ports.ledger.transaction() as tx:
         run = find_run(tx, text)
     if not Provision.of(run).scouts:
         fix = f"pancode runs show {run.id}"
-        raise NotFoundError(f"{run.id} is not a scout of pancode explore", fix=fix, code="no_scout")
+        raise NotFoundError(f"{run.id} is not a scout of pancode workflow explore", fix=fix, code="no_scout")
     return _shown(core, run.id, False)
 
 
 def _shown(core: Core, run_id: str, earlier: bool) -> ScoutShape:
     with core.ports.ledger.transaction() as tx:
         run = tx.get(Run, run_id)
-        assert run is not None  # no run is ever deleted
+        assert run is not None  # Runs are never deleted.
         return _row(core, tx, run, earlier)
 
 

@@ -1,4 +1,4 @@
-"""Keeps what runs decided, did and left open, gives it to later runs, and forgets it when asked to."""
+"""Store what runs decided, did and left open, pass it to later runs, and delete it on request."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ _SHAPES: tuple[tuple[str, str], ...] = (
     ("a private key", r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
     ("a key of AWS", r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
     ("a token of GitHub", r"\b(?:gh[pousr]_[0-9A-Za-z]{20,}|github_pat_[0-9A-Za-z_]{20,})"),
-    ("a token of GitLab", r"\bglpat-[0-9A-Za-z_-]{16,}"),
-    ("a token of Slack", r"\bxox[abeoprs]-[0-9A-Za-z-]{10,}"),
+    ("a GitLab token", r"\bglpat-[0-9A-Za-z_-]{16,}"),
+    ("a Slack token", r"\bxox[abeoprs]-[0-9A-Za-z-]{10,}"),
     ("a key of a model's vendor", r"\b(?:sk|rk|pk|gsk|xai|hf)[-_][0-9A-Za-z_-]{18,}"),
     ("a key of Google", r"\bAIza[0-9A-Za-z_-]{30,}"),
-    ("a token of PanCode", r"\bpct_[0-9A-Za-z_-]{16,}"),
+    ("a PanCode token", r"\bpct_[0-9A-Za-z_-]{16,}"),
     ("a signed token", r"\beyJ[0-9A-Za-z_-]{8,}\.[0-9A-Za-z_-]{8,}\.[0-9A-Za-z_-]{8,}"),
     ("a password in an address", r"\b[a-z][a-z0-9+.-]*://[^\s/@:]*:[^\s/@]{3,}@"),
     ("a bearer token", r"(?i)\bbearer\s+[0-9a-z._~+/-]{16,}"),
@@ -63,9 +63,9 @@ _COMPILED = tuple((words, re.compile(shape)) for words, shape in _SHAPES)
 
 
 def secret_in(text: str) -> str:
-    """Return what kind of secret the text seems to hold, in words; empty: none known. It may err both ways.
+    """Return what kind of secret the text seems to contain; empty: none known. It may err both ways.
 
-    A name with a value behind it counts where the value has a digit, as most secrets have and few words do.
+    A name followed by a value counts only if the value has a digit, as most secrets and few words do.
     """
     return next((words for words, shape in _COMPILED if shape.search(text)), "")
 
@@ -75,10 +75,10 @@ LOOKED_AT = 2_000
 
 
 def store_note(work: Work, claims: Claims) -> None:
-    """Keep the note of a run, in the transaction that accepts its receipt. No note is kept of work that was
-    not done, of a user's own program, and of a run that has neither a repository nor a lane.
+    """Store the note of a run, in the transaction that accepts its receipt. Not stored: work that was not
+    completed, a user's own command, and a run that has neither a repository nor a lane.
 
-    A note that looks as if it held a secret is not kept at all, and the timeline of the run says so.
+    A note that seems to contain a secret is not stored; the run's timeline records that.
     """
     run = work.tx.get(Run, claims.identity.run)
     if run is None or run.judges is not None or not _leaves(run.runtime):
@@ -90,9 +90,9 @@ def store_note(work: Work, claims: Claims) -> None:
     has_answer = claims.outcome is Outcome.DONE or (scouts and claims.failure is FailureKind.REQUEST_LIMIT)
     answer = claimed_answer(work.core, claims) if has_answer else ""
     parts = parts_of(answer)
-    if scouts and answer.strip() and not parts:  # it was asked one thing: all it says is the report
+    if scouts and answer.strip() and not parts:  # its one answer is the report
         parts = {"REPORT": limit_text(reveal_invisible(answer.strip()), MOST_PART)}
-    elif not parts and (lane or Lineage.of(run).in_workspace):  # the next one there is told it all the same
+    elif not parts and (lane or Lineage.of(run).in_workspace):  # the next run there gets all of it
         parts = left_by(answer, MOST_LEFT)
     if parts:
         _write(work, run, claims, parts)
@@ -110,13 +110,13 @@ def _write(work: Work, run: Run, claims: Claims, parts: dict[str, str]) -> None:
 
 
 def lane_of(tx: Transaction, run: Run) -> str:
-    """Return the id of the lane's workflow to which the run belongs as an item; empty: none."""
+    """Return the id of the lane to which the run belongs as an item; empty: none."""
     workflow = tx.get(Workflow, run.workflow) if run.workflow is not None else None
     return workflow.id if workflow is not None and workflow.kind is WorkflowKind.LANE else ""
 
 
 def _leaves(runtime: str) -> bool:
-    """Whether runs of this runtime leave notes: an agent speaks in it, or a program that plays one."""
+    """Whether runs of this runtime leave notes: it is an agent, or a program that acts as one."""
     kind = RUNTIMES[runtime]
     return kind.plays or not kind.own
 
@@ -124,7 +124,7 @@ def _leaves(runtime: str) -> bool:
 def find_place(
     core: Core, project_of: Callable[[str | None], str | None], lane: str, workspace: str, cwd: str | None
 ) -> WorkPlace:
-    """Return where an item of the lane works, or a run in the workspace, or one dispatched in this folder.
+    """Return the place of a lane's item, of a run in the workspace, or of a run dispatched in this folder.
 
     NotFoundError. `lane`, `workspace`: by name; empty: none.
     """
@@ -139,10 +139,8 @@ def find_place(
 
 
 def search_notes(core: Core, place: WorkPlace, words: str, limit: int) -> list[NoteShape]:
-    """Return the notes that share a word with these, the best first; without a message the
-    newest. They are of the place's lane or workspace, if it has one; else of its repository;
-    without one of all repositories.
-    """
+    """Return the notes that share a word with `words`, best first; without words, the newest. They are of the
+    place's lane or workspace if it has one, else of its repository, else of all repositories."""
     with core.ports.ledger.transaction() as tx:
         if place.lane or place.workspace:
             notes = notes_at(tx, place, LOOKED_AT)
@@ -156,7 +154,7 @@ def search_notes(core: Core, place: WorkPlace, words: str, limit: int) -> list[N
 
 
 def get_note(core: Core, text: str) -> NoteShape:
-    """Return the note of the run that this text names. NotFoundError."""
+    """Return the note of the run with this id or name; NotFoundError if it has none."""
     with core.ports.ledger.transaction() as tx:
         return _shape(core, tx, _note(tx, text))
 
@@ -183,9 +181,7 @@ def _why_none(run: Run) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
-    """Which notes to forget: those of these runs, and those older than a time in `project` (None:
-    everywhere).
-    """
+    """Which notes to delete: of these runs, and those older than a time in `project` (None: all)."""
 
     runs: Sequence[str] = ()
     before: str | None = None
@@ -193,10 +189,10 @@ class Forgotten:
 
 
 def delete_notes(core: Core, request: Forgotten, by: str) -> list[str]:
-    """Delete notes; returns the runs that had them. UsageError, NotFoundError: then nothing is deleted."""
+    """Delete notes and return their runs. On UsageError or NotFoundError, nothing is deleted."""
     if not request.runs and request.before is None:
-        fix = "name runs, or a time: pancode history forget --before 30d"
-        raise UsageError("nothing was given to forget", fix=fix, code="bad_value")
+        fix = "name runs or a time, as in: pancode history forget --before 30d"
+        raise UsageError("no runs or time to forget were given", fix=fix, code="bad_value")
     with unit_of_work(core) as work:
         gone = _meant(work.tx, request, core.wall_ms())
         for run in gone:
@@ -233,12 +229,12 @@ def _shape(core: Core, tx: Transaction, note: RunNote) -> NoteShape:
 
 
 NOTES_LOOKED_AT, MOST_NOTES = 200, 12
-"""How many of the newest notes are looked at, and how many are given at most."""
+"""How many of the newest notes are examined, and how many a run gets at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkPlace:
-    """Where a run works, which decides whose notes it gets. `project`: repository; `lane`: workflow's id."""
+    """Where a run works, which decides whose notes it gets. `project`: repository; `lane`: its id."""
 
     project: str | None
     workspace: str = ""
@@ -246,7 +242,7 @@ class WorkPlace:
 
 
 def near_of(tx: Transaction, notes: Sequence[RunNote], place: WorkPlace) -> dict[str, Nearness]:
-    """Return, by run, the line of work that the run has in common with this place."""
+    """Return, by run, its relation to this place: the same lane or the same workspace."""
     if not place.workspace and not place.lane:
         return {}
     found: dict[str, Nearness] = {}
@@ -259,7 +255,7 @@ def near_of(tx: Transaction, notes: Sequence[RunNote], place: WorkPlace) -> dict
 
 
 def notes_at(tx: Transaction, place: WorkPlace, limit: int) -> list[RunNote]:
-    """Return the repository's notes, and the lane's notes that have no repository; the newest first."""
+    """Return the repository's notes, and the lane's notes that have no repository; newest first."""
     newest: dict[str, Any] = {"order": "at_ms", "descending": True, "limit": limit}
     found = [] if place.project is None else tx.find(RunNote, {"project": place.project}, **newest)
     if not place.lane:
@@ -272,8 +268,8 @@ def notes_at(tx: Transaction, place: WorkPlace, limit: int) -> list[RunNote]:
 def recall_notes(core: Core, place: WorkPlace, task: str, tokens: int) -> tuple[GivenNote, ...]:
     """Return notes in this order: of the same lane and workspace, then what fits the task, then the newest.
 
-    The note of the run before in its line is given whole; of the line's others, and where the rest is too
-    long, only what was decided and left open. What is still too long is left out.
+    The previous run's note in the lane or workspace is complete. For the others, and if the rest is too long,
+    only decisions and open points are included. What still does not fit is left out.
     """
     if not tokens:
         return ()

@@ -1,1 +1,1 @@
-"""Tells the world outside: notices, webhooks, traces."""
+"""Reports to the outside world: notices, webhooks, traces."""

@@ -1,4 +1,4 @@
-"""Decides what of the waiting deliveries is sent now: bounded tries, one digest for many. Pure."""
+"""Decides which of the waiting deliveries to send now: limited retries, and digests. Pure functions."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pancode.kernel.records import Delivery
 
 A_MINUTE, MOST = 60_000, 5
-"""The length of a minute in milliseconds, and how many notices in a minute are sent one by one."""
+"""A minute in milliseconds, and how many notices per minute are sent individually."""
 NOTICE_AGAIN_MS = (15_000, 60_000, 300_000)
-"""Milliseconds until each next try; after the last of them a delivery has failed. A failed try makes the
-other deliveries of its target wait for the first of these."""
+"""Milliseconds until each retry; after the last one a delivery has failed. After a failed try, the other
+deliveries of the same target wait for the first of these times."""
 MOST_WAITING = 200
 """How many deliveries of one target may wait; the oldest are given up for newer ones."""
 NOTIFY = "notify:"
@@ -20,14 +20,14 @@ NOTIFY = "notify:"
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """What goes out now, several in one tuple as one message; and when to look again."""
+    """What to send now (several in one tuple are one message), and when to check again."""
 
     now: tuple[tuple[Delivery, ...], ...] = ()
     again_ms: int | None = None
 
 
 def to_send(waiting: Sequence[Delivery], sent_ms: Sequence[int], now_ms: int) -> Sending:
-    """Return what to send. `waiting`: of one channel, the oldest first. `sent_ms`: of its last messages."""
+    """Return what to send. `waiting`: of one channel, oldest first. `sent_ms`: of its last messages."""
     due = [one for one in waiting if one.due_ms <= now_ms]
     later = min((one.due_ms for one in waiting if one.due_ms > now_ms), default=None)
     recent = sorted(ms for ms in sent_ms if now_ms - ms < A_MINUTE and ms <= now_ms)
@@ -40,17 +40,17 @@ def to_send(waiting: Sequence[Delivery], sent_ms: Sequence[int], now_ms: int) ->
 
 
 def again_ms(tries: int) -> int | None:
-    """Return how many milliseconds to wait after so many tries; None: the delivery has failed."""
+    """Return how many milliseconds to wait after this many tries; None: the delivery has failed."""
     return NOTICE_AGAIN_MS[tries - 1] if tries <= len(NOTICE_AGAIN_MS) else None
 
 
 def delay_target(planned: Sending, until_ms: int, now_ms: int) -> Sending:
-    """Return the plan; a target that was not reached is left alone until then, with all that waits for it."""
+    """Return the plan; an unreachable target and its deliveries are postponed until then."""
     if until_ms <= now_ms or not planned.now:
         return planned
     return Sending((), until_ms if planned.again_ms is None else min(until_ms, planned.again_ms))
 
 
 def too_old(waiting: Sequence[Delivery]) -> Sequence[Delivery]:
-    """Return the deliveries to drop for newer ones. `waiting`: of one target, the oldest first."""
+    """Return the deliveries to drop for newer ones. `waiting`: of one target, oldest first."""
     return waiting[:-MOST_WAITING]

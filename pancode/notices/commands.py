@@ -20,7 +20,7 @@ PATIENCE, EVERY_S = 80, 0.5
 
 
 def wait_for_delivery(face: Face, client: Client, made: DeliveryShape) -> int:
-    """Until its first try has ended; the exit status."""
+    """Wait until the delivery's first try has ended; return the exit status."""
     now = made
     for _ in range(PATIENCE):
         found = client.get(DELIVERIES, target=made["target"], limit=50)["deliveries"]
@@ -52,9 +52,9 @@ def notify(
     number: Annotated[int, option("Show at most this many rows.", "-n", "--number", min=1, max=300)] = 20,
     face: Json,
 ) -> int:
-    """Every channel with the kinds of notices that it gets, and how its last message ended.
+    """Show every channel with its kinds of notices, and the result of its last message.
 
-    Channels are ntfy, mail, Slack and other services of Apprise, and stand in pancode.yaml.
+    Channels are ntfy, mail, Slack and other services of Apprise; pancode.yaml defines them.
     """
     if tests + log != (channel is not None):
         raise UsageError("CHANNEL requires one of --test and --log", fix="pancode admin notify --log CHANNEL")
@@ -68,7 +68,7 @@ def notify(
         face.show(sent, lambda: format_rows(sent["deliveries"], _DELIVERIES, "nothing was sent yet"))
         return ExitCode.DONE
     answer = client.get(CHANNELS)
-    none = "no channel; add one to pancode.yaml: notify: {channels: {phone: {url: secret:phone}}}"
+    none = "no channels; add one to pancode.yaml: notify: {channels: {phone: {url: secret:phone}}}"
     unknown = [
         f"a rule of notices names the unknown channel {escape_line(n)}\n" for n in answer["unknown_channels"]
     ]
@@ -88,22 +88,22 @@ _CHANNELS: Columns = {
 
 @verb("config secret", "pancode config secret phone < address.txt")
 def secret(name: Annotated[str, Argument(metavar="NAME")], face: Json) -> None:
-    """Keep the address of a channel, in Apprise's words: from standard input, or from a hidden prompt.
+    """Store the Apprise URL of a channel, read from standard input or a hidden prompt.
 
-    It is a file in PANCODE_HOME/secrets that only you can read; pancode.yaml names it as secret:NAME.
-    The token of a forge is kept in the same way.
+    It is a file in PANCODE_HOME/secrets that only you can read; pancode.yaml refers to it as secret:NAME. The
+    token of a forge is stored in the same way.
     """
     from pancode.fleet.ssh.home import Home
     from pancode.notices.delivery.sender import KeptSecrets
 
-    home = Home(home_of(os.environ))  # before anybody types a secret where it cannot be kept
+    home = Home(home_of(os.environ))  # Fail before the user types a secret that could not be stored.
     value = _value(face, name)
     home.prepare()
     KeptSecrets(home.secrets).keep(name, value)
     answer: dict[str, Any] = {"secret": name}
     channel = f"notify: {{channels: {{{name}: {{url: secret:{name}}}}}}}"
     forge = f"forge: {{HOST: {{token: secret:{name}}}}}, for the token of a forge or tracker"
-    such = channel if "://" in value else f"{forge}; the address of a channel has a form such as ntfy://TOPIC"
+    such = channel if "://" in value else f"{forge}; the address of a channel is a URL such as ntfy://TOPIC"
     face.show(answer, lambda: f"kept; pancode.yaml names it as secret:{name}, as in {such}\n")
 
 

@@ -1,6 +1,6 @@
-"""The thread that delivers notices: one try at a time for each channel, and a rest after one that failed.
+"""The thread that delivers notices: one try at a time for each channel, with a pause after a failed one.
 
-So a channel that is slow, or takes nothing, holds one of a few threads for one try, which has a deadline.
+So a slow or unreachable channel blocks one of the few threads for one try only, which has a deadline.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ BY = "the end of its question"
 def with_link(
     core: Core, tokens: TokensPort, rules: NotifyRules, notice: Mapping[str, Any], channel: str
 ) -> Mapping[str, Any]:
-    """Return the notice with its link; unchanged where it asks nothing, links are off, or nothing waits now.
+    """Return the notice with its link; unchanged if it asks nothing, links are off, or nothing waits now.
 
-    The link is made when the notice is sent: its secret is in no row.
+    The link is made when the notice is sent, so no row contains its secret.
     """
     run = notice.get(ASKS)
     if not run or not rules.answers or rules.console is None:
@@ -46,13 +46,13 @@ def with_link(
     wanted = NewToken(NOTICE + core.ports.ids.short(8), (AccessScope.ANSWER,), LINK_MS, str(run))
     try:
         made = tokens.create(core, wanted, f"notice to {channel}"[:200])
-    except UsageError:  # it was answered before the notice went out
+    except UsageError:  # The question was answered before the notice was sent.
         return notice
     return {**notice, "link": f"{rules.console.rstrip('/')}/{PAGE}#{made['token']}", "answers": True}
 
 
 def forget_answered(core: Core, tokens: TokensPort, events: Iterable[FeedEvent] | None) -> None:
-    """End the links of questions that wait no more. `events` None: the feed no longer has all of them."""
+    """Revoke the links of answered questions. `events` None: the feed no longer has all of them."""
     if events is not None and all(event.kind is not EventKind.INBOX_ANSWERED for event in events):
         return
     with core.ports.ledger.transaction() as tx:
@@ -62,7 +62,7 @@ def forget_answered(core: Core, tokens: TokensPort, events: Iterable[FeedEvent] 
         if token.item not in waiting:
             try:
                 tokens.revoke(core, token.name, BY)
-            except NotFoundError:  # somebody has revoked it meanwhile
+            except NotFoundError:  # It has been revoked meanwhile.
                 continue
 
 
@@ -71,16 +71,16 @@ BEHIND = 500
 
 
 class FeedFollower:
-    """Makes deliveries of events. Deliveries and the place in the feed become durable together."""
+    """Makes deliveries of events. Deliveries and the position in the feed are committed together."""
 
     def __init__(self, core: Core, tokens: TokensPort) -> None:
         self._core, self._tokens = core, tokens
         self._read: int | None = None
         self._since: dict[str, int] | None = None
-        """Channel to the newest event when the channel was first seen; it gets the events after that."""
+        """By channel, the newest event when the channel was first seen; it gets the events after that."""
 
     def follow(self, rules: NotifyRules) -> None:
-        """Make deliveries of what has happened since the last time."""
+        """Make deliveries of the events since the last call."""
         core = self._core
         with core.ports.ledger.transaction() as tx:
             known = rows.read_cursor(tx) if self._read is None else self._read
@@ -97,14 +97,14 @@ class FeedFollower:
                 rows.add_deliveries(work, last or 0, found)
                 rows.put_channels(work, now)
         self._since = now
-        # Else in memory alone: a restart reads these events again, and no channel that is new then gets them.
+        # Else only in memory: a restart reads these events again, and channels added by then do not get them.
         self._read = last
 
 
 def _deliveries(
     core: Core, tx: Transaction, event: FeedEvent, rules: NotifyRules, since: Mapping[str, int]
 ) -> list[Delivery]:
-    """Return deliveries for an event. `since`: channel to the event after which it begins."""
+    """Return the deliveries for an event. `since`: by channel, the event after which it begins."""
     occasion = occasion_of(event)
     if occasion is None or occasion not in KIND_OF:
         return []
@@ -124,9 +124,9 @@ LOOK_S, AT_ONCE, SHOWN = 15.0, 4, 20
 
 
 class Outgoing(FeedThread):
-    """Sends deliveries. `run_pass` makes them and begins tries; each try ends by itself.
+    """Sends deliveries. `run_pass` makes them and begins tries, each of which ends by itself.
 
-    A try that is killed is made again: the notice then comes twice.
+    A killed try is repeated, so the notice may arrive twice.
     """
 
     def __init__(self, core: Core, port: OutgoingPort, tokens: TokensPort) -> None:
@@ -135,20 +135,20 @@ class Outgoing(FeedThread):
         self._follower = FeedFollower(core, tokens)
         self._busy: set[str] = set()
         self._rests: dict[str, int] = {}
-        """Targets that could not be reached, and until when they are left alone."""
+        """Unreachable targets, and until when no delivery to them is tried."""
         self.troubles: list[str] = []
-        """What did not arrive, in words; looked up again after each try."""
+        """What was not delivered, as text; updated after each try."""
         self._lock = threading.Lock()
         self._tries = ThreadPoolExecutor(AT_ONCE, "deliveries")
 
     def stop(self) -> None:
-        """Stop without waiting for any receiver. Idempotent."""
+        """Stop without waiting for deliveries under way. Idempotent."""
         self._end()
         self._tries.shutdown(wait=False, cancel_futures=True)
         self._join()
 
     def run_pass(self, *, here: bool = False) -> float:
-        """Do a pass; return the seconds to the next. `here`: the tries are made by this thread (tests)."""
+        """Run a pass; return the seconds until the next. `here`: this thread makes the tries."""
         try:
             rules = self._port.rules()
         except ConfigError as error:
@@ -197,7 +197,7 @@ class Outgoing(FeedThread):
                 self._rests[target] = self._core.wall_ms() + NOTICE_AGAIN_MS[0]
             self.troubles = list_failures(self._core, rules)
         except Exception:
-            log.exception("%s: a delivery could not be made, or not be written down", target)
+            log.exception("%s: a delivery could not be made or recorded", target)
             self._rests[target] = self._core.wall_ms() + NOTICE_AGAIN_MS[0]
         finally:
             with self._lock:

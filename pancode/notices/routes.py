@@ -1,4 +1,4 @@
-"""Routes of notices: the channels, a test, and what was sent."""
+"""Routes for notices: the channels, a test, and what was sent."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ChannelBody(ActBody):
 
 @Verb(CHANNELS, command="admin notify")
 def _channels(context: ApiContext, call: ApiCall) -> ChannelsAnswer:
-    """Channels of notices."""
+    """Return the channels of notices."""
     rules, core = context.coordinator.notify_rules(), context.core
     unknown = list(rules.unknown_channels())
     return {
@@ -44,14 +44,14 @@ def _channels(context: ApiContext, call: ApiCall) -> ChannelsAnswer:
 
 @Verb(TEST_NOTICE, ChannelBody, "admin notify", right=OPERATES)
 def _test(context: ApiContext, call: ApiCall) -> DeliveryShape:
-    """Send a notice now."""
+    """Send a test notice now."""
     body: ChannelBody = call.body
     return asked.send_test(context.core, context.coordinator.notify_rules(), body.channel, body.by)
 
 
 @Verb(DELIVERIES, command="admin notify", query=("target", "limit"))
 def _deliveries(context: ApiContext, call: ApiCall) -> DeliveriesAnswer:
-    """What a target was sent."""
+    """Return what was sent to a target."""
     target = call.query.get("target")
     if not target:
         raise UsageError("the request has no target", fix="target=notify:CHANNEL", code="bad_value")

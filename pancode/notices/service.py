@@ -14,7 +14,7 @@ from pancode.runs.unit_of_work import unit_of_work
 
 
 def send_test(core: Core, rules: NotifyRules, channel: str, by: str) -> DeliveryShape:
-    """Send a test notice now, also in quiet hours. NotFoundError."""
+    """Send a test notice now, also in quiet hours. NotFoundError if the channel is unknown."""
     if channel not in rules.channels:
         raise not_found("channel", channel, rules.channels, "pancode admin notify")
     now, target = core.wall_ms(), f"{NOTIFY}{channel}"

@@ -17,31 +17,31 @@ from pancode.runs.unit_of_work import Work
 
 
 class OutgoingPort(Protocol):
-    """The settings and secrets of notices, and what sends. Each send takes half a minute at most."""
+    """The settings and secrets of notices, and the sender. Each send takes at most half a minute."""
 
     def rules(self) -> NotifyRules:
-        """The settings of notices as the files are now. ConfigError names file and key."""
+        """Return the settings of notices from the current files. ConfigError names file and key."""
 
     def secret(self, name: str) -> str:
-        """Return a kept secret by its name. NotFoundError with the command that keeps it."""
+        """Return a stored secret by its name. NotFoundError with the command that stores it."""
 
     def notify(self, address: str, notice: Mapping[str, Any]) -> None:
-        """Send one notice to an address of Apprise. UnavailableError, whose words do not have the address."""
+        """Send one notice to an Apprise URL. UnavailableError, whose text does not contain the URL."""
 
 
 class TokensPort(Protocol):
     """The tokens in the links of notices."""
 
     def create(self, core: Core, wanted: NewToken, by: str) -> Mapping[str, object]:
-        """Make a token; return it with its secret as `token`. UsageError where its item waits no more."""
+        """Make a token; return it, its secret as `token`. UsageError if its item no longer waits."""
 
     def revoke(self, core: Core, name: str, by: str) -> object:
-        """Revoke the token. NotFoundError."""
+        """Revoke the token. NotFoundError if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryTry:
-    """How a try has ended. `final`: another try would end the same way."""
+    """The result of a try. `final`: another try would end the same way."""
 
     ok: bool
     status: str
@@ -49,9 +49,9 @@ class DeliveryTry:
 
 
 MARK = "outgoing"
-"""The setting with the number of the newest event that was looked at."""
+"""The setting with the number of the newest event that was processed."""
 CHANNELS = "outgoing.channels"
-"""The setting with channel to the newest event when the channel was first seen."""
+"""The setting with, by channel, the newest event when the channel was first seen."""
 KEPT = 300
 """How many ended deliveries of each target are kept, the newest ones."""
 
@@ -62,7 +62,7 @@ def read_cursor(tx: Transaction) -> int | None:
 
 
 def channels_since(tx: Transaction) -> dict[str, int]:
-    """Return channel to the newest event when the channel was first seen in the settings."""
+    """Return, by channel, the newest event when the channel was first seen in the settings."""
     known = tx.get(Setting, CHANNELS)
     return dict(known.value) if known is not None and isinstance(known.value, dict) else {}
 
@@ -73,7 +73,7 @@ def put_channels(work: Work, since: dict[str, int]) -> None:
 
 
 def add_deliveries(work: Work, number: int, new: Sequence[Delivery]) -> None:
-    """Add new deliveries and the place in the feed in one transaction, so that none is lost or made twice."""
+    """Add deliveries and the position in the feed in one transaction, so none is lost or doubled."""
     work.tx.put(Setting(MARK, number, work.core.wall_ms(), "coordinator"))
     for one in new:
         if work.tx.get(Delivery, one.id) is None:
@@ -84,19 +84,19 @@ def add_deliveries(work: Work, number: int, new: Sequence[Delivery]) -> None:
 
 
 def list_pending(tx: Transaction) -> list[Delivery]:
-    """Return the waiting deliveries, the oldest first."""
+    """Return the waiting deliveries, oldest first."""
     return sorted(
         tx.find(Delivery, {"state": DeliveryState.WAITING}), key=lambda one: (one.created_ms, one.id)
     )
 
 
 def list_newest(tx: Transaction, target: str, count: int) -> list[Delivery]:
-    """Return the newest deliveries of a target, the newest first."""
+    """Return the newest deliveries of a target, newest first."""
     return tx.find(Delivery, {"target": target}, order="created_ms", descending=True, limit=count)
 
 
 def record_attempt(work: Work, batch: Sequence[Delivery], sent: DeliveryTry) -> None:
-    """Note how a try of these deliveries ended; a final failure is put on record."""
+    """Record how a try of these deliveries ended; a final failure also goes to the audit."""
     now = work.core.wall_ms()
     for one in batch:
         known = work.tx.get(Delivery, one.id)
@@ -121,13 +121,13 @@ def _record(work: Work, one: Delivery) -> None:
 
 
 def _drop_waiting(work: Work, target: str) -> None:
-    """Drop the oldest of a target that takes too few: the log has them as failed, the audit the last one."""
+    """Drop a target's oldest deliveries above the limit; all are marked failed, one is audited."""
     mine = work.tx.find(Delivery, {"target": target, "state": DeliveryState.WAITING}, order="created_ms")
     dropped = [
         replace(
             one,
             state=DeliveryState.FAILED,
-            status=f"dropped: more than {MOST_WAITING} waited",
+            status=f"dropped: more than {MOST_WAITING} deliveries waited",
             done_ms=work.core.wall_ms(),
         )
         for one in too_old(mine)

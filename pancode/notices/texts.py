@@ -1,4 +1,4 @@
-"""Composes notices: what, why, the command, a link. Bounded plain text; no task, no code."""
+"""Composes notices: what, why, the command, a link. Bounded plain text, without task or code."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pancode.runs import occasions
 
 TITLE, BODY, WHY = 100, 300, 160
 ASKS = "asks"
-"""The key of a notice's row that holds the run that asks."""
+"""The key in a notice's row for the run that asks."""
 _ANSWERABLE = ("question", "permission")
-"""The kinds that a notice's link may answer: for other decisions a page of a few lines is too short."""
+"""The kinds that a notice's link can answer: other decisions need more than its short page."""
 MANY = 8
 """How many lines a digest has at most."""
 KIND_OF: Mapping[str, str] = {
@@ -38,7 +38,7 @@ class Notice:
     body: str
     link: str | None = None
     question: str | None = None
-    """The run that waits for an answer; None: none does."""
+    """The run that waits for an answer; None: no run waits."""
 
     def row(self) -> dict[str, object]:
         fields = {} if self.question is None else {ASKS: self.question}
@@ -46,7 +46,7 @@ class Notice:
 
 
 def notice_of(event: FeedEvent, occasion: str, facts: Mapping[str, str], console: str | None) -> Notice:
-    """Return the notice for an event that somebody waits for."""
+    """Return the notice for an event that a user waits for."""
     what, why, command, page = _parts(event, occasion, facts)
     body = "\n".join(filter(None, (strip_unprintable(why, WHY), command)))
     link = None if console is None else f"{console.rstrip('/')}/#/{page}"
@@ -65,19 +65,19 @@ def combine_notices(notices: Sequence[Mapping[str, object]]) -> Notice:
 
 
 def strip_unprintable(text: str, most: int) -> str:
-    """Return the text as one line of printable characters, of at most so many."""
+    """Return the text as one line of printable characters, at most `most` long."""
     line = "".join(char if char.isprintable() else " " for char in text)
     line = " ".join(line.split())
     return line if len(line) <= most else f"{line[: most - 3]}..."
 
 
 def _parts(event: FeedEvent, occasion: str, facts: Mapping[str, str]) -> tuple[str, str, str, str]:
-    """Return what happened, why, the command for it, and the page of the console."""
+    """Return what happened, why, the command for it, and the page of the web console."""
     data, who, run = event.data, facts.get("agent", "a run"), str(event.run)
     match occasion:
         case occasions.RUN_WAITS:
             if data.get("kind") == "change":
-                what = f"{data.get('by')} asks for a change of the configuration"
+                what = f"{data.get('by')} requests a configuration change"
                 return what, str(data.get("words", "")), str(data.get("command", "")), "inbox"
             waits, page = ("the fleet", "now") if event.run is None else (run, f"runs/{run}")
             what = f"{waits} waits for you: {data.get('kind')}"

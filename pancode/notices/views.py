@@ -1,4 +1,4 @@
-"""Channels and deliveries as the API shows them."""
+"""Channels and deliveries, in the form of the API."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def list_channels(core: Core, rules: NotifyRules) -> list[ChannelShape]:
 
 
 def list_deliveries(core: Core, target: str, limit: int, rules: NotifyRules) -> list[DeliveryShape]:
-    """Return the newest deliveries of a target, such as `notify:phone`, newest first. NotFoundError."""
+    """Return the newest deliveries of a target such as `notify:phone`. NotFoundError if it is unknown."""
     name = target.removeprefix(NOTIFY)
     with core.ports.ledger.transaction() as tx:
         found = rows.list_newest(tx, target, limit)
@@ -32,7 +32,7 @@ def list_deliveries(core: Core, target: str, limit: int, rules: NotifyRules) -> 
 
 
 def list_failures(core: Core, rules: NotifyRules) -> list[str]:
-    """Return the channels whose last message did not arrive, in words."""
+    """Return one line for each channel whose last message was not delivered, and for each unknown channel."""
     lines = [f"notices to {c['channel']}: {c['trouble']}" for c in list_channels(core, rules) if c["trouble"]]
     return lines + [f"a rule of notices names the unknown channel {one}" for one in rules.unknown_channels()]
 
@@ -65,7 +65,7 @@ def _channel(tx: Transaction, name: str, rules: NotifyRules) -> ChannelShape:
 
 
 def _about(tx: Transaction, target: str) -> tuple[int, str | None, str]:
-    """Return how many deliveries wait, when one was sent last, and why the last one that was tried failed."""
+    """Return how many deliveries wait, when one was last sent, and why the last try failed."""
     known = rows.list_newest(tx, target, _LOOKED)
     sent = max((one.done_ms or 0 for one in known if one.state is DeliveryState.SENT), default=None)
     tried = sorted((one for one in known if one.tried_ms is not None), key=lambda one: one.tried_ms or 0)

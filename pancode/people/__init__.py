@@ -1,1 +1,1 @@
-"""What waits for a user, and the answers."""
+"""What waits for a user, and the user's answers."""

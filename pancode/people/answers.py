@@ -1,4 +1,4 @@
-"""What waits for a user, and what users say, as the API shows it."""
+"""What waits for a user, and what users answer, in the form of the API."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pancode.runs.answers import BriefLine, InboxShape, QueuedAnswer, RunShape
 
 
 class ToldAnswer(TypedDict):
-    """`delivered`: how the words reached the run; null: not yet. `sent`: they are on their way to it."""
+    """`delivered`: how the message reached the run; null: not yet. `sent`: it is in transit to the run."""
 
     run: str
     state: str
@@ -18,7 +18,7 @@ class ToldAnswer(TypedDict):
 
 
 class InboxAnswer(TypedDict):
-    """`also`: what waits for a user beside the questions; `by` says whose last look counts there."""
+    """`also`: what else waits for a user, besides questions; `by` names the user whose last visit counts."""
 
     items: list[InboxShape]
     also: list[BriefLine]

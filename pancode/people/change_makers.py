@@ -1,4 +1,4 @@
-"""Carries out a change of the configuration as its own command does: one maker for each kind."""
+"""Applies a change of the configuration as its own command does: one maker for each kind."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST_USD, LEAST_EXPONENT = 10**9, -9
 
 
 class BudgetMaker:
-    """Changes ceilings in dollars. `scope`: from a user's word to the books' scope; NotFoundError."""
+    """Changes budget ceilings in dollars. `scope`: maps a user's name of a scope to its id; NotFoundError."""
 
     def __init__(self, core: Core, scope: Callable[[str], str]) -> None:
         self._core, self._scope = core, scope
@@ -49,7 +49,7 @@ class BudgetMaker:
         return effect
 
     def _by_hand(self, tx: Transaction, scope: str) -> str | None:
-        """Return the value that was set for this scope by hand; None: none was."""
+        """Return the ceiling that a user set for this scope; None: none."""
         session = tx.get(SessionRow, scope.partition(":")[2]) if is_session(scope) else None
         if session is not None:
             found: object = session.ceiling
@@ -60,7 +60,7 @@ class BudgetMaker:
 
 
 def _usd(text: str | None) -> Decimal | None:
-    """Return the amount; UsageError for a text that is not an amount."""
+    """Return the amount; UsageError for an invalid one."""
     if text is None:
         return None
     try:
@@ -69,7 +69,9 @@ def _usd(text: str | None) -> Decimal | None:
         usd = Decimal("nan")
     exponent = usd.as_tuple().exponent
     if not isinstance(exponent, int) or exponent < LEAST_EXPONENT or not 0 <= usd <= MOST_USD:
-        raise UsageError(f"{text[:80]!r} is not an amount in USD", fix="write one like 25", code="bad_value")
+        raise UsageError(
+            f"{text[:80]!r} is not a valid amount in USD", fix="write an amount such as 25", code="bad_value"
+        )
     return usd
 
 
@@ -78,14 +80,16 @@ def _text(usd: Decimal | None) -> str:
 
 
 class PresetMaker:
-    """Changes the preset of every dispatch that names none. `keep`: sets it, and returns the one before."""
+    """Changes the preset of dispatches that name none. `keep`: sets it, and returns the previous one."""
 
     def __init__(self, core: Core, around: Surroundings, keep: Callable[[str | None], str | None]) -> None:
         self._core, self._around, self._keep = core, around, keep
 
     def look(self, change: AskedChange) -> ChangeEffect:
         if change.target != PRESET:
-            raise UsageError(f"the target of a preset must be {PRESET}", fix="omit it", code="bad_value")
+            raise UsageError(
+                f"the target of a preset change must be {PRESET}", fix="omit it", code="bad_value"
+            )
         before, name = self._around.applied(), _named(change.value)
         sets = {} if name is None else find_preset(self._around.presets().presets, name).settings()
         notes = tuple(f"it sets {key} = {value}" for key, value in sets.items())
@@ -100,7 +104,7 @@ class PresetMaker:
 
 
 class AgentMaker:
-    """Changes fields of one agent of the user's own file."""
+    """Changes fields of one agent in the user's own file."""
 
     def __init__(self, own: OwnAgentsFile) -> None:
         self._own = own
@@ -114,7 +118,7 @@ class AgentMaker:
     def _effect(self, change: AskedChange, make: bool) -> ChangeEffect:
         if change.value is None:
             fix = f"pancode agents set {change.target} enabled false"
-            raise UsageError("an agent can be disabled, but not removed", fix=fix, code="bad_value")
+            raise UsageError("this change can disable an agent, but not remove it", fix=fix, code="bad_value")
         act = self._own.change if make else self._own.look
         done = act(change.target, change.value)
         back = AskedChange(ChangeKind.AGENTS_FILE, OWN_AGENTS, done.before)
@@ -123,7 +127,7 @@ class AgentMaker:
 
 
 class AgentsFileMaker:
-    """Puts the whole file of the user's own agents back."""
+    """Restores the whole file of the user's own agents."""
 
     def __init__(self, own: OwnAgentsFile) -> None:
         self._own = own

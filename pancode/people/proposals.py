@@ -1,4 +1,4 @@
-"""Changes of the configuration that a model proposes: a card for a user, who alone can have them made."""
+"""Configuration changes that a model proposes: an inbox item that only a user can approve."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pancode.runs.life.inbox import InboxItem, ItemKind
 from pancode.runs.unit_of_work import unit_of_work
 
 PREFIX = "c-"
-"""The prefix of a proposed change's id, which stands where the inbox has a run."""
+"""The prefix of a proposed change's id, which the inbox shows in place of a run."""
 MOST_OPEN, MOST_OF_A_RUN = 20, 5
 MAY_PROPOSE: Mapping[Mode, Collection[changes.ChangeKind]] = {
     Mode.ADMIN: tuple(kind for kind in changes.ChangeKind if kind is not changes.ChangeKind.AGENTS_FILE),
@@ -33,16 +33,16 @@ MAY_PROPOSE: Mapping[Mode, Collection[changes.ChangeKind]] = {
 def propose_change(
     core: Core, makers: changes.ChangeMakers, change: changes.AskedChange, why: str, by: str, run: Run | None
 ) -> dict[str, Any]:
-    """Return the change with its id, as it now waits for a user. The errors of its kind; RefusedError.
+    """Store the change for approval by a user; return it with its id. The errors of its kind; RefusedError.
 
-    `run`: the run from inside which it is asked. A change that waits already is not added again.
+    `run`: the run that proposes it. A change that already waits is not added again.
     """
     if change.kind is changes.ChangeKind.AGENTS_FILE:
-        why = "it takes a change of an agent back"
+        why = "this kind only undoes an earlier change of an agent"
         raise UsageError(f"{change.kind} cannot be proposed", why=why, code="bad_value")
     if change.kind is changes.ChangeKind.SESSION:
         if run is None or not run.takes_turns:
-            why = "a session can propose another level only for itself; a user sets it"
+            why = "a session can propose another level only for itself; a user sets it directly"
             fix = "pancode sessions"
             raise UsageError("only a session can propose this change", why=why, fix=fix, code="bad_value")
         change = replace(change, target=f"{run.session}.{change.target}")
@@ -53,7 +53,7 @@ def propose_change(
         raise RefusedError(
             f"mode {run.mode} cannot propose this change: {change.kind}",
             why=f"it may propose {', '.join(MAY_PROPOSE[run.mode]) or 'none'}",
-            fix="tell the user who talks with you",
+            fix="ask your user to make the change",
             code="mode",
         )
     effect = makers[change.kind].look(change)
@@ -74,9 +74,8 @@ def propose_change(
 
 @hold_lock
 def approve_change(core: Core, makers: changes.ChangeMakers, name: str, by: str) -> changes.ChangeEffect:
-    """Make the change with this id. NotFoundError; RefusedError where its effect is another now; an error
-    leaves it waiting.
-    """
+    """Make the change with this id. NotFoundError; RefusedError if its effect has changed meanwhile. After an
+    error it still waits."""
     with core.ports.ledger.transaction() as tx:
         row = _named(tx, name)
     change = _change_of(row)
@@ -84,7 +83,7 @@ def approve_change(core: Core, makers: changes.ChangeMakers, name: str, by: str)
     if (now.old.value, now.new.value, list(now.notes)) != (row.old, row.new, row.notes):
         raise RefusedError(
             f"the effect of {name} changed in the meantime",
-            why=f"it was {row.old} -> {row.new}, and is {now.old.value} -> {now.new.value} now",
+            why=f"it was {row.old} -> {row.new}, and now is {now.old.value} -> {now.new.value}",
             fix=f"pancode deny {name}, and propose the change again",
             code="changed",
         )
@@ -95,7 +94,7 @@ def approve_change(core: Core, makers: changes.ChangeMakers, name: str, by: str)
 
 @hold_lock
 def deny_change(core: Core, name: str, by: str) -> tuple[str | None, str]:
-    """Refuse the change; return the run that asked for it, and the change in words. NotFoundError."""
+    """Deny the change; return the run that proposed it, and a description of the change. NotFoundError."""
     with core.ports.ledger.transaction() as tx:
         row = _named(tx, name)
     _close(core, row, by, "change denied")
@@ -108,7 +107,7 @@ def list_proposed(tx: Transaction) -> list[InboxItem]:
 
 
 def proposed_by(tx: Transaction, runs: Collection[str]) -> InboxItem | None:
-    """Return the oldest change that one of these runs has proposed and that still waits; None: none does."""
+    """Return the oldest waiting change that one of these runs proposed; None: none."""
     rows = _waiting(tx)
     return next((_item(row) for row in rows if row.run in runs), None)
 
@@ -135,10 +134,9 @@ def _change_of(row: ConfigProposal) -> changes.AskedChange:
 
 
 def _item(row: ConfigProposal) -> InboxItem:
-    """Describe the exact change first; the words of whoever asks come last, and cannot pass for the
-    change."""
+    """Describe the exact change first; the proposer's text comes last, and cannot imitate the change."""
     hidden = row.kind == changes.ChangeKind.SETTING and row.value not in (None, row.new)
-    written = f" (settings.json will say {row.value})" if hidden else ""
+    written = f" (settings.json will contain {row.value})" if hidden else ""
     what = f"{_in_words(row)}{written}"
     notes = "".join(f"; {note}" for note in row.notes)
     why = f"; asked by {row.by}" + (f', who says: "{row.why}"' if row.why else "")
@@ -154,7 +152,7 @@ def _must_have_room(rows: list[ConfigProposal], run: Run | None) -> None:
     own = sum(1 for row in rows if run is not None and row.run == run.id)
     if len(rows) >= MOST_OPEN or own >= MOST_OF_A_RUN:
         raise RefusedError(
-            "too many changes are waiting for approval",
+            "too many changes are already waiting for approval",
             why=f"{len(rows)} are waiting, {own} of them from this run",
             fix="pancode inbox",
             code="too_many",

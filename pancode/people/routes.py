@@ -1,4 +1,4 @@
-"""Routes with which users have a say: what waits for them, answers, approvals; runs are continued."""
+"""Routes for users' decisions: what waits for them, answers, approvals, continued runs."""
 
 from __future__ import annotations
 
@@ -48,11 +48,10 @@ CallNumber = Annotated[int | None, Field(ge=1, le=MOST)]
 
 
 class ApproveBody(ActBody):
-    """`with_commands`, `with_secret`, `anyway`: the flags that the inbox has shown (`yes`), and no others.
+    """`with_commands`, `with_secret`, `anyway`: exactly the flags that the inbox has shown (`yes`).
 
-    `call`: the number of the call that the inbox has shown; where one waits, an answer without it is refused.
-    `plan`: the digest of the plan that the inbox has shown; a yes is refused where the plan has changed
-    since.
+    `call`: the number of the call that the inbox has shown; required if a call waits. `plan`: the digest of
+    the plan that the inbox has shown; refused if the plan has changed since.
     """
 
     call: CallNumber = None
@@ -73,14 +72,14 @@ class ApproveBody(ActBody):
 
 
 class DenyBody(ActBody):
-    """`text`: words for the agent whose call is denied; `call`: as for an approval."""
+    """`text`: a message for the agent whose call is denied; `call`: as for an approval."""
 
     text: Annotated[str, Field(max_length=MOST_NO)] = ""
     call: CallNumber = None
 
 
 def _goes_on_landing(context: ApiContext, call: ApiCall) -> bool:
-    """Whether these words may begin a run that lands; in a session its newest run decides."""
+    """Whether this message may begin a run that lands; in a session its newest run decides."""
     run = get_run(context.core, call.path["run"])
     return is_session_landing(context.core, run.id) if run.takes_turns else lands_again(context, call)
 
@@ -95,9 +94,9 @@ def _goes_on_landing(context: ApiContext, call: ApiCall) -> bool:
     lands=_goes_on_landing,
 )
 def _continue(context: ApiContext, call: ApiCall) -> QueuedAnswer:
-    """A new run that continues from its result.
+    """Continue from a run's result in a new run.
 
-    The next run; of a session: words for it, whatever it does now.
+    Return the next run; for a session, send it the message, whatever it is doing now.
     """
     body: ContinueBody = call.body
     core, around = context.core, context.coordinator.around({})
@@ -111,14 +110,14 @@ def _continue(context: ApiContext, call: ApiCall) -> QueuedAnswer:
 
 
 def _tells_landing(context: ApiContext, call: ApiCall) -> bool:
-    """Whether these words may begin a run that lands: only words for a session can begin one here."""
+    """Whether this message may begin a run that lands: only a message to a session can begin one here."""
     run = get_run(context.core, call.path["run"])
     return run.takes_turns and is_session_landing(context.core, run.id)
 
 
 @Verb(ANSWER, AnswerBody, "answer", pokes=True, status=201, right=ANSWERS, for_item=True)
 def _answer(context: ApiContext, call: ApiCall) -> QueuedAnswer:
-    """Answer its question."""
+    """Answer the question of a run."""
     body: AnswerBody = call.body
     core, around = context.core, context.coordinator.around({})
     done = answer_run(
@@ -137,9 +136,9 @@ def _answer(context: ApiContext, call: ApiCall) -> QueuedAnswer:
     starts=True,
 )
 def _approve(context: ApiContext, call: ApiCall) -> Object:
-    """Say yes: land what waits for that.
+    """Approve what a run waits for.
 
-    Start what waits for that, permit what has ended for that; else land it.
+    Start a run that waits for it, continue one that ended for a permission; else land the change.
     """
     body: ApproveBody = call.body
     core, whole = context.core, body.scope == "run"
@@ -148,7 +147,7 @@ def _approve(context: ApiContext, call: ApiCall) -> Object:
         effect = approve_change(core, change_makers(context), call.path["run"], body.by)
         return {"run": call.path["run"], "approved": "once", "change": effect.shape()}
     run = get_run(core, call.path["run"])
-    if body.plan or (body.call is None and may_start(core, run)):  # a plan is a yes to nothing else
+    if body.plan or (body.call is None and may_start(core, run)):  # A plan's digest approves only a start.
         approve_start(core, run.id, body.by, whole, body.plan or "")
         return {**get_run_shape(core, run.id), "approved": body.scope}
     if body.call is not None or waits_for_call(core, run):
@@ -165,14 +164,14 @@ def _approve(context: ApiContext, call: ApiCall) -> Object:
 
 
 def _must_set_up(call: ApiCall) -> None:
-    """Raise AccessError where the caller lacks the right to make this change of the configuration by hand."""
+    """Raise AccessError if the caller may not make this change of the configuration directly."""
     token = None if call.visitor is None else call.visitor.token
     if token is not None:
         must_allow(token, SETS_UP.scope, "a change of the configuration")
 
 
 def _landed(context: ApiContext, run: Run, body: ApproveBody) -> Object:
-    """Land the run, if the user says yes to exactly what holds it, and nobody denies it meanwhile."""
+    """Land the run, if the user approves exactly what holds it and no one denies it meanwhile."""
     must_be_approvable(context.core, run, body.yes())
     way = LandWay(
         body.by,
@@ -183,7 +182,7 @@ def _landed(context: ApiContext, run: Run, body: ApproveBody) -> Object:
     )
     done = context.coordinator.code.land(run, way)
     if done["status"] != LandStatus.LANDED and get_run(context.core, run.id).landed is not None:
-        why = "somebody was faster"
+        why = "another user or command landed it first"
         raise RefusedError(
             f"{run.id} was already landed", why=why, fix=f"pancode why {run.id}", code="approved"
         )
@@ -192,7 +191,7 @@ def _landed(context: ApiContext, run: Run, body: ApproveBody) -> Object:
 
 @Verb(DENY, DenyBody, "deny", right=DECIDES, for_item=True)
 def _deny(context: ApiContext, call: ApiCall) -> RunShape:
-    """Say no to what it waits for."""
+    """Deny what a run waits for."""
     body: DenyBody = call.body
     core = context.core
     if (name := call.path["run"]).startswith(PREFIX):
@@ -215,7 +214,7 @@ def _deny(context: ApiContext, call: ApiCall) -> RunShape:
         return get_run_shape(core, run.id)
     landing = kind_of(run) is ItemKind.LANDING and still_waits(core, run)
     if landing:
-        context.coordinator.code.call_off(run)  # the one that somebody else has approved just now
+        context.coordinator.code.call_off(run)  # Another user may just have approved it.
     deny_run(core, run.id, body.by)
     if landing and (session := Caller.of(run).charged_to):
         turn_down(core, session, f"to land the change of {run.id}", body.by)
@@ -224,9 +223,9 @@ def _deny(context: ApiContext, call: ApiCall) -> RunShape:
 
 @Verb(TELL, TellBody, "tell", pokes=True, right=ANSWERS, lands=_tells_landing)
 def _tell(context: ApiContext, call: ApiCall) -> ToldAnswer:
-    """Words for its agent.
+    """Send a message to a run's agent.
 
-    A session gets them, whatever it does now; any other run keeps what its agent cannot be given.
+    A session gets it, whatever it is doing now; any other run stores what its agent cannot get.
     """
     body: TellBody = call.body
     run = get_run(context.core, call.path["run"])

@@ -1,4 +1,4 @@
-"""The inbox: lists what waits for a user; answers, approvals and denials."""
+"""The inbox: list what waits for a user; answer, approve and deny it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PERMITTED = {
     False: "Yes, this once. Ask again before anything else of this kind.",
     True: "Yes, and so is everything of the same kind in the rest of this work.",
 }
-"""What an agent is told when a user permits something; True: also for the rest of its work."""
+"""The reply to an agent when a user permits something; True: also for the rest of its work."""
 
 
 def list_inbox(core: Core) -> list[InboxShape]:
@@ -60,10 +60,9 @@ def answer_run(
     program: str = "",
     inside: Run | None = None,
 ) -> Dispatched:
-    """Continue a blocked run with the answer. UsageError; RefusedError where somebody was faster.
+    """Continue a blocked run with the answer. UsageError; RefusedError if it has been answered already.
 
-    `program`: the program that answers; empty: a user does. `inside`: the run from inside which the answer
-    comes.
+    `program`: the program that answers; empty: a user does. `inside`: the run from which the answer comes.
     """
     must_be_free(run)
     must_wait(run, _item(core, run), *_ASKING)
@@ -72,9 +71,7 @@ def answer_run(
 
 
 def must_be_approvable(core: Core, run: Run, flags: Iterable[str]) -> None:
-    """Raise UsageError where nothing of this run waits for an approval, RefusedError where it needs another
-    yes.
-    """
+    """Raise UsageError if the run waits for no approval, RefusedError if it needs other approval flags."""
     must_wait(run, _item(core, run), ItemKind.LANDING)
     must_be_shown(run, flags)
 
@@ -85,10 +82,10 @@ def may_start(core: Core, run: Run) -> bool:
 
 
 def approve_start(core: Core, run_id: str, by: str, whole: bool, plan: str = "") -> Run:
-    """Say yes to a run that has not begun. UsageError where the run does not wait; RefusedError: not now.
+    """Approve the start of a run. UsageError if the run does not wait; RefusedError if it cannot start now.
 
-    `plan`: the digest of the plan that the user has seen; RefusedError where the plan has changed, or where
-    the run waits for something else by now.
+    `plan`: the digest of the plan that the user has seen; RefusedError if the plan has changed, or if the run
+    waits for something else by now.
     """
     with unit_of_work(core) as work:
         run, draining = work.tx.get(Run, run_id), work.tx.get(Setting, "draining")
@@ -96,18 +93,17 @@ def approve_start(core: Core, run_id: str, by: str, whole: bool, plan: str = "")
         must_be_seen(run, open_item(tuple(work.tx.find(Action, {"run": run_id}))), plan)
         if draining is not None:
             raise RefusedError(
-                f"{run_id} was not started: the fleet takes no new work: {draining.value}",
+                f"{run_id} was not started: the fleet accepts no new work: {draining.value}",
                 why="the run is still waiting",
-                fix="pancode fleet resume, then approve again",
+                fix="pancode fleet resume, then approve it again",
                 code="refused_drain",
             )
         return work.signal(run, Approved(by, whole, core.budget_scopes(work.tx, run)))
 
 
 def permit_run(core: Core, around: Surroundings, run: Run, by: str, whole: bool) -> Dispatched:
-    """Continue a run that ended because a user had to permit something, with that permission. A session
-    that its cap has cut continues, and its ceiling is raised by what that needs.
-    """
+    """Continue a run that ended because a user had to permit something, with that permission. A session that
+    reached its ceiling continues with a ceiling raised by what that needs."""
     must_be_free(run)
     must_wait(run, _item(core, run), ItemKind.PERMISSION)
     if is_cut_by_cap(run):
@@ -117,12 +113,12 @@ def permit_run(core: Core, around: Surroundings, run: Run, by: str, whole: bool)
 
 
 def still_waits(core: Core, run: Run) -> bool:
-    """Whether nobody has answered, approved or denied the run's item yet."""
+    """Whether the run's item still waits: it was not answered, approved or denied."""
     return _item(core, run) is not None
 
 
 def deny_run(core: Core, run_id: str, by: str) -> Run:
-    """Say no; nothing is started, continued or landed. UsageError where nothing waits."""
+    """Deny the run's item; nothing is started, continued or landed. UsageError if nothing waits."""
     return _signal(core, run_id, Declined(by))
 
 
@@ -132,19 +128,19 @@ def waits_for_call(core: Core, run: Run) -> bool:
 
 
 def decide_call(core: Core, run_id: str, decision: CallDecided) -> Run:
-    """Decide a tool call that waits. UsageError where none waits; RefusedError where another call waits."""
+    """Decide a tool call that waits. UsageError if none waits; RefusedError if another call waits."""
     return _signal(core, run_id, decision)
 
 
 def leave_message(core: Core, run_id: str, text: str, by: str) -> Run:
-    """Give the run words: with its task, or when it is continued. UsageError for a run that takes none."""
+    """Store a message for the run: for its start or its continuation. UsageError if it accepts none."""
     return _signal(core, run_id, ToldByUser(text, by))
 
 
 def _signal(core: Core, run_id: str, signal: Signal) -> Run:
     with unit_of_work(core) as work:
         run = work.tx.get(Run, run_id)
-        assert run is not None  # the caller has looked it up, and no run is ever deleted
+        assert run is not None  # The caller has looked it up, and runs are never deleted.
         return work.signal(run, signal)
 
 

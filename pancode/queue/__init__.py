@@ -1,1 +1,1 @@
-"""Redis and RQ as the coordinator uses them; `queue.RedisBus` is the port."""
+"""Redis and RQ as the coordinator uses them; `queue.RedisBus` implements the port."""

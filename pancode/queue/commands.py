@@ -1,4 +1,4 @@
-"""`pancode admin redis`: shows how to set up your own Redis or Valkey for a fleet."""
+"""`pancode admin redis`: prints the users' file for your own Redis or Valkey."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pancode.interfaces.cli.parameters import Json, option
     "pancode admin redis --password-file ~/redis/password --known users.acl",
 )
 def print_users(
-    password_file: Annotated[str, option("The file with its password; - is standard input.", "FILE")],
+    password_file: Annotated[str, option("The file with the user's password; - is standard input.", "FILE")],
     *,
     user: Annotated[str, option("The coordinator's user.")] = "pancode",
     known: Annotated[
@@ -22,10 +22,10 @@ def print_users(
     ] = None,
     face: Json,
 ) -> None:
-    """Print the file of users (its setting aclfile) for a coordinator.
+    """Print the users' file (Redis setting aclfile) for a coordinator.
 
-    The rights are those that PanCode gives its own server's coordinator. The password goes in as a digest,
-    and the user who needs no login is closed.
+    The coordinator's user gets the rights that it has on PanCode's own server. The file contains only a
+    digest of the password, and the default user, which needs no login, is disabled.
     """
     from pancode.app.administration import users_file
 

@@ -1,4 +1,4 @@
-"""Looks at Redis as a user that may only read: our own counts, or RQ's own `info`."""
+"""Reads Redis as a read-only user: our own counts, or RQ's own `info`."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ QUEUE, WORKER = "rq:queue:", "rq:worker:"
 READER = "pancode-look-"
 _RIGHTS = "on resetkeys ~rq:* resetchannels -@all +@read +@connection -@dangerous +multi +exec"
 WORD_CAP = 100
-"""How many characters are shown of what a node has written about itself."""
+"""The most characters shown of a text that a node has written about itself."""
 OPTIONS = frozenset({"url", "config", "path", "serializer", "interval"})
-"""The options of RQ's `info` that are refused: we decide where Redis is and what reads it; no polling."""
+"""The options of RQ's `info` that are refused: PanCode sets the Redis and the classes; no polling."""
 REGISTRIES = (("started", "wip"), ("finished", "finished"), ("failed", "failed"))
 
 
 @contextmanager
 def open_read_access(access: RedisAccess, ids: Ids) -> Iterator[RedisAccess]:
-    """A login that may only read keys beginning with `rq:`, and is removed afterwards. UnavailableError."""
+    """Yield a login that may only read keys that begin with `rq:`; remove it afterwards. UnavailableError."""
     name, password = READER + ids.short(8), ids.token(24)
     with translate_redis_errors(access, "look"), closing(connect(access)) as client:
         ours: Any = client
@@ -40,7 +40,7 @@ def open_read_access(access: RedisAccess, ids: Ids) -> Iterator[RedisAccess]:
 
 
 def read_counts(access: RedisAccess) -> dict[str, list[dict[str, Any]]]:
-    """The queues and workers that RQ's tools would show, in numbers alone: no job is read."""
+    """Return the queues and workers that RQ's tools would show, as numbers only: no job is read."""
     with closing(connect(access)) as reader:
         client: Any = reader
         queues = sorted(key.decode() for key in client.smembers("rq:queues"))
@@ -64,7 +64,7 @@ def _worker(client: Any, key: str) -> dict[str, Any]:
 
 
 def rq_info(access: RedisAccess, words: Sequence[str], out: TextIO) -> None:
-    """Run RQ's own `info` with these arguments on this login. UsageError for arguments that are refused."""
+    """Run RQ's own `info` with these arguments and this login. UsageError for refused arguments."""
     from rq.cli import cli, helpers
 
     from pancode.queue.rq_json import make_harmless
@@ -77,17 +77,17 @@ def rq_info(access: RedisAccess, words: Sequence[str], out: TextIO) -> None:
     except click.ClickException as exc:
         raise UsageError(exc.format_message(), fix="pancode admin queue --rq info --help") from exc
     except SystemExit as exc:
-        why = f"its status is {exc.code}"
+        why = f"exit status {exc.code}"
         raise UnavailableError("RQ's info exited early", why=why, fix="pancode doctor") from exc
     except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as exc:
-        why = f"a node may write anything; {type(exc).__name__}: {exc}"[:300]
+        why = f"a node can write arbitrary data; {type(exc).__name__}: {exc}"[:300]
         raise UnavailableError(
             "RQ cannot read the data in Redis", why=why, fix="pancode admin queue"
         ) from exc
 
 
 def _configured(access: RedisAccess) -> Any:
-    """A replacement for RQ's choice of the Redis and of the classes that read it."""
+    """Return a replacement for RQ's choice of the Redis and of the classes that read it."""
     from rq.cli.helpers import CliConfig
 
     class Configured(CliConfig):

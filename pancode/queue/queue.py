@@ -32,7 +32,7 @@ from pancode.queue.valkey.faults import translate_redis_errors
 
 
 def take_fairly(streams: Sequence[Sequence[UpMessage]], limit: int) -> list[UpMessage]:
-    """At most `limit` messages, one of each node in turn and in its order, so that none crowds out others.
+    """Return at most `limit` messages, from each node in turn and in its order; none crowds out others.
 
     A node gets no more than its share of a pass.
     """
@@ -55,7 +55,7 @@ def _share(stream: Sequence[UpMessage]) -> Sequence[UpMessage]:
 
 
 TICKET_FUNCTION = "pancode.ticket"
-"""The function that a ticket names; it does not exist, so that a foreign worker fails and does no harm."""
+"""The function that a ticket names; it does not exist, so a foreign worker fails harmlessly."""
 TICKET_FAILED_S = 24 * 3600
 TEXT_CAP = 200
 EVER = -1
@@ -63,12 +63,12 @@ EVER = -1
 
 
 def format_rq_time(wall_ms: int) -> str:
-    """A time as RQ writes it."""
+    """Return a time in RQ's format."""
     return datetime.fromtimestamp(wall_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def enqueue_job(client: Any, pipe: Any, tag: str, identity: AttemptId, envelope: str) -> None:
-    """Enqueue the RQ job of a job, whose only argument is the envelope."""
+    """Enqueue the RQ job for a job; its only argument is the envelope."""
     JsonQueue(keys.node_queue(tag), client).enqueue_call(
         keys.ENTRY,
         [envelope],
@@ -86,7 +86,7 @@ CLOSED_CALL = zlib.compress(json.dumps([keys.ENTRY, None, ["closed"], {}]).encod
 
 
 def result_entry(ok: bool, reason: str) -> dict[str, str]:
-    """An entry of RQ's result stream: 1 is success, 2 is a failure with a text."""
+    """Return an entry of RQ's result stream: 1 is success, 2 is a failure with a text."""
     if ok:
         encoded = b64encode(json.dumps(reason or "done").encode()).decode()
         return {"type": "1", "worker_name": "", "return_value": encoded}
@@ -99,30 +99,30 @@ NODE_PREFIX = keys.node_queue("")
 HEARTBEAT_CAP = 256 * 1024
 BLOCK_MS = 5_000
 FEW = 4
-"""How many messages of each node are read at first."""
+"""How many messages of each node are read first."""
 CHUNK = 100
 """How many jobs are closed in one round trip, so that no node's jobs hold up others for long."""
 PAGE = 200
 ODD = {
-    2: "in Redis, its counter of jobs was not a number",
+    2: "in Redis, its job counter was not a number",
     3: "in Redis, it named a job of another node among its own",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class BusIntervals:
-    """Times and sizes; the defaults are what is shipped."""
+    """Times and sizes; the defaults are those of the product."""
 
     claim_lease_ms: int = 30_000
-    """Milliseconds after its claim in which a job is not pushed again."""
+    """Milliseconds after its claim during which a job is not pushed again."""
     keep_closed_s: int = 7 * 24 * 3600
     keep_closed: int = 200
-    """How many closed jobs RQ's tools still see, per node and registry."""
+    """How many closed jobs RQ's tools can still list, per node and registry."""
     down_cap: int = 1_000
 
 
 class RedisBus:
-    """Implements `pancode.kernel.ports.Bus`. Safe for many threads; connects when needed."""
+    """Implements `pancode.kernel.ports.Bus`. Thread-safe; connects when needed."""
 
     def __init__(
         self,
@@ -156,7 +156,7 @@ class RedisBus:
 
     @contextmanager
     def _together(self, operation: str) -> Iterator[Any]:
-        """Commands that are sent together and carried out one by one; `execute` returns their answers."""
+        """Yield a pipeline without transaction; `execute` returns the answers."""
         with self._doing(operation) as client, client.pipeline(transaction=False) as pipe:
             yield pipe
 
@@ -167,7 +167,7 @@ class RedisBus:
     # -- jobs and tickets ---------------------------------------------------------------------------------
 
     def push_jobs(self, jobs: Sequence[Offer]) -> None:
-        """Push jobs in two steps. After a crash a job may be in no queue, and is offered again."""
+        """Push jobs in two steps. After a crash a job may be in no queue; it is then offered again."""
         if not jobs:
             return
         with self._pushing:
@@ -180,7 +180,7 @@ class RedisBus:
                 pipe.execute()
 
     def _freed(self, jobs: Sequence[Offer]) -> list[Offer]:
-        """The offers that were not claimed or closed just now, with older traces of running removed."""
+        """Return the offers not claimed or closed just now; remove their traces of earlier executions."""
         now, lease = self._clock.wall_ms(), self._intervals.claim_lease_ms
         between = format_rq_time(now - lease), format_rq_time(now + lease)
         with self._together("push_jobs") as pipe:
@@ -201,7 +201,7 @@ class RedisBus:
         return odd
 
     def _closing(self, over: JobToClose) -> list[Any]:
-        """The script's arguments to close a job; RQ's classes read none, as a node may have written it."""
+        """Return the script's arguments to close a job; RQ does not parse it: a node may have written it."""
         tag, intervals = over.tag, self._intervals
         head = [keys.node_queue(tag), keys.job_id(tag, over.identity), "finished" if over.ok else "failed"]
         kept = [
@@ -231,7 +231,7 @@ class RedisBus:
                 client.zrem(JsonQueue(keys.node_queue(tag), client).started_job_registry.key, *entries)
 
     def show_tickets(self, tickets: Iterable[Ticket]) -> None:
-        """Make the pool queues show these tickets; they are the coordinator's alone: it writes changes."""
+        """Make the pool queues show these tickets; only changes are written, as no one else writes there."""
         wanted: dict[str, dict[str, Ticket]] = {}
         for ticket in tickets:
             wanted.setdefault(ticket.queue, {})[keys.ticket_id(ticket.run, ticket.attempt)] = ticket
@@ -273,7 +273,7 @@ class RedisBus:
             for tag, envelope in envelopes.items():
                 pipe.set(keys.coordinator_heartbeat_key(tag), envelope)
                 pipe.publish(keys.hint_channel(tag), "1")
-                # RQ finds its workers by these two sets, which are everybody's: no node may write them.
+                # RQ finds its workers by these two sets, which all nodes share: no node may write them.
                 pipe.sadd(WORKERS_BY_QUEUE_KEY % keys.node_queue(tag), worker_key(tag))
             pipe.sadd(REDIS_WORKER_KEYS, *map(worker_key, envelopes))
             pipe.execute()
@@ -281,7 +281,7 @@ class RedisBus:
     def heartbeats(self, tags: Sequence[str]) -> dict[str, bytes]:
         if not tags:
             return {}
-        # A node writes this: what is longer than any heartbeat is cut, and is not believed.
+        # A node writes this: a text longer than any heartbeat is cut, and then rejected.
         with self._together("heartbeats") as pipe:
             for tag in tags:
                 pipe.getrange(keys.heartbeat_key(tag), 0, HEARTBEAT_CAP)
@@ -293,7 +293,7 @@ class RedisBus:
             return []
         found: dict[str, list[UpMessage]] = {tag: [] for tag in tags}
         after, count, block = dict.fromkeys(tags, "0"), min(FEW, max(1, limit // len(tags))), _block(wait_ms)
-        while after:  # twice as many each time: what a node has beyond its share is hardly read
+        while after:  # The count doubles each time, so few messages beyond a node's share are read.
             read = self._read(after, count, block)
             for tag, messages in read.items():
                 found[tag] += messages
@@ -305,7 +305,7 @@ class RedisBus:
         return take_fairly([found[tag] for tag in tags], limit)
 
     def _read(self, after: dict[str, str], count: int, block: int | None) -> dict[str, list[UpMessage]]:
-        """Up to `count` messages of each node, after an entry."""
+        """Return up to `count` messages of each node after an entry."""
         tags = {keys.up_stream(tag).encode(): tag for tag in after}
         with self._doing("read_up") as client:
             found = client.xread(dict(zip(tags, after.values(), strict=True)), count, block)
@@ -358,7 +358,7 @@ class RedisBus:
         try:
             client.execute_command("ACL", "SAVE")
         except raised.ResponseError as exc:
-            # A server that is not ours may keep no file of users; nodes are admitted again at each bring-up.
+            # An external server may have no users' file; nodes are admitted again at each start of the fleet.
             if "ACL file" not in str(exc):
                 raise
 
@@ -368,12 +368,12 @@ def _has_room(messages: list[UpMessage]) -> bool:
 
 
 def _block(wait_ms: int) -> int | None:
-    """The wait for Redis' BLOCK, which is never 0: that would mean for ever."""
+    """Return the wait for Redis' BLOCK; never 0, which would mean forever."""
     return min(wait_ms, BLOCK_MS) if wait_ms > 0 else None
 
 
 def _looked(client: Any, prefixes: tuple[str, ...]) -> list[tuple[str, tuple[str, ...], tuple[str, ...]]]:
-    """Each queue by name, with the ids that wait and the entries that run, which a node may have written."""
+    """Return each queue's name, waiting ids and running entries, which a node may have written."""
     queues = sorted((q for q in JsonQueue.all(client) if q.name.startswith(prefixes)), key=lambda q: q.name)
     with client.pipeline(transaction=False) as pipe:
         for queue in queues:
@@ -385,13 +385,13 @@ def _looked(client: Any, prefixes: tuple[str, ...]) -> list[tuple[str, tuple[str
 
 
 def _show(client: Any, pipe: Any, queue: JsonQueue, shown: Sequence[str], wanted: dict[str, Ticket]) -> None:
-    """Make the queue show exactly these tickets in this order; those in `shown` have their jobs already."""
+    """Make the queue show exactly these tickets in this order; those in `shown` already have their jobs."""
     pipe.delete(queue.key)
     for job, ticket in wanted.items():
         if job in shown:
             queue.push_job_id(job, pipeline=pipe)
         else:
-            # the job of a ticket: it says what waits, and can do nothing
+            # The job of a ticket only describes what waits; it cannot do anything.
             text = " ".join(ticket.task.split())[:TEXT_CAP]
             JsonQueue(ticket.queue, client).enqueue_call(
                 TICKET_FUNCTION,

@@ -1,8 +1,8 @@
-"""Makes RQ harmless in this process: it reads JSON alone, imports no name of a job, and changes nothing.
+"""Makes RQ harmless in this process: it reads only JSON, imports no function of a job, and changes nothing.
 
-RQ's own tools make many of their objects with the default serializer, which is pickle, whatever they are
-told, and a node may write the fields that they unpickle. So the default itself is replaced before that.
-This file needs RQ alone: the image of the dashboard takes it by itself.
+RQ's own tools make many of their objects with the default serializer, pickle, regardless of options, and a
+node may write the fields that they unpickle. So the default itself is replaced before they run. This file
+imports only RQ: the image of the dashboard copies it alone.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from rq.serializers import DefaultSerializer, JSONSerializer
 
 
 class NotImportedError(ValueError):
-    """A job names a function or a callback, which is never imported here."""
+    """A job names a function or a callback; these are never imported here."""
 
 
 def make_harmless() -> None:
-    """Make every part of RQ, also those imported later, read JSON alone. May be called again."""
+    """Make every part of RQ, including modules imported later, read only JSON. Idempotent."""
     DefaultSerializer.loads = staticmethod(JSONSerializer.loads)
     DefaultSerializer.dumps = staticmethod(JSONSerializer.dumps)
     rq.serializers.SERIALIZER_ALIASES["pickle"] = JSONSerializer
     _replace("resolve_serializer", _only_json)
     vars(rq.job)["import_attribute"] = _not_imported
-    # A look at a registry "cleans" it: it fetches jobs, calls their callbacks, and moves them.
+    # RQ "cleans" a registry when it reads it: it fetches jobs, calls their callbacks, and moves them.
     _replace("clean_registries", _nothing)
     _replace("clean_worker_registry", _nothing)
     for registry in _registries(rq.registry.BaseRegistry):
@@ -56,4 +56,4 @@ def _not_imported(name: str) -> Any:
 
 
 def _nothing(*_args: Any, **_options: Any) -> None:
-    """Does nothing, in place of RQ's functions that change something at a look."""
+    """Do nothing, in place of RQ's functions that change data while reading."""

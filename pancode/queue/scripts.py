@@ -1,6 +1,6 @@
 """The atomic steps of the coordinator, in Lua. Only the coordinator's user can run them with effect.
 
-Keys come as arguments, not as declared keys: they are derived from job ids here, and there is no cluster.
+Keys are derived from job ids here instead of declared as KEYS, as Redis is not a cluster.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ local tm = redis.call('TIME')
 local now = tonumber(tm[1]) + tonumber(tm[2]) / 1e6
 """
 
-# Takes a job out of everything that says it runs. A node may write these keys: one that is of another type
-# than RQ's would end the script with an error, and with it the pass for every other node.
+# Removes a job from everything that marks it as running. A node may write these keys: a key of the wrong type
+# would end the script with an error, and with it the pass for every other node.
 _UNSTART = """
 local function must_be(key, kind)
   local found = redis.call('TYPE', key).ok
@@ -48,8 +48,8 @@ redis.call('DEL', job, 'rq:results:' .. id)
 return 1
 """
 )
-"""Clears the way for a job. ARGV: queue, job id, and the times between which a claim or an end is recent,
-in RQ's spelling. Returns 0 when it must not be put into the queue now."""
+"""Prepares the queueing of a job. ARGV: queue, job id, and the two times between which a claim or an end
+counts as recent, in RQ's format. Returns 0 if the job must not be queued now."""
 
 CLOSE = (
     _NOW

@@ -1,1 +1,1 @@
-"""What a user reads of cost, figures, the audit and the timeline of a run."""
+"""What a user reads about costs, figures, the audit and the timeline of a run."""

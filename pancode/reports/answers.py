@@ -1,4 +1,4 @@
-"""The brief, the audit, figures and the timeline of a run as the API shows them."""
+"""The brief, the audit, figures and the timeline of a run, in the form of the API."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class DecisionShape(TypedDict):
 
 
 class WhyShape(TypedDict):
-    """Every decision about one run, in order; `now` says what it waits for or how it ended."""
+    """Every decision about one run, in order; `now`: what it waits for or how it ended."""
 
     run: str
     now: str
@@ -28,7 +28,7 @@ class WhyShape(TypedDict):
 
 
 class FeedShape(TypedDict):
-    """Something that happened, as `pancode audit --events` and `GET /v1/events` tell it. `number` grows."""
+    """An event as `pancode audit --events` and `GET /v1/events` report it. `number` increases."""
 
     number: int
     at: str
@@ -39,7 +39,7 @@ class FeedShape(TypedDict):
 
 
 class AuditVerdictShape(TypedDict):
-    """`PASS`, or `FAIL` with the first entry that does not fit. `head`: digest of the newest one checked."""
+    """`PASS`, or `FAIL` with the first inconsistent entry. `head`: digest of the newest entry checked."""
 
     verdict: str
     entries: int
@@ -47,7 +47,7 @@ class AuditVerdictShape(TypedDict):
     entry: int | None
     why: str
     anchored: int
-    """The last entry up to which a signature of the fleet's key holds the chain in place; 0: none."""
+    """The last entry that is covered by a signature with the fleet's key; 0: none."""
 
 
 class AuditRow(TypedDict):
@@ -61,8 +61,8 @@ class AuditRow(TypedDict):
 
 
 class BriefShape(TypedDict):
-    """A summary of a period. `outcomes`: the number of runs by outcome; `waits`: for a user; `held`: what
-    has not begun, and why, a line for each reason."""
+    """A summary of a period. `outcomes`: the number of runs by outcome; `waits`: what waits for a user;
+    `held`: runs that have not begun, a line for each reason."""
 
     by: str
     since: str
@@ -79,7 +79,7 @@ class BriefShape(TypedDict):
 
 
 class ReportShape(TypedDict):
-    """A brief of a longer time, with the cost of each day and each repository."""
+    """A brief of a longer period, with the cost of each day and each repository."""
 
     brief: BriefShape
     by_day: list[CostRow]

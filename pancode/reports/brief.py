@@ -1,4 +1,4 @@
-"""Summarises the time since a user's last visit: runs, waits, landings, cost; and notes the visit."""
+"""Summarizes the time since a user's last visit: runs, waits, landings, cost; and records the visit."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ from pancode.runs.views import attempts_of, format_iso, node_of
 from pancode.workflows import lane_service
 
 LOOKED = "looked:"
-"""The prefix of the setting that holds when a user last looked; the user's name follows."""
+"""The prefix of the setting with the time of a user's last visit; the user's name follows."""
 FIRST_MS = 24 * 3_600_000
 """The period of a user's first brief."""
 _MOST_ROWS = 100
 _NEWEST, _SHOWN, _EVENTS, _WORDS = 5_000, 20, 5_000, 160
 _LOOKED_AT = 3 * _SHOWN
-"""How many of the newest ended runs are read to show a few: some of them only judge another run."""
+"""How many of the newest ended runs are read to show a few: some of them only evaluate another run."""
 _WAITING = 100
-"""How many runs that need a user are listed one by one."""
+"""How many runs that need a user are listed individually."""
 
 
 def make_brief(
     core: Core, inbox: list[InboxShape], by: str, since: str | None, costs: CostTable | None = None
 ) -> BriefShape:
-    """Return a brief. `inbox`: all that waits for a user. `since` None: since the last look. UsageError.
+    """Return a brief. `inbox`: all that waits for a user. `since` None: since the last visit. UsageError.
 
-    `costs`: by agent since then, where they are known already.
+    `costs`: by agent since then, if already known.
     """
     until = core.wall_ms()
     with core.ports.ledger.transaction() as tx:
@@ -73,8 +73,8 @@ def make_brief(
 
 
 def also_waits(core: Core, inbox: list[InboxShape], by: str) -> list[BriefLine]:
-    """What waits for a user beside the questions of the inbox. The brief is made of this, too, so that no
-    face says that nothing waits while another one lists it."""
+    """Return what waits for a user besides the questions in the inbox. The brief uses the same lines, so that
+    all interfaces agree on whether anything waits."""
     with core.ports.ledger.transaction() as tx:
         return _also(core, tx, inbox, _last_look(tx, by, core.wall_ms()), _open(tx))
 
@@ -82,12 +82,12 @@ def also_waits(core: Core, inbox: list[InboxShape], by: str) -> list[BriefLine]:
 def _also(
     core: Core, tx: Transaction, inbox: list[InboxShape], begin: int, open_: Mapping[RunState, Sequence[Run]]
 ) -> list[BriefLine]:
-    """Return lanes that stand, results nobody has looked at, tools, schedules, money and machines.
+    """Return stopped lanes, results that no user has seen, tools, schedules, costs and nodes.
 
     `open_`: the runs that have not ended, by state.
     """
     again = {run.retry_of for runs in open_.values() for run in runs}
-    stand = list(islice(lane_service.list_inbox_items(tx), _SHOWN))  # each says it of its run, too
+    stand = list(islice(lane_service.list_inbox_items(tx), _SHOWN))  # each line already covers its run
     left = _left(tx, begin, {*(item["run"] for item in inbox), *again, *(one["run"] for one in stand)})
     today = tx.get(Balance, books.day_scope(core.wall_ms()))
     disputed = [_disputed(run, usd) for run, usd in disputed_runs(tx).items()]
@@ -108,7 +108,7 @@ def _open(tx: Transaction) -> dict[RunState, list[Run]]:
 
 
 def make_report(core: Core, inbox: list[InboxShape], by: str, since: str) -> ReportShape:
-    """A brief of a longer time, with the cost of each day and each repository."""
+    """Return a brief of a longer period, with the cost of each day and each repository."""
     columns = ("day", "repository", "agent")
     days, repositories, agents = cost_tables(core, columns, since_ms(core, since), _MOST_ROWS)
     summary = make_brief(core, inbox, by, since, agents)
@@ -116,7 +116,7 @@ def make_report(core: Core, inbox: list[InboxShape], by: str, since: str) -> Rep
 
 
 def record_look(core: Core, by: str) -> None:
-    """Note that the user looks now."""
+    """Record that the user visits now."""
     with core.lock, core.ports.ledger.transaction() as tx:
         tx.put(Setting(f"{LOOKED}{by}", core.wall_ms(), core.wall_ms(), by))
 
@@ -135,7 +135,7 @@ def _ran(tx: Transaction, run: Run) -> str:
 
 
 def _asked(tx: Transaction, inbox: list[InboxShape]) -> Iterator[BriefLine]:
-    """Everything in the inbox, however long it has been there."""
+    """Yield everything in the inbox, regardless of its age."""
     for item in inbox:
         run = tx.get(Run, item["run"])
         if run is not None:
@@ -144,9 +144,9 @@ def _asked(tx: Transaction, inbox: list[InboxShape]) -> Iterator[BriefLine]:
 
 
 def _held(pending: Sequence[Run], waiting: Collection[str]) -> Iterator[BriefLine]:
-    """Yield the runs that have not begun, in their order; those that wait for the same are one line.
+    """Yield the runs that have not begun, in order; those with the same reason share one line.
 
-    `waiting`: the runs that are left out, as a user is asked about them.
+    `asked`: runs to leave out, because a user has to decide on them.
     """
     by_reason = dict[str, list[Run]]()
     for run in in_order(pending):
@@ -156,7 +156,9 @@ def _held(pending: Sequence[Run], waiting: Collection[str]) -> Iterator[BriefLin
         first, many = runs[0], count_noun(len(runs), "run")
         command = f"pancode why {first.id}" if len(runs) == 1 else "pancode queue"
         words = (
-            f"has not begun: {reason}" if len(runs) == 1 else f"and others, {many}, have not begun: {reason}"
+            f"has not begun: {reason}"
+            if len(runs) == 1
+            else (f"and others, {many} in all, not started: {reason}")
         )
         yield {"run": first.id, "what": words, "task": task_of(first), "command": command}
 
@@ -171,9 +173,9 @@ def _ends(begin: int) -> Grouping:
 
 
 def _left(tx: Transaction, begin: int, seen_to: Collection[str | None]) -> list[str]:
-    """Return the runs that nobody has seen to, the newest first.
+    """Return the runs that no user has handled, newest first.
 
-    A change or a lost run stays until somebody decides on it; another failure only if it ended since `begin`.
+    A change or a lost run remains until a user decides on it; another failure only if it ended since `begin`.
     """
     rows = Grouping(("ended_ms", "run", "outcome"), among={"left": (True,)}, largest=("ended_ms", _NEWEST))
     newest = sorted((one.key for one in tx.tally(EndedRun, rows)), reverse=True)
@@ -186,7 +188,7 @@ def _left(tx: Transaction, begin: int, seen_to: Collection[str | None]) -> list[
 
 def _more(many: int) -> Iterator[BriefLine]:
     if many > 0:
-        what = f"{many} older runs that failed or have a change that is not landed"
+        what = f"{many} older runs failed or have a change that is not landed"
         yield {"run": None, "what": what, "task": "", "command": "pancode runs --since 7d"}
 
 
@@ -212,7 +214,7 @@ def _disputed(run: str, usd: Decimal) -> BriefLine:
 
 
 def _landed(core: Core, tx: Transaction, begin: int) -> Iterator[BriefLine]:
-    """Yield the landings that the feed still has, each run once."""
+    """Yield the landings that are still in the feed, once per run."""
     landings = [e for e in core.feed.newest(_EVENTS) if e.kind is EventKind.RUN_LANDING and e.at_ms >= begin]
     for name in dict.fromkeys(event.run for event in reversed(landings) if event.data.get("commit")):
         run = tx.get(Run, name) if name is not None else None

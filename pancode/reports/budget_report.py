@@ -1,4 +1,4 @@
-"""The books as a user reads them: what may be spent, was spent, is reserved, and is not known."""
+"""The budget as a user reads it: the ceilings, what was spent, what is reserved, what is unknown."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Configured:
 
 
 def report_budget(core: Core, configured: Configured, everything: bool = False) -> BudgetShape:
-    """Today, then nodes and agents; `everything`: past days, workflows and sessions, too."""
+    """Return today's budget, then nodes and agents; `everything`: also past days, workflows and sessions."""
     today = books.day_scope(core.wall_ms(), core.tz)
     with core.ports.ledger.transaction() as tx:
         known = {balance.scope: balance for balance in tx.find(Balance)}
@@ -57,12 +57,12 @@ def report_budget(core: Core, configured: Configured, everything: bool = False) 
 
 
 def format_decimal(amount: Decimal) -> str:
-    """A decimal string, never in powers of ten."""
+    """Return a decimal string without an exponent."""
     return f"{amount:f}"
 
 
 def _notes(core: Core, tx: Transaction, configured: Configured) -> list[str]:
-    """Say where a ceiling that a file names is not the one in force, as it would look as if it were."""
+    """Return notes where a ceiling in a file is not the one in force."""
     note = f"{configured.origin} says {format_decimal(configured.ceiling)} USD for a day"
     if core.ceiling_set(tx, "day:") is not None:
         same = core.ceiling(tx, "day:") == configured.ceiling

@@ -1,4 +1,4 @@
-"""Sums the cost of runs by one of their properties: `pancode cost`. Each sum is one of the books."""
+"""Sums the cost of runs by one of their properties: `pancode cost`. The sums match the budget accounts."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _FIGURES = ("usd", "tokens", "agent_ms")
 _NONE = CostLine(None)
 _ALL: Mapping[str, str] = {}
 _NOT_OF_ONE = ("day", "workflow", "session")
-"""Properties that the rows of single runs do not have."""
+"""Properties that the rows of individual runs do not have."""
 _ASKED_AT_ONCE = 500
 _Keys = tuple[str | None, ...]
 
 
 def report_cost(core: Core, by: str, since_ms: int, limit: int, only: Mapping[str, str] = _ALL) -> CostTable:
-    """Return the cost, the dearest first, at most `limit` rows; the total is of all runs.
+    """Return the cost, most expensive first, at most `limit` rows; the total is of all runs.
 
-    `only`: of runs with this agent, repository, or node on which they ended. NotFoundError for an unknown
+    `only`: of runs with this agent or repository, or that ended on this node. NotFoundError for an unknown
     property; UsageError for `only` by day, workflow or session.
     """
     return cost_tables(core, (by,), since_ms, limit, only)[0]
@@ -43,12 +43,15 @@ def report_cost(core: Core, by: str, since_ms: int, limit: int, only: Mapping[st
 def cost_tables(
     core: Core, columns: Sequence[str], since_ms: int, limit: int, only: Mapping[str, str] = _ALL
 ) -> list[CostTable]:
-    """As `report_cost`, for several properties, with one read of ended runs and unsettled costs for all."""
+    """Return `report_cost` for several properties, reading ended runs and unsettled costs only once."""
     for by in columns:
         if by not in BY:
             raise not_found("property", by, BY, f"pancode cost --by {'|'.join(BY)}")
         if only and by in _NOT_OF_ONE:
-            fix = f"omit the filter: pancode budget spent --by {by}; or use --by run with it and --since"
+            fix = (
+                f"omit the filter: pancode budget spent --by {by}; or use --by run with the filter and "
+                "--since"
+            )
             raise UsageError(
                 f"the cost by {by} is only available for all runs together", fix=fix, code="bad_value"
             )
@@ -82,7 +85,7 @@ def cost_tables(
 def _by_run(
     tx: Transaction, since_ms: int, limit: int, unsettled: Collection[str], only: Mapping[str, str]
 ) -> tuple[list[CostLine], CostLine]:
-    """Return the dearest runs, with all of unknown or disputed cost; and the sum of all other runs."""
+    """Return the most expensive runs, with all of unknown or disputed cost; and the sum of all others."""
     whole = Grouping(by=(), sums=_FIGURES, least=("first_ms", max(1, since_ms)), among=_among(only))
     groups = tx.tally(EndedRun, replace(whole, by=("run",), largest=("usd", limit)))
     ended = [_line(one, one.key[0]) for one in groups]
@@ -107,7 +110,7 @@ def _fits(tx: Transaction, run_id: str, only: Mapping[str, str]) -> bool:
 def _of_runs(
     tx: Transaction, fields: Sequence[str], since_ms: int, only: Mapping[str, str]
 ) -> dict[str, list[CostLine]]:
-    """The cost by each of these properties, with one read of the narrow rows."""
+    """Return the cost by each of these properties, with one read of the ended runs' rows."""
     if not fields:
         return {}
     least = ("first_ms", max(1, since_ms))
@@ -123,7 +126,7 @@ def _of_runs(
 def _entry_by_entry(
     tx: Transaction, fields: Sequence[str], since_ms: int, only: Mapping[str, str]
 ) -> Iterator[tuple[_Keys, CostLine]]:
-    """Runs with entries from before and from after that moment, and those that wait for another attempt."""
+    """Yield runs with entries both before and after that time, and those that wait for another attempt."""
     if since_ms:
         names = tuple(dict.fromkeys(("run", *fields)))
         least, below = ("last_ms", since_ms), ("first_ms", since_ms)
@@ -141,7 +144,7 @@ def _entry_by_entry(
 
 
 def _of_one(tx: Transaction, run: str, since_ms: int) -> CostLine:
-    """Return what one run has cost since then, added up from its entries."""
+    """Return what one run has cost since then, summed from its entries."""
     entries = [e for e in tx.find(BookEntry, {"run": run}) if e.kind.value in _SPENT and e.at_ms >= since_ms]
     mine = [e for e in entries if books.is_day(e.scope)]
     usd = books.add_amounts(*(e.usd for e in mine))
@@ -149,7 +152,7 @@ def _of_one(tx: Transaction, run: str, since_ms: int) -> CostLine:
 
 
 def _of_books(tx: Transaction, by: str, since_ms: int) -> list[CostLine]:
-    """The cost by a property of which a run may have several values: each has a scope of the books."""
+    """Return the cost by a property with several values per run: each value has its own budget scope."""
     prefix = costs.SCOPE_OF[by]
     grouping = Grouping(
         by=("scope",),
@@ -169,14 +172,14 @@ def _line(group: Grouped, key: str | None) -> CostLine:
 
 @dataclass(frozen=True, slots=True)
 class Unsettled:
-    """What a user has to settle for a run: days of attempts of unknown cost, and claims by day."""
+    """What a user must settle for a run: days of attempts with unknown cost, and disputed claims by day."""
 
     unknown: set[str] = field(default_factory=set)
     disputed: dict[str, Decimal] = field(default_factory=dict)
 
 
 def disputed_runs(tx: Transaction) -> dict[str, Decimal]:
-    """Return each run with its claims, of any time, beyond its jobs' limits that nobody has looked at."""
+    """Return the runs, of any time, with unsettled claims above their jobs' limits, and the amounts."""
     found = ((run, one) for run, one in _unsettled(tx, 0).items() if one.disputed)
     return {run: books.add_amounts(*one.disputed.values()) for run, one in found}
 
@@ -224,7 +227,7 @@ def _with_unsettled(
 
 
 def _named(tx: Transaction, by: str, runs: Sequence[str]) -> dict[str, Sequence[str | None]]:
-    """Return the property's values for these runs, as far as their narrow rows have it."""
+    """Return the property's values for these runs, as far as their rows in EndedRun have it."""
     if by in ("run", *_NOT_OF_ONE):
         return {}
     parts = (runs[first : first + _ASKED_AT_ONCE] for first in range(0, len(runs), _ASKED_AT_ONCE))

@@ -1,4 +1,4 @@
-"""The fleet's figures for monitoring: one catalogue, and the current value of each."""
+"""The fleet's metrics for monitoring: one catalog, and the current value of each."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _IN_WORDS = str.maketrans({"\\": "\\\\", "\n": "\\n"})
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """The meaning of one figure. A counter grows until a coordinator starts anew or a ledger is restored."""
+    """The meaning of one metric. A counter grows until a coordinator restarts or a ledger is restored."""
 
     kind: Literal["gauge", "counter"]
     what: str
@@ -34,7 +34,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One value of a figure now; a figure of unknown value has no sample."""
+    """One current value of a metric; a metric of unknown value has no sample."""
 
     name: str
     value: float
@@ -42,7 +42,7 @@ class Sample:
 
 
 def format_exposition(figures: Mapping[str, Figure], samples: Iterable[Sample]) -> str:
-    """Return Prometheus' text format, version 0.0.4: the figures with a sample, in the catalogue's order."""
+    """Return Prometheus' text format, version 0.0.4: the metrics with a sample, in the catalog's order."""
     by_name: dict[str, list[Sample]] = {}
     for sample in samples:
         by_name.setdefault(sample.name, []).append(sample)
@@ -60,84 +60,86 @@ def _line(sample: Sample) -> str:
 
 
 def _number(value: float) -> str:
-    """Return whole numbers without a point, others so that they are read back exactly."""
+    """Return whole numbers without a point, others so that they parse back exactly."""
     return str(int(value)) if value == int(value) else repr(float(value))
 
 
-_USD = "USD of all time that are booked as spent; less after a correction"
+_USD = "USD booked as spent, of all time; decreases after a correction"
 FIGURES: Mapping[str, Figure] = {
-    "pancode_build_info": Figure("gauge", "always 1; which version serves", ("version", "fleet")),
-    "pancode_round_age_seconds": Figure(
-        "gauge", "since the coordinator last looked at Redis, whether it could be used or not"
+    "pancode_build_info": Figure(
+        "gauge", "always 1; the labels are the version and the fleet", ("version", "fleet")
     ),
+    "pancode_round_age_seconds": Figure("gauge", "seconds since the coordinator last tried to read Redis"),
     "pancode_in_trouble": Figure("gauge", "1 while passes cannot continue: Redis or the ledger is away"),
     "pancode_paused": Figure("gauge", "1 while the fleet is paused"),
     "pancode_draining": Figure("gauge", "1 while the fleet starts nothing new"),
-    "pancode_epoch": Figure("gauge", "grows by one with each start of the coordinator"),
-    "pancode_nodes": Figure("gauge", "machines in each state", ("state",)),
+    "pancode_epoch": Figure("gauge", "increases by one with each start of the coordinator"),
+    "pancode_nodes": Figure("gauge", "nodes in each state", ("state",)),
     "pancode_node_up": Figure("gauge", "1 while it is heard", ("node",)),
     "pancode_node_info": Figure(
-        "gauge", "always 1; the facts are its labels", ("node", "state", "version", "isolation")
+        "gauge", "always 1; the labels describe the node", ("node", "state", "version", "isolation")
     ),
     "pancode_node_silent_seconds": Figure(
         "gauge", "waking time of the coordinator in which it was not heard", ("node",)
     ),
     "pancode_node_link_up": Figure(
-        "gauge", "1 while its SSH link is up; way is how it comes to Redis: ssh or direct", ("node", "way")
+        "gauge", "1 while its SSH link is up; way is its path to Redis: ssh or direct", ("node", "way")
     ),
     "pancode_node_link_breaks_total": Figure(
-        "counter", "how often its link went by itself since the coordinator started", ("node",)
+        "counter", "how often its link broke since the coordinator started", ("node",)
     ),
-    "pancode_node_slots": Figure("gauge", "runs that it may have at once", ("node",)),
+    "pancode_node_slots": Figure("gauge", "runs that it may execute at once", ("node",)),
     "pancode_node_slots_used": Figure("gauge", "runs that hold one of them", ("node",)),
-    "pancode_node_problems": Figure("gauge", "problems that `fleet status` shows of it", ("node",)),
-    "pancode_node_disk_free_bytes": Figure("gauge", "where its runs work", ("node",)),
+    "pancode_node_problems": Figure("gauge", "problems that `fleet status` shows for it", ("node",)),
+    "pancode_node_disk_free_bytes": Figure("gauge", "free disk space where its runs work", ("node",)),
     "pancode_node_gpu_memory_bytes": Figure("gauge", "memory of a GPU", ("node", "gpu", "name")),
     "pancode_node_gpu_memory_free_bytes": Figure(
-        "gauge", "its free memory; absent while its driver does not answer", ("node", "gpu", "name")
+        "gauge", "free memory of a GPU; absent while its driver does not answer", ("node", "gpu", "name")
     ),
     "pancode_node_gpu_busy_ratio": Figure(
-        "gauge", "the part of the last second in which it computed", ("node", "gpu", "name")
+        "gauge", "the share of the last second in which the GPU computed", ("node", "gpu", "name")
     ),
     "pancode_node_gpu_held": Figure("gauge", "1 while a run holds it alone", ("node", "gpu", "name")),
-    "pancode_node_clock_skew_seconds": Figure("gauge", "its wall clock less the coordinator's", ("node",)),
-    "pancode_node_tokens_total": Figure("counter", "tokens that its runs took, in and out", ("node",)),
+    "pancode_node_clock_skew_seconds": Figure("gauge", "its wall clock minus the coordinator's", ("node",)),
+    "pancode_node_tokens_total": Figure("counter", "tokens that its runs used, input and output", ("node",)),
     "pancode_node_busy_seconds_total": Figure("counter", "time of agents at work there", ("node",)),
     "pancode_node_cost_usd": Figure("gauge", _USD, ("node",)),
     "pancode_agent_runs_total": Figure("counter", "runs that were admitted", ("agent",)),
-    "pancode_agent_tokens_total": Figure("counter", "tokens that its runs took, in and out", ("agent",)),
+    "pancode_agent_tokens_total": Figure(
+        "counter", "tokens that its runs used, input and output", ("agent",)
+    ),
     "pancode_agent_busy_seconds_total": Figure("counter", "time of its runs at work", ("agent",)),
     "pancode_agent_cost_usd": Figure("gauge", _USD, ("agent",)),
     "pancode_runs": Figure("gauge", "runs that have not ended", ("state",)),
     "pancode_runs_ended_total": Figure(
         "counter", "runs that have ended since the coordinator started", ("outcome", "runtime", "node")
     ),
-    "pancode_queue_waiting": Figure("gauge", "runs that wait there", ("queue", "node")),
-    "pancode_queue_oldest_seconds": Figure("gauge", "how long its oldest is there", ("queue", "node")),
-    "pancode_queue_paused": Figure("gauge", "1 while nothing leaves it", ("queue", "node")),
+    "pancode_queue_waiting": Figure("gauge", "runs that wait in the queue", ("queue", "node")),
+    "pancode_queue_oldest_seconds": Figure("gauge", "how long its oldest run has waited", ("queue", "node")),
+    "pancode_queue_paused": Figure("gauge", "1 while the queue is paused", ("queue", "node")),
     "pancode_budget_ceiling_usd": Figure("gauge", "the ceiling of today"),
-    "pancode_budget_spent_usd": Figure("gauge", "the cost of today so far"),
+    "pancode_budget_spent_usd": Figure("gauge", "today's cost so far"),
     "pancode_budget_held_usd": Figure("gauge", "what is held for runs that have not ended"),
-    "pancode_budget_disputed_usd": Figure("gauge", "what nodes claim today beyond the limits of their jobs"),
-    "pancode_budget_unknown_runs": Figure("gauge", "runs of today whose cost nobody could tell"),
+    "pancode_budget_disputed_usd": Figure("gauge", "what nodes report today above the limits of their jobs"),
+    "pancode_budget_unknown_runs": Figure("gauge", "today's runs of unknown cost"),
     "pancode_refused_envelopes_total": Figure(
         "counter", "signed words not believed since the coordinator started", ("node", "what", "code")
     ),
-    "pancode_redis_used_bytes": Figure("gauge", "what Redis holds"),
-    "pancode_home_free_bytes": Figure("gauge", "free on the disk of PANCODE_HOME"),
+    "pancode_redis_used_bytes": Figure("gauge", "memory that Redis uses"),
+    "pancode_home_free_bytes": Figure("gauge", "free space on the disk of PANCODE_HOME"),
     "process_start_time_seconds": Figure("gauge", "when the coordinator started, since 1970"),
-    "process_cpu_seconds_total": Figure("counter", "processor time that the coordinator took"),
+    "process_cpu_seconds_total": Figure("counter", "processor time used by the coordinator"),
     "process_resident_memory_bytes": Figure("gauge", "memory of the coordinator"),
     "process_open_fds": Figure("gauge", "files and connections that the coordinator has open"),
-    "process_max_fds": Figure("gauge", "and how many it may"),
+    "process_max_fds": Figure("gauge", "the most files and connections that it may open"),
 }
-"""The catalogue: name of each figure to its meaning and labels."""
+"""The catalog: each metric's name, meaning and labels."""
 
 _OPEN = tuple(state for state in RunState if state is not RunState.ENDED)
 
 
 def collect_samples(core: Core, coordinator: RunningShape, process: Mapping[str, float]) -> list[Sample]:
-    """Return all samples known now. `coordinator`: its process; `process`: of our own process, by name."""
+    """Return all current samples. `coordinator`: its state; `process`: of our own process, by name."""
     with core.ports.ledger.transaction() as tx:
         mine = [*_contacts(core, tx), *_runs(tx), *_money(core, tx), *_settings(tx)]
     own = [
@@ -209,7 +211,7 @@ def _runs(tx: Transaction) -> Iterator[Sample]:
 
 
 def _money(core: Core, tx: Transaction) -> Iterator[Sample]:
-    """Yield today's money, and the sums of all time for machines and agents, which never begin anew."""
+    """Yield today's budget, and the all-time sums for nodes and agents, which are never reset."""
     today = books.day_scope(core.wall_ms(), core.tz)
     day, ceiling = tx.get(Balance, today) or Balance(today), core.ceiling(tx, today)
     if ceiling is not None:

@@ -1,4 +1,4 @@
-"""Routes of what happens: the feed as server-sent events, circuit breakers, the fleet in figures."""
+"""Routes of reports: the feed as server-sent events, circuit breakers, the fleet's metrics."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from pancode.runs.views import get_run
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A filter of events; a field that is empty or None lets all pass."""
+    """A filter of events; an empty field or None matches all."""
 
     kinds: tuple[str, ...] = ()
     run: str | None = None
@@ -39,7 +39,7 @@ class Wanted:
 
     @classmethod
     def of(cls, context: ApiContext, call: ApiCall) -> Wanted:
-        """Read the filter. `kind` is one, several with commas, or the part before the dot. NotFoundError."""
+        """Read the filter. `kind` is one, several with commas, or the part before a dot. NotFoundError."""
         kinds = tuple(filter(None, call.query.get("kind", "").split(",")))
         every = sorted({*(kind.value for kind in EventKind), *(k.value.partition(".")[0] for k in EventKind)})
         for kind in kinds:
@@ -62,7 +62,7 @@ class Wanted:
 
 @Verb("GET /v1/events", command="audit", query=("kind", "run", "node", "workflow", "since", "tail", "end"))
 def events(context: ApiContext, call: ApiCall) -> EventStream:
-    """Everything that happens."""
+    """Stream all events."""
     wanted, tail = Wanted.of(context, call), call.number("tail", 0, context.core.feed.most)
     since = call.last_event or call.query.get("since", "")
     if since and not (since.isascii() and since.isdigit() and len(since) <= 18):
@@ -96,7 +96,7 @@ async def _stream(
 
 
 def _begun(context: ApiContext, wanted: Wanted, tail: int) -> tuple[int, list[FeedEvent]]:
-    """Return the newest event's number, and up to `tail` events that fit."""
+    """Return the newest event's number, and up to `tail` matching events."""
     known = context.core.feed.newest(context.core.feed.most)
     fitting = [one for one in known if wanted.fits(one)]
     return (known[-1].number if known else 0), fitting[max(0, len(fitting) - tail) :]
@@ -111,13 +111,13 @@ def _samples(context: ApiContext) -> list[Sample]:
 
 @Verb(BREAKERS, command="admin breakers")
 def _breakers(context: ApiContext, call: ApiCall) -> BreakersAnswer:
-    """Circuit breakers."""
+    """Return the circuit breakers."""
     return {"breakers": list_breakers(context.core)}
 
 
 @Verb(RESET_BREAKER, BreakerBody, "admin breakers", right=OPERATES)
 def _reset(context: ApiContext, call: ApiCall) -> BreakersAnswer:
-    """Close one."""
+    """Close a circuit breaker."""
     body: BreakerBody = call.body
     reset_breaker(context.core, body.name, body.by)
     return _breakers(context, call)
@@ -125,20 +125,20 @@ def _reset(context: ApiContext, call: ApiCall) -> BreakersAnswer:
 
 @Verb(METRICS, command="status")
 def _figures(context: ApiContext, call: ApiCall) -> FiguresAnswer:
-    """The fleet in figures."""
+    """Return the fleet's metrics."""
     samples = _samples(context)
     shown: list[FigureShape] = [{"name": s.name, "labels": dict(s.labels), "value": s.value} for s in samples]
     return {"figures": shown, "text": format_exposition(FIGURES, samples)}
 
 
 def figures_app(context: ApiContext) -> Starlette:
-    """Return an application of one page, which changes nothing; its failures show none of our words."""
+    """Return a read-only application with one page; its error pages contain no internal text."""
 
     place = context.coordinator.figures_at
 
     async def page(request: Request) -> Response:
         if place is not None and not place.is_called(request.headers.get("host", "")):
-            return PlainTextResponse("name this host in the setting metrics.hosts\n", 421)
+            return PlainTextResponse("add this host to the setting metrics.hosts\n", 421)
         try:
             text = await run_in_threadpool(lambda: format_exposition(FIGURES, _samples(context)))
         except PancodeError:

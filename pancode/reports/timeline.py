@@ -1,4 +1,4 @@
-"""The timeline of a run and the audit: `why` and `audit`."""
+"""Reads the timeline of a run and the audit: `why` and `audit`."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ LEVELS = ("info", "warning", "error")
 DOMAINS: tuple[str, ...] = get_args(Domain)
 
 _ALSO = {"admission": "dispatch"}
-"""Other names of domains, with the domains."""
+"""Aliases of domains, and their domains."""
 
 
 def explain_run(core: Core, text: str) -> WhyShape:
-    """Each gate, placement, wait, retry, stop and settlement of one run, oldest first."""
+    """Return each gate, placement, wait, retry, stop and settlement of one run, oldest first."""
     with core.ports.ledger.transaction() as tx:
         run = find_run(tx, text)
         decisions = tx.find(Decision, {"run": run.id}, order="number")
@@ -54,7 +54,7 @@ def explain_run(core: Core, text: str) -> WhyShape:
 
 
 def list_audit(core: Core, wanted: AuditFilter, limit: int, after: ListPlace | None) -> ListPage[AuditRow]:
-    """Return the entries that fit, newest first. NotFoundError for an unknown domain, level, run or user."""
+    """Return the matching entries, newest first. NotFoundError for an unknown domain, level, run or user."""
     fits = None if wanted.by is None else (lambda entry: entry.detail.get("by") == wanted.by)
     with core.ports.ledger.transaction() as tx:
         found = read_page(tx, ListSearch(Audit, "number", _where(tx, wanted), fits), limit, after)
@@ -66,7 +66,7 @@ def list_audit(core: Core, wanted: AuditFilter, limit: int, after: ListPlace | N
 
 
 def audit_verdict(core: Core) -> AuditVerdictShape:
-    """Whether every entry is as it was written, and none is missing before the newest."""
+    """Check that every entry is as it was written, and none is missing before the newest."""
     with core.ports.ledger.transaction() as tx:
         keys = {name: known.key for name, known in keyring.read_trusted_keys(tx).coordinators.items()}
         anchors = {row.number: _signed_head(core, row, keys) for row in tx.find(AuditAnchor)}
@@ -77,7 +77,7 @@ def audit_verdict(core: Core) -> AuditVerdictShape:
 
 
 def verify_audit(core: Core) -> AuditVerdictShape:
-    """As `audit_verdict`; a break is put on record, so that others hear of it."""
+    """Return `audit_verdict`; a broken chain is also recorded in the audit, which triggers notices."""
     found = audit_verdict(core)
     if found["entry"] is not None:
         with unit_of_work(core) as work:
@@ -88,7 +88,7 @@ def verify_audit(core: Core) -> AuditVerdictShape:
 
 
 def _signed_head(core: Core, row: AuditAnchor, keys: Mapping[str, PublicKey]) -> str | None:
-    """Return the digest that a key of this fleet has signed for that entry; None where there is none."""
+    """Return the digest that a key of this fleet signed for that entry; None: no valid signature."""
     try:
         envelope = parse_envelope(row.envelope)
         verify_envelope(envelope, keys)
@@ -119,7 +119,7 @@ def _where(tx: Transaction, wanted: AuditFilter) -> dict[str, object]:
 
 def _known(kind: str, word: str, shown: tuple[str, ...], known: tuple[str, ...] | None = None) -> str:
     if word not in (known or shown):
-        raise not_found(kind, word, shown, "pancode audit -h; of one run: run:RUN")
+        raise not_found(kind, word, shown, "pancode audit -h; for one run: run:RUN")
     return word
 
 
@@ -130,7 +130,7 @@ def _now(run: Run) -> str:
 
 
 def _waited(run: Run) -> str:
-    """Return how long the run's model calls waited for a slot, in words, as its receipt tells."""
+    """Return how long the run's model calls waited for a slot, as text, according to its receipt."""
     calls = run.result.get("calls")
     ms = calls.get("waited_ms") if isinstance(calls, dict) else None
     if not ms:

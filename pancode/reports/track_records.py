@@ -1,4 +1,4 @@
-"""Track records: who did which kind of work how well, out of accepted receipts alone."""
+"""Track records: who did which kind of work how well, from accepted receipts only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pancode.runs.core import Core
 
 
 def track_records(core: Core, agent: str | None, rankings: bool, limit: int) -> list[TrackRecordRow]:
-    """Records, the best smoothed rate first. `rankings`: by agent, model and runtime alone."""
+    """Return records, the best smoothed rate first. `rankings`: grouped only by agent, model and runtime."""
     known = read_records(core).items()
     found = sum_records(
         (_ranked(key) if rankings else replace(key, node=None), record) for key, record in known

@@ -1,4 +1,4 @@
-"""Workers: each agent on each runtime and node, what it does now, and what became of its last runs."""
+"""Workers: each agent on each runtime and node, its current work, and the results of its last runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pancode.runs.core import Core
 from pancode.runs.views import run_shape
 
 LOOKED_AT = 2_000
-"""How many of the newest runs the workers' numbers are made of."""
+"""How many of the newest runs the workers' numbers are based on."""
 _Key = tuple[str, str, str | None]
 
 
@@ -30,7 +30,7 @@ class _Tally:
 
 
 def list_workers(core: Core) -> list[WorkerShape]:
-    """All workers: the active ones first, then by name."""
+    """Return all workers: the active ones first, then by name."""
     with core.ports.ledger.transaction() as tx:
         newest = tx.find(EndedRun, order="ended_ms", descending=True, limit=LOOKED_AT)
         active = [run for state in RunState if state is not RunState.ENDED for run in _in(tx, state)]
@@ -38,7 +38,7 @@ def list_workers(core: Core) -> list[WorkerShape]:
         for run in active:
             _at_work(core, tx, found, run)
         for row in newest:
-            # A run that never reached a machine says nothing about a worker.
+            # A run that never reached a node says nothing about a worker.
             if row.node is None or not row.started or row.judges:
                 continue
             tally = found.setdefault((row.agent, row.runtime, row.node), _Tally())
@@ -57,7 +57,7 @@ def _in(tx: Transaction, state: RunState) -> list[Run]:
 
 
 def _at_work(core: Core, tx: Transaction, found: dict[_Key, _Tally], run: Run) -> None:
-    """Add the run to its worker; while it waits for a machine, that is a worker without a node."""
+    """Add the run to its worker; while it waits for a node, that is a worker without a node."""
     shape = run_shape(core, tx, run)
     found.setdefault((run.agent, run.runtime, shape["node"]), _Tally()).now.append(
         WorkerNow(run=run.id, stage=shape["stage"], since=shape["started_at"], task=shape["task"])

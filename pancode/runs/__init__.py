@@ -1,1 +1,1 @@
-"""The engine: admission, placement, the life of a run, receipts, and what is asked of runs."""
+"""The engine: admission, placement, the life of a run, receipts, and queries about runs."""

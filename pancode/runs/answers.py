@@ -1,4 +1,4 @@
-"""A run as scripts may rely on it: what it is, what it used, how far it is verified. Additions only."""
+"""The JSON of a run for scripts: what it is, what it used, how far it is verified. Additions only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Json = dict[str, Any]
 
 
 class VerdictOfNode(TypedDict):
-    """What another node said of a result. `state`: verified or disputed; `receipt`: where it swore that."""
+    """Another node's verdict on a result. `state`: verified or disputed; `receipt`: its signed evidence."""
 
     state: str
     why: str
@@ -23,10 +23,10 @@ class VerdictOfNode(TypedDict):
 
 
 class VerificationShape(VerdictOfNode):
-    """`state`: verified (gates passed on two nodes), partly (on its own alone), unverified (it has no
-    gates) or disputed (they failed on the other one). `run`, `node`, `receipt`: those of the other node.
+    """`state`: verified (gates passed on two nodes), partly (only on its own), unverified (it has no gates)
+    or disputed (they failed on the other one). `run`, `node`, `receipt`: those of the other node.
 
-    `waits`: another node is asked, and has not answered yet. `earlier`: the verdicts before, oldest first.
+    `waits`: another node has not yet answered. `earlier`: the previous verdicts, oldest first.
     """
 
     earlier: list[VerdictOfNode]
@@ -35,7 +35,7 @@ class VerificationShape(VerdictOfNode):
 class LandingShape(TypedDict, total=False):
     """The result of the landing: `waiting`, `landed`, `nothing to land`, `conflict`, `gate failed` ...
 
-    `recovered`: an earlier landing had been cut off, and was completed first. `how`: as which commits.
+    `recovered`: an earlier, interrupted landing was completed first. `how`: the form of its commits.
     """
 
     status: str
@@ -57,9 +57,9 @@ class LandingShape(TypedDict, total=False):
 
 
 class UsageShape(TypedDict):
-    """The usage of a run; `cost_usd` is a decimal string, None while it is not known.
+    """The usage of a run; `cost_usd` is a decimal string, None while unknown.
 
-    `disputed_usd`: what the node claims beyond the limit of its job; `cost_usd` does not have it.
+    `disputed_usd`: what the node reports above the limit of its job; not included in `cost_usd`.
     """
 
     input_tokens: int
@@ -70,7 +70,7 @@ class UsageShape(TypedDict):
 
 
 class CallsShape(TypedDict):
-    """The calls through the node's model gateway; `unread` answers did not report their tokens to the end."""
+    """The calls through the node's model gateway; `unread` answers did not report all their tokens."""
 
     requests: int
     failed: int
@@ -84,10 +84,10 @@ class CallsShape(TypedDict):
 
 
 class RunShape(TypedDict):
-    """A run as `runs`, `runs show` and `dispatch --wait` tell it. Times are ISO 8601 UTC.
+    """A run as `runs`, `runs show` and `dispatch --wait` show it. Times are ISO 8601 UTC.
 
-    `status`: the one word for the run that every interface shows. `stage`: how far the run is. `waits`: what
-    holds it up; null: nothing. `reason`: the same in words.
+    `status`: the one status that every interface shows. `stage`: how far the run is. `waits`: what it waits
+    for; null: nothing. `reason`: the same as text.
     """
 
     run: str
@@ -115,7 +115,7 @@ class RunShape(TypedDict):
     finished_at: str | None
     retry_of: str | None
     continues: str | None
-    """The run from whose result this one continues."""
+    """The run whose result this one continues."""
     continued_by: list[str]
     parent: str | None
     landed: str | None
@@ -157,7 +157,7 @@ class AttemptShape(TypedDict):
 
 
 class LeaseShape(TypedDict):
-    """One binding of an attempt to a node. `stop`: `asked` where the node has not confirmed it."""
+    """The binding of an attempt to a node. `stop`: `asked` if the node has not confirmed it."""
 
     attempt: int
     fence: int
@@ -172,7 +172,7 @@ class LeaseShape(TypedDict):
 
 
 class ToldShape(TypedDict):
-    """What a user has said to a run. `delivered`: how; empty: not yet. `for_next`: to what follows it."""
+    """A user's message to a run. `delivered`: how; empty: not yet. `for_next`: for the next run."""
 
     by: str
     at_ms: int
@@ -184,7 +184,7 @@ class ToldShape(TypedDict):
 
 
 class RunWaits(TypedDict):
-    """What of a run waits for a user: its kind, the command that answers, the choices."""
+    """What a run waits for from a user: its kind, the command that answers, the choices."""
 
     kind: str
     command: str
@@ -192,7 +192,7 @@ class RunWaits(TypedDict):
 
 
 class RunDetail(RunShape):
-    """What `runs show` tells: all other facts about one run."""
+    """What `runs show` shows: all other facts about one run."""
 
     argv: list[str] | None
     mode: str
@@ -203,7 +203,7 @@ class RunDetail(RunShape):
     gpus: str | None
     """How many GPUs it asks for, or `all`; null: none."""
     gpu_memory: int | None
-    """The least memory of each, in bytes."""
+    """The least memory of each GPU, in bytes."""
     project: str | None
     workspace: Json
     folder: str | None
@@ -214,9 +214,9 @@ class RunDetail(RunShape):
     verify: list[str]
     gates: list[GateResultShape]
     reports: list[Json]
-    """The files in which the run's gates reported; as in the receipt."""
+    """The report files of the run's gates; as in the receipt."""
     skills: list[str]
-    """The names of the skills that the run is given; the receipt has their digests."""
+    """The names of the run's skills; the receipt has their digests."""
     limits: Json
     estimate_usd: str
     created_by: str
@@ -229,21 +229,21 @@ class RunDetail(RunShape):
     chain: list[str]
     """The runs that this one continues from, newest first."""
     told: list[ToldShape]
-    """What users said: by, at, text, and how it was delivered: `with its task`, a run; empty: not yet."""
+    """Users' messages: by, at, text, and how each was delivered: `with its task`, a run; empty: not yet."""
     answered: str
     """Who has answered the question from which the run continues, in words; empty: it continues from none."""
     session: str
     """`same`: the run continues with the conversation of the run before; else `new`."""
     model_from: str | None
-    """Who chose the run's model, in words."""
+    """Who chose the run's model, as text."""
     inbox: RunWaits | None
     """What of the run waits for a user: its kind, the command that answers, the choices."""
     served: Json | None
-    """The run's model server: node, endpoint, model, context, slots and test when it was placed."""
+    """The run's model server: node, endpoint, model, context, slots and test at placement."""
 
 
 class HandedRun(TypedDict):
-    """A run that waits on a node for a slot. `there`: the node has said that it has the job."""
+    """A run that waits on a node for a slot. `there`: the node has confirmed that it has the job."""
 
     run: str
     node: str
@@ -260,7 +260,7 @@ class StayingRun(TypedDict):
 
 
 class LaterSteps(TypedDict):
-    """How many steps, or items of a lane, begin only once the coordinator is here. `name`: empty for none."""
+    """How many steps, or items of a lane, begin only when the coordinator is back. `name`: empty for none."""
 
     workflow: str
     name: str
@@ -268,7 +268,7 @@ class LaterSteps(TypedDict):
 
 
 class HandoverShape(TypedDict):
-    """What continues without the coordinator, and what does not. `at_work`: how many runs have begun."""
+    """What continues without the coordinator, and what does not. `at_work`: the number of begun runs."""
 
     at_work: int
     handed: list[HandedRun]
@@ -296,7 +296,7 @@ class SnapshotsAnswer(TypedDict):
 
 
 class StreamsAnswer(TypedDict):
-    """The names of a run's outputs, by attempt."""
+    """The names of a run's output streams, by attempt."""
 
     streams: dict[str, list[str]]
 
@@ -331,9 +331,9 @@ class CheckShape(TypedDict):
 
 
 class VerdictShape(TypedDict):
-    """PASS, TAMPERED, UNSIGNED, UNKNOWN_KEY or NOT_FOUND, with each check that led there.
+    """PASS, TAMPERED, UNSIGNED, UNKNOWN_KEY or NOT_FOUND, with each check that was made.
 
-    For the chain of a node, whose name is then `run`: PASS, BROKEN or NOT_FOUND.
+    For the chain of a node, `run` is the node's name, and the verdict PASS, BROKEN or NOT_FOUND.
     """
 
     run: str
@@ -360,7 +360,7 @@ class ReceiptsAnswer(TypedDict):
 
 
 class ReceiptDetail(ReceiptRow):
-    """A receipt with its statement in the clear, and the signed envelope."""
+    """A receipt with its decoded statement, and the signed envelope."""
 
     statement: Json | None
     envelope: Json
@@ -381,7 +381,7 @@ class KeyShape(KeyTimes):
 
 
 class UsedKey(KeyShape):
-    """`nodes`: those for which a coordinator's key is used."""
+    """`nodes`: those for which the coordinator's key is used."""
 
     nodes: list[str]
 
@@ -391,7 +391,7 @@ class KeysAnswer(TypedDict):
 
 
 class ExportAnswer(TypedDict):
-    """All keys, old ones too, and a named run's signed envelope."""
+    """All keys, including old ones, and a named run's signed envelope."""
 
     format: str
     fleet: str
@@ -408,10 +408,10 @@ class BreakerShape(TypedDict):
 
 
 class HealthRow(TypedDict):
-    """The health of an agent that has work (`run`), or of a machine. `gravity`: well, warning, or user
-    (somebody should act).
+    """The health of an agent with work (`run`), or of a node. `gravity`: well, warning, or user (a user
+    should act).
 
-    `since`: the newest sign of its work; `until`: the end of a rate limit; `command`: what may be done.
+    `since`: the newest sign of its work; `until`: the end of a rate limit; `command`: what to do.
     """
 
     who: str
@@ -454,14 +454,14 @@ class QueueShape(TypedDict):
 
 
 class QueuesShape(TypedDict):
-    """The queues and their jobs. `paused`: the reason why the whole fleet takes nothing from a queue."""
+    """The queues and their jobs. `paused`: why no run of the fleet leaves a queue."""
 
     paused: str | None
     queues: list[QueueShape]
 
 
 class Queued(TypedDict):
-    """The answer to an asynchronous dispatch; `chosen`: the reason for this agent, empty for a named one."""
+    """The answer to an asynchronous dispatch; `chosen`: why this agent was chosen, empty if it was named."""
 
     run: str
     state: str
@@ -471,7 +471,7 @@ class Queued(TypedDict):
 
 
 WOULD_WAIT = "it would wait: "
-"""The warning about a run that no node can begin now begins with it."""
+"""The prefix of the warning about a run that no node can begin now."""
 
 
 class QueuedAnswer(Queued):
@@ -479,7 +479,7 @@ class QueuedAnswer(Queued):
     workflow: NotRequired[str]
     """The workflow that continues with the run: the run takes the place of one of its runs."""
     answer: NotRequired[str]
-    """The words with which a question was answered."""
+    """The answer to the question."""
 
 
 class GateShape(TypedDict):
@@ -504,7 +504,7 @@ class NodeFitShape(TypedDict):
 
 
 class PreviewShape(TypedDict):
-    """What of a repository would travel."""
+    """Which files of a repository would be sent."""
 
     branch: str | None
     head: str | None
@@ -516,8 +516,8 @@ class PreviewShape(TypedDict):
 class DryRunReport(TypedDict):
     """The verdicts of the gates, and the run that would be queued.
 
-    `asks`: why a user is asked first. `untested`: models that are tested before it begins, at a cost if
-    `costly_test`. `notes_of`: runs whose notes it is given. `network`: what each phase may reach.
+    `asks`: why a user must approve it first. `untested`: models to be tested before it begins, at a cost if
+    `costly_test`. `notes_of`: runs whose notes it gets. `network`: what each phase may reach.
     """
 
     dry_run: bool
@@ -554,13 +554,13 @@ class DryRunReport(TypedDict):
 
 
 class DryRunAnswer(DryRunReport):
-    """The answer of `--dry-run`. `snapshot`: null: no repository would travel."""
+    """The answer of `--dry-run`. `snapshot` null: no repository would be sent."""
 
     snapshot: PreviewShape | None
 
 
 class BriefLine(TypedDict):
-    """One thing to tell, and the command that continues with it."""
+    """One item of a brief, and the command that continues with it."""
 
     run: str | None
     what: str
@@ -571,11 +571,11 @@ class BriefLine(TypedDict):
 
 
 class InboxShape(TypedDict):
-    """One thing that waits for a user; `kind` as in `ItemKind`; `command` answers it.
+    """One item that waits for a user; `kind` as in `ItemKind`; `command` answers it.
 
-    `yes`: the flags that its approval must carry. `plan`: of a run that has not begun: what it is to do, the
-    estimate, the `objections` of gates that a yes lifts, and the `digest` that a yes names. `call`: the
-    number of the call that waits. `whole`: what a yes for the rest of the run allows, where that is a rule.
+    `yes`: the flags that its approval must include. `plan`: of a run that has not begun: what it will do, the
+    estimate, the `objections` of gates that an approval lifts, and the `digest` that it names. `call`: the
+    number of the waiting call. `whole`: what an approval for the rest of the run allows, if that is a rule.
     """
 
     id: str
@@ -594,12 +594,12 @@ class InboxShape(TypedDict):
 RUNS = Route[RunsAnswer]("GET /v1/runs")
 DISPATCH = Route[QueuedAnswer | DryRunAnswer]("POST /v1/runs")
 QUEUE, DRY_RUN = Route[QueuedAnswer](DISPATCH), Route[DryRunAnswer](DISPATCH)
-"""It answers with the one, or where the body says `dry_run` with the other."""
+"""It returns the first; if the body has `dry_run`, the second."""
 SNAPSHOTS = Route[SnapshotsAnswer]("GET /v1/snapshots")
 TAILS = Route[TailsAnswer]("GET /v1/tails")
 RUN = Route[RunDetail]("GET /v1/runs/{run}")
 WORK_RUN = Route[RunShape]("GET /v1/work/{issue}")
-"""The run that works on an issue; the feature of issues answers."""
+"""The run that works on an issue; the issues feature serves this route."""
 BRIEF = Route[RunShape]("GET /v1/runs/{run}/brief")
 STREAMS = Route[StreamsAnswer]("GET /v1/runs/{run}/streams")
 STOP = Route[RunShape]("POST /v1/runs/{run}/stop")

@@ -1,4 +1,4 @@
-"""Changes that a user makes to the books: ceilings, and the cost of attempts of unknown cost."""
+"""Changes that a user makes to budgets: ceilings, and the cost of attempts of unknown cost."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from pancode.runs.unit_of_work import Work, unit_of_work
 
 
 def set_ceilings(core: Core, scope: str, ceilings: books.Ceilings, by: str) -> None:
-    """Set a scope's ceiling in each currency that is given; the others stay.
+    """Set a scope's ceiling in each given currency; the others remain.
 
-    The scope is `day`, `week`, `month`, `node:NAME`, `agent:NAME`, `repo:PATH`, `session` (each one without
-    another) or `session:RUN`, with its first run. What is spent already stays spent.
+    The scope is `day`, `week`, `month`, `node:NAME`, `agent:NAME`, `repo:PATH`, `session` (the default of
+    every session) or `session:RUN`, with its first run. What is already spent remains spent.
     """
     if any(amount is not None and amount < 0 for amount in (ceilings.usd, ceilings.tokens, ceilings.ms)):
         raise UsageError("a ceiling must not be negative", fix="pancode budget set 10")
@@ -47,12 +47,12 @@ def set_ceilings(core: Core, scope: str, ceilings: books.Ceilings, by: str) -> N
 
 
 def _session(work: Work, scope: str) -> SessionRow | None:
-    """Return the session whose scope this is; None: it is not a scope of one session."""
+    """Return the session of this scope; None: it is not the scope of a session."""
     return work.tx.get(SessionRow, scope.partition(":")[2]) if books.is_session(scope) else None
 
 
 def cap_session(work: Work, session: SessionRow, usd: Decimal | None, by: str) -> None:
-    """Set what the session may cost from now on; None: as the settings say. Idempotent."""
+    """Set the session's ceiling from now on; None: that of the settings. Idempotent."""
     if session.ceiling != usd:
         work.tx.put(replace(session, ceiling=usd))
         now, old = ("unset" if one is None else f"{one:f}" for one in (usd, session.ceiling))
@@ -62,7 +62,7 @@ def cap_session(work: Work, session: SessionRow, usd: Decimal | None, by: str) -
 def unset_ceiling(
     core: Core, scope: str, by: str, prefixes: tuple[str, ...] = (CEILING, WORK_CEILING)
 ) -> None:
-    """Remove the ceiling set by hand: the configured one counts again, or none. NotFoundError.
+    """Remove the ceiling that a user set: the configured one applies again, or none. NotFoundError.
 
     `prefixes`: CEILING for dollars, WORK_CEILING for tokens and time, or both.
     """
@@ -82,7 +82,7 @@ def unset_ceiling(
 
 
 def settle_by_hand(core: Core, run_id: str, usd: Decimal, by: str) -> int:
-    """Book what a run of unknown or disputed cost really cost; returns how many attempts were settled."""
+    """Book the actual cost of a run of unknown or disputed cost; return how many attempts were settled."""
     if usd < 0:
         raise UsageError("a cost must not be negative")
     with unit_of_work(core) as work:
@@ -99,7 +99,7 @@ def settle_by_hand(core: Core, run_id: str, usd: Decimal, by: str) -> int:
 
 
 def _text(ceilings: books.Ceilings, given: books.Ceilings) -> str | None:
-    """Return the ceilings in the currencies of `given`, in words; None where none of them has one."""
+    """Return the ceilings in the currencies of `given`, as text; None if there are none."""
     words = [f"{ceilings.usd:f}"] if given.usd is not None and ceilings.usd is not None else []
     words += [f"{ceilings.tokens} tokens"] if given.tokens is not None and ceilings.tokens is not None else []
     if given.ms is not None and ceilings.ms is not None:

@@ -1,4 +1,4 @@
-"""Shared by every use case: the ports, the fleet's identity and time, the memory, and the books."""
+"""Shared by every use case: the ports, the fleet's identity and time, in-memory state, and the budget."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 class Unread(Exception):
-    """A decision needs this vendor's list, which is not read yet: the caller has to let go of the lock."""
+    """A decision needs this vendor's list, which has not been read: the caller must release the lock."""
 
     def __init__(self, vendor: str) -> None:
         super().__init__(vendor)
@@ -43,11 +43,11 @@ class Unread(Exception):
 
 
 class Lists(Mapping[str, VendorList]):
-    """The vendors' lists for decisions: a list that was not read yet raises `Unread`."""
+    """The vendors' lists for decisions: a list that has not been read raises `Unread`."""
 
     def __init__(self, kept: Mapping[str, VendorList]) -> None:
         self._kept = kept
-        self._names = tuple(kept)  # to ask `kept` whether it has one may read it
+        self._names = tuple(kept)  # Checking whether `kept` contains a list may read it.
         self._read: dict[str, VendorList] = {}
 
     def __getitem__(self, vendor: str) -> VendorList:
@@ -64,14 +64,14 @@ class Lists(Mapping[str, VendorList]):
         return len(self._names)
 
     def read(self, vendor: str) -> None:
-        """Read the vendor's list, so that it is there from now on. May take a moment."""
+        """Read the vendor's list, so that it is available from now on. May take a moment."""
         self._read[vendor] = self._kept[vendor]
 
 
 def decide_locked(lists: Lists, lock: AbstractContextManager[object], decide: Callable[[], T]) -> T:
-    """Return the decision, made under the lock, which is let go to read a list that it lacks.
+    """Return the decision, made under the lock, which is released to read a missing list.
 
-    `decide` asks for lists before it changes anything, and is called anew for each of them.
+    `decide` reads lists before it changes anything, and is called again after each missing one.
     """
     while True:
         try:
@@ -88,12 +88,12 @@ FIRST_START_MS = 1_767_225_600_000
 """2026-01-01, in Unix milliseconds: no coordinator was started before."""
 
 CEILING, WORK_CEILING = "ceiling:", "ceiling-work:"
-"""Prefixes of the settings that hold a scope's ceilings: in USD, and in tokens and time."""
+"""Prefixes of the settings for a scope's ceilings: in USD, and in tokens and time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """The effects on the world that wiring hands in."""
+    """The external effects, as injected by the wiring."""
 
     ledger: Ledger
     bus: Bus
@@ -103,7 +103,7 @@ class Ports:
     clock: Clock
     ids: Ids
     vendors: Mapping[str, VendorList] = field(default_factory=dict)
-    """What is known of each vendor's models; the first read of a vendor may take a moment."""
+    """The lists of each vendor's models; the first read of a vendor may take a moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,15 +132,15 @@ class ControlSettings:
     """How long a session has waited for words before it rests for a run that needs its slot; that run asks no
     other session for so long."""
     ahead: int = 8
-    """How many jobs may wait on a node for each of its slots; 0: none, all wait at the coordinator."""
+    """How many jobs may wait on a node per slot; 0: none, all wait at the coordinator."""
     ahead_usd: Decimal = Decimal(2)
     """The most USD that a run without a limit may cost once it was handed over."""
     node_quota: int = 64 * 2**20
-    """How many bytes one node may keep in Redis."""
+    """How many bytes one node may store in Redis."""
     health: HealthRules = HealthRules()
     keep: KeepRules = KeepRules()
     evidence: ForeignReceipts = ForeignReceipts()
-    """How many receipts that settle nothing, and how many bytes of them, are kept of one node in a day."""
+    """How many receipts that settle nothing, and how many bytes of them, are stored per node and day."""
 
     def scale(self, factor: float) -> ControlSettings:
         """Return the settings with all times multiplied by one factor (tests)."""
@@ -150,10 +150,10 @@ class ControlSettings:
 
 
 class Core:
-    """The shared state of the use cases, one per coordinator. Any thread may call; `lock` lets one write."""
+    """The shared state of the use cases, one per coordinator. Thread-safe; `lock` serializes writes."""
 
     tz: tzinfo | None = None
-    """The time zone of the budget's day; None: the machine's own."""
+    """The time zone of the budget's day; None: the system's time zone."""
 
     def __init__(
         self, ports: Ports, key: SigningKey, fleet: str, rules: ControlSettings, features: Features
@@ -177,16 +177,16 @@ class Core:
         """The tools that may be offered to orchestrators, by name; empty where nothing carries them out."""
 
     def now(self) -> FleetTime:
-        """Fleet time."""
+        """Return the fleet time."""
         return FleetTime(epoch=self.epoch, ms=self.ports.clock.boot_ms())
 
     def wall_ms(self) -> int:
         return self.ports.clock.wall_ms()
 
     def raise_epoch(self, above: int, tx: Transaction) -> int:
-        """Write down and return a new epoch; `enter` it once it is durable: nothing is signed in it before.
+        """Store and return a new epoch; call `enter` once it is durable: nothing is signed in it before.
 
-        Where only the ledger, perhaps an old copy, remembers the last epoch, the clock says how many there
+        If only the ledger, perhaps an old copy, has the last epoch, the clock limits how many epochs there
         can have been.
         """
         stored, kept = tx.get(records.Setting, "epoch"), self.ports.epochs.last()
@@ -198,18 +198,17 @@ class Core:
         return epoch
 
     def most_epochs(self) -> int:
-        """Return how many epochs there can be: PanCode's age in seconds; none starts more often for long."""
+        """Return the largest possible epoch: PanCode's age in seconds, as no one starts it more often."""
         return max(0, self.wall_ms() - FIRST_START_MS) // 1_000
 
     def enter(self, epoch: int) -> None:
-        """Sign everything in this epoch from now on; no ledger of the past makes us repeat it."""
+        """Sign everything in this epoch from now on; it is also stored outside the ledger."""
         self.ports.epochs.keep(epoch)
         self.epoch = epoch
         self.live.new_epoch(epoch)
 
     def highest_lease(self, run: records.Run) -> int:
-        """Return the highest lease number that may be signed, also by a life that the ledger has
-        forgotten."""
+        """Return the highest lease number that may have been signed, even if the ledger was restored."""
         forgotten = 0 if run.epoch == self.epoch else self.epoch * NUMBERS_IN_AN_EPOCH
         return max(run.lease, forgotten)
 
@@ -217,13 +216,13 @@ class Core:
         return books.Stamp(self.wall_ms(), self.new_entry)
 
     def new_entry(self) -> str:
-        """Return a new id for an entry in the books."""
+        """Return a new id for a budget entry."""
         return self.ports.ids.token(12)
 
     # -- nodes ---------------------------------------------------------------------------------
 
     def view_of(self, node: records.Node, now: FleetTime | None = None) -> NodeView:
-        """Return the node as decisions see it now."""
+        """Return the current view of the node for decisions."""
         last = self.live.contacts.last_heartbeats.get(node.tag) if node.tag else None
         if last is not None and node.tag is not None:
             inventory = self.live.journals.inventories.get(node.tag)
@@ -233,17 +232,17 @@ class Core:
         return build_view(node, last, now or self.now(), watch, limits, self.reaching(node.name))
 
     def reaching(self, name: str) -> Reaching:
-        """Return whether the coordinator tries to reach that node, and when it did not."""
+        """Return whether the coordinator tries to reach that node, and the periods in which it did not."""
         return self.live.links.reaching.get(name, REACHED)
 
     def note_reaching(self, name: str, edit: Callable[[Reaching], Reaching]) -> None:
-        """Change what is known of reaching a node; it waits for no pass: the links' own thread calls it."""
+        """Change the state of reaching a node, without waiting for a pass, as the links' thread calls it."""
         with self._reaching_lock:
             known = self.reaching(name)
             self.live.links.reaching[name] = known.became(edit(known), self.ports.clock.boot_ms())
 
     def enrolled(self) -> dict[str, records.Node]:
-        """Return the nodes whose messages count, by tag."""
+        """Return the nodes whose messages are accepted, by tag."""
         with self.ports.ledger.transaction() as tx:
             return {n.tag: n for n in tx.find(records.Node) if n.tag is not None and n.removed != "removed"}
 
@@ -251,7 +250,7 @@ class Core:
         now = self.now()
         return [self.view_of(node, now) for node in tx.find(records.Node)]
 
-    # -- books ---------------------------------------------------------------------------------
+    # -- budget --------------------------------------------------------------------------------
 
     def ceiling(self, tx: Transaction, scope: str) -> Decimal | None:
         """Return a scope's ceiling: set by the owner, else the default for days and sessions, else None."""
@@ -262,7 +261,7 @@ class Core:
         return {"day": self.rules.ceiling_usd, "session": self.rules.session_usd}.get(kind)
 
     def budget_hurry(self, tx: Transaction) -> str:
-        """Why no more slots are opened, by the speed at which the day's budget is spent; empty: they may."""
+        """Return why no more slots are opened, as the day's budget is spent too fast; empty: they may be."""
         day, now_ms = books.day_scope(self.wall_ms(), self.tz), self.ports.clock.boot_ms()
         spent, ceiling = (
             (tx.get(records.Balance, day) or records.Balance(day)).spent_usd,
@@ -273,12 +272,12 @@ class Core:
         return self.live.binding.speed.why
 
     def ceiling_set(self, tx: Transaction, scope: str, prefix: str = CEILING) -> records.Setting | None:
-        """Return the setting with which the owner set the ceiling by hand, which ranks above any file."""
+        """Return the setting with which the owner set the ceiling, which overrides any file."""
         names = (f"{prefix}{scope}", f"{prefix}{scope.partition(':')[0]}")
         return next((found for name in names if (found := tx.get(records.Setting, name)) is not None), None)
 
     def ceilings(self, tx: Transaction, scope: str) -> books.Ceilings:
-        """Return a scope's ceilings in every currency; in tokens and time those that the owner has set."""
+        """Return a scope's ceilings in every currency; tokens and time only if the owner set them."""
         workflow = tx.get(records.Workflow, scope.partition(":")[2]) if books.is_workflow(scope) else None
         if workflow is not None:
             return books.Ceilings(workflow.budget)
@@ -289,8 +288,8 @@ class Core:
         return books.Ceilings(usd, limits.get("tokens"), limits.get("ms"))
 
     def _own_ceiling(self, tx: Transaction, scope: str) -> Decimal | None:
-        """What a user has given this session. Else, where its books have nothing of its first run (it is
-        headless, or older than books of sessions), the rest of that run's limit."""
+        """Return the ceiling that a user set for this session. Else, if its budget lacks its first run
+        (headless, or from before session budgets), return what is left of that run's limit."""
         name = scope.partition(":")[2]
         session, first = tx.get(records.SessionRow, name), tx.get(records.Run, name)
         if first is None or (session is not None and session.ceiling is not None):
@@ -302,7 +301,7 @@ class Core:
         return max(books.subtract_amount(Decimal(str(usd)), spent), books.ZERO)
 
     def ceilings_set(self, tx: Transaction) -> set[str]:
-        """Return the scopes, or kinds of scopes, whose ceiling was set by hand."""
+        """Return the scopes, or kinds of scopes, whose ceiling a user set."""
         names = [str(name) for (name,) in tx.starting(records.Setting, "ceiling", 10_000)]
         return {name.removeprefix(CEILING).removeprefix(WORK_CEILING) for name in names}
 
@@ -320,9 +319,9 @@ class Core:
         """Return the scopes in which an attempt of this run reserves from its admission on; then week and
         month.
 
-        What an interactive run dispatches is paid from the interactive run's reservation: it is booked in the
-        session, and the session's ceiling does not refuse it. An orchestrator's reservation is for its own
-        model alone: the session's ceiling counts for its children.
+        What an interactive run dispatches is paid from that run's reservation: it is booked in the session,
+        and the session's ceiling does not refuse it. An orchestrator reserves only for its own model, so the
+        session's ceiling applies to its children.
         """
         scopes = [books.day_scope(self.wall_ms(), self.tz), books.agent_scope(run.agent)]
         scopes += [books.repo_scope(run.project)] if run.project is not None else []
@@ -347,7 +346,7 @@ class Core:
         return [BudgetScope(balance, self.ceilings(tx, balance.scope), is_booked=False) for balance in sums]
 
     def find_limited(self, tx: Transaction, changed: Iterable[records.Balance]) -> list[BudgetScope]:
-        """Return the changed balances that may have a ceiling; with today's come the week's and month's."""
+        """Return the changed balances that may have a ceiling; with today's also the week's and month's."""
         kinds, today = self.ceilings_set(tx), books.day_scope(self.wall_ms(), self.tz)
         always = {*kinds, "day", "session"}
         found = [b for b in changed if {b.scope, b.scope.partition(":")[0]} & always]
@@ -356,7 +355,7 @@ class Core:
         return [BudgetScope(balance, self.ceilings(tx, balance.scope)) for balance in found]
 
     def silent_since(self, since_ms: int) -> int:
-        """Return the waking milliseconds since that time of the coordinator's boot clock."""
+        """Return the milliseconds since that boot-clock time in which the coordinator was awake."""
         return awake_since(since_ms, self.ports.clock.boot_ms(), self.live.heartbeats.watch.gaps)
 
     def key_for(self, node: records.Node) -> SigningKey:

@@ -1,6 +1,6 @@
 """Decides which depot stream a node may open: from its signed hello and the ledger, never from Redis.
 
-And what a run waits for meanwhile.
+Also records why a run waits to deliver its result.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pancode.runs.unit_of_work import unit_of_work
 
 @dataclass(frozen=True, slots=True)
 class StreamGrant:
-    """Leave to open one stream, for one lease and verb. `repo` is empty for a run without a git workspace."""
+    """Permission to open one stream, for one lease and verb. `repo` is empty without a git workspace."""
 
     verb: Verb
     identity: AttemptId
@@ -28,13 +28,13 @@ class StreamGrant:
 
 @dataclass(frozen=True, slots=True)
 class StreamDenial:
-    """A refused stream; the node is told `why`."""
+    """A refused stream; the node gets `why`."""
 
     why: str
 
 
 def authorize(core: Core, line: bytes, nonce: str) -> StreamGrant | StreamDenial:
-    """Judge one hello; nothing that a stranger sends makes it raise."""
+    """Judge one hello; it never raises, whatever a stranger sends."""
     try:
         envelope = parse_envelope(line)
         claimed = parse_message(Hello, envelope.body())
@@ -54,7 +54,7 @@ def authorize(core: Core, line: bytes, nonce: str) -> StreamGrant | StreamDenial
         lease = tx.get(Lease, hello.identity.run, hello.identity.lease)
         if run is None or lease is None or lease.tag != node.tag or lease.attempt != hello.identity.attempt:
             return StreamDenial(f"{hello.identity} is not an attempt of this node")
-        # reading ends with the lease; delivering ends with its receipt, so that a lost one may still deliver
+        # Reading ends with the lease; delivering ends with the receipt, so a lost lease may still deliver.
         if lease.receipt is not None:
             return StreamDenial(f"{hello.identity} has been settled")
         git = run.workspace.get("kind") == "git"
@@ -66,7 +66,7 @@ def authorize(core: Core, line: bytes, nonce: str) -> StreamGrant | StreamDenial
 
 
 def note_wait(core: Core, run_id: str, why: str) -> None:
-    """Note that a run's result cannot be taken in now: its reason until something happens, told once."""
+    """Record once why a run's result cannot be accepted now; the reason remains until something happens."""
     with core.lock, unit_of_work(core) as work:
         run = work.tx.get(Run, run_id)
         if run is not None and run.state is not RunState.ENDED:

@@ -1,4 +1,4 @@
-"""The way of one run through the coordinator: planned, its files taken, judged again, held and queued."""
+"""Takes one run through the coordinator: planned, snapshot taken, judged again, budget reserved, queued."""
 
 from __future__ import annotations
 
@@ -37,10 +37,11 @@ class Dispatched:
     run: Run
     warnings: tuple[str, ...]
     chosen: str = ""
-    """Why this agent was chosen, where nobody named one."""
+    """Why this agent was chosen, if no one named it."""
 
 
-# -- the way of a run, in the order of time ------------------------------------------------------------------
+# -- the steps of a dispatch, in order
+# ------------------------------------------------------------------------
 
 
 def dispatch_run(
@@ -52,21 +53,20 @@ def dispatch_run(
 ) -> Dispatched:
     """Queue the run, or raise the first gate's refusal. No lock is held while the snapshot is taken.
 
-    `run_id`: the id for the run; None: a fresh one.
+    `run_id`: the id for the run; None: a new one.
     """
     make = prepare_plan(core, around, request, parent)
 
     def begin() -> tuple[Plan, str, Dispatched | None]:
         plan, run = must_pass(core, make()), run_id or new_id(core)
-        # Without a project there is nothing to wait for: it is queued under the lock under which it was
-        # judged.
+        # Without a project there is nothing to wait for: it is queued under the same lock as its verdicts.
         return plan, run, _queue(core, plan, run) if plan.project is None else None
 
     plan, run, done = decide_locked(core.lists, core.lock, begin)
     if done is not None:
         return done
     plan = lay_inputs(core, add_snapshot(core, plan, run), run)
-    # A snapshot may take long: meanwhile the fleet may drain, money may be spent, and nodes may go.
+    # A snapshot may take long: meanwhile the fleet may drain, budget may be spent, and nodes may go away.
     done = decide_locked(core.lists, core.lock, lambda: _queue(core, judge_again(core, plan), run))
     waits = (WAITS_TO_LAND,) if request.land and not plan.request.land else ()
     return replace(done, warnings=(*done.warnings, *waits))
@@ -85,14 +85,13 @@ def dry_run(
     parent: str | None = None,
     later: bool = False,
 ) -> Plan:
-    """Return the plan with all ten verdicts, and change nothing. PancodeError when the request cannot be
-    resolved. `later`: it begins later.
-    """
+    """Return the plan with all ten verdicts, and change nothing. PancodeError if the request cannot be
+    resolved. `later`: it begins later."""
     return decide_locked(core.lists, nullcontext(), prepare_plan(core, around, request, parent, later))
 
 
 def add_snapshot(core: Core, plan: Plan, run: str) -> Plan:
-    """Return the plan with the run's snapshot; as it is where the run has no project. WorkspaceError."""
+    """Return the plan with the run's snapshot; unchanged if the run has no project. WorkspaceError."""
     project, progress = plan.project, core.live.taking
     if project is None:
         return plan
@@ -130,9 +129,7 @@ def under_way(core: Core) -> list[UnderWay]:
 
 
 def lay_inputs(core: Core, plan: Plan, run: str) -> Plan:
-    """Return the plan with what features lay into the run's checkout, each upon the snapshot of the one
-    before.
-    """
+    """Return the plan with what features add to the run's checkout, each on top of the previous snapshot."""
     for hook in core.features.inputs:
         laid = hook.act(core, plan, run) if hook.concerns(plan) else None
         if laid is not None:
@@ -141,10 +138,10 @@ def lay_inputs(core: Core, plan: Plan, run: str) -> Plan:
 
 
 def _queue(core: Core, plan: Plan, run_id: str) -> Dispatched:
-    """Queue the run under the lock under which the gates were asked."""
-    # Writes the gates' words, the hold, the run, the end of the run that it replaces, and a job if a slot
-    # is free: all or nothing.
-    # An idle fleet serves it at once, and each commit waits for the disk, so both are one commit.
+    """Queue the run under the lock under which the gates ran."""
+    # Writes the verdicts, the reservation, the run, the end of the run that it replaces, and a job if a slot
+    # is free, in one commit: all or nothing. Each commit waits for the disk, so a second one would delay the
+    # start on an idle fleet.
     with unit_of_work(core) as work:
         run = put_in_queue(work, run_of(core, plan, run_id), plan, plan.request.budget)
         if not core.live.binding.waiting:
@@ -161,7 +158,7 @@ def new_id(core: Core) -> str:
 
 
 def new_id_in(core: Core, tx: Transaction) -> str:
-    """An id that no run has; it is reserved only when its run is written."""
+    """Return an id that no run has; it is reserved only when its run is written."""
     while True:
         fresh = f"r-{core.ports.ids.short(6)}"
         if tx.get(Run, fresh) is None:
@@ -186,7 +183,7 @@ def put_in_queue(work: Work, run: Run, plan: Plan, budget: Decimal | None = None
 
 
 def admit_run(work: Work, run: Run, budget: Decimal | None = None) -> Run:
-    """Queue the run in this transaction; RefusedError with the numbers when a ceiling has no room for it.
+    """Queue the run in this transaction; RefusedError with the numbers if a ceiling has no room for it.
     `budget`: what a new session may cost.
 
     A refusal rolls the transaction back, so no earlier run is given up.
@@ -194,43 +191,41 @@ def admit_run(work: Work, run: Run, budget: Decimal | None = None) -> Run:
     tx, lineage = work.tx, Lineage.of(run)
     old = tx.get(Run, lineage.continues) if lineage.continues is not None else None
     replaced = tx.get(Run, run.retry_of) if run.retry_of is not None else None
-    # The retry of a headless run begins a chain of its own; that of an interactive run is its session's next.
+    # The retry of a headless run begins its own chain; that of an interactive run is its session's next run.
     run = in_chain(run, old or (replaced if run.takes_turns else None))
     if lineage.recovers and (recovered := old or replaced) is not None:
-        must_have_no_next(tx, recovered)  # another recovery may have been faster
+        must_have_no_next(tx, recovered)  # Another recovery may have been faster.
     joining = Joining(run, old, replaced, budget)
     for hook in work.core.features.join:
         if hook.concerns(joining):
             joining = replace(joining, run=hook.act(work, joining))
-    # Runs queued before it in this transaction have taken their part of what its parent has left.
+    # Runs queued earlier in this transaction already use part of what is left of the parent's budget.
     run = within_parent(work.core, tx, joining.run)
     admitted = work.signal(replace(run, epoch=work.core.epoch), admission_of(work, run))
     if replaced is not None:
         work.signal(replaced, GivenUp(run.id))
-    # The old run is read anew: a feature, or its end as a replaced one, may have changed it.
+    # The old run is read again: a feature, or its replacement, may have changed it.
     if lineage.continues is not None and (old := tx.get(Run, lineage.continues)) is not None:
         _goes_on(work, old, run)
     return admitted
 
 
 def in_chain(run: Run, old: Run | None) -> Run:
-    """Return the run with its session and place behind the old one. It begins a session where another run
-    continued from the old one, and as the first interactive run that was begun in a run's files.
-    """
+    """Return the run with its session and place after the old one. It begins a new session if another run
+    already continues the old one, or if it is the first interactive run in another run's files."""
     if old is None or list_next_runs(old) or run.session not in ("", old.session):
         return replace(run, session=run.id, place=1)
     return replace(run, session=old.session, place=old.place + 1)
 
 
 def admission_of(work: Work, run: Run) -> Admitted | AskedFirst:
-    """Return the signal that begins the run: admitted with its hold, or asked of a user first."""
+    """Return the signal that begins the run: admitted with its reservation, or waiting for approval."""
     return AskedFirst() if Approvals.of(run).asks else Admitted(work.core.budget_scopes(work.tx, run))
 
 
 def _goes_on(work: Work, old: Run, run: Run) -> None:
-    """Record that the run continues from the old one. In a workspace a lost old run is given up: its late
-    result would be a second one.
-    """
+    """Record that the run continues the old one. In a workspace a lost old run is given up: its late result
+    would be a second one."""
     stays, messages = bool(Lineage.of(run).in_workspace), Messages.of(run)
     if stays:
         old = work.signal(old, GivenUp(run.id))

@@ -1,4 +1,4 @@
-"""The extension points of the engine: what features add to the way of a run, as registered functions."""
+"""The extension points of the engine: functions that features register for the steps of a run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pancode.runs.request import DispatchRequest, PromptParts
 from pancode.runs.retention.rules import FilesNeed
 from pancode.runs.user_environment import Around, Surroundings
 
-if TYPE_CHECKING:  # `Core` has the features, and their functions take a `Core` or a `Work`
+if TYPE_CHECKING:  # `Core` contains the features, and their functions take a `Core` or a `Work`.
     from pancode.runs.admission.plan import LaidInput, Plan
     from pancode.runs.core import Core
     from pancode.runs.unit_of_work import Work
@@ -30,23 +30,21 @@ F = TypeVar("F")
 @dataclass(frozen=True, slots=True)
 class Hook(Generic[S, F]):
     """A function of a feature. `concerns`: whether it is called for this request, run or change; it is an
-    `attrgetter`, which decides by the value alone, so that no file of an unused feature is entered.
-    """
+    `attrgetter` that decides only by the value, so that no file of an unused feature is imported."""
 
     concerns: Callable[[S], bool]
     act: F
 
 
 def always(value: object) -> bool:
-    """Call the function for every value."""
+    """Return true, to call the function for every value."""
     return True
 
 
 @dataclass(frozen=True, slots=True)
 class Joining:
-    """A run that is about to be admitted, with the runs that it follows. `budget`: what a new session may
-    cost.
-    """
+    """A run that is about to be admitted, with the runs that it follows. `budget`: the ceiling of a new
+    session."""
 
     run: Run
     continued: Run | None = None
@@ -55,7 +53,7 @@ class Joining:
 
     @property
     def is_in_workspace(self) -> bool:
-        """Whether the run was dispatched by a workspace's name."""
+        """Whether the run was dispatched with a workspace's name."""
         return bool(Lineage.of(self.run).in_workspace)
 
     @property
@@ -81,35 +79,35 @@ MakeThreads: TypeAlias = "Callable[[Core, Around], Iterable[BackgroundThread]]"
 class Features:
     """The functions that features register, each in the order of its calls.
 
-    The engine knows no feature: `pancode.app.features` lists them all, and hands this value to `Core`.
+    The engine knows no feature: `pancode.app.features` lists them all, and passes this value to `Core`.
     """
 
     complete: tuple[Hook[DispatchRequest, CompleteRequest], ...] = ()
     """Complete a request; with the flag it is only judged now, and begins later."""
     prompt_parts: tuple[Hook[DispatchRequest, GiveParts], ...] = ()
-    """Return what an agent is told or given besides its task; the names are of its skills."""
+    """Return what an agent gets besides its task; the names are those of its skills."""
     inputs: tuple[Hook[Plan, LayInput], ...] = ()
-    """Lay files into the checkout of the run with this id; None: there are none."""
+    """Add files to the checkout of the run with this id; None: there are none."""
     join: tuple[Hook[Joining, JoinRun], ...] = ()
     """Write the rows of a feature in the transaction that admits a run, and return the run."""
     changed: tuple[Hook[Changes, AddChanges], ...] = ()
-    """Add to the decided changes of a run, in the transaction that writes them."""
+    """Add changes to those already decided for a run, in the transaction that writes them."""
     accepted: tuple[Hook[Claims, AcceptReceipt], ...] = ()
-    """Keep what an accepted receipt brings, in the transaction that accepts it."""
+    """Store data from an accepted receipt, in the transaction that accepts it."""
     ordered: tuple[Hook[Run, CompleteJob], ...] = ()
-    """Return the run with what its job carries for a feature."""
+    """Return the run with the data that its job carries for a feature."""
     needs: tuple[FindNeed, ...] = ()
-    """Return why the files of an ended run stay, or None."""
+    """Return why the files of an ended run are retained, or None."""
     brief: tuple[FindLines, ...] = ()
     """Return lines for a user's brief since that time, in Unix milliseconds."""
     revoked: tuple[FollowRevoked, ...] = ()
-    """Pause what a revoked token, by its name, has made; return the names of that."""
+    """Pause what a revoked token, by its name, has created; return the names of that."""
     threads: tuple[MakeThreads, ...] = ()
     """Return the threads of a feature that the coordinator starts and stops."""
 
 
 def join_features(*features: Features) -> Features:
-    """Return all functions of these features together, in the order of the features."""
+    """Return the functions of all these features, in the order of the features."""
     together = {
         one.name: tuple(function for feature in features for function in getattr(feature, one.name))
         for one in fields(Features)

@@ -1,4 +1,4 @@
-"""A background thread of the coordinator takes a turn on an event, on an action, or after some time."""
+"""A background thread of the coordinator that runs a pass on an event, on an action, or after some time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ JOIN_S = 30
 
 
 class FeedThread(ABC):
-    """A thread that acts on events and actions. Started once, stopped once. A turn that fails is logged."""
+    """A thread that acts on events and actions. Started once, stopped once. A failed pass is logged."""
 
     def __init__(
         self,
@@ -28,10 +28,9 @@ class FeedThread(ABC):
         actions: Collection[ActionKind] = (),
         only_with: tuple[type[Record], Mapping[str, object]] | None = None,
     ) -> None:
-        """`again_s`: seconds from a turn that failed until the next one. `kinds`: of the events that bring a
-        turn; None: all. `actions`: of the follow-on actions that bring one. `only_with`: a turn is taken only
-        while the ledger has such a row.
-        """
+        """`again_s`: seconds from a failed pass until the next one. `kinds`: of the events that trigger a
+        pass; None: all. `actions`: of the follow-on actions that trigger one. `only_with`: a pass is run only
+        while the ledger has such a row."""
         self._core, self._again_s, self._only_with = core, again_s, only_with
         self._stopping, self._woken = threading.Event(), threading.Event()
         self._thread = EssentialThread(self._go, name)
@@ -42,25 +41,25 @@ class FeedThread(ABC):
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop the thread; returns when nothing is being written any more. Idempotent."""
+        """Stop the thread; return when no write is under way any more. Idempotent."""
         self._end()
         self._join()
 
     def wake(self) -> None:
-        """Take a turn now."""
+        """Run a pass now."""
         self._woken.set()
 
     @abstractmethod
     def run_pass(self) -> float | None:
-        """Act, and return the seconds until the next turn; None: only an event or an action brings it."""
+        """Act, and return the seconds until the next pass; None: only an event or an action triggers it."""
 
     def _rest(self) -> float:
-        """Wait `again_s` before the next turn, whatever happens; only a stop ends the wait."""
+        """Wait `again_s` before the next pass; only a stop ends the wait early."""
         self._stopping.wait(self._again_s)
         return 0.0
 
     def _end(self) -> None:
-        """Begin no further turn."""
+        """Begin no further pass."""
         self._stopping.set()
         self._woken.set()
 
@@ -70,7 +69,7 @@ class FeedThread(ABC):
 
     @property
     def is_idle(self) -> bool:
-        """Whether the ledger has no row for which this thread takes turns."""
+        """Whether the ledger has no row for which this thread runs passes."""
         if self._only_with is None:
             return False
         with self._core.ports.ledger.transaction() as tx:

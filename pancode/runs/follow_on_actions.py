@@ -1,6 +1,6 @@
-"""Carries out what is to follow from the end of a run: durable actions, one after the other, until done.
+"""Carries out the follow-up actions of a run's end: durable, one after the other, until done.
 
-Kinds that may keep each other waiting have a thread each.
+Kinds that could delay each other have one thread each.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ log = logging.getLogger("pancode.followon")
 AGAIN_S = 15.0
 """Seconds before a failed or unrecorded action is tried again."""
 AHEAD_MS = 3_600_000
-"""The longest delay in milliseconds: an action beyond this is due at once, as the wall clock was set back."""
+"""The longest delay in milliseconds: a later action is due at once, as the wall clock was set back."""
 
 
 class Doer(Protocol):
     """Carries out the actions of one kind."""
 
     def do(self, run: str, stopping: Callable[[], bool]) -> None:
-        """Do the action, and record that it is done. UnavailableError: not now, it is tried again.
+        """Do the action, and record that it is done. UnavailableError: it is tried again later.
 
-        `stopping`: whether the coordinator ends; what that cuts short stays to be done.
+        `stopping`: whether the coordinator ends; interrupted work remains to be done.
         """
 
     def give_up(self, run: str, error: Exception) -> None:
-        """The action broke in an unforeseen way: record that it is not tried again."""
+        """Record that the action is not tried again, after an unexpected error."""
 
 
 class FollowOn(FeedThread):
     """One thread that carries out actions, woken by the feed."""
 
     def __init__(self, core: Core, doers: Mapping[ActionKind, Doer], again_s: float = AGAIN_S) -> None:
-        # What a session may not be told now is told at the next event, such as the end of a turn.
+        # A message that a session cannot get now is sent at the next event, such as the end of a turn.
         kinds = None if ActionKind.TELL in doers else frozenset[EventKind]()
         super().__init__(core, "follow-on " + ",".join(doers), again_s, kinds, doers)
         self._doers = doers

@@ -1,4 +1,4 @@
-"""The watch over agents: judges the health of each, warns once, then asks; it stops nothing."""
+"""The health watch: judges each agent's health, warns once, then asks a user; it stops nothing."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ from pancode.runs.views import HEARD, newest_lease, words_of
 
 
 def check_runs(core: Core) -> None:
-    """Look once at all runs at work, if that is due; tell it in their timelines, the feed and the inbox."""
+    """Check all active runs, if due; report to their timelines, the feed and the inbox."""
     boot, watch, rules = core.ports.clock.boot_ms(), core.live.health, core.rules.health
     if boot < watch.due_ms:
         return
@@ -81,19 +81,19 @@ def _report(core: Core, run: Run, health: AgentHealth) -> None:
 def _tell(work: Work, run: Run, quiet: str) -> bool:
     try:
         work.signal(run, ToldByUser(WORDS.format(quiet=quiet), HEALTH_WATCH))
-    except UsageError:  # it keeps too many words already
+    except UsageError:  # It already has too many undelivered messages.
         return False
     return True
 
 
 def command_for(run: Run, health: AgentHealth) -> str:
-    """Return the command that a user may use: to look at a warning, or to stop what is stuck."""
+    """Return the suggested command: view the logs on a warning, or stop what is stuck."""
     verb = "stop" if health.state is HealthState.STUCK else "logs"
     return f"pancode runs {verb} {run.id}"
 
 
 def _pause_when_many_fail(core: Core) -> None:
-    """Pause the fleet where several agents or machines failed within a minute: a user decides."""
+    """Pause the fleet if several agents or nodes failed within a minute: a user decides."""
     seen, most = core.live.ended(core.wall_ms(), core.rules.retry_pause_ms), core.rules.health.failures
     failed = failed_together(seen, core.live.health.paused_ms)
     with core.ports.ledger.transaction() as tx:
@@ -101,7 +101,7 @@ def _pause_when_many_fail(core: Core) -> None:
     if len(failed) < most or paused:
         return
     core.live.health.paused_ms = core.wall_ms()
-    why = f"{len(failed)} agents or machines failed within a minute: {', '.join(failed)}"
+    why = f"{len(failed)} agents or nodes failed within a minute: {', '.join(failed)}"
     put_setting(core, PAUSED, why, HEALTH_WATCH)
     data: dict[str, object] = {"kind": "pause", "words": why, "command": "pancode fleet resume --queue"}
     with unit_of_work(core) as work:
@@ -109,11 +109,11 @@ def _pause_when_many_fail(core: Core) -> None:
 
 
 def list_inbox_items(core: Core, tx: Transaction) -> Iterator[BriefLine]:
-    """Yield the watch's questions for the inbox: what is stuck, and the fleet that it has paused."""
+    """Yield the watch's items for the inbox: what is stuck, and the fleet that it has paused."""
     for run, health in healths_of(core, tx, tx.find(Run, {"state": RunState.RUNNING})):
         if health.state is HealthState.STUCK:
             task = " ".join((run.task or " ".join(run.argv or ())).split())[:70]
-            what = f"is {run.agent} stuck? {health.why}; end it, or leave it alone"
+            what = f"is {run.agent} stuck? {health.why}; stop it, or leave it running"
             yield {"run": run.id, "what": what, "task": task, "command": command_for(run, health)}
     paused = tx.get(Setting, PAUSED)
     if paused is not None and paused.changed_by == HEALTH_WATCH:
@@ -122,13 +122,13 @@ def list_inbox_items(core: Core, tx: Transaction) -> Iterator[BriefLine]:
 
 
 def words_about(core: Core, tx: Transaction, run: Run) -> str:
-    """Return the signs of life of a run at work, for its timeline; empty: there are none."""
+    """Return the signs of life of an active run, for its timeline; empty: none."""
     health = _health(core, tx, run)
     return "" if health is None or health.since_ms is None else f"{health.state.value}: {health.why}"
 
 
 def healths_of(core: Core, tx: Transaction, runs: Iterable[Run]) -> Iterator[tuple[Run, AgentHealth]]:
-    """Yield the runs whose agents have a health, each with it."""
+    """Yield the runs whose agents have a health state, with that state."""
     for run in runs:
         health = None if run.judges is not None else _health(core, tx, run)
         if health is not None:
@@ -136,10 +136,9 @@ def healths_of(core: Core, tx: Transaction, runs: Iterable[Run]) -> Iterator[tup
 
 
 def _health(core: Core, tx: Transaction, run: Run) -> AgentHealth | None:
-    """Return the health of the run's agent; None: the run has ended, or waits for what does not concern
-    health.
-    """
-    # when a run that waits for its provider is tried again
+    """Return the health of the run's agent; None: the run has ended, or waits for reasons unrelated to
+    health."""
+    # When a run that waits for its provider is tried again.
     before = tx.get(Attempt, run.id, run.attempt - 1) if run.retry_at_ms is not None else None
     busy = before is not None and before.failure is FailureKind.MODEL_BUSY
     limited = run.retry_at_ms if busy and run.state is RunState.PENDING else None

@@ -1,4 +1,4 @@
-"""Reads the messages of nodes and their journals: nothing is believed before its signature was verified."""
+"""Reads the messages of nodes and their journals: none is used before its signature is verified."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _FORGOTTEN = "the node's journal no longer knows this attempt"
 
 
 def accept_journal(core: Core, node: Node, inventory: Inventory) -> None:
-    """Take in a node's whole journal: free offers that the node never took, and allow new ones."""
+    """Process a node's whole journal: free offers that the node never took, and allow new ones."""
     if inventory.fleet != core.fleet or inventory.node != node.tag or inventory.at.epoch != core.epoch:
         return
     named = {str(entry.identity): entry for entry in inventory.entries}
@@ -63,7 +63,7 @@ def accept_journal(core: Core, node: Node, inventory: Inventory) -> None:
 
 
 def _compare(work: Work, lease: Lease, entry: JournalEntry | None, at: FleetTime) -> None:
-    """Compare one open lease with what the journal says of it."""
+    """Compare one open lease with its entry in the journal."""
     if entry is not None and _knows(entry, lease):
         work.after(partial(work.core.live.journals.doubted.pop, str(identity_of(lease)), None))
     elif not start_by_of(lease).is_past(at):
@@ -79,18 +79,17 @@ def _took(entry: JournalEntry, lease: Lease) -> bool:
 
 
 def _knows(entry: JournalEntry, lease: Lease) -> bool:
-    """Whether the journal answers for the lease. A refusal under a used number does not count: it comes from
-    a journal that began anew on an empty disk and refused the repeated job, or from a lie.
-    """
+    """Whether the journal accounts for the lease. A refusal under a used number does not count: the journal
+    was started anew on an empty disk and refused the repeated job, or it is false."""
     if entry.job != lease.digest or entry.mark in _ANSWERED:
         return False
     return entry.mark is not Mark.REFUSED or entry.last_event > lease.cursor
 
 
 def _doubt(work: Work, lease: Lease) -> None:
-    """Doubt an attempt that the node accepted, but whose journal no longer knows it, or knows it as answered.
+    """Doubt an attempt that the node accepted, but whose journal no longer has it, or has it as answered.
 
-    A disk or a ledger was lost. When the node has said so for the whole deadline, the attempt is lost.
+    A disk or a ledger was lost. If the journal says so for the whole deadline, the attempt is lost.
     """
     core, key = work.core, str(identity_of(lease))
     since = core.live.journals.doubted.get(key, core.ports.clock.boot_ms())
@@ -103,7 +102,7 @@ def _doubt(work: Work, lease: Lease) -> None:
 
 
 def _strange(work: Work, node: Node, entry: JournalEntry, strays: dict[str, int]) -> None:
-    """Note an attempt that this ledger does not know, of a run that it knows: the ledger was restored."""
+    """Record an attempt that this ledger does not know, of a run that it knows: the ledger was restored."""
     core, number = work.core, entry.identity.lease
     run = work.tx.get(Run, entry.identity.run)
     lease = work.tx.get(Lease, entry.identity.run, number)
@@ -126,14 +125,14 @@ _UNFIT = (ValueError, KeyError, ArithmeticError, ConflictError)
 
 @dataclass(frozen=True, slots=True)
 class SignedMessage:
-    """A message whose signature holds, and the node that signed it."""
+    """A message with a valid signature, and the node that signed it."""
 
     node: Node
     content: NodeMessage
 
 
 def take_in(core: Core, limit: int) -> int:
-    """Read what nodes wrote, apply it durably, then drop it; return how many messages there were."""
+    """Read what nodes wrote, apply it durably, then drop it; return the number of messages."""
     nodes = core.enrolled()
     received = core.ports.bus.read_up(list(nodes), limit, 0)
     messages = [message for up in received if (message := _believed(core, nodes[up.tag], up)) is not None]
@@ -156,7 +155,7 @@ def _note_floods(core: Core, received: Sequence[UpMessage]) -> None:
 
 
 def _believed(core: Core, node: Node, message: UpMessage) -> SignedMessage | None:
-    """Return the message if it is believed; else None: it is dropped and put on record."""
+    """Return the message if its signature is valid; else None: it is dropped and the audit records it."""
     try:
         return SignedMessage(node, _opened(core, parse_envelope(message.data), node))
     except WireRefusal as refusal:
@@ -184,7 +183,7 @@ def _opened(core: Core, envelope: Envelope, node: Node) -> NodeMessage:
 
 
 def _together(core: Core, messages: Sequence[SignedMessage]) -> None:
-    """Apply events and receipts in one commit; when one of them cannot be applied, each by itself."""
+    """Apply events and receipts in one commit; if one of them cannot be applied, each by itself."""
     try:
         proofs = Proofs.of(
             core, [message.content for message in messages if isinstance(message.content, Letter)]
@@ -198,7 +197,7 @@ def _together(core: Core, messages: Sequence[SignedMessage]) -> None:
                         settle_receipt(work, message.content, proofs)
                     case Unreadable():
                         turn_down(work, message.content)
-            if proofs.kept:  # on disk before the commit that says so
+            if proofs.kept:  # archived before the commit that refers to it
                 core.ports.archive.store(proofs.kept)
     except _UNFIT:
         if len(messages) == 1:
@@ -207,9 +206,8 @@ def _together(core: Core, messages: Sequence[SignedMessage]) -> None:
 
 
 def _each(core: Core, messages: Sequence[SignedMessage]) -> None:
-    """Apply each message by itself. One that cannot be applied is recorded and dropped: it must hold up no
-    others.
-    """
+    """Apply each message by itself. One that cannot be applied is recorded and dropped: it must not block
+    others."""
     for message in messages:
         try:
             if isinstance(message.content, Inventory):
@@ -221,9 +219,9 @@ def _each(core: Core, messages: Sequence[SignedMessage]) -> None:
 
 
 def only_signature_of(envelope: Envelope, keys: Mapping[str, PublicKey]) -> Envelope:
-    """Return the envelope with only the node's own signature: what is archived carries no stranger's mark.
+    """Return the envelope with only the node's own signature: no foreign signature is archived.
 
-    The signature is one that one of `keys` has made and that holds.
+    The signature is a valid one by one of `keys`.
     """
     own = next(s for s in envelope.signatures if s.keyid in keys)
     return envelope if envelope.signatures == (own,) else envelope.model_copy(update={"signatures": (own,)})
@@ -237,7 +235,7 @@ def _events(work: Work, node: Node, batch: Events) -> None:
         if case is None:
             continue
         if not _is_its_own(node, case.lease):
-            # another node's; a node with a new key may still have messages of what its old key had
+            # Another node's lease; a node with a new key may still have messages about leases of its old key.
             lease = case.lease
             if lease.node != node.name and work.first(f"{node.name}:events:foreign"):
                 why = f"{lease.run} lease {lease.lease} was ordered from {lease.node}"
@@ -248,5 +246,5 @@ def _events(work: Work, node: Node, batch: Events) -> None:
 
 
 def _is_its_own(node: Node, lease: Lease) -> bool:
-    """Whether the lease is bound to this node; about another's leases it is not believed."""
+    """Whether the lease is bound to this node; a node's messages about other leases are not accepted."""
     return lease.tag == node.tag

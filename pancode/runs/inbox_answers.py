@@ -1,4 +1,4 @@
-"""What waits for a user, as every face tells it."""
+"""What waits for a user, in the form that all interfaces use."""
 
 from __future__ import annotations
 

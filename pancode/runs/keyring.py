@@ -16,14 +16,14 @@ from pancode.runs.unit_of_work import unit_of_work
 
 NODE, COORDINATOR = "node", "coordinator"
 CURRENT = "coordinator_key"
-"""The setting with the public key that this ledger's fleet obeys."""
+"""The setting with the coordinator's public key that the nodes of this ledger's fleet obey."""
 
 _parsed = lru_cache(maxsize=1_000)(PublicKey.parse)
 """Cached, since the same few keys are asked for with every message."""
 
 
 def keys_of(node: Node) -> dict[str, PublicKey]:
-    """Return the node's enrolled key by key id; empty when there is none."""
+    """Return the node's enrolled key by key id; empty if there is none."""
     if node.public_key is None:
         return {}
     key = _parsed(node.public_key)
@@ -31,14 +31,14 @@ def keys_of(node: Node) -> dict[str, PublicKey]:
 
 
 def start_key(tx: Transaction, role: str, name: str, key: PublicKey, now_ms: int) -> None:
-    """Record that this key signs for that name from now on; a key that did so before does again."""
+    """Record that this key signs for that name from now on; a former key becomes current again."""
     known = tx.get(KnownKey, key.keyid, name)
     from_ms = known.from_ms if known is not None else now_ms
     tx.put(KnownKey(key.keyid, name, role, key.text(), from_ms))
 
 
 def end_key(tx: Transaction, name: str, public: str | None, now_ms: int) -> None:
-    """Record that the key no longer signs for that name; its older signatures stay verifiable."""
+    """Record that the key no longer signs for that name; its older signatures remain verifiable."""
     if public is not None:
         edit_row(
             tx, KnownKey, PublicKey.parse(public).keyid, name, change=lambda known: _ended(known, now_ms)
@@ -46,17 +46,17 @@ def end_key(tx: Transaction, name: str, public: str | None, now_ms: int) -> None
 
 
 def _ended(known: KnownKey, now_ms: int) -> KnownKey:
-    """Return the key with its end; a key that has ended before keeps that time."""
+    """Return the key with its end time; an earlier end time is kept."""
     return known if known.until_ms is not None else replace(known, until_ms=now_ms)
 
 
 def read_trusted_keys(tx: Transaction) -> TrustedKeys:
-    """Return all keys of nodes and coordinator, former ones too."""
+    """Return all keys of nodes and coordinator, including former ones."""
     return TrustedKeys(_of(tx, NODE), _of(tx, COORDINATOR))
 
 
 def node_tags(tx: Transaction) -> set[str]:
-    """Return the tags of all node keys, former ones too."""
+    """Return the tags of all node keys, including former ones."""
     return {_parsed(row.public).tag for row in tx.find(KnownKey, {"role": NODE})}
 
 
@@ -69,14 +69,14 @@ def _of(tx: Transaction, role: str) -> dict[str, TrustedKey]:
 
 
 def said_with(tx: Transaction, node: Node) -> set[str]:
-    """Ids of the former keys a node must still believe: those of the jobs that it may still take."""
+    """Return ids of the former keys that a node must still accept for jobs that it may still take."""
     offered = tx.find(Lease, {"tag": node.tag, "state": LeaseState.OFFERED}) if node.tag else []
     signed = {one.keyid for lease in offered for one in parse_envelope(lease.job).signatures}
     return signed if node.obeys is None else {node.obeys, *signed}
 
 
 def believed_by(core: Core, node: Node) -> list[PublicKey]:
-    """Return the coordinator's key, and the former ones that the node must still believe."""
+    """Return the coordinator's key, and the former ones that the node must still accept."""
     with core.ports.ledger.transaction() as tx:
         needed = said_with(tx, node)
     former = (key.public for keyid, key in core.former.items() if keyid in needed)
@@ -84,7 +84,7 @@ def believed_by(core: Core, node: Node) -> list[PublicKey]:
 
 
 def keep_obeyed(tx: Transaction, old: PublicKey) -> None:
-    """Note for each enrolled node that it obeys this key, until a bring-up has brought it another one."""
+    """Record for each enrolled node that it obeys this key, until it is brought up with another one."""
     for node in tx.find(Node):
         if node.public_key is not None and node.obeys is None:
             tx.put(replace(node, obeys=old.keyid))
@@ -92,7 +92,7 @@ def keep_obeyed(tx: Transaction, old: PublicKey) -> None:
 
 @hold_lock
 def rotate_key(core: Core, fresh: SigningKey, by: str) -> None:
-    """Sign with the fresh key from now on; for a node that does not know it the former key signs."""
+    """Sign with the new key from now on; for a node that does not know it, the former key signs."""
     old = core.key
     with unit_of_work(core) as work:
         keep_obeyed(work.tx, old.public)

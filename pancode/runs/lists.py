@@ -1,4 +1,4 @@
-"""Lists of runs: with their filters, and as the queues of pools and nodes."""
+"""Lists of runs: filtered, and as the queues of pools and nodes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _WORDS = sorted({*_ENDS, *(state.value for state in RunState if state is not Run
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A filter of runs; None: anything. `outcome` may also be a state of a run that has not ended."""
+    """A filter of runs; None: any. `outcome` may also be a state of a run that has not ended."""
 
     node: str | None = None
     agent: str | None = None
@@ -41,7 +41,7 @@ class Filter:
 
     @classmethod
     def of(cls, query: Mapping[str, str], wall_ms: int) -> Filter:
-        """The filters in the words of a request. NotFoundError, UsageError."""
+        """Return the filters in a request. NotFoundError, UsageError."""
         outcome = query.get("outcome")
         if outcome is not None and outcome not in _WORDS:
             raise not_found("outcome", outcome, _WORDS, f"one of {', '.join(_WORDS)}")
@@ -61,21 +61,20 @@ class Filter:
 
 
 def list_runs(core: Core, limit: int, wanted: Filter, after: ListPlace | None) -> ListPage[RunShape]:
-    """Return the newest runs that fit, newest first, looking at MOST_ROWS from that place on."""
+    """Return the newest matching runs, newest first, examining MOST_ROWS rows from that place on."""
     with core.ports.ledger.transaction() as tx:
         found = read_page(tx, _search(tx, wanted), min(limit, MOST_ROWS), after)
         return ListPage([run_shape(core, tx, run) for run in found.rows], found.last)
 
 
 def since_ms(core: Core, text: str | None) -> int:
-    """Return the time that a user names, as `moment_ms` does; None: 0, all of time."""
+    """Return the time that a user gives, parsed by `moment_ms`; None: 0, which includes all runs."""
     return 0 if text is None else max(0, moment_ms(text, core.wall_ms()))
 
 
 def moment_ms(text: str, wall_ms: int) -> int:
-    """Read `90m`, `2h`, `3d` (so long ago), `2026-11-22` or `2026-11-22T08:30` (local time unless it says
-    where).
-    """
+    """Parse `90m`, `2h`, `3d` (that long ago), `2026-11-22` or `2026-11-22T08:30` (local unless it has a
+    zone)."""
     span = _SPAN.fullmatch(text.strip())
     if span is not None:
         return wall_ms - int(span[1]) * _MS[span[2]]
@@ -83,7 +82,7 @@ def moment_ms(text: str, wall_ms: int) -> int:
         return round(datetime.fromisoformat(text.strip()).astimezone().timestamp() * 1000)
     except (ValueError, OverflowError, OSError) as exc:
         fix = "write 90m, 2h, 3d, 2026-11-22 or 2026-11-22T08:30"
-        raise UsageError(f"{text!r} is not a time", why=str(exc), fix=fix, code="bad_value") from exc
+        raise UsageError(f"{text!r} is not a valid time", why=str(exc), fix=fix, code="bad_value") from exc
 
 
 def _search(tx: Transaction, wanted: Filter) -> ListSearch[Run]:
@@ -102,8 +101,7 @@ PAUSE = "pause:"
 
 
 def list_queues(core: Core, name: str | None = None) -> QueuesShape:
-    """Return all queues, pools first; `name`: only that one (its full name, a pool's requirement, or a
-    node)."""
+    """Return all queues, pools first; `name`: only that one (full name, a pool's requirement, or a node)."""
     with core.ports.ledger.transaction() as tx:
         leases = open_leases(tx)
         fleet = tx.get(Setting, PAUSED)
@@ -130,7 +128,7 @@ def put_setting(core: Core, name: str, value: object | None, by: str) -> None:
 
 
 def pause_key(tx: Transaction, name: str) -> str:
-    """Return the setting that pauses a pool; NotFoundError for a name that no pool can have."""
+    """Return the setting that pauses a pool; NotFoundError for an unknown pool."""
     pool = name.removeprefix("pool.")
     known = {pool_of(run) for run in tx.find(Run, {"state": RunState.PENDING})} | {"any"}
     known |= {s.name.removeprefix(PAUSE) for s in tx.find(Setting) if s.name.startswith(PAUSE)}

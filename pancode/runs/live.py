@@ -1,7 +1,7 @@
-"""The coordinator's memory: what it knows only while it runs, in one small record for each subject.
+"""The coordinator's in-memory state: what it knows only while it runs, in one small record per subject.
 
-Nothing here decides about money or about the right to run: a restart begins with empty records. Each record
-has one owner, the module that writes it. What belongs to a transaction is written after its commit.
+Nothing here decides about budgets or about permission to run: a restart begins with empty records. Each
+record has one owner, the module that writes it. What belongs to a transaction is written after its commit.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from pancode.runs.placement.breakers import EndedTries, EndedTry
 from pancode.runs.placement.placement import Shun
 
 WINDOW_MS, STEP_MS = 600_000, 30_000
-"""The speed is that of the last ten minutes, looked at every half minute."""
+"""The speed is that of the last ten minutes, updated every half minute."""
 SOON_MS, LATER_MS = 600_000, 1_800_000
 """A budget that would be spent within the first is in a hurry, until it would last as long as the second."""
-HURRY = "at the speed of the last ten minutes the day's budget would soon be spent"
+HURRY = "at the rate of the last ten minutes the day's budget would soon be used up"
 """Without a number, which would change with each look, and with it the reason of each run that waits."""
 
 
 @dataclass(frozen=True, slots=True)
 class BudgetSpeed:
-    """What was settled in a day, at moments of the boot clock. `why`: the hurry in words; empty: none."""
+    """The amounts settled in a day, by boot clock. `why`: why slots are limited; empty: they are not."""
 
     day: str = ""
     seen: tuple[tuple[int, Decimal], ...] = ()
@@ -45,7 +45,7 @@ class BudgetSpeed:
 def update_speed(
     before: BudgetSpeed, now_ms: int, day: str, spent: Decimal, left: Decimal | None
 ) -> BudgetSpeed:
-    """Return the speed after another look. `left`: what the ceiling still has; None: there is none."""
+    """Return the updated speed. `left`: what is left under the ceiling; None: no ceiling."""
     if day != before.day or left is None:
         return BudgetSpeed(day, ((now_ms, spent),))
     if before.seen and now_ms - before.seen[-1][0] < STEP_MS:
@@ -64,7 +64,7 @@ MOST = 5_000
 
 
 class Feed:
-    """The newest events; loaded at the start, then grows after each commit. Safe to ask from any thread."""
+    """The newest events; loaded at the start, extended after each commit. Thread-safe."""
 
     most = MOST
 
@@ -74,16 +74,16 @@ class Feed:
         self._listeners: list[tuple[Callable[[], None], frozenset[EventKind] | None]] = []
 
     def load(self, tx: Transaction) -> None:
-        """Load the events that the ledger has kept."""
+        """Load the events from the ledger."""
         with self._lock:
             self._events = tx.find(FeedEvent, order="number")
 
     def listen(self, listener: Callable[[], None], kinds: frozenset[EventKind] | None = None) -> None:
-        """Call the listener when an event of these kinds (None: of any) is there; it may not wait."""
+        """Call the listener after an event of these kinds (None: of any); it must not block."""
         self._listeners.append((listener, kinds))
 
     def publish(self, events: Iterable[FeedEvent]) -> None:
-        """Add these events, which are durable now and newer than all others."""
+        """Add these events, which are already durable and newer than all others."""
         new = list(events)
         there = {event.kind for event in new}
         with self._lock:
@@ -95,17 +95,17 @@ class Feed:
 
     @property
     def last(self) -> int:
-        """The number of the newest event; 0: there is none."""
+        """Return the number of the newest event; 0: there is none."""
         with self._lock:
             return self._events[-1].number if self._events else 0
 
     def oldest(self, count: int) -> list[FeedEvent]:
-        """Return the events that have to go next."""
+        """Return the oldest events, which are pruned next."""
         with self._lock:
             return self._events[:count]
 
     def beyond(self, more: int) -> int:
-        """Return how many events are too many once `more` are added."""
+        """Return by how many the limit is exceeded once `more` events are added."""
         return len(self) + more - MOST
 
     def __len__(self) -> int:
@@ -117,10 +117,9 @@ class Feed:
             return self._events[max(0, len(self._events) - count) :]
 
     def since(self, number: int) -> list[FeedEvent] | None:
-        """Return all events after this number; None: the number is unknown by now, and something may be
-        missing.
+        """Return all events after this number; None: the number is no longer known, so events may be missing.
 
-        Each epoch begins with higher numbers: one that only a ledger of before a restore knew is not known.
+        Each epoch begins with higher numbers, so a number from before a restore of the ledger is not known.
         """
         with self._lock:
             if number == 0 and not self._events:
@@ -132,7 +131,7 @@ class Feed:
 
 
 LOOKED_AT = 5_000
-"""How many of the newest ended runs count: models and agents change, so old evidence says little."""
+"""How many of the newest ended runs count: models and agents change, so older evidence says little."""
 
 
 class RecentRuns:
@@ -150,7 +149,7 @@ class RecentRuns:
         return dict(self._sums)
 
     def note(self, row: EndedRun) -> None:
-        """Add a run that has ended, or replace it where more is known of it now."""
+        """Add an ended run, or replace it if more is known now."""
         self._add(self._rows.get(row.run), sign=-1)
         self._rows[row.run] = row
         self._add(row, sign=1)
@@ -177,24 +176,23 @@ class Contacts:
     subscriptions: dict[str, frozenset[str]] = field(default_factory=dict)
     """By the node's name: its runtimes whose login is a subscription, by its last heartbeat."""
     raw: dict[str, bytes] = field(default_factory=dict)
-    """The heartbeat envelope as last seen, so that the same bytes are not verified again."""
+    """The last heartbeat envelope, so that the same bytes are not verified again."""
     first_epoch: int = 0
-    """The epoch in which this life of the coordinator began; echoes of its epochs are of its boot clock."""
+    """The epoch in which this coordinator process began; echoes of its epochs use its boot clock."""
     echoed_ms: dict[str, int] = field(default_factory=dict)
     """By tag: the boot clock of the newest of the coordinator's heartbeats that the node has echoed."""
     met: set[str] = field(default_factory=set)
-    """Nodes that have echoed a heartbeat of the coordinator in the epoch in force."""
+    """Nodes that have echoed a heartbeat of the coordinator in the current epoch."""
     raised: dict[str, int] = field(default_factory=dict)
-    """By node: how often it had the epoch raised."""
+    """By node: how often it caused the epoch to be raised."""
     sessions: dict[str, dict[str, int]] = field(default_factory=dict)
     """By tag and session: the boot clock when the session first echoed a heartbeat that was sent after the
-    others were heard.
-    """
+    other sessions were heard."""
     freed: dict[str, dict[str, int]] = field(default_factory=dict)
-    """By node: attempts whose end it has signed since its last heartbeat, and when we heard that."""
+    """By node: attempts whose end it has reported since its last heartbeat, and when the report arrived."""
 
     def forget(self, tag: str) -> None:
-        """Forget the node's last heartbeat: it has no place in Redis any more."""
+        """Forget the node's last heartbeat: it is no longer stored in Redis."""
         self.last_heartbeats.pop(tag, None)
         self.raw.pop(tag, None)
 
@@ -205,7 +203,7 @@ class Heartbeats:
 
     watch: Listening
     sent: deque[int] = field(default_factory=lambda: deque(maxlen=1_000))
-    """The boot clock at each of the latest heartbeats of the epoch in force."""
+    """The boot clock at each of the latest heartbeats of the current epoch."""
     seq: int = 0
     last_ms: int = -1
 
@@ -216,28 +214,28 @@ class Heartbeats:
 
 @dataclass
 class Outages:
-    """States of nodes as they were last told. Owner: `liveness`."""
+    """The last reported states of nodes. Owner: `liveness`."""
 
     states: dict[str, NodeState] = field(default_factory=dict)
-    """By node: the state that was last told to the feed."""
+    """By node: the state that was last written to the feed."""
     away: dict[str, Lease] = field(default_factory=dict)
     """By attempt at work whose node is not heard: its lease."""
     shown: dict[str, tuple[NodeState, int]] = field(default_factory=dict)
-    """By node: the state that faces saw last, and since when. Owner: `fleet.fleet`."""
+    """By node: the state that interfaces last saw, and since when. Owner: `fleet.fleet`."""
 
 
 @dataclass
 class ControlsSent:
-    """Control messages on their way. Owner: `work` for new messages, `liveness` for sending them."""
+    """Control messages in transit. Owner: `work` for new messages, `liveness` for sending them."""
 
     issued: list[tuple[str, int]] = field(default_factory=list)
-    """Tag and number of each message that was made since the last sending."""
+    """Tag and number of each message created since the last sending."""
     sent_ms: dict[str, int] = field(default_factory=dict)
-    """By message or answer: the boot clock when it was sent last."""
+    """By message or answer: the boot clock when it was last sent."""
     seen: dict[str, int] = field(default_factory=dict)
-    """By tag: the number up to which the node had seen the messages when all were last gone through."""
+    """By tag: the last message number that the node had seen when all messages were last examined."""
     due_ms: int = 0
-    """The time by which all waiting runs are judged again."""
+    """The boot clock at which all waiting messages are examined again."""
 
 
 @dataclass
@@ -247,7 +245,7 @@ class Journals:
     inventories: dict[str, tuple[FleetTime, str]] = field(default_factory=dict)
     """By tag: time and nonce of the newest inventory, which may come before the heartbeat."""
     doubted: dict[str, int] = field(default_factory=dict)
-    """By identity: the boot clock when the node's journal first lacked an attempt it had accepted."""
+    """By identity: the boot clock when the node's journal first lacked an attempt that it had accepted."""
     strays: dict[str, dict[str, int]] = field(default_factory=dict)
     """By run and tag: the highest lease on that node that this ledger does not know (it was restored)."""
     floors: dict[str, int] = field(default_factory=dict)
@@ -275,53 +273,53 @@ class Binding:
     handed_ms: int = 0
     """The issue time of the newest job that was handed over ahead."""
     recalled: dict[str, str] = field(default_factory=dict)
-    """By attempt that waits on a node and was asked back, with its mark then: the node with a free slot for
-    it, or empty."""
+    """By recalled attempt that waits on a node, with its mark at that time: the node with a free slot for it,
+    or empty."""
     recalled_ms: int = -1_000_000
-    """The boot clock when the jobs that wait on nodes were last looked through."""
+    """The boot clock when the jobs that wait on nodes were last examined."""
     givers_ms: int = -1_000_000
-    """The boot clock when a session that could rest was last looked for."""
+    """The boot clock when a session to suspend was last searched for."""
     tickets: object = None
-    """The state of the queue that is shown."""
+    """The state of the queue that the tickets show."""
     shown: int = 0
-    """The number of tickets that are shown."""
+    """The number of shown tickets."""
     shown_ms: int = 0
     """The boot clock when the tickets were last shown."""
 
 
 @dataclass
 class RedisUse:
-    """The fill level of Redis, and the nodes that are kept out of it. Owner: `trust.quota`."""
+    """The fill level of Redis, and the nodes that are excluded from it. Owner: `trust.quota`."""
 
     looked_ms: int = -1
     weighed: int = 0
-    """Bytes in Redis when all keys were last weighed, or fewer when there were fewer since."""
+    """Bytes in Redis when all keys were last measured, or the lowest value since then."""
     shut_out: set[str] = field(default_factory=set)
     """Tags of quarantined nodes that were expelled from Redis in this life of the coordinator."""
 
 
 @dataclass
 class Sweep:
-    """The jobs in Redis that are still to be closed. Owner: `tidy`; `work` adds closed leases."""
+    """The jobs in Redis that must still be closed. Owner: `tidy`; `work` adds closed leases."""
 
     closed: list[AttemptId] = field(default_factory=list)
     """Leases that were closed since the last sweep."""
     left: list[str] = field(default_factory=list)
-    """Tags whose names in Redis are still to be looked through, one tag in each pass."""
+    """Tags whose names in Redis must still be examined, one tag in each pass."""
     due_ms: int = 0
-    """The boot clock when the next look through all tags begins."""
+    """The boot clock when the next examination of all tags begins."""
     pages: dict[str, int] = field(default_factory=dict)
     """By tag: where the next page of the node's started jobs begins."""
 
 
 @dataclass
 class PassedOver:
-    """Nodes that are offered nothing for a while. Owner: `passed_over`."""
+    """Nodes that get no offers for some time. Owner: `passed_over`."""
 
     resting: dict[str, Shun] = field(default_factory=dict)
     """By node: why it is offered nothing."""
     shunned: dict[str, dict[str, Shun]] = field(default_factory=dict)
-    """By run and node: why that node is not offered that run."""
+    """By run and node: why the node is not offered the run."""
 
 
 @dataclass
@@ -331,14 +329,14 @@ class Answers:
     requests: dict[str, tuple[int, int]] = field(default_factory=dict)
     """By receipt: the boot clock when missing bytes were first asked for; how often since. `settle`."""
     over: dict[str, deque[tuple[Lease, int]]] = field(default_factory=dict)
-    """By tag: jobs that are over and could still start, and how often the node was told. `reminding`."""
+    """By tag: ended jobs that could still start, and how often the node was notified. `reminding`."""
     given_up_ms: dict[str, int] = field(default_factory=dict)
     """By identity: the boot clock when it was given up as lost in this life. Owner: `work`."""
 
 
 @dataclass
 class Tally:
-    """Counts since the start, for the figures. Owner: `work`, and `heartbeats` for messages of nodes."""
+    """Counts since the start, for the metrics. Owner: `work`, and `heartbeats` for messages of nodes."""
 
     refusals: dict[str, int] = field(default_factory=dict)
     """The number of envelopes that were not believed, by reason."""
@@ -348,7 +346,7 @@ class Tally:
 
 @dataclass
 class LinkStates:
-    """What is known of the SSH links, by node. Owner: the links' own thread, through `fleet.inventory`."""
+    """The state of the SSH links, by node. Owner: the links' own thread, through `fleet.inventory`."""
 
     reaching: dict[str, Reaching] = field(default_factory=dict)
     """Whether the coordinator tries to reach the node; it does where the node is not named here."""
@@ -357,12 +355,12 @@ class LinkStates:
 
 @dataclass
 class Visits:
-    """Visitors over TCP. Owner: `access`."""
+    """Callers over TCP. Owner: `access`."""
 
     codes: dict[str, WebCode] = field(default_factory=dict)
-    """By the code's digest: codes that were not traded for a token yet."""
+    """By the code's digest: codes that have not been exchanged for a token."""
     used: dict[str, str] = field(default_factory=dict)
-    """By the code's digest: the token that it was traded for; only the newest."""
+    """By the code's digest: the token for which it was exchanged; only the newest."""
     failed_ms: deque[int] = field(default_factory=lambda: deque(maxlen=1_000))
     """The boot clock at each of the latest failed tries."""
     at_work: set[tuple[str, str]] = field(default_factory=set)
@@ -371,17 +369,17 @@ class Visits:
 
 @dataclass
 class HealthWatch:
-    """The watch over agents. Owner: `runs.health`."""
+    """The health watch over agents. Owner: `runs.health`."""
 
     due_ms: int = 0
-    """The boot clock when the watch looks next."""
+    """The boot clock of the next check."""
     paused_ms: int = 0
     """When the watch last paused the fleet: failures before that count no more."""
 
 
 @dataclass
 class Live:
-    """All that the coordinator keeps in memory."""
+    """All in-memory state of the coordinator."""
 
     heartbeats: Heartbeats
     contacts: Contacts = field(default_factory=Contacts)
@@ -398,9 +396,9 @@ class Live:
     health: HealthWatch = field(default_factory=HealthWatch)
     links: LinkStates = field(default_factory=LinkStates)
     floods: dict[str, Flood] = field(default_factory=dict)
-    """By tag: a node that sends more than passes take. Owner: `inbound`."""
+    """By tag: a node that sends more than passes can process. Owner: `inbound`."""
     to_record: SimpleQueue[tuple[str, str, dict[str, object]]] = field(default_factory=SimpleQueue)
-    """Level, words and details of entries about trust, from other threads. `reconcile` writes them down."""
+    """Level, text and details of trust entries from other threads. `reconcile` writes them."""
     taking: dict[str, tuple[str, int, int]] = field(default_factory=dict)
     """By run whose snapshot is being taken: project, files done, number of files. Owner: `snapshots`."""
     ended_tries: list[EndedTry] = field(default_factory=list)
@@ -408,26 +406,26 @@ class Live:
     breaker_resets: dict[str, int] = field(default_factory=dict)
     """By breaker: when a user reset it. Owner: `breakers`."""
     recent: RecentRuns | None = None
-    """The newest ended runs with their records; None: not read yet. `account.track_records`, `work`."""
+    """The newest ended runs with their records; None: not yet read. `account.track_records`, `work`."""
     unknown_runs: tuple[str, int, tuple[str, ...]] | None = None
-    """A scope, the count of its runs of unknown cost, and these runs. `dispatch`; `work` forgets them."""
+    """A scope, the count of its runs of unknown cost, and these runs. `dispatch`; `work` clears it."""
     day: str = ""
-    """The day on which holds of earlier days were last gone through. Owner: `expiry`."""
+    """The day on which reservations of earlier days were last checked. Owner: `expiry`."""
 
     def ended(self, now_ms: int, retry_pause_ms: int) -> EndedTries:
-        """Return the newest ended attempts, of which breakers are decided; `retry_pause_ms` scales pauses."""
+        """Return the newest ended attempts, on which breakers decide; `retry_pause_ms` scales pauses."""
         return EndedTries(tuple(self.ended_tries), dict(self.breaker_resets), now_ms, retry_pause_ms / 10_000)
 
     def record_trust(self, level: str, what: str, **detail: object) -> None:
-        """Record something about trust, from any thread: the next pass writes it."""
+        """Record a trust entry from any thread: the next pass writes it."""
         self.to_record.put((level, what, detail))
 
     def forget_unknown(self) -> None:
-        """Forget the runs of unknown cost: there are others now."""
+        """Clear the runs of unknown cost, as they have changed."""
         self.unknown_runs = None
 
     def new_epoch(self, epoch: int) -> None:
-        """Begin an epoch: echoes of the one before count no longer, and a first heartbeat is due."""
+        """Begin an epoch: earlier echoes no longer count, and a first heartbeat is due."""
         self.contacts.first_epoch = self.contacts.first_epoch or epoch
         self.contacts.met.clear()
         self.heartbeats.sent.clear()

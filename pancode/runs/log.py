@@ -17,14 +17,14 @@ from pancode.runs.views import find_run, format_optional_iso
 PIECE = 64 * 1024
 OUT = "out"
 STREAMS = (OUT, "err", "setup", "gates.log", "answer", "score")
-"""Every stream that a node uploads; another name would read as an empty one."""
+"""Every stream that a node uploads; any other name would read as an empty stream."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogPlace:
-    """The position of a reader. `attempt` is `ATTEMPT.LEASE`; empty: the one that won, else the newest.
+    """The position of a reader. `attempt` is `ATTEMPT.LEASE`; empty: the successful one, else the newest.
 
-    `last`: begin at most this many bytes before the end, wherever `offset` is; 0: at `offset`.
+    `last`: begin at most this many bytes before the end, regardless of `offset`; 0: at `offset`.
     """
 
     stream: str = OUT
@@ -34,7 +34,7 @@ class LogPlace:
 
     @classmethod
     def of(cls, query: Mapping[str, str]) -> LogPlace:
-        """The place in a log that a request names; UsageError for a bad number of bytes."""
+        """Return the place in a log that a request names; UsageError for an invalid number of bytes."""
         numbers = []
         for name in ("offset", "last"):
             text = query.get(name, "0")
@@ -44,14 +44,13 @@ class LogPlace:
         stream = query.get("stream", OUT)
         if stream not in STREAMS:
             fix = f"one of: {', '.join(STREAMS)}"
-            raise UsageError(f"{stream!r} is not a stream", fix=fix, code="bad_value")
+            raise UsageError(f"{stream!r} is not a log stream", fix=fix, code="bad_value")
         return cls(stream, query.get("attempt", ""), *numbers)
 
 
 @dataclass(frozen=True, slots=True)
 class LogPiece:
-    """The bytes read. `more`: ask again at once; `end`: nothing follows; `complete`: nothing of it was
-    lost."""
+    """The bytes read. `more`: read on at once; `end`: nothing follows; `complete`: no bytes were lost."""
 
     data: bytes
     place: LogPlace
@@ -61,7 +60,7 @@ class LogPiece:
 
 
 def read_on(streams: Streams, run: str, place: LogPlace) -> LogPiece:
-    """Return the next bytes of the attempt that the place names, without reading the ledger."""
+    """Return the next bytes of the attempt in `place`, without reading the ledger."""
     try:
         identity = AttemptId.parse(f"{run}.{place.attempt}")
     except ValueError:
@@ -71,7 +70,7 @@ def read_on(streams: Streams, run: str, place: LogPlace) -> LogPiece:
 
 
 def read_log(core: Core, streams: Streams, text: str, place: LogPlace) -> LogPiece:
-    """Return the next bytes from this place, or the step to the next attempt, or the end."""
+    """Return the next bytes from this place, or the place in the next attempt, or the end."""
     if not place.last and (known := read_on(streams, text, place)).data:
         return known
     with core.ports.ledger.transaction() as tx:
@@ -82,7 +81,7 @@ def read_log(core: Core, streams: Streams, text: str, place: LogPlace) -> LogPie
         raise NotFoundError(
             f"the logs of {run.id} were deleted",
             why=f"they were deleted at {format_optional_iso(gone)} by the retention setting keep.logs",
-            fix=f"its receipt and answer are kept: pancode runs show {run.id}",
+            fix=f"its receipt and answer remain: pancode runs show {run.id}",
             code="files_gone",
         )
     if not leases:
@@ -103,7 +102,7 @@ MOST_TAIL = 4_000
 
 
 def read_tails(core: Core, streams: Streams, most: int) -> dict[str, str]:
-    """Return the last bytes of the output of each run that is under way and has written something."""
+    """Return the last bytes of output of each active run that has written something."""
     with core.ports.ledger.transaction() as tx:
         leases = open_leases(tx)
     found = {}
@@ -115,7 +114,7 @@ def read_tails(core: Core, streams: Streams, most: int) -> dict[str, str]:
 
 
 def stream_names(core: Core, streams: Streams, text: str) -> dict[str, list[str]]:
-    """Return the streams that have at least begun to arrive, by attempt."""
+    """Return the streams of which some part has arrived, by attempt."""
     with core.ports.ledger.transaction() as tx:
         run = find_run(tx, text)
         leases = tx.find(Lease, {"run": run.id})
@@ -124,7 +123,7 @@ def stream_names(core: Core, streams: Streams, text: str) -> dict[str, list[str]
 
 
 def _meant(run: Run, leases: list[Lease], attempt: str) -> Lease:
-    """Return the attempt that is named; without a name the one that won, else the newest."""
+    """Return the named attempt; without a name, the successful one, else the newest."""
     by_name = {f"{f.attempt}.{f.lease}": f for f in leases}
     if attempt in by_name:
         return by_name[attempt]
@@ -142,14 +141,12 @@ def _read(streams: Streams, identity: AttemptId, place: LogPlace) -> bytes:
         return streams.read(identity, place.stream, place.offset, PIECE)
     except ValueError as exc:
         raise UsageError(
-            f"{place.stream!r} is not a stream", fix="one of: out, err", code="bad_value"
+            f"{place.stream!r} is not a log stream", fix="one of: out, err", code="bad_value"
         ) from exc
 
 
 def _after(run: Run, lease: Lease, leases: list[Lease], here: LogPlace) -> LogPiece:
-    """After the end of this closed attempt's log, return the step to a later attempt, a wait for one, or the
-    end.
-    """
+    """Return what follows this closed attempt's log: a later attempt, a wait for one, or the end."""
     later = [f for f in leases if f.lease > lease.lease]
     if later:
         step = LogPlace(here.stream, f"{later[0].attempt}.{later[0].lease}", 0)

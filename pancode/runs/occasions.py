@@ -1,4 +1,4 @@
-"""Decides which events of the feed are occasions for users who wait; schedules and notices choose by it."""
+"""Decides which feed events are occasions for waiting users; schedules and notices use them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KINDS = frozenset(
         EventKind.AUDIT,
     }
 )
-"""The kinds of the events that may be an occasion."""
+"""The kinds of events that may be an occasion."""
 RUN_DONE, RUN_FAILED, RUN_WAITS = "run.done", "run.failed", "run.asks"
 WORKFLOW_DONE, WORKFLOW_FAILED = "workflow.done", "workflow.failed"
 NODE_LOST, BUDGET, SCHEDULE_FAILED = "node.lost", "budget.alert", "schedule.failed"
@@ -31,11 +31,11 @@ _NEITHER = ("stopped", "interrupted", "superseded", "blocked")
 
 
 def occasion_of(event: FeedEvent) -> str | None:
-    """The occasion that this event is for users who wait; None: it is none."""
+    """Return the occasion that this event is for waiting users; None: it is none."""
     data = event.data
     match event.kind:
         case EventKind.RUN_ENDED:
-            # A run that judges another one is not work of its own: whoever acts on it would be called again.
+            # A run that evaluates another one is not independent work, so it must not trigger anything again.
             return None if data.get("judges") else _of_end(str(data.get("outcome")), Outcome.DONE)
         case EventKind.INBOX_ITEM | EventKind.FLEET_PAUSED:
             return RUN_WAITS
@@ -77,7 +77,7 @@ def facts_of(tx: Transaction, event: FeedEvent) -> dict[str, str]:
 
 
 def is_matching(where: Mapping[str, str], facts: Mapping[str, str]) -> bool:
-    """Whether the facts are the wanted ones. A repository is named by its path, or by its folder's name."""
+    """Whether the facts match the wanted ones. A repository is given by its path, or by its folder's name."""
     known = {**facts}
     if "/" not in where.get("repo", "/"):
         known["repo"] = facts.get("repo", "").rpartition("/")[2]

@@ -1,7 +1,7 @@
-"""The options of a dispatch, each declared once: the command line, the API, files and tools are made from it.
+"""The options of a dispatch, each declared once: the command line, the API and file formats derive from it.
 
-Standard library only, since `pancode dispatch` starts without pydantic. The name of a type (`Money`) is what
-each face looks up in its own table of readers.
+Standard library only, since `pancode dispatch` starts without pydantic. Each interface looks up the name of
+an option's type (`Money`) in its own table of parsers.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Duration: TypeAlias = int
 Size: TypeAlias = int
 """Bytes."""
 Gpus: TypeAlias = str
-"""A whole number from 1 on, or `all`."""
+"""A whole number from 1, or `all`."""
 Labels: TypeAlias = Mapping[str, str]
 Commands: TypeAlias = tuple[str, ...]
 Paths: TypeAlias = tuple[str, ...]
@@ -36,14 +36,14 @@ ALL_GPUS = "all"
 
 
 def is_gpu_count(value: object) -> bool:
-    """Whether it is a number of GPUs, from 1 on, or the word for all of a machine."""
+    """Whether it is a number of GPUs, from 1, or the word for all GPUs of a node."""
     text = str(value)
     return text == ALL_GPUS or (text.isascii() and text.isdecimal() and len(text) < 7 and int(text) > 0)
 
 
 WHO, WHERE, LIMITS, GATES = "Who works", "Where", "Limits", "Gates and landing"
 ALONE, TASKS, STEPS = ("dispatch",), ("dispatch", "batch", "race"), ("dispatch", "batch", "race", "chain")
-"""The commands that take an option; `schedule add` takes those of `dispatch`."""
+"""The commands that have an option; `schedule add` has those of `dispatch`."""
 EVERY = (*STEPS, "chat")
 MOST_MS, MOST_BYTES = 365 * 86_400_000, 2**50
 """The longest duration and the largest size that a user may give."""
@@ -62,21 +62,21 @@ class Option:
     default: Any
     help: str
     value: str
-    """The word for the option's value in the help."""
+    """The placeholder for the option's value in the help."""
     under: str
     """The option's heading in the help."""
     example: str = ""
     """An example of a value, as it is typed."""
     flags: tuple[str, ...] = ()
-    """The option's names on the command line; empty: made of `key`."""
+    """The option's names on the command line; empty: derived from `key`."""
     key: str = ""
     """The option's key in workflow files, where that is not its name."""
     least: int | None = None
     most: int | None = None
     words: tuple[str, ...] = ()
-    """The only values that the option may have; empty: any."""
+    """The only allowed values; empty: any."""
     complete: str = ""
-    """The list of `interfaces/cli/completions.py` that Tab offers."""
+    """The function of `interfaces/cli/completions.py` that completes it."""
     commands: tuple[str, ...] = EVERY
     kept: str | None = None
     """The path of its value in a run or its facet `GateTerms`, for `runs retry`; None: its name; empty: it is
@@ -88,7 +88,7 @@ class Option:
 
     @property
     def word(self) -> str:
-        """The option's key in workflow files, and its parameter on the command line."""
+        """Return the option's key in workflow files, and its parameter on the command line."""
         return self.key or self.name
 
     @property
@@ -97,7 +97,7 @@ class Option:
 
     @property
     def bounds(self) -> tuple[int, int] | None:
-        """The least and the most that a number may be; None: the option is not a number."""
+        """Return the least and the most allowed number; None: the option is not a number."""
         if self.kind not in _BOUNDS:
             return None
         least, most = _BOUNDS[self.kind]
@@ -105,13 +105,13 @@ class Option:
 
     @property
     def most_spoken(self) -> str:
-        """The most that a number may be, as a user would write it."""
+        """Return the most allowed number, as a user would write it."""
         most = self.bounds[1] if self.bounds is not None else 0
         return _SPOKEN.get(most, f"{most}")
 
 
 def option(help: str, value: str = "", *, under: str = LIMITS, default: object = None, **more: Any) -> Any:
-    """Return a field of `WorkOptions`, with metadata as `Option` has it."""
+    """Return a field of `WorkOptions` with the metadata of an `Option`."""
     about = {"default": default, "help": help, "value": value, "under": under, **more}
     return field(metadata=about, **({"default_factory": dict} if default == {} else {"default": default}))
 
@@ -122,7 +122,7 @@ _limit, _gate = partial(option, commands=ALONE), partial(option, under=GATES, co
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkOptions:
-    """How a task is to be done. None: not said, so the agent's, the project's or the fleet's own applies."""
+    """How a task is to be done. None: not given, so the default of the agent, project or fleet applies."""
 
     agent: Name | None = _who(
         "Agent definition (default: chosen by the task; see pancode agents).",
@@ -135,20 +135,20 @@ class WorkOptions:
         "Only this machine.",
         "N",
         complete="nodes",
-        tool="machine; default: PanCode chooses",
+        tool="node; default: PanCode chooses",
         is_common=True,
     )
-    require: Labels = _where("Use only machines with this label; may be repeated.", "KEY=VALUE", default={})
+    require: Labels = _where("Use only nodes with this label; may be repeated.", "KEY=VALUE", default={})
     gpus: Gpus | None = _where(
-        "Hold this many GPUs of its machine alone until it ends.",
+        "Reserve this many GPUs of its node exclusively until it ends.",
         "N|all",
-        tool="GPUs for it alone: N or all",
+        tool="GPUs for its exclusive use: N or all",
     )
     gpu_memory: Size | None = _where(
         "Each of its GPUs has at least this much memory; one GPU if --gpus is left out.",
         "S",
         example="24g",
-        tool="least bytes of each GPU",
+        tool="least bytes of memory per GPU",
     )
     mode: Mode | None = _who("admin, plan, build (default) or review.", "M", complete="modes")
     safety: Safety | None = _who(
@@ -163,7 +163,7 @@ class WorkOptions:
         is_common=True,
     )
     reasoning: Reasoning | None = _who(
-        "How hard it thinks: off, minimal, low, medium, high or xhigh (default: the runtime's own).", "L"
+        "Reasoning effort: off, minimal, low, medium, high or xhigh (default: the runtime's own).", "L"
     )
     runtime: RuntimeName | None = _who(
         "Program that runs it; shell runs TASK as a script.",
@@ -173,21 +173,22 @@ class WorkOptions:
         is_common=True,
     )
     workspace: Name | None = _where(
-        "A snapshot of this repository (default), an empty folder, or a workspace by its name.",
+        "A snapshot of this repository (default), an empty directory, or a workspace by its name.",
         "git|none|NAME",
         kept="workspace.kind",
-        tool="git: the repository with its uncommitted changes; none: an empty folder; or, not in a batch or "
-        "race, a workspace of the user by its name (see workspaces)",
+        tool="git: the repository with its uncommitted changes; none: an empty directory; or, not in a "
+        "batch or race, a workspace of the user by its name (see workspaces)",
     )
     budget: Money | None = option(
-        "The most that it may cost: a run with all its attempts, a session with all its interactive runs.",
+        "The most USD that it may cost: a run with all its attempts, a session with all its interactive "
+        "runs.",
         "USD",
         kept="limits.usd",
         tool="most that a run may cost in USD: 0.75",
         is_common=True,
     )
     timeout_ms: Duration | None = option(
-        "At most this long.",
+        "Run at most this long.",
         "D",
         example="15m",
         key="timeout",
@@ -195,33 +196,38 @@ class WorkOptions:
         is_common=True,
     )
     idle_timeout_ms: Duration | None = _limit(
-        "At most this long without a sign of life.",
+        "Run at most this long without a sign of life.",
         "D",
         example="5m",
         key="idle_timeout",
         kept="limits.idle_ms",
     )
-    max_turns: Count | None = _limit("At most this many answers of its model.", "N", kept="limits.turns")
+    max_turns: Count | None = _limit(
+        "Allow at most this many answers of its model.", "N", kept="limits.turns"
+    )
     max_requests: Count | None = _limit(
-        "At most this many model calls in an attempt.", "N", kept="limits.requests"
+        "Allow at most this many model calls per attempt.", "N", kept="limits.requests"
     )
     max_tokens: Count | None = option(
-        "At most this many tokens in an attempt.", "N", most=10**12, kept="", commands=(*ALONE, "chat")
+        "Allow at most this many tokens per attempt.", "N", most=10**12, kept="", commands=(*ALONE, "chat")
     )
     max_output: Size | None = _limit(
-        "At most this much output.", "S", example="64MiB", kept="limits.output_bytes"
+        "Allow at most this much output.", "S", example="64MiB", kept="limits.output_bytes"
     )
     max_memory: Size | None = _limit(
-        "At most this much memory.", "S", example="4GiB", least=64 * 2**20, kept="limits.memory_bytes"
+        "Allow at most this much memory.", "S", example="4GiB", least=64 * 2**20, kept="limits.memory_bytes"
     )
     max_processes: Count | None = _limit(
-        "At most this many processes.", "N", least=32, most=2**22, kept="limits.processes"
+        "Allow at most this many processes.", "N", least=32, most=2**22, kept="limits.processes"
     )
     max_disk: Size | None = _limit(
-        "At most this much in its checkout and home.", "S", least=64 * 2**20, kept="limits.disk_bytes"
+        "Allow at most this much disk space in its checkout and home.",
+        "S",
+        least=64 * 2**20,
+        kept="limits.disk_bytes",
     )
     wrap_up: bool | None = _limit(
-        "Let one last, short answer through at a limit of tokens, dollars or calls (turns: native only).",
+        "At a limit of tokens, dollars or calls, allow one last, short answer (turns: native only).",
         flags=("--wrap-up/--no-wrap-up",),
         kept="limits.wrap_up",
     )
@@ -233,26 +239,26 @@ class WorkOptions:
         tool="commands that must pass before a run counts as done, such as: pytest -q",
         is_common=True,
     )
-    """None: the project's gates; empty: none."""
+    """None: the project's gates; empty: no gates."""
     reports: Paths | None = _gate(
         "JUnit file that a gate writes, for the receipt; may be repeated.",
         "FILE",
         flags=("--report",),
         kept="GateTerms.reports",
     )
-    """None: the project's, with the project's gates."""
+    """None: the project's report files, if it uses the project's gates."""
     priority: Count = _where(
-        "Higher is served first.", "P", default=0, least=-1000, most=1000, commands=STEPS
+        "Priority; a higher one is served first.", "P", default=0, least=-1000, most=1000, commands=STEPS
     )
     attempts: Count | None = option(
-        "Most attempts after any failure (default: by the cause; see the reference page on failures).",
+        "Most attempts after any failure (default: by its cause; see the reference page on failures).",
         "N",
         most=10,
         kept="max_attempts",
         commands=STEPS,
     )
     verify_retries: Count | None = _gate(
-        "Tries after a failed gate, with its output (default: 1 for agents that write, else 0).",
+        "Retries after a failed gate, with its output (default: 1 for agents that write, else 0).",
         "N",
         least=0,
         most=9,
@@ -276,7 +282,7 @@ class WorkOptions:
         kept="rules.network",
     )
     on_lost: Name | None = _where(
-        "What happens when the machine is lost.", "ask|retry", words=("ask", "retry"), commands=STEPS
+        "What happens if the node is lost.", "ask|retry", words=("ask", "retry"), commands=STEPS
     )
     told_only: bool = _who(
         "Accept that rules which cannot be enforced are only told to the agent.",
@@ -290,14 +296,14 @@ class WorkOptions:
         kept="",
     )
     show: Name | None = _where(
-        "Show it the change of a run or of commits (A..B; A: since then), as .pancode/inputs/show.diff.",
+        "Give it the change of a run or of commits (A..B; A: since then) as .pancode/inputs/show.diff.",
         "RUN|RANGE",
         kept="",
         commands=ALONE,
     )
     untested: bool = _who("Use a local model without its test.", default=False)
     land: bool = option(
-        "Land the change when the run is done, even when nobody waits for it.",
+        "Land the change when the run is done, even if no one waits for it.",
         default=False,
         kept="",
         commands=ALONE,
@@ -305,7 +311,7 @@ class WorkOptions:
         is_common=True,
     )
     ask: bool = option(
-        "Let a user approve it before it starts, also as an exception from a budget or rule.",
+        "Require a user's approval before it starts, also as an exception from a budget or rule.",
         default=False,
         kept="",
         commands=STEPS,

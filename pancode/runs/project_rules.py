@@ -1,4 +1,4 @@
-"""Projects: repositories with a name and defaults; decides which of them a word or an issue means."""
+"""Projects: repositories with a name and defaults; resolves a name or an issue to one of them."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ SETTING_OF = {
     "budget": "budget.per_run",
     "verify": "verify",
 }
-"""The setting behind each default that a project may have."""
+"""The setting for each default that a project may have."""
 
 
 @dataclass(frozen=True, slots=True)
 class LabelRule:
-    """What a label of an issue chooses for the work on it; None: it does not choose that."""
+    """What a label of an issue chooses for the work on it; None: it does not choose this."""
 
     agent: str | None = None
     node: str | None = None
@@ -32,21 +32,21 @@ class LabelRule:
     """The most of a run in USD; more than a run there may cost anyway does not count."""
 
     def said(self) -> dict[str, str]:
-        """What it chooses, as settings and faces have it."""
+        """Return what it chooses, in the form of settings and interfaces."""
         return {name: f"{one}" for name, one in asdict(self).items() if one is not None}
 
 
 @dataclass(frozen=True, slots=True)
 class NamedProject:
-    """One project. `path`: its repository on the coordinator's machine; `remote`: the address of that
+    """One project. `path`: its repository on the coordinator's computer; `remote`: the URL of that
     repository, by which a clone of it is the same project. None: the project does not set the field.
 
-    `prefix`: MIN of the issue MIN-123. `linear_id`, `linear_name`: the project in Linear.
-    `tracker`: where its issues are, as `github:OWNER/REPO`. An open issue with the label `work_label` begins
-    by itself if one of `work_people`, by their logins there (Linear: addresses), has it or wrote it; without
-    both none does.
-    `labels`: by a label of an issue what it chooses; any other label chooses nothing.
-    `prd`: the file below its top that tells what it is to become; empty: it is looked for.
+    `prefix`: MIN of the issue MIN-123. `linear_id`, `linear_name`: the project in Linear. `tracker`: where
+    its issues are, as `github:OWNER/REPO`. Work on an open issue with the label `work_label` begins
+    automatically if one of `work_people`, by their logins there (Linear: addresses), is its assignee or
+    author; without both settings it never does. `labels`: what each label of an issue chooses; other labels
+    choose nothing. `prd`: the file below its top folder that describes the product; empty: it is searched
+    for.
     """
 
     name: str
@@ -68,7 +68,7 @@ class NamedProject:
 
 
 def project_name(text: str) -> str:
-    """Return the name; UsageError where no key of the settings can have it."""
+    """Return the name; UsageError if no key of the settings can have it."""
     if _NAME.fullmatch(text) is None:
         why = "it must have 1 to 63 lowercase letters, digits, _ and -, and start with a letter or a digit"
         what = f"{text[:80]!r} is not a valid project name"
@@ -77,12 +77,12 @@ def project_name(text: str) -> str:
 
 
 def name_for(folder: str) -> str:
-    """Return the project name that a folder's name suggests; UsageError where it suggests none."""
+    """Return a project name derived from a folder's name; UsageError if there is none."""
     return project_name(re.sub(r"[^a-z0-9_-]+", "-", folder.lower()).strip("-_")[:63])
 
 
 def find_project(projects: Mapping[str, NamedProject], text: str) -> NamedProject:
-    """Return the project that has this name, this issue, or this name or id in Linear. NotFoundError."""
+    """Return the project with this name, this issue, or this name or id in Linear. NotFoundError."""
     if text in projects:
         return projects[text]
     issue = _ISSUE.fullmatch(text)
@@ -98,16 +98,15 @@ def find_project(projects: Mapping[str, NamedProject], text: str) -> NamedProjec
 
 
 def moved_project_error(text: str, path: str) -> NotFoundError:
-    """Return the error for a project whose folder is not a repository any more."""
+    """Return the error for a project whose folder is no longer a repository."""
     what = f"the repository of project {text} is not where it was"
     fix = f"pancode project add NEW-PATH --name {text}"
     return NotFoundError(what, why=f"{path} is not a git repository", fix=fix, code="project_moved")
 
 
 def must_be_the_same(old: NamedProject | None, path: str) -> None:
-    """Raise UsageError if a folder only has a known project's name, which the user did not give: that
-    project would lose its own folder.
-    """
+    """Raise UsageError if a folder's name equals a known project's, which the user did not name: that project
+    would lose its folder."""
     if old is not None and old.path != path:
         raise UsageError(
             f"project {old.name} already exists at {old.path}",
@@ -117,13 +116,13 @@ def must_be_the_same(old: NamedProject | None, path: str) -> None:
 
 
 def must_be_alone(projects: Mapping[str, NamedProject], new: NamedProject) -> None:
-    """Raise UsageError where another project already has its repository, prefix or id."""
+    """Raise UsageError if another project already has its repository, prefix or id."""
     for one in projects.values():
         if one.name == new.name:
             continue
         for what in ("path", "remote", "prefix", "linear_id"):
             mine, other = getattr(new, what), getattr(one, what)
             if mine and mine.upper() == other.upper():
-                fix = f"pancode project rm {one.name}, and then this again"
-                what = f"project {one.name} has {what.replace('_', ' ')} {mine} already"
+                fix = f"pancode project rm {one.name}, and then repeat this command"
+                what = f"project {one.name} already has {what.replace('_', ' ')} {mine}"
                 raise UsageError(what, fix=fix, code="project_taken")

@@ -1,4 +1,4 @@
-"""The prompt that a run was given, and for which program an agent's prompt is compiled."""
+"""The prompt that a run was given, and the program for which an agent's prompt is compiled."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pancode.runs.views import find_run
 
 
 def told_prompt(core: Core, text: str) -> RunPromptAnswer:
-    """Return the prompt of a run, as it was dispatched. NotFoundError for a user's own program."""
+    """Return the prompt of a run, as it was dispatched. Raises NotFoundError for a user's own program."""
     with core.ports.ledger.transaction() as tx:
         run = find_run(tx, text)
     if RUNTIMES[run.runtime].own:
@@ -27,9 +27,9 @@ def told_prompt(core: Core, text: str) -> RunPromptAnswer:
 def program_for(
     core: Core, model: str | None, named: str | None, usual: str | None, tiers: Mapping[str, ModelTier]
 ) -> tuple[str, int | None]:
-    """Return the runtime that a model asks for, if none is named, and the model's window, if known.
+    """Return the runtime that a model requires, if none is named, and the model's window, if known.
 
-    `usual`: the runtime of the agent or the settings; None: what is ready.
+    `usual`: the runtime of the agent or the settings; None: whichever is ready.
     """
     with core.ports.ledger.transaction() as tx:
         nodes = core.views(tx)

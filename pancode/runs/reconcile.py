@@ -1,4 +1,4 @@
-"""The coordinator's pass: listen to nodes, decide, speak, tidy; and how an epoch begins."""
+"""The coordinator's pass: read nodes' messages, decide, send, clean up; and how an epoch begins."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ from pancode.runs.placement import breaker_service
 from pancode.runs.unit_of_work import ALERT, unit_of_work
 
 RESERVATIONS_REPAIRED = "holds_repaired"
-"""The setting that says that `repair_reservations` was done."""
+"""The setting that records that `repair_reservations` was done."""
 LAPSED = "lapsed"
-"""The setting that holds the last day for which `lapse` was done."""
+"""The setting that records the last day for which `lapse_reserved` was done."""
 
 
 def repair_reservations(core: Core) -> None:
     """Release, once for a ledger, what ended runs still reserve on nodes.
 
-    Earlier versions left such a reservation where a node gave a job back and the run reserved 0 USD.
+    Earlier versions left such a reservation if a node returned a job and the run reserved 0 USD.
     """
     with unit_of_work(core) as work:
         if work.tx.get(Setting, RESERVATIONS_REPAIRED) is not None:
@@ -62,9 +62,9 @@ def repair_reservations(core: Core) -> None:
 
 
 def lapse_reserved(core: Core) -> None:
-    """Once a day, take unknown reservations of earlier days out of the scopes that have no day.
+    """Once a day, release reservations of unknown costs of earlier days from scopes that are not days.
 
-    A day's own balance ends with the day. The cost stays unknown until somebody tells it, and is booked then.
+    A day's own balance ends with the day. The cost stays unknown until it is reported, and is booked then.
     """
     today = books.day_scope(core.wall_ms(), core.tz)
     if core.live.day == today:
@@ -90,7 +90,7 @@ def lapse_reserved(core: Core) -> None:
                                 entries, books.Account(run, attempt), balance.scope, work.core.stamp()
                             )
                         )
-        # those of days, weeks and months that are over
+        # those of past days, weeks and months
         now = {today, *core.period_scopes()}
         for kind in ("day", *PERIODS):
             for (name,) in work.tx.starting(Setting, f"{ALERT}{kind}:", 1_000):
@@ -102,13 +102,13 @@ def lapse_reserved(core: Core) -> None:
 
 
 EVERY_MS = 60_000
-NOT_ITS_OWN = "in Redis, it named as started what is no job of its own"
+NOT_ITS_OWN = "in Redis, it marked a job as started that is not its own"
 
 
 def close_jobs(core: Core) -> None:
-    """Close the jobs of closed leases: those of the last pass now, and all that are left once a minute.
+    """Close the jobs of closed leases: those of the last pass now, and all remaining ones once a minute.
 
-    A node writes into its own registry as it likes, so the ledger says which jobs are over.
+    A node can write anything into its own registry, so the ledger decides which jobs are finished.
     """
     if core.live.sweep.closed:
         with core.ports.ledger.transaction() as tx:
@@ -129,9 +129,7 @@ def close_jobs(core: Core) -> None:
 
 
 def _due(core: Core) -> str | None:
-    """Return the next tag whose names this sweep looks through; a sweep begins each minute. None: none is
-    left.
-    """
+    """Return the next tag whose names this sweep checks; a sweep begins each minute. None: none is left."""
     boot, sweep = core.ports.clock.boot_ms(), core.live.sweep
     if not sweep.left and boot >= sweep.due_ms:
         # The tags of all node keys, also of former ones: a node with a new key leaves the jobs of its old key
@@ -149,7 +147,7 @@ def _close(core: Core, over: list[JobToClose]) -> None:
 
 
 def _blame(core: Core, odd: dict[str, str]) -> None:
-    """Shut out the nodes of these tags: only a node's own user can have written such names."""
+    """Quarantine the nodes of these tags: only a node itself can have written such names."""
     if not odd:
         return
     nodes = core.enrolled()
@@ -173,7 +171,7 @@ def _closed(core: Core, tx: Transaction) -> list[JobToClose]:
 
 
 def _over(tx: Transaction, tag: str, page: NamedJobs) -> tuple[list[JobToClose], list[bytes]]:
-    """Return the page's jobs whose lease is closed or unknown here, and entries that name no job of this
+    """Return the page's jobs whose lease is closed or unknown here, and entries that are not a job of this
     tag."""
     over, strange = [], []
     for entry in (*(job.encode() for job in page.waiting), *page.started):
@@ -186,14 +184,14 @@ def _over(tx: Transaction, tag: str, page: NamedJobs) -> tuple[list[JobToClose],
 
 
 def _job_over(tx: Transaction, tag: str, identity: AttemptId) -> JobToClose | None:
-    """Return the job if it is over; None while the ledger has an open lease of it for this node."""
+    """Return the job if it is finished; None while the ledger has an open lease of it for this node."""
     lease = tx.get(Lease, identity.run, identity.lease)
     mine = lease if lease is not None and lease.tag == tag else None
     return None if mine is not None and mine.state is not LeaseState.CLOSED else _job_of(tag, identity, mine)
 
 
 def start_epoch(core: Core) -> None:
-    """Begin a new epoch, in which every node hears its settings again; nothing is signed before."""
+    """Begin a new epoch, in which every node is sent its settings again; nothing is signed before."""
     with core.lock:
         with unit_of_work(core) as work:
             seen = max((n.epoch_seen for n in work.tx.find(Node)), default=0)
@@ -209,18 +207,17 @@ def start_epoch(core: Core) -> None:
 
 
 def wait_for_messages(core: Core, wait_ms: int) -> bool:
-    """Wait until a node has written or the time is over, without holding anything up; whether one has
-    written.
-    """
+    """Wait until a node has written or the time is over, without blocking others; return whether one has
+    written."""
     with core.ports.ledger.transaction() as tx:
         tags = [n.tag for n in tx.find(Node) if n.tag is not None]
     return bool(core.ports.bus.read_up(tags, 1, wait_ms))
 
 
 def run_pass(core: Core, woken: bool = False) -> int:
-    """Take one pass; return how many messages came in. UnavailableError while Redis cannot be used.
+    """Run one pass; return how many messages arrived. Raises UnavailableError while Redis is unusable.
 
-    `woken`: a message is the reason of this pass, so all nodes are looked at only where that is due.
+    `woken`: a message caused this pass, so all nodes are checked only if that is due.
     """
     with core.lock:
         looks = (
@@ -240,7 +237,7 @@ def run_pass(core: Core, woken: bool = False) -> int:
             health.check_runs(core)
         act_now(core)
         liveness.send_heartbeats(core)
-        # Other threads may have wanted something on record.
+        # Other threads may have left records to write.
         waiting = core.live.to_record
         while not waiting.empty():
             level, what, detail = waiting.get()
@@ -252,10 +249,10 @@ def run_pass(core: Core, woken: bool = False) -> int:
 
 
 def act_now(core: Core) -> None:
-    """Decide and speak to nodes: the part of a pass that acts on a change made here."""
+    """Decide and send to nodes: the part of a pass that acts on a change made here."""
     with core.lock:
         bind.bind_runs(core)
-        # before any offer: a node that is back in service must know it before it gets work
+        # before any offer: a node that is back in service must be notified before it gets work
         liveness.flush_controls(core)
         bind.push_offers(core)
         bind.show_tickets(core)

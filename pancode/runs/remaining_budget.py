@@ -1,4 +1,4 @@
-"""What is left of a run's limit for its children, and of a session's ceiling for its runs."""
+"""The rest of a run's limit for its children, and of a session's ceiling for its runs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from pancode.runs.views import hands_now, not_ended, words_of
 def session_view(core: Core, tx: Transaction, session: str) -> ScopeView:
     """Return the session's ceiling and books, open runs' limits reserved; an empty `session` is a new one.
 
-    Without a ceiling its open runs are not looked at.
+    Without a ceiling, its open runs are not read.
     """
     (budget_scope,) = core.read_scopes(tx, [books.session_scope(session)])
     reserves = session and budget_scope.ceilings.usd is not None
@@ -41,9 +41,8 @@ _SETTLE = "say what {0} cost: pancode budget settle {0} --usd X (later: its mode
 
 
 def scope_view(tx: Transaction, budget_scope: BudgetScope, due: books.Amount) -> ScopeView:
-    """Return a scope of the budget. Where it has no room, it says what frees its reservations: a run of
-    unknown cost, and an interactive run, which reserves money while it waits for a message.
-    """
+    """Return a scope of the budget. If it has no room, include what frees its reservations: settling a run of
+    unknown cost, or suspending an interactive run that waits for a message."""
     if books.is_within_ceilings(budget_scope.balance, budget_scope.ceilings, due):
         return ScopeView(budget_scope.balance, budget_scope.ceilings)
     entries, frees = tx.find(BookEntry, {"scope": budget_scope.balance.scope}, order=None), []
@@ -53,13 +52,13 @@ def scope_view(tx: Transaction, budget_scope: BudgetScope, due: books.Amount) ->
         if name in unknown:
             frees.append(_SETTLE.format(name))
         elif run is not None and run.takes_turns and is_between_turns(run, words_of(tx, run)):
-            frees.append(f"let {name} rest, which waits for a message: pancode sessions rest {name}")
+            frees.append(f"suspend {name}, which waits for a message: pancode sessions rest {name}")
     return ScopeView(budget_scope.balance, budget_scope.ceilings, tuple(frees))
 
 
 def find_payer(core: Core, request: DispatchRequest, above: Parent | None) -> ScopeView | None:
     """Return the books of the session that pays: an interactive run's, or that of an orchestrator's child;
-    None: none pays.
+    None: no session pays.
 
     A new session has its ceiling in the request.
     """
@@ -70,7 +69,7 @@ def find_payer(core: Core, request: DispatchRequest, above: Parent | None) -> Sc
     with core.ports.ledger.transaction() as tx:
         view = session_view(core, tx, name)
         usd = view.ceilings.usd
-        if request.past_cap:  # as it is once this is queued
+        if request.past_cap:  # the ceiling as it will be once this is queued
             usd = books.with_room(usd, view.balance, asked_at_cap(tx, request.continues))
     new = not name and request.budget is not None
     ceilings = books.Ceilings(request.budget) if new else replace(view.ceilings, usd=usd)
@@ -78,7 +77,7 @@ def find_payer(core: Core, request: DispatchRequest, above: Parent | None) -> Sc
 
 
 def asked_at_cap(tx: Transaction, before: str | None) -> Decimal:
-    """Return the USD that the earlier run's question asked for when its cap was reached."""
+    """Return the USD that the earlier run's question requested when its cap was reached."""
     old = tx.get(Run, before) if before is not None else None
     return Decimal((old and SessionTurn.of(old).more_usd) or "0")
 
@@ -89,12 +88,12 @@ def find_least(*amounts: Decimal | None) -> Decimal | None:
 
 
 def left_for_children(tx: Transaction, run: Run) -> Decimal | None:
-    """Return what the run's limit leaves for children, less its own cost and theirs, actual or possible;
+    """Return what the run's limit leaves for children, after its own cost and theirs, actual or possible;
     None: no limit.
 
-    The result is never more than the rest of the parent above, with the share that this run got there. The
-    limit of an orchestrator is for its own model: its children have limits of their own, and its session has
-    a ceiling for all of them.
+    The result is at most the rest of the parent above, including this run's share there. An orchestrator's
+    limit is for its own model: its children have their own limits, and its session has a ceiling for all of
+    them.
     """
     limit = limit_usd(run)
     if limit is None or is_orchestrator(run):
@@ -123,9 +122,9 @@ def _committed(tx: Transaction, run: Run) -> Decimal:
 
 
 def _claim(run: Run, committed: Decimal) -> Decimal:
-    """Return the amount to keep for a child: its whole limit until it has ended, whatever its estimate.
+    """Return the amount to reserve for a child: its whole limit until it has ended, whatever its estimate.
 
-    The user's own programs cost nothing unless the user says what they may cost.
+    The user's own programs cost nothing unless the user states what they may cost.
     """
     if run.state is RunState.ENDED:
         return committed
@@ -134,7 +133,8 @@ def _claim(run: Run, committed: Decimal) -> Decimal:
 
 
 def _reserve_limits(tx: Transaction, balance: Balance) -> Balance:
-    """Return a session's books as if each open run that its orchestrator has begun reserved its whole limit.
+    """Return a session's books as if each open run that its orchestrator has started reserved its whole
+    limit.
 
     Such a run reserves its estimate, and may cost more. Its own children are paid from its limit.
     """
@@ -147,13 +147,13 @@ def _reserve_limits(tx: Transaction, balance: Balance) -> Balance:
 
 
 def _is_led(tx: Transaction, run: Run) -> bool:
-    """Whether only the run's own limit bounds it: an orchestrator has begun it, or its parent has ended."""
+    """Whether only the run's own limit applies: an orchestrator has started it, or its parent has ended."""
     above = tx.get(Run, run.parent) if run.parent is not None else None
     return above is None or is_orchestrator(above) or above.state is RunState.ENDED
 
 
 def _booked(tx: Transaction, run: Run, scope: str) -> Decimal:
-    """Return what the books of this scope count of the run and its children."""
+    """Return what the books of this scope contain for the run and its children."""
     mine = [entry for entry in tx.find(BookEntry, {"run": run.id}) if entry.scope == scope]
     counted = (_booked(tx, child, scope) for child in tx.find(Run, {"parent": run.id}))
     return sum(counted, books.counted_usd(books.sum_entries(scope, mine)))
@@ -172,10 +172,10 @@ def limit_usd(run: Run) -> Decimal | None:
 
 
 def within_parent(core: Core, tx: Transaction, run: Run) -> Run:
-    """Return the run, its limit cut to what its parent has left. Runs queued before it in this transaction
-    have taken their part. RefusedError if nothing is left.
-    """
-    costs = not RUNTIMES[run.runtime].own or run.estimate_usd > 0  # a user's own program may be free
+    """Return the run with its limit cut to what its parent has left. Runs queued earlier in this transaction
+    are already counted. Raises RefusedError if nothing is left."""
+    # a user's own program may be free of charge
+    costs = not RUNTIMES[run.runtime].own or run.estimate_usd > 0
     parent = tx.get(Run, run.parent) if run.parent is not None and costs else None
     if parent is None:
         return run
@@ -188,9 +188,8 @@ def within_parent(core: Core, tx: Transaction, run: Run) -> Run:
 
 
 def _within_session(core: Core, tx: Transaction, run: Run) -> Run:
-    """Cut the limit of a run that an orchestrator begins to what its session has left. A run without a budget
-    that fits, which could take all of that, gets half of it or its estimate, so that the next one can begin
-    beside it.
+    """Cut the limit of a run that an orchestrator starts to what its session has left. A run without a budget
+    of its own could take all of that, so it gets half of it or its estimate, and the next run can begin, too.
     """
     view = session_view(core, tx, payer_of(run))
     limit, left, named = limit_usd(run), view.left, Caller.of(run).named_usd
@@ -213,14 +212,14 @@ def _capped(run: Run, usd: Decimal) -> Run:
 
 
 def parent_of(core: Core, run_id: str) -> Parent:
-    """Return what a run that dispatches may do, and what it has left. NotFoundError."""
+    """Return what a run that dispatches may do, and what it has left. Raises NotFoundError."""
     with core.ports.ledger.transaction() as tx:
         run = tx.get(Run, run_id)
         if run is None:
             raise NotFoundError(f"parent run {run_id} not found", fix="pancode runs")
         left = left_for_children(tx, run)
         mode, safety = hands_now(tx, run)
-    # An orchestrator only reads, but its children may write.
+    # An orchestrator only reads files, but its children may write.
     reads = run.read_only and not is_orchestrator(run)
     return Parent(
         run.id,

@@ -1,4 +1,4 @@
-"""A request for work, as every face makes it, with what it expects and the snapshot that it begins from."""
+"""A request for work from any interface, with its expectations and the snapshot that it begins from."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ from pancode.runs.placement.breakers import EndedTries
 M = TypeVar("M", bound=BaseModel)
 
 FILES = ("git", "none")
-"""What `--workspace` may say besides the name of a workspace."""
+"""Allowed values of `--workspace` besides the name of a workspace."""
 TAKEN = "workspace_taken"
 """The code of the refusal while somebody works in the workspace."""
 
 
 def workspace_in(value: object) -> str | None:
-    """The name of the workspace that is asked for; None: none by its name."""
+    """Return the name of the requested workspace; None: none is requested by name."""
     return str(value) if value and value not in FILES else None
 
 
 @dataclass(frozen=True, slots=True)
 class PathFact:
-    """A path that the task names: where it is, links followed, and whether it exists."""
+    """A path that the task names: its location with links resolved, and whether it exists."""
 
     word: str
     path: str
@@ -59,14 +59,15 @@ class ScopeView:
 
     @property
     def left(self) -> Decimal | None:
-        """What the scope's ceiling leaves in USD; None: it has no ceiling."""
+        """Return what the scope's ceiling leaves in USD; None: it has no ceiling."""
         usd = self.ceilings.usd
         return None if usd is None else max(subtract_amount(usd, counted_usd(self.balance)), ZERO)
 
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """The run that asks for this one, and what it may hand on. A run may only narrow."""
+    """The run that requests this one, and what it may pass on. A run can only restrict its children
+    further."""
 
     run: str
     mode: Mode
@@ -80,24 +81,24 @@ class Parent:
     walled: bool = False
     """Whether the run works only in a sandbox."""
     session: str = ""
-    """The session in whose books the run's children are, too; empty: none."""
+    """The session whose books also count the run's children; empty: none."""
     rules: Rules = NO_RULES
-    """The rules of the run: they hold for its children, too, whatever the files beside it say now."""
+    """The rules of the run: they also apply to its children, whatever the files there contain now."""
     leads: bool = False
     """Whether the run is an orchestrator's interactive run: its session's ceiling counts for its children."""
 
 
 @dataclass(frozen=True, slots=True)
 class AdmissionView:
-    """Everything besides the resolution that a gate may look at."""
+    """Everything besides the resolution that a gate may use."""
 
     scopes: tuple[ScopeView, ...]
-    """The scopes in the order of their holds: the day first."""
+    """The scopes in the order of their reservations: the day first."""
     session: ScopeView | None = None
     """The scope of the session that pays for the run; None: no session pays."""
     max_depth: int = 2
     draining: str | None = None
-    """The reason why the whole fleet takes no work; None: it takes work."""
+    """Why the whole fleet accepts no work; None: it accepts work."""
     paths: tuple[PathFact, ...] = ()
     unknown: tuple[str, ...] = ()
     """Today's runs whose cost is not known yet."""
@@ -107,19 +108,19 @@ class AdmissionView:
 
 
 PickModel = Callable[[str, Sequence[str], str], tuple[str, str]]
-"""Chooses one of these models for an agent's task; returns it with the numbers that decided."""
+"""Chooses one of these models for an agent's task; returns it with the numbers behind the choice."""
 Expect = Callable[[str, str, str | None, str], ExpectedWork | None]
 """Returns the expected usage by agent, runtime, model and task, as far as it is known."""
 Figure = Callable[[str, str, str | None, str], str]
-"""Returns, in words, how well the worker does such tasks by its records."""
+"""Returns, as text, how well the worker does such tasks by its records."""
 
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
     """A commit of the depot as the beginning of a run's workspace.
 
-    `run`: the run whose result it is. `base`: the commit on which the user stood at the first dispatch.
-    `carries`: that result has a change that nobody has landed, and the new run continues with it.
+    `run`: the run whose result it is. `base`: the user's commit at the first dispatch. `carries`: that result
+    has a change that was not landed, and the new run continues with it.
     """
 
     run: str
@@ -132,10 +133,9 @@ class Beginning:
 
 @dataclass(frozen=True, slots=True)
 class DispatchRequest(WorkOptions):
-    """One dispatch as asked, with its options.
+    """One dispatch as requested, with its options.
 
-    `argv` (runtime shell only) takes the place of `task`. `depth`: 0 from a user, the parent's depth plus 1
-    from a run.
+    `argv` (runtime shell only) replaces `task`. `depth`: 0 from a user, the parent's depth plus 1 from a run.
     """
 
     task: str
@@ -147,25 +147,25 @@ class DispatchRequest(WorkOptions):
     project: str | None = None
     """The absolute path of the top of the user's repository; None outside of one."""
     repo: str | None = None
-    """The project's name in orders; known once its snapshot was taken."""
+    """The project's name in jobs; known once its snapshot was taken."""
     cwd: str | None = None
     of_project: str = ""
     """A project's name, or an issue of it: the run works in its repository, wherever `cwd` is."""
     in_workspace: str = ""
-    """The workspace whose next run this is; empty: none."""
+    """The workspace in which the run is the next one; empty: none."""
     lane: str = ""
-    """The workflow of the lane whose item this is; empty: none."""
+    """The workflow of the lane to which this item belongs; empty: none."""
     folder: str = ""
-    """The folder relative to the project's top, where the run begins."""
+    """The folder, relative to the project's top, in which the run begins."""
     retry_of: str | None = None
     recovers: bool = False
     """Whether a recovery has begun it: nothing else may continue the old run, or do its work once more."""
     in_step: bool = False
-    """Whether it takes the workflow step of the run that it retries."""
+    """Whether it takes over the workflow step of the run that it retries."""
     parent: str | None = None
-    """The run that asks for it from inside; None: no run does."""
+    """The run that requests it from inside; None: no run does."""
     charged_to: str = ""
-    """The session in whose books it counts, too, without being an interactive run; empty: none."""
+    """The session whose books also count it, without being an interactive run; empty: none."""
     preset: str = ""
     """The preset of its caller, which counts for what the run dispatches, too; empty: the applied one."""
     caller_settings: Mapping[str, str] = field(default_factory=dict)
@@ -180,8 +180,7 @@ class DispatchRequest(WorkOptions):
     """The terms of an interactive run: `idle_ms`, `turn_ms`, `mode`, as TurnTerms has them; empty: a headless
     run."""
     on_cap: str = ""
-    """`rest` or `ask`: what happens when the interactive run's cap cuts a turn; empty: as the
-    settings say."""
+    """`rest` or `ask`: what happens if the interactive run's cap cuts a turn; empty: as the settings say."""
     rounds: int = 0
     """Left alone: how many interactive runs, itself the first, take one turn each until the gates pass."""
     session: str = ""
@@ -196,24 +195,25 @@ class DispatchRequest(WorkOptions):
     answers: str | None = None
     """A user's answer to the old run's question, which nobody else can answer then."""
     program: str = ""
-    """The program that has answered instead of a user; empty: a user has."""
+    """The program that answered instead of a user; empty: a user answered."""
     by_itself: bool = False
     """Whether nobody has asked for this interactive run: it begins as words are left, unless its session is
     ended."""
     past_cap: bool = False
-    """Whether a user has said yes to the question of the cap: the session's ceiling makes room for it."""
+    """Whether a user has approved the question of the cap: the session's ceiling makes room for it."""
     walled: bool = False
-    """Whether the run that asks for it works only in a sandbox, so that this one does, too."""
+    """Whether the run that requests it works only in a sandbox, so that this one does, too."""
     confirmed: bool = False
-    """Whether a user has said yes to this very dispatch."""
+    """Whether a user has approved this very dispatch."""
     scouts: Mapping[str, str] = field(default_factory=dict)
-    """The question that it answers as a scout: `question`, `depth`, and the `tree` that it looks at."""
+    """The question that it answers as a scout: `question`, `depth`, and the `tree` that it reads."""
     most_usd: Decimal | None = None
-    """What is left of the asking run's own limit, or of its session's ceiling; None: there is no limit."""
+    """What is left of the requesting run's own limit, or of its session's ceiling; None: there is no
+    limit."""
 
     @property
     def repository(self) -> str | None:
-        """The repository of which the run gets a checkout; None: it works in an empty folder."""
+        """Return the repository of which the run gets a checkout; None: it works in an empty folder."""
         return self.project if self.workspace in (None, "git") else None
 
     @property
@@ -228,28 +228,28 @@ class DispatchRequest(WorkOptions):
 
     @property
     def repeats(self) -> bool:
-        """Whether the run recovers another one by doing its work once more."""
+        """Whether the run recovers another one by repeating its work."""
         return self.recovers and self.retry_of is not None
 
     @property
     def takes_ask(self) -> bool:
-        """Whether its command has `--ask`: not a talk, a scout, an issue, nor what continues from a run."""
+        """Whether its command has `--ask`: not a chat, a scout, an issue, or a continuation of a run."""
         continues = bool(self.retry_of or (self.continues and not self.in_workspace))
         return not (self.turns or self.scouts or continues or self.is_of_issue)
 
     @property
     def is_of_issue(self) -> bool:
-        """Whether its task is an issue of a tracker, and not words of the user."""
+        """Whether its task is an issue of a tracker, not text of the user."""
         return bool(self.of_project and self.in_workspace)
 
     @property
     def is_answer(self) -> bool:
-        """Whether it only answers what a run has asked a user."""
+        """Whether it only answers a run's question to a user."""
         return self.answers is not None or self.past_cap
 
     @property
     def is_again(self) -> bool:
-        """Whether it was made of an earlier run's request, and comes with that run's yes."""
+        """Whether it was made from an earlier run's request, and includes that run's approval."""
         earlier = (self.retry_of, self.continues)
         return (
             self.is_answer or self.recovers or bool(self.resolves) or any(one is not None for one in earlier)
@@ -268,13 +268,13 @@ _TYPED: Mapping[str, Callable[[Any], object]] = {
     "Money": lambda usd: Decimal(str(usd)),
     "Gpus": str,
 }
-"""By the type of an option: what makes its value of plain JSON."""
+"""By the type of an option: the function that reads its value from plain JSON."""
 _FORMER = {"max_attempts": "attempts"}
 """Former names of options, in rows from before options were declared in one place; each with its new name."""
 
 
 def dump_request(request: DispatchRequest) -> dict[str, object]:
-    """Return what the request says, as plain JSON; `created_by` is left out."""
+    """Return the request as plain JSON, without `created_by`."""
     values = {name: getattr(request, name) for name in _DEFAULTS if name != "created_by"}
     return {name: _plain(value) for name, value in values.items() if value != _DEFAULTS[name]}
 
@@ -288,9 +288,7 @@ def _plain(value: object) -> object:
 
 
 def request_from(data: Mapping[str, object], by: str) -> DispatchRequest:
-    """Return the request of this data, as `dump_request` has written it or with values that are typed
-    already.
-    """
+    """Return the request from data written by `dump_request` or from values that are already typed."""
     named = {_FORMER.get(name, name): value for name, value in data.items()}
     values: dict[str, Any] = {name: _typed(name, value) for name, value in named.items()}
     return DispatchRequest(**{"task": "", **values, "created_by": by})
@@ -306,8 +304,8 @@ def _typed(name: str, value: object) -> object:
 def with_options(types: Mapping[str, Any], *, in_file: bool = False) -> Callable[[type[M]], type[M]]:
     """Add the options to a model that reads requests. `types`: a reader for each type of an option.
 
-    In a file an option's key is its flag, and its bounds are checked as it is read. In a request they are
-    only declared here and judged later (`check_options`), in words that name the flag.
+    In a file an option's key is its flag, and its bounds are checked when it is read. In a request they are
+    only declared here and checked later (`check_options`), with errors that name the flag.
     """
 
     def made(model: type[M]) -> type[M]:
@@ -338,12 +336,12 @@ def _bounded(one: Option, read: Any, *, in_file: bool) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """The fleet's settings that a request may leave out. Milliseconds, bytes, USD."""
+    """The fleet's settings for options that a request may omit. Milliseconds, bytes, USD."""
 
     agent: str | None = None
     """The default agent; None: chosen by the task."""
     runtime: str | None = None
-    """The default runtime; None: what is ready."""
+    """The default runtime; None: whichever is ready."""
     model: str | None = None
     """The workers' model."""
     scout_model: str | None = None
@@ -365,9 +363,9 @@ class Defaults:
     sitting_usd: Decimal = Decimal(2)
     """The most that one interactive run of a session may cost; all of it is held."""
     on_cap: str = "rest"
-    """What an interactive run does whose cap has cut a turn: rest or ask."""
+    """What an interactive run does if its cap has cut a turn: rest or ask."""
     notifies: bool = True
-    """Whether an orchestrator hears by itself what became of the runs that it began."""
+    """Whether an orchestrator is notified automatically of the results of the runs that it started."""
     estimate_usd: Decimal = Decimal("0.75")
     estimate_tokens: int = 200_000
     estimate_ms: int = 600_000
@@ -378,36 +376,36 @@ class Defaults:
     land: LandRule = LandRule.ASK
     """Which results are landed without a user's `pancode land`."""
     network: Mapping[Mode, NetworkAccess] = field(default_factory=dict)
-    """The widest network of runs, by mode."""
+    """The widest network access of runs, by mode."""
     raised: str = ""
-    """Says that a preset raised `safety` above the settings without it."""
+    """A text that says that a preset raised `safety` above the settings without it."""
     outranked: Mapping[str, str] = field(default_factory=dict)
-    """The variables of this one command that a preset outranks, in words, by key."""
+    """The variables of this one command that a preset overrides, as text, by key."""
     origins: Mapping[str, str] = field(default_factory=dict)
     """Where each model's setting is written, by key."""
     tiers: Mapping[str, ModelTier] = field(default_factory=dict)
     """The owner's corrections of models' tiers, by pattern."""
     allowed_files: tuple[str, ...] = ()
-    """Patterns of untracked files that travel although their names usually mean secrets."""
+    """Patterns of untracked files that are sent although their names usually mean secrets."""
     models: tuple[str, ...] = ()
-    """Models between which the records choose for agents that name none."""
+    """Models among which the records choose for agents that name none."""
     explore: float = EXPLORE
-    """The share of dispatches that try the candidate that was tried least."""
+    """The share of dispatches that try the least-tried candidate."""
     strict_tiers: bool = False
     """Whether a model below its agent's tier is refused, not only warned of."""
     history_tokens: int = 800
     """How many tokens of notes of earlier runs a prompt has at most."""
     require: Mapping[str, str] = field(default_factory=dict)
-    """Labels that the machines have to have which take a dispatch."""
+    """Labels that a node must have to accept a dispatch."""
     gpus: str | None = None
-    """How many GPUs a run holds whose dispatch and agent name none, or `all`; None: none."""
+    """How many GPUs a run gets if its dispatch and agent name none, or `all`; None: none."""
     gpu_memory: int | None = None
     project_says: str = ""
-    """The project that sets some of these settings, and which, in words; empty: none does."""
+    """The project that sets some of these settings, and which ones, as text; empty: none does."""
 
 
 def outranked_for(request: DispatchRequest, defaults: Defaults) -> tuple[str, ...]:
-    """Return the variables that a preset outranks, in words; without those that a flag sets anyway."""
+    """Return the variables that a preset overrides, as text; without those that a flag sets anyway."""
     flags = {
         "models.worker": request.model,
         "models.scout": request.model,
@@ -423,12 +421,12 @@ class Project:
 
     setup: tuple[tuple[str, ...], ...] = ()
     cache: tuple[str, ...] = ()
-    """Folders that `setup` makes, for the node to keep."""
+    """Folders that `setup` makes and that the node caches."""
     cache_key: tuple[str, ...] = ()
     """Patterns of the files that decide whether the cache may be used; empty: all files."""
     verify: tuple[tuple[str, ...], ...] = ()
     reports: tuple[str, ...] = ()
-    """The files in which the gates report."""
+    """The files into which the gates write reports."""
     env: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
     guide_chars: int = 0
@@ -437,7 +435,7 @@ class Project:
 
 @dataclass(frozen=True, slots=True)
 class GivenNote:
-    """A note of an earlier run in the repository, as a new run is given it."""
+    """A note of an earlier run in the repository, as it is given to a new run."""
 
     run: str
     text: str
@@ -445,12 +443,12 @@ class GivenNote:
 
 @dataclass(frozen=True, slots=True)
 class PromptParts:
-    """What an agent is told or given besides its task."""
+    """What an agent is given besides its task."""
 
     notes: tuple[GivenNote, ...] = ()
     """Notes of earlier runs."""
     prd: str = ""
-    """The file that tells what the project is to become; empty: the run has none in its checkout."""
+    """The file that describes the project's goals; empty: the run has none in its checkout."""
     skills: GivenSkills = NO_SKILLS
 
     def __add__(self, more: PromptParts) -> PromptParts:
@@ -463,16 +461,16 @@ NO_PARTS = PromptParts()
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """What a dispatch can choose from now."""
+    """The choices that a dispatch has now."""
 
     agents: Agents
     nodes: tuple[NodeView, ...]
     defaults: Defaults = Defaults()
     project: Project = Project()
     expect: Expect | None = None
-    """Returns what such runs have needed; None: nobody knows."""
+    """Returns what such runs have needed; None: unknown."""
     figure: Figure | None = None
-    """Returns how well a worker does such tasks; None: no records are kept."""
+    """Returns how well a worker does such tasks; None: no records are stored."""
     pick: Pick | None = None
     """Decides by records between agents that fit a task equally; called only where it is needed."""
     pick_model: PickModel | None = None
@@ -484,5 +482,5 @@ class Catalogue:
 
     @property
     def node_names(self) -> list[str]:
-        """The names of the machines that belong to the fleet."""
+        """Return the names of the fleet's nodes."""
         return [view.node.name for view in self.nodes if view.node.removed is None]

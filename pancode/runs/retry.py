@@ -1,4 +1,4 @@
-"""`runs retry`: the same request once more, through the same ten gates, on the tree as it is now."""
+"""`runs retry`: dispatches the same request again, through the same ten gates, on the current files."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ def dispatch_again(
     recovers: bool = False,
     before: Mapping[str, str] | None = None,
 ) -> Dispatched:
-    """Dispatch the run's work again; a lost run is given up for good. UsageError while the old one has not
-    ended.
+    """Dispatch the run's work again. UsageError if the old run has not ended.
 
-    The retry of a step's run takes the step, and its workflow continues; UsageError where it cannot. `alone`:
-    it stays outside of the workflow. `resume`: it continues with the session, on its node; UsageError where
-    there is none. `recovers`: it is the only recovery, RefusedError where there is one already; if the old
-    run continued from another one, so does it, as its task says. `before`: as in the request.
+    A lost run is given up for good. The retry of a workflow step's run takes over the step, and the workflow
+    continues; UsageError if it cannot. `alone`: it stays outside the workflow. `resume`: it continues the
+    session on its node; UsageError if there is no session. `recovers`: it is the only recovery, RefusedError
+    if there already is one; if the old run continued another run, so does this one. `before`: as in the
+    request.
     """
     if old.state is not RunState.ENDED:
         raise UsageError(
@@ -72,7 +72,8 @@ def dispatch_again(
         again = continue_request(old, request, "", is_reachable(core, old), left=left)
         request = replace(unpin_request(core, again), retry_of=old.id)
     if old.workflow is not None and not alone:
-        begins = same_files(old) if Lineage.of(old).origin else None  # its files have other steps' results
+        # The files of the beginning contain other steps' results.
+        begins = same_files(old) if Lineage.of(old).origin else None
         request = replace(request, in_step=True, begins=begins)
     elif recovers and Lineage.of(old).begins and not old.takes_turns:
         request = replace(request, begins=same_files(old), continues=old.id)
@@ -82,7 +83,7 @@ def dispatch_again(
 
 
 def same_files(old: Run) -> Beginning | None:
-    """Return the old run's beginning; None: it had no repository."""
+    """Return the beginning with the old run's files, or None if it had no repository."""
     place, snapshot = old.workspace, old.workspace.get("snapshot")
     if place.get("kind") != "git" or snapshot is None:
         return None
@@ -93,11 +94,10 @@ def same_files(old: Run) -> Beginning | None:
 
 
 def _must_not_be_interactive(old: Run) -> None:
-    """Raise UsageError for an interactive run that is not lost: words continue with a session, and repeat
-    nothing.
+    """Raise UsageError for an interactive run that is not lost: messages continue a session, a retry repeats.
 
-    The retry of a lost interactive run is the next one: it has what the session had, and says the words
-    again.
+    The retry of a lost interactive run is its session's next run: it has the session's context and gets the
+    messages again.
     """
     if old.takes_turns and old.outcome is not Outcome.LOST:
         raise UsageError(
@@ -108,10 +108,10 @@ def _must_not_be_interactive(old: Run) -> None:
 
 
 def is_reachable(core: Core, old: Run) -> bool:
-    """Whether the run's node takes work now, and has the model that a user has chosen since.
+    """Whether the run's node accepts work now and can run the model that the user has chosen since.
 
-    True also for a node that is away or busy, if the run is interactive: the memory of its program is on that
-    node, and only the node can say that this memory is gone. Not after a lost run: the next begins elsewhere.
+    Also for an interactive run whose node is away or busy, as the program's memory is there and only the node
+    can report it gone. Not for a lost run: its next run starts elsewhere.
     """
     name = old.result.get("node") or old.node
     with core.ports.ledger.transaction() as tx:
@@ -122,9 +122,8 @@ def is_reachable(core: Core, old: Run) -> bool:
 
 
 def keeps_node(old: Run, session: SessionRow | None, nodes: Sequence[NodeView]) -> bool:
-    """Whether the next interactive run's model can be had on this interactive run's node, where the program's
-    memory is. Elsewhere it begins with the story.
-    """
+    """Whether the next interactive run's model is available on this run's node, which has the program's
+    memory; a run on another node starts from a summary."""
     model, name = None if session is None else session.model, old.result.get("node") or old.node
     if model is None or model == old.asked_model:
         return True
@@ -137,9 +136,8 @@ def keeps_node(old: Run, session: SessionRow | None, nodes: Sequence[NodeView]) 
 
 
 def unpin_request(core: Core, request: DispatchRequest) -> DispatchRequest:
-    """Return the next interactive run's request, unpinned from a machine that has left the fleet or that its
-    model does not name: it begins elsewhere, with the story.
-    """
+    """Return the next interactive run's request, unpinned from a node that left the fleet or lacks its model.
+    It then starts on another node, from a summary."""
     with core.ports.ledger.transaction() as tx:
         node = tx.get(Node, request.node) if request.node is not None else None
         nodes = core.views(tx)
@@ -150,8 +148,7 @@ def unpin_request(core: Core, request: DispatchRequest) -> DispatchRequest:
 
 
 def _must_be_no_settling(old: Run) -> None:
-    """Raise UsageError for a run that was to settle a conflict: its place was that conflict, as it was
-    then."""
+    """Raise UsageError for a run that resolves a conflict: the conflict may no longer exist."""
     resolves = Lineage.of(old).resolves
     if resolves:
         branch = resolves["way"].get("branch")
@@ -168,25 +165,23 @@ def _must_be_no_settling(old: Run) -> None:
 
 
 def add_session(old: Run, request: DispatchRequest) -> DispatchRequest:
-    """Return the request with the old run's session, on the node that has it. UsageError when there is
-    none."""
+    """Return the request with the old run's session, pinned to its node. UsageError if it has none."""
     session, node = old.result.get("session"), old.result.get("node")
     kept = RUNTIMES[old.runtime].resumes
     if session is None or node is None or not kept:
         none = "its program has reported none" if kept else f"the runtime {old.runtime} has none"
-        fix = f"without it: pancode runs retry {old.id}"
+        fix = f"retry without the session: pancode runs retry {old.id}"
         raise UsageError(f"{old.id} has no session to continue", why=none, fix=fix, code="no_session")
     return replace(request, node=str(node), resume={"run": old.id, "session": str(session)})
 
 
 def _folder_of(run: Run) -> str:
-    """Return the folder relative to the project's top; empty for the top."""
+    """Return the folder relative to the project's top; empty for the top itself."""
     return str(run.workspace.get("folder") or "")
 
 
 def _must_be_below(around: Surroundings, old: Run, request: DispatchRequest) -> None:
-    """Raise WorkspaceError where the old folder leads elsewhere now: the run would begin at the top
-    instead."""
+    """Raise WorkspaceError if the old folder is no longer below the project's top."""
     folder, cwd, top = _folder_of(old), request.cwd, request.project
     if folder and cwd is not None and top is not None and not around.below(cwd, top):
         raise WorkspaceError(
@@ -204,17 +199,15 @@ def _place_of(run: Run) -> str | None:
 
 
 def asked_again(core: Core, run: Run, by: str) -> DispatchRequest:
-    """Return the request as `request_of` does; an interactive run's with what a user has chosen since for its
-    session.
-    """
+    """Return the request of `request_of`; for an interactive run, with the user's later choices."""
     with core.ports.ledger.transaction() as tx:
         return request_of(run, by, session_of(tx, run))
 
 
 def request_of(run: Run, by: str, session: SessionRow | None = None) -> DispatchRequest:
-    """Return the parts of the old request that decide the work; the user's configuration may have changed.
+    """Return the parts of the old request that define the work; the user's configuration may have changed.
 
-    `session`: the session of an interactive run, with what a user has chosen for its next one.
+    `session`: the session of an interactive run, with what the user has chosen for its next run.
     """
     own, caller, score = RUNTIMES[run.runtime].own, Caller.of(run), GateTerms.of(run).score
     limits: dict[str, Any] = run.limits
@@ -233,7 +226,7 @@ def request_of(run: Run, by: str, session: SessionRow | None = None) -> Dispatch
         cwd=_place_of(run),
         answers=(Messages.of(run).answers or None) if own else None,
         land=run.land and run.landed is None,
-        budget=None if run.takes_turns else request.budget,  # its session has the ceiling
+        budget=None if run.takes_turns else request.budget,  # The ceiling belongs to its session.
         on_cap="" if session is None else session.on_cap,
         rounds=_rounds(run),
         session=run.session if run.takes_turns else "",
@@ -241,7 +234,7 @@ def request_of(run: Run, by: str, session: SessionRow | None = None) -> Dispatch
         preset=caller.preset,
         caller_settings=caller.caller_settings,
         walled=needs_sandbox(run),
-        confirmed=True,  # by the user who names this very run; a run may not
+        confirmed=True,  # A user confirmed it by naming this run; a run may not.
         retry_of=run.id,
         ask=bool(Approvals.of(run).asks),
         **_next_terms(run, session),
@@ -255,32 +248,31 @@ def _next_terms(run: Run, session: SessionRow | None) -> dict[str, Any]:
 
 
 def in_request(run: Run, terms: InteractiveTerms, turns: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a request for the interactive run after this one, with these terms."""
+    """Return the request's fields for the next interactive run with these terms."""
     body = terms.as_json()
     by_mode = run.agent == ORCHESTRATOR and run.reasoning is level_of_mode(run.mode, RUNTIMES[run.runtime])
     if by_mode and terms.reasoning is run.reasoning:
-        body["reasoning"] = None  # what came with its mode goes with it
+        body["reasoning"] = None  # The level was derived from the mode, so it is dropped with that mode.
     return {"turns": {**turns, "mode": body.pop("program_mode")}, **body}
 
 
 def _rounds(run: Run) -> int:
-    """How many interactive runs are still to come without a user: none, once the gates have passed."""
+    """Return how many interactive runs may follow without a user; 0 once the gates have passed."""
     return 0 if run.outcome is Outcome.DONE else max(0, SessionTurn.of(run).rounds - 1)
 
 
 def _turns(run: Run) -> Mapping[str, Any]:
-    """Return the run's turns; after the last interactive run without a user they get the usual wait for a
-    message."""
+    """Return the run's turn settings; those of the last run without a user get the usual idle time."""
     turns = TurnTaking.of(run).turns
     return {**turns, "idle_ms": IDLE_MS} if SessionTurn.of(run).rounds and not _rounds(run) else turns
 
 
 def _kept(run: Run, one: Option) -> object:
-    """Return the value of an option in a run: a column, or a key of a column that is JSON or of a facet."""
+    """Return an option's value in a run: a column, or a key in a JSON column or a facet."""
     column, _, key = (one.kept or one.name).partition(".")
     value = getattr(GateTerms.of(run), key) if column == "GateTerms" else getattr(run, column)
     value = value.get(key) if key and column != "GateTerms" else value
     if one.bounds is None or not isinstance(value, int):
         return value
     least, most = one.bounds
-    return min(max(value, least), most)  # an older version allowed more
+    return min(max(value, least), most)  # An older version allowed larger values.

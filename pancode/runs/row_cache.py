@@ -1,8 +1,8 @@
-"""Keeps nodes, and what decides of waiting runs, in memory: every round looks at all, and few are written.
+"""Caches nodes and the waiting runs' facts, as every pass reads all of them and writes only a few.
 
-A row that was written is read anew by its key, whatever became of the write: memory never says more than
-the ledger. That holds as long as nobody else writes them: a coordinator has its ledger for itself. A server
-that was away may have served another one meanwhile, so all is read anew then.
+A written row is read again by its key, even if the write was rolled back, so the cache is never ahead of the
+ledger. This requires that no other process writes to the ledger. When the ledger's server was unavailable,
+everything is read again, since another coordinator may have used it meanwhile.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ R = TypeVar("R", bound=Record)
 
 
 class KeptRows:
-    """A pancode.kernel.ports.Ledger over another one: one open transaction at a time, nodes in memory."""
+    """A pancode.kernel.ports.Ledger around another one: one open transaction, nodes in memory."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger, self._lock = ledger, threading.RLock()
         self._nodes: dict[str, Node] | None = None
-        """The nodes by name, in the ledger's job; None: not read yet."""
+        """The nodes by name, in the ledger's order; None: not read yet."""
         self._waiting: WaitingRuns | None = None
         self._written: dict[type[Record], set[str]] = {Node: set(), Run: set()}
         """Keys of the rows that may have changed in the ledger since they were read."""
         self._mine: dict[type[Record], set[str]] = {}
-        """Keys of the rows that the open transaction has written, which it may still roll back."""
+        """Keys of the rows that the open transaction has written and may still roll back."""
         self._listeners: list[tuple[Callable[[], None], Collection[ActionKind]]] = []
         self._actions: set[ActionKind] = set()
         """The kinds of the actions that the open transaction has written."""
 
     def listen(self, listener: Callable[[], None], kinds: Collection[ActionKind]) -> None:
-        """Call the listener when an action of these kinds has been committed; it may not wait."""
+        """Call the listener when an action of these kinds was committed; it must not block."""
         self._listeners.append((listener, kinds))
 
     def transaction(self) -> AbstractContextManager[Transaction]:
@@ -65,7 +65,7 @@ class KeptRows:
         self._actions.add(kind)
 
     def wrote(self, kind: type[Record], key: str) -> None:
-        """Note that the row has changed: later transactions read it anew, until one leaves it alone."""
+        """Note that the row was written: it is read again until a transaction does not write it."""
         if kind in self._written:
             self._mine[kind].add(key)
             self._written[kind].add(key)
@@ -88,7 +88,7 @@ class KeptRows:
         return self._nodes
 
     def waiting(self, tx: Transaction) -> WaitingRuns:
-        """Return the waiting runs as this transaction sees them; the next call may change them."""
+        """Return the waiting runs as this transaction sees them; the next call may change it."""
         if self._waiting is None:
             waiting = WaitingRuns()
             for run in tx.find(Run, {"state": RunState.PENDING}):

@@ -1,4 +1,4 @@
-"""Stops a run: at once while it waits, else by a signed message to its node, which must confirm."""
+"""Stops a run: a waiting one at once, any other by a signed message that its node must confirm."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pancode.runs.views import get_run
 
 
 def stop_run(core: Core, run_id: str, reason: str) -> Run:
-    """Ask for the end of a run; return the run as it is then. An ended run's landing is called off."""
+    """Request a run's end and return the run. If it has ended, cancel its landing."""
     with unit_of_work(core) as work:
         run = work.tx.get(Run, run_id)
         if run is None:
@@ -21,7 +21,7 @@ def stop_run(core: Core, run_id: str, reason: str) -> Run:
 
 @hold_lock
 def stop_waiting(core: Core, text: str, reason: str) -> Run:
-    """Take the run of this name out of the queue. UsageError for a run that a node has."""
+    """Take the run with this name out of the queue. UsageError if a node already has it."""
     run = get_run(core, text)
     if run.state is not RunState.PENDING:
         raise UsageError(

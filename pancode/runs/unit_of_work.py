@@ -1,4 +1,4 @@
-"""The unit of work of the use cases: a case is loaded, a signal decided, and all its changes are written."""
+"""The unit of work of the use cases: load a run's rows, decide on a signal, write all changes."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ kept until the node has seen it."""
 
 
 def remember_job(core: Core, lease: Lease) -> None:
-    """Remember a job that is over but could still start. After our next start no older job can start."""
+    """Remember a finished job that its node could still start; none from before our next start can."""
     if lease.closed in _ANSWERED:
         over = core.live.answers.over.setdefault(lease.tag, deque())
         over.append((lease, 0))
@@ -60,7 +60,7 @@ def remember_job(core: Core, lease: Lease) -> None:
 
 
 def list_tombstones(core: Core, heartbeat: Heartbeat, last: Heartbeat) -> list[Tombstone]:
-    """Return a tombstone, for a node's new session, of each job that is over and could still start."""
+    """Return tombstones, for a node's new session, of finished jobs that could still start."""
     over = core.live.answers.over.get(heartbeat.node)
     if not over or last.session == heartbeat.session:
         return []
@@ -73,12 +73,12 @@ def list_tombstones(core: Core, heartbeat: Heartbeat, last: Heartbeat) -> list[T
 
 ALERT_AT = Decimal("0.8")
 ALERT = "alert:"
-"""The prefix of a setting, before a scope's name: the ceiling for which the alert was given."""
+"""The prefix of a setting's name, followed by a budget scope: the ceiling for which the user was warned."""
 
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """A warning that this share of a scope's ceiling is spent or held."""
+    """A warning that this share of a budget scope's ceiling is spent or reserved."""
 
     scope: str
     percent: int
@@ -87,9 +87,8 @@ class Alert:
 
 
 def alert_of(balance: records.Balance, ceilings: Ceilings) -> Alert | None:
-    """Return the alert for the currency with the least room, once 80 % is spent or held; never for a ceiling
-    of 0.
-    """
+    """Return the alert for the currency with the least room, once 80 % is spent or reserved; never for a
+    ceiling of 0."""
     found = [(share, used, most) for share, used, most in _shares(balance, ceilings) if share >= ALERT_AT]
     if not found:
         return None
@@ -100,8 +99,8 @@ def alert_of(balance: records.Balance, ceilings: Ceilings) -> Alert | None:
 def _shares(balance: records.Balance, ceilings: Ceilings) -> list[tuple[Decimal, str, str]]:
     shares = []
     if ceilings.usd:
-        # An interactive run holds all that it may cost, and rarely needs it: of a session only what is spent
-        # is told.
+        # An interactive run reserves its maximum cost and rarely needs it, so a session's alert counts only
+        # what is spent.
         reserved = balance.reserved_usd if books.is_session(balance.scope) else books.ZERO
         used = subtract_amount(counted_usd(balance), reserved)
         shares.append((used / ceilings.usd, f"${used:.2f}", f"${ceilings.usd:.2f}"))
@@ -119,10 +118,9 @@ def _shares(balance: records.Balance, ceilings: Ceilings) -> list[tuple[Decimal,
 
 @dataclass(frozen=True, slots=True)
 class AuditVerdict:
-    """The verdict. `misfit`: number of the first entry that does not fit, and `why`. `head`: digest of the
-    newest.
+    """The verdict. `misfit`: the number of the first entry that does not fit; `why`: the reason.
 
-    Who has noted a head can tell later whether the newest entries were cut off.
+    `head`: the newest digest; whoever noted it can detect later that the newest entries were removed.
     """
 
     entries: int
@@ -130,27 +128,28 @@ class AuditVerdict:
     misfit: int | None = None
     why: str = ""
     anchored: int = 0
-    """The newest entry up to which a signature of the fleet's key holds the chain in place; 0: none."""
+    """The newest entry up to which signatures of the fleet's key confirm the chain; 0: none."""
 
 
 def digest_of(entry: records.Audit) -> str:
-    """Return the digest of all fields of an entry, which include the digest of the entry before."""
+    """Return the digest of all fields of an entry, including the previous entry's digest."""
     fields = [entry.number, entry.at_ms, entry.domain, entry.level, entry.what, entry.detail, entry.run]
     text = json.dumps([*fields, entry.previous], sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 ANCHOR_EVERY, ANCHOR_TYPE = 20, "application/vnd.pancode.audit-anchor+json"
-"""Every how many entries a digest is signed with the fleet's key, and the type of what is signed."""
+"""How many entries lie between two digests signed with the fleet's key, and the type of the signed
+content."""
 
 
 def is_anchored(number: int) -> bool:
-    """Whether the digest of this entry is signed: of the first, then of every twentieth."""
+    """Whether this entry's digest is signed: the first entry's and every twentieth's."""
     return number == 1 or number % ANCHOR_EVERY == 0
 
 
 def anchor_payload(fleet: str, entry: records.Audit) -> bytes:
-    """Return what is signed of an entry."""
+    """Return the bytes that are signed for an entry."""
     anchor = {"fleet": fleet, "entry": entry.number, "head": digest_of(entry), "at_ms": entry.at_ms}
     return canonical_json(anchor)
 
@@ -158,15 +157,14 @@ def anchor_payload(fleet: str, entry: records.Audit) -> bytes:
 def judge_audit(
     entries: Iterable[records.Audit], anchors: Mapping[int, str | None] | None = None
 ) -> AuditVerdict:
-    """Judge all entries, in order, from the first on. `anchors`: signed digest by entry; None: none that is
-    true.
+    """Verify all entries in order from the first. `anchors`: valid signed digests by entry.
 
-    A chain that somebody has written anew fits itself, but not the digests that the fleet's key has signed.
+    A rewritten chain is consistent in itself, but does not match the digests that the fleet's key signed.
     """
     known, count, head, anchored = anchors or {}, 0, "", 0
     for entry in entries:
         if entry.number != count + 1:
-            why = f"entry {count + 1} is missing before it"
+            why = f"entry {count + 1} is missing"
             return AuditVerdict(count, head, entry.number, why, anchored)
         if entry.previous != head:
             before = f"entry {count} was changed" if count else "something was before it"
@@ -186,13 +184,13 @@ def judge_audit(
 SPENT = (records.EntryKind.SPEND, records.EntryKind.CORRECT, records.EntryKind.UNKNOWN)
 """Kinds of entries that say what was spent."""
 FAULTS = (Outcome.LOST, Outcome.INFRA, Outcome.VERIFY_FAILED)
-"""Outcomes that a user wants to see."""
+"""Outcomes that a user should see."""
 
 
 def ended_run(
     run: records.Run, attempts: Collection[records.Attempt], entries: Iterable[records.BookEntry]
 ) -> records.EndedRun | None:
-    """Return the narrow row of a run that has ended; None: it has not ended."""
+    """Return the summary row of a run, or None if it has not ended."""
     if run.state is not records.RunState.ENDED or run.outcome is None or run.finished_ms is None:
         return None
     booked = [entry for entry in entries if entry.kind in SPENT and books.is_day(entry.scope)]
@@ -227,9 +225,8 @@ def ended_run(
 
 
 def _counts(run: records.Run) -> bool:
-    """Whether the run counts in track records. Faults of ours, of a machine or of a model server, questions,
-    and what users stopped are left out.
-    """
+    """Whether the run counts in track records: not if it asked a question, was stopped by a user, or failed
+    through PanCode, a node or a model server."""
     proven = run.result.get("receipt") is not None and run.judges is None
     return proven and (run.outcome is Outcome.DONE or _is_agents_fault(run.failure))
 
@@ -239,14 +236,14 @@ def _is_agents_fault(failure: FailureKind | None) -> bool:
 
 
 def is_left(run: records.Run) -> bool:
-    """Whether a user wants to see the run's end, or has to decide on its change; no further run has it."""
-    if run.judges is not None or list_next_runs(run):  # a run that continues from it has its change
+    """Whether a user should see the run's end or decide on its change, which no later run has."""
+    if run.judges is not None or list_next_runs(run):  # A run that continues from it has its change.
         return False
     return is_at_fault(run) or _is_unlanded(run)
 
 
 def is_at_fault(run: records.Run) -> bool:
-    """Whether a user wants to see the run's end, with or without a change."""
+    """Whether a user should see the run's end, with or without a change."""
     seen = read_verified(run)
     return run.outcome in FAULTS or (seen is not None and seen.state is ResultTrust.DISPUTED)
 
@@ -257,11 +254,11 @@ def _is_unlanded(run: records.Run) -> bool:
 
 
 MOST_TOLD, TOLD_CHARS = 5_000, 4_000
-"""Of a run's timeline: up to how many entries nodes may add, and how many characters each may have."""
+"""How many entries nodes may add to a run's timeline, and how many characters each may have."""
 
 
 class Work:
-    """One transaction, and the updates of memory after its commit: a commit that fails updates nothing."""
+    """One transaction, and the updates of memory after its commit; a failed commit updates nothing."""
 
     def __init__(self, core: Core, tx: Transaction) -> None:
         self.core, self.tx = core, tx
@@ -273,7 +270,7 @@ class Work:
     # -- load ------------------------------------------------------------------------------------
 
     def case(self, run: records.Run, about: int = 0) -> RunCase:
-        """Return all rows of the run as they are now; `about`: the number of a lease."""
+        """Return the run's current rows. `about`: the number of the lease in question."""
         rules, mine = self.core.rules, {"run": run.id}
         found = session_of(self.tx, run)
         return RunCase(
@@ -289,7 +286,7 @@ class Work:
         )
 
     def case_of(self, identity: AttemptId) -> RunCase | None:
-        """Return the case of an attempt; None unless run, attempt and lease are all here and agree."""
+        """Return the case of an attempt; None unless run, attempt and lease all exist and match."""
         run = self.tx.get(records.Run, identity.run)
         case = self.case(run, identity.lease) if run is not None else None
         if case is None or identity.attempt not in case.attempts or identity.lease not in case.leases:
@@ -299,17 +296,17 @@ class Work:
     # -- decide and apply --------------------------------------------------------------------------
 
     def signal(self, run: records.Run, *signals: Signal) -> records.Run:
-        """Load the run's rows, decide, and apply; return the changed run."""
+        """Load the run's rows, decide on the signals and write the changes; return the changed run."""
         return self.apply(decide(self.case(run), *signals))
 
     def signal_lease(self, lease: records.Lease, *signals: Signal) -> None:
-        """Signal the lease's run; nothing happens where its run or attempt is not here."""
+        """Signal the lease's run; do nothing if the run or attempt does not exist."""
         case = self.case_of(identity_of(lease))
         if case is not None:
             self.apply(decide(case, *signals))
 
     def apply(self, changes: Changes) -> records.Run:
-        """Write the decided changes and those that features add. State in memory follows after the commit."""
+        """Write the decided changes and those that features add; update memory after the commit."""
         for hook in self.core.features.changed:
             changes = hook.act(self.tx, changes) if hook.concerns(changes) else changes
         for row in changes.new:
@@ -325,7 +322,7 @@ class Work:
             self.tell(line.run, line.kind, line.what, line.verdict, line.detail)
         for one in changes.audit:
             self.audit(one.domain, one.level, one.what, one.run, **one.detail)
-        self._record(entries_of(changes))  # the feed has an event of its own for each
+        self._record(entries_of(changes))  # The feed gets a separate event for each of these.
         for message in changes.controls:
             self.send(message.node, message.body)
         for event in events_of(changes):
@@ -335,7 +332,7 @@ class Work:
         return changes.run
 
     def _account(self, changes: Changes) -> None:
-        """Write the narrow row of a run that has ended, and keep it in memory."""
+        """Write the summary row of an ended run, and cache it."""
         if changes.run is changes.before.run and not changes.booked:
             return
         row = ended_run(changes.run, list(changes.case.attempts.values()), changes.case.entries)
@@ -352,7 +349,7 @@ class Work:
     # -- the effects -------------------------------------------------------------------------------
 
     def book(self, entries: Iterable[records.BookEntry]) -> None:
-        """Write these entries in the books, and the balances that they change."""
+        """Write these entries to the books, and update the balances that they change."""
         balances: dict[str, records.Balance] = {}
         for entry in entries:
             self.tx.insert(entry)
@@ -369,7 +366,7 @@ class Work:
                 self._alert(alert)
 
     def _alert(self, alert: Alert) -> None:
-        """Warn a user, once for each ceiling that a scope has had."""
+        """Warn the user, once per ceiling of a budget scope."""
         name = f"{ALERT}{alert.scope}"
         known = self.tx.get(records.Setting, name)
         if known is not None and known.value == alert.ceiling:
@@ -380,17 +377,17 @@ class Work:
         self.happened(Happened(records.EventKind.BUDGET_ALERT, data={**detail, "percent": alert.percent}))
 
     def tell(self, run: str, kind: str, what: str, verdict: str, detail: str = "") -> None:
-        """Add to the run's timeline (`pancode why`)."""
+        """Add an entry to the run's timeline (`pancode why`)."""
         last = self.tx.find(records.Decision, {"run": run}, order="number", descending=True, limit=1)
         number = last[0].number + 1 if last else 1
         if kind == "node" and number > MOST_TOLD:
-            return  # a node can say as much as it likes, and the ledger is for all
+            return  # A node can send any number of entries, but the ledger is shared.
         self.tx.insert(
             records.Decision(run, number, self.core.wall_ms(), kind, what, verdict, detail[:TOLD_CHARS])
         )
 
     def audit(self, domain: Domain, level: str, what: str, run: str | None = None, **detail: object) -> None:
-        """Add to the audit, the record of everything, and to the feed."""
+        """Add an entry to the audit, and an event to the feed."""
         self._record([AuditLine(domain, level, what, run, detail)])
         node = detail.get("node")
         data: dict[str, object] = {"domain": domain, "level": level, "what": what}
@@ -409,7 +406,7 @@ class Work:
                 self.tx.put(records.AuditAnchor(number, signed.model_dump_json()))
 
     def happened(self, event: Happened) -> None:
-        """Add to the feed; its oldest event goes when full. No number is used twice, as with controls."""
+        """Add an event to the feed and drop the oldest one if it is full. Numbers are never reused."""
         feed, tx = self.core.feed, self.tx
         last = self._events[-1:] or tx.find(records.FeedEvent, order="number", descending=True, limit=1)
         number = max(last[0].number if last else 0, self.core.epoch * NUMBERS_IN_AN_EPOCH) + 1
@@ -421,7 +418,7 @@ class Work:
             tx.delete(records.FeedEvent, feed.oldest(beyond)[-1].number)
 
     def send(self, name: str, body: ControlBody) -> None:
-        """Sign and keep the next control message for a node; nothing happens for a node without a key."""
+        """Sign and store the next control message for a node; do nothing for a node without a key."""
         node = self.tx.get(records.Node, name)
         if node is None or node.tag is None:
             return
@@ -437,11 +434,11 @@ class Work:
     # -- after the commit --------------------------------------------------------------------------
 
     def after(self, note: Callable[[], object]) -> None:
-        """Call `note` once all that was written is durable."""
+        """Call `note` after the commit."""
         self._after.append(note)
 
     def once(self, key: str, within_ms: int) -> bool:
-        """Whether to say this now: it was not said within that time, nor before in this transaction."""
+        """Whether to report this now: it was not reported within that time or this transaction."""
         boot, sent = self.core.ports.clock.boot_ms(), self.core.live.outbox.sent_ms
         if key in self._seen_keys or (key in sent and boot - sent[key] < within_ms):
             return False
@@ -458,7 +455,7 @@ class Work:
         return is_first
 
     def committed(self) -> None:
-        """Update memory and publish events: the commit is durable."""
+        """Update memory and publish events after the commit."""
         for note in self._after:
             note()
         if self._events:
@@ -486,7 +483,7 @@ class Work:
 
 @contextmanager
 def unit_of_work(core: Core) -> Iterator[Work]:
-    """Open one transaction of the ledger, one at a time; memory is told once it has been committed."""
+    """Open the ledger's only transaction; update memory after its commit."""
     with core.lock:
         with core.ports.ledger.transaction() as tx:
             work = Work(core, tx)

@@ -1,4 +1,4 @@
-"""What use cases ask of the user's configuration and folders, and of delivered logs: ports."""
+"""Ports through which use cases read the user's configuration, folders and delivered logs."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ class Streams(Protocol):
     """Delivered logs."""
 
     def arrived(self, identity: AttemptId, name: str, size: int, sha256: str) -> bool:
-        """Whether the log is here in full, and has its digest."""
+        """Whether the whole log has arrived and matches its digest."""
 
     def read(self, identity: AttemptId, name: str, offset: int, limit: int) -> bytes:
-        """Up to `limit` bytes from `offset`; empty when there is nothing (yet)."""
+        """Return up to `limit` bytes from `offset`; empty if there are none (yet)."""
 
     def size(self, identity: AttemptId, name: str) -> int:
-        """Bytes stored of a log, 0 when there is none."""
+        """Return the stored bytes of a log; 0 if there is none."""
 
     def names(self, identity: AttemptId) -> list[str]:
-        """The streams of an attempt that have at least begun to arrive."""
+        """Return the names of an attempt's streams of which at least a part has arrived."""
 
 
 @dataclass(frozen=True, slots=True)
 class SettingSaid:
-    """A setting's value as a file takes it, passwords not shown, and where it was said."""
+    """A setting's value as written in a file, with passwords masked, and the place where it was set."""
 
     value: str
     origin: str
@@ -44,8 +44,8 @@ class SettingSaid:
 class SettingChange:
     """A change of one key of settings.json.
 
-    `before`, `after`: what that file said and says of it; None: nothing. `was`, `now`: the value that counted
-    and that counts. `wins`: the origin that ranks above the file; empty: none does.
+    `before`, `after`: its value in that file before and after; None: not set. `was`, `now`: its effective
+    value before and after. `wins`: the origin that overrides the file; empty if none does.
     """
 
     key: str
@@ -55,25 +55,24 @@ class SettingChange:
     now: SettingSaid
     wins: str
     at_start: bool
-    """Whether the change counts only from the coordinator's next start on."""
+    """Whether the change takes effect only when the coordinator is next started."""
 
 
 class ChosenSettings(Protocol):
-    """The settings that were chosen by a command, in a file of their own; safe from any thread."""
+    """The settings chosen by commands, which have their own file; thread-safe."""
 
     def look(self, key: str, text: str | None) -> SettingChange:
-        """Return what a change would do; None takes the key out. Errors of a key or value that does not
-        fit."""
+        """Return what a change would do; None removes the key. Raises for an invalid key or value."""
 
     def change(self, key: str, text: str | None) -> SettingChange:
-        """Make the change durable and return it. An error changes nothing."""
+        """Write the change durably and return it. If it raises, nothing is changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class AgentsChange:
-    """A change of the user's own agents. `before`, `after`: the whole file; None: there was none.
+    """A change of the user's own agents. `before`, `after`: the whole file; None: it did not exist.
 
-    `was`, `now`: what the file says of the agent, on one line.
+    `was`, `now`: the agent's definition before and after, on one line.
     """
 
     file: str
@@ -84,19 +83,19 @@ class AgentsChange:
 
 
 class OwnAgentsFile(Protocol):
-    """The agents that the user has written; safe from any thread."""
+    """The agents that the user has defined; thread-safe."""
 
     def look(self, name: str, text: str) -> AgentsChange:
-        """Return what these fields would change. Errors of a field or value that does not fit."""
+        """Return what these fields would change. Raises for an invalid field or value."""
 
     def change(self, name: str, text: str) -> AgentsChange:
-        """Make the change durable and return it. An error changes nothing."""
+        """Write the change durably and return it. If it raises, nothing is changed."""
 
     def text(self) -> str | None:
-        """Return the whole file; None: there is none."""
+        """Return the whole file, or None if it does not exist."""
 
     def put_back(self, text: str | None) -> None:
-        """Make this the whole file; None removes the file."""
+        """Replace the whole file with this text; None removes the file."""
 
 
 class NamedPresets(Protocol):
@@ -107,68 +106,67 @@ class NamedPresets(Protocol):
         """Return all presets."""
 
     def origin(self, name: str) -> str:
-        """The file and line of an agent's definition."""
+        """Return the file and line of an agent's definition."""
 
 
 class Surroundings(Protocol):
-    """The user's configuration and folders, as they are at the moment of the call."""
+    """The user's configuration and folders at the time of the call."""
 
     def project_of(self, folder: str) -> str | None:
-        """Absolute path of the top of the git repository around the folder; None outside of one."""
+        """Return the top of the git repository that contains the folder, absolute; None if in none."""
 
     def below(self, folder: str, project: str) -> str:
-        """Return the folder relative to the project's top, links followed; empty at the top and outside."""
+        """Return the folder relative to the project's top, links followed; empty unless below it."""
 
     def projects(self) -> Mapping[str, NamedProject]:
-        """All projects by name. ConfigError names file and key."""
+        """Return all projects by name. ConfigError names the file and key."""
 
     def address_of(self, project: str) -> str:
-        """Return the address of the repository's remote, without login and scheme; empty: it has none."""
+        """Return the repository remote's address, without login and scheme; empty if it has none."""
 
     def prd(self, project: str, named: str) -> str:
-        """Return the PRD, the file that tells what the repository is to become: `named`, else the first of
-        PRDS that is there; empty: none is.
-        """
+        """Return the PRD, the file that describes what the repository is to become: `named`, else the first
+        of PRDS that exists; empty if there is none."""
 
     def prd_for_agents(self, project: str) -> str:
-        """The same, as far as agents are told of it: the repository is one of the user's projects, a snapshot
-        has the file, and it is not a README that nobody has named."""
+        """Return the PRD if agents get it: the repository is a project of the user, a snapshot has the file,
+        and it is not a README that no one named."""
 
     def agents(self, project: str | None) -> Agents:
-        """Agent definitions: built-in, the user's, the project's."""
+        """Return the agent definitions: built-in, the user's and the project's."""
 
     def defaults(self, project: str | None) -> Defaults:
-        """Settings that a request may leave out. ConfigError names file and key."""
+        """Return the defaults of a request. ConfigError names the file and key."""
 
     def project(self, project: str | None) -> Project:
-        """The repository's own pancode.yaml. ConfigError names file and key."""
+        """Return the repository's own pancode.yaml. ConfigError names the file and key."""
 
     def rules(self, project: str | None) -> Rules:
         """Safety rules: built-in, the user's, the project's. ConfigError names file, line and rule."""
 
     def skills(self, project: str | None, names: tuple[str, ...]) -> GivenSkills:
-        """Return the skills that a run is given: these, and its project's. As `given` of `pancode.skills`."""
+        """Return the skills that a run gets: these and its project's, as `given` of pancode.skills."""
 
     def tiers(self, project: str | None) -> dict[str, ModelTier]:
-        """The owner's corrections of models' tiers, by pattern."""
+        """Return the owner's corrections of models' tiers, by pattern."""
 
     def max_depth(self) -> int:
-        """The greatest depth of runs inside runs."""
+        """Return the maximum nesting depth of runs."""
 
     def paths(self, task: str, cwd: str | None, project: str | None) -> tuple[PathFact, ...]:
-        """Return each path that the task names: where it is, links followed, and whether it exists."""
+        """Return each path that the task names: its place, links followed, and whether it exists."""
 
     def presets(self) -> NamedPresets:
-        """The shipped presets and the user's. ConfigError names file, line and key."""
+        """Return the shipped presets and the user's. ConfigError names the file, line and key."""
 
     def applied(self) -> str | None:
-        """The name of the applied preset."""
+        """Return the name of the applied preset, or None."""
 
     def origins(self, project: str | None) -> dict[str, SettingSaid]:
         """Return every setting by its key."""
 
 
 class Around(Protocol):
-    """Makes, of a caller's own settings and preset, what a dispatch reads of files."""
+    """Reads the surroundings of a dispatch from files, given a caller's settings and preset."""
 
     def __call__(self, callers: Mapping[str, object], preset: str | None = None, /) -> Surroundings: ...

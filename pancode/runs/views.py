@@ -1,4 +1,4 @@
-"""Runs as JSON, in the shapes that scripts rely on, and how the text of a user finds one."""
+"""Runs as JSON, in the shapes that scripts rely on, and the lookup of a run by a user's text."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def get_run(core: Core, text: str) -> records.Run:
 
 
 def newer_elsewhere(core: Core, folder: str) -> str:
-    """Say that the last run in this folder is not the newest of all; empty: it is, or there is none."""
+    """Return a note that the last run in this folder is not the newest of all; empty if it is."""
     with core.ports.ledger.transaction() as tx:
         here, newest = _last(tx, folder), _last(tx, "")
     if here is None or newest is None or here.id == newest.id:
@@ -62,10 +62,10 @@ def newer_elsewhere(core: Core, folder: str) -> str:
 
 
 def find_run(tx: Transaction, text: str) -> records.Run:
-    """Return the run that an id, an unambiguous prefix, `last` or `running` names; `last@FOLDER`: last from
-    there; `running@RUN`: the newest at work that the session of this run has begun.
+    """Return the run that an id, an unambiguous prefix, an agent's name, `last` or `running` names.
 
-    An agent's name stands for the only run of it that has not ended, and `agent:NAME` for nothing else.
+    `last@FOLDER`: the last run of that folder. `running@RUN`: the newest running one that this run's session
+    started. An agent's name means its only run that has not ended; `agent:NAME` never means anything else.
     NotFoundError with the nearest id, UsageError that lists the candidates.
     """
     exact = tx.get(records.Run, text)
@@ -88,21 +88,21 @@ def find_run(tx: Transaction, text: str) -> records.Run:
     if ids:
         return _picked(tx, text, ids)
     newest = tx.find(records.Run, order="created_ms", descending=True, limit=_NEAR)
-    # The nearest name is still looked for, where it is not an agent's.
+    # If it is not an agent's name, the error suggests the nearest id.
     return _of_agent(tx, text, newest) or _picked(tx, text, [run.id for run in newest])
 
 
 def not_ended(tx: Transaction) -> Iterator[records.Run]:
-    """All runs that have not ended."""
+    """Yield all runs that have not ended."""
     for state in records.RunState:
         if state is not records.RunState.ENDED:
             yield from tx.find(records.Run, {"state": state})
 
 
 def _of_agent(tx: Transaction, agent: str, newest: list[records.Run]) -> records.Run | None:
-    """Return the only run of this agent that has not ended; None: no known run is of such an agent.
+    """Return the agent's only run that has not ended; None if no known run belongs to such an agent.
 
-    UsageError that lists several, NotFoundError that lists those that have ended.
+    UsageError lists several such runs, NotFoundError lists the ended ones.
     """
     mine = (run for run in not_ended(tx) if run.agent == agent and run.judges is None)
     found = sorted(mine, key=lambda run: run.created_ms, reverse=True)
@@ -112,7 +112,7 @@ def _of_agent(tx: Transaction, agent: str, newest: list[records.Run]) -> records
     if not found and not ended:
         return None
     why = "; ".join(f"{run.id} {_in_short(run)}" for run in (found or ended)[:_SHOWN])
-    fix = f"name the one that is meant; all of them: pancode runs --agent {agent}"
+    fix = f"use the id of one run; to list all of them: pancode runs --agent {agent}"
     if found:
         what = f"agent {agent} has {len(found)} runs that have not ended"
         named = {"agent": agent, "runs": " ".join(run.id for run in found[:_SHOWN])}
@@ -121,15 +121,15 @@ def _of_agent(tx: Transaction, agent: str, newest: list[records.Run]) -> records
 
 
 def _in_short(run: records.Run) -> str:
-    """Return the run's state or outcome, and the beginning of its task."""
+    """Return the run's outcome or state, and the beginning of its task."""
     task = " ".join((run.task or " ".join(run.argv or ())).split())
     return f"({run.outcome or run.state}: {task[:_TASK]}{'...' if len(task) > _TASK else ''})"
 
 
 def _last(tx: Transaction, folder: str) -> records.Run | None:
-    """Return the newest run of the folder's repository; if no run is of it, the newest of all.
+    """Return the newest run of the folder's repository, or the newest of all if it has none.
 
-    Verifying runs, which nobody asked for, come last.
+    Verifying runs come last, because no user requested them.
     """
     runs: list[records.Run] = []
     for most in _PAGES if folder else _PAGES[:1]:
@@ -149,9 +149,9 @@ def is_in(folder: str, project: str) -> bool:
 
 
 def _running(tx: Transaction, of: str) -> records.Run:
-    """Return the run that was started last; NotFoundError that names runs that do not run.
+    """Return the running run that started last; NotFoundError names runs that are not running.
 
-    `of`: only of those that the session of this run has begun, which it is not itself.
+    `of`: only runs that this run's session started.
     """
     found = tx.find(records.Run, {"state": records.RunState.RUNNING})
     if of:
@@ -166,24 +166,24 @@ def _running(tx: Transaction, of: str) -> records.Run:
     others = (records.RunState.INTERRUPTING, records.RunState.COLLECTING, records.RunState.PENDING)
     there = [run for state in others for run in tx.find(records.Run, {"state": state}, limit=_SHOWN)][:_SHOWN]
     why = "; ".join(f"{run.id} is {run.state}: {run.reason}" for run in there)
-    fix = "name the one that is meant: pancode runs stop RUN" if there else "pancode runs"
+    fix = "use the id of one of them: pancode runs stop RUN" if there else "pancode runs"
     raise NotFoundError("no run is running", why=why, fix=fix, code="run_not_found")
 
 
 def _picked(tx: Transaction, text: str, ids: list[str]) -> records.Run:
     found = tx.get(records.Run, pick_run(text, ids))
-    assert found is not None  # its id was read in this very transaction
+    assert found is not None  # The id was read in this transaction.
     return found
 
 
 def attempts_of(tx: Transaction, run: records.Run) -> list[records.Attempt]:
-    """Return the attempts, oldest first; read by key, as a list of runs asks this for each of them."""
+    """Return the attempts, oldest first; read by key, because lists of runs call this for each run."""
     found = (tx.get(records.Attempt, run.id, number) for number in range(1, run.attempt + 1))
     return [attempt for attempt in found if attempt is not None]
 
 
 def usage_of_run(tx: Transaction, run: records.Run) -> dict[str, Any]:
-    """Return the usage of all attempts of a run together; empty: nothing is known yet."""
+    """Return the total usage of all attempts of a run; empty if nothing is known yet."""
     return usage_of_all(attempts_of(tx, run))
 
 
@@ -203,24 +203,23 @@ def walk_previous(tx: Transaction, run: records.Run) -> Iterator[records.Run]:
 
 
 def session_of(tx: Transaction, run: records.Run) -> records.SessionRow | None:
-    """Return the session that has this interactive run; None: the run takes no turns."""
+    """Return the session of this interactive run; None if the run takes no turns."""
     return tx.get(records.SessionRow, run.session) if run.takes_turns else None
 
 
 def words_of(tx: Transaction, run: records.Run) -> list[records.StoredMessage]:
-    """Return what users have said to this run, by number."""
+    """Return the messages that users have sent to this run, by number."""
     return tx.find(records.StoredMessage, {"run": run.id}) if Messages.of(run).told else []
 
 
 def chain_of(tx: Transaction, run: records.Run) -> list[records.Run]:
-    """Return the whole chain of runs that continue from each other, of which this is one, oldest first."""
+    """Return the whole chain of continued runs that contains this run, oldest first."""
     return tx.find(records.Run, {"session": run.session}, order="place") if run.session else [run]
 
 
 def hands_now(tx: Transaction, run: records.Run) -> tuple[Mode, Safety]:
-    """Return the mode and level that bound the runs it dispatches: no wider than those of its session's
-    newest interactive run. What a user chose for the next one narrows them at once, and widens nothing.
-    """
+    """Return the mode and level that limit the runs it dispatches, at most those of its session's newest
+    interactive run. A user's choice for the next run can only narrow them, and does so at once."""
     hands, session = (run.mode, run.safety), session_of(tx, run)
     if session is None:
         return hands
@@ -231,7 +230,7 @@ def hands_now(tx: Transaction, run: records.Run) -> tuple[Mode, Safety]:
 
 
 def is_taken(tx: Transaction, old: records.Run) -> bool:
-    """Whether the run's question is open, or the run that answers it works: one at a time continues it."""
+    """Whether the run's question is open or the run that answers it works; only one continues it."""
     if not is_blocked(old):
         return False
     newest = tx.get(records.Run, list_next_runs(old)[-1]) if list_next_runs(old) else None
@@ -241,7 +240,7 @@ def is_taken(tx: Transaction, old: records.Run) -> bool:
 
 
 def must_have_no_next(tx: Transaction, run: records.Run) -> None:
-    """Raise RefusedError where another run continues from this one, or does its work once more."""
+    """Raise RefusedError if another run already continues this one or repeats its work."""
     given_up = run.result.get(GIVEN_UP)
     found = [*list_next_runs(run), *([str(given_up)] if given_up else _retries(tx, run))]
     if found:
@@ -256,13 +255,13 @@ def _retries(tx: Transaction, run: records.Run) -> list[str]:
 
 
 def was_stopped(tx: Transaction, run: records.Run) -> bool:
-    """Whether a stop was asked for; of a lost run only its lease tells that."""
+    """Whether a stop was requested; for a lost run only its lease records this."""
     lease = newest_lease(tx, run)
     return run.stop_asked is not None or (lease is not None and lease.stop_sent)
 
 
 def runs_of(tx: Transaction, steps: Iterable[records.WorkflowStep]) -> dict[str, records.Run]:
-    """Return, by id, each step's newest run and the earlier runs of that step from which it continues."""
+    """Return, by id, each step's newest run and the step's earlier runs that it continues."""
     found = dict[str, records.Run]()
     for step in steps:
         newest = tx.get(records.Run, step.run) if step.run is not None else None
@@ -278,11 +277,11 @@ def runs_of(tx: Transaction, steps: Iterable[records.WorkflowStep]) -> dict[str,
 
 
 HEARD = (NodeState.ONLINE, NodeState.DRAINING, NodeState.DRAINED)
-"""States of a node that was heard a moment ago."""
+"""States of a node with a recent heartbeat."""
 
 
 def format_optional_iso(ms: int | None) -> str | None:
-    """Return the time in ISO 8601, UTC, to the millisecond; None for None, and for no date of a calendar."""
+    """Return the time in ISO 8601, UTC, with milliseconds; None for None or a time out of range."""
     if ms is None:
         return None
     try:
@@ -293,12 +292,12 @@ def format_optional_iso(ms: int | None) -> str | None:
 
 
 def format_iso(ms: int) -> str:
-    """Return the time as `format_optional_iso` does, where it is always known."""
+    """Return the time as `format_optional_iso` does; for times that are always known."""
     return format_optional_iso(ms) or ""
 
 
 def get_run_shape(core: Core, text: str) -> RunShape:
-    """Return one run, as in the list."""
+    """Return one run's entry, as in the list of runs."""
     with core.ports.ledger.transaction() as tx:
         return run_shape(core, tx, find_run(tx, text))
 
@@ -312,7 +311,7 @@ def get_run_detail(core: Core, text: str) -> RunDetail:
         chain, words = [old.id for old in walk_previous(tx, run)], words_of(tx, run)
         shape = run_shape(core, tx, run)
         waits = open_item(tuple(tx.find(records.Action, {"run": run.id})))
-        # where the result lacks files, its node has kept the checkout: the command that copies it
+        # If the result lacks files, the node has kept the checkout: give the command that copies it.
         copied = list[str]()
         if attempts and attempts[-1].failure is FailureKind.INCOMPLETE_RESULT and leases:
             node = tx.get(records.Node, leases[-1].node)
@@ -329,9 +328,9 @@ def get_run_detail(core: Core, text: str) -> RunDetail:
 
 
 def usage_of(usage: dict[str, Any]) -> UsageShape:
-    """Return usage as kept in the ledger; before a node reports, it is 0 tokens at an unknown cost.
+    """Return usage as stored in the ledger; before a node reports, 0 tokens at an unknown cost.
 
-    Without a receipt there is no source: an amount reported on the way is shown, a zero says nothing.
+    Without a receipt no source is recorded: an amount counts as reported, but zero as unknown.
     """
     cost = usage.get("cost_usd")
     source = str(usage.get("cost_source") or ("reported" if cost and Decimal(str(cost)) else "unknown"))
@@ -349,7 +348,7 @@ def newest_lease(tx: Transaction, run: records.Run) -> records.Lease | None:
 
 
 def node_of(tx: Transaction, run: records.Run) -> str | None:
-    """Return the run's node; before placement the pinned one."""
+    """Return the run's node; before placement, the node it is pinned to."""
     node = run.result.get("node")
     if node:
         return str(node)
@@ -358,7 +357,7 @@ def node_of(tx: Transaction, run: records.Run) -> str | None:
 
 
 def in_line(tx: Transaction, run: records.Run, lease: records.Lease) -> str:
-    """Return why the run waits; of a run that waits on a node, also its place in that line."""
+    """Return why the run waits; if it waits on a node, with its place in that node's queue."""
     if run.waits is not records.WaitReason.HANDED:
         return run.reason
     open_ = (records.LeaseState.OFFERED, records.LeaseState.ACCEPTED)
@@ -369,7 +368,7 @@ def in_line(tx: Transaction, run: records.Run, lease: records.Lease) -> str:
 
 
 def status_of(run: records.Run, stage: RunStage, *, is_unheard: bool) -> str:
-    """The word for a run in every interface: its stage, `unknown` while its node is not heard, or its end."""
+    """Return the word for a run in every interface: stage, `unknown` if its node is silent, or end."""
     if run.state is not records.RunState.ENDED:
         return "unknown" if is_unheard else stage.value
     if run.landed:
@@ -430,7 +429,7 @@ def run_shape(core: Core, tx: Transaction, run: records.Run) -> RunShape:
 
 
 def _end_notes(run: records.Run) -> list[str]:
-    """Return details of a run that is done, which its outcome alone would hide."""
+    """Return details of a successful run that its outcome alone would hide."""
     if run.outcome is not Outcome.DONE:
         return []
     change = run.result.get("change")
@@ -453,7 +452,7 @@ def _trust(run: records.Run) -> list[str]:
 
 
 def _not_landed(run: records.Run) -> list[str]:
-    """Say that a landing which was asked for waits or failed: it must not be overlooked."""
+    """Return a note on a requested landing that waits or failed, so that it is not overlooked."""
     landing = landing_of(run)
     if landing is None or landing["status"] in (LANDED, NOTHING):
         return []
@@ -461,7 +460,7 @@ def _not_landed(run: records.Run) -> list[str]:
 
 
 def unknown_since(core: Core, tx: Transaction, lease: records.Lease) -> list[str]:
-    """Return `unknown since T`, a note (not a state) on a running run whose node is not heard."""
+    """Return `unknown since T`, a note (not a state) on a running run whose node is silent."""
     node = tx.get(records.Node, lease.node)
     view = core.view_of(node) if node is not None else None
     if view is None or view.state in HEARD:
@@ -477,13 +476,14 @@ def unknown_since(core: Core, tx: Transaction, lease: records.Lease) -> list[str
 
 
 def _still_running(core: Core, tx: Transaction, run: records.Run) -> list[str]:
-    """Name lost leases that may still run: their node lists them again, or has not confirmed their end."""
+    """Return notes on lost leases that may still run: listed by their node, or end not confirmed."""
     notes = []
     for lease in tx.find(records.Lease, {"run": run.id}):
         if not _is_lost(lease):
             continue
         which = "" if lease.lease == run.lease else f"attempt {lease.attempt} "
-        # whether a heartbeat names it that answers a heartbeat of ours from after it was given up
+        # Whether the node still lists the lease in a heartbeat that echoes one of ours sent after the lease
+        # was given up.
         contacts, identity = core.live.contacts, identity_of(lease)
         last, echoed = contacts.last_heartbeats.get(lease.tag), contacts.echoed_ms.get(lease.tag)
         since = core.live.answers.given_up_ms.get(str(identity), 0)

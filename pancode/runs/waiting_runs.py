@@ -1,7 +1,7 @@
-"""The runs that wait, in memory: their order and what each asks for; a row is read when it is served.
+"""The waiting runs in memory: their order and requirements; a run's row is read when it is placed.
 
-All that ask for the same wait for the same reason, as slots only go: of each such group only the first is
-looked at, then the next one as long as they are placed.
+Runs with the same requirements wait for the same reason, as free slots only decrease during a pass. So only
+the first run of such a group is tried, and the next one only while they are being placed.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ Place = tuple[int, int, str]
 
 @dataclass(frozen=True, slots=True)
 class WaitingRun:
-    """What decides when a pending run's turn is."""
+    """The facts that decide when a pending run is placed."""
 
     place: Place
     wish: object
     reason: str
     held: bool
-    """Whether somebody else than a node has to act first: a user, or a step of the run's workflow."""
+    """Whether the run waits for something other than a node: a user, or a step of its workflow."""
     wants_slot: bool
-    """Whether the run waits for a slot, here or on the node that has its order."""
+    """Whether the run waits for a slot, here or on the node that has its job."""
     retry_at_ms: int | None
     ticket: Ticket
 
 
 class WaitingRuns:
-    """All pending runs. `changes` counts changes of what is shown of them."""
+    """All pending runs. `changes` counts the changes of what is shown of them."""
 
     def __init__(self) -> None:
         self.all: dict[str, WaitingRun] = {}
@@ -44,7 +44,7 @@ class WaitingRuns:
         self._wishes: dict[object, list[Place]] = {}
 
     def note(self, run: str, row: Run | None) -> None:
-        """Take over the run's row as it is now; None: there is none."""
+        """Store the run's current row; None removes the run."""
         known = self.all.get(run)
         fresh = _entry(row) if row is not None and row.state is RunState.PENDING else None
         if known == fresh:
@@ -65,7 +65,7 @@ class WaitingRuns:
         return sorted((one for id, one in self.all.items() if id not in without), key=lambda one: one.place)
 
     def groups(self, fits: Callable[[WaitingRun], bool], alone: Set[str]) -> list[Iterator[WaitingRun]]:
-        """Return the runs that fit, in order, by what they ask for; each of `alone` is its own group."""
+        """Return the fitting runs in order, grouped by requirements; each of `alone` is a group."""
         groups = [self._group(places, fits, alone) for places in self._wishes.values()]
         one_by_one = [one for run in alone if (one := self.all.get(run)) is not None and fits(one)]
         return [*groups, *(iter([one]) for one in one_by_one)]
@@ -79,7 +79,7 @@ class WaitingRuns:
                 yield one
 
     def unexplained(self, wish: object, why: str, alone: Container[str], most: int) -> list[str]:
-        """Return up to `most` runs with this wish for which a reason other than `why` is written down."""
+        """Return up to `most` runs with this wish whose recorded reason is not `why`."""
         found: list[str] = []
         for *_, run in self._wishes.get(wish, ()):
             if len(found) >= most:
@@ -103,7 +103,7 @@ def in_turn(groups: list[Iterator[WaitingRun]], in_vain: Container[object]) -> I
 
 
 def _entry(run: Run) -> WaitingRun:
-    """A later attempt has its own hold and pause, and so a group of its own."""
+    """Return the run's entry; a later attempt is a separate group, with its reservation and pause."""
     own = run.id if run.attempt > 1 or run.retry_at_ms is not None else ""
     ticket = Ticket(f"pool.{pool_of(run)}", run.id, run.attempt, run.task[:200], run.agent, run.priority)
     return WaitingRun(

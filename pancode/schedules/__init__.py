@@ -1,1 +1,1 @@
-"""Schedules: what fires when, and what it begins."""
+"""Schedules: when they fire, and what work they start."""

@@ -1,4 +1,4 @@
-"""Schedules as the API shows them."""
+"""The shapes of schedules in the API."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class FiringShape(TypedDict):
 
 
 class ScheduleShape(TypedDict):
-    """Work that begins by itself. `next`: its next five times in words; `running`: its run or workflow.
+    """Work that starts automatically. `next`: its next five times as text; `running`: its run or workflow.
 
-    `url`: where requests for its webhook go, as far as it is open; `secret`: the webhook's, shown once, when
-    it is made. `trigger`, `words`: on what it fires. `task`: what begins. `trouble`: why it cannot look at
-    its branch.
+    `url`: the address of its webhook, if it has one; `secret`: the webhook's secret, only returned when it is
+    created. `trigger`, `words`: what fires it. `task`: what it starts. `trouble`: why its branch cannot be
+    read.
     """
 
     schedule: str

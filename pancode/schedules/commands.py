@@ -1,4 +1,4 @@
-"""`pancode schedule`: work that begins by itself, at a time, on an event or on a push."""
+"""`pancode schedule`: work that starts at a time, on an event or on a push."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ from pancode.workflows.commands import begin as workflow_options
 from pancode.workflows.commands.begin import request_of, steps_of, tasks_of, without_preset
 
 Cron = Annotated[
-    str | None, option("Five fields of cron, or @hourly, @daily, @weekly, @monthly, @yearly.", "WORDS")
+    str | None, option("Five cron fields, or @hourly, @daily, @weekly, @monthly, @yearly.", "WORDS")
 ]
-At = Annotated[str | None, option("Begin once: '2026-12-24 08:00', 08:00, or with an offset.", "TIME")]
+At = Annotated[str | None, option("Start once: '2026-12-24 08:00', 08:00, or with an offset.", "TIME")]
 On = Annotated[
     str | None,
     option(
-        "Begin on an event: run.failed, run.done, run.asks, workflow.failed, node.lost ..., or on a webhook.",
+        "Start on an event: run.failed, run.done, run.asks, workflow.failed, node.lost ..., or on a webhook.",
         "EVENT",
     ),
 ]
 OnPush = Annotated[
     tuple[str, str] | None,
     option(
-        "Begin when this branch gets a new head; REPO is a folder or an https address.",
+        "Start when this branch gets a new head; REPO is a directory or an https address.",
         "--on-push",
         "REPO BRANCH",
     ),
@@ -48,35 +48,35 @@ OnPush = Annotated[
 Where = Annotated[
     list[Label],
     many(
-        "Begin only on such events: agent, node, repo, outcome, workflow; may be repeated.",
+        "Start only on events that match: agent, node, repo, outcome, workflow; may be repeated.",
         "KEY=VALUE",
         parser=label,
     ),
 ]
 Chain = Annotated[
     str | None,
-    option("Begin this workflow; TASK is its input.", "NAME|FILE", complete=completions.workflow_files),
+    option("Start this workflow; TASK is its input.", "NAME|FILE", complete=completions.workflow_files),
 ]
 Batch = Annotated[
-    str | None, option("Begin the tasks of this file.", "FILE", complete=completions.workflow_files)
+    str | None, option("Start the tasks of this file.", "FILE", complete=completions.workflow_files)
 ]
 Missed = Annotated[
     Literal["once", "none", "all"],
-    option("If times passed while no coordinator ran: begin once for all, not at all, or for each."),
+    option("For times missed while no coordinator ran: start once for all, not at all, or once for each."),
 ]
 Overlap = Annotated[bool, option("Begin even while its last run is at work.", "--overlap")]
 Zone = Annotated[str | None, option("Time zone of --cron and --at (default: this machine's).", "ZONE")]
-DryRun = Annotated[bool, option("Show its next times; write nothing.", "--dry-run")]
+DryRun = Annotated[bool, option("Show the next times; write nothing.", "--dry-run")]
 
 
 def format_schedules(found: list[answers.ScheduleShape]) -> str:
-    none = "no schedule yet; try: pancode schedule add nightly --cron '30 2 * * *' \"...\""
+    none = "no schedules yet; try: pancode schedule add nightly --cron '30 2 * * *' \"...\""
     below = [[f"  {line}" for line in (*_at(one), *_troubles(one))] for one in found]
     return format_rows(found, _COLUMNS, none, spare=("WORK",), cut="WORK", below=below)
 
 
 def format_schedule(one: answers.ScheduleShape) -> str:
-    """The schedule with its next times and its last firings."""
+    """Return the schedule as text, with its next times and its last firings."""
     lines = [
         f"{one['schedule']}  {_state(one)}  {escape_line(one['words'])}",
         f"begins  {escape_line(one['task'])}",
@@ -134,14 +134,14 @@ _FIRINGS: RowColumns[answers.FiringShape] = {
 
 
 def _at(one: answers.ScheduleShape) -> list[str]:
-    """Return the address that fires the schedule, or the warnings that say why it has none."""
+    """Return the address that fires the schedule, or warnings that explain why it has none."""
     return (
         [f"POST {escape_line(one['url'])}"] if one["url"] else [escape_line(text) for text in one["warnings"]]
     )
 
 
 def _troubles(one: answers.ScheduleShape) -> list[str]:
-    """Return the problems of the schedule that a user has to repair."""
+    """Return the schedule's problems that a user must repair."""
     found = [f"cannot look: {escape_line(one['trouble'])}"] if one["trouble"] else []
     for firing in one["firings"][:1]:
         if firing["state"] in ("refused", "failed"):
@@ -155,7 +155,7 @@ _FOLDER = "zoneinfo/"
 
 
 def local_zone(environ: Mapping[str, str]) -> str:
-    """A name such as Europe/Berlin; UTC where the machine does not say one that is known."""
+    """Return the local zone's name, such as Europe/Berlin; UTC if this computer has no known one."""
     given, written = environ.get("TZ", "").removeprefix(":").rpartition(_FOLDER)[2], ""
     with suppress(OSError, ValueError):
         written = Path(_NAMED).read_text(encoding="utf-8").strip()
@@ -208,12 +208,12 @@ def add(
     face: Json,
     **_options: Any,
 ) -> None:
-    """Dispatch TASK, or begin a workflow, at each time of --cron, once --at a time, on an event or a push.
+    """Dispatch TASK or start a workflow at times of --cron, once --at a time, on an event or on a push.
 
-    It takes the options of pancode dispatch. Files of a workflow are read now; the repository where you
-    stand, gates and budget count as they are at each firing. Never two at once, unless --overlap. In TASK,
-    $RUN is the run of the event, and $COMMIT the commit of the push. With --on webhook a signed request
-    begins the work; its secret is shown now and never again.
+    It takes the options of pancode dispatch. A workflow's files are read now; the repository you are in, the
+    gates and the budget apply as they are at each firing. Unless --overlap is given, it never starts while
+    its last run is still running. In TASK, $RUN is the event's run and $COMMIT the push's commit. With --on
+    webhook, a signed request starts the work; its secret is shown now and never again.
     """
     given = ctx.params
     body: dict[str, Any] = {"name": name, "by": find_user(), "cron": cron, "at": at, "on": on}
@@ -226,7 +226,7 @@ def add(
 
 
 def _repo(word: str) -> str:
-    """Return the repository as an address, or as an absolute folder of the coordinator's machine."""
+    """Return the repository as an address, or an absolute directory of the coordinator's computer."""
     if word.startswith(_HTTPS):
         return word
     place = Path(word).expanduser()
@@ -236,7 +236,7 @@ def _repo(word: str) -> str:
 def _work(
     ctx: typer.Context, task: str | None, chain: str | None, batch: str | None
 ) -> dict[str, dict[str, Any]]:
-    """Return what the schedule begins: the body that `dispatch`, `chain` or `batch` would send."""
+    """Return what the schedule starts: the body that `dispatch`, `chain` or `batch` would send."""
     given, argv = ctx.params, ctx.meta.get("argv")
     if chain is not None and batch is not None or (batch is not None and task is not None):
         raise UsageError(
@@ -256,7 +256,7 @@ def _work(
 
 @verb("schedule ls", "pancode schedule ls", "pancode schedule ls --json")
 def ls(face: Json) -> None:
-    """All schedules: when each fires next, and what came of its last firing."""
+    """List all schedules: when each fires next, and the result of its last firing."""
     face.show_result(
         face.client().get(answers.SCHEDULES), lambda answer: format_schedules(answer["schedules"])
     )
@@ -264,7 +264,7 @@ def ls(face: Json) -> None:
 
 @verb("schedule show", "pancode schedule show nightly")
 def show(name: Name, face: Json) -> None:
-    """One schedule with its next five times and its last firings."""
+    """Show one schedule with its next five times and its last firings."""
     _show(face, face.client().get(answers.SCHEDULE.at(name)))
 
 
@@ -272,25 +272,25 @@ def show(name: Name, face: Json) -> None:
 def pause(
     name: Name, *, reason: Annotated[str, option("The reason, shown with the schedule.")] = "", face: Json
 ) -> None:
-    """Fire no more until it is resumed; what runs continues."""
+    """Stop firing until the schedule is resumed; runs that are running continue."""
     _show(face, face.client().post(answers.PAUSE_SCHEDULE.at(name), {"by": find_user(), "reason": reason}))
 
 
 @verb("schedule resume", "pancode schedule resume nightly")
 def resume(name: Name, face: Json) -> None:
-    """Let a paused schedule fire again; times that passed during the pause are left out."""
+    """Resume a paused schedule; times that passed during the pause are skipped."""
     _show(face, face.client().post(answers.RESUME_SCHEDULE.at(name), {"by": find_user()}))
 
 
 @verb("schedule run", "pancode schedule run nightly")
 def run(name: Name, face: Json) -> None:
-    """Fire now, also when it is paused; its times stay as they are."""
+    """Fire now, even if the schedule is paused; its times do not change."""
     _show(face, face.client(works=True).post(answers.RUN_SCHEDULE.at(name), {"by": find_user()}))
 
 
 @verb("schedule rm", "pancode schedule rm nightly")
 def rm(name: Name, face: Json) -> None:
-    """Remove a schedule; runs that it has begun continue."""
+    """Remove a schedule; runs that it has started continue."""
     answer = face.client().post(path_of("schedules", name, "remove"), {"by": find_user()})
     face.show(answer, lambda: f"{answer['removed']}  removed\n")
 

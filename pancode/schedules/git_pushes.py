@@ -1,4 +1,4 @@
-"""Looks at watched branches every half minute, in a thread of its own: a server may take its time."""
+"""Looks at watched branches every half minute, in its own thread because a git server may be slow."""
 
 from __future__ import annotations
 
@@ -16,13 +16,11 @@ from pancode.schedules.scheduler import Scheduler, make_watched
 
 EVERY_S = 30.0
 HeadOf = Callable[[str, str], str]
-"""Returns the head commit of a repository's branch. NotFoundError."""
+"""Returns the head commit of a repository's branch. Raises NotFoundError."""
 
 
 class PushWatch(PeriodicThread):
-    """Tells the scheduler the heads of watched branches. An unreadable repository is shown, and delays
-    nothing.
-    """
+    """A thread that reports heads of watched branches to the scheduler; an error delays no other branch."""
 
     def __init__(self, core: Core, scheduler: Scheduler, head_of: HeadOf, every_s: float = EVERY_S) -> None:
         super().__init__("pushes", every_s)

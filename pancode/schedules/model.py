@@ -1,4 +1,4 @@
-"""What a schedule fires on: its trigger as typed values, and back to the row's plain JSON."""
+"""The triggers of schedules as typed values, and their conversion from and to a row's JSON."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from pancode.schedules.times import CronTimes, format_time
 WEBHOOK = "webhook"
 """The trigger's word for a signed request from elsewhere, in place of an event's."""
 FILTERS = ("agent", "node", "repo", "outcome", "workflow")
-"""The facts by which a schedule chooses its events."""
+"""The facts by which a schedule can filter events."""
 
 
 @dataclass(frozen=True, slots=True)
 class AtTime:
-    """Fires once, at a moment."""
+    """A trigger that fires once, at a fixed time."""
 
     at_ms: int
     zone: str
@@ -27,7 +27,7 @@ class AtTime:
 
 @dataclass(frozen=True, slots=True)
 class OnEvent:
-    """Fires when something happens in the fleet."""
+    """A trigger that fires when an event happens in the fleet."""
 
     occasion: str
     where: Mapping[str, str] = field(default_factory=dict)
@@ -35,7 +35,7 @@ class OnEvent:
 
 @dataclass(frozen=True, slots=True)
 class OnPush:
-    """Fires when a branch gets a new head. `repo`: a folder of this machine, or a URL."""
+    """A trigger that fires when a branch gets a new head. `repo`: a local directory or a URL."""
 
     repo: str
     branch: str
@@ -43,7 +43,7 @@ class OnPush:
 
 @dataclass(frozen=True, slots=True)
 class OnWebhook:
-    """Fires on a request that is signed with the schedule's secret."""
+    """A trigger that fires on a request signed with the schedule's secret."""
 
 
 Trigger = CronTimes | AtTime | OnEvent | OnPush | OnWebhook
@@ -65,7 +65,7 @@ def dump_trigger(trigger: Trigger) -> dict[str, object]:
 
 
 def trigger_of(data: Mapping[str, object]) -> Trigger:
-    """Return the trigger that `dump_trigger` has written."""
+    """Return the trigger that `dump_trigger` wrote."""
     zone = str(data.get("zone"))
     match data["kind"]:
         case "cron":
@@ -81,7 +81,7 @@ def trigger_of(data: Mapping[str, object]) -> Trigger:
 
 
 def words_of(trigger: Trigger) -> str:
-    """Return the trigger in words for users."""
+    """Return the trigger as text for users."""
     match trigger:
         case CronTimes():
             return f"{trigger.words()}, {trigger.zone}"
@@ -98,14 +98,14 @@ def words_of(trigger: Trigger) -> str:
 
 
 def first_ms(trigger: Trigger, now_ms: int) -> int | None:
-    """Return the first time of the trigger's clock; None: it has no clock."""
+    """Return the trigger's first time, or None if it does not fire by time."""
     if isinstance(trigger, CronTimes):
         return trigger.after(now_ms)
     return trigger.at_ms if isinstance(trigger, AtTime) else None
 
 
 def on_event(occasion: str, where: Mapping[str, str]) -> OnEvent:
-    """Return the trigger. UsageError for an unknown event or filter: it would never fire."""
+    """Return the trigger. UsageError for an unknown event or filter, as it would never fire."""
     if occasion not in OCCASIONS:
         raise _unknown("event", occasion, (*OCCASIONS, WEBHOOK))
     for key in where:
@@ -122,5 +122,5 @@ def _unknown(kind: str, word: str, known: tuple[str, ...]) -> UsageError:
 
 
 def secret_name(schedule: str) -> str:
-    """Return the name by which the secret of a schedule on a webhook is kept."""
+    """Return the name under which the secret of a webhook schedule is stored."""
     return f"schedule-{schedule}"

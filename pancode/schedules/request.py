@@ -1,4 +1,4 @@
-"""A schedule as a user or a program asks for it."""
+"""A schedule as a user or a program requests it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST_HOOK_NAME = 50
 
 @dataclass(frozen=True, slots=True)
 class AskedSchedule:
-    """A schedule as it was asked for; exactly one of `cron`, `at`, `on` and `push` is given."""
+    """A requested schedule; exactly one of `cron`, `at`, `on` and `push` is given."""
 
     name: str
     by: str
@@ -33,13 +33,14 @@ class AskedSchedule:
 
 
 def wanted_trigger(request: AskedSchedule, now_ms: int) -> Trigger:
-    """Return the trigger. UsageError for none or several of these, and for a trigger that can never fire."""
+    """Return the trigger. UsageError unless exactly one is given, or if it can never fire."""
     given = [one for one in (request.cron, request.at, request.on, request.push) if one is not None]
     if len(given) != 1:
-        what = "says nothing of when it fires" if not given else "says in several ways when it fires"
+        what = "does not define when it fires" if not given else "defines more than one trigger"
         raise UsageError(
             f"the schedule {what}",
-            fix="one of --cron '30 2 * * *', --at '2026-12-24 08:00', --on run.failed, --on-push REPO BRANCH",
+            fix="use one of --cron '30 2 * * *', --at '2026-12-24 08:00', --on run.failed, --on-push REPO "
+            "BRANCH",
             code="bad_value",
         )
     if request.where and request.on in (None, WEBHOOK):
@@ -63,7 +64,7 @@ def _on_push(push: tuple[str, str]) -> OnPush:
         raise UsageError(
             f"{repo[:200]!r} cannot be watched",
             why="a watched repository must be a directory of the coordinator, or a public https:// URL",
-            fix="clone it there, and watch that directory",
+            fix="clone it on the coordinator, and watch that directory",
             code="bad_value",
         )
     if not branch or branch.startswith("-") or not branch.isprintable() or " " in branch:
@@ -74,7 +75,7 @@ def _on_push(push: tuple[str, str]) -> OnPush:
 
 
 def _check_name(name: str) -> None:
-    """Raise UsageError for a name that cannot stand in an address or in a secret's file name."""
+    """Raise UsageError for a name that cannot be part of an address or of a secret's file name."""
     if "." in name or len(name) > MOST_HOOK_NAME:
         raise UsageError(
             f"{name[:80]!r} is not a valid name for a schedule on a webhook",

@@ -1,4 +1,4 @@
-"""Routes of schedules: add, look, pause, resume, fire, remove; and the webhook that begins one."""
+"""Routes of schedules: add, show, pause, resume, fire, remove; and the webhook that fires one."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ Words = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class ScheduleBody(Body):
-    """When, and what: one of `cron`, `at`, `on` and `on_push`, and one of `dispatch` and `workflow`.
+    """When, one of `cron`, `at`, `on` and `on_push`; and what, one of `dispatch` and `workflow`.
 
     `cron`: five fields, or @daily. `at`: once, such as 2026-12-24 08:00. `on`: an event, or `webhook`.
-    `on_push`: repository and branch. `where`: which events of `on` count. `zone`: of cron and at. `missed`:
-    what becomes of times that passed while no coordinator ran. `overlap`: also begin while its last run has
-    not ended.
+    `on_push`: repository and branch. `where`: which events of `on` match. `zone`: of cron and at.
+    `missed`: how to treat times that passed while no coordinator ran. `overlap`: start even if its last
+    run has not ended.
     """
 
     name: Words
@@ -68,7 +68,7 @@ class ScheduleBody(Body):
     dry_run: bool = False
 
     def asked(self) -> AskedSchedule:
-        """Return the schedule as asked. UsageError where not exactly one of each is given."""
+        """Return the requested schedule. UsageError unless it starts one dispatch or one workflow."""
         push = None if self.on_push is None else (self.on_push[0], self.on_push[1])
         return AskedSchedule(
             name=self.name,
@@ -85,7 +85,7 @@ class ScheduleBody(Body):
         )
 
     def without_yes(self) -> ScheduleBody:
-        """Return it without an approval, as a token asks for it: a yes is for one time, with a user there."""
+        """Return it without approvals: a token's request has no user who approves each firing."""
         parts = {"dispatch": self.dispatch, "workflow": self.workflow}
         kept = {
             name: part.model_copy(update={"yes": False}) for name, part in parts.items() if part is not None
@@ -97,7 +97,7 @@ class ScheduleBody(Body):
         if work is None or (self.dispatch is not None and self.workflow is not None):
             raise UsageError(
                 "a schedule must start one dispatch or one workflow",
-                fix="give dispatch or workflow, but not both",
+                fix="give either dispatch or workflow",
                 code="bad_value",
             )
         caller = {"settings": dict(work.settings), "preset": work.preset}
@@ -109,13 +109,13 @@ class ScheduleBody(Body):
 
 @Verb(SCHEDULES, command="schedule ls")
 def _list(context: ApiContext, call: ApiCall) -> SchedulesAnswer:
-    """All schedules."""
+    """List all schedules."""
     return {"schedules": [add_address(context, one) for one in list_schedules(context.core)]}
 
 
 @Verb(ADD_SCHEDULE, ScheduleBody, "schedule add", status=201, right=DISPATCHES)
 def _add(context: ApiContext, call: ApiCall) -> ScheduleShape:
-    """Make one; with `dry_run` only judge."""
+    """Create a schedule; with `dry_run` only preview it."""
     body: ScheduleBody = call.body if call.visitor is None else call.body.without_yes()
     request = body.asked()
     around = context.coordinator.around(request.work.caller["settings"], request.work.caller["preset"])
@@ -129,20 +129,20 @@ def _add(context: ApiContext, call: ApiCall) -> ScheduleShape:
 
 @Verb(SCHEDULE, command="schedule show")
 def _show(context: ApiContext, call: ApiCall) -> ScheduleShape:
-    """One, with its firings."""
+    """Return one schedule with its firings."""
     return add_address(context, get_schedule(context.core, call.path["schedule"]))
 
 
 @Verb(PAUSE_SCHEDULE, ReasonBody, "schedule pause", right=OPERATES)
 def _pause(context: ApiContext, call: ApiCall) -> ScheduleShape:
-    """Fire no more."""
+    """Pause a schedule."""
     pause_schedule(context.core, call.path["schedule"], call.body.reason, call.body.by)
     return _show(context, call)
 
 
 @Verb(RESUME_SCHEDULE, ActBody, "schedule resume", right=OPERATES)
 def _resume(context: ApiContext, call: ApiCall) -> ScheduleShape:
-    """Fire again."""
+    """Resume a schedule."""
     resume_schedule(context.core, call.path["schedule"], call.body.by)
     return _show(context, call)
 
@@ -153,14 +153,14 @@ def _lands(context: ApiContext, call: ApiCall) -> bool:
 
 @Verb(RUN_SCHEDULE, ActBody, "schedule run", right=DISPATCHES, lands=_lands)
 def _fire(context: ApiContext, call: ApiCall) -> ScheduleShape:
-    """Fire now."""
+    """Fire a schedule now."""
     fire_now(context.core, call.path["schedule"], call.body.by)
     return _show(context, call)
 
 
 @Verb("POST /v1/schedules/{schedule}/remove", ActBody, "schedule rm", right=DROPS)
 def _remove(context: ApiContext, call: ApiCall) -> RemovedAnswer:
-    """Remove it."""
+    """Remove a schedule."""
     removed = get_schedule(context.core, call.path["schedule"])
     remove_schedule(context.core, call.path["schedule"], call.body.by)
     if removed["trigger"]["kind"] == WEBHOOK:
@@ -169,14 +169,13 @@ def _remove(context: ApiContext, call: ApiCall) -> RemovedAnswer:
 
 
 CLOSED = (
-    "no webhook reaches the schedule: the API is not open over TCP; set "
-    "api.listen: 127.0.0.1:7433 in pancode.yaml, "
-    "then: pancode fleet down, pancode fleet up"
+    "no webhook can reach the schedule: the API is not open over TCP; set api.listen: 127.0.0.1:7433 in "
+    "pancode.yaml, then: pancode fleet down, pancode fleet up"
 )
 
 
 def add_address(context: ApiContext, shown: ScheduleShape) -> ScheduleShape:
-    """Return the schedule with its address, if it begins on a webhook and the API is open."""
+    """Return the schedule, with its webhook's address if it has one and the API is open."""
     if shown["trigger"]["kind"] != WEBHOOK:
         return shown
     base = context.public_base()
@@ -186,7 +185,7 @@ def add_address(context: ApiContext, shown: ScheduleShape) -> ScheduleShape:
 
 
 def with_secret(context: ApiContext, made: ScheduleShape) -> ScheduleShape:
-    """Keep the secret of a schedule that was just made; the returned schedule alone shows it."""
+    """Store a new schedule's webhook secret; only the returned schedule shows it."""
     if made["trigger"]["kind"] != WEBHOOK:
         return made
     secret = fresh_secret(context.core.ports.ids)
@@ -196,7 +195,7 @@ def with_secret(context: ApiContext, made: ScheduleShape) -> ScheduleShape:
 
 @Verb("POST /v1/hooks/{schedule}", SignedBody, status=202, right=DISPATCHES, over_tcp=TcpAccess.SIGNED)
 def _called(context: ApiContext, call: ApiCall) -> HookShape:
-    """A signed webhook from elsewhere begins its work."""
+    """Start a schedule's work on a signed webhook from outside."""
     body: SignedBody = call.body
     core, name = context.core, call.path["schedule"]
     secret = secret_for(core, name, context.coordinator.kept_secret)

@@ -1,4 +1,4 @@
-"""Decides what a schedule fires now, what it leaves out, and when it is looked at again. Pure."""
+"""Decides what a schedule fires now, what it skips, and when it is checked again. Pure."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from pancode.schedules.model import AtTime, OnPush, OnWebhook, trigger_of
 from pancode.schedules.times import CronTimes, format_minute
 
 LATE_MS = 120_000
-"""A firing within so many milliseconds after its time was not missed."""
+"""A firing at most this many milliseconds after its time was not missed."""
 MOST_MISSED = 100
 """How many missed times are made up for at most: the newest ones."""
 MOST_DEPTH = 3
 """How many firings on events may follow from each other; then no further one follows."""
-NEWER = "a newer commit was pushed before this one began"
-NEWER_CALL = "a newer webhook came before this one began"
+NEWER = "a newer commit was pushed before this firing started"
+NEWER_CALL = "a newer webhook arrived before this firing started"
 
 
 @dataclass(frozen=True, slots=True)
 class ScheduleView:
-    """A schedule as it is now. `open`: its firings that wait or start, the oldest first."""
+    """A schedule's current state. `open`: its firings that wait or start, oldest first."""
 
     schedule: Schedule
     now_ms: int
@@ -31,9 +31,9 @@ class ScheduleView:
     running: str | None = None
     """The schedule's run or workflow that has not ended; None: there is none."""
     fired: Collection[str] = ()
-    """Keys of firings that have fired already, as far as they could come due again."""
+    """Keys of past firings that could become due again."""
     called: tuple[Firing, ...] = ()
-    """Firings that come from events, pushes or a user, not from a clock."""
+    """Firings caused by events, pushes or a user, not by a clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +45,17 @@ class Decided:
 
 
 def decide(view: ScheduleView) -> Decided:
-    """Add the firings that are due; begin those of the waiting firings for which there is room."""
-    # Events and pushes of a paused schedule are left out; a user's word counts.
+    """Add the firings that are due, and start the waiting ones that may start now."""
+    # A paused schedule skips events and pushes, but not a user's request.
     kept = [one for one in view.called if one.key not in view.fired]
     due = [*[one for one in kept if view.schedule.paused is None or "by" in one.cause], *_due(view)]
-    # After a clock was set back its times come again, and a key keeps each from firing twice.
+    # After a clock was set back, its times come again; the key keeps each from firing twice.
     schedule = replace(view.schedule, seen_ms=view.now_ms, next_ms=_next(view))
-    # A firing begins, waits, or is left out as another one runs.
+    # A firing starts, waits, or is skipped because another one runs.
     changed: list[Firing] = []
     trigger = trigger_of(view.schedule.trigger)
     gathers = isinstance(trigger, OnPush | OnWebhook)
-    """Whether only the newest is kept of the firings that come while one runs."""
+    """Whether only the newest of the firings that arrive while one runs is kept."""
     waiting = [one for one in (*view.open, *due) if one.state is FiringState.WAITING]
     changed += [one for one in due if one.state is not FiringState.WAITING]
     if gathers and len(waiting) > 1:
@@ -69,7 +69,7 @@ def decide(view: ScheduleView) -> Decided:
         if busy is None or view.schedule.overlap:
             changed.append(replace(one, state=FiringState.STARTING))
             busy = "the one before it"
-        elif one.late or gathers:  # it has its turn when the other one has ended
+        elif one.late or gathers:  # It starts when the other one has ended.
             changed += [one] if one in due else []
         else:
             why = f"{busy} has not ended; to allow two at once: --overlap"
@@ -87,8 +87,7 @@ def _next(view: ScheduleView) -> int | None:
 
 
 def _due(view: ScheduleView) -> list[Firing]:
-    """Return firings for the schedule's times since it was last looked at, as its rule for missed times
-    says."""
+    """Return the firings due since the last check, according to the rule for missed times."""
     if view.schedule.paused is not None:
         return []
     times = [ms for ms in _times(view) if format_minute(ms) not in view.fired]
@@ -100,9 +99,9 @@ def _due(view: ScheduleView) -> list[Firing]:
             return [*(_firing(view, ms, late=True) for ms in missed), *made]
         case "none":
             return [*_left_out(view, missed, "--missed none"), *made]
-    if not missed or on_time:  # the one that is on time makes up for the others, too
-        return [*_left_out(view, missed, "the next one makes up for it"), *made]
-    why = "" if len(missed) == 1 else f"makes up for {count_noun(len(missed), 'time')}"
+    if not missed or on_time:  # The firing that is on time also covers the missed ones.
+        return [*_left_out(view, missed, "the next firing covers it"), *made]
+    why = "" if len(missed) == 1 else f"covers {count_noun(len(missed), 'time')} that were missed"
     return [replace(_firing(view, missed[-1], late=True), reason=why)]
 
 
@@ -121,10 +120,10 @@ def _firing(view: ScheduleView, ms: int, late: bool = False) -> Firing:
 
 
 def _left_out(view: ScheduleView, missed: Sequence[int], why: str) -> list[Firing]:
-    """Return one skipped firing that stands for all these missed times."""
+    """Return one skipped firing that represents all these missed times."""
     if not missed:
         return []
-    reason = f"missed {count_noun(len(missed), 'time')} while nobody was there to fire; {why}"
+    reason = f"missed {count_noun(len(missed), 'time')} while no coordinator was running; {why}"
     return [_over(_firing(view, missed[-1], late=True), FiringState.SKIPPED, reason, view.now_ms)]
 
 
@@ -139,9 +138,9 @@ def _over(firing: Firing, state: FiringState, reason: str, now_ms: int) -> Firin
 
 
 def too_deep(schedule: str, depth: int, chain: Collection[str]) -> str | None:
-    """Why an event that these schedules have led to does not fire this one; None: it does fire."""
+    """Return why an event that these schedules led to does not fire this one, or None if it does."""
     if schedule in chain:
         return "a run of this schedule caused the event"
     if depth > MOST_DEPTH:
-        return f"{MOST_DEPTH} firings on events have led to it"
+        return f"a chain of {MOST_DEPTH} firings led to the event"
     return None

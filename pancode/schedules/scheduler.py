@@ -1,4 +1,4 @@
-"""The thread that fires schedules: woken by the feed, by the next time that is due, and every few seconds."""
+"""The thread that fires schedules; it wakes on feed events, at due times, and every few seconds."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from pancode.workflows.service import begin_workflow
 BEHIND = 500
 """After more than this many events the place in the feed is recorded even if none of them fits."""
 _BEFORE = 20
-"""How many runs are followed back at most to find the firing behind an event."""
+"""How many runs are followed back at most to find the firing that caused an event."""
 
 
 def _wanted(tx: Transaction, event: FeedEvent, trigger: OnEvent) -> bool:
@@ -44,7 +44,7 @@ def _firing(tx: Transaction, schedule: Schedule, event: FeedEvent) -> Firing:
         cause={"event": event.number, "kind": event.kind.value, "run": event.run},
         depth=depth,
     )
-    # The schedule of a firing that was refused is named by the event itself.
+    # For a refused firing, the event itself names the schedule.
     own = event.data.get("schedule")
     why = too_deep(schedule.name, depth, {one.schedule for one in behind} | ({str(own)} if own else set()))
     if why is None:
@@ -53,12 +53,11 @@ def _firing(tx: Transaction, schedule: Schedule, event: FeedEvent) -> Firing:
 
 
 def _behind(tx: Transaction, event: FeedEvent) -> list[Firing]:
-    """Return the firings behind an event: told by it, or that began its run or workflow, or what these
-    continue from.
-    """
+    """Return the firings that caused an event: named by it, or those that started its run or workflow or the
+    ones that these continue from."""
     found: list[Firing] = []
     schedule, key = event.data.get("schedule"), event.data.get("key")
-    if schedule and key:  # told by the event itself: the row may have been forgotten meanwhile
+    if schedule and key:  # The event itself says this; the row may have been deleted since.
         depth = int(str(event.data.get("depth") or 0))
         found.append(Firing(str(schedule), str(key), event.at_ms, depth=depth))
     workflow: str | None = str(event.data.get("workflow") or "")
@@ -72,7 +71,7 @@ def _behind(tx: Transaction, event: FeedEvent) -> list[Firing]:
 
 
 def _began(tx: Transaction, name: str) -> list[Firing]:
-    """Return the firings that began this run, or else the nearest runs from which it comes."""
+    """Return the firings that started this run, else those of its nearest predecessors."""
     found: list[Firing] = []
     names, seen = [name], {name}
     while names and len(seen) <= _BEFORE:
@@ -89,27 +88,25 @@ def _began(tx: Transaction, name: str) -> list[Firing]:
 
 
 def _before(run: Run) -> list[str]:
-    """Return the runs that led to this run."""
+    """Return the names of the runs that led directly to this run."""
     lineage = Lineage.of(run)
     known = (run.parent, run.judges, lineage.continues, run.retry_of, lineage.resolves.get("run"))
     return [str(one) for one in known if one]
 
 
 class FiringStarter:
-    """Begins firings' work; one per coordinator. Gates and budget judge at that time, not when it was
-    scheduled.
-    """
+    """Starts the work of firings; one per coordinator. Gates and budget apply at the time of the firing."""
 
     def __init__(self, core: Core, around: Around) -> None:
         self._core, self._around = core, around
 
     def start(self, schedule: Schedule, firing: Firing) -> None:
-        """Begin the run or workflow, or note why there is none. UnavailableError: not now."""
+        """Start the run or workflow, or record why it could not. UnavailableError: try again later."""
         try:
             if not self._is_there(firing):
                 with self._core.ports.ledger.transaction() as tx:
                     rows.must_have_its_token(tx, schedule, self._core.wall_ms())
-                # Places of a task stand for ids and commits alone, so that no word of a stranger gets in.
+                # Only ids and commits replace the placeholders of a task, so no text of a stranger enters it.
                 found = {RUN_PLACE: firing.cause.get("run"), COMMIT_PLACE: firing.cause.get("commit")}
                 wanted = work_of(schedule.work, schedule.name).about(
                     {place: str(value) for place, value in found.items() if value}
@@ -137,7 +134,7 @@ class FiringStarter:
             return firing.run is not None and tx.get(Run, firing.run) is not None
 
     def _end(self, firing: Firing, state: FiringState, reason: str = "", fix: str = "") -> None:
-        """End the firing; one that did not begin names no run, as its id was never taken."""
+        """End the firing. If its work did not start, remove the reserved run or workflow id."""
         begun = state is FiringState.BEGUN
         over = replace(
             firing,
@@ -157,11 +154,11 @@ LOOK_S = 15.0
 """Seconds of a wait at most: short, as a wait misses that the machine slept or its clock was set."""
 
 Watched = tuple[str, str, str, int]
-"""A schedule, its repository and branch, and when it was made: another schedule may have its name later."""
+"""A schedule, its repository and branch, and its creation time, as a later schedule may reuse its name."""
 
 
 class Scheduler(FeedThread):
-    """The thread that looks at all schedules; `run_pass` is all that it does."""
+    """The thread that checks all schedules, with `run_pass`."""
 
     def __init__(self, core: Core, around: Around) -> None:
         super().__init__(core, "schedules", LOOK_S, occasions.KINDS, only_with=(Schedule, {}))
@@ -170,7 +167,7 @@ class Scheduler(FeedThread):
         """By schedule on a push: the commit last seen at the head of its branch. Written by `PushWatch`."""
 
     def run_pass(self) -> float:
-        """Decide about each schedule, and begin what is to begin; return the seconds until the next look."""
+        """Decide on each schedule and start due work; return the seconds until the next pass."""
         with self._core.ports.ledger.transaction() as tx:
             schedules = tx.find(Schedule)
         for schedule in schedules:
@@ -179,7 +176,7 @@ class Scheduler(FeedThread):
         return self._start(schedules)
 
     def _look(self, known: Schedule) -> None:
-        """Decide about one schedule, in one transaction, where something is due; else nothing is written."""
+        """Decide on one schedule in one transaction if something is due; otherwise write nothing."""
         core = self._core
         with core.ports.ledger.transaction() as tx:
             schedule = tx.get(Schedule, known.name)
@@ -201,11 +198,11 @@ class Scheduler(FeedThread):
         return any(one.schedule == schedule.name for one in waiting)
 
     def _called(self, tx: Transaction, schedule: Schedule) -> tuple[Schedule, list[Firing]]:
-        """Return the firings that events or a push call for, and the schedule with its new place in these."""
+        """Return the firings that events or a push cause, and the schedule with its new position."""
         trigger = trigger_of(schedule.trigger)
         if isinstance(trigger, OnEvent):
             since = self._core.feed.since(int(schedule.mark or 0))
-            if since is None:  # more happened than the feed keeps
+            if since is None:  # More events happened than the feed keeps.
                 return replace(schedule, mark=str(self._core.feed.last)), []
             found = [_firing(tx, schedule, event) for event in since if _wanted(tx, event, trigger)]
             if found or len(since) > BEHIND:
@@ -221,7 +218,7 @@ class Scheduler(FeedThread):
         return replace(schedule, mark=head), [firing]
 
     def _start(self, schedules: list[Schedule]) -> float:
-        """Begin the work of firings that have its id; return the seconds until the next look."""
+        """Start the work of firings that have an id; return the seconds until the next pass."""
         with self._core.ports.ledger.transaction() as tx:
             by_name: Mapping[str, Schedule] = {one.name: one for one in tx.find(Schedule)}
             starting = tx.find(Firing, {"state": FiringState.STARTING})
@@ -242,7 +239,7 @@ def make_watched(schedule: Schedule, trigger: OnPush) -> Watched:
 
 
 def _landed(tx: Transaction, schedule: Schedule, commit: str) -> bool:
-    """Whether the schedule's own run landed this commit: it would call itself for ever."""
+    """Whether the schedule's own run landed this commit; firing on it would loop forever."""
     known = rows.list_newest(tx, schedule.name, 50)
     runs = (tx.get(Run, one.run) for one in known if one.run is not None)
     return any(run is not None and run.landed == commit and run.created_by.startswith(BY) for run in runs)

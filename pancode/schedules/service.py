@@ -1,4 +1,4 @@
-"""A user's verbs on schedules: add, pause, resume, fire now, remove."""
+"""The operations of a user on schedules: add, pause, resume, fire now, remove."""
 
 from __future__ import annotations
 
@@ -28,10 +28,9 @@ MOST = 500
 def plan_schedule(
     core: Core, around: Surroundings, request: AskedSchedule, head_of: HeadOf
 ) -> tuple[Schedule, tuple[str, ...]]:
-    """Return the schedule's row, and warnings of what its gates would refuse now; they judge again at each
-    firing.
+    """Return the schedule's row, and warnings of what its gates would refuse now; they apply at each firing.
 
-    UsageError; RefusedError for a workflow file that needs a yes.
+    UsageError; RefusedError for a workflow file that needs approval.
     """
     if not NAME.fullmatch(request.name):
         raise UsageError(
@@ -66,22 +65,24 @@ def plan_schedule(
 
 
 def add_schedule(core: Core, schedule: Schedule) -> None:
-    """Add the schedule. ConflictError where its name is taken."""
+    """Add the schedule. ConflictError if its name is taken."""
     with unit_of_work(core) as work:
         if rows.try_find(work, schedule.name) is not None:
             raise ConflictError(
                 f"schedule {schedule.name} already exists",
-                fix=f"choose another name, or: pancode schedule rm {schedule.name}",
+                fix=f"choose another name, or remove it: pancode schedule rm {schedule.name}",
                 code="name_taken",
             )
         if rows.count_schedules(work) >= MOST:
-            raise UsageError(f"the fleet already has {MOST} schedules", fix="pancode schedule rm NAME")
+            raise UsageError(
+                f"the fleet already has the maximum of {MOST} schedules", fix="pancode schedule rm NAME"
+            )
         work.tx.insert(schedule)
         _audit(work, "schedule added", schedule.name, schedule.created_by)
 
 
 def pause_schedule(core: Core, name: str, reason: str, by: str) -> None:
-    """Let nothing fire until the schedule is resumed; its running work continues. Idempotent."""
+    """Pause the schedule until it is resumed; running work continues. Idempotent."""
     with unit_of_work(core) as work:
         schedule = rows.find(work.tx, name)
         work.tx.put(replace(schedule, paused=reason or f"paused by {by}"))
@@ -89,8 +90,7 @@ def pause_schedule(core: Core, name: str, reason: str, by: str) -> None:
 
 
 def resume_schedule(core: Core, name: str, by: str) -> None:
-    """Resume; times while it was paused do not count as missed. Idempotent. RefusedError: its token is
-    over."""
+    """Resume; times during the pause are not missed. Idempotent. RefusedError: its token is invalid."""
     with unit_of_work(core) as work:
         schedule = rows.find(work.tx, name)
         if schedule.paused is None:
@@ -111,20 +111,20 @@ def fire_now(core: Core, name: str, by: str) -> str:
             raise ConflictError(
                 f"{name} is already running: {busy}",
                 why="it was created without --overlap",
-                fix=f"wait, or: pancode runs stop {busy}",
+                fix=f"wait for its end, or stop it: pancode runs stop {busy}",
                 code="still_runs",
             )
         now = core.wall_ms()
         firing = Firing(name, f"by hand {now}", now, cause={"by": by})
-        # Its times are left as they are: only what was asked for is decided.
+        # Its times stay unchanged: only the requested firing is decided.
         made = decide(replace(view, schedule=replace(schedule, seen_ms=now), called=(firing,)))
         rows.write_changes(work, replace(made, schedule=schedule))
-        _audit(work, "schedule fired by hand", name, by)
+        _audit(work, "schedule fired manually", name, by)
         return firing.key
 
 
 def remove_schedule(core: Core, name: str, by: str) -> None:
-    """Remove the schedule and its firings; runs that it has begun continue."""
+    """Remove the schedule and its firings; runs that it has started continue."""
     with unit_of_work(core) as work:
         schedule = rows.find(work.tx, name)
         rows.remove(work, name)
@@ -132,7 +132,7 @@ def remove_schedule(core: Core, name: str, by: str) -> None:
 
 
 def is_schedule_landing(core: Core, name: str) -> bool:
-    """Whether the work that the schedule begins lands its change. NotFoundError."""
+    """Whether the work that the schedule starts lands its change. NotFoundError."""
     with core.ports.ledger.transaction() as tx:
         return work_of(rows.find(tx, name).work, name).lands
 
@@ -142,7 +142,7 @@ def _audit(work: Work, what: str, name: str, by: str) -> None:
 
 
 def _refusals(core: Core, around: Surroundings, work: PlannedWork) -> list[str]:
-    """Return what gates would refuse now, in words. PancodeError for work that cannot be resolved."""
+    """Return what gates would refuse now, as text. PancodeError for work that cannot be resolved."""
     if work.plan is not None:
         judged = [one for _, one in plan_dry(core, around, work.plan)]
     else:

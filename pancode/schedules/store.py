@@ -1,4 +1,4 @@
-"""Loads the rows of one schedule, and writes what was decided about it, with the events that tell of it."""
+"""Loads the rows of one schedule, writes decisions about it, and publishes the events for them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KEPT = 500
 """How many firings of each schedule are kept: the newest ones."""
 _UNDER_WAY = (FiringState.WAITING, FiringState.STARTING)
 TOLD = (FiringState.REFUSED, FiringState.FAILED)
-"""The states of firings that a user should hear of."""
+"""The states of firings that a user should be notified of."""
 
 
 def find(tx: Transaction, name: str) -> Schedule:
@@ -34,12 +34,12 @@ def find(tx: Transaction, name: str) -> Schedule:
 
 
 def list_newest(tx: Transaction, name: str, count: int) -> list[Firing]:
-    """Return the schedule's newest firings, the newest first."""
+    """Return the schedule's newest firings, newest first."""
     return tx.find(Firing, {"schedule": name}, order="at_ms", descending=True, limit=count)
 
 
 def load_view(core: Core, tx: Transaction, schedule: Schedule, called: Sequence[Firing] = ()) -> ScheduleView:
-    """Return the schedule as it is at this moment."""
+    """Return the schedule's current state."""
     known = list_newest(tx, schedule.name, KEPT)
     under_way = [one for one in reversed(known) if one.state in _UNDER_WAY]
     return ScheduleView(
@@ -53,7 +53,7 @@ def load_view(core: Core, tx: Transaction, schedule: Schedule, called: Sequence[
 
 
 def find_running(tx: Transaction, known: Sequence[Firing]) -> str | None:
-    """Return the run or workflow of these firings that has not ended; None: there is none."""
+    """Return the run or workflow of these firings that has not ended, or None."""
     begun = (one for one in known if one.state is FiringState.BEGUN)
     return next((found for one in begun if (found := _open(tx, one)) is not None), None)
 
@@ -67,7 +67,7 @@ def _open(tx: Transaction, firing: Firing) -> str | None:
 
 
 def write_changes(work: Work, made: Decided) -> None:
-    """Write the schedule and its firings; a firing that begins gets the id of its run or workflow."""
+    """Write the schedule and its firings; a firing that starts gets the id of its run or workflow."""
     work.tx.put(made.schedule)
     for one in made.firings:
         firing = _with_id(work, made.schedule, one) if one.state is FiringState.STARTING else one
@@ -77,14 +77,14 @@ def write_changes(work: Work, made: Decided) -> None:
 
 
 def _with_id(work: Work, schedule: Schedule, firing: Firing) -> Firing:
-    """Give the firing its run's id before there is a run, so that a kill in between begins nothing twice."""
+    """Assign the id of the firing's run before the run exists, so that a crash starts nothing twice."""
     if schedule.work["kind"] == "workflow":
         return replace(firing, workflow=workflow_rows.new_id(work.core, work.tx))
     return replace(firing, run=new_id_in(work.core, work.tx))
 
 
 def publish_firing(work: Work, firing: Firing) -> None:
-    """Add the firing to the feed, and to the audit where a user should see it."""
+    """Add the firing to the feed, and to the audit if a user should see it."""
     if firing.state in _UNDER_WAY:
         return
     data: dict[str, object] = {"schedule": firing.schedule, "state": firing.state.value}
@@ -110,21 +110,19 @@ def try_find(work: Work, name: str) -> Schedule | None:
 
 
 def count_schedules(work: Work) -> int:
-    """Return how many schedules there are."""
+    """Return the number of schedules."""
     return len(work.tx.find(Schedule))
 
 
 def end_firing(work: Work, over: Firing) -> None:
-    """Record that a firing has ended; where its schedule was removed meanwhile it has no row."""
+    """Record that a firing has ended; if its schedule was removed since, there is no row to update."""
     if work.tx.get(Firing, over.schedule, over.key) is not None:
         work.tx.put(over)
     publish_firing(work, over)
 
 
 def must_have_its_token(tx: Transaction, schedule: Schedule, now_ms: int) -> None:
-    """Raise RefusedError where the token that made the schedule was revoked or has expired: it speaks for
-    nobody.
-    """
+    """Raise RefusedError if the token that created the schedule was revoked or has expired."""
     name = token_behind(schedule.created_by)
     if name is None or speaks_for(tx.get(ApiToken, name), schedule.created_ms, now_ms):
         return
@@ -137,11 +135,11 @@ def must_have_its_token(tx: Transaction, schedule: Schedule, now_ms: int) -> Non
 
 
 def pause_of_token(work: Work, token: str) -> list[str]:
-    """Pause the schedules that a revoked token has made; return their names."""
+    """Pause the schedules that a revoked token created; return their names."""
     mine = [one for one in work.tx.find(Schedule) if token_behind(one.created_by) == token]
     for schedule in mine:
         if schedule.paused is None:
-            work.tx.put(replace(schedule, paused=f"the token {token} that made it was revoked"))
+            work.tx.put(replace(schedule, paused=f"the token {token} that created it was revoked"))
     return sorted(one.name for one in mine)
 
 

@@ -1,4 +1,4 @@
-"""Reads cron words and times of day in a zone, and finds the times that they name. Pure."""
+"""Parses cron expressions and times of day in a zone, and computes their times. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WORDS: Mapping[str, str] = {
     "@monthly": "0 0 1 * *",
     "@yearly": "0 0 1 1 *",
 }
-"""Words that users write instead of the five fields; `@annually` and `@reboot` are not among them."""
+"""Names that users may write instead of the five fields; `@annually` and `@reboot` are not supported."""
 FIELDS = 5
 _LONGEST = 200
 _LOCAL = re.compile(r"(\d{4}-\d{2}-\d{2})[ T](\d{1,2}:\d{2})(?::\d{2})?")
@@ -38,7 +38,7 @@ class CronTimes:
 
     @staticmethod
     def read(words: str, zone: str, now_ms: int) -> CronTimes:
-        """Read a cron expression. UsageError for what is none, and for one that no time ever fits."""
+        """Parse a cron expression. UsageError if it is invalid or never matches a time."""
         text = " ".join(words.split())
         fields = WORDS.get(text.lower(), text)
         if text.startswith("@") and fields == text:
@@ -50,24 +50,23 @@ class CronTimes:
             CronSim(fields, _local(now_ms, zone_of(zone)))
         except CronSimError as exc:
             if _fits_another_month(fields):
-                raise _never(text, "no month that it names has such a day") from exc
+                raise _never(text, "none of its months has such a day") from exc
             raise _wrong(text, str(exc)) from exc
         if made.after(now_ms) is None:
-            raise _never(text, "no day of the next fifty years fits it")
+            raise _never(text, "no day of the next fifty years matches it")
         return made
 
     def after(self, ms: int) -> int | None:
-        """Return the first time after this moment; None: there is none."""
+        """Return the first time after this moment, or None."""
         return next(iter(self.next(ms, 1)), None)
 
     def next(self, ms: int, count: int) -> list[int]:
-        """Return the next `count` times, the earliest first."""
+        """Return the next `count` times, earliest first."""
         times = CronSim(self.fields, _local(ms, zone_of(self.zone)))
         return [_ms(one) for one in islice(times, count)]
 
     def between(self, after_ms: int, until_ms: int, most: int) -> list[int]:
-        """Return at most `most` of the newest times after the first moment, up to and including the
-        second."""
+        """Return the newest times after the first moment and up to the second, at most `most`."""
         found: list[int] = []
         start = _local(until_ms + 60_000, zone_of(self.zone))
         for one in CronSim(self.fields, start, reverse=True):
@@ -79,15 +78,15 @@ class CronTimes:
         return found[::-1]
 
     def words(self) -> str:
-        """Return the pattern in English, as `At 02:30 on Monday through Friday`."""
+        """Return the expression in English, such as `At 02:30 on Monday through Friday`."""
         start = datetime(2026, 1, 1, tzinfo=UTC)
         return str(CronSim(self.fields, start).explain())
 
 
 def read_at(words: str, zone: str, now_ms: int) -> int:
-    """Read a moment: `2026-12-24 08:00` or `08:00` in the zone, or with an offset of its own. UsageError.
+    """Parse a moment: `2026-12-24 08:00` or `08:00` in the zone, or with a UTC offset. UsageError.
 
-    A time that the clocks skip does not exist; of a time that they repeat the first one is meant.
+    A time that the clocks skip does not exist; a time that they repeat means its first occurrence.
     """
     text, tz = words.strip(), zone_of(zone)
     now = _local(now_ms, tz)
@@ -100,7 +99,7 @@ def read_at(words: str, zone: str, now_ms: int) -> int:
     if ms <= now_ms:
         raise UsageError(
             f"{words!r} never fires: it is in the past",
-            why=f"the time is now {format_time(now_ms, zone)}",
+            why=f"the current time is {format_time(now_ms, zone)}",
             fix="give a time in the future, such as 2026-12-24 08:00",
             code="never_fires",
         )
@@ -108,14 +107,14 @@ def read_at(words: str, zone: str, now_ms: int) -> int:
 
 
 def format_time(ms: int, zone: str) -> str:
-    """Return a moment in a zone, for users: `Mon 2026-11-23 02:30 +01:00`."""
+    """Return a moment in a zone for users: `Mon 2026-11-23 02:30 +01:00`."""
     at = _local(ms, zone_of(zone))
     offset = at.strftime("%z")
     return f"{at:%a %Y-%m-%d %H:%M} {offset[:3]}:{offset[3:5]}"
 
 
 def format_minute(ms: int) -> str:
-    """Return the key of a firing: the minute in UTC, which no change to summer time repeats."""
+    """Return the key of a firing: the minute in UTC, which no change of summer time repeats."""
     return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%dT%H:%MZ}"
 
 
@@ -124,13 +123,13 @@ def _in_zone(text: str, tz: tzinfo, words: str) -> datetime:
         naive = datetime.fromisoformat(text.replace("T", " ")).replace(tzinfo=tz)
     except ValueError as exc:
         found = _LOCAL.fullmatch(text)
-        if found is None or len(found[2]) > 4:  # 8:00 is what users write
+        if found is None or len(found[2]) > 4:  # Users write 8:00 without a leading zero.
             raise _no_time(words, str(exc)) from exc
         return _in_zone(f"{found[1]} 0{found[2]}", tz, words)
     if naive.astimezone(UTC).astimezone(tz).replace(tzinfo=None) != naive.replace(tzinfo=None):
         raise UsageError(
             f"{words!r} does not exist in {tz}",
-            why="the clocks go forward past it",
+            why="the clocks skip it when they go forward",
             fix="give a time before or after that hour",
             code="never_fires",
         )
@@ -156,7 +155,7 @@ def _ms(at: datetime) -> int:
 
 
 def _fits_another_month(fields: str) -> bool:
-    """Whether only its month keeps the expression from ever fitting, as in `0 0 31 2 *`."""
+    """Whether the expression never matches only because of its month, as in `0 0 31 2 *`."""
     minute, hour, day, _, weekday = fields.split()
     try:
         CronSim(f"{minute} {hour} {day} * {weekday}", datetime(2026, 1, 1, tzinfo=UTC))
@@ -166,7 +165,7 @@ def _fits_another_month(fields: str) -> bool:
 
 
 def _never(words: str, why: str) -> UsageError:
-    fix = "check its day, month and day of the week"
+    fix = "check its day, month and day of week"
     return UsageError(f"{words!r} can never fire", why=why, fix=fix, code="never_fires")
 
 

@@ -1,4 +1,4 @@
-"""Accepts a signed webhook: writes its firing once, even if it comes again, which wakes the scheduler."""
+"""Accepts a signed webhook: writes its firing once, even if repeated, which wakes the scheduler."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pancode.schedules.rules import Decided, decide
 
 
 class HookShape(TypedDict):
-    """What came of a signed webhook. `why`: why it begins nothing; empty where it begins something."""
+    """The result of a signed webhook. `why`: why it starts nothing; empty if it starts work."""
 
     schedule: str
     taken: bool
@@ -26,14 +26,14 @@ class HookShape(TypedDict):
 
 
 A_MINUTE = 60_000
-PING = "a ping begins nothing"
-AGAIN = "it came before"
+PING = "a ping does not start work"
+AGAIN = "this webhook was already received"
 SecretOf = Callable[[str], str]
-"""Returns a kept secret by its name. NotFoundError."""
+"""Returns a stored secret by its name. Raises NotFoundError."""
 
 
 def accept_call(core: Core, name: str, sure: ProvenCall) -> HookShape:
-    """Return what comes of a call whose signature holds. AccessError after too many calls."""
+    """Return the result of a call with a valid signature. AccessError if there are too many calls."""
     if sure.is_ping:
         return {"schedule": name, "taken": False, "why": PING}
     with unit_of_work(core) as work:
@@ -41,7 +41,7 @@ def accept_call(core: Core, name: str, sure: ProvenCall) -> HookShape:
 
 
 def secret_for(core: Core, name: str, secret_of: SecretOf) -> str | None:
-    """Return the key with which calls of this schedule are signed; None: it has none."""
+    """Return the key that signs calls of this schedule, or None if it has none."""
     with core.ports.ledger.transaction() as tx:
         schedule = tx.get(Schedule, name)
     if schedule is None or not isinstance(trigger_of(schedule.trigger), OnWebhook):
@@ -63,7 +63,7 @@ def _fire(work: Work, schedule: Schedule, sure: ProvenCall) -> HookShape:
         raise too_many()
     firing = Firing(name, sure.key, now, cause={"kind": "webhook", "webhook": sure.id})
     work.audit("schedule", "info", "called by a webhook", None, schedule=name, webhook=sure.id)
-    if schedule.paused is not None:  # written all the same, so that a repeated webhook does not fire later
+    if schedule.paused is not None:  # It is written anyway, so that a repeated webhook does not fire later.
         left = replace(firing, state=FiringState.SKIPPED, reason=schedule.paused, done_ms=now)
         rows.write_changes(work, Decided(schedule, (left,)))
         return {"schedule": name, "taken": False, "why": schedule.paused}

@@ -1,4 +1,4 @@
-"""What a schedule begins, as plain JSON in its row and as the request that it becomes at each firing."""
+"""What a schedule starts, as plain JSON in its row and as the request of each firing."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from pancode.workflows.model import StepPlan, WorkflowPlan
 BY = "schedule:"
 """The prefix before a schedule's name, where it is the author of runs."""
 RUN_PLACE, COMMIT_PLACE = "$RUN", "$COMMIT"
-"""The words in a task that stand for the run of the event, and for the commit of the push."""
+"""Placeholders in a task: for the id of the event's run, and for the commit of the push."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedWork:
-    """A dispatch, or a workflow, with the caller's own settings and preset."""
+    """A dispatch or a workflow, with the caller's own settings and preset."""
 
     request: DispatchRequest | None = None
     plan: WorkflowPlan | None = None
@@ -34,20 +34,20 @@ class PlannedWork:
 
     @property
     def lands(self) -> bool:
-        """Whether the work that begins lands its change."""
+        """Whether the work lands its change."""
         steps = () if self.plan is None else self.plan.steps
         requests = (self.request, *(step.request for step in steps))
         return bool(self.caller.get("land")) or any(one is not None and one.land for one in requests)
 
     def words(self) -> str:
-        """Return the work as a table shows it: the task, or the workflow."""
+        """Return the work as shown in a table: the task, or the workflow."""
         if self.plan is not None:
             return f"{self.plan.kind} {self.plan.name}" + (f": {self.plan.input}" if self.plan.input else "")
         assert self.request is not None
         return self.request.task if self.request.argv is None else " ".join(self.request.argv)
 
     def about(self, places: Mapping[str, str]) -> PlannedWork:
-        """Return the work with `$RUN` and `$COMMIT` filled in; these values have no blanks and no quotes."""
+        """Return the work with `$RUN` and `$COMMIT` replaced; their values have no blanks or quotes."""
         if self.plan is not None:
             return replace(self, plan=replace(self.plan, input=_filled(self.plan.input, places)))
         assert self.request is not None
@@ -55,7 +55,7 @@ class PlannedWork:
 
 
 def work_of(row: Mapping[str, Any], schedule: str) -> PlannedWork:
-    """Return the work that `row` has written down, begun by this schedule."""
+    """Return the work that `row` describes, with this schedule as its author."""
     by = f"{BY}{schedule}"
     if row["kind"] == "run":
         return PlannedWork(request=request_from(row["request"], by), caller=row["caller"])

@@ -1,1 +1,1 @@
-"""Sessions: chains of runs that users talk with."""
+"""Sessions: chains of interactive runs in which users talk with an agent."""

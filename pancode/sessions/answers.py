@@ -1,4 +1,4 @@
-"""The JSON of sessions that faces may rely on. Additions only."""
+"""The JSON of sessions that interfaces may rely on. Fields are only ever added."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ from pancode.runs.answers import (
 
 
 class InteractiveRunShape(TypedDict):
-    """One run of a session. `turns`: how many have ended. `begins`: the interactive run at whose end it
-    began: the one before it, or an earlier one to which a user went back; null: it is the first.
-    """
+    """One run of a session. `turns`: how many have ended. `begins`: the interactive run that it continues
+    from, the previous one or an earlier one that a user restored; null: it is the first."""
 
     run: str
     begins: str | None
@@ -33,10 +32,9 @@ class InteractiveRunShape(TypedDict):
 
 
 class AskedShape(TypedDict):
-    """The question that waits. `call`: the number that an answer names; null: it is about the whole run.
-    `plan`: the digest that a yes names to a run that has not begun; null: the run has begun. `whole`: what a
-    yes for the rest of the run allows, where that is a rule. `yes`: the flags that an approval must carry.
-    """
+    """The open question. `call`: the number that an answer names; null: the whole run. `plan`: the digest
+    that an approval names for a run that has not started; null: it has. `whole`: what an approval for the
+    rest of the run allows, if it is a rule. `yes`: the flags that an approval requires."""
 
     run: str
     kind: str
@@ -50,11 +48,10 @@ class AskedShape(TypedDict):
 
 
 class SessionMoney(TypedDict):
-    """Money in dollars. `ceiling`: for all interactive runs; `left` of it, beside what is held for unknown
-    costs; `interactive_run`: the most that the newest interactive run may cost. None: there is no such limit.
-    `runs`: the cost of the runs that an orchestrator has begun, which is not in `usage`; None: this is no
-    orchestrator.
-    """
+    """Amounts in dollars; null: no such limit. `ceiling`: for all interactive runs; `left`: its rest after
+    spending and reservations for unknown costs; `sitting`: the most that the newest interactive run may cost.
+    `runs`: the cost of the runs that an orchestrator started, not included in `usage`; null: not an
+    orchestrator."""
 
     ceiling_usd: str | None
     left_usd: str | None
@@ -63,8 +60,8 @@ class SessionMoney(TypedDict):
 
 
 class NextTerms(TypedDict):
-    """The terms of a session's next interactive run, and who has chosen them. `memory`: it begins with its
-    program's own memory; false: its model is on another node, where its agent is told the story instead."""
+    """The terms of a session's next interactive run, and who chose them. `memory`: whether it keeps its
+    program's memory; false: its model is on another node, so its agent gets a summary instead."""
 
     mode: str
     safety: str
@@ -76,17 +73,16 @@ class NextTerms(TypedDict):
 
 
 class SessionShape(TypedDict):
-    """A session. `run`: its newest run; `waiting`: words that no turn got; `takes_turns`: that run is a
-    interactive run. `heard`: false while a program of it is at work on a machine that is not heard.
+    """A session. `run`: its newest run; `waiting`: messages that no turn got; `takes_turns`: whether that run
+    is interactive. `heard`: false while a program of it runs on a node that sends no heartbeats.
 
-    `mode`, `safety`, `model`, `reasoning`, `program_mode` (by the program's own name): of that run; `next`:
-    those of the next interactive run, where a user has chosen others.
+    `mode`, `safety`, `model`, `reasoning`, `program_mode` (the program's own name): of that run;
+    `next`: of the next interactive run, if a user chose others.
 
-    `last_words`: how the newest messages of a user begin.
+    `last_words`: the beginnings of a user's newest messages.
 
-    `turn`: the newest turn of that run that has ended: number, stop, why, tokens, cost_usd and cost_source
-    (`metered` by the gateway of its node, `reported` by the program itself ...). `goes_on`: the next
-    interactive run begins by itself, with the words that wait.
+    `turn`: the last ended turn of that run: number, stop, why, tokens, cost_usd and cost_source (`metered` by
+    its node's gateway, `reported` by the program ...). `goes_on`: the next run starts automatically.
     """
 
     session: str
@@ -120,9 +116,7 @@ class SessionShape(TypedDict):
 
 
 class InteractiveRunVerdict(TypedDict):
-    """The verdict on one interactive run. `receipt`: its digest; None: there is none, as while the
-    interactive run is at work.
-    """
+    """The verdict on one interactive run. `receipt`: its digest; null if there is none, as while it runs."""
 
     run: str
     state: str
@@ -133,14 +127,14 @@ class InteractiveRunVerdict(TypedDict):
 
 
 class SessionVerdictShape(VerdictShape):
-    """One verdict over all interactive runs of a session, oldest first; BROKEN where one does not continue
-    the one before. Of a run that is not a session: its own verdict, and no interactive runs."""
+    """The verdict on all interactive runs of a session, oldest first; BROKEN if one does not continue the
+    previous one. For a run without a session: its own verdict, and no interactive runs."""
 
     interactive_runs: list[InteractiveRunVerdict]
 
 
 class CheckpointShape(TypedDict):
-    """A named point of a session: the interactive run that rested there. `commit` null: it has no files."""
+    """A named point of a session: the interactive run that ended there. `commit` null: no files."""
 
     name: str
     run: str
@@ -150,9 +144,8 @@ class CheckpointShape(TypedDict):
 
 
 class CheckpointsShape(TypedDict):
-    """The points of a session, oldest first. `next`: where its next message continues; null: after its newest
-    interactive run.
-    """
+    """A session's checkpoints, oldest first. `next`: the one where its next message continues; null: it
+    continues after the newest interactive run."""
 
     session: str
     next: str | None
@@ -160,25 +153,25 @@ class CheckpointsShape(TypedDict):
 
 
 class TasksShape(TypedDict):
-    """What a session has dispatched, the newest first."""
+    """The runs that a session has dispatched, newest first."""
 
     session: str
     runs: list[RunShape]
 
 
 class WindowPart(TypedDict):
-    """What one category takes of a model's window, in tokens; null: nobody knows it."""
+    """What one category uses of a model's context window, in tokens; null: unknown."""
 
     name: str
     tokens: int | None
 
 
 class ContextShape(TypedDict):
-    """The window of the model that a session's newest run talks with. Tokens; null: nobody knows it.
+    """The context window of the model of a session's newest run, in tokens; null: unknown.
 
-    `used`: the tokens of the last call and its answer, as the model's server counted them; `left`: of
-    `window`. `parts`: estimates from the prompt as it was dispatched; `turns` is what `used` has beyond them.
-    `compacted`: how the talk was last shortened; empty: it was not, as far as the end of the output tells.
+    `used`: the tokens of the last call and its answer, counted by the model server; `left`: of `window`.
+    `parts`: estimates for the prompt; its `turns` are the rest of `used`. `compacted`: how the conversation
+    was last shortened; empty if the end of the output shows nothing.
     """
 
     session: str
@@ -197,9 +190,9 @@ class SessionsAnswer(TypedDict):
 
 
 class SaidAnswer(TypedDict):
-    """`how` the words reach an agent: `begins` (the next run, with them), `sent`, `with its task`, `kept`.
+    """`how` the message reaches an agent: `begins` (in the next run), `sent`, `with its task`, `kept`.
 
-    `number`: the message's number in this run, as the run's output has it; 0: the words are in the task.
+    `number`: its number in this run, as in the run's output; 0: it is part of the task.
     """
 
     run: str

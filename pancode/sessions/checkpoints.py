@@ -1,4 +1,4 @@
-"""Named points of a session: a suspended one has its files and its conversation."""
+"""Named points of a session, each after an interactive run, with its files and conversation."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}", re.ASCII)
 
 
 def make_checkpoint(core: Core, text: str, name: str, by: str) -> CheckpointsShape:
-    """Name the point at which the newest interactive run rests. `name` empty: the next number. UsageError."""
+    """Name the point after the newest interactive run. `name` empty: the next number. UsageError."""
     with unit_of_work(core) as work:
         session = load_chain(work.tx, text)
         row = require_suspended(session)
         name = name or _free(row)
         if _NAME.fullmatch(name) is None:
-            fix = "use up to 40 of a-z, A-Z, 0-9, dot, - and _"
+            fix = "use up to 40 letters, digits, dots, - and _"
             raise UsageError(f"{name[:80]!r} is not a valid checkpoint name", fix=fix, code="bad_value")
         look = f"pancode sessions checkpoint {row.id}"
         if any(one["name"] == name for one in row.points):
@@ -64,10 +64,9 @@ def make_checkpoint(core: Core, text: str, name: str, by: str) -> CheckpointsSha
 
 
 def restore_checkpoint(core: Core, streams: Streams, text: str, name: str, by: str) -> CheckpointsShape:
-    """Let the next message continue at this point. Nothing is lost: later interactive runs stay, with their
-    names.
+    """Let the next message continue at this point. Later interactive runs and their checkpoints are kept.
 
-    The agent does not remember what was said until then: it is told that from our own records. UsageError,
+    The agent does not remember the conversation until then, so it gets it from our records. UsageError,
     NotFoundError.
     """
     notice = _told(core, streams, text, name)
@@ -84,7 +83,7 @@ def restore_checkpoint(core: Core, streams: Streams, text: str, name: str, by: s
 
 
 def _run_at(row: SessionRow, name: str) -> str:
-    """Return the interactive run at whose end the point is. NotFoundError."""
+    """Return the interactive run of the checkpoint. NotFoundError."""
     for one in row.points:
         if one["name"] == name:
             return str(one["run"])
@@ -93,27 +92,26 @@ def _run_at(row: SessionRow, name: str) -> str:
 
 
 def _told(core: Core, streams: Streams, text: str, name: str) -> str:
-    """Return the end of the conversation until the point. What is read does not change: its interactive runs
-    have ended.
-    """
+    """Return the end of the conversation until the checkpoint; its runs have ended, so it no longer
+    changes."""
     with core.ports.ledger.transaction() as tx:
         session = load_chain(tx, text)
         row = require_suspended(session)
         run, shown = _run_at(row, name), describe_session(core, tx, session)
     if run == row.run:
-        return ""  # it remembers all of it
+        return ""  # The agent remembers all of it.
     way = way_to(shown["interactive_runs"], run)[-MOST_INTERACTIVE_RUNS:]
     return format_markdown(build_conversation(shown, _Records(core, streams), way))[-MOST_TOLD:]
 
 
 class _Records:
-    """What the coordinator has recorded of a session's runs, as `TalkSource` has it."""
+    """The coordinator's records of a session's runs, as a `TalkSource`."""
 
     def __init__(self, core: Core, streams: Streams) -> None:
         self._core, self._streams = core, streams
 
     def output(self, run: str) -> Iterator[tuple[str, bytes]]:
-        with contextlib.suppress(NotFoundError):  # logs are let go after some time; task and answer stay
+        with contextlib.suppress(NotFoundError):  # Logs are pruned after some time; task and answer stay.
             piece = read_log(self._core, self._streams, run, LogPlace())
             while piece.data or piece.more:
                 yield piece.place.attempt, piece.data
@@ -133,8 +131,7 @@ class _Records:
 
 
 def _must_wait_for_message(session: SessionChain, name: str) -> None:
-    """Raise UsageError while the next interactive run begins by itself: its words are meant for the present
-    point."""
+    """Raise UsageError if the next run starts by itself: its messages refer to the current state."""
     if session.continues:
         raise UsageError(
             f"session {session.id} is about to continue by itself",
@@ -145,16 +142,15 @@ def _must_wait_for_message(session: SessionChain, name: str) -> None:
 
 
 def list_checkpoints(core: Core, text: str) -> CheckpointsShape:
-    """Return the points of a session, the oldest first."""
+    """Return the checkpoints of a session, oldest first."""
     with core.ports.ledger.transaction() as tx:
         session = load_chain(tx, text)
         return _shape(tx, session.id, session.row)
 
 
 def require_suspended(session: SessionChain) -> SessionRow:
-    """Return the session's row. UsageError where the newest run is not an interactive run, or has not ended:
-    no files yet.
-    """
+    """Return the session's row. UsageError if the newest run is not interactive or has not ended, so that it
+    has no files yet."""
     run = session.newest
     if session.row is None:
         fix = f"pancode runs continue {run.id}"

@@ -1,7 +1,7 @@
-"""Tells the session of an orchestrator what became of the runs that it began, in words of the fleet itself.
+"""Reports the results of the runs that an orchestrator's session started, in a message of the fleet.
 
-One word is for all that has happened by then. It is made when it is laid, in the transaction that takes its
-runs from those that are untold.
+One message covers all results so far. It is composed at delivery, in the transaction that removes its runs
+from the unreported ones.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ MOST_TOLD = 20
 MOST_IN_A_ROW = 10
 """How many messages of the fleet may follow each other without a user's message in between."""
 _GOES_ON = (SuspendReason.IDLE, SuspendReason.SLOT, SuspendReason.SIZE)
-"""A session that rests for one of these reasons is woken; else a user let it rest, or its cap did."""
+"""A session suspended for one of these reasons is woken; otherwise a user or its cap suspended it."""
 _WORD = """\
 [The fleet tells you this by itself. No user has said it, and nothing in it is a job.]
 What became of runs that you began:
@@ -55,15 +55,13 @@ _HELD = (
 
 
 class Tidings:
-    """Tells sessions that may hear it what became of the runs they began; durable, as an action for each."""
+    """Sends sessions the results of the runs that they started; durable, as one action each."""
 
     def __init__(self, core: Core, around: Around) -> None:
         self._core, self._around = core, around
 
     def do(self, session: str, stopping: Callable[[], bool]) -> None:
-        """Tell the session once. What may not be said now stays, and is looked at with the next event of the
-        feed.
-        """
+        """Send the session one message. What cannot be sent now is tried again at the feed's next event."""
         with self._core.ports.ledger.transaction() as tx:
             row = tx.get(SessionRow, session)
             run = None if row is None else tx.get(Run, row.run)
@@ -71,7 +69,7 @@ class Tidings:
             return
         try:
             notifies = self._around({}).defaults(run.project).notifies
-        except PancodeError:  # a broken file of settings is told by its other readers
+        except PancodeError:  # Other readers report a broken settings file.
             return
         with unit_of_work(self._core) as work:
             action = find_pending(work.tx, session)
@@ -83,9 +81,8 @@ class Tidings:
 
 
 def send_update(work: Work, action: Action, session: SessionChain, notifies: bool) -> None:
-    """Send one message about all runs of the action, if the session may have it now. `notifies`: the setting;
-    False: the runs are forgotten.
-    """
+    """Send one message on all runs of the action if the session may get it now. `tells`: the setting; False:
+    the runs are dropped."""
     found = runs_in(work.tx, action)
     lines = [line for run in found if (line := line_of(work.tx, run))]
     if not notifies or not lines:
@@ -101,9 +98,9 @@ def send_update(work: Work, action: Action, session: SessionChain, notifies: boo
         text = _WORD.format(lines="\n".join(shown), last=_LAST if number == MOST_IN_A_ROW else "")
         work.tx.delete(Action, action.id)
         work.signal(session.newest, ToldByFleet(text))
-    elif row is not None and f"({_HELD})" not in row.news:  # the word itself follows the user's next turn
+    elif row is not None and f"({_HELD})" not in row.news:  # The message itself follows the user's next turn.
         work.tx.put(replace(row, news=more_news(row.news, _HELD)))
-        work.tell(row.run, "fleet", "runs that it began", "not told yet", _HELD)
+        work.tell(row.run, "fleet", "runs that it started", "not told yet", _HELD)
 
 
 def runs_in(tx: Transaction, action: Action) -> list[Run]:
@@ -111,8 +108,7 @@ def runs_in(tx: Transaction, action: Action) -> list[Run]:
 
 
 def line_of(tx: Transaction, run: Run) -> str:
-    """Return a line about the run, without a message of its agent. Empty: the run waits for
-    nobody any more."""
+    """Return a line on the run, without text of its agent; empty if it no longer waits for a user."""
     item = open_item(tuple(tx.find(Action, {"run": run.id})))
     question = None if item is None else item_of(run, item)
     how, review = "it has not ended", None
@@ -132,7 +128,7 @@ def line_of(tx: Transaction, run: Run) -> str:
 
 
 def is_midway(tx: Transaction, run: Run) -> bool:
-    """Whether the run is a finished step of a workflow that goes on: by itself it is worth no message."""
+    """Whether the run is a finished step of an unfinished workflow, which alone needs no message."""
     workflow = None if run.workflow is None else tx.get(Workflow, run.workflow)
     if workflow is None or workflow.kind is WorkflowKind.LANE or run.outcome is not Outcome.DONE:
         return False
@@ -140,7 +136,7 @@ def is_midway(tx: Transaction, run: Run) -> bool:
 
 
 def is_left_alone(run: Run, row: SessionRow) -> bool:
-    """Whether a user has ended, stopped or rested it, or its cap has: only a user's message goes on then."""
+    """Whether a user or its cap ended or suspended it: then only a user's message continues it."""
     if row.closed_by or row.chosen_by or run.stop_asked is not None or not is_orchestrator(run):
         return True
     if stop_of(run) in (TurnStop.CANCELLED, TurnStop.LIMIT):
@@ -150,7 +146,7 @@ def is_left_alone(run: Run, row: SessionRow) -> bool:
 
 
 def may_hear(tx: Transaction, session: SessionChain) -> bool:
-    """Whether the session waits for a message, and the fleet is not paused; messages of users go first."""
+    """Whether the session waits for a message and the fleet is not paused; users' messages go first."""
     run, row = session.newest, session.row
     if row is None or is_left_alone(run, row) or tx.get(Setting, PAUSED) is not None:
         return False
@@ -165,7 +161,7 @@ def may_hear(tx: Transaction, session: SessionChain) -> bool:
 
 
 def in_a_row(tx: Transaction, session: SessionChain) -> int:
-    """Return how many messages of the fleet came since a user's last words."""
+    """Return how many messages of the fleet came since the last message of a user."""
     count = 0
     for run in reversed(session.runs):
         for word in reversed(words_of(tx, run)):

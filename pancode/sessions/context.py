@@ -1,4 +1,4 @@
-"""The window of a session's model by category: its prompt, its project, its talk, and what is left."""
+"""The use of a session's context window by category: prompt, project, conversation, and the rest."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from pancode.sessions.answers import ContextShape, WindowPart
 from pancode.sessions.session import load_chain
 
 HEAD, TAIL = 64 << 10, 1 << 20
-"""How many bytes of the output are read: its beginning names the window, its end the newest calls."""
+"""How many bytes of the output are read: the window's size is at its beginning, the newest calls at its
+end."""
 CATEGORIES: Mapping[str, tuple[Category, ...]] = {
     "identity": (Category.IDENTITY, Category.CONSTITUTION),
     "mode": (Category.MODE,),
@@ -35,8 +36,7 @@ CATEGORIES: Mapping[str, tuple[Category, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class ToldWindow:
-    """Facts from the output of our own worker. None: the output does not tell, or another program wrote
-    it."""
+    """Facts from our own worker's output; None: not in the output, or another program wrote it."""
 
     window: int | None = None
     used: int | None = None
@@ -44,13 +44,13 @@ class ToldWindow:
 
 
 def get_context(core: Core, around: Surroundings, streams: Streams, text: str) -> ContextShape:
-    """Return the window of the newest run of a session. UsageError for a program without a model."""
+    """Return the window of a session's newest run. UsageError for a program without a model."""
     with core.ports.ledger.transaction() as tx:
         session = load_chain(tx, text)
         nodes = core.views(tx)
     run = session.newest
     if RUNTIMES[run.runtime].own:
-        what = f"{run.id} has no window: it runs {run.runtime}"
+        what = f"{run.id} has no context window: it runs {run.runtime}"
         raise UsageError(what, fix="pancode runs", code="no_model")
     messages = _told(run, session.lease, streams)
     ref = None if run.model is None else fleets_model(run.model, nodes)
@@ -73,9 +73,8 @@ def get_context(core: Core, around: Surroundings, streams: Streams, text: str) -
 
 
 def window_parts(run: Run, guide: int | None, tools: int, used: int | None) -> list[WindowPart]:
-    """Return the categories in the order of the window. `guide`: characters of AGENTS.md; `tools`: characters
-    of the fleet's tools, which each call of the model carries; `used`: tokens in all.
-    """
+    """Return the categories in the window's order. `guide`: characters of AGENTS.md; `tools`: characters of
+    the fleet's tools, sent with each call of the model; `used`: tokens in total."""
     sizes = sizes_of(run.prompt)
     sizes[Category.TOOLS] = sizes.get(Category.TOOLS, 0) + tools
     parts: dict[str, int | None] = {"program": OWN_TOKENS.get(run.runtime)}
@@ -88,7 +87,7 @@ def window_parts(run: Run, guide: int | None, tools: int, used: int | None) -> l
 
 
 def _guide(run: Run, around: Surroundings) -> int | None:
-    """Return the characters of the project's AGENTS.md as it is now; None: it cannot be read."""
+    """Return the current size of the project's AGENTS.md in characters, or None if it is unreadable."""
     if run.project is None or run.workspace.get("kind") != "git":
         return 0
     try:
@@ -111,9 +110,9 @@ def _told(run: Run, lease: Lease | None, streams: Streams) -> ToldWindow:
 
 
 def told_window(begun: Mapping[str, Any], newest: list[dict[str, Any]], whole: bool) -> ToldWindow:
-    """Read the window from a worker's first event and its newest ones. `whole`: no call came before these.
+    """Read the window from a worker's first event and its newest ones. `whole`: they are complete.
 
-    Counts are sums over all calls, so the difference of the last two is the last call.
+    Counts are cumulative, so the last call is the difference of the last two.
     """
     window = _count(begun.get("context")) if begun.get("context_known") is True else None
     counts = [one for one in newest if one.get("type") == "usage"]
@@ -133,7 +132,7 @@ def _count(value: object) -> int:
 
 
 def _events(data: bytes) -> Iterator[dict[str, Any]]:
-    """Yield the events on whole lines; the first line and the last one may be cut."""
+    """Yield the events of complete lines; the first and the last line may be cut off."""
     for line in data.split(b"\n"):
         try:
             found = json.loads(line)

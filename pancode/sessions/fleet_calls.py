@@ -1,4 +1,4 @@
-"""Decides what becomes of an orchestrator's call of a tool of the fleet: an action, or a refusal."""
+"""Decides on an orchestrator's call of a fleet tool: an action to carry out, or a refusal."""
 
 from __future__ import annotations
 
@@ -20,16 +20,14 @@ MOST_REFUSALS_TOLD = 50
 
 
 def take_calls(tx: Transaction, made: Changes) -> Changes:
-    """Take the calls of tools among the node's events that the engine leaves to features."""
+    """Handle the fleet tool calls among the node's events that the engine leaves to features."""
     for body in made.left:
         made = _asked(made, body) if isinstance(body, FleetAsked) else made
     return made
 
 
 def _asked(made: Changes, body: FleetAsked) -> Changes:
-    """Take an orchestrator's call of a tool: an action to carry out, or a refusal. A repeated call is
-    dropped.
-    """
+    """Turn an orchestrator's tool call into an action or a refusal. A repeated call is dropped."""
     run = made.run
     if not made.case.newest or run.state is not RunState.RUNNING:
         return made
@@ -45,12 +43,12 @@ def _asked(made: Changes, body: FleetAsked) -> Changes:
 
 
 def _told(made: Changes, detail: dict[str, object], why: str) -> Changes:
-    """Write a refused call into the audit; only a run's first refusals, so that no program can fill it."""
+    """Audit a refused call; only a run's first refusals, so that a program cannot flood the audit."""
     lead = FleetLead.of(made.run)
     count = lead.refused_calls + 1
     if count > MOST_REFUSALS_TOLD:
         return made
-    detail |= {"more": "later ones of this run are not told"} if count == MOST_REFUSALS_TOLD else {}
+    detail |= {"more": "further refusals of this run are not recorded"} if count == MOST_REFUSALS_TOLD else {}
     made = made.put(replace(lead, refused_calls=count).on(made.run))
     return made.record("trust", "warning", REFUSED, **detail, why=why)
 
@@ -61,27 +59,29 @@ def is_call(action: Action, lease: Lease, number: int) -> bool:
 
 
 def _refusal(made: Changes, body: FleetAsked, waiting: int) -> str:
-    """Why the call is not carried out, in words; empty: it is."""
+    """Return why the call is refused, as text; empty: it is not refused."""
     offered = FleetLead.of(made.run).fleet
     if body.tool not in offered:
-        return f"{body.tool} is not a tool of this interactive run; it has {', '.join(offered) or 'none'}"
+        return f"{body.tool} is not a tool of this interactive run; its tools: {', '.join(offered) or 'none'}"
     if body.number > MOST_FLEET_CALLS:
-        return f"this interactive run has asked {MOST_FLEET_CALLS} times; its next one may ask again"
+        return (
+            f"this interactive run has made {MOST_FLEET_CALLS} calls, the maximum; the next run can make more"
+        )
     if waiting >= MOST_OPEN_FLEET_CALLS:
-        return f"{waiting} calls of this interactive run wait for their answers: ask again when one has come"
+        return f"{waiting} calls of this interactive run wait for answers; call again when one has arrived"
     return ""
 
 
 @dataclass(frozen=True, slots=True)
 class FleetAnswered(Signal):
-    """A call of an orchestrator was carried out, or refused. `action`: the action of that call."""
+    """A call of an orchestrator was carried out or refused. `action`: that call's action."""
 
     action: str
     ok: bool
     text: str
 
     def apply(self, made: Changes) -> Changes:
-        """Finish the call, and tell the program its answer where it still works. Idempotent."""
+        """Finish the call and send its answer if the program still runs. Idempotent."""
         action = next((one for one in made.case.actions if one.id == self.action), None)
         if action is None:
             return made

@@ -1,4 +1,4 @@
-"""What sessions add to runs: their rows, the calls of orchestrators, and what these hear of their runs."""
+"""What sessions add to runs: their rows, orchestrators' calls, and reports to them on their runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pancode.sessions.store import join_session
 
 
 def make_threads(core: Core, around: Around) -> tuple[BackgroundThread, ...]:
-    """Make the threads that begin the next interactive runs, and that tell orchestrators of their runs."""
+    """Make the threads that start the next interactive runs and that report to orchestrators."""
     return (
         FollowOn(core, {ActionKind.GO_ON: GoingOn(core, around)}),
         FollowOn(core, {ActionKind.TELL: Tidings(core, around)}),

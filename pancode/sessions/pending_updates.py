@@ -1,4 +1,4 @@
-"""Keeps the runs of which an orchestrator's session is still to hear: one action for each session."""
+"""Stores the runs that an orchestrator's session has not been notified of: one action per session."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ def find_pending(tx: Transaction, session: str) -> Action | None:
 
 
 def runs_of(action: Action) -> list[str]:
-    """Return the runs of a telling, in the order in which they happened."""
+    """Return the runs of a pending update, in the order of their events."""
     found = action.detail["runs"]
     return [str(one) for one in found] if isinstance(found, list | tuple) else []
 
 
 def add_update(tx: Transaction, made: Changes) -> Changes:
-    """Note that an agent is to hear of a run that has just ended or asks a user."""
+    """Record that an agent must be notified of a run that has just ended or asks a user."""
     owed = update_with(tx, made)
     if owed is not None:
-        tx.put(owed)  # one row for each session, which may be there already
+        tx.put(owed)  # The session's row may already exist.
     return made
 
 
 def update_with(tx: Transaction, made: Changes) -> Action | None:
-    """Return the session's pending update with this run added; None: nobody is to hear of it."""
+    """Return the session's pending update with this run added; None if no session must be notified."""
     run, action = made.run, made.case.action(ActionKind.USER)
     is_new = action is not None and action != made.before.action(ActionKind.USER)
-    if is_new and kind_of(run) is ItemKind.LANDING:  # that a change waits is told with the run's end
+    if is_new and kind_of(run) is ItemKind.LANDING:  # A waiting change is reported with the run's end.
         is_new = False
     if run.parent is None or run.judges is not None or not (made.ended or is_new):
         return None
@@ -53,7 +53,7 @@ def update_with(tx: Transaction, made: Changes) -> Action | None:
 
 
 def mark_seen(tx: Transaction, session: str, runs: Collection[str]) -> None:
-    """Note that the agent has seen how these runs ended: it is not told of them again. Idempotent."""
+    """Record that the agent has seen how these runs ended, so it is not notified again. Idempotent."""
     known = find_pending(tx, session) if runs else None
     left = [] if known is None else [one for one in runs_of(known) if one not in runs]
     if known is not None and left:

@@ -1,5 +1,4 @@
-"""Judges the receipts of a session's interactive runs, and whether each of them continues from
-the one before."""
+"""Verifies the receipts of a session's interactive runs and that each continues the previous one."""
 
 from __future__ import annotations
 
@@ -25,12 +24,12 @@ _BAD = (ReceiptVerdict.TAMPERED, ReceiptVerdict.UNSIGNED, ReceiptVerdict.UNKNOWN
 
 
 def verify_session(core: Core, text: str, streams: Streams) -> SessionVerdictShape:
-    """Return one verdict over all interactive runs of a session, named by any of its runs; of another run its
-    receipt's.
+    """Return one verdict on all interactive runs of a session, named by any of its runs; of another run its
+    receipt's verdict.
 
-    BROKEN: an interactive run has worked and has no receipt, does not continue from the one before, or swears
-    to messages of users that nobody has said. An interactive run at work has no receipt yet, and is listed
-    so. NotFoundError.
+    BROKEN: an interactive run that worked has no receipt or does not continue the previous one, or its
+    receipt contains messages that no user sent. A running one has no receipt yet and is listed as such.
+    NotFoundError.
     """
     with core.ports.ledger.transaction() as tx:
         run = find_run(tx, text)
@@ -78,9 +77,8 @@ def _receipt(core: Core, run: str) -> ReceiptDetail | None:
 
 
 def _held(core: Core, run: Run, row: InteractiveRunVerdict) -> CheckShape:
-    """Check one interactive run's receipt; an interactive run that has not ended, or was never begun, owes
-    none."""
-    what = f"the receipt of {run.id} holds"
+    """Check one interactive run's receipt; a run that has not ended or never started needs none."""
+    what = f"the receipt of {run.id} is valid"
     if row["verdict"] != ReceiptVerdict.NOT_FOUND:
         wrong = [f"{one['what']}: {one['detail']}" for one in row["checks"] if not one["ok"]]
         ok = row["verdict"] == ReceiptVerdict.PASS
@@ -89,14 +87,13 @@ def _held(core: Core, run: Run, row: InteractiveRunVerdict) -> CheckShape:
         return {"what": what, "ok": True, "detail": f"it has none yet: it is {run.state}"}
     with core.ports.ledger.transaction() as tx:
         begun = [one for one in tx.find(Lease, {"run": run.id}) if one.closed not in receipts.NEVER_RAN]
-    words = f"it ended as {run.outcome}" if begun else "it was never begun"
+    words = f"it ended as {run.outcome}" if begun else "the run never started"
     return {"what": what, "ok": not begun, "detail": f"it has none: {words}"}
 
 
 def _links(core: Core, runs: Sequence[str]) -> Iterator[CheckShape]:
-    """Check, by what is signed, that each interactive run has the files of the one before and a memory of
-    this session.
-    """
+    """Check, from signed data, that each interactive run has the previous one's files and a memory of this
+    session."""
     left: str | None = None
     lefts: dict[str, str | None] = {}
     for number, run in enumerate(runs):
@@ -104,20 +101,20 @@ def _links(core: Core, runs: Sequence[str]) -> Iterator[CheckShape]:
         with core.ports.ledger.transaction() as tx:
             lease = tx.get(Lease, run, found["fence"]) if found is not None else None
         if found is None or lease is None or found["statement"] is None:
-            continue  # its own check has failed
+            continue  # This run's own check has failed.
         job = json.loads(parse_envelope(lease.job).body())
         begins, memory = job["workspace"]["snapshot"], (job["resume"] or {}).get("run")
         if number:
             left = lefts.get(_begins(core, run), left)
             ok = begins == left and (memory is None or memory in runs[:number])
-            files = f"its files at {begins}" if begins else "without files of a repository"
+            files = f"its files at {begins}" if begins else "it has no repository files"
             words = f"{files}, {f'with the memory of {memory}' if memory else 'without a memory'}"
             yield {"what": f"{run} continues from {runs[number - 1]}", "ok": ok, "detail": words}
         left = lefts[run] = found["statement"]["predicate"]["commit"] or begins
 
 
 def _said(core: Core, runs: Sequence[str]) -> Iterator[CheckShape]:
-    """Check that users' messages in the signed turns are those of the ledger: number, name and text."""
+    """Check that users' messages in the signed turns match the ledger's number, name and text."""
     for name in runs:
         found = _receipt(core, name)
         with core.ports.ledger.transaction() as tx:
@@ -132,14 +129,13 @@ def _said(core: Core, runs: Sequence[str]) -> Iterator[CheckShape]:
         known |= {one.number: TurnMessage.of(one.number, name_of(one.by), one.text) for one in words}
         signed = [TurnMessage.model_validate(one, strict=False) for turn in turns for one in turn["words"]]
         false = [str(one.number) for one in signed if known.get(one.number) != one]
-        others = f"words {', '.join(false)} are others than users have said"
+        others = f"messages {', '.join(false)} differ from what users sent"
         detail = others if false else f"{len(signed)} of them"
         yield {"what": f"the words in {name} were said so", "ok": not false, "detail": detail}
 
 
 def _begins(core: Core, run: str) -> str:
-    """Return the interactive run at whose files this one began: the one before, or that of an
-    earlier point."""
+    """Return the run at whose files this one started: the previous one or a restored checkpoint's."""
     with core.ports.ledger.transaction() as tx:
         found = tx.get(Run, run)
     return "" if found is None else Lineage.of(found).begins

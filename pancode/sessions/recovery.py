@@ -1,4 +1,4 @@
-"""How runs that ended badly continue: once more where their machine failed, else from what they have left."""
+"""Recovers runs that ended badly: repeats them if their node failed, else continues their work."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from pancode.runs.views import find_run, must_have_no_next, newest_lease, was_st
 from pancode.sessions.run_continuation import goes_on
 
 MOST_BYTES = 1 << 18
-"""Of the end of a log that is read."""
+"""How many bytes are read from the end of a log."""
 _MOST_ACTS, _MOST_FILES, _MOST_CHARS, _DEEPEST = 8, 50, 160, 12
 _PATHS = ("file_path", "filePath", "path", "absolute_path")
 _WRITES = frozenset(
@@ -40,10 +40,9 @@ kinds of change it does."""
 
 
 def last_acts(log: bytes) -> tuple[list[str], list[str]]:
-    """The commands that it ran last, and the files that it wrote last; the newest last, each once, in short.
+    """Return the last commands and the last written files, newest last, each once, shortened.
 
-    `log`: the end of its program's output, JSON lines of any of the programs; what is no such line is passed
-    over. It is a stranger's text, and nothing of it is believed.
+    `log`: the end of a program's output; lines that are not JSON are skipped. Its text is untrusted.
     """
     acts, files = dict[str, None](), dict[str, None]()
     for line in log.splitlines():
@@ -59,7 +58,7 @@ def last_acts(log: bytes) -> tuple[list[str], list[str]]:
 
 
 def _calls(value: Any, depth: int) -> Iterator[tuple[str, str]]:
-    """Each command, and each path that is written, as far down as they stand."""
+    """Yield each command and each written path, at any depth up to the limit."""
     if depth > _DEEPEST:
         return
     if isinstance(value, list):
@@ -94,7 +93,7 @@ _TOLD, _LINES, _FILES, _FOUND = ("node", "retry", "health", "person"), 8, 50, 5
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """One run that is recovered, and how: done again, or continued."""
+    """A run to recover, and how: repeated or continued."""
 
     run: Run
 
@@ -107,7 +106,7 @@ class Recovery:
         return "its work is done once more" if self.again else "a new run continues from what it has left"
 
     def told(self, next_run: str | None = None, error: str | None = None) -> RecoveredShape:
-        """Return the recovery as faces show it."""
+        """Return the recovery in the API's shape."""
         return {
             "run": self.run.id,
             "outcome": str(self.run.outcome),
@@ -118,8 +117,8 @@ class Recovery:
 
 
 def plan_recovery(core: Core, text: str | None) -> list[Recovery]:
-    """Return the plan for a run, for an agent's newest bad run, or (None) for all bad runs of the last day,
-    oldest first.
+    """Return the recovery of a run, of an agent's newest run that ended badly, or (None) of all such runs of
+    the last day, oldest first.
 
     NotFoundError, UsageError and RefusedError for a run that cannot be recovered.
     """
@@ -140,8 +139,8 @@ def plan_recovery(core: Core, text: str | None) -> list[Recovery]:
 
 
 def _ended_badly(core: Core, tx: Transaction) -> list[Run]:
-    """Return the last day's runs that ended badly and were not continued; no steps, children and interactive
-    runs."""
+    """Return the last day's runs that ended badly and were not continued, without steps, children and
+    interactive runs."""
     newest = tx.find(Run, order="created_ms", descending=True, limit=LOOKED_AT)
     tried = {run.retry_of for run in newest}
     since = core.wall_ms() - DAY_MS
@@ -158,7 +157,7 @@ def _ended_badly(core: Core, tx: Transaction) -> list[Run]:
 
 
 def _recoveries(tx: Transaction, run: Run, rules: HealthRules) -> int:
-    """Return how often in a row the work was recovered without one of its runs working for long."""
+    """Return how many times in a row the work was recovered without a run that worked for long."""
     count, at = 0, run
     while (lineage := Lineage.of(at)).recovers and count < rules.failures:
         if (at.finished_ms or 0) - (at.started_ms or at.finished_ms or 0) >= rules.stable_ms:
@@ -186,22 +185,22 @@ def _must_be_recoverable(tx: Transaction, run: Run, rules: HealthRules) -> None:
     ways = {
         Outcome.DONE: ("it has ended well", f'pancode runs continue {run.id} "..."'),
         Outcome.BLOCKED: ("it waits for a user", f'pancode answer {run.id} "..."'),
-        Outcome.BUDGET_EXCEEDED: ("its money is spent", f"pancode runs continue {run.id}"),
+        Outcome.BUDGET_EXCEEDED: ("its budget is used up", f"pancode runs continue {run.id}"),
         Outcome.INTERRUPTED: (run.reason or "it was stopped", f"pancode runs continue {run.id}"),
     }
     usual = (run.reason, f"pancode why {run.id}; then: pancode runs continue {run.id}")
     why, fix = ways.get(run.outcome, usual) if run.outcome is not None else usual
     if stopped and run.outcome in (*AGAIN, *ON):
-        again = "retry" if run.outcome is Outcome.LOST else "continue"  # it has left no result
+        # A lost run has no result to continue from.
+        again = "retry" if run.outcome is Outcome.LOST else "continue"
         why, fix = run.stop_asked or "it was stopped", f"pancode runs {again} {run.id}"
     what = f"{run.id} is nothing to recover: {run.outcome}"
     raise RefusedError(what, why=why, fix=fix, code="not_recoverable")
 
 
 def _before(core: Core, old: Run) -> dict[str, str]:
-    """Return what the next run is told of the crashed one, as material: its node and its agent have chosen
-    the words. Empty for a program that cannot read it.
-    """
+    """Return what the next run is told about the failed one, as untrusted material from its node and agent.
+    Empty for a program that cannot read it."""
     if RUNTIMES[old.runtime].own or old.takes_turns:
         return {}
     with core.ports.ledger.transaction() as tx:
@@ -214,7 +213,7 @@ def _before(core: Core, old: Run) -> dict[str, str]:
         rows = [str(one) for one in found] if isinstance(found, list | tuple) else []
         if rows:
             parts.append(f"Its {name.replace('_', ' ')}: {first_few(rows, most)}")
-    if lease is not None:  # all that there is of one whose machine is lost
+    if lease is not None:  # If the node is lost, the log is all that is left.
         log = core.ports.depot.blob_part(identity_of(lease), "out", -MOST_BYTES, MOST_BYTES)
         acts, files = last_acts(log)
         seen = [f"It ran last: {'; '.join(acts)}"] if acts else []
@@ -226,10 +225,10 @@ def _before(core: Core, old: Run) -> dict[str, str]:
 
 
 def recover_run(core: Core, around: Surroundings, one: Recovery, by: str) -> RecoveredShape:
-    """Dispatch the new run, or return the reason why there is none. One refusal stops no other recovery."""
+    """Dispatch the new run, or return why it was refused; a refusal does not affect other runs."""
     try:
         with core.ports.ledger.transaction() as tx:
-            now = Recovery(find_run(tx, one.run.id))  # others may have taken it up, or it has ended well
+            now = Recovery(find_run(tx, one.run.id))  # It may have been continued or have succeeded since.
             _must_be_recoverable(tx, now.run, core.rules.health)
         if now.again:
             return one.told(

@@ -1,4 +1,4 @@
-"""Routes of sessions: begin one, words, its turn, its end, and the stream that every face reads."""
+"""Routes of sessions: start one, send messages, control its turn, end it, and follow its stream."""
 
 from __future__ import annotations
 
@@ -61,15 +61,15 @@ from pancode.sessions.stream import SessionPlace, place_in, read_on, read_piece
 from pancode.sessions.terms import set_terms
 
 AT_ONCE_MS, MOST_ROUNDS = 1, 20
-"""A session that is left alone: each interactive run rests this many ms after its turn; so many follow at
-most."""
+"""For a session without a user: each interactive run is suspended this many ms after its turn; at most so
+many follow each other."""
 Duration = Annotated[int | None, Field(ge=1, le=MOST_MS)]
 
 
 class SessionBody(WorkBody, CallerSettings):
-    """The first interactive run, as a dispatch; `task` has the words of turn 1. Times in milliseconds.
+    """The first interactive run, as a dispatch; `task` is the message of turn 1. Times in milliseconds.
 
-    `idle_ms`: the interactive run rests after so long without a message; `turn_ms`: how long one turn may be.
+    `idle_ms`: without a message for so long, it is suspended; `turn_ms`: the longest time of a turn.
     """
 
     by: By = "api"
@@ -81,9 +81,9 @@ class SessionBody(WorkBody, CallerSettings):
     until_verified: bool = False
     """It rests after each turn, and continues by itself until its gates pass or its ceiling is reached."""
     yes: bool = False
-    """A user has said yes to this very dispatch."""
+    """A user has approved this dispatch."""
     dry_run: bool = False
-    """Only judge what would begin, also without a message."""
+    """Only preview what would start, also without a message."""
 
     def request(self) -> DispatchRequest:
         turns = {"idle_ms": AT_ONCE_MS if self.until_verified else self.idle_ms, "turn_ms": self.turn_ms}
@@ -100,9 +100,9 @@ class SessionBody(WorkBody, CallerSettings):
 
 
 class TurnBody(ActBody):
-    """`cancel`: the turn at work ends. `rest`: the interactive run ends after it.
+    """`cancel`: end the current turn. `rest`: suspend the interactive run after it.
 
-    `turn`: only the turn with this number is cancelled; without it, the one at work.
+    `turn`: cancel only the turn with this number; without it, the current one.
     """
 
     what: Literal["cancel", "rest"]
@@ -110,10 +110,9 @@ class TurnBody(ActBody):
 
 
 class TermsBody(ActBody):
-    """The terms of the session's next interactive run; what is left out stays. `yes`: a user agrees to more
-    freedom.
+    """The terms of the session's next interactive run; omitted ones stay. `yes`: approval of a higher level.
 
-    `program_mode`: a mode of the agent program itself, by its own name; empty: the one in which it begins.
+    `program_mode`: a mode of the agent program, by the program's own name; empty: its default.
     """
 
     mode: Mode | None = None
@@ -132,20 +131,20 @@ class TermsBody(ActBody):
 
 
 class CheckpointBody(ActBody):
-    """`name` null: the next number."""
+    """`name`: the checkpoint's name; null: the next number."""
 
     name: Annotated[str, Field(max_length=200)] | None = None
 
 
 class RestoreBody(ActBody):
-    """`name`: of the point."""
+    """`name`: the checkpoint's name."""
 
     name: Annotated[str, Field(max_length=200)]
 
 
 @Verb(CHAT, SessionBody, "chat", pokes=True, status=201, right=DISPATCHES)
 def _begin(context: ApiContext, call: ApiCall) -> QueuedAnswer | DryRunAnswer:
-    """Begin a session: a run that takes turns."""
+    """Start a session: a chain of runs that take turns."""
     body: SessionBody = call.body
     around = context.coordinator.around(dict(body.settings.items()), body.preset)
     request = complete_request(context.core, around, body.request())
@@ -157,13 +156,13 @@ def _begin(context: ApiContext, call: ApiCall) -> QueuedAnswer | DryRunAnswer:
 
 @Verb(SESSIONS, command="sessions ls", query=("limit",))
 def _sessions(context: ApiContext, call: ApiCall) -> SessionsAnswer:
-    """The newest sessions."""
+    """List the newest sessions."""
     return {"sessions": list_sessions(context.core, call.number("limit", 20, MOST_ROWS))}
 
 
 @Verb(SESSION, command="sessions show")
 def _show(context: ApiContext, call: ApiCall) -> shapes.SessionShape:
-    """One of them, by any of its runs."""
+    """Return a session, named by any of its runs."""
     return get_session(context.core, call.path["run"])
 
 
@@ -173,7 +172,7 @@ def _lands(context: ApiContext, call: ApiCall) -> bool:
 
 @Verb(WORDS, TellBody, "sessions attach", pokes=True, right=ANSWERS, lands=_lands)
 def _words(context: ApiContext, call: ApiCall) -> SaidAnswer:
-    """Words for it: all that users say."""
+    """Send a user's message to a session."""
     body: TellBody = call.body
     token = None if call.visitor is None else call.visitor.token
     around = context.coordinator.around({})
@@ -190,7 +189,7 @@ def _words(context: ApiContext, call: ApiCall) -> SaidAnswer:
 
 @Verb(TURN, TurnBody, "sessions rest", pokes=True, right=TELLS)
 def _turn(context: ApiContext, call: ApiCall) -> shapes.SessionShape:
-    """Cancel its turn, or let it rest behind it."""
+    """Cancel a session's turn, or suspend the session after it."""
     body: TurnBody = call.body
     return get_session(
         context.core, end_turn(context.core, call.path["run"], body.what, body.by, body.turn).id
@@ -199,7 +198,7 @@ def _turn(context: ApiContext, call: ApiCall) -> shapes.SessionShape:
 
 @Verb(TERMS, TermsBody, "sessions set", pokes=True, right=DISPATCHES)
 def _terms(context: ApiContext, call: ApiCall) -> shapes.SessionShape:
-    """Its mode, level and model, from its next interactive run on."""
+    """Set a session's mode, level and model from its next interactive run on."""
     body: TermsBody = call.body
     around = context.coordinator.around({})
     run = set_terms(context.core, around, call.path["run"], body.change, body.by, body.yes)
@@ -208,33 +207,33 @@ def _terms(context: ApiContext, call: ApiCall) -> shapes.SessionShape:
 
 @Verb(END, ActBody, "sessions end", pokes=True, right=TELLS)
 def _end(context: ApiContext, call: ApiCall) -> shapes.SessionShape:
-    """End it; the next message begins it again."""
+    """End a session; the next message starts it again."""
     body: ActBody = call.body
     return get_session(context.core, end_session(context.core, call.path["run"], body.by).id)
 
 
 @Verb(SESSION_VERDICT, command="receipt verify")
 def _verify(context: ApiContext, call: ApiCall) -> shapes.SessionVerdictShape:
-    """The verdict on its receipts, and on their chain."""
+    """Verify a session's receipts and that they form a chain."""
     return verify_session(context.core, call.path["run"], context.coordinator.streams)
 
 
 @Verb(CHECKPOINTS, command="sessions checkpoint")
 def _points(context: ApiContext, call: ApiCall) -> shapes.CheckpointsShape:
-    """Its named points."""
+    """List a session's checkpoints."""
     return checkpoints.list_checkpoints(context.core, call.path["run"])
 
 
 @Verb(CHECKPOINT, CheckpointBody, "sessions checkpoint", status=201, right=TELLS)
 def _point(context: ApiContext, call: ApiCall) -> shapes.CheckpointsShape:
-    """Name its newest interactive run, at rest."""
+    """Create a checkpoint at a suspended session's newest interactive run."""
     body: CheckpointBody = call.body
     return checkpoints.make_checkpoint(context.core, call.path["run"], body.name or "", body.by)
 
 
 @Verb(RESTORE, RestoreBody, "sessions restore", right=TELLS)
 def _restore(context: ApiContext, call: ApiCall) -> shapes.CheckpointsShape:
-    """Its next message continues at a point."""
+    """Let a session's next message continue at a checkpoint."""
     body: RestoreBody = call.body
     return checkpoints.restore_checkpoint(
         context.core, context.coordinator.streams, call.path["run"], body.name, body.by
@@ -243,32 +242,30 @@ def _restore(context: ApiContext, call: ApiCall) -> shapes.CheckpointsShape:
 
 @Verb(TASKS, command="sessions show")
 def _tasks(context: ApiContext, call: ApiCall) -> shapes.TasksShape:
-    """What it has dispatched."""
+    """List the runs that a session has dispatched."""
     return list_tasks(context.core, call.path["run"])
 
 
 @Verb(CONTEXT, command="sessions show")
 def _context(context: ApiContext, call: ApiCall) -> shapes.ContextShape:
-    """The window of its model, by category."""
+    """Return the use of a session's context window, by category."""
     place = context.coordinator
     return window_of(context.core, place.around({}), place.streams, call.path["run"])
 
 
 @Verb("GET /v1/sessions/{run}/stream", command="sessions attach", query=("since", "attempt"))
 def _stream(context: ApiContext, call: ApiCall) -> EventStream:
-    """Its output from `RUN:BYTE` on, and its state."""
+    """Stream a session's output from `RUN:BYTE` on, and its state."""
     place = place_in(context.core, call.path["run"], call.query, call.last_event)
     return make_event_stream(_events(context, place))
 
 
 async def _events(context: ApiContext, place: SessionPlace) -> AsyncIterator[str]:
-    """Yield `log` with bytes, their run and the next byte's number; `session` whenever that has changed;
-    `end`.
+    """Yield `log` with bytes, their run and the next byte's offset; `session` on each change of it; `end`.
 
-    A reader that comes back with the last number misses and repeats nothing. `end` comes when a session has
-    ended and all of it was told. The bytes of a state come before it: the state is looked at first, and told
-    last. The ledger is read when the bell has rung, and each `QUIET_S`; output that has grown is read without
-    it.
+    A client that reconnects with the last offset misses and repeats nothing. `end` comes when a session has
+    ended and everything was sent. The bytes that belong to a state precede it: the state is read first, and
+    sent last. The ledger is read after a bell and every `QUIET_S`; new output is read without it.
     """
     core, streams = context.core, context.coordinator.streams
     last: shapes.SessionShape | None = None
@@ -301,7 +298,7 @@ async def _events(context: ApiContext, place: SessionPlace) -> AsyncIterator[str
                 yield format_event("end", {"run": place.run, "next": place.offset})
                 return
             if quiet >= QUIET_S:
-                looked, quiet = -1, 0.0  # and look, whatever has rung
+                looked, quiet = -1, 0.0  # Read the ledger next time, whatever the bell's count is.
                 yield ": still here\n\n"
             quiet += LOOK_S
             await ear.wait(LOOK_S)

@@ -1,4 +1,4 @@
-"""`runs continue`: a new run continues from the result of an old one, in its session where that is kept."""
+"""`runs continue`: a new run continues from an old one's result, in its session if that is kept."""
 
 from __future__ import annotations
 
@@ -33,16 +33,17 @@ def continue_run(
     program: str = "",
     session: str = "",
 ) -> Dispatched:
-    """Dispatch the next run, through the same ten gates. UsageError; RefusedError where somebody was faster.
+    """Dispatch the next run, through the same ten gates. UsageError; RefusedError if another was faster.
 
-    `by`: a user, or a run that asks from inside: then the next run is its child, no wider, not dearer, and
+    `by`: a user, or a requesting run: then the next run is its child, with at most its rights and budget and
     without a user's approval. `session`: the next run is an interactive run of this session, if its program
     takes turns.
     """
     must_have_ended(old)
     with core.ports.ledger.transaction() as tx:
         if is_taken(tx, old):
-            must_be_free(old)  # before anything is paid for a snapshot; and again as it is queued
+            # Check this before paying for a snapshot; it is checked again when the run is queued.
+            must_be_free(old)
     inside = by if isinstance(by, Run) else None
     again = asked_again(core, old, str(by) if inside is None else inside.id)
     if inside is not None:
@@ -56,9 +57,8 @@ def continue_run(
 def goes_on(
     core: Core, old: Run, again: DispatchRequest, remark: str, answers: str | None = None, program: str = ""
 ) -> DispatchRequest:
-    """Return the request for the run after the old one. In a session it begins where a user wants it to
-    continue , and hears what has happened since the last message.
-    """
+    """Return the request for the run after the old one. In a session it starts at the restored checkpoint, if
+    any, and gets the news since the last message."""
     with core.ports.ledger.transaction() as tx:
         left, session = LeftOver(words_of(tx, old)), session_of(tx, old)
         if session is not None:
@@ -69,14 +69,13 @@ def goes_on(
 
 
 def _news(tx: Transaction, session: SessionRow, old: Run) -> tuple[str, ...]:
-    """Return the session's news. After a lost turn they name the runs that the orchestrator began in it: its
-    own memory may lack them, and it would begin them once more.
-    """
+    """Return the session's news. After a lost turn they name the runs that the orchestrator started in it,
+    because its memory may lack them and it would start them again."""
     if not is_orchestrator(old) or not is_turn_lost(old):
         return session.news
     found = tx.find(Run, {"parent": old.id}, order="created_ms", descending=True, limit=MOST_RUNS)
     begun = ", ".join(f"{one.id} ({one.agent}, {one.outcome or one.state})" for one in found)
-    lost = "your program ended in the midst of a turn, which is lost; the newest runs that it had begun"
+    lost = "your program ended during a turn, which is lost; the newest runs that it had started"
     return more_news(session.news, f"{lost}: {begun}") if begun else session.news
 
 
@@ -84,19 +83,17 @@ MOST_RUNS = 8
 
 
 def _way_back(tx: Transaction, session: SessionRow) -> WayBack | None:
-    """Return the earlier point at which a user wants the session to continue; None: after its newest
-    interactive run."""
+    """Return the checkpoint to which a user has restored the session, or None."""
     wanted = session.restored
     at = tx.get(Run, str(wanted["run"])) if wanted else None
     return None if at is None else WayBack(at, str(wanted["name"]), str(wanted["told"]))
 
 
 def go_on(core: Core, around: Surroundings, old: Run, by: str, past_cap: bool = False) -> Dispatched:
-    """Begin the next interactive run without a user's message, with those that are left. RefusedError where
-    its session is ended.
+    """Start the next interactive run with the undelivered messages. RefusedError if its session was ended.
 
-    `past_cap`: a user said yes to the question of its cap, and the session's ceiling makes room; UsageError
-    where nothing asks any more.
+    `past_cap`: a user approved continuing past the cap and the session's ceiling allows it; UsageError if
+    that question is no longer open.
     """
     again = replace(asked_again(core, old, by), by_itself=not past_cap, past_cap=past_cap)
     return dispatch_run(core, around, goes_on(core, old, again, ""))

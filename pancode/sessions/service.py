@@ -1,4 +1,4 @@
-"""Hands on what users say to sessions: begins them, takes all words, cancels a turn, rests, ends."""
+"""The operations of users on sessions: start one, send messages, cancel a turn, suspend, end."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ from pancode.sessions.session import load_chain
 TRIES = 3
 """How often the words are tried, as somebody else may begin the next interactive run at the same moment."""
 MOST_OF_A_NO = 160
-"""How many characters of what was denied its agent hears."""
+"""How many characters of a denied request are sent to its agent."""
 
 
 def begin_session(core: Core, around: Surroundings, request: DispatchRequest) -> Dispatched:
-    """Begin a session's first interactive run, through the same ten gates; its task is the words of turn 1.
+    """Start a session's first interactive run, through the same ten gates; its task is the first message.
 
-    Without an agent it has that of the settings, else builder; without a model or program it has what is
-    ready, and the answer says so. UsageError: no words. RefusedError: nothing could talk.
+    The agent defaults to that of the settings, else builder; model and program to ones that are ready, named
+    in the answer. UsageError: no message. RefusedError: no agent could answer.
     """
     if not request.task.strip():
         fix = 'pancode chat "..."'
@@ -52,28 +52,34 @@ def begin_session(core: Core, around: Surroundings, request: DispatchRequest) ->
 
 
 def judge_session(core: Core, around: Surroundings, request: DispatchRequest) -> tuple[Plan, str]:
-    """Judge as `begin_session` does, but begin nothing: return the ten verdicts, and what was chosen."""
+    """Preview `begin_session` without starting it; return the ten verdicts and what was chosen."""
     request, chosen = _settled(around, replace(request, task=request.task.strip() or "Hello."))
     plan = dry_run(core, around, request)
     return plan, "; ".join(filter(None, (chosen, plan.chosen)))
 
 
 def _settled(around: Surroundings, request: DispatchRequest) -> tuple[DispatchRequest, str]:
-    """Return the request as an interactive run with its agent, and words for an agent that nobody named."""
+    """Return the request as an interactive run, and a text on why its agent was chosen, if it was."""
     project = request.project or (None if request.cwd is None else around.project_of(request.cwd))
     settings = around.defaults(project).agent
-    chosen = "" if request.agent else "as dispatch.agent says" if settings else "as nobody has named an agent"
+    chosen = (
+        ""
+        if request.agent
+        else ("from the setting dispatch.agent")
+        if settings
+        else "as nobody has named an agent"
+    )
     agent = request.agent or settings or DEFAULT_AGENT
     if project is None and request.workspace is None and find_agent(around.agents(None), agent).leads:
-        request = replace(request, workspace="none")  # it changes no file, so it needs none
+        request = replace(request, workspace="none")  # It changes no files, so it needs none.
     return as_interactive_run(replace(request, agent=agent)), chosen
 
 
 @dataclass(frozen=True, slots=True)
 class SentMessage:
-    """The run that has the words. `how` the words reach its agent; `begun`: the new run with its warnings.
+    """The run that has the message. `how` it reaches the agent; `begun`: the new run with its warnings.
 
-    `number`: the message's number in its run; 0: the words are in the task.
+    `number`: the message's number in its run; 0: it is part of the task.
     """
 
     run: Run
@@ -85,10 +91,9 @@ class SentMessage:
 def send_message(
     core: Core, around: Surroundings, text: str, words: str, by: str, token: ApiToken | None = None
 ) -> SentMessage:
-    """Send messages of users to a session, or to any run: into its task, to its agent at work, or to the next
-    run.
+    """Send a user's message to a session or any run: into its task, to its running agent, or to the next run.
 
-    UsageError for a run that takes none; the refusals of a dispatch where the next run begins.
+    UsageError for a run that takes none; a dispatch's errors if the next run is started.
     """
     for tried in range(TRIES):
         with unit_of_work(core) as work:
@@ -105,11 +110,11 @@ def send_message(
         except RefusedError as refused:
             if refused.code != "already_continued" or tried == TRIES - 1:
                 raise
-    raise AssertionError("the last try returns or raises")
+    raise AssertionError("the last attempt returns or raises")
 
 
 def said_in(core: Core, run: Run) -> SentMessage:
-    """Return how the words that were said last to this run reach its agent."""
+    """Return how the newest message to this run reaches its agent."""
     with core.ports.ledger.transaction() as tx:
         last = tx.get(StoredMessage, run.id, Messages.of(run).told)
     if last is None or last.laid:
@@ -121,19 +126,17 @@ def said_in(core: Core, run: Run) -> SentMessage:
 
 
 def turn_down(core: Core, asker: str, what: str, by: str) -> None:
-    """Let a session hear, with its next message, that a user said no to what this run asked for: a no begins
-    no turn.
-    """
+    """Report a user's denial with the session's next message; it does not start a turn."""
     with unit_of_work(core) as work:
         row = load_chain(work.tx, asker).row
         if row is not None:
             no = f"{by} has said no to what you asked for: {what[:MOST_OF_A_NO]}"
             work.tx.put(replace(row, news=more_news(row.news, no)))
-            work.tell(row.run, "person", f"no by {by}", "told with the next message", what)
+            work.tell(row.run, "person", f"no by {by}", "delivered with the next message", what)
 
 
 def is_session_landing(core: Core, text: str) -> bool:
-    """Whether words may begin a run that was asked to land its change, and has not."""
+    """Whether a message may start a run that was to land its change and has not."""
     with core.ports.ledger.transaction() as tx:
         run = load_chain(tx, text).newest
     return run.land and run.landed is None
@@ -142,18 +145,16 @@ def is_session_landing(core: Core, text: str) -> bool:
 def end_turn(
     core: Core, text: str, what: Literal["cancel", "rest"], by: str, number: int | None = None
 ) -> Run:
-    """Cancel a turn (None: the one at work), or let the interactive run rest after it; a turn that is over
-    stays as it is. UsageError where no program takes turns.
-    """
+    """Cancel a turn (None: the current one), or suspend the interactive run after it; an ended turn is left
+    alone. UsageError if no program takes turns."""
     with unit_of_work(core) as work:
         return work.signal(load_chain(work.tx, text).newest, TurnAsked(what, by, number))
 
 
 def end_session(core: Core, text: str, by: str) -> Run:
-    """End the session: its interactive run rests now, and one that has not begun never does. Idempotent.
+    """End the session: suspend its interactive run now; one that has not started is stopped. Idempotent.
 
-    What it has made is kept, and the next message begins another interactive run. UsageError for a run
-    without turns.
+    Its results are kept, and the next message starts another run. UsageError for a run without turns.
     """
     with unit_of_work(core) as work:
         session = load_chain(work.tx, text)
@@ -164,24 +165,23 @@ def end_session(core: Core, text: str, by: str) -> Run:
         run = work.signal(run, SessionClosed(by))
     if (
         old.state is RunState.PENDING or session.state is SessionState.STARTS
-    ):  # also while it waits for approval
+    ):  # This includes a run that waits for approval.
         return stop_run(core, run.id, f"{by} has ended its session")
     return run
 
 
 class GoingOn:
-    """Begins the next interactive run with words that came too late for the one before; durable, as an
+    """Starts the next interactive run with messages that came too late for the last; durable, as an
     action."""
 
     def __init__(self, core: Core, around: Around) -> None:
         self._core, self._around = core, around
 
     def do(self, run: str, stopping: Callable[[], bool]) -> None:
-        """Begin the interactive run once only: where somebody was faster, that interactive run
-        has the words."""
+        """Start the interactive run once: if another user was faster, that run has the messages."""
         with self._core.ports.ledger.transaction() as tx:
             old = tx.get(Run, run)
-            assert old is not None  # no run is ever deleted
+            assert old is not None  # Runs are never deleted.
             session, left = session_of(tx, old), select_undelivered(words_of(tx, old))
         if session is not None and session.run == run and left and session.closed_by is None:
             by = old.created_by if left[0].by in OWN_NAMES else left[0].by
@@ -208,5 +208,5 @@ class GoingOn:
                     "continue",
                     "next interactive run",
                     "not begun",
-                    f"{why}; its words are kept for the next ones",
+                    f"{why}; its messages are kept for the next ones",
                 )

@@ -1,4 +1,4 @@
-"""A session: its chain of runs, how it is found, and the state that every face shows."""
+"""A session: its chain of runs, how it is found, and the state that interfaces show."""
 
 from __future__ import annotations
 
@@ -51,15 +51,13 @@ MOST_TASKS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class SessionChain:
-    """The runs of a session, oldest first, with the newest run's lease and what of that run waits for a
-    user.
-    """
+    """A session's runs, oldest first, with the newest run's lease and the question that waits for a user."""
 
     runs: tuple[records.Run, ...]
     row: records.SessionRow | None
     """The session's row; None: its newest run takes no turns."""
     words: tuple[records.StoredMessage, ...]
-    """What users have said to the newest run."""
+    """The messages that users have sent to the newest run."""
     lease: records.Lease | None
     proposal: records.Action | None
     continues: bool
@@ -69,7 +67,7 @@ class SessionChain:
 
     @property
     def id(self) -> str:
-        """The id of the chain's first run."""
+        """Return the id of the chain's first run."""
         return self.runs[0].id
 
     @property
@@ -78,7 +76,7 @@ class SessionChain:
 
     @property
     def item(self) -> InboxItem | None:
-        """The question that waits for a user; a change that waits to be landed is not a question."""
+        """Return the question that waits for a user; a change that waits for landing is none."""
         item = None if self.proposal is None else item_of(self.newest, self.proposal)
         return self.proposed if item is None or item.kind is ItemKind.LANDING else item
 
@@ -101,22 +99,23 @@ class SessionChain:
         idle = run.takes_turns and mark == Mark.SPAWNED and is_between_turns(run, self.words)
         if not idle:
             return SessionState.WORKS
-        if self.proposed is None or self.proposed.kind is ItemKind.LANDING:  # which holds up no turn
+        # A waiting landing does not block a turn.
+        if self.proposed is None or self.proposed.kind is ItemKind.LANDING:
             return SessionState.WAITS_FOR_YOU
         return SessionState.ASKS
 
 
 def load_chain(tx: Transaction, text: str) -> SessionChain:
-    """Return the session that a run's id, a prefix of it or `last` names. NotFoundError; UsageError lists
+    """Return the session named by a run's id, a prefix of it, or `last`. NotFoundError; UsageError lists
     several.
 
-    A run that takes no turns counts as a session, too: with the runs before and after it in its chain.
+    A run that takes no turns also counts as a session, with the earlier and later runs of its chain.
     """
     return of_run(tx, _named(tx, text))
 
 
 def of_run(tx: Transaction, run: records.Run) -> SessionChain:
-    """Return the session that has this run."""
+    """Return the session that contains this run."""
     runs = tuple(chain_of(tx, run))
     actions = tuple(tx.find(records.Action, {"run": runs[-1].id}))
     continues = any(action.kind is records.ActionKind.GO_ON for action in actions)
@@ -129,7 +128,7 @@ def of_run(tx: Transaction, run: records.Run) -> SessionChain:
 
 
 def proposed_landing(tx: Transaction, session: str) -> InboxItem | None:
-    """Return the oldest landing that the session has asked for and that still waits; None: none does."""
+    """Return the oldest landing that the session has requested and that still waits, or None."""
     actions = [one for one in tx.find(records.Action) if one.kind is records.ActionKind.USER]
     for action in sorted(actions, key=lambda one: (one.at_ms, one.id)):
         run = tx.get(records.Run, action.run)
@@ -141,9 +140,8 @@ def proposed_landing(tx: Transaction, session: str) -> InboxItem | None:
 
 
 def find_newest_interactive_run(core: Core, text: str) -> records.Run:
-    """Return the run that the text names, as `find_run` does; of a session the newest interactive run, which
-    has the whole change.
-    """
+    """Return the run that the text names, as `find_run` does; for a session its newest interactive run, which
+    has the whole change."""
     with core.ports.ledger.transaction() as tx:
         run = find_run(tx, text)
         newest = chain_of(tx, run)[-1]
@@ -151,19 +149,18 @@ def find_newest_interactive_run(core: Core, text: str) -> records.Run:
 
 
 NOT_SUSPENDED = "not_at_rest"
-"""The code of a refusal that a rest of the session lifts; `run` in its details is the session."""
+"""The code of an error that suspending the session resolves; `run` in its details is the session."""
 
 
 def get_suspended(core: Core, text: str) -> records.Run:
     """Return the run as `find_newest_interactive_run` does. WorkspaceError for an interactive run with a
-    repository that has not ended: it has no change yet.
-    """
+    repository that has not ended, as it has no change yet."""
     run = find_newest_interactive_run(core, text)
     if not run.takes_turns or run.project is None or run.state is records.RunState.ENDED:
         return run
     raise WorkspaceError(
         f"{run.id} has not ended: its session has a change only while it rests",
-        why=f"it is {run.state}; a session that rests continues with your next message",
+        why=f"it is {run.state}; a suspended session continues with your next message",
         fix=f"pancode sessions rest {run.id}; then run the same command again",
         code=NOT_SUSPENDED,
         details={"run": run.id},
@@ -180,13 +177,13 @@ def _named(tx: Transaction, text: str) -> records.Run:
 
 
 def _newest(tx: Transaction, limit: int) -> list[records.Run]:
-    """Return the newest interactive run of each session, the session that was at work last first."""
+    """Return each session's newest interactive run, the most recently active session first."""
     rows = tx.find(records.SessionRow, order="newest_ms", descending=True, limit=limit)
     return [run for row in rows if (run := tx.get(records.Run, row.run)) is not None]
 
 
 def describe_session(core: Core, tx: Transaction, session: SessionChain) -> shapes.SessionShape:
-    """The session as JSON."""
+    """Return the session as JSON."""
     first, run = session.runs[0], session.newest
     row, item, turn = session.row, session.item, SessionTurn.of(run).turn
     attempts = [attempt for one in session.runs for attempt in attempts_of(tx, one)]
@@ -245,16 +242,15 @@ _OF_A_TURN = ("number", "stop", "why", "tokens", "cost_usd", "cost_source")
 def _money(
     core: Core, tx: Transaction, session: SessionChain, attempts: list[records.Attempt]
 ) -> shapes.SessionMoney:
-    """Return what may be spent, and what is left, as a dispatch sees it; but the interactive run at work
-    counts with what its node told, not with all that it may spend.
-    """
+    """Return what may be spent and what is left, as for a dispatch; but the running interactive run counts
+    with what its node reported, not with its whole reservation."""
     run, now = session.newest, attempts[-1] if attempts else None
     view = session_view(core, tx, session.id)
     used = books.counted_usd(view.balance)
     if run.takes_turns and run.state is not records.RunState.ENDED and now is not None and now.run == run.id:
         due = min(
             now.reserved_usd, view.balance.reserved_usd
-        )  # an interactive run of before sessions had books has none
+        )  # An interactive run from before sessions had books has no reservation there.
         used = books.add_amounts(books.subtract_amount(used, due), books.known_cost(now.usage) or books.ZERO)
     ceiling, interactive_run = view.ceilings.usd, run.limits.get("usd") if run.takes_turns else None
     left = None if ceiling is None else max(books.subtract_amount(ceiling, used), books.ZERO)
@@ -267,7 +263,7 @@ def _money(
 
 
 def _of_its_runs(tx: Transaction, session: SessionChain) -> Decimal:
-    """Return the cost, by the books, of the runs that an orchestrator has begun, without its own model's."""
+    """Return the booked cost of the runs that an orchestrator has started, without its own runs."""
     of_it: dict[str, tuple[str | int | None, ...]] = {
         "scope": (books.session_scope(session.id),),
         "kind": (records.EntryKind.SPEND, records.EntryKind.CORRECT, records.EntryKind.UNKNOWN),
@@ -312,7 +308,7 @@ def _interactive_run(run: records.Run, begins: str | None) -> shapes.Interactive
 
 
 def list_tasks(core: Core, text: str) -> shapes.TasksShape:
-    """Return what the runs of a session have dispatched, the newest first."""
+    """Return the runs that a session's runs have dispatched, newest first."""
     with core.ports.ledger.transaction() as tx:
         session = load_chain(tx, text)
         found = [child for run in session.runs for child in tx.find(records.Run, {"parent": run.id})]

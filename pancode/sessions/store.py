@@ -1,4 +1,4 @@
-"""The row of a session as its next interactive run joins it: its title, its terms, its ceiling."""
+"""Updates a session's row when its next interactive run joins: its title, terms and ceiling."""
 
 from __future__ import annotations
 
@@ -19,15 +19,12 @@ MOST_TITLE = 200
 
 
 def join_session(work: Work, joining: Joining) -> Run:
-    """Record the run as its session's newest interactive run; where a user has said yes to the question of
-    the cap, make room for it. RefusedError.
-    """
+    """Record the run as its session's newest interactive run; if a user approved continuing past the cap,
+    raise the ceiling to make room for it. RefusedError."""
     tx, run = work.tx, joining.run
     session = _with_interactive_run(session_of(tx, run), run, chain_of(tx, run), joining.budget)
     tx.put(session)
-    if SessionTurn.of(
-        run
-    ).past_cap:  # so far that there is room for what the question of the run before named
+    if SessionTurn.of(run).past_cap:  # Raise it by as much as the previous run's question named.
         view = session_view(work.core, tx, run.session)
         usd = books.with_room(view.ceilings.usd, view.balance, asked_at_cap(tx, Lineage.of(run).continues))
         if usd != view.ceilings.usd:
@@ -38,8 +35,8 @@ def join_session(work: Work, joining: Joining) -> Run:
 def _with_interactive_run(
     known: SessionRow | None, run: Run, before: list[Run], budget: Decimal | None
 ) -> SessionRow:
-    """Return the session with this interactive run. RefusedError: it comes by itself, and a user ended the
-    session."""
+    """Return the session with this interactive run. RefusedError if it starts automatically and a user has
+    ended the session."""
     on_cap = "ask" if SessionTurn.of(run).more_usd else "rest"
     now = {"run": run.id, "newest_ms": run.created_ms, "on_cap": on_cap, **terms_of(run).as_json()}
     if known is None:
@@ -47,10 +44,10 @@ def _with_interactive_run(
         title = line_of(first.task or " ".join(first.argv or ()))
         return SessionRow(id=first.id, title=title, ceiling=None if before else budget, **now)
     if SessionTurn.of(run).by_itself:
-        must_be_open(known)  # somebody may have ended it since the words that are left were seen
+        must_be_open(known)  # A user may have ended it since the undelivered messages were read.
     return replace(known, **now, chosen_by=None, closed_by=None, news=(), restored={})
 
 
 def line_of(text: str) -> str:
-    """Return the beginning of a text, on one line."""
+    """Return the beginning of a text, as one line."""
     return " ".join(text.split())[:MOST_TITLE]

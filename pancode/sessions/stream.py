@@ -1,4 +1,4 @@
-"""Reads a session's output from `RUN:BYTE` on, over attempts and interactive runs: each byte once."""
+"""Reads a session's output from `RUN:BYTE` on, across attempts and interactive runs, each byte once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MARK = re.compile(r"([A-Za-z0-9-]{1,64}):([0-9]{1,15})", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class SessionPlace:
-    """The position of a reader. `attempt` is `ATTEMPT.LEASE`; empty: the one that won, or the newest."""
+    """A reader's position. `attempt` is `ATTEMPT.LEASE`; empty: the successful one, or the newest."""
 
     run: str
     attempt: str = ""
@@ -28,13 +28,13 @@ class SessionPlace:
 
     @property
     def mark(self) -> str:
-        """The number of the next byte."""
+        """Return the position of the next byte as `RUN:BYTE`."""
         return f"{self.run}:{self.offset}"
 
 
 @dataclass(frozen=True, slots=True)
 class SessionPiece:
-    """The bytes read, and the place after them. `more`: ask again at once; `end`: nothing else comes."""
+    """The bytes read, and the place after them. `more`: read again at once; `end`: nothing follows."""
 
     data: bytes
     place: SessionPlace
@@ -43,7 +43,7 @@ class SessionPiece:
 
 
 def place_in(core: Core, text: str, query: Mapping[str, str], last_event: str = "") -> SessionPlace:
-    """Return where a face continues: at its last number, or at the beginning of the session. UsageError."""
+    """Return a client's position: after its last event, or at the session's start. UsageError."""
     with core.ports.ledger.transaction() as tx:
         session = load_chain(tx, text)
     since = last_event or query.get("since", "")
@@ -60,14 +60,13 @@ def place_in(core: Core, text: str, query: Mapping[str, str], last_event: str = 
 
 
 def read_on(streams: Streams, place: SessionPlace) -> SessionPiece:
-    """Return the next bytes of the attempt at work, without reading the ledger."""
+    """Return the next bytes of the running attempt, without reading the ledger."""
     piece = log.read_on(streams, place.run, LogPlace(OUT, place.attempt, place.offset))
     return SessionPiece(piece.data, SessionPlace(place.run, place.attempt, piece.place.offset), piece.more)
 
 
 def read_piece(core: Core, streams: Streams, place: SessionPlace) -> SessionPiece:
-    """Return the next bytes from this place, the step to the next attempt or interactive run, or the end of
-    it all."""
+    """Return the next bytes from this place, the next attempt's or run's place, or the end."""
     piece = read_log(core, streams, place.run, LogPlace(OUT, place.attempt, place.offset))
     here = SessionPlace(place.run, piece.place.attempt, piece.place.offset)
     if not piece.end:

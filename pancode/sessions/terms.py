@@ -1,5 +1,5 @@
-"""Gives a session another mode, level or model, from its next interactive run on; a higher
-level needs a yes."""
+"""Changes a session's mode, level or model from its next interactive run on; a higher level needs
+approval."""
 
 from __future__ import annotations
 
@@ -23,20 +23,19 @@ from pancode.runs.user_environment import SettingSaid, Surroundings
 from pancode.sessions.session import SessionChain, load_chain
 
 TRIES = 3
-"""How often the change is tried, as somebody else may change the terms at the same moment."""
+"""How often the change is tried, because another user may change the terms at the same moment."""
 _OF_TERMS = ("mode", "mutation", "safety", "agent", "routing")
-"""The gates that judge terms now; money, paths and words are judged when the next interactive run begins."""
+"""The gates that check terms now; budget, paths and task are checked when the next interactive run starts."""
 
 
 def set_terms(
     core: Core, around: Surroundings, text: str, change: Mapping[str, Any], by: str, approved: bool = False
 ) -> Run:
-    """Give the session's next interactive run these terms. An interactive run at work rests after its turn.
+    """Set the terms of the session's next interactive run; a running one is suspended after its turn.
 
     `change`: some of the fields of InteractiveTerms; the others stay. RefusedError `needs_yes` for a higher
-    level without a user's approval, and of a gate that would refuse such an interactive run. UsageError for a
-    run that takes no turns, for a mode that its program does not have, and for a mode in which it asks
-    nobody.
+    level without approval, or from a gate that would refuse such a run. UsageError for a run that takes no
+    turns, a mode that its program does not have, and a mode in which it never asks.
     """
     for _ in range(TRIES):
         with core.ports.ledger.transaction() as tx:
@@ -50,20 +49,18 @@ def set_terms(
         with unit_of_work(core) as work:
             now = load_chain(work.tx, text)
             newest, row = now.newest, now.row
-            if (
-                newest.id == run.id and row and read_terms(row) == before
-            ):  # what was agreed to is what is changed
+            if newest.id == run.id and row and read_terms(row) == before:  # Only change what was agreed to.
                 return newest if terms == before else work.signal(newest, TermsAsked(terms, by))
     raise RefusedError(
         f"the settings of {text} changed in the meantime",
-        why="somebody else is changing them, too",
+        why="another user changed them at the same time",
         fix=f"pancode sessions show {text}",
         code="changed_meanwhile",
     )
 
 
 def wanted_of(session: SessionChain) -> InteractiveTerms:
-    """Return the terms of the session's next interactive run. UsageError for a run that takes no turns."""
+    """Return the terms of the session's next interactive run. UsageError for a run without turns."""
     run = session.newest
     if session.row is None:
         fix = f"pancode runs show {run.id}"
@@ -74,8 +71,7 @@ def wanted_of(session: SessionChain) -> InteractiveTerms:
 def _must_begin(
     core: Core, around: Surroundings, session: SessionChain, terms: InteractiveTerms, by: str
 ) -> None:
-    """Raise UsageError where no interactive run can follow; RefusedError of the gate that would refuse this
-    one."""
+    """Raise UsageError if no interactive run can follow, and RefusedError if a gate would refuse it."""
     run = session.newest
     _must_have(run, terms.program_mode)
     if terms == terms_of(run):
@@ -90,10 +86,10 @@ def _must_begin(
 
 
 def _must_have(run: Run, mode: str) -> None:
-    """Raise UsageError for a program that has no modes of its own, and for a mode in which it asks nobody."""
+    """Raise UsageError if the program has no modes of its own, or never asks in this mode."""
     if mode and not RUNTIMES[run.runtime].chosen:
         raise UsageError(
-            f"{run.runtime} has no modes that can be set here",
+            f"{run.runtime} has no modes that can be set",
             why="the session's mode and safety level decide what it may do",
             fix=f"pancode sessions set {run.id} --mode plan; modes: admin, plan, build, review",
             code="no_program_mode",
@@ -112,7 +108,7 @@ FIELDS: Mapping[str, type[Safety] | type[Mode]] = {"safety": Safety, "mode": Mod
 
 
 class SessionMaker:
-    """Changes the level or the mode of one session from its next message on; the target is `RUN.FIELD`."""
+    """Changes one session's level or mode from its next message on; the target is `RUN.FIELD`."""
 
     def __init__(self, core: Core, around: Surroundings) -> None:
         self._core, self._around = core, around
@@ -136,7 +132,7 @@ class SessionMaker:
     def make(self, change: AskedChange, by: str) -> ChangeEffect:
         effect = self.look(change)
         name, _, field = change.target.rpartition(".")
-        # A user has agreed to the card, which shows the level, or takes their own change back.
+        # The user approved the card, which shows the level, or undoes their own change.
         set_terms(
             self._core, self._around, name, {field: FIELDS[field](str(change.value))}, by, approved=True
         )

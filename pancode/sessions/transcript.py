@@ -1,4 +1,4 @@
-"""The conversation of a session as data and as Markdown: who said what, in order, under the right names."""
+"""The conversation of a session as data and as Markdown: who wrote what, in order."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pancode.sessions.answers import InteractiveRunShape, SessionShape
 from pancode.sessions.conversation.model import HeardMessage, Said, SessionTalk, TalkCall, Turn
 
 _HEADS = re.compile(r"^([ ]{0,3})(#{1,6}(?=\s)|=+[ \t]*$|-+[ \t]*$)", re.MULTILINE)
-"""Lines of a stranger's text that would look like headings of the Markdown."""
+"""Lines of untrusted text that look like Markdown headings."""
 STOPS = frozenset({"cancelled", "refusal", "limit", "failed", "lost"})
 """How a turn can end, other than as it should; the wire's own enum is not loaded by a command."""
 _SAY = ("person", "fleet")
-"""The authors whose words an agent gets."""
+"""The authors whose messages an agent gets."""
 
 
 class CalledTool(TypedDict):
@@ -26,7 +26,7 @@ class CalledTool(TypedDict):
 
 
 class TalkMessage(TypedDict):
-    """A message. `role`: user, fleet, agent or note; `calls`: what the agent called before its text."""
+    """A message. `role`: user, fleet, agent or note; `calls`: the agent's calls before its text."""
 
     run: str
     role: str
@@ -45,7 +45,7 @@ class TalkShape(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class TalkRecord:
-    """A run as it is recorded: who asked for it, its task, its agent, and its answer; "" without one."""
+    """A run's record: its requester, its task, its agent, and its answer; "" if it has none."""
 
     by: str
     task: str
@@ -54,31 +54,30 @@ class TalkRecord:
 
 
 class TalkSource(Protocol):
-    """What is known of a session's runs. Every method may be called again, and changes nothing."""
+    """Facts on a session's runs. Every method may be called repeatedly and changes nothing."""
 
     def output(self, run: str) -> Iterable[tuple[str, bytes]]:
-        """Yield the stored output in pieces, each with its attempt; nothing where none is kept."""
+        """Yield the stored output in pieces, each with its attempt; nothing if none is stored."""
 
     def words(self, run: str) -> Mapping[int, tuple[str, str]] | None:
-        """Return who has said what to the run, by the number of the message, 0 being the task; None: the
-        output is believed.
-        """
+        """Return author and text of the run's messages by number, where 0 is the task; None: the output
+        itself is trusted."""
 
     def record(self, run: str) -> TalkRecord:
-        """Return what is recorded of the run itself."""
+        """Return the run's record."""
 
 
 def build_conversation(
     shape: SessionShape, source: TalkSource, interactive_runs: Sequence[InteractiveRunShape]
 ) -> TalkShape:
-    """Return the messages of these interactive runs, each with what the agent did for it."""
+    """Return the messages of these interactive runs, with the agent's calls."""
     talk = _Talk(shape["agent"], source)
     last = None
     for interactive_run in interactive_runs:
         run, begins = interactive_run["run"], interactive_run["begins"]
         talk.run = run
         if last not in (None, begins):
-            words = f"a user went back to the end of {begins}; what stands since is undone"
+            words = f"a user went back to the end of {begins}; everything after it is undone"
             talk.add("note", "pancode", words)
         last = run
         talk.read(shape["runtime"])
@@ -86,9 +85,8 @@ def build_conversation(
 
 
 def way_to(interactive_runs: Sequence[InteractiveRunShape], until: str) -> list[InteractiveRunShape]:
-    """Return the interactive runs from the first to `until`, each begun where the one before it ended:
-    without what a user has gone back behind.
-    """
+    """Return the chain of interactive runs from the first to `until`, without those that a restored
+    checkpoint has undone."""
     way: list[InteractiveRunShape] = []
     wanted: str | None = until
     for interactive_run in reversed(interactive_runs):
@@ -106,7 +104,7 @@ class _Talk:
         self._talk = SessionTalk()
 
     def read(self, runtime: str) -> None:
-        """Read the output of the current run; without turns, its task and answer as they are recorded."""
+        """Read the current run's output; if it has no messages, use its recorded task and answer."""
         before, known = len(self.messages), self._source.words(self.run)
         begun: dict[int, CalledTool] = {}
         for attempt, data in self._source.output(self.run):
@@ -114,7 +112,7 @@ class _Talk:
                 match part:
                     case HeardMessage():
                         by, text = part.by, part.text
-                        if known is not None:  # words that nobody has said are left out
+                        if known is not None:  # Messages that no user sent are left out.
                             by, text = known.get(part.number, ("", ""))
                         if by:
                             self.add("fleet" if by == FLEET else "person", by, text, part.at_ms)
@@ -124,7 +122,8 @@ class _Talk:
                         self.add_call(part, begun)
                     case Turn() if part.ending and known is None:
                         self.add("note", "pancode", part.ending, part.at_ms)
-                    case Turn(stop=stop) if part.ending and stop in STOPS:  # the reason is the output's own
+                    # The reason comes from the output, so it is left out.
+                    case Turn(stop=stop) if part.ending and stop in STOPS:
                         self.add("note", "pancode", f"turn {part.number} ended: {stop}", part.at_ms)
         if all(one["role"] not in _SAY for one in self.messages[before:]):
             del self.messages[before:]
@@ -139,7 +138,7 @@ class _Talk:
         )
 
     def add_call(self, call: TalkCall, begun: dict[int, CalledTool]) -> None:
-        """Add a call that begins; at its end it says what it has begun. `begun`: the calls at work."""
+        """Add a call that starts; at its end, note what it has started. `begun`: running calls."""
         if call.state == "running":
             begun[call.number] = {"tool": call.tool, "about": call.about}
             self._agents(calls=True)["calls"].append(begun[call.number])
@@ -147,8 +146,7 @@ class _Talk:
             begun.pop(call.number)["about"] = call.about
 
     def _agents(self, calls: bool = False) -> TalkMessage:
-        """Return the agent's message under way: its calls, then its text. Calls behind text begin a new
-        one."""
+        """Return the agent's current message: calls, then text. A call after text starts a new one."""
         last = self.messages[-1] if self.messages else None
         if last is None or last["role"] != "agent" or (calls and last["text"]):
             self.add("agent", self._agent, "")
@@ -156,7 +154,7 @@ class _Talk:
 
 
 def format_markdown(talk: TalkShape) -> str:
-    """Return the conversation for readers. No line of a message can pass for a head of ours."""
+    """Return the conversation for readers. No line of a message can imitate our headings."""
     shape = talk["session"]
     model = f", {shape['model']}" if shape["model"] else ""
     about = f"Session {shape['session']}: agent {shape['agent']}, {shape['runtime']}{model}."

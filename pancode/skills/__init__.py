@@ -1,1 +1,1 @@
-"""Skills (SKILL.md): their sources, whether they are well made, and their copies for agent programs."""
+"""Skills (SKILL.md): their sources, their validity, and their copies for agent programs."""

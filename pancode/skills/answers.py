@@ -1,4 +1,4 @@
-"""Tools that agents made, as the API shows them."""
+"""The shapes of tools made by agents, in the API."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ class ToolShape(TypedDict):
     """A tool of a project. `state`: proposed, not sound, on trial, cut short, failed, tried, kept, or changed
     since it was kept.
 
-    `digest`: of the files as they are laid for a run. `by`: who has kept it. `problem`: why it cannot be
-    tried or kept.
+    `digest`: of the files as given to a run. `by`: the user who kept it. `problem`: why it cannot be tried or
+    kept.
     """
 
     name: str
@@ -29,7 +29,7 @@ class ToolShape(TypedDict):
 
 
 class ToolDetail(ToolShape):
-    """A tool with its `files`: path to text."""
+    """A tool with its `files`, by path."""
 
     files: dict[str, str]
 

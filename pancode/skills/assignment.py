@@ -1,4 +1,4 @@
-"""Decides which skills a run is given: those that its agent names, and those of its project."""
+"""Decides which skills a run gets: those that its agent names, and those of its project."""
 
 from __future__ import annotations
 
@@ -24,9 +24,8 @@ NOT_AGREED = "not_agreed"
 
 
 def find_skills(home: Path, top: Path | None, names: tuple[str, ...]) -> GivenSkills:
-    """Return the skills that a run is given: those of these names, and those of a project, where `top` is
-    its folder. A folder of the project that is a link is not looked at.
-    """
+    """Return the skills that a run gets: those of these names, and those of the project at `top`. A folder of
+    the project that is a link is not read."""
     places = []
     for one in list_sources(home, top):
         if one.origin != PROJECT or top is None:
@@ -44,10 +43,10 @@ def find_skills(home: Path, top: Path | None, names: tuple[str, ...]) -> GivenSk
 def assign_skills(
     wanted: Sequence[str], found: Sequence[FoundSkill], unagreed: Collection[str]
 ) -> GivenSkills:
-    """Return the named skills, and then as many of the project's as there is room for.
+    """Return the named skills, and as many of the project's as there is room for.
 
-    `unagreed`: names of skills that permit or run something without a user's approval. NotFoundError,
-    RefusedError or ConfigError for a named skill that cannot be given; one of the project is left out then.
+    `unagreed`: unapproved skills that permit or run something. NotFoundError, RefusedError or ConfigError for
+    a named skill that cannot be given; such a skill of the project is left out.
     """
     first, flags = [find_skill(found, name) for name in dict.fromkeys(wanted)], list[str]()
     others = [one for one in found if one.source.origin == PROJECT and one.skill.name not in wanted]
@@ -93,7 +92,7 @@ def _files(skill: Skill) -> dict[str, tuple[bytes, bool]]:
 
 
 def _place(found: FoundSkill) -> SkillPlace:
-    """Return where in the repository the skill lies; "" for one from elsewhere."""
+    """Return the skill's folder in the repository; "" if it is from elsewhere."""
     if found.source.origin != PROJECT:
         return ""
     return next(place for place in PROJECT_FOLDERS if found.source.folder.match(f"*/{place}"))

@@ -1,7 +1,7 @@
-"""Keeps copies of skills in the folders of agent programs on one node: a program by itself.
+"""Manages copies of skills in the folders of agent programs on one node, as a stand-alone program.
 
-It runs here as a function, and on a node by that node's Python, which reads this file and a request from its
-standard input: the standard library is all it knows.
+Here it is called as a function. On a node, that node's Python reads this file and a request from standard
+input, so it only uses the standard library.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from typing import Any
 STATE = ".pancode-skills"
 """A folder below the home, with the manifest, and with what was there before a `--force`."""
 STAGE = ".pancode-skills.tmp"
-"""For half-written copies: beside a folder of skills, never in it, so that no program lists half a skill."""
+"""The place of unfinished copies: next to a folder of skills, so that no program lists half a skill."""
 IGNORED = ("__pycache__", ".DS_Store")
-"""Names that programs leave behind in a folder that they use; they count as nobody's change."""
+"""Names of files that programs leave in a folder; they do not count as changes."""
 MOST_READ = 8 << 20
 NONE, LINK, OTHER = "", "link", "other"
 HASH = 64
@@ -38,16 +38,16 @@ def mark_of(data: bytes, executable: bool) -> FileMark:
 
 
 def tree_hash(marks: dict[str, FileMark]) -> str:
-    """One hash for a whole skill."""
+    """Return one hash for a whole skill."""
     lines = [[path, *marks[path]] for path in sorted(marks)]
     return hashlib.sha256(json.dumps(lines).encode()).hexdigest()
 
 
 def decide_copy(found: str, wanted: str | None, known: list[str] | None, force: bool) -> tuple[str, str]:
-    """Return the state of one copy, and what to do: `write`, `remove`, `forget` or nothing.
+    """Return the state of one copy and the action: `write`, `remove`, `forget` or none.
 
-    `found`: the tree's hash, or NONE, LINK, OTHER. `known`: hashes that we have written there; None: none.
-    `force`: a user's own files are overwritten, too, but no link.
+    `found`: the tree's hash, or NONE, LINK, OTHER. `known`: hashes that we have written there, or None.
+    `force`: also overwrite a user's own files, but never a link.
     """
     if found in (LINK, OTHER):
         return ("link" if found == LINK else "unknown"), ""
@@ -65,13 +65,13 @@ def decide_copy(found: str, wanted: str | None, known: list[str] | None, force: 
 
 
 def act(home: Path, body: Json) -> Json:
-    """Do what is asked below this home. The answer has `rows`, or `need`, or `error`.
+    """Carry out a request below this home. The answer has `rows`, or `need`, or `error`.
 
-    `act`: status, sync, diff, remove, restore or backups. `folders`: key to folder below the home. `skills`:
-    name to path to mark. `files`: of folders in which a copy is one file, key to name to mark. `held`: names
-    that are left as they are. `names`: only these. `blobs`: SHA-256 to the bytes in base 64; a sync that
-    lacks some of them changes nothing and answers with those it needs. `owner`: whose the copies are, and
-    whose removal takes them away. `time`: names the backups that this act makes.
+    `act`: status, sync, remove, restore or backups. `folders`: key to folder below the home. `skills`: name
+    to path to mark. `files`: for folders in which a copy is one file, key to name to mark. `held`: names to
+    leave alone. `names`: only these. `blobs`: SHA-256 to base64; a sync that lacks some changes nothing and
+    returns those it needs. `owner`: the owner of the copies, whose removal removes them. `time`: the name of
+    the backups.
     """
     try:
         return Copies(home, body).answer()
@@ -80,7 +80,7 @@ def act(home: Path, body: Json) -> Json:
 
 
 class Copies:
-    """One request on one home."""
+    """One request for one home."""
 
     def __init__(self, home: Path, body: Json) -> None:
         self.home, self.asked = home, body
@@ -123,7 +123,7 @@ class Copies:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Let one act at a time work on this home; what a killed one left half-made is removed."""
+        """Lock this home for one request, and remove what a killed one left unfinished."""
         if self.state.is_symlink():
             raise ValueError(f"{self.state} is a link; move it away")
         lock = self.lock()
@@ -137,7 +137,7 @@ class Copies:
             os.close(lock)
 
     def lock(self) -> int:
-        """Return the lock of the folder that is there now: a removal takes away the one others wait for."""
+        """Return the lock of the current folder: a removal may delete the one that others wait for."""
         while True:
             self.state.mkdir(mode=0o700, exist_ok=True)
             with suppress(FileNotFoundError):
@@ -163,7 +163,7 @@ class Copies:
             return
         except (ValueError, KeyError, TypeError, AttributeError):
             raise ValueError(
-                f"{self.state}/manifest.json is damaged; move it away: copies are then left"
+                f"{self.state}/manifest.json is damaged; move it away (existing copies will be left alone)"
             ) from None
 
     def save(self) -> None:
@@ -175,16 +175,16 @@ class Copies:
             os.fsync(writer.fileno())
         draft.replace(self.state / "manifest.json")
 
-    # -- what is there -----------------------------------------------------------------------------
+    # -- existing copies ---------------------------------------------------------------------------
 
     def wanted_in(self, folder: str) -> dict[str, dict[str, FileMark]]:
-        """Return name to path to mark; a copy that is one file has an empty path."""
+        """Return name to path to mark; a copy that is a single file has an empty path."""
         if folder in self.files:
             return {name: {"": mark} for name, mark in self.files[folder].items()}
         return self.wanted
 
     def plan(self) -> list[Json]:
-        """Return a row for each copy that is there or should be, with what to do."""
+        """Return a row for each copy that exists or should exist, with the action."""
         rows = []
         names, held = self.asked.get("names"), set(self.asked.get("held", ()))
         for folder, place in self.folders.items():
@@ -194,7 +194,7 @@ class Copies:
                     continue
                 others = name not in there and known[name]["owner"] != self.asked.get("owner")
                 if others and self.asked["act"] != "remove":
-                    continue  # whoever made that copy has its source, and takes it away
+                    continue  # The owner of that copy has its source and removes it.
                 wanted = tree_hash(there[name]) if name in there else None
                 found, marks = self.found(f"{place}/{_part(name)}", folder in self.files)
                 hashes = known[name]["hashes"] if name in known else None
@@ -212,8 +212,7 @@ class Copies:
         return rows
 
     def found(self, place: str, as_file: bool) -> tuple[str, dict[str, FileMark]]:
-        """Return the hash and files of what lies there; no link is followed. `as_file`: a copy is one
-        file."""
+        """Return hash and files of this place; links are not followed. `as_file`: a copy is one file."""
         if self.is_beyond_link(place):
             return LINK, {}
         path = self.home / place
@@ -230,7 +229,7 @@ class Copies:
         return tree_hash(marks), marks
 
     def is_beyond_link(self, place: str) -> bool:
-        """Whether a part of the path below the home is a link, also one that leads nowhere."""
+        """Whether any part of the path below the home is a link, including a broken one."""
         parts = place.split("/")
         return any((self.home / "/".join(parts[: n + 1])).is_symlink() for n in range(len(parts)))
 
@@ -244,10 +243,11 @@ class Copies:
             return {"need": need}
         for row in rows:
             if row["state"] == "same" and self.hashes(row) and self.hashes(row) != [row["found"]]:
-                self.note(row, [row["found"]])  # a user has written there what we would
+                self.note(row, [row["found"]])  # A user has written the same content there.
                 self.save()
         if any(row["do"] for row in rows):
-            for row in writes:  # before the first byte: a copy that a killed sync has made is known as ours
+            # Record it before writing, so that a copy made by a killed sync is known as ours.
+            for row in writes:
                 wanted = self.wanted_in(row["folder"])[row["skill"]]
                 self.note(row, [*self.hashes(row), tree_hash(wanted)])
             self.save()
@@ -257,8 +257,7 @@ class Copies:
         return {"rows": [_row(row) for row in rows]}
 
     def remove(self) -> Json:
-        """Remove this owner's copies; one that a user has changed stays, and is that user's from now
-        on."""
+        """Remove this owner's copies; one that a user changed stays and becomes the user's."""
         owner = self.asked.get("owner")
         rows = self.plan()
         if owner is not None:
@@ -277,7 +276,7 @@ class Copies:
         return {"rows": [_row(row) for row in rows], "left": left}
 
     def carry_out(self, row: Json) -> None:
-        """Carry out one row. What goes wrong with its copy is in the row, and the others continue."""
+        """Carry out one row. An error is recorded in the row, and the other rows continue."""
         place, name = self.folders[row["folder"]], row["skill"]
         try:
             if row["do"] and row["state"] in ("changed", "unknown"):
@@ -304,7 +303,7 @@ class Copies:
         self.replace(place, name, new)
 
     def replace(self, place: str, name: str, new: Path | None) -> None:
-        """Put the new folder in place of the old one: whole, or not there until the next sync."""
+        """Replace the old folder by the new one; after a crash it may be absent until the next sync."""
         target, old = self.home / place / name, self.stage(place) / f"{name}.old"
         old.parent.mkdir(exist_ok=True)
         if target.exists():
@@ -319,7 +318,7 @@ class Copies:
         shutil.rmtree(self.stage(place), ignore_errors=True)
 
     def back_up(self, folder: str, name: str) -> str:
-        """Copy what lies there into a backup, links as links."""
+        """Copy the current content into a backup; links stay links."""
         time = _part(self.asked["time"])
         kept = self.state / "backups" / time / folder / name
         if not kept.exists():
@@ -331,7 +330,7 @@ class Copies:
         return time
 
     def backups(self) -> Iterator[Json]:
-        """Yield the backups asked for: `which` is a time; `folders` and `names` as everywhere."""
+        """Yield the requested backups: `which` is a time; `folders` and `names` as in `act`."""
         names, which = self.asked.get("names"), self.asked.get("which")
         for kept in sorted((self.state / "backups").glob("*/*/*")):
             folder, time = kept.parent.name, kept.parent.parent.name
@@ -340,7 +339,7 @@ class Copies:
                 yield {"time": time, "folder": folder, "skill": kept.name}
 
     def restored(self, row: Json) -> Json:
-        """Put the backup back, as a user's; what was in its place is backed up if it is not a copy."""
+        """Restore the backup as a user's copy; back up what it replaces unless that is our copy."""
         folder, name = row["folder"], row["skill"]
         place = self.folders[folder]
         found, _ = self.found(f"{place}/{name}", folder in self.files)
@@ -364,7 +363,7 @@ class Copies:
         return (self.home / place).parent / STAGE
 
     def make_folder(self, place: str) -> None:
-        """Make the folder. Each part that is made is noted first, so that a removal takes it away."""
+        """Make the folder. Each created part is recorded first, so that a removal deletes it."""
         path = self.home
         for part in place.split("/"):
             path = path / part
@@ -390,7 +389,7 @@ def _row(row: Json) -> Json:
 
 
 def _tree(top: Path) -> Iterator[tuple[str, FileMark]]:
-    """Yield path and mark of all files there. What is not a regular file, or very large, is never read."""
+    """Yield path and mark of all files there. Only regular files that are not very large are read."""
     waiting = [top]
     while waiting:
         for entry in os.scandir(waiting.pop()):
@@ -407,7 +406,7 @@ def _tree(top: Path) -> Iterator[tuple[str, FileMark]]:
 
 
 def _marks(place: Path) -> dict[str, FileMark]:
-    """Return the marks of a folder's files; of a copy that is one file, the mark of that."""
+    """Return the marks of a folder's files, or of a copy that is a single file."""
     if place.is_dir():
         return dict(_tree(place))
     return {"": mark_of(place.read_bytes(), bool(place.lstat().st_mode & stat.S_IXUSR))}
@@ -428,14 +427,14 @@ def _remove(place: Path) -> None:
 
 
 def _part(name: str) -> str:
-    """Return a name that is one part of a path and not hidden. ValueError."""
+    """Return the name if it is a single, not hidden part of a path. ValueError."""
     if not name or name.startswith(".") or "/" in name or "\0" in name:
         raise ValueError(f"{name!r} is not a name of a skill")
     return name
 
 
 def _path(path: str) -> str:
-    """A path that stays below its skill. ValueError."""
+    """Return the path if it stays below its skill. ValueError."""
     if "\0" in path or path.startswith("/") or not set(path.split("/")).isdisjoint({"", ".", ".."}):
         raise ValueError(f"{path!r} is not a path within a skill")
     return path
@@ -451,7 +450,7 @@ def _put(path: Path, data: bytes, mode: int) -> None:
 
 
 def _no_file(folder: str, names: list[str]) -> list[str]:
-    """Return the pipes and sockets among these names: they are not copied."""
+    """Return the pipes and sockets among these names, which are not copied."""
     modes = {name: os.lstat(os.path.join(folder, name)).st_mode for name in names}
     kinds = (stat.S_ISREG, stat.S_ISDIR, stat.S_ISLNK)
     return [name for name, mode in modes.items() if not any(kind(mode) for kind in kinds)]
@@ -461,11 +460,11 @@ def _rmdir(path: Path) -> None:
     try:
         path.rmdir()
     except OSError:
-        return  # somebody else has files there
+        return  # It contains files of others.
 
 
 def main() -> None:
-    """Run as a program: the request on standard input, the answer on standard output."""
+    """Read the request from standard input and write the answer to standard output."""
     sys.stdout.write(json.dumps(act(Path.home(), json.load(sys.stdin))) + "\n")
 
 

@@ -1,4 +1,4 @@
-"""Writes what `copies.act` is asked, and reads its answers: a row for each copy, counts by program."""
+"""Builds the requests for `copies.act` and reads its answers: one row per copy, counts by program."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ KEYS: dict[str, str] = {
 
 
 def find_skill_folders(tools: Sequence[str]) -> dict[str, str]:
-    """Return word to folder, for these programs or, without any, for all. NotFoundError."""
+    """Return name to folder, for these programs or, without any, for all. NotFoundError."""
     for tool in tools:
         if tool not in TOOLS:
             raise not_found("tool", tool, list(TOOLS), f"one of: {', '.join(TOOLS)}")
@@ -42,7 +42,7 @@ def find_skill_folders(tools: Sequence[str]) -> dict[str, str]:
 
 
 def list_readers(key: str) -> list[str]:
-    """The programs that read this folder."""
+    """Return the programs that read this folder."""
     return [tool for tool, folder in TOOLS.items() if KEYS[folder] == key]
 
 
@@ -57,10 +57,10 @@ LEFT: dict[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class SkillsAsked:
-    """What is to be done with copies. No tools or names: all. `which`: a backup's time; None: of any time.
+    """A request on copies of skills. No tools or names: all. `which`: a backup's time; None: any.
 
-    `found`: the skills wanted, for status, sync and diff. `owner`: the fleet whose copies these are; None:
-    this machine's own user.
+    `found`: the wanted skills, for status and sync. `owner`: the fleet that owns these copies; None: this
+    computer's user.
     """
 
     act: str
@@ -72,10 +72,10 @@ class SkillsAsked:
     owner: str | None = None
     found: tuple[FoundSkill, ...] = ()
     files: tuple[Skill, ...] = ()
-    """Slash commands and agent definitions; where skills are named, these stay as they are."""
+    """Slash commands and agent definitions; ignored if skills are named."""
 
     def request(self, need: Sequence[str] = ()) -> Json:
-        """Return the request for `copies.act`, with the bytes of these hashes, without skills with errors."""
+        """Return the request for `copies.act`, with these hashes' bytes, without invalid skills."""
         sound = [one.skill for one in self.found if one.skill.is_sound]
         definitions = [one for one in self.files if one.is_sound]
         every = [file for one in (*sound, *definitions) for file in one.files.values()] if need else []
@@ -99,7 +99,7 @@ class SkillsAsked:
 
 
 def count_copies(rows: Sequence[Mapping[str, Any]], tools: Sequence[str] = ()) -> dict[str, dict[str, int]]:
-    """Program to state to number of copies, of one node."""
+    """Return program to state to number of copies, for one node."""
     counts = {
         key: Counter(row["state"] for row in rows if row["folder"] == key)
         for key in find_skill_folders(tools)

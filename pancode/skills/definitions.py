@@ -1,4 +1,4 @@
-"""Slash commands and agent definitions of the home: a file each, checked and copied as skills are."""
+"""Slash commands and agent definitions of the home: one file each, checked and copied like skills."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ KINDS: dict[str, dict[str, str]] = {
     },
     "agents": {"claude": ".claude/agents", "qwen": ".qwen/agents"},
 }
-"""Kind to program to folder below the home. Only programs that read Claude Code's form of Markdown: others
-refuse to start with an agent whose `tools` are words."""
+"""Kind to program to folder below the home. Only programs that read Claude Code's Markdown format: others do
+not start if an agent's `tools` is text."""
 SUFFIX = ".md"
 
 
 def read_definitions(home: Path) -> list[Skill]:
-    """Return the definitions in PANCODE_HOME, named by kind and file: `commands/fix`. No link is followed."""
+    """Return the definitions in PANCODE_HOME, named by kind and file: `commands/fix`. Skips links."""
     return [_read(kind, path) for kind in KINDS for path in sorted((home / kind).glob(f"*{SUFFIX}"))]
 
 
@@ -39,14 +39,15 @@ def _read(kind: str, path: Path) -> Skill:
         )
     if about.st_size > MOST_TEXT:
         found = make_error(
-            "too_big", f"{path} has {format_bytes(about.st_size)}; {format_bytes(MOST_TEXT)} are allowed"
+            "too_big",
+            f"{path} has {format_bytes(about.st_size)}; at most {format_bytes(MOST_TEXT)} are allowed",
         )
         return Skill(name, {}, "", "", (found,))
     return parse_definition(name, SkillFile(path.read_bytes()))
 
 
 def find_folders(tools: Sequence[str]) -> dict[str, str]:
-    """Return the manifest's word, such as `claude-commands`, to folder below the home, for these programs."""
+    """Return manifest name, such as `claude-commands`, to folder below the home, for these programs."""
     return {
         f"{tool}-{kind}": folder
         for kind, folders in KINDS.items()
@@ -56,7 +57,7 @@ def find_folders(tools: Sequence[str]) -> dict[str, str]:
 
 
 def list_wanted(found: Sequence[Skill], tools: Sequence[str]) -> dict[str, dict[str, tuple[str, bool]]]:
-    """Return for each of these folders the file names with their marks."""
+    """Return, for each of these folders, the file names with their marks."""
     marks = {one.name: one.marks[""] for one in found if one.is_sound}
     return {
         key: {

@@ -1,4 +1,4 @@
-"""What skills and made tools add to runs: they are given with the prompt, and proposals are kept."""
+"""What skills and agent-made tools add to runs: they are added to jobs, and proposals are stored."""
 
 from __future__ import annotations
 

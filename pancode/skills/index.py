@@ -1,4 +1,4 @@
-"""An index of skills: a file that names where others keep theirs, each at one commit."""
+"""An index of skills: a file that lists the skills of others, each at a fixed commit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _WORD = re.compile(r"\w+")
 
 @dataclass(frozen=True, slots=True)
 class IndexedSkill:
-    """A skill that somebody offers. Its texts are a stranger's, with hidden characters named."""
+    """A skill in an index. Its texts are untrusted; hidden characters are replaced by their names."""
 
     name: str
     description: str
@@ -41,7 +41,7 @@ class IndexedSkill:
 
 
 def read_index(text: str, where: str) -> tuple[tuple[IndexedSkill, ...], int]:
-    """Return the skills that an index names, and how many of its entries are none. ConfigError."""
+    """Return an index's skills and the number of its invalid entries. ConfigError."""
     try:
         read = yaml.safe_load(text[:MOST_TEXT])
         entries = read["skills"]
@@ -68,7 +68,7 @@ def _entry(raw: object) -> IndexedSkill | None:
 
 
 def find_matching(entries: Iterable[IndexedSkill], words: str) -> list[IndexedSkill]:
-    """Return the entries, by name, in whose name or description each word begins some word. No words: all."""
+    """Return entries, by name, where each word begins a word of name or description. No words: all."""
     terms = _WORD.findall(words.casefold())
 
     def fits(one: IndexedSkill) -> bool:

@@ -1,4 +1,4 @@
-"""Keeps skills in the user's home: adds them from a folder or a commit, removes them, knows their origin."""
+"""Manages the skills in the user's home: adds them from a folder or a commit, and removes them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ ORIGINS, AGREED = "origins.json", "agreed.json"
 
 
 class KeptSkills:
-    """The folder `skills` of PANCODE_HOME, and the file in it that says where each skill came from."""
+    """The folder `skills` of PANCODE_HOME, with the file that records each skill's origin."""
 
     def __init__(self, home: Path) -> None:
         self.folder = home / "skills"
 
     def origins(self) -> dict[str, dict[str, str]]:
-        """Name to `from`, `commit` (of a git address) and `digest`. ConfigError."""
+        """Return name to `from`, `commit` (of a git address) and `digest`. ConfigError."""
         file = self.folder / ORIGINS
         try:
             read = json.loads(file.read_text())
@@ -33,12 +33,12 @@ class KeptSkills:
             raise ConfigError(f"cannot read {file}", why=str(exc), fix=f"mv {file} {file}.old") from exc
 
     def not_agreed(self, skills: Iterable[Skill]) -> list[Skill]:
-        """Return skills that permit or run something and, as they are, have nobody's yes. ConfigError."""
+        """Return skills that permit or run something and are not approved in this form. ConfigError."""
         known = self._agreed()
         return [one for one in skills if one.powers and known.get(one.name) != one.digest]
 
     def agree(self, skills: Iterable[Skill]) -> None:
-        """Note that a user has said yes to the skills as they are. ConfigError."""
+        """Record a user's approval of the skills in this form. ConfigError."""
         new = {one.name: one.digest for one in skills if one.powers}
         if new:
             make_private(self.folder)
@@ -55,9 +55,9 @@ class KeptSkills:
             raise ConfigError(f"cannot read {file}", why=str(exc), fix=f"mv {file} {file}.old") from exc
 
     def add(self, skill: Skill, origin: Mapping[str, str], *, force: bool) -> bool:
-        """Add a skill, whole or not at all; False where it is there already.
+        """Add a skill, whole or not at all; return False if the same one already exists.
 
-        RefusedError for one with errors; ConflictError for one whose place is taken, unless `force`.
+        RefusedError for an invalid one; ConflictError if its name is taken, unless `force`.
         """
         if not skill.is_sound:
             why = "; ".join(finding.what for finding in skill.findings if finding.error)
@@ -67,7 +67,7 @@ class KeptSkills:
         if place.is_symlink():
             raise ConflictError(f"{place} is a link", fix=f"move it away: mv {place} {place}.old")
         old = self.folder / f".{skill.name}.old"
-        if old.is_dir() and not place.exists():  # somebody was killed between the two renames of `_write`
+        if old.is_dir() and not place.exists():  # A process was killed between the two renames of `_write`.
             old.rename(place)
         if place.exists():
             there = read_skill(place)
@@ -76,8 +76,10 @@ class KeptSkills:
             before = origins.get(skill.name, {})
             ours = before.get("digest") == there.digest and before.get("from") == origin["from"]
             if not (ours or force):
-                why = f"it is {'changed since it was added' if before else 'your own'}, or from elsewhere"
-                fix = f"look: diff -r {place} FOLDER; to replace it: pancode skills add --force"
+                why = (
+                    f"it is {'changed since it was added' if before else 'your own'}, or comes from elsewhere"
+                )
+                fix = f"compare: diff -r {place} FOLDER; to replace it: pancode skills add --force"
                 raise ConflictError(
                     f"a different skill {skill.name} already exists in your home", why=why, fix=fix
                 )
@@ -90,7 +92,7 @@ class KeptSkills:
         return True
 
     def _write(self, place: Path, skill: Skill) -> None:
-        make_private(self.folder)  # the home, too, where this is the first command
+        make_private(self.folder)  # This also creates the home if it does not exist.
         new, old = (self.folder / f".{skill.name}.{word}" for word in ("new", "old"))
         for one in (new, old):
             shutil.rmtree(one, ignore_errors=True)
@@ -105,7 +107,7 @@ class KeptSkills:
         shutil.rmtree(old, ignore_errors=True)
 
     def must_have(self, found: FoundSkill) -> None:
-        """NotFoundError where the skill is not the home's."""
+        """Raise NotFoundError if the skill is not in the home."""
         name = found.skill.name
         if found.source.folder != self.folder:
             fix = f"pancode skills rm --copies {name}" if found.source.origin == SHIPPED else "git rm"
@@ -113,7 +115,7 @@ class KeptSkills:
             raise NotFoundError(what, fix=fix, code="not_in_home")
 
     def remove(self, found: FoundSkill) -> None:
-        """Remove the skill from the home. NotFoundError where it is not the home's."""
+        """Remove the skill from the home. NotFoundError if it is not there."""
         self.must_have(found)
         name = found.skill.name
         place = self.folder / name
@@ -133,9 +135,9 @@ class KeptSkills:
 
 
 def skills_below(folder: Path, name: str = "") -> list[Skill]:
-    """Return the skill that this folder is, or those that lie in it or in its `skills`. NotFoundError.
+    """Return the skill that this folder is, or those directly in it or in its `skills`. NotFoundError.
 
-    `name`: the skill's own name, if its folder has another one.
+    `name`: the skill's name, if its folder has another one.
     """
     if (folder / FILE).is_file():
         return [read_skill(folder, name)]

@@ -1,4 +1,4 @@
-"""Changes the copies of skills on this machine, and fetches a commit that has skills; no coordinator."""
+"""Changes copies of skills on this computer and fetches commits with skills, without a coordinator."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://|[^/\s]+@[^/\s]+:|[^/\s:]+:[^\s]")
 
 
 def act_here(request: SkillsAsked, home: Path) -> dict[str, Any]:
-    """Act on the copies below this home. ConfigError with what the machine said."""
+    """Carry out a request on the copies below this home. ConfigError with the error's text."""
     answer = act(home, request.request())
     if "need" in answer:
         answer = act(home, request.request(answer["need"]))
     if "error" in answer:
-        fix = f"look: ls -la {home}/.pancode-skills"
+        fix = f"check: ls -la {home}/.pancode-skills"
         raise ConfigError("cannot read or write the copies of skills", why=answer["error"], fix=fix)
     return answer
 
 
 def is_address(where: str) -> bool:
-    """Whether that is a git address and no folder."""
+    """Whether this is a git address and not a folder."""
     return not Path(where).exists() and _ADDRESS.match(where) is not None
 
 
 @contextmanager
 def fetch_folder(address: str, commit: str | None, path: str) -> Iterator[Path]:
-    """Yield a folder, gone afterwards, with the files of that commit below `path`. Nothing of it was run.
+    """Yield a temporary folder with that commit's files below `path`. Nothing of it is run.
 
-    UsageError without a whole commit; NotFoundError where the commit cannot be had.
+    UsageError without a full commit id; NotFoundError if the commit cannot be fetched.
     """
     if commit is None or not _COMMIT.fullmatch(commit):
         raise UsageError(
@@ -58,7 +58,7 @@ def fetch_folder(address: str, commit: str | None, path: str) -> Iterator[Path]:
         top = Path(made)
         git = _git(top)
         git.must("init", "--quiet", "--bare", str(top / "git"))
-        # some servers give only what a ref names
+        # Some servers only send commits that a ref names.
         if not (_has(git, commit, address, commit, "--depth=1") or _has(git, commit, address, _EVERY_REF)):
             raise NotFoundError(
                 f"cannot read commit {commit[:12]} from {address}",
@@ -87,7 +87,7 @@ def find_newest_commit(address: str) -> str:
 
 
 def _git(top: Path) -> Git:
-    """Return git for foreign addresses: no setting of this machine, no question, only these protocols."""
+    """Return git for untrusted addresses: no local settings, no prompts, only the listed protocols."""
     config = {f"protocol.{name}.allow": "always" for name in _PROTOCOLS}
     config |= {"protocol.version": "2", "core.sshCommand": "ssh -o BatchMode=yes"}
     login = {name: os.environ[name] for name in ("SSH_AUTH_SOCK",) if name in os.environ}
@@ -95,7 +95,7 @@ def _git(top: Path) -> Git:
 
 
 def _has(git: Git, commit: str, address: str, refs: str, *options: str) -> bool:
-    """Fetch, and return whether that commit came."""
+    """Fetch, and return whether the commit arrived."""
     call = git.call("fetch", "--quiet", "--no-tags", *options, "--", address, refs)
     return (
         run_git(replace(call, timeout_s=FETCH_S)).ok and git.ask("cat-file", "-e", f"{commit}^{{commit}}").ok
@@ -103,7 +103,7 @@ def _has(git: Git, commit: str, address: str, refs: str, *options: str) -> bool:
 
 
 def _write(git: Git, commit: str, below: str, folder: Path) -> None:
-    """Write the files without git's checkout: no attribute, filter or hook of the repository takes effect."""
+    """Write the files without git's checkout, so the repository's hooks and attributes are ignored."""
     listed = git.text("ls-tree", "-r", "-z", "-l", "--full-tree", commit, *([below] if below else []))
     entries = [line.split("\t", 1) for line in listed.split("\0") if line]
     blobs = [(*about.split(), path) for about, path in entries]
@@ -119,11 +119,12 @@ def _write(git: Git, commit: str, below: str, folder: Path) -> None:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             if mode == "120000":
-                target.symlink_to("/dev/null/link")  # refused as a link; where it leads is nobody's way
+                # It is reported as a link later; its real target is not used.
+                target.symlink_to("/dev/null/link")
                 continue
             git.must("cat-file", "blob", digest, stdout=target)
             target.chmod(0o755 if mode == "100755" else 0o644)
-        except OSError as exc:  # where A and a are one name, a link may be in the way
+        except OSError as exc:  # On a case-insensitive file system, a link may be in the way.
             what = f"the commit's {path} cannot be written beside its other files"
             raise UsageError(
                 what, why=str(exc), fix="clone it and add the directory", code="bad_tree"

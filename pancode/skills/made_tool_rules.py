@@ -1,4 +1,4 @@
-"""Reads a tool that a run proposes, and says what is wrong with it; the skill and the trial it becomes."""
+"""Validates a tool that a run proposes; builds the skill and the trial script from it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _KEYS = ("about", "input", "seconds")
 
 @dataclass(frozen=True, slots=True)
 class SoundTool:
-    """A tool without faults. `digest`: of the files as a run gets them, which the run's receipt names."""
+    """A valid tool. `digest`: of the files as a run gets them, which the run's receipt names."""
 
     name: str
     about: str
@@ -30,11 +30,11 @@ class SoundTool:
     seconds: int
     files: dict[str, bytes]
     tests: tuple[str, ...]
-    """Names of its test cases: `tests/NAME.in` is the input, `tests/NAME.out` what it must print."""
+    """Names of its test cases: `tests/NAME.in` is the input, `tests/NAME.out` the expected output."""
 
     @property
     def laid(self) -> dict[str, tuple[bytes, bool]]:
-        """Return the tool's files, with those by which an agent program finds it, as a skill."""
+        """Return the tool's files, with those that make it a skill that an agent program finds."""
         own = {**self.files, ABOUT: self._about().encode(), "SKILL.md": self._skill().encode()}
         return mark_executable(own)
 
@@ -60,7 +60,7 @@ class SoundTool:
         )
 
     def trial(self) -> str:
-        """Return a script that lays the tool beside the checkout and runs its tests; exit 0: all passed."""
+        """Return a script that writes the tool into $HOME and runs its tests; exit 0: all passed."""
         mark, lines = f"END-{self.digest}", [f"# Tries the tool {self.name}.", 'tool="$HOME/tool"']
         for path, data in sorted(self.files.items()):
             lines.append(f'mkdir -p "$tool"/{shlex.quote(posixpath.dirname(path))}')
@@ -91,25 +91,25 @@ exit "$failed"
 
 
 def tool_of(name: str, digest: str, packed: str) -> SoundTool:
-    """Return the tool. UsageError says what is wrong with one that nobody could keep."""
+    """Return the tool. UsageError if it is invalid and so cannot be kept."""
     try:
         whole = JobSkill(name=name, digest=digest, packed=packed)
         files = {path: data for path, data in whole.files().items() if path != "SKILL.md"}
         _must(len(name) <= MOST_NAME, f"its name is longer than {MOST_NAME} characters")
         for path, data in files.items():
             _must(data.decode("utf-8", "replace").encode() == data, f"{path} is not text")
-            _must(re.fullmatch(r"[\w./-]{1,100}", path) is not None, "a name of a file has odd characters")
+            _must(re.fullmatch(r"[\w./-]{1,100}", path) is not None, "a file name has invalid characters")
         fields = _object(files.get(ABOUT), ABOUT)
         _must(not fields.keys() - set(_KEYS), f"{ABOUT} has {', '.join(_KEYS)}, and nothing else")
         about, seconds = fields.get("about"), fields.get("seconds", USUAL_SECONDS)
         plain = isinstance(about, str) and 0 < len(about) <= MOST_ABOUT and escape_line(about) == about
         _must(plain, f"about is one line of up to {MOST_ABOUT} characters")
         whole_s = isinstance(seconds, int) and not isinstance(seconds, bool) and 1 <= seconds <= MOST_SECONDS
-        _must(whole_s, f"seconds is 1 to {MOST_SECONDS}")
+        _must(whole_s, f"seconds must be 1 to {MOST_SECONDS}")
         _must(files.get(RUN, b"").startswith(b"#!"), f"{RUN} is missing, or does not begin with #!")
         return SoundTool(name, str(about), _schema(fields.get("input")), seconds, files, _tests(files))
     except ValueError as wrong:
-        why, fix = escape_line(str(wrong))[:300], "tell the agent, or write the tool yourself"
+        why, fix = escape_line(str(wrong))[:300], "ask the agent to repair it, or write the tool yourself"
         raise UsageError(f"tool {name} is not valid", why=why, fix=fix, code="bad_tool") from wrong
 
 
@@ -128,7 +128,7 @@ def _object(data: bytes | None, path: str) -> dict[str, Any]:
 
 
 def _schema(value: object) -> dict[str, Any]:
-    """A JSON schema of one object with plain properties: what every model server takes."""
+    """Return a JSON schema of one object with simple properties, which every model server accepts."""
     _must(
         isinstance(value, dict) and value.get("type") == "object", "input is not a JSON schema of an object"
     )
@@ -137,7 +137,7 @@ def _schema(value: object) -> dict[str, Any]:
     known = value.keys() <= {"type", "properties", "required", "additionalProperties", "description"}
     _must(
         known and isinstance(properties, dict) and len(properties) <= 20,
-        "input has type, properties, required",
+        "input may only have type, properties, required, additionalProperties, description",
     )
     for name, one in properties.items():
         fits = isinstance(one, dict) and one.get("type") in _TYPES and one.keys() <= set(_FACTS)
@@ -145,13 +145,19 @@ def _schema(value: object) -> dict[str, Any]:
             fits and re.fullmatch(r"\w{1,40}", name) is not None,
             f"input: {name} is not a property with a type",
         )
-    _must(isinstance(needs, list) and all(one in properties for one in needs), "required names no property")
+    _must(
+        isinstance(needs, list) and all(one in properties for one in needs),
+        "required names an unknown property",
+    )
     return {"type": "object", "properties": properties, "required": needs, "additionalProperties": False}
 
 
 def _tests(files: dict[str, bytes]) -> tuple[str, ...]:
     cases = tuple(path[6:-3] for path in sorted(files) if path.startswith("tests/") and path.endswith(".in"))
-    _must(0 < len(cases) <= MOST_TESTS, f"it has 1 to {MOST_TESTS} tests: tests/NAME.in and tests/NAME.out")
+    _must(
+        0 < len(cases) <= MOST_TESTS,
+        f"it must have 1 to {MOST_TESTS} tests: tests/NAME.in and tests/NAME.out",
+    )
     for case in cases:
         _object(files[f"tests/{case}.in"], f"tests/{case}.in")
         _must(f"tests/{case}.out" in files, f"tests/{case}.out is missing")

@@ -1,4 +1,4 @@
-"""The tools of projects in the ledger: those that runs propose, and those that a user has kept, signed."""
+"""The tools of projects in the ledger: proposed by runs, or kept by a user and signed."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from pancode.skills.made_tool_rules import SoundTool
 
 MOST = 200
 SPARE_S = 60
-"""Seconds that a trial gets beside the time of each test."""
+"""Seconds that a trial gets in addition to the time of each test."""
 PAYLOAD = "application/vnd.pancode.kept-tool+json"
 
 
 def signed_bytes(row: StoredTool) -> bytes:
-    """Return the bytes that are signed; the digest in them stands for the files."""
+    """Return the bytes to sign; the digest in them covers the files."""
     return json.dumps([row.project, row.name, row.digest, row.run, row.by, row.at_ms]).encode()
 
 
 def order_tool(row: StoredTool) -> JobSkill:
-    """Return the tool as a job carries it."""
+    """Return the tool in the form of a job's skill."""
     return JobSkill(name=f"{TOOL}{row.name}", digest=row.digest, place=TOOLS, packed=row.packed)
 
 
 def put_tool(tx: Transaction, row: StoredTool) -> None:
-    """Write it; the files of a proposal only where it has them: they do not change."""
+    """Write the row; a proposal's files only if the row has them, as they do not change."""
     if row.packed and not row.kept:
         tx.put(StoredToolFiles(row.run, row.name, row.packed))
     tx.put(row if row.kept else replace(row, packed=""))
 
 
 def forget_tool(tx: Transaction, row: StoredTool) -> None:
-    """Idempotent."""
+    """Delete the row and its files. Idempotent."""
     tx.delete(StoredTool, row.place, row.name)
     if not row.kept:
         tx.delete(StoredToolFiles, row.run, row.name)
@@ -58,7 +58,7 @@ def proposed_rows(tx: Transaction, run: str | None = None) -> list[StoredTool]:
 
 
 def load_files(tx: Transaction, row: StoredTool) -> StoredTool:
-    """It with its files."""
+    """Return the row with its files."""
     files = None if row.packed else tx.get(StoredToolFiles, row.run, row.name)
     return row if files is None else replace(row, packed=files.packed)
 
@@ -71,7 +71,7 @@ def kept_rows(tx: Transaction, project: str | None) -> list[StoredTool]:
 
 
 def is_as_kept(core: Core, row: StoredTool) -> bool:
-    """Whether the coordinator has signed this row, and its files have the row's digest."""
+    """Whether the coordinator signed this row and its files match its digest."""
     keys = {key.public.keyid: key.public for key in (core.key, *core.former.values())}
     try:
         envelope = Envelope.model_validate_json(row.signed)
@@ -83,9 +83,8 @@ def is_as_kept(core: Core, row: StoredTool) -> bool:
 
 
 def trial_request(row: StoredTool, tool: SoundTool, by: str) -> DispatchRequest:
-    """Return the request for a run of the tool's tests: bounded, without a network, only in a sandbox. It has
-    a checkout, since a user's script without one runs outside of any sandbox.
-    """
+    """Return the request for a run of the tool's tests: with limits, without network access, only in a
+    sandbox. It has a checkout, because a user's script without one runs outside of any sandbox."""
     return DispatchRequest(
         task=tool.trial(),
         created_by=by,
@@ -108,15 +107,14 @@ def trial_request(row: StoredTool, tool: SoundTool, by: str) -> DispatchRequest:
 def give_skills(
     core: Core, around: Surroundings, request: DispatchRequest, skills: tuple[str, ...]
 ) -> PromptParts:
-    """Return the named skills, and the project's own skills and tools that a user has kept."""
+    """Return the named skills, and the project's own skills and its kept tools."""
     project = request.repository
     return PromptParts(skills=with_tools(core, project, around.skills(project, skills)))
 
 
 def with_tools(core: Core, project: str | None, given: GivenSkills) -> GivenSkills:
-    """Add the project's kept tools for which there is room. A tool that has changed since a user kept it is
-    left out, with a warning.
-    """
+    """Add the project's kept tools that there is room for. A tool that changed since a user kept it is left
+    out, with a warning."""
     if project is None:
         return given
     with core.ports.ledger.transaction() as tx:

@@ -1,4 +1,4 @@
-"""Tools that agents have made, as users see them: proposed, tried in a sandbox, kept with a yes, revoked."""
+"""Agent-made tools as users see them: proposed, tried in a sandbox, kept with approval, revoked."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _ASKED = {
     "proposed": ("was proposed by {run}; nobody has tried it", "try"),
     "tried": ("was proposed by {run}, and its tests have passed", "keep"),
     "failed": ("was proposed by {run}, and its tests did not pass", "show"),
-    "cut short": ("was proposed by {run}, and its trial ended before its tests did", "try"),
+    "cut short": ("was proposed by {run}, and its trial ended before its tests were done", "try"),
     "not sound": ("was proposed by {run}, and nobody can try it", "show"),
 }
 """By a tool's state, where a user is asked about the tool: the words, and the verb that continues with it."""
@@ -46,9 +46,8 @@ _NOT_JUDGED = (Outcome.INTERRUPTED, Outcome.LOST, Outcome.INFRA, Outcome.SUPERSE
 
 
 def keep_proposed(work: Work, claims: Claims) -> None:
-    """Keep the proposed tools of an accepted receipt, in the transaction that accepts it; only of a run in a
-    project.
-    """
+    """Store the proposed tools of a receipt, in the transaction that accepts it; only for a run in a
+    project."""
     run = find_run(work.tx, claims.identity.run)
     if run.project is None:
         return
@@ -62,17 +61,15 @@ def keep_proposed(work: Work, claims: Claims) -> None:
 
 
 def list_tools(core: Core, project: str | None) -> list[ToolShape]:
-    """Return the tools of this project, or of all: the kept ones first, then the proposed ones, newest
-    first."""
+    """Return the tools of this project, or all: kept ones first, then proposed ones, newest first."""
     with core.ports.ledger.transaction() as tx:
         rows = [row for row in reversed(proposed_rows(tx)) if project in (None, row.project)]
         return [_shape(core, tx, load_files(tx, row)) for row in (*kept_rows(tx, project), *rows)]
 
 
 def list_inbox_items(core: Core, tx: Transaction, since_ms: int) -> Iterator[BriefLine]:
-    """Yield the proposed tools that wait for a user: first those that want only a yes, then the newest. A
-    tool on trial does not wait.
-    """
+    """Yield the proposed tools that wait for a user: those that only need approval first, then the newest. A
+    tool on trial does not wait."""
     states = [(row, _state(core, tx, row)) for row in reversed(proposed_rows(tx))]
     waiting = sorted((one for one in states if one[1] in _ASKED), key=lambda one: one[1] != "tried")
     for row, state in waiting[:_MOST_ASKED]:
@@ -132,7 +129,7 @@ def _state(core: Core, tx: Transaction, row: StoredTool) -> str:
 
 
 def _problem(row: StoredTool) -> str | None:
-    """Return why nobody can try or keep the tool; None: nothing is wrong."""
+    """Return why the tool cannot be tried or kept, or None."""
     try:
         _tool(row)
     except UsageError as wrong:
@@ -149,9 +146,8 @@ def _row(tx: Transaction, run: str, name: str) -> StoredTool:
 
 
 def try_it(core: Core, around: Surroundings, run: str, name: str, by: str) -> Dispatched:
-    """Run the tool's tests on a node, without a network, only in a sandbox. UsageError for a tool that is not
-    sound; and the refusals of admission. If the run proposes other bytes meanwhile, nobody has tried those.
-    """
+    """Run the tool's tests on a node, without network access, only in a sandbox. UsageError for an invalid
+    tool; errors of admission. If the run proposes a new version meanwhile, that one is untried."""
     with core.ports.ledger.transaction() as tx:
         row = _row(tx, run, name)
     tool = _tool(row)
@@ -164,10 +160,10 @@ def try_it(core: Core, around: Surroundings, run: str, name: str, by: str) -> Di
 
 
 def keep_tool(core: Core, run: str, name: str, digest: str, by: str) -> ToolShape:
-    """Keep the tool: a user's approval to these bytes; from now on the runs of the project have it.
+    """Keep the tool: a user approves these bytes, and from now on the project's runs get it.
 
-    UsageError for a tool that is not sound; RefusedError where its tests have not passed in a sandbox;
-    ConflictError for other bytes than those that the user has seen.
+    UsageError for an invalid tool; RefusedError if its tests have not passed in a sandbox; ConflictError if
+    its bytes differ from those that the user has seen.
     """
     with unit_of_work(core) as work:
         row = _row(work.tx, run, name)
@@ -201,7 +197,7 @@ def keep_tool(core: Core, run: str, name: str, digest: str, by: str) -> ToolShap
 
 
 def remove_tool(core: Core, name: str, project: str, by: str) -> None:
-    """Give the tool to no later run; a run at work keeps its copy until it ends. NotFoundError."""
+    """Revoke the tool for later runs; a running one keeps its copy until it ends. NotFoundError."""
     with unit_of_work(core) as work:
         kept = {row.name: row for row in kept_rows(work.tx, project)}
         if name not in kept:
@@ -211,7 +207,7 @@ def remove_tool(core: Core, name: str, project: str, by: str) -> None:
 
 
 def put_aside(core: Core, run: str, name: str, by: str) -> None:
-    """Ask nobody any more about the tool that this run proposes. NotFoundError."""
+    """Dismiss the tool that this run proposes. NotFoundError."""
     with unit_of_work(core) as work:
         row = _row(work.tx, run, name)
         forget_tool(work.tx, row)

@@ -1,4 +1,4 @@
-"""Reads a skill (a folder with SKILL.md) and says what is wrong with it, by the open specification."""
+"""Reads a skill (a folder with SKILL.md) and checks it against the open specification."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pancode.skills.copies import FileMark, mark_of, tree_hash
 FILE = "SKILL.md"
 MOST_FILES, MOST_BYTES, MOST_TEXT, MOST_FRONT = 200, 4 << 20, 256 << 10, 16 << 10
 LONG_BODY = 500
-"""How many lines a skill may have without a warning, as the specification advises."""
+"""How many lines a skill may have without a warning, as the specification recommends."""
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _FRONT = re.compile(r"---[ \t]*\r?\n(.*?\n)?---[ \t]*(?:\r?\n|$)(.*)", re.S)
 _KNOWN = {"name", "description", "license", "compatibility", "metadata", "allowed-tools"}
@@ -24,12 +24,12 @@ _LONGEST = {"name": 64, "description": 1024, "compatibility": 500}
 POWERS = ("gives_tools", "runs")
 """Codes of findings about power: a skill lets agents use tools unasked, or something in it runs by itself."""
 _EMOJI = re.compile("(?<=[^\x00-\x7f])[\ufe0f\u200d]")
-"""Two characters that join and draw emoji; anywhere else they count as hidden."""
+"""Two characters that join and style emoji; anywhere else they count as hidden."""
 
 
 @dataclass(frozen=True, slots=True)
 class SkillFile:
-    """The bytes of a file, and whether it may be executed."""
+    """The bytes of a file, and whether it is executable."""
 
     data: bytes
     executable: bool = False
@@ -37,7 +37,7 @@ class SkillFile:
 
 @dataclass(frozen=True, slots=True)
 class SkillFinding:
-    """Something wrong with a skill. An error keeps the skill from every agent; a warning is shown."""
+    """A problem of a skill. With an error it is given to no agent; a warning is only shown."""
 
     error: bool
     code: str
@@ -49,7 +49,7 @@ class SkillFinding:
 
 @dataclass(frozen=True, slots=True)
 class Skill:
-    """A skill as its source has it. `name`: of its folder. `files`: by path below the folder, with `/`."""
+    """A skill as in its source. `name`: its folder's. `files`: by path below the folder, with `/`."""
 
     name: str
     files: Mapping[str, SkillFile]
@@ -61,7 +61,7 @@ class Skill:
 
     @property
     def powers(self) -> tuple[SkillFinding, ...]:
-        """Findings that permit an agent something, or run by themselves, in a program that obeys them."""
+        """Return findings on what the skill lets agents do, or makes programs run automatically."""
         return tuple(finding for finding in self.findings if finding.code in POWERS)
 
     @property
@@ -70,7 +70,7 @@ class Skill:
 
     @property
     def marks(self) -> dict[str, FileMark]:
-        """Path to SHA-256 and whether the file may be executed: copies are compared by these."""
+        """Return path to SHA-256 and executable flag, by which copies are compared."""
         return {path: mark_of(file.data, file.executable) for path, file in self.files.items()}
 
     @property
@@ -79,7 +79,7 @@ class Skill:
 
     @property
     def scripts(self) -> list[str]:
-        """The files that a program may run."""
+        """Return the files that a program may run."""
         return sorted(p for p, file in self.files.items() if file.executable or p.startswith("scripts/"))
 
 
@@ -88,12 +88,12 @@ def make_error(code: str, what: str) -> SkillFinding:
 
 
 def is_name(text: str) -> bool:
-    """Whether it is a skill's name: lower case letters, digits and single hyphens, at most 64."""
+    """Whether it is a valid skill name: lowercase letters, digits and single hyphens, at most 64."""
     return len(text) <= _LONGEST["name"] and _NAME.fullmatch(text) is not None
 
 
 def made_of(name: str, files: Mapping[str, SkillFile], found: tuple[SkillFinding, ...] = ()) -> Skill:
-    """The skill in these files, checked. `found`: what its reader could not take in (links, sizes)."""
+    """Return the checked skill with these files. `found`: what could not be read (links, sizes)."""
     findings = [*found, *_of_files(files)]
     front, body = "", ""
     if FILE not in files:
@@ -107,7 +107,7 @@ def made_of(name: str, files: Mapping[str, SkillFile], found: tuple[SkillFinding
         return Skill(name, files, "", "", tuple(findings))
     parts = _FRONT.match(text)
     if parts is None:
-        what = f"{FILE} does not begin with a front matter: a line `---`, its fields, a line `---`"
+        what = f"{FILE} does not begin with front matter: a line `---`, its fields, a line `---`"
         findings.append(make_error("no_front_matter", what))
         return Skill(name, files, "", text, tuple(findings))
     front, body = parts[1] or "", parts[2]
@@ -123,7 +123,7 @@ def made_of(name: str, files: Mapping[str, SkillFile], found: tuple[SkillFinding
 
 
 def parse_definition(name: str, file: SkillFile) -> Skill:
-    """Return a slash command or an agent definition, which is one file and may lack front matter."""
+    """Return a slash command or an agent definition, a single file that may lack front matter."""
     findings = list(_of_files({name: file}))
     try:
         text = file.data.decode("utf-8")
@@ -168,50 +168,54 @@ def _of_fields(name: str, fields: Mapping[str, Any]) -> Iterator[SkillFinding]:
     for key in ("name", "description", "license", "compatibility"):
         value = fields.get(key, "-")
         if not isinstance(value, str):
-            yield make_error(f"bad_{key}", f"{key} is not text; put it into quotes")
+            yield make_error(f"bad_{key}", f"{key} is not text; quote it")
         elif not value.strip():
             yield make_error(f"bad_{key}", f"{key} is empty")
         elif len(value) > _LONGEST.get(key, MOST_FRONT):
-            yield make_error(f"bad_{key}", f"{key} has {len(value)} characters; {_LONGEST[key]} are allowed")
+            yield make_error(
+                f"bad_{key}", f"{key} has {len(value)} characters; at most {_LONGEST[key]} are allowed"
+            )
     named = fields.get("name")
     if isinstance(named, str) and not is_name(named):
         yield make_error(
             "bad_name", f"{named[:80]!r} is not a name: lower case letters, digits and single hyphens"
         )
     if isinstance(named, str) and named != name:
-        yield make_error("other_name", f"the folder is named {name!r} and the skill {named[:80]!r}")
+        yield make_error("other_name", f"the directory is named {name!r}, but the skill {named[:80]!r}")
     metadata = fields.get("metadata", {})
     if not isinstance(metadata, dict) or not all(
         isinstance(word, str | int | float | bool) for pair in metadata.items() for word in pair
     ):
-        yield make_error("bad_metadata", "metadata is not a list of `key: value` in words")
+        yield make_error("bad_metadata", "metadata is not a list of `key: value` with plain values")
     if not isinstance(fields.get("allowed-tools", ""), str):
         yield SkillFinding(False, "tools_not_text", "allowed-tools is not text; some programs refuse a list")
     if unknown := sorted(set(fields) - _KNOWN - {"hooks"}):
-        what = f"not in the specification; some programs obey it, some refuse it: {', '.join(unknown)[:200]}"
+        what = f"not in the specification; some programs use it, some refuse it: {', '.join(unknown)[:200]}"
         yield SkillFinding(False, "unknown_field", what)
 
 
 def _of_powers(fields: Mapping[str, Any]) -> Iterator[SkillFinding]:
     if given := fields.get("allowed-tools"):
-        what = f"it lets an agent use these without a question: {_in_short(given)}"
+        what = f"it lets an agent use these without asking: {_in_short(given)}"
         yield SkillFinding(False, "gives_tools", what)
     if mode := fields.get("permissionMode"):
-        yield SkillFinding(False, "gives_tools", f"it says how an agent asks for leave: {_in_short(mode)}")
+        yield SkillFinding(
+            False, "gives_tools", f"it sets how an agent asks for permission: {_in_short(mode)}"
+        )
     for key in ("hooks", "mcpServers"):
         if runs := fields.get(key):
-            what = f"it has {key}, which some programs run by themselves: {_in_short(runs)}"
+            what = f"it has {key}, which some programs run automatically: {_in_short(runs)}"
             yield SkillFinding(False, "runs", what)
 
 
 def _in_short(value: object) -> str:
-    """Return a field's value on one line in which nothing is hidden."""
+    """Return a field's value as one line with hidden characters shown."""
     return reveal_invisible(" ".join(str(value).split()))[:200]
 
 
 def _of_body(body: str) -> Iterator[SkillFinding]:
     if not body.strip():
-        yield make_error("no_body", f"{FILE} says nothing below its front matter")
+        yield make_error("no_body", f"{FILE} has no text after its front matter")
     if (lines := body.count("\n")) > LONG_BODY:
         what = f"{lines} lines; put what is rarely needed into a file beside it"
         yield SkillFinding(False, "long_body", what)
@@ -221,11 +225,13 @@ def _of_commands(files: Mapping[str, SkillFile]) -> Iterator[SkillFinding]:
     for path, file in sorted(files.items()):
         if commands := commands_in(path, file.data):
             runs = _in_short("; ".join(commands))
-            yield SkillFinding(False, "runs", f"some programs run these commands as they read {path}: {runs}")
+            yield SkillFinding(
+                False, "runs", f"some programs run these commands when they read {path}: {runs}"
+            )
 
 
 def _of_files(files: Mapping[str, SkillFile]) -> Iterator[SkillFinding]:
-    """Yield an error for texts in which a reader does not see what an agent reads: hidden or reversed."""
+    """Yield an error for text that looks different to a user than to an agent: hidden or reversed."""
     for path, file in sorted(files.items()):
         if reveal_invisible(path) != path or not path.isprintable():
             yield make_error(
@@ -241,7 +247,5 @@ def _of_files(files: Mapping[str, SkillFile]) -> Iterator[SkillFinding]:
             plain = _EMOJI.sub("", line)
             if (shown := reveal_invisible(plain)) != plain:
                 first = shown[shown.index("<U+") :][:8].rstrip(">") + ">"
-                yield make_error(
-                    "hidden_characters", f"{path}:{number} has a character that nobody sees: {first}"
-                )
+                yield make_error("hidden_characters", f"{path}:{number} has an invisible character: {first}")
                 break

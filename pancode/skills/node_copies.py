@@ -1,4 +1,4 @@
-"""Keeps copies of skills on a node: our program and a request go to its Python, rows of copies come back."""
+"""Manages skill copies on a node: sends our program and a request to its Python, reads the answer."""
 
 from __future__ import annotations
 
@@ -32,19 +32,20 @@ done
 [ -n "$python" ] || exit 75
 exec "$python" -I -S -c "$2"
 """
-"""$1 node home, $2 LOAD. Runs LOAD with the node agent's Python, or another one while none runs."""
+"""$1 node home, $2 LOAD. Runs LOAD with the node agent's Python, or with another one while it is not
+running."""
 LOAD = 'import sys;r=sys.stdin.buffer;exec(compile(r.read(int(r.readline())),"skills","exec"))'
-"""Reads a line with the program's length, the program, and its request: no file is written on the node."""
+"""Reads a line with the program's length, the program, and its request; writes no file on the node."""
 
 
 def program_and(request: dict[str, Any]) -> bytes:
-    """The standard input for that Python."""
+    """Return the standard input for that Python."""
     program = Path(copies.__file__).read_bytes()
     return b"%d\n" % len(program) + program + json.dumps(request).encode()
 
 
 def answer_of(node: str, status: int | None, stdout: bytes, stderr: bytes) -> dict[str, Any]:
-    """The program's answer. UnavailableError, RemoteFailed."""
+    """Return the program's answer. UnavailableError, RemoteFailed."""
     if status == NO_PYTHON:
         raise UnavailableError(f"Python not found on {node}", fix=f"pancode fleet up {node}")
     output = stderr.decode("utf-8", "replace").strip()[-400:] or f"exit {status}"
@@ -53,7 +54,7 @@ def answer_of(node: str, status: int | None, stdout: bytes, stderr: bytes) -> di
         output = str(answer.get("error", output))
     except (ValueError, AttributeError):
         answer = {}
-    # whether a node, which may say anything, has answered in our form: `need`, or rows of words
+    # A node may send anything: check for our format, `need` or rows of strings.
     rows, need = answer.get("rows", []), answer.get("need", [])
     is_sound = (
         ("rows" in answer or "need" in answer)
@@ -68,7 +69,7 @@ def answer_of(node: str, status: int | None, stdout: bytes, stderr: bytes) -> di
         and all(isinstance(digest, str) for digest in need)
     )
     if not is_sound:
-        fix = f"look on {node}: ls -la ~/.pancode-skills"
+        fix = f"check on {node}: ls -la ~/.pancode-skills"
         raise RemoteFailed(
             f"cannot manage the copies of skills on {node}", status=status, why=output, fix=fix
         )
@@ -76,9 +77,9 @@ def answer_of(node: str, status: int | None, stdout: bytes, stderr: bytes) -> di
 
 
 async def exchange_copies(request: Callable[[list[str]], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
-    """Ask once, and again with the bytes that the node needs; returns rows, and backups that stay there.
+    """Send the request, and again with the bytes that the node needs; return rows and kept backups.
 
-    Nothing else that a node says is passed on.
+    Nothing else that a node sends is passed on.
     """
     answer = await request([])
     answer = await request(answer["need"]) if "need" in answer else answer
@@ -87,12 +88,12 @@ async def exchange_copies(request: Callable[[list[str]], Awaitable[dict[str, Any
 
 
 def argv_in(home: str) -> tuple[str, ...]:
-    """The argument list for a node with this node home."""
+    """Return the argument list for a node with this node home."""
     return ("sh", "-c", RUN, "pancode", home, LOAD)
 
 
 async def act_on(remote: Remote, node: str, home: str, request: SkillsAsked) -> dict[str, Any]:
-    """Act in one round trip, or two where the node needs bytes. Idempotent. SshError, UnavailableError."""
+    """Act in one round trip, or two if the node needs bytes. Idempotent. SshError, UnavailableError."""
 
     async def ask(need: list[str]) -> dict[str, Any]:
         sent = program_and(request.request(need))
@@ -103,9 +104,9 @@ async def act_on(remote: Remote, node: str, home: str, request: SkillsAsked) -> 
 
 
 async def remove_copies(fleet: str, remote: Remote, node: Node) -> tuple[str, ...]:
-    """Remove the fleet's copies of skills from a node that leaves the fleet; return those that stay, and why.
+    """Remove the fleet's copies of skills from a node that leaves the fleet; return those left, or why.
 
-    A copy that a user has changed belongs to that user, and stays.
+    A copy that a user changed belongs to the user and stays.
     """
     if (await remote.run(("test", "-d", copies.STATE), ACT_S)).status != 0:
         return ()

@@ -1,4 +1,4 @@
-"""Changes the copies of skills on nodes, all at once: over SSH with the user's own login, or beside us."""
+"""Changes copies of skills on nodes in parallel: over SSH with the user's login, or locally."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from pancode.skills.node_copies import ACT_S, act_on, answer_of, argv_in, exchan
 def act_there(
     nodes: Mapping[str, Mapping[str, Any]], request: SkillsAsked, environ: Mapping[str, str]
 ) -> list[dict[str, Any]]:
-    """Act on the skill copies of these nodes, all at once; return each node's answer, or its `problem`.
+    """Carry out a request on these nodes in parallel; return each node's answer or its `problem`.
 
-    `nodes`: name to how the node is reached, as the coordinator tells it.
+    `nodes`: name to the node's target, as the coordinator's API returns it.
     """
 
     async def one(name: str, reach: Reach) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def act_there(
 async def _beside(
     name: str, reach: Reach, request: SkillsAsked, environ: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Act on the node of this machine, in its own HOME."""
+    """Carry out a request on a node of this computer, in that node's HOME."""
 
     def act(need: list[str]) -> dict[str, Any]:
         sent, argv = program_and(request.request(need)), argv_in(reach.installed_home or "")

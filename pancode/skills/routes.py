@@ -1,4 +1,4 @@
-"""Routes of tools that agents have made: looked at, tried, kept for a project, removed."""
+"""Routes of agent-made tools: show them, try them, keep them for a project, remove them."""
 
 from __future__ import annotations
 
@@ -18,15 +18,14 @@ from pancode.skills.made_tools import get_tool, keep_tool, list_tools, put_aside
 
 
 class KeepToolBody(ActBody):
-    """`digest`: of the tool as the user has looked at it. The yes counts for these bytes alone."""
+    """`digest`: of the tool that the user has seen; the approval covers only these bytes."""
 
     digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class RemoveToolBody(ActBody):
-    """`project`: a project's name; without it, the repository around `cwd`. `run`: put aside what this run
-    proposes, and remove no kept tool.
-    """
+    """`project`: a project's name; without it, the repository around `cwd`. `run`: dismiss this run's
+    proposal and remove no kept tool."""
 
     project: Name | None = None
     cwd: Annotated[str, Field(max_length=4_096)] | None = None
@@ -34,7 +33,7 @@ class RemoveToolBody(ActBody):
 
 
 def _place(context: ApiContext, project: str | None, cwd: str | None) -> str:
-    """Return the top of the project's repository; else that of the one around the folder. UsageError."""
+    """Return the top of the project's repository, else of the one around the folder. UsageError."""
     if project is not None:
         return find_project(context.coordinator.around({}).projects(), project).path
     return context.top_of(cwd)
@@ -42,34 +41,34 @@ def _place(context: ApiContext, project: str | None, cwd: str | None) -> str:
 
 @Verb(TOOLS, command="project tools ls", query=("project",))
 def _tools(context: ApiContext, call: ApiCall) -> ToolsAnswer:
-    """Tools that agents have made, kept and proposed."""
+    """List agent-made tools, kept and proposed."""
     project = call.query.get("project")
     return {"tools": list_tools(context.core, None if project is None else _place(context, project, None))}
 
 
 @Verb(TOOL, command="project tools show")
 def _tool(context: ApiContext, call: ApiCall) -> ToolDetail:
-    """A proposed one, with its files and tests."""
+    """Return a proposed tool with its files and tests."""
     return get_tool(context.core, call.path["run"], call.path["tool"])
 
 
 @Verb(TRY_TOOL, ActBody, "project tools try", pokes=True, right=DISPATCHES)
 def _try(context: ApiContext, call: ApiCall) -> QueuedAnswer:
-    """Run its tests in a node's sandbox, as a run."""
+    """Run a tool's tests in a node's sandbox, as a run."""
     around = context.coordinator.around({})
     return describe_queued(try_it(context.core, around, call.path["run"], call.path["tool"], call.body.by))
 
 
 @Verb(KEEP_TOOL, KeepToolBody, "project tools keep", right=SETS_UP)
 def _keep(context: ApiContext, call: ApiCall) -> ToolShape:
-    """Give it to the later runs of its project."""
+    """Keep a tool for the later runs of its project."""
     body: KeepToolBody = call.body
     return keep_tool(context.core, call.path["run"], call.path["tool"], body.digest, body.by)
 
 
 @Verb("POST /v1/tools/{tool}/remove", RemoveToolBody, "project tools rm", right=SETS_UP)
 def _remove_tool(context: ApiContext, call: ApiCall) -> RemovedAnswer:
-    """Give it to no later run; or put a proposal aside."""
+    """Revoke a kept tool, or dismiss a proposal."""
     body: RemoveToolBody = call.body
     if body.run is not None:
         put_aside(context.core, body.run, call.path["tool"], body.by)

@@ -1,4 +1,4 @@
-"""Finds skills: of the project, of the user's home, and those that PanCode ships; says which one counts."""
+"""Finds skills of the project, the user's home and PanCode itself, and decides which one applies."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class SkillSource:
 
 @dataclass(frozen=True, slots=True)
 class FoundSkill:
-    """A skill and its source. `shadows`: other sources with a skill of that name, which do not count."""
+    """A skill and its source. `shadows`: sources whose skill of the same name it overrides."""
 
     skill: Skill
     source: SkillSource
@@ -51,7 +51,7 @@ class FoundSkill:
         return self.source.folder / self.skill.name
 
     def shape(self) -> dict[str, Any]:
-        """Return the skill for JSON, without the text."""
+        """Return the skill for JSON, without its text."""
         return {
             "name": self.skill.name,
             "description": self.skill.description,
@@ -66,19 +66,19 @@ class FoundSkill:
 
 
 def list_sources(home: Path, project: Path | None) -> list[SkillSource]:
-    """Return all sources, the one that counts first. `home`: PANCODE_HOME. `project`: top of a repository."""
+    """Return all sources, by precedence. `home`: PANCODE_HOME. `project`: the top of a repository."""
     near = [] if project is None else [SkillSource(PROJECT, project / name) for name in PROJECT_FOLDERS]
     shipped = SkillSource(SHIPPED, Path(__file__).with_name("shipped"))
     return [*near, SkillSource(HOME, home / "skills"), shipped]
 
 
 def skills_of(places: Sequence[SkillSource]) -> list[FoundSkill]:
-    """Every skill of these sources, by name, each as its first source has it. ConfigError."""
+    """Return the skills of these sources by name, each from its first source. ConfigError."""
     return choose_skills(FoundSkill(skill, place) for place in places for skill in _skills_in(place.folder))
 
 
 def choose_skills(found: Iterable[FoundSkill]) -> list[FoundSkill]:
-    """Return one skill of each name: the first that comes, with the sources of the others."""
+    """Return one skill of each name, the first one, with the sources of the others."""
     first: dict[str, FoundSkill] = {}
     for one in found:
         before = first.get(one.skill.name)
@@ -97,7 +97,7 @@ def find_skill(found: Sequence[FoundSkill], name: str) -> FoundSkill:
 
 
 def _skills_in(folder: Path) -> Iterator[Skill]:
-    """Yield the skills in folders with a SKILL.md; a link comes with the error that it is not a skill."""
+    """Yield the skills in folders with a SKILL.md; a link yields an error finding instead."""
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except (FileNotFoundError, NotADirectoryError):
@@ -108,32 +108,34 @@ def _skills_in(folder: Path) -> Iterator[Skill]:
         if entry.name.startswith(".") or entry.name in IGNORED:
             continue
         if entry.is_symlink():
-            yield made_of(entry.name, {}, (make_error("link", "it is a link, which is never followed"),))
+            yield made_of(entry.name, {}, (make_error("link", "it is a link, which is not followed"),))
         elif entry.is_dir(follow_symlinks=False):
             yield read_skill(Path(entry.path))
 
 
 def read_skill(folder: Path, name: str = "") -> Skill:
-    """Return the skill in a folder (`name`: if it has another), with all its findings. ConfigError."""
+    """Return a folder's skill with all its findings (`name`: if it differs). ConfigError."""
     files: dict[str, SkillFile] = {}
     findings: list[SkillFinding] = []
     room = MOST_BYTES
     try:
         for path, entry in _entries(folder):
             if len(files) >= MOST_FILES:
-                findings.append(make_error("too_many_files", f"there are more than {MOST_FILES} files"))
+                findings.append(make_error("too_many_files", f"it has more than {MOST_FILES} files"))
                 break
             if entry.is_symlink():
-                findings.append(make_error("link", f"{path} is a link, which is never followed"))
+                findings.append(make_error("link", f"{path} is a link, which is not followed"))
                 continue
             about = entry.stat(follow_symlinks=False)
             most = min(room, MOST_TEXT) if path == FILE else room
             if not stat.S_ISREG(about.st_mode):
                 deep = stat.S_ISDIR(about.st_mode)
-                what = "lies too deep" if deep else "is neither a file nor a folder"
+                what = "is nested too deeply" if deep else "is neither a file nor a directory"
                 findings.append(make_error("no_file", f"{path} {what}"))
             elif about.st_size > most:
-                what = f"{path} has {format_bytes(about.st_size)}; {format_bytes(most)} are allowed here"
+                what = (
+                    f"{path} has {format_bytes(about.st_size)}; at most {format_bytes(most)} are allowed here"
+                )
                 findings.append(make_error("too_big", what))
             else:
                 with open(entry.path, "rb") as reader:

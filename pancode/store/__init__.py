@@ -1,1 +1,1 @@
-"""The ledger on disk. Nothing outside this folder sees SQLAlchemy."""
+"""The ledger on disk. Only this package uses SQLAlchemy."""

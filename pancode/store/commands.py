@@ -1,4 +1,4 @@
-"""`pancode admin ledger`: the fleet's database, and where it is kept."""
+"""`pancode admin ledger`: the fleet's database and its place."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ from pancode.interfaces.client.client import home_of
 def move(
     source: Annotated[str, option("`file`, or postgresql://USER@HOST/NAME.", "--from", "PLACE")],
     *,
-    password_file: Annotated[str | None, option("The file with the password for PLACE.", "FILE")] = None,
+    password_file: Annotated[
+        str | None, option("The file that contains the password for PLACE.", "FILE")
+    ] = None,
     face: Json,
 ) -> None:
-    """Move the record of the fleet from PLACE to where the settings now say: all of it or nothing.
+    """Move the fleet's ledger from PLACE to where the settings now point: everything or nothing.
 
-    First stop the fleet (pancode fleet down) and name the new place, in PANCODE_DATABASE_URL or ledger.url;
-    neither of them means the file in your home. What is there already is never written over.
+    First stop the fleet (pancode fleet down) and set the new place in PANCODE_DATABASE_URL or ledger.url;
+    without them it is the file in your home. An existing ledger is never overwritten.
     """
     from pancode.app.administration import move_ledger
 

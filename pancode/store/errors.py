@@ -1,4 +1,4 @@
-"""Translates a database's error into words and a fix for the owner of the ledger."""
+"""Translates database errors into messages with a fix for the owner of the ledger."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def translate_database_errors(
 
 
 def explain_error(place: str, error: BaseException | None) -> PancodeError:
-    """The error for the owner, found by SQLite's error name."""
+    """Return the error for the owner, selected by SQLite's error name."""
     name = getattr(error, "sqlite_errorname", None) or ""
     why = f"{name}: {error}" if name else str(error)
     for prefixes, build in _MEANINGS:

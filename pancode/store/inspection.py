@@ -1,4 +1,4 @@
-"""Checks a ledger file without changing it: soundness, schema, size."""
+"""Checks a ledger file without changing it: integrity, schema, size."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ BUSY_S = 5.0
 REVISIONS = frozenset(
     path.stem.partition("_")[0] for path in Path(migrations.__path__[0], "versions").glob("[0-9]*.py")
 )
-"""The schema revisions that this version knows."""
+"""The schema revisions known to this version."""
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerReport:
-    """A look at a ledger. `wrong`: the first fault that was found; empty: none."""
+    """The result of a check. `wrong`: the first fault found; empty: none."""
 
     revision: str
     runs: int
@@ -28,7 +28,7 @@ class LedgerReport:
 
 
 def look_at(path: Path) -> LedgerReport:
-    """Look at a ledger's file. sqlite3.Error for a file that is not a ledger or cannot be read."""
+    """Check a ledger's file. sqlite3.Error if it is not a ledger or cannot be read."""
     with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=BUSY_S)) as ledger:
         (verdict,) = ledger.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":

@@ -27,13 +27,13 @@ from pancode.store.tallies import build_query, groups_of
 
 _LAST = "\U0010ffff"
 Order = tuple[str | None, bool]
-"""The field that sorts the rows (None: the key), and whether the last row comes first."""
+"""The field that sorts the rows (None: the key), and whether the order is descending."""
 Asked = tuple[Any, Mapping[str, Any]]
-"""A statement and its values by name."""
+"""A statement and its parameters by name."""
 
 
 class Statements:
-    """One table's statements: get, insert, put and delete as constants, searches as asked. Raises nothing."""
+    """One table's statements: fixed ones for get, insert, put and delete, searches built on request."""
 
     def __init__(self, kind: type[Record], dialect: str) -> None:
         self.shape: RecordShape = shape_of(kind)
@@ -44,8 +44,9 @@ class Statements:
         match = and_(*(c == bindparam(n) for c, n in zip(self._keys, self._names, strict=True)))
         self.get = select(self._table).where(match)
         self.delete = delete(self._table).where(match)
-        # Both dialects spell it alike; their classes have no common parent that says so.
-        insert = import_module(f"sqlalchemy.dialects.{dialect}").insert  # the other one stays out of memory
+        # Both dialects have the same function, but no common base class that declares it.
+        # Import only this dialect, to save memory.
+        insert = import_module(f"sqlalchemy.dialects.{dialect}").insert
         new: Any = insert(self._table).execution_options(preserve_rowcount=True)
         self.insert = new.on_conflict_do_nothing(index_elements=self._keys)
         changed = {c.key: new.excluded[c.key] for c in self._table.c if not c.primary_key}
@@ -53,17 +54,17 @@ class Statements:
         self._found: dict[tuple[Any, ...], Any] = {}
 
     def key(self, key: tuple[str | int, ...]) -> dict[str, Any]:
-        """The values for `get` and `delete`; ValueError for a key of another length."""
+        """Return the parameters for `get` and `delete`; ValueError for a key of another length."""
         if len(key) != len(self._names):
             raise ValueError(f"{self.shape.record.__name__} has the key {self.shape.key}")
         return dict(zip(self._names, key, strict=True))
 
     def row(self, record: Record) -> dict[str, Any]:
-        """The values for `insert` and `put`."""
+        """Return the parameters for `insert` and `put`."""
         return dict(zip(self.shape.names, self.shape.to_row(record), strict=True))
 
     def starting(self, prefix: str, limit: int) -> Asked:
-        """The keys from `prefix` to the last text that starts with it: a range in the key's own index."""
+        """Return a query for the keys that start with `prefix`, as a range in the key's index."""
         first = self._keys[0]
         query = select(*self._keys).where(first >= prefix, first < prefix + _LAST)
         return query.order_by(*self._keys).limit(limit), {}
@@ -71,7 +72,7 @@ class Statements:
     def find(
         self, where: Mapping[str, Any], order: Order, limit: int | None, after: tuple[Any, ...] | None = None
     ) -> Asked:
-        """The rows in order; rows that are equal in `order` are sorted by key."""
+        """Return a query for the rows in order; rows equal in `order` are sorted by key."""
         form = (
             tuple((name, value is None) for name, value in where.items()),
             order,
@@ -98,7 +99,7 @@ class Statements:
         return query.limit(bindparam("most")) if limited else query
 
     def _beyond(self, order: Order) -> Any:
-        """The condition for rows after a place: by the order's value, and by key where that is equal."""
+        """Return the condition for rows after a place: by the order's value, then by key."""
         by = [self._table.c[order[0]]] if order[0] is not None else []
         places = [*by, *self._keys]
         place = tuple_(*(bindparam(f"a_{n}", type_=column.type) for n, column in enumerate(places)))
@@ -121,8 +122,8 @@ class SqlLedger:
 
     One transaction at a time, from any thread. Opening creates the tables, or migrates older ones.
     Errors: UnavailableError (locked, full, damaged, failing disk, server away, closed), ConfigError (no
-    permission, wrong address, or written by a newer version). After a server was away the next
-    transaction finds it by itself.
+    permission, wrong address, or written by a newer version). After a lost connection, the next
+    transaction reconnects.
     """
 
     def __init__(
@@ -133,7 +134,7 @@ class SqlLedger:
         history: Revisions | None = None,
         sole: bool = True,
     ) -> None:
-        """`sole`: nobody else may write at the same time; SQLite ensures that in each transaction."""
+        """Open the ledger. `sole`: the only writer; SQLite ensures that in each transaction."""
         self._engine, self.place, self._judge = open_engine(where, busy_ms, sole)
         self._lock = threading.Lock()
         self._owner: int | None = None
@@ -150,7 +151,7 @@ class SqlLedger:
         self._statements = {kind: Statements(kind, dialect) for kind in ALL}
 
     def transaction(self) -> AbstractContextManager[SqlTransaction]:
-        """Commits on leaving, rolls back on any exception. RuntimeError inside this thread's other one."""
+        """Commit on leaving, roll back on an exception. RuntimeError if this thread has one open."""
         return self._transaction()
 
     @contextmanager
@@ -174,20 +175,20 @@ class SqlLedger:
                 self._owner = None
 
     def _commit(self, connection: Connection, transaction: SqlTransaction) -> None:
-        if transaction.failed:  # PostgreSQL would roll back and say nothing
+        if transaction.failed:  # PostgreSQL would silently roll back.
             raise PancodeError("a failed ledger transaction was not committed")
         number = connection.scalar(_NUMBER) if self._asks_fate and transaction.wrote else None
         try:
             connection.commit()
         except DBAPIError as exc:
-            # What was only read is here already.
+            # Data that was only read has already arrived.
             if not exc.connection_invalidated or (transaction.wrote and not self._was_made(number)):
                 raise
 
     def _was_made(self, number: str | None) -> bool:
-        """Whether the transaction was committed, asked in a new session, as the answer to COMMIT was lost.
+        """Whether the transaction was committed although COMMIT's response was lost. False if unknown.
 
-        The new session has the right to write, so the old one has ended. Also False when nobody knows.
+        Asks in a new session; that session got the right to write, so the old one has ended.
         """
         if number is None:
             return False
@@ -203,7 +204,7 @@ class SqlLedger:
 
 
 def open_engine(where: Path | Database, busy_ms: int, sole: bool) -> tuple[Engine, str, Judge]:
-    """The engine, the place in words, and the function that says what its errors mean."""
+    """Return the engine, the place as text, and the function that translates its errors."""
     if isinstance(where, Path):
         place = str(where)
         return engine_for(sqlite_url(where), busy_ms), place, partial(explain_error, place)
@@ -262,7 +263,7 @@ class SqlTransaction:
         self._change(sql.delete, sql.key(key))
 
     def end(self) -> None:
-        """End the transaction: used beyond its block, it can do nothing any more."""
+        """End the transaction; any later use of it raises RuntimeError."""
         self._connection = None
 
     def _change(self, statement: Any, values: Mapping[str, Any]) -> Any:

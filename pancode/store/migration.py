@@ -1,4 +1,4 @@
-"""Gives an empty database its tables, and upgrades one of an older version; each in one transaction."""
+"""Creates the tables of an empty database and upgrades an older one, each in one transaction."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ VERSION_TABLE = "alembic_version"
 
 @dataclass(frozen=True, slots=True)
 class Revisions:
-    """The newest revision, and the folders that hold all revisions.
+    """The newest revision, and the folders of all revisions.
 
-    `folders` None: the shipped ones, whose outcome for an empty database is known: the records' tables.
+    `folders` None: the shipped ones, whose result for an empty database is known: the records' tables.
     """
 
     head: str = HEAD
@@ -28,7 +28,7 @@ class Revisions:
 def bring_up_to_date(engine: Engine, place: str, history: Revisions) -> None:
     """Migrate the ledger. Idempotent. ConfigError for a newer one.
 
-    An older ledger in a file is first copied beside itself.
+    An older ledger file is first copied in its folder.
     """
     with engine.connect() as connection, connection.begin():
         found = revision_of(connection)
@@ -57,7 +57,7 @@ def bring_up_to_date(engine: Engine, place: str, history: Revisions) -> None:
 
 
 def revision_of(connection: Connection) -> str | None:
-    """The schema's revision; None for an empty database."""
+    """Return the schema's revision, or None for an empty database."""
     if not inspect(connection).has_table(VERSION_TABLE):
         return None
     return connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar()
@@ -69,7 +69,7 @@ def _copy_beside(engine: Engine, place: str, revision: str, history: Revisions) 
     copy = Path(f"{place}.{revision}-before-{history.head}")
     copy.unlink(missing_ok=True)
     with engine.connect() as connection:
-        # VACUUM cannot run in a transaction, and the engine opens one by itself: straight to the driver.
+        # VACUUM cannot run in a transaction and the engine opens one implicitly, so use the driver directly.
         raw = connection.connection.driver_connection
         assert raw is not None
         raw.execute("VACUUM INTO ?", (str(copy),))
@@ -77,7 +77,7 @@ def _copy_beside(engine: Engine, place: str, revision: str, history: Revisions) 
 
 
 def _create(connection: Connection) -> None:
-    """Make what all revisions together make, without Alembic, which would stay in memory for good."""
+    """Create the result of all revisions without Alembic, which would stay in memory."""
     METADATA.create_all(connection, checkfirst=False)
     column = "version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)"
     connection.exec_driver_sql(f"CREATE TABLE {VERSION_TABLE} ({column})")
@@ -85,7 +85,7 @@ def _create(connection: Connection) -> None:
 
 
 def _upgrade(connection: Connection, history: Revisions) -> None:
-    # Alembic is slow to import and nearly every start needs none of it.
+    # Alembic is slow to import, and most starts do not need it.
     from alembic import command
 
     from pancode.store.migrations.script import SHIPPED, config

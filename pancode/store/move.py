@@ -1,4 +1,4 @@
-"""Moves a ledger from one database to another: all rows in one transaction, counted and then committed."""
+"""Moves a ledger between databases: copies all rows in one transaction, counts them, then commits."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _AT_ONCE = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """One table that was copied, and how many rows it has."""
+    """A copied table and its number of rows."""
 
     table: str
     rows: int
@@ -35,9 +35,8 @@ class Moved:
 def move(source: Where, target: Where, wall_ms: int) -> list[Moved]:
     """Copy, count, commit, then mark the source as moved (a file is renamed).
 
-    NotFoundError where the source has no ledger, ConfigError for a target that holds one, and the errors of
-    opening a ledger, as while a coordinator uses it. Then nothing is changed, and the move can be tried
-    again.
+    NotFoundError if the source has no ledger, ConfigError if the target has one, and the errors of opening a
+    ledger, as while a coordinator uses it. After an error nothing has changed, and the move can be repeated.
     """
     if isinstance(source, Path) and not source.exists():
         raise NotFoundError(f"no ledger found at {source}", fix="pancode doctor")
@@ -54,18 +53,18 @@ def move(source: Where, target: Where, wall_ms: int) -> list[Moved]:
 
 
 def place_of(where: Where) -> str:
-    """The place as users see it, without a password."""
+    """Return the place as users see it, without a password."""
     return where.place if isinstance(where, Database) else str(where)
 
 
 def kept_as(path: Path) -> Path:
-    """The new name of a ledger's file after a move."""
+    """Return the name of a ledger's file after a move."""
     return path.with_name(f"{path.name}.moved")
 
 
 @contextmanager
 def _open(where: Where) -> Iterator[Connection]:
-    """A transaction with the tables of this version, rolled back unless it is committed."""
+    """Open a transaction on this version's tables; it is rolled back unless it is committed."""
     engine, place, judge = open_engine(where, BUSY_MS, sole=True)
     try:
         with translate_database_errors(place, judge):

@@ -1,4 +1,4 @@
-"""A PostgreSQL as the place of the ledger: its address, and one session with the right to write."""
+"""PostgreSQL as the ledger's place: its address, and a session with the exclusive right to write."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """An address that can be read. `origin`: the variable, or file and line, that has it."""
+    """A parsed address. `origin`: the variable, or the file and line, that contains it."""
 
     url: URL
     origin: str = ORIGIN
@@ -40,27 +40,27 @@ class Database:
 
     @property
     def place(self) -> str:
-        """The address as `psql` takes it, without a password: for users."""
+        """Return the address for `psql` and for users, without a password."""
         return self.url.set(drivername="postgresql", password=None).render_as_string()
 
     def probe(self, command: str = "select 1", database: str | None = None) -> str:
-        """The command line that tries the same address, or runs `command` there."""
+        """Return the command line that tests this address, or runs `command` there."""
         place = self.place if database is None else Database(self.url.set(database=database)).place
         return f"psql {shlex.quote(place)} -c {shlex.quote(command)}"
 
     def by_administrator(self, command: str) -> str:
-        """The command line for the administrator, where our own user lacks the right."""
+        """Return the command line for the administrator, for what our user has no permission to do."""
         other = self.url.set(database="postgres", username="postgres")
         return f"as its administrator: psql {shlex.quote(Database(other).place)} -c {shlex.quote(command)}"
 
     def without_secret(self, text: str) -> str:
-        """A driver's error on one line, without the password."""
+        """Return a driver's error as one line, without the password."""
         secret = self.url.password or self._kept()
         shown = text.replace(str(secret), "***") if secret else text
         return " ".join(shown.split())[:400]
 
     def secret(self) -> str | None:
-        """The password in the file; ConfigError where it cannot be read. None: libpq finds its own."""
+        """Return the password in the file; None: libpq finds its own. ConfigError if unreadable."""
         if self.password_file is None:
             return None
         try:
@@ -81,7 +81,7 @@ class Database:
 
 
 def database_of(text: str, origin: str = ORIGIN, password_file: str | None = None) -> Database:
-    """Read an address. ConfigError if it is none of a PostgreSQL database, or the driver is not installed."""
+    """Parse an address. ConfigError if it is not of a PostgreSQL database or the driver is missing."""
     try:
         url = make_url(text)
     except (ArgumentError, ValueError) as exc:
@@ -103,7 +103,7 @@ def database_of(text: str, origin: str = ORIGIN, password_file: str | None = Non
 
 
 def engine_of(database: Database, busy_ms: int, sole: bool) -> Engine:
-    """An engine with one connection. `sole`: each session first takes the right to write, or is refused."""
+    """Return an engine with one connection. `sole`: each session must get the right to write first."""
     ours = {"connect_timeout": CONNECT_S, "application_name": our_name(), **_ALIVE}
     arguments = {name: value for name, value in ours.items() if name not in database.url.query}
     try:
@@ -128,13 +128,13 @@ def engine_of(database: Database, busy_ms: int, sole: bool) -> Engine:
 
 
 def _login(database: Database) -> dict[str, str]:
-    """The login, read for each session: a changed password counts from the next session on."""
+    """Return the login; it is read for each session, so that a changed password takes effect."""
     secret = database.secret()
     return {} if secret is None else {"password": secret}
 
 
 def our_name() -> str:
-    """The name that our sessions have in pg_stat_activity."""
+    """Return the name of our sessions in pg_stat_activity."""
     return f"pancode, pid {os.getpid()} on {socket.gethostname()}"[:_NAME_CHARS]
 
 
@@ -161,7 +161,7 @@ def _begin(database: Database, connection: Any, busy_ms: int, sole: bool) -> Non
             )
         with connection.cursor() as cursor:
             cursor.execute(f"SET lock_timeout = {int(busy_ms)}")
-            # A machine that is gone is to lose its session soon, not after the system's two hours.
+            # Detect a vanished client soon, not only after the system's default of two hours.
             for name, seconds in (("idle", 30), ("interval", 10), ("count", 3)):
                 cursor.execute(f"SET tcp_keepalives_{name} = {seconds}")
             if sole:
@@ -173,7 +173,7 @@ def _begin(database: Database, connection: Any, busy_ms: int, sole: bool) -> Non
 
 
 def _take(database: Database, cursor: Any) -> None:
-    """Take the right to write; waits at most for `lock_timeout`."""
+    """Take the exclusive right to write; waits at most `lock_timeout`."""
     import psycopg
 
     try:
@@ -187,7 +187,7 @@ def _locked(database: Database, holder: tuple[int, str | None, str | None] | Non
     pid, name, address = holder or (0, None, None)
     who = f"{name or 'a session of another user'}{f' ({address})' if address else ''}"
     command = database.probe(f"select pg_terminate_backend({pid})")
-    end = f"; when that machine is gone: {command}" if pid else ""
+    end = f"; if that computer is gone: {command}" if pid else ""
     return UnavailableError(
         f"the ledger at {database.place} is in use by another coordinator",
         why=f"{who} has it locked, session {pid}" if pid else "another session had it locked until just now",

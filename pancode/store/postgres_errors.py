@@ -1,4 +1,4 @@
-"""Translates an error of PostgreSQL into words and a fix for the owner of the ledger."""
+"""Translates PostgreSQL errors into messages with a fix for the owner of the ledger."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _PORT = 5432
 
 
 def format_certificate_command(database: Database) -> str:
-    """The command that shows the server's certificate."""
+    """Return the command that shows the server's certificate."""
     query = {
         name: value if isinstance(value, str) else value[0] for name, value in database.url.query.items()
     }
@@ -23,7 +23,7 @@ def format_certificate_command(database: Database) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Verdict:
-    """One kind of failure: by SQLSTATE, or, where a failed connect has none, by words of the server."""
+    """One kind of failure, recognized by SQLSTATE or, for a failed connect, by the server's text."""
 
     states: tuple[str, ...]
     words: tuple[str, ...]
@@ -39,7 +39,7 @@ _VERDICTS = (
         ("53300",),
         ("too many clients", "connection slots", "too many connections"),
         UnavailableError,
-        "the PostgreSQL at {place} has no connection left",
+        "the PostgreSQL at {place} has no free connections",
         "raise its max_connections, or end another session; it is tried again",
         "ledger_away",
     ),
@@ -87,8 +87,8 @@ _VERDICTS = (
         ("25006",),
         (),
         UnavailableError,
-        "the PostgreSQL at {place} takes no writes",
-        "set {origin} to the primary",
+        "the PostgreSQL at {place} is read-only",
+        "set {origin} to the primary server",
         "ledger_standby",
     ),
     _Verdict(
@@ -96,14 +96,14 @@ _VERDICTS = (
         (),
         UnavailableError,
         "the disk of the PostgreSQL at {place} is full",
-        "free some space there, then try again: nothing was half written",
+        "free some space there, then try again: no partial data was written",
         "ledger_disk_full",
     ),
     _Verdict(
         ("55P03",),
         (),
         UnavailableError,
-        "another session holds a table of the ledger at {place}",
+        "another session has locked a table of the ledger at {place}",
         "find it: {locks}",
         "ledger_locked",
     ),
@@ -132,7 +132,7 @@ _AWAY = _Verdict(
     (),
     UnavailableError,
     "the PostgreSQL at {place} cannot be reached",
-    "is it running where {origin} says? " + _TRY,
+    "check that it runs at the address in {origin}; " + _TRY,
     "ledger_away",
 )
 _OTHER = _Verdict(
@@ -142,7 +142,7 @@ _LOCKS = "select pid, application_name, query from pg_stat_activity where datnam
 
 
 def explain_error(database: Database, error: BaseException | None) -> PancodeError:
-    """The error for the owner; its `why` is what the server said, without a password."""
+    """Return the error for the owner; its `why` is the server's message without a password."""
     state = str(getattr(error, "sqlstate", None) or "")
     message = database.without_secret(str(error))
     verdict = _judge(state, message, type(error).__name__)
@@ -167,7 +167,7 @@ def explain_error(database: Database, error: BaseException | None) -> PancodeErr
 
 
 def _judge(state: str, message: str, kind: str) -> _Verdict:
-    """The verdict by SQLSTATE if there is one: the error's words may be in the server's own language."""
+    """Return the kind of failure; by SQLSTATE if there is one, because the text may be localized."""
     for verdict in _VERDICTS:
         if state.startswith(verdict.states) if state else any(word in message for word in verdict.words):
             return verdict

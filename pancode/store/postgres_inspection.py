@@ -20,7 +20,7 @@ _MAY_MAKE = "SELECT coalesce(has_schema_privilege(current_schema(), 'CREATE'), f
 
 @dataclass(frozen=True, slots=True)
 class SeenThere:
-    """What was found. `revision` None: no tables of ours; `answer_ms`: time of one question and answer."""
+    """What was found. `revision` None: our tables do not exist; `answer_ms`: one round trip's time."""
 
     server: str
     revision: str | None
@@ -30,9 +30,9 @@ class SeenThere:
 
 
 def look_there(database: Database, clock: Clock) -> SeenThere:
-    """Look at the database, also while a coordinator uses it.
+    """Check the database, also while a coordinator uses it.
 
-    Raises the errors of opening a ledger, also if it may not make tables.
+    Raises the errors of opening a ledger, also if it has no permission to create tables.
     """
     engine = engine_of(database, BUSY_MS, sole=False)
     try:
@@ -49,7 +49,7 @@ def _seen(connection: Connection, clock: Clock) -> SeenThere:
         found: int = connection.exec_driver_sql(query).scalar_one()
         return found
 
-    ask("SELECT 1")  # the first also begins the transaction
+    ask("SELECT 1")  # The first query also begins the transaction.
     began = clock.mono_ms()
     ask("SELECT 1")
     answer_ms = clock.mono_ms() - began

@@ -1,4 +1,4 @@
-"""Converts a record into a row of plain values and back, by its dataclass fields alone."""
+"""Converts a record to a row of plain values and back, using only its dataclass fields."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Kind(Enum):
     INTEGER = "integer"
     BOOLEAN = "boolean"
     DECIMAL = "decimal"
-    """A Decimal as text: no database rounds it."""
+    """A Decimal as text, so that no database rounds it."""
     JSON = "json"
 
 
@@ -41,7 +41,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class RecordShape:
-    """Everything that a ledger needs to know of one kind of record."""
+    """Everything that a ledger must know about one kind of record."""
 
     record: type[Record]
     name: str
@@ -54,12 +54,12 @@ class RecordShape:
     values: Callable[[Record], tuple[Any, ...]]
     """The values of all fields, in order."""
     encoded: tuple[tuple[int, Convert], ...]
-    """The fields whose value in a row differs, by place, each with the function that converts it."""
+    """The fields whose value in a row differs, by position, each with its conversion function."""
     decoded: tuple[tuple[int, Convert], ...]
     """The same fields, with the functions that convert back."""
 
     def to_row(self, record: Record) -> list[Any]:
-        """Plain values in the order of the fields; TypeError or ValueError for what is not plain JSON."""
+        """Return plain values in field order; TypeError or ValueError for a value that is not JSON."""
         row = list(self.values(record))
         for place, encode in self.encoded:
             if row[place] is not None:
@@ -67,7 +67,7 @@ class RecordShape:
         return row
 
     def from_row(self, row: Sequence[Any]) -> Any:
-        """The record whose fields, in their order, hold these plain values."""
+        """Return the record with these plain values, in field order."""
         values = list(row)
         for place, decode in self.decoded:
             if values[place] is not None:
@@ -75,7 +75,7 @@ class RecordShape:
         return make_value(self.record, values)
 
     def normal(self, record: Record) -> Any:
-        """A copy, equal to what a ledger on disk gives back."""
+        """Return a copy, equal to what a ledger on disk would return."""
         return self.from_row(self.to_row(record))
 
     def check_find(
@@ -85,7 +85,7 @@ class RecordShape:
         limit: int | None,
         after: tuple[object, ...] | None = None,
     ) -> None:
-        """ValueError for a search that a ledger need not support."""
+        """Raise ValueError for a search that a ledger need not support."""
         for name in where:
             if name not in self.key and name not in self.looked_up:
                 raise ValueError(f"{self.name} is not looked up by {name}; add it to the table's indexes")
@@ -94,7 +94,7 @@ class RecordShape:
         if limit is not None and limit < 0:
             raise ValueError("limit is below 0")
         if after is not None and (len(after) != (order is not None) + len(self.key) or None in after):
-            raise ValueError(f"{after} is not a place in {self.name} by {order or 'its key'}")
+            raise ValueError(f"{after} is not a valid place in {self.name} ordered by {order or 'its key'}")
 
     def _orderable(self) -> set[str]:
         return {c.name for c in self.columns if c.kind not in (Kind.JSON, Kind.DECIMAL)}
@@ -104,7 +104,7 @@ _KNOWN: dict[type[Record], RecordShape] = {}
 
 
 def shape_of(record: type[Record]) -> RecordShape:
-    """The shape of a frozen dataclass with a TABLE; TypeError for a field that no row can hold."""
+    """Return the shape of a frozen dataclass with a TABLE; TypeError for an unsupported field type."""
     if record not in _KNOWN:
         _KNOWN[record] = _shape(record)
     return _KNOWN[record]
@@ -131,7 +131,7 @@ def _shape(record: type[Record]) -> RecordShape:
 
 
 def key_getter(shape: RecordShape) -> Callable[[Record], tuple[Any, ...]]:
-    """A function that reads the key of a record, always as a tuple."""
+    """Return a function that reads a record's key, always as a tuple."""
     return _getter(shape.key)
 
 
@@ -153,7 +153,7 @@ def _without_none(hint: Any) -> tuple[bool, Any]:
         return False, hint
     rest = [arg for arg in get_args(hint) if arg is not NoneType]
     if len(rest) != 1:
-        raise TypeError(f"a row cannot hold {hint}")
+        raise TypeError(f"a row cannot store {hint}")
     return True, rest[0]
 
 
@@ -173,12 +173,12 @@ def _codec(hint: Any) -> tuple[Kind, Convert | None, Convert | None]:
             json.loads if shape is None else lambda text: () if text == "[]" else shape(json.loads(text))
         )
         return Kind.JSON, _dump, json_decoder
-    raise TypeError(f"a row cannot hold {hint}")
+    raise TypeError(f"a row cannot store {hint}")
 
 
 def _money(value: Decimal) -> str:
     if not value.is_finite():
-        raise ValueError(f"{value} is not an amount")
+        raise ValueError(f"{value} is not a finite amount")
     return format(value, "f")
 
 
@@ -186,11 +186,11 @@ _dump: Convert = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
 def _tupled(hint: Any) -> Convert | None:
-    """A function that turns lists of JSON into the tuples of the type hint; None when there are none."""
+    """Return a function that turns JSON lists into the tuples of the type hint; None if it has none."""
     if get_origin(hint) is not tuple:
         return None
     items = get_args(hint)
     if len(items) != 2 or items[1] is not Ellipsis:
-        raise TypeError(f"a row cannot hold {hint}; write tuple[X, ...]")
+        raise TypeError(f"a row cannot store {hint}; write tuple[X, ...]")
     inner = _tupled(items[0])
     return tuple if inner is None else lambda value: tuple(inner(item) for item in value)

@@ -1,4 +1,4 @@
-"""Opens the database: one connection, durable at every commit, readable by its owner only."""
+"""Opens the SQLite database: one connection, every commit durable, readable only by its owner."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ BEGIN = "BEGIN IMMEDIATE"
 
 
 def sqlite_url(path: Path) -> str:
-    """The URL of a ledger in a file."""
+    """Return the URL of a ledger file."""
     return URL.create("sqlite", database=str(path)).render_as_string()
 
 
 def engine_for(url: str, busy_ms: int) -> Engine:
-    """An engine on a file, with one connection. `busy_ms`: how long to wait for another process's lock."""
+    """Return an engine on a file, with one connection. `busy_ms`: longest wait for another's lock."""
     parsed = make_url(url)
     if parsed.database is not None:
-        # the file and its folder exist and are ours alone; SQLite gives its side files the same mode
+        # Create the file and its directory for us only; SQLite gives its side files the same mode.
         path = Path(parsed.database)
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -45,7 +45,7 @@ def engine_for(url: str, busy_ms: int) -> Engine:
 
 
 def _on_connect(connection: Any, _record: object) -> None:
-    # The driver would open transactions by itself, and only before the first write: we say when.
+    # The driver would open transactions itself, and only before the first write; we open them explicitly.
     connection.isolation_level = None
     cursor = connection.cursor()
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=OFF", "cache_size=-16384"):
@@ -55,5 +55,5 @@ def _on_connect(connection: Any, _record: object) -> None:
 
 
 def _on_begin(connection: Connection) -> None:
-    # The write lock at the start: what was read cannot be overtaken before it is written back.
+    # Take the write lock at the start, so that no one changes what was read before it is written back.
     connection.exec_driver_sql(BEGIN)

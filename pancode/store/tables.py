@@ -1,4 +1,4 @@
-"""The SQL tables, made from the records: one column for each field, an index for each field looked up by."""
+"""The SQL tables, derived from the records: a column per field, an index per field for lookups."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _table(metadata: MetaData, shape: RecordShape) -> Table:
         )
         for column in shape.columns
     ]
-    # The primary key serves its own first part.
+    # The primary key's index covers its own first part.
     indexed = [name for name in shape.record.TABLE.indexes if name != shape.key[0]]
     return Table(shape.name, metadata, *columns, *[Index(None, *name.split(",")) for name in indexed])
 

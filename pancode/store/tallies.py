@@ -19,14 +19,14 @@ AT_ONCE = 10_000
 
 
 class ExactSum:
-    """A sum function for SQLite: amounts are texts there, and its own sum rounds or overflows."""
+    """A sum function for SQLite: amounts are texts there, and its built-in sum rounds or overflows."""
 
     def __init__(self) -> None:
         self._total, self._waiting = Decimal(0), list[str | int]()
 
     def step(self, value: str | int | None) -> None:
         if value is not None:
-            self._waiting.append(value)  # added up together: one by one takes twice the time
+            self._waiting.append(value)  # They are added in batches: one by one takes twice the time.
         if len(self._waiting) == AT_ONCE:
             self._add_up()
 
@@ -41,10 +41,10 @@ class ExactSum:
 
 
 def build_query(table: Table, shape: RecordShape, grouping: Grouping, dialect: str) -> Any:
-    """The SELECT for a grouping. KeyError for an unknown field."""
+    """Return the SELECT for a grouping. KeyError for an unknown field."""
     columns = {column.name: column for column in shape.columns}
     by = [table.c[name] for name in grouping.by]
-    if set(shape.key) <= set(grouping.by):  # each row is a group, and nothing has to be sorted
+    if set(shape.key) <= set(grouping.by):  # Each row is a group, so nothing must be sorted.
         rows = [table.c[name] for name in grouping.sums]
         found = select(*by, literal(1), *rows).where(*_conditions(table, grouping))
         if grouping.largest is None:
@@ -57,7 +57,7 @@ def build_query(table: Table, shape: RecordShape, grouping: Grouping, dialect: s
 
 
 def groups_of(shape: RecordShape, grouping: Grouping, rows: Iterable[Any]) -> list[Grouped]:
-    """The rows of the answer as groups, with values as in records. No group is empty."""
+    """Return the result's rows as groups, with values as in records. No group is empty."""
     columns = {column.name: column for column in shape.columns}
     decode = [(place, columns[name].decode) for place, name in enumerate(grouping.by)]
     odd = [(place, read) for place, read in decode if read is not None]
@@ -79,7 +79,7 @@ def _key(values: tuple[Any, ...], odd: list[tuple[int, Any]]) -> tuple[Any, ...]
 
 
 def _number(value: Any) -> Decimal | int:
-    """The number in an answer: SQLite gives an amount as text, and a sum of whole numbers in two halves."""
+    """Return a result's number: SQLite returns amounts as text, and sums of integers in two halves."""
     if isinstance(value, str):
         high, halved, low = value.partition(" ")
         return (int(high) << _HALF) + int(low) if halved else Decimal(value)
@@ -89,7 +89,7 @@ def _number(value: Any) -> Decimal | int:
 def _sum(column: Any, shaped: Column, dialect: str) -> Any:
     if shaped.kind is Kind.DECIMAL:
         return getattr(func, SQLITE_SUM)(column) if dialect == "sqlite" else func.sum(cast(column, Numeric))
-    if dialect == "sqlite":  # its sum fails above 64 bits
+    if dialect == "sqlite":  # SQLite's sum fails above 64 bits.
         high, low = func.sum(column.op(">>")(_HALF)), func.sum(column.op("&")((1 << _HALF) - 1))
         return cast(high, Text).concat(" ").concat(cast(low, Text))
     return func.sum(column)

@@ -1,1 +1,1 @@
-"""Batches, chains, races and lanes: decided, carried out and shown."""
+"""Batches, chains, races and lanes: their decisions, execution and display."""

@@ -1,4 +1,4 @@
-"""A user's verbs on a workflow: stop it, resume it where it failed, begin it again."""
+"""The operations of users on a workflow: stop it, resume it where it failed, repeat it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pancode.workflows.service import BegunWorkflow, begin_workflow, judge_again
 
 
 def stop_workflow(core: Core, text: str, reason: str, by: str) -> Workflow:
-    """Stop the workflow: its runs are stopped, and nothing more begins. Return the workflow as it is then."""
+    """Stop the workflow and its runs, and start nothing more. Return the workflow."""
     with unit_of_work(core) as work:
         workflow = rows.find_workflow(work.tx, text)
         if workflow.state is not WorkflowState.RUNNING:
@@ -39,12 +39,12 @@ def stop_workflow(core: Core, text: str, reason: str, by: str) -> Workflow:
 def resume_workflow(
     core: Core, around: Surroundings, text: str, by: str, approved: bool = False, resolve: bool = False
 ) -> Workflow:
-    """Begin the steps that did not end well; finished work is not done again. UsageError where there are
-    none.
+    """Start the steps that were not successful again; finished steps are not repeated. UsageError if there
+    are none.
 
-    The steps that begin are judged first, and the refusal of one names it. `approved`: a user agrees to them.
-    `resolve`: an added step settles each conflict between results of steps. A step whose question nobody has
-    answered waits for that answer again, and so does one whose run with the answer came to nothing.
+    The steps to start are checked first, and a refusal names the step. `yes`: a user's approval for them.
+    `resolve`: add a step that resolves each conflict between results of steps. A step with an unanswered
+    question waits for the answer again, as does one whose answering run had no result.
     """
     with core.ports.ledger.transaction() as tx:
         workflow = rows.find_workflow(tx, text)
@@ -73,7 +73,7 @@ def resume_workflow(
 
 
 def _steps(tx: Transaction, workflow: Workflow, resolve: bool) -> dict[str, WorkflowStep]:
-    """The steps by name, with the settling steps if they are asked for."""
+    """Return the steps by name, with the added conflict-resolving steps if requested."""
     steps = rows.steps_of(tx, workflow.id)
     return {step.name: step for step in (insert_resolvers(workflow.id, steps) if resolve else steps)}
 
@@ -81,9 +81,8 @@ def _steps(tx: Transaction, workflow: Workflow, resolve: bool) -> dict[str, Work
 def retry_workflow(
     core: Core, around: Surroundings, text: str, by: str, approved: bool = False
 ) -> BegunWorkflow:
-    """Begin the whole workflow anew, as another one; lost runs of the old one are given up. UsageError while
-    it has not ended.
-    """
+    """Start the whole workflow again as a new one; the old one's lost runs are given up. UsageError while it
+    has not ended."""
     with core.ports.ledger.transaction() as tx:
         workflow = rows.find_workflow(tx, text)
         steps = rows.steps_of(tx, workflow.id)
@@ -101,7 +100,7 @@ def retry_workflow(
 
 
 def _give_up_lost(core: Core, steps: Iterable[WorkflowStep], by: str) -> None:
-    """Give up lost runs, which may still be at work: they are replaced, and must end."""
+    """Give up lost runs that may still be running, because they are replaced and must end."""
     with unit_of_work(core) as work:
         for step in steps:
             run = work.tx.get(Run, step.lost) if step.lost is not None else None
@@ -110,13 +109,13 @@ def _give_up_lost(core: Core, steps: Iterable[WorkflowStep], by: str) -> None:
 
 
 def confirm_step(step: WorkflowStep, approved: bool) -> WorkflowStep:
-    """Return the step with the yes, or an earlier yes where the caller may say one."""
+    """Return the step with this approval, or with an earlier one if the caller may approve."""
     before = bool(step.request.get("confirmed")) and is_allowed(AccessScope.ANSWER)
     return replace(step, request={**step.request, "confirmed": approved or before})
 
 
 def begun_again(work: Work, step: WorkflowStep, anew: bool) -> WorkflowStep:
-    """Take the step's lost run if it was heard of again, or ask its question again; else give it a new
+    """Take the step's lost run back if it was found again, or ask its question again; else give it a new
     run."""
     if rows.is_back(work.tx, step):
         return rows.taken_back(step)
@@ -126,15 +125,15 @@ def begun_again(work: Work, step: WorkflowStep, anew: bool) -> WorkflowStep:
 
 
 def caller_of(core: Core, text: str) -> Json:
-    """Return the settings and the preset with which the workflow was begun."""
+    """Return the settings and the preset that the workflow was started with."""
     with core.ports.ledger.transaction() as tx:
         return dict(rows.find_workflow(tx, text).caller)
 
 
 def is_workflow_landing(core: Core, text: str, around: Surroundings | None = None) -> bool:
-    """Whether the change of the workflow, or of one of its steps, lands by itself. NotFoundError.
+    """Whether the change of the workflow or of one of its steps lands automatically. NotFoundError.
 
-    `around`: given where it continues under its owner's name: what the owner's settings land counts, too.
+    `around`: given if it continues under its owner's name, so that the owner's landing settings apply.
     """
     with core.ports.ledger.transaction() as tx:
         workflow = rows.find_workflow(tx, text)
@@ -168,11 +167,11 @@ def _must_have_failed(workflow: Workflow) -> None:
 
 
 def _to_begin(steps: dict[str, WorkflowStep]) -> set[str]:
-    """Return the steps to begin again: all that are not done, and a whole loop whose rounds ran out."""
+    """Return the steps to start again: those not done, and all of a loop that ran out of rounds."""
     left = {step.name for step in steps.values() if step.state is not WorkflowStepState.DONE}
     return left | {name for name in steps if _is_begun_anew(steps, name)}
 
 
 def _is_begun_anew(steps: dict[str, WorkflowStep], name: str) -> bool:
-    """Whether the step is in a loop whose rounds ran out."""
+    """Whether the step is in a loop that ran out of rounds."""
     return any(ran_out(one) and name in find_loop(steps, one) for one in steps.values())

@@ -1,4 +1,4 @@
-"""Workflows and lanes as the API shows them."""
+"""The shapes of workflows and lanes in the API."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pancode.runs.answers import CheckShape, DryRunReport, InboxShape, LandingSh
 
 
 class CostShape(TypedDict):
-    """The cost of all runs of a workflow, by the books; `unknown`: runs whose cost is not known."""
+    """The booked cost of all runs of a workflow; `unknown`: runs of unknown cost."""
 
     usd: str
     held_usd: str
@@ -24,10 +24,10 @@ class CostShape(TypedDict):
 
 
 class LandedShape(TypedDict):
-    """How many landings of a workflow were asked for and have something to land.
+    """How many requested landings of a workflow have something to land.
 
-    `waiting`: landings that still come by themselves. `not_landed`: a user has to continue; the landing of
-    the step has the command.
+    `waiting`: they will still land automatically. `not_landed`: a user must act; the step's landing has the
+    command.
     """
 
     asked: int
@@ -39,9 +39,9 @@ class LandedShape(TypedDict):
 class WorkflowStepShape(TypedDict):
     """A step of a workflow. `run`: the newest of its `runs`. `refused`: why it was not admitted.
 
-    `state`: `pending` while its run is queued, and `reason` says for what it waits. `task`: its beginning.
-    `agent`, `node`: the run's; before there is one, as they were asked for. `answer`: the first line of the
-    run's answer. `verdict_file`: the file in which its runs write a verdict.
+    `state`: `pending` while its run is queued; `reason`: what it waits for. `task`: its beginning. `agent`,
+    `node`: the run's, or the requested ones before there is a run. `answer`: the first line of the run's
+    answer. `verdict_file`: the file to which its runs write a verdict.
     """
 
     name: str
@@ -66,10 +66,10 @@ class WorkflowStepShape(TypedDict):
 
 
 class WorkflowShape(TypedDict):
-    """A workflow with its steps, in the order in which they were asked for.
+    """A workflow with its steps, in the requested order.
 
-    `results`: the runs that have its change, which no later run of it has changed further. `inbox`: what of
-    it waits for a user. `waits_for_person`: nothing continues before a question is answered.
+    `results`: the runs with its final changes, which no later run changed further. `inbox`: what waits for a
+    user. `waits_for_person`: nothing continues until a question is answered.
     """
 
     workflow: str
@@ -92,7 +92,7 @@ class WorkflowShape(TypedDict):
 
 
 class LaneItemShape(WorkflowStepShape):
-    """An item of a lane: a step of its workflow. `key`: no second item with the same key is added."""
+    """An item of a lane, which is a step of its workflow. `key`: unique; a second one is not added."""
 
     item: str
     key: str | None
@@ -103,11 +103,11 @@ class LaneItemShape(WorkflowStepShape):
 
 
 class LaneShape(TypedDict):
-    """A lane: work that begins one item after the other. `left`: items that have not come to their end.
+    """A lane, which runs one work item after another. `left`: the number of items that have not ended.
 
-    `state`: working, `waits` for room, `asks` a user, `stopped` at an item that did not end well, paused,
-    empty or removed. `fix`: the command that helps. `goes_on`: whether a failed item stops nothing.
-    `defaults`: what counts for each item that does not say it itself.
+    `state`: working, `waits` for room, `asks` a user, `stopped` at an item that did not succeed, paused,
+    empty or removed. `fix`: the command that helps. `goes_on`: whether the lane continues after such an item.
+    `defaults`: the values for items that do not set their own.
     """
 
     lane: str
@@ -128,7 +128,7 @@ class LaneShape(TypedDict):
 
 
 class StepReport(DryRunReport):
-    """What a dry run says of a step. `later`: what of it is known only then."""
+    """A dry run's report on a step. `later`: what will only be known later."""
 
     name: str
     needs: list[str]
@@ -138,7 +138,7 @@ class StepReport(DryRunReport):
 
 
 class BoardRow(TypedDict):
-    """A value that the workers of a workflow share. `writes`: how often it was written."""
+    """A value shared by a workflow's workers. `writes`: how often it was written."""
 
     key: str
     value: str
@@ -154,7 +154,7 @@ class BoardAnswer(TypedDict):
 
 
 class WorkflowReceipt(TypedDict):
-    """The receipt of a workflow with its verdict, its statement in the clear, and the signed envelope."""
+    """A workflow's receipt: its verdict, its decoded statement, and the signed envelope."""
 
     workflow: str
     state: str
@@ -165,7 +165,7 @@ class WorkflowReceipt(TypedDict):
 
 
 class WorkflowDryRun(TypedDict):
-    """The reports of all steps, and why the whole would be refused."""
+    """The reports on all steps, and why the workflow would be refused."""
 
     dry_run: bool
     admitted: bool
@@ -186,7 +186,7 @@ class LanesAnswer(TypedDict):
 
 
 class LaneAddedAnswer(TypedDict):
-    """`added` false: the lane has an item with this key already, and nothing was added."""
+    """`added` false: the lane already has an item with this key, so nothing was added."""
 
     lane: str
     added: bool

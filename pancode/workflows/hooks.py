@@ -1,4 +1,4 @@
-"""Advances workflows, as a follow-on action: a row until it has been done."""
+"""Advances workflows as a follow-on action, whose row exists until it is done."""
 
 from __future__ import annotations
 
@@ -32,18 +32,17 @@ from pancode.workflows.step_start import StepStarter
 
 
 class Advancing:
-    """Carries workflows on, step by step. Each change is one transaction; a kill between two loses none.
+    """Advances workflows step by step. Each change is one transaction, so a kill between two loses nothing.
 
-    An action is deleted in the transaction after which nothing is left to do for it. A step that has its
-    run's id, but not the run, is dispatched under that id, again after a kill: the run is written with the
-    step's new state.
+    An action is deleted in the transaction that does its last work. A step with its run's id but without the
+    run is dispatched under that id, again after a kill.
     """
 
     def __init__(self, core: Core, starter: StepStarter) -> None:
         self._core, self._starter = core, starter
 
     def do(self, run: str, stopping: Callable[[], bool]) -> None:
-        """Carry a workflow on; `run` is the workflow's id."""
+        """Advance a workflow; `run` is the workflow's id."""
         while not stopping():
             if not self._is_asked(run):
                 return
@@ -57,15 +56,14 @@ class Advancing:
                     return
                 self._starter.start(made.workflow, step.name)
             if starting or made.release or made.stop:
-                # What began is offered to a node now; what fails here the next round does.
+                # Offer the new runs to a node now; if this fails, the next pass does it.
                 with suppress(UnavailableError), self._core.lock:
                     reconcile.act_now(self._core)
             if made.ended or not starting:
                 return
 
     def give_up(self, run: str, error: Exception) -> None:
-        """Fail the workflow, which nobody knows how to carry on, and stop its runs. A lane is paused
-        instead."""
+        """Fail a workflow that cannot be advanced, and stop its runs; pause a lane instead."""
         why = f"{type(error).__name__}: {error}"
         with unit_of_work(self._core) as work:
             self._forget(work, _asked(work.tx, run))
@@ -82,17 +80,17 @@ class Advancing:
             rows.write_changes(work, view, sign_summary(work, Advance(workflow, steps, changed, stop=runs)))
 
     def _is_asked(self, workflow: str) -> bool:
-        """Whether the workflow is still to be looked at: one look does for all that was asked before it."""
+        """Whether the workflow has open requests to advance; one pass covers all earlier requests."""
         with self._core.ports.ledger.transaction() as tx:
             return bool(_asked(tx, workflow))
 
     def _moved(self, workflow: str) -> Advance:
-        """Load the workflow, decide and apply, in one transaction."""
+        """Load the workflow, decide, and apply, in one transaction."""
         core = self._core
         with unit_of_work(core) as work:
             view = rows.load_view(core, work.tx, workflow)
-            assert view is not None  # a workflow is never deleted
-            actions = _asked(work.tx, workflow)  # not what this very change asks for
+            assert view is not None  # Workflows are never deleted.
+            actions = _asked(work.tx, workflow)  # Read the requests now, before this change adds others.
             made = advance(view)
             fresh = {name: new_id_in(core, work.tx) for name in made.start}
             began = {s.name: _starting(s, fresh[s.name]) for s in made.steps if s.name in fresh}
@@ -115,7 +113,7 @@ class Advancing:
             return made
 
     def _read(self, workflow: str, made: Advance) -> None:
-        """Read the outputs of steps whose run is done, and the numbers of racing steps; then write them."""
+        """Read the outputs of steps whose run is done, and the scores of racing steps; write them."""
         core, results = self._core, StepResults(self._core)
         with core.ports.ledger.transaction() as tx:
             view = rows.load_view(core, tx, workflow)
@@ -133,15 +131,14 @@ class Advancing:
                     rows.put_steps(work, replace(step, outputs=found[step.name]))
 
     def _forget(self, work: Work, actions: list[records.Action]) -> None:
-        """Delete these actions: all that they asked for has been done."""
+        """Delete these actions, because all that they requested is done."""
         for action in actions:
             work.tx.delete(records.Action, action.id)
 
 
 def _outputs(results: StepResults, step: records.WorkflowStep, run: records.Run) -> dict[str, object]:
-    """Return a step's outputs. A result that cannot be read ends the step, not the workflow.
-    UnavailableError: not now.
-    """
+    """Return a step's outputs. An unreadable result fails the step, not the workflow. UnavailableError: try
+    later."""
     try:
         return results.outputs(step, run)
     except UnavailableError:
@@ -151,7 +148,7 @@ def _outputs(results: StepResults, step: records.WorkflowStep, run: records.Run)
 
 
 def _score(results: StepResults, workflow: records.Workflow, run: records.Run) -> dict[str, object]:
-    """Return a racing step's number; without one it does not win. UnavailableError: not now."""
+    """Return a racing step's score; without one it cannot win. UnavailableError: try later."""
     try:
         by_command = workflow.race["by"] == RaceRule.SCORE
         return {"score": results.score(run) if by_command else str(results.lines(run))}
@@ -162,7 +159,7 @@ def _score(results: StepResults, workflow: records.Workflow, run: records.Run) -
 
 
 def _asked(tx: Transaction, workflow: str) -> list[records.Action]:
-    """Return the actions that ask for a look at the workflow."""
+    """Return the actions that request the workflow to be advanced."""
     return [
         action
         for action in tx.find(records.Action, {"run": workflow})
@@ -171,9 +168,9 @@ def _asked(tx: Transaction, workflow: str) -> list[records.Action]:
 
 
 def _land(work: Work, made: Advance) -> None:
-    """Ask for the landing of its results, where the caller has asked for that, or the settings land them."""
+    """Request the landing of its results, if the caller requested that or the settings land them."""
     if made.workflow.kind is records.WorkflowKind.BATCH:
-        return  # each run of it has been landed by itself
+        return  # Each of its runs was landed separately.
     runs = runs_of(work.tx, made.steps)
     for name in results_of(made.workflow, made.steps, runs):
         if made.workflow.caller.get("land") or LandingTerms.of(runs[name]).lands:
@@ -185,7 +182,7 @@ def _starting(step: records.WorkflowStep, run: str) -> records.WorkflowStep:
 
 
 def _standing(work: Work, made: Advance) -> Advance:
-    """A lane with the item at which it stands from now on; that it asks is told once."""
+    """Return a lane with the item at which it is stopped now; report a stop once."""
     workflow = made.workflow
     if workflow.kind is not records.WorkflowKind.LANE:
         return made
@@ -202,7 +199,7 @@ def _standing(work: Work, made: Advance) -> Advance:
 
 
 def _halted(view: WorkflowView, why: str, now_ms: int) -> Advance:
-    """Pause the lane, and say why; the item that could not begin has failed."""
+    """Pause the lane and record why; the item that could not start has failed."""
     paused = {"by": "PanCode", "at_ms": now_ms, "why": why}
     workflow = replace(view.workflow, lane={**view.workflow.lane, "paused": paused})
     starting = [step for step in view.steps if step.state is records.WorkflowStepState.STARTING]
@@ -218,7 +215,7 @@ def _failed(step: records.WorkflowStep, why: str, now_ms: int) -> records.Workfl
 
 
 def make_threads(core: Core, around: Around) -> tuple[BackgroundThread, ...]:
-    """Make the thread that carries workflows on."""
+    """Make the thread that advances workflows."""
     return (FollowOn(core, {records.ActionKind.ADVANCE: Advancing(core, StepStarter(core, around))}),)
 
 

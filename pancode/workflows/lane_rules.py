@@ -1,4 +1,4 @@
-"""Decides how a lane continues: which item begins, what stops it, where an item stands in the order."""
+"""Decides how a lane continues: which item starts, what stops it, and the order of its items."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from pancode.runs.receipts.trust import KEPT, WAITING, landing_of, read_verified
 AGAIN_MS = 60_000
 """An item that a ceiling has refused is judged again after so many milliseconds: there may be room."""
 FINISHED = 200
-"""How many ended items are kept in the lane; all runs stay."""
+"""How many ended items are kept in the lane; their runs are all kept."""
 _BAD = frozenset({WorkflowStepState.FAILED, WorkflowStepState.REFUSED, WorkflowStepState.STOPPED})
 
 
 def make_sort_key(step: WorkflowStep) -> tuple[int, int]:
-    """Return a key for sorting: an item's place in its lane; other steps stay as they were asked for."""
+    """Return a sort key: an item's place in its lane; other steps keep the requested order."""
     place: Any = step.item.get("place", step.number)
     return int(place), step.number
 
 
 def may_move(step: WorkflowStep) -> bool:
-    """Whether nothing of the item has begun."""
+    """Whether no part of the item has started."""
     return step.state is WorkflowStepState.WAITING and step.run is None
 
 
 def select_next(workflow: Workflow, steps: Mapping[str, WorkflowStep]) -> tuple[WorkflowStep, ...]:
-    """Return the one item that may begin now, or has begun; empty: none."""
+    """Return the one item that may start now or has started; empty: none."""
     begun = [step for step in steps.values() if not step.state.is_over and not may_move(step)]
     if workflow.lane.get("paused") or stops_at(workflow, steps.values()) is not None:
         return ()
@@ -36,32 +36,31 @@ def select_next(workflow: Workflow, steps: Mapping[str, WorkflowStep]) -> tuple[
 
 
 def stops_at(workflow: Workflow, steps: Iterable[WorkflowStep]) -> WorkflowStep | None:
-    """Return the first item that did not end well, which a user has to decide on; None: the lane continues
-    ."""
+    """Return the first item that did not succeed, on which a user must decide; None: the lane continues."""
     if workflow.lane.get("goes_on"):
         return None
     return next((step for step in steps if step.state in _BAD), None)
 
 
 def apply_skip(step: WorkflowStep, now_ms: int) -> WorkflowStep:
-    """Return the item, skipped if a user said so, or if it expired before it began."""
+    """Return the item, skipped if a user skipped it or it expired before it started."""
     why = explain_skip(step)
     expires: Any = step.item.get("expires_ms")
     if not why and expires is not None and may_move(step) and now_ms >= int(expires):
-        why = "expired before its turn came"
+        why = "expired before it could start"
     if not why or not (step.state in _BAD or step.state is WorkflowStepState.WAITING):
         return step
     return replace(step, state=WorkflowStepState.SKIPPED, reason=why, finished_ms=now_ms, begins_ms=None)
 
 
 def explain_skip(step: WorkflowStep) -> str:
-    """Say who has skipped the item; empty: nobody."""
+    """Return who skipped the item; empty: nobody."""
     by = step.item.get("skip")
     return f"skipped by {by}" if by else ""
 
 
 def is_unsettled(run: Run) -> bool:
-    """Whether the run's result has still to be verified elsewhere or landed, so that the next item waits."""
+    """Whether the run's result must still be verified elsewhere or landed, so the next item waits."""
     seen, landing = read_verified(run), landing_of(run)
     if seen is None:
         return False
@@ -70,13 +69,13 @@ def is_unsettled(run: Run) -> bool:
 
 
 def explain_doubt(run: Run) -> str:
-    """Return why an item is not done although its run is; empty: it is done."""
+    """Return why an item is not done although its run is; empty if it is done."""
     seen = read_verified(run)
     return f"disputed: {seen.why}" if seen is not None and seen.in_doubt else ""
 
 
 def insert_item(steps: Sequence[WorkflowStep], priority: int) -> tuple[int, tuple[WorkflowStep, ...]]:
-    """Return the place of a new item, after those that are as urgent, and the items that it moves."""
+    """Return a new item's place, after those of the same priority, and the items that move."""
     last = max((make_sort_key(step)[0] for step in steps), default=0) + 1
     later = [step for step in steps if may_move(step) and _priority(step) < priority]
     if not later:
@@ -91,7 +90,7 @@ def _priority(step: WorkflowStep) -> int:
 
 
 def _given(steps: Sequence[WorkflowStep], places: Sequence[int]) -> tuple[WorkflowStep, ...]:
-    """Give the items these places; return only those whose place changes."""
+    """Return the items whose place changes, with their new places."""
     pairs = zip(steps, places, strict=True)
     return tuple(
         replace(one, item={**one.item, "place": at}) for one, at in pairs if make_sort_key(one)[0] != at
@@ -99,7 +98,7 @@ def _given(steps: Sequence[WorkflowStep], places: Sequence[int]) -> tuple[Workfl
 
 
 def select_outlived(steps: Sequence[WorkflowStep]) -> tuple[WorkflowStep, ...]:
-    """Return the oldest items that have ended, beyond those that are kept."""
+    """Return the oldest ended items beyond the number that is kept."""
     ended = sorted(
         (step for step in steps if step.state.is_over and step.state not in _BAD),
         key=lambda step: step.finished_ms or 0,

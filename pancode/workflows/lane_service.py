@@ -1,4 +1,4 @@
-"""What a user does with a lane, a workflow that stays open: items are added, skipped, removed."""
+"""The operations of users on a lane, a workflow that stays open: add, skip and remove items."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ MOST_OPEN = 1_000
 
 @dataclass(frozen=True, slots=True)
 class AskedLane:
-    """A lane as it was asked for. `defaults`: what counts for an item where the item says nothing."""
+    """A requested lane. `defaults`: values for items that do not set their own."""
 
     name: str
     by: str
@@ -54,7 +54,7 @@ class AskedLane:
 
 @dataclass(frozen=True, slots=True)
 class AskedItem:
-    """An item as it was asked for. `caller`: settings and preset of the user who adds it."""
+    """A requested item. `caller`: settings and preset of the user who adds it."""
 
     request: DispatchRequest
     caller: Mapping[str, Any]
@@ -63,7 +63,7 @@ class AskedItem:
 
 
 def create_lane(core: Core, lane: AskedLane) -> None:
-    """Create the lane. ConflictError where its name is taken."""
+    """Create the lane. ConflictError if its name is taken."""
     with unit_of_work(core) as work:
         taken = _open(work.tx).get(lane.name)
         if taken is not None:
@@ -87,7 +87,7 @@ def create_lane(core: Core, lane: AskedLane) -> None:
 
 
 def _open(tx: Transaction) -> dict[str, Workflow]:
-    """Return the lanes that exist, by name."""
+    """Return the existing lanes by name."""
     found = tx.find(Workflow, {"state": WorkflowState.RUNNING})
     return {one.name: one for one in found if one.kind is WorkflowKind.LANE}
 
@@ -102,7 +102,7 @@ def find_lane(tx: Transaction, name: str) -> Workflow:
 
 
 def get_defaults(core: Core, name: str) -> dict[str, Any]:
-    """Return what counts for an item of the lane where the item says nothing. NotFoundError."""
+    """Return the lane's defaults for items that do not set their own values. NotFoundError."""
     with core.ports.ledger.transaction() as tx:
         return _defaults(find_lane(tx, name))
 
@@ -110,7 +110,7 @@ def get_defaults(core: Core, name: str) -> dict[str, Any]:
 def add_item(core: Core, around: Surroundings, name: str, new_item: AskedItem) -> tuple[str, bool]:
     """Return the item's name, and whether it is new: an item with the same key is not added again.
 
-    The item is judged as if it began now; a refusal that goes away by itself does not count.
+    The item is checked as if it started now; a refusal that can resolve itself is ignored.
     """
     by = new_item.request.created_by
     with core.ports.ledger.transaction() as tx:
@@ -170,7 +170,7 @@ def _item(
 
 
 def pause_lane(core: Core, name: str, by: str, reason: str) -> None:
-    """Let nothing more begin in the lane; its running item continues to its end. Idempotent."""
+    """Start nothing more in the lane; its running item continues to its end. Idempotent."""
     with unit_of_work(core) as work:
         workflow = find_lane(work.tx, name)
         if not workflow.lane.get("paused"):
@@ -179,8 +179,7 @@ def pause_lane(core: Core, name: str, by: str, reason: str) -> None:
 
 
 def resume_lane(core: Core, name: str, by: str, budget: Decimal | None = None) -> None:
-    """Let the lane continue; `budget`: its new ceiling. UsageError where an item that did not end well stops
-    it."""
+    """Resume the lane; `budget`: its new ceiling. UsageError if an unsuccessful item stops it."""
     with unit_of_work(core) as work:
         workflow = find_lane(work.tx, name)
         _change(work, workflow, {"paused": None}, "lane resumed", by, budget or workflow.budget)
@@ -193,7 +192,7 @@ def resume_lane(core: Core, name: str, by: str, budget: Decimal | None = None) -
                 code="lane_stands",
             )
         for step in steps:
-            if step.begins_ms is not None and lane.may_move(step):  # there may be room now
+            if step.begins_ms is not None and lane.may_move(step):  # There may be room now.
                 work.tx.put(replace(step, begins_ms=None))
 
 
@@ -211,7 +210,7 @@ def _meant(
 ) -> tuple[Workflow, tuple[WorkflowStep, ...], WorkflowStep]:
     """Return the lane, its items, and the item with this number or key. NotFoundError.
 
-    `item` None: the item at which the lane stands, else the next one.
+    `item` None: the item at which the lane is stopped, else the next one.
     """
     workflow = find_lane(tx, name)
     steps = rows.steps_of(tx, workflow.id)
@@ -240,7 +239,7 @@ def _must_wait(workflow: Workflow, step: WorkflowStep) -> None:
 
 
 def skip_item(core: Core, name: str, item: str | None, by: str) -> str:
-    """End the item without doing it, and stop its run; the lane continues. Return the item's name."""
+    """Skip the item and stop its run; the lane continues. Return the item's name."""
     with unit_of_work(core) as work:
         workflow, _, step = _meant(work.tx, name, item)
         if step.state in (WorkflowStepState.DONE, WorkflowStepState.SKIPPED):
@@ -253,20 +252,20 @@ def skip_item(core: Core, name: str, item: str | None, by: str) -> str:
 
 
 def drop_item(core: Core, name: str, item: str, by: str) -> str:
-    """Take out an item that has not begun. Return its name. UsageError once it has begun."""
+    """Remove an item that has not started; return its name. UsageError if it has started."""
     with unit_of_work(core) as work:
         workflow, _, step = _meant(work.tx, name, item)
         _must_wait(workflow, step)
         work.tx.delete(WorkflowStep, step.workflow, step.number)
         work.happened(
-            rows.step_event(replace(step, state=WorkflowStepState.SKIPPED, reason=f"taken out by {by}"))
+            rows.step_event(replace(step, state=WorkflowStepState.SKIPPED, reason=f"removed by {by}"))
         )
         work.audit("fleet", "info", "lane item removed", by=by, lane=workflow.name, item=step.name)
         return step.name
 
 
 def remove_lane(core: Core, name: str, by: str, force: bool) -> LaneShape:
-    """End the lane, and stop its run. UsageError while items are left, unless `force`."""
+    """End the lane and stop its run. UsageError if items are left, unless `force`."""
     with core.ports.ledger.transaction() as tx:
         workflow = find_lane(tx, name)
         left = [one for one in rows.steps_of(tx, workflow.id) if not one.state.is_over]
@@ -281,7 +280,7 @@ def remove_lane(core: Core, name: str, by: str, force: bool) -> LaneShape:
 
 
 def list_lanes(core: Core) -> list[LaneShape]:
-    """Return all lanes, by name."""
+    """Return all lanes by name."""
     with core.ports.ledger.transaction() as tx:
         found = _open(tx)
     return [_shape(core, found[name]) for name in sorted(found)]
@@ -295,9 +294,9 @@ def get_lane(core: Core, name: str) -> LaneShape:
 
 
 def list_inbox_items(tx: Transaction) -> Iterator[BriefLine]:
-    """The lanes that stand at an item, by name: a user says how each continues. `run`: of that item.
+    """Yield, by name, the lanes that are stopped at an item, for a user to decide. `run`: that item's.
 
-    No item is read: each look at the inbox asks this.
+    It reads no items, because each inbox request calls it.
     """
     for name, workflow in sorted(_open(tx).items()):
         stands: Any = workflow.lane.get("stands")
@@ -388,5 +387,5 @@ def _fix(workflow: Workflow, bad: WorkflowStep) -> str:
     skip = f"pancode lane skip {workflow.name}"
     if bad.run is None:
         return f'{skip}; then add it again: pancode lane add {workflow.name} "..."'
-    again = f'pancode runs retry {bad.run}; with words: pancode runs continue {bad.run} "..."'
-    return f"{again}; or continue without it: {skip}"
+    again = f'pancode runs retry {bad.run}; with a message: pancode runs continue {bad.run} "..."'
+    return f"{again}; or skip it: {skip}"

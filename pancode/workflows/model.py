@@ -1,4 +1,4 @@
-"""A workflow as it was asked for: its file, its steps, what builds on what, and the rows that it becomes."""
+"""A requested workflow: its file, its steps and their dependencies, and the rows that it becomes."""
 
 from __future__ import annotations
 
@@ -14,36 +14,34 @@ from pancode.runs.request import DispatchRequest, dump_request, request_from, wo
 from pancode.workflows.step_work import check_places
 
 NEEDS_YES = "needs_yes"
-"""The code of a refusal that a user's approval lifts: a terminal asks, any other face refuses."""
+"""The code of a refusal that a user's approval lifts: a terminal asks, any other interface refuses."""
 SETTING = "workflow_file:"
-"""The prefix of a setting, before the digest of a file's content to which a user has said yes."""
+"""The prefix of a setting's name, followed by the digest of a file's content that a user has approved."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProjectFile:
-    """The file from which a workflow was read. `replaces`: the shipped workflow of the same name."""
+    """The file that a workflow was read from. `replaces`: the shipped workflow of the same name."""
 
     place: str
     digest: str
     replaces: str = ""
 
     def words(self) -> str:
-        """Return what is said each time the file takes the place of a shipped workflow; empty where it does
-        not.
-        """
+        """Return the notice that the file replaces a shipped workflow; empty if it does not."""
         shipped = f"{self.replaces} is {self.place}, a file of the project"
         return f"{shipped}, in the place of the workflow that PanCode ships" if self.replaces else ""
 
 
 def reasons_to_ask(file: ProjectFile, bare: Iterable[str]) -> tuple[str, ...]:
-    """Return why a user has to agree to this file. `bare`: its steps with `workspace: none`."""
+    """Return why a user must approve this file. `bare`: its steps with `workspace: none`."""
     names = ", ".join(bare)
-    outside = f"step {names}: workspace none, on the machine itself" if names else ""
+    outside = f"step {names}: workspace none, directly on the node" if names else ""
     return tuple(filter(None, (file.words(), outside)))
 
 
 def needs_yes(file: ProjectFile, why: str) -> RefusedError:
-    """Return the refusal of a file to whose content no user has said yes."""
+    """Return the refusal of a file whose content no user has approved."""
     return RefusedError(
         f"Dispatch blocked: workflow file {file.place} is not approved",
         why=(
@@ -64,18 +62,18 @@ IN_ORDER = frozenset({WorkflowKind.CHAIN, WorkflowKind.GRAPH})
 
 
 class RaceRule(StrEnum):
-    """The rule that decides which of the runs that are done wins a race."""
+    """The rule that decides which successful run wins a race."""
 
     FIRST = "first"
     SCORE = "score"
-    """The run whose result gets the highest number from a command."""
+    """The run whose result gets the highest score from a command."""
     SMALLEST = "smallest"
     """The run that changed the fewest lines."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepPlan:
-    """One step as it was asked for."""
+    """A requested step."""
 
     name: str
     request: DispatchRequest
@@ -103,7 +101,7 @@ class StepPlan:
 
 @dataclass(frozen=True, slots=True)
 class WorkflowPlan:
-    """A whole workflow as it was asked for."""
+    """A requested workflow."""
 
     kind: WorkflowKind
     name: str
@@ -123,7 +121,7 @@ class WorkflowPlan:
     file: ProjectFile | None = None
     """The project's file from which the plan was read; None: it is from none, or was judged before."""
     id: str | None = None
-    """The workflow's id, where it was decided before; None: a fresh one."""
+    """The workflow's id if it was assigned before; None: a new one."""
 
     def row(self, workflow: str, now_ms: int) -> Workflow:
         return Workflow(
@@ -145,7 +143,7 @@ class WorkflowPlan:
 
 
 def plan_of(workflow: Workflow, steps: Sequence[WorkflowStep], by: str) -> WorkflowPlan:
-    """Return the plan of an earlier workflow once more. If it left steps out, that is allowed again."""
+    """Return the plan of an earlier workflow. If that left steps out, the plan allows it again."""
     return WorkflowPlan(
         kind=workflow.kind,
         name=workflow.name,
@@ -177,14 +175,16 @@ def plan_of(workflow: Workflow, steps: Sequence[WorkflowStep], by: str) -> Workf
 
 
 def check_plan(plan: WorkflowPlan) -> None:
-    """Raise UsageError with the path of the first key that cannot be."""
+    """Raise UsageError with the path of the first invalid key."""
     names = [step.name for step in plan.steps]
     if not names:
         raise UsageError("the workflow has no steps", fix="give at least one task", code="bad_value")
     for number, step in enumerate(plan.steps):
         path = f"steps.{number}"
         if names.index(step.name) != number:
-            raise _wrong(f"{path}.name", f"two steps have the name {step.name!r}", "give each its own name")
+            raise _wrong(
+                f"{path}.name", f"two steps have the name {step.name!r}", "give each step its own name"
+            )
         for need in (*step.needs, *filter(None, [step.back_to])):
             if need not in names:
                 raise _wrong(f"{path}.needs", f"there is no step {need!r}", f"one of: {', '.join(names)}")
@@ -235,14 +235,13 @@ def _check_rounds(path: str, step: StepPlan, steps: Sequence[StepPlan]) -> None:
     if step.back_to not in (None, step.name) and step.back_to not in find_ancestors(step.name, steps):
         raise _wrong(
             f"{path}.back_to",
-            f"{step.name} does not need {step.back_to}, so no round can begin there",
+            f"{step.name} does not need {step.back_to}, so a round cannot start there",
             "name a step that it needs, directly or through others",
         )
 
 
 def find_ancestors(name: str, steps: Sequence[StepPlan] | Sequence[WorkflowStep]) -> set[str]:
-    """Return all steps that this one needs, directly and through others; it ends also where there is a
-    cycle."""
+    """Return all steps that this one needs, directly or through others; stops at cycles."""
     needs = {step.name: step.needs for step in steps}
     found: set[str] = set()
     left = list(needs[name])
@@ -267,7 +266,7 @@ def _check_cycle(steps: Sequence[StepPlan]) -> None:
 
 
 def _circle(left: Sequence[StepPlan]) -> Iterator[str]:
-    """Yield a cycle among these steps, each of which needs another of them."""
+    """Yield a cycle among these steps, each of which needs another one of them."""
     needs = {step.name: [need for need in step.needs if need in {one.name for one in left}] for step in left}
     seen: list[str] = []
     name = left[0].name
@@ -282,15 +281,15 @@ def _wrong(path: str, what: str, fix: str) -> UsageError:
 
 
 def sides_of(name: str, steps: Mapping[str, WorkflowStep], commits: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the needs that have a result, without those from whose result another of them continues."""
+    """Return the needs with a result, without those that another need continues from."""
     needs = [need for need in _bases(name, steps) if need in commits]
     carried = {one for need in needs for one in _carried(need, steps, commits) - {need}}
     return tuple(need for need in needs if need not in carried)
 
 
 def _bases(name: str, steps: Mapping[str, WorkflowStep]) -> list[str]:
-    """The needs at whose results it begins. A step in a workspace begins at the files there, which have the
-    results of those alone that work there, too."""
+    """Return the needs from whose results a step starts. A step in a workspace starts from the files there,
+    which contain only the results of steps that also work there."""
     there = workspace_in(steps[name].request.get("workspace"))
     needs = steps[name].needs
     return [one for one in needs if there in (None, steps[one].request.get("workspace"))]
@@ -299,9 +298,9 @@ def _bases(name: str, steps: Mapping[str, WorkflowStep]) -> list[str]:
 def history_of(
     name: str, steps: Mapping[str, WorkflowStep], commits: Mapping[str, str]
 ) -> dict[str, tuple[str, ...]]:
-    """Return, for each earlier step with a result, the steps from whose results it began.
+    """Return, for each earlier step with a result, the steps from whose results it started.
 
-    Each step comes after those from which it began.
+    Each step comes after those it started from.
     """
     every = tuple(steps.values())
     before = [one for one in find_ancestors(name, every) if one in commits]
@@ -310,7 +309,7 @@ def history_of(
 
 
 def _carried(name: str, steps: Mapping[str, WorkflowStep], commits: Mapping[str, str]) -> set[str]:
-    """Return the steps whose results this one's has in it; a step without a result hands none on."""
+    """Return the steps whose results are part of this one's; a step without a result passes none on."""
     found, left = set[str](), [name]
     while left:
         one = left.pop()

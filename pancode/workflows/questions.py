@@ -1,4 +1,4 @@
-"""A step whose agent asks a user: when it waits, which run takes its place, when the question is over."""
+"""Steps whose agent asks a user: when they wait, which run takes over, when a question is over."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pancode.kernel.values import replace
 from pancode.runs.life.conversation import NEXT, is_blocked, list_next_runs
 
 ANSWERED = "answered"
-"""The key in a run's result for an answer that came to nothing, so that the question is asked again."""
+"""The key in a run's result for an answer whose run failed, so that the question is asked again."""
 MOST_OF_AN_ANSWER = 200
 _WAITS = 'waits for a user: {reason} ({before}pancode answer {run} "...")'
 _STANDS = (records.WorkflowStepState.FAILED, records.WorkflowStepState.STOPPED)
 
 
 def mark_waiting(step: records.WorkflowStep, run: records.Run) -> records.WorkflowStep:
-    """Return the step as it waits for a user: it takes no place, and steps that need it wait, too."""
+    """Return the step as waiting for a user: it takes no slot, and steps that need it also wait."""
     answer = str(run.result.get(ANSWERED) or "")
     answer = answer if len(answer) <= MOST_OF_AN_ANSWER else f"{answer[:MOST_OF_AN_ANSWER]} ..."
     before = f"the answer before was: {answer}; " if answer else ""
@@ -28,16 +28,16 @@ def mark_waiting(step: records.WorkflowStep, run: records.Run) -> records.Workfl
 
 
 def is_asking(step: records.WorkflowStep, questions: Collection[str]) -> bool:
-    """Whether the step waits for a user. `questions`: runs whose question is open."""
+    """Whether the step waits for a user. `asked`: runs with an open question."""
     return step.state is records.WorkflowStepState.WAITING and step.run in questions
 
 
 def goes_on_in(workflow: records.Workflow, step: records.WorkflowStep, old: records.Run) -> bool:
     """Whether a run that continues from `old` is the step's next one.
 
-    True also of a step that still counts as running, whose run has asked just now. RefusedError while its
-    workflow is being stopped. An item that has stopped its lane continues, too, when a user continues its
-    run; not in a workspace, where other work continues from that run as well.
+    Also for a step that still counts as running, whose run has just asked. RefusedError while its workflow is
+    being stopped. An item that stopped its lane also continues when a user continues its run; but not in a
+    workspace, because other work continues from that run too.
     """
     if workflow.kind is records.WorkflowKind.LANE and step.state in _STANDS:
         mine = step.run == old.id and not list_next_runs(old) and not Lineage.of(old).in_workspace
@@ -55,7 +55,7 @@ def goes_on_in(workflow: records.Workflow, step: records.WorkflowStep, old: reco
 
 
 def with_next_run(step: records.WorkflowStep, run: str) -> records.WorkflowStep:
-    """Return the step with its next run, which waits until the workflow has a place for it."""
+    """Return the step with its next run, which waits until the workflow has a slot for it."""
     waits = replace(step, state=records.WorkflowStepState.WAITING, reason="", lost=None, finished_ms=None)
     return replace(waits, run=run, runs=(*step.runs, run))
 
@@ -65,13 +65,13 @@ def find_unasked(
     after: Mapping[str, records.WorkflowStep],
     questions: Collection[str],
 ) -> tuple[tuple[str, str], ...]:
-    """Return the runs whose answer is of no use any more, and why: their step has ended without it."""
+    """Return the runs whose answer is no longer needed, with the reason: their step has ended."""
     over = (after[step.name] for step in before if step.run in questions and after[step.name].state.is_over)
     return tuple((str(step.run), step.reason) for step in over)
 
 
 def asks_again(step: records.WorkflowStep, run: records.Run | None, is_open: bool) -> bool:
-    """Whether a step that is resumed waits for the answer again: nobody has answered or denied it."""
+    """Whether a resumed step waits for the answer again: nobody has answered or denied it."""
     if run is None or not is_blocked(run) or list_next_runs(run):
         return False
     return is_open or step.state is not records.WorkflowStepState.FAILED
@@ -80,10 +80,9 @@ def asks_again(step: records.WorkflowStep, run: records.Run | None, is_open: boo
 def reopen_question(
     step: records.WorkflowStep, run: records.Run, old: records.Run | None
 ) -> records.Run | None:
-    """Return `old` with its question open again, where `run` continued with the answer and came to nothing.
+    """Return `old` with its question open again if `run`, which continued with the answer, failed.
 
-    None: `run` is done or asks itself, or `old` is not a question of this step from which only `run`
-    continues.
+    None: `run` is done or asks itself, or `old` is not a question of this step that only `run` continues.
     """
     if run.state is not records.RunState.ENDED or run.outcome in (Outcome.DONE, Outcome.BLOCKED):
         return None
@@ -98,11 +97,11 @@ def reopen_question(
 
 
 def waits_for_users_only(steps: Iterable[records.WorkflowStep], questions: Collection[str]) -> bool:
-    """Whether nothing continues before a user has answered."""
+    """Whether nothing continues until a user has answered."""
     every = {step.name: step for step in steps}
     left = [step for step in every.values() if not step.state.is_over]
     asking = [step for step in left if is_asking(step, questions)]
-    if asking and asking[0].item:  # one item at a time: all others wait for it
+    if asking and asking[0].item:  # Only one item runs at a time, so all others wait for it.
         return True
     return bool(asking) and all(is_asking(step, questions) or _needs_more(step, every) for step in left)
 

@@ -1,4 +1,4 @@
-"""The receipt of a workflow names the receipts of its runs: signed at its end, shown, checked."""
+"""The receipt of a workflow, which names its runs' receipts: signed at its end, shown, verified."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PAYLOAD_TYPE = "application/vnd.in-toto+json"
 def build_statement(
     fleet: str, workflow: Workflow, steps: Sequence[WorkflowStep], runs: Mapping[str, Run], balance: Balance
 ) -> dict[str, Any]:
-    """Return what the coordinator signs at the end. Its subjects are the runs' receipts, by digest."""
+    """Return the statement that the coordinator signs; its subjects are the runs' receipts."""
     step_rows = [_step(step, runs) for step in steps]
     subjects = [
         {"name": run["run"], "digest": {"sha256": run["receipt"]}}
@@ -99,7 +99,7 @@ def sign_summary(work: Work, made: Advance) -> Advance:
 
 
 def get_workflow_receipt(core: Core, text: str) -> WorkflowReceipt:
-    """Return the signed summary of an ended workflow, with checks of its signature and its receipts."""
+    """Return the signed summary of an ended workflow, with the checks of its signature and receipts."""
     with core.ports.ledger.transaction() as tx:
         workflow, keys = rows.find_workflow(tx, text), keyring.read_trusted_keys(tx)
         if workflow.receipt is None:
@@ -125,7 +125,7 @@ def get_workflow_receipt(core: Core, text: str) -> WorkflowReceipt:
 
 
 def verify_workflow(core: Core, text: str, streams: Streams) -> VerdictShape:
-    """Return PASS where the signature and every named receipt hold, and no run's receipt is left out.
+    """Return PASS if the signature and all named receipts are valid and no run's receipt is left out.
 
     NotFoundError for an unknown workflow.
     """
@@ -156,13 +156,12 @@ def _of_run(judged: VerdictShape) -> CheckShape:
     ok = judged["verdict"] == ReceiptVerdict.PASS
     wrong = [f"{check['what']}: {check['detail']}" for check in judged["checks"] if not check["ok"]]
     words = "; ".join([judged["verdict"], *wrong])
-    return {"what": f"the receipt of {judged['run']} holds", "ok": ok, "detail": words}
+    return {"what": f"the receipt of {judged['run']} is valid", "ok": ok, "detail": words}
 
 
 def _named(run: Run, named: list[str]) -> CheckShape:
-    """Check that the statement names the run; it cannot name one that ended after the workflow, as lost runs
-    may.
-    """
+    """Check that the statement names the run; it cannot name one that ended after the workflow, such as a
+    lost run."""
     ok = run.id in named
     return {"what": f"{run.id} is named", "ok": ok, "detail": f"it ended as {run.outcome}"}
 
@@ -177,8 +176,8 @@ def _signed(envelope: Envelope, keys: TrustedKeys) -> CheckShape:
 
 
 def _held(tx: Transaction, subject: Json) -> CheckShape:
-    """Check that the ledger has that receipt; `pancode receipt verify RUN` judges it."""
+    """Check that the ledger has that receipt; `pancode receipt verify RUN` verifies it."""
     digest = str(subject["digest"]["sha256"])
     stored = tx.get(StoredReceipt, digest)
     ok = stored is not None and stored.run == subject["name"]
-    return {"what": f"the receipt of {subject['name']} is here", "ok": ok, "detail": digest}
+    return {"what": f"the receipt of {subject['name']} is in the ledger", "ok": ok, "detail": digest}

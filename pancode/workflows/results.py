@@ -1,4 +1,4 @@
-"""Reads what the steps of a workflow have left: answers, files, verdicts, and which runs are to land."""
+"""Reads the results of a workflow's steps: answers, files, verdicts, and which runs are to land."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ _OPENS, _CLOSES, _BETWEEN = (b"<<<<<<<", b"|||||||"), b">>>>>>>", b"======="
 
 
 def has_markers(marked: bytes, ours: bytes, result: bytes) -> bool:
-    """Whether `result` still has a line that the merge put into `marked`. `ours`: the file before the merge.
+    """Whether `result` still has a conflict marker that the merge put into `marked`; `ours`: before it.
 
-    Lines of seven signs that the file's owner wrote, such as under a heading, do not count.
+    Lines of seven characters that the file's owner wrote, such as underlines of headings, do not count.
     """
     begun, own, left = (_labelled(text) for text in (marked, ours, result))
     made = set(begun) - set(own)
@@ -55,12 +55,12 @@ def _lines(text: bytes) -> list[bytes]:
 
 
 def results_of(workflow: Workflow, steps: Sequence[WorkflowStep], runs: Mapping[str, Run]) -> tuple[str, ...]:
-    """Return the runs that have the results of a workflow, in the order of its steps.
+    """Return the runs with the results of a workflow, in the order of its steps.
 
-    `runs`: each step's newest run, and the earlier runs of the step from which that one continues.
+    `runs`: each step's newest run, and the step's earlier runs that it continues.
 
-    A race's result is the winner's. Else a step's result counts if the step changed something, and all steps
-    after it are done and changed nothing: the last step that works has all changes.
+    A race's result is the winner's. Otherwise a step's result counts if the step changed files and all later
+    steps are done without changes: the last step that changes files has all changes.
     """
     changed = {step.name for step in steps if _has_work(step, runs)}
     if workflow.race:
@@ -85,11 +85,11 @@ def _has_work(step: WorkflowStep, runs: Mapping[str, Run]) -> bool:
 
 
 def change_begins(core: Core, run: Run) -> str | None:
-    """Return the commit from which the run's whole change is counted, with that of the runs at whose files it
-    begins.
+    """Return the commit from which the run's whole change is counted, including earlier runs that it builds
+    on.
 
-    What of them has landed is not counted again, nor what a user has gone back behind. Files that were
-    composed begin at their origin. None: it had no repository.
+    What has landed is not counted again, nor what a restored checkpoint has undone. Composed files start at
+    their origin. None: it had no repository.
     """
     first = run
     with core.ports.ledger.transaction() as tx:
@@ -98,14 +98,15 @@ def change_begins(core: Core, run: Run) -> str | None:
             if old is None or old.landed is not None:
                 break
             first = old
-    snapshot = lineage.origin or first.workspace.get("snapshot")  # of a workflow: its beginning
+    # In a workflow, this is the workflow's start.
+    snapshot = lineage.origin or first.workspace.get("snapshot")
     return snapshot if isinstance(snapshot, str) else None
 
 
 def change_of(core: Core, run: Run) -> tuple[Run, ...]:
-    """Return the runs whose work is in the run's whole change, itself first: a landing answers for all of it.
+    """Return the runs whose work is in the run's change, itself first; a landing covers all of them.
 
-    Left out: what has landed, as it was answered for, and what a user has gone back behind.
+    What has landed before is left out, as is what a restored checkpoint has undone.
     """
     found: dict[str, Run] = {}
     waiting = [run]
@@ -120,9 +121,8 @@ def change_of(core: Core, run: Run) -> tuple[Run, ...]:
 
 
 def _taken_by(tx: Transaction, run: Run) -> list[Run]:
-    """Return the runs from whose results the run began. A retry begins where the old run did, without its
-    work.
-    """
+    """Return the runs whose results this run started from. A retry starts where the old run did, so without
+    the old run's work."""
     lineage = Lineage.of(run)
     names = lineage.takes or (lineage.begins,)
     olds = [old for name in names if (old := tx.get(Run, name)) is not None]
@@ -135,7 +135,7 @@ def _taken_by(tx: Transaction, run: Run) -> list[Run]:
 
 
 def is_the_result(tx: Transaction, run: Run) -> bool:
-    """Whether the run is the result of its workflow; true for a run without a workflow."""
+    """Whether the run is the result of its workflow; True for a run without a workflow."""
     workflow = tx.get(Workflow, run.workflow) if run.workflow is not None else None
     if workflow is None:
         return True
@@ -144,21 +144,20 @@ def is_the_result(tx: Transaction, run: Run) -> bool:
 
 
 def find_need(tx: Transaction, run: Run) -> FilesNeed | None:
-    """Why the run's files stay: its workflow continues. A lane has no end, and so keeps nothing."""
+    """Return why the run's files stay: its workflow continues. A lane never ends, so is ignored."""
     workflow = tx.get(Workflow, run.workflow) if run.workflow is not None else None
     is_open = workflow is not None and not workflow.lane and workflow.state in OPEN
     return FilesNeed.WORKFLOW if is_open else None
 
 
 class StepResults:
-    """Reads results of runs that are done; writes nothing."""
+    """Reads results of successful runs; writes nothing."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
 
     def result(self, step: WorkflowStep, run: Run, places: Iterable[TemplatePlace]) -> StepResult:
-        """Return the whole answer, the commit, and the files of this step that a task names.
-        WorkspaceError."""
+        """Return the whole answer, the commit, and the files that a task names. WorkspaceError."""
         names = {place.path for place in places if place.step == step.name and place.path}
         files = {name: self._text(step, run, name) for name in sorted(names)}
         with self._core.ports.ledger.transaction() as tx:
@@ -166,11 +165,14 @@ class StepResults:
         return StepResult(answer, final_commit(run) or "", files)
 
     def outputs(self, step: WorkflowStep, run: Run) -> dict[str, object]:
-        """Return what the run outputs for its step; `problem` says what is missing or wrong."""
+        """Return the run's outputs for its step; `problem` says what is missing or wrong."""
         depot, commit = self._core.ports.depot, final_commit(run)
         made: dict[str, object] = {"of": run.id}
         if commit is None:
-            return {**made, "problem": "missing output: it worked in an empty folder, which leaves no file"}
+            return {
+                **made,
+                "problem": "missing output: it worked in an empty directory, so no files are kept",
+            }
         repo, problem = str(run.workspace["repo"]), ""
         if step.files:
             made["files"], problem = kept_files(step, depot.file_names(repo, commit))
@@ -181,9 +183,7 @@ class StepResults:
         return {**made, "problem": problem} if problem else made
 
     def _unsettled(self, step: WorkflowStep, run: Run, commit: str) -> str:
-        """Return, in words, the first conflicting file that the step should have settled and has not; empty:
-        none.
-        """
+        """Return a text on the first conflicting file that the step has not resolved; empty if none."""
         depot, repo = self._core.ports.depot, str(run.workspace["repo"])
         commits = (self._began(run), Lineage.of(run).origin, commit)
         for name in conflict_of(step):
@@ -197,7 +197,7 @@ class StepResults:
         return ""
 
     def _verdict(self, step: WorkflowStep, run: Run, commit: str) -> tuple[dict[str, object], str]:
-        """Return the run's verdict. A file that was there when the run began says nothing about its work."""
+        """Return the run's verdict. A file from before the run says nothing about its work."""
         depot, repo, name = self._core.ports.depot, str(run.workspace["repo"]), str(step.verdict["file"])
         data, began = depot.read_file(repo, commit, name, MOST_VERDICT), self._began(run)
         old = depot.read_file(repo, began, name, MOST_VERDICT) if isinstance(began, str) else None
@@ -206,16 +206,15 @@ class StepResults:
         return verdict_of(step, data)
 
     def lines(self, run: Run) -> int:
-        """Return how many lines the run's change adds and removes."""
+        """Return the number of lines that the run's change adds and removes."""
         old, new = self._began(run), final_commit(run)
         if not isinstance(old, str) or new is None:
             return 0
         return self._core.ports.depot.lines_changed(str(run.workspace["repo"]), old, new)
 
     def _began(self, run: Run) -> object:
-        """Return the snapshot at which the work began: where the run answers a question, that of the asking
-        run.
-        """
+        """Return the snapshot from which the work started; for a run that answers a question, the asking
+        run's."""
         with self._core.ports.ledger.transaction() as tx:
             for old in walk_previous(tx, run):
                 if (old.workflow, old.step) != (run.workflow, run.step):
@@ -224,8 +223,7 @@ class StepResults:
         return run.workspace.get("snapshot")
 
     def score(self, run: Run) -> str:
-        """Return the number that the score command gave, from the receipt. WorkspaceError where it has
-        none."""
+        """Return the score from the receipt. WorkspaceError if the run has none."""
         found = run.result.get("score")
         if isinstance(found, str):
             return found

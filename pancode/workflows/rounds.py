@@ -1,4 +1,4 @@
-"""What begins in a workflow beside its plan: the rounds of a step, and a step that settles a conflict."""
+"""Steps that start outside of a workflow's plan: rounds of a step, and steps that resolve conflicts."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from pancode.workflows.model import find_ancestors
 
 NOT_APPROVED = "not approved"
 CONFLICT = "conflict"
-"""An output of a step that could not begin: the files in which its needs' results conflict."""
+"""An output of a step that could not start: the files in which the results of its needs conflict."""
 
 
 def begun_again(
     steps: Mapping[str, WorkflowStep], step: WorkflowStep, now_ms: int
 ) -> dict[str, WorkflowStep]:
-    """Begin another round where this step is done and its verdict asks for one; return all steps.
+    """Start another round if this step is done and its verdict requires one; return all steps.
 
-    After the last round the step has failed.
+    After the last round, the step has failed.
     """
     if step.state is not WorkflowStepState.DONE or is_met(step):
         return dict(steps)
@@ -34,15 +34,13 @@ def begun_again(
 def restart_loop(
     steps: Mapping[str, WorkflowStep], step: WorkflowStep, number: int
 ) -> dict[str, WorkflowStep]:
-    """Let all steps of the loop wait to begin once more."""
+    """Set all steps of the loop to wait for another start."""
     reset = {name: restart_step(steps[name], number) for name in find_loop(steps, step)}
     return {name: reset.get(name, one) for name, one in steps.items()}
 
 
 def restart_step(step: WorkflowStep, number: int) -> WorkflowStep:
-    """Let the step wait to begin once more. Its outputs stay until it has new ones: the next round reads
-    them.
-    """
+    """Set the step to wait for another start. Its outputs stay, because the next round reads them."""
     return replace(
         step,
         state=WorkflowStepState.WAITING,
@@ -56,7 +54,7 @@ def restart_step(step: WorkflowStep, number: int) -> WorkflowStep:
 
 
 def once_more(step: WorkflowStep, anew: bool = False) -> WorkflowStep:
-    """Let the step begin again in its round, whose earlier verdict stands; `anew`: in the first round."""
+    """Set the step to start again in its round and keep the round's verdict; `anew`: in round 1."""
     if anew:
         return replace(restart_step(step, 1), outputs={})
     is_judged = step.until and step.round > 1
@@ -65,14 +63,14 @@ def once_more(step: WorkflowStep, anew: bool = False) -> WorkflowStep:
 
 
 def find_loop(steps: Mapping[str, WorkflowStep], last: WorkflowStep) -> set[str]:
-    """Return the steps of this step's loop: from where a round begins up to itself."""
+    """Return the steps of this step's loop, from the start of a round to itself."""
     first, every = last.back_to or last.name, tuple(steps.values())
     before = find_ancestors(last.name, every) | {last.name}
     return {name for name in before if name == first or first in find_ancestors(name, every)}
 
 
 def ran_out(step: WorkflowStep) -> bool:
-    """Whether the step has failed because its last round was not approved."""
+    """Whether the step failed because its last round was not approved."""
     judged = bool(step.outputs.get("verdict")) and step.outputs.get("of") == step.run
     return step.state is WorkflowStepState.FAILED and judged and not is_met(step)
 
@@ -86,26 +84,26 @@ def is_met(step: WorkflowStep) -> bool:
 
 
 def read_verdict(step: WorkflowStep) -> str:
-    """Say what the step's verdict is."""
+    """Return the step's verdict as text."""
     verdict = step.outputs.get("verdict")
     field = str(step.until.get("field"))
     return f"{field} is {verdict.get(field)!r}" if isinstance(verdict, dict) else "it has no verdict"
 
 
 def judge_of(steps: Mapping[str, WorkflowStep], step: WorkflowStep) -> WorkflowStep | None:
-    """Return the step whose verdict has sent this one into its round; None in the first round."""
+    """Return the step whose verdict started this one's round; None in the first round."""
     if not begins_later_round(steps, step):
         return None
     return next((one for one in _judges(steps, step) if one.outputs.get("verdict")), None)
 
 
 def begins_later_round(steps: Mapping[str, WorkflowStep], step: WorkflowStep) -> bool:
-    """Whether the step is the first of a second or later round: it continues from its own result."""
+    """Whether the step is the first one of a later round, so that it continues from its own result."""
     return step.round > 1 and bool(_judges(steps, step))
 
 
 def _judges(steps: Mapping[str, WorkflowStep], step: WorkflowStep) -> list[WorkflowStep]:
-    """Return the steps whose rounds begin at this one."""
+    """Return the steps whose rounds start at this one."""
     return [one for one in steps.values() if one.until and (one.back_to or one.name) == step.name]
 
 
@@ -127,17 +125,17 @@ $INPUT"""
 
 
 def conflict_of(step: WorkflowStep) -> tuple[str, ...]:
-    """Return the files that conflict, for a step that is there to settle them."""
+    """Return the conflicting files, for a step that must resolve them."""
     found = step.request.get("resolves")
     files = found.get("files") if isinstance(found, Mapping) else None
     return tuple(map(str, files)) if isinstance(files, list | tuple) else ()
 
 
 def insert_resolvers(workflow: str, steps: Iterable[WorkflowStep]) -> tuple[WorkflowStep, ...]:
-    """Put before each step that could not begin because of a conflict a step that settles it.
+    """Insert, before each step that could not start because of a conflict, a step that resolves it.
 
-    UsageError where there is no such step. Finished steps stay as they are: the new step begins from their
-    results, and the step that needs them continues from the new step's.
+    UsageError if there is no such step. Finished steps do not change: the new step starts from their results,
+    and the step that needs them continues from the new step's result.
     """
     every = {step.name: step for step in steps}
     waiting = [step for step in every.values() if _conflicts(step) and not conflict_of(step)]
@@ -148,7 +146,7 @@ def insert_resolvers(workflow: str, steps: Iterable[WorkflowStep]) -> tuple[Work
             code="no_conflict",
         )
     for step in waiting:
-        # The settling step, with the step's own agent; for a command, which settles nothing, an agent is
+        # The resolving step has the step's agent; for a command, which cannot resolve conflicts, an agent is
         # chosen.
         files = _conflicts(step)
         names = [f"- {name}" for name in files[:MOST_FILES]]
@@ -173,6 +171,6 @@ def insert_resolvers(workflow: str, steps: Iterable[WorkflowStep]) -> tuple[Work
 
 
 def _conflicts(step: WorkflowStep) -> list[str]:
-    """Return the conflicting files because of which the step could not begin."""
+    """Return the conflicting files that kept the step from starting."""
     files = step.outputs.get(CONFLICT) if step.state is WorkflowStepState.FAILED else None
     return list(map(str, files)) if isinstance(files, list | tuple) else []

@@ -1,4 +1,4 @@
-"""Decides how a workflow continues: which steps begin or are over, who wins, what is stopped, how it ends."""
+"""Decides how a workflow advances: which steps start or end, who wins, what stops, and how it ends."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from pancode.workflows.model import RaceRule
 
 BAD = frozenset({WorkflowStepState.FAILED, WorkflowStepState.REFUSED})
 LONGEST_HOLD_MS = 3_600_000
-"""After so many milliseconds a step that waits for a circuit breaker is judged again at the latest."""
+"""A step that waits for a circuit breaker is checked again after at most so many milliseconds."""
 OPEN = frozenset({WorkflowState.RUNNING, WorkflowState.STOPPING})
 
 
 @dataclass(frozen=True, slots=True)
 class WorkflowView:
-    """One workflow with all its steps, in order, and the newest run of each step."""
+    """A workflow with all its steps, in order, and the newest run of each step."""
 
     workflow: Workflow
     steps: tuple[WorkflowStep, ...]
     runs: Mapping[str, Run]
     now_ms: int
     questions: frozenset[str] = frozenset()
-    """The runs, of these, that ended with a question which still waits for a user."""
+    """Those of these runs that ended with a question that still waits for a user."""
 
     def run(self, step: WorkflowStep) -> Run | None:
         return self.runs.get(step.run) if step.run is not None else None
@@ -43,7 +43,7 @@ class WorkflowView:
 
 @dataclass(frozen=True, slots=True)
 class Advance:
-    """What is to be written and done next. `changed`: the steps that differ from before."""
+    """What to write and do next. `changed`: the steps that differ from before."""
 
     workflow: Workflow
     steps: tuple[WorkflowStep, ...]
@@ -55,13 +55,13 @@ class Advance:
     stop: tuple[tuple[str, str], ...] = ()
     """Runs to stop, each with the reason."""
     collect: tuple[str, ...] = ()
-    """Steps whose run is done and whose outputs have to be read first."""
+    """Steps whose run is done and whose outputs must be read first."""
     measure: tuple[str, ...] = ()
-    """Steps of a race whose result has to get its number first."""
+    """Steps of a race whose result must get its score first."""
     unasked: tuple[tuple[str, str], ...] = ()
     """Runs whose question needs no answer any more, each with the reason."""
     next_ms: int | None = None
-    """When the workflow has to be looked at again although nothing happens; None: never."""
+    """When the workflow must be checked again even if nothing happens; None: never."""
 
     @property
     def ended(self) -> bool:
@@ -69,13 +69,13 @@ class Advance:
 
 
 def advance(view: WorkflowView) -> Advance:
-    """Return all that follows from how the runs are now. Pure: the same view gives the same answer."""
+    """Return everything that follows from the current state of the runs. Pure and deterministic."""
     if view.workflow.state not in OPEN:
         return Advance(view.workflow, view.steps)
     collect = tuple(step.name for step in view.steps if _to_collect(view, step))
     steps = {step.name: _judged(view, step) for step in view.steps if step.name not in collect}
     steps = {step.name: steps.get(step.name, step) for step in view.steps}
-    for step in view.steps:  # a later step may send an earlier one into another round
+    for step in view.steps:  # A later step may start another round of an earlier one.
         steps = rounds.begun_again(steps, steps[step.name], view.now_ms)
     steps = {name: lane_rules.apply_skip(step, view.now_ms) for name, step in steps.items()}
     workflow, measure = decide_winner(view.workflow, steps, view.runs)
@@ -100,7 +100,7 @@ def advance(view: WorkflowView) -> Advance:
 
 
 def _ended_run(view: WorkflowView, step: WorkflowStep) -> Run | None:
-    """Return the run whose end this step has not taken over yet; None: there is none."""
+    """Return the run whose end the step has not recorded yet, or None."""
     run = view.run(step)
     if run is None or run.state is not RunState.ENDED:
         return None
@@ -119,7 +119,7 @@ def _to_collect(view: WorkflowView, step: WorkflowStep) -> bool:
 
 
 def _judged(view: WorkflowView, step: WorkflowStep) -> WorkflowStep:
-    """Return the step with the end of its run, once that has come."""
+    """Return the step with the result of its run if that has ended."""
     run = _ended_run(view, step)
     if run is None:
         return step
@@ -139,14 +139,14 @@ def _judged(view: WorkflowView, step: WorkflowStep) -> WorkflowStep:
 
 
 def end_step(step: WorkflowStep, state: WorkflowStepState, reason: str, now_ms: int) -> WorkflowStep:
-    """Return the ended step. If it was starting, its run was never written, and is taken off."""
+    """Return the ended step. If it was starting, its run was never written, so it is removed."""
     if step.state is WorkflowStepState.STARTING:
         step = replace(step, run=None, runs=step.runs[:-1])
     return replace(step, state=state, reason=reason, finished_ms=now_ms)
 
 
 def _cut(view: WorkflowView, steps: Mapping[str, WorkflowStep]) -> dict[str, WorkflowStep]:
-    """End the steps that will never begin: after a stop, a won race, or a failure."""
+    """End the steps that will never start: after a stop, a won race, or a failure."""
     workflow, bad = view.workflow, [step for step in steps.values() if step.state in BAD]
     asking = {step.name for step in steps.values() if questions.is_asking(step, view.questions)}
     left = [
@@ -167,15 +167,14 @@ def _cut(view: WorkflowView, steps: Mapping[str, WorkflowStep]) -> dict[str, Wor
 
 
 def _never(state: WorkflowStepState, is_asking: bool) -> WorkflowStepState:
-    """Return the state of a step that goes no further: one that asked a user had begun, so was not
-    skipped."""
+    """Return the state of a step that ends early: one that asked a user had started, so was not skipped."""
     return WorkflowStepState.STOPPED if is_asking else state
 
 
 def _without_needs(
     steps: Mapping[str, WorkflowStep], left: Iterable[WorkflowStep], now_ms: int
 ) -> dict[str, WorkflowStep]:
-    """Skip the steps that need a stopped or skipped step, in whichever order they are listed."""
+    """Skip the steps that need a stopped or skipped step, regardless of their order."""
     over: dict[str, WorkflowStep] = {}
     waiting, found = list(left), True
     while found:
@@ -195,7 +194,7 @@ def _without_needs(
 def _begun(
     view: WorkflowView, steps: Mapping[str, WorkflowStep]
 ) -> tuple[list[WorkflowStep], list[WorkflowStep], int | None]:
-    """Return the steps to dispatch, the steps whose held-back run may begin, and when the next one is due."""
+    """Return the steps to dispatch, the steps whose held-back run may start, and the next due time."""
     workflow, due, now_ms = view.workflow, list[int](), view.now_ms
     started, released = list[WorkflowStep](), list[WorkflowStep]()
     if workflow.stop_asked is not None or _gave_up(workflow, steps):
@@ -220,14 +219,13 @@ def _begun(
 
 
 def _begins_ms(workflow: Workflow, step: WorkflowStep, now_ms: int) -> int:
-    """Return the time before which a step waits; one beyond any pause does not count: the clock was set
-    back."""
+    """Return when a waiting step may start; too distant a time is ignored (the clock was set back)."""
     longest, until = max(LONGEST_HOLD_MS, step.number * workflow.stagger_ms), step.begins_ms or 0
     return until if until - now_ms <= longest else 0
 
 
 def _gave_up(workflow: Workflow, steps: Mapping[str, WorkflowStep]) -> bool:
-    """Whether nothing more begins: a race is won, or a step has failed, which ends the rest."""
+    """Whether nothing more starts: a race is won, or a failed step ends the rest."""
     bad = bool(_bad(steps))
     return workflow.winner is not None or (bad and (workflow.fail_fast or is_in_order(workflow)))
 
@@ -238,14 +236,14 @@ def is_in_order(workflow: Workflow) -> bool:
 
 
 def mark_running(workflow: Workflow) -> Workflow:
-    """Return the workflow as one that runs again."""
+    """Return the workflow as running again."""
     return replace(
         workflow, state=WorkflowState.RUNNING, reason="", stop_asked=None, finished_ms=None, receipt=None
     )
 
 
 def is_active(step: WorkflowStep) -> bool:
-    """Whether the step takes one of the places that `concurrency` leaves."""
+    """Whether the step takes one of the slots of `concurrency`."""
     return step.state in (WorkflowStepState.STARTING, WorkflowStepState.RUNNING)
 
 
@@ -256,7 +254,7 @@ def _is_ready(step: WorkflowStep, steps: Mapping[str, WorkflowStep]) -> bool:
 def _stops(
     workflow: Workflow, steps: Mapping[str, WorkflowStep], view: WorkflowView
 ) -> Iterable[tuple[str, str]]:
-    """Yield the runs to stop; after a failure in a chain or graph only runs that were held back."""
+    """Yield the runs to stop; after a failure in a chain or graph, only those held back."""
     why, held_only = _why_stop(workflow, steps), False
     if not why and _gave_up(workflow, steps):
         why, held_only = f"{_bad(steps)} did not end well", True
@@ -279,12 +277,12 @@ def _why_stop(workflow: Workflow, steps: Mapping[str, WorkflowStep]) -> str:
 
 
 def _bad(steps: Mapping[str, WorkflowStep]) -> str:
-    """Return the first step that did not end well; empty where there is none."""
+    """Return the first step that did not succeed; empty if there is none."""
     return next((step.name for step in steps.values() if step.state in BAD), "")
 
 
 def _concluded(workflow: Workflow, steps: Mapping[str, WorkflowStep], now_ms: int) -> Workflow:
-    """End the workflow once all its steps have ended. A lane stays open until it is removed."""
+    """End the workflow when all its steps have ended. A lane stays open until it is removed."""
     if workflow.kind is WorkflowKind.LANE and workflow.stop_asked is None:
         return workflow
     if not all(step.state.is_over for step in steps.values()):
@@ -321,7 +319,7 @@ def _end(workflow: Workflow, steps: list[WorkflowStep]) -> tuple[WorkflowState, 
 def decide_winner(
     workflow: Workflow, steps: Mapping[str, WorkflowStep], runs: Mapping[str, Run]
 ) -> tuple[Workflow, tuple[str, ...]]:
-    """Return the workflow, with its winner if there is one now, and the steps that need a number first."""
+    """Return the workflow, with its winner if decided, and the steps that need a score first."""
     if not workflow.race or workflow.winner is not None:
         return workflow, ()
     done = [step for step in steps.values() if step.state is WorkflowStepState.DONE]
@@ -341,13 +339,13 @@ def decide_winner(
 
 
 def read_score(step: WorkflowStep) -> Decimal | None:
-    """Return the number of the step's result; None: it has none."""
+    """Return the score of the step's result, or None."""
     number = step.outputs.get("score")
     return None if number is None else Decimal(str(number))
 
 
 def without_number(steps: Iterable[WorkflowStep]) -> str:
-    """Return the racers without a number, and why, in words."""
+    """Return the competitors without a score and why, as text."""
     none = [one for one in steps if one.state is WorkflowStepState.DONE and read_score(one) is None]
     return "; ".join(f"{one.name}: {one.outputs.get('problem') or 'no score'}" for one in none)[:500]
 

@@ -1,4 +1,4 @@
-"""Begins a workflow: judges its steps, holds a project's file until a user agrees, writes it whole."""
+"""Starts a workflow: checks its steps, requires approval of a project's file, writes it atomically."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ from pancode.workflows.model import (
 )
 from pancode.workflows.step_work import check_script, first_task
 
-PARTIAL = "leave out what is refused: --partial"
+PARTIAL = "leave out refused steps: --partial"
 
 
 @dataclass(frozen=True, slots=True)
 class BegunWorkflow:
-    """The workflow with what the user should know."""
+    """The workflow, with warnings for the user."""
 
     workflow: records.Workflow
     warnings: tuple[str, ...]
@@ -62,7 +62,7 @@ class BegunWorkflow:
 
 @dataclass(frozen=True, slots=True)
 class ReadyStep:
-    """A step that is to be queued now, with all that this takes; or why it is not queued."""
+    """A step to queue now, with its plan and run; or why it is refused."""
 
     step: StepPlan
     plan: Plan | None = None
@@ -71,7 +71,7 @@ class ReadyStep:
 
 
 def add_step_name(error: PancodeError, step: StepPlan, plan: WorkflowPlan) -> PancodeError:
-    """Add to the error the name of the step that it is about."""
+    """Add to the error the name of its step."""
     if len(plan.steps) > 1:
         error.args = (f"step {step.name}: {error}",)
     error.details["step"] = step.name
@@ -79,14 +79,14 @@ def add_step_name(error: PancodeError, step: StepPlan, plan: WorkflowPlan) -> Pa
 
 
 def offering_partial(error: PancodeError, plan: WorkflowPlan) -> PancodeError:
-    """Add to the refusal of one of several independent steps how the other steps can begin."""
+    """Add to the refusal of one of several independent steps how the others can start."""
     if isinstance(error, RefusedError) and plan.kind not in IN_ORDER and len(plan.steps) > 1:
         error.fix = "; or ".join(filter(None, (error.fix, PARTIAL)))
     return error
 
 
 def commit_workflow(core: Core, plan: WorkflowPlan, ready: Sequence[ReadyStep]) -> BegunWorkflow:
-    """Write the workflow, all its steps, their runs and holds: in one transaction, or not at all."""
+    """Write the workflow, its steps, runs and reservations in one transaction."""
     by_name = {one.step.name: one for one in ready}
     with unit_of_work(core) as work:
         workflow = plan.row(plan.id or rows.new_id(core, work.tx), core.wall_ms())
@@ -108,16 +108,16 @@ def commit_workflow(core: Core, plan: WorkflowPlan, ready: Sequence[ReadyStep]) 
         rows.ask_to_advance(work, workflow)
         if not core.live.binding.waiting:
             bind_in(work)
-    # Each warning is told once, however many steps it is about.
+    # Each warning is shown once, however many steps it concerns.
     warnings = (one.plan.warnings for one in ready if one.plan is not None)
     return BegunWorkflow(workflow, tuple(dict.fromkeys(word for words in warnings for word in words)))
 
 
 def _starts_before(one: ReadyStep, before: Counter[str]) -> int:
-    """Return how many agent programs start before this one on its machine, or where the fewest do, and count
-    it in `before`.
+    """Return how many agent programs start before this one on its node, or on the one with the fewest starts,
+    and count it in `before`.
 
-    A command of the user's own takes no time to start, and holds up nobody.
+    A user's own command starts instantly and delays no others.
     """
     if one.plan is None or one.plan.runtime.own:
         return 0
@@ -136,7 +136,7 @@ def _queued(
     batch = plan.kind is records.WorkflowKind.BATCH
     run = run_in(work.core, one.plan, row, one.run, held=held, batch=batch)
     try:
-        if plan.partial:  # what is refused is not to leave half of its story
+        if plan.partial:  # Decide before writing, so that a refused run leaves no rows.
             decide(work.case(run), admission_of(work, run))
         put_in_queue(work, run, one.plan)
     except RefusedError as error:
@@ -157,9 +157,8 @@ def run_in(
     held: bool,
     batch: bool,
 ) -> records.Run:
-    """Return the run of this step. In a batch the settings land each result; in other workflows they land the
-    result of the whole, at its end.
-    """
+    """Return the step's run. In a batch, the settings land each result; in other workflows, they land the
+    result of the whole workflow at its end."""
     run = replace(run_of(core, plan, run_id), workflow=row.workflow, step=row.name)
     run = run if batch else replace(run, land=plan.request.land)
     if held and run.state is records.RunState.PENDING:
@@ -174,7 +173,7 @@ def _refused_row(work: Work, row: records.WorkflowStep, error: PancodeError | No
 
 
 def request_of(plan: WorkflowPlan, step: StepPlan) -> DispatchRequest:
-    """Return the step's dispatch, as far as it is known at the beginning."""
+    """Return the step's dispatch, as far as it is known at the start."""
     request = replace(step.request, created_by=plan.by, cwd=plan.cwd)
     if step.needs or plan.kind not in IN_ORDER:
         return request
@@ -184,43 +183,40 @@ def request_of(plan: WorkflowPlan, step: StepPlan) -> DispatchRequest:
 def at_its_place(
     core: Core, around: Surroundings, request: DispatchRequest, cwd: str | None, later: bool = False
 ) -> DispatchRequest:
-    """The completed request of a step. RefusedError for one in a workspace of another repository than that of
-    its workflow: a file of a project reaches no other one.
-    """
+    """Return the completed request of a step. RefusedError for a workspace of another repository than its
+    workflow's: a project's file must not affect other repositories."""
     placed = complete_request(core, around, request, later)
     top = None if cwd is None else around.project_of(cwd)
     if workspace_in(request.workspace) is not None and top not in (None, placed.project):
         what = f"workspace {request.workspace} is of another repository than this workflow"
-        fix = f"begin it there: pancode -C {placed.project} ..."
+        fix = f"start the workflow there: pancode -C {placed.project} ..."
         raise RefusedError(what, why=f"{placed.project}, and not {top}", fix=fix, code="other_repository")
     return placed
 
 
 def judge_again(core: Core, around: Surroundings, plan: WorkflowPlan, names: Collection[str]) -> None:
-    """Judge these steps of a workflow that is to continue. PancodeError names the step."""
+    """Check these steps of a workflow that is to continue. PancodeError names the step."""
     for step in plan.steps:
         if step.name in names:
             judged_step(core, around, replace(plan, partial=False), step)
 
 
 def judged_step(core: Core, around: Surroundings, plan: WorkflowPlan, step: StepPlan) -> ReadyStep:
-    """Return the step, judged by the ten gates. PancodeError names the step; with `partial` it is kept
-    instead.
-    """
+    """Return the step, checked by the ten gates. PancodeError names the step; with `partial` the step
+    has it."""
     try:
         request = at_its_place(core, around, request_of(plan, step), plan.cwd, later=bool(step.needs))
         made = make_plan(core, around, request)
         check_later(plan, step, made)
     except PancodeError as error:
         if step.needs and error.code == BREAKER_OPEN:
-            return ReadyStep(step)  # it is judged again when it begins, and waits for the breaker then
+            return ReadyStep(step)  # It is checked again when it starts, and then waits for the breaker.
         return refuse_step(plan, step, error)
     return ReadyStep(step, made)
 
 
 def check_later(plan: WorkflowPlan, step: StepPlan, made: Plan) -> None:
-    """Raise RefusedError for a script whose places cannot be filled in, and for a change that may not
-    land."""
+    """Raise RefusedError for a script with unusable placeholders or a change that may not land."""
     if plan.caller.get("land") and made.defaults.land is LandRule.NEVER:
         raise RefusedError(f"Workflow blocked: {NEVER_LANDS}", fix=NEVER_FIX, code="never_lands")
     if plan.kind in IN_ORDER and made.runtime.name == "shell":
@@ -228,22 +224,23 @@ def check_later(plan: WorkflowPlan, step: StepPlan, made: Plan) -> None:
 
 
 def refuse_step(plan: WorkflowPlan, step: StepPlan, error: PancodeError) -> ReadyStep:
-    """Return the step as left out where the plan says `partial`; else raise the error for the whole plan."""
+    """Return the step as left out if the plan says `partial`; else raise the error."""
     if plan.partial:
         return ReadyStep(step, refused=error)
     raise add_step_name(error, step, plan)
 
 
 def restrict_plan(core: Core, plan: WorkflowPlan) -> WorkflowPlan:
-    """Return the plan as it may begin: without a user's approval to its file all steps run only in a sandbox.
+    """Return the plan as it may start: without approval of its file, all steps run only in a sandbox.
 
-    A yes that comes with the plan is written down: for this content nobody is asked again. RefusedError:
+    An approval in the plan is recorded, so that this content is not asked about again. RefusedError:
     `needs_yes`.
     """
     file = plan.file
     if file is None or is_agreed(core, plan):
         return plan
-    if all(step.request.confirmed and step.request.depth == 0 for step in plan.steps):  # of no run
+    # The request must not come from a run.
+    if all(step.request.confirmed and step.request.depth == 0 for step in plan.steps):
         with unit_of_work(core) as work:
             work.tx.put(records.Setting(f"{SETTING}{file.digest}", file.place, core.wall_ms(), plan.by))
             agreed = {"file": file.place, "digest": file.digest, "by": plan.by}
@@ -259,7 +256,7 @@ def restrict_plan(core: Core, plan: WorkflowPlan) -> WorkflowPlan:
 def dry_objection(
     core: Core, plan: WorkflowPlan, judged: Sequence[tuple[StepPlan, Plan]]
 ) -> RefusedError | None:
-    """Return the refusal that `held` or the judging of the steps would raise now; nothing is written."""
+    """Return the refusal that `restrict_plan` or checking the steps would raise; write nothing."""
     if plan.file is None or all(step.request.confirmed for step in plan.steps) or is_agreed(core, plan):
         return None
     outside = next((step.name for step, one in judged if _is_outside(one)), None)
@@ -268,7 +265,7 @@ def dry_objection(
 
 
 def find_objection(plan: WorkflowPlan) -> RefusedError | None:
-    """Return the refusal that a yes would lift, as far as it is known before the steps are judged."""
+    """Return the refusal that an approval would lift, as far as known before the steps are checked."""
     if plan.file is None:
         return None
     bare = (step.name for step in plan.steps if step.request.workspace == "none")
@@ -277,7 +274,7 @@ def find_objection(plan: WorkflowPlan) -> RefusedError | None:
 
 
 def is_agreed(core: Core, plan: WorkflowPlan) -> bool:
-    """Whether nobody has to be asked: the plan is from no file, or a user has said yes to this content."""
+    """Whether no approval is needed: the plan is from no file, or a user has approved this content."""
     if plan.file is None:
         return True
     with core.ports.ledger.transaction() as tx:
@@ -285,15 +282,15 @@ def is_agreed(core: Core, plan: WorkflowPlan) -> bool:
 
 
 def _is_outside(plan: Plan) -> bool:
-    """Whether the step would run, but no node that could take it has a sandbox."""
+    """Whether nodes could run the step, but none of them in a sandbox."""
     fitting = [one for one in plan.candidates if one.fits]
     return bool(fitting) and all(one.isolation is not Isolation.SANDBOX for one in fitting)
 
 
 def report_steps(core: Core, around: Surroundings, plan: WorkflowPlan) -> Json:
-    """Return the reports of all steps; steps that need others are judged again when they begin.
+    """Return the reports on all steps; steps that need others are checked again when they start.
 
-    The estimates of the steps that begin at once are held one after the other, as they would be.
+    The estimates of the steps that start at once are reserved one after another, as in reality.
     """
     judged = plan_dry(core, around, plan)
     refused = refused_holds(core, plan, judged)
@@ -310,8 +307,7 @@ def report_steps(core: Core, around: Surroundings, plan: WorkflowPlan) -> Json:
 
 
 def _planned(step: StepPlan, plan: Plan, refused: PancodeError | None) -> Json:
-    """Return one step's report in a dry run; `refused`: its estimate has no room after the steps before
-    it."""
+    """Return a step's dry-run report; `refused`: its estimate has no room after the previous steps."""
     request = step.request
     task = request.task if request.argv is None else " ".join(request.argv)
     row: Json = {"name": step.name, "needs": list(step.needs), "task": task, "node": request.node}
@@ -326,7 +322,7 @@ def _planned(step: StepPlan, plan: Plan, refused: PancodeError | None) -> Json:
 
 
 def plan_dry(core: Core, around: Surroundings, plan: WorkflowPlan) -> list[tuple[StepPlan, Plan]]:
-    """Judge each step's dispatch as of now, and change nothing. PancodeError for what cannot be resolved."""
+    """Check each step's dispatch as of now without changes. PancodeError if one cannot be resolved."""
     check_plan(plan)
     judged = []
     for step in plan.steps:
@@ -343,9 +339,9 @@ def plan_dry(core: Core, around: Surroundings, plan: WorkflowPlan) -> list[tuple
 def refused_holds(
     core: Core, plan: WorkflowPlan, judged: Sequence[tuple[StepPlan, Plan]]
 ) -> dict[str, PancodeError]:
-    """Return, by step, the ceiling that its estimate would exceed when the steps before it are held.
+    """Return, by step, the ceiling that its estimate would exceed after reserving the earlier ones.
 
-    The steps that begin at once are admitted in a transaction that is rolled back.
+    The steps that start at once are admitted in a transaction that is rolled back.
     """
     refused: dict[str, PancodeError] = {}
     with suppress(_NotKept), unit_of_work(core) as work:
@@ -355,7 +351,7 @@ def refused_holds(
             if step.needs or not all(verdict.passed for verdict in one.verdicts):
                 continue
             row, run = step.row(workflow.id, number), new_id_in(core, work.tx)
-            # one in a workspace begins a moment later: here only its money counts
+            # A step in a workspace starts a moment later; only its cost matters here.
             alone = replace(one, request=replace(one.request, in_workspace="", continues=None))
             try:
                 admit_run(work, run_in(core, alone, row, run, held=False, batch=True))
@@ -370,10 +366,10 @@ class _NotKept(Exception):
 
 
 def begin_workflow(core: Core, around: Surroundings, plan: WorkflowPlan) -> BegunWorkflow:
-    """Queue the steps that need no other, all or none of them (`partial`: those that are admitted).
+    """Queue the steps that need no others: all or none of them (`partial`: those that are admitted).
 
-    All steps are judged, as far as a later one is known now. The refusal of one names it, and nothing begins.
-    One in a workspace begins by itself a moment later, since there is one writer at a time.
+    All steps are checked, later ones as far as known. A refusal names its step, and nothing starts. Steps in
+    a workspace start automatically a moment later, because it can have only one writer.
     """
     check_plan(plan)
     requested, plan = plan, restrict_plan(core, plan)
@@ -390,15 +386,14 @@ def begin_workflow(core: Core, around: Surroundings, plan: WorkflowPlan) -> Begu
 def _judged(
     core: Core, around: Surroundings, plan: WorkflowPlan, step: StepPlan, before: StepPlan
 ) -> ReadyStep:
-    """Judge a step. If only the missing sandbox refuses a step of a project's file, a user's approval is
-    asked."""
+    """Check a step. If a step of a project's file is refused only for a missing sandbox, require approval."""
     try:
         one = judged_step(core, around, plan, step)
         error = one.refused
     except PancodeError as refusal:
         one, error = None, refusal
     if error is not None and plan.file is not None and step.request.walled and not before.request.walled:
-        # It is refused where it could begin outside of a sandbox.
+        # Without a sandbox it is refused, although it could start outside of one.
         assert plan.file is not None
         if judged_step(core, around, replace(plan, partial=True), before).refused is None:
             raise needs_yes(
@@ -411,7 +406,7 @@ def _judged(
 
 
 def _with_snapshots(core: Core, plan: WorkflowPlan, ready: Sequence[ReadyStep]) -> list[ReadyStep]:
-    """Return each step with its run's id and its snapshot; steps that would take the same files share one."""
+    """Return each step with its run's id and snapshot; steps with the same files share one snapshot."""
     known: dict[object, SnapshotTaken] = {}
     ids: set[str] = set()
     done = []
@@ -441,7 +436,7 @@ def _with_snapshot(core: Core, plan: Plan, run: str, known: dict[object, Snapsho
 
 
 def _fresh(core: Core, ids: set[str]) -> str:
-    """Return a run's id that no run has, in this workflow either."""
+    """Return a run id that is new, also within this workflow."""
     with core.ports.ledger.transaction() as tx:
         while (run := new_id_in(core, tx)) in ids:
             pass
@@ -450,7 +445,7 @@ def _fresh(core: Core, ids: set[str]) -> str:
 
 
 def _judged_again(core: Core, plan: WorkflowPlan, ready: Sequence[ReadyStep]) -> list[ReadyStep]:
-    """Judge each step that took a snapshot again, as things are now: that may have taken long."""
+    """Check each step that took a snapshot again, because that may have taken long."""
     done = []
     for one in ready:
         if one.plan is None or one.plan.snapshot is None:

@@ -1,4 +1,4 @@
-"""Puts the answer to a step's question, and a step's retry, into its place: whether, and what follows."""
+"""Puts the answer to a step's question, or a step's retry, in the step's place if that is possible."""
 
 from __future__ import annotations
 
@@ -36,10 +36,7 @@ _RESUME = "pancode workflow resume {workflow}"
 
 
 def _must_fit(workflow: Workflow, steps: Mapping[str, WorkflowStep], old: Run, run: Run | None) -> None:
-    """Raise UsageError where the retry of this run cannot take its step; it names the command that helps.
-
-    `run`: the run whose question a resume of the step would ask again.
-    """
+    """Raise UsageError if the retry of this run cannot take its step, with the command that helps."""
     step = steps[str(old.step)]
     what, fix = _objection(workflow, steps, step, old, run)
     if what:
@@ -56,9 +53,9 @@ def _must_fit(workflow: Workflow, steps: Mapping[str, WorkflowStep], old: Run, r
 def _objection(
     workflow: Workflow, steps: Mapping[str, WorkflowStep], step: WorkflowStep, old: Run, run: Run | None
 ) -> tuple[str, str]:
-    """Return what stands against the retry, and the command that helps; both empty: nothing does."""
+    """Return why the retry is not possible and the command that helps; both empty if it is."""
     if workflow.kind is WorkflowKind.LANE:
-        # a lane never ends: the item that stopped it begins again
+        # A lane never ends, so the item that stopped it starts again.
         if workflow.state not in OPEN:
             return f"lane {workflow.name} was removed", "pancode lane ls"
         if step.run == old.id and step.state in (WorkflowStepState.FAILED, WorkflowStepState.STOPPED):
@@ -77,10 +74,10 @@ def _objection(
 def _closed(
     workflow: Workflow, steps: Mapping[str, WorkflowStep], step: WorkflowStep, old: Run, run: Run | None
 ) -> tuple[str, str]:
-    """Return the same for a step of an ended workflow that did not end well."""
+    """Return the same for a step of an ended workflow that did not succeed."""
     if step.run != old.id:
         newest = f"pancode runs retry {step.run}" if step.run is not None else _RESUME
-        return f"{step.run or 'another round'} has come after it", newest
+        return f"{step.run or 'another round'} came after it", newest
     if step.lost == old.id and old.outcome is Outcome.DONE:
         return "it was lost, and is done after all", _RESUME
     if run is not None:
@@ -95,7 +92,7 @@ def _closed(
 
 
 def _left_out(steps: Mapping[str, WorkflowStep], step: WorkflowStep) -> list[str]:
-    """Return the steps that have no result, and that a retry of this step does not begin again."""
+    """Return the steps without a result that a retry of this step does not start again."""
     every = tuple(steps.values())
     others = [
         one for one in every if one.name != step.name and step.name not in find_ancestors(one.name, every)
@@ -113,12 +110,11 @@ def _goes_on(step: WorkflowStep, old: Run) -> tuple[str, str]:
 
 
 def retake_step(core: Core, around: Surroundings, request: DispatchRequest, later: bool) -> DispatchRequest:
-    """Return the request for a retry that takes the step of its run. UsageError where it cannot: before
-    anything is paid for a snapshot, and again as it is queued.
-    """
+    """Return the request for a retry that takes its run's step. UsageError if it cannot: checked before
+    paying for a snapshot, and again when it is queued."""
     with core.ports.ledger.transaction() as tx:
         old = tx.get(Run, str(request.retry_of))
-        assert old is not None  # a run is never deleted
+        assert old is not None  # Runs are never deleted.
         step = must_take(tx, old)
         workflow = tx.get(Workflow, step.workflow)
     is_lane = workflow is not None and workflow.kind is WorkflowKind.LANE
@@ -126,9 +122,8 @@ def retake_step(core: Core, around: Surroundings, request: DispatchRequest, late
 
 
 def take_step(work: Work, joining: Joining) -> Run:
-    """Return the run in the step of the run that it continues from or replaces, where it takes that one's
-    place. RefusedError, UsageError.
-    """
+    """Return the run, attached to the step of the run that it continues or replaces, if it takes that place.
+    RefusedError, UsageError."""
     run, tx = joining.run, work.tx
     step = place_of(tx, joining.continued) if joining.continued is not None else None
     if joining.replaced is not None and Lineage.of(run).in_step:
@@ -140,9 +135,7 @@ def take_step(work: Work, joining: Joining) -> Run:
 
 
 def place_of(tx: Transaction, old: Run) -> WorkflowStep | None:
-    """Return the step that waits for a user because of this run. RefusedError while its workflow is
-    stopped.
-    """
+    """Return the step that waits for a user because of this run. RefusedError if its workflow is stopping."""
     workflow = tx.get(Workflow, old.workflow) if old.workflow is not None else None
     if workflow is None:
         return None
@@ -151,9 +144,9 @@ def place_of(tx: Transaction, old: Run) -> WorkflowStep | None:
 
 
 def must_take(tx: Transaction, old: Run) -> WorkflowStep:
-    """Return the step whose place the retry of this run takes. UsageError where it cannot."""
+    """Return the step that the retry of this run takes. UsageError if it cannot."""
     workflow = tx.get(Workflow, str(old.workflow))
-    assert workflow is not None  # a workflow is never deleted
+    assert workflow is not None  # Workflows are never deleted.
     steps = {step.name: step for step in step_store.steps_of(tx, workflow.id)}
     step = steps.get(str(old.step))
     if step is None:
@@ -167,17 +160,15 @@ def must_take(tx: Transaction, old: Run) -> WorkflowStep:
 
 
 def attach_run(run: Run, step: WorkflowStep, before: Run | None) -> Run:
-    """Return the new run as one of the step's workflow, after `before`: held back until there is a place for
-    it.
-    """
+    """Return the new run attached to the step's workflow after `before`, held back until a slot is free."""
     run = replace(
         run, workflow=step.workflow, step=step.name, waits=WaitReason.WORKFLOW, reason=step_store.HELD
     )
     if before is None:
         return run
-    run = replace(run, land=run.land and before.land)  # of a chain, the settings land its result at the end
+    run = replace(run, land=run.land and before.land)  # In a chain, the settings land the result at the end.
     lineage, earlier = Lineage.of(run), Lineage.of(before)
-    continues = not lineage.in_step  # a retry begins where the old run did, or anew
+    continues = not lineage.in_step  # A retry starts where the old run did, or from the beginning.
     origin = earlier.origin or (before.workspace.get("snapshot") if continues else None)
     if origin is None:
         return run
@@ -186,13 +177,12 @@ def attach_run(run: Run, step: WorkflowStep, before: Run | None) -> Run:
 
 
 def replace_run(work: Work, step: WorkflowStep, run: Run) -> None:
-    """Let the step continue with this run, and its workflow be looked at; a retry opens an ended workflow
-    again."""
+    """Let the step continue with this run and advance its workflow; a retry reopens an ended one."""
     workflow = work.tx.get(Workflow, step.workflow)
-    assert workflow is not None  # a workflow is never deleted
+    assert workflow is not None  # Workflows are never deleted.
     if Lineage.of(run).in_step:
         steps = {one.name: one for one in step_store.steps_of(work.tx, workflow.id)}
-        # The steps that need it wait to begin after it; others that did not end well stay as they are.
+        # Steps that need it wait to start after it; others that did not succeed stay as they are.
         every = tuple(steps.values())
         after = [one for one in every if step.name in find_ancestors(one.name, every)]
         later = [once_more(one) for one in after if one.state is not WorkflowStepState.DONE]
@@ -204,7 +194,7 @@ def replace_run(work: Work, step: WorkflowStep, run: Run) -> None:
 
 
 def reopen_workflow(work: Work, workflow: Workflow, by: str) -> Workflow:
-    """Open the workflow again, which had ended."""
+    """Reopen an ended workflow."""
     again = mark_running(workflow)
     work.tx.put(again)
     work.audit("fleet", "info", "workflow resumed", workflow=again.id, by=by)
@@ -212,9 +202,9 @@ def reopen_workflow(work: Work, workflow: Workflow, by: str) -> Workflow:
 
 
 def asks_again(tx: Transaction, step: WorkflowStep) -> Run | None:
-    """Return the run that waits for a user again once the step is resumed, as it is then.
+    """Return the run, with its new values, that waits for a user again once the step is resumed, or None.
 
-    That is the step's own run, or the one before it, where the run that had the answer came to nothing.
+    It is the step's own run, or the previous one if the run with the answer failed.
     """
     run = tx.get(Run, step.run) if step.run is not None else None
     if run is None:
@@ -226,19 +216,19 @@ def asks_again(tx: Transaction, step: WorkflowStep) -> Run | None:
 
 
 def asked_again(work: Work, step: WorkflowStep) -> WorkflowStep:
-    """Let the step wait, with its question in the inbox again. A run that was lost on the way is given up."""
+    """Set the step to wait with its question in the inbox again; a run lost meanwhile is given up."""
     run, last = _asking(work.tx, step)
     if last is not None:
         work.signal(last, GivenUp(step.workflow))
         work.tx.put(run)
         for word in (one for one in words_of(work.tx, run) if one.laid == last.id):
-            work.tx.put(replace(word, laid=""))  # it is kept for the next run again
+            work.tx.put(replace(word, laid=""))  # The message is stored for the next run again.
     return replace(questions.mark_waiting(step, work.signal(run, AskedAgain())), run=run.id)
 
 
 def _asking(tx: Transaction, step: WorkflowStep) -> tuple[Run, Run | None]:
-    """Return the run that asks again, and the step's own run where that is another one."""
+    """Return the run that asks again, and the step's own run if it is a different one."""
     run = asks_again(tx, step)
-    assert run is not None  # `resume` has looked
+    assert run is not None  # The caller has checked this.
     last = tx.get(Run, step.run) if step.run is not None else None
     return run, last if last is not None and last.id != run.id else None

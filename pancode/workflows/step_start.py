@@ -1,4 +1,4 @@
-"""Starts a step: prepares its task and its workspace, dispatches it, or says why it does not begin."""
+"""Starts a step: prepares its task and its workspace, and dispatches it or records why it cannot."""
 
 from __future__ import annotations
 
@@ -34,14 +34,13 @@ from pancode.workflows.service import at_its_place, run_in
 from pancode.workflows.step_work import check_script, files_front, find_places, step_work, verdict_front
 
 PASSES = frozenset({BREAKER_OPEN, "budget", "refused_budget", "refused_drain", TAKEN})
-"""Codes of refusals that end by themselves: an item of a lane waits for that."""
+"""Codes of refusals that resolve themselves, for which an item of a lane waits."""
 SHORTEST_HOLD_MS = 1_000
 """How many milliseconds a step that a breaker holds up waits at least before it is judged again."""
 
 
 def not_begun(core: Core, step: WorkflowStep, error: PancodeError) -> None:
-    """Write that the step's run did not begin; nothing happens where the step no longer waits for that
-    run."""
+    """Record that the step's run did not start, if the step still waits for that run."""
     with unit_of_work(core) as work:
         now = work.tx.get(WorkflowStep, step.workflow, step.number)
         if now is None or not rows.is_starting(now, str(step.run)):
@@ -52,7 +51,7 @@ def not_begun(core: Core, step: WorkflowStep, error: PancodeError) -> None:
 
 
 def _held(step: WorkflowStep, error: PancodeError, now_ms: int) -> WorkflowStep:
-    """A breaker is open, or somebody works in its workspace: it waits for that, and is judged again then.
+    """Return the step waiting: a breaker is open or its workspace is in use. It is checked again then.
 
     An item of a lane also waits for room in a budget.
     """
@@ -68,7 +67,7 @@ def _held(step: WorkflowStep, error: PancodeError, now_ms: int) -> WorkflowStep:
 
 
 def _refused(step: WorkflowStep, error: PancodeError, now_ms: int) -> WorkflowStep:
-    """End the step with all that the error says: it was not admitted, or has no workspace."""
+    """End the step with the whole error text: it was not admitted, or has no workspace."""
     if isinstance(error, MergeConflictError) and not step.request.get("resolves"):
         error.fix = f"let an agent settle it: pancode workflow resume {step.workflow} --resolve"
     over = replace(
@@ -82,22 +81,22 @@ def _refused(step: WorkflowStep, error: PancodeError, now_ms: int) -> WorkflowSt
 
 @dataclass(frozen=True, slots=True)
 class PreparedWork:
-    """The request to dispatch, and from what its run begins."""
+    """The request to dispatch, and what its run starts from."""
 
     request: DispatchRequest
     origin: str = ""
-    """The snapshot against which the run's change is counted; empty: that of its beginning."""
+    """The snapshot from which the run's change is counted; empty: the run's own start."""
     takes: tuple[str, ...] = ()
     """The runs from whose results it begins, where there are several."""
     runtime: str | None = None
     """The program for which the task was filled in; None: any, as the task is a user's own."""
     batch: bool = False
     files: Mapping[str, bytes] = field(default_factory=dict)
-    """Files that are still to be put into the run's snapshot."""
+    """Files that must still be added to the run's snapshot."""
 
 
 class StepPreparer:
-    """Prepares the dispatch of steps. Reads the ledger and the depot; only makes commits in the depot."""
+    """Prepares the dispatch of steps. Reads the ledger and the depot; creates only commits in it."""
 
     def __init__(self, core: Core) -> None:
         self._core, self._results = core, StepResults(core)
@@ -110,7 +109,7 @@ class StepPreparer:
         request: DispatchRequest,
         resolved: Plan,
     ) -> PreparedWork:
-        """Prepare the step's dispatch. `request` has its project. `resolved`: the request as it is without
+        """Prepare the step's dispatch. `request` has its project. `resolved`: the plan without earlier
         results.
 
         MergeConflictError, WorkspaceError, RefusedError.
@@ -127,13 +126,14 @@ class StepPreparer:
         named = tuple(find_places(request.task))
         results = {name: self._results.result(steps[name], run, named) for name, run in runs.items()}
         judge = judge_of(steps, step)
-        # What is handed to a step in a workspace would stay there, and land: it has the files there alone.
+        # Files added for a step in a workspace would stay there and land, so it only gets the workspace's
+        # files.
         has_files = request.project is not None and request.workspace != "none" and not request.in_workspace
-        # A script cannot read what a judge has said; it is a file there.
+        # A script cannot read a judge's verdict in its task; it gets a file.
         front = "" if runtime.own else verdict_front(step, judge)
         work = step_work(step, workflow.input, results, front, has_files)
         left = request.task.removeprefix(str(step.request["task"])) if request.in_workspace else ""
-        request = replace(request, task=f"{work.task}{left}")  # with what users have said there last
+        request = replace(request, task=f"{work.task}{left}")  # Keep the messages that users sent there last.
         if not has_files:
             return PreparedWork(request, runtime=runtime.name)
         files = {**work.files, **self._changes(step, runs, resolved.rules)}
@@ -145,13 +145,12 @@ class StepPreparer:
         if not sides:
             return PreparedWork(request, runtime=runtime.name, files=files)
         wanted = replace(_wanted(step, steps, runs, sides, files), marked=bool(request.resolves))
-        request = replace(request, resolves={})  # of a landing, its run would settle a conflict with files
+        # From a landing; its run would resolve a conflict with files.
+        request = replace(request, resolves={})
         return replace(self._composed(request, wanted, tuple(sides.values())), runtime=runtime.name)
 
     def _changes(self, step: WorkflowStep, runs: Mapping[str, Run], rules: Rules) -> dict[str, bytes]:
-        """Return the change of each needed step as a file: an agent that only reads cannot see it in the
-        files.
-        """
+        """Return each needed step's change as a file, for agents that only read and so cannot run a diff."""
         depot, needed = self._core.ports.depot, {name: runs[name] for name in step.needs if name in runs}
         shown = (change_shown(depot, run, name, rules) for name, run in needed.items())
         return {path: patch for one in shown for path, patch in one.items()}
@@ -173,7 +172,7 @@ class StepPreparer:
     def _sides(
         self, step: WorkflowStep, steps: Mapping[str, WorkflowStep], runs: Mapping[str, Run]
     ) -> dict[str, Run]:
-        """Return the runs from whose results the step begins: in a later round its own last, else its
+        """Return the runs whose results the step starts from: in later rounds its own last, else its
         needs."""
         own = self._last_done(step) if begins_later_round(steps, step) else None
         if own is not None and final_commit(own) is not None:
@@ -181,7 +180,7 @@ class StepPreparer:
         return {name: runs[name] for name in sides_of(step.name, steps, _commits(runs))}
 
     def _last_done(self, step: WorkflowStep) -> Run | None:
-        """Return the step's newest run that is done: a newer one of the same round may have failed."""
+        """Return the step's newest successful run; a newer one of the same round may have failed."""
         with self._core.ports.ledger.transaction() as tx:
             found = (tx.get(Run, name) for name in reversed(step.runs))
             return next((run for run in found if run is not None and run.outcome is Outcome.DONE), None)
@@ -201,7 +200,7 @@ def _commits(runs: Mapping[str, Run]) -> dict[str, str]:
 
 
 def _without(step: WorkflowStep) -> tuple[str, ...]:
-    """Return the file of an earlier verdict, which must not pass for this run's."""
+    """Return the file of an earlier verdict, which must not count as this run's."""
     return (str(step.verdict["file"]),) if step.verdict else ()
 
 
@@ -238,9 +237,9 @@ class StepStarter:
         self._preparer = StepPreparer(core)
 
     def start(self, workflow: Workflow, name: str) -> None:
-        """Queue the run of a step that has its run's id. A refusal ends the step. UnavailableError: not now.
+        """Queue the run of a step that has its run's id. A refusal ends it. UnavailableError: try later.
 
-        Idempotent: where the step no longer waits for that run, nothing happens.
+        Idempotent: does nothing if the step no longer waits for that run.
         """
         with self._core.ports.ledger.transaction() as tx:
             steps = {step.name: step for step in rows.steps_of(tx, workflow.id)}
@@ -256,17 +255,18 @@ class StepStarter:
 
     def _queue(self, workflow: Workflow, step: WorkflowStep, steps: Mapping[str, WorkflowStep]) -> None:
         core, run = self._core, str(step.run)
-        item: dict[str, Any] = dict(step.item)  # one of a lane is as whoever added it dispatches
+        # An item of a lane is dispatched as the user who added it would.
+        item: dict[str, Any] = dict(step.item)
         caller: dict[str, Any] = dict(item.get("caller") or workflow.caller)
         around = self._around(caller.get("settings") or {}, caller.get("preset"))
         request = replace(request_from(step.request, item.get("by") or workflow.created_by), cwd=workflow.cwd)
         request = at_its_place(core, around, request, workflow.cwd)
-        # Its program may be that of its agent or of the settings: who runs it is known once it is resolved.
+        # Its agent or the settings may determine the program, so it is known only after resolving.
         resolved = dry_run(core, around, request)
         prepared = self._preparer.prepare(workflow, step, steps, request, resolved)
         plan = make_plan(core, around, prepared.request)
         if plan.runtime.own and prepared.runtime not in (None, plan.runtime.name):
-            # The agent was chosen by the filled task, or the settings have changed meanwhile.
+            # The filled-in task determined the agent, or the settings have changed.
             raise RefusedError(
                 f"{step.name} was prepared for an agent, but is now a script",
                 why="its task may contain text from an agent, and a shell would run that text",
@@ -282,7 +282,7 @@ class StepStarter:
         with unit_of_work(core) as work:
             now = work.tx.get(WorkflowStep, step.workflow, step.number)
             if now is None or not rows.is_starting(now, str(step.run)):
-                return  # stopped meanwhile
+                return  # It was stopped in the meantime.
             if rows.is_back(work.tx, now):
                 return rows.put_steps(work, rows.taken_back(now))
             run = run_in(core, plan, now, str(step.run), held=False, batch=prepared.batch)

@@ -1,4 +1,4 @@
-"""Reads and writes the rows of a workflow's steps, with their events and a look at the workflow."""
+"""Reads and writes the rows of a workflow's steps, adds their events, and requests advances."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HELD = "its turn in the workflow has not come"
 
 
 def steps_of(tx: Transaction, workflow: str) -> tuple[WorkflowStep, ...]:
-    """Return the steps in the order of the request; the items of a lane in the order in which they begin."""
+    """Return the steps in the requested order; the items of a lane in the order in which they start."""
     return tuple(sorted(tx.find(WorkflowStep, {"workflow": workflow}), key=lane_rules.make_sort_key))
 
 
@@ -34,12 +34,13 @@ def is_asked(tx: Transaction, run: Run) -> bool:
 def step_event(step: WorkflowStep) -> Happened:
     data: dict[str, object] = {"workflow": step.workflow, "step": step.name, "state": step.state.value}
     data |= {"round": step.round, "reason": step.reason[:500]}
-    run = None if step.state is WorkflowStepState.STARTING else step.run  # which is not written yet
+    # The question's row is not written yet.
+    run = None if step.state is WorkflowStepState.STARTING else step.run
     return Happened(EventKind.WORKFLOW_STEP, run, None, data)
 
 
 def ask_to_advance(work: Work, workflow: Workflow, at_ms: int | None = None) -> None:
-    """Have the workflow looked at again: now, or at that time."""
+    """Request that the workflow is advanced: now, or at that time."""
     due = work.core.wall_ms() if at_ms is None else at_ms
     work.tx.insert(
         Action(work.core.ports.ids.token(12), ActionKind.ADVANCE, workflow.id, due, workflow.created_by)

@@ -1,4 +1,4 @@
-"""What a step of a workflow is handed and leaves: its task filled in, files for it, its outputs."""
+"""What a step of a workflow gets and produces: its filled-in task, files for it, its outputs."""
 
 from __future__ import annotations
 
@@ -23,32 +23,31 @@ _FORMS = "{{ steps.NAME.answer }}, {{ steps.NAME.commit }} or {{ steps.NAME.file
 
 @dataclass(frozen=True, slots=True)
 class TemplatePlace:
-    """One place in a task's text that is to be filled in. `step` is empty for `$INPUT` and `$ORIGINAL`."""
+    """A placeholder in a task's text. `step` is empty for `$INPUT` and `$ORIGINAL`."""
 
     step: str
     what: str
-    """What is filled in: answer, commit, files, INPUT or ORIGINAL."""
+    """The value to fill in: answer, commit, files, INPUT or ORIGINAL."""
     path: str = ""
 
 
 def fill_places(text: str, value: Callable[[TemplatePlace], str]) -> str:
-    """Return the text with every place filled in. What is put in is not searched for places."""
+    """Return the text with all placeholders replaced; the inserted values are not searched."""
     return _PLACE.sub(lambda found: value(_place(found)), text)
 
 
 def find_places(text: str) -> Iterator[TemplatePlace]:
-    """Yield all places of a text, in order."""
+    """Yield all placeholders of a text, in order."""
     return map(_place, _PLACE.finditer(text))
 
 
 def first_task(text: str, task: str) -> str:
-    """Fill in the task of a step that needs no other: `$INPUT` and `$ORIGINAL` are both the workflow's
-    own."""
+    """Fill in the task of a step without needs: `$INPUT` and `$ORIGINAL` are the workflow's input."""
     return fill_places(text, lambda place: task)
 
 
 def check_places(text: str, needed: dict[str, tuple[str, ...]]) -> None:
-    """Raise UsageError for a place that names nothing. `needed`: the files kept by each step it may name."""
+    """Raise UsageError for an invalid placeholder. `needed`: files kept by each step it may name."""
     for found in _ANY.finditer(text):
         if _PLACE.fullmatch(found[0]) is None:
             raise UsageError(
@@ -74,7 +73,7 @@ def check_places(text: str, needed: dict[str, tuple[str, ...]]) -> None:
 
 
 def is_kept(path: str, pattern: str) -> bool:
-    """Whether a file's path fits a name or pattern; `*` also crosses folders."""
+    """Whether a file's path matches a name or pattern; `*` also matches slashes."""
     return path == pattern or fnmatchcase(path, pattern)
 
 
@@ -94,7 +93,7 @@ MOST_FILES = 200
 
 
 def kept_files(step: WorkflowStep, names: Sequence[str]) -> tuple[list[str], str]:
-    """Return the files that the step keeps, and in words which one is missing."""
+    """Return the files that the step keeps, and a message if one is missing."""
     found = [name for name in names if any(is_kept(name, pattern) for pattern in step.files)]
     missing = [p for p in step.files if not any(is_kept(name, p) for name in found)]
     problem = f"missing output: {missing[0]} is not in its result" if missing else ""
@@ -104,7 +103,7 @@ def kept_files(step: WorkflowStep, names: Sequence[str]) -> tuple[list[str], str
 
 
 def verdict_of(step: WorkflowStep, data: bytes | None) -> tuple[dict[str, object], str]:
-    """Return the verdict, or in words why it is none. It is read from its file, never from prose."""
+    """Return the verdict, or why it is invalid. It is read from its file, never from prose."""
     name = str(step.verdict["file"])
     if data is None:
         return {}, f"no verdict: {name} is not in its result, or larger than {MOST_VERDICT} bytes"
@@ -122,7 +121,9 @@ def verdict_of(step: WorkflowStep, data: bytes | None) -> tuple[dict[str, object
             found[key] == one and isinstance(found[key], bool) is isinstance(one, bool) for one in allowed
         ):
             values = ", ".join(map(repr, allowed))
-            return {}, f"no verdict: {key} is {str(found[key])[:100]!r} in {name}, it must be one of {values}"
+            return {}, (
+                f"no verdict: {key} is {str(found[key])[:100]!r} in {name}, but it must be one of {values}"
+            )
     return found, ""
 
 
@@ -134,7 +135,7 @@ MOST_INLINE = 500_000
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """What a finished step has left."""
+    """What a finished step has produced."""
 
     answer: str = ""
     commit: str = ""
@@ -143,7 +144,7 @@ class StepResult:
 
 @dataclass(frozen=True, slots=True)
 class StepWork:
-    """A step's task, and files for its workspace."""
+    """A step's task, and the files for its workspace."""
 
     task: str
     files: dict[str, bytes]
@@ -152,9 +153,9 @@ class StepWork:
 def step_work(
     step: WorkflowStep, original: str, results: Mapping[str, StepResult], front: str, has_files: bool
 ) -> StepWork:
-    """Return the step's task with every place filled in. `front`: what comes before it.
+    """Return the step's task with all placeholders replaced. `front`: the text before it.
 
-    RefusedError where a text is too long for a step that works without files.
+    RefusedError if a text is too long for a step that works without files.
     """
     files = {file_of(name): results[name].answer.encode() for name in step.needs if results[name].answer}
 
@@ -194,12 +195,12 @@ def step_work(
 
 
 def check_script(name: str, task: str, needs: Sequence[str]) -> None:
-    """Raise RefusedError where words of others would become part of a script: a shell would run them."""
+    """Raise RefusedError if a script would contain text of others, because a shell would run it."""
     for place in find_places(task):
         if place.what == ORIGINAL or (place.what == INPUT and not needs):
             raise RefusedError(
                 f"the workflow input would become part of the script of {name}",
-                why="anybody may have written it, for example in an issue, and a shell would run it",
+                why="anyone may have written it, for example in an issue, and a shell would run it",
                 fix=f"read {file_of(ORIGINAL)} in the script, in a step with a git workspace",
                 code="stranger_words",
             )
@@ -214,7 +215,7 @@ def check_script(name: str, task: str, needs: Sequence[str]) -> None:
 
 
 def verdict_front(step: WorkflowStep, judge: WorkflowStep | None) -> str:
-    """Return what a task begins with in a later round."""
+    """Return the beginning of a task in a later round."""
     if judge is None:
         return ""
     verdict = json.dumps(judge.outputs.get("verdict"), ensure_ascii=False, indent=2)
@@ -222,7 +223,7 @@ def verdict_front(step: WorkflowStep, judge: WorkflowStep | None) -> str:
 
 
 def files_front(task: str, files: Iterable[str]) -> str:
-    """Return the words that name the files of a step of which its task says nothing; empty: it names all."""
+    """Return a text that names the step's files that its task does not mention; empty if none."""
     unnamed = [path for path in sorted(files) if path not in task]
     if not unnamed:
         return ""

@@ -1,4 +1,4 @@
-"""Loads the rows of one workflow, writes what was decided about it with its events, judges list filters."""
+"""Loads one workflow's rows, writes decisions about it with their events, and resolves filters."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def resolve_filters(core: Core, wanted: Mapping[str, str], agents: Collection[st
     """Return the filters by agent, node, repository and workflow (as its id). `agents`: those defined in
     files.
 
-    NotFoundError for a name that nothing has, nor any run has had.
+    NotFoundError for a name that nothing has and no run has had.
     """
     with core.ports.ledger.transaction() as tx:
         for kind, fix in _LISTED.items():
@@ -39,9 +39,9 @@ def resolve_filters(core: Core, wanted: Mapping[str, str], agents: Collection[st
             now = agents if kind == "agent" else [node.name for node in tx.find(Node)]
             if word is None or (kind != "repository" and word in now):
                 continue
-            # what runs have had, also what is gone by now
+            # Include the names in past runs, even if they no longer exist.
             found = tx.tally(EndedRun, Grouping(by=(kind,)))
-            if kind != "node":  # the node of a run that has not ended is one of the fleet
+            if kind != "node":  # The node of a run that has not ended still exists in the fleet.
                 found += tx.tally(Run, Grouping(by=("project" if kind == "repository" else kind,)))
             had = {str(one.key[0]) for one in found if one.key[0] is not None}
             known = {*(now if kind != "repository" else ()), *had}
@@ -70,7 +70,7 @@ def find_workflow(tx: Transaction, text: str) -> Workflow:
         raise UsageError(
             f"{text!r} matches {len(ids)} or more workflows",
             why=", ".join(ids),
-            fix="type more of the id",
+            fix="give more of the id",
             code="workflow_ambiguous",
         )
     found = tx.get(Workflow, ids[0]) if ids else None
@@ -81,7 +81,7 @@ def find_workflow(tx: Transaction, text: str) -> Workflow:
 
 
 def new_id(core: Core, tx: Transaction) -> str:
-    """Return an id that no workflow has; it is taken only when its row is written."""
+    """Return an unused workflow id; it is not reserved until its row is written."""
     while True:
         fresh = f"{PREFIX}{core.ports.ids.short(6)}"
         if tx.get(Workflow, fresh) is None:
@@ -89,7 +89,7 @@ def new_id(core: Core, tx: Transaction) -> str:
 
 
 def load_view(core: Core, tx: Transaction, workflow: str) -> WorkflowView | None:
-    """Return the workflow as it is at this moment; None where there is no such workflow."""
+    """Return the workflow's current state, or None if it does not exist."""
     row = tx.get(Workflow, workflow)
     if row is None:
         return None
@@ -101,7 +101,7 @@ def load_view(core: Core, tx: Transaction, workflow: str) -> WorkflowView | None
 
 
 def _matters(workflow: Workflow, step: WorkflowStep) -> bool:
-    """Whether anything still follows from the step's run; saves reading all runs of a large batch again."""
+    """Whether the step's run still matters; this avoids reading all runs of a large batch again."""
     return not step.state.is_over or step.lost is not None or bool(workflow.race)
 
 
@@ -134,18 +134,18 @@ def workflow_event(kind: EventKind, workflow: Workflow) -> Happened:
 
 
 def is_starting(step: WorkflowStep | None, run: str) -> bool:
-    """Whether this step still waits for this very run to be written."""
+    """Whether this step still waits for this run to be written."""
     return step is not None and step.state is WorkflowStepState.STARTING and step.run == run
 
 
 def is_back(tx: Transaction, step: WorkflowStep) -> bool:
-    """Whether the step's lost run has been heard of after all, and is done."""
+    """Whether the step's lost run was found again and has succeeded."""
     run = tx.get(Run, step.lost) if step.lost is not None else None
     return run is not None and run.outcome is Outcome.DONE
 
 
 def taken_back(step: WorkflowStep) -> WorkflowStep:
-    """Return the step with its lost run in place of the newer one: finished work is not done again."""
+    """Return the step with its lost run in place of the newer one, so no finished work is repeated."""
     runs = step.runs[:-1] if step.state is WorkflowStepState.STARTING else step.runs
     return replace(
         step,

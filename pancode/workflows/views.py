@@ -1,4 +1,4 @@
-"""Workflows as the API shows them, with what of each waits for a user."""
+"""The shapes of workflows for the API, with the questions that wait for a user."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def get_workflow(core: Core, text: str, warnings: tuple[str, ...] = ()) -> Workf
 
 
 def list_board(core: Core, text: str) -> list[BoardRow]:
-    """Return the values that the workflow's runs share, by name."""
+    """Return the values shared by the workflow's runs, by name."""
     with core.ports.ledger.transaction() as tx:
         found = list_values(rows.find_workflow(tx, text))
     shown: list[Any] = [{**row, "at": format_iso(row["at_ms"])} for row in found]
@@ -121,7 +121,7 @@ def _step(tx: Transaction, step: WorkflowStep, newest: Mapping[str, Run]) -> Wor
 
 
 def _landed(landings: list[LandingShape]) -> LandedShape:
-    """Count the landings; not those with nothing to land, whose run failed or changed nothing."""
+    """Count the landings that have something to land: those whose run succeeded with changes."""
     states = [one["status"] for one in landings if one["status"] not in (NOTHING, NOT_DONE)]
     landed, waiting = states.count(LANDED), states.count(WAITING)
     left = len(states) - landed - waiting
@@ -129,7 +129,7 @@ def _landed(landings: list[LandingShape]) -> LandedShape:
 
 
 def _first_line(text: object) -> str:
-    """Return the first line that is not blank, cut."""
+    """Return the first line that is not blank, truncated."""
     return next((line.strip() for line in str(text or "").splitlines() if line.strip()), "")[:MOST_OF_A_LINE]
 
 
@@ -142,7 +142,7 @@ def _words(value: object) -> list[object]:
 
 
 def _cost(tx: Transaction, workflow: Workflow) -> CostShape:
-    """Return the cost in the books: the sum of all runs, also of those that failed or were stopped."""
+    """Return the booked cost of all runs, including those that failed or were stopped."""
     scope = books.workflow_scope(workflow.id)
     balance = tx.get(Balance, scope) or Balance(scope)
     return {

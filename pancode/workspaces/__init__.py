@@ -1,1 +1,1 @@
-"""Lines of work with a name, and the projects that they belong to."""
+"""Named workspaces (lines of runs that share their files), and the projects that they belong to."""

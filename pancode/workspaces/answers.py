@@ -1,4 +1,4 @@
-"""Workspaces and projects as the API shows them."""
+"""The shapes of workspaces and projects in the API."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class WorkspaceShape(TypedDict):
     created_by: str
     used_at: str | None
     count: int
-    """The number of its runs, the newest 1,000 at most."""
+    """The number of its runs; at most the newest 1,000 are counted."""
     last: str | None
     outcome: str | None
     agent: str | None
@@ -28,16 +28,16 @@ class WorkspaceShape(TypedDict):
     files: list[str]
     """The files that its runs have changed and nobody has landed."""
     dirty: int | None
-    """How many files that are; null while somebody works there, or its newest run was lost: not known."""
+    """The number of these files; null (unknown) while a run works there, or if its newest run was lost."""
     size: int | None
     """Bytes of its checkout, set-up and home on the node that works there, as that has measured last; null:
     it has not, or no node keeps files of it now."""
     commit: str | None
     ahead: int | None
-    """Commits of its runs since the last landing. This and `behind` are null: nobody asked, or git cannot
-    tell."""
+    """Commits of its runs since the last landing. This and `behind` are null if not requested or unknown to
+    git."""
     behind: int | None
-    """Commits on what its repository has checked out since the workspace began."""
+    """Commits on the branch checked out in its repository since the workspace was created."""
 
 
 class OpenedShape(TypedDict):
@@ -52,7 +52,7 @@ class OpenedShape(TypedDict):
 
 
 class WorkspaceProblem(TypedDict):
-    """What is wrong with a workspace. `does`: what a repair does about it by itself; empty: nothing."""
+    """A problem of a workspace. `does`: what a repair does about it automatically; empty: nothing."""
 
     what: str
     fix: str
@@ -63,7 +63,7 @@ class WorkspaceRun(TypedDict):
     run: str
     task: str
     outcome: str
-    """Its outcome, or its state while it has none."""
+    """Its outcome, or its state if it has not ended."""
     landed: str | None
     talk: str | None
     """The session whose newest interactive run it is, and in which one can say more; null: none, or it is
@@ -100,7 +100,7 @@ class ProjectShape(TypedDict):
     work_label: str
     work_people: list[str]
     labels: dict[str, dict[str, str]]
-    """By a label of an issue the agent, node and budget that it chooses."""
+    """For each label of an issue, the agent, node and budget that it selects."""
     prd: str | None
     """The file below its top that tells what it is to become, as it is now; empty: none is there; null: the
     list was asked for without `prd`, for which folders are read."""
@@ -113,9 +113,8 @@ class ProjectsAnswer(TypedDict):
 
 
 class PrdAnswer(TypedDict):
-    """`prd`: as of a project. `task`: that of a run that drafts one. `text`: the draft of the named run;
-    null: none was named.
-    """
+    """`prd`: as in a project. `task`: the task of a run that drafts one. `text`: the named run's draft; null:
+    no run was named."""
 
     project: str
     path: str
@@ -126,9 +125,8 @@ class PrdAnswer(TypedDict):
 
 
 class TrackerHookAnswer(TypedDict):
-    """`url`: null while the API is not open over TCP. `secret`: shown in this answer alone; null: it was
-    given, or Linear makes it.
-    """
+    """`url`: null if the API is not open over TCP. `secret`: only shown in this answer; null: it was given,
+    or Linear creates it."""
 
     project: str
     tracker: str

@@ -1,4 +1,4 @@
-"""What a workspace needs of the runs that were dispatched by its name."""
+"""What workspaces add to runs that were dispatched by a workspace's name."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from pancode.workspaces.service import in_workspace
 
 
 def find_need(tx: Transaction, run: Run) -> FilesNeed | None:
-    """Why the run's files stay: a workspace that has not ended stands on it."""
+    """Return why the run's files stay: a workspace that has not ended needs them."""
     kept = tx.get(KeptWorkspace, Lineage.of(run).in_workspace)
     return None if kept is None or kept.ended else FilesNeed.WORKSPACE
 
 
 def repeat_there(core: Core, around: Surroundings, request: DispatchRequest, later: bool) -> DispatchRequest:
-    """Repeat the newest run of a workspace there, so that it begins with the same files again."""
+    """Repeat the newest run of a workspace there, so that it starts with the same files again."""
     with core.ports.ledger.transaction() as tx:
         old = tx.get(Run, request.retry_of or "")
         kept = None if old is None else tx.get(KeptWorkspace, Lineage.of(old).in_workspace)

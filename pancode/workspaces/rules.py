@@ -1,4 +1,4 @@
-"""Decides where a request works that names a workspace, a line of runs: on its newest files."""
+"""Decides where a request that names a workspace (a line of runs) works: on its newest files."""
 
 from __future__ import annotations
 
@@ -34,16 +34,17 @@ while [ ! -e "$HOME/{messages_in(f"${ATTEMPT}")}/{turn_control_file(*LEAVES)}" ]
   sleep 1
 done
 """
-"""The script of such a run. It prints a line every five minutes, so that the watch does not call it stuck.
+"""The script of such a run. It prints a line every five minutes, so that the watch does not consider it
+stuck.
 
-The node lays the sign of leaving in the run's home and follows no link there. Nobody writes it into the tree,
+The node writes the signal to leave into the run's home and follows no link there. It is not in the tree,
 where an agent may have left a link to a file of the node's owner.
 """
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 
 def workspace_name(text: str) -> str:
-    """Return the name if a workspace can have it; else UsageError."""
+    """Return the name if it is valid for a workspace; else UsageError."""
     if _NAME.fullmatch(text) is None or text in FILES or text.endswith((".", ".lock")) or ".." in text:
         why = "it has up to 63 small letters, digits and . _ -, and is a part of the name of a branch"
         what = f"{text[:80]!r} cannot be the name of a workspace"
@@ -52,12 +53,12 @@ def workspace_name(text: str) -> str:
 
 
 def find_workspace(tx: Transaction, name: str) -> KeptWorkspace | None:
-    """Return the workspace of this name, open or ended; None: there is none."""
+    """Return the workspace of this name, open or ended, or None."""
     return tx.get(KeptWorkspace, name)
 
 
 def open_workspaces(tx: Transaction) -> list[KeptWorkspace]:
-    """Return all that are not ended, the oldest first."""
+    """Return all workspaces that have not ended, oldest first."""
     return tx.find(KeptWorkspace, {"ended": False}, order="created_ms")
 
 
@@ -71,9 +72,8 @@ def get_workspace_row(tx: Transaction, name: str) -> KeptWorkspace:
 
 
 def runs_in(tx: Transaction, workspace: KeptWorkspace) -> list[Run]:
-    """Return the workspace's runs, the newest MOST, oldest first. Each continues from the one before, even
-    where a user continued that one.
-    """
+    """Return the workspace's newest MOST runs, oldest first. Each continues the previous one, even if a user
+    also continued that one."""
     found, run = list[Run](), tx.get(Run, workspace.last or workspace.first)
     while not workspace.last and run is not None and list_next_runs(run):
         run = tx.get(Run, list_next_runs(run)[-1])
@@ -84,15 +84,15 @@ def runs_in(tx: Transaction, workspace: KeptWorkspace) -> list[Run]:
 
 
 def line_of(tx: Transaction, workspace: KeptWorkspace) -> list[Run]:
-    """Its runs, behind the one that a repair has saved."""
+    """Return its runs, after the run that a repair has saved."""
     saved = tx.get(Run, workspace.saved) if workspace.saved else None
     return [*([] if saved is None else [saved]), *runs_in(tx, workspace)]
 
 
 def at_workspace(tx: Transaction, request: DispatchRequest, later: bool = False) -> DispatchRequest:
-    """The request, if it names a workspace, at the files of its newest run and on its machine.
+    """Return a request that names a workspace with the files of its newest run and its node.
 
-    NotFoundError; RefusedError while somebody works there, unless it is only judged for `later`.
+    NotFoundError; RefusedError while a run works there, unless the request is only checked for `later`.
     """
     if (name := workspace_in(request.workspace)) is None:
         return request
@@ -118,14 +118,13 @@ def at_workspace(tx: Transaction, request: DispatchRequest, later: bool = False)
 
 
 def is_stay(run: Run) -> bool:
-    """Whether the run is not an agent's work, but keeps the files on the node until a user leaves."""
+    """Whether the run only keeps the files on the node until a user leaves."""
     return run.runtime == "shell" and run.task.startswith(STAY)
 
 
 def stay_request(name: str, node: str | None, by: str) -> DispatchRequest:
-    """Return the request for a run that keeps the workspace's files for a user. It has one attempt: a
-    second would wait for a user who has gone.
-    """
+    """Return the request for a run that keeps the workspace's files for a user. It has one attempt, as
+    another would wait for a user who has left."""
     return DispatchRequest(
         task=STAYS,
         created_by=by,
@@ -139,7 +138,7 @@ def stay_request(name: str, node: str | None, by: str) -> DispatchRequest:
 
 
 def must_be_free(name: str, runs: list[Run]) -> None:
-    """Raise RefusedError while a run works there or waits for an answer: there is one writer at a time."""
+    """Raise RefusedError while a run works there or waits for an answer: one run may write there."""
     if not runs or (runs[-1].state is RunState.ENDED and not is_blocked(runs[-1])):
         return
     last = runs[-1]
@@ -158,9 +157,8 @@ def must_be_free(name: str, runs: list[Run]) -> None:
 
 
 def must_be_newest(tx: Transaction, name: str, old: str) -> bool:
-    """Whether `old` is the workspace's newest run. RefusedError for an older one: the workspace would get a
-    second line, and lists show only one.
-    """
+    """Return whether `old` is the workspace's newest run. RefusedError for an older one, as the workspace
+    would get a second line of runs."""
     kept = find_workspace(tx, name)
     runs = [run.id for run in runs_in(tx, kept)] if kept is not None else []
     if old in runs[:-1]:
@@ -171,18 +169,17 @@ def must_be_newest(tx: Transaction, name: str, old: str) -> bool:
 
 
 def must_go_on(core: Core, around: Surroundings, request: DispatchRequest, later: bool) -> DispatchRequest:
-    """Raise RefusedError for a request that continues from an older run of its workspace: before anything is
-    paid for a snapshot, and again as it is queued.
-    """
+    """Raise RefusedError for a request that continues an older run of its workspace; checked before paying
+    for a snapshot, and again when it is queued."""
     with core.ports.ledger.transaction() as tx:
         must_be_newest(tx, request.in_workspace, str(request.continues))
     return request
 
 
 def join_workspace(work: Work, joining: Joining) -> Run:
-    """Return the run as it joins its workspace, where it is noted as the newest.
+    """Return the run as it joins its workspace, and record it as the newest.
 
-    A run that continues one outside of the workspace loses the name. RefusedError if another was faster.
+    A run that continues one outside of it loses the name. RefusedError if another was faster.
     """
     run, lineage = joining.run, Lineage.of(joining.run)
     name, old = lineage.in_workspace, lineage.continues

@@ -1,40 +1,40 @@
-r"""The scripted stand-in: carries out its task act by act, and reports it as JSON lines.
+r"""The scripted test runtime: carries out its task act by act, and reports it as JSON lines.
 
 Started as `python3 -I -S program.py [--read-only] [--model M] [--max-usd X] [--prompt FILE]` in the
 workspace, the task on standard input. Standard library only, so that it runs wherever Python does.
 
 The task is one of
-  prose      any other text: appends one line to NOTES.md (with --read-only it only looks) and says so
-  lines      first line `#!scripted`, then one act a line, split like a shell's words, `#` for comments
+  prose      any other text: appends one line to NOTES.md (only reads with --read-only) and reports it
+  lines      first line `#!scripted`, then one act per line, split like shell words, `#` for comments
   JSON       a list of acts, or {"acts": [...]}; an act is a list ["write", "a.txt", "hi\n"] or such a line
 
 Acts that change the workspace (denied and reported under --read-only):
   write PATH TEXT · append PATH TEXT · replace PATH OLD NEW · delete PATH · mkdir PATH · link PATH TARGET
-  commit MESSAGE (everything there is) · git ARG... · delete-git · fill PATH [BYTES] (until the disk is full)
+  commit MESSAGE (all changes) · git ARG... · delete-git · fill PATH [BYTES] (until the disk is full)
 In TEXT, OLD and NEW of a line, `\n` and `\t` are a newline and a tab.
 
-Acts that only tell:
+Acts that only report:
   say TEXT · answer TEXT (the final text) · answer-file PATH (the same, from a file)
   usage IN OUT [USD|unknown] [CACHED] (added up) · read PATH
-  env (the names) · prompt (its instructions) · tick N [SECONDS] (says `tick 1` to `tick N`)
-  claim TOOL PATH (a call that never was)
-  deny TOOL · raw TEXT (no JSON) · invalid (half an object) · stderr TEXT · flood BYTES [stderr] (lines of x)
+  env (the variables' names) · prompt (its instructions) · tick N [SECONDS] (says `tick 1` to `tick N`)
+  claim TOOL PATH (reports a tool call that did not happen)
+  deny TOOL · raw TEXT (not JSON) · invalid (half an object) · stderr TEXT · flood BYTES [stderr] (lines of x)
 
-Acts of time and process:
-  sleep SECONDS · await PATH [SECONDS] (until that file is there) · hang (silent, for ever) · ignore SIGNAL...
-  fork SECONDS [PATH] (a grandchild in a session of its own, which writes PATH at its end)
+Acts that wait, and acts on processes:
+  sleep SECONDS · await PATH [SECONDS] (until that file exists) · hang (silent, forever) · ignore SIGNAL...
+  fork SECONDS [PATH] (a grandchild in a separate session, which writes PATH at its end)
   fork-bare SECONDS [PATH] (the same with an empty environment) · kill [SIGNAL] (itself)
 
 Acts that end the script:
   fail TEXT (error event, exit 1) · ask TEXT (needs a user, exit 1) · exit CODE (no terminal event)
   finish CODE (terminal success, then this status) · lie [TEXT] (claims a write and 1,000 tokens, success)
-At the end of the script: terminal success, exit 0. An act that goes wrong ends it as `fail` does;
-`try ACT...` continues instead. `force ACT...` disobeys --read-only. A script that cannot be read: error
-event, exit 2.
+At the end of the script: terminal success, exit 0. A failed act ends the script as `fail` does, except
+under `try ACT...`. `force ACT...` ignores --read-only. An unreadable script causes an error event and
+exit 2.
 
-Events, one JSON object a line: start {session, model} · say {text} · tool {name, action, detail, ok} ·
-denied {name, action, detail} · usage {input_tokens, cached_tokens, output_tokens, cost_usd: text or null},
-all totals · result {status: success, error, blocked or budget, text, turns}.
+Events, one JSON object a line: start {session, model} · say {text} · tool {name, action, detail, ok} · denied
+{name, action, detail} · usage {input_tokens, cached_tokens, output_tokens, cost_usd: text or null}, all
+totals · result {status: success, error, blocked or budget, text, turns}.
 """
 
 from __future__ import annotations
@@ -54,11 +54,11 @@ MARK = "#!scripted"
 
 
 class BadScript(Exception):
-    """The task does not have the documented form."""
+    """Raised when the task does not have the documented form."""
 
 
 def parse_task(task: str) -> list[list[str]] | None:
-    """The acts as lists of words; None for prose."""
+    """Return the acts as lists of words; None for prose."""
     text = task.strip()
     if text.startswith(MARK):
         return [words for line in text.splitlines()[1:] if (words := split_act(line))]
@@ -75,7 +75,7 @@ def parse_task(task: str) -> list[list[str]] | None:
 
 
 def parse_json_act(act: object) -> list[str]:
-    """One act of a JSON script."""
+    """Return one act of a JSON script as its words."""
     if isinstance(act, str):
         return split_act(act)
     if isinstance(act, list) and act:
@@ -84,7 +84,7 @@ def parse_json_act(act: object) -> list[str]:
 
 
 def split_act(line: str) -> list[str]:
-    """One act of a line script."""
+    """Return one act of a line script as its words."""
     try:
         words = shlex.split(line, comments=True)
     except ValueError as exc:
@@ -93,7 +93,7 @@ def split_act(line: str) -> list[str]:
 
 
 def script_prose(task: str, read_only: bool) -> list[list[str]]:
-    """The script for a task in plain words: a small edit, the same for the same words."""
+    """Return the script for a prose task: a small edit that depends only on the text."""
     words = " ".join(task.split())[:200] or "nothing to do"
     if read_only:
         return [["say", f"Looked at: {words}"], ["answer", f"Read the task: {words}"]]
@@ -105,7 +105,7 @@ BLOCK = b"x" * 99 + b"\n"
 
 
 class End(Exception):
-    """The script has ended: exit status, and the terminal event if one is to be written."""
+    """Ends the script, with its exit status and the terminal event to write, if any."""
 
     def __init__(self, code: int, status: str = "", text: str = "") -> None:
         super().__init__(text)
@@ -134,7 +134,7 @@ class ScriptUsage:
         self.usd: Decimal | None = Decimal(0)
 
     def add(self, given: list[str]) -> None:
-        """Add the words of an act: IN OUT [USD|unknown] [CACHED]."""
+        """Add the arguments of an act: IN OUT [USD|unknown] [CACHED]."""
         self.input += int(given[0])
         self.output += int(given[1])
         self.cached += int(given[3]) if len(given) > 3 else 0
@@ -148,7 +148,7 @@ class ScriptUsage:
 
 
 class ScriptFiles:
-    """The acts that change files; each returns its report in words. The current folder is the workspace."""
+    """The acts that change files. The current folder is the workspace."""
 
     def write(self, path: str, text: str) -> None:
         os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
@@ -267,7 +267,7 @@ class Double:
             else:
                 self.telling[verb](*args)
         except (TypeError, IndexError) as exc:
-            raise BadScript(f"act {verb!r} has the wrong number of words: {list(args)}") from exc
+            raise BadScript(f"act {verb!r} has the wrong number of arguments: {list(args)}") from exc
 
     def change(self, verb: str, *args: str, forced: bool) -> None:
         what = {"name": verb, "action": ACTIONS.get(verb, "file_write"), "detail": " ".join(args)[:200]}
@@ -280,7 +280,7 @@ class Double:
         finally:
             self.voice.event("tool", **what, ok=ok)
 
-    # ---- acts that only tell
+    # ---- acts that only report
     def do_say(self, text: str) -> None:
         self.voice.event("say", text=text)
 
@@ -339,7 +339,7 @@ class Double:
             self.voice.send(fd, block)
             left -= len(block)
 
-    # ---- acts of time and process
+    # ---- acts that wait, and acts on processes
     def do_sleep(self, seconds: str) -> None:
         time.sleep(float(seconds))
 
@@ -404,7 +404,7 @@ def signal_number(name: str) -> signal.Signals:
 
 
 def leave_child(seconds: float, path: str, env: dict[str, str]) -> None:
-    """Start a grandchild in a session of its own; nobody waits for it."""
+    """Start a grandchild in a separate session, and do not wait for it."""
     pid = os.fork()
     if pid:
         os.waitpid(pid, 0)
@@ -420,12 +420,12 @@ def leave_child(seconds: float, path: str, env: dict[str, str]) -> None:
 
 
 def read_option(argv: list[str], name: str) -> str | None:
-    """The word after an option, if the option is there."""
+    """Return the argument after an option, or None without that option."""
     return argv[argv.index(name) + 1] if name in argv else None
 
 
 def main(argv: list[str]) -> int:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # like any program: it dies of it, without a word
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # the default: the signal ends it without a message
     task = sys.stdin.buffer.read().decode("utf-8", "replace")
     limit, read_only = read_option(argv, "--max-usd"), "--read-only" in argv
     voice = ScriptEvents()

@@ -1,4 +1,4 @@
-"""The runtime `scripted`: its abilities and its parts."""
+"""The runtime `scripted`: its capabilities and its parts."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def launch(request: base.LaunchRequest, place: base.Place) -> base.ProcessSpec:
 
 
 def enforcement(mode: Mode, safety: Safety, read_only: bool, isolation: Isolation) -> Enforcement:
-    """The double obeys --read-only, unless its script says `force`: it exists to misbehave."""
+    """Return how the rules are enforced: this program obeys --read-only, unless its script says `force`."""
     if isolation is Isolation.SANDBOX:
         return Enforcement.SANDBOX
     return Enforcement.TOLD_ONLY if base.may_write(mode, safety, read_only) else Enforcement.RUNTIME
 
 
 def read_probe(results: Sequence[tuple[int | None, str]]) -> RuntimeFact:
-    """Return the fact: the double comes with the node agent, so it is always there."""
+    """Return the fact: the program comes with the node agent, so it is always installed."""
     return RuntimeFact(name="scripted", version="1", state="ok")
 
 
@@ -58,7 +58,7 @@ _BY_STATUS = {
 
 
 class ScriptedParser(EventParser):
-    """Reads one attempt of the double; the last `result` event is the terminal one."""
+    """Reads one attempt of the scripted program; the last `result` event is the terminal one."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class ScriptedParser(EventParser):
 
     @property
     def usage(self) -> Usage:
-        """The usage that the double claims; nothing before that, as it calls no model."""
+        """The usage that the script claims; zero before that, as it calls no model."""
         return self._usage
 
     def _said(self) -> str:

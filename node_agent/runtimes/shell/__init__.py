@@ -1,3 +1,3 @@
-"""The runtime `shell`: the user's own script or argument list, no model."""
+"""The runtime `shell`: runs the user's own script or argument list, without a model."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The runtime `shell`: its abilities and its parts."""
+"""The runtime `shell`: its capabilities and its parts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SCRIPT = "task.sh"
 
 
 def launch(request: base.LaunchRequest, place: base.Place) -> base.ProcessSpec:
-    """`sh -eu FILE` with the task as the file's text, outside the checkout; or the argument list as it is."""
+    """Return the launch: `sh -eu FILE` (the task, in a file outside the checkout), or the given arguments."""
     env = base.base_env(request, place)
     if request.argv is not None:
         return base.ProcessSpec(request.argv, env, b"", base.own_files(request))
@@ -25,14 +25,14 @@ def launch(request: base.LaunchRequest, place: base.Place) -> base.ProcessSpec:
 
 
 def enforcement(mode: Mode, safety: Safety, read_only: bool, isolation: Isolation) -> Enforcement:
-    """A shell enforces no rule by itself: a sandbox does, or the script's author is trusted."""
+    """Return how the rules are enforced: by the sandbox, or not, since a shell enforces none itself."""
     if isolation is Isolation.SANDBOX:
         return Enforcement.SANDBOX
     return Enforcement.TOLD_ONLY if base.may_write(mode, safety, read_only) else Enforcement.IMPOSSIBLE
 
 
 def read_probe(results: Sequence[tuple[int | None, str]]) -> RuntimeFact:
-    """Return the fact: any POSIX shell will do."""
+    """Return the fact: any POSIX shell is enough."""
     found = bool(results) and results[0][0] == 0
     fix = "" if found else "install a POSIX shell as `sh`"
     return RuntimeFact(name="shell", state="ok" if found else "missing", fix=fix)
@@ -56,12 +56,12 @@ class ShellParser:
         return base.NOTHING
 
     def feed(self, chunk: bytes) -> list[base.Activity]:
-        """Every piece of output is text for the user who watches."""
+        """Return every piece of output as text for the user who watches."""
         self._tail = (self._tail + chunk[-_KEEP:])[-_KEEP:]
         return [base.TextPiece(chunk.decode("utf-8", "replace"))] if chunk else []
 
     def finish(self, end: base.ExitInfo) -> base.RuntimeVerdict:
-        """Exit 0 is done; any other end is the script's own failure, also for a missing program."""
+        """Return the verdict: success for exit 0, else the script's failure, also for a missing program."""
         failure, reason = self._judge(end)
         answer = base.keep_end(self._tail.decode("utf-8", "replace").strip())
         return base.RuntimeVerdict(failure, reason, answer, base.NOTHING)

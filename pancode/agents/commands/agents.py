@@ -1,4 +1,4 @@
-"""`pancode agents`: list agents, show their definitions and prompts, change your own file."""
+"""`pancode agents`: list agents, show their definitions and prompts, edit your own file."""
 
 from __future__ import annotations
 
@@ -59,18 +59,16 @@ def show_agent(
     name: Annotated[str, Argument(autocompletion=completions.agents)],
     *,
     prompt: Annotated[bool, option("Show the whole prompt of a run, with its tokens.", "--prompt")] = False,
-    mode: Annotated[
-        str | None, option("The mode of the run for --prompt.", "M", complete=completions.modes)
-    ] = None,
+    mode: Annotated[str | None, option("The run mode for --prompt.", "M", complete=completions.modes)] = None,
     safety: Annotated[
-        str | None, option("The safety level of the run for --prompt.", "S", complete=completions.levels)
+        str | None, option("The safety level for --prompt.", "S", complete=completions.levels)
     ] = None,
     runtime: Annotated[
-        str | None, option("The program of the run for --prompt.", "R", complete=completions.runtimes)
+        str | None, option("The runtime for --prompt.", "R", complete=completions.runtimes)
     ] = None,
     face: Json,
 ) -> None:
-    """One definition; or, with --prompt, what a run of it is told, part by part, in this folder."""
+    """Show an agent's definition; with --prompt, the prompt of its runs in this folder, part by part."""
     choice = {"mode": mode, "safety": safety, "runtime": runtime}
     if not prompt:
         if any(choice.values()):
@@ -102,9 +100,9 @@ def _shown(value: object) -> str:
 def set_agent(
     name: Annotated[str, Argument(autocompletion=completions.agents)], field: str, value: str, face: Json
 ) -> None:
-    """Set one FIELD of an agent in your panagents.yaml. Comments, order and all else there stay as they are.
+    """Set one FIELD of an agent in your panagents.yaml. Comments, order and other values stay unchanged.
 
-    The result is checked before anything is written. A shipped agent gets an entry that is laid over it.
+    The result is checked before anything is written. For a shipped agent, an overriding entry is added.
     """
     from pancode.config.agents.definition_changes import set_field
 
@@ -121,12 +119,10 @@ def _plain(value: object) -> str:
 def new_agent(
     name: str,
     *,
-    base: Annotated[
-        str, option("Agent to begin with.", "--from", "A", complete=completions.agents)
-    ] = "builder",
+    base: Annotated[str, option("Agent to copy.", "--from", "A", complete=completions.agents)] = "builder",
     face: Json,
 ) -> None:
-    """Add an agent to your panagents.yaml, as a copy of another one to be changed."""
+    """Add a copy of an agent to your panagents.yaml, for you to edit."""
     from pancode.config.agents.definition_changes import new_agent as made
 
     answer = made(_agents_file(), name, base)
@@ -136,7 +132,7 @@ def new_agent(
 
 
 def check_agents(face: Face, file: str | None) -> int:
-    """Everything that is wrong with your panagents.yaml, or with this file or folder, at once."""
+    """Report every error in your panagents.yaml, or in this file or folder."""
     from pancode.config.agents.definition_changes import check_file
 
     answer = check_file(_agents_file(), None if file is None else Path(file))
@@ -153,7 +149,7 @@ def _checked(answer: dict[str, Any]) -> str:
 
 
 def _good(answer: dict[str, Any]) -> str:
-    """Return the line for definitions without errors; an agent that is switched off is not usable."""
+    """Return the line for definitions without errors; disabled agents are listed separately."""
     off, usable = answer["disabled"], len(answer["agents"]) - len(answer["disabled"])
     switched = f", and {len(off)} switched off: {', '.join(off)}" if off else ""
     return f"{count_noun(usable, 'agent')}, all right{switched}"

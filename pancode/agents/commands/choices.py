@@ -1,4 +1,4 @@
-"""`pancode agents runtimes`, `policy show` and `policy check`: the choices of a dispatch."""
+"""`pancode agents runtimes`, `policy show` and `policy check`: show the choices of a dispatch."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from pancode.kernel.route import check_name
 def runtimes(
     *, name: Annotated[str | None, Argument(autocompletion=completions.runtimes)] = None, face: Json
 ) -> None:
-    """The programs that run agents: the nodes that have each, the fix for the others, each node's sandbox.
+    """List runtimes: the nodes that have each, the fixes for other nodes, and each node's sandbox.
 
-    With NAME one program, node by node.
+    With NAME, show one runtime, node by node.
     """
     answer = face.client().get(answers.RUNTIMES, cwd=find_folder(), name=name)
     if name is not None:
@@ -95,15 +95,15 @@ def show_policy(
     *,
     name: Annotated[str | None, Argument(autocompletion=completions.policies)] = None,
     matrix: Annotated[
-        bool, option("Show who holds a run to its rule, for each runtime or for NAME.", "--matrix")
+        bool, option("Show what enforces each rule, for each runtime or for NAME.", "--matrix")
     ] = False,
     face: Json,
 ) -> None:
-    """The modes, the safety levels, and the rules in force in this folder with the place of each.
+    """Show the modes, the safety levels, and the rules in force in this folder with the source of each.
 
-    With --matrix: the sandbox, the runtime's own flags, or nobody (told only). HAPPENED: of the forbidden
-    acts that a hostile model tried in the real program, how many nobody held. With a runtime: each act, and
-    who holds it. The level `suggest` is read-only. `impossible`: only where there is a sandbox.
+    With --matrix: what enforces each rule: the sandbox, the runtime's own flags, or only instructions.
+    HAPPENED: how many of the forbidden acts that a hostile model tried were not prevented. With a runtime:
+    the result of each act. The level `suggest` is read-only. `impossible`: requires a sandbox.
     """
     if matrix:
         from pancode.agents.safety_evidence import matrix_here
@@ -123,13 +123,13 @@ def show_policy(
 
 
 def find_choices(client: Client) -> tuple[list[answers.ModeShape], list[answers.LevelShape]]:
-    """The modes and the safety levels, the default of this folder marked."""
+    """Return the modes and the safety levels, with the default of this folder marked."""
     here = find_folder()
     return client.get(answers.MODES, cwd=here)["modes"], client.get(answers.SAFETY, cwd=here)["safety"]
 
 
 def show_rules(face: Face) -> None:
-    """The rules need no coordinator; modes and levels are shown where one runs."""
+    """Show the rules, which need no coordinator; also modes and levels if a coordinator runs."""
     from pancode.config.folder_safety import rules_here
 
     answer = rules_here(home_of(os.environ), Path(folder_here()), os.environ)
@@ -154,13 +154,13 @@ def show_rules(face: Face) -> None:
 
 
 def check_rules(face: Face, file: str | None) -> int:
-    """Whether the rules in force can be read, here or beside FILE; ConfigError names file and line."""
+    """Check that the rules in force here or in FILE's folder can be read; ConfigError names file and line."""
     from pancode.config.folder_safety import rules_here
 
     path = None if file is None else Path(folder_here(), file).expanduser()
     answer = rules_here(home_of(os.environ), path.parent if path else Path(folder_here()), os.environ)
     if path is not None and str(path) not in answer["files"]:
-        fix = "name it pansafety.yaml, in your PANCODE_HOME or at the top of a repository"
+        fix = "name it pansafety.yaml, in your PANCODE_HOME or at the root of a repository"
         raise UsageError(f"{file} is not a file of rules that counts", fix=fix)
     report = {"files": answer["files"], "warnings": answer["warnings"]}
     lines = [*(f"warning: {one}" for one in answer["warnings"]), f"{len(answer['rules'])} rules, all right"]
@@ -168,11 +168,11 @@ def check_rules(face: Face, file: str | None) -> int:
 
 
 def _asked(held: list[dict[str, Any]]) -> str:
-    """The files whose change is landed after an approval, in one paragraph for each reason."""
+    """Return the files whose changes land only after approval, one paragraph per reason."""
     by_reason: dict[str, list[str]] = {}
     for rule in held:
         by_reason.setdefault(rule["reason"], []).append(rule["pattern"])
-    lines = (f"landed after an approval ({why}): {' '.join(names)}" for why, names in by_reason.items())
+    lines = (f"needs approval to land ({why}): {' '.join(names)}" for why, names in by_reason.items())
     return "".join("\n" + textwrap.fill(one, 110, subsequent_indent="  ") + "\n" for one in lines)
 
 
@@ -182,19 +182,20 @@ def _asked(held: list[dict[str, Any]]) -> str:
 def check_deed(
     *,
     command: Annotated[str | None, Argument()] = None,
-    path: Annotated[str | None, option("Judge the use of a path instead of a command.")] = None,
-    use: Annotated[Literal["read", "write", "delete"] | None, option("How the path is used.", "--as")] = None,
-    level: Annotated[
-        str | None, option("Judge by this level (default: the level in your settings).", "--safety", "S")
+    path: Annotated[str | None, option("Judge access to a path instead of a command.")] = None,
+    use: Annotated[
+        Literal["read", "write", "delete"] | None, option("The kind of access to the path.", "--as")
     ] = None,
-    read_only: Annotated[
-        bool, option("Judge as for an agent that may change nothing.", "--read-only")
-    ] = False,
+    level: Annotated[
+        str | None,
+        option("Judge by this safety level (default: the level in your settings).", "--safety", "S"),
+    ] = None,
+    read_only: Annotated[bool, option("Judge as for a read-only agent.", "--read-only")] = False,
     face: Json,
 ) -> int:
-    """What a run in this folder may do: a COMMAND, or --path. Exit code 18 for what it may not.
+    """Show whether a run in this folder may do COMMAND or access --path. Exit code 18 if it may not.
 
-    Nothing is run. A command that cannot be seen through is `unknown`, which no level allows.
+    Nothing is run. A command that cannot be analyzed is `unknown`, which no level allows.
     """
     from pancode.config.folder_safety import Deed, judged_here
 
@@ -220,13 +221,15 @@ def _yes(value: bool) -> str:
 def runtime_rows(
     runtimes: Sequence[answers.RuntimeShape], isolations: Sequence[answers.IsolationShape] = ()
 ) -> str:
-    """A row for each runtime, a row for each fix, and the sandbox around runs, each with its machines."""
+    """Return a row per runtime, the fixes, and a row per kind of sandbox, each with its nodes."""
     if not any(runtime["nodes"] for runtime in runtimes):
         return "no node has reported yet\n"
     rows = [(r["name"], _on(r["nodes"], ready=True), _on(r["nodes"], ready=False)) for r in runtimes]
     parts = [format_table(("RUNTIME", "READY", "NOT READY"), rows)]
     if any(by_subscription(fact) for runtime in runtimes for fact in runtime["nodes"]):
-        parts.append("subscription: the vendor's own login, not metered; the program's own figures count\n")
+        parts.append(
+            "subscription: the vendor's own login, not metered; costs are the program's own figures\n"
+        )
     from node_agent.wire.endpoint import OTHER, OTHER_HELD
 
     if any(runtime["name"].startswith(OTHER) for runtime in runtimes):
@@ -244,7 +247,7 @@ def runtime_rows(
 
 
 def _on(facts: Sequence[answers.NodeRuntime], *, ready: bool) -> str:
-    """Return the machines that have the runtime (`ready`) or lack it, grouped by version or state."""
+    """Return the nodes that have the runtime (`ready`) or lack it, grouped by version or state."""
     found: dict[str, list[str]] = {}
     for fact in facts:
         if (fact["state"] == "ok" or is_local_only(fact)) is ready:
@@ -260,17 +263,17 @@ def _cell(fact: answers.NodeRuntime) -> str:
 
 
 def is_local_only(fact: answers.RuntimeFacts) -> bool:
-    """Whether it is not a vendor's own program, has no key, and asks model servers of the machine's own."""
+    """Whether the runtime works without a login there, since it uses only the node's own model servers."""
     return fact["served"]
 
 
 def by_subscription(fact: answers.RuntimeFacts) -> bool:
-    """Whether its runs go by a vendor's own login there."""
+    """Whether its runs use a vendor's subscription login there."""
     return fact["login"] == "subscription"
 
 
 def _fixes(runtimes: Sequence[answers.RuntimeShape]) -> Iterator[str]:
-    """Yield each fix once, whole and on a line of its own; machines that need the same are named together."""
+    """Yield each distinct fix once, with all the nodes that need it."""
     for runtime in runtimes:
         needs: dict[tuple[str, str], list[str]] = {}
         for fact in runtime["nodes"]:
@@ -298,7 +301,7 @@ def _need(fact: answers.NodeRuntime) -> str:
 
 
 def evidence_of(answer: dict[str, Any]) -> str:
-    """The holder of each rule and the number of breaches, as text; for one runtime also each act."""
+    """Return a table of what enforces each rule and of the breaches; for one runtime also each act."""
     heads = ("RUNTIME", "VERSION", "RULE", "WITH A SANDBOX", "HAPPENED", "WITHOUT", "HAPPENED")
     parts = [format_table(heads, list(map(_evidence_row, answer["matrix"])))]
     if acts := [tuple(one.values())[1:] for one in answer.get("acts", ()) if any(tuple(one.values())[2:])]:

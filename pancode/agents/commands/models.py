@@ -1,4 +1,4 @@
-"""`pancode models`: the model servers that your machines reach, and their models."""
+"""`pancode models`: the model servers that your nodes reach, and their models."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ def list_models(
     ] = False,
     face: Json,
 ) -> None:
-    """The models of your own servers, or of vendors (--runtime).
+    """List the models of your own servers, or of vendors (--runtime).
 
-    CONTEXT: tokens that a call gets now, of those that the model was trained for. The list of vendors' models
-    needs no network and is as new as this PanCode: one that is not on it can be named all the same.
+    CONTEXT: tokens available to a call now, of the model's maximum. The list of vendors' models is part of
+    this PanCode release and needs no network; you can also use models that are not on it.
     """
     if runtime is not None and node is not None:
         raise UsageError(
@@ -105,7 +105,7 @@ def _models(found: list[ModelShape], tier: str | None) -> str:
 
 
 def _tested(passport: PassportShape) -> str:
-    """Return the result of the model's test: the first check that failed, or its speed."""
+    """Return the result of the model's test: the first failed check, or its speed."""
     if passport["passed"] is None:
         return "not yet"
     if passport["passed"]:
@@ -144,7 +144,7 @@ _VENDORS: Columns = {
 
 
 def show_vendors(face: Face, runtime: str, tier: str | None) -> None:
-    """From the kept list; a `-` is what nobody knows."""
+    """Show the installed list of vendors' models; `-` means unknown."""
     from node_agent.wire.clock import SystemClock
     from pancode.config.vendor_models import models_of
 
@@ -163,13 +163,13 @@ def test_model(
     node: Annotated[
         str | None, option("Test only on this machine (default: on each node that has the model).", "N")
     ] = None,
-    again: Annotated[bool, option("Test again a model that was tested already.", "--again")] = False,
+    again: Annotated[bool, option("Repeat the test of a model that was already tested.", "--again")] = False,
     face: Json,
 ) -> int:
-    """Test a local MODEL: does it answer, read long prompts, call tools, edit files; and how fast.
+    """Test a local MODEL: whether it answers, reads long prompts, calls tools and edits files, and how fast.
 
-    It asks the model, up to 60 s; one that is not loaded is loaded for it, which may take minutes. The
-    first dispatch to a model does this by itself where it is free. Exit code 5 when a check failed.
+    The test takes up to 60 s; loading the model first may take minutes. The first dispatch to a model runs
+    this test itself if the model is free. Exit code 5 if a check fails.
     """
     tests = run_model_tests(
         face.note, face.client(), {"by": find_user(), "model": model, "node": node, "again": again}
@@ -179,7 +179,7 @@ def test_model(
 
 
 def _exit_of_tests(tests: list[dict[str, Any]]) -> int:
-    """Return the exit status of these tests: a failed check counts before a test that could not be made."""
+    """Return the exit status of these tests; a failed check outranks a test that could not run."""
     if any(one["passed"] is False for one in tests):
         return ExitCode.REFUSED
     return ExitCode.UNAVAILABLE if any(one["passed"] is None for one in tests) else ExitCode.DONE

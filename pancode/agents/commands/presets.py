@@ -19,10 +19,10 @@ from pancode.interfaces.client.retry import post_confirmed
 def show_presets(
     *, name: Annotated[str | None, Argument(autocompletion=completions.presets)] = None, face: Json
 ) -> None:
-    """List all presets, with the applied one marked; or show what one sets, and where it is written.
+    """List all presets and mark the applied one; with NAME, show its settings and where it is defined.
 
-    Presets are shipped, or stand in your panpresets.yaml. A preset counts more than PANCODE_ variables and
-    files, and less than the flags of a dispatch.
+    Presets are shipped, or defined in your panpresets.yaml. A preset overrides PANCODE_ variables and files;
+    the flags of a dispatch override the preset.
     """
     answer = face.client().get(PRESETS, name=name)
     if name is None:
@@ -42,7 +42,7 @@ _COLUMNS: Columns = {
 
 
 def _word(value: object) -> str:
-    """Return the value as a word; "-" for None, which the preset leaves as it is."""
+    """Return the value as text; "-" for None, which leaves the setting unchanged."""
     return "-" if value is None else "yes" if value is True else "no" if value is False else str(value)
 
 
@@ -50,10 +50,10 @@ def _word(value: object) -> str:
 def use_preset(
     name: Annotated[str, Argument(autocompletion=completions.presets)],
     *,
-    yes: Annotated[bool, option("Say yes to a higher safety level.", "-y", "--yes")] = False,
+    yes: Annotated[bool, option("Approve a higher safety level.", "-y", "--yes")] = False,
     face: Json,
 ) -> None:
-    """Make a preset the default of every dispatch; `none` ends that. Your files stay as they are."""
+    """Make a preset the default of every dispatch; `none` removes it. Your files are not changed."""
     if name == "none":
         ended = face.client().post(UNSET_PRESET, {"by": find_user()})
         return face.show(ended, lambda: f"preset {ended['before']} is no longer applied\n")

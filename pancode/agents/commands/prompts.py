@@ -1,4 +1,4 @@
-"""`pancode agents prompt`: what a run is told, part by part."""
+"""`pancode agents prompt`: show the prompt of a run, part by part."""
 
 from __future__ import annotations
 
@@ -18,10 +18,8 @@ from pancode.interfaces.client.caller import find_folder
 _RUN = re.compile(r"r-[0-9a-z]+|last")
 Mode = Annotated[str | None, option("The mode of the run.", "M", complete=completions.modes)]
 Safety = Annotated[str | None, option("The safety level of the run.", "S", complete=completions.levels)]
-Runtime = Annotated[str | None, option("The program of the run.", "R", complete=completions.runtimes)]
-Model = Annotated[
-    str | None, option("The model: a small one is told less, by a fixed order.", "M", "--model")
-]
+Runtime = Annotated[str | None, option("The runtime of the run.", "R", complete=completions.runtimes)]
+Model = Annotated[str | None, option("The model; the prompt of a small model is shortened.", "M", "--model")]
 
 
 @verb(
@@ -41,10 +39,10 @@ def show(
     task: Annotated[str | None, option("The task, which is never left out.", "T")] = None,
     face: Json,
 ) -> None:
-    """Show what a run of AGENT is told in this folder, part by part; or what a RUN was told.
+    """Show the prompt that a run of AGENT gets in this folder, part by part; or the prompt that a RUN got.
 
-    Where the window of the model is small, notes of earlier runs are left out first. Then who the agent is,
-    and then the form of its report, are said in short. The task, mode, rules and tools are always whole.
+    For a small context window, notes of earlier runs are omitted first; then the agent's description and the
+    form of its report are shortened. The task, mode, rules and tools are always complete.
     """
     if _RUN.fullmatch(name):
         prompt = face.client().get(RUN_PROMPT.at(name))
@@ -55,13 +53,13 @@ def show(
 
 
 def compile_prompt(face: Face, agent: str, choice: dict[str, str | None]) -> PromptAnswer:
-    """The prompt of an agent as a dispatch would compile it here."""
+    """Return the prompt of an agent as a dispatch from this folder would compile it."""
     query = {key: value for key, value in choice.items() if value is not None}
     return face.client().get(PROMPT.at(agent), cwd=find_folder(), **query)
 
 
 def in_parts(answer: PromptAnswer) -> str:
-    """A compiled prompt for users."""
+    """Format a compiled prompt for users."""
     window = "" if answer["window"] is None else f", in a window of {answer['window']} tokens"
     head = (
         f"{answer['agent']} in mode {answer['mode']} at {answer['safety']} for {answer['runtime']}{window}\n"

@@ -1,4 +1,4 @@
-"""Adds machines, brings them up, halts them, takes them out; cleans one that was away when it is back."""
+"""Adds nodes, brings them up, halts and removes them; cleans a removed node once it can be reached again."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ _KEEP_S = 30
 Work = Callable[[Node], Coroutine[Any, Any, NodeResult]]
 _LOOK_S = 60
 GIVES_BACK_S, GIVES_BACK_LOOKS = 10, 40
-"""How many seconds a halted node has to give back waiting jobs, and how often that is looked at."""
+"""How many seconds a halted node has to return its waiting jobs, and how many between two checks of that."""
 
 
 @dataclass(frozen=True, slots=True)
 class HostKeyOffer:
-    """The host key and login that adding a node would trust; shown to a user, who is asked once."""
+    """The host key and login that adding a node would trust; shown to the user once for approval."""
 
     name: str
     target: Target
@@ -59,7 +59,8 @@ class HostKeyOffer:
         return {**self.hops, self.target.endpoint: self.host_key}
 
     def question(self) -> dict[str, str]:
-        """The question before the machine is added. `value`: the fingerprint that a yes names."""
+        """Return the question to ask before the node is added. `value`: the fingerprint that an approval
+        names."""
         seen = self.host_key.fingerprint
         text = f"{self.name} ({self.target.endpoint}) has the host key {seen}"
         if self.changed_from is not None:
@@ -67,7 +68,7 @@ class HostKeyOffer:
         return {"kind": "host_key", "text": text, "value": seen}
 
     def check_accepted(self, fingerprint: str | None) -> None:
-        """UsageError where nobody has accepted the host key; RefusedError where another key was accepted."""
+        """Raise UsageError if no host key was accepted, RefusedError if a different one was accepted."""
         seen = self.host_key.fingerprint
         if fingerprint is None:
             raise UsageError(
@@ -86,10 +87,10 @@ class HostKeyOffer:
 
 
 class Machines:
-    """The use cases of machines: synchronous, for several threads at once; SSH runs in the loop's thread.
+    """The operations on nodes: synchronous and thread-safe; SSH runs in the event loop's thread.
 
-    `check_direct`: ConfigError where nodes could not come in by TLS. `install`: makes the coordinator come
-    back after a reboot; called before each bring-up. `retire`: removes keys that no node needs any more;
+    `check_direct`: raises ConfigError if nodes could not connect by TLS. `install`: makes the coordinator
+    start after a reboot; called before each bring-up. `retire`: removes keys that no node needs any more;
     called after each.
     """
 
@@ -107,10 +108,10 @@ class Machines:
         self._turns: dict[str, asyncio.Lock] = {}
         self._cleaned_ms: dict[str, int] = {}
         self._refused: dict[str, str] = {}
-        """The changed host key that was last recorded, by node."""
+        """The changed host key that was last recorded, for each node."""
 
     def start(self) -> None:
-        """Admit every enrolled node to Redis, and begin to keep its link."""
+        """Admit every enrolled node to Redis and start to maintain its link."""
         self.admit_all()
         self._links.events = LinkEvents(self.contact, self._silent, self.tried)
         self._loop.begin(self._links.tend())
@@ -121,17 +122,18 @@ class Machines:
                 self._keep(node.name)
 
     def stop(self) -> None:
-        """End links and servers; node agents continue."""
+        """Close links and servers; node agents continue."""
         self._loop.call(self._links.close(), _KEEP_S)
 
     def admit_all(self) -> None:
-        """Give every enrolled node its Redis user (a new server has none), but for quarantined nodes."""
+        """Give every enrolled node that is not quarantined its Redis user, which a new server lacks."""
         for node in self.nodes():
             if node.tag is not None and node.quarantined is None:
                 self._bringup.admit(node.tag)
 
     def let_in(self, names: Sequence[str]) -> None:
-        """Let these nodes into Redis again right after their release, not only at the next look at links."""
+        """Admit these nodes to Redis right after their release, without waiting for the next check of
+        links."""
         for name in names:
             node = self.known(name)
             if node.tag is not None and node.removed is None:
@@ -140,7 +142,7 @@ class Machines:
     # -- the inventory -----------------------------------------------------------------------------
 
     def look(self, spec: NodeSpec, caller: Caller) -> HostKeyOffer:
-        """Resolve the name and ask the host for its key. TargetError or ConnectError with the fix."""
+        """Resolve the name and fetch the host's key. Raises TargetError or ConnectError with the fix."""
         places = SshPlaces.of(caller.environ)
         given = Overrides(spec.host, spec.user, spec.port, spec.identity)
         target = resolve_target(spec.name, given, places)
@@ -155,9 +157,9 @@ class Machines:
         return HostKeyOffer(spec.name, target, key, is_known and old is None, old, hops)
 
     def probe(self, spec: NodeSpec, caller: Caller) -> Json:
-        """The alias's target, questions to answer before it is added, and notes; changes nothing.
+        """Return the target of the alias, questions to answer before it is added, and notes; changes nothing.
 
-        Connects far enough to see the host key. NotFoundError, UnavailableError.
+        Connects far enough to see the host key. Raises NotFoundError, UnavailableError.
         """
         if spec.local:
             return {"target": {"name": spec.name, "local": True}, "questions": [], "warnings": []}
@@ -172,7 +174,7 @@ class Machines:
         }
 
     def add(self, spec: NodeSpec, caller: Caller) -> Node:
-        """Add the machine, with the accepted host key pinned. ConflictError when the name is taken."""
+        """Add the node with the accepted host key pinned. Raises ConflictError if the name is taken."""
         direct = spec.link == "direct"
         if spec.local:
             if direct:
@@ -189,7 +191,7 @@ class Machines:
         return self._enlist(self._node(spec, reach))
 
     def trust(self, name: str, fingerprint: str, caller: Caller) -> NodeResult:
-        """Pin the changed host key that the user has checked; the node's link starts anew."""
+        """Pin the changed host key that the user has checked; the node's link restarts."""
         found = self.look(NodeSpec(name), caller)
         found.check_accepted(fingerprint)
 
@@ -215,7 +217,7 @@ class Machines:
         return Node(spec.name, self.core.wall_ms(), reach.data(), dict(spec.labels), slots, least=least)
 
     def _this_machine(self, spec: NodeSpec) -> Node:
-        """The node for the machine that we run on, through our own SSH server."""
+        """Return the node for the computer that we run on, reached through our own SSH server."""
         target = Target(spec.name, "127.0.0.1", 0, "")
         labels = {"local": "true", **spec.labels}
         return self._node(
@@ -225,29 +227,29 @@ class Machines:
 
     def _enlist(self, node: Node) -> Node:
         inventory.add(self.core, node)
-        # whatever was said of an earlier one of that name
+        # reset the recorded state of an earlier node with this name
         inventory.put_link(self.core, node.name, trying=True)
         inventory.put_halted(self.core, node.name, False)
         return node
 
-    # -- bringing up, halting, taking out ------------------------------------------------------------
+    # -- bring-up, halt, removal ----------------------------------------------------------------------
 
     def up(
         self, names: Sequence[str], caller: Caller, progress: Progress, link: LinkWay | None = None
     ) -> list[NodeResult]:
-        """Install, start and check; no names: all nodes, and this machine if the fleet has none. Idempotent.
+        """Install, start and check nodes; no names: all, and this computer if the fleet is empty. Idempotent.
 
-        May take minutes. `link`: how these nodes reach Redis and the depot from now on; ConfigError,
-        UsageError if that cannot be.
+        May take minutes. `link`: how these nodes reach Redis and the depot from now on. Raises ConfigError or
+        UsageError if that is not possible.
         """
         if link is not None:
-            # from the next bring-up on, of all but this machine, which needs neither link
+            # applies from the next bring-up, to all nodes but this computer, which needs no link
             direct = link == "direct"
             nodes = self._meant(names)
             ours = [n.name for n in nodes if Reach.of(n).local]
             if names and ours:
                 raise UsageError(
-                    f"{', '.join(ours)} is this machine, which reaches Redis and the depot by name",
+                    f"{', '.join(ours)} is this machine, which reaches Redis and the depot directly",
                     fix="omit --link for it",
                 )
             chosen = [n.name for n in nodes if n.name not in ours]
@@ -261,9 +263,9 @@ class Machines:
         return [result.news() for result in results]
 
     def doctor(self, names: Sequence[str], caller: Caller) -> list[CheckLine]:
-        """Problems of machines and links: `{"node", "what", "ok", "fix"}`; a note counts as ok.
+        """Return problems of nodes and links: `{"node", "what", "ok", "fix"}`; a note counts as ok.
 
-        It is a second bring-up, which changes nothing that is right, and names all that is wrong.
+        Works like a second bring-up that changes nothing that is right and reports all that is wrong.
         """
         results = self._brought_up(names, caller, ignore_line)
         problems: list[CheckLine] = [
@@ -278,22 +280,22 @@ class Machines:
 
     def _brought_up(self, names: Sequence[str], caller: Caller, progress: Progress) -> list[NodeResult]:
         if not names:
-            # a fleet begins with the machine it is started on; once its owner took it out, it stays out
+            # a fleet starts with this computer; once the user has removed it, it is not added again
             with self.core.ports.ledger.transaction() as tx:
                 rows = tx.find(Node)
             if not any(Reach.of(row).local for row in rows):
                 used = {row.name for row in rows}
                 name = re.sub(r"[^a-z0-9-]+", "-", socket.gethostname().lower()).strip("-")[:32] or "desk"
                 name = name if name not in used else "desk" if "desk" not in used else "this-machine"
-                with suppress(ConflictError):  # two `fleet up` at once: the other one has just added it
+                with suppress(ConflictError):  # two `fleet up` ran at once: the other one has just added it
                     self._enlist(self._this_machine(NodeSpec(name, local=True)))
         meant = [node.name for node in self._meant(names)]
         return self._on_each(meant, progress, lambda node: self._bringup.up(node, progress, caller.agent))
 
     def down(self, names: Sequence[str], caller: Caller, progress: Progress) -> list[NodeResult]:
-        """End the agents of these nodes (none given: all); attempts belong to their shims and continue.
+        """Stop the agents of these nodes (none given: all); attempts belong to their shims and continue.
 
-        Jobs that wait on a reachable node for a slot come back first, to begin elsewhere. Only `fleet up`
+        Jobs that wait on a reachable node for a slot are returned first, to start elsewhere. Only `fleet up`
         starts the agents again.
         """
         nodes = [self.known(name) for name in names] or self.nodes()
@@ -315,25 +317,26 @@ class Machines:
         inventory.put_halted(self.core, name, True)
 
     def _holds(self, name: str) -> bool:
-        """Whether jobs wait on the node for a slot; the coordinator's rounds ask for them back."""
+        """Whether jobs wait on the node for a slot; the coordinator's passes request them back."""
         with self.core.ports.ledger.transaction() as tx:
             return any(lease.node == name and waits_there(lease) for lease in open_leases(tx))
 
     def remove(self, name: str, caller: Caller, progress: Progress) -> NodeResult:
-        """Remove all that is ours and prove it; a node that is away is revoked now, and cleaned later."""
+        """Remove everything of ours and prove it; an unreachable node is revoked now and cleaned later."""
         inventory.revoke(self.core, self.known(name).name)
         work = partial(self._bringup.remove, progress=progress, agent_path=caller.agent)
         (result,) = self._on_each([name], progress, work)
-        if not result.ok and self.find(name) is None:  # a contact was before us, and has cleaned it
+        # the node was reached, and so cleaned, before this command
+        if not result.ok and self.find(name) is None:
             return NodeResult(name, True, (), ("removed",))
         return result
 
     def handed(self, name: str, probe: str | None, key: str | None, remove: bool) -> Json:
-        """The next steps of a bring-up or removal that another tool carries out on the node.
+        """Return the next steps of a bring-up or removal that another tool carries out on the node.
 
-        `probe`: what our probe said on the node; None: the answer is `{"look"}`, the probe itself; else
-        `{"steps", "key"}`. `key`: the key that the node has made, which is then enrolled. Idempotent.
-        NotFoundError (a removal takes any name), UsageError, UnavailableError for a node that is not fit.
+        `probe`: the output of our probe on the node; None: the answer is `{"look"}`, the probe itself; else
+        `{"steps", "key"}`. `key`: the key that the node has made, which is then enrolled. Idempotent. Raises
+        NotFoundError (a removal takes any name), UsageError, UnavailableError for an unsuitable node.
         """
         node = self.find(name) if remove else self.known(name)
         if probe is None:
@@ -345,9 +348,9 @@ class Machines:
         return handed.enrol_key(self._bringup, node, probe, key)
 
     def cleaned(self, name: str) -> bool:
-        """Forget a node that another tool has provably cleaned; whether it is forgotten now.
+        """Forget a node that another tool has provably cleaned; return whether it is now forgotten.
 
-        Only a node that was removed and not cleaned is. Idempotent; any name may be given.
+        Only a node that was removed but not cleaned is forgotten. Idempotent; any name may be given.
         """
         if not self._is_owed(name):
             return False
@@ -355,10 +358,10 @@ class Machines:
         return result.ok
 
     def _on_each(self, names: Sequence[str], progress: Progress, work: Work) -> list[NodeResult]:
-        """Do the work on all nodes at once, but one command after the other on each node.
+        """Do the work on all nodes in parallel, but only one command at a time on each node.
 
-        An error on a machine is that machine's result. A command continues when its caller has detached: the
-        next one would else meet it half-way.
+        An error on a node is that node's result. A command continues after its caller has detached, or the
+        next command would find it half-done.
         """
 
         async def one(name: str) -> NodeResult:
@@ -379,10 +382,10 @@ class Machines:
 
         return self._loop.call(together())
 
-    # -- what links tell ---------------------------------------------------------------------------
+    # -- reports of links ---------------------------------------------------------------------------
 
     def contact(self, name: str) -> None:
-        """After a node was reached, let it into Redis (which may have forgotten it), or clean it."""
+        """After a node was reached, admit it to Redis (which may have lost its user), or clean it."""
         node = self.find(name)
         if self._is_owed(name):
             if self._may_clean(name):
@@ -391,7 +394,8 @@ class Machines:
             self._bringup.admit(node.tag)
 
     def _may_clean(self, name: str) -> bool:
-        """Whether to clean now: each try makes a new contact, so one in the time of a tending is enough."""
+        """Whether to clean now: each try makes a new contact, so one per interval of link checks is
+        enough."""
         now = self.core.ports.clock.mono_ms()
         last = self._cleaned_ms.get(name)
         if last is not None and now - last < self._links.settings.tend_s * 1000:
@@ -400,7 +404,7 @@ class Machines:
         return True
 
     async def _clean(self, name: str) -> None:
-        """Clean a removed node, unless a command (such as the removal itself) is at work on it."""
+        """Clean a removed node, unless another command (such as the removal itself) is running on it."""
         turn = self._turns.setdefault(name, asyncio.Lock())
         if turn.locked():
             return
@@ -410,17 +414,18 @@ class Machines:
                 await self._bringup.remove(node, ignore_line, None)
 
     def tried(self, name: str, news: LinkNews) -> None:
-        """Note a link's news. A link that waits for a user, or is not kept, tries nothing."""
+        """Record the news of a link. A link that waits for the user or is not maintained makes no
+        attempts."""
         inventory.put_link_state(self.core, name, news.up, news.broken)
         if (
             news.changed_key and self._refused.get(name) != news.changed_key
-        ):  # once, however often it is tried
+        ):  # recorded once per key, however often the link is tried
             self._refused[name] = news.changed_key
             self.core.live.record_trust("error", "changed host key refused", node=name, why=news.changed_key)
         inventory.put_link(self.core, name, news.trying, news.why, news.fix)
 
     def _silent(self, name: str) -> bool:
-        """Whether nothing was heard of the node for so long that its agent may have died."""
+        """Whether the node has been silent for so long that its agent may have died."""
         node = self.find(name)
         return (
             node is not None and node.tag is not None and inventory.get_view(self.core, name).state in _QUIET
@@ -432,7 +437,7 @@ class Machines:
     # -- rows ----------------------------------------------------------------------------------------
 
     def nodes(self) -> list[Node]:
-        """All nodes but those that were removed and cleaned."""
+        """Return all nodes except those that were removed and cleaned."""
         with self.core.ports.ledger.transaction() as tx:
             return [n for n in tx.find(Node) if n.removed != NodeState.REMOVED.value]
 
@@ -440,7 +445,7 @@ class Machines:
         return next((n for n in self.nodes() if n.name == name), None)
 
     def known(self, name: str) -> Node:
-        """The node of this name. NotFoundError."""
+        """Return the node of this name. Raises NotFoundError."""
         node = self.find(name)
         if node is None:
             raise NotFoundError(f"node {name} not found", fix="pancode node ls")
@@ -455,7 +460,7 @@ class Machines:
 
 
 def _hop_key(hop: Target, places: SshPlaces) -> HostKey:
-    """The key of a jump host in the user's known_hosts; a host without one is not used."""
+    """Return the key of a jump host from the user's known_hosts; a host without one is not used."""
     keys = known_keys(hop, places.home)
     if not keys:
         raise ConnectError(

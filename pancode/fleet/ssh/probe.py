@@ -54,7 +54,7 @@ class Python:
 
 @dataclass(frozen=True, slots=True)
 class NodeProbe:
-    """Everything that bring-up decides by. Sizes in bytes, times in milliseconds."""
+    """All facts that bring-up depends on. Sizes in bytes, times in milliseconds."""
 
     os: str
     arch: str
@@ -92,30 +92,30 @@ class NodeProbe:
     layout: int | None = None
     """The number of the home's layout; None: no node agent has written one, or it is not a number."""
     asked_ms: tuple[int, int] = (0, 0)
-    """Our own wall clock right before and right after the probe: its `wall_ms` lies between them."""
+    """Our own wall clock just before and just after the probe: its `wall_ms` is between them."""
 
     def tool(self, name: str) -> str | None:
         return dict(self.tools).get(name)
 
     @property
     def services_usable(self) -> bool:
-        """Whether a systemd user manager answers; degraded (some unit failed) is good enough."""
+        """Whether a systemd user manager answers; a degraded one (some unit failed) is usable."""
         return self.user_services in ("running", "degraded", "starting")
 
 
 async def probe_node(remote: Remote, fleet: str, node_home: str | None = None) -> NodeProbe:
-    """Ask the node everything with one command. ValueError when its shell does not run the command."""
+    """Collect all facts with one command. Raises ValueError if the node's shell does not run it."""
     done = await remote.script(PROBE, [fleet, node_home or ""], PROBE_TIMEOUT_S)
     return parse_probe(done.text)
 
 
 def parse_probe(text: str) -> NodeProbe:
-    """Parse the probe's output; a login shell's own words are dropped. ValueError when it is incomplete."""
+    """Parse the probe's output and drop the login shell's own. Raises ValueError if it is incomplete."""
     pairs = parse_report(text)
     one = dict(pairs)
     missing = [k for k in ("os", "arch", "uid", "home", "node_home") if not one.get(k)]
     if missing:
-        raise ValueError(f"the probe did not say {', '.join(missing)}")
+        raise ValueError(f"the probe did not report {', '.join(missing)}")
     state, detail = _home_state(one.get("home_write", "no answer"), one.get("home_exec", ""))
     return NodeProbe(
         os=one["os"],
@@ -188,7 +188,7 @@ def _version(text: str) -> tuple[int, ...] | None:
 
 
 def _disk(line: str) -> int | None:
-    """The fourth column of `df -Pk`, counted from the mount point, as a device's name may have blanks."""
+    """Parse the fourth column of `df -Pk`, counted from the mount point: a device name may contain blanks."""
     match = re.search(r"\s(\d+)\s+(\d+)\s+(-?\d+)\s+\d+%\s+/", line)
     return int(match[3]) * 1024 if match else None
 

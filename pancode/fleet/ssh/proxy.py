@@ -18,13 +18,13 @@ _QUOTED = re.compile(r"'[^']*'|\"[^\"$`]*\"")
 _FOR_A_SHELL = re.compile(r"[$`;&|<>()]")
 _PLAIN = re.compile(r"[A-Za-z0-9_.:%@+][A-Za-z0-9_.:%@+-]*")
 _KEPT = 400
-"""How many characters of the command's last output are kept."""
+"""How many characters of the command's last output are stored."""
 
 
 def parse_command(text: str, alias: str, tokens: Mapping[str, str], home: Path) -> tuple[str, ...]:
-    """The ProxyCommand of `alias` as an argument list, with its tokens filled in; empty: none. TargetError.
+    """Return the ProxyCommand of `alias` as arguments, tokens filled in; empty: none. Raises TargetError.
 
-    OpenSSH hands the line to the user's shell. Here no shell reads it, so a line that needs one has to name
+    OpenSSH passes the line to the user's shell. Here no shell reads it, so a line that needs one must name
     it: `sh -c '...'`.
     """
     if _FOR_A_SHELL.search(_QUOTED.sub("", text)):
@@ -51,7 +51,7 @@ def _fill(word: str, tokens: Mapping[str, str], alias: str) -> str:
                 fix="use %h, %n, %p or %r",
             )
         found = tokens[match[1]]
-        if not _PLAIN.fullmatch(found):  # OpenSSH refuses them too: the command may be a shell
+        if not _PLAIN.fullmatch(found):  # OpenSSH refuses these characters, too: the command may be a shell
             raise TargetError(f"{found!r} cannot be used for %{match[1]} in the ProxyCommand of {alias}")
         return found
 
@@ -59,7 +59,7 @@ def _fill(word: str, tokens: Mapping[str, str], alias: str) -> str:
 
 
 class ProxyCommand:
-    """One running ProxyCommand; `socket` leads through its standard input and output to the server."""
+    """One running ProxyCommand; `socket` connects to the server through its standard input and output."""
 
     def __init__(self, process: asyncio.subprocess.Process, ours: socket.socket, name: str) -> None:
         self.socket = ours
@@ -70,7 +70,7 @@ class ProxyCommand:
 
     @classmethod
     async def start(cls, command: tuple[str, ...]) -> ProxyCommand:
-        """Start the command; the caller ends it. ConnectError where the program does not exist."""
+        """Start the command; the caller ends it. Raises ConnectError if the program does not exist."""
         ours, theirs = socket.socketpair()
         try:
             process = await asyncio.create_subprocess_exec(
@@ -98,7 +98,7 @@ class ProxyCommand:
             self._stderr = (self._stderr + data)[-_KEPT:]
 
     async def why(self) -> str:
-        """The command's output, for a connection that failed."""
+        """Return the command's output, as the reason why a connection failed."""
         with suppress(TimeoutError):
             async with asyncio.timeout(0.5):
                 await asyncio.shield(self._reading)
@@ -106,7 +106,7 @@ class ProxyCommand:
         return f"the ProxyCommand {self._name} " + (f"said: {output}" if output else "said nothing")
 
     def end(self) -> None:
-        """End the command and what it has started; idempotent."""
+        """End the command and the processes that it started; idempotent."""
         self.socket.close()
         if self._process.returncode is None:
             with suppress(ProcessLookupError):

@@ -1,4 +1,4 @@
-"""Reads how SSH reaches a machine: its target, the pinned keys, the user."""
+"""Reads how SSH reaches a node: its target, the pinned keys, the user."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from pancode.fleet.ssh.target import Target
 
 
 def reach_to(target: Target, pins: Mapping[str, HostKey] | None = None, **output: Any) -> Reach:
-    """The way to this target; `output`: further fields of `Reach`."""
+    """Return how to reach this target; `said`: further fields of `Reach`."""
     lines = {endpoint: key.line for endpoint, key in (pins or {}).items()}
     return Reach(_target_data(target), lines, **output)
 
 
 def target_of(reach: Reach) -> Target:
-    """The SSH target of the node."""
+    """Return the SSH target of the node."""
     return _target_from(reach.target)
 
 
 def pins_of(reach: Reach) -> dict[str, HostKey]:
-    """The accepted host keys, by host and port."""
+    """Return the accepted host keys, by host and port."""
     return {endpoint: HostKey.parse(line) for endpoint, line in reach.pins.items()}
 
 
@@ -45,7 +45,7 @@ def _target_from(data: Mapping[str, Any]) -> Target:
 
 
 def login_for(reach: Reach, own_keys: tuple[str, ...], user_home: Path) -> SshLogin:
-    """The loopback key alone for this machine; elsewhere the fleet key first, then the user's own."""
+    """Return the login: for this computer only the loopback key; else the fleet key, then the user's keys."""
     if reach.local:
         return SshLogin(keys=own_keys, own_only=True)
     return SshLogin(home=str(user_home), keys=own_keys)

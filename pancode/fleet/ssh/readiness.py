@@ -10,11 +10,11 @@ from pancode.fleet.bundle.platform import MACHINES, MINORS, OLDEST_GLIBC, NodePl
 from pancode.fleet.ssh.probe import HomeState, LibcKind, NodeProbe, Python
 
 OLDEST_GIT = (2, 31)
-"""The oldest git: older ones ignore settings from the environment, and so our hardening."""
+"""The oldest usable git: older ones ignore settings from the environment, and so our hardening."""
 NEEDED_DISK = 160 << 20
 """Bytes free in the home folder of a fresh node: the archive, the unpacked bundle, the journal."""
 WORKING_DISK = 512 << 20
-"""Bytes free below which a node takes no run, as its settings begin (`NodeSettings.disk_reserve`)."""
+"""Free bytes below which a node accepts no run: the default of `NodeSettings.disk_reserve`."""
 _COREUTILS = ("timeout", "mktemp", "sha256sum", "cut", "tr", "head", "tail", "sort", "stat", "readlink", "id")
 NEEDED_TOOLS = {
     **dict.fromkeys(_COREUTILS, "coreutils"),
@@ -22,12 +22,12 @@ NEEDED_TOOLS = {
     **{name: name for name in ("tar", "gzip", "sed", "grep")},
     "find": "findutils",
 }
-"""The programs that bring-up, probes and `node rm` call on a node, with the package of each."""
+"""The programs that bring-up, probes and `node rm` run on a node, with the package of each."""
 LARGEST_SKEW_MS = 30_000
 
 
 class Weight(StrEnum):
-    """`stop` keeps the node from being brought up; `note` is shown in the readiness table."""
+    """How serious a problem is: `stop` prevents bring-up; `note` is only shown in the readiness table."""
 
     STOP = "stop"
     NOTE = "note"
@@ -35,7 +35,7 @@ class Weight(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NotReady:
-    """One thing that is wrong with a node, and its fix."""
+    """One problem of a node, and its fix."""
 
     code: str
     what: str
@@ -44,25 +44,25 @@ class NotReady:
 
 
 def find_unready(probe: NodeProbe, now_ms: int | None = None) -> tuple[NotReady, ...]:
-    """Everything that is wrong, the worst first. `now_ms`: our clock at the probe, to find the skew."""
+    """Return all problems, the worst first. `now_ms`: our clock at the probe, to compute the skew."""
     fit = [*_system(probe), *_python(probe), *_programs(probe), *_home(probe)]
     found = [*fit, *_layout(probe), *_notes(probe, now_ms)]
     return tuple(sorted(found, key=lambda p: p.weight is Weight.NOTE))
 
 
 def select_blocking(found: tuple[NotReady, ...]) -> tuple[NotReady, ...]:
-    """The problems that keep the node from being brought up."""
+    """Return the problems that prevent bring-up."""
     return tuple(p for p in found if p.weight is Weight.STOP)
 
 
 def list_pythons(probe: NodeProbe) -> tuple[Python, ...]:
-    """The interpreters that can run the node agent, the best first."""
+    """Return the interpreters that can run the node agent, the best first."""
     fit = [p for p in probe.pythons if _usable(p)]
     return tuple(sorted(fit, key=lambda p: (MINORS.index(p.minor), -p.version[2])))
 
 
 def list_platforms(probe: NodeProbe) -> tuple[tuple[Python, NodePlatform], ...]:
-    """Each usable interpreter with the platform whose wheels it takes, the best first."""
+    """Return each usable interpreter with the platform whose wheels it takes, the best first."""
     version = probe.libc.version
     if probe.libc.kind is not LibcKind.GLIBC or len(version) < 2 or probe.arch not in MACHINES:
         return ()
@@ -136,12 +136,14 @@ def _home(probe: NodeProbe) -> list[NotReady]:
     full = probe.home_state is HomeState.FULL
     if full or (probe.disk_free is not None and probe.disk_free < NEEDED_DISK):
         free = "nothing" if full or not probe.disk_free else f"{probe.disk_free >> 20} MB"
-        return [NotReady("disk", f"{free} is free in {where}", f"free at least {NEEDED_DISK >> 20} MB there")]
+        return [
+            NotReady("disk", f"only {free} is free in {where}", f"free at least {NEEDED_DISK >> 20} MB there")
+        ]
     return []
 
 
 def _layout(probe: NodeProbe) -> list[NotReady]:
-    """The problem of a newer home layout, told before anything is touched: the newer agent continues."""
+    """Return the problem of a newer home layout, found before any change: the newer agent continues."""
     if probe.layout is None or probe.layout <= HOME_LAYOUT:
         return []
     newer = f"{probe.node_home} is of layout {probe.layout}, as a newer PanCode writes it"
@@ -159,12 +161,12 @@ def _notes(probe: NodeProbe, now_ms: int | None) -> list[NotReady]:
         out.append(_note("reserve", text, f"free at least {WORKING_DISK >> 20} MB there"))
     if probe.wall_ms is not None and now_ms is not None and abs(probe.wall_ms - now_ms) > LARGEST_SKEW_MS:
         skew = (probe.wall_ms - now_ms) / 1000
-        out.append(_note("clock", f"its clock is off by {skew:+.0f} s", "turn on time synchronisation there"))
+        out.append(_note("clock", f"its clock is off by {skew:+.0f} s", "turn on time synchronization there"))
     if not probe.services_usable:
         text = "no systemd user services: the node agent is started again at the next contact after a reboot"
         out.append(_note("services", text, ""))
     elif not probe.linger:
-        fix = f"there, as root: loginctl enable-linger {probe.user}"
+        fix = f"run there as root: loginctl enable-linger {probe.user}"
         out.append(_note("linger", "user services end with the last login", fix))
     return out
 

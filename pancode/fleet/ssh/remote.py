@@ -1,6 +1,6 @@
 """Runs commands and puts files on a node over one connection, with limits on time, bytes and number.
 
-A login shell may print before a command does, for each of them (`~/.bashrc`); that is left out.
+A login shell may print text before each command's output (`~/.bashrc`); that text is removed.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ _SAYS = f"printf '%s\\n' {MARK}; printf '%s\\n' {MARK} >&2; exec \"$@\""
 
 
 def wrap_command(argv: Sequence[str]) -> str:
-    """A command line for any login shell: it marks where both outputs of `argv` begin, then runs `argv`."""
+    """Return a command line for any login shell: it marks where both outputs of `argv` begin, then runs
+    it."""
     return shlex.join(["sh", "-c", _SAYS, "pancode", *argv])
 
 
 def strip_before_mark(output: bytes) -> bytes:
-    """The output after the mark; all of it where the shell did not come to the mark."""
+    """Return the output after the mark; all of it if the shell did not reach the mark."""
     before, mark, after = output.partition(f"{MARK}\n".encode())
     return after if mark else before
 
@@ -38,7 +39,7 @@ SLOTS = 4
 OUTPUT_LIMIT = 4 << 20
 CHUNK = 64 << 10
 PAUSES = (0.05, 0.2, 1.0)
-"""Seconds between the tries of a command for which the server had no session free."""
+"""Seconds between tries of a command for which the server had no free session."""
 GRACE_S = 10
 """How many seconds we wait for an answer beyond the node's own `timeout`."""
 _KILL_AFTER = "5"
@@ -66,7 +67,7 @@ class Completed:
         return self.stdout.decode("utf-8", "replace")
 
     def check(self, what: str, fix: str = "") -> Completed:
-        """Return this outcome, or raise RemoteFailed with the command's last words and its fix."""
+        """Return this outcome, or raise RemoteFailed with the command's last output and the fix."""
         if self.status == 0 and not self.timed_out:
             return self
         output = self.stderr.decode("utf-8", "replace").strip() or self.text.strip()
@@ -81,7 +82,7 @@ class Completed:
 
 
 class Remote:
-    """Commands and files over one session. Methods raise LinkLost when the connection goes."""
+    """Commands and files over one session. Methods raise LinkLost if the connection is lost."""
 
     def __init__(self, session: Session, slots: int = SLOTS) -> None:
         self.session = session
@@ -94,7 +95,7 @@ class Remote:
     async def run(
         self, argv: Sequence[str], timeout_s: float, stdin: bytes = b"", limit: int = OUTPUT_LIMIT
     ) -> Completed:
-        """Run `argv`; the node itself kills it when the time is up. A failed command is not an error here."""
+        """Run `argv`; the node itself kills it after the timeout. A failed command is not an error here."""
         command = wrap_command(["timeout", "-k", _KILL_AFTER, f"{timeout_s:g}", *argv])
         async with self._slots:
             try:
@@ -109,7 +110,7 @@ class Remote:
     ) -> Completed:
         began = asyncio.get_running_loop().time()
         process = await self._open(command)
-        # What is over the limit is read and thrown away, so that the command never blocks.
+        # Output over the limit is read and discarded, so that the command never blocks.
         try:
             feed = asyncio.ensure_future(_feed(process, stdin))
             try:
@@ -123,16 +124,16 @@ class Remote:
         finally:
             process.close()
         if process.exit_status is None and process.exit_signal is None:
-            raise LinkLost("the connection ended before the command did")
+            raise LinkLost("the connection ended before the command finished")
         signal = f" (signal {process.exit_signal[0]})" if process.exit_signal else ""
         status = None if process.exit_signal else process.exit_status
         done = Completed(argv, status, out, err, truncated=cut_out or cut_err, signal=signal)
-        # 124 and 137 are `timeout`'s words, but a command may use them, too: the clock decides.
+        # 124 and 137 are the statuses of `timeout`, but a command may return them, too: the clock decides.
         late = asyncio.get_running_loop().time() - began >= timeout_s
         return replace(done, timed_out=late and done.status in (124, 137))
 
     async def script(self, text: str, args: Sequence[str], timeout_s: float) -> Completed:
-        """Run one of our constant `sh` scripts, over stdin, so that any login shell will do."""
+        """Run one of our constant `sh` scripts over stdin, so that any login shell works."""
         return await self.run(["sh", "-s", "--", *args], timeout_s, stdin=text.encode())
 
     async def _open(self, command: str) -> asyncssh.SSHClientProcess[bytes]:
@@ -146,7 +147,7 @@ class Remote:
         return await self.conn.create_process(command, encoding=None)
 
     async def put(self, path: str, source: bytes | Path, mode: int = 0o600) -> None:
-        """Put a file whole or not at all: check the space, write beside it, sync, rename. Idempotent."""
+        """Write a file atomically: check the space, write a temporary file, sync, rename. Idempotent."""
         async with self._slots:
             with translate_ssh_errors():
                 try:
@@ -158,7 +159,7 @@ class Remote:
                             raise TransferFailed(
                                 f"no space left on the node for {path}",
                                 why=f"{space.bavail * space.frsize} bytes free, {size} needed",
-                                fix="free disk space in its home directory",
+                                fix="free disk space in the node's home directory",
                             )
                         temporary = f"{path}.part"
                         try:
@@ -188,7 +189,7 @@ async def _feed(process: asyncssh.SSHClientProcess[bytes], stdin: bytes) -> None
 
 
 async def _read(stream: asyncssh.SSHReader[bytes], limit: int) -> tuple[bytes, bool]:
-    """The command's own output, cut at the limit, and whether it was cut."""
+    """Return the command's own output, cut at the limit, and whether it was cut."""
     kept, size, most = bytearray(), 0, limit + NOISE
     while chunk := await stream.read(CHUNK):
         size += len(chunk)

@@ -1,4 +1,4 @@
-"""Asks the user's own ssh what a name means: `ssh -G NAME`, and what of it the configuration has set."""
+"""Runs the user's own `ssh -G NAME` to resolve a name and to see which settings the configuration makes."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pathlib import Path
 from pancode.fleet.ssh.errors import TargetError
 
 ASK_S = 20.0
-"""Seconds that ssh may take to answer, as a `Match exec` may ask a network."""
+"""Seconds that ssh may take to answer, as a `Match exec` may use the network."""
 _OURS = ("PATH", "SHELL", "USER", "LOGNAME", "LANG")
 """Our own variables that ssh and a `Match exec` need; all others are the caller's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """The command line's settings for the node; they win over every file."""
+    """The command line's settings for the node; they override every file."""
 
     host: str | None = None
     user: str | None = None
@@ -28,35 +28,35 @@ class Overrides:
     identity: str | None = None
 
     def options(self) -> list[str]:
-        """The settings as ssh options, so that `Match` sees them as well."""
+        """Return the settings as ssh options, so that `Match` sees them as well."""
         named = {"HostName": self.host, "User": self.user, "Port": self.port}
         return [part for name, value in named.items() if value for part in ("-o", f"{name}={value}")]
 
 
 @dataclass(frozen=True)
 class SshPlaces:
-    """Whose SSH configuration counts; `environ` is the caller's, so that the caller's SSH agent is used."""
+    """Whose SSH configuration applies; `environ` is the caller's, so that the caller's SSH agent is used."""
 
     home: Path
     environ: Mapping[str, str] = field(default_factory=dict)
     config: Path | None = None
-    """One file in place of the user's and the system's, like `ssh -F`."""
+    """One file that replaces the user's and the system's, like `ssh -F`."""
 
     @classmethod
     def of(cls, environ: Mapping[str, str], config: Path | None = None) -> SshPlaces:
-        """The files that ssh reads for this caller."""
+        """Return the files that ssh reads for this caller."""
         return cls(Path(environ.get("HOME") or Path.home()), dict(environ), config)
 
     @cached_property
     def defaults(self) -> dict[str, tuple[str, ...]]:
-        """What this ssh uses for any name when no file says anything."""
+        """Return what this ssh uses for any name if no file sets anything."""
         return self._said(["-F", "none"], "host")
 
     def ask(self, alias: str, given: Overrides) -> dict[str, tuple[str, ...]]:
-        """What the SSH configuration sets for this alias, by keyword in lower case.
+        """Return what the SSH configuration sets for this alias, by lowercase keyword.
 
-        Host name, port and user are always there. TargetError in ssh's words where it refuses the
-        configuration, or where there is no ssh.
+        Host name, port and user are always included. Raises TargetError with ssh's message if ssh rejects the
+        configuration or is not installed.
         """
         return {
             key: values
@@ -65,9 +65,9 @@ class SshPlaces:
         }
 
     def _file(self) -> list[str]:
-        """Options for the one file to read: `config`, or HOME's file where the login's home is another.
+        """Return options for the one file to read: `config`, or HOME's file if the login's home differs.
 
-        ssh itself takes the login's home, whatever HOME says.
+        ssh itself uses the login's home and ignores HOME.
         """
         config = self.config
         if config is None and str(self.home) != pwd.getpwuid(os.getuid()).pw_dir:
@@ -94,7 +94,7 @@ class SshPlaces:
             ) from error
         except subprocess.TimeoutExpired as error:
             raise TargetError(
-                f"ssh did not resolve {alias}",
+                f"ssh could not resolve {alias}",
                 why=f"ssh -G {alias} did not finish within {ASK_S:.0f} s",
                 fix=f"ssh -G {alias}",
             ) from error

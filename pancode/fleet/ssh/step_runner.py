@@ -1,4 +1,4 @@
-"""Carries out a step on a node: files that differ, scripts, commands; reports the changes."""
+"""Carries out a step on a node: puts files that differ, runs scripts and commands, reports the changes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pancode.fleet.ssh.steps import Act, BringUpStep, Command, Put, RemoteScript
 
 @dataclass(frozen=True, slots=True)
 class StepDone:
-    """A step that was carried out. `pairs`: by its scripts; `output`: of its commands."""
+    """A step that was carried out. `said`: reported by its scripts; `output`: of its commands."""
 
     name: StepName
     changed: bool
@@ -29,7 +29,7 @@ class StepDone:
 
 
 async def run_step(remote: Remote, step: BringUpStep) -> StepDone:
-    """Carry out the step. Idempotent: a second call changes nothing. SshError with the node's own words."""
+    """Carry out the step. Idempotent. Raises SshError with the node's own error message."""
     reported: list[tuple[str, str]] = []
     output, changed = b"", False
     wanted = await _differing(remote, step.acts)

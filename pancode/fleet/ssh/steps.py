@@ -34,12 +34,12 @@ class StepName(StrEnum):
 
 
 RESTARTING = frozenset({StepName.BUNDLE, StepName.ENROL, StepName.UNIT})
-"""Steps whose changes make a running node agent restart."""
+"""Steps whose changes require a restart of a running node agent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """Put a file on the node when its content differs. `keep`: never touch a file that is there already."""
+    """Put a file on the node if its content differs. `keep`: never touch an existing file."""
 
     path: str
     source: bytes | Path
@@ -56,18 +56,18 @@ class Put:
 
 @dataclass(frozen=True, slots=True)
 class RemoteScript:
-    """Run one of our constant scripts. It is idempotent and says `changed=yes|no` and more as key=value."""
+    """Run one of our constant scripts. It is idempotent and prints `changed=yes|no` and more as key=value."""
 
     text: str
     args: tuple[str, ...]
     timeout_s: float = 60
     look: str = ""
-    """A script that, with the same arguments, only says whether this one would change anything."""
+    """A script that, with the same arguments, only reports whether this one would change anything."""
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """Run an argument list; its output is kept as `output`."""
+    """Run an argument list; its output is stored as `output`."""
 
     argv: tuple[str, ...]
     timeout_s: float = 60
@@ -86,7 +86,7 @@ class BringUpStep:
     changes: tuple[str, ...] = ()
     """Paths on the node that the step may make or alter; removal takes all of them out."""
     there: bool = False
-    """Whether the probe shows that all is as the step would make it."""
+    """Whether the probe shows that everything is already as the step would make it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +118,9 @@ class NodeLocation:
         return choose_folders(self.node_home, self.uid).sockets
 
     def command(self, python: str, *words: str) -> tuple[str, ...]:
-        """`pancode-node WORDS --home H` from the current bundle, with none of the machine's packages.
+        """Return `pancode-node WORDS --home H` from the current bundle, without the node's own packages.
 
-        It runs without docstrings, which would be 2 MB of an idle node agent's memory.
+        It runs without docstrings, which would cost 2 MB of an idle node agent's memory.
         """
         start = f"{self.node_home}/current/start.py"
         return (python, "-I", "-S", "-B", "-OO", start, *words, "--home", self.node_home)
@@ -130,13 +130,14 @@ class NodeLocation:
 
 
 def home_step(place: NodeLocation) -> BringUpStep:
-    """Make the node home's folders, private to the login; a folder of somebody else is refused."""
+    """Return the step that makes the node home's folders private to the login; refuses another user's
+    folder."""
     act = RemoteScript(scripts.MAKE_HOME, (place.node_home, place.fleet), 20, checks.HOME)
     return BringUpStep(StepName.HOME, f"folders in {place.node_home}", (act,), (place.node_home,))
 
 
 def bundle_step(place: NodeLocation, probe: NodeProbe, bundle: Bundle, python: Python) -> BringUpStep:
-    """Upload, check, unpack and try the bundle, and point to it; nothing when it is there and current."""
+    """Return the step that uploads, checks, unpacks, tries and selects the bundle; empty if it is current."""
     folder = f"{place.node_home}/bundles/{bundle.name}"
     there = bundle.name in probe.bundles
     if there and (probe.current or "").rstrip("/").rpartition("/")[2] == bundle.name:
@@ -151,13 +152,13 @@ def bundle_step(place: NodeLocation, probe: NodeProbe, bundle: Bundle, python: P
 
 
 def key_step(place: NodeLocation, python: str) -> BringUpStep:
-    """The node makes its own key, if it has none, and prints the public half."""
+    """Return the step in which the node makes its own key, if it has none, and prints the public half."""
     act = Command(place.command(python, "key"), 60)
     return BringUpStep(StepName.KEY, "the node's own key", (act,), (f"{place.node_home}/key/node.key",))
 
 
 def enrol_step(place: NodeLocation, files: Sequence[HomeFile]) -> BringUpStep:
-    """Put the coordinator's public key, the settings, and the owner's ceiling if it is missing."""
+    """Return the step that puts the coordinator's public key, the settings, and a missing owner's ceiling."""
     acts = tuple(Put(f"{place.node_home}/{f.path}", f.content, f.mode, f.keep) for f in files)
     return BringUpStep(
         StepName.ENROL, "settings and the coordinator's public key", acts, tuple(a.path for a in acts)
@@ -165,9 +166,9 @@ def enrol_step(place: NodeLocation, files: Sequence[HomeFile]) -> BringUpStep:
 
 
 def unit_step(place: NodeLocation, probe: NodeProbe, python: str) -> BringUpStep:
-    """Install the systemd user unit where a user manager answers; nothing elsewhere."""
+    """Return the step that installs the systemd user unit if a user manager answers; else an empty one."""
     if not probe.services_usable:
-        return BringUpStep(StepName.UNIT, "no user services there")
+        return BringUpStep(StepName.UNIT, "no user services on this node")
     unit = place.unit(python)
     path = unit.path(place.home)
     folder = RemoteScript(scripts.MAKE_FOLDERS, (path.rpartition("/")[0],), 20, checks.FOLDERS)
@@ -175,7 +176,8 @@ def unit_step(place: NodeLocation, probe: NodeProbe, python: str) -> BringUpStep
 
 
 def start_step(place: NodeLocation, probe: NodeProbe, python: str, restart: bool) -> BringUpStep:
-    """Start the node agent so that it outlives SSH; `restart` when bundle, settings or unit have changed."""
+    """Return the step that starts the agent so that it outlives SSH; `restart`: bundle, settings or unit
+    changed."""
     again = "restart" if restart else "keep"
     if probe.services_usable:
         unit = place.unit(python)
@@ -183,44 +185,46 @@ def start_step(place: NodeLocation, probe: NodeProbe, python: str, restart: bool
         return BringUpStep(StepName.START, f"user unit {unit.name}", (act,))
     argv = place.command(python, "run")
     act = RemoteScript(scripts.START_DETACHED, (place.node_home, again, *argv), 60, checks.STARTED)
-    return BringUpStep(StepName.START, "detached process (no user services there)", (act,))
+    return BringUpStep(StepName.START, "detached process (no user services on this node)", (act,))
 
 
 def first_steps(
     place: NodeLocation, probe: NodeProbe, bundle: Bundle, python: Python
 ) -> tuple[BringUpStep, ...]:
-    """The steps up to the node's own key, which the fleet must believe before it continues."""
+    """Return the steps up to the node's own key, which the fleet must trust before it continues."""
     return (home_step(place), bundle_step(place, probe, bundle, python), key_step(place, python.path))
 
 
 def enrolled_steps(
     place: NodeLocation, probe: NodeProbe, python: str, files: Sequence[HomeFile]
 ) -> tuple[BringUpStep, ...]:
-    """The steps for the files that must exist before the node agent starts."""
+    """Return the steps for the files that must exist before the node agent starts, and for its start."""
     return (enrol_step(place, files), unit_step(place, probe, python))
 
 
 def stop_step(place: NodeLocation) -> BringUpStep:
-    """End the node agent alone: running attempts belong to their shims and continue."""
+    """Return the step that stops only the node agent: attempts belong to their shims and continue."""
     unit = f"pancode-node-{place.fleet}.service"
     act = RemoteScript(scripts.STOP_AGENT, (place.node_home, unit), 60)
     return BringUpStep(StepName.STOP, "the node agent (its attempts continue)", (act,))
 
 
 def install_key_step(line: str, marker: str) -> BringUpStep:
-    """Install the fleet's key, limited to forwarding and commands, and marked so that it can be removed."""
+    """Return the step that installs the fleet's key, limited to forwarding and commands, with a removable
+    mark."""
     act = RemoteScript(scripts.ADD_FLEET_KEY, (line, marker), 20, checks.FLEET_KEY)
     return BringUpStep(StepName.ENROL, "fleet key in authorized_keys", (act,), (".ssh/authorized_keys",))
 
 
 def remove_steps(place: NodeLocation, marker: str) -> tuple[BringUpStep, ...]:
-    """Take out every process, unit, key and file of this fleet, then look for leftovers."""
+    """Return the steps that remove every process, unit, key and file of this fleet, then check for
+    leftovers."""
     unit = f"pancode-node-{place.fleet}.service"
     args = (place.node_home, place.fleet, unit, place.sockets)
     return (
         BringUpStep(
             StepName.STOP,
-            "the node agent and all that runs in its home",
+            "the node agent and all processes in its home",
             (RemoteScript(removal.STOP_ALL, args, 90, checks.AT_WORK),),
         ),
         BringUpStep(
@@ -233,7 +237,7 @@ def remove_steps(place: NodeLocation, marker: str) -> tuple[BringUpStep, ...]:
 
 
 def prove_step(place: NodeLocation, marker: str) -> BringUpStep:
-    """List what is left of this fleet on the node; an empty list is the proof."""
+    """Return the step that lists what is left of this fleet on the node; an empty list is the proof."""
     unit = f"pancode-node-{place.fleet}.service"
     args = (place.node_home, place.fleet, unit, place.sockets, marker)
     return BringUpStep(

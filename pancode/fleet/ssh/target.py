@@ -1,4 +1,4 @@
-"""Resolves an SSH alias to a machine, a user and keys, as the user's own ssh understands it."""
+"""Resolves an SSH alias to a host, a user and keys, in the same way as the user's own ssh."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ OURS = frozenset(
     " stricthostkeychecking syslogfacility tcpkeepalive updatehostkeys usekeychain userknownhostsfile"
     " verifyhostkeydns visualhostkey xauthlocation".split()
 )
-"""Settings with no meaning for an unattended connection, or set by PanCode itself (pins, keepalive ...)."""
+"""Settings without a meaning for an unattended connection, or set by PanCode itself (pins, keepalive ...)."""
 
 _REFUSED = {
     "proxyusefdpass": "the connection would go another way than you mean",
-    "hostkeyalias": "the host key would be filed under another name than you mean",
-    "bindinterface": "the connection would leave by another interface than you mean",
+    "hostkeyalias": "the host key would be stored under another name than the one you configured",
+    "bindinterface": "the connection would not use the interface that you configured",
 }
 
 _MEANS = {
@@ -61,18 +61,18 @@ _ALGORITHMS = {
 
 
 def refuse_setting(alias: str, found: Mapping[str, tuple[str, ...]]) -> None:
-    """TargetError for a setting that would change which machine is reached."""
+    """Raise TargetError for a setting that would change which host is reached."""
     for keyword, why in _REFUSED.items():
         if keyword in found:
             raise TargetError(
                 f"{keyword} of {alias!r} is not supported",
-                why=f"ssh -G {alias} says {keyword} {found[keyword][0]}, and without it {why}",
+                why=f"ssh -G {alias} prints {keyword} {found[keyword][0]}, and without it {why}",
                 fix="use a separate alias for PanCode without this directive",
             )
 
 
 def list_warnings(alias: str, one: Mapping[str, str]) -> tuple[str, ...]:
-    """One sentence for each setting that has an effect in ssh and is not followed here."""
+    """Return one sentence for each setting that has an effect in ssh but is not supported here."""
     return tuple(
         f"ssh -G {alias}: {key} is not honoured" + (f": {_MEANS[key]}" if key in _MEANS else "")
         for key, value in one.items()
@@ -83,9 +83,9 @@ def list_warnings(alias: str, one: Mapping[str, str]) -> tuple[str, ...]:
 def select_algorithms(
     alias: str, one: Mapping[str, str], defaults: Mapping[str, tuple[str, ...]]
 ) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
-    """The set algorithm lists as (asyncssh's argument, list), and sentences about names that are left out.
+    """Return the set algorithm lists as (asyncssh's argument, list), and sentences about omitted names.
 
-    Left out are names that asyncssh does not have. TargetError where nothing is left of a list.
+    Names that asyncssh does not support are omitted. Raises TargetError if a list becomes empty.
     """
     lists: list[tuple[str, str]] = []
     without: list[str] = []
@@ -121,7 +121,7 @@ MAX_HOPS = 8
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One SSH server and how to log in. `hops` are the jump hosts, in the order in which they are dialled."""
+    """One SSH server and how to log in. `hops` are the jump hosts, in the order of connection."""
 
     alias: str
     host: str
@@ -143,21 +143,21 @@ class Target:
 
     @property
     def by_hand(self) -> str:
-        """The command with which OpenSSH connects to the target."""
-        if self.hops or self.proxy:  # they are in its owner's configuration
+        """Return the command with which OpenSSH connects to the target."""
+        if self.hops or self.proxy:  # the user's own configuration contains them
             return f"ssh {self.alias}"
         return f"ssh -p {self.port} {self.user}@{self.host}"
 
     @property
     def endpoint(self) -> str:
-        """The name under which a host key pin is kept."""
+        """Return the name under which a host key pin is stored."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 def resolve_target(alias: str, overrides: Overrides, places: SshPlaces) -> Target:
-    """The target of `alias`. TargetError for a configuration that cannot be followed exactly.
+    """Return the target of `alias`. Raises TargetError for a configuration that cannot be followed exactly.
 
-    A host that is given for a name which ssh does not know may be an alias itself.
+    If ssh does not know the alias, a host given for it may itself be an alias.
     """
     if overrides.host and places.ask(alias, Overrides())["hostname"] == (alias,):
         alias, overrides = overrides.host, replace(overrides, host=None)
@@ -196,7 +196,7 @@ def _resolve(alias: str, given: Overrides, places: SshPlaces, seen: tuple[str, .
 
 
 class _Tokens:
-    """Fills in the tokens, variables and `~` that ssh's answer leaves as they are."""
+    """Fills in the tokens, variables and `~` that ssh leaves unexpanded in its answer."""
 
     def __init__(self, alias: str, host: str, port: int, user: str, places: SshPlaces) -> None:
         self.alias, self.places = alias, places
@@ -211,11 +211,11 @@ class _Tokens:
         }
 
     def paths(self, texts: tuple[str, ...]) -> tuple[str, ...]:
-        """The files in their order, each once; `none` names no file."""
+        """Return the files in order, without duplicates; `none` names no file."""
         return tuple(dict.fromkeys(self._path(text) for text in texts if text.lower() != "none"))
 
     def agent(self, text: str) -> str | None:
-        """The socket of the SSH agent; None: there is none."""
+        """Return the socket of the SSH agent; None: there is none."""
         if text.lower() == "none":
             return None
         if text == "SSH_AUTH_SOCK" or re.fullmatch(r"\$[A-Za-z_][A-Za-z0-9_]*", text):
@@ -242,7 +242,8 @@ class _Tokens:
 
 
 def _hops(text: str, places: SshPlaces, seen: tuple[str, ...]) -> tuple[Target, ...]:
-    """The jump hosts: `a,b` dials a, then b. Only the first one's own ProxyJump is followed, as ssh does."""
+    """Return the jump hosts: `a,b` connects to a, then b. As in ssh, only the first one's ProxyJump is
+    used."""
     out: list[Target] = []
     for index, hop in enumerate(text.split(",") if text else ()):
         match = re.fullmatch(r"(?:ssh://)?(?:([^@\s]+)@)?(\[[^\]]+\]|[^:@\s\[\]]+)(?::(\d+))?/?", hop.strip())

@@ -24,10 +24,10 @@ Size = tuple[int, int, int, int]
 
 
 async def attach(session: Session, argv: Sequence[str], near: int, far: int, kind: str) -> int:
-    """Run `argv` in this terminal: its exit status; 128 and the number for a signal.
+    """Run `argv` in this terminal. Returns its exit status, or 128 plus the number of the signal.
 
-    `near`, `far`: our terminal's two ends. LinkLost when the connection goes, RemoteFailed when the node
-    gives no terminal.
+    `near`, `far`: the two ends of our terminal. Raises LinkLost if the connection is lost, RemoteFailed if
+    the node refuses a terminal.
     """
     with translate_ssh_errors():
         process = await _open(session, shlex.join(argv), kind, size_of(near))
@@ -49,7 +49,7 @@ async def attach(session: Session, argv: Sequence[str], near: int, far: int, kin
     if process.exit_signal is not None:
         return 128 + getattr(signal, f"SIG{process.exit_signal[0]}", 0)
     if process.exit_status is None:
-        raise LinkLost("the connection ended before the command did")
+        raise LinkLost("the connection ended before the command finished")
     return process.exit_status
 
 
@@ -68,14 +68,15 @@ async def _open(session: Session, command: str, kind: str, size: Size) -> asyncs
 
 
 async def _feed(near: int, process: asyncssh.SSHClientProcess[bytes]) -> None:
-    """Send typed bytes unchanged: Ctrl-C is a character here, and a signal to the far foreground program."""
+    """Send typed bytes unchanged: Ctrl-C is a character here, and a signal to the remote foreground
+    program."""
     typed: asyncio.Queue[bytes] = asyncio.Queue()
     loop = asyncio.get_running_loop()
 
     def read() -> None:
         try:
             piece = os.read(near, CHUNK)
-        except OSError:  # our own terminal has gone
+        except OSError:  # our own terminal was closed
             piece = b""
         if not piece:
             loop.remove_reader(near)
@@ -93,7 +94,7 @@ async def _feed(near: int, process: asyncssh.SSHClientProcess[bytes]) -> None:
 
 @contextmanager
 def _raw(near: int) -> Iterator[None]:
-    """Give every key to the far terminal, and restore this one afterwards, whatever happens."""
+    """Send every key to the remote terminal, and always restore this one afterwards."""
     before = termios.tcgetattr(near)
     tty.setraw(near)
     try:

@@ -19,7 +19,7 @@ from pancode.fleet.ssh.remote import Completed, Remote
 from pancode.fleet.ssh.scripts.link import CHECK_LINK, OPEN_LINK, PUBLISH_LINK, parse_report
 
 PATH_LIMIT = 104
-"""The most bytes of a socket path with its closing zero (the smaller of the systems' limits)."""
+"""The maximum length of a socket path in bytes with its final zero (the smaller of the systems' limits)."""
 SCRIPT_TIMEOUT_S = 15
 _NAMES = ("redis", "depot")
 _LONGEST = "/XXXXXXXX/redis.sock"
@@ -34,19 +34,19 @@ class Pass:
     cert: str
     issued_ms: int
     renew_ms: int
-    """From when on the certificate is to be renewed."""
+    """When the certificate is due for renewal."""
     until_ms: int
     origin: str = ""
-    """The setting that names the address."""
+    """The setting that defines the address."""
     node: str = ""
 
     def outlives(self, newer: Pass) -> bool:
-        """Whether this pass is still good now that `newer` would be given."""
+        """Whether this pass is still good although `newer` could be issued now."""
         return (self.address, self.ca) == (newer.address, newer.ca) and newer.issued_ms < self.renew_ms
 
 
 async def skip_trial(_remote: Remote, _pointer: str, _by: Pass) -> None:
-    """The trial of a direct link that tries nothing."""
+    """Accept a direct link without a trial."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +56,11 @@ class TunnelTargets:
     redis: End
     depot: Path
     near: bool = False
-    """The node is this very machine: instead of a forward, its socket is a link to ours."""
+    """Whether the node is this very computer: instead of a forward, its socket is a link to ours."""
     direct: Callable[[], Awaitable[Pass | None]] | None = None
-    """What the node needs for a direct link; None where it uses a tunnel. Read anew each time."""
+    """What the node needs for a direct link; None if it uses a tunnel. Read again each time."""
     prove: Callable[[Remote, str, Pass], Awaitable[None]] = skip_trial
-    """Lets the node try the direct link before it is pointed to that. ConnectError."""
+    """Makes the node try the direct link before it is switched to it. Raises ConnectError."""
 
     def of(self, name: str) -> End:
         return self.redis if name == "redis" else self.depot
@@ -86,7 +86,7 @@ class Generation:
 
     @property
     def sockets(self) -> tuple[str, ...]:
-        """The paths of the sockets on the node."""
+        """Return the paths of the sockets on the node."""
         return tuple(a.removeprefix("unix:") for a in (self.redis, self.depot) if a.startswith("unix:"))
 
     @property
@@ -96,7 +96,8 @@ class Generation:
         return "unix" if len(self.sockets) == len(_NAMES) else "tcp"
 
     def pointer(self) -> str:
-        """The text of `s/current`, by which the node agent finds the newest generation: one line of JSON."""
+        """Return the text of `s/current`, where the node agent finds the newest generation: one line of
+        JSON."""
         shape = {"generation": self.name, "redis": self.redis, "depot": self.depot}
         if self.by is not None:
             shape |= {"ca": self.by.ca, "cert": self.by.cert}
@@ -104,7 +105,8 @@ class Generation:
 
 
 def choose_folders(node_home: str, uid: int) -> Folders:
-    """A node's folders. A long home's sockets go under /tmp, by the home's digest, checked to be ours."""
+    """Return a node's folders. Sockets of a long home are under /tmp, named by its digest, checked to be
+    ours."""
     pointer = f"{node_home}/s"
     if len((pointer + _LONGEST).encode()) < PATH_LIMIT:
         return Folders(pointer, pointer)
@@ -113,7 +115,7 @@ def choose_folders(node_home: str, uid: int) -> Folders:
 
 
 def _checked(done: Completed) -> dict[str, str]:
-    """The output of a script; a failure means that the node's home folder is unusable until repaired."""
+    """Return the output of a script; a failure means that the node's home folder needs repair."""
     try:
         if done.status == 0:
             return dict(parse_report(done.text))
@@ -132,24 +134,26 @@ def _checked(done: Completed) -> dict[str, str]:
 
 
 class Tunnels:
-    """The live generation on one connection: opened, checked, opened anew when the node has lost its end.
+    """The live generation on one connection: opened, checked, reopened if the node has lost its end.
 
     All methods raise ConnectError.
     """
 
     def __init__(self, remote: Remote, where: Folders, ends: TunnelTargets) -> None:
         self._remote, self._where, self._ends = remote, where, ends
-        # One of each for all generations: what is open through an older one still counts.
+        # One of each for all generations: connections through an older generation still count.
         self._forwards = {name: LimitedForward(ends.of(name)) for name in _NAMES}
         self._listeners: list[asyncssh.SSHListener] = []
 
     async def open(self) -> Generation:
-        """End stale sessions, make the folder, open both forwards, then point to them; older forwards go."""
+        """End stale sessions, make the folder, open both forwards, switch to them and close older
+        forwards."""
         by = await self._pass()
-        if by is not None:  # before anything is closed: one that could not come in stays where it was
+        # before anything is closed: a node that cannot connect directly keeps its current link
+        if by is not None:
             await self._ends.prove(self._remote, _direct("", "", by).pointer(), by)
         before, self._listeners = self._listeners, []
-        for listener in before:  # what was connected through them stays connected
+        for listener in before:  # existing connections through them stay open
             listener.close()
         where = [self._where.pointer, self._where.sockets]
         folder = _checked(await self._remote.script(OPEN_LINK, where, SCRIPT_TIMEOUT_S))["folder"]
@@ -160,9 +164,9 @@ class Tunnels:
         return generation
 
     async def missing(self, generation: Generation) -> tuple[str, ...]:
-        """Files of this generation that the node has lost or that differ; one command.
+        """Return the files of this generation that the node has lost or changed, found with one command.
 
-        Also what is to change on our side: another way than before, or a certificate that is due.
+        Also returns what must change on our side: another kind of link, or a certificate due for renewal.
         """
         newer, by = await self._pass(), generation.by
         if (newer is None) != (by is None):
@@ -182,7 +186,7 @@ class Tunnels:
         return Generation(name, folder, redis, depot)
 
     async def _lead(self, path: str, name: str) -> str:
-        """Make `path` on the node lead to a service: by a forward, or on this machine by a link."""
+        """Connect `path` on the node to a service: by a forward, or on this computer by a link."""
         end = self._ends.of(name)
         if not self._ends.near or not isinstance(end, Path):
             return await self._forward(path, self._forwards[name])
@@ -191,7 +195,8 @@ class Tunnels:
         return f"unix:{path}"
 
     async def _forward(self, path: str, forward: LimitedForward) -> str:
-        """Forward a unix socket on the node; a loopback port if its server forbids it; else ConnectError."""
+        """Forward a unix socket on the node; a loopback port if the SSH server forbids it. Raises
+        ConnectError."""
         conn = self._remote.conn
         with translate_ssh_errors():
             try:
@@ -209,5 +214,5 @@ def _direct(name: str, folder: str, by: Pass) -> Generation:
 
 
 def _entered(forward: LimitedForward) -> Any:
-    """The forwarder as a session, which asyncssh accepts, though its types do not say so."""
+    """Return the forwarder as a session, which asyncssh accepts although its types do not declare it."""
     return forward.enter()

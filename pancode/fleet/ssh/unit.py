@@ -1,4 +1,4 @@
-"""The text of the systemd unit that keeps a node agent running, and where it lies (pure)."""
+"""The text and path of the systemd unit that keeps a node agent running (pure)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Unit:
     node_home: str
     argv: tuple[str, ...]
     user: str | None = None
-    """The user whose node a unit of the system's manager runs; None: a unit of that user's own manager."""
+    """The user whose node the system manager's unit runs; None: a unit of the user's own manager."""
     hardened: str = ""
 
     @property
@@ -21,11 +21,12 @@ class Unit:
         return f"pancode-node-{self.fleet}.service"
 
     def path(self, home: str) -> str:
-        """The unit's path under the login user's home."""
+        """Return the unit's path under the login user's home."""
         return f"{home}/.config/systemd/user/{self.name}"
 
     def text(self) -> str:
-        """The unit's text. KillMode=process: stopping or upgrading the agent leaves attempts alone."""
+        """Return the unit's text. KillMode=process: stopping or upgrading the agent leaves attempts
+        running."""
         return UNIT.format(
             fleet=escape_percent(self.fleet),
             command=" ".join(quote_argument(word) for word in self.argv),
@@ -36,7 +37,7 @@ class Unit:
         )
 
 
-# WatchdogSec: longer than a turn takes that removes what old runs left. Attempts continue without the agent.
+# WatchdogSec: longer than one cleanup of old runs takes. Attempts continue without the agent.
 UNIT = """\
 [Unit]
 Description=PanCode node agent of fleet {fleet}
@@ -65,11 +66,11 @@ WantedBy={target}
 
 
 def escape_percent(text: str) -> str:
-    """The text with `%` escaped, as systemd would expand it as a specifier."""
+    """Return the text with `%` escaped, which systemd would otherwise expand as a specifier."""
     return text.replace("%", "%%")
 
 
 def quote_argument(word: str) -> str:
-    """The word as one argument of ExecStart: no specifier, no variable, no splitting."""
+    """Return the word as one argument of ExecStart: without specifiers, variables or splitting."""
     text = escape_percent(word).replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$")
     return f'"{text}"'

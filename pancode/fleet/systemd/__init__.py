@@ -1,1 +1,1 @@
-"""Units of systemd."""
+"""Systemd units and notifications."""

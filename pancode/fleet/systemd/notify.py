@@ -1,4 +1,4 @@
-"""Tells systemd that we are ready, are still working, or end (the datagrams of sd_notify)."""
+"""Notifies systemd that we are ready, still working, or stopping (the datagrams of sd_notify)."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from node_agent.wire.clock import Clock
 
 NAMES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 _OFTEN = 4
-"""How many notifications are sent within the time that the manager waits for one."""
+"""How many notifications are sent within the manager's watchdog interval."""
 
 
 class Watched:
-    """Tells systemd's watchdog of progress. The working threads call `heartbeat`, so that it stops if one
-    hangs.
+    """Notifies systemd's watchdog of progress. The working threads call `heartbeat`, so a hanging thread
+    stops the notifications.
 
-    Without a manager that asks for it, nothing is told. Thread-safe; never raises.
+    Sends nothing without a manager that requests it. Thread-safe; never raises.
     """
 
     def __init__(
         self, notify: Callable[[str], None], every_ms: int | None, clock: Clock, parts: frozenset[str]
     ) -> None:
-        """`every_ms`: how often the manager is told; None: never. `parts`: all of them must make progress."""
+        """`every_ms`: the notification interval; None: never. `parts`: all of them must make progress."""
         self._tell, self._every_ms, self._clock, self._parts = notify, every_ms, clock, parts
         self._lock = threading.Lock()
         self._seen: set[str] = set()
@@ -39,7 +39,7 @@ class Watched:
         self._tell("STOPPING=1")
 
     def heartbeat(self, part: str) -> None:
-        """Note one step of work by this part."""
+        """Record one step of work by this part."""
         if self._every_ms is None:
             return
         with self._lock:
@@ -54,12 +54,13 @@ class Watched:
 
 
 def read_watchdog(environ: MutableMapping[str, str], clock: Clock, parts: frozenset[str]) -> Watched:
-    """The watchdog that the manager asks for in `environ`; its variables go: no child may speak for us."""
+    """Return the watchdog that `environ` requests; remove its variables, so that no child can use them."""
     address, usec, pid = (environ.pop(name, "") for name in NAMES)
     ours = pid in ("", str(os.getpid()))
     every_ms = int(usec) // 1000 // _OFTEN if address and ours and usec.isdecimal() else None
     if every_ms is not None:
-        faulthandler.enable()  # it ends who hangs by SIGABRT: the log then says where each thread was
+        # systemd ends a hanging process by SIGABRT: the log then shows where each thread was
+        faulthandler.enable()
     return Watched(_sender(address), every_ms, clock, parts)
 
 

@@ -1,4 +1,4 @@
-"""Installs and removes the coordinator's system-wide service; shows whether it is installed."""
+"""Installs and removes the coordinator's system-wide service; reports whether it is installed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TIMEOUT_S = 30.0
 
 
 class SystemService:
-    """The system's service for one home, installed by root; it runs as the home's owner."""
+    """The system service for one home, installed by root; it runs as the home's owner."""
 
     def __init__(self, unit: CoordinatorUnit, folder: Path = FOLDER) -> None:
         self._unit = unit
@@ -25,13 +25,13 @@ class SystemService:
         return self.path.exists()
 
     def on_its_way(self) -> bool:
-        """Whether the system's manager is about to start it, or is ending it."""
+        """Whether the system manager is about to start or stop it."""
         return self.is_there() and is_on_its_way(("systemctl",), self._unit.name, _TIMEOUT_S)
 
     def install(self) -> bool:
         """Enable the service without starting it: it takes over at the next boot.
 
-        Whether that changed anything; UnavailableError.
+        Returns whether that changed anything. Raises UnavailableError.
         """
         text = self._unit.text().encode()
         same = self.path.exists() and self.path.read_bytes() == text
@@ -46,7 +46,8 @@ class SystemService:
         return not same
 
     def remove(self) -> bool:
-        """Remove the service; what it runs now continues. Whether there was one; UnavailableError."""
+        """Remove the service; its running processes continue. Returns whether it existed. Raises
+        UnavailableError."""
         if not self.path.exists():
             return False
         self._systemctl("disable", self._unit.name)

@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Mapping
 
 _ON_ITS_WAY = ("activating", "deactivating")
-"""States of a unit that end by themselves; one that waits for its restart is `activating`, too."""
+"""States of a unit that soon change by themselves. A unit that waits for its restart is also `activating`."""
 
 
 def run_program(
@@ -14,7 +14,7 @@ def run_program(
 ) -> subprocess.CompletedProcess[str]:
     """Run a program and return its output, whatever its exit status.
 
-    OSError where there is no such program; subprocess.TimeoutExpired.
+    Raises OSError if the program is missing, subprocess.TimeoutExpired after `timeout_s`.
     """
     return subprocess.run(
         argv,
@@ -31,7 +31,7 @@ def run_program(
 def is_on_its_way(
     manager: tuple[str, ...], name: str, timeout_s: float, environ: Mapping[str, str] | None = None
 ) -> bool:
-    """Whether the manager is about to start the unit, or is ending it; False where no manager answers."""
+    """Whether the manager is about to start or stop the unit; False if no manager answers."""
     try:
         done = run_program((*manager, "show", "-P", "ActiveState", name), timeout_s, environ)
     except (OSError, subprocess.TimeoutExpired):

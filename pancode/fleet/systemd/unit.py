@@ -1,4 +1,4 @@
-"""The text of the systemd unit that starts a home's coordinator, the user's or the system's (pure)."""
+"""Builds the text of the systemd unit (user or system) that starts a home's coordinator."""
 
 from __future__ import annotations
 
@@ -47,15 +47,15 @@ SYSTEM_NODE = {
 
 
 def format_lines(*settings: Mapping[str, str]) -> str:
-    """The settings as lines of a unit."""
+    """Format the settings as lines of a unit file."""
     return "".join(f"{name}={value}\n" for one in settings for name, value in one.items())
 
 
 @dataclass(frozen=True, slots=True)
 class CoordinatorUnit:
-    """The unit of one home. `environ`: the variables without which another coordinator would start.
+    """The unit of one home. `environ`: variables that the coordinator needs besides PANCODE_HOME.
 
-    `user`: for the system's manager, the user that runs it; None: a unit of that user's own manager.
+    `user`: for a system unit, the user that runs it; None for a unit of the user's own manager.
     """
 
     home: Path
@@ -65,11 +65,11 @@ class CoordinatorUnit:
 
     @property
     def name(self) -> str:
-        """The unit's name, which differs for two homes of one user."""
+        """Return the unit's name, which differs for two homes of one user."""
         return f"pancode-{hashlib.sha256(os.fsencode(self.home)).hexdigest()[:10]}.service"
 
     def text(self) -> str:
-        """The unit's text, as systemd reads it."""
+        """Return the unit's text, as systemd reads it."""
         environ = {**self.environ, "PANCODE_HOME": str(self.home)}
         system = self.user is not None
         return UNIT.format(
@@ -85,11 +85,11 @@ class CoordinatorUnit:
         )
 
 
-# KillMode=process: node agents of this machine and their attempts may have been started from here, and
-# continue. Exit 3: settings that cannot be used; starting again would not help. 73: another one has this
-# home. WatchdogSec: longer than a round takes with a slow disk under it; SIGABRT writes where each thread
-# was. TimeoutStartSec: a ledger may have to be brought to this version first. LimitCORE: keys are in memory.
-# LimitNOFILE: 50 nodes with 64 connections each, and what these lead to; a user's manager gives what it may.
+# KillMode=process: node agents on this machine and their attempts may have been started from here, and must
+# continue. Exit 3: the settings cannot be used, so a restart would not help. Exit 73: another coordinator has
+# this home. WatchdogSec: longer than a pass takes on a slow disk; SIGABRT writes the stack of each thread.
+# TimeoutStartSec: a ledger may have to be migrated first. LimitCORE: keys are in memory. LimitNOFILE: 50
+# nodes with 64 connections each, plus the files that they open; a user's manager may allow less.
 UNIT = """\
 [Unit]
 Description=PanCode coordinator of {home}
@@ -121,7 +121,7 @@ WantedBy={target}
 
 
 def format_assignment(name: str, value: str) -> str:
-    """One assignment of Environment=: in quotes, where `$` stands for itself. ValueError for a line break."""
+    """Format one assignment of Environment=, quoted, with `$` literal. ValueError for a control character."""
     if any(ord(c) < 32 for c in value):
         raise ValueError(f"{name} holds a control character")
     text = escape_percent(f"{name}={value}").replace("\\", "\\\\").replace('"', '\\"')

@@ -1,4 +1,4 @@
-"""Installs and removes the coordinator's user service, and says how the coordinator comes back."""
+"""Installs and removes the coordinator's user service, and reports how the coordinator restarts."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _VOLATILE = ("/dev/shm", "/run")
 
 
 class UserService:
-    """The user's service for one home. No failure of systemd raises here: the answer says it in words.
+    """The user service of one home. A failure of systemd does not raise; the returned text reports it.
 
-    `never`: why no service may start this coordinator, if so. `by_system`: whether the system's own manager
-    starts it, so that no user's service is needed.
+    `never`: the reason why no service may start this coordinator, or empty. `by_system`: whether the system's
+    own manager starts it, so that no user service is needed.
     """
 
     def __init__(
@@ -41,38 +41,37 @@ class UserService:
         self._status: str | None = None
 
     def status(self) -> str:
-        """How the coordinator starts after a reboot; looked up once, and after each change."""
+        """Return how the coordinator starts after a reboot; computed once, and again after each change."""
         if self._status is None:
             self._status = self._look()
         return self._status
 
     def seen(self) -> tuple[str | None, str]:
-        """The unit's file, and what the manager says: two looks show whether something has changed."""
+        """Return the unit file's text and the status, so that a caller can detect a change."""
         text = self._path.read_text() if self._path.exists() else None
         return text, self._look()
 
     def on_its_way(self) -> bool:
-        """Whether the user's manager is about to start it, or is ending it."""
+        """Whether the user's manager is about to start or stop the service."""
         manager = ("systemctl", "--user")
         return self._path.exists() and is_on_its_way(manager, self._unit.name, TIMEOUT_S, self._environ)
 
     def install(self) -> str:
-        """Enable it without starting it: it takes over at the next boot. Idempotent; returns `status`."""
+        """Enable the service without starting it: it starts at the next boot. Idempotent. Return `status`."""
         self._status = self._install()
         return self._status
 
     def remove(self) -> None:
-        """Remove the service; what it runs now is left to end by itself. Idempotent."""
+        """Remove the service; a process that it runs now continues until it exits. Idempotent."""
         self._status = None
         if not self._path.exists():
             return
         self._systemctl("disable", self._unit.name)
-        for link in self._path.parent.glob(f"*.wants/{self._unit.name}"):  # where nobody answered
+        # disable leaves them if the manager does not answer
+        for link in self._path.parent.glob(f"*.wants/{self._unit.name}"):
             link.unlink(missing_ok=True)
         self._path.unlink(missing_ok=True)
         self._systemctl("daemon-reload")
-
-    # -- inside ----------------------------------------------------------------------------------
 
     def _install(self) -> str:
         if self._never:
@@ -129,7 +128,7 @@ class UserService:
         return self._run(("systemctl", "--user", *words))
 
     def _run(self, argv: tuple[str, ...]) -> tuple[int, str]:
-        """(exit status, the first line of its output); 127 where there is no such program."""
+        """Return the exit status and the first line of the output; 127 if the program cannot be run."""
         try:
             done = run_program(argv, TIMEOUT_S, self._environ)
         except (OSError, subprocess.TimeoutExpired) as error:
@@ -139,7 +138,7 @@ class UserService:
 
 
 def _runtime_folder(environ: Mapping[str, str]) -> str:
-    """The user's runtime folder, which a shell without a login session (su, cron) does not know."""
+    """Return the user's runtime folder, which is not set in a shell without a login session (su, cron)."""
     return environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
 
 

@@ -1,1 +1,1 @@
-"""An editor's face: the fleet as an agent of the Agent Client Protocol."""
+"""The editor interface: offers the fleet as an agent of the Agent Client Protocol."""

@@ -1,4 +1,4 @@
-"""`pancode sessions acp`: the fleet's agents in an editor that speaks the Agent Client Protocol."""
+"""Implements `pancode sessions acp`: the fleet's agents in an editor with the Agent Client Protocol."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _CALLER = ("settings", "parent", "depth")
 )
 @options.take_options("chat", after="agent")
 def acp(ctx: typer.Context, *, agent: options.SessionAgent = None, **_options: Any) -> int:
-    """The fleet's agents in your editor (Agent Client Protocol), for an editor that starts this by itself.
+    """Offer the fleet's agents in your editor (Agent Client Protocol). The editor starts this command itself.
 
-    The options hold for each session that begins; agent, machine and model can also be chosen in the editor.
-    A session stays when the editor ends: the editor opens it again, or pancode attach does.
+    The options apply to each new session; the editor can also choose agent, node and model. A session stays
+    when the editor exits: open it again in the editor, or run pancode attach.
     """
     from node_agent.wire.clock import SystemClock, SystemIds
     from pancode.interfaces.acp.server import AcpServer
@@ -37,7 +37,7 @@ def acp(ctx: typer.Context, *, agent: options.SessionAgent = None, **_options: A
 
     if sys.stdin.isatty():
         sys.stderr.write("an editor speaks here, not a user; to talk yourself: pancode chat\n")
-    caller = of_caller({"workspace": "none"})  # each session has the editor's folder of its own
+    caller = of_caller({"workspace": "none"})  # each session gets the editor's folder instead
     begins = {
         **options.collect_given(ctx.params),
         **{name: caller[name] for name in _CALLER if name in caller},

@@ -1,4 +1,4 @@
-"""Speaks the Agent Client Protocol with an editor on two streams; each of its requests has a thread."""
+"""Serves the Agent Client Protocol to an editor on two streams, with one thread per request."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from pancode.kernel.formatting import clip_columns, reveal_invisible
 from pancode.kernel.jsonrpc import INTERNAL, METHOD, PARAMS, REQUEST, JsonRpcLines
 
 DEFAULT = "default"
-"""The value of an option that nobody has chosen."""
+"""The value of an option that has not been chosen."""
 MOST = 200
 MOST_WORDS = 100
 _ABOUT = {
-    "agent": ("Agent", "mode", "as the settings say, else builder"),
+    "agent": ("Agent", "mode", "from the settings, else builder"),
     "node": ("Machine", "", "PanCode chooses"),
-    "model": ("Model", "model", "the agent's own"),
+    "model": ("Model", "model", "the agent's own model"),
 }
 
 
 def list_options(client: Client, folder: str, chosen: Json) -> list[Json]:
-    """Return the options of a session that has not begun; fewer where the coordinator does not answer."""
+    """Return the options of a session that has not begun; fewer if the coordinator does not answer."""
     agents = _rows(lambda: client.get("/v1/agents", cwd=folder)["agents"])
     nodes = _rows(lambda: client.get("/v1/fleet")["nodes"])
     models = _rows(lambda: client.get("/v1/models", cwd=folder)["models"])
@@ -74,7 +74,7 @@ Json = dict[str, Any]
 VERSION = 1
 NOT_FOUND = -32002
 MOST_AT_WORK, MOST_SESSIONS = 64, 100
-"""How many requests are answered at the same time, and how many conversations may be open."""
+"""How many requests are processed at the same time, and how many sessions may be open."""
 MOST_LISTED = 100
 _INFO = {"name": "pancode", "title": "PanCode", "version": __version__}
 _CAPABILITIES: Json = {
@@ -86,7 +86,7 @@ _CAPABILITIES: Json = {
 
 
 class AcpServer:
-    """The server for one editor, until its input ends; nothing in the fleet ends with it.
+    """Serves one editor until its input ends; this does not end anything in the fleet.
 
     `begins`: the options of each new session; `names`: as in `EditorFleet`.
     """
@@ -120,7 +120,7 @@ class AcpServer:
         }
 
     def serve(self) -> None:
-        """Answer until the input ends."""
+        """Answer requests until the input ends."""
         for message in self._lines.messages():
             if "method" in message:
                 self._request(message["method"], message.get("id"), message["params"])
@@ -133,7 +133,7 @@ class AcpServer:
             if method == "session/cancel" and (found := self._sessions.get(str(params.get("sessionId")))):
                 found.cancel()
         elif not isinstance(number, str | int):
-            self._lines.refuse(None, REQUEST, "an id is a text or a whole number")
+            self._lines.refuse(None, REQUEST, "id must be a string or a whole number")
         elif method not in self._answers:
             self._lines.refuse(number, METHOD, f"this agent has no method {method[:100]}")
         elif method == "initialize":
@@ -175,7 +175,7 @@ class AcpServer:
                 update = {"sessionUpdate": "available_commands_update", "availableCommands": commands}
                 self.update(name, update)
 
-    # ---- what an editor asks
+    # ---- requests from the editor
     def _initialize(self, params: Json) -> Json:
         if type(params.get("protocolVersion")) is not int:
             raise UsageError("protocolVersion must be a whole number")
@@ -193,7 +193,9 @@ class AcpServer:
     def _new(self, params: Json) -> Json:
         session = self._opened(self._ids.token(12), params)
         if params.get("mcpServers"):
-            sys.stderr.write("pancode acp: an agent on another node reaches no MCP server of the editor\n")
+            sys.stderr.write(
+                "pancode acp: MCP servers of the editor are ignored: an agent on a node cannot reach them\n"
+            )
         return {"sessionId": session.name, "configOptions": self._options(session)}
 
     def _load(self, params: Json) -> Json:
@@ -201,7 +203,7 @@ class AcpServer:
         shape = self._fleet.client(False).get(path_of("sessions", run_of(self._fleet.names, name)))
         if not shape["takes_turns"]:
             fix = f"pancode attach {shape['run']}"
-            raise UsageError(f"{name[:100]} is not a session: it does not take turns", fix=fix)
+            raise UsageError(f"{name[:100]} is not a session: it does not accept messages", fix=fix)
         session = self._opened(name, params, shape["session"])
         session.replay()
         return {"configOptions": list_fixed_options(session.shape)}
@@ -216,14 +218,17 @@ class AcpServer:
         with self._opening:
             before = self._sessions.get(name)
             if before is None and len(self._sessions) >= MOST_SESSIONS:
-                raise UsageError(f"{MOST_SESSIONS} sessions are open", fix="restart this program")
+                raise UsageError(
+                    f"too many sessions: {MOST_SESSIONS} are open",
+                    fix="close some sessions, then restart this program",
+                )
             self._sessions[name] = session
         if before is not None:
             before.leave()
         return session
 
     def _list(self, params: Json) -> Json:
-        """The newest sessions; with `cwd`, those of the repository there."""
+        """Return the newest sessions; with `cwd`, only those of the repository there."""
         folder, names = params.get("cwd"), names_of(self._fleet.names)
         found = self._fleet.client(False).get("/v1/sessions", limit=MOST_LISTED)["sessions"]
         if isinstance(folder, str):
@@ -270,7 +275,7 @@ class AcpServer:
             raise NotFoundError(f"session {name[:100]} is not open", fix="load it: session/load")
         return self._sessions[name]
 
-    # ---- what the editor is asked
+    # ---- requests to the editor
     def update(self, session: str, update: Json) -> None:
         self._lines.send({"method": "session/update", "params": {"sessionId": session, "update": update}})
 

@@ -1,4 +1,4 @@
-"""One conversation of an editor: begins a session of the fleet, says words, follows, asks, cancels."""
+"""One conversation of an editor: starts and follows a session, sends messages, asks the user, cancels."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from pancode.sessions.conversation.model import Turn
 
 Json = dict[str, Any]
 LOOK_S = 0.5
-"""Seconds between two checks whether a cancel has come."""
+"""Seconds between two checks whether a cancel request has arrived."""
 CANCEL_MS = 15_000
 """How long after a cancel the editor is answered at the latest, even if the machine has not heard of it."""
 _STOPS = {
@@ -38,28 +38,28 @@ _STOPS = {
 }
 COMMANDS = {
     "rest": "the session rests: its machine is free, and its change can be landed",
-    "end": "end the session; what it made is kept",
+    "end": "end the session; its changes are kept",
 }
 
 
 class EditorLink(Protocol):
-    """The editor at the other end."""
+    """The connection to the editor."""
 
     def update(self, session: str, update: Json) -> None:
         """Show an update of this session."""
 
     def ask(self, session: str, params: Json, then: Callable[[str | None], None]) -> int:
-        """Show a card with options; return its number. `then` gets the option that was chosen, or None."""
+        """Show a card with options and return its number. `then` gets the chosen option, or None."""
 
     def withdraw(self, number: int) -> None:
-        """Take the card away, as it needs no answer any more; `then` is not called."""
+        """Remove the card, because it needs no answer any more; `then` is not called."""
 
 
 @dataclass(frozen=True, slots=True)
 class EditorFleet:
-    """What all conversations of an editor share. `client`: of the API; True: a fleet that is down comes up.
+    """What all sessions of an editor share. `client(True)` returns an API client that starts a stopped fleet.
 
-    `begins`: the options of new sessions. `names`: a folder with the run of each session, by its name here.
+    `begins`: the options of new sessions. `names`: a folder with each session's run, by its name here.
     """
 
     link: EditorLink
@@ -72,9 +72,8 @@ class EditorFleet:
 
 
 class EditorSession:
-    """An editor's session. `name`: as the editor calls it; `folder`: where the editor works; `cwd`: the same,
-    as the coordinator sees it; `run`: any run of the session, empty before the first message.
-    """
+    """An editor's session. `name`: the editor's name for it; `folder`: the editor's folder; `cwd`: the same
+    as the coordinator sees it; `run`: any run of the session, empty before the first message."""
 
     def __init__(self, fleet: EditorFleet, name: str, folder: str, by: str, run: str = "") -> None:
         self._fleet, self.name, self.folder, self._by = fleet, name, folder, by
@@ -92,54 +91,56 @@ class EditorSession:
         self._over = False
         self._cancelled = threading.Event()
         self._waits = False
-        """Whether a prompt of this editor waits for the end of its turn; it then sees a cancel by itself."""
+        """Whether a prompt of this editor is waiting for the end of its turn; it then notices a cancel
+        itself."""
         self._card: tuple[int, str] | None = None
-        """The card that is shown: its number, and the id of the tool call that was made for it, if any."""
+        """The card that is shown: its number, and the id of the tool call that was created for it, if any."""
         self._asked: Json = {}
         self._question: Json = {}
         """The question with which the last answer ended: the next message answer it."""
 
     @property
     def run(self) -> str:
-        """The newest known run of the session; empty: nobody has said anything yet."""
+        """Return the newest known run of the session; empty before the first message."""
         return self._acts.run
 
-    # ---- what the editor asks
+    # ---- requests from the editor
     def prompt(self, text: str) -> Json:
-        """Say words and wait until their turn ends; return the result of `session/prompt`. PancodeError."""
+        """Send a message, wait for its turn to end, return the result of `session/prompt`. PancodeError."""
         command = text.strip().removeprefix("/") if text.startswith("/") else ""
         with self._state:
             if command in COMMANDS:
                 return self._command(command)
-            message = self._said(text)  # the stream waits meanwhile: these words are shown already
+            # the stream waits for this lock, so that it does not show the editor its own message
+            message = self._said(text)
             self._reader.mine.add(message)
             self._follow()
             return self._ended(message)
 
     def prompted(self) -> None:
-        """Note that a prompt begins: only a cancel after this point is meant for it."""
+        """Note that a prompt begins: only a later cancel applies to it."""
         self._cancelled.clear()
         self._waits = True
 
     def answered(self) -> None:
-        """Note that the prompt has its answer."""
+        """Note that the prompt has been answered."""
         self._waits = False
 
     def cancel(self) -> None:
-        """End the turn that is shown, whoever began it: this prompt, a terminal, another window."""
+        """End the turn that is shown, whether this prompt, a terminal or another window began it."""
         self._cancelled.set()
         if not self._waits and self.run and self.shape.get("state") in ("works", "asks"):
             threading.Thread(target=self._cancel_shown, args=(self._reader.talk.turn,), daemon=True).start()
 
     def _cancel_shown(self, turn: Turn | None) -> None:
-        """Cancel this very turn, by its number, so that the next one is not hit."""
+        """Cancel exactly this turn, by its number, so that a cancel never ends the next one."""
         try:
             in_turn(partial(self._acts.cancel, turn))
         except PancodeError as refused:
-            self._think(f"the turn continues: {refused.words}")
+            self._think(f"could not cancel, the turn continues: {refused.words}")
 
     def replay(self) -> None:
-        """Show all that was said, and follow from there. PancodeError."""
+        """Show the whole conversation so far, then follow it. PancodeError."""
         with self._state:
             self._follow()
             while not self.shape and self._broken is None and not self._over:
@@ -147,15 +148,15 @@ class EditorSession:
             self._unless_broken()
 
     def leave(self) -> None:
-        """Show and ask nothing more here: the editor has opened this session again, as another object."""
+        """Stop showing and asking: the editor has loaded this session again, as a new object."""
         with self._state:
             self._ask({})
             self._over = True
             self._state.notify_all()
 
-    # ---- words
+    # ---- messages
     def _said(self, text: str) -> tuple[str, int]:
-        """Send the words; return their run, and their number there."""
+        """Send the message; return its run and its number in that run."""
         if not self.run:
             self._acts.run = str(self._begun(text)["run"])
             store_run(self._fleet.names, self.name, self.run)
@@ -167,7 +168,7 @@ class EditorSession:
         return str(done["run"]), int(done["number"])
 
     def _begun(self, text: str) -> Json:
-        """Begin the first interactive run; ask for the yes and the tests that it needs first."""
+        """Begin the first interactive run; first ask for the approval and the tests that it needs."""
         where = {} if self.cwd is None else {"cwd": self.cwd}
         chosen = {
             name: value for name, value in {**self._fleet.begins, **self.wants}.items() if value is not None
@@ -180,7 +181,7 @@ class EditorSession:
         return begun
 
     def _agreed(self, refused: ApiError) -> bool:
-        """Whether a user says yes to this dispatch."""
+        """Whether the user approves this dispatch."""
         if refused.code != NEEDS_YES:
             return False
         answers: queue.Queue[str | None] = queue.Queue()
@@ -209,7 +210,8 @@ class EditorSession:
                     return self._missed()
             if self._cancelled.is_set():
                 if not patience_ms:
-                    # The turn at work ends; an interactive run that has not begun never does.
+                    # Cancel ends a running turn; an interactive run that has not begun is ended, so that it
+                    # never begins.
                     if not in_turn(partial(self._acts.cancel, self._reader.talk.turn)):
                         self._acts.end()
                     patience_ms = self._fleet.clock.mono_ms() + CANCEL_MS
@@ -229,8 +231,7 @@ class EditorSession:
         return {"stopReason": _STOPS[turn.stop]}
 
     def _missed(self) -> Json:
-        """Return or raise what becomes of words that no turn has taken, and none will without
-        more messages."""
+        """Return or raise the result for a message that no turn took, and none will without more messages."""
         if self._cancelled.is_set():
             return {"stopReason": "cancelled"}
         state, run = self.shape["state"], self.shape["run"]
@@ -240,7 +241,7 @@ class EditorSession:
         raise PancodeError(what, why=self.shape["reason"], fix=f"pancode why {run}", code="no_answer")
 
     def _asks_for_message(self) -> Json:
-        """End the turn with the question; only the next message answer it."""
+        """End the turn with the question; the next message answers it."""
         self._question = self._asked
         listed = "".join(f"\n{number}. {one}" for number, one in enumerate(self._asked["choices"], start=1))
         self._show(
@@ -259,7 +260,7 @@ class EditorSession:
             self._state.wait(LOOK_S)
         run, state = self.shape["run"], self.shape["state"]
         look, land = f"pancode runs diff {run}", f"pancode land {run}"
-        self._think(f"{state}. Look: `{look}`. Bring it into your files: `{land}`.")
+        self._think(f"{state}. Review: `{look}`. Apply it to your files: `{land}`.")
         return {"stopReason": "end_turn"}
 
     # ---- the stream
@@ -286,7 +287,7 @@ class EditorSession:
             self._state.notify_all()
 
     def _ask(self, question: Json) -> None:
-        """Show a card for what waits now, and take away the one before, whoever has answered it."""
+        """Show a card for the current question, and remove the previous card, whoever answered it."""
         if self._card is not None:
             number, own = self._card
             self._fleet.link.withdraw(number)
@@ -303,9 +304,9 @@ class EditorSession:
             self._card = number, "" if question["kind"] == "call" and call else card_of(question, call)
 
     def _answered(self, question: Json, option: str | None) -> None:
-        """Answer the question that was on the card with the user's choice, and no other question."""
+        """Send the user's choice as the answer to the question on the card, and to no other question."""
         if option is None:
-            if not self._cancelled.is_set():  # else the editor has closed the card: the turn ends
+            if not self._cancelled.is_set():  # otherwise the editor closed the card, because the turn ends
                 self._think(f"nobody has answered; it still waits: {question['command']}")
             return
         try:
@@ -317,13 +318,13 @@ class EditorSession:
                     self._card = None
                     self._ask(question)
 
-    # ---- what is shown
+    # ---- output
     def _show(self, update: Json) -> None:
         if not self._over:
             self._fleet.link.update(self.name, update)
 
     def _think(self, text: str) -> None:
-        """Show a line of PanCode itself, beside the agent's answer."""
+        """Show a line from PanCode itself, separate from the agent's answer."""
         self._show(make_chunk("agent_thought_chunk", f"{reveal_invisible(text)}\n"))
 
     def _unless_broken(self) -> None:
@@ -340,7 +341,7 @@ MOST_NAMES = 1_000
 
 
 def store_run(names: Path, name: str, run: str) -> None:
-    """Store the session's run under the editor's name for it, which an editor still uses after a restart."""
+    """Store the session's run under the editor's name for it, which the editor uses after a restart."""
     names.mkdir(mode=0o700, parents=True, exist_ok=True)
     (names / name).write_text(run)
     for old in sorted(names.iterdir(), key=lambda one: one.stat().st_mtime)[:-MOST_NAMES]:
@@ -348,7 +349,7 @@ def store_run(names: Path, name: str, run: str) -> None:
 
 
 def run_of(names: Path, name: str) -> str:
-    """Return the run of the session that an editor began by this name; else the name is itself a run's."""
+    """Return the run of the session with this editor's name; an unknown name is itself a run's."""
     try:
         return (names / name).read_text() if name.isalnum() else name
     except OSError:
@@ -356,7 +357,7 @@ def run_of(names: Path, name: str) -> str:
 
 
 def names_of(names: Path) -> dict[str, str]:
-    """Return run to name, for all stored sessions."""
+    """Return the stored sessions' names by run."""
     try:
         return {one.read_text(): one.name for one in names.iterdir()}
     except OSError:

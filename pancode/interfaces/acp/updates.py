@@ -1,4 +1,4 @@
-"""Reads a session's output for an editor: each line of a turn becomes an update of the protocol."""
+"""Reads a session's output for an editor: turns each line of a turn into an update of the protocol."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Json = dict[str, Any]
 MOST_TITLE = 300
 _GIVEN = ("tool", "command", "path", "pattern")
 _PICTURE = re.compile(r"!\[(?=[^\]\n]*(?:\][(\[]|\]?\Z))")
-"""The begin of a picture in Markdown, also of one that the text's end cuts: an editor would fetch it."""
+"""The start of a Markdown image, also if cut at the text's end: an editor would fetch the image."""
 _KINDS = {
     "read": "read", "ls": "read", "changes": "read", "grep": "search", "find": "search",
     "write": "edit", "edit": "edit", "bash": "execute",
@@ -22,10 +22,10 @@ _KINDS = {
 
 
 class UpdateReader:
-    """Turns the output of a session's runs, one after the other and cut anywhere, into updates.
+    """Turns the output of a session's runs, in order and cut anywhere, into updates.
 
-    `folder`: where the editor has the files of the checkout, absolute. `mine`: the words that this editor has
-    sent and shows itself, as (run, number).
+    `folder`: the editor's absolute path of the checkout's files. `mine`: messages that this editor sent and
+    shows itself, as (run, number).
     """
 
     def __init__(self, folder: str, by: str) -> None:
@@ -35,11 +35,11 @@ class UpdateReader:
 
     @property
     def call(self) -> Json | None:
-        """The tool call at work, as it was told to the editor."""
+        """Return the running tool call, as it was sent to the editor."""
         return self._begun(self.talk.open[-1]) if self.talk.open else None
 
     def feed(self, run: str, attempt: str, data: bytes, runtime: str) -> Iterator[Json]:
-        """The updates for these bytes."""
+        """Yield the updates for these bytes."""
         for part in self.talk.feed(run, attempt, data, runtime):
             match part:
                 case HeardMessage(turn=Turn()) if not self._is_mine(part):
@@ -56,7 +56,7 @@ class UpdateReader:
                     yield _over(part)
 
     def _is_mine(self, words: HeardMessage) -> bool:
-        """Whether this editor has sent the words, which it then is not told."""
+        """Whether this editor sent the message; it then gets no update for it."""
         begun_here = words.begins and any(words.turn and words.turn.has(*one) for one in self.mine)
         return begun_here or (words.run, words.number) in self.mine
 
@@ -71,7 +71,7 @@ class UpdateReader:
         return {**update, "locations": [{"path": here}]} if here else update
 
     def _here(self, call: TalkCall) -> str:
-        """Return the editor's own file for this file of the run's checkout; "" where it lies outside."""
+        """Return the editor's path of this file of the run's checkout; "" if it is outside the checkout."""
         found = re.search(rf"/{re.escape(call.run)}\b[^/]*/tree/(.+)", call.path)
         if found is None or ".." in found[1].split("/"):
             return ""
@@ -94,7 +94,7 @@ def _over(call: TalkCall) -> Json:
 
 
 def make_chunk(kind: str, text: str) -> Json:
-    """Return a piece of text as an update; invisible characters are named, and no picture is fetched."""
+    """Return text as an update; invisible characters are spelled out, and image links are escaped."""
     return {"sessionUpdate": kind, "content": text_block(_PICTURE.sub(r"!\\[", reveal_invisible(text)))}
 
 
@@ -103,7 +103,7 @@ def text_block(text: str) -> Json:
 
 
 def words_of(blocks: Iterable[Any], folder: str) -> str:
-    """Return the blocks of a prompt as words. Files of the editor's folder are named as in the checkout.
+    """Return the blocks of a prompt as one message. Files in the editor's folder get their checkout paths.
 
     ValueError for a block that is neither text nor file.
     """
@@ -129,7 +129,7 @@ def _name(uri: str, folder: str) -> str:
 
 
 def format_ending(turn: Turn, shape: Json) -> str:
-    """Return the text below an answer that has changed files: where they are, and how to get them."""
+    """Return the text below an answer that changed files: where they are, and how to get them."""
     if not turn.files and not turn.commands:
         return ""
     some = count_noun(len(turn.files), "file")
@@ -142,7 +142,7 @@ def format_ending(turn: Turn, shape: Json) -> str:
 
 
 def make_permission_request(question: Json, call: Json | None) -> Json:
-    """The parameters of `session/request_permission` for what waits for approval."""
+    """Return the parameters of `session/request_permission` for what waits for approval."""
     shown = reveal_invisible(question["words"])
     about = {"toolCallId": card_of(question, call), "title": _title(shown), "kind": "execute"}
     options = [_option("once", "Yes, this once", "allow_once"), _option("no", "No", "reject_once")]
@@ -154,7 +154,7 @@ def make_permission_request(question: Json, call: Json | None) -> Json:
 
 
 def card_of(question: Json, call: Json | None) -> str:
-    """Return the id of the tool call that the question is about; its own id where no call is at work."""
+    """Return the id of the tool call that the question is about, or of its own card if no call is running."""
     if question["kind"] == "call" and call is not None:
         return str(call["toolCallId"])
     return f"{question['run']}-{question['kind']}"
@@ -166,7 +166,7 @@ def _title(text: str) -> str:
 
 
 def _fenced(text: str) -> str:
-    """Return the text in a Markdown block that shows each character: nothing ends the block or is markup."""
+    """Return the text in a Markdown code block that it cannot end, so that none of it is read as markup."""
     fence = "`" * max([3, *(len(run) + 1 for run in re.findall("`+", text))])
     return f"{fence}\n{text}\n{fence}"
 

@@ -1,1 +1,1 @@
-"""The command line: asks, prints, and turns answers into exit statuses. A client of the API."""
+"""The command line, a client of the API: sends requests, prints, turns answers into exit statuses."""

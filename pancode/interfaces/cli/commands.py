@@ -1,4 +1,4 @@
-"""Our kind of Typer commands and groups: loaded when they are used, each with examples in its help."""
+"""PanCode's Typer commands and groups: modules load on first use, and each help has examples."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 _NO_SUCH = "pancode.no_such_command"
-"""Key in `meta`: the word before the cursor names no command, so Tab offers nothing, without an error."""
+"""Key in `meta`: the word before the cursor is not a command, so Tab offers nothing, without an error."""
 BARE = "pancode.bare"
-"""Key in `meta`: no command was named, so the group's default command begins."""
+"""Key in `meta`: no command was given, so the group's default command runs."""
 
 LETTERS = {
     **{"--node": "-N", "--agent": "-A", "--model": "-M", "--detach": "-d", "--number": "-n"},
@@ -34,15 +34,14 @@ LETTERS = {
 }
 """The letter of an option, in every command that has it."""
 _APPS = defaultdict[str, typer.Typer](typer.Typer)
-"""Module to its commands."""
+"""Module to its Typer app."""
 WHOLE_HELP, _MOST = "--help-all", 14
 """With more parameters than this, a command has a short help and this option for the whole one."""
 
 
 def verb(name: str, *examples: str, cls: type[TyperCommand] | None = None, **more: Any) -> Callable[[F], F]:
-    """Make the function a command with this whole name, such as `node add`: its parameters are options and
-    arguments, its docstring the help.
-    """
+    """Make the function a command with this full name, such as `node add`: its parameters become options and
+    arguments, its docstring the help."""
 
     def register(function: F) -> F:
         epilog = format_example(*examples)
@@ -53,16 +52,16 @@ def verb(name: str, *examples: str, cls: type[TyperCommand] | None = None, **mor
 
 
 def format_example(*lines: str) -> str:
-    """The end of each command's help."""
+    """Format the examples at the end of a command's help."""
     return "\b\nExample" + ("s" if len(lines) > 1 else "") + ":\n  " + "\n  ".join(lines)
 
 
 class SectionedCommand(TyperCommand):
-    """A command whose help has its options below headings."""
+    """A command whose help groups its options under headings."""
 
     format_help = click.Command.format_help
     headings: ClassVar[Mapping[str, Collection[str]]] = {}
-    """Heading of the help to the parameters below it; all other parameters stand below `Options`."""
+    """Heading of the help to its parameters; all other parameters are under `Options`."""
     only_whole: ClassVar[Collection[str]] = ()
     """The parameters that a short help leaves out."""
 
@@ -87,7 +86,7 @@ class SectionedCommand(TyperCommand):
 
     @property
     def is_long(self) -> bool:
-        """Whether its help is short, and has another with all options."""
+        """Whether the command has a short help and another with all options."""
         return bool(self.only_whole) and len(self.params) > _MOST
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -110,7 +109,7 @@ class SectionedCommand(TyperCommand):
 
 
 class Group(TyperGroup):
-    """A name of the tree with the names below it; each command's module is loaded when it is used."""
+    """A group of commands; the module of each is loaded when it is used."""
 
     format_help = click.Group.format_help
     path: str = ""
@@ -160,12 +159,12 @@ class Group(TyperGroup):
             formatter.write_dl(self.lines(), col_max=12)
 
     def lines(self) -> list[tuple[str, str]]:
-        """Return each command with what it is for, without loading its module."""
+        """Return each command with its summary line, without loading its module."""
         return [(name, command.line) for name, command in list_children(self.path).items()]
 
 
 def make_group(path: str) -> Group:
-    """The group of that path; its first letter is a capital in its help."""
+    """Return the group with that path; its help begins with a capital letter."""
     line = TREE[path].line.partition(":")[0]
     group = Group(name=path.rpartition(" ")[2], help=f"{line[:1].upper()}{line[1:]}.", no_args_is_help=True)
     group.path = path
@@ -185,13 +184,13 @@ def commands_of(module: str) -> Mapping[str, click.Command]:
 
 
 def unknown_command_error(name: str, group: str, path: str) -> UsageError:
-    """The error for a command that does not exist."""
+    """Return the error for a command that does not exist."""
     found = [f"pancode {one}" for one in find_near(name, group)]
     fix = f"did you mean {', or '.join(found)}?" if found else f"look: {path} -h"
     return UsageError(f"command not found: {path} {name}", fix=fix, code="no_such_command")
 
 
 def tell_new_name(note: str, args: Sequence[str]) -> None:
-    """Tell a user that a name will end; programs, and who wants the result alone, are not told."""
+    """Tell a user on a terminal about a renamed option or command, except with --json or --quiet."""
     if sys.stderr.isatty() and not {"--json", "-q", "--quiet"} & set(args):
         write_stderr(f"{note}\n")

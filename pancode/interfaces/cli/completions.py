@@ -1,4 +1,4 @@
-"""Values that Tab completes: fixed words, and names from a coordinator that runs already."""
+"""Values that Tab completes: fixed words, and names from a coordinator that is already running."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from pancode.kernel.errors import PancodeError
 MOST_RUNS = 50
 _FILES = (".yaml", ".yml", ".json", ".jsonl", ".txt")
 PATIENCE_S = 2.0
-"""How long a completing shell waits at most for a coordinator's answer."""
+"""How long the completion waits at most for a coordinator's answer."""
 
 
 def _names(
     what: str, key: str = "name", path: str = "", here: bool = False, **query: object
 ) -> Callable[[str], list[str]]:
-    """Return a completer; it offers nothing where nobody can tell. `here`: names as in this folder."""
+    """Return a completer, which offers nothing if the coordinator is down. `here`: names for this folder."""
 
     def names(incomplete: str) -> list[str]:
         try:
-            if remote_of(os.environ) is not None:  # no login, which may ask for a password, for a Tab
+            if remote_of(os.environ) is not None:  # Tab must not start a login, which may ask for a password
                 return []
             params = {**query, "cwd": folder_here()} if here else query
             answer = try_get(home_of(os.environ), f"/v1/{path or what}?{urlencode(params)}", PATIENCE_S) or {}
@@ -47,13 +47,13 @@ _newest = _names("runs", "run", limit=MOST_RUNS)
 
 
 def runs(incomplete: str) -> list[str]:
-    """The last runs, newest first, and the word that names the newest."""
+    """Return the last runs, newest first, and the word that names the newest."""
     names = _newest(incomplete)
     return [*names, "last"] if names else []
 
 
 def workflow_files(incomplete: str) -> list[str]:
-    """Names of workflow files, and paths of what may be one."""
+    """Return names of workflow files, and paths of possible workflow files."""
     from pancode.workflows.files.search import WorkflowPlaces
 
     if "/" in incomplete:
@@ -79,19 +79,19 @@ def _files_in(folder: str) -> list[str]:
 
 
 def modes(incomplete: str) -> list[str]:
-    """The values of `--mode`."""
+    """Return the values of `--mode`."""
     from node_agent.wire.policy import Mode
 
     return [mode.value for mode in Mode]
 
 
 def levels(incomplete: str) -> list[str]:
-    """The values of `--safety`."""
+    """Return the values of `--safety`."""
     from node_agent.wire.policy import Safety
 
     return [level.value for level in Safety]
 
 
 def policies(incomplete: str) -> list[str]:
-    """What `policy show` shows: modes, safety levels, and runtimes for its matrix."""
+    """Return what `policy show` accepts: modes, safety levels, and runtimes for its matrix."""
     return [*modes(incomplete), *levels(incomplete), *runtimes(incomplete)]

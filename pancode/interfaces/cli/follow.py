@@ -1,4 +1,4 @@
-"""Sends work, waits for the run with its progress, tells its end; Ctrl-C detaches and stops nothing."""
+"""Sends work, waits for the run with its progress, reports its end; Ctrl-C detaches and stops nothing."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def post_with_progress(
     answered: Callable[[ApiError], Any] = lambda refused: None,
     words: RepeatedPost | None = None,
 ) -> A:
-    """Like `retry.post_work`, and shows the progress of snapshots. With `words` a repeated request starts one
-    thing only."""
+    """Like `retry.post_work`, but show the progress of snapshots. With `words`, a repeated request starts
+    only one thing."""
     show = Snapshots(face, str(body.get("cwd") or "")).show
 
     def post(body: dict[str, Any]) -> A:
@@ -51,7 +51,7 @@ def post_with_progress(
 
 
 def follow_new(face: Face, route: Route[QueuedAnswer], body: dict[str, Any], detach: bool) -> int:
-    """Ask for the run; the exit status is that of its outcome, unless nobody waits for it."""
+    """Start the run and wait for it; return the exit status of its outcome. With `detach`, do not wait."""
     answer = post_with_progress(face, face.client(works=True), route, body)
     print_warnings(face, answer["warnings"])
     if "answer" in answer:
@@ -71,44 +71,45 @@ def follow_new(face: Face, route: Route[QueuedAnswer], body: dict[str, Any], det
 
 
 def print_warnings(face: Face, warnings: Iterable[str]) -> None:
-    """Print each warning beside the result."""
+    """Print each warning as a note, separate from the result."""
     for warning in warnings:
         face.note(f"warning: {escape_line(warning)}")
 
 
 def show_queued(face: Face, answer: QueuedAnswer) -> None:
-    """Print the run that was queued; its warnings are told already."""
+    """Print the run that was queued, without its warnings, which were already printed."""
     report = {name: value for name, value in answer.items() if name != "warnings"}
     face.show(report, lambda: f"{answer['run']}  {answer['state']}  {escape_line(answer['reason'])}\n")
 
 
 FINE = ("landed", "nothing to land")
-"""The states of a landing that ended well."""
+"""The states of a landing that ended without a problem."""
 LAND_LOOK_S = 0.3
 
 
 NOT_SUSPENDED = "not_at_rest"
-"""The coordinator's code for a refusal that ends once the session rests."""
+"""The coordinator's error code for a session that must be suspended first."""
 _REST_S, _SUSPEND_LOOK_S = 2 * 3600.0, 0.5
-"""Seconds that a rest is waited for, as a turn, its commit and its gates may last; and between two looks."""
+"""Seconds to wait for a suspension (a turn, its commit and its gates may run first), and between two
+checks."""
 
 
 def act_when_suspended(face: Face, client: Client, run: str, act: Callable[[str], T]) -> T:
-    """What `act` answers for this run; where that is a session with a program, it rests first. ApiError."""
+    """Return the result of `act` for this run; a session with a program is suspended first. ApiError."""
     try:
         return act(run)
     except ApiError as refused:
         if refused.code != NOT_SUSPENDED:
             raise
-        interactive_run = refused.details["run"]  # `last` may be another one by then
+        interactive_run = refused.details["run"]  # `last` may mean another run by then
     suspend_session(face, client, interactive_run)
     return act(interactive_run)
 
 
 def suspend_session(face: Face, client: Client, run: str) -> SessionShape:
-    """Let this interactive run rest behind its turn at work, and wait for its end: the session then.
+    """Suspend this interactive run after its current turn, wait for its end, and return the session.
 
-    WorkspaceError where its turn waits for a user; UnavailableError where it does not end.
+    WorkspaceError if its turn waits for a user; UnavailableError if it does not end in time.
     """
     requested = False
     for _ in range(int(_REST_S / _SUSPEND_LOOK_S)):
@@ -128,14 +129,14 @@ def suspend_session(face: Face, client: Client, run: str) -> SessionShape:
             behind = "behind the turn at work" if shape["state"] == "works" else "first"
             face.note(f"  the conversation rests {behind}: it continues with your next message")
             in_turn(lambda: client.post(TURN.at(run), {"by": find_user(), "what": "rest"}))
-            requested = True  # also where it has ended by itself a moment ago
+            requested = True  # true even if the run ended a moment ago
         time.sleep(_SUSPEND_LOOK_S)
     fix = f"wait for it: pancode attach {run}; or end its turn: pancode sessions end {run}"
     raise UnavailableError(f"{run} did not become idle", fix=fix)
 
 
 class Snapshots:
-    """Prints the progress of snapshots from answers of `/v1/snapshots`; the same words only once."""
+    """Prints the progress of snapshots from answers of `/v1/snapshots`; skips a repeated line."""
 
     def __init__(self, face: Face, cwd: str) -> None:
         self._face = face
@@ -151,12 +152,12 @@ class Snapshots:
 
 
 def format_progress(done: int, of: int) -> str:
-    """`of` is 0 while the files are not counted yet."""
+    """Format the progress; `of` is 0 until the files are counted."""
     return f"taking a snapshot: {done:,} of {of:,} files" if of else "taking a snapshot"
 
 
 def gate_lines(run: RunDetail) -> list[str]:
-    """The gates of a run with their ends; of a change without gates, that there are none."""
+    """Return a line for each gate of a run and its result, or one line if the change had no gates."""
     none = ["  gates      none: nothing has tested it"] if run["commit"] else []
     gates = [(escape_line(one["name"]), gate_state(one)) for one in run["gates"]]
     return [
@@ -165,7 +166,7 @@ def gate_lines(run: RunDetail) -> list[str]:
 
 
 def report_lines(run: RunDetail, most: int) -> list[str]:
-    """At most so many results of each file."""
+    """Return the lines of the reports, with at most `most` results per file."""
     return [line for report in run["reports"] for line in _report(report, most)]
 
 
@@ -190,15 +191,15 @@ def _finding(one: dict[str, Any]) -> str:
 
 
 class WaitedRun(RunShape):
-    """A run at its end. `shown`: the output that was shown while it continued."""
+    """A run at its end. `shown`: the output that was shown while it ran."""
 
     shown: NotRequired[str]
 
 
 def wait_for_run(face: Face, client: Client, run: str, *, verbose: bool = False) -> WaitedRun | None:
-    """The run at its end, with the output that was `shown` meanwhile; None when the user has detached.
+    """Return the run at its end, with the output that was `shown` meanwhile; None if the user detached.
 
-    A terminal has one line that changes; elsewhere only a wait is told, and with `verbose` each stage.
+    On a terminal, one line changes; elsewhere only waits are printed, with `verbose` each stage.
     """
     try:
         live, own = None, SetUpLine(Client(client.place, starts=False), run)
@@ -229,19 +230,19 @@ KEPT = 100_000
 
 
 class LiveTranscript(threading.Thread):
-    """A thread that follows a run's output until the run ends, and shows whole lines of its story."""
+    """A thread that follows a run's output until the run ends, and shows whole lines of its timeline."""
 
     def __init__(self, client: Client, run: str, runtime: str, show: Callable[[str], None]) -> None:
         super().__init__(name="transcript", daemon=True)
         self._client, self._run_id, self._lines = client, run, show
         self._rest = self.shown = ""
-        from pancode.sessions.conversation.lines import LogStory  # where somebody looks
+        from pancode.sessions.conversation.lines import LogStory  # imported only if the output is followed
 
         self._story = LogStory(runtime, self._piece)
         self._over = threading.Event()
 
     def run(self) -> None:
-        """Show the output; after a cut it continues where it was. What cannot be shown here is in the log."""
+        """Show the output; continue after a broken connection. Errors are ignored: the log has everything."""
         with suppress(PancodeError, OSError):
             log = followed_log(
                 lambda gap: None, self._client, self._run_id, "out", wanted=lambda: not self._over.is_set()
@@ -250,7 +251,7 @@ class LiveTranscript(threading.Thread):
                 self._story.write(part.attempt, part.data)
 
     def finish(self) -> None:
-        """Called when the run has ended: wait a moment for output on its way, then end the story."""
+        """After the run has ended: wait a moment for output that is still arriving, then end the timeline."""
         self.join(JOIN_S)
         self._over.set()
         self._story.end()
@@ -264,7 +265,7 @@ class LiveTranscript(threading.Thread):
 
 
 def _beginning(face: Face, line: ProgressRow, shape: RunShape) -> LiveTranscript:
-    """Start to show the timeline of the run's agent, above the line of its progress."""
+    """Start to show the timeline of the run's agent, above its progress line."""
     from pancode.sessions.conversation.lines import MARK
 
     def show(text: str) -> None:
@@ -276,13 +277,13 @@ def _beginning(face: Face, line: ProgressRow, shape: RunShape) -> LiveTranscript
 
 
 def report_detached(face: Face, run: str) -> int:
-    """Say how to come back; the status for it."""
+    """Print how to come back, and return the exit status."""
     write_stderr(f"\ndetached; {run} continues.  follow: pancode logs -f {run}   stop: pancode stop {run}\n")
     return ExitCode.DETACHED
 
 
 def watch_run(face: Face, client: Client, run: str) -> Iterator[RunShape]:
-    """The run whenever it changes, over restarts of the coordinator, until it has ended."""
+    """Yield the run at each change until it has ended, even if the coordinator restarts."""
     for event in retry.resume_stream(
         face.note, run, lambda: client.events("GET", path_of("runs", run, "events"))
     ):
@@ -300,12 +301,12 @@ _STAGES = {
 
 
 def _stage_word(shape: RunShape) -> str | None:
-    """What the run does; None while it waits."""
+    """Return what the run is doing; None while it waits."""
     return _STAGES.get(shape["stage"]) if shape["waits"] is None else None
 
 
 def _stage(shape: RunShape) -> str:
-    """Where the run is and what it does; a wait or a problem in the words of its reason."""
+    """Return where the run is and what it is doing, or the reason of a wait or a problem."""
     attempt = f", attempt {shape['attempt']}" if shape["attempt"] > 1 else ""
     notes = "".join(f" ({escape_line(note)})" for note in shape["notes"])
     word = _stage_word(shape)
@@ -325,7 +326,7 @@ _LOGS = {
 
 
 def format_end(shape: RunDetail) -> str:
-    """The end of a run for a user who waited: how it ended, then what to do next."""
+    """Format the end of a run for a user who waited: how it ended, then what to do next."""
     facts = ", ".join((shape["run"], format_run_time(shape), format_usd(shape["usage"]["cost_usd"])))
     lines = [f"{_format_ending(shape)} ({facts})"]
     seen, landing = shape["verification"], shape["landing"]
@@ -339,12 +340,12 @@ def format_end(shape: RunDetail) -> str:
 
 
 def format_reason(shape: RunShape) -> str:
-    """The reason of the run's end without the outcome, with which it begins."""
+    """Return the reason of the run's end without the outcome at its start."""
     return escape_line(shape["reason"]).removeprefix(shape["outcome"] or shape["state"]).lstrip(" ,:")
 
 
 def list_notes(shape: RunShape) -> list[str]:
-    """The notes of a run that its status does not say."""
+    """Return the notes of a run that its status does not already show."""
     return [note for note in shape["notes"] if note != format_status(shape)]
 
 
@@ -359,7 +360,7 @@ def _format_ending(shape: RunDetail) -> str:
 
 
 def format_summary(shape: RunDetail) -> str:
-    """A finished run in a few lines; what was found on the way (a file left behind) is never left out."""
+    """Summarize a finished run in a few lines; findings (such as a file left behind) are never left out."""
     notes = f" ({', '.join(list_notes(shape))})" if list_notes(shape) else ""
     reason = format_reason(shape)
     lines = [f"{shape['run']}  {color_state(format_status(shape))}{notes}{f'  {reason}' if reason else ''}"]
@@ -373,7 +374,7 @@ def format_summary(shape: RunDetail) -> str:
 
 
 def _list_next_looks(shape: RunDetail) -> list[str]:
-    """What was found, what the run asks, and where to look after a failure."""
+    """Return lines with the findings, the run's questions, and where to look after a failure."""
     lines = [f"  finding    {escape_line(text)}" for text in shape["findings"]]
     lines += _asks(shape["run"], shape["inbox"]) if shape["inbox"] else []
     if shape["outcome"] not in (None, "done"):
@@ -388,7 +389,7 @@ def _list_next_looks(shape: RunDetail) -> list[str]:
 def _asks(run: str, item: RunWaits) -> list[str]:
     choices = [f"  {number}: {escape_line(one)}" for number, one in enumerate(item["choices"], start=1)]
     no = "" if item["kind"] == "call" else f"   no: pancode deny {run}"
-    return [*choices, f"  it waits for you: {item['command']}{no}"]
+    return [*choices, f"  it waits for your answer: {item['command']}{no}"]
 
 
 def _tested(seen: VerificationShape) -> str:
@@ -418,7 +419,7 @@ def _cost(shape: RunShape) -> str:
 
 
 def format_run_time(shape: RunShape) -> str:
-    """The duration of a run; for one that has not ended, the time since its start."""
+    """Return the duration of a run; for one that has not ended, the time since its start."""
     if shape["started_at"] is None:
         return "-" if shape["outcome"] is None else "never started"
     if shape["finished_at"] is None:
@@ -427,7 +428,7 @@ def format_run_time(shape: RunShape) -> str:
 
 
 def format_interval(begin: str, end: str) -> str:
-    """The time from one moment to the other."""
+    """Return the time from one moment to the other."""
     from datetime import datetime
 
     seconds = max(0.0, (datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds())
@@ -435,9 +436,9 @@ def format_interval(begin: str, end: str) -> str:
 
 
 def wait_for_landing(face: Face, client: Client, run: str) -> RunDetail | None:
-    """The run when it is known what became of `--verify-on` and `--land`, which the coordinator carries out.
+    """Return the run once the coordinator has finished its `--verify-on` and `--land`.
 
-    None: detached meanwhile.
+    None if the user detached meanwhile.
     """
     noted = False
     try:
@@ -452,12 +453,12 @@ def wait_for_landing(face: Face, client: Client, run: str) -> RunDetail | None:
             noted = True
             time.sleep(LAND_LOOK_S)
     except KeyboardInterrupt:
-        face.note(f"\ndetached; the run continues.  look: pancode runs show {run}")
+        face.note(f"\ndetached; the run continues.  status: pancode runs show {run}")
         return None
 
 
 def unless_landed(shape: RunDetail) -> None:
-    """WorkspaceError where a change was to be landed and is not, although the run is done."""
+    """Raise WorkspaceError if a change was to be landed but was not, although the run is done."""
     report = shape["landing"]
     if shape["outcome"] == "done" and report is not None and report["status"] not in FINE:
         fix = report["fix"] or f"pancode land {shape['run']}"

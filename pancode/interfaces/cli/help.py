@@ -1,4 +1,4 @@
-"""`pancode help` and `completion`: help on a command, the table of exit statuses, the script for a shell."""
+"""`pancode help` and `completion`: help on a command, the table of exit statuses, the completion script."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def help_command(
     topic: Annotated[list[str], Argument(default_factory=list, show_default=False)],
     face: Json,
 ) -> None:
-    """Help on a command, the other names of commands (words), or the table of exit codes."""
+    """Show help on a command, the other names of commands (words), or the table of exit codes."""
     if topic == ["exit-codes"]:
         rows = [{"code": int(code), "meaning": words} for code, words in MEANINGS.items()]
         return face.show(
@@ -51,7 +51,7 @@ def completion(
     ctx: typer.Context,
     shell: Annotated[Literal["bash", "zsh", "fish"], typer.Argument(metavar="bash|zsh|fish")],
 ) -> None:
-    """Print the script that completes `pancode` in your shell; evaluate it, or keep it where the shell looks.
+    """Print the script that completes `pancode` in your shell. Evaluate it, or save it where the shell looks.
 
     bash: ~/.local/share/bash-completion/completions/pancode; zsh: _pancode in a folder of $fpath;
     fish: ~/.config/fish/completions/pancode.fish.
@@ -59,7 +59,7 @@ def completion(
     from pancode.interfaces.cli.main import ASKED_BY
 
     kind = get_completion_class(shell)
-    assert kind is not None, "click knows each of them"
+    assert kind is not None, "click supports each of these shells"
     made = kind(ctx.find_root().command, {}, "pancode", ASKED_BY)
-    # Not made.source(), which starts a bash to ask for its version: this one may be for another node.
+    # made.source() would start bash to check its version, but the script may be for another machine.
     sys.stdout.write(made.source_template % made.source_vars())

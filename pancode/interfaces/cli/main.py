@@ -1,4 +1,4 @@
-"""The command `pancode`: finds the subcommand, loads only that, turns errors into words and a status."""
+"""The command `pancode`: finds the subcommand, loads only that, turns errors into messages and a status."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pancode.kernel.errors import ConfigError, ExitCode, PancodeError, UsageErro
 
 
 class Root(Group):
-    """The root group: `pancode` alone, or with options of a chat only, is `pancode chat`."""
+    """The root group: `pancode` without a command, or with options of `chat` only, runs `pancode chat`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         own = 0
@@ -45,7 +45,7 @@ class Root(Group):
 
 
 def format_first_screen() -> str:
-    """The help of `pancode`: 50 lines, 79 columns."""
+    """Return the help of `pancode`: 50 lines, 79 columns."""
     lines = ["Usage: pancode [-C DIR] COMMAND ..."]
     for heading, rows in SCREEN.items():
         lines += ["", f"{heading}:"]
@@ -111,13 +111,13 @@ _SHOWS_VARIABLES = (
     *("config show", "config set", "config unset", "config undo"),
     *("doctor", "help", "admin completion"),
 )
-"""Commands that report unknown variables themselves, or to which no variable could matter."""
+"""Commands that report unknown variables themselves, or that no variable affects."""
 ASKED_BY = "_PANCODE_COMPLETE"
 """The variable with which a shell asks for completions."""
 
 
 def _heed_variables(*, as_json: bool) -> None:
-    """Warn of each unknown PANCODE_ variable. ConfigError where it looks like one that limits runs."""
+    """Warn of each unknown PANCODE_ variable. ConfigError if it looks like one that limits runs."""
     from pancode.config.variables import unknown_variables
 
     for variable in unknown_variables(os.environ):
@@ -132,7 +132,7 @@ def _heed_variables(*, as_json: bool) -> None:
 
 
 def run(args: list[str]) -> int:
-    """One command, or what a shell asks that completes one; its exit status."""
+    """Run one command, or answer a shell's completion request; return the exit status."""
     if ASKED_BY in os.environ:
         from click.shell_completion import shell_complete
 
@@ -149,7 +149,7 @@ def run(args: list[str]) -> int:
 
 
 def status_of(exc: BaseException, args: list[str], *, as_json: bool) -> int:
-    """The exit status of a command that ended with this; what a user must know of it is told."""
+    """Return the exit status of a command that ended with this exception; print what the user must know."""
     match exc:
         case click.exceptions.Exit():
             return exc.exit_code
@@ -171,7 +171,7 @@ def status_of(exc: BaseException, args: list[str], *, as_json: bool) -> int:
 
 
 def _with_choice(error: PancodeError, args: list[str]) -> PancodeError:
-    """Where the error names several runs of an agent, let its fix be this very command for each run."""
+    """If the error lists several runs of an agent, set its fix to this same command for each run."""
     runs, agent = error.details.get("runs", "").split(), error.details.get("agent")
     if agent in args and runs:
         at = args.index(agent)
@@ -181,11 +181,11 @@ def _with_choice(error: PancodeError, args: list[str]) -> PancodeError:
 
 
 def _unwritten(exc: OSError, as_json: bool) -> int:
-    """Return the status where standard output takes nothing more; other errors count as unforeseen."""
+    """Return the status if standard output cannot be written; treat other errors as unforeseen."""
     from pancode.interfaces.client.client import FULL
 
     if isinstance(exc, BrokenPipeError):
-        # The reader has gone (`pancode runs | head`): nothing is wrong, and nothing more can be said.
+        # The reader has exited (`pancode runs | head`): this is not an error, and nothing can be printed.
         say_no_more()
         return ExitCode.DONE
     if exc.errno not in FULL:
@@ -194,14 +194,14 @@ def _unwritten(exc: OSError, as_json: bool) -> int:
     error = PancodeError(
         "cannot write the output: no space left on the disk",  # mostly `pancode ... > file` on a full disk
         why=str(exc),
-        fix="free space where the output goes and in PANCODE_HOME; check before you retry: pancode runs",
+        fix="free space where the output goes and in PANCODE_HOME; before you retry: pancode runs",
         code="no_room",
     )
     return tell_error(error, as_json=as_json)
 
 
 def _unforeseen(exc: Exception, as_json: bool) -> int:
-    """Log where a defect of PanCode's own arose, tell the user one error, and return its status."""
+    """Log the traceback of a bug in PanCode, print one error to the user, and return its status."""
     return tell_error(internal_error(exc), as_json=as_json)
 
 
@@ -210,7 +210,7 @@ _MEANT = {"runs": "best-of", "count": "best-of", "number": "best-of"}
 
 
 def _near(wrong: click.NoSuchOption) -> str | None:
-    """Return the option that was probably meant; the dashes are not compared, as all options have them."""
+    """Return the option that was probably meant, compared without the dashes that all options have."""
     from pancode.kernel.names import find_nearest
 
     params = wrong.ctx.command.params if wrong.ctx is not None else []
@@ -221,7 +221,7 @@ def _near(wrong: click.NoSuchOption) -> str | None:
 
 
 def _usage(wrong: click.ClickException) -> PancodeError:
-    """Return click's error as one of ours, with the nearest right name where click knows one."""
+    """Return click's error as a UsageError, with the nearest valid name for an unknown option."""
     fix = ""
     near = _near(wrong) if isinstance(wrong, click.NoSuchOption) else None
     if near is not None:

@@ -1,4 +1,4 @@
-"""Waits until a node has told what a command changed there, so that the next dispatch finds it."""
+"""Waits until a node has reported the effect of a command there, so that the next dispatch sees it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _LOOKS, _LOOK_S = 20, 0.25
 def facts_after(
     client: Client, node: str, runtimes: Collection[str], before: Container[str]
 ) -> dict[str, NodeRuntime]:
-    """What the node tells of these runtimes, by name, once none of them is in a state of `before`.
+    """Return the node's facts about these runtimes, by name, once none of them has a state in `before`.
 
-    After five seconds: what it tells then.
+    After five seconds, return what the node reports then.
     """
     found: dict[str, NodeRuntime] = {}
     for look in range(_LOOKS if runtimes else 0):

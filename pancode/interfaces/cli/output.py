@@ -1,4 +1,4 @@
-"""The way out of each command: result, notes, errors and exit status; and the client with which it asks."""
+"""The output of each command: result, notes, errors and exit status; and its API client."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ from pancode.interfaces.client.remote.place import forget_remote, remote_of
 from pancode.kernel.errors import ExitCode, PancodeError, Problem, UsageError
 
 PROGRAM = (sys.executable, "-P", "-m", "pancode")
-"""How a command starts another `pancode` command. `-P`: a `pancode.py` in this folder is not imported."""
+"""How a command starts another `pancode` command. `-P`: a `pancode.py` in the current folder is not
+imported."""
 
 
 T = TypeVar("T")
@@ -33,15 +34,15 @@ FORMATS = ("json", "yaml", "wide", "name")
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """What a command says with. Progress and notes go to standard error, the result to standard output."""
+    """A command's output. Progress and notes go to standard error, the result to standard output."""
 
     as_json: bool
     format: str = ""
 
     def client(self, *, starts: bool = True, works: bool = False) -> Client:
-        """Return a client. `works`: the command begins work, so a fleet that was taken down comes up for it.
+        """Return a client. `works`: the command begins work, so a fleet that was taken down is started.
 
-        Then the user is also warned of variables that a running coordinator does not have.
+        The user is then also warned of variables that a running coordinator ignores.
         """
         client = Client(place_of(os.environ), starts=starts, works=works, note=self.note, folder=stands_in())
         if works:
@@ -50,23 +51,23 @@ class Face:
         return client
 
     def acts_here(self, what: str) -> None:
-        """Let the command act on this machine, and say so where the coordinator is on another one."""
+        """Make the command act on this machine; print a note if the coordinator is on another one."""
         there = remote_of(os.environ)
         if there is not None:
             self.note(f"{what} acts on this machine, not on {there}")
             forget_remote()
 
     def show(self, data: Any, words: Callable[[], str]) -> None:
-        """Print the result: in the format that was asked for, or in words."""
+        """Print the result in the requested format, or as text."""
         sys.stdout.write(json.dumps(data) + "\n" if self.as_json else self.format_result(data, words))
         sys.stdout.flush()
 
     def show_result(self, data: T, words: Callable[[T], str]) -> None:
-        """Print the result, with the function that puts it into words."""
+        """Print the result, with the function that formats it as text."""
         self.show(data, lambda: words(data))
 
     def format_result(self, data: Any, words: Callable[[], str]) -> str:
-        """The result as YAML, as ids, in words, or in words with columns that no terminal cuts."""
+        """Format the result as YAML, ids, or text (with `wide`, no column is cut)."""
         if self.format == "yaml":
             import yaml
 
@@ -75,11 +76,11 @@ class Face:
             return "".join(f"{name}\n" for name in list_names(data))
         if self.format != "wide":
             return words()
-        with redirect_stdout(io.StringIO()):  # only a terminal has too little room
+        with redirect_stdout(io.StringIO()):  # only on a terminal are columns cut
             return words()
 
     def end(self, status: int, data: Any, words: Callable[[], str]) -> int:
-        """As `show`, for a command that waited; return its exit status even where the reader has gone."""
+        """Like `show`, for a command that waited; return its exit status even if the reader has exited."""
         try:
             self.show(data, words)
         except BrokenPipeError:
@@ -87,29 +88,29 @@ class Face:
         return status
 
     def note(self, text: str) -> None:
-        """Print a note beside the result; not with --json.
+        """Print a note separate from the result; not with --json.
 
-        Where it cannot be printed (the reader has gone, the disk is full), the command continues.
+        If it cannot be printed (the reader has exited, the disk is full), the command continues.
         """
         if not self.as_json:
             write_stderr(text + "\n")
 
     def can_ask(self) -> bool:
-        """Whether a user is there to answer: standard input is a terminal, and --json is not given."""
+        """Whether a user can answer: standard input is a terminal, and --json is not given."""
         return not self.as_json and sys.stdin.isatty()
 
     def confirm(self, question: str, otherwise: str) -> bool:
-        """Ask the user for a yes. UsageError where nobody can answer; its fix is the option `otherwise`."""
+        """Ask the user to confirm. UsageError if no user can answer; its fix is the option `otherwise`."""
         if not self.can_ask():
             raise UsageError(
-                f"{question} Nobody can answer: this is not a terminal.", fix=otherwise, code="cannot_ask"
+                f"{question} No user can answer: this is not a terminal.", fix=otherwise, code="cannot_ask"
             )
         import typer
 
         return typer.confirm(question, default=False, err=True)
 
     def confirm_or_decline(self, question: str) -> bool:
-        """Ask a yes-or-no question; False where nobody can answer it: the refusal then names `--yes`."""
+        """Ask a yes-or-no question; return False if no user can answer: the refusal then names `--yes`."""
         return self.can_ask() and self.confirm(question, "--yes")
 
     def read_secret(self, question: str, most: int) -> str:
@@ -128,13 +129,13 @@ class Face:
 
 
 def list_names(data: Mapping[str, object]) -> list[str]:
-    """The ids of a result: the first field of each row of its first list, or its own first field."""
+    """Return the ids of a result: the first field of each row of its first list, or its own first field."""
     rows = next((value for value in data.values() if isinstance(value, list)), [data])
     return [str(next(iter(row.values()))) if isinstance(row, Mapping) else str(row) for row in rows if row]
 
 
 def write_stderr(text: str) -> None:
-    """Onto standard error; where that cannot be written there is nobody to be told."""
+    """Write to standard error; an error is ignored, because it could not be reported either."""
     try:
         sys.stderr.write(text)
         sys.stderr.flush()
@@ -143,12 +144,12 @@ def write_stderr(text: str) -> None:
 
 
 def say_no_more() -> None:
-    """Sends the rest of standard output nowhere, so that Python can end without an error."""
+    """Discard the rest of standard output, so that Python can exit without an error."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def describe_caller() -> dict[str, Any]:
-    """The caller, as the API's body."""
+    """Return the caller's part of an API request body."""
     return {"by": find_user(), "environ": read_environment()}
 
 
@@ -156,9 +157,9 @@ _ITS_OWN = {name: key for name, (key, _) in VARIABLES.items() if name not in PER
 
 
 def find_ignored_variables(client: Client, cwd: str, environ: Mapping[str, str]) -> list[str]:
-    """A sentence for each that is set otherwise than the coordinator was started with.
+    """Return a warning for each variable that differs from the running coordinator's settings.
 
-    ConfigError for one that does not fit: here, as the coordinator will not look at it.
+    ConfigError for an invalid value: checked here, because the coordinator does not read it.
     """
     named = {name: key for name, key in _ITS_OWN.items() if environ.get(name, "").strip()}
     if not named:
@@ -169,13 +170,14 @@ def find_ignored_variables(client: Client, cwd: str, environ: Mapping[str, str])
     there: dict[str, Any] = {row["key"]: row["value"] for row in client.get(SETTINGS)["settings"]}
     for name, key in list(named.items()):
         text = environ[name].strip()
-        # A variable with the coordinator's value is heeded. Other values need the schema, which loads slowly.
+        # A variable that equals the coordinator's value is not ignored. Other values need the schema, which
+        # loads slowly.
         with suppress(ValueError):
             if there.get(key) in (text, str(VARIABLES[name][1](text)).lower()):
                 del named[name]
     if not named:
         return []
-    from pancode.config.folder_settings import settings_here  # with the schema
+    from pancode.config.folder_settings import settings_here  # this import loads the schema
 
     here = {row["key"]: row for row in settings_here(home_of(environ), Path(cwd), environ)[0]}
     return [
@@ -218,12 +220,12 @@ OUTCOMES: dict[str, ExitCode] = {
 
 
 def exit_of(outcome: str | None) -> int:
-    """The status for an outcome; one that this version does not know is an internal error."""
+    """Return the status for an outcome; one that this version does not know is an internal error."""
     return OUTCOMES.get(outcome or "", ExitCode.INTERNAL)
 
 
 def tell_error(error: PancodeError, *, as_json: bool) -> int:
-    """Say it on standard error; returns the exit status."""
+    """Print the error on standard error; return the exit status."""
     problem = error.problem()
     if as_json:
         names = ("code", "message", "why", "fix", "exit_code")
@@ -239,7 +241,7 @@ _LOG_CAP = 1 << 20
 
 
 def internal_error(exc: Exception) -> PancodeError:
-    """An exception that nobody foresaw, as an error; its traceback is added to the log."""
+    """Return an unforeseen exception as an error; append its traceback to the log."""
     import traceback
 
     why = f"{type(exc).__name__}: {exc}"
@@ -262,14 +264,12 @@ def internal_error(exc: Exception) -> PancodeError:
         return PancodeError(
             "internal error: this is a bug in PanCode", why=why, fix="report it and include these lines"
         )
-    fix = (
-        f"report it with the end of {log}; whether the command has had an effect: pancode runs, pancode audit"
-    )
+    fix = f"report it with the end of {log}; whether the command had an effect: pancode runs, pancode audit"
     return PancodeError("internal error: this is a bug in PanCode", why=why, fix=fix)
 
 
 def in_words(problem: Problem) -> str:
-    """The error as text: what happened, why, the fix. A machine or a repository may have parts of it."""
+    """Format the error (what happened, why, the fix), escaped: a node or a repository may supply parts."""
     lines = [f"{paint_text('error', 'red', sys.stderr)}: {escape_line(problem.message)}"]
     lines += [f"  why: {escape_line(problem.why)}"] if problem.why else []
     label = "" if problem.fix.startswith("look: ") else "fix: "
@@ -278,7 +278,7 @@ def in_words(problem: Problem) -> str:
 
 
 def list_findings(kind: str, found: Iterable[Mapping[str, str]]) -> list[str]:
-    """Return the lines of what was found in a file: a message, and where there are, its reason and fix."""
+    """Return the lines for findings in a file: each message, with its reason and fix if it has them."""
     lines = []
     for one in found:
         lines.append(f"{kind}: {one['message']}")

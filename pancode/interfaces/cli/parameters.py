@@ -1,4 +1,4 @@
-"""Parses values of options, each error with the right form; and options that commands share."""
+"""Parses values of options (an error shows the valid form); defines options that commands share."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MONEY = re.compile(r"\$?(\d{1,9}(?:\.\d{1,9})?)")
 
 
 def duration(value: str) -> int:
-    """Milliseconds."""
+    """Parse a duration into milliseconds."""
     text = value.strip().replace(" ", "")
     parts = _PART.findall(text)
     if not parts or "".join(n + u for n, u in parts) != text or len(text) > _LONGEST:
@@ -34,7 +34,7 @@ def duration(value: str) -> int:
 
 
 def money(value: str) -> str:
-    """USD as a decimal string."""
+    """Parse USD into a decimal string."""
     match = _MONEY.fullmatch(value.strip())
     if match is None:
         raise typer.BadParameter(f"{value!r} is not an amount of USD; write 0.75 or 10")
@@ -42,7 +42,7 @@ def money(value: str) -> str:
 
 
 def size_of(value: str) -> int:
-    """Bytes."""
+    """Parse a size into bytes."""
     match = _SIZE.fullmatch(value.strip())
     if match is None or len(match[0]) > _LONGEST:
         raise typer.BadParameter(f"{value!r} is not a size; write 64MiB, 2GiB or 24g")
@@ -64,18 +64,18 @@ def label(value: str) -> Label:
 
 
 class SlotBounds(NamedTuple):
-    """How many runs a node takes at once: `most`, or fewer while the machine is strained, down to `least`."""
+    """How many runs a node takes at once: `most`, or fewer while the node is under load, down to `least`."""
 
     least: int | None
     most: int
 
 
 def slot_bounds(value: str) -> SlotBounds:
-    """4, or 1-8."""
+    """Parse bounds such as 4 or 1-8."""
     least, dash, most = value.partition("-")
     bounds = (least, most) if dash else ("", least)
     if not all(part.isascii() and part.isdigit() for part in filter(None, bounds)) or not bounds[1]:
-        raise typer.BadParameter(f"{value!r} is neither a number of runs nor bounds, as in 1-8")
+        raise typer.BadParameter(f"{value!r} must be a number of runs, or bounds such as 1-8")
     found = SlotBounds(int(bounds[0]) if dash else None, int(bounds[1]))
     if not 1 <= (found.least or 1) <= found.most <= 256:
         raise typer.BadParameter(f"{value!r} is not between 1 and 256, or its bounds are the wrong way round")
@@ -83,19 +83,19 @@ def slot_bounds(value: str) -> SlotBounds:
 
 
 def option(help: str, *words: str, complete: Callable[[str], list[str]] | None = None, **more: Any) -> Any:
-    """Typer's: what it means, its names, and what its value is called. `complete`: what Tab offers."""
+    """Return a Typer option: its help, its names, and its value's name. `complete`: what Tab offers."""
     names = [word for word in words if word.startswith("-")]
     value = next((word for word in words if not word.startswith("-")), None)
     return Option(*names, metavar=value, help=help, autocompletion=complete, **more)
 
 
 def many(help: str, *words: str, **more: Any) -> Any:
-    """An option that may be repeated; none makes an empty list."""
+    """Return an option that may be repeated; without one, the value is an empty list."""
     return option(help, *words, default_factory=list, show_default=False, **more)
 
 
 def read_face(format: str) -> Face:
-    """How the command answers; in words where no format is named."""
+    """Return the command's output in this format; as text if no format is given."""
     if format and format not in FORMATS:
         raise typer.BadParameter(f"format {format!r} not found; there are {', '.join(FORMATS)}")
     return Face(format == "json", format)
@@ -114,7 +114,7 @@ Json = Annotated[
         help="json, yaml, wide (columns are not cut) or name (ids alone); --json is -o json.",
     ),
 ]
-"""The option -o: the command answers in this format instead of words. `--json` stands for `-o json`."""
+"""The option -o: the command answers in this format instead of text. `--json` means `-o json`."""
 Run = Annotated[str, Argument(autocompletion=completions.runs)]
 Node = Annotated[str, Argument(autocompletion=completions.nodes)]
 Nodes = Annotated[
@@ -126,18 +126,20 @@ Link = Annotated[
 ]
 Verbose = Annotated[bool, option("Show every step, and the facts behind the result.", "-v", "--verbose")]
 Cursor = Annotated[
-    str | None, option("Show the next page: `next` of the last JSON, with the same filters.", "CURSOR")
+    str | None, option("Show the next page: pass `next` from the last JSON, with the same filters.", "CURSOR")
 ]
 Whole = Annotated[bool, option("Show all rows, page by page.", "--all")]
 WithCommands = Annotated[
-    bool, option("Say yes to files that decide what runs next, such as .github/.", "--with-commands")
+    bool, option("Approve files that decide what runs next, such as .github/.", "--with-commands")
 ]
 WithSecret = Annotated[
-    bool, option("Say yes to a run's secret in the change, or to a failed search for one.", "--with-secret")
+    bool, option("Approve a run's secret in the change, or a secret scan that failed.", "--with-secret")
 ]
-Anyway = Annotated[bool, option("Land even if a run behind this change failed or was stopped.", "--anyway")]
+Anyway = Annotated[
+    bool, option("Land even if a run that this change is based on failed or was stopped.", "--anyway")
+]
 PAGE = 1_000
-"""How many rows each page has that `--all` asks for."""
+"""How many rows `--all` requests per page."""
 
 
 P = TypeVar("P")
@@ -153,7 +155,7 @@ def fetch_page(
     whole: bool,
     **filters: object,
 ) -> P:
-    """The list's answer, its rows under the name `rows`; `next` is there where more follows."""
+    """Return the list's answer, with its rows under the name `rows`, and `next` if more rows follow."""
     most = PAGE if whole else limit
     answer: Any = client.get(route, limit=most, cursor=cursor, **filters)
     while whole and answer["next"] is not None:

@@ -1,4 +1,4 @@
-"""Progress on standard error: a live picture on a terminal, else a line for each stage."""
+"""Progress on standard error: a live display on a terminal, else a line for each stage."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 
 class _Picture:
-    """Progress on a terminal. `draws`: whether it is drawn. If the terminal goes, the command continues.
+    """A live display on a terminal. `draws`: whether it is drawn. A closed terminal stops no command.
 
-    `stays`: the last state is left on the terminal.
+    `stays`: the last state stays on the terminal.
     """
 
     def __init__(self, face: Face, *, stays: bool = True) -> None:
@@ -50,7 +50,7 @@ class _Picture:
                 self._live.stop()
 
     def _say(self, text: str, style: str = "") -> None:
-        """Print a line that stays, above the progress."""
+        """Print a permanent line above the progress."""
         if self._live is None:
             self._face.note(text)
             return
@@ -65,7 +65,7 @@ class _Picture:
 
 
 class ProgressRow(_Picture):
-    """Shows the stage of a run on one line. `leaves`: each stage also leaves a line of its own."""
+    """Shows the stage of a run on one line. `leaves`: each stage also leaves a permanent line."""
 
     def __init__(self, face: Face, *, stays: bool = True, leaves: bool = False) -> None:
         super().__init__(face, stays=stays)
@@ -74,11 +74,11 @@ class ProgressRow(_Picture):
         self._lock = threading.Lock()
 
     def above(self, text: str, dim: bool = False) -> None:
-        """Print a stranger's words above the progress, which continues below them."""
+        """Print untrusted text above the progress, which continues below it."""
         self._say(escape_line(text), "dim" if dim else "")
 
     def show(self, stage: str, text: str, *, stays: bool = False) -> None:
-        """Show the stage. `stays`: where nothing is drawn, it is a line all the same."""
+        """Show the stage. `stays`: print it as a line even if nothing is drawn."""
         with self._lock:
             if stage != self._stage:
                 left = f"{self._text}{self._grown}" if self.draws else text
@@ -88,7 +88,7 @@ class ProgressRow(_Picture):
             self._redraw()
 
     def grow(self, more: str) -> None:
-        """Show more messages behind the stage until it ends; another thread may call this."""
+        """Show more text after the stage until the stage ends; another thread may call this."""
         with self._lock:
             self._grown = more
             self._redraw()
@@ -101,7 +101,7 @@ class ProgressRow(_Picture):
 
 
 class Steps(_Picture):
-    """What each node does now in a bring-up, and a line for each step that failed; all steps if `verbose`."""
+    """The current step of each node during a start; also a line for each failed step (`verbose`: each)."""
 
     def __init__(self, face: Face, *, verbose: bool = False) -> None:
         super().__init__(face, stays=False)
@@ -139,14 +139,14 @@ SETUP, OTHERS = "setup", {"out", "err", "gates.log"}
 
 
 class SetUpLine:
-    """The last line of a run's set-up, read from its log."""
+    """The last line of a run's setup, read from its log."""
 
     def __init__(self, client: Client, run: str) -> None:
         self._client, self._run = client, run
         self._attempt, self._offset, self._last = "", 0, ""
 
     def look(self) -> str:
-        """Return the last line that set-up wrote; "" before it writes, and once other streams have output."""
+        """Return the last line that setup wrote; "" before it writes, and once other streams have output."""
         by_attempt = self._client.get(STREAMS.at(self._run))["streams"]
         attempt, names = next(reversed(by_attempt.items()), ("", []))
         if SETUP not in names or OTHERS.intersection(names):
@@ -161,7 +161,7 @@ class SetUpLine:
 
 
 class SetUpTimer:
-    """Until it is closed, tells `show` once a second how long set-up has taken and what it says."""
+    """Calls `show` once a second until closed, with the duration of the setup and its last line."""
 
     def __init__(self, line: SetUpLine, show: Callable[[str], None]) -> None:
         self._line, self._show = line, show

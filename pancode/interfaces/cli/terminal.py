@@ -1,4 +1,4 @@
-"""Draws words, colours and tables: Rich on a terminal, plain columns in a pipe; never in `--json`."""
+"""Draws text, colors and tables: Rich on a terminal, plain columns in a pipe; not for `--json`."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 
 def can_draw(stream: TextIO) -> bool:
-    """Whether Rich may draw there: on a terminal that wants it. Elsewhere there are plain lines."""
+    """Whether Rich may draw: on a terminal that supports it. Elsewhere, output is plain lines."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def make_console(stream: TextIO) -> Console:
-    """For what was made `escape_line` before: nothing in it is taken for markup, or for an emoji's name."""
+    """Return a console for text that `escape_line` has escaped; it interprets no markup or emoji names."""
     from rich.console import Console
 
     return Console(file=stream, markup=False, emoji=False, highlight=False)
@@ -45,7 +45,7 @@ def draw_text(what: RenderableType, stream: TextIO, *, wraps: bool = True) -> st
 
 
 def paint_text(text: str, style: str, stream: TextIO | None = None) -> str:
-    """In a style of Rich's, where that may draw."""
+    """Return the text in a Rich style, if Rich may draw there."""
     target = stream if stream is not None else sys.stdout
     if not style or not can_draw(target):
         return text
@@ -55,24 +55,24 @@ def paint_text(text: str, style: str, stream: TextIO | None = None) -> str:
 
 
 def known_usd(row: Mapping[str, Any]) -> str:
-    """A sum of nothing but unknown costs is unknown."""
+    """Format the cost; a sum of only unknown costs is unknown."""
     return "unknown" if row["unknown_runs"] and not float(row["usd"]) else format_usd(row["usd"])
 
 
 def format_unsettled(row: Mapping[str, Any]) -> str:
-    """What a user has to say yet of a cost: runs of unknown cost, claims beyond jobs."""
+    """Format the costs that a user still has to settle: runs of unknown cost, disputed amounts."""
     unknown = [count_noun(row["unknown_runs"], "run")] if row["unknown_runs"] else []
     disputed = [f"{format_usd(row['disputed_usd'])} disputed"] if float(row["disputed_usd"]) else []
     return ", ".join([*unknown, *disputed]) or "-"
 
 
 def color_state(word: str) -> str:
-    """A state or verdict in its colour."""
+    """Return a state or verdict in its color."""
     return paint_text(word, style_of(word))
 
 
 def color_diff(data: bytes, stream: TextIO) -> str:
-    """A diff in colours, for a terminal: each line as it is, tabs and all."""
+    """Return a diff in colors, for a terminal; each line is unchanged, tabs included."""
     from rich.segment import Segment, Segments
     from rich.style import Style
 
@@ -90,7 +90,7 @@ _STEERS = re.compile(
 
 
 def escape_output(data: bytes, stream: TextIO) -> bytes:
-    """A stranger's output as it is, but for a terminal: there what steers it is shown, not obeyed."""
+    """Return untrusted output; for a terminal, with control characters made visible."""
     if not stream.isatty():
         return data
     return _STEERS.sub(_named, _LINES.sub(b"\n", data))
@@ -103,12 +103,12 @@ def _named(found: re.Match[bytes]) -> bytes:
 
 
 def safe_block(text: str) -> str:
-    """Several lines of a stranger's text, each safe to print."""
+    """Return several lines of untrusted text, each safe to print."""
     return "".join(f"{escape_line(line)}\n" for line in text.splitlines())
 
 
 class Sink:
-    """Writes a stranger's output in pieces cut anywhere: half a character waits for its other half."""
+    """Writes untrusted output in pieces cut anywhere; an incomplete character waits for its rest."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream, self._half = stream, b""
@@ -123,7 +123,7 @@ class Sink:
 
 
 def _end_of_whole(data: bytes) -> int:
-    """Return the index at which an unfinished last character begins; the length if there is none."""
+    """Return the index at which an incomplete last character begins; the length if there is none."""
     for back in range(1, min(4, len(data)) + 1):
         first = data[-back]
         if first >= 0xC0:
@@ -138,12 +138,12 @@ _LINES = re.compile(rb"\r+\n?")
 
 
 def format_advice(one: Mapping[str, Any]) -> str:
-    """The fix that we know, or what the machine itself says, quoted as such; empty for neither."""
+    """Return PanCode's fix, else the node's own text; empty if there is neither."""
     return f"fix: {escape_line(one['fix'])}" if one.get("fix") else escape_line(one.get("says") or "")
 
 
 def short_time(iso: str | None) -> str:
-    """2026-11-20T08:20:24.123Z as `11-20 08:20:24`, in local time, on a terminal; else `11-20 08:20:24Z`."""
+    """Format 2026-11-20T08:20:24.123Z as `11-20 08:20:24Z`; on a terminal without the Z, in local time."""
     if iso is None:
         return "-"
     if not sys.stdout.isatty():
@@ -154,20 +154,21 @@ def short_time(iso: str | None) -> str:
 
 
 _LONG = 12
-"""The least width of a column that may be folded or cut; texts up to this width never are."""
+"""The least width of a column that may be folded or cut; shorter texts never are."""
 _CUT = 24
-"""The width that a cut column keeps as long as there are spare columns to leave out instead."""
+"""The width that a cut column keeps while spare columns can still be left out."""
 _END_OF_ROW = "\x1f"
 """Drawn between rows, so that they can be told apart again; `safe` lets none of it through."""
 
 
 _TONED = {"", "STATE", "OUTCOME", "VERDICT", "GRADE", "LEVEL"}
-"""Heads of columns whose words have a colour."""
+"""Heads of columns whose words are colored."""
 Row = TypeVar("Row", bound=Mapping[str, Any])
 RowColumns = Mapping[str, str | Callable[[Row], object]]
-"""Head to a field of the row, or a function of it. Fields ending in at, since or usd are written as such."""
+"""Head to a field of the row, or a function of it. Fields ending in at, since or usd are formatted as
+such."""
 Columns = RowColumns[Any]
-"""Columns of rows whose fields nobody has typed."""
+"""Columns of untyped rows."""
 
 
 def format_rows(
@@ -179,7 +180,7 @@ def format_rows(
     spare: Iterable[str] = (),
     cut: str = "",
 ) -> str:
-    """A table of rows of JSON, as `format_table`; where there are none, `empty`."""
+    """Format rows of JSON like `format_table`; without rows, return `empty`."""
     if empty and not rows:
         return f"{empty}\n"
     cells = [[_of(row, cell) for cell in columns.values()] for row in rows]
@@ -205,11 +206,11 @@ def format_table(
     spare: Iterable[str] = (),
     cut: str = "",
 ) -> str:
-    """Columns two blanks apart. `below`: lines under each row.
+    """Format a table with two spaces between columns. `below`: lines under each row.
 
-    `spare`: heads that a narrow terminal can miss, which it is told. `cut`: the head of a column that is cut
-    where there is too little room, so that each row is one line. Where that does not help, each cell is a
-    line: nothing is lost.
+    `spare`: heads of columns that a narrow terminal leaves out, with a note. `cut`: the head of a column that
+    is cut to fit, so that each row is one line. If that is not enough, each cell gets its own line, so that
+    nothing is lost.
     """
     cells = [[escape_line("-" if cell is None or cell == "" else str(cell)) for cell in row] for row in rows]
     note = ""
@@ -237,7 +238,7 @@ def _plain(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 class _Column(NamedTuple):
-    """One column; the first cell is the head. `folds`: a long text continues in the next line."""
+    """One column; the first cell is the head. `folds`: a long text continues on the next line."""
 
     cells: Sequence[str]
     is_toned: bool
@@ -254,7 +255,7 @@ class _Column(NamedTuple):
 
 
 def _fitted(columns: list[_Column], spare: Iterable[str]) -> tuple[list[str], str]:
-    """Return each row as text, the head first, and a last line that names the columns left out."""
+    """Return each row as text, the head first, and a note that names the columns left out."""
     whole, missed = columns, list[str]()
     for title in spare:
         if _room(columns) >= sum(min(_CUT, one.width) - one.least for one in columns if one.is_cut):
@@ -264,7 +265,7 @@ def _fitted(columns: list[_Column], spare: Iterable[str]) -> tuple[list[str], st
     if _room(columns) < 0:
         head, *rows = zip(*(one.cells for one in whole), strict=True)
         return ["", *(_record(head, row, [one.is_toned for one in whole]) for row in rows)], ""
-    note = paint_text(f"no room for {', '.join(missed)}: make the terminal wider, or | cat\n", "dim")
+    note = paint_text(f"no room for {', '.join(missed)}: make the terminal wider, or pipe to cat\n", "dim")
     from rich.box import Box
     from rich.table import Table
 
@@ -284,7 +285,7 @@ def _fitted(columns: list[_Column], spare: Iterable[str]) -> tuple[list[str], st
 
 
 def _room(columns: Sequence[_Column]) -> int:
-    """Return how many columns of the terminal are left at the least widths; negative where none are."""
+    """Return the terminal width left when each column has its least width; negative if it is too narrow."""
     needed = sum(one.least for one in columns) + 2 * (len(columns) - 1)
     return make_console(sys.stdout).width - needed
 
@@ -300,7 +301,7 @@ def _record(head: Sequence[str], row: Sequence[str], toned: Sequence[bool]) -> s
 
 
 def _cell(text: str, toned: bool = False) -> Text:
-    """Return the cell's text, which is never read as markup."""
+    """Return the cell's text, never interpreted as markup."""
     from rich.text import Text
 
     return Text(text, style_of(text) if toned else "")

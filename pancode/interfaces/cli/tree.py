@@ -1,4 +1,4 @@
-"""The tree of commands: each name with its line of help and its module; what a command line means."""
+"""The tree of commands: each name with its help line and module; what a command line means."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pancode.kernel.errors import UsageError
 
 
 class Command(NamedTuple):
-    """A name of the tree. `module`: loaded when the command is used; empty: a group."""
+    """A name of the tree. `line`: its help. `module`: loaded when the command is used; empty for a group."""
 
     line: str
     module: str = ""
@@ -29,8 +29,8 @@ TREE: Mapping[str, Command] = {
     "node rm": _C("remove every file and process of ours, and prove it", "pancode.fleet.commands.nodes"),
     "node trust": _C("accept a host key that has changed", "pancode.fleet.commands.nodes"),
     "node install": _C("install or update an agent program there", "pancode.fleet.commands.nodes"),
-    "node uninstall": _C("remove what `install` has brought", "pancode.fleet.commands.nodes"),
-    "node login": _C("log an agent program in, on this terminal", "pancode.fleet.commands.nodes"),
+    "node uninstall": _C("remove an agent program that `install` added", "pancode.fleet.commands.nodes"),
+    "node login": _C("log in to an agent program, on this terminal", "pancode.fleet.commands.nodes"),
     "node secret": _C("store a secret on that node", "pancode.fleet.commands.secrets"),
     "fleet": _C("all nodes at once: up, down, drain, resume, demo"),
     "fleet up": _C("start the coordinator and the nodes", "pancode.fleet.commands.fleet"),
@@ -43,26 +43,26 @@ TREE: Mapping[str, Command] = {
     "runs": _C("recent runs: ls, show, retry, continue, verify, recover"),
     "runs ls": _C("recent runs, newest first; --waiting: the queue", "pancode.runs.commands.runs"),
     "runs show": _C("everything about one run", "pancode.runs.commands.runs"),
-    "runs retry": _C("the same work as a new run", "pancode.runs.commands.runs"),
-    "runs continue": _C("continue from a result with your words", "pancode.runs.commands.runs"),
+    "runs retry": _C("repeat the same work as a new run", "pancode.runs.commands.runs"),
+    "runs continue": _C("continue from a result with a new message", "pancode.runs.commands.runs"),
     "runs verify": _C("have another node run the gates again", "pancode.runs.commands.runs"),
-    "runs recover": _C("continue what ended badly", "pancode.runs.commands.health"),
+    "runs recover": _C("continue runs that failed or were interrupted", "pancode.runs.commands.health"),
     "logs": _C("what a run said and did; -f follows it", "pancode.runs.commands.logs"),
     "diff": _C("what a run changed", "pancode.runs.commands.runs"),
     "why": _C("every decision about a run, and what it waits for", "pancode.reports.commands.timeline"),
     "land": _C("bring a run's change into your files", "pancode.landing.commands.landing"),
     "inbox": _C("what needs you: questions, approvals, changes to review"),
     "inbox ls": _C("everything that waits for a user", "pancode.people.commands.inbox"),
-    "inbox show": _C("one item whole, with all that was said", "pancode.people.commands.inbox"),
-    "inbox review": _C("go through results: look, land, send back, drop", "pancode.landing.commands.review"),
+    "inbox show": _C("one item in full, with its conversation", "pancode.people.commands.inbox"),
+    "inbox review": _C("review results: view, land, send back, drop", "pancode.landing.commands.review"),
     "doctor": _C("what is wrong, here or on a node, with the fix", "pancode.app.commands.setup"),
     "status": _C("one screen: what needs you, runs, nodes, money", "pancode.reports.commands.status"),
     "top": _C("the fleet live in the terminal, with keys", "pancode.interfaces.tui.commands"),
     "web": _C("the fleet live in the browser", "pancode.interfaces.web.commands"),
     "stop": _C("stop a run, workflow or issue", "pancode.runs.commands.stop"),
     "tell": _C("send a message to the agent of a run or issue", "pancode.people.commands.inbox"),
-    "approve": _C("say yes to what waits for you", "pancode.people.commands.inbox"),
-    "deny": _C("say no to what waits for you", "pancode.people.commands.inbox"),
+    "approve": _C("approve what waits for you", "pancode.people.commands.inbox"),
+    "deny": _C("deny what waits for you", "pancode.people.commands.inbox"),
     "answer": _C("answer the question of a run; it continues", "pancode.people.commands.inbox"),
     "receipt": _C("signed proof of what a run did: verify, show, export"),
     "receipt ls": _C("receipts of recent runs", "pancode.runs.commands.receipts"),
@@ -72,8 +72,8 @@ TREE: Mapping[str, Command] = {
     "audit": _C("who did what, newest first; -f follows it", "pancode.reports.commands.timeline"),
     "history": _C("what earlier runs here decided and left open: find"),
     "history find": _C("search the notes of this repository", "pancode.memory.commands.history"),
-    "history show": _C("the whole note of a run", "pancode.memory.commands.history"),
-    "history forget": _C("delete notes; runs and receipts stay", "pancode.memory.commands.history"),
+    "history show": _C("the full note of a run", "pancode.memory.commands.history"),
+    "history forget": _C("delete notes, but not runs or receipts", "pancode.memory.commands.history"),
     "workflow": _C("several runs as one: batch, chain, race, explore, resume"),
     "workflow batch": _C("many tasks at once", "pancode.workflows.commands.begin"),
     "workflow chain": _C("steps that build on each other", "pancode.workflows.commands.begin"),
@@ -83,33 +83,35 @@ TREE: Mapping[str, Command] = {
     "workflow explore": _C("read-only agents answer up to 4 questions", "pancode.memory.commands.scouts"),
     "workflow ls": _C("recent workflows; --files: those you can start", "pancode.workflows.commands.group"),
     "workflow show": _C("one workflow with its steps", "pancode.workflows.commands.group"),
-    "workflow resume": _C("continue with what failed or was stopped", "pancode.workflows.commands.group"),
+    "workflow resume": _C(
+        "continue with steps that failed or were stopped", "pancode.workflows.commands.group"
+    ),
     "workflow plan": _C("print a chain made from a plan", "pancode.workflows.commands.group"),
     "issue": _C("issues of your tracker: ls, show, work, plan"),
-    "issue ls": _C("those being worked on, then the open ones", "pancode.issues.commands.issues"),
+    "issue ls": _C("issues in progress, then the other open ones", "pancode.issues.commands.issues"),
     "issue show": _C("one issue with its text", "pancode.issues.commands.issues"),
-    "issue work": _C("have it worked on", "pancode.issues.commands.issues"),
-    "issue plan": _C("plan it first, in a talk; --keep writes the plan", "pancode.issues.commands.plans"),
-    "workspace": _C("a checkout with a name that stays: create, open, rm"),
+    "issue work": _C("start work on it", "pancode.issues.commands.issues"),
+    "issue plan": _C("plan it first, in a chat; --keep writes the plan", "pancode.issues.commands.plans"),
+    "workspace": _C("named, persistent checkouts: create, open, rm"),
     "workspace create": _C("create one", "pancode.workspaces.commands.workspaces"),
-    "workspace ls": _C("all, the last used first", "pancode.workspaces.commands.workspaces"),
+    "workspace ls": _C("all workspaces, last used first", "pancode.workspaces.commands.workspaces"),
     "workspace show": _C("its runs, and what has not landed", "pancode.workspaces.commands.workspaces"),
-    "workspace open": _C("enter it on its node; --leave", "pancode.workspaces.commands.workspaces"),
+    "workspace open": _C("open it on its node; --leave", "pancode.workspaces.commands.workspaces"),
     "workspace repair": _C("repair it after a move or a loss", "pancode.workspaces.commands.workspaces"),
     "workspace rm": _C("remove it; what has not landed stays", "pancode.workspaces.commands.workspaces"),
     "lane": _C("tasks one after another: create, add, ls, skip"),
     "lane create": _C("create one, or change its options", "pancode.workflows.commands.lanes"),
-    "lane add": _C("add a task, or one that failed again", "pancode.workflows.commands.lanes"),
+    "lane add": _C("add a task, or a failed task again", "pancode.workflows.commands.lanes"),
     "lane ls": _C("all lanes", "pancode.workflows.commands.lanes"),
     "lane show": _C("one lane with its tasks in order", "pancode.workflows.commands.lanes"),
-    "lane skip": _C("continue without a task", "pancode.workflows.commands.lanes"),
+    "lane skip": _C("skip a task and continue", "pancode.workflows.commands.lanes"),
     "lane rm": _C("remove a task or the lane", "pancode.workflows.commands.lanes"),
     "schedule": _C("work at set times: add, ls, run, pause, rm"),
     "schedule add": _C("add one", "pancode.schedules.commands"),
-    "schedule ls": _C("all: next start, last result", "pancode.schedules.commands"),
-    "schedule show": _C("one with its next starts", "pancode.schedules.commands"),
+    "schedule ls": _C("all schedules: next start, last result", "pancode.schedules.commands"),
+    "schedule show": _C("one schedule with its next starts", "pancode.schedules.commands"),
     "schedule run": _C("start it now", "pancode.schedules.commands"),
-    "schedule pause": _C("stop starting it", "pancode.schedules.commands"),
+    "schedule pause": _C("pause it", "pancode.schedules.commands"),
     "schedule resume": _C("start it again at its times", "pancode.schedules.commands"),
     "schedule rm": _C("remove it", "pancode.schedules.commands"),
     "sessions": _C("conversations: ls, attach, set, checkpoint, export, end"),
@@ -118,7 +120,7 @@ TREE: Mapping[str, Command] = {
     "sessions attach": _C("come back to a session or a run", "pancode.sessions.commands.chat"),
     "sessions set": _C("its mode, safety level, model or effort", "pancode.sessions.commands.sessions"),
     "sessions rest": _C("suspend it; its slot is free", "pancode.sessions.commands.sessions"),
-    "sessions end": _C("end it; what it made stays", "pancode.sessions.commands.sessions"),
+    "sessions end": _C("end it; its changes are kept", "pancode.sessions.commands.sessions"),
     "sessions export": _C("the conversation as Markdown or JSON", "pancode.sessions.commands.sessions"),
     "sessions checkpoint": _C("name this point; without a name: list", "pancode.sessions.commands.sessions"),
     "sessions restore": _C("go back to a named point", "pancode.sessions.commands.sessions"),
@@ -127,55 +129,57 @@ TREE: Mapping[str, Command] = {
     "down": _C("close this project's terminal, not the fleet", "pancode.sessions.commands.tmux"),
     "mcp": _C("the fleet as tools for Claude Code, Codex and others"),
     "mcp serve": _C("serve the tools on standard input and output", "pancode.interfaces.mcp.commands"),
-    "mcp install": _C("enter the server in another program", "pancode.interfaces.mcp.commands"),
-    "mcp uninstall": _C("take it out again", "pancode.interfaces.mcp.commands"),
-    "agents": _C("who works: ls, show, prompt, record, runtimes, set"),
+    "mcp install": _C("register the server in another program", "pancode.interfaces.mcp.commands"),
+    "mcp uninstall": _C("unregister it there", "pancode.interfaces.mcp.commands"),
+    "agents": _C("your agents: ls, show, prompt, record, runtimes, set"),
     "agents ls": _C("agent definitions", "pancode.agents.commands.agents"),
     "agents show": _C("one definition", "pancode.agents.commands.agents"),
-    "agents prompt": _C("what an agent or run is told, part by part", "pancode.agents.commands.prompts"),
+    "agents prompt": _C("the prompt of an agent or run, part by part", "pancode.agents.commands.prompts"),
     "agents record": _C(
-        "what each agent does now, and how well it did", "pancode.budget.commands.agent_records"
+        "what each agent is doing, and its results so far", "pancode.budget.commands.agent_records"
     ),
     "agents runtimes": _C("agent programs, and the nodes that have them", "pancode.agents.commands.choices"),
     "agents new": _C("add an agent as a copy of another", "pancode.agents.commands.agents"),
-    "agents set": _C("change one field", "pancode.agents.commands.agents"),
+    "agents set": _C("change one setting of an agent", "pancode.agents.commands.agents"),
     "models": _C("models on your nodes and at vendors: ls, test"),
-    "models ls": _C("models; --servers: what serves them", "pancode.agents.commands.models"),
-    "models test": _C("test a model on a node before its first work", "pancode.agents.commands.models"),
+    "models ls": _C("models; --servers: the servers that run them", "pancode.agents.commands.models"),
+    "models test": _C("test a model on a node before its first run", "pancode.agents.commands.models"),
     "skills": _C("instructions for agents (SKILL.md): ls, add, sync"),
-    "skills ls": _C("all; --status: copies; --search: others'", "pancode.skills.commands.skills"),
+    "skills ls": _C("all; --status: copies; --search: published ones", "pancode.skills.commands.skills"),
     "skills show": _C("one skill", "pancode.skills.commands.skills"),
     "skills add": _C("add one from a folder or a commit", "pancode.skills.commands.skills"),
     "skills rm": _C("remove one and its copies", "pancode.skills.commands.skills"),
     "skills agree": _C("allow a skill that runs or permits something", "pancode.skills.commands.skills"),
-    "skills sync": _C("copy skills to where programs look", "pancode.skills.commands.skills"),
+    "skills sync": _C("copy skills to where agent programs look", "pancode.skills.commands.skills"),
     "policy": _C("modes, safety levels, your rules: show, check"),
-    "policy show": _C("all in force here, or one", "pancode.agents.commands.choices"),
-    "policy check": _C("may a run do this?", "pancode.agents.commands.choices"),
+    "policy show": _C("all that apply here, or one", "pancode.agents.commands.choices"),
+    "policy check": _C("check whether a run may do this", "pancode.agents.commands.choices"),
     "budget": _C("limits and costs: show, spent, set, settle"),
     "budget show": _C("limits, spent, reserved, left", "pancode.budget.commands.budget"),
     "budget spent": _C("costs by run, agent, node, day ...", "pancode.budget.commands.cost"),
-    "budget set": _C("change a limit; none removes it", "pancode.budget.commands.budget"),
-    "budget settle": _C("state the cost of a run nobody knows", "pancode.budget.commands.budget"),
+    "budget set": _C("change a limit; `none` removes it", "pancode.budget.commands.budget"),
+    "budget settle": _C("enter the cost of a run whose cost is unknown", "pancode.budget.commands.budget"),
     "config": _C("settings and their origin: show, set, undo, check, use"),
     "config show": _C("every setting and where it was set", "pancode.config.commands"),
     "config set": _C("set one for the whole fleet", "pancode.config.commands"),
-    "config unset": _C("remove it; files count again", "pancode.config.commands"),
+    "config unset": _C("remove it; values from files apply again", "pancode.config.commands"),
     "config undo": _C("undo the last change", "pancode.config.commands"),
     "config check": _C("check a file: agents, rules, workflow, skill", "pancode.app.commands.check"),
     "config preset": _C("all presets, or one", "pancode.agents.commands.presets"),
-    "config use": _C("apply a preset; none ends it", "pancode.agents.commands.presets"),
+    "config use": _C("apply a preset; `none` removes it", "pancode.agents.commands.presets"),
     "config secret": _C("store a secret for notices and trackers", "pancode.notices.commands"),
     "project": _C("repositories with a name: add, ls, show, rm, tools"),
     "project add": _C("add or change one", "pancode.workspaces.commands.projects"),
     "project ls": _C("all projects", "pancode.workspaces.commands.projects"),
     "project show": _C("one project", "pancode.workspaces.commands.projects"),
-    "project rm": _C("forget one; its files stay", "pancode.workspaces.commands.projects"),
+    "project rm": _C("remove its name; its files stay", "pancode.workspaces.commands.projects"),
     "project prd": _C("draft its requirements document", "pancode.workspaces.commands.projects"),
-    "project webhook": _C("let the tracker report changes", "pancode.workspaces.commands.projects"),
+    "project webhook": _C(
+        "let the tracker report changes to PanCode", "pancode.workspaces.commands.projects"
+    ),
     "project tools": _C("tools that agents made: ls, show, try, keep, rm"),
     "project tools ls": _C("tools that agents made", "pancode.skills.commands.tools"),
-    "project tools show": _C("one whole, with its tests", "pancode.skills.commands.tools"),
+    "project tools show": _C("one tool in full, with its tests", "pancode.skills.commands.tools"),
     "project tools try": _C("run its tests", "pancode.skills.commands.tools"),
     "project tools keep": _C("keep it for later runs", "pancode.skills.commands.tools"),
     "project tools rm": _C("revoke it", "pancode.skills.commands.tools"),
@@ -187,11 +191,11 @@ TREE: Mapping[str, Command] = {
     "admin tokens": _C("API tokens; --create, --revoke", "pancode.interfaces.http.access.commands"),
     "admin breakers": _C("what is held after failures; --reset", "pancode.fleet.commands.breakers"),
     "admin notify": _C("channels of notices; --test, --log", "pancode.notices.commands"),
-    "admin queue": _C("what Redis holds, as RQ sees it", "pancode.runs.commands.queue"),
+    "admin queue": _C("what is in Redis, as RQ sees it", "pancode.runs.commands.queue"),
     "admin ledger": _C("move the ledger to another database", "pancode.store.commands"),
-    "admin redis": _C("print the user file for your own Redis", "pancode.queue.commands"),
+    "admin redis": _C("print the ACL file for your own Redis", "pancode.queue.commands"),
     "admin handover": _C(
-        "let nodes begin waiting runs while this machine is off", "pancode.fleet.commands.fleet"
+        "let nodes start waiting runs while this machine is off", "pancode.fleet.commands.fleet"
     ),
     "admin completion": _C("print the completion script of a shell", "pancode.interfaces.cli.help"),
     "admin steps": _C("for programs: the steps of `fleet up`", "pancode.fleet.commands.steps"),
@@ -200,14 +204,14 @@ TREE: Mapping[str, Command] = {
 HIDDEN: Mapping[str, Command] = {
     "help": _C("help on a command, words, or exit-codes", "pancode.interfaces.cli.help")
 }
-"""Commands of the root that no list shows and no count includes."""
+"""Commands of the root that are in no list and no count."""
 SCREEN: Mapping[str, Mapping[str, str]] = {
     "Start here": dict.fromkeys(
         "init node fleet dispatch chat runs logs diff why land inbox doctor".split(), ""
     ),
     "Watch and decide": {
         "status": "",
-        "top, web": "the same live: in the terminal, in the browser",
+        "top, web": "the same, live: in the terminal, in the browser",
         "stop, tell": "stop a run, workflow or issue; send its agent a message",
         "approve, deny, answer": "decide what waits for you",
         **dict.fromkeys(("receipt", "audit", "history"), ""),
@@ -221,35 +225,35 @@ SCREEN: Mapping[str, Mapping[str, str]] = {
     "Agents, rules and money": dict.fromkeys("agents models skills policy budget".split(), ""),
     "Settings and upkeep": dict.fromkeys("config project admin".split(), ""),
 }
-"""The first screen: heading to names, and the line of those that share one."""
+"""The first screen: each heading with its names, and a shared help line for several names."""
 _DEFAULTS = {"history": "find", "mcp": "serve"}
 _LISTS = ("ls", "show")
 
 
 @cache
 def list_children(path: str) -> Mapping[str, Command]:
-    """The commands of a group by their last word; of the empty path, those of the root."""
+    """Return the commands of a group by their last word; for an empty path, those of the root."""
     return {name.rpartition(" ")[2]: one for name, one in TREE.items() if name.rpartition(" ")[0] == path}
 
 
 def default_of(path: str) -> str | None:
-    """The command that a group alone means; None: it shows its help."""
+    """Return the command that the group's name alone runs; None: it shows its help."""
     verbs = list_children(path)
     named = _DEFAULTS.get(path)
     return named or (None if path == "admin" else next((one for one in _LISTS if one in verbs), None))
 
 
 class Meant(NamedTuple):
-    """A command line in the names of the tree; `note`: an old name was typed that will end."""
+    """A command line in names of the tree. `note`: a deprecated name was typed."""
 
     words: list[str]
     note: str = ""
 
 
 def rewrite(words: Sequence[str], *, completes: bool = False) -> Meant:
-    """Put the names of the tree in place of other names. UsageError for a name that says what to use.
+    """Replace other names by names of the tree. UsageError for a removed name, with its replacement.
 
-    `completes`: a shell asks what may follow, so a group alone stays a group.
+    `completes`: for a shell's completion, a group alone stays a group.
     """
     args, note = list(words), ""
     for _ in range(4):  # an old name may mean another old name
@@ -276,7 +280,7 @@ def rewrite(words: Sequence[str], *, completes: bool = False) -> Meant:
 
 
 def name_verbs(args: list[str], *, completes: bool) -> list[str]:
-    """Name groups and their verbs as the tree does, and the verb that a group alone means."""
+    """Replace groups and verbs by their names in the tree, and add the default verb of a group alone."""
     path = ""
     for at, word in enumerate(args):
         verbs = list_children(path)
@@ -301,7 +305,7 @@ _FREE = ("history",)
 
 
 def find_noun(word: str) -> str:
-    """The group that this is the singular or the plural of."""
+    """Return the group of which this word is the singular or plural."""
     groups = list_children("")
     forms = (
         f"{word}s",
@@ -312,7 +316,7 @@ def find_noun(word: str) -> str:
 
 
 def find_near(name: str, path: str) -> list[str]:
-    """What a name that is not a command of the group may mean, at most three, each as it is typed."""
+    """Return at most three commands that an unknown name in the group may mean, as they are typed."""
     anywhere = [one for one in TREE if " " in one and one.rpartition(" ")[2] == name]
     if anywhere and not path:
         return anywhere[:3]
@@ -324,13 +328,13 @@ def find_near(name: str, path: str) -> list[str]:
 
 
 def find_close(typed: str, names: Iterable[str]) -> list[str]:
-    """The names that differ by few letters; a short one begins with the same letter."""
+    """Return similar names; a short one must begin with the same letter."""
     same = [one for one in names if len(one) > 5 or one[:1] == typed[:1]]
     return get_close_matches(typed, same, n=3, cutoff=0.75)
 
 
 def find_command_like(task: str) -> str | None:
-    """The command that a task of one word looks like; None: it is a task."""
+    """Return the command that a task of one word looks like; None if it is a task."""
     if any(char.isspace() for char in task):
         return None
     if task in INSTEAD:

@@ -1,4 +1,4 @@
-"""Other names of commands: words that stay, old names that end, removed names, words of other programs."""
+"""Other names of commands: permanent aliases, deprecated names, removed names, words of other programs."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ VERBS: Mapping[str, tuple[str, ...]] = {
     "create": ("add", "new"),
     "new": ("create", "add"),
 }
-"""Verbs that mean the same as others in every group; the first that the group has is meant."""
+"""Verbs that mean the same as others in every group; the first one that the group has is used."""
 
 
 def _by_name(meanings: Mapping[str, str]) -> Mapping[str, str]:
-    """Each other name with what it means; a meaning stands before its names."""
+    """Map each other name to its meaning; the argument lists the names by meaning."""
     return {name: meant for meant, names in meanings.items() for name in names.split(", ")}
 
 
@@ -222,4 +222,4 @@ OPTIONS: Mapping[str, Mapping[str, str]] = {
     **{f"workflow {one}": {"--total": "--total-budget"} for one in ("batch", "chain")},
     **{one: {"--total": "--total-budget"} for one in ("lane create", "schedule add")},
 }
-"""By command, old spellings of options, which work until 1.0."""
+"""Old spellings of options, by command; they work until 1.0."""

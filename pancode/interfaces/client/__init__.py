@@ -1,1 +1,1 @@
-"""The API's client."""
+"""The client of the API."""

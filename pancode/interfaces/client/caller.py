@@ -1,4 +1,4 @@
-"""Tells who asks the coordinator for something, and from where: user, run, folder, environment."""
+"""Describes the caller to the coordinator: user, run, folder, environment."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _HANDED_ON = ("HOME", "USER", "LOGNAME", "SSH_AUTH_SOCK", "PATH", "XDG_RUNTIME_D
 
 
 def find_user() -> str:
-    """Return the user at the keyboard, for the record; for a coordinator elsewhere, the login there."""
+    """Return the user at the keyboard, for the record; for a remote coordinator, the login there."""
     there = remote_of(os.environ)
     if there is not None:
         return there.facts().user
@@ -24,7 +24,7 @@ def find_user() -> str:
 
 
 def login_name() -> str:
-    """The user of this process, whatever its environment says."""
+    """Return the user of this process, regardless of its environment."""
     try:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
@@ -32,7 +32,7 @@ def login_name() -> str:
 
 
 def terminal_is_gone() -> bool:
-    """Whether standard input is a terminal whose window was closed: all that can be read is its end."""
+    """Whether standard input is a terminal whose window was closed, so that reads return only EOF."""
     try:
         termios.tcgetattr(0)
     except termios.error as exc:
@@ -41,18 +41,18 @@ def terminal_is_gone() -> bool:
 
 
 def handed_on(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the caller's variables that bring-up may use, for that call only."""
+    """Return the caller's variables that starting the fleet may use, for that call only."""
     return {name: environ[name] for name in _HANDED_ON if name in environ}
 
 
 def read_environment() -> dict[str, str]:
-    """Return what bring-up may use of the environment of the machine where it happens."""
+    """Return the variables that starting the fleet may use, from the coordinator's machine."""
     there = remote_of(os.environ)
     return handed_on(os.environ if there is None else there.facts().environ)
 
 
 def find_folder() -> str | None:
-    """Return the caller's folder on the coordinator's machine; None: it is elsewhere, and none was named."""
+    """Return the caller's folder on the coordinator's machine; None: it is remote, and none was given."""
     there = remote_of(os.environ)
     if there is None:
         return folder_here()
@@ -60,9 +60,9 @@ def find_folder() -> str | None:
 
 
 def work_folder(files: bool = True) -> str:
-    """As `find_folder`, for work on the files there. UsageError where none was named.
+    """Like `find_folder`, for work on the files there. UsageError if no folder was given.
 
-    `files`: bring the files of a checkout here to the other node; else the folder is only named.
+    `files`: copy the files of a checkout here to the other node; else only the folder's path is used.
     """
     found = find_folder()
     there = remote_of(os.environ)
@@ -70,8 +70,8 @@ def work_folder(files: bool = True) -> str:
         travelled = _travel(there, files)
         if travelled is None:
             raise there.refuse(
-                f"a directory on {there} is required: the current directory is not in a git repository",
-                "go into the repository, or: pancode -C FOLDER-THERE ...; without files: --workspace none",
+                f"a directory on {there} is required: the current one is not in a git repository",
+                "change to the repository, or: pancode -C FOLDER-THERE ...; without files: --workspace none",
             )
         return travelled
     return found or folder_here()
@@ -82,9 +82,8 @@ _travels: list[Travel] = []
 
 
 def let_files_travel(travel: Travel) -> None:
-    """Set how the checkout where the user stands comes to another node, with its files if these are
-    wanted; it returns the folder there, None where there is no checkout.
-    """
+    """Set the function that copies the current checkout to another node, with its files if its second
+    argument is true; it returns the folder there, or None if there is no checkout."""
     _travels[:] = [travel]
 
 
@@ -93,7 +92,7 @@ def _travel(there: RemoteCoordinator, files: bool) -> str | None:
 
 
 def stands_in() -> str:
-    """Return `find_folder` with links followed; "" where it is not known."""
+    """Return `find_folder` with links resolved; "" if unknown."""
     try:
         found = find_folder()
     except PancodeError:
@@ -102,17 +101,19 @@ def stands_in() -> str:
 
 
 def folder_here() -> str:
-    """The folder where the user stands; WorkspaceError where it was taken away meanwhile."""
+    """Return the current folder; WorkspaceError if it no longer exists."""
     try:
         return os.getcwd()
     except OSError as exc:
         raise WorkspaceError(
-            "the current directory no longer exists", why=str(exc), fix="change to one that exists: cd ~"
+            "the current directory no longer exists",
+            why=str(exc),
+            fix="change to an existing directory: cd ~",
         ) from exc
 
 
 def stand_in(place: str) -> None:
-    """Act as if the command was begun in that folder of the coordinator's machine. WorkspaceError."""
+    """Act as if the command was started in that folder of the coordinator's machine. WorkspaceError."""
     there = remote_of(os.environ)
     if there is not None:
         there.folder = place
@@ -126,9 +127,9 @@ def stand_in(place: str) -> None:
 
 
 def describe_parent() -> dict[str, object]:
-    """Return `parent` and `depth` for a request from inside of a run, whose child it is; else nothing.
+    """Return `parent` and `depth` for a request from inside a run, whose child it becomes; else nothing.
 
-    The coordinator also looks at the process that asks, and believes that more.
+    The coordinator also inspects the calling process, and trusts that more.
     """
     if not os.environ.get("PANCODE_RUN"):
         return {}

@@ -1,4 +1,4 @@
-"""The API's client: finds the coordinator's home, reaches its unix socket, starts it when none runs."""
+"""The API's client: finds the coordinator's home, connects to its unix socket, starts it if none runs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 Place = Path | RemoteCoordinator
-"""Where a coordinator is: its home on this machine, or another node."""
+"""Where a coordinator is: its home on this machine, or a remote coordinator."""
 Json = dict[str, Any]
 SOCKET = "api.sock"
 LOOK_S = 1.5
@@ -46,11 +46,11 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def discard_note(text: str) -> None:
-    """Takes a note where nobody is to be told."""
+    """Discard a note, if no user is to see it."""
 
 
 def unusable_home_error(home: Path, exc: OSError) -> ConfigError:
-    """Return the error for a home that cannot be made or written, with what helps."""
+    """Return the error for a home that cannot be created or written, with a fix."""
     fix = (
         f"make room on its disk: df -h {home}"
         if exc.errno in FULL
@@ -60,13 +60,13 @@ def unusable_home_error(home: Path, exc: OSError) -> ConfigError:
 
 
 class NotRunningError(UnavailableError):
-    """No coordinator runs on this home."""
+    """No coordinator is running for this home."""
 
     code = "not_running"
 
 
 class FleetDownError(NotRunningError):
-    """No coordinator runs, because a user has taken the fleet down: nobody who only looks starts it."""
+    """No coordinator runs, because a user took the fleet down; a read-only command does not start it."""
 
     code = "fleet_down"
     retryable = False
@@ -78,20 +78,20 @@ DOWN_MARK = "run/down"
 
 @dataclass(frozen=True, slots=True)
 class Down:
-    """Who took the fleet down, and when, as text."""
+    """The user who took the fleet down, and the time as text."""
 
     by: str
     at: str
 
 
 def mark_down(root: Path, by: str) -> None:
-    """Mark the fleet as taken down by this user. A home that is gone needs no mark."""
+    """Mark the fleet as taken down by this user. A missing home needs no mark."""
     with suppress(OSError):
         (root / DOWN_MARK).write_text(by)
 
 
 def read_down(root: Path) -> Down | None:
-    """The mark; None when the fleet may be started by whoever needs it."""
+    """Return the mark; None if any command may start the fleet."""
     try:
         by, state = (root / DOWN_MARK).read_text(), (root / DOWN_MARK).stat()
     except (OSError, ValueError):
@@ -100,7 +100,7 @@ def read_down(root: Path) -> Down | None:
 
 
 def down_stamp(root: Path) -> int:
-    """What tells one mark from the next; 0: there is none."""
+    """Return a number that differs between two marks; 0 if there is none."""
     try:
         return (root / DOWN_MARK).stat().st_mtime_ns
     except OSError:
@@ -108,7 +108,7 @@ def down_stamp(root: Path) -> int:
 
 
 def not_down_since(root: Path, stamp: int) -> None:
-    """FleetDownError where somebody has taken the fleet down since the mark had this stamp."""
+    """Raise FleetDownError if a user has taken the fleet down since the mark had this stamp."""
     record = read_down(root)
     if record is not None and down_stamp(root) != stamp:
         raise is_down(root, record)
@@ -117,35 +117,35 @@ def not_down_since(root: Path, stamp: int) -> None:
 def is_down(root: Path, record: Down) -> FleetDownError:
     return FleetDownError(
         f"the fleet on {root} is down",
-        why=f"{record.by or 'somebody'} took it down on {record.at}; its runs are kept until it is up again",
+        why=f"{record.by or 'somebody'} took it down on {record.at}; its runs wait until it is up again",
         fix="pancode fleet up",
     )
 
 
 def clear_down(root: Path) -> None:
-    """Remove the mark, as the fleet is up again, or is to be."""
+    """Remove the mark, because the fleet is up again or is about to be."""
     with suppress(OSError):
         (root / DOWN_MARK).unlink()
 
 
 def place_of(environ: Mapping[str, str]) -> Place:
-    """Return where the command's coordinator is. ConfigError as `home_of`, and for a bad address."""
+    """Return where the command's coordinator is. ConfigError like `home_of`, and for an invalid address."""
     return remote_of(environ) or home_here(environ)
 
 
 def home_of(environ: Mapping[str, str]) -> Path:
-    """Return the coordinator's home, to read or write its files. UsageError: it is on another node."""
+    """Return the coordinator's home, to read or write its files. UsageError if it is on another node."""
     there = remote_of(environ)
     if there is not None:
         raise there.refuse(
-            "this command reads or writes files in the coordinator's home, which is on another node",
+            "this command needs the files of the coordinator's home, which is on another node",
             f"{there.address.by_hand('pancode ...')}, or for this machine: env -u {VARIABLE} pancode ...",
         )
     return home_here(environ)
 
 
 def home_here(environ: Mapping[str, str]) -> Path:
-    """`$PANCODE_HOME` or `~/.pancode`, absolute. ConfigError for one that no file system takes."""
+    """Return `$PANCODE_HOME` or `~/.pancode`, absolute. ConfigError for a relative or too long path."""
     given = environ.get("PANCODE_HOME")
     user = Path(environ.get("HOME") or Path.home())
     home = Path(given).expanduser() if given else user / ".pancode"
@@ -174,7 +174,7 @@ def home_here(environ: Mapping[str, str]) -> Path:
 
 @contextmanager
 def open_socket_path(folder: Path, name: str) -> Iterator[str]:
-    """Yield a path of the socket; one that is too long for a socket's address goes through an open folder."""
+    """Yield a path of the socket; one too long for a socket address goes through an open folder."""
     path = str(folder / name)
     if len(os.fsencode(path)) <= _LONGEST:
         yield path
@@ -189,7 +189,7 @@ def open_socket_path(folder: Path, name: str) -> Iterator[str]:
 class UnixConnection(http.client.HTTPConnection):
     """HTTP over a unix socket, or over the login to the coordinator's machine.
 
-    `starts`, `works`: as for `Client`; what the other node may do there in place of this one.
+    `starts`, `works`: as for `Client`; a remote machine decides by them whether to start its coordinator.
     """
 
     def __init__(self, place: Place, timeout_s: float, *, starts: bool = False, works: bool = True) -> None:
@@ -235,7 +235,7 @@ class UnixConnection(http.client.HTTPConnection):
 
 
 def _not_running(refused: ApiError) -> PancodeError:
-    """Return the refusal as NotRunningError or FleetDownError where it is one: callers go by the class."""
+    """Convert the refusal to NotRunningError or FleetDownError by its code; callers check the class."""
     kinds = {NotRunningError.code: NotRunningError, FleetDownError.code: FleetDownError}
     kind = kinds.get(refused.code)
     return refused if kind is None else kind(str(refused), why=refused.why, fix=refused.fix)
@@ -249,8 +249,8 @@ def until_answered(
 ) -> None:
     """Wait until the answer on this connection begins, or the connection ends; TimeoutError after `wait_s`.
 
-    With `report`, which gets the snapshots under way, wait for as long as others are answered. In any case no
-    longer than SILENT_S while nobody is answered; `note` hears of that.
+    With `report`, which gets the current snapshots, wait as long as the coordinator answers other requests.
+    If it answers none, call `note` first, and raise after SILENT_S at the latest.
     """
     step, waited, silent, noted = min(LOOK_S, wait_s / 4), 0.0, 0.0, False
     while not select.select([connection.sock], [], [], step)[0]:
@@ -259,29 +259,30 @@ def until_answered(
         silent = 0.0 if seen is not None else silent + step
         if seen is not None and report is not None:
             report(seen)
-        if silent * 2 >= NOTE_S and not noted:  # each look waits twice: for our answer, and for its own
+        # each check waits twice: for the original answer, and for its own
+        if silent * 2 >= NOTE_S and not noted:
             noted = True
             note(f"waiting for the coordinator, pid {pid_of(connection) or 'unknown'}")
         if silent * 2 >= min(wait_s, SILENT_S):
-            raise TimeoutError(f"for {silent * 2:g} s nobody was answered")
+            raise TimeoutError(f"the coordinator answered no request for {silent * 2:g} s")
         if report is None and waited >= wait_s:
-            raise TimeoutError(f"nothing came for {wait_s:g} s")
+            raise TimeoutError(f"no answer for {wait_s:g} s")
 
 
 def pid_of(connection: UnixConnection) -> int | None:
-    """The process at the other end, as the system knows it; None for one of another node."""
+    """Return the peer's process id from the operating system; None for a remote coordinator."""
     if not isinstance(connection.place, Path):
         return None
     try:
         raw = connection.sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    except (OSError, AttributeError):  # it is gone, or this system does not tell
+    except (OSError, AttributeError):  # the peer is gone, or this system does not report it
         return None
     pid: int = struct.unpack("3i", raw)[0]
     return pid or None
 
 
 def explain_silence(error: TimeoutError, pid: int | None) -> tuple[str, str, str]:
-    """Message, why and fix of the error for a coordinator that did not answer."""
+    """Return message, why and fix of the error for a coordinator that did not answer."""
     fix = "check before you retry: pancode runs"
     if pid is not None:
         fix += f"; where that is not answered either: kill {pid} (else kill -9 {pid}), runs on nodes continue"
@@ -290,7 +291,7 @@ def explain_silence(error: TimeoutError, pid: int | None) -> tuple[str, str, str
 
 
 def try_get(place: Place, path: str, timeout_s: float) -> Json | None:
-    """Return the coordinator's answer to a GET; None where there is none, or only a problem."""
+    """Return the coordinator's answer to a GET; None if there is none or it is an error."""
     connection = UnixConnection(place, timeout_s)
     try:
         connection.request("GET", path)
@@ -303,7 +304,7 @@ def try_get(place: Place, path: str, timeout_s: float) -> Json | None:
 
 
 def answer_in(status: int, body: bytes) -> Json | None:
-    """Return the answer in a response; None for a problem, which lacks all keys asked for. ValueError."""
+    """Return the answer in a response; None for an error response. ValueError."""
     answer = json.loads(body)
     return answer if status < http.HTTPStatus.BAD_REQUEST and isinstance(answer, dict) else None
 
@@ -312,7 +313,7 @@ START_S = 60.0
 STARTS_LOOK_S, NOTED = 0.05, 30
 """Seconds between two looks, and after how many looks a user is told what is waited for."""
 END_S = 60.0
-"""Seconds for a coordinator to end that is stopped during its start."""
+"""Seconds that a coordinator has to exit if it is stopped during its start."""
 ANSWER_S = 120.0
 LAND_S = 4 * 3600.0
 """Seconds for a landing: it runs the gates again, each of which may take an hour."""
@@ -322,13 +323,13 @@ _LOG_CAP = 4 * 2**20
 
 
 class StreamCutError(UnavailableError):
-    """The coordinator went away in the middle of a stream; ask again from where you are."""
+    """The coordinator went away in the middle of a stream; request it again from the last position."""
 
     code = "stream_cut"
 
 
 class SilentError(StreamCutError):
-    """The coordinator, which may still be at work, said nothing for longer than the caller waits."""
+    """The coordinator, which may still be working, sent nothing for longer than the caller waits."""
 
     code = "no_answer"
 
@@ -343,7 +344,7 @@ class ServerEvent:
 
 @dataclass(frozen=True, slots=True)
 class LogPart:
-    """Bytes of a log and where they end. `state`: more is there, may come (`open`), or not (`end`)."""
+    """Bytes of a log and the offset of their end. `state`: more exists, may come (`open`), or not (`end`)."""
 
     data: bytes
     attempt: str
@@ -352,10 +353,10 @@ class LogPart:
 
 
 class Client:
-    """The client of one command. `starts`: it begins a coordinator when none runs; else NotRunningError.
+    """The client of one command. `starts`: start a coordinator if none runs; else NotRunningError.
 
-    `works`: also where the fleet was taken down, as this command begins work; else FleetDownError. `folder`:
-    where the user stands; `last` is the last run of the repository there.
+    `works`: the command begins work, so start it even if the fleet was taken down; else FleetDownError.
+    `folder`: the user's folder; `last` means the last run of the repository there.
     """
 
     def __init__(
@@ -381,9 +382,9 @@ class Client:
     @overload
     def get(self, path: str, **query: object) -> Any: ...
     def get(self, path: str, **query: object) -> Any:
-        """Return the answer as plain JSON; ApiError for a refusal of any kind.
+        """Return the answer as plain JSON; ApiError for any refusal.
 
-        The request is sent once more when it is cut off: a dying coordinator's socket still takes requests.
+        An interrupted request is sent once more: a stopping coordinator's socket still accepts requests.
         """
         return self._json("GET", _with(path, query), None)
 
@@ -394,7 +395,7 @@ class Client:
     @overload
     def post(self, path: str, body: Json | None = None, wait_s: float = ANSWER_S, key: str = "") -> Any: ...
     def post(self, path: str, body: Json | None = None, wait_s: float = ANSWER_S, key: str = "") -> Any:
-        """As `get`, for a request that changes something. It is sent twice only with an idempotency `key`."""
+        """Like `get`, for a request that changes something. It is only resent with an idempotency `key`."""
         return self._json("POST", path_in(path), body or {}, wait_s, key=key)
 
     @overload
@@ -413,15 +414,15 @@ class Client:
     def post_work(
         self, path: str, body: Json, report: Callable[[Json], None], wait_s: float = ANSWER_S, key: str = ""
     ) -> Any:
-        """As `post`, for a request without a time limit: it waits while the coordinator answers others.
+        """Like `post`, without a time limit while the coordinator answers other requests.
 
-        `report` gets the snapshots under way each time. SilentError after `wait_s` without a word from the
+        `report` gets the current snapshots each time. SilentError after `wait_s` without any answer from the
         coordinator.
         """
         return self._json("POST", path_in(path), body, wait_s, report, key)
 
     def raw(self, path: str, **query: object) -> bytes:
-        """The answer's bytes as they are."""
+        """Return the answer's bytes unchanged."""
         connection, response = self._send("GET", _with(path, query), None, ANSWER_S)
         try:
             data: bytes = _reading(response.read)
@@ -431,7 +432,7 @@ class Client:
         return data
 
     def log(self, run: str, stream: str, attempt: str, offset: int) -> LogPart:
-        """A piece of a stored log."""
+        """Return a piece of a stored log."""
         query = {"stream": stream, "attempt": attempt or None, "offset": offset}
         connection, response = self._send("GET", _with(path_of("runs", run, "log"), query), None, ANSWER_S)
         try:
@@ -453,9 +454,9 @@ class Client:
         query: Mapping[str, object] | None = None,
         wanted: Callable[[], bool] = lambda: True,
     ) -> Iterator[ServerEvent]:
-        """Yield server-sent events until the end. ApiError for a `problem` event, StreamCutError after a cut.
+        """Yield server-sent events until the end. ApiError for a `problem` event, StreamCutError for a cut.
 
-        `wanted` is asked before each line, and so at least every 10 s: False ends the stream.
+        `wanted` is called before each line, so at least every 10 s; False ends the stream.
         """
         connection, response = self._send(method, _with(path, query or {}), body, STREAM_S)
         try:
@@ -474,7 +475,7 @@ class Client:
         progress: Callable[[Json], None] | None = None,
         key: str = "",
     ) -> Any:
-        """Return the answer. A request that is cut off is sent again where that can begin nothing twice."""
+        """Return the answer. Resend an interrupted request if that cannot start anything twice."""
         try:
             return self._answer(method, path, body, wait_s, progress, key)
         except SilentError:
@@ -510,9 +511,9 @@ class Client:
         progress: Callable[[Json], None] | None = None,
         key: str = "",
     ) -> tuple[UnixConnection, http.client.HTTPResponse]:
-        """Send once; where no coordinator runs (so nothing was sent) start one first.
+        """Send once; if no coordinator runs (so nothing was sent), start one first.
 
-        FleetDownError for who only looks, where the home does not exist: that makes no fleet.
+        FleetDownError for a read-only command if the home does not exist: reading must not create a fleet.
         """
         looks = method == "GET" and not self.works
         if looks and not isinstance(self.place, RemoteCoordinator) and not os.path.exists(self.place):
@@ -544,13 +545,14 @@ class Client:
         return connection, response
 
     def connected(self, timeout_s: float) -> UnixConnection:
-        """Return a connection on which nothing was asked yet; start its coordinator where that is allowed."""
+        """Return a connection on which nothing was sent yet; start its coordinator if allowed."""
         connection = UnixConnection(self.place, timeout_s, starts=self.starts, works=self.works)
         try:
             connection.connect()
             return connection
         except NotRunningError as none:
-            if isinstance(self.place, RemoteCoordinator):  # that was its own decision
+            # the remote machine has already decided whether to start it
+            if isinstance(self.place, RemoteCoordinator):
                 raise
             if not self.works:
                 _unless_down(self.place, none)
@@ -568,7 +570,7 @@ class Client:
         self._child = child
 
     def end_started(self) -> None:
-        """End the coordinator that this client has begun to start, and return when it has gone."""
+        """Stop the coordinator that this client is starting, and return when it has exited."""
         import subprocess
 
         if self._child is None:
@@ -582,9 +584,8 @@ class Client:
 
 
 class RepeatedPost:
-    """Posts words that may be sent again: until the coordinator has answered them, the same words go the same
-    way under the same idempotency key. `key`: makes a new key.
-    """
+    """Posts messages that may be resent: until it is answered, the same message goes to the same path with
+    the same idempotency key. `key`: makes a new key."""
 
     def __init__(self, key: Callable[[], str]) -> None:
         self._new_key = key
@@ -593,9 +594,8 @@ class RepeatedPost:
     def post(
         self, client: Client, path: str, body: Json, report: Callable[[Json], None] | None = None
     ) -> Any:
-        """As `Client.post`; with `report` as `post_work`. Words without an answer go to the path of the
-        first time, so that they begin one thing.
-        """
+        """Like `Client.post`; with `report`, like `post_work`. An unanswered message is resent to its first
+        path, so that it starts only one thing."""
         last = self._last
         if last is None or last[0] != body:
             last = self._last = body, path, self._new_key()
@@ -605,26 +605,26 @@ class RepeatedPost:
             else:
                 answer = client.post_work(last[1], body, report, key=last[2])
         except ApiError as refused:
-            if refused.code != "key_at_work":  # the first one has no answer yet
+            if refused.code != "key_at_work":  # the first request is still in progress
                 self._last = None
             raise
         self._last = None
         return answer
 
     def forget(self) -> None:
-        """Forget the last message, as they arrived after all: the same words count as new from now on."""
+        """Forget the last message, because it arrived after all: the same text is now a new message."""
         self._last = None
 
 
 def _unless_down(home: Path, none: NotRunningError) -> None:
-    """FleetDownError where somebody has taken the fleet down."""
+    """Raise FleetDownError if a user has taken the fleet down."""
     record = read_down(home)
     if record is not None:
         raise is_down(home, record) from none
 
 
 def path_of(*parts: str) -> str:
-    """Return a path of the API; a part stays one part, whatever is in it. UsageError for an empty part."""
+    """Return a path of the API; each part is quoted, so it stays one part. UsageError for an empty part."""
     return "/v1/" + "/".join(quote(check_name(part), safe="") for part in parts)
 
 
@@ -633,10 +633,10 @@ def start_coordinator(
     note: Note = discard_note,
     began: Callable[[subprocess.Popen[bytes]], None] = lambda child: None,
 ) -> None:
-    """Start a coordinator in its own session and wait until one answers; another process's one is as good.
+    """Start a coordinator in a separate session and wait until one answers, even another process's.
 
-    `note` is told when that takes longer. `began` is told of each process that is started. UnavailableError,
-    or the error that the coordinator itself told.
+    `note` is called if that takes long; `began` with each started process. UnavailableError, or the error
+    that the coordinator itself printed.
     """
     log, stamp = _log_in(home), down_stamp(home)
     begin = log.stat().st_size if log.exists() else 0
@@ -646,12 +646,13 @@ def start_coordinator(
         pid = _answering(home)
         if pid is not None:
             if pid != child.pid:
-                child.terminate()  # one that is still starting must not come up after that one has gone
+                # a coordinator that is still starting must not come up after the other one has stopped
+                child.terminate()
             return
         code = child.poll()
         if code not in (None, 0):
             raise _start_failed(log, begin, code or 1)
-        if code == 0 and look % 20 == 19:  # it found another one, which may have been on its way out
+        if code == 0 and look % 20 == 19:  # it found another coordinator, which may have been stopping
             child = _spawn(home, log, stamp)
             began(child)
         if look == NOTED:
@@ -659,13 +660,13 @@ def start_coordinator(
         time.sleep(STARTS_LOOK_S)
     raise UnavailableError(
         "the coordinator did not answer in time",
-        why=f"{START_S:.0f} s have passed; on a busy node it may still be starting. Its log: {log}",
+        why=f"{START_S:.0f} s have passed; on a busy machine it may still be starting. Its log: {log}",
         fix="pancode fleet status",
     )
 
 
 def _log_in(home: Path) -> Path:
-    """The path of the coordinator's log. ConfigError for a home that cannot be used."""
+    """Return the path of the coordinator's log. ConfigError for a home that cannot be used."""
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         (home / "run").mkdir(mode=0o700, exist_ok=True)
@@ -678,7 +679,7 @@ def _log_in(home: Path) -> Path:
 
 
 def _spawn(home: Path, log: Path, stamp: int) -> subprocess.Popen[bytes]:
-    """Begin a coordinator. It may come up late, but not where the fleet was taken down since `stamp`."""
+    """Start a coordinator. It may come up late, unless the fleet was taken down since `stamp`."""
     import subprocess
 
     with open(log, "ab", opener=lambda path, flags: os.open(path, flags, 0o600)) as sink:
@@ -694,7 +695,7 @@ def _spawn(home: Path, log: Path, stamp: int) -> subprocess.Popen[bytes]:
 
 
 def _answering(home: Path) -> int | None:
-    """Pid of the coordinator that answers; None when none does."""
+    """Return the pid of the coordinator that answers, or None."""
     try:
         return int((try_get(home, "/v1/ping", 5) or {})["pid"])
     except (ValueError, KeyError):
@@ -702,7 +703,7 @@ def _answering(home: Path) -> int | None:
 
 
 def _start_failed(log: Path, begin: int, code: int) -> PancodeError:
-    """Return the error that the child printed as JSON on its last line; else one with its output as it is."""
+    """Return the error that the child printed as JSON; else an error with its last lines of output."""
     with open(log, "rb") as file:
         file.seek(begin)
         lines = file.read()[-8000:].decode("utf-8", "replace").strip().splitlines()
@@ -712,7 +713,8 @@ def _start_failed(log: Path, begin: int, code: int) -> PancodeError:
         except (ValueError, KeyError, TypeError):
             continue
         return ApiError(problem)
-    if not lines and not os.statvfs(log.parent).f_bavail:  # its last word went to the same disk
+    # the child could not write its error to the full disk either
+    if not lines and not os.statvfs(log.parent).f_bavail:
         return unusable_home_error(log.parents[1], OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
     return UnavailableError(
         f"the coordinator did not start (exit {code})",
@@ -741,7 +743,7 @@ def _events(response: http.client.HTTPResponse, wanted: Callable[[], bool]) -> I
 
 
 def _reading(read: Any) -> Any:
-    """Read the answer; StreamCutError where the coordinator dies meanwhile."""
+    """Read the answer; StreamCutError if the coordinator dies meanwhile."""
     try:
         return read()
     except (OSError, http.client.HTTPException) as exc:
@@ -749,7 +751,7 @@ def _reading(read: Any) -> Any:
 
 
 def _cut(error: BaseException, pid: int | None = None) -> StreamCutError:
-    """Return the error: SilentError after a time-out, as the coordinator may still do what it was asked."""
+    """Return the error: SilentError after a timeout, as the coordinator may still process the request."""
     if not isinstance(error, TimeoutError):
         return _went_away(error)
     message, why, fix = explain_silence(error, pid)

@@ -1,5 +1,5 @@
-"""Asks the coordinator for work and for streams: over tests of models, a user's approval, and
-its restarts."""
+"""Sends work to the coordinator and follows streams, through model tests, user approvals and coordinator
+restarts."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from pancode.kernel.route import A, Route
 
 Json = dict[str, Any]
 Note = Callable[[str], object]
-"""Shows one line to the user who asks."""
+"""Shows one line to the user."""
 MODEL_UNTESTED, NEEDS_YES, WHICH_AGENT = "model_untested", "needs_yes", "which_agent"
 """The coordinator's codes for refusals that end with a model's test, a user's approval, or an
 agent's name."""
 _ANSWER = {NEEDS_YES: "yes", WHICH_AGENT: "agent"}
-"""Code of such a refusal to the field of the request that holds the user's answer."""
+"""Code of such a refusal to the request field for the user's answer."""
 AGAIN_S = 1.0
 TRIES = 60
 """How many times a coordinator that went away is looked for before the wait ends."""
@@ -50,7 +50,7 @@ def run_model_tests(note: Note, client: Client, body: Json) -> list[Json]:
 def post_confirmed(
     client: Client, route: Route[A], body: Mapping[str, object], agreed: Callable[[str], bool]
 ) -> A:
-    """Post it. Where the coordinator refuses it without a user's approval, ask for that once. ApiError."""
+    """Post it. If the coordinator refuses it without a user's approval, ask for approval once. ApiError."""
     try:
         return client.post(route, dict(body))
     except ApiError as refused:
@@ -68,11 +68,11 @@ def post_work(
     post: Callable[[Json], A],
     answered: Callable[[ApiError], Any] = lambda refused: None,
 ) -> A:
-    """Return what `post` answers to this work, once a user has said yes and each model is tested. ApiError.
+    """Return the answer of `post`, after any user approval and model tests that it requires. ApiError.
 
-    `answered`: a user's approval, or an agent's name, where the refusal asks for it; else nothing.
+    `answered`: returns the user's approval or an agent's name, if the refusal asks for it; else nothing.
 
-    A model that fails takes its node out; where there is another one, that one's turn comes.
+    A node whose model fails the test is not used; if another node has one, that model is tested next.
     """
     seen: set[str] = set()
     while True:
@@ -92,7 +92,7 @@ def post_work(
 
 
 def _place_of_untested(refused: ApiError) -> str | None:
-    """Return the model that the refusal wants tested, as `models test` takes it; None where there is none."""
+    """Return the model that must be tested first, as `models test` takes it; None for any other refusal."""
     if refused.code != MODEL_UNTESTED or os.environ.get("PANCODE_RUN"):
         return None
     parts = [refused.details.get(name, "") for name in ("node", "endpoint", "model")]
@@ -100,7 +100,7 @@ def _place_of_untested(refused: ApiError) -> str | None:
 
 
 def unless_tested(one: Json) -> None:
-    """UnavailableError for a test without a result."""
+    """Raise UnavailableError for a test without a result."""
     if one["passed"] is None:
         raise UnavailableError(
             f"{one['model']} on {one['node']} could not be tested: {one['words']}",
@@ -115,9 +115,9 @@ def resume_stream(
     begin: Callable[[], Iterable[ServerEvent]],
     wanted: Callable[[], bool] = lambda: True,
 ) -> Iterator[ServerEvent]:
-    """Yield the events of a run's stream, which begins again where it was cut; a user is told of the gap.
+    """Yield the events of a run's stream; resume it after a cut, with a note to the user.
 
-    FleetDownError, with what becomes of the run, where the fleet was taken down meanwhile.
+    FleetDownError, with what happens to the run, if the fleet was taken down meanwhile.
     """
     tries = 0
     while wanted():

@@ -1,4 +1,4 @@
-"""A face at a session: what a user does in it, and its stream from the last number on."""
+"""An interface's connection to a session: the user's actions, and its stream from a position on."""
 
 from __future__ import annotations
 
@@ -28,42 +28,42 @@ Json = dict[str, Any]
 OVER = ("rests", "turn lost", "ended")
 """The states of a session in which no program runs."""
 WAITING = ("waits for you", "asks", *OVER)
-"""The states in which nothing more comes until somebody says something."""
+"""The states in which nothing more happens until a user sends something."""
 NO_TURN = "no_turn"
 """The coordinator's code for a session whose program has ended already."""
-MISSED = "no turn has taken these words; they are kept for the next ones"
+MISSED = "no turn has taken this message; it is kept for the next turn"
 Happening = tuple[str, Any]
-"""`session` and its shape, `log` and (run, attempt, bytes, runtime), `end`, `broken` and the error; and what
-others put into the same queue."""
+"""(kind, data): `session` and its shape, `log` and (run, attempt, bytes, runtime), `end`, `broken` and the
+error; and what others put into the same queue."""
 
 
 class SessionActs:
-    """Requests about one session. `run`: the newest one of it that is known; `by`: who asks."""
+    """Requests about one session. `run`: its newest known run; `by`: the user."""
 
     def __init__(self, client: Client, ids: Ids, by: str, run: str) -> None:
         self._client, self._by, self.run = client, by, run
         self._words = RepeatedPost(lambda: ids.token(16))
 
     def begin(self, body: Json) -> Json:
-        """Begin the session; a request that is sent again after a lost answer begins no second one."""
+        """Begin the session; resending the request after a lost answer does not begin a second one."""
         begun: Json = self._words.post(self._client, "/v1/sessions", body, lambda under_way: None)
         return begun
 
     def say(self, text: str) -> Json:
-        """Send words to the session; return their run, their number there, and warnings.
+        """Send a message to the session; return its run, its number there, and warnings.
 
-        Words that are said again after a lost answer are not doubled.
+        A message that is resent after a lost answer is not duplicated.
         """
         body = {"by": self._by, "text": text}
         done: Json = self._words.post(self._client, path_of("sessions", self.run, "words"), body)
         return done
 
     def arrived(self) -> None:
-        """Note that words whose answer was lost are in the stream: said again, they count as new words."""
+        """Note that a message whose answer was lost is in the stream: the same text is now a new message."""
         self._words.forget()
 
     def cancel(self, turn: Turn | None) -> None:
-        """End the turn that the user sees; for None, or a turn of an earlier run, the one at work."""
+        """End the turn that the user sees; for None, or a turn of an earlier run, end the current turn."""
         known = turn is not None and turn.run == self.run and turn.number > 0
         self._post("turn", {"what": "cancel", **({"turn": turn.number} if turn and known else {})})
 
@@ -74,13 +74,13 @@ class SessionActs:
         self._post("end", {})
 
     def shape(self) -> SessionShape:
-        """The session as it is now."""
+        """Return the session's current shape."""
         return self._client.get(SESSION.at(self.run))
 
     def decide(self, question: Mapping[str, Any], how: str, text: str = "") -> Json:
-        """Answer this very question; return the run that has the answer.
+        """Answer exactly this question; return the run that has the answer.
 
-        `how`: yes, always (the same rule in this run, too), no, or words; only a call takes words with a no.
+        `how`: yes, always (also the same rule in this run), no, or words; `no` takes a text only for a call.
         """
         body: Mapping[str, object]
         call = {} if question["call"] is None else {"call": question["call"]}
@@ -105,7 +105,7 @@ class SessionActs:
 
 
 def in_turn(act: Callable[[], object]) -> bool:
-    """Do the act; return False where it was refused because the session has no program any more."""
+    """Call `act`; return False if it was refused because the session's program has ended."""
     try:
         act()
     except ApiError as refused:
@@ -116,11 +116,11 @@ def in_turn(act: Callable[[], object]) -> bool:
 
 
 Place = tuple[str, int]
-"""An attempt, and a byte of its log; ("", 0) is the first byte of the newest attempt."""
+"""An attempt, and an offset in its log; ("", 0) is the first byte of the newest attempt."""
 
 
 def stored_log(client: Client, run: str, stream: str, place: Place = ("", 0)) -> Iterator[LogPart]:
-    """A stream of a run as far as it is stored, piece by piece."""
+    """Yield the stored part of a run's stream, piece by piece."""
     attempt, offset = place
     state = "more"
     while state == "more":
@@ -137,7 +137,7 @@ def followed_log(
     place: Place = ("", 0),
     wanted: Callable[[], bool] = lambda: True,
 ) -> Iterator[LogPart]:
-    """Yield a stream of a run until its end; after a cut it continues at the same byte."""
+    """Yield a stream of a run until its end; after a cut, continue at the same byte."""
 
     def begin() -> Iterator[ServerEvent]:
         query = {"follow": "1", "stream": stream, "attempt": place[0] or None, "offset": place[1]}
@@ -152,9 +152,9 @@ def followed_log(
 
 
 class SessionFollower:
-    """Tells in a thread what a session's stream says; after a cut it continues at the next byte.
+    """Reports a session's stream from a thread; after a cut, continues at the next byte.
 
-    `since`: `RUN:BYTE` of the first byte; empty: all of it. `wanted`: once False, it ends at the next line.
+    `since`: `RUN:BYTE` to start at; empty: the beginning. `wanted`: False ends it at the next line.
     """
 
     def __init__(
@@ -170,7 +170,7 @@ class SessionFollower:
         self._follows = False
 
     def follow(self, run: str) -> None:
-        """Follow the session of this run, unless it is followed already; nothing is told twice."""
+        """Follow the session of this run, unless it is already followed; nothing is reported twice."""
         if not self._follows:
             self._follows = True
             threading.Thread(target=self._listen, args=(run,), name=f"session {run}", daemon=True).start()
@@ -186,7 +186,7 @@ class SessionFollower:
                 else:
                     self._follows = event.kind != "end"
                     self._tell((event.kind, event.data))
-        except Exception as error:  # who waits for news waits for this thread
+        except Exception as error:  # report every failure, or the receiver would wait forever
             self._follows = False
             self._tell(("broken", error))
 

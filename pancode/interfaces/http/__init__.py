@@ -1,1 +1,1 @@
-"""HTTP for users and their programs, on a unix socket: parse, one verb, return."""
+"""HTTP for users and their programs, on a unix socket: parse, call the route's function, return."""

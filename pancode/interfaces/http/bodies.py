@@ -1,4 +1,4 @@
-"""Request bodies, key by key; a wrong key is reported with its path and the nearest right one."""
+"""Request bodies, key by key; an invalid key is reported with its path and the nearest valid key."""
 
 from __future__ import annotations
 
@@ -43,24 +43,24 @@ CallersOwn = Literal[
     "models.scout",
     "budget.per_run",
 ]
-"""The settings that a variable of one command may set."""
+"""The settings that an environment variable may set for one command."""
 
 
 class Body(BaseModel):
-    """Base of all request bodies. Lax about JSON's types where nothing can be misread."""
+    """Base of all request bodies. Lenient about JSON types where no value can be misread."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 def has_true(body: Any, word: str) -> bool:
-    """Whether the field `word` is true in a body, or in any body inside of it."""
+    """Whether the field `word` is true in a body, or in any body inside it."""
     if isinstance(body, Body):
         return any((name == word and value is True) or has_true(value, word) for name, value in iter(body))
     return isinstance(body, tuple) and any(has_true(one, word) for one in body)
 
 
 class Empty(Body):
-    """A request without any field."""
+    """A request without fields."""
 
 
 _TYPES: Mapping[str, Any] = {
@@ -94,7 +94,7 @@ class CallerSettings(Body):
 
 
 class BeginsRun(Protocol):
-    """A body that asks for runs."""
+    """A body that requests runs."""
 
     @property
     def settings(self) -> Mapping[CallersOwn, str]: ...
@@ -104,7 +104,7 @@ class BeginsRun(Protocol):
     def parent(self) -> str | None: ...
 
     def request(self) -> DispatchRequest:
-        """Return the request of each of these runs."""
+        """Return the dispatch request for each of these runs."""
 
 
 class DispatchBody(WorkBody, CallerSettings):
@@ -118,7 +118,7 @@ class DispatchBody(WorkBody, CallerSettings):
     depth: int = Field(default=0, ge=0, le=1_000)
     dry_run: bool = False
     yes: bool = False
-    """A user has said yes to this very dispatch."""
+    """Whether a user has approved this dispatch."""
 
     def request(self) -> DispatchRequest:
         request = replace(self.asked(self.by), cwd=self.cwd, depth=self.depth, of_project=self.project or "")
@@ -130,29 +130,28 @@ class ActBody(Body):
 
 
 class CollectBody(ActBody):
-    """`dry_run`: only say what would be deleted."""
+    """`dry_run`: only list what would be deleted."""
 
     dry_run: bool = False
 
 
 class PresetBody(ActBody):
-    """`yes`: a user agrees to a higher safety level."""
+    """`yes`: a user approves a higher safety level."""
 
     name: str
     yes: bool = False
 
 
 class SettingBody(ActBody):
-    """`key`: a setting by its dotted path, as `GET /v1/config` lists it. `yes`: a user agrees to a higher
-    safety level.
-    """
+    """`key`: a setting by its dotted path, as in `GET /v1/config`. `yes`: a user approves a higher safety
+    level."""
 
     key: Annotated[str, Field(min_length=1, max_length=200)]
     yes: bool = False
 
 
 class SetSettingBody(SettingBody):
-    """`value`: the text of one value, as a file would have it."""
+    """`value`: the text of one value, as in a file."""
 
     value: str
 
@@ -169,36 +168,36 @@ class ReasonBody(Body):
 
 
 class VerifyBody(ActBody):
-    """`on`: a node's name, or `other`. `again`: also a disputed result; needs the scope operate."""
+    """`on`: a node's name, or `other`. `again`: also verify a disputed result; needs the scope operate."""
 
     on: Name = "other"
     again: bool = False
 
 
 class RetryBody(ReasonBody):
-    """`resume`: continue with the run's session, on its node. `alone`: outside of the run's workflow."""
+    """`resume`: continue with the run's session, on its node. `alone`: outside the run's workflow."""
 
     resume: bool = False
     alone: bool = False
 
 
 class TellBody(ActBody):
-    """`text`: words for an agent."""
+    """`text`: a message for an agent."""
 
     text: Annotated[str, Field(max_length=MAX_TASK_BYTES)]
 
 
 class AnswerBody(TellBody):
-    """`text`: the answer; one of the question's choices may be named by its number.
+    """`text`: the answer; a choice of the question may be given by its number.
 
-    `program`: the program that answers; empty: a user does.
+    `program`: the program that answers; empty: a user answers.
     """
 
     program: Annotated[Line, Field(max_length=200)] = ""
 
 
 class ContinueBody(ReasonBody):
-    """`text`: the remark with which a run is continued; empty: it continues with its work."""
+    """`text`: the message with which a run is continued; empty: it continues its work."""
 
     text: Annotated[str, Field(max_length=MAX_TASK_BYTES)] = ""
 
@@ -215,14 +214,14 @@ class ScopeBody(Body):
 
 
 class CeilingBody(ScopeBody):
-    """The ceiling in each currency that is to be changed; at least one."""
+    """The new ceiling in each currency to change; at least one."""
 
     usd: Usd | None = None
     tokens: int | None = Field(default=None, ge=0, le=MOST)
     minutes: Decimal | None = Field(default=None, ge=0, le=10**9, allow_inf_nan=False)
 
     def ceilings(self) -> Ceilings:
-        """Return the ceilings. UsageError when the body names none."""
+        """Return the ceilings. UsageError if the body has none."""
         if self.usd is None and self.tokens is None and self.minutes is None:
             raise UsageError(
                 "a ceiling is required: USD, tokens or minutes",
@@ -242,26 +241,26 @@ class LandBody(Body):
     by: By = "api"
     gates: bool = True
     without_gates: tuple[Line, ...] = Field(default=(), max_length=64)
-    """Land without these gates, each named by its text."""
+    """Land without these gates, each identified by its text."""
     anyway: bool = False
     """Land also a run that did not end as `done`."""
     branch: Line = ""
-    """The branch that gets a commit, in place of changed files; empty: change the files."""
+    """The branch that gets a commit, instead of changing files; empty: change the files."""
     message: str = Field(default="", max_length=20_000)
     with_commands: bool = False
     """Land also files that decide what runs next."""
     with_secret: bool = False
-    """Land also a change with a secret of its run, or one that could not be searched for secrets."""
+    """Land also a change that contains a secret of its run, or that could not be scanned for secrets."""
     how: How | None = None
-    """How the commits on the branch are made; None: as `land.how` says."""
+    """How commits are made on the branch; None: as `land.how` says."""
     wait: bool = True
     """False: the answer comes at once, with its place in the queue."""
     elsewhere: bool = False
-    """Land also where the user stands in another repository than the one that is written into."""
+    """Land even if the user's folder is in another repository than the one to change."""
     pull_to: Line = ""
-    """The remote of a pull request that is to follow; where none can be opened there, nothing is landed."""
+    """The remote for a pull request after landing; if none can be opened there, nothing is landed."""
     forge: ForgeKind | None = None
-    """The forge of that pull request; None: as the settings say."""
+    """The forge of that pull request; None: from the settings."""
 
     def landing(self, how: How) -> LandWay:
         way = LandWay(self.by, self.gates, self.branch, self.message, self.with_commands, self.with_secret)
@@ -269,7 +268,7 @@ class LandBody(Body):
 
 
 class CallerBody(Body):
-    """The user who asks, with the parts of that user's environment that bring-up may use."""
+    """The user, with the parts of the user's environment that starting a node may use."""
 
     by: By = "api"
     environ: dict[str, str] = Field(default_factory=dict)
@@ -321,7 +320,7 @@ class HandedBody(Body):
 
 
 class SetBody(Body):
-    """The changes to a node; `slots` None: no change. `least`: how many of them while it is strained."""
+    """The changes to a node; `slots` None: no change. `least`: how many of them while it is under load."""
 
     by: By = "api"
     slots: int | None = Field(default=None, ge=1, le=256)
@@ -332,7 +331,7 @@ class SetBody(Body):
 
 
 class ExamBody(Body):
-    """The model as `--model` takes it. `again`: also where the model has a passport already."""
+    """The model as `--model` takes it. `again`: test it even if it has a passport."""
 
     by: By = "api"
     model: str = Field(min_length=1, max_length=600)
@@ -341,7 +340,7 @@ class ExamBody(Body):
 
 
 class LoginBody(Body):
-    """A vendor's login that a user makes at a terminal. `outcome`: its result."""
+    """A login at a vendor that a user makes on a terminal. `outcome`: its result."""
 
     by: By = "api"
     runtime: str
@@ -349,7 +348,7 @@ class LoginBody(Body):
 
 
 class ProgramsBody(Body):
-    """Agent programs that a user installs on or takes off a machine. `outcome`: what the machine said."""
+    """Agent programs that a user installs on or removes from a node. `outcome`: the node's answer."""
 
     by: By = "api"
     act: Literal["install", "update", "uninstall"]
@@ -366,12 +365,12 @@ class ShutdownBody(Body):
 
 
 def parse_body(kind: type[B], data: Any) -> B:
-    """Return the body; UsageError with the path of the first wrong key, and the nearest right one."""
+    """Return the body; UsageError with the path of the first invalid key, and the nearest valid one."""
     try:
         return kind.model_validate(data)
     except ValidationError as exc:
         wrong = _wrong(kind, exc)
-        wrong.details["path"] = _path(exc)  # for a form, which shows it at its field
+        wrong.details["path"] = _path(exc)  # for a form, which shows the error at its field
         raise wrong from exc
 
 
@@ -400,7 +399,7 @@ def _wrong(kind: type[Body], exc: ValidationError) -> UsageError:
 
 
 def _keys_at(kind: type[Body], loc: tuple[int | str, ...]) -> list[str]:
-    """Return the keys that may stand beside the wrong one."""
+    """Return the valid keys at the place of the invalid one."""
     for part in loc[:-1]:
         fields = {field.alias or name: field for name, field in kind.model_fields.items()}
         inner = inner_bodies(fields[part].annotation) if part in fields else []
@@ -409,14 +408,14 @@ def _keys_at(kind: type[Body], loc: tuple[int | str, ...]) -> list[str]:
 
 
 def inner_bodies(hint: Any) -> list[type[Body]]:
-    """Return the bodies that stand inside of this type."""
+    """Return the body types contained in this type."""
     if isinstance(hint, type) and issubclass(hint, Body):
         return [hint]
     return [found for arm in get_args(hint) for found in inner_bodies(arm)]
 
 
 def _not_one_of(path: str, error: Mapping[str, Any]) -> UsageError:
-    """Return the error for a word that may not stand there, with the nearest one that may."""
+    """Return the error for an invalid value, with the nearest valid one."""
     word, known = str(error["input"]), re.findall(r"'([^']*)'", error["ctx"]["expected"])
     near = find_nearest(word, known)
     why = f"did you mean {near}?" if near is not None else ""
@@ -426,14 +425,14 @@ def _not_one_of(path: str, error: Mapping[str, Any]) -> UsageError:
 
 
 def _hint(error: Mapping[str, Any], path: str, must: bool) -> str:
-    """Return a hint for the fix. `must`: the request cannot do without the key."""
+    """Return a hint for the fix. `must`: the key is required."""
     if expected := error.get("ctx", {}).get("expected"):
         return f"it may be {expected}"
     return f"give another {path[:80]}" if must else f"change {path[:80]}, or omit it"
 
 
 class SignedBody(Body):
-    """A signed request's bytes, never read as JSON: a signature is of bytes, and their text is not used."""
+    """A signed request's bytes, never parsed as JSON: the signature covers the bytes, not their text."""
 
     raw: bytes
     headers: dict[str, str]
@@ -449,7 +448,7 @@ class SignedBody(Body):
 
 
 async def bytes_of(request: Request, most: int) -> bytes:
-    """Return the whole body. UsageError for one that is larger than `most`; no more of it is kept."""
+    """Return the whole body. UsageError for one larger than `most`, without reading the rest."""
     raw = bytearray()
     async for piece in request.stream():
         raw += piece

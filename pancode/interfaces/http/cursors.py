@@ -1,4 +1,4 @@
-"""Reads and makes cursors: where the next page of a list begins, opaque to whoever sends it back."""
+"""Parses and makes cursors, which say where the next page of a list begins; opaque to clients."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from pancode.kernel.errors import UsageError
 from pancode.kernel.pages import ListPlace
 
 PAGED = ("limit", "cursor")
-"""The parameters of a list that has pages."""
+"""The parameters of a paged list."""
 _MOST_CHARS, _MOST_NUMBER = 600, 2**53
 
 
 class Cursors:
-    """The cursors of one list with one set of filters. `key`: the type of the rows' key, which stands beside
-    the order number.
-    """
+    """The cursors of one list with one set of filters. `key`: the type of the rows' key, stored with the
+    order number."""
 
     def __init__(self, query: Mapping[str, str], name: str, key: type[int] | type[str] = str) -> None:
         filters = {word: value for word, value in query.items() if word not in PAGED}
@@ -30,18 +29,18 @@ class Cursors:
         self._text = query.get("cursor")
 
     def after(self) -> ListPlace | None:
-        """Return the place where the page begins; None: at the newest row. UsageError for a bad cursor."""
+        """Return where the page begins; None: at the newest row. UsageError for an invalid cursor."""
         if self._text is None:
             return None
         cursor = _read(self._text)
         if not isinstance(cursor, list) or len(cursor) != 3 or not _is_place(cursor[1:], self._kinds):
-            raise _bad("it is not one that a list has given as its next")
+            raise _bad("it is not a `next` value of a list")
         if cursor[0] != self._of:
             raise _bad("it belongs to another list, or to other filters")
         return cursor[1], cursor[2]
 
     def next(self, last: ListPlace | None) -> str | None:
-        """Return the cursor of the next page, for the answer; None: the list has ended."""
+        """Return the cursor of the next page; None if the list has ended."""
         if last is None:
             return None
         cursor = json.dumps([self._of, *last], separators=(",", ":")).encode()
@@ -49,7 +48,7 @@ class Cursors:
 
 
 def _read(text: str) -> Any:
-    """Return what the cursor's text holds; None: it cannot be read."""
+    """Return the decoded cursor; None if it is invalid."""
     if len(text) > _MOST_CHARS:
         return None
     try:
@@ -60,7 +59,7 @@ def _read(text: str) -> Any:
 
 
 def _is_place(values: list[Any], kinds: tuple[type, ...]) -> bool:
-    """Whether the values have exactly the types of a place (a bool is not a number), and could be a row's."""
+    """Whether the values have exactly these types (a bool is not a number) and are possible for a row."""
     return all(type(value) is kind and _is_plain(value) for value, kind in zip(values, kinds, strict=True))
 
 

@@ -1,4 +1,4 @@
-"""Makes the OpenAPI document (3.1) of the table of routes, their bodies and the types of their answers."""
+"""Builds the OpenAPI document (3.1) from the routes, their bodies and the types of their answers."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def build_document(verbs: Sequence[Verb]) -> Json:
         "info": {
             "title": "PanCode",
             "version": __version__,
-            "summary": "A fleet of coding agents: dispatch, look, answer, land.",
+            "summary": "A fleet of coding agents: dispatch, inspect, answer, land.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "security": [{"bearer": []}],
@@ -124,7 +124,7 @@ def _in_query(name: str) -> Json:
 
 
 def _keyed(verb: Verb) -> list[Json]:
-    """Return the header that keeps a request from being carried out twice."""
+    """Return the header that prevents a request from being carried out twice."""
     what = "begun once: the same request with the same key gets the same answer for 24 hours"
     schema: Json = {"type": "string", "minLength": 1, "maxLength": MOST_CHARS, "pattern": "^[ -~]+$"}
     made: Json = {"name": "Idempotency-Key", "in": "header", "description": what, "schema": schema}
@@ -132,7 +132,7 @@ def _keyed(verb: Verb) -> list[Json]:
 
 
 def _signing(verb: Verb) -> list[Json]:
-    """Return the headers that prove a signed request: the first three, or those of forges."""
+    """Return the headers that authenticate a signed request: the first three, or those of forges."""
     names = HEADERS if verb.body is SignedBody else ()
     return [{"name": name, "in": "header", "schema": _TEXT} for name in names]
 

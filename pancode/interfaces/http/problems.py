@@ -19,7 +19,7 @@ log = logging.getLogger("pancode.api")
 
 
 class AsciiJson(JSONResponse):
-    """A JSON answer in ASCII, so that whatever text a stranger made reaches the reader."""
+    """A JSON answer in ASCII, so that any untrusted text reaches the reader."""
 
     def render(self, content: Any) -> bytes:
         return json.dumps(content, allow_nan=False, separators=(",", ":")).encode("ascii")
@@ -65,7 +65,7 @@ def body_of(problem: Problem, status: int) -> dict[str, Any]:
 
 
 def problem_of(error: BaseException) -> Problem:
-    """Return the body for any failure; of an unforeseen one it names the type and the log with the rest."""
+    """Return the problem for any failure; for an unforeseen one, its type and the log with the details."""
     if isinstance(error, PancodeError):
         return error.problem()
     if isinstance(error, MemoryError):
@@ -100,7 +100,7 @@ async def on_http_error(request: Request, error: Exception) -> Response:
 
 
 def _slashed(raw_path: bytes) -> NotFoundError | None:
-    """Return the error for a typed name with a slash in it, which matches no route: there is no such name."""
+    """Return the error for a typed name with a slash in it, which matches no route: no such name exists."""
     for part in map(unquote, raw_path.decode("latin-1").split("/")):
         if "/" in part:
             return NotFoundError(

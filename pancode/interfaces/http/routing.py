@@ -1,4 +1,4 @@
-"""Declares routes at the functions that answer: path, method, body, parameters, rights, command."""
+"""Declares routes at their handler functions: path, method, body, parameters, rights, command."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ log = logging.getLogger("pancode.api")
 
 
 def mark_of(who: str, key: str, route: str, body: Body) -> RequestMark:
-    """Return the mark of what the caller said; absent keys do not count: a later version knows more keys."""
+    """Return the request's mark, without absent keys, which may be new in a later version."""
     sent = body.model_dump(mode="json", exclude_unset=True)
     digest = hashlib.sha256(json.dumps(sent, sort_keys=True).encode()).hexdigest()
     return RequestMark(who, key, route, digest)
 
 
 def answer_once(context: ApiContext, mark: RequestMark, status: int, act: Callable[[], Any]) -> Any:
-    """Return the answer of `act`, or a Response with that to the first request with this key.
+    """Return the answer of `act`, or a Response with the answer to the first request with this key.
     RefusedError."""
     kept = begin_request(context.core, mark)
     if kept is not None:
@@ -60,7 +60,7 @@ def answer_once(context: ApiContext, mark: RequestMark, status: int, act: Callab
         answer = act()
         text = bytes(AsciiJson(_kept(answer), status).body).decode()
     except BaseException as error:
-        # What was refused has begun nothing; anything else may have failed half way.
+        # A refused request has started nothing; any other may have failed half way.
         refused = isinstance(error, PancodeError) and response_of(error).status_code < 500
         _after(lambda: end_failed(context.core, mark, refused))
         raise
@@ -69,12 +69,12 @@ def answer_once(context: ApiContext, mark: RequestMark, status: int, act: Callab
 
 
 def _kept(answer: Any) -> Any:
-    """Return the answer without a secret, which is told once and not kept with requests."""
+    """Return the answer without a secret, which is shown once and not stored."""
     return {**answer, "secret": None} if isinstance(answer, dict) and "secret" in answer else answer
 
 
 def _after(note: Callable[[], None]) -> None:
-    """Note what has happened; where the ledger cannot, the answer is given all the same."""
+    """Call `note`; the answer is sent even if the ledger cannot be written."""
     try:
         note()
     except PancodeError:
@@ -85,7 +85,7 @@ MAX_BODY = 8 * 1024 * 1024
 """How many bytes a request has at most; the largest task fits several times."""
 MAX_DEPTH = 20
 FOLDER = "pancode-folder"
-"""The header with the folder where the user stands, percent-encoded."""
+"""The header with the user's current folder, percent-encoded."""
 NOTE = "pancode-note"
 """The header of an answer with a note for the user, percent-encoded."""
 _YES, _NO = ("1", "true", "yes"), ("0", "false", "no", "")
@@ -93,31 +93,31 @@ _YES, _NO = ("1", "true", "yes"), ("0", "false", "no", "")
 
 @dataclass(frozen=True, slots=True)
 class ApiCall:
-    """One request, parsed: names in the path, the query's words, the body."""
+    """One parsed request: names in the path, query parameters, the body."""
 
     path: Mapping[str, str]
     query: Mapping[str, str]
     body: Any
     last_event: str = ""
-    """The newest event that the caller has, as a browser says when it comes back."""
+    """The last event that the client received, which a browser sends when it reconnects."""
     inside: Run | None = None
     """The run from inside which this is asked; None: a user asks, or it is not known for a `GET`."""
     visitor: Visitor | None = None
     """The visitor who asks over TCP; None: the request came over the unix socket."""
     key: str = ""
-    """The request's idempotency key; empty: none."""
+    """The request's idempotency key, or empty."""
     folder: str = ""
-    """The folder where the user who asks stands; empty: not said."""
+    """The user's current folder; empty: unknown."""
 
     @property
     def who(self) -> str:
-        """Whose idempotency keys these are: the owner's, a token's or a run's."""
+        """Return the owner of the request's idempotency key: the socket's user, a token or a run."""
         if self.visitor is not None and self.visitor.token is not None:
             return f"token:{self.visitor.token.digest}"
         return "socket" if self.inside is None else f"run:{self.inside.id}"
 
     def number(self, name: str, default: int, most: int) -> int:
-        """Return a whole number from 0 to `most` of the query; UsageError for anything else."""
+        """Return a whole number from 0 to `most` from the query; UsageError for anything else."""
         text = self.query.get(name)
         if text is None:
             return default
@@ -130,7 +130,7 @@ class ApiCall:
         return int(text)
 
     def flag(self, name: str) -> bool:
-        """Whether the query says yes; UsageError for a word that says neither yes nor no."""
+        """Whether the query parameter is true; UsageError for a value that is neither true nor false."""
         word = self.query.get(name, "0")
         if word not in (*_YES, *_NO):
             fix = f"write {', '.join((*_YES, *_NO))}"
@@ -139,7 +139,7 @@ class ApiCall:
 
 
 class TcpAccess(Enum):
-    """Whether a route is answered over TCP: to a token, to a signature, to anybody, or to nobody."""
+    """Who may call a route over TCP: holders of a token, signed requests, anyone, or no one."""
 
     TOKEN = "token"
     SIGNED = "signed"
@@ -169,13 +169,13 @@ class EventStream(StreamingResponse):
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """One route, such as `GET /v1/runs`, and the command that asks it; empty: no command does.
+    """One route, such as `GET /v1/runs`, and the command that uses it (empty: none).
 
-    It decorates the function that answers: that function's docstring begins with what the route is for, and
-    its return type is the shape of the answer. `pokes`: it changed something that the coordinator should act
-    on at once. `for_runs`: may also be asked from inside a run, as every `GET` may. `for_item`: also by a
-    token of one inbox item. `over_tcp`: whether it is asked over TCP. `right` None: a `GET` reads, and all
-    else needs the highest.
+    It decorates the handler function, whose docstring begins with the purpose of the route, and whose return
+    type is the shape of the answer. `pokes`: it makes a change that the coordinator should act on at once.
+    `for_runs`: a run may also call it (as every `GET`). `for_item`: a token of one inbox item may too.
+    `over_tcp`: who may call it over TCP. `right` None: a `GET` needs the right to read, all else the highest
+    right.
     """
 
     name: str
@@ -193,7 +193,7 @@ class Verb:
     lands: Callable[[ApiContext, ApiCall], bool] | None = None
     """Whether the work that it begins once more was asked to land its change; None: its body says so."""
     asks_who: bool = False
-    """Whether it is a `GET` that tells a run less than a user."""
+    """Whether it is a `GET` that shows a run less than a user."""
     answer: Answer = field(default=lambda context, call: None, repr=False)
 
     def __call__(self, answer: Answers) -> Answers:
@@ -210,28 +210,28 @@ class Verb:
 
     @property
     def what(self) -> str:
-        """What the route is for, as part of a sentence."""
+        """Return the route's purpose, as part of a sentence."""
         words = " ".join((self.answer.__doc__ or "").split("\n\n")[0].split())
         return words[0].lower() + words[1:].removesuffix(".")
 
     @property
     def answers(self) -> Any:
-        """The type of the answer; `Octets` or `EventStream` if it is not JSON."""
+        """Return the type of the answer; `Octets` or `EventStream` if it is not JSON."""
         return get_type_hints(self.answer)["return"]
 
     @property
     def needs(self) -> AccessScope:
-        """The scope that a token needs for this route."""
+        """Return the scope that a token needs for this route."""
         return self._right.scope
 
     @property
     def risk(self) -> Risk:
-        """The risk of what this route may bring about."""
+        """Return the risk of this route's effect."""
         return self._right.risk
 
     @property
     def takes_key(self) -> bool:
-        """Whether an idempotency key keeps the request from being carried out twice."""
+        """Whether an idempotency key prevents the request from being carried out twice."""
         return self.starts or (self.over_tcp is TcpAccess.TOKEN and self.right in (DISPATCHES, ANSWERS))
 
     @property
@@ -239,7 +239,7 @@ class Verb:
         return self.right or (READS if self.method == "GET" else REMOVES)
 
     def route(self, context: ApiContext) -> Route:
-        """Return the route for the unix socket, where the system tells who asks."""
+        """Return the route for the unix socket, where the system identifies the caller."""
 
         async def endpoint(request: Request) -> Response:
             try:
@@ -248,13 +248,13 @@ class Verb:
                 response = answer if isinstance(answer, Response) else AsciiJson(answer, self.status)
                 response.headers.update({NOTE: quote(note)} if note else {})
                 return response
-            except Exception as error:  # before any server's own words on it, which have no code, why and fix
+            except Exception as error:  # before a server's own error response, which has no code, why and fix
                 return response_of(error)
 
         return Route(self.path, endpoint, methods=[self.method])
 
     def answered(self, context: ApiContext, call: ApiCall) -> Any:
-        """Answer a caller who has the right to ask."""
+        """Answer a caller whose rights have been checked."""
         if call.key and self.takes_key:
             mark = mark_of(call.who, call.key, f"{self.method} {self.path.format(**call.path)}", call.body)
             answer = answer_once(context, mark, self.status, lambda: self.answer(context, call))
@@ -267,7 +267,7 @@ class Verb:
     def _done(self, context: ApiContext, call: ApiCall, caller: Address | None) -> tuple[Any, str]:
         """Answer, and act on the change in the same thread: another thread would have to be waited for.
 
-        Beside it a note for the user, or an empty text. InsideRunError for a run that asks for more than it
+        Also return a note for the user, or an empty text. InsideRunError for a run that requests more than it
         may.
         """
         here = f"{LAST}@{call.folder}"
@@ -281,13 +281,13 @@ class Verb:
 
 
 def verbs_of(module: ModuleType) -> list[Verb]:
-    """Return the routes that a module declares, in its order."""
+    """Return the routes that a module declares, in order."""
     found = [one for one in vars(module).values() if getattr(one, "__module__", "") == module.__name__]
     return [one.verb for one in found if hasattr(one, "verb")]
 
 
 def _inside(context: ApiContext, caller: Address | None) -> Run | None:
-    """Return the run in which the asking process is; `serve` gives start and pid in place of an address."""
+    """Return the run of the calling process; `serve` passes start time and pid in place of an address."""
     if caller is None:
         return None
     attempts = context.coordinator.attempts_of(caller.port, caller.host)
@@ -301,7 +301,7 @@ def _inside(context: ApiContext, caller: Address | None) -> Run | None:
 
 
 async def read_request(request: Request, body: type[Body], query: tuple[str, ...]) -> ApiCall:
-    """Return the request as an ApiCall; UsageError for what it may not hold."""
+    """Return the request as an ApiCall; UsageError for invalid content."""
     if request.scope["http_version"] == "1.1" and not request.headers.get("host"):
         raise UsageError(
             "the request has no Host header", fix="send the header Host: pancode", code="no_host"
@@ -323,7 +323,7 @@ async def read_request(request: Request, body: type[Body], query: tuple[str, ...
 
 
 def _seen_from(folder: str, names: Mapping[str, str]) -> dict[str, str]:
-    """Replace `last` by the last run of the repository where the user stands."""
+    """Replace `last` by the last run of the repository around the user's folder."""
     return {
         name: f"{LAST}@{folder}" if folder and value == LAST and name in ("run", "before") else value
         for name, value in names.items()
@@ -349,7 +349,7 @@ def _nested() -> UsageError:
 
 
 def check_texts(data: Any) -> None:
-    """Raise UsageError for a text that no file name, command line or database holds, and endless nesting."""
+    """Raise UsageError for text invalid in file names, command lines or databases, and for deep nesting."""
     level, depth = [data], 0
     while level:
         depth += 1

@@ -21,7 +21,7 @@ from pancode.runs.views import get_run_shape
 
 LOOK_S = 0.5
 QUIET_S = 10.0
-"""After so many seconds a comment is sent, which tells a quiet run from a dead coordinator."""
+"""After this many seconds without data, a comment is sent, to tell a quiet run from a dead coordinator."""
 
 
 def make_event_stream(events: AsyncIterator[str]) -> EventStream:
@@ -29,15 +29,15 @@ def make_event_stream(events: AsyncIterator[str]) -> EventStream:
 
 
 def format_event(kind: str, data: Any, mark: str = "") -> str:
-    """Return one event as text; JSON holds no line break, so it is one data line."""
+    """Format one event; JSON contains no line break, so it is one data line."""
     head = f"id: {mark}\n" if mark else ""
     return f"{head}event: {kind}\ndata: {json.dumps(data)}\n\n"
 
 
 async def run_events(context: ApiContext, call: ApiCall) -> AsyncIterator[str]:
-    """Yield `run` whenever its shape has changed, the last one with state `ended`; `problem` on failure.
+    """Yield `run` whenever its shape changes, last with state `ended`; `problem` on failure.
 
-    The run is read when the feed tells of it or of the fleet, and each `QUIET_S`.
+    The run is read when the feed reports a change of it or of the fleet, and every `QUIET_S`.
     """
     last: Any = None
     place = -1
@@ -56,7 +56,7 @@ async def run_events(context: ApiContext, call: ApiCall) -> AsyncIterator[str]:
             if shape["state"] == "ended":
                 return
         if not await context.bell.wait(seen, QUIET_S):
-            place = -1  # and look, whatever was told
+            place = -1  # on timeout, read the run regardless of the feed
             yield ": still here\n\n"
 
 
@@ -65,10 +65,10 @@ def _tells_of(news: list[FeedEvent] | None, run: str) -> bool:
 
 
 async def log_events(context: ApiContext, call: ApiCall) -> AsyncIterator[str]:
-    """Yield `log` with bytes from an offset, `attempt` where another attempt begins, `end` when nothing can
+    """Yield `log` with bytes from an offset, `attempt` when another attempt begins, `end` when nothing can
     follow.
 
-    Each `log` says where the next one begins: a reader that comes back with that misses and repeats nothing.
+    Each `log` contains the next offset: a reader that resumes there misses and repeats nothing.
     """
     place = LogPlace.of(call.query)
     quiet = 0.0
@@ -105,10 +105,10 @@ async def log_events(context: ApiContext, call: ApiCall) -> AsyncIterator[str]:
 async def stream_steps(
     context: ApiContext, work: Callable[[Progress], Any], quiet_s: float = QUIET_S
 ) -> AsyncIterator[str]:
-    """Yield `progress` for each step while `work` runs in its own thread, then `result` or `problem`.
+    """Yield `progress` for each step while `work` runs in a thread, then `result` or `problem`.
 
-    A step may be long (a bundle on its way over a slow line): comments say that the coordinator is still
-    there.
+    During a long step (such as an upload over a slow line), comments show that the coordinator is still
+    alive.
     """
     loop = asyncio.get_running_loop()
     lines: asyncio.Queue[ProgressLine | None] = asyncio.Queue()

@@ -33,7 +33,7 @@ from pancode.people.service import list_inbox
 
 VISITOR = "pancode.visitor"
 LOOK_S = 5.0
-"""Seconds after which a stream whose token was revoked or has expired ends, with its next piece."""
+"""A stream whose token was revoked or has expired ends with the first piece after this many seconds."""
 HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -45,14 +45,14 @@ HEADERS = (
 def make_tcp_app(
     context: ApiContext, verbs: Sequence[Verb], rules: ListenerRules, more: Sequence[BaseRoute] = ()
 ) -> ASGIApp:
-    """Return all routes for visitors; `more`: what anybody may read, such as the console's files."""
+    """Return all routes for TCP; `more`: what anyone may read, such as the console's files."""
     routes: list[BaseRoute] = [_route(verb, context) for verb in verbs]
     app = Starlette(routes=[*routes, *more], exception_handlers=HANDLERS)
     return RequestGuard(app, context, rules, frozenset(v.path for v in verbs if v.over_tcp is TcpAccess.OPEN))
 
 
 class RequestGuard:
-    """Judges each request before any route sees it, and tells the routes who asks."""
+    """Checks each request before any route gets it, and identifies its caller to the routes."""
 
     def __init__(
         self, app: ASGIApp, context: ApiContext, rules: ListenerRules, open_paths: frozenset[str]
@@ -75,7 +75,7 @@ class RequestGuard:
         await self._app(scope, receive, _guarded(send))
 
     def _visitor(self, request: Request) -> Visitor:
-        """Return the visitor. AccessError for a request that is not for us, or whose caller is unknown."""
+        """Return the visitor. AccessError for a request with a wrong host or origin, or an unknown caller."""
         path, headers = request.url.path, {name.lower(): value for name, value in request.headers.items()}
         self._rules.check(KnockedBy(request.method, path, dict(request.query_params), headers))
         if not path.startswith("/v1/") or path.startswith(HOOKS):
@@ -100,7 +100,7 @@ def _guarded(send: Send) -> Send:
 def _route(verb: Verb, context: ApiContext) -> Route:
     async def endpoint(request: Request) -> Response:
         try:
-            visitor: Visitor = request.scope[VISITOR]  # KeyError: nobody has judged it
+            visitor: Visitor = request.scope[VISITOR]  # KeyError if RequestGuard has not checked the request
             await run_in_threadpool(_admit, verb, context, dict(request.path_params), visitor)
             call = await read_request(request, verb.body, verb.query)
             answer = await run_in_threadpool(_answered, verb, context, replace(call, visitor=visitor))
@@ -126,12 +126,12 @@ def _answered(verb: Verb, context: ApiContext, call: ApiCall) -> Any:
 
 
 def _admit(verb: Verb, context: ApiContext, path: Mapping[str, str], visitor: Visitor) -> None:
-    """Raise AccessError where the visitor may not ask this, before the body is read."""
+    """Raise AccessError if the visitor may not send this request, before the body is read."""
     if verb.over_tcp is TcpAccess.CLOSED:
         raise AccessError(
             f"{verb.name} is not available over TCP",
             why="it is only available on the coordinator's unix socket",
-            fix="run the command on that node, or through SSH: ssh HOST pancode ...",
+            fix="run the command on the coordinator's machine, or through SSH: ssh HOST pancode ...",
             code="local_only",
         )
     if verb.over_tcp in (TcpAccess.OPEN, TcpAccess.SIGNED):
@@ -154,7 +154,7 @@ def _admit(verb: Verb, context: ApiContext, path: Mapping[str, str], visitor: Vi
 
 
 def _signed(body: Any, visitor: Visitor) -> Any:
-    """Return the body as the token's owner asks it; its environment is the coordinator's own."""
+    """Return the body as sent by the token's owner, with the coordinator's environment."""
     changes: dict[str, Any] = {
         name: _signed(value, visitor) for name, value in iter(body) if isinstance(value, Body)
     }

@@ -1,1 +1,1 @@
-"""An MCP server on standard input and output: other agents hand work to the fleet through it."""
+"""An MCP server on standard input and output, through which other agents give work to the fleet."""

@@ -27,8 +27,8 @@ Yes = Annotated[bool, option("Make the change without asking.", "--yes", "-y")]
 Tools = Annotated[
     str,
     option(
-        "Groups of tools beside those for runs: workflows, schedules, sessions, settings, choices, proof, "
-        "history, or all; with commas.",
+        "More groups of tools, separated by commas: workflows, schedules, sessions, settings, choices, "
+        "proof, history, or all.",
         "--tools",
         "GROUPS",
     ),
@@ -37,7 +37,7 @@ Tools = Annotated[
 
 @verb("mcp serve", "pancode mcp serve", "pancode mcp --tools workflows,schedules")
 def serve(*, tools: Tools = "") -> int:
-    """Serve tools on standard input and output, for a program that starts this by itself."""
+    """Serve tools on standard input and output, for a program that starts this command itself."""
     from pancode.interfaces.mcp.server import serve as answer
 
     if sys.stdin.isatty():
@@ -60,7 +60,7 @@ def install(
 ) -> int:
     """Add this server to another agent program, with that program's own command.
 
-    If the program is not on PATH, the lines to add and their file are printed.
+    If the program is not on PATH, print the lines to add and the file for them.
     """
     known = program_of(program)
     found = shutil.which("pancode")
@@ -76,7 +76,7 @@ def install(
 def uninstall(program: Program, *, dry_run: DryRun = False, yes: Yes = False, face: Json) -> int:
     """Remove this server from another agent program, with that program's own command."""
     known = program_of(program)
-    lines, fix = f"the entry {NAME} below {known.section}\n", f"look: {program} mcp list"
+    lines, fix = f"the entry {NAME} below {known.section}\n", f"see: {program} mcp list"
     return _apply(
         face, known, known.remove_command(), "remove from", lines, fix, dry_run=dry_run, approved=yes
     )
@@ -97,7 +97,7 @@ def _apply(
     dry_run: bool,
     approved: bool,
 ) -> int:
-    """Let the program's own command change its settings; where it has none, show what a user can do."""
+    """Run the program's own command to change its settings; if it has none, show what to edit by hand."""
     file, program = str(known.place(Path.home(), os.environ)), shutil.which(known.name)
     answer = {"program": known.name, "command": [], "file": file, "lines": lines, "changed": False}
     if not command or program is None:
@@ -110,4 +110,8 @@ def _apply(
     if not approved and not face.confirm(f"Run {shown}?", "--yes"):
         return ExitCode.REFUSED
     output = run_command(program, command, fix)
-    return face.end(ExitCode.DONE, answer, lambda: safe_block(f"{output}\n") + "restart the program\n")
+    return face.end(
+        ExitCode.DONE,
+        answer,
+        lambda: safe_block(f"{output}\n") + ("restart the program to apply the change\n"),
+    )

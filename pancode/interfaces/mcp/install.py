@@ -1,4 +1,4 @@
-"""Adds the MCP server to another agent program by that program's own command, and removes it again."""
+"""Adds the MCP server to another agent program with that program's own command, and removes it."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ HANDED_ON = ("PANCODE_HOME",)
 
 @dataclass(frozen=True, slots=True)
 class ClientProgram:
-    """One agent program: its commands for MCP servers, and the file in which it keeps them, as measured."""
+    """One agent program: its commands for MCP servers, and the file in which it stores them."""
 
     name: str
     file: str
-    """The file's path below the home folder."""
+    """The file's path, relative to the home folder."""
     section: str = "mcpServers"
-    """The part of the file that has the servers."""
+    """The section of the file that contains the servers."""
     variable: str = ""
-    """A variable that moves the folder of the file."""
+    """An environment variable that changes the file's folder."""
     moved: str = ""
-    """The file's path below the folder that the variable names."""
+    """The file's path, relative to the folder in that variable."""
     scope: tuple[str, ...] = ()
-    """The option that chooses the settings of the user."""
+    """The option that selects the user's own settings."""
     removes: bool = True
     """Whether it has a command that removes a server."""
     splits: bool = False
@@ -40,7 +40,7 @@ class ClientProgram:
     def place(self, home: Path, environ: Mapping[str, str]) -> Path:
         folder = environ.get(self.variable) if self.variable else None
         file = Path(folder) / self.moved if folder else home / self.file
-        other = file.with_suffix(".jsonc")  # OpenCode begins this one where it has none
+        other = file.with_suffix(".jsonc")  # OpenCode creates this file if it has none
         return other if other.exists() else file
 
     def add_command(self, argv: Sequence[str], variables: Mapping[str, str]) -> list[str]:
@@ -52,11 +52,11 @@ class ClientProgram:
         return [*command, *env, "--", *argv]
 
     def remove_command(self) -> list[str]:
-        """Return the program's own command that removes the server; empty: it has none."""
+        """Return the program's own command that removes the server; empty if it has none."""
         return [self.name, "mcp", "remove", *self.scope, NAME] if self.removes else []
 
     def lines(self, argv: Sequence[str], variables: Mapping[str, str]) -> str:
-        """Return what the program's file says about the server."""
+        """Return the server's entry as the program's file contains it."""
         if self.name == "codex":
             return _toml(self.section, argv, variables)
         text = json.dumps({self.section: {NAME: self._entry(argv, variables)}}, indent=2, ensure_ascii=False)
@@ -102,7 +102,7 @@ PROGRAMS = {
 
 
 def program_of(name: str) -> ClientProgram:
-    """Return the program. UsageError with the known ones."""
+    """Return the program. UsageError lists the known ones."""
     known = PROGRAMS.get(name)
     if known is None:
         raise UsageError(f"program {name!r} is not supported", fix=f"one of: {', '.join(PROGRAMS)}")
@@ -110,14 +110,14 @@ def program_of(name: str) -> ClientProgram:
 
 
 def handed_on(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that the server needs."""
+    """Return the variables to pass to the server."""
     return {name: environ[name] for name in HANDED_ON if environ.get(name)}
 
 
 def run_command(program: str, command: Sequence[str], fix: str) -> str:
-    """Run a program's own command, and return what it says. ConfigError with its words where it fails.
+    """Run a program's own command, and return its output. ConfigError with that output if it fails.
 
-    `program`: the path of the program's file.
+    `program`: the path of the program's executable.
     """
     shown = shlex.join(command)
     try:

@@ -1,4 +1,4 @@
-"""The prompts of the MCP server: what a user picks in a client, as words that begin the work."""
+"""The prompts of the MCP server, which a user picks in a client to begin work."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class McpPrompt:
-    """A prompt. `words` holds `{argument}` where the user's own message is put in."""
+    """A prompt. `words` contains `{argument}` where the user's own text goes."""
 
     name: str
     title: str
@@ -47,13 +47,13 @@ PROMPTS = (
     McpPrompt(
         "review",
         "Review what came back",
-        "Judge the change of a run before it is landed.",
+        "Review the change of a run before it is landed.",
         "Review what came back: {run}\n"
         "Read run_show and diff. Say in short whether the task is met, whether gates have passed (no gate is "
         "no proof), and what is wrong, by file and line. Then advise one of: land, send back with words "
         "(continue_run), retry, put aside. Do not land before I say yes.",
         "run",
-        "a run; nothing: the newest that is done and not landed",
+        "a run; default: the newest that is done and not landed",
     ),
     McpPrompt(
         "morning",
@@ -72,7 +72,7 @@ def list_prompts() -> list[Json]:
 
 
 def prompt_of(name: str, given: Json) -> Json:
-    """Return the result of `prompts/get`. ParamsError where there is no such prompt."""
+    """Return the result of `prompts/get`. ParamsError for an unknown prompt."""
     found = next((one for one in PROMPTS if one.name == name), None)
     if found is None:
         names = ", ".join(one.name for one in PROMPTS)

@@ -1,8 +1,8 @@
-"""Speaks the Model Context Protocol on two streams: one JSON-RPC message per line, a thread per call.
+"""Implements the Model Context Protocol on two streams: one JSON-RPC message per line, a thread per call.
 
-Two eras of the protocol are served: clients that begin with `initialize` (versions 2024-11-05 to
-2025-11-25), and clients of 2026-07-28, which send no handshake and ask `server/discover`. It loads the
-standard library only: the tools of a server that starts slowly are missing in the client's first turn.
+It serves clients that begin with `initialize` (versions 2024-11-05 to 2025-11-25), and clients of version
+2026-07-28, which send no handshake but `server/discover`. It loads only the standard library, because a
+client lacks the tools of a slow server in its first turn.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ HANDSHAKES = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
 DISCOVERED = "2026-07-28"
 """The protocol version without a handshake."""
 ENDS_S = 5.0
-"""Seconds that a call may still take once its client has gone."""
+"""Seconds that a call may still take after its client has disconnected."""
 LISTS_MS = 60_000
-"""Milliseconds for which a client may keep a list."""
+"""Milliseconds for which a client may cache a list."""
 
 
 class ParamsError(Exception):
-    """A request names a tool, resource or argument that is not there. The text is for the client."""
+    """A request names an unknown tool, resource or argument. The text is for the client."""
 
 
 class CancelledCall(Exception):
-    """The client does not wait for the answer any more."""
+    """The client no longer waits for the answer."""
 
 
 @dataclass(slots=True)
 class CallProgress:
-    """Tells a client how far a call is, and the call whether its client still waits."""
+    """Reports a call's progress to the client, and tells the call whether its client still waits."""
 
     send: Callable[[Json], None]
     token: str | int | None = None
     cancelled: threading.Event = field(default_factory=threading.Event)
 
     def report(self, done: float, words: str) -> None:
-        """Send a progress notification, if the client asked for them. CancelledCall when nobody waits."""
+        """Send a progress notification, if the client wants them. CancelledCall if it no longer waits."""
         if self.cancelled.is_set():
             raise CancelledCall
         if self.token is not None:
@@ -51,16 +51,16 @@ class CallProgress:
             self.send({"method": "notifications/progress", "params": params})
 
     def wait(self, seconds: float) -> None:
-        """Sleep; raises CancelledCall as soon as the client waits no more."""
+        """Sleep; raise CancelledCall as soon as the client no longer waits."""
         if self.cancelled.wait(seconds):
             raise CancelledCall
 
 
 @dataclass(frozen=True, slots=True)
 class ServerOffer:
-    """What a server offers, as functions that answer with plain JSON.
+    """What a server offers, as functions that return plain JSON.
 
-    `call` and `read` raise ParamsError for a name or argument that does not exist.
+    `call` and `read` raise ParamsError for an unknown name or argument.
     """
 
     info: Json
@@ -103,7 +103,7 @@ class McpServer:
             }
 
     def serve(self) -> None:
-        """Answer until the input ends; then calls that wait are cancelled, and others get a moment to end."""
+        """Answer until the input ends; then cancel waiting calls, and give the others a moment to end."""
         for message in self._lines.messages():
             if "method" in message:
                 self._request(message["method"], message.get("id"), message["params"])
@@ -119,9 +119,9 @@ class McpServer:
         if number is None:
             if method == "notifications/cancelled":
                 self._cancel(params.get("requestId"))
-            return  # no other notification needs an act
+            return  # other notifications need no action
         if not isinstance(number, str | int):
-            self._lines.refuse(None, REQUEST, "an id is a text or a whole number")
+            self._lines.refuse(None, REQUEST, "id must be a string or a whole number")
         elif method == "tools/call":
             self._begin_call(number, params)
         elif method in self._answers:
@@ -130,11 +130,11 @@ class McpServer:
             self._lines.refuse(number, METHOD, f"this server has no method {method[:100]}")
 
     def _begin_call(self, number: str | int, params: Json) -> None:
-        """Run the call in a thread of its own, so that one that waits holds up no other."""
+        """Run the call in a separate thread, so that a waiting call does not delay others."""
         meta = params.get("_meta")
         token = meta.get("progressToken") if isinstance(meta, dict) else None
         progress = CallProgress(self._lines.send, token if isinstance(token, str | int) else None)
-        # The newer version names the client in each request.
+        # The newer version sends the client's name in each request.
         newer = meta.get("io.modelcontextprotocol/clientInfo") if isinstance(meta, dict) else None
         client = _client_name(newer) or self._client
 
@@ -167,7 +167,7 @@ class McpServer:
         try:
             result = made()
         except CancelledCall:
-            return  # the client waits for no answer
+            return  # the client no longer waits for an answer
         except ParamsError as wrong:
             self._lines.refuse(number, PARAMS, str(wrong))
         except Exception as wrong:
@@ -192,7 +192,7 @@ class McpServer:
 
 
 def _kept() -> Json:
-    """Fields that the newer version needs in an answer; older clients ignore them."""
+    """Return fields that the newer version requires in an answer; older clients ignore them."""
     return {"resultType": "complete", "ttlMs": LISTS_MS, "cacheScope": "private"}
 
 
@@ -203,7 +203,7 @@ def _listed(name: str, items: list[Json]) -> Json:
 def _text(params: Json, name: str) -> str:
     value = params.get(name)
     if not isinstance(value, str):
-        raise ParamsError(f"{name} must be a text")
+        raise ParamsError(f"{name} must be a string")
     return value
 
 

@@ -24,7 +24,7 @@ from pancode.kernel.jsonrpc import standard_input
 
 Json = dict[str, Any]
 MOST = 200_000
-"""The most characters that one resource has."""
+"""The maximum number of characters of a resource."""
 _ADDRESS = re.compile(r"pancode://runs/([A-Za-z0-9-]{1,40})/(receipt|log|diff)")
 _KINDS = {
     "receipt": ("application/json", "signed proof of what the run did"),
@@ -47,7 +47,7 @@ def list_templates() -> list[Json]:
 
 
 def read_resource(client: Client, address: str) -> Json:
-    """Return the result of `resources/read`. ParamsError for an address that is not one of ours."""
+    """Return the result of `resources/read`. ParamsError for an unknown address."""
     found = _ADDRESS.fullmatch(address)
     if found is None:
         raise ParamsError(
@@ -83,7 +83,7 @@ INSTRUCTIONS = (
 def serve(groups: Collection[str] = ()) -> None:
     """Answer on standard input and output until the input ends. Everything else goes to standard error.
 
-    `groups`: of tools that are listed beside the core. UsageError for an unknown one.
+    `groups`: groups of tools listed in addition to the core. UsageError for an unknown one.
     """
     known = (*tools.GROUPS, tools.ALL)
     if wrong := [name for name in groups if name not in known]:
@@ -94,12 +94,12 @@ def serve(groups: Collection[str] = ()) -> None:
 
 
 def _client(works: bool) -> Client:
-    """Return a client. `works`: for it a fleet that was taken down comes up, as for a dispatch by hand."""
+    """Return a client. `works`: it starts a fleet that was taken down, as a dispatch by a user does."""
     return Client(place_of(os.environ), works=works, note=_note)
 
 
 def make_offer(client: Callable[[bool], Client], ids: Ids, groups: Collection[str] = ()) -> ServerOffer:
-    """Return what the server offers; the coordinator is first asked at the first call."""
+    """Return what the server offers; the coordinator is first contacted at the first call."""
     words = defaultdict[str, RepeatedPost](lambda: RepeatedPost(lambda: ids.token(16)))
     return ServerOffer(
         info=INFO,
@@ -116,7 +116,7 @@ def make_offer(client: Callable[[bool], Client], ids: Ids, groups: Collection[st
 
 
 def _who(client: str) -> str:
-    """Return the user whose program asks, with the program's name."""
+    """Return the user whose program sends the request, with the program's name."""
     return f"{find_user()} ({client})"
 
 

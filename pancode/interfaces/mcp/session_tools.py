@@ -1,4 +1,4 @@
-"""The tools of the MCP server for sessions: which there are, words for one, and what was said in it."""
+"""The tools of the MCP server for sessions: list them, send a message, read the conversation."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from pancode.sessions.conversation.model import (
 )
 
 READ_BYTES, SAID_CHARS = 20_000, 40_000
-"""The most bytes of a session's output, and the most characters of one turn's words, in one answer."""
+"""The most bytes of a session's output, and the most characters of one turn, in one answer."""
 MOST_LINE = 1 << 20
 """The most bytes of a line of the output; a longer one is left out."""
 _SHOWN = ("session", "state", "reason", "run", "node", "agent", "model", "title", "asks", "changed_at")
@@ -50,7 +50,7 @@ def _about(shape: Json) -> Json:
 
 
 def _say(call: McpToolCall) -> Any:
-    """Send words; with `seconds`, also return the turn that has them, as far as it has come in that time."""
+    """Send a message; with `seconds`, wait that long and also return its turn so far."""
     path, body = path_of("sessions", call.text("run"), "words"), {"by": call.by, "text": call.text("text")}
     if call.given.get("key"):
         answer = call.client.post(path, body, key=call.text("key"))
@@ -65,7 +65,7 @@ def _say(call: McpToolCall) -> Any:
         shape = call.client.get(path_of("sessions", run))
     payload: Json = {"run": run, "how": answer["how"], "warnings": answer["warnings"], **_about(shape)}
     if not call.given.get("seconds"):
-        return {**payload, "next": f"call session_read with run {run} until its state waits for somebody"}
+        return {**payload, "next": f"call session_read with run {run} until its state waits for a user"}
     turn: list[Json] = []
     end = f"{run}:0"
     for mark, _, parts in _lines(call, run, end, shape["runtime"]):
@@ -79,7 +79,7 @@ def _say(call: McpToolCall) -> Any:
 
 
 def _read(call: McpToolCall) -> Any:
-    """Return what was said since `since`, and the value of `since` to continue with."""
+    """Return the conversation since `since`, and the value of `since` to continue with."""
     since = mark = str(call.given.get("since", ""))
     lines: list[Json] = []
     path = path_of("sessions", call.text("run"))
@@ -94,9 +94,8 @@ def _read(call: McpToolCall) -> Any:
 
 
 def _lines(call: McpToolCall, run: str, since: str, runtime: str) -> Iterator[tuple[str, int, list[Part]]]:
-    """Yield for each line of the present output: the place behind it (`RUN:BYTE`), how many bytes were read
-    up to there, and the parts that the line adds.
-    """
+    """Yield for each line of the stored output: its end (`RUN:BYTE`), how many bytes were read up to there,
+    and the parts of the conversation that it adds."""
     talk, read = SessionTalk(MOST_LINE), 0
     path = path_of("sessions", run, "stream")
     for happened in call.client.events("GET", path, query={"since": since or None}):
@@ -111,7 +110,7 @@ def _lines(call: McpToolCall, run: str, since: str, runtime: str) -> Iterator[tu
 
 
 def _tell(lines: list[Json], part: Part) -> None:
-    """Add an entry for what a reader of the session would see; pieces of one text go into one entry."""
+    """Add an entry as a reader of the session sees it; pieces of one text go into one entry."""
     match part:
         case HeardMessage(text=text) if text:
             lines.append({"fleet" if part.is_fleets else "person": part.by, "said": text})
@@ -162,7 +161,9 @@ SESSION_TOOLS: tuple[McpTool, ...] = (
             "run": RUN,
             "text": string_schema("the words"),
             "seconds": integer_schema("how long to wait for the answer", WAIT_MOST_S),
-            "key": string_schema("a new UUID; the same call again with the same key says nothing twice"),
+            "key": string_schema(
+                "a new UUID; the same call again with the same key does not send the message twice"
+            ),
         },
         ("run", "text"),
         right=ANSWERS,

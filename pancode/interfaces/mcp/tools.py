@@ -33,7 +33,7 @@ from pancode.kernel.formatting import format_gpus, reveal_invisible
 
 
 def _show(call: McpToolCall) -> Any:
-    """Return the settings; with `key` only that setting, or those of that group."""
+    """Return the settings; with `key`, only that setting or group."""
     rows = call.client.get("/v1/config", cwd=call.cwd)["settings"]
     key = str(call.given.get("key", ""))
     return {
@@ -51,11 +51,11 @@ def _propose(call: McpToolCall) -> Any:
         "by": call.by,
     }
     answer = call.client.post("/v1/config/propose", body)
-    return {**answer, "next": "nothing is changed yet: the user sees it as a card and decides; do not wait"}
+    return {**answer, "next": "nothing is changed yet: the user gets a card and decides; do not wait"}
 
 
 _TARGETS = {"budget": "day", "preset": "preset", "session": "safety"}
-"""The target of each kind where none is named."""
+"""The default target of each kind."""
 CONFIG_TOOLS: tuple[McpTool, ...] = (
     McpTool(
         "config_show",
@@ -67,14 +67,14 @@ CONFIG_TOOLS: tuple[McpTool, ...] = (
     ),
     McpTool(
         "projects",
-        "The user's projects: repositories with a name, where they lie, and the defaults of work there.",
+        "The user's projects: named repositories, their folders, and the defaults of work there.",
         lambda call: call.client.get("/v1/projects", prd=1),
         "GET /v1/projects",
         group="settings",
     ),
     McpTool(
         "workspaces",
-        "The user's workspaces: lines of work with a name, a branch and files kept from run to run.",
+        "The user's workspaces: lines of work with a name, a branch and files that stay from run to run.",
         lambda call: call.client.get("/v1/workspaces"),
         "GET /v1/workspaces",
         group="settings",
@@ -82,7 +82,7 @@ CONFIG_TOOLS: tuple[McpTool, ...] = (
     McpTool(
         "propose_change",
         "Ask the user to change PanCode's configuration: 'set the budget to 25 dollars', 'use the local "
-        "preset', 'switch to full-auto' (session: this talk; setting dispatch.safety: all later work). The "
+        "preset', 'switch to full-auto' (session: this chat; setting dispatch.safety: all later work). The "
         "user gets a card with the exact change and decides; you cannot confirm it.",
         _propose,
         "POST /v1/config/propose",
@@ -91,16 +91,16 @@ CONFIG_TOOLS: tuple[McpTool, ...] = (
                 "type": "string",
                 "enum": ["setting", "budget", "preset", "session", "agent"],
                 "description": "setting: a key of config_show; budget: a ceiling in dollars; preset; "
-                "session: safety or mode of this talk; agent: a new agent, or fields of one",
+                "session: safety or mode of this chat; agent: a new agent, or fields of one",
             },
             "target": string_schema(
-                "key of a setting; name of an agent; of a budget its scope: day (default), node:NAME ..."
+                "key of a setting; name of an agent; for a budget its scope: day (default), node:NAME ..."
             ),
             "value": string_schema(
-                "the new value: full-auto, 25, local; of an agent its fields, like {from: builder, runtime: "
-                "codex, node: gpubox}; left out: what was set is taken out"
+                "the new value: full-auto, 25, local; for an agent its fields, like {from: builder, "
+                "runtime: codex, node: gpubox}; left out: the current value is removed"
             ),
-            "why": string_schema("one line for the user"),
+            "why": string_schema("one line that explains the change to the user"),
         },
         ("kind",),
         right=TELLS,
@@ -121,8 +121,8 @@ _WHEN = ("cron", "at", "on", "on_push", "zone", "missed", "overlap", "dry_run")
 _ADD: Json = {
     "name": string_schema("a name for it"),
     "task": string_schema("the whole task; with on: $RUN is the run of the event, with on_push: $COMMIT"),
-    "cron": string_schema("five fields of cron, or @daily ...; give exactly one of cron, at, on and on_push"),
-    "at": string_schema("once, such as 2026-12-24 08:00"),
+    "cron": string_schema("five cron fields, or @daily ...; give exactly one of cron, at, on and on_push"),
+    "at": string_schema("one time, such as 2026-12-24 08:00"),
     "on": string_schema("on an event: run.failed, run.done, workflow.failed, node.lost ..."),
     "on_push": _ON_PUSH,
     "zone": string_schema("time zone of cron and at, such as Europe/Berlin; default: UTC"),
@@ -131,7 +131,10 @@ _ADD: Json = {
         "enum": ["once", "none", "all"],
         "description": "for times without a coordinator: begin once, never, or for each; default: once",
     },
-    "overlap": {"type": "boolean", "description": "may begin while its last run continues; default: no"},
+    "overlap": {
+        "type": "boolean",
+        "description": "whether it may begin while its last run continues; default: no",
+    },
     "dry_run": {"type": "boolean", "description": "show its next times, and write nothing"},
     "cwd": CWD,
     **WORK,
@@ -161,8 +164,8 @@ SCHEDULE_TOOLS: tuple[McpTool, ...] = (
     ),
     McpTool(
         "schedule_add",
-        "Make a schedule: a coding task that begins at times of cron, once, on an event or on a push. "
-        "Gates and budget judge at each firing. Ask the user first.",
+        "Make a schedule: a coding task that begins at cron times, once, on an event or on a push. The "
+        "admission gates and the budget apply at each start. Ask the user first.",
         _add,
         "POST /v1/schedules",
         _ADD,
@@ -186,7 +189,7 @@ SCHEDULE_TOOLS: tuple[McpTool, ...] = (
     ),
     McpTool(
         "schedule_resume",
-        "Let a paused schedule begin work again, from its next time on.",
+        "Resume a paused schedule, from its next time on.",
         lambda call: call.client.post(_path(call, "resume"), {"by": call.by}),
         "POST /v1/schedules/{schedule}/resume",
         {"schedule": _NAME},
@@ -197,7 +200,7 @@ SCHEDULE_TOOLS: tuple[McpTool, ...] = (
     ),
     McpTool(
         "schedule_remove",
-        "Remove a schedule for good. Runs that it has begun continue. Ask the user first.",
+        "Remove a schedule permanently. Runs that it has begun continue. Ask the user first.",
         lambda call: call.client.post(_path(call, "remove"), {"by": call.by}),
         "POST /v1/schedules/{schedule}/remove",
         {"schedule": _NAME},
@@ -211,21 +214,22 @@ SCHEDULE_TOOLS: tuple[McpTool, ...] = (
 
 MOST_QUESTIONS = 4
 LOG_BYTES, DIFF_CHARS = 20_000, 60_000
-"""Most bytes of a log, characters of a diff, in one answer; clients cut answers of about 25,000 tokens."""
+"""The most bytes of a log and characters of a diff in one answer; clients cut answers at some 25,000
+tokens."""
 
 
 _DISPATCH: Json = {
-    "task": string_schema("the whole task, in words; the agent sees nothing of your conversation"),
+    "task": string_schema("the whole task as text; the agent sees nothing of your conversation"),
     "cwd": CWD,
-    "project": string_schema("instead of cwd: a project's name, or an issue of it (see projects)"),
+    "project": string_schema("instead of cwd: a project's name, or one of its issues (see projects)"),
     **WORK,
-    "show": string_schema("a run, or commits A..B, whose diff the agent is to look at, such as a review"),
+    "show": string_schema("a run, or commits A..B, whose diff the agent gets, for example for a review"),
     "dry_run": {"type": "boolean", "description": "judge by the ten gates, and start nothing"},
 }
 
 
 def _fleet(call: McpToolCall) -> Any:
-    """Return what a dispatch can use: without programs that are missing and fields that say nothing."""
+    """Return what a dispatch can use, without missing programs and empty fields."""
     nodes = call.client.get("/v1/fleet")["nodes"]
     kept = ("name", "state", "why", "slots", "labels", "isolation", "draining", "paused")
     shapes = [{key: node[key] for key in kept if node.get(key)} for node in nodes]
@@ -268,7 +272,7 @@ RECORDS, MOST_RECORDS = 500, 6
 
 
 def _records(rows: list[Json], **equal: str) -> list[Json]:
-    """Return the records with these values, those of most runs first; a rate of too few runs is unknown."""
+    """Return the records with these values, most runs first; a rate of too few runs is unknown."""
     mine = [row for row in rows if all(row[name] == value for name, value in equal.items())]
     kept = ("agent", "model", "kind", "size", "runs", "good")
     return [
@@ -281,7 +285,7 @@ def _records(rows: list[Json], **equal: str) -> list[Json]:
 
 
 def _dispatch(call: McpToolCall) -> Any:
-    """Dispatches as the command does, and answers as soon as the run is queued."""
+    """Dispatch like the command, and answer as soon as the run is queued."""
     where = {} if "project" in call.given else call.where()
     body = {**call.given, **where, "by": call.by, **describe_parent()}
     answer = call.client.post_work("/v1/runs", body, lambda under_way: call.progress.report(0, "snapshot"))
@@ -291,7 +295,7 @@ def _dispatch(call: McpToolCall) -> Any:
 
 
 def _explore(call: McpToolCall) -> Any:
-    """Wait until all scouts have answered, or the time is over: the same call again finds those under way."""
+    """Wait until all scouts have answered or time is up; the same call again finds those still running."""
     names = ("questions", "again", "node", "model", "runtime")
     body = {name: call.given[name] for name in names if name in call.given}
     body |= {"look": call.given["depth"]} if "depth" in call.given else {}
@@ -319,7 +323,7 @@ def _scouted(call: McpToolCall, row: Json) -> Json:
 
 
 def _wait(call: McpToolCall) -> Any:
-    """Wait until the run ends, or the time is over: the caller then calls again."""
+    """Wait until the run ends or time is up; the caller then calls again."""
     seconds = min(int(call.given.get("seconds", WAIT_MOST_S)), WAIT_MOST_S)
     run = call.client.get(call.run("brief"))
     for waited in range(seconds):
@@ -350,7 +354,7 @@ def _history(call: McpToolCall) -> Any:
 
 
 def _logs(call: McpToolCall) -> Any:
-    """Return the log from an offset on, or its last bytes; `left_out`: how many bytes stand before those."""
+    """Return the log from an offset, or its last bytes; `left_out`: how many bytes precede those."""
     stream, tail = call.given.get("stream", "out"), call.given.get("tail")
     offset, attempt = call.given.get("offset", 0), ""
     if tail is not None:
@@ -368,7 +372,7 @@ def _logs(call: McpToolCall) -> Any:
 
 
 def _end_of(call: McpToolCall, stream: str) -> tuple[int, str]:
-    """Return how many bytes of the log are stored, and its attempt; few calls do, as each skips further."""
+    """Return how many bytes of the log are stored, and its attempt; each call skips further ahead."""
     first = call.client.log(call.text("run"), stream, "", 0)
 
     def at(offset: int) -> int:
@@ -383,7 +387,7 @@ def _end_of(call: McpToolCall, stream: str) -> tuple[int, str]:
 
 
 def _receipt(call: McpToolCall) -> Any:
-    """Return what the machine has signed, in readable form, and its digest; `verify` judges it."""
+    """Return what the node has signed, in readable form, and its digest; `verify` checks it."""
     row = call.client.get(path_of("receipts", call.text("run")))
     kept = ("run", "attempt", "node", "outcome", "digest", "stored_at", "statement")
     return {name: row[name] for name in kept if name in row}
@@ -409,14 +413,14 @@ _QUEUED: Json = {"run": _TEXT, "state": _TEXT, "reason": _TEXT, "next": _TEXT}
 TOOLS: tuple[McpTool, ...] = (
     McpTool(
         "fleet_status",
-        "Machines of the PanCode fleet: which are online, their slots, runtimes and running work.",
+        "Nodes of the PanCode fleet: which are online, their slots, runtimes and running work.",
         _fleet,
         "GET /v1/fleet",
         output={"nodes": {"type": "array", "items": {"type": "object"}}},
     ),
     McpTool(
         "agents",
-        "Agent definitions, with the purpose of each and how well it did, by kind and size of task.",
+        "Agent definitions, with each agent's purpose and success rate by kind and size of task.",
         _agents,
         "GET /v1/agents",
         {"cwd": CWD},
@@ -424,7 +428,7 @@ TOOLS: tuple[McpTool, ...] = (
     ),
     McpTool(
         "models",
-        "Models of the fleet's own servers, with their tests and how well each did.",
+        "Models of the fleet's own servers, with their tests and success rates.",
         _models,
         "GET /v1/models",
         {"cwd": CWD},
@@ -432,7 +436,7 @@ TOOLS: tuple[McpTool, ...] = (
     ),
     McpTool(
         "dispatch",
-        "Hand a coding task to an agent on one of the fleet's machines. Answers at once with the id of a run "
+        "Give a coding task to an agent on one of the fleet's nodes. Answers at once with the id of a run "
         "that works in the background on a snapshot of the repository; call wait, then run_show and diff.",
         _dispatch,
         "POST /v1/runs",
@@ -444,8 +448,9 @@ TOOLS: tuple[McpTool, ...] = (
     ),
     McpTool(
         "explore",
-        "Have read-only scouts answer 1 to 4 questions about the repository, cheaply, side by side. What is "
-        f"known of these very files comes at once. Waits {WAIT_MOST_S} s; call again to continue waiting.",
+        "Have read-only scouts answer 1 to 4 questions about the repository, cheaply, in parallel. Answers "
+        f"that are already known for the same files come at once. Waits {WAIT_MOST_S} s; call again to "
+        "continue waiting.",
         _explore,
         "POST /v1/explore",
         {
@@ -453,14 +458,14 @@ TOOLS: tuple[McpTool, ...] = (
                 "type": "array",
                 "items": {"type": "string"},
                 "maxItems": MOST_QUESTIONS,
-                "description": "each whole in itself",
+                "description": "each question complete in itself",
             },
             "depth": {
                 "type": "string",
                 "enum": ["shallow", "medium", "deep"],
                 "description": "default: medium",
             },
-            "again": {"type": "boolean", "description": "ask anew what is known already"},
+            "again": {"type": "boolean", "description": "ask again even if an answer is known"},
             "cwd": CWD,
             "node": WORK["node"],
             "model": WORK["model"],
@@ -481,13 +486,13 @@ TOOLS: tuple[McpTool, ...] = (
     ),
     McpTool(
         "runs",
-        "The newest runs of the fleet with state, outcome, agent and machine.",
+        "The newest runs of the fleet with state, outcome, agent and node.",
         _runs,
         "GET /v1/runs",
         {
             "limit": integer_schema("how many", ROWS),
             "outcome": string_schema(
-                "only runs that are or ended so: running, pending, done, error, lost ..."
+                "only runs with this state or outcome: running, pending, done, error, lost ..."
             ),
             "node": string_schema("only runs of this machine"),
             "agent": string_schema("only runs of this agent"),
@@ -497,7 +502,7 @@ TOOLS: tuple[McpTool, ...] = (
     ),
     McpTool(
         "run_show",
-        "All of one run: the agent's answer, gates, changed files, tokens and cost, receipt.",
+        "One run in full: the agent's answer, gates, changed files, tokens and cost, receipt.",
         lambda call: call.client.get(call.run()),
         "GET /v1/runs/{run}",
         {"run": RUN},
@@ -505,7 +510,7 @@ TOOLS: tuple[McpTool, ...] = (
     ),
     McpTool(
         "why",
-        "Every decision about a run in words: why it waits, where it was placed, why it failed.",
+        "Every decision about a run in plain text: why it waits, where it was placed, why it failed.",
         lambda call: call.client.get(call.run("why")),
         "GET /v1/runs/{run}/why",
         {"run": RUN},
@@ -523,12 +528,12 @@ TOOLS: tuple[McpTool, ...] = (
     ),
     McpTool(
         "history",
-        "What earlier runs in the repository decided, did and left open, each with its run and its age: to "
-        "know before work is begun again. The code may have changed since.",
+        "What earlier runs in the repository decided, did and left open, each with its run and age. Call it "
+        "before you repeat work. The code may have changed since.",
         _history,
         "GET /v1/history",
         {
-            "query": string_schema("words to search for; none: the newest"),
+            "query": string_schema("words to search for; default: the newest notes"),
             "cwd": CWD,
             "limit": integer_schema("how many", ROWS),
         },
@@ -544,14 +549,14 @@ TOOLS: tuple[McpTool, ...] = (
             "run": RUN,
             "stream": {"type": "string", "enum": ["out", "err"], "description": "default: out"},
             "offset": integer_schema("first byte", 10**15),
-            "tail": integer_schema("instead of offset: only the last so many bytes", LOG_BYTES),
+            "tail": integer_schema("instead of offset: only this many bytes from the end", LOG_BYTES),
         },
         ("run",),
         output={"text": _TEXT, "next_offset": _NUMBER, "state": _TEXT, "left_out": _NUMBER},
     ),
     McpTool(
         "diff",
-        "The change that a run made, as a patch; stat: only files and counts.",
+        "The change that a run made, as a patch; with stat: only files and counts.",
         _diff,
         "GET /v1/runs/{run}/diff",
         {"run": RUN, "stat": {"type": "boolean", "description": "only files and counts"}},
@@ -571,7 +576,7 @@ TOOLS: tuple[McpTool, ...] = (
     ),
     McpTool(
         "receipt",
-        "The signed receipt of a run, readable: who ran what where, files, gates, cost. verify judges it.",
+        "The signed receipt of a run, readable: who ran what where, files, gates, cost. verify checks it.",
         _receipt,
         "GET /v1/receipts/{run}",
         {"run": RUN},
@@ -591,8 +596,7 @@ TOOLS: tuple[McpTool, ...] = (
     ),
     McpTool(
         "land",
-        "Bring the change of a finished run into the user's working tree, after its gates. Ask the user "
-        "first.",
+        "Apply the change of a finished run to the user's working tree, after its gates. Ask the user first.",
         lambda call: call.client.post(call.run("land"), {"by": call.by}, LAND_S),
         "POST /v1/runs/{run}/land",
         {"run": RUN},
@@ -601,7 +605,7 @@ TOOLS: tuple[McpTool, ...] = (
     ),
     McpTool(
         "budget",
-        "The budget: ceilings, and what is spent and held, in USD, tokens and minutes.",
+        "The budget: ceilings, and what is spent and reserved, in USD, tokens and minutes.",
         lambda call: call.client.get("/v1/budget"),
         "GET /v1/budget",
         untrusted=False,
@@ -622,7 +626,7 @@ def list_tools(groups: Collection[str]) -> list[Json]:
 
 
 ALL = "all"
-"""The word that names every group."""
+"""The name that selects every group."""
 
 
 def call_tool(
@@ -633,16 +637,15 @@ def call_tool(
     by: str,
     progress: CallProgress,
 ) -> Json:
-    """Return the result of `tools/call`. A refusal or wrong argument is a result, too: the model reads its
-    reason. ParamsError for an unknown tool.
-    """
+    """Return the result of `tools/call`. A refusal or an invalid argument is also a result, so that the model
+    reads the reason. ParamsError for an unknown tool."""
     tool = BY_NAME.get(name)
     if tool is None:
         raise ParamsError(f"there is no tool {name[:100]}; there are {', '.join(BY_NAME)}")
     try:
         answer = tool.do(McpToolCall(client(tool.begins), words, tool.read(given), by, progress))
     except ParamsError as wrong:
-        fix = f"call {name} again with arguments of its schema"
+        fix = f"call {name} again with arguments that match its schema"
         error = UsageError(str(wrong), fix=fix, code="bad_argument")
         return {**_result(make_error_result(error, False)), "isError": True}
     except PancodeError as refused:

@@ -1,4 +1,4 @@
-"""The tools of the MCP server about work of many runs, and about what waits for a user."""
+"""The tools of the MCP server about work of several runs, and about what waits for a user."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MOST_TASKS, MOST_IN_ORDER = 100, 20
 _WORKFLOW = string_schema("id of a workflow (w-abc123), as the tools that begin one give it")
 _COMMON: Json = {"cwd": CWD, **WORK}
 _OF_A_STEP: Json = {
-    "task": string_schema("the whole task; the answers before it come with it"),
+    "task": string_schema("the whole task; the answers of earlier steps are added"),
     **{name: WORK[name] for name in ("agent", "model", "mode") if name in WORK},
 }
 
@@ -40,17 +40,17 @@ def _batch(call: McpToolCall) -> Any:
 
 
 def _steps(call: McpToolCall, rows: Sequence[Mapping[str, str]]) -> list[Json]:
-    """Return the steps: what the call says for all of them, and what each row says instead."""
+    """Return the steps: the options of the call for all, replaced by those of each row."""
     work = {name: call.given[name] for name in WORK if name in call.given}
     return [{"name": f"{n}", "dispatch": {**work, **row}} for n, row in enumerate(rows, 1)]
 
 
 def _chain(call: McpToolCall) -> Any:
-    """Begin a chain, in which each step needs the one before it."""
+    """Begin a chain, in which each step needs the previous one."""
     rows = call.given["steps"]
     for row in rows:
         if not isinstance(row, dict) or not all(isinstance(value, str) for value in row.values()):
-            raise ParamsError("each of steps is an object of texts")
+            raise ParamsError("each item of steps must be an object of strings")
         if "task" not in row or set(row) - set(_OF_A_STEP):
             raise ParamsError(f"a step has a task, and of {', '.join(_OF_A_STEP)} what it wants")
     steps = _steps(call, rows)
@@ -60,26 +60,26 @@ def _chain(call: McpToolCall) -> Any:
 
 
 def _race(call: McpToolCall) -> Any:
-    """Begin a race: one task for several agents or models, or for the same one several times."""
+    """Begin a race: one task for several agents or models, or several times for the same one."""
     task, given = call.text("task"), call.given
     lists = [name for name in ("agents", "models", "best_of") if given.get(name)]
     if len(lists) != 1:
-        raise ParamsError("a race has one of agents, models and best_of")
+        raise ParamsError("a race requires exactly one of agents, models and best_of")
     named = lists[0].removesuffix("s")
     rows = [{named: str(one)} for one in given[lists[0]]] if named != "best_of" else [{}] * given["best_of"]
     if len(rows) < 2:
-        raise ParamsError(f"{lists[0]} needs two or more")
+        raise ParamsError(f"{lists[0]} requires two or more")
     steps, rule = _steps(call, [{"task": task, **row} for row in rows]), {"by": given.get("by", "first")}
     return _begun(call, {"kind": "race", "input": task, "steps": steps, "race": rule})
 
 
 def _run_workflow(call: McpToolCall) -> Any:
-    """Run a workflow by name or path; read and checked as `pancode chain` does."""
+    """Run a workflow by name or path; read and check it like `pancode chain`."""
     from pancode.workflows.files.reader import check_workflow
     from pancode.workflows.files.search import WorkflowPlaces
 
     flags = {name: call.given[name] for name in WORK if name in call.given}
-    remote = remote_of(os.environ) is not None  # files of workflows are read here, and sent
+    remote = remote_of(os.environ) is not None  # workflow files are read here, and their content is sent
     cwd = folder_here() if remote else call.cwd or folder_here()
     source = WorkflowPlaces.seen_from(home_here(os.environ), cwd, os.environ).find(call.text("workflow"))
     found = check_workflow(source.text, source.place, source.name, flags)
@@ -98,7 +98,7 @@ def _begun(call: McpToolCall, body: Json) -> Any:
 
 
 def _lane_add(call: McpToolCall) -> Any:
-    """Add an item to a lane, with the options of its work that were given."""
+    """Add an item to a lane, with the given options of its work."""
     body = {name: call.given[name] for name in ("task", "key", *WORK) if name in call.given}
     return call.client.post(path_of("lanes", call.text("lane"), "add"), {**body, "by": call.by})
 
@@ -111,8 +111,8 @@ def _answer(call: McpToolCall) -> Any:
 WORKFLOW_TOOLS: tuple[McpTool, ...] = (
     McpTool(
         "dispatch_batch",
-        "Hand over several independent coding tasks at once; each becomes a run on one of the machines. "
-        "Answers at once with the id of a workflow.",
+        "Start several independent coding tasks at once; each becomes a run on one of the nodes. Answers at "
+        "once with the id of a workflow.",
         _batch,
         "POST /v1/workflows",
         {
@@ -120,7 +120,7 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
                 "type": "array",
                 "items": {"type": "string"},
                 "maxItems": MOST_TASKS,
-                "description": "the tasks, each whole: the agents see nothing of each other",
+                "description": "the tasks, each complete: the agents see nothing of each other",
             },
             "concurrency": integer_schema("how many may run at the same time", 10_000),
             **_COMMON,
@@ -132,8 +132,8 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
     ),
     McpTool(
         "dispatch_chain",
-        "Hand over steps that build on each other: each begins from the files and answers of those before it "
-        "(first plan, then build, then review). Answers as dispatch_batch does.",
+        "Start steps that build on each other: each begins with the files and answers of the previous ones "
+        "(first plan, then build, then review). Answers like dispatch_batch.",
         _chain,
         "POST /v1/workflows",
         {
@@ -147,7 +147,7 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
                 },
                 "minItems": 1,
                 "maxItems": MOST_IN_ORDER,
-                "description": "in order; what one leaves out is as beside them",
+                "description": "in order; options that a step omits are those of the call",
             },
             **_COMMON,
         },
@@ -166,11 +166,11 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
             "task": string_schema("the whole task"),
             "agents": {"type": "array", "items": {"type": "string"}, "description": "one run for each agent"},
             "models": {"type": "array", "items": {"type": "string"}, "description": "one run for each model"},
-            "best_of": integer_schema("so many runs of the same", MOST_IN_ORDER),
+            "best_of": integer_schema("this many runs of the same agent", MOST_IN_ORDER),
             "by": {
                 "type": "string",
                 "enum": ["first", "smallest"],
-                "description": "who wins; default: first",
+                "description": "how the winner is chosen; default: first",
             },
             **_COMMON,
         },
@@ -182,8 +182,8 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
     McpTool(
         "run_workflow",
         "Run a workflow file by name, such as explore-then-build, review-loop, parallel-review, "
-        "plan-build-verify, fix-the-tests, red-team. agent, model, runtime, workspace and verify are for "
-        "steps that name none.",
+        "plan-build-verify, fix-the-tests, red-team. agent, model, runtime, workspace and verify apply to "
+        "steps that set none.",
         _run_workflow,
         "POST /v1/workflows",
         {
@@ -217,14 +217,14 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
     ),
     McpTool(
         "lanes",
-        "The user's lanes: work in order, whose next item begins by itself; state, items, cost.",
+        "The user's lanes: queues of tasks that start one after another; state, items, cost.",
         lambda call: call.client.get("/v1/lanes"),
         "GET /v1/lanes",
         group="workflows",
     ),
     McpTool(
         "lane_add",
-        "Add a coding task to a lane. It begins when those before it are done. The lane has to exist.",
+        "Add a coding task to a lane. It begins when the tasks before it are done. The lane must exist.",
         _lane_add,
         "POST /v1/lanes/{lane}/add",
         {
@@ -240,7 +240,8 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
     ),
     McpTool(
         "inbox",
-        "What waits for a user: questions, runs to start, changes to land. Users approve, no agent.",
+        "What waits for a user: questions, runs to start, changes to land. Only users approve, never an "
+        "agent.",
         lambda call: call.client.get("/v1/inbox"),
         "GET /v1/inbox",
     ),
@@ -267,7 +268,7 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
     ),
     McpTool(
         "continue_run",
-        "Continue from the result of a finished run, in its session where that is kept, with a remark.",
+        "Continue from the result of a finished run, in its session if it was kept, with a new message.",
         lambda call: call.client.post(
             call.run("continue"), {"by": call.by, "text": call.given.get("text", "")}
         ),

@@ -26,14 +26,16 @@ def ls(
     *,
     project: Annotated[
         str | None,
-        option("Its project (default: the one where you stand).", "P", complete=completions.projects),
+        option(
+            "Its project (default: the project of the current folder).", "P", complete=completions.projects
+        ),
     ] = None,
     face: Json,
 ) -> None:
-    """Issues that are worked on, and what their trackers were told; then the open issues of the project.
+    """List issues being worked on, with the state in their trackers; then the project's open issues.
 
-    `pancode project add --tracker` says where a project's issues are: GitHub, GitLab or Linear. The token is
-    a kept secret (`pancode config secret`), GITHUB_TOKEN, GITLAB_TOKEN or LINEAR_API_KEY of the coordinator,
+    `pancode project add --tracker` sets where a project's issues are: GitHub, GitLab or Linear. The token is
+    a stored secret (`pancode config secret`), the coordinator's GITHUB_TOKEN, GITLAB_TOKEN or LINEAR_API_KEY,
     or the login of gh or glab.
     """
     client = face.client()
@@ -44,8 +46,8 @@ def ls(
     except ApiError as error:
         if error.code != "no_project":
             raise
-        face.note(f"no open issues are listed: {escape_line(str(error))}")
-    none = f"project {found['project']} has no open issue"
+        face.note(f"cannot list open issues: {escape_line(str(error))}")
+    none = f"project {found['project']} has no open issues"
     begun = format_rows(works, _WORKS, cut="TITLE") + "\n" if works else ""
     face.show(
         {"works": works, **found}, lambda: begun + format_rows(found["issues"], _ISSUES, none, cut="TITLE")
@@ -63,7 +65,7 @@ _ISSUES: Columns = {
 
 @verb("issue show", "pancode issue show SHOP-12")
 def show(issue: Issue, face: Json) -> None:
-    """One issue with its text."""
+    """Show one issue with its text."""
     face.show_result(face.client().get(ISSUE.at(issue)), _shown)
 
 
@@ -88,17 +90,16 @@ def on(
     node: Annotated[str | None, option("The machine.", "N", complete=completions.nodes)] = None,
     budget: Annotated[str | None, option("The most that the run may cost.", "USD", parser=money)] = None,
     yes: options.Yes = False,
-    plans: Annotated[bool, option("First a talk with a planner in its workspace.", "--plan")] = False,
+    plans: Annotated[bool, option("First plan it with a planner in its workspace.", "--plan")] = False,
     face: Json,
 ) -> int:
-    """Have an issue worked on in a workspace of its own, or continue with what the run before left.
+    """Have an agent work on an issue in a separate workspace, or continue what the last run there left.
 
-    The tracker is told as it goes: the issue is in progress, in review, and done only when the change has
-    landed; one comment says which run it is. The words of an issue are material for the agent, and never
-    jobs.
+    The tracker is updated: the issue is in progress, then in review, and done only when the change has
+    landed; one comment names the run. The text of an issue is material for the agent, never an instruction.
 
-    With --plan nothing is built yet: a planner reads and asks, as `pancode issue plan ISSUE` has it. When the
-    plan is kept, the same command without --plan carries it out.
+    With --plan nothing is built yet: a planner reads and asks, like `pancode issue plan ISSUE`. Once the plan
+    is kept, run the same command without --plan to carry it out.
     """
     if plans:
         if agent is not None or budget is not None or dry_run:

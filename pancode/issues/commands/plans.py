@@ -1,4 +1,4 @@
-"""`pancode issue plan`: talk with a planner about a piece of work, and keep the plan."""
+"""`pancode issue plan`: talk with a planner about a task, and keep the plan."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def on(
     ] = False,
     face: Json,
 ) -> int:
-    """Plan an issue or a task with a planner, in a workspace of its own, or come back to that talk.
+    """Plan an issue or a task with a planner in a separate workspace, or return to that conversation.
 
-    The planner only reads. It asks what is in scope, how, which edge cases count, how it is tested and what
-    is out, and then writes the plan. --keep puts it into the workspace as docs/NAME-plan.md. Whatever works
-    there next has it: `issue work ISSUE`, `dispatch --workspace NAME`, or a chain that `workflow plan` makes
-    of its steps. It lands with the change.
+    The planner only reads. It asks what is in scope, how to do it, which edge cases matter, how it is tested
+    and what is excluded, and then writes the plan. --keep stores it in the workspace as docs/NAME-plan.md,
+    where the next work finds it: `issue work ISSUE`, `dispatch --workspace NAME`, or a chain that `workflow
+    plan` makes of its steps. It lands with the change.
     """
     if keep:
         return keep_plan(face, what)

@@ -1,1 +1,1 @@
-"""Effects on the machine of the coordinator: files, locks, processes, lists that are installed with us."""
+"""Access to the coordinator's machine: files, locks, processes, and data files installed with PanCode."""

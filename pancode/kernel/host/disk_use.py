@@ -1,4 +1,4 @@
-"""Measures how much of a disk a folder takes."""
+"""Measures the disk space of a folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _BLOCK = 512
 
 
 def bytes_in(path: Path) -> int:
-    """The bytes on disk of a file, or of all below a folder; what is gone or unreadable counts as 0.
+    """Return the bytes on disk of a file, or of all files below a folder; unreadable ones count as 0.
 
     A file with several names counts once.
     """
@@ -33,6 +33,6 @@ def _count(seen: dict[tuple[int, int], int], state: os.stat_result) -> None:
 
 
 def sizes_of(folder: Path, names: Iterable[str]) -> dict[str, int]:
-    """The bytes on disk by name below the folder, the largest first; missing names are left out."""
+    """Return the bytes on disk by name below the folder, largest first; missing names are left out."""
     found = {name: bytes_in(folder / name) for name in names if os.path.lexists(folder / name)}
     return dict(sorted(found.items(), key=lambda one: -one[1]))

@@ -1,4 +1,4 @@
-"""Plain files of the coordinator: archived receipts, and files that are whole or not there."""
+"""Plain files of the coordinator: archived receipts, and files that are either whole or absent."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from node_agent.wire.identity import AttemptId
 from pancode.kernel.errors import UnavailableError
 
 KEEP_FREE = 256 * 2**20
-"""Receipts that settle nothing leave so many bytes free for those that do."""
+"""Bytes of disk that receipts without settlement must leave free for those that settle."""
 COPIED_S = 10
 """Seconds that our write of a file and its renaming are apart at most, even on a slow disk."""
 
 
 class FileArchive:
-    """Countersigned receipts, a line of JSON each, in a file for each day: readable without the ledger.
+    """Countersigned receipts as lines of JSON, one file per day, readable without the ledger.
 
     `{"attempt": "RUN.ATTEMPT.LEASE", "receipt": ENVELOPE}`. A line that a crash has cut short stays, and the
-    next one begins after it. A folder and a file for each receipt would cost a tenth of settling.
+    next one begins after it. A separate file per receipt would take a tenth of the time of settling.
     """
 
     def __init__(self, root: Path, clock: Clock) -> None:
@@ -31,9 +31,9 @@ class FileArchive:
         """The file whose last line is known to be whole."""
 
     def store(self, receipts: Sequence[tuple[AttemptId, str]]) -> None:
-        """Store receipts, durable on return, by one wait for the disk; equal ones get another line.
+        """Store receipts, durable on return, with one sync of the disk; equal ones get another line.
 
-        UnavailableError on a full disk: some of them may be there.
+        UnavailableError on a full disk: some of them may be stored.
         """
         day = datetime.fromtimestamp(self._clock.wall_ms() / 1000, UTC).date()
         path = self.root / f"{day}.jsonl"
@@ -55,17 +55,17 @@ class FileArchive:
 
 
 class FileEpochs:
-    """The newest epoch in a small file beside the ledger, which a backup leaves out.
+    """The newest epoch, in a small file next to the ledger, which backups leave out.
 
-    A file that a backup put back nevertheless is known by its times: restoring a file sets back its time of
-    writing, never its time of change.
+    A file that was restored from a backup anyway is detected by its times: restoring resets the modification
+    time, but never the change time.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def last(self) -> int | None:
-        """The epoch; None for a file that is missing, damaged or copied here."""
+        """Return the epoch; None for a file that is missing, damaged or copied from elsewhere."""
         try:
             epoch, state = int(self.path.read_text()), self.path.stat()
         except (OSError, ValueError):
@@ -74,7 +74,7 @@ class FileEpochs:
         return None if copied or epoch < 1 else epoch
 
     def keep(self, epoch: int) -> None:
-        """Write the file, whole and durable."""
+        """Write the file atomically and durably."""
         try:
             write_durable(self.path, f"{epoch}\n".encode())
         except OSError as exc:
@@ -84,18 +84,18 @@ class FileEpochs:
 
 
 def make_private(folder: Path) -> None:
-    """Make the folder; it and missing ones above it are for their owner alone. OSError."""
+    """Create the folder and its missing parents, accessible only by their owner. OSError."""
     missing = [one for one in (folder, *folder.parents) if not one.exists()]
-    for one in reversed(missing):  # `parents` of mkdir leaves those above to the umask
+    for one in reversed(missing):  # mkdir with `parents` would leave the mode of the parents to the umask
         one.mkdir(mode=0o700, exist_ok=True)
     if not missing:
-        folder.mkdir(exist_ok=True)  # FileExistsError for what is not a directory
+        folder.mkdir(exist_ok=True)  # raises FileExistsError if it is not a directory
 
 
 def append_durable(path: Path, lines: bytes, whole: bool) -> None:
-    """Append these lines to the file, so that they outlive a power cut. Mode 0600.
+    """Append these lines to the file, so that they survive a power failure. Mode 0600.
 
-    `whole`: this process has put whole lines there, and nothing else has written since.
+    `whole`: this process wrote the last lines there completely, and nothing has written since.
     """
     if not whole:
         make_private(path.parent)
@@ -108,12 +108,13 @@ def append_durable(path: Path, lines: bytes, whole: bool) -> None:
         os.fdatasync(handle)
     finally:
         os.close(handle)
-    if not (size and whole):  # whoever made the file may have ended before its name was durable
+    # the process that created the file may have died before the file's name was durable
+    if not (size and whole):
         sync_folder(path.parent)
 
 
 def write_durable(path: Path, data: bytes) -> None:
-    """Replace the file's bytes, or leave it as it was, also at a power cut. Mode 0600."""
+    """Replace the file's bytes, or leave it unchanged, even at a power failure. Mode 0600."""
     make_private(path.parent)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -133,7 +134,7 @@ def _write(handle: int, data: bytes) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Make the names in the folder outlive a power cut."""
+    """Make the names in the folder survive a power failure."""
     folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(folder)

@@ -1,11 +1,11 @@
-"""Makes sure that a fleet's key is used once on this machine: a copied home starts no second coordinator.
+"""Ensures that a fleet's key is used once on this machine: a copied home cannot start a second coordinator.
 
-By a name of the kernel's (an abstract unix socket), which dies with its holder, is not a file that a copy or
-a backup could carry away, and is the same wherever the home lies. Systems without such names go without.
+It binds an abstract unix socket. That name disappears with its owner, is not a file that a copy or a backup
+could include, and does not depend on the home's path. Systems without such names have no such check.
 
-The name is public, and a run on this machine can take it as well. So its holder is believed only where a
-coordinator can be: in our own process namespace, and outside of every attempt. Another holder keeps nobody
-from starting; it is named.
+The name is public, and a run on this machine could bind it too. So an owner counts only if it can be a
+coordinator: in the same process namespace, and outside every attempt. Another owner does not prevent a
+start; it is reported.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from pancode.kernel.errors import UnavailableError
 from pancode.kernel.host.process_attempts import attempts_of, start_of
 
 PATIENCE_MS = 5_000
-"""How many ms to wait for the name, which a coordinator that ends may still have."""
+"""How many ms to wait for the name, which a stopping coordinator may still have."""
 _STEP_S = 0.05
 _BACKLOG = 4_096
-"""The length of the listening queue, in which callers wait without an answer; the kernel may allow less."""
+"""The length of the listen queue, in which callers wait without an answer; the kernel may allow less."""
 
 
 class CopyAtWorkError(UnavailableError):
-    """The fleet of this home has a coordinator already, on another copy of it."""
+    """The fleet of this home already has a coordinator, on another copy of the home."""
 
     code = "copy_at_work"
     retryable = False
 
 
 class Alone:
-    """The right to work with a key on this machine, by a socket's abstract name."""
+    """The exclusive right to use a key on this machine, by a socket's abstract name."""
 
     def __init__(self, keyid: str, home: str, clock: Clock, patience_ms: int = PATIENCE_MS) -> None:
         self._address, self._home = f"\0pancode-coordinator-{keyid}", home
@@ -46,7 +46,7 @@ class Alone:
         """Pid of a process that has the name and is no coordinator; 0: it cannot be seen from here."""
 
     def take(self) -> None:
-        """Take the name. CopyAtWorkError, with the pid, while another process of ours has it."""
+        """Take the name. CopyAtWorkError, with the pid, while another coordinator of this user has it."""
         if not sys.platform.startswith("linux"):
             return
         end = self._clock.mono_ms() + self._patience_ms
@@ -56,13 +56,13 @@ class Alone:
             time.sleep(_STEP_S)
 
     def leave(self) -> None:
-        """Give the name up. Idempotent."""
+        """Release the name. Idempotent."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
 
     def _try(self) -> int | None:
-        """Pid of another process of ours that has the name; None: it is ours now, or a stranger has it."""
+        """Return the pid of another coordinator with the name; None: it is ours now, or a stranger has it."""
         made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             made.bind(self._address)
@@ -74,9 +74,9 @@ class Alone:
         return None
 
     def _holder(self) -> int | None:
-        """Pid of another coordinator of our user that has the name.
+        """Return the pid of another coordinator of our user that has the name.
 
-        Another user cannot keep us from starting, and in our own process there is no copy to fear.
+        Another user must not prevent our start, and a holder in this same process is not a copy.
         """
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
             asking.setblocking(False)
@@ -102,7 +102,7 @@ class Alone:
 
 
 def _can_be_coordinator(pid: int) -> bool:
-    """Whether the process may be a coordinator: it is in no sandbox (process namespace) and in no attempt."""
+    """Whether the process may be a coordinator: neither in a sandbox (pid namespace) nor in an attempt."""
     try:
         beside_us = os.readlink(f"/proc/{pid}/ns/pid") == os.readlink("/proc/self/ns/pid")
     except OSError:

@@ -1,7 +1,7 @@
-"""Finds the attempts that a process of this machine belongs to, by itself or by its parents.
+"""Finds the attempts that a process of this machine belongs to, directly or through its parents.
 
-Three marks: the environment that every process of an attempt inherits, the shim at the top of its tree, and
-the attempt's scope. A process can wipe the first of itself, and not that of those above it.
+There are three marks: the environment that every process of an attempt inherits, the shim at the top of its
+process tree, and the attempt's scope. A process can erase its own environment, but not its parents'.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from node_agent.wire.identity import AttemptId
 
 MARKER = b"PANCODE_ATTEMPT="
 TRIES = 5
-"""How often the walk up is tried, as a process on the way may end meanwhile."""
+"""How often to retry the walk to the parents, because one of them may end meanwhile."""
 _SHIM = re.compile(r"/([^/]+)(?:/(?:set-up|gates))?/(?:records|shim\.log)$")
 """The file of standard error of a shim that was forked, and of one that was started cold."""
 _SCOPE = re.compile(r"/pancode-f-[^:/]+:([^:/]+):[^/]*\.scope")
 
 
 def start_of(pid: int) -> str:
-    """When the process started, in kernel ticks: with the pid, unique to it. Empty when it has ended."""
+    """Return the start time in kernel ticks: with the pid, a unique id of the process. Empty if it ended."""
     return _stat(pid)[1]
 
 
 def attempts_of(pid: int, start: str) -> tuple[AttemptId, ...] | None:
-    """The attempts around a process, the innermost first. None: that process is gone, so nobody can tell."""
+    """Return the attempts around a process, innermost first. None: the process has ended."""
     for _ in range(TRIES):
         if not start or start_of(pid) != start:
             return None
@@ -37,7 +37,7 @@ def attempts_of(pid: int, start: str) -> tuple[AttemptId, ...] | None:
 
 
 def _walk(pid: int) -> list[str] | None:
-    """The marks on the way up from the process; None: a process above it has just ended."""
+    """Return the marks from the process up to the root; None: one of its parents has just ended."""
     found, scopes = list[str](), _scopes(pid)
     while pid > 0:
         above, start = _stat(pid)
@@ -49,7 +49,7 @@ def _walk(pid: int) -> list[str] | None:
 
 
 def _marks(pid: int) -> list[str]:
-    """The marks in a process's environment and standard error; another user's process shows none."""
+    """Return the marks in a process's environment and standard error; none for another user's process."""
     marks: list[str] = []
     with suppress(OSError):
         whole = _read(f"/proc/{pid}/environ")
@@ -68,7 +68,7 @@ def _scopes(pid: int) -> list[str]:
 
 
 def _stat(pid: int) -> tuple[int, str]:
-    """(the process above, start time); no start for one that is gone or only waits to be reaped."""
+    """Return the parent's pid and the start time, which is empty for a process that has ended."""
     try:
         fields = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
     except OSError:
@@ -77,11 +77,11 @@ def _stat(pid: int) -> tuple[int, str]:
 
 
 def _read(path: str) -> bytes:
-    """The whole file, by bare system calls, as each dispatch waits for it."""
+    """Read the whole file with plain system calls, because every dispatch waits for it."""
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         parts = [os.read(handle, 65_536)]
-        while parts[-1]:  # to the very end: a marker must not hide behind a long environment
+        while parts[-1]:  # read to the end: a long environment must not hide a marker
             parts.append(os.read(handle, 65_536))
     finally:
         os.close(handle)

@@ -1,1 +1,1 @@
-"""`pancode land` and `pancode review`: results into branches and files."""
+"""`pancode land` and `pancode review`: land results on branches and in files."""

@@ -1,4 +1,4 @@
-"""`pancode land`: a run's change into your files or onto a branch; its push and pull request; all of them."""
+"""`pancode land`: land a run's change in your files or on a branch, push it, open its pull request."""
 
 from __future__ import annotations
 
@@ -44,18 +44,18 @@ from pancode.runs.commands.named_runs import find_run
 
 WithoutGate = Annotated[
     list[str] | None,
-    option("Leave out this gate, named by its text; may be repeated.", "--without-gate", "CMD"),
+    option("Leave out this gate, given as its command; may be repeated.", "--without-gate", "CMD"),
 ]
 MOST_SAID = 20
 """How many lines of a remote's own words are shown."""
 PULL_S = 180.0
-"""How long a pull request may take: longer than all calls to a forge together."""
+"""Seconds that a pull request may take: longer than all requests to a forge together."""
 
 
 def check_pull(
     push_to: tuple[str, str] | None, forge: ForgeKind | None, *, wanted: bool, several: bool
 ) -> None:
-    """UsageError where the options do not fit together."""
+    """Raise UsageError if the options cannot be combined."""
     if forge is not None and not wanted:
         raise UsageError("--forge requires --pull-request", fix="add --pull-request")
     if wanted and push_to is None:
@@ -69,7 +69,7 @@ def check_pull(
 
 @dataclass(frozen=True, slots=True)
 class PullWanted:
-    """A pull request to be made. `message`: that of the commit; `forge`: None means as the settings say."""
+    """A pull request to open. `message`: the commit's message; `forge` None: from the settings."""
 
     message: str = ""
     forge: ForgeKind | None = None
@@ -78,13 +78,13 @@ class PullWanted:
 def pull_request(
     face: Face, client: Client, report: Mapping[str, Any], wanted: PullWanted
 ) -> Mapping[str, Any]:
-    """The report with the pull request. ApiError as the coordinator says; landing and push stand."""
+    """Return the report with the pull request. ApiError from the coordinator; landing and push stay done."""
     pushed = report.get("pushed")
     if pushed is None:
         return report
     kind = wanted.forge.value if wanted.forge is not None else None
     body = {"by": find_user(), **pushed, "message": wanted.message, "forge": kind}
-    face.note("  asking the forge for a pull request")
+    face.note("  opening the pull request")
     try:
         made = client.post(PULL_REQUEST.at(report["run"]), body, PULL_S)
     except ApiError as error:
@@ -96,7 +96,7 @@ def pull_request(
 
 
 def pull_line(report: Mapping[str, Any]) -> str:
-    """The line below that of the landing."""
+    """Return the line about the pull request, below the landing's line."""
     made = report.get("pull_request")
     if made is None:
         return ""
@@ -104,15 +104,15 @@ def pull_line(report: Mapping[str, Any]) -> str:
 
 
 def check_push(push_to: tuple[str, str] | None) -> None:
-    """UsageError where the repository is on another node: it is that machine's git that pushes."""
+    """Raise UsageError if the repository is on another node, because git must push from there."""
     there = remote_of(os.environ)
     if push_to is not None and there is not None:
         fix = there.address.by_hand(f"pancode land RUN --push {shlex.join(push_to)}")
-        raise there.refuse("--push does not work from here: git has to run in the repository", fix)
+        raise there.refuse("--push does not work from this machine: git must run in the repository", fix)
 
 
 def push_branch(face: Face, remote: str, branch: str, report: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Nothing is forced, and nothing is pushed that did not land. WorkspaceError where git refuses."""
+    """Push the landed branch without force. WorkspaceError if git refuses."""
     if report["status"] not in FINE:
         return report
     tree = report.get("tree") or folder_here()
@@ -131,12 +131,12 @@ def push_branch(face: Face, remote: str, branch: str, report: Mapping[str, Any])
 
 
 def _not_pushed(remote: str, branch: str, output: str, err: bytes) -> WorkspaceError:
-    """Return the error, with the remote's words; a refused push has its own fix. `output`: porcelain."""
+    """Return the error, with the remote's text; a refused push has its own fix. `output`: porcelain."""
     refused = next((row.split("\t")[-1] for row in output.splitlines() if row.startswith("!\t")), "")
     to, ours = shlex.quote(remote), shlex.quote(branch)
     fix = f"fix the remote (git ls-remote {to} must answer), then: git push {to} {ours}"
     if refused.startswith("[remote rejected]"):
-        fix = f"change the commits as the remote says (git log {ours}), or push to another branch: "
+        fix = f"change the commits as the remote requires (git log {ours}), or push to another branch: "
         fix += f"git push {to} {ours}:OTHER"
     elif refused:
         fix = f"git fetch {to} && git rebase {to}/{ours} {ours}, then push"
@@ -151,7 +151,7 @@ def _not_pushed(remote: str, branch: str, output: str, err: bytes) -> WorkspaceE
 
 
 def finish_landing(face: Face, run: str, body: dict[str, Any], *, detach: bool) -> int:
-    """The exit status is that of the run's outcome, or of a landing that failed after it."""
+    """Resolve a conflict by a run; return the run's exit status, or that of its failed landing."""
 
     def ask(name: str) -> Any:
         return post_with_progress(face, client, RESOLVE.at(name), {"by": find_user(), **body})
@@ -161,7 +161,7 @@ def finish_landing(face: Face, run: str, body: dict[str, Any], *, detach: bool) 
     for warning in answer.pop("warnings", []):
         face.note(f"warning: {escape_line(warning)}")
     if detach:
-        face.show(answer, lambda: f"{answer['run']}  {answer['state']}  settles the conflict of {run}\n")
+        face.show(answer, lambda: f"{answer['run']}  {answer['state']}  resolves the conflict of {run}\n")
         return ExitCode.DONE
     client = face.client()
     ended = wait_for_run(face, client, answer["run"])
@@ -174,9 +174,9 @@ def finish_landing(face: Face, run: str, body: dict[str, Any], *, detach: bool) 
 
 
 def land_all(face: Face, body: dict[str, Any], *, approved: bool) -> tuple[ExitCode, bool]:
-    """Queue all of them, in the order in which they ended, and tell how each landing ends.
+    """Queue all of them, in the order in which they ended, and show how each landing ends.
 
-    The exit status, and whether any of them landed.
+    Return the exit status, and whether any of them landed.
     """
     client = face.client()
     rows = client.get(GREEN, folder=work_folder())["runs"]
@@ -227,7 +227,7 @@ def _summary(ends: list[dict[str, Any]]) -> str:
 
 
 def _refused_at_once(client: Client, run: str, body: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the end of a landing that is refused before it gets into the queue; None where it is queued."""
+    """Return the end of a landing that is refused before it is queued; None if it is queued."""
     try:
         client.post(LAND.at(run), {"by": find_user(), **body, "wait": False})
     except ApiError as error:
@@ -265,7 +265,7 @@ def land(
     with_commands: WithCommands = False,
     with_secret: WithSecret = False,
     branch: Annotated[
-        str | None, option("Make commits on this branch, which may be new; your files stay.", "NAME")
+        str | None, option("Commit to this branch, which may be new; your files do not change.", "NAME")
     ] = None,
     how: Annotated[
         How | None, option("How to make the commits on the branch (default: the setting land.how).", "--how")
@@ -283,17 +283,18 @@ def land(
     yes: Annotated[bool, option("Do not ask before --all-green lands them.", "--yes", "-y")] = False,
     resolve: Annotated[
         bool,
-        option("Let an agent settle the conflict in a new run, and land that when it passes.", "--resolve"),
+        option(
+            "Let an agent resolve the conflict in a new run, and land that if its gates pass.", "--resolve"
+        ),
     ] = False,
-    detach: Annotated[bool, option("Do not wait for the end.", "--detach/--wait")] = False,
+    detach: Annotated[bool, option("Do not wait for the end of the landing.", "--detach/--wait")] = False,
     face: Json,
 ) -> int:
-    """Merge a run's change into your files; on a conflict, or Ctrl-C, your files stay as they are.
+    """Merge a run's change into your files; on a conflict or Ctrl-C, your files do not change.
 
-    The gates of every run that made the change have to pass, each once.
-    Of a session the whole change is landed. The session finishes its turn first and then rests; your next
-    message continues it.
-    Landings of one repository wait for each other, also over a restart of the coordinator.
+    The gates of every run that contributed to the change must pass, each once. The whole change of a session
+    is landed. The session finishes its turn first and is then suspended; your next message continues it.
+    Landings of one repository wait for each other, even across a restart of the coordinator.
     """
     _check_resolve(push_to, resolve=resolve, all_green=all_green)
     check_push(push_to)
@@ -316,11 +317,11 @@ def land(
 
 
 def _branch(named: str | None, push_to: tuple[str, str] | None, *, detach: bool) -> str | None:
-    """Return the branch on which the run lands, None for the default; UsageError where two are named."""
+    """Return the branch to land on, or None for the default; UsageError if two are named."""
     if push_to is None:
         return named
     if named not in (None, push_to[1]) or detach:
-        what = "--push names the branch itself, and waits for the landing"
+        what = "--push sets the branch itself, and waits for the landing"
         raise UsageError(what, fix=f"--push {push_to[0]} {push_to[1]}")
     return push_to[1]
 
@@ -342,7 +343,7 @@ def _all(
     face: Face, run: str | None, body: dict[str, Any], push_to: tuple[str, str] | None, *, approved: bool
 ) -> int:
     if run is not None:
-        raise UsageError("--all-green chooses the runs itself", fix=f"pancode land {run}")
+        raise UsageError("--all-green selects the runs itself", fix=f"pancode land {run}")
     travel_now()
     status, landed = land_all(face, body, approved=approved)
     if landed:
@@ -366,14 +367,14 @@ def _one(
     client = face.client()
     run = find_run(client, run)
     if body["wait"]:
-        # those of the same repository come first
+        # landings of the same repository come first
         rows = client.get(LANDINGS, before=run)["landings"]
         if rows:
             names = ", ".join(row["run"] for row in rows[:5])
             face.note(f"  place {len(rows) + 1} in the queue of this repository, after {names}")
     mine = own_checkout(client, run)
     if mine is not None:
-        mine.travel()  # it is merged with the files of now
+        mine.travel()  # it is merged with the current files
     answer = landing.land_and_wait(face, client, run, body)
     if mine is not None and answer["status"] in FINE:
         mine.travel(lands=True)

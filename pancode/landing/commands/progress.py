@@ -1,4 +1,4 @@
-"""The output of `land_and_wait`: what was written into which checkout; Ctrl-C calls it off."""
+"""The output of `land_and_wait`: what was written to which checkout; Ctrl-C cancels the landing."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from pancode.kernel.formatting import count_noun
 from pancode.landing.answers import CALL_OFF, LAND, CalledOffRow, LandAnswer
 
 ELSEWHERE, HELD = "other_repository", "held"
-"""The codes of refusals that a user can lift with an option."""
+"""The codes of refusals that a user can override with an option."""
 BEHIND = 5
 """How many times, a fifth of a second apart, a landing that was just asked for is looked for."""
 
 
 def land_and_wait(face: Face, client: Client, run: str, body: dict[str, Any]) -> LandAnswer:
-    """Ask for it and wait, and ask the user who sits there where it needs a yes; Ctrl-C calls it off."""
+    """Request a landing and wait; ask the user if it needs approval; Ctrl-C cancels it."""
     try:
         return _land(face, client, run, body)
     except ApiError as refused:
@@ -47,16 +47,16 @@ def _land(face: Face, client: Client, run: str, body: dict[str, Any]) -> LandAns
 
 def _question(why: str) -> str:
     listed = "".join(f"  {escape_line(one)}\n" for one in why.split("; "))
-    return f"it changes what needs your yes:\n{listed}Land it?"
+    return f"it changes files that need your approval:\n{listed}Land it?"
 
 
 def format_landing(report: Mapping[str, Any]) -> str:
-    """In words; a machine or a repository may have had a say in the names."""
+    """Format the report of a landing; names in it may come from a node or a repository."""
     mended = f"  first: {escape_line(report['recovered'])}\n" if report.get("recovered") else ""
     files = "".join(f"  {escape_line(name)}\n" for name in report.get("files", ()))
     head = f"{report['run']}  {report['status']}"
     if report["status"] == "waiting":
-        return f"{head}: place {report.get('place', 0) + 1} in the queue; look: pancode land\n"
+        return f"{head}: place {report.get('place', 0) + 1} in the queue; see: pancode land\n"
     if report["status"] != "landed":
         already = f" ({escape_line(report['already'])})" if report.get("already") else ""
         return f"{mended}{head}: {escape_line(report['tree'])} is as it was{already}\n"
@@ -66,7 +66,7 @@ def format_landing(report: Mapping[str, Any]) -> str:
 
 
 def landing_line(report: Mapping[str, Any]) -> str:
-    """One of several, in a line; with its reason and the command that helps, where it did not land."""
+    """Format one of several landings on a line; with reason and fix if it did not land."""
     status = report.get("status", "unknown")
     if status == "landed":
         return f"{report['run']}  landed: {_where(report)}\n"
@@ -75,7 +75,7 @@ def landing_line(report: Mapping[str, Any]) -> str:
 
 
 def _where(report: Mapping[str, Any]) -> str:
-    """The number of written files, the checkout, and the steps that are left to do there, as text."""
+    """Return the number of written files, the checkout, and the remaining steps there, as text."""
     count = len(report["files"])
     if report.get("made"):
         commit = f"commit {report['commit'][:12]} on branch {escape_line(report['branch'])}"
@@ -88,8 +88,8 @@ def _where(report: Mapping[str, Any]) -> str:
 
 
 def call_off(face: Face, run: str) -> None:
-    """Ctrl-C: it is called off where that is still possible, and what became of it is said in any case."""
-    face.note("\ncalling the landing off ...")
+    """On Ctrl-C, cancel the landing if that is still possible, and always report how it ended."""
+    face.note("\ncanceling the landing ...")
     outlook = f"not called off: it may still write into your tree.  look: pancode why {run}"
     client = Client(face.client().place, starts=False)
     try:
@@ -103,9 +103,7 @@ def call_off(face: Face, run: str) -> None:
 
 def _asked(client: Client, run: str) -> list[CalledOffRow]:
     waited: list[CalledOffRow] = []
-    for _ in range(
-        BEHIND
-    ):  # the question that was cut off may be a moment behind, also behind one that waited
+    for _ in range(BEHIND):  # the interrupted request may arrive a moment later, even after this one
         landings = client.post(CALL_OFF.at(run), {"by": find_user()})["landings"]
         if any(not one.get("queued") for one in landings):
             return landings
@@ -118,5 +116,5 @@ def _called_off(one: CalledOffRow, outlook: str) -> str:
     if one["status"] == "under way":
         return outlook
     if one["status"] == "landed":
-        return f"too late, it had landed: {_where(one)}"
+        return f"too late, it has landed: {_where(one)}"
     return f"{one['status']}: your files are as they were"

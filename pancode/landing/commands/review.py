@@ -1,4 +1,4 @@
-"""`pancode inbox review`: each change that nobody has decided on; one key for each answer."""
+"""`pancode inbox review`: each change without a decision; one key per answer."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ from pancode.runs.answers import RUN, VERIFY, RunDetail
 
 MOST_LINES, MOST_ANSWER = 400, 4_000
 MOST_KEY = 16
-"""How many bytes one key may send: an arrow key sends several."""
+"""The most bytes that one key sends: an arrow key sends several."""
 KEYS = "l land   r send back with a remark   x drop   d diff   s skip   q quit"
 
 
 @verb("inbox review", "pancode inbox review", "pancode inbox review --json")
 def review(face: Json) -> int:
-    """Go through the results of this repository: change, gates, answer, receipt, cost; one key decides each.
+    """Review the results of this repository: change, gates, answer, receipt, cost; one key decides each.
 
     Keys: l lands it, r sends it back with a remark (a new run continues from it), x drops it, d shows its
-    change again, s skips it, q quits. In a pipe they are listed, and nothing is asked.
+    change again, s skips it, q quits. In a pipe they are only listed.
     """
     client = face.client()
     rows = client.get(REVIEW, folder=work_folder(files=False))["runs"]
@@ -81,7 +81,7 @@ def _looked_up(client: Client, run: str) -> ReviewedRun:
 
 
 def _page(shape: ReviewedRun) -> str:
-    """Return the run for a pipe: without colours and without the change itself."""
+    """Format the run for a pipe: without colors and without the change itself."""
     files = "".join(f"  file       {escape_line(name)}\n" for name in shape["files_changed"])
     return f"{format_summary(shape)}{_details(shape)}{files}  pancode land {shape['run']}\n\n"
 
@@ -101,7 +101,7 @@ def _drawn(client: Client, shape: ReviewedRun, place: str) -> str:
 
 
 def _change(client: Client, run: str) -> str:
-    """Return the first lines of the change, in colours on a terminal that draws them."""
+    """Return the first lines of the change, in colors on a terminal that supports them."""
     lines = client.raw(path_of("runs", run, "diff")).splitlines(keepends=True)
     cut = b"".join(lines[:MOST_LINES])
     shown = color_diff(cut, sys.stdout) if can_draw(sys.stdout) else escape_output(cut, sys.stdout).decode()
@@ -110,7 +110,7 @@ def _change(client: Client, run: str) -> str:
 
 
 def _asked(face: Face, client: Client, run: str) -> str:
-    """Ask what to do with the run, again after a wrong key or a failed landing; return what was done."""
+    """Ask what to do with the run, again after an invalid key or a failed landing; return what was done."""
     acts: dict[str, Callable[[], str]] = {
         "l": lambda: _land(face, client, run),
         "r": lambda: _sent_back(client, run),
@@ -134,7 +134,7 @@ def _asked(face: Face, client: Client, run: str) -> str:
 
 
 def _key(question: str) -> str:
-    """Read one key, without Enter. Keys that were pressed before the question was shown are dropped."""
+    """Read one key, without Enter. Keys pressed before the question was shown are discarded."""
     terminal = sys.stdin.fileno()
     before = termios.tcgetattr(terminal)
     try:

@@ -1,1 +1,1 @@
-"""Asks forges for pull requests: one HTTP client, and a small module for each dialect."""
+"""Requests pull requests from forges: one HTTP client, and a small module per API dialect."""

@@ -1,4 +1,4 @@
-"""Implements the port of forges: settings, tokens, the address of a remote, and the talk with a forge."""
+"""Implements the port of forges: settings, tokens, the address of a remote, and requests to a forge."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class HttpForges:
     def remote(self, project: str, name: str) -> str:
         found = push_addresses(Path(project), name)
         if not found:
-            fix = f"name a remote, not an address: git -C {project} remote -v"
+            fix = f"give the name of a remote, not an address: git -C {project} remote -v"
             raise NotFoundError("the repository has no remote with this name", fix=fix, code="no_remote")
-        # A mirror in a folder has no forge: what it stands for has one.
+        # A mirror in a folder has no forge, but its origin has one.
         return next((url for url in found if is_forge_address(url)), found[0])
 
     def check(self, place: ForgePlace) -> None:
@@ -79,7 +79,7 @@ class HttpForges:
                 )
                 if there is None:
                     raise
-                return _read(there, speaks, fresh=False)  # somebody was faster
+                return _read(there, speaks, fresh=False)  # another client was faster
 
 
 def _read(row: Mapping[str, Any], speaks: Any, *, fresh: bool) -> OpenedPull:

@@ -26,7 +26,7 @@ def repository_path(repository: RemoteRepository) -> str:
 def find_pull_request(
     client: ForgeClient, repository: RemoteRepository, branch: str
 ) -> Mapping[str, Any] | None:
-    """The open pull request of this repository's own branch."""
+    """Return the open pull request of this repository's own branch."""
     rows = client.get(
         f"{repository_path(repository)}/pulls", state="open", head=f"{repository.owner}:{branch}", per_page=10
     )
@@ -45,8 +45,9 @@ def base_of(row: Mapping[str, Any]) -> Any:
 
 
 def read_viewer(client: ForgeClient) -> Any:
-    """Return the number of the token's account, which GraphQL also tells to the token of an app."""
-    address = f"{client.api.removesuffix('/v3')}/graphql"  # of GitHub Enterprise: beside the REST API
+    """Return the id of the token's account, which GraphQL also returns for an app's token."""
+    # on GitHub Enterprise, its path is next to that of the REST API
+    address = f"{client.api.removesuffix('/v3')}/graphql"
     reply = client.post(address, {"query": "{ viewer { databaseId } }"})
     if reply.get("errors"):
         raise RefusedError("GitHub does not report the owner of the token", code=REFUSED)

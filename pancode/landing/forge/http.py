@@ -1,4 +1,4 @@
-"""Asks the API of a forge or a tracker: JSON over HTTPS, bounded answers, errors in our words."""
+"""Sends requests to a forge or a tracker: JSON over HTTPS, limited answers, errors as PancodeError."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ PATIENCE_S, WHOLE_S = 10.0, 30.0
 MOST_BYTES = 8 << 20
 _WORDS = 300
 REFUSED = "forge_refused"
-_RIGHTS = "a new token with the right to write pull requests and issues (GitLab: the scope api)"
+_RIGHTS = "a new token that may write pull requests and issues (GitLab: the scope api)"
 
 
 KnownAnswers = dict[str, tuple[str, Any]]
-"""Answers of one token (another may see less), by question: the forge's mark of it (ETag), the answer."""
+"""Cached answers of one token (another may see less), by request: the forge's ETag, and the answer."""
 MOST_KNOWN = 200
 _UNCHANGED = 304
 
 
 class ForgeClient:
-    """One conversation with a forge; a context manager. The token is sent in a header, and nowhere else.
+    """A connection to a forge; a context manager. The token is sent only in a header.
 
-    `proxy`, `authority`: as the user's git would reach that host; empty: as the environment says. `known`:
-    earlier answers; asking the forge whether one still holds counts against none of its limits.
+    `proxy`, `authority`: as in the user's git settings for that host; empty: from the environment. `known`:
+    cached answers; revalidating one does not count against the rate limit.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class ForgeClient:
         authority: str = "",
         known: KnownAnswers | None = None,
     ) -> None:
-        import httpx2  # for the first pull request: most fleets open none
+        import httpx2  # imported for the first pull request, because most fleets open none
 
         self._place, self._token, self._clock = place, token, clock
         self._known = {} if known is None else known
@@ -77,7 +77,7 @@ class ForgeClient:
 
     @property
     def api(self) -> str:
-        """The address below which its paths stand; a whole address may be asked instead of a path."""
+        """Return the base address of its paths; a request may use a whole address instead of a path."""
         return self._place.api
 
     def get(self, path: str, **params: str | int) -> Any:
@@ -87,13 +87,13 @@ class ForgeClient:
         return self._ask("POST", path, {}, body)
 
     def send(self, method: str, path: str, body: Mapping[str, object] | None) -> Any:
-        """Send a request of any method; None where the answer has no body."""
+        """Send a request of any method; None if the answer has no body."""
         return self._ask(method, path, {}, body)
 
     def _ask(
         self, method: str, path: str, params: Mapping[str, str | int], body: Mapping[str, object] | None
     ) -> Any:
-        """Raises ConfigError, RefusedError, NotFoundError or UnavailableError, each with its code and fix."""
+        """Send a request. ConfigError, RefusedError, NotFoundError, UnavailableError, with code and fix."""
         etag_key = f"{self._place.api}{path}?{sorted(params.items())}" if method == "GET" else ""
         mark, before = self._known.get(etag_key, ("", None))
         status, headers, data = self._answered(method, path, params, body, mark)
@@ -135,7 +135,7 @@ class ForgeClient:
                 for piece in answer.iter_bytes():
                     data += piece
                     if len(data) > MOST_BYTES or self._clock.mono_ms() > until:
-                        raise self._unreachable("its answer is too long, or takes too long")
+                        raise self._unreachable("its answer is too long, or takes too much time")
                 return answer.status_code, answer.headers, bytes(data)
         except (httpx2.HTTPError, httpx2.InvalidURL) as exc:
             raise self._unreachable(f"{type(exc).__name__}: {exc}") from exc
@@ -161,7 +161,7 @@ class ForgeClient:
             what = f"{host} does not accept the token {name}"
             return ConfigError(what, why=why, fix=f"{keep}: {_RIGHTS}", code="forge_token")
         if status == 403:
-            what = f"the token {name} may not do this on {path}"
+            what = f"the token {name} does not have permission for this on {path}"
             return RefusedError(what, why=why, fix=f"{keep}: {_RIGHTS}", code="forge_forbidden")
         if status == 404:
             fix = (
@@ -187,9 +187,9 @@ def open_client(
     fix: str,
     known: KnownAnswers | None = None,
 ) -> Iterator[ForgeClient]:
-    """A conversation that reaches the host as the user's git would.
+    """Yield a connection that reaches the host like the user's git.
 
-    UnavailableError, with this fix, for an answer of another kind than was expected.
+    UnavailableError, with this fix, for an answer of an unexpected form.
     """
     proxy, authority = (http_setting(place.api, key) for key in ("proxy", "sslCAInfo"))
     try:
@@ -225,7 +225,7 @@ def _proxy_around(url: str) -> str | None:
 
 
 def is_rate_limit(status: int, headers: Mapping[str, str], body: Any) -> bool:
-    """Whether the forge refuses for its rate limit; GitHub also says so by 403, and Linear by 400."""
+    """Whether the forge refuses because of a rate limit; GitHub also uses status 403, and Linear 400."""
     spent = headers.get("x-ratelimit-remaining") == "0" or "retry-after" in headers
     errors = body.get("errors") if isinstance(body, dict) else None
     rows = [row for row in errors if isinstance(row, dict)] if isinstance(errors, list) else []
@@ -234,7 +234,7 @@ def is_rate_limit(status: int, headers: Mapping[str, str], body: Any) -> bool:
 
 
 def rate_limit_error(what: str, why: str, wait_s: int) -> UnavailableError:
-    """Return the error of a rate limit. `wait_s`: seconds until it ends; 0: the forge does not say."""
+    """Return the error for a rate limit. `wait_s`: seconds until it ends; 0: unknown."""
     fix, details = f"wait {wait_s or 'some'} seconds", {"wait_s": str(wait_s)}
     return UnavailableError(what, why=why, fix=fix, code="forge_limit", details=details)
 
@@ -246,7 +246,7 @@ milliseconds."""
 
 
 def wait_of(headers: Mapping[str, str], now_ms: int) -> int:
-    """Seconds until the forge takes requests again, by its own word, at most an hour; 0: it does not say."""
+    """Return the seconds until the forge accepts requests again, at most an hour; 0: it does not say."""
     after, *resets = (headers.get(name, "")[:15] for name in ("retry-after", *_RESETS))
     if after.isdecimal():
         return min(int(after), MOST_WAIT_S)
@@ -256,7 +256,7 @@ def wait_of(headers: Mapping[str, str], now_ms: int) -> int:
 
 
 def words_of(body: Any) -> str:
-    """The reason in an error's body: its `message` is a text, a list or a mapping, depending on the forge."""
+    """Return the reason in an error's body: its `message` is a text, a list or a mapping, by forge."""
     if not isinstance(body, dict):
         return "without a reason"
     parts = [body.get("message"), body.get("error"), body.get("error_description"), body.get("errors")]

@@ -1,1 +1,1 @@
-"""Landings by git: merged, shown, written into trees and branches."""
+"""Landings by git: merged, shown, written to trees and branches."""

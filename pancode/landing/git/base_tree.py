@@ -1,4 +1,4 @@
-"""Makes the tree at which a run begins: a step of a workflow, or one that settles a conflict."""
+"""Makes the tree with which a run begins: for a step of a workflow, or to resolve a conflict."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ _LINK, _FOLDER_OF_GIT = b"120000", b"160000"
 
 @dataclass(frozen=True, slots=True)
 class _Edit:
-    """A change of a tree: names to remove (a folder with its content), and then files to add."""
+    """A change of a tree: names to remove (a folder with its content), then files to add."""
 
     gone: tuple[str, ...] = ()
     files: tuple[tuple[str, bytes], ...] = ()
 
 
-@translate_os_errors("the beginning of a step")
+@translate_os_errors("preparing the step's files")
 def compose_commit(depot: Depot, wanted: Composition) -> Composed:
-    """Compose the commit, in the depot only. MergeConflictError names the files; the results stay."""
+    """Compose the commit, only in the depot. MergeConflictError lists the files; the results are kept."""
     git, depot_path = depot.git(wanted.repo), depot.path(wanted.repo)
     handed = _Edit((wanted.folder,), tuple(wanted.files.items()))
     bare = _Edit((wanted.folder,))
     origin = _edited(git, depot_path, tree_of(git, wanted.origin), bare)
     merged = _merged(git, wanted, _Lineage(git, depot_path, wanted, origin, bare))
-    # Also files that origin has: one that was committed long ago must not count as written by this step.
+    # Add them even if origin has them: a file committed earlier must not count as written by this step.
     begun = _Edit((*handed.gone, *wanted.without), handed.files)
     tree = _edited(git, depot_path, merged, begun)
     snapshot = commit_of(depot, wanted.repo, tree, wanted.base)
@@ -48,7 +48,7 @@ def compose_commit(depot: Depot, wanted: Composition) -> Composed:
 
 
 class _Lineage:
-    """The results as commits of one history, so that git itself finds what two of them have in common."""
+    """The results as commits of one history, so that git itself finds their common ancestors."""
 
     def __init__(self, git: Git, depot: Path, wanted: Composition, origin: str, bare: _Edit) -> None:
         self._git, self._depot, self._wanted, self._bare = git, depot, wanted, bare
@@ -56,11 +56,11 @@ class _Lineage:
         self._made: dict[str, str] = {}
 
     def tree(self, commit: str) -> str:
-        """The tree of a result, without the files that its step was handed."""
+        """Return the tree of a result, without the files that its step was given."""
         return _edited(self._git, self._depot, tree_of(self._git, commit), self._bare)
 
     def commit(self, step: str) -> str:
-        """The commit of a step. KeyError where the history lists a step before one that it began from."""
+        """Return the commit of a step. KeyError if the history lists a step before one that it began from."""
         if not self._made:
             for name, known in self._wanted.history.items():
                 parents = [self._made[one] for one in known.began_from]
@@ -73,10 +73,10 @@ class _Lineage:
         return tree_commit(self._git, self._on_origin(step, commit), *(parents or [self._root]))
 
     def _on_origin(self, step: str, commit: str) -> str:
-        """The result's tree; if its run began at other files, its change applied to the origin's files.
+        """Return the result's tree; if its run began at other files, apply its change to the origin.
 
         A retried step begins at the user's files of that time. Without this, older steps' results would seem
-        to revert what the user has changed since.
+        to revert later changes of the user.
         """
         wanted, tree = self._wanted, self.tree(commit)
         began = wanted.origins.get(step, wanted.origin)
@@ -87,13 +87,13 @@ class _Lineage:
         merge, _ = merge_change(self._git, base, result, tree_of(self._git, self._root))
         if merge.conflicts:
             raise _conflict(
-                [decode_path(path) for path in merge.conflicts], ["the project's files of now"], step
+                [decode_path(path) for path in merge.conflicts], ["the project's current files"], step
             )
         return merge.tree
 
 
 def _merged(git: Git, wanted: Composition, lineage: _Lineage) -> str:
-    """The merge of all results, each two from their common beginning; without results, the origin's tree."""
+    """Return the merge of all results, or the origin's tree if there are none."""
     if not wanted.results:
         return lineage.tree(wanted.origin)
     (first, commit), *others = wanted.results.items()
@@ -135,7 +135,7 @@ def _edited(git: Git, depot: Path, tree: str, edit: _Edit) -> str:
 
 
 def _names(git: Git, tree: str, below: Iterable[str]) -> tuple[bytes, ...]:
-    """The files of a tree with one of these names, or in a folder with one of them."""
+    """Return the files of a tree that have one of these names, or are in a folder with one of them."""
     wanted = tuple(below)
     if not wanted:
         return ()
@@ -143,7 +143,7 @@ def _names(git: Git, tree: str, below: Iterable[str]) -> tuple[bytes, ...]:
 
 
 def read_file(depot: Depot, repo: str, commit: str, path: str, most: int) -> bytes | None:
-    """A file of a commit; None where there is none, or it is larger than `most` bytes."""
+    """Return a file of a commit; None if it is missing or larger than `most` bytes."""
     git, name = depot.git(repo), f"{commit}:{path}"
     size = git.ask("cat-file", "-s", name)
     kind = git.ask("cat-file", "-t", name).text()
@@ -153,22 +153,22 @@ def read_file(depot: Depot, repo: str, commit: str, path: str, most: int) -> byt
 
 
 def file_names(depot: Depot, repo: str, commit: str) -> list[str]:
-    """Every file of a commit whose name is text."""
+    """Return every file of a commit whose name is valid text."""
     found = split_nul(depot.git(repo).must("ls-tree", "-r", "-z", "--name-only", commit).out)
     return [decode_path(name) for name in found]
 
 
 def lines_changed(depot: Depot, repo: str, old: str, new: str) -> int:
-    """Added and removed lines; a binary file counts as one."""
+    """Return the number of added and removed lines; a binary file counts as one."""
     rows = depot.git(repo).text("diff-tree", "-r", "--numstat", "--no-renames", old, new).splitlines()
     counts = [row.split("\t")[:2] for row in rows if row.count("\t") >= 2]
     return sum(sum(int(n) if n.isdigit() else 1 for n in pair) for pair in counts)
 
 
 def ahead_and_behind(project: Path, depot: Depot, result: ResultPlace) -> tuple[int | None, int | None]:
-    """The result's own commits, counted in the depot, and those on the project's HEAD since the base.
+    """Return the number of the result's own commits, and of those on the project's HEAD since the base.
 
-    The latter are counted in the project, as the depot gets a user's commits only with a snapshot.
+    The latter are counted in the project, because the depot gets a user's commits only with a snapshot.
     """
     ahead = _commits(lambda: depot.git(result.repo), result.commit, result.since)
     base = result.base
@@ -176,7 +176,7 @@ def ahead_and_behind(project: Path, depot: Depot, result: ResultPlace) -> tuple[
 
 
 def _commits(git: Callable[[], Git], tip: str, since: str) -> int | None:
-    """How many commits; None where a commit or the repository is gone, by a rewritten history or disuse."""
+    """Return the number of commits; None if a commit or the repository is gone (rewritten or pruned)."""
     try:
         most, below = f"--max-count={MOST_COMMITS}", f"^{checked_object(since)}"
         done = git().ask("rev-list", "--count", most, tip, below, "--")
@@ -187,7 +187,7 @@ def _commits(git: Callable[[], Git], tip: str, since: str) -> int | None:
 
 @translate_os_errors("the state of a conflict")
 def conflict_state(project: Path, depot: Depot, request: LandRequest, branch: str) -> ConflictState:
-    """The state of a conflict, in the depot only. `branch` empty: of the files, with uncommitted edits."""
+    """Return the state of a conflict, only in the depot. `branch` empty: of the files, with local edits."""
     seen = open_project(project, request.environ, request.repo_id)
     tip = seen.head
     if branch:
@@ -197,17 +197,18 @@ def conflict_state(project: Path, depot: Depot, request: LandRequest, branch: st
     ours = _branch_tree(depot, seen, tip) if branch else _files_tree(depot, seen, request)
     merge, _ = merge_change(git, request.snapshot_commit, request.final_commit, ours)
     own_side = commit_of(depot, seen.repo_id, ours, tip)
-    both = commit_of(depot, seen.repo_id, merge.tree, own_side)  # keeps that side as long as itself
+    # as its parent, own_side is kept as long as this commit
+    both = commit_of(depot, seen.repo_id, merge.tree, own_side)
     return ConflictState(both, own_side, tip, tuple(map(decode_path, merge.conflicts)))
 
 
-@translate_os_errors("the look at a settled conflict")
+@translate_os_errors("checking the resolved conflict")
 def find_unsettled(
     depot: Depot, repo: str, marked: str, result: str, files: Iterable[str]
 ) -> tuple[Conflict, ...]:
-    """The files that the result has not settled.
+    """Return the files whose conflict the result has not resolved.
 
-    `marked`: the commit with both sides, whose parent is the user's side; `files`: those that conflict.
+    `marked`: the commit with both sides, whose parent is the user's side; `files`: the conflicting files.
     """
     git, marked = depot.git(repo), checked_object(marked)
     before, now = _entries(git, marked), _entries(git, checked_object(result))
@@ -223,7 +224,7 @@ def find_unsettled(
 
 
 def _entries(git: Git, commit: str) -> dict[str, tuple[bytes, str]]:
-    """Mode and object of each file, by its name as it is shown to users."""
+    """Return the mode and object of each file, by the name that users see."""
     rows = (row.partition(b"\t") for row in split_nul(git.must("ls-tree", "-r", "-z", commit).out))
     return {decode_path(name): (meta.split()[0], meta.split()[2].decode()) for meta, _, name in rows}
 

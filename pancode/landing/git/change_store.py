@@ -1,4 +1,4 @@
-"""The changes of runs: previewed, shown, landed in their turn, called off, on git and the depot."""
+"""The changes of runs: previewed, shown, landed in order, canceled; with git and the depot."""
 
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ from pancode.runs.user_environment import Surroundings
 
 
 class DepotCode:
-    """The code of runs, in the coordinator's depot. WorkspaceError for whatever cannot be done."""
+    """The code of runs, in the coordinator's depot. Raises WorkspaceError for what cannot be done."""
 
     def __init__(self, depot: Depot, core: Core, prd_of: Callable[[str], str]) -> None:
-        """`prd_of`: the file of a project in which its agents are told to look; empty: there is none."""
+        """`prd_of`: returns the requirements file of a project for its agents; empty if there is none."""
         self._depot, self._core = depot, core
         self._lander = Lander(core, DepotRepositories(depot), prd_of)
         self.queue = LandingQueue(core, self._lander.land, self._lander.cut_short)
         self._reverts = RevertLook(core, depot)
 
     def preview(self, project: str, folder: str = "", allowed: tuple[str, ...] = ()) -> PreviewShape:
-        """The content of a snapshot: `{"branch", "head", "changed", "untracked", "warnings"}`.
+        """Return the content of a snapshot: `{"branch", "head", "changed", "untracked", "warnings"}`.
 
-        Like the snapshot, it must have `folder`.
+        Like the snapshot, it must contain `folder`.
         """
         options = SnapshotOptions(0, ListingLimits(allowed=allowed), dict(os.environ), folder)
         seen = preview_snapshot(Path(project), options)
@@ -65,7 +65,7 @@ class DepotCode:
         }
 
     def diff(self, run: Run, stat: bool) -> bytes:
-        """The run's change against its snapshot as a patch, or as a list of files with counts."""
+        """Return the run's change against its snapshot as a patch, or as a list of files with counts."""
         repo, snapshot, commit = commits_of(self._core, run)
         if commit is None:
             return b""
@@ -74,7 +74,7 @@ class DepotCode:
         return diff_patch(self._depot, repo, snapshot, commit)
 
     def land(self, run: Run, way: LandWay, wait: bool = True) -> dict[str, Any]:
-        """Merge the run's change into the user's tree or onto a branch, when its turn has come.
+        """Merge the run's change into the user's tree or a branch, after earlier landings of the repository.
 
         The answer: `{"status", "files", "gate", "recovered"}`, and `"tree"` and `"branch"`. `wait` False:
         `{"status": "waiting", "place"}`.
@@ -87,25 +87,25 @@ class DepotCode:
         return report
 
     def resolve(self, around: Surroundings, run: Run, way: LandWay) -> QueuedAnswer:
-        """Dispatch a run that settles this run's conflict, and is then landed; the answer to the dispatch.
+        """Dispatch a run that resolves this run's conflict and is then landed; return the dispatch's answer.
 
-        UsageError: there is no conflict.
+        UsageError if there is no conflict.
         """
         return describe_queued(resolve_conflict(self._core, self._lander, around, run, way))
 
     def landings(self, before_run: Run | None = None) -> list[LandingRow]:
-        """The landings that wait or are under way, in order, with their places; or those before a run's."""
+        """Return the waiting and current landings, in order, with their places; or those before a run's."""
         now = self.queue.under_way()
         return (
             landing_rows(self._core, now) if before_run is None else list_before(self._core, before_run, now)
         )
 
     def look_for_reverts(self) -> dict[str, str]:
-        """Look for commits that took landed changes back, and record them; the commits by run."""
+        """Find and record commits that reverted landed changes; return the commits by run."""
         return self._reverts.look()
 
     def call_off(self, run: Run) -> list[CalledOffRow]:
-        """Call off this run's landings, and tell how each ended. Empty: there was none.
+        """Cancel this run's landings, and return how each ended. Empty: there was none.
 
         `queued` is true for a landing that had not begun.
         """
@@ -132,7 +132,7 @@ class DepotRepositories:
         self, project: str, request: LandRequest, target: OnBranch, gates: Gates, off: CalledOff
     ) -> LandReport:
         repo = request.repo_id
-        if repo not in self._sessions:  # one of a repository lands after the other
+        if repo not in self._sessions:  # landings of the same repository run one after the other
             self._sessions[repo] = LandingSession(self._depot, repo)
         here, session = _here(request), self._sessions[repo]
         return land_on_branch(Path(project), self._depot, here, target, gates, off, session)

@@ -15,13 +15,13 @@ from pancode.kernel.ports import SnapshotTaken
 
 MOST_HIDDEN, MOST_COMMITS = 500, 500
 _LINE = "--format=%h %ad %an: %s"
-# Programs that a repository names for diffs are never run.
+# Never run diff programs that a repository configures.
 _PLAIN = ("--no-ext-diff", "--no-textconv", "--no-color", "-M")
 
 
 @dataclass(frozen=True, slots=True)
 class FileStat:
-    """One changed file; `added` and `removed` are lines, None for a binary; `old_path` of a renamed one."""
+    """One changed file; `added` and `removed` are lines, None for a binary; `old_path`: before a rename."""
 
     path: str
     added: int | None
@@ -30,7 +30,7 @@ class FileStat:
 
 
 def diff_patch(depot: Depot, repo_id: str, snapshot: str, commit: str) -> bytes:
-    """The change as a patch that `git apply` takes, binaries included."""
+    """Return the change as a patch that `git apply` accepts, binaries included."""
     pair = (checked_object(snapshot), checked_object(commit))
     return depot.git(repo_id).must("diff", *_PLAIN, "--binary", *pair).out
 
@@ -38,10 +38,10 @@ def diff_patch(depot: Depot, repo_id: str, snapshot: str, commit: str) -> bytes:
 def shown_change(
     depot: Depot, repo_id: str, old: str, new: str, most: int, hides: Callable[[str], bool]
 ) -> bytes:
-    """The change as its reader may see it: without hidden files, and cut where it is too long."""
+    """Return the change as its reader may see it: without hidden files, and cut if it is too long."""
     pair = (checked_object(old), checked_object(new))
     git = depot.git(repo_id).having(GIT_LITERAL_PATHSPECS="0")
-    plain = (*_PLAIN[:-1], "--no-renames")  # a renamed file would show a hidden one's text
+    plain = (*_PLAIN[:-1], "--no-renames")  # otherwise a renamed file would show a hidden file's text
     names = git.must("diff", *plain, "--name-only", "-z", *pair).out.split(b"\0")
     hidden = [os.fsdecode(name) for name in names if name and hides(decode_path(name))]
     if len(hidden) > MOST_HIDDEN:
@@ -61,7 +61,7 @@ def shown_history(
     most: int,
     hides: Callable[[str], bool],
 ) -> bytes:
-    """The commits of a range, and their whole change.
+    """Return the commits of a range, and their whole change.
 
     Only commits in the snapshot's history are shown, which its run has anyway.
     """
@@ -92,14 +92,14 @@ def _no_range(text: str) -> GitRefusal:
 
 
 def diff_stat(depot: Depot, repo_id: str, snapshot: str, commit: str) -> tuple[FileStat, ...]:
-    """The changed files in the order of their names."""
+    """Return the changed files, ordered by name."""
     pair = (checked_object(snapshot), checked_object(commit))
     fields = depot.git(repo_id).must("diff", *_PLAIN, "--numstat", "-z", *pair).out.split(b"\0")
     found, words = [], iter(fields)
     for head in words:
         if head:
             added, removed, path = head.split(b"\t", 2)
-            # An empty path announces a rename: old and new name follow.
+            # An empty path marks a rename: the old and the new name follow.
             old = None if path else next(words)
             name = path or next(words)
             plus, minus = (None if count == b"-" else int(count) for count in (added, removed))

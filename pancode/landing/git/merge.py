@@ -1,4 +1,4 @@
-"""Merges a result into the tree as it is now, in the depot only, and offers the merged tree to a node."""
+"""Merges a result into the current tree, only in the depot, and offers the merged tree to a node."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from pancode.git.depot import Depot
 from pancode.git.repository import GitProject
 from pancode.git.runner import Git, GitFailure, GitRefusal, safe_env
 
-# Dates and names of commits that only carry trees: constant, so that a repeated merge makes no new objects.
+# Constant dates and names of commits that only carry trees, so that a repeated merge makes no new objects.
 _STAMP = stamp_env("pancode", "pancode@localhost", 1_000_000_000_000)
-# Newer than what it stands on: git looks at the newest first, and would else walk the whole history.
+# Newer than its parents: git visits the newest commits first, and would otherwise walk the whole history.
 _LATE = stamp_env("pancode", "pancode@localhost", 4_000_000_000_000)
 
 
@@ -41,7 +41,7 @@ class CommitFacts:
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """The result of a merge: `tree` is the merged tree; with `conflicts` it must not be used."""
+    """The result of a merge: `tree` is the merged tree; unusable if there are `conflicts`."""
 
     tree: str
     conflicts: tuple[bytes, ...]
@@ -55,20 +55,20 @@ class CommitStore(Protocol):
     """Reads and writes commits of one repository of the depot."""
 
     def commits(self, *oids: str) -> list[CommitFacts]:
-        """The facts of these commits. GitFailure for one that does not exist."""
+        """Return the facts of these commits. GitFailure for one that does not exist."""
 
     def write_commit(
         self, tree: str, parents: tuple[str, ...], signed: Mapping[str, str], words: bytes
     ) -> str:
-        """`signed`: by `stamp_env`. Idempotent: the same words give the same commit."""
+        """Write a commit. `signed`: from `stamp_env`. Idempotent: equal input gives the same commit."""
 
 
 def merge_change(
     git: Git, begins: str, result: str, ours: str, store: CommitStore | None = None
 ) -> tuple[Merge, str]:
-    """Merge the change from `begins` to `result` into the tree `ours`; also returns the tree of `result`.
+    """Merge the change from `begins` to `result` into the tree `ours`; return also the tree of `result`.
 
-    The history of `ours` does not matter, so cherry-picks and rebases merge alike.
+    The history of `ours` does not matter, so cherry-picks and rebases merge the same way.
     """
     store = store or GitCommits(git)
     if checked_object(begins) == checked_object(result):
@@ -77,7 +77,7 @@ def merge_change(
     before, theirs = base.tree, made.tree
     if before in (ours, theirs) or ours == theirs:
         return Merge(theirs if before == ours else ours, ()), theirs
-    # git 2.39 has no --merge-base: a commit of our own on top of `begins` makes that the base.
+    # git 2.39 has no --merge-base: our own commit on top of `begins` makes `begins` the base.
     side = result if begins in made.parents else store.write_commit(theirs, (begins,), _LATE, _TREE)
     return merge_commits(git, store.write_commit(ours, (begins,), _LATE, _TREE), side), theirs
 
@@ -100,12 +100,12 @@ class GitCommits:
 
 
 def tree_commit(git: Git, tree: str, *parents: str) -> str:
-    """A commit that only carries a tree and its place in a history; equal input gives the same commit."""
+    """Make a commit that only carries a tree and its place in a history; equal input, same commit."""
     return GitCommits(git).write_commit(tree, parents, _STAMP, _TREE)
 
 
 def merge_commits(git: Git, ours: str, theirs: str) -> Merge:
-    """Merge two commits from their common history; several merge bases are first merged by git."""
+    """Merge two commits from their common history; git first merges several merge bases."""
     signed = git.having(**_STAMP)
     done = signed.ask("merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", ours, theirs)
     if done.status not in (0, 1):
@@ -121,16 +121,16 @@ def changes_between(git: Git, old_tree: str, new_tree: str) -> tuple[Change, ...
 
 
 def commit_of(depot: Depot, repo_id: str, tree: str, base: str | None) -> str:
-    """A commit of a tree of the depot; equal input gives the same commit."""
+    """Return a commit of a tree of the depot; equal input gives the same commit."""
     parents = ("-p", base) if base else ()
     signed = depot.git(repo_id).having(**_STAMP)
     return signed.must("commit-tree", tree, *parents, stdin=b"merged tree\n").text()
 
 
 def publish_snapshot(depot: Depot, repo_id: str, run: str, commit: str, base: str | None) -> None:
-    """Make a commit of the depot the snapshot of a run, so that a node may have it. Idempotent.
+    """Make a commit of the depot the snapshot of a run, so that nodes can fetch it. Idempotent.
 
-    GitRefusal where the depot does not have that commit any more.
+    GitRefusal if the depot no longer has that commit.
     """
     git = depot.git(repo_id)
     if not git.ask("cat-file", "-e", f"{commit}^{{commit}}").ok:
@@ -144,14 +144,14 @@ def publish_snapshot(depot: Depot, repo_id: str, run: str, commit: str, base: st
 
 
 def line_ends(project: GitProject) -> dict[str, str]:
-    """The line endings and encodings that the user's repository asks for."""
+    """Return the settings for line endings and encodings in the user's repository."""
     keys = ("core.autocrlf", "core.eol")
     found = {key: project.git.ask("config", "--get", key).text() for key in keys}
     return {key: value for key, value in found.items() if value}
 
 
 def stage_files(depot: Depot, project: GitProject, tree: str, names: tuple[bytes, ...], target: Path) -> None:
-    """Write these files of a tree below `target`, with the line ends that the user's repository asks for."""
+    """Write these files of a tree below `target`, with the line endings of the user's repository."""
     index = target.parent / "stage.index"
     env = safe_env(line_ends(project)) | {"GIT_DIR": str(depot.path(project.repo_id))}
     git = Git(target, env | {"GIT_INDEX_FILE": str(index), "GIT_WORK_TREE": str(target)})

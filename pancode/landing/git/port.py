@@ -1,4 +1,4 @@
-"""The port `Depot`: snapshots and arrivals, in the words of the control plane."""
+"""The port `Depot`: snapshots and arrived results, in the types of the control plane."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from pancode.landing.git.diff import shown_change, shown_history
 from pancode.landing.git.merge import publish_snapshot
 
 PRINTED, ANSWER = "out", "answer"
-"""The stream that holds the answer: of a script, and of an agent."""
+"""The stream that contains the answer: of a script, and of an agent."""
 
 
 @dataclass(frozen=True, slots=True)
 class GitDepot:
-    """Snapshots into one depot, and what arrives in it. `environ`: whose git settings count (None: ours)."""
+    """Snapshots into one depot, and results in it. `environ`: whose git settings apply (None: ours)."""
 
     depot: Depot
     streams: LogStreams
@@ -40,7 +40,8 @@ class GitDepot:
     environ: Mapping[str, str] | None = None
 
     def snapshot(self, wanted: SnapshotRequest) -> SnapshotTaken:
-        """Take a snapshot of the tree around the project. GitRefusal (a WorkspaceError) names paths and fix.
+        """Take a snapshot of the tree around the project. Raises GitRefusal (a WorkspaceError) with paths and
+        fix.
 
         Also refused while the disk is so full that no result could be stored.
         """
@@ -59,59 +60,60 @@ class GitDepot:
         )
 
     def tree_now(self, project: str, allowed: tuple[str, ...]) -> str:
-        """The tree of the files as they are. GitRefusal names paths and fix."""
+        """Return the tree of the files as they are now. Raises GitRefusal with paths and fix."""
         self._must_have_room()
         options = SnapshotOptions(self.clock.wall_ms(), replace(self.limits, allowed=allowed), self.environ)
         return tree_now(Path(project), self.depot, options)
 
     def begin_at(self, run: str, snapshot: SnapshotTaken) -> None:
-        """Name the commit as the run's snapshot. GitRefusal where the depot does not have it any more."""
+        """Set the commit as the run's snapshot. Raises GitRefusal if the depot no longer has it."""
         self._must_have_room()
         publish_snapshot(self.depot, snapshot.repo, run, snapshot.snapshot, snapshot.base)
 
     def compose(self, wanted: Composition) -> Composed:
-        """Make the commit at which a step begins. MergeConflictError, GitRefusal. Idempotent."""
+        """Make the commit at which a step begins. Raises MergeConflictError, GitRefusal. Idempotent."""
         return compose_commit(self.depot, wanted)
 
     def read_file(self, repo: str, commit: str, path: str, most: int) -> bytes | None:
-        """A file of a result; None where there is none, or it is larger than `most` bytes."""
+        """Return a file of a result; None if it does not exist or is larger than `most` bytes."""
         return read_file(self.depot, repo, commit, path, most)
 
     def has_commit(self, repo: str, commit: str) -> bool:
-        """Whether the depot has the commit; False also where it does not have the repository."""
+        """Whether the depot has the commit; False also if it does not have the repository."""
         return self.depot.has_commit(repo, commit)
 
     def file_names(self, repo: str, commit: str) -> list[str]:
-        """Every file of a result."""
+        """Return the names of all files of a result."""
         return file_names(self.depot, repo, commit)
 
     def lines_changed(self, repo: str, old: str, new: str) -> int:
-        """The number of added and removed lines."""
+        """Return the number of added and removed lines."""
         return lines_changed(self.depot, repo, old, new)
 
     def ahead_and_behind(self, project: str, result: ResultPlace) -> tuple[int | None, int | None]:
-        """Commits of a line of work, and those of the project since it began; None: it cannot be told."""
+        """Count the commits of a line of work, and the project's commits since it began; None: unknown."""
         return ahead_and_behind(Path(project), self.depot, result)
 
     def shown_change(self, repo: str, old: str, new: str, most: int, hides: Callable[[str], bool]) -> bytes:
-        """The change between two commits as a patch. `hides`: files that its reader may not read."""
+        """Return the change between two commits as a patch. `hides`: files that its reader may not read."""
         return shown_change(self.depot, repo, old, new, most, hides)
 
     def shown_history(
         self, project: str, taken: SnapshotTaken, commits: str, most: int, hides: Callable[[str], bool]
     ) -> bytes:
-        """Commits and their change. GitRefusal for what is not in the history of `taken`."""
+        """Return commits and their change. Raises GitRefusal for commits outside the history of `taken`."""
         return shown_history(
             open_project(Path(project), self.environ, taken.repo), self.depot, taken, commits, most, hides
         )
 
     def whole_answer(self, identity: AttemptId, printed: bool) -> bytes | None:
-        """The whole text of a long answer; None: it did not arrive. `printed`: a script's, its output."""
+        """Return the whole text of a long answer; None: it did not arrive. `printed`: a script's, its
+        output."""
         path = self.streams.log(identity, PRINTED if printed else ANSWER)
         return path.read_bytes() if path.is_file() else None
 
     def _must_have_room(self) -> None:
-        """UnavailableError while a result could not be stored: then no work is sent out."""
+        """Raise UnavailableError while a result could not be stored, so that no run is dispatched."""
         full = self.streams.full()
         if full:
             raise GitRefusal(
@@ -119,16 +121,17 @@ class GitDepot:
             )
 
     def commit_arrived(self, repo: str, identity: AttemptId, commit: str, snapshot: str | None) -> bool:
-        """Whether the lease's ref is there, is this commit, is whole and stands on the attempt's snapshot."""
+        """Whether the lease's ref exists, is this commit, is complete and descends from the attempt's
+        snapshot."""
         try:
             return self.depot.verify_result(repo, identity, commit, snapshot).ok
         except (GitRefusal, GitFailure, ValueError):
             return False
 
     def blob_arrived(self, identity: AttemptId, name: str, size: int, sha256: str) -> bool:
-        """Whether this log is on disk, complete by its size and digest."""
+        """Whether this log is on disk and complete by its size and digest."""
         return self.streams.arrived(identity, name, size, sha256)
 
     def blob_part(self, identity: AttemptId, name: str, offset: int, limit: int) -> bytes:
-        """Up to `limit` bytes of this log; empty when there are none."""
+        """Return up to `limit` bytes of this log; empty if there are none."""
         return self.streams.read(identity, name, offset, limit)

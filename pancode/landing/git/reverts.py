@@ -1,4 +1,4 @@
-"""Looks whether landed changes were reverted since, when somebody looks at the account or lands."""
+"""Checks whether landed changes were reverted since, when a user views the account or lands."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pancode.runs.unit_of_work import unit_of_work
 from pancode.workflows.results import change_begins
 
 MOST_COMMITS, MOST_FILES = 300, 200
-"""How many commits since the landing are searched for a revert, for how many files."""
+"""How many commits since the landing, and how many files, are searched for a revert."""
 _REVERTS = re.compile(rb"^This reverts commit ([0-9a-f]{7,64})", re.MULTILINE)
 _OF_RUN = re.compile(rb"^Pancode-Run:\s*(\S+)\s*$", re.MULTILINE | re.IGNORECASE)
 _PLAIN = ("--no-ext-diff", "--no-textconv", "--no-color", "--no-renames")
@@ -30,7 +30,7 @@ _PLAIN = ("--no-ext-diff", "--no-textconv", "--no-color", "--no-renames")
 
 @dataclass(frozen=True, slots=True)
 class LandedChange:
-    """A change that was landed. `commit`: the landing's own commit, if it made one."""
+    """A landed change. `commit`: the landing's own commit, if it made one."""
 
     run: str
     repo_id: str
@@ -47,14 +47,15 @@ class _Commit:
 
 
 def head_of(project: Path) -> str:
-    """The commit that is checked out; empty without a commit or a repository."""
+    """Return the commit that is checked out; empty without a commit or a repository."""
     return Git(Path("/"), safe_env()).ask("-C", str(project), "rev-parse", "--verify", "-q", "HEAD").text()
 
 
 def find_reverts(
     project: Path, depot: Depot, changes: Sequence[LandedChange], environ: Mapping[str, str]
 ) -> dict[str, str]:
-    """The commits that took changes back, by run: by their message, or by a patch that is the inverse."""
+    """Return the commits that reverted changes, by run: found by message, or by a patch that is the
+    inverse."""
     seen = open_project(project, environ)
     found: dict[str, str] = {}
     for change in changes:
@@ -68,7 +69,8 @@ def find_reverts(
 
 
 def _by_message(change: LandedChange, commits: Sequence[_Commit]) -> str | None:
-    """The commit whose message reverts the landing's commit, or the owner's commit of the landed files."""
+    """Return the commit whose message reverts the landing's commit, or the user's commit of the landed
+    files."""
     mine = {change.commit} if change.commit else set()
     mine |= {one.id for one in commits if change.run.encode() in _OF_RUN.findall(one.message)}
     for one in commits:
@@ -79,7 +81,7 @@ def _by_message(change: LandedChange, commits: Sequence[_Commit]) -> str | None:
 
 
 def _by_patch(seen: GitProject, depot: Depot, change: LandedChange) -> str | None:
-    """The commit whose patch of the same files is the inverse of the change."""
+    """Return the commit whose patch of the same files is the inverse of the change."""
     pair = (checked_object(change.result), checked_object(change.snapshot))
     git = depot.git(change.repo_id)
     wanted = next((patch for patch, _ in _patch_ids(git, "diff", *_PLAIN, *pair)), None)
@@ -93,7 +95,7 @@ def _by_patch(seen: GitProject, depot: Depot, change: LandedChange) -> str | Non
 
 
 def _patch_ids(git: Git, *args: str) -> Iterator[tuple[str, str]]:
-    """Patch id and commit, newest commit first."""
+    """Yield patch id and commit, newest commit first."""
     patches = git.must(*args).out
     for line in git.must("patch-id", "--stable", stdin=patches).text().splitlines():
         patch, _, commit = line.partition(" ")
@@ -106,7 +108,7 @@ MOST_ROWS, MOST_REPOSITORIES, MOST_CHANGES = 5_000, 5, 20
 
 
 class RevertLook:
-    """The look for reverts, one per coordinator; it searches a repository again only if its HEAD moved."""
+    """The search for reverts, one per coordinator; it searches a repository again only if its HEAD moved."""
 
     def __init__(self, core: Core, depot: Depot) -> None:
         self._core, self._depot = core, depot
@@ -114,9 +116,9 @@ class RevertLook:
         self._alone = threading.Lock()
 
     def look(self, only: str = "") -> dict[str, str]:
-        """The commits that reverted changes, by run; also recorded. Unreadable repositories are left out.
+        """Return and record the commits that reverted changes, by run; unreadable repositories are skipped.
 
-        `only`: look only in that repository.
+        `only`: search only that repository.
         """
         with self._alone:
             found: dict[str, str] = {}
@@ -127,7 +129,7 @@ class RevertLook:
                 try:
                     found |= self._in(project, runs)
                 except PancodeError as error:
-                    log.info("%s is not looked through for reverts: %s", project, error)
+                    log.info("%s is not searched for reverts: %s", project, error)
         for run, commit in found.items():
             with unit_of_work(self._core) as work:
                 known = work.tx.get(Run, run)
@@ -136,7 +138,7 @@ class RevertLook:
         return found
 
     def _landed(self) -> dict[str, list[Run]]:
-        """The landed runs by repository, newest first."""
+        """Return the landed runs by repository, newest first."""
         since = self._core.wall_ms() - LOOKED_BACK_MS
         by: dict[str, list[Run]] = {}
         with self._core.ports.ledger.transaction() as tx:
@@ -153,7 +155,7 @@ class RevertLook:
     def _in(self, project: str, runs: list[Run]) -> dict[str, str]:
         top = Path(project)
         head = head_of(top)
-        if self._heads.get(project) == head:  # what takes a change back comes after it
+        if self._heads.get(project) == head:  # a revert would be a later commit
             return {}
         changes = [change for run in runs if (change := self._change(run)) is not None]
         found = find_reverts(top, self._depot, changes, dict(os.environ))
@@ -166,6 +168,6 @@ class RevertLook:
         if not isinstance(repo, str) or not isinstance(commit, str) or not isinstance(begins, str):
             return None
         made = run.landed if run.landed != commit else None
-        at = run.result.get(LANDED_MS)  # one of an older version has none
+        at = run.result.get(LANDED_MS)  # missing in a run of an older version
         since = at if isinstance(at, int) else run.finished_ms or run.created_ms
         return LandedChange(run.id, repo, begins, commit, made, since)

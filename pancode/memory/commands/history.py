@@ -1,4 +1,4 @@
-"""`pancode history`: what runs in this repository decided, did and left open; search it, show, forget."""
+"""`pancode history`: search, show and forget what runs here decided, did and left open."""
 
 from __future__ import annotations
 
@@ -21,22 +21,23 @@ _LINE = 110
 def find(
     words: Annotated[list[str] | None, Argument(metavar="[WORD]...", show_default=False)] = None,
     *,
-    everywhere: Annotated[bool, option("In all repositories.", "--everywhere")] = False,
-    lane: Annotated[str | None, option("Of the items of this lane.")] = None,
-    workspace: Annotated[str | None, option("Of the runs in this workspace.", "NAME")] = None,
+    everywhere: Annotated[bool, option("Search the notes of all repositories.", "--everywhere")] = False,
+    lane: Annotated[str | None, option("Search the notes of this lane's items.")] = None,
+    workspace: Annotated[str | None, option("Search the notes of runs in this workspace.", "NAME")] = None,
     told: Annotated[
         bool,
-        option("Show what the next run there is told of earlier ones; the words are its task.", "--told"),
+        option("Show which notes the next run there would get; the words are its task.", "--told"),
     ] = False,
     number: Annotated[int, option("Show at most this many.", "-n", "--number", min=1, max=1_000)] = 10,
     face: Json,
 ) -> None:
-    """Search the notes of this repository for words; without words, the newest. Outside of one: all notes.
+    """Search the notes of this repository for words; without words, list the newest.
 
-    A note is what an earlier run decided, did and left open, out of its accepted receipt. The next run in the
-    repository is given what fits its task, within `history.tokens` of the settings; 0 there gives it nothing.
-    With --told: the run before in the lane or workspace comes whole; of the others what was decided and left
-    open. It is text of models: a run gets it as material between marks, and never as its task.
+    Outside of a repository it searches all notes. A note is what an earlier run decided, did and left open,
+    taken from its accepted receipt. The next run in the repository gets the notes that fit its task, up to
+    `history.tokens` of the settings; 0 disables this. With --told: the previous run's note in the lane or
+    workspace is complete; of the others, only decisions and open points. Notes are text of models: a run gets
+    them as marked material, and never as its task.
     """
     text = " ".join(words or ())
     if told:
@@ -49,21 +50,21 @@ def find(
         HISTORY, text=text or None, limit=number, all=whole, lane=lane, workspace=workspace, cwd=find_folder()
     )
     leaves = "a run leaves one when it is done here and ends with the report that it was asked for"
-    none = f"no note has {text!r}" if text else f"no run has left a note yet: {leaves}"
+    none = f"no note contains {text!r}" if text else f"no run has left a note yet: {leaves}"
     return face.show(answer, lambda: "".join(map(in_short, answer["notes"])) or f"{escape_line(none)}\n")
 
 
 def format_told(answer: RememberedAnswer) -> str:
-    """What a run is told, nearest first, and how much of its room that takes."""
+    """Return the notes that a run would get, nearest first, and their share of the token budget."""
     if not answer["budget"]:
-        return "history.tokens is 0: runs are told nothing of those before them\n"
+        return "history.tokens is 0: runs get no notes of earlier runs\n"
     runs = count_noun(len(answer["given"]), "run")
     head = f"{answer['used']} of {answer['budget']} tokens (history.tokens), {runs}\n"
     return head + "".join("\n" + safe_block(one["text"]) for one in answer["given"])
 
 
 def in_short(note: NoteShape) -> str:
-    """Where a note comes from, and a line of each part."""
+    """Return the source of a note, and one line of each part."""
     lines = [f"  {name}: {text}" for name, text in note["parts"].items()]
     return "".join(f"{clip_columns(escape_line(line), _LINE)}\n" for line in (note["source"], *lines))
 
@@ -92,12 +93,14 @@ def forget(
     runs: Annotated[list[str] | None, Argument(metavar="[RUN]...", show_default=False)] = None,
     *,
     before: Annotated[
-        str | None, option("Also all notes of this repository from before then.", "TIME")
+        str | None, option("Also forget all notes of this repository that are older than this.", "TIME")
     ] = None,
-    everywhere: Annotated[bool, option("With --before: of all repositories.", "--everywhere")] = False,
+    everywhere: Annotated[
+        bool, option("With --before: the notes of all repositories.", "--everywhere")
+    ] = False,
     face: Json,
 ) -> None:
-    """Forget the notes of these RUNs, or all from before a time. The runs and their receipts stay."""
+    """Forget the notes of these RUNs, or all older than a time. The runs and their receipts remain."""
     body = {
         "runs": runs or [],
         "before": before,

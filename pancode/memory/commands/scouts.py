@@ -1,4 +1,4 @@
-"""`pancode workflow explore`: sends scouts out with questions, and shows what they found."""
+"""`pancode workflow explore`: send scouts out with questions, and show what they found."""
 
 from __future__ import annotations
 
@@ -46,17 +46,17 @@ def explore(
         ),
     ] = None,
     runtime: Annotated[
-        str | None, option("Program that runs the scouts.", "R", complete=completions.runtimes)
+        str | None, option("Runtime of the scouts.", "R", complete=completions.runtimes)
     ] = None,
-    again: Annotated[bool, option("Ask anew what is known already.", "--again")] = False,
+    again: Annotated[bool, option("Ask again even if the answer is already known.", "--again")] = False,
     detach: Annotated[bool, option("Do not wait for the answers.", "-d", "--detach")] = False,
     face: Json,
 ) -> int:
-    """Have read-only scouts answer 1 to 4 questions about this repository, side by side.
+    """Have read-only scouts answer 1 to 4 questions about this repository in parallel.
 
-    shallow is 4 model calls and 500 tokens of answer, medium 12 and 2,000, deep 20 and 5,000. A question
-    that was answered for these very files from this folder, uncommitted changes counted, is answered at once,
-    with its age; where a model, a program or a machine is named, only if that one was named then.
+    shallow allows 4 model calls and 500 tokens of answer, medium 12 and 2,000, deep 20 and 5,000. A question
+    that was already answered for exactly these files (including uncommitted changes) from this folder is
+    answered at once, with its age; if you name a model, a runtime or a node, only if that one was named then.
     """
     more = {"node": node, "model": model, "runtime": runtime, "again": again}
     if len(questions) > MOST or not all(one.strip() for one in questions):
@@ -84,7 +84,7 @@ def explore(
 
 
 def _waited(face: Face, client: Client, rows: list[ScoutShape]) -> list[ScoutShape]:
-    """Wait until all have ended, or the user leaves; scouts continue, and the same command finds them."""
+    """Wait until all scouts end or the user interrupts, which does not stop the scouts."""
     out = [row["run"] for row in rows if row["state"] == UNDER_WAY and row["run"] is not None]
     if not out:
         return rows
@@ -94,7 +94,7 @@ def _waited(face: Face, client: Client, rows: list[ScoutShape]) -> list[ScoutSha
             time.sleep(LOOK_S)
             rows = [client.get(SCOUT.at(row["run"])) if row["run"] in out else row for row in rows]
     except KeyboardInterrupt:
-        face.note("\nthe scouts continue; the same command has their answers")
+        face.note("\nthe scouts continue; run the same command again for their answers")
     return rows
 
 

@@ -1,6 +1,6 @@
-"""`python -m pancode.notices.delivery.child`: one notice through Apprise, read from standard input.
+"""`python -m pancode.notices.delivery.child`: send one notice, read from standard input, through Apprise.
 
-Apprise loads all of its services at the first one: 17 MiB that the coordinator is spared.
+Apprise loads all its services on first use: 17 MiB that the coordinator's process avoids.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from urllib.parse import quote
 NTFY = ("ntfy://", "ntfys://")
 _LONGEST = 200
 _MARKS = ",;\"'"
-"""Characters that separate the actions of an ntfy address."""
+"""Characters that separate the actions in an ntfy URL."""
 _TOKEN = re.compile(r"pct_\w+")
 
 
 class _LogCollector(logging.Handler):
-    """Keeps the complaints of Apprise."""
+    """Collects the log messages of Apprise."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -45,7 +45,7 @@ def send_notice(address: str, notice: dict[str, Any]) -> dict[str, Any]:
     log.handlers, log.propagate = [collector], False
     service = apprise.Apprise()
     if not service.add(with_extras(address, notice)):
-        return {"ok": False, "final": True, "why": "Apprise knows no service for this address"}
+        return {"ok": False, "final": True, "why": "Apprise supports no service for this address"}
     body, title = str(notice["body"]), str(notice["title"])
     if notice.get("link"):
         body = f"{body}\n{notice['link']}"
@@ -55,8 +55,7 @@ def send_notice(address: str, notice: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_extras(address: str, notice: dict[str, Any]) -> str:
-    """Return the address; for ntfy without foreign pictures, a tap opens the link, a question has a
-    button."""
+    """Return the address; for ntfy, without remote images, with a link on tap and an answer button."""
     if not address.startswith(NTFY):
         return address
     link = str(notice.get("link") or "")
@@ -67,7 +66,7 @@ def with_extras(address: str, notice: dict[str, Any]) -> str:
 
 
 def mask_address(address: str, words: str) -> str:
-    """Return a service's words without tokens and parts of its address, which may be a password."""
+    """Return a service's message without tokens and parts of its address, which may be a password."""
     words = _TOKEN.sub("***", words)
     parts = sorted({part for part in re.split(r"[:/@?&=]+", address) if len(part) > 3}, key=len, reverse=True)
     for part in parts:

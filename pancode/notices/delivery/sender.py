@@ -1,4 +1,4 @@
-"""Implements the port of deliveries: settings and secrets from files, and Apprise as a child."""
+"""Implements the port of deliveries: settings and secrets from files, Apprise as a child process."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from pancode.kernel.host.files import write_durable
 
 CHILD = ("-I", "-m", "pancode.notices.delivery.child")
 CHILD_S = 30.0
-"""Seconds for a notice."""
+"""Seconds allowed for sending a notice."""
 _OURS = "PANCODE_"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 
 
 class KeptSecrets:
-    """Secrets in the folder `secrets` of the home, one file for each, readable only for its owner."""
+    """Secrets in the folder `secrets` of PANCODE_HOME, one file each, readable only by its owner."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def read(self, name: str) -> str:
-        """Return the secret. NotFoundError; ConfigError for a file that others may read."""
+        """Return the secret. NotFoundError if missing; ConfigError for a file that others can read."""
         path = self._path(name)
         try:
             if path.stat().st_mode & 0o077:
@@ -40,7 +40,7 @@ class KeptSecrets:
             raise NotFoundError(f"secret {name} not found", why=str(exc), fix=fix, code="no_secret") from exc
 
     def keep(self, name: str, value: str | None) -> None:
-        """Keep a secret; None: forget it."""
+        """Store a secret; None: delete it."""
         path = self._path(name)
         if value is None:
             path.unlink(missing_ok=True)
@@ -82,7 +82,9 @@ class Sender:
                 "the service did not answer", why=f"it did not finish within {CHILD_S:g} s"
             ) from exc
         except (OSError, ValueError) as exc:
-            raise UnavailableError("cannot run Apprise", why="its process exited without an answer") from exc
+            raise UnavailableError(
+                "cannot run Apprise", why="its process did not start, or exited without an answer"
+            ) from exc
         if not answer["ok"]:
             kind = RefusedError if answer["final"] else UnavailableError
             raise kind(str(answer["why"]))

@@ -1,4 +1,4 @@
-"""The thread that sends traces: woken by the feed, one place in it that is durable, and nothing held up."""
+"""The thread that sends traces: woken by the feed, with a durable position in it; it delays no run."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from pancode.runs.unit_of_work import unit_of_work
 
 log = logging.getLogger("pancode.telemetry")
 MARK = "telemetry"
-"""The setting with the number of the newest event that was read."""
+"""The setting with the number of the newest event that was processed."""
 AGAIN_S, BEHIND = 30.0, 500
 
 
 class SpanExport(Protocol):
-    """Where spans go."""
+    """The receiver of spans."""
 
     def send(self, spans: Sequence[RunSpan]) -> None:
-        """Send spans. UnavailableError: not now, send them again; a receiver knows a repeated span."""
+        """Send spans. UnavailableError: try again later; a receiver recognizes a repeated span."""
 
 
 class Tracing(FeedThread):
-    """Sends the spans of ended runs. While the collector is away it waits, as long as the feed has them."""
+    """Sends the spans of ended runs, with retries for as long as the feed has their events."""
 
     def __init__(self, core: Core, export: SpanExport, with_task: bool = False) -> None:
         super().__init__(core, "telemetry", AGAIN_S)
@@ -38,7 +38,7 @@ class Tracing(FeedThread):
         return None if self.send_spans() else self._rest()
 
     def send_spans(self) -> bool:
-        """Send what has ended; return whether all of it was sent."""
+        """Send the spans of what has ended; return whether all were sent."""
         core = self._core
         with core.ports.ledger.transaction() as tx:
             known = tx.get(Setting, MARK)

@@ -1,4 +1,4 @@
-"""All names of attributes: the GenAI conventions are in development, so they stand in one place."""
+"""The names of all attributes, in one place because the GenAI conventions are still changing."""
 
 from __future__ import annotations
 

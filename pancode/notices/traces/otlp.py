@@ -14,7 +14,7 @@ from pancode.notices.traces.spans import RunSpan
 PATH = "/v1/traces"
 _BRINGS = pip_install("opentelemetry-sdk>=1.45,<2", "opentelemetry-exporter-otlp-json-http>=0.66b1,<1")
 FIX = f"{_BRINGS}; or remove telemetry.endpoint"
-"""What helps where the extra is not installed."""
+"""The fix if the extra is not installed."""
 TIMEOUT_S = 10.0
 
 
@@ -22,7 +22,7 @@ class OtlpExport:
     """Sends spans over OTLP: the `SpanExport` of pancode.notices.traces.exporter."""
 
     def __init__(self, endpoint: str, fleet: str, timeout_s: float = TIMEOUT_S) -> None:
-        """ConfigError where the extra is not installed."""
+        """Open the exporter. ConfigError if the extra is not installed."""
         try:
             from opentelemetry.exporter.otlp.json.http.trace_exporter import OTLPSpanExporter
             from opentelemetry.sdk.resources import Resource

@@ -1,1 +1,1 @@
-"""The commands of users."""
+"""The commands with which users answer runs."""

@@ -1,4 +1,4 @@
-"""`pancode inbox`, `answer`, `approve`, `deny`, `tell`: what waits for a user, and what users say."""
+"""`pancode inbox`, `answer`, `approve`, `deny`, `tell`: what waits for a user, and the user's answers."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ AT_A_TURN = "at a turn of its agent"
 
 
 def continue_with_message(face: Face, run: str) -> int | None:
-    """Wait for the end of this run, then continue it with what it was not given; the status of the new run.
+    """Wait until this run ends, then continue it with its undelivered messages; return the new run's status.
 
-    None: there is nothing to continue with. RefusedError where a new run would surprise the user.
+    None: there are no such messages. RefusedError if a new run would surprise the user.
     """
     client = face.client()
     if wait_for_run(face, client, run) is None:
@@ -44,17 +44,17 @@ def continue_with_message(face: Face, run: str) -> int | None:
 
 
 def why_not(ended: RunDetail) -> RefusedError | None:
-    """Why no run continues from this one by itself; the words are kept then."""
+    """Return why this run is not continued automatically, though its messages are stored; None: it can be."""
     run, fix = ended["run"], f"pancode runs continue {ended['run']}"
     if ended["outcome"] == "blocked":
         what, fix = "it asks a user a question", f'pancode answer {run} "..."'
     elif ended["outcome"] == "interrupted":
-        what = "somebody stopped it"
+        what = "a user stopped it"
     elif ended["workflow"] is not None:
         what = f"it is a step of {ended['workflow']}, and the workflow continues without it"
     elif ended["continued_by"]:
         newest = ended["continued_by"][-1]
-        what, fix = f"{newest} has continued it already", f'pancode tell {newest} "..."'
+        what, fix = f"{newest} has already continued it", f'pancode tell {newest} "..."'
     else:
         return None
     kept = "its agent was not given the words; the words are kept"
@@ -69,15 +69,15 @@ _PLAN = "What the inbox shows of a run that has not begun; the yes is refused if
 
 @verb("inbox ls", "pancode inbox", "pancode inbox ls --json")
 def inbox(face: Json) -> None:
-    """Everything that waits for a user: questions, oldest first, each with the command that answers it,
-    then results, proposed tools, machines and costs."""
+    """List everything that waits for a user: questions, oldest first, each with the command that answers it,
+    then results, proposed tools, nodes and costs."""
     answer = face.client().get(INBOX, by=find_user())
     face.show(answer, lambda: _listed(answer["items"], answer["also"]))
 
 
 @verb("inbox show", "pancode inbox show last", "pancode inbox show r-zd43pq")
 def show(run: Run, face: Json) -> None:
-    """All that waits for a user about one run, with what its agent said last."""
+    """Show all that waits for a user about one run, with the last message of its agent."""
     client = face.client()
     whole = client.get(RUN.at(find_run(client, run)))
     answer = client.get(INBOX, by=find_user())
@@ -114,7 +114,7 @@ def _item(item: dict[str, Any]) -> str:
         f"  {number}: {escape_line(one)}\n" for number, one in enumerate(item["choices"], start=1)
     )
     choices += _plan(item["plan"]) if item.get("plan") else ""
-    look = f"   look: pancode diff {item['run']}" if item["kind"] == "landing" else ""
+    look = f"   review: pancode diff {item['run']}" if item["kind"] == "landing" else ""
     no = (
         f"pancode deny --call {item['call']} {item['run']}" if item["call"] else f"pancode deny {item['run']}"
     )
@@ -122,7 +122,7 @@ def _item(item: dict[str, Any]) -> str:
 
 
 def _words(item: dict[str, Any]) -> str:
-    """Return the item's words; a command is indented more than any other line, so that none looks like it."""
+    """Return the item's text; a command is indented more than any other line, so no line can imitate it."""
     if item["call"]:
         return f"\n{escape_text(item['words'], '    ')}"
     words = escape_line(item["words"])
@@ -168,7 +168,7 @@ def approve(
     run: Run,
     *,
     whole: Annotated[
-        bool, option("Say yes also to everything of the same kind for the rest of the run.", "--run/--once")
+        bool, option("Approve everything of the same kind for the rest of the run, too.", "--run/--once")
     ] = False,
     with_commands: WithCommands = False,
     with_secret: WithSecret = False,
@@ -177,10 +177,10 @@ def approve(
     plan: Annotated[str | None, option(_PLAN, "--plan", "DIGEST")] = None,
     face: Json,
 ) -> None:
-    """Say yes to a run that waits: it starts, or continues, or its change lands after its gates.
+    """Approve what a run waits for: it starts, or continues, or its change lands after its gates.
 
-    `pancode inbox` shows the flags that a change needs; other flags are refused. A command of an agent at
-    work is approved by its number alone (--call). --once (the default): approve this one thing. --run:
+    `pancode inbox` shows the flags that a change needs; other flags are refused. To approve a command of a
+    working agent, give only its number (--call). --once (the default): approve this one request. --run:
     approve the same kind for the rest of the run, too (a budget that its later attempts exceed, or a
     permission of its agent). The audit records the approval.
     """
@@ -197,9 +197,9 @@ def approve(
 
 
 def _approved(done: dict[str, Any]) -> str:
-    """Return the line about the run that starts now, or continues with the permission; or the change made."""
+    """Return the line about the run that starts or continues now, or about the change that was made."""
     if "change" in done:
-        return f"{change_line(done['change'])}to take it back: pancode config undo\n"
+        return f"{change_line(done['change'])}to undo it: pancode config undo\n"
     reason = escape_line(done["reason"])
     return f"{done['run']}  approved, {reason}   follow: pancode logs -f {done['run']}\n"
 
@@ -207,15 +207,15 @@ def _approved(done: dict[str, Any]) -> str:
 @verb("deny", "pancode deny r-zd43pq", "pancode deny --call 2 r-zd43pq 'push to a branch of your own'")
 def deny(
     run: Run,
-    text: Annotated[str, Argument(help="Words for the agent whose command waits.")] = "",
+    text: Annotated[str, Argument(help="A message for the agent whose command waits.")] = "",
     *,
     call: Annotated[int | None, option(_CALL, "--call", min=1)] = None,
     face: Json,
 ) -> None:
-    """Say no to a run that waits: nothing starts, lands or continues, and the item leaves the inbox.
+    """Deny what a run waits for: nothing starts, lands or continues, and the item leaves the inbox.
 
-    If a command of a working agent waits (kind `call`), the command does not run: the agent is told your
-    words and continues without the command.
+    If a command of a working agent waits (kind `call`), the command does not run: the agent gets your message
+    and continues without the command.
     """
     done = face.client().post(DENY.at(run), {"by": find_user(), "text": text, "call": call})
     face.show(done, lambda: f"{done['run']}  denied\n")
@@ -234,11 +234,11 @@ def tell(
     ] = False,
     face: Json,
 ) -> int:
-    """Send words to a run's agent: with its task while it waits, or at its next turn while it works.
+    """Send a message to a run's agent: with its task while it waits, or at its next turn while it works.
 
-    Only native, claude-sdk and openai-agents take words while they work. For other programs, and if the agent
-    has no turn left, the run keeps the words until somebody continues it; --resume continues it for you.
-    `pancode runs show` says which words were delivered.
+    Only native, claude-sdk and openai-agents accept messages while they work. With other runtimes, or if no
+    turn is left, the message is stored until a user continues the run; --resume continues it for you.
+    `pancode runs show` lists which messages were delivered.
     """
     client = face.client()
     done = client.post(TELL.at(find_run(client, run)), {"by": find_user(), "text": text})
@@ -251,7 +251,7 @@ def tell(
 
 
 def format_delivery(done: ToldAnswer) -> str:
-    """How far words for a run came, on one line."""
+    """Return one line on whether a message for a run was delivered."""
     if done["delivered"]:
         return f"{done['run']}  told {done['delivered']}\n"
     if done["sent"]:

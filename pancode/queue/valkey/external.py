@@ -37,7 +37,7 @@ NEEDED: tuple[tuple[str, ...], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class ExternalRedis:
-    """An external server that can be used."""
+    """A usable external server."""
 
     access: RedisAccess
     product: str
@@ -47,7 +47,7 @@ class ExternalRedis:
 
 
 def check_external(url: str, origin: str = ORIGIN, beside: Beside = NOTHING) -> ExternalRedis:
-    """As `check_access`; ConfigError for a bad address, or a file beside it that cannot be used."""
+    """As `check_access`; ConfigError for a bad address, or a file of its settings that cannot be used."""
     return check_access(access_from_url(url, origin, beside))
 
 
@@ -71,7 +71,7 @@ def check_access(access: RedisAccess) -> ExternalRedis:
 
 
 def _open_as(access: RedisAccess) -> str:
-    """The user of a connection without a login, tried as a node could; empty: none."""
+    """Return the user of a connection without a login, tried as a node could; empty: none."""
     stranger = replace(access, user=None, password=None, beside=Beside(access.beside.files))
     with closing(connect(stranger)) as client:
         try:
@@ -82,10 +82,10 @@ def _open_as(access: RedisAccess) -> str:
 
 @contextmanager
 def _plainer(access: RedisAccess) -> Iterator[None]:
-    """Raise the clearer error of a second try in TLS 1.2.
+    """Raise the clearer error of a second try with TLS 1.2.
 
-    In TLS 1.3 a server refuses our certificate after the handshake, and its reason may be lost; in 1.2 it
-    must say it at once.
+    In TLS 1.3 a server refuses our certificate after the handshake, and its reason may be lost; in TLS 1.2
+    the reason is part of the handshake.
     """
     try:
         yield
@@ -117,7 +117,7 @@ def _version(client: redis.Redis) -> tuple[str, str]:
 
 
 def _check_rights(client: redis.Redis, access: RedisAccess) -> None:
-    """UnavailableError if the server would not allow us all that we need; changes nothing."""
+    """Raise UnavailableError if the server would not permit all that we need; change nothing."""
     with translate_redis_errors(access, "ACL"):
         try:
             refused = [(words, text) for words, text in _dry_run(client) if text != "OK"]
@@ -137,7 +137,7 @@ def _check_rights(client: redis.Redis, access: RedisAccess) -> None:
 
 
 def _dry_run(client: redis.Redis) -> list[tuple[tuple[str, ...], str]]:
-    """The server's answer to a dry run of each command that we need."""
+    """Return the server's answer to a dry run of each command that we need."""
     run: Callable[..., object] = client.execute_command
     me = _text(client.acl_whoami())
     return [(words, _text(run("ACL", "DRYRUN", me, *words))) for words in NEEDED]

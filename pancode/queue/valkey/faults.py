@@ -24,7 +24,7 @@ def translate_redis_errors(access: RedisAccess, operation: str) -> Iterator[None
 
 
 def unavailable_error(access: RedisAccess, operation: str, exc: Exception) -> UnavailableError:
-    """The error for one failed operation; `why` never holds a password."""
+    """Return the error for one failed operation; `why` never contains a password."""
     verdict = _judge(exc)
     beside = access.beside
     fix = verdict.fix.format(
@@ -41,7 +41,7 @@ def unavailable_error(access: RedisAccess, operation: str, exc: Exception) -> Un
 
 @dataclass(frozen=True, slots=True)
 class _Verdict:
-    """One kind of failure: by its class, or by the first word of what the server says."""
+    """One kind of failure: by its class, or by the first word of the server's error."""
 
     kinds: tuple[type[Exception], ...]
     words: tuple[str, ...]
@@ -79,7 +79,7 @@ _VERDICTS = (
         "set {origin} to the primary",
     ),
     _Verdict(
-        (), ("MISCONF",), "Redis cannot write to its disk.", "free space on its disk; its log says more"
+        (), ("MISCONF",), "Redis cannot write to its disk.", "free space on its disk; see the log of Redis"
     ),
     _Verdict(
         (raised.BusyLoadingError,),
@@ -92,14 +92,20 @@ _VERDICTS = (
         (raised.ConnectionError, OSError),
         (),
         "Redis cannot be reached.",
-        "is it running where {origin} says, and does it want TLS (rediss://)? " + _AGAIN,
+        "check that it runs at the address in {origin}, and whether it requires TLS (rediss://); " + _AGAIN,
     ),
 )
-_OTHER = _Verdict((), (), "Redis refuses a command.", "is it Redis 7.0 or Valkey 7.2, or newer? " + _AGAIN)
+_OTHER = _Verdict(
+    (), (), "Redis refuses a command.", ("check that it is Redis 7.0 or Valkey 7.2, or newer; ") + _AGAIN
+)
 
 
 _TLS = (
-    ("certificate has expired", "The certificate of Redis has expired.", "renew it there; its dates: {look}"),
+    (
+        "certificate has expired",
+        "The certificate of Redis has expired.",
+        ("renew it on the server; its dates: {look}"),
+    ),
     (
         "not yet valid",
         "The certificate of Redis is not valid yet.",
@@ -113,12 +119,12 @@ _TLS = (
     (
         ("issuer certificate", "self-signed", "self signed", "unable to verify"),
         "The certificate of Redis is of an authority that we do not know.",
-        "name the file with that authority in redis.ca_file ({ca}); who issued it: {look}",
+        "set redis.ca_file ({ca}) to a file with that authority; the issuer: {look}",
     ),
     (
         ("CERTIFICATE_REQUIRED", "ALERT_UNKNOWN_CA", "ALERT_BAD_CERTIFICATE", "HANDSHAKE_FAILURE"),
         "Redis does not accept our certificate.",
-        "name one that its authority has issued in redis.cert_file ({cert}) and redis.key_file; " + _AGAIN,
+        "set redis.cert_file ({cert}) and redis.key_file to one that its authority has issued; " + _AGAIN,
     ),
     (
         ("ALERT_CERTIFICATE_EXPIRED", "CERTIFICATE_UNKNOWN"),
@@ -128,36 +134,36 @@ _TLS = (
     (
         SILENT,
         "Redis does not answer in TLS.",
-        "correct the port in {origin}, or write redis:// without TLS; " + _AGAIN,
+        "correct the port in {origin}, or use redis:// without TLS; " + _AGAIN,
     ),
     (
         ("WRONG_VERSION_NUMBER", "RECORD_LAYER"),
-        "Redis does not speak TLS there.",
-        "correct the port in {origin}, or write redis:// without TLS; " + _AGAIN,
+        "The server at this address does not use TLS.",
+        "correct the port in {origin}, or use redis:// without TLS; " + _AGAIN,
     ),
 )
-"""The meaning of OpenSSL's words; the first match counts."""
+"""The meaning of OpenSSL's error texts; the first match counts."""
 _TLS_OTHER = (
-    "TLS with Redis was broken off.",
+    "The TLS connection to Redis failed.",
     "does it speak TLS there, and accept our certificate? pancode doctor; " + _AGAIN,
 )
 
 
 def _look(access: RedisAccess) -> str:
-    """The command that shows the server's certificate."""
+    """Return the command that shows the server's certificate."""
     show = "openssl x509 -noout -dates -issuer -ext subjectAltName"
     return f"openssl s_client -connect {access.host}:{access.port} </dev/null | {show}"
 
 
 def _of_tls(exc: BaseException | None) -> ssl.SSLError | None:
-    """The error of OpenSSL that redis-py hides behind an error of its own."""
+    """Return the OpenSSL error that redis-py hides behind its own error."""
     while exc is not None and not isinstance(exc, ssl.SSLError):
         exc = exc.__cause__ or exc.__context__
     return exc
 
 
 def _judge(exc: Exception) -> _Verdict:
-    """The first verdict that fits, as most of redis-py's errors are also ConnectionErrors."""
+    """Return the first verdict that fits, as most of redis-py's errors are also ConnectionErrors."""
     of_tls = _of_tls(exc)
     if of_tls is not None:
         text = str(of_tls)

@@ -16,14 +16,14 @@ RIGHTS = "~* &* +@all"
 """The rights of a coordinator: a user that may make users could give itself all other rights anyway."""
 _CLOSED = "user default off resetkeys resetchannels -@all"
 _NEUTRAL = frozenset({"sanitize-payload", "resetkeys", "resetchannels"})
-"""Words that a server adds or leaves out when it writes the users' file itself."""
+"""Rules that a server adds or omits when it writes the users' file itself."""
 
 
 def users_text(known: str, user: str, password: str) -> str:
-    """The new text of the users' file, from the old one, which may be empty.
+    """Return the new text of the users' file from the old one, which may be empty.
 
-    The server writes nodes' users into it, and they stay. The password is in it as a digest alone. A line
-    that says the same stays as it is, so a file that fits is not changed.
+    Nodes' users, which the server writes into it, remain. The file has only a digest of the password. A line
+    with the same meaning is kept, so a correct file does not change.
     """
     digest = hashlib.sha256(password.encode()).hexdigest()
     wanted = {"default": _CLOSED, user: f"user {user} on #{digest} {RIGHTS}"}
@@ -48,7 +48,7 @@ def _meant(line: str) -> frozenset[str]:
 
 
 SOCKET_BYTES = 103
-"""The longest address of a unix socket that works everywhere (macOS has 104 with the closing zero)."""
+"""The longest path of a unix socket that works everywhere (macOS has 104 with the closing zero)."""
 MAX_MEMORY = 512 * 2**20
 MAX_MESSAGE = 16 * 2**20
 
@@ -103,7 +103,7 @@ class Layout:
 
     @property
     def link(self) -> Path:
-        """The usual path of the socket; a link to the socket when it had to be elsewhere."""
+        """Return the usual path of the socket; a link to the socket if it had to be elsewhere."""
         return self.folder / "valkey.sock"
 
 
@@ -126,7 +126,7 @@ def lay_out(folder: Path, runtime_dir: str | None, uid: int) -> Layout:
 
 
 def private_folder(folder: Path, uid: int) -> None:
-    """Make it 0700, or check that it is a real folder of ours that nobody else can enter."""
+    """Make it with mode 0700, or check that it is a real folder of ours that no other user can enter."""
     try:
         folder.mkdir(mode=0o700)
     except FileExistsError:
@@ -140,7 +140,7 @@ def private_folder(folder: Path, uid: int) -> None:
 
 
 def write_config(layout: Layout, intervals: str = "") -> None:
-    """Write the configuration file; `intervals`: more lines for it, for tests."""
+    """Write the configuration file; `intervals`: more lines for it, used by tests."""
     places = {"unixsocket": layout.socket, "dir": layout.folder, "aclfile": layout.users}
     lines = [f"{name} {quote_word(str(path))}" for name, path in places.items()]
     limits = [f"maxmemory {MAX_MEMORY}", f"proto-max-bulk-len {MAX_MESSAGE}"]
@@ -149,7 +149,7 @@ def write_config(layout: Layout, intervals: str = "") -> None:
 
 
 def write_users(layout: Layout, password: str) -> None:
-    """Write the users' file: the coordinator, the closed default user, and the nodes admitted before."""
+    """Write the users' file: the coordinator, the disabled default user, and the nodes admitted before."""
     try:
         known = layout.users.read_text("utf-8")
     except FileNotFoundError:
@@ -158,7 +158,7 @@ def write_users(layout: Layout, password: str) -> None:
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Replace the file (0600) as a whole, durably."""
+    """Replace the file (0600) atomically and durably."""
     fresh = path.with_name(f"{path.name}.new")
     fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with open(fd, "wb") as file:
@@ -170,7 +170,7 @@ def write_private(path: Path, data: bytes) -> None:
 
 
 def quote_word(text: str) -> str:
-    """Any text as one word of a Redis configuration file."""
+    """Return any text as one word of a Redis configuration file."""
     plain = (c if c.isprintable() and c not in '"\\' else _escaped(c) for c in text)
     return '"' + "".join(plain) + '"'
 

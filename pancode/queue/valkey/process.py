@@ -25,7 +25,7 @@ class ServerRecord(ProcessId):
     socket: str
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal to this very process, and to no later one of its pid."""
+        """Send a signal to exactly this process, and not to a later one with its pid."""
         if self.alive():
             try:
                 os.kill(self.pid, number)
@@ -39,7 +39,7 @@ def write_record(path: Path, record: ServerRecord) -> None:
 
 
 def read_record(path: Path) -> ServerRecord | None:
-    """The record; None when there is none or it cannot be read."""
+    """Return the record; None if it is missing or cannot be read."""
     try:
         return ServerRecord(**json.loads(path.read_bytes()))
     except (OSError, ValueError, TypeError):
@@ -47,7 +47,7 @@ def read_record(path: Path) -> ServerRecord | None:
 
 
 def wait_until(clock: Clock, limit_ms: int, done: Callable[[], bool]) -> bool:
-    """Look again and again until `done` or the limit; whether it was done."""
+    """Poll until `done` or the limit; return whether it was done."""
     end = clock.mono_ms() + limit_ms
     while not done():
         if clock.mono_ms() >= end:

@@ -16,10 +16,10 @@ Costs = tuple[tuple[str, list[CostRow]], ...]
 
 
 def show_brief(face: Face, since: str, markdown: bool) -> None:
-    """Show what ran, waits for the user, landed and cost since a time; `last`: since the user last looked.
+    """Show what ran, waits for the user, landed and cost since a time; `last`: since the user's last visit.
 
-    PanCode remembers for each user when they last looked. Only `last` counts as a look; another time has the
-    cost of each repository and day, too.
+    PanCode stores each user's last visit. Only `last` counts as a visit; with another time, the cost of each
+    repository and day is added.
     """
     if markdown and face.as_json:
         raise UsageError("--json and --markdown cannot be combined", fix="omit --json or --markdown")
@@ -35,7 +35,7 @@ def show_brief(face: Face, since: str, markdown: bool) -> None:
 
 
 def tell_brief(face: Face, markdown: bool = False) -> None:
-    """What happened since the user looked; this is not a look."""
+    """Show what happened since the user's last visit; this does not count as a visit."""
     face.show_result(face.client().get(BRIEFING, by=find_user()), lambda answer: _text(answer, markdown))
 
 
@@ -44,13 +44,13 @@ def _text(answer: BriefShape, markdown: bool, costs: Costs = ()) -> str:
         ", ".join(f"{count} {format_outcome(name)}" for name, count in sorted(answer["outcomes"].items()))
         or "nothing ran"
     )
-    now = f"{answer['running']} running, {answer['queued']} queued now"
+    now = f"now {answer['running']} running, {answer['queued']} queued"
     lines = [*_head(f"Since {short_time(answer['since'])}", markdown, 1), f"{ends}; {now}"]
     for title, found in (
         ("Waits for you", answer["waits"]),
         ("Landed", answer["landed"]),
         ("Ran", answer["ran"]),
-        ("Did not begin", answer["held"]),
+        ("Not started", answer["held"]),
     ):
         lines += [*_head(title, markdown), *(_line(one, markdown) for one in found)] if found else []
     if answer["cost"]["runs"] or answer["cost"]["unknown_runs"]:
@@ -76,7 +76,7 @@ def _line(one: BriefLine, markdown: bool) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return the text with Markdown's signs escaped: words of others are not markup here."""
+    """Return the text with Markdown's special characters escaped: foreign text is not markup here."""
     return "".join(f"\\{char}" if char in "\\`*_[]<>#|" else char for char in text)
 
 

@@ -1,4 +1,4 @@
-"""`pancode audit --events`: what happens in the fleet, as it happens."""
+"""`pancode audit --events`: what happens in the fleet, live."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from pancode.kernel.errors import ExitCode, PancodeError
 
 AGAIN_S = 1.0
 PACE_S = (AGAIN_S, 10.0)
-"""The least and the most time between two looks: loads and ages change even when nothing happens."""
+"""The shortest and longest time between two updates: load and ages change even without events."""
 
 
 def show_events(face: Face, wanted: dict[str, str | None], number: int, follow: bool) -> int:
-    """The newest events of the fleet, oldest first. With --json each is one object on one line."""
+    """Show the newest events of the fleet, oldest first. With --json each is one object on one line."""
     client = face.client()
     query = {name: value for name, value in wanted.items() if value is not None}
     try:
@@ -37,7 +37,7 @@ def show_events(face: Face, wanted: dict[str, str | None], number: int, follow: 
 
 
 def follow_events(face: Face, client: Client, query: dict[str, Any]) -> Iterator[ServerEvent]:
-    """Never ends by itself."""
+    """Yield events; it never ends by itself."""
     away = False
     while True:
         try:
@@ -56,14 +56,14 @@ def follow_events(face: Face, client: Client, query: dict[str, Any]) -> Iterator
 def watch_feed(
     face: Face, client: Client, about: dict[str, Any] | None = None, pace_s: tuple[float, float] = PACE_S
 ) -> Iterator[None]:
-    """Now, then whenever something has happened to what the feed's filters `about` name.
+    """Yield now, and then whenever an event fits the feed's filters in `about`.
 
-    `pace_s`: the least and the most time between two, in seconds.
+    `pace_s`: the shortest and longest time between two yields, in seconds.
     """
     happened, (least_s, quiet_s) = threading.Event(), pace_s
 
     def watch() -> None:
-        with suppress(PancodeError):  # the look that the caller takes meets it, too, and says so
+        with suppress(PancodeError):  # The caller's next request meets the same error and reports it.
             for _ in follow_events(face, Client(client.place, starts=False), {**(about or {}), "tail": 0}):
                 happened.set()
 
@@ -78,7 +78,7 @@ def watch_feed(
 def watch_screen(
     face: Face, client: Client, draw: Callable[[], str], pace_s: tuple[float, float] = PACE_S
 ) -> None:
-    """Draw this again whenever something changes; the last picture stays on the terminal."""
+    """Draw this again whenever something changes; the last picture remains on the terminal."""
     from rich.live import Live
     from rich.text import Text
 

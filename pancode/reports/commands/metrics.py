@@ -1,4 +1,4 @@
-"""`pancode status --metrics`: the fleet's figures, six lines for users or Prometheus' text for programs."""
+"""`pancode status --metrics`: the fleet's figures, six lines for users or Prometheus text for programs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pancode.reports.answers import METRICS, FigureShape
 
 
 def show_metrics(face: Face, *, brief: bool) -> None:
-    """The fleet in figures now: six lines on a terminal or with `brief`, and Prometheus' text in a pipe."""
+    """Show the fleet's figures: six lines on a terminal or with `brief`; in a pipe, Prometheus text."""
     answer = face.client().get(METRICS)
     short = brief or sys.stdout.isatty()
     data = {"figures": answer["figures"]}
@@ -19,7 +19,7 @@ def show_metrics(face: Face, *, brief: bool) -> None:
 
 
 def six_lines(figures: list[FigureShape]) -> str:
-    """Machines, runs, queue, work, money, coordinator."""
+    """Return the lines for machines, runs, queue, work, money and coordinator."""
     now = _Figures(figures)
     used, slots = now.total("pancode_node_slots_used"), now.total("pancode_node_slots")
     problems = count_noun(int(now.total("pancode_node_problems")), "problem")
@@ -36,10 +36,10 @@ def six_lines(figures: list[FigureShape]) -> str:
         "runs": f"{now.parts('pancode_runs', 'state')}; ended: "
         f"{now.parts('pancode_runs_ended_total', 'outcome')}",
         "queue": f"{waits:.0f} waiting" + (f", the oldest for {format_seconds(oldest)}" if waits else ""),
-        "work": f"{count_noun(int(runs), 'run')} in all, {format_count(tokens)} tokens, "
+        "work": f"{count_noun(int(runs), 'run')} in total, {format_count(tokens)} tokens, "
         f"{format_seconds(busy)}",
         "money": f"today {_dollars(now.total('pancode_budget_spent_usd'))} spent, "
-        f"{_dollars(now.total('pancode_budget_held_usd'))} held, {of}",
+        f"{_dollars(now.total('pancode_budget_held_usd'))} reserved, {of}",
         "coordinator": f"{format_bytes(int(now.total('process_resident_memory_bytes')))} of memory, "
         f"looked at the queue {format_seconds(looked)} ago",
     }
@@ -47,7 +47,7 @@ def six_lines(figures: list[FigureShape]) -> str:
 
 
 class _Figures:
-    """Metrics, of which values with the same name can be summed."""
+    """Metrics; values with the same name can be summed."""
 
     def __init__(self, figures: list[FigureShape]) -> None:
         self._figures = figures
@@ -59,7 +59,7 @@ class _Figures:
         return sum(self.all(name))
 
     def parts(self, name: str, label: str) -> str:
-        """Return the sums of a metric by the values of one label, in words; sums of zero are left out."""
+        """Return a metric's sums by the values of one label, as text; zero sums are left out."""
         sums: dict[str, float] = {}
         for one in self._figures:
             if one["name"] == name and one["value"]:

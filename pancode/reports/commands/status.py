@@ -1,4 +1,4 @@
-"""`pancode status`: one screen of what needs the user, runs, nodes and money."""
+"""`pancode status`: one screen of what needs the user, runs, nodes and costs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _UP = ("online", "draining", "drained")
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What one look has found."""
+    """The data of one update."""
 
     fleet: FleetShape
     inbox: InboxAnswer
@@ -56,28 +56,34 @@ class Seen:
 )
 def status(
     *,
-    name: Annotated[str | None, Argument(metavar="[RUN|NODE]", help="As `runs show` or `node show`.")] = None,
+    name: Annotated[
+        str | None,
+        Argument(metavar="[RUN|NODE]", help="Show this run or node, as `runs show` or `node show` does."),
+    ] = None,
     since: Annotated[
         str | None,
-        option("Show what happened since then: last (your last look), 2h, 2026-11-22.", "--since", "TIME"),
+        option("Show what happened since a time: last (your last visit), 2h, 2026-11-22.", "--since", "TIME"),
     ] = None,
     markdown: Annotated[bool, option("With --since: Markdown, to paste elsewhere.", "--markdown")] = False,
     health: Annotated[
         bool,
         option("Show who needs a look, with the evidence; exit code 12 if it needs a user.", "--health"),
     ] = False,
-    whole: Annotated[bool, option("With --health: also those that are well.", "--all")] = False,
+    whole: Annotated[bool, option("With --health: also list what is healthy.", "--all")] = False,
     metrics: Annotated[
         bool,
-        option("Show six figures, in a pipe Prometheus' text; also the setting metrics.listen.", "--metrics"),
+        option(
+            "Show six figures, or Prometheus text in a pipe; see also the setting metrics.listen.",
+            "--metrics",
+        ),
     ] = False,
     brief: Annotated[bool, option("With --metrics: the six figures in a pipe, too.", "--brief")] = False,
-    watch: Annotated[bool, option("Draw it again every 2 s, until Ctrl-C.", "-w", "--watch")] = False,
+    watch: Annotated[bool, option("Redraw it every 2 s, until Ctrl-C.", "-w", "--watch")] = False,
     face: Json,
 ) -> int:
-    """What needs you, what runs and waits, the nodes, what has ended since you last looked, and the money.
+    """Show what needs you, what runs and waits, the nodes, what ended since your last visit, and the costs.
 
-    On a terminal it counts as a look. With --since: what ran, landed and cost since then, with the commands.
+    On a terminal it counts as a visit. With --since: what ran, landed and cost since then, with the commands.
     """
     if since is None and markdown:
         raise UsageError("--markdown requires --since", fix="pancode status --since last --markdown")
@@ -131,7 +137,7 @@ def _look(client: Client) -> Seen:
 
 
 def format_screen(seen: Seen, columns: int) -> str:
-    """The screen; at most 24 lines at 80 columns, and nothing pushes a section away."""
+    """Return the screen, at most 24 lines at 80 columns; no section displaces another one."""
     lines = list[str]()
     for most in _SHOWN:
         lines = list_sections(seen, columns, most)
@@ -157,7 +163,7 @@ def list_sections(seen: Seen, columns: int, most: tuple[int, int, int, int]) -> 
 
 
 def list_held(fleet: FleetShape) -> list[tuple[str, str]]:
-    """What keeps the whole fleet from work, and the coordinator's own trouble."""
+    """Return what blocks the whole fleet, and the coordinator's own problems."""
     info = fleet["coordinator"]
     found = [(word, why) for word, why in (("paused", info["paused"]), ("draining", info["draining"])) if why]
     troubles = [one for one in (info["trouble"], info["clock"]) if one is not None]
@@ -165,7 +171,7 @@ def list_held(fleet: FleetShape) -> list[tuple[str, str]]:
 
 
 def _ends(left: str, right: str, columns: int) -> str:
-    """The text with another at the right end of its line."""
+    """Return the text with another text at the right end of its line."""
     room = columns - len(right)
     return f"{clip_columns(left, room - 2):<{room}}{right}"
 

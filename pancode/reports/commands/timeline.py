@@ -1,4 +1,4 @@
-"""`pancode why` and `audit`: the timeline of a run, and what happened in the fleet."""
+"""`pancode why` and `audit`: the timeline of a run, and events of the fleet."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pancode.runs.commands.named_runs import AnyRun, find_run
 
 @verb("why", "pancode why", "pancode why SHOP-12")
 def why(*, run: AnyRun = LAST, face: Json) -> None:
-    """Show each gate, placement, wait, retry and settlement of this run, in words."""
+    """Show each gate, placement, wait, retry and settlement of this run."""
     client = face.client()
     face.show_result(client.get(WHY.at(find_run(client, run))), _format_timeline)
 
@@ -53,28 +53,27 @@ def audit(
     as_events: Annotated[
         bool, option("Show everything that happens instead, oldest first; JSON lines.", "--events")
     ] = False,
-    follow: Annotated[bool, option("Follow what is new until Ctrl-C.", "-f", "--follow")] = False,
+    follow: Annotated[bool, option("Follow new entries until Ctrl-C.", "-f", "--follow")] = False,
     run: Annotated[
-        str | None, option("With --events: only of this run.", "R", complete=completions.runs)
+        str | None, option("With --events: only events of this run.", "R", complete=completions.runs)
     ] = None,
     node: Annotated[
         str | None,
-        option("With --events: only of this node.", "-N", "--node", "N", complete=completions.nodes),
+        option("With --events: only events of this node.", "-N", "--node", "N", complete=completions.nodes),
     ] = None,
     kind: Annotated[
-        str | None, option("With --events: only these: run.ended, run, node ...", "K,...")
+        str | None, option("With --events: only these kinds: run.ended, run, node ...", "K,...")
     ] = None,
     cursor: Cursor = None,
     whole: Whole = False,
     face: Json,
 ) -> int:
-    """Show what happened and who did it, newest first. Filters together narrow it down.
+    """Show what happened and who did it, newest first. An entry must match all filters.
 
-    ABOUT: a domain (budget, config, dispatch, fleet, land, users, receipt, schedule, trust), a level
-    (info, warning, error) or run:RUN, which is all of that run. `dispatch` is the life of runs: queued,
-    refused, started, tried again, stopped, ended. `pancode audit verify` checks that no entry was changed or
-    taken out: each has the digest of the one before it, and every twentieth digest is signed with the fleet's
-    key.
+    ABOUT: a domain (budget, config, dispatch, fleet, land, users, receipt, schedule, trust), a level (info,
+    warning, error) or run:RUN, for all entries of that run. `dispatch` is the life of runs: queued, refused,
+    started, tried again, stopped, ended. `pancode audit verify` checks that no entry was changed or removed:
+    each contains the digest of the previous one, and every twentieth digest is signed with the fleet's key.
     """
     if as_events or follow:
         wanted = {"run": run, "node": node, "kind": kind if as_events else "audit"}

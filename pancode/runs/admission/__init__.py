@@ -1,1 +1,1 @@
-"""Whether a request may become a run: ten gates, and what they judge."""
+"""Whether a request may become a run: ten gates, and the facts that they judge."""

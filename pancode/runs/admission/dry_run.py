@@ -22,9 +22,8 @@ def list_networks(plan: Plan) -> dict[str, str]:
 
 
 def _agent(plan: Plan, access: NetworkAccess) -> str:
-    """Say what the agent may reach: its model alone, if it is in a sandbox and a gateway holds its key; else
-    all that the machine reaches.
-    """
+    """Return what the agent may reach: only its model, if it is in a sandbox and a gateway has its key; else
+    all that the node can reach."""
     if access is NetworkAccess.GATEWAY:
         return "its model alone, through the gateway"
     fitting = [one for one in plan.candidates if one.fits]
@@ -36,7 +35,7 @@ def _agent(plan: Plan, access: NetworkAccess) -> str:
 
 
 def report_plan(plan: Plan) -> DryRunReport:
-    """The answer of `--dry-run`: the ten gates and the plan."""
+    """Return the answer of `--dry-run`: the ten gates and the plan."""
     gates: list[GateShape] = [
         {"gate": v.gate, "passed": v.passed, "warning": v.warning, "words": v.words, "fix": v.fix}
         for v in plan.verdicts

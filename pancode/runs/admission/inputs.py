@@ -1,4 +1,4 @@
-"""Which changes a run is shown as files beside its own, and how they get into its checkout."""
+"""Which changes of other runs a run gets as files, and how they get into its checkout."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pancode.runs.views import find_run
 FOLDER = ".pancode/inputs"
 """The folder for files that a step is handed. It is in no change."""
 MOST = 4 << 20
-"""How many bytes of a change are shown at most."""
+"""How many bytes of a change are included at most."""
 NAME = "show"
 _NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _LAST = re.compile(
@@ -43,7 +43,7 @@ def diff_of(step: str) -> str:
 
 
 def hidden_by(rules: Rules) -> Callable[[str], bool]:
-    """Return whether a run under these rules may not read a file: its change would show the file."""
+    """Return a function for whether these rules forbid reading a file, which its change would reveal."""
     policy = Policy(allowed=tuple(ActionClass), paths=rules.paths)
     return lambda name: bool(judge_path(policy, name, Use.READ).offences)
 
@@ -51,7 +51,7 @@ def hidden_by(rules: Rules) -> Callable[[str], bool]:
 def give_prd(
     core: Core, around: Surroundings, request: DispatchRequest, skills: tuple[str, ...]
 ) -> PromptParts:
-    """Return the PRD file's name if the run has it in its checkout, and may read it."""
+    """Return the PRD file's name if the run has it in its checkout and may read it."""
     project, begins = request.repository, request.begins
     found = "" if project is None else around.prd_for_agents(project)
     if not found or hidden_by(around.rules(project))(found):
@@ -62,14 +62,12 @@ def give_prd(
 
 
 def origin_of(run: Run) -> str:
-    """Return the snapshot against which the run's change is counted."""
+    """Return the snapshot to which the run's change is relative."""
     return Lineage.of(run).origin or str(run.workspace["snapshot"])
 
 
 def change_shown(depot: DepotPort, run: Run, name: str, rules: Rules) -> dict[str, bytes]:
-    """Return the change of an ended run as one file, in a workflow with the changes of earlier steps; empty:
-    no change.
-    """
+    """Return the change of an ended run as one file, in a workflow including earlier steps; empty: none."""
     commit = run.result.get("commit")
     if not isinstance(commit, str):
         return {}
@@ -85,7 +83,7 @@ def lay_files(
     files: Mapping[str, bytes],
     without: tuple[str, ...] = (),
 ) -> LaidInput:
-    """Return the snapshot with these files added, which are in no result."""
+    """Return the snapshot with these files added; they are part of no result."""
     wanted = Composition(
         repo=snapshot.repo,
         run=run,
@@ -103,9 +101,9 @@ def lay_files(
 
 
 def show_change(core: Core, plan: Plan, run: str) -> LaidInput | None:
-    """Lay the change that the request names. UsageError, WorkspaceError where there is none.
+    """Add the change that the request names as a file. UsageError or WorkspaceError if there is none.
 
-    An agent that only reads has no git: it is shown the change that its task names, where that exists.
+    A read-only agent has no git: it gets the change that its task mentions, if it exists.
     """
     wanted, depot, snapshot = plan.request.show or "", core.ports.depot, plan.snapshot
     if snapshot is None:
@@ -123,13 +121,13 @@ def show_change(core: Core, plan: Plan, run: str) -> LaidInput | None:
         files = {diff_of(NAME): change} if change.strip() else {}
     if not files:
         return None
-    # a script's task stays as it is
+    # A script's task remains unchanged.
     note = f"\n\n(The change that you are to look at is in {diff_of(NAME)}.)"
     return replace(lay_files(depot, run, snapshot, files), text="" if plan.runtime.own else note)
 
 
 def named_in(task: str) -> str:
-    """Return the commit since which the task wants to see changes; empty: it names none."""
+    """Return the commit since which the task asks for changes; empty: it names none."""
     if found := _LAST.search(task):
         number = (found[1] or "1").lower()
         return f"HEAD~{_NUMBERS.index(number) + 1 if number in _NUMBERS else int(number)}"
@@ -150,7 +148,7 @@ def _of_run(core: Core, plan: Plan, wanted: str, snapshot: SnapshotTaken) -> dic
     is_its_own = asker is None or run.parent == asker.id or (session and payer_of(run) == session)
     if run.workspace.get("repo") != snapshot.repo or not is_its_own:
         raise UsageError(
-            f"{run.id} is not a run of this repository, so it cannot be shown here", code="bad_value"
+            f"{run.id} is not a run of this repository, so its change cannot be shown here", code="bad_value"
         )
     files = change_shown(core.ports.depot, run, NAME, plan.rules)
     if not files:

@@ -1,4 +1,4 @@
-"""Chooses the model of a dispatch, and the runtime that runs it: flag > agent > fleet. Judges nothing."""
+"""Chooses the model and the runtime of a dispatch: flag > agent > fleet. It does not judge the choice."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ from pancode.runs.request import Catalogue, DispatchRequest
 
 _SHOWN = 6
 _EASIEST = (Dialect.OLLAMA, Dialect.LMSTUDIO, Dialect.LLAMACPP, Dialect.VLLM, Dialect.SGLANG)
-"""The dialects of model servers, those to which a model is added most easily first."""
+"""The dialects of model servers, starting with those to which a model is most easily added."""
 
 
 def check_somewhere(
     ref: ModelRef, kind: RuntimeKind, nodes: Sequence[NodeView], vendors: Mapping[str, VendorList]
 ) -> None:
-    """Raise NotFoundError where no endpoint has the bare name, and the usual runtime does not know it either.
+    """Raise NotFoundError if no endpoint has the bare name and the default runtime does not know it either.
 
-    `nodes`: the possible nodes. A node that is not heard may have the model. A word that the runtime might
-    know, as `opus`, passes on a node with that runtime.
+    `nodes`: the possible nodes. A silent node may have the model. A name that the runtime might know, such as
+    `opus`, passes on a node with that runtime.
     """
     if not nodes or any(view.last is None for view in nodes) or _is_theirs(ref.model, kind, vendors):
         return
@@ -59,7 +59,7 @@ def check_somewhere(
 
 
 def _is_theirs(model: str, kind: RuntimeKind, vendors: Mapping[str, VendorList]) -> bool:
-    """Whether the runtime's vendor lists the model, or a similar name, or one that contains this word."""
+    """Whether the runtime's vendor lists the model, a similar name, or one that contains this name."""
     listed = vendors.get(kind.provider) if kind.provider is not None else None
     if listed is None:
         return False
@@ -72,7 +72,7 @@ def _near(model: str, listed: VendorList) -> bool:
 
 
 def _is_there(kind: RuntimeKind, nodes: Sequence[NodeView]) -> bool:
-    """Whether some node has the runtime ready; a vendor's own program only has to be installed."""
+    """Whether the runtime is ready on some node; a vendor's own program only has to be installed."""
     facts = (view.last.heartbeat.facts for view in nodes if view.last is not None)
     found = [one.state for fact in facts for one in fact.runtimes if one.name == kind.name]
     return any(state == "ok" or (kind.provider is not None and state != "missing") for state in found)
@@ -83,7 +83,7 @@ def _servers(nodes: Sequence[NodeView]) -> Iterator[tuple[NodeView, EndpointFact
 
 
 def _names(nodes: Sequence[NodeView]) -> dict[str, str]:
-    """Return the name to write for every model that can do a run's work, by its name with and without tag."""
+    """Return the full name of every model that can do a run's work, by its name with and without tag."""
     found: dict[str, str] = {}
     for _, one in _servers(nodes):
         for model in one.models:
@@ -108,7 +108,7 @@ def _why(model: str, near: str | None, kind: RuntimeKind, nodes: Sequence[NodeVi
 
 
 def _unseen(nodes: Sequence[NodeView]) -> list[str]:
-    """Return the servers whose list of models is not completely known, in words."""
+    """Return a message on the servers whose list of models is not completely known."""
     hidden = [
         f"{view.node.name}/{one.name}"
         for view, one in _servers(nodes)
@@ -131,7 +131,7 @@ def _fix(model: str, nodes: Sequence[NodeView], vendors: Mapping[str, VendorList
 
 
 def _pulled(model: str, nodes: Sequence[NodeView]) -> str:
-    """Return the command that gets the model, on the machine whose server takes a new model most easily."""
+    """Return the command that pulls the model, on the node whose server is the easiest to add it to."""
     able = [
         (view, one) for view, one in _servers(nodes) if one.dialect in _EASIEST and one.health is Health.OK
     ]
@@ -149,9 +149,9 @@ def _memory(view: NodeView) -> int:
 def runtime_and_model(
     request: DispatchRequest, agent: Agent, catalogue: Catalogue
 ) -> tuple[RuntimeKind, ModelRef | None]:
-    """Choose runtime and model together: a vendor's model asks for the vendor's program.
+    """Choose runtime and model together: a vendor's model requires the vendor's program.
 
-    UsageError for a word that is not a model or nearly a provider, NotFoundError for an unknown runtime or
+    UsageError for an invalid model name or a misspelled provider, NotFoundError for an unknown runtime or
     node.
     """
     text = _model(request, agent, catalogue)[0] if request.model is None else request.model
@@ -160,10 +160,10 @@ def runtime_and_model(
     endpoint = endpoint_of(reference, catalogue.nodes)
     usual = runtime_for(reference) if endpoint is None else OUR_OWN
     wanted = request.runtime or agent.runtime or usual or catalogue.defaults.runtime
-    # the machines on which the run may go, as far as the request itself says it
+    # The nodes that the request itself permits.
     there = (view for view in catalogue.nodes if view.node.removed is None)
     allowed = [view for view in there if request.node in (None, view.node.name)]
-    if wanted is None and reference is not None:  # of the vendor that lists the model, else one that is there
+    if wanted is None and reference is not None:  # the vendor's that lists it, else a ready one
         theirs = [one for one in RUNTIMES.values() if one.provider is not None]
         listed = [one for one in theirs if _is_theirs(reference.model, one, catalogue.vendors)]
         ready = [one for one in listed or theirs if _is_there(one, allowed)]
@@ -193,13 +193,13 @@ def is_worker_named(request: DispatchRequest, agent: Agent, catalogue: Catalogue
 def _read(
     text: str | None, request: DispatchRequest, agent: Agent, catalogue: Catalogue
 ) -> tuple[ModelRef | None, ModelRef | None]:
-    """Return the model's name as written, and with a known provider; (None, None): no model is named."""
+    """Return the model's name as written, and with its resolved provider; (None, None): no model is named."""
     if text is None:
         return None, None
     nodes = [view.node.name for view in catalogue.nodes if view.node.removed is None]
     servers = endpoint_names(catalogue.nodes)
     ref = model_ref(text, nodes, servers)
-    # A model of the runtime's own that happens to look like `provider/model` is asked for whole.
+    # A runtime's own model whose name looks like `provider/model` is requested by its whole name.
     whole = resolve_provider(ref, nodes, servers)
     here = _where_it_is(whole, request, agent, catalogue)
     return (here, here) if here is not None else (ref, whole)
@@ -207,7 +207,7 @@ def _read(
 
 @contextmanager
 def _named_by(request: DispatchRequest, agent: Agent, catalogue: Catalogue) -> Iterator[None]:
-    """Add to an error about a model who named that model, where the request itself did not."""
+    """Add the origin of the model's name to an error about it, unless the request itself named it."""
     try:
         yield
     except PancodeError as wrong:
@@ -219,9 +219,8 @@ def _named_by(request: DispatchRequest, agent: Agent, catalogue: Catalogue) -> I
 def _where_it_is(
     bare: ModelRef | None, request: DispatchRequest, agent: Agent, catalogue: Catalogue
 ) -> ModelRef | None:
-    """Return the model at the only endpoint that has it, where no provider and no runtime is named; else
-    None. UsageError when several endpoints have it.
-    """
+    """Return the model at the only endpoint that has it, if neither provider nor runtime is named; else None.
+    UsageError if several endpoints have it."""
     if bare is None or bare.provider is not None or request.runtime or agent.runtime:
         return None
     there = find_by_model(catalogue.nodes, bare.model, request.node)
@@ -238,8 +237,7 @@ def _where_it_is(
 
 
 def _model(request: DispatchRequest, agent: Agent, catalogue: Catalogue) -> tuple[str | None, str]:
-    """Return the model and, if records chose it, why, in words. A scout without a model takes the
-    cheapest."""
+    """Return the model and, if track records chose it, why. A scout without a model takes the cheapest."""
     fleets = (catalogue.defaults.scout_model, catalogue.defaults.model)
     own = agent.model is not None and (agent.own or agent.model not in fleets)
     models = catalogue.defaults.models
@@ -249,23 +247,23 @@ def _model(request: DispatchRequest, agent: Agent, catalogue: Catalogue) -> tupl
     if own or is_scout(agent) or len(models) < 2 or catalogue.pick_model is None:
         return model_of(agent, catalogue), ""
     name, numbers = catalogue.pick_model(agent.name, models, request.task)
-    return name, f"models.choices, by the records: {numbers}"
+    return name, f"models.choices, by track records: {numbers}"
 
 
 def model_of(agent: Agent, catalogue: Catalogue) -> str | None:
-    """Return the agent's own model; else for a scout the scouts' model; else the workers' model."""
+    """Return the agent's own model; else the scouts' model for a scout; else the workers' model."""
     defaults = catalogue.defaults
     return agent.model or (defaults.scout_model if is_scout(agent) else None) or defaults.model or None
 
 
 def model_from(request: DispatchRequest, agent: Agent, catalogue: Catalogue) -> str:
-    """Say who chose the model: the setting, and where it is written."""
+    """Return who chose the model: the setting, and the file that contains it."""
     if request.model is not None:
         return "--model" if request.retry_of is None else f"as run {request.retry_of} had it"
     fleets = (catalogue.defaults.scout_model, catalogue.defaults.model)
     if numbers := _model(request, agent, catalogue)[1]:
         return numbers
-    if agent.model and (agent.own or agent.model not in fleets):  # a shipped one names those of the settings
+    if agent.model and (agent.own or agent.model not in fleets):  # a built-in agent has the settings' model
         return f"agent {agent.name}{f' ({agent.origin})' if agent.origin else ''}"
     key = "models.scout" if is_scout(agent) and catalogue.defaults.scout_model else "models.worker"
     origin = catalogue.defaults.origins.get(key, "")
@@ -273,10 +271,10 @@ def model_from(request: DispatchRequest, agent: Agent, catalogue: Catalogue) -> 
 
 
 def find_cheapest(views: Sequence[NodeView], request: DispatchRequest) -> tuple[str, str] | None:
-    """Return a free model that has passed its test for agents that only read, with the reason.
+    """Return a free model that has passed its test for read-only agents, with the reason; None: none.
 
-    A loaded model comes before one that is not loaded, then the faster one. None: there is no such model.
-    What a question to any other model costs is not known before, so none of them is the cheapest.
+    A loaded model comes before one that is not loaded, then the faster one. Other models are never chosen as
+    the cheapest, because their cost per question is not known in advance.
     """
     found = sorted(_free(views, request))
     if not found:
@@ -287,7 +285,7 @@ def find_cheapest(views: Sequence[NodeView], request: DispatchRequest) -> tuple[
 
 
 def _free(views: Sequence[NodeView], request: DispatchRequest) -> Iterator[tuple[bool, float, str, str]]:
-    """Yield each free model: whether it is not loaded, its speed with a minus, its name, its node."""
+    """Yield each free model: whether it is not loaded, its negated speed, its name, its node."""
     online = tuple(view for view in views if view.state is NodeState.ONLINE)
     for place in every_place(online):
         found = fact_of(place, online)
@@ -309,27 +307,27 @@ def _free(views: Sequence[NodeView], request: DispatchRequest) -> Iterator[tuple
 
 
 def is_scout(agent: Agent) -> bool:
-    """Whether the agent only reads, and is fast: the settings have a model of their own for such agents."""
+    """Whether the agent is read-only and fast: the settings have a separate model for such agents."""
     return agent.read_only and agent.speed is Speed.FAST and agent.tier is Tier.ANY
 
 
 BY_SPEED: dict[Speed, Reasoning] = {Speed.FAST: Reasoning.LOW, Speed.THOROUGH: Reasoning.HIGH}
-"""The default reasoning effort by an agent's speed, in a vendor's own program that takes this level."""
+"""The default reasoning effort by an agent's speed, for a vendor's own program that supports it."""
 BY_MODE: dict[Mode, Reasoning] = {
     Mode.ADMIN: Reasoning.XHIGH,
     Mode.PLAN: Reasoning.HIGH,
     Mode.BUILD: Reasoning.MEDIUM,
     Mode.REVIEW: Reasoning.XHIGH,
 }
-"""The default effort of a leading agent by mode; a vendor's own program gets the closest level it takes."""
+"""The default effort of a leading agent by mode; a vendor's program gets the closest supported level."""
 
 
 def reasoning_for(
     request: DispatchRequest, agent: Agent, kind: RuntimeKind, catalogue: Catalogue
 ) -> tuple[Reasoning | None, Reasoning | None]:
-    """Return the level to ask for, and the level in the settings that the runtime does not know.
+    """Return the requested level, and the level in the settings that the runtime does not support.
 
-    UsageError when the request or its agent names a level that the runtime does not know.
+    UsageError if the request or its agent names a level that the runtime does not support.
     """
     reasoning = request.reasoning or agent.reasoning
     wished = catalogue.defaults.reasoning
@@ -351,9 +349,8 @@ def reasoning_for(
 
 
 def _usual(mode: Mode, agent: Agent, kind: RuntimeKind) -> Reasoning | None:
-    """Return the level where nobody has named one. None in a program for models of any vendor: whether the
-    model takes a level is unknown, and many servers refuse a question with a level that they do not take.
-    """
+    """Return the default level. None in a program for models of any vendor: whether the model supports a
+    level is unknown, and many servers refuse a request with an unsupported level."""
     if agent.leads:
         return level_of_mode(mode, kind)
     usual = BY_SPEED.get(agent.speed)
@@ -361,7 +358,7 @@ def _usual(mode: Mode, agent: Agent, kind: RuntimeKind) -> Reasoning | None:
 
 
 def level_of_mode(mode: Mode, kind: RuntimeKind) -> Reasoning | None:
-    """Return the level of an agent that leads, where nobody has named one; None: the runtime takes none."""
+    """Return the default level of a leading agent; None: the runtime supports none."""
     return _closest(BY_MODE[mode], kind) if kind.provider is not None and kind.reasons else None
 
 
@@ -371,9 +368,9 @@ def _closest(reasoning: Reasoning, kind: RuntimeKind) -> Reasoning:
 
 
 def warn_unlisted(ref: ModelRef | None, kind: RuntimeKind, vendors: Mapping[str, VendorList]) -> str:
-    """Return the warning that the vendor's list lacks this model; empty when it has it, or there is no list.
+    """Return the warning that the vendor's list lacks this model; empty if the list has it or is missing.
 
-    A name without a digit, as `opus`, is the program's own word for a model.
+    A name without a digit, such as `opus`, is the program's own alias of a model.
     """
     if ref is None or kind.provider is None or not any(map(str.isdigit, ref.model)):
         return ""
@@ -388,15 +385,15 @@ def warn_unlisted(ref: ModelRef | None, kind: RuntimeKind, vendors: Mapping[str,
 
 
 def pin_node(request: DispatchRequest, ref: ModelRef | None, named_by: str) -> DispatchRequest:
-    """Return the request, pinned to the node in the model's name; UsageError when it asks for another node.
+    """Return the request, pinned to the node in the model's name; UsageError if it names another node.
 
-    `named_by`: who chose the model, in words.
+    `named_by`: who chose the model, as text.
     """
     if ref is None or ref.node is None:
         return request
     if request.node not in (None, ref.node):
         wrong = UsageError(
-            f"model {ref.text} is on {ref.node}, but --node is {request.node}",
+            f"model {ref.text} is on node {ref.node}, but --node is {request.node}",
             fix=f"--model {ref.without_node().text}, or omit --node",
         )
         if request.model is None:

@@ -1,4 +1,4 @@
-"""The plan of a dispatch, built step by step: resolved, judged by gates, and with the snapshot taken."""
+"""The plan of a dispatch, built in steps: resolved, judged by the gates, snapshot taken."""
 
 from __future__ import annotations
 
@@ -61,13 +61,13 @@ class RunLimits:
     turns: int | None = None
 
     def plain(self) -> dict[str, object]:
-        """The limits as plain JSON for the ledger, with money as text."""
+        """Return the limits as plain JSON for the ledger, with amounts of USD as text."""
         return {**asdict(self), "usd": None if self.usd is None else f"{self.usd:f}"}
 
 
 @dataclass(frozen=True, slots=True)
 class GateVerdict:
-    """One gate's judgement. `warning`: the gate let the run pass, but its words name something to look at."""
+    """One gate's verdict. `warning`: the gate lets the run pass, but `words` has something to check."""
 
     gate: str
     passed: bool
@@ -75,9 +75,9 @@ class GateVerdict:
     fix: str = ""
     warning: bool = False
     code: str = ""
-    """The refusal's own code where a face can act on that code; empty: the code of its gate counts."""
+    """The refusal's own code for interfaces that can act on it; empty: the code of its gate applies."""
     lifts: str = ""
-    """The kind of inbox item with which a user may lift this refusal (`ItemKind`); empty: nobody may."""
+    """The kind of inbox item with which a user may lift this refusal (`ItemKind`); empty: not possible."""
     until_ms: int | None = None
     """The time at which the refusal ends by itself; None: it does not."""
 
@@ -95,14 +95,14 @@ def make_refusal(gate: str, words: str, fix: str, code: str = "", lifts: str = "
 
 
 def asks_for(verdicts: Sequence[GateVerdict]) -> str:
-    """Return the kind of inbox item to ask with: an exception of a budget or a rule, else a dispatch."""
+    """Return the kind of inbox item for approval: a budget or policy exception, else a dispatch."""
     lifted = {verdict.lifts for verdict in verdicts if not verdict.passed}
     found = (kind for kind in (ItemKind.BUDGET, ItemKind.POLICY) if kind.value in lifted)
     return next(found, ItemKind.DISPATCH).value
 
 
 def list_objections(verdicts: Sequence[GateVerdict]) -> tuple[str, ...]:
-    """The objections of the gates, in words."""
+    """Return the objections of the gates as text."""
     return tuple(f"{one.gate}: {one.words}" for one in verdicts if not one.passed)
 
 
@@ -111,7 +111,7 @@ LEFT_OUT = "left out"
 
 @dataclass(frozen=True, slots=True)
 class TimelineEntry:
-    """A line of the timeline of a run that is not there yet, as `Work.tell` takes it."""
+    """An entry for the timeline of a run that does not exist yet, in the arguments of `Work.tell`."""
 
     kind: str
     what: str
@@ -121,9 +121,8 @@ class TimelineEntry:
 
 @dataclass(frozen=True, slots=True)
 class LaidInput:
-    """Files that are laid into a run's checkout, and are in no result. `origin`: the commit without them;
-    `text`: what its agent is told of them.
-    """
+    """Files that are added to a run's checkout and are part of no result. `origin`: the commit without them;
+    `told`: what the agent's prompt says about them."""
 
     snapshot: SnapshotTaken
     origin: str
@@ -132,13 +131,13 @@ class LaidInput:
 
 @dataclass(frozen=True, slots=True)
 class ToldPrompt:
-    """The prompt of a run; all empty for a user's own program."""
+    """The prompt of a run; all empty for a user's own command."""
 
     text: str = ""
     tokens: Mapping[str, int] = field(default_factory=dict)
     """The estimated tokens of the known parts of the first call: system, tools, task, context."""
     left_out: tuple[str, ...] = ()
-    """The parts that the prompt leaves out because the model's window is small, in words."""
+    """Texts on the parts that the prompt omits because the model's context window is small."""
     notes: tuple[str, ...] = ()
     """The earlier runs whose notes are in the prompt."""
 
@@ -146,14 +145,14 @@ class ToldPrompt:
 def requires_sandbox(
     request: DispatchRequest, agent: agents.Agent, rules: Rules, runtime: RuntimeKind
 ) -> bool:
-    """Whether the run works only in a sandbox: it asks for one, or only a sandbox can hold its network."""
+    """Whether the run must be sandboxed: it requests that, or only a sandbox can restrict its network."""
     closed = find_narrowest(rules.network) is not NetworkAccess.MACHINE
     return request.walled or runtime.chosen or agent.isolations is agents.AgentIsolation.CONTAINER or closed
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to become of a request: resolved, then judged by the gates, then with its snapshot taken."""
+    """What a request becomes: resolved, then judged by the gates, then with its snapshot taken."""
 
     request: DispatchRequest
     defaults: Defaults
@@ -162,12 +161,12 @@ class Plan:
     agent: agents.Agent
     runtime: RuntimeKind
     ref: ModelRef | None
-    """The model, with its provider and node if the request names them; None: the runtime's own."""
+    """The model, with its provider and node if the request names them; None: the runtime's default."""
     reasoning: Reasoning | None
     wanted: EndpointNeed | None
-    """What the run needs of an endpoint; None: its model is not on one."""
+    """What the run needs from an endpoint; None: its model is not at one."""
     unasked: Reasoning | None
-    """The level of reasoning in the settings that the runtime does not know."""
+    """The reasoning level in the settings that the runtime does not support."""
     unlisted: str
     """The warning that the vendor's list lacks the model; empty: none."""
     mode: Mode
@@ -176,63 +175,63 @@ class Plan:
     limits: RunLimits
     gates: tuple[tuple[str, ...], ...]
     reports: tuple[str, ...]
-    """The files in which the gates report."""
+    """The report files that the gates write."""
     workspace: str
     needs: NodeRequirements
     candidates: tuple[Candidate, ...]
     due: Amount
-    """What the first attempt holds."""
+    """What the first attempt reserves."""
     max_attempts: int | None
     verify_retries: int
     verify_on: str | None = None
     """The node that runs the gates again; None: no node."""
     rules: Rules = NO_RULES
     chosen: str = ""
-    """Why this agent was chosen, where nobody named one."""
+    """Why this agent was chosen, if no one named it."""
     tiered: Tiered | None = None
-    """The tier of the run's model; None: the runtime's own model, about which nothing is known."""
+    """The tier of the run's model; None: the runtime's default model, whose tier is unknown."""
     free: bool = False
     """Whether the run's endpoint costs nothing, as far as is known: no money is held."""
     trusted: tuple[str, ...] = ()
     """The nodes on which the run's model has passed its test."""
     model_from: str = ""
-    """Says who chose the run's model; empty for the runtime's own."""
+    """Who chose the run's model; empty for the runtime's default."""
     other: Mapping[str, object] = field(default_factory=dict)
     """The fields of the run at another provider, to which a rate limit may move it; empty: it stays."""
     approval: str = ""
-    """The kind of inbox item under which the run waits for a user before it begins; empty: it begins."""
+    """The kind of inbox item under which the run waits for a user before it begins; empty: it does not."""
     objections: tuple[str, ...] = ()
     """The gates' objections that a user may lift."""
     skills: tuple[JobSkill, ...] = ()
     timeline: tuple[TimelineEntry, ...] = ()
-    """What is told of the run in its timeline beside the verdicts, in this order."""
+    """Timeline entries of the run besides the verdicts, in this order."""
     verdicts: tuple[GateVerdict, ...] = ()
     untested: tuple[ModelPlace, ...] = ()
-    """The model servers of which at least one has to be tested first."""
+    """The model servers of which at least one must be tested first."""
     costly: bool = False
     """Whether the test costs money."""
     remarks: tuple[str, ...] = ()
-    """What nobody knows about the run's model, in words."""
+    """Texts on what is unknown about the run's model."""
     outranked: tuple[str, ...] = ()
-    """The variables of this one command over which a preset wins, in words."""
+    """Texts on variables of this command that a preset overrides."""
     snapshot: SnapshotTaken | None = None
     """The files with which the run begins; None: not taken, or the run has no project."""
     inputs: tuple[LaidInput, ...] = ()
-    """What features have laid into the checkout, each upon the snapshot of the one before."""
+    """What features have added to the checkout, each on top of the previous snapshot."""
 
     @property
     def needs_sandbox(self) -> bool:
-        """Whether the run works only in a sandbox."""
+        """Whether the run must be sandboxed."""
         return requires_sandbox(self.request, self.agent, self.rules, self.runtime)
 
     @property
     def preset_warning(self) -> str:
-        """Says that a preset alone has raised the run's safety; empty: none has."""
+        """Return the warning that only a preset raised the run's safety level; empty: none."""
         return "" if self.request.safety is not None else self.defaults.raised
 
     @property
     def more_usd(self) -> str:
-        """The USD that a user is asked for where an interactive run's cap cuts a turn; empty: nobody is
+        """Return the USD that a user is asked to add if an interactive run's cap cuts a turn; empty: not
         asked."""
         asks_for_money = self.request.turns and (self.request.on_cap or self.defaults.on_cap) == "ask"
         return f"{self.defaults.sitting_usd:f}" if asks_for_money else ""
@@ -255,14 +254,12 @@ class Plan:
 
     @property
     def allowed_files(self) -> tuple[str, ...]:
-        """Patterns of untracked files that travel although their names usually mean secrets."""
+        """Return patterns of untracked files to include although their names usually mean secrets."""
         return ("*",) if self.request.secret_files else self.defaults.allowed_files
 
     @property
     def lands(self) -> bool:
-        """Whether the settings land the run's result. A run's child, and a run of a token, have to ask for
-        it.
-        """
+        """Whether the settings land the run's result. Child runs and runs of a token must request it."""
         request, agent = self.request, self.agent
         if self.defaults.land is not LandRule.WHEN_VERIFIED or self.workspace != "git" or not self.gates:
             return False
@@ -271,12 +268,12 @@ class Plan:
 
     @property
     def only_looks(self) -> bool:
-        """Whether its agent changes nothing; false for a user's own program."""
+        """Whether its agent changes nothing; false for a user's own command."""
         return self.agent.read_only and not self.runtime.own
 
     @property
     def talks(self) -> bool:
-        """Whether the run is a user's own conversation: mode and level only narrow what its agent may do.
+        """Whether the run is a user's own conversation: mode and level only restrict what its agent may do.
 
         So it begins in every mode and at every level; whatever it dispatches is judged as a run's child.
         """
@@ -284,7 +281,7 @@ class Plan:
 
     @property
     def model(self) -> str | None:
-        """The model's name as the runtime takes it."""
+        """Return the model's name in the runtime's form."""
         return None if self.ref is None else model_for(self.ref, self.runtime)
 
     @property
@@ -293,8 +290,8 @@ class Plan:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """The warnings for the user who has dispatched the run."""
-        own = self.runtime.own  # its owner knows that nothing holds a program of one's own
+        """Return the warnings for the user who dispatched the run."""
+        own = self.runtime.own  # The user knows that nothing restricts their own command.
         seen = [one for one in self.verdicts if one.warning and not (own and one.gate == "safety")]
         warned = [with_fix(one.words, one.fix) for one in seen]
         taken = self.snapshot.warnings if self.snapshot is not None else ()
@@ -302,18 +299,18 @@ class Plan:
 
     @property
     def skills_left_out(self) -> tuple[str, ...]:
-        """Why skills of the project or of its agent are not given, in words."""
+        """Return why skills of the project or of its agent are omitted."""
         lines = (one for one in self.timeline if (one.kind, one.verdict) == ("skills", LEFT_OUT))
         return tuple(words for one in lines for words in one.words)
 
     def at(self, snapshot: SnapshotTaken) -> Plan:
-        """Return the plan with its snapshot. What a scout looks at is known with it."""
+        """Return the plan with its snapshot, which also defines a scout's file tree and folder."""
         request = self.request
         looks = {**request.scouts, "tree": snapshot.tree, "folder": request.folder} if request.scouts else {}
         return replace(self, request=replace(request, repo=snapshot.repo, scouts=looks), snapshot=snapshot)
 
     def within(self, usd: Decimal | None) -> Plan:
-        """Return the plan with a limit of at most this amount; None: as it is."""
+        """Return the plan with a limit of at most this amount; None: unchanged."""
         if usd is None or self.limits.usd is None or self.limits.usd <= usd:
             return self
         due = replace(self.due, usd=min(self.due.usd, usd))
@@ -321,7 +318,7 @@ class Plan:
 
     @property
     def place(self) -> dict[str, object]:
-        """The run's workspace, in wire form."""
+        """Return the run's workspace in wire form."""
         if self.snapshot is None:
             return {"kind": "none"}
         return {
@@ -385,7 +382,7 @@ class Plan:
         )
 
     def _facets(self) -> Iterator[Facet]:
-        """Yield what no other field of a run holds: facts about its agent, and its endpoint at that time."""
+        """Yield what no other field of a run has: facts about its agent, and its endpoint at that time."""
         request, begins = self.request, self.request.begins
         sampling = None if self.runtime.own else self.agent.sampling
         payer = "" if request.turns else request.charged_to

@@ -1,4 +1,4 @@
-"""Makes the plan of a dispatch: picks by records, resolves the request, asks the gates, asks again."""
+"""Makes the plan of a dispatch: chooses by track records, resolves the request, runs the gates."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from pancode.runs.user_environment import Surroundings
 
 
 def read_records(core: Core) -> Mapping[WorkKey, TrackRecord]:
-    """Return the present track records; read once, then kept up to date by each commit."""
+    """Return the current track records; read once, then updated by each commit."""
     with core.lock:
         return read_recent(core).sums
 
@@ -56,7 +56,7 @@ def read_recent(core: Core) -> RecentRuns:
 
 
 class RecordsPicker:
-    """Makes all choices of one dispatch: the records of one moment, and one random draw."""
+    """Makes all choices of one dispatch: with the records at one time, and one random draw."""
 
     def __init__(self, core: Core, repository: str | None, explore: float = EXPLORE) -> None:
         self._core, self._repository, self._explore = core, repository, explore
@@ -82,9 +82,8 @@ class RecordsPicker:
 def complete_request(
     core: Core, around: Surroundings, request: DispatchRequest, later: bool = False
 ) -> DispatchRequest:
-    """Return the request as its features complete it, with its repository and its folder therein. `later`: it
-    begins later. NotFoundError for an unknown project.
-    """
+    """Return the request as its features complete it, with its repository and its folder in it. `later`: it
+    begins later. NotFoundError for an unknown project."""
     for hook in core.features.complete:
         if hook.concerns(request):
             request = hook.act(core, around, request, later)
@@ -107,10 +106,10 @@ def prepare_plan(
     parent: str | None = None,
     later: bool = False,
 ) -> Callable[[], Plan]:
-    """Return what makes the plan: each call resolves the request, and asks all gates, as things are then.
+    """Return a function that makes the plan: each call resolves the request and runs all gates anew.
 
-    What is read of the world only once is read here, before anything is locked. `parent` None: the request
-    names the parent itself, as a step of a run's own workflow does.
+    Facts that are read only once are read here, before any lock is taken. `parent` None: the request names
+    the parent itself, as a step of a run's own workflow does.
     """
     parent, request = parent or request.parent, complete_request(core, around, request, later)
     paths = around.paths(as_task(request).task, request.cwd, request.project)
@@ -126,7 +125,7 @@ def prepare_plan(
         above = None if parent is None else parent_of(core, parent)
         completed = _as_child(request, above)
         session = find_payer(core, completed, above)
-        # it may cost no more than its parent has left, and the session that pays for it
+        # It may cost at most what is left of its parent's budget, and of the session that pays for it.
         completed = replace(
             completed, most_usd=find_least(completed.most_usd, None if session is None else session.left)
         )
@@ -146,7 +145,7 @@ def _catalogue(
     picker: RecordsPicker,
     parts: Callable[[tuple[str, ...]], PromptParts],
 ) -> Catalogue:
-    """Return the agents, models and nodes to choose from now."""
+    """Return the currently available agents, models and nodes."""
     return Catalogue(
         agents=around.agents(project),
         nodes=_nodes(core),
@@ -170,16 +169,15 @@ def _nodes(core: Core) -> tuple[NodeView, ...]:
 def _plan_with_worker(
     core: Core, request: DispatchRequest, catalogue: Catalogue, view: AdmissionView
 ) -> Plan:
-    """Return the plan with the worker that is named; where nobody names one, with the first that is ready,
-    else with the first that could do it later.
-    """
+    """Return the plan with the named worker; if none is named, with the first that is ready, else with the
+    first that could do it later."""
     later: Plan | None = None
     if not names_worker(request, catalogue):
         for worker in find_workers(request.node, catalogue.nodes, catalogue.defaults.tiers):
             try:
                 plan = _judged(core, request, catalogue, view, worker)
             except PancodeError:
-                continue  # this one takes no turns, or has no such option
+                continue  # This worker supports no turns, or lacks a requested option.
             admitted = first_refused(plan.verdicts, request.ask) is None and not plan.untested
             if admitted and any(one.ready for one in plan.candidates):
                 return plan
@@ -194,14 +192,13 @@ def _judged(
     view: AdmissionView,
     worker: DefaultWorker,
 ) -> Plan:
-    """Return the plan with that worker; an empty one: with what the request, its agent or the settings
-    name.
-    """
+    """Return the plan with that worker; if it is empty, with what the request, its agent or the settings
+    name."""
     runtime, model = worker.runtime or request.runtime, worker.model or request.model
     plan = resolve(replace(request, runtime=runtime, model=model), catalogue)
     if isinstance(plan, Unresolved):
         raise plan.error.because(*outranked_for(request, catalogue.defaults))
-    if worker.text:  # the request stays as it was
+    if worker.text:  # The request remains unchanged.
         nobody = f"with {worker.text}, as nobody has named a model"
         named = replace(plan.request, runtime=request.runtime, model=request.model)
         chosen = "; ".join(filter(None, (plan.chosen, nobody)))
@@ -212,7 +209,7 @@ def _judged(
     if first_refused(verdicts) is None:
         plan = with_other(plan, catalogue, lambda one: first_refused(judge(one, view)) is None)
     plan = _with_verdicts(replace(plan, outranked=_outranked(plan, catalogue)), verdicts)
-    # the run as it is queued: the request is not yet the permission
+    # As queued, the run records that unenforced rules were accepted; the request alone only asks for it.
     return replace(plan, request=replace(plan.request, told_only=is_accepted(plan, view.parent)))
 
 
@@ -224,7 +221,7 @@ def _with_verdicts(plan: Plan, verdicts: tuple[GateVerdict, ...]) -> Plan:
 
 
 def _outranked(plan: Plan, catalogue: Catalogue) -> tuple[str, ...]:
-    """Return the outranked variables; none for a user's own program, or where the agent sets them."""
+    """Return the overridden variables; none for a user's own command, or if the agent sets them."""
     agent, request = plan.agent, plan.request
     request = replace(
         request, model=request.model or agent.model, reasoning=request.reasoning or agent.reasoning
@@ -244,7 +241,7 @@ def _sifted(plan: Plan, nodes: Sequence[NodeView]) -> Plan:
     shown, places = filter_candidates(plan.candidates, nodes, needs)
     words, able = list_failures(plan.candidates, nodes, needs), any(one.fits for one in shown)
     if words and not able and plan.request.model and (needs.read_only or plan.request.turns):
-        # only its test speaks against the model that its owner names, for a chat or an agent that only reads
+        # Only a failed test excludes the model that the user named, for a chat or a read-only agent.
         if plan.request.confirmed:
             remarks = tuple(f"{one}; it is used, as you said (--yes)" for one in words)
             return replace(plan, request=replace(plan.request, untested=True), remarks=remarks)
@@ -257,9 +254,8 @@ def _sifted(plan: Plan, nodes: Sequence[NodeView]) -> Plan:
 
 
 def _under(catalogue: Catalogue, above: Parent | None) -> Catalogue:
-    """Return the catalogue with the parent's rules added: a run may edit the rules in its own checkout, so
-    the rules that it has hold for its children.
-    """
+    """Return the catalog with the parent's rules added: a run may edit the rules in its own checkout, so its
+    current rules also apply to its children."""
     if above is None:
         return catalogue
     try:
@@ -271,17 +267,17 @@ def _under(catalogue: Catalogue, above: Parent | None) -> Catalogue:
 
 
 def _as_child(request: DispatchRequest, above: Parent | None) -> DispatchRequest:
-    """Return the request as a child of the run that asks; a caller's own depth may only add to it."""
+    """Return the request as a child of the requesting run; the caller's depth can only increase it."""
     if above is None:
         return request
     depth = max(request.depth, above.depth + 1)
     request = replace(request, charged_to=above.session or request.charged_to)
-    sandboxed = request.walled or above.walled  # a request without a user's approval keeps its own sandbox
+    sandboxed = request.walled or above.walled  # without approval it keeps its own sandbox
     return replace(request, depth=depth, parent=above.run, most_usd=above.usd_left, walled=sandboxed)
 
 
 def _with_money(core: Core, plan: Plan, view: AdmissionView) -> AdmissionView:
-    """Return the view with the books that the run counts in, and whether the fleet takes work."""
+    """Return the view with the run's budget scopes, and whether the fleet accepts work."""
     scopes = [books.day_scope(core.wall_ms(), core.tz), books.agent_scope(plan.agent.name)]
     scopes += [books.repo_scope(plan.project)] if plan.project is not None else []
     with core.ports.ledger.transaction() as tx:
@@ -296,7 +292,7 @@ def _with_money(core: Core, plan: Plan, view: AdmissionView) -> AdmissionView:
 
 
 def _unknown_today(core: Core, tx: Transaction, scope: str) -> tuple[str, ...]:
-    """The runs of the day with an unknown cost; the entries are read again only when the set has changed."""
+    """Return the day's runs of unknown cost; entries are read again only if the set has changed."""
     balance = tx.get(Balance, scope)
     if balance is None or not balance.unknown_runs:
         return ()
@@ -308,7 +304,7 @@ def _unknown_today(core: Core, tx: Transaction, scope: str) -> tuple[str, ...]:
 
 
 def judge_again(core: Core, plan: Plan) -> Plan:
-    """Ask the gates again whose facts change by themselves, as things are now; raise the first refusal."""
+    """Run the gates again whose facts change without the user; raise the first refusal."""
     request = plan.request
     above = None if request.parent is None else parent_of(core, request.parent)
     session, nodes = find_payer(core, request, above), _nodes(core)

@@ -1,4 +1,4 @@
-"""Checks a request by itself, before any node or model is looked at; UsageError explains a wrong one."""
+"""Checks a request by itself, before any node or model is considered; raises UsageError."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ NOWHERE = "none"
 """The value of `verify_on` with which no other node verifies, whatever the settings say."""
 
 
-WAITS_TO_LAND = "its change will wait for a user's pancode land: the token that answered may not land"
+WAITS_TO_LAND = "its change waits for a user's pancode land: the answering token may not land"
 
 
 def as_allowed(request: DispatchRequest) -> DispatchRequest:
-    """Return the request as far as the asking token allows it, by whichever route it came.
+    """Return the request as far as the calling token allows it, whichever route was used.
 
-    AccessError for a landing, or for a yes that is said with it. The yes of an earlier run is dropped unless
-    the caller may say it. An answer lands nothing: that run continues, and its change waits.
+    AccessError for a landing, or for an approval that comes with it. The approval of an earlier run is
+    dropped unless the caller may give it. An answer lands nothing: the run continues and its change waits.
     """
     if request.land and request.is_answer and not is_allowed(AccessScope.OPERATE):
         request = replace(request, land=False)
@@ -43,12 +43,12 @@ def as_allowed(request: DispatchRequest) -> DispatchRequest:
 
 
 def _is_amount(usd: Decimal) -> bool:
-    """Whether a job can carry the amount: a billion at most, with up to nine decimals."""
+    """Whether a job can carry the amount: at most a billion, with up to nine decimals."""
     return usd.is_finite() and 0 <= usd <= 10**9 and int(usd.as_tuple().exponent) >= -9
 
 
 def check_options(request: DispatchRequest) -> None:
-    """Raise UsageError for a number outside of its bounds, or a word that is none of the allowed few."""
+    """Raise UsageError for a number out of range, or a value that is not one of the allowed ones."""
     for one in OPTIONS.values():
         value, flag = getattr(request, one.name), one.flag
         if one.words and value not in (None, *one.words):
@@ -63,14 +63,14 @@ def check_options(request: DispatchRequest) -> None:
             words = "more than 0" if least == 1 else f"{least} or more"
             raise UsageError(f"{flag} must be {words}", fix=f"omit {flag} to use the default")
         if value > most:
-            fix = f"give less, or omit {flag} to use the default"
+            fix = f"use a smaller value, or omit {flag} to use the default"
             raise UsageError(f"{flag} must be at most {one.most_spoken}", fix=fix)
     if request.budget is not None and not _is_amount(request.budget):
         raise UsageError("--budget must be an amount of USD, 0 or more", fix="--budget 0.75")
 
 
 def with_gpus(request: DispatchRequest, agent: Agent | None, defaults: Defaults) -> DispatchRequest:
-    """Return the request with the GPUs of its agent, or else of the project, where it names none itself."""
+    """Return the request with its own GPUs, else those of its agent, else those of the project."""
     for one in (request, *(() if agent is None else (agent,)), defaults):
         if one.gpus is not None or one.gpu_memory is not None:
             return replace(request, gpus=one.gpus, gpu_memory=one.gpu_memory)
@@ -78,7 +78,7 @@ def with_gpus(request: DispatchRequest, agent: Agent | None, defaults: Defaults)
 
 
 def verify_retries(request: DispatchRequest, agent: Agent, runtime: RuntimeKind, attempts: int | None) -> int:
-    """Return the given number; else `attempts` less one, and at least 1 for an agent that writes."""
+    """Return the given number; else `attempts` minus one, and at least 1 for an agent that writes."""
     if request.verify_retries is not None:
         return request.verify_retries
     writes = not agent.read_only and not runtime.own
@@ -116,7 +116,7 @@ def choose_workspace(request: DispatchRequest) -> str:
 def check_worktree(agent: Agent, workspace: str) -> None:
     if agent.isolations is AgentIsolation.WORKTREE and workspace != "git":
         raise UsageError(
-            f"agent {agent.name} needs its own checkout, and this run would not have one",
+            f"agent {agent.name} requires its own checkout, and this run would not have one",
             why=f"isolation: worktree ({agent.origin or agent.name})",
             fix="change to the repository, omit --workspace none, or choose another agent with --agent",
             code="needs_worktree",
@@ -126,7 +126,7 @@ def check_worktree(agent: Agent, workspace: str) -> None:
 def check_network(
     request: DispatchRequest, agent: Agent | None, catalogue: Catalogue, runtime: RuntimeKind
 ) -> None:
-    """Raise UsageError where the network leaves an agent program no way to its model."""
+    """Raise UsageError if the network setting leaves an agent no way to its model."""
     if (
         find_narrowest(*requested_networks(request, agent, catalogue)) is NetworkAccess.NONE
         and not runtime.own
@@ -144,7 +144,7 @@ def check_network(
 def requested_networks(
     request: DispatchRequest, agent: Agent | None, catalogue: Catalogue
 ) -> tuple[NetworkAccess | None, ...]:
-    """Return the networks that rules, mode, agent and dispatch ask for; the narrowest of them counts."""
+    """Return the networks requested by rules, mode, agent and dispatch; the most restrictive one applies."""
     mode = catalogue.defaults.network.get(request.mode or catalogue.defaults.mode)
     return catalogue.rules.network, mode, agent.network if agent is not None else None, request.network
 
@@ -160,7 +160,7 @@ def choose_gates(
 def choose_reports(
     request: DispatchRequest, catalogue: Catalogue, gates: tuple[tuple[str, ...], ...] | None
 ) -> tuple[str, ...]:
-    """Return the files that the gates write; the project's own only with the project's gates. UsageError."""
+    """Return the report files of the gates; the project's own only with the project's gates. UsageError."""
     named = request.reports
     if named is None:
         return catalogue.project.reports if gates and request.verify is None else ()
@@ -175,14 +175,14 @@ def choose_reports(
 
 
 def choose_score(request: DispatchRequest) -> tuple[str, ...]:
-    """The words of the score command; empty when there is none."""
+    """Return the arguments of the score command; empty: none."""
     return () if request.score is None else split_words(request.score, "--score")
 
 
 def verify_on(
     request: DispatchRequest, catalogue: Catalogue, gates: tuple[tuple[str, ...], ...], workspace: str | None
 ) -> str | None:
-    """The node that verifies the result again; None: no node. A setting alone asks for no gates."""
+    """Return the node that verifies the result again; None: no node. The setting alone requires no gates."""
     on, names = request.verify_on or catalogue.defaults.verify_on, catalogue.node_names
     if request.verify_on is None and (not gates or workspace != "git" or on is None):
         return None
@@ -200,7 +200,7 @@ def verify_on(
 
 
 def check_verifier(on: str, names: Sequence[str], own: str | None) -> None:
-    """Raise NotFoundError for an unknown node; UsageError when only `own`, the run's node, could be meant."""
+    """Raise NotFoundError for an unknown node; UsageError if only `own`, the run's node, would fit."""
     if on != OTHER and on not in names:
         raise not_found("node", on, names, "pancode node ls")
     if len(names) < 2 or on == own:
@@ -213,7 +213,7 @@ def check_verifier(on: str, names: Sequence[str], own: str | None) -> None:
 
 
 def as_task(request: DispatchRequest) -> DispatchRequest:
-    """Return the request with a single word after `--` as the agent's task: a task may begin with a dash."""
+    """Return the request with a single word after `--` as its task: a task may begin with a dash."""
     if request.argv is None or len(request.argv) != 1 or request.task.strip():
         return request
     return replace(request, task=request.argv[0], argv=None)
@@ -259,7 +259,7 @@ def check_turns(request: DispatchRequest, runtime: RuntimeKind) -> None:
 
 
 def check_lead(request: DispatchRequest, agent: Agent) -> None:
-    """Raise UsageError for a task for an agent that one talks with: nobody would hear its questions."""
+    """Raise UsageError for a task for a chat-only agent: its questions would not be answered."""
     if agent.leads and not request.turns:
         raise UsageError(
             f"{agent.name} works only in a chat and does not take tasks directly",
@@ -270,7 +270,7 @@ def check_lead(request: DispatchRequest, agent: Agent) -> None:
 
 
 def check_rounds(request: DispatchRequest, gates: tuple[tuple[str, ...], ...]) -> None:
-    """Raise UsageError for a session that is left alone, where nothing would ever say that it is done."""
+    """Raise UsageError for an unattended session without gates: nothing would determine its end."""
     if request.rounds and not gates:
         raise UsageError(
             "this work cannot run until it is verified, because nothing verifies it",
@@ -305,7 +305,7 @@ _TRIM = "\"'`()[]{}<>,;!?*"
 _LINE = re.compile(r":\d+(:\d+)?$")
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
 _EXTENSION = re.compile(r"\.[A-Za-z][A-Za-z0-9]{0,7}$")
-# A route of a web service starts with a slash too; these first folders are of a file system.
+# A route of a web service starts with a slash, too; these top-level folders mark file system paths.
 _ROOTS = frozenset(
     "bin boot dev etc home lib lib64 media mnt opt proc root run sbin srv sys tmp usr var "
     "Applications Library System Users Volumes private".split()
@@ -314,9 +314,9 @@ _MOST = 200
 
 
 def find_path_like_words(task: str, there: Callable[[str], bool] = lambda word: False) -> tuple[str, ...]:
-    """Return words of the task that read as paths, each once, in order; at most 200.
+    """Return words of the task that look like paths, without duplicates, in order; at most 200.
 
-    `there`: whether the project has something of this name. A word with a slash is a path then: `src/auth/`.
+    `there`: whether the project has a file with this name; if so, a word with a slash is a path: `src/auth/`.
     """
     words = dict.fromkeys(_LINE.sub("", _bare(word)) for word in task.split())
     candidates = {word for word in islice(filter(_may_be_path, words), _MOST) if there(word)}
@@ -324,7 +324,7 @@ def find_path_like_words(task: str, there: Callable[[str], bool] = lambda word: 
 
 
 def _bare(word: str) -> str:
-    """The word without quotes, brackets and full stops around it."""
+    """Return the word without surrounding quotes, brackets and full stops."""
     return word.strip(_TRIM).rstrip(_TRIM + ".:")
 
 
@@ -343,13 +343,13 @@ def _is_path(word: str) -> bool:
 
 
 def is_rooted(word: str) -> bool:
-    """Whether the word is an absolute path at a well-known folder of a file system, and so no web route."""
+    """Whether the word is an absolute path in a well-known top-level folder, and so not a web route."""
     parts = word.split("/")
     return len(parts) > 1 and parts[1] in _ROOTS
 
 
 def resolve_path(word: str, cwd: str, home: str) -> str:
-    """The absolute path of the word, with `..` resolved; the caller handles links."""
+    """Return the absolute path of the word, with `..` resolved; the caller resolves links."""
     if word.startswith("~/"):
         word = posixpath.join(home, word[2:])
     return posixpath.normpath(posixpath.join(cwd, word))

@@ -1,4 +1,4 @@
-"""Resolves a request into the run that would be queued: agent, runtime, limits, gates, nodes, estimate."""
+"""Resolves a request into the run to queue: agent, runtime, limits, gates, nodes, estimate."""
 
 from __future__ import annotations
 
@@ -52,9 +52,8 @@ def estimate_cost(
     worker: tuple[str, RuntimeKind, str | None],
     limits: RunLimits,
 ) -> Amount:
-    """Estimate the cost in each currency, at most the run's own limit; an interactive run holds that limit
-    whole. A user's own program asks no model.
-    """
+    """Estimate the cost in each currency, at most the run's limit; an interactive run reserves its whole
+    limit. A user's own command uses no model."""
     (agent, runtime, model), defaults = worker, catalogue.defaults
     if runtime.own:
         return Amount(_own_cost(request, limits.usd), 0, min(defaults.estimate_ms, limits.wall_ms))
@@ -74,12 +73,12 @@ def is_free(wanted: EndpointNeed | None, catalogue: Catalogue) -> bool:
 
 
 def _own_cost(request: DispatchRequest, cap: Decimal | None) -> Decimal:
-    """Return what a user's own program costs: nothing unless the user says what it may cost."""
+    """Return what a user's own command costs: nothing unless the user sets its budget."""
     return min(request.budget, cap or request.budget) if request.budget is not None else Decimal(0)
 
 
 def narrow_network(rules: Rules, *networks: NetworkAccess | None) -> Rules:
-    """The rules with the narrowest of these networks."""
+    """Return the rules with the most restrictive of these networks."""
     every = [one for one in networks if one is not None]
     return rules.model_copy(update={"network": find_narrowest(*every)}) if every else rules
 
@@ -89,24 +88,24 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Unresolved:
-    """All problems of the request, the first one first: usage errors (exit 2) and unknown names (exit 4)."""
+    """All problems of the request, in order: usage errors (exit 2) and unknown names (exit 4)."""
 
     problems: tuple[PancodeError, ...]
 
     @property
     def error(self) -> PancodeError:
-        """The first problem."""
+        """Return the first problem."""
         return self.problems[0]
 
 
 def resolve(request: DispatchRequest, catalogue: Catalogue) -> Plan | Unresolved:
-    """Decide everything that needs no judgement; flags rank above agent, project and fleet, in order."""
+    """Resolve all that needs no verdict; flags override agent, project and fleet, in this order."""
     problems: list[PancodeError] = []
     choice = _try(problems, lambda: _agent(request, catalogue))
     agent = None if choice is None else choice.agent
     if agent is not None and agent.node is not None and request.node is None:
         request = replace(request, node=agent.node)
-    if request.node is None:  # a machine that is named takes the place of a project's labels
+    if request.node is None:  # A named node replaces a project's labels.
         request = replace(request, require={**catalogue.defaults.require, **request.require})
     request = request_rules.with_gpus(request, agent, catalogue.defaults)
     _try(problems, lambda: request_rules.check_node(request, catalogue))
@@ -143,7 +142,7 @@ def resolve(request: DispatchRequest, catalogue: Catalogue) -> Plan | Unresolved
 
 
 def names_worker(request: DispatchRequest, catalogue: Catalogue) -> bool:
-    """Whether somebody names a runtime or a model; also true for an unknown agent."""
+    """Whether a runtime or a model is named; also true for an unknown agent."""
     try:
         return is_worker_named(request, _agent(request, catalogue).agent, catalogue)
     except PancodeError:
@@ -151,9 +150,8 @@ def names_worker(request: DispatchRequest, catalogue: Catalogue) -> bool:
 
 
 def _parts(agent: agents.Agent, runtime: RuntimeKind, catalogue: Catalogue) -> PromptParts:
-    """Return what features add to the prompt. Skills are among it also where the runtime reads none: the run
-    may move to one that does.
-    """
+    """Return what features add to the prompt. It includes skills even if the runtime supports none: the run
+    may move to one that does."""
     if runtime.own:
         return NO_PARTS
     parts = catalogue.parts(agent.skills)
@@ -165,8 +163,7 @@ def _parts(agent: agents.Agent, runtime: RuntimeKind, catalogue: Catalogue) -> P
 
 
 def _agent(request: DispatchRequest, catalogue: Catalogue) -> agents.Choice:
-    """Return the agent: named by request or settings, else chosen by the task's words; a script gets none
-    so."""
+    """Return the agent named by request or settings, else chosen by the task's words (not for a script)."""
     name = request.agent or catalogue.defaults.agent
     kind = RUNTIMES.get(resolve_alias(request.runtime or catalogue.defaults.runtime or OUR_OWN))
     script = kind is not None and kind.own and (request.runtime is not None or request.model is None)
@@ -244,7 +241,7 @@ def _told(
     ref: ModelRef | None,
     parts: PromptParts,
 ) -> ToldPrompt:
-    """Return what the agent is told; the next run after a recovery, also of how the one before it ended."""
+    """Return the agent's prompt; the first run after a recovery also learns how the previous one ended."""
     mode, safety, runtime = how
     if runtime.own:
         return ToldPrompt()
@@ -266,7 +263,7 @@ def _make_timeline(
     prompt: ToldPrompt,
     parts: PromptParts,
 ) -> Iterator[TimelineEntry]:
-    """Yield what the timeline of the run says of its choices, beside the verdicts of the gates."""
+    """Yield timeline entries on the run's choices, besides the verdicts of the gates."""
     agent, runtime, model = worker
     is_known = not runtime.own and not request.turns
     figure, expect = (catalogue.figure, catalogue.expect) if is_known else (None, None)
@@ -290,7 +287,7 @@ def _make_timeline(
 def _tiered(
     ref: ModelRef | None, able: tuple[Candidate, ...], catalogue: Catalogue, needs: Needs | None
 ) -> Tiered | None:
-    """Return the model's tier: of a model of the fleet by what its server says, of a vendor's by its name."""
+    """Return the model's tier: from its server for a model of the fleet, from its name for a vendor's."""
     if ref is None:
         return None
     if needs is None:
@@ -299,7 +296,7 @@ def _tiered(
 
 
 def _try(problems: list[PancodeError], part: Callable[[], T]) -> T | None:
-    """Return the part's answer; None if it fails, with its problem noted, so that all show at once."""
+    """Return the part's result; None if it fails, with its problem stored, so that all show at once."""
     try:
         return part()
     except PancodeError as problem:
@@ -310,7 +307,7 @@ def _try(problems: list[PancodeError], part: Callable[[], T]) -> T | None:
 def _wanted(
     request: DispatchRequest, ref: ModelRef | None, runtime: RuntimeKind, prompt: str, catalogue: Catalogue
 ) -> EndpointNeed | None:
-    """Return what the run needs of an endpoint; None: the model is not on one."""
+    """Return what the run needs from an endpoint; None: the model is not at one."""
     endpoint = endpoint_of(ref, catalogue.nodes)
     if endpoint is None or ref is None:
         return None
@@ -318,9 +315,8 @@ def _wanted(
 
 
 def with_other(resolved: Plan, catalogue: Catalogue, passes: Callable[[Plan], bool]) -> Plan:
-    """Add the first other vendor's runtime that fits a node and passes all gates, if there is one."""
-    # Whether somebody has named its model, runtime or agent, or it calls no vendor, or continues with a
-    # session.
+    """Add the first runtime of another vendor that fits a node and passes all gates, if any."""
+    # Not if the model, runtime or agent is named, the run calls no vendor, or it continues a session.
     request, agent = resolved.request, resolved.agent
     named = request.model or request.runtime or request.agent or agent.runtime or (agent.own and agent.model)
     bound = request.resume or request.continues or request.parent or resolved.wanted is not None
@@ -351,21 +347,20 @@ def with_other(resolved: Plan, catalogue: Catalogue, passes: Callable[[Plan], bo
 def run_limits(
     request: DispatchRequest, agent: agents.Agent, defaults: Defaults, runtime: RuntimeKind
 ) -> RunLimits:
-    """Resolve each limit: a flag's counts most, then the agent's, then the fleet's. The model calls of a
-    user's own program are not counted.
-    """
+    """Resolve each limit: from the flag, else the agent, else the fleet. The model calls of a user's own
+    command are not counted."""
     own, (paced_ms, idle_ms) = agent.limits, scale_limits(defaults, agent.speed)
     wall_ms = request.timeout_ms or own.wall_ms or paced_ms
     output = own.output_bytes or defaults.output_bytes
     caps = [usd for usd in (own.usd, defaults.per_run_usd) if usd is not None]
-    if request.turns:  # what was asked for is the ceiling of its session, which one left alone may use up
+    if request.turns:  # its budget is its session's ceiling, which an unattended session may use up
         alone = request.rounds and request.most_usd is not None
         usd = min(caps, default=None) if alone else min((*caps, defaults.sitting_usd))
     else:
         usd = request.budget if request.budget is not None else min(caps, default=None)
     if request.most_usd is not None:
         all_of_it = usd is None or usd >= request.most_usd
-        # An orchestrator that would hold all of it leaves half to the runs that it begins.
+        # An orchestrator that would reserve all of it leaves half to the runs that it begins.
         most = request.most_usd / 2 if all_of_it and agent.leads and request.turns else request.most_usd
         usd = most if usd is None else min(usd, most)
     return RunLimits(
@@ -384,16 +379,15 @@ def run_limits(
 
 
 def _of_the_machine(request: DispatchRequest, count: int | None, fleets: int | None) -> int | None:
-    """Resolve a limit that protects a machine: a run may lower it for its child, but never raise it."""
+    """Resolve a limit that protects a node: a run may lower it for its child, but never raise it."""
     if count is None or fleets is None:
         return count or fleets
     return min(count, fleets) if request.depth else count
 
 
 def scale_limits(defaults: Defaults, speed: agents.Speed) -> tuple[int, int | None]:
-    """Return the sandbox and idle times of an agent that sets neither. A fast agent gets less of both; a
-    thorough one may be silent twice as long, within the same wall time. Idle None: silence ends nothing.
-    """
+    """Return the wall and idle times of an agent that sets neither. A fast agent gets less of both; a
+    thorough one may be silent twice as long, within the same wall time. Idle None: silence never ends it."""
     wall_ms, idle_ms = defaults.wall_ms, defaults.idle_ms
     match speed:
         case agents.Speed.FAST:

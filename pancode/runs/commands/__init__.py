@@ -1,3 +1,3 @@
-"""Commands for runs: dispatch, follow, logs, landing, receipts, the record of events."""
+"""Commands for runs: dispatch, follow, logs, landing, receipts, events."""
 
 from __future__ import annotations

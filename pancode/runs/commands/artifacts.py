@@ -1,4 +1,4 @@
-"""Writes what a CI job keeps of a run: receipt, change, logs, JUnit, and the run as JSON."""
+"""Writes a run's artifacts for a CI job: receipt, change, logs, JUnit, and the run as JSON."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ KNOWN = (
     *("run.json", "junit.xml", "answer.md", "receipt.json"),
     *("change.diff", "out.log", "err.log"),
 )
-"""The files that a later run with the same folder replaces, or removes."""
+"""The files that a later run with the same folder replaces or removes."""
 
 
 def write_artifacts(client: Client, run: str, folder: Path) -> list[str]:
-    """Names of the files that were written. UsageError where the folder cannot be written."""
+    """Return the names of the written files. UsageError if the folder cannot be written."""
     shown = client.get(RUN.at(run))
-    # the files but for the logs
+    # All files except the logs.
     texts: dict[str, Callable[[], bytes]] = {
         "run.json": lambda: _plain(shown),
         "junit.xml": lambda: make_junit(shown),
@@ -40,10 +40,10 @@ def write_artifacts(client: Client, run: str, folder: Path) -> list[str]:
             raise OSError(f"{folder} is a link, which the repository may have made")
         folder.mkdir(parents=True, exist_ok=True)
         for name in KNOWN:
-            (folder / name).unlink(missing_ok=True)  # of an earlier run
+            (folder / name).unlink(missing_ok=True)  # from an earlier run
         for name, made in texts.items():
             _write(folder / name, [made()])
-        # A log is that of the winning attempt, else of the newest.
+        # Logs are of the successful attempt, else of the newest one.
         attempts = client.get(STREAMS.at(run))["streams"]
         logs = [f"{stream}.log" for stream in sorted({name for names in attempts.values() for name in names})]
         for name in logs:
@@ -56,7 +56,7 @@ def write_artifacts(client: Client, run: str, folder: Path) -> list[str]:
 
 
 def _write(target: Path, pieces: Iterable[bytes]) -> None:
-    """Write a file and rename it to the target: a link at that place is replaced, and not followed."""
+    """Write a file and rename it to the target, so a link there is replaced and not followed."""
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     with os.fdopen(handle, "wb") as file:
         for piece in pieces:
@@ -66,8 +66,8 @@ def _write(target: Path, pieces: Iterable[bytes]) -> None:
 
 
 def make_junit(run: RunDetail) -> bytes:
-    """The agent's end and each gate as a test case; what failed says why. Then the failed tests of gates."""
-    # A failed gate is a case of its own.
+    """Return the agent's end and each gate as test cases, with reasons for failures; then gates' tests."""
+    # A failed gate is a test case of its own.
     passed = run["outcome"] in ("done", "verify_failed")
     cases = [_case("agent", run["agent"], None if passed else f"{run['outcome']}: {run['reason']}")]
     cases += [_case("gate", str(gate["name"]), _failed_gate(gate)) for gate in run["gates"]]
@@ -106,22 +106,22 @@ def _case(kind: str, name: str, failure: str | None) -> Xml.Element:
 
 
 def _failed_gate(gate: GateResultShape) -> str | None:
-    """Return why the gate failed, in words; None where it passed. Its output is in the run's logs."""
+    """Return why the gate failed; None if it passed. Its output is in the run's logs."""
     code = gate["exit_code"]
     if not gate["judged"]:
-        return "a limit of the run ended it: it was not judged"
-    return None if gate["passed"] else "it could not be run" if code is None else f"exit {code}"
+        return "a limit of the run stopped the gate before a result"
+    return None if gate["passed"] else "it did not start" if code is None else f"exit {code}"
 
 
 def _xml(text: str) -> str:
-    """Return the text with "?" for each character that XML cannot hold."""
+    """Return the text with "?" for each character that XML cannot contain."""
     return "".join(
         one if one in "\t\n\r" or 0x20 <= ord(one) not in (0xFFFE, 0xFFFF) else "?" for one in text
     )
 
 
 def _pieces(client: Client, run: str, stream: str) -> Iterator[bytes]:
-    """Yield the whole stream of the run's log, piece by piece."""
+    """Yield the whole stream of the run's log in pieces."""
     offset = 0
     while True:
         part = client.log(run, stream, "", offset)

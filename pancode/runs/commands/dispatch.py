@@ -1,4 +1,4 @@
-"""`pancode dispatch`: sends one task through admission to a machine, and waits for the result."""
+"""`pancode dispatch`: sends one task through admission to a node, and waits for the result."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ Headless = Annotated[
         "--headless",
     ),
 ]
-# A variable of this one command counts more than a file and less than a flag.
+# A variable of this one command overrides a file and is overridden by a flag.
 _SETTINGS = {
     "PANCODE_SAFETY": "dispatch.safety",
     "PANCODE_DEFAULT_AGENT": "dispatch.agent",
@@ -73,7 +73,7 @@ _SETTINGS = {
 
 
 class WithArgv(options.WorkCommand):
-    """A command that keeps what follows `--` apart: an argument list is not a task of several words."""
+    """A command that separates what follows `--`: an argument list is not a task of several words."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if "--" in args:
@@ -111,7 +111,7 @@ def dispatch(
     project: Annotated[
         str | None,
         option(
-            "Work in this project, wherever you stand: its name, or an issue such as MIN-123.",
+            "Work in this project, regardless of the current folder: its name, or an issue such as MIN-123.",
             "P",
             complete=completions.projects,
         ),
@@ -126,23 +126,25 @@ def dispatch(
         bool, option("Leave the fleet up that --headless has brought up.", "--keep-fleet")
     ] = False,
     artifacts: Annotated[
-        Path | None, option("Write receipt, change, logs, JUnit and the run itself here.", "DIR")
+        Path | None, option("Write receipt, change, logs, JUnit and the run itself to this directory.", "DIR")
     ] = None,
     face: Json,
     **_options: Any,
 ) -> int:
-    """Give TASK to the fleet and wait for its result.
+    """Dispatch TASK to the fleet and wait for its result.
 
-    Inside a repository the run has all of it and begins in the folder where you stand; set-up and gates
-    run at its top. Ctrl-C detaches: the run continues. A TASK that begins with a dash comes after --. With
-    --runtime shell TASK is a script, and -- ARG ARG... runs exactly that argument list.
+    In a repository the run gets all of it and begins in your current folder; setup and gates run at its top.
+    Ctrl-C detaches: the run continues. A TASK that begins with a dash comes after --. With --runtime shell
+    TASK is a script, and -- ARG ARG... runs exactly that argument list.
 
-    With --headless nothing is left behind, also after Ctrl-C and SIGTERM: no run, no coordinator, no node
-    agent. A fleet that runs is used, and stays up.
+    With --headless nothing is left behind, even after Ctrl-C or SIGTERM: no run, no coordinator, no node
+    agent. A fleet that already runs is used, and continues to run.
     """
     if headless or artifacts is not None:
         if detach or dry_run:
-            raise UsageError("--headless and --artifacts wait for a run", fix="omit --detach and --dry-run")
+            raise UsageError(
+                "--headless and --artifacts require waiting for the run", fix="omit --detach and --dry-run"
+            )
         from pancode.runs.commands.headless import run_headless, run_with_artifacts
 
         if headless:
@@ -180,7 +182,7 @@ def queue_run(face: Face, ctx: typer.Context, *, interactive: bool = True) -> Qu
 
 
 def must_be_task(given: Mapping[str, Any]) -> None:
-    """Raise UsageError for a task that is a command's name: what users of gh and docker type to look."""
+    """Raise UsageError for a task that is a command's name, as users of gh and docker might type."""
     task = given["task"]
     meant = None if task is None or given["runtime"] == "shell" else find_command_like(task)
     if meant is not None:
@@ -192,8 +194,8 @@ def must_be_task(given: Mapping[str, Any]) -> None:
 
 
 def wait_and_show(face: Face, answer: QueuedAnswer, *, verbose: bool = False) -> int:
-    """Wait for a queued run and show its result; the exit status."""
-    client = face.client()  # who waits brings up no fleet that is taken down meanwhile
+    """Wait for a queued run and show its result; return the exit status."""
+    client = face.client()  # Waiting must not start a fleet that is stopped meanwhile.
     ended = wait_for_run(face, client, answer["run"], verbose=verbose)
     if ended is None:
         return ExitCode.DETACHED
@@ -201,23 +203,23 @@ def wait_and_show(face: Face, answer: QueuedAnswer, *, verbose: bool = False) ->
 
 
 def _was_shown(answer: str, ended: WaitedRun) -> bool:
-    """Whether the answer is already on this terminal, at the end of what was shown during the run."""
+    """Whether this terminal already shows the answer at the end of the run's output."""
     return sys.stdout.isatty() and ended.get("shown", "").rstrip().endswith(answer.strip())
 
 
 def task_text(task: str | None, file: str | None) -> str | None:
-    """The task as it was said, or read from a file or standard input. UsageError."""
+    """Return the task as given, or read from a file or standard input. UsageError."""
     if file is None and task != "-":
         return task
     if file is not None and task not in (None, "-"):
         raise UsageError("--file and a task on the command line cannot be combined", fix="omit one of them")
     name = "-" if file is None else file
     if name == "-" and sys.stdin.isatty():
-        sys.stderr.write("the task; its end: Ctrl-D on an empty line\n")
+        sys.stderr.write("enter the task; end it with Ctrl-D on an empty line\n")
     try:
         data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
         return data.decode("utf-8").rstrip("\n")
-    except (OSError, ValueError) as exc:  # a NUL in the name, or bytes that are not text
+    except (OSError, ValueError) as exc:  # The name contains a NUL, or the bytes are not text.
         where = "standard input" if name == "-" else name
         raise UsageError(f"cannot read the task from {where}", why=str(exc), fix="give a text file") from exc
 
@@ -225,9 +227,9 @@ def task_text(task: str | None, file: str | None) -> str | None:
 def post_agreed(
     face: Face, client: Client, route: Route[A], body: dict[str, Any], words: RepeatedPost | None = None
 ) -> A:
-    """An agent that asks first is answered by whoever sits there; where nobody does, the refusal stands.
+    """Post a request; if it needs approval, ask the user, or let the refusal stand if no terminal can ask.
 
-    So is the question which of two agents it is, where the request is one task.
+    The user also chooses between two possible agents, if the request is one task.
     """
 
     def answered(refused: ApiError) -> bool | str:
@@ -242,17 +244,17 @@ def post_agreed(
 
 
 def _post(face: Face, client: Client, route: Route[A], body: dict[str, Any], *more: Any) -> A:
-    """Post it, with admission and snapshot. After Ctrl-C only a list tells whether it is queued."""
+    """Post it, with admission and snapshot. After Ctrl-C only a list can show whether it is queued."""
     try:
         return post_with_progress(face, client, route, body, *more)
     except KeyboardInterrupt:
         look = "pancode workflow ls" if route == BEGIN else "pancode runs"
-        sys.stderr.write(f"\ninterrupted before the answer came; whether it was queued: {look}\n")
+        sys.stderr.write(f"\ninterrupted before the answer arrived; to see whether it was queued: {look}\n")
         raise
 
 
 def _finish(face: Face, client: Client, ended: WaitedRun, words: Callable[[RunDetail], str]) -> int:
-    """Print the result; return the status. A landing that was asked for is waited for, and may decide it."""
+    """Print the result, after a requested landing, which may decide it; return the exit status."""
     whole = wait_for_landing(face, client, ended["run"])
     if whole is None:
         return ExitCode.DETACHED
@@ -275,9 +277,9 @@ def _body(task: str | None, argv: list[str] | None, given: dict[str, Any]) -> di
 
 
 def of_caller(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The caller, its folder, its PANCODE_ variables, and its parent run when it works inside of one.
+    """Return the caller, its folder, its PANCODE_ variables, and its parent run if it is inside one.
 
-    UsageError where its folder is on another node than the coordinator, and the work is about files.
+    UsageError if its folder is on another node than the coordinator and the work needs its files.
     """
     anywhere = given.get("workspace") not in (None, "git") or given.get("project") is not None
     cwd = find_folder() if anywhere else work_folder()
@@ -289,11 +291,11 @@ def of_caller(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def format_plan(report: DryRunReport, snapshot: PreviewShape | None) -> str:
-    """The verdict of a dry run, its gates, the nodes, and what would leave this machine."""
+    """Return the verdict of a dry run, its gates, the nodes, and what would be sent from this computer."""
     text = format_rows(report["gates"], {"GATE": "gate", "VERDICT": gate_state, "WORDS": "words"})
     fixes = [f"  fix: {gate['fix']}\n" for gate in report["gates"] if gate["fix"] and not gate["passed"]]
     nodes = format_rows(
-        report["nodes"], {"NODE": "node", "READY": _ready, "WHY": "why"}, "no node in the fleet"
+        report["nodes"], {"NODE": "node", "READY": _ready, "WHY": "why"}, "the fleet has no nodes"
     )
     queued = "would wait for a user's approval" if report["asks"] else "would be queued"
     verdict = queued if report["admitted"] else "would be refused"
@@ -305,30 +307,30 @@ def format_plan(report: DryRunReport, snapshot: PreviewShape | None) -> str:
 
 
 def gate_state(gate: GateShape) -> str:
-    """Of a gate of admission."""
+    """Return the state of an admission gate."""
     return "warning" if gate["warning"] else "passed" if gate["passed"] else "refused"
 
 
 def _tested(report: DryRunReport) -> str:
-    """Return the line about a model that is not tested yet: a dry run asks no model anything."""
+    """Return the line about a model that is not tested yet; a dry run sends no requests to models."""
     if not report["untested"]:
         return ""
     words = f"model not tested yet: {escape_line(report['untested'][0])}"
     if report["costly_test"]:
-        return f"{words} has to be tested by you first, as that costs: pancode models test\n"
-    return f"{words} would be tested first, up to 60 s\n"
+        return f"{words}; you must test it first, as the test costs money: pancode models test\n"
+    return f"{words}; it would be tested first, up to 60 s\n"
 
 
 def _travels(report: DryRunReport, preview: PreviewShape | None) -> str:
-    """Return, as text, which files would leave this machine."""
+    """Return, as text, which files would be sent from this computer."""
     lines = [f"network of {phase}: {words}" for phase, words in report["network"].items()]
     counts = ", ".join(f"{name} {count}" for name, count in report["tokens"].items())
-    lines += [f"tokens of the first call, about: {counts}"] if counts else []
+    lines += [f"tokens of the first call, approximately: {counts}"] if counts else []
     lines += [f"secrets: {', '.join(report['secrets'])}"] if report["secrets"] else []
     if preview is not None:
         lines.append(f"snapshot of {report['project']}: {len(preview['changed'])} changed files")
         lines += [f"begins in {escape_line(report['folder'])}"] if report["folder"] else []
-        lines += [f"untracked, would travel: {escape_line(name)}" for name in preview["untracked"][:20]]
+        lines += [f"untracked, would be sent: {escape_line(name)}" for name in preview["untracked"][:20]]
         lines += (
             [f"and {len(preview['untracked']) - 20} more untracked"] if len(preview["untracked"]) > 20 else []
         )

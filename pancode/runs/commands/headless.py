@@ -1,4 +1,4 @@
-"""`pancode dispatch --headless`: one task on a fleet that lives as long as the task."""
+"""`pancode dispatch --headless`: one task on a fleet that runs only for this task."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from pancode.runs.commands.artifacts import write_artifacts
 from pancode.runs.commands.dispatch import must_be_task, queue_run, wait_and_show
 
 STOPS_S = 60
-"""The time that a stopped run has to end."""
+"""How many seconds a stopped run has to end."""
 
 
 def run_headless(face: Face, ctx: typer.Context, artifacts: Path | None, *, keep_fleet: bool) -> int:
-    """Run the task on a fleet that lives as long as it; nothing is left behind, also after a signal."""
-    must_be_task(ctx.params)  # before a fleet is brought up
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as a CI job is cancelled
+    """Run the task on a fleet that runs only for it; nothing is left behind, even after a signal."""
+    must_be_task(ctx.params)  # before a fleet is started
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # CI systems cancel a job with SIGTERM.
     with _fleet(face, ends=not keep_fleet):
         return run_with_artifacts(face, ctx, artifacts, headless=True)
 
@@ -51,9 +51,8 @@ def run_with_artifacts(face: Face, ctx: typer.Context, artifacts: Path | None, *
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Hold back the first Ctrl-C or SIGTERM until the run has a name: a run that cannot be stopped would keep
-    the fleet up. A second signal interrupts at once.
-    """
+    """Delay the first Ctrl-C or SIGTERM until the run has an id: a run that cannot be stopped would keep the
+    fleet running. A second signal interrupts immediately."""
     came: list[int] = []
 
     def hold(number: int, frame: FrameType | None) -> None:
@@ -76,11 +75,11 @@ def _has_ended(client: Client, run: str) -> bool:
 
 
 def _stopped(face: Face, client: Client, run: str) -> bool:
-    """Whether the run has ended; one that has not is stopped here, as nobody waits for its end any more."""
+    """Stop the run if it has not ended, as its caller no longer waits; return whether it ended in time."""
     if _has_ended(client, run):
         return True
     face.note(f"{run} is stopped: nobody waits for it any more")
-    client.post(STOP.at(run), {"by": find_user(), "reason": "pancode run --headless was ended"})
+    client.post(STOP.at(run), {"by": find_user(), "reason": "pancode dispatch --headless was interrupted"})
     for _ in range(STOPS_S):
         if _has_ended(client, run):
             return True
@@ -91,7 +90,7 @@ def _stopped(face: Face, client: Client, run: str) -> bool:
 
 @contextmanager
 def _fleet(face: Face, *, ends: bool) -> Iterator[None]:
-    """Have a fleet up for the block; one that was brought up here is taken down behind it if `ends`."""
+    """Keep a fleet running for the block; stop it afterwards if it was started here and `ends` is true."""
     if _runs(face):
         yield
         return
@@ -111,7 +110,7 @@ def _fleet(face: Face, *, ends: bool) -> Iterator[None]:
 
 
 def _end(face: Face, starting: Client) -> None:
-    """Take the fleet down, unless others use it by then. An error here does not hide an earlier one.
+    """Stop the fleet, unless it is in use by others. An error here does not hide an earlier one.
 
     `starting`: the client that started a coordinator which may not answer yet.
     """
@@ -126,11 +125,11 @@ def _end(face: Face, starting: Client) -> None:
             end_left(client.place)
     except PancodeError as error:
         why = f"{error}: {error.why}" if error.why else str(error)
-        face.note(f"the fleet stays up: {why}; take it down: pancode fleet down")
+        face.note(f"the fleet continues to run: {why}; to stop it: pancode fleet down")
 
 
 def _runs(face: Face) -> bool:
-    """Whether a coordinator answers already; it is then in somebody's use."""
+    """Whether a coordinator already answers, so that others use it."""
     try:
         face.client(starts=False).get(PING)
     except NotRunningError:

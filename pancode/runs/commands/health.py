@@ -1,4 +1,4 @@
-"""`pancode runs recover` and `status --health`: what is quiet or stuck; what ended badly continues."""
+"""`pancode runs recover` and `status --health`: what is silent or stuck; continue what ended badly."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pancode.runs.commands.named_runs import find_run
 
 
 def show_health(face: Face, *, whole: bool) -> int:
-    """How each agent that has work, and each node, is; only those in trouble, or all."""
+    """Show the health of each agent with work and of each node; only problems, or all (`whole`)."""
     answer = face.client().get(HEALTH)
     agents, machines = (
         [row for row in rows if whole or row["gravity"] != "well"]
@@ -51,15 +51,15 @@ _COLUMNS: RowColumns[HealthRow] = {
 def recover(
     run: Annotated[str | None, Argument(autocompletion=completions.runs)] = None,
     *,
-    whole: Annotated[bool, option("All runs of the last day that ended badly.", "--all")] = False,
-    dry_run: Annotated[bool, option("Only show which, and how they would continue.", "--dry-run")] = False,
+    whole: Annotated[bool, option("Recover all runs of the last day that ended badly.", "--all")] = False,
+    dry_run: Annotated[bool, option("Only show which runs would continue, and how.", "--dry-run")] = False,
     face: Json,
 ) -> int:
-    """Let a run that ended badly continue, and do not wait for it. RUN may be an agent: its newest such run.
+    """Continue a run that ended badly, without waiting for it. RUN may be an agent: its newest such run.
 
-    What a lost or faulty machine had is done once more. After an error, a limit of time or a failed gate a
-    new run continues from the files that are left, in its conversation where that is kept. What ended well,
-    was stopped, waits for a user or continues already is left alone.
+    The work of a lost or faulty node is repeated. After an error, a time limit or a failed gate, a new run
+    continues from the remaining files, in the same conversation if that is retained. Runs that ended well,
+    were stopped, wait for a user or already continue are left unchanged.
     """
     if (run is None) is not whole:
         raise UsageError("RUN or --all is required", fix="pancode runs recover --all --dry-run")
@@ -73,5 +73,5 @@ def recover(
 
 
 def _recovered(row: RecoveredShape) -> str:
-    what = f"as {row['next']}" if row["next"] else escape_line(row["error"] or "not begun (--dry-run)")
+    what = f"as {row['next']}" if row["next"] else escape_line(row["error"] or "not started (--dry-run)")
     return f"{row['run']}  {row['outcome']}  {row['how']}: {what}\n"

@@ -37,10 +37,10 @@ def logs(
         str | None, option("Show only this stream, raw (default: out, and err on standard error).", "NAME")
     ] = None,
     attempt: Annotated[str, option("Attempt and lease, as runs show names them.", "A.F")] = "",
-    offset: Annotated[int, option("Begin at this byte (needs --stream).", min=0)] = 0,
+    offset: Annotated[int, option("Begin at this byte (requires --stream).", min=0)] = 0,
     face: Json,
 ) -> int:
-    """Show what the agent of a run said; the output of scripts and other --streams is shown unchanged."""
+    """Show what the agent of a run said; the output of scripts and of --stream is shown unchanged."""
     if offset and not stream:
         raise UsageError(
             "--offset requires --stream", fix=f"pancode logs {run} --stream out --offset {offset}"
@@ -60,7 +60,7 @@ def logs(
 
 
 def _shown(face: Face, stream: str, parts: Iterable[LogPart], sink: Sink | LogStory) -> None:
-    """Write the log as it is; with --json one object for each piece, with the offset of the next one."""
+    """Write the log unchanged; with --json one object for each piece, with the offset of the next one."""
     try:
         for part in parts:
             if isinstance(sink, LogStory):
@@ -77,7 +77,7 @@ def _shown(face: Face, stream: str, parts: Iterable[LogPart], sink: Sink | LogSt
 
 def _follow(face: Face, client: Client, run: str, place: Place, sinks: dict[str, Sink | LogStory]) -> int:
     def show(stream: str, sink: Sink | LogStory) -> None:
-        with suppress(FleetDownError):  # the last question below tells it
+        with suppress(FleetDownError):  # The last request below reports it.
             _shown(face, stream, followed_log(face.note, client, run, stream, place), sink)
 
     threads = [threading.Thread(target=show, args=one, daemon=True) for one in sinks.items()]

@@ -1,4 +1,4 @@
-"""Finds what an id on the command line means: a run, a workflow, or the run that works on an issue."""
+"""Resolves an id on the command line: a run, a workflow, or the run that works on an issue."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pancode.runs.answers import WORK_RUN
 AnyRun = Annotated[
     str, Argument(autocompletion=completions.runs, help="A run, or an issue such as SHOP-12 for its run.")
 ]
-OfWorkflow = Annotated[bool, option("The name is a workflow's, such as `last`.", "--workflow")]
+OfWorkflow = Annotated[bool, option("The name refers to a workflow, for example with `last`.", "--workflow")]
 _ISSUE = re.compile(r"[A-Za-z]{2}[A-Za-z0-9]*-[0-9]+")
 
 
@@ -25,7 +25,7 @@ def is_workflow(name: str) -> bool:
 
 
 def find_run(client: Client, name: str) -> str:
-    """The run that works on an issue; any other name is a run's or an agent's already."""
+    """Return the run that works on an issue; return any other name unchanged."""
     if _ISSUE.fullmatch(name) is None:
         return name
     try:
@@ -33,4 +33,4 @@ def find_run(client: Client, name: str) -> str:
     except ApiError as error:
         if name.upper() == name or error.exit_code is not ExitCode.NOT_FOUND:
             raise
-        return name  # such as an agent, builder-2
+        return name  # for example an agent: builder-2

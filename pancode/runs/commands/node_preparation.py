@@ -1,4 +1,4 @@
-"""Makes nodes ready for a dispatch: starts them, and installs an agent program that one lacks."""
+"""Prepares nodes for a dispatch: starts them, and installs a missing agent program."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pancode.runs.answers import QueuedAnswer
 
 @dataclass(frozen=True, slots=True)
 class NodePreparation:
-    """`is_agreed`: a missing agent program is installed without a question."""
+    """`is_agreed`: a missing agent program is installed without asking."""
 
     face: Face
     client: Client
@@ -24,7 +24,7 @@ class NodePreparation:
     verbose: bool
 
     def ask(self, queue: Callable[[], QueuedAnswer], followed: frozenset[str] = frozenset()) -> QueuedAnswer:
-        """Return what `queue` answers. A fix that its refusal names is done once, where that is possible."""
+        """Return what `queue` returns. A fix that its refusal names is applied once, if that is possible."""
         try:
             return queue()
         except ApiError as refused:
@@ -34,7 +34,7 @@ class NodePreparation:
         return self.ask(queue, followed | {fix})
 
     def follow(self, refused: ApiError) -> bool:
-        """Whether the first fix of the refusal was done: a node is started, or a program is installed."""
+        """Apply the refusal's first fix (start a node, install a program); return whether it was done."""
         match re.split("[,;]", refused.fix)[0].split():
             case ["pancode", "fleet", "up", *nodes] if nodes:
                 return self.start(nodes)
@@ -46,16 +46,15 @@ class NodePreparation:
         return False
 
     def start(self, nodes: list[str]) -> bool:
-        """Start these nodes; whether one of them takes work now."""
+        """Start these nodes; return whether one of them accepts work now."""
         from pancode.fleet.commands.fleet import bring_up
 
         return bring_up(self.face, self.client, nodes, verbose=self.verbose)
 
     def start_for(self, named: str | None, *, detach: bool) -> bool:
-        """Start the nodes that could take a run where none of them is heard; whether one takes work now.
+        """Start the nodes that could take a run if none of them is up; return whether one accepts work now.
 
-        `named`: the only node that may take it. A caller who does not wait is not made to wait for a node
-        that is away.
+        `named`: the only node that may take it. With `detach`, no node is awaited that may not be reachable.
         """
         nodes = [one for one in self.client.get(FLEET)["nodes"] if named in (None, one["name"])]
         silent = ("new", "halted", *(() if detach else ("suspect", "unreachable", "lost")))
@@ -63,7 +62,7 @@ class NodePreparation:
         return bool(asleep) and len(asleep) == len(nodes) and self.start(asleep)
 
     def install(self, node: str, runtime: str) -> bool:
-        """Install the program and log it in there, after a question; whether it is there now."""
+        """Ask the user, install the program on the node and log in; return whether it is installed now."""
         from pancode.interfaces.cli.main import run
 
         question = f"{node} has no {runtime}. Install it there?"
@@ -73,6 +72,6 @@ class NodePreparation:
             return False
         fact = facts_after(self.client, node, (runtime,), ("missing", "looking")).get(runtime)
         needs_login = fact is not None and fact["state"] == "not_logged_in" and self.face.can_ask()
-        if needs_login:  # where it fails, admission says so, with the command
+        if needs_login:  # If this fails, admission reports it with the command.
             run(["node", "login", node, runtime])
         return True

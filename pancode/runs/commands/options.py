@@ -1,4 +1,4 @@
-"""The options of a dispatch on the command line, made of `runs/options.py`; and those beside them."""
+"""The options of a dispatch on the command line, generated from `runs/options.py`, and additional ones."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 Task = Annotated[str | None, Argument()]
 File = Annotated[
     str | None,
-    option("Read TASK from this file; - is standard input, as TASK - is, too.", "-f", "--file", "FILE"),
+    option("Read TASK from this file; - is standard input, as is TASK -.", "-f", "--file", "FILE"),
 ]
 Preset = Annotated[
     str | None,
@@ -33,11 +33,11 @@ SessionAgent = Annotated[
     str | None,
     option("Agent definition (default: dispatch.agent, else builder).", "A", complete=completions.agents),
 ]
-"""The option of a session, where the settings, or else builder, name the agent that nobody named."""
-NoVerify = Annotated[bool, option("Leave out the project's gates.", "--no-verify")]
+"""The --agent option of a session; its default is the agent in the settings, else builder."""
+NoVerify = Annotated[bool, option("Skip the project's gates.", "--no-verify")]
 Detach = Annotated[bool, option("Do not wait for the result.", "--detach/--wait")]
 DryRun = Annotated[
-    bool, option("Show what admission checks and what would happen; start nothing.", "--dry-run")
+    bool, option("Show what admission checks and what would happen, without starting anything.", "--dry-run")
 ]
 Yes = Annotated[
     bool,
@@ -51,7 +51,7 @@ _BESIDE = {
     "reasoning": Parameter("preset", Parameter.KEYWORD_ONLY, default=None, annotation=Preset),
     "verify": Parameter("no_verify", Parameter.KEYWORD_ONLY, default=False, annotation=NoVerify),
 }
-"""Options that are not fields of a request: each stands behind the option that is the key here."""
+"""Options that are not fields of a request; each follows the option that is its key here."""
 _HEADINGS = {
     WHO: ("preset", "agents", "models", "runtimes", "best_of"),
     WHERE: ("project", "nodes", "concurrency", "stagger"),
@@ -62,22 +62,22 @@ HEADINGS = {
     title: (*(one.word for one in OPTIONS.values() if one.under == title), *others)
     for title, others in _HEADINGS.items()
 }
-"""Heading of the help to its options, for all commands that take those of a dispatch."""
+"""Heading of the help to its options, for all commands with the options of a dispatch."""
 _PARSERS: Mapping[str, Callable[[str], object]] = {"Duration": duration, "Size": size_of, "Money": money}
 _LISTS = ("Labels", "Commands", "Paths")
 
 
 class WorkCommand(SectionedCommand):
-    """A command with the options of a dispatch, below their headings."""
+    """A command with the options of a dispatch, under their headings."""
 
     headings = HEADINGS
     only_whole = {one.word for one in OPTIONS.values() if not one.is_common} | {"preset", "no_verify"}
 
 
 def take_options(like: str, *, after: str) -> Callable[[F], F]:
-    """A command takes the options that the command `like` has, too, behind its own parameter `after`.
+    """Add the options of the command `like` to a command, after its own parameter `after`.
 
-    It declares `**_options: Any` for them, and finds their values in `ctx.params`.
+    The command declares `**_options: Any` for them, and finds their values in `ctx.params`.
     """
 
     def made(command: F) -> F:
@@ -103,7 +103,7 @@ def _parameters(like: str) -> Iterator[Parameter]:
 
 
 def _annotation(one: Option) -> Any:
-    """Return the type of the option's value, with how Typer shows and reads it."""
+    """Return the type of the option's value, with how Typer shows and parses it."""
     names = one.flags or ((one.flag,) if one.kind == "bool" or one.kind in _LISTS else ())
     words = (*names, one.value) if one.value else names
     about = f"{one.help[:-1]}, as in {one.example}." if one.example else one.help
@@ -113,7 +113,7 @@ def _annotation(one: Option) -> Any:
         return Annotated[list[str], many(about, *words)]
     more: dict[str, Any] = {"parser": _PARSERS.get(one.kind)}
     if one.kind == "Count" and one.bounds is not None:
-        least, most = one.bounds  # what nobody reaches is not a word in a help
+        least, most = one.bounds  # The help omits a maximum that is never reached.
         more |= {"min": least, "max": most if most <= 1_000 else None}
     if one.complete:
         more["complete"] = getattr(completions, one.complete)
@@ -122,7 +122,7 @@ def _annotation(one: Option) -> Any:
 
 
 def collect_given(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that were given, as the API's body; `given` may have fewer of them."""
+    """Return the given options as the API's body; `given` may have fewer of them."""
     body: dict[str, Any] = {}
     for one in OPTIONS.values():
         value = given.get(one.word)
@@ -130,6 +130,6 @@ def collect_given(given: Mapping[str, Any]) -> dict[str, Any]:
             body[one.name] = dict(value) if one.kind == "Labels" else value
     if given.get("no_verify"):
         body.setdefault("verify", [])
-    flag = given.get("preset")  # also an empty one, which is refused; of the variable, empty is none
+    flag = given.get("preset")  # An empty flag is also sent, and refused; an empty variable means none.
     preset = flag if flag is not None else os.environ.get("PANCODE_PRESET", "").strip() or None
     return body if preset is None else {**body, "preset": preset}

@@ -1,4 +1,4 @@
-"""`pancode runs ls --waiting` and `admin queue`: what waits, in which order, and why; what Redis holds."""
+"""`pancode runs ls --waiting` and `admin queue`: what waits, in what order and why; Redis' contents."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pancode.runs.answers import QUEUES, JobShape, QueueShape, QueuesShape
 
 
 def show_queues(face: Face, name: str | None) -> None:
-    """All queues with their waiting and running work; or one: its name, a pool's requirement, or a node."""
+    """Show all queues with their waiting and active work; or one: its name, a pool's requirement, a node."""
     face.show_result(face.client().get(QUEUES, name=name), format_queues)
 
 
@@ -56,13 +56,13 @@ _JOBS: RowColumns[QueuedJob] = {
 def queue(
     words: Annotated[list[str], Argument(metavar="[ARGS]...", default_factory=list, show_default=False)],
     *,
-    rq: Annotated[bool, option("RQ's own info with these ARGS, with JSON alone.", "--rq")] = False,
+    rq: Annotated[bool, option("Run RQ's own info with these ARGS, restricted to JSON.", "--rq")] = False,
     face: Json,
 ) -> None:
-    """What Redis holds: jobs of each RQ queue and registry, and its workers; without a coordinator, too.
+    """Show what Redis contains: jobs of each RQ queue and registry, and its workers; needs no coordinator.
 
-    It logs in as a user that may only read, and reads no job. `pancode runs ls --waiting` is what the ledger
-    says. Do not point RQ's tools themselves at a fleet: they unpickle what a node may write.
+    It logs in as a read-only user, and reads no job. `pancode runs ls --waiting` shows what the ledger
+    contains. Do not point RQ's tools themselves at a fleet: they unpickle data that a node may write.
     """
     from pancode.app import administration
 
@@ -74,7 +74,7 @@ def queue(
     try:
         administration.run_rq(words, home_of(os.environ), os.environ, out)
     finally:
-        # Nodes wrote part of it: control characters are shown, not obeyed.
+        # Nodes wrote part of it: control characters are escaped.
         sys.stdout.write("\n".join(map(escape_line, out.getvalue().split("\n"))))
 
 

@@ -1,4 +1,4 @@
-"""`pancode receipt`: the proof of what a run did, verified here or anywhere else."""
+"""`pancode receipt`: the evidence of what a run did, verified here or anywhere else."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def ls(
     whole: Whole = False,
     face: Json,
 ) -> None:
-    """Receipts of the newest runs."""
+    """List the receipts of the newest runs."""
     answer = fetch_page(face.client(), RECEIPTS, "receipts", number, cursor, whole=whole)
     face.show(answer, lambda: format_rows(answer["receipts"], _COLUMNS, "no receipt yet"))
 
@@ -51,7 +51,7 @@ _COLUMNS: RowColumns[ReceiptRow] = {
 
 @verb("receipt show", "pancode receipt show", "pancode receipt show w-7f3k2x --json > receipt.json")
 def show(*, run: AnyRun = LAST, workflow: OfWorkflow = False, face: Json) -> None:
-    """Prints the claims of the receipt; `verify` checks them. Of a workflow that has ended: its summary."""
+    """Print the claims of the receipt; `verify` checks them. For an ended workflow: its summary."""
     client = face.client()
     if workflow or is_workflow(run):
         from pancode.workflows.commands.group import show_receipt
@@ -80,14 +80,13 @@ def verify(
     ] = None,
     face: Json,
 ) -> int:
-    """PASS, TAMPERED, UNSIGNED, UNKNOWN_KEY or NOT_FOUND, with each check. Without RUN: of the last run.
+    """Verify a receipt: PASS, TAMPERED, UNSIGNED, UNKNOWN_KEY or NOT_FOUND, with each check.
 
-    RUN may be a workflow: then its receipt is judged with those of its runs. RUN may be a session, by any of
-    its runs: then the receipts and the chain of its interactive runs are judged. RUN may be an exported file:
-    then nothing but that file and the --keys is looked at.
-
-    With --chain the receipts of a node are held against each other: PASS, or BROKEN where one is missing,
-    names a receipt that never was, or two follow the same one.
+    The default is the last run. RUN may be a workflow: its receipt is verified with those of its runs. RUN
+    may be any run of a session: the receipts and the chain of its interactive runs are verified. RUN may be
+    an exported file: then only that file and the --keys are read. With --chain the receipts of a node are
+    compared with each other: PASS, or BROKEN if one is missing, names a nonexistent receipt, or two follow
+    the same one.
     """
     if chain is not None and (run is not None or keys is not None):
         raise UsageError(
@@ -99,14 +98,14 @@ def verify(
 
 
 def _verdict(face: Face, run: str, keys: Path | None) -> VerdictShape:
-    if keys is not None or set("/.") & set(run) or Path(run).is_file():  # an id has neither
+    if keys is not None or set("/.") & set(run) or Path(run).is_file():  # An id contains neither.
         from pancode.runs.receipts.offline_verification import verify_file
 
         return verify_file(Path(run), keys)
     try:
         if run.startswith("w-"):
             return face.client().get(WORKFLOW_VERDICT.at(run))
-        return face.client().get(SESSION_VERDICT.at(run))  # or any other run
+        return face.client().get(SESSION_VERDICT.at(run))  # any run, also outside a session
     except ApiError as error:
         if error.exit_code is not ExitCode.NOT_FOUND:
             raise
@@ -115,7 +114,7 @@ def _verdict(face: Face, run: str, keys: Path | None) -> VerdictShape:
 
 
 def format_verdict(answer: VerdictShape) -> str:
-    """The verdict on a receipt, with each check."""
+    """Return the verdict on a receipt, with each check."""
     lines = [
         f"  {'ok ' if c['ok'] else 'NO '} {escape_line(c['what'])}: {escape_line(c['detail'])}"
         for c in answer["checks"]
@@ -132,10 +131,10 @@ def format_verdict(answer: VerdictShape) -> str:
 def export(
     *,
     run: Annotated[str | None, Argument(autocompletion=completions.runs)] = None,
-    dsse: Annotated[bool, option("Print the bare DSSE envelope, for other tools.", "--dsse")] = False,
+    dsse: Annotated[bool, option("Print only the DSSE envelope, for other tools.", "--dsse")] = False,
     face: Json,
 ) -> None:
-    """A receipt with the public keys, as a file to verify anywhere; without RUN the keys alone."""
+    """Print a receipt with the public keys, as a file to verify anywhere; without RUN only the keys."""
     if dsse and run is None:
         raise UsageError("RUN is required", fix="pancode receipt export last --dsse")
     answer = face.client().get(EXPORT, run=run)

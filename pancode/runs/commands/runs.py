@@ -63,12 +63,12 @@ def ls(
     ] = None,
     outcome: Annotated[
         str | None,
-        option("Show only runs with this end, such as done or error, or running ones.", "--state", "S"),
+        option("Show only runs with this outcome, such as done or error, or running ones.", "--state", "S"),
     ] = None,
     since: Annotated[
         str | None, option("Show only runs dispatched since then: 90m, 2h, 3d, 2026-11-22.", "T")
     ] = None,
-    text: Annotated[str | None, option("Show only runs whose task has this text.", "T")] = None,
+    text: Annotated[str | None, option("Show only runs whose task contains this text.", "T")] = None,
     number: Annotated[
         int | None, option("Show at most this many, as NUMBER.", "-n", "--number", "N", min=1, max=10_000)
     ] = None,
@@ -76,15 +76,15 @@ def ls(
         bool, option("Show the queues instead: what waits where, in order, with the reason.", "--waiting")
     ] = False,
     queue: Annotated[
-        str | None, option("With --waiting: only this queue, a pool's requirement, or a node.", "NAME")
+        str | None, option("With --waiting: show only this queue, a pool's requirement, or a node.", "NAME")
     ] = None,
     cursor: Cursor = None,
     whole: Whole = False,
     face: Json,
 ) -> None:
-    """The newest runs, newest first.
+    """List the newest runs first.
 
-    A RUN may be any unambiguous prefix, `last`, or the name of an agent that has one run at work.
+    A RUN may be any unambiguous prefix, `last`, or the name of an agent with exactly one active run.
     """
     if waiting or queue is not None:
         from pancode.runs.commands.queue import show_queues
@@ -93,17 +93,17 @@ def ls(
     wanted = {"node": node, "agent": agent, "outcome": outcome, "since": since, "text": text}
     client, most = face.client(), number or count
     answer = fetch_page(client, RUNS, "runs", most, cursor, whole=whole, **wanted)
-    none = "no such run" if any(wanted.values()) else 'no run yet; try: pancode dispatch "..."'
+    none = "no such run" if any(wanted.values()) else 'no runs yet; try: pancode dispatch "..."'
     return face.show(answer, lambda: format_runs(answer["runs"], none))
 
 
 def format_runs(found: list[RunShape], none: str) -> str:
-    """Runs, a line each; `none`: what is said where there are none."""
+    """Return the runs, a line each; `none`: the text if there are no runs."""
     return format_rows(found, _COLUMNS, none, spare=("RUNTIME", "MODEL", "AGENT", "COST"), cut="TASK")
 
 
 def _task(run: RunShape) -> str:
-    """Return the task on one line, behind the names of its workflow and step."""
+    """Return the task on one line, after the names of its workflow and step."""
     step = f"{run['workflow']}/{run['step']}: " if run["workflow"] else ""
     notes = "".join(f"  ({note})" for note in list_notes(run))
     return step + clip_columns(escape_line(run["task"]), 60) + notes
@@ -118,7 +118,7 @@ _COLUMNS: RowColumns[RunShape] = {
 
 @verb("runs show", "pancode runs show", "pancode runs show SHOP-12", "pancode runs show w-7f3k2x")
 def show(*, run: AnyRun = LAST, face: Json) -> None:
-    """Everything about one run; of a workflow its steps."""
+    """Show everything about one run; for a workflow, its steps."""
     client = face.client()
     if is_workflow(run):
         from pancode.workflows.commands.group import show_workflow
@@ -168,7 +168,7 @@ def _of_model(run: RunDetail) -> list[tuple[str, str]]:
 
 
 def _of_chain(run: RunDetail) -> list[tuple[str, str]]:
-    """Return the rows about runs before this one and after it, and about words told to it."""
+    """Return the rows about the runs before and after this one, and about messages to it."""
     rows = [("continues", f"{', '.join(run['chain'])} ({run['session']} session)")] if run["chain"] else []
     rows += [("answered", run["answered"])] if run["answered"] else []
     for one in run["told"]:
@@ -178,7 +178,7 @@ def _of_chain(run: RunDetail) -> list[tuple[str, str]]:
 
 
 def _calls(run: RunDetail, calls: CallsShape) -> str:
-    """The usage that the model gateway counted, beside the usage that the runtime reports."""
+    """Return the usage that the model gateway counted, next to the usage that the runtime reports."""
     claimed = run["claimed"]
     if calls["subscription"]:
         went = (
@@ -188,7 +188,7 @@ def _calls(run: RunDetail, calls: CallsShape) -> str:
         return f"subscription, not metered: {count_noun(calls['requests'], 'connection')}, {went}"
     counts = (("failed", calls["failed"]), ("refused", calls["refused"]), ("unread", calls["unread"]))
     notes = [f"{count} {name}" for name, count in counts if count]
-    notes += ["the last one to wrap up"] if calls["wrap_up"] else []
+    notes += ["the last one was the final answer at the limit"] if calls["wrap_up"] else []
     details = f" ({', '.join(notes)})" if notes else ""
     through = f"{calls['requests']} through the model gateway{details}"
     reported = f"; the runtime says {_tokens(claimed)}" if claimed else ""
@@ -216,16 +216,16 @@ def verify(
         ),
     ] = "other",
     again: Annotated[
-        bool, option("Verify a disputed result again, on a machine that has not judged it.", "--again")
+        bool, option("Verify a disputed result again, on a node that has not judged it.", "--again")
     ] = False,
     detach: Detach = False,
     face: Json,
 ) -> int:
-    """Have another node run the gates on a run's result, and sign what it sees.
+    """Have another node run the gates on a run's result, and sign the outcome.
 
-    Of a session the newest interactive run is meant. The session finishes its turn first and then rests; your
-    next message continues it.
-    A disputed result stays disputed until you ask with --again, and that it was is shown from then on.
+    For a session, its newest interactive run is verified. The session first finishes its turn and is then
+    suspended; your next message continues it. A disputed result remains disputed until you repeat it with
+    --again; the earlier dispute is still shown afterwards.
     """
     client = face.client(works=True)
     body = {"by": find_user(), "on": on, "again": again}
@@ -252,16 +252,16 @@ def _verdict(run: RunShape) -> int:
 def retry(
     run: Run,
     *,
-    resume: Annotated[bool, option("Continue with the agent's conversation, on the same node.")] = False,
-    alone: Annotated[bool, option("Keep the new run outside of the old run's workflow.", "--alone")] = False,
+    resume: Annotated[bool, option("Continue the agent's conversation, on the same node.")] = False,
+    alone: Annotated[bool, option("Keep the new run out of the old run's workflow.", "--alone")] = False,
     workflow: OfWorkflow = False,
     detach: Detach = False,
     yes: Yes = False,
     face: Json,
 ) -> int:
-    """The same work as a new run; a lost one is given up for good. Of a workflow: all of it as a new one.
+    """Repeat the same work as a new run; a lost run is given up. For a workflow: repeat all of it.
 
-    The retry of a step's run takes its place in the workflow, which has ended, and continues from there.
+    The retry of a step's run replaces it in its workflow, which must have ended and continues from there.
     """
     if workflow or is_workflow(run):
         from pancode.workflows.answers import RETRY_WORKFLOW
@@ -279,12 +279,12 @@ def retry(
 )
 def continue_(
     run: Run,
-    text: Annotated[str, Argument(help="What is to be done next; without it the agent continues.")] = "",
+    text: Annotated[str, Argument(help="The next task; without it the agent simply continues.")] = "",
     *,
     detach: Detach = False,
     face: Json,
 ) -> int:
-    """A new run that continues from the result of an old one, in its conversation where that is kept."""
+    """Continue from the result of a run in a new run, in its conversation if that is retained."""
     return follow_new(face, CONTINUE.at(run), {"by": find_user(), "text": text}, detach)
 
 
@@ -292,10 +292,10 @@ def continue_(
 def diff(
     *,
     run: AnyRun = LAST,
-    stat: Annotated[bool, option("Show only the files, with counted lines.", "--stat")] = False,
+    stat: Annotated[bool, option("Show only the files and the number of changed lines.", "--stat")] = False,
     face: Json,
 ) -> None:
-    """What a run changed, as a patch that git apply takes; of a session the whole change, once it rests."""
+    """Show a run's change as a patch for git apply; for a suspended session, its whole change."""
     client = face.client()
     change = client.raw(path_of("runs", find_run(client, run), "diff"), stat=stat)
     if face.as_json:

@@ -1,4 +1,4 @@
-"""`pancode stop`: ends a run, a workflow, the work on an issue, or what a session has begun."""
+"""`pancode stop`: ends a run, a workflow, the work on an issue, or the runs that a session started."""
 
 from __future__ import annotations
 
@@ -45,17 +45,17 @@ def stop(
         str | None, option("Stop the runs that this session has begun, and not the session.", "SESSION")
     ] = None,
     workflow: OfWorkflow = False,
-    reason: Annotated[str, option("The reason, for the record.")] = "",
-    yes: Annotated[bool, option("Do not ask about a workflow of many runs.", "-y", "--yes")] = False,
+    reason: Annotated[str, option("The reason, for the records.")] = "",
+    yes: Annotated[bool, option("Do not ask about a workflow with many runs.", "-y", "--yes")] = False,
     face: Json,
 ) -> int:
-    """Ask a run to end (without a name: the one that was started last of those that run); its node confirms.
+    """Stop a run (default: the active run that started last); its node confirms.
 
-    Of a workflow all runs are stopped, and nothing more begins. Of an issue the run that works on it: its
-    workspace and its files stay.
+    For a workflow, all runs are stopped, and nothing more begins. For an issue, the run that works on it is
+    stopped: its workspace and files remain.
     """
     if sum(one is not None for one in (name, agent, session)) > 1:
-        raise UsageError("a name, --agent and --session cannot be combined", fix="give one of them")
+        raise UsageError("a name, --agent and --session cannot be combined", fix="use only one of them")
     client, body = face.client(), {"by": find_user(), "reason": reason}
     if session is not None:
         begun = client.get(TASKS.at(session))["runs"]

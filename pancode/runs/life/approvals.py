@@ -1,4 +1,4 @@
-"""What a user's approval, no or answer changes: of a run that waits to begin, and of a call that waits."""
+"""What a user's approval, denial or answer changes: for a run before it begins, and for a waiting call."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from pancode.runs.life.jobs import identity_of, name_of
 
 @dataclass(frozen=True, slots=True)
 class AskedFirst(Signal):
-    """A user's request has passed the gates, and the new run begins only when a user approves it."""
+    """A request has passed the gates, but the new run begins only after a user's approval."""
 
     def apply(self, made: Changes) -> Changes:
-        """Let a new run that holds no budget yet wait for a user's approval, or first for its workflow."""
+        """Make a new run, without a reservation, wait for a user's approval, or first for its workflow."""
         made = replace(made, fresh=True)
         return made if made.run.waits is WaitReason.WORKFLOW else waits.ask_first(made)
 
@@ -42,10 +42,10 @@ class Approved(Signal):
     budget_scopes: Sequence[BudgetScope]
 
     def apply(self, made: Changes) -> Changes:
-        """Let a run that a user approves hold its budget and wait for a place. A yes to the question about
-        the budget holds it even above a ceiling.
+        """Reserve the approved run's budget and let it wait for a slot. Approving the budget question
+        reserves it even above a ceiling.
 
-        UsageError when nothing of this kind waits; RefusedError when a ceiling has no room any more.
+        UsageError if nothing of this kind waits; RefusedError if a ceiling no longer has room.
         """
         must_wait(made.run, made.case.action(ActionKind.USER), *BEFORE_START)
         kind = kind_of(made.run)
@@ -54,7 +54,7 @@ class Approved(Signal):
             raise RefusedError(
                 f"{made.run.id} is not started: {refused}",
                 why="the ceiling had room when the run was requested; the run keeps waiting",
-                fix="pancode budget show; raise it with pancode budget set, then approve again",
+                fix="pancode budget show; raise it with pancode budget set, then approve the run again",
                 code="budget",
             )
         approval = Approval(by=self.by, at_ms=made.now.ms, whole=self.whole)
@@ -67,14 +67,14 @@ class Approved(Signal):
 
 @dataclass(frozen=True, slots=True)
 class Declined(Signal):
-    """A user says no to the item that the run waits for."""
+    """A user denies the item that the run waits for."""
 
     by: str
 
     def apply(self, made: Changes) -> Changes:
-        """End a run that a user denies before it begins; an ended one stays so.
+        """End a run that a user denies before it begins; an ended one remains as it is.
 
-        UsageError when nothing waits.
+        UsageError if nothing waits.
         """
         must_wait(made.run, made.case.action(ActionKind.USER), *ItemKind)
         kind = kind_of(made.run)
@@ -91,12 +91,12 @@ class Declined(Signal):
 
 @dataclass(frozen=True, slots=True)
 class Unasked(Signal):
-    """The workflow needs no answer any more."""
+    """The workflow no longer needs an answer."""
 
     why: str
 
     def apply(self, made: Changes) -> Changes:
-        """Take the run's question out of the inbox, as its workflow needs no answer any more. Idempotent."""
+        """Remove the run's question from the inbox, as its workflow no longer needs an answer. Idempotent."""
         action = made.case.action(ActionKind.USER)
         if action is None or not is_blocked(made.run):
             return made
@@ -105,7 +105,7 @@ class Unasked(Signal):
 
 @dataclass(frozen=True, slots=True)
 class AskedAgain(Signal):
-    """The workflow continues, and still needs the answer that nobody has given."""
+    """The workflow continues, and still needs the answer that no user has given."""
 
     def apply(self, made: Changes) -> Changes:
         """Put the run's question into the inbox again, as its workflow continues. Idempotent."""
@@ -118,12 +118,12 @@ class AskedAgain(Signal):
 
 _SHORT = 200
 MOST_KEPT = 400
-"""How many calls one run may ask about: no node may fill the ledger with calls."""
-TOO_MANY = f"a run may ask about {MOST_KEPT} commands"
+"""How many calls one run may ask about, so that no node can fill the ledger with calls."""
+TOO_MANY = f"a run may ask for approval of at most {MOST_KEPT} commands"
 
 
 def request_approval(made: Changes, body: UserAsked) -> Changes:
-    """Put the agent's call into the inbox; a call of a permitted rule gets its yes at once. Idempotent."""
+    """Put the agent's call into the inbox; a call under a permitted rule is approved at once. Idempotent."""
     run, question = made.run, body.asked
     works = made.case.newest and run.state is RunState.RUNNING and run.stop_asked is None
     if not works or not RUNTIMES[run.runtime].asks(run.takes_turns) or inbox.is_known(run, question.call):
@@ -133,7 +133,7 @@ def request_approval(made: Changes, body: UserAsked) -> Changes:
     made = made.put(inbox.with_call(run, body, made.now.ms))
     number = len(inbox.calls_of(made.run))
     if question.pattern in inbox.list_permitted(run):
-        return _answer(made, number, CallDecided("an earlier yes", allow=True, whole=True))
+        return _answer(made, number, CallDecided("an earlier approval", allow=True, whole=True))
     reason = f"waits for a user's approval: {question.command[:_SHORT]}"
     made = waits.open_question(made.put(replace(made.run, reason=reason)))
     return made.tell("person", f"call {number}", "asked", f"{question.command}; {body.why}")
@@ -152,7 +152,7 @@ class CallDecided(Signal):
     def apply(self, made: Changes) -> Changes:
         """Record a user's answer to a call.
 
-        UsageError when no call waits; RefusedError when another waits.
+        UsageError if no call waits; RefusedError if another one waits.
         """
         must_wait(made.run, made.case.action(ActionKind.USER), ItemKind.CALL)
         number, _ = inbox.chosen_call(made.run, self.number)

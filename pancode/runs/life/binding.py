@@ -1,4 +1,4 @@
-"""How a run is admitted, waits, and is bound to a node, with the reservations that this takes."""
+"""How a run is admitted, waits, and is bound to a node, with the required reservations."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from pancode.runs.life.inbox import is_lifted_for_good, is_unapproved
 
 @dataclass(frozen=True, slots=True)
 class Admitted(Signal):
-    """A user's request has passed the gates: the run is new."""
+    """A user's request has passed the gates; the run is new."""
 
     budget_scopes: Sequence[BudgetScope]
 
     def apply(self, made: Changes) -> Changes:
-        """Reserve for the first attempt; RefusedError with the numbers when no ceiling has room."""
+        """Reserve for the first attempt; RefusedError with the numbers if a ceiling has no room."""
         made, refused = reserve_budget(made, self.budget_scopes)
         if refused:
             raise RefusedError(
@@ -40,12 +40,12 @@ class Admitted(Signal):
 
 @dataclass(frozen=True, slots=True)
 class Due(Signal):
-    """The waiting run's time has come: a later attempt takes its own reservation."""
+    """The waiting time of the run is over: a later attempt takes its own reservation."""
 
     budget_scopes: Sequence[BudgetScope]
 
     def apply(self, made: Changes) -> Changes:
-        """Take the reservation of a later attempt; if it has no room, the run waits for budget or ends."""
+        """Take the reservation of a later attempt; without room, the run waits for budget or ends."""
         if made.run.attempt == 1:
             return made
         if made.case.spent_up(made.run.attempt):
@@ -66,9 +66,9 @@ class Due(Signal):
 def reserve_budget(
     made: Changes, budget_scopes: Sequence[BudgetScope], beyond: bool = False
 ) -> tuple[Changes, str]:
-    """Hold the run's estimate for its current attempt in each scope, or return the reason why not.
+    """Reserve the run's estimate for its current attempt in each scope, or return the reason why not.
 
-    `beyond`: a user has allowed the reservation even where a ceiling has no room; the timeline then says so.
+    `beyond`: a user has allowed the reservation even without room under a ceiling; the timeline records it.
     """
     run, amount = made.run, _amount(made)
     for budget_scope in budget_scopes:
@@ -99,7 +99,7 @@ def _amount(made: Changes) -> books.Amount:
 
 
 def _never_fits(made: Changes, budget_scopes: Sequence[BudgetScope]) -> str:
-    """Why no waiting makes room, in words: only a workflow's spending never begins anew. Empty: it may."""
+    """Return why waiting cannot make room: only a workflow's spending never resets. Empty: it can."""
     amount = _amount(made)
     for budget_scope in budget_scopes:
         free = replace(budget_scope.balance, reserved_usd=books.ZERO, reserved_tokens=0, reserved_ms=0)
@@ -115,12 +115,12 @@ class Waits(Signal):
     """The run cannot continue now."""
 
     on: str
-    """What the run waits on: placement, budget, depot."""
+    """What the run waits for: placement, budget, depot."""
     why: str
     kind: WaitReason
 
     def apply(self, made: Changes) -> Changes:
-        """Record that the run waits and why; the reason that it has already is not recorded again."""
+        """Record that the run waits and why; an unchanged reason is not recorded again."""
         if made.run.reason == self.why:
             return made
         return made.put(replace(made.run, reason=self.why, waits=self.kind)).tell(
@@ -133,7 +133,7 @@ class Released(Signal):
     """The workflow lets the run begin."""
 
     def apply(self, made: Changes) -> Changes:
-        """Let the run begin, as its workflow allows it; nothing changes when the workflow did not hold it."""
+        """Let the run begin, as its workflow allows it; no change if the workflow did not hold it back."""
         run = made.run
         if run.state is not RunState.PENDING or run.waits is not WaitReason.WORKFLOW:
             return made
@@ -141,12 +141,12 @@ class Released(Signal):
 
 
 def begin_waiting(made: Changes) -> Changes:
-    """Let the run wait only for a free place from now on."""
+    """Let the run wait only for a free slot from now on."""
     return made.put(replace(made.run, reason="queued", waits=WaitReason.QUEUED))
 
 
 def reserve_as_before(made: Changes, note: str) -> Changes:
-    """Lower the reservation to the run's estimate, as its job was handed over to a node and came back."""
+    """Lower the reservation to the run's estimate, as its handed-over job came back from a node."""
     usd, account = _amount(made).usd, made.case.account
     if made.attempt.reserved_usd <= usd:
         return made
@@ -155,7 +155,7 @@ def reserve_as_before(made: Changes, note: str) -> Changes:
 
 
 def handed_to(node: str) -> str:
-    """The reason of a run whose job waits on this node until a slot is free there."""
+    """Return the reason of a run whose job waits on this node until a slot is free there."""
     return f"handed to {node}"
 
 
@@ -168,12 +168,12 @@ class Bound(Signal):
     served: dict[str, object] = field(default_factory=dict)
     """The model server on that node, as it was reported; empty: not known."""
     most_usd: Decimal | None = None
-    """The most USD that a run handed over ahead reserves from now on; None: what it reserves already."""
+    """The most USD that a run handed over ahead reserves from now on; None: what it already reserves."""
     gpus: tuple[str, ...] = ()
-    """The GPUs of the node that the run holds alone, by UUID."""
+    """The UUIDs of the node's GPUs that the run uses exclusively."""
 
     def apply(self, made: Changes) -> Changes:
-        """Give the run its lease and reserve in its node's own scope; its lost leases are told to end."""
+        """Give the run its lease and reserve in its node's own scope; end its lost leases."""
         lease, run = self.lease, made.run
         attempt = made.case.attempts.get(run.attempt)
         if attempt is not None:
@@ -197,7 +197,7 @@ class Bound(Signal):
         made = made.put(lease, placed)
         if self.gpus:
             made = made.add(GpuHold(run.id, lease.lease, lease.node, self.gpus))
-        where = "handed ahead to" if lease.ahead else "placed on"
+        where = "handed over ahead to" if lease.ahead else "placed on"
         made = made.tell("placement", lease.node, "placed", f"{where} {lease.node}: {self.why}")
         if self.served:
             made = made.tell("model", f"{run.endpoint}/{run.model}", "served", str(self.served["words"]))

@@ -1,4 +1,4 @@
-"""A case: a run with all that the ledger knows of it now, its moves and stage, and what waits on a node."""
+"""A case: a run with all its rows in the ledger, its state transitions and stage, and the jobs on a node."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ RUN_MOVES: dict[RunState, frozenset[RunState]] = {
     RunState.RUNNING: frozenset(
         {RunState.PENDING, RunState.INTERRUPTING, RunState.COLLECTING, RunState.ENDED}
     ),
-    # Back to pending: the node interrupted it for a limit, nobody asked for a stop, it may be tried again.
+    # Back to pending: the node interrupted it at a limit, no stop was requested, and it may be tried again.
     RunState.INTERRUPTING: frozenset({RunState.PENDING, RunState.COLLECTING, RunState.ENDED}),
     RunState.COLLECTING: frozenset({RunState.PENDING, RunState.INTERRUPTING, RunState.ENDED}),
     RunState.ENDED: frozenset({RunState.ENDED}),
 }
-"""The moves that a run's state may make. From `ended` to `ended`: a verified receipt replaces `lost`."""
+"""The transitions of a run's state. From `ended` to `ended`: a verified receipt replaces `lost`."""
 
 LEASE_MOVES: dict[LeaseState, frozenset[LeaseState]] = {
     LeaseState.OFFERED: frozenset({LeaseState.ACCEPTED, LeaseState.RUNNING, LeaseState.CLOSED}),
@@ -50,25 +50,24 @@ LEASE_MOVES: dict[LeaseState, frozenset[LeaseState]] = {
     LeaseState.RUNNING: frozenset({LeaseState.CLOSED}),
     LeaseState.CLOSED: frozenset({LeaseState.CLOSED}),
 }
-"""The moves that a lease's state may make. From `closed` to `closed`: the receipt of a lost lease came after
+"""The transitions of a lease's state. From `closed` to `closed`: the receipt of a lost lease arrived after
 all."""
 
 
 def is_free(run: Run) -> bool:
-    """Whether the run costs nothing, whatever becomes of it: a script of the user's own, or a model of the
-    fleet's own that has no price.
-    """
+    """Whether the run costs nothing in any case: a user's own script, or a model of the fleet's own without a
+    price."""
     return not run.estimate_usd and (RUNTIMES[run.runtime].own or run.endpoint is not None)
 
 
 NOT_STARTED: dict[str, object] = {"cost_usd": "0", "cost_source": "not started"}
-"""The usage of an attempt that never ran, as its node or our own books say."""
+"""The usage of an attempt that never ran, according to its node or our own records."""
 PUBLISHING = frozenset({Mark.GATED, Mark.PUSHED, Mark.RECEIPTED, Mark.ACKNOWLEDGED, Mark.REJECTED})
 """The marks at which the agent has ended its work, so that its slot is free."""
 
 
 def move_run(run: Run, state: RunState) -> Run:
-    """Return the run in its new state; ValueError when the table has no such move."""
+    """Return the run in its new state; ValueError if the table has no such transition."""
     if state is run.state:
         return run
     if state not in RUN_MOVES[run.state]:
@@ -88,7 +87,7 @@ def holds_slot(lease: Lease) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Now:
-    """What a decision needs from outside: the time, a source of new ids, and the lengths of pauses."""
+    """External inputs of a decision: the time, a source of new ids, and the lengths of pauses."""
 
     ms: int
     new_id: books.NewId
@@ -101,14 +100,14 @@ class Now:
 
 
 def may_follow(run: Run) -> bool:
-    """Whether the run may have follow-up actions or a question to a user; else nobody looks them up."""
+    """Whether the run may have follow-up actions or a question to a user; else they need not be read."""
     may_be_answered = run.waits is WaitReason.USER or Approvals.of(run).calls or FleetLead.of(run).fleet
     return run.state is RunState.ENDED or bool(may_be_answered)
 
 
 @dataclass(frozen=True, slots=True)
 class RunCase:
-    """All rows of one run, by number, and the lease that the signal is about."""
+    """All rows of one run, by number, and the signal's lease."""
 
     run: Run
     attempts: Mapping[int, Attempt]
@@ -118,20 +117,20 @@ class RunCase:
     actions: tuple[Action, ...] = ()
     """The run's follow-up actions that are not done yet."""
     words: tuple[StoredMessage, ...] = ()
-    """What users have said to the run, by number."""
+    """Users' messages to the run, by number."""
     session: SessionRow | None = None
     """The session of which the run is the newest interactive run."""
     about: int = 0
-    """The number of the signal's lease; 0: the signal is about the run's current attempt."""
+    """The number of the signal's lease; 0: the signal concerns the run's current attempt."""
 
     @property
     def lease(self) -> Lease:
-        """The signal's lease. KeyError when the signal is about no lease."""
+        """The signal's lease. KeyError if the signal concerns no lease."""
         return self.leases[self.about]
 
     @property
     def attempt(self) -> Attempt:
-        """The attempt of the signal's lease, else the current one; a new row when there is none yet."""
+        """The attempt of the signal's lease, else the current one; a new row if there is none yet."""
         number = self.lease.attempt if self.about else self.run.attempt
         return self.attempts.get(number) or Attempt(self.run.id, number, self.now.ms, books.ZERO)
 
@@ -148,7 +147,7 @@ class RunCase:
     def came_back(self) -> int:
         """How many other leases of the attempt came back in this epoch. Waits do not count.
 
-        Jobs sent ahead do not count either: a free slot comes for them in any case.
+        Jobs sent ahead do not count either: they only wait for a free slot.
         """
         kinds, mine = (Closed.REFUSED, Closed.NEVER_ACCEPTED), self.lease
         others = [
@@ -159,12 +158,12 @@ class RunCase:
         return sum(f.closed in kinds and f.start_by_epoch == mine.start_by_epoch for f in others)
 
     def action(self, kind: ActionKind) -> Action | None:
-        """The action of this kind that has not been done yet."""
+        """Return the pending action of this kind."""
         return {action.kind: action for action in self.actions}.get(kind)
 
     @property
     def open_leases(self) -> list[Lease]:
-        """Leases that may be running, or whose end is not known."""
+        """Leases that may be running, or whose end is unknown."""
         return [f for f in self.leases.values() if f.state is not LeaseState.CLOSED]
 
     @property
@@ -173,14 +172,14 @@ class RunCase:
         return [f for f in self.leases.values() if f.closed is Closed.LOST and f.receipt is None]
 
     def left(self, attempt: int) -> Decimal | None:
-        """Return the USD of the run's limit that remain for this attempt; None: the run has no limit."""
+        """Return the USD of the run's limit that are left for this attempt; None: the run has no limit."""
         usd = self.run.limits.get("usd")
         if usd is None or attempt == 1:
             return None if usd is None else Decimal(str(usd))
         return max(Decimal(str(usd)) - books.sum_used(self.entries, attempt), books.ZERO)
 
     def ordered(self) -> Decimal | None:
-        """The most USD that this lease's job allows: what is left, or what it reserves; None: no limit."""
+        """Return the most USD that this lease's job allows: what is left or reserved; None: no limit."""
         left, reserved = self.left(self.attempt.attempt), self.attempt.reserved_usd
         return reserved if left is None and reserved and self.about and self.lease.ahead else left
 
@@ -189,7 +188,7 @@ class RunCase:
         return attempt > 1 and self.left(attempt) == 0 and Decimal(str(self.run.limits["usd"])) > 0
 
     def with_row(self, row: Run | Attempt | Lease | SessionRow | StoredMessage) -> RunCase:
-        """The same case with this row instead of the old one."""
+        """Return the same case with this row instead of the old one."""
         if isinstance(row, StoredMessage):
             messages = {**{one.number: one for one in self.words}, row.number: row}
             return replace(self, words=tuple(messages.values()))
@@ -226,7 +225,7 @@ _OF_MARK: dict[str, RunStage] = {
 
 
 def stage_of(run: Run, lease: Lease | None) -> RunStage:
-    """The stage of a run. `lease`: its newest one; None when it has none."""
+    """Return the stage of a run. `lease`: its newest one; None if it has none."""
     if run.state is RunState.ENDED:
         return RunStage.ENDED
     if run.state is RunState.INTERRUPTING:
@@ -242,19 +241,19 @@ Line = tuple[int, int, str]
 
 
 def waits_there(lease: Lease) -> bool:
-    """Whether the job waits on its node for a slot, and so holds none, as far as the node has said."""
+    """Whether the job waits on its node for a slot, as far as the node has reported."""
     return lease.state is not LeaseState.CLOSED and (
         lease.mark == Mark.HELD or (lease.ahead and not lease.mark)
     )
 
 
 def place_in_line(lease: Lease) -> Line:
-    """The key by which a node sorts the jobs that it holds: the smallest begins first."""
+    """Return the key by which a node sorts its jobs: the smallest begins first."""
     return lease.bound_ms, lease.lease, lease.run
 
 
 def why_it_stays(run: Run, workflow: Workflow | None) -> str:
-    """Why the run waits with the coordinator and is not handed over, in words; empty: it may be."""
+    """Return why the run waits with the coordinator and is not handed over; empty: it may be."""
     if run.takes_turns:
         return "a session waits for a user's message"
     if run.parent is not None:
@@ -264,7 +263,7 @@ def why_it_stays(run: Run, workflow: Workflow | None) -> str:
     if run.holds_gpus:
         return "it holds a GPU from the job on"
     if run.judges is not None:
-        return "it judges the result of another run"
+        return "it evaluates the result of another run"
     if workflow is not None and workflow.kind is WorkflowKind.RACE:
         return "in a race the first to pass wins, and the others are stopped"
     return ""
@@ -277,10 +276,9 @@ def asks_a_model(run: Run) -> bool:
 
 
 def cap_of(run: Run, left: Decimal | None, usual: Decimal, reserved: Decimal) -> Decimal | None:
-    """The most USD that an attempt may cost once it is handed over; None: it pays for no model.
+    """Return the most USD that an attempt may cost once it is handed over; None: it pays for no model.
 
-    `left`: of the run's own limit; None: it has none, and gets `usual`, or what it reserves already if that
-    is more.
+    `left`: of the run's limit; None: no limit, so it gets `usual`, or its reservation if that is more.
     """
     if not asks_a_model(run):
         return None

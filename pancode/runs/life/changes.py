@@ -1,4 +1,4 @@
-"""Decides what signals change in a run, as a value; events of the feed and audit entries follow from it."""
+"""Decides what signals change in a run, as a value; feed events and audit entries are derived from it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class AuditLine:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """A control message for a node, by name. A node without a key is sent nothing."""
+    """A control message for a node, by name. A node without a key gets none."""
 
     node: str
     body: ControlBody
@@ -57,7 +57,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class PassOver:
-    """For a while the node is not offered this run (None: it is offered no run at all)."""
+    """For some time the node is not offered this run (None: any run)."""
 
     node: str
     run: str | None
@@ -75,18 +75,18 @@ class Staged:
 
 
 class Signal(ABC):
-    """Something that has happened to a run. It is defined where its subject is decided, also in a feature."""
+    """Something that has happened to a run. Defined in the module that decides its effect."""
 
     __slots__ = ()
 
     @abstractmethod
     def apply(self, made: Changes) -> Changes:
-        """Return the changes with those that this signal makes. Pure: it reads only the case."""
+        """Return the changes plus those that this signal makes. Pure: it reads only the case."""
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """The changes of one signal or several. Frozen: each step returns a new value with more changes."""
+    """The changes of one or several signals. Frozen: each step returns a new value with more changes."""
 
     before: RunCase
     case: RunCase
@@ -101,11 +101,11 @@ class Changes:
     passed_over: tuple[PassOver, ...] = ()
     stages: tuple[Staged, ...] = ()
     signals: tuple[Signal, ...] = ()
-    """What these changes answer."""
+    """The signals that these changes answer."""
     left: tuple[EventBody, ...] = ()
     """Events of the node that the engine leaves to a feature."""
 
-    # -- what the next step looks at --------------------------------------------------------------
+    # -- read by the next step --------------------------------------------------------------------
 
     @property
     def run(self) -> records.Run:
@@ -123,7 +123,7 @@ class Changes:
     def now(self) -> Now:
         return self.case.now
 
-    # -- what it adds -----------------------------------------------------------------------------
+    # -- additions --------------------------------------------------------------------------------
 
     def put(
         self,
@@ -143,7 +143,7 @@ class Changes:
         return replace(self, case=replace(self.case, actions=(*self.case.actions, action)))
 
     def advance(self) -> Changes:
-        """Let the run's workflow be looked at next, if it has one."""
+        """Have the run's workflow examined next, if it has one."""
         run = self.run
         if run.workflow is None:
             return self
@@ -159,7 +159,7 @@ class Changes:
         return replace(self, case=replace(self.case, actions=left))
 
     def note(self, action: records.Action, facts: Mapping[str, object]) -> Changes:
-        """Add these facts to a follow-up action that waits."""
+        """Add these facts to a pending follow-up action."""
         noted = replace(action, detail={**action.detail, **facts})
         actions = tuple(noted if one.id == action.id else one for one in self.case.actions)
         return replace(self, case=replace(self.case, actions=actions))
@@ -169,7 +169,7 @@ class Changes:
         return replace(self, rows=(*self.rows, *rows))
 
     def book(self, entries: Iterable[records.BookEntry]) -> Changes:
-        """Add these entries to the books."""
+        """Add these budget entries."""
         return replace(self, case=replace(self.case, entries=(*self.case.entries, *entries)))
 
     def tell(self, kind: str, what: str, verdict: str, detail: str = "") -> Changes:
@@ -177,7 +177,7 @@ class Changes:
         return replace(self, timeline=(*self.timeline, Line(self.run.id, kind, what, verdict, detail)))
 
     def record(self, domain: Domain, level: str, what: str, **detail: object) -> Changes:
-        """Add a line to the audit."""
+        """Add an entry to the audit."""
         return replace(self, audit=(*self.audit, AuditLine(domain, level, what, self.run.id, detail)))
 
     def stage(self, stage: JobStage, detail: str = "") -> Changes:
@@ -189,21 +189,21 @@ class Changes:
         return replace(self, controls=(*self.controls, Send(node, body)))
 
     def pass_over(self, run: str | None, cause: JobRefusal | FailureKind, why: str) -> Changes:
-        """Record that the node could not take the run (None: any run), and is not offered it for a while."""
+        """Record that the node could not take the run (None: any run) and is not offered it for a while."""
         return replace(self, passed_over=(*self.passed_over, PassOver(self.lease.node, run, cause, why)))
 
-    # -- what `apply` writes ----------------------------------------------------------------------
+    # -- written by `apply` ----------------------------------------------------------------------
 
     @property
     def new(self) -> list[records.Record]:
-        """The rows that did not exist before."""
+        """The rows that are new."""
         run, known = [self.run] if self.fresh else [], {one.id for one in self.before.actions}
         actions = [one for one in self.case.actions if one.id not in known]
         return [*run, *self._beyond(known=False), *actions, *self.rows]
 
     @property
     def gone(self) -> list[records.Action]:
-        """The actions that are removed."""
+        """The removed actions."""
         left = {one.id for one in self.case.actions}
         return [one for one in self.before.actions if one.id not in left]
 
@@ -225,12 +225,12 @@ class Changes:
 
     @property
     def booked(self) -> tuple[records.BookEntry, ...]:
-        """The new entries of the books."""
+        """The new budget entries."""
         return self.case.entries[len(self.before.entries) :]
 
     @property
     def closed(self) -> list[records.Lease]:
-        """The leases that were open, or lost, and are now closed in another way."""
+        """The leases that were open or lost, and are now closed in another way."""
         known, leases = self.before.leases, self.case.leases
         return [f for n, f in leases.items() if f.closed and (n not in known or known[n].closed != f.closed)]
 
@@ -241,7 +241,7 @@ class Changes:
 
     @property
     def ended(self) -> bool:
-        """Whether the run ends in these changes, or gets another end."""
+        """Whether the run ends in these changes, or gets a different end."""
         return self.case.run.outcome is not None and self.case.run.outcome != self.before.run.outcome
 
     @property
@@ -265,7 +265,7 @@ class Happened:
 
 
 def events_of(made: Changes) -> Iterator[Happened]:
-    """The events in the order in which the feed tells them."""
+    """Yield the events in the order in which the feed has them."""
     run, was = made.run, made.before.run
     if made.fresh:
         yield _of(run, records.EventKind.RUN_QUEUED, agent=run.agent, task=run.task[:200], parent=run.parent)
@@ -293,7 +293,7 @@ def events_of(made: Changes) -> Iterator[Happened]:
 
 
 def _inbox(made: Changes) -> Iterator[Happened]:
-    """The event that an item of the inbox begins, or ends, or both when another replaces it."""
+    """Yield the events that an inbox item begins or ends; both if another item replaces it."""
     question, was = made.case.action(records.ActionKind.USER), made.before.action(records.ActionKind.USER)
     if was is not None and question != was:
         yield Happened(records.EventKind.INBOX_ANSWERED, made.run.id, _node(made.run))
@@ -341,16 +341,16 @@ def _of(run: records.Run, kind: records.EventKind, node: str | None = None, **da
 
 
 MOST_CHARS = 300
-"""The most characters of a text in an entry: the audit is kept for good, and nodes and runs fill it."""
+"""The most characters of a text in an entry: the audit is kept forever, and nodes and runs write to it."""
 _LEVELS = {Outcome.DONE: "info", Outcome.INTERRUPTED: "warning", Outcome.BLOCKED: "warning"}
 """The audit level of each outcome; an outcome that is not listed is an error."""
 _FOUND = ("warning", "error")
 MOST_HEARD = 5_000
-"""Up to this number of a lease's events, the node's warnings become audit entries."""
+"""The number of a lease's events up to which the node's warnings become audit entries."""
 
 
 def entries_of(made: Changes) -> Iterator[AuditLine]:
-    """The audit's entries, in the order of events; landings and answers write theirs in their own modules."""
+    """Yield audit entries, in the order of events; landings and answers write theirs in their own modules."""
     run, was = made.run, made.before.run
     if made.fresh:
         yield _queued(run)
@@ -368,7 +368,7 @@ def entries_of(made: Changes) -> Iterator[AuditLine]:
 
 
 def _on_nodes(made: Changes) -> Iterator[AuditLine]:
-    """Entries of starts, refusals and losses on nodes. That a node takes no job just now makes no entry."""
+    """Yield entries of starts, refusals and losses on nodes; not of a node that is only busy now."""
     run = made.run
     for staged in made.stages:
         if staged.stage is JobStage.STARTED:
@@ -383,7 +383,7 @@ def _on_nodes(made: Changes) -> Iterator[AuditLine]:
 
 
 def _found(made: Changes) -> Iterator[AuditLine]:
-    """Entries of the node's warnings, such as a denied call, up to a number: no node can fill the audit."""
+    """Yield entries of the node's warnings, such as a denied call; limited, so no node can fill the audit."""
     found = [one for one in made.timeline if one.kind == "node" and one.verdict in _FOUND]
     if found and made.lease.cursor <= MOST_HEARD:
         for one in found:
@@ -392,7 +392,7 @@ def _found(made: Changes) -> Iterator[AuditLine]:
 
 
 def _queued(run: records.Run) -> AuditLine:
-    """The entry of a queued run. `held` is "told only" where nothing enforces the run's rules."""
+    """Return the entry of a queued run. `held` is "told only" if nothing enforces the run's rules."""
     level, held = ("warning", "told only") if run.told_only else ("info", None)
     rules = {"mode": run.mode.value, "safety": run.safety.value, "held": held}
     of = {"workflow": run.workflow, "step": run.step, "parent": run.parent, "judges": run.judges}
@@ -401,7 +401,7 @@ def _queued(run: records.Run) -> AuditLine:
 
 
 def _questions(made: Changes) -> Iterator[AuditLine]:
-    """Entries of questions to a user: about the run, or about a call of its agent."""
+    """Yield entries of questions to a user: about the run, or about a call of its agent."""
     run, question, kind = made.run, made.case.action(records.ActionKind.USER), ItemKind.CALL
     for row in inbox.calls_of(run)[len(inbox.calls_of(made.before.run)) :]:
         yield _asked(run, kind, row["command"], rule=row["pattern"])
@@ -417,7 +417,7 @@ def _asked(run: records.Run, kind: ItemKind, words: str, **detail: object) -> Au
 
 
 def _ended(run: records.Run) -> AuditLine:
-    """The entry of the run's end, with the receipt's digest, so that the audit's chain covers the receipt."""
+    """Return the entry of the run's end, with the receipt's digest: the audit's chain covers the receipt."""
     result, found = run.result, run.result.get("findings")
     findings = first_few([str(one) for one in found], 3) if isinstance(found, list | tuple) else None
     detail = {"node": result.get("node"), "failure": run.failure, "why": run.reason}
@@ -436,9 +436,9 @@ def _short(value: object) -> object:
 
 
 def decide(case: RunCase, *signals: Signal) -> Changes:
-    """Return all changes that these signals make, one after the other.
+    """Return all changes that these signals make, in order.
 
-    RefusedError when a ceiling has no room for an admission, and for a second answer.
+    RefusedError if a ceiling has no room for an admission, and for a second answer.
     """
     made = Changes(case, case, signals=signals)
     for signal in signals:

@@ -1,4 +1,4 @@
-"""How a run is continued: from which commit, in which session, and which words its agent is told."""
+"""How a run is continued: from which commit, in which session, and what its agent's prompt says."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _NEW_SESSION = (
 class WayBack:
     """The point of a session to which a user went back: its next interactive run begins where `at` ended.
 
-    `name`: the point's name for a user; `text`: the conversation until then.
+    `name`: the point's name for a user; `told`: the conversation up to that point.
     """
 
     at: Run
@@ -51,7 +51,7 @@ class WayBack:
 
 @dataclass(frozen=True, slots=True)
 class LeftOver:
-    """What the next run is told: words that the old one kept, its session's news, and a way back."""
+    """Input for the next run: undelivered messages, the session's news, and a way back."""
 
     words: Sequence[StoredMessage] = ()
     news: Sequence[str] = ()
@@ -59,14 +59,14 @@ class LeftOver:
 
 
 def session_of(old: Run, reachable: bool) -> Mapping[str, str]:
-    """The session to resume, in the form of a job; empty: the program has none, or its node is away."""
+    """Return the session to resume, in a job's form; empty: the program has none, or its node is away."""
     session = old.result.get("session")
     if not reachable or not RUNTIMES[old.runtime].resumes:
         return {}
     if session is not None:
         return {"run": old.id, "session": str(session)}
-    gone = not old.takes_turns or old.failure is FailureKind.CANNOT_START  # its node may not have it any more
-    return {} if gone else old.resumes  # its program never began: the memory of before
+    gone = not old.takes_turns or old.failure is FailureKind.CANNOT_START  # Its node may no longer have it.
+    return {} if gone else old.resumes  # it never began: the session to resume is unchanged
 
 
 def continue_request(
@@ -79,9 +79,10 @@ def continue_request(
     left: LeftOver = LeftOver(),
 ) -> DispatchRequest:
     """Return the request for the new run. `again`: the old run's request; `reachable`: its node is available;
-    `left`: what the new run is told besides the remark.
+    `left`: what the new run gets besides the remark.
 
-    UsageError for words to a program that takes none, and for an answer that its environment cannot hold.
+    UsageError for a message to a program that accepts none, and for an answer that its environment cannot
+    hold.
     """
     if RUNTIMES[old.runtime].own:
         _must_take(old, remark, answers)
@@ -111,9 +112,9 @@ def continue_request(
 
 
 def _must_take(old: Run, remark: str, answers: str | None) -> None:
-    """UsageError for words to a user's own program that are not an answer, and if the answer does not fit."""
+    """Raise UsageError if a user's own command gets a message other than an answer, or an invalid answer."""
     if answers is None and remark:
-        fix = f"run its command again in the files that it left: pancode runs continue {old.id}"
+        fix = f"to run its command again in the files that it left: pancode runs continue {old.id}"
         why = "nothing would read them: only an answer to its own question reaches a command"
         raise UsageError(
             f"{old.id} ran a command, so it cannot take messages", why=why, fix=fix, code="takes_no_words"
@@ -133,9 +134,9 @@ def _task(old: Run, words: str, same_session: bool) -> str:
 
 
 def message_for(old: Run, remark: str, by: str, left: LeftOver) -> str:
-    """The words that the next run begins with: the remark, and the words and news that the old run left.
+    """Return the first message of the next run: the remark, and undelivered messages and news of the old run.
 
-    They count as words of `by`, who gives the remark; words of several users each name who said them.
+    It counts as sent by `by`, who gives the remark; messages of several users each name their sender.
     """
     if not old.takes_turns:
         added = (f"A user adds: {one.text}" for one in select_undelivered(left.words))
@@ -143,7 +144,7 @@ def message_for(old: Run, remark: str, by: str, left: LeftOver) -> str:
     messages = [(opener_of(old), old.task)] if _is_said_again(old) else []
     messages += [(one.by, one.text) for one in select_undelivered(left.words)]
     remark = remark.strip()
-    if _is_by_fleet(old, remark, left):  # nobody has asked that anything is running
+    if _is_by_fleet(old, remark, left):  # No user has requested what runs now.
         by, messages = FLEET, [*messages, *((FLEET, one) for one in left.news)]
     elif remark or left.news:
         messages.append((by, after_news(left.news, remark or GO_ON)))
@@ -153,8 +154,7 @@ def message_for(old: Run, remark: str, by: str, left: LeftOver) -> str:
 
 
 def _is_by_fleet(old: Run, remark: str, left: LeftOver) -> bool:
-    """Whether the next interactive run begins with the fleet's words and with no user's; news
-    do not count."""
+    """Whether the next interactive run begins only with messages of the fleet; news do not count."""
     senders = {one.by for one in select_undelivered(left.words)} | (
         {opener_of(old)} if _is_said_again(old) else set()
     )
@@ -162,20 +162,18 @@ def _is_by_fleet(old: Run, remark: str, left: LeftOver) -> bool:
 
 
 def _is_said_again(old: Run) -> bool:
-    """Whether the interactive run's first words are said again: no turn took them, or the interactive run is
-    lost."""
+    """Whether the interactive run's first message is repeated: no turn took it, or the run is lost."""
     unbegun = not ended_turns(old) and old.failure is not FailureKind.RECEIPT_REJECTED
     return old.takes_turns and (unbegun or old.outcome is Outcome.LOST)
 
 
 def _story_for(old: Run) -> str:
-    """The story for the next interactive run: the old interactive run's own story where its first message is
-    said again."""
+    """Return the next interactive run's story; the old run's own one if its message is repeated."""
     return SessionTurn.of(old).story if _is_said_again(old) else story_of(old)
 
 
 def story_of(old: Run) -> str:
-    """The old run's task, end and answer, for an agent that does not remember them."""
+    """Return the old run's task, end and answer, for an agent that does not remember them."""
     return "\n\n".join((_NEW_SESSION.format(run=old.id), *_story(old)))
 
 

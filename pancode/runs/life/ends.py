@@ -1,4 +1,4 @@
-"""How an attempt and its run come to an end: not started, lost, stopped, given up; and the next attempt."""
+"""How an attempt and its run end: not started, lost, stopped, given up; and the next attempt."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def fail_attempt(made: Changes, failure: FailureKind, why: str) -> Changes:
 
 
 def end_run(made: Changes, **result: object) -> Changes:
-    """End the run with the end of its attempt, and add `result`. Every run ends through this function."""
+    """End the run as its attempt ended, and add `result`. Every run ends through this function."""
     made = calls_over(made)
     run, attempt = made.run, made.attempt
-    made = made.done(made.case.action(ActionKind.USER))  # nobody is asked about what has ended
+    made = made.done(made.case.action(ActionKind.USER))  # An ended run has no question to a user.
     made = report_undelivered(made) if Messages.of(made.run).told else made
     made = made.put(
         replace(
@@ -61,7 +61,7 @@ def end_run(made: Changes, **result: object) -> Changes:
 
 
 def give_back(made: Changes, note: str, node: str | None = None) -> Changes:
-    """Release the attempt's reservations; with `node`, only the hold for that node."""
+    """Release the attempt's reservations; with `node`, only those for that node."""
     case, only = made.case, books.node_scope(node) if node is not None else None
     return made.book(books.release_reserved(case.entries, case.account, case.now.stamp, note, only))
 
@@ -73,9 +73,9 @@ def end_unstarted(made: Changes, failure: FailureKind, why: str, note: str | Non
 
 
 def next_attempt(made: Changes, retry: Retry, why: str, asked_ms: int = 0) -> Changes | None:
-    """Let the run wait for another attempt, after a pause; None: its budget is used up.
+    """Make the run wait for another attempt, after a pause; None: its budget is used up.
 
-    The attempt's reservation is taken when it is bound. `asked_ms`: the pause that its provider asks for.
+    The attempt's reservation is taken when it is bound. `asked_ms`: the pause that its provider requests.
     """
     made = calls_over(made)
     run, number = made.run, made.run.attempt + 1
@@ -108,7 +108,7 @@ class Lost(Signal):
     why: str
 
     def apply(self, made: Changes) -> Changes:
-        """Give the lease up: its known cost is booked; the rest is unknown where it costs money."""
+        """Give the lease up: book its known cost; the rest is unknown if it costs money."""
         lease, attempt, newest = made.lease, made.attempt, made.case.newest
         used, entries, account = books.used_by(attempt.usage), made.case.entries, made.case.account
         if is_free(made.run):
@@ -143,9 +143,9 @@ class Stop(Signal):
     reason: str
 
     def apply(self, made: Changes) -> Changes:
-        """Stop a waiting run at once; for a started run, tell its node, which must confirm.
+        """Stop a waiting run at once; for a started run, send a stop to its node, which must confirm.
 
-        A lost lease that may still run is told too, even beside a later attempt.
+        A lost lease that may still run gets a stop, too, even if a later attempt exists.
         """
         for lease in made.case.lost_leases:
             if not lease.stop_sent:
@@ -185,20 +185,18 @@ class Unbindable(Signal):
 
 
 def end_without_budget(made: Changes, why: str = NOTHING_LEFT) -> Changes:
-    """End the run, as nothing is left of its budget or of its workflow's."""
+    """End the run, as its budget or its workflow's is used up."""
     return not_tried_again(end_unstarted(made, FailureKind.USD_LIMIT, why), why=why)
 
 
 @dataclass(frozen=True, slots=True)
 class GivenUp(Signal):
-    """A user has replaced the lost run by another one."""
+    """A user has replaced the lost run with another one."""
 
     by: str
 
     def apply(self, made: Changes) -> Changes:
-        """Tell the lost run's leases to end, as another run replaces it; their receipts count as evidence and
-        cost.
-        """
+        """Stop the replaced lost run's leases; their receipts count only as evidence and cost."""
         if made.run.outcome is not Outcome.LOST:
             return made
         made = made.put(replace(made.run, result={**made.run.result, GIVEN_UP: self.by}))
@@ -207,7 +205,7 @@ class GivenUp(Signal):
 
 
 def end_lost_leases(made: Changes, reason: str) -> Changes:
-    """Tell the lost leases, which may still run, to end."""
+    """Send a stop to the lost leases, which may still run."""
     for lease in made.case.lost_leases:
         made = made.send(lease.node, Tombstone(run=lease.run, up_to_lease=lease.lease, reason=reason))
     return made
@@ -221,7 +219,7 @@ class Priced(Signal):
     by: str
 
     def apply(self, made: Changes) -> Changes:
-        """Set the cost of the first attempt with an unknown or disputed cost; others have cost nothing."""
+        """Set the cost of the first attempt with an unknown or disputed cost; further ones cost nothing."""
         usd = self.usd
         for number, attempt in sorted(made.case.attempts.items()):
             spent = books.Spent(usd, source="settled")

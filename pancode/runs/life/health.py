@@ -1,4 +1,4 @@
-"""Decides the health of an agent at work: from its signs of life, one state, how grave it is, and why."""
+"""Judges the health of an active agent from its signs of life: its state, the gravity, and why."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pancode.kernel.records import Decision
 from pancode.runs.life.case import RunStage
 
 HEALTH = "health"
-"""The kind of the lines about health in a run's timeline."""
+"""The kind of timeline entries about a run's health."""
 SOON_MS = 60_000
 """A sign of life up to this age, in milliseconds, counts as of now: a machine looks each half minute."""
 
 
 class HealthState(StrEnum):
-    """The health of an agent that has work: one state at a time."""
+    """The health state of an agent that has work."""
 
     WORKING = "working"
     THINKING = "thinking"
@@ -32,7 +32,7 @@ class HealthState(StrEnum):
 
 
 class Gravity(StrEnum):
-    """How grave a state is: nothing to do, a warning, or a user should look."""
+    """The gravity of a state: nothing to do, a warning, or a user should act."""
 
     WELL = "well"
     WARNING = "warning"
@@ -41,11 +41,11 @@ class Gravity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HealthRules:
-    """The owner's figures; times in milliseconds.
+    """The owner's health limits; times in milliseconds.
 
-    `failures`: how often one work is recovered (counted anew once a recovery has held for `stable_ms`), and
+    `failures`: how often the same work is recovered (reset once a recovery has lasted for `stable_ms`), and
     how many agents may fail within a minute before the fleet is paused. `between_ms`: the shortest time
-    between two warnings about one run. `words`: whether a quiet agent is told, once, that it is quiet.
+    between two warnings about one run. `words`: whether a quiet agent gets one message that it is quiet.
     """
 
     look_ms: int = 30_000
@@ -59,11 +59,11 @@ class HealthRules:
 
 @dataclass(frozen=True, slots=True)
 class AgentSeen:
-    """What is known of one agent at one moment.
+    """What is known of an agent at one time.
 
-    `heard`: whether its machine is heard; `signs`: of life, as the machine told them `told_ms` ago (None: it
-    has not looked yet); `question`: that a user must answer; `limited_until_ms`: when its provider takes
-    calls again.
+    `heard`: whether its node sends heartbeats; `signs`: of life, reported by the node `told_ms` ago (None: no
+    check yet); `question`: the one that a user must answer; `limited_until_ms`: end of the provider's rate
+    limit.
     """
 
     now_ms: int
@@ -79,9 +79,8 @@ class AgentSeen:
 
 @dataclass(frozen=True, slots=True)
 class AgentHealth:
-    """The health of an agent: its state, since when, and the evidence in words. `until_ms`: the end of a rate
-    limit.
-    """
+    """The health of an agent: its state, since when, and the evidence as text. `until_ms`: end of a rate
+    limit."""
 
     state: HealthState
     why: str
@@ -91,18 +90,18 @@ class AgentHealth:
 
 
 def health_of(seen: AgentSeen, rules: HealthRules) -> AgentHealth:
-    """Judge the health of an agent that has work. Pure."""
+    """Return the health of an agent that has work. Pure."""
     if seen.question:
         return AgentHealth(HealthState.QUESTION, seen.question, gravity=Gravity.USER)
     if not seen.heard:
         return AgentHealth(HealthState.AWAY, f"{seen.node} is not heard", gravity=Gravity.WARNING)
     if seen.limited_until_ms is not None:
-        why = "its provider limits the rate"
+        why = "its provider limits the request rate"
         return AgentHealth(HealthState.LIMITED, why, until_ms=seen.limited_until_ms)
     if seen.is_suspended:
         return AgentHealth(HealthState.SUSPENDED, "its program waits for a message")
     if seen.stage is not RunStage.RUNNING:
-        return AgentHealth(HealthState.WORKING, f"it is {seen.stage}; time limits watch over that")
+        return AgentHealth(HealthState.WORKING, f"it is {seen.stage}, which has its own time limits")
     if seen.signs is None:
         return AgentHealth(HealthState.WORKING, "no look at it has been told yet")
     return _by_signs(seen, seen.signs, rules)
@@ -113,7 +112,7 @@ def _by_signs(seen: AgentSeen, signs: Signs, rules: HealthRules) -> AgentHealth:
     ages = {"output": signs.output_ms, "CPU use": signs.cpu_ms, "change of a file": signs.files_ms}
     known = {what: age + seen.told_ms for what, age in ages.items() if age is not None}
     quiet, silent = min(known.values()), known["output"]
-    listed = [  # what has not come yet counts from the start
+    listed = [  # The silence of signs not seen yet is counted from the start.
         f"no {what} for {format_seconds(known[what] / 1_000)}" if what in known else f"no {what} seen"
         for what in ages
     ]
@@ -121,7 +120,9 @@ def _by_signs(seen: AgentSeen, signs: Signs, rules: HealthRules) -> AgentHealth:
     pause = signs.pause_ms - seen.told_ms
     if pause > 0:
         until = seen.now_ms + pause
-        return AgentHealth(HealthState.LIMITED, "its model server limits the rate", since, until_ms=until)
+        return AgentHealth(
+            HealthState.LIMITED, "its model server limits the request rate", since, until_ms=until
+        )
     if silent < soon:
         return AgentHealth(HealthState.WORKING, why, since)
     if signs.model_ms is not None and signs.model_ms + seen.told_ms < soon:
@@ -139,10 +140,10 @@ def _by_signs(seen: AgentSeen, signs: Signs, rules: HealthRules) -> AgentHealth:
 def report_of(
     health: AgentHealth, decisions: Iterable[Decision], now_ms: int, rules: HealthRules
 ) -> bool | None:
-    """Whether to report this health. None: no report; True: report it and warn the agent; False: report it.
+    """Return whether to report this health, True: with a warning to the agent; None: no report.
 
     The agent is warned with the first report only. Each state is reported once per quiet period, and not
-    again too soon. `decisions`: the attempt's timeline.
+    again too soon. `told`: the attempt's timeline.
     """
     if health.state not in (HealthState.QUIET, HealthState.STUCK) or health.gravity is Gravity.WELL:
         return None

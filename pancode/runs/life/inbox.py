@@ -1,4 +1,4 @@
-"""What waits for a user: why, in which words, which answers fit, and the calls of agents that wait."""
+"""What waits for a user: why, as which text, which answers are valid, and the waiting calls of agents."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ BEFORE_START = (ItemKind.DISPATCH, ItemKind.BUDGET, ItemKind.POLICY)
 FIRST = "waits for a user's approval: pancode inbox"
 MOST_TASK = 1_000
 DIGEST = 12
-"""How many characters of a plan's digest name it."""
+"""How many characters of a plan's digest identify it."""
 _HIDDEN = "{shown} ... ({hidden} more characters are not shown here; all of it: pancode runs show {run})"
 
 
@@ -54,13 +54,13 @@ def is_unapproved(run: Run) -> bool:
 
 
 def is_lifted_for_good(run: Run) -> bool:
-    """Whether a user has lifted the budget for later attempts of this run, too."""
+    """Whether a user's approval also lifts the budget for later attempts of this run."""
     facet = Approvals.of(run)
     return facet.approved is not None and facet.approved.whole and facet.asks == ItemKind.BUDGET.value
 
 
 def plan_of(run: Run) -> dict[str, Any]:
-    """The plan that the inbox shows to the user who approves."""
+    """Return the plan that the inbox shows to the approving user."""
     usd = run.limits.get("usd")
     return {
         "task": _task(run),
@@ -84,15 +84,15 @@ def plan_of(run: Run) -> dict[str, Any]:
 
 
 def digest_of_plan(run: Run) -> str:
-    """Short digest of the plan that a yes approves, and of the whole task, so that later words change it."""
+    """Return a short digest of the plan and of the whole task, so that later messages change it."""
     whole = {**plan_of(run), "task": run.task, "argv": None if run.argv is None else list(run.argv)}
     return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:DIGEST]
 
 
 def must_be_seen(run: Run, action: Action | None, plan: str) -> None:
-    """RefusedError where the plan changed since the user saw it, or the run asks about something else now.
+    """Raise RefusedError if the plan changed since the user saw it, or the run waits for something else now.
 
-    `plan`: its digest; empty: not said. UsageError where nothing waits.
+    `plan`: its digest; empty: not given. UsageError if nothing waits.
     """
     if not plan:
         return
@@ -114,12 +114,12 @@ def must_be_seen(run: Run, action: Action | None, plan: str) -> None:
 
 
 def _start_of(run: Run) -> str:
-    """The command that approves the plan as it is now."""
+    """Return the command that approves the current plan."""
     return f"pancode approve --plan {digest_of_plan(run)} {run.id}"
 
 
 def _task(run: Run) -> str:
-    """The beginning of the task; a cut task says so, and names the command that shows all of it."""
+    """Return the beginning of the task; if it is cut, with the command that shows all of it."""
     task = run.task if run.argv is None else " ".join(run.argv)
     if len(task) <= MOST_TASK:
         return task
@@ -127,27 +127,27 @@ def _task(run: Run) -> str:
 
 
 def words_of(run: Run) -> str:
-    """The reason why the run waits for a user, in one line."""
+    """Return the reason why the run waits for a user, in one line."""
     model = f" with {run.asked_model}" if run.asked_model else ""
-    words = f"{run.created_by} asks to start {run.agent} on {run.runtime}{model}, estimate "
+    words = f"{run.created_by} requests to start {run.agent} on {run.runtime}{model}, estimate "
     words += f"${run.estimate_usd:.2f}"
     against = "; ".join(Approvals.of(run).objections)
     return f"{words}; against it: {against}" if against else words
 
 
 KEPT_CHARS = 200
-"""How many characters of an answered command are kept, as a run may have asked about many commands."""
+"""How many characters of an answered command are stored, as a run may ask about many commands."""
 YES, NO, OVER = "yes", "no", "over"
 """The answers to a call. OVER: the agent no longer waits for one."""
 
 
 def calls_of(run: Run) -> tuple[Mapping[str, Any], ...]:
-    """All calls about which a user was asked."""
+    """Return all calls about which a user was asked."""
     return Approvals.of(run).calls
 
 
 def open_calls(run: Run) -> dict[int, Mapping[str, Any]]:
-    """The calls that wait, by number, oldest first."""
+    """Return the waiting calls by number, oldest first."""
     return {number: row for number, row in enumerate(calls_of(run), start=1) if not row["answer"]}
 
 
@@ -176,24 +176,24 @@ def with_answer(run: Run, number: int, answer: str, by: str) -> Run:
 
 
 def permit_rule(run: Run, pattern: str) -> Run:
-    """Return the run in which every call of this rule is allowed from now on."""
+    """Return the run with every call of this rule permitted from now on."""
     facet = Approvals.of(run)
     return replace(facet, permits=tuple(sorted({*facet.permits, pattern}))).on(run)
 
 
 def list_permitted(run: Run) -> tuple[str, ...]:
-    """The patterns of the rules whose calls are allowed in this run without a question."""
+    """Return the patterns of the rules whose calls are permitted in this run without asking."""
     return Approvals.of(run).permits
 
 
 def all_closed(run: Run) -> Run:
-    """Return the run with all its open calls closed, as none can wait any more."""
+    """Return the run with all its open calls closed, as none of them can wait any more."""
     updated = tuple(row if row["answer"] else _closed(row, OVER, "") for row in calls_of(run))
     return replace(Approvals.of(run), calls=updated).on(run)
 
 
 def chosen_call(run: Run, number: int | None) -> tuple[int, Mapping[str, Any]]:
-    """The call that the answer names. RefusedError when it names none that waits; UsageError: none waits."""
+    """Return the call that the answer names. RefusedError if that one does not wait, UsageError if none."""
     waiting = open_calls(run)
     if not waiting:
         fix = f"see: pancode inbox, and pancode why {run.id}"
@@ -218,12 +218,12 @@ def chosen_call(run: Run, number: int | None) -> tuple[int, Mapping[str, Any]]:
 
 
 def asked_of(row: Mapping[str, Any]) -> CallAsked:
-    """The call's question in the form that the node knows."""
+    """Return the call's question in the node's form."""
     return CallAsked(call=row["call"], command=row["command"], pattern=row["pattern"])
 
 
 def words_of_call(row: Mapping[str, Any]) -> str:
-    """The whole command and the reason for the question, for the user who decides."""
+    """Return the whole command and the reason for the question, for the user who decides."""
     return f"{row['command']}   ({row['why']})"
 
 
@@ -257,11 +257,11 @@ class InboxItem:
     call: int | None = None
     """The number of the waiting call; an answer names it."""
     whole: str = ""
-    """The rule of the call, which a yes for the rest of the run allows beyond this one command."""
+    """The call's rule, which an approval for the rest of the run allows beyond this one command."""
 
 
 def item_of(run: Run, action: Action) -> InboxItem:
-    """The item of the run as the run is now."""
+    """Return the item for the run's current state."""
     kind, question = kind_of(run), question_of(run)
     words = str(question.get("question") or run.reason)
     if kind is ItemKind.LANDING:
@@ -280,7 +280,7 @@ def item_of(run: Run, action: Action) -> InboxItem:
 
 
 def _call_of(run: Run, action: Action) -> InboxItem:
-    """The item of the oldest call that waits. Its words are whole, as a yes is for exactly this command."""
+    """Return the item of the oldest waiting call. Its text is complete: only exactly this is approved."""
     number, row = next(iter(open_calls(run).items()))
     command, words = f"pancode approve --call {number} {run.id}", words_of_call(row)
     at, whole = row["at_ms"], f"every command of {row['why']}"
@@ -295,18 +295,18 @@ def _cut(run: Run, words: str) -> str:
 
 
 def yes_of(run: Run) -> tuple[str, ...]:
-    """The flags that approve landing the held change; empty when no file is held."""
+    """Return the flags that approve landing the held change; empty if no file is held."""
     flags = run.landing.get("yes")
     return tuple(map(str, flags)) if isinstance(flags, list | tuple) else ()
 
 
 def approval_of(run: Run) -> str:
-    """The command that approves the item, with each flag that the user says yes to."""
+    """Return the command that approves the item, with each flag that the approval needs."""
     return " ".join(("pancode approve", *yes_of(run), run.id))
 
 
 def must_be_shown(run: Run, flags: Iterable[str]) -> None:
-    """RefusedError where the user has not said yes to exactly what the change needs now."""
+    """Raise RefusedError unless the user has approved exactly what the change needs now."""
     given, needed = sorted(set(flags)), sorted(set(yes_of(run)))
     if given != needed:
         now, yours = " ".join(needed) or "no flag", " ".join(given) or "no flag"
@@ -319,7 +319,7 @@ def must_be_shown(run: Run, flags: Iterable[str]) -> None:
 
 
 def kind_of(run: Run) -> ItemKind:
-    """The kind of item for a run that waits for a user."""
+    """Return the kind of item for a run that waits for a user."""
     if run.state is RunState.PENDING:
         return ItemKind(Approvals.of(run).asks or ItemKind.DISPATCH)
     if run.state is not RunState.ENDED and open_calls(run):
@@ -332,7 +332,7 @@ def kind_of(run: Run) -> ItemKind:
 
 
 def question_of(run: Run) -> Mapping[str, Any]:
-    """The question in the receipt; empty when it has none."""
+    """Return the question in the receipt; empty if it has none."""
     found = run.result.get("question")
     return found if isinstance(found, dict) else {}
 
@@ -354,7 +354,7 @@ def _landing(run: Run) -> str:
 
 
 def _capped(run: Run) -> str:
-    """The words for an interactive run that its cap has cut: what it used, and what a yes allows."""
+    """Return the text for an interactive run that its cap has cut: its usage, and what approval adds."""
     found = run.result.get("usage")
     usage = found if isinstance(found, dict) else {}
     used, cap = (Decimal(str(usd or 0)) for usd in (usage.get("cost_usd"), run.limits.get("usd")))
@@ -365,7 +365,7 @@ def _capped(run: Run) -> str:
 
 
 def _held(run: Run) -> str:
-    """The words for held files: the count and the flags stand before the paths, which the agent chose."""
+    """Return the text on held files: count and flags come before the paths, which the agent chose."""
     flags, held = yes_of(run), run.landing.get("held")
     if not flags:
         return ""
@@ -374,9 +374,9 @@ def _held(run: Run) -> str:
 
 
 def must_wait(run: Run, action: Action | None, *kinds: ItemKind) -> Action:
-    """The run's item in the inbox. UsageError when the run is none of these kinds, or nothing waits.
+    """Return the run's item in the inbox. UsageError if it is none of these kinds, or nothing waits.
 
-    RefusedError when somebody has answered: it names the run that continues.
+    RefusedError if it was already answered: the error names the run that continues.
     """
     if action is None:
         if is_blocked(run) or is_cut_by_cap(run):
@@ -394,9 +394,8 @@ def must_wait(run: Run, action: Action | None, *kinds: ItemKind) -> Action:
 
 
 def answer_of(run: Run, reply: str) -> str:
-    """The full answer; a choice may be named by its number or its words. UsageError: no words, no such
-    number.
-    """
+    """Return the full answer; a choice may be given by its number or text. UsageError: empty, or no such
+    number."""
     text, choices = reply.strip(), [str(one) for one in question_of(run).get("choices") or ()]
     if not text:
         raise UsageError("the answer is empty", fix=f'pancode answer {run.id} "..."', code="no_answer")
@@ -414,13 +413,13 @@ def answer_of(run: Run, reply: str) -> str:
 
 
 def format_answer(run: Run, answer: str, program: str = "") -> str:
-    """The words that tell the agent the answer to its question."""
+    """Return the message that gives the agent the answer to its question."""
     by = "The answer, which a program gave and no user," if program else "The answer"
     return _ANSWERED.format(asked=question_of(run).get("question") or run.reason, by=by, answer=answer)
 
 
 def answerer_of(run: Run) -> str:
-    """Who answered the question that this run continues from; empty: nobody was asked."""
+    """Return who answered the question that this run continues from; empty: there was no question."""
     messages = Messages.of(run)
     return (
         f"a program answered: {messages.program}"
@@ -432,5 +431,5 @@ def answerer_of(run: Run) -> str:
 
 
 def open_item(actions: tuple[Action, ...]) -> Action | None:
-    """The action, of these, that waits for a user."""
+    """Return the action, of these, that waits for a user."""
     return next((action for action in actions if action.kind is ActionKind.USER), None)

@@ -1,4 +1,4 @@
-"""Builds the job that is signed, from a run and a node."""
+"""Builds the job to sign from a run and a node."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from pancode.runs.life.conversation import opener_of
 
 NUMBERS_IN_AN_EPOCH = 1_000_000
 """How many numbers each epoch has: control messages, and leases of runs from an older epoch, get numbers
-above those of all earlier epochs. So a restored ledger never uses a forgotten number again."""
+above those of all earlier epochs. So a restored ledger never reuses a forgotten number."""
 
 NO_TOOLS: Mapping[str, FleetTool] = {}
 _FRAME, _WIDEST, _TOOLS = 16_384, 8, 131_072
@@ -40,7 +40,7 @@ the tools that an orchestrator is offered."""
 
 
 def limits_of(data: dict[str, Any]) -> Limits:
-    """The limits in their wire form, from the ledger's plain JSON."""
+    """Return the limits in their wire form, from the ledger's plain JSON."""
     usd = data.get("usd")
     return Limits(
         wall_ms=data["wall_ms"],
@@ -67,10 +67,10 @@ def job_for(
     ahead: bool = False,
     gpus: tuple[str, ...] | None = None,
 ) -> Job:
-    """The job of the run's current attempt for one node; `times` = (wall clock now, start-by).
+    """Return the job of the run's current attempt for one node; `times` = (wall clock now, start-by).
 
-    `tools`: the fleet's tools by name; those named in the run's terms are offered to it. `ahead`: the node
-    may hold the job until a slot is free. `gpus`: as the job has them.
+    `tools`: the fleet's tools by name; the run gets those that its terms name. `ahead`: the node may keep the
+    job until a slot is free. `gpus`: in the job's form.
     """
     issued_wall_ms, start_by = times
     rules, gates, given = rules_of(run.rules), GateTerms.of(run), Provision.of(run)
@@ -119,14 +119,14 @@ def job_for(
 
 
 def snapshot_of(run: Run, attempt: int) -> str | None:
-    """The commit at which this attempt begins: the run's own snapshot, or what an earlier attempt left."""
+    """Return the commit at which this attempt begins: the run's snapshot, or what an earlier attempt left."""
     left = [one.commit for one in NextAttempt.of(run).went_on if one.after < attempt]
     found = left[-1] if left else run.workspace.get("snapshot")
     return found if isinstance(found, str) else None
 
 
 def workspace_of(run: Run) -> dict[str, Any]:
-    """The workspace of the run's current attempt."""
+    """Return the workspace of the run's current attempt."""
     return (
         {**run.workspace, "snapshot": snapshot_of(run, run.attempt)}
         if NextAttempt.of(run).went_on
@@ -147,18 +147,18 @@ def _turns(run: Run) -> TurnTerms | None:
 
 
 def _skills(run: Run) -> tuple[JobSkill, ...]:
-    """The skills for the job; none where the run's program reads no skills, as after a move to another."""
+    """Return the skills for the job; none if the runtime supports none, as after a move to another."""
     reads = RUNTIMES[run.runtime].skills
     return tuple(JobSkill.model_validate(one) for one in Provision.of(run).skills) if reads else ()
 
 
 def skill_marks(run: Run) -> tuple[SkillMark, ...]:
-    """The run's skills as a receipt names them."""
+    """Return the run's skills in a receipt's form."""
     return tuple(SkillMark(name=one.name, digest=one.digest) for one in _skills(run))
 
 
 def unwalled_marks(run: Run) -> tuple[SkillMark, ...]:
-    """The run's skills as a receipt without a sandbox names them: without those that are tools."""
+    """Return the run's skills as an unsandboxed receipt names them: without those that are tools."""
     bare = (one for one in _skills(run) if one.place != TOOLS)
     return tuple(SkillMark(name=one.name, digest=one.digest) for one in bare)
 
@@ -167,12 +167,12 @@ MOST_OF_A_NAME = 200
 
 
 def name_of(user: str) -> str:
-    """A user's name as a node is told it: its beginning."""
+    """Return the user's name as nodes get it: its beginning."""
     return user[:MOST_OF_A_NAME]
 
 
 def task_of(run: Run) -> str:
-    """The text for the agent: the task, after the words about the failure of the attempt before."""
+    """Return the text for the agent: the task, after a text about the failure of the previous attempt."""
     return NextAttempt.of(run).preface + run.task
 
 
@@ -192,19 +192,17 @@ def _spec(run: Run) -> AgentSpec:
 
 
 def may_exceed(run: Run, size: int) -> bool:
-    """Whether the run's job could have more bytes than `size`: a rough check that often spares an exact
-    one.
-    """
+    """Whether the run's job may have more bytes than `size`: a rough check that often avoids an exact one."""
     return _FRAME + _TOOLS + _WIDEST * len(repr(run)) > size
 
 
 def rules_of(data: dict[str, object]) -> Rules:
-    """The rules in their wire form, from the ledger's plain JSON."""
+    """Return the rules in their wire form, from the ledger's plain JSON."""
     return Rules.model_validate(data, strict=False)
 
 
 def size_of(run: Run) -> int:
-    """The most bytes of the run's signed job, for any node, attempt and lease."""
+    """Return the most bytes of the run's signed job, for any node, attempt and lease."""
     longest = FleetTime(epoch=MOST, ms=MOST)
     job = job_for(replace(run, attempt=LAST_ATTEMPT), f"f-{24 * 'x'}", 10 * "f", MOST, (MOST, longest))
     envelope = Envelope(
@@ -228,12 +226,12 @@ def start_by_of(lease: Lease) -> FleetTime:
 
 
 def may_push(lease: Lease, now: FleetTime) -> bool:
-    """Whether the lease's stored envelope may still be put into the queue, byte for byte."""
+    """Whether the lease's stored envelope may still be queued unchanged."""
     return lease.start_by_epoch == now.epoch and not start_by_of(lease).is_past(now)
 
 
 def lease_of(job: Job, envelope: Envelope, node: str, provider: str) -> Lease:
-    """The new lease that this signed job makes."""
+    """Return the new lease that this signed job makes."""
     identity, start_by = job.identity, job.start_by
     return Lease(
         run=identity.run,

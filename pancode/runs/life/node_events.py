@@ -1,4 +1,4 @@
-"""Decides what changes after a node's message: its events, its journal, its silence."""
+"""Decides what changes after a node's report: its events, its journal, its silence."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _NOTHING = books.Spent(books.ZERO, source="settled")
 
 @dataclass(frozen=True, slots=True)
 class NodeReported(Signal):
-    """An event of the node that has the lease."""
+    """An event from the lease's node."""
 
     seq: int
     body: EventBody
@@ -43,7 +43,7 @@ class NodeReported(Signal):
     """When the event happened, by the node's wall clock."""
 
     def apply(self, made: Changes) -> Changes:
-        """Take a lease's event, in order and once: an event with any other number changes nothing."""
+        """Process a lease's event, in order and once; an event with any other number changes nothing."""
         body = self.body
         if self.seq != made.lease.cursor + 1:
             return made
@@ -54,7 +54,7 @@ class NodeReported(Signal):
 
 
 def _passed_over(made: Changes, body: event.EventBody) -> Changes:
-    """Where the node's refusal says so, do not offer it this run, or any run, for a while."""
+    """If the node's refusal says so, do not offer it this run, or any run, for some time."""
     if not isinstance(body, event.Refused) or body.why not in {*NODE_STATES, *ELSEWHERE}:
         return made
     return made.pass_over(None if body.why in NODE_STATES else made.run.id, body.why, body.detail)
@@ -95,7 +95,7 @@ def _noted(made: Changes, verdict: str, remark: str) -> Changes:
 
 
 def _late(made: Changes, body: event.EventBody) -> Changes:
-    """Take an event of a closed lease. A lost job's call is denied; one that never ran has cost nothing."""
+    """Process an event of a closed lease. A lost job's call is denied; one that never ran cost nothing."""
     lease, attempt, case = made.lease, made.attempt, made.case
     if lease.closed is Closed.LOST and isinstance(body, event.UserAsked):
         return people.deny_call(made, body.asked, people.LOST)
@@ -108,7 +108,7 @@ def _late(made: Changes, body: event.EventBody) -> Changes:
 
 
 def _marked(made: Changes, body: event.Marked, at_ms: int) -> Changes:
-    rank = _RANK.get(body.mark)  # `refused` and `rejected` are told by their own events, never as a mark
+    rank = _RANK.get(body.mark)  # `refused` and `rejected` have their own events, not marks
     if rank is None or rank <= _RANK.get(made.lease.mark, -1):
         return made
     state = LeaseState.ACCEPTED if body.mark in _UNSTARTED else LeaseState.RUNNING
@@ -152,7 +152,7 @@ def _refused(made: Changes, body: event.Refused) -> Changes:
         return give_back(made, remark, made.lease.node)
     if cause is not None or body.why in (JobRefusal.STOPPED, JobRefusal.TOMBSTONED):
         return end_unstarted(made, FailureKind.STOPPED, cause or remark, remark)
-    if came_back:  # it was asked for: no pause, and no try of which there are only so many
+    if came_back:  # The coordinator requested it, so there is no pause, and it does not count as a try.
         return _back_to_queue(made, remark)
     if waits or (body.why in _REBIND and made.case.came_back + 1 < MAX_BINDINGS):
         made = _back_to_queue(made, remark)
@@ -192,12 +192,12 @@ def _closed(made: Changes, how: Closed, verdict: str, remark: str) -> Changes:
 
 
 def _is_moot(made: Changes) -> bool:
-    """Whether the run no longer depends on this job: it has ended, or a newer lease took over."""
+    """Whether the run no longer depends on this job: it has ended, or a newer lease replaced it."""
     return not made.case.newest or made.run.state is RunState.ENDED
 
 
 def _back_to_queue(made: Changes, reason: str) -> Changes:
-    """Put the attempt back into the queue, to be bound again."""
+    """Requeue the attempt, to be bound again."""
     made = made.put(replace(move_run(made.run, RunState.PENDING), reason=reason, waits=WaitReason.RETURNED))
     made = give_back(made, reason, made.lease.node)
     return reserve_as_before(made, reason) if made.lease.ahead else made
@@ -205,12 +205,12 @@ def _back_to_queue(made: Changes, reason: str) -> Changes:
 
 @dataclass(frozen=True, slots=True)
 class Doubted(Signal):
-    """The node's journal no longer knows a job that the node had accepted."""
+    """The node's journal no longer has a job that the node had accepted."""
 
     why: str
 
     def apply(self, made: Changes) -> Changes:
-        """Record that nobody can say whether the run still works on its node."""
+        """Record that it is unknown whether the run still works on its node."""
         if made.run.reason == self.why or made.run.state is RunState.ENDED:
             return made
         made = made.put(replace(made.run, reason=self.why, waits=WaitReason.FORGOTTEN))
@@ -219,27 +219,27 @@ class Doubted(Signal):
 
 @dataclass(frozen=True, slots=True)
 class NodeSilent(Signal):
-    """The lease's node is not heard (`back`: it is heard again)."""
+    """The lease's node is silent (`back`: it is heard again)."""
 
     back: bool = False
 
     def apply(self, made: Changes) -> Changes:
-        """Write into the run's timeline that its node is silent, or is heard again."""
+        """Record in the run's timeline that its node is silent, or is heard again."""
         if self.back:
             return made.tell("node", made.lease.node, "heard again", "what was said meanwhile comes now")
         begun = made.lease.state is LeaseState.RUNNING
-        knows = "the run continues there" if begun else "it had not begun there"
+        knows = "the run continues on the node" if begun else "the run had not begun on the node"
         return made.tell("node", made.lease.node, "not heard", f"{knows}, as far as is known")
 
 
 @dataclass(frozen=True, slots=True)
 class Quarantined(Signal):
-    """The lease's node was taken out of the fleet's work."""
+    """The lease's node was quarantined."""
 
     why: str
 
     def apply(self, made: Changes) -> Changes:
-        """Note that the node is quarantined: a run at work continues, an offered one waits and says why."""
+        """Record that the node is quarantined: an active run continues, an offered one waits for that."""
         node = made.lease.node
         made = made.tell("node", node, "quarantined", f"{node} is quarantined: {self.why}")
         if made.run.state is not RunState.PENDING:
@@ -256,7 +256,7 @@ class UnknownLease(Signal):
     number: int
 
     def apply(self, made: Changes) -> Changes:
-        """Tell a node to end a lease that this ledger, which was restored, does not know."""
+        """Send the node a tombstone for a lease that this restored ledger does not know."""
         body = Tombstone(run=made.run.id, up_to_lease=self.number, reason="the ledger was restored")
-        remark = f"lease {self.number} runs there, unknown to the ledger"
+        remark = f"the node runs lease {self.number}, which the ledger does not know"
         return made.send(self.node, body).tell("node", self.node, "unknown", remark)

@@ -1,5 +1,4 @@
-"""Decides whether another attempt follows, with which provider, from where, and what its agent is told
-first."""
+"""Decides whether another attempt follows, with which provider, from where, and its task's preface."""
 
 from __future__ import annotations
 
@@ -46,9 +45,9 @@ _FILES = " What you had changed is in the files."
 
 
 def from_what_it_left(run: Run, claims: Claims, node: str) -> Run:
-    """Return the run whose next attempt goes on with this one's change, and with its session on that node.
+    """Return the run whose next attempt continues from this one's change and, on that node, in its session.
 
-    Unchanged, to begin anew, where this attempt left nothing, or where a secret is in its files.
+    Unchanged, to begin anew, if this attempt left nothing or its files contain a secret.
     """
     kind = RUNTIMES.get(run.runtime)
     was_not_to_write = run.read_only and claims.commit is not None
@@ -67,9 +66,9 @@ def from_what_it_left(run: Run, claims: Claims, node: str) -> Run:
 
 
 def without_session(run: Run, *, first: bool = True) -> Run:
-    """Return the run whose next attempt does not go on with an earlier attempt's session.
+    """Return the run whose next attempt does not continue an earlier attempt's session.
 
-    `first`: it goes on with the session that a user let the run begin with, if any.
+    `first`: it continues the session with which a user let the run begin, if any.
     """
     if run.resumes_on is None:
         return run
@@ -78,7 +77,7 @@ def without_session(run: Run, *, first: bool = True) -> Run:
 
 
 def with_what_was_left(run: Run, attempt: Attempt, result: dict[str, Any]) -> dict[str, Any]:
-    """Return the result with what earlier attempts left to this one, which may have added nothing."""
+    """Return the result with what earlier attempts left for this one, which may have added nothing."""
     left = [one for one in NextAttempt.of(run).went_on if one.after < attempt.attempt]
     if not left or attempt.outcome is Outcome.SUPERSEDED:
         return result
@@ -91,7 +90,7 @@ def with_what_was_left(run: Run, attempt: Attempt, result: dict[str, Any]) -> di
 
 
 def failed_gates(claims: Claims, output: str) -> str:
-    """The words about failed gates for the next interactive run, which goes on with the work."""
+    """Return the message about failed gates for the next interactive run, which continues the work."""
     return "Your work is finished, and then these checks failed:\n\n" + _checks(claims, output) + "\nMend it."
 
 
@@ -126,14 +125,14 @@ def _ended(code: int | None, signal: int | None) -> str:
 
 
 def _is_carried(run: Run) -> bool:
-    """Whether a node would take the job: it refuses a larger one unread."""
+    """Whether a node would accept the job's size: it refuses a larger one unread."""
     if len(task_of(run).encode(errors="replace")) > MAX_TASK_BYTES:
         return False
     return not may_exceed(run, MAX_ENVELOPE_BYTES) or size_of(run) <= MAX_ENVELOPE_BYTES
 
 
 def switch_provider(run: Run, nodes: Iterable[NodeView]) -> Run | None:
-    """Return the run with its other provider; None when it has none, or no node could take it now."""
+    """Return the run with its other provider; None if it has none, or no node could take it now."""
     choice = ModelChoice.of(run)
     if not (fields := choice.other):
         return None
@@ -144,18 +143,18 @@ def switch_provider(run: Run, nodes: Iterable[NodeView]) -> Run | None:
 
 
 def find_fitting_nodes(run: Run, nodes: Iterable[NodeView]) -> Iterator[NodeView]:
-    """The nodes that could take the run, now or when they are free."""
+    """Yield the nodes that could take the run, now or when they are free."""
     return (view for view in nodes if can_be_had(view) and not explain_misfit(run, view))
 
 
 LONGEST_WAIT_MS = 8 * 24 * 3_600_000
-"""The longest pause for a provider, in milliseconds; then it is asked again. A subscription's longest window
+"""The longest pause for a provider, in milliseconds; then it is tried again. A subscription's longest window
 is a week."""
 _MOST_DOUBLINGS = 5
 
 
 class RetryCause(StrEnum):
-    """Kinds of failure, by what follows from them."""
+    """Causes of failure, by the retry that follows."""
 
     RATE_LIMIT = "rate limit"
     MODEL_SERVER = "model server"
@@ -170,9 +169,8 @@ class RetryCause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RetryRule:
-    """What follows one cause. `most`: how often PanCode retries by itself; `pauses`: in retry pauses;
-    `grows`: each pause is double the last.
-    """
+    """The retries for one cause. `most`: how often PanCode retries automatically; `pauses`: in retry pauses;
+    `grows`: each pause is double the previous one."""
 
     step: str
     most: int
@@ -185,13 +183,13 @@ RULES: dict[RetryCause, RetryRule] = {
     RetryCause.MODEL_SERVER: RetryRule("the same again", 1, 1),
     RetryCause.INFRASTRUCTURE: RetryRule("on another node; on the same one when no other can take it", 1, 1),
     RetryCause.UNFIT_NODE: RetryRule("on another node; not at all when no other can take it", 1),
-    RetryCause.VERIFICATION: RetryRule("with the output of the gates in front of the task", 0),
-    RetryCause.TASK: RetryRule("with the error in front of the task", 0),
+    RetryCause.VERIFICATION: RetryRule("with the output of the gates before the task", 0),
+    RetryCause.TASK: RetryRule("with the error before the task", 0),
     RetryCause.DRAIN: RetryRule("on another node", 0, 1),
     RetryCause.SESSION: RetryRule("with the files that were left, in a session of its own", 1),
-    RetryCause.LOST: RetryRule("on another node; one that writes only with `--on-lost retry`", 1, 1),
+    RetryCause.LOST: RetryRule("on another node; a run that writes only with `--on-lost retry`", 1, 1),
 }
-"""What follows each cause. The number for VERIFICATION is the run's own (`--verify-retries`)."""
+"""The retries for each cause. The number for VERIFICATION is the run's own (`--verify-retries`)."""
 
 CAUSES: dict[FailureKind, RetryCause] = {
     FailureKind.MODEL_BUSY: RetryCause.RATE_LIMIT,
@@ -225,7 +223,7 @@ class Retry:
 
     cause: RetryCause
     number: int
-    """The number of the retry for this cause: 1 for the first one."""
+    """The number of this retry for its cause: 1 for the first one."""
     most: int
     pauses: int
 
@@ -236,7 +234,7 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class NoRetry:
-    """No other attempt follows. `why`: the reason to show; empty when nobody would expect an attempt."""
+    """No other attempt follows. `why`: the reason to show; empty if no attempt would be expected."""
 
     why: str = ""
 
@@ -246,7 +244,7 @@ def after_failure(
 ) -> Retry | NoRetry:
     """Decide what follows the end of an attempt. `elsewhere`: another node could take the run.
 
-    `attempts`: all attempts of the run, with the one that just ended.
+    `attempts`: all attempts of the run, including the one that just ended.
     """
     cause = None if failure is None else CAUSES.get(failure)
     if cause is None or run.stop_asked is not None:
@@ -255,7 +253,7 @@ def after_failure(
         return NoRetry("lost: it writes, and its node may still be at work (--on-lost retry allows it)")
     if cause is RetryCause.UNFIT_NODE and not elsewhere:
         return NoRetry()
-    if cause is RetryCause.SESSION and run.resumes_on is None:  # a user has asked for that session
+    if cause is RetryCause.SESSION and run.resumes_on is None:  # A user requested this session.
         return NoRetry()
     used, most = sum(_is_of(cause, one) for one in attempts), most_retries(run, cause)
     if run.max_attempts is not None and run.attempt >= run.max_attempts:
@@ -271,7 +269,7 @@ def after_failure(
 
 
 def most_retries(run: Run, cause: RetryCause) -> int:
-    """The most retries for this cause alone; `--attempts` can allow more, and bounds all causes together."""
+    """Return the most retries for this cause; `--attempts` may raise it, and limits all causes together."""
     retries = 0 if run.max_attempts is None else run.max_attempts - 1
     limit = GateTerms.of(run).verify_retries
     if cause is RetryCause.VERIFICATION and limit is not None:
@@ -280,7 +278,7 @@ def most_retries(run: Run, cause: RetryCause) -> int:
 
 
 def pause_ms(retry: Retry, unit_ms: int, asked_ms: int = 0) -> int:
-    """The length of the run's pause. `asked_ms`: the pause that its provider has asked for."""
+    """Return the length of the run's pause. `asked_ms`: the pause that its provider requested."""
     if retry.cause is RetryCause.RATE_LIMIT and asked_ms > 0:
         return min(asked_ms, LONGEST_WAIT_MS)
     return retry.pauses * unit_ms

@@ -1,4 +1,4 @@
-"""When a run waits for a user, and when it does not any more."""
+"""When a run begins to wait for a user, and when it stops waiting."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ LEAVES: tuple[Literal["rest"], int] = ("rest", 1)
 """The turn control by which a user leaves an opened workspace, and its number."""
 ONLY_HERE = f"{AT_A_TURN}0"
 """How words that no user said are laid: this run's agents are told them, and no run after it."""
-LOST = "the coordinator gave this run up as lost on its node, so nobody can approve the command"
+LOST = "the coordinator gave this run up as lost on its node, so the command cannot be approved"
 
 
 def open_question(made: Changes) -> Changes:
@@ -57,14 +57,14 @@ def ask_first(made: Changes) -> Changes:
 
 
 def close_question(made: Changes) -> Changes:
-    """Take the run's question out of the inbox, and look at a workflow that waited for it. Idempotent."""
+    """Remove the run's question from the inbox, and examine a workflow that waited for it. Idempotent."""
     action = made.case.action(ActionKind.USER)
     over = made.done(action)
     return over if action is None or not is_blocked(made.run) else over.advance()
 
 
 def calls_over(made: Changes) -> Changes:
-    """Close the calls of an agent that works no more, so that nobody is asked about them. Idempotent."""
+    """Close the calls of an agent that no longer works, so that no user is asked about them. Idempotent."""
     if not inbox.open_calls(made.run):
         return made
     return close_question(made.put(inbox.all_closed(made.run)))
@@ -78,28 +78,28 @@ def calls_lost(made: Changes) -> Changes:
 
 
 def deny_call(made: Changes, question: CallAsked, words: str) -> Changes:
-    """Deny the call of this lease's agent, though no user was asked."""
+    """Deny the call of this lease's agent without asking a user."""
     body = UserAnswers(identity=identity_of(made.lease), asked=question, allow=False, words=words)
     return made.send(made.lease.node, body)
 
 
 @dataclass(frozen=True, slots=True)
 class ToldByUser(Signal):
-    """A user has words for the run."""
+    """A user sends the run a message."""
 
     text: str
     by: str
 
     def apply(self, made: Changes) -> Changes:
-        """Give a user's message to the run: with its task before a job is signed; else to its agent if it
-        listens; else the run keeps them.
+        """Give the run a user's message: with its task before a job is signed, else to its agent if it
+        listens, else store it for the run's continuation.
 
-        UsageError when the run takes no words.
+        UsageError if the run accepts no messages.
         """
         session = made.case.session
         changes = (
             session is not None and session.chosen_by is not None
-        )  # so these words begin the next interactive run
+        )  # the message begins the next interactive run
         waits = made.run.state is RunState.PENDING and not made.case.open_leases and not changes
         news = () if session is None else session.news
         must_hear(made.run, made.case.words, self.text, news)
@@ -112,7 +112,7 @@ class ToldByUser(Signal):
             if waits
             else "sent to its agent"
             if sent
-            else "kept until it is continued"
+            else "stored until it is continued"
         )
         made = deliver_messages(made) if sent else made
         made = made.tell("person", f"told by {self.by}", how, self.text[:500])
@@ -121,40 +121,40 @@ class ToldByUser(Signal):
 
 @dataclass(frozen=True, slots=True)
 class ToldByFleet(Signal):
-    """The orchestrator's session, which waits for a message or rests, is told what became of the runs that it
-    began.
-    """
+    """An orchestrator's session that waits for a message or is suspended gets the results of its runs."""
 
     text: str
 
     def apply(self, made: Changes) -> Changes:
-        """Tell an orchestrator's session what became of its runs, in a turn or in its next
-        interactive run."""
+        """Report the results of its runs to an orchestrator's session, in a turn or in its next interactive
+        run."""
         made = add_message(made, FLEET, self.text)
         if made.run.state is RunState.ENDED:
             made = made.follow(ActionKind.GO_ON, made.run.created_by)
         made = deliver_messages(made).tell("fleet", "runs that it began", "told", self.text[:500])
-        return made.record("fleet", "info", "told of the runs that it began")
+        return made.record("fleet", "info", "session informed of the runs that it began")
 
 
 @dataclass(frozen=True, slots=True)
 class ToldByTracker(Signal):
-    """The issue that the run works on has changed. The text's first line names the issue, and it holds the
-    issue's words as material.
-    """
+    """The run's issue has changed. The first line of the text names the issue; the issue's own text follows
+    as material."""
 
     text: str
 
     def apply(self, made: Changes) -> Changes:
-        """Show the run what its issue says now: as news of its session, with its task before a job is
-        signed, or to its agent at work. As no user says it, it begins no turn, and no later run gets it.
+        """Send the run its issue's current text: as news of its session, with its task before a job is
+        signed, or to its active agent. It is not from a user, so it begins no turn, and no later run gets it.
 
-        UsageError where nobody would read it.
+        UsageError if no agent would read it.
         """
         run, session, text = made.run, made.case.session, self.text
         if session is not None and run.takes_turns:
             news = [one for one in session.news if text.partition("\n")[0] not in one]
-            made, how = made.put(replace(session, news=more_news(news, text))), "told with the next message"
+            made, how = (
+                made.put(replace(session, news=more_news(news, text))),
+                ("delivered with the next message"),
+            )
         elif run.state is RunState.PENDING and not made.case.open_leases and not RUNTIMES[run.runtime].own:
             task = run.task
             for old in (one for one in made.case.words if one.by == TRACKER and one.laid == WITH_TASK):
@@ -173,7 +173,7 @@ class ToldByTracker(Signal):
 
 
 def add_message(made: Changes, by: str, text: str, laid: str = "", for_next: bool = False) -> Changes:
-    """Add words to the run; `laid`: they go with its task, which no agent has got yet."""
+    """Add a message to the run; `laid`: how it is delivered already, such as with its task."""
     run, number = made.run, len(made.case.words) + 1
     who = by if run.takes_turns else "A user"
     line = text if by == TRACKER else f"{who} adds: {text}"
@@ -183,14 +183,14 @@ def add_message(made: Changes, by: str, text: str, laid: str = "", for_next: boo
 
 
 def find_listening_lease(made: Changes) -> Lease | None:
-    """The lease whose agent is at work and takes words at its next turn; None: no agent does."""
+    """Return the lease whose agent is active and accepts messages at its next turn; None: there is none."""
     lease = made.case.leases.get(made.run.lease)
     works = lease is not None and lease.state is LeaseState.RUNNING and lease.mark == Mark.SPAWNED
     return lease if works and can_receive_messages(made.run) else None
 
 
 def deliver_messages(made: Changes) -> Changes:
-    """Send the agent the words that it has not got yet; the node takes each number once."""
+    """Send the agent its undelivered messages; the node accepts each number once."""
     lease = find_listening_lease(made)
     if lease is None:
         return made
@@ -202,9 +202,9 @@ def deliver_messages(made: Changes) -> Changes:
 
 @dataclass(frozen=True, slots=True)
 class TurnAsked(Signal):
-    """A user wants the turn at work cancelled, or the interactive run to rest after it.
+    """A user wants to cancel the current turn, or to suspend the interactive run after it.
 
-    `turn`: the number of the turn that the user saw; None: the one at work.
+    `turn`: the number of the turn that the user saw; None: the current one.
     """
 
     what: Literal["cancel", "rest"]
@@ -212,7 +212,7 @@ class TurnAsked(Signal):
     turn: int | None = None
 
     def apply(self, made: Changes) -> Changes:
-        """Cancel the turn at work, or let the interactive run rest after it. UsageError: no program takes
+        """Cancel the current turn, or suspend the interactive run after it. UsageError: no program takes
         turns."""
         lease = find_listening_lease(made)
         if lease is None or not made.run.takes_turns:
@@ -235,12 +235,12 @@ class TurnAsked(Signal):
 
 @dataclass(frozen=True, slots=True)
 class LeftWorkspace(Signal):
-    """A user leaves the workspace that this run at work has kept open."""
+    """A user leaves the workspace that this active run has kept open."""
 
     by: str
 
     def apply(self, made: Changes) -> Changes:
-        """End the run at work that keeps a workspace's files open for a user, who may have changed them."""
+        """End the active run that keeps a workspace's files open for a user, who may have changed them."""
         lease, (what, number) = made.case.leases[made.run.lease], LEAVES
         made = made.send(lease.node, TurnControl(identity=identity_of(lease), number=number, what=what))
         made = made.tell("person", "workspace", "left", f"by {self.by}")
@@ -249,13 +249,12 @@ class LeftWorkspace(Signal):
 
 @dataclass(frozen=True, slots=True)
 class GivesWay(Signal):
-    """The interactive run, which waits for a message, gives its slot to this run."""
+    """The interactive run, which waits for a message, gives its slot to another run."""
 
     run: str
 
     def apply(self, made: Changes) -> Changes:
-        """Let the interactive run rest for a run that needs its slot; one that may not give way stays as it
-        is."""
+        """Suspend the interactive run for a run that needs its slot; no change if it may not give way."""
         lease = find_listening_lease(made)
         if lease is None or not conversation.may_give_way(made.run, made.case.session, made.case.words):
             return made
@@ -264,11 +263,11 @@ class GivesWay(Signal):
             lease.node, TurnControl(identity=identity_of(lease), number=number, what="give_way")
         ).put(replace(SessionTurn.of(made.run), gives_way=self.run).on(made.run))
         made = made.tell("rest", f"turn {number}", "rests", f"{self.run} needs its slot")
-        return made.record("dispatch", "info", "a session gives way", next=self.run)
+        return made.record("dispatch", "info", "a session gave its slot to another run", next=self.run)
 
 
 def record_turn(made: Changes, turn: TurnRecord, at_ms: int) -> Changes:
-    """Record that a turn of the interactive run has ended. Idempotent: the receipt tells of it again.
+    """Record that a turn of the interactive run has ended. Idempotent: the receipt reports it again.
 
     A turn out of order is dropped, as it would hide those that follow.
     """
@@ -276,29 +275,27 @@ def record_turn(made: Changes, turn: TurnRecord, at_ms: int) -> Changes:
         return made
     words = conversation.in_turn(made.case.words, turn, made.run.attempt)
     made = made.put(conversation.add_turn(made.run, turn, at_ms), *words)
-    made = calls_over(made)  # a call waits in its turn alone
+    made = calls_over(made)  # A call waits only during its turn.
     made = made.tell("turn", f"turn {turn.number}", turn.stop.value, turn.why)
     session = made.case.session
     by = None if session is None else session.chosen_by
-    if (
-        by is None or find_listening_lease(made) is None
-    ):  # before its program began, nothing could be told to rest
+    if by is None or find_listening_lease(made) is None:  # before its program began, it cannot be suspended
         return made
     return TurnAsked("rest", by).apply(made)
 
 
 @dataclass(frozen=True, slots=True)
 class TermsAsked(Signal):
-    """A user gives the session other terms, which hold from its next interactive run on."""
+    """A user gives the session other terms, which apply from its next interactive run on."""
 
     terms: InteractiveTerms
     by: str
 
     def apply(self, made: Changes) -> Changes:
-        """Give the session's next interactive run these terms; the one at work rests after its turn.
+        """Set the terms of the session's next interactive run; an active one is suspended after its turn.
         Idempotent.
 
-        The interactive run that works or waits keeps its own mode and level: they are in its signed job.
+        The current interactive run keeps its own mode and level: they are in its signed job.
         """
         session, wanted = made.case.session, self.terms.as_json()
         if session is None:
@@ -321,13 +318,12 @@ class SessionClosed(Signal):
     by: str
 
     def apply(self, made: Changes) -> Changes:
-        """End a session for a user: an interactive run at work rests, and a waiting one never begins.
-        Idempotent."""
+        """End a session for a user: an active run is suspended, a waiting one never begins. Idempotent."""
         session = made.case.session
         if session is None or session.closed_by is not None:
             return made
         made = close_question(made) if conversation.is_cut_by_cap(made.run) else made
-        run = replace(SessionTurn.of(made.run), more_usd="").on(made.run)  # nobody is asked if it continues
+        run = replace(SessionTurn.of(made.run), more_usd="").on(made.run)  # no question whether to continue
         made = made.put(run, replace(session, closed_by=self.by))
         made = made.tell("person", "session", "ended", f"by {self.by}")
         made = made.record("people", "info", "session ended", by=self.by)
@@ -339,7 +335,7 @@ class SessionClosed(Signal):
 
 
 def record_delivered(made: Changes, numbers: tuple[int, ...]) -> Changes:
-    """Mark these words as delivered, as the node says that the agent got them."""
+    """Mark these messages as delivered, as the node reports that the agent got them."""
     waited = {one.number for one in select_unread(made.case.words, made.run.attempt)}
     new = [number for number in numbers if number in waited]
     made = made.put(*conversation.mark_delivered(made.case.words, numbers, made.lease.attempt))
@@ -348,7 +344,7 @@ def record_delivered(made: Changes, numbers: tuple[int, ...]) -> Changes:
 
 
 def report_undelivered(made: Changes) -> Changes:
-    """Write into the timeline of a run that ends how many messages its agent did not get."""
+    """Record in an ending run's timeline how many messages its agent did not get."""
     left = len(conversation.select_undelivered(made.case.words))
     if not left:
         return made
@@ -357,7 +353,7 @@ def report_undelivered(made: Changes) -> Changes:
 
 
 def move_messages(made: Changes, run: str) -> Changes:
-    """Give all words that the old run kept to this run, which continues from it."""
+    """Move all undelivered messages of the old run to this run, which continues it."""
     return made.put(*(replace(one, laid=run) for one in conversation.select_undelivered(made.case.words)))
 
 
@@ -365,8 +361,8 @@ def move_messages(made: Changes, run: str) -> Changes:
 class Continued(Signal):
     """A new run continues from this run's result. `sole`: only one may, as with an answer.
 
-    `program`: the program that answered; empty: a user did. `past_cap`: a user has said yes to continuing
-    beyond the cap.
+    `program`: the program that answered; empty: a user did. `past_cap`: a user has approved continuing beyond
+    the cap.
     """
 
     run: str
@@ -378,13 +374,13 @@ class Continued(Signal):
     def apply(self, made: Changes) -> Changes:
         """Record the run that continues from this one.
 
-        RefusedError or UsageError when only one may, and somebody has answered or denied.
+        RefusedError or UsageError if only one may, and it was already answered or denied.
         """
         if self.sole:
             must_be_free(made.run)
             action = made.case.action(
                 ActionKind.USER
-            )  # somebody may have denied it since the answer was checked
+            )  # It may have been denied since the answer was checked.
             if is_blocked(made.run) or self.past_cap:
                 must_wait(made.run, action, ItemKind.QUESTION, ItemKind.PERMISSION)
         result = {**made.run.result, NEXT: [*list_next_runs(made.run), self.run]}

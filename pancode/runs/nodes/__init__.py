@@ -1,1 +1,1 @@
-"""What the engine hears of its nodes: heartbeats, silence, and what they may keep in Redis."""
+"""The engine's view of its nodes: heartbeats, silence, and limits in Redis."""

@@ -1,4 +1,4 @@
-"""Reads heartbeats: which nodes are heard, in which epoch, and whether one has seen more than this ledger."""
+"""Reads heartbeats: which nodes send them, in which epoch, and whether one has seen more than this ledger."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from pancode.runs.unit_of_work import Work, list_tombstones, unit_of_work
 
 TWINS = "two nodes answer with its key at once: one is a copy of the other, or was set back in time"
 MOST_SESSIONS = 16
-"""How many of a node's latest sessions are remembered: a node may begin any number."""
+"""How many of a node's latest sessions are remembered, as a node may begin any number."""
 
 
 def detect_shared_key(core: Core, node: Node, heartbeat: Heartbeat) -> bool:
-    """Whether this heartbeat proves that two nodes use one key; then the node is quarantined.
+    """Quarantine the node if this heartbeat proves that two nodes use one key; return whether it does.
 
-    Each start of a node agent is a session of its own, and two of one home never live at once. The proof:
-    each of two sessions has echoed a heartbeat that we sent after the other was heard. No old message that
-    comes late or again can do that.
+    Each start of a node agent begins a new session, and two sessions of one home never run at the same time.
+    Proof: each of two sessions has echoed a heartbeat that we sent after hearing the other one. No delayed or
+    repeated old message can do that.
     """
     if not _is_proof(core, heartbeat):
         return False
     core.live.contacts.sessions.pop(
         heartbeat.node
-    )  # whom a user lets in again is judged by what is said then
+    )  # After its release, a node is judged only by new heartbeats.
     with unit_of_work(core) as work:
         known = work.tx.get(Node, node.name)
         if known is not None and known.quarantined is None:
@@ -62,7 +62,7 @@ MOST_RAISES = 5
 
 
 def read_heartbeats(core: Core) -> None:
-    """Take in every node's newest heartbeat."""
+    """Process every node's newest heartbeat."""
     nodes = core.enrolled()
     for tag, data in core.ports.bus.heartbeats(list(nodes)).items():
         node = nodes[tag]
@@ -75,12 +75,12 @@ def read_heartbeats(core: Core) -> None:
                 continue
             try:
                 _heartbeat(core, node, heartbeat)
-            except (ValueError, KeyError, ArithmeticError) as exc:  # it must not silence all the others
+            except (ValueError, KeyError, ArithmeticError) as exc:  # it must not block other nodes
                 raise_alarm(core, node, "heartbeat", type(exc).__name__, str(exc))
 
 
 def raise_alarm(core: Core, node: Node, what: str, code: str, why: str) -> None:
-    """Count a message that was dropped, and record it once for each node and reason until the next start."""
+    """Count a dropped message, and record it once for each node and reason until the next start."""
     key = f"{node.name}:{what}:{code}"
     count = core.live.tally.refusals.get(key, 0) + 1
     core.live.tally.refusals[key] = count
@@ -90,10 +90,10 @@ def raise_alarm(core: Core, node: Node, what: str, code: str, why: str) -> None:
 
 
 def _heartbeat(core: Core, node: Node, heartbeat: Heartbeat) -> None:
-    """Take in a heartbeat that is of this fleet, possible, and newer than the node's last one."""
+    """Process a heartbeat if it is of this fleet, possible, and newer than the node's last one."""
     if heartbeat.fleet != core.fleet or heartbeat.node != node.tag:
         return
-    # whether a coordinator of this fleet can have sent the epoch and the message that the node names
+    # Whether a coordinator of this fleet can have sent the reported epoch and message.
     epoch = max(core.epoch, heartbeat.epoch_seen)
     raised = core.live.contacts.raised.get(heartbeat.node, 0)
     possible = (
@@ -102,7 +102,7 @@ def _heartbeat(core: Core, node: Node, heartbeat: Heartbeat) -> None:
         and (epoch == core.epoch or raised < MOST_RAISES)
     )
     if not possible:
-        claim = f"it claims epoch {heartbeat.epoch_seen} and control message {heartbeat.control_seen}"
+        claim = f"it reports epoch {heartbeat.epoch_seen} and control message {heartbeat.control_seen}"
         raise_alarm(core, node, "heartbeat", "impossible", claim)
         return
     if detect_shared_key(core, node, heartbeat):
@@ -116,19 +116,19 @@ def _heartbeat(core: Core, node: Node, heartbeat: Heartbeat) -> None:
             for word in words:
                 work.send(node.name, word)
     if last is None or last.heartbeat.nonce != heartbeat.nonce:
-        core.live.heartbeats.due_now()  # it waits for its answer: the next heartbeat goes out in this pass
+        core.live.heartbeats.due_now()  # it waits for an answer, so the next heartbeat is sent in this pass
     facts = quote_advice(heartbeat.facts, node.name)
     core.live.contacts.last_heartbeats[heartbeat.node] = LastHeartbeat(
         heartbeat.model_copy(update={"facts": facts})
     )
     paid = frozenset(one.name for one in facts.runtimes if one.login is LoggedIn.SUBSCRIPTION)
     core.live.contacts.subscriptions[node.name] = paid
-    # It was written after our last look. What ended since then, it may still call open.
+    # It was written after our last read. It may still list attempts as open that have ended since.
     looked, freed = core.live.heartbeats.watch.last_ms, core.live.contacts.freed.pop(heartbeat.node, {})
     core.live.contacts.freed[heartbeat.node] = {one: ms for one, ms in freed.items() if ms > looked}
     _note_echo(core, heartbeat)
-    # Messages to the node that somebody else wrote go on record as the node tells them, each kind once. A
-    # node that obeys a lost key believes nothing of ours until it is brought up: that is not a forgery.
+    # Messages to the node that someone else wrote are recorded as the node reports them, each kind once. A
+    # node that obeys a lost key rejects all our messages until it is brought up: that is not a forgery.
     if node.obeys in (None, core.key.public.keyid, *core.former):
         for problem in heartbeat.facts.problems:
             if problem.code in FORGED:
@@ -140,8 +140,8 @@ def _heartbeat(core: Core, node: Node, heartbeat: Heartbeat) -> None:
 def _note_key(core: Core, node: Node, heartbeat: Heartbeat) -> None:
     """Sign for the node with our current key as soon as it knows that key; else with a former one.
 
-    Messages signed with another key leave the stream: later, knowing only the new key, the node would call
-    them forged.
+    Messages signed with another key are removed from the stream: later, knowing only the new key, the node
+    would report them as forged.
     """
     ours = (core.key.public.keyid, *core.former)
     known = next((keyid for keyid in ours if keyid in heartbeat.obeys), None)
@@ -151,14 +151,12 @@ def _note_key(core: Core, node: Node, heartbeat: Heartbeat) -> None:
     with unit_of_work(core) as work:
         edit_row(work.tx, Node, node.name, change=lambda row: replace(row, obeys=known))
         for body in map(_body_of, take_controls(work.tx, heartbeat.node)):
-            if not isinstance(body, Acknowledge):  # its countersignature is old, too; the receipt comes again
+            if not isinstance(body, Acknowledge):  # its countersignature is old; the receipt is sent again
                 work.send(node.name, body)
 
 
 def _newer(heartbeat: Heartbeat, last: Heartbeat) -> bool:
-    """Whether the heartbeat is newer: across sessions by its echo, as an ended one cannot echo new
-    heartbeats.
-    """
+    """Whether the heartbeat is newer; across sessions, by its echo: an ended one cannot echo new ones."""
     if heartbeat.session == last.session:
         return heartbeat.seq > last.seq
     if heartbeat.echo is None:
@@ -167,21 +165,19 @@ def _newer(heartbeat: Heartbeat, last: Heartbeat) -> bool:
 
 
 def _note_echo(core: Core, heartbeat: Heartbeat) -> None:
-    """Note when the node was last heard, by our boot clock; only echoes of this coordinator's heartbeats
-    count.
-    """
+    """Record when the node was last heard, by our boot clock; only echoes of our heartbeats count."""
     echo, live, boot = heartbeat.echo, core.live, core.ports.clock.boot_ms()
     if echo is None or not live.contacts.first_epoch <= echo.epoch <= core.epoch or echo.ms > boot:
         return
     if echo.epoch == core.epoch:
         if echo.ms not in live.heartbeats.sent:
-            return  # not one of ours: a heartbeat of another coordinator life that had the same epoch
+            return  # Not ours: a heartbeat of another coordinator process with the same epoch.
         live.contacts.met.add(heartbeat.node)
     live.contacts.echoed_ms[heartbeat.node] = max(echo.ms, live.contacts.echoed_ms.get(heartbeat.node, 0))
 
 
 def _catch_up(core: Core, node: Node, heartbeat: Heartbeat) -> None:
-    """Never reuse an epoch or number that the node has seen, though the restored ledger does not know it."""
+    """Avoid reusing an epoch or number that the node has seen but the restored ledger does not know."""
     reused = heartbeat.epoch_seen == core.epoch and heartbeat.node not in core.live.contacts.met
     behind = heartbeat.epoch_seen > core.epoch or reused
     if not behind and heartbeat.control_seen <= node.control_seq and heartbeat.epoch_seen <= node.epoch_seen:
@@ -190,7 +186,7 @@ def _catch_up(core: Core, node: Node, heartbeat: Heartbeat) -> None:
     with unit_of_work(core) as work:
         if behind:
             epoch = core.raise_epoch(heartbeat.epoch_seen, work.tx)
-            work.audit("fleet", "warning", "epoch raised above what a node has seen", node=node.name)
+            work.audit("fleet", "warning", "raised the epoch above one that a node has seen", node=node.name)
         edit_row(work.tx, Node, node.name, change=partial(_caught_up, heartbeat=heartbeat))
         for other in work.tx.find(Node) if behind else [node]:
             if behind or heartbeat.control_seen > node.control_seq:
@@ -201,13 +197,13 @@ def _catch_up(core: Core, node: Node, heartbeat: Heartbeat) -> None:
 
 
 def _caught_up(node: Node, heartbeat: Heartbeat) -> Node:
-    """The node with the epoch and the number that it has seen."""
+    """Return the node with the epoch and number that it has seen."""
     seen, number = max(node.epoch_seen, heartbeat.epoch_seen), max(node.control_seq, heartbeat.control_seen)
     return replace(node, epoch_seen=seen, control_seq=number)
 
 
 def _renumber(work: Work, node: Node) -> None:
-    """Give waiting messages new numbers, as the old ones were used before; the node's settings come first."""
+    """Give waiting messages new numbers, as the old ones were used already; the node's settings first."""
     if node.tag is None or node.removed == NodeState.REMOVED:
         return
     waiting = take_controls(work.tx, node.tag)
@@ -219,9 +215,9 @@ def _renumber(work: Work, node: Node) -> None:
 
 
 def say_settings(work: Work, node: Node) -> None:
-    """Send the node's standing settings under new numbers, instead of waiting messages about them.
+    """Send the node's current settings under new numbers, in place of waiting messages about them.
 
-    It is done at each start, as a restored ledger does not know what the node was told since.
+    This happens at each start, as a restored ledger does not know which messages the node got since.
     """
     if node.tag is None or node.removed == NodeState.REMOVED:
         return

@@ -21,7 +21,7 @@ _SILENT = (NodeState.SUSPECT, NodeState.UNREACHABLE, NodeState.LOST)
 
 
 def record_contact(core: Core, reached: bool) -> None:
-    """Note that we looked at Redis, or could not; the nodes' deadlines are measured with that."""
+    """Record whether Redis could be reached; the nodes' deadlines take it into account."""
     tolerance = 3 * core.rules.heartbeat_ms
     core.live.heartbeats.watch = core.live.heartbeats.watch.looked(
         core.ports.clock.boot_ms(), tolerance, reached
@@ -53,7 +53,7 @@ def send_heartbeats(core: Core) -> None:
 
 
 def _sign_heartbeat(core: Core, node: Node, cursors: dict[str, int], now: tuple[FleetTime, int]) -> str:
-    """A signed heartbeat for the node. `now`: the time, and up to which number control messages are done."""
+    """Return a signed heartbeat for the node. `now`: the time, and the last handled control message."""
     last = core.live.contacts.last_heartbeats.get(node.tag or "")
     message = CoordinatorHeartbeat(
         fleet=core.fleet,
@@ -68,17 +68,17 @@ def _sign_heartbeat(core: Core, node: Node, cursors: dict[str, int], now: tuple[
 
 
 def flush_controls(core: Core) -> None:
-    """Send the control messages that nodes have not yet seen; forget those that they have.
+    """Send the control messages that nodes have not yet seen; delete those that they have.
 
-    All waiting messages are gone through when a node has seen more, or when one is due again; else only new
-    ones: in a busy fleet hundreds wait for the next heartbeat.
+    All waiting messages are examined if a node has seen more, or one is due again; otherwise only new ones:
+    in a busy fleet hundreds wait for the next heartbeat.
     """
     boot, outbox = core.ports.clock.boot_ms(), core.live.outbox
     seen = {tag: last.heartbeat.control_seen for tag, last in core.live.contacts.last_heartbeats.items()}
     if seen == outbox.seen and boot < outbox.due_ms:
         waiting = _new_controls(core)
     else:
-        outbox.due_ms = 0  # should Redis be away now, it is tried again
+        outbox.due_ms = 0  # If Redis is unavailable now, this is tried again.
         with core.ports.ledger.transaction() as tx:
             removed = take_controls(tx, None, lambda message: seen.get(message.tag, -1) >= message.seq)
             waiting = tx.find(ControlMessage)
@@ -116,17 +116,16 @@ def _sent_key(message: ControlMessage) -> str:
 
 
 def judge_nodes(core: Core) -> None:
-    """Tell the feed the state of each node, and give up the leases of lost nodes."""
+    """Write the state of each node to the feed, and give up the leases of lost nodes."""
     with core.ports.ledger.transaction() as tx:
         views = core.views(tx)
     _tell_states(core, views)
-    # leases of nodes that have been silent for the whole of our waking deadline end as `lost`
+    # Leases of nodes that were silent for the whole deadline, while the coordinator was awake, end as `lost`.
     with unit_of_work(core) as work:
         leases = open_leases(work.tx)
         if not leases and not core.live.outages.away:
             return
-        # The timeline of each run that is at work says that its node is not heard, and that it is heard
-        # again.
+        # The timeline of each active run records that its node is silent, and that it is heard again.
         states = {view.node.name: view.state for view in views}
         away = work.core.live.outages.away
         for key, lease in list(away.items()):

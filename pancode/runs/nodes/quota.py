@@ -1,4 +1,4 @@
-"""Limits how much each node keeps in Redis, and shuts out a node that fills it."""
+"""Limits how much each node stores in Redis, and quarantines a node that exceeds it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from pancode.runs.unit_of_work import unit_of_work
 
 
 def enforce_quota(core: Core) -> None:
-    """Quarantine nodes that keep too much in Redis.
+    """Quarantine nodes that store too much in Redis.
 
-    Each look is one cheap question; all keys are weighed only when the server has filled up. Nothing is
-    written that a full Redis would refuse.
+    Each check is one cheap command; all keys are measured only after the server has filled up. It writes
+    nothing that a full Redis would refuse.
     """
     boot, redis = core.ports.clock.boot_ms(), core.live.redis
     if redis.looked_ms >= 0 and boot - redis.looked_ms < core.rules.quota_look_ms:
@@ -43,7 +43,7 @@ def enforce_quota(core: Core) -> None:
 
 
 def _keep_out(core: Core) -> None:
-    """See that quarantined nodes have no user and no keys in Redis, also after a restart of either side."""
+    """Ensure that quarantined nodes have no user or keys in Redis, even after a restart of either side."""
     for tag, node in core.enrolled().items():
         if node.quarantined is not None and tag not in core.live.redis.shut_out:
             core.ports.bus.expel_node(tag)
@@ -55,7 +55,7 @@ def _keep_out(core: Core) -> None:
 
 @hold_lock
 def let_in(core: Core, tag: str, password: str) -> None:
-    """Make or renew the node's own Redis user; RefusedError while the node is quarantined."""
+    """Create or renew the node's own Redis user; RefusedError while the node is quarantined."""
     node = core.enrolled().get(tag)
     if node is None:
         raise NotFoundError(f"no node in the fleet has the key {tag}", fix="pancode node ls")
@@ -71,7 +71,7 @@ def let_in(core: Core, tag: str, password: str) -> None:
 
 @hold_lock
 def release_node(core: Core, name: str, by: str) -> bool:
-    """End the node's quarantine for a user; whether it was quarantined. The caller then calls `let_in`."""
+    """End the node's quarantine; return whether it was quarantined. The caller then calls `let_in`."""
     with unit_of_work(core) as work:
         node = work.tx.get(Node, name)
         if node is None or node.quarantined is None:

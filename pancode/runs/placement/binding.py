@@ -1,4 +1,4 @@
-"""Gives waiting runs to nodes that asked for work: one signed job for each free slot, and some ahead."""
+"""Gives waiting runs to nodes that requested work: one signed job for each free slot, and some ahead."""
 
 from __future__ import annotations
 
@@ -47,9 +47,7 @@ _OF_NODES = (f"{CEILING}node", f"{WORK_CEILING}node")
 def standing_of(
     work: Work, waiting: list[Run], at: tuple[list[NodeView], dict[str, int]], lines: Lines
 ) -> Standing:
-    """Return the state for placement. `at`: nodes, and each one's free slots; `lines`: jobs that wait
-    there.
-    """
+    """Return the state for placement. `at`: nodes, and their free slots; `lines`: jobs waiting there."""
     core, tx = work.core, work.tx
     views, free = at
     paused = tx.get(Setting, "paused")
@@ -77,19 +75,19 @@ def standing_of(
 
 
 def has_rooms(tx: Transaction) -> bool:
-    """Whether any node has a ceiling of its own, so that a run's hold decides where the run may go."""
+    """Whether any node has its own ceiling, so that a run's reservation decides where it may go."""
     return any(tx.starting(Setting, name, 1) for name in _OF_NODES)
 
 
 def _records(core: Core, waiting: list[Run]) -> dict[WorkerKind, Mapping[str, TrackRecord]]:
-    """Return the records that are in memory already: binding reads none from the ledger."""
+    """Return the records that are already in memory: binding reads none from the ledger."""
     known = core.live.recent
     sums = known.sums if known is not None else {}
     return {kind: of_nodes(sums, *kind) for kind in {worker_kind(run) for run in waiting}} if sums else {}
 
 
 def _room(core: Core, tx: Transaction, views: list[NodeView]) -> dict[str, tuple[Balance, books.Ceilings]]:
-    """Return the balance and ceilings of each node that has ceilings of its own."""
+    """Return the balance and ceilings of each node with its own ceilings."""
     room = {}
     for name in (view.node.name for view in views):
         scope = books.node_scope(name)
@@ -100,9 +98,8 @@ def _room(core: Core, tx: Transaction, views: list[NodeView]) -> dict[str, tuple
 
 
 def _due(tx: Transaction, waiting: list[Run], all_of_them: bool) -> dict[str, Decimal]:
-    """Return the holds, in USD, of later attempts, which may be less than the estimate; `all_of_them`: also
-    of first attempts that were handed over before.
-    """
+    """Return the reservations, in USD, of later attempts, which may be less than the estimate; `all_of_them`:
+    also of first attempts that were handed over before."""
     later = [
         (run.id, tx.get(Attempt, run.id, run.attempt)) for run in waiting if all_of_them or run.attempt > 1
     ]
@@ -110,10 +107,10 @@ def _due(tx: Transaction, waiting: list[Run], all_of_them: bool) -> dict[str, De
 
 
 def free_slots(view: NodeView, leases: list[Lease], freed: Collection[str], hurry: str = "") -> int:
-    """The slots of the node less the leases that may occupy one, by our count and by the node's own.
+    """Return the node's slots minus the leases that may occupy one, by our count and by the node's.
 
-    A heartbeat is seconds old: the ends that the node has signed since then (`freed`) stay counted. In a
-    `hurry` a node whose owner has set bounds takes the fewest.
+    A heartbeat is seconds old: attempts that have ended since then (`freed`) still count. In a `hurry`, a
+    node with bounds set by its owner gets the lowest number.
     """
     if view.last is None:
         return 0
@@ -126,17 +123,16 @@ def free_slots(view: NodeView, leases: list[Lease], freed: Collection[str], hurr
 
 MANY, MANY_TICKETS = 16, 4
 SHOW_MS = 500
-"""With more than MANY waiting runs, reasons and tickets are refreshed at most once in so many ms."""
+"""With more than MANY waiting runs, reasons and tickets are refreshed at most once in this many ms."""
 LONG, MOST_EXPLAINED = 64, 8
-"""In a queue longer than LONG, one refreshment records the reason of at most so many further runs that wait
-for the same thing."""
+"""In a queue longer than LONG, one refresh records the reason of at most this many further runs that wait for
+the same thing."""
 
 
 def bind_runs(core: Core, everything: bool = False) -> int:
-    """Bind the runs that can be bound now; return how many jobs were signed. Pushing them is a separate
-    step.
+    """Bind the runs that can be bound now; return how many jobs were signed. Pushing them is a separate step.
 
-    `everything`: hand over as many jobs as the nodes hold, not only a few for each slot.
+    `everything`: hand over as many jobs as the nodes accept, not only a few for each slot.
     """
     with unit_of_work(core) as work:
         return bind_in(work, everything)
@@ -188,7 +184,7 @@ def bind_in(work: Work, everything: bool = False) -> int:
 
 
 def _place(work: Work, turn: _Turn, standing: Standing, giving: GivingWay, whole: bool) -> int:
-    """Bind the runs whose turn it is, and record why others wait; return how many were bound."""
+    """Bind runs in order, and record why others wait; return how many were bound."""
     core, placed, probes = work.core, 0, set[str]()
     for decision in decide_placements(turn.served(), standing, whole):
         if isinstance(decision, Placed):
@@ -207,20 +203,20 @@ def _place(work: Work, turn: _Turn, standing: Standing, giving: GivingWay, whole
 
 
 class _Turn:
-    """The waiting runs whose turn may have come; each is read from the ledger when it is served."""
+    """The waiting runs that may be bound in this pass; each is read from the ledger when its turn comes."""
 
     def __init__(self, work: Work, queue: WaitingRuns, bound: set[str]) -> None:
         self._work, self._queue, self._bound = work, queue, bound
         core = work.core
         self.alone: Set[str] = {*core.live.journals.strays, *breaker_service.list_shunned(core)}
-        """Runs that are decided one by one, not with the others that ask for the same."""
+        """Runs that are decided individually, not with others of the same requirements."""
         if breaker_service.any_open(core) or has_rooms(work.tx):
             self.alone = queue.all.keys()
         self._ready: dict[str, Run | None] = {}
         self.taken = Counter[str]()
-        """How many slots of each node were taken in this pass."""
+        """How many slots of each node this pass has used."""
         self.in_vain: dict[object, Unplaced] = {}
-        """By wish (what runs ask for): the decision on the first run that found no place."""
+        """By wish (a run's requirements): the decision on the first run that found no place."""
         self._groups: list[Iterator[WaitingRun]] = []
         for group in queue.groups(self._fits, self.alone):
             first = next((one for one in group if self._run(one) is not None), None)
@@ -228,43 +224,43 @@ class _Turn:
                 self._groups.append(chain([first], group))
 
     def left(self, free: Mapping[str, int]) -> dict[str, int]:
-        """The free slots that this pass has not taken, by node."""
+        """Return the free slots that this pass has not used, by node."""
         return {name: slots - self.taken[name] for name, slots in free.items()}
 
     def wish_of(self, run: Run) -> object:
         return self._queue.all[run.id].wish
 
     def firsts(self) -> list[Run]:
-        """The first ready run of each group of runs with the same wishes, in serving job."""
+        """Return the first ready run of each group of runs with the same wishes, in placement order."""
         return in_order(run for run in self._ready.values() if run is not None)
 
     def served(self) -> Iterator[Run]:
-        """Yield the runs in order; a run is left out once another with the same wishes found no place."""
+        """Yield the runs in order; a run is skipped once another with the same wishes found no place."""
         for one in in_turn(self._groups, self.in_vain):
             run = self._run(one)
             if run is not None:
                 yield run
 
     def explain_more(self) -> None:
-        """Record why the other runs with the same wishes wait; of a long queue only some per refreshment."""
+        """Record why the other runs with the same wishes wait; in a long queue only some per refresh."""
         left = MOST_EXPLAINED if len(self._queue.all) > LONG else LONG
         for wish, decision in self.in_vain.items():
             for name in self._queue.unexplained(wish, decision.why, self.alone, left):
                 run = self._work.tx.get(Run, name)
-                waits = name not in self._bound and name != decision.run.id  # which may have a session's slot
+                waits = name not in self._bound and name != decision.run.id  # perhaps given a session's slot
                 if run is not None and waits and run.reason != decision.why:
                     self._work.signal(run, Waits("placement", decision.why, decision.kind))
                     left -= 1
 
     def _fits(self, one: WaitingRun) -> bool:
-        """Whether the run may begin, as far as memory tells; a run with a long pause passes."""
+        """Whether the run may begin, according to memory; a run with a long pause passes."""
         rules = self._work.core.rules
         left = (one.retry_at_ms or 0) - self._work.core.wall_ms()
         is_pausing = 0 < left <= max(rules.refused_pause_ms, rules.retry_pause_ms)
         return not one.held and not is_pausing and one.ticket.run not in self._bound
 
     def _run(self, one: WaitingRun) -> Run | None:
-        """Return the run from the ledger if its pause is over and it has its hold; else None."""
+        """Return the run from the ledger if its pause is over and it has its reservation; else None."""
         name = one.ticket.run
         if name not in self._ready:
             run = self._work.tx.get(Run, name)
@@ -274,7 +270,7 @@ class _Turn:
 
 
 def _is_whole(work: Work, many: int) -> bool:
-    """Whether this pass decides about all waiting runs, not only about those that have room now."""
+    """Whether this pass decides about all waiting runs, not only about those with room now."""
     core = work.core
     if _is_explained(core, many):
         return False
@@ -288,8 +284,7 @@ def _is_explained(core: Core, many: int) -> bool:
 
 
 def push_offers(core: Core) -> None:
-    """Push each offered job that may still start to its node's queue; pushed again it has the same
-    bytes."""
+    """Push each offered job that may still start to its node's queue; a repeated push has the same bytes."""
     now, boot = core.now(), core.ports.clock.boot_ms()
     with core.ports.ledger.transaction() as tx:
         offered = tx.find(Lease, {"state": LeaseState.OFFERED})
@@ -322,9 +317,8 @@ def show_tickets(core: Core) -> None:
 
 
 def _is_due(work: Work, run: Run) -> bool:
-    """Whether the run's pause is over. A long pause is a provider's wish; it is over, too, if the wall clock
-    was set back before the end of the attempt before.
-    """
+    """Whether the run's pause is over. A long pause was requested by a provider; it is also over if the wall
+    clock was set back before the end of the previous attempt."""
     if run.waits is not None and run.waits.is_held:
         return False
     rules, now = work.core.rules, work.core.wall_ms()
@@ -336,17 +330,17 @@ def _is_due(work: Work, run: Run) -> bool:
 
 
 def _may_still_run(work: Work, run: Run) -> bool:
-    """Whether a node may still run an attempt that a restored ledger does not know; it was told to end."""
+    """Whether a node may still run an attempt that a restored ledger does not know; a tombstone was sent."""
     if not work.core.live.journals.strays.get(run.id) or run.read_only or run.on_lost == "retry":
         return False
-    why = "an attempt that this ledger does not know is still being ended"
+    why = "a node is still ending an attempt that this ledger does not know"
     if run.reason != why:
         work.signal(run, Waits("placement", why, WaitReason.OLDER_ATTEMPT))
     return True
 
 
 def _granted(work: Work, run: Run) -> bool:
-    """Whether the attempt has its hold: admission took the first one; a later attempt takes it here."""
+    """Whether the attempt has its reservation: admission took the first one; later attempts take it here."""
     if run.attempt == 1:
         return True
     due = work.signal(run, Due(work.core.budget_scopes(work.tx, run)))
@@ -354,12 +348,12 @@ def _granted(work: Work, run: Run) -> bool:
 
 
 def _bound(work: Work, placed: Placed) -> bool:
-    """Bind the run; False if that failed. A run of which no job can be made ends, and delays no other."""
+    """Bind the run; return False on failure. A run for which no job can be made ends, and delays no other."""
     core, case, view = work.core, work.case(placed.run), placed.node
     try:
         _offer_what_is_left(core, case.run)
         job = _job(core, work.tx, case, placed)
-    except WorkspaceError as exc:  # the coordinator's disk may be full for a while
+    except WorkspaceError as exc:  # For example, the coordinator's disk is full.
         if case.run.reason != str(exc):
             work.signal(case.run, Waits("placement", str(exc), WaitReason.QUEUED))
         return False
@@ -383,7 +377,7 @@ def _offer_what_is_left(core: Core, run: Run) -> None:
 
 
 def _job(core: Core, tx: Transaction, case: RunCase, placed: Placed) -> Job:
-    """Make the job with a lease number that was never used before."""
+    """Return the job with a lease number that was never used before."""
     node = placed.node.node
     if node.tag is None:
         raise UnavailableError(f"node {node.name} is not enrolled")
@@ -405,7 +399,7 @@ TIMES_AHEAD = 5
 
 
 def _issued(core: Core, placed: Placed) -> int:
-    """Return the job's time. Of jobs handed over ahead each has a later time: its place on the node."""
+    """Return the job's time. Each job handed over ahead has a later one: its place in the node's queue."""
     wall, last = core.wall_ms(), core.live.binding.handed_ms
     if placed.busy:
         wall = last + 1 if 0 <= last - wall < 1_000 else wall

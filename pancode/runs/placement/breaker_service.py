@@ -1,4 +1,4 @@
-"""What is passed over for a while: circuit breakers, kept from ends of attempts, and unfit nodes."""
+"""What is passed over for some time: open circuit breakers, fed by ended attempts, and unfit nodes."""
 
 from __future__ import annotations
 
@@ -30,18 +30,17 @@ from pancode.runs.placement.breakers import (
 from pancode.runs.placement.placement import Shun
 
 RESET = "breaker-reset:"
-"""The prefix of a setting that holds when a user reset the breaker of that name."""
+"""The prefix of a setting that records when a user reset the breaker of that name."""
 RECENT_MS, RUNS = 3_600_000, 200
 """At the start at most RUNS of the newest runs are read, and only those that ended in the last RECENT_MS."""
 FIX = "pancode admin breakers --reset {}"
 
 
 def provider_of(core: Core, run: Run, node: str) -> str:
-    """Return the vendor, or node and endpoint, that the run's model calls go to; empty for a user's own
-    program.
+    """Return the vendor, or node and endpoint, of the run's model calls; empty for a user's own command.
 
-    A runtime's name stands for a vendor that nobody named. A subscription is one node's login: its limits
-    hold up no other node.
+    Without a named vendor, the runtime's name is used. A subscription is one node's login: its limits block
+    no other node.
     """
     kind = RUNTIMES.get(run.runtime)
     if kind is None or kind.own:
@@ -55,7 +54,7 @@ def provider_of(core: Core, run: Run, node: str) -> str:
 
 
 def record_ends(core: Core, run: Run, ended: Iterable[tuple[Attempt, Lease]]) -> None:
-    """Remember that these attempts of the run have ended."""
+    """Store that these attempts of the run have ended."""
     kept = core.live.ended_tries
     for attempt, lease in ended:
         kept.append(_ended(core, run, attempt, lease))
@@ -78,7 +77,7 @@ def rebuild_breakers(core: Core, tx: Transaction) -> None:
 
 
 def read_breakers(core: Core) -> list[Breaker]:
-    """Return all breakers; those that hold something up come first."""
+    """Return all breakers, starting with those that are not closed."""
     order = (BreakerState.OPEN, BreakerState.HALF_OPEN, BreakerState.CLOSED)
     return sorted(
         build_breakers(core.live.ended(core.wall_ms(), core.rules.retry_pause_ms)).values(),
@@ -88,7 +87,7 @@ def read_breakers(core: Core) -> list[Breaker]:
 
 @hold_lock
 def list_breakers(core: Core) -> list[BreakerShape]:
-    """Return all breakers in the shape that faces show."""
+    """Return all breakers in the form that interfaces show."""
     return [
         {
             "name": one.name,
@@ -109,7 +108,7 @@ def list_resettable(core: Core) -> set[str]:
 def blocked_nodes(
     core: Core, tx: Transaction, waiting: Sequence[Run], views: Iterable[NodeView]
 ) -> dict[str, dict[str, Shun]]:
-    """Return, by run, the nodes it may not go to now: a breaker is open, or its probe is under way."""
+    """Return, by run, the nodes that it may not use now: a breaker is open, or its probe is under way."""
     bad = _not_closed(core)
     if not bad:
         return {}
@@ -132,12 +131,12 @@ def blocked_nodes(
 
 
 def any_open(core: Core) -> bool:
-    """Whether a breaker is open: then two runs that ask for the same may wait for different reasons."""
+    """Whether a breaker is open: then two runs with the same wishes may wait for different reasons."""
     return bool(_not_closed(core))
 
 
 def is_second_probe(core: Core, run: Run, node: str, probes: set[str]) -> bool:
-    """Whether a half-open breaker has let another run through in this round already; `probes` grows."""
+    """Whether a half-open breaker has already let another run through in this pass; `probes` grows."""
     bad = _not_closed(core)
     mine = {name for name in _names(core, run, node) if name in bad} if bad else set()
     if mine & probes:
@@ -147,7 +146,7 @@ def is_second_probe(core: Core, run: Run, node: str, probes: set[str]) -> bool:
 
 
 def _not_closed(core: Core) -> dict[str, Breaker]:
-    """Return the breakers that hold something up, by name; it is quick where nothing has failed of late."""
+    """Return the breakers that are not closed, by name; this is quick if nothing has failed recently."""
     if all(one.failure is None for one in core.live.ended_tries):
         return {}
     return {one.name: one for one in not_closed(read_breakers(core))}
@@ -166,9 +165,8 @@ def _at_work(core: Core, tx: Transaction, bad: dict[str, Breaker]) -> dict[str, 
 
 
 def _has_begun_well(run: Run, lease: Lease, name: str) -> bool:
-    """Whether the probe has shown enough: the machine starts work, or an interactive run (it may last days)
-    has answered.
-    """
+    """Whether the probe has shown enough: the node starts work, or an interactive run, which may last for
+    days, has answered."""
     if lease.mark in ("", Mark.HELD, Mark.ACCEPTED, Mark.PREPARED):
         return False
     return name.startswith("node:") or (run.takes_turns and ended_turns(run) > 0)
@@ -182,7 +180,7 @@ def _ended(core: Core, run: Run, attempt: Attempt | None, lease: Lease | str) ->
     kind = RUNTIMES.get(run.runtime)
     if isinstance(lease, Lease):
         node, began = lease.node, lease.bound_ms
-        # An attempt that an older coordinator bound has no provider written.
+        # An attempt bound by an older coordinator has no stored provider.
         provider = lease.provider or provider_of(core, run, node)
     else:
         node, began, provider = lease, 0, provider_of(core, run, lease)
@@ -202,7 +200,7 @@ def _ended(core: Core, run: Run, attempt: Attempt | None, lease: Lease | str) ->
 
 
 def _asked_wait_ms(run: Run, attempt: Attempt | None) -> int:
-    """Return the milliseconds that the provider's rate limit asks to wait; 0: no limit."""
+    """Return the milliseconds of the provider's rate limit to wait; 0: no limit."""
     if attempt is None or attempt.failure is not FailureKind.MODEL_BUSY or run.retry_at_ms is None:
         return 0
     return max(0, run.retry_at_ms - (attempt.finished_ms or 0))
@@ -213,12 +211,12 @@ _FIXES = {
     JobRefusal.RUNTIME_MISSING: "pancode agents runtimes",
     JobRefusal.DISK_FULL: "free disk there",
     FailureKind.RUNTIME_MISSING: "pancode agents runtimes",
-    FailureKind.MODEL_AUTH: "log the runtime in there; then see: pancode agents runtimes",
+    FailureKind.MODEL_AUTH: "log the runtime in on the node; then see: pancode agents runtimes",
 }
 
 
 def note_changes(core: Core, changes: Changes) -> None:
-    """Notes the nodes that a decision passes over, and the attempts that ended."""
+    """Record the nodes that a decision passes over, and the attempts that ended."""
     for passed in changes.passed_over:
         record_refusal(core, passed)
     case, was = changes.case, changes.before.attempts
@@ -230,7 +228,7 @@ def note_changes(core: Core, changes: Changes) -> None:
 
 
 def record_refusal(core: Core, passed: PassOver) -> None:
-    """Note that a node could not take a job, so that it is not offered at once again this run, or any."""
+    """Record that a node could not take a job, so it is not offered this run, or any, again at once."""
     of_task = passed.cause is FailureKind.GATE_MISSING
     shun = Shun(passed.why, _FIXES.get(passed.cause, ""), core.ports.clock.boot_ms(), of_task)
     if passed.run is None:
@@ -242,9 +240,9 @@ def record_refusal(core: Core, passed: PassOver) -> None:
 
 
 def restore_cooldowns(core: Core, tx: Transaction) -> None:
-    """Restores this memory from the ledger when a coordinator starts: a run's next attempt goes elsewhere.
+    """Restore this memory from the ledger when a coordinator starts, so a run's next attempt goes elsewhere.
 
-    What a node has refused is not known any more: it is offered once more, and refused once more.
+    Refusals of nodes are not restored: such a node is offered the run and refuses it once again.
     """
     rebuild_breakers(core, tx)
     for run in tx.find(Run, {"state": RunState.PENDING}):
@@ -257,7 +255,7 @@ def restore_cooldowns(core: Core, tx: Transaction) -> None:
 
 
 def list_resting(core: Core) -> Mapping[str, Shun]:
-    """Return the nodes that said a moment ago that they take nothing, with the reasons."""
+    """Return the nodes that recently refused all work, with the reasons."""
     _forget(core)
     return core.live.passed_over.resting
 
@@ -270,13 +268,13 @@ def list_shunned(core: Core) -> Mapping[str, Mapping[str, Shun]]:
 def kept_from(
     core: Core, tx: Transaction, waiting: Sequence[Run], views: Iterable[NodeView]
 ) -> Mapping[str, Mapping[str, Shun]]:
-    """Return, by run, the nodes that it may not go to now: they could not take it, or a breaker is open."""
+    """Return, by run, the nodes that it may not use now: they could not take it, or a breaker is open."""
     by_breaker, by_refusal = blocked_nodes(core, tx, waiting, views), list_shunned(core)
     return {run: {**by_breaker.get(run, {}), **by_refusal.get(run, {})} for run in {*by_breaker, *by_refusal}}
 
 
 def of_node(core: Core, name: str) -> list[Shun]:
-    """Return the reasons why the node is offered nothing, or not some run, now; each once."""
+    """Return the reasons why the node is not offered any run, or some run, now; each once."""
     _forget(core)
     shuns = [core.live.passed_over.resting[name]] if name in core.live.passed_over.resting else []
     shuns += [
@@ -292,7 +290,7 @@ def _until(shun: Shun, ms: int) -> Shun:
 
 
 def _forget(core: Core) -> None:
-    """Remove the reasons whose time is over."""
+    """Remove the expired reasons."""
     now, live = core.ports.clock.boot_ms(), core.live
     live.passed_over.resting = {
         node: shun for node, shun in live.passed_over.resting.items() if shun.until_ms > now

@@ -1,4 +1,4 @@
-"""Circuit breakers of providers, nodes and agents, and the loop breaker: decided from attempts that ended."""
+"""Circuit breakers of providers, nodes and agents, and the loop breaker: computed from ended attempts."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from node_agent.wire.failure import FAILURES, FailureKind, Outcome
 from pancode.kernel.formatting import count_noun
 
 LOOP = "loop"
-"""The name under which the loop breaker is reset."""
+"""The name for resetting the loop breaker."""
 WARN_AT, TRIP_AT, LOOP_MS = 3, 5, 600_000
-"""Failures of the same task, or of one agent: so many warn, so many refuse, for so many ms."""
+"""Failures of the same task, or of one agent: how many cause a warning, how many a refusal, within how many
+ms."""
 CASCADE_AGENTS, CASCADE_MS = 3, 60_000
-"""When so many agents fail within so many ms, every dispatch is refused for the same time."""
+"""If this many agents fail within this many ms, every dispatch is refused for the same time."""
 MOST_KEPT = 500
-"""How many ended attempts are looked at."""
+"""How many ended attempts are considered."""
 
 
 class BreakerState(StrEnum):
@@ -29,9 +30,9 @@ class BreakerState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EndedTry:
-    """An attempt that ended, as breakers see it. `own`: a program of the user's own, no agent.
+    """An ended attempt as breakers use it. `own`: a user's own command instead of an agent.
 
-    `session`: of an interactive run, whose rounds all count as one piece of work; else empty.
+    `session`: that of an interactive run, whose rounds count as one piece of work; else empty.
     """
 
     at_ms: int
@@ -44,12 +45,12 @@ class EndedTry:
     failure: FailureKind | None
     own: bool
     retry_ms: int = 0
-    """How many milliseconds the provider has asked to wait."""
+    """How many milliseconds the provider has requested to wait."""
     session: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the breakers that this end counts for."""
+        """The names of the breakers for which this end counts."""
         agent = "" if self.own else f"agent:{self.agent}"
         provider = f"provider:{self.provider}" if self.provider else ""
         return tuple(name for name in (f"node:{self.node}" if self.node else "", provider, agent) if name)
@@ -57,21 +58,21 @@ class EndedTry:
 
 @dataclass(frozen=True, slots=True)
 class BreakerRule:
-    """When a breaker opens: after `most` failures within the window, without a success between them."""
+    """When a breaker opens: after `most` failures within the window, without a success in between."""
 
     most: int
     pause_ms: int
     longest_ms: int
     fails: Callable[[EndedTry], bool]
     halves: bool = False
-    """Whether a success halves the count of failures instead of ending it."""
+    """Whether a success halves the count of failures instead of resetting it."""
     at_once: bool = False
     """Whether attempts that were at work at an earlier failure (as at a reboot) count as one with it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """One breaker as it is now. `until_ms`: when it lets one run through; None while it is closed."""
+    """The current state of one breaker. `until_ms`: when it lets one run through; None while it is closed."""
 
     name: str
     state: BreakerState
@@ -82,7 +83,7 @@ class Breaker:
 
 @dataclass(frozen=True, slots=True)
 class EndedTries:
-    """Everything that breakers are decided by, oldest first. `resets`: when a user reset one, by name."""
+    """All input of the breakers' decisions, oldest first. `resets`: when a user reset one, by name."""
 
     tries: tuple[EndedTry, ...] = ()
     resets: Mapping[str, int] = field(default_factory=dict)
@@ -92,7 +93,7 @@ class EndedTries:
 
 
 def _agent_failed(one: EndedTry) -> bool:
-    """Whether the agent itself failed; reaching a limit of time or money does not count."""
+    """Whether the agent itself failed; reaching a limit of time or cost does not count."""
     rule = None if one.failure is None else FAILURES[one.failure]
     return rule is not None and rule.agent and rule.outcome in (Outcome.ERROR, Outcome.VERIFY_FAILED)
 
@@ -110,29 +111,29 @@ RULES: dict[str, BreakerRule] = {
     "node": BreakerRule(3, 60_000, 600_000, _node_failed, at_once=True),
     "agent": BreakerRule(TRIP_AT, LOOP_MS, LOOP_MS, _agent_failed, halves=True),
 }
-"""The rules by kind of breaker. A provider that limits the rate opens its breaker at once: RATE_LIMIT_MS."""
+"""The rules by kind of breaker. A provider's rate limit opens its breaker at once: RATE_LIMIT_MS."""
 RATE_LIMIT_MS = 30_000
-"""How many ms a provider is left alone that limits the rate without saying for how long."""
+"""How many ms a provider with a rate limit is not used if it does not say for how long."""
 
 LOGIN_OF = "@"
 """Separates a vendor and a node in the name of a breaker for that node's own login with the vendor."""
 LONGEST_TOLD_MS = 15 * 60_000
-"""The longest wait, in ms, that a provider may ask for of all nodes: one node's claim, maybe wrong, must not
-keep the whole fleet from a vendor. The run itself, and that node's login, wait as long as asked."""
+"""The longest wait, in ms, that a provider may impose on all nodes: one node's report, possibly wrong, must
+not keep the whole fleet from a vendor. The run itself, and that node's login, wait as long as requested."""
 
 
 def build_breakers(seen: EndedTries) -> dict[str, Breaker]:
-    """Each breaker that any of these attempts counts for, by name."""
+    """Return each breaker for which any of these attempts counts, by name."""
     names = dict.fromkeys(name for one in seen.tries for name in one.names)
     return {name: build_breaker(name, seen) for name in names}
 
 
 def build_breaker(name: str, seen: EndedTries) -> Breaker:
-    """One breaker, found by replaying the ends of its attempts in order."""
+    """Return one breaker, computed by replaying the ends of its attempts in order."""
     rule, after = RULES[name.partition(":")[0]], seen.resets.get(name, -1)
     made = _Replay(name, rule, seen.factor)
     for one in seen.tries:
-        if name in one.names and after < one.at_ms <= seen.now_ms:  # not of a clock that was set back since
+        if name in one.names and after < one.at_ms <= seen.now_ms:  # not beyond a clock set back
             made.see(one)
     return made.at(seen.now_ms)
 
@@ -159,7 +160,7 @@ class _Replay:
 
     def _failure(self, one: EndedTry) -> None:
         if self._until is not None and one.began_ms < self._until:
-            return  # it began before the probe: it says nothing new
+            return  # It began before the probe, so it has no new information.
         if self._rule.at_once and self._failed and one.began_ms <= self._failed[-1][0]:
             return
         since = one.at_ms - int(LOOP_MS * self._factor)
@@ -184,7 +185,7 @@ class _Replay:
 
 
 _INCONCLUSIVE = (Outcome.INFRA, Outcome.LOST, Outcome.INTERRUPTED, Outcome.SUPERSEDED, Outcome.BLOCKED)
-"""Ends that count neither as a failure nor as a success."""
+"""Outcomes that count neither as a failure nor as a success."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,17 +196,17 @@ class LoopVerdict:
     words: str
     name: str
     until_ms: int = 0
-    """When it stops refusing if nothing else fails until then."""
+    """When the refusal ends if nothing else fails by then."""
 
 
 def judge_loop(seen: EndedTries, agent: str, task: str) -> LoopVerdict | None:
-    """Judge a dispatch: by failures of its task, its agent's breaker, and agents that fail at once."""
+    """Judge a dispatch by failures of its task, its agent's breaker, and agents that fail together."""
     since = max(seen.now_ms - int(LOOP_MS * seen.factor), seen.resets.get(LOOP, -1))
     recent = [one for one in seen.tries if since < one.at_ms <= seen.now_ms and not one.own]
     alike = [one for one in recent if (one.agent, one.task) == (agent, task) and _agent_failed(one)]
     same = sorted({one.session or str(place): one.at_ms for place, one in enumerate(alike)}.values())
     if len(same) >= WARN_AT:
-        words = f"agent {agent} has failed at this very task {len(same)} times within {_minutes(LOOP_MS)}"
+        words = f"agent {agent} has failed at the same task {len(same)} times within {_minutes(LOOP_MS)}"
         return LoopVerdict(len(same) >= TRIP_AT, words, LOOP, _over(same, TRIP_AT, LOOP_MS, seen))
     just = int(seen.now_ms - CASCADE_MS * seen.factor)
     failed = {one.agent: one.at_ms for one in recent if one.at_ms > just and _agent_failed(one)}
@@ -224,7 +225,7 @@ def judge_loop(seen: EndedTries, agent: str, task: str) -> LoopVerdict | None:
 
 
 def failed_together(seen: EndedTries, since_ms: int) -> list[str]:
-    """The agents and nodes that have failed within the last minute, and after `since_ms`; each once."""
+    """Return the agents and nodes that failed within the last minute and after `since_ms`, each once."""
     since = max(since_ms, int(seen.now_ms - CASCADE_MS * seen.factor))
     recent = [one for one in seen.tries if since < one.at_ms <= seen.now_ms and not one.own]
     agents = {one.agent for one in recent if _agent_failed(one)}
@@ -232,7 +233,7 @@ def failed_together(seen: EndedTries, since_ms: int) -> list[str]:
 
 
 def _over(failed: Sequence[int], most: int, window_ms: int, seen: EndedTries) -> int:
-    """When fewer than `most` of these failures, oldest first, will be within the window."""
+    """Return when fewer than `most` of these failures, oldest first, will be within the window."""
     return failed[len(failed) - most] + int(window_ms * seen.factor) if len(failed) >= most else 0
 
 

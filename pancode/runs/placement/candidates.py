@@ -32,13 +32,13 @@ from pancode.runs.options import ALL_GPUS
 
 @dataclass(frozen=True, slots=True)
 class GpuNeed:
-    """What a run asks for. `count` None: all GPUs of its node, at least one. `memory`: bytes of each."""
+    """The GPUs that a run requests. `count` None: all of its node, at least one. `memory`: bytes of each."""
 
     count: int | None
     memory: int = 0
 
     def fits(self, memories: Sequence[int]) -> bool:
-        """Whether GPUs with these memories are enough."""
+        """Whether GPUs with these memory sizes are enough."""
         return len([one for one in memories if one >= self.memory]) >= (self.count or 1)
 
     @property
@@ -49,7 +49,7 @@ class GpuNeed:
 
 @dataclass(frozen=True, slots=True)
 class GpuSeen:
-    """A GPU of a node as placement sees it. `holder`: the run that holds it; empty: none."""
+    """A GPU of a node for placement. `holder`: the run that has reserved it; empty: none."""
 
     uuid: str
     memory: int
@@ -59,7 +59,7 @@ class GpuSeen:
 
 
 def need_of(gpus: str | None, memory: int | None) -> GpuNeed | None:
-    """Return what these options ask for; None: no GPU for the run alone."""
+    """Return what these options request; None: no exclusive GPU."""
     if gpus is None and memory is None:
         return None
     return GpuNeed(None if gpus == ALL_GPUS else int(gpus or 1), memory or 0)
@@ -76,24 +76,24 @@ def lack_of_gpus(facts: NodeFacts, node: Node, need: GpuNeed) -> tuple[str, str]
         others = "an AMD GPU, which runs do not get" if facts.gpus else "no GPU"
         return f"has {others}", "pancode node show " + node.name
     if node.gpus is GpuRule.NONE:
-        return "gives its GPUs to no run", f"pancode node set {node.name} --gpus all"
+        return "offers its GPUs to no run", f"pancode node set {node.name} --gpus all"
     if need.fits([one.memory for one in there]):
         return "", ""
     largest = max(there, key=lambda one: one.memory)
     has = f"{count_noun(len(there), 'GPU')}, the largest {largest.name} of {format_bytes(largest.memory)}"
-    return f"has no {need.words}: it has {has}", "ask for less with --gpus or --gpu-memory"
+    return f"has no {need.words}: it has {has}", "request less with --gpus or --gpu-memory"
 
 
 def closes_gpus(view: NodeView) -> bool:
-    """Whether a run that asks for no GPU gets none there."""
+    """Whether a run that requests no GPU gets none on this node."""
     return (
         view.last is not None and bool(view.last.heartbeat.facts.gpus) and view.node.gpus is not GpuRule.ALL
     )
 
 
 def gpus_seen(view: NodeView, holds: Iterable[GpuHold], ended: Collection[str]) -> tuple[GpuSeen, ...]:
-    """Return the node's GPUs: held by our own rows, and by its own word. `ended`: attempts whose end came
-    after that word."""
+    """Return the node's GPUs: reserved by our rows, and in use by its report. `ended`: attempts that have
+    ended since that report."""
     if view.last is None:
         return ()
     heartbeat = view.last.heartbeat
@@ -127,8 +127,8 @@ def choose_gpus(need: GpuNeed, gpus: Sequence[GpuSeen], taken: Collection[str] =
 
 
 def why_gpus_wait(need: GpuNeed, gpus: Mapping[str, Sequence[GpuSeen]], taken: Mapping[str, str]) -> str:
-    """Return what a run waits for, by the nodes that could give it later. `taken`: runs of this moment, by
-    the GPU that they get."""
+    """Return what a run waits for, by the nodes that could give it later. `taken`: runs of this pass, by the
+    GPU that they get."""
     parts = []
     for name, every in sorted(gpus.items())[:3]:
         seen = [one for one in every if one.memory >= need.memory]
@@ -149,8 +149,7 @@ LOOKING = "is still finding out whether it has runtime"
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A node as a request sees it. `fits`: it may take the run, now or later; `ready`: it asks for work
-    now."""
+    """A node as a request sees it. `fits`: it may take the run, now or later; `ready`: it requests work."""
 
     name: str
     fits: bool
@@ -163,14 +162,14 @@ class Candidate:
     other: bool = False
     """Whether the request names another node."""
     near: int = 0
-    """How many demands the node met before one failed: the fix of the node with most is the one to name."""
+    """How many requirements the node met before one failed: the fix of the node with most is shown."""
     unset: tuple[str, ...] = ()
     """The run's variables that have no value on the node; empty for a node that does not report them."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeRequirements:
-    """A request's demands on a node. `node`: the pinned one. `repo`: known once the snapshot was taken."""
+    """A request's requirements on a node. `node`: the pinned one. `repo`: None before the snapshot."""
 
     node: str | None
     require: Mapping[str, str]
@@ -178,13 +177,13 @@ class NodeRequirements:
     safety: Safety
     repo: str | None = None
     wanted: EndpointNeed | None = None
-    """What the run needs of an endpoint; None: its model is not on one."""
+    """What the run needs from an endpoint; None: its model is not at one."""
     sandboxed: bool = False
-    """Whether the run works only where there is a sandbox."""
+    """Whether the run works only in a sandbox."""
     turns: bool = False
-    """Whether the run's program has to wait for a message after an answer."""
+    """Whether the run's program must wait for a message after an answer."""
     env: tuple[str, ...] = ()
-    """The names of the node's variables that the run is to see, where they have a value."""
+    """The names of the node's variables that the run gets, if they have a value."""
     gpus: GpuNeed | None = None
     """The GPUs that the run is to hold; None: it asks for none."""
 
@@ -201,9 +200,9 @@ def list_candidates(nodes: Sequence[NodeView], wish: NodeRequirements) -> tuple[
 
 
 def _unlabelled(view: NodeView, key: str, value: str) -> Candidate:
-    """Return why a label does not fit, with the nearest label that the machine has.
+    """Return why a label does not fit, with the nearest label that the node has.
 
-    Where there is a near one, the asked one may be a typo: nobody is told to give it to a machine.
+    If there is a near one, the requested label may be a typo, so no fix suggests adding it to a node.
     """
     node, labels = view.node, labels_of(view)
     why, there = f"has no label {key}={value}", [f"{k}={v}" for k, v in sorted(labels.items())]
@@ -246,12 +245,12 @@ def _judge(view: NodeView, wish: NodeRequirements) -> Candidate:
 
 
 def is_looking(facts: NodeFacts, runtime: str) -> bool:
-    """Whether the node does not know yet if it has that runtime: the program has not answered."""
+    """Whether the node does not know yet if it has that runtime: the program has not responded."""
     return any(one.name == runtime and one.state == "looking" for one in facts.runtimes)
 
 
 def _without(facts: NodeFacts, wish: NodeRequirements, name: str) -> Lack | None:
-    """Return what the node lacks for the runtime; None: nothing. A model on an endpoint needs no login."""
+    """Return what the node lacks for the runtime; None: nothing. A model at an endpoint needs no login."""
     fact = next((one for one in facts.runtimes if one.name == wish.runtime), None)
     if fact is None or fact.state == "missing":
         says = "" if fact is None else fact.fix
@@ -282,7 +281,7 @@ def _unwalled(facts: NodeFacts, wish: NodeRequirements, name: str) -> Lack | Non
 
 def _beyond(facts: NodeFacts, wish: NodeRequirements, name: str) -> Lack | None:
     beyond = facts.allows.beyond(wish.safety, wish.runtime, wish.repo)
-    fix = f"dispatch within it, or have its owner change ceiling.json on {name}"
+    fix = f"dispatch within its limits, or have its owner change ceiling.json on {name}"
     return Lack(f"may not take it: {beyond}", fix) if beyond else None
 
 
@@ -299,7 +298,7 @@ def _no_sandbox(facts: NodeFacts) -> NodeProblem | None:
 
 
 def _not_now(view: NodeView) -> tuple[str, str]:
-    """Return why a fitting node takes nothing at the moment, and the fix; both empty when it takes work."""
+    """Return why a fitting node takes nothing at the moment, and the fix; both empty if it accepts work."""
     name = view.node.name
     if view.node.quarantined is not None:
         return f"is quarantined: {view.node.quarantined}", f"pancode fleet resume {name}"
@@ -325,7 +324,7 @@ def tier_at(
     needs: Needs,
     overrides: Mapping[str, ModelTier],
 ) -> Tiered:
-    """Return the model's tier by its servers' facts: the lowest among the nodes that could take the run."""
+    """Return the model's tier from its servers' facts: the lowest among the nodes that could take the run."""
     fitting = {one.name for one in found if one.fits}
     facts = [fact_of(needs.at(view.node.name), (view,)) for view in views if view.node.name in fitting]
     models = [fact[1] for fact in facts if fact is not None]
@@ -335,7 +334,7 @@ def tier_at(
 
 
 def _size_of(model: ModelFact) -> tuple[float | None, int | None]:
-    """Return the parameters in billions, and the context that the test found, or that the server tells."""
+    """Return the parameters in billions, and the context from the test, else from the server."""
     measured = model.passport.ctx if model.passport is not None else None
     parameters = model.parameters / 1e9 if model.parameters else None
     return parameters, measured or model.ctx_usable
@@ -355,7 +354,7 @@ def filter_candidates(
     """Return the candidates judged by the model's passports, and the places to test first, the readiest
     first.
 
-    A model that has failed takes its node out. While one has passed, those that were not tested get nothing.
+    A failed model excludes its node. If one has passed, nodes where it was not tested get nothing.
     """
     trust = dict(trust_at(found, views, needs))
     is_proven = any(one.trust is Trust.GOOD for one in trust.values())
@@ -367,7 +366,7 @@ def filter_candidates(
 
 
 def list_failures(found: Sequence[Candidate], views: Sequence[NodeView], needs: Needs) -> tuple[str, ...]:
-    """Return how the model failed its test on the nodes that could take the run otherwise, in words."""
+    """Return texts on how the model failed its test on the nodes that could otherwise take the run."""
     trust = trust_at(found, views, needs)
     return tuple(
         f"on {name} {describe_failure(needs.model, one)}" for name, one in trust if one.trust is Trust.FAILED
@@ -375,7 +374,7 @@ def list_failures(found: Sequence[Candidate], views: Sequence[NodeView], needs: 
 
 
 def list_unknowns(found: Sequence[Candidate], views: Sequence[NodeView], needs: Needs) -> tuple[str, ...]:
-    """Return the facts that no test could find out, on the nodes that could take the run, in words."""
+    """Return texts on facts that no test could determine, on the nodes that could take the run."""
     good = ((name, one.words) for name, one in trust_at(found, views, needs) if one.trust is Trust.GOOD)
     return tuple(f"{needs.model} on {name}: {words}" for name, words in good if words)
 
@@ -401,7 +400,7 @@ def _shown(one: Candidate, trusted: Trusted | None, needs: Needs, is_proven: boo
     test = f"pancode models test {needs.at(one.name).text}"
     if trusted.trust is Trust.FAILED:
         why = with_words(describe_failure(needs.model, trusted), trusted.fix)
-        first = f"do as {one.name} says, then: " if trusted.fix else ""
+        first = f"follow the fix of {one.name}, then: " if trusted.fix else ""
         return replace(one, fits=False, ready=False, why=why, fix=f"{first}{test} --again")
     if trusted.trust is Trust.GOOD:
         return one

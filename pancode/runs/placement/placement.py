@@ -1,4 +1,4 @@
-"""Assigns waiting runs to nodes now, and says why each of the others waits."""
+"""Assigns waiting runs to nodes now, and explains why each of the others waits."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from pancode.runs.placement.candidates import (
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A run that goes to this node, with the reason in words."""
+    """A run that goes to this node, with the reason as text."""
 
     run: Run
     node: NodeView
@@ -41,14 +41,14 @@ class Placed:
     gpus: tuple[str, ...] = ()
     """The GPUs that it holds there, by UUID."""
     busy: str = ""
-    """Why no slot is free for a run that is handed over to wait on the node, in words; empty: one is free."""
+    """Why no slot is free, for a run that is handed over to wait on the node; empty: one is free."""
     most_usd: Decimal | None = None
     """The most USD that a run handed over may cost; None: as much as if it were not."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unplaced:
-    """A run that stays in the queue, with the reason in words."""
+    """A run that remains in the queue, with the reason as text."""
 
     run: Run
     why: str
@@ -69,36 +69,37 @@ class Shun:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """The fleet at the moment of a decision."""
+    """The state of the fleet for a decision."""
 
     nodes: tuple[NodeView, ...]
     free: Mapping[str, int]
     """Free slots by node name, counted by the coordinator."""
     hurry: str = ""
-    """Why machines that decide by themselves how many they take open no more slots; empty: they may."""
+    """Why nodes with a variable number of slots open no more slots; empty: they may."""
     paused: str | None = None
-    """Reason of a pause of the whole fleet."""
+    """Why the whole fleet is paused."""
     paused_queues: Mapping[str, str] | None = None
     resting: Mapping[str, Shun] = field(default_factory=dict)
-    """The nodes that take no run now, and why, by node."""
+    """The nodes that accept no run now, and why, by node."""
     shunned: Mapping[str, Mapping[str, Shun]] = field(default_factory=dict)
-    """The nodes that do not take a run, by run and node."""
+    """The nodes that do not accept a run, by run and node."""
     room: Mapping[str, tuple[Balance, Ceilings]] = field(default_factory=dict)
-    """The balance and the ceilings of each node that has ceilings of its own."""
+    """The balance and the ceilings of each node with its own ceilings."""
     records: Mapping[WorkerKind, Mapping[str, TrackRecord]] = field(default_factory=dict)
     """The track record of a node for a kind of work (agent, runtime and kind of task), by kind and node."""
     due: Mapping[str, Decimal] = field(default_factory=dict)
-    """The USD that a run will hold on its node, by run, where that is not its estimate."""
+    """The USD that a run will reserve on its node, by run, if that is not its estimate."""
     ahead: Mapping[str, int] = field(default_factory=dict)
-    """How many more jobs a node may hold until a slot is free, by node."""
+    """How many more jobs a node may queue until a slot is free, by node."""
     gpus: Mapping[str, tuple[GpuSeen, ...]] = field(default_factory=dict)
     """The GPUs of each node that has any."""
     lines: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    """How many jobs wait on a node already, and how many slots it has, by node."""
+    """How many jobs already wait on a node, and how many slots it has, by node."""
     staying: Mapping[str, str] = field(default_factory=dict)
     """Why the runs of a workflow may not be handed over, by workflow."""
     most_usd: Callable[[Run], tuple[Decimal | None, str]] = lambda run: (None, "")
-    """The USD that a run holds once it is handed over (None: as now), and why no ceiling has room for it."""
+    """The USD that a run reserves once it is handed over (None: as now), and why no ceiling has room for
+    it."""
 
     @property
     def has_room(self) -> bool:
@@ -106,16 +107,14 @@ class Standing:
         return _any(self.free) or _any(self.ahead)
 
     def holds(self, run: Run, handed_usd: Decimal | None = None) -> Amount:
-        """The amount that the run will hold. `handed_usd`: as it is handed over; None: as much as it does
-        now.
-        """
+        """Return the amount that the run will reserve. `handed_usd`: as it is handed over; None: as now."""
         due = books.estimate_of(run)
         usd = self.due.get(run.id, due.usd) if handed_usd is None else handed_usd
         return replace(due, usd=usd)
 
 
 def pool_of(run: Run) -> str:
-    """The name of a run's pool: a pinned node, labels, or anything."""
+    """Return the name of a run's pool: a pinned node, labels, or anything."""
     if run.node is not None:
         return f"node.{run.node}"
     if run.require:
@@ -124,21 +123,20 @@ def pool_of(run: Run) -> str:
 
 
 def in_order(runs: Iterable[Run]) -> list[Run]:
-    """The runs in the order of placement: higher priority first, then age, then id."""
+    """Return the runs in the order of placement: higher priority first, then age, then id."""
     return sorted(runs, key=lambda r: (-r.priority, r.created_ms, r.id))
 
 
 def decide_placements(
     runs: Iterable[Run], standing: Standing, whole: bool = True
 ) -> Iterator[Placed | Unplaced]:
-    """Decide about the runs in their order, one by one; the next run is fetched after the decision on the
-    last.
+    """Decide about the runs in order; the next run is fetched after the decision on the previous one.
 
     `whole` False: stop when no slot is free any more; the decisions until then are the same.
     """
     free, room, claimed = dict(standing.free), dict(standing.ahead), dict[str, Amount]()
     taken = dict[str, str]()
-    """The runs of this round by the GPU that they get."""
+    """The runs of this pass by the GPU that they get."""
     in_vain: dict[object, tuple[str, WaitReason]] = {}
     """Why a run waits, by what it asks for: slots only become fewer, so this holds for all that ask for the
     same."""
@@ -147,7 +145,7 @@ def decide_placements(
     for run in runs:
         if not whole and not _any(free) and not _any(room):
             break
-        # These are all facts that decide where the run may go.
+        # These are all the facts that decide where the run may go.
         shunned = tuple((name, shun.why) for name, shun in standing.shunned.get(run.id, {}).items())
         wish = (wish_of(run), shunned, standing.holds(run) if standing.room else None)
         why = in_vain.get(wish)
@@ -169,7 +167,7 @@ def _any(free: Mapping[str, int]) -> bool:
 
 
 def wish_of(run: Run) -> object:
-    """All facts of the run itself that decide where it may go."""
+    """Return all facts of the run itself that decide where it may go."""
     where = (run.node, run.runtime, run.workspace.get("kind"), run.workspace.get("repo"))
     how = (
         run.mode,
@@ -187,12 +185,12 @@ def wish_of(run: Run) -> object:
 
 
 def can_be_had(view: NodeView) -> bool:
-    """Whether the node is in service, though it may be busy; one that is away may never come back."""
+    """Whether the node is in service, even if busy; one that is away may never come back."""
     return view.last is not None and view.state is NodeState.ONLINE and view.node.paused is None
 
 
 def explain_misfit(run: Run, view: NodeView) -> str:
-    """Why the node can never take this run as things are; empty when it fits."""
+    """Return why the node can never take this run in its current state; empty if it fits."""
     node = view.node
     if run.node is not None and run.node != node.name:
         return "not the pinned node"
@@ -221,13 +219,13 @@ def explain_misfit(run: Run, view: NodeView) -> str:
 
 
 def _kept_off(run: Run, view: NodeView) -> str:
-    """Why the node may not verify the result, which it has made or judged before; empty: it may."""
+    """Return why the node may not verify the result, if it has made or judged it before; empty: it may."""
     kept = view.node.name in Judging.of(run).not_on
-    return "has made or judged the result that is to be verified" if kept else ""
+    return "has made or judged the result to verify" if kept else ""
 
 
 def _beyond(run: Run, view: NodeView) -> str:
-    """The owner's rule on the node that forbids the run; empty: none. A repository needs a git workspace."""
+    """Return the owner's rule on the node that forbids the run; empty: none. Repositories need git."""
     if view.last is None:
         return ""
     repo = run.workspace.get("repo")
@@ -237,7 +235,7 @@ def _beyond(run: Run, view: NodeView) -> str:
 
 
 def _unserved(run: Run, view: NodeView) -> str:
-    """Why the node's endpoint does not fit the run, and the fix; empty: it fits."""
+    """Return why the node's endpoint does not fit the run, and the fix; empty: it fits."""
     wanted = wanted_of(run)
     if wanted is None or view.last is None:
         return ""
@@ -246,7 +244,7 @@ def _unserved(run: Run, view: NodeView) -> str:
 
 
 def _unpaid(run: Run, view: NodeView) -> str:
-    """Why the run cannot pay for the endpoint: it was admitted as free, so nothing is held; empty: it can."""
+    """Return why the run, admitted as free and so without a reservation, cannot pay for the endpoint."""
     wanted = wanted_of(run)
     if wanted is None or view.last is None or not ModelChoice.of(run).free:
         return ""
@@ -259,9 +257,9 @@ def _unpaid(run: Run, view: NodeView) -> str:
 
 
 def _untrusted(run: Run, view: NodeView) -> str:
-    """Why the model cannot be trusted on the node: its test failed, or it had none at the admission.
+    """Return why the model cannot be trusted on the node: its test failed, or it had none at the admission.
 
-    A test result that was lost since then delays nobody, as happens when a server loads the model anew.
+    A test result that was lost since then, as when a server reloads the model, delays no run.
     """
     result, trusted = _tested(run, view), ModelChoice.of(run).trusted
     if result is None or result.trust is Trust.GOOD:
@@ -275,34 +273,34 @@ def _untrusted(run: Run, view: NodeView) -> str:
 
 
 def _tested(run: Run, view: NodeView) -> Trusted | None:
-    """The model's test result on the node; None when no test is needed."""
+    """Return the model's test result on the node; None if no test is needed."""
     if run.endpoint is None or run.model is None or run.untested:
         return None
     return trust_of(view, Needs(run.endpoint, run.model, run.read_only))
 
 
 def wanted_of(run: Run) -> EndpointNeed | None:
-    """What the run needs of an endpoint; None: its model is not on an endpoint of the fleet."""
+    """Return what the run needs from an endpoint; None: its model is not at an endpoint of the fleet."""
     if run.endpoint is None or run.model is None:
         return None
     return EndpointNeed(run.endpoint, run.model, run.runtime, run.context or 0)
 
 
 def _unfit(run: Run, view: NodeView, standing: Standing) -> str:
-    """As `explain_misfit`, also with the node's own refusals of this run."""
+    """Return `explain_misfit`, also considering the node's own refusals of this run."""
     shun = standing.shunned.get(run.id, {}).get(view.node.name)
     return explain_misfit(run, view) or (f"could not take it: {shun.why}" if shun is not None else "")
 
 
 def _refused(run: Run, standing: Standing) -> list[str]:
-    """The nodes that would fit the run but have refused it, with the reasons."""
+    """Return the nodes that would fit the run but have refused it, with the reasons."""
     by = standing.shunned.get(run.id, {})
     away = [v for v in standing.nodes if v.node.name in by and not explain_misfit(run, v)]
     return [f"{v.node.name} {_unfit(run, v, standing)}" for v in away]
 
 
 def _unheld(run: Run, view: NodeView) -> str:
-    """Why the node cannot enforce the rules of a run that needs them enforced; empty: it can."""
+    """Return why the node cannot enforce the run's rules; empty: it can, or need not."""
     if view.last is None or run.runtime not in RUNTIMES:
         return ""
     if needs_sandbox(run) and view.last.heartbeat.facts.isolation is not Isolation.SANDBOX:
@@ -314,12 +312,12 @@ def _unheld(run: Run, view: NodeView) -> str:
 
 
 def needs_sandbox(run: Run) -> bool:
-    """Whether the run goes only to a node with a sandbox, as its agent or the run that began it asks."""
+    """Whether the run needs a node with a sandbox, as required by its agent or the run that began it."""
     return Provision.of(run).walled
 
 
 def needs_of(run: Run) -> EnforcedRule:
-    """The rules that must be enforced for a queued run; a child's own record says if they need not be."""
+    """Return the rules to enforce for a queued run; a child's own record says if they need not be."""
     kind, may_allow = str(run.workspace.get("kind", "none")), run.parent is None or run.told_only
     request = EnforcementRequest(
         run.mode, run.safety, run.read_only, run.told_only, kind, run.depth, may_allow
@@ -328,7 +326,7 @@ def needs_of(run: Run) -> EnforcedRule:
 
 
 def _turnless(run: Run, view: NodeView) -> str:
-    """Why the program on the node cannot take turns, if the run needs them; empty: it can, or need not."""
+    """Return why the runtime on the node cannot take turns, if the run needs them; empty: no problem."""
     if view.last is None or not run.takes_turns:
         return ""
     facts = view.last.heartbeat.facts.runtimes
@@ -337,7 +335,7 @@ def _turnless(run: Run, view: NodeView) -> str:
 
 
 def is_unheld(run: Run) -> bool:
-    """Whether the run may have unenforced rules: by an option, or as a user's program below full-auto."""
+    """Whether the run may have unenforced rules: by an option, or as a user's own command below full-auto."""
     kind = RUNTIMES[run.runtime]
     return run.told_only or (kind.own and needs_of(run).enough(Isolation.NONE))
 
@@ -394,7 +392,7 @@ def _place(
 def _gpus_at(
     run: Run, views: Sequence[NodeView], standing: Standing, taken: Collection[str] = ()
 ) -> dict[str, tuple[str, ...]]:
-    """The GPUs that the run would get now, by node; empty where it asks for none, or too few are free."""
+    """Return the GPUs that the run would get now, by node; empty if it requests none, or too few are free."""
     need = need_of_run(run)
     names = [view.node.name for view in views]
     return {
@@ -409,9 +407,9 @@ def _handed_over(
     claimed: Mapping[str, Amount],
     first: dict[str, tuple[int, str]],
 ) -> Placed | Unplaced:
-    """Hand the run over to the node where the fewest jobs wait for each slot.
+    """Hand the run over to the node with the fewest waiting jobs per slot.
 
-    A run that may not be handed over says why, and no run of lower priority is handed over before it.
+    If a run may not be handed over, its reason says why, and no run of lower priority goes before it.
     """
     run = waits.run
     if not _any(room):
@@ -442,7 +440,11 @@ def _handed_over(
         return away, (waiting + standing.ahead[name] - room[name]) / slots, name
 
     best = min(able, key=line)
-    of = f"of {len(able)} nodes that can take it, fewest wait there" if len(able) > 1 else "it begins in turn"
+    of = (
+        f"of {len(able)} nodes that can take it, this one has the shortest queue"
+        if len(able) > 1
+        else ("it begins in order")
+    )
     return Placed(run, best, f"{of}; {waits.why}", busy=waits.why, most_usd=usd)
 
 
@@ -451,12 +453,12 @@ def _is_behind(run: Run, view: NodeView, first: Mapping[str, tuple[int, str]]) -
 
 
 def stays_here(run: Run, standing: Standing) -> str:
-    """Why the run may never wait on a node, in words; empty: it may, if there is money for it."""
+    """Return why the run may never wait on a node; empty: it may, if the budget permits it."""
     return why_it_stays(run, None) or standing.staying.get(run.workflow or "", "")
 
 
 def _fitting(run: Run, standing: Standing) -> list[NodeView]:
-    # the nodes where the model has passed its test, if there is one; else all nodes
+    # The nodes where the model has passed its test, if any; else all fitting nodes.
     fitting = [v for v in standing.nodes if not _unfit(run, v, standing)]
     results = {view.node.name: _tested(run, view) for view in fitting}
     good = [name for name, one in results.items() if one is not None and one.trust is Trust.GOOD]
@@ -464,14 +466,14 @@ def _fitting(run: Run, standing: Standing) -> list[NodeView]:
 
 
 def _fitting_now(run: Run, standing: Standing) -> list[NodeView]:
-    """The fitting nodes where the GPUs are free that the run asks for."""
+    """Return the fitting nodes with enough free GPUs for the run."""
     fitting = _fitting(run, standing)
     gpus = _gpus_at(run, fitting, standing)
     return [view for view in fitting if need_of_run(run) is None or gpus[view.node.name]]
 
 
 def lacks_slot_at(run: Run, standing: Standing) -> list[str]:
-    """The nodes that would take the run now if they had one more free slot."""
+    """Return the nodes that would take the run now if they had one more free slot."""
     if _paused(run, standing):
         return []
     fitting, full = _fitting_now(run, standing), {name: slots + 1 for name, slots in standing.free.items()}
@@ -480,13 +482,13 @@ def lacks_slot_at(run: Run, standing: Standing) -> list[str]:
 
 
 def needs_slot_at(run: Run, standing: Standing) -> list[str]:
-    """The nodes that would take the run now if they had one more free slot and no job waited on them."""
+    """Return the nodes that would take the run now if they had one more free slot and no waiting jobs."""
     free = {name: slots + standing.lines.get(name, (0, 1))[0] for name, slots in standing.free.items()}
     return lacks_slot_at(run, replace(standing, free=free))
 
 
 def takes_now(run: Run, standing: Standing, free: Mapping[str, int]) -> list[str]:
-    """The nodes that would take the run now with these free slots, those with most slots first."""
+    """Return the nodes that would take the run now with these free slots, those with most slots first."""
     if not _any(free) or _paused(run, standing):
         return []
     able = [view for view in _fitting_now(run, standing) if _takes(view, standing, free)]
@@ -495,10 +497,10 @@ def takes_now(run: Run, standing: Standing, free: Mapping[str, int]) -> list[str
 
 
 def kept_back(run: Run, name: str, standing: Standing) -> str:
-    """Why the run may not begin on this node now, by the word of a user or of the node; empty: it may."""
+    """Return why a user or the node prevents the run from beginning on this node now; empty: nothing does."""
     view = next((view for view in standing.nodes if view.node.name == name), None)
     if view is None or view.node.removed is not None:
-        return f"{name} is no longer of the fleet"
+        return f"{name} is no longer in the fleet"
     node = view.node
     reasons = {"paused": node.paused, "draining": node.draining, "quarantined": node.quarantined}
     of_node = next((f"{name} is {word}: {why}" for word, why in reasons.items() if why is not None), "")
@@ -508,7 +510,7 @@ def kept_back(run: Run, name: str, standing: Standing) -> str:
 
 
 def _paused(run: Run, standing: Standing) -> str:
-    """The pause of the whole fleet or of the run's queue, in words; empty: none."""
+    """Return why the whole fleet or the run's queue is paused; empty: neither is."""
     if standing.paused is not None:
         return f"the fleet is paused: {standing.paused}"
     paused = (standing.paused_queues or {}).get(pool_of(run))
@@ -516,21 +518,21 @@ def _paused(run: Run, standing: Standing) -> str:
 
 
 def _kept_by(fitting: Sequence[NodeView], standing: Standing) -> WaitReason:
-    """Whether the run waits only for a slot, or first for a node that must come back to work."""
+    """Return whether the run waits only for a slot, or first for a node to return to work."""
     at_work = any(view.answers and not _resting(view, standing) for view in fitting)
     return WaitReason.NO_SLOT if at_work else WaitReason.NODE_AWAY
 
 
 def _rank(run: Run, view: NodeView, is_poor: bool, free: int) -> tuple[bool, int, bool, int, float]:
-    """The lowest is best: it has the run's session, its model is loaded, it does such work well, it has most
-    room, its model answers faster. A copy of the repository, and what its set-up has made, are worth one free
-    slot each, so that work still spreads over the machines."""
+    """Return the rank; the lowest is best: the node has the run's session, its model is loaded, its track
+    record is good, it has most room, its model is faster. A copy of the repository and the results of its
+    setup count as one free slot each, so that work still spreads over the nodes."""
     elsewhere = run.resumes_on not in (None, view.node.name)
     return elsewhere, _model_rank(run, view), is_poor, -(free + len(_kept(run, view))), -_speed(run, view)
 
 
 def _kept(run: Run, view: NodeView) -> list[str]:
-    """What the node keeps of the run's repository, in words."""
+    """Return what the node stores of the run's repository."""
     repo, facts = run.workspace.get("repo"), view.last.heartbeat.facts if view.last is not None else None
     if repo is None or facts is None:
         return []
@@ -539,14 +541,14 @@ def _kept(run: Run, view: NodeView) -> list[str]:
 
 
 def _speed(run: Run, view: NodeView) -> float:
-    """Tokens of an answer in a second, as the test of its model there has measured; 0: not known."""
+    """Return the output tokens per second in the test of its model there; 0: unknown."""
     place = Needs(run.endpoint or "", run.model or "", run.read_only).at(view.node.name)
     found = fact_of(place, (view,)) if run.endpoint is not None else None
     return found[1].passport.tok_s or 0.0 if found is not None and found[1].passport is not None else 0.0
 
 
 def _model_rank(run: Run, view: NodeView) -> int:
-    """The node's rank by model: nodes that have loaded it come first."""
+    """Return the node's rank by model: nodes that have loaded it come first."""
     wanted = wanted_of(run)
     return 0 if wanted is None or view.last is None else rank_node(view.last.heartbeat.facts, wanted)
 
@@ -560,7 +562,7 @@ def _with_model(run: Run, view: NodeView) -> str:
 def _short(
     run: Run, name: str, standing: Standing, claimed: Mapping[str, Amount], usd: Decimal | None = None
 ) -> str:
-    """Why the node's own ceiling has no room, the runs of this round counted in; empty when it has room."""
+    """Return why the node's own ceiling has no room, counting this pass's runs; empty if it has room."""
     if name not in standing.room:
         return ""
     balance, ceilings = standing.room[name]
@@ -581,7 +583,7 @@ def _takes(view: NodeView, standing: Standing, free: Mapping[str, int]) -> bool:
 
 
 def _resting(view: NodeView, standing: Standing) -> str:
-    """Why the node takes no work, by its own report or after a recent refusal; empty: it does."""
+    """Return why the node accepts no work, by its own report or after a recent refusal; empty: it does."""
     if not view.answers:
         return ""
     shut = view.last.heartbeat.facts.shut if view.last is not None else None
@@ -593,7 +595,7 @@ def _resting(view: NodeView, standing: Standing) -> str:
 
 def _because(run: Run, ready: int) -> str:
     if run.node is not None:
-        # the words for who pinned the run: the model's name may do it, from a setting, a preset or an agent
+        # What pinned the run: possibly the model's name, from a setting, a preset or an agent.
         model = run.asked_model or ""
         if not model.startswith(f"{run.node}/"):
             return "pinned by --node"
@@ -606,7 +608,7 @@ def _because(run: Run, ready: int) -> str:
 def _nowhere(run: Run, standing: Standing) -> str:
     nodes: Sequence[NodeView] = standing.nodes
     if not nodes:
-        return "the fleet has no node"
+        return "the fleet has no nodes"
     if run.node is not None and all(v.node.name != run.node for v in nodes):
         return f"node {run.node} is not in the fleet"
     meant = [v for v in nodes if run.node in (None, v.node.name)]

@@ -1,4 +1,4 @@
-"""Idle interactive runs that rest, so that a run which lacks only a slot can begin."""
+"""Suspends idle interactive runs, so that a run which lacks only a slot can begin."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pancode.runs.views import session_of, words_of
 
 
 def choose_to_suspend(interactive_runs: Iterable[Run], now_ms: int, idle_ms: int) -> Run | None:
-    """Return the interactive run that has waited longest for words, if it has waited at least `idle_ms`."""
+    """Return the interactive run that has waited longest for a message, if for at least `idle_ms`."""
     idle = (one for one in interactive_runs if now_ms - _since_ms(one) >= idle_ms)
     return min(idle, key=lambda one: (_since_ms(one), one.id), default=None)
 
@@ -27,9 +27,9 @@ def _since_ms(run: Run) -> int:
 
 
 class GivingWay:
-    """Asks idle interactive runs to rest in a round of binding, one for each run that lacks only a slot.
+    """Suspends idle interactive runs in a pass of binding, one for each run that lacks only a slot.
 
-    Memory keeps what was asked; so do the interactive run's terms, for a coordinator that starts anew.
+    The requests are kept in memory and in the interactive run's terms, for a restarted coordinator.
     """
 
     def __init__(self, work: Work, leases: Collection[Lease], standing: Standing) -> None:
@@ -39,7 +39,7 @@ class GivingWay:
         self._interactive_runs: dict[str, list[Run]] | None = None
 
     def why(self, waiting: Unplaced) -> str:
-        """Return why the run waits, and the session that rests for it; one that may rest is asked to."""
+        """Return why the run waits, and the session suspended for it; if possible, suspend one now."""
         if waiting.kind is not WaitReason.NO_SLOT:
             return waiting.why
         session, asked_ms = self._known.given_way.get(waiting.run.id, ("", 0))
@@ -49,7 +49,7 @@ class GivingWay:
         return f"{waiting.why}; session {session} rests for it" if session else waiting.why
 
     def _asked(self, waiting: Run) -> str:
-        """Return the session that rests for the run, asking one if none does yet; empty: none may rest."""
+        """Return the session suspended for the run; if there is none, suspend one now; empty: impossible."""
         work, core = self._work, self._work.core
         there = [run for node in lacks_slot_at(waiting, self._standing) for run in self._at(node)]
         rests = next((run for run in there if SessionTurn.of(run).gives_way == waiting.id), None)
@@ -66,7 +66,7 @@ class GivingWay:
         return chosen.session
 
     def _at(self, node: str) -> list[Run]:
-        """The runs whose program is at work on the node."""
+        """Return the runs whose program is active on the node."""
         if self._interactive_runs is None:
             self._interactive_runs = {}
             for lease in self._leases:
@@ -78,7 +78,7 @@ class GivingWay:
         return self._interactive_runs.get(node, [])
 
     def _note(self, waiting: str, session: str) -> None:
-        """Remember for the next rounds which session rests for the run; old entries are dropped."""
+        """Remember for the next passes which session is suspended for the run; old entries are dropped."""
         new = self._boot - self._work.core.rules.gives_way_ms
         known = {run: one for run, one in self._known.given_way.items() if one[1] > new}
         self._known.given_way = {**known, waiting: (session, self._boot)}

@@ -1,4 +1,4 @@
-"""What waits on nodes, handed over ahead of a free slot: how much may, and what is asked back."""
+"""Jobs that wait on nodes, handed over ahead of a free slot: how many may wait, and which are recalled."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class Lines:
     def __init__(
         self, core: Core, views: Iterable[NodeView], leases: Iterable[Lease], everything: bool = False
     ) -> None:
-        """`everything`: hand over as much as the nodes hold at most."""
+        """`everything`: hand over as many jobs as the nodes accept."""
         self._core, self._everything = core, everything
         self._views = {view.node.name: view for view in views}
         self.waiting: dict[str, list[Lease]] = {}
-        """The jobs that wait, by node, the next one to start first."""
+        """The waiting jobs by node, the next one to start first."""
         for lease in sorted(filter(waits_there, leases), key=place_in_line):
             self.waiting.setdefault(lease.node, []).append(lease)
 
@@ -45,13 +45,12 @@ class Lines:
         return len(self.waiting.get(name, ()))
 
     def less(self, free: Mapping[str, int]) -> dict[str, int]:
-        """Return the free slots less those that the jobs waiting on the node will take."""
+        """Return the free slots minus those that the jobs waiting on the node will take."""
         return {name: slots - self.many(name) for name, slots in free.items()}
 
     def room(self) -> dict[str, int]:
-        """How many more jobs may wait, by node; only nodes with room. Waiting jobs lie in Redis, which
-        they must not fill.
-        """
+        """Return how many more jobs may wait, by node, if any. Waiting jobs are in Redis, and must not fill
+        it."""
         small = {name for name in self._views if 4 * self._bytes(name) < self._core.rules.node_quota}
         room = {name: self._most(self._views[name]) - self.many(name) for name in small}
         return {name: more for name, more in sorted(room.items()) if more > 0}
@@ -60,11 +59,11 @@ class Lines:
         return sum(len(lease.job) for lease in self.waiting.get(name, ()))
 
     def lengths(self) -> dict[str, tuple[int, int]]:
-        """How many jobs wait on each node, and its slots."""
+        """Return how many jobs wait on each node, and its slots."""
         return {name: (self.many(name), max(1, _slots(view))) for name, view in self._views.items()}
 
     def is_not_to_wait(self, lease: Lease) -> bool:
-        """Whether the job should wait there no more: the setting allows none, or the node has no slot."""
+        """Whether the job should no longer wait there: the setting allows none, or the node has no slot."""
         view = self._views.get(lease.node)
         return not self._core.rules.ahead or (view is not None and view.node.slots == 0)
 
@@ -85,9 +84,8 @@ def list_staying(tx: Transaction, waiting: Iterable[Run]) -> dict[str, str]:
 
 
 def most_usd(core: Core, tx: Transaction, case: RunCase) -> tuple[Decimal | None, str]:
-    """Return what the attempt holds once it is handed over (None: no model is paid for), and why a ceiling
-    has no room for that, in words.
-    """
+    """Return what the attempt reserves once it is handed over (None: no paid model), and why a ceiling has no
+    room for that."""
     run = case.run
     reserved = books.find_reserved(case.entries, run.attempt)
     before = max(reserved.values(), default=books.ZERO)
@@ -104,9 +102,9 @@ def most_usd(core: Core, tx: Transaction, case: RunCase) -> tuple[Decimal | None
 
 
 class TakingBack:
-    """Asks nodes for jobs that should not wait there; the node's answer says which ones come back.
+    """Recalls jobs from nodes that should not wait there; the node's answer says which ones come back.
 
-    What was asked is kept in memory: a coordinator that starts anew asks again, which changes nothing.
+    The requests are kept in memory: a restarted coordinator repeats them, which changes nothing.
     """
 
     def __init__(self, work: Work, lines: Lines, standing: Standing) -> None:
@@ -116,9 +114,9 @@ class TakingBack:
         self._runs = {identity_of(lease): run for lease, run in runs if run is not None}
 
     def ask(self, left: Mapping[str, int], in_vain: Sequence[Run]) -> None:
-        """Ask jobs back. `left`: slots that are free after this pass; `in_vain`: runs that found none."""
+        """Recall jobs. `left`: slots that are free after this pass; `in_vain`: runs that found none."""
         known, waiting, free = self._work.core.live.binding.recalled, dict[str, str](), dict(left)
-        # They come as they would begin if all waited here.
+        # In the order in which they would begin if all waited here.
         found = {lease.run: lease for line in self._lines.waiting.values() for lease in line}
         for lease in [found[run.id] for run in in_order(self._runs.values())]:
             identity = identity_of(lease)
@@ -136,8 +134,7 @@ class TakingBack:
         self._work.after(partial(setattr, self._work.core.live.binding, "recalled", waiting))
 
     def firsts(self, slots: Mapping[str, int]) -> list[Unplaced]:
-        """For each node without a free slot its next run, as one lacking a slot; a session may rest for
-        it."""
+        """Return each busy node's next run, as one lacking a slot: a session may be suspended for it."""
         busy = [line[0] for name, line in self._lines.waiting.items() if slots.get(name, 0) < 1]
         runs = [(self._runs.get(identity_of(lease)), handed_to(lease.node)) for lease in busy]
         return [Unplaced(run, why, WaitReason.NO_SLOT) for run, why in runs if run is not None]
@@ -145,12 +142,12 @@ class TakingBack:
     def _why(
         self, run: Run, lease: Lease, free: Mapping[str, int], in_vain: Sequence[Run]
     ) -> tuple[str, str | None]:
-        """Return why the job is asked back (empty: it stays), and which node has a free slot for it."""
+        """Return why the job is recalled (empty: it is not), and which node has a free slot for it."""
         standing, line = self._standing, self._lines.waiting[lease.node]
         if why := kept_back(run, lease.node, standing):
             return why, ""
         if self._lines.is_not_to_wait(lease):
-            return f"nothing is to wait on {lease.node}", ""
+            return f"no job may wait on {lease.node}", ""
         behind = [self._runs.get(identity_of(one)) for one in line[line.index(lease) + 1 :]]
         waiting = (one for one in in_vain if self._is_first(one, run))
         first = next((one for one in behind if one and one.priority > run.priority), None)
@@ -158,7 +155,7 @@ class TakingBack:
         if first is not None:
             return f"run {first.id} comes before it", ""
         if run.resumes_on == lease.node:
-            return "", None  # its session is there
+            return "", None  # The run's session is on this node.
         place = next((name for name in takes_now(run, standing, free) if name != lease.node), None)
         return (f"a slot is free on {place}", place) if place else ("", None)
 

@@ -1,4 +1,4 @@
-"""Hands over all that may wait on nodes, now, and lists what waits where, and what stays here and why."""
+"""Hands over all that may wait on nodes now, and lists what waits where, and what stays here and why."""
 
 from __future__ import annotations
 
@@ -23,9 +23,7 @@ from pancode.runs.views import in_line
 
 @hold_lock
 def hand_over(core: Core) -> HandoverShape:
-    """Hand over all runs that nodes can hold. Called again, it hands over newer runs, and says what nodes
-    have.
-    """
+    """Hand over all runs that nodes accept. A repeated call hands over newer runs, and shows the state."""
     bind.bind_runs(core, everything=True)
     act_now(core)
     with core.ports.ledger.transaction() as tx:

@@ -1,4 +1,4 @@
-"""The whole answer of a run: a receipt holds the beginning of a long one, and a file the rest."""
+"""The whole answer of a run: a receipt contains the beginning of a long one, and a file the rest."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CLIPPED = 4_000
 
 
 def claimed_answer(core: Core, claims: Claims) -> str:
-    """Return the answer that a receipt claims, a long one with what was cut from it."""
+    """Return the answer that a receipt claims, with the cut part of a long one."""
     whole = None
     if len(claims.answer) >= CLIPPED:
         whole = core.ports.depot.whole_answer(claims.identity, False)

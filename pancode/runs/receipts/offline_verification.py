@@ -16,10 +16,10 @@ from pancode.runs.receipts.service import EXPORT, describe_verdict
 
 
 def verify_file(path: Path, keys: Path | None) -> VerdictShape:
-    """Return the verdict on the receipt in `path`. Keys come from a file that you got another way.
+    """Return the verdict on the receipt in `path`. The keys must come from a file with another source.
 
-    UsageError without keys, or with the receipt's own file: keys inside it prove nothing about it.
-    ConfigError for a file without keys.
+    Raises UsageError without keys, or with the receipt's own file: keys inside it prove nothing about it.
+    Raises ConfigError for a file without keys.
     """
     if not path.is_file():
         return describe_verdict(str(path), verification.not_found(f"file {path} not found"))
@@ -42,7 +42,7 @@ def _own_keys(path: Path) -> UsageError:
 
 
 def read_keys(path: Path) -> verification.TrustedKeys:
-    """The public keys of an export; ConfigError when it holds none."""
+    """Return the public keys of an export. Raises ConfigError if it contains none."""
     try:
         rows = json.loads(path.read_text())["keys"]
         parsed = [(row["role"], _known(row)) for row in rows]
@@ -77,7 +77,7 @@ def _of(
 
 
 def _judge(path: Path, keys: verification.TrustedKeys) -> tuple[str, verification.Verified]:
-    """The verdict on a whole export, or on the bare envelope from the coordinator's archive."""
+    """Return the verdict on a whole export, or on the bare envelope from the coordinator's archive."""
     text = path.read_text(errors="replace")
     try:
         data: Any = json.loads(text)

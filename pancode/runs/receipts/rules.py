@@ -1,4 +1,4 @@
-"""Decides about a rightly signed receipt: believe it or not, what is booked, how its attempt ends."""
+"""Decides about a validly signed receipt: whether to accept it, what to book, how its attempt ends."""
 
 from __future__ import annotations
 
@@ -47,13 +47,15 @@ MIXED, ASSUMED = "mixed", "assumed"
 
 
 def cost_of(attempts: Iterable[Attempt]) -> tuple[Decimal, bool]:
-    """The known cost of the attempts, and whether any is unknown. One that never began cost nothing."""
+    """Return the known cost of the attempts, and whether any is unknown. One that never began cost
+    nothing."""
     costs = [_cost(attempt) for attempt in attempts if _began(attempt)]
     return books.add_amounts(*(usd for usd in costs if usd is not None)), None in costs
 
 
 def usage_of_all(attempts: Iterable[Attempt]) -> dict[str, Any]:
-    """The usage of all attempts together, in the form of one attempt's; empty: nothing is known yet."""
+    """Return the usage of all attempts together, in the form of one attempt's; empty: nothing is known
+    yet."""
     known = list(attempts)
     rows = [attempt for attempt in known if _began(attempt)]
     if not rows:
@@ -64,7 +66,7 @@ def usage_of_all(attempts: Iterable[Attempt]) -> dict[str, Any]:
     usd, unknown = cost_of(rows)
     disputed = books.add_amounts(*(Decimal(str(row.usage.get(books.DISPUTED) or 0)) for row in rows))
     sources = {str(source) for attempt in rows if (source := attempt.usage.get("cost_source"))}
-    sources -= {"metered"} if ASSUMED in sources else set()  # then so is the sum
+    sources -= {"metered"} if ASSUMED in sources else set()  # then the sum is unknown, too
     return {
         "input_tokens": sum(_count(attempt, "input_tokens") for attempt in rows),
         "output_tokens": sum(_count(attempt, "output_tokens") for attempt in rows),
@@ -83,7 +85,7 @@ def _began(attempt: Attempt) -> bool:
 
 
 def _cost(attempt: Attempt) -> Decimal | None:
-    """The known cost of the attempt; None: unknown. Progress reports count only until its end."""
+    """Return the known cost of the attempt; None: unknown. Progress reports count only until its end."""
     if attempt.outcome is not None and attempt.usage.get("cost_source") is None:
         return None
     return books.known_cost(attempt.usage)
@@ -96,19 +98,19 @@ def _count(attempt: Attempt, name: str) -> int:
 TIMES_HELD = 10
 """How many times the hold a claim may be and still be believed, where the job has no limit."""
 _LEAST_USD, _LEAST_TOKENS = Decimal(1), 10_000_000
-"""The USD and tokens that are always believed of a model's work where the job has no limit."""
+"""The USD and tokens that are always accepted for a model's work if the job has no limit."""
 _MORE_TOKENS, _MORE_MS = 1_000_000, 600_000
-"""Margins beyond a limit: tokens of an attempt's last call, and milliseconds that the stop itself takes."""
+"""Margins beyond a limit: tokens of an attempt's last call, and milliseconds that stopping takes."""
 
 
 class Ruling(StrEnum):
-    """What the coordinator answers to a receipt."""
+    """The coordinator's answer to a receipt."""
 
     ACCEPT = "accept"
     AGAIN = "again"
     """The same receipt is archived already: the stored answer is sent once more."""
     ORPHAN = "orphan"
-    """No job here fits (the ledger was restored): the receipt is kept but not accepted, and settles
+    """No job here matches (the ledger was restored): the receipt is stored but not accepted, and settles
     nothing."""
     FOREIGN = "foreign"
     """The receipt is for another node's job: it is rejected, and not even kept."""
@@ -118,7 +120,7 @@ class Ruling(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Which files of the claims the coordinator has on its own disk."""
+    """The files named by the claims that the coordinator has on its own disk."""
 
     commit_whole: bool
     missing_blobs: tuple[str, ...]
@@ -134,7 +136,7 @@ class Judged:
 
 
 def find_excess(usage: Usage | Progress, run: Run, left: Decimal | None) -> dict[str, Any]:
-    """The claims of usage beyond what the job allows, by field, each with the amount that counts.
+    """Return the claims of usage beyond what the job allows, by field, each with the amount that counts.
 
     `left`: the rest of the run's own limit for this attempt; None: it has no limit.
     """
@@ -152,7 +154,8 @@ def find_excess(usage: Usage | Progress, run: Run, left: Decimal | None) -> dict
 
 
 def _most_usd(run: Run, left: Decimal | None) -> Decimal:
-    """The most USD that counts. A user's own program costs nothing, unless it plays an agent with a limit."""
+    """Return the most USD that counts. A user's program costs nothing, unless it acts as an agent with a
+    limit."""
     kind = RUNTIMES[run.runtime]
     if kind.own:
         return left if left is not None and kind.plays else ZERO
@@ -162,7 +165,7 @@ def _most_usd(run: Run, left: Decimal | None) -> Decimal:
 def judge_identity(
     claims: Claims, digest: str, node: Node, run: Run | None, lease: Lease | None
 ) -> Judged | None:
-    """Make all checks that need no look at the disk; None: continue to the evidence. `node`: the signer."""
+    """Make all checks that need no disk access; None: continue with the evidence. `node`: the signer."""
     if lease is not None and _is_anothers(lease, node):
         return Judged(Ruling.FOREIGN, f"{lease.run} lease {lease.lease} was ordered from {lease.node}")
     if run is None or lease is None:
@@ -170,15 +173,15 @@ def judge_identity(
     if lease.receipt == digest:
         return Judged(Ruling.AGAIN)
     if lease.receipt is not None:
-        return Judged(Ruling.REJECT, "another receipt of this lease was accepted before")
+        return Judged(Ruling.REJECT, "another receipt of this lease was already accepted")
     if claims.job != lease.digest and claims.epoch != lease.start_by_epoch:
-        return Judged(Ruling.ORPHAN, "of a job that this ledger does not know (it was restored)")
+        return Judged(Ruling.ORPHAN, "of a job that this ledger does not contain (it was restored)")
     lie = _wrong_name(claims, node, lease) or _first_lie(claims, run, lease)
     return Judged(Ruling.REJECT, lie) if lie else None
 
 
 def judge_evidence(evidence: Evidence, claims: Claims) -> Judged:
-    """Judge whether all files that the receipt names are here and complete."""
+    """Judge whether all files that the receipt names are stored here and complete."""
     missing = list(evidence.missing_blobs)
     if claims.commit is not None and not evidence.commit_whole:
         missing.insert(0, "commit")
@@ -192,14 +195,14 @@ def _is_anothers(lease: Lease, node: Node) -> bool:
 
 
 def _wrong_name(claims: Claims, node: Node, lease: Lease) -> str:
-    """Why the receipt's node name is wrong; empty: it is the node's name now, or that before a renaming."""
+    """Return why the receipt's node name is wrong; empty: it is the node's name now, or before a renaming."""
     if claims.node_name in (node.name, lease.node):
         return ""
-    return f"node_name is {claims.node_name[:80]!r}, the key that signed it is enrolled for {node.name!r}"
+    return f"node_name is {claims.node_name[:80]!r}, but the key that signed it is enrolled for {node.name!r}"
 
 
 def _first_lie(claims: Claims, run: Run, lease: Lease) -> str:
-    """The first claim that contradicts what was ordered, in words; empty when there is none."""
+    """Describe the first claim that contradicts the job; empty if there is none."""
     ordered = {
         "order": (claims.job, lease.digest),
         "epoch": (claims.epoch, lease.start_by_epoch),
@@ -213,17 +216,17 @@ def _first_lie(claims: Claims, run: Run, lease: Lease) -> str:
     }
     for what, (claimed, due) in ordered.items():
         if claimed != due:
-            return f"{what} is {claimed!r}, the job said {due!r}"
+            return f"{what} is {claimed!r}, but the job requires {due!r}"
     ran = [[gate.name, list(gate.argv)] for gate in claims.gates]
     gates = [[gate["name"], list(_words(gate["argv"]))] for gate in run.gates]
     if ran != gates[: len(ran)]:
         return f"gates are {ran!r}, the job said {gates!r}"
     in_sandbox = claims.isolation is Isolation.SANDBOX
     if claims.skills != (skill_marks(run) if in_sandbox else unwalled_marks(run)):
-        return f"skills are {claims.skills!r}, the job said {skill_marks(run)!r}"
+        return f"skills are {claims.skills!r}, but the job requires {skill_marks(run)!r}"
     reports, due = [one.file for one in claims.reports], list(GateTerms.of(run).reports or ())
     if reports not in ([], due):
-        return f"reports are {reports!r}, the job said {due!r}"
+        return f"reports are {reports!r}, but the job requires {due!r}"
     return _inconsistent(claims, run)
 
 
@@ -232,7 +235,7 @@ def _words(argv: object) -> Sequence[object]:
 
 
 def _inconsistent(claims: Claims, run: Run) -> str:
-    """Claims that cannot all be true at once, in words; empty: there are none."""
+    """Describe claims that contradict each other; empty: there are none."""
     if claims.failure is not None and FAILURES[claims.failure].outcome is not claims.outcome:
         return f"outcome {claims.outcome} does not go with failure {claims.failure}"
     if (claims.failure is None) != (claims.outcome is Outcome.DONE):
@@ -240,7 +243,7 @@ def _inconsistent(claims: Claims, run: Run) -> str:
     if claims.outcome is Outcome.DONE and not all(g.passed for g in claims.gates):
         return "done, although a gate failed"
     if claims.outcome is Outcome.DONE and len(claims.gates) != len(run.gates):
-        return f"done, although {len(claims.gates)} of {len(run.gates)} gates ran"
+        return f"done, although only {len(claims.gates)} of {len(run.gates)} gates ran"
     if claims.session is not None and not is_session(claims.session):
         return f"no session has the name {claims.session!r}"
     if claims.question is not None and claims.outcome is not Outcome.BLOCKED:
@@ -258,13 +261,13 @@ _KEPT |= {"reports", "rests"}
 
 
 def result_of(claims: Claims) -> dict[str, Any]:
-    """The part of the claims that is kept in the run's result, as plain JSON."""
+    """Return the part of the claims that is stored in the run's result, as plain JSON."""
     return claims.model_dump(mode="json", include=_KEPT)
 
 
 @dataclass(frozen=True, slots=True)
 class Believed(Signal):
-    """A receipt is true and complete; `stored` is on disk already."""
+    """An accepted receipt, which is true and complete; `stored` is already on disk."""
 
     node: str
     """The name of the node whose key signed the receipt."""
@@ -279,23 +282,24 @@ class Believed(Signal):
     """The end of the gates' output, if a gate failed."""
 
     def apply(self, made: Changes) -> Changes:
-        """Settle a believed receipt: book its cost, close the lease, and answer the node."""
+        """Settle an accepted receipt: book its cost, close the lease, and answer the node."""
         if made.lease.receipt is not None:
             return made
         made, claims, disputed = _cut(made.add(self.stored), self.claims)
-        # Book the cost. A late receipt settles a cost that was given up as unknown; a disputed cost stands
-        # beside it.
+        # Book the cost. A late receipt settles a cost that was given up as unknown; a disputed cost is a
+        # second entry.
         entries, account, stamp = made.case.entries, made.case.account, made.now.stamp
         usage = claims.usage
         tokens = usage.input_tokens + usage.output_tokens
         spent = Spent(usage.cost_usd, tokens, usage.agent_ms, usage.cost_source)
         late = (
             books.add_unknown if spent.usd is None else books.settle_unknown
-        )  # it stood as lost or as rejected
+        )  # its cost was booked as lost or rejected
         new = late(entries, account, spent, stamp) + books.settle_attempt(entries, account, spent, stamp)
         new = new or books.add_second(entries, account, spent, stamp)
         new = new or books.add_rest(entries, account, spent, stamp)
-        if spent.usd is None and claims.rests is not None:  # else five chats a day fill its ceiling
+        # otherwise five chats a day would use up the ceiling
+        if spent.usd is None and claims.rests is not None:
             new += books.lapse_all([*entries, *new], account, stamp, books.SUSPENDED)
         made = made.book([*new, *books.book_dispute(new, account, disputed, stamp)])
         digest = self.stored.digest
@@ -306,7 +310,7 @@ class Believed(Signal):
 
 
 def _cut(made: Changes, claims: Claims) -> tuple[Changes, Claims, Decimal]:
-    """Cut the usage to what the job allows. The excess is on record, and excess money is disputed."""
+    """Cut the usage to what the job allows. The excess is recorded, and excess money is disputed."""
     usage, node = claims.usage, made.lease.node
     beyond = find_excess(usage, made.run, made.case.ordered())
     if not beyond:
@@ -320,16 +324,15 @@ def _cut(made: Changes, claims: Claims) -> tuple[Changes, Claims, Decimal]:
     absurd = disputed > TIMES_HELD * (counted.cost_usd or books.ZERO) or not disputed
     if absurd:
         made = made.record("trust", "error", verdict, node=node, why=why)
-    else:  # an agent's last call passes its limit
+    else:  # an agent's last call may exceed its limit
         made = made.record("budget", "warning", verdict, node=node, why=why)
     made = made.tell("settle", node, verdict, why)
     return made, claims.model_copy(update={"usage": counted}), disputed
 
 
 def _concluded(made: Changes, signal: Believed, disputed: Decimal) -> Changes:
-    """End the attempt with the receipt's outcome unless another lease has ended it; for the newest, the run
-    too.
-    """
+    """End the attempt with the receipt's outcome unless another lease has ended it; the newest also ends the
+    run."""
     run, claims = made.run, signal.claims
     lost = run.outcome is Outcome.LOST and GIVEN_UP not in run.result
     wins = made.case.newest and (run.outcome is None or lost)
@@ -361,7 +364,7 @@ def _concluded(made: Changes, signal: Believed, disputed: Decimal) -> Changes:
     made = made.put(replace(made.run, exit_code=claims.exit_code, started_ms=started))
     if claims.rests is SuspendReason.SLOT and claims.outcome is Outcome.DONE:
         for_whom = SessionTurn.of(made.run).gives_way or "a run"
-        made = made.put(replace(made.run, reason=f"rested: {for_whom} needed its slot"))
+        made = made.put(replace(made.run, reason=f"suspended: {for_whom} needed its slot"))
     blocked = claims.outcome is Outcome.BLOCKED or conversation.is_cut_by_cap(made.run)
     return made.follow(ActionKind.USER, made.run.created_by) if blocked else made
 
@@ -373,7 +376,7 @@ def _goes_on(made: Changes) -> bool:
 
 
 def _tried_again(made: Changes, signal: Believed) -> tuple[Changes, bool]:
-    """Let another attempt follow if the rules say so. True: one follows, or waits already since the loss."""
+    """Start another attempt if the rules allow. True: one follows, or already waits since the loss."""
     claims, failure = signal.claims, signal.claims.failure
     this = replace(made.run, attempt=made.attempt.attempt)
     elsewhere = _other_can(made, this, signal) if may_move(failure) else False
@@ -395,7 +398,7 @@ def _tried_again(made: Changes, signal: Believed) -> tuple[Changes, bool]:
             words = f"from what attempt {this.attempt} left: {' and '.join(kept)}"
             made = made.put(on).tell("retry", f"attempt {this.attempt + 1}", "continues", words)
     calls = claims.calls
-    # With a key the gateway hears the server itself; code of the run may write what its output says.
+    # With a key, the gateway sees the server's answer itself; the run's code can forge its output.
     told_ms = claims.resets_ms if calls is None or calls.subscription else 0
     asked_ms = max(told_ms, calls.retry_ms if calls is not None else 0)
     there = switch_provider(made.run, signal.nodes) if retry.cause is RetryCause.RATE_LIMIT else None
@@ -408,12 +411,12 @@ def _tried_again(made: Changes, signal: Believed) -> tuple[Changes, bool]:
 
 
 def needs_nodes(failure: FailureKind | None) -> bool:
-    """Whether the decision about a retry needs to know the fleet's nodes."""
+    """Whether the decision about a retry depends on the fleet's nodes."""
     return may_move(failure) or failure is FailureKind.MODEL_BUSY
 
 
 def may_move(failure: FailureKind | None) -> bool:
-    """Whether the decision about a retry needs to know if another node could take the run."""
+    """Whether the decision about a retry depends on whether another node could take the run."""
     return failure is not None and CAUSES.get(failure) in MOVES
 
 
@@ -423,20 +426,20 @@ def _other_can(made: Changes, this: Run, signal: Believed) -> bool:
 
 
 def failed_on(made: Changes) -> set[str]:
-    """The nodes where an attempt ever failed for a reason that another node may not have."""
+    """Return the nodes where an attempt ever failed for a reason that may not apply to another node."""
     attempts = made.case.attempts.items()
     failed = {n for n, one in attempts if one.failure is not None and FAILURES[one.failure].elsewhere}
     return {lease.node for lease in made.case.leases.values() if lease.attempt in failed}
 
 
 def _withdraw_next(made: Changes) -> Changes:
-    """Withdraw the waiting next attempt, as the lost one before it has ended after all."""
+    """Withdraw the waiting next attempt, because the lost one before it has reported after all."""
     run, attempt, stamp = made.run, made.attempt.attempt, made.now.stamp
     if run.attempt == attempt or run.outcome is not None:
         return made
     queued = made.case.attempts.get(run.attempt)
     if queued is not None:
-        why = "the attempt before it was heard of after all"
+        why = "the attempt before it reported after all"
         over = replace(queued, outcome=Outcome.SUPERSEDED, failure=None, reason=why, finished_ms=stamp.at_ms)
         account = books.Account(run.id, run.attempt)
         made = made.put(over).book(books.release_reserved(made.case.entries, account, stamp, why))
@@ -444,13 +447,13 @@ def _withdraw_next(made: Changes) -> Changes:
 
 
 def _may_be_ended_by(tag: str | None, lease: Lease) -> bool:
-    """Whether a false receipt may end this lease: it is open, and of the node that signed the receipt."""
+    """Whether a false receipt may end this lease: it is open, and belongs to the node that signed it."""
     return lease.tag == tag and lease.closed is None
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected(Signal):
-    """A receipt has a valid signature and false claims."""
+    """A receipt with a valid signature and false claims."""
 
     node: str
     tag: str | None
@@ -458,7 +461,7 @@ class Rejected(Signal):
     reason: str
 
     def apply(self, made: Changes) -> Changes:
-        """End an open lease as `infra`, with an unknown cost, as its receipt was rejected."""
+        """End an open lease as `infra` with an unknown cost, because its receipt was rejected."""
         if not _may_be_ended_by(self.tag, made.lease):
             return made
         case, over = made.case, made.run.outcome is not None or not made.case.newest

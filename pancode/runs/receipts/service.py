@@ -60,7 +60,7 @@ def list_receipts(core: Core, limit: int, after: ListPlace | None) -> ListPage[R
 
 
 def get_receipt(core: Core, text: str) -> ReceiptDetail:
-    """Return one run's receipt: its envelope, and its statement in the clear. NotFoundError when it has
+    """Return one run's receipt: its envelope and its decoded statement. Raises NotFoundError if it has
     none."""
     with core.ports.ledger.transaction() as tx:
         run = find_run(tx, text)
@@ -79,7 +79,8 @@ def get_receipt(core: Core, text: str) -> ReceiptDetail:
 
 
 def export_proof(core: Core, text: str | None) -> ExportAnswer:
-    """Return the proof of a receipt for use elsewhere: all keys, old ones too, and a named run's envelope."""
+    """Return the proof of a receipt for use elsewhere: all keys, also old ones, and a named run's
+    envelope."""
     with core.ports.ledger.transaction() as tx:
         keys = [_key(row) for row in tx.find(KnownKey, order="from_ms")]
     envelope = get_receipt(core, text)["envelope"] if text is not None else None
@@ -98,12 +99,13 @@ def list_keys(core: Core) -> list[UsedKey]:
 
 
 def verify_run(core: Core, text: str, streams: Streams) -> VerdictShape:
-    """Return the verdict with all that only this coordinator can check: ledger, commit and logs."""
+    """Return the verdict, including the checks that only this coordinator can make: ledger, commit and
+    logs."""
     with core.ports.ledger.transaction() as tx:
         run = find_run(tx, text)
         stored = _decisive(tx, run)
         keys = keyring.read_trusted_keys(tx)
-        # Each node that judged the result has a receipt of its own, which must be about this result.
+        # Each node that judged the result has its own receipt, which must be about this result.
         seen = trust_in(run)
         every = () if seen is None else (*seen.earlier, seen)
         second = [check for one in every for check in _verdict(tx, run, one, keys)]
@@ -114,7 +116,7 @@ def verify_run(core: Core, text: str, streams: Streams) -> VerdictShape:
     if verified.claims is not None:
         signer = signer_of(parse_envelope(stored.envelope), keys)
         more = (_ordered(verified.claims, signer, lease, keys), *second)
-        # checks that the files that the receipt names are here, byte for byte
+        # checks that the files that the receipt names are stored here, byte for byte
         claims = verified.claims
         assert claims is not None
         logs, changes = gone_at(run, RunFiles.LOGS), gone_at(run, RunFiles.CHANGES)
@@ -153,7 +155,7 @@ def _ordered(claims: Claims, signer: TrustedKey, lease: Lease | None, keys: Trus
         open_signed(envelope, {keyid: known.key for keyid, known in keys.coordinators.items()})
         node = json.loads(envelope.body()).get("node")
     except (WireRefusal, ValueError) as wrong:
-        return VerificationCheck(what, False, f"its job in this ledger: {wrong}")
+        return VerificationCheck(what, False, f"it contradicts its job in this ledger: {wrong}")
     ok = (node, envelope.digest()) == (signer.key.tag, claims.job)
     return VerificationCheck(what, ok, f"{claims.identity} for key {node}")
 
@@ -165,7 +167,7 @@ def _verdict(tx: Transaction, run: Run, seen: VerifiedResult, keys: TrustedKeys)
         return []
     claims = verify_text(stored.envelope, keys, other.id).claims
     if claims is None:
-        return [VerificationCheck("receipt of the verification", False, f"{other.id}: not to be believed")]
+        return [VerificationCheck("receipt of the verification", False, f"{other.id}: not valid")]
     commit = result_at(run)
     about = claims.snapshot == commit and claims.node_name != run.result.get("node")
     checks = [VerificationCheck("receipt of the verification", about, f"{other.id} at {claims.snapshot}")]
@@ -175,13 +177,13 @@ def _verdict(tx: Transaction, run: Run, seen: VerifiedResult, keys: TrustedKeys)
 
 
 def _let_go(what: str, at_ms: int) -> VerificationCheck:
-    """Return a passed check: the ledger itself says so, and nothing was taken away behind its back."""
-    words = f"let go at {format_optional_iso(at_ms)}, by the settings keep"
-    return VerificationCheck(f"{what} was kept until it was old", True, words)
+    """Return a passed check for deleted files: the ledger records that they were deleted by age."""
+    words = f"deleted at {format_optional_iso(at_ms)}, by the retention settings `keep`"
+    return VerificationCheck(f"{what} was retained as long as the settings require", True, words)
 
 
 def _decisive(tx: Transaction, run: Run) -> StoredReceipt | None:
-    """Return the receipt that gave the run its outcome, else its newest one. An orphan proves nothing."""
+    """Return the receipt that determined the run's outcome, else its newest one. An orphan proves nothing."""
     won: Any = run.result.get("receipt")
     if isinstance(won, str):
         return tx.get(StoredReceipt, won)
@@ -228,7 +230,7 @@ def _outcome(stored: StoredReceipt) -> str | None:
 
 
 def _statement(envelope: Envelope) -> Json | None:
-    """Return the receipt's claims when they can be read; `verify_run` checks them."""
+    """Return the receipt's claims if they can be read; `verify_run` checks them."""
     try:
         return parse_message(Receipt, envelope.body()).model_dump(mode="json")
     except WireRefusal:
@@ -236,11 +238,12 @@ def _statement(envelope: Envelope) -> Json | None:
 
 
 NEVER_RAN = (Closed.REFUSED, Closed.REVOKED, Closed.NOT_NOW, Closed.NEVER_ACCEPTED)
-"""Ways in which an attempt closed that owe no receipt."""
+"""Ways in which an attempt is closed without requiring a receipt."""
 
 
 def verify_chain(core: Core, node: str) -> VerdictShape:
-    """Judge the chain of each key that the node has had. NotFoundError for a name that no key ever had."""
+    """Judge the chain of each key that the node has had. Raises NotFoundError if no key ever had this
+    name."""
     with core.ports.ledger.transaction() as tx:
         keys = tx.find(KnownKey, {"role": "node"})
         named = [PublicKey.parse(row.public) for row in keys if row.name == node]

@@ -33,11 +33,11 @@ from pancode.runs.receipts.rules import (
 from pancode.runs.unit_of_work import Work
 
 GATES_LOG = "gates.log"
-"""The stream that has what all gates wrote."""
+"""The stream that contains the output of all gates."""
 
 
 def with_facts(work: Work, signal: Believed) -> Believed:
-    """Return the signal; that of a failed attempt with what a retry needs."""
+    """Return the signal; for a failed attempt, with the facts that a retry needs."""
     claims, core = signal.claims, work.core
     return replace(
         signal,
@@ -48,7 +48,7 @@ def with_facts(work: Work, signal: Believed) -> Believed:
 
 
 def _gates_output(work: Work, claims: Claims) -> str:
-    """Return the end of the output of all gates; empty where they wrote none."""
+    """Return the end of the output of all gates; empty if they wrote none."""
     size = next((blob.size for blob in claims.blobs if blob.name == GATES_LOG), 0)
     at = max(0, size - MOST_OUTPUT)
     part = work.core.ports.depot.blob_part(claims.identity, GATES_LOG, at, MOST_OUTPUT)
@@ -64,7 +64,7 @@ MOST_ASKS = 5
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A rightly signed receipt: its node, the signed envelope, its digest, and what it claims."""
+    """A validly signed receipt: its node, the signed envelope, its digest, and its claims."""
 
     node: Node
     envelope: Envelope
@@ -74,7 +74,7 @@ class Letter:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A rightly signed receipt with a value that no receipt may have; only this much is known of it."""
+    """A validly signed receipt with an invalid value; only this much is known of it."""
 
     node: Node
     digest: str
@@ -84,7 +84,7 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class Proofs:
-    """The files on the coordinator's disk that receipts name, by digest; looked for before their commit."""
+    """The files on the coordinator's disk that receipts name, by digest; looked up before their commit."""
 
     found: dict[str, Evidence]
     kept: list[tuple[AttemptId, str]] = field(default_factory=list)
@@ -104,7 +104,7 @@ class Proofs:
 
 
 def settle_receipt(work: Work, letter: Letter, proofs: Proofs) -> None:
-    """Settle a rightly signed receipt of this node. Repeating it changes nothing."""
+    """Settle a validly signed receipt of this node. Idempotent."""
     claims, node = letter.claims, letter.node
     if claims.fleet != work.core.fleet or claims.node != node.tag:
         _alarm(work, node, f"signed by {node.name} for {claims.fleet} {claims.node}")
@@ -126,7 +126,7 @@ def settle_receipt(work: Work, letter: Letter, proofs: Proofs) -> None:
 
 
 def identity_in(envelope: Envelope) -> AttemptId | None:
-    """Return the attempt that an unreadable receipt names; None when it names none."""
+    """Return the attempt that an unreadable receipt names; None if it names none."""
     try:
         return AttemptId.model_validate(json.loads(envelope.body())["predicate"]["identity"])
     except (ValueError, KeyError, TypeError):
@@ -134,9 +134,8 @@ def identity_in(envelope: Envelope) -> AttemptId | None:
 
 
 def turn_down(work: Work, unread: Unreadable) -> None:
-    """Reject an unreadable receipt, which is not kept, as nobody could show it. The node's open lease ends as
-    rejected.
-    """
+    """Reject an unreadable receipt without storing it, as it could not be shown. The node's open lease ends
+    as rejected."""
     node, identity = unread.node, unread.identity
     case = work.case_of(identity)
     if case is None or case.lease.tag != node.tag:
@@ -168,7 +167,7 @@ def _accept(work: Work, letter: Letter, proofs: Proofs) -> None:
     case = work.case_of(claims.identity)
     if case is None:
         return
-    # It is countersigned, and handed on for the archive.
+    # It is countersigned and passed to the archive.
     countersigned = core.key_for(letter.node).countersign(letter.envelope)
     text = countersigned.model_dump_json()
     proofs.kept.append((letter.claims.identity, text))
@@ -192,19 +191,20 @@ def _stored(core: Core, letter: Letter, text: str) -> StoredReceipt:
 
 
 def _acknowledge(core: Core, letter: Letter, countersigned: Envelope) -> Acknowledge:
-    """Acknowledge with the key that the node obeys now, whichever key countersigned first."""
+    """Acknowledge with the key that the node accepts now, whichever key countersigned first."""
     key = core.key_for(letter.node)
     mark = next(s for s in key.countersign(countersigned).signatures if s.keyid == key.public.keyid)
     return Acknowledge(identity=letter.claims.identity, receipt=letter.digest, countersignature=mark)
 
 
 def _orphan(work: Work, letter: Letter) -> None:
-    """Keep the receipt as the node signed it, never countersigned; the node may forget it. No money moves."""
+    """Store the receipt as the node signed it, not countersigned; the node may delete it. Nothing is
+    booked."""
     core, node, identity = work.core, letter.node, letter.claims.identity
     text = letter.envelope.model_dump_json()
     if not evidence.store_foreign_receipt(work, node.name, replace(_stored(core, letter, text), orphan=True)):
         return
-    work.audit("receipt", "warning", "orphan receipt kept", identity.run, node=node.name)
+    work.audit("receipt", "warning", "orphan receipt stored", identity.run, node=node.name)
     work.after(lambda: core.live.journals.forget_stray(identity.run, node.tag or ""))
     work.send(node.name, Orphaned(identity=identity, receipt=letter.digest))
 
@@ -219,7 +219,7 @@ def _refuse_foreign(work: Work, letter: Letter, reason: str) -> None:
 
 
 def _answer_again(work: Work, letter: Letter) -> None:
-    """Send the stored answer once more, at most every few seconds."""
+    """Send the stored answer again, at most every few seconds."""
     stored = work.tx.get(StoredReceipt, letter.digest)
     if stored is None or not work.once(f"ack:{letter.digest}", ANSWER_AGAIN_MS):
         return
@@ -231,7 +231,7 @@ def _answer_again(work: Work, letter: Letter) -> None:
 
 
 def _ask_again(work: Work, letter: Letter, judged: Judged) -> None:
-    """Ask for missing bytes; reject the receipt when they do not come although the node is heard."""
+    """Request missing bytes; reject the receipt if they do not arrive although the node is connected."""
     core, node, digest, identity = work.core, letter.node, letter.digest, letter.claims.identity
     requests = core.live.answers.requests
     if not work.once(f"resend:{digest}", ANSWER_AGAIN_MS):
@@ -249,8 +249,8 @@ def _ask_again(work: Work, letter: Letter, judged: Judged) -> None:
 
 
 def _reject(work: Work, letter: Letter, reason: str) -> None:
-    """Reject a receipt that is rightly signed, but false. An open lease ends as `infra`, its cost unknown."""
-    reason = reason[:REASON_CHARS]  # it quotes the node
+    """Reject a validly signed but false receipt. An open lease ends as `infra`, its cost unknown."""
+    reason = reason[:REASON_CHARS]  # the reason quotes the node
     core, node, digest, identity = work.core, letter.node, letter.digest, letter.claims.identity
     if not work.once(f"reject:{digest}", ANSWER_AGAIN_MS):
         return

@@ -38,7 +38,8 @@ _WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class VerifiedResult:
-    """How far a result is trusted. `run`, `node`, `receipt`: of the verification; `waits`: that is not over.
+    """How far a result is trusted. `run`, `node`, `receipt`: of the verification; `waits`: it is not
+    finished.
 
     `earlier`: the verdicts of other nodes before this one, oldest first.
     """
@@ -53,7 +54,7 @@ class VerifiedResult:
 
     @property
     def words(self) -> str:
-        """The words for a user: `partly` is a good end on one node, and must not read as half done."""
+        """Return the text for users: `partly` is a good end on one node, and must not read as half done."""
         return "being verified" if self.waits else _WORDS[self.state]
 
     @property
@@ -72,7 +73,7 @@ class VerifiedResult:
         return self.state is ResultTrust.DISPUTED or (self.waits and self.disputed_before)
 
     def plain(self) -> dict[str, object]:
-        """The value as a run keeps it, and as JSON shows it."""
+        """Return the value as a run stores it and as JSON shows it."""
         return {**self._row(), "earlier": [one._row() for one in self.earlier]}
 
     def _row(self) -> dict[str, object]:
@@ -81,14 +82,14 @@ class VerifiedResult:
 
 
 def passed_on(run: Run) -> str:
-    """The node that signed that every gate of the run passed on its result; empty: none has."""
+    """Return the node that signed that every gate of the run passed on its result; empty: none."""
     gates = [tuple(gate["argv"]) for gate in run.gates if isinstance(gate["argv"], list | tuple)]
     whole = run.outcome is Outcome.DONE and bool(gates) and passed_gates(run) == gates
     return str(run.result.get("node") or "") if whole else ""
 
 
 def passed_gates(run: Run, passed: bool = True) -> list[tuple[str, ...]]:
-    """The commands of the gates that passed in the run, or failed there, as its node signed; in order."""
+    """Return the commands of the run's gates that passed, or failed, as its node signed, in order."""
     rows = [one for one in _results(run) if bool(one.get("passed")) is passed]
     return [tuple(one.get("argv") or ()) for one in rows]
 
@@ -99,13 +100,13 @@ def _results(run: Run) -> list[dict[str, Any]]:
 
 
 def trusted_on(run: Run) -> str:
-    """The node whose signed gates make a second run of them needless; empty: none, or another disputes it."""
+    """Return the node whose signed gates need no second run; empty: none, or another node disputes it."""
     seen = read_verified(run)
     return "" if seen is None or seen.in_doubt else passed_on(run)
 
 
 def read_verified(run: Run) -> VerifiedResult | None:
-    """How far the run's result is trusted; None: it has no result that a node could verify."""
+    """Return how far the run's result is trusted; None: it has no result that a node could verify."""
     if run.outcome is not Outcome.DONE or run.judges is not None:
         return None
     node = passed_on(run)
@@ -125,7 +126,7 @@ def _kept(row: Mapping[str, Any]) -> VerifiedResult:
 
 
 def list_verdicts(run: Run) -> tuple[VerifiedResult, ...]:
-    """The verdicts of other nodes on the result, oldest first."""
+    """Return the verdicts of other nodes on the result, oldest first."""
     seen = read_verified(run)
     if seen is None:
         return ()
@@ -133,7 +134,7 @@ def list_verdicts(run: Run) -> tuple[VerifiedResult, ...]:
 
 
 def update_trust(known: tuple[VerifiedResult, ...], new: VerifiedResult) -> VerifiedResult:
-    """The trust after the verification `new`: if it gave no verdict, the last one stays."""
+    """Return the trust after the verification `new`: if that has no verdict, the last one stays."""
     if new.is_verdict or not known:
         return replace(new, earlier=known)
     last = known[-1]
@@ -142,7 +143,7 @@ def update_trust(known: tuple[VerifiedResult, ...], new: VerifiedResult) -> Veri
 
 
 def result_at(run: Run) -> str | None:
-    """The commit that another node would verify; None: there is none."""
+    """Return the commit that another node would verify; None: there is none."""
     if run.workspace.get("kind") != "git":
         return None
     commit = run.result.get("commit") or run.workspace.get("snapshot")
@@ -150,27 +151,27 @@ def result_at(run: Run) -> str | None:
 
 
 def wants_verification(run: Run) -> bool:
-    """Whether the result of a run that has just ended goes to another node to be verified now."""
+    """Whether the result of a run that has just ended is now sent to another node for verification."""
     return bool(GateTerms.of(run).verify_on) and result_at(run) is not None and bool(passed_on(run))
 
 
 def is_waiting(run: Run) -> bool:
-    """Whether another node still verifies the result."""
+    """Whether another node is still verifying the result."""
     seen = read_verified(run)
     return seen is not None and seen.waits
 
 
 def make_waiting(run: Run, why: str, other: str | None = None) -> VerifiedResult:
-    """The trust while the verification is not over; `other`: the run that verifies, once there is one."""
+    """Return the trust while the verification is not finished; `other`: the verifying run, once it exists."""
     return VerifiedResult(ResultTrust.PARTLY, why, other, waits=True, earlier=list_verdicts(run))
 
 
 def judge_result(run: Run, other: Run) -> VerifiedResult:
-    """The verdict that the end of the verifying run `other` gives."""
+    """Return the verdict of the verifying run `other`, which has ended."""
     node, receipt = (
         str(value) if (value := other.result.get(name)) else None for name in ("node", "receipt")
     )
-    # A gate of another run of the change that fails there is no dispute: the run's node has not run it.
+    # A failed gate of another run of the change is not a dispute: the run's node has not run that gate.
     failed, own = set(passed_gates(other, passed=False)), set(passed_gates(run))
     match other.outcome:
         case Outcome.DONE if receipt and passed_on(other):
@@ -178,7 +179,7 @@ def judge_result(run: Run, other: Run) -> VerifiedResult:
         case Outcome.VERIFY_FAILED if receipt and (not failed or failed & own):
             state, why = (
                 ResultTrust.DISPUTED,
-                f"its gates passed on {passed_on(run)}, on {node}: {other.reason}",
+                f"its gates passed on {passed_on(run)}, but on {node}: {other.reason}",
             )
         case _:
             state, why = (
@@ -190,14 +191,14 @@ def judge_result(run: Run, other: Run) -> VerifiedResult:
 
 LANDED, NOTHING, WAITING = "landed", "nothing to land", "waiting"
 NOT_DONE = "not landed"
-"""The status where nothing is landed because the run did not end well."""
+"""The status if nothing is landed because the run did not end well."""
 REVERTED = "reverted"
 """The key in a run's result for the commit that reverted its landed change."""
 CLOSED = ("denied", "dropped", NOTHING)
 
 
 def is_green(run: Run, project: str) -> bool:
-    """Whether the run is done, passed its gates, has a change, and nobody has landed it or continued from it.
+    """Whether the run is done, passed its gates, and has a change that was not landed or continued.
 
     A result that another node disputes, or has still to judge, is not green.
     """
@@ -209,20 +210,20 @@ def is_green(run: Run, project: str) -> bool:
 
 
 def is_open(run: Run, project: str) -> bool:
-    """Whether the run has ended with a change that nobody has landed, denied, dropped or continued."""
+    """Whether the run ended with a change that was not landed, denied, dropped or continued."""
     mine = run.project == project and run.judges is None and run.landed is None
     open_still = not list_next_runs(run) and run.landing.get("status") not in CLOSED
     return mine and run.outcome is not None and open_still and has_change(run)
 
 
 def gates_passed(run: Run) -> bool:
-    """Whether the run's accepted receipt says that each of its gates has passed."""
+    """Whether the run's accepted receipt states that each of its gates has passed."""
     results = _results(run)
     return len(results) >= len(run.gates) and all(one.get("passed") for one in results)
 
 
 def landing_of(run: Run) -> Mapping[str, Any] | None:
-    """How the run's landing stands or ended; None when nobody asked for one."""
+    """Return the status of the run's landing; None if none was requested."""
     if run.landing:
         return run.landing
     if not run.land:
@@ -234,13 +235,12 @@ def landing_of(run: Run) -> Mapping[str, Any] | None:
     if is_waiting(run):
         return {"status": WAITING, "why": "another node verifies the result first"}
     if run.result.get("commit") is None and not Lineage.of(run).begins:
-        return {"status": NOTHING, "why": "the run changed no file"}
-    return {"status": WAITING, "why": "it is being landed, gates first"}
+        return {"status": NOTHING, "why": "the run changed no files"}
+    return {"status": WAITING, "why": "it is being landed; its gates run first"}
 
 
 def final_commit(run: Run) -> str | None:
-    """Return the commit at which the next step begins: the run's result, or its beginning if it changed
-    nothing.
-    """
+    """Return the commit at which the next step begins: the run's result, or its beginning without a
+    change."""
     found = run.result.get("commit") or run.workspace.get("snapshot")
     return found if isinstance(found, str) else None

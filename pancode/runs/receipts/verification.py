@@ -26,10 +26,10 @@ class ChainLink:
 
 
 def judge_chain(key: str, links: Sequence[ChainLink], unanswered: Sequence[str]) -> list[VerificationCheck]:
-    """The checks of one key's chain. `unanswered`: attempts that were ordered from it and have no receipt.
+    """Return the checks of one key's chain. `unanswered`: attempts assigned to it that have no receipt.
 
-    A receipt that the chain names and that is missing here may be an unanswered attempt's. Where every
-    attempt has its receipt, none can be missing, so the digest was made up.
+    A receipt that the chain names but is missing here may belong to an unanswered attempt. If every attempt
+    has its receipt, none can be missing, so the digest was made up.
     """
     every = {link.digest for link in links}
     lost = [link for link in links if link.previous is not None and link.previous not in every]
@@ -41,7 +41,7 @@ def judge_chain(key: str, links: Sequence[ChainLink], unanswered: Sequence[str])
 
 
 def verdict_of(checks: Iterable[VerificationCheck]) -> Verified:
-    """The verdict of these checks: PASS or BROKEN; NOT_FOUND where there are none."""
+    """Return the verdict of these checks: PASS or BROKEN; NOT_FOUND if there are none."""
     found = tuple(checks)
     if not found:
         return Verified(
@@ -69,7 +69,7 @@ def _missing(link: ChainLink, unanswered: Sequence[str]) -> VerificationCheck:
             "no gap", False, f"{named}; without a receipt: {first_few(unanswered, SHOWN)}"
         )
     return VerificationCheck(
-        "no invented digest", False, f"{named}; every attempt ordered from it has its receipt"
+        "no invented digest", False, f"{named}; every attempt assigned to it has its receipt"
     )
 
 
@@ -80,7 +80,7 @@ def _forks(links: Sequence[ChainLink]) -> list[VerificationCheck]:
             after[link.previous].append(link.attempt)
     return [
         VerificationCheck(
-            "no fork", False, f"{first_few(names, SHOWN)} all name {digest[:12]}... as the one before"
+            "no fork", False, f"{first_few(names, SHOWN)} all name {digest[:12]}... as the previous one"
         )
         for digest, names in after.items()
         if len(names) > 1
@@ -88,7 +88,7 @@ def _forks(links: Sequence[ChainLink]) -> list[VerificationCheck]:
 
 
 class ReceiptVerdict(StrEnum):
-    """The verdict about one receipt; BROKEN is only for a chain of receipts."""
+    """The verdict on one receipt; BROKEN is only for a chain of receipts."""
 
     PASS = "PASS"
     TAMPERED = "TAMPERED"
@@ -109,7 +109,7 @@ class VerificationCheck:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """A verdict and its checks. `claims` None: they could not be read, or must not be believed."""
+    """A verdict and its checks. `claims` None: they could not be read, or must not be trusted."""
 
     verdict: ReceiptVerdict
     checks: tuple[VerificationCheck, ...]
@@ -118,9 +118,9 @@ class Verified:
 
 @dataclass(frozen=True, slots=True)
 class TrustedKey:
-    """A key that signs or has signed, and the names of its node (none: not known).
+    """A key that signs or has signed, and the names of its node (empty: unknown).
 
-    `from_ms`, `until_ms`: by the coordinator's clock, for users; they decide nothing.
+    `from_ms`, `until_ms`: by the coordinator's clock, for users; they have no effect on verdicts.
     """
 
     key: signing.PublicKey
@@ -129,7 +129,7 @@ class TrustedKey:
     until_ms: int | None = None
 
     def joined(self, other: TrustedKey | None) -> TrustedKey:
-        """The same key under all its names: a machine may have left the fleet and come back."""
+        """Return the same key with all its names: a node may have left the fleet and come back."""
         if other is None:
             return self
         starts = [ms for ms in (self.from_ms, other.from_ms) if ms is not None]
@@ -140,7 +140,7 @@ class TrustedKey:
         )
 
     def words(self) -> str:
-        """The key and the end of its use, in words."""
+        """Return the key and the end of its use, as text."""
         return f"key {self.key.tag}" + (
             "" if self.until_ms is None else f", in use until {_day(self.until_ms)}"
         )
@@ -148,7 +148,7 @@ class TrustedKey:
 
 @dataclass(frozen=True, slots=True)
 class TrustedKeys:
-    """The keys that may sign: the nodes' by key id, and the coordinators' that may countersign."""
+    """The keys that may sign: the nodes' keys by key id, and the coordinators' keys that may countersign."""
 
     nodes: Mapping[str, TrustedKey]
     coordinators: Mapping[str, TrustedKey]
@@ -207,7 +207,7 @@ _STEP = ("signed by the node", "countersigned by the coordinator", "content")
 
 
 def not_found(what: str) -> Verified:
-    """The verdict where there is no receipt to look at."""
+    """Return the verdict for a missing receipt."""
     return Verified(ReceiptVerdict.NOT_FOUND, (VerificationCheck("receipt", False, what),))
 
 
@@ -229,21 +229,21 @@ def _consistency(
 
 
 def signer_of(envelope: signing.Envelope, keys: TrustedKeys) -> TrustedKey:
-    """The node's key among those that signed a verified receipt."""
+    """Return the node's key among those that signed a verified receipt."""
     return next(keys.nodes[s.keyid] for s in envelope.signatures if s.keyid in keys.nodes)
 
 
 def _named(claims: Claims, signer: TrustedKey) -> VerificationCheck:
-    """Check that the name is one that the key was enrolled with; else the name is only the node's claim."""
+    """Check that the key was enrolled with this name; otherwise the name is only the node's claim."""
     what = "signed by the node that it names"
     if signer.key.tag != claims.node:
-        return VerificationCheck(what, False, f"it names {claims.node}, its key is {signer.key.tag}")
+        return VerificationCheck(what, False, f"it names {claims.node}, but its key is {signer.key.tag}")
     if not signer.names:
         return VerificationCheck(
-            what, True, f"{claims.node}; the keys say no name, it calls itself {claims.node_name!r}"
+            what, True, f"{claims.node}; the keys contain no name, it calls itself {claims.node_name!r}"
         )
     if claims.node_name in signer.names:
         return VerificationCheck(what, True, claims.node_name)
     return VerificationCheck(
-        what, False, f"it names {claims.node_name!r}, its key is that of {' and '.join(signer.names)}"
+        what, False, f"it names {claims.node_name!r}, but its key is that of {' and '.join(signer.names)}"
     )

@@ -1,1 +1,1 @@
-"""What is kept of ended runs, and for how long."""
+"""Which files of ended runs are retained, and for how long."""

@@ -1,4 +1,4 @@
-"""Names what is kept of a run on the coordinator's disk, and says when it was let go."""
+"""Names a run's files on the coordinator's disk, and records when they were pruned."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pancode.kernel.records import Run
 
 
 class RunFiles(StrEnum):
-    """The files that are kept of a run, beside its rows and its receipt, which always stay."""
+    """The files retained for a run, in addition to its rows and its receipt, which always stay."""
 
     CHANGES = "changes"
     """The run's commits in the depot: the one where it began, and its result."""
@@ -22,25 +22,26 @@ class RunFiles(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LetGo(Facet):
-    """Which files of the run were let go for their age."""
+    """The files of the run that were pruned because of their age."""
 
     let_go: Mapping[str, int] = field(default_factory=dict)
     """By RunFiles: when, as wall time in milliseconds."""
 
 
 def gone_at(run: Run, what: RunFiles) -> int | None:
-    """When these files of the run were let go, as wall time in milliseconds; None: they were not."""
+    """Return when these files of the run were pruned, as wall time in milliseconds; None: they were not."""
     return LetGo.of(run).let_go.get(what.value)
 
 
 def must_have_changes(run: Run) -> None:
-    """WorkspaceError `files_gone` where the run's commits were let go."""
+    """Raise WorkspaceError `files_gone` if the run's commits were pruned."""
     gone = gone_at(run, RunFiles.CHANGES)
     if gone is not None:
         day = datetime.fromtimestamp(gone / 1000, UTC).date()
         raise WorkspaceError(
             f"the files of {run.id} were deleted",
             why=f"they were deleted on {day} by the retention setting keep.changes: nothing needed them",
-            fix=f"its receipt and answer are kept: pancode receipt show {run.id}; pancode runs show {run.id}",
+            fix=f"its receipt and answer are still stored: pancode receipt show {run.id}; pancode runs show "
+            f"{run.id}",
             code="files_gone",
         )

@@ -1,4 +1,4 @@
-"""Decides what of an ended run may go: its commits and its logs, once nobody needs them and they are old."""
+"""Decides which commits and logs of an ended run may be pruned: old ones that nothing needs any more."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ DAY_MS = 86_400_000
 class KeepRules:
     """How long the files of a run stay after its end, in milliseconds.
 
-    `undecided_ms`: commits that nobody has landed, denied or dropped; None: until somebody has.
-    `sessions_ms`: a session unused for so long counts as ended. `logs_bytes`: the most bytes of all logs;
-    beyond it the oldest go, of those that may go at all.
+    `undecided_ms`: commits not landed, denied or dropped; None: until a user decides. `sessions_ms`: a
+    session unused for so long counts as ended. `logs_bytes`: the most bytes of all logs; beyond it the oldest
+    prunable ones are deleted.
     """
 
     changes_ms: int = 30 * DAY_MS
@@ -29,18 +29,19 @@ class KeepRules:
 
 
 class FilesNeed(StrEnum):
-    """Why the files of a run stay, whatever their age; but for its end and its session, features say so."""
+    """Why the files of a run stay, whatever their age; features decide, except about its end and its
+    session."""
 
     AT_WORK = "it has not ended"
-    SESSION = "its session was neither ended nor left for long: pancode sessions end"
+    SESSION = "its session was not ended and was used recently: pancode sessions end"
     WORKFLOW = "its workflow continues"
-    WORKSPACE = "a workspace stands on it: pancode workspace rm"
+    WORKSPACE = "a workspace uses it: pancode workspace rm"
     LANDING = "it waits to be landed"
     DECISION = "nobody has decided about its change: pancode review"
 
 
 def let_go(run: Run, need: FilesNeed | None, rules: KeepRules, now_ms: int) -> frozenset[RunFiles]:
-    """Which files of the run may go now."""
+    """Return which files of the run may be pruned now."""
     ended_ms = may_go_at_ms(run, need)
     if ended_ms is None:
         return frozenset()
@@ -53,13 +54,13 @@ def let_go(run: Run, need: FilesNeed | None, rules: KeepRules, now_ms: int) -> f
 
 
 def may_go_at_ms(run: Run, need: FilesNeed | None) -> int | None:
-    """When the run ended, if its files may go once they are old; None: they stay, whatever their age."""
+    """Return when the run ended, if its files may be pruned once they are old; None: they stay."""
     return run.finished_ms if need in (None, FilesNeed.DECISION) else None
 
 
 @dataclass(frozen=True, slots=True)
 class LogsOfRun:
-    """The logs of a run that are still young enough to stay. `ended_ms` None: they stay whatever happens."""
+    """The logs of a run that are not yet old enough to be pruned. `ended_ms` None: they always stay."""
 
     run: str
     size: int
@@ -67,7 +68,8 @@ class LogsOfRun:
 
 
 def select_excess(logs: Iterable[LogsOfRun], most: int) -> list[str]:
-    """The runs whose logs must go, oldest first, so that at most `most` bytes of logs are left."""
+    """Return the runs whose logs must be pruned, oldest first, so that at most `most` bytes of logs
+    remain."""
     known = list(logs)
     over, going = sum(one.size for one in known) - most, list[str]()
     for one in sorted(known, key=lambda one: one.ended_ms or 0):

@@ -1,4 +1,4 @@
-"""The port `FilesOfRuns`: what the depot and the folder of logs keep of runs, and how large it is."""
+"""The port `FilesOfRuns`: what the depot and the folder of logs contain for runs, and their sizes."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ FOLDERS = ("depots", LOGS, "receipts", "bundles", "checkouts", "valkey", "ledger
 
 @dataclass(frozen=True, slots=True)
 class KeptFiles:
-    """The files of runs that are kept below `home`, the coordinator's."""
+    """The files of runs below `home`, the coordinator's folder."""
 
     depot: Depot
     home: Path
     clock: Clock
 
     def commits(self) -> Mapping[str, frozenset[str]]:
-        """The runs that have refs, by repository of the depot. A damaged repository counts as empty."""
+        """Return the runs that have refs, by repository of the depot. A damaged repository counts as
+        empty."""
         found = dict[str, frozenset[str]]()
         for repository in self.depot.repositories():
             with suppress(GitFailure, GitRefusal):
@@ -34,7 +35,7 @@ class KeptFiles:
         return found
 
     def logged(self) -> Mapping[str, int]:
-        """The runs that have logs, with the bytes of their logs."""
+        """Return the runs that have logs, with the bytes of their logs."""
         folder = self.home / LOGS
         names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
         return {name: bytes_in(folder / name) for name in names}
@@ -48,10 +49,10 @@ class KeptFiles:
         shutil.rmtree(self.home / LOGS / run, ignore_errors=True)
 
     def pack(self, repository: str, now: bool) -> None:
-        """Free space: unnamed objects go when they are two weeks old. `now` False: only where it is due."""
+        """Free space: unnamed objects are deleted after two weeks. `now` False: only if a cleanup is due."""
         if now or self.depot.is_due(repository, self.clock.wall_ms()):
             self.depot.collect(repository)
 
     def sizes(self) -> dict[str, int]:
-        """Bytes on this disk, by folder of the home, the largest first."""
+        """Return the bytes on this disk, by folder of the home, the largest first."""
         return sizes_of(self.home, FOLDERS)

@@ -1,4 +1,4 @@
-"""Lets go of what old runs left on this disk: asked for by a user, and once a day by itself."""
+"""Prunes the files of old runs on this disk: on a user's request, and automatically once a day."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.views import session_of
 
 DONE = "retention"
-"""The name of the setting that says when retention last ran by itself."""
+"""The name of the setting that records when retention last ran automatically."""
 LOOK_S = 600.0
 BY = "the coordinator"
 
@@ -33,10 +33,10 @@ class FilesOfRuns(Protocol):
     """The files of runs on this disk."""
 
     def commits(self) -> Mapping[str, frozenset[str]]:
-        """The runs that have refs, by repository of the depot."""
+        """Return, by repository of the depot, the runs that have refs there."""
 
     def logged(self) -> Mapping[str, int]:
-        """The runs that have logs, with the bytes of their logs."""
+        """Return the runs that have logs, with the size of their logs in bytes."""
 
     def forget_commits(self, repository: str, runs: Iterable[str]) -> None:
         """Delete the refs to these runs' commits. Idempotent."""
@@ -45,15 +45,15 @@ class FilesOfRuns(Protocol):
         """Remove the run's logs. Idempotent."""
 
     def pack(self, repository: str, now: bool) -> None:
-        """Free space: unnamed objects go when they are two weeks old. `now` False: only where it is due."""
+        """Free space: drop unreferenced objects older than two weeks. `now` False: only when due."""
 
     def sizes(self) -> dict[str, int]:
-        """Bytes on this disk, by what they are for."""
+        """Return the bytes used on this disk, by purpose."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """What may go, by run, and how many runs stay for which need. `young`: how many are not old enough."""
+    """What can be pruned, by run; how many runs are kept, by need; `young`: how many are too recent."""
 
     going: Mapping[str, frozenset[RunFiles]]
     kept: Mapping[FilesNeed, int]
@@ -66,9 +66,9 @@ class Retention:
 
 
 def plan_retention(core: Core, files: FilesOfRuns) -> Retention:
-    """Plan what may go, and change nothing. Files of runs that the ledger does not know stay.
+    """Plan what can be pruned, without changing anything.
 
-    The ledger may be an older copy.
+    Files of runs that are not in the ledger are kept, because the ledger may be an older copy.
     """
     commits, logged, rules, now_ms = files.commits(), files.logged(), core.rules.keep, core.wall_ms()
     going, needs, logs = dict[str, frozenset[RunFiles]](), dict[str, FilesNeed | None](), list[LogsOfRun]()
@@ -92,7 +92,7 @@ def plan_retention(core: Core, files: FilesOfRuns) -> Retention:
 
 
 def _need_of(core: Core, tx: Transaction, run: Run) -> FilesNeed | None:
-    """Why the files of the run must stay; None: nothing needs them."""
+    """Return why the run's files must be kept, or None if nothing needs them."""
     if run.state is not RunState.ENDED:
         return FilesNeed.AT_WORK
     now_ms = core.wall_ms()
@@ -103,7 +103,7 @@ def _need_of(core: Core, tx: Transaction, run: Run) -> FilesNeed | None:
 
 
 def _used_ms(tx: Transaction, run: Run, now_ms: int) -> int | None:
-    """When the run's session was last at work; None: it has none, or somebody has ended it."""
+    """Return when the run's session last worked; None if it has no session or it was closed."""
     session = session_of(tx, run)
     if session is None or session.closed_by is not None:
         return None
@@ -112,7 +112,7 @@ def _used_ms(tx: Transaction, run: Run, now_ms: int) -> int | None:
 
 
 def _without(tx: Transaction, plan: Retention, now_ms: int) -> list[Run]:
-    """The plan's runs as rows that say what was let go, and when."""
+    """Return the plan's runs with a record of what was pruned and when."""
     found = []
     for name, kinds in plan.going.items():
         run = tx.get(Run, name)
@@ -123,13 +123,13 @@ def _without(tx: Transaction, plan: Retention, now_ms: int) -> list[Run]:
 
 
 def carry_out(core: Core, files: FilesOfRuns, plan: Retention, by: str) -> None:
-    """Record what is let go, and then remove it: what a crash leaves over goes the next time."""
+    """Record what is pruned, then remove it; the next pass removes what a crash left behind."""
     with unit_of_work(core) as work:
         for run in _without(work.tx, plan, core.wall_ms()):
             work.tx.put(run)
         if plan.going:
             counts = {one.value: plan.count(one) for one in RunFiles}
-            work.audit("land", "info", "files of old runs were let go", None, by=by, **counts)
+            work.audit("land", "info", "files of old runs were pruned", None, by=by, **counts)
     for repository, runs in plan.commits.items():
         going = [name for name in runs if RunFiles.CHANGES in plan.going.get(name, ())]
         if going:
@@ -147,14 +147,14 @@ def _is_due(core: Core) -> bool:
 
 
 class DailyRetention(PeriodicThread):
-    """A thread that applies retention once a day, even if no coordinator runs for a whole day."""
+    """A thread that applies retention once a day, even if the coordinator was down for a whole day."""
 
     def __init__(self, core: Core, files: FilesOfRuns, look_s: float = LOOK_S) -> None:
         super().__init__("retention", look_s)
         self._core, self._files = core, files
 
     def look(self) -> bool:
-        """Apply retention if it is due; whether it was."""
+        """Apply retention if it is due; return whether it was due."""
         core = self._core
         if not _is_due(core):
             return False

@@ -1,4 +1,4 @@
-"""Routes of queues: what waits where, pause and resume, take out."""
+"""Routes of queues: list what waits, pause and resume queues, and take runs out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pancode.runs.views import get_run_shape
 
 @Verb(answers.QUEUES, command="runs ls", query=("name",))
 def _queues(context: ApiContext, call: ApiCall) -> QueuesShape:
-    """What waits where."""
+    """List the waiting runs of each queue."""
     return list_queues(context.core, call.query.get("name"))
 
 
@@ -29,7 +29,7 @@ def _pause(context: ApiContext, call: ApiCall) -> PausedAnswer:
 
 @Verb(answers.RESUME, QueueBody, "fleet resume", pokes=True, right=OPERATES)
 def _resume(context: ApiContext, call: ApiCall) -> PausedAnswer:
-    """And continue."""
+    """Resume the fleet or a queue."""
     return _set_pause(context, call.body, None)
 
 
@@ -41,9 +41,9 @@ def _set_pause(context: ApiContext, body: QueueBody, reason: str | None) -> Paus
 
 @Verb(answers.TAKE_OUT, ReasonBody, "stop", pokes=True, right=OPERATES)
 def _take_out(context: ApiContext, call: ApiCall) -> RunShape:
-    """Take out what still waits.
+    """Take a waiting run out of the queue.
 
-    Only a run that still waits: one that a node has must be stopped there, by another verb.
+    A run that a node already has must be stopped there, with another verb.
     """
     body: ReasonBody = call.body
     reason = body.reason or f"taken out of the queue by {body.by}"

@@ -1,4 +1,4 @@
-"""Routes of proofs: receipts, chains of nodes, keys, the audit."""
+"""Routes of receipts, the nodes' receipt chains, keys and the audit."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pancode.runs.receipts.service import export_proof, get_receipt, list_keys, 
 
 @Verb(answers.RECEIPTS, command="receipt ls", query=PAGED)
 def _receipts(context: ApiContext, call: ApiCall) -> ReceiptsAnswer:
-    """Receipts of the newest runs."""
+    """List the receipts of the newest runs."""
     cursors, limit = Cursors(call.query, "receipts"), call.number("limit", 20, MOST_ROWS)
     page = list_receipts(context.core, limit, cursors.after())
     return {"receipts": page.rows, "next": cursors.next(page.last)}
@@ -31,32 +31,32 @@ def _receipts(context: ApiContext, call: ApiCall) -> ReceiptsAnswer:
 
 @Verb(answers.RECEIPT, command="receipt show")
 def _receipt(context: ApiContext, call: ApiCall) -> ReceiptDetail:
-    """What a receipt says."""
+    """Return a receipt's contents."""
     return get_receipt(context.core, call.path["run"])
 
 
 @Verb(answers.CHAIN, command="receipt verify")
 def _chain(context: ApiContext, call: ApiCall) -> VerdictShape:
-    """Judge the chain of its receipts."""
+    """Verify a node's chain of receipts."""
     return verify_chain(context.core, call.path["node"])
 
 
 @Verb(answers.KEYS, command="admin keys")
 def _keys(context: ApiContext, call: ApiCall) -> KeysAnswer:
-    """Every key with its dates."""
+    """List all keys with their dates."""
     return {"keys": list_keys(context.core)}
 
 
 @Verb(answers.ROTATE, ReasonBody, "admin keys", pokes=True, right=REMOVES)
 def _rotate(context: ApiContext, call: ApiCall) -> KeysAnswer:
-    """A new key for the coordinator."""
+    """Replace the coordinator's key with a new one."""
     context.coordinator.rotate_key(call.body.by)
     return _keys(context, call)
 
 
 @Verb(answers.EXPORT, command="receipt export", query=("run",))
 def _export(context: ApiContext, call: ApiCall) -> ExportAnswer:
-    """A receipt with keys, or the keys."""
+    """Export a receipt with the keys, or only the keys."""
     return export_proof(context.core, call.query.get("run"))
 
 
@@ -65,7 +65,7 @@ _AUDIT = ("about", "domain", "level", "run", "by", *PAGED)
 
 @Verb(AUDIT, command="audit", query=_AUDIT)
 def _audit(context: ApiContext, call: ApiCall) -> AuditAnswer:
-    """What happened in the fleet."""
+    """List the audit: what happened in the fleet."""
     limit = call.number("limit", 50, MOST_ROWS)
     wanted = AuditFilter(*(call.query.get(name) for name in ("about", "domain", "level", "run", "by")))
     cursors = Cursors(call.query, "audit", int)
@@ -75,5 +75,5 @@ def _audit(context: ApiContext, call: ApiCall) -> AuditAnswer:
 
 @Verb(AUDIT_VERDICT, command="audit")
 def _verify_audit(context: ApiContext, call: ApiCall) -> AuditVerdictShape:
-    """Check the audit's chain."""
+    """Verify the audit's chain."""
     return verify_audit(context.core)

@@ -1,4 +1,4 @@
-"""Routes of health and recovery: what works, what is stuck; and what ended badly continues."""
+"""Routes of health and recovery: what works, what is stuck, and continuing runs that ended badly."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pancode.sessions.recovery import plan_recovery, recover_run
 
 
 class RecoverBody(ActBody):
-    """`run`: a run, or an agent, for its newest run that ended badly; null: all of the last day.
+    """`run`: a run, or an agent's newest run that ended badly; null: all such runs of the last day.
 
-    `dry_run`: only say which runs, and how they would continue.
+    `dry_run`: only return which runs would continue, and how.
     """
 
     run: Name | None = None
@@ -24,19 +24,19 @@ class RecoverBody(ActBody):
 
 @Verb(answers.HEALTH, command="status")
 def _health(context: ApiContext, call: ApiCall) -> HealthShape:
-    """Each agent that has work and each node: one state, and why."""
+    """Return the state of each node and of each agent that has work, with the reason."""
     return get_health(context.core)
 
 
 def _lands(context: ApiContext, call: ApiCall) -> bool:
-    """Whether one of the runs was to land its change, and has not."""
+    """Whether one of the runs should land its change and has not landed it."""
     found = plan_recovery(context.core, call.body.run)
     return any(one.run.land and one.run.landed is None for one in found)
 
 
 @Verb(answers.RECOVER, RecoverBody, "runs recover", pokes=True, right=DISPATCHES, lands=_lands)
 def _recover(context: ApiContext, call: ApiCall) -> RecoveredAnswer:
-    """Let what ended badly continue."""
+    """Continue runs that ended badly."""
     body: RecoverBody = call.body
     core, around = context.core, context.coordinator.around({})
     found = plan_recovery(core, body.run)

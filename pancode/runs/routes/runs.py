@@ -1,4 +1,4 @@
-"""Routes of runs: dispatch, look, follow, stop, retry."""
+"""Routes of runs: dispatch, show, follow, stop and retry."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from pancode.workflows.actions import caller_of, is_workflow_landing
 
 @Verb(answers.RUNS, command="runs ls", query=(*PAGED, *RUN_FILTERS))
 def _runs(context: ApiContext, call: ApiCall) -> RunsAnswer:
-    """The newest runs."""
+    """List the newest runs."""
     cursors, limit = Cursors(call.query, "runs"), call.number("limit", 20, MOST_ROWS)
     wanted = Filter.of(context.known(call.query), context.core.wall_ms())
     page = list_runs(context.core, limit, wanted, cursors.after())
@@ -53,7 +53,7 @@ def _runs(context: ApiContext, call: ApiCall) -> RunsAnswer:
 def report_dry_run(
     context: ApiContext, around: Surroundings, request: DispatchRequest, parent: str | None
 ) -> DryRunAnswer:
-    """Return the report of a dry run: the gates, the plan, and what of the repository would travel."""
+    """Return a dry run's report: the gates, the plan, and what of the repository would be sent."""
     plan = dry_run(context.core, around, request, parent)
     taken = plan.project is not None and plan.request.begins is None
     args = (str(plan.project), plan.request.folder, plan.allowed_files)
@@ -62,9 +62,8 @@ def report_dry_run(
 
 
 def asked_by(context: ApiContext, call: ApiCall) -> tuple[DispatchRequest, str | None, Surroundings]:
-    """Return the request of a call, its parent, and the settings that count. From inside a run it is that
-    run's child.
-    """
+    """Return a call's request, its parent and the effective settings; from inside a run, it is that run's
+    child."""
     body: BeginsRun = call.body
     request, parent, preset = body.request(), body.parent, body.preset
     if call.inside is not None:
@@ -75,11 +74,10 @@ def asked_by(context: ApiContext, call: ApiCall) -> tuple[DispatchRequest, str |
 
 
 def make_child_request(context: ApiContext, parent: Run, request: DispatchRequest) -> DispatchRequest:
-    """Return the request as a child of the run that asks, whatever it claims, and no more urgent than that
-    run.
+    """Return the request as a child of the requesting run, with at most that run's priority.
 
-    A mode that is not said is its parent's, and so is the level of what an orchestrator begins. Nothing in it
-    counts as a user's approval.
+    Without a mode it gets its parent's mode; without a level, an orchestrator's child gets its parent's
+    level. Nothing in it counts as a user's approval.
     """
     if request.land:
         refuse_act(context.core, parent, "landing a change")
@@ -103,7 +101,7 @@ def make_child_request(context: ApiContext, parent: Run, request: DispatchReques
 
 @Verb(answers.DISPATCH, DispatchBody, "dispatch", pokes=True, status=201, for_runs=True, right=DISPATCHES)
 def _dispatch(context: ApiContext, call: ApiCall) -> QueuedAnswer | DryRunAnswer:
-    """Dispatch; with `dry_run` only judge."""
+    """Dispatch a run; with `dry_run` only report what would happen."""
     body: DispatchBody = call.body
     request, parent, around = asked_by(context, call)
     if body.dry_run:
@@ -113,13 +111,13 @@ def _dispatch(context: ApiContext, call: ApiCall) -> QueuedAnswer | DryRunAnswer
 
 @Verb(answers.SNAPSHOTS)
 def _snapshots(context: ApiContext, call: ApiCall) -> SnapshotsAnswer:
-    """Snapshots that are being made now."""
+    """List the snapshots that are being made now."""
     return {"snapshots": under_way(context.core)}
 
 
 @Verb(answers.TAILS, query=("bytes",))
 def _tails(context: ApiContext, call: ApiCall) -> TailsAnswer:
-    """The last message of what runs."""
+    """Return the last output of each run that is at work."""
     return {
         "tails": read_tails(context.core, context.coordinator.streams, call.number("bytes", 600, MOST_TAIL))
     }
@@ -127,32 +125,32 @@ def _tails(context: ApiContext, call: ApiCall) -> TailsAnswer:
 
 @Verb(answers.RUN, command="runs show")
 def _show(context: ApiContext, call: ApiCall) -> RunDetail:
-    """All of a run."""
+    """Return everything about a run."""
     return get_run_detail(context.core, call.path["run"])
 
 
 @Verb(answers.BRIEF)
 def _brief(context: ApiContext, call: ApiCall) -> RunShape:
-    """A run in short."""
+    """Return a run's summary."""
     return get_run_shape(context.core, call.path["run"])
 
 
 @Verb(WHY, command="why")
 def _why(context: ApiContext, call: ApiCall) -> WhyShape:
-    """Every decision about it."""
+    """Return every decision about a run."""
     return explain_run(context.core, call.path["run"])
 
 
 @Verb("GET /v1/runs/{run}/events")
 def _events(context: ApiContext, call: ApiCall) -> EventStream:
-    """Follow it until it ends."""
-    get_run_shape(context.core, call.path["run"])  # an unknown run is an answer of its own, not an event
+    """Follow a run's events until it ends."""
+    get_run_shape(context.core, call.path["run"])  # An unknown run must be an error response, not an event.
     return make_event_stream(run_events(context, call))
 
 
 @Verb("GET /v1/runs/{run}/log", command="logs", query=("offset", "last", "stream", "attempt", "follow"))
 def _log(context: ApiContext, call: ApiCall) -> Octets | EventStream:
-    """Its output from a byte on, or its last bytes."""
+    """Return a run's output from an offset on, or its last bytes."""
     place = LogPlace.of(call.query)
     piece = read_log(context.core, context.coordinator.streams, call.path["run"], place)
     if call.flag("follow"):
@@ -164,7 +162,7 @@ def _log(context: ApiContext, call: ApiCall) -> Octets | EventStream:
 
 @Verb(answers.STREAMS)
 def _streams(context: ApiContext, call: ApiCall) -> StreamsAnswer:
-    """Which outputs it has."""
+    """List the output streams of a run."""
     return {"streams": stream_names(context.core, context.coordinator.streams, call.path["run"])}
 
 
@@ -174,17 +172,18 @@ def _meant(context: ApiContext, call: ApiCall) -> Run:
 
 @Verb(answers.STOP, ReasonBody, "stop", pokes=True, right=DROPS)
 def _stop(context: ApiContext, call: ApiCall) -> RunShape:
-    """Stop it."""
+    """Stop a run."""
     body: ReasonBody = call.body
     reason = body.reason or f"stopped by {body.by}"
     run = stop_run(context.core, _meant(context, call).id, reason)
     if run.land and run.state is RunState.ENDED:
-        context.coordinator.code.call_off(run)  # the one that is being written just now
+        # Cancel also the landing that is being written at this moment.
+        context.coordinator.code.call_off(run)
     return get_run_shape(context.core, run.id)
 
 
 def lands_again(context: ApiContext, call: ApiCall) -> bool:
-    """Whether the run that is continued was to land, and has not; or what a retry lets continue lands."""
+    """Whether the run, or the workflow that its retry continues, still has a change to land."""
     run = _meant(context, call)
     if run.land and run.landed is None:
         return True
@@ -193,7 +192,7 @@ def lands_again(context: ApiContext, call: ApiCall) -> bool:
 
 
 def around_workflow(context: ApiContext, text: str) -> Surroundings:
-    """Return the surroundings with the workflow's own settings and preset."""
+    """Return the surroundings with the workflow's settings and preset."""
     caller = caller_of(context.core, text)
     return context.coordinator.around(caller.get("settings") or {}, caller.get("preset"))
 
@@ -208,7 +207,7 @@ def around_workflow(context: ApiContext, text: str) -> Surroundings:
     lands=lands_again,
 )
 def _retry(context: ApiContext, call: ApiCall) -> QueuedAnswer:
-    """The same work as a new run."""
+    """Dispatch the same work as a new run."""
     body: RetryBody = call.body
     old, around = _meant(context, call), context.coordinator.around({})
     return describe_queued(dispatch_again(context.core, around, old, body.by, body.resume, body.alone))
@@ -216,5 +215,5 @@ def _retry(context: ApiContext, call: ApiCall) -> QueuedAnswer:
 
 @Verb(answers.VERIFY, command="receipt verify")
 def _verify(context: ApiContext, call: ApiCall) -> VerdictShape:
-    """Judge its receipt."""
+    """Verify a run's receipt."""
     return verify_run(context.core, call.path["run"], context.coordinator.streams)

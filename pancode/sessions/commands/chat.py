@@ -42,20 +42,20 @@ if TYPE_CHECKING:
     from pancode.sessions.commands.screen.app import ChatScreen
 
 
-Words = Annotated[str | None, Argument(help="The first message; without them you are asked.")]
-Once = Annotated[bool, option("Take one turn, print its answer, and let the session rest.", "--once")]
+Words = Annotated[str | None, Argument(help="The first message; without it, you are asked for it.")]
+Once = Annotated[bool, option("Take one turn, print its answer, and suspend the session.", "--once")]
 Plain = Annotated[bool, option("Line by line, as in a pipe, and no whole screen.", "--plain")]
 Agent = Annotated[
     str | None,
     option(
-        "Agent definition (default: panos; with --until-verified dispatch.agent, else builder).",
+        "Agent definition (default: panos; with --until-verified: dispatch.agent, else builder).",
         "A",
         complete=completions.agents,
     ),
 ]
 Terms = Mapping[str, str]
 AS_SAID: Terms = {}
-"""No mode or level was chosen with keys: those of the command line hold."""
+"""No mode or level was chosen with keys: those of the command line apply."""
 _CALLER = ("by", "cwd", "settings")
 
 
@@ -75,7 +75,10 @@ def chat(
     agent: Agent = None,
     on_cap: Annotated[
         Literal["rest", "ask"] | None,
-        option("At the cap of an interactive run: rest (default), or ask in the inbox whether to continue."),
+        option(
+            "At the cap of an interactive run: rest (suspend, the default), or ask in the inbox whether "
+            "to continue."
+        ),
     ] = None,
     until_verified: Annotated[
         bool,
@@ -85,16 +88,17 @@ def chat(
     face: Json,
     **_options: Any,
 ) -> int:
-    """Talk with Panos, or with --agent another one, on any node; `pancode` alone does it, too.
+    """Talk with Panos, or with another --agent, on any node; `pancode` alone does the same.
 
-    It stays when you leave: Ctrl-D and /detach end nothing. A terminal shows a whole screen, which first
-    says what was found; --plain, a pipe and TERM=dumb are line by line. Inside a repository the agent has all
-    of it, and begins in the folder where you stand. Without --model and --runtime it is what is ready. A
-    --preset counts for this session and what is dispatched from it, and no applied one changes.
+    The session stays when you leave: Ctrl-D and /detach end nothing. A terminal shows a whole screen, which
+    first lists what was found; --plain, a pipe and TERM=dumb work line by line. In a repository, the agent
+    has all its files and starts in your directory. Without --model and --runtime, ready ones are chosen. A
+    --preset applies to this session and to what it dispatches; the applied preset does not change.
 
-    After ten minutes without a message, or 30 seconds where a run waits for its slot, the session rests: the
-    slot is free, its files and its memory are kept, and your next message continues with it. /help shows what
-    else can be typed. A runtime that takes no turns is refused, with the names of those that do.
+    After ten minutes without a message, or 30 seconds if a run waits for its slot, the session is
+    suspended: the slot is free, files and memory are kept, and your next message continues it. /help
+    lists what else you can type. A runtime that cannot take turns is refused, with the names of those
+    that can.
     """
     if _by_itself(ctx, face, words):
         return ExitCode.DONE
@@ -103,7 +107,7 @@ def chat(
     once_only = RepeatedPost(lambda: SystemIds().token(16))
 
     def begin(face: Face, client: Client, task: str, terms: Terms = AS_SAID) -> QueuedAnswer:
-        """Begin a session. Words that are sent again after a lost answer do not begin a second one."""
+        """Start a session. A request repeated after a lost response does not start a second one."""
         payload = {"task": task, **body, **terms}
         return post_agreed(face, client, BEGIN_CHAT, payload, once_only)
 
@@ -134,9 +138,10 @@ def _tell_begun(face: Face, begun: Mapping[str, Any]) -> None:
 
 
 def _body(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the request without its task. The orchestrator, with whom a user talks, needs no files."""
+    """Return the request without its task. The orchestrator, which a user talks to, needs no files."""
     body = dict(given)
-    if given["agent"] is None and not given["until_verified"]:  # what is left alone works by itself
+    # A session without a user works on the task itself.
+    if given["agent"] is None and not given["until_verified"]:
         body["agent"] = ORCHESTRATOR
         if find_folder() is None:
             body["workspace"] = given["workspace"] or "none"
@@ -146,7 +151,7 @@ def _body(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _by_itself(ctx: typer.Context, face: Face, words: str | None) -> bool:
-    """Whether `pancode` alone is done: without a terminal it prints the brief, and with one it talks."""
+    """Whether `pancode` alone is done: it prints the brief without a terminal, and else talks."""
     if not ctx.meta.get(BARE):
         return False
     if words is not None:
@@ -159,12 +164,12 @@ def _by_itself(ctx: typer.Context, face: Face, words: str | None) -> bool:
 
 
 def _is_seen(face: Face) -> bool:
-    """Whether a user sits at all three streams; Textual draws on standard error."""
+    """Whether all three streams are a terminal; Textual draws on standard error."""
     return not face.as_json and all(one.isatty() for one in (sys.stdin, sys.stdout, sys.stderr))
 
 
 def _flags(body: Mapping[str, Any]) -> dict[str, str]:
-    """Return the mode, the level and the preset that this command names."""
+    """Return the mode, the level and the preset given on the command line."""
     settings = {name: str(body[name]) for name in ("mode", "safety", "preset") if body.get(name)}
     level = body.get("settings", {}).get("dispatch.safety")
     return settings if level is None or "preset" in settings else {"safety": str(level), **settings}
@@ -176,14 +181,14 @@ def _draws(face: Face) -> bool:
 
 
 def page_of(controller: ChatController, first: str = "") -> ChatScreen:
-    """The page of a chat, which says the first message at once."""
+    """Return the page of a chat, which sends the first message at once."""
     from pancode.sessions.commands.screen.app import ChatScreen
 
     return ChatScreen(controller, SystemClock(), find_user(), folder_here(), first)
 
 
 def _on_screen(controller: ChatController, first: str | None) -> int:
-    """Show the page until the user leaves it; then say what was not sent, and how to come back."""
+    """Show the page until the user leaves; then print unsent messages and how to come back."""
     from pancode.interfaces.tui.application import on_screen
 
     page = page_of(controller, first or "")
@@ -204,10 +209,9 @@ def _unless_json(face: Face, command: str, *, once: bool) -> None:
 
 
 def _first(face: Face, words: str | None, *, once: bool) -> str | None:
-    """Return the first message: an argument, or a line typed or piped. None: the user leaves, or all lines
-    were commands.
+    """Return the first message, from the argument, a typed or a piped line. UsageError if there is none.
 
-    UsageError where there are none.
+    None: the user leaves, or all lines were commands.
     """
     if words is not None and _is_command(words):
         words = None
@@ -226,7 +230,7 @@ def _first(face: Face, words: str | None, *, once: bool) -> str | None:
 
 
 def _is_command(text: str) -> bool:
-    """Whether the text is a command, which is then done. UsageError for an unknown or failed one."""
+    """Whether the text is a command; if so, run it. UsageError for an unknown or failed one."""
     command = None if text in LEAVE else parse_command(text)
     if command is not None and not tell_command(command):
         raise UsageError(f"{escape_line(command.text)} failed", fix="/help", code="command_failed")
@@ -234,8 +238,7 @@ def _is_command(text: str) -> bool:
 
 
 def _piped() -> str | None:
-    """Return the first piped line with words, behind the commands, which are done; None: all were
-    commands."""
+    """Return the first piped message after the commands, which are run; None: all were commands."""
     commands = False
     while (line := read_line()) is not None:
         text = line.strip()
@@ -248,7 +251,7 @@ def _piped() -> str | None:
 
 
 def _typed() -> str | None:
-    """Return the first typed line with words; None at the end of the input."""
+    """Return the first typed line that is a message; None at the end of the input."""
     while True:
         write_stderr("> ")
         line = read_line()
@@ -270,19 +273,19 @@ def _typed() -> str | None:
 )
 def attach(
     run: Run,
-    words: Annotated[str | None, Argument(help="Words to say at once.")] = None,
+    words: Annotated[str | None, Argument(help="A message to send at once.")] = None,
     *,
     once: Once = False,
     plain: Plain = False,
     since: Annotated[
-        str | None, option("Show it from this number on, as the stream of the API tells it.", "RUN:BYTE")
+        str | None, option("Show the output from this offset on, as in the API's stream.", "RUN:BYTE")
     ] = None,
     face: Json,
 ) -> int:
-    """Come back to a session, or continue with any run, at work or ended: it is shown, then you talk.
+    """Come back to a session, or continue any run, running or ended: it is shown, then you talk.
 
-    RUN is any run of the session; `last` is the session that began last. Several users can be attached at
-    once: each sees who said what.
+    RUN is any run of the session; `last` is the newest session. Several users can be attached at the same
+    time; each sees who wrote what.
     """
     client = face.client(works=words is not None)
     if once and words is None:

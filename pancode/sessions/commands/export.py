@@ -1,4 +1,4 @@
-"""The conversation of a session as a client reads it over the API, and its way into a new file."""
+"""The conversation of a session, read over the API, and its export to a new file."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ __all__ = ["fetch_conversation", "format_markdown", "write_new"]
 
 
 def fetch_conversation(client: Client, session: str) -> TalkShape:
-    """The session, and its messages in order: who said what when, and what the agent did for it."""
+    """Return the session and its messages in order: who wrote what when, and what the agent did."""
     shape = client.get(SESSION.at(session))
     return transcript.build_conversation(shape, _ApiTalk(client), shape["interactive_runs"])
 
 
 class _ApiTalk:
-    """What the API tells of a session's runs, as `TalkSource` has it."""
+    """A session's runs as the API returns them, as a `TalkSource`."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -41,7 +41,7 @@ class _ApiTalk:
 
 
 def write_new(path: Path, text: str) -> None:
-    """UsageError for a file that is there already, or that cannot be made."""
+    """Write a new file. UsageError if it already exists or cannot be created."""
     try:
         with open(path, "x", encoding="utf-8", errors="replace") as file:
             file.write(text)

@@ -1,4 +1,4 @@
-"""The terminal's chat with one session, line by line: shows it, sends words, answers questions, leaves."""
+"""The line-by-line terminal chat of one session: shows it, sends messages, answers questions."""
 
 from __future__ import annotations
 
@@ -44,9 +44,10 @@ from pancode.sessions.conversation.lines import OURS, LineStory
 from pancode.sessions.conversation.model import Part, SessionTalk, Turn
 
 OWN_COUNT, ASSUMED = "reported", "assumed"
-"""Sources of a cost that the model gateway did not meter: the program's own count."""
+"""Sources of a cost that the model gateway did not meter: the program's own count, or partly assumed."""
 REST_MS = 700
-"""How long after a question a typed line cannot be its answer: nobody reads it so fast. As on the screen."""
+"""How long after a question a typed line cannot be its answer, because no one reads so fast; as on the
+screen."""
 ONCE, ALWAYS, NO = ("y", "yes"), ("a", "always"), ("n", "no")
 HELP = """\
   words          go to the agent; while it works, with the next call of its model
@@ -55,23 +56,23 @@ HELP = """\
 
 
 def lost_turn(shape: SessionShape) -> str:
-    """What a user decides about a turn that was cut, with the commands."""
+    """Return what a user must decide about an interrupted turn, with the commands."""
     run, turn = shape["run"], shape["turn"]
     if shape["interactive_runs"][-1]["outcome"] == "lost":
-        return f"say its words again: pancode runs retry {run}"
+        return f"send its messages again: pancode runs retry {run}"
     which = f"turn {turn['number']}" if turn else "a turn"
     again = f'its words again, or others: pancode attach {shape["session"]} "..."'
-    look = f"look what it did: pancode runs diff {run}"
+    look = f"see what it did: pancode runs diff {run}"
     return f"{which} was cut, and is not repeated by itself; {look}; say {again}"
 
 
 def read_line() -> str | None:
-    """The next line of standard input; None: it has ended.
+    """Return the next line of standard input; None at its end.
 
-    It is read past Python's buffer, whose lock a thread that waits for a line would hold at the end.
+    Reads unbuffered: a thread waiting for a line would otherwise hold the buffer's lock at exit.
     """
     line = b""
-    with suppress(OSError):  # the terminal is gone
+    with suppress(OSError):  # The terminal is gone.
         while (byte := os.read(sys.stdin.fileno(), 1)) not in (b"", b"\n"):
             line += byte
         return line.decode("utf-8", "replace") if line or byte else None
@@ -79,13 +80,13 @@ def read_line() -> str | None:
 
 
 def leaves_with_terminal() -> None:
-    """A terminal that is closed is left as with Ctrl-C: nothing ends but this command."""
+    """Treat a closed terminal like Ctrl-C: only this command ends."""
     if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
         signal.signal(signal.SIGHUP, signal.default_int_handler)
 
 
 def format_cost(cost_usd: str | None, source: str, tokens: int) -> str:
-    """Tokens and dollars; what a program has counted by itself, or is assumed in part, is marked."""
+    """Return tokens and dollars; a cost counted by the program or partly assumed is marked."""
     dollars = format_usd(cost_usd)
     if source == ASSUMED:
         return f"{format_count(tokens)} tokens, about {dollars}"
@@ -93,7 +94,7 @@ def format_cost(cost_usd: str | None, source: str, tokens: int) -> str:
 
 
 def spent_in_all(shape: SessionShape) -> str:
-    """What a session has used, what its runs have cost beside that, and what is left of its ceiling."""
+    """Return what a session used, what its runs cost in addition, and what is left of its ceiling."""
     usage, money = shape["usage"], shape["money"]
     tokens = usage["input_tokens"] + usage["output_tokens"]
     text = format_cost(usage["cost_usd"], usage["cost_source"], tokens)
@@ -105,15 +106,15 @@ def spent_in_all(shape: SessionShape) -> str:
 
 
 def tell_command(command: TypedCommand, run: str = "") -> bool:
-    """Say what a command says, beside the talk; whether it ended well.
+    """Print a command's output, which is not part of the conversation; return whether it succeeded.
 
-    `run`: the session's. UsageError where it needs one.
+    `run`: the session's run. UsageError if the command needs one.
     """
     match command.command.name:
         case "/help":
             write_stderr(HELP + format_overview())
         case "/copy":
-            write_stderr("the screen copies; here your terminal does\n")
+            write_stderr("only the screen has /copy; use your terminal's own copy here\n")
         case _ if command.command.says:
             write_stderr(f"{command.command.says}\n")
         case _:
@@ -125,19 +126,19 @@ def tell_command(command: TypedCommand, run: str = "") -> bool:
 
 
 def _always(question: AskedShape) -> str:
-    """Return what a yes for the rest of the run allows: a rule that covers more than this command."""
+    """Return what an approval for the rest of the run allows: a rule beyond this command."""
     return f"in this run {escape_line(question['whole'])}" if question.get("whole") else "always in this run"
 
 
 def come_back(session: str, state: str) -> str:
-    """What is said to who leaves."""
+    """Return the text for a user who leaves."""
     outlook = "has ended" if state == "ended" else "continues"
     back = f"come back: pancode attach {session}   end it: pancode sessions end {session}"
     return f"{session} {outlook}.  {back}"
 
 
 class ChatLoop:
-    """One user in one session. `run`: the newest run that is known; `since`: show it from `RUN:BYTE`."""
+    """One user in one session. `run`: the newest known run; `since`: show it from `RUN:BYTE`."""
 
     def __init__(self, face: Face, client: Client, ids: Ids, clock: Clock, run: str, since: str = "") -> None:
         self._face, self._client, self._clock = face, client, clock
@@ -147,37 +148,37 @@ class ChatLoop:
         self._story = LineStory(self._show)
         self.talk = SessionTalk()
         self._sink = Sink(sys.stdout)
-        self._shape = cast(SessionShape, {})  # empty until the first state has come
+        self._shape = cast(SessionShape, {})  # Empty until the first state has arrived.
         self._state = self._shown = ""
         self._counted: tuple[str, int] | None = None
-        """The turn whose cost was told last; None until the first state has come."""
+        """The turn whose cost was printed last; None until the first state has arrived."""
         self._asked: AskedShape | None = None
         self._sure: AskedShape | None = None
-        """The question for which the user has said "always" once."""
+        """The question to which the user has answered "always" once; a second time confirms it."""
         self._rests_ms = 0
-        """Until this time a yes or a no may have been typed for what stood there before the question."""
+        """Until this time, a typed yes or no may have been meant for what was shown before the question."""
         self._sent: list[tuple[str, int]] = []
-        """Words whose turn has not ended: their run, and their number in the run."""
+        """Messages whose turn has not ended: their run, and their number in the run."""
         self._later: deque[str] = deque()
-        """Lines of a pipe that wait for the end of the turn before them."""
+        """Lines of a pipe that wait for the end of the previous turn."""
         self._eof = self._prompted = self._once = self._missed = self._went_wrong = False
         self._tty = sys.stdin.isatty()
         self._follower = SessionFollower(face.note, self._looks, self._queue.put, since)
 
-    # ---- one turn, and out
+    # ---- a single turn
     def once(self, message: tuple[str, int]) -> int:
-        """Wait for the end of the turn with this message, let the interactive run rest, print the answer."""
+        """Wait for the end of this message's turn, suspend the interactive run, print the answer."""
         run, number = message
         self._once = True
         SessionFollower(self._face.note, self._looks, self._queue.put, f"{run}:0").follow(run)
         try:
-            # the turn; None: none has ended with it, and none will
+            # The turn; None: none has ended with this message, and none will.
             self._until(
                 lambda: self._found(run, number) is not None or self._state == "asks" or self._is_over()
             )
             turn = self._found(run, number)
             if turn is not None and self._shape["takes_turns"] and self._state not in OVER:
-                # One that rests by itself at this moment is fine.
+                # The run may also suspend by itself at this moment.
                 if in_turn(self._acts.rest):
                     self._until(lambda: self._state in (*OVER, "asks"))
                 else:
@@ -187,7 +188,7 @@ class ChatLoop:
         return self._told(turn)
 
     def _is_over(self) -> bool:
-        """Whether no program runs, and none begins without more messages."""
+        """Whether no program runs, and none starts without another message."""
         return self._state in OVER and not self._shape["goes_on"]
 
     def _failed(self) -> bool:
@@ -198,13 +199,13 @@ class ChatLoop:
         return next((turn for turn in self.talk.ended if turn.has(run, number)), None)
 
     def _until(self, over: Any) -> None:
-        """Take in what happens until a state has come and `over` holds, or until the stream ends."""
+        """Process events until a state has arrived and `over` is true, or until the stream ends."""
         while True:
             kind, data = self._queue.get()
             if kind == "broken":
                 raise data
             self._take(kind, data)
-            if kind == "end" or (self._state and over()):  # a state may come before the bytes of its turn
+            if kind == "end" or (self._state and over()):  # A state may arrive before the bytes of its turn.
                 return
 
     def _told(self, turn: Turn | None) -> int:
@@ -235,7 +236,7 @@ class ChatLoop:
 
     # ---- a conversation
     def go(self, sent: tuple[str, int] | None = None, typed: str = "") -> int:
-        """Talk until the user leaves. `sent`: words already on their way, `typed` on this terminal."""
+        """Talk until the user leaves. `sent`: a message already sent, `typed` on this terminal."""
         self._sent += [sent] if sent is not None else []
         self._story.mine += [typed.strip()] if typed else []
         self._follower.follow(self._acts.run)
@@ -262,10 +263,9 @@ class ChatLoop:
         self._queue.put(("eof", None))
 
     def _goes(self, kind: str) -> bool:
-        """Whether the talk is over, as nothing is left to send or hear; else send a pipe's next line, if it
-        may go.
+        """Whether the conversation is over; if not, send a pipe's next line if it may be sent.
 
-        A pipe stops at a question, as lines written before it cannot answer it.
+        A pipe stops at a question, because lines written before it cannot answer it.
         """
         self._eof = self._eof or kind == "eof"
         if self._tty:
@@ -282,7 +282,7 @@ class ChatLoop:
         return self._eof and not self._later and bool(self._state) and not self._sent
 
     def _status(self) -> ExitCode:
-        """Return the exit status; it tells a script what a user at the terminal has seen."""
+        """Return the exit status, which tells a script what a user at the terminal has seen."""
         if self._tty:
             return ExitCode.DETACHED if terminal_is_gone() else ExitCode.DONE
         if self._state == "asks":
@@ -300,9 +300,9 @@ class ChatLoop:
                 self._told_parts(self.talk.end())
 
     def _told_state(self, shape: SessionShape) -> None:
-        """Say what the session does now, where that has changed and the stream does not tell it."""
+        """Print what the session does now, if that has changed and the stream does not show it."""
         self._shape, self._acts.run = shape, shape["run"]
-        # say what a turn has cost when it has ended, and the session with it
+        # Print the cost of a turn that has ended, and of the session.
         turn = shape["turn"]
         newest = shape["run"], turn["number"] if turn else 0
         if turn and self._counted is not None and newest != self._counted and turn["tokens"] is not None:
@@ -333,7 +333,7 @@ class ChatLoop:
         self._shown = shown
 
     def _miss(self, runs: set[str]) -> None:
-        """No more turns of these runs will come: say so if words wait for one."""
+        """Report messages that wait for a turn of these runs, which will not come."""
         missed = [one for one in self._sent if one[0] in runs]
         self._sent = [one for one in self._sent if one[0] not in runs]
         if missed and self._shape["takes_turns"]:
@@ -341,7 +341,7 @@ class ChatLoop:
             self._note(f"[{MISSED}]")
 
     def _note(self, text: str) -> None:
-        """Print PanCode's own lines, behind a mark that no line of an agent begins with."""
+        """Print PanCode's own lines with a prefix that an agent's line never has."""
         self._face.note("\n".join(f"{OURS}{line}" for line in text.split("\n")))
 
     def _ask(self, question: AskedShape) -> None:
@@ -366,12 +366,12 @@ class ChatLoop:
         if not self._once:
             self._sink.write(text.encode())
 
-    # ---- what is typed
+    # ---- typed lines
     def _said(self, line: str, shown: str = "", hasty: bool = False, *, waited: bool = False) -> bool:
-        """Do what the line says. Returns whether to leave. Lines of a pipe wait for the turn before them.
+        """Act on a line; return whether to leave. Lines of a pipe wait for the end of the previous turn.
 
-        `shown`: the question on display when the line was read, the only one that it answers. `hasty`: the
-        question had just come.
+        `shown`: the question on display when the line was read, the only one it answers. `hasty`: it was new
+        then.
         """
         self._prompted = False
         text = line.strip()
@@ -388,7 +388,7 @@ class ChatLoop:
                 self._asked and shown == self._shown and self._answers(self._asked, text, hasty)
             ):
                 run, _ = self.say(text)
-                self._follower.follow(run)  # the stream may have ended
+                self._follower.follow(run)  # The stream may have ended.
         except PancodeError as error:
             if not self._tty and error.code != NO_TURN:
                 raise
@@ -396,7 +396,7 @@ class ChatLoop:
         return False
 
     def run_typed(self, command: TypedCommand) -> bool:
-        """Carry the command out; return whether it went well. Its output goes to no model."""
+        """Run the command; return whether it succeeded. Its output is not sent to a model."""
         match command.command.name:
             case "/cancel":
                 self._acts.cancel(self.talk.turn)
@@ -413,7 +413,7 @@ class ChatLoop:
         return True
 
     def say(self, text: str) -> tuple[str, int]:
-        """Send words to the session; return their run, and their number in it."""
+        """Send a message to the session; return its run, and its number in that run."""
         done = self._acts.say(text)
         print_warnings(self._face, done["warnings"])
         message = (str(done["run"]), int(done["number"]))
@@ -423,9 +423,9 @@ class ChatLoop:
         return message
 
     def _answers(self, question: AskedShape, text: str, hasty: bool) -> bool:
-        """Answer the question that is shown, by its run and number. False: the text is not an answer.
+        """Answer the displayed question, by its run and number. False: the text is not an answer.
 
-        A yes or no that came too fast after the question is held back, unless it names the call's number.
+        A yes or no too soon after the question is held back, unless it names the call's number.
         """
         word, _, more = text.partition(" ")
         word, call = word.lower(), question["call"]
@@ -439,7 +439,7 @@ class ChatLoop:
             by_number = "" if call is None else f", or: y {call}"
             self._note(f"[the question came as you typed: answer it again{by_number}]")
         elif call is not None and not says and word in (*ONCE, *ALWAYS) and more.strip().isdecimal():
-            self._note(f"[{more.strip()} does not wait: y {call}]")
+            self._note(f"[{more.strip()} is not waiting for an answer; answer with: y {call}]")
         elif says == "yes" and word in ALWAYS and self._sure != question:
             self._sure = question
             self._note(f"[{_always(question)}? {word} again; y allows it once]")
@@ -454,6 +454,6 @@ class ChatLoop:
         return True
 
     def _left(self, status: ExitCode) -> int:
-        """Say how to come back, and return the status."""
+        """Print how to come back, and return the status."""
         write_stderr(f"\n{come_back(self._shape.get('session', self._acts.run), self._state)}\n")
         return int(status)

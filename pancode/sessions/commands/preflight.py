@@ -1,4 +1,4 @@
-"""What a chat says before its first message: what was found, and what is missing, each with its command."""
+"""What a chat prints before its first message: what was found and what is missing, with commands."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from pancode.runs.answers import DryRunAnswer
 from pancode.sessions.answers import TRY_CHAT
 
 LOOKS, LOOK_S = 20, 0.4
-"""How many times, and how far apart in seconds, a machine is asked that has not yet said what it has."""
+"""How many times, and how far apart in seconds, a node is queried that has not yet reported what it has."""
 SHOWN = 4
 EMPTIED = ("draining", "drained")
 HEARD = ("online", *EMPTIED)
-"""States of machines that answer."""
+"""States of nodes that send heartbeats."""
 SIGNS = {"verified": "ok", "asks": "?", "error": "!", "waiting": "..."}
-"""State of a line to how the line begins where no screen is drawn."""
+"""From a line's state to its prefix where no screen is drawn."""
 BLOCKED = "Dispatch blocked: "
 """How the words of a refusal begin, which a line leaves out."""
 Json = dict[str, Any]
@@ -48,7 +48,7 @@ class FoundLine:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the API answers about the fleet. `plan`: how the session would begin, or why it cannot."""
+    """The API's answers about the fleet. `plan`: how the session would start, or why it cannot."""
 
     fleet: FleetShape
     models: list[ModelShape]
@@ -59,7 +59,7 @@ class Found:
 
 
 def found_lines(found: Found) -> list[FoundLine]:
-    """At most eight lines. The last one, or two, say whether the agent can answer, and if not, what helps."""
+    """Return at most eight lines; the last ones say whether the agent can answer, or what helps."""
     lines = [_machines(found.fleet["nodes"]), _programs(found.fleet["nodes"]), _models(found.models)]
     lines += [_budget(found.budget)]
     if found.waits:
@@ -80,7 +80,7 @@ def _machines(nodes: list[NodeShape]) -> FoundLine:
     others = [f"{one['name']} ({one['state']})" for one in nodes if one["state"] not in HEARD]
     if not nodes:
         return FoundLine("error", "machines  none: pancode fleet up")
-    parts = [first_few(online, SHOWN) if online else "none takes work" if emptied else "none is heard"]
+    parts = [first_few(online, SHOWN) if online else "none takes work" if emptied else "no node is online"]
     parts += [f"drained: {first_few(emptied, SHOWN)}: pancode fleet resume"] if emptied else []
     parts += [f"not heard: {', '.join(others[:SHOWN])}: pancode fleet status"] if others else []
     return FoundLine("verified" if online else "error", f"machines  {'; '.join(parts)}")
@@ -90,7 +90,7 @@ def _programs(nodes: list[NodeShape]) -> FoundLine:
     ready: dict[str, list[str]] = {}
     for node in nodes:
         for one in node["runtimes"]:
-            if one["state"] == "ok" or one.get("served"):  # by a model server of the machine's own
+            if one["state"] == "ok" or one.get("served"):  # By a model server on the node itself.
                 ready.setdefault(one["name"], []).append(node["name"])
     able = [name for name in ready if name != "shell"]
     if not able:
@@ -123,7 +123,7 @@ def _project(plan: DryRunAnswer | PancodeError) -> list[FoundLine]:
 
 
 def _talks(plan: DryRunAnswer | PancodeError, preset: str) -> FoundLine:
-    """Return the line that says whether an agent can answer; if not, it says what helps."""
+    """Return the line that says whether an agent can answer, and if not, how to fix it."""
     if isinstance(plan, PancodeError):
         fix = f"; {plan.fix}" if plan.fix else ""
         what = str(plan).removeprefix(BLOCKED)
@@ -143,8 +143,8 @@ def _talks(plan: DryRunAnswer | PancodeError, preset: str) -> FoundLine:
 
 
 def prepare_session(client: Client, body: Mapping[str, Any], note: Note) -> list[FoundLine]:
-    """Bring a machine in where none is, look, and say what was found. ConfigError, and UsageError for what
-    was asked for itself; all else that is missing is a line."""
+    """Add this computer if there is no node, check, and return what was found. Raises ConfigError, and
+    UsageError for what the request names; any other problem becomes a line."""
     bring_in(client, note)
     plan: DryRunAnswer | PancodeError
     try:
@@ -169,9 +169,9 @@ def prepare_session(client: Client, body: Mapping[str, Any], note: Note) -> list
 
 
 def bring_in(client: Client, note: Note) -> None:
-    """This machine becomes a node where there is none; what was not heard yet is waited for a moment.
+    """Make this computer a node if the fleet has none, and wait briefly for nodes that were not heard yet.
 
-    It continues without where that fails: a note says so.
+    A failure is only reported in a note.
     """
     if not client.get(FLEET)["nodes"]:
         note("no node is in the fleet: this one becomes a node ...")
@@ -190,7 +190,7 @@ def bring_in(client: Client, note: Note) -> None:
 
 
 def _is_looking(nodes: list[NodeShape]) -> bool:
-    """Whether a machine has not yet said what it has, or none has been heard since the coordinator began."""
+    """Whether a node has not reported what it has, or none was heard since the coordinator started."""
     states = [runtime["state"] for node in nodes for runtime in node["runtimes"]]
     quiet = bool(nodes) and not any(node["state"] in HEARD for node in nodes)
     return quiet or "looking" in states or any(node["state"] == "new" for node in nodes)

@@ -1,4 +1,4 @@
-"""`pancode sessions`: which there are, all of one, come back to it, end it."""
+"""`pancode sessions`: list sessions, show, continue and end one."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ def ls(
     number: Annotated[int, option("Show at most this many.", "-n", "--number", min=1, max=1_000)] = 20,
     face: Json,
 ) -> None:
-    """The newest sessions, and what each does now; below them the terminals of `pancode up`."""
+    """List the newest sessions and their states; below them, the terminals of `pancode up`."""
     answer = face.client().get(answers.SESSIONS, limit=number)
-    none = "no sessions; begin one: pancode chat"
+    none = "no sessions; start one: pancode chat"
     terminals = list(map(asdict, list_terminals()))
     report = {**answer, "terminals": terminals}
     face.show(report, lambda: format_rows(answer["sessions"], _COLUMNS, none) + _terminals(terminals))
@@ -81,15 +81,15 @@ def show(
     run: Run,
     *,
     context: Annotated[
-        bool, option("Show the window of its model by category, in tokens.", "--context")
+        bool, option("Show the use of its model's context window by category, in tokens.", "--context")
     ] = False,
     tasks: Annotated[bool, option("Show what it has dispatched, the newest first.", "--tasks")] = False,
     face: Json,
 ) -> None:
-    """All of a session: its state, its interactive runs, what it cost, what it asks.
+    """Show a session: its state, its interactive runs, its cost and its question.
 
-    The parts of --context are estimates. What was used in all is what the model's server has counted for the
-    last call: it is known for PanCode's own worker (native). What nobody knows is unknown.
+    The parts of --context are estimates. The total is the model server's count for the last call, known only
+    for PanCode's own worker (native); other values are shown as unknown.
     """
     client = face.client()
     if tasks:
@@ -102,7 +102,7 @@ def show(
 
 def _shown(one: answers.SessionShape) -> str:
     cap = (
-        f"; an interactive run costs {format_usd(one['money']['sitting_usd'])} at most"
+        f"; an interactive run costs at most {format_usd(one['money']['sitting_usd'])}"
         if one["takes_turns"]
         else ""
     )
@@ -151,11 +151,11 @@ def export(
     *,
     to: Annotated[
         Path | None,
-        option("Write it into this new file; one that ends with .json has JSON.", "--file", "FILE"),
+        option("Write it to this new file, as JSON if its name ends with .json.", "--file", "FILE"),
     ] = None,
     face: Json,
 ) -> None:
-    """The whole conversation of a session, as Markdown, or as JSON (--json): all words, all calls by name."""
+    """Export a session's whole conversation, as Markdown or JSON (--json): all messages and calls."""
     conversation = fetch_conversation(face.client(), run)
     if to is None:
         return face.show(conversation, lambda: safe_block(format_markdown(conversation)))
@@ -174,14 +174,14 @@ def checkpoint(
     *,
     face: Json,
 ) -> None:
-    """Name this point of a session: its files and its conversation. It rests first, behind its turn at work.
+    """Name this point of a session: its files and conversation. Suspends it first, after its turn.
 
     `pancode sessions restore` continues from there.
     """
     client = face.client()
     if name is None:
         answer = client.get(answers.CHECKPOINTS.at(run))
-        none = f"no point has a name; pancode sessions checkpoint {run} NAME"
+        none = f"no checkpoints; create one: pancode sessions checkpoint {run} NAME"
         goes = f"your next message continues at {answer['next']}\n" if answer["next"] else ""
         return face.show(answer, lambda: format_rows(answer["checkpoints"], _POINTS, none) + goes)
     done = client.post(answers.CHECKPOINT.at(_rested(face, client, run)), {"by": find_user(), "name": name})
@@ -189,7 +189,7 @@ def checkpoint(
 
 
 def _rested(face: Face, client: Client, run: str) -> str:
-    """Let the session rest, and return its newest interactive run."""
+    """Suspend the session if it runs, and return its newest interactive run."""
     shape = client.get(answers.SESSION.at(run))
     if shape["takes_turns"] and shape["state"] not in OVER:
         suspend_session(face, client, shape["run"])
@@ -207,10 +207,10 @@ _POINTS: Columns = {
 
 @verb("sessions restore", "pancode sessions restore last before-it")
 def restore(run: Run, name: str, *, face: Json) -> None:
-    """Go back to a named point of a session: your next message continues there, in the same session.
+    """Go back to a checkpoint of a session: your next message continues there, in the same session.
 
-    Its files are as they were then, and its agent is told the conversation until then. Nothing is lost: what
-    came after stays in its interactive runs, and a point there can be gone back to in the same way.
+    Its files are as they were then, and its agent gets the conversation until then. Nothing is lost: the
+    later interactive runs are kept, and you can restore their checkpoints in the same way.
     """
     client = face.client()
     newest = _rested(face, client, run)
@@ -222,9 +222,9 @@ def restore(run: Run, name: str, *, face: Json) -> None:
 
 @verb("sessions rest", "pancode sessions rest last")
 def suspend_run(run: Run, *, face: Json) -> None:
-    """Let a session rest behind its turn at work, and wait for it: its slot is free, its change is committed.
+    """Suspend a session after its turn, and wait for that: its slot is freed, its change committed.
 
-    It continues with your next message.
+    Your next message continues it.
     """
     client = face.client()
     done = suspend_session(face, client, client.get(answers.SESSION.at(run))["run"])
@@ -248,21 +248,21 @@ def change(
         option("suggest, auto-edit or full-auto.", "--safety", "LEVEL", complete=completions.levels),
     ] = None,
     model: Annotated[
-        str | None, option("Another model, as --model of chat.", complete=completions.models)
+        str | None, option("Another model, as for --model of chat.", complete=completions.models)
     ] = None,
     reasoning: Annotated[
-        str | None, option("How hard it thinks: off, minimal, low, medium, high or xhigh.", "L")
+        str | None, option("Reasoning effort: off, minimal, low, medium, high or xhigh.", "L")
     ] = None,
     program_mode: Annotated[
         str | None, option("A mode of a program acp:NAME, by its own name; empty: the usual one.", "M")
     ] = None,
-    yes: Annotated[bool, option("Say yes to a higher level.", "--yes")] = False,
+    yes: Annotated[bool, option("Approve a higher level.", "--yes")] = False,
     face: Json,
 ) -> None:
-    """Give a session another mode, safety level, model or effort. Its memory and its files stay.
+    """Change a session's mode, safety level, model or effort. Its memory and its files stay.
 
-    The turn at work ends as it began; your next message begins with what you have chosen. A higher level asks
-    you first. A mode of the program in which it would ask nobody is refused.
+    The current turn ends with the old values; your next message uses the new ones. A higher level asks you
+    first. A mode of the program in which it never asks is refused.
     """
     body = {
         "mode": mode,
@@ -281,9 +281,9 @@ def change(
 
 @verb("sessions end", "pancode sessions end last")
 def end(run: Run, *, face: Json) -> None:
-    """End a session: the turn at work is cancelled, its program ends, and what it made is kept.
+    """End a session: the current turn is cancelled, its program ends, and its results are kept.
 
-    `pancode land` lands its change. Words still continue with it: pancode sessions attach.
+    `pancode land` lands its change. A message can still continue it: pancode sessions attach.
     """
     done = face.client().post(answers.END.at(run), {"by": find_user()})
-    face.show(done, lambda: f"{done['session']}  ends; look: pancode sessions show {done['session']}\n")
+    face.show(done, lambda: f"{done['session']}  is ending; see: pancode sessions show {done['session']}\n")

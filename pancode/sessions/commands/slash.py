@@ -1,4 +1,4 @@
-"""The commands that one types behind `/` while one talks: their table, and how each runs its verb."""
+"""The slash commands of the chat: their table, and how each runs its `pancode` command."""
 
 from __future__ import annotations
 
@@ -24,16 +24,15 @@ BEGUN = f"{RUNNING}@{RUN}"
 """Stands for the newest run at work that this session has begun."""
 PATIENCE_S, LONG_S = 30.0, 900.0
 MOST_BYTES, MOST_LINES = 200_000, 200
-"""How many bytes of a command's output are read, and how many lines of it are shown."""
+"""How many bytes of a command's output are read, and how many of its lines are shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class SlashCommand:
-    """A slash command. `bare`: the `pancode` command without more messages; none: the chat does it, or shows
-    `says`.
+    """A slash command. `bare`: its `pancode` command; empty: the chat does it, or shows `says`.
 
-    `more`: the command when words follow, if it is another. `ways`: a first word to the command that takes
-    the words behind it.
+    `more`: the command if arguments follow and it is a different one. `ways`: from a first argument to the
+    command that takes the remaining ones.
     """
 
     name: str
@@ -46,11 +45,11 @@ class SlashCommand:
 
     @property
     def patience_s(self) -> float:
-        """How long the command may take."""
+        """Return how many seconds the command may take."""
         return LONG_S if self.name in _LONG else PATIENCE_S
 
     def argv(self, words: Sequence[str], run: str) -> list[str]:
-        """The command line. UsageError where it is about this session, and there is none yet."""
+        """Return the command line. UsageError if it needs this session before it has started."""
         verb = self.bare
         if words and words[0] in self.ways:
             verb, words = self.ways[words[0]], words[1:]
@@ -143,12 +142,13 @@ takes words | first words, where each has the command behind `=`, or is a verb o
 _SAYS = {
     "/compact": "PanCode's own worker shortens its memory by itself when the window is nearly full: see "
     "/context. Another program does it in its own way.",
-    "/prompt-version": "The prompt of a run, with its digest: /prompt RUN.",
-    "/new": "Another talk is another session: leave with /detach, then pancode chat. This one stays.",
+    "/prompt-version": "To see a run's prompt with its digest: /prompt RUN.",
+    "/new": "A new conversation is a new session: leave with /detach, then run pancode chat. This session "
+    "stays.",
     "/fork": "/checkpoint names a point; /checkpoint restore NAME continues there, and nothing is lost.",
     "/name": "A session has its first message as its name; /checkpoint NAME names a point of it.",
-    "/share": "Others come in themselves: pancode sessions attach. A copy of it: /export FILE.",
-    "/login": "A login is a node's, for one program: pancode node login NODE RUNTIME (see /runtimes).",
+    "/share": "Others can join with: pancode sessions attach. To save a copy: /export FILE.",
+    "/login": "A login belongs to a node and a program: pancode node login NODE RUNTIME (see /runtimes).",
     "/reload": "Nothing needs a reload: settings, agents and rules apply to the next interactive run.",
 }
 """What a command says that runs none of `pancode`."""
@@ -173,7 +173,7 @@ def read_table(table: str) -> dict[str, tuple[SlashCommand, ...]]:
 
 
 HEADINGS = read_table(_TABLE)
-"""Heading of the help to the commands below it."""
+"""From a heading of the help to the commands below it."""
 COMMANDS = {command.name: command for commands in HEADINGS.values() for command in commands}
 _NAMED = {name: one for one in COMMANDS.values() for name in (one.name, *one.aliases)}
 _LOOKS_LIKE_ONE = re.compile(r"/[A-Za-z][\w-]*")
@@ -182,7 +182,7 @@ LEAVE = (COMMANDS["/detach"].name, *COMMANDS["/detach"].aliases)
 
 @dataclass(frozen=True, slots=True)
 class TypedCommand:
-    """A command as it was typed."""
+    """A typed slash command with its arguments."""
 
     command: SlashCommand
     words: tuple[str, ...] = ()
@@ -193,9 +193,9 @@ class TypedCommand:
 
 
 def parse_command(text: str) -> TypedCommand | None:
-    """The command that this is; None: these are words, as a path is, or a text of several lines.
+    """Return the typed command; None: it is a message, such as a path or a text of several lines.
 
-    UsageError for what looks like a command and is none, with the nearest one: it is not sent, and paid for.
+    UsageError with the nearest name for an unknown one, so that it is not sent to a model.
     """
     first = text.split(maxsplit=1)[0] if text.startswith("/") else ""
     command = _NAMED.get(first)
@@ -217,7 +217,7 @@ def parse_command(text: str) -> TypedCommand | None:
 
 
 def find_by_prefix(text: str) -> list[tuple[str, str]]:
-    """The commands whose name, or else another name, begins so; each with what it is for."""
+    """Return the commands whose name or alias starts with the text, each with its purpose."""
     found = [(one.name, one.about) for one in COMMANDS.values() if one.name.startswith(text)]
     named = {name for name, _ in found}
     return found + [
@@ -233,7 +233,7 @@ def is_name(text: str) -> bool:
 
 
 def format_overview() -> str:
-    """All commands by heading, a line each."""
+    """Return all commands by heading, one per line."""
     lines = []
     for heading, commands in HEADINGS.items():
         lines.append(f"{heading}:")
@@ -245,25 +245,25 @@ def format_overview() -> str:
 
 @dataclass(frozen=True, slots=True)
 class CommandEnd:
-    """The output of one of our commands, as one text that is not too long, and its exit status."""
+    """The output of a command as one text of limited length, and its exit status."""
 
     text: str
     status: int
 
     @property
     def needs_yes(self) -> bool:
-        """Whether the command was refused, and does it with `--yes`, as its fix says."""
+        """Whether the command was refused only because it requires `--yes`, as its fix says."""
         return self.status == ExitCode.REFUSED and self.text.rstrip().endswith("--yes")
 
 
 def carried_out(
     argv: Sequence[str], patience_s: float, columns: int, program: Sequence[str] = PROGRAM
 ) -> CommandEnd:
-    """Run this command of ours. It always returns.
+    """Run this `pancode` command and return its end; it never raises.
 
-    It has no terminal: it can ask nobody, and paints over nothing. What writes too much or too long is ended.
+    It has no terminal, so it cannot ask or disturb the screen. Too much time or output kills it.
     """
-    # A folder of another node may have been named for this command.
+    # A directory of another node may have been chosen for this command.
     there = remote_of(os.environ)
     process = subprocess.Popen(
         [*program, *(["-C", there.folder] if there is not None and there.folder is not None else []), *argv],
@@ -296,7 +296,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _shown(data: bytes, command: str, patience_s: float, status: int) -> str:
-    """Return the lines of the output; where some are cut off, also the command that shows them all."""
+    """Return the output's lines; if some are cut off, also the command that shows them all."""
     lines = reveal_invisible(data.decode("utf-8", "replace").replace("\r\n", "\n")).splitlines()
     shown = lines[:MOST_LINES]
     if len(lines) > MOST_LINES:

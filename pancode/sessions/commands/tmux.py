@@ -1,4 +1,4 @@
-"""`pancode up` and `down`: a tmux session for each project, with the chat, top and a shell."""
+"""`pancode up` and `down`: one tmux session per project, with windows for the chat, top and a shell."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ HANDED_ON = (
     *("TMPDIR", "TMUX_TMPDIR", "XDG_RUNTIME_DIR", "SSH_AUTH_SOCK", "VIRTUAL_ENV"),
     *("PANCODE_HOME", "PANCODE_COORDINATOR", "PANCODE_TIME_FACTOR"),
 )
-"""The only variables that tmux is given: its server shows its environment to whoever asks."""
+"""The only variables passed to tmux, because its server shows its environment to any client."""
 WINDOWS: tuple[tuple[str, tuple[str, ...]], ...] = (("chat", ()), ("top", ("top",)), ("shell", ()))
 THEN_A_SHELL = '"$@"; exec "${SHELL:-sh}"'
 """The shell command of a window: it stays when its command has ended. It holds no text of a user."""
@@ -40,7 +40,7 @@ Name = Annotated[str | None, Argument(metavar="[NAME]", show_default=False)]
 
 @dataclass(frozen=True, slots=True)
 class Terminal:
-    """A session of tmux."""
+    """A tmux session."""
 
     name: str
     folder: str
@@ -48,19 +48,19 @@ class Terminal:
 
 
 class Tmux:
-    """The tmux server of this fleet: a socket of its own, and an environment without secrets.
+    """The tmux server of this fleet, with its own socket and an environment without secrets.
 
-    UnavailableError where tmux is not installed, and with tmux's own words where it refuses.
+    UnavailableError if tmux is not installed, and with tmux's own message if it refuses.
     """
 
     def __init__(self, environ: Mapping[str, str], folder: str) -> None:
         program = shutil.which("tmux", path=environ.get("PATH"))
         if program is None:
-            raise UnavailableError("tmux is not installed here", fix="install tmux", code=NO_TMUX)
+            raise UnavailableError("tmux is not installed on this computer", fix="install tmux", code=NO_TMUX)
         of = hashlib.sha256(str(place_of(environ)).encode()).hexdigest()[:8]
         self._base, self.socket, self._folder = [program, "-L", f"pancode-{of}"], f"pancode-{of}", folder
         self._env = {name: environ[name] for name in HANDED_ON if name in environ}
-        # The server keeps the variables of its first caller; an empty one is none for PanCode.
+        # The server keeps its first caller's variables; PanCode treats an empty one as unset.
         limits = sorted({*LIMITING, *PER_DISPATCH})
         self._given = [word for name in limits for word in ("-e", f"{name}={environ.get(name, '')}")]
 
@@ -77,14 +77,14 @@ class Tmux:
         )
 
     def terminals(self) -> list[Terminal]:
-        """Return the sessions that run; none where there is no server."""
+        """Return the running sessions; empty if there is no server."""
         shown = f"#{{session_attached}}\t#{{session_name}}\t#{{{FOLDER}}}"
         rows = self._run("list-sessions", "-F", shown).stdout.decode("utf-8", "replace")
         parts = [line.split("\t", 2) for line in rows.splitlines()]
         return [Terminal(one[1], one[2], one[0] != "0") for one in parts if len(one) == 3]
 
     def open(self, name: str) -> None:
-        """Open the session with its windows; those that are open already stay."""
+        """Open the session and its windows; existing ones stay."""
         begun = self._run("has-session", "-t", f"={name}").returncode != 0
         shown = (
             [] if begun else self.ask("list-windows", "-t", f"={name}", "-F", "#{window_name}").split("\n")
@@ -100,13 +100,13 @@ class Tmux:
         self.ask("select-window", "-t", f"={name}:chat")
 
     def enter(self, name: str, inside: str) -> int:
-        """Show the session until the user leaves it. `inside`: the tmux in which the user is already."""
+        """Show the session until the user leaves it. `inside`: the value of $TMUX, or empty."""
         if Path(inside.partition(",")[0]).name == self.socket:
             argv, env = [*self._base, "switch-client", "-t", f"={name}"], {**self._env, "TMUX": inside}
             subprocess.run(argv, env=env, check=False)
             return ExitCode.DONE
         if inside:
-            write_stderr("this tmux opens inside of another one: press its prefix key twice\n")
+            write_stderr("this tmux runs inside another one: press its prefix key twice\n")
         argv = [*self._base, "attach-session", "-t", f"={name}"]
         failed = subprocess.run(argv, env=self._env, check=False).returncode
         return ExitCode.ERROR if failed else ExitCode.DONE
@@ -116,13 +116,13 @@ class Tmux:
 
 
 def session_name(text: str) -> str:
-    """As tmux takes it: it forbids dots and colons, and the other signs mean something to it."""
+    """Return a valid session name: tmux forbids dots and colons, and other characters are special."""
     name = "".join("_" if char in ".:#;$@%\\" or not char.isprintable() else char for char in text).strip()
     return name or "pancode"
 
 
 def project_here(folder: str) -> str:
-    """The top of the repository around the folder, else the folder."""
+    """Return the top of the repository that contains the folder, else the folder."""
     for one in (Path(folder), *Path(folder).parents):
         if (one / ".git").exists():
             return str(one)
@@ -130,7 +130,7 @@ def project_here(folder: str) -> str:
 
 
 def list_terminals() -> list[Terminal]:
-    """The sessions of tmux that run; none where there is no tmux."""
+    """Return the running tmux sessions; empty if tmux is not available."""
     try:
         return Tmux(os.environ, "/").terminals()
     except PancodeError:
@@ -141,9 +141,9 @@ def list_terminals() -> list[Terminal]:
 def up(*, name: Name = None, face: Json) -> int:
     """Open this project's terminal in tmux, with the chat, top and a shell, or come back to it.
 
-    NAME: without it that of the repository's folder. Its tmux has a socket of its own, and of your variables
-    only what finds your files and machines: no key gets into it. `pancode down` ends it, and
-    `pancode sessions` lists it. Without tmux the chat begins in this terminal.
+    NAME defaults to the name of the repository's directory. Its tmux has its own socket and gets only the
+    variables that locate your files and nodes, never a key. `pancode down` ends it; `pancode sessions` lists
+    it. Without tmux, the chat starts in this terminal.
     """
     folder = folder_here()
     top = project_here(folder)
@@ -152,11 +152,13 @@ def up(*, name: Name = None, face: Json) -> int:
     except UnavailableError:
         if face.as_json:
             raise
-        write_stderr("tmux is not installed here: the chat begins in this terminal (up and down need tmux)\n")
+        write_stderr(
+            "tmux is not installed here: the chat starts in this terminal (up and down require tmux)\n"
+        )
         return subprocess.run([*PROGRAM], check=False).returncode
     meant = session_name(Path(top).name if name is None else name)
     quoted = shlex.quote(meant)
-    fix = f"pancode up {shlex.quote(f'{meant}-2')}, or go to that one: pancode up {quoted}"
+    fix = f"pancode up {shlex.quote(f'{meant}-2')}, or open that one: pancode up {quoted}"
     _unless_another(tmux, meant, top, name, fix)
     tmux.open(meant)
     if face.as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
@@ -164,7 +166,8 @@ def up(*, name: Name = None, face: Json) -> int:
         face.show(
             shape,
             lambda: (
-                f"{escape_line(meant)} is open; at a terminal: pancode up {shlex.quote(escape_line(meant))}\n"
+                f"{escape_line(meant)} is open; to show it in a terminal: pancode up "
+                f"{shlex.quote(escape_line(meant))}\n"
             ),
         )
         return ExitCode.DONE
@@ -172,7 +175,7 @@ def up(*, name: Name = None, face: Json) -> int:
 
 
 def _unless_another(tmux: Tmux, meant: str, top: str, name: str | None, fix: str) -> None:
-    """UsageError where the terminal is that of another project of the same name, and no name was given."""
+    """Raise UsageError if the name was not given and its terminal belongs to another project."""
     other = next((one for one in tmux.terminals() if one.name == meant), None)
     if name is None and other is not None and project_here(other.folder) != top:
         raise UsageError(
@@ -185,7 +188,7 @@ def _unless_another(tmux: Tmux, meant: str, top: str, name: str | None, fix: str
 
 @verb("down", "pancode down", 'pancode down "night shift"')
 def down(*, name: Name = None, face: Json) -> None:
-    """End this project's terminal, or that of NAME. Sessions, runs and the fleet continue."""
+    """End this project's terminal, or the one called NAME. Sessions, runs and the fleet continue."""
     tmux = Tmux(os.environ, "/")
     top = project_here(folder_here())
     meant = session_name(Path(top).name if name is None else name)

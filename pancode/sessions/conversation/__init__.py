@@ -1,1 +1,1 @@
-"""A conversation at its faces: the stream read into turns, and what a user does in it; clients all."""
+"""A conversation in the clients' interfaces: its stream parsed into turns, and the user's actions."""

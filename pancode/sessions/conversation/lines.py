@@ -1,4 +1,4 @@
-"""A conversation as lines of text: the agent's words, its calls, and who said what behind a mark."""
+"""A conversation as lines of text: the agent's text, its calls, and who wrote what, with a mark."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pancode.sessions.conversation.model import (
 OURS = "\u00bb "
 """The mark before messages of users and of PanCode. A line of a model that begins with it is indented."""
 MARK = "  | "
-"""The mark before each line of a tool's answer."""
+"""The mark before each line of a tool's output."""
 MOST_DETAIL, MOST_LINES = 160, 5
 _IMITATED = re.compile(rf"([\r\n]){OURS[0]}")
 _NOTES = {"started": "* ", "retrying": "~ ", "over": "= ", "noted": "", "compacted": ""}
@@ -28,18 +28,18 @@ _RAW = "nothing in its output can be read as events; as it is: pancode runs logs
 
 
 class LineStory:
-    """A conversation as lines, which are handed to `show`."""
+    """A conversation as lines, which are passed to `show`."""
 
     def __init__(self, show: Callable[[str], None]) -> None:
         self._show = show
         self._fresh = True
         self.mine: list[str] = []
-        """Words that were typed on this terminal and stand there already."""
+        """Messages that were typed on this terminal and are already visible."""
 
     def take(self, part: Part) -> None:
         match part:
             case Said(text=text) | Output(text=text):
-                self._say(text)  # pieces of one text, not lines
+                self._say(text)  # These are pieces of one text, not lines.
             case HeardMessage(is_fleets=True, by=by, text=text):
                 self._tell(f"[{by}] {text}")
             case HeardMessage(by=by, text=text):
@@ -59,16 +59,16 @@ class LineStory:
                 self._lines([_RAW if kind == "unread" else f"{_NOTES[kind]}{text}"] if text else ())
 
     def _tell(self, text: str) -> None:
-        """Show a line of a user or of PanCode, behind the mark."""
+        """Show a line of a user or of PanCode, after the mark."""
         self._lines(())
         self._show(f"{OURS}{escape_line(text)}\n")
 
     def _lines(self, lines: Iterable[str]) -> None:
-        """Show these lines, from the beginning of a line on."""
+        """Show these lines, starting on a new line."""
         self._say("".join(("" if self._fresh else "\n", *(f"{line}\n" for line in lines))))
 
     def _say(self, text: str) -> None:
-        """Show text of a model or a program, in pieces that may be cut anywhere."""
+        """Show text of a model or a program; pieces may be cut anywhere."""
         if text:
             begins = " " if self._fresh and text.startswith(OURS[0]) else ""
             self._fresh = text.endswith(("\n", "\r"))
@@ -76,7 +76,7 @@ class LineStory:
 
 
 class LogStory:
-    """The output of one run as lines, attempt by attempt."""
+    """The output of one run as lines, by attempt."""
 
     def __init__(self, runtime: str, show: Callable[[str], None]) -> None:
         self._runtime, self._talk, self._story = runtime, SessionTalk(), LineStory(show)
@@ -95,7 +95,7 @@ def _began(call: TalkCall) -> Iterable[str]:
 
 
 def _ended(call: TalkCall) -> Iterable[str]:
-    """Yield lines about an ended call: its answer's start, and its name where several were at work."""
+    """Yield lines on an ended call: its output's start, and its name if several were running."""
     if call.state == "denied":
         yield f"! not let through: {call.tool}{f' ({call.why})' if call.why else ''}"
         return

@@ -1,4 +1,4 @@
-"""The one model of a conversation: output of a session's runs, folded into turns, words, calls and notes."""
+"""The shared model of a conversation: the output of its runs as turns, messages, calls and notes."""
 
 from __future__ import annotations
 
@@ -20,45 +20,45 @@ from pancode.sessions.conversation.stream import (
 MOST_KEPT = 200
 """How many calls at work, and how many ended turns, are remembered."""
 RESTS = {"slot": "a run needed its slot"}
-"""Reasons of a rest that need more messages than the program's own, with those words."""
+"""Texts for the program's reasons of a suspension that need an explanation."""
 _EDITS = ("write", "edit")
 
 
 @dataclass(slots=True, eq=False)
 class Turn:
-    """A turn of the agent; when it ends, it is a part of the conversation."""
+    """A turn of the agent; once it has ended, it is a part of the conversation."""
 
     run: str
     number: int
     words: set[int] = field(default_factory=set)
     """The numbers of the messages in the turn; 0: the task."""
     before: tuple[str, ...] = ()
-    """The runs of the session that were read before this one."""
+    """The session's runs that were read before this one."""
     stop: str = ""
     """Why the turn has ended; empty: it has not."""
     why: str = ""
     answer: str = ""
     """What the agent said after its last call."""
     at_ms: int = 0
-    """When the turn ended, in Unix milliseconds; 0: not known."""
+    """When the turn ended, in Unix milliseconds; 0: unknown."""
     files: set[str] = field(default_factory=set)
     commands: int = 0
-    """Files that were changed in the turn, and commands that ran in it."""
+    """Files changed in the turn, and commands that ran in it."""
 
     def has(self, run: str, message: int) -> bool:
-        """Whether the message is in this turn; one too late for its run is in the next run's first turn."""
+        """Whether the message is in this turn; one too late for its run is in the next run's first."""
         return message in self.words if self.run == run else self.number == 1 and run in self.before
 
     @property
     def ending(self) -> str:
-        """Return how the turn ended, in words; "" where it ended as it should."""
+        """Return how the turn ended, as text; "" if it ended normally."""
         why = f": {self.why}" if self.why else ""
         return f"turn {self.number} ended: {self.stop}{why}" if self.stop != "end_turn" else ""
 
 
 @dataclass(frozen=True, slots=True)
 class HeardMessage:
-    """Messages of a user or the fleet. `turn`: the one at work; `begins`: it begins with these words."""
+    """A message of a user or the fleet. `turn`: the current one; `begins`: this message starts it."""
 
     run: str
     number: int
@@ -70,37 +70,37 @@ class HeardMessage:
 
     @property
     def is_fleets(self) -> bool:
-        """Whether PanCode itself says the words; no user can speak under its name."""
+        """Whether PanCode itself wrote the message; no user can have its name."""
         return self.by == FLEET
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A piece of the agent's text, which is cut anywhere."""
+    """A piece of the agent's text, which may be cut anywhere."""
 
     text: str
 
 
 @dataclass(slots=True, eq=False)
 class TalkCall:
-    """A call of a tool: yielded when it begins, and once more when it is over."""
+    """A tool call: yielded when it starts and again when it ends."""
 
     run: str
     number: int
-    """Counted over the whole conversation; 0: its beginning was not told."""
+    """Its number in the whole conversation; 0: its start was not reported."""
     id: str
     tool: str
     command: str = ""
     path: str = ""
     pattern: str = ""
     used: str = ""
-    """What was used so far, in words; empty where that has not grown since the call before."""
+    """The usage so far, as text; empty if it has not grown since the previous call."""
     state: str = "running"
     """running, ok, failed or denied."""
     why: str = ""
     diff: str = ""
     answer: str = ""
-    """How the call's answer begins, where its program tells that."""
+    """The beginning of the call's output, if its program reports that."""
     beside: bool = False
     """Whether other calls were at work when this one was over."""
     begun: str = ""
@@ -114,20 +114,20 @@ class TalkCall:
 
 @dataclass(frozen=True, slots=True)
 class TalkNote:
-    """What the program says of itself. `kind`: started, noted, compacted, retrying, rests, unread, or over.
+    """A note of the program. `kind`: started, noted, compacted, retrying, rests, unread, or over.
 
-    `over`: the output of an attempt ends here; the text is what the attempt has used.
+    `over`: the attempt's output ends here; the text is the attempt's usage.
     """
 
     kind: str
     text: str
     why: str = ""
-    """Of a rest: the program's own word for its reason."""
+    """For `rests`: the program's own name for the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """A piece of a program's plain text, which is cut anywhere."""
+    """A piece of a program's plain text, which may be cut anywhere."""
 
     text: str
 
@@ -136,9 +136,9 @@ Part = HeardMessage | Said | TalkCall | Turn | TalkNote | Output
 
 
 class SessionTalk:
-    """Reads the bytes of one run after the other. Only our worker's lines have turns and users' messages.
+    """Parses the bytes of one run after another. Only our worker's format has turns and messages.
 
-    It is a fold: what it yields depends only on the bytes, and not on how they are cut.
+    The result depends only on the bytes, not on where they are cut.
     """
 
     def __init__(self, most_line: int = MOST_LINE) -> None:
@@ -146,7 +146,7 @@ class SessionTalk:
         self.turn: Turn | None = None
         """The turn at work; None between turns."""
         self.ended: deque[Turn] = deque(maxlen=MOST_KEPT)
-        """The newest turns that have ended."""
+        """The newest ended turns."""
         self.open: list[TalkCall] = []
         """The calls at work, the newest last."""
         self._asked: dict[int, TalkCall] = {}
@@ -170,17 +170,17 @@ class SessionTalk:
 
     @property
     def behind(self) -> int:
-        """How many of the bytes fed so far stand behind the part that was yielded last."""
+        """Return how many of the bytes fed so far come after the part that was yielded last."""
         return len(self._head) if not self._came else self._lines.behind if self._reading is not None else 0
 
     def feed(self, run: str, attempt: str, data: bytes, runtime: str) -> Iterator[Part]:
-        """Yield the parts that these bytes add. The caller has to take all of them."""
+        """Yield the parts in these bytes. The caller must consume all of them."""
         if (run, attempt) != (self.run, self.attempt):
             yield from self.end()
             self._begin(run, attempt)
         if not self._came:
             data, self._head = self._head + data, b""
-            if len(data) < len(BEGINS) and BEGINS.startswith(data):  # it may be either form yet
+            if len(data) < len(BEGINS) and BEGINS.startswith(data):  # Both formats are still possible.
                 self._head = data
                 return
             self._reading, self._came = reading_of(runtime, data), True
@@ -196,9 +196,9 @@ class SessionTalk:
                     yield part
 
     def end(self) -> Iterator[TalkNote]:
-        """End the output of the run; yield what it came to."""
+        """End the run's output; yield its final notes."""
         if self._reading is not None and self._came and not self._told:
-            yield TalkNote("unread", "nothing in its output can be read as events")
+            yield TalkNote("unread", "its output contains no readable events")
         if self._came:
             yield TalkNote("over", self._used)
         self._used, self._came = "", False
@@ -241,7 +241,7 @@ class SessionTalk:
             yield HeardMessage(self.run, number, event.by, event.text, event.at_ms, self.turn, begins)
 
     def _called(self, event: WorkerEvent) -> Iterator[TalkCall]:
-        """Yield a call that begins; what a call asks of the fleet is noted at it."""
+        """Yield a call that starts; only note a fleet event at its call."""
         if event.kind != "called":
             return self.note_fleet_call(event)
         if self.turn is not None:
@@ -257,7 +257,7 @@ class SessionTalk:
         yield call
 
     def note_fleet_call(self, event: WorkerEvent) -> None:
-        """Note what a call of a fleet tool is about, and what it has begun."""
+        """Note the subject of a fleet tool's call, or what it has started."""
         if event.kind == "fleet_over":
             call = self._asked.pop(event.number, None)
             if call is not None:
@@ -271,7 +271,7 @@ class SessionTalk:
                 return
 
     def _over(self, event: WorkerEvent) -> TalkCall:
-        """End the newest call with that id, and return it; a call that nobody was told of has number 0."""
+        """End the newest call with that id and return it; a call of unknown start has number 0."""
         alone = TalkCall(self.run, 0, event.id, event.tool, event.command)
         call = next((one for one in reversed(self.open) if one.id == event.id), alone)
         call.beside = len(self.open) > 1
@@ -286,7 +286,7 @@ class SessionTalk:
         return call
 
     def _turned(self, event: WorkerEvent) -> Turn:
-        """End the turn and return it; one whose beginning was not read is not kept."""
+        """End the turn and return it; it is stored only if its beginning was read."""
         known, self.turn = self.turn, None
         turn = known or Turn(self.run, event.number)
         turn.stop, turn.why, turn.at_ms = event.stop or "none", event.why, event.at_ms

@@ -1,4 +1,4 @@
-"""Reads what a run's program writes: each line as events, in the form of our own worker or of its own."""
+"""Parses a program's output: each line as events, in our worker's format or in the program's own."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
 MOST_LINE = 16 << 20
 LAST_MS = 4_000_000_000_000
-"""The latest time in Unix milliseconds that is believed; a stream may say anything."""
+"""The latest time in Unix milliseconds that is accepted, because a stream may contain anything."""
 _TEXTS = ("id", "text", "stop", "why", "tool", "command", "path", "pattern", "diff")
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerEvent:
-    """One line of a worker. A field that the line lacks, or has in another type, is empty, 0 or False."""
+    """One line of a worker. A field that is missing or of the wrong type is empty, 0 or False."""
 
     kind: str = ""
     number: int = 0
     """The turn's number; of words that were heard: theirs; of a retry: the status of the answer before."""
     words: int = 0
-    """The number of the message with which the turn begins; 0: the task."""
+    """The number of the message that starts the turn; 0: the task."""
     by: str = "somebody"
     at_ms: int = 0
     """In Unix milliseconds."""
@@ -46,18 +46,18 @@ class WorkerEvent:
 
 
 class WholeLines:
-    """Puts bytes that are cut anywhere together to lines. `rest`: the beginning of a line without its end.
+    """Joins bytes that are cut anywhere into lines. `rest`: the beginning of an unfinished line.
 
-    A line of more than `most` bytes is dropped as a whole.
+    A line longer than `most` bytes is dropped completely.
     """
 
     def __init__(self, most: int = MOST_LINE) -> None:
         self._most, self.rest = most, bytearray()
         self.behind = 0
-        """How many of the bytes fed so far stand behind the line that was yielded last."""
+        """How many of the bytes fed so far come after the line that was yielded last."""
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """The lines that end in these bytes, without their ends."""
+        """Yield the lines that end in these bytes, without their line ends."""
         *ends, last = data.split(b"\n")
         carried = 0 if ends else self.behind
         self.behind = len(data)
@@ -74,7 +74,7 @@ class WholeLines:
 
 OURS, OTHERS = "native", "acp:"
 BEGINS = b'{"type": "'
-"""How each line of our worker's form begins; no other form has a space there."""
+"""The beginning of each line in our worker's format; no other format has a space there."""
 TAKING_TURNS = frozenset(
     {OURS, "claude", "claude-sdk", "codex", "copilot", "gemini", "openai-agents", "opencode", "qwen"}
 )
@@ -85,10 +85,11 @@ Reading = Callable[[bytes], Iterable[WorkerEvent]]
 
 
 def reading_of(runtime: str, begins: bytes = b"") -> Reading | None:
-    """Return what reads output of this runtime that begins so; None: plain text, or an unknown runtime."""
+    """Return the reader for this runtime's output with that beginning; None: plain text or unknown."""
     if is_of_our_worker(runtime, begins):
         return lambda line: (event_of(line),)
-    from node_agent.runtimes.registry import RUNTIMES  # every program's parser: where there is one to read
+    # Imported here because it loads every program's parser.
+    from node_agent.runtimes.registry import RUNTIMES
 
     known = RUNTIMES.get(runtime)
     if known is None or not known.capabilities.stream:
@@ -97,15 +98,14 @@ def reading_of(runtime: str, begins: bytes = b"") -> Reading | None:
 
 
 def is_of_our_worker(runtime: str, begins: bytes) -> bool:
-    """Whether output that begins so is in our own worker's form. In an interactive run other runtimes use it,
-    too; those of an owner's choice use nothing else.
-    """
+    """Whether output with that beginning is in our worker's format. In an interactive run other runtimes use
+    it too; runtimes that an owner configures use only it."""
     takes = runtime in TAKING_TURNS and begins.startswith(BEGINS)
     return runtime == OURS or (runtime.startswith(OTHERS) and runtime != OTHERS) or takes
 
 
 def event_of(line: bytes) -> WorkerEvent:
-    """Return the event in this line; with an empty kind where it holds none."""
+    """Return the event in this line; its kind is empty if there is none."""
     try:
         found = json.loads(line)
     except (ValueError, RecursionError):
@@ -127,9 +127,9 @@ def event_of(line: bytes) -> WorkerEvent:
 
 
 class ProgramReading:
-    """Reads lines of a program with a form of its own, by the node agent's parser, which is pure.
+    """Parses lines of a program's own format with the node agent's parser, which is pure.
 
-    `in_pieces`: the program says one text in several events. One reading is for one attempt.
+    `in_pieces`: the program splits one text into several events. Use one instance per attempt.
     """
 
     def __init__(self, parser: Callable[[Any], Parser], *, in_pieces: bool) -> None:
@@ -137,7 +137,7 @@ class ProgramReading:
         from node_agent.wire.job import Limits
         from node_agent.wire.policy import Mode, Safety
 
-        # A parser asks for more of its job only where an attempt continues with an earlier session.
+        # A parser needs more of its job only if an attempt continues an earlier session.
         limits = Limits(wall_ms=1, idle_ms=1, output_bytes=1)
         request = LaunchRequest("", "", Mode.BUILD, Safety.AUTO_EDIT, False, "/", "/", limits)
         self._parser, self._in_pieces = parser(request), in_pieces
@@ -149,7 +149,7 @@ class ProgramReading:
         yield from filter(None, map(self._event, found))
 
     def _event(self, activity: Activity) -> WorkerEvent | None:
-        """Return the event; None for activities of turns, which such a program does not have."""
+        """Return the event; None for turn activities, which such a program does not have."""
         from node_agent.runtimes.base import Denial, Ran, Retrying, SessionStarted, TextPiece, ToolCall
 
         match activity:
@@ -170,16 +170,16 @@ class ProgramReading:
 
 
 def _used(tokens_in: int, tokens_out: int, usd: object = None) -> str:
-    """Return the usage in words; "" where nothing was used."""
+    """Return the usage as text; "" if there is none."""
     cost = f", {in_dollars(f'{usd:f}')}" if usd else ""
     return f"{tokens_in} tokens in, {tokens_out} out{cost}" if tokens_in or tokens_out or cost else ""
 
 
 def _text(value: Any) -> str:
-    """The value if it is a string; half a surrogate pair, which UTF-8 cannot have, becomes `?`."""
+    """Return the value if it is a string, with `?` for lone surrogates; else ""."""
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""
 
 
 def _count(value: Any) -> int:
-    """The value if it is a whole number above 0 that a browser can count to, else 0."""
+    """Return the value if it is a positive integer that JavaScript represents exactly, else 0."""
     return value if type(value) is int and 0 < value < 1 << 53 else 0

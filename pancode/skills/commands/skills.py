@@ -1,4 +1,4 @@
-"""`pancode skills`: what there is, whether it is well made, and its copies for the agent programs."""
+"""`pancode skills`: list skills, check them, and copy them for agent programs."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ Fleet = Annotated[bool, option("On this machine and on all machines of the fleet
 Force = Annotated[bool, option("Write over what is not ours or was changed, after a backup.", "--force")]
 
 
-Yes = Annotated[bool, option("Also what permits or runs something, without a question.", "--yes")]
+Yes = Annotated[bool, option("Also what permits or runs something, without asking.", "--yes")]
 
 
 def _seen(*, with_project: bool) -> list[FoundSkill]:
@@ -54,7 +54,7 @@ def _seen(*, with_project: bool) -> list[FoundSkill]:
 
 
 def _definitions() -> list[FoundSkill]:
-    """Slash commands and agent definitions of the home."""
+    """Return the slash commands and agent definitions in the home."""
     home = home_here(os.environ)
     return [FoundSkill(one, SkillSource(HOME, home)) for one in read_definitions(home)]
 
@@ -71,25 +71,27 @@ def ls(
     nodes: Nodes,
     *,
     status: Annotated[
-        bool, option("How the copies of each node and program differ from these skills.", "--status")
+        bool, option("Show how each node's and program's copies differ from these skills.", "--status")
     ] = False,
     fleet: Fleet = False,
-    search: Annotated[bool, option("Find skills that others offer, by an index.", "--search")] = False,
+    search: Annotated[bool, option("Find skills that others offer, in an index.", "--search")] = False,
     index: Annotated[
-        str | None, option("A git address with an index (default: the setting skills.index).", "ADDRESS")
+        str | None, option("Git address of an index (default: the setting skills.index).", "ADDRESS")
     ] = None,
-    commit: Annotated[str | None, option("Of the address, in full (default: its newest).", "COMMIT")] = None,
-    path: Annotated[str, option("The index in it.", "FILE")] = FILE,
+    commit: Annotated[
+        str | None, option("The address's commit, in full (default: its newest).", "COMMIT")
+    ] = None,
+    path: Annotated[str, option("The index's path in it.", "FILE")] = FILE,
     face: Json,
 ) -> int:
-    """All skills, seen from here: what each is for, its origin, and what it takes the place of.
+    """List the skills available here: the purpose of each, its origin, and what it overrides.
 
-    A project's skill (.pancode/skills, .agents/skills, .claude/skills) counts before one of your home
-    (PANCODE_HOME/skills), and that before one that PanCode ships.
+    A project's skill (.pancode/skills, .agents/skills, .claude/skills) overrides one of your home
+    (PANCODE_HOME/skills), and that overrides one that PanCode ships.
 
-    With --search: a file at a git address, YAML or JSON, skills: [{name, description, from, commit, path}].
-    Every WORD has to begin a word of the name or the description. Nothing is added: each row has the command
-    that does it, with the commit that you look at before. Who keeps the index has written these words.
+    With --search: a YAML or JSON file at a git address, skills: [{name, description, from, commit, path}].
+    Every WORD must begin a word of the name or description. Nothing is added: each row has the command that
+    adds it, with a commit that you check first. The texts are those of the index's owner.
     """
     if status:
         return show_copies(face, names, tools, nodes, fleet)
@@ -123,17 +125,17 @@ def search_index(face: Face, words: list[str], index: str | None, commit: str | 
     at = commit or find_newest_commit(where)
     with fetch_folder(where, at, path) as file:
         if not file.is_file():
-            fix = "say where the index lies: --path FILE"
+            fix = "give the path of the index: --path FILE"
             raise NotFoundError(f"file {path} not found in {where} at {at[:12]}", fix=fix, code="no_index")
         found, wrong = read_index(file.read_text("utf-8", "replace"), f"{path} of {where}")
     if wrong:
-        face.note(f"warning: {count_noun(wrong, 'part')} of the index left out: a skill is required there")
+        face.note(f"warning: {count_noun(wrong, 'part')} of the index left out: not a valid skill entry")
     rows = [one.shape() for one in find_matching(found, " ".join(words))]
     lines = [
         f"{row['name']}: {escape_line(row['description'])}\n  {escape_line(shlex.join(row['add']))}\n"
         for row in rows
     ]
-    face.show({"index": where, "commit": at, "skills": rows}, lambda: "".join(lines) or "no skill fits\n")
+    face.show({"index": where, "commit": at, "skills": rows}, lambda: "".join(lines) or "no skill matches\n")
 
 
 def show_copies(face: Face, names: list[str], tools: list[str], nodes: list[str], fleet: bool) -> int:
@@ -161,7 +163,7 @@ _POWERS = {"gives_tools": "permits tools", "runs": "runs commands"}
 
 
 def _agree(face: Face, kept: KeptSkills, found: Iterable[Skill], what: str, approved: bool) -> None:
-    """Ask once about skills that permit or run something. UsageError for a no, or where nobody can answer."""
+    """Ask once about skills that permit or run something. UsageError if declined or not answered."""
     new = kept.not_agreed(found)
     for one in new:
         for power in one.powers:
@@ -175,9 +177,9 @@ def _agree(face: Face, kept: KeptSkills, found: Iterable[Skill], what: str, appr
 
 @verb("skills agree", "pancode skills agree deploy")
 def agree(names: Annotated[list[str], Argument(metavar="SKILL...")], *, yes: Yes = False, face: Json) -> None:
-    """Say yes to skills that permit or run something, as they are now: their project's runs are given them.
+    """Approve skills that permit or run something, so that runs of their project get them.
 
-    The yes counts for these bytes, and once for all: `add` and `sync` do not ask about them again.
+    The approval is permanent for these exact bytes: `add` and `sync` do not ask about them again.
     """
     face.acts_here("skills")
     seen = [*_seen(with_project=True), *_definitions()]
@@ -189,7 +191,7 @@ def agree(names: Annotated[list[str], Argument(metavar="SKILL...")], *, yes: Yes
 
 @verb("skills show", "pancode skills show code-review")
 def show(name: Annotated[str, Argument()], face: Json) -> None:
-    """The text of a skill, with its origin, its files and what is wrong with it."""
+    """Show a skill's text, origin, files and problems."""
     face.acts_here("skills")
     found = find_skill([*_seen(with_project=True), *_definitions()], name)
     answer = {**found.shape(), "front": found.skill.front, "body": found.skill.body}
@@ -206,7 +208,7 @@ def _findings(skill: Skill) -> list[str]:
 
 
 def check_skills(face: Face, which: Sequence[str]) -> int:
-    """Whether skills are as the open specification says, and hide nothing from a reader. None named: all."""
+    """Check that skills follow the open specification and hide nothing; all, if none is named."""
     face.acts_here("skills")
     seen = _seen(with_project=True) if not which or not all("/" in one for one in which) else []
     found = [skill for one in which for skill in _meant(one, seen)] if which else [one.skill for one in seen]
@@ -228,22 +230,22 @@ def add(
     where: Annotated[str, Argument(metavar="FOLDER|ADDRESS")],
     *,
     commit: Annotated[str | None, option("The commit of a git address, in full.", "COMMIT")] = None,
-    path: Annotated[str, option("Where it lies in that commit.", "FOLDER")] = "",
+    path: Annotated[str, option("The skill's directory in that commit.", "FOLDER")] = "",
     force: Annotated[bool, option("Replace another skill of that name in your home.", "--force")] = False,
     yes: Yes = False,
     face: Json,
 ) -> None:
-    """Put a skill into your home: from a folder, or from one commit of a git address.
+    """Add a skill to your home: from a directory, or from one commit of a git address.
 
-    A folder of several skills brings all of them. Nothing is run, and links are not followed. You are asked
-    about a skill that lets an agent use tools without a question, or has commands that programs run.
+    A directory of several skills adds all of them. Nothing is run, and links are not followed. You must
+    approve a skill that lets an agent use tools without asking, or that has commands that programs run.
     """
     face.acts_here("skills")
     kept = KeptSkills(home_here(os.environ))
     if commit is not None or is_address(where):
         if not re.fullmatch(r"[^/].*|", path) or ".." in path.split("/"):
             raise UsageError(
-                f"--path {path} is not a directory in the commit", fix="give the path as git prints it"
+                f"--path {path} is not a directory in the commit", fix="give the path as git shows it"
             )
         with fetch_folder(where, commit, path.rstrip("/")) as folder:
             try:
@@ -284,7 +286,7 @@ def sync(
     restore: Annotated[
         bool,
         option(
-            "Put back what --force has replaced at the TIME given; without one: list backups.", "--restore"
+            "Restore what --force replaced at the given TIME; without one, list the backups.", "--restore"
         ),
     ] = False,
     skills: Annotated[
@@ -293,11 +295,11 @@ def sync(
     yes: Yes = False,
     face: Json,
 ) -> int:
-    """Copy the skills of your home and those that PanCode ships to where agent programs look for them, and
-    the slash commands and agents of your home (PANCODE_HOME/commands, PANCODE_HOME/agents) likewise.
+    """Copy your home's and PanCode's skills to where agent programs look for them, and also your home's slash
+    commands and agents (PANCODE_HOME/commands, PANCODE_HOME/agents).
 
-    What we wrote is updated. What a user changed, and what is not ours, stays and is named; no link is
-    followed. A project's own skills stay in the project: the programs read them there.
+    Our own copies are updated. Files that a user changed or that are not ours are kept and listed; links are
+    not followed. A project's own skills stay in the project, where programs read them.
     """
     if restore:
         return restore_copies(
@@ -351,7 +353,7 @@ def _problems(machines: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _drifts(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """Yield a line for each node, folder and state, with the skills in that state."""
+    """Yield a line for each node, folder and state other than `same`, with its skills."""
     drift: dict[tuple[str, str, str], list[str]] = {}
     for row in rows:
         if row["state"] != "same":
@@ -362,7 +364,7 @@ def _drifts(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 
 def _did(row: dict[str, Any]) -> str:
-    """Return the line of a copy that was changed, or that differs and was left alone, and why."""
+    """Return the line on a changed copy, or on one left alone with the reason."""
     if row.get("do") and row["state"] != "failed":
         words = {"write": "written", "remove": "removed"}.get(row["do"], "forgotten: it was gone")
         words += f", backup {row['backup']}" if row.get("backup") else ""
@@ -376,19 +378,21 @@ def _did(row: dict[str, Any]) -> str:
 def rm(
     names: Names,
     *,
-    copies: Annotated[bool, option("Take only the copies away; no names: all of them.", "--copies")] = False,
+    copies: Annotated[
+        bool, option("Remove only the copies; without names: all of them.", "--copies")
+    ] = False,
     tools: Tools,
     nodes: Nodes,
     fleet: Fleet = False,
     force: Force = False,
     face: Json,
 ) -> int:
-    """Take skills out of your home, and their copies away; with --copies the skills themselves stay.
+    """Remove skills from your home, and their copies; with --copies, only the copies.
 
-    A copy that a user has changed stays, is named, and is not ours any more.
+    A copy that a user changed is kept, listed, and no longer managed by PanCode.
     """
     if not names and not copies:
-        raise UsageError("a skill is required", fix="pancode skills rm SKILL, or all copies: --copies")
+        raise UsageError("no skill was given", fix="pancode skills rm SKILL, or all copies: --copies")
     if not copies:
         face.acts_here("skills")
         found, kept = _seen(with_project=False), KeptSkills(home_here(os.environ))
@@ -403,7 +407,7 @@ def rm(
 
 
 def _now() -> str:
-    """Return the name of this act's backups, such as 20261123T101500123Z: such names sort by time."""
+    """Return the name of this request's backups, such as 20261123T101500123Z, which sorts by time."""
     from datetime import UTC, datetime
 
     now = datetime.fromtimestamp(SystemClock().wall_ms() / 1000, UTC)
@@ -411,7 +415,7 @@ def _now() -> str:
 
 
 def _acted(face: Face, request: SkillsAsked, nodes: Sequence[str], fleet: bool) -> list[dict[str, Any]]:
-    """Return the answer of each node, this one first; with `problem` where a machine cannot be reached."""
+    """Return each node's answer, this computer first; with `problem` if a node is unreachable."""
     if not nodes and not fleet:
         face.acts_here("skills")
     here = [] if nodes and not fleet else [{"node": HERE, **act_here(request, Path.home())}]
@@ -419,24 +423,26 @@ def _acted(face: Face, request: SkillsAsked, nodes: Sequence[str], fleet: bool) 
         return here
     from pancode.skills.node_service import act_there
 
-    home_of(os.environ)  # it is this machine's SSH that goes there
+    home_of(os.environ)  # The command uses this computer's SSH.
     client = face.client()
     answer = client.get(FLEET)
     names = [node["name"] for node in answer["nodes"]] if fleet else nodes
     meant = {name: client.get(NODE.at(name))["target"] for name in names}
-    if fleet:  # the node that is this machine has the same home
+    if fleet:  # A node on this computer has the same home.
         meant = {n: one for n, one in meant.items() if not one["local"] or one["local_home"]}
     return [*here, *act_there(meant, replace(request, owner=answer["coordinator"]["fleet"]), os.environ)]
 
 
 def _changed(face: Face, request: SkillsAsked, nodes: Sequence[str], fleet: bool) -> int:
-    """Carry the act out, print each copy that was changed or left alone, and return the exit status."""
+    """Carry out the request, print each changed or differing copy, and return the exit status."""
     machines = _acted(face, request, nodes, fleet)
     if request.act == "restore" and not _rows(machines) and not any("problem" in one for one in machines):
         raise NotFoundError(f"no backup of {request.which} found", fix="pancode skills sync --restore")
     lines = [_did(row) for row in _rows(machines) if row["state"] != "same"]
     for one in machines:
-        lines += [f"{one['node']}: backups stay in {escape_line(place)}\n" for place in one.get("left", ())]
+        lines += [
+            (f"{one['node']}: backups are kept in {escape_line(place)}\n") for place in one.get("left", ())
+        ]
     lines += _problems(machines)
     words = "".join(lines) or "nothing was to be done\n"
     return face.end(_end(machines), {"nodes": machines}, lambda: words)

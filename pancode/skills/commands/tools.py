@@ -1,4 +1,4 @@
-"""`pancode project tools`: small tools that agents have made for a project, kept by a user's approval."""
+"""`pancode project tools`: small tools that agents made for a project, kept with a user's approval."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from pancode.interfaces.client.client import path_of
 from pancode.runs.commands import options
 from pancode.skills.answers import KEEP_TOOL, TOOL, TOOLS, TRY_TOOL, ToolDetail
 
-Run = Annotated[str, Argument(metavar="RUN", help="The run that has made it.")]
+Run = Annotated[str, Argument(metavar="RUN", help="The run that made it.")]
 Tool = Annotated[str, Argument(metavar="NAME", help="The tool's name.")]
 Project = Annotated[
-    str | None, option("Its project (default: where you stand).", "P", complete=completions.projects)
+    str | None, option("Its project (default: the current one).", "P", complete=completions.projects)
 ]
 
 
@@ -35,17 +35,17 @@ Project = Annotated[
 def ls(
     *,
     project: Annotated[
-        str | None, option("Only of this project.", "P", complete=completions.projects)
+        str | None, option("Only tools of this project.", "P", complete=completions.projects)
     ] = None,
     face: Json,
 ) -> None:
-    """All tools that agents have made: those that runs have now, and those that wait for approval.
+    """List all tools that agents have made: those that runs get now, and those that wait for approval.
 
     A run proposes one by writing .pancode/tools/NAME/: tool.json (about, input as a JSON schema, seconds),
-    run (a script that reads JSON), and tests/CASE.in with tests/CASE.out. It is in no result and no landing.
+    run (a script that reads JSON), tests/CASE.in and tests/CASE.out. It is not part of a result or a landing.
     """
     answer = face.client().get(TOOLS, project=project)
-    none = "no agent has made a tool; see: pancode project tools ls -h"
+    none = "no agent has made a tool yet; see: pancode project tools ls -h"
     face.show(answer, lambda: format_rows(answer["tools"], _COLUMNS, none, spare=("PROJECT",)))
 
 
@@ -58,7 +58,7 @@ _COLUMNS: Columns = {
 
 @verb("project tools show", "pancode project tools show r-7f3k2x count-words")
 def show(run: Run, name: Tool, face: Json) -> None:
-    """A proposed tool whole: what it does, its files, its tests, and how its trial went."""
+    """Show a proposed tool: its purpose, its files, its tests, and the result of its trial."""
     face.show_result(face.client().get(TOOL.at(run, name)), _shown)
 
 
@@ -77,7 +77,7 @@ def _shown(one: ToolDetail) -> str:
 
 @verb("project tools try", "pancode project tools try r-7f3k2x count-words")
 def try_(run: Run, name: Tool, *, detach: options.Detach = False, face: Json) -> int:
-    """Run its tests on a machine, in its sandbox, without a network. The exit status is that of this run."""
+    """Run its tests on a node, in its sandbox, without network access. Exits with that run's status."""
     return follow_new(face, TRY_TOOL.at(run, name), {"by": find_user()}, detach)
 
 
@@ -86,13 +86,13 @@ def keep(
     run: Run,
     name: Tool,
     *,
-    yes: Annotated[bool, option("Ask nothing: you have looked at it.", "--yes")] = False,
+    yes: Annotated[bool, option("Do not ask: you have reviewed it.", "--yes")] = False,
     face: Json,
 ) -> None:
-    """Keep it with its project, once its tests have passed: shows it, and asks you.
+    """Keep a tool with its project once its tests have passed; shows it and asks you first.
 
-    Its bytes are signed. The later runs of the project have them, read-only, in a sandbox alone: native by
-    name as a tool, other programs as a skill. Receipts name it with its digest.
+    Its bytes are signed. Later runs of the project get it read-only, but only in a sandbox: native as a tool
+    of that name, other programs as a skill. Receipts name it with its digest.
     """
     client = face.client()
     one = client.get(TOOL.at(run, name))
@@ -115,12 +115,12 @@ def rm(
     name: Tool,
     *,
     project: Project = None,
-    run: Annotated[str | None, option("Put aside what this run proposes, instead.", "RUN")] = None,
+    run: Annotated[str | None, option("Dismiss this run's proposal instead.", "RUN")] = None,
     face: Json,
 ) -> None:
-    """Revoke a kept tool: no later run has it. What runs now keeps it until it ends.
+    """Revoke a kept tool, so that later runs do not get it; current runs keep it until they end.
 
-    With --run it is a proposal that is put aside: it leaves the inbox, and nothing that is kept changes.
+    With --run, it dismisses a proposal: it is removed from the inbox, and kept tools do not change.
     """
     body = {"by": find_user(), "project": project, "cwd": None if project else find_folder(), "run": run}
     done = face.client().post(path_of("tools", name, "remove"), body)

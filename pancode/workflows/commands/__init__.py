@@ -1,1 +1,1 @@
-"""Batches, chains and races: begin one, wait for it, look at it."""
+"""Commands for batches, chains and races: start one, wait for it, show it."""

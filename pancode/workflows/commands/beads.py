@@ -1,4 +1,4 @@
-"""Makes a chain of the open tasks of a Beads file: each begins when those that block it are done."""
+"""Builds a chain from the open tasks of a Beads file: each starts when its blockers are done."""
 
 from __future__ import annotations
 
@@ -30,36 +30,36 @@ class Bead:
 
     @property
     def step(self) -> str:
-        """The step's name in a workflow."""
+        """Return the step's name in a workflow."""
         return re.sub(r"[^a-z0-9_-]+", "-", self.id.lower()).strip("-")[:60] or "task"
 
 
 def read_beads(text: str, name: str, only: Collection[str] = ()) -> tuple[Bead, ...]:
-    """Those that block before those that they block, the most urgent first.
+    """Return the open tasks, blockers before the tasks they block, most urgent first.
 
-    `only`: these tasks, and what blocks them. UsageError `no_beads` for what is no such file, has no open
-    task, waits for what is neither open nor closed, or for itself.
+    `only`: these tasks and their blockers. UsageError `no_beads` if it is not such a file, has no open task,
+    or a task waits for one that is neither open nor closed, or for itself.
     """
-    # The last line about an entry counts.
+    # The last line for an entry counts.
     rows: dict[str, dict[str, Any]] = {}
     for number, line in enumerate(filter(str.strip, text.splitlines()), 1):
         try:
             row = json.loads(line)
             rows[str(row["id"])] = {**row, "id": str(row["id"]), "title": str(row["title"])}
         except (ValueError, TypeError, KeyError) as exc:
-            raise _refused(name, f"line {number} is not an entry of Beads: {type(exc).__name__}") from exc
+            raise _refused(name, f"line {number} is not a Beads entry: {type(exc).__name__}") from exc
     found = {row["id"]: _bead(row, rows, name) for row in rows.values() if _is_open(row)}
     wanted = _with_needs(only, found, name) if only else set(found)
     left, order = {key: one for key, one in found.items() if key in wanted}, list[Bead]()
     while left:
         ready = [one for one in left.values() if not any(need in left for need in one.needs)]
         if not ready:
-            raise _refused(name, f"{first_few(tuple(left), 5)} block each other in a circle")
+            raise _refused(name, f"{first_few(tuple(left), 5)} block each other in a cycle")
         order.append(min(ready, key=lambda one: (one.priority, one.id)))
         del left[order[-1].id]
     if not order or len(order) > MOST_STEPS:
         many = f"it has {len(order)} open tasks, and a chain has {MOST_STEPS}"
-        raise _refused(name, many if order else "it has no open task")
+        raise _refused(name, many if order else "it has no open tasks")
     return tuple(order)
 
 
@@ -75,7 +75,9 @@ def _bead(row: Mapping[str, Any], rows: Mapping[str, Mapping[str, Any]], name: s
     ]
     away = [key for key in before if key not in rows or not (_is_open(rows[key]) or _is_over(rows[key]))]
     if away:
-        raise _refused(name, f"{row['id']} waits for {first_few(away, 5)}, neither open nor closed in it")
+        raise _refused(
+            name, f"{row['id']} waits for {first_few(away, 5)}, which is neither open nor closed in the file"
+        )
     needs = tuple(dict.fromkeys(key for key in before if _is_open(rows[key])))
     priority = row.get("priority")
     text = str(row.get("description") or "")
@@ -89,7 +91,7 @@ def _is_over(row: Mapping[str, Any]) -> bool:
 def _with_needs(only: Collection[str], found: Mapping[str, Bead], name: str) -> set[str]:
     missing = [one for one in only if one not in found]
     if missing:
-        raise _refused(name, f"{first_few(missing, 5)} is not an open task of it")
+        raise _refused(name, f"{first_few(missing, 5)} is not an open task of the file")
     wanted, left = set[str](), list(only)
     while left:
         one = left.pop()
@@ -109,7 +111,7 @@ def _refused(name: str, why: str) -> UsageError:
 
 
 def chain_of(beads: Sequence[Bead], file: str) -> str:
-    """The workflow file: a builder for each task."""
+    """Return the workflow file: one builder step per task."""
     names = {one.id: one.step for one in beads}
     steps = []
     for one in beads:

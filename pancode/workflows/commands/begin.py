@@ -1,4 +1,4 @@
-"""`pancode workflow batch` and `chain`, and how every workflow begins or is planned."""
+"""`pancode workflow batch` and `chain`, and the code that starts or previews any workflow."""
 
 from __future__ import annotations
 
@@ -27,27 +27,25 @@ Concurrency = Annotated[int | None, option("At most this many of its runs at onc
 Stagger = Annotated[
     int | None,
     option(
-        "Wait this long between two starts of agent programs on one node (default: 150ms).",
+        "Minimum delay between two starts of agent programs on one node (default: 150ms).",
         "D",
         parser=duration,
     ),
 ]
-FailFast = Annotated[bool, option("The first failure stops all the others.", "--fail-fast")]
-Partial = Annotated[bool, option("Leave out refused tasks instead of refusing all.", "--partial")]
+FailFast = Annotated[bool, option("Stop all others at the first failure.", "--fail-fast")]
+Partial = Annotated[bool, option("Leave out refused tasks instead of refusing everything.", "--partial")]
 Total = Annotated[
     str | None,
     option("At most this much for all of its runs together.", "--total-budget", "USD", parser=money),
 ]
-Land = Annotated[bool, option("Land the change of each run that is done.", "--land")]
-LandLast = Annotated[bool, option("Land the change when all is done.", "--land")]
-Yes = Annotated[bool, option("Say yes for agents that ask a user before each dispatch.", "--yes")]
+Land = Annotated[bool, option("Land the change of each successful run.", "--land")]
+LandLast = Annotated[bool, option("Land the change when everything is done.", "--land")]
+Yes = Annotated[bool, option("Approve agents that ask a user before each dispatch.", "--yes")]
 DryRun = Annotated[bool, option("Show the plan, its gates and its estimate; start nothing.", "--dry-run")]
 Detach = Annotated[bool, option("Do not wait for the results.", "--detach/--wait")]
-RaceAgents = Annotated[str | None, option("One run for each agent.", "A,B", complete=completions.agents)]
-RaceModels = Annotated[str | None, option("One run for each model.", "A,B", complete=completions.models)]
-RaceRuntimes = Annotated[
-    str | None, option("One run for each runtime.", "A,B", complete=completions.runtimes)
-]
+RaceAgents = Annotated[str | None, option("One run per agent.", "A,B", complete=completions.agents)]
+RaceModels = Annotated[str | None, option("One run per model.", "A,B", complete=completions.models)]
+RaceRuntimes = Annotated[str | None, option("One run per runtime.", "A,B", complete=completions.runtimes)]
 RaceNodes = Annotated[str | None, option("One run on each node.", "A,B", complete=completions.nodes)]
 BestOf = Annotated[int | None, option("Run the same worker this many times.", "N", min=2, max=50)]
 WonBy = Annotated[
@@ -56,7 +54,7 @@ WonBy = Annotated[
         "first that is done (default), smallest change, or highest score.", "--choose", "first|smallest|score"
     ),
 ]
-Score = Annotated[str | None, option("Command run in each result; it prints a number.", "CMD")]
+Score = Annotated[str | None, option("Command that is run in each result and prints a number.", "CMD")]
 
 
 @verb(
@@ -84,30 +82,30 @@ def batch(
     face: Json,
     **_options: Any,
 ) -> int:
-    """Give many tasks to the fleet at once, and show each result when it arrives.
+    """Run many tasks on the fleet at once, and show each result as it arrives.
 
-    FILE is YAML, JSON, JSONL, or text with a task on each line; - is standard input. What a task in the
-    file says counts more than these options, and these count more than the file's `defaults`. All tasks
-    are admitted before the first one starts. Exit code 20 when some failed.
+    FILE is YAML, JSON, JSONL, or text with one task per line; - is standard input. A task's values in the
+    file override these options, and these override the file's `defaults`. All tasks are admitted before the
+    first one starts. Exit code 20 if some failed.
     """
     begun = tasks_of(task, file, without_preset(options.collect_given(ctx.params)))
     return post_workflow(face, begun, ctx.params)
 
 
 def without_preset(flags: dict[str, Any]) -> dict[str, Any]:
-    """A preset is of the whole workflow, and not of a step."""
+    """Return the flags without the preset, which applies to the whole workflow, not to a step."""
     return {name: value for name, value in flags.items() if name != "preset"}
 
 
 def tasks_of(tasks: list[str], file: str | None, flags: dict[str, Any]) -> dict[str, Any]:
-    """The request for these tasks, or for those of the file. UsageError, ConfigError."""
+    """Return the request for these tasks, or for those of the file. UsageError, ConfigError."""
     from pancode.workflows.commands.sources import check_source, text_of
     from pancode.workflows.files.search import WorkflowText
 
     if bool(tasks) == (file is not None):
-        both = "the tasks are said twice" if tasks else "no task is said"
+        both = "the tasks are said twice" if tasks else "no task was given"
         raise UsageError(both, fix="pancode workflow batch -t TASK -t TASK, or: pancode workflow batch FILE")
-    listed = ",\n".join(map(json.dumps, tasks))  # the line of a problem is the number of its -t
+    listed = ",\n".join(map(json.dumps, tasks))  # A problem's line number is the number of its -t option.
     source = WorkflowText("", "-t", "-t", f'{{"tasks": [{listed}]}}') if file is None else text_of(file)
     found = check_source(source, flags)
     if found.kind != "batch":
@@ -140,18 +138,17 @@ def chain(
     face: Json,
     **_options: Any,
 ) -> int:
-    """Run the steps of a workflow, each on the results of the steps before it.
+    """Run the steps of a workflow, each on the results of the previous steps.
 
-    NAME is looked up in .pancode/workflows of the project, in the workflows folder of your PANCODE_HOME,
-    and among the shipped ones (pancode workflow ls --files). INPUT is what $ORIGINAL stands for. What a
-    step in the file says counts more than these options. Exit code 20 when a step failed; continue from there
-    with pancode workflow resume.
+    NAME is looked up in the project's .pancode/workflows, in the workflows folder of your PANCODE_HOME, and
+    among the shipped ones (pancode workflow ls --files). INPUT replaces $ORIGINAL. A step's values in the
+    file override these options. Exit code 20 if a step failed; then continue with pancode workflow resume.
     """
     return post_workflow(face, steps_of(workflow, task_text(text, file), ctx.params), ctx.params)
 
 
 def steps_of(workflow: str, wanted: str | None, given: dict[str, Any]) -> dict[str, Any]:
-    """The request for this workflow with its input. UsageError, ConfigError."""
+    """Return the request for this workflow with its input. UsageError, ConfigError."""
     from pancode.workflows.commands.sources import check_source, text_of
 
     source = text_of(workflow)
@@ -171,11 +168,11 @@ def steps_of(workflow: str, wanted: str | None, given: dict[str, Any]) -> dict[s
 
 STAGGER_MS = 150
 MOST_NAMED = 5
-"""How many steps are named with a warning about them."""
+"""How many steps are named in a warning about them."""
 
 
 def post_workflow(face: Face, body: dict[str, Any], given: dict[str, Any]) -> int:
-    """`given`: the command's own options. The exit status."""
+    """Start or preview a workflow; return the exit status. `given`: the command's options."""
     body_sent = {**request_of(body, given), "dry_run": given["dry_run"]}
     client = face.client(works=True)
     if given["dry_run"]:
@@ -188,15 +185,15 @@ def post_workflow(face: Face, body: dict[str, Any], given: dict[str, Any]) -> in
 
 
 def request_of(body: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """The whole request: the steps, who asks, and the options that are about the whole workflow."""
+    """Return the whole request: the steps, the user, and the options for the whole workflow."""
     body_sent = {"stagger_ms": STAGGER_MS, **body, **of_caller(given), **_settings(given)}
-    if given.get("land") and body["kind"] != "batch":  # of a batch, each step says it for itself
+    if given.get("land") and body["kind"] != "batch":  # In a batch, each step has its own `land`.
         body_sent["land"] = True
     return {**body_sent, "yes": given["yes"]}
 
 
 def wait_for_workflow(face: Face, answer: WorkflowShape, *, detach: bool) -> int:
-    """For a workflow that has begun or continues."""
+    """Wait for a workflow that was started or continues; return the exit status."""
     print_warnings(face, answer["warnings"])
     if detach:
         return face.end(ExitCode.DONE, answer, lambda: format_headline(answer))
@@ -205,14 +202,14 @@ def wait_for_workflow(face: Face, answer: WorkflowShape, *, detach: bool) -> int
 
 
 def _settings(given: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings of the whole workflow that the options give."""
+    """Return the settings of the whole workflow given by the options."""
     named = {"concurrency": "concurrency", "stagger": "stagger_ms", "total": "budget", "preset": "preset"}
     settings = {key: given[name] for name, key in named.items() if given.get(name) is not None}
     return settings | {name: True for name in ("fail_fast", "partial") if given.get(name)}
 
 
 def format_dry_run(answer: WorkflowDryRun) -> str:
-    """A dry run of all steps: which gates they pass, each warning, and all gates of those to be refused."""
+    """Return the dry run of all steps: their gates, each warning, and the details of refused steps."""
     refused = [step for step in answer["steps"] if not step["admitted"]]
     gates = "".join(f"\n{escape_line(step['name'])}: {format_plan(step, None)}" for step in refused)
     below = f"estimate of all: {format_usd(answer['estimate_usd'])}\n"
@@ -224,7 +221,7 @@ def format_dry_run(answer: WorkflowDryRun) -> str:
 
 
 def _gates(gates: list[GateShape]) -> str:
-    """Return the gates' states, counted: `10 passed`, or `9 passed, 1 warning`."""
+    """Return the counted states of the gates: `10 passed`, or `9 passed, 1 warning`."""
     states = list(map(gate_state, gates))
     return ", ".join(
         f"{states.count(state)} {state}" for state in ("passed", "warning", "refused") if state in states
@@ -242,7 +239,7 @@ _PLANNED: RowColumns[StepReport] = {
 
 
 def _warned(steps: list[StepReport]) -> str:
-    """Return each warning of the gates once, with the steps that it is about."""
+    """Return each gate warning once, with the steps it is about."""
     about: dict[str, list[str]] = {}
     for step in steps:
         for gate in step["gates"]:

@@ -1,4 +1,4 @@
-"""`pancode workflow`: what runs of several steps there are, and everything that is done with one."""
+"""`pancode workflow`: list, show, check, resume and otherwise manage workflows."""
 
 from __future__ import annotations
 
@@ -43,20 +43,18 @@ def ls(
     whole: Whole = False,
     files: Annotated[
         bool,
-        option(
-            "List the workflow files that have a name: the project's, yours, and shipped ones.", "--files"
-        ),
+        option("List named workflow files: the project's, yours, and the shipped ones.", "--files"),
     ] = False,
     face: Json,
 ) -> None:
-    """The newest workflows, newest first; a W may be a prefix of its id, or `last`."""
+    """List the newest workflows first; a W may be a prefix of an id, or `last`."""
     if files:
         return list_files(face)
     client, most = face.client(), number if kind is None else MOST
     answer = fetch_page(client, answers.WORKFLOWS, "workflows", most, cursor, whole=whole)
     found = [one for one in answer["workflows"] if kind in (None, one["kind"])]
     found = found if whole else found[:number]
-    # Of one kind no page has every workflow up to `next`.
+    # A page of one kind does not contain all workflows up to `next`.
     next_ = answer["next"] if kind is None else None
     return face.show({"workflows": found, "next": next_}, lambda: format_workflows(found))
 
@@ -95,15 +93,17 @@ def show(
     key: Annotated[str | None, Argument(metavar="[KEY]", help="NAMESPACE/KEY, or a whole NAMESPACE.")] = None,
     *,
     follow: Annotated[bool, option("Wait for its end, as the first command does.", "-f", "--follow")] = False,
-    file: Annotated[bool, option("Print the workflow file of that name, to copy it.", "--file")] = False,
+    file: Annotated[
+        bool, option("Print the workflow file with that name, so that you can copy it.", "--file")
+    ] = False,
     board: Annotated[
-        bool, option("Show the values that its workers share, or the one of KEY.", "--board")
+        bool, option("Show the values shared by its workers, or the one of KEY.", "--board")
     ] = False,
     face: Json,
 ) -> int:
-    """One workflow with its steps; or, with --file, the text of a workflow file.
+    """Show a workflow with its steps; or, with --file, the text of a workflow file.
 
-    Workers share values as files .pancode/board/NAMESPACE/KEY; the last writer wins.
+    Workers share values in files .pancode/board/NAMESPACE/KEY; the last writer wins.
     """
     if board:
         show_board(face, w, key)
@@ -143,20 +143,20 @@ def show_board(face: Face, w: str, key: str | None) -> None:
     "pancode workflow plan --beads --only shop-7 > tasks.yaml",
 )
 def plan(
-    file: Annotated[Path | None, Argument(help="A plan, as `pancode issue plan --keep` writes it.")] = None,
+    file: Annotated[Path | None, Argument(help="A plan, as written by `pancode issue plan --keep`.")] = None,
     *,
     beads: Annotated[
-        bool, option(f"Instead of the open tasks of a Beads file (default: {BEADS}).", "--beads")
+        bool, option(f"Use the open tasks of a Beads file instead (default: {BEADS}).", "--beads")
     ] = False,
     only: Annotated[
         list[str], many("With --beads: only this task, and what blocks it; may be repeated.", "--only", "ID")
     ],
     face: Json,
 ) -> None:
-    """Print a chain that carries out the steps of a plan one after the other, and reviews the result.
+    """Print a chain that carries out the steps of a plan in order, and then reviews the result.
 
-    Of Beads each task begins when those that block it are done; others are at work side by side. Epics are
-    left out: they have no work of their own. PanCode writes nothing into the file.
+    For Beads, each task starts when its blockers are done; others run in parallel. Epics are left out because
+    they have no work of their own. PanCode does not write to the Beads file.
     """
     if beads:
         from pancode.workflows.commands import beads as tracker
@@ -169,7 +169,7 @@ def plan(
         raise UsageError("FILE or --beads is required", fix="pancode workflow plan docs/NAME-plan.md")
     from pancode.workflows.commands.plan_steps import chain_of, read_plan
 
-    steps = read_plan(_text(file, "name a plan: docs/NAME-plan.md"), str(file))
+    steps = read_plan(_text(file, "give the path of a plan: docs/NAME-plan.md"), str(file))
     chain = chain_of(steps, str(file))
     report = {"title": steps.title, "steps": list(steps.steps), "text": chain}
     return face.show(report, lambda: chain)
@@ -189,11 +189,11 @@ _BOARD: Columns = {
 
 
 def _board(found: list[answers.BoardRow]) -> str:
-    return format_rows(found, _BOARD, "nothing is on its board", cut="VALUE")
+    return format_rows(found, _BOARD, "its board is empty", cut="VALUE")
 
 
 def check_workflow_file(face: Face, file: str) -> int:
-    """Everything that is wrong with a workflow FILE, at once, each with its line."""
+    """Report all problems of a workflow FILE at once, each with its line."""
     from pancode.workflows.commands.sources import text_of
     from pancode.workflows.files.reader import check_workflow
 
@@ -234,14 +234,14 @@ def resume(
     yes: Yes = False,
     face: Json,
 ) -> int:
-    """Continue with a workflow that failed or was stopped: what is done is not done again."""
+    """Continue a workflow that failed or was stopped; finished steps are not repeated."""
     return begin_again(face, answers.RESUME_WORKFLOW.at(w), detach, yes, resolve=resolve)
 
 
 def begin_again(
     face: Face, route: Route[answers.WorkflowShape], detach: bool, approved: bool, **more: bool
 ) -> int:
-    """Continue with a workflow, or with all of it once more, and wait for its end."""
+    """Resume a workflow, or repeat all of it, and wait for its end."""
     from pancode.runs.commands.dispatch import post_agreed
 
     answer = post_agreed(face, face.client(works=True), route, {"by": find_user(), "yes": approved, **more})
@@ -249,12 +249,12 @@ def begin_again(
 
 
 def show_receipt(face: Face, w: str) -> None:
-    """The signed summary of a workflow that has ended; it names the receipts of its runs."""
+    """Show the signed summary of an ended workflow, which names the receipts of its runs."""
     face.show_result(face.client().get(answers.WORKFLOW_RECEIPT.at(w)), _receipt)
 
 
 def _receipt(answer: answers.WorkflowReceipt) -> str:
-    """The verdict with its checks, and the claims of the summary; JSON has the envelope."""
+    """Return the verdict with its checks, and the summary's claims; JSON has the envelope."""
     predicate = answer["statement"]["predicate"]
     runs = [{"step": step["name"], **run} for step in predicate["steps"] for run in step["runs"]]
     columns: Columns = {

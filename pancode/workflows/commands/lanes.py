@@ -1,4 +1,4 @@
-"""`pancode lane`: work in order, one item at a time; the next one begins by itself."""
+"""`pancode lane`: work items that run one after another, automatically."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ from pancode.workflows.commands import begin as shared
 from pancode.workflows.commands.tables import OVER, format_spent
 
 Lane = Annotated[str, Argument(autocompletion=completions.lanes)]
-Item = Annotated[str | None, Argument(metavar="[ITEM]", help="Its number or key (default: where it stands).")]
+Item = Annotated[
+    str | None, Argument(metavar="[ITEM]", help="Its number or key (default: the current item).")
+]
 TASK_COLUMNS, SHOWN = 60, 10
 """How many characters of a task, and how many ended items, are shown."""
 
@@ -46,20 +48,20 @@ def create(
     ] = False,
     reason: Annotated[str, option("With --pause: the reason, shown with the lane.")] = "",
     resume: Annotated[
-        bool, option("Continue with a paused lane; --total-budget gives it another ceiling.", "--resume")
+        bool, option("Resume a paused lane; --total-budget sets a new ceiling.", "--resume")
     ] = False,
     face: Json,
     **_options: Any,
 ) -> None:
-    """Create a lane for the repository where you stand. The options count for items that say no other.
+    """Create a lane for the current repository. The options are defaults for items without their own.
 
-    A lane begins one item after the other by itself, also after a restart. Each item is an ordinary run. It
-    is done when its run is done, its gates have passed, and its verification elsewhere or its landing, where
-    one was asked for, is over. Then the next one begins, and its agent is told what the one before has left.
-    An item that does not end well stops the lane: retry its run, continue it with words, or skip the item.
+    A lane automatically runs one item after another, also after a restart. Each item is an ordinary run. It
+    is done when its run is done, its gates have passed, and its requested verification on another node or
+    landing is over. Then the next item starts, and its agent is told what the previous one left. An item that
+    did not succeed stops the lane: retry its run, continue it with a message, or skip the item.
     """
     if pause and resume:
-        raise UsageError("--pause and --resume cannot be combined", fix="give one of them")
+        raise UsageError("--pause and --resume cannot be combined", fix="use only one of them")
     if pause:
         held = face.client().post(answers.PAUSE_LANE.at(name), {"by": find_user(), "reason": reason})
         return _show(face, held)
@@ -86,15 +88,17 @@ def add(
     task: options.Task = None,
     *,
     file: options.File = None,
-    key: Annotated[str | None, option("A name for it; an item with this key is added once.", "KEY")] = None,
+    key: Annotated[
+        str | None, option("A unique name for it; an item with the same key is not added again.", "KEY")
+    ] = None,
     expires: Annotated[
-        int | None, option("Skip it if it has not begun after so long.", "D", parser=duration)
+        int | None, option("Skip it if it has not started after this time.", "D", parser=duration)
     ] = None,
     yes: options.Yes = False,
     face: Json,
     **_options: Any,
 ) -> None:
-    """Add an item behind those that are as urgent (--priority). It takes the options of pancode dispatch."""
+    """Add an item after those of the same --priority. Takes the options of pancode dispatch."""
     argv = ctx.meta.get("argv")
     about = {name: value for name, value in of_caller(ctx.params).items() if name in ("by", "settings")}
     body: dict[str, Any] = {
@@ -119,9 +123,9 @@ def _added(answer: answers.LaneAddedAnswer) -> str:
 
 @verb("lane ls", "pancode lane ls")
 def ls(face: Json) -> None:
-    """All lanes: what each is at, and what it waits for."""
+    """List all lanes: the current item of each, and what it waits for."""
     answer = face.client().get(answers.LANES)
-    none = "no lane yet; try: pancode lane create NAME"
+    none = "no lanes yet; try: pancode lane create NAME"
     face.show(answer, lambda: format_rows(answer["lanes"], _LANES, none, spare=("COST",), cut="AT"))
 
 
@@ -141,7 +145,7 @@ _LANES: Columns = {
 
 @verb("lane show", "pancode lane show night")
 def show(lane: Lane, face: Json) -> None:
-    """One lane: its state, the command that helps, and its items in order."""
+    """Show a lane: its state, the command that helps, and its items in order."""
     _show(face, face.client().get(answers.LANE.at(lane)))
 
 
@@ -150,7 +154,7 @@ def _show(face: Face, answer: answers.LaneShape) -> None:
 
 
 def format_lane(one: answers.LaneShape) -> str:
-    """The lane and a row for each item; of those that have come to their end the last ones."""
+    """Return the lane and a row for each item; of ended items only the last ones."""
     head = (
         f"{escape_line(one['lane'])}  {one['state']}  {count_noun(one['left'], 'item')} "
         f"left, {format_spent(one)}\n"
@@ -163,7 +167,9 @@ def format_lane(one: answers.LaneShape) -> str:
     )
     over = [item for item in one["items"] if item["state"] in OVER]
     left_out = {item["item"] for item in over[:-SHOWN]}
-    head += f"  {count_noun(len(left_out), 'earlier item')} not shown; all: --json\n" if left_out else ""
+    head += (
+        (f"  {count_noun(len(left_out), 'earlier item')} not shown; to see all: --json\n") if left_out else ""
+    )
     rows = [item for item in one["items"] if item["item"] not in left_out]
     none = f'nothing is in it yet; try: pancode lane add {escape_line(one["lane"])} "..."'
     return head + format_rows(rows, _ITEMS, none, spare=("KEY", "EXPIRES"), cut="TASK")
@@ -179,7 +185,7 @@ _ITEMS: Columns = {
 
 @verb("lane skip", "pancode lane skip night", "pancode lane skip night 7")
 def skip(lane: Lane, item: Item = None, *, face: Json) -> None:
-    """Continue without an item; the run that works on it is stopped."""
+    """Skip an item and continue; the run that works on it is stopped."""
     _show(face, face.client().post(answers.SKIP_ITEM.at(lane), {"item": item, "by": find_user()}))
 
 
@@ -187,15 +193,15 @@ def skip(lane: Lane, item: Item = None, *, face: Json) -> None:
 def rm(
     lane: Lane,
     item: Annotated[
-        str | None, Argument(metavar="[ITEM]", help="Only this item, which has not begun.")
+        str | None, Argument(metavar="[ITEM]", help="Remove only this item, which has not started.")
     ] = None,
     *,
     force: Annotated[
-        bool, option("The lane, although items are left; its run is stopped.", "--force")
+        bool, option("Remove the lane even if items are left; its run is stopped.", "--force")
     ] = False,
     face: Json,
 ) -> None:
-    """Take an item out, or end the lane. Its runs, their results and its cost stay."""
+    """Remove an item, or end the lane. Its runs, their results and its cost are kept."""
     body = {"item": item, "force": force, "by": find_user()}
     answer = face.client().post(answers.REMOVE_LANE.at(lane), body)
     face.show(answer, lambda: format_lane(answer) if item else f"{escape_line(answer['lane'])}  ended\n")

@@ -1,4 +1,4 @@
-"""Makes a chain of the steps of a plan: the numbered list under its head "Steps"."""
+"""Builds a chain from the steps of a plan: the numbered list under its heading "Steps"."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class Plan:
 
 
 def read_plan(text: str, name: str) -> Plan:
-    """UsageError `no_plan` where there are no steps, or too many."""
+    """Read a plan. UsageError `no_plan` if it has no steps or too many."""
     head = _HEAD.search(text)
     below = "" if head is None else text[head.end() :]
     after = _NEXT.search(below)
     below = below[: after.start()] if after else below
     steps = tuple(" ".join(part.split()) for part in _ITEM.split(below)[1:])
     if not steps or len(steps) > MOST_STEPS or not all(steps):
-        why = "it has no head '## Steps' with a numbered list" if not steps else "a step is empty"
+        why = "it has no heading '## Steps' with a numbered list" if not steps else "a step is empty"
         why = f"it has {len(steps)} steps, and a chain has {MOST_STEPS}" if len(steps) > MOST_STEPS else why
         raise UsageError(
             f"{name} does not contain a plan", why=why, fix="write the steps as: 1. ...", code="no_plan"
@@ -42,7 +42,7 @@ def read_plan(text: str, name: str) -> Plan:
 
 
 def chain_of(plan: Plan, file: str) -> str:
-    """The workflow file: a builder for each step in order, and a reviewer who compares with the plan."""
+    """Return the workflow file: a builder per step in order, and a reviewer who checks the plan."""
     steps = [
         {
             "name": f"step-{number}",
@@ -65,5 +65,5 @@ def dump_chain(description: str, steps: Sequence[Mapping[str, object]]) -> str:
 
 
 def as_words(text: str) -> str:
-    """With nothing in it that a workflow would fill in."""
+    """Return the text with the placeholders of workflows escaped."""
     return _PLACES.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text)

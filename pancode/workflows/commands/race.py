@@ -51,8 +51,8 @@ def race(
 ) -> int:
     """Give one TASK to several workers; the first that is done and passes the gates wins.
 
-    The others are stopped, and what they cost is shown. With --choose smallest or --score all of them finish,
-    and the best result wins. Exit code 20 when nobody wins.
+    The others are stopped, and their cost is shown. With --choose smallest or --score, all of them finish and
+    the best result wins. Exit code 20 if there is no winner.
     """
     text = task_text(task, file) or ""
     flags = begin.without_preset(options.collect_given({**ctx.params, "land": False}))
@@ -65,12 +65,12 @@ def race(
 
 
 def parse_runners(given: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """By name of their step, what each of those who race has for itself. UsageError."""
+    """Return, by step name, what each competitor has for itself. UsageError."""
     lists = [name for name in _LISTS if given[name] is not None]
     if len(lists) + (given["best_of"] is not None) != 1:
-        problem = "the race has no competitors" if not lists else "a race compares one kind of thing only"
+        problem = "the race has no competitors" if not lists else "a race compares only one kind of thing"
         raise UsageError(
-            problem, fix="one of --agents A,B --models A,B --runtimes A,B --nodes A,B --best-of 3"
+            problem, fix="use one of --agents A,B --models A,B --runtimes A,B --nodes A,B --best-of 3"
         )
     if not lists:
         return {str(number): {} for number in range(1, given["best_of"] + 1)}
@@ -85,13 +85,13 @@ def parse_runners(given: Mapping[str, Any]) -> dict[str, dict[str, str]]:
 
 
 def _name(word: str, number: int) -> str:
-    """A step's name made of an agent's or model's; its number where two might become the same."""
+    """Return a step's name made from an agent's or model's, numbered if it may be ambiguous."""
     name = _NOT_IN_NAMES.sub("-", word.lower()).strip("-_")[:60]
     return name if name == word else f"{name}-{number}".lstrip("-")
 
 
 def _won(by: str | None, score: str | None) -> dict[str, str]:
-    """Return the rule that decides the race. UsageError for a score without a command."""
+    """Return the rule that decides the race. UsageError unless score and command go together."""
     rule = by or ("score" if score is not None else "first")
     if (rule == "score") != (score is not None):
         raise UsageError(

@@ -1,4 +1,4 @@
-"""Finds and checks the text of a workflow for a command: a file, a name, standard input."""
+"""Finds and checks the text of a workflow for a command: from a file, a name or standard input."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ STDIN = "standard input"
 
 
 def find_places() -> WorkflowPlaces:
-    """The folders where names of workflows are looked up."""
+    """Return the folders where workflow names are looked up."""
     return WorkflowPlaces.seen_from(home_here(os.environ), folder_here(), os.environ)
 
 
 def text_of(word: str) -> WorkflowText:
-    """The file of that path or name; `-` is standard input."""
+    """Return the workflow file with that path or name; `-` is standard input."""
     if word != "-":
         return find_places().find(word)
     raw = sys.stdin.buffer.read(MOST_BYTES + 1)
@@ -32,7 +32,7 @@ def text_of(word: str) -> WorkflowText:
 
 
 def check_source(source: WorkflowText, flags: Mapping[str, Any]) -> CheckedWorkflow:
-    """ConfigError about its first problem, with the command that shows all of them."""
+    """Return the checked workflow. ConfigError on its first problem, with the command for all."""
     found = check_workflow(source.text, source.place, source.name, flags)
     if not found.problems:
         return found

@@ -1,4 +1,4 @@
-"""Prints a workflow and its steps as words and tables."""
+"""Formats a workflow and its steps as text and tables."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pancode.kernel.formatting import count_noun, first_few, format_outcome
 from pancode.workflows.answers import LandedShape, LaneShape, WorkflowShape, WorkflowStepShape
 
 OVER = ("done", "failed", "refused", "skipped", "stopped")
-"""States in which a step has come to its end."""
+"""States of a step that has ended."""
 ENDED = ("done", "partial", "failed", "stopped")
 TASK_COLUMNS = 60
 """How many characters of a task, and of an answer, a line shows."""
@@ -18,7 +18,7 @@ MOST_NAMED = 5
 
 
 def format_headline(shape: WorkflowShape) -> str:
-    """One line: which, how far, what it has cost."""
+    """Return one line: which workflow, its progress and its cost."""
     parts = [shape["workflow"], shape["kind"]]
     parts += [escape_line(shape["name"])] if shape["name"] != shape["kind"] else []
     parts += [state_of(shape), format_counts(shape), format_spent(shape)]
@@ -28,12 +28,12 @@ def format_headline(shape: WorkflowShape) -> str:
 
 
 def state_of(shape: WorkflowShape) -> str:
-    """Its state; where nothing continues before a user has answered, that."""
+    """Return its state, or that it waits for a user if nothing else continues."""
     return "waits for a user" if shape.get("waits_for_person") else str(shape["state"])
 
 
 def list_questions(shape: WorkflowShape) -> str:
-    """What of it waits for a user, each with the command that answers it."""
+    """Return what waits for a user, each with the command that answers it."""
     steps = {step["run"]: step["name"] for step in shape["steps"] if step["run"]}
     items = ((steps.get(item["run"], ""), item) for item in shape.get("inbox", ()))
     return "".join(
@@ -44,7 +44,7 @@ def list_questions(shape: WorkflowShape) -> str:
 
 
 def format_counts(shape: WorkflowShape) -> str:
-    """`3 of 4 steps done, 1 failed; 2 of 3 landed, 1 waiting`."""
+    """Return `3 of 4 steps done, 1 failed; 2 of 3 landed, 1 waiting`."""
     states = [step["state"] for step in shape["steps"]]
     named = [
         f"{states.count(state)} {state}"
@@ -59,7 +59,7 @@ def format_counts(shape: WorkflowShape) -> str:
 
 
 def format_landed(landings: LandedShape) -> str:
-    """`10 of 20 landed, 8 waiting, 2 not landed`; empty where nothing was to be landed."""
+    """Return `10 of 20 landed, 8 waiting, 2 not landed`; empty if no landing was requested."""
     left = [("waiting", landings["waiting"]), ("not landed", landings["not_landed"])]
     words = [f"{landings['landed']} of {landings['asked']} landed", *(f"{n} {word}" for word, n in left if n)]
     return ", ".join(words) if landings["asked"] else ""
@@ -73,7 +73,7 @@ def format_spent(shape: WorkflowShape | LaneShape) -> str:
 
 
 def format_workflows(found: list[WorkflowShape]) -> str:
-    none = 'no workflow yet; try: pancode chain explore-then-build "..."'
+    none = 'no workflows yet; try: pancode chain explore-then-build "..."'
     return format_rows(found, _COLUMNS, none, spare=("TOOK", "COST"), cut="STEPS")
 
 
@@ -98,13 +98,13 @@ def first_line(text: str) -> str:
 
 
 def format_worker(agent: str | None, node: str | None, task: str) -> str:
-    """`builder on gpubox: review src/auth`: agent, machine and task, as far as they are known."""
+    """Return `builder on gpubox: review src/auth`: agent, node and task, as far as known."""
     place = " on ".join(escape_line(name) for name in (agent, node) if name)
     return ": ".join(filter(None, (place, clip_columns(escape_line(task), TASK_COLUMNS))))
 
 
 def group_waits(shape: WorkflowShape) -> dict[str, list[str]]:
-    """The steps that could begin now and wait, by reason."""
+    """Return, by reason, the steps that could start now but wait."""
     reasons: dict[str, list[str]] = {}
     for step in shape["steps"]:
         if step["reason"] and (step["state"] == "pending" or step["state"] == "waiting" and not step["run"]):
@@ -115,7 +115,7 @@ def group_waits(shape: WorkflowShape) -> dict[str, list[str]]:
 
 
 def why_waits(reasons: dict[str, list[str]]) -> str:
-    """`a, b and 3 more wait: paused by ann`."""
+    """Return `a, b and 3 more wait: paused by ann`."""
     return "; ".join(
         f"{first_few(names, MOST_NAMED)} wait{'s' * (len(names) == 1)}: {why}"
         for why, names in reasons.items()
@@ -123,7 +123,7 @@ def why_waits(reasons: dict[str, list[str]]) -> str:
 
 
 def format_workflow(shape: WorkflowShape) -> str:
-    """The workflow and a row for each of its steps."""
+    """Return the workflow and a row for each of its steps."""
     columns: Columns = {
         **{"STEP": "name", "STATE": _step_state, "NEEDS": "needs", "ROUND": _round},
         **{"RUNS": lambda step: " ".join(step["runs"]), "AGENT": "agent", "NODE": "node"},

@@ -1,4 +1,4 @@
-"""Waits for a workflow: each result the moment it is there; Ctrl-C detaches, stops nothing."""
+"""Waits for a workflow: prints each result when it arrives; Ctrl-C detaches and stops nothing."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ from pancode.workflows.commands.tables import (
 )
 
 PACE_S = (0.1, 2.0)
-"""The least time between two looks, and the most when no event comes."""
+"""The least seconds between two checks, and the most if no event comes."""
 _SHOWN = 5
 NOT_DONE = "not landed"
 """Status of a landing that did not begin, as its run did not end well: the run's outcome says so already."""
 
 
 def wait_for(face: Face, client: Client, workflow: str) -> WorkflowShape | None:
-    """The workflow at its end, or when it continues only once a user has answered; None: one has detached.
+    """Return the workflow when it has ended or waits for a user's answer; None: the user detached.
 
-    Its end is that of the landings, too, which the coordinator carries out by itself.
+    It has ended when its landings, which the coordinator carries out automatically, have also ended.
     """
     try:
         with ProgressRow(face, stays=False) as row:
@@ -62,14 +62,14 @@ def wait_for(face: Face, client: Client, workflow: str) -> WorkflowShape | None:
     except KeyboardInterrupt:
         pass
     write_stderr(
-        f"\ndetached; {workflow} continues.  look: pancode workflow show -f {workflow}"
-        f"   stop: pancode workflow stop {workflow}\n"
+        f"\ndetached; {workflow} continues.  follow: pancode workflow show -f {workflow}   stop: pancode "
+        f"workflow stop {workflow}\n"
     )
     return None
 
 
 class WaitReasons:
-    """Prints why a workflow waits, each reason once and after two looks; a drawn progress shows it itself."""
+    """Prints why a workflow waits, each reason once and after two checks, unless progress is drawn."""
 
     def __init__(self, face: Face, row: ProgressRow) -> None:
         self._face, self._row = face, row
@@ -84,7 +84,7 @@ class WaitReasons:
 
 
 def under_way(shape: WorkflowShape) -> str:
-    """One line: what runs now, and how much is over."""
+    """Return one line: what is running now, and the progress."""
     active = [step for step in shape["steps"] if step["state"] in ("running", "starting")]
     names = [f"{escape_line(step['name'])} ({step['run'] or 'starting'})" for step in active]
     now = filter(None, (first_few(names, _SHOWN), why_waits(group_waits(shape))))
@@ -92,8 +92,8 @@ def under_way(shape: WorkflowShape) -> str:
 
 
 def watch_workflow(face: Face, client: Client, workflow: str) -> Iterator[WorkflowShape]:
-    """The workflow now, and whenever something has happened to it; over restarts of the coordinator."""
-    tries, quiet = 0, Face(as_json=True)  # the looks themselves say it when the coordinator is away
+    """Yield the workflow now and after each of its events, across restarts of the coordinator."""
+    tries, quiet = 0, Face(as_json=True)  # The requests below report an unavailable coordinator themselves.
     for _ in watch_feed(quiet, client, {"workflow": workflow}, PACE_S):
         try:
             yield client.get(WORKFLOW.at(workflow))
@@ -113,7 +113,7 @@ def watch_workflow(face: Face, client: Client, workflow: str) -> Iterator[Workfl
 
 
 def ended_runs(step: WorkflowStepShape) -> list[str]:
-    """Those of earlier rounds; the newest one when its step is over, or waits for a round or a user."""
+    """Return the ended runs: of earlier rounds, and the newest if its step ended or waits."""
     waits = step["state"] == "waiting" and (step["run"] is None or step["outcome"] == "blocked")
     is_over = step["state"] in OVER or waits
     runs: list[str] = step["runs"]
@@ -121,7 +121,7 @@ def ended_runs(step: WorkflowStepShape) -> list[str]:
 
 
 class Results:
-    """Prints each run that has ended once, as one line: step, outcome, run, cost, duration, task, answer."""
+    """Prints each ended run once, on a line: step, outcome, run, cost, duration, task, answer."""
 
     def __init__(self, face: Face, client: Client, row: ProgressRow) -> None:
         self._face, self._client, self._row = face, client, row
@@ -163,7 +163,7 @@ class Results:
         return "  ".join(filter(None, (*fields, place, lines)))
 
     def _say(self, line: str) -> None:
-        """Print the line to standard output; on a terminal above the progress."""
+        """Print the line to standard output; on a terminal, above the progress."""
         if self._row.draws and sys.stdout.isatty():
             self._row.above(line)
             return
@@ -175,13 +175,13 @@ class Results:
 
 
 def report_end(face: Face, shape: WorkflowShape) -> int:
-    """The end of a workflow that was waited for; its status."""
+    """Print the end of a workflow that was waited for; return the exit status."""
     client = face.client()
     if face.can_ask() and any(one["status"] == progress.HELD for _, one in list_landings(shape)):
-        # Whoever sits there says yes to what a landing holds, or no.
+        # The user at the terminal approves or declines what holds a landing back.
         for run, landing in list_landings(shape):
             if landing["status"] == progress.HELD and landing.get("yes"):
-                with suppress(ApiError):  # what stands against it is in the workflow's own words below
+                with suppress(ApiError):  # The reason is in the workflow's text below.
                     progress.land_and_wait(face, client, run, {"gates": True})
         shape = client.get(WORKFLOW.at(shape["workflow"]))
     last = _result_of(client, shape) if shape["state"] == "done" and shape["kind"] != "batch" else None
@@ -196,7 +196,7 @@ def list_landings(shape: WorkflowShape) -> list[tuple[str, LandingShape]]:
 
 def _words(shape: WorkflowShape, last: dict[str, Any] | None) -> str:
     answer = safe_block(last["answer"]) if last is not None else ""
-    # Of a batch only the changes that are not landed are told, each with the command that helps.
+    # For a batch, only changes that have not landed are listed, each with the command that helps.
     result, empty = "", dict[str, Any](files=[], tree="", branch=None, gate=None)
     for run, kept in list_landings(shape):
         landing = {**empty, "run": run, **kept}
@@ -206,17 +206,17 @@ def _words(shape: WorkflowShape, last: dict[str, Any] | None) -> str:
             result += progress.landing_line(landing)
     text = f"{answer}{format_headline(shape)}{result}"
     if shape.get("waits_for_person"):
-        follow = f"  the answer lets it continue; follow: pancode workflow show -f {shape['workflow']}\n"
+        follow = f"  it continues after the answer; follow: pancode workflow show -f {shape['workflow']}\n"
         return text + list_questions(shape) + follow
     if last is not None and last["commit"] and not shape["landed"]["asked"]:
         return text + "".join(f"  land the change: pancode land {run}\n" for run in shape["results"])
     if shape["state"] != "done":
-        return f"{text}  look: pancode workflow show {shape['workflow']}\n"
+        return f"{text}  see: pancode workflow show {shape['workflow']}\n"
     return text
 
 
 def _result_of(client: Client, shape: WorkflowShape) -> dict[str, Any] | None:
-    """Return the last run with a result and the last step's answer; `commit` None: without a result."""
+    """Return the last run with a result and the last step's answer; `commit` None: no result."""
     runs = {step["name"]: step["run"] for step in shape["steps"] if step["run"] and step["state"] == "done"}
     if shape["winner"] is not None:
         runs = {name: run for name, run in runs.items() if name == shape["winner"]}
@@ -229,7 +229,7 @@ def _result_of(client: Client, shape: WorkflowShape) -> dict[str, Any] | None:
 
 
 def _status(shape: WorkflowShape) -> int:
-    """The exit status: done and landed, stopped, partly done or landed, or blocked by a question."""
+    """Return the exit status: done and landed, stopped, partly done or landed, or blocked."""
     if shape.get("waits_for_person"):
         return ExitCode.BLOCKED
     match shape["state"]:

@@ -1,1 +1,1 @@
-"""Workflow files: how they are read, checked and found, and those that PanCode ships."""
+"""Workflow files: reading, checking and finding them, and the shipped ones."""

@@ -1,4 +1,4 @@
-"""The keys of a workflow file, in the words of the command line."""
+"""The keys of a workflow file, named like the options of the command line."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ LabelWord = Annotated[str, AfterValidator(label_word)]
 
 
 def _several(value: object) -> object:
-    """Return a list; one text stands for a list of one."""
+    """Return a list; a single text becomes a list of one."""
     if isinstance(value, str):
         return (value,)
     return tuple(value) if isinstance(value, list) else value
 
 
 def _labels(value: object) -> object:
-    """Return the labels of `gpu=24g`, of a list of such, or of a mapping."""
+    """Return the labels from `gpu=24g`, a list of such, or a mapping."""
     given = [value] if isinstance(value, str) else value
     if not isinstance(given, list):
         return given
     pairs = [str(one).partition("=") for one in given]
     if wrong := next((key for key, equals, rest in pairs if not equals or not rest), None):
-        raise ValueError(f"{wrong!r} is not a label, write one like gpu=24g")
+        raise ValueError(f"{wrong!r} is not a label; write one like gpu=24g")
     return {key: rest for key, _, rest in pairs}
 
 
 def _gate(text: str) -> str:
-    """Return the text unchanged; ValueError where it cannot be split into words."""
+    """Return the text unchanged; ValueError if it cannot be split into arguments."""
     try:
         split_words(text, "verify")
     except UsageError as exc:
@@ -60,10 +60,10 @@ def _stagger(value: object) -> int:
 
 
 def _inside(path: str) -> str:
-    """Return a path below the workspace; ValueError for one that leads out of it."""
+    """Return a path below the workspace; ValueError if it leads out of it."""
     parts = path.split("/")
     if path.startswith("/") or ".." in parts or "" in parts or not path.isprintable():
-        raise ValueError(f"{path!r} is not a path inside the workspace, write one like reports/plan.md")
+        raise ValueError(f"{path!r} is not a path inside the workspace; write one like reports/plan.md")
     return path
 
 
@@ -74,7 +74,7 @@ Gates = Annotated[tuple[Annotated[str, AfterValidator(_gate)], ...], BeforeValid
 
 
 class KebabPart(Part):
-    """A part whose keys are written as flags are (`max-turns`); `max_turns` is the same key."""
+    """A part whose keys are written like flags (`max-turns`); `max_turns` is accepted too."""
 
     model_config = ConfigDict(
         alias_generator=lambda name: name.replace("_", "-"), populate_by_name=True, **Part.model_config
@@ -89,17 +89,17 @@ _TYPES: Mapping[str, Any] = {
     **{"Count": int, "Duration": Duration, "Size": Size, "Money": Money, "bool": bool},
     **{"Gpus": GpuCount, "Labels": Labels, "Commands": Gates, "Paths": Paths},
 }
-"""The type in a file, by the name of an option's type."""
+"""From the name of an option's type to its type in a file."""
 
 
 @with_options(_TYPES, in_file=True)
 class DispatchEntry(KebabPart):
-    """The options that `pancode dispatch` takes, too."""
+    """The options that a file shares with `pancode dispatch`."""
 
     no_verify: bool = False
 
     def dispatch(self) -> dict[str, Any]:
-        """Return the body for the API: only the fields that the file sets."""
+        """Return the body for the API with only the fields that the file sets."""
         values = self.model_dump(mode="json", exclude_defaults=True)
         fields = {one.name: values[one.word] for one in OPTIONS.values() if one.word in values}
         return {**fields, "verify": []} if self.no_verify else fields
@@ -120,7 +120,7 @@ class TaskEntry(DispatchEntry):
 
 
 class VerdictEntry(Part):
-    """The file in which a step writes its verdict, and the values that each field of it may have."""
+    """The file to which a step writes its verdict, and the allowed values of its fields."""
 
     file: Annotated[str, AfterValidator(_inside)] = "verdict.json"
     fields: Annotated[dict[NonEmpty, Several], Field(alias="schema", min_length=1)]
@@ -138,7 +138,7 @@ class StepEntry(TaskEntry):
 
 
 class MatrixEntry(KebabPart):
-    """Lists of values; every combination of them becomes a task."""
+    """Lists of values; each combination of them becomes a task."""
 
     tasks: Several
     agents: Several = ()

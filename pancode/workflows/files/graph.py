@@ -1,4 +1,4 @@
-"""Checks how the steps of a workflow hang together: needs, loops, and outputs that tasks take. Pure."""
+"""Checks how the steps of a workflow are connected: needs, loops, and outputs used in tasks. Pure."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class FileProblems:
         self.found.append(error)
 
     def read(self, kind: type[M], data: Mapping[str, object]) -> M | None:
-        """Return the value, or None and a problem for each thing that does not fit."""
+        """Return the value, or None after adding a problem for each invalid part."""
         value, wrong = find_problems(kind, data, self.at)
         self.found += wrong
         return value
 
     def at(self, key: str) -> str:
-        """Return `file:line` of the key, however its last word is joined, or of the nearest key above."""
+        """Return `file:line` of the key, written with - or _, or of the nearest key above."""
         above, dot, word = key.rpartition(".")
         joined = f"{above}{dot}{word.replace('-', '_')}"
         place = self._document.at(joined if joined in self._document.lines else key)
@@ -49,7 +49,7 @@ _BRACES = re.compile(r"(?<!\$)\{\{\s*([\w-]+)(\.(?:answer|commit|files)\b)?[^{}]
 
 
 def find_misspelt(text: str, steps: Collection[str]) -> Iterator[str]:
-    """Yield attempts at a step's output that name none. Other braces are text: a task may be about them."""
+    """Yield misspelled references to a step's output. Other braces are text that a task may contain."""
     for found in _BRACES.finditer(text):
         short = found[1] in steps and found[2] is not None
         if (short or find_nearest(found[1], ["steps"])) and not any(
@@ -59,12 +59,12 @@ def find_misspelt(text: str, steps: Collection[str]) -> Iterator[str]:
 
 
 def find_outputs(text: str) -> Iterator[TemplatePlace]:
-    """Yield the places that an earlier step fills by name."""
+    """Yield the placeholders that name an earlier step's output."""
     return (place for place in find_places(text) if place.step)
 
 
 def format_place(place: TemplatePlace) -> str:
-    """Return the template as a user writes it."""
+    """Return the placeholder as a user writes it."""
     if not place.step:
         return f"${place.what}"
     what = f"files.{place.path}" if place.path else place.what
@@ -72,12 +72,12 @@ def format_place(place: TemplatePlace) -> str:
 
 
 def takes_input(text: str) -> bool:
-    """Whether the text needs what is said on the command line."""
+    """Whether the text needs the input of the command line."""
     return any(not place.step for place in find_places(text))
 
 
 def stranger_words(text: str) -> Iterator[str]:
-    """Yield the places that words of others would fill: an agent's, or the workflow's input."""
+    """Yield the placeholders filled with text of others: an agent's, or the workflow's input."""
     for place in find_places(text):
         if place.what != "commit":
             yield format_place(place)
@@ -88,14 +88,14 @@ _UNTIL = re.compile(r"""\s*([A-Za-z_][A-Za-z0-9_]*)\s*==\s*(?:"([^"]*)"|'([^']*)
 
 @dataclass(frozen=True, slots=True)
 class PlacedStep:
-    """One step, its key in the file, and the steps that it waits for."""
+    """A step, its key in the file, and the steps that it waits for."""
 
     key: str
     name: str
     entry: StepEntry
     needs: tuple[str, ...]
     written: frozenset[str] = frozenset()
-    """The fields that the file has, also unreadable ones: these count as present."""
+    """The fields in the file, including unreadable ones: they count as present."""
 
 
 def until_of(text: str) -> tuple[str, str] | None:
@@ -142,7 +142,7 @@ class StepGraph:
                     self._problems.add(key, what, f"{place.step} has no such file", fix)
 
     def ancestors(self, name: str) -> set[str]:
-        """Return every step that must end before this one begins."""
+        """Return all steps that must end before this one starts."""
         found: set[str] = set()
         waiting = [name]
         while waiting:
@@ -159,7 +159,7 @@ class StepGraph:
         self._problems.add(key, what, "there is no such step", fix)
 
     def _check_cycles(self) -> None:
-        """Note one problem for each ring of steps, at the step that is written first."""
+        """Add one problem for each cycle of steps, at the step that is written first."""
         reported: set[str] = set()
         for name, step in self._steps.items():
             if name in reported or name not in self.ancestors(name):
@@ -169,7 +169,7 @@ class StepGraph:
             self._problems.add(
                 f"{step.key}.needs",
                 f"steps wait for each other: {' -> '.join(_path(name, self._steps))}",
-                "none of them could ever start",
+                "none of them could start",
                 "remove one `needs`; write a loop with until, max and back-to",
             )
 
@@ -197,7 +197,7 @@ class StepGraph:
             self._unknown(f"{key}.back-to", f"step {step.name} goes back to {back!r}", back)
         elif back is not None and back != step.name and back not in self.ancestors(step.name):
             why = f"{back} does not come before {step.name}"
-            fix = f"needs: [{back}], or go back to a step that comes before"
+            fix = f"needs: [{back}], or go back to an earlier step"
             self._problems.add(f"{key}.back-to", f"step {step.name} cannot go back to {back}", why, fix)
 
     def _check_until(self, step: PlacedStep, text: str) -> None:
@@ -206,7 +206,7 @@ class StepGraph:
             self._problems.add(
                 key,
                 f"step {step.name}: cannot parse until: {text!r}",
-                "until is a comparison, not code",
+                "until must be a comparison, not code",
                 _WRITE_UNTIL,
             )
         elif verdict is None and "verdict" in step.written:
@@ -225,7 +225,7 @@ class StepGraph:
 
 
 def _path(start: str, steps: Mapping[str, PlacedStep]) -> list[str]:
-    """Return the shortest way from the step over its needs back to itself."""
+    """Return the shortest path from the step over its needs back to itself."""
     ways = [[start]]
     seen = set[str]()
     for way in ways:

@@ -1,4 +1,4 @@
-"""Turns a workflow's text into the steps that the API takes, or into all its problems. Pure."""
+"""Converts a workflow's text to the steps for the API, or to all its problems. Pure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def size_of_matrix(matrix: MatrixEntry) -> int:
 
 
 def list_combinations(matrix: MatrixEntry) -> list[dict[str, Any]]:
-    """Return the dispatch's fields for each combination, the last list changing fastest."""
+    """Return the dispatch's fields for each combination; the last list changes fastest."""
     lists = {"task": matrix.tasks} | {
         field: getattr(matrix, name) for name, field in _ONE.items() if getattr(matrix, name)
     }
@@ -38,13 +38,13 @@ Json = dict[str, Any]
 E = TypeVar("E", bound=TaskEntry)
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 SHELL = "shell"
-_NAME_FIX = "use a-z, 0-9, - and _, at most 64"
+_NAME_FIX = "use a-z, 0-9, - and _, at most 64 characters"
 _SETTINGS = ("concurrency", "fail_fast", "partial", "budget", "preset")
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedWorkflow:
-    """The content of a file. `body`: for the API, without caller and input; None where there are problems."""
+    """A file's content. `body`: for the API, without caller and input; None if it has problems."""
 
     kind: str
     description: str
@@ -59,12 +59,12 @@ class CheckedWorkflow:
 def check_workflow(
     text: str, place: str, name: str = "", flags: Mapping[str, Any] | None = None
 ) -> CheckedWorkflow:
-    """Check a workflow and collect every problem. `name`: the workflow's, where the file does not say one.
+    """Check a workflow and collect all problems. `name`: the workflow's default name.
 
-    `flags`: fields of a dispatch that rank above the file's defaults, and below its steps.
+    `flags`: fields of a dispatch that override the file's defaults, but not its steps.
     """
     try:
-        # Half a character can be carried by no request.
+        # No request can carry an unpaired surrogate.
         try:
             text.encode()
         except UnicodeEncodeError as exc:
@@ -104,7 +104,7 @@ class _FileReading:
         return CheckedWorkflow(kind, description, body, any(map(graph.takes_input, texts)), found)
 
     def _head(self) -> FileEntry | None:
-        """Return the keys at the top that are not steps."""
+        """Return the top-level keys other than the steps."""
         lists = {"tasks", "steps"}
         head = self._problems.read(FileEntry, {k: v for k, v in self._data.items() if k not in lists})
         if "steps" in self._data and (extra := {"tasks", "matrix"} & self._data.keys()):
@@ -127,11 +127,11 @@ class _FileReading:
         if isinstance(written, dict) and key == "steps":
             return written
         if written is not None:
-            self._problems.add(key, f"{key} must be a list", fix=f"write each below {key}: as `- text`")
+            self._problems.add(key, f"{key} must be a list", fix=f"write each entry below {key}: as `- text`")
         return {}
 
     def _entries(self, key: str, kind: type[E]) -> Iterator[tuple[str, str, E]]:
-        """Yield place, name and entry of each. A fault in one field hides nothing of the others."""
+        """Yield place, name and entry of each. A fault in one field does not hide others."""
         for name, one in self._written(key).items():
             given: object = {"task": one} if isinstance(one, str) else one
             file = self._problems.read(FileEntry, {key: {name: given}})
@@ -171,7 +171,7 @@ class _FileReading:
         return [{**step, "name": str(number)} for number, step in enumerate(steps, start=1)]
 
     def _defaults(self, head: FileEntry | None) -> Json:
-        """Return the fields of every step that does not set its own."""
+        """Return the fields for steps that do not set their own."""
         return _over(head.defaults.dispatch() if head is not None else {}, self._flags)
 
     def _graph(self, head: FileEntry | None, written: object) -> list[Json]:
@@ -194,14 +194,14 @@ class _FileReading:
         return steps
 
     def _check_script(self, step: graph.PlacedStep, dispatch: Json) -> None:
-        """Refuse a script into which words of others would be filled."""
+        """Refuse a script that would contain text of others."""
         if resolve_alias(dispatch.get("runtime", "")) != SHELL:
             return
         for word in graph.stranger_words(dispatch["task"]):
             self._problems.add(
                 f"{step.key}.task",
                 f"step {step.name}: {word} would become part of a script",
-                "somebody else wrote it, and a shell would run it",
+                "its text comes from others, and a shell would run it",
                 "let the script read a file: .pancode/inputs/ORIGINAL.md, or NAME.md of an earlier step",
             )
 
@@ -232,7 +232,7 @@ class _FileReading:
         )
 
     def _check_text(self, steps: list[Json]) -> None:
-        """YAML can write half a character, `"\\ud800"`, which no request can carry."""
+        """Reject unpaired surrogates, which YAML can contain but no request can carry."""
         for step in steps:
             try:
                 json.dumps(step, ensure_ascii=False).encode()
@@ -246,7 +246,7 @@ def _step(name: str, dispatch: Json, **more: Any) -> Json:
 
 
 def _over(below: Json, above: Json) -> Json:
-    """Lay the upper fields over the lower ones; labels of both are kept."""
+    """Merge the fields; the upper ones win, and labels of both are kept."""
     require = {**below.get("require", {}), **above.get("require", {})}
     return {**below, **above, **({"require": require} if require else {})}
 

@@ -1,4 +1,4 @@
-"""Finds workflow files: by path, in the project, in the user's home, and among those that PanCode ships."""
+"""Finds workflow files: by path, in the project, in the user's home, and among the shipped ones."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ class WorkflowText:
     origin: str
     text: str
     in_project: bool = False
-    """Whether the file lies in a repository, where a landed change may have written it."""
+    """Whether the file is in a repository, where a landed change may have written it."""
 
     @property
     def replaces(self) -> str:
-        """The shipped workflow in whose place it was found; empty: none."""
+        """Return the name of the shipped workflow that this file replaces; empty if none."""
         taken = self.in_project and self.origin == PROJECT and self.name in shipped_names()
         return self.name if taken else ""
 
     def told(self) -> dict[str, Any]:
-        """Return what a request tells of the file: the coordinator decides whether to ask a user first."""
+        """Return a request's facts on the file, for the coordinator to decide whether to ask."""
         digest = hashlib.sha256(self.text.encode()).hexdigest()
         file = {"place": self.place, "digest": digest, "replaces": self.replaces}
         return {"file": file} if self.in_project else {}
@@ -48,20 +48,19 @@ class WorkflowText:
 
 @dataclass(frozen=True, slots=True)
 class WorkflowPlaces:
-    """The folders where names are looked up. `project`: the top of a repository, or the current folder."""
+    """The folders where names are looked up. `project`: a repository's top, or the current folder."""
 
     home: Path
     project: Path
 
     @classmethod
     def seen_from(cls, home: Path, cwd: str, environ: Mapping[str, str]) -> Self:
-        """Return the places as seen by somebody who stands in this folder."""
+        """Return the places for a user in this folder."""
         project = FileSurroundings(home, environ).project_of(cwd)
         return cls(home, Path(project or cwd))
 
     def find(self, word: str) -> WorkflowText:
-        """Find a workflow by path, or by its file's name. NotFoundError with the nearest name,
-        ConfigError."""
+        """Find a workflow by path or by name. NotFoundError with the nearest name, ConfigError."""
         path = Path(word)
         if "/" in word or path.suffix in (*_SUFFIXES, ".jsonl", ".ndjson", ".txt"):
             return self._placed(_read(path, path.stem, "file"))
@@ -76,7 +75,7 @@ class WorkflowPlaces:
         raise not_found("workflow", word, names, "pancode workflow ls --files")
 
     def all(self) -> Iterator[WorkflowText]:
-        """Yield each name once: the project's file ranks before the home's, and that before a shipped one."""
+        """Yield each name once: the project's file overrides the home's, and that a shipped one."""
         seen: set[str] = set()
         for name, place, origin in self._files():
             if name not in seen:
@@ -85,8 +84,7 @@ class WorkflowPlaces:
         yield from (read_shipped(name) for name in shipped_names() if name not in seen)
 
     def _placed(self, found: WorkflowText) -> WorkflowText:
-        """Mark a file in a repository; one of your home is yours, even where that home lies in a
-        repository."""
+        """Mark a file in a repository, unless it is in the user's home."""
         ways = {Path(os.path.abspath(found.place)), Path(found.place).resolve()}
         mine = all(way.is_relative_to(self.home.resolve()) or way.is_relative_to(self.home) for way in ways)
         inside = found.origin == PROJECT or any((up / ".git").exists() for way in ways for up in way.parents)
@@ -109,7 +107,7 @@ def shipped_names() -> list[str]:
 
 
 def read_shipped(name: str) -> WorkflowText:
-    """Return a workflow that is part of PanCode, with its comments."""
+    """Return a shipped workflow with its comments."""
     file = resources.files("pancode.workflows.files").joinpath(SHIPPED, f"{name}.yaml")
     return WorkflowText(name, f"{name}.yaml (shipped)", SHIPPED, file.read_text(encoding="utf-8"))
 
@@ -118,15 +116,15 @@ def _read(path: Path, name: str, origin: str) -> WorkflowText:
     try:
         raw = bytes_of(path, MOST_BYTES)
     except FileNotFoundError as exc:
-        fix = "pancode workflow ls --files shows the ones that have a name"
+        fix = "to list the named ones: pancode workflow ls --files"
         raise NotFoundError(f"file {path} not found", why=str(exc), fix=fix) from exc
-    except (OSError, ValueError) as exc:  # ValueError: a NUL in the name
+    except (OSError, ValueError) as exc:  # ValueError: the name contains a NUL.
         raise ConfigError(f"cannot read {path}", why=str(exc), fix=f"ls -l {path}") from exc
     return WorkflowText(name, str(path), origin, decode_text(raw, str(path)))
 
 
 def decode_text(raw: bytes, place: str) -> str:
-    """Return the text; ConfigError for one that is too long or is not UTF-8."""
+    """Return the text; ConfigError if it is too long or not UTF-8."""
     if len(raw) > MOST_BYTES:
         raise ConfigError(f"{place}:1: too large", why=f"the limit is {MOST_BYTES} bytes")
     try:

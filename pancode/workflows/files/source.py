@@ -1,4 +1,4 @@
-"""Reads a workflow's text as YAML, JSON, JSONL or lines into plain values, with the line of each."""
+"""Reads a workflow's text as YAML, JSON, JSONL or lines into plain values with line numbers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pancode.kernel.errors import ConfigError
 
 MOST_BYTES = 8_000_000
 TASKS = "tasks"
-"""The key under which a list at the top of a file is read: it is a list of tasks."""
+"""The key that stands for a list at the top of a file: it is a list of tasks."""
 _LIST = re.compile(r"(?:\s*(?:#.*)?\n)*-(?:\s|$)")
 _KEY = re.compile(r"^(?:tasks|matrix|steps|defaults)\s*:(?:\s|$)", re.MULTILINE)
 
@@ -35,7 +35,7 @@ _BY_SUFFIX = {
 
 
 def read_source(text: str, place: str) -> tuple[Document, list[ConfigError]]:
-    """Return the values, and what could not be read of a file with one task a line. ConfigError."""
+    """Return the values, and the unreadable lines of a file with one task per line. ConfigError."""
     match format_of(text, place):
         case FileFormat.JSON:
             return _json(text, place), []
@@ -62,12 +62,12 @@ def read_source(text: str, place: str) -> tuple[Document, list[ConfigError]]:
 
 
 def format_of(text: str, place: str) -> FileFormat:
-    """Return the format by the file's name; where that says nothing, by how its text begins."""
+    """Return the format, by the file's name or else by the beginning of its text."""
     known = _BY_SUFFIX.get(PurePath(place).suffix.lower())
     if known is not None:
         return known
     if text.lstrip()[:1] in ("{", "["):
-        # lines of JSON, where the first line is whole and others follow; YAML's own `{...}` counts as YAML
+        # JSON lines: the first line is complete and others follow; YAML's own `{...}` counts as YAML.
         first, _, rest = text.strip().partition("\n")
         if rest.strip() and _is_json(first):
             return FileFormat.JSONL
@@ -86,7 +86,7 @@ def _is_json(text: str) -> bool:
 
 
 def _json(text: str, place: str) -> Document:
-    """Read JSON, which is YAML but for tabs and surrogate pairs: lines by the YAML reader, values as JSON."""
+    """Read JSON: line numbers with the YAML reader (without tabs and surrogates), values as JSON."""
     try:
         data = json.loads(text, parse_constant=_no_number)
     except json.JSONDecodeError as exc:
@@ -105,7 +105,7 @@ def _no_number(word: str) -> None:
 
 
 def _lines(text: str, place: str) -> Document:
-    """Read a file in which each line is a task, except empty lines and those that begin with #."""
+    """Read a file in which each line is a task, except empty lines and lines that begin with #."""
     tasks: list[object] = []
     lines: dict[str, int] = {}
     for number, line in enumerate(text.split("\n"), start=1):

@@ -1,4 +1,4 @@
-"""Bodies of requests about workflows."""
+"""The bodies of requests on workflows."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ Scalar = str | bool | int | Decimal
 
 
 class UntilBody(Body):
-    """The value that ends the rounds of a step; another value begins another round."""
+    """The value that ends a step's rounds; any other value starts another round."""
 
     field: FieldName
     equals: Scalar
 
 
 class VerdictBody(Body):
-    """The JSON file that the run of a step must write. `schema`: the values that each field may have."""
+    """The JSON file that the step's run must write. `schema`: the allowed values of each field."""
 
     file: FileName = "verdict.json"
     allowed: dict[FieldName, tuple[Scalar, ...]] = Field(alias="schema", min_length=1, max_length=50)
@@ -40,9 +40,9 @@ class RaceBody(Body):
 
 
 class StepBody(Body):
-    """One step. `needs`: steps that must be done before it begins. `files`: those it keeps for later steps.
+    """A step. `needs`: steps that must be done before it. `files`: those it keeps for later steps.
 
-    `until`: its verdict that ends the rounds. `max`: rounds at most. `back_to`: where a new round begins.
+    `until`: the verdict that ends its rounds. `max`: the most rounds. `back_to`: a round's first step.
     """
 
     name: StepName
@@ -55,7 +55,7 @@ class StepBody(Body):
     back_to: StepName | None = None
 
     def plan(self, by: str, depth: int, approved: bool, score: str | None = None) -> StepPlan:
-        """Return the step's plan. `score`: the command that prints the number of a result in a race."""
+        """Return the step's plan. `score`: the command that prints a result's score in a race."""
         request = replace(self.dispatch.asked(by), depth=depth, confirmed=approved, score=score)
         verdict = self.verdict and {"file": self.verdict.file, "schema": _plain(self.verdict.allowed)}
         until = self.until and {"field": self.until.field, "equals": _plain(self.until.equals)}
@@ -72,7 +72,7 @@ class StepBody(Body):
 
 
 class ProjectFileBody(Body):
-    """The project's file from which it was read; `replaces`: the shipped workflow of the same name."""
+    """The project's file that it was read from; `replaces`: the shipped workflow of the same name."""
 
     place: Annotated[str, Field(max_length=4096)]
     digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -87,10 +87,10 @@ def _is_planned(kind: WorkflowKind) -> WorkflowKind:
 
 
 class WorkflowBody(CallerSettings):
-    """A whole workflow; `input` is what `$INPUT` stands for.
+    """A whole workflow; `input` replaces `$INPUT`.
 
-    `concurrency`: runs at once. `fail_fast`: the first failure stops the others. `partial`: leave out the
-    steps that are refused. `stagger_ms`: between two starts on a machine. `land`: when all is done.
+    `concurrency`: runs at a time. `fail_fast`: the first failure stops the others. `partial`: leave out
+    refused steps. `stagger_ms`: between two starts on a node. `land`: when all is done.
     """
 
     kind: Annotated[WorkflowKind, AfterValidator(_is_planned)]
@@ -108,13 +108,13 @@ class WorkflowBody(CallerSettings):
     budget: Usd | None = None
     race: RaceBody | None = None
     land: bool = False
-    """Whether its results are landed when all is done; in a batch each step says this for itself."""
+    """Whether its results are landed when everything is done; in a batch, each step has its own setting."""
     file: ProjectFileBody | None = None
-    """The project's file it is from; None: none. Nothing of such a file runs outside of a sandbox without a
-    yes."""
+    """The project's file it is from, or None. Without approval, no step of such a file runs outside of a
+    sandbox."""
     dry_run: bool = False
     yes: bool = False
-    """A user has said yes to these very steps."""
+    """A user has approved these steps."""
 
     def plan(self) -> WorkflowPlan:
         score = self.race.score if self.race is not None and self.race.by == "score" else None
@@ -137,19 +137,19 @@ class WorkflowBody(CallerSettings):
 
 
 class AgainBody(ActBody):
-    """`yes`: a user agrees to the steps that begin now."""
+    """`yes`: a user has approved the steps that start now."""
 
     yes: bool = False
 
 
 class ResumeBody(AgainBody):
-    """`resolve`: an agent settles each conflict between results of steps, in an added step."""
+    """`resolve`: an agent resolves each conflict between results of steps, in an added step."""
 
     resolve: bool = False
 
 
 def _plain(value: Any) -> Any:
-    """Return a JSON value as plain data: a number in a verdict is compared with the value in its file."""
+    """Return a JSON value as plain data, so that a number in a verdict equals the one in its file."""
     if isinstance(value, dict):
         return {name: [_plain(one) for one in values] for name, values in value.items()}
     return float(value) if isinstance(value, Decimal) else value

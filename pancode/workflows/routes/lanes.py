@@ -33,9 +33,9 @@ _OF_WORK = ("task", "argv", *OPTIONS)
 
 
 class LaneBody(ActBody):
-    """A lane to create. `defaults`: what counts for an item where the item says nothing.
+    """A lane to create. `defaults`: values for items that do not set their own.
 
-    `cwd`: its items work in the repository around this folder. `budget`: the most that all its runs may cost.
+    `cwd`: its items work in the repository around it. `budget`: the maximum cost of all its runs.
     """
 
     name: LaneName
@@ -47,14 +47,14 @@ class LaneBody(ActBody):
 
 
 class LaneItemBody(WorkBody, CallerSettings):
-    """An item: a dispatch. `key`: no second item with the same key is added."""
+    """An item, which is a dispatch. `key`: unique; a second item with it is not added."""
 
     by: By = "api"
     key: Item | None = None
     expires_ms: int | None = Field(default=None, ge=1)
-    """After so many milliseconds the item does not begin any more."""
+    """After so many milliseconds the item no longer starts."""
     yes: bool = False
-    """A user has said yes to this very item."""
+    """A user has approved this item."""
 
 
 class ResumeLaneBody(ActBody):
@@ -64,13 +64,13 @@ class ResumeLaneBody(ActBody):
 
 
 class ItemBody(ActBody):
-    """`item`: its number or key; null: the one at which the lane stands, else the next one."""
+    """`item`: its number or key; null: the item at which the lane is stopped, else the next one."""
 
     item: Item | None = None
 
 
 class RemoveLaneBody(ActBody):
-    """`item`: only this item, which has not begun. `force`: the lane, although items are left."""
+    """`item`: only this item, which has not started. `force`: the lane, even if items are left."""
 
     item: Item | None = None
     force: bool = False
@@ -78,13 +78,13 @@ class RemoveLaneBody(ActBody):
 
 @Verb(LANES, command="lane ls")
 def _list(context: ApiContext, call: ApiCall) -> LanesAnswer:
-    """Work that begins one item after the other."""
+    """List all lanes."""
     return {"lanes": lanes.list_lanes(context.core)}
 
 
 @Verb(CREATE_LANE, LaneBody, "lane create", status=201, right=OPERATES)
 def _create(context: ApiContext, call: ApiCall) -> LaneShape:
-    """Create one."""
+    """Create a lane."""
     body: LaneBody = call.body
     given = _said(body.defaults)
     lanes.create_lane(
@@ -95,17 +95,17 @@ def _create(context: ApiContext, call: ApiCall) -> LaneShape:
 
 @Verb(LANE, command="lane show")
 def _show(context: ApiContext, call: ApiCall) -> LaneShape:
-    """One, with its items."""
+    """Return a lane with its items."""
     return lanes.get_lane(context.core, call.path["lane"])
 
 
 def _said(body: WorkBody) -> dict[str, Any]:
-    """Return what the body says of the work, as JSON."""
+    """Return the body's fields of the work as JSON."""
     return body.model_dump(mode="json", include=body.model_fields_set & set(_OF_WORK))
 
 
 def _whole(context: ApiContext, call: ApiCall) -> WorkBody:
-    """Return the work of an item, with what its lane says for all items."""
+    """Return the work of an item, completed by its lane's defaults."""
     found = lanes.get_defaults(context.core, call.path["lane"])
     return WorkBody.model_validate({**found, **_said(call.body)})
 
@@ -116,7 +116,7 @@ def _adds_landing(context: ApiContext, call: ApiCall) -> bool:
 
 @Verb(ADD_ITEM, LaneItemBody, "lane add", pokes=True, right=DISPATCHES, lands=_adds_landing)
 def _add(context: ApiContext, call: ApiCall) -> LaneAddedAnswer:
-    """Add an item."""
+    """Add an item to a lane."""
     body: LaneItemBody = call.body
     request = replace(_whole(context, call).asked(body.by), confirmed=body.yes, preset=body.preset or "")
     settings: dict[str, object] = dict(body.settings.items())
@@ -138,28 +138,28 @@ def _add(context: ApiContext, call: ApiCall) -> LaneAddedAnswer:
 
 @Verb(PAUSE_LANE, ReasonBody, "lane create", pokes=True, right=OPERATES)
 def _pause(context: ApiContext, call: ApiCall) -> LaneShape:
-    """Begin nothing more."""
+    """Pause a lane: start no further items."""
     lanes.pause_lane(context.core, call.path["lane"], call.body.by, call.body.reason)
     return _show(context, call)
 
 
 @Verb(RESUME_LANE, ResumeLaneBody, "lane create", pokes=True, right=OPERATES)
 def _resume(context: ApiContext, call: ApiCall) -> LaneShape:
-    """Continue, also with another ceiling."""
+    """Resume a lane, optionally with another ceiling."""
     lanes.resume_lane(context.core, call.path["lane"], call.body.by, call.body.budget)
     return _show(context, call)
 
 
 @Verb(SKIP_ITEM, ItemBody, "lane skip", pokes=True, right=DROPS)
 def _skip(context: ApiContext, call: ApiCall) -> LaneShape:
-    """Continue without an item."""
+    """Skip an item of a lane."""
     lanes.skip_item(context.core, call.path["lane"], call.body.item, call.body.by)
     return _show(context, call)
 
 
 @Verb(REMOVE_LANE, RemoveLaneBody, "lane rm", pokes=True, right=DROPS)
 def _remove(context: ApiContext, call: ApiCall) -> LaneShape:
-    """Take an item out, or end the lane."""
+    """Remove an item, or end the lane."""
     body: RemoveLaneBody = call.body
     if body.item is None:
         return lanes.remove_lane(context.core, call.path["lane"], body.by, body.force)

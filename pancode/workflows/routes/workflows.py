@@ -1,4 +1,4 @@
-"""Routes of workflows: begin, look, stop, continue, once more."""
+"""Routes of workflows: start, show, stop, resume and repeat them."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ from pancode.workflows.views import get_workflow, list_board, list_workflows
 
 @Verb(WORKFLOWS, command="workflow ls", query=PAGED)
 def _list(context: ApiContext, call: ApiCall) -> WorkflowsAnswer:
-    """The newest workflows."""
+    """List the newest workflows."""
     cursors, limit = Cursors(call.query, "workflows"), call.number("limit", 20, MOST_WORKFLOWS)
     page = list_workflows(context.core, limit, cursors.after())
     return {"workflows": page.rows, "next": cursors.next(page.last)}
 
 
 def _childs(context: ApiContext, parent: Run, plan: WorkflowPlan) -> WorkflowPlan:
-    """Return the plan of a workflow from inside a run: each step is that run's child, whenever it begins."""
+    """Return the plan of a workflow requested by a run: each step becomes that run's child."""
     if plan.caller["land"]:
         refuse_act(context.core, parent, "landing a change")
     above = Caller.of(parent)
@@ -70,7 +70,7 @@ def _begun(context: ApiContext, begun: BegunWorkflow) -> WorkflowShape:
 
 @Verb(BEGIN, WorkflowBody, "workflow chain", pokes=True, status=201, for_runs=True, right=DISPATCHES)
 def _begin(context: ApiContext, call: ApiCall) -> WorkflowShape | WorkflowDryRun:
-    """Begin one; with `dry_run` only judge."""
+    """Start a workflow; with `dry_run` only preview it."""
     body: WorkflowBody = call.body
     plan = body.plan() if call.inside is None else _childs(context, call.inside, body.plan())
     around = context.coordinator.around(plan.caller["settings"], plan.caller["preset"])
@@ -81,31 +81,31 @@ def _begin(context: ApiContext, call: ApiCall) -> WorkflowShape | WorkflowDryRun
 
 @Verb(WORKFLOW, command="workflow show")
 def _show(context: ApiContext, call: ApiCall) -> WorkflowShape:
-    """One of them."""
+    """Return a workflow."""
     return get_workflow(context.core, call.path["workflow"])
 
 
 @Verb(WORKFLOW_RECEIPT, command="receipt show")
 def _receipt(context: ApiContext, call: ApiCall) -> WorkflowReceipt:
-    """Its signed summary, judged."""
+    """Return a workflow's signed summary with its verdict."""
     return get_workflow_receipt(context.core, call.path["workflow"])
 
 
 @Verb(BOARD, command="workflow show")
 def _board(context: ApiContext, call: ApiCall) -> BoardAnswer:
-    """The values that its workers share."""
+    """List the values shared by a workflow's workers."""
     return {"board": list_board(context.core, call.path["workflow"])}
 
 
 @Verb(WORKFLOW_VERDICT, command="receipt verify")
 def _verify(context: ApiContext, call: ApiCall) -> VerdictShape:
-    """Judge its receipt and its runs'."""
+    """Verify a workflow's receipt and its runs' receipts."""
     return verify_workflow(context.core, call.path["workflow"], context.coordinator.streams)
 
 
 @Verb(STOP_WORKFLOW, ReasonBody, "stop", pokes=True, right=DROPS)
 def _stop(context: ApiContext, call: ApiCall) -> WorkflowShape:
-    """Stop its runs, begin nothing more."""
+    """Stop a workflow's runs and start nothing more."""
     body: ReasonBody = call.body
     return get_workflow(
         context.core, stop_workflow(context.core, call.path["workflow"], body.reason, body.by).id
@@ -126,7 +126,7 @@ def _lands_on(context: ApiContext, call: ApiCall) -> bool:
     lands=_lands_on,
 )
 def _resume(context: ApiContext, call: ApiCall) -> WorkflowShape:
-    """Continue with what is not done."""
+    """Resume a workflow with the steps that are not done."""
     core, text, body = context.core, call.path["workflow"], call.body
     around = around_workflow(context, text)
     return get_workflow(core, resume_workflow(core, around, text, body.by, body.yes, body.resolve).id)
@@ -142,7 +142,7 @@ def _resume(context: ApiContext, call: ApiCall) -> WorkflowShape:
     lands=lambda context, call: is_workflow_landing(context.core, call.path["workflow"]),
 )
 def _retry(context: ApiContext, call: ApiCall) -> WorkflowShape:
-    """All of it anew."""
+    """Repeat a whole workflow."""
     text, body = call.path["workflow"], call.body
     return _begun(
         context, retry_workflow(context.core, around_workflow(context, text), text, body.by, body.yes)

@@ -1,4 +1,4 @@
-"""`pancode project`: repositories with a name and defaults of their own; an issue finds its repository."""
+"""`pancode project`: named repositories with their own defaults; an issue finds its repository."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ _FACTS = {"linear_id": "linearProjectId", "linear_name": "linearProjectName", "p
 def add(
     path: Annotated[str | None, Argument(help="A folder of it; left out: change a project.")] = None,
     *,
-    name: Annotated[str | None, option("Its name (default: that of its folder).", "NAME")] = None,
+    name: Annotated[str | None, option("Its name (default: the directory's name).", "NAME")] = None,
     agent: Annotated[
-        str | None, option("Its agent, where a dispatch names none.", "A", complete=completions.agents)
+        str | None, option("Its agent, if a dispatch names none.", "A", complete=completions.agents)
     ] = None,
     require: Annotated[
-        list[Label], many("Use only machines with this label; may be repeated.", "KEY=VALUE", parser=label)
+        list[Label], many("Use only nodes with this label; may be repeated.", "KEY=VALUE", parser=label)
     ],
     budget: Annotated[str | None, option("The most that a run may cost.", "USD", parser=money)] = None,
     verify: Annotated[list[str], many("Its gates, instead of the repository's own; may be repeated.", "CMD")],
@@ -68,20 +68,24 @@ def add(
         option("An issue with this label begins by itself, if it is of a --work-person.", "LABEL"),
     ] = None,
     work_person: Annotated[
-        list[str], many("Who may start work by it: a login, in Linear an address; may be repeated.", "WHO")
+        list[str],
+        many(
+            "Who may start work with the label: a login, in Linear an email address; may be repeated.", "WHO"
+        ),
     ],
     label: OfIssues,
     prd: Annotated[
-        str | None, option("The file that tells what it is to become (default: docs/PRD.md, PRD.md).", "PATH")
+        str | None,
+        option("The file that describes what it is to become (default: docs/PRD.md, PRD.md).", "PATH"),
     ] = None,
     mapping: Annotated[
         str | None, option("Add all projects of a file of mappings, or none (linearPrefix ...).", "FILE")
     ] = None,
     face: Json,
 ) -> int:
-    """Add a project, or change one: what you leave out stays as it is.
+    """Add a project, or change one: options that you omit stay unchanged.
 
-    At a terminal a new one without a PRD is offered a draft, which changes no file: `pancode project prd`.
+    In a terminal, you are offered a draft PRD for a new project without one: `pancode project prd`.
     """
     values: dict[str, Any] = {"name": name, "agent": agent, "budget": budget, "prefix": prefix}
     values |= {"path": None if path is None else make_absolute(path), "linear_id": linear_id}
@@ -102,7 +106,7 @@ def add(
     if path is None or prd or not face.can_ask() or not _lacks_prd(done[0]):
         return ExitCode.DONE
     beside = f"; {escape_line(done[0]['prd'])} is not a PRD" if done[0]["prd"] else ""
-    if not face.confirm(f"There is no {PRD}{beside}. Have a planner draft one now? It only reads.", ""):
+    if not face.confirm(f"There is no {PRD}{beside}. Let a planner draft one now? It only reads files.", ""):
         return ExitCode.DONE
     return _draft(face, done[0]["name"], PLANNER)
 
@@ -112,16 +116,16 @@ def _lacks_prd(one: answers.ProjectShape | answers.PrdAnswer) -> bool:
 
 
 def make_absolute(path: str) -> str:
-    """As the coordinator finds it, from where the user stands."""
+    """Return the absolute path, relative to the user's current directory."""
     return str(Path(folder_here()) / Path(path).expanduser())
 
 
 def read_mappings(file: str) -> list[dict[str, Any]]:
-    """The projects of a file of mappings; UsageError for another file."""
+    """Return the projects of a mapping file; UsageError for any other file."""
     try:
         rows = [_of_row(row) for row in json.loads(Path(file).expanduser().read_text())]
         if not rows:
-            raise ValueError("it has no row")
+            raise ValueError("it has no rows")
         return rows
     except (OSError, ValueError, TypeError, AttributeError, KeyError) as exc:
         raise UsageError(
@@ -139,19 +143,18 @@ def _of_row(row: dict[str, Any]) -> dict[str, Any]:
 
 @verb("project ls", "pancode project ls")
 def ls(face: Json) -> None:
-    """All projects.
+    """List all projects.
 
-    A clone with the same remote address is the same project, wherever it lies. Flags and variables count
-    more than a project, and a project counts more than pancode.yaml and `config set`. `pancode config undo`
-    takes a change back.
+    A clone with the same remote address is the same project, wherever it is. Options and variables override a
+    project, and a project overrides pancode.yaml and `config set`. To undo a change: `pancode config undo`.
     """
     answer = face.client().get(answers.PROJECTS, prd=1)
-    none = "no project yet; try: pancode project add ."
+    none = "no projects yet; try: pancode project add ."
     face.show(answer, lambda: format_rows(answer["projects"], _COLUMNS, none, cut="PATH"))
 
 
 def _path(one: answers.ProjectShape) -> str:
-    return one["path"] if one["there"] else f"{one['path']} (no repository is there)"
+    return one["path"] if one["there"] else f"{one['path']} (not a repository)"
 
 
 _COLUMNS: Columns = {
@@ -162,7 +165,7 @@ _COLUMNS: Columns = {
 
 @verb("project show", "pancode project show shop", "pancode project show SHOP-123")
 def show(project: Project, face: Json) -> None:
-    """One project, by its name, by an issue of it, or by its name or id in Linear."""
+    """Show a project, named by its name, by an issue of it, or by its name or id in Linear."""
     face.show_result(face.client().get(answers.PROJECT.at(project)), _shown)
 
 
@@ -187,29 +190,32 @@ def _shown(one: answers.ProjectShape) -> str:
 def prd(
     project: Project,
     *,
-    keep: Annotated[str | None, option(f"Write what this run has drafted, as {PRD}.", "RUN")] = None,
+    keep: Annotated[str | None, option(f"Write the draft of this run to {PRD}.", "RUN")] = None,
     agent: Annotated[
         str, option("Who drafts it; it only reads, whoever it is.", "A", complete=completions.agents)
     ] = PLANNER,
     face: Json,
 ) -> int:
-    """Have a read-only run draft the PRD of a project, and show it; then keep it, if you want it.
+    """Let a read-only run draft the PRD of a project, and show it; keep it if you want.
 
-    The run writes nothing. With --keep you write its text into your own files, as docs/PRD.md and only where
-    no such file is; edit it and commit it. From then on agents in that repository are told where it is.
+    The run writes nothing. With --keep, its text is written to docs/PRD.md in your own files, unless the file
+    exists; edit and commit it. From then on, agents in that repository are told where it is.
     """
     if keep is None:
         return _draft(face, project, agent)
     made = face.client().get(answers.DRAFT.at(project), run=keep)
     file = Path(made["path"], PRD)
-    if remote_of(os.environ) is not None:  # the user's own files are here, and the project's path is there
+    # With a remote coordinator, the user's files are here, but the project's path is there.
+    if remote_of(os.environ) is not None:
         from pancode.config.projects import address_of
 
         here = Path(folder_here())
         top = next((one for one in (here, *here.parents) if (one / ".git").exists()), here)
         if not made["remote"] or address_of(str(top)) != made["remote"]:
             what = f"you stand in no checkout of {made['project']} on this machine"
-            raise UsageError(what, why=f"its remote is {made['remote'] or 'unknown'}", fix="go into one")
+            raise UsageError(
+                what, why=f"its remote is {made['remote'] or 'unknown'}", fix="change to a checkout of it"
+            )
         file = top / PRD
     if file.parent.is_symlink():
         raise UsageError(
@@ -226,7 +232,7 @@ def prd(
 
 
 def _draft(face: Face, project: str, agent: str) -> int:
-    """Dispatch the draft of a PRD, in mode review, which changes nothing, and say how its text is kept."""
+    """Dispatch the draft of a PRD in mode review, which changes nothing, and print how to keep it."""
     from pancode.interfaces.cli.main import run
 
     made = face.client().get(answers.DRAFT.at(project))
@@ -247,17 +253,17 @@ def webhook(
     project: Project,
     *,
     secret: Annotated[
-        bool, option("Keep the secret that the tracker has made: Linear does.", "--secret")
+        bool, option("Store the secret that the tracker created, as Linear does.", "--secret")
     ] = False,
     face: Json,
 ) -> None:
-    """Let the tracker of a project say that something has changed, instead of being asked every two minutes.
+    """Let a project's tracker notify PanCode of changes, instead of only polling it every two minutes.
 
     Shows the address and a new secret for the tracker's webhook settings: GitHub and GitLab take both, with
-    JSON as the content type. Linear takes the address and shows a secret, which is read with --secret from
-    standard input or a hidden prompt. A webhook only has the tracker asked at once.
+    JSON as the content type. Linear takes the address and shows a secret, which --secret reads from standard
+    input or a hidden prompt. A webhook only makes PanCode query the tracker at once.
     """
-    given = face.read_secret("secret of the webhook: ", 1_000).strip() if secret else None
+    given = face.read_secret("webhook secret: ", 1_000).strip() if secret else None
     body = {"by": find_user(), "secret": given}
     face.show(made := face.client().post(answers.TRACKER_HOOK.at(project), body), lambda: _hooked(made))
 
@@ -271,14 +277,14 @@ def _hooked(made: answers.TrackerHookAnswer) -> str:
         lines.append(f"  secret   {escape_line(made['secret'])}  (shown once)\n")
     elif made["tracker"] == "linear":
         lines.append(
-            f"  secret   Linear makes it; then: pancode project webhook "
-            f"{escape_line(made['project'])} --secret\n"
+            f"  secret   Linear creates it; then: pancode project webhook {escape_line(made['project'])} "
+            "--secret\n"
         )
     return f"{escape_line(made['project'])}  {escape_line(made['tracker'])}\n{''.join(lines)}"
 
 
 @verb("project rm", "pancode project rm shop")
 def rm(project: Project, face: Json) -> None:
-    """Forget a project. Its repository and its runs stay as they are."""
+    """Remove a project from PanCode. Its repository and its runs are not changed."""
     done = face.client().post(answers.REMOVE_PROJECT.at(project), {"by": find_user()})
     face.show(done, lambda: f"{escape_line(done['target'].partition('.')[2])}  forgotten\n")

@@ -1,4 +1,4 @@
-"""`pancode workspace`: a branch, its files and its machine with a name, kept from one run to the next."""
+"""`pancode workspace`: a named branch with its files and its node, kept from one run to the next."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ Workspace = Annotated[str, Argument(autocompletion=completions.workspaces)]
 def create(
     name: Annotated[str, Argument(help="A name, or an issue of a project: MIN-123.")],
     *,
-    title: Annotated[str, option("More words for its branch.", "WORDS")] = "",
+    title: Annotated[str, option("Additional words for its branch name.", "WORDS")] = "",
     node: Annotated[
-        str | None, option("The machine where its runs work.", "N", complete=completions.nodes)
+        str | None, option("The node where its runs work.", "N", complete=completions.nodes)
     ] = None,
     project: Annotated[
         str | None,
-        option("Its project (default: the repository where you stand).", "P", complete=completions.projects),
+        option("Its project (default: the current repository).", "P", complete=completions.projects),
     ] = None,
     face: Json,
 ) -> None:
-    """Create a workspace: a line of work in which each run begins with the files that the last one left.
+    """Create a workspace: a series of runs in which each run starts with the previous one's files.
 
-    Its first run begins with a snapshot of the repository, as any run does. One run at a time works there.
-    Every run leaves its files in the coordinator's depot, so a workspace outlives its machine: `pancode land
-    RUN --branch` makes commits of it.
+    Its first run starts with a snapshot of the repository, like any run. Only one run at a time works
+    there. All files are stored in the coordinator's depot, so a workspace survives the loss of its
+    node: `pancode land RUN --branch` turns them into commits.
     """
     body = {
         "name": name,
@@ -63,15 +63,15 @@ def create(
 
 @verb("workspace ls", "pancode workspace ls")
 def ls(face: Json) -> None:
-    """All workspaces, the one that was used last first.
+    """List all workspaces, the most recently used first.
 
-    DIRTY: files that its runs have changed and nobody has landed; ? while somebody works there. SIZE: of its
-    files on the machine that works there, as that has measured last. AHEAD: commits of its runs since it has
-    landed last. BEHIND: commits on what is checked out in its repository since it began. Both are counted
-    for the 20 that were used last.
+    DIRTY: files that its runs changed and that have not landed; ? while a run works there. SIZE: of its files
+    on the node that works there, as last measured. AHEAD: commits of its runs since its last landing. BEHIND:
+    commits on the branch checked out in its repository since it was created. Both are only counted for the 20
+    most recently used.
     """
     answer = face.client().get(answers.WORKSPACES, measured=1)
-    none = "no workspace yet; try: pancode workspace create NAME"
+    none = "no workspaces yet; try: pancode workspace create NAME"
     face.show(answer, lambda: format_rows(answer["workspaces"], _COLUMNS, none, spare=("BRANCH",)))
 
 
@@ -95,14 +95,14 @@ _COLUMNS: Columns = {
 
 @verb("workspace show", "pancode workspace show min-123")
 def show(workspace: Workspace, face: Json) -> None:
-    """One workspace: its runs, what of their work has not landed, and what is wrong with it."""
+    """Show a workspace: its runs, its work that has not landed, and its problems."""
     face.show_result(face.client().get(answers.WORKSPACE.at(workspace), measured=1), _shown)
 
 
 def _shown(one: answers.WorkspaceAnswer) -> str:
     facts = {"branch": one["branch"], "project": one["project"], "node": one["node"] or "any"}
     facts |= {"state": _state(one), "unlanded": first_few(one["files"], 8) if one["files"] else "nothing"}
-    facts |= {} if one["dirty"] is not None else {"dirty": "not known until its run has ended"}
+    facts |= {} if one["dirty"] is not None else {"dirty": "unknown until its run has ended"}
     facts |= {} if one["size"] is None else {"size": format_bytes(one["size"])}
     if one["ahead"] is not None:
         behind = "" if one["behind"] is None else f", {one['behind']} behind what is checked out"
@@ -122,27 +122,32 @@ def _shown(one: answers.WorkspaceAnswer) -> str:
 
 
 _OPENS, _LOOK_S = 1_200, 0.5
-"""How many times, and how far apart, the workspace's files are looked for: set-up may take minutes."""
+"""How many times, and how far apart in seconds, to check for the workspace's files: set-up may take
+minutes."""
 
 
 @verb("workspace open", "pancode workspace open min-123", "pancode workspace open min-123 --print")
 def open_(
     workspace: Workspace,
     *,
-    node: Annotated[str | None, option("The machine for its files.", "N", complete=completions.nodes)] = None,
-    prints: Annotated[bool, option("Only say where it is, for ssh and editors.", "--print")] = False,
+    node: Annotated[str | None, option("The node for its files.", "N", complete=completions.nodes)] = None,
+    prints: Annotated[bool, option("Only print where it is, for ssh and editors.", "--print")] = False,
     leave: Annotated[
-        bool, option("Leave it: an editor or a shell of your own does not tell that you left.", "--leave")
+        bool,
+        option(
+            "Leave it: required if you use an editor or your own shell, which do not report that you left.",
+            "--leave",
+        ),
     ] = False,
     face: Json,
 ) -> int:
-    """Enter a workspace: its files on a machine, in tmux there, with your own SSH.
+    """Enter a workspace: its files on a node, in tmux there, over your own SSH.
 
-    You are its one writer meanwhile: a run keeps the place, and no agent works there. Leave by ending the
-    shell (exit): what you have changed is that run's result, and the next run begins with it. To come back
-    instead, detach (Ctrl-B d), then the same command. It ends by itself after 8 hours; nothing is lost then.
+    You are its only writer meanwhile: a run reserves it, so no agent works there. To leave, end the shell
+    (exit): your changes are that run's result, and the next run starts with them. To come back instead,
+    detach (Ctrl-B d) and use the same command. It ends by itself after 8 hours; nothing is lost.
 
-    With --leave the run that kept it ends as after that exit: the gates judge what you have changed.
+    --leave ends the reserving run as that exit does: the gates then check your changes.
     """
     if leave:
         one = face.client().get(answers.WORKSPACE.at(workspace))
@@ -154,7 +159,7 @@ def open_(
         if not at_terminal():
             fix = f"pancode workspace open {workspace} --print"
             raise UsageError("standard input is not a terminal", fix=fix, code="no_terminal")
-        home_of(os.environ)  # it is this machine's SSH that goes there
+        home_of(os.environ)  # The command uses this computer's SSH.
     opened = _opened(face, workspace, node)
     target = face.client().get(NODE.at(opened["node"]))["target"]
     folder, run = opened["folder"], opened["run"]
@@ -168,13 +173,13 @@ def open_(
         return ExitCode.DONE
     if not open_shell(target, folder, f"pancode-{run}", os.environ):
         back, end = f"pancode workspace open {workspace}", f"pancode workspace open --leave {workspace}"
-        face.note(f"{escape_line(workspace)} stays open; back: {back}; end it: {end}")
+        face.note(f"{escape_line(workspace)} stays open; to come back: {back}; to end it: {end}")
         return ExitCode.DONE
     return _left(face, workspace, run)
 
 
 def _left(face: Face, workspace: str, run: str | None) -> int:
-    """Leave the workspace, and wait for the end of the run that kept it open. Its exit code."""
+    """Leave the workspace, and wait for the end of the run that kept it open; return the exit code."""
     client = face.client()
     client.post(answers.LEAVE_WORKSPACE.at(workspace), {"by": find_user()})
     if run is None:
@@ -187,7 +192,7 @@ def _left(face: Face, workspace: str, run: str | None) -> int:
 
 
 def _opened(face: Face, workspace: str, node: str | None) -> dict[str, Any]:
-    """Open the workspace; return its place once its files are there. UnavailableError if they do not come."""
+    """Open the workspace and return its place once its files are there; else UnavailableError."""
     client = face.client(works=True)
     one = client.post(answers.OPEN_WORKSPACE.at(workspace), {"by": find_user(), "node": node})
     run = one["opened"]["run"] if one["opened"] else one["last"]
@@ -212,17 +217,17 @@ def _opened(face: Face, workspace: str, node: str | None) -> dict[str, Any]:
 def repair(
     workspace: Workspace,
     *,
-    repository: Annotated[str | None, option("Where its repository is now.", "PATH")] = None,
+    repository: Annotated[str | None, option("The new path of its repository.", "PATH")] = None,
     node: Annotated[
-        str | None, option("Its machine from now on, or any.", "N", complete=completions.nodes)
+        str | None, option("Its node from now on, or any.", "N", complete=completions.nodes)
     ] = None,
     dry_run: Annotated[bool, option("Only say what it would do.", "--dry-run")] = False,
     face: Json,
 ) -> None:
-    """Repair a workspace: its repository was moved, its machine is gone or full, its files are gone.
+    """Repair a workspace whose repository was moved, whose node is gone or full, or whose files are gone.
 
-    It says first what it does, and at a terminal asks. Where the files of its newest run are gone it begins
-    with those of the newest run that has some, else of its repository. No run and no result is deleted.
+    It first prints what it does, and asks in a terminal. If the files of its newest run are gone, it starts
+    with the newest run that has files, else with its repository. No run or result is deleted.
     """
     client = face.client()
     one = client.get(answers.WORKSPACE.at(workspace))
@@ -233,7 +238,7 @@ def repair(
         return face.show({**one, "does": does}, lambda: _shown(one) + _plan(does))
     if face.can_ask() and does:
         face.note(_plan(does).rstrip())
-        if not face.confirm("Repair it so?", ""):
+        if not face.confirm("Repair it in this way?", ""):
             return face.note("nothing is changed")
     body = {
         "repository": None if repository is None else make_absolute(repository),
@@ -254,7 +259,7 @@ def rm(
     force: Annotated[bool, option("Also if it has work that has not landed.", "--force")] = False,
     face: Json,
 ) -> None:
-    """Forget a workspace. Its runs and their files stay: `diff` and `land` still find them."""
+    """Remove a workspace. Its runs and their files are kept: `diff` and `land` still find them."""
     done = face.client().post(answers.REMOVE_WORKSPACE.at(workspace), {"force": force, "by": find_user()})
-    kept = f"; its work is still there: pancode diff {done['kept']}" if done["kept"] else ""
+    kept = f"; its work is kept: pancode diff {done['kept']}" if done["kept"] else ""
     face.show(done, lambda: f"{escape_line(done['removed'])}  forgotten{kept}\n")

@@ -1,4 +1,4 @@
-"""Routes of projects: repositories with a name and defaults, and their trackers' webhooks."""
+"""Routes of projects: named repositories with defaults, and their trackers' webhooks."""
 
 from __future__ import annotations
 
@@ -61,23 +61,22 @@ Fact = Annotated[Line, Field(max_length=200)]
 
 
 class TrackerHookBody(ActBody):
-    """`secret`: the tracker's own, where the tracker has made one; else a new one is made, and the old one is
-    forgotten.
-    """
+    """`secret`: the secret that the tracker created; without it a new one is made and replaces the old
+    one."""
 
     secret: Annotated[str, Field(pattern=r"^[!-~]{16,200}$")] | None = None
 
 
 class ProjectBody(ActBody):
-    """A project to add, or to change: what is left out stays as it is.
+    """A project to add or to change; omitted fields stay unchanged.
 
-    `path`: a folder in its repository. `name`: that of the repository's folder where it is left out.
-    `budget`: the most of a run in USD. `verify`: its gates. `prefix`: MIN of the issue MIN-123;
-    with a tracker that of Linear's team, or the letters of its name, where none is said.
-    `work_label`: an open issue with it begins by itself if one of `work_people` has it or wrote it; they are
-    logins of the tracker, in Linear the addresses of accounts.
-    `labels`: by a label of an issue what it chooses; they take the place of those of before.
-    `prd`: the file that tells what it is to become, below its top or by its whole path; empty: look for it.
+    `path`: a folder in its repository. `name`: default: the name of the repository's folder. `budget`: the
+    maximum cost of a run in USD. `verify`: its gates. `prefix`: MIN of the issue MIN-123; with a tracker, it
+    defaults to that of Linear's team or the letters of the project's name. `work_label`: an open issue with
+    it starts automatically if one of `work_people` has it or wrote it; these are logins of the tracker, in
+    Linear the email addresses of accounts. `labels`: what a label of an issue selects; they replace the
+    earlier ones. `prd`: the file that describes what it is to become, absolute or below its top; empty:
+    search for it.
     """
 
     path: Annotated[str, Field(min_length=1, max_length=4_096)] | None = None
@@ -98,21 +97,21 @@ class ProjectBody(ActBody):
 
 @Verb(PROJECTS, command="project ls", query=("prd",))
 def _list(context: ApiContext, call: ApiCall) -> ProjectsAnswer:
-    """Repositories with a name and defaults."""
+    """List the projects: repositories with a name and defaults."""
     around, looks = context.coordinator.around({}), "prd" in call.query
     return {"projects": [_shape(around, one, looks) for one in around.projects().values()]}
 
 
 @Verb(PROJECT, command="project show")
 def _show(context: ApiContext, call: ApiCall) -> ProjectShape:
-    """One, by its name or an issue."""
+    """Return a project, named by its name or an issue."""
     around = context.coordinator.around({})
     return _shape(around, find_project(around.projects(), call.path["project"]))
 
 
 @Verb(DRAFT, command="project prd", query=("run",))
 def _prd(context: ApiContext, call: ApiCall) -> PrdAnswer:
-    """Where its PRD is, how a draft is asked for, and what a run has drafted. Nothing is written."""
+    """Return where a project's PRD is, the task that drafts one, and a run's draft. Writes nothing."""
     around = context.coordinator.around({})
     one, run = find_project(around.projects(), call.path["project"]), call.query.get("run")
     text = None if run is None else read_draft(context.core, one, run)
@@ -122,14 +121,14 @@ def _prd(context: ApiContext, call: ApiCall) -> PrdAnswer:
 
 
 class MappingBody(ActBody):
-    """The rows of a file of mappings; `by` of the rows does not count."""
+    """The rows of a mapping file; `by` of the rows is ignored."""
 
     projects: Annotated[tuple[ProjectBody, ...], Field(min_length=1, max_length=200)]
 
 
 @Verb(ADD_PROJECT, ProjectBody, "project add", pokes=True, right=SETS_UP)
 def _add(context: ApiContext, call: ApiCall) -> ProjectShape:
-    """Add one, or change it."""
+    """Add a project, or change it."""
     body: ProjectBody = call.body
     around = context.coordinator.around({})
     new = _asked(context, around.projects(), body)
@@ -140,10 +139,10 @@ def _add(context: ApiContext, call: ApiCall) -> ProjectShape:
 
 @Verb(MAP_PROJECTS, MappingBody, "project add", pokes=True, right=SETS_UP)
 def _add_all(context: ApiContext, call: ApiCall) -> ProjectsAnswer:
-    """Add all of them or none, in one change. A project that is there gets no other prefix."""
+    """Add several projects, all or none, in one change. An existing project keeps its prefix."""
     body: MappingBody = call.body
     around, new = context.coordinator.around({}), dict[str, NamedProject]()
-    with context.core.lock:  # no other change comes between the look at the file and the write
+    with context.core.lock:  # No other change may come between reading the file and writing it.
         known = around.projects()
         for row in body.projects:
             one = _asked(context, {**known, **new}, row)
@@ -165,7 +164,7 @@ def _add_all(context: ApiContext, call: ApiCall) -> ProjectsAnswer:
 
 
 def _asked(context: ApiContext, known: Mapping[str, NamedProject], body: ProjectBody) -> NamedProject:
-    """Return the project as it is to be. UsageError where it cannot be."""
+    """Return the requested project. UsageError if it is invalid."""
     around = context.coordinator.around({})
     top = None if body.path is None else _top(context, body.path)
     old = known.get(body.name or "")
@@ -180,7 +179,7 @@ def _asked(context: ApiContext, known: Mapping[str, NamedProject], body: Project
     if body.prd:
         below = os.path.relpath(os.path.join(new.path, body.prd), new.path)
         if below.startswith("..") or around.prd(new.path, below) != below:
-            fix = "name a file of the repository: --prd docs/spec.md"
+            fix = "give a file of the repository: --prd docs/spec.md"
             raise UsageError(f"{body.prd} is not a file of {new.path}", fix=fix, code="bad_value")
         new = replace(new, prd=below)
     must_be_alone(known, new)
@@ -191,13 +190,13 @@ def _asked(context: ApiContext, known: Mapping[str, NamedProject], body: Project
 def _top(context: ApiContext, path: str) -> str:
     top = context.project_of(path)
     if top is None:
-        fix = "name a folder of a repository on the coordinator's machine, or run git init there"
+        fix = "give a directory in a repository on the coordinator's computer, or run git init there"
         raise UsageError(f"{path} is not in a git repository", fix=fix, code="no_repository")
     return top
 
 
 def _changed(old: NamedProject, body: ProjectBody) -> NamedProject:
-    """Return the project, changed by what the body says."""
+    """Return the project with the changes of the body."""
     values: dict[str, Any] = {
         key: value
         for key, value in dict(body).items()
@@ -215,7 +214,7 @@ def _changed(old: NamedProject, body: ProjectBody) -> NamedProject:
 
 
 def _kept(one: NamedProject) -> dict[str, Any]:
-    """Return the project as settings.json has it, without fields that it does not set."""
+    """Return the project as stored in settings.json, without unset fields."""
     values = {key: value for key, value in _plain(one).items() if value not in (None, "", {}, [])}
     return {key: value for key, value in values.items() if key != "name"}
 
@@ -241,20 +240,20 @@ def _plain(one: NamedProject) -> dict[str, Any]:
 
 
 def _shape(around: Surroundings, one: NamedProject, looks: bool = True) -> ProjectShape:
-    """Return the project in the shape that faces show. `there`: a repository lies at its path."""
+    """Return the project's API shape. `there`: whether a repository exists at its path."""
     there = os.path.exists(os.path.join(one.path, ".git"))
     prd = around.prd(one.path, one.prd) if looks else None
     return cast("ProjectShape", {**_plain(one), "prd": prd, "there": there})
 
 
 def _secret_of(project: str) -> str:
-    """Return the name by which the secret of the project's tracker webhook is kept."""
+    """Return the name under which the secret of the project's tracker webhook is stored."""
     return f"tracker-{project}"
 
 
 @Verb(TRACKER_HOOK, TrackerHookBody, "project webhook", right=SETS_UP)
 def _webhook(context: ApiContext, call: ApiCall) -> TrackerHookAnswer:
-    """The address and a new secret for its tracker's webhook; Linear makes the secret itself."""
+    """Return the address and new secret of a project's tracker webhook; Linear creates the secret."""
     body: TrackerHookBody = call.body
     project = find_project(context.coordinator.around({}).projects(), call.path["project"])
     kind, secret = place_of(project).kind, body.secret
@@ -271,9 +270,9 @@ def _webhook(context: ApiContext, call: ApiCall) -> TrackerHookAnswer:
     "POST /v1/hooks/trackers/{project}", SignedBody, status=202, right=DISPATCHES, over_tcp=TcpAccess.SIGNED
 )
 def _called(context: ApiContext, call: ApiCall) -> TrackerCalledAnswer:
-    """A tracker's signed webhook: its issues are asked for in a moment, and nothing else.
+    """Query a tracker's issues soon, on its signed webhook.
 
-    What the tracker answers then counts, so a call that comes twice, late or out of order does one thing.
+    Only the tracker's answer to the query counts, so repeated, late or unordered calls do no harm.
     """
     signed: SignedBody = call.body
     project = context.coordinator.around({}).projects().get(call.path["project"])
@@ -293,7 +292,7 @@ def _called(context: ApiContext, call: ApiCall) -> TrackerCalledAnswer:
 
 @Verb(REMOVE_PROJECT, ActBody, "project rm", pokes=True, right=SETS_UP)
 def _remove(context: ApiContext, call: ApiCall) -> ChangeAnswer:
-    """Forget it; its repository stays."""
+    """Remove a project; its repository stays."""
     name = find_project(context.coordinator.around({}).projects(), call.path["project"]).name
     context.coordinator.keep_secret(_secret_of(name), None)
     change = AskedChange(ChangeKind.SETTING, f"projects.{name}", None)

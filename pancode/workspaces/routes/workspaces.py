@@ -1,4 +1,4 @@
-"""Routes of workspaces: create, look, open, leave, repair, remove."""
+"""Routes of workspaces: create, show, open, leave, repair and remove them."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ Folder = Annotated[str, Field(min_length=1, max_length=4_096)]
 class WorkspaceBody(ActBody):
     """A workspace to create. `name`: a name, or an issue, whose project is found by its prefix.
 
-    `title`: more messages for its branch. `node`: where its runs stay; empty: on any. `project`: a project's
-    name; else the repository around `cwd` counts.
+    `title`: additional words for its branch. `node`: where its runs stay; empty: on any. `project`: a
+    project's name; default: the repository around `cwd`.
     """
 
     name: Name
@@ -54,15 +54,15 @@ class WorkspaceBody(ActBody):
 
 
 class OpenBody(ActBody):
-    """`node`: the machine for its files; else that of its runs."""
+    """`node`: the node for its files; default: that of its runs."""
 
     node: Name | None = None
 
 
 class RepairBody(ActBody):
-    """`repository`: where it is now. `node`: the machine from now on; `any`: whichever is free.
+    """`repository`: its new path. `node`: its node from now on; `any`: whichever is free.
 
-    Without both it does what the workspace's problems say under `does`.
+    Without both, it does what the workspace's problems list under `does`.
     """
 
     repository: Folder | None = None
@@ -70,24 +70,24 @@ class RepairBody(ActBody):
 
 
 class RemoveWorkspaceBody(ActBody):
-    """`force`: also a workspace with work that has not landed."""
+    """`force`: also remove a workspace with work that has not landed."""
 
     force: bool = False
 
 
 _MEASURED = "measured"
-"""The query's word that has git count the commits; faces that ask each second leave it out."""
+"""The query parameter that makes git count the commits; interfaces that poll every second leave it out."""
 
 
 @Verb(WORKSPACES, command="workspace ls", query=(_MEASURED,))
 def _list(context: ApiContext, call: ApiCall) -> WorkspacesAnswer:
-    """Lines of work with a name."""
+    """List the workspaces."""
     return {"workspaces": list_workspaces(context.core, _MEASURED in call.query)}
 
 
 @Verb(CREATE_WORKSPACE, WorkspaceBody, "workspace create", status=201, right=OPERATES)
 def _create(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
-    """Create one."""
+    """Create a workspace."""
     body: WorkspaceBody = call.body
     name, now = body.name.lower(), context.core.wall_ms()
     project = _project(context, body)
@@ -98,7 +98,7 @@ def _create(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
 
 @Verb(WORKSPACE, command="workspace show", query=(_MEASURED,))
 def _show(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
-    """One, with its runs and what is wrong."""
+    """Return a workspace with its runs and its problems."""
     around, measured = context.coordinator.around({}), _MEASURED in call.query
     return get_workspace(context.core, around, call.path["workspace"], measured)
 
@@ -119,7 +119,7 @@ def _project(context: ApiContext, body: WorkspaceBody) -> str:
 
 @Verb(OPEN_WORKSPACE, OpenBody, "workspace open", pokes=True, right=DISPATCHES)
 def _open(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
-    """Keep its files on a machine for a user, as a run that ends when the user leaves."""
+    """Keep a workspace's files on a node for a user, as a run that ends when the user leaves."""
     body: OpenBody = call.body
     open_for(context.core, context.coordinator.around({}), call.path["workspace"], body.by, body.node)
     return _show(context, call)
@@ -127,14 +127,14 @@ def _open(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
 
 @Verb(LEAVE_WORKSPACE, ActBody, "workspace open", pokes=True, right=DISPATCHES)
 def _leave(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
-    """End the run that keeps its files for a user; what the user has changed is its result."""
+    """End the run that keeps a workspace's files for a user; the user's changes are its result."""
     end_open_run(context.core, call.path["workspace"], call.body.by)
     return _show(context, call)
 
 
 @Verb(REPAIR_WORKSPACE, RepairBody, "workspace repair", right=OPERATES)
 def _repair(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
-    """Give it its repository or another node, and repair what its problems say."""
+    """Give a workspace its repository or another node, and repair its problems."""
     body: RepairBody = call.body
     top = None if body.repository is None else context.top_of(body.repository)
     around = context.coordinator.around({})
@@ -144,7 +144,7 @@ def _repair(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
 
 @Verb(REMOVE_WORKSPACE, RemoveWorkspaceBody, "workspace rm", right=DROPS)
 def _remove(context: ApiContext, call: ApiCall) -> RemovedWorkspaceAnswer:
-    """Forget it; its runs stay."""
+    """Remove a workspace; its runs stay."""
     return cast(
         "RemovedWorkspaceAnswer",
         remove_workspace(context.core, call.path["workspace"], call.body.by, call.body.force),

@@ -1,1 +1,1 @@
-"""The shell scripts that are run on a machine: probe, link, install, look, remove."""
+"""The shell scripts that are run on a node: probe, link, install, check, remove."""

@@ -1,4 +1,4 @@
-"""The constant scripts that only look: whether a step of bring-up or removal would change anything."""
+"""The constant scripts that only check whether a step of bring-up or removal would change anything."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ for d in bundles key run s log journal mirrors work cache; do
 done
 say changed $c"""
 )
-"""Says what MAKE_HOME would change. Same arguments."""
+"""Reports what MAKE_HOME would change. Same arguments."""
 
 POINT = wrap_script(
     r"""if [ "$(readlink "$1/current")" = "bundles/$2" ]; then say changed no; else say changed yes; fi"""
@@ -33,7 +33,7 @@ case $2 in
   *) if held "$1"; then say changed no; else say changed yes; fi;;
 esac"""
 )
-"""Says what START_UNIT and START_DETACHED with `keep` would change. Same arguments."""
+"""Reports what START_UNIT, or START_DETACHED with `keep`, would change. Same arguments."""
 
 FLEET_KEY = wrap_script(
     r"""
@@ -47,4 +47,4 @@ AT_WORK = wrap_script(
     + r"""
 if held "$1"; then say changed yes; else say changed no; fi"""
 )
-"""Says whether STOP_ALL would end the node agent. Same arguments."""
+"""Reports whether STOP_ALL would stop the node agent. Same arguments."""

@@ -112,7 +112,7 @@ n=0; for d in $(ls -1td "$1"/bundles/*/ 2>/dev/null); do
   rm -rf "$d"
 done"""
 )
-"""Points `current` to a bundle. $1 node home, $2 bundle's name."""
+"""Points `current` to a bundle and removes old ones. $1 node home, $2 bundle's name."""
 
 START_DETACHED = wrap_script(
     AGENT
@@ -177,7 +177,7 @@ while [ $# -ge 4 ]; do
   shift 4
 done"""
 )
-"""($1 path, $2 sha256, $3 mode in octal, $4 keep|write) and so on; says `need=PATH` for those to be put."""
+"""($1 path, $2 sha256, $3 mode in octal, $4 keep|write) and so on; prints `need=PATH` for files to put."""
 
 STOP_AGENT = wrap_script(
     AGENT
@@ -187,4 +187,4 @@ if systemctl --user is-active --quiet "$2" 2>/dev/null; then systemctl --user st
 halt "$1" || exit 76
 say changed yes"""
 )
-"""$1 node home, $2 unit. Ends the agent alone; its attempts continue."""
+"""$1 node home, $2 unit. Stops only the agent; its attempts continue."""

@@ -29,7 +29,7 @@ _TAIL = '\nmain "$@" </dev/null\n'
 
 
 def wrap_script(body: str) -> str:
-    """A whole script around `body`, which may `return`, or `exit` with a status of its own."""
+    """Return a whole script around `body`, which may `return`, or `exit` with its own status."""
     begin, end = f"printf '\\n%s\\n' '{BEGIN}'", f"printf '%s\\n' '{END}'"
     inner = f"body() {{\n{body.strip()}\n}}\n"
     return f'export LC_ALL=C\numask 077\n{_ME}{inner}main() {{\n{begin}\nbody "$@"\n{end}\n}}{_TAIL}'
@@ -120,7 +120,7 @@ g=$(mktemp -d "$2/XXXXXXXX") || exit 71
 printf '%s\n' "$me" > "$g/session" || exit 71
 say folder "$g"; say session "$me" """
 )
-"""$1 folder of the pointer, $2 folder of the sockets. Ends stale sessions, makes a folder."""
+"""$1 folder of the pointer, $2 folder of the sockets. Ends stale sessions and makes a folder."""
 
 
 PUBLISH_LINK = wrap_script(
@@ -134,7 +134,7 @@ for d in "${2%/*}"/*/; do
 done
 say published yes"""
 )
-"""$1 folder of the pointer, $2 the generation's folder, $3 the pointer's text. Then older generations go."""
+"""$1 folder of the pointer, $2 the generation's folder, $3 the pointer's text. Removes older generations."""
 
 
 CHECK_LINK = wrap_script(
@@ -145,13 +145,13 @@ for f in "$@"; do
   if [ ! -S "$f" ]; then say gone "$f"; fi
 done"""
 )
-"""$1 the pointer's file, $2 the text that it should hold, $3... the sockets. Says what is `gone`."""
+"""$1 the pointer's file, $2 its expected text, $3... the sockets. Prints what is `gone`."""
 
 
 def parse_report(text: str) -> list[tuple[str, str]]:
-    """The key=value lines between the last begin mark and the first end mark after it.
+    """Return the key=value lines between the last begin mark and the first end mark after it.
 
-    ValueError when a mark is missing: the script did not run, or not to its end.
+    Raises ValueError if a mark is missing: the script did not run, or did not finish.
     """
     _, begin, rest = text.rpartition(f"{BEGIN}\n")
     inside, end, _ = rest.partition(f"{END}")

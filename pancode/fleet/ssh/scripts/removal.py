@@ -1,4 +1,4 @@
-"""The constant scripts that remove everything of ours from a node and show that nothing is left."""
+"""The constant scripts that remove everything of ours from a node and prove that nothing is left."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ while [ -n "$(scopes "$2")" ] && [ $n -lt 50 ]; do
 done
 say changed $c"""
 )
-"""Ends all that runs of the fleet. $1 node home, $2 fleet, $3 unit, $4 sockets' folder."""
+"""Ends all processes of the fleet. $1 node home, $2 fleet, $3 unit, $4 sockets' folder."""
 
 REMOVE_ALL = wrap_script(
     _OURS
@@ -111,7 +111,7 @@ fi
 find "$HOME" -maxdepth 1 -name '.pancode-probe.*' -user "$(id -u)" -mmin +1 -exec rm -rf {} +
 say changed $c"""
 )
-"""$1 node home, $2 fleet, $3 unit, $4 sockets' folder, $5 fleet key's marker. Our mark goes last."""
+"""$1 node home, $2 fleet, $3 unit, $4 sockets' folder, $5 fleet key's marker. Removes our mark last."""
 
 LEFTOVERS = wrap_script(
     _OURS
@@ -132,4 +132,4 @@ done
 for s in $(scopes "$2"); do say left "scope $s"; done
 say looked yes"""
 )
-"""Arguments as REMOVE_ALL; prints `left=KIND WHAT` for each thing of ours that is still there."""
+"""Arguments as REMOVE_ALL; prints `left=KIND WHAT` for each thing of ours that still exists."""

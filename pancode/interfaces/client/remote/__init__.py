@@ -1,3 +1,3 @@
-"""The coordinator on another node, reached through the user's own `ssh`; standard library only."""
+"""Reaches a coordinator on another node through the user's own `ssh`; standard library only."""
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ _USER = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.@+-]*")
 
 @dataclass(frozen=True, slots=True)
 class RemoteAddress:
-    """The address of a coordinator's machine. `home`: PANCODE_HOME there; empty: that of the login."""
+    """The address of a coordinator's machine. `home`: PANCODE_HOME there; empty: the login's default."""
 
     host: str
     user: str = ""
@@ -24,18 +24,18 @@ class RemoteAddress:
     home: str = ""
 
     def words(self) -> list[str]:
-        """The arguments for ssh. The host comes after `--`, so that ssh never reads it as an option."""
+        """Return the arguments for ssh. The host comes after `--`, so ssh never reads it as an option."""
         user = ["-l", self.user] if self.user else []
         return [*user, *(["-p", str(self.port)] if self.port else []), "--", self.host]
 
     def by_hand(self, rest: str) -> str:
-        """The command for a user to type. `rest`: a command on that node, or more options of ssh."""
+        """Return the command for a user to type. `rest`: a command on that node, or more options of ssh."""
         port = f"-p {self.port} " if self.port else ""
         return f"ssh {port}{self.user}{'@' if self.user else ''}{self.host} {rest}"
 
 
 def read_address(text: str) -> RemoteAddress:
-    """Read an address. ConfigError `bad_coordinator`, with the reason, for anything else."""
+    """Parse an address. ConfigError `bad_coordinator`, with the reason, for anything else."""
     try:
         parts = urlsplit(text)
         host, port = parts.hostname or "", parts.port
@@ -44,7 +44,7 @@ def read_address(text: str) -> RemoteAddress:
     if parts.scheme != "ssh":
         _refuse(text, "it must start with ssh://")
     if parts.password is not None:
-        _refuse("", "it has a password; ssh asks for that itself")
+        _refuse("", "it contains a password; ssh asks for the password itself")
     if parts.query or parts.fragment:
         _refuse(text, "it has a query or a fragment after the path")
     if not _HOST.fullmatch(host):
@@ -52,27 +52,27 @@ def read_address(text: str) -> RemoteAddress:
     user = unquote(parts.username or "")
     if user and not _USER.fullmatch(user):
         _refuse(text, f"{user!r} is not a user name")
-    # the host with its capitals: a name in ~/.ssh/config may have some
+    # keep the case of the host: a name in ~/.ssh/config may have capitals
     at = parts.netloc.lower().rfind(host)
     as_typed = parts.netloc[at : at + len(host)]
     return RemoteAddress(as_typed, user, port or None, _home(text, parts.path))
 
 
 def _home(text: str, path: str) -> str:
-    """The home in a path: `/~/x` is below the home of the login, as in git's addresses."""
+    """Return the home in a path: `/~/x` is below the login's home, as in git's addresses."""
     home = unquote(path).rstrip("/")
     if "\0" in home or "\n" in home:
-        _refuse(text, "its path holds a line break or a zero byte")
+        _refuse(text, "its path contains a line break or a zero byte")
     return home.removeprefix("/") if home.startswith("/~") else home
 
 
 def _why(text: str, problem: ValueError) -> str:
-    """The parser's reason, unless it may show a part of a password, as a `#` in one is read as a port."""
+    """Return the parser's reason, unless it may show part of a password (with `#`, read as a port)."""
     return "its host or port cannot be read" if _masked(text) != text else str(problem)
 
 
 def _masked(text: str) -> str:
-    """The address without its password: everything from the first colon after `//` to the last `@`."""
+    """Return the address without everything from the first colon after `//` to the last `@`."""
     login, at, rest = text.rpartition("@")
     scheme, slashes, named = login.rpartition("://") if login.count("://") == 1 else ("", "", login)
     user, colon, _ = named.partition(":")
@@ -81,7 +81,7 @@ def _masked(text: str) -> str:
 
 def _refuse(text: str, why: str) -> NoReturn:
     raise ConfigError(
-        f"{VARIABLE}{f'={_masked(text)[:100]}' if text else ''} is not the address of a coordinator",
+        f"{VARIABLE}{f'={_masked(text)[:100]}' if text else ''} is not a coordinator address",
         why=why,
         fix=f"export {VARIABLE}=ssh://[user@]host[:port][/path-of-its-home], or: unset {VARIABLE}",
         code="bad_coordinator",

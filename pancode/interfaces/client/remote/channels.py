@@ -1,4 +1,4 @@
-"""The link to a coordinator on another node, for both ends: first words, then frames of connections."""
+"""The link to a coordinator on another node, for both ends: a hello line, then frames of connections."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from typing import Any
 
 PROTOCOL = 1
 MARK = b"pancode-api "
-"""Begins a message; text that a shell's start-up files print before that is skipped."""
+"""Begins a message; text before it, which a shell's startup files print, is skipped."""
 MOST_LINE = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class LoginFacts:
-    """The facts of a login on the coordinator's machine."""
+    """The facts about a login on the coordinator's machine."""
 
     version: str
     user: str
     environ: Mapping[str, str]
     folder: str | None
-    """The absolute path of the folder on that node in which the caller stands."""
+    """The caller's folder on that node, as an absolute path."""
 
 
 def line_of(message: Mapping[str, Any]) -> bytes:
@@ -37,7 +37,7 @@ def line_of(message: Mapping[str, Any]) -> bytes:
 
 
 def read_line(line: bytes) -> dict[str, Any] | None:
-    """The message of the other end; None for another program's line. Such a line may run into the message."""
+    """Return the message of the other end, even after other text on its line; None for any other line."""
     _, mark, text = line.partition(MARK)
     if not mark:
         return None
@@ -55,19 +55,19 @@ _HEAD = struct.Struct(">BII")
 
 
 class FrameKind(IntEnum):
-    """What a frame says about its channel."""
+    """The kind of a frame."""
 
     OPEN = 1
     OPENED = 2
     REFUSED = 3
     DATA = 4
     GRANT = 5
-    """Permits so many more bytes of DATA."""
+    """Permits this many more bytes of DATA."""
     END = 6
 
 
 class TunnelChannels:
-    """All channels of one link. `on_open` is given the frames about opening: kind, channel, payload."""
+    """All channels of one link. `on_open` gets the frames about opening: kind, channel, payload."""
 
     def __init__(self, source: int, sink: int, on_open: Callable[[FrameKind, int, bytes], None]) -> None:
         self._source, self._sink, self._on_open = source, sink, on_open
@@ -76,7 +76,7 @@ class TunnelChannels:
         self._closed = False
 
     def run(self) -> None:
-        """Take in frames until the link ends or sends a bad one; then every channel ends."""
+        """Process frames until the link ends or sends an invalid one; then end every channel."""
         with suppress(OSError, ValueError):
             while (head := self._read(_HEAD.size)) is not None:
                 kind, number, length = _HEAD.unpack(head)
@@ -89,7 +89,7 @@ class TunnelChannels:
             channel.cut()
 
     def send(self, kind: FrameKind, number: int, payload: bytes = b"") -> None:
-        """Send a frame. OSError where the link has ended."""
+        """Send a frame. OSError if the link has ended."""
         frame = memoryview(_HEAD.pack(kind, number, len(payload)) + payload)
         with self._writing:
             while frame:
@@ -98,7 +98,7 @@ class TunnelChannels:
                 frame = frame[os.write(self._sink, frame) :]
 
     def close(self, wait_s: float) -> bool:
-        """Send nothing any more; False if somebody still writes after this many seconds.
+        """Stop sending; return False if another thread still writes after this many seconds.
 
         Close the sink only after True, because another file may get its number at once. Idempotent.
         """
@@ -109,9 +109,9 @@ class TunnelChannels:
         return True
 
     def carry(self, number: int, connection: socket.socket, *, halves: bool = False) -> None:
-        """Copy between the channel and the connection, both ways, until one of the two has ended.
+        """Copy between the channel and the connection, both ways, until one of them has ended.
 
-        `halves`: until both have ended, as git needs, which finishes sending before it reads on.
+        `halves`: until both have ended, because git finishes sending before it reads the rest.
         """
         channel = TunnelChannel(self, number, connection, halves)
         with self._lock:
@@ -128,7 +128,7 @@ class TunnelChannels:
             return
         with self._lock:
             channel = self._open.get(number)
-        if channel is None:  # it has ended here meanwhile
+        if channel is None:  # it has already ended here
             return
         if kind is FrameKind.GRANT:
             channel.grant(int.from_bytes(payload))
@@ -163,11 +163,11 @@ class TunnelChannel:
         threading.Thread(target=self._fetch, name=name, daemon=True).start()
 
     def take(self, data: bytes | None) -> None:
-        """Take bytes that have come; None: no more will come."""
+        """Take received bytes; None: no more will come."""
         self._come.put(data)
 
     def cut(self) -> None:
-        """End the connection, as the link has ended."""
+        """End the connection, because the link has ended."""
         self._halves = False
         self.take(None)
         with self._may:
@@ -182,7 +182,7 @@ class TunnelChannel:
             self._may.notify()
 
     def _give(self) -> None:
-        with suppress(OSError):  # nobody reads here any more, or the link has ended
+        with suppress(OSError):  # the local reader has closed, or the link has ended
             while (data := self._come.get()) is not None:
                 self._connection.sendall(data)
                 self._link.send(FrameKind.GRANT, self._number, len(data).to_bytes(4))
@@ -205,7 +205,7 @@ class TunnelChannel:
         with suppress(OSError):
             self._link.send(FrameKind.END, self._number)
         if self._halves:
-            self._giving.join()  # the other end may have more to say
+            self._giving.join()  # the other end may still send
         self._link.forget(self._number)
         self.take(None)
         with suppress(OSError):

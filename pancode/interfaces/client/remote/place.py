@@ -1,4 +1,4 @@
-"""The coordinator that PANCODE_COORDINATOR names: one login for a command, made at the first question."""
+"""The coordinator in PANCODE_COORDINATOR: one login per command, made at the first request."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class RemoteCoordinator:
     def __init__(self, address: RemoteAddress) -> None:
         self.address = address
         self.folder: str | None = None
-        """The folder on that node in which the caller wants to stand, as it was typed."""
+        """The folder on that node to use as the caller's, as it was typed."""
         self._lock = threading.Lock()
         self.tunnel: Tunnel | None = None
         self._facts: LoginFacts | None = None
@@ -33,32 +33,32 @@ class RemoteCoordinator:
         return self.address.host
 
     def open(self, starts: bool, works: bool) -> socket.socket:
-        """A connection to the coordinator; a login that was cut is made again. PancodeError."""
+        """Return a connection to the coordinator; log in again if the link was cut. PancodeError."""
         return self._there()[0].open({"starts": starts, "works": works})
 
     def open_git(self, copy: str, service: str) -> socket.socket:
-        """A connection to git for a checkout's copy on that node, by the same login. PancodeError."""
+        """Return a connection to git for a checkout's copy on that node, by the same login. PancodeError."""
         return self._there()[0].open({"copy": copy, "service": service})
 
     def facts(self) -> LoginFacts:
-        """What the coordinator's machine says about this login."""
+        """Return what the coordinator's machine reported about this login."""
         return self._there()[1]
 
     @property
     def was_reached(self) -> bool:
-        """Whether a login succeeded before: then a failed one may be due to a network that comes back."""
+        """Whether a login has succeeded before, so that a failure may be a temporary network problem."""
         return self._facts is not None
 
     def refuse(self, what: str, fix: str) -> UsageError:
-        """The error for what only a command on the coordinator's machine can do."""
-        why = f"{VARIABLE} says that the coordinator is on {self.address.host}"
+        """Return the error for an action that is only possible on the coordinator's machine."""
+        why = f"{VARIABLE} is set: the coordinator is on {self.address.host}"
         return UsageError(what, why=why, fix=fix, code="not_from_here")
 
     def _there(self) -> tuple[Tunnel, LoginFacts]:
         with self._lock:
             if self.tunnel is None or self._facts is None or self.tunnel.cut:
                 from pancode.interfaces.client.remote.tunnel import (
-                    Tunnel,  # only where there is another node
+                    Tunnel,  # imported only for a remote coordinator
                 )
 
                 self.end()
@@ -68,7 +68,7 @@ class RemoteCoordinator:
             return self.tunnel, self._facts
 
     def end(self) -> None:
-        """End the login."""
+        """Close the login."""
         if self.tunnel is not None:
             self.tunnel.close()
             self.tunnel = None
@@ -78,7 +78,7 @@ _known: dict[str, RemoteCoordinator] = {}
 
 
 def remote_of(environ: Mapping[str, str]) -> RemoteCoordinator | None:
-    """The coordinator that the variable names; None: it is on this machine. ConfigError."""
+    """Return the coordinator that the variable names; None if it is on this machine. ConfigError."""
     text = environ.get(VARIABLE, "").strip()
     if not text:
         return None
@@ -89,11 +89,11 @@ def remote_of(environ: Mapping[str, str]) -> RemoteCoordinator | None:
 
 
 def cut_link() -> str:
-    """Says which link was cut, and why; empty where no link was cut."""
+    """Return which link was cut, and why; empty if none was."""
     cut = [one.tunnel for one in _known.values() if one.tunnel is not None and one.tunnel.cut]
     return cut[0].lost().words if cut else ""
 
 
 def forget_remote() -> None:
-    """Let this process, and its children, act on this machine from now on."""
+    """Make this process and its children act on this machine from now on."""
     os.environ.pop(VARIABLE, None)

@@ -1,4 +1,4 @@
-"""One `ssh` process that leads to a coordinator on another node, with any number of connections in it."""
+"""One `ssh` process to a coordinator on another node, which carries any number of connections."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ from pancode.interfaces.client.remote.channels import (
 from pancode.kernel.errors import ApiError, PancodeError, UnavailableError
 
 COMMAND = 'PATH="$PATH:$HOME/.local/bin:/usr/local/bin"; export PATH; exec pancode api-stdio'
-"""A fixed text for any login shell on that node; everything else is sent over standard input."""
+"""A fixed command for any login shell on that node; everything else is sent over standard input."""
 _OPTIONS = ("-T", "-o", "ConnectTimeout=30", "-o", "ServerAliveInterval=15")
 _DEAF = ("/bin/sh", "-c", "trap '' INT QUIT; exec \"$@\"", "sh")
-"""Shields ssh from Ctrl-C, which is for the command: that may still have to send a request over it."""
+"""Shields ssh from Ctrl-C, which is meant for the command: it may still have to send a request over ssh."""
 HELLO_S = 180.0
 """Seconds for the login, as a user may have to type a password or touch a key."""
 OPEN_S = 90.0
-"""Seconds for a connection, as a coordinator that has to be started takes up to a minute."""
+"""Seconds for a connection, because starting a coordinator takes up to a minute."""
 ENDS_S = 3.0
 _MISSING, _SSH_FAILED = (126, 127), 255
 
 
 class Tunnel:
-    """The login on the coordinator's machine, from `begin` until cut or closed; `open` from any thread."""
+    """The login on the coordinator's machine, from `begin` until cut or closed; `open` is thread-safe."""
 
     def __init__(self, address: RemoteAddress, folder: str | None) -> None:
         self.address = address
@@ -54,7 +54,7 @@ class Tunnel:
         self.cut = False
 
     def begin(self) -> LoginFacts:
-        """Log in, and read the facts of the other end. UnavailableError, or the refusal of the other end."""
+        """Log in, and read the facts of the other end. UnavailableError, or the other end's refusal."""
         if shutil.which("ssh") is None:
             raise UnavailableError(
                 "ssh is not installed on this machine", fix="apt install openssh-client", code="no_ssh"
@@ -72,7 +72,7 @@ class Tunnel:
         self._in, self._out = self._ssh.stdin.fileno(), self._ssh.stdout.fileno()
         try:
             hello: dict[str, Any] = {"protocol": PROTOCOL, "home": self.address.home, "folder": self._folder}
-            with suppress(BrokenPipeError):  # then ssh's own words say why
+            with suppress(BrokenPipeError):  # on a broken pipe, ssh's own output has the reason
                 os.write(self._in, line_of(hello))
             answer = self._first_line()
             if answer is None:
@@ -90,9 +90,9 @@ class Tunnel:
         return facts
 
     def open(self, wanted: Mapping[str, Any]) -> socket.socket:
-        """A connection on that node, used like a local one; refused as the other end says.
+        """Return a connection on that node, used like a local one; raise the other end's refusal.
 
-        `wanted`: `starts` and `works` for one to the coordinator; `copy` and `service` for one to git.
+        `wanted`: `starts` and `works` for a connection to the coordinator; `copy` and `service` for git.
         """
         assert self._channels is not None
         ours, theirs = socket.socketpair()
@@ -112,8 +112,8 @@ class Tunnel:
         raise _refusal(answer[1][0][1]) if answer[1] else self.lost()
 
     def lost(self) -> UnavailableError:
-        """The error for a link that has ended, or on which nothing comes."""
-        why = self._last_words() if self.cut else f"nothing came for {OPEN_S:.0f} s"
+        """Return the error for a link that ended or does not answer."""
+        why = self._last_words() if self.cut else f"no answer for {OPEN_S:.0f} s"
         message = (
             f"the link to {self.address.host} was cut" if self.cut else f"{self.address.host} does not answer"
         )
@@ -122,7 +122,7 @@ class Tunnel:
     def close(self) -> None:
         """End the login: its readers see the end, and nothing more is written."""
         if self._channels is not None and not self._channels.close(ENDS_S):
-            self._ssh.kill()  # it reads nothing; a blocked writer gets an error now
+            self._ssh.kill()  # ssh does not read; killing it makes a blocked writer fail
             self._channels.close(ENDS_S)
         with suppress(OSError):
             if self._ssh.stdin is not None:
@@ -134,10 +134,11 @@ class Tunnel:
             self._ssh.wait()
 
     def _first_line(self) -> dict[str, Any] | None:
-        """The first message of the other end; None where its output ends without one."""
+        """Return the first message of the other end; None if its output ends without one."""
         line = bytearray()
         while select.select([self._out], [], [], HELLO_S)[0]:
-            byte = os.read(self._out, 1)  # one by one: what comes behind it belongs to the channels
+            # byte by byte, because what follows the line belongs to the channels
+            byte = os.read(self._out, 1)
             if not byte:
                 return None
             line += byte
@@ -159,9 +160,9 @@ class Tunnel:
         except subprocess.TimeoutExpired:
             status = -1
         self._listener.join(ENDS_S)
-        host, why = self.address.host, self._last_words() or f"ssh ended with {status}"
+        host, why = self.address.host, self._last_words() or f"ssh exited with status {status}"
         if status == _SSH_FAILED:
-            fix = f"repair the login until this works: {self.address.by_hand('true')}"
+            fix = f"fix the SSH login until this works: {self.address.by_hand('true')}"
             return UnavailableError(f"ssh cannot log in to {host}", why=why, fix=fix, code="ssh_failed")
         if status in _MISSING:
             fix = f"install PanCode there, then check: {self.address.by_hand('pancode --version')}"
@@ -172,7 +173,7 @@ class Tunnel:
 
     def _other_version(self, why: str) -> PancodeError:
         return UnavailableError(
-            f"PanCode on {self.address.host} is not compatible with PanCode here",
+            f"PanCode on {self.address.host} is not compatible with this PanCode",
             why=why,
             fix=(
                 "install the same version on both: pancode --version; "
@@ -182,7 +183,7 @@ class Tunnel:
         )
 
     def _listen_to_ssh(self) -> None:
-        """Keep ssh's words, and show them at once, as a user may have to do something."""
+        """Store ssh's output, and print it at once during the login, because the user may have to respond."""
         assert self._ssh.stderr is not None
         shown = sys.stderr.isatty()
         for raw in self._ssh.stderr:

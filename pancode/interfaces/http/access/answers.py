@@ -8,7 +8,7 @@ from pancode.kernel.route import Route
 
 
 class TokenShape(TypedDict):
-    """A token that opens the API over TCP. `item`: the one inbox item that it may answer, and its `run`."""
+    """A token for the API over TCP. `item`: the only inbox item that it may answer, and its `run`."""
 
     name: str
     scopes: list[str]
@@ -21,7 +21,7 @@ class TokenShape(TypedDict):
 
 
 class MadeTokenShape(TokenShape):
-    """A token that was just made, with its secret, which is told this one time."""
+    """A token that was just made, with its secret, which is shown only this time."""
 
     token: str
 
@@ -31,7 +31,7 @@ class TokensAnswer(TypedDict):
 
 
 class RevokedAnswer(TokensAnswer):
-    """The tokens that are left. `paused`: schedules that the revoked token has made. `left`: its runs and
+    """The remaining tokens. `paused`: schedules that the revoked token created. `left`: its runs and
     workflows, which continue."""
 
     paused: list[str]

@@ -1,4 +1,4 @@
-"""One-time codes: whoever may use the unix socket lets a browser in with one."""
+"""One-time codes: a user with access to the unix socket lets a browser in with one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CODE_BYTES, MOST_USED = 16, 100
 
 
 def make_code(core: Core, scopes: tuple[visitors.AccessScope, ...], lasts_ms: int, by: str) -> str:
-    """Return a code that gets one token for a browser, once, within a minute."""
+    """Return a code that a browser can exchange for a token, once, within a minute."""
     boot, codes = core.ports.clock.boot_ms(), core.live.visits.codes
     for key in [key for key, code in codes.items() if code.until_ms <= boot]:
         del codes[key]
@@ -27,7 +27,7 @@ def make_code(core: Core, scopes: tuple[visitors.AccessScope, ...], lasts_ms: in
 
 
 def has_browsers(core: Core) -> bool:
-    """Whether a browser has a session, or may yet trade a code for one."""
+    """Whether a browser has a session, or can still exchange a code for one."""
     boot = core.ports.clock.boot_ms()
     if any(code.until_ms > boot for code in list(core.live.visits.codes.values())):
         return True
@@ -38,7 +38,7 @@ def has_browsers(core: Core) -> bool:
 
 
 def trade_code(core: Core, text: str) -> MadeTokenShape:
-    """Return the token for a code. AccessError for a code that is unknown, used or too old."""
+    """Return the token for a code. AccessError for a code that is unknown, used or expired."""
     key = visitors.hash_secret(text)
     with core.lock:
         code, used = core.live.visits.codes.pop(key, None), core.live.visits.used
@@ -52,7 +52,7 @@ def trade_code(core: Core, text: str) -> MadeTokenShape:
 
 
 def _refused(core: Core, session: str | None) -> visitors.AccessError:
-    """Return what to raise. `session`: the one that the code has opened before, so two had the same link."""
+    """Return the error to raise. `session`: what the code opened earlier, so the link was used twice."""
     error = visitors.invalid_code() if session is None else visitors.used_code(session)
     count_failure(core, error)
     if session is not None:

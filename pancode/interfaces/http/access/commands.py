@@ -19,7 +19,7 @@ NEVER = "never"
 
 
 def lasting(text: str) -> int | str:
-    """Milliseconds, or `never`."""
+    """Parse a duration into milliseconds, or return `never`."""
     return NEVER if text.strip() == NEVER else duration(text)
 
 
@@ -38,7 +38,7 @@ def tokens(
     scopes: Annotated[
         list[str],
         many(
-            "read, answer, dispatch, operate, budget or admin; each allows to read.",
+            "read, answer, dispatch, operate, budget or admin; each also allows reading.",
             "--allow",
             "SCOPE",
             click_type=click.Choice(SCOPES),
@@ -55,18 +55,18 @@ def tokens(
     ] = None,
     face: Json,
 ) -> None:
-    """Every token for the API over TCP (setting api.listen): what it allows, its end and its last use.
+    """List the tokens for the API over TCP (setting api.listen): permissions, expiry and last use.
 
-    A new token's secret is shown once and kept nowhere; send it as `Authorization: Bearer SECRET`. A revoked
-    token opens nothing from then on, its streams end, and the schedules that it made are paused. Runs and
-    workflows that it has begun continue, and are named.
+    A new token's secret is shown once and not stored; send it as `Authorization: Bearer SECRET`. A revoked
+    token is blocked at once, its streams end, and the schedules that it created are paused. Runs and
+    workflows that it started continue, and are listed.
     """
     if creates + revokes != (name is not None):
         fix = "pancode admin tokens --create NAME --allow read"
         raise UsageError("NAME requires one of --create and --revoke", fix=fix)
     if name is None:
         answer = face.client().get(TOKENS)
-        none = "no token; make one: pancode admin tokens --create NAME --allow read"
+        none = "no tokens; make one: pancode admin tokens --create NAME --allow read"
         return face.show(answer, lambda: format_rows(answer["tokens"], _COLUMNS, none))
     if revokes:
         gone = face.client().post(REVOKE_TOKEN.at(name), {"by": find_user()})
@@ -79,7 +79,7 @@ def tokens(
 
 
 def _made(made: MadeTokenShape) -> str:
-    until = short_time(made["expires_at"]) if made["expires_at"] else "it is revoked"
+    until = short_time(made["expires_at"]) if made["expires_at"] else "until it is revoked"
     what = f"only to answer {made['run']}" if made["item"] else ", ".join(made["scopes"])
     return f"{made['token']}\n{escape_line(made['name'])}: {what}; until {until}. It is not shown again.\n"
 
@@ -94,7 +94,7 @@ _COLUMNS: Columns = {
 
 
 def _revoked(name: str, paused: list[str], left: list[str]) -> str:
-    note = f"paused, as it made them: {', '.join(map(escape_line, paused))}\n" if paused else ""
+    note = f"paused, because it created them: {', '.join(map(escape_line, paused))}\n" if paused else ""
     if left:
         note += f"continue, as it has begun them: {', '.join(left)}; pancode stop RUN\n"
     return f"{escape_line(name)} is revoked\n{note}"

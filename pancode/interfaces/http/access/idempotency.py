@@ -1,4 +1,4 @@
-"""Keeps requests that carry an idempotency key, so that none of them is begun twice."""
+"""Stores requests with an idempotency key, so that none of them is started twice."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ANOTHER = "send each new request with a new Idempotency-Key"
 
 @dataclass(frozen=True, slots=True)
 class RequestMark:
-    """What identifies a request: its caller, key, route with its names, and digest of its body."""
+    """What identifies a request: its caller, key, route with its names, and the digest of its body."""
 
     who: str
     key: str
@@ -33,7 +33,7 @@ class RequestMark:
 
 
 def key_of(values: Iterable[str]) -> str:
-    """Return the request's key; "" where it has none. UsageError for an invalid key, or several."""
+    """Return the request's key; "" if it has none. UsageError for an invalid key, or several."""
     keys = list(values)
     if not keys:
         return ""
@@ -51,7 +51,7 @@ def key_of(values: Iterable[str]) -> str:
 def find_answered(
     row: KeyedRequest | None, mark: RequestMark, at_work: bool, now_ms: int
 ) -> KeyedRequest | None:
-    """Return the request whose answer is given again; None: the new one may begin. Else RefusedError."""
+    """Return the request whose answer to repeat; None if the new one may begin; else raise RefusedError."""
     if row is None or (now_ms - row.created_ms >= KEPT_MS and not at_work):
         return None
     if (row.route, row.digest) != (mark.route, mark.digest):
@@ -66,14 +66,15 @@ def find_answered(
         raise RefusedError(
             "the request with this Idempotency-Key is still in progress",
             why="it arrived a moment ago and has no answer yet",
-            fix="send the same request again in a few seconds: it returns the answer of the first",
+            fix="send the same request again in a few seconds to get the answer of the first",
             code="key_at_work",
         )
     if row.status is None:
         raise RefusedError(
             "it is not known what the request with this Idempotency-Key started",
             why=(
-                "PanCode failed or was stopped before it wrote the answer; it did not start the request again"
+                "PanCode failed or was stopped before it stored the answer; it did not start the "
+                "request again"
             ),
             fix="see: pancode runs, pancode workflow ls; if it is not listed, send it with a new key",
             code="key_outcome_unknown",
@@ -82,14 +83,14 @@ def find_answered(
 
 
 def to_forget(oldest: Iterable[KeyedRequest], count: int, now_ms: int) -> list[KeyedRequest]:
-    """Return the oldest rows to forget when another one comes: those too old, and those beyond the limit."""
+    """Return the oldest rows to delete when another request comes: the expired, and those over the limit."""
     rows = list(oldest)
     too_many = max(0, count + 1 - MOST_KEPT)
     return [row for place, row in enumerate(rows) if place < too_many or now_ms - row.created_ms >= KEPT_MS]
 
 
 def begin_request(core: Core, mark: RequestMark) -> KeyedRequest | None:
-    """Begin the request and return None; return an earlier one that has its answer already. RefusedError."""
+    """Begin the request and return None, or return an earlier one that has been answered. RefusedError."""
     now, at_work = core.wall_ms(), core.live.visits.at_work
     with core.lock:
         with unit_of_work(core) as work:
@@ -104,7 +105,7 @@ def begin_request(core: Core, mark: RequestMark) -> KeyedRequest | None:
 
 
 def store_answer(core: Core, mark: RequestMark, status: int, answer: str) -> None:
-    """Keep the answer of the request."""
+    """Store the answer of the request."""
     made = KeyedRequest(mark.who, mark.key, mark.route, mark.digest, core.wall_ms(), status, answer)
     with core.lock:
         try:
@@ -115,9 +116,8 @@ def store_answer(core: Core, mark: RequestMark, status: int, answer: str) -> Non
 
 
 def end_failed(core: Core, mark: RequestMark, refused: bool) -> None:
-    """End a failed request. `refused`: it began nothing, so its key is free again; else its effect is
-    unknown.
-    """
+    """End a failed request. `refused`: it started nothing, so its key is free again; else its effect is
+    unknown."""
     with core.lock:
         try:
             if refused:

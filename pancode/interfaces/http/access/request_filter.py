@@ -1,4 +1,4 @@
-"""Decides which HTTP requests over TCP are for us: by host, origin, content type and query."""
+"""Decides which HTTP requests over TCP are accepted: by host, origin, content type and query."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pancode.kernel.visitors import PREFIX, AccessError
 
 HOOKS = "/v1/hooks/"
-"""Below this path foreign programs ask; a signature over the whole request proves who they are."""
+"""Other services call paths below this one; a signature over the whole request authenticates them."""
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 _SECRETS = (
     "token",
@@ -25,7 +25,7 @@ _SECRETS = (
 
 @dataclass(frozen=True, slots=True)
 class KnockedBy:
-    """The part of a request that is judged before anything else is read; header names in lower case."""
+    """The part of a request that is checked before the body is read; header names in lower case."""
 
     method: str
     path: str
@@ -35,20 +35,21 @@ class KnockedBy:
 
 @dataclass(frozen=True, slots=True)
 class ListenerRules:
-    """Which requests are for us. `names`: hosts by which they may call us, beside those of this machine."""
+    """The rules for accepted requests. `names`: host names of this coordinator besides the local ones."""
 
     scheme: str
     host: str
     names: tuple[str, ...] = ()
 
     def check(self, caller: KnockedBy) -> None:
-        """AccessError for a request that comes neither from our programs nor from our pages."""
+        """Raise AccessError for a request that comes neither from our programs nor from our pages."""
         host = caller.headers.get("host", "")
         self._check_host(host)
-        # a browser says which page asks. One of another port of this machine is a stranger's, too.
+        # Browsers report the page that sent a request. A page from another port of this machine is foreign
+        # too.
         origin, site = caller.headers.get("origin"), caller.headers.get("sec-fetch-site", "none")
         ours = {f"{self.scheme}://{host}"}
-        if _name_of(host) in self._named():  # behind a proxy that has the certificate
+        if _name_of(host) in self._named():  # for a proxy in front of PanCode that serves HTTPS
             ours.add(f"https://{host}")
         strange = origin is not None and origin.lower() not in {one.lower() for one in ours}
         if strange or (site not in ("none", "same-origin") and caller.path.startswith("/v1/")):
@@ -58,12 +59,12 @@ class ListenerRules:
                 fix="open the console of this coordinator: pancode web",
                 code="wrong_origin",
             )
-        # a query stands in histories, logs and headers Referer
+        # query strings end up in histories, logs and Referer headers
         for name, value in caller.query.items():
             if name.lower() in _SECRETS or value.startswith(PREFIX):
                 raise AccessError(
                     f"the request has a secret in its query string: {name[:40]!r}",
-                    why="histories, proxies and logs keep query strings",
+                    why="histories, proxies and logs store query strings",
                     fix="send it in the Authorization header; and: pancode admin tokens --revoke NAME",
                     code="token_in_query",
                 )
@@ -80,9 +81,8 @@ class ListenerRules:
                 )
 
     def _check_host(self, host: str) -> None:
-        """AccessError for a host name that is not ours: a page can lead its own name to this machine (DNS
-        rebinding). The port is not judged, as it may be a tunnel's.
-        """
+        """Raise AccessError for an unknown host name: a page can point its own name at this machine (DNS
+        rebinding). The port is not checked, as it may be that of a tunnel."""
         name = _name_of(host)
         if name in (*_LOCAL, self.host.lower(), *self._named()) or name.endswith(".localhost"):
             return
@@ -97,7 +97,7 @@ class ListenerRules:
 
 
 def parse_bearer(header: str) -> str | None:
-    """Return the secret of the header Authorization; None for no header. AccessError for anything else."""
+    """Return the secret of the Authorization header; None without one. AccessError for anything else."""
     if not header:
         return None
     kind, _, secret = header.partition(" ")
@@ -118,7 +118,7 @@ def must_have_token() -> AccessError:
 
 
 def _name_of(host: str) -> str:
-    """The host name without its port."""
+    """Return the host name without its port."""
     if host.startswith("["):
         return host[1:].partition("]")[0].lower()
     return host.partition(":")[0].lower().removesuffix(".")

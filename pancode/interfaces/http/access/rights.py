@@ -1,4 +1,4 @@
-"""Names the rights that routes need: the scope of a token, and the risk that the route has."""
+"""Names the rights that routes need: the scope of a token, and the risk of the route."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pancode.kernel.visitors import AccessScope, Risk
 
 
 class Right(NamedTuple):
-    """The scope that a route needs, and the risk of what the route does."""
+    """The scope that a route needs, and the risk of its effect."""
 
     scope: AccessScope
     risk: Risk

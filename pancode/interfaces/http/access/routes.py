@@ -1,4 +1,4 @@
-"""Routes of tokens, and of browsers that come with a one-time code."""
+"""Routes for tokens, and for browsers that use a one-time code."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ class TokenBody(ActBody):
 
 
 class WebCodeBody(ActBody):
-    """What the browser that trades the code may do, and for how long."""
+    """The rights of the browser that uses the code, and for how long."""
 
     scopes: Scopes = (AccessScope.ADMIN,)
     lasts_ms: Lasts = 12 * 3_600_000
 
 
 class WebSessionBody(Body):
-    """The code that a browser trades for a session."""
+    """The code that a browser exchanges for a session."""
 
     code: Annotated[str, Field(min_length=1, max_length=200)]
 
@@ -67,14 +67,14 @@ def _tokens(context: ApiContext, call: ApiCall) -> TokensAnswer:
 
 @Verb(CREATE_TOKEN, TokenBody, "admin tokens", status=201, right=SETS_UP)
 def _create(context: ApiContext, call: ApiCall) -> MadeTokenShape:
-    """Make one; its secret is told once."""
+    """Make a token; its secret is shown once."""
     body: TokenBody = call.body
     return create(context.core, body.wanted(), body.by, _token(call))
 
 
 @Verb(REVOKE_TOKEN, ActBody, "admin tokens", right=REMOVES)
 def _revoke(context: ApiContext, call: ApiCall) -> RevokedAnswer:
-    """Make one worthless, and pause schedules that it made."""
+    """Revoke a token, and pause the schedules that it created."""
     name = call.path["token"]
     paused = revoke(context.core, name, call.body.by)
     return {**_tokens(context, call), "paused": paused, "left": left_of(context.core, name)}
@@ -90,14 +90,14 @@ def _code(context: ApiContext, call: ApiCall) -> WebCodeAnswer:
 
 
 def _loopback(context: ApiContext) -> str:
-    """Return the address on loopback, for this browser, where no setting opens the API. UnavailableError."""
+    """Return the loopback address for this browser, if no setting opens the API. UnavailableError."""
     trouble = "; ".join(f"{one['what']}: {one['why']}" for one in context.closed)
     fix = next((one["fix"] for one in context.closed), "pancode fleet status")
     if context.loopback is not None and context.coordinator.listener is None:
         try:
             return context.loopback()
         except OSError as exc:
-            trouble, fix = str(exc), "end a program that listens on 127.0.0.1 (ss -ltnp), then: pancode web"
+            trouble, fix = str(exc), "stop a program that listens on 127.0.0.1 (ss -ltnp), then: pancode web"
     raise UnavailableError(
         "the API does not listen on TCP, so browsers cannot reach it",
         why=trouble,
@@ -108,20 +108,20 @@ def _loopback(context: ApiContext) -> str:
 
 @Verb("POST /v1/web/session", WebSessionBody, status=201, right=NOTES, over_tcp=TcpAccess.OPEN)
 def _session(context: ApiContext, call: ApiCall) -> MadeTokenShape:
-    """Trade a code for a token."""
+    """Exchange a code for a token."""
     body: WebSessionBody = call.body
     return trade_code(context.core, body.code)
 
 
 @Verb("GET /v1/web/session", for_item=True)
 def _own(context: ApiContext, call: ApiCall) -> TokenShape:
-    """The token with which this is asked."""
+    """The token of this request."""
     return describe_token(_must_have(call))
 
 
 @Verb("POST /v1/web/session/end", ActBody, right=NOTES, for_item=True)
 def _end(context: ApiContext, call: ApiCall) -> EndedAnswer:
-    """Revoke the token with which this is asked."""
+    """Revoke the token of this request."""
     token = _must_have(call)
     revoke(context.core, token.name, call.body.by)
     return {"ended": token.name}
@@ -134,7 +134,7 @@ def _token(call: ApiCall) -> ApiToken | None:
 def _must_have(call: ApiCall) -> ApiToken:
     token = _token(call)
     if token is None:
-        fix = "ask over TCP, with the token"
+        fix = "send the request over TCP, with the token"
         raise UsageError(
             "this connection has no token", why="it is the unix socket", fix=fix, code="no_session"
         )

@@ -1,4 +1,4 @@
-"""Decides what a run may ask of the API: to look, and to dispatch child runs."""
+"""Decides what a run may request from the API: read, and dispatch child runs."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from pancode.runs.unit_of_work import unit_of_work
 
 
 class InsideRunError(RefusedError):
-    """A run may only look, and dispatch."""
+    """A run may only read, and dispatch child runs."""
 
     code = "inside_run"
 
 
 def run_of(ledger: Ledger, attempts: Sequence[AttemptId]) -> Run | None:
-    """Return the run of the outermost of these attempts that this fleet knows; the outermost stand last.
+    """Return the run of the outermost of these attempts that this fleet knows; outermost attempts come last.
 
-    What a run says of its own children counts less than what stands above it, where it cannot write.
+    A run can forge facts about its child processes, but not about the processes above it.
     """
     if not attempts:
         return None
@@ -32,7 +32,7 @@ def run_of(ledger: Ledger, attempts: Sequence[AttemptId]) -> Run | None:
 
 
 def refuse_act(core: Core, run: Run, what: str) -> NoReturn:
-    """Put the refusal on record, and raise it, with whose act this would be."""
+    """Write the refusal to the audit log, and raise it with the user who could do this."""
     with unit_of_work(core) as work:
         work.audit("trust", "warning", "refused from inside a run", run.id, asked=what)
     raise refused_error(run, what)

@@ -1,4 +1,4 @@
-"""Reads and writes the rows of tokens, and of requests that carry a key."""
+"""Reads and writes the rows of tokens, and of requests with a key."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from pancode.kernel.values import replace
 from pancode.runs.unit_of_work import Work
 
 PRUNED = 50
-"""How many of the oldest requests are checked when a new one comes."""
+"""How many of the oldest requests are checked for deletion when a new one comes."""
 
 
 def read_tokens(work: Work) -> list[ApiToken]:
-    """All tokens, by name."""
+    """Return all tokens, by name."""
     return work.tx.find(ApiToken, order="name")
 
 
 def store_token(work: Work, made: ApiToken, stale: Iterable[ApiToken]) -> None:
-    """Write a new token, and forget those that nobody can use any more."""
+    """Write a new token, and delete those that have been unusable for long."""
     for token in stale:
         work.tx.delete(ApiToken, token.name)
     work.tx.put(made)
@@ -30,13 +30,13 @@ def delete_token(work: Work, name: str) -> None:
 
 
 def note_use(work: Work, token: ApiToken, now_ms: int) -> None:
-    """Note when the token was used, unless it was revoked in the meantime."""
+    """Store when the token was used, unless it was revoked meanwhile."""
     if work.tx.get(ApiToken, token.name) == token:
         work.tx.put(replace(token, used_ms=now_ms))
 
 
 def find_request(work: Work, place: tuple[str, str]) -> KeyedRequest | None:
-    """The request of this caller with this key."""
+    """Return the request of this caller with this key."""
     return work.tx.get(KeyedRequest, *place)
 
 

@@ -1,4 +1,4 @@
-"""Makes tokens, shows them, revokes them, and knows a visitor by one."""
+"""Makes tokens, lists them, revokes them, and authenticates callers by them."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from pancode.runs.views import find_run, format_iso, format_optional_iso
 
 MOST_NAMED = 100
 MOST_FAILURES, WITHIN_MS = 20, 60_000
-"""How many unknown tokens and codes are looked up in a minute; more are refused unread."""
+"""How many unknown tokens and codes are looked up per minute; more are refused without a look-up."""
 
 
 def create(core: Core, wanted: NewToken, by: str, asker: ApiToken | None = None) -> MadeTokenShape:
-    """Make a token; return it with its secret, told only now. AccessError, ConflictError, UsageError."""
+    """Make a token; return it with its secret, shown only now. AccessError, ConflictError, UsageError."""
     now = core.wall_ms()
     wanted = narrow_token(asker, wanted, now)
     item, run = _item(core, wanted.item)
@@ -51,25 +51,23 @@ def create(core: Core, wanted: NewToken, by: str, asker: ApiToken | None = None)
 
 
 def _item(core: Core, named: str | None) -> tuple[str | None, str | None]:
-    """Return (item, run) of the inbox item that is named, or whose run is. UsageError where nothing waits."""
+    """Return (item, run) of the inbox item with this id or of this run. UsageError if nothing waits."""
     if named is None:
         return None, None
     for item in list_inbox(core):
         if named in (item["id"], item["run"]):
             return item["id"], item["run"]
-    raise UsageError(
-        f"nothing from {named[:80]} is waiting for a user", fix="pancode inbox", code="nothing_asked"
-    )
+    raise UsageError(f"nothing from {named[:80]} waits for a user", fix="pancode inbox", code="nothing_asked")
 
 
 def list_tokens(core: Core) -> list[TokenShape]:
-    """Return all tokens by name, those of browsers, too."""
+    """Return all tokens by name, including those of browsers."""
     with core.ports.ledger.transaction() as tx:
         return [describe_token(token) for token in tx.find(ApiToken, order="name")]
 
 
 def revoke(core: Core, name: str, by: str) -> list[str]:
-    """Revoke the token and cut what it follows; return the schedules that it made, which are then paused.
+    """Revoke the token and end its streams; return the schedules that it created, which are now paused.
 
     NotFoundError.
     """
@@ -85,7 +83,7 @@ def revoke(core: Core, name: str, by: str) -> list[str]:
 
 
 def left_of(core: Core, token: str) -> list[str]:
-    """Return the ids of runs, workflows and lanes with items that the token has begun and that continue."""
+    """Return the ids of runs, workflows and lanes with items that the token started and that continue."""
     with core.ports.ledger.transaction() as tx:
         states = (state for state in RunState if state is not RunState.ENDED)
         runs = (run for state in states for run in tx.find(Run, {"state": state}))
@@ -99,7 +97,7 @@ def left_of(core: Core, token: str) -> list[str]:
 
 
 def check_secret(core: Core, secret: str) -> ApiToken:
-    """Return the token with this secret, if it is in force. AccessError; after too many failures at once."""
+    """Return the valid token with this secret. AccessError, also after too many failures."""
     now = core.wall_ms()
     with core.ports.ledger.transaction() as tx:
         found = tx.find(ApiToken, {"digest": hash_secret(secret)}, limit=1)
@@ -115,7 +113,7 @@ def check_secret(core: Core, secret: str) -> ApiToken:
 
 
 def still_in_force(core: Core, token: ApiToken) -> bool:
-    """Whether the token was neither revoked nor has expired since it was checked."""
+    """Whether the token has neither been revoked nor expired since it was checked."""
     with core.ports.ledger.transaction() as tx:
         found = tx.get(ApiToken, token.name)
     in_time = token.expires_ms is None or core.wall_ms() < token.expires_ms
@@ -123,7 +121,7 @@ def still_in_force(core: Core, token: ApiToken) -> bool:
 
 
 def count_failure(core: Core, error: AccessError) -> None:
-    """Count a failure; the first of a minute goes into the audit. AccessError beyond the limit."""
+    """Count a failure; audit the first one of a minute. AccessError beyond the limit."""
     failures, boot = core.live.visits.failed_ms, core.ports.clock.boot_ms()
     while failures and boot - failures[0] >= WITHIN_MS:
         failures.popleft()
@@ -141,9 +139,8 @@ def count_failure(core: Core, error: AccessError) -> None:
 
 
 def audit_request(core: Core, name: str, verb: str, run: str | None) -> None:
-    """Write an audit entry for a request over TCP that changes something, under the token's name. `run`: as
-    the request gives it; the entry has the id of that run, or the beginning of a name that was not found.
-    """
+    """Audit a request over TCP that changes something, under the token's name. `run`: as in the request; the
+    entry has that run's id, or the beginning of a name that was not found."""
     with unit_of_work(core) as work:
         found, detail = None, {}
         if run is not None:

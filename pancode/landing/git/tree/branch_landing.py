@@ -1,4 +1,4 @@
-"""Lands a result as commits on a branch of the user's repository; work tree, index and other refs stay."""
+"""Lands a result as commits on a branch of the user's repository; files, index and other refs stay."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from pancode.landing.git.tree.steps import free_branch
 IDLE_MS = 3_000
 """How long after a landing its settings count for the next one, in ms, if no file of settings has changed."""
 SIGN_S = 60.0
-"""How many seconds a user has to answer their own signing agent, as on a screen."""
+"""How many seconds a user has to answer their own signing agent, for example in a dialog."""
 _SIGNERS = (
     *("HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "GNUPGHOME", "SSH_AUTH_SOCK", "PATH"),
     *("DISPLAY", "WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS", "SSH_ASKPASS"),
 )
-"""The variables by which signing programs find keys and agents."""
+"""The environment variables by which signing programs find keys and agents."""
 _OWN = ("HOME", "XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM")
 
 
 class LandingSession(GitCommits):
-    """The state that landings in one repository share; one at a time, under `lock`."""
+    """The state that landings in one repository share; only one landing at a time uses it, under `lock`."""
 
     def __init__(self, depot: Depot, repo_id: str) -> None:
         super().__init__(depot.git(repo_id))
@@ -49,13 +49,13 @@ class LandingSession(GitCommits):
         """The commit that the newest landing made: the depot has all of its history."""
 
     def begin(self, now_ms: int) -> None:
-        """Forget what was read, if the last landing is a while ago."""
+        """Discard what was read if the last landing was too long ago."""
         if not 0 <= now_ms - self._used_ms <= IDLE_MS:
             self._project = self.tip = None
         self._used_ms = now_ms
 
     def project(self, folder: Path, environ: Mapping[str, str] | None) -> GitProject:
-        """The project, as last read if no settings have changed since. Its HEAD may have moved."""
+        """Return the project, as last read if no settings have changed since. Its HEAD may have moved."""
         around = os.environ if environ is None else environ
         mine = tuple(around.get(name, "") for name in _OWN)
         if self._project is None or self._project[0] != _stamp(self._project[1], folder, mine):
@@ -64,7 +64,7 @@ class LandingSession(GitCommits):
         return self._project[1]
 
     def fresh(self) -> None:
-        """Read the repository anew at the next look."""
+        """Read the repository again on the next use."""
         self._project = None
 
     def sign_commit(
@@ -74,9 +74,10 @@ class LandingSession(GitCommits):
         made: tuple[str, tuple[str, ...], bytes],
         signed: Mapping[str, str],
     ) -> str:
-        """A commit (tree, parents, words) with the user's signature, by their own git and signing program.
+        """Return a commit (tree, parents, message) with the user's signature, made by their git and signing
+        program.
 
-        GitRefusal where that fails, as with a key whose passphrase nobody here can give.
+        Raises GitRefusal if that fails, for example because nobody can enter the key's passphrase here.
         """
         tree, parents, words = made
         depot = self._depot.git(self.repo_id)
@@ -92,7 +93,7 @@ class LandingSession(GitCommits):
     def write_commit(
         self, tree: str, parents: tuple[str, ...], signed: Mapping[str, str], words: bytes
     ) -> str:
-        """Write a commit as `git commit-tree` does, without that program; `signed`: by `stamp_env`."""
+        """Write a commit as `git commit-tree` does, without running it; `signed`: from `stamp_env`."""
         lines = [f"tree {tree}", *(f"parent {one}" for one in parents)]
         for role in ("AUTHOR", "COMMITTER"):
             name, email, date = (signed[f"GIT_{role}_{part}"] for part in ("NAME", "EMAIL", "DATE"))
@@ -107,13 +108,13 @@ def _not_signed(settings: Mapping[str, str], failed: GitFailure) -> GitRefusal:
     unlock = f"ssh-add {shlex.quote(key.removesuffix('.pub'))}" if by_ssh else "echo | gpg --clearsign"
     return GitRefusal(
         "nothing was landed: git could not sign the commit (commit.gpgsign)",
-        why=f"{failed.err or failed}; the coordinator has no terminal to ask for a passphrase",
+        why=f"{failed.err or failed}; the coordinator has no terminal to prompt for a passphrase",
         fix=f"unlock the key in the agent that the coordinator uses ({unlock}), then land again",
     )
 
 
 def _stamp(seen: GitProject, folder: Path, mine: tuple[str, ...]) -> object:
-    """A value that changes when a file of settings changes."""
+    """Return a value that changes when a settings file changes."""
     home, xdg, own, _ = mine
     users = (
         own,
@@ -133,7 +134,7 @@ def _when(file: str | Path) -> tuple[int, int, int] | None:
 
 
 def _write_object(depot: Path, kind: bytes, body: bytes, digits: int) -> str:
-    """Write a loose object, whole and durable; an existing one gets a new time."""
+    """Write a loose object completely and durably; an existing one gets a new modification time."""
     data = kind + b" %d\0" % len(body) + body
     name = hashlib.new("sha1" if digits == 40 else "sha256", data, usedforsecurity=False).hexdigest()
     target = depot / "objects" / name[:2] / name[2:]
@@ -152,7 +153,7 @@ def _write_object(depot: Path, kind: bytes, body: bytes, digits: int) -> str:
 
 
 NOBODY = {"user.name": "pancode", "user.email": "pancode@localhost"}
-"""Author and committer where the user has set neither in git."""
+"""Author and committer if the user has not set them in git."""
 TRIES = 5
 
 
@@ -166,11 +167,11 @@ def land_on_branch(
     called_off: land_values.CalledOff = land_values.is_never_called_off,
     session: LandingSession | None = None,
 ) -> land_values.LandReport:
-    """Merge the result into the tip of the branch, and commit it there; a new branch begins at HEAD.
+    """Merge the result into the tip of the branch and commit it there; a new branch begins at HEAD.
 
-    GitRefusal for a branch that is checked out anywhere: its files would no longer be those of its tip. When
-    somebody else moves the branch meanwhile, the merge is made anew, and its gates run again. `session`: what
-    successive landings share; None: this is the only one.
+    Raises GitRefusal for a branch that is checked out anywhere, as its files would no longer match its tip.
+    If the branch moves meanwhile, the merge and its gates run again. `session`: state that successive
+    landings share; None: a single landing.
     """
     session = session or LandingSession(depot, request.repo_id)
     with session.lock:
@@ -204,7 +205,7 @@ def _land(
     gates, called_off = way
     seen = session.project(project, request.environ)
     branch = free_branch(seen, target.name)
-    if not branch.tip:  # it is made at HEAD, which may have moved since that was read
+    if not branch.tip:  # the new branch starts at HEAD, which may have moved since it was read
         session.fresh()
         seen = session.project(project, request.environ)
     tip = branch.tip or seen.head
@@ -241,7 +242,8 @@ def _land(
     if not seen.git.ask("update-ref", *args).ok:
         if free_branch(seen, target.name) != branch:
             return None
-        seen.git.must("update-ref", *args)  # nobody was faster: this says why git could not move it
+        # the branch did not move: this raises git's reason for the failure
+        seen.git.must("update-ref", *args)
     session.tip = made.commit
     files = tuple(decode_path(change.path) for change in changes)
     return land_values.LandReport(land_values.LandStatus.LANDED, files, gate=gate, commit=made.commit)

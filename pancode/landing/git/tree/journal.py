@@ -1,4 +1,4 @@
-"""Applies a landing's steps to the user's tree with a journal on disk: all of them, or none."""
+"""Applies a landing's steps to the user's tree with a journal on disk: either all of them or none."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Checkpoint = Callable[[str], None]
 
 
 class TreeChanged(Exception):
-    """A file of the user's tree is no longer what it was when the landing was planned."""
+    """A file of the user's tree has changed since the landing was planned."""
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
@@ -30,7 +30,7 @@ class TreeChanged(Exception):
 class LandingJournal:
     """The journal of one landing: a folder on the tree's own file system.
 
-    `new/` holds the files to be put in place, `old/<number>` what they replace, `plan.json` the steps.
+    `new/` contains the files to install, `old/<number>` the files that they replace, `plan.json` the steps.
     `applying` is written before the first change of the tree, `done` after the last.
     """
 
@@ -52,7 +52,7 @@ class LandingJournal:
         (self.folder / "old").mkdir()
 
     def plan(self, steps: tuple[FileStep, ...]) -> tuple[FileStep, ...]:
-        """Write the plan durably before anything is done; returns the steps as written."""
+        """Write the plan durably before any change; return the steps as written."""
         staged = tuple(self._stage(step) for step in steps)
         folders = missing_folders(self.top, staged)
         plan = {"top": str(self.top), "folders": folders, "steps": [step.to_json() for step in staged]}
@@ -60,7 +60,7 @@ class LandingJournal:
         return staged
 
     def _stage(self, step: FileStep) -> FileStep:
-        """Give a staged file its final permissions, and note its identity."""
+        """Set the final permissions of a staged file, and record its identity."""
         if not step.new:
             return step
         path = os.path.join(self.new, step.path)
@@ -71,7 +71,7 @@ class LandingJournal:
         return replace(step, staged=FileIdentity.of(path))
 
     def apply(self, steps: tuple[FileStep, ...]) -> None:
-        """Carry out the plan. An Exception rolls back and is raised again; a crash leaves it to `recover`."""
+        """Carry out the plan. An Exception rolls back and is raised again; a crash is left to `recover`."""
         try:
             self._write("applying", "")
             for number, step in enumerate(steps):
@@ -107,13 +107,14 @@ class LandingJournal:
         if stat.S_ISDIR(step.below):
             _clear_empty(target)
         try:
-            # A link, not a rename: it fails when something has appeared there.
+            # A link instead of a rename: it fails if a file has appeared there.
             os.link(os.path.join(self.new, step.path), target, follow_symlinks=False)
         except FileExistsError as exc:
             raise TreeChanged(step.path) from exc
 
     def recover(self) -> str | None:
-        """Repair what a crash left: complete a landing that was done, else undo it. Says which, or None."""
+        """Complete a landing that a crash interrupted after its last change, else undo it. Return which, or
+        None."""
         shutil.rmtree(self._gone, ignore_errors=True)
         if not self.exists:
             return None
@@ -135,7 +136,7 @@ class LandingJournal:
         self._forget()
 
     def _forget(self) -> None:
-        """Remove the journal, by a rename first: half a journal would be misread."""
+        """Remove the journal after renaming it: a partial journal would be misread."""
         self.checkpoint("forget")
         os.rename(self.folder, self._gone)
         self.checkpoint("remove")
@@ -154,7 +155,7 @@ class LandingJournal:
             name = os.path.dirname(name)
 
     def roll_back(self) -> None:
-        """Undo the landing. Files that the user has changed since stay, and GitRefusal names them."""
+        """Undo the landing. Files that the user has edited since stay; GitRefusal names them."""
         steps = self._steps()
         for step in steps:
             target = os.path.join(self.top, step.path)
@@ -180,12 +181,12 @@ class LandingJournal:
         self._forget()
 
     def _edited(self, step: FileStep) -> bool:
-        """Whether the user has worked on the file since the landing put it there."""
+        """Whether the user has edited the file since the landing put it there."""
         there = FileIdentity.of(os.path.join(self.top, step.path))
         return step.staged is not None and there is not None and there.inode == step.staged.inode
 
     def _give_back(self, number: int, step: FileStep) -> bool:
-        """Put the old file back; False when something else is there now, which is left alone."""
+        """Restore the old file; False if another file exists there now, which is left unchanged."""
         target, old = os.path.join(self.top, step.path), self._old(number)
         if not os.path.lexists(old):
             return True
@@ -193,7 +194,7 @@ class LandingJournal:
             os.makedirs(os.path.dirname(target), exist_ok=True)
             os.link(old, target, follow_symlinks=False)
         except (FileExistsError, NotADirectoryError):
-            # The same file: a roll-back before this one was cut off here.
+            # The same file: an earlier rollback was interrupted here.
             if not os.path.lexists(target) or not os.path.samestat(os.lstat(old), os.lstat(target)):
                 return False
         os.unlink(old)
@@ -216,7 +217,7 @@ class LandingJournal:
         return [str(name) for name in self._read()["folders"]]
 
     def _write(self, name: str, text: str) -> None:
-        """Write a file of the journal: it is whole and durable, or not there."""
+        """Write a file of the journal atomically and durably."""
         self.checkpoint(f"write {name}")
         fresh = self.folder / f"{name}.new"
         fresh.write_text(text)
@@ -232,7 +233,7 @@ class LandingJournal:
 
 
 def _clear_empty(target: str) -> None:
-    """Remove a folder where a file will be; TreeChanged when a file has appeared in it."""
+    """Remove an empty folder where a file will be; raises TreeChanged if a file has appeared in it."""
     for root, _, files in os.walk(target, topdown=False):
         if files:
             raise TreeChanged(os.path.join(root, files[0]))
@@ -243,7 +244,8 @@ def _clear_empty(target: str) -> None:
 
 
 def _mode(step: FileStep) -> int:
-    """The file's permissions: as the replaced file's, or the usual ones; executable if the result says so."""
+    """Return the file's permissions: those of the replaced file, or the default; executable as in the
+    result."""
     base = stat.S_IMODE(step.old.mode) if step.old and stat.S_ISREG(step.old.mode) else 0o644
     return base | (base & 0o444) >> 2 if step.executable else base & ~0o111
 

@@ -1,4 +1,4 @@
-"""Decides which files a landing replaces, creates and deletes, and what of the user's keeps it off."""
+"""Decides which files a landing replaces, creates and deletes, and which of the user's files prevent it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _HALF = {
 
 
 def unless_in_progress(seen: GitProject) -> None:
-    """GitRefusal where the user's files and index are in the middle of a merge."""
+    """Raise GitRefusal if a merge or a similar operation is in progress in the user's files and index."""
     for name, verb in _HALF.items():
         if (seen.git_dir / name).exists():
             raise GitRefusal(
@@ -38,7 +38,7 @@ def unless_in_progress(seen: GitProject) -> None:
 
 @dataclass(frozen=True, slots=True)
 class FreeBranch:
-    """A branch that nobody has checked out; `tip` and its `tree` are empty where it does not exist yet."""
+    """A branch that is not checked out; `tip` and its `tree` are empty if it does not exist yet."""
 
     ref: str
     tip: str = ""
@@ -46,14 +46,14 @@ class FreeBranch:
 
 
 def free_branch(seen: GitProject, name: str) -> FreeBranch:
-    """The branch as it is now. GitRefusal for one that is checked out, and for an invalid name."""
+    """Return the branch as it is now. Raises GitRefusal if it is checked out or its name is invalid."""
     ref = f"{_HEADS}{name}"
-    # Also its folders and patterns are looked for: only the very same name counts.
+    # git also matches folders and patterns: only the exact name counts.
     found, *fields = seen.git.ask("for-each-ref", f"--format={_BRANCH}", ref).out.split(b"\0", 4)
     there = found == ref.encode()
     if name.startswith("-") or not (there or seen.git.ask("check-ref-format", ref).ok):
         raise GitRefusal(f"{name!r} is not a valid branch name", fix="--branch agent/my-change")
-    if not there or fields[2].strip():  # that also names a bare repository, which has no files
+    if not there or fields[2].strip():  # git also lists a bare repository here, which has no files
         for place, lines in _worktrees(seen):
             if f"branch {_HEADS}{name}" in lines:
                 raise GitRefusal(
@@ -74,7 +74,7 @@ def free_branch(seen: GitProject, name: str) -> FreeBranch:
         ]:
             raise GitRefusal(
                 f"branch {name} is being rebased",
-                why=f"git keeps the state of the rebase in {folder}",
+                why=f"git stores the state of the rebase in {folder}",
                 fix="git rebase --continue, or --abort; or choose another branch",
             )
     return FreeBranch(ref, fields[0].decode(), fields[1].decode()) if there else FreeBranch(ref)
@@ -88,7 +88,7 @@ def _worktrees(seen: GitProject) -> Iterator[tuple[str, list[str]]]:
 
 
 def _git_dirs(seen: GitProject) -> Iterator[Path]:
-    """The git dirs of this checkout, of the main one, and of every other worktree."""
+    """Yield the git dirs of this checkout, of the main one, and of every other worktree."""
     common = seen.common_dir
     yield from dict.fromkeys((seen.git_dir, common, *sorted((common / "worktrees").glob("*"))))
 
@@ -109,7 +109,7 @@ class FileIdentity:
 
     @classmethod
     def of(cls, path: str) -> FileIdentity | None:
-        """The identity of the file at this path; None when nothing is there."""
+        """Return the identity of the file at this path; None if nothing exists there."""
         try:
             at = os.lstat(path)
         except (FileNotFoundError, NotADirectoryError):
@@ -119,10 +119,10 @@ class FileIdentity:
 
 @dataclass(frozen=True, slots=True)
 class FileStep:
-    """The change of one file: `old` is the present file (None: none), `new` whether a file is put there.
+    """The change of one file: `old` is the present file (None: none), `new` whether a new file is installed.
 
-    `path` is relative, in the file system's encoding. `below`: the mode of a folder that makes room for the
-    file. `staged`: the identity of the file that will be put there.
+    `path` is relative, in the file system's encoding. `below`: the mode of a folder that the file replaces.
+    `staged`: the identity of the file that will be installed.
     """
 
     path: str
@@ -149,7 +149,7 @@ class FileStep:
 
 
 def steps_of(top: Path, changes: Iterable[Change]) -> tuple[FileStep, ...]:
-    """The steps for these changes, each with the present identity of its target."""
+    """Return the steps for these changes, each with the present identity of its target."""
     return tuple(_step(top, change) for change in changes)
 
 
@@ -165,7 +165,7 @@ def _step(top: Path, change: Change) -> FileStep:
 
 
 def find_forbidden(top: Path, changes: tuple[Change, ...], hidden: frozenset[bytes]) -> tuple[Conflict, ...]:
-    """Changes that a merge allows and a landing does not. `hidden`: files whose edits git does not report."""
+    """Return changes that a merge allows but a landing does not. `hidden`: files whose edits git ignores."""
     removed = frozenset(change.path for change in changes if change.new_mode == ABSENT)
     found = ((change.path, _by_name(change, hidden) or _by_place(top, change, removed)) for change in changes)
     return tuple(Conflict(decode_path(path), why) for path, why in found if why)
@@ -173,7 +173,7 @@ def find_forbidden(top: Path, changes: tuple[Change, ...], hidden: frozenset[byt
 
 def _by_name(change: Change, hidden: frozenset[bytes]) -> str | None:
     if any(part.lower() in (b".git", b"git~1") for part in change.path.split(b"/")):
-        return "a name that belongs to git"
+        return "this name is reserved for git"
     if _GITLINK in (change.old_mode, change.new_mode):
         return "a submodule: its change is not landed"
     if change.path in hidden:
@@ -184,7 +184,7 @@ def _by_name(change: Change, hidden: frozenset[bytes]) -> str | None:
 def _by_place(top: Path, change: Change, removed: frozenset[bytes]) -> str | None:
     there = FileIdentity.of(_join(top, change.path))
     if change.old_mode == ABSENT and there is not None and not _gives_way(top, change.path, there, removed):
-        return "exists, ignored or untracked: it would be overwritten"
+        return "exists, but is ignored or untracked: it would be overwritten"
     if change.old_mode != ABSENT and (there is None or stat.S_ISDIR(there.mode)):
         return "no longer exists"
     for folder in list_parents(change.path):
@@ -209,7 +209,7 @@ def _gives_way(top: Path, name: bytes, there: FileIdentity, removed: frozenset[b
 
 
 def missing_folders(top: Path, steps: Iterable[FileStep]) -> tuple[str, ...]:
-    """The folders that must be made, outermost first."""
+    """Return the folders that must be created, outermost first."""
     every = list(steps)
     replaced = {step.path for step in every if step.old is not None}
     wanted = [
@@ -228,12 +228,12 @@ def _join(top: Path, name: bytes) -> str:
 
 
 def own_content(project: GitProject, index: Git, changes: tuple[Change, ...]) -> tuple[Conflict, ...]:
-    """Conflicts for filtered files whose content is on the disk and not in git: a landing would lose it."""
+    """Return conflicts for filtered files with content on disk but not in git: a landing would lose it."""
     names = [change.path for change in changes if change.old_mode.startswith("100")]
     under = [name for name, value in find_filters(project, index, names).items() if value != LFS]
     old = {change.path: change.old for change in changes}
     top = os.fsencode(project.top)
-    why = "under a filter that takes your content away: copy it elsewhere, git checkout it, then land again"
+    why = "under a filter that removes your content: copy it elsewhere, git checkout it, then land again"
     found = []
     for name in under:
         path = os.fsdecode(os.path.join(top, name))

@@ -36,9 +36,9 @@ from pancode.landing.model import (
 from pancode.landing.pull_request import RUN, with_trailers
 
 MOST = 200
-"""The most commits of a run that are replayed."""
+"""The maximum number of a run's commits that are replayed."""
 MOST_COMPARED = 500
-"""The most commits since the dispatch that are compared with the change, of those that touch its files."""
+"""The most commits since the dispatch, of those that touch the change's files, that are compared with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +50,13 @@ class MadeCommits:
 
 
 CommitWriter = Callable[[str, tuple[str, ...], bytes], str]
-"""Writes a commit in the user's name: tree, parents, message."""
+"""Writes a commit as the user: tree, parents, message."""
 
 
 def commits_of(
     git: Git, write: CommitWriter, request: LandRequest, target: OnBranch, tip: str | None, merged: Merged
 ) -> MadeCommits | LandReport:
-    """The commits to land, in the depot only; a report when the run's commits conflict one by one."""
+    """Make the commits to land, in the depot only; return a report if one of the run's commits conflicts."""
     if target.how is How.SQUASH or (target.how is How.MERGE and request.base is None):
         parents = tuple(filter(None, (tip,)))
         return MadeCommits(_commit(write, merged.tree, parents, target.message, target), merged.tree)
@@ -85,12 +85,13 @@ def _replayed(
             tree, words = merge.tree, git.must("log", "-1", "--format=%B", commit).out
             last = _commit(write, tree, (last,) if last else (), words.decode("utf-8", "replace"), target)
         before = commit
-    assert last is not None  # a change that is not a change was told before
+    assert last is not None  # an empty change was reported before
     return MadeCommits(last, tree)
 
 
 def _own_commits(git: Git, request: LandRequest) -> list[str]:
-    """The run's commits, oldest first; only the result where its history does not begin at the snapshot."""
+    """Return the run's commits, oldest first; only the result if its history does not begin at the
+    snapshot."""
     old, new = checked_object(request.snapshot_commit), checked_object(request.final_commit)
     if not git.ask("merge-base", "--is-ancestor", old, new).ok:
         return [new]
@@ -109,9 +110,9 @@ def _commit(write: CommitWriter, tree: str, parents: tuple[str, ...], words: str
 
 
 def explain_merge(git: Git, request: LandRequest, tip: str | None, report: LandReport) -> LandReport:
-    """Explain a merge that conflicts or changes nothing: `nothing to land` where it had landed before.
+    """Explain a merge that conflicts or changes nothing: `nothing to land` if the change had landed before.
 
-    No other merge comes here: a change that was landed and reverted merges cleanly, and lands again.
+    Other merges are not passed here: a change that was landed and reverted merges cleanly, and lands again.
     """
     if tip is None:
         return report
@@ -120,12 +121,12 @@ def explain_merge(git: Git, request: LandRequest, tip: str | None, report: LandR
     if commit and not back:
         return LandReport(LandStatus.NOTHING, already=f"it is landed already, found by {words}", commit="")
     if report.status is LandStatus.NOTHING:
-        return replace(report, already="your tree has the same content already")
+        return replace(report, already="your tree already has the same content")
     return report
 
 
 def _is_reverted(git: Git, commit: str, tip: str) -> bool:
-    """Whether a later commit says that it reverts this one, and was not itself reverted."""
+    """Whether a later commit states that it reverts this one, and was not itself reverted."""
     options = ("--fixed-strings", f"--grep=This reverts commit {commit}", "-n", "1", "--format=%H")
     later = git.text("log", *options, tip, f"^{commit}")
     return bool(later) and not _is_reverted(git, later, tip)
@@ -156,7 +157,7 @@ def _found(git: Git, request: LandRequest, tip: str) -> tuple[str, str]:
 
 
 def _ids(git: Git, patches: bytes) -> dict[str, str]:
-    """The commits by the git patch-id of their patches."""
+    """Return the commits by the git patch-id of their patches."""
     if not patches:
         return {}
     rows = git.must("patch-id", "--stable", stdin=patches).text().splitlines()
@@ -184,7 +185,7 @@ class _Ready:
 
 
 _Way = tuple[LandingJournal, CalledOff]
-"""The journal that writes a landing, and the question whether it was called off."""
+"""The journal that writes a landing, and the check whether it was called off."""
 
 
 @translate_os_errors("the landing")
@@ -196,10 +197,10 @@ def land(
     checkpoint: Checkpoint = lambda name: None,
     called_off: CalledOff = is_never_called_off,
 ) -> LandReport:
-    """Merge the result into the tree around `project` and write what differs, as unstaged edits.
+    """Merge the result into the tree around `project` and write the differences as unstaged edits.
 
-    One landing at a time per tree; the next one waits. Raises GitRefusal for a tree that cannot be read. On
-    every answer but `landed`, and on every error, the tree is byte for byte as it was.
+    One landing at a time per tree; the next one waits. Raises GitRefusal for a tree that cannot be read. The
+    tree stays byte for byte the same after an error and after every status except `landed`.
     """
     seen = open_project(project, request.environ, request.repo_id)
     recovered = None
@@ -215,7 +216,7 @@ def land(
 
 @translate_os_errors("repairing an earlier landing")
 def recover(project: Path, environ: Mapping[str, str] | None = None) -> str | None:
-    """Repair what an interrupted landing left; says what was done, None when there was nothing to repair."""
+    """Repair what an interrupted landing left; return what was done, None if nothing needed repair."""
     seen = open_project(project, environ)
     with lock_tree(seen.top, is_never_called_off):
         return _journal(seen, lambda name: None).recover()
@@ -253,7 +254,8 @@ def _land(seen: GitProject, depot: Depot, request: LandRequest, gates: Gates | N
 def merge_result(
     depot: Depot, request: LandRequest, ours_tree: str, store: CommitStore | None = None
 ) -> tuple[Merged | LandReport, tuple[Change, ...]]:
-    """Merge the run's result into this tree, and list the changes; a report where that is already the end."""
+    """Merge the run's result into this tree and list the changes; return a report if the landing ends
+    here."""
     git = depot.git(request.repo_id)
     merge, theirs = merge_change(git, request.snapshot_commit, request.final_commit, ours_tree, store)
     if merge.conflicts:
@@ -267,7 +269,7 @@ def merge_result(
 
 
 def not_passed(gate: LandingGates) -> LandReport:
-    """The report of a landing that writes nothing, as its gates failed or a user must say yes first."""
+    """Return the report of a landing that writes nothing: its gates failed or a user must approve first."""
     return LandReport(LandStatus.HELD if gate.held else LandStatus.GATE_FAILED, (), gate.held, gate)
 
 
@@ -278,12 +280,13 @@ def _write(seen: GitProject, depot: Depot, merged: _Ready, way: _Way) -> None:
         names = tuple(change.path for change in merged.changes if change.new_mode != "000000")
         stage_files(depot, seen, merged.tree, names, journal.new)
         steps = journal.plan(steps_of(seen.top, merged.changes))
-        # Asked after the identities were noted: an edit before this is seen by git, a later one by its note.
+        # Queried after the identities were recorded: git sees an earlier edit, the identity shows a later
+        # one.
         edited = set(split_nul(merged.ours.must("ls-files", "-z", "-m", "-d").out))
         for change in merged.changes:
             if change.path in edited:
                 raise TreeChanged(os.fsdecode(change.path))
-        unless_called_off(called_off)  # the last moment: what comes now is done whole
+        unless_called_off(called_off)  # the last check: after this, the landing is completed
     except Exception:
         journal.recover()
         raise
@@ -295,7 +298,8 @@ def _refused(conflicts: tuple[Conflict, ...]) -> LandReport:
 
 
 def _journal(seen: GitProject, checkpoint: Checkpoint) -> LandingJournal:
-    """The journal, in the git dir; in the tree where that is another file system, as renames cannot cross."""
+    """Return the journal, in the git dir; in the tree if that is on another file system: renames cannot
+    cross."""
     same = os.stat(seen.git_dir).st_dev == os.stat(seen.top).st_dev
     folder = seen.git_dir / "pancode-land" if same else seen.top / ".pancode-land"
     return LandingJournal(folder, seen.top, checkpoint)
@@ -303,7 +307,7 @@ def _journal(seen: GitProject, checkpoint: Checkpoint) -> LandingJournal:
 
 @contextmanager
 def lock_tree(top: Path, called_off: CalledOff) -> Iterator[None]:
-    """Lock the tree's folder itself: that leaves no file, and holds for every coordinator on the machine."""
+    """Lock the tree's folder itself: this leaves no file, and works for every coordinator on the computer."""
     handle = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         while not _locked(handle):
@@ -323,6 +327,6 @@ def _locked(handle: int) -> bool:
 
 
 def unless_called_off(called_off: CalledOff) -> None:
-    """CalledOffError where the landing is called off."""
+    """Raise CalledOffError if the landing is called off."""
     if called_off():
         raise CalledOffError

@@ -27,7 +27,7 @@ OWNERS = frozenset(
     {"drain", "recursion", permission.SAFETY, capacity.BUDGET, permission.AGENT, capacity.ROUTING}
 )
 """The gates whose fixes are settings that only the owner may change."""
-_NOT_FOR_RUNS = "that is up to the user who started"
+_NOT_FOR_RUNS = "this needs the user who started"
 _ASK = "; or add --ask: it waits in the inbox for approval"
 NAMES: tuple[str, ...] = tuple(ORDER)
 
@@ -37,7 +37,7 @@ UNTIL_MS = "until_ms"
 
 
 CHANGING = ("drain", capacity.BUDGET, capacity.ROUTING)
-"""The gates whose facts change by themselves: whether the fleet takes work, money, and nodes."""
+"""The gates whose facts change without the user: whether the fleet accepts work, budget, and nodes."""
 
 
 def judge(plan: Plan, view: AdmissionView, names: Sequence[str] = NAMES) -> tuple[GateVerdict, ...]:
@@ -47,23 +47,23 @@ def judge(plan: Plan, view: AdmissionView, names: Sequence[str] = NAMES) -> tupl
 
 
 def _for_a_run(verdict: GateVerdict, parent: str) -> GateVerdict:
-    """Replace a fix that names a setting of the owner: the dispatching run is told to ask for less."""
+    """Replace a fix that names a setting of the owner: the dispatching run should request less."""
     if not verdict.fix or verdict.gate not in OWNERS:
         return verdict
-    return replace(verdict, fix=f"{_NOT_FOR_RUNS} {parent}, not for the run; request less")
+    return replace(verdict, fix=f"{_NOT_FOR_RUNS} {parent}, not the run; request less")
 
 
 def first_refused(verdicts: tuple[GateVerdict, ...], ask: bool = False) -> GateVerdict | None:
-    """Return the first refusal, which decides; None when all gates let the run pass.
+    """Return the first refusal, which decides; None if all gates let the run pass.
 
-    `ask`: a user is asked before the run begins, so refusals that a user may lift do not count.
+    `ask`: a user must approve the run before it begins, so refusals that a user may lift do not count.
     """
     refusals = (verdict for verdict in verdicts if not verdict.passed)
     return next((verdict for verdict in refusals if not (ask and verdict.lifts)), None)
 
 
 def refusal_error(verdict: GateVerdict, takes_ask: bool = False) -> RefusedError:
-    """Return the error with which a face shows this refusal. `takes_ask`: its command has `--ask`."""
+    """Return the error for this refusal. `takes_ask`: the caller's command has `--ask`."""
     may_lift = verdict.lifts and not verdict.code and not verdict.fix.startswith(_NOT_FOR_RUNS)
     return RefusedError(
         verdict.words,

@@ -1,4 +1,4 @@
-"""Gates 8 and 10: whether the money is there, and whether some node could take the run, now or later."""
+"""Gates 8 and 10: whether the budget suffices, and whether some node could take the run, now or later."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pancode.runs.request import AdmissionView, ScopeView
 BUDGET = "budget"
 MOST_NAMED = 3
 MORE_USD = Decimal(1)
-"""The least raise, in USD, that is proposed where a session has used its whole budget."""
+"""The smallest raise, in USD, that is proposed if a session has used its whole budget."""
 
 
 DO_IT_THERE = "do the work in that run itself, or start that run with a larger --budget"
@@ -55,7 +55,7 @@ def judge_budget(plan: Plan, view: AdmissionView) -> GateVerdict:
 
 
 def used_up(scope: ScopeView) -> GateVerdict:
-    """The refusal of a run for which its session has nothing left."""
+    """Return the refusal of a run for which its session has no budget left."""
     balance, ceiling = scope.balance, scope.ceilings.usd
     words = (
         f"Dispatch blocked: the budget is used up for {balance.scope.replace(':', ' ')} "
@@ -65,7 +65,7 @@ def used_up(scope: ScopeView) -> GateVerdict:
 
 
 def _room_for(scope: ScopeView, due: books.Amount) -> str:
-    """Return the commands that make room: free what is held, or raise the ceiling."""
+    """Return the commands that make room: release a reservation, or raise the ceiling."""
     return "; or ".join((*scope.frees[:1], _raised(scope, due)))
 
 
@@ -87,7 +87,7 @@ def _raised(scope: ScopeView, due: books.Amount) -> str:
 
 
 def _room(view: AdmissionView) -> str:
-    """Return what is left in each currency, in words, of the first scope with a ceiling in that currency."""
+    """Return what is left in each currency, as text, from the first scope with a ceiling in it."""
     left: list[tuple[str, str]] = []
     for scope in view.scopes:
         free, listed = _free(scope), {currency for currency, _ in left}
@@ -100,7 +100,7 @@ def _room(view: AdmissionView) -> str:
 
 
 def _free(scope: ScopeView) -> dict[str, str]:
-    """The free amount of the scope in each currency."""
+    """Return the free amount of the scope in each currency."""
     balance, ceilings, free = scope.balance, scope.ceilings, {}
     if ceilings.usd is not None:
         free["usd"] = f"${ceilings.usd - balance.spent_usd - balance.reserved_usd:.2f} of ${ceilings.usd:.2f}"
@@ -172,9 +172,9 @@ def _node(plan: Plan) -> GateVerdict:
 
 
 def _odd(plan: Plan, candidates: list[Candidate]) -> tuple[list[str], list[str]]:
-    """Return warnings that are not errors, and the commands that help.
+    """Return warnings, and the commands that fix them.
 
-    A level of reasoning in the settings is a wish for all runs; a runtime that does not know it ignores it.
+    A reasoning level in the settings is a wish for all runs; a runtime that does not support it ignores it.
     """
     odd, fixes = [], []
     if plan.unasked is not None:

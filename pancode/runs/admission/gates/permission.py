@@ -43,7 +43,7 @@ def find_forbidden_command(plan: Plan) -> str | None:
 
 
 def _commands(plan: Plan) -> Iterator[tuple[str, str]]:
-    """Yield the commands of set-up, gates, score and the user's own script, each as a shell would have it."""
+    """Yield the commands of setup, gates, score and the user's own script, each in shell syntax."""
     yield from (("setup", shlex.join(argv)) for argv in plan.setup)
     yield from (("verify", shlex.join(argv)) for argv in plan.gates)
     score = request_rules.choose_score(plan.request)
@@ -97,16 +97,16 @@ def judge_safety(plan: Plan, view: AdmissionView) -> GateVerdict:
 
 
 def _looping(plan: Plan, view: AdmissionView) -> LoopVerdict | None:
-    """Return the loop breaker's verdict; None for a user's own program: no agent there could loop."""
+    """Return the loop breaker's verdict; None for a user's own command, in which no agent could loop."""
     if plan.runtime.own:
         return None
     return judge_loop(view.ended, plan.agent.name, plan.request.task)
 
 
 def is_accepted(plan: Plan, parent: Parent | None) -> bool:
-    """Whether the run is recorded as one whose rules nothing has to enforce.
+    """Whether the run is recorded as one whose rules need no enforcement.
 
-    Also true for a user's own program that a run starts: placement and node do not know that parent.
+    Also true for a user's own command that a run starts: placement and node do not know that parent.
     """
     request = plan.request
     if parent is not None and not parent.unheld:
@@ -116,9 +116,9 @@ def is_accepted(plan: Plan, parent: Parent | None) -> bool:
 
 
 def _holder(plan: Plan, may_allow: bool) -> GateVerdict:
-    """Judge who enforces the run's rules on each candidate node: a sandbox, the runtime, or nobody.
+    """Judge what enforces the run's rules on each candidate node: a sandbox, the runtime, or nothing.
 
-    `may_allow`: only an owner may allow unenforced rules, not a run that is itself held to rules.
+    `may_allow`: only an owner may allow unenforced rules, not a run that is itself subject to rules.
     """
     needs, fitting = _needs(plan, may_allow), [c for c in plan.candidates if c.fits]
     enough = [c for c in fitting if needs.enough(c.isolation)]
@@ -147,7 +147,7 @@ def _holder(plan: Plan, may_allow: bool) -> GateVerdict:
 
 
 def _without_shell(needs: EnforcedRule, enough: Sequence[Candidate], words: str) -> GateVerdict | None:
-    """Warn that without a sandbox the program runs no commands at auto-edit, and so no tests."""
+    """Warn that without a sandbox the runtime runs no commands at auto-edit, and so no tests."""
     bare = [c for c in enough if c.isolation is not Isolation.SANDBOX]
     if needs.has_shell(None) or not bare:
         return None
@@ -179,7 +179,7 @@ NEVER_LANDS = "changes are not landed automatically (dispatch.land: never)"
 NEVER_FIX = "omit --land, review the change, then: pancode land RUN"
 NEEDS_YES = "needs_yes"
 ASK = "; or add --ask, and it waits in the inbox"
-"""The code of a refusal that ends when a user says yes."""
+"""NEEDS_YES is the code of a refusal that a user's approval lifts; ASK is appended to its fix."""
 
 
 def judge_agent(plan: Plan, view: AdmissionView) -> GateVerdict:
@@ -211,14 +211,14 @@ def _switched_off(plan: Plan) -> GateVerdict | None:
 
 
 def _unasked(plan: Plan, view: AdmissionView) -> GateVerdict | None:
-    """A confirmatory agent needs a user's approval before each dispatch; a run cannot say yes for them."""
+    """Refuse a confirmatory agent without a user's approval of the dispatch; a run cannot give it."""
     agent, runtime = plan.agent, plan.runtime.name
     if agent.autonomy is not Autonomy.CONFIRMATORY:
         return None
     if view.parent is not None:
         return make_refusal(
             AGENT,
-            f"Dispatch blocked: agent {agent.name} asks a user before each dispatch, and run "
+            f"Dispatch blocked: agent {agent.name} requires a user's approval of each dispatch, and run "
             f"{view.parent.run} is not a user",
             "dispatch it yourself",
             lifts="dispatch",
@@ -260,7 +260,7 @@ def _sampled(plan: Plan) -> GateVerdict | None:
 
 
 def _without_fleet(plan: Plan) -> GateVerdict | None:
-    """Warn where an orchestrator's agent program cannot ask for the fleet's tools."""
+    """Warn if an orchestrator's runtime cannot use the fleet's tools."""
     agent, name = plan.agent, plan.runtime.name
     if not (agent.leads and plan.request.turns) or name in ABLE:
         return None
@@ -269,7 +269,7 @@ def _without_fleet(plan: Plan) -> GateVerdict | None:
 
 
 def _weak(plan: Plan) -> GateVerdict | None:
-    """Warn or refuse where the model is below its agent's tier; strict tiers refuse an unknown tier, too."""
+    """Warn or refuse if the model is below its agent's tier; strict tiers refuse an unknown tier, too."""
     agent, found, ref = plan.agent, plan.tiered, plan.ref
     if agent.tier is Tier.ANY or ref is None or found is None:
         return None
@@ -286,7 +286,7 @@ def _weak(plan: Plan) -> GateVerdict | None:
 
 
 def _outside(plan: Plan) -> GateVerdict | None:
-    """Refuse a user's command about the machine itself where a sandbox would hide that machine from it."""
+    """Refuse a user's command about the node itself if a sandbox would hide the node from it."""
     request, agent = plan.request, plan.agent
     writes = rule_of(plan.mode, plan.safety, agent.read_only) != READ_ONLY
     if not plan.needs_sandbox or not is_on_the_machine(
@@ -298,7 +298,7 @@ def _outside(plan: Plan) -> GateVerdict | None:
         "choose another agent with --agent",
     )
     if request.walled:
-        why, fix = "the parent run runs only in a sandbox, and so must everything that it starts", ""
+        why, fix = "the parent run works only in a sandbox, and so must everything that it starts", ""
     elif agent.isolations is not AgentIsolation.CONTAINER:
         network = "only a sandbox can block the network, as --network or your pansafety.yaml requires"
         why, fix = network, "omit --network, or run the command in a repository, where it has a sandbox"

@@ -1,4 +1,4 @@
-"""Gates 1 to 6: what the request and the state of the fleet say, before safety, money, agent and nodes."""
+"""Gates 1 to 6: the request and the state of the fleet, before safety, budget, agent and nodes."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from pancode.runs.request import AdmissionView
 
 
 def judge_mode(plan: Plan, view: AdmissionView) -> GateVerdict:
-    """Whether this mode dispatches at all, and whether a run stays within its parent's mode."""
+    """Judge whether this mode may dispatch, and whether a run stays within its parent's mode."""
     mode, parent = plan.mode, view.parent
     if plan.request.scouts and plan.agent.read_only:
         return make_pass("mode", f"mode {mode}: a scout only looks, which every mode allows")
     if parent is not None and parent.mode not in MODE_DISPATCHES:
         words = f"run {parent.run} has mode {parent.mode}, which cannot start runs"
         return make_refusal(
-            "mode", f"Dispatch blocked: {words}", f"leave it to the user who started {parent.run}"
+            "mode", f"Dispatch blocked: {words}", f"ask the user who started {parent.run} to do it"
         )
     if mode not in MODE_DISPATCHES and not plan.talks:
         return make_refusal(
@@ -33,12 +33,12 @@ def judge_mode(plan: Plan, view: AdmissionView) -> GateVerdict:
             f"Dispatch blocked: run {parent.run} has mode {parent.mode} and cannot start one with {mode}",
             f"use --mode {parent.mode}, or dispatch it yourself",
         )
-    how = "dispatches" if mode in MODE_DISPATCHES else "reads, and dispatches nothing"
+    how = "dispatches" if mode in MODE_DISPATCHES else "reads only, and dispatches nothing"
     return make_pass("mode", f"mode {mode} {how}")
 
 
 def judge_mutation(plan: Plan, view: AdmissionView) -> GateVerdict:
-    """Whether an agent that changes files may run in this mode."""
+    """Judge whether an agent that changes files may run in this mode."""
     agent, mode = plan.agent, plan.mode
     if agent.read_only:
         return make_pass("mutation", f"agent {agent.name} is read-only")
@@ -60,16 +60,18 @@ def judge_mutation(plan: Plan, view: AdmissionView) -> GateVerdict:
 
 
 def judge_drain(plan: Plan, view: AdmissionView) -> GateVerdict:
-    """Whether the fleet takes new work."""
+    """Judge whether the fleet accepts new work."""
     if view.draining is not None:
         return make_refusal(
-            "drain", f"Dispatch blocked: the fleet takes no new work: {view.draining}", "pancode fleet resume"
+            "drain",
+            f"Dispatch blocked: the fleet accepts no new work: {view.draining}",
+            "pancode fleet resume",
         )
     return make_pass("drain", "the fleet takes work")
 
 
 def judge_recursion(plan: Plan, view: AdmissionView) -> GateVerdict:
-    """Whether runs may start runs this deep; a user's own dispatch is level 1."""
+    """Judge whether runs may start runs at this depth; a user's own dispatch is level 1."""
     level = plan.request.depth + 1
     if level > view.max_depth:
         return make_refusal(
@@ -91,7 +93,7 @@ _LARGEST_WORKSPACE: dict[str, object] = {
 
 
 def judge_task(plan: Plan, view: AdmissionView) -> GateVerdict:
-    """Whether there is a task that can be carried to a node."""
+    """Judge whether there is a task that can be sent to a node."""
     argv, task = plan.request.argv, plan.request.task
     verdict = _command(argv) if argv is not None else _task(task)
     verdict = _counted(plan, verdict) if verdict.passed else verdict
@@ -117,7 +119,7 @@ def _command(argv: tuple[str, ...]) -> GateVerdict:
     )
     if problem:
         words = f"Dispatch blocked: the argument list {problem}"
-        return make_refusal("task", words, "pass the material as a file")
+        return make_refusal("task", words, "pass the long text as a file")
     return make_pass("task", f"an argument list of {len(argv)} words")
 
 
@@ -128,12 +130,14 @@ def _counted(plan: Plan, verdict: GateVerdict) -> GateVerdict:
             words = (
                 f"Dispatch blocked: {len(commands)} commands in {what}, but a node runs at most {MOST_STEPS}"
             )
-            return make_refusal("task", words, f"put several of them into one script, and use it in {what}")
+            return make_refusal(
+                "task", words, f"put several of them into one script, and use the script in {what}"
+            )
     return verdict
 
 
 def _carried(plan: Plan, verdict: GateVerdict) -> GateVerdict:
-    """Refuse a job that is too large: a node refuses it unread, and the run would never be heard of."""
+    """Refuse a job that is too large: a node would reject it unread, and the run would never report back."""
     run = plan.run(f"r-{24 * 'x'}", MOST, 64 * "x", _LARGEST_WORKSPACE)
     if not may_exceed(run, MAX_ENVELOPE_BYTES):
         return verdict
@@ -143,8 +147,8 @@ def _carried(plan: Plan, verdict: GateVerdict) -> GateVerdict:
     return make_refusal(
         "task",
         f"Dispatch blocked: the job is too large: {size} bytes; the limit is {MAX_ENVELOPE_BYTES}",
-        "put the material in files of the repository: the job contains the task, the agent's "
-        "prompt and the commands of --verify and setup",
+        "put long texts in files of the repository: the job contains the task, the agent's prompt and the "
+        "commands of --verify and setup",
     )
 
 
@@ -160,9 +164,8 @@ _SHOWN = 5
 
 
 def judge_paths(plan: Plan, view: AdmissionView) -> GateVerdict:
-    """Warn where a path that the task names is outside of the project. It is not a refusal: a task may
-    mention a path, as a traceback does, without a right to read it; the run's policy and sandbox still hold.
-    """
+    """Warn if a path in the task is outside the project. It is no refusal: a task may mention a path, as a
+    traceback does, without a right to read it; the run's policy and sandbox still apply."""
     if plan.project is None and plan.request.workspace is None:
         return make_warning(
             "paths",

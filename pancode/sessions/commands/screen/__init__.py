@@ -1,1 +1,1 @@
-"""The chat on a whole terminal; the line chat beside it stays for pipes."""
+"""The chat on a whole terminal screen; pipes use the line chat."""

@@ -1,4 +1,4 @@
-"""The page of the chat with one session: keys, news, and the lines around the conversation."""
+"""The screen of the chat with one session: its keys, updates, and the lines around the conversation."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ PageUp reads back, Ctrl-End follows again. Ctrl-F finds, Enter there goes to the
 
 
 class ChatScreen(SteadyPage):
-    """The chat's page. `by`: the user. `first`: words to begin with, or to say at once."""
+    """The chat's screen. `by`: the user. `first`: a message to send at once."""
 
     CSS = (
         """
@@ -86,7 +86,7 @@ class ChatScreen(SteadyPage):
     ]
 
     class Heard(Message):
-        """News from a thread of the desk."""
+        """An update from one of the controller's threads."""
 
         def __init__(self, news: News) -> None:
             super().__init__()
@@ -105,7 +105,7 @@ class ChatScreen(SteadyPage):
         )
         self.talk, self._conversation = TalkStory(), SessionTalk()
         self.terms = ChosenTerms(controller.change)
-        self.shape = cast(SessionShape, {})  # empty until the first state has come
+        self.shape = cast(SessionShape, {})  # Empty until the first state has arrived.
         self._state = "starts" if controller.run else ""
         self._since_ms = self._key_ms = clock.mono_ms()
         self._away_ms: int | None = None
@@ -113,18 +113,18 @@ class ChatScreen(SteadyPage):
         self._note: tuple[str, str] = ("", "")
         self._replies: CardAnswer | None = None
         self._agreed = False
-        """Whether the user's last yes was to a change that the coordinator has not refused."""
+        """Whether the user's last approval was for a change, which the coordinator has not refused."""
         self._sure: Any = None
-        """The question for which the user has said "always" once."""
+        """The question to which the user has answered "always" once; a second time confirms it."""
         self._card_ms = 0
-        """When the question on the card appeared."""
+        """When the card's question appeared."""
         self._leaves = False
         self._live = 0
-        """How many runs are at work beside this session."""
+        """How many other runs are at work."""
         self._popup = Popup()
         self.field = Field(self._popup)
 
-    # -- life ------------------------------------------------------------------------------------------
+    # -- lifecycle -------------------------------------------------------------------------------------
 
     def compose(self) -> ComposeResult:
         self._head, self._pulse, self._edge, self._foot = map(Bar, ("head", "pulse", "edge", "foot"))
@@ -147,7 +147,7 @@ class ChatScreen(SteadyPage):
         self.call_after_refresh(self._begin)
 
     def _begin(self) -> None:
-        """Start the desk. The prompt is drawn already, so whoever types now loses nothing."""
+        """Start the controller. The prompt is already drawn, so nothing typed now is lost."""
         self.controller.start(lambda news: self.post_message(self.Heard(news)))
         if self._first:
             self._enter(self._first.strip())
@@ -160,16 +160,16 @@ class ChatScreen(SteadyPage):
             self.card.asks.answer.put(False)
 
     def tell_unsent(self, say: Callable[[str], object]) -> None:
-        """Tell the user who has left which words were not sent, and for which that is not known."""
+        """Print, after the user has left, which messages were not sent or may not have been sent."""
         unsure = self.controller.leave()
         for one in unsure:
-            what = safe_block(one or "what you chose last").rstrip()
+            what = safe_block(one or "your last selection").rstrip()
             say(f"not known whether it was sent: {what}\n  look: pancode sessions\n")
         for one in (*self.controller.refused, self.field.text.strip()):
             if one and one not in unsure:
                 say(f"not sent: {safe_block(one).rstrip()}\n")
 
-    # -- what happens ----------------------------------------------------------------------------------
+    # -- updates ---------------------------------------------------------------------------------------
 
     def on_chat_screen_heard(self, message: Heard) -> None:
         kind, data = message.news
@@ -208,8 +208,8 @@ class ChatScreen(SteadyPage):
         self._frame()
 
     def _take(self, part: Part) -> None:
-        """Show a part of the conversation. Words of it whose answer was lost did arrive, and leave the
-        field."""
+        """Show a part of the conversation. A message in it whose response was lost has arrived, so remove it
+        from the field."""
         if isinstance(part, HeardMessage) and part.by == self._by:
             text = part.text.strip()
             if text in self.controller.unsure:
@@ -219,7 +219,7 @@ class ChatScreen(SteadyPage):
         self.talk.take(part)
 
     def _shaped(self, shape: SessionShape) -> None:
-        """Take in the session's new state."""
+        """Apply the session's new state."""
         self.shape = shape
         self.terms.shaped(shape)
         state, failed = shape["state"], shape["interactive_runs"][-1]["outcome"] not in (None, "done")
@@ -227,7 +227,7 @@ class ChatScreen(SteadyPage):
             self._state, self._since_ms = state, self._clock.mono_ms()
             if state in OVER and failed:
                 self.talk.tell(f"{state}: {shape['reason']}   why: pancode why {shape['run']}", "failed")
-        if not isinstance(self.card.asks, Consent):  # whoever asks that waits for its answer
+        if not isinstance(self.card.asks, Consent):  # A thread waits for the answer to a Consent.
             self._asks(shape["asks"])
 
     def _begun(self, begun: QueuedAnswer) -> None:
@@ -238,14 +238,14 @@ class ChatScreen(SteadyPage):
         self._state, self._since_ms = "starts", self._clock.mono_ms()
 
     def _panelled(self, panel: tuple[str, str]) -> None:
-        """Show what a command has said."""
+        """Show the output of a command."""
         self._note = ("", "")
         self.talk.panel(*panel)
         if panel[0].startswith("/theme ") and isinstance(self.app, SteadyApp):
             self.app.dress()
 
     def _refused(self, error: PancodeError, words: str) -> None:
-        """Show the error, and put the words back into the field, to be sent again by the user alone."""
+        """Show the error and put the message back into the field; only the user may send it again."""
         self.terms.over()
         self._agreed = False
         self.talk.tell(". ".join(filter(None, (str(error), error.why, error.fix))), "error")
@@ -259,7 +259,7 @@ class ChatScreen(SteadyPage):
             self._state = ""
 
     def _asks(self, question: Any) -> None:
-        """Show the question; keys that were meant for the one before are not taken for it."""
+        """Show the question; keys that were meant for the previous one do not answer it."""
         if self.card.show(question):
             self._card_ms = self._key_ms = self._clock.mono_ms()
             self._reply_to(None)
@@ -269,10 +269,10 @@ class ChatScreen(SteadyPage):
     # -- drawing ---------------------------------------------------------------------------------------
 
     def _wants_paint(self) -> None:
-        """Have changes painted: the first one at once, later ones after a pause, in which keys come first."""
+        """Schedule a repaint: the first at once, later ones after a pause that lets keys go first."""
         if not self._paints:
             self._paints = True
-            # A timer of Textual's that is late when it begins never fires, and the screen would stay blind.
+            # A Textual timer that is late when it starts never fires, which would freeze the screen.
             wait_s = max(0, self._next_ms - self._clock.mono_ms()) / 1000
             asyncio.get_running_loop().call_later(wait_s, self.call_next, self._paint)
 
@@ -350,14 +350,14 @@ class ChatScreen(SteadyPage):
         self._leaves = self._leaves and isinstance(event, events.Key) and event.key == "ctrl+c"
 
     def action_leave_or_delete(self) -> None:
-        """Ctrl-D: leave, or, where something is written, delete the character behind the cursor."""
+        """Ctrl-D: leave; if the field has text, delete the character after the cursor."""
         if self.field.text:
             self.field.action_delete_right()
         else:
             self.dismiss(0)
 
     def action_clear_or_leave(self) -> None:
-        """Ctrl-C: copy the selection, else clear the field; pressed twice, it leaves."""
+        """Ctrl-C: copy the selection, else clear the field, else leave on a second press."""
         selected = self.get_selected_text()
         if selected:
             self.app.copy_to_clipboard(selected)
@@ -372,7 +372,7 @@ class ChatScreen(SteadyPage):
         self._frame()
 
     def action_other(self) -> None:
-        """Tab: take the suggestion, else go back and forth between the field and the card."""
+        """Tab: take the suggestion, else switch between the field and the card."""
         if self._popup.display:
             self.field._takes()
         elif self.card.asks is not None and self.focused is not self.card:
@@ -381,7 +381,7 @@ class ChatScreen(SteadyPage):
             self.set_focus(self.field)
 
     def action_escape(self) -> None:
-        """Esc: close what is open; else end the turn at work."""
+        """Esc: close what is open, else cancel the current turn."""
         if self._find.display:
             self._find.close()
             self.view.mark(None)
@@ -397,11 +397,11 @@ class ChatScreen(SteadyPage):
         elif self._state in ("works", "asks"):
             turn = self._conversation.turn
             self.controller.do(lambda acts: acts.cancel(turn))
-            self._note = ("the turn is to end", "")
+            self._note = ("cancelling the turn", "")
         self._frame()
 
     def action_choose(self, what: str) -> None:
-        """Choose another mode or level, as `ChosenTerms` does; it is sent once the keys rest."""
+        """Select another mode or level with `ChosenTerms`; it is sent after a pause in typing."""
         getattr(self.terms, what)()
         self._frame()
 
@@ -413,7 +413,7 @@ class ChatScreen(SteadyPage):
             self.view.redraw(one)
 
     def action_undo(self) -> None:
-        """Take back the change that was agreed to here, once; the newest change may be another user's."""
+        """Undo the change approved here, but only once: the newest change may be another user's."""
         if self._agreed:
             self._enter("/settings undo")
         self._agreed = False
@@ -437,7 +437,7 @@ class ChatScreen(SteadyPage):
         self.view.mark_next(by)
 
     def action_copy(self) -> None:
-        """Copy the marked block, or the last answer where none is marked."""
+        """Copy the marked block, or the last answer if none is marked."""
         answers = [one for one in self.talk.blocks if isinstance(one, AnswerBlock)]
         block = self.view.marked or (answers[-1] if answers else None)
         if block is not None:
@@ -454,7 +454,7 @@ class ChatScreen(SteadyPage):
     def action_follow(self) -> None:
         self.view.anchor()
 
-    # -- words -----------------------------------------------------------------------------------------
+    # -- messages --------------------------------------------------------------------------------------
 
     def on_field_named(self) -> None:
         self.controller.look(self._folder)
@@ -475,7 +475,7 @@ class ChatScreen(SteadyPage):
         self._enter(text)
 
     def _enter(self, text: str) -> None:
-        """Do what the line says; a line that is wrong comes back into the field."""
+        """Run the command or send the message; put an invalid line back into the field."""
         try:
             command = parse_command(text)
             if command is not None:
@@ -499,7 +499,7 @@ class ChatScreen(SteadyPage):
         if self.controller.run or self._state == "begins":
             if self.controller.run:
                 self.terms.send()
-            self.controller.say(text)  # behind the beginning, where that is on its way
+            self.controller.say(text)  # If the session is starting, this is sent after it has started.
         else:
             self._state, self._since_ms = "begins", self._clock.mono_ms()
             self.controller.begin(text, self.terms.first())
@@ -540,7 +540,7 @@ class ChatScreen(SteadyPage):
         self._wants_paint()
 
     def _type(self, character: str) -> None:
-        """Put a letter into the field, while the card has the keys."""
+        """Insert a letter into the field when it was typed while the card had the focus."""
         self.set_focus(self.field)
         self.field.insert(character)
 
@@ -557,9 +557,9 @@ class ChatScreen(SteadyPage):
             return self._reply_to(answered)
         if isinstance(question, Consent):
             question.answer.put(how == "yes")
-            self._asks(self.shape.get("asks"))  # a question of the agent, which stood behind it
+            self._asks(self.shape.get("asks"))  # The agent's question that waited behind the Consent.
         elif how == "yes" and question["kind"] == "landing":
-            # A landing may run gates for minutes. It runs beside the talk, and a panel shows its end.
+            # A landing may run gates for minutes, so it runs separately and a panel shows its result.
             self._command(TypedCommand(COMMANDS["/approve"], (question["run"], *question["yes"])))
         elif how == "choice":
             self.controller.do(lambda acts: acts.decide(question, "words", answered.choice))
@@ -571,15 +571,15 @@ class ChatScreen(SteadyPage):
         return None
 
     def _reply_to(self, answered: CardAnswer | None) -> None:
-        """From now on Enter sends the words as the answer to this question, or as the reason of a no."""
+        """Use the next message as the answer to this question, or as the reason of a denial."""
         self._replies = answered
         self._sign.update("\u276f " if answered is None else "? ")
         if answered is not None:
-            self._note = ("your message answer this question; Esc takes that back", "")
-        self.set_focus(self.field)  # now: a key that comes next is none for the card
+            self._note = ("your next message answers this question; Esc cancels that", "")
+        self.set_focus(self.field)  # Move the focus now: the next key is not meant for the card.
 
     def on_markdown_link_clicked(self, event: AnswerText.LinkClicked) -> None:
-        """Show the link's address and copy it; nothing is opened, as its words may hide where it goes."""
+        """Copy and show the link's address without opening it, as its text may hide the target."""
         self.app.copy_to_clipboard(escape_line(event.href))
         self._note = (f"copied {escape_line(event.href)}", "")
         self._frame()

@@ -1,4 +1,4 @@
-"""Draws the conversation: a widget for each block, the newest ones only, and the end that follows."""
+"""Draws the conversation: one widget per block, for the newest blocks only, following the end."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pancode.sessions.commands.screen.look import QUIET, draw_glyph
 
 _CALLS = {"running": "running", "ok": "verified", "failed": "failed", "denied": "stopped"}
 MOST, STEP = 80, 40
-"""How many of the newest blocks are widgets; how many earlier ones are added, or dropped, at once."""
+"""How many of the newest blocks are widgets, and how many earlier ones are added or dropped at once."""
 CSS = """
 TalkView { height: 1fr; scrollbar-size: 1 1; background: ansi_default; }
 TalkView > * { margin: 0 0 1 0; height: auto; }
@@ -42,7 +42,7 @@ TalkView > .panel { border-left: solid ansi_bright_black; padding: 0 1; }
 
 
 def plain_markdown() -> MarkdownIt:
-    """A parser that hides nothing: tags and pictures are text, entities are made plain."""
+    """Return a parser that hides nothing: tags and images stay text, invisible characters show."""
     parser = MarkdownIt("gfm-like", {"html": False}).disable("image")
     parser.core.ruler.push("plain", _make_plain)
     return parser
@@ -55,7 +55,7 @@ def _make_plain(state: StateCore) -> None:
 
 
 class UserBar(Horizontal):
-    """Messages of a user; `named`: with the name, as it is not the user at this terminal."""
+    """A user's messages. `named`: with the name, because it is not the user of this terminal."""
 
     def __init__(self, block: transcript.UserBlock, named: bool) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class UserBar(Horizontal):
 
 
 class AnswerText(Markdown):
-    """An answer, which grows. The address of a link is shown, and never opened."""
+    """An answer that may grow. A link's address is shown and never opened."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text, parser_factory=plain_markdown, open_links=False)
@@ -80,7 +80,7 @@ class AnswerText(Markdown):
         self._stream: MarkdownStream | None = None
 
     async def grow(self, text: str) -> None:
-        """Show the whole text; only what is new is laid out."""
+        """Show the whole text, laying out only the new part."""
         if len(text) > self._told:
             piece, self._told = text[self._told :], len(text)
             self._stream = self._stream or Markdown.get_stream(self)
@@ -88,7 +88,7 @@ class AnswerText(Markdown):
 
 
 class CallsRow(Static):
-    """Calls on one line; when open, a line for each, with what it changed or printed."""
+    """Tool calls on one line; when open, one line per call with its diff or output."""
 
     def __init__(self, block: transcript.CallsBlock) -> None:
         super().__init__(markup=False)
@@ -114,14 +114,14 @@ class CallsRow(Static):
 
 
 class OutputText(Static):
-    """The output of a program that takes no turns."""
+    """The output of a program that does not take turns."""
 
     def grow(self, text: str) -> None:
         self.update(Text(text.rstrip("\n")))
 
 
 def widget_of(block: transcript.TalkBlock, by: str) -> Widget:
-    """`by`: who sits here."""
+    """Return the widget for a block. `by`: the user of this terminal."""
     match block:
         case transcript.UserBlock():
             return UserBar(block, block.by != by)
@@ -143,7 +143,7 @@ def widget_of(block: transcript.TalkBlock, by: str) -> Widget:
 
 
 class TalkView(VerticalScroll, can_focus=False):
-    """Shows the blocks from `first` on, and follows the end until the user scrolls away from it."""
+    """A view of the blocks from `first` on; it follows the end until the user scrolls away."""
 
     def __init__(self, blocks: Sequence[transcript.TalkBlock], by: str) -> None:
         super().__init__()
@@ -163,7 +163,7 @@ class TalkView(VerticalScroll, can_focus=False):
         return self.max_scroll_y - self.scroll_offset.y <= 1 or not self.max_scroll_y
 
     async def sync(self, changed: Sequence[transcript.TalkBlock]) -> None:
-        """Bring the widgets in line with the blocks; `changed`: blocks that are new or have grown."""
+        """Update the widgets from the blocks; `changed`: blocks that are new or have grown."""
         if len(self._blocks) - self.first > MOST + STEP and (self.follows or not self._shown):
             self.first = len(self._blocks) - MOST
         wanted = self._blocks[self.first :]
@@ -177,7 +177,7 @@ class TalkView(VerticalScroll, can_focus=False):
                     shown.grow(text)
                 case CallsRow() as shown, _:
                     shown.draw()
-        # Earlier blocks stand before all that is shown, later ones behind.
+        # Earlier blocks are mounted before the shown ones, later blocks after them.
         here = next((at for at, block in enumerate(wanted) if block in self._shown), 0)
         first = self._shown.get(wanted[here]) if wanted else None
         for blocks, before in ((wanted[:here], first), (wanted[here:], None)):
@@ -189,7 +189,7 @@ class TalkView(VerticalScroll, can_focus=False):
         self._earlier.display = self.first > 0
 
     def page(self, by: int) -> bool:
-        """Scroll a page up or down; return whether earlier blocks have to be shown."""
+        """Scroll a page up or down; return whether earlier blocks must be shown."""
         self.scroll_relative(y=by * max(1, self.size.height - 2), animate=False, force=True)
         if by < 0 and self.scroll_offset.y <= self.size.height and self.first:
             self.first = max(0, self.first - STEP)
@@ -197,7 +197,7 @@ class TalkView(VerticalScroll, can_focus=False):
         return False
 
     def mark(self, block: transcript.TalkBlock | None) -> None:
-        """Mark the block and scroll it into sight; None: mark none."""
+        """Mark the block and scroll to it; None removes the mark."""
         for one in (self.marked, block):
             if one in self._shown:
                 self._shown[one].set_class(one is block, "-marked")
@@ -207,7 +207,7 @@ class TalkView(VerticalScroll, can_focus=False):
             self._shown[block].scroll_visible(animate=False, force=True)
 
     def mark_next(self, by: int) -> None:
-        """Mark the next block up or down; below the last one, mark none."""
+        """Mark the next block up or down; below the last one, remove the mark."""
         at = self._blocks.index(self.marked) if self.marked in self._blocks else len(self._blocks)
         to = max(self.first, at + by)
         self.mark(self._blocks[to] if to < len(self._blocks) else None)
@@ -215,7 +215,7 @@ class TalkView(VerticalScroll, can_focus=False):
             self.anchor()
 
     def find(self, word: str) -> transcript.TalkBlock | None:
-        """The next block upwards that has the word, from the marked one on, and round again."""
+        """Return the next block with the word, searching upwards from the mark and wrapping."""
         at = self._blocks.index(self.marked) if self.marked in self._blocks else len(self._blocks)
         around = [*reversed(self._blocks[:at]), *reversed(self._blocks[at:])]
         wanted = word.casefold()

@@ -1,4 +1,4 @@
-"""The card that waits for a user. A yes names what it shows, and no letter of a sentence is one."""
+"""The card with a question for the user. An approval names what it shows; typed text never approves."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ AskCard { height: auto; max-height: 60%; display: none; margin: 0 1; padding: 0 
 AskCard:focus { border: heavy ansi_yellow; }
 """
 QUIET_MS = 1_000
-"""How many milliseconds a card must have stood before it takes an answer."""
+"""How many milliseconds a card must have been shown before it accepts an answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class CardAnswer:
-    """What the user did with the question. `how`: yes, always, no, choice, or words (to be written)."""
+    """The user's answer to a question. `how`: yes, always, no, choice, or words (not typed yet)."""
 
     question: Any
     how: str
@@ -33,7 +33,7 @@ class CardAnswer:
 
 
 class AskCard(Static, can_focus=True):
-    """The card with a question. `asks`: as the API tells it, or a `Consent`; None: there is no question."""
+    """A card with a question. `asks`: from the API, or a `Consent`; None: no question."""
 
     def __init__(self, answered: Callable[[CardAnswer], object], typed: Callable[[str], object]) -> None:
         self.asks: Any = None
@@ -41,7 +41,7 @@ class AskCard(Static, can_focus=True):
         self._answered, self._typed = answered, typed
 
     def show(self, question: Any) -> bool:
-        """Show the question; return whether it is a new one, for which keys pressed before are not meant."""
+        """Show the question; return whether it is new, so that keys pressed before do not answer it."""
         other = bool(question != self.asks)
         self.asks, self.display = question, question is not None
         if other and question is not None:
@@ -49,7 +49,7 @@ class AskCard(Static, can_focus=True):
         return other
 
     def draw(self) -> None:
-        """Draw the card; its keys are drawn filled while it has the focus."""
+        """Draw the card; its keys are shown while it has the focus."""
         if self.asks is None:
             return
         question, words, choices = _parts(self.asks)
@@ -71,7 +71,7 @@ class AskCard(Static, can_focus=True):
         self.update(text)
 
     def _keys(self) -> list[tuple[str, str, str]]:
-        """Return key, label and act (as `CardAnswer.how`) of each key that the question takes."""
+        """Return the key, label and action (`CardAnswer.how`) of each key that the question accepts."""
         if isinstance(self.asks, Consent):
             return [("y", self.asks.action, "yes"), ("x", "do not", "no")]
         match self.asks["kind"]:
@@ -84,7 +84,7 @@ class AskCard(Static, can_focus=True):
         return [("y", "yes", "yes"), ("x", "no", "no")]
 
     def on_key(self, event: events.Key) -> None:
-        """Take the card's own keys; any other letter goes to the field, and so does what follows it."""
+        """Handle the card's own keys; any other letter, and what follows it, goes to the field."""
         how = self._how(event.key) if self.screen.focused is self else None
         if how is not None:
             event.stop()
@@ -94,7 +94,7 @@ class AskCard(Static, can_focus=True):
             self._typed(event.character)
 
     def answer_by(self, text: str) -> CardAnswer | None:
-        """Return the answer that the text is, alone on a line; None where it answers nothing."""
+        """Return the answer if the text is exactly one of the card's keys, else None."""
         answer = self._how(text) if len(text) == 1 else None
         return None if answer is None or answer.how == "words" else answer
 
@@ -113,7 +113,7 @@ class AskCard(Static, can_focus=True):
 
 
 def _parts(question: Any) -> tuple[str, str, list[str]]:
-    """Return the title of the question, the words that it is about, and the choices."""
+    """Return the question's title, its text and its choices."""
     if isinstance(question, Consent):
         return question.title, question.question, []
     titles = {

@@ -1,4 +1,4 @@
-"""Asks the API beside the screen: begins the session, follows it, carries out what a user does."""
+"""Calls the API for the screen, in threads: starts the session, follows it, runs the user's actions."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ MOST_THINGS = 20_000
 MOST_RUNS = 50
 AWAY_S = 2.0
 WATCH_S = 2.0
-"""Seconds between two looks at the runs beside this session."""
+"""Seconds between two checks of the other runs."""
 LEAVE_S = 5.0
 """How many seconds leaving waits at most for the answer to what was sent last."""
 MOST_NEWS = 32
-"""How many pieces of output may wait for the screen before the stream waits."""
+"""How many pieces of output may be queued for the screen before the stream waits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Consent:
-    """A question to the user, for whose `answer` a thread waits. `action`: the label of its key."""
+    """A question to the user; a thread waits for its `answer`. `yes`: label of the approving key."""
 
     question: str
     title: str = "before it begins"
@@ -50,7 +50,7 @@ class Consent:
 
 @dataclass(frozen=True)
 class ScreenFace(Face):
-    """A face whose notes and questions go to the screen."""
+    """A face that sends its notes and questions to the screen."""
 
     notify: Callable[[News], object] = lambda news: None
 
@@ -70,7 +70,7 @@ class ScreenFace(Face):
 
 Terms = Mapping[str, str]
 Begin = Callable[[Face, Client, str, Terms], QueuedAnswer]
-"""Begins a session with these words, in the mode and level chosen by keys; returns the API's answer."""
+"""Starts a session with this message, in the mode and level chosen by keys; returns the API's answer."""
 Opening = Callable[[Face, Client], list[FoundLine]]
 """Prepares what the session needs; returns the lines shown before the first message."""
 
@@ -80,7 +80,7 @@ Runs = Callable[[Sequence[str], float, int], CommandEnd]
 
 
 class ChatController:
-    """Does what the screen asks for, in threads. `run`: any run of the session; empty: it begins later."""
+    """Runs the screen's requests in threads. `run`: any run of the session; empty: not started yet."""
 
     def __init__(
         self,
@@ -102,12 +102,12 @@ class ChatController:
         self._on_way: list[tuple[Callable[[], object], str | None]] = []
         """What is under way and what waits, each with its words; None: it only looks."""
         self.unsure: list[str] = []
-        """Words whose answer was lost."""
+        """Messages whose response was lost."""
         self.refused: list[str] = []
-        """Words that were refused and are not back in the field."""
+        """Messages that were refused and are not back in the field."""
 
     def start(self, notify: Callable[[News], object]) -> None:
-        """Follow the session, if there is one. `notify` may be called by any thread."""
+        """Start the threads and follow the session, if there is one. Any thread may call `tell`."""
         self._tell = notify
         self._face = ScreenFace(as_json=False, notify=notify)
         self._client = self._plain.client()
@@ -127,7 +127,7 @@ class ChatController:
             self._in_turn(self._open, None)
 
     def _open(self) -> None:
-        """Tell what was found, before anything that the user asks for meanwhile."""
+        """Report what was found, before any request that the user makes in the meantime."""
         assert self._opening is not None
         client = self._plain.client(works=True)
         client.note = self._face.note
@@ -138,7 +138,7 @@ class ChatController:
         self._look_up()
 
     def _look_up(self) -> None:
-        """Tell the mode and level with which a session would begin; nothing where no coordinator answers."""
+        """Report a new session's mode and level; nothing if no coordinator answers."""
         looks = self._plain.client(starts=False)
         with suppress(PancodeError):
             place = find_folder()
@@ -150,7 +150,7 @@ class ChatController:
             self._tell(("terms", self._flags))
 
     def change(self, terms: Terms) -> None:
-        """Set another mode or level from the next message on; a card asks the user before a higher level."""
+        """Set another mode or level for the next message; a card asks before the level is raised."""
 
         def agreed(question: str) -> bool:
             return self._face.answered(Consent(question, "before it does more by itself", "do it"))
@@ -162,7 +162,7 @@ class ChatController:
         self._in_turn(work)
 
     def _watch(self) -> None:
-        """Tell how many runs are at work beside this session, until the screen is closed."""
+        """Report how many other runs are at work, until the screen is closed."""
         looks, last = self._plain.client(starts=False), 0
         while not self._over.wait(WATCH_S):
             with suppress(PancodeError):
@@ -178,7 +178,7 @@ class ChatController:
             self._way.notify_all()
 
     def leave(self) -> list[str]:
-        """Wait briefly for what is on its way; return the words, or "" for an act, whose end is not known."""
+        """Wait briefly for open requests; return those of unknown result: the message, or ""."""
         with suppress(KeyboardInterrupt), self._way:
             self._way.wait_for(lambda: not self._unanswered(), LEAVE_S)
         return [*self.unsure, *self._unanswered()]
@@ -187,16 +187,16 @@ class ChatController:
         return [words for _, words in self._on_way if words is not None]
 
     def arrived(self, words: str) -> None:
-        """The stream has these words, although the answer to them was lost."""
+        """Note that the stream contains this message, although its response was lost."""
         self.unsure.remove(words)
         self.acts.arrived()
 
     def taken(self) -> None:
-        """The screen has taken a piece of output."""
+        """Note that the screen has taken a piece of output."""
         self._room.release()
 
     def begin(self, words: str, terms: Terms) -> None:
-        """Begin the session; `begun` or `refused` tells how it went. A card asks before a raised level."""
+        """Start the session; `begun` or `refused` reports the result. A higher level needs approval."""
 
         def work() -> None:
             client = self._plain.client(works=True)
@@ -228,16 +228,16 @@ class ChatController:
                 )
             for warning in self.acts.say(words)["warnings"]:
                 self._face.note(f"warning: {warning}")
-            self._follower.follow(self.run)  # the stream may have ended
+            self._follower.follow(self.run)  # The stream may have ended.
 
         self._in_turn(work, words)
 
     def do(self, act: Callable[[SessionActs], object], words: str = "") -> None:
-        """Carry out another act in its turn; `words`: those it sends. `refused` tells where it failed."""
+        """Queue another action; `words`: the message it sends. `refused` reports a failure."""
         self._in_turn(lambda: act(self.acts), words)
 
     def look(self, folder: str) -> None:
-        """Find what `@` can name: runs, and the files of the repository in this folder."""
+        """Find what `@` can name: runs, and the files of the repository in this directory."""
 
         def work() -> None:
             runs = self._client.get(RUNS, limit=MOST_RUNS)["runs"]
@@ -247,7 +247,7 @@ class ChatController:
         threading.Thread(target=self._carried, args=(work,), daemon=True).start()
 
     def theme(self) -> str:
-        """The theme that counts now; it starts no coordinator and says nothing."""
+        """Return the current theme, without starting a coordinator or printing anything."""
         from pancode.interfaces.tui.themes import read_theme
 
         client = self._plain.client(starts=False)
@@ -255,7 +255,7 @@ class ChatController:
         return read_theme(client)
 
     def show(self, command: TypedCommand, columns: int) -> None:
-        """Run a command and show its output, without waiting for a message on their way."""
+        """Run a command and show its output, without waiting for queued messages."""
 
         def work() -> None:
             argv = command.command.argv(command.words, self.run)
@@ -283,7 +283,7 @@ class ChatController:
             self._tell(("crash", data))
 
     def _in_turn(self, work: Callable[[], object], words: str | None = "") -> None:
-        """Queue the work behind what was asked before."""
+        """Queue the work after earlier requests."""
         with self._way:
             self._on_way.append((work, words))
             self._way.notify_all()
@@ -307,7 +307,7 @@ class ChatController:
             back = self.unsure if isinstance(error, UnavailableError) else self.refused
             back += [words] if words else []
             self._tell(("refused", (error, words)))
-        except Exception as error:  # a defect: the screen ends with it
+        except Exception as error:  # A bug ends the screen.
             self.unsure += [words] if words else []
             self._tell(("crash", error))
 
@@ -317,7 +317,7 @@ def _default(rows: Sequence[ModeShape | LevelShape]) -> str:
 
 
 def _files(folder: str) -> list[str]:
-    """Return the names of a repository's files, seen from this folder; none outside of a repository."""
+    """Return the paths of a repository's files relative to this directory; empty outside of one."""
     argv = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     try:
         done = subprocess.run(argv, cwd=folder, capture_output=True, check=False)

@@ -1,4 +1,4 @@
-"""The field in which one writes: several lines, what was typed before, and what `/` and `@` can name."""
+"""The input field: several lines, a history, and completion of `/` commands and `@` names."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _AT = re.compile(r"(?:^|(?<=\s))@(\S*)$")
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """What could complete the words before the cursor. `start`: where the completed part begins."""
+    """Completions of the text before the cursor. `start`: where the completed part begins."""
 
     start: int
     words: Sequence[tuple[str, str]]
 
 
 def suggest_completion(before: str, things: Sequence[tuple[str, str]]) -> Suggestion | None:
-    """For a command at the begin of the text, or `@` and a part of a name."""
+    """Return completions for a command at the beginning of the text, or for `@` and part of a name."""
     if before.startswith("/") and not re.search(r"\s", before):
         found = find_by_prefix(before)
         return Suggestion(0, found) if found and not is_name(before) else None
@@ -44,7 +44,7 @@ def suggest_completion(before: str, things: Sequence[tuple[str, str]]) -> Sugges
 
 @dataclass
 class TypedHistory:
-    """The texts typed so far, newest last, and the position in them."""
+    """The texts typed so far, newest last, and the current position in them."""
 
     texts: list[str] = field(default_factory=list)
     _at: int = 0
@@ -56,7 +56,7 @@ class TypedHistory:
         self._at = len(self.texts)
 
     def move(self, by: int, now: str) -> str | None:
-        """Return the text so many steps away; None: there is none. Behind the last text comes the draft."""
+        """Return the text that many steps away, or None. The draft follows the last text."""
         to = self._at + by
         if not 0 <= to <= len(self.texts):
             return None
@@ -67,7 +67,7 @@ class TypedHistory:
 
 
 class Popup(OptionList, can_focus=False):
-    """The list of suggestions above the field; the field passes keys on to it."""
+    """The list of suggestions above the field, which passes keys on to it."""
 
     def show(self, words: Sequence[tuple[str, str]]) -> None:
         self.clear_options()
@@ -79,17 +79,17 @@ class Popup(OptionList, can_focus=False):
 
 
 class Field(TextArea):
-    """The field in which the user writes: Enter sends, Ctrl-J begins a new line."""
+    """The user's input field: Enter sends, Ctrl-J starts a new line."""
 
     class Sent(Message):
-        """The user has sent these words."""
+        """The user has sent this text."""
 
         def __init__(self, text: str) -> None:
             super().__init__()
             self.text = text
 
     class Named(Message):
-        """`@` was typed: the names that can follow are wanted."""
+        """The user typed `@`: completions are needed."""
 
     BREAKS: ClassVar[frozenset[str]] = frozenset({"ctrl+j", "shift+enter", "alt+enter"})
 
@@ -102,7 +102,7 @@ class Field(TextArea):
 
     @property
     def before(self) -> str:
-        """The text before the cursor."""
+        """Return the text before the cursor."""
         return self.get_text_range((0, 0), self.cursor_location)
 
     async def _on_key(self, event: events.Key) -> None:
@@ -113,9 +113,9 @@ class Field(TextArea):
             await super()._on_key(event)
 
     def _took(self, key: str) -> bool:
-        """Whether this field, and not the text area, has handled the key."""
+        """Handle the key in this field; return False to leave it to the text area."""
         if self.popup.display and self._offered_for != self.text:
-            self.suggest()  # the key is ahead of the news of what was typed before it
+            self.suggest()  # The key arrived before the event for the text typed before it.
         if self.popup.display and self._steers(key):
             return True
         if key == "enter":
@@ -133,11 +133,11 @@ class Field(TextArea):
         self.suggest()
 
     def suggest(self) -> None:
-        """Suggest what fits the words before the cursor."""
+        """Suggest completions of the text before the cursor."""
         self._suggests(suggest_completion(self.before, self.things or ()))
 
     def recall(self) -> None:
-        """Suggest earlier texts that contain what is written."""
+        """Suggest earlier texts that contain the typed text."""
         wanted = self.text.casefold()
         found = list(dict.fromkeys(one for one in reversed(self.typed.texts) if wanted in one.casefold()))
         self._suggests(Suggestion(-1, [(one, "") for one in found[:MOST_SHOWN]]) if found else None)
@@ -147,12 +147,12 @@ class Field(TextArea):
         self.popup.show(offered.words if offered else ())
 
     def put(self, text: str) -> None:
-        """Replace the whole text, and put the cursor at its end."""
+        """Replace the whole text and move the cursor to its end."""
         self.text = text
         self.move_cursor(self.document.end)
 
     def _steers(self, key: str) -> bool:
-        """Whether the popup has handled the key."""
+        """Let the popup handle the key; return whether it did."""
         match key:
             case "up":
                 self.popup.action_cursor_up()
@@ -181,7 +181,7 @@ class Field(TextArea):
             self.replace(f"{word} " if before.startswith("@", taken.start) else word, begin, (line, column))
 
     def _remembers(self, by: int) -> bool:
-        """On the first or last line, put the text typed before or after in place; return whether it did."""
+        """On the first or last line, show the previous or next typed text; return whether it did."""
         line = self.cursor_location[0]
         if line != (0 if by < 0 else self.document.line_count - 1):
             return False

@@ -1,4 +1,4 @@
-"""Signs and tones of the chat: a state is a shape, a colour and a word. No other file names a colour."""
+"""The glyphs and colors of the chat: each state has a shape, a color and a text, named only here."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ GLYPHS: dict[str, tuple[str, str]] = {
     "stopped": ("\u25a0", "dim"), "unknown": ("\u25cc", "magenta"), "online": ("\u25cf", "green"),
     "not begun": ("\u00b7", "dim"),
 }  # fmt: skip
-"""State to glyph and colour. With 16 colours only glyphs are coloured; words keep the terminal's colour."""
+"""From a state to its glyph and color. With 16 colors only glyphs are colored; text keeps the terminal's
+color."""
 QUIET, LIVE = "dim", "cyan"
 MODES = {"plan": "", "build": LIVE, "review": "green", "admin": "red"}
-"""Mode to the colour of its word; plan, which may do the least, has none."""
+"""From a mode to the color of its name; plan, the least permissive one, has none."""
 STATES: dict[str, tuple[str, str]] = {
     "": ("not begun", "say what shall be done"),
     "begins": ("waiting", "it begins"),
@@ -27,8 +28,8 @@ STATES: dict[str, tuple[str, str]] = {
     "turn lost": ("failed", "the turn was lost; nothing sends your message again by itself"),
     "ended": ("stopped", "ended; your message begins it again"),
 }
-"""State of a session to its glyph and its words. A state that this version does not know is shown as unknown.
-"""
+"""From a session's state to its glyph and its text. A state that this version does not know is shown as
+unknown."""
 
 
 def draw_glyph(state: str) -> Span:
@@ -37,7 +38,7 @@ def draw_glyph(state: str) -> Span:
 
 
 def draw_rule(columns: int, left: Line, right: Line = ()) -> Line:
-    """A hairline with words in it."""
+    """Return a horizontal line with text in it."""
     room = columns - measure_width(text_of(left)) - measure_width(text_of(right)) - 2
     if room < 1:
         return spread_line(columns, left)

@@ -1,4 +1,4 @@
-"""Mode and level in the chat: what the keys choose, how it is shown, and when it is sent."""
+"""Mode and level in the chat: selection by keys, display, and when the selection is sent."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pancode.sessions.commands.screen.look import MODES, QUIET, draw_rule
 from pancode.sessions.commands.terms import ADMIN, next_level, next_mode, read_chosen
 
 SETTLE_MS = 700
-"""Milliseconds after the last key until a choice is sent: passing through others changes nothing."""
+"""Milliseconds after the last key until a choice is sent, so that skipped values have no effect."""
 NEXT = "with your next message"
 Terms = Mapping[str, str]
 
 
 class ChosenTerms:
-    """The mode and level chosen by keys. `send` takes one or both once there is a session."""
+    """The mode and level chosen by keys. `send` sends one or both once there is a session."""
 
     def __init__(self, send: Callable[[Terms], object]) -> None:
         self._send = send
@@ -29,23 +29,23 @@ class ChosenTerms:
         self._back = "build"
 
     def settings(self, found: Terms) -> None:
-        """Set the mode and level that hold while there is no session."""
+        """Set the mode and level that apply before there is a session."""
         if not self._shape:
             self._shape = found
 
     def shaped(self, shape: Mapping[str, Any]) -> None:
-        """Take in the session's new state."""
+        """Apply the session's new state."""
         self._shape = shape
         if self._sent.items() <= dict(zip(("mode", "safety"), read_chosen(shape), strict=True)).items():
             self._sent = {}
 
     def over(self) -> None:
-        """Forget what was sent, which was done or refused: the session tells what holds."""
+        """Forget what was sent: it was applied or refused, so the session's state is authoritative."""
         self._sent = {}
 
     @property
     def now(self) -> tuple[str, str]:
-        """The mode and level of the next message."""
+        """Return the mode and level of the next message."""
         mode, safety = read_chosen(self._shape)
         terms = {**self._sent, **self._wish}
         return terms.get("mode", mode), terms.get("safety", safety)
@@ -54,7 +54,7 @@ class ChosenTerms:
         self._wish["mode"] = next_mode(self.now[0])
 
     def admin(self) -> None:
-        """Choose admin; in admin, the mode before it."""
+        """Choose admin; if it is chosen already, return to the previous mode."""
         mode = self.now[0]
         if mode != ADMIN:
             self._back = mode or self._back
@@ -64,7 +64,7 @@ class ChosenTerms:
         self._wish["safety"] = next_level(self.now[1])
 
     def send(self) -> None:
-        """Send what was chosen, unless it holds already."""
+        """Send what was chosen, unless it already applies."""
         wish, self._wish = self._wish, {}
         held = dict(zip(("mode", "safety"), read_chosen(self._shape), strict=True))
         wish = {name: value for name, value in wish.items() if {**held, **self._sent}[name] != value}
@@ -73,12 +73,12 @@ class ChosenTerms:
             self._send(wish)
 
     def first(self) -> Terms:
-        """Return what was chosen, for a session that begins now."""
+        """Return what was chosen, for a session that starts now."""
         self._sent, self._wish = self._wish, {}
         return dict(self._sent)
 
     def line(self, columns: int, means: str) -> Line:
-        """Return the line above the field, with the mode at its left and the level at its right."""
+        """Return the line above the field, with the mode on the left and the level on the right."""
         mode, safety = map(escape_line, self.now)
         later = bool(self._shape.get("session")) and self.now != (
             self._shape.get("mode"),

@@ -1,4 +1,4 @@
-"""The conversation as blocks for a screen: messages of users, answers, calls, what PanCode says. Pure."""
+"""The conversation as blocks for a screen: users' messages, answers, calls, PanCode's texts. Pure."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _TOLD = {
 
 @dataclass(slots=True, eq=False)
 class TalkBlock:
-    """One thing in the conversation. `text` has no invisible characters."""
+    """One block of the conversation. `text` has no invisible characters."""
 
     text: str = ""
 
 
 @dataclass(slots=True, eq=False)
 class UserBlock(TalkBlock):
-    """Messages of a user. `is_sent`: they wait for their turn."""
+    """A user's messages. `is_sent`: they wait for their turn."""
 
     by: str = ""
     at_ms: int = 0
@@ -40,33 +40,33 @@ class UserBlock(TalkBlock):
 
 @dataclass(slots=True, eq=False)
 class AnswerBlock(TalkBlock):
-    """What the agent says, as Markdown."""
+    """The agent's answer, as Markdown."""
 
 
 @dataclass(slots=True, eq=False)
 class OutputBlock(TalkBlock):
-    """The output of a program that takes no turns, as it is."""
+    """The raw output of a program that does not take turns."""
 
 
 @dataclass(slots=True, eq=False)
 class TellBlock(TalkBlock):
-    """Words of PanCode itself. `state`: a name of GLYPHS."""
+    """A text of PanCode itself. `state`: a name of GLYPHS."""
 
     state: str = "not begun"
 
 
 @dataclass(slots=True, eq=False)
 class FoundBlock(TalkBlock):
-    """What is shown before the first message. `rows`: a name of GLYPHS, and the line."""
+    """The lines before the first message. `rows`: a name of GLYPHS, and the line."""
 
     rows: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(slots=True, eq=False)
 class PanelBlock(TalkBlock):
-    """The output of a command, which no model gets, or words of the fleet. `title`: the command.
+    """The output of a command, not sent to a model, or a message of the fleet. `title`: the command.
 
-    `is_typed`: a user typed the command here, so it does not split what the stream says meanwhile.
+    `is_typed`: a user typed the command here, so it does not split the stream's text.
     """
 
     title: str = ""
@@ -75,41 +75,41 @@ class PanelBlock(TalkBlock):
 
 @dataclass(slots=True, eq=False)
 class CallsBlock(TalkBlock):
-    """Calls that follow each other without a message between."""
+    """Consecutive tool calls without a message between them."""
 
     calls: list[TalkCall] = field(default_factory=list)
     is_open: bool = False
 
     @property
     def title(self) -> str:
-        """All calls on one line, with the last one, which is at work, by name."""
+        """Return all calls on one line, naming the last one, which is running."""
         bad = sum(call.state in ("failed", "denied") for call in self.calls)
-        more = f", {bad} did not go well" if bad else ""
+        more = f", {bad} failed or denied" if bad else ""
         if len(self.calls) == 1:
             return call_line(self.calls[0])
         return f"{count_noun(len(self.calls), 'call')}{more}  {call_line(self.calls[-1])}"
 
 
 class TalkStory:
-    """The blocks of a conversation. `changed`: those that a screen has to draw; the screen empties it."""
+    """A conversation's blocks. `changed`: those that a screen must redraw; the screen empties it."""
 
     def __init__(self) -> None:
         self.blocks: list[TalkBlock] = []
         self.changed: list[TalkBlock] = []
 
     def sent(self, text: str, by: str) -> None:
-        """Add words that were typed here and are on their way."""
+        """Add a message that was typed here and is being sent."""
         self._add(UserBlock(_plain(text), by, is_sent=True))
 
     def unsent(self, text: str) -> None:
-        """Remove words that did not arrive and are back in the field."""
+        """Remove a message that did not arrive and is back in the field."""
         for block in reversed(self.blocks):
             if isinstance(block, UserBlock) and block.is_sent and block.text == _plain(text):
                 self.blocks.remove(block)
                 return
 
     def tell(self, text: str, state: str = "not begun") -> None:
-        """Add a line of PanCode's own."""
+        """Add a line of PanCode itself."""
         self._add(TellBlock(escape_line(text), state))
 
     def found(self, lines: Sequence[FoundLine]) -> None:
@@ -124,7 +124,7 @@ class TalkStory:
             case Said(text=text):
                 self._grow(AnswerBlock, text)
             case Output(text=text):
-                # A block ends with a line, if that is not endless.
+                # A block ends at a line's end, unless the line is too long.
                 for line in text.splitlines(keepends=True):
                     for at in range(0, len(line), MOST_OUTPUT):
                         last = self.blocks[-1] if self.blocks else None
@@ -148,7 +148,7 @@ class TalkStory:
         self.changed.append(block)
 
     def _newest(self) -> TalkBlock | None:
-        """Return the newest block of the stream; words and commands typed here meanwhile do not split it."""
+        """Return the stream's newest block; messages and commands typed here do not split it."""
         for block in reversed(self.blocks):
             match block:
                 case PanelBlock(is_typed=True) | UserBlock(is_sent=True):
@@ -158,7 +158,7 @@ class TalkStory:
         return None
 
     def _grow(self, kind: type[TalkBlock], text: str, *, anew: bool = False) -> None:
-        """Add the text to the newest block, or to a new one where that is of another kind."""
+        """Add the text to the newest block, or to a new one if that is of another kind."""
         last = self._newest()
         if anew or type(last) is not kind:
             text = text.lstrip("\n")
@@ -176,7 +176,7 @@ class TalkStory:
     def _user(self, by: str, text: str, at_ms: int) -> None:
         for block in self.blocks:
             if isinstance(block, UserBlock) and block.is_sent and block.text.strip() == text.strip():
-                self.blocks.remove(block)  # they stand where the agent got them
+                self.blocks.remove(block)  # They are shown where the agent got them.
                 break
         self._add(UserBlock(text, escape_line(by), at_ms))
 
@@ -201,18 +201,18 @@ def call_line(call: TalkCall) -> str:
 
 
 def result_of(call: TalkCall) -> list[str]:
-    """The lines that it changed, or that its command printed, as far as they are told."""
+    """Return the lines that a call changed or its command printed, as far as known."""
     output = call.diff or (call.answer if call.command else "")
     return [escape_line(line) for line in output.splitlines()[:MOST_DIFF]]
 
 
 def plain_of(block: TalkBlock) -> str:
-    """The block's words, to be found and copied."""
+    """Return the block's text, for searching and copying."""
     if isinstance(block, CallsBlock):
         return "\n".join(part for call in block.calls for part in (call_line(call), *result_of(call)))
     return block.text
 
 
 def _plain(text: str) -> str:
-    """Return the text with each invisible character shown by its name."""
+    """Return the text with invisible characters replaced by their names."""
     return reveal_invisible(text.replace("\r\n", "\n"))

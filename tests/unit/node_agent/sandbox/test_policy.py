@@ -164,7 +164,7 @@ def binds(words: tuple[str, ...]) -> list[int]:
 
 
 def test_a_cover_has_a_clean_path_too() -> None:
-    with pytest.raises(ValueError, match="clean"):
+    with pytest.raises(ValueError, match="normalized"):
         replace(VIEW, covers=Covers(files=(f"{VIEW.tree}/../x",)))
 
 

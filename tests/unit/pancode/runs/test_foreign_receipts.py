@@ -119,7 +119,7 @@ def test_a_countersigned_forgery_is_no_pass_where_its_key_has_another_name(theft
     assert told["verdict"] == "TAMPERED"
     (bad,) = [c for c in told["checks"] if not c["ok"]]
     assert bad["what"] == "signed by the node that it names"
-    assert bad["detail"] == "it names 'vm', its key is that of nb"
+    assert bad["detail"] == "it names 'vm', but its key is that of nb"
 
 
 @pytest.mark.parametrize("name", ["nb", "vm" + "x" * 98, "\u0475m"])

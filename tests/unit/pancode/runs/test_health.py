@@ -171,7 +171,7 @@ def test_several_failures_within_a_minute_pause_the_fleet_once_and_ask(desk: Des
     look(desk, 10_000)
     assert "mason, n3, scribe" in desk.row(Setting, "paused").value
     (asks,) = also_waits(desk.core, [], "ana")
-    assert asks["command"] == "pancode fleet resume --queue" and "3 agents or machines failed" in asks["what"]
+    assert asks["command"] == "pancode fleet resume --queue" and "3 agents or nodes failed" in asks["what"]
     (event,) = [one for one in desk.rows(FeedEvent) if one.kind is EventKind.FLEET_PAUSED]
     assert occasion_of(event) == RUN_WAITS
     pause_queue(desk.core, None, None, "ana")

@@ -67,7 +67,7 @@ def test_the_programs_own_command_enters_the_server(
     assert f"would run: {program} mcp add" in capsys.readouterr().out
     assert run(["mcp", "install", program, "--yes"]) == ExitCode.DONE
     assert told.read_text().splitlines() == wanted
-    assert capsys.readouterr().out == "done by it\nrestart the program\n"
+    assert capsys.readouterr().out == "done by it\nrestart the program to apply the change\n"
     assert run(["mcp", "install", program, "--tools", "all", "--yes", "--json"]) == ExitCode.DONE
     assert told.read_text().splitlines() == [*wanted, "--tools", "all"]
     answer = json.loads(capsys.readouterr().out)

@@ -167,7 +167,7 @@ def test_work_on_another_machine_needs_a_folder_there(monkeypatch: pytest.Monkey
         ("dispatch", {"task": None}, "needs the argument task"),
         ("dispatch", {"task": 7}, "task must be of type string"),
         ("runs", {"limit": 2.5}, "limit must be of type integer"),
-        ("runs", {"limit": 1_000_000}, "limit must be 0 to 50"),
+        ("runs", {"limit": 1_000_000}, "limit must be from 0 to 50"),
         ("wait", {"run": "r-1", "seconds": True}, "seconds must be of type integer"),
     ],
 )

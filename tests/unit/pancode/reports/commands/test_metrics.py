@@ -39,7 +39,7 @@ def test_a_fleet_at_work() -> None:
         "machines     2 up, 1 lost; 3 of 12 slots, 1 problem",
         "runs         3 running; ended: 9 done",
         "queue        2 waiting, the oldest for 2 min",
-        "work         12 runs in all, 1.2 M tokens, 2 h",
+        "work         12 runs in total, 1.2 M tokens, 2 h",
         "money        today $1.25 spent, $0.50 held, of $10.00",
         "coordinator  80 M of memory, looked at the queue 0.4 s ago",
     ]
@@ -49,4 +49,4 @@ def test_an_empty_fleet() -> None:
     lines = six_lines([]).splitlines()
     assert len(lines) == 6
     assert lines[0] == "machines     none; 0 of 0 slots, 0 problems"
-    assert lines[4] == "money        today $0.00 spent, $0.00 held, no ceiling"
+    assert lines[4] == "money        today $0.00 spent, $0.00 reserved, no ceiling"

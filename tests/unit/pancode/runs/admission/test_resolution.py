@@ -243,7 +243,7 @@ SHELL_ONLY, ONE_REPO = Allowed(runtimes=("shell",)), Allowed(repositories=("shop
         (
             Allowed(safety=Safety.AUTO_EDIT),
             {"safety": Safety.FULL_AUTO},
-            "may not take it: safety full-auto is above this node's ceiling auto-edit",
+            "may not take it: safety level full-auto is above this node's ceiling auto-edit",
         ),
         (ONE_REPO, {}, "can take it"),  # what the repository is called is known after its snapshot
         (ONE_REPO, {"repo": "shop-1"}, "can take it"),

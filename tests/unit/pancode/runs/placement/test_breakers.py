@@ -126,7 +126,7 @@ def test_the_same_task_again_and_again_is_warned_of_and_then_refused() -> None:
     )
     assert warned is not None and not warned.refuses
     assert refused is not None and (refused.refuses, refused.name) == (True, LOOP)
-    assert "failed at this very task 5 times" in refused.words
+    assert "failed at the same task 5 times" in refused.words
     other = judge_loop(_seen(9, *tries), "builder", "another task")
     assert other is not None and other.name == "agent:builder" and other.refuses
     assert judge_loop(_seen(9, *tries, loop=8, agent_builder=8), "builder", "do it") is None

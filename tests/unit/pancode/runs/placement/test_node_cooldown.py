@@ -148,7 +148,7 @@ def test_what_an_owner_does_not_allow_is_never_offered_there(coordinator: Desk) 
 @pytest.mark.parametrize(
     ("allows", "words"),
     [
-        (Allowed(safety=Safety.SUGGEST), "safety auto-edit is above this node's ceiling suggest"),
+        (Allowed(safety=Safety.SUGGEST), "safety level auto-edit is above this node's ceiling suggest"),
         (Allowed(repositories=("other-1",)), "repository demo-1 is not among those"),
         (Allowed(closed="its file cannot be read"), "its file cannot be read"),
     ],

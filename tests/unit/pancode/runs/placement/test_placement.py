@@ -230,7 +230,7 @@ def test_pauses_of_the_fleet_and_of_a_queue() -> None:
     assert said(run("r-1"), standing(node("a"), paused="deploy")) == "the fleet is paused: deploy"
     pinned = run("r-1", node="a")
     assert "queue node.a is paused: x" in said(pinned, standing(node("a"), paused_queues={"node.a": "x"}))
-    assert said(run("r-1"), standing()) == "the fleet has no node"
+    assert said(run("r-1"), standing()) == "the fleet has no nodes"
 
 
 def test_pools() -> None:

@@ -140,7 +140,7 @@ def test_a_run_gets_the_slot_of_an_idle_session_which_goes_on_behind_it(world: W
     assert sent(world) == [], "it is asked once"
     rested(world, job)
     shown = session(world, chat)
-    assert (shown["state"], shown["reason"]) == ("rests", f"rested: {waiting} needed its slot")
+    assert (shown["state"], shown["reason"]) == ("rests", f"suspended: {waiting} needed its slot")
     works = interactive_run(world)
     assert works.identity.run == waiting
     begun = say(world, chat, "go on")["run"]
@@ -182,5 +182,5 @@ def test_a_session_rests_for_the_run_that_begins_next_on_its_node(world: World) 
     shown = world.http.get(f"/v1/runs/{first}").json()["reason"]
     assert shown == f"handed to n1, 1st there; session {chat} rests for it"
     rested(world, job)
-    assert session(world, chat)["reason"] == f"rested: {first} needed its slot"
+    assert session(world, chat)["reason"] == f"suspended: {first} needed its slot"
     assert world.context.row(Run, second).waits is WaitReason.HANDED

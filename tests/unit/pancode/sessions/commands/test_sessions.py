@@ -209,7 +209,7 @@ def test_a_yes_of_the_moment_before_a_question_is_none(
     assert kind == "line" and not loop._said(*line)
     assert [(path.rpartition("/")[2], body) for path, body in posts(client)] == sent
     told = capsys.readouterr().err
-    assert bool(sent) is not any(one in told for one in ("the question came as you typed", "4 does not wait"))
+    assert bool(sent) is not any(one in told for one in ("the question came as you typed", "4 is not waiting"))
     clock.ms += 51
     typed_lines = iter(["y", None])
     loop._listen()

@@ -42,7 +42,7 @@ def test_what_blocks_comes_first_and_the_most_urgent_of_the_rest() -> None:
         ((), "no open task"),
         (("{", bead("x-1")), "line 1"),
         (("[]",), "line 1"),
-        ((bead("x-1", "x-2"), bead("x-2", "x-1")), "circle"),
+        ((bead("x-1", "x-2"), bead("x-2", "x-1")), "cycle"),
         ((bead("x-1", "x-9"),), "x-9"),
         ((bead("x-1", "x-2"), bead("x-2", status="deferred")), "x-2"),
         (tuple(bead(f"x-{n}") for n in range(51)), "51 open tasks"),
