@@ -108,7 +108,7 @@ def build(home: NodeHome, clock: Clock, ids: Ids, uplink: Uplink | None = None) 
     path, groups = search_path(settings.path, os.environ), scopes.find(settings.fleet, os.environ, clock)
     runner = Runner(sys.executable, Path(shim.__file__), clock, groups)
     sandbox = Sandbox(home.root, path, clock, os.path.expanduser("~"))
-    endpoints = _endpoints(home, settings, vault, clock)
+    endpoints = _make_endpoints(home, settings, vault, clock)
 
     def other_facts() -> OtherFacts:
         runner.reap()  # reap here too, as no process may be started for hours
@@ -126,10 +126,10 @@ def build(home: NodeHome, clock: Clock, ids: Ids, uplink: Uplink | None = None) 
         gpus,
     )
     depot = DepotClient(DepotAccess(lambda: _depot_end(home), _Sign(node, key)))
-    sessions = KeptSessions(home.root, lambda name: _sessions(name, machine), settings.keep.sessions)
+    sessions = KeptSessions(home.root, lambda name: _find_sessions(name, machine), settings.keep.sessions)
     signer = EventSigner(node, key, clock, fleet)
     journal = LoggedJournal(settings.name, JournalFiles(home.journal), signer, clock)
-    around = _surroundings(path, vault, machine, settings.name, key, endpoints, gpus, journal)
+    around = _make_surroundings(path, vault, machine, settings.name, key, endpoints, gpus, journal)
     runtimes = NodeRuntimes(replace(around, sandbox=sandbox, before=sessions.used_before))
     redacting = RedactingDepot(depot, lambda identity: runtimes.hidden(journal.job(identity)))
     world = World(
@@ -141,15 +141,15 @@ def build(home: NodeHome, clock: Clock, ids: Ids, uplink: Uplink | None = None) 
         workspaces=Workspaces(home.root, depot, reserve, machine_name(), list_needed(journal), settings.keep),
         depot=redacting,
         runtimes=runtimes,
-        gateways=_gateways(home, settings, vault, ids, endpoints),
-        uplink=uplink or _redis(home, settings, clock),
+        gateways=_make_gateways(home, settings, vault, ids, endpoints),
+        uplink=uplink or _make_redis_uplink(home, settings, clock),
         facts=machine,
         fleet=fleet,
         clock=clock,
         ids=ids,
         intervals=intervals,
         slots=settings.slots,
-        exams=ExamQueue(_tools(home, endpoints, clock, ids), PassportCache(home.root)),
+        exams=ExamQueue(_make_exam_tools(home, endpoints, clock, ids), PassportCache(home.root)),
         sessions=sessions,
         calls=HomeCalls(home.root),
         aside=Crew().do,
@@ -157,7 +157,7 @@ def build(home: NodeHome, clock: Clock, ids: Ids, uplink: Uplink | None = None) 
     return Parts(world, runner, Follower(journal, redacting, clock, intervals), settings.log)
 
 
-def _redis(home: NodeHome, settings: NodeSettings, clock: Clock) -> RedisUplink:
+def _make_redis_uplink(home: NodeHome, settings: NodeSettings, clock: Clock) -> RedisUplink:
     link = LinkFile(home.links)
 
     def where() -> End | None:
@@ -205,7 +205,7 @@ def _other_facts(
     return OtherFacts(isolation, problems, servers, vault.names())
 
 
-def _endpoints(home: NodeHome, settings: NodeSettings, vault: Vault, clock: Clock) -> EndpointTable:
+def _make_endpoints(home: NodeHome, settings: NodeSettings, vault: Vault, clock: Clock) -> EndpointTable:
     """Return the table of endpoints. SettingsError for an invalid host in node.json."""
     try:
         machines = tuple(place for text in settings.machines for place in machine_places(text))
@@ -219,7 +219,7 @@ def _endpoints(home: NodeHome, settings: NodeSettings, vault: Vault, clock: Cloc
     return EndpointTable(home.root, clock, vault.values, machines, every_ms, in_use)
 
 
-def _tools(home: NodeHome, endpoints: EndpointTable, clock: Clock, ids: Ids) -> ExamTools:
+def _make_exam_tools(home: NodeHome, endpoints: EndpointTable, clock: Clock, ids: Ids) -> ExamTools:
     return ExamTools(
         servers=endpoints,
         chat=lambda server: HttpChat(server, clock),
@@ -230,7 +230,7 @@ def _tools(home: NodeHome, endpoints: EndpointTable, clock: Clock, ids: Ids) -> 
     )
 
 
-def _surroundings(
+def _make_surroundings(
     path: str,
     vault: Vault,
     machine: MachineProbe,
@@ -251,13 +251,13 @@ def _surroundings(
         rules=lambda: machine.ceiling().rules,
         others=lambda: others_of(machine.ceiling()),
         words_key=partial(_words_key, key),
-        channel=partial(_desk, key),
-        server=partial(_fact, endpoints),
+        channel=partial(_make_channel, key),
+        server=partial(_find_fact, endpoints),
         gpus=lambda job: gpus.access(job, gpu_holders(journal)),
     )
 
 
-def _sessions(name: str, machine: MachineProbe) -> tuple[str, ...]:
+def _find_sessions(name: str, machine: MachineProbe) -> tuple[str, ...]:
     runtime = RUNTIMES.get(name) or others_of(machine.ceiling()).get(name)
     return () if runtime is None else runtime.sessions
 
@@ -266,16 +266,16 @@ def _words_key(key: SigningKey, job: Job) -> dict[str, bytes]:
     return {MESSAGES_KEY: key.secret(messages_in(str(job.identity))).encode()}
 
 
-def _desk(key: SigningKey, job: Job, home: str) -> ApprovalChannel:
+def _make_channel(key: SigningKey, job: Job, home: str) -> ApprovalChannel:
     return approval_channel_of(home, job.identity, key.public.text(), job.limits.wall_ms)
 
 
-def _fact(endpoints: EndpointTable, job: Job) -> EndpointFact | None:
+def _find_fact(endpoints: EndpointTable, job: Job) -> EndpointFact | None:
     server = endpoints.server(job.endpoint) if job.endpoint else None
     return None if server is None else server.fact
 
 
-def _gateways(
+def _make_gateways(
     home: NodeHome, settings: NodeSettings, vault: Vault, ids: Ids, endpoints: EndpointTable
 ) -> Gateways:
     if not settings.gateway:

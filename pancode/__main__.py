@@ -24,7 +24,7 @@ def main() -> NoReturn:
     import sys
 
     _prepare_streams()
-    run = _loaded(sys.argv[1:], sys.stdin.isatty())
+    run = _load_command(sys.argv[1:], sys.stdin.isatty())
     _on_ctrl_c(signal.default_int_handler)
     try:
         status = run(sys.argv[1:])
@@ -33,7 +33,7 @@ def main() -> NoReturn:
     sys.exit(status)
 
 
-def _loaded(args: list[str], by_user: bool) -> Callable[[list[str]], int]:
+def _load_command(args: list[str], by_user: bool) -> Callable[[list[str]], int]:
     """Return the function that runs these arguments. `pancode mcp`, whose caller waits for it, skips the
     import of the command-line libraries, which take half of its startup time."""
     import os

@@ -26,14 +26,14 @@ def commit_of(root: Path, written: Path) -> str:
     except FileNotFoundError:
         if not (root / ".git").exists():  # else a repository that only happens to be around it would answer
             return UNKNOWN
-        head = _git(root, "rev-parse", f"--short={CHARS}", "HEAD")
+        head = _run_git(root, "rev-parse", f"--short={CHARS}", "HEAD")
         if not head:
             return UNKNOWN
-        changed = _git(root, "status", "--porcelain")
+        changed = _run_git(root, "status", "--porcelain")
         return UNKNOWN if changed is None else f"{head}+dirty" if changed else head
 
 
-def _git(root: Path, *words: str) -> str | None:
+def _run_git(root: Path, *words: str) -> str | None:
     """Git's answer; None where git cannot be asked."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     argv = ["git", "--no-optional-locks", "-C", str(root), *words]

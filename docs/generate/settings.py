@@ -33,7 +33,7 @@ KINDS = {
     units.size_bytes: "size, as `64MiB`",
     units.gpu_count: "number from 1 on, or `all`",
     units.amount_usd: "USD",
-    units._command: "command: words of a shell, or a list",
+    units._split_command: "command: words of a shell, or a list",
 }
 BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
 PLACES = (

@@ -43,7 +43,7 @@ def probe_program(argv: tuple[str, ...], clock: Clock, limit_s: int = ANSWERS_S)
         while (left := until - clock.mono_ms()) > 0:
             message = pipe.receive(left / 1000)
             if message is not None and message.get("id") == 1 and "method" not in message:
-                return _judged(name, message)
+                return _judge_answer(name, message)
             if message is not None and "id" in message and "method" in message:
                 pipe.send({"id": message["id"], "error": {"code": NO_METHOD, "message": "method not found"}})
     except Broken as exc:
@@ -56,7 +56,7 @@ def probe_program(argv: tuple[str, ...], clock: Clock, limit_s: int = ANSWERS_S)
 _GREETING = {"protocolVersion": VERSION, "clientCapabilities": ABLE}
 
 
-def _judged(name: str, message: Message) -> dict[str, object]:
+def _judge_answer(name: str, message: Message) -> dict[str, object]:
     if "error" in message:
         words = text_of(dict_of(message["error"]).get("message"), "an error without a message")
         return {"why": f"{name} refused `initialize`: {words}"[:MOST_WHY]}

@@ -62,7 +62,7 @@ class AcpCalls:
     def take(self, update: Mapping[str, Any]) -> None:
         """Take a `tool_call` or a `tool_call_update`."""
         name, status = text_of(update.get("toolCallId")), text_of(update.get("status"))
-        call = self._merged(name, update)
+        call = self._merge_update(name, update)
         if call is None or status not in (*_OVER, "in_progress"):
             return
         self._tell(name, call)
@@ -73,25 +73,25 @@ class AcpCalls:
         """The answer to a `session/request_permission`: yes or no to this one call. May wait for a user."""
         tool_call = dict_of(params.get("toolCall"))
         name = text_of(tool_call.get("toolCallId"))
-        call = self._merged(name, tool_call) or dict(tool_call)
+        call = self._merge_update(name, tool_call) or dict(tool_call)
         self._tell(name, call)
-        why = self._refusal(call)
-        if not why and (option := _option(params, "allow_once")):
+        why = self._find_refusal(call)
+        if not why and (option := _find_option(params, "allow_once")):
             return {"outcome": {"outcome": "selected", "optionId": option}}
-        self._deny(name, call, why or "it can be allowed for all times only")
+        self._deny_call(name, call, why or "it can be allowed for all times only")
         return reject_call(params)
 
     # ---- the judgement
-    def _refusal(self, call: Mapping[str, Any]) -> str:
+    def _find_refusal(self, call: Mapping[str, Any]) -> str:
         """Why the call is not let through; empty: it is."""
         kind, box = text_of(call.get("kind")), self._deeds.box
         try:
             if kind == "execute":
-                if not (command := self._command(call)):
+                if not (command := self._find_command(call)):
                     return "its exact command is not known, so nobody can judge it"
                 box.commands += not box.judge.command(command).only_looks
                 return ""
-            paths = _paths(call)
+            paths = _list_paths(call)
             if kind not in _USES or not paths:
                 return f"PanCode does not know what the call would do ({kind or 'no kind'})"
             for path in paths:
@@ -111,13 +111,13 @@ class AcpCalls:
                 top = () if spot.name == "." else (spot.name,)
                 box.judge.path(posixpath.join(*top, *names), use)
 
-    def _command(self, call: Mapping[str, Any]) -> str:
+    def _find_command(self, call: Mapping[str, Any]) -> str:
         """The exact command; empty where it is not known."""
         if not self._way.titled:
             raw = dict_of(call.get("rawInput"))
             elsewhere = raw.get("directory") or any(self._leads_away(raw.get(name)) for name in _WHERE)
             return "" if elsewhere else text_of(raw.get("command"))
-        return text_of(call.get("title")) if _said(call).startswith(self._way.titled) else ""
+        return text_of(call.get("title")) if _read_result(call).startswith(self._way.titled) else ""
 
     def _leads_away(self, path: object) -> bool:
         """Whether the path is another folder than the run's: there a command could mean something else."""
@@ -128,7 +128,7 @@ class AcpCalls:
             return True
 
     # ---- the stream
-    def _merged(self, name: str, update: Mapping[str, Any]) -> dict[str, Any] | None:
+    def _merge_update(self, name: str, update: Mapping[str, Any]) -> dict[str, Any] | None:
         """Return all that is known of a call; None for one that has ended, or that was given up."""
         if name not in self._open and name in self._told:
             return None
@@ -139,7 +139,7 @@ class AcpCalls:
             if update.get(key):
                 known, new = call.get(key), update[key]
                 both = isinstance(known, dict) and isinstance(new, dict)
-                call[key] = _kept({**dict_of(known), **new} if both else new)
+                call[key] = _limit_fact({**dict_of(known), **new} if both else new)
         return call
 
     def _tell(self, name: str, call: Mapping[str, Any]) -> None:
@@ -149,29 +149,29 @@ class AcpCalls:
         self._deeds.calls += 1
         kind, title = text_of(call.get("kind")), text_of(call.get("title"))
         about: dict[str, str] = {}
-        if command := self._command(call) if kind == "execute" else "":
+        if command := self._find_command(call) if kind == "execute" else "":
             about["command"] = command
-        elif (paths := _paths(call)) and kind in _USES:
+        elif (paths := _list_paths(call)) and kind in _USES:
             about["path"] = paths[0]
         else:
             about["pattern"] = title[:MOST_DETAIL]
         self._voice.tell("called", id=name, tool=_TOOLS.get(kind) or title[:MOST_DETAIL] or "?", **about)
 
     def _end(self, name: str, call: Mapping[str, Any], ok: bool, update: Mapping[str, Any]) -> None:
-        text = _said(update)
+        text = _read_result(update)
         if not ok and any(words in text for words in self._way.denials):
-            return self._deny(name, call, text)
+            return self._deny_call(name, call, text)
         del self._open[name]
         self.refused = False
         if ok and text_of(call.get("kind")) in ("edit", "delete", "move"):
-            for path in _paths(call):
+            for path in _list_paths(call):
                 self._deeds.box.changed[path.removeprefix(f"{self._deeds.box.tree.top}/")] = None
-        shown = _changed(call, self._deeds.box.tree.top) if ok else {}
+        shown = _format_changes(call, self._deeds.box.tree.top) if ok else {}
         if text_of(call.get("kind")) == "execute":
-            shown = {"output": _printed(update)[:MOST_SHOWN]}
+            shown = {"output": _read_output(update)[:MOST_SHOWN]}
         self._voice.tell("ran", id=name, ok=ok, **shown)
 
-    def _deny(self, name: str, call: Mapping[str, Any], why: str) -> None:
+    def _deny_call(self, name: str, call: Mapping[str, Any], why: str) -> None:
         self._open.pop(name, None)
         self._deeds.denied += 1
         self.refused = True
@@ -181,18 +181,18 @@ class AcpCalls:
 
 def reject_call(params: Mapping[str, Any]) -> dict[str, Any]:
     """The answer no, to this one call."""
-    option = _option(params, "reject_once")
+    option = _find_option(params, "reject_once")
     outcome = {"outcome": "selected", "optionId": option} if option else {"outcome": "cancelled"}
     return {"outcome": outcome}
 
 
-def _option(params: Mapping[str, Any], kind: str) -> str:
+def _find_option(params: Mapping[str, Any], kind: str) -> str:
     """Return the id of an option of this kind: names differ among programs, and a kind may occur twice."""
     options = map(dict_of, list_of(params.get("options")))
     return next((text_of(one.get("optionId")) for one in options if one.get("kind") == kind), "")
 
 
-def _paths(call: Mapping[str, Any]) -> list[str]:
+def _list_paths(call: Mapping[str, Any]) -> list[str]:
     """Return the paths that the call names, or else those of its diffs."""
     diffs = (one for one in map(dict_of, list_of(call.get("content"))) if one.get("type") == "diff")
     places = map(dict_of, list_of(call.get("locations"))), diffs
@@ -201,7 +201,7 @@ def _paths(call: Mapping[str, Any]) -> list[str]:
     )
 
 
-def _changed(call: Mapping[str, Any], top: str) -> dict[str, str]:
+def _format_changes(call: Mapping[str, Any], top: str) -> dict[str, str]:
     """Return the removed and added lines of the call's diffs; of several files, each after its path. A
     program may report whole files: the lines that both sides begin and end with are not changes.
     """
@@ -224,7 +224,7 @@ def _changed(call: Mapping[str, Any], top: str) -> dict[str, str]:
     return {"diff": diff} if diff else {}
 
 
-def _kept(fact: Any) -> Any:
+def _limit_fact(fact: Any) -> Any:
     """Return the fact, or an empty one of its type if it is too long."""
     try:
         fits = len(json.dumps(fact)) <= MOST_KEPT
@@ -233,19 +233,19 @@ def _kept(fact: Any) -> Any:
     return fact if fits else type(fact)()
 
 
-def _said(update: Mapping[str, Any]) -> str:
+def _read_result(update: Mapping[str, Any]) -> str:
     """Return the call's result as text."""
     raw = dict_of(update.get("rawOutput"))
-    return "\n".join(_texts(update) or [f"{raw.get('code')}: {text_of(raw.get('message'))}"])
+    return "\n".join(_list_texts(update) or [f"{raw.get('code')}: {text_of(raw.get('message'))}"])
 
 
-def _texts(update: Mapping[str, Any]) -> list[str]:
+def _list_texts(update: Mapping[str, Any]) -> list[str]:
     parts = (dict_of(dict_of(one).get("content")) for one in list_of(update.get("content")))
     return [text_of(one.get("text")) for one in parts]
 
 
-def _printed(update: Mapping[str, Any]) -> str:
+def _read_output(update: Mapping[str, Any]) -> str:
     """What a command printed. Some programs tell it as content, others in a field of their raw output."""
     raw = update.get("rawOutput")
     fields = [text_of(dict_of(raw).get(name)) for name in ("output", "formatted_output", "stdout")]
-    return "\n".join(_texts(update)).strip() or next(filter(None, (text_of(raw), *fields)), "")
+    return "\n".join(_list_texts(update)).strip() or next(filter(None, (text_of(raw), *fields)), "")

@@ -31,7 +31,7 @@ from node_agent.runtimes.lines import count_of, dict_of, list_of, text_of
 from node_agent.runtimes.starting import HEAD
 from node_agent.wire.clock import Clock
 from node_agent.wire.failure import FailureKind, by_status
-from node_agent.wire.policy import asks_nobody
+from node_agent.wire.policy import is_bypass_mode
 
 VERSION = 1
 """The version of the protocol."""
@@ -118,10 +118,10 @@ class AcpConversation:
         except Broken as exc:
             self.end()
             kind = FailureKind.CANNOT_START if exc.speaks else FailureKind.RUNTIME_UNREADABLE
-            raise Over(kind, f"{exc}; {self._fix()}") from exc
+            raise Over(kind, f"{exc}; {self._describe_fix()}") from exc
         except AcpRefused as exc:
             self.end()
-            raise self._over(exc, FailureKind.CANNOT_START) from exc
+            raise self._make_over_error(exc, FailureKind.CANNOT_START) from exc
         except BaseException:
             self.end()
             raise
@@ -147,7 +147,10 @@ class AcpConversation:
         last = json.dumps(self._answered.strip().rpartition("\n")[2], ensure_ascii=False)[1:-1].encode()
         until = self.clock.mono_ms() + KEEPS_MS
         while self.way.keeps and last and self.clock.mono_ms() < until:
-            mark, lines = self.way.keeps[1].encode(), self._kept().splitlines()[self._kept_lines :]
+            mark, lines = (
+                self.way.keeps[1].encode(),
+                self._read_session_file().splitlines()[self._kept_lines :],
+            )
             if any(mark in line and last in line for line in lines):
                 return
             try:
@@ -155,31 +158,33 @@ class AcpConversation:
             except Broken:
                 return
 
-    def _kept(self) -> bytes:
+    def _read_session_file(self) -> bytes:
         """Return the content of the program's file of the session."""
         pattern = self.way.keeps[0] if self.way.keeps else ""
         found = Path(self.env["HOME"]).glob(pattern.format(self.session)) if pattern else ()
         return b"".join(path.read_bytes() for path in found)
 
     def _greet(self) -> None:
-        able = self._asked("initialize", protocolVersion=VERSION, clientCapabilities=ABLE)
+        able = self._call_program("initialize", protocolVersion=VERSION, clientCapabilities=ABLE)
         version = able.get("protocolVersion")
         if version != VERSION:
             words = f"{self.way.name} speaks version {version!r} of ACP, and PanCode speaks {VERSION}"
-            raise Over(FailureKind.RUNTIME_UNREADABLE, f"{words}; {self._fix()}")
+            raise Over(FailureKind.RUNTIME_UNREADABLE, f"{words}; {self._describe_fix()}")
         agent = dict_of(able.get("agentInfo"))
         self._check_version(text_of(agent.get("version")))
         servers = [] if self.fleet is None else [self.fleet.declared()]
         where: dict[str, Any] = {"cwd": f"{self.folder}{self.way.behind}", "mcpServers": servers}
         where |= {"_meta": self.way.settings} if self.way.settings else {}
         wanted = self.session
-        begun = self._resumed(dict_of(able.get("agentCapabilities")), where) if wanted else None
+        begun = self._resume_session(dict_of(able.get("agentCapabilities")), where) if wanted else None
         self.remembers = begun is not None
         if begun is None:
-            begun = self._asked("session/new", **where)
+            begun = self._call_program("session/new", **where)
             self.session = text_of(begun.get("sessionId"))
         if not self.session:
-            raise Over(FailureKind.RUNTIME_UNREADABLE, f"{self.way.name} began no session; {self._fix()}")
+            raise Over(
+                FailureKind.RUNTIME_UNREADABLE, f"{self.way.name} began no session; {self._describe_fix()}"
+            )
         self._set_mode(begun)
         self._set_options(begun)
         self._choose(begun)
@@ -196,7 +201,7 @@ class AcpConversation:
             words = f"{self.way.name} is of version {version or '(none told)'}, and PanCode knows"
             raise Over(FailureKind.CANNOT_START, f"{words} {self.way.known}x; fix: {self.way.install}")
 
-    def _resumed(self, able: Mapping[str, Any], where: Mapping[str, Any]) -> Message | None:
+    def _resume_session(self, able: Mapping[str, Any], where: Mapping[str, Any]) -> Message | None:
         """Continue with the session; None: the program could not."""
         has = list_resume_methods(able)
         how = next((one for one in self.way.resumes if one in has), None)
@@ -204,7 +209,7 @@ class AcpConversation:
             return None
         self._put_aside()
         try:
-            return self._asked(f"session/{how}", sessionId=self.session, **where)
+            return self._call_program(f"session/{how}", sessionId=self.session, **where)
         except AcpRefused as exc:
             self.voice.tell("noted", text=f"[{self.way.name} could not continue with its session: {exc}]")
             return None
@@ -227,8 +232,8 @@ class AcpConversation:
         listed = [text_of(one.get("id")) for one in modes]
         if self.way.mode not in listed:
             words = f"{self.way.name} has no mode {self.way.mode}, only {', '.join(listed) or 'none'}"
-            raise Over(FailureKind.CANNOT_START, f"{words}; {self._fix()}")
-        self._asked("session/set_mode", sessionId=self.session, modeId=self.way.mode)
+            raise Over(FailureKind.CANNOT_START, f"{words}; {self._describe_fix()}")
+        self._call_program("session/set_mode", sessionId=self.session, modeId=self.way.mode)
 
     def _set_options(self, begun: Mapping[str, Any]) -> None:
         """Set the options. Over for a value that the program does not list."""
@@ -237,8 +242,10 @@ class AcpConversation:
         for name, value in self.way.options.items():
             if value not in (dict_of(one).get("value") for one in listed.get(name, [])):
                 words = f"{self.way.name} has no {name} {value} to choose"
-                raise Over(FailureKind.CANNOT_START, f"{words}; {self._fix()}")
-            self._asked("session/set_config_option", sessionId=self.session, configId=name, value=value)
+                raise Over(FailureKind.CANNOT_START, f"{words}; {self._describe_fix()}")
+            self._call_program(
+                "session/set_config_option", sessionId=self.session, configId=name, value=value
+            )
 
     def _choose(self, begun: Mapping[str, Any]) -> None:
         """Set the choices of a user that an owner's program offers. Over for a model that it lacks."""
@@ -251,26 +258,26 @@ class AcpConversation:
         for kind, value in (("mode", way.mode), ("effort", way.effort)):
             offer = offers.get(kind)
             if value and (offer is None or value not in offer.values):
-                self.voice.tell("noted", text=f"[{self._lack(kind, value, offer)}]"[:MOST_OFFERS])
+                self.voice.tell("noted", text=f"[{self._describe_lack(kind, value, offer)}]"[:MOST_OFFERS])
                 value = ""
-            if offer is not None and (value := value or self._asking(offer)):
+            if offer is not None and (value := value or self._find_quiet_mode(offer)):
                 self._set(offer, value)
 
     def _choose_model(self, offer: ProgramOffer | None) -> None:
         if not (value := self.way.model):
             return
         if offer is None or value not in offer.values:
-            words = f"{self._lack('model', value, offer)}; fix: name one of them with --model"
+            words = f"{self._describe_lack('model', value, offer)}; fix: name one of them with --model"
             raise Over(FailureKind.CANNOT_START, words)
         self._set(offer, value)
 
-    def _lack(self, kind: str, value: str, offer: ProgramOffer | None) -> str:
+    def _describe_lack(self, kind: str, value: str, offer: ProgramOffer | None) -> str:
         others = ", ".join(offer.values[:20]) if offer else "its own"
         return f"{self.way.name} offers no {kind} {value}, only {others}"
 
-    def _asking(self, offer: ProgramOffer) -> str:
+    def _find_quiet_mode(self, offer: ProgramOffer) -> str:
         """Another mode, if the program begins in a mode where it asks nobody; else empty. Raises Over."""
-        if offer.kind != "mode" or not asks_nobody(offer.now):
+        if offer.kind != "mode" or not is_bypass_mode(offer.now):
             return ""
         if not offer.values:
             words = f"{self.way.name} has only the mode {offer.now}, in which it asks nobody"
@@ -279,12 +286,12 @@ class AcpConversation:
 
     def _set(self, offer: ProgramOffer, value: str) -> None:
         method, params = offer.choice(value)
-        self._asked(method, sessionId=self.session, **params)
+        self._call_program(method, sessionId=self.session, **params)
 
-    def _fix(self) -> str:
+    def _describe_fix(self) -> str:
         return f"fix: install a version that speaks ACP: {self.way.install}"
 
-    def _asked(self, method: str, **params: Any) -> Message:
+    def _call_program(self, method: str, **params: Any) -> Message:
         """Return the answer to a request before the first turn. Other messages are of no interest yet."""
         number = self._send(method, **params)
         until = self.clock.mono_ms() + STARTS_MS
@@ -292,11 +299,11 @@ class AcpConversation:
             message = self._receive(min(left / 1000, HEARTBEAT_S))
             self.heartbeat()
             if message is not None and _is_answer(message, number):
-                return _result(message)
+                return _read_result(message)
             if message is not None and "id" in message and "method" in message:
                 self._answer(message, permits=False)
         words = f"{self.way.name} did not answer {method} within {STARTS_MS // 1000} s"
-        raise Over(FailureKind.RUNTIME_UNREADABLE, f"{words}; {self._fix()}")
+        raise Over(FailureKind.RUNTIME_UNREADABLE, f"{words}; {self._describe_fix()}")
 
     # ---- a turn
     def run(self, task: str) -> str:
@@ -305,23 +312,27 @@ class AcpConversation:
         number = self._number + 1
         try:
             self._fault = self._trouble = self._failed = self._answered = ""
-            self._kept_lines = self._kept().count(b"\n")
+            self._kept_lines = self._read_session_file().count(b"\n")
             if self.fleet is not None:
                 self.fleet.turn = True
-            self._send("session/prompt", sessionId=self.session, prompt=[*self._first(), self._text(task)])
+            self._send(
+                "session/prompt",
+                sessionId=self.session,
+                prompt=[*self._list_instructions(), self._text(task)],
+            )
             self._heard_ms = self.clock.mono_ms()
             while True:
                 message = self._receive(HEARTBEAT_S)
                 self._look()
                 if message is not None and _is_answer(message, number):
-                    return self._finished(_result(message))
+                    return self._finish_turn(_read_result(message))
                 if message is not None:
                     self._take(message)
         except TurnOver:
             self._cancel(number)
             raise
         except AcpRefused as exc:
-            raise self._over(exc, FailureKind.MODEL_FAILED) from exc
+            raise self._make_over_error(exc, FailureKind.MODEL_FAILED) from exc
         except Broken as exc:
             self.end()
             raise Over(FailureKind.AGENT_FAILED, str(exc)) from exc
@@ -371,7 +382,7 @@ class AcpConversation:
     def _update(self, update: Mapping[str, Any]) -> None:
         kind = update.get("sessionUpdate")
         if kind == "agent_message_chunk":
-            self._said(text_of(dict_of(update.get("content")).get("text")))
+            self._take_text(text_of(dict_of(update.get("content")).get("text")))
             if usage := dict_of(dict_of(update.get("_meta")).get("usage")):  # Qwen Code: of each call
                 answer = self.voice.answer.copy()
                 self._count(usage)
@@ -379,7 +390,7 @@ class AcpConversation:
         elif kind in ("tool_call", "tool_call_update"):
             self._calls.take(update)
         elif kind == "session_info_update":
-            return self._informed(dict_of(dict_of(update.get("_meta")).get("codex")))
+            return self._note_model_failure(dict_of(dict_of(update.get("_meta")).get("codex")))
         elif kind == "current_mode_update":
             return self._tell_news(kind, news_of(update))
         elif kind == "plan":
@@ -394,7 +405,7 @@ class AcpConversation:
             self._news[kind] = news
             self.voice.tell("noted", text=f"[{self.way.name} {news}]"[:MOST_OFFERS])
 
-    def _informed(self, info: Mapping[str, Any]) -> None:
+    def _note_model_failure(self, info: Mapping[str, Any]) -> None:
         """Note that the model failed, as Codex's adapter reports it: it then writes so among the model's
         words, and ends the turn as a success.
         """
@@ -405,7 +416,7 @@ class AcpConversation:
         if dict_of(info.get("threadStatus")).get("type") == "systemError":
             self._failed = self._trouble or "the model gave no answer"
 
-    def _said(self, text: str) -> None:
+    def _take_text(self, text: str) -> None:
         if self._failed:
             return
         notices = self.way.notices
@@ -430,7 +441,7 @@ class AcpConversation:
             raise
         self._write({"id": request["id"], "result": result})
 
-    def _finished(self, result: Mapping[str, Any]) -> str:
+    def _finish_turn(self, result: Mapping[str, Any]) -> str:
         answer = "".join(self.voice.answer)
         self._count(_usage_in(result))
         stop = result.get("stopReason")
@@ -491,7 +502,7 @@ class AcpConversation:
         self.end()
 
     # ---- messages
-    def _first(self) -> list[dict[str, str]]:
+    def _list_instructions(self) -> list[dict[str, str]]:
         """The agent's instructions, once in a session."""
         if self.remembers or not self.way.begins:
             return []
@@ -519,7 +530,7 @@ class AcpConversation:
             self.fleet.poll()
         return self._pipe.receive(seconds)
 
-    def _over(self, refused: AcpRefused, other: FailureKind) -> Over:
+    def _make_over_error(self, refused: AcpRefused, other: FailureKind) -> Over:
         if refused.code == AUTH_REQUIRED:
             return Over(FailureKind.MODEL_AUTH, f"{self.way.name}: {refused}")
         kind = by_status(refused.status) if refused.status else other
@@ -539,7 +550,7 @@ def _is_answer(message: Message, number: int) -> bool:
     return message.get("id") == number and "method" not in message
 
 
-def _result(message: Message) -> Message:
+def _read_result(message: Message) -> Message:
     """Return the result. Raises AcpRefused."""
     if "error" in message:
         raise AcpRefused(dict_of(message["error"]))

@@ -173,11 +173,11 @@ class FleetServer:
             case "ping":
                 return {"result": {}}
             case "tools/list":
-                return {"result": {"tools": [self._listed(one) for one in self._terms.tools]}}
+                return {"result": {"tools": [self._describe_tool(one) for one in self._terms.tools]}}
             case _:
                 return {"error": {"code": NO_METHOD, "message": "method not found"}}
 
-    def _listed(self, tool: Any) -> dict[str, Any]:
+    def _describe_tool(self, tool: Any) -> dict[str, Any]:
         schema = json.loads(tool.parameters)
         return {"name": tool.name, "description": tool.description, "inputSchema": schema}
 
@@ -196,7 +196,7 @@ class FleetServer:
         except Denied as denied:
             call, why = 0, str(denied)
         if why:
-            return self._send(peer, id=number, result=_result(why, ok=False))
+            return self._send(peer, id=number, result=_make_result(why, ok=False))
         token = dict_of(params.get("_meta")).get("progressToken")
         self._open[call] = _OpenCall(peer, number, token, self._clock.mono_ms())
 
@@ -213,8 +213,8 @@ class FleetServer:
     def _end(self, number: int, text: str, *, ok: bool) -> None:
         call = self._open.pop(number)
         self._desk.over(number)
-        self._send(call.peer, id=call.id, result=_result(text, ok=ok))
+        self._send(call.peer, id=call.id, result=_make_result(text, ok=ok))
 
 
-def _result(text: str, *, ok: bool) -> dict[str, Any]:
+def _make_result(text: str, *, ok: bool) -> dict[str, Any]:
     return {"content": [{"type": "text", "text": text}], "isError": not ok}

@@ -17,7 +17,7 @@ class ProgramHome:
 
     def __init__(self, home: str, memory: Sequence[str], folders: Sequence[str]) -> None:
         self._home, self._memory, self._folders = Path(home), tuple(memory), frozenset(folders)
-        self._laid = frozenset(self._names(self._home))
+        self._laid = frozenset(self._list_names(self._home))
 
     def begin_anew(self) -> None:
         """Remove files that are neither laid nor memory, where programs look for settings. Follows no link.
@@ -46,11 +46,11 @@ class ProgramHome:
             with suppress(OSError):
                 path.unlink()
 
-    def _names(self, folder: Path, above: str = "") -> Iterator[str]:
+    def _list_names(self, folder: Path, above: str = "") -> Iterator[str]:
         """Yield the names of all files and folders below."""
         with suppress(OSError):
             for entry in os.scandir(folder):
                 name = f"{above}{entry.name}"
                 yield name
                 if entry.is_dir(follow_symlinks=False):
-                    yield from self._names(Path(entry.path), f"{name}/")
+                    yield from self._list_names(Path(entry.path), f"{name}/")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from node_agent.runtimes.lines import dict_of, list_of, text_of
-from node_agent.wire.policy import asks_nobody
+from node_agent.wire.policy import is_bypass_mode
 
 MOST_TOLD = 12
 _LISTS = {
@@ -43,11 +43,11 @@ def offers_of(begun: Mapping[str, Any]) -> dict[str, ProgramOffer]:
         offers = dict_of(begun.get(field))
         values = tuple(text_of(dict_of(one).get(name)) for one in list_of(offers.get(listed)))
         if values:
-            found[kind] = ProgramOffer(kind, _allowed(kind, values), text_of(offers.get(now)))
+            found[kind] = ProgramOffer(kind, _select_allowed(kind, values), text_of(offers.get(now)))
     for option in map(dict_of, list_of(begun.get("configOptions"))):
         kind = _CATEGORIES.get(text_of(option.get("category")), "")
         if kind and kind not in found:
-            values = _allowed(kind, tuple(_values(option)))
+            values = _select_allowed(kind, tuple(_list_values(option)))
             found[kind] = ProgramOffer(
                 kind, values, text_of(option.get("currentValue")), text_of(option.get("id"))
             )
@@ -63,15 +63,15 @@ def format_offers(offers: Mapping[str, ProgramOffer]) -> str:
     return "; ".join(lists)
 
 
-def _allowed(kind: str, values: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(one for one in values if one and not (kind == "mode" and asks_nobody(one)))
+def _select_allowed(kind: str, values: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(one for one in values if one and not (kind == "mode" and is_bypass_mode(one)))
 
 
-def _values(option: Mapping[str, Any]) -> Iterator[str]:
+def _list_values(option: Mapping[str, Any]) -> Iterator[str]:
     """The values of an option, which may stand in groups."""
     for one in map(dict_of, list_of(option.get("options"))):
         if "options" in one:
-            yield from _values(one)
+            yield from _list_values(one)
         else:
             yield text_of(one.get("value"))
 

@@ -57,14 +57,14 @@ class AcpPipe:
         while left:
             wait_s = (until - self._clock.mono_ms()) / 1000
             if wait_s <= 0:
-                raise self._broken(f"it has not listened for {LISTENS_MS // 1000} s")
+                raise self._make_broken_error(f"it has not listened for {LISTENS_MS // 1000} s")
             self._hear(0.0)  # it may wait until somebody reads what it says
             if not select.select([], [self._in], [], min(wait_s, 0.05))[1]:
                 continue
             try:
                 left = left[os.write(self._in, left[:PIECE]) :]
             except BrokenPipeError as exc:
-                raise self._ended() from exc
+                raise self._make_ended_error() from exc
 
     def receive(self, seconds: float) -> Message | None:
         """The next message; None: none came in time. Raises Broken."""
@@ -73,7 +73,7 @@ class AcpPipe:
         if self._messages:
             return self._messages.popleft()
         if self._out not in self._listened:
-            raise self._ended()
+            raise self._make_ended_error()
         return None
 
     def commands(self) -> set[int]:
@@ -121,20 +121,20 @@ class AcpPipe:
                     self._rest.clear()
                 self._rest += rest
                 if len(self._rest) > MOST_LINE:
-                    raise self._broken(f"it said more than {MOST_LINE >> 20} MiB in one message")
+                    raise self._make_broken_error(f"it said more than {MOST_LINE >> 20} MiB in one message")
 
     def _read(self, line: bytes) -> Message:
         try:
             message = json.loads(line)
         except (ValueError, RecursionError) as exc:
-            raise self._broken(f"it does not speak ACP: it said {_shown(line)!r}") from exc
+            raise self._make_broken_error(f"it does not speak ACP: it said {_format_data(line)!r}") from exc
         if not isinstance(message, dict) or message.get("jsonrpc") != "2.0":
-            raise self._broken(f"it does not speak ACP: it said {_shown(line)!r}")
+            raise self._make_broken_error(f"it does not speak ACP: it said {_format_data(line)!r}")
         self._speaks = True
         return message
 
     # ---- its end
-    def _ended(self) -> Broken:
+    def _make_ended_error(self) -> Broken:
         """Return the error for a program that has closed its output, and so is ending."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(GONE_S)
@@ -142,10 +142,10 @@ class AcpPipe:
             self._hear(0)
         status = self._process.returncode
         how = "closed its output" if status is None else f"ended with signal {-status}" if status < 0 else ""
-        return self._broken(how or f"ended by itself, exit {status}")
+        return self._make_broken_error(how or f"ended by itself, exit {status}")
 
-    def _broken(self, why: str) -> Broken:
-        text = _shown(self._complaints.strip().rpartition(b"\n")[2] or self._rest)
+    def _make_broken_error(self, why: str) -> Broken:
+        text = _format_data(self._complaints.strip().rpartition(b"\n")[2] or self._rest)
         words = f": {text}" if text else ""
         return Broken(f"{self._name} {why.removeprefix('it ')}{words}", self._speaks)
 
@@ -157,5 +157,5 @@ def kill_commands(groups: Iterable[int]) -> None:
             os.killpg(group, signal.SIGKILL)
 
 
-def _shown(data: bytes | bytearray) -> str:
+def _format_data(data: bytes | bytearray) -> str:
     return bytes(data[: SHOWN * 4]).decode("utf-8", "replace").strip()[:SHOWN]

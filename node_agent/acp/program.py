@@ -52,7 +52,7 @@ def main(argv: list[str]) -> int:
         limits=equipped.limits,
         deeds=Deeds(equipped.box, equipped.voice),
         heartbeat=heartbeat,
-        fleet=_fleet(spec, equipped, clock, heartbeat),
+        fleet=_make_fleet_server(spec, equipped, clock, heartbeat),
         home=spec.home,
     )
     interactive_run, over = InteractiveRun(talk, equipped.words, spec.interactive_run, heartbeat), None
@@ -67,7 +67,7 @@ def main(argv: list[str]) -> int:
     return tell_end(equipped.voice, spec, talk.deeds, talk.turns, interactive_run.answer, over)
 
 
-def _fleet(
+def _make_fleet_server(
     spec: WorkerSpec, equipped: Equipment, clock: Clock, heartbeat: WorkerHeartbeat
 ) -> FleetServer | None:
     """Return the server of the fleet's tools; None for all but an orchestrator."""

@@ -129,7 +129,7 @@ def prune_journal(world: World) -> None:
     journal, wall = world.journal, world.clock.wall_ms()
     epoch = journal.node().epoch
     for entry in journal.entries():
-        if is_prunable(entry, epoch, wall) and _emptied(world, entry):
+        if is_prunable(entry, epoch, wall) and _empty_attempt(world, entry):
             journal.forget(entry.identity)
     with suppress(OSError, StepFailed):
         world.workspaces.trim(wall)
@@ -137,7 +137,7 @@ def prune_journal(world: World) -> None:
     journal.set_node(without_the_old(journal.node(), wall))
 
 
-def _emptied(world: World, entry: JournalRecord) -> bool:
+def _empty_attempt(world: World, entry: JournalRecord) -> bool:
     """Remove a rejected attempt's checkout, and salvaged files; return whether that succeeded."""
     try:
         job = world.journal.job(entry.identity)
@@ -159,9 +159,9 @@ class NodeAgent:
         self.outbox = Outbox(world.journal, world.uplink, world.clock, world.intervals, signer.seal)
         self.say: Callable[[], None] = self.outbox.flush
         """Called in each turn to send events; may raise LinkDown."""
-        ours = self.procedure = Procedure(self._context())
-        self.drive: Drive = drive(ours) if drive else self._inline()
-        acts = Acts(ours.resend, self._examine, ours.tell, ours.answer, self._forgo)
+        ours = self.procedure = Procedure(self._make_context())
+        self.drive: Drive = drive(ours) if drive else self._make_inline_drive()
+        acts = Acts(ours.resend, self._examine, ours.tell, ours.answer, self._forgo_job)
         self._controls = Controls(world.node, world.keys, world.journal, world.clock, acts)
         self._pulse = Pulse(world.node, self.session, world.facts.boot_id(), self._fleet, tuple(world.keys))
         self._inventory = InventoryDuty(world.intervals.inventory_ms)
@@ -174,7 +174,7 @@ class NodeAgent:
         self._last_heartbeat: bytes | None = None
         self.counts: Counter[NodeProblem] = Counter()
         """How often jobs were refused, by reason, and messages in the coordinator's name forged."""
-        moment = Moment(self.now, self.free_slots, self._ready)
+        moment = Moment(self.now, self.free_slots, self._find_ready)
         self._intake = Intake(world, self.session, moment, self.outbox, self.drive, self._note)
         for name in world.journal.lost():
             world.runner.sweep(name)
@@ -206,9 +206,9 @@ class NodeAgent:
             self._link_up()
         wanted = self._intake.wants_one()
         news = self.world.uplink.news(self._after, wanted)
-        listen, obey = partial(self._listen, news.heartbeat), partial(self._obey, news.controls)
+        listen, obey = partial(self._listen, news.heartbeat), partial(self._apply_controls, news.controls)
         take = partial(self._intake.take, news.claimed, wanted)
-        for part in (listen, obey, self._tell_inventory, take, self._intake.take_up, self._heartbeat):
+        for part in (listen, obey, self._tell_inventory, take, self._intake.take_up, self._send_heartbeat):
             try:
                 part()
             except DiskFull:  # a full disk must not make the node fall silent
@@ -222,7 +222,7 @@ class NodeAgent:
             self._concurrency = None
             return most
         now, intervals = self.world.clock.mono_ms(), self.world.intervals
-        seen = reading_of(self._seen(now), self.procedure.uses(), now)
+        seen = reading_of(self._read_facts(now), self.procedure.uses(), now)
         self._concurrency = update_concurrency(
             self._concurrency, min(state.least, most), most, seen, now, intervals
         )
@@ -253,7 +253,7 @@ class NodeAgent:
 
     # -- inside
 
-    def _context(self) -> Context:
+    def _make_context(self) -> Context:
         w = self.world
         return Context(
             node=w.node,
@@ -276,7 +276,7 @@ class NodeAgent:
             calls=w.calls,
         )
 
-    def _inline(self) -> InlineDrive:
+    def _make_inline_drive(self) -> InlineDrive:
         w = self.world
         drive = InlineDrive(self.procedure, w.journal, w.clock, w.intervals.poll_ms)
         drive.moved = self.moved
@@ -299,7 +299,7 @@ class NodeAgent:
         """A new nonce: the answer to it opens the link with an inventory."""
         self._fleet.renew(self.world.ids.token(8))
         self._after, self._next_heartbeat = "0", 0
-        self._heartbeat()
+        self._send_heartbeat()
 
     def _listen(self, heartbeat: bytes | None) -> None:
         self._hear_heartbeat(heartbeat)
@@ -325,7 +325,7 @@ class NodeAgent:
             self._controls.settle(heartbeat.control_floor)
             self.outbox.hear(heartbeat.cursors)
 
-    def _obey(self, sent: list[Sent]) -> None:
+    def _apply_controls(self, sent: list[Sent]) -> None:
         if not sent:
             return
         result = self._controls.take(sent)
@@ -338,7 +338,7 @@ class NodeAgent:
             self.drive.wake(identity)
         self._after = result.last or self._after
 
-    def _forgo(self, body: TakeBack) -> None:
+    def _forgo_job(self, body: TakeBack) -> None:
         self._intake.forgo(body.identity, body.reason)
 
     def _examine(self, request: Examine) -> None:
@@ -372,7 +372,7 @@ class NodeAgent:
         w.uplink.send(inventory.signed(w.key).model_dump_json())
         self._inventory.done(self._fleet.nonce, now.epoch, w.clock.mono_ms())
 
-    def _heartbeat(self) -> None:
+    def _send_heartbeat(self) -> None:
         w, now = self.world, self.world.clock.mono_ms()
         if w.exams.news() or w.facts.news():  # what was found fits the servers and programs as they are now
             self._next_facts = self._next_heartbeat = 0
@@ -384,7 +384,7 @@ class NodeAgent:
             w.journal.kept_node(),
             self.slots(),
             w.journal.live(),
-            self._seen(now),
+            self._read_facts(now),
             w.clock.boot_ms(),
             self.procedure.signs(),
             self._concurrency.why if self._concurrency else "",
@@ -393,11 +393,11 @@ class NodeAgent:
         w.uplink.set_heartbeat(pulse.signed(w.key).model_dump_json())
         self._next_heartbeat = now + w.intervals.heartbeat_ms
 
-    def _ready(self, *states: str) -> frozenset[str]:
-        facts = self._seen(self.world.clock.mono_ms())
+    def _find_ready(self, *states: str) -> frozenset[str]:
+        facts = self._read_facts(self.world.clock.mono_ms())
         return frozenset(one.name for one in facts.runtimes if one.state in states)
 
-    def _seen(self, now: int) -> NodeFacts:
+    def _read_facts(self, now: int) -> NodeFacts:
         if self._facts is None or now >= self._next_facts:
             self._facts, self._next_facts = self.world.facts.look(), now + self.world.intervals.facts_ms
         problems = (*self._own_problems()[:20], *self._facts.problems)[:MOST_PROBLEMS]

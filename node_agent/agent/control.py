@@ -93,7 +93,7 @@ class Controls:
         """Take the coordinator's word that no message up to this number is still to come."""
         state = self._journal.node()
         if floor > state.control_seq:
-            self._journal.set_node(_counted(replace(state, control_seq=floor), self._ahead))
+            self._journal.set_node(_count_applied(replace(state, control_seq=floor), self._ahead))
 
     def take(self, messages: Sequence[Sent]) -> ControlResult:
         """Apply the messages in order. DiskFull passes through: the applied ones are applied again then,
@@ -114,7 +114,7 @@ class Controls:
             ) as exc:  # one that cannot be applied must not hold up the others
                 unfit.append(f"a control message could not be applied: {exc}")
             last = sent.entry
-        self._journal.set_node(_counted(state, ahead))
+        self._journal.set_node(_count_applied(state, ahead))
         self._ahead = {seq for seq in ahead if seq > self._journal.node().control_seq}
         return ControlResult(tuple(self._touched), tuple(forged), tuple(unfit), last)
 
@@ -135,7 +135,7 @@ class Controls:
             case TakeBack():
                 self._take_back(body)
             case Tombstone():
-                state = self._bury(control, body, state)
+                state = self._apply_tombstone(control, body, state)
             case Acknowledge():
                 self._acknowledge(body)
             case Orphaned() | Reject():
@@ -149,7 +149,7 @@ class Controls:
                     self._act(body)
             case SetSlots() | Drain() | Revoke():
                 newest = news and control.seq > state.latest.get(body.kind, 0)
-                state = _settled(body, control.seq, state) if newest else state
+                state = _apply_setting(body, control.seq, state) if newest else state
             case _:
                 assert_never(body)
         return state
@@ -161,7 +161,7 @@ class Controls:
             self._acts.deliver(body)
         elif isinstance(body, UserAnswers):
             self._acts.answer(body)
-        elif self._awaits(body.identity, body.receipt) is not None:
+        elif self._find_awaiting(body.identity, body.receipt) is not None:
             self._acts.resend(body.identity)
             self._touched.append(body.identity)
 
@@ -184,7 +184,9 @@ class Controls:
             self._journal.write(entry.identity, note)
             self._touched.append(entry.identity)
 
-    def _bury(self, control: Control, body: Tombstone, state: records.JournalState) -> records.JournalState:
+    def _apply_tombstone(
+        self, control: Control, body: Tombstone, state: records.JournalState
+    ) -> records.JournalState:
         for entry in self._journal.live():
             if entry.identity.run == body.run and entry.identity.lease <= body.up_to_lease:
                 self._end(entry, records.StopNote(records.StopKind.TOMBSTONE, body.reason))
@@ -205,20 +207,20 @@ class Controls:
         self._journal.write(entry.identity, records.Note(stop=stop, say=(Interrupting(reason=stop.reason),)))
         self._touched.append(entry.identity)
 
-    def _awaits(self, identity: AttemptId, receipt: str) -> records.JournalRecord | None:
+    def _find_awaiting(self, identity: AttemptId, receipt: str) -> records.JournalRecord | None:
         entry = self._journal.get(identity)
         fits = entry is not None and entry.mark is Mark.RECEIPTED and entry.receipt == receipt
         return entry if fits else None
 
     def _acknowledge(self, body: Acknowledge) -> None:
-        if self._awaits(body.identity, body.receipt) is None:
+        if self._find_awaiting(body.identity, body.receipt) is None:
             return
-        if not self._countersigned(body.identity, body.countersignature):
+        if not self._is_countersigned(body.identity, body.countersignature):
             words = f"the countersignature for {body.identity} does not fit the receipt"
             raise WireRefusal(RefusalCode.TAMPERED, words)
         self._answer(body.identity, body.receipt, Mark.ACKNOWLEDGED, "")
 
-    def _countersigned(self, identity: AttemptId, signature: Signature) -> bool:
+    def _is_countersigned(self, identity: AttemptId, signature: Signature) -> bool:
         """Check whether the coordinator signed the very bytes that we sealed."""
         key, sealed = self._keys.get(signature.keyid), self._journal.receipt(identity)
         if key is None or sealed is None:
@@ -231,7 +233,7 @@ class Controls:
         return key.verifies(raw, encode_pae(envelope.payloadType, envelope.body()))
 
     def _answer(self, identity: AttemptId, receipt: str, mark: Mark, why: str) -> None:
-        if self._awaits(identity, receipt) is None:
+        if self._find_awaiting(identity, receipt) is None:
             return
         try:
             note = records.Note(mark=mark, data={"why": why}, lazy=True)  # where it is lost, it is said again
@@ -241,7 +243,7 @@ class Controls:
         self._touched.append(identity)
 
 
-def _counted(state: records.JournalState, ahead: set[int]) -> records.JournalState:
+def _count_applied(state: records.JournalState, ahead: set[int]) -> records.JournalState:
     """Count on over the applied numbers up to the first gap: a number not passed is asked for again."""
     seq = state.control_seq
     while seq + 1 in ahead:
@@ -249,7 +251,9 @@ def _counted(state: records.JournalState, ahead: set[int]) -> records.JournalSta
     return replace(state, control_seq=seq)
 
 
-def _settled(body: SetSlots | Drain | Revoke, seq: int, state: records.JournalState) -> records.JournalState:
+def _apply_setting(
+    body: SetSlots | Drain | Revoke, seq: int, state: records.JournalState
+) -> records.JournalState:
     state = replace(state, latest={**state.latest, body.kind: seq})
     match body:
         case SetSlots():

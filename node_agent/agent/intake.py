@@ -79,17 +79,17 @@ class Intake:
         """
         for opened in self._snapshots.done():  # its time to be taken may be over meanwhile
             self._answer(opened, judge_job(opened, self._view(opened.job.identity)))
-        for entry in self._held():
+        for entry in self._list_held():
             try:
                 job = self._world.journal.job(entry.identity)
             except (OSError, ValueError, KeyError):
                 continue  # it stands in the troubles of the journal
             match judge_held(job, self._view(entry.identity)):
                 case Accept():
-                    data, say = self._accepted(), (Marked(mark=Mark.ACCEPTED),)
+                    data, say = self._make_accepted(), (Marked(mark=Mark.ACCEPTED),)
                     self._write(entry.identity, Note(mark=Mark.ACCEPTED, data=data, say=say))
                 case Refuse() as refused:
-                    self._write(entry.identity, _refusal(refused))
+                    self._write(entry.identity, _make_refusal_note(refused))
                 case Hold():
                     return
 
@@ -104,12 +104,12 @@ class Intake:
         self._outbox.note(identity)
         self._drive.wake(identity)
 
-    def _held(self) -> list[JournalRecord]:
+    def _list_held(self) -> list[JournalRecord]:
         live = self._world.journal.live()
         return [entry for entry in live if entry.is_held]
 
     def _may_hold(self) -> bool:
-        return len(self._held()) + len(self._snapshots) < HOLDS
+        return len(self._list_held()) + len(self._snapshots) < HOLDS
 
     def take(self, claimed: Claimed | None, is_new: bool) -> None:
         """Take the claimed jobs in, and claim more while slots are free. LinkDown."""
@@ -152,13 +152,13 @@ class Intake:
         self._outbox.note(identity)
         self._drive.wake(identity)
 
-    def _accepted(self) -> AcceptedData:
+    def _make_accepted(self) -> AcceptedData:
         clock = self._world.clock
         return AcceptedData(session=self._session, at=at_json(self._now()), wall=clock.wall_ms())
 
     def _accept(self, opened: Opened, mark: Mark) -> None:
         w = self._world
-        note = Note(mark=mark, data=self._accepted(), say=(Marked(mark=mark),))
+        note = Note(mark=mark, data=self._make_accepted(), say=(Marked(mark=mark),))
         try:
             w.journal.accept(opened.job, opened.digest, opened.envelope, note)
         except DiskFull:
@@ -175,10 +175,10 @@ class Intake:
                 journal.write(identity, Note(say=(Finding(level="error", text=refused.detail),)))
             return
         try:
-            journal.accept(opened.job, opened.digest, opened.envelope, _refusal(refused))
+            journal.accept(opened.job, opened.digest, opened.envelope, _make_refusal_note(refused))
         except DiskFull:
             self._unwritten.add(opened.digest)
-            self._refuse_unwritten(identity, _refused(refused))
+            self._refuse_unwritten(identity, _make_refused(refused))
 
     def _refuse_unwritten(self, identity: AttemptId, word: Refused) -> None:
         """Send a refusal that does not fit on the disk, once; if it is lost, the next inventory tells of
@@ -220,10 +220,10 @@ class Intake:
         )
 
 
-def _refused(refused: Refuse) -> Refused:
+def _make_refused(refused: Refuse) -> Refused:
     return Refused(why=refused.why, detail=refused.detail[:1000])
 
 
-def _refusal(refused: Refuse) -> Note:
+def _make_refusal_note(refused: Refuse) -> Note:
     why = {"why": f"{refused.why}: {refused.detail}"[:1000]}
-    return Note(mark=Mark.REFUSED, data=why, say=(_refused(refused),))
+    return Note(mark=Mark.REFUSED, data=why, say=(_make_refused(refused),))

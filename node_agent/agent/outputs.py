@@ -42,32 +42,32 @@ class SaidRedactor:
     def feed(self, data: bytes) -> bytes:
         """Return what may be shown now. The start of a line that may be a piece waits for the line's end."""
         *whole, last = (self._line + data).split(b"\n")
-        shown, self._line = [self._shown(line + b"\n") for line in whole], b""
+        shown, self._line = [self._redact_line(line + b"\n") for line in whole], b""
         if self._begins and len(last) <= MOST_SAID and (last.startswith(SAID) or SAID.startswith(last)):
             self._line = last
         else:
-            shown.append(self._shown(last))
+            shown.append(self._redact_line(last))
             self._begins = False
         return b"".join(shown)
 
     def close(self) -> bytes:
         """The rest."""
         line, self._line = self._line, b""
-        return self._rest() + line
+        return self._take_rest() + line
 
-    def _shown(self, line: bytes) -> bytes:
+    def _redact_line(self, line: bytes) -> bytes:
         begins, self._begins = self._begins, True
-        text = _said(line) if begins and len(line) <= MOST_SAID else None
+        text = _parse_said(line) if begins and len(line) <= MOST_SAID else None
         if text is None:
-            return self._rest() + line
+            return self._take_rest() + line
         redacted = self._text.feed(text)
-        return line if redacted == text else _piece(redacted)
+        return line if redacted == text else _make_piece(redacted)
 
-    def _rest(self) -> bytes:
-        return _piece(self._text.close())
+    def _take_rest(self) -> bytes:
+        return _make_piece(self._text.close())
 
 
-def _said(line: bytes) -> bytes | None:
+def _parse_said(line: bytes) -> bytes | None:
     """The text of a piece; None for any other line."""
     if not line.startswith(SAID):
         return None
@@ -78,7 +78,7 @@ def _said(line: bytes) -> bytes | None:
     return text.encode("utf-8", "surrogatepass") if isinstance(text, str) else None
 
 
-def _piece(text: bytes) -> bytes:
+def _make_piece(text: bytes) -> bytes:
     if not text:
         return b""
     return json.dumps({"type": "said", "text": text.decode("utf-8", "surrogatepass")}).encode() + b"\n"
@@ -132,19 +132,19 @@ class RedactingDepot:
         self._streams: dict[tuple[AttemptId, str], RedactedStream] = {}
 
     def upload(self, identity: AttemptId, name: str, path: Path) -> Blob:
-        stream = self._stream(identity, name)
+        stream = self._open_stream(identity, name)
         with stream.lock:
-            return self._inner.upload(identity, name, _copied(stream, path, ended=True))
+            return self._inner.upload(identity, name, _copy_stream(stream, path, ended=True))
 
     def follow(self, identity: AttemptId, name: str, path: Path, stays: bool = False) -> None:
-        stream = self._stream(identity, name)
+        stream = self._open_stream(identity, name)
         with stream.lock:
-            self._inner.follow(identity, name, _copied(stream, path, ended=False), stays)
+            self._inner.follow(identity, name, _copy_stream(stream, path, ended=False), stays)
 
     def close_others(self, live: Collection[AttemptId]) -> None:
         self._inner.close_others(live)
 
-    def _stream(self, identity: AttemptId, name: str) -> RedactedStream:
+    def _open_stream(self, identity: AttemptId, name: str) -> RedactedStream:
         with self._lock:
             stream = self._streams.pop((identity, name), None) or RedactedStream(self._hidden(identity))
             self._streams[(identity, name)] = stream
@@ -153,7 +153,7 @@ class RedactingDepot:
             return stream
 
 
-def _copied(stream: RedactedStream, path: Path, ended: bool) -> Path:
+def _copy_stream(stream: RedactedStream, path: Path, ended: bool) -> Path:
     """Return the copy. StepFailed, as the port has it."""
     try:
         return stream.shown(path, ended)
@@ -201,7 +201,7 @@ class Follower:
                     self._interactive_runs = []
                     return
                 except (StepFailed, OSError, KeyError):
-                    self._rest(identity, name)
+                    self._delay_next(identity, name)
 
     def leave(self) -> None:
         """Close the streams of the interactive runs; the next node agent opens its own."""
@@ -219,7 +219,7 @@ class Follower:
             self._sizes[key] = size
             self._rests.pop(key, None)
 
-    def _rest(self, identity: AttemptId, name: str) -> None:
+    def _delay_next(self, identity: AttemptId, name: str) -> None:
         _, last = self._rests.get((identity, name), (0, 0))
         pause = min(max(2 * last, self._intervals.retry_ms), self._intervals.publish_most_ms)
         self._rests[(identity, name)] = (self._clock.mono_ms() + pause, pause)

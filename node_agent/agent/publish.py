@@ -85,14 +85,14 @@ class Outbox:
         """Take the coordinator's cursors: an event above its cursor that was sent long enough ago is lost."""
         now = self._clock.mono_ms()
         for name, cursor in cursors.items():
-            entry = self._known(name)
+            entry = self._find_entry(name)
             if entry is None or entry.last_event <= cursor or entry.identity in self._due:
                 continue
             _, when = self._sent.get(entry.identity, (0, None))
             if when is None or now - when >= self._intervals.resend_ms:
                 self.again(entry.identity, cursor)
 
-    def _known(self, name: str) -> JournalRecord | None:
+    def _find_entry(self, name: str) -> JournalRecord | None:
         try:
             return self._journal.get(AttemptId.parse(name))
         except ValueError:
@@ -132,14 +132,16 @@ class Outbox:
         for identity in due:
             self._due.pop(identity, None)  # before reading: a note that comes meanwhile must not be lost
         try:
-            self._send([(identity, self._unsent(identity)) for identity in due], [p.receipt for p in posted])
+            self._send(
+                [(identity, self._list_unsent(identity)) for identity in due], [p.receipt for p in posted]
+            )
         except BaseException:
             self._due.update(dict.fromkeys(due))
             raise
         for one in posted:
             self._posted.remove(one)
 
-    def _unsent(self, identity: AttemptId) -> list[Spoken]:
+    def _list_unsent(self, identity: AttemptId) -> list[Spoken]:
         entry = self._journal.get(identity)
         sent, _ = self._sent.get(identity, (0, 0))
         if entry is None or entry.last_event <= sent:

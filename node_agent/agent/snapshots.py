@@ -48,7 +48,7 @@ class SnapshotQueue:
         if opened.digest not in self._known:
             self._known[opened.digest] = opened
             self._due.append(opened)
-            self._next()
+            self._start_next()
 
     def drop(self, identity: AttemptId) -> Opened | None:
         """Return this attempt's job, and drop it as no longer wanted; None: it was not asked for."""
@@ -64,10 +64,10 @@ class SnapshotQueue:
             opened, is_here = self._over.get()
             found += [opened] if self._known.pop(opened.digest, None) and is_here else []
             self._busy = False
-            self._next()
+            self._start_next()
         return found
 
-    def _next(self) -> None:
+    def _start_next(self) -> None:
         if self._due and not self._busy:
             self._busy = True
             self._aside(partial(self._fetch, self._due.popleft()))

@@ -34,11 +34,11 @@ class Crew:
         with self._lock:
             waiting = self._idle.pop() if self._idle else None
         if waiting is None:
-            threading.Thread(target=self._go, args=(work,), name="crew", daemon=True).start()
+            threading.Thread(target=self._run_thread, args=(work,), name="crew", daemon=True).start()
         else:
             waiting.put(work)
 
-    def _go(self, work: Work) -> None:
+    def _run_thread(self, work: Work) -> None:
         queue: SimpleQueue[Work] = SimpleQueue()
         while True:
             work()
@@ -47,11 +47,11 @@ class Crew:
             try:
                 work = queue.get(timeout=self._idle_s)
             except Empty:
-                if self._left(queue):
+                if self._may_end(queue):
                     return
                 work = queue.get()  # work was assigned at the moment at which the thread would have ended
 
-    def _left(self, queue: SimpleQueue[Work]) -> bool:
+    def _may_end(self, queue: SimpleQueue[Work]) -> bool:
         """Whether a waiting thread may end: it has no work assigned, and is no longer in the list of idle
         ones."""
         with self._lock:
@@ -129,9 +129,9 @@ class ThreadDrive:
 
     def _begin(self, identity: AttemptId) -> None:
         self._busy.add(identity)
-        self._crew.do(partial(self._carry, identity))
+        self._crew.do(partial(self._carry_attempt, identity))
 
-    def _carry(self, identity: AttemptId) -> None:
+    def _carry_attempt(self, identity: AttemptId) -> None:
         due: int | None = self._clock.mono_ms() + self._idle_ms
         try:
             due = self._go_on(identity)
@@ -158,7 +158,7 @@ class ThreadDrive:
             if isinstance(turn, Wait):
                 if turn.folder is None:
                     return self._clock.mono_ms() + turn.ms
-                self._attend(turn)
+                self._wait_until_due(turn)
         return self._clock.mono_ms() + self._idle_ms
 
     def _holds_slot(self, identity: AttemptId) -> bool:
@@ -168,7 +168,7 @@ class ThreadDrive:
     def _is_interactive(self, identity: AttemptId) -> bool:
         return self._journal.job(identity).turns is not None
 
-    def _attend(self, turn: Wait) -> None:
+    def _wait_until_due(self, turn: Wait) -> None:
         """Sleep until the phase ends or the wait is over."""
         try:
             if turn.folder is not None:
@@ -191,8 +191,8 @@ class Worker:
         self._agent, self._drive, self._follower, self._heartbeat = agent, drive, follower, heartbeat
         self._leaving = threading.Event()
         self._murmur, self._soon = threading.Event(), threading.Event()
-        drive.moved, drive.murmured = agent.moved, self._mutter
-        agent.say = lambda: self._mutter(False)
+        drive.moved, drive.murmured = agent.moved, self._wake_sender
+        agent.say = lambda: self._wake_sender(False)
 
     def leave(self) -> None:
         """Stop soon; called by a signal handler or another thread."""
@@ -201,7 +201,7 @@ class Worker:
     def run(self) -> None:
         """Run pass after pass; only `leave` ends this."""
         following = threading.Thread(target=self._follow, name="follow", daemon=True)
-        for thread in (following, threading.Thread(target=self._speak, name="speak", daemon=True)):
+        for thread in (following, threading.Thread(target=self._send_events, name="speak", daemon=True)):
             thread.start()
         while not self._leaving.is_set():
             self._turn()
@@ -222,14 +222,14 @@ class Worker:
         if not self._agent.linked and self._agent.world.clock.mono_ms() - began < intervals.poll_ms:
             self._leaving.wait(min(intervals.poll_ms, intervals.retry_ms) / 1000)
 
-    def _mutter(self, soon: bool) -> None:
+    def _wake_sender(self, soon: bool) -> None:
         """Wake the sending thread, so that neither jobs nor work wait for the sending."""
         if self._agent.outbox.is_due:
             if soon:
                 self._soon.set()
             self._murmur.set()
 
-    def _speak(self) -> None:
+    def _send_events(self) -> None:
         """Send events; collect those of steps in quick succession into one message while the steps
         continue."""
         while self._murmur.wait():

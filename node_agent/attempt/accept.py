@@ -169,10 +169,10 @@ def judge_job(opened: Opened, view: AcceptView) -> Judgement:
             return AlreadyAccepted(view.known.mark)
         detail = f"lease {opened.job.identity} was given to another job ({view.known.digest[:10]})"
         return Refuse(JobRefusal.LEASE_CONFLICT, detail, opened.job.identity)
-    why = _never(job, view) or _not_now(job, view) or _not_here(job, view)
+    why = _find_refusal(job, view) or _not_now(job, view) or _not_here(job, view)
     if why is not None:
         return Refuse(why[0], why[1], job.identity)
-    return Hold() if _waits(job, view) else Accept()
+    return Hold() if _must_wait(job, view) else Accept()
 
 
 def judge_held(job: Job, view: AcceptView) -> Accept | Hold | Refuse:
@@ -189,7 +189,7 @@ def judge_held(job: Job, view: AcceptView) -> Accept | Hold | Refuse:
 Why = tuple[JobRefusal, str] | None
 
 
-def _never(job: Job, view: AcceptView) -> Why:
+def _find_refusal(job: Job, view: AcceptView) -> Why:
     """Return the reason for refusing the job if it will never change; None without one."""
     lease = job.identity.lease
     if view.revoked:
@@ -215,14 +215,14 @@ def _not_now(job: Job, view: AcceptView) -> Why:
         )
     if view.draining:
         return JobRefusal.DRAINING, "this node is draining"
-    if _waits(job, view) and not view.may_hold:
+    if _must_wait(job, view) and not view.may_hold:
         return JobRefusal.NO_SLOT, "every slot is taken, and it holds as many jobs as it may"
     if not view.disk_ok:
         return JobRefusal.DISK_FULL, "the free disk space is below this node's reserve"
     return None
 
 
-def _waits(job: Job, view: AcceptView) -> bool:
+def _must_wait(job: Job, view: AcceptView) -> bool:
     """Whether the job must wait for a slot. A job with `ahead` always joins the held jobs."""
     return job.ahead or view.free_slots < 1
 

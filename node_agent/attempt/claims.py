@@ -75,23 +75,23 @@ def claims_of(node: Self, job: Job, entry: JournalRecord, prompt_digest: str, no
         runtime=job.runtime,
         runtime_version=prepared.get("version"),
         model=exited.get("model") or job.model,
-        served=_served(prepared.get("served")),
+        served=_read_served(prepared.get("served")),
         agent=job.agent.name,
         prompt_digest=prompt_digest,
         mode=job.mode,
         safety=job.safety,
         isolation=Isolation(prepared.get("isolation", Isolation.NONE)),
-        enforced=_enforced(prepared),
+        enforced=_list_enforced(prepared),
         outcome=end.outcome,
         failure=end.failure,
         reason=end.reason,
         exit_code=exited.get("code"),
         signal=exited.get("signal"),
         usage=usage_from_json(exited.get("usage"), Mark.SPAWNED in entry.data),
-        claimed=_claimed(exited.get("claimed")),
-        calls=_calls(exited.get("calls")),
+        claimed=_read_claimed(exited.get("claimed")),
+        calls=_read_calls(exited.get("calls")),
         resets_ms=exited.get("resets_ms", 0),
-        session=_session(exited.get("session")),
+        session=_check_session(exited.get("session")),
         tool_calls=dict(exited.get("tools", {})),
         gates=tuple(gate_from_json(one) for one in entry.gated.get("gates", ())),
         score=entry.gated.get("score"),
@@ -105,35 +105,35 @@ def claims_of(node: Self, job: Job, entry: JournalRecord, prompt_digest: str, no
         files_changed=tuple(committed.get("files", ())),
         change=change,
         answer=exited.get("answer", ""),
-        question=_question(exited.get("question")) if end.outcome is Outcome.BLOCKED else None,
+        question=_read_question(exited.get("question")) if end.outcome is Outcome.BLOCKED else None,
         turns=entry.turns,
-        rests=_rests(exited.get("rests")),
+        rests=_read_rests(exited.get("rests")),
         board=tuple(BoardEntry.model_validate(one) for one in exited.get("board", ())),
-        skills=_skills(job, prepared.get("isolation") == Isolation.SANDBOX),
+        skills=_list_skills(job, prepared.get("isolation") == Isolation.SANDBOX),
         proposed=tuple(ProposedTool.model_validate(one) for one in exited.get("proposed", ())),
         findings=findings_of(entry),
-        exposed=_exposed(committed.get("exposed", ())),
+        exposed=_read_exposed(committed.get("exposed", ())),
         blobs=tuple(Blob(**blob) for blob in pushed.get("blobs", ())),
         last_event=entry.last_event,
         previous=now.previous,
     )
 
 
-def _exposed(found: Sequence[Sequence[str]]) -> tuple[Exposed, ...]:
+def _read_exposed(found: Sequence[Sequence[str]]) -> tuple[Exposed, ...]:
     return tuple(Exposed(secret=one, file=file, passing=bool(mark)) for one, file, *mark in found)
 
 
-def _skills(job: Job, sandboxed: bool) -> tuple[SkillMark, ...]:
+def _list_skills(job: Job, sandboxed: bool) -> tuple[SkillMark, ...]:
     """Return the skills that the agent got; the project's saved tools are included only with a sandbox."""
     laid = (one for one in job.skills if sandboxed or one.place != TOOLS)
     return tuple(SkillMark(name=one.name, digest=one.digest) for one in laid)
 
 
-def _question(raw: Data | None) -> UserQuestion | None:
+def _read_question(raw: Data | None) -> UserQuestion | None:
     return None if raw is None else UserQuestion.model_validate(raw, strict=False)
 
 
-def _rests(why: str | None) -> SuspendReason | None:
+def _read_rests(why: str | None) -> SuspendReason | None:
     return None if why is None else SuspendReason(why)
 
 
@@ -146,7 +146,7 @@ def findings_of(entry: JournalRecord) -> tuple[str, ...]:
     return tuple(seen)
 
 
-def _enforced(prepared: PreparedData) -> tuple[Enforced, ...]:
+def _list_enforced(prepared: PreparedData) -> tuple[Enforced, ...]:
     return tuple(Enforced(rule=rule, how=Enforcement(how)) for rule, how in prepared.get("enforced", ()))
 
 
@@ -186,21 +186,21 @@ def usage_from_json(raw: Data | None, spawned: bool) -> Usage:
     return Usage.model_validate(dict(raw), strict=False)
 
 
-def _session(name: str | None) -> str | None:
+def _check_session(name: str | None) -> str | None:
     """Return the name if it is a valid session name: commands of the run may write anything into the
     stream."""
     return name if name is not None and is_session(name) else None
 
 
-def _claimed(raw: Data | None) -> Usage | None:
+def _read_claimed(raw: Data | None) -> Usage | None:
     return None if raw is None else Usage.model_validate(dict(raw), strict=False)
 
 
-def _served(raw: Data | None) -> Served | None:
+def _read_served(raw: Data | None) -> Served | None:
     return None if raw is None else Served.model_validate(dict(raw), strict=False)
 
 
-def _calls(raw: Data | None) -> ModelCalls | None:
+def _read_calls(raw: Data | None) -> ModelCalls | None:
     return None if raw is None else ModelCalls.model_validate(dict(raw))
 
 

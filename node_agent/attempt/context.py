@@ -189,7 +189,7 @@ class Case:
 
         Following marks that need no work are written in the same record.
         """
-        left = [(mark, data or {}), *self._onward(mark, fault)]
+        left = [(mark, data or {}), *self._list_next_marks(mark, fault)]
         *passed, (last, its_data) = [(m, {**d, "fault": fault_to_json(fault)}) for m, d in left]
         detail = "" if fault is None else f"{fault.kind}: {fault.reason}"[:500]
         new = [each for each, _ in left if each not in self.entry.data]
@@ -198,7 +198,7 @@ class Case:
         self.context.journal.write(self.identity, note)
         return Progressed()
 
-    def _onward(self, mark: Mark, fault: Fault | None) -> Iterator[tuple[Mark, Data]]:
+    def _list_next_marks(self, mark: Mark, fault: Fault | None) -> Iterator[tuple[Mark, Data]]:
         """Yield the next marks that need no work: there is no workspace to commit, or there are no gates."""
         if mark is Mark.EXITED and self.job.workspace.kind == "none":
             mark = Mark.COMMITTED

@@ -67,7 +67,7 @@ def commit(case: Case) -> Turn:
         )
     except StepFailed as failed:
         return _not_committed(case, fault or verdict.Fault(failed.kind, str(failed)), failed)
-    clean, exposed = case.cleaner(), _exposed(case, result)
+    clean, exposed = case.cleaner(), _find_exposed(case, result)
     names, _ = limit_names(map(clean, result.files_changed[:MAX_NAMES]))
     judged, broken = judged_by_rules(case, result, fault)
     if judged is not None:
@@ -105,7 +105,7 @@ class _Exposed:
     findings: list[str] = field(default_factory=list)
 
 
-def _exposed(case: Case, result: AttemptResult) -> _Exposed:
+def _find_exposed(case: Case, result: AttemptResult) -> _Exposed:
     hidden, clean = case.context.runtimes.hidden(case.job), case.cleaner()
     made = _Exposed()
     if result.commit is None or not hidden:
@@ -178,10 +178,10 @@ def score_of(record: spool.ExitRecord, gates: int, output: bytes) -> str:
     lines = output[-LAST_OF_OUTPUT:].decode("utf-8", "replace").strip().splitlines()
     if not lines:
         raise NoScoreError("the command has printed nothing")
-    return written_out(_number(lines[-1].strip()), lines[-1])
+    return written_out(_parse_number(lines[-1].strip()), lines[-1])
 
 
-def _number(line: str) -> Any:
+def _parse_number(line: str) -> Any:
     try:
         return json.loads(line, parse_float=Decimal, parse_int=Decimal, parse_constant=lambda _: None)
     except (ValueError, RecursionError, ArithmeticError):
@@ -237,7 +237,7 @@ def gate(case: Case) -> Turn:
                 end_process(case, case.gates, stop.reason)
             return Wait("gates are running", case.context.intervals.look_ms, case.gates)
         case spool.Ended(record):
-            return _gated(case, record)
+            return _judge_gates(case, record)
         case spool.Vanished():
             case.context.runner.sweep(str(case.identity))
             return case.mark(Mark.GATED, verdict.vanished_fault(seen, stop))
@@ -276,12 +276,12 @@ def _start_gates(case: Case) -> Turn:
     return Wait("gates are running", case.context.intervals.look_ms, case.gates)
 
 
-def _gated(case: Case, record: spool.ExitRecord) -> Turn:
+def _judge_gates(case: Case, record: spool.ExitRecord) -> Turn:
     results = gate_results(case.job.gates, record)
     findings = changed_by_gates(case)
     data = GatedData(gates=[one.model_dump(mode="json") for one in results], findings=findings)
     if case.job.score is not None:
-        data |= _scored(case, record, findings)
+        data |= _read_score(case, record, findings)
     if case.job.reports:
         data["reports"] = read_reports(case)
     words = [Finding(level="warning", text=text) for text in findings]
@@ -289,13 +289,13 @@ def _gated(case: Case, record: spool.ExitRecord) -> Turn:
     if (
         fault is not None
         and fault.kind is FailureKind.GATE_FAILED
-        and (note := _last_said(case, record.steps))
+        and (note := _find_last_line(case, record.steps))
     ):
         fault = replace(fault, reason=f"{fault.reason}: {note}")
     return case.mark(Mark.GATED, fault, data, *words)
 
 
-def _last_said(case: Case, steps: Sequence[spool.StepRecord]) -> str:
+def _find_last_line(case: Case, steps: Sequence[spool.StepRecord]) -> str:
     """Return the last line that the first failed gate printed. All gates write into one log, in order."""
     number, failed = next((number, step) for number, step in enumerate(steps) if not step.ok)
     end = sum(step.out_bytes for step in steps[: number + 1])
@@ -313,7 +313,7 @@ def gate_results(gates: tuple[Gate, ...], record: spool.ExitRecord) -> list[Gate
     return [_gate_result(gates[step.index], step) for step in record.steps if step.index < len(gates)]
 
 
-def _scored(case: Case, record: spool.ExitRecord, findings: list[str]) -> GatedData:
+def _read_score(case: Case, record: spool.ExitRecord, findings: list[str]) -> GatedData:
     """Return the score, or a finding why there is none: that is not a failure, but the result wins no
     race."""
     output = case.context.runner.tail(case.folder / SCORE, -LAST_OF_OUTPUT, LAST_OF_OUTPUT)

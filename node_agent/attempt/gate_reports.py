@@ -131,7 +131,7 @@ def gate_reports(
     left, reports = MOST_CHARS, list[GateReport]()
     for name in files:
         report = _report(name, _Source(found.get(name), top, trouble), clean, left)
-        left -= sum(map(_size, report.results))
+        left -= sum(map(_measure_size, report.results))
         reports.append(report)
     return reports
 
@@ -159,7 +159,7 @@ def _report(name: str, source: _Source, clean: Callable[[str], str], left: int) 
         result = ReportResult(
             level=one.level, rule=clean(one.rule), file=clean(file), line=one.line, text=clean(text)
         )
-        left -= _size(result)
+        left -= _measure_size(result)
         if left < 0:
             break
         results.append(result)
@@ -185,5 +185,5 @@ def _read(source: _Source) -> ReadReport:
     return read_junit(data)
 
 
-def _size(result: ReportResult) -> int:
+def _measure_size(result: ReportResult) -> int:
     return len(result.rule) + len(result.file) + len(result.text)

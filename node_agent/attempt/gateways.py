@@ -90,11 +90,12 @@ class ModelCount:
         """Warnings for a user: a claim that differs, and calls that could not be counted."""
         if self.calls.subscription:
             return ()
-        counted, calls = _words(self.usage), self.calls
+        counted, calls = _format_usage(self.usage), self.calls
         notes = [
             (bool(self.wrapped), self.wrapped),
             (
-                not calls.requests and (bool(claim.cost_usd) or _words(claim) != _words(Usage())),
+                not calls.requests
+                and (bool(claim.cost_usd) or _format_usage(claim) != _format_usage(Usage())),
                 "the model gateway saw no call of this run: its program's own usage report does not count",
             ),
             (
@@ -120,14 +121,14 @@ class ModelCount:
                 "prices.json of the node can name it: MODEL and the word",
             ),
             (
-                _words(claim) not in (counted, _words(Usage())),
-                f"the runtime reports {_words(claim)} tokens, but the model gateway counted {counted}",
+                _format_usage(claim) not in (counted, _format_usage(Usage())),
+                f"the runtime reports {_format_usage(claim)} tokens, but the model gateway counted {counted}",
             ),
         ]
         return tuple(text for holds, text in notes if holds)
 
 
-def _words(usage: Usage) -> str:
+def _format_usage(usage: Usage) -> str:
     return f"{usage.input_tokens} in, {usage.cached_tokens} from cache, {usage.output_tokens} out"
 
 

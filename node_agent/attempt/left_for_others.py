@@ -119,8 +119,8 @@ def take_outputs(
     """Extract the agent's question, board values and proposed tools, however it ended; the result omits
     them."""
     fault, question = _with_question(case, fault) if has_worked else (fault, ExitedData())
-    board = _board(case) if case.job.board is not None else ExitedData()
-    tools = _tools(case) if case.job.workspace.kind == "git" and has_worked else ExitedData()
+    board = _take_board(case) if case.job.board is not None else ExitedData()
+    tools = _take_tools(case) if case.job.workspace.kind == "git" and has_worked else ExitedData()
     findings = [one for part in (question, board, tools) for one in part.get("findings", ())]
     every: ExitedData = {**question, **board, **tools}
     return fault, {**every, "findings": findings} if findings else every
@@ -137,7 +137,7 @@ def _with_question(case: Case, fault: Fault | None) -> tuple[Fault | None, Exite
     return (fault, {}) if left is None else take_question(fault, left, case.cleaner())
 
 
-def _board(case: Case) -> ExitedData:
+def _take_board(case: Case) -> ExitedData:
     """Extract the values that the agent wrote for the other workers of its workflow."""
     try:
         found = case.context.workspaces.take_board(case.identity, case.job.workspace)
@@ -147,7 +147,7 @@ def _board(case: Case) -> ExitedData:
     return {"board": entries, "findings": findings}
 
 
-def _tools(case: Case) -> ExitedData:
+def _take_tools(case: Case) -> ExitedData:
     """Extract the tools that the agent proposes for the project."""
     try:
         found = case.context.workspaces.take_tools(case.identity, case.job.workspace)
@@ -166,7 +166,7 @@ def proposed_tools(
     findings = list[str]()
     for name, files in sorted(found.items()):
         try:
-            tool = _tool(name, files, clean)
+            tool = _make_tool(name, files, clean)
             if len(accepted) == MOST_TOOLS:
                 raise ValueError(f"an attempt may propose at most {MOST_TOOLS} tools")
             accepted.append(tool.model_dump(mode="json"))
@@ -177,7 +177,7 @@ def proposed_tools(
     return accepted, findings[:20]
 
 
-def _tool(name: str, files: Mapping[str, bytes] | str, clean: Callable[[str], str]) -> ProposedTool:
+def _make_tool(name: str, files: Mapping[str, bytes] | str, clean: Callable[[str], str]) -> ProposedTool:
     """Return the tool in these files. Raises ValueError with the reason if it cannot be proposed."""
     if isinstance(files, str):
         raise ValueError(files)

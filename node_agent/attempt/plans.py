@@ -109,10 +109,13 @@ def _without_logins(env: Mapping[str, str]) -> dict[str, str]:
 def limits_of(job: Job, ceiling: Ceiling) -> PhaseLimits:
     """Return the limits of the job, lowered to those of the ceiling."""
     own = job.limits
-    memory, processes = _least(own.memory_bytes, ceiling.memory), _least(own.processes, ceiling.processes)
-    disk = _least(own.disk_bytes, ceiling.disk)
+    memory, processes = (
+        _find_least(own.memory_bytes, ceiling.memory),
+        _find_least(own.processes, ceiling.processes),
+    )
+    disk = _find_least(own.disk_bytes, ceiling.disk)
     return PhaseLimits(own.wall_ms, own.idle_ms, own.output_bytes, memory, processes, disk)
 
 
-def _least(*limits: int | None) -> int | None:
+def _find_least(*limits: int | None) -> int | None:
     return min((one for one in limits if one is not None), default=None)

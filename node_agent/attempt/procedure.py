@@ -54,7 +54,7 @@ STUMBLES = 5
 _UNSTARTED = (Mark.HELD, Mark.ACCEPTED, Mark.PREPARED)
 
 
-def _step(entry: JournalRecord) -> Callable[[Case], Turn]:
+def _select_step(entry: JournalRecord) -> Callable[[Case], Turn]:
     """The step for the entry. One that lost records may be past its mark, so it is never started again."""
     return follow if entry.damaged and entry.mark in _UNSTARTED else PROCEDURE[entry.mark]
 
@@ -76,19 +76,19 @@ class Procedure:
             self._cases.pop(identity, None)
             return Finished()
         try:
-            case = self._case(identity)
+            case = self._make_case(identity)
         except (OSError, ValueError, KeyError) as exc:
             return Wait(
                 f"the job of {identity} cannot be read: {exc}", self._context.intervals.publish_most_ms
             )
         try:
-            turn = _step(entry)(case)
+            turn = _select_step(entry)(case)
         except LinkDown:
             return Wait("the coordinator cannot be reached", self._context.intervals.retry_ms)
         except DiskFull:
             return Wait("the disk is full", self._context.intervals.retry_ms)
         except Exception as exc:  # whatever it is: the attempt must come to an end, and the node must live
-            return self._stumble(case, entry.mark, exc)
+            return self._handle_fault(case, entry.mark, exc)
         case.stumbles = 0
         if isinstance(turn, Finished):  # nobody asks for it again: it would stay as long as this process
             self._cases.pop(identity, None)
@@ -113,7 +113,7 @@ class Procedure:
 
     def resend(self, identity: AttemptId) -> None:
         """Send the missing bytes and the receipt again with the attempt's next step."""
-        self._case(identity).resend = True
+        self._make_case(identity).resend = True
 
     def tell(self, message: UserMessage | TurnControl | FleetAnswers) -> None:
         """Give a running attempt a user's message, a user's wish for a turn, or the fleet's answer. If the
@@ -143,12 +143,12 @@ class Procedure:
                 data = signed_answer(answers, self._context.key)
                 self._context.calls.answer(answers.identity, answers.asked.call, data)
 
-    def _case(self, identity: AttemptId) -> Case:
+    def _make_case(self, identity: AttemptId) -> Case:
         if identity not in self._cases:
             self._cases[identity] = Case(self._context, identity)
         return self._cases[identity]
 
-    def _stumble(self, case: Case, mark: Mark, exc: Exception) -> Turn:
+    def _handle_fault(self, case: Case, mark: Mark, exc: Exception) -> Turn:
         """Handle a fault of ours: try the step again a few times, then continue without it."""
         case.stumbles += 1
         why = f"{type(exc).__name__}: {exc}"[:500]

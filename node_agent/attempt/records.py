@@ -354,7 +354,7 @@ def open_entry(record: Data) -> JournalRecord:
 
 def apply_record(entry: JournalRecord, record: Data) -> JournalRecord:
     """Return the entry with one more record applied."""
-    new: dict[str, Any] = _marked(entry, record) if "m" in record else {}
+    new: dict[str, Any] = _apply_marks(entry, record) if "m" in record else {}
     if "r" in record:
         new |= {"receipt": record["r"], "chain": int(record["n"])}
     if "s" in record and entry.stop is None:
@@ -378,7 +378,7 @@ def apply_record(entry: JournalRecord, record: Data) -> JournalRecord:
     return replace(entry, **new)
 
 
-def _marked(entry: JournalRecord, record: Data) -> dict[str, Any]:
+def _apply_marks(entry: JournalRecord, record: Data) -> dict[str, Any]:
     """Return the changes that the record's marks make to the entry."""
     marks = {Mark(name): data for name, data in (*record.get("p", ()), (record["m"], record["d"]))}
     new = {"mark": Mark(record["m"]), "data": {**entry.data, **marks}, "wall_ms": int(record["w"])}
@@ -398,15 +398,15 @@ def without_the_old(state: JournalState, wall_ms: int) -> JournalState:
     """Return the node's state without the stops and tombstones that are no longer needed."""
     return replace(
         state,
-        stops=_kept(state.stops, state.epoch, wall_ms),
-        tombstones=_kept(state.tombstones, state.epoch, wall_ms),
+        stops=_select_kept(state.stops, state.epoch, wall_ms),
+        tombstones=_select_kept(state.tombstones, state.epoch, wall_ms),
     )
 
 
 K = TypeVar("K")
 
 
-def _kept(pending: Mapping[K, PendingStop], epoch: int, wall_ms: int) -> dict[K, PendingStop]:
+def _select_kept(pending: Mapping[K, PendingStop], epoch: int, wall_ms: int) -> dict[K, PendingStop]:
     return {key: one for key, one in pending.items() if not is_over(one.epoch, one.wall_ms, epoch, wall_ms)}
 
 

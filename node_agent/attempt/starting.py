@@ -85,10 +85,10 @@ def _put_back_or_plan(case: Case, work: PhasePlan) -> tuple[PutBack, str | None]
     """Restore the kept result of set-up, and record it like a set-up that just ended; or plan the set-up."""
     context, job = case.context, case.job
     if not job.setup:
-        return _uncached(job), None
+        return _skip_cache(job), None
     plan = setup_plan(job, work, case.folder)
     log = case.folder / SETUP_LOG
-    ready = context.workspaces.put_back(job, log, plan.env) if job.cache else _uncached(job)
+    ready = context.workspaces.put_back(job, log, plan.env) if job.cache else _skip_cache(job)
     if ready.restored:
         return ready, context.workspaces.baseline(case.identity, job.workspace)
     context.runner.prepare(case.setup, case.enclose(plan, work))
@@ -109,7 +109,7 @@ def must_have_gates(case: Case, plan: PhasePlan) -> None:
         )
 
 
-def _uncached(job: Job) -> PutBack:
+def _skip_cache(job: Job) -> PutBack:
     return PutBack(None, told=NOT_CACHED if job.setup else "")
 
 
@@ -247,9 +247,11 @@ def _setting_up(case: Case) -> Turn:
         case Ended(record, rebooted):
             return _set_up_ended(case, record, rebooted)
         case Vanished():
-            return _gone(case, vanished_fault(seen, stop))
+            return _end_lost_phase(case, vanished_fault(seen, stop))
         case NotStarted():
-            return _gone(case, Fault(FailureKind.PROCESS_VANISHED, "the record of its process is gone"))
+            return _end_lost_phase(
+                case, Fault(FailureKind.PROCESS_VANISHED, "the record of its process is gone")
+            )
         case _:
             assert_never(seen)
 
@@ -269,7 +271,7 @@ def _set_up_ended(case: Case, record: ExitRecord, rebooted: bool) -> Turn:
         baseline = case.context.workspaces.baseline(case.identity, case.job.workspace)
     except StepFailed as failed:
         return _never_ran(case, Fault(failed.kind, str(failed)))
-    words = (Finding(level="info", text=_took(case, record, kept)),)
+    words = (Finding(level="info", text=_format_duration(case, record, kept)),)
     case.context.journal.write(case.identity, Note(baseline=baseline, findings=kept, say=words))
     return Progressed()
 
@@ -284,7 +286,7 @@ def _with_last_lines(case: Case, fault: Fault) -> Fault:
     return Fault(fault.kind, ": ".join((fault.reason, " | ".join(tail)[-MOST_TOLD:]))) if tail else fault
 
 
-def _took(case: Case, record: ExitRecord, why_not: tuple[str, ...]) -> str:
+def _format_duration(case: Case, record: ExitRecord, why_not: tuple[str, ...]) -> str:
     key = case.entry.prepared.get("cache")
     kept = "; its result is kept for later runs" if key is not None and not why_not else ""
     return f"set-up took {(record.ended_mono_ms - record.began_mono_ms) / 1000:.1f} s{kept}"
@@ -304,7 +306,7 @@ def _start_agent(case: Case) -> Turn:
         if planned is None:
             return _never_ran(case, Fault(FailureKind.NODE_INTERNAL, "the plan of the work is gone"))
         must_have_gates(case, planned)
-        plan = _renewed(case, planned, left)
+        plan = _renew_plan(case, planned, left)
         case.context.runner.amend(case.work, plan)
         case.context.runner.start(case.work, plan)
     except RunnerError as failed:
@@ -314,7 +316,7 @@ def _start_agent(case: Case) -> Turn:
     return Progressed()
 
 
-def _renewed(case: Case, planned: PhasePlan, left: int) -> PhasePlan:
+def _renew_plan(case: Case, planned: PhasePlan, left: int) -> PhasePlan:
     """Restore the files that set-up could change, and build the sandbox by the present rules. StepFailed."""
     entry = reopen_gateway(case)
     case.context.workspaces.renew(case.identity)
@@ -331,7 +333,7 @@ def _withhold(case: Case, fault: Fault) -> Turn:
     return _never_ran(case, fault)
 
 
-def _gone(case: Case, fault: Fault) -> Turn:
+def _end_lost_phase(case: Case, fault: Fault) -> Turn:
     swept = case.context.runner.sweep(str(case.identity))
     return _never_ran(case, fault, [f"{swept} processes were left behind and killed"] if swept else [])
 

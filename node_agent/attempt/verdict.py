@@ -88,21 +88,21 @@ NO_LIMITS = Held()
 def limit_fault(by: StepEndedBy, limits: Held, where: str = "") -> Fault:
     """Return the failure by the limit that ended the step, with the limit's value where it is known."""
     words = {
-        StepEndedBy.WALL: ("it ran for longer than its time limit", _time(limits.wall_ms)),
-        StepEndedBy.IDLE: ("it wrote nothing for longer than its idle limit", _time(limits.idle_ms)),
-        StepEndedBy.OUTPUT: ("it wrote more than its output limit", _size(limits.output_bytes)),
-        StepEndedBy.MEMORY: ("it took more memory than its limit", _size(limits.memory_bytes)),
+        StepEndedBy.WALL: ("it ran for longer than its time limit", _format_time(limits.wall_ms)),
+        StepEndedBy.IDLE: ("it wrote nothing for longer than its idle limit", _format_time(limits.idle_ms)),
+        StepEndedBy.OUTPUT: ("it wrote more than its output limit", _format_size(limits.output_bytes)),
+        StepEndedBy.MEMORY: ("it took more memory than its limit", _format_size(limits.memory_bytes)),
         StepEndedBy.PROCESSES: (
             "it had more processes and threads than its limit",
             f" of {limits.processes}" if limits.processes else "",
         ),
-        StepEndedBy.DISK: ("it had more on the disk than its limit", _size(limits.disk_bytes)),
+        StepEndedBy.DISK: ("it had more on the disk than its limit", _format_size(limits.disk_bytes)),
     }
     text, value = words[by]
     return Fault(_LIMITS[by], f"{text}{value}{where}")
 
 
-def _time(ms: int | None) -> str:
+def _format_time(ms: int | None) -> str:
     """A duration as users write it on the command line."""
     if not ms:
         return ""
@@ -112,7 +112,7 @@ def _time(ms: int | None) -> str:
     return f" of {ms} ms"
 
 
-def _size(count: int | None) -> str:
+def _format_size(count: int | None) -> str:
     if not count:
         return ""
     for unit, size in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):

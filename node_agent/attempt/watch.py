@@ -104,7 +104,9 @@ def signed_answer(answers: UserAnswers, key: SigningKey) -> bytes:
     return answer.signed(key).model_dump_json().encode()
 
 
-def has_yes(found: Sequence[bytes], identity: AttemptId, key: PublicKey, command: str, pattern: str) -> bool:
+def is_call_allowed(
+    found: Sequence[bytes], identity: AttemptId, key: PublicKey, command: str, pattern: str
+) -> bool:
     """Whether the node's signed answers say yes to the whole rule, or yes and never no to the command."""
     to_it = set[bool]()
     for data in found:

@@ -23,7 +23,7 @@ from node_agent.attempt.watch import (
     TOO_MANY,
     OutputWatch,
     SignsOfLife,
-    has_yes,
+    is_call_allowed,
     signed_answer,
     sort_calls,
 )
@@ -46,7 +46,7 @@ def watch_of(case: Case) -> OutputWatch:
         bounds = Bounds(
             _place(case),
             case.context.ceiling().rules,
-            lambda command, pattern: has_yes(
+            lambda command, pattern: is_call_allowed(
                 calls.answers(case.identity), case.identity, key, command, pattern
             ),
             frozenset(tool.name for tool in case.job.fleet_tools.tools)
@@ -67,7 +67,7 @@ def _place(case: Case) -> Where:
     return NOWHERE if plan is None else Where(plan.cwd, plan.env.get("HOME", "~"), plan.below)
 
 
-def tell_asked(case: Case, watch: OutputWatch, seen: frozenset[CallAsked]) -> None:
+def report_questions(case: Case, watch: OutputWatch, seen: frozenset[CallAsked]) -> None:
     """Report the open questions that were `seen` before the output was read. After a restart all of them are
     reported again; the coordinator takes each once."""
     calls = case.context.calls
@@ -79,7 +79,7 @@ def tell_asked(case: Case, watch: OutputWatch, seen: frozenset[CallAsked]) -> No
     if found.calls:
         _tell(case, watch, found.calls)
     for one in found.deny:
-        _deny(case, one, TOO_MANY)
+        _deny_call(case, one, TOO_MANY)
     _wait_for_others(case, watch, found.waits or is_waiting(watch.spent) or bool(watch.spent.fleet))
 
 
@@ -96,14 +96,14 @@ def _tell(case: Case, watch: OutputWatch, calls: tuple[UserAsked, ...]) -> None:
     clean = case.cleaner()
     for event in calls:
         if clean(event.asked.command) != event.asked.command:
-            _deny(case, event.asked, SECRET)
+            _deny_call(case, event.asked, SECRET)
             continue
         with contextlib.suppress(DiskFull):  # it is told with the next look
             case.context.journal.write(case.identity, Note(say=(event,)))
             watch.known_calls += (event.asked.call,)
 
 
-def _deny(case: Case, call: CallAsked, words: str) -> None:
+def _deny_call(case: Case, call: CallAsked, words: str) -> None:
     answers = UserAnswers(identity=case.identity, asked=call, allow=False, words=words)
     with contextlib.suppress(StepFailed, DiskFull):
         case.context.calls.answer(case.identity, call.call, signed_answer(answers, case.context.key))
@@ -121,17 +121,17 @@ def follow(case: Case) -> Turn:
         for phase in case.before_gates:
             case.context.runner.stop(phase, "the node's journal of this attempt was damaged")
         fault = verdict.Fault(FailureKind.NODE_INTERNAL, "the node's journal of this attempt was damaged")
-        return _gone(case, fault)
+        return _end_lost_phase(case, fault)
     seen = case.context.runner.look(case.work)
     match seen:
         case spool.Running():
-            return _running(case)
+            return _watch_run(case)
         case spool.Ended(record, rebooted):
-            return _cut_off(case, record) if rebooted else _ended(case, record)
+            return _cut_off(case, record) if rebooted else _end_phase(case, record)
         case spool.Vanished():
-            return _gone(case, verdict.vanished_fault(seen, case.entry.stop))
+            return _end_lost_phase(case, verdict.vanished_fault(seen, case.entry.stop))
         case spool.NotStarted():
-            return _gone(
+            return _end_lost_phase(
                 case, verdict.Fault(FailureKind.PROCESS_VANISHED, "the record of its process is gone")
             )
         case _:
@@ -146,7 +146,7 @@ def end_process(case: Case, folder: Path, reason: str) -> None:
         watch.asked_to_stop = True
 
 
-def _running(case: Case) -> Turn:
+def _watch_run(case: Case) -> Turn:
     watch, context = watch_of(case), case.context
     watch.seen_wall_ms = context.clock.wall_ms()
     seen = frozenset(context.calls.open(case.identity) if watch.policy else ())
@@ -163,9 +163,11 @@ def _running(case: Case) -> Turn:
             suspend_in_time(case, watch)
             tell_fleet_calls(case, watch)
         if done:  # a question is told behind the end of every turn before it
-            tell_asked(case, watch, seen)
+            report_questions(case, watch, seen)
     if entry.stop is None:
-        stop = _broken(watch) or gone or _over(case, watch) or verdict.failing_model(watch.count)
+        stop = (
+            _check_offences(watch) or gone or _check_limits(case, watch) or verdict.failing_model(watch.count)
+        )
         _tell_wrap_up(case, watch)
         if stop is not None:
             note = Note(stop=stop, say=(Interrupting(reason=stop.reason),))
@@ -204,7 +206,7 @@ def _gateway_gone(case: Case, watch: OutputWatch) -> StopNote | None:
     return StopNote(StopKind.GATEWAY, verdict.GATEWAY_GONE)
 
 
-def _over(case: Case, watch: OutputWatch) -> StopNote | None:
+def _check_limits(case: Case, watch: OutputWatch) -> StopNote | None:
     """Return a stop if the run is over a limit by the runtime's own figures. An interactive run, and a run
     that may have a last call, are ended by their gateway alone, if they have one.
     """
@@ -232,7 +234,7 @@ def _last_count(case: Case) -> ModelCount | None:
     return case.context.gateways.count(case.folder)
 
 
-def _broken(watch: OutputWatch) -> StopNote | None:
+def _check_offences(watch: OutputWatch) -> StopNote | None:
     ending = watch.spent.broken.ending
     return None if ending is None else StopNote(StopKind.RULE, ending)
 
@@ -290,7 +292,7 @@ def _lived_ms(case: Case) -> int:
     return min(lived, case.job.limits.wall_ms)
 
 
-def _ended(case: Case, record: spool.ExitRecord) -> Turn:
+def _end_phase(case: Case, record: spool.ExitRecord) -> Turn:
     agent = _agent_in(record)
     ran = agent is not None and agent.exec_error is None
     reported = (
@@ -412,7 +414,7 @@ def clipped_answer(answer: str) -> str:
     return answer if len(answer) <= ANSWER_CHARS else f"…{answer[1 - ANSWER_CHARS :]}"
 
 
-def _gone(case: Case, fault: verdict.Fault) -> Turn:
+def _end_lost_phase(case: Case, fault: verdict.Fault) -> Turn:
     """Handle a phase without an exit record: sweep its processes until none is left, then read its files."""
     swept = case.context.runner.sweep(str(case.identity))
     reported = watch_of(case).finish(case.context.runner, ExitInfo())

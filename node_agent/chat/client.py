@@ -102,7 +102,7 @@ async def read_events(server: Server, body: Mapping[str, Any], most: int = MOST_
 
     Closing the generator hangs up, which frees the server's slot.
     """
-    async with _asked(server, body) as response:
+    async with _open_response(server, body) as response:
         line, plain, read = b"", bytearray(), 0
         async for piece in response.aiter_bytes():
             if (read := read + len(piece)) > most:
@@ -121,7 +121,7 @@ async def read_events(server: Server, body: Mapping[str, Any], most: int = MOST_
 
 
 @asynccontextmanager
-async def _asked(server: Server, body: Mapping[str, Any]) -> AsyncIterator[httpx2.Response]:
+async def _open_response(server: Server, body: Mapping[str, Any]) -> AsyncIterator[httpx2.Response]:
     """A connection for each question: a server that was started again is never asked over an old one."""
     import httpx2  # for the first question: the node agent mostly has none
 
@@ -144,9 +144,9 @@ async def _asked(server: Server, body: Mapping[str, Any]) -> AsyncIterator[httpx
                 raise make_trouble(response.status_code, data[:MOST_ERROR], _wait_of(response))
             yield response
     except (httpx2.ConnectError, httpx2.ConnectTimeout) as exc:
-        raise Trouble(f"cannot be reached: {_words(exc)}", passing=True, reached=False) from exc
+        raise Trouble(f"cannot be reached: {_describe_error(exc)}", passing=True, reached=False) from exc
     except (httpx2.HTTPError, httpx2.InvalidURL) as exc:
-        raise Trouble(f"the connection broke: {_words(exc)}", passing=True) from exc
+        raise Trouble(f"the connection broke: {_describe_error(exc)}", passing=True) from exc
 
 
 def _wait_of(response: httpx2.Response) -> float | None:
@@ -165,6 +165,6 @@ def first_of(exc: BaseException) -> BaseException:
     return exc
 
 
-def _words(exc: BaseException) -> str:
+def _describe_error(exc: BaseException) -> str:
     first = first_of(exc)
     return str(first) or type(first).__name__

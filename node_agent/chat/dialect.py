@@ -53,7 +53,7 @@ def request_of(question: Question, model: str, sampling: Sampling | None, newest
     """The body. `newest`: the server is OpenAI's own, whose newest models have another name for the limit."""
     body: Fields = {
         "model": model,
-        "messages": [{"role": "system", "content": question.system}, *_messages(question.turns)],
+        "messages": [{"role": "system", "content": question.system}, *_make_messages(question.turns)],
         "stream": True,
         "stream_options": {"include_usage": True},
         "max_completion_tokens" if newest else "max_tokens": question.max_tokens,
@@ -74,7 +74,7 @@ def dump_sampling(sampling: Sampling) -> Fields:
     return {name: value if name == "top_k" else float(value) for name, value in given.items()}
 
 
-def _messages(turns: Sequence[Turn]) -> list[Fields]:
+def _make_messages(turns: Sequence[Turn]) -> list[Fields]:
     out: list[Fields] = []
     for turn in turns:
         match turn:

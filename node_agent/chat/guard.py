@@ -59,17 +59,17 @@ class Guard:
 
     def tokens(self, turns: Sequence[Turn]) -> int:
         """Return the estimated tokens of a prompt with these turns; rather too many than too few."""
-        return int((self._always + sum(map(_size, turns))) / self._rate) + _SPARE
+        return int((self._always + sum(map(_measure_turn, turns))) / self._rate) + _SPARE
 
     def learn(self, turns: Sequence[Turn], counted: int) -> None:
         """Learn from the server's count for a prompt that was just sent."""
-        size = self._always + sum(map(_size, turns))
+        size = self._always + sum(map(_measure_turn, turns))
         if counted > 0:
             self._rate = min(max(size / counted * 0.95, FEWEST), MOST)
 
     def looks_cut(self, turns: Sequence[Turn], counted: int) -> bool:
         """Check whether the server counted so few tokens that it cannot have read the whole prompt."""
-        size = self._always + sum(map(_size, turns))
+        size = self._always + sum(map(_measure_turn, turns))
         return 0 < counted < size / (MOST * 2) and counted > self.context // 3
 
     def fit(self, turns: Sequence[Turn], answer: int | None = None) -> Fitted:
@@ -80,12 +80,12 @@ class Guard:
         steps: tuple[tuple[str, Callable[[list[Turn]], int]], ...] = (
             (
                 "{} old tool results shortened",
-                lambda all_: _shorten(self, all_, room, old, SHORT, ToolResults),
+                lambda all_: _shorten_turns(self, all_, room, old, SHORT, ToolResults),
             ),
-            ("{} old answers shortened", lambda all_: _shorten(self, all_, room, old, SHORT, Answered)),
-            ("{} recent turns shortened", lambda all_: _shorten(self, all_, room, len(all_), RECENT)),
+            ("{} old answers shortened", lambda all_: _shorten_turns(self, all_, room, old, SHORT, Answered)),
+            ("{} recent turns shortened", lambda all_: _shorten_turns(self, all_, room, len(all_), RECENT)),
             ("{} old turns left out", lambda all_: _leave_out(self, all_, room)),
-            ("{} recent turns cut short", lambda all_: _shorten(self, all_, room, len(all_), SHORTEST)),
+            ("{} recent turns cut short", lambda all_: _shorten_turns(self, all_, room, len(all_), SHORTEST)),
         )
         for words, step in steps:
             if self.tokens(now) <= room:
@@ -96,7 +96,7 @@ class Guard:
         return Fitted(tuple(now), tokens + self.context - room, tokens <= room, ", ".join(done))
 
 
-def _size(turn: Turn) -> int:
+def _measure_turn(turn: Turn) -> int:
     match turn:
         case Asked(text):
             return len(text.encode()) + _PER_TURN
@@ -109,7 +109,7 @@ def _size(turn: Turn) -> int:
     assert_never(turn)
 
 
-def _shorten(
+def _shorten_turns(
     guard: Guard, turns: list[Turn], room: int, before: int, size: int, kind: type[Turn] | None = None
 ) -> int:
     """Shorten results, the oldest first, as many as needed; return how many."""
@@ -118,13 +118,13 @@ def _shorten(
         if guard.tokens(turns) <= room:
             break
         if kind is None or isinstance(turns[at], kind):
-            short = _short(turns[at], size)
+            short = _shorten_turn(turns[at], size)
             changed += short != turns[at]
             turns[at] = short
     return changed
 
 
-def _short(turn: Turn, size: int) -> Turn:
+def _shorten_turn(turn: Turn, size: int) -> Turn:
     match turn:
         case ToolResults(results):
             return ToolResults(tuple(replace(one, text=_cut(one.text, size)) for one in results))

@@ -60,7 +60,9 @@ class Stream:
     def calls(self) -> tuple[Call, ...]:
         """Return the calls in the order of their start; one without a name does not count."""
         named = (one for one in self._calls if one.name)
-        return tuple(Call(one.id, one.name, "".join(one.arguments), _sendable(one.extra)) for one in named)
+        return tuple(
+            Call(one.id, one.name, "".join(one.arguments), _select_sendable(one.extra)) for one in named
+        )
 
     def take(self, data: str) -> str:
         """Take one event, or an answer in one piece; return the text in it. Raises nothing."""
@@ -78,15 +80,15 @@ class Stream:
         usage, timings = value.get("usage"), value.get("timings")
         if isinstance(usage, dict):
             details = usage.get("prompt_tokens_details")
-            self.prompt_tokens = _number(usage.get("prompt_tokens"), self.prompt_tokens)
-            self.tokens = _number(usage.get("completion_tokens"), self.tokens)
+            self.prompt_tokens = _read_number(usage.get("prompt_tokens"), self.prompt_tokens)
+            self.tokens = _read_number(usage.get("completion_tokens"), self.tokens)
             if isinstance(details, dict):
-                self.cached_tokens = _number(details.get("cached_tokens"), self.cached_tokens)
+                self.cached_tokens = _read_number(details.get("cached_tokens"), self.cached_tokens)
         if isinstance(timings, dict) and isinstance(timings.get("predicted_per_second"), int | float):
             self.stated_speed = float(timings["predicted_per_second"])
         choices = value.get("choices")
         first = choices[0] if isinstance(choices, list) and choices else None
-        return self._choice(first) if isinstance(first, dict) else ""
+        return self._take_choice(first) if isinstance(first, dict) else ""
 
     @property
     def is_whole(self) -> bool:
@@ -104,21 +106,21 @@ class Stream:
         prompt, cached = self.prompt_tokens or 0, self.cached_tokens or 0
         tokens = Tokens(max(prompt - cached, 0), cached, self.tokens or 0, reported=prompt > 0)
         finish = self.finish or ("tool_call" if self.calls else "stop")
-        return Answer(self.text, self.calls, finish, tokens, self.model, _sendable(self._extra))
+        return Answer(self.text, self.calls, finish, tokens, self.model, _select_sendable(self._extra))
 
-    def _choice(self, choice: Mapping[str, Any]) -> str:
+    def _take_choice(self, choice: Mapping[str, Any]) -> str:
         finish = choice.get("finish_reason")
         delta = choice.get("delta")
         if not delta and not self._text and not self._calls:  # some repeat the whole message at the end
             delta = choice.get("message")
-        text = self._delta(delta) if isinstance(delta, dict) else ""
+        text = self._take_delta(delta) if isinstance(delta, dict) else ""
         if isinstance(finish, str):
             self.finish = self.finish or _FINISHES.get(finish, finish)
             text += self._marked.rest()
         self._text.append(text)
         return text
 
-    def _delta(self, delta: Mapping[str, Any]) -> str:
+    def _take_delta(self, delta: Mapping[str, Any]) -> str:
         content, calls = delta.get("content"), delta.get("tool_calls")
         if isinstance(content, list):  # of parts, some of which are thoughts
             parts = [one for one in content if isinstance(one, dict)]
@@ -228,7 +230,7 @@ class _Marked:
         return "" if self.is_thinking else held.lstrip() if self.is_thought else held
 
 
-def _sendable(pieces: Iterable[Extra]) -> Extra:
+def _select_sendable(pieces: Iterable[Extra]) -> Extra:
     """Return the keys of all pieces that can be sent back to the server, without null ones."""
     flat = ({key: one for key, one in piece.items() if _is_flat(one)} for piece in pieces)
     whole = {key: value for key, value in _merge(flat).items() if value is not None}
@@ -273,6 +275,6 @@ def _is_flat(value: Any, levels: int = MOST_LEVELS) -> bool:
     return levels > 0 and all(_is_flat(one, levels - 1) for one in inner)
 
 
-def _number(value: Any, otherwise: int | None) -> int | None:
+def _read_number(value: Any, otherwise: int | None) -> int | None:
     is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53
     return value if is_count else otherwise

@@ -69,7 +69,7 @@ def inspect_home(home: NodeHome) -> HomeReport:
     running = is_held(home.lock)
     return HomeReport(
         running=running,
-        pid=_pid(home.pid) if running else None,
+        pid=_read_pid(home.pid) if running else None,
         linked=current_link(home.links) is not None,
         entries=tuple(entries),
         unreadable=tuple(unreadable),
@@ -91,7 +91,7 @@ def is_held(lock: Path) -> bool:
     return False
 
 
-def _pid(path: Path) -> int | None:
+def _read_pid(path: Path) -> int | None:
     try:
         return int(path.read_text().split()[0])
     except (OSError, ValueError, IndexError):
@@ -114,7 +114,7 @@ def end_all(home: NodeHome, runner: Runner, wait_s: float = SLOW_S) -> Removed:
     """Stop all attempts, wait, sweep, and look. Repeatable; only while no node agent holds the home."""
     names = JournalFiles(home.journal).names() if home.journal.is_dir() else []
     phases = [(name, home.journal / name / phase) for name in names for phase in (SETUP, "", GATES)]
-    running = [(name, phase) for name, phase in phases if _runs(runner, phase)]
+    running = [(name, phase) for name, phase in phases if _is_running(runner, phase)]
     for _, phase in running:
         runner.stop(phase, "the node is removed")
     for _, phase in running:
@@ -126,7 +126,7 @@ def end_all(home: NodeHome, runner: Runner, wait_s: float = SLOW_S) -> Removed:
     return Removed(tuple(dict.fromkeys(name for name, _ in running)), left)
 
 
-def _runs(runner: Runner, phase: Path) -> bool:
+def _is_running(runner: Runner, phase: Path) -> bool:
     try:
         return isinstance(runner.look(phase), Running)
     except RunnerError:

@@ -41,7 +41,7 @@ def install(
     home: NodeHome, runtime: str, version: str, environ: Mapping[str, str], values: Mapping[str, str]
 ) -> InstalledProgram:
     """Install the program in this version, or the newest where `version` is empty. NoProgram."""
-    program, user = _program(runtime), environ["HOME"]
+    program, user = _find_program(runtime), environ["HOME"]
     if version and not _VERSION.fullmatch(version):
         raise NoProgram(f"{version!r} is not a version", "name one such as 1.2.3")
     path = search_path(home.read_settings().path, environ)
@@ -51,7 +51,7 @@ def install(
         node = "" if program.environment else _fitting_node(program, user, path, env)
         if node:
             env["PATH"] = f"{_nodejs_in(user)}/bin:{path}"
-        parts = (program, *_adapters(program))
+        parts = (program, *_list_adapters(program))
         for argv in (
             *program.installs(user, version),
             *(argv for one in parts[1:] for argv in one.installs(user)),
@@ -76,7 +76,7 @@ def install(
 def uninstall(home: NodeHome, runtime: str, environ: Mapping[str, str]) -> None:
     """Remove what `install` has installed. NoProgram for anything else."""
     user, known = environ["HOME"], read_installed(home.root)
-    program = _installed_program(known[runtime]) if runtime in known else _program(runtime)
+    program = _installed_program(known[runtime]) if runtime in known else _find_program(runtime)
     if runtime not in known:
         brought = ", ".join(known) or "nothing"
         raise NoProgram(
@@ -89,7 +89,7 @@ def uninstall(home: NodeHome, runtime: str, environ: Mapping[str, str]) -> None:
             os.unlink(f"{user}/.local/bin/{program.name}")
     else:
         path = search_path(home.read_settings().path, environ)
-        packages = [one.package for one in (program, *_adapters(program))]
+        packages = [one.package for one in (program, *_list_adapters(program))]
         argv = ("npm", "uninstall", "-g", "--prefix", f"{user}/.local", *packages)
         _run(argv, handed_on(home, path, environ, {}), runtime)
     _keep(home, {name: one for name, one in known.items() if name != runtime})
@@ -113,11 +113,11 @@ def _installed_program(one: InstalledProgram) -> Program:
     return (
         Program(one.runtime, one.package, "", "", "")
         if one.runtime in REMOVED_RUNTIMES
-        else _program(one.runtime)
+        else _find_program(one.runtime)
     )
 
 
-def _program(runtime: str) -> Program:
+def _find_program(runtime: str) -> Program:
     if runtime not in RUNTIMES:
         raise NoProgram(
             f"runtime {runtime!r} not found", REMOVED_RUNTIMES.get(runtime, "look: pancode agents runtimes")
@@ -128,7 +128,7 @@ def _program(runtime: str) -> Program:
     return program
 
 
-def _adapters(program: Program) -> list[Program]:
+def _list_adapters(program: Program) -> list[Program]:
     """Return what the program needs to take turns, in the measured version."""
     return [one for one in (adapters.CLAUDE, adapters.CODEX) if one.adapts == program.name]
 

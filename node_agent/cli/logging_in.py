@@ -56,7 +56,7 @@ def log_in(
     if status:
         _say(f"{' '.join(login.argv)} ended with {status}; nothing was stored")
         return status
-    return _kept(login, folder, prompt)
+    return _keep_login(login, folder, prompt)
 
 
 def _login_of(runtime: str, home: NodeHome) -> Login:
@@ -73,11 +73,11 @@ def _login_of(runtime: str, home: NodeHome) -> Login:
     return LOGINS[runtime]
 
 
-def _kept(login: Login, folder: Path, prompt: Callable[[str], str]) -> int:
+def _keep_login(login: Login, folder: Path, prompt: Callable[[str], str]) -> int:
     """Gives the login's files to the runs; a token that it only printed has to be entered once more."""
     file = folder / login.file
     if login.prints:
-        token = _asked(prompt)
+        token = _ask_token(prompt)
         if not token:
             _say(f"no token was stored; you can also set {login.variable} in secrets.json")
             return FAILED
@@ -93,7 +93,7 @@ def _kept(login: Login, folder: Path, prompt: Callable[[str], str]) -> int:
     return 0
 
 
-def _asked(prompt: Callable[[str], str]) -> str:
+def _ask_token(prompt: Callable[[str], str]) -> str:
     """Return the user's text; empty where the user has gone or enters none."""
     try:
         return prompt(ASKS).strip()

@@ -22,7 +22,7 @@ OK, FAILED, BAD_SETTINGS, HELD = 0, 1, 78, 73
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; an exit status."""
-    args = _parser().parse_args(argv)
+    args = _make_parser().parse_args(argv)
     os.umask(0o077)
     verb: Callable[[argparse.Namespace], int] = args.verb
     try:
@@ -35,9 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return FAILED
 
 
-def key(args: argparse.Namespace) -> int:
+def print_key(args: argparse.Namespace) -> int:
     """Print the public half of this node's key; make the key when there is none."""
-    _say(_home(args).make_key(SystemIds()).text())
+    _say(_find_home(args).make_key(SystemIds()).text())
     return OK
 
 
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the node agent in the foreground until SIGTERM. Attempts continue without it."""
     from node_agent.cli.foreground import HeldError, run_foreground
 
-    home = _home(args)
+    home = _find_home(args)
     try:
         run_foreground(home)
     except HeldError:
@@ -58,7 +58,7 @@ def show(args: argparse.Namespace) -> int:
     """Check whether a node agent runs here, and every attempt in its journal."""
     from node_agent.cli.home import inspect_home
 
-    seen = inspect_home(_home(args))
+    seen = inspect_home(_find_home(args))
     if args.json:
         _say(json.dumps(seen.to_json(), sort_keys=True))
         return OK
@@ -72,21 +72,21 @@ def login(args: argparse.Namespace) -> int:
     """Open a vendor's own login on this terminal, where the runs of this node will find it."""
     from node_agent.cli.logging_in import NoLogin, log_in
 
-    home = _home(args)
+    home = _find_home(args)
     try:
-        return log_in(home, args.runtime, os.environ, _values(home))
+        return log_in(home, args.runtime, os.environ, _read_values(home))
     except NoLogin as wrong:
         _say(f"pancode-node: {wrong}\n  fix: {wrong.fix}", sys.stderr)
         return wrong.status
 
 
-def secret(args: argparse.Namespace) -> int:
+def write_secret(args: argparse.Namespace) -> int:
     """Write the value on standard input into this node's secrets.json, under NAME."""
     from node_agent.cli.home import set_secret
     from node_agent.vault.vault import NoValue
 
     try:
-        _say(set_secret(_home(args).secrets, args.name, sys.stdin.buffer.read()))
+        _say(set_secret(_find_home(args).secrets, args.name, sys.stdin.buffer.read()))
     except NoValue as wrong:
         _say(f"pancode-node: {wrong}", sys.stderr)
         return FAILED
@@ -100,8 +100,8 @@ def install(args: argparse.Namespace) -> int:
     from node_agent.machine.programs import read_installed
     from node_agent.wire.endpoint import REMOVED_RUNTIMES
 
-    home, status = _home(args), OK
-    values = _values(home)
+    home, status = _find_home(args), OK
+    values = _read_values(home)
     ours = read_installed(home.root)
     all_of_it = [
         name for name, one in ours.items() if args.away or not (one.chosen or name in REMOVED_RUNTIMES)
@@ -124,7 +124,7 @@ def reach(args: argparse.Namespace) -> int:
     """Check that Redis and the depot answer this node; --offered: through the link on standard input."""
     from node_agent.cli.reach import try_link as try_reach
 
-    found = try_reach(_home(args), sys.stdin.read() if args.offered else None, SystemClock())
+    found = try_reach(_find_home(args), sys.stdin.read() if args.offered else None, SystemClock())
     if args.json:
         _say(found.text())
     else:
@@ -149,7 +149,7 @@ def remove(args: argparse.Namespace) -> int:
     from node_agent.runner.runner import Runner
     from node_agent.shim import shim
 
-    home = _home(args)
+    home = _find_home(args)
     if is_held(home.lock):
         _say(f"pancode-node: stop the node agent of {home.root} first", sys.stderr)
         return HELD
@@ -164,7 +164,7 @@ def remove(args: argparse.Namespace) -> int:
     return OK if not done.left else FAILED
 
 
-def _values(home: NodeHome) -> Mapping[str, str]:
+def _read_values(home: NodeHome) -> Mapping[str, str]:
     """Return the values of the owner's secrets and variables, by name."""
     from node_agent.runtimes.logins import list_token_paths
     from node_agent.vault.vault import Vault
@@ -172,7 +172,7 @@ def _values(home: NodeHome) -> Mapping[str, str]:
     return Vault(home.secrets, os.environ, SystemClock(), list_token_paths(home.root)).values()
 
 
-def _home(args: argparse.Namespace) -> NodeHome:
+def _find_home(args: argparse.Namespace) -> NodeHome:
     path = args.home or os.environ.get("PANCODE_NODE_HOME")
     if not path:
         raise SettingsError("which home? give --home H, or set PANCODE_NODE_HOME")
@@ -183,17 +183,17 @@ def _say(text: str, stream: TextIO | None = None) -> None:
     (stream or sys.stdout).write(text + "\n")
 
 
-def _parser() -> argparse.ArgumentParser:
+def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="pancode-node", description=__doc__)
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     for name, verb in (
-        ("key", key),
+        ("key", print_key),
         ("run", run),
         ("status", show),
         ("version", show_version),
         ("remove", remove),
         ("login", login),
-        ("secret", secret),
+        ("secret", write_secret),
         ("install", install),
         ("reach", reach),
     ):
@@ -203,7 +203,7 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(verb=verb)
         if verb is login:
             sub.add_argument("runtime", help="whose login it is, such as claude")
-        if verb is secret:
+        if verb is write_secret:
             sub.add_argument("name", help="such as ANTHROPIC_API_KEY")
         if verb is install:
             sub.add_argument("runtimes", nargs="*", help="such as claude; without: what was installed before")

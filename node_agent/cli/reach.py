@@ -38,13 +38,13 @@ class Reached:
 def try_link(home: NodeHome, offered: str | None, clock: Clock, patience_s: float = PATIENCE_S) -> Reached:
     """Try the link in the text `offered`, or else the present link. SettingsError."""
     settings = home.read_settings()
-    ends = _ends(home, offered)
+    ends = _read_ends(home, offered)
     password = home.redis_password(settings)
     redis = Access(ends.redis, settings.redis.user, lambda: password, patience_s, patience_s)
-    return Reached(_redis(redis), _depot(ends.depot, patience_s), clock.wall_ms())
+    return Reached(_reach_redis(redis), _reach_depot(ends.depot, patience_s), clock.wall_ms())
 
 
-def _ends(home: NodeHome, offered: str | None) -> LinkEnds:
+def _read_ends(home: NodeHome, offered: str | None) -> LinkEnds:
     if offered is None:
         found = current_link(home.links)
         if found is None:
@@ -56,7 +56,7 @@ def _ends(home: NodeHome, offered: str | None) -> LinkEnds:
         raise SettingsError(f"the offered link is broken: {exc}") from exc
 
 
-def _redis(access: Access) -> str:
+def _reach_redis(access: Access) -> str:
     client = connect(access)
     try:
         client.ping()
@@ -67,7 +67,7 @@ def _redis(access: Access) -> str:
     return ""
 
 
-def _depot(end: End, patience_s: float) -> str:
+def _reach_depot(end: End, patience_s: float) -> str:
     address: Address = Path(end) if isinstance(end, str) else end
     try:
         peer, _ = DepotAccess(lambda: address, lambda *_: b"", patience_s).greet()

@@ -136,13 +136,13 @@ def context_of(place: EndpointAddress) -> ssl.SSLContext:
 def handshake_error(place: EndpointAddress, exc: ssl.SSLError) -> Silent:
     """Return a failed handshake as Silent, in words."""
     if isinstance(exc, ssl.SSLCertVerificationError):
-        return Silent(f"is not believed: {exc.verify_message}", fix=_fix(place, exc.verify_code))
+        return Silent(f"is not believed: {exc.verify_message}", fix=_describe_fix(place, exc.verify_code))
     if exc.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST"):
         return Silent("speaks no TLS", fix=f"write {place.url.replace('https', 'http', 1)} as its url")
     return Silent(f"cannot be reached over TLS: {exc.reason or exc}")
 
 
-def _fix(place: EndpointAddress, code: int) -> str:
+def _describe_fix(place: EndpointAddress, code: int) -> str:
     if code in NOT_NOW:
         return "renew its certificate, or set the clock of this node"
     if code in OTHER_NAME:
@@ -190,14 +190,14 @@ class Http:
                         raise ValueError("the answer is too long, or takes too long")
                 return ServerReply(answer.status_code, bytes(data), answer.headers.get("server", ""))
         except httpx2.ConnectError as exc:
-            raise _unreached(place, exc) from exc
+            raise _make_unreached_error(place, exc) from exc
         except httpx2.ConnectTimeout as exc:
             raise Silent("cannot be reached: timed out") from exc
         except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as exc:
             raise Silent(f"does not answer {path}: {str(exc) or type(exc).__name__}") from exc
 
 
-def _unreached(place: EndpointAddress, exc: BaseException) -> Silent:
+def _make_unreached_error(place: EndpointAddress, exc: BaseException) -> Silent:
     first = first_of(exc)
     if isinstance(first, ssl.SSLError):
         return handshake_error(place, first)

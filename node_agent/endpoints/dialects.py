@@ -177,7 +177,7 @@ def _listed_model(one: Mapping[str, Any], residence: Residence | None) -> ModelF
     return ModelFact(id=name, ctx_usable=usable, residence=residence, embedding=makes_vectors(name))
 
 
-def _version(client: ServerClient) -> str | None:
+def _read_version(client: ServerClient) -> str | None:
     try:
         return read_text(client.get("/version").fields, "version")
     except Silent:
@@ -201,7 +201,7 @@ def read_ollama(client: ServerClient, memory: Memory) -> ServerReading:
     tags = read_items(client.get("/api/tags").fields, "models")
     tags.sort(key=lambda one: one.get("name") not in loaded)
     models = tuple(
-        _ollama_model(tag, loaded.get(tag.get("name")), _shown(client, tag, memory, number))
+        _ollama_model(tag, loaded.get(tag.get("name")), _read_model_facts(client, tag, memory, number))
         for number, tag in enumerate(tags)
         if read_text(tag, "name")
     )
@@ -215,16 +215,18 @@ def wires_of(version: str) -> tuple[ModelWire, ...]:
     return (ModelWire.CHAT, ModelWire.OLLAMA, *(wire for since, wire in more if parts >= since))
 
 
-def _shown(client: ServerClient, tag: Mapping[str, Any], memory: Memory, number: int) -> Mapping[str, Any]:
+def _read_model_facts(
+    client: ServerClient, tag: Mapping[str, Any], memory: Memory, number: int
+) -> Mapping[str, Any]:
     """Return the facts of one model, which Ollama reads from the model's files: asked for once per digest."""
     name, key = str(tag["name"]), f"{tag.get('name')} {tag.get('digest')}"
     if key not in memory.shown and number < MOST_SHOWN:
-        memory.shown[key] = _kept(client.post("/api/show", {"model": name}))
+        memory.shown[key] = _strip_facts(client.post("/api/show", {"model": name}))
     found = memory.shown.get(key)
     return found if isinstance(found, dict) else {}
 
 
-def _kept(answer: ServerReply) -> dict[str, Any]:
+def _strip_facts(answer: ServerReply) -> dict[str, Any]:
     """The facts without template, licence and tensors, which are long."""
     fields, info = answer.fields, read_object(answer.fields, "model_info")
     arch = str(info.get("general.architecture", ""))
@@ -276,10 +278,10 @@ def read_lmstudio(client: ServerClient) -> ServerReading:
             _lmstudio_model(one) for one in read_items(answer.fields, "models") if read_text(one, "key")
         )
         return ServerReading(None, models, (ModelWire.CHAT, ModelWire.RESPONSES))
-    return ServerReading(None, _older(client.get(LM0), client))
+    return ServerReading(None, _read_older(client.get(LM0), client))
 
 
-def _older(answer: ServerReply, client: ServerClient) -> tuple[ModelFact, ...]:
+def _read_older(answer: ServerReply, client: ServerClient) -> tuple[ModelFact, ...]:
     if isinstance(answer.fields.get("data"), list):
         return tuple(_older_model(one) for one in read_items(answer.fields, "data") if read_text(one, "id"))
     listed = client.get(LIST).fields
@@ -337,18 +339,18 @@ def read_llamacpp(client: ServerClient, memory: Memory) -> ServerReading:
         return ServerReading(locked=True)
     models = read_items(listed.fields, "data")
     if any("status" in one for one in models):
-        return _router(client, models)
+        return _read_router(client, models)
     props = client.get(PROPS)
     if props.status == 503 or listed.status == 503:  # it loads its model, and will have slots then
         return ServerReading(models=tuple(_llamacpp_model(one, {}, Residence.NOT_LOADED) for one in models))
     if props.fields.get("role") == "router":
-        return _router(client, read_items(client.get("/models?autoload=false").fields, "data"))
+        return _read_router(client, read_items(client.get("/models?autoload=false").fields, "data"))
     fields, asleep = props.fields, read_flag(props.fields, "is_sleeping") is True
     total = read_count(fields, "total_slots")
     if total is None:
         raise Mismatch("no slots")
     reads_slots = memory.asks_slots and not asleep
-    seen = _slots(client, "/slots", total) if reads_slots else None
+    seen = _read_slots(client, "/slots", total) if reads_slots else None
     if memory.wires is None and not asleep and not (seen and seen.silent):
         # an empty question, once: a wire that is there says what it misses, before any model hears of it
         there = [
@@ -372,7 +374,7 @@ def read_llamacpp(client: ServerClient, memory: Memory) -> ServerReading:
     )
 
 
-def _router(client: ServerClient, models: list[Mapping[str, Any]]) -> ServerReading:
+def _read_router(client: ServerClient, models: list[Mapping[str, Any]]) -> ServerReading:
     """Each loaded model is asked by itself; with `autoload=false`, or the question would load it."""
     found = []
     for one in models:
@@ -386,7 +388,7 @@ def _router(client: ServerClient, models: list[Mapping[str, Any]]) -> ServerRead
     return ServerReading(models=tuple(found))
 
 
-def _slots(client: ServerClient, path: str, total: int) -> SlotCount | None:
+def _read_slots(client: ServerClient, path: str, total: int) -> SlotCount | None:
     """Return the slots; None where the server does not show them."""
     try:
         answer = client.get(path)
@@ -395,7 +397,7 @@ def _slots(client: ServerClient, path: str, total: int) -> SlotCount | None:
     if answer.status != 200 or not isinstance(answer.value, list):
         return None
     busy = [one for one in answer.value if isinstance(one, dict) and one.get("is_processing") is True]
-    return SlotCount(total, tuple(_slot(one) for one in busy))
+    return SlotCount(total, tuple(_make_slot(one) for one in busy))
 
 
 _QUEUES = {
@@ -426,7 +428,7 @@ def _queue(client: ServerClient, dialect: Dialect, memory: Memory) -> int | None
     return memory.queue
 
 
-def _slot(one: Mapping[str, Any]) -> Slot:
+def _make_slot(one: Mapping[str, Any]) -> Slot:
     tokens = one.get("next_token")
     first = tokens[0] if isinstance(tokens, list) and tokens and isinstance(tokens[0], dict) else {}
     task, processed = read_count(one, "id_task"), read_count(one, "n_prompt_tokens_processed")
@@ -487,5 +489,5 @@ def read_server(dialect: Dialect, client: ServerClient, memory: Memory) -> Serve
                     *(wire for path, wire in _WIRE_PATHS.items() if path in paths),
                 )
             models = tuple(_listed_model(one, Residence.LOADED) for one in listed)
-            version = _version(client) if dialect is Dialect.VLLM else None
+            version = _read_version(client) if dialect is Dialect.VLLM else None
             return ServerReading(version, models, memory.wires, waiting=_queue(client, dialect, memory))

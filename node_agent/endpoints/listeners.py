@@ -94,11 +94,11 @@ def find_stranger(port: int, users: Iterable[str | int], tables: Iterable[str] =
 
 def is_of_a_run(inode: int) -> bool | None:
     """Whether a process that holds this socket belongs to a run; None when no process is found."""
-    holders = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _holds(pid, inode)]
+    holders = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _holds_inode(pid, inode)]
     return any(map(_in_a_run, holders)) if holders else None
 
 
-def _holds(pid: int, inode: int) -> bool:
+def _holds_inode(pid: int, inode: int) -> bool:
     folder, wanted = f"/proc/{pid}/fd", f"socket:[{inode}]"
     try:
         return any(_link(f"{folder}/{number}") == wanted for number in os.listdir(folder))
@@ -111,7 +111,7 @@ def _in_a_run(pid: int) -> bool:
     seen: set[int] = set()
     while pid > 1 and pid not in seen:
         seen.add(pid)
-        if _is_marked(pid) or SHIM in _bytes(pid, "cmdline").split(b"\0"):
+        if _is_marked(pid) or SHIM in _read_bytes(pid, "cmdline").split(b"\0"):
             return True
         above = process.read_stat(pid)
         pid = above.ppid if above else 0
@@ -120,7 +120,7 @@ def _in_a_run(pid: int) -> bool:
 
 def _is_marked(pid: int) -> bool:
     mark = f"{process.MARKER}=".encode()
-    return any(word.startswith(mark) for word in _bytes(pid, "environ").split(b"\0"))
+    return any(word.startswith(mark) for word in _read_bytes(pid, "environ").split(b"\0"))
 
 
 def _link(path: str) -> str:
@@ -137,7 +137,7 @@ def _text(path: str) -> str:
         return ""
 
 
-def _bytes(pid: int, name: str) -> bytes:
+def _read_bytes(pid: int, name: str) -> bytes:
     try:
         return Path(f"/proc/{pid}/{name}").read_bytes()
     except OSError:

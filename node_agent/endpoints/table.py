@@ -50,11 +50,11 @@ class DecodeProgress:
         known = dict(self.moved)
         moved = tuple((slot, known.get(slot, now_ms)) for slot in seen.busy)
         return DecodeProgress(
-            None, moved, next(filter(None, (_stands(s, now_ms - at) for s, at in moved)), "")
+            None, moved, next(filter(None, (_describe_stuck(s, now_ms - at) for s, at in moved)), "")
         )
 
 
-def _stands(slot: Slot, ms: int) -> str:
+def _describe_stuck(slot: Slot, ms: int) -> str:
     if ms < (DECODING_MS if slot.decoded else PROMPT_MS):
         return ""
     what = f"{slot.decoded} tokens of its answer" if slot.decoded else "its prompt"
@@ -101,7 +101,7 @@ def update_server(known: KnownServer, client: ServerClient, moment: ProbeContext
     if known.identity is None and now_ms < known.stranger_until:
         return known
     try:
-        return _asked(known, client, moment)
+        return _ask_server(known, client, moment)
     except Silent as exc:
         # one that listens and is silent is still there, for a while: its slots may all be at a long prompt
         if exc.refused or known.reading is None or now_ms - known.seen_ms >= STRANGER_MS:
@@ -111,7 +111,7 @@ def update_server(known: KnownServer, client: ServerClient, moment: ProbeContext
         return replace(known, progress=progress, reading=reading, trouble=str(exc))
 
 
-def _asked(known: KnownServer, client: ServerClient, moment: ProbeContext) -> KnownServer:
+def _ask_server(known: KnownServer, client: ServerClient, moment: ProbeContext) -> KnownServer:
     now_ms = moment.now_ms
     for _ in range(2):
         if known.identity is None:
@@ -155,7 +155,7 @@ def make_endpoint_fact(
     identity, reading = known.identity, known.reading
     if identity is None or reading is None or known.unused:
         return None
-    health, words, fix = _health(name, place, known)
+    health, words, fix = _judge_health(name, place, known)
     models = sorted(reading.models, key=lambda one: (one.embedding, _FIRST.index(one.residence)))
     return EndpointFact(
         name=name,
@@ -175,7 +175,7 @@ def make_endpoint_fact(
     )
 
 
-def _health(name: str, place: EndpointAddress, known: KnownServer) -> tuple[Health, str, str]:
+def _judge_health(name: str, place: EndpointAddress, known: KnownServer) -> tuple[Health, str, str]:
     if known.reading is not None and known.reading.locked:
         words = f"it does not take the key {place.key}" if known.key else "it wants a key"
         secret = place.key or "GPU_KEY"
@@ -289,27 +289,27 @@ class EndpointTable:
 
     def facts(self) -> tuple[EndpointFact, ...]:
         """The facts for a heartbeat, as fresh as possible without a wait."""
-        self._freshen()
-        return limit_models([found for _, _, _, found in self._rows() if found is not None])
+        self._begin_round()
+        return limit_models([found for _, _, _, found in self._list_rows() if found is not None])
 
     def problems(self) -> tuple[NodeProblem, ...]:
         """The problems for `fleet status`."""
         own: tuple[NodeProblem, ...] = ()
         if self._trouble:
             own = (NodeProblem(what=self._trouble[:500], fix=f"correct or remove {self._home / FILE}"),)
-        return (*own, *list_problems(self._rows()))
+        return (*own, *list_problems(self._list_rows()))
 
     def server(self, name: str) -> EndpointServer | None:
         """The endpoint of that name; None when there is none now."""
-        self._freshen()
-        for given, place, known, found in self._rows():
-            if given == name and found is not None and not self._stranger(place):
+        self._begin_round()
+        for given, place, known, found in self._list_rows():
+            if given == name and found is not None and not self._find_objection(place):
                 return EndpointServer(found, place.url, known.key, place.ca)
         return None
 
     def look(self) -> None:
         """Look at all places at once."""
-        places, values = self._places(), self._values()
+        places, values = self._read_places(), self._values()
         with self._lock:
             before = {place: self._known.get(place, KnownServer()) for place in places}
         found: dict[EndpointAddress, KnownServer] = {}
@@ -325,7 +325,7 @@ class EndpointTable:
                 return
             seen = update_server(known, Http(place, key, self._clock), moment)
             # Asked afterwards: whoever listens then is the one who answered, or has come in its place.
-            seen.unused = self._stranger(place) if seen.identity is not None else ""
+            seen.unused = self._find_objection(place) if seen.identity is not None else ""
             found[place] = seen
 
         threads = [threading.Thread(target=one, args=(place,), daemon=True) for place in places]
@@ -341,7 +341,7 @@ class EndpointTable:
 
     # -- inside
 
-    def _freshen(self) -> None:
+    def _begin_round(self) -> None:
         """Begin a round when one is due, and wait a moment for it."""
         with self._lock:
             first, now = self._looked is None, self._clock.mono_ms()
@@ -360,7 +360,7 @@ class EndpointTable:
         finally:
             self._over.set()
 
-    def _places(self) -> tuple[EndpointAddress, ...]:
+    def _read_places(self) -> tuple[EndpointAddress, ...]:
         """Return the addresses to ask; only `machines` when the file cannot be read, as it meant
         something."""
         try:
@@ -370,11 +370,11 @@ class EndpointTable:
         self._users = owners.users
         return EndpointAddresses.of((*owners.places(), *self._machines), owners.ports_left()).every
 
-    def _stranger(self, place: EndpointAddress) -> str:
+    def _find_objection(self, place: EndpointAddress) -> str:
         """Return the reason why the owner has to allow the server first; empty: it may be used."""
         return "" if place.listed or not place.is_here else find_stranger(place.port, self._users)
 
-    def _rows(self) -> list[tuple[str, EndpointAddress, KnownServer, EndpointFact | None]]:
+    def _list_rows(self) -> list[tuple[str, EndpointAddress, KnownServer, EndpointFact | None]]:
         now = self._clock.mono_ms()
         with self._lock:
             known, names = dict(self._known), dict(self._names)

@@ -20,7 +20,7 @@ HEADER = 18  # "%08x %08x\n": length and CRC-32 of the payload
 MOST = 1 << 24  # of a payload: a length that is nonsense costs no memory
 
 
-def _codec() -> tuple[Callable[[Any], str], Callable[[str], Any]]:
+def _load_codec() -> tuple[Callable[[Any], str], Callable[[str], Any]]:
     try:
         from _json import encode_basestring_ascii, make_encoder, make_scanner
     except ImportError:  # an interpreter without the accelerator
@@ -57,7 +57,7 @@ class _ScanRules:
     parse_constant = _refuse
 
 
-_dump, _load = _codec()
+_dump, _load = _load_codec()
 
 
 def to_json(value: object) -> bytes:
@@ -98,7 +98,7 @@ def write_atomic(path: StrPath, data: bytes, sync: bool = True) -> None:
     Without `sync`, the file survives a crash of this process, but not of the machine.
     """
     path = os.fspath(path)
-    temporary = _temporary(path)
+    temporary = _make_temporary_path(path)
     _write_synced(temporary, data, sync)
     try:
         os.rename(temporary, path)
@@ -130,7 +130,7 @@ def create_exclusive(path: StrPath, data: bytes) -> bool:
     meets an empty file whose writer it cannot judge.
     """
     path = os.fspath(path)
-    temporary = _temporary(path)
+    temporary = _make_temporary_path(path)
     _write_synced(temporary, data)
     try:
         os.link(temporary, path)
@@ -158,7 +158,7 @@ def preallocate(path: StrPath, size: int) -> None:
 def replace_reserved(path: StrPath, data: bytes, size: int) -> None:
     """Replace `path` (0600) by `data` and reserved space up to `size`, durably. OSError: no change."""
     path = os.fspath(path)
-    temporary = _temporary(path)
+    temporary = _make_temporary_path(path)
     try:
         preallocate(temporary, size)
         fd = os.open(temporary, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -218,7 +218,7 @@ def read_framed(path: StrPath, offset: int = 0) -> bytes | None:
         return None
     try:
         header = _parse_header(os.pread(fd, HEADER, offset))
-        return None if header is None else _whole(os.pread(fd, header[0], offset + HEADER), header)
+        return None if header is None else _check_payload(os.pread(fd, header[0], offset + HEADER), header)
     finally:
         os.close(fd)
 
@@ -227,7 +227,7 @@ def frame_in(data: bytes, offset: int) -> bytes | None:
     """Return the payload as `read_framed`, from bytes that were read at once."""
     begin = offset + HEADER
     header = _parse_header(data[offset:begin])
-    return None if header is None else _whole(data[begin : begin + header[0]], header)
+    return None if header is None else _check_payload(data[begin : begin + header[0]], header)
 
 
 def _parse_header(head: bytes) -> tuple[int, int] | None:
@@ -241,11 +241,11 @@ def _parse_header(head: bytes) -> tuple[int, int] | None:
     return (length, checksum) if 0 <= length <= MOST else None
 
 
-def _whole(payload: bytes, header: tuple[int, int]) -> bytes | None:
+def _check_payload(payload: bytes, header: tuple[int, int]) -> bytes | None:
     return payload if (len(payload), crc32(payload)) == header else None
 
 
-def _temporary(path: str) -> str:
+def _make_temporary_path(path: str) -> str:
     return f"{path}.{os.getpid()}.{get_ident()}.new"
 
 

@@ -38,7 +38,7 @@ def walk_tree(top: Path, opening: bool = False, most: int | None = None) -> Iter
     is moved away meanwhile, and for one with more than `most` names: they need no disk, and no quota counts
     them.
     """
-    here = _opened(None, str(top), opening)
+    here = _open_folder(None, str(top), opening)
     if here is None:
         return
     place = _Place(here, opening, most)
@@ -62,20 +62,20 @@ class _Place:
     def __init__(self, here: int, opening: bool, most: int | None) -> None:
         self.here, self.opening, self.most = here, opening, most
         self.way: list[str] = []
-        self._levels: list[tuple[_Inode, _Listed]] = [(_inode(here), _listed(here, most))]
+        self._levels: list[tuple[_Inode, _Listed]] = [(_read_inode(here), _list_folder(here, most))]
 
     @property
     def left(self) -> _Listed:
         return self._levels[-1][1]
 
     def enter(self, name: str) -> bool:
-        below = _opened(self.here, name, self.opening)
+        below = _open_folder(self.here, name, self.opening)
         if below is None:
             return False
         os.close(self.here)
         self.here = below
         self.way.append(name)
-        self._levels.append((_inode(below), _listed(below, self.most)))
+        self._levels.append((_read_inode(below), _list_folder(below, self.most)))
         return True
 
     def leave(self) -> str | None:
@@ -86,17 +86,17 @@ class _Place:
         os.close(self.here)
         self.here = above
         self._levels.pop()
-        if _inode(above) != self._levels[-1][0]:
+        if _read_inode(above) != self._levels[-1][0]:
             raise OSError(errno.ESTALE, "a folder was moved away while it was looked through")
         return self.way.pop()
 
 
-def _opened(at: int | None, name: str, opening: bool) -> int | None:
+def _open_folder(at: int | None, name: str, opening: bool) -> int | None:
     """A descriptor of a folder that can be read and left again; None where there is none."""
     try:
         here = os.open(name, _FOLDER, dir_fd=at)
     except PermissionError:
-        here = _forced(at, name) if opening else -1
+        here = _force_open(at, name) if opening else -1
     except OSError:
         here = -1
     if here < 0:
@@ -111,7 +111,7 @@ def _opened(at: int | None, name: str, opening: bool) -> int | None:
     return None
 
 
-def _forced(at: int | None, name: str) -> int:
+def _force_open(at: int | None, name: str) -> int:
     """Open a folder that its owner closed; -1 when it is another user's. No link can come in between."""
     try:
         closed = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
@@ -127,12 +127,12 @@ def _forced(at: int | None, name: str) -> int:
         os.close(closed)
 
 
-def _inode(folder: int) -> _Inode:
+def _read_inode(folder: int) -> _Inode:
     seen = os.fstat(folder)
     return seen.st_dev, seen.st_ino
 
 
-def _listed(folder: int, most: int | None) -> _Listed:
+def _list_folder(folder: int, most: int | None) -> _Listed:
     """Return the names, and which are folders: the listing says so, a look at each would take seconds."""
     with os.scandir(folder) as found:
         until = None if most is None else most + 1

@@ -74,7 +74,7 @@ class Lobby:
         """List the caller while this task serves the connection; the task is cancelled when it has to go."""
         task = asyncio.current_task()
         assert task is not None
-        caller = _caller(task, writer)
+        caller = _find_caller(task, writer)
         self._waiting[caller] = None
         if len(self._waiting) > MOST_WAITING:
             users = users_by_ports()
@@ -113,14 +113,14 @@ def users_by_ports() -> dict[Ports, int]:
             rows = [line.split() for line in file][1:]
     except OSError:
         return {}
-    return {(_port(row[1]), _port(row[2])): int(row[_UID_COLUMN]) for row in rows}
+    return {(_parse_port(row[1]), _parse_port(row[2])): int(row[_UID_COLUMN]) for row in rows}
 
 
-def _port(address: str) -> int:
+def _parse_port(address: str) -> int:
     return int(address.rpartition(":")[2], 16)
 
 
-def _caller(task: asyncio.Task[object], writer: asyncio.StreamWriter) -> OpenConnection:
+def _find_caller(task: asyncio.Task[object], writer: asyncio.StreamWriter) -> OpenConnection:
     """Return the caller. A unix socket tells the user; for TCP the kernel's table is read when it matters."""
     line = writer.get_extra_info("socket")
     if line.family == socket.AF_UNIX:
@@ -158,14 +158,17 @@ def find_body_limit(target: RequestTarget) -> int:
 def check_values(body: bytes) -> None:
     """Raise TooLarge if the body has more JSON values than can be read cheaply. For valid JSON the count is
     never too low."""
-    if _marks(body) <= MOST_VALUES:
+    if _count_marks(body) <= MOST_VALUES:
         return
     bare = body.replace(b"\\\\", b"").replace(b'\\"', b"")  # what is left of quotes begins or ends a string
-    if bare.count(b'"') > _QUOTES_EACH * MOST_VALUES or _marks(b"".join(bare.split(b'"')[::2])) > MOST_VALUES:
+    if (
+        bare.count(b'"') > _QUOTES_EACH * MOST_VALUES
+        or _count_marks(b"".join(bare.split(b'"')[::2])) > MOST_VALUES
+    ):
         raise TooLarge(f"the request has more than {MOST_VALUES} JSON values")
 
 
-def _marks(text: bytes) -> int:
+def _count_marks(text: bytes) -> int:
     """Count the marks for values: each value but the outermost comes after one of these."""
     return sum(text.count(mark) for mark in _BEGINNINGS)
 
@@ -226,23 +229,23 @@ class AgentConnection(asyncio.StreamReaderProtocol):
 
     def __init__(self, serve: Callable[[AgentClient], Awaitable[None]]) -> None:
         self._client: AgentClient | None = None
-        super().__init__(asyncio.StreamReader(limit=HEAD_BYTES), self._begun)
+        super().__init__(asyncio.StreamReader(limit=HEAD_BYTES), self._take_streams)
         self._serve = serve
 
-    async def _begun(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _take_streams(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._client = AgentClient(reader, writer)
         await self._serve(self._client)
 
     def eof_received(self) -> bool | None:
         kept = super().eof_received()
-        self._over()
+        self._end_connection()
         return kept
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        self._over()
+        self._end_connection()
 
-    def _over(self) -> None:
+    def _end_connection(self) -> None:
         if self._client is not None:
             self._client.hung_up()
 

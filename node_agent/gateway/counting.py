@@ -224,8 +224,8 @@ def estimate_most(wire: Wire, size: int, body: dict[str, Any]) -> TokenCount:
     """The most tokens that a request of so many bytes may use."""
     inside, names = _LIMITS[wire]
     places = [body.get(name) for name in inside] if inside else [body]
-    limits = [_largest(place, names) for place in places if isinstance(place, dict)]
-    many = max([_largest(place, _ANSWERS) for place in places if isinstance(place, dict)], default=0)
+    limits = [_find_largest(place, names) for place in places if isinstance(place, dict)]
+    many = max([_find_largest(place, _ANSWERS) for place in places if isinstance(place, dict)], default=0)
     output = max(limits, default=0) or ASSUMED_OUTPUT
     return TokenCount(input=size // BYTES_PER_TOKEN, output=min(output * max(many, 1), MOST))
 
@@ -240,7 +240,7 @@ def count_usage(reading: MeterReading, expected: TokenCount, passed: int) -> Tok
     return replace(tokens, input=tokens.input if has_input else expected.input, output=output)
 
 
-def _largest(place: dict[str, Any], names: tuple[str, ...]) -> int:
+def _find_largest(place: dict[str, Any], names: tuple[str, ...]) -> int:
     found = [place.get(name) for name in names]
     return max((min(one, MOST) for one in found if isinstance(one, int) and one > 0), default=0)
 
@@ -280,7 +280,7 @@ class Allowance:
     async def call(self, expected: Expected) -> AsyncIterator[None]:
         """While one is under way; what it used is counted before its end. Raises Reached."""
         mine = expected.bound
-        await self._room(mine)
+        await self._wait_for_room(mine)
         self._held.append(mine)
         try:
             yield
@@ -289,7 +289,7 @@ class Allowance:
             self._freed.set()
             self._freed = asyncio.Event()
 
-    async def _room(self, mine: UsageBound) -> None:
+    async def _wait_for_room(self, mine: UsageBound) -> None:
         while True:
             limit, words = self._caps.reached(self._count())
             if limit:

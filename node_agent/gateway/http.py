@@ -121,9 +121,9 @@ def framing_of(head: Head, default: int | Framing) -> int | Framing:
 async def body_of(reader: asyncio.StreamReader, framing: int | Framing) -> AsyncIterator[bytes]:
     """The body in pieces, as they come. BadMessage when it ends too early."""
     if isinstance(framing, int):
-        pieces = _exactly(reader, framing)
+        pieces = _read_exactly(reader, framing)
     else:
-        pieces = _chunks(reader) if framing is Framing.CHUNKED else _to_the_end(reader)
+        pieces = _read_chunks(reader) if framing is Framing.CHUNKED else _to_the_end(reader)
     async for piece in pieces:
         yield piece
 
@@ -133,7 +133,7 @@ async def _to_the_end(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
         yield piece
 
 
-async def _exactly(reader: asyncio.StreamReader, left: int) -> AsyncIterator[bytes]:
+async def _read_exactly(reader: asyncio.StreamReader, left: int) -> AsyncIterator[bytes]:
     while left > 0:
         piece = await reader.read(min(PIECE, left))
         if not piece:
@@ -142,26 +142,26 @@ async def _exactly(reader: asyncio.StreamReader, left: int) -> AsyncIterator[byt
         yield piece
 
 
-async def _chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
-    while size := _size(await _line(reader)):
-        async for piece in _exactly(reader, size):
+async def _read_chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    while size := _parse_size(await _read_line(reader)):
+        async for piece in _read_exactly(reader, size):
             yield piece
-        if await _line(reader):
+        if await _read_line(reader):
             raise BadMessage("a chunk is longer than it says")
     for _ in range(TRAILERS):  # of which nobody makes use
-        if not await _line(reader):
+        if not await _read_line(reader):
             return
     raise BadMessage("the trailers have no end")
 
 
-async def _line(reader: asyncio.StreamReader) -> bytes:
+async def _read_line(reader: asyncio.StreamReader) -> bytes:
     try:
         return (await reader.readuntil(b"\r\n"))[:-2]
     except (asyncio.IncompleteReadError, asyncio.LimitOverrunError) as exc:
         raise BadMessage("the body ends too early") from exc
 
 
-def _size(line: bytes) -> int:
+def _parse_size(line: bytes) -> int:
     digits = line.partition(b";")[0].strip()
     if not digits or len(digits) > 8 or not all(byte in b"0123456789abcdefABCDEF" for byte in digits):
         raise BadMessage("not the size of a chunk")

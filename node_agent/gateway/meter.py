@@ -96,11 +96,11 @@ class LineMeter:
         first, *others = chunk.split(b"\n")
         self._keep(first)
         for part in others:
-            self._line()
+            self._take_line()
             self._keep(part)
 
     def close(self) -> None:
-        self._line()
+        self._take_line()
 
     def _keep(self, part: bytes) -> None:
         self._size += len(part)
@@ -109,10 +109,10 @@ class LineMeter:
         else:
             self._rest.clear()
 
-    def _line(self) -> None:
+    def _take_line(self) -> None:
         line, self._rest, self._size = b"".join(self._rest), [], 0
         if self._mark in line or (not self.heard and b"{" in line):
-            value = _value(line.removeprefix(b"data:"))
+            value = _parse_value(line.removeprefix(b"data:"))
             self.heard = self.heard or value is not None
             self.reading = _read_with(self._read, self.reading, value)
 
@@ -133,7 +133,7 @@ class PlainMeter:
             self.heard = True
 
     def close(self) -> None:
-        value = _value(bytes(self._data))
+        value = _parse_value(bytes(self._data))
         self.heard = self.heard or value is not None
         self.reading = _read_with(self._read, self.reading, value)
 
@@ -145,7 +145,7 @@ def meter_of(wire: Wire, content_type: str) -> Meter:
     return LineMeter(read, mark) if streamed else PlainMeter(read)
 
 
-def _value(data: bytes) -> Any:
+def _parse_value(data: bytes) -> Any:
     """Parse an object or a list; None for any other data."""
     try:
         value = json.loads(data)
@@ -169,102 +169,104 @@ _ASKED = ("service_tier", "serviceTier", "speed", "inference_geo")
 def terms_of(values: dict[str, Any]) -> dict[str, str]:
     """Return the fields of a request or an answer that may change its price: tier, texts in its usage."""
     found = dict[str, str]()
-    for place in (values, _dict(values.get("response")), _dict(values.get("message"))):
+    for place in (values, _to_dict(values.get("response")), _to_dict(values.get("message"))):
         words = {name: place.get(name) for name in _ASKED}
         for name in _USAGES:
-            words |= _dict(place.get(name))
+            words |= _to_dict(place.get(name))
         found |= {name[:40]: one[:40] for name, one in words.items() if isinstance(one, str)}
     return found
 
 
-def _anthropic(before: MeterReading, event: dict[str, Any]) -> MeterReading:
+def _read_anthropic(before: MeterReading, event: dict[str, Any]) -> MeterReading:
     """The stream's first event has the input, its last delta the output; both are totals of this answer."""
-    message = _dict(event.get("message")) if event.get("type") == "message_start" else event
-    usage = _dict(message.get("usage"))
+    message = _to_dict(event.get("message")) if event.get("type") == "message_start" else event
+    usage = _to_dict(message.get("usage"))
     if not usage:
         return before
     was = before.tokens
     tokens = TokenCount(
-        _number(usage, "input_tokens", was.input),
-        _number(usage, "cache_read_input_tokens", was.cached),
-        _number(usage, "cache_creation_input_tokens", was.written),
-        _number(usage, "output_tokens", was.output),
-        _number(_dict(usage.get("cache_creation")), "ephemeral_1h_input_tokens", was.hour),
+        _read_number(usage, "input_tokens", was.input),
+        _read_number(usage, "cache_read_input_tokens", was.cached),
+        _read_number(usage, "cache_creation_input_tokens", was.written),
+        _read_number(usage, "output_tokens", was.output),
+        _read_number(_to_dict(usage.get("cache_creation")), "ephemeral_1h_input_tokens", was.hour),
     )
     whole = before.whole or event.get("type") in ("message_delta", "message")
-    return MeterReading(tokens, whole, _model(message, "model") or before.model, before.terms)
+    return MeterReading(tokens, whole, _read_model(message, "model") or before.model, before.terms)
 
 
-def _chat(before: MeterReading, event: dict[str, Any]) -> MeterReading:
-    usage = _dict(event.get("usage"))
-    model = _model(event, "model") or before.model
+def _read_chat(before: MeterReading, event: dict[str, Any]) -> MeterReading:
+    usage = _to_dict(event.get("usage"))
+    model = _read_model(event, "model") or before.model
     if "prompt_tokens" not in usage:
         return replace(before, model=model)
-    details = _dict(usage.get("prompt_tokens_details"))
-    cached = _number(details, "cached_tokens")
-    fresh = max(_number(usage, "prompt_tokens") - cached, 0)
-    return MeterReading(TokenCount(fresh, cached, 0, _number(usage, "completion_tokens")), True, model)
+    details = _to_dict(usage.get("prompt_tokens_details"))
+    cached = _read_number(details, "cached_tokens")
+    fresh = max(_read_number(usage, "prompt_tokens") - cached, 0)
+    return MeterReading(TokenCount(fresh, cached, 0, _read_number(usage, "completion_tokens")), True, model)
 
 
-def _responses(before: MeterReading, event: dict[str, Any]) -> MeterReading:
-    answer = _dict(event.get("response")) or event
-    usage = _dict(answer.get("usage"))
+def _read_responses(before: MeterReading, event: dict[str, Any]) -> MeterReading:
+    answer = _to_dict(event.get("response")) or event
+    usage = _to_dict(answer.get("usage"))
     if not usage:
         return before
-    details = _dict(usage.get("input_tokens_details"))
-    cached = _number(details, "cached_tokens")
-    written = _number(details, "cache_write_tokens")
-    fresh = max(_number(usage, "input_tokens") - cached - written, 0)
-    tokens = TokenCount(fresh, cached, written, _number(usage, "output_tokens"))
-    return MeterReading(tokens, True, _model(answer, "model") or before.model)
+    details = _to_dict(usage.get("input_tokens_details"))
+    cached = _read_number(details, "cached_tokens")
+    written = _read_number(details, "cache_write_tokens")
+    fresh = max(_read_number(usage, "input_tokens") - cached - written, 0)
+    tokens = TokenCount(fresh, cached, written, _read_number(usage, "output_tokens"))
+    return MeterReading(tokens, True, _read_model(answer, "model") or before.model)
 
 
-def _gemini(before: MeterReading, event: dict[str, Any]) -> MeterReading:
+def _read_gemini(before: MeterReading, event: dict[str, Any]) -> MeterReading:
     """Every piece has the totals so far; the last that counts is the one with a reason to finish."""
-    usage = _dict(event.get("usageMetadata"))
+    usage = _to_dict(event.get("usageMetadata"))
     if not usage:
         return before
-    cached = _number(usage, "cachedContentTokenCount")
-    fresh = max(_number(usage, "promptTokenCount") - cached, 0) + _number(usage, "toolUsePromptTokenCount")
-    output = _number(usage, "candidatesTokenCount") + _number(usage, "thoughtsTokenCount")
+    cached = _read_number(usage, "cachedContentTokenCount")
+    fresh = max(_read_number(usage, "promptTokenCount") - cached, 0) + _read_number(
+        usage, "toolUsePromptTokenCount"
+    )
+    output = _read_number(usage, "candidatesTokenCount") + _read_number(usage, "thoughtsTokenCount")
     whole = before.whole or _has_finished(event)
-    model = _model(event, "modelVersion") or before.model
+    model = _read_model(event, "modelVersion") or before.model
     return MeterReading(TokenCount(fresh, cached, 0, output), whole, model)
 
 
 def _has_finished(event: dict[str, Any]) -> bool:
     candidates = event.get("candidates")
     each = candidates if isinstance(candidates, list) else []
-    blocked = "blockReason" in _dict(event.get("promptFeedback"))
-    return blocked or any("finishReason" in _dict(one) for one in each)
+    blocked = "blockReason" in _to_dict(event.get("promptFeedback"))
+    return blocked or any("finishReason" in _to_dict(one) for one in each)
 
 
-def _ollama(before: MeterReading, event: dict[str, Any]) -> MeterReading:
+def _read_ollama(before: MeterReading, event: dict[str, Any]) -> MeterReading:
     if event.get("done") is not True:
         return before
-    tokens = TokenCount(_number(event, "prompt_eval_count"), 0, 0, _number(event, "eval_count"))
-    return MeterReading(tokens, True, _model(event, "model"))
+    tokens = TokenCount(_read_number(event, "prompt_eval_count"), 0, 0, _read_number(event, "eval_count"))
+    return MeterReading(tokens, True, _read_model(event, "model"))
 
 
 _READERS: dict[Wire, tuple[Reader, bytes]] = {
-    Wire.ANTHROPIC: (_anthropic, b'"usage"'),
-    Wire.CHAT: (_chat, b'"usage"'),
-    Wire.RESPONSES: (_responses, b'"usage"'),
-    Wire.GEMINI: (_gemini, b'"usageMetadata"'),
-    Wire.OLLAMA: (_ollama, b'"done"'),
+    Wire.ANTHROPIC: (_read_anthropic, b'"usage"'),
+    Wire.CHAT: (_read_chat, b'"usage"'),
+    Wire.RESPONSES: (_read_responses, b'"usage"'),
+    Wire.GEMINI: (_read_gemini, b'"usageMetadata"'),
+    Wire.OLLAMA: (_read_ollama, b'"done"'),
 }
 
 
-def _dict(value: object) -> dict[str, Any]:
+def _to_dict(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _number(values: dict[str, Any], name: str, default: int = 0) -> int:
+def _read_number(values: dict[str, Any], name: str, default: int = 0) -> int:
     value = values.get(name)
     good = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST
     return int(value) if good and value is not None else default
 
 
-def _model(values: dict[str, Any], name: str) -> str:
+def _read_model(values: dict[str, Any], name: str) -> str:
     value = values.get(name)
     return value[:200] if isinstance(value, str) else ""

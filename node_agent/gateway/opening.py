@@ -69,7 +69,7 @@ class GatewaySettings(WireModel):
             raise ValueError(
                 "no login in it: put user:password into secrets.json, and its name into proxy_login"
             )
-        if parts.scheme != "http" or not parts.hostname or parts.path not in ("", "/") or not _port(url):
+        if parts.scheme != "http" or not parts.hostname or parts.path not in ("", "/") or not _find_port(url):
             raise ValueError("it must be http://HOST:PORT (traffic through it is TLS all the same)")
         return url
 
@@ -96,7 +96,7 @@ def problems_of(home: Path) -> tuple[NodeProblem, ...]:
     return ()
 
 
-def _port(url: str) -> int | None:
+def _find_port(url: str) -> int | None:
     try:
         return urlsplit(url).port
     except ValueError:
@@ -192,7 +192,7 @@ class _Led:
         model = next(iter(self.way.models), model)  # without the name of a provider
         if self.way.public and not any(letter.isdigit() for letter in model or ""):
             return True
-        owner = self._owners()
+        owner = self._read_owner_prices()
         return (
             not self.wrong and Prices(owner, self.way.public, host=self.way.host).of(model or "") is not None
         )
@@ -210,9 +210,9 @@ class _Led:
             return False
         newest = vendors and not any(letter.isdigit() for letter in name)
         sold = newest or any(fnmatchcase(name, one) for one in vendors) or Prices({}, public=True).of(name)
-        return not sold and Prices(self._owners(), public=False).of(name) is None
+        return not sold and Prices(self._read_owner_prices(), public=False).of(name) is None
 
-    def _owners(self) -> dict[str, Price]:
+    def _read_owner_prices(self) -> dict[str, Price]:
         return {name: price_of(words) for name, words in self.prices}
 
 
@@ -244,7 +244,7 @@ class GatewayProcesses:
             return GatewayAccess(*given)
         try:
             values = self._values()
-            led = self._led(job, values)
+            led = self._find_led(job, values)
             if led is None:
                 return None
             priced = led.is_priced(job.model)
@@ -256,10 +256,10 @@ class GatewayProcesses:
             kind = FailureKind.DISK_FULL if exc.errno == errno.ENOSPC else FailureKind.NODE_INTERNAL
             raise StepFailed(kind, f"the model gateway cannot be opened: {exc}") from exc
 
-    def _led(self, job: Job, values: Mapping[str, str]) -> _Led | None:
+    def _find_led(self, job: Job, values: Mapping[str, str]) -> _Led | None:
         """Return where the run's calls go; None: the run calls its model directly."""
         named = (*job.env, *job.secrets)
-        lead = self._lead(job)
+        lead = self._find_lead(job)
         way = way_of(job.runtime, values, named, job.model) if lead is None else lead.way
         if way is None:
             hosts = tunnel_of(job.runtime, values, named)
@@ -272,7 +272,7 @@ class GatewayProcesses:
             return _Led(way, wrong=str(exc), lead=lead)
         return _Led(way, prices=prices, lead=lead)
 
-    def _lead(self, job: Job) -> Lead | None:
+    def _find_lead(self, job: Job) -> Lead | None:
         """The lead to an endpoint of this node, if the job names one."""
         if job.endpoint is None:
             return None
@@ -281,7 +281,7 @@ class GatewayProcesses:
         return self._near.lead(job)
 
     def is_alive(self, folder: Path) -> bool:
-        return self._running(folder) is not None
+        return self._find_running(folder) is not None
 
     def count(self, folder: Path) -> ModelCount | None:
         count = places.read_count(folder)
@@ -324,14 +324,14 @@ class GatewayProcesses:
         )
 
     def close(self, folder: Path) -> None:
-        found = self._running(folder)
+        found = self._find_running(folder)
         if found is not None:
             process.signal_exact(found, signal.SIGTERM)
-            if not _gone(found[0], END_MS):
+            if not _wait_until_gone(found[0], END_MS):
                 process.signal_exact(found, signal.SIGKILL)
         self._reap()
 
-    def _running(self, folder: Path) -> process.Proc | None:
+    def _find_running(self, folder: Path) -> process.Proc | None:
         found = places.find_gateway(folder)
         with self._lock:
             child = self._mine.get(folder)
@@ -353,11 +353,11 @@ class GatewayProcesses:
         except OSError:
             sock.close()
             raise
-        tcp, unix = sock, _unix(folder / places.GATE / places.SOCKET)
+        tcp, unix = sock, _make_unix_socket(folder / places.GATE / places.SOCKET)
         with tcp, unix, (folder / places.FOLDER / places.LOG).open("ab") as log:
             entry = replace(entry, port=tcp.getsockname()[1])
             places.write_access(folder, entry.port, entry.token)
-            spec = self._owners(_spec(job, folder, entry, led), values)
+            spec = self._add_owner_settings(_make_spec(job, folder, entry, led), values)
             env = {"LANG": "C.UTF-8", **{name: values[name] for name in _TLS if name in values}}
             stdin, pipe = os.pipe()
             try:
@@ -373,7 +373,7 @@ class GatewayProcesses:
             file.write(spec.to_json())
         return entry
 
-    def _owners(self, spec: GatewaySpec, values: Mapping[str, str]) -> GatewaySpec:
+    def _add_owner_settings(self, spec: GatewaySpec, values: Mapping[str, str]) -> GatewaySpec:
         """Return the spec with the settings of gateway.json. StepFailed when they cannot be carried out."""
         try:
             wish = self._wish()
@@ -400,15 +400,15 @@ class GatewayProcesses:
         argv = [self._python, "-I", "-S", PROGRAM, *map(str, at)]
         pairs = [(stdin, 0), (log, 1), (log, 2), *zip(sockets, at, strict=True)]
         return os.posix_spawn(
-            argv[0], argv, env, file_actions=_moves(pairs), setsigmask=(), setsigdef=_DEFAULTS
+            argv[0], argv, env, file_actions=_plan_moves(pairs), setsigmask=(), setsigdef=_DEFAULTS
         )
 
     def _reap(self) -> None:
         with self._lock:
-            self._mine = {at: child for at, child in self._mine.items() if not _reaped(child)}
+            self._mine = {at: child for at, child in self._mine.items() if not _reap_child(child)}
 
 
-def _spec(job: Job, folder: Path, entry: GatewayAccess, led: _Led) -> GatewaySpec:
+def _make_spec(job: Job, folder: Path, entry: GatewayAccess, led: _Led) -> GatewaySpec:
     """Return the gateway's spec. StepFailed where the owner's prices cannot be read."""
     way, limits = led.way, job.limits
     life, at = limits.wall_ms / 1000 + SPARE_S, str(folder.absolute())
@@ -437,7 +437,7 @@ def _spec(job: Job, folder: Path, entry: GatewayAccess, led: _Led) -> GatewaySpe
     )
 
 
-def _moves(pairs: list[tuple[int, int]]) -> list[tuple[int, ...]]:
+def _plan_moves(pairs: list[tuple[int, int]]) -> list[tuple[int, ...]]:
     """Return moves through higher numbers, so that no move overwrites a file that is still to be moved."""
     above = max(max(pair) for pair in pairs) + 1
     there = [(os.POSIX_SPAWN_DUP2, fd, above + to) for fd, to in pairs]
@@ -445,14 +445,14 @@ def _moves(pairs: list[tuple[int, int]]) -> list[tuple[int, ...]]:
     return [*there, *back, *((os.POSIX_SPAWN_CLOSE, above + to) for _, to in pairs)]
 
 
-def _reaped(pid: int) -> bool:
+def _reap_child(pid: int) -> bool:
     try:
         return os.waitpid(pid, os.WNOHANG)[0] != 0
     except ChildProcessError:
         return True
 
 
-def _unix(path: Path) -> socket.socket:
+def _make_unix_socket(path: Path) -> socket.socket:
     """Make a socket through its folder's descriptor: a socket's own path may have only 107 bytes.
 
     In a sandbox the agent may be another user. Nobody else reaches the socket: the attempt's folder is ours
@@ -473,7 +473,7 @@ def _unix(path: Path) -> socket.socket:
     return sock
 
 
-def _gone(pid: int, ms: int) -> bool:
+def _wait_until_gone(pid: int, ms: int) -> bool:
     try:
         fd = os.pidfd_open(pid)
     except OSError:

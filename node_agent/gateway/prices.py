@@ -242,12 +242,12 @@ def price_of(words: str) -> Price:
     """The price in four numbers, or nine: `2 0.2 2.5 10 > 272000 4 0.4 5 15`. Raises ValueError."""
     base, _, more = words.partition(">")
     if not more:
-        return Price(_rate(base))
+        return Price(_parse_rate(base))
     above, _, rest = more.strip().partition(" ")
-    return Price(_rate(base), int(above), _rate(rest))
+    return Price(_parse_rate(base), int(above), _parse_rate(rest))
 
 
-def _rate(words: str) -> Rate:
+def _parse_rate(words: str) -> Rate:
     try:
         numbers = [Decimal(word) for word in words.split()]
     except ArithmeticError as exc:

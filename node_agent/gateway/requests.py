@@ -115,7 +115,7 @@ def target_of(start: str, headers: Mapping[str, str], token: str) -> RequestTarg
     return RequestTarget(method, path, query, route_of(method, path))
 
 
-def asked_of(route: Route, body: bytes) -> tuple[str, dict[str, Any]]:
+def parse_model_body(route: Route, body: bytes) -> tuple[str, dict[str, Any]]:
     """Return (the model, the body as an object). NotAllowed where a body is needed and cannot be read."""
     try:
         value = json.loads(body, object_pairs_hook=_named_once)
@@ -275,7 +275,7 @@ def without_hosted(wire: Wire, body: dict[str, Any], strips: bool = False) -> di
         body = {name: value for name, value in body.items() if name not in _FIELDS}
     for name in _FIELDS:
         if body.get(name):
-            raise _refused(name)
+            raise _make_refused_error(name)
     if wire is Wire.RESPONSES:
         body = _with_items(body, strips)
     return _with_tools(wire, body, strips)
@@ -296,14 +296,14 @@ def _with_tools(wire: Wire, body: dict[str, Any], strips: bool) -> dict[str, Any
     if not tools:
         return body
     if not isinstance(tools, list):
-        raise _refused("tools")
+        raise _make_refused_error("tools")
     kept = [tool for tool in tools if not (_is_dropped(wire, tool) or (strips and _is_hosted(wire, tool)))]
     for tool in kept:
         _check_tool(wire, tool)
-    return body if len(kept) == len(tools) else _with(wire, body, kept)
+    return body if len(kept) == len(tools) else _replace_tools(wire, body, kept)
 
 
-def _with(wire: Wire, body: dict[str, Any], kept: list[Any]) -> dict[str, Any]:
+def _replace_tools(wire: Wire, body: dict[str, Any], kept: list[Any]) -> dict[str, Any]:
     """The request with these tools; no empty list and no choice of a missing tool, as the vendor refuses
     those.
     """
@@ -331,20 +331,20 @@ def _is_dropped(wire: Wire, tool: Any) -> bool:
 
 def _check_tool(wire: Wire, tool: Any) -> None:
     if not isinstance(tool, dict):
-        raise _refused("a tool that is not an object")
+        raise _make_refused_error("a tool that is not an object")
     if wire is Wire.GEMINI:
         if hosted := sorted(tool.keys() - _GEMINI):
-            raise _refused(hosted[0])
+            raise _make_refused_error(hosted[0])
         return
     kind = tool.get("type", "custom" if wire is Wire.ANTHROPIC else "function")
     if not isinstance(kind, str) or not kind.startswith(_OURS[wire]):
-        raise _refused(str(kind))
+        raise _make_refused_error(str(kind))
     if kind == "namespace":
         for inner in tool.get("tools") or ():
             _check_tool(wire, inner)
 
 
-def _refused(what: str) -> NotAllowed:
+def _make_refused_error(what: str) -> NotAllowed:
     return NotAllowed(f"the vendor would run {what[:100]!r} itself, with a network that this run has not")
 
 
@@ -362,11 +362,15 @@ def as_last(wire: Wire, body: dict[str, Any], public: bool) -> dict[str, Any]:
     match wire:
         case Wire.ANTHROPIC:
             # words come behind the results of tools in the same message: the other way round is refused there
-            made = {**body, "max_tokens": _least(body.get("max_tokens"))}
-            made["messages"] = _behind(body.get("messages"), "content", {"type": "text", "text": LAST_WORDS})
+            made = {**body, "max_tokens": _bound_tokens(body.get("max_tokens"))}
+            made["messages"] = _append_message(
+                body.get("messages"), "content", {"type": "text", "text": LAST_WORDS}
+            )
             if body.get("tools"):
                 made["tool_choice"] = {"type": "none"}
-            if "budget_tokens" in _dict(body.get("thinking")):  # it would have to be smaller than the bound
+            if "budget_tokens" in _to_dict(
+                body.get("thinking")
+            ):  # it would have to be smaller than the bound
                 del made["thinking"]
             return made
         case Wire.CHAT:
@@ -383,7 +387,7 @@ def _last_chat(body: dict[str, Any], public: bool) -> dict[str, Any]:
     """Local servers know only the older name of the limit, the vendor's newer models only the newer one."""
     usual = "max_completion_tokens" if public else "max_tokens"
     names = [name for name in ("max_completion_tokens", "max_tokens") if body.get(name) is not None]
-    bound = {name: _least(body.get(name)) for name in names or [usual]}
+    bound = {name: _bound_tokens(body.get(name)) for name in names or [usual]}
     made = {
         **body,
         **bound,
@@ -394,50 +398,50 @@ def _last_chat(body: dict[str, Any], public: bool) -> dict[str, Any]:
 
 def _last_responses(body: dict[str, Any]) -> dict[str, Any]:
     given = body.get("input")
-    before = [_item(given)] if isinstance(given, str) else _list(given)
-    made = {**body, "input": [*before, _item(LAST_WORDS)]}
-    made["max_output_tokens"] = _least(body.get("max_output_tokens"))
+    before = [_make_item(given)] if isinstance(given, str) else _list(given)
+    made = {**body, "input": [*before, _make_item(LAST_WORDS)]}
+    made["max_output_tokens"] = _bound_tokens(body.get("max_output_tokens"))
     return {**made, "tool_choice": "none"} if body.get("tools") else made
 
 
-def _item(text: str) -> dict[str, Any]:
+def _make_item(text: str) -> dict[str, Any]:
     return {"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}
 
 
 def _last_gemini(body: dict[str, Any]) -> dict[str, Any]:
     """The API knows both spellings, but not which of two given ones counts, so each gets the limit."""
     made = dict(body)
-    for at in _spelled(body, "generationConfig", "generation_config"):
-        config = _dict(body.get(at))
-        names = _spelled(config, "maxOutputTokens", "max_output_tokens")
-        made[at] = _one_answer({**config, **{name: _least(config.get(name)) for name in names}})
-    made["contents"] = _behind(body.get("contents"), "parts", {"text": LAST_WORDS})
+    for at in _list_spellings(body, "generationConfig", "generation_config"):
+        config = _to_dict(body.get(at))
+        names = _list_spellings(config, "maxOutputTokens", "max_output_tokens")
+        made[at] = _one_answer({**config, **{name: _bound_tokens(config.get(name)) for name in names}})
+    made["contents"] = _append_message(body.get("contents"), "parts", {"text": LAST_WORDS})
     if body.get("tools"):
-        for key in _spelled(body, "toolConfig", "tool_config"):
+        for key in _list_spellings(body, "toolConfig", "tool_config"):
             made[key] = {"functionCallingConfig": {"mode": "NONE"}}
     return made
 
 
-def _spelled(place: dict[str, Any], usual: str, other: str) -> list[str]:
+def _list_spellings(place: dict[str, Any], usual: str, other: str) -> list[str]:
     """Return those of both names that are there, or the usual name."""
     return [name for name in (usual, other) if name in place] or [usual]
 
 
 def _last_ollama(body: dict[str, Any]) -> dict[str, Any]:
     """Without tools: this API has no other way to say that no tool is to be called."""
-    options = _dict(body.get("options"))
-    made = {**body, "options": {**options, "num_predict": _least(options.get("num_predict"))}}
+    options = _to_dict(body.get("options"))
+    made = {**body, "options": {**options, "num_predict": _bound_tokens(options.get("num_predict"))}}
     made.pop("tools", None)
     if "messages" in body:
         return {**made, "messages": [*_list(body["messages"]), {"role": "user", "content": LAST_WORDS}]}
     return {**made, "prompt": f"{body.get('prompt', '')}\n\n{LAST_WORDS}"}
 
 
-def _behind(given: Any, at: str, words: dict[str, Any]) -> list[Any]:
+def _append_message(given: Any, at: str, words: dict[str, Any]) -> list[Any]:
     """The text in the user's last message, so that two user messages never follow each other; or as a message
     of its own."""
     messages = _list(given)
-    last = _dict(messages[-1]) if messages else {}
+    last = _to_dict(messages[-1]) if messages else {}
     if last.get("role") != "user":
         return [*messages, {"role": "user", at: [words]}]
     inside = last.get(at)
@@ -452,12 +456,12 @@ def _one_answer(config: dict[str, Any]) -> dict[str, Any]:
 _SEVERAL = ("n", "candidateCount", "candidate_count")
 
 
-def _least(value: Any) -> int:
+def _bound_tokens(value: Any) -> int:
     good = isinstance(value, int) and not isinstance(value, bool) and value > 0
     return min(value, LAST_OUTPUT) if good else LAST_OUTPUT
 
 
-def _dict(value: Any) -> dict[str, Any]:
+def _to_dict(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 

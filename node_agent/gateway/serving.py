@@ -31,10 +31,10 @@ from node_agent.gateway.requests import (
     Route,
     Stranger,
     as_last,
-    asked_of,
     check_model,
     error_body,
     filtered_by,
+    parse_model_body,
     target_of,
     wire_of,
     with_usage,
@@ -46,8 +46,8 @@ from node_agent.gateway.upstream import (
     Upstream,
     UpstreamResponse,
     UpstreamServer,
+    parse_retry_after,
     rate_left,
-    wait_asked,
 )
 from node_agent.vault.redact import SHORTEST, Redactor, redact_text
 
@@ -107,7 +107,7 @@ class Gateway:
         """Serve one connection, request after request."""
         hung_up = contextlib.suppress(Gone, OSError, asyncio.CancelledError)
         with hung_up, contextlib.closing(client.writer), self._lobby.visit(client.writer) as caller:
-            while await self._one(client, caller):
+            while await self._serve_request(client, caller):
                 pass
 
     async def close(self) -> None:
@@ -115,7 +115,7 @@ class Gateway:
         await self._lobby.close()
         self._upstream.close()
 
-    async def _one(self, client: AgentClient, caller: OpenConnection) -> bool:
+    async def _serve_request(self, client: AgentClient, caller: OpenConnection) -> bool:
         """Serve one request; return whether the connection may have another one."""
         wire, head = Wire.CHAT, None
         try:
@@ -123,7 +123,7 @@ class Gateway:
             if head is None:
                 return False
             wire = wire_of(head.start)
-            target = await self._judged(client, caller, head)
+            target = await self._judge_head(client, caller, head)
             if target is None:
                 return False
             async with self._room.of(framing_of(head, 0), find_body_limit(target)):
@@ -142,7 +142,9 @@ class Gateway:
             return False
         return head is not None and not (head.closes or head.is_old)
 
-    async def _judged(self, client: AgentClient, caller: OpenConnection, head: Head) -> RequestTarget | None:
+    async def _judge_head(
+        self, client: AgentClient, caller: OpenConnection, head: Head
+    ) -> RequestTarget | None:
         """Judge a request by its head. A refused one is answered, its body not kept, its connection ended."""
         wire = wire_of(head.start)
         try:
@@ -177,15 +179,15 @@ class Gateway:
         try:
             body = await client.body(head, find_body_limit(target))
             check_values(body)
-            return self._checked(head, target, body)
+            return self._check_body(head, target, body)
         except RecursionError as exc:
             raise NotAllowed("the body is nested too deep") from exc
         except MemoryError:
             raise TooLarge("the request takes more memory than the model gateway has") from None
 
-    def _checked(self, head: Head, target: RequestTarget, body: bytes) -> ModelRequest:
+    def _check_body(self, head: Head, target: RequestTarget, body: bytes) -> ModelRequest:
         route = target.route
-        model, parsed = asked_of(route, body)
+        model, parsed = parse_model_body(route, body)
         if target.method == "POST":  # a count of tokens makes the vendor fetch what it counts, too
             check_model(model, self._spec.models)
             filtered = filtered_by(self._spec, route.wire, parsed)
@@ -200,16 +202,18 @@ class Gateway:
         if not request.route.counted:
             answer = await self._ask(request)
             if answer.status >= 300:
-                await self._failed(client, request.route.wire, answer)
+                await self._pass_failure(client, request.route.wire, answer)
                 return
             return await self._pass_on(client, answer, None)
         try:
             async with self._allowance.call(request.expected):
-                await self._allowed(client, request)
+                await self._call_allowed(client, request)
         except counting.LimitReached as end:
-            await self._past(client, request, end)
+            await self._wrap_up_call(client, request, end)
 
-    async def _past(self, client: AgentClient, request: ModelRequest, end: counting.LimitReached) -> None:
+    async def _wrap_up_call(
+        self, client: AgentClient, request: ModelRequest, end: counting.LimitReached
+    ) -> None:
         """At a limit, let one call wrap up, if the run is so set; it is noted before anything is sent."""
         is_last = self._spec.wrap_up and not self.count.wrap_up
         if not self.count.limit:
@@ -224,34 +228,34 @@ class Gateway:
         body = json.dumps(changed).encode()
         tokens = counting.estimate_most(wire, len(body), changed)
         last_of = replace(request, body=body, expected=replace(request.expected, tokens=tokens))
-        await self._allowed(client, last_of)
+        await self._call_allowed(client, last_of)
 
-    async def _allowed(self, client: AgentClient, request: ModelRequest) -> None:
+    async def _call_allowed(self, client: AgentClient, request: ModelRequest) -> None:
         self.count = replace(self.count, requests=self.count.requests + 1)
-        cut = self._last if self._storm.is_cut(_now()) else None
+        cut = self._last if self._storm.is_cut(_read_clock()) else None
         if wait := self._storm.wait():
             await asyncio.sleep(wait)
         if cut is not None:
             return await client.say(cut.status, cut.body, cut.kind)
         if self._slots is None:
-            return await self._counted(client, request)
+            return await self._count_call(client, request)
         try:
-            async with self._slots.one(self._waited):
-                await self._counted(client, request)
+            async with self._slots.one(self._note_wait):
+                await self._count_call(client, request)
         except Full as full:
             self._note(failed=self.count.failed + 1)
             await client.say(503, error_body(request.route.wire, 503, str(full)))
 
-    def _waited(self, seconds: float) -> None:
+    def _note_wait(self, seconds: float) -> None:
         self._note(waited_ms=self.count.waited_ms + int(seconds * 1000))
 
-    async def _counted(self, client: AgentClient, request: ModelRequest) -> None:
+    async def _count_call(self, client: AgentClient, request: ModelRequest) -> None:
         """Make a call that costs; whatever happens, it is counted. An agent may hang up."""
-        with self._waiting() as heard:
-            await self._asked(client, request, heard)
+        with self._track_waiting() as heard:
+            await self._ask_server(client, request, heard)
 
     @contextlib.contextmanager
-    def _waiting(self) -> Iterator[Callable[[], None]]:
+    def _track_waiting(self) -> Iterator[Callable[[], None]]:
         """A call that waits for its answer; the value is called when the answer begins."""
         began: list[bool] = []
 
@@ -266,17 +270,19 @@ class Gateway:
         finally:
             heard()
 
-    async def _asked(self, client: AgentClient, request: ModelRequest, heard: Callable[[], None]) -> None:
-        at = _now()
+    async def _ask_server(
+        self, client: AgentClient, request: ModelRequest, heard: Callable[[], None]
+    ) -> None:
+        at = _read_clock()
         answer = await self._answer_of(request, at)
         left, counts_s = rate_left(answer.status, answer.head)
-        self.count = replace(self.count, left=left, left_until_s=int(_now()) + counts_s)
+        self.count = replace(self.count, left=left, left_until_s=int(_read_clock()) + counts_s)
         if answer.status >= 300:
-            self._failed_to(at, answer.status, f"HTTP {answer.status}", wait_asked(answer.head))
-            self._last = await self._failed(client, request.route.wire, answer)
+            self._failed_to(at, answer.status, f"HTTP {answer.status}", parse_retry_after(answer.head))
+            self._last = await self._pass_failure(client, request.route.wire, answer)
             return
         try:
-            readable = await self._metered(client, request, answer, heard)
+            readable = await self._meter_answer(client, request, answer, heard)
         except BrokenAnswer as broken:
             self._failed_to(at, answer.status, str(broken))
             raise
@@ -288,7 +294,7 @@ class Gateway:
 
     def _failed_to(self, at: float, status: int, words: str, retry_s: int = 0) -> None:
         """Note a call to which the server gave no usable answer."""
-        self._storm = self._storm.after(False, at, _now())
+        self._storm = self._storm.after(False, at, _read_clock())
         self._note(
             failed=self.count.failed + 1,
             failing=self._storm.tries,
@@ -315,7 +321,7 @@ class Gateway:
             self._saved(self.count)
             raise
 
-    async def _metered(
+    async def _meter_answer(
         self, client: AgentClient, request: ModelRequest, answer: UpstreamResponse, heard: Callable[[], None]
     ) -> bool:
         """Pass the answer on and count it; return whether it could be read."""
@@ -328,10 +334,10 @@ class Gateway:
         packed = answer.head.get("content-encoding") not in ("", "identity")  # though nobody asked for it
         return meter.meter.heard or packed
 
-    async def _failed(self, client: AgentClient, wire: Wire, answer: UpstreamResponse) -> UpstreamError:
+    async def _pass_failure(self, client: AgentClient, wire: Wire, answer: UpstreamResponse) -> UpstreamError:
         """Pass an answer on that is not a success, without our key, which some servers quote."""
         try:
-            body = await _whole(answer)
+            body = await _read_whole(answer)
         finally:
             answer.close()
         redactor = Redactor(self._secrets)
@@ -372,10 +378,10 @@ class Gateway:
         kept.append(("accept-encoding", "identity"))
         target = self._upstream.server.path(request.target.path, request.target.query)
         answer = await self._upstream.ask(request.target.method, target, kept, request.body)
-        answer.head = self._hidden(answer.head)
+        answer.head = self._hide_key(answer.head)
         return answer
 
-    def _hidden(self, head: Head) -> Head:
+    def _hide_key(self, head: Head) -> Head:
         """Return the head without our key; a header that is named after the key is left out."""
         key = self._spec.key.lower()
         headers = [
@@ -395,7 +401,7 @@ class Gateway:
         """Pass pieces on as they come. `last` is called when all have come, before the end is passed on."""
         try:
             out = await client.begin(answer)
-            async for piece in _pieces(answer):
+            async for piece in _read_pieces(answer):
                 if meter is not None:
                     meter.feed(piece)
                 await out.send(piece)
@@ -405,7 +411,7 @@ class Gateway:
             answer.close()
 
 
-async def _pieces(answer: UpstreamResponse) -> AsyncIterator[bytes]:
+async def _read_pieces(answer: UpstreamResponse) -> AsyncIterator[bytes]:
     """Yield the pieces. BrokenAnswer where the server breaks off; then the agent's connection breaks, too."""
     try:
         async for piece in answer.pieces():
@@ -426,10 +432,10 @@ class _Tally:
         self.meter.feed(piece)
 
 
-async def _whole(answer: UpstreamResponse) -> bytes | None:
+async def _read_whole(answer: UpstreamResponse) -> bytes | None:
     """Return the whole body, unpacked; None where it is too large or cannot be unpacked. BrokenAnswer."""
     data = bytearray()
-    async for piece in _pieces(answer):
+    async for piece in _read_pieces(answer):
         data += piece
         if len(data) > MOST_ERROR:
             return None
@@ -444,5 +450,5 @@ async def _whole(answer: UpstreamResponse) -> bytes | None:
     return None
 
 
-def _now() -> float:
+def _read_clock() -> float:
     return asyncio.get_running_loop().time()

@@ -45,12 +45,12 @@ def read_count(attempt: Path) -> Count | None:
 
 def write_record(attempt: Path) -> None:
     """Write this process's identity over that of an earlier gateway."""
-    replace_file(attempt / FOLDER / RECORD, json.dumps(_own()).encode())
+    replace_file(attempt / FOLDER / RECORD, json.dumps(_describe_self()).encode())
 
 
 def is_own(attempt: Path) -> bool:
     """Check whether the record still names this process."""
-    return _read(attempt / FOLDER / RECORD) == _own()
+    return _read(attempt / FOLDER / RECORD) == _describe_self()
 
 
 def find_gateway(attempt: Path) -> process.Proc | None:
@@ -80,7 +80,7 @@ def replace_file(path: str | Path, data: bytes) -> None:
     os.replace(fresh, path)
 
 
-def _own() -> dict[str, Any]:
+def _describe_self() -> dict[str, Any]:
     found = process.read_stat(os.getpid())
     return {"boot": process.boot_id(), "pid": os.getpid(), "start": found.start if found else 0}
 

@@ -111,7 +111,7 @@ REFUSED, BAD, NO_WAY, STRANGE = "403 Forbidden", "400 Bad Request", "502 Bad Gat
 MOST_OPEN = 128
 
 
-def _shown(headers: Mapping[str, str]) -> str:
+def _read_password(headers: Mapping[str, str]) -> str:
     """The password of `Proxy-Authorization: Basic`, where programs put the login of their proxy's URL."""
     kind, _, word = headers.get("proxy-authorization", "").partition(" ")
     if kind.lower() != "basic":
@@ -131,13 +131,13 @@ class ProxyTunnels:
 
     def connection(self) -> asyncio.StreamReaderProtocol:
         """Make the protocol of a connection, as an event loop's server wants it."""
-        return asyncio.StreamReaderProtocol(asyncio.StreamReader(limit=HEAD_BYTES), self._begun)
+        return asyncio.StreamReaderProtocol(asyncio.StreamReader(limit=HEAD_BYTES), self._take_streams)
 
     async def close(self) -> None:
         """End all connections under way; their bytes are counted."""
         await self._lobby.close()
 
-    async def _begun(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _take_streams(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.CancelledError), self._lobby.visit(writer) as caller:
             await self._serve((reader, writer), caller)
         writer.close()
@@ -152,7 +152,7 @@ class ProxyTunnels:
             if head is not None:
                 # the host to which it may go. Raises Stranger, NotAllowed.
                 method, target = head.start.split(" ")[:2]
-                if _shown(dict(head.headers)) != self._spec.token:
+                if _read_password(dict(head.headers)) != self._spec.token:
                     raise Stranger("this is not the key that the run was given")
                 if method != "CONNECT":
                     raise NotAllowed("a run by subscription reaches its vendor by CONNECT alone")
@@ -161,7 +161,7 @@ class ProxyTunnels:
                     raise NotAllowed(f"{target[:200]} is not among {', '.join(sorted(self._spec.tunnel))}")
                 if not self._lobby.knows(caller):
                     raise NotAllowed(f"this run has {MOST_OPEN} connections open: close some")
-                await self._to(host, near)
+                await self._connect_tunnel(host, near)
         except Stranger as stranger:
             await _respond(writer, STRANGE, str(stranger))
         except NotAllowed as refusal:
@@ -176,10 +176,10 @@ class ProxyTunnels:
     def _note(self, **changes: Any) -> None:
         self.count = replace(self.count, **changes)
 
-    def _went(self, sent: int, received: int) -> None:
+    def _count_bytes(self, sent: int, received: int) -> None:
         self._note(sent=self.count.sent + sent, received=self.count.received + received)
 
-    async def _to(self, host: str, near: Streams) -> None:
+    async def _connect_tunnel(self, host: str, near: Streams) -> None:
         far = await dial(host, PORT, self._spec.way, None)
         self._note(requests=self.count.requests + 1)
         self._saved(self.count)
@@ -190,18 +190,18 @@ class ProxyTunnels:
             if not first:
                 return self._note(refused=self.count.refused + 1)
             far[1].write(first)
-            self._went(len(first), 0)
-            await self._carry(near, far)
+            self._count_bytes(len(first), 0)
+            await self._copy_both_ways(near, far)
         finally:
             far[1].close()
 
-    async def _carry(self, near: Streams, far: Streams) -> None:
+    async def _copy_both_ways(self, near: Streams, far: Streams) -> None:
         """Copy both ways until an end breaks off, both have ended, or no byte came for long."""
         alive = asyncio.Event()
-        out = asyncio.create_task(_pour(near[0], far[1], alive, lambda n: self._went(n, 0)))
-        back = asyncio.create_task(_pour(far[0], near[1], alive, lambda n: self._went(0, n)))
-        idle = asyncio.create_task(_silence(alive))
-        both = asyncio.create_task(_both(out, back))
+        out = asyncio.create_task(_copy_bytes(near[0], far[1], alive, lambda n: self._count_bytes(n, 0)))
+        back = asyncio.create_task(_copy_bytes(far[0], near[1], alive, lambda n: self._count_bytes(0, n)))
+        idle = asyncio.create_task(_wait_for_silence(alive))
+        both = asyncio.create_task(_await_both(out, back))
         try:
             await asyncio.wait({both, idle}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -223,12 +223,12 @@ async def _first_of(reader: asyncio.StreamReader, host: str) -> bytes:
     return data if named == host else b""
 
 
-async def _both(out: asyncio.Task[None], back: asyncio.Task[None]) -> None:
+async def _await_both(out: asyncio.Task[None], back: asyncio.Task[None]) -> None:
     """Copy both ways until both are over, or one breaks off."""
     await asyncio.gather(out, back)
 
 
-async def _pour(
+async def _copy_bytes(
     source: asyncio.StreamReader,
     sink: asyncio.StreamWriter,
     alive: asyncio.Event,
@@ -243,7 +243,7 @@ async def _pour(
         sink.write_eof()
 
 
-async def _silence(alive: asyncio.Event) -> None:
+async def _wait_for_silence(alive: asyncio.Event) -> None:
     """Return after IDLE_S without a byte."""
     with contextlib.suppress(TimeoutError):
         while True:

@@ -54,7 +54,7 @@ class Proxy:
     def is_for(self, host: str) -> bool:
         """Whether calls to the host go through the proxy; those to this machine's own servers never do."""
         return bool(self.url) and not any(
-            _fits(host.lower(), one) for one in ("localhost", *_HERE, *self.direct)
+            _fits_rule(host.lower(), one) for one in ("localhost", *_HERE, *self.direct)
         )
 
     @property
@@ -75,13 +75,13 @@ async def dial(host: str, port: int, proxy: Proxy, tls: ssl.SSLContext | None) -
         async with asyncio.timeout(CONNECT_S):
             if not through:
                 return await asyncio.open_connection(host, port, ssl=tls, limit=HEAD_BYTES)
-            return await _through(proxy, host, port, tls)
+            return await _dial_through(proxy, host, port, tls)
     except (OSError, TimeoutError) as exc:
         way = f" through the proxy {':'.join(map(str, proxy.place))}" if through else ""
         raise DialError(f"{name} cannot be reached{way}: {words_of(exc)}", sent=False) from exc
 
 
-async def _through(proxy: Proxy, host: str, port: int, tls: ssl.SSLContext | None) -> Streams:
+async def _dial_through(proxy: Proxy, host: str, port: int, tls: ssl.SSLContext | None) -> Streams:
     """Connect through the proxy, which looks the host up itself, and sees only its name, and TLS."""
     at = ":".join(map(str, proxy.place))
     try:
@@ -129,7 +129,7 @@ def words_of(exc: BaseException) -> str:
     return str(exc) or type(exc).__name__
 
 
-def _fits(host: str, rule: str) -> bool:
+def _fits_rule(host: str, rule: str) -> bool:
     with contextlib.suppress(ValueError):
         return ipaddress.ip_address(host) in ipaddress.ip_network(rule, strict=False)
     name = rule.lower().lstrip(".")
@@ -224,13 +224,13 @@ class Upstream:
         """Raises Unreachable. A kept connection that the server has closed meanwhile is replaced, once."""
         host = [("host", self.server.authority), ("content-length", str(len(body)))]
         data = head_bytes(f"{method} {target} HTTP/1.1", [*host, *headers]) + body
-        line = await self._line()
+        line = await self._take_line()
         try:
             return await self._exchange(line, data)
         except (OSError, BadMessage, EOFError) as exc:
             if not (line.is_used and isinstance(exc, OSError | EOFError)):
                 raise DialError(f"{self.server.authority}: {words_of(exc)}") from exc
-        line = await self._new()
+        line = await self._open_line()
         try:
             return await self._exchange(line, data)
         except (OSError, BadMessage, EOFError) as exc:
@@ -252,16 +252,16 @@ class Upstream:
             line.close()
             raise
 
-    async def _line(self) -> UpstreamLine:
+    async def _take_line(self) -> UpstreamLine:
         while self._idle:
             line = self._idle.pop()
             if line.is_good:
                 line.is_used = True
                 return line
             line.close()
-        return await self._new()
+        return await self._open_line()
 
-    async def _new(self) -> UpstreamLine:
+    async def _open_line(self) -> UpstreamLine:
         return UpstreamLine(*await dial(self.server.host, self.server.port, self._proxy, self._tls))
 
     def take_back(self, line: UpstreamLine, reusable: bool) -> None:
@@ -276,7 +276,7 @@ class Upstream:
         self._idle.clear()
 
 
-def wait_asked(head: Head) -> int:
+def parse_retry_after(head: Head) -> int:
     """Return the whole seconds that the server asks to wait; 0 when it asks for none, or names a date."""
     text = head.get("retry-after").strip().partition(".")[0]
     return min(int(text), LONGEST_WAIT_S) if text.isascii() and text.isdigit() and len(text) < 10 else 0
@@ -308,7 +308,7 @@ def rate_left(status: int, head: Head) -> tuple[int | None, int]:
     back steadily. A server that refuses a call for them says so.
     """
     if status == TOO_MANY:
-        return 0, min(wait_asked(head) or FRESH_S, LONGEST_FRESH_S)
+        return 0, min(parse_retry_after(head) or FRESH_S, LONGEST_FRESH_S)
     rates = []
     for of, left, limit, reset in _RATES:
         if _OF_LIMIT.fullmatch(f"{head.get(left)}/{head.get(limit)}") and int(head.get(limit)):

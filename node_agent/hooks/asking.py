@@ -38,17 +38,17 @@ class Asker:
 
     def is_allowed(self, rules: Sequence[policy.CommandRule]) -> bool:
         """Whether a user has said yes, for the whole run, to all that these rules ask about."""
-        return all(self._has_whole_yes(rule.pattern) for rule in rules)
+        return all(self._is_rule_allowed(rule.pattern) for rule in rules)
 
     def refusal(self, command: str, rules: Sequence[policy.CommandRule]) -> str:
         """The reason why a user does not want the command; empty: yes to each of these rules."""
         if len(command) > policy.MOST_COMMAND or not command.strip():
             return TOO_LONG
         until = self._clock.mono_ms() + self._desk.wait_ms
-        return next((no for rule in rules if (no := self._asked(command, rule, until))), "")
+        return next((no for rule in rules if (no := self._ask_rule(command, rule, until))), "")
 
-    def _asked(self, command: str, rule: policy.CommandRule, until: int) -> str:
-        if self._has_whole_yes(rule.pattern):
+    def _ask_rule(self, command: str, rule: policy.CommandRule, until: int) -> str:
+        if self._is_rule_allowed(rule.pattern):
             return ""
         call = policy.CallAsked(call=self._ids.token(8), command=command, pattern=rule.pattern)
         with contextlib.suppress(FileExistsError):
@@ -59,7 +59,7 @@ class Asker:
         os.rename(f"{path}.new", f"{path}{policy.ASKED}")
         answer = None
         try:
-            answer = self._awaited(call, until)
+            answer = self._await_answer(call, until)
         finally:
             if answer is None:  # too late, or the turn was cancelled: nobody waits for the answer any more
                 with contextlib.suppress(OSError):
@@ -69,7 +69,7 @@ class Asker:
         reason = f": {answer.words}" if answer.words else ""
         return "" if answer.allow else f"a user says no{reason}"
 
-    def _awaited(self, call: policy.CallAsked, until: int) -> CallAnswer | None:
+    def _await_answer(self, call: policy.CallAsked, until: int) -> CallAnswer | None:
         pause = FIRST_S
         while (left := until - self._clock.mono_ms()) > 0:
             answer = self._read(f"{call.call}{policy.ANSWERED}")
@@ -79,7 +79,7 @@ class Asker:
             pause = min(pause * 2, LAST_S)
         return None
 
-    def _has_whole_yes(self, pattern: str) -> bool:
+    def _is_rule_allowed(self, pattern: str) -> bool:
         try:
             names = [name for name in os.listdir(self._folder) if name.endswith(policy.ANSWERED)]
         except OSError:

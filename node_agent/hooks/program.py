@@ -55,11 +55,11 @@ def judge_event(rules: HookRules, event: Mapping[str, Any], home: str, asker: As
     tool, given = _call(event)
     call = _CALLS[rules.runtime](tool, given)
     where = Where(rules.top, home, rules.folder)
-    texts = (_words(rules, one, call, asker) for one in judge_call(rules.policy, where, call))
+    texts = (_format_refusal(rules, one, call, asker) for one in judge_call(rules.policy, where, call))
     return next(filter(None, texts), "")
 
 
-def _words(rules: HookRules, judgement: Judgement, call: ToolCall, asker: Asker | None) -> str:
+def _format_refusal(rules: HookRules, judgement: Judgement, call: ToolCall, asker: Asker | None) -> str:
     """The words of the refusal; empty: allowed. If only rules that ask forbid the call, a user has the last
     word."""
     words = list_refusals(rules.policy, judgement)
@@ -84,11 +84,11 @@ def main(argv: list[str]) -> int:
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, ASKING_CPU_S))
     rules = HookRules.model_validate_json(Path(argv[3]).read_bytes())
     event = json.loads(sys.stdin.buffer.read(MOST_BYTES))
-    words = judge_event(rules, event, os.path.expanduser("~"), _asker(rules))
+    words = judge_event(rules, event, os.path.expanduser("~"), _make_asker(rules))
     return _tell(rules.runtime, words) if words else 0
 
 
-def _asker(rules: HookRules) -> Asker | None:
+def _make_asker(rules: HookRules) -> Asker | None:
     """What asks users. It has a time limit of its own, and lifts the one for calls that ask nobody."""
     return None if rules.desk is None else Asker(rules.desk, SystemClock(), SystemIds(), _pause)
 

@@ -142,11 +142,11 @@ class Journal:
             if name in self._entries:
                 raise JournalError(f"{name} is in the journal")
             head = {"identity": name, "digest": digest, "epoch": job.epoch, "order": envelope}
-            events = self._numbered(job.identity, 0, note.say)
+            events = self._number_events(job.identity, 0, note.say)
             record = first_record(note, head, events, self._clock.wall_ms())
             self._storage.create(name, to_json(record))
-            self._cache[name], self._jobs[name] = _spoken(events), job
-            self._remember(entry := open_entry(record))
+            self._cache[name], self._jobs[name] = _make_spoken(events), job
+            self._cache_entry(entry := open_entry(record))
             return entry
 
     def get(self, identity: AttemptId) -> JournalRecord | None:
@@ -164,7 +164,7 @@ class Journal:
         return self._top.get(run, 0)
 
     def job(self, identity: AttemptId) -> Job:
-        name = self._known(identity)
+        name = self._require_known(identity)
         job = self._jobs.get(name)
         if job is None:
             envelope = str(from_json(self._storage.read(name)[0])["head"]["order"])
@@ -172,7 +172,7 @@ class Journal:
         return job
 
     def write(self, identity: AttemptId, note: Note) -> JournalRecord:
-        name = self._known(identity)
+        name = self._require_known(identity)
         with self._locks[name]:
             entry = self._entries[name]
             if entry.cleaned:
@@ -181,16 +181,16 @@ class Journal:
                 raise JournalError(f"{name}: {note.mark} cannot follow {entry.mark}")
             if note.stop is not None and entry.stop is not None:
                 return entry
-            events = self._numbered(identity, entry.last_event, note.say)
+            events = self._number_events(identity, entry.last_event, note.say)
             record = record_of(note, events, self._clock.wall_ms())
             self._put(name, note, to_json(record))
             # events of a long run are read from the disk when they are needed
             cached = self._cache.get(name)
             if cached is not None:
-                cached += _spoken(events)
+                cached += _make_spoken(events)
                 if len(cached) > MOST_SAID:
                     self._cache.pop(name, None)
-            return self._remember(apply_record(entry, record))
+            return self._cache_entry(apply_record(entry, record))
 
     def _put(self, name: str, note: Note, record: bytes) -> None:
         if note.lossy:
@@ -217,7 +217,7 @@ class Journal:
             self._loose.discard(name)
 
     def seal(self, identity: AttemptId, envelope: str, digest: str, previous: str | None) -> bool:
-        name = self._known(identity)
+        name = self._require_known(identity)
         with self._sealing, self._locks[name]:
             number, last = self._last
             if last != previous:
@@ -230,7 +230,7 @@ class Journal:
             self._storage.seal(name, envelope.encode(), to_json(record))
             self._loose.discard(name)
             self._sealed[name] = envelope
-            self._remember(apply_record(entry, record))
+            self._cache_entry(apply_record(entry, record))
             return True
 
     def last_receipt(self) -> str | None:
@@ -238,14 +238,14 @@ class Journal:
             return self._last[1]
 
     def receipt(self, identity: AttemptId) -> str | None:
-        name = self._known(identity)
+        name = self._require_known(identity)
         kept = self._sealed.get(name)
         if kept is None and (read := self._storage.receipt(name)) is not None:
             kept = read.decode()
         return kept
 
     def events(self, identity: AttemptId, above: int) -> list[Spoken]:
-        name = self._known(identity)
+        name = self._require_known(identity)
         with self._locks[name]:
             self._make_durable(name)  # a number that was told once must not be given again
             cached = self._cache.get(name)
@@ -256,10 +256,10 @@ class Journal:
         return [Spoken(seq, found[seq]) for seq in sorted(found) if seq > above]
 
     def drop(self, identity: AttemptId, files: tuple[str, ...]) -> None:
-        self._storage.drop(self._known(identity), files)
+        self._storage.drop(self._require_known(identity), files)
 
     def folder(self, identity: AttemptId) -> Path:
-        return self._storage.folder(self._known(identity))
+        return self._storage.folder(self._require_known(identity))
 
     def node(self) -> JournalState:
         return self._state
@@ -300,13 +300,13 @@ class Journal:
 
     # -- inside
 
-    def _known(self, identity: AttemptId) -> str:
+    def _require_known(self, identity: AttemptId) -> str:
         name = str(identity)
         if name not in self._entries:
             raise KeyError(name)
         return name
 
-    def _remember(self, entry: JournalRecord) -> JournalRecord:
+    def _cache_entry(self, entry: JournalRecord) -> JournalRecord:
         name, run = str(entry.identity), entry.identity.run
         with self._lock:
             self._entries[name] = entry
@@ -320,7 +320,7 @@ class Journal:
                 self._last = entry.chain, entry.receipt
         return entry
 
-    def _numbered(
+    def _number_events(
         self, identity: AttemptId, last: int, bodies: tuple[EventBody, ...]
     ) -> list[tuple[int, str]]:
         return [(seq, self._say(identity, seq, body)) for seq, body in enumerate(bodies, last + 1)]
@@ -337,7 +337,7 @@ class Journal:
         except (ValueError, KeyError, TypeError, IndexError) as exc:
             self._set_aside(name, str(exc))
             return None
-        self._remember(entry)
+        self._cache_entry(entry)
         if not entry.cleaned:
             self._loose.add(name)
         return entry if damaged else None
@@ -365,7 +365,7 @@ class Journal:
             digest = parse_envelope(sealed).digest()
             record |= {"m": Mark.RECEIPTED.value, "d": {}, "r": digest, "n": self._last[0] + 1}
         self._storage.append(name, to_json(record))
-        self._remember(apply_record(entry, record))
+        self._cache_entry(apply_record(entry, record))
 
     def _set_aside(self, name: str, why: str) -> None:
         place = self._storage.set_aside(name)
@@ -386,7 +386,7 @@ class Journal:
             return JournalState(epoch=floor)
 
 
-def _spoken(events: list[tuple[int, str]]) -> list[Spoken]:
+def _make_spoken(events: list[tuple[int, str]]) -> list[Spoken]:
     return [Spoken(seq, text) for seq, text in events]
 
 

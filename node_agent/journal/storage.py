@@ -44,10 +44,10 @@ class JournalFiles:
         size = durable.HEADER + len(record) + MARK_BYTES + RECEIPT_BYTES
         folder = self._root / name
         try:
-            with _full():
+            with _convert_full_error():
                 durable.make_folder(folder)
-                durable.preallocate(self._at(name, MARKS), size)
-                durable.write_framed(self._at(name, MARKS), record)
+                durable.preallocate(self._make_path(name, MARKS), size)
+                durable.write_framed(self._make_path(name, MARKS), record)
                 durable.sync_folder(folder)
         except DiskFull:
             self.remove(name)
@@ -62,17 +62,17 @@ class JournalFiles:
         self._add(name, durable.frame_record(_RECEIPT + receipt) + durable.frame_record(record), sync=True)
 
     def sync(self, name: str) -> None:
-        fd = os.open(self._at(name, MARKS), os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = os.open(self._make_path(name, MARKS), os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
             os.fdatasync(fd)
         finally:
             os.close(fd)
 
     def _add(self, name: str, frames: bytes, sync: bool) -> None:
-        path, offset = self._at(name, MARKS), self._end(name, MARKS)
+        path, offset = self._make_path(name, MARKS), self._end(name, MARKS)
         end = offset + len(frames)
         try:
-            with _full():
+            with _convert_full_error():
                 if end > self._reserved.get(name, 0):
                     durable.preallocate(path, end)  # no effect while the reserve lasts
                 durable.write_frames(path, frames, offset, sync)
@@ -82,57 +82,57 @@ class JournalFiles:
         self._set_end(name, MARKS, end)
 
     def append_lossy(self, name: str, record: bytes) -> None:
-        path, offset = self._at(name, LOSSY), self._end(name, LOSSY)
-        with _full():
+        path, offset = self._make_path(name, LOSSY), self._end(name, LOSSY)
+        with _convert_full_error():
             durable.preallocate(path, offset + durable.HEADER + len(record))
             durable.write_framed(path, record, offset)
         self._set_end(name, LOSSY, offset + durable.HEADER + len(record))
 
     def read(self, name: str) -> list[bytes]:
-        records = self._records(name)[0]
+        records = self._read_records(name)[0]
         return [record for record in records if not record.startswith(_RECEIPT)]
 
-    def _records(self, name: str) -> tuple[list[bytes], int]:
+    def _read_records(self, name: str) -> tuple[list[bytes], int]:
         """Return all records, receipts included, and the offset of their end."""
-        return _frames(self._at(name, MARKS), self._ends.get((name, MARKS)))
+        return _read_frames(self._make_path(name, MARKS), self._ends.get((name, MARKS)))
 
     def is_damaged(self, name: str) -> bool:
-        records, end = _frames(self._at(name, MARKS))
+        records, end = _read_frames(self._make_path(name, MARKS))
         begun = not records and bool(set(os.listdir(self._root / name)) - {MARKS, LOSSY})
-        return begun or _is_damaged(self._at(name, MARKS), end)
+        return begun or _is_damaged(self._make_path(name, MARKS), end)
 
     def read_lossy(self, name: str) -> list[bytes]:
-        return _frames(self._at(name, LOSSY), self._ends.get((name, LOSSY)))[0]
+        return _read_frames(self._make_path(name, LOSSY), self._ends.get((name, LOSSY)))[0]
 
     def receipt(self, name: str) -> bytes | None:
-        records, end = self._records(name)
+        records, end = self._read_records(name)
         if not any(record.startswith(_RECEIPT) for record in records):
             records = list(
-                _behind(self._at(name, MARKS), end)
+                _yield_later(self._make_path(name, MARKS), end)
             )  # damage before it takes nothing from what it says
         sealed = [record for record in records if record.startswith(_RECEIPT)]
         return sealed[-1].removeprefix(_RECEIPT) if sealed else None
 
     def close(self, name: str) -> None:
-        os.truncate(self._at(name, MARKS), self._end(name, MARKS))
+        os.truncate(self._make_path(name, MARKS), self._end(name, MARKS))
         with self._lock:
             self._reserved.pop(name, None)
 
     def set_aside(self, name: str) -> str:
-        target = self._aside(name)
+        target = self._make_aside_path(name)
         self._lose_sight_of(name)
         os.rename(self._root / name, target)
         return str(target)
 
     def repair(self, name: str) -> str:
-        path = self._at(name, MARKS)
+        path = self._make_path(name, MARKS)
         kept = self._copied_aside(path, f"{name}.{MARKS}")
-        sealed, (records, end) = self.receipt(name), _frames(path)
+        sealed, (records, end) = self.receipt(name), _read_frames(path)
         moved = sealed is not None and _RECEIPT + sealed not in records
         with open(path, "rb") as file:
             good = file.read(end) + (durable.frame_record(_RECEIPT + (sealed or b"")) if moved else b"")
         try:
-            with _full():
+            with _convert_full_error():
                 durable.replace_reserved(path, good, len(good) + MARK_BYTES + RECEIPT_BYTES)
         except DiskFull:
             if moved:
@@ -147,8 +147,8 @@ class JournalFiles:
         """Copies damaged records aside for a user; not on a full disk, where live records come first."""
         target = None
         try:
-            with _full():
-                target = self._aside(name)
+            with _convert_full_error():
+                target = self._make_aside_path(name)
                 shutil.copyfile(path, target, follow_symlinks=False)
         except DiskFull:
             if target is not None:
@@ -168,7 +168,7 @@ class JournalFiles:
 
     def drop(self, name: str, files: tuple[str, ...]) -> None:
         for file in {*os.listdir(f"{self._base}/{name}")} & {*files}:
-            path = self._at(name, file)
+            path = self._make_path(name, file)
             if os.path.isdir(path) and not os.path.islink(path):
                 shutil.rmtree(path)
             else:
@@ -178,7 +178,7 @@ class JournalFiles:
         return self._root / name
 
     def put_node(self, state: bytes) -> None:
-        with _full():
+        with _convert_full_error():
             durable.write_atomic(self._root / NODE, state)
 
     def node(self) -> bytes | None:
@@ -187,18 +187,18 @@ class JournalFiles:
         except FileNotFoundError:
             return None
 
-    def _at(self, name: str, file: str) -> str:
+    def _make_path(self, name: str, file: str) -> str:
         return f"{self._base}/{name}/{file}"
 
     def _end(self, name: str, kind: str) -> int:
         known = self._ends.get((name, kind))
-        return _frames(self._at(name, kind))[1] if known is None else known
+        return _read_frames(self._make_path(name, kind))[1] if known is None else known
 
     def _set_end(self, name: str, kind: str, end: int) -> None:
         with self._lock:
             self._ends[(name, kind)] = end
 
-    def _aside(self, name: str) -> Path:
+    def _make_aside_path(self, name: str) -> Path:
         folder = self._root / ASIDE
         folder.mkdir(mode=0o700, exist_ok=True)
         number = 1
@@ -207,7 +207,7 @@ class JournalFiles:
         return folder / f"{name}.{number}"
 
 
-def _frames(path: str, known_end: int | None = None) -> tuple[list[bytes], int]:
+def _read_frames(path: str, known_end: int | None = None) -> tuple[list[bytes], int]:
     """The good records from the start, and their end. After a known end is only reserved space."""
     try:
         with open(path, "rb") as file:
@@ -223,10 +223,10 @@ def _frames(path: str, known_end: int | None = None) -> tuple[list[bytes], int]:
 
 def _is_damaged(path: str, end: int) -> bool:
     """Check whether a whole record lies behind the good ones. If not, the last write was cut short."""
-    return any(True for _ in _behind(path, end))
+    return any(True for _ in _yield_later(path, end))
 
 
-def _behind(path: str, end: int) -> Iterator[bytes]:
+def _yield_later(path: str, end: int) -> Iterator[bytes]:
     """Yield the whole records after the good ones."""
     try:
         with open(path, "rb") as file:
@@ -240,7 +240,7 @@ def _behind(path: str, end: int) -> Iterator[bytes]:
 
 
 @contextmanager
-def _full() -> Iterator[None]:
+def _convert_full_error() -> Iterator[None]:
     try:
         yield
     except OSError as exc:

@@ -72,31 +72,31 @@ class RedisUplink:
     # -- jobs -----------------------------------------------------------------------------------------------
 
     def claim(self) -> Claimed | None:
-        with self._claiming, self._doing() as line:
-            return _claimed(line)
+        with self._claiming, self._use_line() as line:
+            return _read_claimed(line)
 
     def settle_job(self, job: str, ok: bool, reason: str) -> None:
-        with self._doing() as line:
+        with self._use_line() as line:
             line.worker.settle(job, ok, reason)
 
     # -- messages -------------------------------------------------------------------------------------------
 
     def send(self, *envelopes: str) -> None:
-        with self._doing() as line, line.client.pipeline() as pipe:
+        with self._use_line() as line, line.client.pipeline() as pipe:
             for one in envelopes:
                 pipe.xadd(keys.up_stream(self._tag), {"e": one}, maxlen=UP_CAP)
             pipe.publish(keys.UP_HINT, self._tag)
             pipe.execute()
 
     def set_heartbeat(self, envelope: str) -> None:
-        with self._doing() as line, line.client.pipeline() as pipe:
+        with self._use_line() as line, line.client.pipeline() as pipe:
             pipe.set(keys.heartbeat_key(self._tag), envelope)
             line.worker.show(pipe)
             pipe.execute()
 
     def news(self, after: str, claim: bool = False) -> News:
         stream = keys.down_stream(self._tag)
-        with self._claiming, self._doing() as line:
+        with self._claiming, self._use_line() as line:
             with line.client.pipeline(transaction=False) as pipe:
                 pipe.get(keys.coordinator_heartbeat_key(self._tag))
                 pipe.xrevrange(stream, count=1)
@@ -106,12 +106,12 @@ class RedisUplink:
             if newest and _order(newest[0][0].decode()) < _order(after):
                 # Redis lost its data, and its clock went back: a cursor from before must hide nothing.
                 found = line.client.xrange(stream, count=CONTROLS)
-            job = _claimed(line) if claim and (waiting or line.worker.unsure) else None
+            job = _read_claimed(line) if claim and (waiting or line.worker.unsure) else None
         return News(heartbeat, [Sent(entry.decode(), fields.get(b"e", b"")) for entry, fields in found], job)
 
     def wait_for_hint(self, wait_ms: int) -> bool:
         place = self._where()
-        return self._hints.heard(None if place is None else self._access(place, HINT_S), wait_ms)
+        return self._hints.heard(None if place is None else self._make_access(place, HINT_S), wait_ms)
 
     def close(self) -> None:
         """Close all connections; each opens again when used."""
@@ -124,13 +124,13 @@ class RedisUplink:
     # -- the line -------------------------------------------------------------------------------------------
 
     @contextmanager
-    def _doing(self) -> Iterator[_Line]:
+    def _use_line(self) -> Iterator[_Line]:
         try:
-            yield self._current()
+            yield self._require_line()
         except RedisError as exc:
             raise LinkDown(f"Redis: {format_error(exc)[:200]}") from exc
 
-    def _current(self) -> _Line:
+    def _require_line(self) -> _Line:
         place = self._where()
         if place is None:
             raise LinkDown("there is no link")
@@ -140,15 +140,15 @@ class RedisUplink:
                 if self._line is not None:
                     before = self._line.worker
                     self._line.client.connection_pool.disconnect()
-                client = connect(self._access(place, self._intervals.answer_s))
+                client = connect(self._make_access(place, self._intervals.answer_s))
                 self._line = _Line(place, client, NodeWorker(self._tag, client, before))
             return self._line
 
-    def _access(self, place: Place, answer_s: float) -> Access:
+    def _make_access(self, place: Place, answer_s: float) -> Access:
         return Access(place, f"node-{self._tag}", self._password, min(CONNECT_S, answer_s), answer_s)
 
 
-def _claimed(line: _Line) -> Claimed | None:
+def _read_claimed(line: _Line) -> Claimed | None:
     found = line.worker.claim()
     return None if found is None else Claimed(*found)
 

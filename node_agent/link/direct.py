@@ -65,7 +65,7 @@ def _let_in(place: Secure, patience_s: float) -> ssl.SSLSocket:
         for name, value in WATCHED:
             if hasattr(socket, name):
                 sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-        sock = tls = _context(place).wrap_socket(sock, server_hostname=place.host)
+        sock = tls = _make_context(place).wrap_socket(sock, server_hostname=place.host)
         _check_let_in(tls)
     except OSError as exc:
         sock.close()
@@ -94,19 +94,19 @@ def _out_of_date(place: Secure) -> str:
 
 
 @lru_cache(maxsize=4)
-def _context(place: Secure) -> ssl.SSLContext:
+def _make_context(place: Secure) -> ssl.SSLContext:
     """A context that believes only the fleet's authority, and shows a certificate for the node's key."""
     import ssl
 
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # which checks name and chain
     made.minimum_version = ssl.TLSVersion.TLSv1_3
     made.load_verify_locations(cadata=place.ca)
-    made.load_cert_chain(_shown(place))
+    made.load_cert_chain(_find_certificate(place))
     made.set_alpn_protocols([PROTOCOL + place.end])
     return made
 
 
-def _shown(place: Secure) -> Path:
+def _find_certificate(place: Secure) -> Path:
     """Return the file that the library wants: our certificate, with its key."""
     path = place.keys / "direct.pem"
     try:

@@ -105,12 +105,12 @@ class NodeWorker(BaseWorker):
 
     def _take(self, job_id: str) -> _Claim | None:
         """Take that job out of the queue in one step; None when it is not ours, or has no signed job."""
-        job = self._job(job_id)
+        job = self._make_job(job_id)
         own = job_id.startswith(keys.job_prefix(self.name)) and ":" not in job_id
-        with self._pipeline() as pipe:
+        with self._open_pipeline() as pipe:
             if own:
                 pipe.watch(job.key)
-            status, *rest = _fields(pipe, job) if own else [None]
+            status, *rest = _read_fields(pipe, job) if own else [None]
             pipe.multi()
             self.queue.remove(job_id, pipeline=pipe)
             if status != JobStatus.QUEUED.encode():
@@ -130,9 +130,9 @@ class NodeWorker(BaseWorker):
 
     def settle(self, job_id: str, ok: bool, reason: str) -> None:
         """Mark the job finished or failed in RQ's registries. A missing or closed job: no effect."""
-        job = self._job(job_id)
+        job = self._make_job(job_id)
         while True:
-            with self._pipeline() as pipe:
+            with self._open_pipeline() as pipe:
                 pipe.watch(job.key)
                 status = pipe.hget(job.key, "status")
                 if status not in (JobStatus.STARTED.encode(), JobStatus.QUEUED.encode()):
@@ -163,10 +163,10 @@ class NodeWorker(BaseWorker):
         count(pipe)
         self.heartbeat(pipeline=pipe)
 
-    def _pipeline(self) -> Any:
+    def _open_pipeline(self) -> Any:
         return self.connection.pipeline()
 
-    def _job(self, job_id: str) -> JsonJob:
+    def _make_job(self, job_id: str) -> JsonJob:
         """Return the job by its name alone, without reading it."""
         job = JsonJob(connection=self.connection)
         job._id = job_id  # RQ would refuse some of what may stand in a queue
@@ -183,7 +183,7 @@ class NodeWorker(BaseWorker):
         self.set_state(WorkerStatus.BUSY if running else WorkerStatus.IDLE, pipe)
 
 
-def _fields(watching: Any, job: JsonJob) -> list[bytes | None]:
+def _read_fields(watching: Any, job: JsonJob) -> list[bytes | None]:
     """Return the fields of a job that are needed."""
     try:
         found: list[bytes | None] = watching.hmget(job.key, ["status", "data", "timeout"])
@@ -201,7 +201,7 @@ def envelope_of(data: bytes | None, timeout: bytes | None) -> bytes:
     if timeout != b"-1":
         raise PoisonError("the job has a timeout, which no signed job has")
     try:
-        call = json.loads(_inflated(data))
+        call = json.loads(_inflate_data(data))
     except (ValueError, RecursionError) as exc:
         raise PoisonError("the job's data is not JSON") from exc
     match call:
@@ -210,7 +210,7 @@ def envelope_of(data: bytes | None, timeout: bytes | None) -> bytes:
     raise PoisonError("the job is not a call with a signed job as its only argument")
 
 
-def _inflated(data: bytes) -> bytes:
+def _inflate_data(data: bytes) -> bytes:
     """Return the data inflated, with a bound, since a few bytes can grow to gigabytes."""
     stream = zlib.decompressobj()
     try:

@@ -74,9 +74,11 @@ class Finder:
         with self._lock:
             self._news = False
             known = dict(self._known)
-        return tuple(known.get(name) or RuntimeFact(name=name, state="looking") for name in self._all())
+        return tuple(
+            known.get(name) or RuntimeFact(name=name, state="looking") for name in self._list_runtimes()
+        )
 
-    def _all(self) -> dict[str, Runtime]:
+    def _list_runtimes(self) -> dict[str, Runtime]:
         return {**RUNTIMES, **self._others()}
 
     def news(self) -> bool:
@@ -92,7 +94,7 @@ class Finder:
 
     def _ask_due(self) -> None:
         now, values = self._clock.mono_ms(), self._values()
-        for runtime in self._all().values():
+        for runtime in self._list_runtimes().values():
             logins = {name: values[name] for name in runtime.credentials if name in values}
             names = [argv[0] for argv in runtime.probe.argvs]
             names += [runtime.adapter.name] if runtime.adapter else []
@@ -116,7 +118,7 @@ class Finder:
         return due
 
     def _ask(self, runtime: Runtime, logins: Mapping[str, str]) -> None:
-        fact = self._one(runtime, logins)
+        fact = self._find_runtime(runtime, logins)
         with self._lock:
             self._news = self._news or self._known.get(runtime.name) != fact
             self._known[runtime.name] = fact
@@ -124,13 +126,15 @@ class Finder:
             if not self._asking:
                 self._quiet.set()
 
-    def _one(self, runtime: Runtime, logins: Mapping[str, str]) -> RuntimeFact:
+    def _find_runtime(self, runtime: Runtime, logins: Mapping[str, str]) -> RuntimeFact:
         try:
             with tempfile.TemporaryDirectory(prefix="pancode-probe-", ignore_cleanup_errors=True) as home:
                 env = {"PATH": self._path, "HOME": home, "LANG": "C.UTF-8", "NO_COLOR": "1"}
                 env |= {} if runtime.chosen else logins  # no sandbox is around it here: it never has a key
                 probe = runtime.probe
-                outputs = [self._output(runtime.program, one, env, probe.patience_s) for one in probe.argvs]
+                outputs = [
+                    self._read_output(runtime.program, one, env, probe.patience_s) for one in probe.argvs
+                ]
                 fact = probe.read(outputs)
                 if fact.state == "missing":
                     names = [argv[0] for argv in probe.argvs]
@@ -150,9 +154,9 @@ class Finder:
         """Return what the runtime lacks to take turns; nothing for a program that is missing itself."""
         if runtime.adapter is None or fact.state == "missing":
             return ""
-        return runtime.adapter.lack(self._output(runtime.adapter, runtime.adapter.asks_version, env))
+        return runtime.adapter.lack(self._read_output(runtime.adapter, runtime.adapter.asks_version, env))
 
-    def _output(
+    def _read_output(
         self, program: Program | None, argv: tuple[str, ...], env: Mapping[str, str], patience_s: float = 0
     ) -> tuple[int | None, str]:
         """Return the program's version as written on the disk, if it can be read; else run the program."""
@@ -198,10 +202,10 @@ def search_path(configured: str | None, environ: Mapping[str, str]) -> str:
     A part that is not an absolute path would lead into whatever folder a program is started in: a repository.
     """
     if configured:
-        return ":".join(_absolute(configured.split(":"))) or ":".join(USUAL)
+        return ":".join(_select_absolute(configured.split(":"))) or ":".join(USUAL)
     plain, managed = tool_folders(environ.get("HOME", ""))
     every = [*environ.get("PATH", "").split(":"), *plain, *USUAL, *managed]
-    return ":".join(_absolute(every))
+    return ":".join(_select_absolute(every))
 
 
 def tool_folders(home: str) -> tuple[list[str], list[str]]:
@@ -212,12 +216,12 @@ def tool_folders(home: str) -> tuple[list[str], list[str]]:
         folder
         for pattern in TOOL_FOLDERS
         if "*" in pattern
-        for folder in sorted(glob.glob(f"{glob.escape(home)}/{pattern}"), key=_versions, reverse=True)
+        for folder in sorted(glob.glob(f"{glob.escape(home)}/{pattern}"), key=_parse_versions, reverse=True)
     ]
     return [f"{home}/{name}" for name in TOOL_FOLDERS if "*" not in name], managed
 
 
-def _versions(folder: str) -> list[int]:
+def _parse_versions(folder: str) -> list[int]:
     return [int(number) for number in re.findall(r"\d+", folder)]
 
 
@@ -234,7 +238,7 @@ def advise_path(names: Iterable[str], path: str, home: str) -> str:
     return ""
 
 
-def _absolute(parts: Iterable[str]) -> list[str]:
+def _select_absolute(parts: Iterable[str]) -> list[str]:
     """Return the absolute parts, each once."""
     return list(dict.fromkeys(part for part in parts if part.startswith("/")))
 
@@ -301,7 +305,7 @@ class MachineProbe:
             isolation=others.isolation,
             runtimes=tuple(one.model_copy(update={"brought": how.get(one.name, "")}) for one in found),
             endpoints=others.endpoints,
-            problems=(*others.problems, *self._problems()),
+            problems=(*others.problems, *self._list_problems()),
             shut=self._shut(),
             allows=self.ceiling().told(),
             repositories=list_mirrors(self._home),
@@ -341,7 +345,7 @@ class MachineProbe:
             return None
         return seen.f_bavail * seen.f_frsize
 
-    def _problems(self) -> list[NodeProblem]:
+    def _list_problems(self) -> list[NodeProblem]:
         problems: list[NodeProblem] = []
         shut, ceiling = self._shut(), self.ceiling()
         if shut is not None:

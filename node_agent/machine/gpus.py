@@ -153,30 +153,30 @@ class AmdFiles:
         found = list[GpuReading]()
         for vendor in sorted(self._cards.glob("card[0-9]*/device/vendor")):
             device = vendor.parent
-            total = _number(device / "mem_info_vram_total")
-            if _word(vendor) != "0x1002" or not total:
+            total = _read_number(device / "mem_info_vram_total")
+            if _read_word(vendor) != "0x1002" or not total:
                 continue
-            used, name = _number(device / "mem_info_vram_used"), _word(device / "product_name")
+            used, name = _read_number(device / "mem_info_vram_used"), _read_word(device / "product_name")
             fact = GpuFact(
                 index=len(found),
-                uuid=_word(device / "unique_id") or os.path.basename(os.path.realpath(device)),
-                name=name or f"AMD {_word(device / 'device')}",
+                uuid=_read_word(device / "unique_id") or os.path.basename(os.path.realpath(device)),
+                name=name or f"AMD {_read_word(device / 'device')}",
                 memory=total,
                 vendor="amd",
             )
             free = None if used is None or used > total else total - used
-            found.append(GpuReading(fact, free, _number(device / "gpu_busy_percent")))
+            found.append(GpuReading(fact, free, _read_number(device / "gpu_busy_percent")))
         return GpuAnswer(tuple(found))
 
 
-def _word(path: Path) -> str:
+def _read_word(path: Path) -> str:
     with suppress(OSError):
         return path.read_text(errors="replace").strip()
     return ""
 
 
-def _number(path: Path) -> int | None:
-    text = _word(path)
+def _read_number(path: Path) -> int | None:
+    text = _read_word(path)
     return int(text) if text.isdigit() else None
 
 
@@ -336,12 +336,12 @@ def device_problems(names: Sequence[str], devices: str) -> list[NodeProblem]:
         is_root = os.geteuid() == 0
         opens = bool(seen.st_mode & stat.S_IWOTH) if is_root else os.access(path, os.R_OK | os.W_OK)
         if not opens:
-            what = f"runs cannot use a GPU here: {path} is closed to {_user(is_root)}"
+            what = f"runs cannot use a GPU here: {path} is closed to {_name_user(is_root)}"
             found.append(NodeProblem(what=what, fix=command_to_open(seen, path, is_root)))
     return found
 
 
-def _user(is_root: bool) -> str:
+def _name_user(is_root: bool) -> str:
     if is_root:
         return "the user that runs have"
     try:
@@ -355,7 +355,7 @@ def command_to_open(seen: os.stat_result, path: str, is_root: bool) -> str:
     if not is_root and seen.st_gid and seen.st_mode & stat.S_IWGRP:
         with suppress(KeyError):
             group = grp.getgrgid(seen.st_gid).gr_name
-            return f"sudo usermod -aG {group} {_user(is_root)}, then restart the node agent"
+            return f"sudo usermod -aG {group} {_name_user(is_root)}, then restart the node agent"
     return f"sudo chmod 0666 {path}  (lasting: options nvidia NVreg_DeviceFileMode=0666 in /etc/modprobe.d)"
 
 
@@ -394,7 +394,7 @@ def without_driver(
     if any(isinstance(one, Nvml) for one in libraries):
         return
     for device in sorted(pci.glob("*")):
-        if _word(device / "vendor") == "0x10de" and _word(device / "class").startswith("0x03"):
+        if _read_word(device / "vendor") == "0x10de" and _read_word(device / "class").startswith("0x03"):
             what = f"an NVIDIA GPU is here (PCI {device.name}), and its driver or {LIBRARY} is not"
             fix = "install the driver there, then restart the node agent: sudo ubuntu-drivers install"
             yield NodeProblem(what=what, fix=f"{fix}  (Debian: sudo apt-get install nvidia-driver)")

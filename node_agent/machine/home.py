@@ -278,7 +278,7 @@ _FIX = (
 def take_over(home: NodeHome) -> None:
     """Take the home over before anything else in it is read. SettingsError, nothing touched, for another
     layout."""
-    number = _number(home)
+    number = _read_number(home)
     if number != LAYOUT:
         writer = "a newer" if number > LAYOUT else "an older"
         raise SettingsError(
@@ -289,7 +289,7 @@ def take_over(home: NodeHome) -> None:
         write_atomic(home.layout, f"{LAYOUT}\n".encode())
 
 
-def _number(home: NodeHome) -> int:
+def _read_number(home: NodeHome) -> int:
     try:
         text = home.layout.read_text("ascii", "replace").strip()
     except FileNotFoundError:

@@ -83,7 +83,9 @@ def rules_of(path: Path) -> Rules:
         top = yaml.compose(text, yaml.SafeLoader)
         if top is None:
             return NO_RULES
-        return read_rules(_plain(top, "", lines), lambda where: f"node owner's {path.name}:{at(where)}")
+        return read_rules(
+            _to_plain_values(top, "", lines), lambda where: f"node owner's {path.name}:{at(where)}"
+        )
     except RuleError as wrong:
         line = f"{path}:{at(wrong.path)}" + (f" {wrong.path}" if wrong.path else "")
         raise RuleError(line, str(wrong), wrong.why, wrong.fix) from wrong
@@ -92,7 +94,7 @@ def rules_of(path: Path) -> Rules:
         raise RuleError(f"{path}", "it cannot be read", words, "correct that file, or remove it") from exc
 
 
-def _plain(node: Any, path: str, lines: dict[str, int]) -> object:
+def _to_plain_values(node: Any, path: str, lines: dict[str, int]) -> object:
     """Plain values; the line of each by its dotted path. Aliases are followed to a small depth only."""
     import yaml
 
@@ -100,19 +102,19 @@ def _plain(node: Any, path: str, lines: dict[str, int]) -> object:
     if path.count(".") > MOST_DEPTH:
         raise RuleError(path, "nested too deeply", fix="see the format in the guide on safety rules")
     if isinstance(node, yaml.SequenceNode):
-        return [_plain(item, f"{path}.{number}", lines) for number, item in enumerate(node.value)]
+        return [_to_plain_values(item, f"{path}.{number}", lines) for number, item in enumerate(node.value)]
     if isinstance(node, yaml.MappingNode):
-        return _mapping(node, path, lines)
+        return _read_mapping(node, path, lines)
     scalar: object = yaml.SafeLoader("").construct_object(node)
     return scalar
 
 
-def _mapping(node: Any, path: str, lines: dict[str, int]) -> dict[str, object]:
+def _read_mapping(node: Any, path: str, lines: dict[str, int]) -> dict[str, object]:
     found: dict[str, object] = {}
     for key, value in node.value:
         name, below = str(key.value), f"{path}.{key.value}".lstrip(".")
         lines[below] = key.start_mark.line + 1
         if name in found:
             raise RuleError(below, f"{name} appears twice", fix="keep one of them")
-        found[name] = _plain(value, below, lines)
+        found[name] = _to_plain_values(value, below, lines)
     return found

@@ -120,12 +120,12 @@ def installed_version(program: str, package: str, path: str) -> str | None:
     try:
         if not _starter_is_there(real, path):
             return None
-        return _version(real, package)
+        return _read_version(real, package)
     except (OSError, ValueError):
         return None
 
 
-def _version(real: Path, package: str) -> str | None:
+def _read_version(real: Path, package: str) -> str | None:
     for folder in list(real.parents)[:FOLDERS]:
         manifest = folder / "package.json"
         if manifest.is_file() and manifest.stat().st_size <= MOST:

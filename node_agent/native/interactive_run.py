@@ -92,7 +92,7 @@ class InteractiveRun:
         self._failure: Over | None = None
         self._has_answered = False
         self.answer = ""
-        loop.hear(self._more)
+        loop.hear(self._take_more)
         loop.voice.latest_ms = int(HEARTBEAT_S * 1000)
 
     def run(self, task: str) -> Over | None:
@@ -105,7 +105,7 @@ class InteractiveRun:
             self._turn(*begun)
             if not self._has_answered and self._failure and self._failure.kind in _FOR_GOOD:
                 return self._failure
-            begun = self._awaited()
+            begun = self._await_message()
         self._loop.voice.tell("rests", why=begun.value)
         return None if self._has_answered else self._failure
 
@@ -124,11 +124,11 @@ class InteractiveRun:
         )
         loop.voice.sync()  # before the model is asked: after a crash nobody asks it the same again
         loop.deeds.box.judge.get_ready()
-        stop, why = self._worked(self._with_memory(incoming.text))
+        stop, why = self._work_turn(self._with_memory(incoming.text))
         loop.voice.tell("turn_end", number=self._number, stop=stop.value, why=why, at=clock.wall_ms())
         loop.voice.sync()
 
-    def _worked(self, text: str) -> tuple[TurnStop, str]:
+    def _work_turn(self, text: str) -> tuple[TurnStop, str]:
         self._heartbeat.on = self._look
         try:
             self.answer = self._loop.run(text)
@@ -161,7 +161,7 @@ class InteractiveRun:
         if self._loop.clock.mono_ms() >= self._loop.limits.until_ms:
             raise TurnOver(TurnStop.LIMIT, "the turn took longer than it may, or the interactive run did")
 
-    def _more(self) -> str:
+    def _take_more(self) -> str:
         """Words that came during the turn: they go to the model with its next call, and no other."""
         words = self._words.new(MOST_TURN_MESSAGES - 1 - (self._words.taken - self._taken))
         if words:
@@ -169,12 +169,12 @@ class InteractiveRun:
         return words
 
     # ---- between turns
-    def _awaited(self) -> tuple[int, LaidMessage] | SuspendReason:
+    def _await_message(self) -> tuple[int, LaidMessage] | SuspendReason:
         """Return the next message, or why the interactive run rests."""
         clock = self._loop.clock
         until = clock.mono_ms() + self._terms.idle_ms
         while True:
-            if reason := self._rest():
+            if reason := self._find_rest_reason():
                 return reason
             if found := self._words.first():
                 return found
@@ -182,12 +182,12 @@ class InteractiveRun:
                 return SuspendReason.IDLE
             self._heartbeat.wait(HEARTBEAT_S)
 
-    def _rest(self) -> SuspendReason | None:
+    def _find_rest_reason(self) -> SuspendReason | None:
         turns = range(1, self._number + 1)
         rest_reason = next((reason for what, reason in _RESTS if self._words.wants(what, turns)), None)
-        return rest_reason or self._near()
+        return rest_reason or self._check_limits()
 
-    def _near(self) -> SuspendReason | None:
+    def _check_limits(self) -> SuspendReason | None:
         """Return why the interactive run must rest because a limit is near or reached; None otherwise."""
         whole, loop = self._whole, self._loop
         if isinstance(self._failure, CapReached):

@@ -111,13 +111,13 @@ class Loop:
         """The final answer. Raises Over."""
         self.talk.append(Asked(task))
         try:
-            return self._worked()
+            return self._work_turn()
         except Over as over:
             if over.kind is FailureKind.TURN_LIMIT and self.limits.wrap_up:
                 over.answer = self._last_words()
             raise
 
-    def _worked(self) -> str:
+    def _work_turn(self) -> str:
         while True:
             answer = self._answer()
             self.talk.append(Answered(answer.text, answer.calls, answer.extra))
@@ -145,7 +145,7 @@ class Loop:
         self.is_last, self.tools = True, []
         self.talk.append(Asked(LAST))
         try:
-            answer = self._asked(min(self.guard.answer_tokens, LAST_TOKENS))
+            answer = self._ask_model(min(self.guard.answer_tokens, LAST_TOKENS))
         except Over:
             return ""
         self.talk.append(Answered(answer.text or "[nothing]"))
@@ -169,7 +169,7 @@ class Loop:
 
     def _with_room(self, room: int, more: int = LARGER) -> tuple[Answer, int]:
         """Ask again with twice the room as long as the answer is cut off and there is room."""
-        answer = self._asked(room)
+        answer = self._ask_model(room)
         if answer.finish == "content_filter":
             raise ModelDeclined(FailureKind.AGENT_FAILED, "the model declined to answer (content filter)")
         larger = min(room * 2, self.guard.context // 2)
@@ -178,12 +178,12 @@ class Loop:
         self.voice.tell("noted", text=f"the answer was cut off; asked again with room for {larger} tokens")
         return self._with_room(larger, more - 1)
 
-    def _asked(self, room: int) -> Answer:
+    def _ask_model(self, room: int) -> Answer:
         """Ask for any answer. Temporary failures are asked again; a conversation too long is shortened."""
         shorter = 0
         waits = list(WAITS_S)
         while True:
-            sent = self._fitted(room)
+            sent = self._fit_turns(room)
             try:
                 left = (self.limits.until_ms - self.clock.mono_ms()) / 1000
                 answer = self.model.ask(Question(self.system, sent, self.tools, room, left, self.thinks))
@@ -193,12 +193,12 @@ class Loop:
                     shorter += 1
                     room = self._learn_room(trouble, sent)
                 else:
-                    self._again(trouble, waits)
+                    self._wait_or_end(trouble, waits)
                 continue
             self._count(answer, sent)
             return answer
 
-    def _fitted(self, room: int) -> tuple[Turn, ...]:
+    def _fit_turns(self, room: int) -> tuple[Turn, ...]:
         self._check_limits()
         fitted = self.guard.fit(self.talk, room)
         if fitted.words:
@@ -220,7 +220,7 @@ class Loop:
         self.box.most_chars = self.guard.most_chars
         return self.guard.answer_tokens
 
-    def _again(self, trouble: Trouble, waits: list[float]) -> None:
+    def _wait_or_end(self, trouble: Trouble, waits: list[float]) -> None:
         """Wait before the next call, or end the run."""
         self._check_limits()
         if trouble.limit in _CAPS:

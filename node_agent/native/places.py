@@ -80,7 +80,7 @@ class Tree:
         """Open the path, also through links of the checkout. NotFound, Outside, OSError."""
         fd = self._beneath(self.name_of(path), path)
         try:
-            yield self._spot(fd)
+            yield self._make_spot(fd)
         finally:
             os.close(fd)
 
@@ -110,7 +110,7 @@ class Tree:
         finally:
             os.close(at)
 
-    def _spot(self, fd: int) -> Spot:
+    def _make_spot(self, fd: int) -> Spot:
         real = os.readlink(f"/proc/self/fd/{fd}")
         if real != self.top and not real.startswith(f"{self.top}/"):
             raise Outside(f"{real} is outside of the checkout {self.top}")
@@ -126,17 +126,17 @@ class Tree:
         if code == errno.EXDEV:
             raise Outside(f"{path} leads out of the checkout by a link")
         if code in _OLD:
-            return self._stepwise(name, path)
-        raise _missing(code, path)
+            return self._open_stepwise(name, path)
+        raise _make_path_error(code, path)
 
-    def _stepwise(self, name: str, path: str) -> int:
+    def _open_stepwise(self, name: str, path: str) -> int:
         """Open the path on a kernel without openat2: folder by folder, and through no link at all."""
         at = os.dup(self._fd)
         for part in name.split("/"):
             try:
                 below = os.open(part, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
             except OSError as exc:
-                raise _missing(exc.errno or 0, path) from exc
+                raise _make_path_error(exc.errno or 0, path) from exc
             finally:
                 os.close(at)
             at = below
@@ -146,7 +146,7 @@ class Tree:
         return at
 
 
-def _missing(code: int, path: str) -> Exception:
+def _make_path_error(code: int, path: str) -> Exception:
     if code in (errno.ENOENT, errno.ENOTDIR):
         return NotFound(f"there is no {path}")
     return OSError(code, os.strerror(code), path)

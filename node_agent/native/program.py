@@ -59,9 +59,11 @@ def main(argv: list[str]) -> int:
     # The gateway has another address in each run.
     named = spec.url if spec.through_gateway else url
     server = sha256(f"{named} {spec.model}".encode()).hexdigest()
-    session, talk = _before(spec, server)
-    model = _model(spec, url, equipped.voice)
-    loop = _loop(spec, model, clock, equipped, heartbeat, lambda turns: _save(spec, session, turns, server))
+    session, talk = _load_session(spec, server)
+    model = _make_model(spec, url, equipped.voice)
+    loop = _make_loop(
+        spec, model, clock, equipped, heartbeat, lambda turns: _save(spec, session, turns, server)
+    )
     loop.talk += talk
     loop.voice.tell(
         "session",
@@ -84,7 +86,7 @@ def main(argv: list[str]) -> int:
     return tell_end(loop.voice, spec, loop.deeds, loop.turns, interactive_run.answer, over)
 
 
-def _loop(
+def _make_loop(
     spec: WorkerSpec,
     model: Model,
     clock: SystemClock,
@@ -110,7 +112,7 @@ def _loop(
     )
 
 
-def _model(spec: WorkerSpec, url: str, voice: Voice) -> Model:
+def _make_model(spec: WorkerSpec, url: str, voice: Voice) -> Model:
     """The model's client. It gets the key, which leaves the environment that this process shows."""
     key = os.environ.get(spec.key_name, "")
     for name in spec.hidden:
@@ -121,7 +123,7 @@ def _model(spec: WorkerSpec, url: str, voice: Voice) -> Model:
     return model
 
 
-def _before(spec: WorkerSpec, server: str) -> tuple[str, list[Turn]]:
+def _load_session(spec: WorkerSpec, server: str) -> tuple[str, list[Turn]]:
     """Return the session to continue with, or a new one; an unreadable session counts as none."""
     if spec.resume:
         try:

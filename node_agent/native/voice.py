@@ -121,7 +121,7 @@ class UserMessages:
 
     def wants(self, what: str, turns: range) -> bool:
         """Whether a user wants `what` of one of these turns of an interactive run."""
-        with self._opened() as folder:
+        with self._open_folder() as folder:
             if folder is None:
                 return False
             files = {turn_control_file(what, one): one for one in turns}
@@ -130,7 +130,7 @@ class UserMessages:
 
     def fleet_answer(self, number: int) -> LaidFleetAnswer | None:
         """Return the answer to this fleet call; None: it has not come."""
-        with self._opened() as folder:
+        with self._open_folder() as folder:
             if folder is None:
                 return None
             text = unseal_text(self._secret, -number, _read(fleet_answer_file(number), folder))
@@ -140,7 +140,7 @@ class UserMessages:
         """Unheard messages. A file not readable or not sealed is read again: the node may lay words by its
         name.
         """
-        with self._opened() as folder:
+        with self._open_folder() as folder:
             if folder is None:
                 return []
             names = [name for name in os.listdir(folder) if name.isascii() and name.isdecimal()]
@@ -149,7 +149,7 @@ class UserMessages:
         return [(number, LaidMessage.model_validate_json(text)) for number, text in read if text]
 
     @contextlib.contextmanager
-    def _opened(self) -> Iterator[int | None]:
+    def _open_folder(self) -> Iterator[int | None]:
         """Open the folder; None where there is none."""
         try:
             folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)

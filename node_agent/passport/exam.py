@@ -82,7 +82,7 @@ class HttpChat:
     def ask(self, body: Mapping[str, Any], ms: int) -> Reply:
         timed = Timed()
         try:
-            asyncio.run(self._asked(body, ms, timed))
+            asyncio.run(self._ask_model(body, ms, timed))
             return timed.reply()
         except TimeoutError:
             return timed.reply(late=True)
@@ -93,7 +93,7 @@ class HttpChat:
         except OSError as exc:
             raise ServerUnreachable(f"{self._server.ca} is not a file of an authority: {exc}") from exc
 
-    async def _asked(self, body: Mapping[str, Any], ms: int, timed: Timed) -> None:
+    async def _ask_model(self, body: Mapping[str, Any], ms: int, timed: Timed) -> None:
         began, server = self._clock.mono_ms(), self._server
         tls = make_tls_context(server.ca) if server.url.startswith("https:") else None
         address = Address(f"{server.url.rstrip('/')}/v1", server.key, tls, CONNECT_S)
@@ -166,14 +166,14 @@ class Exam:
     def take(self) -> tuple[EndpointFact, ModelFact, PassportFact]:
         """The passport, and the model as it was then. Raises NotNow."""
         clock, began = self.tools.clock, self.tools.clock.mono_ms()
-        with self._slot() as (server, model):
-            checks = [self._answers(server, model)]
+        with self._hold_slot() as (server, model):
+            checks = [self._check_answer(server, model)]
             if checks[0].grade is Grade.PASSED:
                 self.tools.servers.look()  # a model that was loaded just now has other numbers
-                server, model = self._found()
+                server, model = self._find_model()
                 self.until = clock.mono_ms() + self.tools.patience.whole
-                checks.append(self._context(server, model))
-                checks += [self._calls(server, model, question) for question in (TOOLS, EDITS)]
+                checks.append(self._check_context(server, model))
+                checks += [self._check_calls(server, model, question) for question in (TOOLS, EDITS)]
         speeds = [(one.tokens or 0, one.tok_s) for one in self.replies if one.tok_s is not None]
         fact = PassportFact(
             taken_ms=clock.wall_ms(),
@@ -186,7 +186,7 @@ class Exam:
 
     # -- before the first question
 
-    def _found(self) -> tuple[ExamServer, ModelFact]:
+    def _find_model(self) -> tuple[ExamServer, ModelFact]:
         server = self.tools.servers.server(self.endpoint)
         if server is None:
             raise NotNow(f"endpoint {self.endpoint} not found on this node", "pancode models ls --servers")
@@ -198,12 +198,12 @@ class Exam:
         return server, model
 
     @contextlib.contextmanager
-    def _slot(self) -> Iterator[tuple[ExamServer, ModelFact]]:
+    def _hold_slot(self) -> Iterator[tuple[ExamServer, ModelFact]]:
         """Wait for a free slot, if the server reports them: a full one would keep us waiting in silence."""
         clock, patience = self.tools.clock, self.tools.patience
         until = clock.mono_ms() + patience.free
         while True:
-            server, model = self._found()
+            server, model = self._find_model()
             if server.fact.health is not Health.OK:
                 raise NotNow(server.fact.words or f"it {server.fact.health}", server.fact.fix)
             with self.tools.turn(server, model) as is_ours:
@@ -219,7 +219,7 @@ class Exam:
 
     # -- the questions
 
-    def _answers(self, server: ExamServer, model: ModelFact) -> CheckFact:
+    def _check_answer(self, server: ExamServer, model: ModelFact) -> CheckFact:
         is_loaded = model.residence in (Residence.LOADED, None)
         self.notify(
             AskState.TESTING, "does it answer?" if is_loaded else "it is loaded now, which may take minutes"
@@ -236,12 +236,12 @@ class Exam:
             raise NotNow(f"the server cannot now: {reply.status} {reply.error}", "try again in a while")
         return questions.check_answer(server.fact, reply, ms // 1000)
 
-    def _context(self, server: ExamServer, model: ModelFact) -> CheckFact:
+    def _check_context(self, server: ExamServer, model: ModelFact) -> CheckFact:
         """Check the context. Numbers come first: a server that names too small a context is believed."""
         self.notify(AskState.TESTING, "how long a prompt does it read?")
         self.ctx = model.ctx_usable
         stated = questions.stated_context(server.fact, model, self.ctx)
-        ms = min(self.tools.patience.context, self._left())
+        ms = min(self.tools.patience.context, self._compute_left_ms())
         if stated is not None:
             return stated
         if ms <= 0:
@@ -263,20 +263,20 @@ class Exam:
             self.ctx = reply.prompt_tokens
         return read
 
-    def _calls(self, server: ExamServer, model: ModelFact, question: CallQuestion) -> CheckFact:
+    def _check_calls(self, server: ExamServer, model: ModelFact, question: CallQuestion) -> CheckFact:
         """Ask until a call is good, as often as is allowed and there is time for."""
         self.notify(AskState.TESTING, question.argument)
         if model.tools is False and server.fact.dialect in (Dialect.LLAMACPP, Dialect.OLLAMA):
             return question.untold(question.fix(server.fact, model))
         replies: list[Reply] = []
-        while len(replies) < questions.TRIES and self._left() > 0:
-            reply = self._ask(server, question.body(model.id, len(replies)), self._left())
+        while len(replies) < questions.TRIES and self._compute_left_ms() > 0:
+            reply = self._ask(server, question.body(model.id, len(replies)), self._compute_left_ms())
             replies.append(reply)
             if question.why_not(reply) == "" or reply.status in (400, 404, 422):
                 break
         return question.judged(server.fact, model, replies)
 
-    def _left(self) -> int:
+    def _compute_left_ms(self) -> int:
         return self.until - self.tools.clock.mono_ms()
 
     def _ask(self, server: ExamServer, body: questions.Body, ms: int) -> Reply:

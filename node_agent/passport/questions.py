@@ -120,12 +120,12 @@ class Timed:
             finish=stream.finish,
             prompt_tokens=stream.prompt_tokens,
             tokens=stream.tokens,
-            tok_s=self._speed(),
+            tok_s=self._compute_speed(),
             ctx=None if trouble is None else trouble.room,
             first_ms=self._first_ms,
         )
 
-    def _speed(self) -> float | None:
+    def _compute_speed(self) -> float | None:
         """Return the server's own speed; else computed from the first token to the last."""
         tokens, stated = self._stream.tokens, self._stream.stated_speed
         if tokens is None or tokens < _SPEED_TOKENS:
@@ -153,7 +153,7 @@ def make_unknown(check: ExamCheck, words: str) -> CheckFact:
 
 def ask_token(model: str) -> Body:
     """Return the request for one token."""
-    return _body(model, [_user(f"[[{ANSWER}]] Say hello.")], 1)
+    return _make_body(model, [_make_user_message(f"[[{ANSWER}]] Say hello.")], 1)
 
 
 def check_answer(endpoint: EndpointFact, reply: Reply, waited_s: int) -> CheckFact:
@@ -174,17 +174,17 @@ def check_answer(endpoint: EndpointFact, reply: Reply, waited_s: int) -> CheckFa
 
 def too_long(model: str, tokens: int) -> Body:
     """Return a request of more than that many tokens, whatever the tokenizer: a word is at least one."""
-    return _body(model, [_user(f"[[{CONTEXT}]] {_words(tokens + 64)}")], 1)
+    return _make_body(model, [_make_user_message(f"[[{CONTEXT}]] {_make_words(tokens + 64)}")], 1)
 
 
 def ask_needle(model: str, secret: str, words: int = NEEDLE_WORDS) -> Body:
     """Return a request for a number at the front of a prompt of many parts. Never the same prompt twice."""
-    parts = [_user(f"[[{CONTEXT}]] Remember this number: {secret}.")]
+    parts = [_make_user_message(f"[[{CONTEXT}]] Remember this number: {secret}.")]
     for number in range(words // _PART):
-        parts.append(_user(f"Note {number}: {_words(_PART)}."))
+        parts.append(_make_user_message(f"Note {number}: {_make_words(_PART)}."))
         parts.append({"role": "assistant", "content": "Noted."})
-    parts.append(_user("Which number were you to remember? Answer with the number only."))
-    return _body(model, parts, ENOUGH)
+    parts.append(_make_user_message("Which number were you to remember? Answer with the number only."))
+    return _make_body(model, parts, ENOUGH)
 
 
 def context_fix(endpoint: EndpointFact, model: ModelFact) -> str:
@@ -254,7 +254,7 @@ class CallQuestion:
 
     def body(self, model: str, attempt: int) -> Body:
         """Return the request. The first try asks for the model's likeliest answer; the next ones vary."""
-        made = _body(model, [_user(self.text)], ENOUGH, 0 if attempt == 0 else 0.4)
+        made = _make_body(model, [_make_user_message(self.text)], ENOUGH, 0 if attempt == 0 else 0.4)
         return {**made, "tools": [self.tool], "tool_choice": "auto"}
 
     def judged(self, endpoint: EndpointFact, model: ModelFact, replies: Sequence[Reply]) -> CheckFact:
@@ -333,7 +333,7 @@ def _why_no_call(last: Reply, name: str) -> str:
     return "it called no tool"
 
 
-def _tool(name: str, about: str, properties: Mapping[str, str]) -> dict[str, Any]:
+def _make_tool(name: str, about: str, properties: Mapping[str, str]) -> dict[str, Any]:
     fields = {key: {"type": "string", "description": words} for key, words in properties.items()}
     schema = {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
     return {"type": "function", "function": {"name": name, "description": about, "parameters": schema}}
@@ -343,7 +343,7 @@ TOOLS = CallQuestion(
     check=ExamCheck.TOOLS,
     argument="does it call tools?",
     text=f'[[{TOOL}]] Call the tool {PING} with x set to "{PING_VALUE}". Do nothing else.',
-    tool=_tool(PING, "Answers with what it was given.", {"x": "what to answer with"}),
+    tool=_make_tool(PING, "Answers with what it was given.", {"x": "what to answer with"}),
     why_not=_why_no_ping,
     good="called a tool with valid arguments",
     fix=tools_fix,
@@ -359,7 +359,7 @@ EDITS = CallQuestion(
         f"Change the greeting from {OLD_WORD} to {NEW_WORD} with one call of the tool edit. "
         "`old` must be text of the file, copied exactly, that occurs in it once; `new` takes its place."
     ),
-    tool=_tool(
+    tool=_make_tool(
         "edit",
         "Replaces text in a file.",
         {"path": "the file", "old": "text that is in the file once", "new": "what takes its place"},
@@ -371,7 +371,7 @@ EDITS = CallQuestion(
 )
 
 
-def _body(model: str, messages: list[dict[str, str]], most: int, temperature: float = 0) -> Body:
+def _make_body(model: str, messages: list[dict[str, str]], most: int, temperature: float = 0) -> Body:
     return {
         "model": model,
         "messages": messages,
@@ -382,9 +382,9 @@ def _body(model: str, messages: list[dict[str, str]], most: int, temperature: fl
     }
 
 
-def _user(text: str) -> dict[str, str]:
+def _make_user_message(text: str) -> dict[str, str]:
     return {"role": "user", "content": text}
 
 
-def _words(count: int) -> str:
+def _make_words(count: int) -> str:
     return " ".join(_FILLER[number % len(_FILLER)] for number in range(count))

@@ -64,11 +64,11 @@ class StoredPassport(WireModel):
         if was.ctx_usable != model.ctx_usable and is_here:
             return False
         pairs = ((getattr(was, name), getattr(model, name)) for name in TELLING)
-        lasts = self._lasts()
+        lasts = self._find_end_ms()
         is_fresh = lasts is None or 0 <= now_ms - self.fact.taken_ms < lasts
         return is_fresh and all(one == now or (now is None and not is_here) for one, now in pairs)
 
-    def _lasts(self) -> int | None:
+    def _find_end_ms(self) -> int | None:
         first = self.fact.of(ExamCheck.ANSWERS)
         if first is not None and first.grade is not Grade.PASSED:
             return SICK_MS
@@ -105,9 +105,9 @@ class PassportCache:
 
     def stamped(self, endpoints: Sequence[EndpointFact], now_ms: int) -> tuple[EndpointFact, ...]:
         """Return the endpoints, each model with its passport if it has one for its present state."""
-        return tuple(self._stamped(one, now_ms) for one in endpoints)
+        return tuple(self._stamp_endpoint(one, now_ms) for one in endpoints)
 
-    def _stamped(self, endpoint: EndpointFact, now_ms: int) -> EndpointFact:
+    def _stamp_endpoint(self, endpoint: EndpointFact, now_ms: int) -> EndpointFact:
         found = {model.id: self.find(endpoint, model, now_ms) for model in endpoint.models}
         if not any(found.values()):
             return endpoint
@@ -194,7 +194,7 @@ class ExamQueue:
                 self._tell(request, AskState.GIVEN_UP, f"a fault of ours: {exc}", "pancode doctor")
 
     def _take(self, request: Examine) -> None:
-        if not request.again and self._known(request):
+        if not request.again and self._is_known(request):
             self._tell(request, AskState.DONE, "it has a passport")
             return
         exam = Exam(
@@ -208,7 +208,7 @@ class ExamQueue:
             self._cache.put(StoredPassport.of(endpoint, model, fact))
         self._tell(request, AskState.DONE, f"took {fact.took_ms / 1000:.1f} s")
 
-    def _known(self, request: Examine) -> bool:
+    def _is_known(self, request: Examine) -> bool:
         server = self._tools.servers.server(request.endpoint)
         model = server.fact.model(request.model) if server is not None else None
         if server is None or model is None:

@@ -33,7 +33,7 @@ class Parts:
         if not self.only and not self.but:
             return before != after
         try:
-            return self._kept(before or b"") != self._kept(after or b"")
+            return self._parse_parts(before or b"") != self._parse_parts(after or b"")
         except (ValueError, RecursionError):
             return before != after  # nobody knows how the program reads it
 
@@ -42,11 +42,11 @@ class Parts:
         if not self.only and not self.but:
             return content.decode("utf-8", "replace")
         try:
-            return "\n".join(str(value) for _, value in self._kept(content))
+            return "\n".join(str(value) for _, value in self._parse_parts(content))
         except (ValueError, RecursionError):
             return ""
 
-    def _kept(self, content: bytes) -> list[Part]:
+    def _parse_parts(self, content: bytes) -> list[Part]:
         """ValueError for a file that is not of its kind."""
         name, text = PurePosixPath(self.file).name, content.decode()
         if name.endswith(".toml"):
@@ -83,7 +83,7 @@ def sections_in(text: str) -> Iterator[Part]:
     it continues: a line counts for both.
     """
     at_edge, current = "", ""
-    for line in _lines(text, ("#", ";")):
+    for line in _yield_lines(text, ("#", ";")):
         if head := _HEAD.match(line.strip()):
             current = head[1].strip()
             at_edge = current if line[0] == "[" else at_edge
@@ -94,7 +94,7 @@ def sections_in(text: str) -> Iterator[Part]:
 def directives_in(text: str) -> Iterator[Part]:
     """Yield each line of a `go.mod` with its directive."""
     block = ""
-    for line in _lines(text, ("//",)):
+    for line in _yield_lines(text, ("//",)):
         if opened := _DIRECTIVE.match(line.strip()):
             block = opened[1]
         words = line.split()
@@ -102,7 +102,7 @@ def directives_in(text: str) -> Iterator[Part]:
         block = "" if words[0] == ")" else block
 
 
-def _lines(text: str, comments: tuple[str, ...]) -> Iterable[str]:
+def _yield_lines(text: str, comments: tuple[str, ...]) -> Iterable[str]:
     return (line for line in text.splitlines() if line.strip() and not line.strip().startswith(comments))
 
 

@@ -81,7 +81,7 @@ class Judgement:
 NOWHERE = Where()
 
 
-def nobody_asked(command: str, pattern: str) -> bool:
+def deny_unasked(command: str, pattern: str) -> bool:
     """The answer where no user is asked."""
     return False
 
@@ -96,7 +96,7 @@ class Bounds:
 
     where: Where = NOWHERE
     rules: Rules = NO_RULES
-    allowed: Callable[[str, str], bool] = nobody_asked
+    allowed: Callable[[str, str], bool] = deny_unasked
     fleet: frozenset[str] = frozenset()
 
 
@@ -140,12 +140,12 @@ def list_refusals(policy: Policy, judgement: Judgement) -> list[str]:
     Two kinds of call are let through although the level forbids them: one that only reads, and an unreadable
     one at a level that allows destructive commands.
     """
-    return [one.words for one in _held(policy, judgement)]
+    return [one.words for one in _list_offences(policy, judgement)]
 
 
 def to_ask(policy: Policy, judgement: Judgement) -> list[CommandRule]:
     """The rules about which a user may be asked; empty when the call is allowed, or no yes would help."""
-    rules = [one.rule for one in _held(policy, judgement)]
+    rules = [one.rule for one in _list_offences(policy, judgement)]
     return [rule for rule in rules if rule is not None] if all(rules) else []
 
 
@@ -155,7 +155,7 @@ def find_ask_rules(policy: Policy, text: str) -> tuple[CommandRule, ...]:
     return tuple(rule for rule in found if rule is not None)
 
 
-def _held(policy: Policy, judgement: Judgement) -> list[Offence]:
+def _list_offences(policy: Policy, judgement: Judgement) -> list[Offence]:
     unseen = judgement.action is ActionClass.UNKNOWN and ActionClass.SHELL_DESTRUCTIVE in policy.allowed
     free = unseen or judgement.only_looks
     return [one for one in judgement.offences if not (one.of_level and free)]
@@ -163,7 +163,7 @@ def _held(policy: Policy, judgement: Judgement) -> list[Offence]:
 
 def _by_level(policy: Policy, action: ActionClass, words: str) -> Iterator[Offence]:
     if action not in policy.allowed:
-        yield Offence(f"{_short(words)}: {action} is not allowed in this run", of_level=True)
+        yield Offence(f"{_shorten_text(words)}: {action} is not allowed in this run", of_level=True)
 
 
 def _by_rule(policy: Policy, text: str, reading: ScriptReading) -> Iterator[Offence]:
@@ -178,7 +178,7 @@ def _by_rule(policy: Policy, text: str, reading: ScriptReading) -> Iterator[Offe
         by_text = not rule.classes and any(has_match(rule.pattern, line) for line in lines)
         sure = by_text or not acts.isdisjoint(rule.classes)
         if sure or (rule.classes and unread):
-            words = f"{_short(text)}: {rule_words(rule)}"
+            words = f"{_shorten_text(text)}: {rule_words(rule)}"
             yield Offence(words, ends=sure, rule=rule if rule.ask else None)
 
 
@@ -191,7 +191,7 @@ def _by_paths(policy: Policy, touches: Sequence[Touched], where: Where) -> Itera
         seen.add((one.path, rule))
         ends = one.sure and rule.access is not PathAccess.NO_DELETE
         verb = one.use if one.sure else "names"
-        yield Offence(f"{verb} {_short(where.placed(one.path))}: {rule_words(rule)}", ends)
+        yield Offence(f"{verb} {_shorten_text(where.placed(one.path))}: {rule_words(rule)}", ends)
 
 
 def _rule_of(rules: Sequence[PathRule], one: Touched, where: Where) -> PathRule | None:
@@ -204,7 +204,7 @@ def _rule_of(rules: Sequence[PathRule], one: Touched, where: Where) -> PathRule 
     )
 
 
-def _short(text: str, most: int = 120) -> str:
+def _shorten_text(text: str, most: int = 120) -> str:
     line = " ".join(text.split())
     return line if len(line) <= most else f"{line[: most - 1]}…"
 
@@ -241,25 +241,25 @@ def list_breaches(changes: Iterable[FileChange], rules: Sequence[PathRule]) -> t
     """The broken rules in words, each once; the first ones, and the number of the others."""
     if not rules:
         return ()
-    found = dict.fromkeys(word for change in changes if (word := _breach(change, rules)) is not None)
+    found = dict.fromkeys(word for change in changes if (word := _find_breach(change, rules)) is not None)
     words = list(found)
     more = [f"and {len(words) - SHOWN} more paths that rules cover"] if len(words) > SHOWN else []
     return (*words[:SHOWN], *more)
 
 
-def _breach(change: FileChange, rules: Sequence[PathRule]) -> str | None:
+def _find_breach(change: FileChange, rules: Sequence[PathRule]) -> str | None:
     verb = f"{change.how} in a commit on the way" if change.passing else f"was {change.how}"
     rule = find_strictest(rules, change.path)
     if rule is not None and (rule.access is not PathAccess.NO_DELETE or _is_gone(change)):
         return f"{change.path} {verb}: {rule_words(rule)}"
-    return _planted(change, rules) if change.leads_to is not None else None
+    return _find_link_breach(change, rules) if change.leads_to is not None else None
 
 
 def _is_gone(change: FileChange) -> bool:
     return change.how in (Touch.DELETED, Touch.REPLACED)
 
 
-def _planted(change: FileChange, rules: Sequence[PathRule]) -> str | None:
+def _find_link_breach(change: FileChange, rules: Sequence[PathRule]) -> str | None:
     """The rule that a new link breaks: it leads to a hidden path, or replaces a guarded path's folder."""
     hidden = [rule for rule in rules if rule.access is PathAccess.NONE]
     rule = find_strictest(hidden, change.leads_to or "")

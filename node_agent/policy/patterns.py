@@ -27,7 +27,7 @@ def regex_fault(pattern: str) -> str | None:
     import re2
 
     try:
-        _compiled(pattern)
+        _compile_pattern(pattern)
     except UnicodeEncodeError:
         return "it is not valid UTF-8"
     except re2.error as wrong:
@@ -39,11 +39,11 @@ def regex_fault(pattern: str) -> str | None:
 def has_match(pattern: str, text: str) -> bool:
     """Whether the expression matches anywhere in the text. Half a surrogate pair in the text is `?`."""
     clean = text.encode("utf-8", "replace").decode()
-    return _compiled(pattern).search(clean) is not None
+    return _compile_pattern(pattern).search(clean) is not None
 
 
 @lru_cache(maxsize=512)
-def _compiled(pattern: str) -> Any:
+def _compile_pattern(pattern: str) -> Any:
     import re2
 
     options = re2.Options()
@@ -82,16 +82,19 @@ def is_covering(pattern: str, path: str, home: str = "~") -> bool:
 
     `home`: the meaning of `~` in both of them.
     """
-    here = _placed(path, home)
-    return _is_absolute(pattern) == here.startswith("/") and _walk(_steps(pattern, home), _parts(here))[0]
+    here = _resolve_path(path, home)
+    return (
+        _is_absolute(pattern) == here.startswith("/")
+        and _walk(_split_pattern(pattern, home), _split_path(here))[0]
+    )
 
 
 def could_hold(pattern: str, folder: str, home: str = "~") -> bool:
     """Whether the pattern may cover a path below this folder, by the pattern alone."""
-    steps, here = _steps(pattern, home), _placed(folder, home)
+    steps, here = _split_pattern(pattern, home), _resolve_path(folder, home)
     if _is_absolute(pattern) != here.startswith("/") or steps[0] == ANY_DEPTH:
         return False  # below `**` everything could lie: that says nothing
-    return _walk(steps, _parts(here))[1]
+    return _walk(steps, _split_path(here))[1]
 
 
 def find_strictest(rules: Iterable[PathRule], path: str, home: str = "~") -> PathRule | None:
@@ -127,13 +130,13 @@ def _is_placed(pattern: str) -> bool:
     return _is_absolute(pattern) or "/" in pattern.rstrip("/")
 
 
-def _steps(pattern: str, home: str) -> list[str]:
+def _split_pattern(pattern: str, home: str) -> list[str]:
     whole = _at_home(pattern, home)
-    steps = _parts(whole)
+    steps = _split_path(whole)
     return steps if _is_placed(pattern) else [ANY_DEPTH, *steps]
 
 
-def _placed(path: str, home: str) -> str:
+def _resolve_path(path: str, home: str) -> str:
     return posixpath.normpath(_at_home(path, home))
 
 
@@ -143,21 +146,21 @@ def _at_home(path: str, home: str) -> str:
     return root + path[1:] if path == "~" or path.startswith("~/") else path
 
 
-def _parts(path: str) -> list[str]:
+def _split_path(path: str) -> list[str]:
     return [part for part in path.split("/") if part not in ("", ".")]
 
 
 def _walk(steps: list[str], parts: list[str]) -> tuple[bool, bool]:
     """Return (whether the path or a folder above it fits, whether a path below it may fit)."""
-    there = _opened(steps, {0})
+    there = _expand_steps(steps, {0})
     for part in parts:
-        there = _opened(steps, {after for at in there for after in _advanced(steps, at, part)})
+        there = _expand_steps(steps, {after for at in there for after in _advance_step(steps, at, part)})
         if len(steps) in there:
             return True, True
     return False, bool(there)
 
 
-def _advanced(steps: list[str], at: int, part: str) -> tuple[int, ...]:
+def _advance_step(steps: list[str], at: int, part: str) -> tuple[int, ...]:
     if at == len(steps):
         return ()
     if steps[at] == ANY_DEPTH:
@@ -165,7 +168,7 @@ def _advanced(steps: list[str], at: int, part: str) -> tuple[int, ...]:
     return (at + 1,) if is_matching(steps[at], part) else ()
 
 
-def _opened(steps: list[str], there: set[int]) -> set[int]:
+def _expand_steps(steps: list[str], there: set[int]) -> set[int]:
     """Return the steps at hand, also without each `**`, because it may stand for no folder at all."""
     for at in sorted(there):
         while at < len(steps) and steps[at] == ANY_DEPTH:

@@ -59,20 +59,20 @@ class RuleError(ValueError):
 
 def read_rules(data: object, origin: Origin) -> Rules:
     """Return the rules of one file. RuleError about the first invalid one."""
-    top = _keyed(data, "", KEYS)
-    commands = [_command(item, path, origin) for path, item in _items(top.get(COMMANDS), COMMANDS)]
+    top = _check_keys(data, "", KEYS)
+    commands = [_parse_command(item, path, origin) for path, item in _list_items(top.get(COMMANDS), COMMANDS)]
     paths = [
-        _path(_text(item, path, MOST_PATTERN), LISTS[key], "", origin(path), path)
+        _make_path_rule(_text(item, path, MOST_PATTERN), LISTS[key], "", origin(path), path)
         for key in LISTS
-        for path, item in _items(top.get(key), key)
+        for path, item in _list_items(top.get(key), key)
     ]
-    for path, item in _items(top.get(RULES), RULES):
-        rule = _unified(item, path, origin)
+    for path, item in _list_items(top.get(RULES), RULES):
+        rule = _parse_unified(item, path, origin)
         if isinstance(rule, PathRule):
             paths.append(rule)
         else:
             commands.append(rule)
-    commands += [_class(item, path, origin) for path, item in _items(top.get(ASK), ASK)]
+    commands += [_parse_class(item, path, origin) for path, item in _list_items(top.get(ASK), ASK)]
     if len(paths) > MOST_RULES or len(commands) > MOST_RULES:
         raise RuleError(
             "", f"more than {MOST_RULES} rules for paths or for commands", fix="remove some rules"
@@ -95,8 +95,8 @@ def merge_rules(*several: Rules) -> Rules:
     return Rules(paths=paths, commands=commands, network=find_narrowest(*networks) if networks else None)
 
 
-def _unified(item: object, path: str, origin: Origin) -> PathRule | CommandRule:
-    rule = _keyed(item, path, _RULE_KEYS)
+def _parse_unified(item: object, path: str, origin: Origin) -> PathRule | CommandRule:
+    rule = _check_keys(item, path, _RULE_KEYS)
     for key in ("pattern", "type", "action"):
         if key not in rule:
             raise RuleError(
@@ -112,8 +112,8 @@ def _unified(item: object, path: str, origin: Origin) -> PathRule | CommandRule:
                 "a user is asked about commands only",
                 "write action: deny, no-access or no-delete, or type: bash with the pattern of a command",
             )
-        pattern, reason = _text(rule["pattern"], f"{path}.pattern", MOST_PATTERN), _reason(rule, path)
-        return _path(pattern, ACTIONS[action], reason, origin(path), f"{path}.pattern")
+        pattern, reason = _text(rule["pattern"], f"{path}.pattern", MOST_PATTERN), _parse_reason(rule, path)
+        return _make_path_rule(pattern, ACTIONS[action], reason, origin(path), f"{path}.pattern")
     if action not in ("deny", ASK):
         raise RuleError(
             f"{path}.action",
@@ -121,12 +121,12 @@ def _unified(item: object, path: str, origin: Origin) -> PathRule | CommandRule:
             "a command runs, or a user is asked, or it does not run",
             "write action: deny or action: ask, or type: path with the pattern of a path",
         )
-    made = _command({key: rule[key] for key in _COMMAND_KEYS if key in rule}, path, origin)
+    made = _parse_command({key: rule[key] for key in _COMMAND_KEYS if key in rule}, path, origin)
     return made.model_copy(update={"ask": action == ASK})
 
 
-def _command(item: object, path: str, origin: Origin) -> CommandRule:
-    rule = _keyed(item, path, _COMMAND_KEYS)
+def _parse_command(item: object, path: str, origin: Origin) -> CommandRule:
+    rule = _check_keys(item, path, _COMMAND_KEYS)
     if "pattern" not in rule:
         raise RuleError(path, "a rule without pattern", fix="add pattern: to it")
     pattern = _text(rule["pattern"], f"{path}.pattern", MOST_PATTERN)
@@ -138,16 +138,16 @@ def _command(item: object, path: str, origin: Origin) -> CommandRule:
             fault,
             "correct it; look-around and back-references are not supported, because they can be slow",
         )
-    return CommandRule(pattern=pattern, reason=_reason(rule, path), origin=origin(path))
+    return CommandRule(pattern=pattern, reason=_parse_reason(rule, path), origin=origin(path))
 
 
-def _class(item: object, path: str, origin: Origin) -> CommandRule:
+def _parse_class(item: object, path: str, origin: Origin) -> CommandRule:
     """The rule by which a user is asked before every command of a class."""
     word = _one_of(item, path, tuple(CLASSES))
     return CommandRule(pattern=f"class:{word}", origin=origin(path), ask=True, classes=CLASSES[word])
 
 
-def _path(pattern: str, access: PathAccess, reason: str, origin: str, path: str) -> PathRule:
+def _make_path_rule(pattern: str, access: PathAccess, reason: str, origin: str, path: str) -> PathRule:
     fault = pattern_fault(pattern)
     if fault is not None:
         fix = "write it like .env, src/**/*.sql, /etc/hosts or ~/.ssh"
@@ -155,14 +155,14 @@ def _path(pattern: str, access: PathAccess, reason: str, origin: str, path: str)
     return PathRule(pattern=pattern, access=access, reason=reason, origin=origin)
 
 
-def _reason(rule: dict[str, object], path: str) -> str:
+def _parse_reason(rule: dict[str, object], path: str) -> str:
     """The reason on one line, however it was written."""
     value = rule.get("reason", "")
     words = " ".join(value.split()) if isinstance(value, str) else value
     return _text(words, f"{path}.reason", MOST_REASON) if words != "" else ""
 
 
-def _keyed(value: object, path: str, known: tuple[str, ...]) -> dict[str, object]:
+def _check_keys(value: object, path: str, known: tuple[str, ...]) -> dict[str, object]:
     if not isinstance(value, dict):
         raise RuleError(path, "keys with values are expected here", fix=f"valid keys: {', '.join(known)}")
     for key in value:
@@ -173,7 +173,7 @@ def _keyed(value: object, path: str, known: tuple[str, ...]) -> dict[str, object
     return value
 
 
-def _items(value: object, key: str) -> Iterator[tuple[str, object]]:
+def _list_items(value: object, key: str) -> Iterator[tuple[str, object]]:
     """The path and the value of each item; a key without a value is an empty list."""
     if value is not None and not isinstance(value, list):
         raise RuleError(

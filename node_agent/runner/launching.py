@@ -68,7 +68,7 @@ def brought_in(tree: Path, folder: str, kinds: tuple[base.Brought, ...]) -> str 
     for place in places:
         for kind in kinds:
             for path in sorted(place.glob(kind.pattern)):
-                if not kind.naming or _names(path, kind.naming):
+                if not kind.naming or _may_contain(path, kind.naming):
                     return str(path.relative_to(tree))
     return None
 
@@ -93,7 +93,7 @@ def hidden_code(job: Job, kinds: tuple[base.Brought, ...], tree: Path) -> tuple[
     return tuple(PathRule(pattern=name, access=PathAccess.NONE) for name in names)
 
 
-def _names(path: Path, word: str) -> bool:
+def _may_contain(path: Path, word: str) -> bool:
     """Whether the file may contain that word; a file that cannot be read whole may contain anything."""
     if not path.is_file():  # a pipe or a device would let us wait for ever
         return True
@@ -166,7 +166,7 @@ class StreamReader:
                     self._turns[-1] = replace(now, words=(*now.words, words))
             case base.TurnEnded():
                 if now is not None:
-                    self._turns[-1] = replace(now, end=replace(activity, why=self._clean(activity.why)))
+                    self._turns[-1] = replace(now, end=replace(activity, why=self._redact_text(activity.why)))
             case base.Suspended(why):
                 self._rests = why
 
@@ -174,26 +174,28 @@ class StreamReader:
         """Return the words of that number; None if none of that number could be heard now."""
         words = None if message in self._taken else self._laid(message)
         if words is None:
-            self._doubt(f"its output tells of words {message} of a user, which were not laid for it then")
+            self._note_doubt(
+                f"its output tells of words {message} of a user, which were not laid for it then"
+            )
             return None
         self._taken.add(message)
         if not words.are(text.by, text.text):
-            self._doubt(f"its output has other words {message} of a user than were laid for it")
+            self._note_doubt(f"its output has other words {message} of a user than were laid for it")
         if message:
             self._heard = [*self._heard, message][-100:]
-        return words.model_copy(update={"by": self._clean(words.by)})
+        return words.model_copy(update={"by": self._redact_text(words.by)})
 
-    def _doubt(self, words: str) -> None:
+    def _note_doubt(self, words: str) -> None:
         if len(self._false) < MOST_FALSE and words not in self._false:
             self._false.append(words)
 
     def spent(self) -> ReportedUsage:
         ending = self._held.violation
-        words = tuple(map(self._clean, (*self._held.words(), *self._false)))
-        broken = Offences(words, None if ending is None else self._clean(ending))
-        return self._spent(self._parser.usage, dict(self._tools), broken)
+        words = tuple(map(self._redact_text, (*self._held.words(), *self._false)))
+        broken = Offences(words, None if ending is None else self._redact_text(ending))
+        return self._make_usage(self._parser.usage, dict(self._tools), broken)
 
-    def _spent(
+    def _make_usage(
         self, usage: receipt.Usage, tools: Mapping[str, int], broken: Offences = NOTHING_BROKEN
     ) -> ReportedUsage:
         return ReportedUsage(
@@ -212,20 +214,23 @@ class StreamReader:
         broken = self._held.violation
         return ReportedEnd(
             failure=events.failure if broken is None else FailureKind.RULE_BROKEN,
-            reason=self._clean(events.reason if broken is None else broken),
-            answer=self._clean(events.answer),
-            session=_name(None if events.session is None else self._clean(events.session)),
-            model=_name(None if events.model is None else self._clean(events.model)),
-            spent=self._spent(events.usage, tools or self._tools),
+            reason=self._redact_text(events.reason if broken is None else broken),
+            answer=self._redact_text(events.answer),
+            session=_name(None if events.session is None else self._redact_text(events.session)),
+            model=_name(None if events.model is None else self._redact_text(events.model)),
+            spent=self._make_usage(events.usage, tools or self._tools),
             resets=events.resets,
             findings=tuple(
                 dict.fromkeys(
-                    map(self._clean, (*self._held.all_words(), *self._false, *jobs.list_findings(events)))
+                    map(
+                        self._redact_text,
+                        (*self._held.all_words(), *self._false, *jobs.list_findings(events)),
+                    )
                 )
             ),
         )
 
-    def _clean(self, text: str) -> str:
+    def _redact_text(self, text: str) -> str:
         return redact_text(text, self._hidden)
 
 
@@ -283,13 +288,13 @@ class LaunchSurroundings:
     """Returns what the run may use of the machine's GPUs now. StepFailed."""
 
 
-def _room(server: EndpointFact | None, job: Job) -> int | None:
+def _find_context(server: EndpointFact | None, job: Job) -> int | None:
     """Tokens that the job's model can use there."""
     model = server.model(job.model or "") if server is not None else None
     return None if model is None else model.ctx_usable
 
 
-def _served(server: EndpointFact | None, job: Job) -> receipt.Served | None:
+def _find_served(server: EndpointFact | None, job: Job) -> receipt.Served | None:
     if server is None or not job.model:
         return None
     model = server.model(job.model)
@@ -317,19 +322,19 @@ class NodeRuntimes:
             raise StepFailed(FailureKind.CANNOT_START, words)
         _check_able(job, runtime)
         _check_chosen(job, runtime, entry)
-        allowed = self._allowed(job)
-        logins = self._logins(runtime, allowed, job, entry)
+        allowed = self._list_allowed(job)
+        logins = self._read_logins(runtime, allowed, job, entry)
         own = {**allowed, **logins}
-        isolation = self._isolation(job, runtime)
+        isolation = self._choose_isolation(job, runtime)
         _check_turns(job, runtime, entry)
-        loose = self._loose(job, runtime, isolation, work)
+        loose = self._list_loose(job, runtime, isolation, work)
         is_root = os.geteuid() == 0 and isolation is Isolation.NONE  # inside nobody is root
         place = base.Place(around.path, around.python, is_root, isolation, own, PACKAGE, LIBRARIES)
         owners = around.rules()
         policy = with_rules(job.policy, owners)  # for who judges before it does
         _check_network(policy, runtime, isolation, entry)
         launch_request = replace(
-            self._request(job, str(work), str(home)), skills=_skills(job, work, isolation)
+            self._request(job, str(work), str(home)), skills=_list_skills(job, work, isolation)
         )
         channel = (
             around.channel(job, str(home))
@@ -337,7 +342,7 @@ class NodeRuntimes:
             else None
         )
         request = replace(
-            launch_request, context=_room(around.server(job), job), policy=policy, channel=channel
+            launch_request, context=_find_context(around.server(job), job), policy=policy, channel=channel
         )
         if job.limits.wrap_up and entry is not None and entry.is_priced and not entry.is_tunnel:
             # its own stop would come before the last turn
@@ -361,10 +366,10 @@ class NodeRuntimes:
                 *gpus.enforced(isolation),
             ),
             version=around.version(job.runtime),
-            served=_served(around.server(job), job),
+            served=_find_served(around.server(job), job),
             prompt=request.prompt,
             isolation=isolation,
-            owner=self._owner(job) if isolation is Isolation.SANDBOX else None,
+            owner=self._find_owner(job) if isolation is Isolation.SANDBOX else None,
             unset=tuple(name for name in job.env if name not in allowed),
         )
 
@@ -397,14 +402,14 @@ class NodeRuntimes:
             raise StepFailed(FailureKind.RUNTIME_MISSING, f"this node agent knows no runtime {name!r}")
         return runtime
 
-    def _owner(self, job: Job) -> int | None:
+    def _find_owner(self, job: Job) -> int | None:
         sandbox = self._around.sandbox
         try:
             return None if sandbox is None else sandbox.owner_of(str(job.identity))
         except OSError as exc:
             raise StepFailed(FailureKind.SANDBOX, f"no user id for this attempt: {exc}") from exc
 
-    def _isolation(self, job: Job, runtime: base.Runtime) -> Isolation:
+    def _choose_isolation(self, job: Job, runtime: base.Runtime) -> Isolation:
         """The isolation: the sandbox where there is one. StepFailed where it is missing and nothing else
         holds.
         """
@@ -430,7 +435,7 @@ class NodeRuntimes:
         fenced = sandbox is not None and sandbox.find().landlock and job.runtime not in OWN_WALL
         return Isolation.LANDLOCK if fenced else Isolation.NONE
 
-    def _loose(
+    def _list_loose(
         self, job: Job, runtime: base.Runtime, isolation: Isolation, work: Path
     ) -> tuple[receipt.Enforced, ...]:
         """Programs of the repository that start despite the flags. StepFailed unless a user accepts it."""
@@ -484,7 +489,7 @@ class NodeRuntimes:
         names.update(*(runtime.credentials for runtime in RUNTIMES.values()))
         return {**{name: values[name] for name in names if name in values}, **inner_secrets(values)}
 
-    def _allowed(self, job: Job) -> dict[str, str]:
+    def _list_allowed(self, job: Job) -> dict[str, str]:
         """The variables that the job allows and that exist. StepFailed for a secret without a value."""
         values, why_of = self._around.values(), self._around.why_missing
         missing = [name for name in job.secrets if name not in values]
@@ -494,7 +499,7 @@ class NodeRuntimes:
             raise StepFailed(FailureKind.MODEL_AUTH, words)
         return {name: values[name] for name in (*job.env, *job.secrets) if name in values}
 
-    def _logins(
+    def _read_logins(
         self, runtime: base.Runtime, allowed: Mapping[str, str], job: Job, entry: GatewayAccess | None
     ) -> dict[str, str]:
         """This runtime's login on this node: for its own process, not for programs of a repository.
@@ -505,14 +510,14 @@ class NodeRuntimes:
         own = {n: values[n] for n in runtime.credentials if n in values and n not in allowed}
         if entry is not None and entry.is_tunnel:
             return {**own, **proxy_variables(entry.base, entry.token)}
-        way = _way(job, values) if entry else None
+        way = _find_way(job, values) if entry else None
         if entry is None or way is None:
             return own
         kept = {name: value for name, value in own.items() if name not in way.variables}
         return {**kept, **way.inside(entry.base, entry.token)}
 
 
-def _way(job: Job, values: Mapping[str, str]) -> Way | None:
+def _find_way(job: Job, values: Mapping[str, str]) -> Way | None:
     """Return the gateway's way to the model; an endpoint's address and key are for the gateway alone."""
     if job.endpoint is not None:
         return local_way(job.runtime, job.model)
@@ -604,7 +609,7 @@ def _check_chosen(job: Job, runtime: base.Runtime, entry: GatewayAccess | None) 
         raise StepFailed(FailureKind.MODEL_AUTH, f"{words}; fix: {fix}")
 
 
-def _skills(job: Job, work: Path, isolation: Isolation) -> tuple[JobSkill, ...]:
+def _list_skills(job: Job, work: Path, isolation: Isolation) -> tuple[JobSkill, ...]:
     """Return the job's skills; one whose files the commits leave out is not in the checkout. StepFailed.
 
     A kept tool is for a sandbox alone: without one the run has none.

@@ -121,14 +121,14 @@ def read_phase(folder: Path) -> Look:
     if ended is not None:
         return ended
     if process.is_alive(spawned.boot, spawned.pid, spawned.start):
-        step = _steps(folder)[1]
+        step = _read_steps(folder)[1]
         return Running(step.name if step else None, step.pid if step else 0, spawned.pid)
     ended = _exit_record(folder)  # it may have ended between our two readings
     if ended is not None:
         return ended
     rebooted = spawned.boot != process.boot_id()
     reason = "the node was restarted" if rebooted else _watcher_gone(spawned.pid)
-    return Vanished(reason, rebooted, _steps(folder)[0])
+    return Vanished(reason, rebooted, _read_steps(folder)[0])
 
 
 def _watcher_gone(pid: int) -> str:
@@ -151,7 +151,7 @@ def spawned_in(folder: Path) -> Spawned | None:
     return None if data is None else Spawned.from_json(data)
 
 
-def _steps(folder: Path) -> tuple[tuple[StepRecord, ...], StepStart | None]:
+def _read_steps(folder: Path) -> tuple[tuple[StepRecord, ...], StepStart | None]:
     """(the steps that have ended, the one in progress)."""
     ended: list[StepRecord] = []
     path = f"{folder}/{RECORDS}"
@@ -218,7 +218,7 @@ class Runner:
                     durable.write_atomic(path, stdin, sync=False)
                 self._put(folder, plan)
         except OSError as exc:
-            raise _translated(f"cannot prepare {folder}", exc) from exc
+            raise _convert_error(f"cannot prepare {folder}", exc) from exc
         if self.planned(folder) != plan:
             raise RunnerError(f"{folder} holds another plan")
 
@@ -233,7 +233,7 @@ class Runner:
         except SpoolError:
             return None
         except OSError as exc:
-            raise _translated(f"cannot read {folder}", exc) from exc
+            raise _convert_error(f"cannot read {folder}", exc) from exc
 
     def _put(self, folder: Path, plan: PhasePlan) -> None:
         path = f"{folder}/{PLAN}"
@@ -249,7 +249,7 @@ class Runner:
             for name in (PLAN, RECORDS, STOP):
                 (folder / name).unlink(missing_ok=True)
         except OSError as exc:
-            raise _translated(f"cannot clear {folder}", exc) from exc
+            raise _convert_error(f"cannot clear {folder}", exc) from exc
 
     def forget(self, folder: Path) -> None:
         """Remove the environment's values, maybe secrets, from the disk. Nothing starts from it again."""
@@ -273,7 +273,7 @@ class Runner:
             if self.planned(folder) != plan:
                 self._put(folder, plan)
         except OSError as exc:
-            raise _translated(f"cannot prepare {folder}", exc) from exc
+            raise _convert_error(f"cannot prepare {folder}", exc) from exc
 
     def start(self, folder: Path, plan: PhasePlan) -> None:
         """Start a shim; return once one has taken the folder, now or before. RunnerError when none could."""
@@ -284,9 +284,9 @@ class Runner:
             self.prepare(folder, plan)
         if self._in_scope(folder, plan):
             return
-        report = self._begin(folder, lambda at: _with_pipe(at, self._cold))
+        report = self._begin(folder, lambda at: _with_pipe(at, self._spawn_cold))
         if not _is_claimed(folder):
-            raise _failed(folder, report or "it said nothing")
+            raise _make_runner_error(folder, report or "it said nothing")
 
     def look(self, folder: Path) -> Look:
         """The state by the folder and the process table. Raises RunnerError for an unreadable record."""
@@ -299,7 +299,7 @@ class Runner:
             if isinstance(seen, Ended):
                 self._ended[str(folder)] = seen
         except (OSError, SpoolError) as exc:
-            raise _translated(f"cannot read {folder}", exc) from exc
+            raise _convert_error(f"cannot read {folder}", exc) from exc
         return seen
 
     def wait(self, folder: Path, timeout_s: float) -> Look:
@@ -323,12 +323,12 @@ class Runner:
             durable.create_exclusive(folder / STOP, durable.to_json({"reason": reason}))
         except OSError as exc:
             if exc.errno not in _DISK or isinstance(self.look(folder), NotStarted):
-                raise _translated(f"cannot leave a stop in {folder}", exc) from exc
+                raise _convert_error(f"cannot leave a stop in {folder}", exc) from exc
             hint = signal.SIGTERM
         try:
             spawned = spawned_in(folder)
         except (OSError, SpoolError) as exc:
-            raise _translated(f"cannot read {folder}", exc) from exc
+            raise _convert_error(f"cannot read {folder}", exc) from exc
         if spawned is not None and spawned.boot == process.boot_id():
             process.signal_exact((spawned.pid, spawned.start), hint)
 
@@ -364,10 +364,10 @@ class Runner:
 
     def lived(self, folder: Path, outputs: tuple[Path, ...], seen_wall_ms: int) -> int:
         """Return the milliseconds from the start to the last known sign of life; 0 without a start."""
-        began = _written(folder / SPAWNED) if _is_claimed(folder) else None
+        began = _read_written_ms(folder / SPAWNED) if _is_claimed(folder) else None
         if began is None:
             return 0
-        return max(0, seen_wall_ms - began, *((_written(path) or 0) - began for path in outputs))
+        return max(0, seen_wall_ms - began, *((_read_written_ms(path) or 0) - began for path in outputs))
 
     def activity(self, folder: Path, outputs: tuple[Path, ...]) -> Activity:
         """As the port says."""
@@ -378,7 +378,7 @@ class Runner:
         if plan is None:
             return Activity()
         cpu = cpu_ms(pid for pid, _ in self.members(plan.marker))
-        wrote = max(_written(path) or 0 for path in outputs)
+        wrote = max(_read_written_ms(path) or 0 for path in outputs)
         return Activity(cpu, wrote, changed_ms(plan.cwd))
 
     def tail(self, path: Path, offset: int, limit: int) -> bytes:
@@ -399,7 +399,7 @@ class Runner:
             return False
         try:
             report = self._begin(
-                folder, lambda at: _with_pipe(at, partial(self._cold, scope=scope)), SCOPE_MS
+                folder, lambda at: _with_pipe(at, partial(self._spawn_cold, scope=scope)), SCOPE_MS
             )
         except RunnerError as exc:  # systemd-run is not there any more, or there is no room for either way
             self._scopes.failed(str(exc))
@@ -418,7 +418,7 @@ class Runner:
         try:
             proc, ready = launch(folder)
         except OSError as exc:
-            raise _translated("cannot start a shim", exc) from exc
+            raise _convert_error("cannot start a shim", exc) from exc
         try:
             report = read_start(ready, patience_ms)
         finally:
@@ -427,7 +427,7 @@ class Runner:
             self._put_down(proc)  # it must not come to life after we have said that it did not start
         return report
 
-    def _cold(self, folder: str, files: tuple[int, int, int], scope: Scope = NO_SCOPE) -> process.Proc:
+    def _spawn_cold(self, folder: str, files: tuple[int, int, int], scope: Scope = NO_SCOPE) -> process.Proc:
         argv = [*scope.words, self._python, "-I", "-S", str(self._shim), folder]
         pid = os.posix_spawn(
             argv[0],
@@ -450,7 +450,7 @@ class Runner:
     def reap(self) -> None:
         """Collect the children that have ended."""
         with self._lock:
-            self._mine = {pid for pid in self._mine if not _reaped(pid)}
+            self._mine = {pid for pid in self._mine if not _reap_child(pid)}
 
 
 def _with_pipe(
@@ -471,7 +471,7 @@ def _with_pipe(
             os.close(fd)
 
 
-def _failed(folder: Path, report: str) -> RunnerError:
+def _make_runner_error(folder: Path, report: str) -> RunnerError:
     why = f"{report.strip()} {_log(folder)}".strip()
     return RunnerError(f"the shim did not start in {folder}: {why}", f"[Errno {errno.ENOSPC}]" in report)
 
@@ -481,7 +481,7 @@ def _log(folder: Path) -> str:
     return (read_part(folder / LOG) or b"").decode("utf-8", "replace")[-500:].strip()
 
 
-def _reaped(pid: int) -> bool:
+def _reap_child(pid: int) -> bool:
     try:
         return os.waitpid(pid, os.WNOHANG)[0] != 0
     except ChildProcessError:
@@ -493,7 +493,7 @@ def _is_claimed(folder: Path) -> bool:
     return os.path.lexists(f"{folder}/{SPAWNED}")
 
 
-def _written(path: Path) -> int | None:
+def _read_written_ms(path: Path) -> int | None:
     """Return the wall-clock time at which a file was written; None where there is no such file."""
     try:
         return os.stat(path, follow_symlinks=False).st_mtime_ns // 1_000_000
@@ -501,5 +501,5 @@ def _written(path: Path) -> int | None:
         return None
 
 
-def _translated(what: str, exc: Exception) -> RunnerError:
+def _convert_error(what: str, exc: Exception) -> RunnerError:
     return RunnerError(f"{what}: {exc}", isinstance(exc, OSError) and exc.errno in _DISK)

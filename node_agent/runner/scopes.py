@@ -67,16 +67,16 @@ class Scopes:
     def scope(self, marker: str, phase: str, limits: PhaseLimits = NO_LIMITS) -> Scope | None:
         """A scope for one phase of one attempt, with its limits. None: start without one."""
         with self._lock:
-            if self._clock.mono_ms() < self._not_before or not self._tried():
+            if self._clock.mono_ms() < self._not_before or not self._try_scope():
                 return None
-        name = f"{self._stem(marker)}{_plain(phase)}.scope"
+        name = f"{self._make_stem(marker)}{_escape_text(phase)}.scope"
         # the limits as properties for systemd; empty without limits
         properties = []
         if limits.memory_bytes is not None:
             properties += [f"--property=MemoryMax={limits.memory_bytes}", "--property=MemorySwapMax=0"]
         if limits.processes is not None:
             properties.append(f"--property=TasksMax={limits.processes}")
-        words = self._words(name, (*(self._properties or ()), *properties))
+        words = self._make_argv(name, (*(self._properties or ()), *properties))
         return Scope(words, {**self._env, process.SCOPE: name})
 
     def made(self) -> None:
@@ -90,7 +90,7 @@ class Scopes:
 
     def folders(self, marker: str) -> list[str]:
         """Return the existing control groups of an attempt."""
-        stem = self._stem(marker)
+        stem = self._make_stem(marker)
         try:
             names = os.listdir(self._siblings)
         except OSError:
@@ -106,20 +106,20 @@ class Scopes:
         except OSError:
             return set()
         there = {name.split(":")[1] for name in names if name.startswith(f"{self._prefix}:")}
-        return {marker for marker in markers if _plain(marker) in there}
+        return {marker for marker in markers if _escape_text(marker) in there}
 
     # -- inside ----------------------------------------------------------------------------------
 
-    def _stem(self, marker: str) -> str:
+    def _make_stem(self, marker: str) -> str:
         """The beginning of a unit's name. A colon ends the fleet's and the attempt's part; neither has
         one."""
-        return f"{self._prefix}:{_plain(marker)}:"
+        return f"{self._prefix}:{_escape_text(marker)}:"
 
-    def _words(self, name: str, properties: Sequence[str]) -> tuple[str, ...]:
+    def _make_argv(self, name: str, properties: Sequence[str]) -> tuple[str, ...]:
         assert self._program is not None
         return (self._program, *FLAGS, f"--unit={name}", *properties, "--")
 
-    def _tried(self) -> bool:
+    def _try_scope(self) -> bool:
         """Check whether this manager makes scopes as we need them; asked once, and again after a failure."""
         if self._properties is not None:
             return True
@@ -128,8 +128,10 @@ class Scopes:
             return False
         stderr = ""
         for properties in PROPERTIES:
-            name = f"{self._stem('trial')}{os.getpid()}.scope"
-            here, stderr = _output_of((*self._words(name, properties), "cat", "/proc/self/cgroup"), self._env)
+            name = f"{self._make_stem('trial')}{os.getpid()}.scope"
+            here, stderr = _output_of(
+                (*self._make_argv(name, properties), "cat", "/proc/self/cgroup"), self._env
+            )
             if process.folder_of(here) == str(self._siblings / name):
                 self._properties = properties
                 return True
@@ -146,7 +148,7 @@ def find(fleet: str, environ: Mapping[str, str], clock: Clock) -> Scopes | None:
     return Scopes(fleet, Path(own).parent, environ, clock)
 
 
-def _plain(text: str) -> str:
+def _escape_text(text: str) -> str:
     """The text as part of a unit's name."""
     return re.sub(r"[^A-Za-z0-9_.-]", "_", text)
 

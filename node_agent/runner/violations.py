@@ -10,10 +10,10 @@ from node_agent.policy.judging import (
     Judgement,
     Offence,
     Where,
+    deny_unasked,
     judge_action,
     judge_command,
     judge_path,
-    nobody_asked,
 )
 from node_agent.runtimes.base import ToolCall
 from node_agent.wire.policy import ActionClass, Policy
@@ -42,7 +42,7 @@ class Violations:
         policy: Policy,
         where: Where,
         is_checked: bool = False,
-        allowed: Callable[[str, str], bool] = nobody_asked,
+        allowed: Callable[[str, str], bool] = deny_unasked,
         fleet: frozenset[str] = frozenset(),
     ) -> None:
         self._policy, self._where, self._asks, self._allowed = policy, where, is_checked, allowed

@@ -34,7 +34,9 @@ CODEX = Program(
 )
 
 
-def _way(adapter: Program, variable: str, memory: str, denials: tuple[str, ...], behind: str = "") -> AcpWay:
+def _make_way(
+    adapter: Program, variable: str, memory: str, denials: tuple[str, ...], behind: str = ""
+) -> AcpWay:
     """How an adapter is used: `variable` has the path of its program; `memory` is a folder of its home."""
     return AcpWay(
         name=adapter.name,
@@ -48,8 +50,10 @@ def _way(adapter: Program, variable: str, memory: str, denials: tuple[str, ...],
     )
 
 
-CLAUDE_WAY = _way(CLAUDE, "CLAUDE_CODE_EXECUTABLE", "claude/projects", (REFUSED, "No such tool available"))
-CODEX_WAY = _way(CODEX, "CODEX_PATH", "codex/sessions", (), "/.")
+CLAUDE_WAY = _make_way(
+    CLAUDE, "CLAUDE_CODE_EXECUTABLE", "claude/projects", (REFUSED, "No such tool available")
+)
+CODEX_WAY = _make_way(CODEX, "CODEX_PATH", "codex/sessions", (), "/.")
 """When the hook denies a call, only the model is told, so there are no `denials`."""
 
 
@@ -64,7 +68,7 @@ def codex_talked(
     model = {"model": request.model} if request.model else {}
     around = {
         **headless.env,
-        "CODEX_CONFIG": json.dumps(_nested({**settings, **model, "bypass_hook_trust": True})),
+        "CODEX_CONFIG": json.dumps(_nest_settings({**settings, **model, "bypass_hook_trust": True})),
         "INITIAL_AGENT_MODE": mode,
         "NO_BROWSER": "1",
         "MODEL_PROVIDER": str(settings["model_provider"]),
@@ -73,7 +77,7 @@ def codex_talked(
     return wrap_launch(CODEX_WAY.model_copy(update={"mode": mode}), request, place, made)
 
 
-def _nested(settings: Mapping[str, object]) -> dict[str, Any]:
+def _nest_settings(settings: Mapping[str, object]) -> dict[str, Any]:
     """Return the settings `a.b = c`, as on a command line, as nested objects: `a` has a `b`."""
     made: dict[str, Any] = {}
     for name, value in settings.items():

@@ -28,7 +28,7 @@ Said = tuple[int | None, str]
 """The result of one probe: exit status (None: it could not be run) and standard output."""
 
 
-def _typed(argv: tuple[str, ...]) -> str:
+def _format_command(argv: tuple[str, ...]) -> str:
     """The command as a user types it: quoted where a shell would read `*`; `~` is for the shell."""
     return " ".join(f"'{word}'" if "*" in word else word for word in argv)
 
@@ -65,7 +65,7 @@ class Program:
 
     def _by_hand(self, version: str) -> str:
         needs = f" (its package asks for Node.js {self.node})" if self.node else ""
-        return " && ".join(map(_typed, self.installs("~", version))) + needs
+        return " && ".join(map(_format_command, self.installs("~", version))) + needs
 
     def installs(self, home: str, version: str = "") -> tuple[tuple[str, ...], ...]:
         """The argument lists that bring it into a user's home. `version`: empty for the newest that fits."""
@@ -99,12 +99,12 @@ class Program:
         found = re.match(self.version, text.strip())
         if not found:
             return RuntimeFact(name=self.name, state="unknown_version", fix=self.install)
-        if bool(self.lowest) and _numbers(found[1]) < _numbers(self.lowest):
+        if bool(self.lowest) and _parse_version(found[1]) < _parse_version(self.lowest):
             words = f"{found[1]} lacks flags that {self.lowest} has: {self.install}"
             return RuntimeFact(name=self.name, version=found[1], state="too_old", fix=words)
         if not logged_in:
             return RuntimeFact(name=self.name, version=found[1], state="not_logged_in", fix=self.login)
-        return RuntimeFact(name=self.name, version=found[1], state="ok", fix=self._warning(found[1]))
+        return RuntimeFact(name=self.name, version=found[1], state="ok", fix=self._format_warning(found[1]))
 
     def lack(self, output: Said) -> str:
         """Say what is wrong with an adapter, with the command that repairs it; empty: nothing is."""
@@ -114,14 +114,14 @@ class Program:
         found = f"is {fact.version}, and PanCode knows {self.known}x" if fact.version else "is missing"
         return f"{self.name} {found}: {self.install}"
 
-    def _warning(self, version: str) -> str:
+    def _format_warning(self, version: str) -> str:
         if version.startswith(self.known):
             return ""
         other = self._by_hand("" if self.environment else f"{self.known}x")
         return f"PanCode was measured with {self.known}x; if runs end as infra: {other}"
 
 
-def _numbers(version: str) -> tuple[int, ...]:
+def _parse_version(version: str) -> tuple[int, ...]:
     return tuple(map(int, re.findall(r"\d+", version)))
 
 
@@ -524,7 +524,7 @@ def base_env(request: LaunchRequest, place: Place) -> dict[str, str]:
 
     An allowed variable never replaces the run's own HOME, TMPDIR or PATH.
     """
-    answered = {} if request.answer is None else _answered(request)
+    answered = {} if request.answer is None else _make_answer_env(request)
     return {
         "LANG": "C.UTF-8",
         "TERM": "dumb",
@@ -543,7 +543,7 @@ def base_env(request: LaunchRequest, place: Place) -> dict[str, str]:
     }
 
 
-def _answered(request: LaunchRequest) -> dict[str, str]:
+def _make_answer_env(request: LaunchRequest) -> dict[str, str]:
     return {ANSWER: request.answer or "", f"{ANSWER}_FILE": f"{request.home}/{ANSWER_FILE}"}
 
 

@@ -54,7 +54,7 @@ class JsonLines:
             if self._skipping or len(line) > self._cap:
                 self._skipping = False
                 value = None
-            elif (value := _loads(line)) is None and (not line or line.isspace()):
+            elif (value := _parse_line(line)) is None and (not line or line.isspace()):
                 continue
             self.lines += 1
             if value is None:
@@ -79,7 +79,7 @@ _SCAN: Callable[[str, int], tuple[Any, int]] = vars(json.JSONDecoder(parse_float
 """Made once: `json.loads` with an option makes one per line, which takes longer than a short line."""
 
 
-def _loads(data: bytes) -> dict[str, Any] | None:
+def _parse_line(data: bytes) -> dict[str, Any] | None:
     """Most lines are one value from first byte to last; blanks are looked for only in the others."""
     try:
         text = data.decode("utf-8", "surrogatepass")

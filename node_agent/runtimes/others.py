@@ -137,7 +137,7 @@ def runtime_of(name: str, entry: OtherAgent, ours: tuple[str, ...]) -> base.Runt
         ),
         launch=partial(_launch, agent),
         parser=WorkerParser,
-        enforcement=_enforcement,
+        enforcement=_find_enforcement,
         probe=base.Probe(((*ours, *agent.argv),), partial(_read, name, agent), PATIENCE_S),
         credentials=(OTHER_KEY, OTHER_URL),
         sessions=agent.sessions,
@@ -151,8 +151,8 @@ def _launch(agent: OtherAgent, request: base.LaunchRequest, place: base.Place) -
     model = request.model or "default"
     values = {"{url}": env.get(OTHER_URL, ""), "{key}": env.get(OTHER_KEY, "")}
     values |= {"{model}": model, "{run}": request.home}
-    given = {name: _filled(text, values) for name, text in agent.env.items()}
-    files = {name: _filled(text, values).encode() for name, text in agent.files.items()}
+    given = {name: _fill_values(text, values) for name, text in agent.env.items()}
+    files = {name: _fill_values(text, values).encode() for name, text in agent.files.items()}
     way = AcpWay(
         name=agent.argv[0],
         argv=agent.argv,
@@ -172,13 +172,13 @@ def _launch(agent: OtherAgent, request: base.LaunchRequest, place: base.Place) -
     )
 
 
-def _filled(text: str, values: Mapping[str, str]) -> str:
+def _fill_values(text: str, values: Mapping[str, str]) -> str:
     for mark, value in values.items():
         text = text.replace(mark, json.dumps(value)[1:-1])
     return text
 
 
-def _enforcement(mode: Mode, safety: Safety, read_only: bool, isolation: Isolation) -> Enforcement:
+def _find_enforcement(mode: Mode, safety: Safety, read_only: bool, isolation: Isolation) -> Enforcement:
     """The program itself chooses when it asks, so only the sandbox enforces the level."""
     return Enforcement.SANDBOX if isolation is Isolation.SANDBOX else Enforcement.IMPOSSIBLE
 
@@ -186,7 +186,7 @@ def _enforcement(mode: Mode, safety: Safety, read_only: bool, isolation: Isolati
 def _read(name: str, agent: OtherAgent, results: Sequence[base.Said]) -> RuntimeFact:
     """Return the fact from the output of our probing program."""
     status, output = results[0]
-    names = _told(output) if status == 0 else {}
+    names = _parse_names(output) if status == 0 else {}
     full = f"{OTHER}{name}"
     if not names:
         return RuntimeFact(name=full, state="unknown_version", fix=f"it could not be asked: {output[-300:]}")
@@ -198,7 +198,7 @@ def _read(name: str, agent: OtherAgent, results: Sequence[base.Said]) -> Runtime
     return RuntimeFact(name=full, version=version, state="ok", can=can)
 
 
-def _told(output: str) -> dict[str, Any]:
+def _parse_names(output: str) -> dict[str, Any]:
     try:
         found = json.loads(output)
     except ValueError:

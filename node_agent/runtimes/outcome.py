@@ -175,19 +175,19 @@ class EventParser(ABC):
             self._resets or delay_in(reason) if failure is FailureKind.MODEL_BUSY else None,
         )
 
-    def _begun(self, number: Any, call: ToolCall) -> ToolCall:
+    def _begin_call(self, number: Any, call: ToolCall) -> ToolCall:
         """Count a call, and keep it until its outcome is told; too many at once are not kept."""
         self._calls[call.action] += 1
         if len(self._open) < MAX_CALLS_OPEN:
             self._open[text_of(number)] = call
         return call
 
-    def _ended(self, number: Any, unknown: ToolCall = _UNTOLD) -> ToolCall:
+    def _end_known_call(self, number: Any, unknown: ToolCall = _UNTOLD) -> ToolCall:
         """Return the call whose outcome is reported now; it was not denied."""
         self._denied_last = None
         return self._open.pop(text_of(number), unknown)
 
-    def _denied(self, call: ToolCall, why: Any) -> Denial:
+    def _note_denial(self, call: ToolCall, why: Any) -> Denial:
         """Keep the denial, up to the limit of their number, and note that the newest call was denied."""
         denial = Denial(call.tool, call.action, keep_end(text_of(why), DETAIL_CHARS), call.detail)
         self._denied_last = denial
@@ -195,7 +195,7 @@ class EventParser(ABC):
             self._denials.append(denial)
         return denial
 
-    def _worth(self, answer: str) -> tuple[FailureKind | None, str]:
+    def _judge_answer(self, answer: str) -> tuple[FailureKind | None, str]:
         """The verdict on an end that claims success."""
         if not answer.strip():
             return FailureKind.NO_ANSWER, "the answer is empty"

@@ -147,7 +147,7 @@ class Way:
         return {self.placeholder: token, self.url: base + self.mount, **dict(self.more)}
 
 
-def _vendor(runtime: str) -> Vendor | None:
+def _find_vendor(runtime: str) -> Vendor | None:
     """Return the runtime's vendor; a program of the owner's choice uses OpenAI's variables, as most do."""
     return _OPENAI if is_other(runtime) else VENDORS.get(runtime)
 
@@ -158,7 +158,7 @@ def way_of(
     """Return the run's route; None: unknown vendor, no key or server, or the run bypasses the gateway."""
     if runtime in OURS:
         return _native_way(values, named, model)
-    vendor = _vendor(runtime)
+    vendor = _find_vendor(runtime)
     if vendor is None or vendor.variables & set(named):
         return None
     name, header = next((pair for pair in vendor.keys if values.get(pair[0])), vendor.keys[0])
@@ -172,7 +172,7 @@ def way_of(
         mount=vendor.mount,
         header=header,
         key=key,
-        public=bool(vendor.home) and _host(upstream) == _host(vendor.home),
+        public=bool(vendor.home) and _find_host(upstream) == _find_host(vendor.home),
         models=(model, *vendor.models) if model else (),
         variables=vendor.variables,
         placeholder=name,
@@ -185,7 +185,7 @@ def local_way(runtime: str, model: str | None, url: str = "", key: str = "") -> 
 
     An endpoint serves every path of every API at its root, so no part of a path is removed.
     """
-    vendor = _vendor(runtime) or _OPENAI
+    vendor = _find_vendor(runtime) or _OPENAI
     if wire_of(runtime) is None:
         return None
     return Way(
@@ -209,7 +209,7 @@ def _native_way(values: Mapping[str, str], named: Collection[str], model: str | 
     if set(LOGINS) & set(named) or not (key or url):
         return None
     upstream = (url or provider.home).rstrip("/") + provider.suffix
-    hosted = _host(upstream) == _host(provider.home)
+    hosted = _find_host(upstream) == _find_host(provider.home)
     return Way(
         upstream=upstream,
         mount="/v1",
@@ -225,13 +225,13 @@ def _native_way(values: Mapping[str, str], named: Collection[str], model: str | 
     )
 
 
-def _host(url: str) -> str | None:
+def _find_host(url: str) -> str | None:
     return urlsplit(url).hostname
 
 
 def tunnel_of(runtime: str, values: Mapping[str, str], named: Collection[str]) -> tuple[str, ...]:
     """Return the hosts that a run with a subscription may reach; empty for other runs."""
-    vendor = _vendor(runtime)
+    vendor = _find_vendor(runtime)
     if vendor is None or vendor.variables & set(named) or way_of(runtime, values, named) is not None:
         return ()
     if values.get(vendor.url):  # another server with this vendor's login: its hosts are unknown

@@ -106,7 +106,7 @@ def spec_of(
         folder=request.folder,
         home=request.home,
         tools=(
-            *_tools(request.tools),
+            *_make_tool_flags(request.tools),
             *([SKILL] if any(one.place != KEPT for one in request.skills) else []),
         ),
         policy=request.policy or compile_policy(request.safety, request.read_only, mode=request.mode),
@@ -126,8 +126,8 @@ def spec_of(
         desk=request.channel,
         interactive_run=request.interactive_run,
         fleet=request.fleet,
-        skills={skill.name: _about(skill) for skill in request.skills if skill.place != KEPT},
-        made=_made(request),
+        skills={skill.name: _read_description(skill) for skill in request.skills if skill.place != KEPT},
+        made=_list_made_tools(request),
     )
 
 
@@ -135,7 +135,7 @@ _DESCRIPTION = re.compile(r"^description:[ \t]*(.*(?:\n[ \t]+.*)*)", re.MULTILIN
 _MOST_ABOUT = 500
 
 
-def _about(skill: JobSkill) -> str:
+def _read_description(skill: JobSkill) -> str:
     """Return the skill's description as written, on one line. The front matter was already checked as YAML;
     this approximation is enough for a model that only chooses a skill."""
     found = _DESCRIPTION.search(skill.files().get("SKILL.md", b"").decode("utf-8", "replace"))
@@ -143,7 +143,7 @@ def _about(skill: JobSkill) -> str:
     return re.sub(r"^[>|][+-]? ", "", words).strip("\"'")[:_MOST_ABOUT]
 
 
-def _made(request: LaunchRequest) -> tuple[MadeTool, ...]:
+def _list_made_tools(request: LaunchRequest) -> tuple[MadeTool, ...]:
     """Return the stored project tools, for an agent that may run commands."""
     if not request.may_write or "bash" not in request.tools:
         return ()
@@ -159,6 +159,6 @@ def _made(request: LaunchRequest) -> tuple[MadeTool, ...]:
     return tuple(found)
 
 
-def _tools(names: Sequence[str]) -> tuple[str, ...]:
+def _make_tool_flags(names: Sequence[str]) -> tuple[str, ...]:
     reads = "read" in names and "bash" not in names
     return (*(tool for tool in TOOLS if tool in names), *([CHANGES] if reads else []))

@@ -60,19 +60,19 @@ class WorkerParser(EventParser):
             case "called" | "ran" | "denied":
                 yield from self._call(event)
             case "usage":
-                self._usage = _usage(event)
+                self._usage = _read_usage(event)
                 self._answered = self._usage.turns > 0
                 self._has_usage = event.get("told") is True
                 yield base.UsageGrew(self._usage)
             case "heard" if count_of(event.get("number")):
-                yield base.MessageTaken(count_of(event["number"]), _said(event))
+                yield base.MessageTaken(count_of(event["number"]), _make_message(event))
             case "turn" if count_of(event.get("number")):
                 number, message = count_of(event["number"]), count_of(event.get("words"))
-                yield base.TurnBegan(number, message, _said(event), _wall_ms(event))
+                yield base.TurnBegan(number, message, _make_message(event), _read_wall_ms(event))
             case "turn_end" if text_of(event.get("stop")) in _STOPS:
                 why = base.keep_end(text_of(event.get("why")), base.REASON_CHARS)
                 yield base.TurnEnded(
-                    TurnStop(event["stop"]), why, _wall_ms(event), self._lines.end_at, self._usage
+                    TurnStop(event["stop"]), why, _read_wall_ms(event), self._lines.end_at, self._usage
                 )
             case "rests" if text_of(event.get("why")) in _RESTS:
                 self._rests = True
@@ -89,11 +89,11 @@ class WorkerParser(EventParser):
     def _call(self, event: dict[str, Any]) -> Iterator[base.Activity]:
         tool = text_of(event.get("tool"), "?")
         if event["type"] == "called":
-            yield self._begun(event.get("id"), _call(tool, event))
+            yield self._begin_call(event.get("id"), _call(tool, event))
             return
-        call = self._ended(event.get("id"), _call(tool, {}))
+        call = self._end_known_call(event.get("id"), _call(tool, {}))
         if event["type"] == "denied":
-            yield self._denied(call, event.get("why"))
+            yield self._note_denial(call, event.get("why"))
         else:
             yield base.Ran(call, event.get("ok") is True, answer_of(event.get("output")))
 
@@ -110,7 +110,7 @@ class WorkerParser(EventParser):
             return FailureKind.AGENT_FAILED, f"{base.how_it_ended(end)} after a final event of done"
         if not self._has_usage and not (self._rests and not self._usage.turns):
             return FailureKind.RUNTIME_UNREADABLE, "its model server did not report its usage"
-        return (None, "it rests") if self._rests else self._worth(text_of(self._final.get("result")))
+        return (None, "it rests") if self._rests else self._judge_answer(text_of(self._final.get("result")))
 
 
 def _of_fleet(event: dict[str, Any]) -> Iterator[base.Activity]:
@@ -124,11 +124,11 @@ def _of_fleet(event: dict[str, Any]) -> Iterator[base.Activity]:
         yield base.FleetCalled(number, tool, arguments)
 
 
-def _said(event: dict[str, Any]) -> LaidMessage:
+def _make_message(event: dict[str, Any]) -> LaidMessage:
     return LaidMessage(text=text_of(event.get("text")), by=text_of(event.get("by")))
 
 
-def _wall_ms(event: dict[str, Any]) -> int:
+def _read_wall_ms(event: dict[str, Any]) -> int:
     """Return the event's time; zero if it is invalid, since the stream may contain any number."""
     at = event.get("at")
     return at if isinstance(at, int) and 0 <= at <= YEAR_3000_MS else 0
@@ -144,7 +144,7 @@ def _call(tool: str, given: dict[str, Any]) -> base.ToolCall:
     return base.ToolCall(tool, _ACTIONS.get(tool, ActionClass.UNKNOWN), detail, paths=(path,) if path else ())
 
 
-def _usage(event: dict[str, Any]) -> Usage:
+def _read_usage(event: dict[str, Any]) -> Usage:
     return Usage(
         input_tokens=count_of(event.get("input")),
         cached_tokens=count_of(event.get("cached")),

@@ -107,12 +107,12 @@ def filter_program(machine: str) -> bytes:
     numbers = known.numbers
     lines: list[_Line] = [_load_word(_ARCH), (_IF_EQUAL, 1, 0, known.audit), _end(KILL), _load_word(_NUMBER)]
     if known.foreign:
-        lines += [(_IF_LEAST, 0, 1, known.foreign), _failing(errno.ENOSYS)]
-    lines += _any([numbers[name] for name in ABSENT], _failing(errno.ENOSYS))
-    lines += _any([numbers[name] for name in DENIED], _failing(errno.EPERM))
-    to_one = [_load_word(_ARG1), (_IF_EQUAL, 0, 1, 1), _failing(errno.EPERM), _end(ALLOW)]
-    attach = [_load_word(_ARG0), *_unless(ATTACH, _end(ALLOW)), *to_one]
-    other = [_load_word(_ARG0), *_unless(FAMILIES, _failing(errno.EAFNOSUPPORT)), _end(ALLOW)]
+        lines += [(_IF_LEAST, 0, 1, known.foreign), _make_failure(errno.ENOSYS)]
+    lines += _match_any([numbers[name] for name in ABSENT], _make_failure(errno.ENOSYS))
+    lines += _match_any([numbers[name] for name in DENIED], _make_failure(errno.EPERM))
+    to_one = [_load_word(_ARG1), (_IF_EQUAL, 0, 1, 1), _make_failure(errno.EPERM), _end(ALLOW)]
+    attach = [_load_word(_ARG0), *_match_none(ATTACH, _end(ALLOW)), *to_one]
+    other = [_load_word(_ARG0), *_match_none(FAMILIES, _make_failure(errno.EAFNOSUPPORT)), _end(ALLOW)]
     for name, body in (("ptrace", attach), ("socket", other)):
         lines += [(_IF_EQUAL, 0, len(body), numbers[name]), *body]
     return b"".join(struct.pack("=HBBI", *line) for line in [*lines, _end(ALLOW)])
@@ -126,17 +126,17 @@ def _end(action: int) -> _Line:
     return (_RETURN, 0, 0, action)
 
 
-def _failing(number: int) -> _Line:
+def _make_failure(number: int) -> _Line:
     return _end(_ERRNO | number)
 
 
-def _any(values: list[int], then: _Line) -> list[_Line]:
+def _match_any(values: list[int], then: _Line) -> list[_Line]:
     """Return lines that run `then` for any of these values; for others the filter continues after them."""
     last = len(values) - 1
     return [*((_IF_EQUAL, last - n, 0 if n < last else 1, value) for n, value in enumerate(values)), then]
 
 
-def _unless(values: tuple[int, ...], then: _Line) -> list[_Line]:
+def _match_none(values: tuple[int, ...], then: _Line) -> list[_Line]:
     """Return lines that run `then` for all other values; for these the filter continues after them."""
     return [*((_IF_EQUAL, len(values) - n, 0, value) for n, value in enumerate(values)), then]
 
@@ -220,10 +220,10 @@ def detect_sandbox(
     """
     bwrap = shutil.which("bwrap", path=path)
     if bwrap is None:
-        return _none("bubblewrap is not installed", INSTALL)
+        return _make_no_tools("bubblewrap is not installed", INSTALL)
     setpriv = shutil.which("setpriv", path=path) if is_root else ""
     if setpriv is None:
-        return _none(
+        return _make_no_tools(
             "setpriv is not installed, and the node agent is root", "sudo apt-get install util-linux"
         )
     tools = Tools(bwrap, setpriv, UID if is_root else None)
@@ -234,14 +234,16 @@ def detect_sandbox(
     counting = replace(tools, prlimit=prlimit)
     try:
         write_etc(folder)
-        if counting != tools and not _tried(counting, folder, system, tuple(shown)):
+        if counting != tools and not _try_tools(counting, folder, system, tuple(shown)):
             return SandboxTools(counting)
-        message = _tried(tools, folder, system, tuple(shown))
+        message = _try_tools(tools, folder, system, tuple(shown))
     except subprocess.TimeoutExpired:
-        found = _none(f"bubblewrap was not done within {TRIAL_S} s", "nothing: it is soon tried again")
+        found = _make_no_tools(
+            f"bubblewrap was not done within {TRIAL_S} s", "nothing: it is soon tried again"
+        )
         return replace(found, passing=True)
     except (OSError, ValueError) as exc:
-        return _none(f"cannot start bubblewrap: {exc}", INSTALL)
+        return _make_no_tools(f"cannot start bubblewrap: {exc}", INSTALL)
     return SandboxTools(tools) if not message else explain_failure(message)
 
 
@@ -249,7 +251,7 @@ def explain_failure(message: str) -> SandboxTools:
     """Return the result for an error message of bubblewrap, with its reason and fix."""
     last = message.strip().splitlines()[-1]
     why, fix = next(((why, fix) for part, why, fix in _KNOWN if part in last), UNKNOWN)
-    return _none(f"{why}: {last}"[:500], fix)
+    return _make_no_tools(f"{why}: {last}"[:500], fix)
 
 
 def write_etc(folder: Path) -> None:
@@ -267,7 +269,7 @@ def write_etc(folder: Path) -> None:
     blank.chmod(0o000)
 
 
-def _tried(tools: Tools, folder: Path, system: System, shown: tuple[str, ...]) -> str:
+def _try_tools(tools: Tools, folder: Path, system: System, shown: tuple[str, ...]) -> str:
     """Return an empty string if the trial succeeded, else the error message."""
     with tempfile.TemporaryDirectory(prefix="trial-", dir=folder) as place:
         tree, home = os.path.join(place, "tree"), os.path.join(place, "home")
@@ -288,7 +290,7 @@ def _tried(tools: Tools, folder: Path, system: System, shown: tuple[str, ...]) -
     return "" if done.returncode == 0 else message or f"exit {done.returncode}"
 
 
-def _none(why: str, fix: str) -> SandboxTools:
+def _make_no_tools(why: str, fix: str) -> SandboxTools:
     return SandboxTools(None, no_sandbox(why, fix))
 
 

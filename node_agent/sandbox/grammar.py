@@ -62,7 +62,7 @@ class Grammar:
             if mark in self._deadly:
                 return UNREADABLE
             try:
-                parsed = self._asked(raw)
+                parsed = self._ask_child(raw)
             except OSError:  # a process that cannot start now says nothing about the script
                 return UNREADABLE
             if parsed is None:
@@ -74,27 +74,27 @@ class Grammar:
     def ready(self) -> None:
         """Start the process if it is not running, so that its parser is loaded before the first script."""
         with self._lock, contextlib.suppress(OSError):
-            self._living()
+            self._ensure_child()
 
     def close(self) -> None:
         with self._lock:
             self._end()
 
-    def _living(self) -> subprocess.Popen[bytes]:
+    def _ensure_child(self) -> subprocess.Popen[bytes]:
         """Return the process; a new one if the last one has ended."""
         if self._child is not None and self._child.poll() is not None:
             self._end()
-        self._child = self._child or self._started()
+        self._child = self._child or self._start_child()
         return self._child
 
-    def _asked(self, raw: bytes) -> ParsedScript | None:
+    def _ask_child(self, raw: bytes) -> ParsedScript | None:
         """Return the answer; None if the script ended the process. Retry if the process exited by itself."""
-        self._living()
-        parsed = self._exchanged(raw)
-        return self._exchanged(raw) if parsed is None and self._end() == 0 else parsed
+        self._ensure_child()
+        parsed = self._exchange_script(raw)
+        return self._exchange_script(raw) if parsed is None and self._end() == 0 else parsed
 
-    def _exchanged(self, raw: bytes) -> ParsedScript | None:
-        child = self._child = self._child or self._started()
+    def _exchange_script(self, raw: bytes) -> ParsedScript | None:
+        child = self._child = self._child or self._start_child()
         assert child.stdin is not None and child.stdout is not None
         try:
             message = len(raw).to_bytes(LENGTH_BYTES, "big") + raw
@@ -105,7 +105,7 @@ class Grammar:
         except (OSError, EOFError, ValueError, RecursionError):  # RecursionError: an answer nested too deeply
             return None
 
-    def _started(self) -> subprocess.Popen[bytes]:
+    def _start_child(self) -> subprocess.Popen[bytes]:
         folders = [os.path.abspath(folder) for folder in sys.path if folder and os.path.exists(folder)]
         return subprocess.Popen(
             [*self._argv, *folders], stdin=subprocess.PIPE, stdout=subprocess.PIPE,

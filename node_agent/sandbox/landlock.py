@@ -28,7 +28,7 @@ BAD_USAGE, CANNOT_HOLD, NOT_FOUND, NOT_RUNNABLE = 64, 71, 127, 126
 
 def read_abi() -> int:
     """Return the kernel's Landlock version; 0 if it is missing or disabled."""
-    version: int = _libc().syscall(CREATE, None, 0, 1)
+    version: int = _load_libc().syscall(CREATE, None, 0, 1)
     return max(version, 0)
 
 
@@ -40,14 +40,14 @@ def restrict_process(read: list[str], write: list[str], ports: list[int] | None)
     every = (1 << 16) - 1 if have >= IOCTL_ABI else (1 << 15) - 1
     net = CONNECT if have >= NET_ABI and ports is not None else 0
     attr = struct.pack("QQQ", every, net, SCOPED)[: 24 if have >= SCOPE_ABI else 16 if have >= NET_ABI else 8]
-    rules = _called(CREATE, attr, len(attr), 0)
+    rules = _call_kernel(CREATE, attr, len(attr), 0)
     for path, mask in [*((one, READ) for one in read), *((one, every) for one in write)]:
-        _allow(rules, path, mask)
+        _allow_path(rules, path, mask)
     for port in (ports or ()) if net else ():
         if port:
-            _called(ADD, rules, NET_PORT, struct.pack("QQ", CONNECT, port), 0)
-    _libc().prctl(NO_NEW_PRIVS, 1, 0, 0, 0)
-    _called(RESTRICT, rules, 0)
+            _call_kernel(ADD, rules, NET_PORT, struct.pack("QQ", CONNECT, port), 0)
+    _load_libc().prctl(NO_NEW_PRIVS, 1, 0, 0, 0)
+    _call_kernel(RESTRICT, rules, 0)
     os.close(rules)
 
 
@@ -58,30 +58,30 @@ def hold_calls(program: bytes) -> None:
         return
     text = ctypes.create_string_buffer(program, len(program))
     fprog = struct.pack("@HP", len(program) // LINE_BYTES, ctypes.addressof(text))
-    if _libc().prctl(SET_SECCOMP, BY_FILTER, fprog, 0, 0) != 0:
+    if _load_libc().prctl(SET_SECCOMP, BY_FILTER, fprog, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
-def _allow(rules: int, path: str, mask: int) -> None:
+def _allow_path(rules: int, path: str, mask: int) -> None:
     try:
         at = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except FileNotFoundError:
         return
     try:
         allowed = mask if os.path.isdir(f"/proc/self/fd/{at}") else mask & FILE_ONLY
-        _called(ADD, rules, PATH_BENEATH, struct.pack("=Qi", allowed, at), 0)
+        _call_kernel(ADD, rules, PATH_BENEATH, struct.pack("=Qi", allowed, at), 0)
     finally:
         os.close(at)
 
 
-def _called(*words: int | bytes) -> int:
-    done: int = _libc().syscall(*words)
+def _call_kernel(*words: int | bytes) -> int:
+    done: int = _load_libc().syscall(*words)
     if done < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     return done
 
 
-def _libc() -> ctypes.CDLL:
+def _load_libc() -> ctypes.CDLL:
     return ctypes.CDLL(None, use_errno=True)
 
 
@@ -93,28 +93,30 @@ def main(argv: list[str]) -> int:
         options[words[0]].append(words[1])
         words = words[2:]
     if len(words) < 2 or words[0] != "--" or not all(port.isdigit() for port in options["--tcp"]):
-        return _fail(BAD_USAGE, "usage: landlock.py [--read P|--write P|--tcp N]... -- COMMAND [ARG...]")
-    places = _places(words[1])  # computed now, since this process may lose access to its own interpreter
+        return _report_failure(
+            BAD_USAGE, "usage: landlock.py [--read P|--write P|--tcp N]... -- COMMAND [ARG...]"
+        )
+    places = _find_places(words[1])  # computed now, since this process may lose access to its own interpreter
     try:
-        filters = list(map(_content, options["--calls"]))
+        filters = list(map(_read_content, options["--calls"]))
         restrict_process(options["--read"], options["--write"], list(map(int, options["--tcp"])) or None)
         for one in filters:
             hold_calls(one)
     except OSError as exc:
-        return _fail(CANNOT_HOLD, str(exc))
-    return _become(places, words[1:])
+        return _report_failure(CANNOT_HOLD, str(exc))
+    return _execute_command(places, words[1:])
 
 
-def _content(path: str) -> bytes:
+def _read_content(path: str) -> bytes:
     with open(path, "rb") as file:
         return file.read()
 
 
-def _places(name: str) -> list[str]:
+def _find_places(name: str) -> list[str]:
     return [name] if "/" in name else [os.path.join(folder, name) for folder in os.get_exec_path()]
 
 
-def _become(places: list[str], argv: list[str]) -> int:
+def _execute_command(places: list[str], argv: list[str]) -> int:
     """Execute the command as a shell does: try each folder of PATH, and report a refusal over "not found"."""
     failed: OSError = FileNotFoundError(2, "not found")
     for place in places:
@@ -123,10 +125,10 @@ def _become(places: list[str], argv: list[str]) -> int:
         except OSError as exc:
             failed = exc if not isinstance(exc, FileNotFoundError) else failed
     status = NOT_FOUND if isinstance(failed, FileNotFoundError) else NOT_RUNNABLE
-    return _fail(status, f"{argv[0]}: {failed.strerror}")
+    return _report_failure(status, f"{argv[0]}: {failed.strerror}")
 
 
-def _fail(status: int, why: str) -> int:
+def _report_failure(status: int, why: str) -> int:
     os.write(2, f"landlock: {why}\n".encode("utf-8", "replace"))
     return status
 

@@ -137,7 +137,7 @@ def build_prefix(
     the system call filter. `as_first`: the command is the first process inside, instead of bubblewrap, which
     would expose the sandbox's descriptors and environment to all other processes.
     """
-    mounts = _mounts(view)
+    mounts = _list_mounts(view)
     most = (tools.prlimit, f"--nproc={processes}:{processes}", "--") if tools.prlimit and processes else ()
     begin = (*most, tools.bwrap, "--json-status-fd", str(status))
     begin = begin if calls is None else (*begin, "--seccomp", str(calls))
@@ -145,7 +145,7 @@ def build_prefix(
     if tools.uid is None:
         # The kernel counts a user's processes per namespace: in an outer namespace, only this sandbox's.
         apart = (tools.bwrap, "--die-with-parent", "--unshare-user", "--dev-bind", "/", "/", "--")
-        return (*(apart if most else ()), *begin, *_wall(view, mounts, {}), "--")
+        return (*(apart if most else ()), *begin, *_make_argv(view, mounts, {}), "--")
     # As root the agent could access all of root's files; as another user it could not enter root's folders.
     # So root mounts them in this attempt's mount namespace where all users may enter, and then drops its
     # privileges.
@@ -156,24 +156,24 @@ def build_prefix(
     return (
         *(tools.bwrap, "--die-with-parent", "--dev-bind", "/", "/", "--tmpfs", STAGE, *stage, "--"),
         *(tools.setpriv, "--reuid", uid, "--regid", uid, "--clear-groups", "--pdeathsig", "KILL", "--"),
-        *(*begin, *_wall(view, mounts, staged), "--"),
+        *(*begin, *_make_argv(view, mounts, staged), "--"),
     )
 
 
-def _wall(view: View, mounts: Iterable[Mount], staged: Mapping[str, str]) -> list[str]:
-    words = [*_apart(view.network), *_system(view)]
+def _make_argv(view: View, mounts: Iterable[Mount], staged: Mapping[str, str]) -> list[str]:
+    words = [*_make_namespace_args(view.network), *_make_system_args(view)]
     for name, path in zip(_NAMES, _own_files(view), strict=True):
         if name != "hosts" or view.network is not Network.FULL:
             words += ["--ro-bind", staged.get(path, path), f"/etc/{name}"]
     for flag, path in mounts:
         words += [flag, path] if flag == "--tmpfs" else [flag, staged.get(path, path), path]
-    words += _covered(view, staged)
+    words += _make_cover_args(view, staged)
     for path in [path for flag, path in mounts if flag == "--tmpfs"] + ["/run", "/dev", "/"]:
         words += ["--remount-ro", path]
     return [*words, "--chdir", f"{view.tree}/{view.below}" if view.below else view.tree]
 
 
-def _covered(view: View, staged: Mapping[str, str]) -> list[str]:
+def _make_cover_args(view: View, staged: Mapping[str, str]) -> list[str]:
     """Return mounts for the paths that rules name, to add after all others, the outermost first."""
     made = {path: ["--perms", "0000", "--tmpfs", path, "--remount-ro", path] for path in view.covers.folders}
     blank = f"{view.etc}/{BLANK}"
@@ -183,7 +183,7 @@ def _covered(view: View, staged: Mapping[str, str]) -> list[str]:
     return [word for _, words in sorted(made.items(), key=lambda item: item[0].count("/")) for word in words]
 
 
-def _apart(network: Network) -> list[str]:
+def _make_namespace_args(network: Network) -> list[str]:
     """Return the arguments for separate namespaces, without capabilities or a way to gain them."""
     uid = str(INSIDE_UID)
     words = ["--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts"]
@@ -192,7 +192,7 @@ def _apart(network: Network) -> list[str]:
     return words if network is Network.FULL else [*words, "--unshare-net"]
 
 
-def _system(view: View) -> list[str]:
+def _make_system_args(view: View) -> list[str]:
     words: list[str] = []
     for folder in view.system.folders:
         words += ["--ro-bind", folder, folder]
@@ -213,7 +213,7 @@ def _own_files(view: View) -> tuple[str, ...]:
     return tuple(f"{view.etc}/{name}" for name in _NAMES)
 
 
-def _mounts(view: View) -> list[Mount]:
+def _list_mounts(view: View) -> list[Mount]:
     """Return the mounts, the outermost first: a deeper mount must come later to stay visible."""
     shown = dict.fromkeys((*view.shown, *((view.gate,) if view.gate else ())), "--ro-bind")
     hidden = {path: "--tmpfs" for path in view.hidden if any(is_within(path, above) for above in shown)}

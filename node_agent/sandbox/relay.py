@@ -32,23 +32,23 @@ def serve(listener: socket.socket, path: str) -> None:
             near, _ = listener.accept()
         except OSError:  # the connection is closed already, or there are too many
             continue
-        threading.Thread(target=_carry, args=(near, path), daemon=True).start()
+        threading.Thread(target=_carry_connection, args=(near, path), daemon=True).start()
 
 
-def _carry(near: socket.socket, path: str) -> None:
+def _carry_connection(near: socket.socket, path: str) -> None:
     """Forward one connection both ways; each end is closed after the other."""
     with near, socket.socket(socket.AF_UNIX) as far:
         try:
             far.connect(path)
         except OSError:
             return
-        back = threading.Thread(target=_pour, args=(far, near), daemon=True)
+        back = threading.Thread(target=_copy_bytes, args=(far, near), daemon=True)
         back.start()
-        _pour(near, far)
+        _copy_bytes(near, far)
         back.join()
 
 
-def _pour(source: socket.socket, sink: socket.socket) -> None:
+def _copy_bytes(source: socket.socket, sink: socket.socket) -> None:
     try:
         while data := source.recv(CHUNK):
             sink.sendall(data)
@@ -64,41 +64,43 @@ def _pour(source: socket.socket, sink: socket.socket) -> None:
 def main(argv: list[str]) -> int:
     """Run the command. Returns if it was not started, or, as the first process, after its end."""
     if len(argv) < 5 or argv[3] != "--" or not argv[1].isdigit():
-        return _fail(BAD_USAGE, "usage: relay.py PORT SOCKET -- COMMAND [ARG...]")
+        return _report_failure(BAD_USAGE, "usage: relay.py PORT SOCKET -- COMMAND [ARG...]")
     is_first = os.getpid() == 1
-    if is_first and not _hides():
-        return _fail(CANNOT_HIDE, "cannot hide this process's memory and environment from other processes")
+    if is_first and not _hide_process():
+        return _report_failure(
+            CANNOT_HIDE, "cannot hide this process's memory and environment from other processes"
+        )
     listener = None
     try:
         listener = socket.create_server(("127.0.0.1", int(argv[1])), backlog=128) if int(argv[1]) else None
     except OSError as exc:
-        return _fail(CANNOT_LISTEN, f"cannot listen on 127.0.0.1:{argv[1]}: {exc.strerror}")
+        return _report_failure(CANNOT_LISTEN, f"cannot listen on 127.0.0.1:{argv[1]}: {exc.strerror}")
     if is_first:
         _on_a_stop(signal.SIG_IGN)
     if (is_first or listener is not None) and os.fork() == 0:
-        _let_go()
-        _relay(listener, argv[2], anew=is_first)
+        _close_standard_files()
+        _serve_relay(listener, argv[2], anew=is_first)
     if listener is not None:
         listener.close()
     if is_first and (command := os.fork()):
-        return _first(command)
+        return _wait_as_init(command)
     if is_first:
         _on_a_stop(signal.SIG_DFL)
     try:
         os.execvp(argv[4], argv[4:])
     except OSError as exc:
         status = NOT_FOUND if isinstance(exc, FileNotFoundError) else NOT_RUNNABLE
-        os._exit(_fail(status, f"{argv[4]}: {exc.strerror}"))
+        os._exit(_report_failure(status, f"{argv[4]}: {exc.strerror}"))
 
 
-def _hides() -> bool:
+def _hide_process() -> bool:
     """Hide this process's memory, environment and descriptors from other processes; False if that failed."""
     import ctypes  # only here, as the relay does not need it
 
     return int(ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)) == 0
 
 
-def _relay(listener: socket.socket | None, path: str, anew: bool) -> None:
+def _serve_relay(listener: socket.socket | None, path: str, anew: bool) -> None:
     """Run the relay. `anew`: as a new program without the inherited environment."""
     folder, name = os.path.split(path)
     os.chdir(folder or ".")  # a socket's path may have 107 bytes, and a home may be deep
@@ -117,9 +119,9 @@ def _on_a_stop(do: signal.Handlers) -> None:
         signal.signal(number, do)
 
 
-def _first(command: int) -> int:
+def _wait_as_init(command: int) -> int:
     """Wait for the command as the first process, and reap all others. Return the status as a shell does."""
-    _let_go()
+    _close_standard_files()
     while True:
         pid, status = os.wait()
         if pid == command:
@@ -127,7 +129,7 @@ def _first(command: int) -> int:
             return code if code >= 0 else 128 - code
 
 
-def _served(fd: int, name: str) -> None:
+def _serve_socket(fd: int, name: str) -> None:
     if fd < 0:
         while True:
             signal.pause()
@@ -135,19 +137,19 @@ def _served(fd: int, name: str) -> None:
         serve(listener, name)
 
 
-def _let_go() -> None:
+def _close_standard_files() -> None:
     """Close the command's standard files, so that their readers do not wait for the relay."""
     null = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(null, fd)
 
 
-def _fail(status: int, why: str) -> int:
+def _report_failure(status: int, why: str) -> int:
     os.write(2, f"relay: {why}\n".encode("utf-8", "replace"))
     return status
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == [SERVE]:
-        _served(int(sys.argv[2]), sys.argv[3])
+        _serve_socket(int(sys.argv[2]), sys.argv[3])
     sys.exit(main(sys.argv))

@@ -66,13 +66,13 @@ def write_covered(folder: Path, tree: str, covers: Covers, before: Iterable[Know
 def found_again(tree: str, before: Iterable[Known], most: int) -> tuple[list[Known], bool]:
     """Return the files at their present paths, and whether the search (of at most `most` entries) ended."""
     here = list(before)
-    stay = [one for one in here if _at(one.path) == one.at and _is_plain(tree, one.path)]
+    stay = [one for one in here if _read_inode(one.path) == one.at and _is_plain(tree, one.path)]
     lost = {one.at: one for one in here if one not in stay}
     inodes = {inode for _, inode in lost}  # a directory entry has its inode without a stat call
     for seen, entry in enumerate(_tree_entries(tree) if lost else (), 1):
         if seen > most:
             return stay, False
-        at = _at(entry.path) if entry.inode() in inodes else None
+        at = _read_inode(entry.path) if entry.inode() in inodes else None
         if at in lost:
             one = lost.pop(at)
             stay.append(Known(entry.path, one.access, one.at))
@@ -92,7 +92,7 @@ def _tree_entries(tree: str) -> Iterator[os.DirEntry[str]]:
         folders += [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
 
 
-def _at(path: str) -> tuple[int, int] | None:
+def _read_inode(path: str) -> tuple[int, int] | None:
     try:
         seen = os.lstat(path)
     except OSError:
@@ -153,32 +153,32 @@ def covers_of(
     again, is_all = found_again(ground.tree, [one for one in before if one.access in kinds], MOST_SEEN)
     for one in again:
         found.add(one.path, one.access)
-    _plain(found, ground, [rule for rule in inside if is_plain(rule.pattern)])
+    _cover_plain(found, ground, [rule for rule in inside if is_plain(rule.pattern)])
     outside = [rule for rule in counting if rule not in inside and rule.access is PathAccess.NONE]
-    _outside(found, ground, [rule for rule in outside if is_plain(rule.pattern)])
-    _walked(found, ground, [rule for rule in inside if not is_plain(rule.pattern)])
-    return _made(found, found.is_full, not is_all)
+    _cover_outside(found, ground, [rule for rule in outside if is_plain(rule.pattern)])
+    _cover_walked(found, ground, [rule for rule in inside if not is_plain(rule.pattern)])
+    return _make_covers(found, found.is_full, not is_all)
 
 
-def _plain(found: _Found, ground: Ground, rules: Iterable[PathRule]) -> None:
+def _cover_plain(found: _Found, ground: Ground, rules: Iterable[PathRule]) -> None:
     for rule in rules:
-        _cover(found, ground, os.path.join(ground.tree, rule.pattern.strip("/")), rule.access)
+        _cover_path(found, ground, os.path.join(ground.tree, rule.pattern.strip("/")), rule.access)
 
 
-def _walked(found: _Found, ground: Ground, rules: list[PathRule]) -> None:
+def _cover_walked(found: _Found, ground: Ground, rules: list[PathRule]) -> None:
     """Search the whole checkout except .git for matching paths; a hidden folder is not entered."""
     matching = _Matching(rules)
     folders: list[tuple[str, str, bool]] = [(ground.tree, "", False)] if rules else []
     while folders and not found.is_full:
         folder, name, kept = folders.pop()
-        for entry in _entries(folder):
+        for entry in _list_entries(folder):
             found.seen += 1
             path = f"{name}{entry.name}"
             if path == ".git" or found.is_full:
                 continue
             access = matching.access(entry.name, path)
             if access is not None and not (kept and access is PathAccess.READ):
-                _cover(found, ground, entry.path, access)
+                _cover_path(found, ground, entry.path, access)
             if access is not PathAccess.NONE and entry.is_dir(follow_symlinks=False):
                 folders.append((entry.path, f"{path}/", kept or access is PathAccess.READ))
 
@@ -203,7 +203,7 @@ class _Matching:
         return next((one for one in (PathAccess.NONE, PathAccess.READ) if one in found), None)
 
 
-def _entries(folder: str) -> Iterator[os.DirEntry[str]]:
+def _list_entries(folder: str) -> Iterator[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
             yield from entries
@@ -211,7 +211,7 @@ def _entries(folder: str) -> Iterator[os.DirEntry[str]]:
         return
 
 
-def _cover(found: _Found, ground: Ground, path: str, access: PathAccess) -> None:
+def _cover_path(found: _Found, ground: Ground, path: str, access: PathAccess) -> None:
     """Cover the real path, if it is in the checkout: a mount on a symbolic link is impossible."""
     top, real = os.path.realpath(ground.tree), os.path.realpath(path)
     if real.startswith(f"{top}/") and os.path.exists(real):
@@ -220,7 +220,7 @@ def _cover(found: _Found, ground: Ground, path: str, access: PathAccess) -> None
             found.add(here, access)
 
 
-def _outside(found: _Found, ground: Ground, rules: Iterable[PathRule]) -> None:
+def _cover_outside(found: _Found, ground: Ground, rules: Iterable[PathRule]) -> None:
     """Cover hidden paths outside the checkout; everything else there is read-only in any case."""
     for rule in rules:
         pattern = rule.pattern.rstrip("/")
@@ -230,7 +230,7 @@ def _outside(found: _Found, ground: Ground, rules: Iterable[PathRule]) -> None:
             found.add(path, rule.access)
 
 
-def _made(found: _Found, left: bool, lost: bool) -> Covers:
+def _make_covers(found: _Found, left: bool, lost: bool) -> Covers:
     folders, files, kept = list[str](), list[str](), list[str]()
     hidden = {path for path, access in found.covers.items() if access is PathAccess.NONE}
     for path, access in list(found.covers.items())[:MOST_COVERED]:
@@ -295,7 +295,7 @@ class Programs:
         """Return the existing folders and files to show; missing ones are left out."""
         found = dict.fromkeys(self._of_path())
         for program in programs:
-            where = self._which(program)
+            where = self._find_program(program)
             found.update(dict.fromkeys(self._of_program(where) if where else ()))
         there = [one for one in found if not self._in_system(one) and os.path.exists(one)]
         # A path inside another one is shown with it; a separate mount of a link would follow the link.
@@ -322,12 +322,12 @@ class Programs:
         ):  # such as a folder that this user may not list
             links += [entry.path for entry in islice(entries, MOST_LINKS) if entry.is_symlink()]
         for link in links:
-            yield from self._installed(os.path.realpath(link))
+            yield from self._yield_installed(os.path.realpath(link))
             environment = environment_of(link)  # an environment's Python is itself a link to one elsewhere
             if environment is not None and not self._too_much(os.path.realpath(environment)):
                 yield environment
 
-    def _which(self, program: str) -> str | None:
+    def _find_program(self, program: str) -> str | None:
         """Return the program's normalized path; None if it is missing or relative."""
         if "/" in program and not os.path.isabs(program):
             return None
@@ -337,12 +337,12 @@ class Programs:
     def _of_program(self, where: str) -> Iterator[str]:
         real = os.path.realpath(where)
         yield from () if self._in_system(real) else (where,)
-        yield from self._installed(real)
-        interpreter = self._interpreter(real)
+        yield from self._yield_installed(real)
+        interpreter = self._find_interpreter(real)
         if interpreter:
-            yield from (interpreter, *self._installed(os.path.realpath(interpreter)))
+            yield from (interpreter, *self._yield_installed(os.path.realpath(interpreter)))
 
-    def _installed(self, real: str) -> Iterator[str]:
+    def _yield_installed(self, real: str) -> Iterator[str]:
         """Yield the package's folder, or the folder around a `bin`; else the file alone."""
         parts = Path(real).parts
         if _MODULES in parts:
@@ -352,7 +352,7 @@ class Programs:
         else:
             yield real
 
-    def _interpreter(self, program: str) -> str | None:
+    def _find_interpreter(self, program: str) -> str | None:
         """Return the interpreter in a script's first line."""
         try:
             if not stat.S_ISREG(os.stat(program).st_mode):
@@ -365,7 +365,7 @@ class Programs:
         if not words:
             return None
         by_name = os.path.basename(words[0]) == "env" and len(words) > 1
-        return self._which(words[1] if by_name else words[0])
+        return self._find_program(words[1] if by_name else words[0])
 
     def _too_much(self, real: str) -> bool:
         """Whether it is a home, contains one, or is directly in one, such as ~/.cargo with its tokens."""

@@ -85,9 +85,9 @@ class UserIdPool:
                 if place.read_bytes() == attempt.encode():
                     os.utime(place)
                     return uid
-            return self._assign(attempt, assigned)
+            return self._assign_id(attempt, assigned)
 
-    def _assign(self, attempt: str, assigned: dict[int, Path]) -> int:
+    def _assign_id(self, attempt: str, assigned: dict[int, Path]) -> int:
         busy = self._living()  # includes attempts of other fleets on this node
         first = zlib.crc32(attempt.encode()) % self._count
         every = [UID + (first + step) % self._count for step in range(self._count)]
@@ -152,13 +152,13 @@ class Sandbox:
     def find(self) -> SandboxTools:
         """Return the sandbox's tools, or why there is none. Tried again after minutes, or when bubblewrap or
         the owner's file changes."""
-        wish = self._wish()
+        wish = self._read_wish()
         if wish.off or wish.trouble:
             return SandboxTools(None, no_sandbox(wish.off or wish.trouble, self._repair()))
         with self._lock:
-            seen, now = (self._surroundings(), wish.read), self._clock.mono_ms()
+            seen, now = (self._stamp_tools(), wish.read), self._clock.mono_ms()
             if self._found is None or seen != self._seen or now - self._tried_ms >= _lasts_ms(self._found):
-                shown = self._shown(wish, sys.executable)
+                shown = self._list_shown(wish, sys.executable)
                 is_root = os.geteuid() == 0
                 found = detect_sandbox(self._path, self._etc, self._system, is_root, shown)
                 fenced = found.tools is None and not is_root and fence_holds(self._etc, self._system)
@@ -185,14 +185,14 @@ class Sandbox:
         tools = found.tools
         if tools is None:
             fenced = found.landlock and not any(step.walled for step in plan.steps)
-            return self._fenced(plan, allowed, shown) if fenced else None
+            return self._fence_plan(plan, allowed, shown) if fenced else None
         if any(step.walled and not step.wall for step in plan.steps):
             return plan  # from an older node agent: its arguments already include the sandbox
         if tools.uid is not None:
             tools = replace(tools, uid=self.owner_of(plan.marker))
             open_own(plan)
         view = self._view(plan, allowed, shown)
-        view = replace(view, covers=self._covers(plan, view, allowed, tools))
+        view = replace(view, covers=self._find_covers(plan, view, allowed, tools))
         calls = f"{view.etc}/{FILTER}" if os.uname().machine in MACHINES else ""
         ours = is_begun_by_us(plan, allowed.network)
         fd = FILTER_FD if calls else None
@@ -201,11 +201,11 @@ class Sandbox:
         inside = (replace(one, wall=before, walled=True, calls=calls) for one in plan.steps)
         return replace(plan, steps=tuple(inside))
 
-    def _fenced(self, plan: PhasePlan, allowed: Permissions, shown: Sequence[Path]) -> PhasePlan:
+    def _fence_plan(self, plan: PhasePlan, allowed: Permissions, shown: Sequence[Path]) -> PhasePlan:
         words = build_fence(self._view(plan, allowed, shown), allowed.port)
         return replace(plan, steps=tuple(replace(one, wall=words) for one in plan.steps))
 
-    def _covers(self, plan: PhasePlan, view: View, allowed: Permissions, tools: Tools) -> Covers:
+    def _find_covers(self, plan: PhasePlan, view: View, allowed: Permissions, tools: Tools) -> Covers:
         """Return the existing paths that rules name, except those the sandbox needs. Raises StepFailed."""
         system = (*view.system.folders, *view.system.links)
         needed = (view.tree, view.home, view.etc, RELAY, os.path.realpath(sys.executable), *system)
@@ -230,7 +230,7 @@ class Sandbox:
             system=self._system,
             shown=(
                 *map(str, shown),
-                *self._shown(self._wish(), sys.executable, *named_programs(plan)),
+                *self._list_shown(self._read_wish(), sys.executable, *named_programs(plan)),
                 *own_folders(plan),
                 *list_guarded(plan.env["HOME"], any(step.kind is StepKind.AGENT for step in plan.steps)),
                 *((RELAY,) if is_begun_by_us(plan, allowed.network) else ()),
@@ -240,14 +240,14 @@ class Sandbox:
             devices=allowed.devices,
         )
 
-    def _shown(self, wish: OwnersWish, *programs: str) -> tuple[str, ...]:
+    def _list_shown(self, wish: OwnersWish, *programs: str) -> tuple[str, ...]:
         return (*self._programs.shown(*programs), *filter(os.path.exists, wish.read))
 
     @property
     def _etc(self) -> Path:
         return self._home / "run" / "wall"
 
-    def _surroundings(self) -> tuple[int, int]:
+    def _stamp_tools(self) -> tuple[int, int]:
         """Return a value that changes when bubblewrap is installed, removed or replaced."""
         for folder in self._path.split(":"):
             try:
@@ -257,7 +257,7 @@ class Sandbox:
             return state.st_ino, state.st_mtime_ns
         return 0, 0
 
-    def _wish(self) -> OwnersWish:
+    def _read_wish(self) -> OwnersWish:
         """Return the owner's settings; an unreadable file disables the sandbox and gives the reason."""
         file = self._home / OWN_FILE
         try:

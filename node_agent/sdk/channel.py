@@ -74,13 +74,13 @@ class Channel:
         if "words" in message:
             self._words.put_nowait(message["words"])
         elif "cancel" not in message:
-            self._answered(message["number"], message["text"])
+            self._take_answer(message["number"], message["text"])
         elif self.cancel is not None:
             self.cancel()
             for number in list(self._waiting):  # after the cancel, or the SDK would call the model again
-                self._answered(number, message["cancel"])
+                self._take_answer(number, message["cancel"])
 
-    def _answered(self, number: int, text: str) -> None:
+    def _take_answer(self, number: int, text: str) -> None:
         waiting = self._waiting.pop(number, None)
         if waiting is not None and not waiting.done():
             waiting.set_result(text)

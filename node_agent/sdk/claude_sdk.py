@@ -49,7 +49,7 @@ OVER = "Not done: its turn is over."
 _BY_SUBTYPE = {"error_max_turns": "turn_limit", "error_max_budget_usd": "usd_limit"}
 
 
-def tool(line: Channel, form: dict[str, Any], numbers: count[int]) -> SdkMcpTool:
+def make_tool(line: Channel, form: dict[str, Any], numbers: count[int]) -> SdkMcpTool:
     """Return one of PanCode's tools: its calls are checked and run at the other end of the channel."""
 
     async def done(given: dict[str, Any]) -> dict[str, Any]:
@@ -62,7 +62,7 @@ def tool(line: Channel, form: dict[str, Any], numbers: count[int]) -> SdkMcpTool
     return SdkMcpTool(form["name"], form["words"], form["schema"], done)
 
 
-def guard(names: set[str]) -> Callable[..., Awaitable[dict[str, Any]]]:
+def make_guard(names: set[str]) -> Callable[..., Awaitable[dict[str, Any]]]:
     """Return a hook that allows only PanCode's tools, whatever the program itself would offer or allow."""
 
     async def decide(call: Any, tool_use_id: Any, context: Any) -> dict[str, Any]:
@@ -79,10 +79,10 @@ def guard(names: set[str]) -> Callable[..., Awaitable[dict[str, Any]]]:
     return decide
 
 
-def options(line: Channel, spec: dict[str, Any]) -> ClaudeAgentOptions:
+def make_options(line: Channel, spec: dict[str, Any]) -> ClaudeAgentOptions:
     """Return options without the program's own tools, settings of repository or user, or user prompts."""
     names, numbers = {form["name"] for form in spec["tools"]}, count(1)
-    server = create_sdk_mcp_server(SERVER, tools=[tool(line, form, numbers) for form in spec["tools"]])
+    server = create_sdk_mcp_server(SERVER, tools=[make_tool(line, form, numbers) for form in spec["tools"]])
     prompt = f"{spec['file']}.prompt"
     with open(prompt, "w", encoding="utf-8") as file:
         file.write(spec["system"])
@@ -101,7 +101,7 @@ def options(line: Channel, spec: dict[str, Any]) -> ClaudeAgentOptions:
         cwd=spec["folder"],
         env={**ENV, "MCP_TOOL_TIMEOUT": str(spec["patience_ms"]), **spec["env"]},
         setting_sources=[],
-        hooks={"PreToolUse": [HookMatcher(hooks=[guard(names)])]},
+        hooks={"PreToolUse": [HookMatcher(hooks=[make_guard(names)])]},
         effort=spec["thinks"] or None,
     )
 
@@ -172,7 +172,7 @@ class ClaudeTalk:
                 await line.ask("stray", id=block.id, name=name, arguments=arguments)
 
 
-def remembers(spec: dict[str, Any]) -> bool:
+def can_resume(spec: dict[str, Any]) -> bool:
     """Whether the program can continue the session."""
     kept = Path(os.environ["CLAUDE_CONFIG_DIR"]).glob(f"projects/*/{spec['resume']}.jsonl")
     return bool(spec["resume"]) and any(kept)
@@ -184,10 +184,10 @@ async def run(line: Channel, spec: dict[str, Any]) -> None:
         return line.tell("failed", failure="cannot_start", why=TOO_OLD, leaves=True)
     line.listen()
     names = {form["name"] for form in spec["tools"]}
-    is_known, last = remembers(spec), None
+    is_known, last = can_resume(spec), None
     if spec["talks"] and not is_known:
         spec["resume"] = ""
-    async with ClaudeSDKClient(options(line, spec)) as client:
+    async with ClaudeSDKClient(make_options(line, spec)) as client:
         line.tell("ready", remembers=is_known)
         talk = ClaudeTalk(line, client, names)
         following = asyncio.ensure_future(talk.follow())
@@ -215,12 +215,12 @@ def finish(line: Channel, last: ResultMessage | None) -> None:
     if last.api_error_status:
         line.tell("failed", status=last.api_error_status, why=words)
     elif last.is_error or last.subtype != "success":
-        line.tell("failed", failure=_kind(last, words), why=words)
+        line.tell("failed", failure=_find_kind(last, words), why=words)
     else:
         line.tell("done", result=last.result or "")
 
 
-def _kind(last: ResultMessage, words: str) -> str:
+def _find_kind(last: ResultMessage, words: str) -> str:
     if words.startswith(("Not logged in", "Invalid API key")):
         return "model_auth"
     api = last.terminal_reason == "api_error" and last.stop_reason != "refusal"

@@ -127,9 +127,9 @@ class Host:
         self._until_ms = min(self.clock.mono_ms() + STARTS_MS, self.limits.until_ms)
         try:
             self._send(self.first)
-            while (event := self._heard()).get("kind") != "ready":
+            while (event := self._read_event()).get("kind") != "ready":
                 if event.get("kind") == "failed":
-                    raise _failure(event)
+                    raise _make_failure(event)
                 self._take(event)
             self.remembers = event.get("remembers") is True
         except BaseException:
@@ -143,7 +143,7 @@ class Host:
         if self._process is None or self._pipe is None:
             return
         if gently:
-            with suppress(Over), self._within(KEEPS_MS):
+            with suppress(Over), self._limit_time(KEEPS_MS):
                 self._send({"words": None})
                 while self._pipe.line() is not None:
                     pass
@@ -151,7 +151,7 @@ class Host:
         self._process = self._pipe = None
 
     @contextmanager
-    def _within(self, most_ms: int) -> Iterator[None]:
+    def _limit_time(self, most_ms: int) -> Iterator[None]:
         """Raise Over after this time; meanwhile no heartbeats are sent."""
         self._until_ms, self._ends = self.clock.mono_ms() + most_ms, True
         try:
@@ -187,7 +187,7 @@ class Host:
         self._at_work = True
         try:
             self._send({"words": task})
-            while (event := self._heard()).get("kind") not in ("done", "failed"):
+            while (event := self._read_event()).get("kind") not in ("done", "failed"):
                 self._take(event)
         except BaseException:
             if self._at_work:
@@ -195,15 +195,15 @@ class Host:
             raise
         self._is_over(event)
         if event["kind"] == "failed":
-            raise _failure(event)
+            raise _make_failure(event)
         return text_of(event.get("result"))
 
     def _cancel(self) -> None:
         """Cancel the turn, or else end the driver: the next message restarts it with the same session."""
-        with suppress(Over), self._within(CANCELS_MS):
+        with suppress(Over), self._limit_time(CANCELS_MS):
             self._send({"cancel": CANCELLED})
             while self._at_work:
-                self._take_late(self._heard())
+                self._take_late(self._read_event())
         if self._at_work:
             self._at_work = False
             self.end()
@@ -224,11 +224,11 @@ class Host:
         if event.get("leaves") is True:
             self.end()
 
-    def _heard(self) -> dict[str, Any]:
+    def _read_event(self) -> dict[str, Any]:
         """Return the next event. Raises Over if the driver has exited."""
         assert self._pipe is not None
         if (line := self._pipe.line()) is not None:
-            return _event(line)
+            return _parse_event(line)
         words = f"its driver ended by itself, {self._how_it_ended()}"
         self._at_work = False
         self.end()
@@ -282,7 +282,7 @@ class Host:
             return "and has not exited yet"
 
 
-def _event(line: bytes) -> dict[str, Any]:
+def _parse_event(line: bytes) -> dict[str, Any]:
     try:
         event = json.loads(line)
     except ValueError as exc:
@@ -294,7 +294,7 @@ def _call(event: dict[str, Any]) -> Call:
     return Call(text_of(event.get("id")), text_of(event.get("name")), text_of(event.get("arguments")))
 
 
-def _failure(event: dict[str, Any]) -> Over:
+def _make_failure(event: dict[str, Any]) -> Over:
     status, why = count_of(event.get("status")), text_of(event.get("why"))[:500]
     if status:
         return Over(by_status(status), f"the model server: {why} (HTTP {status})")

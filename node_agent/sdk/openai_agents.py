@@ -86,7 +86,7 @@ class Talk:
 
     def __init__(self, file: str, resume: str, fresh: str) -> None:
         self._file = Path(file)
-        self.session_id, self._items = _before(self._file, resume, fresh)
+        self.session_id, self._items = _load_session(self._file, resume, fresh)
         self._before = 0
 
     @property
@@ -139,7 +139,7 @@ class Talk:
             sys.stderr.write(f"the session is not kept: {exc}\n")
 
 
-def _before(file: Path, resume: str, fresh: str) -> tuple[str, list[Any]]:
+def _load_session(file: Path, resume: str, fresh: str) -> tuple[str, list[Any]]:
     """Return the session to continue; an unreadable one counts as missing, and the run starts a new one."""
     if not resume:
         return fresh, []
@@ -170,7 +170,7 @@ class ModelHooks(RunHooks):
                 await self._line.ask("stray", id=item.call_id, name=item.name, arguments=item.arguments)
 
 
-def tool(line: Channel, form: dict[str, Any]) -> FunctionTool:
+def make_tool(line: Channel, form: dict[str, Any]) -> FunctionTool:
     """Return one of PanCode's tools: its calls are checked and run at the other end of the channel."""
 
     async def done(context: Any, arguments: str) -> str:
@@ -179,7 +179,7 @@ def tool(line: Channel, form: dict[str, Any]) -> FunctionTool:
     return FunctionTool(form["name"], form["words"], form["schema"], done, strict_json_schema=False)
 
 
-def model(line: Channel, spec: dict[str, Any]) -> Model:
+def make_model(line: Channel, spec: dict[str, Any]) -> Model:
     """Return the model: the Responses API for OpenAI's own servers, the chat API for all others."""
     client = AsyncOpenAI(
         base_url=spec["url"], api_key=spec["key"] or "none", max_retries=RETRIES, timeout=MOST_WAIT_S
@@ -195,7 +195,7 @@ def model(line: Channel, spec: dict[str, Any]) -> Model:
     return OpenAIChatCompletionsModel(spec["model"], client)
 
 
-def settings(spec: dict[str, Any]) -> ModelSettings:
+def make_settings(spec: dict[str, Any]) -> ModelSettings:
     """Return the settings: the vendor stores nothing, so the client sends the reasoning items back to it."""
     thinks = Reasoning(effort=spec["thinks"]) if spec["thinks"] else None
     if spec["newest"]:
@@ -217,9 +217,9 @@ async def run(line: Channel, spec: dict[str, Any]) -> None:
     agent = Agent(
         name="agent",
         instructions=spec["system"],
-        model=model(line, spec),
-        model_settings=settings(spec),
-        tools=[tool(line, form) for form in spec["tools"]],
+        model=make_model(line, spec),
+        model_settings=make_settings(spec),
+        tools=[make_tool(line, form) for form in spec["tools"]],
     )
     async for words in line.turns():
         line.tell(**await turn(line, talk, agent, ModelHooks(line, names), words))

@@ -43,8 +43,8 @@ def main(argv: list[str]) -> int:
     clock, heartbeat = SystemClock(), WorkerHeartbeat(pause)
     equipped = equipment_of(spec, clock, heartbeat.wait)
     host = Host(
-        start=lambda: _driver(argv[4], argv[5], equipped.env),
-        first=_first(spec, equipped.tools, equipped.system, equipped.guard.answer_tokens),
+        start=lambda: _start_driver(argv[4], argv[5], equipped.env),
+        first=_make_first_event(spec, equipped.tools, equipped.system, equipped.guard.answer_tokens),
         deeds=Deeds(
             equipped.box,
             equipped.voice,
@@ -63,14 +63,14 @@ def main(argv: list[str]) -> int:
         if spec.interactive_run is None:
             result = host.run(first_words())
         else:
-            result, over = _sat(host, equipped, spec.interactive_run)
+            result, over = _run_interactive(host, equipped, spec.interactive_run)
     except Over as ended:
         over = ended
     host.end(gently=spec.interactive_run is not None)
     return tell_end(equipped.voice, spec, host.deeds, host.turns, result, over)
 
 
-def _sat(host: Host, equipped: Equipment, terms: TurnTerms) -> tuple[str, Over | None]:
+def _run_interactive(host: Host, equipped: Equipment, terms: TurnTerms) -> tuple[str, Over | None]:
     """Return the last answer of an interactive run, and why the run ended."""
     from node_agent.native.interactive_run import (
         InteractiveRun,  # imports the receipt and cryptography modules, so only if needed
@@ -82,7 +82,9 @@ def _sat(host: Host, equipped: Equipment, terms: TurnTerms) -> tuple[str, Over |
     return interactive_run.answer, over
 
 
-def _first(spec: WorkerSpec, tools: list[ToolForm], system: str, answer_tokens: int) -> dict[str, Any]:
+def _make_first_event(
+    spec: WorkerSpec, tools: list[ToolForm], system: str, answer_tokens: int
+) -> dict[str, Any]:
     """Return the driver's spec. Takes the key and the server out of the environment for it."""
     env = {name: os.environ[name] for name in spec.hidden if name in os.environ}
     url, key = os.environ.get(spec.url_name, "") or spec.url, os.environ.get(spec.key_name, "")
@@ -108,7 +110,7 @@ def _first(spec: WorkerSpec, tools: list[ToolForm], system: str, answer_tokens: 
     }
 
 
-def _driver(name: str, driver: str, env: dict[str, str]) -> subprocess.Popen[bytes]:
+def _start_driver(name: str, driver: str, env: dict[str, str]) -> subprocess.Popen[bytes]:
     """Start the driver. Raises Over if its environment does not exist."""
     environment = found_environment(name, env.get("PATH", os.defpath))
     if environment is None:

@@ -78,7 +78,7 @@ class Consumption:
         self._next = self._next_nameless = 0
         self._nameless = 0
         self._by_kernel = {MEMORY: _is_set(f"{scope}/memory.max"), PROCESSES: _is_set(f"{scope}/pids.max")}
-        self._before = {what: self._counters(what) for what in self._by_kernel}
+        self._before = {what: self._read_counters(what) for what in self._by_kernel}
 
     def start(self, now: int) -> None:
         """Begin measuring. Kernel refusals already count since the object was created."""
@@ -102,18 +102,18 @@ class Consumption:
             if len(fields) > _RESIDENT:
                 threads += int(fields[_THREADS])
                 resident += int(fields[_RESIDENT]) * _PAGE
-        files = 0 if memory is None else self._files(pids, now)
+        files = 0 if memory is None else self._measure_files(pids, now)
         if processes is not None and threads >= processes:
             return PROCESSES
         # The first sum counts shared pages once per process; so the second, which is expensive, decides.
         resident += files
-        if memory is not None and resident > memory and _apportioned(pids, files) > memory:
+        if memory is not None and resident > memory and _measure_shared(pids, files) > memory:
             return MEMORY
         near = threads * 2 > (processes or threads * 3) or resident * 2 > (memory or resident * 3)
         self._next = now + (NEAR_MS if near else LOOK_MS)
         return ""
 
-    def _files(self, pids: list[int], now: int) -> int:
+    def _measure_files(self, pids: list[int], now: int) -> int:
         """Return the bytes in files that exist only in memory."""
         if now >= self._next_nameless:
             self._nameless, self._next_nameless = memory_files.measure_nameless(pids), now + NAMELESS_MS
@@ -122,12 +122,16 @@ class Consumption:
     def refused(self) -> str:
         """Return the limit at which the kernel has refused something since the start; empty if none."""
         for what, enforced in self._by_kernel.items():
-            counts = zip(self._counters(what), self._before[what], strict=True)
-            if enforced and all(now > before for now, before in counts) and (what == MEMORY or self._full()):
+            counts = zip(self._read_counters(what), self._before[what], strict=True)
+            if (
+                enforced
+                and all(now > before for now, before in counts)
+                and (what == MEMORY or self._is_full())
+            ):
                 return what
         return ""
 
-    def _counters(self, what: str) -> tuple[int, ...]:
+    def _read_counters(self, what: str) -> tuple[int, ...]:
         """Return the counters that rise when the group's own limit is reached.
 
         `oom_kill` alone also counts a process that ended because the node, or a parent group, had no memory.
@@ -137,7 +141,7 @@ class Consumption:
         counts = dict(line.split()[:2] for line in text.splitlines())
         return tuple(int(counts.get(key, 0)) for key in keys)
 
-    def _full(self) -> bool:
+    def _is_full(self) -> bool:
         """Whether the group reached its process limit: older kernels also count a parent group's refusals."""
         most, had = _read(f"{self._scope}/pids.max"), _read(f"{self._scope}/pids.peak")
         had = had or _read(f"{self._scope}/pids.current")  # `pids.peak` exists since Linux 6.1
@@ -177,7 +181,7 @@ def _is_set(path: str) -> bool:
     return path[:1] == "/" and _read(path).strip() not in (b"", b"max")
 
 
-def _apportioned(pids: Iterable[int], files: int) -> int:
+def _measure_shared(pids: Iterable[int], files: int) -> int:
     """Return the bytes in memory, with a shared page divided among the processes that share it.
 
     Mapped memory files may also be in `files`: only the larger of the two numbers counts.
@@ -187,12 +191,12 @@ def _apportioned(pids: Iterable[int], files: int) -> int:
         fields = {
             line.split()[0]: line.split()[1] for line in _read(f"/proc/{pid}/smaps_rollup").splitlines()
         }
-        total += int(fields[b"Pss:"]) * 1024 if b"Pss:" in fields else _own(pid)
+        total += int(fields[b"Pss:"]) * 1024 if b"Pss:" in fields else _measure_process(pid)
         mapped += int(fields.get(b"Pss_Shmem:", 0)) * 1024
     return total + max(0, files - mapped)
 
 
-def _own(pid: int) -> int:
+def _measure_process(pid: int) -> int:
     """Return all memory of a process that hides its shared part, which may be deliberate."""
     fields = _read(f"/proc/{pid}/statm").split()
     return int(fields[1]) * _PAGE if len(fields) > 2 else 0
@@ -229,7 +233,7 @@ class Filling:
 
     def start(self) -> None:
         """Begin measuring. The first count includes the files of earlier phases."""
-        self._free, self._began = self._left(), self._now()
+        self._free, self._began = self._read_free(), self._now()
         self._next, self._calm = self._began + LOOK_MS, self._began + CALM_MS
 
     def over(self) -> bool:
@@ -238,21 +242,21 @@ class Filling:
         if self._limit is None or now < self._next:
             return False
         self._next = now + LOOK_MS
-        return (now >= self._calm or self._fallen()) and self._counted(now)
+        return (now >= self._calm or self._has_fallen()) and self._count_disk(now)
 
     def ended(self) -> bool:
         """Whether a finished phase exceeded its limit. A brief one is counted only if free space fell."""
         if self._limit is None:
             return False
         now = self._now()
-        return (now - self._began >= LOOK_MS or self._fallen()) and self._counted(now)
+        return (now - self._began >= LOOK_MS or self._has_fallen()) and self._count_disk(now)
 
-    def _fallen(self) -> bool:
+    def _has_fallen(self) -> bool:
         """Whether free space has fallen so far since the last count that the phase may exceed its limit."""
-        return self._free - self._left() >= max(0, (self._limit or 0) - self._used) // 2
+        return self._free - self._read_free() >= max(0, (self._limit or 0) - self._used) // 2
 
-    def _counted(self, began: int) -> bool:
-        before, self._free = self._free, self._left()
+    def _count_disk(self, began: int) -> bool:
+        before, self._free = self._free, self._read_free()
         self._used = measure_used(self._folders, [pid for pid, _ in self._members()])
         if before - self._free > 2 * self._used:  # most of it is in folders that could not be read
             self._used = measure_used(self._folders, [pid for pid, _ in self._members()], opening=True)
@@ -260,7 +264,7 @@ class Filling:
         self._next, self._calm = began + LOOK_MS + SHARE * took, began + CALM_MS + SHARE * took
         return self._used > (self._limit or 0)
 
-    def _left(self) -> int:
+    def _read_free(self) -> int:
         try:
             seen = os.statvfs(self._folders[0])
         except OSError:

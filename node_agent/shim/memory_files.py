@@ -26,15 +26,15 @@ def in_folders(pids: Iterable[int]) -> int:
     """
     sandboxed: dict[str, int] = {}
     for pid in pids:
-        sandboxed.setdefault(_space(pid), pid)
-    for none in ("", _space("self")):
+        sandboxed.setdefault(_read_namespace(pid), pid)
+    for none in ("", _read_namespace("self")):
         sandboxed.pop(none, None)
     if not sandboxed:  # no sandbox: skip reading the node's own mounts
         return 0
-    counted = {device for device, _ in _mounts("self")}
+    counted = {device for device, _ in _list_mounts("self")}
     total = 0
     for pid in sandboxed.values():
-        for device, folder in _mounts(pid):
+        for device, folder in _list_mounts(pid):
             if folder in FOLDERS and device not in counted:
                 counted.add(device)
                 total += _used_bytes(f"/proc/{pid}/root{folder}")
@@ -60,7 +60,7 @@ def measure_nameless(pids: Iterable[int]) -> int:
     return sum(files.values())
 
 
-def _space(pid: int | str) -> str:
+def _read_namespace(pid: int | str) -> str:
     """Return the process's pid namespace, which differs from this one only in a sandbox. Empty if unknown."""
     try:
         return os.readlink(f"/proc/{pid}/ns/pid")
@@ -68,7 +68,7 @@ def _space(pid: int | str) -> str:
         return ""
 
 
-def _mounts(pid: int | str) -> list[tuple[str, str]]:
+def _list_mounts(pid: int | str) -> list[tuple[str, str]]:
     """Return (device, mount point) of each in-memory file system that the process sees."""
     try:
         with open(f"/proc/{pid}/mountinfo", encoding="utf-8", errors="replace") as file:

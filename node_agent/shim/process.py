@@ -76,7 +76,7 @@ def is_alive(boot: str, pid: int, start: int) -> bool:
 
 def become_reaper() -> bool:
     """Make orphans below this process its children, not init's: none leaves the tree. False if refused."""
-    return _called("prctl", (_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)) == 0
+    return _call_libc("prctl", (_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)) == 0
 
 
 def leave_keyring() -> bool:
@@ -85,10 +85,10 @@ def leave_keyring() -> bool:
     The login's keyring may contain its owner's tickets, and a run could leave keys there for the next run.
     """
     number = _KEYCTL.get(os.uname().machine)
-    return number is not None and _called("syscall", (number, _JOIN_SESSION_KEYRING, None)) > 0
+    return number is not None and _call_libc("syscall", (number, _JOIN_SESSION_KEYRING, None)) > 0
 
 
-def _called(name: str, words: tuple[int | None, ...]) -> int:
+def _call_libc(name: str, words: tuple[int | None, ...]) -> int:
     """Call a function of the C library; return -1 if it is missing or failed."""
     try:
         import _ctypes  # `ctypes` itself would cost 2 ms more at each start
@@ -130,7 +130,7 @@ class Birth:
     """The start of this process, as its pid: lets a search skip hundreds of older processes."""
 
     def __init__(self) -> None:
-        self._pid, self._forks = os.getpid(), _forks()
+        self._pid, self._forks = os.getpid(), _count_forks()
 
     def since(self) -> tuple[int, int]:
         """Return the first and the last pid assigned since the start; from 0 on when that is not certain.
@@ -138,14 +138,14 @@ class Birth:
         The kernel assigns pids in a circle: the range is certain while less than half a circle was assigned
         and the last pid is the greater one.
         """
-        count = _forks() - self._forks
-        last, most = _number("/proc/loadavg", -1), _number("/proc/sys/kernel/pid_max", 0)
+        count = _count_forks() - self._forks
+        last, most = _read_number("/proc/loadavg", -1), _read_number("/proc/sys/kernel/pid_max", 0)
         if self._forks and 0 <= count < most // 2 and last >= self._pid:
             return self._pid, last
         return 0, sys.maxsize
 
 
-def _forks() -> int:
+def _count_forks() -> int:
     """Return the number of processes and threads started since boot; 0 if unknown."""
     try:
         return int(_read("/proc/stat").partition(b"\nprocesses ")[2].split(None, 1)[0])
@@ -153,7 +153,7 @@ def _forks() -> int:
         return 0
 
 
-def _number(path: str, word: int) -> int:
+def _read_number(path: str, word: int) -> int:
     try:
         return int(_read(path).split()[word])
     except (OSError, ValueError, IndexError):
@@ -168,11 +168,11 @@ def find_members(
     Their descendants are included. `since`: processes started before this tick cannot carry the marker and
     are not examined closely; nor are those older than `birth`. This process itself is never included.
     """
-    found = {entry.pid: entry for entry in _processes(birth)}
+    found = {entry.pid: entry for entry in _yield_processes(birth)}
     wanted = {marker.encode()}
-    ours = {pid for pid, entry in found.items() if entry.start >= since and _carried(pid, wanted)}
+    ours = {pid for pid, entry in found.items() if entry.start >= since and _find_marker(pid, wanted)}
     for folder in groups:
-        ours |= (_inside(folder) & found.keys()) - {os.getpid()}
+        ours |= (_list_group_pids(folder) & found.keys()) - {os.getpid()}
     ours.add(root or -1)
     while more := {pid for pid, entry in found.items() if entry.ppid in ours and pid not in ours}:
         ours |= more
@@ -183,7 +183,7 @@ def find_members(
 def find_marked(markers: Collection[str]) -> set[str]:
     """Return the markers that a living process carries, in one scan of all processes."""
     wanted = {marker.encode() for marker in markers}
-    return {found.decode() for entry in _processes(None) if (found := _carried(entry.pid, wanted))}
+    return {found.decode() for entry in _yield_processes(None) if (found := _find_marker(entry.pid, wanted))}
 
 
 def is_inside(pid: int) -> bool:
@@ -223,7 +223,7 @@ def open_pidfd(pid: int) -> int | None:
         return None
 
 
-def _inside(folder: str) -> set[int]:
+def _list_group_pids(folder: str) -> set[int]:
     """Return the pids in a control group and in the groups below it."""
     pids: set[int] = set()
     for at, _, _ in os.walk(folder):
@@ -234,7 +234,7 @@ def _inside(folder: str) -> set[int]:
     return pids
 
 
-def _processes(birth: Birth | None) -> Iterator[Stat]:
+def _yield_processes(birth: Birth | None) -> Iterator[Stat]:
     names = os.listdir("/proc")
     # Read after the listing, so that the range covers all listed processes.
     first, last = birth.since() if birth else (0, sys.maxsize)
@@ -245,7 +245,7 @@ def _processes(birth: Birth | None) -> Iterator[Stat]:
                 yield entry
 
 
-def _carried(pid: int, markers: Collection[bytes]) -> bytes:
+def _find_marker(pid: int, markers: Collection[bytes]) -> bytes:
     """Return the one of these markers that the process carries; empty if none."""
     start = f"{MARKER}=".encode()
     try:
@@ -254,7 +254,7 @@ def _carried(pid: int, markers: Collection[bytes]) -> bytes:
     except PermissionError:  # another user's process, or a protected one of this user that contains a key
         # It must belong to this user and have a path of that attempt among its arguments.
         try:
-            words = _read(f"/proc/{pid}/cmdline").split(b"\0") if _owner(pid) == os.getuid() else []
+            words = _read(f"/proc/{pid}/cmdline").split(b"\0") if _find_owner(pid) == os.getuid() else []
         except (OSError, ValueError, IndexError):
             return b""
         found = [part for word in words for part in word.split(b"/")]
@@ -263,7 +263,7 @@ def _carried(pid: int, markers: Collection[bytes]) -> bytes:
     return next((one for one in found if one in markers), b"")
 
 
-def _owner(pid: int) -> int:
+def _find_owner(pid: int) -> int:
     """Return the owner, also of a protected process whose files in /proc belong to root."""
     return int(_read(f"/proc/{pid}/status").partition(b"\nUid:")[2].split(None, 1)[0])
 

@@ -73,10 +73,10 @@ class Phase:
     def run(self) -> dict[str, Any]:
         """Run all steps, then a last sweep; return the exit record, also after an internal error."""
         try:
-            ended, reason = self._steps()
+            ended, reason = self._run_steps()
         except Exception as exc:  # on any error, the tree must be swept and the end recorded
             ended, reason = "error", f"{type(exc).__name__}: {exc}"[:500]
-        self._sweep(thorough=True)
+        self._sweep_processes(thorough=True)
         if self.left:
             ended, reason = "error", f"{self.left} processes survive SIGKILL"
         return {
@@ -88,11 +88,11 @@ class Phase:
             "reaper": self.reaper,
             "swept": self.swept,
             "left": self.left,
-            **_times(self.began, self.clock),
+            **_make_times(self.began, self.clock),
             "steps": self.records,
         }
 
-    def _steps(self) -> tuple[str, str]:
+    def _run_steps(self) -> tuple[str, str]:
         wall = self.plan["limits"]["wall_ms"]
         until = None if wall is None else self.began[1] + wall
         allowed = limits.StepLimits(self.plan["limits"], until, f"{self.folder}/{PATIENCE}")
@@ -100,7 +100,7 @@ class Phase:
         for index, spec in enumerate(self.plan["steps"]):
             if self.keeper.stop_asked():
                 return "stopped", f"before step {spec['name']}"
-            record = self._step(index, spec, allowed)
+            record = self._run_step(index, spec, allowed)
             if record["ended_by"] == "stop":
                 return "stopped", f"in step {spec['name']}"
             if record["ended_by"] != "none" or record["exit_code"] != 0:
@@ -109,7 +109,7 @@ class Phase:
                     break
         return ended, reason
 
-    def _step(self, index: int, spec: dict[str, Any], allowed: limits.StepLimits) -> dict[str, Any]:
+    def _run_step(self, index: int, spec: dict[str, Any], allowed: limits.StepLimits) -> dict[str, Any]:
         began, one = (
             (self.clock.wall_ms(), self.clock.mono_ms()),
             step.StepRun(index, spec, self.plan, self.keeper),
@@ -122,7 +122,7 @@ class Phase:
             error = exc.record
         if spec["walled"]:
             self.keeper.fade()
-        swept = self._sweep()  # also after a normal end: no process of a step may outlive it
+        swept = self._sweep_processes()  # also after a normal end: no process of a step may outlive it
         out, err = one.written()
         code, number = one.result()
         if (broken := one.sandbox_error()) is not None:
@@ -138,7 +138,7 @@ class Phase:
             "signal": number,
             "exec_error": error,
             "ended_by": why,
-            **_times(began, self.clock),
+            **_make_times(began, self.clock),
             "out_bytes": out,
             "err_bytes": err,
             "max_rss_kb": self.keeper.max_rss_kb,
@@ -149,7 +149,7 @@ class Phase:
         self.records.append(record)
         return record
 
-    def _sweep(self, thorough: bool = False) -> int:
+    def _sweep_processes(self, thorough: bool = False) -> int:
         swept, self.left = self.keeper.sweep(thorough)
         self.swept += swept
         return swept
@@ -172,17 +172,17 @@ def main(argv: list[str]) -> int:
     signal.pthread_sigmask(signal.SIG_SETMASK, (*step.WAKE, signal.SIGINT, signal.SIGHUP))
     try:
         with open(f"{folder}/{PLAN}", "rb") as file:
-            plan = _checked(from_json(file.read()))
+            plan = _check_version(from_json(file.read()))
     except (OSError, ValueError) as exc:
-        return _fail(folder, BAD_PLAN, f"plan: {exc}")
+        return _report_failure(folder, BAD_PLAN, f"plan: {exc}")
     found = process.read_stat(os.getpid())
     identity = to_json({"boot": process.boot_id(), "pid": os.getpid(), "start": found.start if found else 0})
     try:
         reserve_space(folder, len(plan["steps"]))
         if not create_exclusive(f"{folder}/{SPAWNED}", identity):
-            return _fail(folder, TAKEN, "another shim has this folder")
+            return _report_failure(folder, TAKEN, "another shim has this folder")
     except OSError as exc:
-        return _fail(folder, NO_SPACE, f"folder: {exc}")
+        return _report_failure(folder, NO_SPACE, f"folder: {exc}")
     return _work(folder, identity, plan, reaper)
 
 
@@ -196,11 +196,11 @@ def _work(folder: str, identity: bytes, plan: dict[str, Any], reaper: bool) -> i
         reserve_space(folder, len(plan["steps"]))  # likewise for the record's space
         write_framed(f"{folder}/{RECORDS}", to_json(record), len(plan["steps"]) * STEP_BYTES)
     except (OSError, ValueError) as exc:
-        return _fail(folder, NO_SPACE, f"exit record: {exc}")
+        return _report_failure(folder, NO_SPACE, f"exit record: {exc}")
     return ENDED
 
 
-def _checked(plan: Any) -> dict[str, Any]:
+def _check_version(plan: Any) -> dict[str, Any]:
     """Return the plan if its fields are known; the runner that wrote it has checked its content."""
     if not isinstance(plan, dict) or {"below", *plan} != PLAN_FIELDS:
         raise ValueError("the plan has missing or unknown fields")
@@ -217,7 +217,7 @@ def _checked(plan: Any) -> dict[str, Any]:
     return plan
 
 
-def _times(began: tuple[int, int], clock: KernelClock) -> dict[str, int]:
+def _make_times(began: tuple[int, int], clock: KernelClock) -> dict[str, int]:
     return {
         "began_wall_ms": began[0],
         "began_mono_ms": began[1],
@@ -257,7 +257,7 @@ def _tell(fd: int, text: str) -> None:
         return
 
 
-def _fail(folder: str, status: int, why: str) -> int:
+def _report_failure(folder: str, status: int, why: str) -> int:
     """Report the failure on stdout, where the starter reads it, and in a file for later."""
     _tell(1, f"shim: {why}\n")
     try:

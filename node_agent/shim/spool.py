@@ -59,7 +59,7 @@ class PhaseEnd(StrEnum):
     ERROR = "error"
 
 
-def _require(holds: bool, why: str) -> None:
+def _require_rule(holds: bool, why: str) -> None:
     if not holds:
         raise SpoolError(why)
 
@@ -72,7 +72,7 @@ def _leads_out(path: str) -> bool:
     return bool(path) and ("\0" in path or not {"", ".", ".."}.isdisjoint(path.split("/")))
 
 
-def _of(kind: type, words: str) -> Callable[[object], Any]:
+def _make_check(kind: type, words: str) -> Callable[[object], Any]:
     def parsed(value: object) -> Any:
         if isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
             return value
@@ -81,16 +81,20 @@ def _of(kind: type, words: str) -> Callable[[object], Any]:
     return parsed
 
 
-_text, _number, _truth = _of(str, "text"), _of(int, "a whole number"), _of(bool, "true or false")
+_text, _number, _truth = (
+    _make_check(str, "text"),
+    _make_check(int, "a whole number"),
+    _make_check(bool, "true or false"),
+)
 
 
-def _items(value: object) -> list[Any]:
+def _check_items(value: object) -> list[Any]:
     if isinstance(value, list | tuple):
         return list(value)
     raise TypeError(f"{value!r} is not a list")
 
 
-def _environment(value: object) -> dict[str, str]:
+def _check_environment(value: object) -> dict[str, str]:
     if isinstance(value, Mapping):
         return {_text(name): _text(text) for name, text in value.items()}
     raise TypeError(f"{value!r} is not an environment (an object of names and values)")
@@ -102,11 +106,11 @@ def _fields_of(kind: Any) -> dict[str, str]:
     return {field.name: str(field.type) for field in dataclasses.fields(kind)}
 
 
-def _plain(value: Any) -> Any:
+def _to_plain(value: Any) -> Any:
     if isinstance(value, _Record):
         return value.to_dict()
     if isinstance(value, tuple):
-        return tuple(_plain(item) for item in value)
+        return tuple(_to_plain(item) for item in value)
     return dict(value) if isinstance(value, dict) else value
 
 
@@ -122,7 +126,7 @@ class _Record:
     """Converts to and from JSON, strictly: exactly the declared fields, each of its type."""
 
     def to_dict(self) -> dict[str, Any]:
-        return {name: _plain(getattr(self, name)) for name in self.__dataclass_fields__}  # type: ignore[attr-defined]
+        return {name: _to_plain(getattr(self, name)) for name in self.__dataclass_fields__}  # type: ignore[attr-defined]
 
     def to_json(self) -> bytes:
         return json.dumps(self.to_dict(), separators=(",", ":")).encode("ascii")
@@ -171,14 +175,14 @@ class Step(_Record):
     joins: str = ""
 
     def __post_init__(self) -> None:
-        _require(0 < len(self.name) <= MAX_NAME, f"a step's name must have 1 to {MAX_NAME} characters")
-        _require(bool(self.argv) and bool(self.argv[0]), f"step {self.name}: the command is empty")
+        _require_rule(0 < len(self.name) <= MAX_NAME, f"a step's name must have 1 to {MAX_NAME} characters")
+        _require_rule(bool(self.argv) and bool(self.argv[0]), f"step {self.name}: the command is empty")
         words = (*self.wall, *self.argv)
-        _require(
+        _require_rule(
             all("\0" not in word for word in words), f"step {self.name}: an argument contains a NUL character"
         )
         for path in (self.stdin, self.stdout, self.stderr):
-            _require(
+            _require_rule(
                 path is None or _is_absolute(path), f"step {self.name}: {path!r} is not an absolute path"
             )
 
@@ -201,7 +205,7 @@ class PhaseLimits(_Record):
     def __post_init__(self) -> None:
         own = (self.memory_bytes, self.processes, self.disk_bytes)
         for value in (self.wall_ms, self.idle_ms, self.output_bytes, *own):
-            _require(value is None or value >= 0, "a limit is not negative")
+            _require_rule(value is None or value >= 0, "a limit is not negative")
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +216,7 @@ class Grace(_Record):
     term_ms: int = 15_000
 
     def __post_init__(self) -> None:
-        _require(self.int_ms >= 0 and self.term_ms >= 0, "a grace is not negative")
+        _require_rule(self.int_ms >= 0 and self.term_ms >= 0, "a grace is not negative")
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,12 +240,14 @@ class PhasePlan(_Record):
     below: str = ""
 
     def __post_init__(self) -> None:
-        _require(bool(self.marker) and "\0" not in self.marker, "a plan needs a marker")
-        _require(_is_absolute(self.cwd), f"cwd {self.cwd!r} is not an absolute path")
-        _require(not _leads_out(self.below), f"{self.below!r} is not below cwd")
-        _require(0 < len(self.steps) <= MAX_STEPS, f"a plan must have 1 to {MAX_STEPS} steps")
+        _require_rule(bool(self.marker) and "\0" not in self.marker, "a plan needs a marker")
+        _require_rule(_is_absolute(self.cwd), f"cwd {self.cwd!r} is not an absolute path")
+        _require_rule(not _leads_out(self.below), f"{self.below!r} is not below cwd")
+        _require_rule(0 < len(self.steps) <= MAX_STEPS, f"a plan must have 1 to {MAX_STEPS} steps")
         for name, value in self.env.items():
-            _require(bool(name) and "=" not in name and "\0" not in name + value, f"environment: {name!r}")
+            _require_rule(
+                bool(name) and "=" not in name and "\0" not in name + value, f"environment: {name!r}"
+            )
 
     def without_secrets(self) -> dict[str, Any]:
         """Return the form on disk, with only the names of `env`. It cannot be read as a plan again."""
@@ -388,15 +394,15 @@ _PARSE: dict[str, Callable[[Any], Any]] = {
     "bool": _truth,
     "str | None": lambda value: None if value is None else _text(value),
     "int | None": lambda value: None if value is None else _number(value),
-    "tuple[str, ...]": lambda value: tuple(map(_text, _items(value))),
-    "dict[str, str]": _environment,
+    "tuple[str, ...]": lambda value: tuple(map(_text, _check_items(value))),
+    "dict[str, str]": _check_environment,
     "StepKind": StepKind,
     "StepEndedBy": StepEndedBy,
     "PhaseEnd": PhaseEnd,
     "PhaseLimits": PhaseLimits.from_dict,
     "Grace": Grace.from_dict,
     "ExecError | None": lambda value: None if value is None else ExecError.from_dict(value),
-    "tuple[Step, ...]": lambda value: tuple(map(Step.from_dict, _items(value))),
-    "tuple[StepRecord, ...]": lambda value: tuple(map(StepRecord.from_dict, _items(value))),
+    "tuple[Step, ...]": lambda value: tuple(map(Step.from_dict, _check_items(value))),
+    "tuple[StepRecord, ...]": lambda value: tuple(map(StepRecord.from_dict, _check_items(value))),
 }
 """The reader of a field, by the field's annotation as written."""

@@ -111,7 +111,7 @@ class Keeper:
             except OSError:  # another user's process: the sweep will report it
                 break
         for proc in self.members():
-            if not group or _group(proc[0]) != group:
+            if not group or _find_group(proc[0]) != group:
                 process.signal_exact(proc, number)
                 process.signal_exact(proc, signal.SIGCONT)
 
@@ -150,7 +150,7 @@ class Keeper:
     def _fell_groups(self, crowd: list[process.Proc]) -> None:
         """Kill whole groups at once: new processes start faster than they are killed one by one. All members
         of these groups belong to the step."""
-        for group in {_group(pid) for pid, _ in crowd} - {0, os.getpgid(0)}:
+        for group in {_find_group(pid) for pid, _ in crowd} - {0, os.getpgid(0)}:
             try:
                 os.killpg(group, signal.SIGKILL)
             except OSError:  # already empty
@@ -187,10 +187,10 @@ class StepRun:
         self._files = self._open_files()
         if self.spec["joins"]:
             try:
-                self._log = _opened(self.spec["joins"], os.O_CREAT | os.O_APPEND | os.O_WRONLY)
+                self._log = _open_file(self.spec["joins"], os.O_CREAT | os.O_APPEND | os.O_WRONLY)
             except OSError as exc:
                 raise CannotStart("stderr", self.spec["joins"], exc) from exc
-        self._before = self._sizes()
+        self._before = self._read_sizes()
         try:
             self._enter()
             with limits.FairGame():
@@ -243,7 +243,7 @@ class StepRun:
 
     def written(self) -> list[int]:
         """Return the bytes that the step has added to its stdout and stderr."""
-        return [now - before for now, before in zip(self._sizes(), self._before, strict=True)]
+        return [now - before for now, before in zip(self._read_sizes(), self._before, strict=True)]
 
     def result(self) -> tuple[int | None, int | None]:
         """Return (exit code, signal): one of them, or neither if the process could not be reaped."""
@@ -260,7 +260,7 @@ class StepRun:
             return None
         if b'"exit-code"' in os.pread(self._files[3], STATUS_BYTES, 0):
             return None
-        stderr = os.pread(self._files[2], SAID_BYTES, max(0, self._sizes()[1] - SAID_BYTES))
+        stderr = os.pread(self._files[2], SAID_BYTES, max(0, self._read_sizes()[1] - SAID_BYTES))
         words = stderr.decode("utf-8", "replace").strip()
         begin = words.rfind("bwrap: ")  # a program's name may contain line breaks
         words = words[begin:] if begin >= 0 else words.rpartition("\n")[2]
@@ -281,11 +281,11 @@ class StepRun:
 
         A process can reopen and truncate its own output by its descriptor, but not that of earlier steps.
         """
-        end = self._sizes()[1] if self._log >= 0 else 0
+        end = self._read_sizes()[1] if self._log >= 0 else 0
         while self._copied < end and (data := os.pread(self._files[2], COPY_BYTES, self._copied)):
             self._copied += os.write(self._log, data)
 
-    def _sizes(self) -> list[int]:
+    def _read_sizes(self) -> list[int]:
         return [os.fstat(fd).st_size for fd in self._files[1:3]] or [0, 0]
 
     def _open_files(self) -> list[int]:
@@ -302,14 +302,14 @@ class StepRun:
         files: list[int] = []
         for what, path, flags in wanted:
             try:
-                files.append(_opened(path, flags))
+                files.append(_open_file(path, flags))
             except OSError as exc:
                 for fd in files:
                     os.close(fd)
                 raise CannotStart(what, path, exc) from exc
         return files
 
-    def _environment(self) -> dict[str, str]:
+    def _make_environment(self) -> dict[str, str]:
         """Return this step's environment: only the agent gets the agent-only variables."""
         env = dict(self.plan["env"])
         own = env.pop(process.AGENT_ONLY, "").split()
@@ -317,21 +317,21 @@ class StepRun:
 
     def _execute(self) -> int:
         """Execute the program. A failed exec raises CannotStart, so that 127 is always the agent's code."""
-        argv = [_bytes(arg) for arg in (*self.spec["wall"], *self.spec["argv"])]
-        env = {_bytes(name): _bytes(value) for name, value in self._environment().items()}
-        env[process.MARKER.encode()] = _bytes(self.plan["marker"])
+        argv = [_encode_text(arg) for arg in (*self.spec["wall"], *self.spec["argv"])]
+        env = {_encode_text(name): _encode_text(value) for name, value in self._make_environment().items()}
+        env[process.MARKER.encode()] = _encode_text(self.plan["marker"])
         if self.spec["wall"]:
             process.leave_keyring()
         failed: OSError = FileNotFoundError(errno.ENOENT, "not found")
-        for path in _candidates(argv[0], env):
+        for path in _list_candidates(argv[0], env):
             try:
-                return _spawn(path, argv, env, self._files)
+                return _spawn_process(path, argv, env, self._files)
             except OSError as exc:  # as a shell: go on along PATH, prefer a refusal to "not found"
                 failed = exc if failed.errno == errno.ENOENT else failed
         raise CannotStart("exec", os.fsdecode(argv[0]), failed)
 
 
-def _opened(path: str, flags: int) -> int:
+def _open_file(path: str, flags: int) -> int:
     """Open a plain file safely: an earlier step may have put a link there, or a pipe, which blocks."""
     fd = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
     if not stat.S_ISREG(os.fstat(fd).st_mode) and path != os.devnull:
@@ -341,14 +341,14 @@ def _opened(path: str, flags: int) -> int:
     return fd
 
 
-def _candidates(name: bytes, env: dict[bytes, bytes]) -> list[bytes]:
+def _list_candidates(name: bytes, env: dict[bytes, bytes]) -> list[bytes]:
     """Return the candidates for argv[0]: itself if it has a slash, else in absolute folders of the PATH."""
     if b"/" in name:
         return [name]
     return [folder + b"/" + name for folder in env.get(b"PATH", b"").split(b":") if folder.startswith(b"/")]
 
 
-def _spawn(path: bytes, argv: list[bytes], env: dict[bytes, bytes], files: list[int]) -> int:
+def _spawn_process(path: bytes, argv: list[bytes], env: dict[bytes, bytes], files: list[int]) -> int:
     """Start a process in its own session with `files` as 0, 1, 2, ... OSError if it cannot be executed."""
     actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(files)]
     try:
@@ -384,12 +384,12 @@ def _fork_exec(path: bytes, argv: list[bytes], env: dict[bytes, bytes], files: l
     return pid
 
 
-def _group(pid: int) -> int:
+def _find_group(pid: int) -> int:
     try:
         return os.getpgid(pid)
     except OSError:
         return 0
 
 
-def _bytes(text: str) -> bytes:
+def _encode_text(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")

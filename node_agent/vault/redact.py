@@ -45,7 +45,7 @@ class Redactor:
 
     def __init__(self, secrets: Mapping[str, str]) -> None:
         """`secrets`: name to value; the name is shown instead of the value."""
-        self._all = _compiled(tuple(sorted(secret_values(secrets).items())))
+        self._all = _compile_secrets(tuple(sorted(secret_values(secrets).items())))
         self._held = b""
 
     @property
@@ -102,7 +102,7 @@ def found_in(data: bytes, secrets: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(name for name, value in secrets.items() if has({name: value})) if has(secrets) else ()
 
 
-def _unbroken(rest: bytes) -> bytes:
+def _join_lines(rest: bytes) -> bytes:
     """Return the text as one line, without a line break that begins at its end."""
     return _HALF_BREAK.sub(b"", _BREAKS.sub(b"", rest))
 
@@ -135,8 +135,8 @@ class _Spelled:
 
     def may_begin(self, rest: bytes) -> bool:
         """Whether more of the stream could complete a value that begins at its end."""
-        likely = [v for v in self.coded if v.startswith(_unbroken(rest[:_LOOK]))]
-        whole = _unbroken(rest) if likely else b""
+        likely = [v for v in self.coded if v.startswith(_join_lines(rest[:_LOOK]))]
+        whole = _join_lines(rest) if likely else b""
         return any(len(rest) < len(v) and v.startswith(rest) for v in self.plain) or any(
             len(whole) < len(v) and v.startswith(whole) for v in likely
         )
@@ -187,12 +187,12 @@ def _end_of(value: bytes, data: bytes, at: int) -> int:
 
 
 @lru_cache(maxsize=64)
-def _compiled(secrets: tuple[tuple[str, str], ...]) -> _Spelled:
+def _compile_secrets(secrets: tuple[tuple[str, str], ...]) -> _Spelled:
     plain: dict[bytes, bytes] = {}
     coded: dict[bytes, bytes] = {}
     for name, value in secrets:
         shown = f"[secret {name}]".encode("ascii", "replace")
-        for spellings, known in ((_spellings(value), plain), (_coded(value), coded)):
+        for spellings, known in ((_yield_spellings(value), plain), (_yield_coded(value), coded)):
             for spelling in spellings:
                 known.setdefault(spelling, shown)
     by_head: dict[bytes, tuple[bytes, ...]] = {}
@@ -213,17 +213,17 @@ def _breaks_in(value: bytes) -> int:
     return _LONGEST_BREAK * (len(value) // _SHORTEST_LINE_OF_CODE + 1)
 
 
-def _spellings(value: str) -> Iterable[bytes]:
+def _yield_spellings(value: str) -> Iterable[bytes]:
     plain = value.encode("utf-8", "surrogateescape")
     yield plain
     for one in _in_json(value):
         yield one.encode("utf-8", "surrogateescape")
     yield quote(plain, safe="").encode()
     yield quote(plain, safe="/").encode()
-    yield from (line.encode("utf-8", "surrogateescape") for line in _lines(value))
+    yield from (line.encode("utf-8", "surrogateescape") for line in _split_lines(value))
 
 
-def _coded(value: str) -> Iterable[bytes]:
+def _yield_coded(value: str) -> Iterable[bytes]:
     plain = value.encode("utf-8", "surrogateescape")
     yield plain.hex().encode()
     yield plain.hex().upper().encode()
@@ -243,7 +243,7 @@ def _in_json(value: str) -> Iterable[str]:
     )
 
 
-def _lines(value: str) -> list[str]:
+def _split_lines(value: str) -> list[str]:
     lines = [line.strip() for line in value.splitlines()]
     return [line for line in lines if len(line) >= SHORTEST_LINE] if len(lines) > 1 else []
 

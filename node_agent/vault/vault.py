@@ -66,7 +66,7 @@ class Vault:
         self._seen: object = ()
         self._found, self._due = VaultValues(), 0
         self._looked = -LOOK_MS
-        self._told = self._states()
+        self._told = self._read_states()
 
     def values(self) -> Mapping[str, str]:
         """Return the value of every name that has one now."""
@@ -93,14 +93,14 @@ class Vault:
 
     def news(self) -> bool:
         """Whether the owner's file or a login's has changed since the last call; if so, read them again."""
-        last, self._told = self._told, self._states()
+        last, self._told = self._told, self._read_states()
         if last == self._told:
             return False
         with self._lock:
             self._looked = -LOOK_MS
         return True
 
-    def _states(self) -> list[object]:
+    def _read_states(self) -> list[object]:
         return [read_stamp(path) for path in (self._path, *self._tokens.values())]
 
     def problems(self) -> tuple[NodeProblem, ...]:
@@ -116,7 +116,7 @@ class Vault:
             now = self._clock.mono_ms()
             if now - self._looked < LOOK_MS:
                 return self._found
-            seen, self._looked = self._states(), now
+            seen, self._looked = self._read_states(), now
             if seen != self._seen or (self._due and now >= self._due):
                 self._found, elsewhere = self._with_tokens(*self._read(bool(seen[0])))
                 self._seen, self._due = seen, now + FRESH_MS if elsewhere else 0
@@ -127,7 +127,7 @@ class Vault:
         for name, path in self._tokens.items():
             if os.path.lexists(path) and name not in {**values, **missing}:
                 try:
-                    values[name] = _file(str(path))
+                    values[name] = _read_file(str(path))
                 except NoValue as exc:
                     missing[name] = str(exc)
         return VaultValues(values, missing, found.trouble), elsewhere
@@ -150,10 +150,10 @@ class Vault:
 
     def _fetch(self, source: object) -> str:
         kinds: dict[str, Callable[[Any], str]] = {
-            "env": self._variable,
-            "file": _file,
-            "command": self._command,
-            "credential": self._credential,
+            "env": self._read_variable,
+            "file": _read_file,
+            "command": self._run_command,
+            "credential": self._read_credential,
         }
         if not isinstance(source, dict) or len(source) != 1 or not set(source) <= set(kinds):
             raise NoValue(f"it is neither a text nor an object with one of {', '.join(kinds)}")
@@ -163,20 +163,20 @@ class Vault:
             raise NoValue(f"its {kind} gives no text")
         return value
 
-    def _variable(self, name: object) -> str:
+    def _read_variable(self, name: object) -> str:
         if not isinstance(name, str) or name not in self._environ:
             raise NoValue(f"the node agent's environment has no variable {name!r}")
         return self._environ[name]
 
-    def _credential(self, name: object) -> str:
+    def _read_credential(self, name: object) -> str:
         folder = self._environ.get(CREDENTIALS)
         if not folder:
             raise NoValue("systemd gave the node agent no credentials (LoadCredential= in its unit)")
         if not isinstance(name, str) or "/" in name or name in ("", ".", ".."):
             raise NoValue(f"{name!r} is not the name of a credential")
-        return _file(f"{folder}/{name}")
+        return _read_file(f"{folder}/{name}")
 
-    def _command(self, argv: object) -> str:
+    def _run_command(self, argv: object) -> str:
         """Return the command's output. Its error output is not shown: it might quote the value."""
         if not isinstance(argv, list) or not argv or not all(isinstance(word, str) and word for word in argv):
             raise NoValue("its command is not a list of words")
@@ -209,7 +209,7 @@ def read_secrets(path: Path) -> dict[str, Any]:
     return raw
 
 
-def _file(path: object) -> str:
+def _read_file(path: object) -> str:
     if not isinstance(path, str) or not path.startswith("/"):
         raise NoValue(f"{path!r} is not an absolute path")
     try:

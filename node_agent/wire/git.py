@@ -45,25 +45,25 @@ def salvage_ref(identity: AttemptId) -> str:
 
 def checked_run(run: str) -> str:
     """Return `run`; ValueError if it is not a run's id."""
-    return _checked(_RUN, run, "a run id")
+    return _check_text(_RUN, run, "a run id")
 
 
 def checked_repo(repo: str) -> str:
     """Return `repo`; ValueError if it is not a repository's id."""
-    return _checked(_REPO, repo, "a repository id")
+    return _check_text(_REPO, repo, "a repository id")
 
 
 def checked_object(oid: str) -> str:
     """Return `oid`; ValueError if it is not a full object id."""
-    return _checked(_OBJECT, oid, "an object id")
+    return _check_text(_OBJECT, oid, "an object id")
 
 
 def checked_stream(name: str) -> str:
     """Return `name`; ValueError unless it is one plain file name (no slash, no leading dot or dash)."""
-    return _checked(_STREAM, name, "a stream's name")
+    return _check_text(_STREAM, name, "a stream's name")
 
 
-def _checked(pattern: re.Pattern[str], text: str, what: str) -> str:
+def _check_text(pattern: re.Pattern[str], text: str, what: str) -> str:
     if pattern.fullmatch(text) is None:
         raise ValueError(f"not {what}: {text!r}")
     return text
@@ -182,11 +182,11 @@ def stamp_env(name: str, email: str, date_ms: int) -> dict[str, str]:
     # Without the @, git reads a small number as a day or a year.
     date = f"@{date_ms // 1000} +0000"
     roles = ("AUTHOR", "COMMITTER")
-    values = {"NAME": _person(name), "EMAIL": _person(email), "DATE": date}
+    values = {"NAME": _clean_name(name), "EMAIL": _clean_name(email), "DATE": date}
     return {f"GIT_{role}_{key}": value for role in roles for key, value in values.items()}
 
 
-def _person(text: str) -> str:
+def _clean_name(text: str) -> str:
     kept = "".join(c for c in text if c.isprintable() and c not in "<>").strip(" .,:;\"'\\")
     return kept or "pancode"
 

@@ -81,7 +81,7 @@ def checked_reports(files: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(map(checked_report, files))
 
 
-def _apart(folders: tuple[str, ...]) -> tuple[str, ...]:
+def _check_apart(folders: tuple[str, ...]) -> tuple[str, ...]:
     for one, other in combinations(sorted(folders), 2):
         if one == other or other.startswith(one + "/"):
             raise ValueError(f"{other!r} is named twice, as {one!r} is named too")
@@ -90,7 +90,7 @@ def _apart(folders: tuple[str, ...]) -> tuple[str, ...]:
 
 Folder = Annotated[str, AfterValidator(checked_folder)]
 Place = Annotated[str, AfterValidator(checked_place)]
-Folders = Annotated[tuple[Folder, ...], Field(max_length=MAX_FOLDERS), AfterValidator(_apart)]
+Folders = Annotated[tuple[Folder, ...], Field(max_length=MAX_FOLDERS), AfterValidator(_check_apart)]
 """Folders of which none is inside another."""
 ReportFiles = Annotated[tuple[str, ...], AfterValidator(checked_reports)]
 """The result files that the gates write."""

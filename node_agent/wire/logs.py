@@ -68,7 +68,7 @@ class JobLine:
         _JOBS.info(*words, self.duration_ms, detail, extra={"order": asdict(self)})
 
 
-def _utc(record: logging.LogRecord) -> str:
+def _format_utc(record: logging.LogRecord) -> str:
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(record.created))}.{int(record.msecs):03d}Z"
 
 
@@ -77,7 +77,7 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         entry: dict[str, Any] = {
-            "time": _utc(record),
+            "time": _format_utc(record),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
@@ -95,7 +95,7 @@ class PlainFormatter(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
-        return _utc(record)
+        return _format_utc(record)
 
 
 def levels_of(text: str) -> tuple[dict[str, int], list[str]]:

@@ -27,7 +27,7 @@ _USD = rf"^(0|[1-9][0-9]{{0,{_USD_DIGITS - 1}}})(\.[0-9]{{1,{_USD_PLACES}}})?$"
 MOST_USD = Decimal("9" * _USD_DIGITS + "." + "9" * _USD_PLACES)
 
 
-def _written(read: Schema, fit: Callable[[Any], Any]) -> Schema:
+def _make_write_schema(read: Schema, fit: Callable[[Any], Any]) -> Schema:
     """Return the schema for writing: JSON must fit as it is, but a Python value is first made to fit."""
     return core_schema.json_or_python_schema(read, core_schema.no_info_before_validator_function(fit, read))
 
@@ -50,7 +50,7 @@ class Text:
         read = core_schema.str_schema(
             strict=True, min_length=self.least, max_length=self.most, pattern=r"^[^\x00]*$"
         )
-        return _written(read, self._fit)
+        return _make_write_schema(read, self._fit)
 
     def _fit(self, value: Any) -> Any:
         if not isinstance(value, str):
@@ -69,10 +69,10 @@ class Few:
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Schema:
         read = cast(Schema, {**handler(source), "max_length": self.most})
         if self.chars is not None:
-            read = core_schema.no_info_after_validator_function(self._checked, read)
-        return _written(read, self._fit)
+            read = core_schema.no_info_after_validator_function(self._check_count, read)
+        return _make_write_schema(read, self._fit)
 
-    def _checked(self, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _check_count(self, value: tuple[str, ...]) -> tuple[str, ...]:
         if self.chars is not None and sum(map(len, value)) > self.chars:
             most = {"most": self.chars}
             raise PydanticCustomError(
@@ -97,7 +97,7 @@ class WholeNumber:
     least: int = 0
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Schema:
-        return _written(core_schema.int_schema(strict=True, ge=self.least, le=self.most), self._fit)
+        return _make_write_schema(core_schema.int_schema(strict=True, ge=self.least, le=self.most), self._fit)
 
     def _fit(self, value: Any) -> Any:
         return min(value, self.most) if isinstance(value, int) else value
@@ -115,7 +115,7 @@ class _Money:
         )
         python = core_schema.no_info_after_validator_function(self._fit, either)
         plain = core_schema.plain_serializer_function_ser_schema(
-            _plain, return_schema=core_schema.str_schema()
+            _format_plain, return_schema=core_schema.str_schema()
         )
         return core_schema.json_or_python_schema(read, python, serialization=plain)
 
@@ -169,14 +169,14 @@ def canonical_json(value: Any) -> bytes:
     return text.encode("utf-8", "replace")
 
 
-def _plain(value: Decimal) -> str:
+def _format_plain(value: Decimal) -> str:
     return format(value, "f")
 
 
 Share = Annotated[
     Decimal,
     Field(allow_inf_nan=False, max_digits=9, decimal_places=6),
-    PlainSerializer(_plain, return_type=str),
+    PlainSerializer(_format_plain, return_type=str),
 ]
 """A small number with a fraction, a decimal string on the wire."""
 RunId = Annotated[str, Field(pattern=r"^r-[a-z0-9]{4,24}$")]

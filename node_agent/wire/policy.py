@@ -275,6 +275,6 @@ _UNASKED = frozenset(
 """The modes in which a program asks no user, or lets a model decide. The names are without separators."""
 
 
-def asks_nobody(mode: str) -> bool:
+def is_bypass_mode(mode: str) -> bool:
     """Whether a program's own mode of this name would bypass the policy."""
     return "".join(filter(str.isalnum, mode.rpartition("#")[2])).lower() in _UNASKED

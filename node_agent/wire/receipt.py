@@ -222,14 +222,14 @@ class TurnMessage(WireModel):
     @classmethod
     def of(cls, number: int, by: str, text: str) -> Self:
         """Return the receipt's record of this message: its number, its user, and its digest."""
-        return cls(number=number, by=by, sha256=_digest(text))
+        return cls(number=number, by=by, sha256=_hash_text(text))
 
     def are(self, by: str, text: str) -> bool:
         """Whether the record is of this text by this user."""
-        return (self.by, self.sha256) == (by, _digest(text))
+        return (self.by, self.sha256) == (by, _hash_text(text))
 
 
-def _digest(text: str) -> str:
+def _hash_text(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
 
 
@@ -340,7 +340,7 @@ class Receipt(Signed):
     @model_validator(mode="after")
     def _about_what_it_claims(self) -> Receipt:
         """Check the subjects against the claims, since other readers of in-toto use only the subjects."""
-        if self.subject != _subjects(self.predicate):
+        if self.subject != _make_subjects(self.predicate):
             raise ValueError("the subjects are not the commit and the blobs of the claims")
         return self
 
@@ -351,10 +351,10 @@ class Receipt(Signed):
 
 def receipt_of(claims: Claims) -> Receipt:
     """Return the statement whose subjects are the commit and the blobs in the claims."""
-    return Receipt(subject=_subjects(claims), predicate=claims)
+    return Receipt(subject=_make_subjects(claims), predicate=claims)
 
 
-def _subjects(claims: Claims) -> tuple[Subject, ...]:
+def _make_subjects(claims: Claims) -> tuple[Subject, ...]:
     subjects = [Subject(name=b.name, digest={"sha256": b.sha256}) for b in claims.blobs]
     if claims.commit is not None:
         subjects.insert(0, Subject(name=claims.identity.ref, digest={"gitCommit": claims.commit}))

@@ -214,16 +214,16 @@ def parse_envelope(data: bytes | str) -> Envelope:
         _refuse_twice(data)
         return envelope
     except ValidationError as exc:
-        raise WireRefusal(RefusalCode.MALFORMED, f"not an envelope: {_first(exc)}") from exc
+        raise WireRefusal(RefusalCode.MALFORMED, f"not an envelope: {_format_first(exc)}") from exc
 
 
 def verify_envelope(envelope: Envelope, keys: Mapping[str, PublicKey]) -> PublicKey:
     """Return which of `keys` (by key id) signed the envelope; WireRefusal UNSIGNED, UNKNOWN_KEY or
     TAMPERED."""
-    return _verified(envelope, keys)[0]
+    return _verify_payload(envelope, keys)[0]
 
 
-def _verified(envelope: Envelope, keys: Mapping[str, PublicKey]) -> tuple[PublicKey, bytes]:
+def _verify_payload(envelope: Envelope, keys: Mapping[str, PublicKey]) -> tuple[PublicKey, bytes]:
     """Return the signer and the payload; WireRefusal as `verify_envelope`."""
     if not envelope.signatures:
         raise WireRefusal(RefusalCode.UNSIGNED, "no signature")
@@ -236,7 +236,7 @@ def _verified(envelope: Envelope, keys: Mapping[str, PublicKey]) -> tuple[Public
     body = envelope.body()
     message = encode_pae(envelope.payloadType, body)
     for signature, key in known:
-        if not key.verifies(_unbase64(signature.sig), message):
+        if not key.verifies(_decode_base64(signature.sig), message):
             raise WireRefusal(RefusalCode.TAMPERED, f"the signature of {key.tag} does not match the content")
     return known[0][1], body
 
@@ -247,7 +247,7 @@ def open_as(kind: type[M], envelope: Envelope, keys: Mapping[str, PublicKey]) ->
         raise WireRefusal(
             RefusalCode.WRONG_TYPE, f"payload type is {envelope.payloadType}, must be {kind.payload_type()}"
         )
-    return parse_message(kind, _verified(envelope, keys)[1])
+    return parse_message(kind, _verify_payload(envelope, keys)[1])
 
 
 def parse_message(kind: type[M], body: bytes) -> M:
@@ -256,27 +256,27 @@ def parse_message(kind: type[M], body: bytes) -> M:
     try:
         message = kind.model_validate_json(body)
     except (ValidationError, RecursionError):
-        return _judged(kind, body)
+        return _refuse_message(kind, body)
     _refuse_twice(body)
     name, due = kind.VERSION
     current = getattr(message, name) == due and name in message.model_fields_set
-    return message if current else _judged(kind, body)
+    return message if current else _refuse_message(kind, body)
 
 
 def _refuse_twice(data: bytes | str) -> None:
     """Raise WireRefusal for JSON with a duplicate key, as another reader may read the other value."""
     try:
-        json.loads(data, object_pairs_hook=_once)
+        json.loads(data, object_pairs_hook=_check_unique_keys)
     except (ValueError, RecursionError) as exc:
         raise WireRefusal(RefusalCode.MALFORMED, f"its JSON is not plain: {exc}"[:300]) from exc
 
 
-def _once(pairs: list[tuple[str, object]]) -> None:
+def _check_unique_keys(pairs: list[tuple[str, object]]) -> None:
     if len(pairs) != len({name for name, _ in pairs}):
         raise ValueError("a key stands there twice")
 
 
-def _judged(kind: type[M], body: bytes) -> M:
+def _refuse_message(kind: type[M], body: bytes) -> M:
     """Raise the WireRefusal for bytes that are no message of this version, or no message at all."""
     try:
         raw = json.loads(body)
@@ -293,10 +293,10 @@ def _judged(kind: type[M], body: bytes) -> M:
     except ValidationError as exc:
         unknown = any(e["type"] == "extra_forbidden" for e in exc.errors())
         code = RefusalCode.UNKNOWN_FIELD if unknown else RefusalCode.INVALID_FIELD
-        raise WireRefusal(code, _first(exc)) from exc
+        raise WireRefusal(code, _format_first(exc)) from exc
 
 
-def _unbase64(text: str) -> bytes:
+def _decode_base64(text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except ValueError:
@@ -306,7 +306,7 @@ def _unbase64(text: str) -> bytes:
 _MOST_PATH = 200
 
 
-def _first(exc: ValidationError) -> str:
+def _format_first(exc: ValidationError) -> str:
     error = exc.errors(include_url=False, include_input=False)[0]
     path = ".".join(str(p) for p in error["loc"])[:_MOST_PATH]  # field names come from the sender
     return f"{path}: {error['msg']}" if path else str(error["msg"])

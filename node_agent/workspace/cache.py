@@ -44,10 +44,10 @@ class Contents:
 def contents_of(folder: Path, home: bytes | None = None) -> Contents:
     """Read a folder's contents; follows no link. OSError: unreadable; ValueError: a pipe, socket, device."""
     seen, size, bound = hashlib.sha256(), 0, list[str]()
-    for path, state in _below(os.fsencode(folder)):
+    for path, state in _walk_below(os.fsencode(folder)):
         name = path[len(os.fsencode(folder)) + 1 :]
         target = os.readlink(path) if stat.S_ISLNK(state.st_mode) else b""
-        seen.update(b"%d %s\0%s\0" % (len(name), name, target) + _traits(name, state))
+        seen.update(b"%d %s\0%s\0" % (len(name), name, target) + _describe_file(name, state))
         size += state.st_size + _BLOCK
         if home is not None and _names_place(path, state, target, home):
             bound.append(os.fsdecode(name))
@@ -74,24 +74,24 @@ def move_place(folder: Path, bound: tuple[str, ...], old: bytes, new: bytes) -> 
             file.truncate()
 
 
-def _below(folder: bytes) -> Iterator[tuple[bytes, os.stat_result]]:
+def _walk_below(folder: bytes) -> Iterator[tuple[bytes, os.stat_result]]:
     """Yield everything in the folder, in an order that depends only on names. OSError: a path is too long."""
-    left = _listed(folder)
+    left = _list_folder(folder)
     while left:
         entry = left.pop()
         state = entry.stat(follow_symlinks=False)
         yield entry.path, state
         if stat.S_ISDIR(state.st_mode):
-            left += _listed(entry.path)
+            left += _list_folder(entry.path)
 
 
-def _listed(folder: bytes) -> list[os.DirEntry[bytes]]:
+def _list_folder(folder: bytes) -> list[os.DirEntry[bytes]]:
     """Return the folder's entries, in reverse order of their names."""
     with os.scandir(folder) as found:
         return sorted(found, key=lambda entry: entry.name, reverse=True)
 
 
-def _traits(name: bytes, state: os.stat_result) -> bytes:
+def _describe_file(name: bytes, state: os.stat_result) -> bytes:
     """Return the attributes of a file that a faithful copy shares with it."""
     mode = state.st_mode
     if stat.S_ISLNK(mode):
@@ -160,19 +160,21 @@ class Cache:
         self, key: str, folders: Iterable[str], move: Callable[[str, Mapping[str, Path]], None]
     ) -> CachedFolder | None:
         """Call `move` with the maker and copies of its folders. None: no complete entry, or no disk space."""
-        with self._using(key):
-            kept = self._about(key)
+        with self._hold_entry(key):
+            kept = self._read_about(key)
             if kept is not None and set(kept.folders) != set(folders):
                 kept = None  # the list is in a file that others of this user can write: distrust it
             if kept is not None and not self.has_room(kept.size):
                 return None
-            if kept is not None and self._fetched(key, kept, move):
+            if kept is not None and self._fetch_copy(key, kept, move):
                 return kept
         self._drop(key)
         return None
 
-    def _fetched(self, key: str, kept: CachedFolder, move: Callable[[str, Mapping[str, Path]], None]) -> bool:
-        with self._fresh() as fresh:
+    def _fetch_copy(
+        self, key: str, kept: CachedFolder, move: Callable[[str, Mapping[str, Path]], None]
+    ) -> bool:
+        with self._make_fresh() as fresh:
             copies = {name: fresh / str(number) for number, name in enumerate(kept.folders)}
             try:
                 for number, (name, digest) in enumerate(kept.folders.items()):
@@ -190,7 +192,7 @@ class Cache:
     ) -> None:
         """Store copies of these folders, unless the key exists. StepFailed or OSError: nothing was stored."""
         size = sum(seen.size for _, seen in folders.values())
-        with self._fresh() as fresh:
+        with self._make_fresh() as fresh:
             for number, (path, seen) in enumerate(folders.values()):
                 copy_folder(path, fresh / str(number))
                 if contents_of(fresh / str(number)).digest != seen.digest:
@@ -202,7 +204,7 @@ class Cache:
             if not self.has_room(0):
                 raise WorkspaceFailure("the disk's free space would fall below the reserve")
             self._name(fresh, key)
-        for name in self._entries()[MOST_ENTRIES:]:
+        for name in self._list_keys()[MOST_ENTRIES:]:
             self._drop(name)
 
     def _name(self, fresh: Path, key: str) -> None:
@@ -224,26 +226,26 @@ class Cache:
         """Delete entries that are too old or too many, and leftovers of crashes; all if the disk is low."""
         if not self._root.is_dir():
             return
-        entries, room = self._entries(), self.has_room(0)
-        gone = select_evicted(map(self._kept, entries), self._bound, now_ms)
+        entries, room = self._list_keys(), self.has_room(0)
+        gone = select_evicted(map(self._describe_entry, entries), self._bound, now_ms)
         for number, name in enumerate(entries):
             if not room or number >= MOST_ENTRIES or name in gone:
                 self._drop(name)
         for path in self._root.glob(f"{_NEW}*"):
-            self._sweep(path)
+            self._sweep_folder(path)
 
     # -- inside
 
-    def _entries(self) -> list[str]:
+    def _list_keys(self) -> list[str]:
         """Return the keys, the most recently used first."""
         names = [path.name for path in self._root.iterdir() if not path.name.startswith(_NEW)]
         return sorted(names, key=lambda name: used_ms(self._root / name), reverse=True)
 
-    def _kept(self, name: str) -> KeptFolder:
-        about = self._about(name)
+    def _describe_entry(self, name: str) -> KeptFolder:
+        about = self._read_about(name)
         return KeptFolder(name, used_ms(self._root / name), 0 if about is None else about.size)
 
-    def _about(self, key: str) -> CachedFolder | None:
+    def _read_about(self, key: str) -> CachedFolder | None:
         try:
             raw = json.loads((self._root / key / ABOUT).read_bytes())
             return CachedFolder(str(raw["maker"]), int(raw["size"]), dict(raw["folders"]))
@@ -251,7 +253,7 @@ class Cache:
             return None
 
     @contextmanager
-    def _using(self, name: str) -> Iterator[None]:
+    def _hold_entry(self, name: str) -> Iterator[None]:
         with self._lock:
             self._used[name] += 1
         try:
@@ -261,7 +263,7 @@ class Cache:
                 self._used[name] -= 1
 
     @contextmanager
-    def _fresh(self) -> Iterator[Path]:
+    def _make_fresh(self) -> Iterator[Path]:
         """Provide a folder for this call alone: a `cp` that outlives its node agent affects no later call."""
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._lock:
@@ -272,17 +274,17 @@ class Cache:
         finally:
             with self._lock:
                 del self._used[path.name]
-            self._sweep(path)
+            self._sweep_folder(path)
 
     def _drop(self, name: str) -> None:
         """Move the entry away atomically, unless it is being copied; then erase it."""
         if not os.path.lexists(self._root / name):
             return
-        with self._fresh() as fresh, self._lock, suppress(FileNotFoundError):
+        with self._make_fresh() as fresh, self._lock, suppress(FileNotFoundError):
             if not self._used[name]:
                 os.rename(self._root / name, fresh / "gone")
 
-    def _sweep(self, path: Path) -> None:
+    def _sweep_folder(self, path: Path) -> None:
         with self._lock:
             if self._used[path.name]:
                 return

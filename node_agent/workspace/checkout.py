@@ -54,11 +54,11 @@ class Index:
     def __init__(self, data: bytes, object_format: ObjectFormat) -> None:
         self._data, self._format = bytearray(data), object_format
         try:
-            self._entries = array("L", self._offsets())
+            self._entries = array("L", self._yield_offsets())
         except (struct.error, ValueError) as exc:
             raise WorkspaceFailure(f"the index of the checkout cannot be read: {exc}") from exc
 
-    def _offsets(self) -> Iterator[int]:
+    def _yield_offsets(self) -> Iterator[int]:
         magic, version, count = _HEAD.unpack_from(self._data)
         if (magic, version) != (b"DIRC", 2):
             raise ValueError(f"version {version} is not 2")
@@ -77,11 +77,11 @@ class Index:
         """Yield each path with its entry."""
         return ((bytes(self._data[self._name(entry)]), entry) for entry in self._entries)
 
-    def _mode(self, entry: int) -> int:
+    def _read_mode(self, entry: int) -> int:
         return int.from_bytes(self._data[entry + _MODE_AT : entry + _MODE_AT + 4], "big")
 
     def is_submodule(self, entry: int) -> bool:
-        return self._mode(entry) == _SUBMODULE
+        return self._read_mode(entry) == _SUBMODULE
 
     def is_same(self, entry: int, seen: os.stat_result) -> bool:
         """Whether this file is unchanged since git wrote it.
@@ -89,11 +89,11 @@ class Index:
         The kernel sets the time of the last change (ctime), also for a change of mode, attributes or hard
         links, and no program can set it back.
         """
-        return self._data[entry : entry + _STAT.size] == _stamp(self._mode(entry), seen)
+        return self._data[entry : entry + _STAT.size] == _stamp(self._read_mode(entry), seen)
 
     def note(self, entry: int, seen: os.stat_result | None) -> None:
         """Record the file's present state; None: it is missing, or not as git wrote it."""
-        mode = self._mode(entry)
+        mode = self._read_mode(entry)
         stamp = _NEVER[:_MODE_AT] + mode.to_bytes(4, "big") + _NEVER[_MODE_AT + 4 :]
         self._data[entry : entry + _STAT.size] = stamp if seen is None else _stamp(mode, seen)
 
@@ -173,7 +173,7 @@ class WarmCheckouts:
         if _clock_moved(places.index):
             with self._lock:
                 self._known[places.folder] = KeptCheckout(
-                    repo, object_format, _digest(data), mode, os.geteuid()
+                    repo, object_format, _hash_data(data), mode, os.geteuid()
                 )
 
     def give(self, places: AttemptFolders, owner: int) -> None:
@@ -183,12 +183,12 @@ class WarmCheckouts:
         """
         with self._lock:
             kept = self._known.pop(places.folder, None)
-        if kept is None or not self._given(places, kept, owner):
+        if kept is None or not self._give_checkout(places, kept, owner):
             change_owner(places.tree, owner)
 
-    def _given(self, places: AttemptFolders, kept: KeptCheckout, owner: int) -> bool:
+    def _give_checkout(self, places: AttemptFolders, kept: KeptCheckout, owner: int) -> bool:
         try:
-            index = _trusted(places.index, kept)
+            index = _load_trusted(places.index, kept)
             same, top = {}, os.fsencode(places.tree)
             for path, entry in index:
                 with suppress(FileNotFoundError, NotADirectoryError):
@@ -203,7 +203,7 @@ class WarmCheckouts:
             return False
         if _clock_moved(places.index):
             with self._lock:
-                self._known[places.folder] = replace(kept, digest=_digest(data), owner=owner)
+                self._known[places.folder] = replace(kept, digest=_hash_data(data), owner=owner)
         return True
 
     def keep(self, places: AttemptFolders) -> bool:
@@ -216,17 +216,20 @@ class WarmCheckouts:
             kept = self._known.pop(places.folder, None)
         if kept is None or not self._has_room():
             return False
-        with self._using(there), suppress(OSError, StepFailed):
+        with self._hold_checkout(there), suppress(OSError, StepFailed):
             # `there` contains the cleaned checkout and its index
-            index = _trusted(places.index, kept)
-            _wash(places.tree, index, kept)
+            index = _load_trusted(places.index, kept)
+            _remove_changed(places.tree, index, kept)
             erase(there)
             there.mkdir(mode=0o700, parents=True)
             data = index.data()
             (there / "index").write_bytes(data)
             os.rename(places.tree, there / "tree")
             washed = replace(
-                kept, digest=_digest(data), owner=os.geteuid(), folders=_seen(there / "tree", index)
+                kept,
+                digest=_hash_data(data),
+                owner=os.geteuid(),
+                folders=_hash_folders(there / "tree", index),
             )
             with self._lock:
                 self._waiting[there] = washed
@@ -251,7 +254,7 @@ class WarmCheckouts:
                 return None
             there = fitting[-1]
             kept = self._waiting.pop(there)
-        with self._using(there):
+        with self._hold_checkout(there):
             try:
                 return _moved_back(there, places, kept)
             except (OSError, StepFailed):
@@ -293,7 +296,7 @@ class WarmCheckouts:
                 erase(path)
 
     @contextmanager
-    def _using(self, there: Path) -> Iterator[None]:
+    def _hold_checkout(self, there: Path) -> Iterator[None]:
         with self._lock:
             self._busy.add(there)
         try:
@@ -305,20 +308,20 @@ class WarmCheckouts:
 
 def _moved_back(there: Path, places: AttemptFolders, kept: KeptCheckout) -> Index:
     """Move a checkout back if its folders are unchanged, so nothing was added. Git detects changed files."""
-    index = _trusted(there / "index", kept)
-    if _seen(there / "tree", index) != kept.folders:
+    index = _load_trusted(there / "index", kept)
+    if _hash_folders(there / "tree", index) != kept.folders:
         raise WorkspaceFailure("something was written into a checkout that waited")
     os.rename(there / "tree", places.tree)  # replaces an empty folder
     return index
 
 
-def _digest(data: bytes) -> str:
+def _hash_data(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _trusted(path: Path, kept: KeptCheckout) -> Index:
+def _load_trusted(path: Path, kept: KeptCheckout) -> Index:
     data = path.read_bytes()
-    if _digest(data) != kept.digest:
+    if _hash_data(data) != kept.digest:
         raise WorkspaceFailure("the index of the stored checkout has changed since it was written")
     return Index(data, kept.object_format)
 
@@ -339,12 +342,12 @@ def _note_all(tree: Path, index: Index, entries: Mapping[bytes, int]) -> None:
         index.note(entry, os.lstat(os.path.join(os.fsencode(tree), path)))
 
 
-def _wash(tree: Path, index: Index, kept: KeptCheckout) -> None:
+def _remove_changed(tree: Path, index: Index, kept: KeptCheckout) -> None:
     """Remove everything that git did not write or that has changed, and mark in the index what is missing.
 
     The node agent owns the remaining files again. OSError or WorkspaceFailure if the tree cannot be cleaned.
     """
-    folders, missing, there = _folders(index), dict(index), dict[bytes, int]()
+    folders, missing, there = _list_folders(index), dict(index), dict[bytes, int]()
     _must_be_plain(str(tree), stat.S_IFDIR | 0o700, kept.owner)
     for one in walk_tree(tree, opening=True):
         path = os.fsencode("/".join((*one.way, one.name)))
@@ -370,16 +373,16 @@ def _is_untouched(one: WalkedName, entry: int | None, index: Index) -> bool:
     return index.is_same(entry, os.stat(one.name, dir_fd=one.at, follow_symlinks=False))
 
 
-def _folders(index: Index) -> set[bytes]:
+def _list_folders(index: Index) -> set[bytes]:
     """Return the folders of the checkout; for a submodule only its own folder, which is empty."""
     found = {folder for path, _ in index for folder in list_parents(path)}
     return found | {path for path, entry in index if index.is_submodule(entry)}
 
 
-def _seen(tree: Path, index: Index) -> str:
+def _hash_folders(tree: Path, index: Index) -> str:
     """Return a digest that changes when a folder's mode changes, or an entry is added or removed."""
     top, digest = os.fsencode(tree), hashlib.sha256()
-    for folder in (b"", *sorted(_folders(index))):
+    for folder in (b"", *sorted(_list_folders(index))):
         with suppress(FileNotFoundError):  # removed after all its files were removed
             seen = os.lstat(top + b"/" + folder)
             digest.update(b"%s\0%d %d %d\0" % (folder, seen.st_ino, seen.st_ctime_ns, seen.st_mode))
@@ -447,7 +450,7 @@ class Checkouts:
         if workspace.kind == "none":
             return
         self.fetch(identity, workspace)
-        repo_id, commit = _pair(workspace)
+        repo_id, commit = _split_workspace(workspace)
         branch, object_format = f"pancode/{identity.run}", workspace.object_format
         places.git.mkdir(mode=0o700)
         NodeGit(places.git).must(
@@ -459,7 +462,7 @@ class Checkouts:
         if store is not None:
             places.store.write_text(str(store))
         NodeGit(places.git).must(*_NO_SYNC, "update-ref", "HEAD", commit)
-        if not self._warmly(places, workspace):
+        if not self._reuse_checkout(places, workspace):
             NodeGit(places.git, places.tree).must(*_READ_TREE, commit)
         self._warm.remember(places, repo_id, object_format)
         # Written last: until then, git commands in the tree find no repository there.
@@ -468,12 +471,12 @@ class Checkouts:
     def fetch(self, identity: AttemptId, workspace: Workspace) -> None:
         """Fetch the attempt's snapshot into the mirror, if it has one."""
         if workspace.kind == "git":
-            repo_id, commit = _pair(workspace)
+            repo_id, commit = _split_workspace(workspace)
             self._mirrors.bring(identity, repo_id, commit, workspace.object_format)
 
-    def _warmly(self, places: AttemptFolders, workspace: Workspace) -> bool:
+    def _reuse_checkout(self, places: AttemptFolders, workspace: Workspace) -> bool:
         """Whether a stored checkout was updated to the snapshot; False: the tree is empty."""
-        repo_id, commit = _pair(workspace)
+        repo_id, commit = _split_workspace(workspace)
         before = self._warm.take(places, repo_id, workspace.object_format)
         if before is None:
             return False
@@ -495,10 +498,12 @@ class Checkouts:
 
     def date_as_new(self, identity: AttemptId, workspace: Workspace) -> None:
         """Set the times of the checkout's files to now. Called before any process of the attempt starts."""
-        self._warm.date_as_new(self._home.places(identity), _pair(workspace)[0], workspace.object_format)
+        self._warm.date_as_new(
+            self._home.places(identity), _split_workspace(workspace)[0], workspace.object_format
+        )
 
 
-def _pair(workspace: Workspace) -> tuple[str, str]:
+def _split_workspace(workspace: Workspace) -> tuple[str, str]:
     if workspace.repo is None or workspace.snapshot is None:
         raise WorkspaceFailure("the job's git workspace must name a repository and a snapshot")
     return workspace.repo, workspace.snapshot

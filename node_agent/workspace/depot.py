@@ -175,21 +175,23 @@ class DepotClient:
     def fetch(self, identity: AttemptId, repository: Path, ref: str) -> None:
         """Fetch the depot's `ref` into the same ref of a local bare repository."""
         # The user's history may fail fsck checks; the job's signature already names the commit.
-        with self._stream("fetch", identity) as peer:
+        with self._open_stream("fetch", identity) as peer:
             options = ("fetch", "-q", "--no-tags", "--no-write-fetch-head", "--update-shallow")
-            done = self._git(repository, peer, (*options, f"fd::{peer.fileno()}", f"+{ref}:{ref}"))
+            done = self._run_git(repository, peer, (*options, f"fd::{peer.fileno()}", f"+{ref}:{ref}"))
         if not done.ok:
             raise _fetch_failed(done.err)
 
     def push(self, identity: AttemptId, repository: Path, commit: str) -> None:
         """Push `commit` to the attempt's own ref; pushing the same commit again is not an error."""
-        with self._stream("push", identity) as peer:
+        with self._open_stream("push", identity) as peer:
             options = ("push", "-q", "--no-verify", "--porcelain")
-            done = self._git(repository, peer, (*options, f"fd::{peer.fileno()}", f"{commit}:{identity.ref}"))
+            done = self._run_git(
+                repository, peer, (*options, f"fd::{peer.fileno()}", f"{commit}:{identity.ref}")
+            )
         if not done.ok:
             raise _push_failed(done.err + "\n" + done.text())
 
-    def _git(self, repository: Path, peer: socket.socket, args: tuple[str, ...]) -> GitDone:
+    def _run_git(self, repository: Path, peer: socket.socket, args: tuple[str, ...]) -> GitDone:
         """Run git directly on the open stream, without a helper program or a secret in its environment."""
         peer.setblocking(True)
         config = {"protocol.fd.allow": "always", "fetch.fsckObjects": "false"}
@@ -205,9 +207,9 @@ class DepotClient:
             log = self._logs.pop(identity, None)
         if log is not None:
             hang_up(log.peer)
-        with _opened(path) as file, self._stream("log", identity) as peer:
+        with _open_file(path) as file, self._open_stream("log", identity) as peer:
             _send_new(peer, name, file)
-            size, sha256 = _digest(file)
+            size, sha256 = _hash_file(file)
             stored = send_request(peer, op="digest", name=name)
         if (stored.get("size"), stored.get("sha256")) != (size, sha256):
             raise DepotRefused(f"the depot has other bytes of {name}: {stored.get('size')} of {size}")
@@ -215,9 +217,9 @@ class DepotClient:
 
     def follow(self, identity: AttemptId, name: str, path: Path, stays: bool = False) -> None:
         """Send the new bytes of a growing file. `stays`: leave the stream open for the next call."""
-        with _opened(path) as file:
+        with _open_file(path) as file:
             if not stays:
-                with self._stream("log", identity) as peer:
+                with self._open_stream("log", identity) as peer:
                     _send_new(peer, name, file)
             elif not self._sent_on(identity, name, file):
                 self._keep(identity, _OpenLog(self._listener.address(), self._listener.open("log", identity)))
@@ -256,7 +258,7 @@ class DepotClient:
             hang_up(one.peer)
 
     @contextmanager
-    def _stream(self, verb: Verb, identity: AttemptId) -> Iterator[socket.socket]:
+    def _open_stream(self, verb: Verb, identity: AttemptId) -> Iterator[socket.socket]:
         peer = self._listener.open(verb, identity)
         try:
             yield peer
@@ -296,7 +298,7 @@ def _send_new(peer: socket.socket, name: str, file: IO[bytes], stored: int | Non
     return stored + left
 
 
-def _digest(file: IO[bytes]) -> tuple[int, str]:
+def _hash_file(file: IO[bytes]) -> tuple[int, str]:
     seen, size = hashlib.sha256(), 0
     file.seek(0)
     while chunk := file.read(CHUNK):
@@ -306,7 +308,7 @@ def _digest(file: IO[bytes]) -> tuple[int, str]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
+def _open_file(path: Path) -> Iterator[IO[bytes]]:
     """Open a file of the node agent; fails for a symbolic link."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)

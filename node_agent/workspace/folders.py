@@ -82,13 +82,13 @@ class WorkspaceFolders:
 
     def places(self, identity: AttemptId) -> AttemptFolders:
         """Return the attempt's folders; an attempt that continues a session uses the earlier one's."""
-        return AttemptFolders(self.root / "work" / self._claims().get(str(identity), str(identity)))
+        return AttemptFolders(self.root / "work" / self._read_claims().get(str(identity), str(identity)))
 
     def take_place(self, identity: AttemptId, name: str) -> bool:
         """Give the attempt the folder of an earlier attempt. False while that folder exists. Idempotent."""
         mine, place = str(identity), self.root / "work" / name
         with lock_file(self._given / ".lock"):
-            claims = self._claims()
+            claims = self._read_claims()
             others = [one for one, of in claims.items() if of == name and one != mine]
             if os.path.lexists(place):
                 return claims.get(mine) == name and not others
@@ -108,7 +108,7 @@ class WorkspaceFolders:
         """The folder of links: attempt -> the earlier attempt whose folder it uses."""
         return self.root / "work" / ".given"
 
-    def _claims(self) -> dict[str, str]:
+    def _read_claims(self) -> dict[str, str]:
         try:
             names = [name for name in os.listdir(self._given) if not name.startswith(".")]
         except FileNotFoundError:
@@ -133,7 +133,7 @@ class WorkspaceFolders:
 
     def attempts(self) -> tuple[AttemptId, ...]:
         """Return every attempt that has a folder, by name."""
-        found, has = [], {place: name for name, place in self._claims().items()}
+        found, has = [], {place: name for name, place in self._read_claims().items()}
         with suppress(FileNotFoundError):
             for name in sorted(os.listdir(self.root / "work")):
                 with suppress(ValueError):
@@ -263,10 +263,10 @@ def read_guide(tree: Path) -> Guide | None:
     except FileNotFoundError:
         return None
     except OSError:
-        return _unread()
+        return _make_unread_guide()
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
-        return _unread()
+        return _make_unread_guide()
     with os.fdopen(handle, "rb") as file:
         data = file.read(MOST_GUIDE + 1)
     if len(data) <= MOST_GUIDE:
@@ -312,7 +312,7 @@ def take_board(places: AttemptFolders, is_tracked: Callable[[str], bool]) -> dic
     """
     kept = places.folder / "board"
     kept.mkdir(mode=0o700, exist_ok=True)
-    if not any(kept.iterdir()) and not _moved(places.tree, BOARD, kept, is_tracked):
+    if not any(kept.iterdir()) and not _move_folder(places.tree, BOARD, kept, is_tracked):
         return {}
     found: dict[str, bytes] = {}
     for folder in sorted(kept.iterdir())[:MOST_LISTED]:
@@ -324,7 +324,7 @@ def take_board(places: AttemptFolders, is_tracked: Callable[[str], bool]) -> dic
     return found
 
 
-def _moved(tree: Path, name: str, kept: Path, is_tracked: Callable[[str], bool]) -> bool:
+def _move_folder(tree: Path, name: str, kept: Path, is_tracked: Callable[[str], bool]) -> bool:
     """Move the agent's folder `name` out of the tree; False if it is missing or the repository's own."""
     above, folder = (tree / name).parent, tree / name
     if not real_folder(above) or not real_folder(folder) or is_tracked(name):
@@ -346,7 +346,7 @@ def take_tools(
     The repository's own tools stay. No link is followed.
     """
     kept = places.folder / "tools"
-    if not kept.is_dir() and not _moved(places.tree, TOOLS, kept, is_tracked):
+    if not kept.is_dir() and not _move_folder(places.tree, TOOLS, kept, is_tracked):
         return {}
     names = sorted(os.listdir(kept))[:MOST_LISTED]
     return {name: _tool_in(kept / name) for name in names}
@@ -420,5 +420,5 @@ def _is_plain(tree: Path, name: str) -> bool:
     return os.path.lexists(path) and stat.S_ISREG(path.lstat().st_mode)
 
 
-def _unread() -> Guide:
+def _make_unread_guide() -> Guide:
     return Guide("", (f"{GUIDE} is not a regular file: it was not read",))

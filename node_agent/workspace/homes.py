@@ -69,7 +69,7 @@ def lend_login(places: folders.AttemptFolders, files: Mapping[str, bytes], later
 
 def take_back(places: folders.AttemptFolders) -> None:
     """Remove the login and its topmost folders, where the program may have made copies. Idempotent."""
-    for top in {Path(name).parts[0] for name in _stored(places, LENT)}:
+    for top in {Path(name).parts[0] for name in _read_stored(places, LENT)}:
         folders.must_be_folder(places.home)
         folders.erase(places.home / top)
     (places.folder / LENT).unlink(missing_ok=True)
@@ -81,7 +81,7 @@ def restore_files(places: folders.AttemptFolders) -> None:
 
     Leftover links are removed, never followed. If an older node agent stored no record, nothing changes.
     """
-    stored = {**_stored(places, KEPT), **_stored(places, LENT)}
+    stored = {**_read_stored(places, KEPT), **_read_stored(places, LENT)}
     if not stored:
         return
     folders.must_be_folder(places.home)
@@ -96,7 +96,7 @@ def restore_files(places: folders.AttemptFolders) -> None:
         os.chown(places.home / top, owner, owner, follow_symlinks=False)
 
 
-def _stored(places: folders.AttemptFolders, name: str) -> dict[str, str]:
+def _read_stored(places: folders.AttemptFolders, name: str) -> dict[str, str]:
     try:
         return dict(json.loads((places.folder / name).read_bytes()))
     except FileNotFoundError:
@@ -110,7 +110,7 @@ def write_file(home: Path, folder: str, name: str, data: bytes) -> None:
         owner = os.fstat(at).st_uid
         with contextlib.suppress(FileExistsError):
             os.mkdir(folder, 0o700, dir_fd=at)
-            _give(folder, owner, at)
+            _give_to_owner(folder, owner, at)
         below = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=at)
         try:
             _write(name, data, owner, below)
@@ -128,11 +128,11 @@ def _write(name: str, data: bytes, owner: int, at: int) -> None:
     handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=at)
     with os.fdopen(handle, "wb") as file:
         file.write(data)
-    _give(fresh, owner, at)
+    _give_to_owner(fresh, owner, at)
     os.rename(fresh, name, src_dir_fd=at, dst_dir_fd=at)
 
 
-def _give(name: str, owner: int, at: int) -> None:
+def _give_to_owner(name: str, owner: int, at: int) -> None:
     if owner != os.geteuid():
         os.chown(name, owner, owner, dir_fd=at, follow_symlinks=False)
 
@@ -145,15 +145,15 @@ class HomeCalls:
 
     def open(self, identity: AttemptId) -> tuple[CallAsked, ...]:
         """Return the open approval requests, ordered by name. Skips unreadable files."""
-        with self._folder(identity) as (at, names):
+        with self._open_folder(identity) as (at, names):
             stems = sorted(name.removesuffix(ASKED) for name in names if name.endswith(ASKED))
             read = (_read(at, stem) for stem in stems if f"{stem}{ANSWERED}" not in names)
             return tuple(one for one in read if one is not None)
 
     def answers(self, identity: AttemptId) -> tuple[bytes, ...]:
         """Return the content of the answer files, unordered; any program of the run may have written one."""
-        with self._folder(identity) as (at, names):
-            return tuple(_bytes(at, name) for name in names if name.endswith(ANSWERED))
+        with self._open_folder(identity) as (at, names):
+            return tuple(_read_bytes(at, name) for name in names if name.endswith(ANSWERED))
 
     @translate_os_errors("cannot write the answer to a call")
     def answer(self, identity: AttemptId, call: str, data: bytes) -> None:
@@ -170,7 +170,7 @@ class HomeCalls:
                 (phase / PATIENCE).unlink(missing_ok=True)
 
     @contextlib.contextmanager
-    def _folder(self, identity: AttemptId) -> Iterator[tuple[int, frozenset[str]]]:
+    def _open_folder(self, identity: AttemptId) -> Iterator[tuple[int, frozenset[str]]]:
         """Yield the open folder of calls and the names in it; no names if it cannot be read."""
         with contextlib.ExitStack() as opened:
             try:
@@ -185,7 +185,7 @@ class HomeCalls:
 
 
 def _read(at: int, stem: str) -> CallAsked | None:
-    data = _bytes(at, f"{stem}{ASKED}")
+    data = _read_bytes(at, f"{stem}{ASKED}")
     try:
         call = CallAsked.model_validate_json(data)
     except ValidationError:
@@ -193,7 +193,7 @@ def _read(at: int, stem: str) -> CallAsked | None:
     return call if call.call == stem else None
 
 
-def _bytes(at: int, name: str) -> bytes:
+def _read_bytes(at: int, name: str) -> bytes:
     """Return the content of a regular file, without blocking; empty for anything else."""
     try:
         handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=at)
@@ -249,10 +249,10 @@ class KeptSessions:
             many = f"more than {MOST_FILES}" if len(found) > MOST_FILES else str(len(found))
             return f"its session is not kept: it has {size >> 20} MiB in {many} files"
         before = job.resume.run if job.turns is not None and job.resume is not None else ""
-        kept = self._kept()
+        kept = self._list_kept()
         new = self._root / f".{run}"
         folders.erase(new)
-        whole = _sum(self.used_before(job), used).model_dump(mode="json")
+        whole = _add_usage(self.used_before(job), used).model_dump(mode="json")
         facts: dict[str, Any] = {
             "session": session,
             "runtime": job.runtime,
@@ -280,7 +280,7 @@ class KeptSessions:
     def _made_room(self, size: int, run: str, before: str) -> str:
         """Delete other interactive runs' sessions, the least recently used first, until this one fits; return
         a message that names them."""
-        kept = self._kept()
+        kept = self._list_kept()
         sizes = {name: one["talked"] for name, one in kept.items() if "talked" in one}
         others = [name for name in sizes if name not in (run, before)]
         most = sys.maxsize if self._bound.size is None else self._bound.size
@@ -324,7 +324,7 @@ class KeptSessions:
         tops = os.listdir(kept / "home")
         for name in files_below(kept / "home", tops):
             _copy(kept / "home" / name, places.home / name)
-        before = self._facts(kept / _FACTS).get("used")
+        before = self._read_facts(kept / _FACTS).get("used")
         folders.write_below(places.folder, _BEFORE, json.dumps(before).encode())
         os.utime(kept)  # marks it as used now
         owner = os.lstat(places.home).st_uid
@@ -334,7 +334,7 @@ class KeptSessions:
 
     def used_before(self, job: Job) -> Usage:
         """Return the usage of all earlier runs of the continued session: some programs report the sum."""
-        stored = self._facts(self._home.places(job.identity).folder / _BEFORE) if job.resume else {}
+        stored = self._read_facts(self._home.places(job.identity).folder / _BEFORE) if job.resume else {}
         return Usage.model_validate(stored, strict=False) if stored else Usage()
 
     def trim(self, now_ms: int) -> None:
@@ -344,27 +344,27 @@ class KeptSessions:
             if age_ms > self._bound.age_ms or (path.name.startswith(".") and age_ms > DAY_MS):
                 folders.erase(path)
 
-    def _kept(self) -> dict[str, dict[str, Any]]:
+    def _list_kept(self) -> dict[str, dict[str, Any]]:
         """Return the facts of all stored sessions by run, the least recently used first."""
         kept = [path for path in self._root.iterdir() if path.name[0] != "."] if self._root.is_dir() else []
         kept.sort(key=lambda path: path.lstat().st_mtime_ns)
-        return {path.name: self._facts(path / _FACTS) for path in kept}
+        return {path.name: self._read_facts(path / _FACTS) for path in kept}
 
     def _facts_for(self, job: Job) -> dict[str, Any]:
         """Return the facts of the session that the job continues; empty if it is not stored."""
         assert job.resume is not None
-        facts = self._facts(self._root / job.resume.run / _FACTS)
+        facts = self._read_facts(self._root / job.resume.run / _FACTS)
         wanted = (job.resume.session, job.runtime)
         return facts if (facts.get("session"), facts.get("runtime")) == wanted else {}
 
-    def _facts(self, path: Path) -> dict[str, Any]:
+    def _read_facts(self, path: Path) -> dict[str, Any]:
         try:
             return dict(json.loads(path.read_bytes()))
         except (OSError, ValueError):
             return {}
 
 
-def _sum(one: Usage, other: Usage) -> Usage:
+def _add_usage(one: Usage, other: Usage) -> Usage:
     costs = [usd for usd in (one.cost_usd, other.cost_usd) if usd is not None]
     return Usage(
         input_tokens=one.input_tokens + other.input_tokens,

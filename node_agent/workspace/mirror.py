@@ -43,7 +43,7 @@ def _store(git: NodeGit, base: str) -> Path:
     fresh = Path(tempfile.mkdtemp(prefix=_NEW, dir=every))
     packs = fresh / "pack"
     packs.mkdir()
-    before = _earlier(git, every, base)
+    before = _find_earlier(git, every, base)
     for file in (before / "pack").iterdir() if before else ():
         os.link(file, packs / file.name)
     revs = f"{base}\n" + (f"^{before.name}\n" if before else "")
@@ -53,9 +53,9 @@ def _store(git: NodeGit, base: str) -> Path:
     return target
 
 
-def _earlier(git: NodeGit, every: Path, base: str) -> Path | None:
+def _find_earlier(git: NodeGit, every: Path, base: str) -> Path | None:
     """Return the newest store of an ancestor of `base`, all of whose objects are reachable from `base`."""
-    for one in _newest(every)[:MOST_STORES]:
+    for one in _list_newest(every)[:MOST_STORES]:
         few = len(list((one / "pack").glob("*.pack"))) < MOST_PACKS
         if few and git.ask("merge-base", "--is-ancestor", one.name, base).ok:
             return one
@@ -64,12 +64,12 @@ def _earlier(git: NodeGit, every: Path, base: str) -> Path | None:
 
 def trim_stores(mirror: Path, keep: int = MOST_STORES) -> None:
     """Delete all stores but the newest. Call only while no attempt borrows from them."""
-    for one in _newest(mirror / STORES)[keep:]:
+    for one in _list_newest(mirror / STORES)[keep:]:
         NodeGit(mirror).ask("update-ref", "-d", store_ref(one.name))
         erase(one)
 
 
-def _newest(every: Path) -> list[Path]:
+def _list_newest(every: Path) -> list[Path]:
     found = [one for one in every.iterdir() if not one.name.startswith(_NEW)] if every.is_dir() else []
     return sorted(found, key=lambda one: one.stat().st_mtime_ns, reverse=True)
 
@@ -138,7 +138,7 @@ class Mirrors:
     def bring(self, identity: AttemptId, repo_id: str, commit: str, object_format: str) -> Path:
         """Return the mirror with the attempt's snapshot in it; fetch the snapshot only if it is missing."""
         path, ref = self._home.mirror(repo_id), snap_ref(identity.run)
-        with self._locked(repo_id):
+        with self._lock_mirror(repo_id):
             make_bare(path, object_format)
             os.utime(path)  # marks it as used now
             git = NodeGit(path)
@@ -152,7 +152,7 @@ class Mirrors:
 
     def lend(self, repo_id: str, git_dir: Path, snapshot: str) -> Path | None:
         """Give an attempt's new repository its snapshot's objects; return the store from which it borrows."""
-        with self._locked(repo_id):
+        with self._lock_mirror(repo_id):
             # A snapshot without a parent is packed completely into the repository, which then borrows
             # nothing.
             mirror = self._home.mirror(repo_id)
@@ -172,7 +172,7 @@ class Mirrors:
 
     def drop_stores(self, repo_id: str) -> None:
         """Delete the stores, so that they are made again. Call only while no attempt borrows from them."""
-        with self._locked(repo_id):
+        with self._lock_mirror(repo_id):
             trim_stores(self._home.mirror(repo_id), keep=0)
 
     def sound(self, repo_id: str) -> bool:
@@ -182,7 +182,7 @@ class Mirrors:
 
     def renew(self, repo_id: str) -> None:
         """Delete a broken mirror; the next `bring` fetches all of it again."""
-        with self._locked(repo_id):
+        with self._lock_mirror(repo_id):
             erase(self._home.mirror(repo_id))
 
     def release(self, repo_id: str, run: str, is_wanted: Callable[[], bool]) -> None:
@@ -192,7 +192,7 @@ class Mirrors:
         """
         path = self._home.mirror(repo_id)
         if path.is_dir():
-            with self._locked(repo_id):
+            with self._lock_mirror(repo_id):
                 if is_wanted():
                     return
                 _drop_locks(path)
@@ -215,7 +215,7 @@ class Mirrors:
         ]
         gone = select_evicted(kept, self._bound, now_ms)
         for path in found:
-            with self._locked(path.name):
+            with self._lock_mirror(path.name):
                 if path.name in used:
                     continue
                 if gone.get(path.name) == used_ms(path) and not _has_salvage(path):  # still unused
@@ -224,6 +224,6 @@ class Mirrors:
                     trim_stores(path)
                     NodeGit(path).must("gc", "-q", "--prune=2.weeks.ago")
 
-    def _locked(self, repo_id: str) -> AbstractContextManager[None]:
+    def _lock_mirror(self, repo_id: str) -> AbstractContextManager[None]:
         path = self._home.mirror(repo_id)
         return lock_file(path.with_name(path.name + ".lock"))

@@ -64,10 +64,10 @@ class WithoutSetUp:
 
 def changes_of(raw: list[Change]) -> dict[bytes, tuple[Entry | None, Entry | None]]:
     """Return the changes in a raw diff from the snapshot to the files after set-up."""
-    return {one.path: (_entry(one.old_mode, one.old), _entry(one.new_mode, one.new)) for one in raw}
+    return {one.path: (_make_entry(one.old_mode, one.old), _make_entry(one.new_mode, one.new)) for one in raw}
 
 
-def _entry(mode: str, oid: str) -> Entry | None:
+def _make_entry(mode: str, oid: str) -> Entry | None:
     return None if mode == _ABSENT_ else (mode, oid)
 
 
@@ -151,10 +151,10 @@ def without_pipes(tree: Path) -> TreeOddities:
     """Remove pipes that git would read. Makes closed folders accessible, as git must read them, too."""
     removed, strays = list[str](), list[str]()
     for one in walk_tree(tree, opening=True):
-        if one.name in _READ and _waits(one.name, one.at):
-            removed += _removed(one, one.name)
+        if one.name in _READ and _may_block(one.name, one.at):
+            removed += _remove_entry(one, one.name)
         elif one.name == ".git" and one.way:  # the one at the top is PanCode's, which its git ignores
-            removed += _repository(one)
+            removed += _clean_repository(one)
             if not one.is_folder and _leads_to(one) == one.name and not _is_folder_link(one):
                 strays.append(decode_path(os.fsencode("/".join((*one.way, one.name)))))
     return TreeOddities(tuple(removed), tuple(strays))
@@ -162,16 +162,16 @@ def without_pipes(tree: Path) -> TreeOddities:
 
 def has_pipe(repository: Path) -> bool:
     """Whether git may block on a pipe or device in this repository, which should contain only files."""
-    return any(not one.is_folder and _waits(one.name, one.at) for one in walk_tree(repository))
+    return any(not one.is_folder and _may_block(one.name, one.at) for one in walk_tree(repository))
 
 
-def _repository(one: WalkedName) -> list[str]:
+def _clean_repository(one: WalkedName) -> list[str]:
     """Remove what would block git in a repository here; for one elsewhere, remove the link to it."""
     there = ".git" if one.is_folder else _leads_to(one)
-    waiting = [name for name in _OF_A_REPOSITORY if _waits(os.path.join(there, name), one.at)]
+    waiting = [name for name in _OF_A_REPOSITORY if _may_block(os.path.join(there, name), one.at)]
     if one.is_folder:
-        return [text for name in waiting for text in _removed(one, f".git/{name}")]
-    return _removed(one, ".git") if waiting else []
+        return [text for name in waiting for text in _remove_entry(one, f".git/{name}")]
+    return _remove_entry(one, ".git") if waiting else []
 
 
 def _is_folder_link(one: WalkedName) -> bool:
@@ -192,7 +192,7 @@ def _leads_to(one: WalkedName) -> str:
     return os.fsdecode(content[len(_POINTER) :].strip()) if content.startswith(_POINTER) else one.name
 
 
-def _waits(path: str, at: int) -> bool:
+def _may_block(path: str, at: int) -> bool:
     """Whether opening the path may block or never end: a pipe, a device, or a link to one."""
     try:
         mode = os.stat(path, dir_fd=at).st_mode
@@ -201,7 +201,7 @@ def _waits(path: str, at: int) -> bool:
     return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
-def _removed(one: WalkedName, path: str) -> list[str]:
+def _remove_entry(one: WalkedName, path: str) -> list[str]:
     with suppress(OSError):  # then git's time limit ends it
         os.unlink(path, dir_fd=one.at)
     name = "/".join((*one.way, path))[:200]
@@ -269,7 +269,7 @@ def all_changes(git: NodeGit, tree: Path, ends: tuple[str, str], tip: str) -> tu
     `tip`: the agent's newest commit, or the snapshot if it made none.
     """
     snapshot, commit = ends
-    last = _file_changes(git, tree, _between(git, snapshot, commit))
+    last = _file_changes(git, tree, _list_changes(git, snapshot, commit))
     if tip == snapshot:
         return tuple(last)
     known = {(change.path, change.how) for change in last}
@@ -279,7 +279,7 @@ def all_changes(git: NodeGit, tree: Path, ends: tuple[str, str], tip: str) -> tu
     return (*last, *(one for one in dict.fromkeys(on_the_way) if (one.path, one.how) not in known))
 
 
-def _between(git: NodeGit, old: str, new: str) -> list[Change]:
+def _list_changes(git: NodeGit, old: str, new: str) -> list[Change]:
     return list(parse_raw_diff(git.must(*_RAW_DIFF, old, new).out))
 
 
@@ -289,22 +289,24 @@ def _on_the_way(git: NodeGit, snapshot: str, tip: str) -> list[Change]:
     commits = git.must("rev-list", *new).out
     found = list(parse_raw_diff(git.must(*_RAW_DIFF, "-m", "--stdin", stdin=commits).out))
     for root in git.text("rev-list", "--max-parents=0", *new).split():
-        found += _between(git, snapshot, root)
+        found += _list_changes(git, snapshot, root)
     return found
 
 
 def _file_changes(git: NodeGit, tree: Path, changes: Iterable[Change]) -> list[FileChange]:
     every = list(changes)
-    targets = _targets(git, {one.new for one in every if one.new_mode == _LINK})
+    targets = _read_targets(git, {one.new for one in every if one.new_mode == _LINK})
     return [
-        FileChange(path := decode_path(one.path), _how(one), _place(tree, path, targets.get(one.new, b"")))
+        FileChange(
+            path := decode_path(one.path), _find_touch(one), _place(tree, path, targets.get(one.new, b""))
+        )
         if one.new_mode == _LINK
-        else FileChange(decode_path(one.path), _how(one))
+        else FileChange(decode_path(one.path), _find_touch(one))
         for one in every
     ]
 
 
-def _how(one: Change) -> Touch:
+def _find_touch(one: Change) -> Touch:
     if one.old_mode == _ABSENT:
         return Touch.ADDED
     if one.new_mode == _ABSENT:
@@ -318,7 +320,7 @@ def _file_kind(mode: str) -> str:
     return mode if mode in (_LINK, _MODULE) else "file"
 
 
-def _targets(git: NodeGit, oids: set[str]) -> dict[str, bytes]:
+def _read_targets(git: NodeGit, oids: set[str]) -> dict[str, bytes]:
     """Return the targets of links, by object; without those too long to be valid, which an agent can make."""
     stdin = "".join(f"{oid}\n" for oid in sorted(oids)).encode()
     if not stdin:
@@ -360,11 +362,11 @@ def find_exposed(
     """
     if not secret_values(hidden):
         return []
-    every = list(dict.fromkeys(_on_the_way(out, *commits) if on_the_way else _between(out, *commits)))
+    every = list(dict.fromkeys(_on_the_way(out, *commits) if on_the_way else _list_changes(out, *commits)))
     changes = [one for one in every if one.new_mode.startswith("100") or one.new_mode == _LINK]
-    new = _known(out, folder, [one.new for one in changes], hidden)
+    new = _find_secrets(out, folder, [one.new for one in changes], hidden)
     having = [one for one in changes if new[one.new]]
-    old = _known(out, folder, [one.old for one in having if one.old.strip("0")], hidden)
+    old = _find_secrets(out, folder, [one.old for one in having if one.old.strip("0")], hidden)
     found = [
         (name, decode_path(one.path))
         for one in having
@@ -375,14 +377,14 @@ def find_exposed(
     found += [(name, decode_path(path)) for path in named for name in found_in(path, hidden)]
     if on_the_way:
         made = out.text("rev-list", commits[1], f"^{commits[0]}").split()
-        words = _known(out, folder, made, hidden)
+        words = _find_secrets(out, folder, made, hidden)
         found += [
             (name, f"the author or message of commit {one[:12]}") for one in made for name in words[one]
         ]
     return list(dict.fromkeys(found))[:MOST_FOUND]
 
 
-def _known(
+def _find_secrets(
     out: NodeGit, folder: Path, oids: list[str], hidden: Mapping[str, str]
 ) -> dict[str, tuple[str, ...]]:
     """Return the names of the secrets in each of these objects, with one object in memory at a time."""
@@ -393,12 +395,12 @@ def _known(
     place = folder / "exposed.batch"
     try:
         out.must("cat-file", "--batch", stdin=stdin, stdout=place)
-        return {oid: found_in(text, hidden) for oid, text in _batch(place)}
+        return {oid: found_in(text, hidden) for oid, text in _read_batch(place)}
     finally:
         place.unlink(missing_ok=True)
 
 
-def _batch(place: Path) -> Iterator[tuple[str, bytes]]:
+def _read_batch(place: Path) -> Iterator[tuple[str, bytes]]:
     with place.open("rb") as file:
         while head := file.readline().split():
             yield head[0].decode(), file.read(int(head[2]))
@@ -461,7 +463,7 @@ def build_commit(
     """
     index, odd_names = fresh_index(places, history.tip, places.out / "result.index")
     known = before.nested if before is not None else frozenset[bytes]()
-    left = _with_nested(places, index, _leftovers(places, index), snapshot, known)
+    left = _with_nested(places, index, _find_leftovers(places, index), snapshot, known)
     odd = _stage(places, index, left)
     refused = _omitted_by_git(places.tree, index, left, odd_names.strays)
     blocked = _without_set_up(index, before) if before is not None and before.changes else None
@@ -475,7 +477,7 @@ def build_commit(
         lines = message.encode("utf-8", "replace") + b"\n"
         commit = signed.must("commit-tree", tree, *options, stdin=lines).text()
     ignored = split_nul(index.must("ls-files", "-z", "-o", "-i", "--exclude-standard", "--directory").out)
-    kind = _kind(snapshot, commit, _tree_of(out, snapshot), tree)
+    kind = _find_kind(snapshot, commit, _tree_of(out, snapshot), tree)
     unseen = _only_ignored(ignored) if kind == "empty" else ()
     more = len(odd_names.removed) - 10
     clipped = (*odd_names.removed[:10], f"and {more} more") if more > 0 else odd_names.removed
@@ -485,7 +487,7 @@ def build_commit(
         commit=None if commit == snapshot else commit,
         files_changed=changed_between(out, snapshot, commit),
         changes=all_changes(out, places.tree, (snapshot, commit), history.tip),
-        missing=_missing(left, known, refused),
+        missing=_format_missing(left, known, refused),
         ignored=tuple(map(decode_path, ignored[:MAX_LISTED])),
         nested=tuple(map(decode_path, left.nested)),
         warnings=tuple(text for text in warnings if text),
@@ -495,7 +497,7 @@ def build_commit(
 def survey_changes(places: AttemptFolders, snapshot: str) -> Baseline:
     """Return how the files differ from the snapshot now, including large ones. Stores no content of them."""
     index, _ = fresh_index(places, snapshot, places.out / "baseline.index")
-    left = _leftovers(places, index)
+    left = _find_leftovers(places, index)
     every = replace(left, names=(*left.names, *left.large), large=())
     _stage(places, index, every, "--info-only")
     raw = index.must("diff-index", "--cached", "-z", "--raw", "--no-renames", "--no-abbrev", snapshot).out
@@ -511,13 +513,13 @@ def changed_after(index: NodeGit, before: Baseline | None) -> tuple[bytes, ...]:
         return names
     of_set_up = [name for name in names if name in before.changes]
     index.ask(*_UPDATE, "--info-only", "--stdin", stdin=join_nul(of_set_up))  # otherwise they seem changed
-    same = (as_set_up(before, _entries(index)) if before.changes else frozenset()) | before.nested
+    same = (as_set_up(before, _list_entries(index)) if before.changes else frozenset()) | before.nested
     return tuple(name for name in names if name not in same)
 
 
 def _without_set_up(index: NodeGit, before: Baseline) -> str | None:
     """Restore the files that only set-up has changed; return a message on those that cannot be restored."""
-    back = without_set_up(before, _entries(index))
+    back = without_set_up(before, _list_entries(index))
     gone = [path for path, entry in back.entries.items() if entry is None]
     lines = [f"{entry[0]} {entry[1]}\t".encode() + path for path, entry in back.entries.items() if entry]
     index.must("update-index", "-z", "--force-remove", "--stdin", stdin=join_nul(gone))
@@ -528,7 +530,7 @@ def _without_set_up(index: NodeGit, before: Baseline) -> str | None:
     return f"{names}: changed by set-up, and in the result, as files of the agent are in the way"
 
 
-def _entries(index: NodeGit) -> dict[bytes, Entry]:
+def _list_entries(index: NodeGit) -> dict[bytes, Entry]:
     """Return every file of the index."""
     lines = (line.split(b"\t", 1) for line in split_nul(index.must("ls-files", "-z", "-s").out))
     pairs = ((path, head.decode("ascii").split()) for head, path in lines)
@@ -567,7 +569,7 @@ def changed_between(git: NodeGit, old: str, new: str) -> tuple[str, ...]:
     return tuple(decode_path(change.path) for change in parse_raw_diff(raw))
 
 
-def _leftovers(places: AttemptFolders, index: NodeGit) -> _Leftovers:
+def _find_leftovers(places: AttemptFolders, index: NodeGit) -> _Leftovers:
     tree = places.tree
     entries = index.must("ls-files", "-z", "-s").out
     links = {found[1] for found in _SUBMODULES.finditer(entries)}
@@ -618,7 +620,7 @@ def _with_nested(
 def _by_size(tree: Path, names: Iterable[bytes]) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
     """Return the files that a result takes, and those that are too large for it."""
     every = tuple(names)
-    large = tuple(name for name in every if _size(tree, name) > MAX_FILE)
+    large = tuple(name for name in every if _measure_size(tree, name) > MAX_FILE)
     return tuple(name for name in every if name not in large), large
 
 
@@ -628,7 +630,7 @@ def _omitted_by_git(tree: Path, index: NodeGit, left: _Leftovers, strays: Iterab
     like = [
         name for name in left.names if _LIKE_GIT.search(name) and os.path.lexists(os.path.join(root, name))
     ]
-    kept = _entries(index) if like else {}
+    kept = _list_entries(index) if like else {}
     lost = [*(decode_path(name) for name in like if name not in kept), *strays]
     if not lost:
         return None
@@ -654,7 +656,7 @@ def _beyond_links(tree: Path, names: list[bytes]) -> tuple[bytes, ...]:
     return tuple(name for name in names if links.intersection(list_parents(name)))
 
 
-def _size(tree: Path, name: bytes) -> int:
+def _measure_size(tree: Path, name: bytes) -> int:
     try:
         seen = os.lstat(os.path.join(os.fsencode(tree), name))
     except OSError:
@@ -685,14 +687,16 @@ def _tree_of(git: NodeGit, commit: str) -> str:
     return git.text("rev-parse", f"{commit}^{{tree}}")
 
 
-def _kind(snapshot: str, commit: str, old_tree: str, tree: str) -> Literal["change", "no_change", "empty"]:
+def _find_kind(
+    snapshot: str, commit: str, old_tree: str, tree: str
+) -> Literal["change", "no_change", "empty"]:
     """Return `change`, or for equal trees `no_change` (with commits) or `empty` (without)."""
     if tree != old_tree:
         return "change"
     return "empty" if commit == snapshot else "no_change"
 
 
-def _missing(left: _Leftovers, known: frozenset[bytes], refused: str | None) -> tuple[str, ...]:
+def _format_missing(left: _Leftovers, known: frozenset[bytes], refused: str | None) -> tuple[str, ...]:
     """Return messages on the agent's files that the result lacks; `known`: folders made by set-up."""
     nested = tuple(name for name in left.nested if name not in known)
     links = tuple(name for name in left.links if name + b"/" not in known)

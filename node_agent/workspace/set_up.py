@@ -41,15 +41,15 @@ def key_of(job: Job, git: NodeGit, env: Mapping[str, str], on: str) -> str:
         "repository": job.workspace.repo,
         "setup": job.setup,
         "cache": sorted(job.cache),
-        "files": _files(job, git),
-        "programs": _programs(job, env.get("PATH", "")),
+        "files": _list_file_ids(job, git),
+        "programs": _list_programs(job, env.get("PATH", "")),
         "env": {name: env.get(name) for name in job.env},
         "machine": on,
     }
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
 
 
-def _files(job: Job, git: NodeGit) -> str:
+def _list_file_ids(job: Job, git: NodeGit) -> str:
     """Return the git object ids of the files' contents."""
     snapshot = str(job.workspace.snapshot)
     if not job.cache_key:
@@ -73,7 +73,7 @@ _LINK = "120000"
 _ABSOLUTE = re.compile(r"/[^\s'\"$;&|<>()=]+")
 
 
-def _programs(job: Job, path: str) -> list[tuple[str, int, int, int]]:
+def _list_programs(job: Job, path: str) -> list[tuple[str, int, int, int]]:
     """Return name, size and times of all programs on PATH, and of those that set-up names by path.
 
     A package manager starts programs that no command names, so all of PATH counts. The time of change (ctime)

@@ -140,7 +140,7 @@ class Workspaces:
         if workspace.kind == "none":
             return ()
         places = self._home.places(identity)
-        return (places.git, places.tree / ".git", *_borrowed(places))
+        return (places.git, places.tree / ".git", *_list_borrowed(places))
 
     @translate_os_errors("cannot change the owner of the workspace")
     def hand_over(self, identity: AttemptId, workspace: Workspace, owner: int) -> None:
@@ -149,7 +149,7 @@ class Workspaces:
         self._warm.give(places, owner)
         for own in (places.home, places.git):
             folders.change_owner(own, owner)
-        for store in _borrowed(places):
+        for store in _list_borrowed(places):
             folders.open_to_readers(store)
 
     @translate_os_errors("cannot restore the result of set-up")
@@ -186,7 +186,7 @@ class Workspaces:
     def trim_mirrors(self, now_ms: int) -> None:
         """Delete mirrors that were not used for long, and pack the others. StepFailed, OSError."""
         places = [self._home.places(identity) for identity in self.list()]
-        lent = [path for one in places for path in _borrowed(one)]
+        lent = [path for one in places for path in _list_borrowed(one)]
         needed = {repo for repo in list(self._fetched.values()) if repo is not None}
         lent += [self._home.mirror(repo) / STORES for repo in needed]
         self._mirrors.trim(now_ms, lent, is_idle=not places)
@@ -200,7 +200,9 @@ class Workspaces:
     def question(self, identity: AttemptId, workspace: Workspace) -> bytes | None:
         """Move the agent's question to a user out of the tree and the result, and return it."""
 
-        return folders.take_question(self._home.places(identity), workspace.folder, self._tracked(workspace))
+        return folders.take_question(
+            self._home.places(identity), workspace.folder, self._make_tracked_check(workspace)
+        )
 
     @translate_os_errors("board of the workspace")
     def lay_board(self, identity: AttemptId, files: Mapping[str, bytes]) -> None:
@@ -210,12 +212,12 @@ class Workspaces:
     @translate_os_errors("board of the workspace")
     def take_board(self, identity: AttemptId, workspace: Workspace) -> dict[str, bytes]:
         """Move the board's files out of the tree and the result, and return them."""
-        return folders.take_board(self._home.places(identity), self._tracked(workspace))
+        return folders.take_board(self._home.places(identity), self._make_tracked_check(workspace))
 
     @translate_os_errors("proposed tools of the workspace")
     def take_tools(self, identity: AttemptId, workspace: Workspace) -> dict[str, dict[str, bytes] | str]:
         """Move the tools that the agent proposes out of the tree and the result, and return them."""
-        return folders.take_tools(self._home.places(identity), self._tracked(workspace))
+        return folders.take_tools(self._home.places(identity), self._make_tracked_check(workspace))
 
     @translate_os_errors("reports in the workspace")
     def clear_reports(self, identity: AttemptId, files: tuple[str, ...]) -> None:
@@ -228,12 +230,12 @@ class Workspaces:
         tree = self.tree(identity)
         return str(tree), folders.read_reports(tree, files)
 
-    def _tracked(self, workspace: Workspace) -> Callable[[str], bool]:
+    def _make_tracked_check(self, workspace: Workspace) -> Callable[[str], bool]:
         """Return a function that tells whether the snapshot has a file or folder of a name."""
 
         def is_tracked(name: str) -> bool:
             mirror = NodeGit(self._home.mirror(str(workspace.repo)))
-            return mirror.ask("cat-file", "-e", f"{_snapshot(workspace)}:{name}").ok
+            return mirror.ask("cat-file", "-e", f"{_require_snapshot(workspace)}:{name}").ok
 
         return is_tracked if workspace.kind == "git" else lambda name: False
 
@@ -242,7 +244,7 @@ class Workspaces:
         """Record the files as set-up left them; return a name that identifies this state."""
         if workspace.kind == "none":
             return result.NO_WORKSPACE
-        places, snapshot = self._home.places(identity), _snapshot(workspace)
+        places, snapshot = self._home.places(identity), _require_snapshot(workspace)
         folders.must_be_folder(places.tree)
         result.must_be_commit(self._fresh_out(places, workspace), snapshot)
         return result.keep_baseline(result.survey_changes(places, snapshot), places.baseline)
@@ -259,7 +261,7 @@ class Workspaces:
         """Return the result commit, rebuilt from the files without hooks or filters. Same input: same id."""
         if workspace.kind == "none":
             return _NOTHING
-        places, snapshot = self._home.places(identity), _snapshot(workspace)
+        places, snapshot = self._home.places(identity), _require_snapshot(workspace)
         folders.must_be_folder(places.tree)
         out = self._fresh_out(places, workspace)
         result.must_be_commit(out, snapshot)
@@ -286,7 +288,7 @@ class Workspaces:
         on_the_way: bool = False,
     ) -> tuple[tuple[str, str], ...]:
         """Return (name, file) for each secret value in a changed file that the snapshot's version lacks."""
-        places, ends = self._home.places(identity), (_snapshot(workspace), commit)
+        places, ends = self._home.places(identity), (_require_snapshot(workspace), commit)
         return tuple(result.find_exposed(NodeGit(places.out), places.out, ends, hidden, on_the_way))
 
     @translate_os_errors("cannot compare the workspace with the result")
@@ -333,7 +335,7 @@ class Workspaces:
     def _keep(self, identity: AttemptId, workspace: Workspace, commit: str) -> str:
         places, mirror = self._home.places(identity), self._home.mirror(str(workspace.repo))
         pack = places.out / "salvage.pack"
-        revs = f"{commit}\n^{_snapshot(workspace)}\n".encode()
+        revs = f"{commit}\n^{_require_snapshot(workspace)}\n".encode()
         NodeGit(places.out).must("pack-objects", "--revs", "--stdout", "-q", stdin=revs, stdout=pack)
         NodeGit(mirror).must("index-pack", "--stdin", "--strict", "--fix-thin", stdin=pack)
         NodeGit(mirror).must("update-ref", salvage_ref(identity), commit)
@@ -379,11 +381,11 @@ class Workspaces:
         return self._home.attempts()
 
 
-def _borrowed(places: folders.AttemptFolders) -> tuple[Path, ...]:
+def _list_borrowed(places: folders.AttemptFolders) -> tuple[Path, ...]:
     return (Path(places.store.read_text()),) if places.store.is_file() else ()
 
 
-def _snapshot(workspace: Workspace) -> str:
+def _require_snapshot(workspace: Workspace) -> str:
     if workspace.snapshot is None:
         raise WorkspaceFailure("the job's git workspace must name a snapshot")
     return workspace.snapshot

@@ -74,31 +74,33 @@ def find_mentioned(calls: Mapping[str, str], task: str) -> dict[str, str]:
     if not calls:
         return {}
     head = task[:_HEAD]
-    *first, listed = _patterns(tuple(sorted(calls, key=len, reverse=True)))
-    agents = {_plain(call): agent for call, agent in calls.items()}
+    *first, listed = _compile_patterns(tuple(sorted(calls, key=len, reverse=True)))
+    agents = {_normalize_name(call): agent for call, agent in calls.items()}
     hits = [hit for pattern in first for hit in pattern.finditer(head)]
     if hits:  # for example "use the reviewer for quality, red-team for security"
         hits += listed.finditer(head, min(hit.end() for hit in hits))
     found: dict[str, str] = {}
     for hit in sorted(hits, key=lambda hit: hit.start("words")):
-        found.setdefault(agents[_plain(hit["name"])], hit["words"])
+        found.setdefault(agents[_normalize_name(hit["name"])], hit["words"])
     return found
 
 
-def _plain(name: str) -> str:
+def _normalize_name(name: str) -> str:
     return re.sub(r"[-_\s]+", "-", name.lower())
 
 
 @lru_cache(maxsize=16)
-def _patterns(calls: tuple[str, ...]) -> tuple[re.Pattern[str], ...]:
-    return tuple(re.compile(text, re.IGNORECASE) for text in _texts("|".join(map(_spelled, calls))))
+def _compile_patterns(calls: tuple[str, ...]) -> tuple[re.Pattern[str], ...]:
+    return tuple(
+        re.compile(text, re.IGNORECASE) for text in _list_patterns("|".join(map(_make_name_pattern, calls)))
+    )
 
 
-def _spelled(call: str) -> str:
+def _make_name_pattern(call: str) -> str:
     return r"[-_\s]".join(map(re.escape, re.split(r"[-_]", call)))
 
 
-def _texts(names: str) -> Iterator[str]:
+def _list_patterns(names: str) -> Iterator[str]:
     """Yield patterns for assigning a task to a name; the last one counts only after another has matched."""
     name = rf"[\"'`“]?(?P<name>{names})(?![-\w/]|\.\w)[\"'`”]?"
     agent = rf"{name}(?:\s+agent\b)?{_NO_THING}"
@@ -260,7 +262,7 @@ class Flaw:
 
 def find_flaws(agent: Agent) -> Iterator[Flaw]:
     """Yield every error in a definition."""
-    yield from _tools(agent)
+    yield from _check_tools(agent)
     if agent.runtime is not None and agent.runtime not in RUNTIMES:
         missing = no_runtime(agent.runtime)
         yield Flaw("runtime", str(missing), missing.why, missing.fix)
@@ -277,7 +279,7 @@ def no_sampling(agent: Agent, runtime: str) -> tuple[str, str, str]:
     )
 
 
-def _tools(agent: Agent) -> Iterator[Flaw]:
+def _check_tools(agent: Agent) -> Iterator[Flaw]:
     for tool in agent.tools:
         if tool not in TOOLS:
             missing = not_found("tool", tool, TOOLS, f"valid tools: {', '.join(TOOLS)}")
@@ -374,14 +376,14 @@ def choose(agents: Agents, task: str, mode: Mode, pick: Pick | None = None) -> C
     calls = {alias: name for alias, name in ALIASES.items() if name in calls} | calls
     found = find_mentioned(calls, task)
     if len(found) > 1:
-        raise _several(tuple(found))
+        raise _make_names_error(tuple(found))
     for name, words in found.items():
-        return Choice(agents[name], f"the task says {_quoted(words)}")
-    there = _there(agents, mode)
-    return _by_tag(there, task, pick) or _by_beginning(there, task) or _default(agents, there, mode)
+        return Choice(agents[name], f"the task says {_quote_text(words)}")
+    there = _select_agents(agents, mode)
+    return _by_tag(there, task, pick) or _by_beginning(there, task) or _choose_default(agents, there, mode)
 
 
-def _several(names: tuple[str, ...]) -> UsageError:
+def _make_names_error(names: tuple[str, ...]) -> UsageError:
     """Return the error for a task that names several agents, which needs a chain or the orchestrator."""
     steps = ", ".join(f"{{agent: {name}, task: ...}}" for name in names)
     shipped = CHAINS.get(names)
@@ -394,7 +396,7 @@ def _several(names: tuple[str, ...]) -> UsageError:
     )
 
 
-def _either(one: Choice, other: Choice) -> UsageError:
+def _make_choice_error(one: Choice, other: Choice) -> UsageError:
     """Return the error for two agents that fit, of which one may write: a user has to choose."""
     names = (one.agent.name, other.agent.name)
     return UsageError(
@@ -406,17 +408,19 @@ def _either(one: Choice, other: Choice) -> UsageError:
     )
 
 
-def _may(agent: Agent, read_only: bool) -> bool:
+def _may_take_task(agent: Agent, read_only: bool) -> bool:
     """Whether the agent may get a task. Lead agents may not: users talk with them instead."""
     return not agent.leads and (agent.read_only or not read_only)
 
 
-def _there(agents: Agents, mode: Mode) -> dict[str, Agent]:
+def _select_agents(agents: Agents, mode: Mode) -> dict[str, Agent]:
     read_only = mode not in MODE_WRITES
-    return {name: agent for name, agent in agents.items() if agent.enabled and _may(agent, read_only)}
+    return {
+        name: agent for name, agent in agents.items() if agent.enabled and _may_take_task(agent, read_only)
+    }
 
 
-def _tagged(agents: Iterable[Agent], task: str) -> dict[str, tuple[Agent, list[str]]]:
+def _match_tags(agents: Iterable[Agent], task: str) -> dict[str, tuple[Agent, list[str]]]:
     """Return the user's own agents that match the most tags in the task, each with the matched tags."""
     words = {word.lower().strip(".") for word in _WORD.findall(task)}
     found = {a.name: (a, [tag for tag in a.tags if tag.lower() in words]) for a in agents if a.own}
@@ -429,13 +433,13 @@ def _by_tag(agents: Agents, task: str, pick: Pick | None) -> Choice | None:
 
     On a tie, a read-only task goes to a read-only agent; if several remain, `pick` decides.
     """
-    found = _tagged(agents.values(), task)
+    found = _match_tags(agents.values(), task)
     looks = {name: one for name, one in found.items() if one[0].read_only}
     if looks and len(looks) < len(found):
         begun = beginning_of(task)
         if begun is None or begun not in agents or not agents[begun].read_only:
             writes = next(one for name, one in sorted(found.items()) if name not in looks)
-            raise _either(_of_tags(*writes), _of_tags(*looks[min(looks)]))
+            raise _make_choice_error(_of_tags(*writes), _of_tags(*looks[min(looks)]))
         found = looks
     if not found:
         return None
@@ -443,15 +447,17 @@ def _by_tag(agents: Agents, task: str, pick: Pick | None) -> Choice | None:
     name, numbers = (names[0], "") if pick is None or len(names) == 1 else pick(names, task)
     choice = _of_tags(*found[name])
     return (
-        replace(choice, why=f"{choice.why}, as of {_others(names, name)}; {numbers}") if numbers else choice
+        replace(choice, why=f"{choice.why}, as of {_join_others(names, name)}; {numbers}")
+        if numbers
+        else choice
     )
 
 
 def _of_tags(agent: Agent, tags: Sequence[str]) -> Choice:
-    return Choice(agent, f"the task names {_listed(tags)}, a tag of this agent")
+    return Choice(agent, f"the task names {_join_tags(tags)}, a tag of this agent")
 
 
-def _others(names: Sequence[str], chosen: str) -> str:
+def _join_others(names: Sequence[str], chosen: str) -> str:
     return " and ".join(name for name in names if name != chosen)
 
 
@@ -476,16 +482,18 @@ def _by_beginning(agents: Agents, task: str) -> Choice | None:
             continue
         if agents[name].read_only and _ALSO_CHANGES.search(rest):
             return None
-        choice = Choice(agents[name], f"the task begins with {_quoted(begins[0])}")
+        choice = Choice(agents[name], f"the task begins with {_quote_text(begins[0])}")
         runs = _ALSO_RUNS.search(rest) if agents[name].read_only and DEFAULT_AGENT in agents else None
         if runs is not None:
             words = runs[0].lstrip(",;. ")
-            raise _either(choice, Choice(agents[DEFAULT_AGENT], f"{_quoted(words)} needs a command"))
+            raise _make_choice_error(
+                choice, Choice(agents[DEFAULT_AGENT], f"{_quote_text(words)} needs a command")
+            )
         return choice
     return None
 
 
-def _default(agents: Agents, there: Agents, mode: Mode) -> Choice:
+def _choose_default(agents: Agents, there: Agents, mode: Mode) -> Choice:
     """Return the default agent; in a read-only mode, the agent of that mode or any read-only one."""
     if mode in MODE_WRITES:
         return Choice(find_agent(agents, DEFAULT_AGENT), "nothing in the task asks for another")
@@ -495,10 +503,10 @@ def _default(agents: Agents, there: Agents, mode: Mode) -> Choice:
     return Choice(there[name], f"mode {mode} requires a read-only agent")
 
 
-def _listed(tags: Sequence[str]) -> str:
-    return " and ".join(_quoted(tag) for tag in tags)
+def _join_tags(tags: Sequence[str]) -> str:
+    return " and ".join(_quote_text(tag) for tag in tags)
 
 
-def _quoted(text: str) -> str:
+def _quote_text(text: str) -> str:
     short = text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
     return f"“{' '.join(short.split())}”"

@@ -53,7 +53,7 @@ def find_workers(
     Vendor programs rank as frontier. Within a tier, tested models come first. Only free models count.
     """
     there = [view for view in nodes if view.node.removed is None and node in (None, view.node.name)]
-    ready = {one.name for view in there for one in _runtimes(view) if one.state in ("ok", "looking")}
+    ready = {one.name for view in there for one in _list_runtimes(view) if one.state in ("ok", "looking")}
     best = (-RANK[ModelTier.FRONTIER], True, False, 0.0, "")
     programs = [kind.name for kind in RUNTIMES.values() if _has_own_model(kind) and kind.name in ready]
     found = [(best, DefaultWorker(name)) for name in programs]
@@ -78,7 +78,7 @@ def _has_own_model(kind: RuntimeKind) -> bool:
     return kind.takes_turns and not kind.needs_model
 
 
-def _runtimes(view: NodeView) -> tuple[RuntimeFact, ...]:
+def _list_runtimes(view: NodeView) -> tuple[RuntimeFact, ...]:
     return view.last.heartbeat.facts.runtimes if view.last is not None else ()
 
 
@@ -110,13 +110,13 @@ def find_reasons(nodes: Sequence[NodeView]) -> list[str]:
     reasons = [f"{first_few(unheard, _SHOWN)} was not heard yet"] if unheard else []
     by_state: dict[tuple[str, str], list[str]] = {}
     for view in heard:
-        for one in _runtimes(view):
+        for one in _list_runtimes(view):
             if one.state in _STATES and one.name in RUNTIMES and _has_own_model(RUNTIMES[one.name]):
                 by_state.setdefault((one.name, one.state), []).append(view.node.name)
     reasons += [
         f"{name} {_STATES[state]} on {first_few(on, _SHOWN)}" for (name, state), on in by_state.items()
     ]
-    there = {one.name for view in heard for one in _runtimes(view) if one.state != "missing"}
+    there = {one.name for view in heard for one in _list_runtimes(view) if one.state != "missing"}
     absent = [kind.name for kind in RUNTIMES.values() if _has_own_model(kind) and kind.name not in there]
     on_heard = first_few([view.node.name for view in heard], _SHOWN)
     reasons += [f"{', '.join(absent)}: not installed on {on_heard}"] if heard and absent else []
@@ -142,7 +142,7 @@ def suggest_fix(nodes: Sequence[NodeView], *, talks: bool) -> str:
     if len(unheard) == len(nodes):
         return f"pancode fleet up {unheard[0]}"
     for kind in RUNTIMES.values():
-        found = [one for view in nodes for one in _runtimes(view) if one.name == kind.name]
+        found = [one for view in nodes for one in _list_runtimes(view) if one.name == kind.name]
         is_ready = any(one.state == "ok" for one in found)
         if kind.takes_turns and kind.needs_model and is_ready:
             return (
@@ -156,7 +156,7 @@ def suggest_fix(nodes: Sequence[NodeView], *, talks: bool) -> str:
             elif server.health is Health.OK and server.free and (pull := pull_command(server.dialect, EASY)):
                 return f"on {view.node.name}: {pull}"
     for view in nodes:
-        for program in _runtimes(view):
+        for program in _list_runtimes(view):
             if program.state == "not_logged_in" and _has_own_model(RUNTIMES[program.name]):
                 return f"pancode node login {view.node.name} {program.name}"
     first, easy = nodes[0].node.name, pull_command(Dialect.OLLAMA, EASY)

@@ -81,8 +81,8 @@ class Lack:
 
 def endpoint_names(nodes: Sequence[NodeView]) -> frozenset[str]:
     """Return the endpoints of every node that has reported, including listed ones that it cannot use."""
-    there = {one.name for view in nodes for one in _facts(view)}
-    return frozenset(there.union(name for _, name, _ in _troubles(nodes)))
+    there = {one.name for view in nodes for one in _list_facts(view)}
+    return frozenset(there.union(name for _, name, _ in _find_problems(nodes)))
 
 
 def fleets_model(text: str, nodes: Sequence[NodeView]) -> ModelRef:
@@ -112,10 +112,10 @@ def list_usable(facts: NodeFacts, runtime: str) -> tuple[str, ...]:
 def find_by_model(nodes: Sequence[NodeView], model: str, node: str | None = None) -> list[str]:
     """Return the names of the endpoints that have this model; `node`: only on that node."""
     candidates = [view for view in nodes if node in (None, view.node.name)]
-    return sorted({one.name for view in candidates for one in _facts(view) if _serves(one, model)})
+    return sorted({one.name for view in candidates for one in _list_facts(view) if _serves_model(one, model)})
 
 
-def _serves(endpoint: EndpointFact, model: str) -> bool:
+def _serves_model(endpoint: EndpointFact, model: str) -> bool:
     found = endpoint.model(model)
     return found is not None and not found.embedding
 
@@ -148,10 +148,10 @@ def lack_of(facts: NodeFacts, wanted: EndpointNeed, node: str) -> Lack | None:
             if found.more
             else Lack(f"has no model {wanted.model} at {found.name}", _on(node, found, wanted))
         )
-    return _unable(found, model, wanted, node)
+    return _find_lack(found, model, wanted, node)
 
 
-def _unable(found: EndpointFact, model: ModelFact, wanted: EndpointNeed, node: str) -> Lack | None:
+def _find_lack(found: EndpointFact, model: ModelFact, wanted: EndpointNeed, node: str) -> Lack | None:
     if model.embedding:
         return Lack(f"{model.id} at its {found.name} is an embedding model", "pancode models")
     if model.tools is False:
@@ -162,11 +162,11 @@ def _unable(found: EndpointFact, model: ModelFact, wanted: EndpointNeed, node: s
             f"its {found.name} gives {model.id} a context of {model.ctx_usable} tokens, but this "
             f"run starts with about {wanted.context}"
         )
-        return Lack(words, f"on {node}: {_setting(found, model, wanted.context)}")
+        return Lack(words, f"on {node}: {_format_setting(found, model, wanted.context)}")
     return None
 
 
-def _setting(found: EndpointFact, model: ModelFact, needed: int) -> str:
+def _format_setting(found: EndpointFact, model: ModelFact, needed: int) -> str:
     """Return the server setting for a longer context: at least twice the tokens of the run's first call."""
     tokens = 16_384
     while tokens < needed * 2:
@@ -195,7 +195,7 @@ RANKED = ("has it loaded", "may have it loaded", "will wake it", "will load it, 
 
 def costs_nothing(nodes: Sequence[NodeView], endpoint: str, model: str) -> bool:
     """Whether the model is free on every endpoint of this name; False if no node has reported one."""
-    named = [one for view in nodes for one in _facts(view) if one.name == endpoint]
+    named = [one for view in nodes for one in _list_facts(view) if one.name == endpoint]
     models = [one.model(model) for one in named]
     free = bool(named) and all(one.free for one in named)
     return free and not any(one.remote for one in models if one is not None)
@@ -216,7 +216,9 @@ def check_known(nodes: Sequence[NodeView], ref: ModelRef, endpoint: str) -> None
     candidates = [view for view in nodes if view.node.removed is None and ref.node in (None, view.node.name)]
     if not candidates or any(view.last is None for view in candidates):
         return
-    there = [(view.node.name, one) for view in candidates for one in _facts(view) if one.name == endpoint]
+    there = [
+        (view.node.name, one) for view in candidates for one in _list_facts(view) if one.name == endpoint
+    ]
     if not there:
         raise _no_endpoint(candidates, ref, endpoint)
     if any(one.health is not Health.OK or one.more or one.model(ref.model) for _, one in there):
@@ -225,7 +227,7 @@ def check_known(nodes: Sequence[NodeView], ref: ModelRef, endpoint: str) -> None
     near = find_nearest(ref.model, names)
     listed = f"there are {', '.join(names[:8])}" if names else "it has no models"
     node, found = there[0]
-    others = _elsewhere(nodes, ref.model)
+    others = _format_other_places(nodes, ref.model)
     raise NotFoundError(
         f"model {ref.model!r} not found at endpoint {endpoint}",
         why="; ".join(filter(None, (f"did you mean {endpoint}/{near}?" if near else listed, others))),
@@ -235,7 +237,7 @@ def check_known(nodes: Sequence[NodeView], ref: ModelRef, endpoint: str) -> None
 
 
 def _no_endpoint(candidates: Sequence[NodeView], ref: ModelRef, endpoint: str) -> NotFoundError:
-    if trouble := next((one for one in _troubles(candidates) if one[1] == endpoint), None):
+    if trouble := next((one for one in _find_problems(candidates) if one[1] == endpoint), None):
         node, _, problem = trouble
         return NotFoundError(
             f"endpoint {endpoint!r} cannot be used",
@@ -243,21 +245,21 @@ def _no_endpoint(candidates: Sequence[NodeView], ref: ModelRef, endpoint: str) -
             fix=f"fix this on {node}; for details: pancode node show {node}",
             code="endpoint_not_found",
         )
-    names = sorted({one.name for view in candidates for one in _facts(view)})
+    names = sorted({one.name for view in candidates for one in _list_facts(view)})
     where = ref.node or "any node"
     command = pull_command(_NAMES.get(endpoint, Dialect.OPENAI), ref.model)
     node = ref.node or candidates[0].node.name
     start = f"start it on {node}" + (f" ({command})" if command else "")
     return NotFoundError(
         f"endpoint {endpoint!r} not found on {where}",
-        why=_elsewhere(candidates, ref.model)
+        why=_format_other_places(candidates, ref.model)
         or (f"there are {', '.join(names)}" if names else "no endpoints were found"),
         fix=f"{start}, or add its address to endpoints.json there; see: pancode models ls --servers",
         code="endpoint_not_found",
     )
 
 
-def _troubles(nodes: Sequence[NodeView]) -> Iterator[tuple[str, str, NodeProblem]]:
+def _find_problems(nodes: Sequence[NodeView]) -> Iterator[tuple[str, str, NodeProblem]]:
     """Yield (node, name, problem) of each listed server that the node cannot use."""
     for view in nodes:
         problems = view.last.heartbeat.facts.problems if view.last is not None else ()
@@ -266,9 +268,11 @@ def _troubles(nodes: Sequence[NodeView]) -> Iterator[tuple[str, str, NodeProblem
                 yield view.node.name, name, problem
 
 
-def _elsewhere(nodes: Sequence[NodeView], model: str) -> str:
+def _format_other_places(nodes: Sequence[NodeView], model: str) -> str:
     """Return the endpoints that have a model of this name, as text."""
-    there = [f"{v.node.name}/{one.name}" for v in nodes for one in _facts(v) if one.model(model) is not None]
+    there = [
+        f"{v.node.name}/{one.name}" for v in nodes for one in _list_facts(v) if one.model(model) is not None
+    ]
     return f"it is at {', '.join(there[:4])}" if there else ""
 
 
@@ -291,7 +295,7 @@ def _on(node: str, found: EndpointFact, wanted: EndpointNeed) -> str:
     return f"on {node}: {command}; to list models: pancode models"
 
 
-def _facts(view: NodeView) -> tuple[EndpointFact, ...]:
+def _list_facts(view: NodeView) -> tuple[EndpointFact, ...]:
     return view.last.heartbeat.facts.endpoints if view.last is not None and view.node.removed is None else ()
 
 
@@ -303,11 +307,11 @@ def describe_server(run: Run, view: NodeView, wall_ms: int) -> dict[str, Any]:
     """Return plain JSON to store with the run; empty if its model is not on an endpoint."""
     if run.endpoint is None or run.model is None:
         return {}
-    about = _served(ModelPlace(view.node.name, run.endpoint, run.model), run, view, wall_ms)
+    about = _describe_place(ModelPlace(view.node.name, run.endpoint, run.model), run, view, wall_ms)
     return {**about, "words": _in_words(about)}
 
 
-def _served(place: ModelPlace, run: Run, view: NodeView, wall_ms: int) -> dict[str, Any]:
+def _describe_place(place: ModelPlace, run: Run, view: NodeView, wall_ms: int) -> dict[str, Any]:
     found = fact_of(place, (view,))
     if found is None:
         return {"node": place.node, "endpoint": place.endpoint, "model": place.model}
@@ -349,10 +353,10 @@ def _test_words(test: Mapping[str, Any]) -> str:
         return "not tested" if test["asked"] else "not tested (--untested)"
     words = f" ({test['words']})" if test["words"] else ""
     over = "" if test["asked"] else ", which --untested passes over"
-    return f"test {test['verdict']}{words} {_ago(test['age_ms'])}{over}"
+    return f"test {test['verdict']}{words} {_format_age(test['age_ms'])}{over}"
 
 
-def _ago(ms: int) -> str:
+def _format_age(ms: int) -> str:
     seconds = ms // 1000
     for unit, size in _UNITS:
         if seconds >= size:

@@ -114,9 +114,11 @@ def every_place(views: Sequence[NodeView]) -> list[ModelPlace]:
 def places_of(text: str, views: Sequence[NodeView], node: str | None = None) -> list[ModelPlace]:
     """Return the places of MODEL, ENDPOINT/MODEL or NODE/ENDPOINT/MODEL. Raises NotFoundError."""
     there = [one for one in every_place(views) if node in (None, one.node)]
-    found = [one for one in there if text in _names(one, views)]
+    found = [one for one in there if text in _list_names(one, views)]
     if not found:
-        names = {name for one in there for name in _names(one, views) if not name.startswith(f"{one.node}/")}
+        names = {
+            name for one in there for name in _list_names(one, views) if not name.startswith(f"{one.node}/")
+        }
         where = f"pancode models --node {node}" if node is not None else "pancode models"
         raise _not_there(not_found("model", text, names, where), views, node)
     return found
@@ -153,7 +155,7 @@ def endpoints_of(view: NodeView) -> tuple[EndpointFact, ...]:
     return view.last.heartbeat.facts.endpoints if view.last is not None else ()
 
 
-def _names(place: ModelPlace, views: Sequence[NodeView]) -> set[str]:
+def _list_names(place: ModelPlace, views: Sequence[NodeView]) -> set[str]:
     """Return a model's names, also without a suffix that its server does not need (`:latest`, `.gguf`)."""
     found = fact_of(place, views)
     short = place.model.removesuffix(":latest").removesuffix(".gguf")

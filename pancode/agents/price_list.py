@@ -19,7 +19,7 @@ def cloud_models(now_ms: int) -> tuple[CloudModel, ...]:
     """Return every current model of the known vendors, at the prices of that day."""
     now = datetime.fromtimestamp(now_ms / 1000, UTC)
     return tuple(
-        _model(provider.id, model, now)
+        _make_model(provider.id, model, now)
         for provider in providers
         if provider.id in CLOUD
         for model in provider.models
@@ -41,18 +41,18 @@ class KeptList:
         return any(one.is_match(model) for one in self._models)
 
 
-def _model(provider: str, model: ModelInfo, now: datetime) -> CloudModel:
+def _make_model(provider: str, model: ModelInfo, now: datetime) -> CloudModel:
     prices = model.get_prices(now)
     return CloudModel(
         provider,
         model.id,
         model.context_window,
-        _base(prices.input_mtok),
-        _base(prices.cache_read_mtok),
-        _base(prices.output_mtok),
+        _find_base_price(prices.input_mtok),
+        _find_base_price(prices.cache_read_mtok),
+        _find_base_price(prices.output_mtok),
     )
 
 
-def _base(price: Decimal | TieredPrices | None) -> Decimal | None:
+def _find_base_price(price: Decimal | TieredPrices | None) -> Decimal | None:
     """Return the price; if it is tiered, the base price."""
     return price.base if isinstance(price, TieredPrices) else price

@@ -224,30 +224,32 @@ def compile_prompt(agent: Agent, situation: Situation) -> Prompt:
     """Return the role of the agent, then the fixed rules, then the form of its answer."""
     rule = rule_of(situation.mode, situation.safety, agent.read_only)
     made = {
-        Category.IDENTITY: _named(agent) if Category.IDENTITY in situation.short else _identity(agent),
-        Category.CONSTITUTION: _constitution(agent, rule),
-        Category.MODE: _mode(agent, situation.mode),
+        Category.IDENTITY: _format_name(agent)
+        if Category.IDENTITY in situation.short
+        else _format_identity(agent),
+        Category.CONSTITUTION: _format_constitution(agent, rule),
+        Category.MODE: _format_mode(agent, situation.mode),
         Category.SAFETY: RULES[rule],
-        Category.RULES: "\n".join(_rules(situation.rules, _can_ask(situation))),
-        Category.TOOLS: _tools(agent, rule, situation.runtime),
-        Category.CONTEXT: _context(situation.prd, situation.notes),
+        Category.RULES: "\n".join(_format_rules(situation.rules, _can_ask(situation))),
+        Category.TOOLS: _format_tools(agent, rule, situation.runtime),
+        Category.CONTEXT: _format_context(situation.prd, situation.notes),
         Category.REPORT: _report(agent.role, Category.REPORT in situation.short),
     }
     return Prompt(tuple(Piece(category, made[category]) for category in Category if made[category]))
 
 
-def _constitution(agent: Agent, rule: str) -> str:
+def _format_constitution(agent: Agent, rule: str) -> str:
     """Return the fixed rules; an agent that may write no file is not told how to ask a user."""
     can_write = rule != READ_ONLY and any(tool in WRITE_TOOLS for tool in agent.tools)
     asking = (ASKING,) if can_write else ()
     return " ".join((TALKING if agent.leads else CONSTITUTION, *asking, SCOPE[agent.role]))
 
 
-def _identity(agent: Agent) -> str:
-    return agent.prompt.strip() or _named(agent)
+def _format_identity(agent: Agent) -> str:
+    return agent.prompt.strip() or _format_name(agent)
 
 
-def _named(agent: Agent) -> str:
+def _format_name(agent: Agent) -> str:
     return f"You are {agent.name}. {agent.description}".strip()
 
 
@@ -261,7 +263,7 @@ def _report(role: Role, short: bool) -> str:
     return SHORT_REPORT.format(names=", ".join(names)) if names else REPORTS[role]
 
 
-def _context(prd: str, notes: Sequence[str]) -> str:
+def _format_context(prd: str, notes: Sequence[str]) -> str:
     """Return what the repository tells; the PRD's path is quoted, as the repository has chosen it."""
     lines = [PRD_LINE.format(path=json.dumps(prd))] if prd else []
     if notes:
@@ -271,23 +273,23 @@ def _context(prd: str, notes: Sequence[str]) -> str:
     return "\n\n".join(lines)
 
 
-def _mode(agent: Agent, mode: Mode) -> str:
+def _format_mode(agent: Agent, mode: Mode) -> str:
     """Return what the run itself may do, which is not what its mode permits to others."""
     if mode is Mode.BUILD and agent.read_only:
         return BUILD_READ_ONLY
     return MODES[mode]
 
 
-def _tools(agent: Agent, rule: str, runtime: str) -> str:
+def _format_tools(agent: Agent, rule: str, runtime: str) -> str:
     usable = [tool for tool in agent.tools if rule != READ_ONLY or tool not in WRITE_TOOLS]
     if not usable:
         return NO_TOOLS
     named = TOOLS_HEAD.format(tools=", ".join(usable))
     of_fleet = OF_THE_FLEET if agent.leads else ""
-    return " ".join(part for part in (named, _called(usable, runtime), of_fleet) if part)
+    return " ".join(part for part in (named, _format_tool_names(usable, runtime), of_fleet) if part)
 
 
-def _called(tools: Sequence[str], runtime: str) -> str:
+def _format_tool_names(tools: Sequence[str], runtime: str) -> str:
     """Return the tools by the names that the program gives them; empty when those are ours."""
     if runtime == "codex":
         return SHELL_ONLY
@@ -301,7 +303,7 @@ def _can_ask(situation: Situation) -> bool:
     return kind is not None and kind.asks(situation.interactive_run)
 
 
-def _rules(rules: Rules, can_ask: bool) -> Iterator[str]:
+def _format_rules(rules: Rules, can_ask: bool) -> Iterator[str]:
     """Yield the rules: patterns only, in quotes: a repository may have written them, to instruct agents."""
     written = [rule for rule in rules.paths if rule.origin != BUILT_IN]
     by_kind = {
@@ -392,7 +394,7 @@ def fit_prompt(agent: Agent, situation: Situation, task: str, context: int | Non
     Mode, safety, rules, tools and the constitution are always told.
     """
     made = FittedPrompt(compile_prompt(agent, situation), notes=len(situation.notes))
-    for one in _shorter(agent, situation) if context is not None else ():
+    for one in _shorten_prompt(agent, situation) if context is not None else ():
         if is_within_context(made.prompt, task, situation.runtime, context):
             break
         made = one
@@ -403,7 +405,7 @@ def is_within_context(prompt: Prompt, task: str, runtime: str, context: int | No
     return context is None or context_of(runtime, prompt.text, task) <= context // SHARE
 
 
-def _shorter(agent: Agent, situation: Situation) -> Iterator[FittedPrompt]:
+def _shorten_prompt(agent: Agent, situation: Situation) -> Iterator[FittedPrompt]:
     """Yield prompts that leave out ever more: the last notes first, then parts that can be said in short."""
     many, left_out = len(situation.notes), tuple[str, ...]()
     for kept in reversed(range(many)):

@@ -140,15 +140,15 @@ def matrix_here(runtime: str | None = None) -> dict[str, Any]:
     if runtime is not None and runtime not in RUNTIMES:
         raise no_runtime(runtime, "pancode policy show --matrix")
     rows = [
-        _row(found, *row)
+        _make_row(found, *row)
         for row in build_matrix()
         if (is_listed(row[0]) if runtime is None else runtime == row[0])
     ]
     answer: dict[str, Any] = {"matrix": rows, "measured": found.measured}
-    return answer if runtime is None else {**answer, "acts": _acts(found, runtime)}
+    return answer if runtime is None else {**answer, "acts": _list_acts(found, runtime)}
 
 
-def _row(
+def _make_row(
     found: SafetyMatrix, runtime: str, rule: str, sandboxed: Enforcement, bare: Enforcement
 ) -> dict[str, Any]:
     return {
@@ -158,17 +158,17 @@ def _row(
         "with_sandbox": sandboxed.value,
         "without": bare.value,
         "tried": len(found.tried(runtime, rule, Isolation.SANDBOX)),
-        "happened_with": _names(found.happened(runtime, rule, Isolation.SANDBOX)),
-        "happened_without": _names(found.happened(runtime, rule, Isolation.NONE)),
+        "happened_with": _list_act_names(found.happened(runtime, rule, Isolation.SANDBOX)),
+        "happened_without": _list_act_names(found.happened(runtime, rule, Isolation.NONE)),
     }
 
 
-def _acts(found: SafetyMatrix, runtime: str) -> list[dict[str, Any]]:
+def _list_acts(found: SafetyMatrix, runtime: str) -> list[dict[str, Any]]:
     return [
         {"act": act.name, "words": act.words, **{rule: found.holder(runtime, rule, act) for rule in RULES}}
         for act in ACTS
     ]
 
 
-def _names(acts: Iterable[HostileAct]) -> list[str]:
+def _list_act_names(acts: Iterable[HostileAct]) -> list[str]:
     return [act.name for act in acts]

@@ -169,7 +169,9 @@ def providers_of(name: str) -> tuple[str, ...]:
         raise no_runtime(name)
     kind = RUNTIMES[resolve_alias(name)]
     if kind.provider is None and not kind.reaches:
-        raise UsageError(f"no vendor models are known for runtime {kind.name}", why=_why(kind), fix=_FIX)
+        raise UsageError(
+            f"no vendor models are known for runtime {kind.name}", why=_explain_unknown(kind), fix=_FIX
+        )
     return (kind.provider,) if kind.provider is not None else tuple(CLOUD)
 
 
@@ -181,7 +183,7 @@ _BY_LOGIN = {
 _FIX = "pancode models --runtime claude"
 
 
-def _why(kind: RuntimeKind) -> str:
+def _explain_unknown(kind: RuntimeKind) -> str:
     if kind.own:
         return "it runs programs of your own and calls no model that PanCode knows of"
     if kind.name in _BY_LOGIN:

@@ -88,7 +88,7 @@ COMMANDS = ("info", "--help", "--version")
 
 def count_jobs(home: Path, environ: Mapping[str, str]) -> dict[str, list[dict[str, Any]]]:
     """Return RQ's counts. UnavailableError where no Redis answers."""
-    with _reader(home, environ) as access:
+    with _open_reader(home, environ) as access:
         return read_counts(access)
 
 
@@ -100,12 +100,12 @@ def run_rq(words: Sequence[str], home: Path, environ: Mapping[str, str], out: Te
             why="RQ's other commands write to Redis or run functions that a node could have put there",
             fix="pancode admin queue --rq info; to move work: pancode queue, pancode runs",
         )
-    with _reader(home, environ) as access:
+    with _open_reader(home, environ) as access:
         rq_info(access, words, out)
 
 
 @contextmanager
-def _reader(home: Path, environ: Mapping[str, str]) -> Iterator[RedisAccess]:
+def _open_reader(home: Path, environ: Mapping[str, str]) -> Iterator[RedisAccess]:
     theirs = redis_in(load(ConfigPlaces(home), environ))
     with open_read_access(theirs or known_access(home / "valkey"), SystemIds()) as access:
         yield access

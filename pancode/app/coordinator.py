@@ -186,12 +186,12 @@ class Coordinator:
         self._alone = Alone(self.key.public.keyid, str(home.root), self._clock)
         self._alone.take()
         try:
-            self._found(environ)
+            self._open_ledger(environ)
         except BaseException:
             self._alone.leave()
             raise
 
-    def _found(self, environ: Mapping[str, str]) -> None:
+    def _open_ledger(self, environ: Mapping[str, str]) -> None:
         home, ledger = self.home, SqlLedger(self.settings.database or self.home.ledger)
         self.ledger: Ledger = ledger
         try:
@@ -199,10 +199,10 @@ class Coordinator:
             self._own = own_key(ledger, home, self.settings.database, self.key, self._clock.wall_ms())
             self.key = self._own.key
             self._access = (
-                self._redis()
+                self._open_redis()
             )  # what a bad key or ledger keeps from starting leaves no Valkey behind
             try:
-                self._assemble(environ)
+                self._build_parts(environ)
             except BaseException:
                 if self.settings.redis is None:
                     self.valkey.stop()
@@ -211,19 +211,21 @@ class Coordinator:
             ledger.close()
             raise
 
-    def _assemble(self, environ: Mapping[str, str]) -> None:
+    def _build_parts(self, environ: Mapping[str, str]) -> None:
         """Make the parts that need Redis; open nothing yet."""
         home = self.home
         self.bus = RedisBus(self._access, self._clock)
         self.depot = GitDepot(Depot(home.depots), LogStreams(home.root), self._clock)
-        self.core = self._core()
+        self.core = self._make_core()
         self._depot_socket = _socket_path(home.root, "depot.sock")
         self._server = depot_server(
             self._depot_socket, self.depot.depot, self.depot.streams, self.core, self._ids
         )
-        self._direct = Direct(self.settings.direct, home.direct, self.fleet_id, self._clock, self._tagged)
+        self._direct = Direct(
+            self.settings.direct, home.direct, self.fleet_id, self._clock, self._find_tagged
+        )
         self.loop = LoopThread("ssh")
-        self.fleet = self._fleet(Path(environ.get("HOME") or Path.home()), environ.get(LOG, ""))
+        self.fleet = self._make_fleet(Path(environ.get("HOME") or Path.home()), environ.get(LOG, ""))
         self._around = FileSurroundings(home.root, self._environ, find_skills=find_skills)
         self.code = DepotCode(self.depot.depot, self.core, self._around.prd_for_agents)
         self.checkouts = CheckoutCopies(home.root)
@@ -234,9 +236,9 @@ class Coordinator:
         self.own_agents = OwnAgents(home.root, self._environ)
         secret = home.audit_secret(self._ids)
         self._config = ConfigWatch(self.core, lambda: self._around.loaded().whole_rows(), secret)
-        self._follow_ons = self._threads()
+        self._follow_ons = self._make_threads()
 
-    def _threads(self) -> tuple[BackgroundThread, ...]:
+    def _make_threads(self) -> tuple[BackgroundThread, ...]:
         """Make the threads that act by themselves, some of which tell the world outside."""
         core, root = self.core, self.home.root
         own = FileSurroundings(root, self._environ, preset=NO_PRESET)
@@ -359,21 +361,21 @@ class Coordinator:
             self.valkey.stop()
         self._alone.leave()
 
-    def _redis(self) -> RedisAccess:
+    def _open_redis(self) -> RedisAccess:
         if self.settings.redis is not None:
             return check_access(self.settings.redis).access
         return self.valkey.start_or_adopt(__version__).access
 
-    def _core(self) -> Core:
+    def _make_core(self) -> Core:
         archive = FileArchive(self.home.receipts, self._clock)
         epochs = FileEpochs(self.home.epoch)
         ports = Ports(self.ledger, self.bus, self.depot, archive, epochs, self._clock, self._ids, KeptLists())
         rules = self.settings.rules.scale(self.settings.time_factor)
         return Core(ports, self.key, self.fleet_id, rules, FEATURES)
 
-    def _fleet(self, user_home: Path, log: str) -> Machines:
+    def _make_fleet(self, user_home: Path, log: str) -> Machines:
         ends = TunnelTargets(redis=redis_end(self._access), depot=self._depot_socket)
-        timing, backoff = _paces(self.settings.time_factor)
+        timing, backoff = _scale_timing(self.settings.time_factor)
         tend_s = max(1.0, TEND_S * self.settings.time_factor)
         settings = LinkSettings(
             fleet=self.fleet_id,
@@ -401,7 +403,7 @@ class Coordinator:
         )
         return Machines(bringup, self.loop, self._direct.allowed, self._install, self.retire_keys)
 
-    def _tagged(self, tag: str) -> list[Node]:
+    def _find_tagged(self, tag: str) -> list[Node]:
         with self.ledger.transaction() as tx:
             return tx.find(Node, {"tag": tag})
 
@@ -425,7 +427,7 @@ def redis_end(access: RedisAccess) -> End:
     return access.host, access.port
 
 
-def _paces(factor: float) -> tuple[SshTiming, Backoff]:
+def _scale_timing(factor: float) -> tuple[SshTiming, Backoff]:
     """The times of SSH links, scaled; never shorter than a busy node needs to answer."""
     normal, again = SshTiming(), Backoff()
     timing = SshTiming(keepalive_s=max(1.0, normal.keepalive_s * factor))

@@ -189,13 +189,13 @@ class Demo:
                 lasted = f"  {line['seconds']:.1f} s" if line["seconds"] >= 0.1 else ""
                 report.tell(f"  {line['node']:<6} {line['step']:<9} {mark}{lasted}  {line['text']}")
         self.command("node ls")
-        states = self._states()
+        states = self._read_states()
         if not report.check("both nodes are online", states == dict.fromkeys(NODES, "online"), states):
             raise UnavailableError("the demo needs two nodes", fix="pancode fleet up")
         keys = [stage.client.get(path_of("nodes", node))["tag"] for node in NODES]
         report.check("each signs with a key of its own, made there", len({*keys}) == len(NODES), keys)
 
-    def _states(self) -> dict[str, str]:
+    def _read_states(self) -> dict[str, str]:
         return {node["name"]: node["state"] for node in self.stage.client.get("/v1/fleet")["nodes"]}
 
     def do_work(self) -> None:
@@ -226,7 +226,7 @@ class Demo:
         gone = stage.until(lambda: pid not in stage.processes(), 5)
         report.command(f"kill -9 {pid}   # the node agent of {DOOMED}, in the middle of the run")
         report.check(f"the node agent of {DOOMED} is dead", gone, f"pid {pid}")
-        written = len(self._written())
+        written = len(self._read_output())
         # work on the other node continues; an agent that claims success is not believed
         text = f"Meanwhile {CALM} continues, with an agent that breaks a test and says that all tests pass:"
         self.story.tell(text)
@@ -235,10 +235,10 @@ class Demo:
         caught = "All tests pass" in run["answer"] and run["outcome"] == "verify_failed" and done.code == 11
         why = f"{done.code} {done.both}"
         self.story.check("its claim was not believed: verify_failed, exit code 11", caught, why)
-        self._survive(programs[0] if programs else 0, written)
+        self._check_survival(programs[0] if programs else 0, written)
         self._recover()
 
-    def _written(self) -> bytes:
+    def _read_output(self) -> bytes:
         """The run's output so far, in the journal on its machine."""
         journal = self.stage.node_home(DOOMED) / "journal" / f"{self.runs['long']}.1.1"
         return (journal / "out").read_bytes()
@@ -248,14 +248,14 @@ class Demo:
         part = self.stage.client.log(self.runs["long"], "out", "", 0)
         return re.findall(r'"tick (\d+)"', part.data.decode("utf-8", "replace"))
 
-    def _survive(self, program: int, before: int) -> None:
+    def _check_survival(self, program: int, before: int) -> None:
         """Check that the node without an agent is unknown, and that the run ends under its shim."""
         stage, report = self.stage, self.story
-        alive = program in stage.processes() and stage.until(lambda: len(self._written()) > before, 5)
+        alive = program in stage.processes() and stage.until(lambda: len(self._read_output()) > before, 5)
         report.check(f"the run continues without the agent (pid {program} still writes)", alive)
-        quiet = stage.until(lambda: self._states()[DOOMED] == "suspect", 30)
+        quiet = stage.until(lambda: self._read_states()[DOOMED] == "suspect", 30)
         text = f"the coordinator says that it does not know: {DOOMED} is suspect"
-        report.check(text, quiet, self._states()[DOOMED])
+        report.check(text, quiet, self._read_states()[DOOMED])
         ended = stage.until(lambda: program not in stage.processes(), 60)
         run = self.show("long")
         report.tell(f"{run['run']}: {run['state']}, {', '.join(run['notes']) or run['reason']}")

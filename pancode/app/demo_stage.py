@@ -208,12 +208,12 @@ def list_unused(environ: Mapping[str, str], clock: Clock, *, kept: bool) -> list
     found = []
     for place in {tempfile.gettempdir(), "/tmp"}:
         for root in sorted(Path(place).glob(f"{PREFIX}*")):
-            if _abandoned(root, kept):
+            if _is_abandoned(root, kept):
                 found.append(Stage(root, environ, clock))
     return found
 
 
-def _abandoned(root: Path, kept: bool) -> bool:
+def _is_abandoned(root: Path, kept: bool) -> bool:
     try:
         if root.is_symlink() or root.stat().st_uid != os.getuid():
             return False

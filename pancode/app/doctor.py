@@ -58,7 +58,7 @@ def check_ledger(home: Path, environ: Mapping[str, str]) -> Check:
     return (
         _in_file(home / "ledger.db")
         if url is None
-        else _there(url, loaded.origin("ledger.url"), loaded.settings.ledger.password_file)
+        else _check_server(url, loaded.origin("ledger.url"), loaded.settings.ledger.password_file)
     )
 
 
@@ -73,14 +73,14 @@ def _in_file(path: Path) -> Check:
     if seen.wrong:
         return fail_check("ledger", "error", f"{path} is damaged: {seen.wrong}", f"put a copy of {path} back")
     if seen.revision not in REVISIONS:
-        return _newer(str(path), seen.revision)
+        return _fail_newer(str(path), seen.revision)
     return pass_check(
         "ledger",
-        f"SQLite, {path}, {seen.size >> 20} MiB, {count_noun(seen.runs, 'run')}, sound{_old(seen.revision)}",
+        f"SQLite, {path}, {seen.size >> 20} MiB, {count_noun(seen.runs, 'run')}, sound{_format_upgrade(seen.revision)}",
     )
 
 
-def _there(url: str, origin: str, password_file: str | None) -> Check:
+def _check_server(url: str, origin: str, password_file: str | None) -> Check:
     # Only who uses another database loads what speaks to it.
     from pancode.store.postgres import database_of
     from pancode.store.postgres_inspection import look_there
@@ -94,18 +94,19 @@ def _there(url: str, origin: str, password_file: str | None) -> Check:
     if seen.revision is None:
         return pass_check("ledger", f"{place}; empty, made at the first start")
     if seen.revision not in REVISIONS:
-        return _newer(database.place, seen.revision)
+        return _fail_newer(database.place, seen.revision)
     return pass_check(
-        "ledger", f"{place}, {seen.size >> 20} MiB, {count_noun(seen.runs, 'run')}{_old(seen.revision)}"
+        "ledger",
+        f"{place}, {seen.size >> 20} MiB, {count_noun(seen.runs, 'run')}{_format_upgrade(seen.revision)}",
     )
 
 
-def _newer(place: str, revision: str) -> Check:
+def _fail_newer(place: str, revision: str) -> Check:
     newer = f"{place} has the schema {revision}, which this version does not know"
     return fail_check("ledger", "error", newer, "install the version that wrote it, or a newer one")
 
 
-def _old(revision: str) -> str:
+def _format_upgrade(revision: str) -> str:
     return "" if revision == HEAD else f"; schema {revision}, brought up to {HEAD} at the next start"
 
 
@@ -124,13 +125,13 @@ class Opening:
     """Reads whatever else has to be in order for it. PancodeError."""
 
 
-def _certificates(home: Path) -> None:
+def _check_certificates(home: Path) -> None:
     folder = Home(home).direct
     for name in ("authority.pem", "server.pem"):
         KeyPair.read(folder / name)
 
 
-DIRECT = Opening("direct links", "direct.listen", "direct links", read_node_listener, _certificates)
+DIRECT = Opening("direct links", "direct.listen", "direct links", read_node_listener, _check_certificates)
 FIGURES = Opening("metrics", "metrics.listen", "pancode.metrics", figures_in)
 API = Opening("API over TCP", "api.listen", "pancode.api", lambda loaded: _place(read_api_listener(loaded)))
 
@@ -155,19 +156,23 @@ def check_listener(of: Opening, home: Path, environ: Mapping[str, str]) -> Check
     except PancodeError as error:
         return fail_check(of.what, "error", f"{error} {error.why}".strip(), error.fix)
     listener = read if isinstance(read, NodeListener) else NodeListener(read, read)
-    seen = _running(of, home, listener.place) if holder_of(home) is not None else _at_rest(of, listener.place)
+    seen = (
+        _check_running(of, home, listener.place)
+        if holder_of(home) is not None
+        else _at_rest(of, listener.place)
+    )
     if not seen["ok"] or listener.shown == listener.place:
         return seen
     return pass_check(of.what, f"{seen['detail']}; nodes go to {listener.shown} ({listener.shown.origin})")
 
 
-def _running(of: Opening, home: Path, place: ListenAddress) -> Check:
+def _check_running(of: Opening, home: Path, place: ListenAddress) -> Check:
     # the coordinator's problem with that address, if any: another program may answer at it
     closed = (try_get(home, "/v1/fleet", CONNECT_S) or {}).get("coordinator", {}).get("closed", [])
     problem = next((one for one in closed if f" at {place}" in one["what"]), None)
     if problem is not None:
         return fail_check(of.what, "error", f"{problem['what']}: {problem['why']}", problem["fix"])
-    wrong = _refusal(place) if place.port else ""
+    wrong = _explain_refusal(place) if place.port else ""
     if not wrong:
         return pass_check(of.what, f"open at {place} ({place.origin})")
     log = f"grep '{of.log}' {home}/run/coordinator.log"
@@ -177,7 +182,7 @@ def _running(of: Opening, home: Path, place: ListenAddress) -> Check:
     )
 
 
-def _refusal(place: ListenAddress) -> str:
+def _explain_refusal(place: ListenAddress) -> str:
     try:
         with socket.create_connection((place.host, place.port), CONNECT_S):
             return ""
@@ -201,31 +206,31 @@ PING_S = 5.0
 def run_checks(home: Path, environ: Mapping[str, str]) -> list[Check]:
     """All checks: `{"what", "ok", "level", "detail", "fix"}`; `level` error or warning. Changes nothing."""
     looks: tuple[Callable[[], Check], ...] = (
-        _python,
-        lambda: _program("git", "error", "install git"),
-        lambda: _program(
+        _check_python,
+        lambda: _check_program("git", "error", "install git"),
+        lambda: _check_program(
             "ssh", "warning", "install OpenSSH's client; PanCode speaks SSH itself, the fixes do not"
         ),
-        lambda: _folder(home),
-        lambda: _settings(home, environ),
-        lambda: _key(home),
-        lambda: _backup(home),
-        lambda: _bundles(home),
-        lambda: _disk(home),
+        lambda: _check_folder(home),
+        lambda: _check_settings(home, environ),
+        lambda: _check_key(home),
+        lambda: _check_backup(home),
+        lambda: _check_bundles(home),
+        lambda: _check_disk(home),
         lambda: check_ledger(home, environ),
-        lambda: _redis(home, environ),
+        lambda: _check_redis(home, environ),
         lambda: check_listener(DIRECT, home, environ),
         lambda: check_listener(FIGURES, home, environ),
         lambda: check_listener(API, home, environ),
-        lambda: _secrets(node_homes(home, environ)),
-        lambda: _outgoing(home),
-        lambda: _coordinator(home),
+        lambda: _check_secrets(node_homes(home, environ)),
+        lambda: _check_deliveries(home),
+        lambda: _check_coordinator(home),
         lambda: check_disks(try_get(home, "/v1/fleet", PING_S) if holder_of(home) else None),
     )
     return [look() for look in looks]
 
 
-def _python() -> Check:
+def _check_python() -> Check:
     version = ".".join(map(str, sys.version_info[:3]))
     if (3, 11) <= sys.version_info[:2] <= (3, 13):
         return pass_check("Python", version)
@@ -234,16 +239,18 @@ def _python() -> Check:
     )
 
 
-def _program(name: str, level: str, fix: str) -> Check:
+def _check_program(name: str, level: str, fix: str) -> Check:
     found = shutil.which(name)
     return pass_check(name, found) if found else fail_check(name, level, f"no {name} on PATH", fix)
 
 
-def _folder(home: Path) -> Check:
+def _check_folder(home: Path) -> Check:
     try:
         state = home.stat()
     except FileNotFoundError:
-        return _writable(home) or pass_check("home", f"{home} does not exist yet; the first start creates it")
+        return _check_writable(home) or pass_check(
+            "home", f"{home} does not exist yet; the first start creates it"
+        )
     except OSError as exc:
         return fail_check("home", "error", str(exc), "set PANCODE_HOME to a directory of your own")
     if not stat.S_ISDIR(state.st_mode):
@@ -255,10 +262,10 @@ def _folder(home: Path) -> Check:
         return fail_check("home", "error", owner, "set PANCODE_HOME to a directory of your own")
     if stat.S_IMODE(state.st_mode) & 0o077:
         return fail_check("home", "error", f"{home} is open to others", f"chmod 700 {home}")
-    return _writable(home) or pass_check("home", str(home))
+    return _check_writable(home) or pass_check("home", str(home))
 
 
-def _writable(home: Path) -> Check | None:
+def _check_writable(home: Path) -> Check | None:
     """Return the problem of a home that cannot be written, as on a read-only file system; else None."""
     place = next(p for p in (home, *home.parents) if p.exists())
     if os.access(place, os.W_OK | os.X_OK):
@@ -267,7 +274,7 @@ def _writable(home: Path) -> Check | None:
     return fail_check("home", "error", f"nothing can be written in {place}", fix)
 
 
-def _settings(home: Path, environ: Mapping[str, str]) -> Check:
+def _check_settings(home: Path, environ: Mapping[str, str]) -> Check:
     try:
         loaded = load(ConfigPlaces(home), environ)
     except PancodeError as error:
@@ -285,7 +292,7 @@ def _settings(home: Path, environ: Mapping[str, str]) -> Check:
     return pass_check("settings", "all files can be read")
 
 
-def _key(home: Path) -> Check:
+def _check_key(home: Path) -> Check:
     key = home / "key/coordinator.key"
     try:
         mode = stat.S_IMODE(key.stat().st_mode)
@@ -306,7 +313,7 @@ def _key(home: Path) -> Check:
     return pass_check("key", f"{key}, mode 600")
 
 
-def _backup(home: Path) -> Check:
+def _check_backup(home: Path) -> Check:
     """Check the key's backup, which nobody can see: the owner says that there is one, newer than the key."""
     key, marker = home / "key/coordinator.key", home / "key/BACKED-UP"
     if not key.exists():
@@ -317,14 +324,14 @@ def _backup(home: Path) -> Check:
     return fail_check("key backup", "warning", lost, f"copy {key} to a safe place, then: touch {marker}")
 
 
-def _bundles(home: Path) -> Check:
+def _check_bundles(home: Path) -> Check:
     """Tell how many bundles are kept for nodes; a new one removes older versions, but for the last."""
     sizes = [path.stat().st_size for path in sorted((home / "bundles").glob("*.tar.gz"))]
     detail = f"{len(sizes)} kept, {sum(sizes) >> 20} MB" if sizes else "none packed yet"
     return pass_check("node bundles", detail)
 
 
-def _disk(home: Path) -> Check:
+def _check_disk(home: Path) -> Check:
     place = next(p for p in (home, *home.parents) if p.exists())
     free = shutil.disk_usage(place).free
     if free < SHORT_DISK:
@@ -347,7 +354,7 @@ def check_disks(answer: Mapping[str, Any] | None) -> Check:
     )
 
 
-def _redis(home: Path, environ: Mapping[str, str]) -> Check:
+def _check_redis(home: Path, environ: Mapping[str, str]) -> Check:
     try:
         loaded = load(ConfigPlaces(home), environ)
     except PancodeError:
@@ -374,7 +381,7 @@ def _redis(home: Path, environ: Mapping[str, str]) -> Check:
         return fail_check("Redis", "error", f"{error} {error.why}".strip(), error.fix)
 
 
-def _coordinator(home: Path) -> Check:
+def _check_coordinator(home: Path) -> Check:
     holder = holder_of(home)
     if holder is None:
         return pass_check("coordinator", "does not run; the first command that needs it starts it")
@@ -397,7 +404,7 @@ def node_homes(home: Path, environ: Mapping[str, str]) -> list[Path]:
     return sorted(found)
 
 
-def _secrets(homes: Sequence[Path]) -> Check:
+def _check_secrets(homes: Sequence[Path]) -> Check:
     """Check the secrets of runs in these homes of node agents; no secret is quoted."""
     files = [path for home in homes if os.path.exists(path := home / "secrets.json")]
     for path in files:
@@ -415,7 +422,7 @@ def _secrets(homes: Sequence[Path]) -> Check:
     return pass_check("secrets", ", ".join(map(str, files)) or "no secrets.json here")
 
 
-def _outgoing(home: Path) -> Check:
+def _check_deliveries(home: Path) -> Check:
     """Check which notices did not arrive last."""
     runs = holder_of(home) is not None
     return check_notices(runs, try_get(home, "/v1/notify", PING_S) if runs else None)

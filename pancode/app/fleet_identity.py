@@ -91,7 +91,7 @@ def own_key(
             return OwnKey(found)
         old = PublicKey.parse(str(known.value))
         if not home.is_key_lost():
-            raise _stranger(home, database, old)
+            raise _make_key_error(home, database, old)
         fleet = tx.get(Setting, "fleet")
         fleet_of = str(fleet.value) if fleet is not None else ""
         keyring.end_key(tx, fleet_of, old.text(), wall_ms)
@@ -106,7 +106,7 @@ def _has_used_it(tx: Transaction) -> bool:
     return any(n.public_key for n in tx.find(Node)) or bool(tx.find(StoredReceipt, limit=1))
 
 
-def _stranger(home: Home, database: Database | None, old: PublicKey) -> ConfigError:
+def _make_key_error(home: Home, database: Database | None, old: PublicKey) -> ConfigError:
     path, there = home.root / OWN_KEY, home.signing_key()
     if there is not None and database is not None:
         return ConfigError(

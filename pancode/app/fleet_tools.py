@@ -74,19 +74,19 @@ def list_tools() -> dict[str, FleetTool]:
     only 8,000 tokens. An argument that one tool has described is not described again.
     """
     seen: set[str] = set()
-    return {name: _offered(tool, seen) for name, tool in BY_NAME.items()}
+    return {name: _make_fleet_tool(tool, seen) for name, tool in BY_NAME.items()}
 
 
-def _offered(tool: McpTool, seen: set[str]) -> FleetTool:
+def _make_fleet_tool(tool: McpTool, seen: set[str]) -> FleetTool:
     hidden = FORCED if tool.name == DISPATCH else (*FORCED, *SELDOM)
     fields = {name: {**field, **HERE.get(name, {})} for name, field in tool.fields.items()}
-    schema: dict[str, Any] = {"type": "object", "properties": _briefly(fields, hidden, seen)}
+    schema: dict[str, Any] = {"type": "object", "properties": _shorten_fields(fields, hidden, seen)}
     schema |= {"required": list(tool.required)} if tool.required else {}
     text = json.dumps(schema, separators=(",", ":"))
     return FleetTool(name=tool.name, description=tool.description, parameters=text)
 
 
-def _briefly(fields: Mapping[str, Any], hidden: Sequence[str], seen: set[str]) -> dict[str, Any]:
+def _shorten_fields(fields: Mapping[str, Any], hidden: Sequence[str], seen: set[str]) -> dict[str, Any]:
     """Return the fields, and those of a list's items, without descriptions that were given before."""
     made = {}
     for name, field in fields.items():
@@ -97,7 +97,7 @@ def _briefly(fields: Mapping[str, Any], hidden: Sequence[str], seen: set[str]) -
             del kept["description"]
         seen.add(field.get("description", ""))
         if inner := field.get("items", {}).get("properties"):
-            items = {"type": "object", "properties": _briefly(inner, (), seen)}
+            items = {"type": "object", "properties": _shorten_fields(inner, (), seen)}
             kept["items"] = {**items, "required": field["items"]["required"]}
         made[name] = kept
     return made
@@ -191,7 +191,7 @@ def carried_out(
     identity = AttemptId(run=run.id, attempt=run.attempt, lease=int(str(arguments["fence"])))
     client = RunClient(context, run, f"fleet:{identity}:{arguments['number']}")
     try:
-        given = _given(BY_NAME[name], run, str(arguments["arguments"]))
+        given = _complete_arguments(BY_NAME[name], run, str(arguments["arguments"]))
         answer = call_tool(lambda begins: client, {}, name, given, run.agent, progress)
     except ParamsError as wrong:
         return False, str(wrong)
@@ -216,7 +216,7 @@ def ended_in(tool: str, text: str) -> set[str]:
     return {str(row["run"]) for row in rows if row.get("run") and row.get("state") in over}
 
 
-def _given(tool: McpTool, run: Run, arguments: str) -> dict[str, Any]:
+def _complete_arguments(tool: McpTool, run: Run, arguments: str) -> dict[str, Any]:
     """Return the call's arguments, and add those that the run does not choose. ParamsError."""
     try:
         given = json.loads(arguments)
@@ -249,22 +249,22 @@ class RunClient(Client):
         self._allowed = {BY_NAME[name].route for name in FleetLead.of(run).fleet if name in BY_NAME}
 
     def _send(self, method: str, path: str, body: Any, *_: Any) -> tuple[Any, Any]:
-        return _Closed(), _Answered(self._response(method, path, body))
+        return _Closed(), _Answered(self._make_response(method, path, body))
 
-    def _response(self, method: str, path: str, body: Any) -> Response:
+    def _make_response(self, method: str, path: str, body: Any) -> Response:
         try:
             verb, names = _verb_of(method, urlsplit(path).path)
             query = dict(parse_qsl(urlsplit(path).query))
             check_texts([names, query, body])
             call = ApiCall(names, query, parse_body(verb.body, body or {}), inside=self._run, key=self._key)
-            answer = self._done(verb, call)
+            answer = self._carry_out(verb, call)
             return answer if isinstance(answer, Response) else AsciiJson(answer, verb.status)
         except UnavailableError:
             raise
         except Exception as error:
             return response_of(error)
 
-    def _done(self, verb: Verb, call: ApiCall) -> Any:
+    def _carry_out(self, verb: Verb, call: ApiCall) -> Any:
         if verb.method != "GET" and verb.name not in self._allowed:
             refuse_act(self._context.core, self._run, verb.name)
         if verb.method == "GET":
@@ -275,9 +275,9 @@ class RunClient(Client):
             call = replace(call, path={**call.path, "run": other.id})  # `last` may be another one by now
         if "workflow" in call.path:
             call = replace(call, path={"workflow": self._its_own_workflow(verb, call.path["workflow"])})
-        return self._once(verb, call)
+        return self._act_once(verb, call)
 
-    def _once(self, verb: Verb, call: ApiCall) -> Any:
+    def _act_once(self, verb: Verb, call: ApiCall) -> Any:
         """Do it once for this key, on every route: after the kill of a node agent or a coordinator, the same
         call is carried out again.
         """
@@ -331,13 +331,13 @@ def propose_landing(context: ApiContext, run: Run, by: str) -> dict[str, Any]:
 
 
 @cache
-def _routes() -> list[tuple[Verb, re.Pattern[str]]]:
+def _list_routes() -> list[tuple[Verb, re.Pattern[str]]]:
     return [(verb, re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", verb.path))) for verb in VERBS]
 
 
 def _verb_of(method: str, path: str) -> tuple[Verb, dict[str, str]]:
     """Return the route for this path, and the names in the path."""
-    for verb, pattern in _routes():
+    for verb, pattern in _list_routes():
         found = pattern.fullmatch(path) if verb.method == method else None
         if found is not None:
             return verb, {name: unquote(value) for name, value in found.groupdict().items()}

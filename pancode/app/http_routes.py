@@ -38,7 +38,7 @@ from pancode.workspaces.routes import workspaces as workspace_routes
 
 
 @Verb("GET /v1/openapi.json")
-def _openapi(context: ApiContext, call: ApiCall) -> Object:
+def _get_openapi(context: ApiContext, call: ApiCall) -> Object:
     """This API as an OpenAPI document."""
     return build_openapi()
 

@@ -51,7 +51,7 @@ def find_missing(home: Path) -> list[str]:
 
 def _write(path: Path) -> bool:
     """Write the whole file or nothing, and never over an existing one; return whether it was written."""
-    text = _HEAD[path.name] + _commented(shipped_text(_SOURCE[path.name]))
+    text = _HEAD[path.name] + _comment_lines(shipped_text(_SOURCE[path.name]))
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.write_text(text)
     try:
@@ -63,7 +63,7 @@ def _write(path: Path) -> bool:
     return True
 
 
-def _commented(text: str) -> str:
+def _comment_lines(text: str) -> str:
     lines = [line if not line.strip() or line.startswith("#") else f"# {line}" for line in text.splitlines()]
     return "\n".join(lines) + "\n"
 
@@ -79,7 +79,9 @@ def proposed_here(folder: Path, write: Callable[[str, str], bool]) -> dict[str, 
     path = top / SETTINGS
     if path.exists():
         return {"path": str(path), "text": None, "written": False}
-    found = propose_settings({name: _content(top / name) for name in LOOKED_AT if (top / name).is_file()})
+    found = propose_settings(
+        {name: _read_content(top / name) for name in LOOKED_AT if (top / name).is_file()}
+    )
     if not found:
         return None
     proposal = {"path": str(path), "text": found.text(), "written": False}
@@ -93,7 +95,7 @@ def proposed_here(folder: Path, write: Callable[[str, str], bool]) -> dict[str, 
     return {**proposal, "written": True}
 
 
-def _content(path: Path) -> str:
+def _read_content(path: Path) -> str:
     """Return the text of a file that is read; "" for the others, which only have to exist."""
     if path.name not in READ:
         return ""

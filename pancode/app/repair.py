@@ -38,13 +38,13 @@ class Repair:
 
 def list_repairs(home: Path, environ: Mapping[str, str]) -> Iterator[Repair]:
     """Each act that would help now. The next one is looked for when the one before is over."""
-    for path in (home, *_below(home, _PRIVATE)):
+    for path in (home, *_walk_paths(home, _PRIVATE)):
         yield from _open_to_others(path)
     for node in node_homes(home, environ):
-        for path in (node, *_below(node, _OF_NODE)):
+        for path in (node, *_walk_paths(node, _OF_NODE)):
             yield from _open_to_others(path)
         yield from _left_checkouts(node)
-    yield from _configuration(home)
+    yield from _repair_configuration(home)
     if holder_of(home) is None:
         for path in (home / "run" / name for name in _SOCKETS):
             if path.is_socket():
@@ -66,7 +66,7 @@ def list_repairs(home: Path, environ: Mapping[str, str]) -> Iterator[Repair]:
         yield Repair("old runs left files that are no longer needed", "pancode admin gc", partial(_run, "gc"))
 
 
-def _below(home: Path, names: tuple[str, ...]) -> Iterator[Path]:
+def _walk_paths(home: Path, names: tuple[str, ...]) -> Iterator[Path]:
     for name in names:
         path = home / name
         if os.path.lexists(path):
@@ -103,16 +103,16 @@ def _left_checkouts(node: Path) -> Iterator[Repair]:
         if folder.name not in known:
             wrong = f"{folder} is the checkout of a run that its node agent does not know"
             wrong += ", and what is nowhere else goes with it"
-            yield Repair(wrong, f"rm -r {folder}", partial(_erase, folder))
+            yield Repair(wrong, f"rm -r {folder}", partial(_erase_folder, folder))
 
 
-def _erase(folder: Path) -> None:
+def _erase_folder(folder: Path) -> None:
     """Erase it, also where an agent has taken away its own right to write there."""
     subprocess.run(["chmod", "-R", "u+rwX", str(folder)], check=False, capture_output=True)
     shutil.rmtree(folder)
 
 
-def _configuration(home: Path) -> Iterator[Repair]:
+def _repair_configuration(home: Path) -> Iterator[Repair]:
     names = find_missing(home)
     if names:
         wrong = f"{', '.join(names)} not found in {home}: the default values apply"

@@ -68,12 +68,12 @@ _ABOUT = {
 def propose_settings(files: Mapping[str, str]) -> Proposal:
     """Propose settings from those of LOOKED_AT that exist, name to content; empty: none tells anything."""
     found = Proposal()
-    for kind in (_python, _node, _rust, _go):
+    for kind in (_propose_python, _propose_node, _propose_rust, _propose_go):
         found = found.together(kind(files))
     return found if found.verify else found.together(_make(files))
 
 
-def _python(files: Mapping[str, str]) -> Proposal:
+def _propose_python(files: Mapping[str, str]) -> Proposal:
     try:
         project = tomllib.loads(files.get("pyproject.toml", ""))
     except tomllib.TOMLDecodeError:
@@ -98,7 +98,7 @@ def _python(files: Mapping[str, str]) -> Proposal:
     return Proposal(setup, (".venv",), (".venv/bin/python -m pytest -q",) * tested, seen)
 
 
-def _node(files: Mapping[str, str]) -> Proposal:
+def _propose_node(files: Mapping[str, str]) -> Proposal:
     if "package.json" not in files:
         return Proposal()
     try:
@@ -117,13 +117,13 @@ def _is_script(text: object) -> bool:
     return isinstance(text, str) and bool(text.strip()) and _NO_TEST not in text
 
 
-def _rust(files: Mapping[str, str]) -> Proposal:
+def _propose_rust(files: Mapping[str, str]) -> Proposal:
     if "Cargo.toml" not in files:
         return Proposal()
     return Proposal(("cargo fetch",), ("target",), ("cargo test",), ("Cargo.toml",))
 
 
-def _go(files: Mapping[str, str]) -> Proposal:
+def _propose_go(files: Mapping[str, str]) -> Proposal:
     return (
         Proposal(("go mod download",), (), ("go test ./...",), ("go.mod",))
         if "go.mod" in files

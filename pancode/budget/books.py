@@ -243,15 +243,15 @@ def explain_refusal(balance: Balance, ceilings: Ceilings, amount: Amount) -> str
         and balance.tokens + balance.reserved_tokens + amount.tokens > ceilings.tokens
     ):
         numbers = (balance.tokens, balance.reserved_tokens, amount.tokens, ceilings.tokens)
-        return _refused("Token ceiling", *(f"{number:,}" for number in numbers))
+        return _format_refusal("Token ceiling", *(f"{number:,}" for number in numbers))
     used, more = balance.agent_ms, balance.reserved_ms
     if amount.ms and ceilings.ms is not None and used + more + amount.ms > ceilings.ms:
         times = (used, more, amount.ms, ceilings.ms)
-        return _refused("Ceiling of agent-minutes", *map(format_minutes, times))
+        return _format_refusal("Ceiling of agent-minutes", *map(format_minutes, times))
     return ""
 
 
-def _refused(what: str, used: str, reserved: str, due: str, ceiling: str) -> str:
+def _format_refusal(what: str, used: str, reserved: str, due: str, ceiling: str) -> str:
     return (
         f"Dispatch blocked: {what} would be exceeded "
         f"(used: {used}, reserved: {reserved}, estimated next: {due}, ceiling: {ceiling})"
@@ -260,7 +260,7 @@ def _refused(what: str, used: str, reserved: str, due: str, ceiling: str) -> str
 
 def reserve_amount(scopes: Iterable[str], account: Account, due: Amount, stamp: Stamp) -> list[BookEntry]:
     """Entries for one reservation in each scope."""
-    made = [_entry(EntryKind.RESERVE, scope, account, due.usd, stamp) for scope in scopes]
+    made = [_make_entry(EntryKind.RESERVE, scope, account, due.usd, stamp) for scope in scopes]
     return [replace(entry, reserved_tokens=due.tokens, reserved_ms=due.ms) for entry in made]
 
 
@@ -272,7 +272,7 @@ def raise_reserved(
     """
     more = find_reserved(entries, account.attempt).items()
     return [
-        _entry(EntryKind.RESERVE, scope, account, subtract_amount(usd, reserved), stamp)
+        _make_entry(EntryKind.RESERVE, scope, account, subtract_amount(usd, reserved), stamp)
         for scope, reserved in more
         if reserved < usd
     ]
@@ -302,7 +302,7 @@ def release_reserved(
     """Entries that release the attempt's reservations, as nothing was spent (`only`: in that scope alone)."""
     reserved = find_reserved(entries, account.attempt)
     due = {scope: usd for scope, usd in reserved.items() if only in (None, scope)}
-    back = [one for scope, usd in due.items() for one in _released(entries, account, scope, usd, stamp)]
+    back = [one for scope, usd in due.items() for one in _make_releases(entries, account, scope, usd, stamp)]
     return [replace(entry, note=note) for entry in back]
 
 
@@ -316,7 +316,7 @@ def lower_reserved(
     """
     more = {scope: due for scope, due in find_reserved(entries, account.attempt).items() if due > usd}
     back = [
-        _entry(EntryKind.RELEASE, scope, account, subtract_amount(reserved, usd), stamp)
+        _make_entry(EntryKind.RELEASE, scope, account, subtract_amount(reserved, usd), stamp)
         for scope, reserved in more.items()
     ]
     open_zeros = _open_zeros(entries, account.attempt)
@@ -332,11 +332,11 @@ def settle_attempt(
     made: list[BookEntry] = []
     for scope, usd in find_reserved(entries, account.attempt).items():
         if spent.usd is None:
-            unknown = _entry(EntryKind.UNKNOWN, scope, account, ZERO, stamp, spent)
-            made.append(_freed(unknown, entries, spent=spent))
+            unknown = _make_entry(EntryKind.UNKNOWN, scope, account, ZERO, stamp, spent)
+            made.append(_release_reserved(unknown, entries, spent=spent))
             continue
-        made += _released(entries, account, scope, usd, stamp)
-        made.append(_entry(EntryKind.SPEND, scope, account, spent.usd, stamp, spent))
+        made += _make_releases(entries, account, scope, usd, stamp)
+        made.append(_make_entry(EntryKind.SPEND, scope, account, spent.usd, stamp, spent))
     return made
 
 
@@ -348,12 +348,12 @@ def settle_lost(
     """
     made: list[BookEntry] = []
     for scope, reserved in find_reserved(entries, account.attempt).items():
-        unknown = _entry(EntryKind.UNKNOWN, scope, account, ZERO, stamp, replace(known, usd=None))
-        made.append(_freed(unknown, entries, Amount(tokens=known.tokens, ms=known.agent_ms)))
+        unknown = _make_entry(EntryKind.UNKNOWN, scope, account, ZERO, stamp, replace(known, usd=None))
+        made.append(_release_reserved(unknown, entries, Amount(tokens=known.tokens, ms=known.agent_ms)))
         if known.usd:
-            made.append(_entry(EntryKind.RELEASE, scope, account, min(reserved, known.usd), stamp))
+            made.append(_make_entry(EntryKind.RELEASE, scope, account, min(reserved, known.usd), stamp))
             so_far = Spent(known.usd, source="reported")
-            made.append(_entry(EntryKind.SPEND, scope, account, known.usd, stamp, so_far))
+            made.append(_make_entry(EntryKind.SPEND, scope, account, known.usd, stamp, so_far))
     return made
 
 
@@ -368,7 +368,7 @@ def sum_reserved(entries: Sequence[BookEntry]) -> dict[str, Decimal]:
     """Return the USD that each run reserves in one scope, the largest amount first."""
     sums: dict[str, Decimal] = {}
     for entry in entries:
-        sums[entry.run] = add_amounts(sums.get(entry.run, ZERO), _signed(entry, _SIGN.get(entry.kind, 0)))
+        sums[entry.run] = add_amounts(sums.get(entry.run, ZERO), _apply_sign(entry, _SIGN.get(entry.kind, 0)))
     return {run: usd for run, usd in sorted(sums.items(), key=lambda one: -one[1]) if usd > 0}
 
 
@@ -383,18 +383,18 @@ def settle_unknown(
     if spent.usd is None:
         raise ValueError("an unknown cost settles nothing")
     made: list[BookEntry] = []
-    sums = _sums(entries, account.attempt)
+    sums = _sum_reserved(entries, account.attempt)
     for scope in _unknown_scopes(entries, account.attempt):
-        back, *zeros = _released(entries, account, scope, sums.get(scope, ZERO), stamp)
+        back, *zeros = _make_releases(entries, account, scope, sums.get(scope, ZERO), stamp)
         made += [replace(back, source="unknown"), *zeros]
         mine = [e for e in entries if e.scope == scope and e.attempt == account.attempt]
-        usd, rest = _beyond(spent, mine)
+        usd, rest = _subtract_booked(spent, mine)
         kind = EntryKind.SPEND if usd == spent.usd else EntryKind.CORRECT
-        made.append(_entry(kind, scope, account, usd, stamp, rest))
+        made.append(_make_entry(kind, scope, account, usd, stamp, rest))
     return made
 
 
-def _beyond(spent: Spent, booked: Sequence[BookEntry]) -> tuple[Decimal, Spent]:
+def _subtract_booked(spent: Spent, booked: Sequence[BookEntry]) -> tuple[Decimal, Spent]:
     """What was used beyond what these entries book: the USD, which may be negative, and the rest."""
     usd = subtract_amount(spent.usd or ZERO, add_amounts(*(e.usd for e in booked if e.kind in _SPENDS)))
     tokens = max(0, spent.tokens - sum(e.tokens for e in booked))
@@ -406,7 +406,7 @@ def _beyond(spent: Spent, booked: Sequence[BookEntry]) -> tuple[Decimal, Spent]:
 def book_dispute(made: Iterable[BookEntry], account: Account, usd: Decimal, stamp: Stamp) -> list[BookEntry]:
     """Entries for what a node claims beyond its job's limit, beside each cost that `made` books."""
     scopes = dict.fromkeys(entry.scope for entry in made if entry.kind in _SPENDS) if usd else {}
-    return [_entry(EntryKind.DISPUTED, scope, account, usd, stamp) for scope in scopes]
+    return [_make_entry(EntryKind.DISPUTED, scope, account, usd, stamp) for scope in scopes]
 
 
 def find_disputed(entries: Iterable[BookEntry]) -> dict[str, Decimal]:
@@ -430,8 +430,10 @@ def settle_disputed(
         if claim:
             booked = add_amounts(*(entry.usd for entry in here if entry.kind in _SPENDS))
             spent = Spent(usd, source="settled")
-            made.append(_entry(EntryKind.DISPUTED, scope, account, claim.copy_negate(), stamp))
-            made.append(_entry(EntryKind.CORRECT, scope, account, subtract_amount(usd, booked), stamp, spent))
+            made.append(_make_entry(EntryKind.DISPUTED, scope, account, claim.copy_negate(), stamp))
+            made.append(
+                _make_entry(EntryKind.CORRECT, scope, account, subtract_amount(usd, booked), stamp, spent)
+            )
     return made
 
 
@@ -442,8 +444,10 @@ def add_unknown(
     made: list[BookEntry] = []
     for scope in _unknown_scopes(entries, account.attempt):
         mine = [e for e in entries if e.scope == scope and e.attempt == account.attempt]
-        rest = replace(_beyond(spent, mine)[1], usd=None)
-        more = _freed(_entry(EntryKind.CORRECT, scope, account, ZERO, stamp, rest), entries, spent=spent)
+        rest = replace(_subtract_booked(spent, mine)[1], usd=None)
+        more = _release_reserved(
+            _make_entry(EntryKind.CORRECT, scope, account, ZERO, stamp, rest), entries, spent=spent
+        )
         if rest.tokens or rest.agent_ms or more.reserved_tokens or more.reserved_ms:
             made.append(more)
     return made
@@ -464,7 +468,7 @@ def add_second(entries: Sequence[BookEntry], account: Account, spent: Spent, sta
         e.scope for e in mine if e.kind is EntryKind.RESERVE and e.lease in (0, account.lease)
     )
     usd = ZERO if spent.usd is None else spent.usd
-    return [_entry(EntryKind.SPEND, scope, account, usd, stamp, spent) for scope in scopes]
+    return [_make_entry(EntryKind.SPEND, scope, account, usd, stamp, spent) for scope in scopes]
 
 
 def add_rest(entries: Sequence[BookEntry], account: Account, spent: Spent, stamp: Stamp) -> list[BookEntry]:
@@ -477,9 +481,9 @@ def add_rest(entries: Sequence[BookEntry], account: Account, spent: Spent, stamp
             booked.setdefault(entry.scope, []).append(entry)
     made = []
     for scope, mine in booked.items():
-        usd, rest = _beyond(spent, mine)
+        usd, rest = _subtract_booked(spent, mine)
         if usd or rest.tokens or rest.agent_ms:
-            made.append(_entry(EntryKind.CORRECT, scope, account, usd, stamp, rest))
+            made.append(_make_entry(EntryKind.CORRECT, scope, account, usd, stamp, rest))
     return made
 
 
@@ -492,8 +496,8 @@ def release_unknown(
     """Entries that release the reservation of an unknown cost in a scope whose period is over; the cost stays
     unknown.
     """
-    reserved = _sums(entries, account.attempt).get(scope, ZERO)
-    back = _released(entries, account, scope, reserved, stamp)
+    reserved = _sum_reserved(entries, account.attempt).get(scope, ZERO)
+    back = _make_releases(entries, account, scope, reserved, stamp)
     nothing = not (reserved or back[0].reserved_tokens or back[0].reserved_ms)
     if nothing or scope not in _unknown_scopes(entries, account.attempt):
         return []
@@ -509,7 +513,7 @@ def lapse_all(entries: Sequence[BookEntry], account: Account, stamp: Stamp, note
 def sum_used(entries: Iterable[BookEntry], before: int) -> Decimal:
     """The USD of the attempts before this one; an unknown cost counts as its reservation."""
     mine = [e for e in entries if is_day(e.scope) and e.attempt < before]
-    return add_amounts(*(_signed(e, _SIGN.get(e.kind, 1 if e.kind in _SPENDS else 0)) for e in mine))
+    return add_amounts(*(_apply_sign(e, _SIGN.get(e.kind, 1 if e.kind in _SPENDS else 0)) for e in mine))
 
 
 def apply_entry(balance: Balance, entry: BookEntry) -> Balance:
@@ -526,9 +530,9 @@ def apply_entry(balance: Balance, entry: BookEntry) -> Balance:
             more["reserved_usd"] = subtract_amount(balance.reserved_usd, entry.usd)
             more["unknown_runs"] = balance.unknown_runs - (1 if entry.source == "unknown" else 0)
         case EntryKind.SPEND | EntryKind.CORRECT:
-            more |= {**_used(balance, entry), "spent_usd": add_amounts(balance.spent_usd, entry.usd)}
+            more |= {**_add_used(balance, entry), "spent_usd": add_amounts(balance.spent_usd, entry.usd)}
         case EntryKind.UNKNOWN:
-            more |= {**_used(balance, entry), "unknown_runs": balance.unknown_runs + 1}
+            more |= {**_add_used(balance, entry), "unknown_runs": balance.unknown_runs + 1}
         case EntryKind.DISPUTED:
             more["disputed_usd"] = add_amounts(balance.disputed_usd, entry.usd)
         case _:
@@ -544,7 +548,7 @@ def sum_entries(scope: str, entries: Iterable[BookEntry]) -> Balance:
     return balance
 
 
-def _used(balance: Balance, entry: BookEntry) -> dict[str, int]:
+def _add_used(balance: Balance, entry: BookEntry) -> dict[str, int]:
     """The new sums of tokens and time, at most `MOST_SUM`; they never shrink, so the order of entries is
     free.
     """
@@ -552,7 +556,7 @@ def _used(balance: Balance, entry: BookEntry) -> dict[str, int]:
     return {"tokens": min(tokens, MOST_SUM), "agent_ms": min(ms, MOST_SUM)}
 
 
-def _signed(entry: BookEntry, sign: int) -> Decimal:
+def _apply_sign(entry: BookEntry, sign: int) -> Decimal:
     return entry.usd.copy_negate() if sign < 0 else entry.usd if sign else ZERO
 
 
@@ -576,7 +580,7 @@ def find_reserved(entries: Sequence[BookEntry], attempt: int) -> dict[str, Decim
     reserved in it than released.
     """
     zeros, unknown = _open_zeros(entries, attempt), set(_unknown_scopes(entries, attempt))
-    sums = _sums(entries, attempt).items()
+    sums = _sum_reserved(entries, attempt).items()
     return {scope: usd for scope, usd in sums if (usd or zeros.get(scope)) and scope not in unknown}
 
 
@@ -589,25 +593,27 @@ def _open_zeros(entries: Sequence[BookEntry], attempt: int) -> dict[str, int]:
     return {scope: count for scope, count in counts.items() if count > 0}
 
 
-def _released(
+def _make_releases(
     entries: Sequence[BookEntry], account: Account, scope: str, usd: Decimal, stamp: Stamp
 ) -> list[BookEntry]:
     """Entries that release what the attempt reserves in the scope: `usd`, and each reservation of 0 USD."""
-    first = _freed(_entry(EntryKind.RELEASE, scope, account, usd, stamp), entries)
+    first = _release_reserved(_make_entry(EntryKind.RELEASE, scope, account, usd, stamp), entries)
     zeros = _open_zeros(entries, account.attempt).get(scope, 0) - (0 if usd else 1)
-    return [first, *(_entry(EntryKind.RELEASE, scope, account, ZERO, stamp) for _ in range(zeros))]
+    return [first, *(_make_entry(EntryKind.RELEASE, scope, account, ZERO, stamp) for _ in range(zeros))]
 
 
-def _sums(entries: Sequence[BookEntry], attempt: int) -> dict[str, Decimal]:
+def _sum_reserved(entries: Sequence[BookEntry], attempt: int) -> dict[str, Decimal]:
     """The USD reserved less the USD released, by scope."""
     sums: dict[str, Decimal] = {}
     for entry in entries:
         if entry.attempt == attempt and entry.kind in _SIGN:
-            sums[entry.scope] = add_amounts(sums.get(entry.scope, ZERO), _signed(entry, _SIGN[entry.kind]))
+            sums[entry.scope] = add_amounts(
+                sums.get(entry.scope, ZERO), _apply_sign(entry, _SIGN[entry.kind])
+            )
     return sums
 
 
-def _freed(
+def _release_reserved(
     entry: BookEntry, entries: Sequence[BookEntry], most: Amount | None = None, spent: Spent | None = None
 ) -> BookEntry:
     """Return the entry, which also releases the tokens and time that its attempt reserves; `most`: at most
@@ -627,7 +633,7 @@ def _freed(
 _NOTHING = Spent(None, source="")
 
 
-def _entry(
+def _make_entry(
     kind: EntryKind, scope: str, account: Account, usd: Decimal, stamp: Stamp, spent: Spent = _NOTHING
 ) -> BookEntry:
     return BookEntry(

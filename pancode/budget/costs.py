@@ -64,14 +64,14 @@ def group_lines(lines: Iterable[CostLine], key_of: Callable[[str | None], str | 
     same: dict[str | None, list[CostLine]] = {}
     for line in lines:
         same.setdefault(key_of(line.key), []).append(line)
-    return [_added(key, some) for key, some in same.items()]
+    return [_add_lines(key, some) for key, some in same.items()]
 
 
 def sum_lines(lines: Sequence[CostLine]) -> CostLine:
-    return _added("total", lines)
+    return _add_lines("total", lines)
 
 
-def _added(key: str | None, lines: Sequence[CostLine]) -> CostLine:
+def _add_lines(key: str | None, lines: Sequence[CostLine]) -> CostLine:
     return CostLine(
         key,
         sum(line.runs for line in lines),

@@ -46,7 +46,7 @@ def _budget(context: ApiContext, call: ApiCall) -> BudgetShape:
 
 
 @Verb(SET_CEILING, CeilingBody, "budget set", pokes=True, right=BUDGETS)
-def _ceiling(context: ApiContext, call: ApiCall) -> BudgetShape:
+def _set_ceiling(context: ApiContext, call: ApiCall) -> BudgetShape:
     """Set a ceiling."""
     body: CeilingBody = call.body
     set_ceilings(context.core, budget_scope(context, body.scope), body.ceilings(), body.by)
@@ -63,7 +63,7 @@ def budget_scope(context: ApiContext, text: str) -> str:
     if kind == "repo" and context.project_of(name) is None:
         fix = "name a folder of the repository, as in repo:/home/me/project"
         raise UsageError(f"{name} is not in a git repository", fix=fix, code="no_repository")
-    return _whole(context, kind, name)
+    return _resolve_scope(context, kind, name)
 
 
 _ALONE, _NAMED = ("day", *PERIODS, "session"), ("node", "agent", "repo", "session")
@@ -81,7 +81,7 @@ def _budget_scope(scope: str) -> tuple[str, str]:
     return kind, name
 
 
-def _whole(context: ApiContext, kind: str, name: str) -> str:
+def _resolve_scope(context: ApiContext, kind: str, name: str) -> str:
     """Return the scope as the books name it: a session by any of its runs, a repository by a folder in it.
 
     NotFoundError for a run that is not a session.
@@ -94,13 +94,13 @@ def _whole(context: ApiContext, kind: str, name: str) -> str:
 
 
 @Verb(UNSET_CEILING, ScopeBody, "budget set", pokes=True, right=BUDGETS)
-def _unset(context: ApiContext, call: ApiCall) -> BudgetShape:
+def _reset_ceiling(context: ApiContext, call: ApiCall) -> BudgetShape:
     """The configured one again.
 
     A machine, an agent or a repository that is gone may have left a ceiling: it is not looked for.
     """
     body: ScopeBody = call.body
-    unset_ceiling(context.core, _whole(context, *_budget_scope(body.scope)), body.by)
+    unset_ceiling(context.core, _resolve_scope(context, *_budget_scope(body.scope)), body.by)
     return _budget(context, call)
 
 
@@ -162,7 +162,7 @@ def _brief(context: ApiContext, call: ApiCall) -> BriefShape:
 
 
 @Verb(LOOKED, ActBody, "status", right=NOTES)
-def _looked(context: ApiContext, call: ApiCall) -> LookedAnswer:
+def _record_looked(context: ApiContext, call: ApiCall) -> LookedAnswer:
     """A user has looked now."""
     record_look(context.core, call.body.by)
     return {"by": call.body.by}

@@ -197,7 +197,7 @@ def of_agents(records: Sums, task: str, repository: str | None) -> dict[str, Tra
     here = {"kind": kind, "repository": repository}
     ways = ({**here, "size": size}, here, {"kind": kind, "size": size}, {"kind": kind})
     groups = [group_records(records, "agent", **way) for way in ways]
-    return {str(name): _narrowest(groups, name) for name in groups[-1]}
+    return {str(name): _choose_narrowest(groups, name) for name in groups[-1]}
 
 
 def of_models(records: Sums, agent: str, task: str, names: Mapping[str, str]) -> dict[str, TrackRecord]:
@@ -208,12 +208,12 @@ def of_models(records: Sums, agent: str, task: str, names: Mapping[str, str]) ->
     own = {"kind": kind, "agent": agent}
     ways = ({**own, "size": size_of(task)}, own, {"kind": kind})
     groups = [group_records(records, "model", **way) for way in ways]
-    return {name: _narrowest(groups, bare) for name, bare in names.items()}
+    return {name: _choose_narrowest(groups, bare) for name, bare in names.items()}
 
 
-def _narrowest(groups: Sequence[Mapping[str | None, TrackRecord]], name: str | None) -> TrackRecord:
+def _choose_narrowest(groups: Sequence[Mapping[str | None, TrackRecord]], name: str | None) -> TrackRecord:
     """The first of these records with enough evidence, else the widest."""
-    known = (group[name] for group in groups[:-1] if _enough(group.get(name)))
+    known = (group[name] for group in groups[:-1] if _has_enough(group.get(name)))
     return next(known, groups[-1].get(name, TrackRecord()))
 
 
@@ -224,14 +224,14 @@ def describe_worker(records: Sums, agent: str, runtime: str, model: str | None, 
     sized = group_records(records, "agent", **worker, size=size).get(agent)
     any_size = group_records(records, "agent", **worker).get(agent, TrackRecord())
     who = f"{agent} with {model or f'the model of {runtime}'} at tasks of kind {kind}"
-    if sized is not None and _enough(sized):
+    if sized is not None and _has_enough(sized):
         return f"{who} and size {size}: {format_record(sized)}"
     return f"{who}: {format_record(any_size)}"
 
 
 def format_record(record: TrackRecord) -> str:
     """The record in words; `unknown` if too few runs stand behind it."""
-    if _enough(record):
+    if _has_enough(record):
         return record.words
     return f"unknown, {count_noun(record.runs, 'run')} known and {ENOUGH} are needed"
 
@@ -289,7 +289,7 @@ def estimate_work(
     kind = kind_of(task)
     narrow = group_records(records, "kind", **of_worker, kind=kind).get(kind)
     record, about = narrow, f"at tasks of kind {kind}"
-    if not _enough(record):
+    if not _has_enough(record):
         wide = list(group_records(records, "runtime", **of_worker).values())
         record, about = (wide[0] if wide else None), "at any task"
     if record is None or not record.runs:
@@ -304,5 +304,5 @@ def estimate_work(
     return ExpectedWork(usd, amount, basis)
 
 
-def _enough(record: TrackRecord | None) -> bool:
+def _has_enough(record: TrackRecord | None) -> bool:
     return record is not None and record.runs >= ENOUGH

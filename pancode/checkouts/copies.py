@@ -93,8 +93,8 @@ class CheckoutCopies:
                     "init", "-q", "--template=", f"--object-format={object_format}", str(top)
                 )
                 for name, value in _PLAIN.items():
-                    _git(top).must("config", name, value)
-            return _seen(top)
+                    _make_git(top).must("config", name, value)
+            return _read_state(top)
 
     @translate_os_errors("the copy of a checkout")
     def fill(self, copy: str, commit: str, head: str | None, branch: str | None, before: str | None) -> Path:
@@ -104,12 +104,12 @@ class CheckoutCopies:
         """
         top, commit = place_of(self._home, copy), checked_object(commit)
         with lock_tree(top, is_never_called_off):
-            git = _git(top)
+            git = _make_git(top)
             if not git.ask("merge-base", "--is-ancestor", commit, SENT).ok:
                 raise GitRefusal(
                     f"commit {commit[:12]} was not sent to this copy", fix="run the command again"
                 )
-            if _seen(top).commit != before:
+            if _read_state(top).commit != before:
                 what = "the copy of your files changed in the meantime"
                 raise ConflictError(what, fix="run the same command again", code="copy_changed")
             # HEAD and its branch, as the client has them. A branch of the copy whose name is in the way goes.
@@ -131,13 +131,13 @@ class CheckoutCopies:
         return top
 
 
-def _git(top: Path, **variables: str) -> Git:
+def _make_git(top: Path, **variables: str) -> Git:
     return Git(top, safe_env() | {"GIT_DIR": str(top / ".git"), "GIT_WORK_TREE": str(top), **variables})
 
 
-def _seen(top: Path) -> CopyState:
+def _read_state(top: Path) -> CopyState:
     """The state of a copy, compared with what it was last filled with; files that git ignores are kept."""
-    git = _git(top)
+    git = _make_git(top)
     filled = git.ask("rev-parse", "-q", "--verify", f"{FILLED}^{{commit}}").text() or None
     if filled is None:
         return CopyState(top)
@@ -148,7 +148,7 @@ def _seen(top: Path) -> CopyState:
         kept = top / ".git" / _INDEX
         if kept.exists():
             shutil.copyfile(kept, index)
-        mine = _git(top, GIT_INDEX_FILE=str(index), **SAME)
+        mine = _make_git(top, GIT_INDEX_FILE=str(index), **SAME)
         if not kept.exists():
             mine.must("read-tree", filled)
         mine.ask("update-index", "-q", "--refresh")

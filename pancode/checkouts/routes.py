@@ -33,7 +33,7 @@ class FilesBody(ActBody):
 
 
 @Verb(CHECKOUT, CheckoutBody, "dispatch", right=DISPATCHES)
-def _state(context: ApiContext, call: ApiCall) -> CheckoutAnswer:
+def _get_state(context: ApiContext, call: ApiCall) -> CheckoutAnswer:
     """The copy of a checkout on the caller's machine, made where it is missing."""
     state = context.coordinator.checkouts.state(_copy(call), call.body.object_format)
     about = {"commit": state.commit, "filled": state.filled, "head": state.head, "branch": state.branch}

@@ -107,12 +107,12 @@ class SettingMaker:
         self._chosen = chosen
 
     def look(self, change: AskedChange) -> ChangeEffect:
-        return self._effect(change, make=False)
+        return self._make_effect(change, make=False)
 
     def make(self, change: AskedChange, by: str) -> ChangeEffect:
-        return self._effect(change, make=True)
+        return self._make_effect(change, make=True)
 
-    def _effect(self, change: AskedChange, make: bool) -> ChangeEffect:
+    def _make_effect(self, change: AskedChange, make: bool) -> ChangeEffect:
         act = self._chosen.change if make else self._chosen.look
         done = act(change.target, change.value)
         notes = []
@@ -135,17 +135,17 @@ def make_change(core: Core, makers: ChangeMakers, change: AskedChange, by: str) 
     effect = makers[change.kind].look(change)
     back = effect.back
     with unit_of_work(core) as work:
-        before = _history(work.tx)
+        before = _list_changes(work.tx)
         number = before[-1].number + 1 if before else 1
         kept = ConfigChange(number, back.kind.value, back.target, back.value, effect.after)
-        _remember(work, before, [*before, kept][-MOST_KEPT:])
-        work.audit("config", "info", "setting changed", None, by=by, **_detail(effect))
+        _keep_changes(work, before, [*before, kept][-MOST_KEPT:])
+        work.audit("config", "info", "setting changed", None, by=by, **_make_detail(effect))
     try:
         return makers[change.kind].make(change, by)
     except BaseException:
         with unit_of_work(core) as work:
-            _remember(work, _history(work.tx), before)
-            work.audit("config", "warning", "setting not changed", None, by=by, **_detail(effect))
+            _keep_changes(work, _list_changes(work.tx), before)
+            work.audit("config", "warning", "setting not changed", None, by=by, **_make_detail(effect))
         raise
 
 
@@ -153,21 +153,21 @@ def make_change(core: Core, makers: ChangeMakers, change: AskedChange, by: str) 
 def undo_last(core: Core, makers: ChangeMakers, by: str) -> ChangeEffect:
     """Take the last change back. NotFoundError: there is none; RefusedError: its place was changed since."""
     with core.ports.ledger.transaction() as tx:
-        history = _history(tx)
+        history = _list_changes(tx)
     gone: list[str] = []
     while history and _is_as_before(makers, history[-1]):
         gone.append(history.pop().target)
     if not history:
         raise NotFoundError("nothing to undo", fix="pancode config show --origin", code="no_change")
     last = history[-1]
-    back = _back(last)
+    back = _revert_change(last)
     maker = makers[back.kind]
-    now, then = _now(maker, back), last.after
+    now, then = _read_current(maker, back), last.after
     effect = maker.make(back, by) if now == then else None
     with unit_of_work(core) as work:
-        _remember(work, _history(work.tx), history[:-1])
+        _keep_changes(work, _list_changes(work.tx), history[:-1])
         if effect is not None:
-            work.audit("config", "info", "setting taken back", None, by=by, **_detail(effect))
+            work.audit("config", "info", "setting taken back", None, by=by, **_make_detail(effect))
     if effect is None:
         raise RefusedError(
             f"{back.target} changed in the meantime; it was not undone",
@@ -183,23 +183,23 @@ _PASSED = "the last change of {} was taken back already; this takes back the one
 
 def _is_as_before(makers: ChangeMakers, kept: ConfigChange) -> bool:
     """Whether there is nothing to take back: the change was never made, or was taken back already."""
-    back = _back(kept)
-    now = _now(makers[back.kind], back)
+    back = _revert_change(kept)
+    now = _read_current(makers[back.kind], back)
     return now != kept.after and now == back.value
 
 
-def _now(maker: ChangeMaker, back: AskedChange) -> str | None:
+def _read_current(maker: ChangeMaker, back: AskedChange) -> str | None:
     try:
         return maker.look(back).back.value
     except NotFoundError:  # it was taken out by hand
         return None
 
 
-def _history(tx: Transaction) -> list[ConfigChange]:
+def _list_changes(tx: Transaction) -> list[ConfigChange]:
     return tx.find(ConfigChange)
 
 
-def _remember(work: Work, before: list[ConfigChange], after: list[ConfigChange]) -> None:
+def _keep_changes(work: Work, before: list[ConfigChange], after: list[ConfigChange]) -> None:
     """Keep exactly these changes."""
     for one in before:
         if one not in after:
@@ -209,12 +209,12 @@ def _remember(work: Work, before: list[ConfigChange], after: list[ConfigChange])
             work.tx.put(one)
 
 
-def _back(kept: ConfigChange) -> AskedChange:
+def _revert_change(kept: ConfigChange) -> AskedChange:
     """Return the change that takes this one back."""
     return AskedChange(ChangeKind(kept.kind), kept.target, kept.value)
 
 
-def _detail(effect: ChangeEffect) -> dict[str, object]:
+def _make_detail(effect: ChangeEffect) -> dict[str, object]:
     change = effect.change
     return {
         "kind": change.kind.value,

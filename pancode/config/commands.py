@@ -37,7 +37,7 @@ def show(
     Built in < /etc/pancode < your home < the repository < `config set` < the project < PANCODE_ variables
     < a preset < flags.
     """
-    rows, warnings = _settings(face)
+    rows, warnings = _load_settings(face)
     for warning in warnings:
         face.note(f"warning: {warning}")
     columns: RowColumns[SettingShape] = {
@@ -52,7 +52,7 @@ def show(
     face.show({"settings": rows}, lambda: format_rows(rows, columns, "no setting has this in its name"))
 
 
-def _settings(face: Face) -> tuple[list[SettingShape], list[str]]:
+def _load_settings(face: Face) -> tuple[list[SettingShape], list[str]]:
     from pancode.config.folder_settings import settings_here
 
     if remote_of(os.environ) is not None:

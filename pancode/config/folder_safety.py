@@ -34,9 +34,9 @@ def rules_here(home: Path, cwd: Path, environ: Mapping[str, str]) -> dict[str, A
     """Return every rule with its origin, the files read, and warnings. ConfigError with file and line."""
     around = FileSurroundings(home, environ)
     loaded = around.loaded_rules(around.project_of(str(cwd)))
-    paths = [{"kind": "path", "leaves": _LEAVES[r.access], **_row(r)} for r in loaded.rules.paths]
-    commands = [{"kind": "command", "leaves": _left(r), **_row(r)} for r in loaded.rules.commands]
-    rules = [_asked(pattern, why) for pattern, why in ALWAYS.items()]
+    paths = [{"kind": "path", "leaves": _LEAVES[r.access], **_make_row(r)} for r in loaded.rules.paths]
+    commands = [{"kind": "command", "leaves": _format_left(r), **_make_row(r)} for r in loaded.rules.commands]
+    rules = [_make_landing_row(pattern, why) for pattern, why in ALWAYS.items()]
     extra = {"files": list(loaded.files), "warnings": list(loaded.warnings), "note": NOTE}
     return {"rules": [*paths, *commands, *rules], **extra}
 
@@ -45,9 +45,9 @@ def judged_here(home: Path, cwd: Path, environ: Mapping[str, str], deed: Deed) -
     """Return whether a run in this folder may do the deed, and which rule or level says no."""
     around = FileSurroundings(home, environ)
     project = around.project_of(str(cwd))
-    level = _level(deed.level) if deed.level else around.defaults(project).safety
+    level = _parse_level(deed.level) if deed.level else around.defaults(project).safety
     policy = compile_policy(level, deed.read_only, rules=around.rules(project))
-    found = _judged(policy, deed, Where(project or str(cwd), environ.get("HOME", "~")), cwd)
+    found = _judge_deed(policy, deed, Where(project or str(cwd), environ.get("HOME", "~")), cwd)
     because = [{"words": one.words, "ends_the_run": one.ends} for one in found.offences]
     return {
         "allowed": not found.offences,
@@ -58,7 +58,7 @@ def judged_here(home: Path, cwd: Path, environ: Mapping[str, str], deed: Deed) -
     }
 
 
-def _judged(policy: Policy, deed: Deed, where: Where, cwd: Path) -> Judgement:
+def _judge_deed(policy: Policy, deed: Deed, where: Where, cwd: Path) -> Judgement:
     if deed.command is not None:
         return judge_command(policy, deed.command, where)
     path = deed.path or ""
@@ -66,14 +66,14 @@ def _judged(policy: Policy, deed: Deed, where: Where, cwd: Path) -> Judgement:
     return judge_path(policy, here, Use(deed.use), where)
 
 
-def _asked(pattern: str, why: str) -> dict[str, Any]:
+def _make_landing_row(pattern: str, why: str) -> dict[str, Any]:
     """The row for a file that decides what runs next: a run may change it, and it lands after a user's
     yes."""
     row = {"pattern": pattern, "origin": BUILT_IN, "reason": why}
     return {"kind": "landing", "leaves": "all, landed after an approval", **row}
 
 
-def _level(text: str) -> Safety:
+def _parse_level(text: str) -> Safety:
     try:
         return Safety(text)
     except ValueError:
@@ -83,11 +83,11 @@ def _level(text: str) -> Safety:
         raise UsageError(f"safety level {text!r} not found", fix=fix) from None
 
 
-def _left(rule: CommandRule) -> str:
+def _format_left(rule: CommandRule) -> str:
     return "what a user approves" if rule.ask else "nothing"
 
 
-def _row(rule: Any) -> dict[str, Any]:
+def _make_row(rule: Any) -> dict[str, Any]:
     return {"pattern": rule.pattern, "origin": rule.origin, "reason": rule.reason}
 
 

@@ -51,13 +51,13 @@ def words_of(error: ErrorDetails, path: str, known: list[str]) -> Words:
         case _ if value is None:
             return f"nothing is written after {key}:", f"correct {path}: add a value, or remove {key}"
         case "enum" | "literal_error":
-            return _choice(value, path, error["ctx"])
+            return _explain_choice(value, path, error["ctx"])
         case "value_error":
             return error["msg"].removeprefix("Value error, "), f"correct {path}"
-    return _bounds(error["type"], error.get("ctx", {})) or error["msg"], f"correct {path}"
+    return _format_bounds(error["type"], error.get("ctx", {})) or error["msg"], f"correct {path}"
 
 
-def _choice(value: object, path: str, about: Mapping[str, Any]) -> Words:
+def _explain_choice(value: object, path: str, about: Mapping[str, Any]) -> Words:
     words = [word.strip().strip("'") for word in str(about["expected"]).replace(" or ", ", ").split(",")]
     near = find_nearest(str(value), words)
     listed = f"there are {', '.join(words)}"
@@ -66,7 +66,7 @@ def _choice(value: object, path: str, about: Mapping[str, Any]) -> Words:
     return f"did you mean {near}? {listed}", f"write {path.rpartition('.')[2]}: {near}"
 
 
-def _bounds(kind: str, about: Mapping[str, Any]) -> str:
+def _format_bounds(kind: str, about: Mapping[str, Any]) -> str:
     """Return the bounds of the number or text, in words; empty for a kind that has no words yet."""
     match kind:
         case "greater_than":
@@ -155,7 +155,7 @@ def file_layer(document: Document) -> Layer:
 
 def project_layer(document: Document) -> Layer:
     """Return the layer of the repository's pancode.yaml; ConfigError for a key that is the owner's alone."""
-    for path in _leaves(document.data):
+    for path in _list_leaves(document.data):
         if not any(path == key or path.startswith(key + ".") for key in PROJECT_KEYS):
             raise ConfigError(
                 f"{document.at(path)}: a repository may not set {path}",
@@ -174,12 +174,12 @@ def _where_it_may_stand(path: str) -> str:
     return "move it to pancode.yaml in your PANCODE_HOME, or check the key's spelling"
 
 
-def _leaves(data: Mapping[str, object], path: str = "") -> list[str]:
+def _list_leaves(data: Mapping[str, object], path: str = "") -> list[str]:
     found: list[str] = []
     for key, value in data.items():
         below = f"{path}.{key}" if path else key
         whole = below in OWN_OF_PROJECT or not isinstance(value, Mapping)
-        found += [below] if whole else _leaves(value, below) or [below]  # type: ignore[arg-type]
+        found += [below] if whole else _list_leaves(value, below) or [below]  # type: ignore[arg-type]
     return found
 
 
@@ -254,16 +254,16 @@ def _config_error(
     place = origin(path)
     if error["type"] == "extra_forbidden":
         group, key = path.rpartition(".")[0], str(error["loc"][-1])
-        known = _keys(kind, error["loc"][:-1])
-        fix = _below(kind, key) if not group else ""
+        known = _list_keys(kind, error["loc"][:-1])
+        fix = _explain_group(kind, key) if not group else ""
         near = find_nearest(key, known)
         fix = fix or (f"did you mean {near}?" if near else f"valid keys: {', '.join(known)}")
         return ConfigError(
             f"{place}: unknown key {path}", why=f"{group or 'the file'} has no {key}{others}", fix=fix
         )
     hidden = isinstance(error["input"], dict | list | tuple) or _is_secret(error)
-    shown = "" if hidden else f" {_plain(error['input'])!r}"
-    reason, fix = words_of(error, path, _keys(kind, (*error["loc"], "")))
+    shown = "" if hidden else f" {_mask_value(error['input'])!r}"
+    reason, fix = words_of(error, path, _list_keys(kind, (*error["loc"], "")))
     if place.rpartition(":")[0].endswith(f"/{CHOSEN}"):
         fix = f"pancode config unset {path}"
     if place.startswith("PANCODE_"):  # a variable, and no line of a file
@@ -275,10 +275,14 @@ def _path_of(error: ErrorDetails) -> str:
     return ".".join(str(part) for part in error["loc"] if not _is_branch(part))
 
 
-def _below(kind: type[BaseModel], key: str) -> str:
+def _explain_group(kind: type[BaseModel], key: str) -> str:
     """Say to which group a top-level key belongs, as when `#` was removed from its line but not its
     group's."""
-    groups = [name for name in _keys(kind, ()) if key in _keys(kind, (name,)) and key not in _keys(kind, ())]
+    groups = [
+        name
+        for name in _list_keys(kind, ())
+        if key in _list_keys(kind, (name,)) and key not in _list_keys(kind, ())
+    ]
     if not groups:
         return ""
     return f"write it below {' or '.join(f'`{name}:`' for name in groups)}, indented; no # before that line"
@@ -288,7 +292,7 @@ def _is_secret(error: ErrorDetails) -> bool:
     return isinstance(error.get("ctx", {}).get("error"), SecretShownError)
 
 
-def _plain(value: object) -> object:
+def _mask_value(value: object) -> object:
     return mask_passwords(value) if isinstance(value, str) else value
 
 
@@ -297,7 +301,7 @@ def _is_branch(part: object) -> bool:
     return isinstance(part, str) and ("[" in part or part in ("constrained-str", "none"))
 
 
-def _keys(kind: type[BaseModel], loc: tuple[Any, ...]) -> list[str]:
+def _list_keys(kind: type[BaseModel], loc: tuple[Any, ...]) -> list[str]:
     """Return the keys of the group at `loc`."""
     for part in loc:
         field = kind.model_fields.get(part) if isinstance(part, str) else None

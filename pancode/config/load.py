@@ -48,12 +48,14 @@ def format_value(value: object, field: FieldInfo) -> str:
 
 def format_with_passwords(value: object, field: FieldInfo) -> str:
     """Return the same with its passwords: for a comparison, never for an output."""
-    reads = {mark.func for mark in _marks(field) if isinstance(mark, BeforeValidator)}
+    reads = {mark.func for mark in _list_marks(field) if isinstance(mark, BeforeValidator)}
     if isinstance(value, int) and duration_ms in reads:
         return format_duration(value)
     if isinstance(value, int) and size_bytes in reads:
         return format_size(value)
-    text: str = yaml.safe_dump(_plain(value), default_flow_style=True, width=10**6, allow_unicode=True)
+    text: str = yaml.safe_dump(
+        _simplify_value(value), default_flow_style=True, width=10**6, allow_unicode=True
+    )
     return text.removesuffix("...\n").rstrip("\n")
 
 
@@ -74,7 +76,7 @@ def format_size(count: int) -> str:
     return f"{count}B"
 
 
-def _marks(field: FieldInfo) -> Iterator[object]:
+def _list_marks(field: FieldInfo) -> Iterator[object]:
     yield from field.metadata
     yield from _marks_in(field.annotation)
 
@@ -87,7 +89,7 @@ def _marks_in(hint: Any) -> Iterator[object]:
         yield from _marks_in(part)
 
 
-def _plain(value: object) -> object:
+def _simplify_value(value: object) -> object:
     match value:
         case Enum():
             return value.value
@@ -101,11 +103,11 @@ def _plain(value: object) -> object:
                 else whole
             )
         case tuple() | list():
-            return [_plain(one) for one in value]
+            return [_simplify_value(one) for one in value]
         case BaseModel():
-            return _plain(value.model_dump())
+            return _simplify_value(value.model_dump())
         case dict():
-            return {str(key): _plain(one) for key, one in value.items()}
+            return {str(key): _simplify_value(one) for key, one in value.items()}
     return value
 
 
@@ -137,7 +139,7 @@ class Loaded:
 
     def defaults(self) -> Defaults:
         """Return the settings in the form that resolution takes."""
-        origins = {key: self._written(key) for key in ("models.worker", "models.scout")}
+        origins = {key: self._format_origin(key) for key in ("models.worker", "models.scout")}
         return replace(
             self.settings.defaults(),
             raised=self.raised,
@@ -159,7 +161,7 @@ class Loaded:
         values = {path: value for path, value, _ in self.rows()} if keys else {}
         return f"{name} sets {', '.join(f'{key} {values[key]}' for key in keys)}" if keys else ""
 
-    def _written(self, path: str) -> str:
+    def _format_origin(self, path: str) -> str:
         """Return the setting's origin; of a preset's setting also the place where the preset sets it."""
         origin = self.origin(path)
         if self.preset is None or origin != f"preset {self.preset.name}":
@@ -170,14 +172,15 @@ class Loaded:
         """Return (path, value as a file takes it, origin) of every setting; passwords in URLs are not
         shown."""
         return [
-            (path, format_value(v, field), self.origin(path)) for path, v, field in _fields(self.settings)
+            (path, format_value(v, field), self.origin(path))
+            for path, v, field in _list_fields(self.settings)
         ]
 
     def whole_rows(self) -> list[tuple[str, str, str]]:
         """Return the same with passwords: to find out whether a value has changed, never to show it."""
         return [
             (path, format_with_passwords(v, field), self.origin(path))
-            for path, v, field in _fields(self.settings)
+            for path, v, field in _list_fields(self.settings)
         ]
 
 
@@ -216,14 +219,16 @@ def load(
     layers += [layer_of(project_values(named), f"project {named.name}")] if named is not None else []
     layers += [environment_layer(environ), *_callers_layers(callers or {})]
     chosen = in_force(places.home, environ, preset)
-    folded, settings = _settings([*layers, *([preset_layer(chosen)] if chosen else [])], environ)
-    below = _settings(layers, environ)[1].dispatch.safety if chosen else settings.dispatch.safety
+    folded, settings = _fold_settings([*layers, *([preset_layer(chosen)] if chosen else [])], environ)
+    below = _fold_settings(layers, environ)[1].dispatch.safety if chosen else settings.dispatch.safety
     unknown = [variable.words for variable in unknown_variables(environ)]
     # a sentence for each variable that a preset outranks
     values = {key: environ.get(name, "").strip() for name, (key, _) in VARIABLES.items()}
-    idle_variables = list(_outranked({key: value for key, value in values.items() if value}, chosen).values())
+    idle_variables = list(
+        _list_outranked({key: value for key, value in values.items() if value}, chosen).values()
+    )
     warnings = (*unknown, *idle_variables, *_idle_files(settings, folded))
-    outranked = _outranked(callers or {}, chosen)
+    outranked = _list_outranked(callers or {}, chosen)
     return Loaded(settings, folded, warnings, chosen, describe_raise(chosen, below), outranked, named)
 
 
@@ -231,7 +236,7 @@ def _callers_layers(callers: Mapping[str, object]) -> list[Layer]:
     return [layer_of({key: value}, _VARIABLE_OF.get(key, "command line")) for key, value in callers.items()]
 
 
-def _settings(layers: list[Layer], environ: Mapping[str, str]) -> tuple[Folded, Settings]:
+def _fold_settings(layers: list[Layer], environ: Mapping[str, str]) -> tuple[Folded, Settings]:
     folded = fold_layers(layers)
     for key in _URLS:
         _resolve_url(key, folded, environ)
@@ -258,14 +263,14 @@ def _idle_files(settings: Settings, folded: Folded) -> list[str]:
     for key in _URLS:
         group = getattr(settings, key.partition(".")[0])
         if group.url is None:
-            beside = [path for path, value in _leaves(group, key.partition(".")[0]) if value is not None]
+            beside = [path for path, value in _list_leaves(group, key.partition(".")[0]) if value is not None]
             sentences += [
                 f"{folded.origin(path)}: {path} is not used, since {key} is not set" for path in beside
             ]
     return sentences
 
 
-def _outranked(values: Mapping[str, object], preset: Preset | None) -> dict[str, str]:
+def _list_outranked(values: Mapping[str, object], preset: Preset | None) -> dict[str, str]:
     """Return a sentence for each key that a variable sets and a preset sets otherwise."""
     sets = preset.settings() if preset is not None else {}
     return {
@@ -288,10 +293,10 @@ def _resolve_url(key: str, folded: Folded, environ: Mapping[str, str]) -> None:
             why="configuration files must not contain secrets, only references to them",
             fix=f"write {_URLS[key]} and set that variable, or set {_VARIABLE_OF[key]}",
         )
-    group["url"] = _REFERENCE.sub(lambda m: _variable(m[1], environ, f"{place}: {key}"), url)
+    group["url"] = _REFERENCE.sub(lambda m: _expand_variable(m[1], environ, f"{place}: {key}"), url)
 
 
-def _variable(name: str, environ: Mapping[str, str], place: str) -> str:
+def _expand_variable(name: str, environ: Mapping[str, str], place: str) -> str:
     if not environ.get(name):
         raise ConfigError(f"{place} uses ${{{name}}}, which is not set", fix=f"export {name}=...")
     return environ[name]
@@ -299,20 +304,20 @@ def _variable(name: str, environ: Mapping[str, str], place: str) -> str:
 
 def setting_keys() -> list[str]:
     """Return the key of every setting."""
-    return [path for path, _ in _leaves(Settings())]
+    return [path for path, _ in _list_leaves(Settings())]
 
 
-def _leaves(part: BaseModel, path: str = "") -> Iterator[tuple[str, object]]:
-    return ((below, value) for below, value, _ in _fields(part, path))
+def _list_leaves(part: BaseModel, path: str = "") -> Iterator[tuple[str, object]]:
+    return ((below, value) for below, value, _ in _list_fields(part, path))
 
 
-def _fields(part: BaseModel, path: str = "") -> Iterator[tuple[str, object, FieldInfo]]:
+def _list_fields(part: BaseModel, path: str = "") -> Iterator[tuple[str, object, FieldInfo]]:
     for name, info in type(part).model_fields.items():
         value = getattr(part, name)
         below = f"{path}.{name}" if path else name
         if below == BY_NAME and value:
             yield from ((f"{below}.{one}", value[one], info) for one in value)
         elif isinstance(value, BaseModel):
-            yield from _fields(value, below)
+            yield from _list_fields(value, below)
         else:
             yield below, value, info

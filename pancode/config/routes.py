@@ -112,7 +112,7 @@ def _apply_preset(context: ApiContext, call: ApiCall) -> AppliedAnswer:
     before = context.coordinator.applied_preset(preset.name)
     record_preset(context.core, preset.name, before, body.by)
     around = context.coordinator.around({})
-    rows = [row for row in _rows(around.origins(None)) if row["key"] in preset.settings()]
+    rows = [row for row in _make_rows(around.origins(None)) if row["key"] in preset.settings()]
     raised = around.defaults(None).raised
     return {"preset": preset.name, "before": before, "settings": rows, "warnings": [raised] if raised else []}
 
@@ -132,10 +132,10 @@ def _unset_preset(context: ApiContext, call: ApiCall) -> AppliedAnswer:
 def _config(context: ApiContext, call: ApiCall) -> SettingsAnswer:
     """Every setting, and where it was said."""
     project = context.project_of(call.query.get("cwd"))
-    return {"settings": _rows(context.coordinator.around({}).origins(project))}
+    return {"settings": _make_rows(context.coordinator.around({}).origins(project))}
 
 
-def _rows(settings: dict[str, SettingSaid]) -> list[SettingShape]:
+def _make_rows(settings: dict[str, SettingSaid]) -> list[SettingShape]:
     return [{"key": key, "value": one.value, "origin": one.origin} for key, one in settings.items()]
 
 
@@ -144,18 +144,18 @@ def _set(context: ApiContext, call: ApiCall) -> ChangeAnswer:
     """Set one, above all files."""
     body: SetSettingBody = call.body
     change = AskedChange(ChangeKind.SETTING, body.key, body.value)
-    return _changed(context, change, body, f"pancode config set {body.key} {body.value}")
+    return _apply_change(context, change, body, f"pancode config set {body.key} {body.value}")
 
 
 @Verb(UNSET_SETTING, SettingBody, "config unset", pokes=True, right=SETS_UP)
-def _unset(context: ApiContext, call: ApiCall) -> ChangeAnswer:
+def _unset_setting(context: ApiContext, call: ApiCall) -> ChangeAnswer:
     """And take it out again."""
     body: SettingBody = call.body
     change = AskedChange(ChangeKind.SETTING, body.key, None)
-    return _changed(context, change, body, f"pancode config unset {body.key}")
+    return _apply_change(context, change, body, f"pancode config unset {body.key}")
 
 
-def _changed(context: ApiContext, change: AskedChange, body: SettingBody, command: str) -> ChangeAnswer:
+def _apply_change(context: ApiContext, change: AskedChange, body: SettingBody, command: str) -> ChangeAnswer:
     """Make the change. RefusedError where it raises the safety level of all work without a
     user's approval."""
     makers = change_makers(context)
@@ -167,7 +167,7 @@ def _changed(context: ApiContext, change: AskedChange, body: SettingBody, comman
 
 
 @Verb(PROPOSE, ProposeBody, status=201, for_runs=True, right=TELLS)
-def _propose(context: ApiContext, call: ApiCall) -> ProposedAnswer:
+def _propose_change(context: ApiContext, call: ApiCall) -> ProposedAnswer:
     """Ask a user for a change.
 
     Nothing is changed before a user says yes.

@@ -32,14 +32,14 @@ from pancode.runs.retention.rules import KeepRules
 _SECRET = re.compile(r"secret:([A-Za-z0-9][A-Za-z0-9_-]{0,62})")
 
 
-def _named(text: str) -> str:
+def _require_token_name(text: str) -> str:
     """Return `secret:NAME` unchanged; ValueError for a token itself."""
     if not _SECRET.fullmatch(text):
         raise SecretShownError("a token is only named: token: secret:forge. Fix: pancode config secret forge")
     return text
 
 
-def _api(text: str) -> str:
+def _check_api_url(text: str) -> str:
     """Return the address; ValueError where a token would travel in the clear, and for one with a login."""
     parts = urlsplit(text)
     if not parts.hostname or "@" in parts.netloc or parts.query or parts.fragment or not text.isprintable():
@@ -61,9 +61,9 @@ class ForgeSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    token: Annotated[str, AfterValidator(_named)]
+    token: Annotated[str, AfterValidator(_require_token_name)]
     kind: Annotated[ForgeKind | None, Field(strict=False)] = None
-    url: Annotated[str, AfterValidator(_api)] | None = None
+    url: Annotated[str, AfterValidator(_check_api_url)] | None = None
 
     def access(self) -> ForgeAccess:
         """Return the form that decisions take."""
@@ -86,7 +86,7 @@ SECRET = "secret:"
 _QUIET = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)(?: (\S+))?")
 
 
-def _secret(text: str) -> str:
+def _require_url_name(text: str) -> str:
     """Return `secret:NAME` unchanged; ValueError for the address itself, which holds a password."""
     name = text.removeprefix(SECRET)
     if name == text or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", name):
@@ -97,7 +97,7 @@ def _secret(text: str) -> str:
     return text
 
 
-def _quiet(text: str) -> str:
+def _check_quiet(text: str) -> str:
     found = _QUIET.fullmatch(text)
     if found is None:
         raise ValueError("quiet hours are written as 22:00-07:00 Europe/Berlin")
@@ -115,7 +115,7 @@ class _Part(BaseModel):
 class NotifyChannel(_Part):
     """One way to reach a user. `url`: `secret:NAME`, the address in Apprise's form, kept by that name."""
 
-    url: Annotated[str, AfterValidator(_secret)]
+    url: Annotated[str, AfterValidator(_require_url_name)]
 
 
 class NotifyRule(_Part):
@@ -138,7 +138,7 @@ class Notify(_Part):
 
     channels: dict[str, NotifyChannel] = {}
     rules: Annotated[tuple[NotifyRule, ...], Field(strict=False)] = ()
-    quiet: Annotated[str, AfterValidator(_quiet)] | None = None
+    quiet: Annotated[str, AfterValidator(_check_quiet)] | None = None
     urgent: Annotated[tuple[NoticeKind, ...], Field(strict=False)] = ()
     console: str | None = Field(default=None, pattern=r"^https?://[^\s?#]+$")
     answers: bool = True
@@ -152,7 +152,7 @@ class Notify(_Part):
         return NotifyRules(
             channels={name: one.url.removeprefix(SECRET) for name, one in self.channels.items()},
             routes=rules or (NoticeRoute(tuple(self.channels)),),
-            quiet=None if self.quiet is None else _hours(self.quiet),
+            quiet=None if self.quiet is None else _parse_quiet_hours(self.quiet),
             urgent=self.urgent,
             console=self.console,
             answers=self.answers and is_open and _is_private(self.console),
@@ -165,7 +165,7 @@ def _is_private(console: str | None) -> bool:
     return parts.scheme == "https" or parts.hostname in ("localhost", "127.0.0.1", "::1")
 
 
-def _hours(text: str) -> QuietHours:
+def _parse_quiet_hours(text: str) -> QuietHours:
     found = _QUIET.fullmatch(text)
     assert found is not None  # the settings were checked
     begin, end = int(found[1]) * 60 + int(found[2]), int(found[3]) * 60 + int(found[4])
@@ -428,13 +428,13 @@ class SetUpCache(Part):
     key: units.Texts = ()
 
 
-def _form(value: object) -> str:
+def _choose_form(value: object) -> str:
     return "[keyed]" if isinstance(value, dict | SetUpCache) else "[folders]"
 
 
 Cached = Annotated[
     Annotated[units.FolderNames, Tag("[folders]")] | Annotated[SetUpCache, Tag("[keyed]")],
-    Discriminator(_form),
+    Discriminator(_choose_form),
 ]
 """The folders alone, or the folders with a key."""
 

@@ -72,14 +72,14 @@ def remove_key(document: Document, key: str) -> dict[str, object]:
         there = ", ".join(list_keys(document.data)) or "nothing"
         fix = "pancode config show --origin"
         raise NotFoundError(f"{CHOSEN} does not set {key[:80]}", why=f"it sets {there}", fix=fix)
-    return _without(document.data, key)
+    return _remove_key(document.data, key)
 
 
-def _without(data: Mapping[str, object], key: str) -> dict[str, object]:
+def _remove_key(data: Mapping[str, object], key: str) -> dict[str, object]:
     """Return the data without the key, and without a group that is empty then."""
     first, _, rest = (key, "", "") if key in data else key.partition(".")
     below = data.get(first)
-    kept = _without(below, rest) if rest and isinstance(below, Mapping) else {}
+    kept = _remove_key(below, rest) if rest and isinstance(below, Mapping) else {}
     return {name: kept if name == first else value for name, value in data.items() if name != first or kept}
 
 

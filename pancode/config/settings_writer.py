@@ -39,12 +39,12 @@ class KeptSettings:
 
     def look(self, key: str, text: str | None) -> SettingChange:
         """Return what a change would do; nothing is written. `text` None: the key is taken out."""
-        return self._decided(key, text)[0]
+        return self._decide_change(key, text)[0]
 
     def change(self, key: str, text: str | None) -> SettingChange:
         """Write the change to the file. UsageError, ConfigError, NotFoundError leave the file as it was."""
         with self._lock:
-            change, file = self._decided(key, text)
+            change, file = self._decide_change(key, text)
             try:
                 write_durable(self._places.home / CHOSEN, file.encode())
             except OSError as exc:
@@ -54,26 +54,26 @@ class KeptSettings:
                 ) from exc
             return change
 
-    def _decided(self, key: str, text: str | None) -> tuple[SettingChange, str]:
+    def _decide_change(self, key: str, text: str | None) -> tuple[SettingChange, str]:
         """Return the change, and the text of the file after it."""
         home = self._places.home
         document = read_kept(home)
         if text is None:
             after, file = document_of(remove_key(document, key), home)
-            was, now = self._readable(document, key), self._readable(after, key)
+            was, now = self._read_value(document, key), self._read_value(after, key)
         else:
             _must_be_ours(key)
-            was = self._readable(document, key)
+            was = self._read_value(document, key)
             after, file = document_of(with_value(document.data, key.split("."), value_of(key, text)), home)
-            now = self._fitting(after, key, text, readable=was.value != UNREADABLE)
+            now = self._require_fit(after, key, text, readable=was.value != UNREADABLE)
         start = any(key == one or key.startswith(f"{one}.") for one in AT_START)
         wins = "" if text is None or now.origin.startswith(str(home / CHOSEN)) else now.origin
         return SettingChange(key, text_at(document, key), text_at(after, key), was, now, wins, start), file
 
-    def _fitting(self, after: Document, key: str, text: str, readable: bool) -> SettingSaid:
+    def _require_fit(self, after: Document, key: str, text: str, readable: bool) -> SettingSaid:
         """Return the new value. UsageError if it does not fit; ConfigError if the file had a fault before."""
         try:
-            return _said(self._load(after), key)
+            return _find_setting(self._load(after), key)
         except ConfigError as wrong:
             if not readable:
                 raise
@@ -84,15 +84,15 @@ class KeptSettings:
     def _load(self, kept: Document) -> Loaded:
         return load(self._places, self._environ, kept=kept)
 
-    def _readable(self, kept: Document, key: str) -> SettingSaid:
+    def _read_value(self, kept: Document, key: str) -> SettingSaid:
         """Return the value, also of a file with another fault, as faulty keys are taken out one by one."""
         try:
-            return _said(self._load(kept), key)
+            return _find_setting(self._load(kept), key)
         except ConfigError as wrong:
             return SettingSaid(UNREADABLE, str(wrong))
 
 
-def _said(loaded: Loaded, key: str) -> SettingSaid:
+def _find_setting(loaded: Loaded, key: str) -> SettingSaid:
     """Return the key's value and origin; both empty for an unknown key."""
     found = next(((value, origin) for path, value, origin in loaded.rows() if path == key), ("", ""))
     return SettingSaid(*found)

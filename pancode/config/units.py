@@ -104,7 +104,7 @@ def reasoning_word(value: object) -> object:
     raise ValueError(f"reasoning level {word!r} not found; {guess}there are {', '.join(levels)}")
 
 
-def _machine(text: str) -> str:
+def _check_machine(text: str) -> str:
     machine_of(text)
     return text.strip()
 
@@ -120,7 +120,7 @@ def as_tuple(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _command(value: object) -> object:
+def _split_command(value: object) -> object:
     """Split a text as a shell does; a list is an argument list already."""
     if not isinstance(value, str):
         return as_tuple(value)
@@ -148,10 +148,10 @@ LabelWord = Annotated[str, AfterValidator(label_word)]
 Labels = dict[LabelWord, LabelWord]
 """Labels of machines."""
 Command = Annotated[
-    tuple[Annotated[str, Field(min_length=0)], ...], BeforeValidator(_command), Field(min_length=1)
+    tuple[Annotated[str, Field(min_length=0)], ...], BeforeValidator(_split_command), Field(min_length=1)
 ]
 Commands = Annotated[tuple[Command, ...], BeforeValidator(as_tuple)]
-Machines = Annotated[tuple[Annotated[str, AfterValidator(_machine)], ...], BeforeValidator(as_tuple)]
+Machines = Annotated[tuple[Annotated[str, AfterValidator(_check_machine)], ...], BeforeValidator(as_tuple)]
 """Addresses of model servers."""
 ReportNames = Annotated[ReportFiles, BeforeValidator(as_tuple)]
 FolderNames = Annotated[Folders, BeforeValidator(as_tuple)]

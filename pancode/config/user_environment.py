@@ -79,7 +79,9 @@ def _rules_of(path: Path, whose: str) -> Rules:
         raise ConfigError(f"cannot read {path}", why="it is a link to a missing file", fix=f"ls -l {path}")
     try:
         return (
-            read_rules(document.data, lambda at: _origin(document, at, whose)) if document.data else NO_RULES
+            read_rules(document.data, lambda at: _shorten_origin(document, at, whose))
+            if document.data
+            else NO_RULES
         )
     except RuleError as wrong:
         named = f" {wrong.path}:" if wrong.path else ""
@@ -88,7 +90,7 @@ def _rules_of(path: Path, whose: str) -> Rules:
         ) from wrong
 
 
-def _origin(document: Document, at: str, whose: str) -> str:
+def _shorten_origin(document: Document, at: str, whose: str) -> str:
     """Return a rule's origin without the folder: a node need not know where files lie on the coordinator."""
     return f"{whose} {os.path.basename(document.place)}{document.at(at).removeprefix(document.place)}"
 
@@ -135,7 +137,7 @@ class FileSurroundings:
 
     def loaded(self, project: str | None = None) -> Loaded:
         """Return all settings for a project, or for the fleet itself."""
-        places, files = self._where(project)
+        places, files = self._list_files(project)
         now = _stamp(files)
         known = self._settings.get(project)
         if known is None or known[0] != now:
@@ -143,7 +145,7 @@ class FileSurroundings:
             self._settings[project] = known
         return known[1]
 
-    def _where(self, project: str | None) -> tuple[ConfigPlaces, list[str]]:
+    def _list_files(self, project: str | None) -> tuple[ConfigPlaces, list[str]]:
         """Return the files that settings are read from, collected once: each dispatch looks at all of
         them."""
         known = self._watched.get(project)
@@ -267,11 +269,11 @@ class FileSurroundings:
         def there(word: str) -> bool:
             return any(os.path.lexists(resolve_path(word, place, home)) for place in (here, project))
 
-        facts = (_fact(word, here, project, home) for word in find_path_like_words(task, there))
+        facts = (_find_path(word, here, project, home) for word in find_path_like_words(task, there))
         return tuple(fact for fact in facts if fact is not None)
 
 
-def _fact(word: str, cwd: str, project: str, home: str) -> PathFact | None:
+def _find_path(word: str, cwd: str, project: str, home: str) -> PathFact | None:
     """Return the path; None for a web route: an absolute word of no known folder that does not exist."""
     path = resolve_path(word, cwd, home)
     if not os.path.lexists(path) and os.path.lexists(resolve_path(word, project, home)):
@@ -293,10 +295,10 @@ def _guide_chars(project: Path) -> int:
 
 def _stamp(files: list[str]) -> Stamp:
     """Return a stamp that changes whenever a file was made, replaced, written or removed."""
-    return tuple(_stat(path) for path in files)
+    return tuple(_stat_file(path) for path in files)
 
 
-def _stat(path: str) -> tuple[int, int, int] | None:
+def _stat_file(path: str) -> tuple[int, int, int] | None:
     try:
         state = os.stat(path)
     except OSError:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 
-def _words(text: str) -> list[str]:
+def _split_list(text: str) -> list[str]:
     """Return the items of a comma-separated value."""
     return [word.strip() for word in text.split(",") if word.strip()]
 
@@ -14,7 +14,7 @@ def _words(text: str) -> list[str]:
 _WORDS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
 
-def _truth(text: str) -> bool:
+def _parse_bool(text: str) -> bool:
     if text.lower() not in _WORDS:
         raise ValueError(f"write {', '.join(_WORDS)}")
     return _WORDS[text.lower()]
@@ -32,8 +32,8 @@ VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "PANCODE_MODEL": ("models.orchestrator", str),
     "PANCODE_WORKER_MODEL": ("models.worker", str),
     "PANCODE_SCOUT_MODEL": ("models.scout", str),
-    "PANCODE_LOCAL_MACHINES": ("models.machines", _words),
-    "PANCODE_STRICT_TIERS": ("models.strict_tiers", _truth),
+    "PANCODE_LOCAL_MACHINES": ("models.machines", _split_list),
+    "PANCODE_STRICT_TIERS": ("models.strict_tiers", _parse_bool),
     "PANCODE_REDIS_URL": ("redis.url", str),
     "PANCODE_REDIS_PASSWORD_FILE": ("redis.password_file", str),
     "PANCODE_REDIS_CA_FILE": ("redis.ca_file", str),
@@ -42,9 +42,9 @@ VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "PANCODE_DIRECT_LISTEN": ("direct.listen", str),
     "PANCODE_DIRECT_ADVERTISE": ("direct.advertise", str),
     "PANCODE_METRICS_LISTEN": ("metrics.listen", str),
-    "PANCODE_METRICS_HOSTS": ("metrics.hosts", _words),
+    "PANCODE_METRICS_HOSTS": ("metrics.hosts", _split_list),
     "PANCODE_API_LISTEN": ("api.listen", str),
-    "PANCODE_API_HOSTS": ("api.hosts", _words),
+    "PANCODE_API_HOSTS": ("api.hosts", _split_list),
     "PANCODE_API_TLS_CERT": ("api.tls.cert", str),
     "PANCODE_API_TLS_KEY": ("api.tls.key", str),
     "PANCODE_DATABASE_URL": ("ledger.url", str),
@@ -114,14 +114,14 @@ class UnknownVariable:
 def unknown_variables(environ: Mapping[str, str]) -> list[UnknownVariable]:
     """Return the unknown variables, sorted by name; an empty variable counts as not set."""
     return [
-        UnknownVariable(name, _nearest(name))
+        UnknownVariable(name, _find_similar(name))
         for name, value in sorted(environ.items())
         if name.startswith(_PREFIX) and value.strip()
         if name not in _KNOWN and not name.startswith(_OF_TESTS)
     ]
 
 
-def _nearest(name: str) -> str | None:
+def _find_similar(name: str) -> str | None:
     from difflib import get_close_matches  # only where there is such a variable: each command asks
 
     words = {known.removeprefix(_PREFIX): known for known in (*VARIABLES, *PLACES)}

@@ -23,22 +23,24 @@ def models_of(
     if tier is not None and tier not in list(ModelTier):
         raise not_found("tier", tier, ModelTier, "--tier small, mid or frontier")
     overrides = load(ConfigPlaces(home), environ, preset=NO_PRESET).settings.models.tiers
-    rows = [_row(model, overrides) for model in list_capable(cloud_models(now_ms), providers_of(runtime))]
+    rows = [
+        _make_row(model, overrides) for model in list_capable(cloud_models(now_ms), providers_of(runtime))
+    ]
     return [row for row in rows if tier in (None, row["tier"])]
 
 
-def _row(model: CloudModel, overrides: dict[str, ModelTier]) -> dict[str, Any]:
+def _make_row(model: CloudModel, overrides: dict[str, ModelTier]) -> dict[str, Any]:
     found = tier_of(ModelRef(None, model.provider, model.id), context=model.context, overrides=overrides)
     return {
         "model": f"{model.provider}/{model.id}",
         "tier": found.tier,
         "tier_by": found.why,
         "context": model.context,
-        "input_usd": _usd(model.input_usd),
-        "cached_usd": _usd(model.cached_usd),
-        "output_usd": _usd(model.output_usd),
+        "input_usd": _format_usd(model.input_usd),
+        "cached_usd": _format_usd(model.cached_usd),
+        "output_usd": _format_usd(model.output_usd),
     }
 
 
-def _usd(price: Decimal | None) -> str | None:
+def _format_usd(price: Decimal | None) -> str | None:
     return None if price is None else format(price.normalize(), "f")

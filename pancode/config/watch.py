@@ -34,9 +34,11 @@ class ConfigWatch:
     def look(self) -> None:
         """Record what has changed since the last look. ConfigError while the settings cannot be read."""
         with self._lock:
-            now = {key: [self._digest(value), _source(origin)] for key, value, origin in self._rows()}
+            now = {
+                key: [self._digest_value(value), _strip_line(origin)] for key, value, origin in self._rows()
+            }
             now = {key: found for key, found in now.items() if found[1] != UNSET}
-            before = self._kept() if self._seen is None else self._seen
+            before = self._read_kept() if self._seen is None else self._seen
             if now != before:
                 core = self._core
                 with unit_of_work(core) as work:
@@ -47,10 +49,10 @@ class ConfigWatch:
                         work.audit("config", "info", "configuration changed", None, **detail)
             self._seen = now
 
-    def _digest(self, value: str) -> str:
+    def _digest_value(self, value: str) -> str:
         return hmac.new(self._secret, value.encode("utf-8", "replace"), sha256).hexdigest()[:32]
 
-    def _kept(self) -> _Seen | None:
+    def _read_kept(self) -> _Seen | None:
         """The settings' digests as the ledger has them; None: no look was recorded yet."""
         with self._core.ports.ledger.transaction() as tx:
             row = tx.get(Setting, ROW)
@@ -65,7 +67,7 @@ def find_changes(
     return keys, sorted({(now.get(key) or before[key])[1] for key in keys})
 
 
-def _source(origin: str) -> str:
+def _strip_line(origin: str) -> str:
     """The source without its line, which moves with each line added above."""
     name, _, line = origin.rpartition(":")
     return name if name and line.isdigit() else origin

@@ -85,27 +85,29 @@ def judge_clocks(skews: Mapping[str, float], here: Collection[str], ahead_s: flo
     if against and (len(others) > 1 or (ahead_s > SKEW_S and wrong[0] > 0)):
         true = median_low(list(others.values()))
         off = {name: skew - true for name, skew in others.items() if abs(skew - true) > SKEW_S}
-        return ClockVerdict(_own(true, len(others), ahead_s), _blamed(off))
+        return ClockVerdict(_make_own_trouble(true, len(others), ahead_s), _make_skew_problems(off))
     if against:
         ((name, skew),) = others.items()
         what = f"its clock and the coordinator's differ by {skew:+.0f} s; either may be wrong"
         fix = f"compare `date -u` on both nodes with a third clock, then set the wrong one ({_SET})"
-        return ClockVerdict(None, {**_blamed(_beyond(skews, here)), name: {"what": what, "fix": fix}})
-    return ClockVerdict(None, _blamed(_beyond(skews, skews)))
+        return ClockVerdict(
+            None, {**_make_skew_problems(_select_skewed(skews, here)), name: {"what": what, "fix": fix}}
+        )
+    return ClockVerdict(None, _make_skew_problems(_select_skewed(skews, skews)))
 
 
-def _beyond(skews: Mapping[str, float], names: Collection[str]) -> dict[str, float]:
+def _select_skewed(skews: Mapping[str, float], names: Collection[str]) -> dict[str, float]:
     return {name: skew for name, skew in skews.items() if name in names and abs(skew) > SKEW_S}
 
 
-def _blamed(off: Mapping[str, float]) -> dict[str, ProblemShape]:
+def _make_skew_problems(off: Mapping[str, float]) -> dict[str, ProblemShape]:
     return {
         name: {"what": f"its clock is {skew:+.0f} s off", "fix": f"set the clock of {name} ({_SET})"}
         for name, skew in off.items()
     }
 
 
-def _own(true_s: float, nodes: int, ahead_s: float) -> TroubleShape:
+def _make_own_trouble(true_s: float, nodes: int, ahead_s: float) -> TroubleShape:
     why = f"{count_noun(nodes, 'node')} differ from it in the same direction"
     if nodes == 1:
         why = f"the one node differs from it, and our newest run was queued {ahead_s:.0f} s in its future"
@@ -120,23 +122,25 @@ def sandbox_lines(name: str, facts: NodeFacts) -> list[CheckLine]:
     """What the node's sandbox enforces, why there is no better one, the node's other problems, its disk."""
     lacks = [one for one in facts.problems if one.code is ProblemCode.NO_SANDBOX]
     lines = [
-        _line(
+        _make_check_line(
             name,
             NodeProblem(what=f"isolation {facts.isolation}: holds {describe_isolation(facts.isolation)}"),
         )
     ]
-    lines += [_line(name, one) for one in lacks]
+    lines += [_make_check_line(name, one) for one in lacks]
     if facts.room:
         filled = ", ".join(f"{one.what} {format_bytes(one.bytes)}" for one in facts.room[:4])
-        lines.append(_line(name, NodeProblem(what=f"disk {format_bytes(facts.disk_free)} free; {filled}")))
-    return lines + [_line(name, one, ok=not one.fix) for one in facts.problems if one not in lacks]
+        lines.append(
+            _make_check_line(name, NodeProblem(what=f"disk {format_bytes(facts.disk_free)} free; {filled}"))
+        )
+    return lines + [_make_check_line(name, one, ok=not one.fix) for one in facts.problems if one not in lacks]
 
 
-def _line(node: str, problem: NodeProblem, *, ok: bool = True) -> CheckLine:
-    return {"node": node, "ok": ok, **_told(problem)}
+def _make_check_line(node: str, problem: NodeProblem, *, ok: bool = True) -> CheckLine:
+    return {"node": node, "ok": ok, **_make_problem(problem)}
 
 
-def _told(problem: NodeProblem) -> ProblemShape:
+def _make_problem(problem: NodeProblem) -> ProblemShape:
     """What a node has told: its advice is in `says`, and `fix` is empty."""
     return {"what": problem.what, "fix": "", "says": problem.fix, "code": problem.code.value}
 
@@ -203,15 +207,15 @@ def list_nodes(core: Core) -> list[NodeShape]:
     """Return all nodes that were not removed."""
     with core.ports.ledger.transaction() as tx:
         views = [view for view in core.views(tx) if view.state is not NodeState.REMOVED]
-        return _nodes(core, tx, views, _clocks(core, tx, views))
+        return _make_nodes(core, tx, views, _judge_node_clocks(core, tx, views))
 
 
 def get_fleet(core: Core, process: RunningShape) -> FleetShape:
     """Coordinator and nodes. `process`: what only the coordinator's process knows."""
     with core.ports.ledger.transaction() as tx:
         views = [view for view in core.views(tx) if view.state is not NodeState.REMOVED]
-        clocks = _clocks(core, tx, views)
-        nodes = _nodes(core, tx, views, clocks)
+        clocks = _judge_node_clocks(core, tx, views)
+        nodes = _make_nodes(core, tx, views, clocks)
         paused, draining = (tx.get(Setting, name) for name in ("paused", "draining"))
     coordinator: CoordinatorShape = {
         **process,
@@ -225,9 +229,11 @@ def get_fleet(core: Core, process: RunningShape) -> FleetShape:
     return {"coordinator": coordinator, "nodes": nodes}
 
 
-def _nodes(core: Core, tx: Transaction, views: Sequence[NodeView], clocks: ClockVerdict) -> list[NodeShape]:
+def _make_nodes(
+    core: Core, tx: Transaction, views: Sequence[NodeView], clocks: ClockVerdict
+) -> list[NodeShape]:
     newest = newest_of(views)
-    return [_node(core, tx, view, clocks, newest) for view in views]
+    return [_make_node(core, tx, view, clocks, newest) for view in views]
 
 
 def get_node(core: Core, name: str) -> NodeDetail:
@@ -240,7 +246,7 @@ def get_node(core: Core, name: str) -> NodeDetail:
         found = known_node(tx, name)
         view = core.view_of(found)
         views = core.views(tx)
-        shape = _node(core, tx, view, _clocks(core, tx, views), newest_of(views))
+        shape = _make_node(core, tx, view, _judge_node_clocks(core, tx, views), newest_of(views))
     facts: MachineFacts | None = None
     if view.last is not None:
         inventory = view.last.heartbeat.facts.model_dump(mode="json", exclude={"variables"})
@@ -261,7 +267,7 @@ def get_node(core: Core, name: str) -> NodeDetail:
 def reach_shape(reach: Reach) -> ReachShape:
     """Return the way to a node."""
     return {
-        "target": _target(reach.target),
+        "target": _make_target(reach.target),
         "pins": dict(reach.pins),
         "local": reach.local,
         "local_home": reach.local_home,
@@ -275,7 +281,7 @@ def reach_shape(reach: Reach) -> ReachShape:
     }
 
 
-def _target(data: Mapping[str, Any]) -> TargetShape:
+def _make_target(data: Mapping[str, Any]) -> TargetShape:
     """Return the target with each field that an older version did not write."""
     return {
         "alias": data.get("alias", ""),
@@ -286,7 +292,7 @@ def _target(data: Mapping[str, Any]) -> TargetShape:
         "certificates": list(data.get("certificates", ())),
         "identities_only": data.get("identities_only", False),
         "agent_path": data.get("agent_path"),
-        "hops": [_target(hop) for hop in data.get("hops", ())],
+        "hops": [_make_target(hop) for hop in data.get("hops", ())],
         "proxy": list(data.get("proxy", ())),
         "family": data.get("family", "any"),
         "bind_address": data.get("bind_address"),
@@ -348,31 +354,33 @@ def newest_of(views: Sequence[NodeView]) -> NewestPrograms:
     for view in views:
         there = view.last.heartbeat.facts.runtimes if view.last is not None and not view.node.removed else ()
         for fact in there:
-            if (rank := _plain(fact)) > found.get(fact.name, ([], ""))[0] and fact.name != OUR_OWN:
+            if (rank := _parse_version(fact)) > found.get(fact.name, ([], ""))[0] and fact.name != OUR_OWN:
                 found[fact.name] = rank, f"{view.node.name} has {fact.version}"
     return found
 
 
-def _plain(fact: RuntimeFact) -> list[int]:
+def _parse_version(fact: RuntimeFact) -> list[int]:
     version = fact.version or ""
     return _release(version) if re.fullmatch(r"\d+(\.\d+)+", version) else []
 
 
-def _node(
+def _make_node(
     core: Core, tx: Transaction, view: NodeView, clocks: ClockVerdict, newest: NewestPrograms
 ) -> NodeShape:
     heartbeat = view.last.heartbeat if view.last is not None else None
     facts = heartbeat.facts if heartbeat is not None else None
     used = sum(1 for lease in open_leases(tx, node=view.node.name) if holds_slot(lease))
-    skew = _skew(core, view, heartbeat)
+    skew = _find_skew(core, view, heartbeat)
     parts = facts.room if facts is not None and facts.disk_free < SHORT_DISK else ()
     most = max(parts, key=lambda part: part.bytes, default=None)
     return {
         "name": view.node.name,
-        "state": _shown(view.state, used).value,
-        "since": _since(core, view),
-        "slots": _slots(view, used, core.live.binding.speed.why),
-        "runtimes": [_runtime(view.node.name, facts, r, newest) for r in facts.runtimes if is_listed(r.name)]
+        "state": _settle_state(view.state, used).value,
+        "since": _find_since(core, view),
+        "slots": _make_slots(view, used, core.live.binding.speed.why),
+        "runtimes": [
+            _make_runtime(view.node.name, facts, r, newest) for r in facts.runtimes if is_listed(r.name)
+        ]
         if facts is not None
         else [],
         "endpoints": [endpoint_shape(one) for one in facts.endpoints] if facts is not None else [],
@@ -388,7 +396,7 @@ def _node(
         "gpu_labels": gpu_labels(facts),
         "problems": problems_of(view, core.reaching(view.node.name), clocks.nodes.get(view.node.name))
         + _passed_over(core, view.node.name)
-        + _flood(core, view.node),
+        + _list_flood(core, view.node),
     }
 
 
@@ -433,7 +441,7 @@ def false_labels(view: NodeView) -> list[ProblemShape]:
     ]
 
 
-def _slots(view: NodeView, used: int, hurry: str) -> SlotsShape:
+def _make_slots(view: NodeView, used: int, hurry: str) -> SlotsShape:
     """Its heartbeat says how many it takes now, if its owner lets it take fewer where it is strained; in a
     `hurry` it opens no more than the fewest."""
     total, ask = view.node.slots, view.last.heartbeat.ask if view.last is not None else None
@@ -443,10 +451,10 @@ def _slots(view: NodeView, used: int, hurry: str) -> SlotsShape:
     return {"used": used, "total": total, "now": now, "why": ", ".join(filter(None, (ask.why, hurry)))}
 
 
-def _runtime(name: str, facts: NodeFacts, fact: RuntimeFact, newest: NewestPrograms) -> RuntimeFacts:
+def _make_runtime(name: str, facts: NodeFacts, fact: RuntimeFact, newest: NewestPrograms) -> RuntimeFacts:
     """With the machine's own model servers that it can ask, for which nobody has to log in; and `old`: which
     machine has a newer version, and the command that brings it. A chosen version is never old."""
-    mine, (rank, where) = _plain(fact), newest.get(fact.name, ([], ""))
+    mine, (rank, where) = _parse_version(fact), newest.get(fact.name, ([], ""))
     hint = "" if fact.brought else " (or as it was brought)"
     is_old = bool(mine) and mine < rank and fact.brought != "chosen"
     old = f"{where}: pancode node install {name} {fact.name}{hint}" if is_old else ""
@@ -459,12 +467,12 @@ def _runtime(name: str, facts: NodeFacts, fact: RuntimeFact, newest: NewestProgr
     }
 
 
-def _shown(state: NodeState, used: int) -> NodeState:
+def _settle_state(state: NodeState, used: int) -> NodeState:
     """The node's state as shown: while our own books have a run on it, it is not drained yet."""
     return NodeState.DRAINING if state is NodeState.DRAINED and used else state
 
 
-def _since(core: Core, view: NodeView) -> str:
+def _find_since(core: Core, view: NodeView) -> str:
     """Since when the node has its state, as far as this coordinator saw; a new state begins now."""
     seen = core.live.outages.shown
     state, noted = seen.get(view.node.name, (None, 0))
@@ -478,12 +486,12 @@ def _since(core: Core, view: NodeView) -> str:
     return format_iso(noted)
 
 
-def _clocks(core: Core, tx: Transaction, views: Sequence[NodeView]) -> ClockVerdict:
+def _judge_node_clocks(core: Core, tx: Transaction, views: Sequence[NodeView]) -> ClockVerdict:
     """Judge the clocks of nodes whose skew is known, or which this coordinator has heard."""
     skews = dict[str, float]()
     for view in views:
         heartbeat = view.last.heartbeat if view.last is not None else None
-        skew = _skew(core, view, heartbeat)
+        skew = _find_skew(core, view, heartbeat)
         if skew is not None or (
             heartbeat is not None and heartbeat.echo is not None and heartbeat.echo.epoch == core.epoch
         ):
@@ -494,7 +502,7 @@ def _clocks(core: Core, tx: Transaction, views: Sequence[NodeView]) -> ClockVerd
     return judge_clocks(skews, here, ahead_ms / 1000)
 
 
-def _skew(core: Core, view: NodeView, heartbeat: Heartbeat | None) -> float | None:
+def _find_skew(core: Core, view: NodeView, heartbeat: Heartbeat | None) -> float | None:
     """The node's wall clock less ours, in seconds; None while it is not known.
 
     It is measured at the bring-up. A heartbeat tells it only to within the age of the heartbeat that it
@@ -514,7 +522,7 @@ def _passed_over(core: Core, name: str) -> list[ProblemShape]:
     return [{"what": shun.why, "fix": shun.fix} for shun in breaker_service.of_node(core, name)]
 
 
-def _flood(core: Core, node: Node) -> list[ProblemShape]:
+def _list_flood(core: Core, node: Node) -> list[ProblemShape]:
     flood = core.live.floods.get(node.tag or "")
     return (
         []

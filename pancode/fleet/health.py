@@ -23,7 +23,7 @@ def get_health(core: Core) -> HealthShape:
     with core.ports.ledger.transaction() as tx:
         agents = [_agent_shape(tx, run, health) for run, health in healths_of(core, tx, not_ended(tx))]
         removed = {node.name for node in tx.find(Node) if node.removed is not None}
-    rows = list(_machines(core, removed))
+    rows = list(_list_node_rows(core, removed))
     grave = {row["gravity"] for row in (*agents, *rows)}
     return {"well": Gravity.USER not in grave, "agents": agents, "machines": rows}
 
@@ -47,7 +47,7 @@ def _agent_shape(tx: Transaction, run: Run, health: AgentHealth) -> HealthRow:
     }
 
 
-def _machines(core: Core, removed: set[str]) -> Iterator[HealthRow]:
+def _list_node_rows(core: Core, removed: set[str]) -> Iterator[HealthRow]:
     for row in list_nodes(core):
         if row["name"] in removed:
             continue

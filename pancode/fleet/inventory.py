@@ -42,7 +42,7 @@ def enrol(core: Core, name: str, public_key: str) -> Node:
     """Enrol the public key that the node's own key file has now, read over SSH. A changed key is recorded."""
     key = PublicKey.parse(public_key)
     with unit_of_work(core) as work:
-        node = _known(work.tx, name)
+        node = _require_node(work.tx, name)
         if node.public_key == key.text():
             return node
         _refuse_duplicate(work.tx, node, key)
@@ -81,7 +81,7 @@ def refuse_home_of(core: Core, name: str, other: str, home: str) -> None:
     They are one machine under two names, by the host key; or both share the home, or it was copied.
     """
     with core.ports.ledger.transaction() as tx:
-        node, twin = _known(tx, name), tx.get(Node, other)
+        node, twin = _require_node(tx, name), tx.get(Node, other)
     if twin is None or twin.removed is not None:
         return
     here, there = Reach.of(node), Reach.of(twin)
@@ -103,8 +103,8 @@ def refuse_home_of(core: Core, name: str, other: str, home: str) -> None:
 def change(core: Core, name: str, edit: Callable[[Node], Node]) -> Node:
     """Change a machine's own settings; the node is told a new number of slots."""
     with unit_of_work(core) as work:
-        node = _known(work.tx, name)
-        return _changed(work, node, edit(node))
+        node = _require_node(work.tx, name)
+        return _store_change(work, node, edit(node))
 
 
 def adjust(core: Core, name: str, wanted: NodeChange, by: str) -> Node:
@@ -116,7 +116,7 @@ def adjust(core: Core, name: str, wanted: NodeChange, by: str) -> Node:
     if both:
         raise UsageError(f"label {both[0]} cannot be both set and removed", fix="omit one of the two")
     with unit_of_work(core) as work:
-        node = _known(work.tx, name)
+        node = _require_node(work.tx, name)
         for label in wanted.unlabel:
             if label not in node.labels:
                 raise not_found("label", label, node.labels, f"pancode node show {name}")
@@ -134,18 +134,18 @@ def adjust(core: Core, name: str, wanted: NodeChange, by: str) -> Node:
             gpus=gpus.value,
             labels=labels,
         )
-        return _changed(work, node, replace(node, labels=labels, slots=slots, least=least, gpus=gpus))
+        return _store_change(work, node, replace(node, labels=labels, slots=slots, least=least, gpus=gpus))
 
 
 def note_act(core: Core, name: str, what: str, by: str, outcome: str | None, **about: object) -> None:
     """Record what a user does on a machine and, with `outcome`, how it ended."""
     ended = {} if outcome is None else {"outcome": outcome}
     with unit_of_work(core) as work:
-        node = _known(work.tx, name)
+        node = _require_node(work.tx, name)
         work.audit("trust", "info", what, None, node=node.name, **about, by=by, **ended)
 
 
-def _changed(work: Work, node: Node, changed: Node) -> Node:
+def _store_change(work: Work, node: Node, changed: Node) -> Node:
     work.tx.put(changed)
     if (changed.slots, changed.least) != (node.slots, node.least):
         work.send(changed.name, SetSlots(slots=changed.slots, least=changed.least))
@@ -155,7 +155,7 @@ def _changed(work: Work, node: Node, changed: Node) -> Node:
 def drain(core: Core, name: str, reason: str | None, by: str) -> Node:
     """Start nothing new on the node (`reason`), or take it back into service (None)."""
     with unit_of_work(core) as work:
-        node = _known(work.tx, name)
+        node = _require_node(work.tx, name)
         changed = replace(node, draining=reason)
         work.tx.put(changed)
         work.send(changed.name, Drain(on=reason is not None, reason=reason or ""))
@@ -168,16 +168,16 @@ def drain(core: Core, name: str, reason: str | None, by: str) -> Node:
 def pause(core: Core, name: str, reason: str | None, by: str) -> Node:
     """Give the node no new work while it stays in the fleet (`reason`), or give it work again (None)."""
     with unit_of_work(core) as work:
-        node = _known(work.tx, name)
+        node = _require_node(work.tx, name)
         what = "node paused" if reason is not None else "node resumed"
         work.audit("fleet", "info", what, node=name, by=by, why=reason)
-        return _changed(work, node, replace(node, paused=reason))
+        return _store_change(work, node, replace(node, paused=reason))
 
 
 def revoke(core: Core, name: str) -> Node:
     """Take the node out of the fleet: no more is bound to it, its messages count until it is cleaned."""
     with unit_of_work(core) as work:
-        node = _known(work.tx, name)
+        node = _require_node(work.tx, name)
         changed = replace(node, removed=NodeState.NOT_CLEANED.value)
         work.tx.put(changed)
         work.send(changed.name, Revoke(reason="removed from the fleet"))
@@ -191,7 +191,7 @@ def forget(core: Core, name: str) -> None:
     more.
     """
     with unit_of_work(core) as work:
-        node = _known(work.tx, name)
+        node = _require_node(work.tx, name)
         _part_with(work, node, f"{name} was removed from the fleet")
         work.tx.put(replace(node, removed=NodeState.REMOVED.value))
         keyring.end_key(work.tx, name, node.public_key, core.wall_ms())
@@ -259,7 +259,7 @@ def busy_runs(core: Core, names: Sequence[str]) -> list[str]:
         return sorted({lease.run for lease in open_leases(tx) if not names or lease.node in names})
 
 
-def _known(tx: Transaction, name: str) -> Node:
+def _require_node(tx: Transaction, name: str) -> Node:
     node = tx.get(Node, name)
     if node is None or node.removed == NodeState.REMOVED:
         raise NotFoundError(f"node {name} not found", fix="pancode node ls")

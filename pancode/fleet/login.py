@@ -60,7 +60,9 @@ def log_in(name: str, target: Mapping[str, Any], runtime: str, environ: Mapping[
         )
     if reach.installed_home is None:
         raise UnavailableError(f"node {name} was never started", fix=f"pancode fleet up {name}")
-    return _attached(reach, ("sh", "-c", OPEN, "pancode", reach.installed_home, "login", runtime), environ)
+    return _run_attached(
+        reach, ("sh", "-c", OPEN, "pancode", reach.installed_home, "login", runtime), environ
+    )
 
 
 def at_terminal() -> bool:
@@ -72,7 +74,7 @@ def open_shell(target: Mapping[str, Any], folder: str, session: str, environ: Ma
 
     UnavailableError where the folder or a terminal there cannot be had.
     """
-    status = _attached(Reach.made_of(target), ("sh", "-c", ENTER, "pancode", folder, session), environ)
+    status = _run_attached(Reach.made_of(target), ("sh", "-c", ENTER, "pancode", folder, session), environ)
     if status not in (0, STAYED):
         fix = "run the same command again"
         raise UnavailableError(
@@ -81,7 +83,7 @@ def open_shell(target: Mapping[str, Any], folder: str, session: str, environ: Ma
     return status == 0
 
 
-def _attached(reach: Reach, argv: tuple[str, ...], environ: Mapping[str, str]) -> int:
+def _run_attached(reach: Reach, argv: tuple[str, ...], environ: Mapping[str, str]) -> int:
     """Run the command with this terminal; return its exit status."""
     if reach.local:
         # This terminal is there already: Ctrl-C is for the login, and we wait for what it makes of it.
@@ -92,7 +94,7 @@ def _attached(reach: Reach, argv: tuple[str, ...], environ: Mapping[str, str]) -
                 return status if status >= 0 else 128 - status
             except KeyboardInterrupt:
                 continue
-    return asyncio.run(_there(reach, argv, environ))
+    return asyncio.run(_attach_remote(reach, argv, environ))
 
 
 def describe_remotes(target: Mapping[str, Any], folder: str) -> dict[str, Any]:
@@ -159,7 +161,7 @@ def _on(
         )
         status, out, err = done.returncode, done.stdout, done.stderr
     else:
-        far = asyncio.run(_fed(reach, argv, data, most_s, environ))
+        far = asyncio.run(_run_with_input(reach, argv, data, most_s, environ))
         status, out, err = 1 if far.status is None else far.status, far.stdout, far.stderr
     if status == OUT_OF_SERVICE:
         raise UnavailableError(f"the node agent is not running on {name}", fix=f"pancode fleet up {name}")
@@ -170,7 +172,7 @@ def environ_of(reach: Reach, environ: Mapping[str, str]) -> dict[str, str]:
     return {**environ, **({"HOME": reach.local_home} if reach.local_home else {})}
 
 
-async def _fed(
+async def _run_with_input(
     reach: Reach, argv: tuple[str, ...], data: bytes, most_s: float, environ: Mapping[str, str]
 ) -> Completed:
     session = await session_to(reach, environ)
@@ -191,7 +193,7 @@ async def session_to(reach: Reach, environ: Mapping[str, str]) -> Session:
     return await open_session(target, pins_of(reach), login)
 
 
-async def _there(reach: Reach, argv: tuple[str, ...], environ: Mapping[str, str]) -> int:
+async def _attach_remote(reach: Reach, argv: tuple[str, ...], environ: Mapping[str, str]) -> int:
     session = await session_to(reach, environ)
     try:
         return await attach(

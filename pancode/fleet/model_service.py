@@ -48,21 +48,21 @@ def endpoint_shape(fact: EndpointFact) -> EndpointShape:
 
 def list_endpoints(core: Core, node: str | None) -> list[NodeEndpoint]:
     """The endpoints by node, then by name. NotFoundError for an unknown node."""
-    return [{"node": name, **endpoint_shape(fact)} for name, fact in _every(core, node)]
+    return [{"node": name, **endpoint_shape(fact)} for name, fact in _list_all(core, node)]
 
 
 def list_models(core: Core, filter: ModelFilter, tiers: Mapping[str, ModelTier]) -> list[ModelShape]:
     """The models of a node or tier, or all. UsageError for an unknown tier."""
-    wanted = _tier(filter.tier)
+    wanted = _parse_tier(filter.tier)
     every = [
         _shape(node, endpoint, model, dict(tiers))
-        for node, endpoint in _every(core, filter.node)
+        for node, endpoint in _list_all(core, filter.node)
         for model in endpoint.models
     ]
     return [one for one in every if wanted is None or one["tier"] == wanted]
 
 
-def _tier(text: str | None) -> ModelTier | None:
+def _parse_tier(text: str | None) -> ModelTier | None:
     names = [tier.value for tier in ModelTier]
     if text is None or text in names:
         return None if text is None else ModelTier(text)
@@ -72,7 +72,7 @@ def _tier(text: str | None) -> ModelTier | None:
     raise UsageError(f"tier {text!r} not found", why=why, fix=fix, code="bad_tier")
 
 
-def _every(core: Core, node: str | None) -> Iterator[tuple[str, EndpointFact]]:
+def _list_all(core: Core, node: str | None) -> Iterator[tuple[str, EndpointFact]]:
     with core.ports.ledger.transaction() as tx:
         views = [view for view in core.views(tx) if view.node.removed is None]
     names = [view.node.name for view in views]

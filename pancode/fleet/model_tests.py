@@ -64,7 +64,7 @@ def find_endpoints(core: Core, model: str, node: str | None) -> list[ModelPlace]
     """The endpoints of a model; with `node`, only the node's. NotFoundError."""
     if node is not None:
         must_exist(core, (node,))
-    return places_of(model, _views(core), node)
+    return places_of(model, _list_views(core), node)
 
 
 def run_test(
@@ -118,7 +118,7 @@ def wait_for_test(
     """
     place, reported, begun_in = request.place, "", ""
     while True:
-        (fact, session), silent_ms = _seen(core, request), core.ports.clock.boot_ms() - request.at_ms
+        (fact, session), silent_ms = _read_fact(core, request), core.ports.clock.boot_ms() - request.at_ms
         if fact is not None and fact.state in _OVER:
             return _shape(core, request, fact)
         if fact is not None and fact.words != reported:
@@ -127,16 +127,18 @@ def wait_for_test(
         if fact is not None:
             begun_in = session
         elif begun_in and session not in ("", begun_in):
-            raise _lost(place, "was restarted during the test")
+            raise _make_lost_error(place, "was restarted during the test")
         if (fact is None and silent_ms > START_MS) or silent_ms > LAST_MS:
-            raise _lost(place, "does not report progress: it was restarted, or has an older version")
+            raise _make_lost_error(
+                place, "does not report progress: it was restarted, or has an older version"
+            )
         if pause(LOOK_S):
             raise UnavailableError(
                 "the coordinator is stopping; the test continues", fix="run the same command again"
             )
 
 
-def _lost(place: ModelPlace, words: str) -> NotTested:
+def _make_lost_error(place: ModelPlace, words: str) -> NotTested:
     again = f"pancode models test {shlex.quote(place.text)}"
     return NotTested(f"{place.node} {words}", fix=f"pancode fleet status; then: {again}")
 
@@ -149,7 +151,7 @@ def given_up(place: ModelPlace, why: NotTested) -> ExamShape:
 def describe_wait(core: Core, place: ModelPlace) -> str:
     """The words for a user before the wait: how long it takes, and whether it costs."""
     with core.lock:
-        views = _views(core)
+        views = _list_views(core)
     found = fact_of(place, views)
     costs = "" if costs_nothing(views, place.endpoint, place.model) else f"; {COSTS}"
     is_there = found is None or found[1].residence in (Residence.LOADED, None)
@@ -157,12 +159,12 @@ def describe_wait(core: Core, place: ModelPlace) -> str:
     return f"testing {place.model} on {place.node} ({place.endpoint}), {how_long}{costs}"
 
 
-def _views(core: Core) -> Sequence[NodeView]:
+def _list_views(core: Core) -> Sequence[NodeView]:
     with core.ports.ledger.transaction() as tx:
         return core.views(tx)
 
 
-def _seen(core: Core, request: ExamRequest) -> tuple[AskFact | None, str]:
+def _read_fact(core: Core, request: ExamRequest) -> tuple[AskFact | None, str]:
     """What the node says of the test, and its agent's session: a new session knows nothing of older tests."""
     with core.lock, core.ports.ledger.transaction() as tx:
         node = tx.get(Node, request.place.node)
@@ -177,7 +179,7 @@ def _shape(core: Core, request: ExamRequest, fact: AskFact) -> ExamShape:
     """The test's shape, with the passport that came in the same heartbeat."""
     place = request.place
     with core.lock:
-        found = fact_of(place, _views(core))
+        found = fact_of(place, _list_views(core))
     passport = found[1].passport if found is not None and fact.state is AskState.DONE else None
     earlier = passport is not None and passport.taken_ms == request.before_ms
     return _exam_shape(place, fact.state, (with_words(fact.words, fact.fix), ""), passport, earlier)

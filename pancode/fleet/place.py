@@ -93,11 +93,11 @@ def place_of(text: str, origin: str) -> ListenAddress:
     """
     place = _read(text, origin)
     if place is None:
-        raise _bad(text, origin, "it must be HOST:PORT")
+        raise _make_config_error(text, origin, "it must be HOST:PORT")
     if not place.host.isascii():
-        raise _bad(text, origin, "a certificate takes such a name as xn--... alone")
+        raise _make_config_error(text, origin, "a certificate takes such a name as xn--... alone")
     if _is_every(place.host):
-        raise _bad(text, origin, "nodes cannot connect to a wildcard address")
+        raise _make_config_error(text, origin, "nodes cannot connect to a wildcard address")
     return place
 
 
@@ -148,7 +148,7 @@ def _is_every(host: str) -> bool:
         return False
 
 
-def _bad(text: str, origin: str, why: str) -> ConfigError:
+def _make_config_error(text: str, origin: str, why: str) -> ConfigError:
     return ConfigError(
         f"{origin} is not an address where nodes can reach this machine: {text}",
         why=why,

@@ -47,13 +47,13 @@ def _status(context: ApiContext, call: ApiCall) -> FleetShape:
 
 
 @Verb("POST /v1/fleet/up", bodies.UpBody, "fleet up", right=OPERATES)
-def _up(context: ApiContext, call: ApiCall) -> EventStream:
+def _bring_up(context: ApiContext, call: ApiCall) -> EventStream:
     """Bring nodes up."""
     body: bodies.UpBody = call.body
     must_exist(context.core, body.nodes)
 
     def work(progress: Progress) -> Any:
-        results = context.coordinator.fleet.up(body.nodes, _caller(body), progress, body.link)
+        results = context.coordinator.fleet.up(body.nodes, _make_caller(body), progress, body.link)
         context.poke()
         return {"results": [asdict(r) for r in results], **_status(context, call)}
 
@@ -61,7 +61,7 @@ def _up(context: ApiContext, call: ApiCall) -> EventStream:
 
 
 @Verb("POST /v1/fleet/down", bodies.NodesBody, "fleet down", right=OPERATES)
-def _down(context: ApiContext, call: ApiCall) -> EventStream:
+def _take_down(context: ApiContext, call: ApiCall) -> EventStream:
     """Stop node agents."""
     body: bodies.NodesBody = call.body
     must_exist(context.core, body.nodes)
@@ -79,7 +79,7 @@ def _down(context: ApiContext, call: ApiCall) -> EventStream:
             )
 
     def work(progress: Progress) -> Any:
-        results = context.coordinator.fleet.down(body.nodes, _caller(body), progress)
+        results = context.coordinator.fleet.down(body.nodes, _make_caller(body), progress)
         return {"results": [asdict(r) for r in results]}
 
     return make_event_stream(stream_steps(context, work))
@@ -95,7 +95,7 @@ def _drain(context: ApiContext, call: ApiCall) -> DrainAnswer:
 
 
 @Verb(answers.HANDOVER, bodies.ActBody, "admin handover", pokes=True, right=OPERATES)
-def _handover(context: ApiContext, call: ApiCall) -> HandoverShape:
+def _hand_over(context: ApiContext, call: ApiCall) -> HandoverShape:
     """Hand all runs over that may wait on nodes, and say which stay here, and why."""
     return hand_over(context.core)
 
@@ -114,11 +114,11 @@ def _resume(context: ApiContext, call: ApiCall) -> DrainAnswer:
 
 
 @Verb(answers.DOCTOR, bodies.NodesBody, "doctor", right=OPERATES)
-def _doctor(context: ApiContext, call: ApiCall) -> ChecksAnswer:
+def _check_nodes(context: ApiContext, call: ApiCall) -> ChecksAnswer:
     """Reach and check nodes."""
     body: bodies.NodesBody = call.body
     must_exist(context.core, body.nodes)
-    checks = context.coordinator.fleet.doctor(body.nodes, _caller(body))
+    checks = context.coordinator.fleet.doctor(body.nodes, _make_caller(body))
     return {"checks": [*check_sandboxes(context.core, body.nodes), *checks]}
 
 
@@ -151,14 +151,14 @@ def _node(context: ApiContext, call: ApiCall) -> NodeDetail:
 def _probe(context: ApiContext, call: ApiCall) -> ProbeAnswer:
     """Look at a machine before it is added."""
     body: bodies.SpecBody = call.body
-    return cast("ProbeAnswer", context.coordinator.fleet.probe(_spec(body), _caller(body)))
+    return cast("ProbeAnswer", context.coordinator.fleet.probe(_make_spec(body), _make_caller(body)))
 
 
 @Verb(answers.ADD, bodies.SpecBody, "node add", status=201, right=SETS_UP)
 def _add(context: ApiContext, call: ApiCall) -> NodeDetail:
     """Put a machine into the inventory."""
     body: bodies.SpecBody = call.body
-    added = context.coordinator.fleet.add(_spec(body), _caller(body))
+    added = context.coordinator.fleet.add(_make_spec(body), _make_caller(body))
     return get_node(context.core, added.name)
 
 
@@ -188,7 +188,7 @@ def _login(context: ApiContext, call: ApiCall) -> LoginAnswer:
 
 
 @Verb(answers.PROGRAMS, bodies.ProgramsBody, "node install", right=SETS_UP)
-def _programs(context: ApiContext, call: ApiCall) -> ProgramsAnswer:
+def _note_programs(context: ApiContext, call: ApiCall) -> ProgramsAnswer:
     """Note that programs are installed there."""
     body: bodies.ProgramsBody = call.body
     found = get_node(context.core, call.path["node"])
@@ -205,20 +205,20 @@ def _remove(context: ApiContext, call: ApiCall) -> EventStream:
     must_exist(context.core, (name,))
 
     def work(progress: Progress) -> Any:
-        return asdict(context.coordinator.fleet.remove(name, _caller(body), progress))
+        return asdict(context.coordinator.fleet.remove(name, _make_caller(body), progress))
 
     return make_event_stream(stream_steps(context, work))
 
 
 @Verb("POST /v1/nodes/{node}/steps", bodies.HandedBody, "admin steps", right=SETS_UP)
-def _handed(context: ApiContext, call: ApiCall) -> Object:
+def _make_steps(context: ApiContext, call: ApiCall) -> Object:
     """A bring-up as data, for other tools."""
     body: bodies.HandedBody = call.body
     return context.coordinator.fleet.handed(call.path["node"], body.probe, body.key, body.remove)
 
 
 @Verb(answers.CLEANED, bodies.CallerBody, right=REMOVES)
-def _cleaned(context: ApiContext, call: ApiCall) -> CleanedAnswer:
+def _note_cleaned(context: ApiContext, call: ApiCall) -> CleanedAnswer:
     """Another tool has cleaned it."""
     return {"forgotten": context.coordinator.fleet.cleaned(call.path["node"])}
 
@@ -229,28 +229,28 @@ def _trust(context: ApiContext, call: ApiCall) -> NodeResultShape:
     body: bodies.TrustBody = call.body
     name = call.path["node"]
     must_exist(context.core, (name,))
-    trusted = context.coordinator.fleet.trust(name, body.fingerprint, _caller(body))
+    trusted = context.coordinator.fleet.trust(name, body.fingerprint, _make_caller(body))
     return cast("NodeResultShape", asdict(trusted))
 
 
 @Verb(answers.SHUTDOWN, bodies.ShutdownBody, "fleet down", right=SETS_UP)
-def _shutdown(context: ApiContext, call: ApiCall) -> StoppingAnswer:
+def _stop_coordinator(context: ApiContext, call: ApiCall) -> StoppingAnswer:
     """Stop the coordinator."""
     body: bodies.ShutdownBody = call.body
     context.shutdown(body.by)
     return {"stopping": True, "pid": context.facts.get("pid")}
 
 
-def _caller(body: bodies.CallerBody) -> Caller:
+def _make_caller(body: bodies.CallerBody) -> Caller:
     return Caller(body.by, dict(body.environ))
 
 
-def _spec(body: bodies.SpecBody) -> NodeSpec:
+def _make_spec(body: bodies.SpecBody) -> NodeSpec:
     return NodeSpec(**body.model_dump(exclude={"by", "environ"}))
 
 
 @Verb(answers.PING, over_tcp=TcpAccess.OPEN)
-def _ping(context: ApiContext, call: ApiCall) -> PingAnswer:
+def _get_identity(context: ApiContext, call: ApiCall) -> PingAnswer:
     """Which coordinator this is.
 
     To who has no token only that we are here, and of which version.

@@ -211,37 +211,37 @@ class Conversation:
 
     def serve(self) -> None:
         """Serve until the node closes the stream or is idle for long. BadRequest, TornStream, OSError."""
-        while (request := self._next()) is not None:
+        while (request := self._read_request()) is not None:
             try:
-                self._say(self._handler(request)(request))
+                self._say(self._find_handler(request)(request))
             except StreamRefused as refused:
                 self._say({"ok": False, "why": str(refused), "size": refused.size})
 
-    def _next(self) -> Ask | None:
+    def _read_request(self) -> Ask | None:
         try:
             return read_line(self.file)
         except TimeoutError:  # a quiet interactive run: its node connects again
             return None
 
-    def _handler(self, request: Ask) -> Callable[[Ask], Answer]:
+    def _find_handler(self, request: Ask) -> Callable[[Ask], Answer]:
         match self.grant.verb, request.get("op"):
             case "log", "size":
-                return self._size
+                return self._answer_size
             case "log", "append":
-                return self._append
+                return self._append_bytes
             case "log", "digest":
-                return self._digest
+                return self._answer_digest
             case verb, op:
                 raise BadRequest(f"{op!r} is not a request on a {verb} stream")
 
-    def _size(self, request: Ask) -> Answer:
+    def _answer_size(self, request: Ask) -> Answer:
         return {"ok": True, "size": self.streams.size(self.grant.identity, _text(request, "name"))}
 
-    def _digest(self, request: Ask) -> Answer:
+    def _answer_digest(self, request: Ask) -> Answer:
         size, sha256 = self.streams.digest(self.grant.identity, _text(request, "name"))
         return {"ok": True, "size": size, "sha256": sha256}
 
-    def _append(self, request: Ask) -> Answer:
+    def _append_bytes(self, request: Ask) -> Answer:
         name, offset, length = _text(request, "name"), _count(request, "offset"), _count(request, "length")
         read, now = self.file.read, request.get("now") is True
         if now:
@@ -367,7 +367,7 @@ class DepotServer:
         listener.listen(64)
         self._ended.clear()
         self._listener = listener
-        self._spawn(self._accept, listener)
+        self._spawn_thread(self._accept_peers, listener)
 
     def stop(self) -> None:
         """Close every stream, stop its git, and return when all threads have ended. Idempotent."""
@@ -388,7 +388,7 @@ class DepotServer:
             thread.join()
         self._path.unlink(missing_ok=True)
 
-    def _spawn(self, work: Callable[[socket.socket], None], peer: socket.socket) -> None:
+    def _spawn_thread(self, work: Callable[[socket.socket], None], peer: socket.socket) -> None:
         thread = threading.Thread(target=self._run, args=(work, peer), name="depot", daemon=True)
         with self._lock:
             self._threads.add(thread)
@@ -401,7 +401,7 @@ class DepotServer:
             with self._lock:
                 self._threads.discard(threading.current_thread())
 
-    def _accept(self, listener: socket.socket) -> None:
+    def _accept_peers(self, listener: socket.socket) -> None:
         while self._listener is not None:
             try:
                 peer, _ = listener.accept()
@@ -417,14 +417,14 @@ class DepotServer:
             if busy:
                 peer.close()
             else:
-                self._spawn(self._serve, peer)
+                self._spawn_thread(self._serve, peer)
 
     def _serve(self, peer: socket.socket) -> None:
         key, grant, problem = peer.fileno(), None, ""
         try:
-            grant = self._greet(peer)
+            grant = self._greet_peer(peer)
             if grant is not None:
-                problem = self._stream(peer, grant)
+                problem = self._serve_grant(peer, grant)
         except Exception as exc:
             # Any failure ends only this stream, and is reported.
             problem = f"{type(exc).__name__}: {exc}"
@@ -436,12 +436,12 @@ class DepotServer:
             peer.close()
             self._parts.ended(StreamEnd(grant, problem))
 
-    def _greet(self, peer: socket.socket) -> Grant | None:
+    def _greet_peer(self, peer: socket.socket) -> Grant | None:
         """Send the nonce, read the hello, answer it. The node sends nothing more before the answer."""
         peer.settimeout(self._limits.hello_s)
         nonce = self._parts.ids.token(32)
-        peer.sendall(_line({"nonce": nonce}))
-        hello = _hello(peer)
+        peer.sendall(_format_line({"nonce": nonce}))
+        hello = _read_hello(peer)
         answer = self._parts.authorize(hello, nonce) if hello else Refusal("no hello")
         if (
             isinstance(answer, Grant)
@@ -453,12 +453,12 @@ class DepotServer:
             self._parts.held_up(answer, FULL)
             answer = Refusal(FULL, retry=True)
         if isinstance(answer, Refusal):
-            peer.sendall(_line({"ok": False, "why": answer.why, "retry": answer.retry}))
+            peer.sendall(_format_line({"ok": False, "why": answer.why, "retry": answer.retry}))
             return None
-        peer.sendall(_line({"ok": True}))
+        peer.sendall(_format_line({"ok": True}))
         return answer
 
-    def _stream(self, peer: socket.socket, grant: Grant) -> str:
+    def _serve_grant(self, peer: socket.socket, grant: Grant) -> str:
         if grant.verb in ("fetch", "push"):
             return serve_git(self._parts.depot, self._hooks, grant, peer, self._limits.git_s)
         peer.settimeout(self._limits.idle_s)
@@ -467,11 +467,11 @@ class DepotServer:
         return ""
 
 
-def _line(value: dict[str, object]) -> bytes:
+def _format_line(value: dict[str, object]) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode() + b"\n"
 
 
-def _hello(peer: socket.socket) -> bytes:
+def _read_hello(peer: socket.socket) -> bytes:
     """Return the hello line without its line end; empty if it is too long or the peer disconnects."""
     seen = b""
     while not seen.endswith(b"\n"):

@@ -78,10 +78,10 @@ def find_unchanged(project: GitProject, index: Git, names: Iterable[bytes]) -> s
     """Return the Git LFS files of which only the time changed: the content matches the index's pointer."""
     top = os.fsencode(project.top)
     kept = kept_pointers(project, index, names)
-    return {name for name, digest in kept.items() if _digest(os.path.join(top, name)) == digest}
+    return {name for name, digest in kept.items() if _hash_file(os.path.join(top, name)) == digest}
 
 
-def _digest(path: bytes) -> str:
+def _hash_file(path: bytes) -> str:
     try:
         with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -137,7 +137,7 @@ HARMLESS = ("*.example", "*.sample", "*.template", "*.dist", "*.pub", "*.example
 def is_private(name: bytes) -> bool:
     """Whether a file with this path usually contains a secret, by its file name alone."""
     own = posixpath.basename(os.fsdecode(name)).lower()
-    return _fits(own, NAMES) and not _fits(own, HARMLESS)
+    return _fits_pattern(own, NAMES) and not _fits_pattern(own, HARMLESS)
 
 
 def find_withheld(untracked: Iterable[bytes], allowed: Iterable[str]) -> tuple[bytes, ...]:
@@ -148,10 +148,10 @@ def find_withheld(untracked: Iterable[bytes], allowed: Iterable[str]) -> tuple[b
 
 def _is_allowed(name: bytes, patterns: tuple[str, ...]) -> bool:
     path = os.fsdecode(name)
-    return _fits(path, patterns) or _fits(posixpath.basename(path), patterns)
+    return _fits_pattern(path, patterns) or _fits_pattern(posixpath.basename(path), patterns)
 
 
-def _fits(name: str, patterns: Iterable[str]) -> bool:
+def _fits_pattern(name: str, patterns: Iterable[str]) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
@@ -195,7 +195,7 @@ class _Entries:
 
 def list_tree(project: GitProject, index: Git, limits: ListingLimits) -> Listing:
     """Return a snapshot's files. `index`: hardened git on a copy of the user's index. Raises GitRefusal."""
-    entries = _entries(index.must("ls-files", "-z", "-s", "-v").out)
+    entries = _parse_entries(index.must("ls-files", "-z", "-s", "-v").out)
     changed = set(split_nul(index.must("ls-files", "-z", "-m", "-d").out)) | entries.unmerged
     changed -= find_unchanged(project, index, changed)
     found = index.must("ls-files", "-z", "-o", "--exclude-standard")
@@ -221,12 +221,15 @@ def list_tree(project: GitProject, index: Git, limits: ListingLimits) -> Listing
         (nested, "a repository of its own inside this one: does not travel"),
         (raw, "under Git LFS and changed: its raw bytes travel, not a pointer"),
     )
-    warnings += [*[f"{format_first(names)}: {text}" for names, text in cases if names], *_closed(found.err)]
+    warnings += [
+        *[f"{format_first(names)}: {text}" for names, text in cases if names],
+        *_list_closed_folders(found.err),
+    ]
     warnings += _left_behind(project, index, changed)
     return Listing(names, tuple(sorted(gone)), untracked, tuple(warnings))
 
 
-def _entries(raw: bytes) -> _Entries:
+def _parse_entries(raw: bytes) -> _Entries:
     """Parse the output of `ls-files -z -s -v`: `TAG MODE OID STAGE<TAB>PATH`."""
     unmerged, links, hidden = set(), set(), []
     for line in split_nul(raw):
@@ -243,18 +246,18 @@ def _entries(raw: bytes) -> _Entries:
 
 def hidden_names(raw: bytes) -> tuple[bytes, ...]:
     """Return the files whose local edits git does not report, from the output of `ls-files -z -s -v`."""
-    return _entries(raw).hidden
+    return _parse_entries(raw).hidden
 
 
 def _within_limits(
     project: GitProject, changed: set[bytes], untracked: tuple[bytes, ...], limits: ListingLimits
 ) -> tuple[bytes, ...]:
     """Return the untracked files that may travel."""
-    sizes = {name: _size(project, name) for name in untracked}
+    sizes = {name: _measure_file(project, name) for name in untracked}
     large = {name for name, size in sizes.items() if size > limits.file}
     if limits.skip_large_untracked:
         return tuple(name for name in untracked if name not in large)
-    large |= {name for name in changed if _size(project, name) > limits.file}
+    large |= {name for name in changed if _measure_file(project, name) > limits.file}
     if large:
         raise GitRefusal(
             f"{_count(large, 'file')} over {limits.file // MB} MB would be copied: "
@@ -276,7 +279,7 @@ def _within_limits(
     return untracked
 
 
-def _size(project: GitProject, name: bytes) -> int:
+def _measure_file(project: GitProject, name: bytes) -> int:
     try:
         seen = os.lstat(os.path.join(os.fsencode(project.top), name))
     except OSError:
@@ -329,7 +332,7 @@ _POINTERS = (
 _CLONED = 'a run that needs them has setup: ["git clone URL PATH"] in pancode.yaml'
 
 
-def _closed(err: str) -> list[str]:
+def _list_closed_folders(err: str) -> list[str]:
     """Return a warning for each folder that git could not read, so that none is left out silently."""
     lines = (line.partition("could not open directory ")[2] for line in err.splitlines())
     return [f"{line}: the folder's files do not travel" for line in lines if line]

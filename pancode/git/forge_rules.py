@@ -87,7 +87,7 @@ class TrackerPlace:
 
 def repository_of(url: str) -> RemoteRepository:
     """Parse a remote's address, without its login. UsageError for a folder, and if it is not on a forge."""
-    parts = _parts(url.strip())
+    parts = _split_url(url.strip())
     scp = _SCP.fullmatch(url.strip()) if parts is None else None
     host, path = (parts.hostname or "", parts.path) if parts else (scp[1], scp[2]) if scp else ("", "")
     words = unquote(path).strip("/").removesuffix(".git").split("/")
@@ -113,7 +113,7 @@ def is_forge_address(url: str) -> bool:
     return True
 
 
-def _parts(url: str) -> SplitResult | None:
+def _split_url(url: str) -> SplitResult | None:
     try:
         parts = urlsplit(url)
         _ = parts.port

@@ -112,7 +112,7 @@ class LogStreams:
             if offset > stored:
                 raise StreamRefused(f"gap: {stored} bytes are stored, {offset} was offered", stored)
             stored, at, different = os.fstat(file).st_size, offset, False
-            for chunk in _chunks(length, read):
+            for chunk in _read_chunks(length, read):
                 known = min(len(chunk), max(0, stored - at))
                 if known and os.pread(file, known, at) != chunk[:known]:
                     different = True
@@ -161,7 +161,7 @@ def _write_all(file: int, data: bytes, at: int) -> None:
         view = view[written:]
 
 
-def _chunks(length: int, read: Read) -> Iterator[bytes]:
+def _read_chunks(length: int, read: Read) -> Iterator[bytes]:
     left = length
     while left > 0:
         chunk = read(min(CHUNK, left))

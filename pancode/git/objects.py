@@ -58,7 +58,7 @@ def make_reader(project: GitProject, depot_path: Path) -> Git:
     """
     return project.git.having(
         GIT_OBJECT_DIRECTORY=str(depot_path / "objects"),
-        GIT_ALTERNATE_OBJECT_DIRECTORIES=_quoted(project.objects),
+        GIT_ALTERNATE_OBJECT_DIRECTORIES=_quote_path(project.objects),
     )
 
 
@@ -70,7 +70,7 @@ def make_writer(project: GitProject, depot_path: Path, index: Path) -> Git:
     return project.git.having(GIT_INDEX_FILE=str(index), GIT_OBJECT_DIRECTORY=str(depot_path / "objects"))
 
 
-def _quoted(path: Path) -> str:
+def _quote_path(path: Path) -> str:
     """Quote a path for an alternates list: colons separate paths, and a leading quote starts C quoting."""
     text = str(path)
     if ":" not in text and not text.startswith('"'):
@@ -94,14 +94,14 @@ def import_base(project: GitProject, depot: Depot) -> None:
     path, head, known = depot.path(project.repo_id), project.head, depot.known_bases(project.repo_id)
     if head is None or head in known:
         return
-    have = _present(project, known) if _same_cuts(project, path) else []
+    have = _find_present(project, known) if _same_cuts(project, path) else []
     revs = "\n".join([head, *(f"^{oid}" for oid in have)]) + "\n"
     # Import the shallow boundaries before the commits whose parents are missing.
     _import_shallow(project, depot)
     try:
         _pack(make_reader(project, path), path, revs, "--revs", "--delta-base-offset")
     except GitFailure as exc:
-        raise _unreadable(project, exc) from exc
+        raise _make_read_error(project, exc) from exc
 
 
 def _same_cuts(project: GitProject, path: Path) -> bool:
@@ -111,7 +111,7 @@ def _same_cuts(project: GitProject, path: Path) -> bool:
     return ours <= (set(project.shallow_file.read_text().split()) if project.shallow else set())
 
 
-def _present(project: GitProject, oids: tuple[str, ...]) -> list[str]:
+def _find_present(project: GitProject, oids: tuple[str, ...]) -> list[str]:
     """Return which of the depot's commits the user's repository has; checks only the newest 200."""
     stdin = "".join(f"{oid}\n" for oid in oids[-200:]).encode()
     answers = project.git.must("cat-file", "--batch-check=%(objectname) %(objecttype)", stdin=stdin).text()
@@ -130,22 +130,22 @@ def import_missing(project: GitProject, depot: Depot, tree: str) -> None:
     path = depot.path(project.repo_id)
     git = Git(path, safe_env() | {"GIT_DIR": str(path)})
     try:
-        missing = _missing(git, tree, project.head)
+        missing = _find_missing(git, tree, project.head)
     except GitFailure:
         missing = [tree]
     if missing:
         # a concurrent repack may have hidden an object from the first check
         with depot.locked(project.repo_id, GC):
-            missing = _missing(git, tree, project.head)
+            missing = _find_missing(git, tree, project.head)
     if not missing:
         return
     try:
         _pack(make_reader(project, path), path, "\n".join(missing) + "\n")
     except GitFailure as exc:
-        raise _unreadable(project, exc) from exc
+        raise _make_read_error(project, exc) from exc
 
 
-def _missing(git: Git, tree: str, head: str | None) -> list[str]:
+def _find_missing(git: Git, tree: str, head: str | None) -> list[str]:
     """Return the objects of the tree (without those of `head`) that the depot lacks.
 
     `rev-list` may miss an object that a garbage collection has just repacked; `cat-file` looks again.
@@ -163,7 +163,7 @@ def _missing(git: Git, tree: str, head: str | None) -> list[str]:
     ]
 
 
-def _unreadable(project: GitProject, exc: GitFailure) -> GitRefusal:
+def _make_read_error(project: GitProject, exc: GitFailure) -> GitRefusal:
     if project.partial:
         return GitRefusal(
             "objects for the snapshot are missing: this is a partial clone",
@@ -212,7 +212,7 @@ class TreeFiles:
 
     def read(self, path: str) -> bytes | None:
         """Return the content of a file or the target of a link; for a file above MOST_READ, its object id."""
-        entry = self._entry(path)
+        entry = self._find_entry(path)
         if entry is None:
             return None
         if entry.size > MOST_READ:
@@ -220,7 +220,7 @@ class TreeFiles:
         return self._git.must("cat-file", "blob", entry.oid).out
 
     def target_of(self, path: str) -> bytes | None:
-        entry = self._entry(path)
+        entry = self._find_entry(path)
         return self.read(path) if entry is not None and entry.is_link else None
 
     def names(self, folder: str) -> frozenset[str]:
@@ -236,7 +236,7 @@ class TreeFiles:
                 self._listed[folder][os.fsdecode(name)] = entry
         return frozenset(self._listed[folder])
 
-    def _entry(self, path: str) -> _Entry | None:
+    def _find_entry(self, path: str) -> _Entry | None:
         """Return the entry; None for a folder, a submodule, or if there is none."""
         folder, name = posixpath.split(path)
         return self._listed[folder][name] if name in self.names(folder) else None

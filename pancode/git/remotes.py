@@ -17,7 +17,7 @@ HTTPS = "https://"
 def head_of(repo: str, branch: str) -> str:
     """Return the commit of a branch. NotFoundError if the repository or branch is missing or unreadable."""
     ref = f"refs/heads/{branch}"
-    done = _asked_server(repo, ref) if repo.startswith(HTTPS) else _asked_folder(repo, ref)
+    done = _ask_server(repo, ref) if repo.startswith(HTTPS) else _ask_folder(repo, ref)
     commit = done.text().split()[:1] if done.ok else []
     if not commit:
         raise NotFoundError(
@@ -29,12 +29,12 @@ def head_of(repo: str, branch: str) -> str:
     return commit[0]
 
 
-def _asked_server(repo: str, ref: str) -> GitDone:
+def _ask_server(repo: str, ref: str) -> GitDone:
     git = users_git(Path("/"), {"protocol.https.allow": "always"})
     return _run(("ls-remote", "--exit-code", "--", repo, ref), git.env, git.cwd)
 
 
-def _asked_folder(repo: str, ref: str) -> GitDone:
+def _ask_folder(repo: str, ref: str) -> GitDone:
     if not Path(repo).is_dir():
         return GitDone(1, b"", f"{repo} is not a directory on this machine")
     args = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")

@@ -77,13 +77,13 @@ def open_project(
     if not folder.is_dir():
         raise GitRefusal(f"{path} is not a directory", fix="give a directory inside a git repository")
     seen = Git(folder, safe_env())
-    around, git_dir, common_dir, objects, shallow_file, *files = _facts(seen, folder)
-    top, (object_format, head, branch) = _top(around, folder), map(os.fsdecode, files)
+    around, git_dir, common_dir, objects, shallow_file, *files = _read_facts(seen, folder)
+    top, (object_format, head, branch) = _check_top(around, folder), map(os.fsdecode, files)
     environ = os.environ if environ is None else environ
-    rows = _settings(environ, folder)
+    rows = _read_settings(environ, folder)
     settings = _user_settings(environ, {key: value for own, key, value in rows if own})
     named = [key for own, key, _ in rows if not own]
-    config = neutral_drivers(_drivers(named)) | {"core.excludesFile": settings.excludes}
+    config = neutral_drivers(_select_drivers(named)) | {"core.excludesFile": settings.excludes}
     env = safe_env({**config, **settings.line_ends})
     env |= {"GIT_DIR": os.fsdecode(git_dir), "GIT_WORK_TREE": str(top)}
     return GitProject(
@@ -96,16 +96,16 @@ def open_project(
         branch=branch or None,
         object_format=object_format,
         partial=any(key.startswith((b"extensions.", b"remote.")) for key in named),
-        filters=filter_names(_drivers(key for _, key, _ in rows)),
-        attributes=_attributes(environ, folder, [key for _, key, _ in rows]),
+        filters=filter_names(_select_drivers(key for _, key, _ in rows)),
+        attributes=_read_attributes(environ, folder, [key for _, key, _ in rows]),
         user={key.decode(): _text(value) for _, key, value in rows if key.startswith(b"user.") and value},
-        signing=_signing(environ, folder, rows),
+        signing=_read_signing(environ, folder, rows),
         env=env,
         repo_id=repo_id or _repo_id(Git(top, env), common_dir, head, object_format),
     )
 
 
-def _facts(seen: Git, folder: Path) -> list[bytes]:
+def _read_facts(seen: Git, folder: Path) -> list[bytes]:
     """Return git's answers to _ASKED, the commit of HEAD, and its branch; each is empty if there is none.
 
     One git process answers all, or several if a path contains a line break or HEAD has no commit yet.
@@ -124,7 +124,7 @@ def _facts(seen: Git, folder: Path) -> list[bytes]:
     return [*files, *(seen.ask(*question).out.strip() for question in at)]
 
 
-def _settings(environ: Mapping[str, str], folder: Path) -> list[tuple[bool, bytes, bytes]]:
+def _read_settings(environ: Mapping[str, str], folder: Path) -> list[tuple[bool, bytes, bytes]]:
     """Return the relevant settings as (whether it is the user's own and not the repository's, key, value).
 
     Reading them runs no program.
@@ -140,7 +140,7 @@ def _settings(environ: Mapping[str, str], folder: Path) -> list[tuple[bool, byte
     return [(scope in (b"system", b"global"), key, value) for scope, (key, _, value) in rows]
 
 
-def _signing(
+def _read_signing(
     environ: Mapping[str, str], folder: Path, rows: list[tuple[bool, bytes, bytes]]
 ) -> tuple[tuple[str, str], ...] | None:
     if all(key != b"commit.gpgsign" for _, key, _ in rows):
@@ -153,7 +153,7 @@ def _signing(
     return tuple((os.fsdecode(key), os.fsdecode(v)) for fine, key, v in kept if fine and key.startswith(of))
 
 
-def _attributes(environ: Mapping[str, str], folder: Path, keys: Iterable[bytes]) -> str:
+def _read_attributes(environ: Mapping[str, str], folder: Path, keys: Iterable[bytes]) -> str:
     if b"core.attributesfile" in keys:
         command = ("config", "--type=path", "--get", "core.attributesFile")
         return os.fsdecode(run_git(GitCall(command, _users_env(environ), folder)).out.rstrip(b"\n"))
@@ -165,7 +165,7 @@ def _config_home(environ: Mapping[str, str]) -> str:
     return environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME", "/nonexistent"), ".config")
 
 
-def _drivers(keys: Iterable[bytes]) -> bytes:
+def _select_drivers(keys: Iterable[bytes]) -> bytes:
     """Return the keys in the form that `neutral_drivers` takes."""
     return b"\0".join(key for key in keys if key.startswith((b"filter.", b"diff.", b"merge.")))
 
@@ -174,7 +174,7 @@ def _text(value: bytes) -> str:
     return value.decode("utf-8", "replace").strip()
 
 
-def _top(around: bytes, folder: Path) -> Path:
+def _check_top(around: bytes, folder: Path) -> Path:
     top = Path(os.fsdecode(around)).resolve()
     # A hostile repository's core.worktree may point at any of the user's folders.
     if top != folder and top not in folder.parents:

@@ -50,32 +50,32 @@ class IssueWatch(PeriodicThread):
         around = self._around()
         for project in around.projects().values():
             if project.tracker and project.work_label and project.work_people:
-                self._one(around, project)
+                self._check_project(around, project)
 
-    def _one(self, around: Surroundings, project: NamedProject) -> None:
+    def _check_project(self, around: Surroundings, project: NamedProject) -> None:
         try:
             must_name_accounts(project)
             found = self._trackers.issues(place_of(project), project.prefix, MOST_OPEN, project.work_label)
         except PancodeError as error:
-            self._trouble(project.name, error)
+            self._log_trouble(project.name, error)
             return
         self._told.pop(project.name, None)
-        for issue in self._new(found, project):
+        for issue in self._select_new(found, project):
             try:
                 start_work(self._core, around, project, issue, request_from({}, TRACKER))
             except PancodeError as error:  # for example a budget ceiling: the next check tries again
-                self._trouble(issue.ref, error)
+                self._log_trouble(issue.ref, error)
             except Exception:
                 log.exception("%s could not be started", issue.ref)
             else:
                 self._told.pop(issue.ref, None)
 
-    def _new(self, found: Iterable[Issue], project: NamedProject) -> list[Issue]:
+    def _select_new(self, found: Iterable[Issue], project: NamedProject) -> list[Issue]:
         with self._core.ports.ledger.transaction() as tx:
             fresh = [one for one in found if not is_begun(self._core, tx, one.ref.lower())]
         return [one for one in fresh if one.state not in OVER and may_begin(one, project)][:MOST_AT_ONCE]
 
-    def _trouble(self, about: str, error: PancodeError) -> None:
+    def _log_trouble(self, about: str, error: PancodeError) -> None:
         if self._told.get(about) != error.words:
             self._told[about] = error.words
             log.warning("%s: %s", about, with_fix(error.words, error.fix))

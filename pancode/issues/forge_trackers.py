@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from node_agent.wire.clock import Clock
 from pancode.git.forge_rules import ForgeAccess, ForgeKind, TrackerKind, TrackerPlace, api_of
-from pancode.issues.model import LABELS, OVER, Issue, IssueState, asked_wait_s, number_of
+from pancode.issues.model import LABELS, OVER, Issue, IssueState, number_of, read_wait_s
 from pancode.kernel.errors import ConfigError, NotFoundError, RefusedError, UnavailableError
 from pancode.kernel.values import replace
 from pancode.landing.forge import github, gitlab
@@ -56,7 +56,7 @@ class HttpTrackers:
 
     def issue(self, place: TrackerPlace, ref: str) -> Issue:
         try:
-            found: Issue = self._with(place, lambda client, speaks: speaks.issue(client, place, ref))
+            found: Issue = self._call_tracker(place, lambda client, speaks: speaks.issue(client, place, ref))
         except NotFoundError as error:
             if error.code != "forge_not_found":
                 raise
@@ -80,11 +80,11 @@ class HttpTrackers:
                 if after is None or len(found) >= most:
                     return
 
-        self._with(place, read)
+        self._call_tracker(place, read)
         return list(found.values())[:most]
 
     def move(self, place: TrackerPlace, issue: Issue, state: IssueState) -> None:
-        self._with(place, lambda client, speaks: speaks.move(client, place, issue, state))
+        self._call_tracker(place, lambda client, speaks: speaks.move(client, place, issue, state))
 
     def comment(self, place: TrackerPlace, issue: Issue, text: str, known: str) -> str:
         mark = text.partition("\n")[0]
@@ -104,10 +104,10 @@ class HttpTrackers:
                 return str(old)
             return str(speaks.write(client, place, issue, None, text)["id"])
 
-        return str(self._with(place, upsert))
+        return str(self._call_tracker(place, upsert))
 
-    def _with(self, place: TrackerPlace, act: Callable[[ForgeClient, Any], Any]) -> Any:
-        place, token = self._opened(place)
+    def _call_tracker(self, place: TrackerPlace, act: Callable[[ForgeClient, Any], Any]) -> Any:
+        place, token = self._open_place(place)
         speaks: Any = _DIALECTS[place.kind]
         fix = f"check forge.{place.repository.host}.url"
         known, now = self._known.setdefault(token, {}), self._clock.mono_ms()
@@ -118,11 +118,11 @@ class HttpTrackers:
             with open_client(place, token, speaks.headers(token), self._clock, fix, known) as client:
                 return act(client, speaks)
         except UnavailableError as error:
-            if wait_s := asked_wait_s(error):
+            if wait_s := read_wait_s(error):
                 self._limits[token] = now + int(wait_s * 1000), error
             raise
 
-    def _opened(self, place: TrackerPlace) -> tuple[TrackerPlace, str]:
+    def _open_place(self, place: TrackerPlace) -> tuple[TrackerPlace, str]:
         """Return the place with its API's address, and the token: a stored secret, a variable or a login."""
         host = place.repository.host
         access = self._read().get(host)
@@ -171,7 +171,7 @@ def _next_page(rows: Sequence[object], page: int) -> int | None:
     return page + 1 if len(rows) == PAGE else None
 
 
-def _own(
+def _select_own(
     rows: Sequence[Mapping[str, Any]], by: str, ways: Sequence[Callable[[], Any]]
 ) -> list[tuple[str, str]]:
     """Return the comments of the token's account; another account may copy PanCode's mark.
@@ -197,11 +197,11 @@ class GitHubIssues:
 
     headers = staticmethod(github.make_headers)
 
-    def _root(self, place: TrackerPlace) -> str:
+    def _make_issues_url(self, place: TrackerPlace) -> str:
         return f"{github.repository_path(place.repository)}/issues"
 
     def issue(self, client: ForgeClient, place: TrackerPlace, ref: str) -> Issue:
-        row = client.get(f"{self._root(place)}/{number_of(ref)}")
+        row = client.get(f"{self._make_issues_url(place)}/{number_of(ref)}")
         if "pull_request" in row:
             raise NotFoundError(f"{ref} is a pull request", fix="pancode issues ls", code="not_found")
         return self._read(row, ref)
@@ -211,7 +211,9 @@ class GitHubIssues:
     ) -> tuple[list[Issue], int | None]:
         """Return one page of issues, and the next page's number. The query may leave out the label."""
         page, only = after or 1, {"labels": label} if label and "," not in label else {}
-        rows = client.get(self._root(place), state="open", sort="updated", per_page=PAGE, page=page, **only)
+        rows = client.get(
+            self._make_issues_url(place), state="open", sort="updated", per_page=PAGE, page=page, **only
+        )
         found = [row for row in rows if "pull_request" not in row]
         return [self._read(row, f"{prefix}-{row['number']}") for row in found], _next_page(rows, page)
 
@@ -224,7 +226,7 @@ class GitHubIssues:
                      str(row["html_url"]), state, labels, people, author)  # fmt: skip
 
     def move(self, client: ForgeClient, place: TrackerPlace, issue: Issue, state: IssueState) -> None:
-        at = f"{self._root(place)}/{issue.id}"
+        at = f"{self._make_issues_url(place)}/{issue.id}"
         if state in LABELS:
             client.post(f"{at}/labels", {"labels": [state.value]})
         for label in LABELS:
@@ -234,16 +236,18 @@ class GitHubIssues:
             client.send("PATCH", at, {"state": "closed", "state_reason": "completed"})
 
     def comments(self, client: ForgeClient, place: TrackerPlace, issue: Issue) -> list[tuple[str, str]]:
-        rows = client.get(f"{self._root(place)}/{issue.id}/comments", per_page=MOST_COMMENTS)
+        rows = client.get(f"{self._make_issues_url(place)}/{issue.id}/comments", per_page=MOST_COMMENTS)
         # An app's token may not send the first request.
-        return _own(rows, "user", (lambda: client.get("/user")["id"], lambda: github.read_viewer(client)))
+        return _select_own(
+            rows, "user", (lambda: client.get("/user")["id"], lambda: github.read_viewer(client))
+        )
 
     def write(
         self, client: ForgeClient, place: TrackerPlace, issue: Issue, old: str | None, text: str
     ) -> Any:
         if old is None:
-            return client.post(f"{self._root(place)}/{issue.id}/comments", {"body": text})
-        return client.send("PATCH", f"{self._root(place)}/comments/{old}", {"body": text})
+            return client.post(f"{self._make_issues_url(place)}/{issue.id}/comments", {"body": text})
+        return client.send("PATCH", f"{self._make_issues_url(place)}/comments/{old}", {"body": text})
 
 
 class GitLabIssues:
@@ -251,17 +255,19 @@ class GitLabIssues:
 
     headers = staticmethod(gitlab.make_headers)
 
-    def _root(self, place: TrackerPlace) -> str:
+    def _make_issues_url(self, place: TrackerPlace) -> str:
         return f"{gitlab.repository_path(place.repository)}/issues"
 
     def issue(self, client: ForgeClient, place: TrackerPlace, ref: str) -> Issue:
-        return self._read(client.get(f"{self._root(place)}/{number_of(ref)}"), ref)
+        return self._read(client.get(f"{self._make_issues_url(place)}/{number_of(ref)}"), ref)
 
     def issues(
         self, client: ForgeClient, place: TrackerPlace, prefix: str, label: str, after: int | None
     ) -> tuple[list[Issue], int | None]:
         page = after or 1  # GitLab's label filter is case-sensitive, and users vary the case
-        rows = client.get(self._root(place), state="opened", order_by="updated_at", per_page=PAGE, page=page)
+        rows = client.get(
+            self._make_issues_url(place), state="opened", order_by="updated_at", per_page=PAGE, page=page
+        )
         return [self._read(row, f"{prefix}-{row['iid']}") for row in rows], _next_page(rows, page)
 
     def _read(self, row: Mapping[str, Any], ref: str) -> Issue:
@@ -277,16 +283,18 @@ class GitLabIssues:
         body: dict[str, object] = {"remove_labels": old}
         body |= {"add_labels": state.value} if state in LABELS else {}
         body |= {"state_event": "close"} if state is IssueState.DONE else {}
-        client.send("PUT", f"{self._root(place)}/{issue.id}", body)
+        client.send("PUT", f"{self._make_issues_url(place)}/{issue.id}", body)
 
     def comments(self, client: ForgeClient, place: TrackerPlace, issue: Issue) -> list[tuple[str, str]]:
-        rows = client.get(f"{self._root(place)}/{issue.id}/notes", per_page=MOST_COMMENTS, sort="desc")
-        return _own(rows, "author", (lambda: client.get("/user")["id"],))
+        rows = client.get(
+            f"{self._make_issues_url(place)}/{issue.id}/notes", per_page=MOST_COMMENTS, sort="desc"
+        )
+        return _select_own(rows, "author", (lambda: client.get("/user")["id"],))
 
     def write(
         self, client: ForgeClient, place: TrackerPlace, issue: Issue, old: str | None, text: str
     ) -> Any:
-        at = f"{self._root(place)}/{issue.id}/notes"
+        at = f"{self._make_issues_url(place)}/{issue.id}/notes"
         return client.send(*(("POST", at) if old is None else ("PUT", f"{at}/{old}")), {"body": text})
 
 

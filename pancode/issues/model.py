@@ -123,7 +123,7 @@ def must_name_accounts(project: NamedProject) -> None:
         )
 
 
-def asked_wait_s(error: PancodeError) -> float:
+def read_wait_s(error: PancodeError) -> float:
     """Return the seconds until the tracker accepts requests again; 0 if it names no time."""
     return float(error.details.get("wait_s", 0))
 

@@ -19,7 +19,7 @@ from pancode.runs.receipts.answer import whole_answer
 from pancode.runs.request import DispatchRequest
 from pancode.runs.user_environment import Surroundings
 from pancode.workspaces.rules import get_workspace_row, runs_in, workspace_name
-from pancode.workspaces.service import branch_for, ensure
+from pancode.workspaces.service import branch_for, create_if_missing
 
 STEPS = "## Steps"
 MOST_NAME, MOST_PLAN, MOST_QUESTIONS = 40, 60_000, 200_000
@@ -75,7 +75,7 @@ def ensure_workspace(
         name, title, path, work = name_of, "", top(), what
     with core.ports.ledger.transaction() as tx:
         there = tx.get(KeptWorkspace, name)
-        run = None if there is None else _talk(tx, there)
+        run = None if there is None else _find_talk(tx, there)
     file, begin = plan_file(name), ""
     if continues and run is None:
         if not Path(path, file).is_file():
@@ -85,7 +85,7 @@ def ensure_workspace(
             f"There is a plan already: begin with {file} and with {questions_file(name)}, which has what was "
             "asked and answered. "
         )
-    ensure(core, KeptWorkspace(name, path, branch_for(name, title), node, core.wall_ms(), by))
+    create_if_missing(core, KeptWorkspace(name, path, branch_for(name, title), node, core.wall_ms(), by))
     return PlanPlace(
         name,
         file,
@@ -94,7 +94,7 @@ def ensure_workspace(
     )
 
 
-def _talk(tx: Transaction, workspace: KeptWorkspace) -> Run | None:
+def _find_talk(tx: Transaction, workspace: KeptWorkspace) -> Run | None:
     """Return the workspace's newest run, if that is a planning session."""
     runs = runs_in(tx, workspace)
     return runs[-1] if runs and runs[-1].takes_turns and runs[-1].agent == PLANNER else None
@@ -106,7 +106,7 @@ def newest_plan(core: Core, name: str, questions: str) -> dict[str, str]:
     `questions`: the conversation, as Markdown. UsageError if the last answer is not a plan.
     """
     with core.ports.ledger.transaction() as tx:
-        run = _talk(tx, get_workspace_row(tx, name))
+        run = _find_talk(tx, get_workspace_row(tx, name))
         plan = "" if run is None else whole_answer(core, tx, run).strip()
     if f"\n{STEPS}" not in plan or len(plan) > MOST_PLAN:
         raise UsageError(

@@ -80,12 +80,12 @@ class KeepPlanBody(ActBody):
 @Verb(ISSUES, command="issue ls", query=("project", "cwd"))
 def _issues(context: ApiContext, call: ApiCall) -> IssuesAnswer:
     """The open issues of a project, from its tracker."""
-    project = _project(context, call)
+    project = _find_project(context, call)
     found = context.coordinator.part(IssueTracking).trackers.issues(place_of(project), project.prefix, MOST)
     return {"project": project.name, "issues": [_shape(one) for one in found]}
 
 
-def _project(context: ApiContext, call: ApiCall) -> NamedProject:
+def _find_project(context: ApiContext, call: ApiCall) -> NamedProject:
     """Return the named project, or that of the repository around the user's folder; else UsageError."""
     around = context.coordinator.around({})
     if named := call.query.get("project"):

@@ -26,7 +26,7 @@ from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import format_iso
 from pancode.workspaces.rules import find_workspace, runs_in
-from pancode.workspaces.service import branch_for, ensure
+from pancode.workspaces.service import branch_for, create_if_missing
 
 MOST_ENDED = 100
 """How many ended works are listed beside the open ones: the newest."""
@@ -87,7 +87,7 @@ def end_work(core: Core, over: IssueWork) -> None:
 
 def closed_issue(core: Core, run: Run) -> str:
     """Return the run's issue in the form that closes it when the pull request is merged; empty: none."""
-    there = _of(core, run)
+    there = _find_work(core, run)
     if there is None:
         return ""
     return there.ref if there.tracker == TrackerKind.LINEAR else f"#{number_of(there.ref)}"
@@ -95,12 +95,12 @@ def closed_issue(core: Core, run: Run) -> str:
 
 def note_pull(core: Core, run: Run, url: str) -> None:
     """Record that a pull request of the run's change was opened."""
-    there = _of(core, run)
+    there = _find_work(core, run)
     if there is not None:
         record_work(core, replace(there, pull=url), there)
 
 
-def _of(core: Core, run: Run) -> IssueWork | None:
+def _find_work(core: Core, run: Run) -> IssueWork | None:
     """Return the issue work that the run belongs to, or None."""
     with core.ports.ledger.transaction() as tx:
         return work_in(tx, Lineage.of(run).in_workspace)
@@ -170,7 +170,9 @@ def begin_work(
     if around.project_of(project.path) is None:
         raise moved_project_error(project.name, project.path)
     now, by = core.wall_ms(), request.created_by
-    ensure(core, KeptWorkspace(name, project.path, branch_for(name, issue.title), request.node, now, by))
+    create_if_missing(
+        core, KeptWorkspace(name, project.path, branch_for(name, issue.title), request.node, now, by)
+    )
     kind, title = place_of(project).kind, issue.title[:MOST_TITLE]
     fresh = IssueWork(
         name, issue.ref, title, issue.url, project.name, by, now, words_of(issue), kind.value,

@@ -12,9 +12,9 @@ from pancode.issues.model import (
     Issue,
     IssueState,
     Trackers,
-    asked_wait_s,
     mark_untrusted,
     place_of,
+    read_wait_s,
 )
 from pancode.issues.service import (
     end_work,
@@ -73,34 +73,34 @@ def measure_progress(runs: Sequence[Run], branch: str, pull: str) -> IssueProgre
         if at == branch:
             where = f"pull request {pull}" if pull else f"branch {at}"
             return IssueProgress(
-                IssueState.REVIEW, f"Run {done.id}: the change is on {where}.{_receipt(done)}"
+                IssueState.REVIEW, f"Run {done.id}: the change is on {where}.{_format_receipt(done)}"
             )
         if not at:  # the change is only in one user's files, and may still be discarded
-            words = f"Run {done.id}: the change is in the owner's files, not committed yet.{_receipt(done)}"
+            words = f"Run {done.id}: the change is in the owner's files, not committed yet.{_format_receipt(done)}"
             return IssueProgress(IssueState.REVIEW, words)
         return IssueProgress(
-            IssueState.DONE, f"Run {done.id}: the change has landed on {at}.{_receipt(done)}"
+            IssueState.DONE, f"Run {done.id}: the change has landed on {at}.{_format_receipt(done)}"
         )
     if last.outcome is Outcome.DONE and has_change(last):
-        files = count_noun(len(_names(last)), "file")
+        files = count_noun(len(_list_files(last)), "file")
         return IssueProgress(
-            IssueState.REVIEW, f"Run {last.id}: a change of {files} waits for review.{_receipt(last)}"
+            IssueState.REVIEW, f"Run {last.id}: a change of {files} waits for review.{_format_receipt(last)}"
         )
     if last.outcome is Outcome.DONE:
         return IssueProgress(
-            IssueState.PROGRESS, f"Run {last.id} has ended without a change.{_receipt(last)}"
+            IssueState.PROGRESS, f"Run {last.id} has ended without a change.{_format_receipt(last)}"
         )
     return IssueProgress(
-        IssueState.PROGRESS, f"Run {last.id} did not end well: {last.outcome}.{_receipt(last)}"
+        IssueState.PROGRESS, f"Run {last.id} did not end well: {last.outcome}.{_format_receipt(last)}"
     )
 
 
-def _names(run: Run) -> Sequence[str]:
+def _list_files(run: Run) -> Sequence[str]:
     found = run.result.get("files_changed")
     return found if isinstance(found, list | tuple) else ()
 
 
-def _receipt(run: Run) -> str:
+def _format_receipt(run: Run) -> str:
     digest = run.result.get("receipt")
     return f" Receipt {digest[:23]}." if isinstance(digest, str) else ""
 
@@ -190,11 +190,11 @@ class TrackerNews(FeedThread):
         for one, line, runs in there:
             if line is None:
                 forget_work(self._core, one.workspace)
-            elif (wait := self._one(one, line, runs)) is not None:
+            elif (wait := self._sync_issue(one, line, runs)) is not None:
                 waits.append(wait)
         return min(waits, default=None)
 
-    def _one(self, one: IssueWork, line: KeptWorkspace, runs: list[Run]) -> float | None:
+    def _sync_issue(self, one: IssueWork, line: KeptWorkspace, runs: list[Run]) -> float | None:
         now = self._core.ports.clock.mono_ms()
         wanted = measure_progress(runs, line.branch, one.pull)
         works_now = bool(runs) and runs[-1].state is not RunState.ENDED
@@ -209,10 +209,10 @@ class TrackerNews(FeedThread):
         if now < rest and (not news or one.trouble):
             return (rest - now) / 1000
         try:
-            done = self._told(one, runs, wanted if news else None)
+            done = self._update_tracker(one, runs, wanted if news else None)
         except PancodeError as error:
             trouble = with_fix(f"{error.words}: {error.why}"[:500], error.fix[:300])
-            done, pause = replace(one, trouble=trouble), max(AGAIN_S, asked_wait_s(error))
+            done, pause = replace(one, trouble=trouble), max(AGAIN_S, read_wait_s(error))
         else:
             pause = LOOK_S if works_now else MERGE_S
         self._rests[one.workspace] = now + int(pause * 1000)
@@ -222,7 +222,7 @@ class TrackerNews(FeedThread):
             end_work(self._core, done)
         return pause if works_now or merges or done.trouble else None
 
-    def _told(self, one: IssueWork, runs: list[Run], news: IssueProgress | None) -> IssueWork:
+    def _update_tracker(self, one: IssueWork, runs: list[Run], news: IssueProgress | None) -> IssueWork:
         project = self._around().projects().get(one.project)
         if project is None:
             return replace(one, trouble=f"project {one.project} no longer exists")
@@ -236,9 +236,9 @@ class TrackerNews(FeedThread):
             one = replace(one, state=str(state), said=news.text, comment=comment)
         elif issue.state in OVER:  # its pull request was merged, or a user has closed it
             one = replace(one, state=str(issue.state))
-        return replace(self._changed(one, issue, runs), trouble="")
+        return replace(self._notify_change(one, issue, runs), trouble="")
 
-    def _changed(self, one: IssueWork, issue: Issue, runs: list[Run]) -> IssueWork:
+    def _notify_change(self, one: IssueWork, issue: Issue, runs: list[Run]) -> IssueWork:
         """Tell the active run, once, that the issue's text has changed; else leave that to the next run."""
         done = known_to_runs(one, issue)
         if done == one or issue.state in OVER or not runs:

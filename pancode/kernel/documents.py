@@ -99,7 +99,9 @@ def _parse(text: str, place: str, list_key: str) -> Document:
         if list_key and isinstance(top, yaml.SequenceNode):
             return Document(place, {list_key: reader.value(top, list_key)}, reader.lines)
         if not isinstance(top, yaml.MappingNode):
-            raise _wrong(place, top, "the file must hold keys and values", "write it as `key: value` lines")
+            raise _make_error(
+                place, top, "the file must hold keys and values", "write it as `key: value` lines"
+            )
         return Document(place, reader.mapping(top, ""), reader.lines)
     finally:
         loader.dispose()
@@ -114,39 +116,39 @@ class _Reader:
 
     def mapping(self, node: yaml.MappingNode, path: str) -> dict[str, object]:
         found: dict[str, object] = {}
-        for key, value in self._pairs(node):
+        for key, value in self._list_pairs(node):
             below = f"{path}.{key.value}" if path else str(key.value)
             if key.value in found:
-                raise _wrong(self._place, key, f"{below} appears twice", "keep one of them")
+                raise _make_error(self._place, key, f"{below} appears twice", "keep one of them")
             self.lines[below] = key.start_mark.line + 1
             found[str(key.value)] = self.value(value, below)
         return found
 
-    def _pairs(self, node: yaml.MappingNode) -> Iterator[tuple[yaml.ScalarNode, yaml.Node]]:
+    def _list_pairs(self, node: yaml.MappingNode) -> Iterator[tuple[yaml.ScalarNode, yaml.Node]]:
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                raise _wrong(self._place, key, "a key must be a word", "write it as `key: value`")
+                raise _make_error(self._place, key, "a key must be a word", "write it as `key: value`")
             yield key, value
 
     def value(self, node: yaml.Node, path: str) -> object:
         self._values += 1
         if self._values > MOST_VALUES:
-            raise _wrong(self._place, node, f"more than {MOST_VALUES} values", "remove some values")
+            raise _make_error(self._place, node, f"more than {MOST_VALUES} values", "remove some values")
         if isinstance(node, yaml.MappingNode):
             return self.mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
-            return [self._item(item, f"{path}.{number}") for number, item in enumerate(node.value)]
+            return [self._read_item(item, f"{path}.{number}") for number, item in enumerate(node.value)]
         try:
             return self._loader.construct_object(node)
         except _NO_VALUE as exc:
-            raise _wrong(self._place, node, f"{path}: {node.value!r} cannot be read", _QUOTES) from exc
+            raise _make_error(self._place, node, f"{path}: {node.value!r} cannot be read", _QUOTES) from exc
 
-    def _item(self, node: yaml.Node, path: str) -> object:
+    def _read_item(self, node: yaml.Node, path: str) -> object:
         self.lines[path] = node.start_mark.line + 1
         return self.value(node, path)
 
 
-def _wrong(place: str, node: yaml.Node, what: str, fix: str) -> ConfigError:
+def _make_error(place: str, node: yaml.Node, what: str, fix: str) -> ConfigError:
     return ConfigError(f"{place}:{node.start_mark.line + 1}: {what}", fix=fix)
 
 

@@ -183,7 +183,7 @@ class ApiError(PancodeError):
             why=str(problem.get("why") or ""),
             fix=str(problem.get("fix") or ""),
             code=str(problem.get("code") or "internal"),
-            details=_details(problem.get("details")),
+            details=_parse_details(problem.get("details")),
         )
         self.exit_code = _exit_code(problem.get("exit_code"))
         self.retryable = bool(problem.get("retryable"))
@@ -196,5 +196,5 @@ def _exit_code(value: object) -> ExitCode:
         return ExitCode.INTERNAL
 
 
-def _details(value: object) -> dict[str, str]:
+def _parse_details(value: object) -> dict[str, str]:
     return {str(key): str(one) for key, one in value.items()} if isinstance(value, dict) else {}

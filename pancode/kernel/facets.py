@@ -34,7 +34,7 @@ class Facet:
     def of(cls, run: Faceted) -> Self:
         """Return the run's facet; fields that the run does not have get their defaults."""
         none: Self
-        terms, (parts, none) = run.terms, _parts(cls)
+        terms, (parts, none) = run.terms, _list_readers(cls)
         if terms.keys().isdisjoint(parts):
             return none
         found = (read(terms[key]) if key in terms else default for key, (read, default) in parts.items())
@@ -42,14 +42,16 @@ class Facet:
 
     def on(self, run: R) -> R:
         """Return the run with this facet in place of its current one."""
-        others = {key: value for key, value in run.terms.items() if key not in _parts(type(self))[0]}
+        others = {key: value for key, value in run.terms.items() if key not in _list_readers(type(self))[0]}
         return replace(run, terms={**others, **dump_facets((self,))})
 
 
 def dump_facets(facets: Iterable[Facet]) -> dict[str, object]:
     """Return the column `terms` of a new run with these facets."""
-    every = ((one, key, default) for one in facets for key, (_, default) in _parts(type(one))[0].items())
-    return {key: _plain(value) for one, key, default in every if (value := getattr(one, key)) != default}
+    every = (
+        (one, key, default) for one in facets for key, (_, default) in _list_readers(type(one))[0].items()
+    )
+    return {key: _dump_value(value) for one, key, default in every if (value := getattr(one, key)) != default}
 
 
 _Read = Callable[[Any], Any]
@@ -58,31 +60,31 @@ _Read = Callable[[Any], Any]
 _KNOWN: dict[type[Facet], tuple[Mapping[str, tuple[_Read, object]], Any]] = {}
 
 
-def _parts(kind: type[Facet]) -> tuple[Mapping[str, tuple[_Read, object]], Any]:
+def _list_readers(kind: type[Facet]) -> tuple[Mapping[str, tuple[_Read, object]], Any]:
     """Return reader and default by key, and the facet with only defaults."""
     if kind not in _KNOWN:
         hints, none = get_type_hints(kind), kind()
-        _KNOWN[kind] = {name: (_reader(hints[name]), getattr(none, name)) for name in hints}, none
+        _KNOWN[kind] = {name: (_make_reader(hints[name]), getattr(none, name)) for name in hints}, none
     return _KNOWN[kind]
 
 
-def _reader(hint: Any) -> _Read:
+def _make_reader(hint: Any) -> _Read:
     """Return a function that makes a value of this type from plain JSON."""
     kind = get_origin(hint) or hint
-    items = [_reader(one) for one in get_args(hint) if one is not NoneType]
+    items = [_make_reader(one) for one in get_args(hint) if one is not NoneType]
     if kind is tuple:
         return lambda stored: tuple(map(items[0], stored))
     if is_dataclass(kind):
-        reads, make = {name: _reader(one) for name, one in get_type_hints(kind).items()}, hint
+        reads, make = {name: _make_reader(one) for name, one in get_type_hints(kind).items()}, hint
         return lambda stored: make(**{key: reads[key](stored[key]) for key in stored if key in reads})
     return items[0] if NoneType in get_args(hint) else lambda stored: stored
 
 
-def _plain(value: object) -> object:
+def _dump_value(value: object) -> object:
     if isinstance(value, tuple):
-        return [_plain(one) for one in value]
+        return [_dump_value(one) for one in value]
     if is_dataclass(value):
-        return {one.name: _plain(getattr(value, one.name)) for one in fields(value)}
+        return {one.name: _dump_value(getattr(value, one.name)) for one in fields(value)}
     return dict(value) if isinstance(value, Mapping) else value
 
 

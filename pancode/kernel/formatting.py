@@ -43,32 +43,32 @@ def pip_install(*packages: str) -> str:
 
 def escape_line(text: str) -> str:
     """Return one line that cannot control the terminal: control characters are shown as text."""
-    return "".join(_shown(c) for c in text)
+    return "".join(_flatten_char(c) for c in text)
 
 
 def reveal_invisible(text: str) -> str:
     """Return the text with its lines unchanged and each invisible character spelled out as <U+XXXX>."""
-    return text if text.isascii() and text.isprintable() else "".join(map(_seen, text))
+    return text if text.isascii() and text.isprintable() else "".join(map(_reveal_char, text))
 
 
-def _seen(char: str) -> str:
-    return f"<U+{ord(char):04X}>" if char not in "\n\t" and (_hides(char) or char in BLANK) else char
+def _reveal_char(char: str) -> str:
+    return f"<U+{ord(char):04X}>" if char not in "\n\t" and (_is_hidden(char) or char in BLANK) else char
 
 
 def escape_text(text: str, indent: str = "") -> str:
     """Return the whole text for a user who approves it: line ends stay, other controls are shown as text."""
-    return "\n".join(indent + "".join(map(_named, one)) for one in text.split("\n"))
+    return "\n".join(indent + "".join(map(_escape_char, one)) for one in text.split("\n"))
 
 
-def _shown(char: str) -> str:
-    return " " if char in "\r\n\t" else _named(char)
+def _flatten_char(char: str) -> str:
+    return " " if char in "\r\n\t" else _escape_char(char)
 
 
-def _named(char: str) -> str:
-    return f"\\x{ord(char):02x}" if _hides(char) else char
+def _escape_char(char: str) -> str:
+    return f"\\x{ord(char):02x}" if _is_hidden(char) else char
 
 
-def _hides(char: str) -> bool:
+def _is_hidden(char: str) -> bool:
     return unicodedata.category(char) in HIDING
 
 

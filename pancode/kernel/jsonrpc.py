@@ -36,10 +36,10 @@ class JsonRpcLines:
                 while (rest := self._source.readline(MOST_LINE)) and not rest.endswith("\n"):
                     pass
                 self.refuse(None, REQUEST, f"a message may have {MOST_LINE} characters at most")
-            elif line.strip() and (found := self._message(line)) is not None:
+            elif line.strip() and (found := self._parse_message(line)) is not None:
                 yield found
 
-    def _message(self, line: str) -> Json | None:
+    def _parse_message(self, line: str) -> Json | None:
         try:
             message = json.loads(line)
         except (ValueError, RecursionError) as wrong:

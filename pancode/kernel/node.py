@@ -27,17 +27,17 @@ def quote_advice(facts: M, node: str) -> M:
     changed: dict[str, Any] = {}
     for name in type(facts).model_fields:
         value = getattr(facts, name)
-        new = f"{node} says: {value}" if name == "fix" and value else _quoted(value, node)
+        new = f"{node} says: {value}" if name == "fix" and value else _quote_value(value, node)
         if new is not value:
             changed[name] = new
     return facts.model_copy(update=changed) if changed else facts
 
 
-def _quoted(value: Any, node: str) -> Any:
+def _quote_value(value: Any, node: str) -> Any:
     if isinstance(value, WireModel):
         return quote_advice(value, node)
     if isinstance(value, tuple) and any(isinstance(one, WireModel) for one in value):
-        return tuple(_quoted(one, node) for one in value)
+        return tuple(_quote_value(one, node) for one in value)
     return value
 
 

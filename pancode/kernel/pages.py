@@ -49,7 +49,7 @@ class ListSearch(Generic[R]):
 def read_page(tx: Transaction, search: ListSearch[R], limit: int, after: ListPlace | None) -> ListPage[R]:
     """Return at most `limit` matching rows after this place."""
     found, last = list[R](), after
-    for looked, row in enumerate(_rows(tx, search, limit, after), 1):
+    for looked, row in enumerate(_read_rows(tx, search, limit, after), 1):
         if search.since is not None and getattr(row, search.order) < search.since:
             break
         fits = search.fits is None or search.fits(row)
@@ -63,7 +63,7 @@ def read_page(tx: Transaction, search: ListSearch[R], limit: int, after: ListPla
     return ListPage(found, None)
 
 
-def _rows(tx: Transaction, search: ListSearch[R], limit: int, after: ListPlace | None) -> Iterator[R]:
+def _read_rows(tx: Transaction, search: ListSearch[R], limit: int, after: ListPlace | None) -> Iterator[R]:
     """Yield the rows, reading no more than needed if all match."""
     size = limit + 1 if search.fits is None else CHUNK
     while True:

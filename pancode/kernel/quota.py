@@ -41,10 +41,8 @@ def too_much_evidence(sent: ForeignReceipts, share: ForeignReceipts) -> str:
     """Return what the node has sent too much of, as text; empty if nothing."""
     if sent.receipts <= share.receipts and sent.size <= share.size:
         return ""
-    excess = (
-        f"it sent {count_noun(sent.receipts, 'receipt')} of {_mib(sent.size)} in a day that settle nothing"
-    )
-    may = f"may send {share.receipts} of {_mib(share.size)}"
+    excess = f"it sent {count_noun(sent.receipts, 'receipt')} of {_format_mib(sent.size)} in a day that settle nothing"
+    may = f"may send {share.receipts} of {_format_mib(share.size)}"
     return f"{excess}, and {may} (nodes.evidence_receipts, nodes.evidence_size)"
 
 
@@ -96,8 +94,8 @@ def too_much(kept: RedisUsage, quota: int, owed: int) -> str:
         return ""
     keys = count_noun(kept.keys, "key")
     where = f"{keys} and its connections" if kept.connected > kept.size // 2 else keys
-    return f"it kept {_mib(kept.size)} in Redis ({where}), and may keep {_mib(quota)} (nodes.redis_quota)"
+    return f"it kept {_format_mib(kept.size)} in Redis ({where}), and may keep {_format_mib(quota)} (nodes.redis_quota)"
 
 
-def _mib(size: int) -> str:
+def _format_mib(size: int) -> str:
     return f"{size / 2**20:.0f} MiB"

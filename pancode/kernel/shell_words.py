@@ -47,16 +47,16 @@ def _split(text: str, where: str) -> tuple[str, ...]:
             continue
         if token == "\\\n":  # the line continues
             continue
-        acting = _acting(token, word is None)
+        acting = _find_effect(token, word is None)
         if acting:
             raise _needs_a_shell(text, where, acting)
         if token in ("'", '"', "\\"):
             raise UsageError(f"{where}: cannot parse {text!r}", why=f"{token} is not closed", fix="close it")
-        word = (word or "") + _plain(token)
+        word = (word or "") + _unquote_token(token)
     return tuple(words if word is None else [*words, word])
 
 
-def _acting(token: str, at_start: bool) -> str:
+def _find_effect(token: str, at_start: bool) -> str:
     """Return what a shell would do with the token besides passing it on; empty: nothing."""
     if len(token) > 1 and token[0] == '"':
         # Between double quotes, a shell still expands variables, but operators are plain text.
@@ -69,7 +69,7 @@ def _acting(token: str, at_start: bool) -> str:
     return f"{token!r} is {_AT_START[token]}" if at_start and token in _AT_START else ""
 
 
-def _plain(token: str) -> str:
+def _unquote_token(token: str) -> str:
     """Return the token without its quotes and escapes, by the shell's rules."""
     if len(token) == 1:
         return token

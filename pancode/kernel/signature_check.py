@@ -69,11 +69,11 @@ def verify_call(call: HookCall, secret: str | None, now_ms: int) -> ProvenCall:
         message, at, signatures = (call.headers.get(name, "") for name in STANDARD)
         plain = message.isascii() and message.isprintable() and 0 < len(message) <= _MOST_ID
         if not plain or not (at.isascii() and at.isdigit() and len(at) <= 12):
-            raise _wrong()
+            raise _make_sign_error()
         right = compute_signature(secret or _NOBODY, message, int(at), call.body)
-        found = [_same(one, right) for one in signatures.split()[:_MOST_SIGNATURES]]
+        found = [_is_same(one, right) for one in signatures.split()[:_MOST_SIGNATURES]]
         if not any(found) or secret is None:
-            raise _wrong()
+            raise _make_sign_error()
         if abs(now_ms - int(at) * 1000) > WITHIN_MS:
             raise AccessError(
                 "the time of the webhook is too far from the local time",
@@ -81,15 +81,15 @@ def verify_call(call: HookCall, secret: str | None, now_ms: int) -> ProvenCall:
                 fix="set the clock of the sender, then send the webhook again",
                 code="stale_webhook",
             )
-        return ProvenCall(f"webhook:{_digest(message.encode())}", message)
+        return ProvenCall(f"webhook:{_hash_data(message.encode())}", message)
     if FORGES in call.headers:
         # A forge's signature covers no time and no id, so the same body is the same call.
         signed = hmac.new((secret or _NOBODY).encode(), call.body, sha256).hexdigest()
-        if not _same(call.headers[FORGES], f"sha256={signed}") or secret is None:
-            raise _wrong()
+        if not _is_same(call.headers[FORGES], f"sha256={signed}") or secret is None:
+            raise _make_sign_error()
         shown = "".join(char for char in call.headers.get(DELIVERY, "") if char.isalnum() or char == "-")
         is_ping = call.headers.get("x-github-event") == "ping"
-        return ProvenCall(f"webhook:{_digest(call.body)}", shown[:_MOST_ID], is_ping)
+        return ProvenCall(f"webhook:{_hash_data(call.body)}", shown[:_MOST_ID], is_ping)
     raise AccessError(
         "the webhook is not signed",
         why=f"it has neither the header {STANDARD[2]} nor {FORGES}",
@@ -119,7 +119,7 @@ def must_be_of(tracker: str, call: HookCall, secret: str | None, now_ms: int) ->
     signed = hmac.new(key.encode(), call.body, sha256).hexdigest()
     ways = {"github": (FORGES, f"sha256={signed}"), "gitlab": (GITLAB, key), "linear": (LINEAR, signed)}
     header, right = ways[tracker]
-    if not _same(call.headers.get(header, ""), right) or secret is None:
+    if not _is_same(call.headers.get(header, ""), right) or secret is None:
         raise AccessError(
             "no project has this name, this tracker and this signature",
             why="the name, the secret or the body does not match",
@@ -150,7 +150,7 @@ def too_many() -> AccessError:
     )
 
 
-def _wrong() -> AccessError:
+def _make_sign_error() -> AccessError:
     return AccessError(
         "no webhook schedule has this name and this signature",
         why="the name, the secret or the body does not match",
@@ -159,9 +159,9 @@ def _wrong() -> AccessError:
     )
 
 
-def _same(given: str, right: str) -> bool:
+def _is_same(given: str, right: str) -> bool:
     return hmac.compare_digest(given.encode(), right.encode())
 
 
-def _digest(data: bytes) -> str:
+def _hash_data(data: bytes) -> str:
     return sha256(data).hexdigest()[:40]

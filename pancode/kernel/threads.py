@@ -46,7 +46,7 @@ class PeriodicThread(ABC):
     def __init__(self, name: str, every_s: float) -> None:
         self._name, self._every_s = name, every_s
         self._stopping, self._asked = threading.Event(), threading.Event()
-        self._thread = EssentialThread(self._go, name)
+        self._thread = EssentialThread(self._run_passes, name)
 
     def start(self) -> None:
         self._thread.start()
@@ -64,7 +64,7 @@ class PeriodicThread(ABC):
     def look(self) -> object:
         """Check once."""
 
-    def _go(self) -> None:
+    def _run_passes(self) -> None:
         while True:
             if self._asked.wait(self._every_s):
                 self._stopping.wait(SOON_S)
@@ -108,10 +108,10 @@ def end_with_them() -> None:
 
 def end_process_on_memory_error(loop: Any) -> None:
     """Exit the process if a callback runs out of memory; an event loop would survive the failed callback."""
-    loop.set_exception_handler(_failed)
+    loop.set_exception_handler(_handle_exception)
 
 
-def _failed(loop: Any, context: dict[str, Any]) -> None:
+def _handle_exception(loop: Any, context: dict[str, Any]) -> None:
     error = context.get("exception")
     if isinstance(error, MemoryError):
         ran_out()

@@ -24,7 +24,7 @@ else:
     def replace(value: Any, /, **changes: object) -> Any:
         """Copy a dataclass with slots that validates nothing on creation. TypeError for an unknown field."""
         kind = type(value)
-        get, puts, by_name = _parts(kind)
+        get, puts, by_name = _make_accessors(kind)
         copy = kind.__new__(kind)
         for put, current in zip(puts, get(value), strict=True):
             put(copy, current)
@@ -39,13 +39,15 @@ def make_value(kind: type[T], values: tuple[Any, ...] | list[Any]) -> T:
     """Make a value of this class from all its fields, in their order."""
     fresh: Any = kind
     out: T = fresh.__new__(kind)
-    for put, content in zip(_parts(fresh)[1], values, strict=True):
+    for put, content in zip(_make_accessors(fresh)[1], values, strict=True):
         put(out, content)
     return out
 
 
 @cache
-def _parts(kind: Any) -> tuple[Callable[[Any], tuple[Any, ...]], tuple[_Put, ...], Mapping[str, _Put]]:
+def _make_accessors(
+    kind: Any,
+) -> tuple[Callable[[Any], tuple[Any, ...]], tuple[_Put, ...], Mapping[str, _Put]]:
     """Return a reader of all fields, and a setter for each field's slot that bypasses the frozen class."""
     if hasattr(kind, "__post_init__"):
         raise TypeError(f"{kind.__name__} checks itself when it is made: use dataclasses.replace")

@@ -145,7 +145,7 @@ _ASKER: ContextVar[ApiToken | None] = ContextVar("asker", default=None)
 
 
 @contextmanager
-def asked_by(token: ApiToken | None) -> Iterator[None]:
+def set_asker(token: ApiToken | None) -> Iterator[None]:
     """Act for this token inside the block, on any route; use cases check it with `is_allowed`."""
     before = _ASKER.set(token)
     try:

@@ -58,31 +58,33 @@ class Verifications:
         if found is None:
             return
         if seen is None or (other is not None and other.state is not RunState.ENDED):
-            self._signal(run, VerificationBegun(other.id if other is not None else "", ""))
+            self._signal_run(run, VerificationBegun(other.id if other is not None else "", ""))
         elif other is not None and seen.waits:
-            self._signal(run, VerificationOver(judge_result(found, other)))
+            self._signal_run(run, VerificationOver(judge_result(found, other)))
         elif other is not None and other.outcome is not None and seen.receipt is None:
-            self._signal(run, VerificationOver(judge_result(found, other)))  # it was lost, and has returned
+            self._signal_run(
+                run, VerificationOver(judge_result(found, other))
+            )  # it was lost, and has returned
         else:
             self._begin(found)
 
     def give_up(self, run: str, error: Exception) -> None:
         """Record that the verification failed unexpectedly."""
         why = f"it could not be verified: {type(error).__name__}: {error}"
-        self._signal(run, VerificationOver(VerifiedResult(ResultTrust.PARTLY, why)))
+        self._signal_run(run, VerificationOver(VerifiedResult(ResultTrust.PARTLY, why)))
 
     def _begin(self, run: Run) -> None:
         try:
-            queued = self._queued(run)
+            queued = self._queue_run(run)
         except UnavailableError:
             raise
         except PancodeError as error:
             why = f"it cannot be verified: {error}{f': {error.why}' if error.why else ''}"
             queued = VerificationOver(VerifiedResult(ResultTrust.PARTLY, why))
         if queued is not None:
-            self._signal(run.id, queued)
+            self._signal_run(run.id, queued)
 
-    def _queued(self, run: Run) -> VerificationOver | None:
+    def _queue_run(self, run: Run) -> VerificationOver | None:
         """Queue the verifying run; return a VerificationOver if no other node can ever take it."""
         core, commit, own = self._core, result_at(run), passed_on(run)
         assert commit is not None  # otherwise no verification would have been requested
@@ -107,7 +109,7 @@ class Verifications:
         reconcile.act_now(core)
         return None
 
-    def _signal(self, run: str, signal: VerificationBegun | VerificationOver) -> None:
+    def _signal_run(self, run: str, signal: VerificationBegun | VerificationOver) -> None:
         with unit_of_work(self._core) as work:
             found = work.tx.get(Run, run)
             if found is not None:

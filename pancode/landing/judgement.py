@@ -199,17 +199,21 @@ class LandingJudge:
 
     def __call__(self, merged: Merged) -> LandingGates:
         made_by = change_of(self.core, self.run)
-        held = (*self._ends(made_by), *self._secrets(made_by), *self._deciding(merged, made_by))
+        held = (
+            *self._find_bad_ends(made_by),
+            *self._find_secrets(made_by),
+            *self._find_deciding(merged, made_by),
+        )
         if held:
             return LandingGates(False, "a user must approve it first", held)
         required = require_gates(made_by, self.way.without_gates)
-        gates = self._gates(merged, required)
+        gates = self._judge_gates(merged, required)
         if not gates.ok or not required.left_out or not self.way.gates:
             return gates
         without = ", ".join(one.text for one in required.left_out)
         return replace(gates, detail=f"{gates.detail}; left out, as {self.way.by} wanted: {without}")
 
-    def _gates(self, merged: Merged, required: RequiredGates) -> LandingGates:
+    def _judge_gates(self, merged: Merged, required: RequiredGates) -> LandingGates:
         if not self.way.gates:
             return LandingGates(True, "its gates were left out, as a user requested")
         if not required.gates:
@@ -229,9 +233,9 @@ class LandingJudge:
             self.repositories.offer(repo, gate_id, snapshot, base)
             begin_judging(core, run, gate_id, snapshot, self.way.by, required)
             reconcile.act_now(core)
-        return self._ended(gate_id, required)
+        return self._await_gates(gate_id, required)
 
-    def _deciding(self, merged: Merged, made_by: Sequence[Run]) -> list[Conflict]:
+    def _find_deciding(self, merged: Merged, made_by: Sequence[Run]) -> list[Conflict]:
         commands = [argv for run in made_by for argv in (*run.setup, *map(argv_of, run.gates))]
         if self.way.with_commands or not merged.files:
             return []
@@ -249,22 +253,22 @@ class LandingJudge:
             if why != NAMED_TO_AGENTS or hashlib.sha256(after.read(name) or b"").hexdigest() not in kept
         ]
 
-    def _ends(self, made_by: Sequence[Run]) -> list[Conflict]:
+    def _find_bad_ends(self, made_by: Sequence[Run]) -> list[Conflict]:
         """Return conflicts for the change's runs that broke rules, regardless of how the newest one ended."""
         spoiled = () if self.way.anyway else spoiled_by(made_by, self.way.gates)
         return [Conflict(run.id, f"it ended {run.outcome}: {run.reason}", "--anyway") for run in spoiled]
 
-    def _secrets(self, made_by: Sequence[Run]) -> list[Conflict]:
+    def _find_secrets(self, made_by: Sequence[Run]) -> list[Conflict]:
         every = () if self.way.with_secret else made_by
         own_commits = bool(self.way.branch) and self.way.how is not How.SQUASH
         return [
-            self._exposed(run, row)
+            self._make_secret_conflict(run, row)
             for run in every
             for row in rows_of(run.result.get("exposed"))
             if own_commits or not row.get("passing")
         ]
 
-    def _exposed(self, run: Run, row: Mapping[str, Any]) -> Conflict:
+    def _make_secret_conflict(self, run: Run, row: Mapping[str, Any]) -> Conflict:
         secret, file, flag = row["secret"], str(row["file"]), "--with-secret"
         if not secret:  # the node could not search, and the row contains the reason
             return Conflict(run.id, file, flag)
@@ -275,7 +279,7 @@ class LandingJudge:
         why = f"{run.id} wrote the secret {secret} into it, and nobody knows whether it is gone"
         return Conflict(file, why, flag)
 
-    def _ended(self, gate_id: str, required: RequiredGates) -> LandingGates:
+    def _await_gates(self, gate_id: str, required: RequiredGates) -> LandingGates:
         clock = self.core.ports.clock
         until = clock.boot_ms() + GATE_MS
         while (run := find_ended(self.core, gate_id)) is None:

@@ -104,11 +104,11 @@ def pull_request(run: Run, request: PullAsked, cost: str) -> PullRequest:
         "",
         f"- Agent: {format_code(run.agent)}, runtime {format_code(run.runtime)}{model}",
         f"- Outcome: {format_code(str(run.outcome))}, cost {format_code(cost)}",
-        *_gates(run),
+        *_format_gates(run),
         *([f"- Tested: {format_code(seen.why)}"] if seen is not None else []),
         f"- Receipt: {format_code(str(result.get('receipt') or 'none'))}",
         "",
-        *_proof(run.id, has=bool(result.get("receipt"))),
+        *_format_proof(run.id, has=bool(result.get("receipt"))),
     ]
     answer = str(result.get("answer") or "").strip()
     quote = (
@@ -137,7 +137,7 @@ def format_code_block(text: str) -> str:
     return f"{lease}text\n{kept}\n{lease}"
 
 
-def _state(gate: Mapping[str, Any]) -> str:
+def _format_state(gate: Mapping[str, Any]) -> str:
     if gate.get("passed"):
         return "passed"
     return (
@@ -147,19 +147,19 @@ def _state(gate: Mapping[str, Any]) -> str:
     )
 
 
-def _gates(run: Run) -> list[str]:
+def _format_gates(run: Run) -> list[str]:
     rows, judged = run.result.get("gates"), run.landing.get("gate")
     gates = [one for one in rows if isinstance(one, dict)] if isinstance(rows, list | tuple) else []
     detail = str(judged.get("detail") or "") if isinstance(judged, Mapping) else ""
     landing = [f"- Gates of the whole change: {format_code(detail)}"] if detail else []
     if not gates:
         return landing or ["- Gates: none, nothing has tested it"]
-    lines = [f"- Gate {format_code(str(one.get('name')))}: " + _state(one) for one in gates[:_GATES]]
+    lines = [f"- Gate {format_code(str(one.get('name')))}: " + _format_state(one) for one in gates[:_GATES]]
     more = len(gates) - _GATES
     return [*lines, *([f"- and {more} more gates"] if more > 0 else []), *landing]
 
 
-def _proof(run: str, *, has: bool) -> list[str]:
+def _format_proof(run: str, *, has: bool) -> list[str]:
     if not has:
         return []
     return [

@@ -46,7 +46,7 @@ class LandingWish:
         self._core, self._asked = core, action
 
     def __call__(self) -> bool:
-        return still_asked(self._core, self._asked)
+        return is_still_waiting(self._core, self._asked)
 
     def writes(self, report: Mapping[str, Any]) -> None:
         """Record how the landing ends if the following write completes. Idempotent.
@@ -55,7 +55,7 @@ class LandingWish:
         after the write, the next try finds no change, and knows by this record that it was landed.
         """
         noted = {name: report[name] for name in _NOTED}
-        _signal(self._core, self._asked.run, LandingWrites(noted, self._asked.id))
+        _signal_run(self._core, self._asked.run, LandingWrites(noted, self._asked.id))
 
 
 Land = Callable[[Run, LandWay, LandingWish], dict[str, Any]]
@@ -87,7 +87,7 @@ def queue_landing(core: Core, run_id: str, way: LandWay) -> Action:
 
 def drop_change(core: Core, run_id: str, by: str) -> None:
     """Drop a run's unwanted change. Idempotent. Raises WorkspaceError before the run's end."""
-    _signal(core, run_id, Dropped(by))
+    _signal_run(core, run_id, Dropped(by))
 
 
 def list_waiting(core: Core) -> list[Action]:
@@ -117,10 +117,10 @@ def way_of(run: Run, action: Action) -> LandWay:
 
 def call_off(core: Core, run_id: str, why: str) -> bool:
     """Call off the run's landing; False: none was waiting."""
-    return _signal(core, run_id, CalledOff(why))
+    return _signal_run(core, run_id, CalledOff(why))
 
 
-def still_asked(core: Core, action: Action) -> bool:
+def is_still_waiting(core: Core, action: Action) -> bool:
     """Whether the landing still waits; if it is an approval, also whether its inbox item still waits."""
     with core.ports.ledger.transaction() as tx:
         mine = tx.find(Action, {"run": action.run})
@@ -139,7 +139,7 @@ def carry_out(core: Core, action: Action, land: Land, stopping: Callable[[], boo
     if run is None or there is None or stopping():
         return
     if run.landed is not None and not by_hand(action):  # a user has landed it meanwhile
-        _over(core, action, {"status": LANDED, "commit": run.landed})
+        _end_landing(core, action, {"status": LANDED, "commit": run.landed})
         return
     way = way_of(run, action)
     try:
@@ -156,7 +156,7 @@ def carry_out(core: Core, action: Action, land: Land, stopping: Callable[[], boo
     if report["status"] == NOTHING and isinstance(noted, dict):  # an earlier try has written the change
         report = {**report, **noted, "why": ""}
     if report["status"] != LANDED:
-        _over(core, action, report)
+        _end_landing(core, action, report)
         return
     with unit_of_work(core) as work:
         now = work.tx.get(Run, run.id)
@@ -187,18 +187,18 @@ def give_up(core: Core, action: Action, error: Exception) -> None:
     look = f"see the coordinator's log and: pancode runs diff {action.run}"
     why = f"{type(error).__name__}: {error}"
     report = {"status": FAILED, "why": why, "fix": f"{look}; then: pancode land {action.run}"}
-    _over(core, action, report)
+    _end_landing(core, action, report)
 
 
-def _over(core: Core, action: Action, report: dict[str, Any]) -> None:
-    _signal(core, action.run, _end_of(action, report))
+def _end_landing(core: Core, action: Action, report: dict[str, Any]) -> None:
+    _signal_run(core, action.run, _end_of(action, report))
 
 
 def _end_of(action: Action, report: Mapping[str, Any]) -> LandingOver:
     return LandingOver(report, action.id, action.by if by_hand(action) else "")
 
 
-def _signal(core: Core, run_id: str, *signals: Signal) -> bool:
+def _signal_run(core: Core, run_id: str, *signals: Signal) -> bool:
     """Whether the signals changed the run."""
     with unit_of_work(core) as work:
         run = work.tx.get(Run, run_id)
@@ -267,19 +267,19 @@ class LandingQueue(FeedThread):
             with self._lock:
                 if repo not in self._lanes and not self._stopping.is_set():
                     lane = threading.Thread(
-                        target=self._lane, args=(repo,), name=f"landings of {repo}", daemon=True
+                        target=self._run_lane, args=(repo,), name=f"landings of {repo}", daemon=True
                     )
                     self._lanes[repo] = lane
                     lane.start()
         return None
 
-    def _lane(self, repo: str) -> None:
+    def _run_lane(self, repo: str) -> None:
         try:
             while not self._stopping.is_set():
                 mine = [one for one in list_waiting(self._core) if repo_of(one) == repo]
                 if not mine:
                     return
-                if not self._done(repo, mine[0]):
+                if not self._try_action(repo, mine[0]):
                     self._stopping.wait(self._again_s)
         except MemoryError:
             raise
@@ -291,7 +291,7 @@ class LandingQueue(FeedThread):
                 del self._lanes[repo]
             self._woken.set()  # a landing may have been queued since the last look
 
-    def _done(self, repo: str, action: Action) -> bool:
+    def _try_action(self, repo: str, action: Action) -> bool:
         self._now[repo] = action
         try:
             carry_out(self._core, action, self._land, self._stopping.is_set)
@@ -353,8 +353,8 @@ def to_review(core: Core, project: str | None) -> list[RunShape]:
     `project` None: of every repository, among the newest runs only.
     """
     if project is not None:
-        return _listed(core, lambda run: is_open(run, project))
-    return _listed(core, lambda run: is_open(run, run.project or ""), NEWEST)
+        return _list_runs(core, lambda run: is_open(run, project))
+    return _list_runs(core, lambda run: is_open(run, run.project or ""), NEWEST)
 
 
 def list_landable(core: Core, project: str) -> list[RunShape]:
@@ -363,10 +363,10 @@ def list_landable(core: Core, project: str) -> list[RunShape]:
     Omitted: runs that another run continues from, that lost a race, that are not the result of their workflow
     (its last step that changes files), that a user has denied, and that wait to be landed.
     """
-    return _listed(core, lambda run: is_green(run, project))
+    return _list_runs(core, lambda run: is_green(run, project))
 
 
-def _listed(core: Core, fits: Callable[[Run], bool], newest: int | None = None) -> list[RunShape]:
+def _list_runs(core: Core, fits: Callable[[Run], bool], newest: int | None = None) -> list[RunShape]:
     queued = {action.run for action in list_waiting(core)}
     with core.ports.ledger.transaction() as tx:
         ended = {"state": RunState.ENDED}

@@ -53,7 +53,7 @@ class PullRequestBody(ActBody):
     forge: ForgeKind | None = None
 
 
-def _meant(context: ApiContext, call: ApiCall) -> Run:
+def _find_run(context: ApiContext, call: ApiCall) -> Run:
     return find_newest_interactive_run(context.core, call.path["run"])
 
 
@@ -115,13 +115,13 @@ def _landings(context: ApiContext, call: ApiCall) -> LandingsAnswer:
 @Verb(GREEN, command="land", query=("folder",))
 def _green(context: ApiContext, call: ApiCall) -> GreenAnswer:
     """The runs of a repository that are done, passed their gates and have not landed."""
-    return {"runs": list_landable(context.core, _project(context, call))}
+    return {"runs": list_landable(context.core, _find_project(context, call))}
 
 
 @Verb(REVIEW, command="inbox review", query=("folder",))
 def _review(context: ApiContext, call: ApiCall) -> GreenAnswer:
     """The changes that wait for a decision, here or everywhere."""
-    project = _project(context, call) if "folder" in call.query else None
+    project = _find_project(context, call) if "folder" in call.query else None
     return {"runs": to_review(context.core, project)}
 
 
@@ -151,7 +151,7 @@ def _land(context: ApiContext, call: ApiCall) -> LandAnswer:
     return answer
 
 
-def _project(context: ApiContext, call: ApiCall) -> str:
+def _find_project(context: ApiContext, call: ApiCall) -> str:
     folder = call.query.get("folder", "")
     project = context.coordinator.around({}).project_of(folder) if folder else None
     if project is None:
@@ -182,7 +182,7 @@ def _pull_request(context: ApiContext, call: ApiCall) -> PullRequestShape:
 @Verb(DROP, ReasonBody, "inbox review", right=OPERATES)
 def _drop(context: ApiContext, call: ApiCall) -> RunShape:
     """Drop the run's change."""
-    run = _meant(context, call)
+    run = _find_run(context, call)
     context.coordinator.code.call_off(run)  # the one that is being written now
     drop_change(context.core, run.id, call.body.by)
     return get_run_shape(context.core, run.id)
@@ -191,5 +191,5 @@ def _drop(context: ApiContext, call: ApiCall) -> RunShape:
 @Verb(CALL_OFF, ReasonBody, right=OPERATES)
 def _call_off(context: ApiContext, call: ApiCall) -> CalledOffAnswer:
     """Call a landing off."""
-    run = _meant(context, call)
+    run = _find_run(context, call)
     return {"run": run.id, "landings": context.coordinator.code.call_off(run)}

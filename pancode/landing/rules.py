@@ -47,7 +47,7 @@ def after_verification(made: Changes) -> Changes:
     if seen.state is not ResultTrust.DISPUTED:
         return queue_landing(made)
     fix = f"pancode runs show {seen.run}; if you trust it nevertheless: pancode runs land {run.id}"
-    return _written(made, {"status": str(seen.state), "why": seen.why, "fix": fix})
+    return _write_report(made, {"status": str(seen.state), "why": seen.why, "fix": fix})
 
 
 def queue_landing(made: Changes) -> Changes:
@@ -60,7 +60,7 @@ def queue_landing(made: Changes) -> Changes:
     if not run.land or run.outcome is not Outcome.DONE or not changed:
         return made
     if run.stop_asked is not None or made.case.leases[run.lease].stop_sent:
-        return _written(made, _off(made, run.stop_asked or "its stop was asked for"))
+        return _write_report(made, _make_off_report(made, run.stop_asked or "its stop was asked for"))
     return made.follow(ActionKind.LAND, run.created_by, _place(run))
 
 
@@ -126,7 +126,7 @@ class LandingProposed(Signal):
             "fix": f"pancode approve {run.id}",
             "asked_by": self.by,
         }
-        return _written(people.open_question(made), report, self.by)
+        return _write_report(people.open_question(made), report, self.by)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,7 @@ class LandingDue(Signal):
         made = made.put(replace(run, land=True))
         if autonomy := LandingTerms.of(run).autonomy:
             why = f"agent {run.agent} is {autonomy}: its change needs approval"
-            return _written(made, {"status": HELD, "why": why, "fix": f"pancode approve {run.id}"})
+            return _write_report(made, {"status": HELD, "why": why, "fix": f"pancode approve {run.id}"})
         return made if is_waiting(run) else queue_landing(made)
 
 
@@ -270,10 +270,10 @@ class CalledOff(Signal):
         """Call off the waiting landing, if any. A landing that has begun records its end itself."""
         waits, run = made.case.action(ActionKind.LAND), made.run
         if waits is None and run.land and not run.landing and is_waiting(run):
-            return _written(made, _off(made, self.why))
+            return _write_report(made, _make_off_report(made, self.why))
         if waits is None or (run.landed is not None and not by_hand(waits)):
             return made
-        return _written(made.done(waits), _off(made, self.why))
+        return _write_report(made.done(waits), _make_off_report(made, self.why))
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,12 +306,12 @@ class LandingOver(Signal):
         """Record the end of the landing, unless it was called off before and so already has one."""
         waits, report = made.case.action(ActionKind.LAND), self.report
         if self.action and waits is not None and waits.id != self.action:
-            return _recorded(made, report, self.by)  # Another landing was requested meanwhile.
+            return _record_report(made, report, self.by)  # Another landing was requested meanwhile.
         if waits is None and report["status"] == CALLED_OFF:
             return made  # Calling it off, denying it or dropping it has already recorded the end.
         made = made.done(waits)
         made = people.open_question(made) if report["status"] == HELD and not self.by else made
-        return _written(made, report, self.by)
+        return _write_report(made, report, self.by)
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,20 +353,20 @@ class Reverted(Signal):
         return made.record("land", "warning", "reverted", commit=self.commit)
 
 
-def _off(made: Changes, why: str) -> dict[str, Any]:
+def _make_off_report(made: Changes, why: str) -> dict[str, Any]:
     return {"status": CALLED_OFF, "why": why, "fix": f"pancode land {made.run.id}"}
 
 
-def _written(made: Changes, report: Mapping[str, Any], by: str = "") -> Changes:
-    kept: dict[str, object] = {"why": _why(report), "fix": report.get("fix", "")}
+def _write_report(made: Changes, report: Mapping[str, Any], by: str = "") -> Changes:
+    kept: dict[str, object] = {"why": _format_why(report), "fix": report.get("fix", "")}
     report = {**{key: one for key, one in made.run.landing.items() if key == "asked_by"}, **report}
     kept |= {key: list(v) if isinstance(v := report[key], tuple) else v for key in _KEPT if key in report}
-    made = _recorded(made.put(replace(made.run, landing=kept)), report, by)
+    made = _record_report(made.put(replace(made.run, landing=kept)), report, by)
     return made if report["status"] == WAITING else made.advance()  # The lane continues now.
 
 
-def _recorded(made: Changes, report: Mapping[str, Any], by: str) -> Changes:
-    status, why = str(report["status"]), _why(report)
+def _record_report(made: Changes, report: Mapping[str, Any], by: str) -> Changes:
+    status, why = str(report["status"]), _format_why(report)
     if status == LANDED:  # The code that landed the change has already logged it.
         return made
     made = made.tell("land", f"asked by {by}" if by else "requested at dispatch", status, why)
@@ -375,6 +375,6 @@ def _recorded(made: Changes, report: Mapping[str, Any], by: str) -> Changes:
     return made.record("land", level, f"not landed: {status}", why=why, **detail)
 
 
-def _why(report: Mapping[str, Any]) -> str:
+def _format_why(report: Mapping[str, Any]) -> str:
     status = report["status"]
     return str(report.get("why", "your tree has it already" if status == NOTHING else ""))

@@ -83,10 +83,10 @@ class Landings:
             landing.off.set()
         for landing in meant:
             landing.over.wait(wait_s)
-        return [cast(CalledOffRow, landing.ended or {"status": _unended(landing)}) for landing in meant]
+        return [cast(CalledOffRow, landing.ended or {"status": _name_state(landing)}) for landing in meant]
 
 
-def _unended(landing: Landing) -> str:
+def _name_state(landing: Landing) -> str:
     return "failed" if landing.over.is_set() else "under way"
 
 
@@ -161,10 +161,12 @@ class Lander:
             if not wanted():
                 landing.off.set()
             judge = LandingJudge(self._core, self._repositories, run, way, landing.off.is_set, self._prd_of)
-            report = self._landed(run, request, way, wrap_gates(judge, request, wanted), landing.off.is_set)
+            report = self._land_change(
+                run, request, way, wrap_gates(judge, request, wanted), landing.off.is_set
+            )
             landing.ended = dump_report(report, request.final_commit)
         if report.status in (LandStatus.CONFLICT, LandStatus.GATE_FAILED, LandStatus.HELD):
-            raise _refused(run, report)
+            raise _make_refusal_error(run, report)
         return landing.ended
 
     def request_of(self, run: Run) -> LandRequest:
@@ -208,7 +210,7 @@ class Lander:
             code="not_settled",
         )
 
-    def _landed(
+    def _land_change(
         self, run: Run, request: LandRequest, way: LandWay, judge: Gates, off: CalledOff
     ) -> LandReport:
         project = str(run.project)
@@ -281,7 +283,7 @@ def _own_commits(run: Run) -> tuple[str, str, str | None]:
     return repo, snapshot, str(commit) if commit is not None else None
 
 
-def _refused(run: Run, report: LandReport) -> WorkspaceError:
+def _make_refusal_error(run: Run, report: LandReport) -> WorkspaceError:
     status = report.status
     why = "; ".join(f"{one.path}: {one.why}" for one in report.conflicts)
     flags = dict.fromkeys(one.flag for one in report.conflicts)

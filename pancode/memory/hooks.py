@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pancode.memory.service import give_notes, store_note
-from pancode.runs.features import Features, Hook, always
+from pancode.runs.features import Features, Hook, accept_all
 
 FEATURE = Features(
     # A resumed session already has the notes of earlier runs.
     prompt_parts=(Hook(lambda request: not request.resume, give_notes),),
-    accepted=(Hook(always, store_note),),
+    accepted=(Hook(accept_all, store_note),),
 )

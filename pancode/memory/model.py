@@ -20,9 +20,9 @@ _STEM = 4
 
 def rank_notes(notes: Sequence[RunNote], query: str) -> list[RunNote]:
     """Return the notes that share a word with the query: rare shared words first, then newer notes."""
-    texts = [_words(_text(note)) for note in notes]
+    texts = [_split_words(_text(note)) for note in notes]
     common = Counter(word for words in texts for word in words)
-    wanted = _words(query)
+    wanted = _split_words(query)
     scored = [
         (_score(wanted, words, common, len(notes)), note) for words, note in zip(texts, notes, strict=True)
     ]
@@ -63,7 +63,7 @@ def _score(wanted: set[str], words: set[str], common: Counter[str], many: int) -
     return total
 
 
-def _words(text: str) -> set[str]:
+def _split_words(text: str) -> set[str]:
     return set(_WORD.findall(text.casefold()))
 
 

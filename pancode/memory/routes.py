@@ -39,7 +39,7 @@ from pancode.memory.service import (
     search_notes,
 )
 from pancode.runs.request import DispatchRequest, request_from
-from pancode.runs.routes.runs import asked_by
+from pancode.runs.routes.runs import resolve_request
 
 
 class ExploreBody(ActBody, CallerSettings):
@@ -131,15 +131,15 @@ def _forget(context: ApiContext, call: ApiCall) -> ForgottenAnswer:
 
 
 @Verb(EXPLORE, ExploreBody, "workflow explore", pokes=True, for_runs=True, right=DISPATCHES)
-def _explore(context: ApiContext, call: ApiCall) -> ExploreAnswer:
+def _send_scouts(context: ApiContext, call: ApiCall) -> ExploreAnswer:
     """Send scouts out with questions; questions with a known answer are answered at once."""
     body: ExploreBody = call.body
-    request, parent, around = asked_by(context, call)
+    request, parent, around = resolve_request(context, call)
     expedition = Expedition(body.questions, body.look, body.again)
     return {"scouts": explore(context.core, around, request, parent, expedition)}
 
 
 @Verb(SCOUT)
-def _scouted(context: ApiContext, call: ApiCall) -> ScoutShape:
+def _get_finding(context: ApiContext, call: ApiCall) -> ScoutShape:
     """Return what one scout has found."""
     return get_scout(context.core, call.path["run"])

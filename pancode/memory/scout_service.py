@@ -67,7 +67,7 @@ def explore(
     found: list[ScoutShape] = []
     refusals: list[PancodeError] = []
     for question in expedition.questions:
-        known = None if expedition.again else _known(core, project, ground, question, expedition.depth)
+        known = None if expedition.again else _find_known(core, project, ground, question, expedition.depth)
         if known is not None:
             found.append(known)
             continue
@@ -77,24 +77,26 @@ def explore(
             if refused.code == MODEL_UNTESTED:
                 raise  # The caller has the model tested, and then asks all questions again.
             refusals.append(refused)
-            found.append(_refused(question, expedition.depth, refused))
+            found.append(_make_refused_row(question, expedition.depth, refused))
         else:
-            found.append(_shown(core, begun.run.id, False))
+            found.append(_show_scout(core, begun.run.id, False))
     if len(refusals) == len(found):
         raise refusals[0]
     return found
 
 
-def _known(core: Core, project: str, ground: ScoutGround, question: str, depth: Depth) -> ScoutShape | None:
+def _find_known(
+    core: Core, project: str, ground: ScoutGround, question: str, depth: Depth
+) -> ScoutShape | None:
     """Return the answer from an accepted receipt, else the run searching for it; None: neither."""
     with core.ports.ledger.transaction() as tx:
-        for run in _scouts(tx, project):
+        for run in _list_scouts(tx, project):
             if has_answer(Provision.of(run).scouts, ground, question, depth):
-                return _row(core, tx, run, earlier=run.state is RunState.ENDED)
+                return _make_row(core, tx, run, earlier=run.state is RunState.ENDED)
     return None
 
 
-def _scouts(tx: Transaction, project: str) -> Iterator[Run]:
+def _list_scouts(tx: Transaction, project: str) -> Iterator[Run]:
     """Yield the repository's scouts that left a note, newest first; then the scouts that are under way.
 
     A scout whose note a user has deleted (`history forget`) is left out.
@@ -112,17 +114,17 @@ def get_scout(core: Core, text: str) -> ScoutShape:
     if not Provision.of(run).scouts:
         fix = f"pancode runs show {run.id}"
         raise NotFoundError(f"{run.id} is not a scout of pancode workflow explore", fix=fix, code="no_scout")
-    return _shown(core, run.id, False)
+    return _show_scout(core, run.id, False)
 
 
-def _shown(core: Core, run_id: str, earlier: bool) -> ScoutShape:
+def _show_scout(core: Core, run_id: str, earlier: bool) -> ScoutShape:
     with core.ports.ledger.transaction() as tx:
         run = tx.get(Run, run_id)
         assert run is not None  # Runs are never deleted.
-        return _row(core, tx, run, earlier)
+        return _make_row(core, tx, run, earlier)
 
 
-def _row(core: Core, tx: Transaction, run: Run, earlier: bool) -> ScoutShape:
+def _make_row(core: Core, tx: Transaction, run: Run, earlier: bool) -> ScoutShape:
     scouts = Provision.of(run).scouts
     answer, cut = handed_on(whole_answer(core, tx, run).strip(), Depth(scouts[DEPTH]))
     ended = run.state is RunState.ENDED
@@ -144,7 +146,7 @@ def _row(core: Core, tx: Transaction, run: Run, earlier: bool) -> ScoutShape:
     }
 
 
-def _refused(question: str, depth: Depth, refused: PancodeError) -> ScoutShape:
+def _make_refused_row(question: str, depth: Depth, refused: PancodeError) -> ScoutShape:
     why = f"{refused}: {refused.why}" if refused.why else str(refused)
     return {
         "question": question,

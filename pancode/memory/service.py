@@ -81,7 +81,7 @@ def store_note(work: Work, claims: Claims) -> None:
     A note that seems to contain a secret is not stored; the run's timeline records that.
     """
     run = work.tx.get(Run, claims.identity.run)
-    if run is None or run.judges is not None or not _leaves(run.runtime):
+    if run is None or run.judges is not None or not _leaves_notes(run.runtime):
         return
     lane = lane_of(work.tx, run)
     if run.project is None and not lane:
@@ -115,7 +115,7 @@ def lane_of(tx: Transaction, run: Run) -> str:
     return workflow.id if workflow is not None and workflow.kind is WorkflowKind.LANE else ""
 
 
-def _leaves(runtime: str) -> bool:
+def _leaves_notes(runtime: str) -> bool:
     """Whether runs of this runtime leave notes: it is an agent, or a program that acts as one."""
     kind = RUNTIMES[runtime]
     return kind.plays or not kind.own
@@ -169,7 +169,7 @@ def _note(tx: Transaction, text: str) -> RunNote:
 
 
 def _why_none(run: Run) -> str:
-    if not _leaves(run.runtime) or (run.project is None and run.workflow is None):
+    if not _leaves_notes(run.runtime) or (run.project is None and run.workflow is None):
         return "only an agent's work in a repository or a lane leaves one"
     if run.outcome is not Outcome.DONE:
         return f"only work that was done leaves one, and it is {run.outcome or run.state}"
@@ -194,7 +194,7 @@ def delete_notes(core: Core, request: Forgotten, by: str) -> list[str]:
         fix = "name runs or a time, as in: pancode history forget --before 30d"
         raise UsageError("no runs or time to forget were given", fix=fix, code="bad_value")
     with unit_of_work(core) as work:
-        gone = _meant(work.tx, request, core.wall_ms())
+        gone = _select_notes(work.tx, request, core.wall_ms())
         for run in gone:
             work.tx.delete(RunNote, run)
         if gone:
@@ -202,7 +202,7 @@ def delete_notes(core: Core, request: Forgotten, by: str) -> list[str]:
     return gone
 
 
-def _meant(tx: Transaction, request: Forgotten, now_ms: int) -> list[str]:
+def _select_notes(tx: Transaction, request: Forgotten, now_ms: int) -> list[str]:
     meant = [_note(tx, text).run for text in request.runs]
     if request.before is not None:
         until = moment_ms(request.before, now_ms)

@@ -76,12 +76,12 @@ def notify(
     return ExitCode.DONE
 
 
-def _state(one: dict[str, Any]) -> str:
+def _format_state(one: dict[str, Any]) -> str:
     return "failing" if one["trouble"] else "ok" if one["last_sent_at"] else "not tried yet"
 
 
 _CHANNELS: Columns = {
-    **{"CHANNEL": "channel", "STATE": _state, "TOLD OF": "kinds", "WAITING": "waiting"},
+    **{"CHANNEL": "channel", "STATE": _format_state, "TOLD OF": "kinds", "WAITING": "waiting"},
     **{"LAST SENT": "last_sent_at", "WHY": "trouble"},
 }
 
@@ -97,7 +97,7 @@ def secret(name: Annotated[str, Argument(metavar="NAME")], face: Json) -> None:
     from pancode.notices.delivery.sender import KeptSecrets
 
     home = Home(home_of(os.environ))  # Fail before the user types a secret that could not be stored.
-    value = _value(face, name)
+    value = _read_value(face, name)
     home.prepare()
     KeptSecrets(home.secrets).keep(name, value)
     answer: dict[str, Any] = {"secret": name}
@@ -107,7 +107,7 @@ def secret(name: Annotated[str, Argument(metavar="NAME")], face: Json) -> None:
     face.show(answer, lambda: f"kept; pancode.yaml names it as secret:{name}, as in {such}\n")
 
 
-def _value(face: Face, name: str) -> str:
+def _read_value(face: Face, name: str) -> str:
     text = face.read_secret(f"address or token for {name}: ", 20_000)
     if len(text.split()) != 1:
         raise UsageError(

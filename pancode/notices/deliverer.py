@@ -90,7 +90,7 @@ class FeedFollower:
             now = {name: since.get(name, last or 0) for name in rules.channels}
             found: list[Delivery] = []
             if events and rules.channels:
-                found = [one for event in events for one in _deliveries(core, tx, event, rules, now)]
+                found = [one for event in events for one in _make_deliveries(core, tx, event, rules, now)]
         forget_answered(core, self._tokens, events)
         if found or known is None or events is None or len(events) > BEHIND or now != since:
             with unit_of_work(core) as work:
@@ -101,7 +101,7 @@ class FeedFollower:
         self._read = last
 
 
-def _deliveries(
+def _make_deliveries(
     core: Core, tx: Transaction, event: FeedEvent, rules: NotifyRules, since: Mapping[str, int]
 ) -> list[Delivery]:
     """Return the deliveries for an event. `since`: by channel, the event after which it begins."""
@@ -189,7 +189,7 @@ class Outgoing(FeedThread):
     def _deliver(self, target: str, batch: Sequence[Delivery], rules: NotifyRules) -> None:
         """Make one try. Other deliveries of this target wait for the next pass, behind other targets."""
         try:
-            sent = self._tried(target, batch, rules)
+            sent = self._try_delivery(target, batch, rules)
             with unit_of_work(self._core) as work:
                 rows.record_attempt(work, batch, sent)
             self._rests.pop(target, None)
@@ -204,7 +204,7 @@ class Outgoing(FeedThread):
                 self._busy.discard(target)
             self._woken.set()
 
-    def _tried(self, target: str, batch: Sequence[Delivery], rules: NotifyRules) -> DeliveryTry:
+    def _try_delivery(self, target: str, batch: Sequence[Delivery], rules: NotifyRules) -> DeliveryTry:
         try:
             channel = target.removeprefix(NOTIFY)
             if channel not in rules.channels:

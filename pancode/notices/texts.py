@@ -47,7 +47,7 @@ class Notice:
 
 def notice_of(event: FeedEvent, occasion: str, facts: Mapping[str, str], console: str | None) -> Notice:
     """Return the notice for an event that a user waits for."""
-    what, why, command, page = _parts(event, occasion, facts)
+    what, why, command, page = _make_parts(event, occasion, facts)
     body = "\n".join(filter(None, (strip_unprintable(why, WHY), command)))
     link = None if console is None else f"{console.rstrip('/')}/#/{page}"
     question = (
@@ -71,7 +71,7 @@ def strip_unprintable(text: str, most: int) -> str:
     return line if len(line) <= most else f"{line[: most - 3]}..."
 
 
-def _parts(event: FeedEvent, occasion: str, facts: Mapping[str, str]) -> tuple[str, str, str, str]:
+def _make_parts(event: FeedEvent, occasion: str, facts: Mapping[str, str]) -> tuple[str, str, str, str]:
     """Return what happened, why, the command for it, and the page of the web console."""
     data, who, run = event.data, facts.get("agent", "a run"), str(event.run)
     match occasion:

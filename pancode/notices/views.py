@@ -18,7 +18,7 @@ _LOOKED = 50
 def list_channels(core: Core, rules: NotifyRules) -> list[ChannelShape]:
     """Return all channels of the settings, by name."""
     with core.ports.ledger.transaction() as tx:
-        return [_channel(tx, name, rules) for name in sorted(rules.channels)]
+        return [_make_channel(tx, name, rules) for name in sorted(rules.channels)]
 
 
 def list_deliveries(core: Core, target: str, limit: int, rules: NotifyRules) -> list[DeliveryShape]:
@@ -51,8 +51,8 @@ def describe_delivery(one: Delivery) -> DeliveryShape:
     }
 
 
-def _channel(tx: Transaction, name: str, rules: NotifyRules) -> ChannelShape:
-    waiting, last, trouble = _about(tx, f"{NOTIFY}{name}")
+def _make_channel(tx: Transaction, name: str, rules: NotifyRules) -> ChannelShape:
+    waiting, last, trouble = _summarize_deliveries(tx, f"{NOTIFY}{name}")
     kinds = {kind for route in rules.routes if name in route.to for kind in route.kinds}
     return {
         "channel": name,
@@ -64,7 +64,7 @@ def _channel(tx: Transaction, name: str, rules: NotifyRules) -> ChannelShape:
     }
 
 
-def _about(tx: Transaction, target: str) -> tuple[int, str | None, str]:
+def _summarize_deliveries(tx: Transaction, target: str) -> tuple[int, str | None, str]:
     """Return how many deliveries wait, when one was last sent, and why the last try failed."""
     known = rows.list_newest(tx, target, _LOOKED)
     sent = max((one.done_ms or 0 for one in known if one.state is DeliveryState.SENT), default=None)

@@ -28,7 +28,7 @@ class BudgetMaker:
         self._core, self._scope = core, scope
 
     def look(self, change: AskedChange) -> ChangeEffect:
-        scope, usd = self._scope(change.target), _usd(change.value)
+        scope, usd = self._scope(change.target), _parse_usd(change.value)
         with self._core.ports.ledger.transaction() as tx:
             counts = self._core.ceilings(tx, scope if ":" in scope else f"{scope}:").usd
             before = self._by_hand(tx, scope)
@@ -41,7 +41,7 @@ class BudgetMaker:
         return ChangeEffect(change, old, SettingSaid(_text(new), origin), back, after)
 
     def make(self, change: AskedChange, by: str) -> ChangeEffect:
-        effect, scope, usd = self.look(change), self._scope(change.target), _usd(change.value)
+        effect, scope, usd = self.look(change), self._scope(change.target), _parse_usd(change.value)
         if usd is not None:
             set_ceilings(self._core, scope, Ceilings(usd), by)
         else:
@@ -59,7 +59,7 @@ class BudgetMaker:
         return None if found in (None, "") else f"{Decimal(str(found)):f}"
 
 
-def _usd(text: str | None) -> Decimal | None:
+def _parse_usd(text: str | None) -> Decimal | None:
     """Return the amount; UsageError for an invalid one."""
     if text is None:
         return None
@@ -90,7 +90,7 @@ class PresetMaker:
             raise UsageError(
                 f"the target of a preset change must be {PRESET}", fix="omit it", code="bad_value"
             )
-        before, name = self._around.applied(), _named(change.value)
+        before, name = self._around.applied(), _parse_name(change.value)
         sets = {} if name is None else find_preset(self._around.presets().presets, name).settings()
         notes = tuple(f"it sets {key} = {value}" for key, value in sets.items())
         old, new = (SettingSaid(one or NONE, "pancode config use") for one in (before, name))
@@ -98,7 +98,7 @@ class PresetMaker:
         return ChangeEffect(change, old, new, back, name, notes)
 
     def make(self, change: AskedChange, by: str) -> ChangeEffect:
-        effect, name = self.look(change), _named(change.value)
+        effect, name = self.look(change), _parse_name(change.value)
         record_preset(self._core, name, self._keep(name), by)
         return effect
 
@@ -110,12 +110,12 @@ class AgentMaker:
         self._own = own
 
     def look(self, change: AskedChange) -> ChangeEffect:
-        return self._effect(change, make=False)
+        return self._make_effect(change, make=False)
 
     def make(self, change: AskedChange, by: str) -> ChangeEffect:
-        return self._effect(change, make=True)
+        return self._make_effect(change, make=True)
 
-    def _effect(self, change: AskedChange, make: bool) -> ChangeEffect:
+    def _make_effect(self, change: AskedChange, make: bool) -> ChangeEffect:
         if change.value is None:
             fix = f"pancode agents set {change.target} enabled false"
             raise UsageError("this change can disable an agent, but not remove it", fix=fix, code="bad_value")
@@ -143,7 +143,7 @@ class AgentsFileMaker:
         return effect
 
 
-def _named(value: str | None) -> str | None:
+def _parse_name(value: str | None) -> str | None:
     return None if value in (None, "", NONE) else value
 
 

@@ -58,13 +58,13 @@ def propose_change(
         )
     effect = makers[change.kind].look(change)
     with unit_of_work(core) as work:
-        rows = _waiting(work.tx)
+        rows = _list_waiting(work.tx)
         known = next((row for row in rows if _change_of(row) == change), None)
-        row = known or _row(core, effect, why, by if run is None else f"{run.agent} in {run.id}", run)
+        row = known or _make_row(core, effect, why, by if run is None else f"{run.agent} in {run.id}", run)
         if known is None:
             _must_have_room(rows, run)
             work.tx.put(row)
-            item = _item(row)
+            item = _make_item(row)
             detail = {"kind": change.kind.value, "target": change.target, "value": change.value}
             work.audit("config", "info", "change proposed", row.run, by=row.by, change=row.id, **detail)
             data: dict[str, object] = {"kind": item.kind.value, "words": item.words, "command": item.command}
@@ -77,7 +77,7 @@ def approve_change(core: Core, makers: changes.ChangeMakers, name: str, by: str)
     """Make the change with this id. NotFoundError; RefusedError if its effect has changed meanwhile. After an
     error it still waits."""
     with core.ports.ledger.transaction() as tx:
-        row = _named(tx, name)
+        row = _find_proposal(tx, name)
     change = _change_of(row)
     now = makers[change.kind].look(change)
     if (now.old.value, now.new.value, list(now.notes)) != (row.old, row.new, row.notes):
@@ -96,23 +96,23 @@ def approve_change(core: Core, makers: changes.ChangeMakers, name: str, by: str)
 def deny_change(core: Core, name: str, by: str) -> tuple[str | None, str]:
     """Deny the change; return the run that proposed it, and a description of the change. NotFoundError."""
     with core.ports.ledger.transaction() as tx:
-        row = _named(tx, name)
+        row = _find_proposal(tx, name)
     _close(core, row, by, "change denied")
     return row.run, _in_words(row)
 
 
 def list_proposed(tx: Transaction) -> list[InboxItem]:
     """Return all changes that wait, oldest first."""
-    return [_item(row) for row in _waiting(tx)]
+    return [_make_item(row) for row in _list_waiting(tx)]
 
 
 def proposed_by(tx: Transaction, runs: Collection[str]) -> InboxItem | None:
     """Return the oldest waiting change that one of these runs proposed; None: none."""
-    rows = _waiting(tx)
-    return next((_item(row) for row in rows if row.run in runs), None)
+    rows = _list_waiting(tx)
+    return next((_make_item(row) for row in rows if row.run in runs), None)
 
 
-def _row(core: Core, effect: changes.ChangeEffect, why: str, by: str, run: Run | None) -> ConfigProposal:
+def _make_row(core: Core, effect: changes.ChangeEffect, why: str, by: str, run: Run | None) -> ConfigProposal:
     change = effect.change
     return ConfigProposal(
         id=f"{PREFIX}{core.ports.ids.short(6)}",
@@ -133,7 +133,7 @@ def _change_of(row: ConfigProposal) -> changes.AskedChange:
     return changes.AskedChange(changes.ChangeKind(row.kind), row.target, row.value)
 
 
-def _item(row: ConfigProposal) -> InboxItem:
+def _make_item(row: ConfigProposal) -> InboxItem:
     """Describe the exact change first; the proposer's text comes last, and cannot imitate the change."""
     hidden = row.kind == changes.ChangeKind.SETTING and row.value not in (None, row.new)
     written = f" (settings.json will contain {row.value})" if hidden else ""
@@ -167,13 +167,13 @@ def _close(core: Core, row: ConfigProposal, by: str, what: str) -> None:
         work.happened(Happened(EventKind.INBOX_ANSWERED, row.run))
 
 
-def _waiting(tx: Transaction) -> list[ConfigProposal]:
+def _list_waiting(tx: Transaction) -> list[ConfigProposal]:
     return tx.find(ConfigProposal, order="at_ms")
 
 
-def _named(tx: Transaction, name: str) -> ConfigProposal:
+def _find_proposal(tx: Transaction, name: str) -> ConfigProposal:
     found = tx.get(ConfigProposal, name)
     if found is None:
-        names = [row.id for row in _waiting(tx)]
+        names = [row.id for row in _list_waiting(tx)]
         raise not_found("change", name, names, "pancode inbox")
     return found

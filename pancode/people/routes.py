@@ -42,7 +42,7 @@ from pancode.runs.life.inbox import ItemKind, kind_of
 from pancode.runs.routes.runs import lands_again
 from pancode.runs.views import get_run, get_run_shape
 from pancode.sessions.run_continuation import continue_run
-from pancode.sessions.service import is_session_landing, said_in, send_message, turn_down
+from pancode.sessions.service import find_sent_message, is_session_landing, send_message, turn_down
 
 CallNumber = Annotated[int | None, Field(ge=1, le=MOST)]
 
@@ -78,7 +78,7 @@ class DenyBody(ActBody):
     call: CallNumber = None
 
 
-def _goes_on_landing(context: ApiContext, call: ApiCall) -> bool:
+def _may_land_next(context: ApiContext, call: ApiCall) -> bool:
     """Whether this message may begin a run that lands; in a session its newest run decides."""
     run = get_run(context.core, call.path["run"])
     return is_session_landing(context.core, run.id) if run.takes_turns else lands_again(context, call)
@@ -91,7 +91,7 @@ def _goes_on_landing(context: ApiContext, call: ApiCall) -> bool:
     pokes=True,
     status=201,
     right=DISPATCHES,
-    lands=_goes_on_landing,
+    lands=_may_land_next,
 )
 def _continue(context: ApiContext, call: ApiCall) -> QueuedAnswer:
     """Continue from a run's result in a new run.
@@ -135,7 +135,7 @@ def _answer(context: ApiContext, call: ApiCall) -> QueuedAnswer:
     for_item=True,
     starts=True,
 )
-def _approve(context: ApiContext, call: ApiCall) -> Object:
+def _approve_item(context: ApiContext, call: ApiCall) -> Object:
     """Approve what a run waits for.
 
     Start a run that waits for it, continue one that ended for a permission; else land the change.
@@ -160,7 +160,7 @@ def _approve(context: ApiContext, call: ApiCall) -> Object:
         raise UsageError(
             f"a landing of {run.id} cannot be approved for the whole run", fix=fix, code="bad_value"
         )
-    return _landed(context, run, body)
+    return _land_run(context, run, body)
 
 
 def _must_set_up(call: ApiCall) -> None:
@@ -170,7 +170,7 @@ def _must_set_up(call: ApiCall) -> None:
         must_allow(token, SETS_UP.scope, "a change of the configuration")
 
 
-def _landed(context: ApiContext, run: Run, body: ApproveBody) -> Object:
+def _land_run(context: ApiContext, run: Run, body: ApproveBody) -> Object:
     """Land the run, if the user approves exactly what holds it and no one denies it meanwhile."""
     must_be_approvable(context.core, run, body.yes())
     way = LandWay(
@@ -190,7 +190,7 @@ def _landed(context: ApiContext, run: Run, body: ApproveBody) -> Object:
 
 
 @Verb(DENY, DenyBody, "deny", right=DECIDES, for_item=True)
-def _deny(context: ApiContext, call: ApiCall) -> RunShape:
+def _deny_item(context: ApiContext, call: ApiCall) -> RunShape:
     """Deny what a run waits for."""
     body: DenyBody = call.body
     core = context.core
@@ -233,7 +233,7 @@ def _tell(context: ApiContext, call: ApiCall) -> ToldAnswer:
         token = None if call.visitor is None else call.visitor.token
         answer = send_message(context.core, context.coordinator.around({}), run.id, body.text, body.by, token)
     else:
-        answer = said_in(context.core, leave_message(context.core, run.id, body.text, body.by))
+        answer = find_sent_message(context.core, leave_message(context.core, run.id, body.text, body.by))
     return {
         "run": answer.run.id,
         "state": answer.run.state.value,

@@ -65,20 +65,20 @@ def answer_run(
     `program`: the program that answers; empty: a user does. `inside`: the run from which the answer comes.
     """
     must_be_free(run)
-    must_wait(run, _item(core, run), *_ASKING)
+    must_wait(run, _find_item(core, run), *_ASKING)
     words = answer_of(run, reply)
     return continue_run(core, around, run, format_answer(run, words, program), inside or by, words, program)
 
 
 def must_be_approvable(core: Core, run: Run, flags: Iterable[str]) -> None:
     """Raise UsageError if the run waits for no approval, RefusedError if it needs other approval flags."""
-    must_wait(run, _item(core, run), ItemKind.LANDING)
+    must_wait(run, _find_item(core, run), ItemKind.LANDING)
     must_be_shown(run, flags)
 
 
 def may_start(core: Core, run: Run) -> bool:
     """Whether an approval starts the run, which waits for one before it begins."""
-    return _item(core, run) is not None and kind_of(run) in BEFORE_START
+    return _find_item(core, run) is not None and kind_of(run) in BEFORE_START
 
 
 def approve_start(core: Core, run_id: str, by: str, whole: bool, plan: str = "") -> Run:
@@ -105,7 +105,7 @@ def permit_run(core: Core, around: Surroundings, run: Run, by: str, whole: bool)
     """Continue a run that ended because a user had to permit something, with that permission. A session that
     reached its ceiling continues with a ceiling raised by what that needs."""
     must_be_free(run)
-    must_wait(run, _item(core, run), ItemKind.PERMISSION)
+    must_wait(run, _find_item(core, run), ItemKind.PERMISSION)
     if is_cut_by_cap(run):
         return go_on(core, around, run, by, past_cap=True)
     words = PERMITTED[whole]
@@ -114,36 +114,36 @@ def permit_run(core: Core, around: Surroundings, run: Run, by: str, whole: bool)
 
 def still_waits(core: Core, run: Run) -> bool:
     """Whether the run's item still waits: it was not answered, approved or denied."""
-    return _item(core, run) is not None
+    return _find_item(core, run) is not None
 
 
 def deny_run(core: Core, run_id: str, by: str) -> Run:
     """Deny the run's item; nothing is started, continued or landed. UsageError if nothing waits."""
-    return _signal(core, run_id, Declined(by))
+    return _signal_run(core, run_id, Declined(by))
 
 
 def waits_for_call(core: Core, run: Run) -> bool:
     """Whether a tool call of the working agent waits for a user."""
-    return _item(core, run) is not None and kind_of(run) is ItemKind.CALL
+    return _find_item(core, run) is not None and kind_of(run) is ItemKind.CALL
 
 
 def decide_call(core: Core, run_id: str, decision: CallDecided) -> Run:
     """Decide a tool call that waits. UsageError if none waits; RefusedError if another call waits."""
-    return _signal(core, run_id, decision)
+    return _signal_run(core, run_id, decision)
 
 
 def leave_message(core: Core, run_id: str, text: str, by: str) -> Run:
     """Store a message for the run: for its start or its continuation. UsageError if it accepts none."""
-    return _signal(core, run_id, ToldByUser(text, by))
+    return _signal_run(core, run_id, ToldByUser(text, by))
 
 
-def _signal(core: Core, run_id: str, signal: Signal) -> Run:
+def _signal_run(core: Core, run_id: str, signal: Signal) -> Run:
     with unit_of_work(core) as work:
         run = work.tx.get(Run, run_id)
         assert run is not None  # The caller has looked it up, and runs are never deleted.
         return work.signal(run, signal)
 
 
-def _item(core: Core, run: Run) -> Action | None:
+def _find_item(core: Core, run: Run) -> Action | None:
     with core.ports.ledger.transaction() as tx:
         return open_item(tuple(tx.find(Action, {"run": run.id})))

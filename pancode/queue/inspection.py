@@ -47,7 +47,7 @@ def read_counts(access: RedisAccess) -> dict[str, list[dict[str, Any]]]:
         workers = sorted(key.decode() for key in client.smembers("rq:workers"))
         return {
             "queues": [_queue(client, key.removeprefix(QUEUE)) for key in queues],
-            "workers": [_worker(client, key) for key in workers],
+            "workers": [_describe_worker(client, key) for key in workers],
         }
 
 
@@ -56,7 +56,7 @@ def _queue(client: Any, name: str) -> dict[str, Any]:
     return found | {word: client.zcard(f"rq:{kind}:{name}") for word, kind in REGISTRIES}
 
 
-def _worker(client: Any, key: str) -> dict[str, Any]:
+def _describe_worker(client: Any, key: str) -> dict[str, Any]:
     columns = ("hostname", "state", "last_heartbeat")
     values = client.hmget(key, list(columns))
     words = [None if one is None else one[:WORD_CAP].decode("utf-8", "replace") for one in values]
@@ -70,7 +70,7 @@ def rq_info(access: RedisAccess, words: Sequence[str], out: TextIO) -> None:
     from pancode.queue.rq_json import make_harmless
 
     make_harmless()
-    vars(helpers)["CliConfig"] = _configured(access)
+    vars(helpers)["CliConfig"] = _make_cli_config(access)
     try:
         with redirect_stdout(out):
             cli.main.main(args=list(words), prog_name="pancode admin queue --rq", standalone_mode=False)
@@ -86,7 +86,7 @@ def rq_info(access: RedisAccess, words: Sequence[str], out: TextIO) -> None:
         ) from exc
 
 
-def _configured(access: RedisAccess) -> Any:
+def _make_cli_config(access: RedisAccess) -> Any:
     """Return a replacement for RQ's choice of the Redis and of the classes that read it."""
     from rq.cli.helpers import CliConfig
 

@@ -26,31 +26,31 @@ def node_rules(tag: str, password: str) -> list[str]:
         *jobs,
         f"~{worker_key(tag)}",
         f"&{keys.hint_channel(tag)}",
-        *_allow(f"{CONNECTION} {JOB_COMMANDS}"),
-        *_selectors(tag),
+        *_allow_commands(f"{CONNECTION} {JOB_COMMANDS}"),
+        *_list_selectors(tag),
     ]
 
 
-def _selectors(tag: str) -> list[str]:
+def _list_selectors(tag: str) -> list[str]:
     """Return the ACL selectors, each of which permits some commands on some keys."""
     queue = keys.node_queue(tag)
     registries = " ".join(f"~rq:{kind}:{queue}" for kind in ("wip", "finished", "failed"))
     return [
-        _selector("lrange llen lrem", f"~rq:queue:{queue}"),
-        _selector("zadd zrem zcard", registries),
-        _selector("xadd", f"~{keys.up_stream(tag)}"),
-        _selector("xrange xrevrange", f"%R~{keys.down_stream(tag)}"),
-        _selector("get", f"%R~{keys.coordinator_heartbeat_key(tag)}"),
-        _selector("set", f"~{keys.heartbeat_key(tag)}"),
-        _selector("publish", f"&{keys.UP_HINT}"),
+        _make_selector("lrange llen lrem", f"~rq:queue:{queue}"),
+        _make_selector("zadd zrem zcard", registries),
+        _make_selector("xadd", f"~{keys.up_stream(tag)}"),
+        _make_selector("xrange xrevrange", f"%R~{keys.down_stream(tag)}"),
+        _make_selector("get", f"%R~{keys.coordinator_heartbeat_key(tag)}"),
+        _make_selector("set", f"~{keys.heartbeat_key(tag)}"),
+        _make_selector("publish", f"&{keys.UP_HINT}"),
     ]
 
 
-def _selector(commands: str, patterns: str) -> str:
-    return f"({' '.join(_allow(commands))} {patterns})"
+def _make_selector(commands: str, patterns: str) -> str:
+    return f"({' '.join(_allow_commands(commands))} {patterns})"
 
 
-def _allow(commands: str) -> list[str]:
+def _allow_commands(commands: str) -> list[str]:
     return [f"+{command}" for command in commands.split()]
 
 

@@ -37,7 +37,7 @@ def take_fairly(streams: Sequence[Sequence[UpMessage]], limit: int) -> list[UpMe
     A node gets no more than its share of a pass.
     """
     batch: list[UpMessage] = []
-    streams = [_share(stream) for stream in streams]
+    streams = [_take_share(stream) for stream in streams]
     for position in range(max((len(stream) for stream in streams), default=0)):
         if len(batch) >= limit:
             break
@@ -45,7 +45,7 @@ def take_fairly(streams: Sequence[Sequence[UpMessage]], limit: int) -> list[UpMe
     return batch[:limit]
 
 
-def _share(stream: Sequence[UpMessage]) -> Sequence[UpMessage]:
+def _take_share(stream: Sequence[UpMessage]) -> Sequence[UpMessage]:
     size = 0
     for position, message in enumerate(stream):
         if is_full(position, size):
@@ -150,14 +150,14 @@ class RedisBus:
         return self._redis.register_script(scripts.CLOSE)
 
     @contextmanager
-    def _doing(self, operation: str) -> Iterator[Any]:
+    def _use_redis(self, operation: str) -> Iterator[Any]:
         with translate_redis_errors(self._access, operation):
             yield self._redis
 
     @contextmanager
-    def _together(self, operation: str) -> Iterator[Any]:
+    def _open_pipeline(self, operation: str) -> Iterator[Any]:
         """Yield a pipeline without transaction; `execute` returns the answers."""
-        with self._doing(operation) as client, client.pipeline(transaction=False) as pipe:
+        with self._use_redis(operation) as client, client.pipeline(transaction=False) as pipe:
             yield pipe
 
     def close(self) -> None:
@@ -171,19 +171,19 @@ class RedisBus:
         if not jobs:
             return
         with self._pushing:
-            free = self._freed(jobs)
-            with self._doing("push_jobs") as client, client.pipeline() as pipe:
+            free = self._free_offers(jobs)
+            with self._use_redis("push_jobs") as client, client.pipeline() as pipe:
                 pipe.multi()
                 for offer in free:
                     enqueue_job(client, pipe, offer.tag, offer.identity, offer.envelope)
                     pipe.publish(keys.hint_channel(offer.tag), "1")
                 pipe.execute()
 
-    def _freed(self, jobs: Sequence[Offer]) -> list[Offer]:
+    def _free_offers(self, jobs: Sequence[Offer]) -> list[Offer]:
         """Return the offers not claimed or closed just now; remove their traces of earlier executions."""
         now, lease = self._clock.wall_ms(), self._intervals.claim_lease_ms
         between = format_rq_time(now - lease), format_rq_time(now + lease)
-        with self._together("push_jobs") as pipe:
+        with self._open_pipeline("push_jobs") as pipe:
             for one in jobs:
                 args = [keys.node_queue(one.tag), keys.job_id(one.tag, one.identity), *between]
                 self._retake(args=args, client=pipe)
@@ -193,14 +193,14 @@ class RedisBus:
         odd: dict[str, str] = {}
         for start in range(0, len(jobs), CHUNK):
             chunk = jobs[start : start + CHUNK]
-            with self._together("close_jobs") as pipe:
+            with self._open_pipeline("close_jobs") as pipe:
                 for one in chunk:
-                    self._close(args=self._closing(one), client=pipe)
+                    self._close(args=self._make_close_args(one), client=pipe)
                 answers = pipe.execute()
             odd |= {one.tag: ODD[answer] for one, answer in zip(chunk, answers, strict=True) if answer in ODD}
         return odd
 
-    def _closing(self, over: JobToClose) -> list[Any]:
+    def _make_close_args(self, over: JobToClose) -> list[Any]:
         """Return the script's arguments to close a job; RQ does not parse it: a node may have written it."""
         tag, intervals = over.tag, self._intervals
         head = [keys.node_queue(tag), keys.job_id(tag, over.identity), "finished" if over.ok else "failed"]
@@ -216,18 +216,18 @@ class RedisBus:
         return [*head, *kept, *(word for pair in entry.items() for word in pair)]
 
     def named_jobs(self, tag: str, cursor: int) -> NamedJobs:
-        with self._together("named_jobs") as pipe:
+        with self._open_pipeline("named_jobs") as pipe:
             queue = JsonQueue(keys.node_queue(tag), pipe)
             registry = queue.started_job_registry.key
             pipe.lrange(queue.key, 0, PAGE - 1)
             pipe.zcard(registry)
             pipe.zscan(registry, cursor, count=PAGE)
             waiting, total, (after, pairs) = pipe.execute()
-        return NamedJobs(_names(waiting), tuple(name for name, _ in pairs), total, int(after))
+        return NamedJobs(_decode_names(waiting), tuple(name for name, _ in pairs), total, int(after))
 
     def drop_named(self, tag: str, entries: Sequence[bytes]) -> None:
         if entries:
-            with self._doing("drop_named") as client:
+            with self._use_redis("drop_named") as client:
                 client.zrem(JsonQueue(keys.node_queue(tag), client).started_job_registry.key, *entries)
 
     def show_tickets(self, tickets: Iterable[Ticket]) -> None:
@@ -235,8 +235,8 @@ class RedisBus:
         wanted: dict[str, dict[str, Ticket]] = {}
         for ticket in tickets:
             wanted.setdefault(ticket.queue, {})[keys.ticket_id(ticket.run, ticket.attempt)] = ticket
-        with self._doing("show_tickets") as client:
-            shown = {name: ids for name, ids, _ in _looked(client, (POOL_PREFIX,))}
+        with self._use_redis("show_tickets") as client:
+            shown = {name: ids for name, ids, _ in _read_queues(client, (POOL_PREFIX,))}
             changed = [n for n in {**shown, **wanted} if [*shown.get(n, ())] != [*wanted.get(n, {})]]
             with client.pipeline() as pipe:
                 pipe.multi()
@@ -248,14 +248,14 @@ class RedisBus:
                 pipe.execute()
 
     def queues(self) -> list[QueueView]:
-        with self._doing("queues") as client:
-            found = _looked(client, (POOL_PREFIX, NODE_PREFIX))
+        with self._use_redis("queues") as client:
+            found = _read_queues(client, (POOL_PREFIX, NODE_PREFIX))
         return [QueueView(name, ids, tuple(job.split(":")[0] for job in begun)) for name, ids, begun in found]
 
     # -- messages -------------------------------------------------------------------------------------------
 
     def send_controls(self, tag: str, messages: Sequence[tuple[int, str]]) -> None:
-        with self._together("send_controls") as pipe:
+        with self._open_pipeline("send_controls") as pipe:
             for seq, envelope in messages:
                 fields = {"e": envelope, "seq": seq}
                 pipe.xadd(keys.down_stream(tag), fields, maxlen=self._intervals.down_cap, approximate=False)
@@ -263,13 +263,13 @@ class RedisBus:
             pipe.execute()
 
     def drop_controls(self, tag: str) -> None:
-        with self._doing("drop_controls") as client:
+        with self._use_redis("drop_controls") as client:
             client.unlink(keys.down_stream(tag))
 
     def set_heartbeats(self, envelopes: Mapping[str, str]) -> None:
         if not envelopes:
             return
-        with self._together("set_beats") as pipe:
+        with self._open_pipeline("set_beats") as pipe:
             for tag, envelope in envelopes.items():
                 pipe.set(keys.coordinator_heartbeat_key(tag), envelope)
                 pipe.publish(keys.hint_channel(tag), "1")
@@ -282,7 +282,7 @@ class RedisBus:
         if not tags:
             return {}
         # A node writes this: a text longer than any heartbeat is cut, and then rejected.
-        with self._together("heartbeats") as pipe:
+        with self._open_pipeline("heartbeats") as pipe:
             for tag in tags:
                 pipe.getrange(keys.heartbeat_key(tag), 0, HEARTBEAT_CAP)
             found = pipe.execute()
@@ -292,7 +292,11 @@ class RedisBus:
         if not tags or limit < 1:
             return []
         found: dict[str, list[UpMessage]] = {tag: [] for tag in tags}
-        after, count, block = dict.fromkeys(tags, "0"), min(FEW, max(1, limit // len(tags))), _block(wait_ms)
+        after, count, block = (
+            dict.fromkeys(tags, "0"),
+            min(FEW, max(1, limit // len(tags))),
+            _clamp_block(wait_ms),
+        )
         while after:  # The count doubles each time, so few messages beyond a node's share are read.
             read = self._read(after, count, block)
             for tag, messages in read.items():
@@ -307,7 +311,7 @@ class RedisBus:
     def _read(self, after: dict[str, str], count: int, block: int | None) -> dict[str, list[UpMessage]]:
         """Return up to `count` messages of each node after an entry."""
         tags = {keys.up_stream(tag).encode(): tag for tag in after}
-        with self._doing("read_up") as client:
+        with self._use_redis("read_up") as client:
             found = client.xread(dict(zip(tags, after.values(), strict=True)), count, block)
         return {
             tags[name]: [
@@ -322,7 +326,7 @@ class RedisBus:
         by_tag: dict[str, list[str]] = {}
         for message in messages:
             by_tag.setdefault(message.tag, []).append(message.entry)
-        with self._together("drop_up") as pipe:
+        with self._open_pipeline("drop_up") as pipe:
             for tag, entries in by_tag.items():
                 pipe.xdel(keys.up_stream(tag), *entries)
             pipe.execute()
@@ -330,13 +334,13 @@ class RedisBus:
     # -- nodes ----------------------------------------------------------------------------------------------
 
     def admit_node(self, tag: str, password: str) -> None:
-        with self._doing("admit_node") as client:
+        with self._use_redis("admit_node") as client:
             client.execute_command("ACL", "SETUSER", node_user(tag), *node_rules(tag, password))
             self._save_users(client)
 
     def expel_node(self, tag: str) -> None:
         named = node_keys(tag)
-        with self._doing("expel_node") as client:
+        with self._use_redis("expel_node") as client:
             client.execute_command("ACL", "DELUSER", node_user(tag))
             self._save_users(client)
             client.unlink(*named)
@@ -347,11 +351,11 @@ class RedisBus:
                 pipe.execute()
 
     def used(self) -> int:
-        with self._doing("used") as client:
+        with self._use_redis("used") as client:
             return int(client.info("memory")["used_memory"])
 
     def weigh(self) -> dict[str, RedisUsage]:
-        with self._doing("weigh") as client:
+        with self._use_redis("weigh") as client:
             return measure_usage(client)
 
     def _save_users(self, client: Any) -> None:
@@ -367,12 +371,14 @@ def _has_room(messages: list[UpMessage]) -> bool:
     return not is_full(len(messages), sum(len(message.data) for message in messages))
 
 
-def _block(wait_ms: int) -> int | None:
+def _clamp_block(wait_ms: int) -> int | None:
     """Return the wait for Redis' BLOCK; never 0, which would mean forever."""
     return min(wait_ms, BLOCK_MS) if wait_ms > 0 else None
 
 
-def _looked(client: Any, prefixes: tuple[str, ...]) -> list[tuple[str, tuple[str, ...], tuple[str, ...]]]:
+def _read_queues(
+    client: Any, prefixes: tuple[str, ...]
+) -> list[tuple[str, tuple[str, ...], tuple[str, ...]]]:
     """Return each queue's name, waiting ids and running entries, which a node may have written."""
     queues = sorted((q for q in JsonQueue.all(client) if q.name.startswith(prefixes)), key=lambda q: q.name)
     with client.pipeline(transaction=False) as pipe:
@@ -381,7 +387,7 @@ def _looked(client: Any, prefixes: tuple[str, ...]) -> list[tuple[str, tuple[str
             pipe.zrange(queue.started_job_registry.key, 0, -1)
         found = pipe.execute()
     pairs = zip(queues, found[::2], found[1::2], strict=True)
-    return [(queue.name, _names(waiting), _names(started)) for queue, waiting, started in pairs]
+    return [(queue.name, _decode_names(waiting), _decode_names(started)) for queue, waiting, started in pairs]
 
 
 def _show(client: Any, pipe: Any, queue: JsonQueue, shown: Sequence[str], wanted: dict[str, Ticket]) -> None:
@@ -407,5 +413,5 @@ def _show(client: Any, pipe: Any, queue: JsonQueue, shown: Sequence[str], wanted
         pipe.srem(queue.redis_queues_keys, queue.key)
 
 
-def _names(found: list[bytes]) -> tuple[str, ...]:
+def _decode_names(found: list[bytes]) -> tuple[str, ...]:
     return tuple(name.decode("utf-8", "replace") for name in found)

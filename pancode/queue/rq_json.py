@@ -30,10 +30,10 @@ def make_harmless() -> None:
     _replace("resolve_serializer", _only_json)
     vars(rq.job)["import_attribute"] = _not_imported
     # RQ "cleans" a registry when it reads it: it fetches jobs, calls their callbacks, and moves them.
-    _replace("clean_registries", _nothing)
-    _replace("clean_worker_registry", _nothing)
-    for registry in _registries(rq.registry.BaseRegistry):
-        registry.cleanup = _nothing  # type: ignore[method-assign]
+    _replace("clean_registries", _do_nothing)
+    _replace("clean_worker_registry", _do_nothing)
+    for registry in _list_registries(rq.registry.BaseRegistry):
+        registry.cleanup = _do_nothing  # type: ignore[method-assign]
 
 
 def _replace(name: str, ours: Any) -> None:
@@ -43,8 +43,8 @@ def _replace(name: str, ours: Any) -> None:
             setattr(module, name, ours)
 
 
-def _registries(kind: type[rq.registry.BaseRegistry]) -> list[type[rq.registry.BaseRegistry]]:
-    return [kind, *(found for below in kind.__subclasses__() for found in _registries(below))]
+def _list_registries(kind: type[rq.registry.BaseRegistry]) -> list[type[rq.registry.BaseRegistry]]:
+    return [kind, *(found for below in kind.__subclasses__() for found in _list_registries(below))]
 
 
 def _only_json(_asked: Any = None) -> Any:
@@ -55,5 +55,5 @@ def _not_imported(name: str) -> Any:
     raise NotImportedError(f"refused to import {name!r}: names in jobs are never imported")
 
 
-def _nothing(*_args: Any, **_options: Any) -> None:
+def _do_nothing(*_args: Any, **_options: Any) -> None:
     """Do nothing, in place of RQ's functions that change data while reading."""

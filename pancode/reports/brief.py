@@ -49,12 +49,15 @@ def make_brief(
         begin = _last_look(tx, by, until) if since is None else since_ms(core, since)
         newest = tx.find(EndedRun, order="ended_ms", descending=True, limit=_LOOKED_AT)
         ended = [row.run for row in newest if row.ended_ms >= begin and not row.judges]
-        outcomes = {str(one.key[0]): one.count for one in tx.tally(EndedRun, _ends(begin))}
-        landed = list(_landed(core, tx, begin))
+        outcomes = {str(one.key[0]): one.count for one in tx.tally(EndedRun, _make_grouping(begin))}
+        landed = list(_list_landed(core, tx, begin))
         open_ = _open(tx)
-        waiting = list(_asked(tx, inbox))
-        also = _also(core, tx, inbox, begin, open_)
-        ran = [line_of(run, _ran(tx, run), "pancode runs show {run}") for run in _runs(tx, ended[:_SHOWN])]
+        waiting = list(_list_inbox(tx, inbox))
+        also = _list_also(core, tx, inbox, begin, open_)
+        ran = [
+            line_of(run, _format_outcome(tx, run), "pancode runs show {run}")
+            for run in _read_runs(tx, ended[:_SHOWN])
+        ]
     costs = costs or report_cost(core, "agent", begin, _SHOWN)
     return {
         "by": by,
@@ -63,7 +66,7 @@ def make_brief(
         "outcomes": outcomes,
         "ran": ran,
         "waits": [*waiting, *also],
-        "held": list(_held(open_[RunState.PENDING], {item["run"] for item in inbox}))[:_SHOWN],
+        "held": list(_list_held(open_[RunState.PENDING], {item["run"] for item in inbox}))[:_SHOWN],
         "landed": landed,
         "cost": costs["total"],
         "by_agent": costs["rows"][:_SHOWN],
@@ -76,10 +79,10 @@ def also_waits(core: Core, inbox: list[InboxShape], by: str) -> list[BriefLine]:
     """Return what waits for a user besides the questions in the inbox. The brief uses the same lines, so that
     all interfaces agree on whether anything waits."""
     with core.ports.ledger.transaction() as tx:
-        return _also(core, tx, inbox, _last_look(tx, by, core.wall_ms()), _open(tx))
+        return _list_also(core, tx, inbox, _last_look(tx, by, core.wall_ms()), _open(tx))
 
 
-def _also(
+def _list_also(
     core: Core, tx: Transaction, inbox: list[InboxShape], begin: int, open_: Mapping[RunState, Sequence[Run]]
 ) -> list[BriefLine]:
     """Return stopped lanes, results that no user has seen, tools, schedules, costs and nodes.
@@ -88,18 +91,18 @@ def _also(
     """
     again = {run.retry_of for runs in open_.values() for run in runs}
     stand = list(islice(lane_service.list_inbox_items(tx), _SHOWN))  # each line already covers its run
-    left = _left(tx, begin, {*(item["run"] for item in inbox), *again, *(one["run"] for one in stand)})
+    left = _list_unseen(tx, begin, {*(item["run"] for item in inbox), *again, *(one["run"] for one in stand)})
     today = tx.get(Balance, books.day_scope(core.wall_ms()))
-    disputed = [_disputed(run, usd) for run, usd in disputed_runs(tx).items()]
+    disputed = [_make_disputed(run, usd) for run, usd in disputed_runs(tx).items()]
     return [
         *health.list_inbox_items(core, tx),
         *stand,
-        *(found for run in _runs(tx, left[:_WAITING]) if (found := review_of(tx, run)) is not None),
-        *_more(len(left) - _WAITING),
+        *(found for run in _read_runs(tx, left[:_WAITING]) if (found := review_of(tx, run)) is not None),
+        *_list_more(len(left) - _WAITING),
         *(line for find in core.features.brief for line in find(core, tx, begin)),
         *disputed[:_SHOWN],
-        *_sick(tx.find(Node)),
-        *_unknown(today.unknown_runs if today is not None else 0),
+        *_list_sick(tx.find(Node)),
+        *_list_unknown(today.unknown_runs if today is not None else 0),
     ]
 
 
@@ -126,7 +129,7 @@ def _last_look(tx: Transaction, by: str, now_ms: int) -> int:
     return known.value if known is not None and isinstance(known.value, int) else now_ms - FIRST_MS
 
 
-def _ran(tx: Transaction, run: Run) -> str:
+def _format_outcome(tx: Transaction, run: Run) -> str:
     usd, unknown = cost_of(attempts_of(tx, run))
     price = f"${usd:.2f}" if not unknown else f"${usd:.2f} and unknown" if usd else "cost unknown"
     seen = read_verified(run)
@@ -134,7 +137,7 @@ def _ran(tx: Transaction, run: Run) -> str:
     return f"{run.outcome}{trust}: {run.agent} on {node_of(tx, run) or 'no machine'}, {price}"
 
 
-def _asked(tx: Transaction, inbox: list[InboxShape]) -> Iterator[BriefLine]:
+def _list_inbox(tx: Transaction, inbox: list[InboxShape]) -> Iterator[BriefLine]:
     """Yield everything in the inbox, regardless of its age."""
     for item in inbox:
         run = tx.get(Run, item["run"])
@@ -143,7 +146,7 @@ def _asked(tx: Transaction, inbox: list[InboxShape]) -> Iterator[BriefLine]:
             yield {"run": run.id, "what": what, "task": task_of(run), "command": item["command"]}
 
 
-def _held(pending: Sequence[Run], waiting: Collection[str]) -> Iterator[BriefLine]:
+def _list_held(pending: Sequence[Run], waiting: Collection[str]) -> Iterator[BriefLine]:
     """Yield the runs that have not begun, in order; those with the same reason share one line.
 
     `asked`: runs to leave out, because a user has to decide on them.
@@ -163,16 +166,16 @@ def _held(pending: Sequence[Run], waiting: Collection[str]) -> Iterator[BriefLin
         yield {"run": first.id, "what": words, "task": task_of(first), "command": command}
 
 
-def _runs(tx: Transaction, names: Sequence[str]) -> list[Run]:
+def _read_runs(tx: Transaction, names: Sequence[str]) -> list[Run]:
     found = (tx.get(Run, name) for name in names)
     return [run for run in found if run is not None]
 
 
-def _ends(begin: int) -> Grouping:
+def _make_grouping(begin: int) -> Grouping:
     return Grouping(by=("outcome",), among={"judges": (False,)}, least=("ended_ms", begin))
 
 
-def _left(tx: Transaction, begin: int, seen_to: Collection[str | None]) -> list[str]:
+def _list_unseen(tx: Transaction, begin: int, seen_to: Collection[str | None]) -> list[str]:
     """Return the runs that no user has handled, newest first.
 
     A change or a lost run remains until a user decides on it; another failure only if it ended since `begin`.
@@ -186,13 +189,13 @@ def _left(tx: Transaction, begin: int, seen_to: Collection[str | None]) -> list[
     return [run for run in waits if run not in done]
 
 
-def _more(many: int) -> Iterator[BriefLine]:
+def _list_more(many: int) -> Iterator[BriefLine]:
     if many > 0:
         what = f"{many} older runs failed or have a change that is not landed"
         yield {"run": None, "what": what, "task": "", "command": "pancode runs --since 7d"}
 
 
-def _sick(nodes: list[Node]) -> Iterator[BriefLine]:
+def _list_sick(nodes: list[Node]) -> Iterator[BriefLine]:
     for node in nodes:
         why = node.quarantined or node.paused
         if why is not None and node.removed is None:
@@ -200,20 +203,20 @@ def _sick(nodes: list[Node]) -> Iterator[BriefLine]:
             yield {"run": None, "what": f"{node.name}: {why}", "task": "", "command": command}
 
 
-def _unknown(runs: int) -> Iterator[BriefLine]:
+def _list_unknown(runs: int) -> Iterator[BriefLine]:
     if runs:
         command = "pancode budget settle RUN --usd X"
         yield {"run": None, "what": f"runs of unknown cost today: {runs}", "task": "", "command": command}
 
 
-def _disputed(run: str, usd: Decimal) -> BriefLine:
+def _make_disputed(run: str, usd: Decimal) -> BriefLine:
     words = (
         f"its node claims ${usd:.2f} more than its job allows; no ceiling counts that until you have looked"
     )
     return {"run": run, "what": words, "task": "", "command": f"pancode budget settle {run} --usd X"}
 
 
-def _landed(core: Core, tx: Transaction, begin: int) -> Iterator[BriefLine]:
+def _list_landed(core: Core, tx: Transaction, begin: int) -> Iterator[BriefLine]:
     """Yield the landings that are still in the feed, once per run."""
     landings = [e for e in core.feed.newest(_EVENTS) if e.kind is EventKind.RUN_LANDING and e.at_ms >= begin]
     for name in dict.fromkeys(event.run for event in reversed(landings) if event.data.get("commit")):

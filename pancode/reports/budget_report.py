@@ -45,9 +45,9 @@ def report_budget(core: Core, configured: Configured, everything: bool = False) 
         past = [s for s in sorted(known) if s.startswith("day:") and everything]
         others = [s for s in sorted(known) if not s.startswith("day:")]
         others = [s for s in others if everything or not (books.is_workflow(s) or books.is_session(s))]
-        scopes = [_scope(core, tx, known[name], configured) for name in (*others, *reversed(past))]
-        scopes.insert(0, _scope(core, tx, day, configured))
-        notes = _notes(core, tx, configured)
+        scopes = [_make_scope(core, tx, known[name], configured) for name in (*others, *reversed(past))]
+        scopes.insert(0, _make_scope(core, tx, day, configured))
+        notes = _list_notes(core, tx, configured)
     return {
         "scopes": scopes,
         "estimate_next_usd": format_decimal(configured.estimate),
@@ -61,7 +61,7 @@ def format_decimal(amount: Decimal) -> str:
     return f"{amount:f}"
 
 
-def _notes(core: Core, tx: Transaction, configured: Configured) -> list[str]:
+def _list_notes(core: Core, tx: Transaction, configured: Configured) -> list[str]:
     """Return notes where a ceiling in a file is not the one in force."""
     note = f"{configured.origin} says {format_decimal(configured.ceiling)} USD for a day"
     if core.ceiling_set(tx, "day:") is not None:
@@ -72,20 +72,20 @@ def _notes(core: Core, tx: Transaction, configured: Configured) -> list[str]:
     return []
 
 
-def _origin(core: Core, tx: Transaction, scope: str, configured: Configured) -> str | None:
+def _find_origin(core: Core, tx: Transaction, scope: str, configured: Configured) -> str | None:
     setting = core.ceiling_set(tx, scope)
     if setting is not None:
         return f"budget set by {setting.changed_by} at {format_iso(setting.changed_ms)}"
     return configured.origin if scope.startswith("day:") else None
 
 
-def _scope(core: Core, tx: Transaction, balance: Balance, configured: Configured) -> ScopeShape:
+def _make_scope(core: Core, tx: Transaction, balance: Balance, configured: Configured) -> ScopeShape:
     ceilings = core.ceilings(tx, balance.scope)
     used = balance.spent_usd + balance.reserved_usd
     return {
         "scope": balance.scope,
         "ceiling_usd": None if ceilings.usd is None else format_decimal(ceilings.usd),
-        "origin": _origin(core, tx, balance.scope, configured),
+        "origin": _find_origin(core, tx, balance.scope, configured),
         "spent_usd": format_decimal(balance.spent_usd),
         "held_usd": format_decimal(balance.reserved_usd),
         "remaining_usd": None if ceilings.usd is None else format_decimal(ceilings.usd - used),
@@ -94,12 +94,12 @@ def _scope(core: Core, tx: Transaction, balance: Balance, configured: Configured
         "tokens": balance.tokens,
         "held_tokens": balance.reserved_tokens,
         "ceiling_tokens": ceilings.tokens,
-        "agent_minutes": _minutes(balance.agent_ms),
-        "held_minutes": _minutes(balance.reserved_ms),
-        "ceiling_minutes": None if ceilings.ms is None else _minutes(ceilings.ms),
+        "agent_minutes": _count_minutes(balance.agent_ms),
+        "held_minutes": _count_minutes(balance.reserved_ms),
+        "ceiling_minutes": None if ceilings.ms is None else _count_minutes(ceilings.ms),
         "over": books.is_over(balance, ceilings),
     }
 
 
-def _minutes(ms: int) -> float:
+def _count_minutes(ms: int) -> float:
     return round(ms / books.MINUTE_MS, 2)

@@ -56,7 +56,9 @@ def cost_tables(
                 f"the cost by {by} is only available for all runs together", fix=fix, code="bad_value"
             )
     with core.ports.ledger.transaction() as tx:
-        unsettled = {run: one for run, one in _unsettled(tx, since_ms).items() if _fits(tx, run, only)}
+        unsettled = {
+            run: one for run, one in _list_unsettled(tx, since_ms).items() if _fits_filter(tx, run, only)
+        }
         of_books = () if only else tuple(by for by in columns if by in costs.SCOPE_OF)
         fields = tuple(by for by in columns if by not in ("run", *of_books)) or (
             ("agent",) if of_books else ()
@@ -74,9 +76,9 @@ def cost_tables(
             everything = costs.sum_lines(whole if by in of_books else [*lines, rest])
             lines = costs.with_rest(lines, everything) if by in of_books else lines
             ordered = costs.in_order(lines, by, limit)
-            shown = [_row(line, _about(tx, line.key) if by == "run" else "") for line in ordered]
+            shown = [_make_row(line, _describe_run(tx, line.key) if by == "run" else "") for line in ordered]
             left_out = max(0, len(lines) + rest.runs - limit)
-            total = _row(everything, "")
+            total = _make_row(everything, "")
             since = format_iso(since_ms) if since_ms else None
             tables.append({"by": by, "since": since, "rows": shown, "total": total, "left_out": left_out})
     return tables
@@ -86,10 +88,10 @@ def _by_run(
     tx: Transaction, since_ms: int, limit: int, unsettled: Collection[str], only: Mapping[str, str]
 ) -> tuple[list[CostLine], CostLine]:
     """Return the most expensive runs, with all of unknown or disputed cost; and the sum of all others."""
-    whole = Grouping(by=(), sums=_FIGURES, least=("first_ms", max(1, since_ms)), among=_among(only))
+    whole = Grouping(by=(), sums=_FIGURES, least=("first_ms", max(1, since_ms)), among=_make_filter(only))
     groups = tx.tally(EndedRun, replace(whole, by=("run",), largest=("usd", limit)))
-    ended = [_line(one, one.key[0]) for one in groups]
-    sums = [_line(one, None) for one in tx.tally(EndedRun, whole)]
+    ended = [_make_line(one, one.key[0]) for one in groups]
+    sums = [_make_line(one, None) for one in tx.tally(EndedRun, whole)]
     more = {run: _of_one(tx, run, since_ms) for run in unsettled if run not in {e.key for e in ended}}
     lines = [replace(line, key=run) for (run,), line in _entry_by_entry(tx, ("run",), since_ms, only)]
     there = {line.key for line in lines}
@@ -99,12 +101,12 @@ def _by_run(
     return [*known, *lines], rest
 
 
-def _among(only: Mapping[str, str]) -> dict[str, tuple[str | int | None, ...]]:
+def _make_filter(only: Mapping[str, str]) -> dict[str, tuple[str | int | None, ...]]:
     return {name: (word,) for name, word in only.items()}
 
 
-def _fits(tx: Transaction, run_id: str, only: Mapping[str, str]) -> bool:
-    return all(_keys(tx, run_id, name, set()) == [word] for name, word in only.items())
+def _fits_filter(tx: Transaction, run_id: str, only: Mapping[str, str]) -> bool:
+    return all(_find_keys(tx, run_id, name, set()) == [word] for name, word in only.items())
 
 
 def _of_runs(
@@ -114,8 +116,8 @@ def _of_runs(
     if not fields:
         return {}
     least = ("first_ms", max(1, since_ms))
-    grouping = Grouping(by=tuple(fields), sums=_FIGURES, least=least, among=_among(only))
-    found = [(one.key, _line(one, None)) for one in tx.tally(EndedRun, grouping)]
+    grouping = Grouping(by=tuple(fields), sums=_FIGURES, least=least, among=_make_filter(only))
+    found = [(one.key, _make_line(one, None)) for one in tx.tally(EndedRun, grouping)]
     found += _entry_by_entry(tx, fields, since_ms, only)
     return {
         by: costs.group_lines((replace(line, key=keys[place]) for keys, line in found), lambda key: key)
@@ -130,16 +132,16 @@ def _entry_by_entry(
     if since_ms:
         names = tuple(dict.fromkeys(("run", *fields)))
         least, below = ("last_ms", since_ms), ("first_ms", since_ms)
-        cut = Grouping(by=names, least=least, below=below, among=_among(only))
+        cut = Grouping(by=names, least=least, below=below, among=_make_filter(only))
         for one in tx.tally(EndedRun, cut):
             named = dict(zip(names, one.key, strict=True))
             yield tuple(named[name] for name in fields), _of_one(tx, named["run"], since_ms)
     for state in RunState:
         if state is not RunState.ENDED:
             for run in tx.find(Run, {"state": state}):
-                if run.attempt > 1 and _fits(tx, run.id, only):
+                if run.attempt > 1 and _fits_filter(tx, run.id, only):
                     line = _of_one(tx, run.id, since_ms)
-                    keys = tuple(_keys(tx, run.id, by, set())[0] for by in fields)
+                    keys = tuple(_find_keys(tx, run.id, by, set())[0] for by in fields)
                     yield from ((keys, line),) if line.runs else ()
 
 
@@ -162,10 +164,10 @@ def _of_books(tx: Transaction, by: str, since_ms: int) -> list[CostLine]:
         prefix=("scope", prefix),
         least=("at_ms", since_ms) if since_ms else None,
     )
-    return [_line(one, one.key[0].removeprefix(prefix)) for one in tx.tally(BookEntry, grouping)]
+    return [_make_line(one, one.key[0].removeprefix(prefix)) for one in tx.tally(BookEntry, grouping)]
 
 
-def _line(group: Grouped, key: str | None) -> CostLine:
+def _make_line(group: Grouped, key: str | None) -> CostLine:
     usd, tokens, ms = group.sums
     return CostLine(key, group.count, Decimal(usd), int(tokens), int(ms))
 
@@ -180,11 +182,11 @@ class Unsettled:
 
 def disputed_runs(tx: Transaction) -> dict[str, Decimal]:
     """Return the runs, of any time, with unsettled claims above their jobs' limits, and the amounts."""
-    found = ((run, one) for run, one in _unsettled(tx, 0).items() if one.disputed)
+    found = ((run, one) for run, one in _list_unsettled(tx, 0).items() if one.disputed)
     return {run: books.add_amounts(*one.disputed.values()) for run, one in found}
 
 
-def _unsettled(tx: Transaction, since_ms: int) -> dict[str, Unsettled]:
+def _list_unsettled(tx: Transaction, since_ms: int) -> dict[str, Unsettled]:
     """Return the unsettled costs by run. Only entries of days that have such a cost are read."""
     balances = Grouping(by=("scope", "unknown_runs", "disputed_usd"), prefix=("scope", _DAY))
     days = tuple(one.key[0] for one in tx.tally(Balance, balances) if any(one.key[1:]))
@@ -215,10 +217,12 @@ def _unsettled(tx: Transaction, since_ms: int) -> dict[str, Unsettled]:
 def _with_unsettled(
     tx: Transaction, lines: list[CostLine], by: str, unsettled: Mapping[str, Unsettled]
 ) -> list[CostLine]:
-    named = _named(tx, by, tuple(unsettled))
+    named = _read_values(tx, by, tuple(unsettled))
     more: list[CostLine] = []
     for run, one in unsettled.items():
-        keys = {day: named.get(run) or _keys(tx, run, by, {day}) for day in (*one.unknown, *one.disputed)}
+        keys = {
+            day: named.get(run) or _find_keys(tx, run, by, {day}) for day in (*one.unknown, *one.disputed)
+        }
         of_all = sorted(one.unknown) if by == "day" else [*one.unknown][:1]
         more += [CostLine(key, unknown=1) for day in of_all for key in keys[day]]
         for day, usd in one.disputed.items():
@@ -226,7 +230,7 @@ def _with_unsettled(
     return costs.group_lines([*lines, *more], lambda key: key) if more else lines
 
 
-def _named(tx: Transaction, by: str, runs: Sequence[str]) -> dict[str, Sequence[str | None]]:
+def _read_values(tx: Transaction, by: str, runs: Sequence[str]) -> dict[str, Sequence[str | None]]:
     """Return the property's values for these runs, as far as their rows in EndedRun have it."""
     if by in ("run", *_NOT_OF_ONE):
         return {}
@@ -236,7 +240,7 @@ def _named(tx: Transaction, by: str, runs: Sequence[str]) -> dict[str, Sequence[
     return {one.key[0]: [one.key[1]] for one in found if one.key[1] is not None}
 
 
-def _keys(tx: Transaction, run_id: str, by: str, days: set[str]) -> Sequence[str | None]:
+def _find_keys(tx: Transaction, run_id: str, by: str, days: set[str]) -> Sequence[str | None]:
     if by == "day":
         return sorted(days)
     if by == "run":
@@ -251,7 +255,7 @@ def _keys(tx: Transaction, run_id: str, by: str, days: set[str]) -> Sequence[str
     return [getattr(run, "project" if by == "repository" else by)]
 
 
-def _about(tx: Transaction, run_id: str | None) -> str:
+def _describe_run(tx: Transaction, run_id: str | None) -> str:
     run = tx.get(Run, run_id) if run_id is not None else None
     if run is None:
         return ""
@@ -259,7 +263,7 @@ def _about(tx: Transaction, run_id: str | None) -> str:
     return f"{run.outcome or run.state}  {run.agent}: {' '.join(task.split())[:_TASK]}"
 
 
-def _row(line: CostLine, about: str) -> CostRow:
+def _make_row(line: CostLine, about: str) -> CostRow:
     return {
         "key": line.key,
         "runs": line.runs,

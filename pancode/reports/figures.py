@@ -50,16 +50,16 @@ def format_exposition(figures: Mapping[str, Figure], samples: Iterable[Sample]) 
     for name, figure in figures.items():
         if name in by_name:
             lines += [f"# HELP {name} {figure.what.translate(_IN_WORDS)}", f"# TYPE {name} {figure.kind}"]
-            lines += [_line(sample) for sample in by_name[name]]
+            lines += [_format_line(sample) for sample in by_name[name]]
     return "".join(f"{line}\n" for line in lines)
 
 
-def _line(sample: Sample) -> str:
+def _format_line(sample: Sample) -> str:
     labels = ",".join(f'{name}="{value.translate(_IN_VALUE)}"' for name, value in sample.labels.items())
-    return f"{sample.name}{f'{{{labels}}}' if labels else ''} {_number(sample.value)}"
+    return f"{sample.name}{f'{{{labels}}}' if labels else ''} {_format_number(sample.value)}"
 
 
-def _number(value: float) -> str:
+def _format_number(value: float) -> str:
     """Return whole numbers without a point, others so that they parse back exactly."""
     return str(int(value)) if value == int(value) else repr(float(value))
 
@@ -141,35 +141,47 @@ _OPEN = tuple(state for state in RunState if state is not RunState.ENDED)
 def collect_samples(core: Core, coordinator: RunningShape, process: Mapping[str, float]) -> list[Sample]:
     """Return all current samples. `coordinator`: its state; `process`: of our own process, by name."""
     with core.ports.ledger.transaction() as tx:
-        mine = [*_contacts(core, tx), *_runs(tx), *_money(core, tx), *_settings(tx)]
+        mine = [
+            *_measure_contacts(core, tx),
+            *_measure_runs(tx),
+            *_measure_money(core, tx),
+            *_measure_settings(tx),
+        ]
     own = [
-        _one("pancode_build_info", 1, version=str(coordinator["version"]), fleet=core.fleet),
-        _one("pancode_epoch", core.epoch),
-        _one("pancode_in_trouble", coordinator["trouble"] is not None),
-        _one("pancode_round_age_seconds", max(0, core.now().ms - core.live.heartbeats.watch.last_ms) / 1000),
-        *(_one(name, value) for name, value in process.items()),
+        _make_sample("pancode_build_info", 1, version=str(coordinator["version"]), fleet=core.fleet),
+        _make_sample("pancode_epoch", core.epoch),
+        _make_sample("pancode_in_trouble", coordinator["trouble"] is not None),
+        _make_sample(
+            "pancode_round_age_seconds", max(0, core.now().ms - core.live.heartbeats.watch.last_ms) / 1000
+        ),
+        *(_make_sample(name, value) for name, value in process.items()),
     ]
-    rest = [*_nodes(list_nodes(core)), *_queues(core), *_ended(core), *_redis(core)]
+    rest = [
+        *_measure_nodes(list_nodes(core)),
+        *_measure_queues(core),
+        *_measure_ended(core),
+        *_measure_redis(core),
+    ]
     return [*own, *rest, *mine]
 
 
-def _one(name: str, value: float, **labels: str) -> Sample:
+def _make_sample(name: str, value: float, **labels: str) -> Sample:
     return Sample(name, float(value), labels)
 
 
-def _nodes(nodes: list[NodeShape]) -> Iterator[Sample]:
+def _measure_nodes(nodes: list[NodeShape]) -> Iterator[Sample]:
     for state in NodeState:
         if state is not NodeState.REMOVED:
-            yield _one("pancode_nodes", sum(node["state"] == state for node in nodes), state=state)
+            yield _make_sample("pancode_nodes", sum(node["state"] == state for node in nodes), state=state)
     for node in nodes:
         name, labels = node["name"], {"version": node["version"] or "", "isolation": node["isolation"] or ""}
-        yield _one("pancode_node_up", node["state"] in HEARD, node=name)
-        yield _one("pancode_node_info", 1, node=name, state=node["state"], **labels)
-        yield _one("pancode_node_slots", node["slots"]["total"], node=name)
-        yield _one("pancode_node_slots_used", node["slots"]["used"], node=name)
-        yield _one("pancode_node_problems", len(node["problems"]), node=name)
+        yield _make_sample("pancode_node_up", node["state"] in HEARD, node=name)
+        yield _make_sample("pancode_node_info", 1, node=name, state=node["state"], **labels)
+        yield _make_sample("pancode_node_slots", node["slots"]["total"], node=name)
+        yield _make_sample("pancode_node_slots_used", node["slots"]["used"], node=name)
+        yield _make_sample("pancode_node_problems", len(node["problems"]), node=name)
         if node["disk_free"] is not None:
-            yield _one("pancode_node_disk_free_bytes", node["disk_free"], node=name)
+            yield _make_sample("pancode_node_disk_free_bytes", node["disk_free"], node=name)
         for gpu in node["gpus"]:
             which = {"node": name, "gpu": str(gpu["index"]), "name": gpu["short"]}
             yield Sample("pancode_node_gpu_memory_bytes", float(gpu["memory"]), which)
@@ -179,70 +191,72 @@ def _nodes(nodes: list[NodeShape]) -> Iterator[Sample]:
             if gpu["busy"] is not None:
                 yield Sample("pancode_node_gpu_busy_ratio", gpu["busy"] / 100, which)
         if node["clock_skew_s"] is not None:
-            yield _one("pancode_node_clock_skew_seconds", node["clock_skew_s"], node=name)
+            yield _make_sample("pancode_node_clock_skew_seconds", node["clock_skew_s"], node=name)
 
 
-def _contacts(core: Core, tx: Transaction) -> Iterator[Sample]:
+def _measure_contacts(core: Core, tx: Transaction) -> Iterator[Sample]:
     """Yield each node's last heartbeat and link; a node that was never brought up has no link yet."""
     for view in core.views(tx):
         if view.state is NodeState.REMOVED:
             continue
         name, link = view.node.name, core.live.links.counts.get(view.node.name)
         if view.silent_ms is not None:
-            yield _one("pancode_node_silent_seconds", view.silent_ms / 1000, node=name)
+            yield _make_sample("pancode_node_silent_seconds", view.silent_ms / 1000, node=name)
         if link is not None:
             way = "direct" if view.node.target.get("direct") else "ssh"
-            yield _one("pancode_node_link_up", link.up, node=name, way=way)
-            yield _one("pancode_node_link_breaks_total", link.breaks, node=name)
+            yield _make_sample("pancode_node_link_up", link.up, node=name, way=way)
+            yield _make_sample("pancode_node_link_breaks_total", link.breaks, node=name)
 
 
-def _queues(core: Core) -> Iterator[Sample]:
+def _measure_queues(core: Core) -> Iterator[Sample]:
     for queue in list_queues(core)["queues"]:
         labels = {"queue": queue["name"], "node": queue["node"] or ""}
-        yield _one("pancode_queue_waiting", queue["waiting"], **labels)
-        yield _one("pancode_queue_paused", queue["paused"] is not None, **labels)
+        yield _make_sample("pancode_queue_waiting", queue["waiting"], **labels)
+        yield _make_sample("pancode_queue_paused", queue["paused"] is not None, **labels)
         if queue["oldest_s"] is not None:
-            yield _one("pancode_queue_oldest_seconds", queue["oldest_s"], **labels)
+            yield _make_sample("pancode_queue_oldest_seconds", queue["oldest_s"], **labels)
 
 
-def _runs(tx: Transaction) -> Iterator[Sample]:
+def _measure_runs(tx: Transaction) -> Iterator[Sample]:
     for state in _OPEN:
-        yield _one("pancode_runs", len(tx.find(Run, {"state": state})), state=state)
+        yield _make_sample("pancode_runs", len(tx.find(Run, {"state": state})), state=state)
 
 
-def _money(core: Core, tx: Transaction) -> Iterator[Sample]:
+def _measure_money(core: Core, tx: Transaction) -> Iterator[Sample]:
     """Yield today's budget, and the all-time sums for nodes and agents, which are never reset."""
     today = books.day_scope(core.wall_ms(), core.tz)
     day, ceiling = tx.get(Balance, today) or Balance(today), core.ceiling(tx, today)
     if ceiling is not None:
-        yield _one("pancode_budget_ceiling_usd", float(ceiling))
-    yield _one("pancode_budget_spent_usd", float(day.spent_usd))
-    yield _one("pancode_budget_held_usd", float(day.reserved_usd))
-    yield _one("pancode_budget_disputed_usd", float(day.disputed_usd))
-    yield _one("pancode_budget_unknown_runs", day.unknown_runs)
+        yield _make_sample("pancode_budget_ceiling_usd", float(ceiling))
+    yield _make_sample("pancode_budget_spent_usd", float(day.spent_usd))
+    yield _make_sample("pancode_budget_held_usd", float(day.reserved_usd))
+    yield _make_sample("pancode_budget_disputed_usd", float(day.disputed_usd))
+    yield _make_sample("pancode_budget_unknown_runs", day.unknown_runs)
     for balance in tx.find(Balance):
         kind, _, name = balance.scope.partition(":")
         if kind in ("node", "agent"):
-            yield _one(f"pancode_{kind}_tokens_total", balance.tokens, **{kind: name})
-            yield _one(f"pancode_{kind}_busy_seconds_total", balance.agent_ms / 1000, **{kind: name})
-            yield _one(f"pancode_{kind}_cost_usd", float(balance.spent_usd), **{kind: name})
+            yield _make_sample(f"pancode_{kind}_tokens_total", balance.tokens, **{kind: name})
+            yield _make_sample(f"pancode_{kind}_busy_seconds_total", balance.agent_ms / 1000, **{kind: name})
+            yield _make_sample(f"pancode_{kind}_cost_usd", float(balance.spent_usd), **{kind: name})
             if kind == "agent":
-                yield _one("pancode_agent_runs_total", balance.runs, agent=name)
+                yield _make_sample("pancode_agent_runs_total", balance.runs, agent=name)
 
 
-def _settings(tx: Transaction) -> list[Sample]:
-    return [_one(f"pancode_{name}", tx.get(Setting, name) is not None) for name in ("paused", "draining")]
+def _measure_settings(tx: Transaction) -> list[Sample]:
+    return [
+        _make_sample(f"pancode_{name}", tx.get(Setting, name) is not None) for name in ("paused", "draining")
+    ]
 
 
-def _ended(core: Core) -> Iterator[Sample]:
+def _measure_ended(core: Core) -> Iterator[Sample]:
     for (outcome, runtime, node), count in sorted(core.live.tally.ended.items()):
-        yield _one("pancode_runs_ended_total", count, outcome=outcome, runtime=runtime, node=node)
+        yield _make_sample("pancode_runs_ended_total", count, outcome=outcome, runtime=runtime, node=node)
     for key, count in sorted(core.live.tally.refusals.items()):
         node, what, code = key.rsplit(":", 2)
-        yield _one("pancode_refused_envelopes_total", count, node=node, what=what, code=code)
+        yield _make_sample("pancode_refused_envelopes_total", count, node=node, what=what, code=code)
 
 
-def _redis(core: Core) -> list[Sample]:
+def _measure_redis(core: Core) -> list[Sample]:
     with suppress(UnavailableError):
-        return [_one("pancode_redis_used_bytes", core.ports.bus.used())]
+        return [_make_sample("pancode_redis_used_bytes", core.ports.bus.used())]
     return []

@@ -68,16 +68,16 @@ def events(context: ApiContext, call: ApiCall) -> EventStream:
     if since and not (since.isascii() and since.isdigit() and len(since) <= 18):
         raise UsageError(f"{since[:40]!r} is not an event number", fix="omit it", code="bad_value")
     return make_event_stream(
-        _stream(context, wanted, (int(since) if since else None, tail), call.flag("end"))
+        _stream_events(context, wanted, (int(since) if since else None, tail), call.flag("end"))
     )
 
 
-async def _stream(
+async def _stream_events(
     context: ApiContext, wanted: Wanted, begin: tuple[int | None, int], ends: bool
 ) -> AsyncIterator[str]:
     """Yield events. `begin`: after which one, else how many of the newest. `reset`: some may be missing."""
     feed, (since, tail) = context.core.feed, begin
-    place, found = _begun(context, wanted, tail) if since is None else (since, [])
+    place, found = _find_begin(context, wanted, tail) if since is None else (since, [])
     while True:
         seen = context.bell.count
         news = feed.since(place)
@@ -95,7 +95,7 @@ async def _stream(
             yield ": still here\n\n"
 
 
-def _begun(context: ApiContext, wanted: Wanted, tail: int) -> tuple[int, list[FeedEvent]]:
+def _find_begin(context: ApiContext, wanted: Wanted, tail: int) -> tuple[int, list[FeedEvent]]:
     """Return the newest event's number, and up to `tail` matching events."""
     known = context.core.feed.newest(context.core.feed.most)
     fitting = [one for one in known if wanted.fits(one)]
@@ -105,7 +105,7 @@ def _begun(context: ApiContext, wanted: Wanted, tail: int) -> tuple[int, list[Fe
 PATH = "/metrics"
 
 
-def _samples(context: ApiContext) -> list[Sample]:
+def _collect_samples(context: ApiContext) -> list[Sample]:
     return collect_samples(context.core, context.running(), context.coordinator.process_figures())
 
 
@@ -126,7 +126,7 @@ def _reset(context: ApiContext, call: ApiCall) -> BreakersAnswer:
 @Verb(METRICS, command="status")
 def _figures(context: ApiContext, call: ApiCall) -> FiguresAnswer:
     """Return the fleet's metrics."""
-    samples = _samples(context)
+    samples = _collect_samples(context)
     shown: list[FigureShape] = [{"name": s.name, "labels": dict(s.labels), "value": s.value} for s in samples]
     return {"figures": shown, "text": format_exposition(FIGURES, samples)}
 
@@ -140,7 +140,7 @@ def figures_app(context: ApiContext) -> Starlette:
         if place is not None and not place.is_called(request.headers.get("host", "")):
             return PlainTextResponse("add this host to the setting metrics.hosts\n", 421)
         try:
-            text = await run_in_threadpool(lambda: format_exposition(FIGURES, _samples(context)))
+            text = await run_in_threadpool(lambda: format_exposition(FIGURES, _collect_samples(context)))
         except PancodeError:
             return PlainTextResponse("the ledger cannot be read now\n", 503)
         return Response(text, media_type=MEDIA_TYPE)

@@ -48,8 +48,8 @@ def explain_run(core: Core, text: str) -> WhyShape:
         health = words_about(core, tx, run)
     return {
         "run": run.id,
-        "now": "; ".join(filter(None, (f"{_now(run)}{_waited(run)}", health))),
-        "decisions": [_decision(d) for d in decisions],
+        "now": "; ".join(filter(None, (f"{_format_state(run)}{_format_wait(run)}", health))),
+        "decisions": [_make_decision(d) for d in decisions],
     }
 
 
@@ -57,12 +57,12 @@ def list_audit(core: Core, wanted: AuditFilter, limit: int, after: ListPlace | N
     """Return the matching entries, newest first. NotFoundError for an unknown domain, level, run or user."""
     fits = None if wanted.by is None else (lambda entry: entry.detail.get("by") == wanted.by)
     with core.ports.ledger.transaction() as tx:
-        found = read_page(tx, ListSearch(Audit, "number", _where(tx, wanted), fits), limit, after)
+        found = read_page(tx, ListSearch(Audit, "number", _make_where(tx, wanted), fits), limit, after)
         if wanted.by is not None and not found.rows and after is None:
             names = {str(entry.detail["by"]) for entry in tx.find(Audit) if entry.detail.get("by")}
             if wanted.by not in names:
                 raise not_found("user", wanted.by, names, "pancode audit")
-    return ListPage([_row(entry) for entry in found.rows], found.last)
+    return ListPage([_make_row(entry) for entry in found.rows], found.last)
 
 
 def audit_verdict(core: Core) -> AuditVerdictShape:
@@ -101,7 +101,7 @@ def _signed_head(core: Core, row: AuditAnchor, keys: Mapping[str, PublicKey]) ->
     return str(anchor.get("head")) if mine else None
 
 
-def _where(tx: Transaction, wanted: AuditFilter) -> dict[str, object]:
+def _make_where(tx: Transaction, wanted: AuditFilter) -> dict[str, object]:
     about, where = wanted.about or "", dict[str, object]()
     run = wanted.run or (about.removeprefix("run:") if about.startswith("run:") else None)
     word = _ALSO.get(about, about) if run is None or wanted.run else ""
@@ -110,26 +110,26 @@ def _where(tx: Transaction, wanted: AuditFilter) -> dict[str, object]:
     if run is not None:
         where["run"] = find_run(tx, run).id
     if level is not None:
-        where["level"] = _known("level", level, LEVELS)
+        where["level"] = _require_known("level", level, LEVELS)
     if domain is not None:
         also = (*LEVELS, *DOMAINS) if wanted.domain is None else DOMAINS
-        where["domain"] = _known("domain", domain, also, DOMAINS)
+        where["domain"] = _require_known("domain", domain, also, DOMAINS)
     return where
 
 
-def _known(kind: str, word: str, shown: tuple[str, ...], known: tuple[str, ...] | None = None) -> str:
+def _require_known(kind: str, word: str, shown: tuple[str, ...], known: tuple[str, ...] | None = None) -> str:
     if word not in (known or shown):
         raise not_found(kind, word, shown, "pancode audit -h; for one run: run:RUN")
     return word
 
 
-def _now(run: Run) -> str:
+def _format_state(run: Run) -> str:
     if run.state is RunState.ENDED:
         return f"ended: {run.outcome}: {run.reason}" if run.reason else f"ended: {run.outcome}"
     return f"{run.state}: {run.reason}"
 
 
-def _waited(run: Run) -> str:
+def _format_wait(run: Run) -> str:
     """Return how long the run's model calls waited for a slot, as text, according to its receipt."""
     calls = run.result.get("calls")
     ms = calls.get("waited_ms") if isinstance(calls, dict) else None
@@ -138,7 +138,7 @@ def _waited(run: Run) -> str:
     return f"; its model calls waited {ms / 1000:.1f} s for a free slot of {run.endpoint or 'their server'}"
 
 
-def _decision(decision: Decision) -> DecisionShape:
+def _make_decision(decision: Decision) -> DecisionShape:
     return {
         "at": format_iso(decision.at_ms),
         "kind": decision.kind,
@@ -148,7 +148,7 @@ def _decision(decision: Decision) -> DecisionShape:
     }
 
 
-def _row(entry: Audit) -> AuditRow:
+def _make_row(entry: Audit) -> AuditRow:
     return {
         "number": entry.number,
         "at": format_iso(entry.at_ms),

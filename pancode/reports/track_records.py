@@ -14,18 +14,18 @@ def track_records(core: Core, agent: str | None, rankings: bool, limit: int) -> 
     """Return records, the best smoothed rate first. `rankings`: grouped only by agent, model and runtime."""
     known = read_records(core).items()
     found = sum_records(
-        (_ranked(key) if rankings else replace(key, node=None), record) for key, record in known
+        (_reduce_key(key) if rankings else replace(key, node=None), record) for key, record in known
     )
     shown = [(key, record) for key, record in found.items() if agent in (None, key.agent)]
     shown.sort(key=lambda pair: (-pair[1].rate, -pair[1].runs, pair[0].agent, pair[0].model or ""))
-    return [_row(key, record) for key, record in shown[:limit]]
+    return [_make_row(key, record) for key, record in shown[:limit]]
 
 
-def _ranked(key: WorkKey) -> WorkKey:
+def _reduce_key(key: WorkKey) -> WorkKey:
     return WorkKey(key.agent, key.model, key.runtime, "", None)
 
 
-def _row(key: WorkKey, record: TrackRecord) -> TrackRecordRow:
+def _make_row(key: WorkKey, record: TrackRecord) -> TrackRecordRow:
     low, high = record.interval
     changes = record.landed or None
     usd = None if changes is None or record.unknown else float(record.usd / changes)

@@ -33,7 +33,9 @@ def list_workers(core: Core) -> list[WorkerShape]:
     """Return all workers: the active ones first, then by name."""
     with core.ports.ledger.transaction() as tx:
         newest = tx.find(EndedRun, order="ended_ms", descending=True, limit=LOOKED_AT)
-        active = [run for state in RunState if state is not RunState.ENDED for run in _in(tx, state)]
+        active = [
+            run for state in RunState if state is not RunState.ENDED for run in _find_in_state(tx, state)
+        ]
         found: dict[_Key, _Tally] = {}
         for run in active:
             _at_work(core, tx, found, run)
@@ -52,7 +54,7 @@ def list_workers(core: Core) -> list[WorkerShape]:
     return sorted(shown, key=lambda w: (not w["now"], w["agent"], w["runtime"], w["node"] or ""))
 
 
-def _in(tx: Transaction, state: RunState) -> list[Run]:
+def _find_in_state(tx: Transaction, state: RunState) -> list[Run]:
     return tx.find(Run, {"state": state}, order="created_ms")
 
 

@@ -24,7 +24,7 @@ def set_ceilings(core: Core, scope: str, ceilings: books.Ceilings, by: str) -> N
         raise UsageError("a ceiling must not be negative", fix="pancode budget set 10")
     with unit_of_work(core) as work:
         old = core.ceilings(work.tx, scope if ":" in scope else f"{scope}:")
-        session = _session(work, scope)
+        session = _find_session(work, scope)
         if ceilings.usd is not None and session is not None:
             cap_session(work, session, ceilings.usd, by)
         elif ceilings.usd is not None:
@@ -46,7 +46,7 @@ def set_ceilings(core: Core, scope: str, ceilings: books.Ceilings, by: str) -> N
         )
 
 
-def _session(work: Work, scope: str) -> SessionRow | None:
+def _find_session(work: Work, scope: str) -> SessionRow | None:
     """Return the session of this scope; None: it is not the scope of a session."""
     return work.tx.get(SessionRow, scope.partition(":")[2]) if books.is_session(scope) else None
 
@@ -69,7 +69,7 @@ def unset_ceiling(
     with unit_of_work(core) as work:
         found = [core.ceiling_set(work.tx, scope, prefix) for prefix in prefixes]
         there = [setting for setting in found if setting is not None and setting.name.endswith(scope)]
-        session = _session(work, scope)
+        session = _find_session(work, scope)
         old = "" if session is None or session.ceiling is None else f"{session.ceiling:f}"
         if session is not None:
             cap_session(work, session, None, by)

@@ -206,7 +206,7 @@ def admit_run(work: Work, run: Run, budget: Decimal | None = None) -> Run:
         work.signal(replaced, GivenUp(run.id))
     # The old run is read again: a feature, or its replacement, may have changed it.
     if lineage.continues is not None and (old := tx.get(Run, lineage.continues)) is not None:
-        _goes_on(work, old, run)
+        _record_next(work, old, run)
     return admitted
 
 
@@ -223,7 +223,7 @@ def admission_of(work: Work, run: Run) -> Admitted | AskedFirst:
     return AskedFirst() if Approvals.of(run).asks else Admitted(work.core.budget_scopes(work.tx, run))
 
 
-def _goes_on(work: Work, old: Run, run: Run) -> None:
+def _record_next(work: Work, old: Run, run: Run) -> None:
     """Record that the run continues the old one. In a workspace a lost old run is given up: its late result
     would be a second one."""
     stays, messages = bool(Lineage.of(run).in_workspace), Messages.of(run)

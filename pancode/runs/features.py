@@ -36,7 +36,7 @@ class Hook(Generic[S, F]):
     act: F
 
 
-def always(value: object) -> bool:
+def accept_all(value: object) -> bool:
     """Return true, to call the function for every value."""
     return True
 

@@ -33,7 +33,7 @@ class FeedThread(ABC):
         while the ledger has such a row."""
         self._core, self._again_s, self._only_with = core, again_s, only_with
         self._stopping, self._woken = threading.Event(), threading.Event()
-        self._thread = EssentialThread(self._go, name)
+        self._thread = EssentialThread(self._run_turns, name)
         core.feed.listen(self._woken.set, kinds)
         core.kept.listen(self._woken.set, actions)
 
@@ -53,7 +53,7 @@ class FeedThread(ABC):
     def run_pass(self) -> float | None:
         """Act, and return the seconds until the next pass; None: only an event or an action triggers it."""
 
-    def _rest(self) -> float:
+    def _wait_turn(self) -> float:
         """Wait `again_s` before the next pass; only a stop ends the wait early."""
         self._stopping.wait(self._again_s)
         return 0.0
@@ -75,7 +75,7 @@ class FeedThread(ABC):
         with self._core.ports.ledger.transaction() as tx:
             return not tx.find(*self._only_with, limit=1)
 
-    def _go(self) -> None:
+    def _run_turns(self) -> None:
         while not self._stopping.is_set():
             self._woken.clear()
             try:
@@ -84,5 +84,5 @@ class FeedThread(ABC):
                 raise
             except Exception:
                 log.exception("%s: a turn broke", self._thread.name)
-                wait_s = self._rest()
+                wait_s = self._wait_turn()
             self._woken.wait(wait_s)

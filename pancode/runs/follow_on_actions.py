@@ -46,14 +46,14 @@ class FollowOn(FeedThread):
         """Seconds until the first of the delayed actions is due; None: there is none."""
 
     def run_pass(self) -> float | None:
-        return self._next_s if self._run_pass() else self._rest()
+        return self._next_s if self._run_pass() else self._wait_turn()
 
     def _run_pass(self) -> bool:
         """Carry out what is due; return whether all of it is done."""
-        due, later = self._split(self._mine())
-        left = [action for action in due if not self._done(action)]
+        due, later = self._split(self._list_mine())
+        left = [action for action in due if not self._carry_out_next(action)]
         if due:
-            later = self._split(self._mine())[1]
+            later = self._split(self._list_mine())[1]
         now = self._core.wall_ms()
         self._next_s = min((max(0, action.at_ms - now) / 1000 for action in later), default=None)
         return not left
@@ -64,12 +64,12 @@ class FollowOn(FeedThread):
         later = [action for action in actions if 0 < action.at_ms - now <= AHEAD_MS]
         return [action for action in actions if action not in later], later
 
-    def _mine(self) -> list[Action]:
+    def _list_mine(self) -> list[Action]:
         with self._core.ports.ledger.transaction() as tx:
             found = [action for action in tx.find(Action) if action.kind in self._doers]
         return sorted(found, key=lambda action: (action.at_ms, action.id))
 
-    def _done(self, action: Action) -> bool:
+    def _carry_out_next(self, action: Action) -> bool:
         doer = self._doers[action.kind]
         if self._stopping.is_set():
             return True

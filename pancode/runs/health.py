@@ -123,19 +123,19 @@ def list_inbox_items(core: Core, tx: Transaction) -> Iterator[BriefLine]:
 
 def words_about(core: Core, tx: Transaction, run: Run) -> str:
     """Return the signs of life of an active run, for its timeline; empty: none."""
-    health = _health(core, tx, run)
+    health = _find_health(core, tx, run)
     return "" if health is None or health.since_ms is None else f"{health.state.value}: {health.why}"
 
 
 def healths_of(core: Core, tx: Transaction, runs: Iterable[Run]) -> Iterator[tuple[Run, AgentHealth]]:
     """Yield the runs whose agents have a health state, with that state."""
     for run in runs:
-        health = None if run.judges is not None else _health(core, tx, run)
+        health = None if run.judges is not None else _find_health(core, tx, run)
         if health is not None:
             yield run, health
 
 
-def _health(core: Core, tx: Transaction, run: Run) -> AgentHealth | None:
+def _find_health(core: Core, tx: Transaction, run: Run) -> AgentHealth | None:
     """Return the health of the run's agent; None: the run has ended, or waits for reasons unrelated to
     health."""
     # When a run that waits for its provider is tried again.

@@ -52,7 +52,7 @@ def accept_journal(core: Core, node: Node, inventory: Inventory) -> None:
             if lease.tag == node.tag:
                 _compare(work, lease, named.get(str(identity_of(lease))), inventory.at)
         for entry in inventory.entries:
-            _strange(work, node, entry, strays)
+            _note_stray(work, node, entry, strays)
     last = core.live.journals.inventories.get(inventory.node)
     if last is None or not inventory.at.is_past(last[0]):
         core.live.journals.inventories[inventory.node] = (inventory.at, inventory.nonce)
@@ -64,21 +64,21 @@ def accept_journal(core: Core, node: Node, inventory: Inventory) -> None:
 
 def _compare(work: Work, lease: Lease, entry: JournalEntry | None, at: FleetTime) -> None:
     """Compare one open lease with its entry in the journal."""
-    if entry is not None and _knows(entry, lease):
+    if entry is not None and _knows_lease(entry, lease):
         work.after(partial(work.core.live.journals.doubted.pop, str(identity_of(lease)), None))
     elif not start_by_of(lease).is_past(at):
         return
-    elif lease.state is LeaseState.OFFERED and (entry is None or not _took(entry, lease)):
+    elif lease.state is LeaseState.OFFERED and (entry is None or not _has_accepted(entry, lease)):
         work.signal_lease(lease, NotTaken())
     else:
-        _doubt(work, lease)
+        _doubt_attempt(work, lease)
 
 
-def _took(entry: JournalEntry, lease: Lease) -> bool:
+def _has_accepted(entry: JournalEntry, lease: Lease) -> bool:
     return entry.job == lease.digest and entry.mark is not Mark.REFUSED
 
 
-def _knows(entry: JournalEntry, lease: Lease) -> bool:
+def _knows_lease(entry: JournalEntry, lease: Lease) -> bool:
     """Whether the journal accounts for the lease. A refusal under a used number does not count: the journal
     was started anew on an empty disk and refused the repeated job, or it is false."""
     if entry.job != lease.digest or entry.mark in _ANSWERED:
@@ -86,7 +86,7 @@ def _knows(entry: JournalEntry, lease: Lease) -> bool:
     return entry.mark is not Mark.REFUSED or entry.last_event > lease.cursor
 
 
-def _doubt(work: Work, lease: Lease) -> None:
+def _doubt_attempt(work: Work, lease: Lease) -> None:
     """Doubt an attempt that the node accepted, but whose journal no longer has it, or has it as answered.
 
     A disk or a ledger was lost. If the journal says so for the whole deadline, the attempt is lost.
@@ -101,7 +101,7 @@ def _doubt(work: Work, lease: Lease) -> None:
         work.signal_lease(lease, Lost(_FORGOTTEN))
 
 
-def _strange(work: Work, node: Node, entry: JournalEntry, strays: dict[str, int]) -> None:
+def _note_stray(work: Work, node: Node, entry: JournalEntry, strays: dict[str, int]) -> None:
     """Record an attempt that this ledger does not know, of a run that it knows: the ledger was restored."""
     core, number = work.core, entry.identity.lease
     run = work.tx.get(Run, entry.identity.run)
@@ -135,9 +135,11 @@ def take_in(core: Core, limit: int) -> int:
     """Read what nodes wrote, apply it durably, then drop it; return the number of messages."""
     nodes = core.enrolled()
     received = core.ports.bus.read_up(list(nodes), limit, 0)
-    messages = [message for up in received if (message := _believed(core, nodes[up.tag], up)) is not None]
+    messages = [
+        message for up in received if (message := _verify_message(core, nodes[up.tag], up)) is not None
+    ]
     for alone, group in groupby(messages, lambda message: isinstance(message.content, Inventory)):
-        take = _each if alone else _together
+        take = _apply_each if alone else _apply_together
         take(core, list(group))
     if received:
         core.ports.bus.drop_up(received)
@@ -154,10 +156,10 @@ def _note_floods(core: Core, received: Sequence[UpMessage]) -> None:
         floods[tag] = floods.get(tag, Flood(boot, boot)).goes_on(boot)
 
 
-def _believed(core: Core, node: Node, message: UpMessage) -> SignedMessage | None:
+def _verify_message(core: Core, node: Node, message: UpMessage) -> SignedMessage | None:
     """Return the message if its signature is valid; else None: it is dropped and the audit records it."""
     try:
-        return SignedMessage(node, _opened(core, parse_envelope(message.data), node))
+        return SignedMessage(node, _open_message(core, parse_envelope(message.data), node))
     except WireRefusal as refusal:
         raise_alarm(core, node, "message", refusal.code, refusal.detail)
     except _UNFIT as exc:
@@ -165,7 +167,7 @@ def _believed(core: Core, node: Node, message: UpMessage) -> SignedMessage | Non
     return None
 
 
-def _opened(core: Core, envelope: Envelope, node: Node) -> NodeMessage:
+def _open_message(core: Core, envelope: Envelope, node: Node) -> NodeMessage:
     keys = keyring.keys_of(node)
     if envelope.payloadType == Events.payload_type():
         return open_as(Events, envelope, keys)
@@ -182,7 +184,7 @@ def _opened(core: Core, envelope: Envelope, node: Node) -> NodeMessage:
     return Letter(node, only_signature_of(envelope, keys), envelope.digest(), claims)
 
 
-def _together(core: Core, messages: Sequence[SignedMessage]) -> None:
+def _apply_together(core: Core, messages: Sequence[SignedMessage]) -> None:
     """Apply events and receipts in one commit; if one of them cannot be applied, each by itself."""
     try:
         proofs = Proofs.of(
@@ -192,7 +194,7 @@ def _together(core: Core, messages: Sequence[SignedMessage]) -> None:
             for message in messages:
                 match message.content:
                     case Events():
-                        _events(work, message.node, message.content)
+                        _apply_events(work, message.node, message.content)
                     case Letter():
                         settle_receipt(work, message.content, proofs)
                     case Unreadable():
@@ -202,10 +204,10 @@ def _together(core: Core, messages: Sequence[SignedMessage]) -> None:
     except _UNFIT:
         if len(messages) == 1:
             raise
-        _each(core, messages)
+        _apply_each(core, messages)
 
 
-def _each(core: Core, messages: Sequence[SignedMessage]) -> None:
+def _apply_each(core: Core, messages: Sequence[SignedMessage]) -> None:
     """Apply each message by itself. One that cannot be applied is recorded and dropped: it must not block
     others."""
     for message in messages:
@@ -213,7 +215,7 @@ def _each(core: Core, messages: Sequence[SignedMessage]) -> None:
             if isinstance(message.content, Inventory):
                 accept_journal(core, message.node, message.content)
             else:
-                _together(core, [message])
+                _apply_together(core, [message])
         except _UNFIT as exc:
             raise_alarm(core, message.node, "message", type(exc).__name__, str(exc))
 
@@ -227,7 +229,7 @@ def only_signature_of(envelope: Envelope, keys: Mapping[str, PublicKey]) -> Enve
     return envelope if envelope.signatures == (own,) else envelope.model_copy(update={"signatures": (own,)})
 
 
-def _events(work: Work, node: Node, batch: Events) -> None:
+def _apply_events(work: Work, node: Node, batch: Events) -> None:
     if batch.fleet != work.core.fleet or batch.node != node.tag:
         return
     for identity, events in groupby(batch.events, lambda event: event.identity):

@@ -41,18 +41,18 @@ def end_key(tx: Transaction, name: str, public: str | None, now_ms: int) -> None
     """Record that the key no longer signs for that name; its older signatures remain verifiable."""
     if public is not None:
         edit_row(
-            tx, KnownKey, PublicKey.parse(public).keyid, name, change=lambda known: _ended(known, now_ms)
+            tx, KnownKey, PublicKey.parse(public).keyid, name, change=lambda known: _end_key(known, now_ms)
         )
 
 
-def _ended(known: KnownKey, now_ms: int) -> KnownKey:
+def _end_key(known: KnownKey, now_ms: int) -> KnownKey:
     """Return the key with its end time; an earlier end time is kept."""
     return known if known.until_ms is not None else replace(known, until_ms=now_ms)
 
 
 def read_trusted_keys(tx: Transaction) -> TrustedKeys:
     """Return all keys of nodes and coordinator, including former ones."""
-    return TrustedKeys(_of(tx, NODE), _of(tx, COORDINATOR))
+    return TrustedKeys(_find_keys(tx, NODE), _find_keys(tx, COORDINATOR))
 
 
 def node_tags(tx: Transaction) -> set[str]:
@@ -60,7 +60,7 @@ def node_tags(tx: Transaction) -> set[str]:
     return {_parsed(row.public).tag for row in tx.find(KnownKey, {"role": NODE})}
 
 
-def _of(tx: Transaction, role: str) -> dict[str, TrustedKey]:
+def _find_keys(tx: Transaction, role: str) -> dict[str, TrustedKey]:
     found: dict[str, TrustedKey] = {}
     for row in tx.find(KnownKey, {"role": role}):
         key = TrustedKey(PublicKey.parse(row.public), (row.name,), row.from_ms, row.until_ms)
@@ -68,7 +68,7 @@ def _of(tx: Transaction, role: str) -> dict[str, TrustedKey]:
     return found
 
 
-def said_with(tx: Transaction, node: Node) -> set[str]:
+def list_needed_keys(tx: Transaction, node: Node) -> set[str]:
     """Return ids of the former keys that a node must still accept for jobs that it may still take."""
     offered = tx.find(Lease, {"tag": node.tag, "state": LeaseState.OFFERED}) if node.tag else []
     signed = {one.keyid for lease in offered for one in parse_envelope(lease.job).signatures}
@@ -78,7 +78,7 @@ def said_with(tx: Transaction, node: Node) -> set[str]:
 def believed_by(core: Core, node: Node) -> list[PublicKey]:
     """Return the coordinator's key, and the former ones that the node must still accept."""
     with core.ports.ledger.transaction() as tx:
-        needed = said_with(tx, node)
+        needed = list_needed_keys(tx, node)
     former = (key.public for keyid, key in core.former.items() if keyid in needed)
     return list(dict.fromkeys((core.key.public, *former)))
 
@@ -110,7 +110,7 @@ def retire_keys(core: Core) -> tuple[str, ...]:
     """End the former keys that no node needs any more, and return their ids; they never sign again."""
     with unit_of_work(core) as work:
         there = [node for node in work.tx.find(Node) if node.removed != NodeState.REMOVED]
-        needed = {keyid for node in there for keyid in said_with(work.tx, node)}
+        needed = {keyid for node in there for keyid in list_needed_keys(work.tx, node)}
         done = [key for keyid, key in core.former.items() if keyid not in needed]
         for key in done:
             end_key(work.tx, core.fleet, key.public.text(), core.wall_ms())

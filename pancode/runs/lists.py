@@ -55,7 +55,7 @@ class Filter:
             return False
         if self.agent not in (None, run.agent) or self.outcome not in (None, run.outcome, run.state):
             return False
-        if self.text is not None and self.text.casefold() not in _task(run).casefold():
+        if self.text is not None and self.text.casefold() not in _format_task(run).casefold():
             return False
         return self.node is None or self.node == node_of(tx, run)
 
@@ -92,7 +92,7 @@ def _search(tx: Transaction, wanted: Filter) -> ListSearch[Run]:
     return ListSearch(Run, "created_ms", fits=partial(wanted.fits, tx), since=since, most=MOST_ROWS)
 
 
-def _task(run: Run) -> str:
+def _format_task(run: Run) -> str:
     return run.task or " ".join(run.argv or ())
 
 
@@ -107,7 +107,7 @@ def list_queues(core: Core, name: str | None = None) -> QueuesShape:
         fleet = tx.get(Setting, PAUSED)
         bound = {lease.run for lease in leases}
         waiting = [r for r in tx.find(Run, {"state": RunState.PENDING}) if r.id not in bound]
-        shapes = _pools(core, tx, waiting) + _nodes(core, tx, leases)
+        shapes = _list_pools(core, tx, waiting) + _list_nodes(core, tx, leases)
     paused = str(fleet.value) if fleet is not None else None
     if name is None:
         return {"paused": paused, "queues": shapes}
@@ -138,30 +138,30 @@ def pause_key(tx: Transaction, name: str) -> str:
     return PAUSE + pool
 
 
-def _pools(core: Core, tx: Transaction, waiting: Iterable[Run]) -> list[QueueShape]:
+def _list_pools(core: Core, tx: Transaction, waiting: Iterable[Run]) -> list[QueueShape]:
     by_pool: dict[str, list[Run]] = {"any": []}
     for run in in_order(waiting):
         by_pool.setdefault(pool_of(run), []).append(run)
     paused = {s.name: str(s.value) for s in tx.find(Setting) if s.name.startswith(PAUSE)}
     for name in paused:
         by_pool.setdefault(name.removeprefix(PAUSE), [])
-    return [_pool(core, name, runs, paused.get(PAUSE + name)) for name, runs in sorted(by_pool.items())]
+    return [_make_pool(core, name, runs, paused.get(PAUSE + name)) for name, runs in sorted(by_pool.items())]
 
 
-def _pool(core: Core, name: str, runs: list[Run], paused: str | None) -> QueueShape:
-    jobs = [_job(run, core.wall_ms() - run.created_ms, run.reason) for run in runs]
+def _make_pool(core: Core, name: str, runs: list[Run], paused: str | None) -> QueueShape:
+    jobs = [_make_job(run, core.wall_ms() - run.created_ms, run.reason) for run in runs]
     pinned = name.removeprefix("node.") if name.startswith("node.") else None
     return _queue(pool_queue(name), "pool", pinned, paused, jobs, 0)
 
 
-def _nodes(core: Core, tx: Transaction, leases: list[Lease]) -> list[QueueShape]:
+def _list_nodes(core: Core, tx: Transaction, leases: list[Lease]) -> list[QueueShape]:
     shapes = []
     for node in tx.find(Node):
         if node.tag is None or node.removed == "removed":
             continue
         mine = [lease for lease in leases if lease.node == node.name]
         pairs = [(tx.get(Run, lease.run), lease) for lease in mine]
-        jobs = [_bound(core, run, lease) for run, lease in pairs if run is not None]
+        jobs = [_make_bound_job(core, run, lease) for run, lease in pairs if run is not None]
         running = sum(1 for lease in mine if lease.state is not LeaseState.OFFERED and not waits_there(lease))
         paused = node.paused or (f"draining: {node.draining}" if node.draining is not None else None)
         shapes.append(_queue(node_queue(node.tag), "node", node.name, paused, jobs, running))
@@ -183,12 +183,12 @@ def _queue(
     }
 
 
-def _bound(core: Core, run: Run, lease: Lease) -> JobShape:
+def _make_bound_job(core: Core, run: Run, lease: Lease) -> JobShape:
     reason = run.reason if lease.lease == run.lease else f"older lease, {lease.state}"
-    return _job(run, core.wall_ms() - lease.bound_ms, reason)
+    return _make_job(run, core.wall_ms() - lease.bound_ms, reason)
 
 
-def _job(run: Run, waited_ms: int, reason: str) -> JobShape:
+def _make_job(run: Run, waited_ms: int, reason: str) -> JobShape:
     return {
         "run": run.id,
         "attempt": run.attempt,

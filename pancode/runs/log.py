@@ -86,7 +86,7 @@ def read_log(core: Core, streams: Streams, text: str, place: LogPlace) -> LogPie
         )
     if not leases:
         return LogPiece(b"", place, end=run.state is RunState.ENDED, complete=run.state is RunState.ENDED)
-    lease = _meant(run, leases, place.attempt)
+    lease = _find_attempt(run, leases, place.attempt)
     here = replace(place, attempt=f"{lease.attempt}.{lease.lease}", last=0)
     if place.last:
         size = streams.size(AttemptId(run=run.id, attempt=lease.attempt, lease=lease.lease), place.stream)
@@ -95,7 +95,7 @@ def read_log(core: Core, streams: Streams, text: str, place: LogPlace) -> LogPie
         return piece
     if lease.state is not LeaseState.CLOSED:
         return LogPiece(b"", here)
-    return _after(run, lease, leases, here)
+    return _find_next(run, lease, leases, here)
 
 
 MOST_TAIL = 4_000
@@ -122,7 +122,7 @@ def stream_names(core: Core, streams: Streams, text: str) -> dict[str, list[str]
     return {f"{i.attempt}.{i.lease}": streams.names(i) for i in ids}
 
 
-def _meant(run: Run, leases: list[Lease], attempt: str) -> Lease:
+def _find_attempt(run: Run, leases: list[Lease], attempt: str) -> Lease:
     """Return the named attempt; without a name, the successful one, else the newest."""
     by_name = {f"{f.attempt}.{f.lease}": f for f in leases}
     if attempt in by_name:
@@ -145,7 +145,7 @@ def _read(streams: Streams, identity: AttemptId, place: LogPlace) -> bytes:
         ) from exc
 
 
-def _after(run: Run, lease: Lease, leases: list[Lease], here: LogPlace) -> LogPiece:
+def _find_next(run: Run, lease: Lease, leases: list[Lease], here: LogPlace) -> LogPiece:
     """Return what follows this closed attempt's log: a later attempt, a wait for one, or the end."""
     later = [f for f in leases if f.lease > lease.lease]
     if later:

@@ -15,7 +15,7 @@ from pancode.runs.core import Core
 from pancode.runs.views import find_run
 
 
-def told_prompt(core: Core, text: str) -> RunPromptAnswer:
+def read_prompt(core: Core, text: str) -> RunPromptAnswer:
     """Return the prompt of a run, as it was dispatched. Raises NotFoundError for a user's own program."""
     with core.ports.ledger.transaction() as tx:
         run = find_run(tx, text)

@@ -112,23 +112,23 @@ def close_jobs(core: Core) -> None:
     """
     if core.live.sweep.closed:
         with core.ports.ledger.transaction() as tx:
-            over = _closed(core, tx)
+            over = _list_closed(core, tx)
         _close(core, over)
         core.live.sweep.closed.clear()
-    tag = _due(core)
+    tag = _find_due_tag(core)
     if tag is not None:
         page = core.ports.bus.named_jobs(tag, core.live.sweep.pages.get(tag, 0))
         core.live.sweep.pages[tag] = page.cursor
         with core.ports.ledger.transaction() as tx:
-            over, strange = _over(tx, tag, page)
+            over, strange = _find_over(tx, tag, page)
             odd = too_many(page.total, len(open_leases(tx, tag=tag)))
         core.ports.bus.drop_named(tag, strange)
         _close(core, over)
         if odd or strange:
-            _blame(core, {tag: odd or NOT_ITS_OWN})
+            _blame_nodes(core, {tag: odd or NOT_ITS_OWN})
 
 
-def _due(core: Core) -> str | None:
+def _find_due_tag(core: Core) -> str | None:
     """Return the next tag whose names this sweep checks; a sweep begins each minute. None: none is left."""
     boot, sweep = core.ports.clock.boot_ms(), core.live.sweep
     if not sweep.left and boot >= sweep.due_ms:
@@ -143,10 +143,10 @@ def _due(core: Core) -> str | None:
 
 
 def _close(core: Core, over: list[JobToClose]) -> None:
-    _blame(core, core.ports.bus.close_jobs(over) if over else {})
+    _blame_nodes(core, core.ports.bus.close_jobs(over) if over else {})
 
 
-def _blame(core: Core, odd: dict[str, str]) -> None:
+def _blame_nodes(core: Core, odd: dict[str, str]) -> None:
     """Quarantine the nodes of these tags: only a node itself can have written such names."""
     if not odd:
         return
@@ -164,13 +164,13 @@ def _job_of(tag: str, identity: AttemptId, lease: Lease | None) -> JobToClose:
     return JobToClose(tag, identity, ok, why)
 
 
-def _closed(core: Core, tx: Transaction) -> list[JobToClose]:
+def _list_closed(core: Core, tx: Transaction) -> list[JobToClose]:
     """Return the jobs of leases that are closed in the ledger: the commit that closed one may have failed."""
     found = [(identity, tx.get(Lease, identity.run, identity.lease)) for identity in core.live.sweep.closed]
     return [_job_of(f.tag, i, f) for i, f in found if f is not None and f.state is LeaseState.CLOSED]
 
 
-def _over(tx: Transaction, tag: str, page: NamedJobs) -> tuple[list[JobToClose], list[bytes]]:
+def _find_over(tx: Transaction, tag: str, page: NamedJobs) -> tuple[list[JobToClose], list[bytes]]:
     """Return the page's jobs whose lease is closed or unknown here, and entries that are not a job of this
     tag."""
     over, strange = [], []

@@ -70,13 +70,13 @@ def find_payer(core: Core, request: DispatchRequest, above: Parent | None) -> Sc
         view = session_view(core, tx, name)
         usd = view.ceilings.usd
         if request.past_cap:  # the ceiling as it will be once this is queued
-            usd = books.with_room(usd, view.balance, asked_at_cap(tx, request.continues))
+            usd = books.with_room(usd, view.balance, find_cap_request(tx, request.continues))
     new = not name and request.budget is not None
     ceilings = books.Ceilings(request.budget) if new else replace(view.ceilings, usd=usd)
     return replace(view, ceilings=ceilings)
 
 
-def asked_at_cap(tx: Transaction, before: str | None) -> Decimal:
+def find_cap_request(tx: Transaction, before: str | None) -> Decimal:
     """Return the USD that the earlier run's question requested when its cap was reached."""
     old = tx.get(Run, before) if before is not None else None
     return Decimal((old and SessionTurn.of(old).more_usd) or "0")
@@ -98,7 +98,7 @@ def left_for_children(tx: Transaction, run: Run) -> Decimal | None:
     limit = limit_usd(run)
     if limit is None or is_orchestrator(run):
         return None
-    committed = _committed(tx, run)
+    committed = _sum_committed(tx, run)
     room = limit - committed
     above = tx.get(Run, run.parent) if run.parent is not None else None
     beyond = left_for_children(tx, above) if above is not None else None
@@ -107,7 +107,7 @@ def left_for_children(tx: Transaction, run: Run) -> Decimal | None:
     return max(room, books.ZERO)
 
 
-def _committed(tx: Transaction, run: Run) -> Decimal:
+def _sum_committed(tx: Transaction, run: Run) -> Decimal:
     """Return the run's cost so far, with the budgets of its children.
 
     The reservation of a running attempt is not spent: the children are paid from it.
@@ -116,9 +116,9 @@ def _committed(tx: Transaction, run: Run) -> Decimal:
     if run.state is RunState.ENDED:
         spent = books.sum_used(entries, run.attempt + 1)
     else:
-        spent = books.sum_used(entries, run.attempt) + _reported(tx, run)
+        spent = books.sum_used(entries, run.attempt) + _find_reported(tx, run)
     children = tx.find(Run, {"parent": run.id})
-    return sum((_claim(child, _committed(tx, child)) for child in children), spent)
+    return sum((_claim(child, _sum_committed(tx, child)) for child in children), spent)
 
 
 def _claim(run: Run, committed: Decimal) -> Decimal:
@@ -141,7 +141,9 @@ def _reserve_limits(tx: Transaction, balance: Balance) -> Balance:
     session, more = balance.scope.partition(":")[2], books.ZERO
     for run in not_ended(tx):
         if Caller.of(run).charged_to == session and _is_led(tx, run):
-            beyond = books.subtract_amount(_claim(run, _committed(tx, run)), _booked(tx, run, balance.scope))
+            beyond = books.subtract_amount(
+                _claim(run, _sum_committed(tx, run)), _sum_booked(tx, run, balance.scope)
+            )
             more = books.add_amounts(more, max(beyond, books.ZERO))
     return values.replace(balance, reserved_usd=books.add_amounts(balance.reserved_usd, more))
 
@@ -152,14 +154,14 @@ def _is_led(tx: Transaction, run: Run) -> bool:
     return above is None or is_orchestrator(above) or above.state is RunState.ENDED
 
 
-def _booked(tx: Transaction, run: Run, scope: str) -> Decimal:
+def _sum_booked(tx: Transaction, run: Run, scope: str) -> Decimal:
     """Return what the books of this scope contain for the run and its children."""
     mine = [entry for entry in tx.find(BookEntry, {"run": run.id}) if entry.scope == scope]
-    counted = (_booked(tx, child, scope) for child in tx.find(Run, {"parent": run.id}))
+    counted = (_sum_booked(tx, child, scope) for child in tx.find(Run, {"parent": run.id}))
     return sum(counted, books.counted_usd(books.sum_entries(scope, mine)))
 
 
-def _reported(tx: Transaction, run: Run) -> Decimal:
+def _find_reported(tx: Transaction, run: Run) -> Decimal:
     """Return the latest cost of the running attempt that its node has reported."""
     attempt = tx.get(Attempt, run.id, run.attempt)
     return (books.known_cost(attempt.usage) if attempt is not None else None) or books.ZERO
@@ -184,7 +186,7 @@ def within_parent(core: Core, tx: Transaction, run: Run) -> Run:
     left = left_for_children(tx, parent)
     if left == 0:
         raise RefusedError(nothing_left(parent.id), fix=DO_IT_THERE, code="refused_budget")
-    return run if left is None else _capped(run, left)
+    return run if left is None else _cap_run(run, left)
 
 
 def _within_session(core: Core, tx: Transaction, run: Run) -> Run:
@@ -200,10 +202,10 @@ def _within_session(core: Core, tx: Transaction, run: Run) -> Run:
     fits = bool(named) and Decimal(named) <= left
     if not fits and (limit is None or limit >= left):
         left = min(left, max(run.estimate_usd, left / 2))
-    return _capped(run, left)
+    return _cap_run(run, left)
 
 
-def _capped(run: Run, usd: Decimal) -> Run:
+def _cap_run(run: Run, usd: Decimal) -> Run:
     """Return the run with a limit of at most this amount."""
     limit = limit_usd(run)
     usd = usd if limit is None else min(limit, usd)

@@ -276,10 +276,10 @@ _FORMER = {"max_attempts": "attempts"}
 def dump_request(request: DispatchRequest) -> dict[str, object]:
     """Return the request as plain JSON, without `created_by`."""
     values = {name: getattr(request, name) for name in _DEFAULTS if name != "created_by"}
-    return {name: _plain(value) for name, value in values.items() if value != _DEFAULTS[name]}
+    return {name: _dump_value(value) for name, value in values.items() if value != _DEFAULTS[name]}
 
 
-def _plain(value: object) -> object:
+def _dump_value(value: object) -> object:
     if isinstance(value, Decimal):
         return f"{value:f}"
     if isinstance(value, tuple):
@@ -290,11 +290,11 @@ def _plain(value: object) -> object:
 def request_from(data: Mapping[str, object], by: str) -> DispatchRequest:
     """Return the request from data written by `dump_request` or from values that are already typed."""
     named = {_FORMER.get(name, name): value for name, value in data.items()}
-    values: dict[str, Any] = {name: _typed(name, value) for name, value in named.items()}
+    values: dict[str, Any] = {name: _parse_value(name, value) for name, value in named.items()}
     return DispatchRequest(**{"task": "", **values, "created_by": by})
 
 
-def _typed(name: str, value: object) -> object:
+def _parse_value(name: str, value: object) -> object:
     kind = OPTIONS[name].kind if name in OPTIONS else "Money" if name == "most_usd" else ""
     if value is not None and kind in _TYPED:
         return _TYPED[kind](value)
@@ -312,7 +312,7 @@ def with_options(types: Mapping[str, Any], *, in_file: bool = False) -> Callable
         declared: dict[str, Any] = {}
         for one in OPTIONS.values():
             default = None if in_file and one.kind != "Labels" else one.default
-            read = _bounded(one, types[one.kind], in_file=in_file)
+            read = _add_bounds(one, types[one.kind], in_file=in_file)
             declared[one.word if in_file else one.name] = (
                 read | None if default is None else read,
                 Field(default=default, description=one.help),
@@ -323,7 +323,7 @@ def with_options(types: Mapping[str, Any], *, in_file: bool = False) -> Callable
     return made
 
 
-def _bounded(one: Option, read: Any, *, in_file: bool) -> Any:
+def _add_bounds(one: Option, read: Any, *, in_file: bool) -> Any:
     if one.words:
         told = Field(json_schema_extra={"enum": list(one.words)})
         return Literal[one.words] if in_file else Annotated[read, told]

@@ -64,7 +64,7 @@ def dispatch_again(
         )
     _must_be_no_settling(old)
     _must_not_be_interactive(old)
-    request = replace(asked_again(core, old, by), scouts=Provision.of(old).scouts, recovers=recovers)
+    request = replace(make_request(core, old, by), scouts=Provision.of(old).scouts, recovers=recovers)
     request = replace(request, before=before or {})
     if old.takes_turns:
         with core.ports.ledger.transaction() as tx:
@@ -198,7 +198,7 @@ def _place_of(run: Run) -> str | None:
     return run.project if run.project is None or not folder else posixpath.join(run.project, folder)
 
 
-def asked_again(core: Core, run: Run, by: str) -> DispatchRequest:
+def make_request(core: Core, run: Run, by: str) -> DispatchRequest:
     """Return the request of `request_of`; for an interactive run, with the user's later choices."""
     with core.ports.ledger.transaction() as tx:
         return request_of(run, by, session_of(tx, run))
@@ -212,7 +212,9 @@ def request_of(run: Run, by: str, session: SessionRow | None = None) -> Dispatch
     own, caller, score = RUNTIMES[run.runtime].own, Caller.of(run), GateTerms.of(run).score
     limits: dict[str, Any] = run.limits
     gates: list[dict[str, Any]] = list(run.gates)
-    request = request_from({one.name: _kept(run, one) for one in OPTIONS.values() if one.kept != ""}, by)
+    request = request_from(
+        {one.name: _find_value(run, one) for one in OPTIONS.values() if one.kept != ""}, by
+    )
     return replace(
         request,
         task=run.task,
@@ -228,7 +230,7 @@ def request_of(run: Run, by: str, session: SessionRow | None = None) -> Dispatch
         land=run.land and run.landed is None,
         budget=None if run.takes_turns else request.budget,  # The ceiling belongs to its session.
         on_cap="" if session is None else session.on_cap,
-        rounds=_rounds(run),
+        rounds=_count_rounds(run),
         session=run.session if run.takes_turns else "",
         charged_to=caller.charged_to,
         preset=caller.preset,
@@ -243,8 +245,8 @@ def request_of(run: Run, by: str, session: SessionRow | None = None) -> Dispatch
 
 def _next_terms(run: Run, session: SessionRow | None) -> dict[str, Any]:
     if session is None or session.chosen_by is None:
-        return {"turns": _turns(run)}
-    return in_request(run, read_terms(session), _turns(run))
+        return {"turns": _find_turns(run)}
+    return in_request(run, read_terms(session), _find_turns(run))
 
 
 def in_request(run: Run, terms: InteractiveTerms, turns: Mapping[str, Any]) -> dict[str, Any]:
@@ -256,18 +258,18 @@ def in_request(run: Run, terms: InteractiveTerms, turns: Mapping[str, Any]) -> d
     return {"turns": {**turns, "mode": body.pop("program_mode")}, **body}
 
 
-def _rounds(run: Run) -> int:
+def _count_rounds(run: Run) -> int:
     """Return how many interactive runs may follow without a user; 0 once the gates have passed."""
     return 0 if run.outcome is Outcome.DONE else max(0, SessionTurn.of(run).rounds - 1)
 
 
-def _turns(run: Run) -> Mapping[str, Any]:
+def _find_turns(run: Run) -> Mapping[str, Any]:
     """Return the run's turn settings; those of the last run without a user get the usual idle time."""
     turns = TurnTaking.of(run).turns
-    return {**turns, "idle_ms": IDLE_MS} if SessionTurn.of(run).rounds and not _rounds(run) else turns
+    return {**turns, "idle_ms": IDLE_MS} if SessionTurn.of(run).rounds and not _count_rounds(run) else turns
 
 
-def _kept(run: Run, one: Option) -> object:
+def _find_value(run: Run, one: Option) -> object:
     """Return an option's value in a run: a column, or a key in a JSON column or a facet."""
     column, _, key = (one.kept or one.name).partition(".")
     value = getattr(GateTerms.of(run), key) if column == "GateTerms" else getattr(run, column)

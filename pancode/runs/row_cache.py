@@ -41,10 +41,10 @@ class KeptRows:
         self._listeners.append((listener, kinds))
 
     def transaction(self) -> AbstractContextManager[Transaction]:
-        return self._transaction()
+        return self._open_transaction()
 
     @contextmanager
-    def _transaction(self) -> Iterator[Transaction]:
+    def _open_transaction(self) -> Iterator[Transaction]:
         with self._lock:
             try:
                 with self._ledger.transaction() as tx:

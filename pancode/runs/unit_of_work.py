@@ -89,14 +89,16 @@ class Alert:
 def alert_of(balance: records.Balance, ceilings: Ceilings) -> Alert | None:
     """Return the alert for the currency with the least room, once 80 % is spent or reserved; never for a
     ceiling of 0."""
-    found = [(share, used, most) for share, used, most in _shares(balance, ceilings) if share >= ALERT_AT]
+    found = [
+        (share, used, most) for share, used, most in _list_shares(balance, ceilings) if share >= ALERT_AT
+    ]
     if not found:
         return None
     share, used, most = max(found)
     return Alert(balance.scope, int(share * 100), used, most)
 
 
-def _shares(balance: records.Balance, ceilings: Ceilings) -> list[tuple[Decimal, str, str]]:
+def _list_shares(balance: records.Balance, ceilings: Ceilings) -> list[tuple[Decimal, str, str]]:
     shares = []
     if ceilings.usd:
         # An interactive run reserves its maximum cost and rarely needs it, so a session's alert counts only
@@ -207,7 +209,7 @@ def ended_run(
         node=node if isinstance(node, str) else None,
         outcome=run.outcome,
         started=run.started_ms is not None,
-        counts=_counts(run),
+        counts=_counts_in_record(run),
         judges=run.judges is not None,
         landed=bool(run.landed),
         reverted=REVERTED in run.result,
@@ -224,7 +226,7 @@ def ended_run(
     )
 
 
-def _counts(run: records.Run) -> bool:
+def _counts_in_record(run: records.Run) -> bool:
     """Whether the run counts in track records: not if it asked a question, was stopped by a user, or failed
     through PanCode, a node or a model server."""
     proven = run.result.get("receipt") is not None and run.judges is None
@@ -327,22 +329,22 @@ class Work:
             self.send(message.node, message.body)
         for event in events_of(changes):
             self.happened(event)
-        self._account(changes)
+        self._write_ended_run(changes)
         self.after(partial(self._note, changes))
         return changes.run
 
-    def _account(self, changes: Changes) -> None:
+    def _write_ended_run(self, changes: Changes) -> None:
         """Write the summary row of an ended run, and cache it."""
         if changes.run is changes.before.run and not changes.booked:
             return
         row = ended_run(changes.run, list(changes.case.attempts.values()), changes.case.entries)
         if row is not None:
             self.tx.put(row)
-            self.after(partial(self._remember, row))
+            self.after(partial(self._cache_ended_run, row))
         elif changes.before.run.state is records.RunState.ENDED:
             self.tx.delete(records.EndedRun, changes.run.id)
 
-    def _remember(self, row: records.EndedRun) -> None:
+    def _cache_ended_run(self, row: records.EndedRun) -> None:
         if self.core.live.recent is not None:
             self.core.live.recent.note(row)
 
@@ -363,9 +365,9 @@ class Work:
         for budget_scope in self.core.find_limited(self.tx, balances.values()):
             alert = alert_of(budget_scope.balance, budget_scope.ceilings)
             if alert is not None:
-                self._alert(alert)
+                self._warn_user(alert)
 
-    def _alert(self, alert: Alert) -> None:
+    def _warn_user(self, alert: Alert) -> None:
         """Warn the user, once per ceiling of a budget scope."""
         name = f"{ALERT}{alert.scope}"
         known = self.tx.get(records.Setting, name)

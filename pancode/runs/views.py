@@ -54,7 +54,7 @@ def get_run(core: Core, text: str) -> records.Run:
 def newer_elsewhere(core: Core, folder: str) -> str:
     """Return a note that the last run in this folder is not the newest of all; empty if it is."""
     with core.ports.ledger.transaction() as tx:
-        here, newest = _last(tx, folder), _last(tx, "")
+        here, newest = _find_last_run(tx, folder), _find_last_run(tx, "")
     if here is None or newest is None or here.id == newest.id:
         return ""
     place = newest.project or "no repository"
@@ -72,7 +72,7 @@ def find_run(tx: Transaction, text: str) -> records.Run:
     if exact is not None:
         return exact
     if text.partition("@")[0] == RUNNING:
-        return _running(tx, text.partition("@")[2])
+        return _find_running(tx, text.partition("@")[2])
     if text.startswith(OF_AGENT):
         agent = text.removeprefix(OF_AGENT)
         newest = tx.find(records.Run, order="created_ms", descending=True, limit=_NEAR)
@@ -82,14 +82,14 @@ def find_run(tx: Transaction, text: str) -> records.Run:
         return found
     last, _, folder = text.partition("@")
     if last == LAST:
-        return _last(tx, folder) or _picked(tx, LAST, [])
+        return _find_last_run(tx, folder) or _find_picked(tx, LAST, [])
     prefix = text if text.startswith("r-") else f"r-{text}"
     ids = [str(key[0]) for key in tx.starting(records.Run, prefix, 20)] if text else []
     if ids:
-        return _picked(tx, text, ids)
+        return _find_picked(tx, text, ids)
     newest = tx.find(records.Run, order="created_ms", descending=True, limit=_NEAR)
     # If it is not an agent's name, the error suggests the nearest id.
-    return _of_agent(tx, text, newest) or _picked(tx, text, [run.id for run in newest])
+    return _of_agent(tx, text, newest) or _find_picked(tx, text, [run.id for run in newest])
 
 
 def not_ended(tx: Transaction) -> Iterator[records.Run]:
@@ -126,7 +126,7 @@ def _in_short(run: records.Run) -> str:
     return f"({run.outcome or run.state}: {task[:_TASK]}{'...' if len(task) > _TASK else ''})"
 
 
-def _last(tx: Transaction, folder: str) -> records.Run | None:
+def _find_last_run(tx: Transaction, folder: str) -> records.Run | None:
     """Return the newest run of the folder's repository, or the newest of all if it has none.
 
     Verifying runs come last, because no user requested them.
@@ -148,7 +148,7 @@ def is_in(folder: str, project: str) -> bool:
     return f"{folder}/".startswith(f"{project}/")
 
 
-def _running(tx: Transaction, of: str) -> records.Run:
+def _find_running(tx: Transaction, of: str) -> records.Run:
     """Return the running run that started last; NotFoundError names runs that are not running.
 
     `of`: only runs that this run's session started.
@@ -170,7 +170,7 @@ def _running(tx: Transaction, of: str) -> records.Run:
     raise NotFoundError("no run is running", why=why, fix=fix, code="run_not_found")
 
 
-def _picked(tx: Transaction, text: str, ids: list[str]) -> records.Run:
+def _find_picked(tx: Transaction, text: str, ids: list[str]) -> records.Run:
     found = tx.get(records.Run, pick_run(text, ids))
     assert found is not None  # The id was read in this transaction.
     return found
@@ -242,13 +242,13 @@ def is_taken(tx: Transaction, old: records.Run) -> bool:
 def must_have_no_next(tx: Transaction, run: records.Run) -> None:
     """Raise RefusedError if another run already continues this one or repeats its work."""
     given_up = run.result.get(GIVEN_UP)
-    found = [*list_next_runs(run), *([str(given_up)] if given_up else _retries(tx, run))]
+    found = [*list_next_runs(run), *([str(given_up)] if given_up else _list_retries(tx, run))]
     if found:
         what, fix = f"{run.id} continues already, as {found[-1]}", f"pancode runs show {found[-1]}"
         raise RefusedError(what, fix=fix, code="already_continued")
 
 
-def _retries(tx: Transaction, run: records.Run) -> list[str]:
+def _list_retries(tx: Transaction, run: records.Run) -> list[str]:
     ended = tx.tally(records.EndedRun, Grouping(("run",), among={"retry_of": (run.id,)}))
     begun = (one.id for one in not_ended(tx) if one.retry_of == run.id)
     return [*(str(one.key[0]) for one in ended), *begun]
@@ -320,9 +320,13 @@ def get_run_detail(core: Core, text: str) -> RunDetail:
             place = f"{home}/salvage/{identity_of(leases[-1])}/tree"
             copy = f"cp -r {place}" if reach.get("local") else f"scp -r {leases[-1].node}:{place}"
             copied = [f"to copy all its files: {copy} {run.id}"]
-    rows: Json = {"attempts": [_attempt(a) for a in attempts], "fences": [_lease(f) for f in leases]}
-    rows |= {"chain": chain, "inbox": _inbox(run, waits), "told": list(map(_told, words))}
-    details = _details(run)
+    rows: Json = {"attempts": [_describe_attempt(a) for a in attempts], "fences": [_lease(f) for f in leases]}
+    rows |= {
+        "chain": chain,
+        "inbox": _describe_inbox(run, waits),
+        "told": list(map(_describe_message, words)),
+    }
+    details = _describe_details(run)
     details["findings"] += copied
     return cast("RunDetail", {**shape, **details, **rows})
 
@@ -389,7 +393,7 @@ def status_of(run: records.Run, stage: RunStage, *, is_unheard: bool) -> str:
 def run_shape(core: Core, tx: Transaction, run: records.Run) -> RunShape:
     lease = newest_lease(tx, run)
     result: dict[str, Any] = run.result
-    stage, unheard = stage_of(run, lease), _unheard(core, tx, run, lease)
+    stage, unheard = stage_of(run, lease), _list_unheard(core, tx, run, lease)
     lost = _still_running(core, tx, run) if run.outcome is Outcome.LOST or run.attempt > 1 else []
     usage = usage_of_run(tx, run) or result.get("usage")
     return {
@@ -437,7 +441,7 @@ def _end_notes(run: records.Run) -> list[str]:
     return [*notes, *_trust(run), *_not_landed(run), *(["reverted"] if REVERTED in run.result else [])]
 
 
-def _unheard(core: Core, tx: Transaction, run: records.Run, lease: records.Lease | None) -> list[str]:
+def _list_unheard(core: Core, tx: Transaction, run: records.Run, lease: records.Lease | None) -> list[str]:
     if run.state in (records.RunState.ENDED, records.RunState.PENDING) or lease is None:
         return []
     return unknown_since(core, tx, lease)
@@ -501,7 +505,7 @@ def _is_lost(lease: records.Lease) -> bool:
     return lease.closed is records.Closed.LOST and lease.receipt is None
 
 
-def _told(word: records.StoredMessage) -> ToldShape:
+def _describe_message(word: records.StoredMessage) -> ToldShape:
     laid = "" if word.laid == ONLY_HERE else word.laid
     shape: ToldShape = {
         "by": word.by,
@@ -517,7 +521,7 @@ def _told(word: records.StoredMessage) -> ToldShape:
     return shape
 
 
-def _details(run: records.Run) -> Json:
+def _describe_details(run: records.Run) -> Json:
     result: dict[str, Any] = run.result
     choice = ModelChoice.of(run)
     return {
@@ -553,14 +557,14 @@ def _details(run: records.Run) -> Json:
     }
 
 
-def _inbox(run: records.Run, action: records.Action | None) -> RunWaits | None:
+def _describe_inbox(run: records.Run, action: records.Action | None) -> RunWaits | None:
     if action is None:
         return None
     item = item_of(run, action)
     return {"kind": item.kind.value, "command": item.command, "choices": list(item.choices)}
 
 
-def _attempt(attempt: records.Attempt) -> AttemptShape:
+def _describe_attempt(attempt: records.Attempt) -> AttemptShape:
     return {
         "attempt": attempt.attempt,
         "outcome": attempt.outcome.value if attempt.outcome is not None else None,

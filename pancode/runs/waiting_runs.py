@@ -46,7 +46,7 @@ class WaitingRuns:
     def note(self, run: str, row: Run | None) -> None:
         """Store the run's current row; None removes the run."""
         known = self.all.get(run)
-        fresh = _entry(row) if row is not None and row.state is RunState.PENDING else None
+        fresh = _make_entry(row) if row is not None and row.state is RunState.PENDING else None
         if known == fresh:
             return
         tickets = known and known.ticket, fresh and fresh.ticket
@@ -66,11 +66,11 @@ class WaitingRuns:
 
     def groups(self, fits: Callable[[WaitingRun], bool], alone: Set[str]) -> list[Iterator[WaitingRun]]:
         """Return the fitting runs in order, grouped by requirements; each of `alone` is a group."""
-        groups = [self._group(places, fits, alone) for places in self._wishes.values()]
+        groups = [self._yield_group(places, fits, alone) for places in self._wishes.values()]
         one_by_one = [one for run in alone if (one := self.all.get(run)) is not None and fits(one)]
         return [*groups, *(iter([one]) for one in one_by_one)]
 
-    def _group(
+    def _yield_group(
         self, places: list[Place], fits: Callable[[WaitingRun], bool], alone: Container[str]
     ) -> Iterator[WaitingRun]:
         for place in places:
@@ -102,7 +102,7 @@ def in_turn(groups: list[Iterator[WaitingRun]], in_vain: Container[object]) -> I
             heappush(heads, (after.place, number, after))
 
 
-def _entry(run: Run) -> WaitingRun:
+def _make_entry(run: Run) -> WaitingRun:
     """Return the run's entry; a later attempt is a separate group, with its reservation and pause."""
     own = run.id if run.attempt > 1 or run.retry_at_ms is not None else ""
     ticket = Ticket(f"pool.{pool_of(run)}", run.id, run.attempt, run.task[:200], run.agent, run.priority)

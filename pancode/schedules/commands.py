@@ -15,7 +15,7 @@ from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.follow import print_warnings
 from pancode.interfaces.cli.output import Face, find_user, work_folder
-from pancode.interfaces.cli.parameters import Json, Label, label, many, option
+from pancode.interfaces.cli.parameters import Json, Label, option, parse_label, repeat_option
 from pancode.interfaces.cli.terminal import RowColumns, escape_line, format_rows, short_time
 from pancode.interfaces.client.client import path_of
 from pancode.kernel.errors import UsageError
@@ -47,10 +47,10 @@ OnPush = Annotated[
 ]
 Where = Annotated[
     list[Label],
-    many(
+    repeat_option(
         "Start only on events that match: agent, node, repo, outcome, workflow; may be repeated.",
         "KEY=VALUE",
-        parser=label,
+        parser=parse_label,
     ),
 ]
 Chain = Annotated[
@@ -71,14 +71,14 @@ DryRun = Annotated[bool, option("Show the next times; write nothing.", "--dry-ru
 
 def format_schedules(found: list[answers.ScheduleShape]) -> str:
     none = "no schedules yet; try: pancode schedule add nightly --cron '30 2 * * *' \"...\""
-    below = [[f"  {line}" for line in (*_at(one), *_troubles(one))] for one in found]
+    below = [[f"  {line}" for line in (*_format_address(one), *_format_problems(one))] for one in found]
     return format_rows(found, _COLUMNS, none, spare=("WORK",), cut="WORK", below=below)
 
 
 def format_schedule(one: answers.ScheduleShape) -> str:
     """Return the schedule as text, with its next times and its last firings."""
     lines = [
-        f"{one['schedule']}  {_state(one)}  {escape_line(one['words'])}",
+        f"{one['schedule']}  {_format_state(one)}  {escape_line(one['words'])}",
         f"begins  {escape_line(one['task'])}",
     ]
     overlap = "may overlap" if one["overlap"] else "never two at once"
@@ -87,12 +87,12 @@ def format_schedule(one: answers.ScheduleShape) -> str:
     lines += [f"webhook  POST {escape_line(one['url'])}"] if one["url"] else []
     lines += [f"secret, shown once: {escape_line(one['secret'])}"] if one["secret"] else []
     lines += [f"next  {text}" for text in one["next"]]
-    lines += _troubles({**one, "firings": []})
+    lines += _format_problems({**one, "firings": []})
     firings = format_rows(one["firings"], _FIRINGS) if one["firings"] else ""
     return "".join(f"{line}\n" for line in lines) + firings
 
 
-def _state(one: answers.ScheduleShape) -> str:
+def _format_state(one: answers.ScheduleShape) -> str:
     if one["paused"] is not None:
         return "paused"
     if one["running"] is not None:
@@ -101,7 +101,7 @@ def _state(one: answers.ScheduleShape) -> str:
     return "over" if over else "waiting"
 
 
-def _last(one: answers.ScheduleShape) -> str | None:
+def _format_last(one: answers.ScheduleShape) -> str | None:
     if not one["firings"]:
         return None
     last = one["firings"][0]
@@ -109,7 +109,7 @@ def _last(one: answers.ScheduleShape) -> str | None:
     return f"{short_time(last['due_at'])} {what}"
 
 
-def _cause(firing: answers.FiringShape) -> str:
+def _format_cause(firing: answers.FiringShape) -> str:
     cause = firing["cause"]
     if "by" in cause:
         return f"asked by {escape_line(str(cause['by']))}"
@@ -120,27 +120,32 @@ def _cause(firing: answers.FiringShape) -> str:
 _COLUMNS: RowColumns[answers.ScheduleShape] = {
     **{
         "SCHEDULE": "schedule",
-        "STATE": _state,
+        "STATE": _format_state,
         "FIRES": "words",
         "NEXT": lambda one: one["next"][0] if one["next"] and one["paused"] is None else None,
-        "LAST": _last,
+        "LAST": _format_last,
         "WORK": "task",
     }
 }
 _FIRINGS: RowColumns[answers.FiringShape] = {
-    **{"AT": "due_at", "STATE": "state", "BEGAN": lambda one: one["run"] or one["workflow"], "ON": _cause},
+    **{
+        "AT": "due_at",
+        "STATE": "state",
+        "BEGAN": lambda one: one["run"] or one["workflow"],
+        "ON": _format_cause,
+    },
     "WHY": "reason",
 }
 
 
-def _at(one: answers.ScheduleShape) -> list[str]:
+def _format_address(one: answers.ScheduleShape) -> list[str]:
     """Return the address that fires the schedule, or warnings that explain why it has none."""
     return (
         [f"POST {escape_line(one['url'])}"] if one["url"] else [escape_line(text) for text in one["warnings"]]
     )
 
 
-def _troubles(one: answers.ScheduleShape) -> list[str]:
+def _format_problems(one: answers.ScheduleShape) -> list[str]:
     """Return the schedule's problems that a user must repair."""
     found = [f"cannot look: {escape_line(one['trouble'])}"] if one["trouble"] else []
     for firing in one["firings"][:1]:
@@ -220,12 +225,12 @@ def add(
     body |= {"where": dict(where), "missed": missed, "overlap": overlap, "dry_run": dry_run}
     body |= {"zone": zone or local_zone(os.environ), **_work(ctx, task_text(task, file), chain, batch)}
     if on_push is not None:
-        body["on_push"] = [_repo(on_push[0]), on_push[1]]
+        body["on_push"] = [_resolve_repo(on_push[0]), on_push[1]]
     answer = face.client(works=not given["dry_run"]).post(answers.ADD_SCHEDULE, body)
     _show(face, answer)
 
 
-def _repo(word: str) -> str:
+def _resolve_repo(word: str) -> str:
     """Return the repository as an address, or an absolute directory of the coordinator's computer."""
     if word.startswith(_HTTPS):
         return word

@@ -107,14 +107,14 @@ def first_ms(trigger: Trigger, now_ms: int) -> int | None:
 def on_event(occasion: str, where: Mapping[str, str]) -> OnEvent:
     """Return the trigger. UsageError for an unknown event or filter, as it would never fire."""
     if occasion not in OCCASIONS:
-        raise _unknown("event", occasion, (*OCCASIONS, WEBHOOK))
+        raise _make_unknown_error("event", occasion, (*OCCASIONS, WEBHOOK))
     for key in where:
         if key not in FILTERS:
-            raise _unknown("filter", key, FILTERS)
+            raise _make_unknown_error("filter", key, FILTERS)
     return OnEvent(occasion, where)
 
 
-def _unknown(kind: str, word: str, known: tuple[str, ...]) -> UsageError:
+def _make_unknown_error(kind: str, word: str, known: tuple[str, ...]) -> UsageError:
     near = find_nearest(word, known)
     why = f"did you mean {near}?" if near else ""
     fix = f"one of {', '.join(known)}"

@@ -147,12 +147,12 @@ def _resume(context: ApiContext, call: ApiCall) -> ScheduleShape:
     return _show(context, call)
 
 
-def _lands(context: ApiContext, call: ApiCall) -> bool:
+def _is_landing(context: ApiContext, call: ApiCall) -> bool:
     return is_schedule_landing(context.core, call.path["schedule"])
 
 
-@Verb(RUN_SCHEDULE, ActBody, "schedule run", right=DISPATCHES, lands=_lands)
-def _fire(context: ApiContext, call: ApiCall) -> ScheduleShape:
+@Verb(RUN_SCHEDULE, ActBody, "schedule run", right=DISPATCHES, lands=_is_landing)
+def _fire_schedule(context: ApiContext, call: ApiCall) -> ScheduleShape:
     """Fire a schedule now."""
     fire_now(context.core, call.path["schedule"], call.body.by)
     return _show(context, call)
@@ -194,7 +194,7 @@ def with_secret(context: ApiContext, made: ScheduleShape) -> ScheduleShape:
 
 
 @Verb("POST /v1/hooks/{schedule}", SignedBody, status=202, right=DISPATCHES, over_tcp=TcpAccess.SIGNED)
-def _called(context: ApiContext, call: ApiCall) -> HookShape:
+def _receive_webhook(context: ApiContext, call: ApiCall) -> HookShape:
     """Start a schedule's work on a signed webhook from outside."""
     body: SignedBody = call.body
     core, name = context.core, call.path["schedule"]

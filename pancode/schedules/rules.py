@@ -48,9 +48,9 @@ def decide(view: ScheduleView) -> Decided:
     """Add the firings that are due, and start the waiting ones that may start now."""
     # A paused schedule skips events and pushes, but not a user's request.
     kept = [one for one in view.called if one.key not in view.fired]
-    due = [*[one for one in kept if view.schedule.paused is None or "by" in one.cause], *_due(view)]
+    due = [*[one for one in kept if view.schedule.paused is None or "by" in one.cause], *_list_due(view)]
     # After a clock was set back, its times come again; the key keeps each from firing twice.
-    schedule = replace(view.schedule, seen_ms=view.now_ms, next_ms=_next(view))
+    schedule = replace(view.schedule, seen_ms=view.now_ms, next_ms=_find_next_ms(view))
     # A firing starts, waits, or is skipped because another one runs.
     changed: list[Firing] = []
     trigger = trigger_of(view.schedule.trigger)
@@ -60,9 +60,9 @@ def decide(view: ScheduleView) -> Decided:
     changed += [one for one in due if one.state is not FiringState.WAITING]
     if gathers and len(waiting) > 1:
         newer = NEWER if isinstance(trigger, OnPush) else NEWER_CALL
-        changed += [_over(one, FiringState.SKIPPED, newer, view.now_ms) for one in waiting[:-1]]
+        changed += [_end_firing(one, FiringState.SKIPPED, newer, view.now_ms) for one in waiting[:-1]]
         waiting = waiting[-1:]
-    busy = view.running or _starting(view.open)
+    busy = view.running or _find_starting(view.open)
     for one in waiting:
         if view.schedule.paused is not None and "by" not in one.cause:
             continue
@@ -73,11 +73,11 @@ def decide(view: ScheduleView) -> Decided:
             changed += [one] if one in due else []
         else:
             why = f"{busy} has not ended; to allow two at once: --overlap"
-            changed.append(_over(one, FiringState.SKIPPED, why, view.now_ms))
+            changed.append(_end_firing(one, FiringState.SKIPPED, why, view.now_ms))
     return Decided(schedule, tuple(changed))
 
 
-def _next(view: ScheduleView) -> int | None:
+def _find_next_ms(view: ScheduleView) -> int | None:
     trigger = trigger_of(view.schedule.trigger)
     if isinstance(trigger, CronTimes):
         return trigger.after(view.now_ms)
@@ -86,26 +86,26 @@ def _next(view: ScheduleView) -> int | None:
     return None
 
 
-def _due(view: ScheduleView) -> list[Firing]:
+def _list_due(view: ScheduleView) -> list[Firing]:
     """Return the firings due since the last check, according to the rule for missed times."""
     if view.schedule.paused is not None:
         return []
-    times = [ms for ms in _times(view) if format_minute(ms) not in view.fired]
+    times = [ms for ms in _list_times(view) if format_minute(ms) not in view.fired]
     on_time = [ms for ms in times if view.now_ms - ms <= LATE_MS]
     missed = [ms for ms in times if view.now_ms - ms > LATE_MS]
-    made = [_firing(view, ms) for ms in on_time]
+    made = [_make_firing(view, ms) for ms in on_time]
     match view.schedule.missed:
         case "all":
-            return [*(_firing(view, ms, late=True) for ms in missed), *made]
+            return [*(_make_firing(view, ms, late=True) for ms in missed), *made]
         case "none":
             return [*_left_out(view, missed, "--missed none"), *made]
     if not missed or on_time:  # The firing that is on time also covers the missed ones.
         return [*_left_out(view, missed, "the next firing covers it"), *made]
     why = "" if len(missed) == 1 else f"covers {count_noun(len(missed), 'time')} that were missed"
-    return [replace(_firing(view, missed[-1], late=True), reason=why)]
+    return [replace(_make_firing(view, missed[-1], late=True), reason=why)]
 
 
-def _times(view: ScheduleView) -> Sequence[int]:
+def _list_times(view: ScheduleView) -> Sequence[int]:
     schedule, now = view.schedule, view.now_ms
     trigger = trigger_of(schedule.trigger)
     if isinstance(trigger, AtTime):
@@ -115,7 +115,7 @@ def _times(view: ScheduleView) -> Sequence[int]:
     return trigger.between(schedule.seen_ms, now, MOST_MISSED)
 
 
-def _firing(view: ScheduleView, ms: int, late: bool = False) -> Firing:
+def _make_firing(view: ScheduleView, ms: int, late: bool = False) -> Firing:
     return Firing(view.schedule.name, format_minute(ms), ms, late=late)
 
 
@@ -124,16 +124,16 @@ def _left_out(view: ScheduleView, missed: Sequence[int], why: str) -> list[Firin
     if not missed:
         return []
     reason = f"missed {count_noun(len(missed), 'time')} while no coordinator was running; {why}"
-    return [_over(_firing(view, missed[-1], late=True), FiringState.SKIPPED, reason, view.now_ms)]
+    return [_end_firing(_make_firing(view, missed[-1], late=True), FiringState.SKIPPED, reason, view.now_ms)]
 
 
-def _starting(known: Sequence[Firing]) -> str | None:
+def _find_starting(known: Sequence[Firing]) -> str | None:
     found = (one for one in known if one.state is FiringState.STARTING)
     one = next(found, None)
     return None if one is None else one.run or one.workflow or "the one before it"
 
 
-def _over(firing: Firing, state: FiringState, reason: str, now_ms: int) -> Firing:
+def _end_firing(firing: Firing, state: FiringState, reason: str, now_ms: int) -> Firing:
     return replace(firing, state=state, reason=reason, done_ms=now_ms)
 
 

@@ -30,12 +30,12 @@ _BEFORE = 20
 """How many runs are followed back at most to find the firing that caused an event."""
 
 
-def _wanted(tx: Transaction, event: FeedEvent, trigger: OnEvent) -> bool:
+def _is_wanted(tx: Transaction, event: FeedEvent, trigger: OnEvent) -> bool:
     return occasion_of(event) == trigger.occasion and is_matching(trigger.where, facts_of(tx, event))
 
 
-def _firing(tx: Transaction, schedule: Schedule, event: FeedEvent) -> Firing:
-    behind = _behind(tx, event)
+def _make_firing(tx: Transaction, schedule: Schedule, event: FeedEvent) -> Firing:
+    behind = _find_causes(tx, event)
     depth = max((one.depth + 1 for one in behind), default=1)
     made = Firing(
         schedule.name,
@@ -52,7 +52,7 @@ def _firing(tx: Transaction, schedule: Schedule, event: FeedEvent) -> Firing:
     return replace(made, state=FiringState.SKIPPED, reason=why, done_ms=event.at_ms)
 
 
-def _behind(tx: Transaction, event: FeedEvent) -> list[Firing]:
+def _find_causes(tx: Transaction, event: FeedEvent) -> list[Firing]:
     """Return the firings that caused an event: named by it, or those that started its run or workflow or the
     ones that these continue from."""
     found: list[Firing] = []
@@ -67,10 +67,10 @@ def _behind(tx: Transaction, event: FeedEvent) -> list[Firing]:
             break
         found += tx.find(Firing, {"workflow": row.id})
         workflow = row.retry_of
-    return found + ([] if event.run is None else _began(tx, event.run))
+    return found + ([] if event.run is None else _find_origins(tx, event.run))
 
 
-def _began(tx: Transaction, name: str) -> list[Firing]:
+def _find_origins(tx: Transaction, name: str) -> list[Firing]:
     """Return the firings that started this run, else those of its nearest predecessors."""
     found: list[Firing] = []
     names, seen = [name], {name}
@@ -81,13 +81,13 @@ def _began(tx: Transaction, name: str) -> list[Firing]:
         begun = tx.find(Firing, {"run": run.id})
         begun += tx.find(Firing, {"workflow": run.workflow}) if run.workflow is not None else []
         found += begun
-        before = [] if begun else [one for one in _before(run) if one not in seen]
+        before = [] if begun else [one for one in _list_earlier(run) if one not in seen]
         names += before
         seen.update(before)
     return found
 
 
-def _before(run: Run) -> list[str]:
+def _list_earlier(run: Run) -> list[str]:
     """Return the names of the runs that led directly to this run."""
     lineage = Lineage.of(run)
     known = (run.parent, run.judges, lineage.continues, run.retry_of, lineage.resolves.get("run"))
@@ -185,26 +185,26 @@ class Scheduler(FeedThread):
         with unit_of_work(core) as work:
             schedule = work.tx.get(Schedule, known.name)
             if schedule is not None:
-                schedule, called = self._called(work.tx, schedule)
+                schedule, called = self._list_called(work.tx, schedule)
                 rows.write_changes(work, decide(rows.load_view(core, work.tx, schedule, called)))
 
     def _is_due(self, tx: Transaction, schedule: Schedule) -> bool:
         now = self._core.wall_ms()
         if schedule.paused is None and (schedule.next_ms or now + 1) <= now or now < schedule.seen_ms:
             return True
-        if self._called(tx, schedule) != (schedule, []):
+        if self._list_called(tx, schedule) != (schedule, []):
             return True
         waiting = tx.find(Firing, {"state": FiringState.WAITING})
         return any(one.schedule == schedule.name for one in waiting)
 
-    def _called(self, tx: Transaction, schedule: Schedule) -> tuple[Schedule, list[Firing]]:
+    def _list_called(self, tx: Transaction, schedule: Schedule) -> tuple[Schedule, list[Firing]]:
         """Return the firings that events or a push cause, and the schedule with its new position."""
         trigger = trigger_of(schedule.trigger)
         if isinstance(trigger, OnEvent):
             since = self._core.feed.since(int(schedule.mark or 0))
             if since is None:  # More events happened than the feed keeps.
                 return replace(schedule, mark=str(self._core.feed.last)), []
-            found = [_firing(tx, schedule, event) for event in since if _wanted(tx, event, trigger)]
+            found = [_make_firing(tx, schedule, event) for event in since if _is_wanted(tx, event, trigger)]
             if found or len(since) > BEHIND:
                 schedule = replace(schedule, mark=str(since[-1].number))
             return schedule, found
@@ -212,7 +212,7 @@ class Scheduler(FeedThread):
         if head is None or head == schedule.mark:
             return schedule, []
         firing = Firing(schedule.name, head, self._core.wall_ms(), cause={"commit": head})
-        if _landed(tx, schedule, head):
+        if _has_landed(tx, schedule, head):
             why = "its own run has landed that commit"
             firing = replace(firing, state=FiringState.SKIPPED, reason=why, done_ms=firing.at_ms)
         return replace(schedule, mark=head), [firing]
@@ -238,7 +238,7 @@ def make_watched(schedule: Schedule, trigger: OnPush) -> Watched:
     return schedule.name, trigger.repo, trigger.branch, schedule.created_ms
 
 
-def _landed(tx: Transaction, schedule: Schedule, commit: str) -> bool:
+def _has_landed(tx: Transaction, schedule: Schedule, commit: str) -> bool:
     """Whether the schedule's own run landed this commit; firing on it would loop forever."""
     known = rows.list_newest(tx, schedule.name, 50)
     runs = (tx.get(Run, one.run) for one in known if one.run is not None)

@@ -61,7 +61,7 @@ def plan_schedule(
         next_ms=first_ms(trigger, now),
         mark=mark,
     )
-    return schedule, tuple(_refusals(core, around, request.work))
+    return schedule, tuple(_list_refusals(core, around, request.work))
 
 
 def add_schedule(core: Core, schedule: Schedule) -> None:
@@ -78,7 +78,7 @@ def add_schedule(core: Core, schedule: Schedule) -> None:
                 f"the fleet already has the maximum of {MOST} schedules", fix="pancode schedule rm NAME"
             )
         work.tx.insert(schedule)
-        _audit(work, "schedule added", schedule.name, schedule.created_by)
+        _write_audit(work, "schedule added", schedule.name, schedule.created_by)
 
 
 def pause_schedule(core: Core, name: str, reason: str, by: str) -> None:
@@ -86,7 +86,7 @@ def pause_schedule(core: Core, name: str, reason: str, by: str) -> None:
     with unit_of_work(core) as work:
         schedule = rows.find(work.tx, name)
         work.tx.put(replace(schedule, paused=reason or f"paused by {by}"))
-        _audit(work, "schedule paused", name, by)
+        _write_audit(work, "schedule paused", name, by)
 
 
 def resume_schedule(core: Core, name: str, by: str) -> None:
@@ -98,7 +98,7 @@ def resume_schedule(core: Core, name: str, by: str) -> None:
         rows.must_have_its_token(work.tx, schedule, core.wall_ms())
         made = decide(rows.load_view(core, work.tx, replace(schedule, paused=None, seen_ms=core.wall_ms())))
         rows.write_changes(work, made)
-        _audit(work, "schedule resumed", name, by)
+        _write_audit(work, "schedule resumed", name, by)
 
 
 def fire_now(core: Core, name: str, by: str) -> str:
@@ -119,7 +119,7 @@ def fire_now(core: Core, name: str, by: str) -> str:
         # Its times stay unchanged: only the requested firing is decided.
         made = decide(replace(view, schedule=replace(schedule, seen_ms=now), called=(firing,)))
         rows.write_changes(work, replace(made, schedule=schedule))
-        _audit(work, "schedule fired manually", name, by)
+        _write_audit(work, "schedule fired manually", name, by)
         return firing.key
 
 
@@ -128,7 +128,7 @@ def remove_schedule(core: Core, name: str, by: str) -> None:
     with unit_of_work(core) as work:
         schedule = rows.find(work.tx, name)
         rows.remove(work, name)
-        _audit(work, "schedule removed", schedule.name, by)
+        _write_audit(work, "schedule removed", schedule.name, by)
 
 
 def is_schedule_landing(core: Core, name: str) -> bool:
@@ -137,11 +137,11 @@ def is_schedule_landing(core: Core, name: str) -> bool:
         return work_of(rows.find(tx, name).work, name).lands
 
 
-def _audit(work: Work, what: str, name: str, by: str) -> None:
+def _write_audit(work: Work, what: str, name: str, by: str) -> None:
     work.audit("schedule", "info", what, None, schedule=name, by=by)
 
 
-def _refusals(core: Core, around: Surroundings, work: PlannedWork) -> list[str]:
+def _list_refusals(core: Core, around: Surroundings, work: PlannedWork) -> list[str]:
     """Return what gates would refuse now, as text. PancodeError for work that cannot be resolved."""
     if work.plan is not None:
         judged = [one for _, one in plan_dry(core, around, work.plan)]

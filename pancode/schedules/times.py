@@ -42,18 +42,18 @@ class CronTimes:
         text = " ".join(words.split())
         fields = WORDS.get(text.lower(), text)
         if text.startswith("@") and fields == text:
-            raise _wrong(text, f"it may be {', '.join(WORDS)}")
+            raise _make_format_error(text, f"it may be {', '.join(WORDS)}")
         if len(fields.split()) != FIELDS or len(fields) > _LONGEST:
-            raise _wrong(text, f"it has {len(fields.split())} fields and not {FIELDS}")
+            raise _make_format_error(text, f"it has {len(fields.split())} fields and not {FIELDS}")
         made = CronTimes(fields, zone)
         try:
-            CronSim(fields, _local(now_ms, zone_of(zone)))
+            CronSim(fields, _to_local_time(now_ms, zone_of(zone)))
         except CronSimError as exc:
             if _fits_another_month(fields):
-                raise _never(text, "none of its months has such a day") from exc
-            raise _wrong(text, str(exc)) from exc
+                raise _make_never_error(text, "none of its months has such a day") from exc
+            raise _make_format_error(text, str(exc)) from exc
         if made.after(now_ms) is None:
-            raise _never(text, "no day of the next fifty years matches it")
+            raise _make_never_error(text, "no day of the next fifty years matches it")
         return made
 
     def after(self, ms: int) -> int | None:
@@ -62,15 +62,15 @@ class CronTimes:
 
     def next(self, ms: int, count: int) -> list[int]:
         """Return the next `count` times, earliest first."""
-        times = CronSim(self.fields, _local(ms, zone_of(self.zone)))
-        return [_ms(one) for one in islice(times, count)]
+        times = CronSim(self.fields, _to_local_time(ms, zone_of(self.zone)))
+        return [_to_ms(one) for one in islice(times, count)]
 
     def between(self, after_ms: int, until_ms: int, most: int) -> list[int]:
         """Return the newest times after the first moment and up to the second, at most `most`."""
         found: list[int] = []
-        start = _local(until_ms + 60_000, zone_of(self.zone))
+        start = _to_local_time(until_ms + 60_000, zone_of(self.zone))
         for one in CronSim(self.fields, start, reverse=True):
-            ms = _ms(one)
+            ms = _to_ms(one)
             if ms <= after_ms or len(found) == most:
                 break
             if ms <= until_ms:
@@ -89,13 +89,15 @@ def read_at(words: str, zone: str, now_ms: int) -> int:
     A time that the clocks skip does not exist; a time that they repeat means its first occurrence.
     """
     text, tz = words.strip(), zone_of(zone)
-    now = _local(now_ms, tz)
+    now = _to_local_time(now_ms, tz)
     if _TODAY.fullmatch(text):
         day = now.date()
         found = _in_zone(f"{day:%Y-%m-%d} {text}", tz, words)
-        ms = _ms(found)
-        return ms if ms > now_ms else _ms(_in_zone(f"{day + timedelta(days=1):%Y-%m-%d} {text}", tz, words))
-    ms = _ms(_in_zone(text, tz, words) if _LOCAL.fullmatch(text) else _with_offset(text, words))
+        ms = _to_ms(found)
+        return (
+            ms if ms > now_ms else _to_ms(_in_zone(f"{day + timedelta(days=1):%Y-%m-%d} {text}", tz, words))
+        )
+    ms = _to_ms(_in_zone(text, tz, words) if _LOCAL.fullmatch(text) else _with_offset(text, words))
     if ms <= now_ms:
         raise UsageError(
             f"{words!r} never fires: it is in the past",
@@ -108,7 +110,7 @@ def read_at(words: str, zone: str, now_ms: int) -> int:
 
 def format_time(ms: int, zone: str) -> str:
     """Return a moment in a zone for users: `Mon 2026-11-23 02:30 +01:00`."""
-    at = _local(ms, zone_of(zone))
+    at = _to_local_time(ms, zone_of(zone))
     offset = at.strftime("%z")
     return f"{at:%a %Y-%m-%d %H:%M} {offset[:3]}:{offset[3:5]}"
 
@@ -146,11 +148,11 @@ def _with_offset(text: str, words: str) -> datetime:
     return made
 
 
-def _local(ms: int, tz: tzinfo) -> datetime:
+def _to_local_time(ms: int, tz: tzinfo) -> datetime:
     return datetime.fromtimestamp(ms / 1000, UTC).astimezone(tz)
 
 
-def _ms(at: datetime) -> int:
+def _to_ms(at: datetime) -> int:
     return round(at.timestamp() * 1000)
 
 
@@ -164,12 +166,12 @@ def _fits_another_month(fields: str) -> bool:
     return True
 
 
-def _never(words: str, why: str) -> UsageError:
+def _make_never_error(words: str, why: str) -> UsageError:
     fix = "check its day, month and day of week"
     return UsageError(f"{words!r} can never fire", why=why, fix=fix, code="never_fires")
 
 
-def _wrong(words: str, why: str) -> UsageError:
+def _make_format_error(words: str, why: str) -> UsageError:
     return UsageError(f"{words[:80]!r} is not a cron expression", why=why, fix=_EXAMPLE, code="bad_cron")
 
 

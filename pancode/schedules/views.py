@@ -72,14 +72,14 @@ def _shape(core: Core, tx: Transaction, schedule: Schedule, firings: int) -> Sch
         "next": [format_time(ms, str(schedule.trigger.get("zone"))) for ms in times],
         "running": rows.find_running(tx, known),
         "trouble": schedule.trouble,
-        "firings": [_firing(one) for one in known[:firings]],
+        "firings": [_describe_firing(one) for one in known[:firings]],
         "warnings": [],
         "url": None,
         "secret": None,
     }
 
 
-def _firing(one: Firing) -> FiringShape:
+def _describe_firing(one: Firing) -> FiringShape:
     return {
         "key": one.key,
         "due_at": format_iso(one.at_ms),

@@ -37,7 +37,7 @@ def accept_call(core: Core, name: str, sure: ProvenCall) -> HookShape:
     if sure.is_ping:
         return {"schedule": name, "taken": False, "why": PING}
     with unit_of_work(core) as work:
-        return _fire(work, rows.find(work.tx, name), sure)
+        return _fire_schedule(work, rows.find(work.tx, name), sure)
 
 
 def secret_for(core: Core, name: str, secret_of: SecretOf) -> str | None:
@@ -52,7 +52,7 @@ def secret_for(core: Core, name: str, secret_of: SecretOf) -> str | None:
         return None
 
 
-def _fire(work: Work, schedule: Schedule, sure: ProvenCall) -> HookShape:
+def _fire_schedule(work: Work, schedule: Schedule, sure: ProvenCall) -> HookShape:
     name, now = schedule.name, work.core.wall_ms()
     if work.tx.get(Firing, name, sure.key) is not None:
         return {"schedule": name, "taken": False, "why": AGAIN}

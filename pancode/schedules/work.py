@@ -49,9 +49,9 @@ class PlannedWork:
     def about(self, places: Mapping[str, str]) -> PlannedWork:
         """Return the work with `$RUN` and `$COMMIT` replaced; their values have no blanks or quotes."""
         if self.plan is not None:
-            return replace(self, plan=replace(self.plan, input=_filled(self.plan.input, places)))
+            return replace(self, plan=replace(self.plan, input=_fill_places(self.plan.input, places)))
         assert self.request is not None
-        return replace(self, request=replace(self.request, task=_filled(self.request.task, places)))
+        return replace(self, request=replace(self.request, task=_fill_places(self.request.task, places)))
 
 
 def work_of(row: Mapping[str, Any], schedule: str) -> PlannedWork:
@@ -62,7 +62,7 @@ def work_of(row: Mapping[str, Any], schedule: str) -> PlannedWork:
     return PlannedWork(plan=_plan_from(row["plan"], by, row["caller"]), caller=row["caller"])
 
 
-def _filled(text: str, places: Mapping[str, str]) -> str:
+def _fill_places(text: str, places: Mapping[str, str]) -> str:
     for place, value in places.items():
         text = text.replace(place, value)
     return text

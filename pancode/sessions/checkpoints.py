@@ -69,7 +69,7 @@ def restore_checkpoint(core: Core, streams: Streams, text: str, name: str, by: s
     The agent does not remember the conversation until then, so it gets it from our records. UsageError,
     NotFoundError.
     """
-    notice = _told(core, streams, text, name)
+    notice = _read_end(core, streams, text, name)
     with unit_of_work(core) as work:
         session = load_chain(work.tx, text)
         row = require_suspended(session)
@@ -91,7 +91,7 @@ def _run_at(row: SessionRow, name: str) -> str:
     raise not_found("checkpoint", name, names, f"pancode sessions checkpoint {row.id}")
 
 
-def _told(core: Core, streams: Streams, text: str, name: str) -> str:
+def _read_end(core: Core, streams: Streams, text: str, name: str) -> str:
     """Return the end of the conversation until the checkpoint; its runs have ended, so it no longer
     changes."""
     with core.ports.ledger.transaction() as tx:
@@ -168,11 +168,11 @@ def _shape(tx: Transaction, session: str, row: SessionRow | None) -> Checkpoints
     return {
         "session": session,
         "next": str(row.restored["name"]) if row is not None and row.restored else None,
-        "checkpoints": [_point(tx, one) for one in (() if row is None else row.points)],
+        "checkpoints": [_describe_point(tx, one) for one in (() if row is None else row.points)],
     }
 
 
-def _point(tx: Transaction, one: Mapping[str, Any]) -> CheckpointShape:
+def _describe_point(tx: Transaction, one: Mapping[str, Any]) -> CheckpointShape:
     return {
         "name": str(one["name"]),
         "run": str(one["run"]),

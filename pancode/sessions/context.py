@@ -52,12 +52,12 @@ def get_context(core: Core, around: Surroundings, streams: Streams, text: str) -
     if RUNTIMES[run.runtime].own:
         what = f"{run.id} has no context window: it runs {run.runtime}"
         raise UsageError(what, fix="pancode runs", code="no_model")
-    messages = _told(run, session.lease, streams)
+    messages = _read_told(run, session.lease, streams)
     ref = None if run.model is None else fleets_model(run.model, nodes)
     window = messages.window or window_of(ref, endpoint_of(ref, nodes), nodes)
     offered = [core.fleet_tools[name] for name in FleetLead.of(run).fleet if name in core.fleet_tools]
     tools = sum(len(one.name) + len(one.description) + len(one.parameters) for one in offered)
-    parts = window_parts(run, _guide(run, around), tools, messages.used)
+    parts = window_parts(run, _measure_guide(run, around), tools, messages.used)
     left = None if window is None or messages.used is None else max(0, window - messages.used)
     return {
         "session": session.id,
@@ -86,7 +86,7 @@ def window_parts(run: Run, guide: int | None, tools: int, used: int | None) -> l
     return [{"name": name, "tokens": tokens} for name, tokens in parts.items()]
 
 
-def _guide(run: Run, around: Surroundings) -> int | None:
+def _measure_guide(run: Run, around: Surroundings) -> int | None:
     """Return the current size of the project's AGENTS.md in characters, or None if it is unreadable."""
     if run.project is None or run.workspace.get("kind") != "git":
         return 0
@@ -96,7 +96,7 @@ def _guide(run: Run, around: Surroundings) -> int | None:
         return None
 
 
-def _told(run: Run, lease: Lease | None, streams: Streams) -> ToldWindow:
+def _read_told(run: Run, lease: Lease | None, streams: Streams) -> ToldWindow:
     if run.runtime != OUR_OWN or lease is None:
         return ToldWindow()
     identity = AttemptId(run=run.id, attempt=lease.attempt, lease=lease.lease)
@@ -105,11 +105,11 @@ def _told(run: Run, lease: Lease | None, streams: Streams) -> ToldWindow:
         return ToldWindow()
     head = streams.read(identity, OUT, 0, HEAD)
     tail = head if size <= HEAD else streams.read(identity, OUT, max(0, size - TAIL), TAIL)
-    begun = next((one for one in _events(head) if one.get("type") == "session"), {})
-    return told_window(begun, list(_events(tail)), whole=size <= max(HEAD, TAIL))
+    begun = next((one for one in _yield_events(head) if one.get("type") == "session"), {})
+    return read_window(begun, list(_yield_events(tail)), whole=size <= max(HEAD, TAIL))
 
 
-def told_window(begun: Mapping[str, Any], newest: list[dict[str, Any]], whole: bool) -> ToldWindow:
+def read_window(begun: Mapping[str, Any], newest: list[dict[str, Any]], whole: bool) -> ToldWindow:
     """Read the window from a worker's first event and its newest ones. `whole`: they are complete.
 
     Counts are cumulative, so the last call is the difference of the last two.
@@ -119,11 +119,11 @@ def told_window(begun: Mapping[str, Any], newest: list[dict[str, Any]], whole: b
     shortened = [str(one.get("text", "")) for one in newest if one.get("type") == "compacted"]
     used = None
     if counts and counts[-1].get("told") is True and (whole or len(counts) > 1):
-        used = _sum(counts[-1]) - (_sum(counts[-2]) if len(counts) > 1 else 0)
+        used = _sum_tokens(counts[-1]) - (_sum_tokens(counts[-2]) if len(counts) > 1 else 0)
     return ToldWindow(window or None, used, shortened[-1] if shortened else "")
 
 
-def _sum(counts: Mapping[str, Any]) -> int:
+def _sum_tokens(counts: Mapping[str, Any]) -> int:
     return sum(_count(counts.get(name)) for name in ("input", "cached", "output"))
 
 
@@ -131,7 +131,7 @@ def _count(value: object) -> int:
     return value if type(value) is int and value > 0 else 0
 
 
-def _events(data: bytes) -> Iterator[dict[str, Any]]:
+def _yield_events(data: bytes) -> Iterator[dict[str, Any]]:
     """Yield the events of complete lines; the first and the last line may be cut off."""
     for line in data.split(b"\n"):
         try:

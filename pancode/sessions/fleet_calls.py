@@ -22,11 +22,11 @@ MOST_REFUSALS_TOLD = 50
 def take_calls(tx: Transaction, made: Changes) -> Changes:
     """Handle the fleet tool calls among the node's events that the engine leaves to features."""
     for body in made.left:
-        made = _asked(made, body) if isinstance(body, FleetAsked) else made
+        made = _take_call(made, body) if isinstance(body, FleetAsked) else made
     return made
 
 
-def _asked(made: Changes, body: FleetAsked) -> Changes:
+def _take_call(made: Changes, body: FleetAsked) -> Changes:
     """Turn an orchestrator's tool call into an action or a refusal. A repeated call is dropped."""
     run = made.run
     if not made.case.newest or run.state is not RunState.RUNNING:
@@ -35,14 +35,14 @@ def _asked(made: Changes, body: FleetAsked) -> Changes:
     if any(is_call(action, made.lease, body.number) for action in waiting):
         return made
     detail = {"by": run.agent, "tool": body.tool, "call": body.number}
-    if why := _refusal(made, body, len(waiting)):
-        return _answer(_told(made, detail, why), made.lease, body.number, False, why)
+    if why := _find_refusal(made, body, len(waiting)):
+        return _answer(_audit_refusal(made, detail, why), made.lease, body.number, False, why)
     made = made.record("fleet", "info", ASKED, **detail)
     call = {"fence": made.lease.lease, "number": body.number, "tool": body.tool, "arguments": body.arguments}
     return made.follow(ActionKind.FLEET, run.agent, call)
 
 
-def _told(made: Changes, detail: dict[str, object], why: str) -> Changes:
+def _audit_refusal(made: Changes, detail: dict[str, object], why: str) -> Changes:
     """Audit a refused call; only a run's first refusals, so that a program cannot flood the audit."""
     lead = FleetLead.of(made.run)
     count = lead.refused_calls + 1
@@ -58,7 +58,7 @@ def is_call(action: Action, lease: Lease, number: int) -> bool:
     return (action.detail.get("fence"), action.detail.get("number")) == (lease.lease, number)
 
 
-def _refusal(made: Changes, body: FleetAsked, waiting: int) -> str:
+def _find_refusal(made: Changes, body: FleetAsked, waiting: int) -> str:
     """Return why the call is refused, as text; empty: it is not refused."""
     offered = FleetLead.of(made.run).fleet
     if body.tool not in offered:

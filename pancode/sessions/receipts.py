@@ -35,8 +35,8 @@ def verify_session(core: Core, text: str, streams: Streams) -> SessionVerdictSha
         run = find_run(tx, text)
         session = of_run(tx, run)
     runs = session.runs if session.newest.takes_turns else (run,)
-    found = [_row(core, one, streams) for one in runs]
-    verdicts = list(_said(core, [row["run"] for row in found if row["receipt"] is not None]))
+    found = [_make_row(core, one, streams) for one in runs]
+    verdicts = list(_check_messages(core, [row["run"] for row in found if row["receipt"] is not None]))
     if len(runs) == 1:
         judged = receipts.verify_run(core, run.id, streams)
         true = judged["verdict"] != ReceiptVerdict.PASS or all(one["ok"] for one in verdicts)
@@ -48,8 +48,8 @@ def verify_session(core: Core, text: str, streams: Streams) -> SessionVerdictSha
             "checks": checks,
             "interactive_runs": found if run.takes_turns else [],
         }
-    checks = [_held(core, one, row) for one, row in zip(runs, found, strict=True)]
-    checks += [*verdicts, *_links(core, [row["run"] for row in found if row["receipt"] is not None])]
+    checks = [_check_receipt(core, one, row) for one, row in zip(runs, found, strict=True)]
+    checks += [*verdicts, *_check_links(core, [row["run"] for row in found if row["receipt"] is not None])]
     bad = next((row["verdict"] for row in found if row["verdict"] in _BAD), None)
     whole = ReceiptVerdict.PASS if all(check["ok"] for check in checks) else ReceiptVerdict.BROKEN
     there = any(row["receipt"] is not None for row in found)
@@ -57,8 +57,8 @@ def verify_session(core: Core, text: str, streams: Streams) -> SessionVerdictSha
     return {"run": session.id, "verdict": str(verdict), "checks": checks, "interactive_runs": found}
 
 
-def _row(core: Core, run: Run, streams: Streams) -> InteractiveRunVerdict:
-    judged, found = receipts.verify_run(core, run.id, streams), _receipt(core, run.id)
+def _make_row(core: Core, run: Run, streams: Streams) -> InteractiveRunVerdict:
+    judged, found = receipts.verify_run(core, run.id, streams), _find_receipt(core, run.id)
     return {
         "run": run.id,
         "state": run.state.value,
@@ -69,14 +69,14 @@ def _row(core: Core, run: Run, streams: Streams) -> InteractiveRunVerdict:
     }
 
 
-def _receipt(core: Core, run: str) -> ReceiptDetail | None:
+def _find_receipt(core: Core, run: str) -> ReceiptDetail | None:
     try:
         return receipts.get_receipt(core, run)
     except (NotFoundError, WireRefusal):
         return None
 
 
-def _held(core: Core, run: Run, row: InteractiveRunVerdict) -> CheckShape:
+def _check_receipt(core: Core, run: Run, row: InteractiveRunVerdict) -> CheckShape:
     """Check one interactive run's receipt; a run that has not ended or never started needs none."""
     what = f"the receipt of {run.id} is valid"
     if row["verdict"] != ReceiptVerdict.NOT_FOUND:
@@ -91,13 +91,13 @@ def _held(core: Core, run: Run, row: InteractiveRunVerdict) -> CheckShape:
     return {"what": what, "ok": not begun, "detail": f"it has none: {words}"}
 
 
-def _links(core: Core, runs: Sequence[str]) -> Iterator[CheckShape]:
+def _check_links(core: Core, runs: Sequence[str]) -> Iterator[CheckShape]:
     """Check, from signed data, that each interactive run has the previous one's files and a memory of this
     session."""
     left: str | None = None
     lefts: dict[str, str | None] = {}
     for number, run in enumerate(runs):
-        found = _receipt(core, run)
+        found = _find_receipt(core, run)
         with core.ports.ledger.transaction() as tx:
             lease = tx.get(Lease, run, found["fence"]) if found is not None else None
         if found is None or lease is None or found["statement"] is None:
@@ -105,7 +105,7 @@ def _links(core: Core, runs: Sequence[str]) -> Iterator[CheckShape]:
         job = json.loads(parse_envelope(lease.job).body())
         begins, memory = job["workspace"]["snapshot"], (job["resume"] or {}).get("run")
         if number:
-            left = lefts.get(_begins(core, run), left)
+            left = lefts.get(_find_base_run(core, run), left)
             ok = begins == left and (memory is None or memory in runs[:number])
             files = f"its files at {begins}" if begins else "it has no repository files"
             words = f"{files}, {f'with the memory of {memory}' if memory else 'without a memory'}"
@@ -113,10 +113,10 @@ def _links(core: Core, runs: Sequence[str]) -> Iterator[CheckShape]:
         left = lefts[run] = found["statement"]["predicate"]["commit"] or begins
 
 
-def _said(core: Core, runs: Sequence[str]) -> Iterator[CheckShape]:
+def _check_messages(core: Core, runs: Sequence[str]) -> Iterator[CheckShape]:
     """Check that users' messages in the signed turns match the ledger's number, name and text."""
     for name in runs:
-        found = _receipt(core, name)
+        found = _find_receipt(core, name)
         with core.ports.ledger.transaction() as tx:
             run = tx.get(Run, name)
             lease = tx.get(Lease, name, found["fence"]) if found is not None else None
@@ -134,7 +134,7 @@ def _said(core: Core, runs: Sequence[str]) -> Iterator[CheckShape]:
         yield {"what": f"the words in {name} were said so", "ok": not false, "detail": detail}
 
 
-def _begins(core: Core, run: str) -> str:
+def _find_base_run(core: Core, run: str) -> str:
     """Return the run at whose files this one started: the previous one or a restored checkpoint's."""
     with core.ports.ledger.transaction() as tx:
         found = tx.get(Run, run)

@@ -22,10 +22,10 @@ from pancode.runs.life.conversation import list_next_runs
 from pancode.runs.life.ends import GIVEN_UP
 from pancode.runs.life.health import HealthRules
 from pancode.runs.life.jobs import identity_of
-from pancode.runs.retry import asked_again, dispatch_again
+from pancode.runs.retry import dispatch_again, make_request
 from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import find_run, must_have_no_next, newest_lease, was_stopped
-from pancode.sessions.run_continuation import goes_on
+from pancode.sessions.run_continuation import make_next_request
 
 MOST_BYTES = 1 << 18
 """How many bytes are read from the end of a log."""
@@ -50,34 +50,34 @@ def last_acts(log: bytes) -> tuple[list[str], list[str]]:
             found = json.loads(line)
         except (ValueError, RecursionError):
             continue
-        for command, path in _calls(found, 0):
+        for command, path in _yield_calls(found, 0):
             known, word = (acts, command) if command else (files, path)
             known.pop(word, None)
             known[word] = None
     return list(acts)[-_MOST_ACTS:], list(files)[-_MOST_FILES:]
 
 
-def _calls(value: Any, depth: int) -> Iterator[tuple[str, str]]:
+def _yield_calls(value: Any, depth: int) -> Iterator[tuple[str, str]]:
     """Yield each command and each written path, at any depth up to the limit."""
     if depth > _DEEPEST:
         return
     if isinstance(value, list):
         for one in value:
-            yield from _calls(one, depth + 1)
+            yield from _yield_calls(one, depth + 1)
     if not isinstance(value, dict):
         return
     command = value.get("command")
     words = " ".join(map(str, command)) if isinstance(command, list) else command
     path = next((value[key] for key in _PATHS if isinstance(value.get(key), str)), "")
     if path and (not _WRITES.isdisjoint(value) or {value.get("tool"), value.get("kind")} & _WRITING):
-        yield "", _short(path)
+        yield "", _shorten_text(path)
     elif isinstance(words, str) and words.strip() and not path:
-        yield _short(words), ""
+        yield _shorten_text(words), ""
     for one in value.values():
-        yield from _calls(one, depth + 1)
+        yield from _yield_calls(one, depth + 1)
 
 
-def _short(text: str) -> str:
+def _shorten_text(text: str) -> str:
     line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
     return line if len(line) <= _MOST_CHARS else f"{line[: _MOST_CHARS - 3]}..."
 
@@ -156,7 +156,7 @@ def _ended_badly(core: Core, tx: Transaction) -> list[Run]:
     return found[::-1]
 
 
-def _recoveries(tx: Transaction, run: Run, rules: HealthRules) -> int:
+def _count_recoveries(tx: Transaction, run: Run, rules: HealthRules) -> int:
     """Return how many times in a row the work was recovered without a run that worked for long."""
     count, at = 0, run
     while (lineage := Lineage.of(at)).recovers and count < rules.failures:
@@ -177,7 +177,7 @@ def _must_be_recoverable(tx: Transaction, run: Run, rules: HealthRules) -> None:
     must_have_no_next(tx, run)
     stopped = was_stopped(tx, run)
     if run.outcome in (*AGAIN, *ON) and not stopped:
-        if (times := _recoveries(tx, run, rules)) >= rules.failures:
+        if (times := _count_recoveries(tx, run, rules)) >= rules.failures:
             what = f"{run.id} is not recovered once more: its work was recovered {times} times in a row"
             fix = f'see: pancode why {run.id}; then: pancode runs continue {run.id} "..."'
             raise RefusedError(what, why=run.reason, fix=fix, code="recovered_often")
@@ -198,7 +198,7 @@ def _must_be_recoverable(tx: Transaction, run: Run, rules: HealthRules) -> None:
     raise RefusedError(what, why=why, fix=fix, code="not_recoverable")
 
 
-def _before(core: Core, old: Run) -> dict[str, str]:
+def _describe_crash(core: Core, old: Run) -> dict[str, str]:
     """Return what the next run is told about the failed one, as untrusted material from its node and agent.
     Empty for a program that cannot read it."""
     if RUNTIMES[old.runtime].own or old.takes_turns:
@@ -232,11 +232,13 @@ def recover_run(core: Core, around: Surroundings, one: Recovery, by: str) -> Rec
             _must_be_recoverable(tx, now.run, core.rules.health)
         if now.again:
             return one.told(
-                dispatch_again(core, around, now.run, by, recovers=True, before=_before(core, now.run)).run.id
+                dispatch_again(
+                    core, around, now.run, by, recovers=True, before=_describe_crash(core, now.run)
+                ).run.id
             )
         words = "" if RUNTIMES[now.run.runtime].own else GO_ON
-        request = goes_on(core, now.run, asked_again(core, now.run, by), words)
-        request = replace(request, recovers=True, before=_before(core, now.run))
+        request = make_next_request(core, now.run, make_request(core, now.run, by), words)
+        request = replace(request, recovers=True, before=_describe_crash(core, now.run))
         return one.told(dispatch_run(core, around, request).run.id)
     except PancodeError as error:
         return one.told(error=with_fix(str(error), error.fix))

@@ -166,12 +166,12 @@ def _show(context: ApiContext, call: ApiCall) -> shapes.SessionShape:
     return get_session(context.core, call.path["run"])
 
 
-def _lands(context: ApiContext, call: ApiCall) -> bool:
+def _is_landing(context: ApiContext, call: ApiCall) -> bool:
     return is_session_landing(context.core, call.path["run"])
 
 
-@Verb(WORDS, TellBody, "sessions attach", pokes=True, right=ANSWERS, lands=_lands)
-def _words(context: ApiContext, call: ApiCall) -> SaidAnswer:
+@Verb(WORDS, TellBody, "sessions attach", pokes=True, right=ANSWERS, lands=_is_landing)
+def _send_message(context: ApiContext, call: ApiCall) -> SaidAnswer:
     """Send a user's message to a session."""
     body: TellBody = call.body
     token = None if call.visitor is None else call.visitor.token
@@ -197,7 +197,7 @@ def _turn(context: ApiContext, call: ApiCall) -> shapes.SessionShape:
 
 
 @Verb(TERMS, TermsBody, "sessions set", pokes=True, right=DISPATCHES)
-def _terms(context: ApiContext, call: ApiCall) -> shapes.SessionShape:
+def _change_terms(context: ApiContext, call: ApiCall) -> shapes.SessionShape:
     """Set a session's mode, level and model from its next interactive run on."""
     body: TermsBody = call.body
     around = context.coordinator.around({})
@@ -225,7 +225,7 @@ def _points(context: ApiContext, call: ApiCall) -> shapes.CheckpointsShape:
 
 
 @Verb(CHECKPOINT, CheckpointBody, "sessions checkpoint", status=201, right=TELLS)
-def _point(context: ApiContext, call: ApiCall) -> shapes.CheckpointsShape:
+def _name_point(context: ApiContext, call: ApiCall) -> shapes.CheckpointsShape:
     """Create a checkpoint at a suspended session's newest interactive run."""
     body: CheckpointBody = call.body
     return checkpoints.make_checkpoint(context.core, call.path["run"], body.name or "", body.by)
@@ -257,10 +257,10 @@ def _context(context: ApiContext, call: ApiCall) -> shapes.ContextShape:
 def _stream(context: ApiContext, call: ApiCall) -> EventStream:
     """Stream a session's output from `RUN:BYTE` on, and its state."""
     place = place_in(context.core, call.path["run"], call.query, call.last_event)
-    return make_event_stream(_events(context, place))
+    return make_event_stream(_yield_events(context, place))
 
 
-async def _events(context: ApiContext, place: SessionPlace) -> AsyncIterator[str]:
+async def _yield_events(context: ApiContext, place: SessionPlace) -> AsyncIterator[str]:
     """Yield `log` with bytes, their run and the next byte's offset; `session` on each change of it; `end`.
 
     A client that reconnects with the last offset misses and repeats nothing. `end` comes when a session has

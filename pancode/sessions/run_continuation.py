@@ -18,7 +18,7 @@ from pancode.runs.life.conversation import (
     must_have_ended,
 )
 from pancode.runs.request import DispatchRequest
-from pancode.runs.retry import asked_again, is_reachable, unpin_request
+from pancode.runs.retry import is_reachable, make_request, unpin_request
 from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import is_taken, session_of, words_of
 
@@ -45,16 +45,16 @@ def continue_run(
             # Check this before paying for a snapshot; it is checked again when the run is queued.
             must_be_free(old)
     inside = by if isinstance(by, Run) else None
-    again = asked_again(core, old, str(by) if inside is None else inside.id)
+    again = make_request(core, old, str(by) if inside is None else inside.id)
     if inside is not None:
         again = replace(again, confirmed=False, land=False)
     if session and RUNTIMES[old.runtime].takes_turns:
         again = as_interactive_run(again, session)
-    request = goes_on(core, old, again, remark, answers, program)
+    request = make_next_request(core, old, again, remark, answers, program)
     return dispatch_run(core, around, request, None if inside is None else inside.id)
 
 
-def goes_on(
+def make_next_request(
     core: Core, old: Run, again: DispatchRequest, remark: str, answers: str | None = None, program: str = ""
 ) -> DispatchRequest:
     """Return the request for the run after the old one. In a session it starts at the restored checkpoint, if
@@ -62,13 +62,13 @@ def goes_on(
     with core.ports.ledger.transaction() as tx:
         left, session = LeftOver(words_of(tx, old)), session_of(tx, old)
         if session is not None:
-            left = replace(left, news=_news(tx, session, old), back=_way_back(tx, session))
+            left = replace(left, news=_list_news(tx, session, old), back=_way_back(tx, session))
     return unpin_request(
         core, continue_request(old, again, remark, is_reachable(core, old), answers, program, left)
     )
 
 
-def _news(tx: Transaction, session: SessionRow, old: Run) -> tuple[str, ...]:
+def _list_news(tx: Transaction, session: SessionRow, old: Run) -> tuple[str, ...]:
     """Return the session's news. After a lost turn they name the runs that the orchestrator started in it,
     because its memory may lack them and it would start them again."""
     if not is_orchestrator(old) or not is_turn_lost(old):
@@ -95,5 +95,5 @@ def go_on(core: Core, around: Surroundings, old: Run, by: str, past_cap: bool = 
     `past_cap`: a user approved continuing past the cap and the session's ceiling allows it; UsageError if
     that question is no longer open.
     """
-    again = replace(asked_again(core, old, by), by_itself=not past_cap, past_cap=past_cap)
-    return dispatch_run(core, around, goes_on(core, old, again, ""))
+    again = replace(make_request(core, old, by), by_itself=not past_cap, past_cap=past_cap)
+    return dispatch_run(core, around, make_next_request(core, old, again, ""))

@@ -46,19 +46,19 @@ def begin_session(core: Core, around: Surroundings, request: DispatchRequest) ->
     if not request.task.strip():
         fix = 'pancode chat "..."'
         raise UsageError("a session needs a first message", fix=fix, code="bad_words")
-    request, chosen = _settled(around, request)
+    request, chosen = _settle_request(around, request)
     done = dispatch_run(core, around, request)
     return replace(done, chosen="; ".join(filter(None, (chosen, done.chosen))))
 
 
 def judge_session(core: Core, around: Surroundings, request: DispatchRequest) -> tuple[Plan, str]:
     """Preview `begin_session` without starting it; return the ten verdicts and what was chosen."""
-    request, chosen = _settled(around, replace(request, task=request.task.strip() or "Hello."))
+    request, chosen = _settle_request(around, replace(request, task=request.task.strip() or "Hello."))
     plan = dry_run(core, around, request)
     return plan, "; ".join(filter(None, (chosen, plan.chosen)))
 
 
-def _settled(around: Surroundings, request: DispatchRequest) -> tuple[DispatchRequest, str]:
+def _settle_request(around: Surroundings, request: DispatchRequest) -> tuple[DispatchRequest, str]:
     """Return the request as an interactive run, and a text on why its agent was chosen, if it was."""
     project = request.project or (None if request.cwd is None else around.project_of(request.cwd))
     settings = around.defaults(project).agent
@@ -101,7 +101,7 @@ def send_message(
             old = session.newest
             signal = None if old.state is RunState.ENDED else work.signal(old, ToldByUser(words, by))
         if signal is not None:
-            return said_in(core, signal)
+            return find_sent_message(core, signal)
         if token is not None and not old.takes_turns:
             must_allow(token, AccessScope.DISPATCH, f"to continue from {old.id}, which takes no turns")
         try:
@@ -113,7 +113,7 @@ def send_message(
     raise AssertionError("the last attempt returns or raises")
 
 
-def said_in(core: Core, run: Run) -> SentMessage:
+def find_sent_message(core: Core, run: Run) -> SentMessage:
     """Return how the newest message to this run reaches its agent."""
     with core.ports.ledger.transaction() as tx:
         last = tx.get(StoredMessage, run.id, Messages.of(run).told)
@@ -190,14 +190,14 @@ class GoingOn:
             except UnavailableError:
                 raise
             except PancodeError as refused:
-                self._over(run, str(refused))
+                self._drop_actions(run, str(refused))
                 return
-        self._over(run)
+        self._drop_actions(run)
 
     def give_up(self, run: str, error: Exception) -> None:
-        self._over(run, f"{type(error).__name__}: {error}")
+        self._drop_actions(run, f"{type(error).__name__}: {error}")
 
-    def _over(self, run: str, why: str = "") -> None:
+    def _drop_actions(self, run: str, why: str = "") -> None:
         with unit_of_work(self._core) as work:
             for action in work.tx.find(Action, {"run": run}):
                 if action.kind is ActionKind.GO_ON:

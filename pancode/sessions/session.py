@@ -111,7 +111,7 @@ def load_chain(tx: Transaction, text: str) -> SessionChain:
 
     A run that takes no turns also counts as a session, with the earlier and later runs of its chain.
     """
-    return of_run(tx, _named(tx, text))
+    return of_run(tx, _find_run(tx, text))
 
 
 def of_run(tx: Transaction, run: records.Run) -> SessionChain:
@@ -167,16 +167,16 @@ def get_suspended(core: Core, text: str) -> records.Run:
     )
 
 
-def _named(tx: Transaction, text: str) -> records.Run:
+def _find_run(tx: Transaction, text: str) -> records.Run:
     if text.partition("@")[0] != LAST:
         return find_run(tx, text)
-    found = _newest(tx, 1)
+    found = _list_newest(tx, 1)
     if not found:
         raise not_found("session", LAST, [], "start one: pancode chat")
     return found[0]
 
 
-def _newest(tx: Transaction, limit: int) -> list[records.Run]:
+def _list_newest(tx: Transaction, limit: int) -> list[records.Run]:
     """Return each session's newest interactive run, the most recently active session first."""
     rows = tx.find(records.SessionRow, order="newest_ms", descending=True, limit=limit)
     return [run for row in rows if (run := tx.get(records.Run, row.run)) is not None]
@@ -203,7 +203,7 @@ def describe_session(core: Core, tx: Transaction, session: SessionChain) -> shap
         "safety": run.safety.value,
         "reasoning": run.reasoning,
         "program_mode": terms_of(run).program_mode,
-        "next": _next(core, tx, session),
+        "next": _describe_next(core, tx, session),
         "project": run.project,
         "title": line_of(first.task or " ".join(first.argv or ())) if row is None else row.title,
         "last_words": line_of(session.words[-1].text if session.words else run.task),
@@ -211,9 +211,9 @@ def describe_session(core: Core, tx: Transaction, session: SessionChain) -> shap
         "turn": None if turn is None else {name: getattr(turn, name) for name in _OF_A_TURN},
         "waiting": len(select_undelivered(session.words)),
         "goes_on": session.continues,
-        "asks": None if item is None else _asked(item),
+        "asks": None if item is None else _describe_question(item),
         "usage": usage_of(usage_of_all(attempts)),
-        "money": _money(core, tx, session, attempts),
+        "money": _describe_money(core, tx, session, attempts),
         "interactive_runs": _interactive_runs(session),
         "created_by": first.created_by,
         "created_at": format_iso(first.created_ms),
@@ -221,7 +221,7 @@ def describe_session(core: Core, tx: Transaction, session: SessionChain) -> shap
     }
 
 
-def _next(core: Core, tx: Transaction, session: SessionChain) -> shapes.NextTerms | None:
+def _describe_next(core: Core, tx: Transaction, session: SessionChain) -> shapes.NextTerms | None:
     row = session.row
     if row is None or row.chosen_by is None:
         return None
@@ -239,7 +239,7 @@ def _next(core: Core, tx: Transaction, session: SessionChain) -> shapes.NextTerm
 _OF_A_TURN = ("number", "stop", "why", "tokens", "cost_usd", "cost_source")
 
 
-def _money(
+def _describe_money(
     core: Core, tx: Transaction, session: SessionChain, attempts: list[records.Attempt]
 ) -> shapes.SessionMoney:
     """Return what may be spent and what is left, as for a dispatch; but the running interactive run counts
@@ -273,7 +273,7 @@ def _of_its_runs(tx: Transaction, session: SessionChain) -> Decimal:
     return books.add_amounts(*(Decimal(one.sums[0]) for one in found if one.key[0] not in own))
 
 
-def _asked(item: InboxItem) -> shapes.AskedShape:
+def _describe_question(item: InboxItem) -> shapes.AskedShape:
     return {
         "run": item.run,
         "kind": item.kind.value,
@@ -325,4 +325,4 @@ def get_session(core: Core, text: str) -> shapes.SessionShape:
 def list_sessions(core: Core, limit: int) -> list[shapes.SessionShape]:
     """Return the newest sessions."""
     with core.ports.ledger.transaction() as tx:
-        return [describe_session(core, tx, one) for one in map(partial(of_run, tx), _newest(tx, limit))]
+        return [describe_session(core, tx, one) for one in map(partial(of_run, tx), _list_newest(tx, limit))]

@@ -11,7 +11,7 @@ from pancode.kernel.values import replace
 from pancode.runs.ceilings import cap_session
 from pancode.runs.features import Joining
 from pancode.runs.life.conversation import must_be_open, terms_of
-from pancode.runs.remaining_budget import asked_at_cap, session_view
+from pancode.runs.remaining_budget import find_cap_request, session_view
 from pancode.runs.unit_of_work import Work
 from pancode.runs.views import chain_of, session_of
 
@@ -26,7 +26,9 @@ def join_session(work: Work, joining: Joining) -> Run:
     tx.put(session)
     if SessionTurn.of(run).past_cap:  # Raise it by as much as the previous run's question named.
         view = session_view(work.core, tx, run.session)
-        usd = books.with_room(view.ceilings.usd, view.balance, asked_at_cap(tx, Lineage.of(run).continues))
+        usd = books.with_room(
+            view.ceilings.usd, view.balance, find_cap_request(tx, Lineage.of(run).continues)
+        )
         if usd != view.ceilings.usd:
             cap_session(work, session, usd, run.created_by)
     return run

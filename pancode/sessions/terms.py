@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from node_agent.wire.policy import Mode, Safety, asks_nobody
+from node_agent.wire.policy import Mode, Safety, is_bypass_mode
 from pancode.agents.runtimes import RUNTIMES
 from pancode.config.changes import AskedChange, ChangeEffect, must_be_agreed
 from pancode.kernel.errors import RefusedError, UsageError
@@ -94,7 +94,7 @@ def _must_have(run: Run, mode: str) -> None:
             fix=f"pancode sessions set {run.id} --mode plan; modes: admin, plan, build, review",
             code="no_program_mode",
         )
-    if asks_nobody(mode):
+    if is_bypass_mode(mode):
         raise UsageError(
             f"mode {mode} cannot be chosen",
             why="in this mode the program asks for no approval, so nothing would be checked",

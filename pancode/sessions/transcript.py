@@ -117,7 +117,7 @@ class _Talk:
                         if by:
                             self.add("fleet" if by == FLEET else "person", by, text, part.at_ms)
                     case Said(text=text):
-                        self._agents()["text"] += text
+                        self._find_agent_message()["text"] += text
                     case TalkCall():
                         self.add_call(part, begun)
                     case Turn() if part.ending and known is None:
@@ -141,11 +141,11 @@ class _Talk:
         """Add a call that starts; at its end, note what it has started. `begun`: running calls."""
         if call.state == "running":
             begun[call.number] = {"tool": call.tool, "about": call.about}
-            self._agents(calls=True)["calls"].append(begun[call.number])
+            self._find_agent_message(calls=True)["calls"].append(begun[call.number])
         elif call.number in begun:
             begun.pop(call.number)["about"] = call.about
 
-    def _agents(self, calls: bool = False) -> TalkMessage:
+    def _find_agent_message(self, calls: bool = False) -> TalkMessage:
         """Return the agent's current message: calls, then text. A call after text starts a new one."""
         last = self.messages[-1] if self.messages else None
         if last is None or last["role"] != "agent" or (calls and last["text"]):
@@ -161,13 +161,15 @@ def format_markdown(talk: TalkShape) -> str:
     parts, by = [f"# {shape['title']}", about], None
     for one in talk["messages"]:
         again = by == (one["role"], one["by"])
-        calls = [f"- {_flat(call['tool'])}: `{_flat(call['about'])}`" for call in one["calls"]]
+        calls = [
+            f"- {_flatten_text(call['tool'])}: `{_flatten_text(call['about'])}`" for call in one["calls"]
+        ]
         body = _HEADS.sub(r"\1\\\2", one["text"].strip())
-        who = f"## {_flat(one['by'])}" if one["role"] in _SAY or not again else ""
+        who = f"## {_flatten_text(one['by'])}" if one["role"] in _SAY or not again else ""
         parts.append("\n\n".join(filter(None, (who, "\n".join(calls), body))))
         by = one["role"], one["by"]
     return "\n\n".join(reveal_invisible(part) for part in parts) + "\n"
 
 
-def _flat(text: str) -> str:
+def _flatten_text(text: str) -> str:
     return " ".join(text.replace("`", "'").split())

@@ -52,7 +52,7 @@ def assign_skills(
     others = [one for one in found if one.source.origin == PROJECT and one.skill.name not in wanted]
     ordered, left_out, room = list[JobSkill](), list[str](), MOST_PACKED
     for one in (*first, *others):
-        name, text = one.skill.name, pack_files(_files(one.skill))
+        name, text = one.skill.name, pack_files(_list_files(one.skill))
         refused: PancodeError | None = _why_not(one.skill, name in unagreed)
         if refused is None and (len(text) > room or len(ordered) == MOST_SKILLS):
             most = f"the skills of a run may take {format_bytes(MOST_PACKED)}, packed, and be {MOST_SKILLS}"
@@ -87,7 +87,7 @@ def _why_not(skill: Skill, unagreed: bool) -> RefusedError | None:
     return None
 
 
-def _files(skill: Skill) -> dict[str, tuple[bytes, bool]]:
+def _list_files(skill: Skill) -> dict[str, tuple[bytes, bool]]:
     return {path: (file.data, file.executable) for path, file in skill.files.items()}
 
 

@@ -87,11 +87,11 @@ class Copies:
         self.state = home / STATE
         self.folders: dict[str, str] = body["folders"]
         self.wanted: dict[str, dict[str, FileMark]] = {
-            _part(name): {_path(path): (mark[0], bool(mark[1])) for path, mark in files.items()}
+            _check_part(name): {_check_path(path): (mark[0], bool(mark[1])) for path, mark in files.items()}
             for name, files in body.get("skills", {}).items()
         }
         self.files: dict[str, dict[str, FileMark]] = {
-            folder: {_part(name): (mark[0], bool(mark[1])) for name, mark in names.items()}
+            folder: {_check_part(name): (mark[0], bool(mark[1])) for name, mark in names.items()}
             for folder, names in body.get("files", {}).items()
         }
         self.force = bool(body.get("force"))
@@ -105,7 +105,7 @@ class Copies:
                 return {"rows": list(self.backups())}
             case "status":
                 self.load()
-                return {"rows": [_row(one) for one in self.plan()]}
+                return {"rows": [_check_row(one) for one in self.plan()]}
             case "sync":
                 with self.locked():
                     return self.sync()
@@ -158,7 +158,7 @@ class Copies:
                 }
                 for folder, names in kept["copies"].items()
             }
-            self.made = [_path(place) for place in kept["made"]]
+            self.made = [_check_path(place) for place in kept["made"]]
         except FileNotFoundError:
             return
         except (ValueError, KeyError, TypeError, AttributeError):
@@ -196,7 +196,7 @@ class Copies:
                 if others and self.asked["act"] != "remove":
                     continue  # The owner of that copy has its source and removes it.
                 wanted = tree_hash(there[name]) if name in there else None
-                found, marks = self.found(f"{place}/{_part(name)}", folder in self.files)
+                found, marks = self.found(f"{place}/{_check_part(name)}", folder in self.files)
                 hashes = known[name]["hashes"] if name in known else None
                 state, do = decide_copy(found, wanted, hashes, self.force)
                 rows.append(
@@ -221,7 +221,7 @@ class Copies:
             is_ours = stat.S_ISREG(about.st_mode) if as_file else stat.S_ISDIR(about.st_mode)
             if not is_ours or (as_file and about.st_size > MOST_READ):
                 return OTHER, {}
-            marks = _marks(path)
+            marks = _read_marks(path)
         except (FileNotFoundError, NotADirectoryError):
             return NONE, {}
         except PermissionError:
@@ -254,7 +254,7 @@ class Copies:
             for row in rows:
                 self.carry_out(row)
             self.save()
-        return {"rows": [_row(row) for row in rows]}
+        return {"rows": [_check_row(row) for row in rows]}
 
     def remove(self) -> Json:
         """Remove this owner's copies; one that a user changed stays and becomes the user's."""
@@ -267,13 +267,13 @@ class Copies:
             if row["state"] in ("changed", "link", "unknown"):
                 self.forget(row)
         for place in sorted(self.made, key=len, reverse=True):
-            _rmdir(self.home / place)
+            _remove_folder(self.home / place)
         self.made = [place for place in self.made if (self.home / place).is_dir()]
         self.save()
         left = [str(self.state / "backups")] if (self.state / "backups").is_dir() else []
         if not left and not any(self.known.values()):
             shutil.rmtree(self.state)
-        return {"rows": [_row(row) for row in rows], "left": left}
+        return {"rows": [_check_row(row) for row in rows], "left": left}
 
     def carry_out(self, row: Json) -> None:
         """Carry out one row. An error is recorded in the row, and the other rows continue."""
@@ -319,7 +319,7 @@ class Copies:
 
     def back_up(self, folder: str, name: str) -> str:
         """Copy the current content into a backup; links stay links."""
-        time = _part(self.asked["time"])
+        time = _check_part(self.asked["time"])
         kept = self.state / "backups" / time / folder / name
         if not kept.exists():
             draft = kept.with_name(f".{name}.part")
@@ -346,7 +346,7 @@ class Copies:
         kept = self.state / "backups" / row["time"] / folder / name
         if found in (LINK, OTHER):
             return {**row, "state": "link" if found == LINK else "unknown"}
-        if found == tree_hash(_marks(kept)):
+        if found == tree_hash(_read_marks(kept)):
             return {**row, "state": "same"}
         if found != NONE and found not in self.hashes(row):
             row["backup"] = self.back_up(folder, name)
@@ -384,11 +384,11 @@ class Copies:
         self.known.get(row["folder"], {}).pop(row["skill"], None)
 
 
-def _row(row: Json) -> Json:
+def _check_row(row: Json) -> Json:
     return {key: row[key] for key in ("folder", "skill", "state", "do", "backup", "why") if key in row}
 
 
-def _tree(top: Path) -> Iterator[tuple[str, FileMark]]:
+def _walk_tree(top: Path) -> Iterator[tuple[str, FileMark]]:
     """Yield path and mark of all files there. Only regular files that are not very large are read."""
     waiting = [top]
     while waiting:
@@ -405,10 +405,10 @@ def _tree(top: Path) -> Iterator[tuple[str, FileMark]]:
                 yield path, (f"{stat.S_IFMT(about.st_mode)} {about.st_size} {about.st_mtime_ns}", False)
 
 
-def _marks(place: Path) -> dict[str, FileMark]:
+def _read_marks(place: Path) -> dict[str, FileMark]:
     """Return the marks of a folder's files, or of a copy that is a single file."""
     if place.is_dir():
-        return dict(_tree(place))
+        return dict(_walk_tree(place))
     return {"": mark_of(place.read_bytes(), bool(place.lstat().st_mode & stat.S_IXUSR))}
 
 
@@ -426,14 +426,14 @@ def _remove(place: Path) -> None:
         place.unlink(missing_ok=True)
 
 
-def _part(name: str) -> str:
+def _check_part(name: str) -> str:
     """Return the name if it is a single, not hidden part of a path. ValueError."""
     if not name or name.startswith(".") or "/" in name or "\0" in name:
         raise ValueError(f"{name!r} is not a name of a skill")
     return name
 
 
-def _path(path: str) -> str:
+def _check_path(path: str) -> str:
     """Return the path if it stays below its skill. ValueError."""
     if "\0" in path or path.startswith("/") or not set(path.split("/")).isdisjoint({"", ".", ".."}):
         raise ValueError(f"{path!r} is not a path within a skill")
@@ -456,7 +456,7 @@ def _no_file(folder: str, names: list[str]) -> list[str]:
     return [name for name, mode in modes.items() if not any(kind(mode) for kind in kinds)]
 
 
-def _rmdir(path: Path) -> None:
+def _remove_folder(path: Path) -> None:
     try:
         path.rmdir()
     except OSError:

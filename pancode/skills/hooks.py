@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from operator import attrgetter
 
-from pancode.runs.features import Features, Hook, always
+from pancode.runs.features import Features, Hook, accept_all
 from pancode.skills.made_tool_store import give_skills
 from pancode.skills.made_tools import keep_proposed, list_inbox_items
 
 FEATURE = Features(
-    prompt_parts=(Hook(always, give_skills),),
+    prompt_parts=(Hook(accept_all, give_skills),),
     accepted=(Hook(attrgetter("proposed"), keep_proposed),),
     brief=(list_inbox_items,),
 )

@@ -51,12 +51,12 @@ def read_index(text: str, where: str) -> tuple[tuple[IndexedSkill, ...], int]:
         raise ConfigError(f"{where} is not a skill index", why=why, fix=fix, code="bad_index") from exc
     if not isinstance(entries, list):
         raise ConfigError(f"{where} is not a skill index", why="`skills` must be a list", code="bad_index")
-    made = [_entry(one) for one in entries[:MOST_ENTRIES]]
+    made = [_parse_entry(one) for one in entries[:MOST_ENTRIES]]
     found = tuple(one for one in made if one is not None)
     return found, len(entries) - len(found)
 
 
-def _entry(raw: object) -> IndexedSkill | None:
+def _parse_entry(raw: object) -> IndexedSkill | None:
     if not isinstance(raw, dict):
         return None
     texts = [raw.get(key, "") for key in ("name", "description", "from", "commit", "path")]

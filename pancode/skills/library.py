@@ -34,7 +34,7 @@ class KeptSkills:
 
     def not_agreed(self, skills: Iterable[Skill]) -> list[Skill]:
         """Return skills that permit or run something and are not approved in this form. ConfigError."""
-        known = self._agreed()
+        known = self._read_agreed()
         return [one for one in skills if one.powers and known.get(one.name) != one.digest]
 
     def agree(self, skills: Iterable[Skill]) -> None:
@@ -42,10 +42,10 @@ class KeptSkills:
         new = {one.name: one.digest for one in skills if one.powers}
         if new:
             make_private(self.folder)
-            text = json.dumps({**self._agreed(), **new}, indent=1, sort_keys=True)
+            text = json.dumps({**self._read_agreed(), **new}, indent=1, sort_keys=True)
             write_durable(self.folder / AGREED, text.encode())
 
-    def _agreed(self) -> dict[str, str]:
+    def _read_agreed(self) -> dict[str, str]:
         file = self.folder / AGREED
         try:
             return {str(name): str(digest) for name, digest in json.loads(file.read_text()).items()}

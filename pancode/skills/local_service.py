@@ -56,10 +56,13 @@ def fetch_folder(address: str, commit: str | None, path: str) -> Iterator[Path]:
         )
     with tempfile.TemporaryDirectory(prefix="pancode-skills-") as made:
         top = Path(made)
-        git = _git(top)
+        git = _make_git(top)
         git.must("init", "--quiet", "--bare", str(top / "git"))
         # Some servers only send commits that a ref names.
-        if not (_has(git, commit, address, commit, "--depth=1") or _has(git, commit, address, _EVERY_REF)):
+        if not (
+            _fetch_commit(git, commit, address, commit, "--depth=1")
+            or _fetch_commit(git, commit, address, _EVERY_REF)
+        ):
             raise NotFoundError(
                 f"cannot read commit {commit[:12]} from {address}",
                 fix=f"git ls-remote {address}; if it needs a password, clone it and add the directory",
@@ -74,7 +77,7 @@ def fetch_folder(address: str, commit: str | None, path: str) -> Iterator[Path]:
 def find_newest_commit(address: str) -> str:
     """Return the commit of the address's HEAD. NotFoundError."""
     with tempfile.TemporaryDirectory(prefix="pancode-skills-") as made:
-        output = _git(Path(made)).call("ls-remote", "--", address, "HEAD")
+        output = _make_git(Path(made)).call("ls-remote", "--", address, "HEAD")
         done = run_git(replace(output, timeout_s=FETCH_S))
     commit = done.text().partition("\t")[0]
     if not done.ok or not _COMMIT.fullmatch(commit):
@@ -86,7 +89,7 @@ def find_newest_commit(address: str) -> str:
     return commit
 
 
-def _git(top: Path) -> Git:
+def _make_git(top: Path) -> Git:
     """Return git for untrusted addresses: no local settings, no prompts, only the listed protocols."""
     config = {f"protocol.{name}.allow": "always" for name in _PROTOCOLS}
     config |= {"protocol.version": "2", "core.sshCommand": "ssh -o BatchMode=yes"}
@@ -94,7 +97,7 @@ def _git(top: Path) -> Git:
     return Git(top, {**safe_env(config), **login, "GIT_DIR": str(top / "git")})
 
 
-def _has(git: Git, commit: str, address: str, refs: str, *options: str) -> bool:
+def _fetch_commit(git: Git, commit: str, address: str, refs: str, *options: str) -> bool:
     """Fetch, and return whether the commit arrived."""
     call = git.call("fetch", "--quiet", "--no-tags", *options, "--", address, refs)
     return (

@@ -35,7 +35,7 @@ class SoundTool:
     @property
     def laid(self) -> dict[str, tuple[bytes, bool]]:
         """Return the tool's files, with those that make it a skill that an agent program finds."""
-        own = {**self.files, ABOUT: self._about().encode(), "SKILL.md": self._skill().encode()}
+        own = {**self.files, ABOUT: self._format_about().encode(), "SKILL.md": self._format_skill().encode()}
         return mark_executable(own)
 
     @property
@@ -47,11 +47,11 @@ class SoundTool:
             name=f"{TOOL}{self.name}", digest=self.digest, place=TOOLS, packed=pack_files(self.laid)
         )
 
-    def _about(self) -> str:
+    def _format_about(self) -> str:
         fields = {"about": self.about, "input": self.schema, "seconds": self.seconds}
         return json.dumps(fields, indent=1, sort_keys=True) + "\n"
 
-    def _skill(self) -> str:
+    def _format_skill(self) -> str:
         return (
             f"---\nname: {TOOL}{self.name}\ndescription: {json.dumps(self.about)}\n---\n\n"
             f"A tool of this project. Run `{RUN}`, which lies beside this file, in the checkout, with its "
@@ -95,70 +95,74 @@ def tool_of(name: str, digest: str, packed: str) -> SoundTool:
     try:
         whole = JobSkill(name=name, digest=digest, packed=packed)
         files = {path: data for path, data in whole.files().items() if path != "SKILL.md"}
-        _must(len(name) <= MOST_NAME, f"its name is longer than {MOST_NAME} characters")
+        _require_rule(len(name) <= MOST_NAME, f"its name is longer than {MOST_NAME} characters")
         for path, data in files.items():
-            _must(data.decode("utf-8", "replace").encode() == data, f"{path} is not text")
-            _must(re.fullmatch(r"[\w./-]{1,100}", path) is not None, "a file name has invalid characters")
-        fields = _object(files.get(ABOUT), ABOUT)
-        _must(not fields.keys() - set(_KEYS), f"{ABOUT} has {', '.join(_KEYS)}, and nothing else")
+            _require_rule(data.decode("utf-8", "replace").encode() == data, f"{path} is not text")
+            _require_rule(
+                re.fullmatch(r"[\w./-]{1,100}", path) is not None, "a file name has invalid characters"
+            )
+        fields = _parse_object(files.get(ABOUT), ABOUT)
+        _require_rule(not fields.keys() - set(_KEYS), f"{ABOUT} has {', '.join(_KEYS)}, and nothing else")
         about, seconds = fields.get("about"), fields.get("seconds", USUAL_SECONDS)
         plain = isinstance(about, str) and 0 < len(about) <= MOST_ABOUT and escape_line(about) == about
-        _must(plain, f"about is one line of up to {MOST_ABOUT} characters")
+        _require_rule(plain, f"about is one line of up to {MOST_ABOUT} characters")
         whole_s = isinstance(seconds, int) and not isinstance(seconds, bool) and 1 <= seconds <= MOST_SECONDS
-        _must(whole_s, f"seconds must be 1 to {MOST_SECONDS}")
-        _must(files.get(RUN, b"").startswith(b"#!"), f"{RUN} is missing, or does not begin with #!")
-        return SoundTool(name, str(about), _schema(fields.get("input")), seconds, files, _tests(files))
+        _require_rule(whole_s, f"seconds must be 1 to {MOST_SECONDS}")
+        _require_rule(files.get(RUN, b"").startswith(b"#!"), f"{RUN} is missing, or does not begin with #!")
+        return SoundTool(
+            name, str(about), _parse_schema(fields.get("input")), seconds, files, _list_tests(files)
+        )
     except ValueError as wrong:
         why, fix = escape_line(str(wrong))[:300], "ask the agent to repair it, or write the tool yourself"
         raise UsageError(f"tool {name} is not valid", why=why, fix=fix, code="bad_tool") from wrong
 
 
-def _must(holds: bool, words: str) -> None:
+def _require_rule(holds: bool, words: str) -> None:
     if not holds:
         raise ValueError(words)
 
 
-def _object(data: bytes | None, path: str) -> dict[str, Any]:
+def _parse_object(data: bytes | None, path: str) -> dict[str, Any]:
     try:
         value = json.loads(data or b"")
     except (ValueError, RecursionError) as wrong:
         raise ValueError(f"{path} is not JSON") from wrong
-    _must(isinstance(value, dict), f"{path} is not a JSON object")
+    _require_rule(isinstance(value, dict), f"{path} is not a JSON object")
     return dict(value)
 
 
-def _schema(value: object) -> dict[str, Any]:
+def _parse_schema(value: object) -> dict[str, Any]:
     """Return a JSON schema of one object with simple properties, which every model server accepts."""
-    _must(
+    _require_rule(
         isinstance(value, dict) and value.get("type") == "object", "input is not a JSON schema of an object"
     )
     assert isinstance(value, dict)
     properties, needs = value.get("properties", {}), value.get("required", [])
     known = value.keys() <= {"type", "properties", "required", "additionalProperties", "description"}
-    _must(
+    _require_rule(
         known and isinstance(properties, dict) and len(properties) <= 20,
         "input may only have type, properties, required, additionalProperties, description",
     )
     for name, one in properties.items():
         fits = isinstance(one, dict) and one.get("type") in _TYPES and one.keys() <= set(_FACTS)
-        _must(
+        _require_rule(
             fits and re.fullmatch(r"\w{1,40}", name) is not None,
             f"input: {name} is not a property with a type",
         )
-    _must(
+    _require_rule(
         isinstance(needs, list) and all(one in properties for one in needs),
         "required names an unknown property",
     )
     return {"type": "object", "properties": properties, "required": needs, "additionalProperties": False}
 
 
-def _tests(files: dict[str, bytes]) -> tuple[str, ...]:
+def _list_tests(files: dict[str, bytes]) -> tuple[str, ...]:
     cases = tuple(path[6:-3] for path in sorted(files) if path.startswith("tests/") and path.endswith(".in"))
-    _must(
+    _require_rule(
         0 < len(cases) <= MOST_TESTS,
         f"it must have 1 to {MOST_TESTS} tests: tests/NAME.in and tests/NAME.out",
     )
     for case in cases:
-        _object(files[f"tests/{case}.in"], f"tests/{case}.in")
-        _must(f"tests/{case}.out" in files, f"tests/{case}.out is missing")
+        _parse_object(files[f"tests/{case}.in"], f"tests/{case}.in")
+        _require_rule(f"tests/{case}.out" in files, f"tests/{case}.out is missing")
     return cases

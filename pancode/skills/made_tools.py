@@ -54,7 +54,7 @@ def keep_proposed(work: Work, claims: Claims) -> None:
     for one in claims.proposed:
         now = work.core.wall_ms()
         row = StoredTool(run.id, one.name, False, run.project, run.id, one.digest, one.packed, now)
-        put_tool(work.tx, replace(row, problem=_problem(row) or ""))
+        put_tool(work.tx, replace(row, problem=_find_problem(row) or ""))
         work.tell(run.id, "tools", one.name, "proposed", f"pancode project tools show {run.id} {one.name}")
     for old in proposed_rows(work.tx)[: -MOST // 2]:
         forget_tool(work.tx, old)
@@ -70,7 +70,7 @@ def list_tools(core: Core, project: str | None) -> list[ToolShape]:
 def list_inbox_items(core: Core, tx: Transaction, since_ms: int) -> Iterator[BriefLine]:
     """Yield the proposed tools that wait for a user: those that only need approval first, then the newest. A
     tool on trial does not wait."""
-    states = [(row, _state(core, tx, row)) for row in reversed(proposed_rows(tx))]
+    states = [(row, _find_state(core, tx, row)) for row in reversed(proposed_rows(tx))]
     waiting = sorted((one for one in states if one[1] in _ASKED), key=lambda one: one[1] != "tried")
     for row, state in waiting[:_MOST_ASKED]:
         words, verb = _ASKED[state]
@@ -88,19 +88,19 @@ def list_inbox_items(core: Core, tx: Transaction, since_ms: int) -> Iterator[Bri
 def get_tool(core: Core, run: str, name: str) -> ToolDetail:
     """Return a proposed tool with its files. NotFoundError."""
     with core.ports.ledger.transaction() as tx:
-        row = _row(tx, run, name)
+        row = _find_row(tx, run, name)
         shape = _shape(core, tx, row)
-    files = {} if shape["problem"] else _tool(row).files
+    files = {} if shape["problem"] else _load_tool(row).files
     return {**shape, "files": {path: data.decode() for path, data in sorted(files.items())}}
 
 
 def _shape(core: Core, tx: Transaction, row: StoredTool) -> ToolShape:
-    problem = _problem(row)
-    tool = None if problem else _tool(row)
+    problem = _find_problem(row)
+    tool = None if problem else _load_tool(row)
     return {
         "name": row.name,
         "project": row.project,
-        "state": _state(core, tx, row),
+        "state": _find_state(core, tx, row),
         "about": "" if tool is None else tool.about,
         "digest": row.digest if tool is None else tool.digest,
         "run": row.run,
@@ -111,11 +111,11 @@ def _shape(core: Core, tx: Transaction, row: StoredTool) -> ToolShape:
     }
 
 
-def _tool(row: StoredTool) -> SoundTool:
+def _load_tool(row: StoredTool) -> SoundTool:
     return tool_of(row.name, row.digest, row.packed)
 
 
-def _state(core: Core, tx: Transaction, row: StoredTool) -> str:
+def _find_state(core: Core, tx: Transaction, row: StoredTool) -> str:
     if row.by:
         return "kept" if is_as_kept(core, row) else "changed"
     trial = tx.get(Run, row.trial) if row.trial else None
@@ -128,16 +128,16 @@ def _state(core: Core, tx: Transaction, row: StoredTool) -> str:
     return "cut short" if trial.outcome in _NOT_JUDGED else "failed"
 
 
-def _problem(row: StoredTool) -> str | None:
+def _find_problem(row: StoredTool) -> str | None:
     """Return why the tool cannot be tried or kept, or None."""
     try:
-        _tool(row)
+        _load_tool(row)
     except UsageError as wrong:
         return wrong.why
     return None
 
 
-def _row(tx: Transaction, run: str, name: str) -> StoredTool:
+def _find_row(tx: Transaction, run: str, name: str) -> StoredTool:
     rows = proposed_rows(tx, find_run(tx, run).id)
     found = next((one for one in rows if one.name == name), None)
     if found is None:
@@ -149,11 +149,11 @@ def try_it(core: Core, around: Surroundings, run: str, name: str, by: str) -> Di
     """Run the tool's tests on a node, without network access, only in a sandbox. UsageError for an invalid
     tool; errors of admission. If the run proposes a new version meanwhile, that one is untried."""
     with core.ports.ledger.transaction() as tx:
-        row = _row(tx, run, name)
-    tool = _tool(row)
+        row = _find_row(tx, run, name)
+    tool = _load_tool(row)
     done = dispatch_run(core, around, trial_request(row, tool, by), None)
     with unit_of_work(core) as work:
-        now = _row(work.tx, row.run, name)
+        now = _find_row(work.tx, row.run, name)
         if now.digest == row.digest:
             put_tool(work.tx, replace(now, trial=done.run.id))
     return done
@@ -166,13 +166,13 @@ def keep_tool(core: Core, run: str, name: str, digest: str, by: str) -> ToolShap
     its bytes differ from those that the user has seen.
     """
     with unit_of_work(core) as work:
-        row = _row(work.tx, run, name)
-        tool = _tool(row)
+        row = _find_row(work.tx, run, name)
+        tool = _load_tool(row)
         if digest != tool.digest:
             what = f"the tool {name} is not the one that was looked at"
             fix = f"pancode project tools show {row.run} {name}"
             raise ConflictError(what, why=f"its digest is {tool.digest}", fix=fix, code="changed")
-        if _state(core, work.tx, row) != "tried":
+        if _find_state(core, work.tx, row) != "tried":
             why = f"its newest trial is {row.trial}" if row.trial else "nobody has tried it"
             fix = f"pancode project tools try {row.run} {name}"
             raise RefusedError(f"the tests of {name} did not pass", why=why, fix=fix, code="not_tried")
@@ -209,7 +209,7 @@ def remove_tool(core: Core, name: str, project: str, by: str) -> None:
 def put_aside(core: Core, run: str, name: str, by: str) -> None:
     """Dismiss the tool that this run proposes. NotFoundError."""
     with unit_of_work(core) as work:
-        row = _row(work.tx, run, name)
+        row = _find_row(work.tx, run, name)
         forget_tool(work.tx, row)
         work.audit("trust", "info", "tool put aside", row.run, by=by, tool=name, project=row.project)
         work.happened(Happened(EventKind.INBOX_ANSWERED, row.run))

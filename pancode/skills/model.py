@@ -111,7 +111,7 @@ def made_of(name: str, files: Mapping[str, SkillFile], found: tuple[SkillFinding
         findings.append(make_error("no_front_matter", what))
         return Skill(name, files, "", text, tuple(findings))
     front, body = parts[1] or "", parts[2]
-    fields = _fields(front, findings)
+    fields = _parse_fields(front, findings)
     if fields is not None:
         findings += _of_fields(name, fields)
         findings += _of_powers(fields)
@@ -133,12 +133,12 @@ def parse_definition(name: str, file: SkillFile) -> Skill:
         )
     parts = _FRONT.match(text)
     front, body = (parts[1] or "", parts[2]) if parts is not None else ("", text)
-    fields = (_fields(front, findings) if front else None) or {}
+    fields = (_parse_fields(front, findings) if front else None) or {}
     findings += [*_of_powers(fields), *_of_body(body), *_of_commands({name: file})]
     return Skill(name, {"": file}, str(fields.get("description") or ""), body, tuple(findings), front)
 
 
-def _fields(front: str, findings: list[SkillFinding]) -> Mapping[str, Any] | None:
+def _parse_fields(front: str, findings: list[SkillFinding]) -> Mapping[str, Any] | None:
     if len(front) > MOST_FRONT:
         findings.append(
             make_error("front_too_long", f"the front matter has more than {format_bytes(MOST_FRONT)}")

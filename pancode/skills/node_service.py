@@ -29,7 +29,7 @@ def act_there(
             if reach.installed_home is None:
                 raise UnavailableError(f"node {name} was never started", fix=f"pancode fleet up {name}")
             if reach.local:
-                return {"node": name, **await _beside(name, reach, request, environ)}
+                return {"node": name, **await _act_locally(name, reach, request, environ)}
             session = await session_to(reach, environ)
             try:
                 return {"node": name, **await act_on(Remote(session), name, reach.installed_home, request)}
@@ -45,7 +45,7 @@ def act_there(
     return asyncio.run(together())
 
 
-async def _beside(
+async def _act_locally(
     name: str, reach: Reach, request: SkillsAsked, environ: Mapping[str, str]
 ) -> dict[str, Any]:
     """Carry out a request on a node of this computer, in that node's HOME."""

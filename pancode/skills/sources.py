@@ -119,7 +119,7 @@ def read_skill(folder: Path, name: str = "") -> Skill:
     findings: list[SkillFinding] = []
     room = MOST_BYTES
     try:
-        for path, entry in _entries(folder):
+        for path, entry in _walk_entries(folder):
             if len(files) >= MOST_FILES:
                 findings.append(make_error("too_many_files", f"it has more than {MOST_FILES} files"))
                 break
@@ -147,12 +147,12 @@ def read_skill(folder: Path, name: str = "") -> Skill:
     return made_of(name or folder.name, files, tuple(findings))
 
 
-def _entries(folder: Path, before: str = "") -> Iterator[tuple[str, os.DirEntry[str]]]:
+def _walk_entries(folder: Path, before: str = "") -> Iterator[tuple[str, os.DirEntry[str]]]:
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         if entry.name in IGNORED:
             continue
         path = before + os.fsencode(entry.name).decode("utf-8", "replace")
         if entry.is_dir(follow_symlinks=False) and before.count("/") < MOST_DEEP:
-            yield from _entries(Path(entry.path), f"{path}/")
+            yield from _walk_entries(Path(entry.path), f"{path}/")
         else:
             yield path, entry

@@ -27,10 +27,10 @@ def move(
     """
     from pancode.app.administration import move_ledger
 
-    face.show_result(move_ledger(home_of(os.environ), os.environ, source, password_file), _summary)
+    face.show_result(move_ledger(home_of(os.environ), os.environ, source, password_file), _format_summary)
 
 
-def _summary(answer: dict[str, Any]) -> str:
+def _format_summary(answer: dict[str, Any]) -> str:
     rows = [one for one in answer["tables"] if one["rows"]]
     columns: Columns = {"TABLE": "table", "ROWS": "rows"}
     count = sum(t["rows"] for t in answer["tables"])

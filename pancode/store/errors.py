@@ -43,7 +43,7 @@ def explain_error(place: str, error: BaseException | None) -> PancodeError:
     return PancodeError(f"the ledger at {place} refused a statement", why=why, fix="pancode doctor")
 
 
-def _full(place: str, why: str) -> PancodeError:
+def _make_full_error(place: str, why: str) -> PancodeError:
     return UnavailableError(
         f"the disk of the ledger at {place} is full",
         why=why,
@@ -52,7 +52,7 @@ def _full(place: str, why: str) -> PancodeError:
     )
 
 
-def _locked(place: str, why: str) -> PancodeError:
+def _make_locked_error(place: str, why: str) -> PancodeError:
     return UnavailableError(
         f"the ledger at {place} is in use by another process",
         why=why,
@@ -61,7 +61,7 @@ def _locked(place: str, why: str) -> PancodeError:
     )
 
 
-def _damaged(place: str, why: str) -> PancodeError:
+def _make_damaged_error(place: str, why: str) -> PancodeError:
     return LedgerDamagedError(
         f"the ledger at {place} is damaged",
         why=why,
@@ -69,7 +69,7 @@ def _damaged(place: str, why: str) -> PancodeError:
     )
 
 
-def _forbidden(place: str, why: str) -> PancodeError:
+def _make_access_error(place: str, why: str) -> PancodeError:
     return ConfigError(
         f"cannot open the ledger at {place} for writing",
         why=why,
@@ -78,7 +78,7 @@ def _forbidden(place: str, why: str) -> PancodeError:
     )
 
 
-def _io(place: str, why: str) -> PancodeError:
+def _make_io_error(place: str, why: str) -> PancodeError:
     return UnavailableError(
         f"the disk of the ledger at {place} has I/O errors",
         why=why,
@@ -88,9 +88,9 @@ def _io(place: str, why: str) -> PancodeError:
 
 
 _MEANINGS = (
-    (("SQLITE_FULL",), _full),
-    (("SQLITE_BUSY", "SQLITE_LOCKED"), _locked),
-    (("SQLITE_CORRUPT", "SQLITE_NOTADB"), _damaged),
-    (("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH"), _forbidden),
-    (("SQLITE_IOERR",), _io),
+    (("SQLITE_FULL",), _make_full_error),
+    (("SQLITE_BUSY", "SQLITE_LOCKED"), _make_locked_error),
+    (("SQLITE_CORRUPT", "SQLITE_NOTADB"), _make_damaged_error),
+    (("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH"), _make_access_error),
+    (("SQLITE_IOERR",), _make_io_error),
 )

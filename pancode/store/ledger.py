@@ -81,8 +81,8 @@ class Statements:
         )
         if form not in self._found:
             query = self._search(where, order, limit is not None)
-            self._found[form] = query if after is None else query.where(self._beyond(order))
-        values = {f"w_{name}": _plain(value) for name, value in where.items() if value is not None}
+            self._found[form] = query if after is None else query.where(self._make_condition(order))
+        values = {f"w_{name}": _to_plain_value(value) for name, value in where.items() if value is not None}
         values |= {f"a_{number}": value for number, value in enumerate(after or ())}
         return self._found[form], values if limit is None else {**values, "most": limit}
 
@@ -98,7 +98,7 @@ class Statements:
             query = query.order_by(*[c.asc().nulls_first() for c in by], *self._keys)
         return query.limit(bindparam("most")) if limited else query
 
-    def _beyond(self, order: Order) -> Any:
+    def _make_condition(self, order: Order) -> Any:
         """Return the condition for rows after a place: by the order's value, then by key."""
         by = [self._table.c[order[0]]] if order[0] is not None else []
         places = [*by, *self._keys]
@@ -106,7 +106,7 @@ class Statements:
         return tuple_(*places) < place if order[1] else tuple_(*places) > place
 
 
-def _plain(value: Any) -> Any:
+def _to_plain_value(value: Any) -> Any:
     return value.value if isinstance(value, Enum) else value
 
 
@@ -152,10 +152,10 @@ class SqlLedger:
 
     def transaction(self) -> AbstractContextManager[SqlTransaction]:
         """Commit on leaving, roll back on an exception. RuntimeError if this thread has one open."""
-        return self._transaction()
+        return self._open_transaction()
 
     @contextmanager
-    def _transaction(self) -> Iterator[SqlTransaction]:
+    def _open_transaction(self) -> Iterator[SqlTransaction]:
         if self._owner == threading.get_ident():
             raise RuntimeError("this thread already has an open ledger transaction")
         with self._lock:

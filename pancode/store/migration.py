@@ -51,7 +51,7 @@ def bring_up_to_date(engine: Engine, place: str, history: Revisions) -> None:
                 fix="install the newer version again, or set PANCODE_HOME to another directory",
                 code="ledger_newer",
             ) from exc
-        _copy_beside(engine, place, found, history)
+        _save_copy(engine, place, found, history)
     with engine.connect() as connection, connection.begin():
         _upgrade(connection, history)
 
@@ -63,7 +63,7 @@ def revision_of(connection: Connection) -> str | None:
     return connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar()
 
 
-def _copy_beside(engine: Engine, place: str, revision: str, history: Revisions) -> None:
+def _save_copy(engine: Engine, place: str, revision: str, history: Revisions) -> None:
     if engine.dialect.name != "sqlite":
         return
     copy = Path(f"{place}.{revision}-before-{history.head}")

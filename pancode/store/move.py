@@ -44,7 +44,7 @@ def move(source: Where, target: Where, wall_ms: int) -> list[Moved]:
         _check_source(old, place_of(source))
         with _open(target) as new:
             _check_target(new, place_of(target))
-            done = [_copied(old, new, table) for table in TABLES.values()]
+            done = [_copy_table(old, new, table) for table in TABLES.values()]
             new.commit()
         _mark(old, place_of(target), wall_ms)
     if isinstance(source, Path):
@@ -75,7 +75,7 @@ def _open(where: Where) -> Iterator[Connection]:
         engine.dispose()
 
 
-def _copied(old: Connection, new: Connection, table: Table) -> Moved:
+def _copy_table(old: Connection, new: Connection, table: Table) -> Moved:
     every = select(table).order_by(*table.primary_key.columns)
     found = old.execute(every, execution_options={"yield_per": _AT_ONCE})
     for rows in found.mappings().partitions():

@@ -55,7 +55,7 @@ class Database:
 
     def without_secret(self, text: str) -> str:
         """Return a driver's error as one line, without the password."""
-        secret = self.url.password or self._kept()
+        secret = self.url.password or self._read_password()
         shown = text.replace(str(secret), "***") if secret else text
         return " ".join(shown.split())[:400]
 
@@ -73,7 +73,7 @@ class Database:
                 code="ledger_password",
             ) from exc
 
-    def _kept(self) -> str | None:
+    def _read_password(self) -> str | None:
         try:
             return self.secret()
         except ConfigError:
@@ -152,7 +152,7 @@ def _begin(database: Database, connection: Any, busy_ms: int, sole: bool) -> Non
             )
         encoding = connection.info.parameter_status("server_encoding")
         if encoding != "UTF8":
-            make = f"create database {_quoted(database)} encoding 'UTF8' template template0"
+            make = f"create database {_quote_name(database)} encoding 'UTF8' template template0"
             raise ConfigError(
                 f"the database at {database.place} does not use UTF-8",
                 why=f"its encoding is {encoding}; it must be UTF8",
@@ -180,10 +180,12 @@ def _take(database: Database, cursor: Any) -> None:
         cursor.execute("SELECT pg_advisory_lock(%s, %s)", LOCK)
     except psycopg.errors.LockNotAvailable as exc:
         cursor.execute(_HOLDER, LOCK)
-        raise _locked(database, cursor.fetchone()) from exc
+        raise _make_locked_error(database, cursor.fetchone()) from exc
 
 
-def _locked(database: Database, holder: tuple[int, str | None, str | None] | None) -> UnavailableError:
+def _make_locked_error(
+    database: Database, holder: tuple[int, str | None, str | None] | None
+) -> UnavailableError:
     pid, name, address = holder or (0, None, None)
     who = f"{name or 'a session of another user'}{f' ({address})' if address else ''}"
     command = database.probe(f"select pg_terminate_backend({pid})")
@@ -199,7 +201,7 @@ def _locked(database: Database, holder: tuple[int, str | None, str | None] | Non
     )
 
 
-def _quoted(database: Database) -> str:
+def _quote_name(database: Database) -> str:
     return '"' + str(database.url.database).replace('"', '""') + '"'
 
 

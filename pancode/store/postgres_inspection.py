@@ -37,14 +37,14 @@ def look_there(database: Database, clock: Clock) -> SeenThere:
     engine = engine_of(database, BUSY_MS, sole=False)
     try:
         with closing(engine.connect()) as connection:
-            return _seen(connection, clock)
+            return _read_state(connection, clock)
     except DBAPIError as exc:
         raise explain_error(database, exc.orig) from exc
     finally:
         engine.dispose()
 
 
-def _seen(connection: Connection, clock: Clock) -> SeenThere:
+def _read_state(connection: Connection, clock: Clock) -> SeenThere:
     def ask(query: str) -> int:
         found: int = connection.exec_driver_sql(query).scalar_one()
         return found

@@ -89,14 +89,14 @@ class RecordShape:
         for name in where:
             if name not in self.key and name not in self.looked_up:
                 raise ValueError(f"{self.name} is not looked up by {name}; add it to the table's indexes")
-        if order is not None and order not in self._orderable():
+        if order is not None and order not in self._list_orderable():
             raise ValueError(f"{self.name} cannot be ordered by {order}")
         if limit is not None and limit < 0:
             raise ValueError("limit is below 0")
         if after is not None and (len(after) != (order is not None) + len(self.key) or None in after):
             raise ValueError(f"{after} is not a valid place in {self.name} ordered by {order or 'its key'}")
 
-    def _orderable(self) -> set[str]:
+    def _list_orderable(self) -> set[str]:
         return {c.name for c in self.columns if c.kind not in (Kind.JSON, Kind.DECIMAL)}
 
 
@@ -115,7 +115,7 @@ def _shape(record: type[Record]) -> RecordShape:
     hints = get_type_hints(record)
     parts = table.key if len(table.key) > 1 else ()
     indexed = [index.partition(",")[0] for index in table.indexes]
-    columns = tuple(_column(f.name, hints[f.name]) for f in fields(record))  # type: ignore[arg-type]
+    columns = tuple(_make_column(f.name, hints[f.name]) for f in fields(record))  # type: ignore[arg-type]
     names = tuple(column.name for column in columns)
     return RecordShape(
         record=record,
@@ -124,7 +124,7 @@ def _shape(record: type[Record]) -> RecordShape:
         looked_up=tuple(dict.fromkeys((*indexed, *parts))),
         columns=columns,
         names=names,
-        values=_getter(names),
+        values=_make_getter(names),
         encoded=tuple((n, c.encode) for n, c in enumerate(columns) if c.encode is not None),
         decoded=tuple((n, c.decode) for n, c in enumerate(columns) if c.decode is not None),
     )
@@ -132,17 +132,17 @@ def _shape(record: type[Record]) -> RecordShape:
 
 def key_getter(shape: RecordShape) -> Callable[[Record], tuple[Any, ...]]:
     """Return a function that reads a record's key, always as a tuple."""
-    return _getter(shape.key)
+    return _make_getter(shape.key)
 
 
-def _getter(names: tuple[str, ...]) -> Callable[[Record], tuple[Any, ...]]:
+def _make_getter(names: tuple[str, ...]) -> Callable[[Record], tuple[Any, ...]]:
     get = attrgetter(*names)
     return get if len(names) > 1 else lambda record: (get(record),)
 
 
-def _column(name: str, hint: Any) -> Column:
+def _make_column(name: str, hint: Any) -> Column:
     nullable, bare = _without_none(hint)
-    kind, encode, decode = _codec(bare)
+    kind, encode, decode = _find_codec(bare)
     return Column(name, kind, nullable, encode, decode)
 
 
@@ -157,18 +157,18 @@ def _without_none(hint: Any) -> tuple[bool, Any]:
     return True, rest[0]
 
 
-def _codec(hint: Any) -> tuple[Kind, Convert | None, Convert | None]:
+def _find_codec(hint: Any) -> tuple[Kind, Convert | None, Convert | None]:
     plain = {str: Kind.TEXT, int: Kind.INTEGER}
     if hint in plain:
         return plain[hint], None, None
     if hint is bool:
         return Kind.BOOLEAN, None, bool
     if hint is Decimal:
-        return Kind.DECIMAL, _money, Decimal
+        return Kind.DECIMAL, _format_money, Decimal
     if isinstance(hint, type) and issubclass(hint, StrEnum):
         return Kind.TEXT, lambda value: hint(value).value, hint
     if hint is object or (get_origin(hint) or hint) in (dict, list, tuple):
-        shape = _tupled(hint)
+        shape = _make_tuple_convert(hint)
         json_decoder = (
             json.loads if shape is None else lambda text: () if text == "[]" else shape(json.loads(text))
         )
@@ -176,7 +176,7 @@ def _codec(hint: Any) -> tuple[Kind, Convert | None, Convert | None]:
     raise TypeError(f"a row cannot store {hint}")
 
 
-def _money(value: Decimal) -> str:
+def _format_money(value: Decimal) -> str:
     if not value.is_finite():
         raise ValueError(f"{value} is not a finite amount")
     return format(value, "f")
@@ -185,12 +185,12 @@ def _money(value: Decimal) -> str:
 _dump: Convert = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
-def _tupled(hint: Any) -> Convert | None:
+def _make_tuple_convert(hint: Any) -> Convert | None:
     """Return a function that turns JSON lists into the tuples of the type hint; None if it has none."""
     if get_origin(hint) is not tuple:
         return None
     items = get_args(hint)
     if len(items) != 2 or items[1] is not Ellipsis:
         raise TypeError(f"a row cannot store {hint}; write tuple[X, ...]")
-    inner = _tupled(items[0])
+    inner = _make_tuple_convert(items[0])
     return tuple if inner is None else lambda value: tuple(inner(item) for item in value)

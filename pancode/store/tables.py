@@ -25,7 +25,7 @@ _OLD = {"lease": "fence", "job": "order"} | {f"reserved_{u}": f"held_{u}" for u 
 NAMING = {"ix": "ix_%(table_name)s_%(column_0_name)s", "pk": "pk_%(table_name)s"}
 
 
-def _table(metadata: MetaData, shape: RecordShape) -> Table:
+def _make_table(metadata: MetaData, shape: RecordShape) -> Table:
     columns = [
         SqlColumn(
             _OLD.get(column.name, column.name),
@@ -43,4 +43,4 @@ def _table(metadata: MetaData, shape: RecordShape) -> Table:
 
 
 METADATA = MetaData(naming_convention=NAMING)
-TABLES: dict[type[Record], Table] = {kind: _table(METADATA, shape_of(kind)) for kind in ALL}
+TABLES: dict[type[Record], Table] = {kind: _make_table(METADATA, shape_of(kind)) for kind in ALL}

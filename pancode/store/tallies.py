@@ -46,14 +46,16 @@ def build_query(table: Table, shape: RecordShape, grouping: Grouping, dialect: s
     by = [table.c[name] for name in grouping.by]
     if set(shape.key) <= set(grouping.by):  # Each row is a group, so nothing must be sorted.
         rows = [table.c[name] for name in grouping.sums]
-        found = select(*by, literal(1), *rows).where(*_conditions(table, grouping))
+        found = select(*by, literal(1), *rows).where(*_make_conditions(table, grouping))
         if grouping.largest is None:
             return found
         amount = cast(table.c[grouping.largest[0]], Numeric)
         return found.order_by(amount.desc(), *by).limit(grouping.largest[1])
     counted = func.count() if grouping.distinct is None else func.count(table.c[grouping.distinct].distinct())
-    sums = [_sum(table.c[name], columns[name], dialect) for name in grouping.sums]
-    return select(*by, counted, *sums).select_from(table).where(*_conditions(table, grouping)).group_by(*by)
+    sums = [_make_sum(table.c[name], columns[name], dialect) for name in grouping.sums]
+    return (
+        select(*by, counted, *sums).select_from(table).where(*_make_conditions(table, grouping)).group_by(*by)
+    )
 
 
 def groups_of(shape: RecordShape, grouping: Grouping, rows: Iterable[Any]) -> list[Grouped]:
@@ -63,13 +65,13 @@ def groups_of(shape: RecordShape, grouping: Grouping, rows: Iterable[Any]) -> li
     odd = [(place, read) for place, read in decode if read is not None]
     width = len(decode)
     return [
-        Grouped(_key(row[:width], odd), row[width], tuple(map(_number, row[width + 1 :])))
+        Grouped(_make_key(row[:width], odd), row[width], tuple(map(_parse_number, row[width + 1 :])))
         for row in map(tuple, rows)
         if row[width]
     ]
 
 
-def _key(values: tuple[Any, ...], odd: list[tuple[int, Any]]) -> tuple[Any, ...]:
+def _make_key(values: tuple[Any, ...], odd: list[tuple[int, Any]]) -> tuple[Any, ...]:
     if not odd:
         return values
     key = list(values)
@@ -78,7 +80,7 @@ def _key(values: tuple[Any, ...], odd: list[tuple[int, Any]]) -> tuple[Any, ...]
     return tuple(key)
 
 
-def _number(value: Any) -> Decimal | int:
+def _parse_number(value: Any) -> Decimal | int:
     """Return a result's number: SQLite returns amounts as text, and sums of integers in two halves."""
     if isinstance(value, str):
         high, halved, low = value.partition(" ")
@@ -86,7 +88,7 @@ def _number(value: Any) -> Decimal | int:
     return value or 0
 
 
-def _sum(column: Any, shaped: Column, dialect: str) -> Any:
+def _make_sum(column: Any, shaped: Column, dialect: str) -> Any:
     if shaped.kind is Kind.DECIMAL:
         return getattr(func, SQLITE_SUM)(column) if dialect == "sqlite" else func.sum(cast(column, Numeric))
     if dialect == "sqlite":  # SQLite's sum fails above 64 bits.
@@ -95,7 +97,7 @@ def _sum(column: Any, shaped: Column, dialect: str) -> Any:
     return func.sum(column)
 
 
-def _conditions(table: Table, grouping: Grouping) -> list[Any]:
+def _make_conditions(table: Table, grouping: Grouping) -> list[Any]:
     found = []
     for name, values in grouping.among.items():
         column = table.c[name]

@@ -49,7 +49,7 @@ def resume_workflow(
     with core.ports.ledger.transaction() as tx:
         workflow = rows.find_workflow(tx, text)
         _must_have_failed(workflow)
-        steps = _steps(tx, workflow, resolve)
+        steps = _find_steps(tx, workflow, resolve)
         begin = {name for name in _to_begin(steps) if step_replacement.asks_again(tx, steps[name]) is None}
     plan = plan_of(
         workflow, tuple(confirm_step(step, approved) for step in steps.values()), workflow.created_by
@@ -58,7 +58,7 @@ def resume_workflow(
     with unit_of_work(core) as work:
         workflow = rows.find_workflow(work.tx, workflow.id)
         _must_have_failed(workflow)
-        steps = _steps(work.tx, workflow, resolve)
+        steps = _find_steps(work.tx, workflow, resolve)
         known = {step.name for step in rows.steps_of(work.tx, workflow.id)}
         for name in _to_begin(steps):
             step = begun_again(work, confirm_step(steps[name], approved), _is_begun_anew(steps, name))
@@ -72,7 +72,7 @@ def resume_workflow(
         return again
 
 
-def _steps(tx: Transaction, workflow: Workflow, resolve: bool) -> dict[str, WorkflowStep]:
+def _find_steps(tx: Transaction, workflow: Workflow, resolve: bool) -> dict[str, WorkflowStep]:
     """Return the steps by name, with the added conflict-resolving steps if requested."""
     steps = rows.steps_of(tx, workflow.id)
     return {step.name: step for step in (insert_resolvers(workflow.id, steps) if resolve else steps)}
@@ -120,7 +120,7 @@ def begun_again(work: Work, step: WorkflowStep, anew: bool) -> WorkflowStep:
     if rows.is_back(work.tx, step):
         return rows.taken_back(step)
     if step_replacement.asks_again(work.tx, step) is not None:
-        return step_replacement.asked_again(work, step)
+        return step_replacement.ask_again(work, step)
     return once_more(step, anew)
 
 

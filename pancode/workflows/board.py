@@ -59,10 +59,13 @@ def with_values(
             "run": run.id,
             "step": run.step,
             "at_ms": now_ms,
-            "writes": _writes(board, name),
+            "writes": _count_writes(board, name),
         }
         after = {**board, name: row}
-        if len(after) > MOST_VALUES or sum(len(str(_row(v)["value"])) for v in after.values()) > MOST_CHARS:
+        if (
+            len(after) > MOST_VALUES
+            or sum(len(str(_read_row(v)["value"])) for v in after.values()) > MOST_CHARS
+        ):
             full.append(
                 f"no room for {name}: a board has {MOST_VALUES} values, {MOST_CHARS} characters together"
             )
@@ -73,19 +76,19 @@ def with_values(
 
 def list_entries(workflow: Workflow) -> list[dict[str, str]]:
     """Return the board's values in the wire format of a job."""
-    split = ((name.partition("/"), _row(row)) for name, row in sorted(workflow.board.items()))
+    split = ((name.partition("/"), _read_row(row)) for name, row in sorted(workflow.board.items()))
     return [{"namespace": name[0], "key": name[2], "value": str(row["value"])} for name, row in split]
 
 
 def list_values(workflow: Workflow) -> list[dict[str, Any]]:
     """Return the board's values for users, sorted by name."""
-    return [{"key": name, **_row(row)} for name, row in sorted(workflow.board.items())]
+    return [{"key": name, **_read_row(row)} for name, row in sorted(workflow.board.items())]
 
 
-def _row(row: object) -> Mapping[str, Any]:
+def _read_row(row: object) -> Mapping[str, Any]:
     return row if isinstance(row, dict) else {}
 
 
-def _writes(board: Mapping[str, object], name: str) -> int:
+def _count_writes(board: Mapping[str, object], name: str) -> int:
     """Return how often the value has been written, including this time."""
-    return int(_row(board.get(name)).get("writes", 0)) + 1
+    return int(_read_row(board.get(name)).get("writes", 0)) + 1

@@ -44,9 +44,9 @@ class Advancing:
     def do(self, run: str, stopping: Callable[[], bool]) -> None:
         """Advance a workflow; `run` is the workflow's id."""
         while not stopping():
-            if not self._is_asked(run):
+            if not self._is_pending(run):
                 return
-            made = self._moved(run)
+            made = self._advance_workflow(run)
             if made.collect or made.measure:
                 self._read(run, made)
                 continue
@@ -66,38 +66,40 @@ class Advancing:
         """Fail a workflow that cannot be advanced, and stop its runs; pause a lane instead."""
         why = f"{type(error).__name__}: {error}"
         with unit_of_work(self._core) as work:
-            self._forget(work, _asked(work.tx, run))
+            self._forget(work, _list_actions(work.tx, run))
             view = rows.load_view(self._core, work.tx, run)
             if view is None or view.workflow.state not in OPEN:
                 return
             now = self._core.wall_ms()
             if view.workflow.kind is records.WorkflowKind.LANE:
-                return rows.write_changes(work, view, _standing(work, _halted(view, why, now)))
-            steps = tuple(_failed(step, why, now) for step in view.steps)
+                return rows.write_changes(work, view, _update_lane(work, _pause_lane(view, why, now)))
+            steps = tuple(_mark_failed(step, why, now) for step in view.steps)
             runs = tuple((str(s.run), why) for s in view.steps if s.run in view.runs and not s.state.is_over)
             workflow = replace(view.workflow, state=records.WorkflowState.FAILED, reason=why, finished_ms=now)
             changed = tuple(new for new, old in zip(steps, view.steps, strict=True) if new is not old)
             rows.write_changes(work, view, sign_summary(work, Advance(workflow, steps, changed, stop=runs)))
 
-    def _is_asked(self, workflow: str) -> bool:
+    def _is_pending(self, workflow: str) -> bool:
         """Whether the workflow has open requests to advance; one pass covers all earlier requests."""
         with self._core.ports.ledger.transaction() as tx:
-            return bool(_asked(tx, workflow))
+            return bool(_list_actions(tx, workflow))
 
-    def _moved(self, workflow: str) -> Advance:
+    def _advance_workflow(self, workflow: str) -> Advance:
         """Load the workflow, decide, and apply, in one transaction."""
         core = self._core
         with unit_of_work(core) as work:
             view = rows.load_view(core, work.tx, workflow)
             assert view is not None  # Workflows are never deleted.
-            actions = _asked(work.tx, workflow)  # Read the requests now, before this change adds others.
+            actions = _list_actions(
+                work.tx, workflow
+            )  # Read the requests now, before this change adds others.
             made = advance(view)
             fresh = {name: new_id_in(core, work.tx) for name in made.start}
-            began = {s.name: _starting(s, fresh[s.name]) for s in made.steps if s.name in fresh}
+            began = {s.name: _mark_starting(s, fresh[s.name]) for s in made.steps if s.name in fresh}
             changed = (*(one for one in made.changed if one.name not in began), *began.values())
             steps = tuple(began.get(step.name, step) for step in made.steps)
             made = replace(made, steps=steps, changed=changed)
-            made = _standing(work, sign_summary(work, made))
+            made = _update_lane(work, sign_summary(work, made))
             rows.write_changes(work, view, made)
             if made.ended and made.workflow.state is records.WorkflowState.DONE:
                 _land(work, made)
@@ -122,7 +124,7 @@ class Advancing:
         for step in view.steps:
             run = view.run(step)
             if run is not None and step.name in made.collect:
-                found[step.name] = _outputs(results, step, run)
+                found[step.name] = _read_outputs(results, step, run)
             elif run is not None and step.name in made.measure:
                 found[step.name] = {**step.outputs, **_score(results, view.workflow, run)}
         with unit_of_work(core) as work:
@@ -136,7 +138,7 @@ class Advancing:
             work.tx.delete(records.Action, action.id)
 
 
-def _outputs(results: StepResults, step: records.WorkflowStep, run: records.Run) -> dict[str, object]:
+def _read_outputs(results: StepResults, step: records.WorkflowStep, run: records.Run) -> dict[str, object]:
     """Return a step's outputs. An unreadable result fails the step, not the workflow. UnavailableError: try
     later."""
     try:
@@ -158,7 +160,7 @@ def _score(results: StepResults, workflow: records.Workflow, run: records.Run) -
         return {"score": None, "problem": error.words}
 
 
-def _asked(tx: Transaction, workflow: str) -> list[records.Action]:
+def _list_actions(tx: Transaction, workflow: str) -> list[records.Action]:
     """Return the actions that request the workflow to be advanced."""
     return [
         action
@@ -177,11 +179,11 @@ def _land(work: Work, made: Advance) -> None:
             work.signal(runs[name], LandingDue())
 
 
-def _starting(step: records.WorkflowStep, run: str) -> records.WorkflowStep:
+def _mark_starting(step: records.WorkflowStep, run: str) -> records.WorkflowStep:
     return replace(step, state=records.WorkflowStepState.STARTING, run=run, runs=(*step.runs, run))
 
 
-def _standing(work: Work, made: Advance) -> Advance:
+def _update_lane(work: Work, made: Advance) -> Advance:
     """Return a lane with the item at which it is stopped now; report a stop once."""
     workflow = made.workflow
     if workflow.kind is not records.WorkflowKind.LANE:
@@ -198,17 +200,17 @@ def _standing(work: Work, made: Advance) -> Advance:
     return replace(made, workflow=replace(workflow, lane={**workflow.lane, "stands": now}))
 
 
-def _halted(view: WorkflowView, why: str, now_ms: int) -> Advance:
+def _pause_lane(view: WorkflowView, why: str, now_ms: int) -> Advance:
     """Pause the lane and record why; the item that could not start has failed."""
     paused = {"by": "PanCode", "at_ms": now_ms, "why": why}
     workflow = replace(view.workflow, lane={**view.workflow.lane, "paused": paused})
     starting = [step for step in view.steps if step.state is records.WorkflowStepState.STARTING]
-    failed = {step.name: _failed(step, why, now_ms) for step in starting}
+    failed = {step.name: _mark_failed(step, why, now_ms) for step in starting}
     steps = tuple(failed.get(step.name, step) for step in view.steps)
     return Advance(workflow, steps, tuple(failed.values()))
 
 
-def _failed(step: records.WorkflowStep, why: str, now_ms: int) -> records.WorkflowStep:
+def _mark_failed(step: records.WorkflowStep, why: str, now_ms: int) -> records.WorkflowStep:
     if step.state.is_over:
         return step
     return end_step(step, records.WorkflowStepState.FAILED, why, now_ms)

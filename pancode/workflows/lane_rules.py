@@ -77,19 +77,19 @@ def explain_doubt(run: Run) -> str:
 def insert_item(steps: Sequence[WorkflowStep], priority: int) -> tuple[int, tuple[WorkflowStep, ...]]:
     """Return a new item's place, after those of the same priority, and the items that move."""
     last = max((make_sort_key(step)[0] for step in steps), default=0) + 1
-    later = [step for step in steps if may_move(step) and _priority(step) < priority]
+    later = [step for step in steps if may_move(step) and _read_priority(step) < priority]
     if not later:
         return last, ()
     places = [make_sort_key(step)[0] for step in later] + [last]
-    return places[0], _given(later, places[1:])
+    return places[0], _assign_places(later, places[1:])
 
 
-def _priority(step: WorkflowStep) -> int:
+def _read_priority(step: WorkflowStep) -> int:
     priority: Any = step.item.get("priority", 0)
     return int(priority)
 
 
-def _given(steps: Sequence[WorkflowStep], places: Sequence[int]) -> tuple[WorkflowStep, ...]:
+def _assign_places(steps: Sequence[WorkflowStep], places: Sequence[int]) -> tuple[WorkflowStep, ...]:
     """Return the items whose place changes, with their new places."""
     pairs = zip(steps, places, strict=True)
     return tuple(

@@ -104,7 +104,7 @@ def find_lane(tx: Transaction, name: str) -> Workflow:
 def get_defaults(core: Core, name: str) -> dict[str, Any]:
     """Return the lane's defaults for items that do not set their own values. NotFoundError."""
     with core.ports.ledger.transaction() as tx:
-        return _defaults(find_lane(tx, name))
+        return _read_defaults(find_lane(tx, name))
 
 
 def add_item(core: Core, around: Surroundings, name: str, new_item: AskedItem) -> tuple[str, bool]:
@@ -139,7 +139,7 @@ def add_item(core: Core, around: Surroundings, name: str, new_item: AskedItem) -
             )
         for old in lane.select_outlived(steps):
             work.tx.delete(WorkflowStep, old.workflow, old.number)
-        item = _item(core, workflow, steps, new_item)
+        item = _make_item(core, workflow, steps, new_item)
         place, later = lane.insert_item(steps, new_item.request.priority)
         for one in later:
             work.tx.put(one)
@@ -153,7 +153,7 @@ def _with_key(steps: tuple[WorkflowStep, ...], key: str | None) -> WorkflowStep 
     return next((step for step in steps if key is not None and step.item.get("key") == key), None)
 
 
-def _item(
+def _make_item(
     core: Core, workflow: Workflow, steps: tuple[WorkflowStep, ...], new_item: AskedItem
 ) -> WorkflowStep:
     number = max((step.number for step in steps), default=0) + 1
@@ -188,7 +188,7 @@ def resume_lane(core: Core, name: str, by: str, budget: Decimal | None = None) -
         if bad is not None:
             raise UsageError(
                 f"lane {workflow.name} is stopped at item {bad.name}: {bad.reason}",
-                fix=_fix(workflow, bad),
+                fix=_find_fix(workflow, bad),
                 code="lane_stands",
             )
         for step in steps:
@@ -205,7 +205,7 @@ def _change(
     rows.ask_to_advance(work, changed)
 
 
-def _meant(
+def _find_item(
     tx: Transaction, name: str, item: str | None
 ) -> tuple[Workflow, tuple[WorkflowStep, ...], WorkflowStep]:
     """Return the lane, its items, and the item with this number or key. NotFoundError.
@@ -241,7 +241,7 @@ def _must_wait(workflow: Workflow, step: WorkflowStep) -> None:
 def skip_item(core: Core, name: str, item: str | None, by: str) -> str:
     """Skip the item and stop its run; the lane continues. Return the item's name."""
     with unit_of_work(core) as work:
-        workflow, _, step = _meant(work.tx, name, item)
+        workflow, _, step = _find_item(work.tx, name, item)
         if step.state in (WorkflowStepState.DONE, WorkflowStepState.SKIPPED):
             _must_wait(workflow, step)
         skipped = replace(step, item={**step.item, "skip": by})
@@ -254,7 +254,7 @@ def skip_item(core: Core, name: str, item: str | None, by: str) -> str:
 def drop_item(core: Core, name: str, item: str, by: str) -> str:
     """Remove an item that has not started; return its name. UsageError if it has started."""
     with unit_of_work(core) as work:
-        workflow, _, step = _meant(work.tx, name, item)
+        workflow, _, step = _find_item(work.tx, name, item)
         _must_wait(workflow, step)
         work.tx.delete(WorkflowStep, step.workflow, step.number)
         work.happened(
@@ -317,16 +317,16 @@ def _shape(core: Core, workflow: Workflow) -> LaneShape:
             **by_name[step.name],
             "item": step.name,
             "key": _text(step.item.get("key")),
-            "priority": _number(step, "priority") or 0,
+            "priority": _read_number(step, "priority") or 0,
             "added_by": str(step.item.get("by", "")),
-            "added_at": format_iso(_number(step, "at_ms") or 0),
-            "expires_at": format_optional_iso(_number(step, "expires_ms")),
+            "added_at": format_iso(_read_number(step, "at_ms") or 0),
+            "expires_at": format_optional_iso(_read_number(step, "expires_ms")),
         }
         for step in steps
         if step.name in by_name
     ]
     settling = any(lane.is_unsettled(run) for run in runs)
-    state, why, fix = _state(workflow, steps, bool(flow["inbox"]), settling)
+    state, why, fix = _describe_state(workflow, steps, bool(flow["inbox"]), settling)
     paused: Any = workflow.lane.get("paused")
     return {
         "lane": workflow.name,
@@ -336,7 +336,7 @@ def _shape(core: Core, workflow: Workflow) -> LaneShape:
         "fix": fix,
         "paused_by": paused["by"] if paused else None,
         "goes_on": bool(workflow.lane.get("goes_on")),
-        "defaults": _defaults(workflow),
+        "defaults": _read_defaults(workflow),
         "folder": workflow.cwd,
         "items": items,
         "left": sum(not step.state.is_over for step in steps),
@@ -347,12 +347,12 @@ def _shape(core: Core, workflow: Workflow) -> LaneShape:
     }
 
 
-def _defaults(workflow: Workflow) -> dict[str, Any]:
+def _read_defaults(workflow: Workflow) -> dict[str, Any]:
     found: Any = workflow.lane.get("defaults") or {}
     return dict(found)
 
 
-def _number(step: WorkflowStep, key: str) -> int | None:
+def _read_number(step: WorkflowStep, key: str) -> int | None:
     found: Any = step.item.get(key)
     return None if found is None else int(found)
 
@@ -361,7 +361,7 @@ def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _state(
+def _describe_state(
     workflow: Workflow, steps: tuple[WorkflowStep, ...], waits: bool, settling: bool
 ) -> tuple[str, str, str]:
     """Return the lane's state, the reason for it, and the command that helps."""
@@ -369,7 +369,7 @@ def _state(
         return "removed", workflow.stop_asked or workflow.reason, ""
     bad, paused = lane.stops_at(workflow, steps), workflow.lane.get("paused")
     if bad is not None:
-        return "stopped", f"item {bad.name}: {bad.reason}", _fix(workflow, bad)
+        return "stopped", f"item {bad.name}: {bad.reason}", _find_fix(workflow, bad)
     if isinstance(paused, Mapping):
         why = f": {paused['why']}" if paused.get("why") else ""
         return "paused", f"by {paused['by']}{why}", f"pancode lane create --resume {workflow.name}"
@@ -383,7 +383,7 @@ def _state(
     return ("waits", left[0].reason, "") if lane.may_move(left[0]) and left[0].reason else ("working", "", "")
 
 
-def _fix(workflow: Workflow, bad: WorkflowStep) -> str:
+def _find_fix(workflow: Workflow, bad: WorkflowStep) -> str:
     skip = f"pancode lane skip {workflow.name}"
     if bad.run is None:
         return f'{skip}; then add it again: pancode lane add {workflow.name} "..."'

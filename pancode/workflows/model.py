@@ -40,7 +40,7 @@ def reasons_to_ask(file: ProjectFile, bare: Iterable[str]) -> tuple[str, ...]:
     return tuple(filter(None, (file.words(), outside)))
 
 
-def needs_yes(file: ProjectFile, why: str) -> RefusedError:
+def make_consent_error(file: ProjectFile, why: str) -> RefusedError:
     """Return the refusal of a file whose content no user has approved."""
     return RefusedError(
         f"Dispatch blocked: workflow file {file.place} is not approved",
@@ -182,27 +182,33 @@ def check_plan(plan: WorkflowPlan) -> None:
     for number, step in enumerate(plan.steps):
         path = f"steps.{number}"
         if names.index(step.name) != number:
-            raise _wrong(
+            raise _make_plan_error(
                 f"{path}.name", f"two steps have the name {step.name!r}", "give each step its own name"
             )
         for need in (*step.needs, *filter(None, [step.back_to])):
             if need not in names:
-                raise _wrong(f"{path}.needs", f"there is no step {need!r}", f"one of: {', '.join(names)}")
+                raise _make_plan_error(
+                    f"{path}.needs", f"there is no step {need!r}", f"one of: {', '.join(names)}"
+                )
         if step.name in step.needs:
-            raise _wrong(f"{path}.needs", f"{step.name} needs itself", f"remove {step.name} from its needs")
+            raise _make_plan_error(
+                f"{path}.needs", f"{step.name} needs itself", f"remove {step.name} from its needs"
+            )
         _check_rounds(path, step, plan.steps)
     _check_cycle(plan.steps)
     for number, step in enumerate(plan.steps if plan.kind in IN_ORDER else ()):
         _check_task(f"steps.{number}.dispatch.task", step, plan.steps)
     if plan.kind not in IN_ORDER and any(workspace_in(step.request.workspace) for step in plan.steps):
         what = f"the tasks of a {plan.kind} begin side by side, and one at a time works in a workspace"
-        raise _wrong("steps", what, "remove workspace, or use a chain")
+        raise _make_plan_error("steps", what, "remove workspace, or use a chain")
     if plan.kind not in IN_ORDER and any(step.needs for step in plan.steps):
-        raise _wrong("steps", f"the steps of a {plan.kind} cannot have needs", "remove needs, or use a graph")
+        raise _make_plan_error(
+            "steps", f"the steps of a {plan.kind} cannot have needs", "remove needs, or use a graph"
+        )
     if (plan.kind is WorkflowKind.RACE) != bool(plan.race):
-        raise _wrong("race", "a race, and nothing else, says how it is won", "race: {by: first}")
+        raise _make_plan_error("race", "a race, and nothing else, says how it is won", "race: {by: first}")
     if plan.race and (plan.race["by"] == RaceRule.SCORE) != bool(plan.race.get("score")):
-        raise _wrong(
+        raise _make_plan_error(
             "race.score", "a race by score, and no other, has a command", "race: {by: score, score: CMD}"
         )
 
@@ -219,21 +225,21 @@ def _check_task(path: str, step: StepPlan, steps: Sequence[StepPlan]) -> None:
 
 def _check_rounds(path: str, step: StepPlan, steps: Sequence[StepPlan]) -> None:
     if step.until and not step.verdict:
-        raise _wrong(
+        raise _make_plan_error(
             f"{path}.until",
             f"{step.name} repeats until its verdict says so, and has none",
             "verdict: {file: verdict.json, schema: {verdict: [approved, rejected]}}",
         )
     if step.until and step.until["field"] not in step.verdict["schema"]:
-        raise _wrong(
+        raise _make_plan_error(
             f"{path}.until", f"its verdict has no field {step.until['field']!r}", "add it to the schema"
         )
     if not step.until and (step.most > 1 or step.back_to is not None):
-        raise _wrong(
+        raise _make_plan_error(
             f"{path}.max", f"{step.name} has rounds and no until", "until: {field: ..., equals: ...}"
         )
     if step.back_to not in (None, step.name) and step.back_to not in find_ancestors(step.name, steps):
-        raise _wrong(
+        raise _make_plan_error(
             f"{path}.back_to",
             f"{step.name} does not need {step.back_to}, so a round cannot start there",
             "name a step that it needs, directly or through others",
@@ -259,13 +265,15 @@ def _check_cycle(steps: Sequence[StepPlan]) -> None:
     while left:
         ready = [step for step in left if done.issuperset(step.needs)]
         if not ready:
-            circle = " -> ".join(_circle(left))
-            raise _wrong("steps", f"these steps wait for each other: {circle}", "remove one of the needs")
+            circle = " -> ".join(_find_cycle(left))
+            raise _make_plan_error(
+                "steps", f"these steps wait for each other: {circle}", "remove one of the needs"
+            )
         done.update(step.name for step in ready)
         left = [step for step in left if step.name not in done]
 
 
-def _circle(left: Sequence[StepPlan]) -> Iterator[str]:
+def _find_cycle(left: Sequence[StepPlan]) -> Iterator[str]:
     """Yield a cycle among these steps, each of which needs another one of them."""
     needs = {step.name: [need for need in step.needs if need in {one.name for one in left}] for step in left}
     seen: list[str] = []
@@ -276,18 +284,18 @@ def _circle(left: Sequence[StepPlan]) -> Iterator[str]:
     yield from (*seen[seen.index(name) :], name)
 
 
-def _wrong(path: str, what: str, fix: str) -> UsageError:
+def _make_plan_error(path: str, what: str, fix: str) -> UsageError:
     return UsageError(f"{path}: {what}", fix=fix, code="bad_workflow", details={"path": path})
 
 
 def sides_of(name: str, steps: Mapping[str, WorkflowStep], commits: Mapping[str, str]) -> tuple[str, ...]:
     """Return the needs with a result, without those that another need continues from."""
-    needs = [need for need in _bases(name, steps) if need in commits]
-    carried = {one for need in needs for one in _carried(need, steps, commits) - {need}}
+    needs = [need for need in _list_bases(name, steps) if need in commits]
+    carried = {one for need in needs for one in _list_carried(need, steps, commits) - {need}}
     return tuple(need for need in needs if need not in carried)
 
 
-def _bases(name: str, steps: Mapping[str, WorkflowStep]) -> list[str]:
+def _list_bases(name: str, steps: Mapping[str, WorkflowStep]) -> list[str]:
     """Return the needs from whose results a step starts. A step in a workspace starts from the files there,
     which contain only the results of steps that also work there."""
     there = workspace_in(steps[name].request.get("workspace"))
@@ -295,7 +303,7 @@ def _bases(name: str, steps: Mapping[str, WorkflowStep]) -> list[str]:
     return [one for one in needs if there in (None, steps[one].request.get("workspace"))]
 
 
-def history_of(
+def find_history(
     name: str, steps: Mapping[str, WorkflowStep], commits: Mapping[str, str]
 ) -> dict[str, tuple[str, ...]]:
     """Return, for each earlier step with a result, the steps from whose results it started.
@@ -308,12 +316,12 @@ def history_of(
     return {one: sides_of(one, steps, commits) for one in before}
 
 
-def _carried(name: str, steps: Mapping[str, WorkflowStep], commits: Mapping[str, str]) -> set[str]:
+def _list_carried(name: str, steps: Mapping[str, WorkflowStep], commits: Mapping[str, str]) -> set[str]:
     """Return the steps whose results are part of this one's; a step without a result passes none on."""
     found, left = set[str](), [name]
     while left:
         one = left.pop()
         if one not in found and one in commits:
             found.add(one)
-            left += _bases(one, steps)
+            left += _list_bases(one, steps)
     return found

@@ -32,7 +32,7 @@ def is_asking(step: records.WorkflowStep, questions: Collection[str]) -> bool:
     return step.state is records.WorkflowStepState.WAITING and step.run in questions
 
 
-def goes_on_in(workflow: records.Workflow, step: records.WorkflowStep, old: records.Run) -> bool:
+def is_next_run(workflow: records.Workflow, step: records.WorkflowStep, old: records.Run) -> bool:
     """Whether a run that continues from `old` is the step's next one.
 
     Also for a step that still counts as running, whose run has just asked. RefusedError while its workflow is
@@ -60,7 +60,7 @@ def with_next_run(step: records.WorkflowStep, run: str) -> records.WorkflowStep:
     return replace(waits, run=run, runs=(*step.runs, run))
 
 
-def find_unasked(
+def find_obsolete(
     before: Iterable[records.WorkflowStep],
     after: Mapping[str, records.WorkflowStep],
     questions: Collection[str],

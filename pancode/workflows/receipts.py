@@ -33,7 +33,7 @@ def build_statement(
     fleet: str, workflow: Workflow, steps: Sequence[WorkflowStep], runs: Mapping[str, Run], balance: Balance
 ) -> dict[str, Any]:
     """Return the statement that the coordinator signs; its subjects are the runs' receipts."""
-    step_rows = [_step(step, runs) for step in steps]
+    step_rows = [_describe_step(step, runs) for step in steps]
     subjects = [
         {"name": run["run"], "digest": {"sha256": run["receipt"]}}
         for step in step_rows
@@ -64,7 +64,7 @@ def build_statement(
     }
 
 
-def _step(step: WorkflowStep, runs: Mapping[str, Run]) -> dict[str, Any]:
+def _describe_step(step: WorkflowStep, runs: Mapping[str, Run]) -> dict[str, Any]:
     return {
         "name": step.name,
         "needs": list(step.needs),
@@ -111,7 +111,7 @@ def get_workflow_receipt(core: Core, text: str) -> WorkflowReceipt:
             )
         envelope = parse_envelope(workflow.receipt)
         statement: Json = json.loads(envelope.body())
-        checks = [_signed(envelope, keys), *(_held(tx, one) for one in statement["subject"])]
+        checks = [_check_signature(envelope, keys), *(_check_held(tx, one) for one in statement["subject"])]
     good = all(check["ok"] for check in checks)
     verdict = ReceiptVerdict.PASS if good else ReceiptVerdict.TAMPERED
     return {
@@ -141,7 +141,7 @@ def verify_workflow(core: Core, text: str, streams: Streams) -> VerdictShape:
     checks: list[CheckShape] = [*receipt["checks"], _is_of(workflow.id, statement)]
     named = [str(one["name"]) for one in statement["subject"]]
     checks += [_of_run(receipts.verify_run(core, name, streams)) for name in named]
-    checks += [_named(run, named) for run in runs if run.result.get("receipt") is not None]
+    checks += [_check_name(run, named) for run in runs if run.result.get("receipt") is not None]
     good = all(check["ok"] for check in checks)
     verdict = ReceiptVerdict.PASS if good else ReceiptVerdict.TAMPERED
     return {"run": workflow.id, "verdict": verdict.value, "checks": checks}
@@ -159,14 +159,14 @@ def _of_run(judged: VerdictShape) -> CheckShape:
     return {"what": f"the receipt of {judged['run']} is valid", "ok": ok, "detail": words}
 
 
-def _named(run: Run, named: list[str]) -> CheckShape:
+def _check_name(run: Run, named: list[str]) -> CheckShape:
     """Check that the statement names the run; it cannot name one that ended after the workflow, such as a
     lost run."""
     ok = run.id in named
     return {"what": f"{run.id} is named", "ok": ok, "detail": f"it ended as {run.outcome}"}
 
 
-def _signed(envelope: Envelope, keys: TrustedKeys) -> CheckShape:
+def _check_signature(envelope: Envelope, keys: TrustedKeys) -> CheckShape:
     what = "signed by the coordinator"
     try:
         signer = verify_envelope(envelope, {name: known.key for name, known in keys.coordinators.items()})
@@ -175,7 +175,7 @@ def _signed(envelope: Envelope, keys: TrustedKeys) -> CheckShape:
     return {"what": what, "ok": True, "detail": f"key {signer.tag}"}
 
 
-def _held(tx: Transaction, subject: Json) -> CheckShape:
+def _check_held(tx: Transaction, subject: Json) -> CheckShape:
     """Check that the ledger has that receipt; `pancode receipt verify RUN` verifies it."""
     digest = str(subject["digest"]["sha256"])
     stored = tx.get(StoredReceipt, digest)

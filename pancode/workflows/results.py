@@ -34,23 +34,23 @@ def has_markers(marked: bytes, ours: bytes, result: bytes) -> bool:
 
     Lines of seven characters that the file's owner wrote, such as underlines of headings, do not count.
     """
-    begun, own, left = (_labelled(text) for text in (marked, ours, result))
+    begun, own, left = (_count_labelled(text) for text in (marked, ours, result))
     made = set(begun) - set(own)
     if made & set(left):
         return True
     places = sum(begun[line] for line in made if line.startswith(_OPENS[0]))
-    return bool(places) and _between(result) > _between(marked) - places
+    return bool(places) and _count_separators(result) > _count_separators(marked) - places
 
 
-def _labelled(text: bytes) -> Counter[bytes]:
-    return Counter(line for line in _lines(text) if line.startswith((*_OPENS, _CLOSES)))
+def _count_labelled(text: bytes) -> Counter[bytes]:
+    return Counter(line for line in _split_lines(text) if line.startswith((*_OPENS, _CLOSES)))
 
 
-def _between(text: bytes) -> int:
-    return sum(line == _BETWEEN for line in _lines(text))
+def _count_separators(text: bytes) -> int:
+    return sum(line == _BETWEEN for line in _split_lines(text))
 
 
-def _lines(text: bytes) -> list[bytes]:
+def _split_lines(text: bytes) -> list[bytes]:
     return [line.removesuffix(b"\r") for line in text.split(b"\n")]
 
 
@@ -177,15 +177,15 @@ class StepResults:
         if step.files:
             made["files"], problem = kept_files(step, depot.file_names(repo, commit))
         if step.verdict:
-            made["verdict"], wrong = self._verdict(step, run, commit)
+            made["verdict"], wrong = self._read_verdict(step, run, commit)
             problem = problem or wrong
-        problem = problem or self._unsettled(step, run, commit)
+        problem = problem or self._find_unsettled(step, run, commit)
         return {**made, "problem": problem} if problem else made
 
-    def _unsettled(self, step: WorkflowStep, run: Run, commit: str) -> str:
+    def _find_unsettled(self, step: WorkflowStep, run: Run, commit: str) -> str:
         """Return a text on the first conflicting file that the step has not resolved; empty if none."""
         depot, repo = self._core.ports.depot, str(run.workspace["repo"])
-        commits = (self._began(run), Lineage.of(run).origin, commit)
+        commits = (self._find_snapshot(run), Lineage.of(run).origin, commit)
         for name in conflict_of(step):
             marked, ours, now = (
                 depot.read_file(repo, str(one), name, MOST_FILE) if one else None for one in commits
@@ -196,10 +196,10 @@ class StepResults:
                 return f"conflict not settled: {name} still has the markers of the conflict"
         return ""
 
-    def _verdict(self, step: WorkflowStep, run: Run, commit: str) -> tuple[dict[str, object], str]:
+    def _read_verdict(self, step: WorkflowStep, run: Run, commit: str) -> tuple[dict[str, object], str]:
         """Return the run's verdict. A file from before the run says nothing about its work."""
         depot, repo, name = self._core.ports.depot, str(run.workspace["repo"]), str(step.verdict["file"])
-        data, began = depot.read_file(repo, commit, name, MOST_VERDICT), self._began(run)
+        data, began = depot.read_file(repo, commit, name, MOST_VERDICT), self._find_snapshot(run)
         old = depot.read_file(repo, began, name, MOST_VERDICT) if isinstance(began, str) else None
         if data is not None and data == old:
             return {}, f"no verdict: this run has not written {name}, which was there when it began"
@@ -207,12 +207,12 @@ class StepResults:
 
     def lines(self, run: Run) -> int:
         """Return the number of lines that the run's change adds and removes."""
-        old, new = self._began(run), final_commit(run)
+        old, new = self._find_snapshot(run), final_commit(run)
         if not isinstance(old, str) or new is None:
             return 0
         return self._core.ports.depot.lines_changed(str(run.workspace["repo"]), old, new)
 
-    def _began(self, run: Run) -> object:
+    def _find_snapshot(self, run: Run) -> object:
         """Return the snapshot from which the work started; for a run that answers a question, the asking
         run's."""
         with self._core.ports.ledger.transaction() as tx:

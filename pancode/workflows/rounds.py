@@ -94,15 +94,15 @@ def judge_of(steps: Mapping[str, WorkflowStep], step: WorkflowStep) -> WorkflowS
     """Return the step whose verdict started this one's round; None in the first round."""
     if not begins_later_round(steps, step):
         return None
-    return next((one for one in _judges(steps, step) if one.outputs.get("verdict")), None)
+    return next((one for one in _list_judges(steps, step) if one.outputs.get("verdict")), None)
 
 
 def begins_later_round(steps: Mapping[str, WorkflowStep], step: WorkflowStep) -> bool:
     """Whether the step is the first one of a later round, so that it continues from its own result."""
-    return step.round > 1 and bool(_judges(steps, step))
+    return step.round > 1 and bool(_list_judges(steps, step))
 
 
-def _judges(steps: Mapping[str, WorkflowStep], step: WorkflowStep) -> list[WorkflowStep]:
+def _list_judges(steps: Mapping[str, WorkflowStep], step: WorkflowStep) -> list[WorkflowStep]:
     """Return the steps whose rounds start at this one."""
     return [one for one in steps.values() if one.until and (one.back_to or one.name) == step.name]
 
@@ -138,7 +138,7 @@ def insert_resolvers(workflow: str, steps: Iterable[WorkflowStep]) -> tuple[Work
     and the step that needs them continues from the new step's result.
     """
     every = {step.name: step for step in steps}
-    waiting = [step for step in every.values() if _conflicts(step) and not conflict_of(step)]
+    waiting = [step for step in every.values() if _list_conflicts(step) and not conflict_of(step)]
     if not waiting:
         raise UsageError(
             f"no step of {workflow} is waiting for a conflict to be resolved",
@@ -148,7 +148,7 @@ def insert_resolvers(workflow: str, steps: Iterable[WorkflowStep]) -> tuple[Work
     for step in waiting:
         # The resolving step has the step's agent; for a command, which cannot resolve conflicts, an agent is
         # chosen.
-        files = _conflicts(step)
+        files = _list_conflicts(step)
         names = [f"- {name}" for name in files[:MOST_FILES]]
         names += [f"- and {len(files) - MOST_FILES} more: search for the markers"] * (len(files) > MOST_FILES)
         task = _TASK.format(sides=" and ".join(step.needs), files="\n".join(names))
@@ -170,7 +170,7 @@ def insert_resolvers(workflow: str, steps: Iterable[WorkflowStep]) -> tuple[Work
     return tuple(every.values())
 
 
-def _conflicts(step: WorkflowStep) -> list[str]:
+def _list_conflicts(step: WorkflowStep) -> list[str]:
     """Return the conflicting files that kept the step from starting."""
     files = step.outputs.get(CONFLICT) if step.state is WorkflowStepState.FAILED else None
     return list(map(str, files)) if isinstance(files, list | tuple) else []

@@ -73,17 +73,17 @@ def advance(view: WorkflowView) -> Advance:
     if view.workflow.state not in OPEN:
         return Advance(view.workflow, view.steps)
     collect = tuple(step.name for step in view.steps if _to_collect(view, step))
-    steps = {step.name: _judged(view, step) for step in view.steps if step.name not in collect}
+    steps = {step.name: _judge_step(view, step) for step in view.steps if step.name not in collect}
     steps = {step.name: steps.get(step.name, step) for step in view.steps}
     for step in view.steps:  # A later step may start another round of an earlier one.
         steps = rounds.begun_again(steps, steps[step.name], view.now_ms)
     steps = {name: lane_rules.apply_skip(step, view.now_ms) for name, step in steps.items()}
     workflow, measure = decide_winner(view.workflow, steps, view.runs)
     steps = _cut(replace(view, workflow=workflow), steps)
-    started, released, next_ms = _begun(replace(view, workflow=workflow), steps)
+    started, released, next_ms = _select_ready(replace(view, workflow=workflow), steps)
     steps = {**steps, **{step.name: step for step in released}}
-    stop = tuple(_stops(workflow, steps, view))
-    workflow = workflow if collect or measure else _concluded(workflow, steps, view.now_ms)
+    stop = tuple(_list_stops(workflow, steps, view))
+    workflow = workflow if collect or measure else _end_workflow(workflow, steps, view.now_ms)
     before = {step.name: step for step in view.steps}
     return Advance(
         workflow=workflow,
@@ -94,7 +94,7 @@ def advance(view: WorkflowView) -> Advance:
         stop=stop,
         collect=collect,
         measure=measure,
-        unasked=questions.find_unasked(view.steps, steps, view.questions),
+        unasked=questions.find_obsolete(view.steps, steps, view.questions),
         next_ms=next_ms,
     )
 
@@ -118,7 +118,7 @@ def _to_collect(view: WorkflowView, step: WorkflowStep) -> bool:
     return collects and run is not None and run.outcome is Outcome.DONE and step.outputs.get("of") != run.id
 
 
-def _judged(view: WorkflowView, step: WorkflowStep) -> WorkflowStep:
+def _judge_step(view: WorkflowView, step: WorkflowStep) -> WorkflowStep:
     """Return the step with the result of its run if that has ended."""
     run = _ended_run(view, step)
     if run is None:
@@ -162,11 +162,11 @@ def _cut(view: WorkflowView, steps: Mapping[str, WorkflowStep]) -> dict[str, Wor
         state, why = WorkflowStepState.SKIPPED, f"{bad[0].name} did not end well"
     else:
         return {**steps, **_without_needs(steps, left, view.now_ms)}
-    over = (end_step(one, _never(state, one.name in asking), why, view.now_ms) for one in left)
+    over = (end_step(one, _find_end_state(state, one.name in asking), why, view.now_ms) for one in left)
     return {**steps, **{one.name: one for one in over}}
 
 
-def _never(state: WorkflowStepState, is_asking: bool) -> WorkflowStepState:
+def _find_end_state(state: WorkflowStepState, is_asking: bool) -> WorkflowStepState:
     """Return the state of a step that ends early: one that asked a user had started, so was not skipped."""
     return WorkflowStepState.STOPPED if is_asking else state
 
@@ -191,7 +191,7 @@ def _without_needs(
     return over
 
 
-def _begun(
+def _select_ready(
     view: WorkflowView, steps: Mapping[str, WorkflowStep]
 ) -> tuple[list[WorkflowStep], list[WorkflowStep], int | None]:
     """Return the steps to dispatch, the steps whose held-back run may start, and the next due time."""
@@ -226,7 +226,7 @@ def _begins_ms(workflow: Workflow, step: WorkflowStep, now_ms: int) -> int:
 
 def _gave_up(workflow: Workflow, steps: Mapping[str, WorkflowStep]) -> bool:
     """Whether nothing more starts: a race is won, or a failed step ends the rest."""
-    bad = bool(_bad(steps))
+    bad = bool(_find_bad_step(steps))
     return workflow.winner is not None or (bad and (workflow.fail_fast or is_in_order(workflow)))
 
 
@@ -251,13 +251,13 @@ def _is_ready(step: WorkflowStep, steps: Mapping[str, WorkflowStep]) -> bool:
     return all(steps[need].state is WorkflowStepState.DONE for need in step.needs)
 
 
-def _stops(
+def _list_stops(
     workflow: Workflow, steps: Mapping[str, WorkflowStep], view: WorkflowView
 ) -> Iterable[tuple[str, str]]:
     """Yield the runs to stop; after a failure in a chain or graph, only those held back."""
     why, held_only = _why_stop(workflow, steps), False
     if not why and _gave_up(workflow, steps):
-        why, held_only = f"{_bad(steps)} did not end well", True
+        why, held_only = f"{_find_bad_step(steps)} did not end well", True
     for step in steps.values():
         run, because = view.run(step), why or lane_rules.explain_skip(step)
         is_meant = step.state is WorkflowStepState.WAITING or not held_only
@@ -272,16 +272,16 @@ def _why_stop(workflow: Workflow, steps: Mapping[str, WorkflowStep]) -> str:
         return workflow.stop_asked
     if workflow.winner is not None:
         return f"{workflow.winner} has won the race"
-    bad = _bad(steps)
+    bad = _find_bad_step(steps)
     return f"{bad} did not end well (fail fast)" if workflow.fail_fast and bad else ""
 
 
-def _bad(steps: Mapping[str, WorkflowStep]) -> str:
+def _find_bad_step(steps: Mapping[str, WorkflowStep]) -> str:
     """Return the first step that did not succeed; empty if there is none."""
     return next((step.name for step in steps.values() if step.state in BAD), "")
 
 
-def _concluded(workflow: Workflow, steps: Mapping[str, WorkflowStep], now_ms: int) -> Workflow:
+def _end_workflow(workflow: Workflow, steps: Mapping[str, WorkflowStep], now_ms: int) -> Workflow:
     """End the workflow when all its steps have ended. A lane stays open until it is removed."""
     if workflow.kind is WorkflowKind.LANE and workflow.stop_asked is None:
         return workflow
@@ -326,7 +326,7 @@ def decide_winner(
     if workflow.race["by"] == RaceRule.FIRST:
         by_time = sorted(done, key=lambda step: (_finished_ms(step, runs), step.number))
         return (replace(workflow, winner=by_time[0].name), ()) if by_time else (workflow, ())
-    if any(_goes_on(step) for step in steps.values()):
+    if any(_is_open(step) for step in steps.values()):
         return workflow, ()
     unmeasured = tuple(step.name for step in done if "score" not in step.outputs)
     if unmeasured:
@@ -350,7 +350,7 @@ def without_number(steps: Iterable[WorkflowStep]) -> str:
     return "; ".join(f"{one.name}: {one.outputs.get('problem') or 'no score'}" for one in none)[:500]
 
 
-def _goes_on(step: WorkflowStep) -> bool:
+def _is_open(step: WorkflowStep) -> bool:
     open_states = (WorkflowStepState.WAITING, WorkflowStepState.STARTING, WorkflowStepState.RUNNING)
     return step.state in open_states
 

@@ -44,7 +44,7 @@ from pancode.workflows.model import (
     StepPlan,
     WorkflowPlan,
     check_plan,
-    needs_yes,
+    make_consent_error,
     reasons_to_ask,
 )
 from pancode.workflows.step_work import check_script, first_task
@@ -101,7 +101,7 @@ def commit_workflow(core: Core, plan: WorkflowPlan, ready: Sequence[ReadyStep]) 
             if one is not None:
                 pause = plan.stagger_ms * _starts_before(one, before)
                 row = row if pause == 0 else replace(row, begins_ms=workflow.created_ms + pause)
-                row = _queued(work, plan, row, one, held=places < 1 or pause > 0)
+                row = _queue_step(work, plan, row, one, held=places < 1 or pause > 0)
                 places -= row.state is records.WorkflowStepState.RUNNING
             work.tx.insert(row)
             work.happened(rows.step_event(row))
@@ -126,7 +126,7 @@ def _starts_before(one: ReadyStep, before: Counter[str]) -> int:
     return before[name] - 1
 
 
-def _queued(
+def _queue_step(
     work: Work, plan: WorkflowPlan, row: records.WorkflowStep, one: ReadyStep, held: bool
 ) -> records.WorkflowStep:
     """Return the step with its run; refused if its estimate has no room and the plan leaves such steps
@@ -261,7 +261,7 @@ def dry_objection(
         return None
     outside = next((step.name for step, one in judged if _is_outside(one)), None)
     why = f"step {outside} would run outside of a sandbox"
-    return find_objection(plan) or (None if outside is None else needs_yes(plan.file, why))
+    return find_objection(plan) or (None if outside is None else make_consent_error(plan.file, why))
 
 
 def find_objection(plan: WorkflowPlan) -> RefusedError | None:
@@ -270,7 +270,7 @@ def find_objection(plan: WorkflowPlan) -> RefusedError | None:
         return None
     bare = (step.name for step in plan.steps if step.request.workspace == "none")
     reasons = reasons_to_ask(plan.file, bare)
-    return needs_yes(plan.file, "; ".join(reasons)) if reasons else None
+    return make_consent_error(plan.file, "; ".join(reasons)) if reasons else None
 
 
 def is_agreed(core: Core, plan: WorkflowPlan) -> bool:
@@ -294,7 +294,7 @@ def report_steps(core: Core, around: Surroundings, plan: WorkflowPlan) -> Json:
     """
     judged = plan_dry(core, around, plan)
     refused = refused_holds(core, plan, judged)
-    steps = [_planned(step, one, refused.get(step.name)) for step, one in judged]
+    steps = [_describe_step(step, one, refused.get(step.name)) for step, one in judged]
     found = [bool(step["admitted"]) for step in steps]
     why = "; ".join(f"step {name}: {error}" for name, error in list(refused.items())[:1])
     fix = "" if plan.partial or plan.kind in IN_ORDER or all(found) else PARTIAL
@@ -306,7 +306,7 @@ def report_steps(core: Core, around: Surroundings, plan: WorkflowPlan) -> Json:
     return {**answer, "reason": why, "fix": fix, "estimate_usd": f"{total:f}"}
 
 
-def _planned(step: StepPlan, plan: Plan, refused: PancodeError | None) -> Json:
+def _describe_step(step: StepPlan, plan: Plan, refused: PancodeError | None) -> Json:
     """Return a step's dry-run report; `refused`: its estimate has no room after the previous steps."""
     request = step.request
     task = request.task if request.argv is None else " ".join(request.argv)
@@ -373,7 +373,7 @@ def begin_workflow(core: Core, around: Surroundings, plan: WorkflowPlan) -> Begu
     """
     check_plan(plan)
     requested, plan = plan, restrict_plan(core, plan)
-    judged = [_judged(core, around, plan, step, requested.steps[n]) for n, step in enumerate(plan.steps)]
+    judged = [_judge_step(core, around, plan, step, requested.steps[n]) for n, step in enumerate(plan.steps)]
     at_once = [one for one in judged if not (one.step.needs or workspace_in(one.step.request.workspace))]
     ready = _with_snapshots(core, plan, at_once)
     begun = decide_locked(
@@ -383,7 +383,7 @@ def begin_workflow(core: Core, around: Surroundings, plan: WorkflowPlan) -> Begu
     return replace(begun, warnings=(text, *begun.warnings)) if text else begun
 
 
-def _judged(
+def _judge_step(
     core: Core, around: Surroundings, plan: WorkflowPlan, step: StepPlan, before: StepPlan
 ) -> ReadyStep:
     """Check a step. If a step of a project's file is refused only for a missing sandbox, require approval."""
@@ -396,7 +396,7 @@ def _judged(
         # Without a sandbox it is refused, although it could start outside of one.
         assert plan.file is not None
         if judged_step(core, around, replace(plan, partial=True), before).refused is None:
-            raise needs_yes(
+            raise make_consent_error(
                 plan.file, f"step {before.name} would run outside of a sandbox: no node has one for it"
             )
     if one is None:
@@ -414,7 +414,7 @@ def _with_snapshots(core: Core, plan: WorkflowPlan, ready: Sequence[ReadyStep]) 
         if one.plan is None:
             done.append(one)
             continue
-        run = _fresh(core, ids)
+        run = _make_run_id(core, ids)
         try:
             made = _with_snapshot(core, one.plan, run, known)
         except PancodeError as error:
@@ -435,7 +435,7 @@ def _with_snapshot(core: Core, plan: Plan, run: str, known: dict[object, Snapsho
     return plan
 
 
-def _fresh(core: Core, ids: set[str]) -> str:
+def _make_run_id(core: Core, ids: set[str]) -> str:
     """Return a run id that is new, also within this workflow."""
     with core.ports.ledger.transaction() as tx:
         while (run := new_id_in(core, tx)) in ids:

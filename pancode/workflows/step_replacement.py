@@ -38,7 +38,7 @@ _RESUME = "pancode workflow resume {workflow}"
 def _must_fit(workflow: Workflow, steps: Mapping[str, WorkflowStep], old: Run, run: Run | None) -> None:
     """Raise UsageError if the retry of this run cannot take its step, with the command that helps."""
     step = steps[str(old.step)]
-    what, fix = _objection(workflow, steps, step, old, run)
+    what, fix = _find_objection(workflow, steps, step, old, run)
     if what:
         raise UsageError(
             f"{old.id} cannot be retried in its place, step {step.name} of {workflow.id}: {what}",
@@ -50,7 +50,7 @@ def _must_fit(workflow: Workflow, steps: Mapping[str, WorkflowStep], old: Run, r
         )
 
 
-def _objection(
+def _find_objection(
     workflow: Workflow, steps: Mapping[str, WorkflowStep], step: WorkflowStep, old: Run, run: Run | None
 ) -> tuple[str, str]:
     """Return why the retry is not possible and the command that helps; both empty if it is."""
@@ -62,16 +62,16 @@ def _objection(
             return "", ""
         if step.state is WorkflowStepState.SKIPPED:
             return "it was skipped", f'add it again: pancode lane add {workflow.name} "..."'
-        return _goes_on(step, old)[0], f"pancode lane show {workflow.name}"
+        return _object_if_open(step, old)[0], f"pancode lane show {workflow.name}"
     if workflow.state in OPEN:
-        return _goes_on(step, old)
+        return _object_if_open(step, old)
     if workflow.winner is not None or step.state is WorkflowStepState.DONE:
         done = f"{workflow.winner} won the race" if workflow.winner else "the step is done"
         return done, "run all of it again: pancode runs retry {workflow}"
-    return _closed(workflow, steps, step, old, run)
+    return _object_if_ended(workflow, steps, step, old, run)
 
 
-def _closed(
+def _object_if_ended(
     workflow: Workflow, steps: Mapping[str, WorkflowStep], step: WorkflowStep, old: Run, run: Run | None
 ) -> tuple[str, str]:
     """Return the same for a step of an ended workflow that did not succeed."""
@@ -100,7 +100,7 @@ def _left_out(steps: Mapping[str, WorkflowStep], step: WorkflowStep) -> list[str
     return [one.name for one in others if one.state is not WorkflowStepState.DONE]
 
 
-def _goes_on(step: WorkflowStep, old: Run) -> tuple[str, str]:
+def _object_if_open(step: WorkflowStep, old: Run) -> tuple[str, str]:
     if is_blocked(old) and step.run == old.id and step.state is WorkflowStepState.WAITING:
         return "it has asked a user", f'pancode answer {old.id} "..."'
     if step.run is not None and step.run != old.id and old.id in step.runs:
@@ -140,7 +140,7 @@ def place_of(tx: Transaction, old: Run) -> WorkflowStep | None:
     if workflow is None:
         return None
     mine = (step for step in step_store.steps_of(tx, workflow.id) if step.name == old.step)
-    return next((step for step in mine if questions.goes_on_in(workflow, step, old)), None)
+    return next((step for step in mine if questions.is_next_run(workflow, step, old)), None)
 
 
 def must_take(tx: Transaction, old: Run) -> WorkflowStep:
@@ -209,15 +209,15 @@ def asks_again(tx: Transaction, step: WorkflowStep) -> Run | None:
     run = tx.get(Run, step.run) if step.run is not None else None
     if run is None:
         return None
-    if questions.asks_again(step, run, step_store.is_asked(tx, run)):
+    if questions.asks_again(step, run, step_store.has_open_question(tx, run)):
         return run
     before = Lineage.of(run).continues
     return questions.reopen_question(step, run, tx.get(Run, before) if before is not None else None)
 
 
-def asked_again(work: Work, step: WorkflowStep) -> WorkflowStep:
+def ask_again(work: Work, step: WorkflowStep) -> WorkflowStep:
     """Set the step to wait with its question in the inbox again; a run lost meanwhile is given up."""
-    run, last = _asking(work.tx, step)
+    run, last = _find_asking(work.tx, step)
     if last is not None:
         work.signal(last, GivenUp(step.workflow))
         work.tx.put(run)
@@ -226,7 +226,7 @@ def asked_again(work: Work, step: WorkflowStep) -> WorkflowStep:
     return replace(questions.mark_waiting(step, work.signal(run, AskedAgain())), run=run.id)
 
 
-def _asking(tx: Transaction, step: WorkflowStep) -> tuple[Run, Run | None]:
+def _find_asking(tx: Transaction, step: WorkflowStep) -> tuple[Run, Run | None]:
     """Return the run that asks again, and the step's own run if it is a different one."""
     run = asks_again(tx, step)
     assert run is not None  # The caller has checked this.

@@ -26,7 +26,7 @@ from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Around
 from pancode.workflows import store as rows
 from pancode.workflows.lane_rules import AGAIN_MS
-from pancode.workflows.model import IN_ORDER, find_ancestors, history_of, sides_of
+from pancode.workflows.model import IN_ORDER, find_ancestors, find_history, sides_of
 from pancode.workflows.results import StepResults
 from pancode.workflows.rounds import CONFLICT, begins_later_round, judge_of
 from pancode.workflows.rules import LONGEST_HOLD_MS
@@ -46,11 +46,11 @@ def not_begun(core: Core, step: WorkflowStep, error: PancodeError) -> None:
         if now is None or not rows.is_starting(now, str(step.run)):
             return
         waits = error.code in (BREAKER_OPEN, TAKEN) or (bool(now.item) and error.code in PASSES)
-        after = _held if waits else _refused
+        after = _hold_step if waits else _refuse_step
         rows.put_steps(work, replace(after(now, error, core.wall_ms()), run=None, runs=now.runs[:-1]))
 
 
-def _held(step: WorkflowStep, error: PancodeError, now_ms: int) -> WorkflowStep:
+def _hold_step(step: WorkflowStep, error: PancodeError, now_ms: int) -> WorkflowStep:
     """Return the step waiting: a breaker is open or its workspace is in use. It is checked again then.
 
     An item of a lane also waits for room in a budget.
@@ -66,7 +66,7 @@ def _held(step: WorkflowStep, error: PancodeError, now_ms: int) -> WorkflowStep:
     )
 
 
-def _refused(step: WorkflowStep, error: PancodeError, now_ms: int) -> WorkflowStep:
+def _refuse_step(step: WorkflowStep, error: PancodeError, now_ms: int) -> WorkflowStep:
     """End the step with the whole error text: it was not admitted, or has no workspace."""
     if isinstance(error, MergeConflictError) and not step.request.get("resolves"):
         error.fix = f"let an agent settle it: pancode workflow resume {step.workflow} --resolve"
@@ -122,7 +122,7 @@ class StepPreparer:
         if runtime.name == "shell":
             check_script(step.name, request.task, step.needs)
         before = find_ancestors(step.name, tuple(steps.values()))
-        runs = self._runs({name: one for name, one in steps.items() if name in before})
+        runs = self._find_runs({name: one for name, one in steps.items() if name in before})
         named = tuple(find_places(request.task))
         results = {name: self._results.result(steps[name], run, named) for name, run in runs.items()}
         judge = judge_of(steps, step)
@@ -136,20 +136,20 @@ class StepPreparer:
         request = replace(request, task=f"{work.task}{left}")  # Keep the messages that users sent there last.
         if not has_files:
             return PreparedWork(request, runtime=runtime.name)
-        files = {**work.files, **self._changes(step, runs, resolved.rules)}
+        files = {**work.files, **self._list_changes(step, runs, resolved.rules)}
         if judge is not None:
             files[f"{FOLDER}/verdict.json"] = json.dumps(judge.outputs.get("verdict"), indent=2).encode()
         if not runtime.own:
             request = replace(request, task=f"{request.task}{files_front(request.task, files)}")
-        sides = self._sides(step, steps, runs)
+        sides = self._find_sides(step, steps, runs)
         if not sides:
             return PreparedWork(request, runtime=runtime.name, files=files)
-        wanted = replace(_wanted(step, steps, runs, sides, files), marked=bool(request.resolves))
+        wanted = replace(_make_composition(step, steps, runs, sides, files), marked=bool(request.resolves))
         # From a landing; its run would resolve a conflict with files.
         request = replace(request, resolves={})
-        return replace(self._composed(request, wanted, tuple(sides.values())), runtime=runtime.name)
+        return replace(self._compose_work(request, wanted, tuple(sides.values())), runtime=runtime.name)
 
-    def _changes(self, step: WorkflowStep, runs: Mapping[str, Run], rules: Rules) -> dict[str, bytes]:
+    def _list_changes(self, step: WorkflowStep, runs: Mapping[str, Run], rules: Rules) -> dict[str, bytes]:
         """Return each needed step's change as a file, for agents that only read and so cannot run a diff."""
         depot, needed = self._core.ports.depot, {name: runs[name] for name in step.needs if name in runs}
         shown = (change_shown(depot, run, name, rules) for name, run in needed.items())
@@ -160,16 +160,16 @@ class StepPreparer:
         if plan.snapshot is None or not prepared.files:
             return plan
         depot, run = self._core.ports.depot, str(step.run)
-        laid = lay_files(depot, run, plan.snapshot, prepared.files, _without(step))
+        laid = lay_files(depot, run, plan.snapshot, prepared.files, _list_excluded(step))
         return replace(plan, snapshot=laid.snapshot, inputs=(laid,))
 
-    def _runs(self, steps: Mapping[str, WorkflowStep]) -> dict[str, Run]:
+    def _find_runs(self, steps: Mapping[str, WorkflowStep]) -> dict[str, Run]:
         """Return the newest run of each step; all of these steps are done."""
         with self._core.ports.ledger.transaction() as tx:
             found = {name: tx.get(Run, str(step.run)) for name, step in steps.items()}
         return {name: run for name, run in found.items() if run is not None}
 
-    def _sides(
+    def _find_sides(
         self, step: WorkflowStep, steps: Mapping[str, WorkflowStep], runs: Mapping[str, Run]
     ) -> dict[str, Run]:
         """Return the runs whose results the step starts from: in later rounds its own last, else its
@@ -177,7 +177,7 @@ class StepPreparer:
         own = self._last_done(step) if begins_later_round(steps, step) else None
         if own is not None and final_commit(own) is not None:
             return {step.name: own}
-        return {name: runs[name] for name in sides_of(step.name, steps, _commits(runs))}
+        return {name: runs[name] for name in sides_of(step.name, steps, _list_commits(runs))}
 
     def _last_done(self, step: WorkflowStep) -> Run | None:
         """Return the step's newest successful run; a newer one of the same round may have failed."""
@@ -185,7 +185,7 @@ class StepPreparer:
             found = (tx.get(Run, name) for name in reversed(step.runs))
             return next((run for run in found if run is not None and run.outcome is Outcome.DONE), None)
 
-    def _composed(
+    def _compose_work(
         self, request: DispatchRequest, wanted: Composition, sides: tuple[Run, ...]
     ) -> PreparedWork:
         made, first = self._core.ports.depot.compose(wanted), sides[0]
@@ -194,27 +194,27 @@ class StepPreparer:
         return PreparedWork(replace(request, begins=begins), made.origin, tuple(run.id for run in sides))
 
 
-def _commits(runs: Mapping[str, Run]) -> dict[str, str]:
+def _list_commits(runs: Mapping[str, Run]) -> dict[str, str]:
     found = ((name, final_commit(run)) for name, run in runs.items())
     return {name: commit for name, commit in found if commit is not None}
 
 
-def _without(step: WorkflowStep) -> tuple[str, ...]:
+def _list_excluded(step: WorkflowStep) -> tuple[str, ...]:
     """Return the file of an earlier verdict, which must not count as this run's."""
     return (str(step.verdict["file"]),) if step.verdict else ()
 
 
-def _wanted(
+def _make_composition(
     step: WorkflowStep,
     steps: Mapping[str, WorkflowStep],
     runs: Mapping[str, Run],
     sides: Mapping[str, Run],
     files: dict[str, bytes],
 ) -> Composition:
-    first, commits = next(iter(sides.values())), _commits(runs)
+    first, commits = next(iter(sides.values())), _list_commits(runs)
     origins = {name: origin_of(run) for name, run in runs.items() if name in commits}
     base = first.workspace.get("base")
-    before = history_of(step.name, steps, commits) if len(sides) > 1 else {}
+    before = find_history(step.name, steps, commits) if len(sides) > 1 else {}
     return Composition(
         repo=str(first.workspace["repo"]),
         run=str(step.run),
@@ -223,7 +223,7 @@ def _wanted(
         results={name: str(final_commit(run)) for name, run in sides.items()},
         files=files,
         folder=FOLDER,
-        without=_without(step),
+        without=_list_excluded(step),
         history={name: EarlierResult(commits[name], began) for name, began in before.items()},
         origins=origins,
     )
@@ -274,9 +274,11 @@ class StepStarter:
                 code="stranger_words",
             )
         plan = self._preparer.furnish(step, prepared, add_snapshot(core, plan, run))
-        decide_locked(core.lists, core.lock, lambda: self._written(step, judge_again(core, plan), prepared))
+        decide_locked(
+            core.lists, core.lock, lambda: self._write_step(step, judge_again(core, plan), prepared)
+        )
 
-    def _written(self, step: WorkflowStep, plan: Plan, prepared: PreparedWork) -> None:
+    def _write_step(self, step: WorkflowStep, plan: Plan, prepared: PreparedWork) -> None:
         """Write the run and the step's new state in one transaction."""
         core = self._core
         with unit_of_work(core) as work:

@@ -26,7 +26,7 @@ def steps_of(tx: Transaction, workflow: str) -> tuple[WorkflowStep, ...]:
     return tuple(sorted(tx.find(WorkflowStep, {"workflow": workflow}), key=lane_rules.make_sort_key))
 
 
-def is_asked(tx: Transaction, run: Run) -> bool:
+def has_open_question(tx: Transaction, run: Run) -> bool:
     """Whether the run has ended with a question that waits for a user."""
     return is_blocked(run) and open_item(tuple(tx.find(Action, {"run": run.id}))) is not None
 

@@ -19,7 +19,7 @@ from pancode.runs.unit_of_work import Work
 from pancode.workflows.rules import Advance, WorkflowView
 from pancode.workflows.step_store import HELD as HELD
 from pancode.workflows.step_store import ask_to_advance as ask_to_advance
-from pancode.workflows.step_store import is_asked
+from pancode.workflows.step_store import has_open_question
 from pancode.workflows.step_store import put_steps as put_steps
 from pancode.workflows.step_store import step_event as step_event
 from pancode.workflows.step_store import steps_of as steps_of
@@ -94,13 +94,13 @@ def load_view(core: Core, tx: Transaction, workflow: str) -> WorkflowView | None
     if row is None:
         return None
     steps = steps_of(tx, workflow)
-    found = (tx.get(Run, step.run) for step in steps if step.run is not None and _matters(row, step))
+    found = (tx.get(Run, step.run) for step in steps if step.run is not None and _is_relevant(row, step))
     runs = {run.id: run for run in found if run is not None}
-    questions = frozenset(run.id for run in runs.values() if is_asked(tx, run))
+    questions = frozenset(run.id for run in runs.values() if has_open_question(tx, run))
     return WorkflowView(row, steps, runs, core.wall_ms(), questions)
 
 
-def _matters(workflow: Workflow, step: WorkflowStep) -> bool:
+def _is_relevant(workflow: Workflow, step: WorkflowStep) -> bool:
     """Whether the step's run still matters; this avoids reading all runs of a large batch again."""
     return not step.state.is_over or step.lost is not None or bool(workflow.race)
 
@@ -108,7 +108,7 @@ def _matters(workflow: Workflow, step: WorkflowStep) -> bool:
 def write_changes(work: Work, before: WorkflowView, made: Advance) -> None:
     """Write the changed rows, act on the runs, and add the events."""
     tx = work.tx
-    for run, signal in _signals(made):
+    for run, signal in _list_signals(made):
         row = tx.get(Run, run)
         if row is not None:
             work.signal(row, signal)
@@ -121,7 +121,7 @@ def write_changes(work: Work, before: WorkflowView, made: Advance) -> None:
         work.happened(workflow_event(EventKind.WORKFLOW_ENDED, made.workflow))
 
 
-def _signals(made: Advance) -> Iterator[tuple[str, Signal]]:
+def _list_signals(made: Advance) -> Iterator[tuple[str, Signal]]:
     yield from ((run, Stop(why)) for run, why in made.stop)
     yield from ((run, Released()) for run in made.release)
     yield from ((run, Unasked(why)) for run, why in made.unasked)

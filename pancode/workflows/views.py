@@ -40,14 +40,14 @@ def list_workflows(core: Core, limit: int, after: ListPlace | None) -> ListPage[
     """Return the workflows from that place on, newest first."""
     with core.ports.ledger.transaction() as tx:
         found = read_page(tx, ListSearch(Workflow, "created_ms"), min(limit, MOST_WORKFLOWS), after)
-        questions = _waiting(tx)
+        questions = _find_waiting(tx)
         return ListPage([_shape(tx, one, questions) for one in found.rows], found.last)
 
 
 def get_workflow(core: Core, text: str, warnings: tuple[str, ...] = ()) -> WorkflowShape:
     """Return one workflow. NotFoundError, UsageError."""
     with core.ports.ledger.transaction() as tx:
-        return {**_shape(tx, rows.find_workflow(tx, text), _waiting(tx)), "warnings": list(warnings)}
+        return {**_shape(tx, rows.find_workflow(tx, text), _find_waiting(tx)), "warnings": list(warnings)}
 
 
 def list_board(core: Core, text: str) -> list[BoardRow]:
@@ -58,7 +58,7 @@ def list_board(core: Core, text: str) -> list[BoardRow]:
     return shown
 
 
-def _waiting(tx: Transaction) -> dict[str, Action]:
+def _find_waiting(tx: Transaction) -> dict[str, Action]:
     """Return the actions that wait for a user, by run."""
     return {action.run: action for action in tx.find(Action) if action.kind is ActionKind.USER}
 
@@ -70,7 +70,7 @@ def _shape(tx: Transaction, workflow: Workflow, questions: Mapping[str, Action])
         (runs[step.run], questions[step.run]) for step in steps if step.run in runs and step.run in questions
     ]
     blocked = {run.id for run, _ in items if is_blocked(run)}
-    shapes = [_step(tx, step, runs) for step in steps]
+    shapes = [_describe_step(tx, step, runs) for step in steps]
     return {
         "workflow": workflow.id,
         "kind": workflow.kind.value,
@@ -80,10 +80,10 @@ def _shape(tx: Transaction, workflow: Workflow, questions: Mapping[str, Action])
         "winner": workflow.winner,
         "results": list(results_of(workflow, steps, runs)),
         "steps": shapes,
-        "landed": _landed([step["landing"] for step in shapes if step["landing"] is not None]),
+        "landed": _count_landed([step["landing"] for step in shapes if step["landing"] is not None]),
         "inbox": [inbox_shape(item_of(run, action)) for run, action in items],
         "waits_for_person": workflow.state is WorkflowState.RUNNING and waits_for_users_only(steps, blocked),
-        "cost": _cost(tx, workflow),
+        "cost": _describe_cost(tx, workflow),
         "created_at": format_iso(workflow.created_ms),
         "finished_at": format_optional_iso(workflow.finished_ms),
         "created_by": workflow.created_by,
@@ -92,7 +92,7 @@ def _shape(tx: Transaction, workflow: Workflow, questions: Mapping[str, Action])
     }
 
 
-def _step(tx: Transaction, step: WorkflowStep, newest: Mapping[str, Run]) -> WorkflowStepShape:
+def _describe_step(tx: Transaction, step: WorkflowStep, newest: Mapping[str, Run]) -> WorkflowStepShape:
     run = newest.get(step.run) if step.run is not None else None
     refused = step.state is WorkflowStepState.REFUSED
     queued = step.state is WorkflowStepState.RUNNING and run is not None and run.state is RunState.PENDING
@@ -100,7 +100,7 @@ def _step(tx: Transaction, step: WorkflowStep, newest: Mapping[str, Run]) -> Wor
     return {
         "name": step.name,
         "state": run.state.value if run is not None and queued else step.state.value,
-        "task": _first_line(request.get("task") or " ".join(map(str, _words(request.get("argv"))))),
+        "task": _first_line(request.get("task") or " ".join(map(str, _list_words(request.get("argv"))))),
         "agent": run.agent if run is not None else _text(request.get("agent")),
         "node": node_of(tx, run) if run is not None else _text(request.get("node")),
         "answer": _first_line(run.result.get("answer") if run is not None else ""),
@@ -120,7 +120,7 @@ def _step(tx: Transaction, step: WorkflowStep, newest: Mapping[str, Run]) -> Wor
     }
 
 
-def _landed(landings: list[LandingShape]) -> LandedShape:
+def _count_landed(landings: list[LandingShape]) -> LandedShape:
     """Count the landings that have something to land: those whose run succeeded with changes."""
     states = [one["status"] for one in landings if one["status"] not in (NOTHING, NOT_DONE)]
     landed, waiting = states.count(LANDED), states.count(WAITING)
@@ -137,11 +137,11 @@ def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _words(value: object) -> list[object]:
+def _list_words(value: object) -> list[object]:
     return list(value) if isinstance(value, list | tuple) else []
 
 
-def _cost(tx: Transaction, workflow: Workflow) -> CostShape:
+def _describe_cost(tx: Transaction, workflow: Workflow) -> CostShape:
     """Return the booked cost of all runs, including those that failed or were stopped."""
     scope = books.workflow_scope(workflow.id)
     balance = tx.get(Balance, scope) or Balance(scope)

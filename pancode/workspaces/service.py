@@ -104,7 +104,7 @@ def create_workspace(core: Core, workspace: KeptWorkspace) -> None:
         work.audit("people", "info", "workspace created", None, by=workspace.created_by, name=workspace.name)
 
 
-def ensure(core: Core, wanted: KeptWorkspace) -> None:
+def create_if_missing(core: Core, wanted: KeptWorkspace) -> None:
     """Create the workspace if there is none. ConflictError where its name is that of another repository's."""
     with core.ports.ledger.transaction() as tx:
         there = find_workspace(tx, wanted.name)
@@ -159,7 +159,7 @@ def get_workspace(core: Core, around: Surroundings, name: str, measured: bool = 
         runs = line_of(tx, workspace)
         shape = _shape(core, tx, workspace, runs)
         node = _bound_to(tx, workspace)
-        opened = _opened(tx, runs[-1]) if runs else None
+        opened = _describe_opened(tx, runs[-1]) if runs else None
         rows: list[WorkspaceRun] = []
         for run in runs:
             talk = session_of(tx, run)
@@ -175,11 +175,11 @@ def get_workspace(core: Core, around: Surroundings, name: str, measured: bool = 
             )
     if measured:
         _measure(core, shape, runs)
-    problems = _problems(core, around, workspace, node, _loss(core, runs))
+    problems = _list_problems(core, around, workspace, node, _find_loss(core, runs))
     return {**shape, "runs": rows, "problems": problems, "opened": opened}
 
 
-def _opened(tx: Transaction, run: Run) -> OpenedShape | None:
+def _describe_opened(tx: Transaction, run: Run) -> OpenedShape | None:
     if not is_stay(run) or run.state is RunState.ENDED:
         return None
     there: OpenedShape = {"run": run.id, "by": run.created_by, "node": None, "folder": None}
@@ -240,7 +240,7 @@ def _explain_lost_node(core: Core, workspace: KeptWorkspace, node: Node | None) 
     return "" if shut is None else f"its node {workspace.node} takes no work: {shut.what}"
 
 
-def _problems(
+def _list_problems(
     core: Core, around: Surroundings, workspace: KeptWorkspace, node: Node | None, loss: _Loss | None
 ) -> list[WorkspaceProblem]:
     command, found = f"pancode workspace repair {workspace.name}", list[WorkspaceProblem]()
@@ -264,7 +264,7 @@ def _is_there(core: Core, run: Run) -> bool:
     return repo is None or commit is None or core.ports.depot.has_commit(str(repo), str(commit))
 
 
-def _loss(core: Core, runs: list[Run]) -> _Loss | None:
+def _find_loss(core: Core, runs: list[Run]) -> _Loss | None:
     """Ask git whether the files are gone with which the next run would begin.
 
     None: they are there, or a run is at work and nobody asks.
@@ -283,7 +283,7 @@ def _shape(core: Core, tx: Transaction, workspace: KeptWorkspace, runs: list[Run
     last = runs[-1] if runs else None
     works = last is not None and last.state is not RunState.ENDED
     lost = last is not None and last.outcome is Outcome.LOST
-    files = sorted({name for run in _unlanded(runs) for name in _files(run)})
+    files = sorted({name for run in _select_unlanded(runs) for name in _list_files(run)})
     return {
         "workspace": workspace.name,
         "project": workspace.project,
@@ -299,14 +299,14 @@ def _shape(core: Core, tx: Transaction, workspace: KeptWorkspace, runs: list[Run
         "at_node": None if last is None else node_of(tx, last),
         "files": files,
         "dirty": None if works or lost else len(files),
-        "size": _size(core, tx, last) if last is not None and works else None,
+        "size": _measure_size(core, tx, last) if last is not None and works else None,
         "commit": None if last is None else final_commit(last),
         "ahead": None,
         "behind": None,
     }
 
 
-def _size(core: Core, tx: Transaction, run: Run) -> int | None:
+def _measure_size(core: Core, tx: Transaction, run: Run) -> int | None:
     lease = newest_lease(tx, run)
     node = None if lease is None else tx.get(Node, lease.node)
     heartbeat = None if node is None else core.view_of(node).last
@@ -316,12 +316,12 @@ def _size(core: Core, tx: Transaction, run: Run) -> int | None:
     return next((one.bytes for one in room if one.what == folder), None)
 
 
-def _files(run: Run) -> list[str]:
+def _list_files(run: Run) -> list[str]:
     result: dict[str, Any] = run.result
     return list(result.get("files_changed") or ())
 
 
-def _unlanded(runs: list[Run]) -> list[Run]:
+def _select_unlanded(runs: list[Run]) -> list[Run]:
     """Return the newest runs of which nothing has landed; a landing includes the changes of earlier runs."""
     found: list[Run] = []
     for run in reversed(runs):
@@ -373,8 +373,8 @@ def repair_workspace(
     with core.ports.ledger.transaction() as tx:
         workspace = get_workspace_row(tx, name)
         runs, bound = line_of(tx, workspace), _bound_to(tx, workspace)
-    loss = _loss(core, runs)
-    found = _problems(core, around, workspace, bound, loss)
+    loss = _find_loss(core, runs)
+    found = _list_problems(core, around, workspace, bound, loss)
     if project is None and node is None and not any(one["does"] for one in found):
         what, why = f"there is nothing to repair in {name} by itself", "".join(one["what"] for one in found)
         fix = found[0]["fix"] if found else f"pancode workspace show {name}"

@@ -86,7 +86,9 @@ def test_what_is_mapped_of_a_file_in_memory_is_not_counted_twice() -> None:
                 shared[at] = 1
             mine = [os.getpid()]
             assert memory_files.measure_nameless(mine) == size
-            assert limits._apportioned(mine, size) == pytest.approx(limits._apportioned(mine, 0), rel=0.1)
+            assert limits._measure_shared(mine, size) == pytest.approx(
+                limits._measure_shared(mine, 0), rel=0.1
+            )
     finally:
         os.close(kept)
     assert memory_files.measure_nameless(mine) == 0 and memory_files.in_folders(mine) == 0, (

@@ -84,12 +84,12 @@ _paced = concurrency.update_concurrency
 
 
 def _accept_without_archive(patch: pytest.MonkeyPatch) -> None:
-    accepted = settlement._accept
+    accepted = settlement._accept_receipt
 
     def hasty(work: Any, letter: Any, proofs: Any) -> None:
         accepted(work, letter, replace(proofs, kept=[]))
 
-    patch.setattr(settlement, "_accept", hasty)
+    patch.setattr(settlement, "_accept_receipt", hasty)
 
 
 def _as_if_nothing_happened(case: Any, record: Any, rebooted: bool) -> Any:
@@ -108,7 +108,7 @@ def _believe_everything(patch: pytest.MonkeyPatch) -> None:
     def verified(envelope: Any, keys: Any) -> Any:
         return next(iter(keys.values())), envelope.body()
 
-    patch.setattr(signing, "_verified", verified)
+    patch.setattr(signing, "_verify_payload", verified)
 
 
 def _believe_every_claim(patch: pytest.MonkeyPatch) -> None:
@@ -171,7 +171,7 @@ def _set_up_all_the_same(patch: pytest.MonkeyPatch) -> None:
 
 def _forget_elsewhere(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(node_events, "_REBIND", REBINDABLE)
-    patch.setattr(placement, "_beyond", lambda run, view: "")
+    patch.setattr(placement, "_explain_limit", lambda run, view: "")
 
 
 def _give_nothing_back(patch: pytest.MonkeyPatch) -> None:
@@ -190,7 +190,7 @@ BUGS = (
     Bug(
         "a node's own ceiling is not asked",
         "money",
-        _to(placement, "_short", lambda *_: ""),
+        _to(placement, "_explain_no_room", lambda *_: ""),
         60,
     ),
     Bug("holds of yesterday stay", "clocks", _to(rounds, "lapse_reserved", _nothing), 60),
@@ -208,7 +208,9 @@ BUGS = (
     ),
     Bug("set-up runs over what was put back", "calm", _set_up_all_the_same),
     Bug("holds do not go back", "cuts", _give_nothing_back, 60),
-    Bug("a node skips control numbers that were lost", "words", _to(control, "_counted", _skip_gaps), 40),
+    Bug(
+        "a node skips control numbers that were lost", "words", _to(control, "_count_applied", _skip_gaps), 40
+    ),
     Bug(
         "a stop is forgotten when the job is freed",
         "races",
@@ -255,7 +257,7 @@ BUGS = (
         40,
     ),
     Bug("a node takes jobs that are for others", "enemy", _to(intake, "judge_job", _anybodys_job), 60),
-    Bug("a node starts what was stopped before", "cuts", _to(accept, "_never", lambda *_: None), 80),
+    Bug("a node starts what was stopped before", "cuts", _to(accept, "_find_refusal", lambda *_: None), 80),
     Bug("a lost commit is not sent again", "depot", _to(finishing, "_send_again", _upload_only)),
     Bug("what was lost is never settled", "slow", _to(books, "settle_unknown", lambda *_: [])),
     Bug(
@@ -286,7 +288,13 @@ BUGS = (
         22,
     ),
     Bug("a replaced key leaves its jobs open", "disks", _to(inventory, "_part_with", _nothing)),
-    Bug("a journal that forgot is waited for for ever", "disks", _to(inbound, "_doubt", _nothing), 25, 33),
+    Bug(
+        "a journal that forgot is waited for for ever",
+        "disks",
+        _to(inbound, "_doubt_attempt", _nothing),
+        25,
+        33,
+    ),
     Bug(
         "a wait names a cause that is not there",
         "calm",

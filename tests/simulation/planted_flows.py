@@ -61,12 +61,12 @@ def _all_again(steps: Any) -> set[str]:
 
 def _keeps_no_name(patch: pytest.MonkeyPatch) -> None:
     """What was lost is run again beside the first one, which may still be at work."""
-    judged = advance._judged
+    judged = advance._judge_step
 
     def forgetful(view: Any, step: Any) -> Any:
         return replace(judged(view, step), lost=None)
 
-    patch.setattr(advance, "_judged", forgetful)
+    patch.setattr(advance, "_judge_step", forgetful)
 
 
 def _one_parent(name: str, steps: Any, commits: Any) -> tuple[str, ...]:
@@ -78,7 +78,7 @@ _sides = sides_of
 
 def counts_first(patch: pytest.MonkeyPatch) -> None:
     """The round is counted in a transaction before the one that begins it: once more after a kill."""
-    moved = Advancing._moved
+    moved = Advancing._advance_workflow
 
     def counted(advancing: Any, workflow: str) -> Any:
         with unit_of_work(advancing._core) as work:
@@ -94,7 +94,7 @@ def counts_first(patch: pytest.MonkeyPatch) -> None:
         return rounds.restart_loop(steps, step, step.round)
 
     again = rounds.begun_again
-    patch.setattr(Advancing, "_moved", counted)
+    patch.setattr(Advancing, "_advance_workflow", counted)
     patch.setattr(rounds, "begun_again", begun)
 
 

@@ -90,7 +90,11 @@ def _bug(name: str, plant: Plant, first: int = 0) -> Bug:
 INTERACTIVE_RUN_BUGS = (
     _bug("words are sent again after a reboot", _tries_again),
     _bug("a turn is synced after its model was asked", _to(InteractiveRun, "_turn", _synced_late)),
-    _bug("words that are heard in a turn are not synced", _to(InteractiveRun, "_more", _heard_unsynced), 245),
+    _bug(
+        "words that are heard in a turn are not synced",
+        _to(InteractiveRun, "_take_more", _heard_unsynced),
+        245,
+    ),
     _bug("a cancelled turn calls on", _to(InteractiveRun, "_look", _looks_at_no_wish)),
     _bug(
         "the next interactive run begins before the receipt of the one before",

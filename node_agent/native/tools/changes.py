@@ -20,17 +20,17 @@ _PLAIN = ("--no-ext-diff", "--no-textconv", "--no-color", "--no-renames")
 _LINE = "--format=%h %ad %an: %s"
 
 
-def changes(box: Box, given: Mapping[str, Any]) -> str:
+def read_changes(box: Box, given: Mapping[str, Any]) -> str:
     """`log`: commits, the newest first; `show`: one commit; `diff`: between two, or from one to the files."""
     what, of = text_arg(given, "what"), text_arg(given, "of", "HEAD")
     if what not in KINDS:
         raise Failed(f"the argument what must be one of {', '.join(KINDS)}")
-    revisions = _commits(box, of)
+    revisions = _resolve_commits(box, of)
     path = text_arg(given, "path", "")
-    only = [_only(box, path)] if path else []
+    only = [_limit_path(box, path)] if path else []
     if what == "log":
         most = count_arg(given, "most", USUAL_COMMITS, MOST_COMMITS)
-        text = _git(box, "log", "--date=iso", f"-n{most}", _LINE, "..".join(revisions), "--", *only)
+        text = _run_git(box, "log", "--date=iso", f"-n{most}", _LINE, "..".join(revisions), "--", *only)
     elif what == "show":
         if len(revisions) > 1:
             raise Failed("show takes one commit; diff takes a range")
@@ -40,7 +40,7 @@ def changes(box: Box, given: Mapping[str, Any]) -> str:
     return clip_middle(text or "[no change]", box.most_chars, "name a path, or a smaller range")
 
 
-def _commits(box: Box, of: str) -> list[str]:
+def _resolve_commits(box: Box, of: str) -> list[str]:
     """Return the names of commits; the name of any other object would show files despite the rules."""
     sides = re.split(r"\.{2,3}", of) if ".." in of else [of]
     if len(sides) > 2:
@@ -49,14 +49,14 @@ def _commits(box: Box, of: str) -> list[str]:
     for side in sides:
         if side and not _REVISION.fullmatch(side):
             raise Failed(f"{side!r} is not a commit: HEAD~2, a branch, a tag or a number is one")
-        named = _git(
+        named = _run_git(
             box, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{side or 'HEAD'}^{{commit}}"
         )
         found.append(named.strip())
     return found
 
 
-def _only(box: Box, path: str) -> str:
+def _limit_path(box: Box, path: str) -> str:
     name = box.tree.name_of(path)
     box.judge.path(name, Use.READ)
     return f":(top,literal){name}" if name != "." else ":(top)"
@@ -66,18 +66,18 @@ def _patch(box: Box, how: Sequence[str], revisions: Sequence[str], only: Sequenc
     """Return the change without files that the run may not read, and the number of those."""
     listed = ("-z", "--name-only", *(["--format="] if how[0] == "log" else []))
     options = [one for one in how if one != "-p"]
-    names = _git(box, *options, *_PLAIN, *listed, *revisions, "--", *only).split("\0")
+    names = _run_git(box, *options, *_PLAIN, *listed, *revisions, "--", *only).split("\0")
     found = dict.fromkeys(name.strip("\n") for name in names)
     hidden = [name for name in found if name and box.judge.hides(name)]
     if len(hidden) > MOST_HIDDEN:
         raise Failed(f"rules hide {len(hidden)} of its files: name a path")
     left_out = [f":(top,exclude,literal){name}" for name in hidden]
     places = [*(only or [":(top)"] if left_out else only), *left_out]
-    text = _git(box, *how, *_PLAIN, *revisions, "--", *places)
+    text = _run_git(box, *how, *_PLAIN, *revisions, "--", *places)
     return f"{text}\n[left out, as this run may not read them: {len(hidden)}]" if hidden else text
 
 
-def _git(box: Box, *args: str) -> str:
+def _run_git(box: Box, *args: str) -> str:
     """Run git. Failed with git's own words."""
     env = {**git_env(box.env), "GIT_LITERAL_PATHSPECS": "0"}
     kept, why, status = run_command(box, ["git", "--no-pager", *args], box.tree.top, env, WAIT_S)

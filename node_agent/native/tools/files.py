@@ -45,11 +45,11 @@ class Box:
 
     def look(self, path: str, use: Use) -> AbstractContextManager[Spot]:
         """Open the file, judged by its given name and by its real one."""
-        return _judged(self, path, use)
+        return _open_judged(self, path, use)
 
 
 @contextmanager
-def _judged(box: Box, path: str, use: Use) -> Iterator[Spot]:
+def _open_judged(box: Box, path: str, use: Use) -> Iterator[Spot]:
     box.judge.path(box.tree.name_of(path), use)
     with box.tree.at(path) as spot:
         box.judge.path(spot.name, use)
@@ -166,7 +166,7 @@ def edit(box: Box, given: Mapping[str, Any]) -> str:
             old, new = old.replace("\n", "\r\n"), new.replace("\n", "\r\n")
         found = text.count(old)
         if found == 0:
-            raise Failed(f"old is not in {path}, letter by letter. {_nearest(text, old)}")
+            raise Failed(f"old is not in {path}, letter by letter. {_find_nearest(text, old)}")
         if found > 1 and given.get("all") is not True:
             raise Failed(f"old is {found} times in {path}: give more lines around it, or all: true")
         write_all(
@@ -176,7 +176,7 @@ def edit(box: Box, given: Mapping[str, Any]) -> str:
         return f"{spot.name} was edited: {found} place{'s' if found > 1 else ''}"
 
 
-def _nearest(text: str, old: str) -> str:
+def _find_nearest(text: str, old: str) -> str:
     """Return the lines of the file that are most like the first line of the text searched for."""
     wanted = next((line.strip() for line in old.splitlines() if line.strip()), "")
     lines = dict[str, int]()
@@ -206,7 +206,9 @@ def ls(box: Box, given: Mapping[str, Any]) -> str:
             raise Failed(f"{path} is a file; read shows it")
         at = spot.opened(os.O_RDONLY | os.O_DIRECTORY)
         try:
-            lines = [_line(box, at, spot.name, name) for name in sorted(os.listdir(at))[: MOST_FOUND + 1]]
+            lines = [
+                _format_entry(box, at, spot.name, name) for name in sorted(os.listdir(at))[: MOST_FOUND + 1]
+            ]
         finally:
             os.close(at)
     shown = [line for line in lines[:MOST_FOUND] if line]
@@ -214,7 +216,7 @@ def ls(box: Box, given: Mapping[str, Any]) -> str:
     return clip_middle("\n".join([*shown, *more]) or "[empty]", box.most_chars, "list a folder below it")
 
 
-def _line(box: Box, at: int, folder: str, name: str) -> str:
+def _format_entry(box: Box, at: int, folder: str, name: str) -> str:
     if box.judge.hides(posixpath.normpath(posixpath.join(folder, name))):
         return ""
     state = os.stat(name, dir_fd=at, follow_symlinks=False)
@@ -231,7 +233,7 @@ def find(box: Box, given: Mapping[str, Any]) -> str:
     if fault := pattern_fault(pattern):
         raise Failed(f"{pattern!r} is not a pattern: {fault}; `*.py` and `src/**/test_*.py` are some")
     hits: list[str] = []
-    for name, at, _ in _files(box, path):
+    for name, at, _ in _walk_files(box, path):
         os.close(at)
         if is_covering(pattern, name):
             hits.append(name)
@@ -249,11 +251,11 @@ def grep(box: Box, given: Mapping[str, Any]) -> str:
     if fault := regex_fault(pattern):
         raise Failed(f"{pattern!r} is not a regular expression (RE2): {fault}")
     hits: list[str] = []
-    for name, at, size in _files(box, path):
+    for name, at, size in _walk_files(box, path):
         with os.fdopen(at, "rb") as file:
             if size > MOST_FILE or (only and not is_covering(only, name)):
                 continue
-            hits += _hits(name, file.read(MOST_FILE), pattern)
+            hits += _find_hits(name, file.read(MOST_FILE), pattern)
         if len(hits) >= most:
             hits = [
                 *hits[:most],
@@ -265,7 +267,7 @@ def grep(box: Box, given: Mapping[str, Any]) -> str:
     )
 
 
-def _hits(name: str, data: bytes, pattern: str) -> Iterator[str]:
+def _find_hits(name: str, data: bytes, pattern: str) -> Iterator[str]:
     text = data.decode("utf-8", "replace")
     if "\0" in text[:8192]:
         return
@@ -274,7 +276,7 @@ def _hits(name: str, data: bytes, pattern: str) -> Iterator[str]:
             yield f"{name}:{number}: {line[:MOST_LINE]}"
 
 
-def _files(box: Box, path: str) -> Iterator[tuple[str, int, int]]:
+def _walk_files(box: Box, path: str) -> Iterator[tuple[str, int, int]]:
     """(name from the top, a descriptor that the taker closes, size) of each plain file at or below it."""
     with box.look(path, Use.READ) as spot:
         if spot.is_file:
@@ -290,14 +292,14 @@ def _files(box: Box, path: str) -> Iterator[tuple[str, int, int]]:
                     seen += 1
                     whole = posixpath.normpath(posixpath.join(folder, name))
                     if not box.judge.hides(whole):
-                        yield from _plain(at, name, whole)
+                        yield from _open_plain_file(at, name, whole)
                 if seen > MOST_SEEN:
                     return
         finally:
             os.close(top)
 
 
-def _plain(at: int, name: str, whole: str) -> Iterator[tuple[str, int, int]]:
+def _open_plain_file(at: int, name: str, whole: str) -> Iterator[tuple[str, int, int]]:
     """Yield the file; nothing for a link, a pipe, or an unreadable file."""
     with suppress(OSError):
         fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=at)

@@ -10,10 +10,10 @@ from node_agent.chat.messages import Call, Result, ToolForm
 from node_agent.native.fleet import FleetChannel, words_of_call
 from node_agent.native.judge import Denied
 from node_agent.native.places import NotFound, Outside
-from node_agent.native.tools.changes import KINDS, changes
+from node_agent.native.tools.changes import KINDS, read_changes
 from node_agent.native.tools.files import Box, Failed, edit, find, grep, ls, read, write
 from node_agent.native.tools.shell import bash, run_made
-from node_agent.native.tools.skills import skill
+from node_agent.native.tools.skills import read_skill_file
 from node_agent.native.voice import Voice
 from node_agent.runtimes.workerspec import MadeTool
 
@@ -26,14 +26,14 @@ TABLE: Mapping[str, Tool] = {
     "grep": grep,
     "find": find,
     "ls": ls,
-    "changes": changes,
-    "skill": skill,
+    "changes": read_changes,
+    "skill": read_skill_file,
 }
 _TEXT, _COUNT = {"type": "string"}, {"type": "integer", "minimum": 1}
 _PATH = {"type": "string", "description": "in the checkout"}
 
 
-def _form(name: str, words: str, needs: Sequence[str], /, **properties: dict[str, Any]) -> ToolForm:
+def _make_form(name: str, words: str, needs: Sequence[str], /, **properties: dict[str, Any]) -> ToolForm:
     schema = {
         "type": "object",
         "properties": properties,
@@ -46,24 +46,24 @@ def _form(name: str, words: str, needs: Sequence[str], /, **properties: dict[str
 _FORMS = {
     form.name: form
     for form in (
-        _form("read", "Read a text file, or `lines` lines of it from line `start` on.", ["path"],
+        _make_form("read", "Read a text file, or `lines` lines of it from line `start` on.", ["path"],
               path=_PATH, start=_COUNT, lines=_COUNT),
-        _form("write", "Write a whole file, new or over an old one. Folders are made.", ["path", "content"],
+        _make_form("write", "Write a whole file, new or over an old one. Folders are made.", ["path", "content"],
               path=_PATH, content=_TEXT),
-        _form("edit", "Replace `old`, which must be in the file exactly once (or `all`: true), by `new`.",
+        _make_form("edit", "Replace `old`, which must be in the file exactly once (or `all`: true), by `new`.",
               ["path", "old", "new"], path=_PATH, old=_TEXT, new=_TEXT, all={"type": "boolean"}),
-        _form("bash", "Run a command with bash. What it leaves running is ended with it.", ["command"],
+        _make_form("bash", "Run a command with bash. What it leaves running is ended with it.", ["command"],
               command=_TEXT, timeout_s=_COUNT),
-        _form("grep", "Lines that fit a regular expression (RE2), in a file or below a folder; `files`: a "
+        _make_form("grep", "Lines that fit a regular expression (RE2), in a file or below a folder; `files`: a "
               "pattern of paths.", ["pattern"], pattern=_TEXT, path=_PATH, files=_TEXT),
-        _form("find", "Files whose path fits a pattern such as `*.py` or `src/**/x.c`.", ["pattern"],
+        _make_form("find", "Files whose path fits a pattern such as `*.py` or `src/**/x.c`.", ["pattern"],
               pattern=_TEXT, path=_PATH),
-        _form("ls", "What is in a folder.", [], path=_PATH),
-        _form("changes", "The history of this checkout. `log`: commits, the newest first. `show`: a commit "
+        _make_form("ls", "What is in a folder.", [], path=_PATH),
+        _make_form("changes", "The history of this checkout. `log`: commits, the newest first. `show`: a commit "
               "with its change. `diff`: from one commit to the files, or a range A..B. The newest commit has "
               "the files with which this run began, also those that nobody had committed.", ["what"],
               what={"type": "string", "enum": list(KINDS)}, of=_TEXT, path=_PATH, most=_COUNT),
-        _form("skill", "Read the instructions of a skill, or `file`, another file of it.", ["name"],
+        _make_form("skill", "Read the instructions of a skill, or `file`, another file of it.", ["name"],
               name=_TEXT, file={"type": "string", "description": "in the skill"}),
     )
 }  # fmt: skip
@@ -95,11 +95,11 @@ class Deeds:
         """Do the call; the model is told of any result. `number`: that of the call in its answer."""
         self.calls += 1
         given = call.fields
-        self._voice.tell("called", id=call.id, tool=call.name, **self._about(call.name, given or {}))
+        self._voice.tell("called", id=call.id, tool=call.name, **self._describe_call(call.name, given or {}))
         try:
             if number >= MOST_CALLS_AT_ONCE:
                 raise Failed(f"not done: at most {MOST_CALLS_AT_ONCE} calls in one answer")
-            text, ok = self._done(call.name, given)
+            text, ok = self._run_tool(call.name, given)
         except (Denied, Outside) as denied:
             self.denied += 1
             self._voice.tell("denied", id=call.id, tool=call.name, why=str(denied)[:500])
@@ -108,10 +108,10 @@ class Deeds:
             text, ok = f"Error: {failed}", False
         except Exception as fault:  # a fault of ours in a tool costs that call, not the run
             text, ok = f"Error: {type(fault).__name__}: {fault}", False
-        self._voice.tell("ran", id=call.id, ok=ok, **_shown(call.name, given or {}, text, ok))
+        self._voice.tell("ran", id=call.id, ok=ok, **_format_shown(call.name, given or {}, text, ok))
         return Result(call.id, call.name, text)
 
-    def _done(self, name: str, given: Mapping[str, Any] | None) -> tuple[str, bool]:
+    def _run_tool(self, name: str, given: Mapping[str, Any] | None) -> tuple[str, bool]:
         """The tool's text, and whether it did what was asked. Denied, Failed, and whatever a tool raises."""
         made = self.box.made.get(name)
         may_ask = self._fleet is not None and made is None and self._fleet.may_ask(name, TABLE)
@@ -133,10 +133,12 @@ class Deeds:
         """Report a call that the SDK refused because no tool of this run has its name."""
         self.calls += 1
         self.denied += 1
-        self._voice.tell("called", id=call.id, tool=call.name, **self._about(call.name, call.fields or {}))
+        self._voice.tell(
+            "called", id=call.id, tool=call.name, **self._describe_call(call.name, call.fields or {})
+        )
         self._voice.tell("denied", id=call.id, tool=call.name, why="no tool of this run has that name")
 
-    def _about(self, name: str, given: dict[str, Any]) -> dict[str, object]:
+    def _describe_call(self, name: str, given: dict[str, Any]) -> dict[str, object]:
         """The whole subject of the call: the reader of the stream checks it against the policy once more."""
         command, path = given.get("command"), given.get("path")
         about: dict[str, object] = {}
@@ -154,7 +156,7 @@ class Deeds:
         return about
 
 
-def _shown(name: str, given: dict[str, Any], text: str, ok: bool) -> dict[str, str]:
+def _format_shown(name: str, given: dict[str, Any], text: str, ok: bool) -> dict[str, str]:
     """Return what users see of a call: a command's output, or the beginning of an edit's diff."""
     if isinstance(given.get("command"), str):
         return {"output": text[:MOST_SHOWN]}

@@ -91,7 +91,7 @@ def bash(box: Box, given: Mapping[str, Any]) -> str:
     argv = [shutil.which("bash", path=box.env.get("PATH")) or "/bin/sh", "-c", command]
     kept, why, status = run_command(box, argv, cwd, box.env, wait_s)
     text = clip_middle(kept.text(), box.most_chars, "print less: use grep, head or tail")
-    return f"{text}\n[{_ended(status, why, wait_s)}]".lstrip("\n")
+    return f"{text}\n[{_format_end(status, why, wait_s)}]".lstrip("\n")
 
 
 def run_made(box: Box, tool: MadeTool, given: Mapping[str, Any]) -> tuple[str, bool]:
@@ -109,7 +109,7 @@ def run_made(box: Box, tool: MadeTool, given: Mapping[str, Any]) -> tuple[str, b
         file.seek(0)
         kept, why, status = run_command(box, [tool.run], cwd, box.env, tool.seconds, file.fileno())
     text = clip_middle(kept.text(), box.most_chars, "ask it for less")
-    ended = f"ended after {tool.seconds} s" if why == "time" else _ended(status, why, tool.seconds)
+    ended = f"ended after {tool.seconds} s" if why == "time" else _format_end(status, why, tool.seconds)
     return f"{text}\n[{ended}]".lstrip("\n"), not why and status == 0
 
 
@@ -129,7 +129,7 @@ def run_command(
         stderr=subprocess.STDOUT, start_new_session=True,
     )  # fmt: skip
     try:
-        kept, why = _watched(process, box, wait_s)
+        kept, why = _watch_command(process, box, wait_s)
     finally:
         CHILDREN.over(process)
     return kept, why, process.returncode
@@ -153,7 +153,7 @@ class Printed:
         return bytes(self._head + note + self._tail).decode("utf-8", "replace")
 
 
-def _watched(process: subprocess.Popen[bytes], box: Box, wait_s: int) -> tuple[Printed, str]:
+def _watch_command(process: subprocess.Popen[bytes], box: Box, wait_s: int) -> tuple[Printed, str]:
     """Watch the command until it ends; return its output, and the reason if we ended it."""
     assert process.stdout is not None
     clock = box.clock
@@ -176,14 +176,14 @@ def _watched(process: subprocess.Popen[bytes], box: Box, wait_s: int) -> tuple[P
                 if kept.size > MOST_PRINTED:
                     return kept, "output"
             elif handle in ready:
-                _late(fd, kept, clock)
+                _read_rest(fd, kept, clock)
                 return kept, ""
         return kept, "time"
     finally:
         os.close(handle)
 
 
-def _late(fd: int, kept: Printed, clock: Clock) -> None:
+def _read_rest(fd: int, kept: Printed, clock: Clock) -> None:
     """Read the rest of the pipe, but not for ever: a process that was left behind may continue printing."""
     poll = select.poll()
     poll.register(fd, select.POLLIN)
@@ -192,7 +192,7 @@ def _late(fd: int, kept: Printed, clock: Clock) -> None:
         kept.add(data)
 
 
-def _ended(code: int, why: str, wait_s: int) -> str:
+def _format_end(code: int, why: str, wait_s: int) -> str:
     if why == "time":
         return f"ended after {wait_s} s; timeout_s may be up to {MOST_S}"
     if why == "output":

@@ -12,7 +12,7 @@ INSTRUCTIONS = "SKILL.md"
 MOST_NAMES = 100
 
 
-def skill(box: Box, given: Mapping[str, Any]) -> str:
+def read_skill_file(box: Box, given: Mapping[str, Any]) -> str:
     """Return the text of `file`; after the instructions, the names of the skill's other files."""
     name, file = text_arg(given, "name"), text_arg(given, "file", INSTRUCTIONS)
     if name not in box.skills:
@@ -23,10 +23,10 @@ def skill(box: Box, given: Mapping[str, Any]) -> str:
     text = clip_middle(
         data.decode("utf-8", "replace"), box.most_chars, "the whole is too long for this model"
     )
-    others = [one for one in _files(tree.top) if one != INSTRUCTIONS] if file == INSTRUCTIONS else []
+    others = [one for one in _list_files(tree.top) if one != INSTRUCTIONS] if file == INSTRUCTIONS else []
     return f"{text}\n[its other files: {', '.join(others)}]" if others else text
 
 
-def _files(top: str) -> list[str]:
+def _list_files(top: str) -> list[str]:
     found = [os.path.relpath(os.path.join(at, name), top) for at, _, names in os.walk(top) for name in names]
     return sorted(found)[:MOST_NAMES]

@@ -57,7 +57,7 @@ def git_action(words: Sequence[ShellWord]) -> ActionClass:
     while rest and (rest[0].text or "").startswith("-"):
         option = rest.pop(0).text or ""
         if option.split("=")[0] in ("-c", "--config-env", "--exec-path"):
-            if option == "-c" and rest and not _starts(rest[0].text):
+            if option == "-c" and rest and not _starts_program(rest[0].text):
                 rest.pop(0)
                 continue
             return A.UNKNOWN
@@ -68,16 +68,16 @@ def git_action(words: Sequence[ShellWord]) -> ActionClass:
     if not rest:
         return A.SHELL
     verb = rest[0].text
-    return A.UNKNOWN if verb is None else _verb(verb, rest[1:])
+    return A.UNKNOWN if verb is None else _classify_verb(verb, rest[1:])
 
 
-def _starts(setting: str | None) -> bool:
+def _starts_program(setting: str | None) -> bool:
     """Whether this `key=value` makes git run a program."""
     key = (setting or "alias.").partition("=")[0].lower()
     return any(key.startswith(end) if end.endswith(".") else key.endswith(end) for end in _STARTS_PROGRAMS)
 
 
-def _verb(verb: str, words: Sequence[ShellWord]) -> ActionClass:
+def _classify_verb(verb: str, words: Sequence[ShellWord]) -> ActionClass:
     args = [word.text for word in words if word.text is not None]
     if verb == "push":
         return _push(args, len(args) == len(words))
@@ -88,7 +88,7 @@ def _verb(verb: str, words: Sequence[ShellWord]) -> ActionClass:
     if verb == "rm":
         return A.FILE_DELETE if "--cached" not in args else A.SHELL
     if verb == "config":
-        return _config(args)
+        return _classify_config(args)
     hidden = (verb, args[0] if args else "") in _LATER_SCRIPT or any(
         word.startswith("--exec") for word in args
     )
@@ -111,27 +111,27 @@ def _is_rewrite(verb: str, args: Sequence[str]) -> bool:
     letters, words = _REWRITING.get(verb, ("", ()))
     if verb == "branch" and "--delete" in args and "--force" in args:
         return True
-    return (bool(letters) and _letter(args, letters)) or any(w.split("=")[0] in words for w in args)
+    return (bool(letters) and _has_letter(args, letters)) or any(w.split("=")[0] in words for w in args)
 
 
 def _throws_away(verb: str, args: Sequence[str]) -> bool:
     """Check whether uncommitted work is lost."""
     if verb == "checkout":
-        return "--" in args or "--force" in args or _letter(args, "f") or "." in args
+        return "--" in args or "--force" in args or _has_letter(args, "f") or "." in args
     if verb == "switch":
-        return "--force" in args or "--discard-changes" in args or _letter(args, "f")
+        return "--force" in args or "--discard-changes" in args or _has_letter(args, "f")
     return verb == "restore" and ("--staged" not in args or "--worktree" in args)
 
 
-def _config(args: Sequence[str]) -> ActionClass:
+def _classify_config(args: Sequence[str]) -> ActionClass:
     if any(word in ("--global", "--system") for word in args):
         words = [word for word in args if not word.startswith("-")]
-        return A.SYSTEM if len(words) > 1 or _letter(args, "e") else A.SHELL
+        return A.SYSTEM if len(words) > 1 or _has_letter(args, "e") else A.SHELL
     keys = [word for word in args if "." in word]
-    return A.UNKNOWN if any(_starts(key) for key in keys) and len(args) > 1 else A.SHELL
+    return A.UNKNOWN if any(_starts_program(key) for key in keys) and len(args) > 1 else A.SHELL
 
 
-def _letter(args: Sequence[str], letters: str) -> bool:
+def _has_letter(args: Sequence[str], letters: str) -> bool:
     return any(w[:1] == "-" and w[:2] != "--" and bool(set(letters).intersection(w[1:])) for w in args)
 
 

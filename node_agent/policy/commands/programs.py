@@ -83,7 +83,7 @@ def plain_action(program: str, words: Sequence[ShellWord], fed: bool) -> ActionC
     if program in _SYSTEM or program.startswith("mkfs"):
         return A.SYSTEM
     if program == "rm":
-        return A.SHELL_DESTRUCTIVE if _has(args, "rRf", ("--recursive", "--force")) else A.FILE_DELETE
+        return A.SHELL_DESTRUCTIVE if _has_option(args, "rRf", ("--recursive", "--force")) else A.FILE_DELETE
     if program in _DELETES:
         return A.FILE_DELETE
     if program in _DESTRUCTIVE or (program == "chmod" and _is_loose(args)):
@@ -106,11 +106,11 @@ def _is_hidden(program: str, args: Sequence[str], words: Sequence[ShellWord], fe
     code = _INTERPRETERS.get(program.rstrip("0123456789."))
     if code is None:
         return False
-    inline = any(_tells(word, code) for word in args)
+    inline = any(_has_code(word, code) for word in args)
     return inline or "-" in args or (fed and not any(_is_operand(word) for word in words))
 
 
-def _tells(word: str, options: Sequence[str]) -> bool:
+def _has_code(word: str, options: Sequence[str]) -> bool:
     """Whether the word is an option with code: `-c`, `-cCODE`, or `-Bc` among other letters."""
     if word in options or any(word.startswith(f"{one}=") for one in options if one.startswith("--")):
         return True
@@ -122,7 +122,7 @@ def _is_operand(word: ShellWord) -> bool:
     return word.text is None or not word.text.startswith("-")
 
 
-def _has(args: Sequence[str], letters: str, long: Sequence[str]) -> bool:
+def _has_option(args: Sequence[str], letters: str, long: Sequence[str]) -> bool:
     """Check for one of these letters in a bundle, or for the beginning of one of these long options."""
     for word in args:
         if word == "--":
@@ -138,7 +138,11 @@ def _is_loose(args: Sequence[str]) -> bool:
     """Whether access is opened to everybody or for a whole tree, or a command runs as another user."""
     modes = [word for word in args if not word.startswith("--")]
     numbers = any(len(word) == 4 and word.isdigit() and word[0] in "4567" for word in modes)
-    return _has(args, "R", ("--recursive",)) or numbers or any(m in word for word in modes for m in _LOOSE)
+    return (
+        _has_option(args, "R", ("--recursive",))
+        or numbers
+        or any(m in word for word in modes for m in _LOOSE)
+    )
 
 
 def find_touched(program: str, words: Sequence[ShellWord]) -> Iterator[Touched]:
@@ -152,7 +156,7 @@ def find_touched(program: str, words: Sequence[ShellWord]) -> Iterator[Touched]:
         yield Touched(word.text or "", use, word.glob, use is not Use.READ or program in _READERS)
     for word in words:
         if word.text is not None:
-            yield from _inside(program, word.text)
+            yield from _find_inside(program, word.text)
 
 
 def _use(program: str, words: Sequence[ShellWord], number: int, count: int) -> Use:
@@ -169,7 +173,7 @@ def _use(program: str, words: Sequence[ShellWord], number: int, count: int) -> U
     return Use.WRITE if in_place else Use.READ
 
 
-def _inside(program: str, word: str) -> Iterator[Touched]:
+def _find_inside(program: str, word: str) -> Iterator[Touched]:
     """The path inside a word: `--file=PATH`, `of=PATH`, `@PATH`, `HEAD:PATH`."""
     key, equals, value = word.partition("=")
     if equals and value:

@@ -97,15 +97,15 @@ class ScriptReading:
 def read_command(text: str) -> ScriptReading:
     """Return the reading of any text; never raises."""
     reading = ScriptReading()
-    _script(reading, text, 0)
+    _read_script(reading, text, 0)
     if reading.sums:
         for hidden in filter(_EVALUATED.match, tuple(reading.literals)):
             reading.acts.append(CommandAction(A.UNKNOWN, hidden[:500]))
-            _script(reading, f': "{hidden}"', 1)  # what bash runs of it
+            _read_script(reading, f': "{hidden}"', 1)  # what bash runs of it
     return reading
 
 
-def _script(reading: ScriptReading, text: str, depth: int) -> None:
+def _read_script(reading: ScriptReading, text: str, depth: int) -> None:
     script = parse_script(text)
     reading.literals += script.literals
     reading.sums = reading.sums or script.sums
@@ -115,14 +115,14 @@ def _script(reading: ScriptReading, text: str, depth: int) -> None:
     if depth <= MOST_NESTED and len(reading.acts) <= MOST_CALLS:
         for call in script.calls:
             for name, value in call.sets:
-                _variable(reading, name, value, depth)
+                _read_variable(reading, name, value, depth)
             for redirect in call.redirects:
-                _redirected(reading, redirect)
+                _read_redirect(reading, redirect)
             if call.words:
-                _words(reading, call.words, call.fed, depth)
+                _read_words(reading, call.words, call.fed, depth)
 
 
-def _variable(reading: ScriptReading, name: str, value: ShellWord, depth: int) -> None:
+def _read_variable(reading: ScriptReading, name: str, value: ShellWord, depth: int) -> None:
     """The class of setting a variable: some variables are commands, or name files that are run."""
     reading.sums = reading.sums or name in _NUMBERS
     traced = name == "PS4" and (value.text is None or "$(" in value.text or "`" in value.text)
@@ -132,12 +132,12 @@ def _variable(reading: ScriptReading, name: str, value: ShellWord, depth: int) -
         if value.text is None:
             reading.acts.append(CommandAction(A.UNKNOWN, f"{name}=?"))
         else:
-            _script(reading, value.text, depth + 1)
+            _read_script(reading, value.text, depth + 1)
     elif not is_quiet(name):
         reading.plain = False
 
 
-def _redirected(reading: ScriptReading, redirect: Redirect) -> None:
+def _read_redirect(reading: ScriptReading, redirect: Redirect) -> None:
     path = redirect.target.text
     if path is None:
         reading.plain = reading.plain and not redirect.writes
@@ -145,10 +145,10 @@ def _redirected(reading: ScriptReading, redirect: Redirect) -> None:
     use = Use.WRITE if redirect.writes else Use.READ
     reading.touches.append(Touched(path, use, redirect.target.glob))
     if redirect.writes:
-        _placed(reading, path, f"> {path}")
+        _add_place(reading, path, f"> {path}")
 
 
-def _placed(reading: ScriptReading, path: str, line: str) -> None:
+def _add_place(reading: ScriptReading, path: str, line: str) -> None:
     grave = grave_place(path)
     if grave is not None:
         reading.acts.append(CommandAction(grave, line))
@@ -159,16 +159,16 @@ def grave_place(path: str) -> ActionClass | None:
     folded = posixpath.normpath(path)
     if ".git" in folded.split("/"):
         return A.GIT_DESTRUCTIVE
-    if not folded.startswith(_HARMLESS) and any(_below(folded, top) for top in _OF_SYSTEM):
+    if not folded.startswith(_HARMLESS) and any(_is_below(folded, top) for top in _OF_SYSTEM):
         return A.SYSTEM
     return None
 
 
-def _below(path: str, top: str) -> bool:
+def _is_below(path: str, top: str) -> bool:
     return path == top or path.startswith(top + "/")
 
 
-def _words(reading: ScriptReading, words: Sequence[ShellWord], fed: bool, depth: int) -> None:
+def _read_words(reading: ScriptReading, words: Sequence[ShellWord], fed: bool, depth: int) -> None:
     line, first = " ".join("?" if word.text is None else word.text for word in words)[:2_000], words[0]
     if first.text is None or first.glob or _is_no_program(first.text) or depth > MOST_NESTED:
         reading.acts.append(CommandAction(A.UNKNOWN, line))
@@ -178,19 +178,19 @@ def _words(reading: ScriptReading, words: Sequence[ShellWord], fed: bool, depth:
     reading.sums = reading.sums or program in _NAMERS or (program in _NAMERS_BY_OPTION and by_option)
     found = find_inner(program, words[1:], fed)
     if found is None:
-        own = _own(program, words[1:], fed)
+        own = _classify_program(program, words[1:], fed)
         reading.acts.append(CommandAction(own, line, own is A.SHELL and only_looks(first.text, words[1:])))
         _touch(reading, program, words[1:], line)
         return
     looks = found.own is A.SHELL and only_looks(first.text, words[1:])
     reading.acts.append(CommandAction(found.own, line, looks))
     for name, value in found.sets:
-        _variable(reading, name, value, depth)
+        _read_variable(reading, name, value, depth)
     for call in found.calls:
-        _words(reading, call, fed, depth + 1)
+        _read_words(reading, call, fed, depth + 1)
     for text in found.scripts:
         reading.literals = [one for one in reading.literals if one != text]  # it is judged as a script
-        _script(reading, text, depth + 1)
+        _read_script(reading, text, depth + 1)
     if not (found.calls or found.scripts) or program in ("find", "fd", "fdfind"):
         _touch(reading, program, words[1:], line)
 
@@ -199,18 +199,18 @@ def _is_no_program(name: str) -> bool:
     return name in _RESERVED or "=" in name
 
 
-def _own(program: str, words: Sequence[ShellWord], fed: bool) -> ActionClass:
+def _classify_program(program: str, words: Sequence[ShellWord], fed: bool) -> ActionClass:
     return git_action(words) if program == "git" else plain_action(program, words, fed)
 
 
 def _touch(reading: ScriptReading, program: str, words: Sequence[ShellWord], line: str) -> None:
-    for one in _paths(program, words):
+    for one in _find_paths(program, words):
         reading.touches.append(one)
         if one.use is not Use.READ:
-            _placed(reading, one.path, line)
+            _add_place(reading, one.path, line)
 
 
-def _paths(program: str, words: Sequence[ShellWord]) -> Iterator[Touched]:
+def _find_paths(program: str, words: Sequence[ShellWord]) -> Iterator[Touched]:
     if program == "git" and words and words[0].text in ("rm", "mv"):
         yield from find_touched(words[0].text, words[1:])
     elif program == "find" and any(word.text == "-delete" for word in words):

@@ -131,7 +131,7 @@ def take_apart(raw: bytes) -> ParsedScript:
     # Each script has a parser of its own: several threads read scripts, and two must not share one.
     from tree_sitter import Parser
 
-    root = Parser(_language()).parse(raw).root_node
+    root = Parser(_load_language()).parse(raw).root_node
     reader = _Reader()
     reader.visit(root, _Around())
     literals = tuple(one for one in "".join(reader.literals).split("\0") if "$" in one or "`" in one)
@@ -139,7 +139,7 @@ def take_apart(raw: bytes) -> ParsedScript:
 
 
 @lru_cache(maxsize=1)
-def _language() -> Language:
+def _load_language() -> Language:
     import tree_sitter_bash
     from tree_sitter import Language
 
@@ -175,23 +175,23 @@ class _Reader:
             case "command" | "declaration_command" | "unset_command":
                 self._call(node, below)
             case "redirected_statement":
-                self._redirected(node, below)
+                self._visit_redirected(node, below)
             case "pipeline":
                 for number, child in enumerate(node.named_children):
                     self.visit(child, replace(below, fed=below.fed or number > 0))
             case "heredoc_redirect":
-                self._all(node, replace(below, fed=True))
+                self._visit_children(node, replace(below, fed=True))
             case "variable_assignment":
-                self.calls.append(ShellCommand((), (_assigned(node),)))
-                self._all(node, replace(below, redirects=()))
+                self.calls.append(ShellCommand((), (_read_assignment(node),)))
+                self._visit_children(node, replace(below, redirects=()))
             case _:
-                self._all(node, below)
+                self._visit_children(node, below)
 
     def _listen(self, node: Node, in_sum: bool) -> None:
         """Note a literal, and whether text is evaluated here."""
         match node.type:
             case "raw_string" | "ansi_c_string" | "word" | "string_content":
-                self.literals.append("[" * in_sum + (_piece(node).text or _text(node)))
+                self.literals.append("[" * in_sum + (_read_piece(node).text or _text(node)))
             case "heredoc_body" if _is_heard(node):
                 self.literals.append(f"\0{_text(node)}\0")
             case "simple_expansion" | "expansion":
@@ -201,7 +201,7 @@ class _Reader:
             case "test_command":
                 self.sums = self.sums or _SUM_TEST.search(_text(node)) is not None
 
-    def _all(self, node: Node, around: _Around) -> None:
+    def _visit_children(self, node: Node, around: _Around) -> None:
         for child in node.named_children:
             self.visit(child, around)
 
@@ -211,12 +211,12 @@ class _Reader:
             words.append(ShellWord(_text(node.children[0])))
         for child in node.named_children:
             if child.type == "variable_assignment":
-                sets.append(_assigned(child))
+                sets.append(_read_assignment(child))
             elif child.type == "file_redirect":
-                redirects.append(_redirect(child))
+                redirects.append(_make_redirect(child))
             elif child.type not in (*_HERE, "comment"):
-                words.append(_word(child.named_children[0] if child.type == "command_name" else child))
-            fed = fed or child.type in _HERE or _reads(child)
+                words.append(_read_word(child.named_children[0] if child.type == "command_name" else child))
+            fed = fed or child.type in _HERE or _is_input(child)
         self.calls.append(ShellCommand(tuple(words), tuple(sets), tuple(redirects), fed))
         for child in node.named_children:
             inner = child.named_children if child.type == "variable_assignment" else [child]
@@ -225,10 +225,10 @@ class _Reader:
             if child.type != "variable_assignment":
                 self.literals.append("\0")
 
-    def _redirected(self, node: Node, around: _Around) -> None:
+    def _visit_redirected(self, node: Node, around: _Around) -> None:
         files = [child for child in node.named_children if child.type == "file_redirect"]
-        fed = around.fed or any(_reads(c) or c.type in _HERE for c in node.named_children)
-        redirects = tuple(_redirect(child) for child in files)
+        fed = around.fed or any(_is_input(c) or c.type in _HERE for c in node.named_children)
+        redirects = tuple(_make_redirect(child) for child in files)
         body = node.child_by_field_name("body")
         if body is None:
             self.calls.append(ShellCommand((), (), redirects, fed))
@@ -255,81 +255,81 @@ def _is_heard(body: Node) -> bool:
     statement = body.parent.parent if body.parent is not None else None
     taker = statement.child_by_field_name("body") if statement is not None else None
     name = taker.child_by_field_name("name") if taker is not None else None
-    return name is None or _word(name.named_children[0]).text in _HEARS
+    return name is None or _read_word(name.named_children[0]).text in _HEARS
 
 
-def _assigned(node: Node) -> tuple[str, ShellWord]:
+def _read_assignment(node: Node) -> tuple[str, ShellWord]:
     name, value = node.child_by_field_name("name"), node.child_by_field_name("value")
-    return (_text(name) if name is not None else "?", ShellWord("") if value is None else _word(value))
+    return (_text(name) if name is not None else "?", ShellWord("") if value is None else _read_word(value))
 
 
-def _reads(node: Node) -> bool:
-    return node.type == "file_redirect" and _operator(node) in _READS
+def _is_input(node: Node) -> bool:
+    return node.type == "file_redirect" and _find_operator(node) in _READS
 
 
-def _operator(node: Node) -> str:
+def _find_operator(node: Node) -> str:
     return next((child.type for child in node.children if not child.is_named), "?")
 
 
-def _redirect(node: Node) -> Redirect:
+def _make_redirect(node: Node) -> Redirect:
     target = node.child_by_field_name("destination")
-    return Redirect(_operator(node), ShellWord(None) if target is None else _word(target))
+    return Redirect(_find_operator(node), ShellWord(None) if target is None else _read_word(target))
 
 
 def _text(node: Node) -> str:
     return (node.text or b"").decode("utf-8", "replace")
 
 
-def _word(node: Node) -> ShellWord:
+def _read_word(node: Node) -> ShellWord:
     text = _text(node)
     match node.type:
         case "word" | "number" | "variable_name" | "file_descriptor" | "special_variable_name":
             bare = text.replace("\\\n", "")
-            return ShellWord(re.sub(r"\\(.)", r"\1", bare, flags=re.DOTALL), bool(_globs(bare)))
+            return ShellWord(re.sub(r"\\(.)", r"\1", bare, flags=re.DOTALL), bool(_find_globs(bare)))
         case "raw_string":
             return ShellWord(text[1:-1])
         case "ansi_c_string":
-            return ShellWord(_ANSI.sub(_ansi, text[2:-1]))
+            return ShellWord(_ANSI.sub(_decode_ansi, text[2:-1]))
         case "string" | "translated_string":
             inner = node if node.type == "string" else node.named_children[0] if node.named_children else node
-            parts = [_piece(child) for child in inner.named_children]
+            parts = [_read_piece(child) for child in inner.named_children]
             if any(part.text is None for part in parts):
                 return ShellWord(None)
             if all(child.type == "string_content" for child in inner.named_children):
                 return ShellWord(re.sub(r'\\([\\"$`\n])', lambda m: m[1].strip("\n"), _text(inner)[1:-1]))
             return ShellWord("".join(part.text or "" for part in parts))
         case "concatenation":
-            return _joined(node)
+            return _join_word(node)
         case "simple_expansion" | "expansion":
             name = text.strip("${}")
             return ShellWord(_KNOWN_PLACES.get(name))
     return ShellWord(None)
 
 
-def _globs(text: str) -> str:
+def _find_globs(text: str) -> str:
     """Return the glob characters in the text, without those after a backslash."""
     return "".join(char for char in re.sub(r"\\.", "", text, flags=re.DOTALL) if char in "*?[")
 
 
-def _piece(node: Node) -> ShellWord:
+def _read_piece(node: Node) -> ShellWord:
     if node.type == "string_content":
         return ShellWord(re.sub(r'\\([\\"$`\n])', lambda m: m[1].strip("\n"), _text(node)))
-    return _word(node)
+    return _read_word(node)
 
 
-def _joined(node: Node) -> ShellWord:
+def _join_word(node: Node) -> ShellWord:
     """Return the word of joined parts. Braces as in `{a,b}` make several words, so such a word is unknown;
     `{}` stands for itself.
     """
     if _text(node) == "{}":
         return ShellWord("{}")
-    parts = [_word(one) if one.is_named else ShellWord(_text(one)) for one in node.children]
+    parts = [_read_word(one) if one.is_named else ShellWord(_text(one)) for one in node.children]
     if any(part.text is None for part in parts) or any(part.text == "{" for part in parts):
         return ShellWord(None)
     return ShellWord("".join(part.text or "" for part in parts), any(part.glob for part in parts))
 
 
-def _ansi(match: re.Match[str]) -> str:
+def _decode_ansi(match: re.Match[str]) -> str:
     escape = match[1]
     if escape[0] in "xuU" and len(escape) > 1:
         code = int(escape[1:], 16)

@@ -71,7 +71,7 @@ def find_inner(program: str, words: Words, fed: bool) -> Inside | None:
     if special is not None:
         return special(words)
     if program in _PREFIXES:
-        return _prefix(program, words)
+        return _read_prefix(program, words)
     return None
 
 
@@ -84,19 +84,19 @@ def _shell(words: Words, fed: bool) -> Inside:
             return _UNKNOWN
         if word.text[:1] in "-+" and word.text[:2] != "--":
             if "c" in word.text[1:]:
-                return _script(words[number + 1 : number + 2])
+                return _read_script(words[number + 1 : number + 2])
             continue
         if not word.text.startswith("--"):
             return Inside()
     return _UNKNOWN if fed else Inside()
 
 
-def _script(words: Words) -> Inside:
+def _read_script(words: Words) -> Inside:
     text = words[0].text if words else None
     return _UNKNOWN if text is None else Inside(scripts=(text,))
 
 
-def _prefix(program: str, words: Words) -> Inside:
+def _read_prefix(program: str, words: Words) -> Inside:
     valued, own = _PREFIXES[program]
     at = _after_options(words, valued.split(), program == "env")
     if program == "env" and any(
@@ -110,7 +110,7 @@ def _prefix(program: str, words: Words) -> Inside:
     rest = tuple(words[at + own :])
     action = A.SYSTEM if program in ("sudo", "doas", "run0", "pkexec") else A.SHELL
     if program == "flock" and rest and rest[0].text == "-c":
-        return _script(rest[1:2])
+        return _read_script(rest[1:2])
     if program == "xargs" and rest:
         rest = (*rest, ShellWord(None))
     pairs = [(word.text or "").partition("=") for word in words[:at]] if program == "env" else []
@@ -139,7 +139,7 @@ def _split(words: Words) -> Inside:
     args = [word.text or "" for word in words]
     for number, text in enumerate(args):
         if text in ("-S", "--split-string"):
-            return _script(words[number + 1 : number + 2])
+            return _read_script(words[number + 1 : number + 2])
         if text.startswith(("-S", "--split-string=")):
             return Inside(scripts=(text.removeprefix("--split-string=").removeprefix("-S"),))
     return _UNKNOWN
@@ -160,7 +160,7 @@ def _find(words: Words) -> Inside:
     return Inside(calls=tuple(call for call in calls if call), own=own)
 
 
-def _fd(words: Words) -> Inside:
+def _read_fd(words: Words) -> Inside:
     """The command in `fd PATTERN -x CMD ...`."""
     for number, word in enumerate(words):
         if word.text in ("-x", "-X", "--exec", "--exec-batch"):
@@ -168,21 +168,21 @@ def _fd(words: Words) -> Inside:
     return Inside()
 
 
-def _eval(words: Words) -> Inside:
+def _read_eval(words: Words) -> Inside:
     args = [word.text for word in words]
     return _UNKNOWN if None in args else Inside(scripts=(" ".join(text or "" for text in args),))
 
 
-def _trap(words: Words) -> Inside:
+def _read_trap(words: Words) -> Inside:
     operands = [word for word in words if word.text not in ("--", "-")]
     return (
         Inside()
         if len(operands) < 2 or (operands[0].text or "-").startswith("-") and operands[0].text
-        else _script(operands)
+        else _read_script(operands)
     )
 
 
-def _alias(words: Words) -> Inside:
+def _read_alias(words: Words) -> Inside:
     """An alias is a new name for a command; later calls of that name cannot be judged."""
     return _UNKNOWN if any(word.text is None or "=" in word.text for word in words) else Inside()
 
@@ -193,24 +193,24 @@ def _calls_back(words: Words) -> Inside:
     return _UNKNOWN if any(one is None or set("CFW") & set(one) for one in options) else Inside()
 
 
-def _source(words: Words) -> Inside:
+def _read_source(words: Words) -> Inside:
     return _UNKNOWN if not words or words[0].text is None else Inside()
 
 
-def _unreadable(words: Words) -> Inside:
+def _mark_unknown(words: Words) -> Inside:
     """`watch`, `parallel`, `entr` and `script -c` have too many forms to be read."""
     return _UNKNOWN
 
 
 _SPECIAL: dict[str, Callable[[Words], Inside]] = {
     "find": _find,
-    "fd": _fd,
-    "fdfind": _fd,
-    "eval": _eval,
-    "trap": _trap,
-    "alias": _alias,
+    "fd": _read_fd,
+    "fdfind": _read_fd,
+    "eval": _read_eval,
+    "trap": _read_trap,
+    "alias": _read_alias,
     **dict.fromkeys(("mapfile", "readarray", "compgen", "complete"), _calls_back),
-    "source": _source,
-    ".": _source,
-    **dict.fromkeys(("watch", "parallel", "entr", "script", "expect", "screen", "tmux"), _unreadable),
+    "source": _read_source,
+    ".": _read_source,
+    **dict.fromkeys(("watch", "parallel", "entr", "script", "expect", "screen", "tmux"), _mark_unknown),
 }

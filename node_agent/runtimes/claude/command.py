@@ -51,18 +51,18 @@ _NEVER = ",".join(f"Bash({words}:*)" for words in NEVER)
 def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     """Return the launch; prompt in a file and task on standard input, so that no command line has them."""
     files = {**BASE_FILES, "claude/.keep": b"", **prompt_in(PROMPT, request)}
-    files |= {**_settings(request, place), **skills.build_plugin(request)}
+    files |= {**_make_settings(request, place), **skills.build_plugin(request)}
     env = quiet_env(request, base_env(request, place))
     if place.is_root and request.may_write and request.safety is Safety.FULL_AUTO:
         env["IS_SANDBOX"] = "1"  # as root it refuses bypassPermissions otherwise
-    made = ProcessSpec(_argv(request, place), env, task_of(request), files)
-    return wrap_launch(_way(request, place), request, place, made) if request.interactive_run else made
+    made = ProcessSpec(_make_argv(request, place), env, task_of(request), files)
+    return wrap_launch(_make_way(request, place), request, place, made) if request.interactive_run else made
 
 
 _MODES = {Safety.SUGGEST: "default", Safety.AUTO_EDIT: "acceptEdits", Safety.FULL_AUTO: "bypassPermissions"}
 
 
-def _way(request: LaunchRequest, place: Place) -> AcpWay:
+def _make_way(request: LaunchRequest, place: Place) -> AcpWay:
     """The flags of a headless run, as the adapter passes them on; the program's questions come to us."""
     level = request.safety if request.may_write else Safety.SUGGEST
     fenced, opened = is_fenced(request, place), level is Safety.FULL_AUTO
@@ -93,7 +93,7 @@ def _has_settings(request: LaunchRequest, place: Place) -> bool:
     return hooks.has_hook(request, place) or bool(request.skills)
 
 
-def _settings(request: LaunchRequest, place: Place) -> dict[str, bytes]:
+def _make_settings(request: LaunchRequest, place: Place) -> dict[str, bytes]:
     """Return the hook, and the program's own switch against commands in skills, which no hook would see."""
     if not _has_settings(request, place):
         return {}
@@ -104,14 +104,14 @@ def _settings(request: LaunchRequest, place: Place) -> dict[str, bytes]:
     return {**hooks.build_files("claude", request, place), SETTINGS: json.dumps(settings).encode()}
 
 
-def _argv(request: LaunchRequest, place: Place) -> tuple[str, ...]:
+def _make_argv(request: LaunchRequest, place: Place) -> tuple[str, ...]:
     argv = ["claude", "-p", "--output-format", "stream-json", "--verbose"]
     if request.model:
         argv += ["--model", request.model]
     if request.reasoning and LEVELS[request.reasoning][0]:
         argv += ["--effort", LEVELS[request.reasoning][0]]
     argv += ["--setting-sources", "", "--strict-mcp-config", "--permission-prompts", "none"]
-    argv += _allowed(request, place)
+    argv += _make_tool_flags(request, place)
     for folder in request.besides:
         argv += ["--add-dir", folder]
     if request.prompt:
@@ -126,7 +126,7 @@ def _argv(request: LaunchRequest, place: Place) -> tuple[str, ...]:
     return tuple(argv)
 
 
-def _allowed(request: LaunchRequest, place: Place) -> tuple[str, ...]:
+def _make_tool_flags(request: LaunchRequest, place: Place) -> tuple[str, ...]:
     """Return the flags for the program's tools, and for how it asks for permission to use them."""
     allowed, rest = _RULES[request.safety if request.may_write else Safety.SUGGEST]
     if is_fenced(request, place):

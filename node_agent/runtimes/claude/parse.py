@@ -53,18 +53,18 @@ class ClaudeParser(EventParser):
         self._session = text_of(event.get("session_id")) or self._session
         match event.get("type"):
             case "system":
-                yield from self._system(event)
+                yield from self._read_system(event)
             case "assistant":
-                yield from self._assistant(dict_of(event.get("message")))
+                yield from self._read_assistant(dict_of(event.get("message")))
             case "user":
-                yield from self._user(event)
+                yield from self._read_user(event)
             case "rate_limit_event":
                 self._resets = rejected_until(dict_of(event.get("rate_limit_info")))
             case "result":
                 self._result = event
                 yield UsageGrew(self.usage)
 
-    def _system(self, event: dict[str, Any]) -> Iterator[Activity]:
+    def _read_system(self, event: dict[str, Any]) -> Iterator[Activity]:
         if event.get("subtype") == "init":
             self._model = text_of(event.get("model")) or self._model
             self._version = text_of(event.get("claude_code_version")) or self._version
@@ -73,7 +73,7 @@ class ClaudeParser(EventParser):
             status = count_of(event.get("error_status")) or None
             yield Retrying(status, text_of(event.get("error"), "unknown"))
 
-    def _assistant(self, message: dict[str, Any]) -> Iterator[Activity]:
+    def _read_assistant(self, message: dict[str, Any]) -> Iterator[Activity]:
         if self._tokens.message(message):
             yield UsageGrew(self.usage)
         for block in map(dict_of, list_of(message.get("content"))):
@@ -82,17 +82,17 @@ class ClaudeParser(EventParser):
                 yield TextPiece(text)
             elif block.get("type") == "tool_use":
                 call = call_of(text_of(block.get("name"), "?"), dict_of(block.get("input")))
-                yield self._begun(block.get("id"), call)
+                yield self._begin_call(block.get("id"), call)
 
-    def _user(self, event: dict[str, Any]) -> Iterator[Activity]:
+    def _read_user(self, event: dict[str, Any]) -> Iterator[Activity]:
         meta = {text_of(m.get("id")): m for m in map(dict_of, list_of(event.get("tool_result_meta")))}
         for block in map(dict_of, list_of(dict_of(event.get("message")).get("content"))):
             if block.get("type") != "tool_result":
                 continue
             number = text_of(block.get("tool_use_id"))
-            call = self._ended(number)
+            call = self._end_known_call(number)
             if is_denied(block, meta.get(number, {})):
-                yield self._denied(call, block.get("content"))
+                yield self._note_denial(call, block.get("content"))
             else:
                 yield Ran(call, block.get("is_error") is not True, answer_of(block.get("content")))
 
@@ -103,22 +103,22 @@ class ClaudeParser(EventParser):
         if self._result is None:
             known = self._lines.unreadable != self._lines.lines
             return without_end(end, self._lines, known, "a result event")
-        if failed := _failed(self._result):
+        if failed := _find_failure(self._result):
             return failed
         if end.status != 0:
             return FailureKind.AGENT_FAILED, f"{how_it_ended(end)} after a result of success"
-        return self._worth(text_of(self._result.get("result")))
+        return self._judge_answer(text_of(self._result.get("result")))
 
 
-def _failed(result: dict[str, Any]) -> tuple[FailureKind, str] | None:
+def _find_failure(result: dict[str, Any]) -> tuple[FailureKind, str] | None:
     """The failure in a result event. Its `subtype` is "success" even when the model server refused."""
     subtype = text_of(result.get("subtype"))
     if kind := _BY_SUBTYPE.get(subtype):
-        return kind, _words(result) or subtype
+        return kind, _read_error(result) or subtype
     if result.get("is_error") is not True and subtype == "success":
         return None
     status = count_of(result.get("api_error_status"))
-    words = _words(result) or subtype or "an error without a message"
+    words = _read_error(result) or subtype or "an error without a message"
     return _kind_of(result, status, words), words
 
 
@@ -132,12 +132,12 @@ def _kind_of(result: dict[str, Any], status: int, words: str) -> FailureKind:
     return FailureKind.AGENT_FAILED
 
 
-def _words(result: dict[str, Any]) -> str:
+def _read_error(result: dict[str, Any]) -> str:
     text = text_of(result.get("result"))
     return text or "; ".join(text_of(e) for e in list_of(result.get("errors")))
 
 
-def _uncached(tokens: dict[str, Any]) -> int:
+def _count_uncached(tokens: dict[str, Any]) -> int:
     return count_of(tokens.get("input_tokens")) + count_of(tokens.get("cache_creation_input_tokens"))
 
 
@@ -146,7 +146,7 @@ def _final_usage(result: dict[str, Any], cost_before: Decimal) -> Usage:
     tokens = dict_of(result.get("usage"))
     cost = usd_of(result.get("total_cost_usd"))
     return Usage(
-        input_tokens=_uncached(tokens),
+        input_tokens=_count_uncached(tokens),
         cached_tokens=count_of(tokens.get("cache_read_input_tokens")),
         output_tokens=count_of(tokens.get("output_tokens")),
         cost_usd=None if cost is None else max(cost - cost_before, Decimal(0)),
@@ -169,7 +169,7 @@ class _LiveTokens:
         if number == self._last_id or message.get("model") == "<synthetic>":
             return False
         self._last_id = number
-        self.input = total_of(self.input, _uncached(tokens))
+        self.input = total_of(self.input, _count_uncached(tokens))
         self.cached = total_of(self.cached, count_of(tokens.get("cache_read_input_tokens")))
         self.output = total_of(self.output, count_of(tokens.get("output_tokens")))
         self.turns += 1

@@ -49,23 +49,25 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     env = {**base_env(request, place), "CODEX_HOME": f"{request.home}/codex"}
     kept, login = for_run(env.pop(LOGIN, "")), dict[str, bytes]()
     # The model server has a name of ours, so that the vendor's and others' are reached in one measured way.
-    provider = _named(env.get(URL) or VENDOR, {"env_key": KEY} if KEY in env else {})
+    provider = _make_provider(env.get(URL) or VENDOR, {"env_key": KEY} if KEY in env else {})
     if kept is not None and not (KEY in env or URL in env):
         login = {f"codex/{LOGIN_FILE}": kept}
         # A subscription goes through the same provider: Codex's own one would bring plugins and tools that
         # its vendor runs.
         without = {"features.apps": False, "features.plugins": False}
-        provider = {**_named(SUBSCRIPTION, {"requires_openai_auth": True}), **without}
+        provider = {**_make_provider(SUBSCRIPTION, {"requires_openai_auth": True}), **without}
     sandboxed = place.isolation is Isolation.SANDBOX
-    settings = {**provider, **_hook(request, place)}
-    made = ProcessSpec(_argv(request, settings, sandboxed), env, task_of(request), files, login)
+    settings = {**provider, **_make_hook(request, place)}
+    made = ProcessSpec(_make_argv(request, settings, sandboxed), env, task_of(request), files, login)
     if request.interactive_run is None:
         return made
     thinks = {"model_reasoning_effort": LEVELS[request.reasoning]} if request.reasoning else {}
-    return codex_talked({**settings, **_settings(False, request.besides), **thinks}, request, place, made)
+    return codex_talked(
+        {**settings, **_make_settings(False, request.besides), **thinks}, request, place, made
+    )
 
 
-def _hook(request: LaunchRequest, place: Place) -> dict[str, object]:
+def _make_hook(request: LaunchRequest, place: Place) -> dict[str, object]:
     """The hook as part of the command line, which nobody can change; the repository's hooks stay off."""
     if not hooks.has_hook(request, place):
         return {}
@@ -73,7 +75,7 @@ def _hook(request: LaunchRequest, place: Place) -> dict[str, object]:
     return {_HOOK: hooks.build_entry(tools, hooks.build_command(request, place), hooks.timeout_s(request))}
 
 
-def _argv(request: LaunchRequest, settings: dict[str, object], sandboxed: bool) -> tuple[str, ...]:
+def _make_argv(request: LaunchRequest, settings: dict[str, object], sandboxed: bool) -> tuple[str, ...]:
     argv = ["codex", "exec", "--json", "--skip-git-repo-check", "--ignore-user-config", "--ignore-rules"]
     if _HOOK in settings:
         argv.append("--dangerously-bypass-hook-trust")  # else nobody would be there to say yes to it
@@ -85,30 +87,30 @@ def _argv(request: LaunchRequest, settings: dict[str, object], sandboxed: bool) 
     # Its own sandbox cannot be built inside another one: every command would fail, with exit status 0.
     argv += ["-s", "danger-full-access" if sandboxed else own]
     network = request.may_write and request.safety is Safety.FULL_AUTO
-    for name, value in {**settings, **_settings(network, request.besides)}.items():
-        argv += ["-c", f"{name}={_toml(value)}"]
+    for name, value in {**settings, **_make_settings(network, request.besides)}.items():
+        argv += ["-c", f"{name}={_format_toml(value)}"]
     if request.resume:
         argv += ["resume", request.resume.session]
     return (*argv, "-")
 
 
-def _toml(value: object) -> str:
+def _format_toml(value: object) -> str:
     """Return the value as TOML: a JSON text, number or truth value is valid TOML."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{name} = {_toml(one)}" for name, one in value.items()) + "}"
+        return "{" + ", ".join(f"{name} = {_format_toml(one)}" for name, one in value.items()) + "}"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_toml, value)) + "]"
+        return "[" + ", ".join(map(_format_toml, value)) + "]"
     return json.dumps(value)
 
 
-def _named(url: str, shown: dict[str, object]) -> dict[str, object]:
+def _make_provider(url: str, shown: dict[str, object]) -> dict[str, object]:
     values: dict[str, object] = {"name": "pancode", "base_url": url, "wire_api": "responses", **shown}
     # Left alone it asks 30 times in 25 s.
     values |= {"request_max_retries": 1, "stream_max_retries": 3, "supports_websockets": False}
     return {"model_provider": "pancode", **{f"model_providers.pancode.{k}": v for k, v in values.items()}}
 
 
-def _settings(network: bool, besides: tuple[str, ...]) -> dict[str, object]:
+def _make_settings(network: bool, besides: tuple[str, ...]) -> dict[str, object]:
     return {
         "approval_policy": "never",
         "check_for_update_on_startup": False,
@@ -123,7 +125,7 @@ def _settings(network: bool, besides: tuple[str, ...]) -> dict[str, object]:
     }
 
 
-def enforcement(mode: Mode, safety: Safety, read_only: bool, isolation: Isolation) -> Enforcement:
+def find_enforcement(mode: Mode, safety: Safety, read_only: bool, isolation: Isolation) -> Enforcement:
     """The program's own operating system sandbox enforces every level (measured with a hostile model)."""
     return Enforcement.SANDBOX if isolation is Isolation.SANDBOX else Enforcement.RUNTIME
 

@@ -41,7 +41,7 @@ class CodexParser(EventParser):
     @property
     def usage(self) -> Usage:
         """The usage; known only at the end of the turn, since the stream does not report it before."""
-        return Usage() if self._end is None else _usage(dict_of(self._end.get("usage")), self._before)
+        return Usage() if self._end is None else _compute_usage(dict_of(self._end.get("usage")), self._before)
 
     # ---- events
     def _event(self, event: dict[str, Any]) -> Sequence[base.Activity]:
@@ -51,7 +51,7 @@ class CodexParser(EventParser):
             self._known = True
             item = dict_of(event.get("item"))
             if item.get("type") == "agent_message":
-                return self._message(text_of(item.get("text")))
+                return self._read_message(text_of(item.get("text")))
             call = call_of(item)
             if call is None:
                 return ()
@@ -67,12 +67,12 @@ class CodexParser(EventParser):
             number = text_of(item.get("id"))
             if number in self._items:
                 self._items.remove(number)
-                return (self._over(call, item),)
-            self._called(call)
-            return (call, self._over(call, item))
+                return (self._end_call(call, item),)
+            self._count_call(call)
+            return (call, self._end_call(call, item))
         if kind == "item.started":
             self._known = True
-            return self._started(dict_of(event.get("item")))
+            return self._start_item(dict_of(event.get("item")))
         activities = self._turn(event, kind)
         self._known = self._known or activities is not None
         return activities or ()
@@ -85,7 +85,7 @@ class CodexParser(EventParser):
                 return (base.SessionStarted(self._session, self._model),)
             case "error":  # followed by another try, or by the end of the turn
                 words = text_of(event.get("message"))
-                return (base.Retrying(_status(words), base.keep_end(words, base.REASON_CHARS)),)
+                return (base.Retrying(_find_status(words), base.keep_end(words, base.REASON_CHARS)),)
             case "turn.completed" | "turn.failed":
                 self._end = event
                 return (base.UsageGrew(self.usage),)
@@ -94,29 +94,29 @@ class CodexParser(EventParser):
                 return ()
         return None
 
-    def _started(self, item: dict[str, Any]) -> Sequence[base.Activity]:
+    def _start_item(self, item: dict[str, Any]) -> Sequence[base.Activity]:
         call = call_of(item)
         if call is None:
             return ()
         if len(self._items) < MAX_ITEMS_OPEN:
             self._items.add(text_of(item.get("id")))
-        self._called(call)
+        self._count_call(call)
         return (call,)
 
-    def _called(self, call: base.ToolCall) -> None:
+    def _count_call(self, call: base.ToolCall) -> None:
         self._answered = True
         self._calls[call.action] += 1
 
-    def _message(self, text: str) -> Sequence[base.Activity]:
+    def _read_message(self, text: str) -> Sequence[base.Activity]:
         if not text:
             return ()
         self._answered, self._answer = True, base.limit_answer(text)
         return (base.TextPiece(text),)
 
-    def _over(self, call: base.ToolCall, item: dict[str, Any]) -> base.Activity:
+    def _end_call(self, call: base.ToolCall, item: dict[str, Any]) -> base.Activity:
         status = item.get("status")
         if status == "declined":
-            return self._denied(call, "declined")
+            return self._note_denial(call, "declined")
         return base.Ran(call, status == "completed", answer_of(item.get("aggregated_output")))
 
     # ---- the outcome, in this order and no other
@@ -128,29 +128,29 @@ class CodexParser(EventParser):
         if self._end.get("type") == "turn.failed":
             words = text_of(dict_of(self._end.get("error")).get("message"), "an error without a message")
             self._resets = clock_in(words)
-            return _kind(words), words
+            return _find_kind(words), words
         if end.status != 0:
             return FailureKind.AGENT_FAILED, f"{base.how_it_ended(end)} after a turn that was completed"
         if "output_tokens" not in dict_of(self._end.get("usage")):
             return FailureKind.RUNTIME_UNREADABLE, "its last turn does not report its usage"
         if self._no_sandbox and not self._ran:
             return FailureKind.RUNTIME_MISSING, f"its sandbox cannot start on this node: {self._no_sandbox}"
-        return self._worth(self._answer)
+        return self._judge_answer(self._answer)
 
 
-def _status(words: str) -> int | None:
+def _find_status(words: str) -> int | None:
     found = _STATUS.search(words)
     return int(found[1]) if found else None
 
 
-def _kind(words: str) -> FailureKind:
+def _find_kind(words: str) -> FailureKind:
     """The failure kind for the sentence in `turn.failed`; an unclear one is the model server's."""
-    if status := _status(words):
+    if status := _find_status(words):
         return by_status(status)
     return next((kind for part, kind in _BY_WORDS if part in words), FailureKind.MODEL_FAILED)
 
 
-def _usage(tokens: dict[str, Any], before: Usage | None) -> Usage:
+def _compute_usage(tokens: dict[str, Any], before: Usage | None) -> Usage:
     """Return the run's usage from the whole session's numbers; their input includes cached tokens."""
     cached = count_of(tokens.get("cached_input_tokens"))
     fresh, output = count_of(tokens.get("input_tokens")) - cached, count_of(tokens.get("output_tokens"))

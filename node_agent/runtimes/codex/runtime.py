@@ -15,7 +15,7 @@ RUNTIME = Runtime(
     replace(AGENT_PROGRAM, reasoning=frozenset(command.LEVELS)),
     command.launch,
     headless_or_talked(CodexParser),
-    command.enforcement,
+    command.find_enforcement,
     command.PROBE,
     command.CREDENTIALS,
     command.PROGRAM,

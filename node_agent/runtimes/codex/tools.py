@@ -39,14 +39,18 @@ def call_of(item: dict[str, Any]) -> ToolCall | None:
     kind = item.get("type")
     if kind == "command_execution":
         command = text_of(item.get("command"))
-        return _command(command) if len(command) <= MOST_BYTES else shell_call(kind, _inner(command))
+        return (
+            _make_command_call(command)
+            if len(command) <= MOST_BYTES
+            else shell_call(kind, _unwrap_script(command))
+        )
     if kind == "file_change":
         changes = item.get("changes")
         if type(changes) is list and len(changes) == 1:  # as nearly always
             change = dict_of(changes[0])
             path, deletes = text_of(change.get("path")), change.get("kind") == "delete"
             return _one_change(path, deletes) if len(path) <= PATH_CHARS else _change((path,), deletes)
-        return _changes([dict_of(change) for change in list_of(changes)])
+        return _make_changes_call([dict_of(change) for change in list_of(changes)])
     plain = _PLAIN.get(text_of(kind))
     if plain is None:
         return None
@@ -55,9 +59,9 @@ def call_of(item: dict[str, Any]) -> ToolCall | None:
 
 
 @lru_cache(maxsize=64)
-def _command(command: str) -> ToolCall:
+def _make_command_call(command: str) -> ToolCall:
     """Return the call of a command; each is reported twice, at its begin and at its end."""
-    return shell_call("command_execution", _inner(command))
+    return shell_call("command_execution", _unwrap_script(command))
 
 
 @lru_cache(maxsize=64)
@@ -65,7 +69,7 @@ def _one_change(path: str, deletes: bool) -> ToolCall:
     return _change((path,), deletes)
 
 
-def _changes(changes: list[dict[str, Any]]) -> ToolCall:
+def _make_changes_call(changes: list[dict[str, Any]]) -> ToolCall:
     paths = tuple([text_of(change.get("path")) for change in changes])
     return _change(paths, "delete" in [change.get("kind") for change in changes])
 
@@ -75,7 +79,7 @@ def _change(paths: tuple[str, ...], deletes: bool) -> ToolCall:
     return ToolCall("file_change", action, keep_end(", ".join(paths), DETAIL_CHARS), paths=paths)
 
 
-def _inner(command: str) -> str:
+def _unwrap_script(command: str) -> str:
     """Return the script inside `/bin/bash -lc '...'`: every command is reported in that form."""
     wrapped = _WRAPPED.match(command)
     return (wrapped["quoted"] or wrapped["bare"]) if wrapped else command

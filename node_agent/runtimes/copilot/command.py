@@ -78,7 +78,7 @@ _OWN_REPOSITORY = ("--deny-tool=write(.git)", "--deny-tool=write(.git/**)")
 
 def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     """Return the launch; prompt in a file and task on standard input, so that no command line has them."""
-    own = _hooks(request, place)
+    own = _make_hooks(request, place)
     files = {**BASE_FILES, "copilot/.keep": b"", **prompt_in(PROMPT, request, _FRONT), **own}
     denied, there = _RULES[request.safety if request.may_write else Safety.SUGGEST]
     if is_fenced(request, place):
@@ -96,7 +96,7 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     if request.interactive_run is not None:
         agent = {"options": {"agent": AGENT}} if request.prompt else {}
         way = ACP.model_copy(update={"argv": (*ACP.argv, *argv), **agent})
-        return wrap_launch(way, request, place, ProcessSpec((), _env(request, place), b"", files))
+        return wrap_launch(way, request, place, ProcessSpec((), _make_env(request, place), b"", files))
     if request.prompt:
         argv += ["--agent", AGENT]
     if request.resume:
@@ -104,10 +104,10 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     report = f"{request.home}/{REPORT}"
     started = ("sh", "-c", _WITH_REPORT, "sh", report, "copilot", "--output-format", "json", *_FLAGS)
     argv = [*started, "--usage-output-file", report, *argv]
-    return ProcessSpec(tuple(argv), _env(request, place), task_of(request), files)
+    return ProcessSpec(tuple(argv), _make_env(request, place), task_of(request), files)
 
 
-def _hooks(request: LaunchRequest, place: Place) -> dict[str, bytes]:
+def _make_hooks(request: LaunchRequest, place: Place) -> dict[str, bytes]:
     """Return the hook's files. It is called for every tool, and its program looks at the tool's name."""
     if not hooks.has_hook(request, place):
         return {}
@@ -120,7 +120,7 @@ def _hooks(request: LaunchRequest, place: Place) -> dict[str, bytes]:
     return {**hooks.build_files("copilot", request, place), "copilot/hooks/pancode.json": data}
 
 
-def _env(request: LaunchRequest, place: Place) -> dict[str, str]:
+def _make_env(request: LaunchRequest, place: Place) -> dict[str, str]:
     own = base_env(request, place)
     login = own.pop(LOGIN, "")
     return {

@@ -45,12 +45,12 @@ class CopilotParser(EventParser):
         data = dict_of(event.get("data"))
         match event.get("type"):
             case "assistant.message":
-                yield from self._message(data)
+                yield from self._read_message(data)
             case "tool.execution_start":
                 call = call_of(text_of(data.get("toolName"), "?"), dict_of(data.get("arguments")))
-                yield self._begun(data.get("toolCallId"), call)
+                yield self._begin_call(data.get("toolCallId"), call)
             case "tool.execution_complete":
-                yield from self._over(data)
+                yield from self._end_call(data)
             case "model.call_failure":
                 words = base.keep_end(text_of(data.get("errorMessage"), "unknown"), base.REASON_CHARS)
                 yield base.Retrying(count_of(data.get("statusCode")) or None, words)
@@ -65,12 +65,14 @@ class CopilotParser(EventParser):
             case _:
                 # The report is the line behind the stream, and has no type.
                 if "type" not in event and "modelMetrics" in event:
-                    self._report = _usage(dict_of(event.get("modelMetrics")), self._before, self._turns)
+                    self._report = _compute_usage(
+                        dict_of(event.get("modelMetrics")), self._before, self._turns
+                    )
                     yield base.UsageGrew(self._report)
                 return
         self._known = True
 
-    def _message(self, data: dict[str, Any]) -> Iterator[base.Activity]:
+    def _read_message(self, data: dict[str, Any]) -> Iterator[base.Activity]:
         """A whole answer of the model; the pieces that came before are left out."""
         self._answered, self._error, self._end, self._report = True, None, None, None
         self._turns += 1
@@ -81,11 +83,11 @@ class CopilotParser(EventParser):
             yield base.TextPiece(text)
         yield base.UsageGrew(self.usage)
 
-    def _over(self, data: dict[str, Any]) -> Iterator[base.Activity]:
-        call = self._ended(data.get("toolCallId"))
+    def _end_call(self, data: dict[str, Any]) -> Iterator[base.Activity]:
+        call = self._end_known_call(data.get("toolCallId"))
         error = dict_of(data.get("error"))
         if data.get("success") is False and is_denied(error):
-            yield self._denied(call, error.get("message"))
+            yield self._note_denial(call, error.get("message"))
         else:
             output = dict_of(data.get("result")).get("content") or error.get("message")
             yield base.Ran(call, data.get("success") is not False, answer_of(output))
@@ -113,10 +115,10 @@ class CopilotParser(EventParser):
             return FailureKind.AGENT_FAILED, f"{base.how_it_ended(end)} after a result of success"
         if self._report is None:
             return FailureKind.RUNTIME_UNREADABLE, "it left no report of its usage"
-        return self._worth(self._answer)
+        return self._judge_answer(self._answer)
 
 
-def _usage(models: dict[str, Any], before: Usage, turns: int) -> Usage:
+def _compute_usage(models: dict[str, Any], before: Usage, turns: int) -> Usage:
     """Return the run's usage from the whole session's numbers; their input includes cached tokens."""
     spent_on = [dict_of(dict_of(model).get("usage")) for model in models.values()]
     input_tokens, cached, output = (

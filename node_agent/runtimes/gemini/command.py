@@ -72,10 +72,14 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     if fenced:
         denied = tuple(tool for tool in denied if tool != _SHELL)
     if request.interactive_run is not None:
-        return _talked(request, place, denied)
-    rules = [*map(_deny, denied), *((*map(_never, NEVER), _RUNS) if fenced else ()), *_reads(request)]
+        return _make_chat_spec(request, place, denied)
+    rules = [
+        *map(_format_deny_rule, denied),
+        *((*map(_format_never_rule, NEVER), _RUNS) if fenced else ()),
+        *_allow_skill_reads(request),
+    ]
     given = build_isolation(
-        _settings(request), by_account(place.env), _hooks(request, place), bool(request.skills)
+        _make_settings(request), by_account(place.env), _make_hooks(request, place), bool(request.skills)
     )
     files = {
         **BASE_FILES,
@@ -95,21 +99,21 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
         files[POLICY] = "\n".join(rules).encode()
     if request.resume:
         argv += ["--resume", request.resume.session]
-    return ProcessSpec(tuple(argv), _env(request, place), task_of(request), files)
+    return ProcessSpec(tuple(argv), _make_env(request, place), task_of(request), files)
 
 
-def _talked(request: LaunchRequest, place: Place, denied: tuple[str, ...]) -> ProcessSpec:
+def _make_chat_spec(request: LaunchRequest, place: Place, denied: tuple[str, ...]) -> ProcessSpec:
     """Denied: sub-agents, which would not ask. A rule without a pattern lets `cat` and `ls` run unasked. No
     clean-up: it takes a file begun by a load for a broken session, and removes the session.
     """
-    rules = [*map(_deny, (*denied, *_MODE_SWITCHES, "invoke_agent"))]
+    rules = [*map(_format_deny_rule, (*denied, *_MODE_SWITCHES, "invoke_agent"))]
     tools = (_SHELL, *_EDIT, *hooks.select_tools(request, (), _LOOKS))
-    rules += [f'{_rule(tool, "ask_user", 500)}argsPattern = "."\n' for tool in tools]
-    rules += [_rule(tool, "allow", 500) for tool in _NETWORK if request.safety is Safety.FULL_AUTO]
-    rules += _reads(request)
+    rules += [f'{_format_rule(tool, "ask_user", 500)}argsPattern = "."\n' for tool in tools]
+    rules += [_format_rule(tool, "allow", 500) for tool in _NETWORK if request.safety is Safety.FULL_AUTO]
+    rules += _allow_skill_reads(request)
     kept = {"general": {**GENERAL, "sessionRetention": {"enabled": False}}}
     given = build_isolation(
-        {**_settings(request), **kept}, by_account(place.env), skills=bool(request.skills)
+        {**_make_settings(request), **kept}, by_account(place.env), skills=bool(request.skills)
     )
     files = {**BASE_FILES, **prompt_in(PROMPT, request), **given, POLICY: "\n".join(rules).encode()}
     files |= skills.lay_files(request, ".gemini/skills")
@@ -117,18 +121,18 @@ def _talked(request: LaunchRequest, place: Place, denied: tuple[str, ...]) -> Pr
     argv += ["--admin-policy", f"{request.home}/{POLICY}", *(("-m", request.model) if request.model else ())]
     for folder in request.besides:
         argv += ["--include-directories", folder]
-    headless = ProcessSpec(tuple(argv), _env(request, place), task_of(request), files)
+    headless = ProcessSpec(tuple(argv), _make_env(request, place), task_of(request), files)
     return wrap_launch(ACP.model_copy(update={"argv": headless.argv}), request, place, headless)
 
 
-def _settings(request: LaunchRequest) -> dict[str, Any]:
+def _make_settings(request: LaunchRequest) -> dict[str, Any]:
     """Return the settings of this run in addition to every run's: reasoning effort, number of turns."""
     turns = request.limits.turns
     spent = {} if turns is None else {"model": {"maxSessionTurns": turns}}
     return {**build_overrides(request.reasoning, request.model), **spent}
 
 
-def _hooks(request: LaunchRequest, place: Place) -> dict[str, Any]:
+def _make_hooks(request: LaunchRequest, place: Place) -> dict[str, Any]:
     if not hooks.has_hook(request, place):
         return {}
     tools = hooks.select_tools(request, (_SHELL,), (*_EDIT, *_LOOKS))
@@ -137,25 +141,25 @@ def _hooks(request: LaunchRequest, place: Place) -> dict[str, Any]:
     }
 
 
-def _reads(request: LaunchRequest) -> list[str]:
+def _allow_skill_reads(request: LaunchRequest) -> list[str]:
     """Allow reading skills: the program asks before that, and below full-auto nobody would answer."""
-    return [_rule("activate_skill", "allow", 500)] if request.skills else []
+    return [_format_rule("activate_skill", "allow", 500)] if request.skills else []
 
 
-def _never(words: str) -> str:
+def _format_never_rule(words: str) -> str:
     head = f'[[rule]]\ntoolName = "{_SHELL}"\ncommandPrefix = "{words}"\n'
     return f'{head}decision = "deny"\npriority = 900\n'
 
 
-def _rule(tool: str, decision: str, priority: int) -> str:
+def _format_rule(tool: str, decision: str, priority: int) -> str:
     return f'[[rule]]\ntoolName = "{tool}"\ndecision = "{decision}"\npriority = {priority}\n'
 
 
-def _deny(tool: str) -> str:
-    return _rule(tool, "deny", 900)
+def _format_deny_rule(tool: str) -> str:
+    return _format_rule(tool, "deny", 900)
 
 
-def _env(request: LaunchRequest, place: Place) -> dict[str, str]:
+def _make_env(request: LaunchRequest, place: Place) -> dict[str, str]:
     own = base_env(request, place)
     login = own.pop(LOGIN, "")
     account = by_account(place.env)

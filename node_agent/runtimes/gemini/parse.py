@@ -55,13 +55,13 @@ class GeminiParser(EventParser):
     def _event(self, event: dict[str, Any]) -> Iterator[base.Activity]:
         match event.get("type"):
             case "message":
-                yield from self._message(event)
+                yield from self._read_message(event)
             case "tool_use":
                 self._turn()
                 call = call_of(text_of(event.get("tool_name"), "?"), dict_of(event.get("parameters")))
-                yield self._begun(event.get("tool_id"), call)
+                yield self._begin_call(event.get("tool_id"), call)
             case "tool_result":
-                yield from self._over(event)
+                yield from self._end_call(event)
             case "init":
                 self._session = text_of(event.get("session_id")) or None
                 self._model = text_of(event.get("model")) or self._model
@@ -77,7 +77,7 @@ class GeminiParser(EventParser):
                 return
         self._known = True
 
-    def _message(self, event: dict[str, Any]) -> Iterator[base.TextPiece]:
+    def _read_message(self, event: dict[str, Any]) -> Iterator[base.TextPiece]:
         """Yield the text of a message. The first message is the task as the program read it."""
         text = text_of(event.get("content"))
         if event.get("role") == "assistant" and text:
@@ -92,12 +92,12 @@ class GeminiParser(EventParser):
         self._turns += self._asked
         self._asked, self._answered, self._end = False, True, None
 
-    def _over(self, event: dict[str, Any]) -> Iterator[base.Activity]:
+    def _end_call(self, event: dict[str, Any]) -> Iterator[base.Activity]:
         self._asked, self._answer, self._trouble = True, "", ""
-        call = self._ended(event.get("tool_id"))
+        call = self._end_known_call(event.get("tool_id"))
         error = dict_of(event.get("error"))
         if event.get("status") == "error" and error.get("type") in _DENIED:
-            yield self._denied(call, error.get("message"))
+            yield self._note_denial(call, error.get("message"))
         else:
             yield base.Ran(call, event.get("status") != "error", answer_of(event.get("output")))
 
@@ -115,17 +115,17 @@ class GeminiParser(EventParser):
             if self._end is None:
                 return without_end(end, self._lines, self._known, "a result event")
             words = text_of(dict_of(self._end.get("error")).get("message"), "an error without a message")
-            return _kind(words, end), words
+            return _find_kind(words, end), words
         if end.status != 0:
             return FailureKind.AGENT_FAILED, f"{base.how_it_ended(end)} after a result of success"
         if "output_tokens" not in dict_of(self._end.get("stats")):
             return FailureKind.RUNTIME_UNREADABLE, "its result does not report its usage"
         if self._trouble:  # as where it found itself in a loop, which it calls a success
             return FailureKind.AGENT_FAILED, self._trouble
-        return self._worth(self._answer)
+        return self._judge_answer(self._answer)
 
 
-def _kind(words: str, end: base.ExitInfo) -> FailureKind:
+def _find_kind(words: str, end: base.ExitInfo) -> FailureKind:
     """Return the failure by the server's status: in the words, or as the exit status's lowest byte."""
     if found := _STATUS.search(words):
         return by_status(int(found[1]))

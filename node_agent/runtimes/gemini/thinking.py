@@ -19,17 +19,17 @@ _BUDGETED = "gemini-2.5"
 
 def build_overrides(reasoning: Reasoning | None, model: str | None) -> dict[str, Any]:
     """Return the settings of the level, for both kinds of model, as the program may choose a model itself."""
-    return {"modelConfigs": {"customOverrides": list(_each(reasoning, model))}} if reasoning else {}
+    return {"modelConfigs": {"customOverrides": list(_list_overrides(reasoning, model))}} if reasoning else {}
 
 
-def _each(reasoning: Reasoning, model: str | None) -> Iterator[dict[str, Any]]:
+def _list_overrides(reasoning: Reasoning, model: str | None) -> Iterator[dict[str, Any]]:
     level, budget = LEVELS[reasoning]
-    yield _override("chat-base-2.5", {"thinkingBudget": budget})
-    yield _override("chat-base-3", {"thinkingLevel": level})
+    yield _make_override("chat-base-2.5", {"thinkingBudget": budget})
+    yield _make_override("chat-base-3", {"thinkingLevel": level})
     if model is not None:  # one that is in none of its own lists
         budgeted = model.startswith(_BUDGETED)
-        yield _override(model, {"thinkingBudget": budget} if budgeted else {"thinkingLevel": level})
+        yield _make_override(model, {"thinkingBudget": budget} if budgeted else {"thinkingLevel": level})
 
 
-def _override(model: str, config: dict[str, Any]) -> dict[str, Any]:
+def _make_override(model: str, config: dict[str, Any]) -> dict[str, Any]:
     return {"match": {"model": model}, "modelConfig": {"generateContentConfig": {"thinkingConfig": config}}}

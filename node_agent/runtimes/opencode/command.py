@@ -75,7 +75,7 @@ _INSTALLED |= {f"{folder}/": b"" for folder in _FOLDERS[1:]}  # named, so that s
 
 def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     """Return the launch; prompt in a file and task on standard input, so that no command line has them."""
-    files = {**BASE_FILES, **_INSTALLED, **prompt_in(PROMPT, request), **_hooks(request, place)}
+    files = {**BASE_FILES, **_INSTALLED, **prompt_in(PROMPT, request), **_make_hooks(request, place)}
     files |= skills.lay_files(request, "config/opencode/skills")
     env = base_env(request, place)
     kept, login = for_opencode(env.pop(LOGIN, "")), dict[str, bytes]()
@@ -89,7 +89,7 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     if request.resume:
         argv += ["--session", request.resume.session]
     quiet = _QUIET if login else _QUIET | _OWN_PLUGINS
-    around = {**quiet, **_env(request, place, env, model)}
+    around = {**quiet, **_make_env(request, place, env, model)}
     headless = ProcessSpec(tuple(argv), around, task_of(request), files, login)
     if request.interactive_run is None:
         return headless
@@ -116,7 +116,7 @@ export const Policy = async () => ({
 """
 
 
-def _hooks(request: LaunchRequest, place: Place) -> dict[str, bytes]:
+def _make_hooks(request: LaunchRequest, place: Place) -> dict[str, bytes]:
     """Return the files of the hook as a plugin: the program has no hook that is a command."""
     if not hooks.has_hook(request, place):
         return {}
@@ -129,18 +129,24 @@ def _hooks(request: LaunchRequest, place: Place) -> dict[str, bytes]:
     }
 
 
-def _env(request: LaunchRequest, place: Place, own: Mapping[str, str], model: str) -> dict[str, str]:
+def _make_env(request: LaunchRequest, place: Place, own: Mapping[str, str], model: str) -> dict[str, str]:
     folders = {f"XDG_{part.upper()}_HOME": f"{request.home}/{part}" for part in _FOLDERS}
-    return {**own, **folders, "OPENCODE_CONFIG_CONTENT": json.dumps(_settings(request, place, own, model))}
+    return {
+        **own,
+        **folders,
+        "OPENCODE_CONFIG_CONTENT": json.dumps(_make_settings(request, place, own, model)),
+    }
 
 
-def _settings(request: LaunchRequest, place: Place, env: Mapping[str, str], model: str) -> dict[str, Any]:
+def _make_settings(
+    request: LaunchRequest, place: Place, env: Mapping[str, str], model: str
+) -> dict[str, Any]:
     provider, _, name = model.partition("/")
     # The model need be none that it has heard of.
     settings = {"options": {"reasoningEffort": LEVELS[request.reasoning]}} if request.reasoning else {}
     limit = {"context": 131072, "output": 8192}
     known = {name: {"name": name, "tool_call": True, "limit": limit, **settings}}
-    given = {"models": known} if provider != "pancode" else _provider(known, env)
+    given = {"models": known} if provider != "pancode" else _make_provider(known, env)
     # the tools that its level allows, and of those the agent's own
     allowed = _RULES[request.safety if request.may_write else Safety.SUGGEST]
     if is_fenced(request, place):
@@ -160,7 +166,7 @@ def _settings(request: LaunchRequest, place: Place, env: Mapping[str, str], mode
     }
 
 
-def _provider(known: dict[str, Any], env: Mapping[str, str]) -> dict[str, Any]:
+def _make_provider(known: dict[str, Any], env: Mapping[str, str]) -> dict[str, Any]:
     """Key and server are read from the environment: set-up and gates see these settings as well."""
     options = {"baseURL": f"{{env:{URL}}}" if URL in env else VENDOR}
     if KEY in env:

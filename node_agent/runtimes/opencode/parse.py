@@ -55,7 +55,7 @@ class OpencodeParser(EventParser):
                     self._answer = base.limit_answer(text)
                     yield base.TextPiece(text)
             case "tool_use":
-                yield from self._used(text_of(part.get("tool"), "?"), dict_of(part.get("state")))
+                yield from self._read_call(text_of(part.get("tool"), "?"), dict_of(part.get("state")))
             case "step_finish":
                 self._end = event
                 self._has_usage = self._add(dict_of(part.get("tokens")), usd_of(part.get("cost")))
@@ -63,7 +63,7 @@ class OpencodeParser(EventParser):
             case "error":
                 self._end = event
 
-    def _used(self, tool: str, state: dict[str, Any]) -> Iterator[base.Activity]:
+    def _read_call(self, tool: str, state: dict[str, Any]) -> Iterator[base.Activity]:
         """Yield the activities of a call; it is reported when it has ended."""
         call = call_of(tool, dict_of(state.get("input")))
         self._calls[call.action] += 1
@@ -71,7 +71,7 @@ class OpencodeParser(EventParser):
         self._denied_last = None
         why, failed = text_of(state.get("error")), state.get("status") == "error"
         if failed and any(words in why for words in DENIED):
-            yield self._denied(call, why)
+            yield self._note_denial(call, why)
         else:
             yield base.Ran(call, not failed, answer_of(why if failed else state.get("output")))
 
@@ -113,4 +113,4 @@ class OpencodeParser(EventParser):
             return FailureKind.AGENT_FAILED, f"{base.how_it_ended(end)} after a last step that was finished"
         if not self._has_usage:
             return FailureKind.RUNTIME_UNREADABLE, "its last step does not report its usage"
-        return self._worth(self._answer)
+        return self._judge_answer(self._answer)

@@ -35,7 +35,7 @@ def launch(request: base.LaunchRequest, place: base.Place) -> base.ProcessSpec:
     return base.ProcessSpec(tuple(argv), base.base_env(request, place), stdin, files)
 
 
-def enforcement(mode: Mode, safety: Safety, read_only: bool, isolation: Isolation) -> Enforcement:
+def find_enforcement(mode: Mode, safety: Safety, read_only: bool, isolation: Isolation) -> Enforcement:
     """Return how the rules are enforced: this program obeys --read-only, unless its script says `force`."""
     if isolation is Isolation.SANDBOX:
         return Enforcement.SANDBOX
@@ -86,15 +86,15 @@ class ScriptedParser(EventParser):
             case "say":
                 yield base.TextPiece(text_of(event.get("text")))
             case "tool" | "denied":
-                yield from self._tool(event)
+                yield from self._read_tool(event)
             case "usage":
-                self._usage = _usage(event)
+                self._usage = _read_usage(event)
                 yield base.UsageGrew(self._usage)
             case "result":
                 self._result = event
 
-    def _tool(self, event: dict[str, Any]) -> Iterator[base.Activity]:
-        name, action = text_of(event.get("name"), "?"), _action(event.get("action"))
+    def _read_tool(self, event: dict[str, Any]) -> Iterator[base.Activity]:
+        name, action = text_of(event.get("name"), "?"), _parse_action(event.get("action"))
         detail = base.keep_end(text_of(event.get("detail")), 200)
         self._calls[action] += 1
         if event["type"] == "tool":
@@ -105,7 +105,7 @@ class ScriptedParser(EventParser):
             yield call
             yield base.Ran(call, event.get("ok") is not False)
         else:
-            yield self._denied(base.ToolCall(name, action, detail), "")
+            yield self._note_denial(base.ToolCall(name, action, detail), "")
 
     def _judge(self, end: base.ExitInfo) -> tuple[FailureKind | None, str]:
         if ours := base.ended_for_us(end):
@@ -121,10 +121,10 @@ class ScriptedParser(EventParser):
             ), text or "an error without a message"
         if end.status != 0:
             return FailureKind.AGENT_FAILED, f"{base.how_it_ended(end)} after a result of success"
-        return self._worth(text)
+        return self._judge_answer(text)
 
 
-def _usage(event: dict[str, Any]) -> Usage:
+def _read_usage(event: dict[str, Any]) -> Usage:
     cost = usd_of(event.get("cost_usd"))
     return Usage(
         input_tokens=count_of(event.get("input_tokens")),
@@ -135,7 +135,7 @@ def _usage(event: dict[str, Any]) -> Usage:
     )
 
 
-def _action(value: Any) -> ActionClass:
+def _parse_action(value: Any) -> ActionClass:
     return ActionClass(value) if value in ActionClass.__members__.values() else ActionClass.UNKNOWN
 
 
@@ -153,6 +153,6 @@ RUNTIME = base.Runtime(
     ),
     launch,
     lambda request: ScriptedParser(),
-    enforcement,
+    find_enforcement,
     PROBE,
 )

@@ -24,7 +24,7 @@ def launch(request: base.LaunchRequest, place: base.Place) -> base.ProcessSpec:
     return base.ProcessSpec(("sh", "-eu", f"{request.home}/{SCRIPT}"), env, b"", files)
 
 
-def enforcement(mode: Mode, safety: Safety, read_only: bool, isolation: Isolation) -> Enforcement:
+def find_enforcement(mode: Mode, safety: Safety, read_only: bool, isolation: Isolation) -> Enforcement:
     """Return how the rules are enforced: by the sandbox, or not, since a shell enforces none itself."""
     if isolation is Isolation.SANDBOX:
         return Enforcement.SANDBOX
@@ -79,5 +79,5 @@ class ShellParser:
 
 
 RUNTIME = base.Runtime(
-    "shell", base.Capabilities(own=True), launch, lambda request: ShellParser(), enforcement, PROBE
+    "shell", base.Capabilities(own=True), launch, lambda request: ShellParser(), find_enforcement, PROBE
 )

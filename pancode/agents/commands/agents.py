@@ -59,9 +59,11 @@ def show_agent(
     name: Annotated[str, Argument(autocompletion=completions.agents)],
     *,
     prompt: Annotated[bool, option("Show the whole prompt of a run, with its tokens.", "--prompt")] = False,
-    mode: Annotated[str | None, option("The run mode for --prompt.", "M", complete=completions.modes)] = None,
+    mode: Annotated[
+        str | None, option("The run mode for --prompt.", "M", complete=completions.complete_modes)
+    ] = None,
     safety: Annotated[
-        str | None, option("The safety level for --prompt.", "S", complete=completions.levels)
+        str | None, option("The safety level for --prompt.", "S", complete=completions.complete_levels)
     ] = None,
     runtime: Annotated[
         str | None, option("The runtime for --prompt.", "R", complete=completions.runtimes)
@@ -74,17 +76,19 @@ def show_agent(
         if any(choice.values()):
             raise UsageError("--mode, --safety and --runtime require --prompt", fix="add --prompt")
         agent = face.client().get(AGENTS, cwd=find_folder(), name=name)["agents"][0]
-        facts = "".join(f"{key:<13} {_shown(value)}\n" for key, value in agent.items() if _says(key, value))
+        facts = "".join(
+            f"{key:<13} {_format_value(value)}\n" for key, value in agent.items() if _has_value(key, value)
+        )
         face.show(agent, lambda: facts + "\n" + safe_block(agent["prompt"]))
         return
     face.show_result(compile_prompt(face, name, choice), in_parts)
 
 
-def _says(key: str, value: object) -> bool:
+def _has_value(key: str, value: object) -> bool:
     return key != "prompt" and value not in (None, [], {}, "")
 
 
-def _shown(value: object) -> str:
+def _format_value(value: object) -> str:
     if isinstance(value, dict):
         fields = {key: one for key, one in value.items() if one is not None}
         return escape_line(", ".join(f"{key} {one}" for key, one in fields.items()) or "-")
@@ -107,11 +111,13 @@ def set_agent(
     from pancode.config.agents.definition_changes import set_field
 
     answer = set_field(_agents_file(), name, field, value)
-    words = f"{answer['agent']}.{field} is {_plain(answer['value'])}  {answer['file']}:{answer['line']}\n"
+    words = (
+        f"{answer['agent']}.{field} is {_join_value(answer['value'])}  {answer['file']}:{answer['line']}\n"
+    )
     face.show(answer, lambda: escape_line(words.rstrip("\n")) + "\n")
 
 
-def _plain(value: object) -> str:
+def _join_value(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
@@ -136,19 +142,19 @@ def check_agents(face: Face, file: str | None) -> int:
     from pancode.config.agents.definition_changes import check_file
 
     answer = check_file(_agents_file(), None if file is None else Path(file))
-    face.show_result(answer, _checked)
+    face.show_result(answer, _format_check)
     return ExitCode.CONFIG if answer["problems"] else ExitCode.DONE
 
 
-def _checked(answer: dict[str, Any]) -> str:
+def _format_check(answer: dict[str, Any]) -> str:
     lines = [*list_findings("error", answer["problems"]), *list_findings("note", answer["remarks"])]
     where = answer["file"] or "no panagents.yaml: the shipped agents hold"
     count = len(answer["problems"])
-    end = count_noun(count, "problem") if count else _good(answer)
+    end = count_noun(count, "problem") if count else _format_summary(answer)
     return "".join(f"{escape_line(line)}\n" for line in [*lines, f"{where}: {end}"])
 
 
-def _good(answer: dict[str, Any]) -> str:
+def _format_summary(answer: dict[str, Any]) -> str:
     """Return the line for definitions without errors; disabled agents are listed separately."""
     off, usable = answer["disabled"], len(answer["agents"]) - len(answer["disabled"])
     switched = f", and {len(off)} switched off: {', '.join(off)}" if off else ""

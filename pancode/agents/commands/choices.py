@@ -34,11 +34,11 @@ def runtimes(
     """
     answer = face.client().get(answers.RUNTIMES, cwd=find_folder(), name=name)
     if name is not None:
-        return face.show(answer["runtimes"][0], lambda: _found(answer))
+        return face.show(answer["runtimes"][0], lambda: _format_nodes(answer))
     return face.show(answer, lambda: runtime_rows(answer["runtimes"], answer["isolations"]))
 
 
-def _found(answer: answers.RuntimesAnswer) -> str:
+def _format_nodes(answer: answers.RuntimesAnswer) -> str:
     rows = [node for runtime in answer["runtimes"] for node in runtime["nodes"]]
     levels = [f"reasoning: {', '.join(one['reasoning'])}\n" for one in answer["runtimes"] if one["reasoning"]]
     named = answer["runtimes"][0]["name"]
@@ -49,13 +49,13 @@ def _found(answer: answers.RuntimesAnswer) -> str:
 
 
 _FOUND: RowColumns[answers.NodeRuntime] = {
-    **{"NODE": "node", "VERSION": "version", "STATE": lambda fact: _state(fact)},
+    **{"NODE": "node", "VERSION": "version", "STATE": lambda fact: _format_state(fact)},
     **{"LOGIN": lambda fact: _login(fact), "DOES ITSELF": lambda fact: ", ".join(fact["can"])},
     "FIX": lambda fact: fact["says"] or fact["fix"],
 }
 
 
-def _state(fact: answers.NodeRuntime) -> str:
+def _format_state(fact: answers.NodeRuntime) -> str:
     return "own servers only" if is_local_only(fact) else fact["state"].replace("_", " ")
 
 
@@ -67,21 +67,21 @@ def _login(fact: answers.NodeRuntime) -> str:
     return "key, metered" if fact["login"] == "key" else "-"
 
 
-def _modes(found: list[answers.ModeShape]) -> str:
+def _format_modes(found: list[answers.ModeShape]) -> str:
     return format_rows(found, _MODES)
 
 
-def _levels(found: list[answers.LevelShape]) -> str:
-    return format_rows(found, {"SAFETY": "name", "": _default, "ALLOWS": "allows"})
+def _format_levels(found: list[answers.LevelShape]) -> str:
+    return format_rows(found, {"SAFETY": "name", "": _format_default, "ALLOWS": "allows"})
 
 
-def _default(one: answers.ModeShape | answers.LevelShape) -> str:
+def _format_default(one: answers.ModeShape | answers.LevelShape) -> str:
     return "default" if one["default"] else ""
 
 
 _MODES: RowColumns[answers.ModeShape] = {
-    **{"MODE": "name", "DISPATCHES": lambda mode: _yes(mode["dispatches"])},
-    **{"WRITING AGENTS": lambda mode: _yes(mode["writes"]), "": _default},
+    **{"MODE": "name", "DISPATCHES": lambda mode: _format_yes(mode["dispatches"])},
+    **{"WRITING AGENTS": lambda mode: _format_yes(mode["writes"]), "": _format_default},
 }
 
 
@@ -93,7 +93,7 @@ _MODES: RowColumns[answers.ModeShape] = {
 )
 def show_policy(
     *,
-    name: Annotated[str | None, Argument(autocompletion=completions.policies)] = None,
+    name: Annotated[str | None, Argument(autocompletion=completions.complete_policies)] = None,
     matrix: Annotated[
         bool, option("Show what enforces each rule, for each runtime or for NAME.", "--matrix")
     ] = False,
@@ -115,9 +115,9 @@ def show_policy(
     mode = next((one for one in modes if one["name"] == name), None)
     level = next((one for one in levels if one["name"] == name), None)
     if mode is not None:
-        return face.show(mode, lambda: _modes([mode]))
+        return face.show(mode, lambda: _format_modes([mode]))
     if level is not None:
-        return face.show(level, lambda: _levels([level]))
+        return face.show(level, lambda: _format_levels([level]))
     known = [one["name"] for one in (*modes, *levels)]
     raise not_found("mode or safety level", name, known, "pancode policy show")
 
@@ -149,8 +149,8 @@ def show_rules(face: Face) -> None:
     }
     files = "".join(f"read: {escape_line(name)}\n" for name in answer["files"]) + f"{answer['note']}\n"
     report = {"modes": modes, "safety": levels, **answer}
-    choices = f"{_modes(modes)}\n{_levels(levels)}\n" if modes else ""
-    face.show(report, lambda: choices + format_rows(rules, columns) + _asked(held) + "\n" + files)
+    choices = f"{_format_modes(modes)}\n{_format_levels(levels)}\n" if modes else ""
+    face.show(report, lambda: choices + format_rows(rules, columns) + _format_held(held) + "\n" + files)
 
 
 def check_rules(face: Face, file: str | None) -> int:
@@ -167,7 +167,7 @@ def check_rules(face: Face, file: str | None) -> int:
     return face.end(ExitCode.DONE, report, lambda: "".join(f"{escape_line(line)}\n" for line in lines))
 
 
-def _asked(held: list[dict[str, Any]]) -> str:
+def _format_held(held: list[dict[str, Any]]) -> str:
     """Return the files whose changes land only after approval, one paragraph per reason."""
     by_reason: dict[str, list[str]] = {}
     for rule in held:
@@ -214,7 +214,7 @@ def check_deed(
     return ExitCode.DONE if answer["allowed"] else ExitCode.POLICY_VIOLATION
 
 
-def _yes(value: bool) -> str:
+def _format_yes(value: bool) -> str:
     return "yes" if value else "no"
 
 
@@ -234,7 +234,7 @@ def runtime_rows(
 
     if any(runtime["name"].startswith(OTHER) for runtime in runtimes):
         parts.append(f"{OTHER}NAME: {OTHER_HELD}\n")
-    parts += ["".join(_fixes(runtimes))] if any(_fixes(runtimes)) else []
+    parts += ["".join(_format_fixes(runtimes))] if any(_format_fixes(runtimes)) else []
     if isolations:
         around: dict[tuple[str, str], list[str]] = {}
         for isolation in isolations:
@@ -251,11 +251,11 @@ def _on(facts: Sequence[answers.NodeRuntime], *, ready: bool) -> str:
     found: dict[str, list[str]] = {}
     for fact in facts:
         if (fact["state"] == "ok" or is_local_only(fact)) is ready:
-            found.setdefault(_cell(fact), []).append(fact["node"])
+            found.setdefault(_format_cell(fact), []).append(fact["node"])
     return "; ".join(f"{cell} on {', '.join(nodes)}" for cell, nodes in found.items())
 
 
-def _cell(fact: answers.NodeRuntime) -> str:
+def _format_cell(fact: answers.NodeRuntime) -> str:
     if is_local_only(fact):
         return f"{fact['version'] or 'ok'} (own servers)"
     found = fact["version"] or "ok" if fact["state"] == "ok" else fact["state"].replace("_", " ")
@@ -272,7 +272,7 @@ def by_subscription(fact: answers.RuntimeFacts) -> bool:
     return fact["login"] == "subscription"
 
 
-def _fixes(runtimes: Sequence[answers.RuntimeShape]) -> Iterator[str]:
+def _format_fixes(runtimes: Sequence[answers.RuntimeShape]) -> Iterator[str]:
     """Yield each distinct fix once, with all the nodes that need it."""
     for runtime in runtimes:
         needs: dict[tuple[str, str], list[str]] = {}

@@ -65,14 +65,14 @@ def list_models(
         )
     if servers:
         reached = face.client().get(ENDPOINTS, node=node)
-        return face.show(reached, lambda: _endpoints(reached["endpoints"]))
+        return face.show(reached, lambda: _format_endpoints(reached["endpoints"]))
     if runtime is not None:
         return show_vendors(face, runtime, tier)
     answer = face.client().get(MODELS, cwd=find_folder(), node=node, tier=tier)
-    return face.show(answer, lambda: _models(answer["models"], tier))
+    return face.show(answer, lambda: _format_models(answer["models"], tier))
 
 
-def _endpoints(found: list[NodeEndpoint]) -> str:
+def _format_endpoints(found: list[NodeEndpoint]) -> str:
     if not found:
         return _NONE
     wrong = [one for one in found if one["health"] != "ok"]
@@ -83,7 +83,7 @@ def _endpoints(found: list[NodeEndpoint]) -> str:
     return format_rows(found, _ENDPOINTS) + lines
 
 
-def _slots(one: NodeEndpoint) -> str:
+def _format_slots(one: NodeEndpoint) -> str:
     free = "?" if one["slots_free"] is None else one["slots_free"]
     return "?" if one["slots"] is None else f"{free}/{one['slots']} free"
 
@@ -91,20 +91,20 @@ def _slots(one: NodeEndpoint) -> str:
 _ENDPOINTS: RowColumns[NodeEndpoint] = {
     **{"NODE": "node", "ENDPOINT": "name"},
     "KIND": lambda one: f"{one['dialect']} {one['version'] or ''}".rstrip(),
-    **{"AT": lambda one: one["at"], "STATE": "health", "SLOTS": _slots},
+    **{"AT": lambda one: one["at"], "STATE": "health", "SLOTS": _format_slots},
     **{"MODELS": lambda one: len(one["models"]) + one["more"], "SPEAKS": "wires"},
     **{"COST": lambda one: "none" if one["free"] else "unknown"},
     "SEEN": lambda one: f"{one['age_ms'] / 1000:.0f} s ago",
 }
 
 
-def _models(found: list[ModelShape], tier: str | None) -> str:
+def _format_models(found: list[ModelShape], tier: str | None) -> str:
     if not found:
         return f"no model of the tier {tier}; all of them: pancode models\n" if tier else _NONE
     return format_rows(found, _MODELS)
 
 
-def _tested(passport: PassportShape) -> str:
+def _format_test(passport: PassportShape) -> str:
     """Return the result of the model's test: the first failed check, or its speed."""
     if passport["passed"] is None:
         return "not yet"
@@ -113,27 +113,30 @@ def _tested(passport: PassportShape) -> str:
     return f"failed: {next(one['check'] for one in passport['checks'] if one['grade'] == 'failed')}"
 
 
-def _parameters(number: int | None) -> str:
+def _format_parameters(number: int | None) -> str:
     if number is None:
         return "?"
     return f"{number / 10**9:.1f} B" if number >= 10**8 else f"{number / 10**6:.1f} M"
 
 
-def _yes(known: bool | None) -> str:
+def _format_yes(known: bool | None) -> str:
     return "?" if known is None else "yes" if known else "no"
 
 
 _MODELS: RowColumns[ModelShape] = {
     "MODEL": "ref",
     "TIER": lambda one: "no words (vectors)" if one["embedding"] else one["tier"] or "?",
-    **{"SIZE": lambda one: _parameters(one["parameters"]), "QUANT": lambda one: one["quantisation"] or "?"},
+    **{
+        "SIZE": lambda one: _format_parameters(one["parameters"]),
+        "QUANT": lambda one: one["quantisation"] or "?",
+    },
     "CONTEXT": lambda one: (
         f"{format_tokens(one['ctx_usable']) or '?'} of {format_tokens(one['ctx_max']) or '?'}"
     ),
     "STATE": lambda one: "elsewhere, it costs" if one["remote"] else one["residence"] or "?",
-    **{"DISK": lambda one: format_bytes(one["size"]), "TOOLS": lambda one: _yes(one["tools"])},
-    "VISION": lambda one: _yes(one["vision"]),
-    "TESTED": lambda one: "-" if one["embedding"] else _tested(one["passport"]),
+    **{"DISK": lambda one: format_bytes(one["size"]), "TOOLS": lambda one: _format_yes(one["tools"])},
+    "VISION": lambda one: _format_yes(one["vision"]),
+    "TESTED": lambda one: "-" if one["embedding"] else _format_test(one["passport"]),
 }
 
 

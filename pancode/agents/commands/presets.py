@@ -30,7 +30,7 @@ def show_presets(
     facts = {key: value for key, value in answer["presets"][0].items() if value != ""}
     return face.show(
         answer["presets"][0],
-        lambda: "".join(f"{key:<13} {escape_line(_word(value))}\n" for key, value in facts.items()),
+        lambda: "".join(f"{key:<13} {escape_line(_format_value(value))}\n" for key, value in facts.items()),
     )
 
 
@@ -41,7 +41,7 @@ _COLUMNS: Columns = {
 }
 
 
-def _word(value: object) -> str:
+def _format_value(value: object) -> str:
     """Return the value as text; "-" for None, which leaves the setting unchanged."""
     return "-" if value is None else "yes" if value is True else "no" if value is False else str(value)
 

@@ -16,8 +16,10 @@ from pancode.interfaces.cli.terminal import safe_block
 from pancode.interfaces.client.caller import find_folder
 
 _RUN = re.compile(r"r-[0-9a-z]+|last")
-Mode = Annotated[str | None, option("The mode of the run.", "M", complete=completions.modes)]
-Safety = Annotated[str | None, option("The safety level of the run.", "S", complete=completions.levels)]
+Mode = Annotated[str | None, option("The mode of the run.", "M", complete=completions.complete_modes)]
+Safety = Annotated[
+    str | None, option("The safety level of the run.", "S", complete=completions.complete_levels)
+]
 Runtime = Annotated[str | None, option("The runtime of the run.", "R", complete=completions.runtimes)]
 Model = Annotated[str | None, option("The model; the prompt of a small model is shortened.", "M", "--model")]
 

@@ -22,7 +22,7 @@ from pancode.agents.runtimes import RUNTIMES, no_runtime
 from pancode.interfaces.http.context import ApiContext
 from pancode.interfaces.http.routing import ApiCall, Verb
 from pancode.kernel.names import not_found
-from pancode.runs.prompt_history import program_for, told_prompt
+from pancode.runs.prompt_history import program_for, read_prompt
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -90,7 +90,7 @@ def _prompt(context: ApiContext, call: ApiCall) -> PromptAnswer:
 @Verb(RUN_PROMPT, command="agents prompt")
 def _told(context: ApiContext, call: ApiCall) -> RunPromptAnswer:
     """What a run was told."""
-    return told_prompt(context.core, call.path["run"])
+    return read_prompt(context.core, call.path["run"])
 
 
 def _one_of(kind: type[E], word: str | None, default: E) -> E:

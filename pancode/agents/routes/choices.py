@@ -42,12 +42,12 @@ def _runtimes(context: ApiContext, call: ApiCall) -> RuntimesAnswer:
         for n in heard
     ]
     return {
-        "runtimes": [_runtime(n, f) for n, f in found.items() if name in (None, n)],
+        "runtimes": [_make_runtime_shape(n, f) for n, f in found.items() if name in (None, n)],
         "isolations": isolations,
     }
 
 
-def _runtime(name: str, nodes: list[NodeRuntime]) -> RuntimeShape:
+def _make_runtime_shape(name: str, nodes: list[NodeRuntime]) -> RuntimeShape:
     """Return the runtime's shape; a node may report one that this coordinator does not know."""
     kind = RUNTIMES.get(name)
     levels = [level.value for level in Reasoning if kind is not None and level in kind.reasons]

@@ -40,10 +40,10 @@ def init(
     face.acts_here("pancode init")
     answer = write_files(home_of(os.environ))
     answer["project"] = proposed_here(Path(folder_here()), agreed)
-    face.show(answer, lambda: _initialised(answer, shown=face.can_ask() and not write))
+    face.show(answer, lambda: _format_result(answer, shown=face.can_ask() and not write))
 
 
-def _initialised(answer: dict[str, Any], shown: bool) -> str:
+def _format_result(answer: dict[str, Any], shown: bool) -> str:
     words = "".join(
         f"{f['path']}  {'written' if f['written'] else 'is there, untouched'}\n" for f in answer["files"]
     )
@@ -125,7 +125,7 @@ def doctor(
         "WHAT": "what",
         "HOW WE KNOW": "detail",
     }
-    face.show({"checks": checks}, lambda: format_rows(checks, columns) + _fixes(checks))
+    face.show({"checks": checks}, lambda: format_rows(checks, columns) + _format_fixes(checks))
     return (
         ExitCode.UNAVAILABLE if any(not c["ok"] and c["level"] == "error" for c in checks) else ExitCode.DONE
     )
@@ -153,7 +153,7 @@ def _repair_all(face: Face, approved: bool) -> None:
         face.note("there is nothing that could be repaired without you")
 
 
-def _fixes(checks: list[dict[str, Any]]) -> str:
+def _format_fixes(checks: list[dict[str, Any]]) -> str:
     return "".join(
         f"  {escape_line(c['what'])}\n    fix: {escape_line(c['fix'])}\n"
         for c in checks

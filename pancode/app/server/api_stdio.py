@@ -36,9 +36,9 @@ def serve_stdio() -> int:
     forget_remote()
     try:
         hello = _read_hello(source)
-        home, facts = _home(str(hello.get("home") or "")), _facts(hello.get("folder"))
+        home, facts = _resolve_home(str(hello.get("home") or "")), _collect_facts(hello.get("folder"))
     except PancodeError as error:
-        _send(sink, {"protocol": PROTOCOL, "version": __version__, "error": _plain(error)})
+        _send(sink, {"protocol": PROTOCOL, "version": __version__, "error": _dump_error(error)})
         return int(error.exit_code)
     _send(sink, facts)
     Relay(home, source, sink).run()
@@ -63,16 +63,16 @@ class Relay:
     def _open(self, number: int, payload: bytes) -> None:
         try:
             wanted = json.loads(payload)
-            connection = self._connected(wanted)
+            connection = self._open_socket(wanted)
         except PancodeError as error:
-            self._channels.send(FrameKind.REFUSED, number, json.dumps(_plain(error)).encode())
+            self._channels.send(FrameKind.REFUSED, number, json.dumps(_dump_error(error)).encode())
             return
         connection.settimeout(None)
         # First: the far end sends as soon as it hears of it.
         self._channels.carry(number, connection, halves="copy" in wanted)
         self._channels.send(FrameKind.OPENED, number)
 
-    def _connected(self, wanted: Mapping[str, Any]) -> socket.socket:
+    def _open_socket(self, wanted: Mapping[str, Any]) -> socket.socket:
         if "copy" in wanted:
             from pancode.checkouts.copies import serve_git  # only where files travel
 
@@ -105,24 +105,24 @@ def _read_hello(source: int) -> dict[str, Any]:
     return hello
 
 
-def _home(named: str) -> Path:
+def _resolve_home(named: str) -> Path:
     """Return the home that is named; `~` is the login's. ConfigError, UsageError."""
     if named:
         os.environ["PANCODE_HOME"] = named
     return home_here(os.environ)
 
 
-def _facts(folder: object) -> dict[str, Any]:
+def _collect_facts(folder: object) -> dict[str, Any]:
     return {
         "protocol": PROTOCOL,
         "version": __version__,
         "user": login_name(),
         "environ": handed_on(os.environ),
-        "folder": None if folder is None else _folder(str(folder)),
+        "folder": None if folder is None else _resolve_folder(str(folder)),
     }
 
 
-def _folder(named: str) -> str:
+def _resolve_folder(named: str) -> str:
     """Return the folder, absolute; a relative one begins in the login's home, as with scp. WorkspaceError."""
     found = Path.home() / Path(named).expanduser() if named.startswith("~") else Path.home() / named
     if not found.is_dir():
@@ -133,5 +133,5 @@ def _folder(named: str) -> str:
     return str(found)
 
 
-def _plain(error: PancodeError) -> Mapping[str, Any]:
+def _dump_error(error: PancodeError) -> Mapping[str, Any]:
     return asdict(error.problem())

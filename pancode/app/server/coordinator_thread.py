@@ -37,7 +37,7 @@ class Passes:
         self._context = context
         self._held = held
         self._stopping = threading.Event()
-        self._thread = EssentialThread(self._go, "rounds")
+        self._thread = EssentialThread(self._run_passes, "rounds")
         heartbeat_ms = context.core.rules.heartbeat_ms
         self._wait_ms = max(20, min(LISTEN_MS, heartbeat_ms // 4))
         self._ended_ms = 0
@@ -53,7 +53,7 @@ class Passes:
         with suppress(PancodeError):
             run_pass(self._context.core)  # the last word: what was asked just now still goes out
 
-    def _go(self) -> None:
+    def _run_passes(self) -> None:
         failures = 0
         while not self._stopping.is_set():
             if not self._held():
@@ -69,7 +69,7 @@ class Passes:
             except MemoryError:
                 raise
             except Exception as error:
-                self._failed(error, failures)
+                self._handle_failure(error, failures)
                 failures += 1
             self._heartbeat()
 
@@ -90,7 +90,7 @@ class Passes:
             self._context.bell.ring()
         self._ended_ms = clock.mono_ms()
 
-    def _failed(self, error: Exception, failures: int) -> None:
+    def _handle_failure(self, error: Exception, failures: int) -> None:
         if isinstance(error, UnavailableError | ConfigError):
             # It is logged once, until it is another one or all was well; the status shows it all the time.
             before, self._context.trouble.now = self._context.trouble.now, error

@@ -191,7 +191,7 @@ class _Server(uvicorn.Server):
         await super().startup(sockets=[])
         for one in sockets or []:
             one.setblocking(False)
-            self._accepting = self._keep(asyncio.get_running_loop().create_task(self._accept(one)))
+            self._accepting = self._keep(asyncio.get_running_loop().create_task(self._accept_peers(one)))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for task in self._tasks:
@@ -204,7 +204,7 @@ class _Server(uvicorn.Server):
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _accept(self, listening: socket.socket) -> None:
+    async def _accept_peers(self, listening: socket.socket) -> None:
         while True:
             try:
                 made, peer = await next_of(listening)
@@ -258,7 +258,7 @@ class _Server(uvicorn.Server):
         if place is None:
             protocol = self.config.http_protocol_class(**arguments)
         else:
-            protocol = DirectProtocol(place, lambda: self._left(place), **arguments)
+            protocol = DirectProtocol(place, lambda: self._release_place(place), **arguments)
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: protocol, made, ssl=self.config.ssl, ssl_handshake_timeout=timeout
@@ -267,9 +267,9 @@ class _Server(uvicorn.Server):
             with suppress(OSError):  # in a handshake the library may hold it open yet
                 made.shutdown(socket.SHUT_RDWR)
             made.close()
-            self._left(place)
+            self._release_place(place)
 
-    def _left(self, place: DirectPlace | None) -> None:
+    def _release_place(self, place: DirectPlace | None) -> None:
         if self._places is not None and place is not None:
             self._places.leave(place)
 

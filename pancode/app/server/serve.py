@@ -92,7 +92,7 @@ Make = Callable[[], CoordinatorApi]
 MakeBeside = Callable[[ApiContext], Sequence[BackgroundThread]]
 
 
-def nothing_beside(context: ApiContext) -> Sequence[BackgroundThread]:
+def make_no_threads(context: ApiContext) -> Sequence[BackgroundThread]:
     """Return nothing to run beside a coordinator that only answers."""
     return ()
 
@@ -118,7 +118,7 @@ class Serving:
         make: Make,
         clock: Clock,
         watch: Watched | None = None,
-        beside: MakeBeside = nothing_beside,
+        beside: MakeBeside = make_no_threads,
         stamp: int = 0,
     ) -> None:
         """`stamp`: of the mark of a fleet that is down; another one was made since, and is heeded."""
@@ -166,11 +166,11 @@ class Serving:
             clear_down(self._root)
             gc.freeze()  # what is there now stays: no collection has to go through it
             sys.setswitchinterval(_SWITCH_S)
-            context = ApiContext(coordinator, self._facts(), self.end, lambda: loopback.url())
+            context = ApiContext(coordinator, self._list_facts(), self.end, lambda: loopback.url())
             loopback = LoopbackListener(context, self._root / KEPT_PORT)
             heartbeat = self._watch.heartbeat
             passes = Passes(context, is_ours, lambda: heartbeat(ROUNDS))
-            api = _api(context, lambda: heartbeat(API))
+            api = _make_api(context, lambda: heartbeat(API))
             shown: tuple[BackgroundThread, ...] = (*self._beside(context), *open_places(context), loopback)
             passes.start()
             for one in shown:
@@ -194,7 +194,7 @@ class Serving:
             if self._for_good:
                 coordinator.stay_down()
 
-    def _facts(self) -> dict[str, Any]:
+    def _list_facts(self) -> dict[str, Any]:
         return {
             "pid": os.getpid(),
             "version": __version__,
@@ -204,7 +204,7 @@ class Serving:
         }
 
 
-def _api(context: ApiContext, heartbeat: Callable[[], None]) -> Answering:
+def _make_api(context: ApiContext, heartbeat: Callable[[], None]) -> Answering:
     """The API on a socket that was never open to others."""
     config = uvicorn.Config(
         build_app(context),
@@ -236,7 +236,7 @@ def serve(
     clock: Clock | None = None,
     ready: Callable[[], None] = lambda: None,
     watch: Watched | None = None,
-    beside: MakeBeside = nothing_beside,
+    beside: MakeBeside = make_no_threads,
     stamp: int = 0,
 ) -> None:
     """Run the coordinator in this process until SIGTERM, SIGINT, SIGHUP or `pancode fleet down`."""

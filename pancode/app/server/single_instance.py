@@ -39,7 +39,7 @@ class HomeLock:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as exc:
             os.close(handle)
-            raise _running(self._root) from exc
+            raise _make_running_error(self._root) from exc
         self._handle = handle
         holder = ProcessId.me()
         draft = self._root / f"{PID}.{holder.pid}"
@@ -73,7 +73,7 @@ def holder_of(root: Path) -> ProcessId | None:
     return None
 
 
-def _running(root: Path) -> AlreadyRunningError:
+def _make_running_error(root: Path) -> AlreadyRunningError:
     holder = holder_of(root)
     who = f"pid {holder.pid}" if holder is not None else "its pid is not known yet"
     return AlreadyRunningError(

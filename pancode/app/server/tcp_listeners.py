@@ -209,12 +209,12 @@ class LoopbackListener:
             made.close()
             raise
         self._answering = Answering(
-            make_listener_config(self._context, listener), "web", self._heartbeat, BOUNDS
+            make_listener_config(self._context, listener), "web", self._end_unused, BOUNDS
         )
         self._answering.start(made)
         self._url = listener.url(port)
 
-    def _heartbeat(self) -> None:
+    def _end_unused(self) -> None:
         self._ticks += 1
         if self._ticks >= self._look_ticks and self._answering is not None:
             self._ticks = 0

@@ -77,12 +77,12 @@ _RECORDS: RowColumns[TrackRecordRow] = {
 }
 
 
-def _rate(worker: WorkerShape) -> str:
+def _format_rate(worker: WorkerShape) -> str:
     ended = worker["runs"] - worker["stopped"]
     return f"{worker['done'] / ended:.2f}" if ended else "-"
 
 
-def _cost(worker: WorkerShape) -> str:
+def _format_cost(worker: WorkerShape) -> str:
     unknown = f" + {count_noun(worker['unknown_runs'], 'unknown')}" if worker["unknown_runs"] else ""
     return f"{format_usd(worker['usd'])}{unknown}" if worker["runs"] else "-"
 
@@ -90,6 +90,6 @@ def _cost(worker: WorkerShape) -> str:
 _WORKERS: RowColumns[WorkerShape] = {
     **{"AGENT": "agent", "RUNTIME": "runtime", "NODE": "node"},
     "NOW": lambda row: ", ".join(f"{one['run']} {one['stage']}" for one in row["now"]) or "idle",
-    **{"RUNS": "runs", "DONE": "done", "RATE": _rate, "STOPPED": "stopped", "COST": _cost},
+    **{"RUNS": "runs", "DONE": "done", "RATE": _format_rate, "STOPPED": "stopped", "COST": _format_cost},
     "EACH": lambda row: format_seconds(row["minutes"] * 60 / row["runs"]) if row["runs"] else "-",
 }

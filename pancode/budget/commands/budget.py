@@ -11,7 +11,7 @@ from typer import Argument
 from pancode.budget.answers import BUDGET, SET_CEILING, SETTLE, UNSET_CEILING, BudgetShape
 from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import find_user
-from pancode.interfaces.cli.parameters import Json, Run, money, option
+from pancode.interfaces.cli.parameters import Json, Run, option, parse_money
 from pancode.interfaces.cli.terminal import (
     Columns,
     escape_line,
@@ -29,7 +29,7 @@ NONE = "none"
 
 def amount_or_none(value: str) -> str:
     """USD as a decimal string, or `none`."""
-    return NONE if value.strip() == NONE else money(value)
+    return NONE if value.strip() == NONE else parse_money(value)
 
 
 Scope = Annotated[
@@ -51,19 +51,23 @@ def show(
 
     A run starts only if spent money, reserved money and its own estimate fit under every ceiling.
     """
-    face.show_result(face.client().get(BUDGET, all=everything), _books)
+    face.show_result(face.client().get(BUDGET, all=everything), _format_books)
 
 
 _BOOKS: Columns = {
     **{"SCOPE": "scope", "CEILING": "ceiling_usd", "SPENT": "spent_usd", "HELD": "held_usd"},
     **{"LEFT": "remaining_usd", "UNSETTLED": format_unsettled},
-    "TOKENS": lambda one: _of(one["tokens"], one["held_tokens"], one["ceiling_tokens"], format_count),
-    "MINUTES": lambda one: _of(one["agent_minutes"], one["held_minutes"], one["ceiling_minutes"], str),
+    "TOKENS": lambda one: _format_share(
+        one["tokens"], one["held_tokens"], one["ceiling_tokens"], format_count
+    ),
+    "MINUTES": lambda one: _format_share(
+        one["agent_minutes"], one["held_minutes"], one["ceiling_minutes"], str
+    ),
     **{"STATE": lambda one: "over" if one["over"] else "within", "CEILING FROM": "origin"},
 }
 
 
-def _books(answer: BudgetShape) -> str:
+def _format_books(answer: BudgetShape) -> str:
     runs = count_noun(answer["runs"], "run")
     next_ = f"{runs} today; the next would reserve {format_usd(answer['estimate_next_usd'])}\n"
     return (
@@ -83,7 +87,7 @@ def absolute_scope(scope: str) -> str:
     return f"repo:{os.path.abspath(os.path.join(base, whole))}"
 
 
-def _of(used: float, reserved: float, ceiling: float | None, shown: Callable[[Any], str]) -> str:
+def _format_share(used: float, reserved: float, ceiling: float | None, shown: Callable[[Any], str]) -> str:
     """Return "USED of CEILING", where USED includes reservations; without a ceiling only what was used."""
     return shown(used) if ceiling is None else f"{shown(used + reserved)} of {shown(ceiling)}"
 
@@ -117,12 +121,12 @@ def set_(
         ceilings = {"usd": amount, "tokens": tokens, "minutes": None if minutes is None else str(minutes)}
         body = {name: value for name, value in ceilings.items() if value is not None}
         answer = face.client().post(SET_CEILING, {**change, **body})
-    face.show_result(answer, _books)
+    face.show_result(answer, _format_books)
 
 
 @verb("budget settle", "pancode budget settle r-7f3k --usd 0.42")
 def settle(
-    run: Run, amount: Annotated[str, option("The real cost.", "--usd", "USD", parser=money)], face: Json
+    run: Run, amount: Annotated[str, option("The real cost.", "--usd", "USD", parser=parse_money)], face: Json
 ) -> None:
     """Say what a run of unknown or disputed cost has cost.
 

@@ -27,7 +27,7 @@ from pancode.kernel.formatting import count_noun
 _FIGURES = ("runs", "usd", "disputed_usd", "unknown_runs", "tokens", "agent_minutes")
 
 
-def _properties(incomplete: str) -> list[str]:
+def _complete_properties(incomplete: str) -> list[str]:
     return [name for name in BY if name.startswith(incomplete)]
 
 
@@ -39,7 +39,7 @@ def _properties(incomplete: str) -> list[str]:
 )
 def cost(
     *,
-    by: Annotated[str, option(f"One of {', '.join(BY)}.", "PROPERTY", complete=_properties)] = "run",
+    by: Annotated[str, option(f"One of {', '.join(BY)}.", "PROPERTY", complete=_complete_properties)] = "run",
     since: Annotated[str | None, option("Count only runs since then: 90m, 7d, 2026-11-22.", "TIME")] = None,
     agent: Annotated[str | None, option("Show only this agent.", "A", complete=completions.agents)] = None,
     node: Annotated[
@@ -61,27 +61,27 @@ def cost(
     answer = face.client().get(
         COST, by=by, since=since, limit=number, agent=agent, node=node, repository=where
     )
-    face.show(answer, lambda: _csv(answer) if as_csv else _lines(answer, face))
+    face.show(answer, lambda: _format_csv(answer) if as_csv else _format_lines(answer, face))
 
 
-def _csv(answer: CostTable) -> str:
+def _format_csv(answer: CostTable) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow((answer["by"], *_FIGURES))
     writer.writerows(
-        (_cell(row["key"]), *(value for name, value in row.items() if name in _FIGURES))
+        (_escape_cell(row["key"]), *(value for name, value in row.items() if name in _FIGURES))
         for row in answer["rows"]
     )
     return out.getvalue()
 
 
-def _cell(key: str | None) -> str:
+def _escape_cell(key: str | None) -> str:
     """Return a cell of CSV that no spreadsheet reads as a formula."""
     text = key or ""
     return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text
 
 
-def _lines(answer: CostTable, face: Face) -> str:
+def _format_lines(answer: CostTable, face: Face) -> str:
     if not answer["rows"]:
         return "nothing was spent" + (f" since {short_time(answer['since'])}\n" if answer["since"] else "\n")
     about = {"ABOUT": "about"} if answer["by"] == "run" else {}

@@ -61,21 +61,21 @@ class OwnCheckout:
         """
         self.depot.ensure(self.seen.repo_id, self.seen.object_format)
         with self.depot.locked(self.seen.repo_id, "client"):
-            top = self._travelled(lands)
-        return self._below(top)
+            top = self._sync_copy(lands)
+        return self._find_subfolder(top)
 
     def folder_there(self) -> str:
         """Return the same folder in the copy, with the files as they last came there."""
-        return self._below(str(self._ask("", {"object_format": self.seen.object_format})["top"]))
+        return self._find_subfolder(str(self._ask("", {"object_format": self.seen.object_format})["top"]))
 
-    def _below(self, top: str) -> str:
+    def _find_subfolder(self, top: str) -> str:
         return str(Path(top) / Path(os.path.realpath(os.curdir)).relative_to(self.seen.top))
 
-    def _travelled(self, lands: bool) -> str:
+    def _sync_copy(self, lands: bool) -> str:
         for _ in range(TRIES):
             state = self._ask("", {"object_format": self.seen.object_format})
-            beside = self._home(state)
-            if self._sent(state):
+            beside = self._land_here(state)
+            if self._send_files(state):
                 if beside and lands:
                     raise WorkspaceError(
                         f"the change landed on {self.there}, but does not apply to the files here",
@@ -89,14 +89,14 @@ class OwnCheckout:
             fix="run the same command again",
         )
 
-    def _sent(self, state: dict[str, Any]) -> bool:
+    def _send_files(self, state: dict[str, Any]) -> bool:
         """Make the copy as the files here are. False where something has landed in it since `state`."""
         commit, warnings = self._commit()
         if (commit, commit, self.seen.branch) == (state["commit"], state["filled"], state["branch"]):
             return True
         for words in warnings:
             self.note(f"warning: {words}")
-        self._carry("receive-pack", "push", f"+{commit}:{SENT}")
+        self._run_transfer("receive-pack", "push", f"+{commit}:{SENT}")
         about = {"commit": commit, "head": self.seen.head, "branch": self.seen.branch}
         try:
             self._ask("files", {**about, "before": state["commit"]})
@@ -106,17 +106,17 @@ class OwnCheckout:
             return False
         return True
 
-    def _home(self, state: dict[str, Any]) -> str:
+    def _land_here(self, state: dict[str, Any]) -> str:
         """Land here what was landed there since the fill. Returns "", or the branch of what does not fit."""
         here, filled = state["commit"], state["filled"]
         if here == filled:
             return ""
-        self._carry("upload-pack", "fetch", f"+{HERE}:{HERE}", f"+{FILLED}:{FILLED}")
+        self._run_transfer("upload-pack", "fetch", f"+{HERE}:{HERE}", f"+{FILLED}:{FILLED}")
         if state["branch"] != self.seen.branch:
-            return self._kept(here, f"your files are on {self.seen.branch or 'no branch'} now")
+            return self._keep_branch(here, f"your files are on {self.seen.branch or 'no branch'} now")
         report = land(self.seen.top, self.depot, LandRequest(self.seen.repo_id, filled, here))
         if report.status not in FINE:
-            return self._kept(here, "; ".join(f"{one.path}: {one.why}" for one in report.conflicts))
+            return self._keep_branch(here, "; ".join(f"{one.path}: {one.why}" for one in report.conflicts))
         if report.files:
             words, names = (
                 count_noun(len(report.files), "file"),
@@ -125,10 +125,10 @@ class OwnCheckout:
             self.note(f"landed on {self.there} and now here: {words}: {names}")
         return ""
 
-    def _kept(self, commit: str, why: str) -> str:
+    def _keep_branch(self, commit: str, why: str) -> str:
         """Keep the commit as a branch of the repository here, which is in nobody's way; return its name."""
         name = f"pancode/from-{_UNSAFE.sub('-', str(self.there)).strip('-.')}-{commit[:8]}"
-        self._give(commit, f"refs/heads/{name}", "")
+        self._import_commit(commit, f"refs/heads/{name}", "")
         self.note(
             f"what has landed on {self.there} is not in your files ({escape_line(why)}): it is branch {name}"
         )
@@ -138,7 +138,7 @@ class OwnCheckout:
         """Bring a landing's commits on this branch home. WorkspaceError where the branch here has others."""
         ref, theirs = f"refs/heads/{name}", f"refs/pancode/branch/{self.copy}"
         with self.depot.locked(self.seen.repo_id, "client"):
-            self._carry("upload-pack", "fetch", f"+{ref}:{theirs}")
+            self._run_transfer("upload-pack", "fetch", f"+{ref}:{theirs}")
             new, mine = self._git.text("rev-parse", theirs), self.seen.git
             old = mine.ask("rev-parse", "-q", "--verify", ref).text()
             open_in = mine.text("for-each-ref", "--format=%(worktreepath)", ref)
@@ -150,10 +150,10 @@ class OwnCheckout:
                     fix=f"land on another branch: pancode land RUN --branch OTHER-THAN-{escape_line(name)}",
                     code="not_home",
                 )
-            self._give(new, ref, old)
+            self._import_commit(new, ref, old)
         self.note(f"branch {escape_line(name)} is here now, at {new[:12]}")
 
-    def _give(self, commit: str, ref: str, old: str) -> None:
+    def _import_commit(self, commit: str, ref: str, old: str) -> None:
         """Put the commit with its history into the repository here, and let the ref name it."""
         there = filter(None, (self.seen.head, old))
         have = [f"^{one}" for one in there if self._git.ask("cat-file", "-e", one).ok]
@@ -172,7 +172,7 @@ class OwnCheckout:
         made = self._git.having(**SAME).must("commit-tree", tree, *parents, stdin=WORDS)
         return made.text(), listing.warnings
 
-    def _carry(self, service: str, verb: str, *refs: str) -> None:
+    def _run_transfer(self, service: str, verb: str, *refs: str) -> None:
         with closing(self.there.open_git(self.copy, service)) as peer:
             allowed = safe_env({"protocol.fd.allow": "always"}) | {"GIT_DIR": str(self._git.env["GIT_DIR"])}
             peer.setblocking(True)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def send_checkout(there: RemoteCoordinator, files: bool = True) -> str | None:
     """Its folder there, and `files`: with those of now. None: the user stands in no checkout."""
-    found = _checkout(there)
+    found = _find_checkout(there)
     return None if found is None else found.travel() if files else found.folder_there()
 
 
@@ -27,7 +27,7 @@ def own_checkout(client: Client, run: str) -> OwnCheckout | None:
     there = remote_of(os.environ)
     if there is None or there.folder is not None:
         return None
-    found = _checkout(there)
+    found = _find_checkout(there)
     began = str(client.get(RUN.at(run))["project"] or "")
     if found is not None and began.endswith(f"/{found.copy}"):
         return found
@@ -45,7 +45,7 @@ def travel_now() -> None:
         send_checkout(there)
 
 
-def _checkout(there: RemoteCoordinator) -> OwnCheckout | None:
+def _find_checkout(there: RemoteCoordinator) -> OwnCheckout | None:
     from node_agent.wire.clock import SystemIds
     from pancode.checkouts.commands.own_checkout import (
         checkout_of,  # git, and only for a coordinator elsewhere

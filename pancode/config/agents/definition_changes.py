@@ -20,7 +20,7 @@ def check_file(agents_file: AgentsFile, path: Path | None) -> Json:
 
     `path`: a file, or the folder in which a panagents.yaml is. NotFoundError where there is none.
     """
-    file = agents_file.file if path is None else _named(path)
+    file = agents_file.file if path is None else _resolve_file(path)
     try:
         document = read_document(file)
         if document is None and path is not None:
@@ -38,7 +38,7 @@ def check_file(agents_file: AgentsFile, path: Path | None) -> Json:
     }
 
 
-def _named(path: Path) -> Path:
+def _resolve_file(path: Path) -> Path:
     """Return the path; for a folder, that of the panagents.yaml in it."""
     return path / FILE if path.is_dir() else path
 

@@ -109,7 +109,7 @@ def check_agents(
         [file_layer(user)] if user is not None else []
     )
     folded = fold_layers(layers)
-    reading = _Reading(home, folded, _models(settings, environ))
+    reading = _Reading(home, folded, _list_variables(settings, environ))
     _, wrong = find_problems(AgentFile, {**folded.data, "agents": {}}, folded.origin)
     entries = folded.data.get("agents")
     if isinstance(entries, dict):
@@ -140,19 +140,19 @@ class _Reading:
         if not _NAME.fullmatch(name):
             what = f"{where}: {name!r} is not a valid agent name"
             self.wrong.append(ConfigError(what, fix="use a-z, 0-9, - and _"))
-        entry, dropped = self._entry(name, written)
+        entry, dropped = self._read_entry(name, written)
         if entry is None:
             return
-        agent, unread = self._agent(name, entry)
+        agent, unread = self._read_agent(name, entry)
         all_flaws = (*entry_flaws(name, entry, lambda field: self._is_own(name, field)), *find_flaws(agent))
         fit = len(self.wrong) == before
         known = [one for one in all_flaws if not {one.field, *one.beside} & {*dropped, *unread}]
-        self.wrong += self._placed(name, known)
-        self.odd += self._placed(name, find_remarks(name, entry))
+        self.wrong += self._make_errors(name, known)
+        self.odd += self._make_errors(name, find_remarks(name, entry))
         if fit:
             self.agents[name] = agent
 
-    def _entry(self, name: str, written: object) -> tuple[AgentEntry | None, list[str]]:
+    def _read_entry(self, name: str, written: object) -> tuple[AgentEntry | None, list[str]]:
         """Return the readable fields, and those that do not fit; keys of other programs are not judged."""
         file, wrong = find_problems(AgentFile, {"agents": {name: written}}, self._folded.origin)
         self.wrong += wrong
@@ -169,7 +169,7 @@ class _Reading:
         origin = self._folded.origins.get(f"agents.{name}.{field}", _BUILT_IN)
         return not origin.startswith(_BUILT_IN)
 
-    def _placed(self, name: str, found: Iterable[Flaw]) -> list[ConfigError]:
+    def _make_errors(self, name: str, found: Iterable[Flaw]) -> list[ConfigError]:
         return [
             ConfigError(
                 f"{self._folded.origin(f'agents.{name}.{flaw.field}')}: {flaw.what}",
@@ -188,19 +188,19 @@ class _Reading:
             unread.append(field)
             return None
 
-    def _agent(self, name: str, entry: AgentEntry) -> tuple[Agent, list[str]]:
+    def _read_agent(self, name: str, entry: AgentEntry) -> tuple[Agent, list[str]]:
         """Return the agent, and the fields whose values lead nowhere."""
         own = any(self._is_own(name, field) for field in AgentEntry.model_fields)
         origin, unread = self._folded.origin, list[str]()
         where = origin(f"agents.{name}.model")
-        model = self._try_read(lambda: _expanded(entry.model, self._models, where), unread, "model")
+        model = self._try_read(lambda: _expand_model(entry.model, self._models, where), unread, "model")
         prompt: str | None = entry.system_prompt
         if entry.prompt != DEFAULT_PROMPT:
             place = origin(f"agents.{name}.prompt")
             prompt = self._try_read(lambda: prompt_text(self._home, entry.prompt, place), unread, "prompt")
-        return self._made(name, entry, (model, prompt or "", own)), unread
+        return self._make_agent(name, entry, (model, prompt or "", own)), unread
 
-    def _made(self, name: str, entry: AgentEntry, read: tuple[str | None, str, bool]) -> Agent:
+    def _make_agent(self, name: str, entry: AgentEntry, read: tuple[str | None, str, bool]) -> Agent:
         model, prompt, own = read
         return Agent(
             name=name,
@@ -233,7 +233,7 @@ class _Reading:
         )
 
 
-def _models(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
+def _list_variables(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
     """Return the values of ${VARIABLES} in a model; settings come first, so that a file can set them, too."""
     models = settings.models
     known = {
@@ -244,7 +244,7 @@ def _models(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
     return {**environ, **{name: model or "" for name, model in known.items()}}
 
 
-def _expanded(model: str | None, variables: Mapping[str, str], where: str) -> str | None:
+def _expand_model(model: str | None, variables: Mapping[str, str], where: str) -> str | None:
     """Return the model with its variables filled in; None where it is only a variable that is not set."""
     if model is None or (whole := _VARIABLE.fullmatch(model)) and not variables.get(whole[1]):
         return None

@@ -21,9 +21,9 @@ def set_value(text: str, path: Path, value: object, place: str) -> str:
     ConfigError for a text that is not YAML, or is written in a way that this cannot change.
     """
     parse_document(text, place)
-    edited = _edited(text, path, value)
+    edited = _edit_value(text, path, value)
     # What comes behind a last line without its end ends that line, which a block of text may contain.
-    befores = [parse_document(before, place).data for before in (text, _ended(text))]
+    befores = [parse_document(before, place).data for before in (text, _end_line(text))]
     if _data_of(edited) not in [with_value(before, path, value) for before in befores]:
         raise ConfigError(
             f"{place}: {'.'.join(path)} cannot be set here without changing something else",
@@ -71,13 +71,13 @@ def format_block(tree: object, indent: int) -> str:
         if isinstance(value, dict) and value:
             lines.append(f"{head}\n{format_block(value, indent + STEP)}")
         elif isinstance(value, str) and "\n" in value:
-            lines.append(f"{head} {_literal(value, indent + STEP)}")
+            lines.append(f"{head} {_format_literal(value, indent + STEP)}")
         else:
             lines.append(f"{head} {format_flow(value)}\n")
     return "".join(lines)
 
 
-def _literal(text: str, indent: int) -> str:
+def _format_literal(text: str, indent: int) -> str:
     """Return a YAML block where that gives the same text, else a quoted string."""
     lines = text.removesuffix("\n").split("\n")
     plain = all(line == line.rstrip() and line.isprintable() for line in lines)
@@ -87,15 +87,15 @@ def _literal(text: str, indent: int) -> str:
     return f"{mark}\n" + "".join(f"{' ' * indent}{line}\n" if line else "\n" for line in lines)
 
 
-def _edited(text: str, path: Path, value: object) -> str:
+def _edit_value(text: str, path: Path, value: object) -> str:
     node, key = yaml.compose(text, yaml.SafeLoader), None
     for depth, step in enumerate(path):
         if not isinstance(node, yaml.MappingNode):
-            return _replaced(text, node, key, _tree(path[depth:], value))
+            return _replace_value(text, node, key, _nest_value(path[depth:], value))
         key, found = next((pair for pair in node.value if pair[0].value == step), (None, None))
         if found is None:
             # a key that is not there: behind the last one of its mapping
-            tree = _tree(path[depth:], value)
+            tree = _nest_value(path[depth:], value)
             if node.flow_style:
                 end = node.end_mark.index - 1
                 inner = format_flow(tree).removeprefix("{").removesuffix("}")
@@ -104,22 +104,22 @@ def _edited(text: str, path: Path, value: object) -> str:
                 return f"{kept}{comma}{inner}{text[end:]}"
             column = node.value[0][0].start_mark.column
             end = _line_end(text, _end_of(text, node))
-            return f"{_ended(text[:end])}{format_block(tree, column)}{text[end:]}"
+            return f"{_end_line(text[:end])}{format_block(tree, column)}{text[end:]}"
         node = found
-    return _replaced(text, node, key, value)
+    return _replace_value(text, node, key, value)
 
 
-def _tree(path: Path, value: object) -> object:
+def _nest_value(path: Path, value: object) -> object:
     """Return the value below the keys of the path."""
     for step in reversed(path):
         value = {step: value}
     return value
 
 
-def _replaced(text: str, node: yaml.Node | None, key: yaml.Node | None, value: object) -> str:
+def _replace_value(text: str, node: yaml.Node | None, key: yaml.Node | None, value: object) -> str:
     """Return the text with the new value in place of the old one."""
     if node is None or key is None:
-        return f"{_ended(text)}{format_block(value, 0)}"
+        return f"{_end_line(text)}{format_block(value, 0)}"
     start, end = node.start_mark.index, _end_of(text, node)
     if isinstance(node, yaml.CollectionNode) and not node.flow_style:
         # Its lines go, and the value stands behind its key: they may begin where the key does.
@@ -146,5 +146,5 @@ def _line_end(text: str, index: int) -> int:
     return len(text) if found < 0 else found + 1
 
 
-def _ended(text: str) -> str:
+def _end_line(text: str) -> str:
     return text if not text or text.endswith("\n") else f"{text}\n"

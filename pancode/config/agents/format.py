@@ -26,7 +26,7 @@ PRESETS: dict[str, dict[str, object]] = {
 """The named presets for choosing words."""
 
 
-def _sampling(value: object) -> object:
+def _resolve_sampling(value: object) -> object:
     """Return the settings of a preset's name, or of a mapping, perhaps over a preset."""
     given = {"preset": value} if isinstance(value, str) else value
     if not isinstance(given, Mapping) or "preset" not in given:
@@ -39,7 +39,7 @@ def _sampling(value: object) -> object:
     return {**PRESETS[str(name)], **{key: one for key, one in given.items() if key != "preset"}}
 
 
-def _decimal(value: object) -> object:
+def _parse_decimal(value: object) -> object:
     """Return a number as it is written: a float as its shortest text, which means the same number."""
     try:
         return Decimal(str(value)) if not isinstance(value, bool) and value is not None else value
@@ -47,7 +47,7 @@ def _decimal(value: object) -> object:
         raise ValueError(f"{value!r} is not a number") from None
 
 
-_Share = Annotated[Decimal, BeforeValidator(_decimal), Field(max_digits=9, decimal_places=6)]
+_Share = Annotated[Decimal, BeforeValidator(_parse_decimal), Field(max_digits=9, decimal_places=6)]
 
 
 class SamplingEntry(Part):
@@ -98,7 +98,7 @@ class AgentEntry(Part):
     runtime_args: Texts = ()
     model: str | None = None
     reasoning: Level | None = None
-    sampling: Annotated[SamplingEntry, BeforeValidator(_sampling)] = SamplingEntry()
+    sampling: Annotated[SamplingEntry, BeforeValidator(_resolve_sampling)] = SamplingEntry()
     token_budget: int | None = Field(default=None, gt=0)
     max_turns: int | None = Field(default=None, gt=0)
     retry_on_failure: bool | None = None
@@ -149,10 +149,10 @@ def entry_flaws(name: str, entry: AgentEntry, is_own: Callable[[str], bool]) -> 
             "remove one of them",
             beside=("system_prompt",),
         )
-    yield from _twice(name, entry)
+    yield from _find_contradictions(name, entry)
 
 
-def _twice(name: str, entry: AgentEntry) -> Iterator[Flaw]:
+def _find_contradictions(name: str, entry: AgentEntry) -> Iterator[Flaw]:
     """Yield pairs of keys for one thing that do not say the same."""
     retried = None if entry.retry_on_failure is None else entry.retry_on_failure
     pairs = (

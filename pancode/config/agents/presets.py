@@ -60,10 +60,12 @@ def load_presets(home: Path) -> LoadedPresets:
     user = read_document(home / FILE)
     shipped = parse_document(shipped_text(FILE), f"built-in {FILE}")
     folded = fold_layers([file_layer(document) for document in (shipped, user) if document is not None])
-    return LoadedPresets({name: _preset(name, data, folded) for name, data in folded.data.items()}, folded)
+    return LoadedPresets(
+        {name: _read_preset(name, data, folded) for name, data in folded.data.items()}, folded
+    )
 
 
-def _preset(name: str, data: object, folded: Folded) -> Preset:
+def _read_preset(name: str, data: object, folded: Folded) -> Preset:
     where = folded.origin(name)
     if not _NAME.fullmatch(name) or name == NO_PRESET:
         fix = f"use a-z, 0-9, - and _, but not {NO_PRESET}, which means no preset"

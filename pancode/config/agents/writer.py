@@ -70,10 +70,12 @@ class AgentsText:
         for path, value in edits:
             text = set_value(text, path, value, place)
         document = parse_document(text, place)
-        had = {_words(one) for one in self.before.problems}
-        new = [one for one in self._place.check(document).problems if _words(one) not in had]
+        had = {_format_problem(one) for one in self.before.problems}
+        new = [one for one in self._place.check(document).problems if _format_problem(one) not in had]
         if new:
-            raise ConfigError(f"nothing was written: {_words(new[0])}", why=new[0].why, fix=new[0].fix)
+            raise ConfigError(
+                f"nothing was written: {_format_problem(new[0])}", why=new[0].why, fix=new[0].fix
+            )
         return text, document
 
     def change(self, path: tuple[str, ...], value: object) -> int:
@@ -106,12 +108,12 @@ class OwnAgents:
 
     def look(self, name: str, text: str) -> AgentsChange:
         """Return what the fields in this text would change of an agent, or the new agent they would make."""
-        return self._decided(name, text)[0]
+        return self._decide_change(name, text)[0]
 
     def change(self, name: str, text: str) -> AgentsChange:
         """Make the change durable and return it."""
         with self._lock:
-            change, file = self._decided(name, text)
+            change, file = self._decide_change(name, text)
             file.write(change.after)
             return change
 
@@ -128,7 +130,7 @@ class OwnAgents:
             else:
                 AgentsText(self._place).write(text)
 
-    def _decided(self, name: str, text: str) -> tuple[AgentsChange, AgentsText]:
+    def _decide_change(self, name: str, text: str) -> tuple[AgentsChange, AgentsText]:
         found = kept_value(name, text)
         fix = "write them like {from: builder, runtime: codex, limits.usd: 2}"
         if not isinstance(found, dict) or not found or not all(isinstance(key, str) for key in found):
@@ -147,13 +149,17 @@ class OwnAgents:
         edits: list[Edit] = [(("agents", name), made)] if is_new else []
         edits += [(("agents", name, *steps_of(field)), value) for field, value in fields.items()]
         after, _ = file.edited(edits)
-        was = "none" if is_new else format_flow({field: _said(file.before, name, field) for field in fields})
+        was = (
+            "none"
+            if is_new
+            else format_flow({field: _find_value(file.before, name, field) for field in fields})
+        )
         now = format_flow({BASE: base, **_laid_over(made, fields)} if is_new else fields)
         before = None if file.document is None else file.text
         return AgentsChange(str(self._place.file), before, after, was, now), file
 
 
-def _said(checked: Checked, name: str, field: str) -> object:
+def _find_value(checked: Checked, name: str, field: str) -> object:
     """Return the field's written value; None: there is none."""
     value: object = checked.loaded.folded.data.get("agents")
     for step in (name, *field.split(".")):
@@ -225,6 +231,6 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
     return (state.st_mtime_ns, state.st_size, state.st_ino)
 
 
-def _words(problem: PancodeError) -> str:
+def _format_problem(problem: PancodeError) -> str:
     """Return the problem's words without its place, which an edit may move."""
     return str(problem).partition(": ")[2]

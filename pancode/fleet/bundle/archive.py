@@ -40,7 +40,7 @@ Contents = Mapping[str, Path | bytes]
 """Where the bytes of each file are, by path inside the bundle."""
 
 
-def _bytes(source: Path | bytes) -> bytes:
+def _read_bytes(source: Path | bytes) -> bytes:
     return source if isinstance(source, bytes) else source.read_bytes()
 
 
@@ -48,7 +48,7 @@ def format_manifest(contents: Contents) -> str:
     """One line for each file, sorted: digest, size, path."""
     lines = []
     for name in sorted(contents):
-        data = _bytes(contents[name])
+        data = _read_bytes(contents[name])
         lines.append(f"{hashlib.sha256(data).hexdigest()} {len(data)} {name}\n")
     return "".join(lines)
 
@@ -74,7 +74,7 @@ def pack_bundle(contents: Contents, listing: str, target: Path, level: int = 6) 
             tarfile.open(fileobj=zipped, mode="w", format=tarfile.PAX_FORMAT) as tar,
         ):
             for name in sorted({**contents, "MANIFEST": b""}):
-                data = listing.encode() if name == "MANIFEST" else _bytes(contents[name])
+                data = listing.encode() if name == "MANIFEST" else _read_bytes(contents[name])
                 info = tarfile.TarInfo(name)
                 info.size, info.mode = len(data), 0o644
                 tar.addfile(info, io.BytesIO(data))

@@ -70,14 +70,14 @@ def with_bytecode(contents: Contents, scratch: Path) -> dict[str, Path | bytes]:
     for name in sorted(contents):
         for place, level in list_paths(name).items():
             path = scratch / str(len(wishes))
-            wishes[place] = (str(_file(contents[name], path)), f"{path}.pyc", name, level)
+            wishes[place] = (str(_require_file(contents[name], path)), f"{path}.pyc", name, level)
     _run([*wishes.values()], scratch)
     made = {place: Path(wish[1]) for place, wish in wishes.items()}
     compiled = {place: path for place, path in made.items() if path.exists()}
     return {name: source for name, source in contents.items() if f"{name}c" not in compiled} | compiled
 
 
-def _file(source: Path | bytes, place: Path) -> Path:
+def _require_file(source: Path | bytes, place: Path) -> Path:
     if isinstance(source, bytes):
         place.write_bytes(source)
         return place
@@ -90,16 +90,16 @@ def _run(wishes: Sequence[compiler.Wish], scratch: Path) -> None:
     try:
         for process in running:
             if process.wait(TIMEOUT_S):
-                raise _failed(f"exit status {process.returncode}", scratch.parent)
+                raise _make_compile_error(f"exit status {process.returncode}", scratch.parent)
     except subprocess.TimeoutExpired as error:
-        raise _failed(str(error), scratch.parent) from error
+        raise _make_compile_error(str(error), scratch.parent) from error
     finally:
         for process in running:
             process.kill()
             process.wait()
 
 
-def _failed(why: str, folder: Path) -> BundleError:
+def _make_compile_error(why: str, folder: Path) -> BundleError:
     """The error of a failed compiler, whose output is in the coordinator's log; mostly the disk is full."""
     free = shutil.disk_usage(folder).free
     if free < ROOM:

@@ -49,11 +49,11 @@ def resolve_requirements(platform: NodePlatform, roots: tuple[str, ...]) -> list
         except metadata.PackageNotFoundError as error:
             raise NotHere(f"{name} is not installed here") from error
         found[name] = distribution
-        todo += _requirements(distribution, platform)
+        todo += _list_requirements(distribution, platform)
     return [found[name] for name in sorted(found)]
 
 
-def _requirements(distribution: metadata.Distribution, platform: NodePlatform) -> list[str]:
+def _list_requirements(distribution: metadata.Distribution, platform: NodePlatform) -> list[str]:
     out = []
     for text in distribution.requires or ():
         wish, _, marker = text.partition(";")

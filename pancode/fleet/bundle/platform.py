@@ -33,9 +33,9 @@ class NodePlatform:
     def accepts(self, tag: str) -> bool:
         """Whether a wheel with this tag (`cp311-abi3-manylinux_2_34_x86_64`) runs here."""
         parts = tag.split("-")
-        return len(parts) == 3 and self._code(parts[0], parts[1]) and self._system(parts[2])
+        return len(parts) == 3 and self._fits_python(parts[0], parts[1]) and self._fits_system(parts[2])
 
-    def _code(self, python: str, abi: str) -> bool:
+    def _fits_python(self, python: str, abi: str) -> bool:
         if python in ("py3", "py2.py3") and abi == "none":
             return True
         match = re.fullmatch(r"(?:cp|py)3(\d+)", python)
@@ -45,7 +45,7 @@ class NodePlatform:
             return int(match[1]) == self.minor
         return abi in ("abi3", "none") and int(match[1]) <= self.minor
 
-    def _system(self, platform: str) -> bool:
+    def _fits_system(self, platform: str) -> bool:
         if platform == "any":
             return True
         match = _PLATFORM.fullmatch(platform)
@@ -69,10 +69,10 @@ def is_required(marker: str, python: tuple[int, int, int]) -> bool:
     """Whether a requirement with this environment marker applies to CPython on Linux (no extras)."""
     if re.search(r"\bextra\s*==", marker):
         return False
-    return all(_holds(part, python) for part in re.split(r"\band\b", marker) if part.strip())
+    return all(_is_marker_true(part, python) for part in re.split(r"\band\b", marker) if part.strip())
 
 
-def _holds(part: str, python: tuple[int, int, int]) -> bool:
+def _is_marker_true(part: str, python: tuple[int, int, int]) -> bool:
     match = re.search(r"([a-z_]+)\s*(<=|>=|==|!=|<|>)\s*['\"]([^'\"]+)['\"]", part)
     if match is None:
         return True
@@ -87,11 +87,11 @@ def _holds(part: str, python: tuple[int, int, int]) -> bool:
     if name in known:
         return (known[name] == value) == (operator == "==")
     if name in ("python_full_version", "python_version"):
-        return _ordered(python[: 3 if name == "python_full_version" else 2], operator, value)
+        return _compare_versions(python[: 3 if name == "python_full_version" else 2], operator, value)
     return True
 
 
-def _ordered(have: tuple[int, ...], operator: str, text: str) -> bool:
+def _compare_versions(have: tuple[int, ...], operator: str, text: str) -> bool:
     want = tuple(int(n) for n in re.findall(r"\d+", text))
     width = max(len(have), len(want))
     a, b = have + (0,) * (width - len(have)), want + (0,) * (width - len(want))

@@ -95,10 +95,10 @@ class BundleStore:
 def list_unused(folder: Path, used: Collection[Path] = ()) -> list[Path]:
     """The archives in the folder that are not in use, the last used first."""
     found = [path for path in folder.glob("*.tar.gz") if path not in used]
-    return sorted(found, key=_age, reverse=True)
+    return sorted(found, key=_read_mtime, reverse=True)
 
 
-def _age(path: Path) -> float:
+def _read_mtime(path: Path) -> float:
     with suppress(FileNotFoundError):
         return path.stat().st_mtime
     return 0.0

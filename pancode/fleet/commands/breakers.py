@@ -38,12 +38,12 @@ def breakers(
     return face.show(answer, lambda: format_rows(answer["breakers"], _COLUMNS, none))
 
 
-def _until(one: dict[str, Any]) -> str | None:
+def _format_until(one: dict[str, Any]) -> str | None:
     until = one["until_ms"]
     return None if until is None else short_time(datetime.fromtimestamp(until / 1_000, UTC).isoformat())
 
 
 _COLUMNS: Columns = {
-    **{"BREAKER": "name", "STATE": "state", "FAILURES": "failures", "LETS ONE THROUGH": _until},
+    **{"BREAKER": "name", "STATE": "state", "FAILURES": "failures", "LETS ONE THROUGH": _format_until},
     "WHY": "why",
 }

@@ -45,7 +45,7 @@ def up(nodes: Nodes, *, link: Link = None, verbose: Verbose = False, face: Json)
     client = face.client(works=True)
     answer = start_nodes(face, client, nodes, link, verbose=verbose)
     failed = {one["node"] for one in answer["results"] if not one["ok"]}
-    face.show(answer, lambda: _status(answer, failed) + _troubles(answer["results"]))
+    face.show(answer, lambda: _format_status(answer, failed) + _format_problems(answer["results"]))
     if other := _other_code(answer["coordinator"]):
         face.note(f"this command is {other}; change over: pancode fleet down, pancode fleet up")
     for node, runtime, agents in missing_programs(client.get(AGENTS)["agents"], answer["nodes"]):
@@ -88,7 +88,7 @@ def bring_up(face: Face, client: Client, nodes: list[str], *, verbose: bool = Fa
     for one in answer["results"]:
         if one["ok"]:
             face.note(f"started {one['node']} in {format_seconds(one['seconds'])}")
-    if troubles := _troubles([one for one in answer["results"] if not one["ok"]]):
+    if troubles := _format_problems([one for one in answer["results"] if not one["ok"]]):
         face.note(troubles.rstrip())
     return any(one["ok"] for one in answer["results"])
 
@@ -118,7 +118,7 @@ def _exit(results: list[answers.NodeResultShape]) -> int:
     return ExitCode.UNAVAILABLE if len(failed) == len(results) else ExitCode.PARTIAL
 
 
-def _troubles(results: list[answers.NodeResultShape]) -> str:
+def _format_problems(results: list[answers.NodeResultShape]) -> str:
     """The problems of a bring-up with their fixes, without those that the status table shows."""
     lines = []
     for result in results:
@@ -140,16 +140,16 @@ def status(
     client = face.client()
 
     def look() -> None:
-        face.show_result(client.get(answers.FLEET), _whole)
+        face.show_result(client.get(answers.FLEET), _format_fleet)
 
     if watch and not face.as_json and can_draw(sys.stdout):
-        return watch_screen(face, client, lambda: _whole(client.get(answers.FLEET)))
+        return watch_screen(face, client, lambda: _format_fleet(client.get(answers.FLEET)))
     for _ in watch_feed(face, client) if watch else (None,):
         look()
     return None
 
 
-def _whole(answer: answers.FleetShape) -> str:
+def _format_fleet(answer: answers.FleetShape) -> str:
     info = answer["coordinator"]
     text = f"coordinator  pid {info['pid']}  {info['version']}  fleet {info['fleet']}  home {info['home']}\n"
     text += f"             {info['after_reboot']}\n" if info["after_reboot"] else ""
@@ -162,7 +162,7 @@ def _whole(answer: answers.FleetShape) -> str:
         text += f"             fix: {escape_line(trouble['fix'])}\n"
     for word, why in (("paused", info["paused"]), ("draining", info["draining"])):
         text += f"             {word}: {escape_line(why)}\n" if why else ""
-    return text + _status(answer)
+    return text + _format_status(answer)
 
 
 def _other_code(info: answers.ProcessShape) -> str:
@@ -176,7 +176,7 @@ def _other_code(info: answers.ProcessShape) -> str:
 _commit = cache(read_commit)
 
 
-def _status(answer: answers.FleetShape, failed: Container[str] = ()) -> str:
+def _format_status(answer: answers.FleetShape, failed: Container[str] = ()) -> str:
     """Return the readiness table, with each problem and its fix below its node.
 
     `failed`: nodes whose bring-up has just failed and says why; their last known state is not shown.
@@ -186,14 +186,14 @@ def _status(answer: answers.FleetShape, failed: Container[str] = ()) -> str:
         {**one, "state": "unknown", "problems": []} if one["name"] in failed else one
         for one in answer["nodes"]
     ]
-    below = [list(_problems(node)) for node in nodes]
+    below = [list(_list_problems(node)) for node in nodes]
     columns = _NODES if any(map(format_gpus, nodes)) else {k: v for k, v in _NODES.items() if k != "GPUS"}
     return format_rows(
         nodes, columns, none, below=below, spare=("CLOCK", "DISK", "LABELS", "ISOLATION", "AGENT")
     )
 
 
-def _problems(node: answers.NodeShape) -> Iterator[str]:
+def _list_problems(node: answers.NodeShape) -> Iterator[str]:
     for fact in node["runtimes"]:
         if fact["old"]:
             yield (
@@ -270,7 +270,7 @@ def down(
     try:
         answer = take_down(face, client, nodes, now=now)
     except NotRunningError:
-        return _nobody_there(face, client.place, whole=not nodes)
+        return _report_no_coordinator(face, client.place, whole=not nodes)
     except ApiError as error:
         if error.code != "runs_in_flight" or not face.confirm(
             f"{error} ({error.why}). Go down?", "pancode fleet down --now"
@@ -278,10 +278,12 @@ def down(
             raise
         answer = take_down(face, client, nodes, now=True)
     answer_shown, stopped = {**answer, "stopped": not nodes}, "" if nodes else "stopped\n"
-    return face.end(_exit(answer["results"]), answer_shown, lambda: _troubles(answer["results"]) + stopped)
+    return face.end(
+        _exit(answer["results"]), answer_shown, lambda: _format_problems(answer["results"]) + stopped
+    )
 
 
-def _nobody_there(face: Face, home: Place, whole: bool) -> int:
+def _report_no_coordinator(face: Face, home: Place, whole: bool) -> int:
     """Say that no coordinator runs. The Valkey that a killed one has left on this machine is stopped."""
     pid: int | None = None
     where = f"on {home}"

@@ -27,9 +27,9 @@ from pancode.interfaces.cli.parameters import (
     Link,
     Node,
     SlotBounds,
-    label,
-    many,
     option,
+    parse_label,
+    repeat_option,
     slot_bounds,
 )
 from pancode.interfaces.cli.terminal import (
@@ -53,7 +53,8 @@ def add(
     ctx: typer.Context,
     name: str,
     labels: Annotated[
-        list[Label], many("A label for --require; may be repeated.", "--label", "KEY=VALUE", parser=label)
+        list[Label],
+        repeat_option("A label for --require; may be repeated.", "--label", "KEY=VALUE", parser=parse_label),
     ],
     *,
     host: Annotated[str | None, option("The address, if NAME is not an alias of ~/.ssh/config.")] = None,
@@ -87,11 +88,11 @@ def add(
     """Put a machine into the inventory; shows its host key and asks once."""
     client = face.client(works=True)
     spec = {k: v for k, v in ctx.params.items() if k in _SPEC_FIELDS and v not in (None, False)}
-    spec |= _bounds(slots)
+    spec |= _make_bounds(slots)
     spec |= {"name": name, **({"labels": dict(labels)} if labels else {}), **describe_caller()}
     spec |= {} if local else {"fleet_key": fleet_key}
     try:
-        _agree(face, client, spec, accept_fingerprint)
+        _confirm_host_key(face, client, spec, accept_fingerprint)
     except (KeyboardInterrupt, typer.Abort):
         face.note(f"\n{escape_line(name)} was not added")
         raise
@@ -106,7 +107,9 @@ def add(
     face.show(answer, lambda: f"added {name}\n{next_step}\n")
 
 
-def _agree(face: Face, client: Client, spec: dict[str, Any], accept_fingerprint: str | None) -> None:
+def _confirm_host_key(
+    face: Face, client: Client, spec: dict[str, Any], accept_fingerprint: str | None
+) -> None:
     """Ask whether an unknown host key is right before anything is changed; the answer goes into `spec`."""
     try:
         probed = client.post(answers.PROBE, spec)
@@ -117,12 +120,12 @@ def _agree(face: Face, client: Client, spec: dict[str, Any], accept_fingerprint:
         raise
     for warning in probed["warnings"]:
         face.note(f"warning: {escape_line(warning)}")
-    fingerprint = _accepted(face, probed["questions"], accept_fingerprint)
+    fingerprint = _accept_key(face, probed["questions"], accept_fingerprint)
     if fingerprint is not None:
         spec["fingerprint"] = fingerprint
 
 
-def _accepted(face: Face, questions: list[answers.QuestionShape], given: str | None) -> str | None:
+def _accept_key(face: Face, questions: list[answers.QuestionShape], given: str | None) -> str | None:
     """Return the fingerprint that the user accepts, None where no question came up; UsageError for a no."""
     for question in questions if given is None else ():
         text = escape_line(question["text"])
@@ -140,7 +143,7 @@ def show(name: Node, face: Json) -> None:
     face.show_result(face.client().get(answers.NODE.at(name)), node_page)
 
 
-def _bounds(slots: SlotBounds | None) -> dict[str, int | None]:
+def _make_bounds(slots: SlotBounds | None) -> dict[str, int | None]:
     return {} if slots is None else {"slots": slots.most, "least": slots.least}
 
 
@@ -153,9 +156,10 @@ def _bounds(slots: SlotBounds | None) -> dict[str, int | None]:
 def set_(
     name: Node,
     labels: Annotated[
-        list[Label], many("Set or replace a label; may be repeated.", "--label", "KEY=VALUE", parser=label)
+        list[Label],
+        repeat_option("Set or replace a label; may be repeated.", "--label", "KEY=VALUE", parser=parse_label),
     ],
-    unlabel: Annotated[list[str], many("Take a label away; may be repeated.", "KEY")],
+    unlabel: Annotated[list[str], repeat_option("Take a label away; may be repeated.", "KEY")],
     *,
     slots: Annotated[
         SlotBounds | None,
@@ -177,7 +181,7 @@ def set_(
     fewer are heeded at once.
     """
     wanted = {
-        **_bounds(slots),
+        **_make_bounds(slots),
         **({"gpus": gpus} if gpus else {}),
         "labels": dict(labels),
         "unlabel": list(unlabel),
@@ -208,10 +212,12 @@ def rm(name: Node, *, yes: Annotated[bool, option("Do not ask.", "--yes", "-y")]
     answer: answers.NodeResultShape = show_steps(
         face, client.events("POST", path_of("nodes", name, "remove"), describe_caller())
     )
-    return face.end(ExitCode.DONE if answer["ok"] else ExitCode.PARTIAL, answer, lambda: _removed(answer))
+    return face.end(
+        ExitCode.DONE if answer["ok"] else ExitCode.PARTIAL, answer, lambda: _format_removed(answer)
+    )
 
 
-def _removed(answer: answers.NodeResultShape) -> str:
+def _format_removed(answer: answers.NodeResultShape) -> str:
     removed, changed = f"{answer['node']} is removed", answer["changed"]
     if answer["ok"] and "forgotten" in changed:
         return f"{removed}; that machine is in the fleet under another name, and stays as it is\n"
@@ -242,7 +248,7 @@ def trust(
             fix=f"no host key is needed; bring it up: pancode fleet up {name}",
         )
     probed = client.post(answers.PROBE, {"name": name, **describe_caller()})
-    fingerprint = _accepted(face, probed["questions"], accept_fingerprint)
+    fingerprint = _accept_key(face, probed["questions"], accept_fingerprint)
     if fingerprint is None:
         face.show(
             {"node": name, "ok": True, "changed": []}, lambda: f"{name} has the host key that is pinned\n"
@@ -308,16 +314,16 @@ def install(
     `node rm` takes away what was installed this way. The command ends when the machine has told what it has
     now, after 5 seconds at most, and says what a program lacks, such as a login.
     """
-    return _programs(face, "install", words, version)
+    return _change_node_programs(face, "install", words, version)
 
 
 @verb("node uninstall", "pancode node uninstall gpubox codex")
 def uninstall(words: Words, *, face: Json) -> int:
     """Take away what `node install` has brought; a program that came another way stays."""
-    return _programs(face, "uninstall", words)
+    return _change_node_programs(face, "uninstall", words)
 
 
-def _programs(face: Face, act: str, words: list[str], version: str = "") -> int:
+def _change_node_programs(face: Face, act: str, words: list[str], version: str = "") -> int:
     """Let each node in turn do the act. Returns ERROR where one of them did not do all of it."""
     from node_agent.wire.endpoint import REMOVED_RUNTIMES
     from pancode.fleet.login import change_programs
@@ -374,12 +380,12 @@ Fact = tuple[str, str]
 
 def node_page(node: answers.NodeDetail) -> str:
     """A line for each thing that is known; what was not heard is left out."""
-    rows = [*_state(node), *_reached(node["target"]), *_machine(node), *_offers(node)]
+    rows = [*_list_state(node), *_list_reach(node["target"]), *_list_machine(node), *_list_offers(node)]
     lines = [f"{name + ':' if name else '':<{WIDTH}} {words}".rstrip() for name, words in rows]
-    return "\n".join([*lines, *_problems(node["problems"])]) + "\n"
+    return "\n".join([*lines, *_format_problems(node["problems"])]) + "\n"
 
 
-def _state(node: answers.NodeDetail) -> Iterator[Fact]:
+def _list_state(node: answers.NodeDetail) -> Iterator[Fact]:
     yield "Name", escape_line(node["name"])
     yield "State", f"{color_state(node['state'])} since {short_time(node['since'])}"
     for name, why in (
@@ -400,7 +406,7 @@ def _state(node: answers.NodeDetail) -> Iterator[Fact]:
     yield "Key", node["public_key"] or "none yet: pancode fleet up"
 
 
-def _reached(reach: answers.ReachShape) -> Iterator[Fact]:
+def _list_reach(reach: answers.ReachShape) -> Iterator[Fact]:
     target = reach["target"]
     if not target["host"]:
         return
@@ -409,12 +415,12 @@ def _reached(reach: answers.ReachShape) -> Iterator[Fact]:
     way = f"ssh {user}{target['host']}, port {port}" + (f", through {', '.join(through)}" if through else "")
     yield "Reached by", "this machine itself" if reach["local"] else escape_line(way)
     for place, pins in sorted(reach["pins"].items()):
-        yield "Host key", escape_line(f"{place} {_fingerprint(pins)}")
+        yield "Host key", escape_line(f"{place} {_make_fingerprint(pins)}")
     yield "Home", escape_line(reach["installed_home"] or "nothing of ours is there yet")
     yield from (("SSH config", escape_line(warning)) for warning in target["warnings"])
 
 
-def _fingerprint(line: str) -> str:
+def _make_fingerprint(line: str) -> str:
     """Return the fingerprint of a public key as `ssh-keygen -lf` and `node add` show it."""
     kind, _, data = line.partition(" ")
     try:
@@ -424,7 +430,7 @@ def _fingerprint(line: str) -> str:
     return f"{kind} SHA256:{base64.b64encode(hashlib.sha256(raw).digest()).decode().rstrip('=')}"
 
 
-def _machine(node: answers.NodeDetail) -> Iterator[Fact]:
+def _list_machine(node: answers.NodeDetail) -> Iterator[Fact]:
     facts = node["facts"]
     if facts is None:
         yield "Machine", "not heard yet"
@@ -441,7 +447,7 @@ def _machine(node: answers.NodeDetail) -> Iterator[Fact]:
     yield "Node agent", escape_line(node["version"] or "-")
     yield "Isolation", escape_line(facts["isolation"])
     yield from gpu_lines(node)
-    yield "Allows", _allowed(facts["allows"])
+    yield "Allows", _format_allowed(facts["allows"])
 
 
 def gpu_lines(node: answers.NodeShape) -> Iterator[Fact]:
@@ -479,7 +485,7 @@ def gpu_lines(node: answers.NodeShape) -> Iterator[Fact]:
         )
 
 
-def _allowed(allows: answers.AllowedShape) -> str:
+def _format_allowed(allows: answers.AllowedShape) -> str:
     if allows["closed"]:
         return escape_line(f"nothing: {allows['closed']}")
     parts = [f"up to {allows['safety']}"]
@@ -488,7 +494,7 @@ def _allowed(allows: answers.AllowedShape) -> str:
     return escape_line("; ".join(parts))
 
 
-def _offers(node: answers.NodeDetail) -> Iterator[Fact]:
+def _list_offers(node: answers.NodeDetail) -> Iterator[Fact]:
     there = [one for one in node["runtimes"] if one["state"] != "missing"]
     for name, one in zip(["Runtimes", *[""] * len(there)], there, strict=False):
         yield name, escape_line(runtime_words(one))
@@ -506,7 +512,7 @@ def _offers(node: answers.NodeDetail) -> Iterator[Fact]:
         yield "Endpoint", escape_line(endpoint_words(server))
 
 
-def _problems(problems: list[answers.ProblemShape]) -> Iterator[str]:
+def _format_problems(problems: list[answers.ProblemShape]) -> Iterator[str]:
     if problems:
         yield "Problems:"
     for one in problems:

@@ -34,7 +34,7 @@ def keep_secret(node: Node, name: str, face: Json) -> None:
     home_of(os.environ)  # it is this machine's SSH that goes there
     client = face.client()
     answer = client.get(NODE.at(node))
-    words = set_secret(answer["name"], answer["target"], name, _value(face, node, name), os.environ)
+    words = set_secret(answer["name"], answer["target"], name, _read_value(face, node, name), os.environ)
     takers = {one.name for one in RUNTIMES.values() if name in one.credentials}
     facts = facts_after(client, answer["name"], takers, ("not_logged_in",))
     lacking = [one for one, fact in facts.items() if fact["state"] == "not_logged_in"]
@@ -43,7 +43,7 @@ def keep_secret(node: Node, name: str, face: Json) -> None:
     face.show({"node": answer["name"], "name": name, "said": words}, lambda: f"{answer['name']}: {words}\n")
 
 
-def _value(face: Face, node: str, name: str) -> bytes:
+def _read_value(face: Face, node: str, name: str) -> bytes:
     if face.can_ask():
         try:
             return getpass.getpass(f"{name} for {node} (not shown): ").encode()

@@ -81,77 +81,80 @@ class Authority:
     @property
     def ca(self) -> str:
         """The only certificate that nodes trust."""
-        return _pem(self._own().cert)
+        return _dump_pem(self._load_authority().cert)
 
     def server(self, host: str) -> Path:
         """The file with the coordinator's certificate for that address, renewed before it expires."""
         path = self._folder / "server.pem"
-        ca, found = self._own(), KeyPair.read(path)
-        if found is None or not self._serves(found, host, ca):
+        ca, found = self._load_authority(), KeyPair.read(path)
+        if found is None or not self._serves_host(found, host, ca):
             key = ec.generate_private_key(ec.SECP256R1())
             names = x509.SubjectAlternativeName([_name(host)])
             usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
-            made = self._begun("coordinator", LASTS).public_key(key.public_key())
+            made = self._begin_certificate("coordinator", LASTS).public_key(key.public_key())
             made = made.add_extension(names, critical=False).add_extension(usage, critical=False)
-            issue_server = KeyPair(_signed(made, key.public_key(), ca.cert.subject, ca.key), key)
+            issue_server = KeyPair(_sign_certificate(made, key.public_key(), ca.cert.subject, ca.key), key)
             write_durable(path, issue_server.text())
         return path
 
     def node(self, tag: str, key: PublicKey) -> Issued:
         """A certificate for the key that the node has already, so that no secret is sent."""
-        ca = self._own()
+        ca = self._load_authority()
         public = Ed25519PublicKey.from_public_bytes(key.raw)
-        made = self._begun(f"node-{tag}", LASTS).public_key(public)
+        made = self._begin_certificate(f"node-{tag}", LASTS).public_key(public)
         usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
-        cert = _signed(made.add_extension(usage, critical=False), public, ca.cert.subject, ca.key)
+        cert = _sign_certificate(made.add_extension(usage, critical=False), public, ca.cert.subject, ca.key)
         until = cert.not_valid_after_utc
-        return Issued(_pem(cert), _ms(until), _ms(until - RENEW))
+        return Issued(_dump_pem(cert), _convert_ms(until), _convert_ms(until - RENEW))
 
     # -- inside
 
-    def _own(self) -> KeyPair:
+    def _load_authority(self) -> KeyPair:
         if self._ca is None:
             self._ca = KeyPair.read(self._folder / "authority.pem")
-        if self._ca is None or not self._lasts(self._ca, AUTHORITY_RENEW):
+        if self._ca is None or not self._is_valid_for(self._ca, AUTHORITY_RENEW):
             key = ec.generate_private_key(ec.SECP256R1())
-            made = self._begun(f"PanCode {self._fleet}", AUTHORITY_LASTS).public_key(key.public_key())
+            made = self._begin_certificate(f"PanCode {self._fleet}", AUTHORITY_LASTS).public_key(
+                key.public_key()
+            )
             self._ca = KeyPair(
-                _signed(made, key.public_key(), _called(f"PanCode {self._fleet}"), key, True), key
+                _sign_certificate(made, key.public_key(), _make_name(f"PanCode {self._fleet}"), key, True),
+                key,
             )
             write_durable(self._folder / "authority.pem", self._ca.text())
         return self._ca
 
-    def _serves(self, found: KeyPair, host: str, ca: KeyPair) -> bool:
+    def _serves_host(self, found: KeyPair, host: str, ca: KeyPair) -> bool:
         try:
             found.cert.verify_directly_issued_by(ca.cert)
             names = found.cert.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         except Exception:  # of whatever kind: it is not by this authority, or not for a server
             return False
-        return _name(host) in list(names) and self._lasts(found, RENEW)
+        return _name(host) in list(names) and self._is_valid_for(found, RENEW)
 
-    def _lasts(self, pair: KeyPair, time: timedelta) -> bool:
+    def _is_valid_for(self, pair: KeyPair, time: timedelta) -> bool:
         """Whether it is valid now and for so long; not if it was made while the clock was ahead."""
-        now = self._now()
+        now = self._read_time()
         return pair.cert.not_valid_before_utc <= now <= pair.cert.not_valid_after_utc - time
 
-    def _now(self) -> datetime:
+    def _read_time(self) -> datetime:
         return datetime.fromtimestamp(self._clock.wall_ms() // 1000, UTC)
 
-    def _begun(self, name: str, lasts: timedelta) -> x509.CertificateBuilder:
+    def _begin_certificate(self, name: str, lasts: timedelta) -> x509.CertificateBuilder:
         made = x509.CertificateBuilder().serial_number(x509.random_serial_number())
-        now = self._now()
-        made = made.subject_name(_called(name))
+        now = self._read_time()
+        made = made.subject_name(_make_name(name))
         return made.not_valid_before(now - EARLIER).not_valid_after(now + lasts)
 
 
 Public = ec.EllipticCurvePublicKey | Ed25519PublicKey
 
 
-def _called(name: str) -> x509.Name:
+def _make_name(name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
 
 
-def _signed(
+def _sign_certificate(
     made: x509.CertificateBuilder,
     public: Public,
     issuer: x509.Name,
@@ -181,9 +184,9 @@ def _name(host: str) -> x509.GeneralName:
         return x509.DNSName(host)
 
 
-def _pem(cert: x509.Certificate) -> str:
+def _dump_pem(cert: x509.Certificate) -> str:
     return cert.public_bytes(Encoding.PEM).decode()
 
 
-def _ms(when: datetime) -> int:
+def _convert_ms(when: datetime) -> int:
     return int(when.timestamp() * 1000)

@@ -54,9 +54,9 @@ class OneLogin:
         """LoginError for a login, a change of protocol, and input unlike what Redis clients send."""
         at = 0
         while at < len(piece):
-            at = self._through(piece, at) if self._body else self._headed(piece, at)
+            at = self._take_body(piece, at) if self._body else self._take_head(piece, at)
 
-    def _through(self, piece: bytes, at: int) -> int:
+    def _take_body(self, piece: bytes, at: int) -> int:
         step = min(self._body, len(piece) - at)
         if self._naming:
             self._name += piece[at : at + step]
@@ -67,7 +67,7 @@ class OneLogin:
                 raise LoginError(f"{self._name[:-_END].decode()} after the login")
         return at + step
 
-    def _headed(self, piece: bytes, at: int) -> int:
+    def _take_head(self, piece: bytes, at: int) -> int:
         end = piece.find(b"\n", at) + 1
         self._line += piece[at : end or at + _LINE_MAX]
         if end:
@@ -154,11 +154,13 @@ class Entrance:
                     context.load_cert_chain(self._authority.server(self._host))
                     context.num_tickets = 0  # each connection shows its certificate, and that it is valid now
                     context.set_alpn_protocols([PROTOCOL + "redis", PROTOCOL + "depot"])
-                    async with Port(self.place, context, self._entered, self._note_refusals):
+                    async with Port(self.place, context, self._serve_peer, self._note_refusals):
                         self._note("")
                         await self._look_after(context, ca)
                 except Exception as exc:  # of whatever kind: nobody else would tell that the listener is shut
-                    self._note(_words(exc) or repr(exc), exc.fix if isinstance(exc, PancodeError) else "")
+                    self._note(
+                        _format_error(exc) or repr(exc), exc.fix if isinstance(exc, PancodeError) else ""
+                    )
                     await asyncio.sleep(AGAIN_S)
         finally:
             self._note("it was closed")
@@ -180,14 +182,14 @@ class Entrance:
                     if isinstance(await asyncio.to_thread(self._judge, key), str):
                         for task in [task for task, whose in self._inside.items() if whose == key]:
                             task.cancel()
-                self._looked("")
+                self._note_trouble("")
             except (
                 OSError,
                 PancodeError,
             ) as exc:  # such as a ledger that is away: the listener stays as it is
-                self._looked(_words(exc))
+                self._note_trouble(_format_error(exc))
 
-    def _looked(self, trouble: str) -> None:
+    def _note_trouble(self, trouble: str) -> None:
         if trouble and trouble != self._blind:
             log.warning("direct links: the ledger cannot be read: %s", trouble)
         self._blind = trouble
@@ -207,7 +209,7 @@ class Entrance:
 
     # -- one connection
 
-    async def _entered(
+    async def _serve_peer(
         self, near: asyncio.StreamReader, to_near: asyncio.StreamWriter, let_in: Callable[[], None]
     ) -> None:
         task = asyncio.current_task()
@@ -253,11 +255,11 @@ class Entrance:
         let_in()
         self._count[guest.name] += 1  # with no wait since it was looked at: many may come at once
         try:
-            await self._lead(guest, key, near, to_near)
+            await self._connect_service(guest, key, near, to_near)
         finally:
             self._count[guest.name] -= 1
 
-    async def _lead(
+    async def _connect_service(
         self, guest: DirectNode, key: PublicKey, near: asyncio.StreamReader, to_near: asyncio.StreamWriter
     ) -> None:
         """Connect the node to the service that it asks for, and copy both ways until one side ends."""
@@ -295,7 +297,7 @@ class Entrance:
             await close_writer(to_far)
 
     async def _refuse(self, key: PublicKey, exc: Exception, to_near: asyncio.StreamWriter) -> None:
-        why = _words(exc) or "the other end did not answer in time"
+        why = _format_error(exc) or "the other end did not answer in time"
         self._tell_once(key.tag, why)
         await _say(to_near, {"ok": False, "why": why})
 
@@ -306,7 +308,7 @@ class Entrance:
             log.warning("direct links: %s is refused: %s", who, why)
 
 
-def _words(exc: Exception) -> str:
+def _format_error(exc: Exception) -> str:
     return f"{exc}: {exc.why}" if isinstance(exc, PancodeError) else str(exc)
 
 

@@ -49,11 +49,11 @@ class Port:
         )
         try:
             for family, _, _, _, address in dict.fromkeys(found):
-                self._listening.append(_listening(family, address))
+                self._listening.append(_open_listener(family, address))
         except BaseException:
             self._shut()
             raise
-        self._accepting = [loop.create_task(self._accept(one)) for one in self._listening]
+        self._accepting = [loop.create_task(self._accept_peers(one)) for one in self._listening]
         return self
 
     async def __aexit__(self, *raised: object) -> None:
@@ -68,7 +68,7 @@ class Port:
             one.close()
         self._listening = []
 
-    async def _accept(self, listening: socket.socket) -> None:
+    async def _accept_peers(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         while True:
             try:
@@ -84,10 +84,10 @@ class Port:
                 await asyncio.sleep(TURNED_S)
                 continue
             self._short("")
-            task = loop.create_task(self._come(sock))
+            task = loop.create_task(self._serve_peer(sock))
             self._all.add(task)
             self._waiting[task] = None
-            task.add_done_callback(self._gone)
+            task.add_done_callback(self._forget_task)
             # Cancelled before its first step, it has not closed what it was given.
             task.add_done_callback(lambda ended, made=sock: made.close() if ended.cancelled() else None)  # type: ignore[misc]
             if len(self._waiting) > WAITING:
@@ -97,11 +97,11 @@ class Port:
             # Accepting never waits while there is a queue: those accepted are to begin.
             await asyncio.sleep(0)
 
-    def _gone(self, task: asyncio.Task[None]) -> None:
+    def _forget_task(self, task: asyncio.Task[None]) -> None:
         self._all.discard(task)
         self._waiting.pop(task, None)
 
-    async def _come(self, sock: socket.socket) -> None:
+    async def _serve_peer(self, sock: socket.socket) -> None:
         task, loop = asyncio.current_task(), asyncio.get_running_loop()
         assert task is not None
         reader, protocol = make_stream_pair()
@@ -126,7 +126,7 @@ def _too_many() -> str:
     return f"the coordinator may hold {read_limit()} files open, and few of them are left"
 
 
-def _listening(family: int, address: tuple[object, ...]) -> socket.socket:
+def _open_listener(family: int, address: tuple[object, ...]) -> socket.socket:
     if ip_address(str(address[0]).partition("%")[0]).is_unspecified:  # a name may say so, and so does `0`
         raise OSError("nodes cannot connect to the wildcard address that it names")
     made = socket.socket(family, socket.SOCK_STREAM)

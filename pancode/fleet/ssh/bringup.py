@@ -170,21 +170,21 @@ class BringUp:
         """
         reach = Reach.of(node)
         if reach.is_twin:
-            return await self._forgotten(node)
+            return await self._forget_node(node)
         try:
             await self.links.leave(node.name)
             session = await self.links.dial(node.name, agent_path)
             try:
                 remote = Remote(session)
                 if node.tag is None and await self._is_anothers(remote, node):
-                    return await self._forgotten(node)
+                    return await self._forget_node(node)
                 left = await self._clean(remote, node)
                 removed = await take_out(remote, self._plan(node), progress, left)
             finally:
                 await session.close()
         except Exception as error:
             if node.tag is None and not node.facts.get(REACHED):
-                return await self._forgotten(node, "never_reached")
+                return await self._forget_node(node, "never_reached")
             if reach.installed_home is not None:
                 await self.links.keep(node.name)
             problem = {**problem_of(error, node.name), "fix": before_it_is_cleaned(error)}
@@ -193,7 +193,7 @@ class BringUp:
             await asyncio.to_thread(self._forget, node)
         return removed
 
-    async def _forgotten(self, node: Node, how: str = "forgotten") -> NodeResult:
+    async def _forget_node(self, node: Node, how: str = "forgotten") -> NodeResult:
         """Forget a node whose files are another node's on the same machine, or which has none."""
         await asyncio.to_thread(self._forget, node)
         return NodeResult(node.name, True, (), (how,))
@@ -216,7 +216,7 @@ class BringUp:
     async def cleaned(self, node: Node) -> NodeResult:
         """Forget a node that another tool has provably cleaned, and end its link; else as `remove`."""
         await self.links.leave(node.name)
-        return await self._forgotten(node, "removed")
+        return await self._forget_node(node, "removed")
 
     def admit(self, tag: str) -> str:
         """Let the node into Redis as its own user; returns its password. RefusedError in quarantine."""
@@ -476,7 +476,7 @@ async def bring_up(remote: Remote, plan: BringUpPlan, progress: Progress) -> Nod
         ok = True
     except (_Stopped, PancodeError, ValueError) as error:
         run.end("failed", str(error))
-        ok, known = False, _with(known, run.name, error)
+        ok, known = False, _add_problem(known, run.name, error)
     shown = tuple({"what": p.what, "fix": p.fix, "weight": p.weight.value} for p in known)
     return NodeResult(plan.node, ok, shown, tuple(run.changed))
 
@@ -488,7 +488,7 @@ def bundle_for(store: BundleStore, found: NodeProbe) -> tuple[Bundle, Python]:
     return bundle, next(python for python, p in fit if p == platform)
 
 
-def _with(known: tuple[NotReady, ...], name: StepName, error: Exception) -> tuple[NotReady, ...]:
+def _add_problem(known: tuple[NotReady, ...], name: StepName, error: Exception) -> tuple[NotReady, ...]:
     if isinstance(error, _Stopped):
         return known
     why, fix = getattr(error, "why", ""), getattr(error, "fix", "")

@@ -124,7 +124,7 @@ def as_host_key(key: asyncssh.SSHKey) -> HostKey:
 _CIPHERS = "^aes128-gcm@openssh.com,aes256-gcm@openssh.com"
 
 
-def _options(target: Target, pin: HostKey, timing: SshTiming) -> dict[str, Any]:
+def _make_options(target: Target, pin: HostKey, timing: SshTiming) -> dict[str, Any]:
     trusted = asyncssh.import_public_key(pin.line)
     return {
         "port": target.port,
@@ -145,7 +145,7 @@ def _options(target: Target, pin: HostKey, timing: SshTiming) -> dict[str, Any]:
     }
 
 
-def _untrusted(target: Target, pin: HostKey, presented: HostKey | None, why: str) -> ConnectError:
+def _make_trust_error(target: Target, pin: HostKey, presented: HostKey | None, why: str) -> ConnectError:
     seen = presented.fingerprint if presented else "a key of another kind"
     return ConnectError(
         LinkFault.HOST_KEY_CHANGED,
@@ -156,7 +156,7 @@ def _untrusted(target: Target, pin: HostKey, presented: HostKey | None, why: str
     )
 
 
-def _refused(
+def _make_login_error(
     target: Target, keys: OfferedKeys, client: _Pinned, error: asyncssh.DisconnectError
 ) -> Exception:
     """The error of a failed login. A server that hangs up has refused: a retry might lock its owner out."""
@@ -181,7 +181,7 @@ def _refused(
     )
 
 
-async def _dial(
+async def _dial_target(
     target: Target,
     pins: Pins,
     login: SshLogin,
@@ -195,10 +195,10 @@ async def _dial(
             f"no host key is pinned for {target.endpoint}",
             fix=f"pancode node trust {target.alias}",
         )
-    options, keys = _options(target, pin, timing), find_keys(target, login)
+    options, keys = _make_options(target, pin, timing), find_keys(target, login)
     if tunnel is not None:
         options |= {"tunnel": tunnel, "local_addr": ()}
-    async with _way(target) as proxy:
+    async with _open_proxy(target) as proxy:
         client = _Pinned(asyncio.get_running_loop().create_future(), proxy, keys)
         sock = proxy.socket if proxy else None
         try:
@@ -206,7 +206,7 @@ async def _dial(
         except (asyncssh.HostKeyNotVerifiable, asyncssh.KeyExchangeFailed) as error:
             if client.presented is None and isinstance(error, asyncssh.KeyExchangeFailed):
                 raise
-            raise _untrusted(target, pin, client.presented, str(error)) from error
+            raise _make_trust_error(target, pin, client.presented, str(error)) from error
         except ValueError as error:
             raise ConnectError(
                 LinkFault.BAD_CREDENTIALS,
@@ -215,7 +215,7 @@ async def _dial(
                 fix=f"compare them with: ssh -G {target.alias}",
             ) from error
         except asyncssh.DisconnectError as error:
-            raise _refused(target, keys, client, error) from error
+            raise _make_login_error(target, keys, client, error) from error
         finally:
             if client.agent is not None:
                 client.agent.close()
@@ -223,7 +223,7 @@ async def _dial(
 
 
 @asynccontextmanager
-async def _way(target: Target) -> AsyncIterator[ProxyCommand | None]:
+async def _open_proxy(target: Target) -> AsyncIterator[ProxyCommand | None]:
     """The target's ProxyCommand, running; ended when the block fails. The error then names the target, and
     has the words of the command."""
     proxy = await ProxyCommand.start(target.proxy) if target.proxy else None
@@ -253,10 +253,10 @@ async def open_session(
         with translate_ssh_errors():
             async with asyncio.timeout(timing.total_s * (1 + len(target.hops))):
                 for hop in target.hops:
-                    session = await _dial(hop, pins, login, timing, through[-1] if through else None)
+                    session = await _dial_target(hop, pins, login, timing, through[-1] if through else None)
                     through.append(session.conn)
                     proxy = proxy or session.proxy
-                session = await _dial(target, pins, login, timing, through[-1] if through else None)
+                session = await _dial_target(target, pins, login, timing, through[-1] if through else None)
                 session.through, session.proxy = through, proxy or session.proxy
                 return session
     except BaseException:
@@ -277,7 +277,7 @@ async def presented_key(
                 if target.hops:
                     *before, last = target.hops
                     bridge = await open_session(replace(last, hops=tuple(before)), pins, login, timing)
-                async with _way(target) as proxy:
+                async with _open_proxy(target) as proxy:
                     key = await asyncssh.get_server_host_key(
                         target.host,
                         target.port,

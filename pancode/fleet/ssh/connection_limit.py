@@ -29,14 +29,14 @@ class LimitedForward:
         self._open += 1
         try:
             speaks = _TlsPeer if isinstance(self._end, TlsEnd) else asyncssh.SSHForwarder
-            passing = Passing((await connect_target(self._end, speaks))[1], self._left)
+            passing = Passing((await connect_target(self._end, speaks))[1], self._release_one)
         except OSError as exc:
-            self._left()
+            self._release_one()
             raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, str(exc)) from None
         asyncio.get_running_loop().call_soon(passing.end_unless_made)
         return passing
 
-    def _left(self) -> None:
+    def _release_one(self) -> None:
         self._open -= 1
 
 

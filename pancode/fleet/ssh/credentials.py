@@ -85,7 +85,7 @@ def find_keys(target: Target, login: SshLogin) -> OfferedKeys:
         agent,
         tuple(asyncssh.read_public_key(p).public_data for p in halves),
         target.identities_only,
-        None if own or usable or agent else _nothing(target, named, files),
+        None if own or usable or agent else _make_key_error(target, named, files),
     )
 
 
@@ -109,7 +109,7 @@ def _default_identities(home: str | None) -> tuple[str, ...]:
     return tuple(p for name in _DEFAULTS if os.path.isfile(p := os.path.join(folder, name)))
 
 
-def _nothing(target: Target, named: tuple[str, ...], files: list[str]) -> ConnectError:
+def _make_key_error(target: Target, named: tuple[str, ...], files: list[str]) -> ConnectError:
     if files:
         message = f"the key {files[0]} needs a passphrase, and no SSH agent has it"
         return ConnectError(

@@ -81,32 +81,34 @@ def make_probe(bringup: BringUp, node: Node | None) -> Json:
 def plan_removal(bringup: BringUp, probe: str) -> Json:
     """The steps that take everything of this fleet off that login."""
     fleet = bringup.core.fleet
-    place = NodeLocation.of(fleet, _found(probe))
+    place = NodeLocation.of(fleet, _read_probe(probe))
     return {"steps": [step_json(step) for step in steps.remove_steps(place, format_marker(fleet))]}
 
 
 def plan_steps(bringup: BringUp, node: Node, probe: str) -> Json:
     """The steps of a bring-up; changes nothing. Without a known key of the node, only the steps up to it."""
-    found = _fit(node.name, _found(probe), bringup.core.wall_ms())
+    found = _require_fit(node.name, _read_probe(probe), bringup.core.wall_ms())
     bringup.note_reached(node)
     bundle, python = bundle_for(bringup.bundles, found)
     place = NodeLocation.of(bringup.core.fleet, found)
     wanted = [step_json(step) for step in steps.first_steps(place, found, bundle, python)]
     if node.public_key is None or not found.has_key:
         return {"steps": wanted, "key": None}
-    later = _later(bringup, node, found, python.path, bringup.home_files(node, found.path))
+    later = _list_later_steps(bringup, node, found, python.path, bringup.home_files(node, found.path))
     return {"steps": wanted + later, "key": node.public_key}
 
 
 def enrol_key(bringup: BringUp, node: Node, probe: str, key: str) -> Json:
     """Believe the key that the node has made, and return the steps after that."""
-    found = _found(probe)
+    found = _read_probe(probe)
     _, python = bundle_for(bringup.bundles, found)
     files = bringup.enrol(node.name, key, found)
-    return {"steps": _later(bringup, node, found, python.path, files), "key": key}
+    return {"steps": _list_later_steps(bringup, node, found, python.path, files), "key": key}
 
 
-def _later(bringup: BringUp, node: Node, found: NodeProbe, python: str, files: list[HomeFile]) -> list[Json]:
+def _list_later_steps(
+    bringup: BringUp, node: Node, found: NodeProbe, python: str, files: list[HomeFile]
+) -> list[Json]:
     place = NodeLocation.of(bringup.core.fleet, found)
     rows = [step_json(step) for step in steps.enrolled_steps(place, found, python, files)]
     start = steps.start_step(place, found, python, restart=False)
@@ -116,14 +118,14 @@ def _later(bringup: BringUp, node: Node, found: NodeProbe, python: str, files: l
     return rows
 
 
-def _found(probe: str) -> NodeProbe:
+def _read_probe(probe: str) -> NodeProbe:
     try:
         return parse_probe(probe)
     except ValueError as error:
         raise UsageError("this is not an answer to the probe", why=str(error), code="no_probe") from error
 
 
-def _fit(name: str, found: NodeProbe, now_ms: int) -> NodeProbe:
+def _require_fit(name: str, found: NodeProbe, now_ms: int) -> NodeProbe:
     """Return the probe; UnavailableError if something keeps the node from being brought up."""
     if wrong := select_blocking(find_unready(found, now_ms)):
         first = wrong[0]

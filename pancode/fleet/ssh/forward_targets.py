@@ -34,14 +34,14 @@ P = TypeVar("P", bound=asyncio.BaseProtocol)
 
 async def connect_target(end: End, made: Callable[[], P]) -> tuple[asyncio.Transport, P]:
     """A connection to the end, with the protocol that `made` makes. OSError, also for want of free files."""
-    transport, speaks = await _connected(end, made)
+    transport, speaks = await _connect_end(end, made)
     if is_spare(transport.get_extra_info("socket").fileno()):
         transport.abort()
         raise OSError(errno.EMFILE, f"the coordinator has {os.strerror(errno.EMFILE).lower()}")
     return transport, speaks
 
 
-async def _connected(end: End, made: Callable[[], P]) -> tuple[asyncio.Transport, P]:
+async def _connect_end(end: End, made: Callable[[], P]) -> tuple[asyncio.Transport, P]:
     loop = asyncio.get_running_loop()
     if isinstance(end, Path):
         return await loop.create_unix_connection(made, str(end))

@@ -154,27 +154,29 @@ class Home:
 
     def node_password(self, tag: str, ids: Ids) -> str:
         """The Redis password of one node; it stays the same, so that a second `fleet up` changes nothing."""
-        return self._once(f"key/nodes/{tag}.redis", lambda: ids.token(24))
+        return self._make_once(f"key/nodes/{tag}.redis", lambda: ids.token(24))
 
     def loopback_keys(self, name: str) -> LoopbackKeys:
         """The host key and the client key of our own SSH server for this machine."""
         folder = f"key/loopback/{name}"
-        return LoopbackKeys(self._once(f"{folder}.host", make_key), self._once(f"{folder}.client", make_key))
+        return LoopbackKeys(
+            self._make_once(f"{folder}.host", make_key), self._make_once(f"{folder}.client", make_key)
+        )
 
     def audit_secret(self, ids: Ids) -> str:
         """The key for the digests by which settings are compared; made at its first use."""
-        return self._once("key/audit.secret", lambda: ids.token(32))
+        return self._make_once("key/audit.secret", lambda: ids.token(32))
 
     def fleet_key(self) -> str:
         """The fleet's private SSH key, for nodes whose owner agreed to it; made at its first use."""
-        return self._once("key/fleet.ssh", make_key)
+        return self._make_once("key/fleet.ssh", make_key)
 
     def forget_node(self, name: str, tag: str | None) -> None:
         """Remove what was kept for a node that has left the fleet."""
         for path in (f"key/nodes/{tag}.redis", f"key/loopback/{name}.host", f"key/loopback/{name}.client"):
             (self.root / path).unlink(missing_ok=True)
 
-    def _once(self, name: str, make: Callable[[], str]) -> str:
+    def _make_once(self, name: str, make: Callable[[], str]) -> str:
         """The file's text, which is made and kept at its first use."""
         path = self.root / name
         try:

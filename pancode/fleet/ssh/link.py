@@ -126,17 +126,17 @@ class Link:
             task.cancel()
             await asyncio.wait([task], timeout=CLOSE_AGAIN_S)
         if self.state.kind is not LinkKind.CLOSED:
-            await self._become(LinkState(LinkKind.CLOSED))
+            await self._set_state(LinkState(LinkKind.CLOSED))
 
     async def wait(self, kinds: Sequence[LinkKind], timeout_s: float) -> LinkState:
         """The state as soon as it is one of `kinds`, or when the time is over."""
-        return await self._until(lambda state: state.kind in kinds, timeout_s)
+        return await self._wait_until(lambda state: state.kind in kinds, timeout_s)
 
     async def settled(self, timeout_s: float) -> LinkState:
         """The state as soon as the link is up or cannot come up by itself, or when the time is over."""
-        return await self._until(lambda state: state.up or state.stuck, timeout_s)
+        return await self._wait_until(lambda state: state.up or state.stuck, timeout_s)
 
-    async def _until(self, holds: Callable[[LinkState], bool], timeout_s: float) -> LinkState:
+    async def _wait_until(self, holds: Callable[[LinkState], bool], timeout_s: float) -> LinkState:
         try:
             async with asyncio.timeout(timeout_s), self._edge:
                 await self._edge.wait_for(lambda: holds(self.state))
@@ -164,7 +164,7 @@ class Link:
             if missing:
                 if self._remote is not remote:
                     raise LinkLost("the connection ended while its tunnels were reopened")
-                await self._become(LinkState(LinkKind.UP, fresh))
+                await self._set_state(LinkState(LinkKind.UP, fresh))
             return missing
 
     async def run(
@@ -183,7 +183,7 @@ class Link:
             raise LinkLost(self.state.why or f"the link to {self.name} is {self.state.kind}")
         return self._remote
 
-    async def _become(self, state: LinkState) -> None:
+    async def _set_state(self, state: LinkState) -> None:
         async with self._edge:
             self.state = state
             self._edge.notify_all()
@@ -192,11 +192,11 @@ class Link:
     async def _keep(self) -> None:
         while True:
             self._poke.clear()
-            error = await self._once()
+            error = await self._run_session()
             if self._poke.is_set():
                 continue
             if error.permanent:
-                await self._become(LinkState(LinkKind.STOPPED, error=error))
+                await self._set_state(LinkState(LinkKind.STOPPED, error=error))
                 return
             b = self._backoff
             base = (
@@ -205,10 +205,10 @@ class Link:
             # Spread by name and try, so that many nodes behind one switch do not come back in step.
             pause = base * (0.8 + 0.4 * (zlib.crc32(f"{self.name}/{self._tries}".encode()) / 2**32))
             self._tries += 1
-            await self._become(LinkState(LinkKind.DOWN, error=error, retry_in_s=pause))
-            await self._rest(pause)
+            await self._set_state(LinkState(LinkKind.DOWN, error=error, retry_in_s=pause))
+            await self._await_poke(pause)
 
-    async def _once(self) -> ConnectError:
+    async def _run_session(self) -> ConnectError:
         """One life of the connection, from dialling to its end; returns why it ended."""
         session: Session | None = None
         try:
@@ -230,7 +230,7 @@ class Link:
         loop = asyncio.get_running_loop()
         began, self._remote = loop.time(), remote
         self._poke.clear()
-        await self._become(LinkState(LinkKind.UP, generation))
+        await self._set_state(LinkState(LinkKind.UP, generation))
         reason = await asyncio.shield(session.lost)
         if loop.time() - began >= self._backoff.steady_s:
             self._tries = 0
@@ -240,7 +240,7 @@ class Link:
             else LinkLost("the node's SSH server closed the connection")
         )
 
-    async def _rest(self, seconds: float) -> None:
+    async def _await_poke(self, seconds: float) -> None:
         try:
             async with asyncio.timeout(seconds):
                 await self._poke.wait()

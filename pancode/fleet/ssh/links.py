@@ -44,7 +44,7 @@ async def must_reach_coordinator(
     found = await probe_node(remote, fleet, node_home)
     fit = list_pythons(found)
     if not found.current or not fit:
-        raise _wrong(by, "no node agent is installed there", f"pancode fleet up {by.node}")
+        raise _make_direct_error(by, "no node agent is installed there", f"pancode fleet up {by.node}")
     argv = NodeLocation.of(fleet, found).command(fit[0].path, "reach", "--offered", "--json")
     check_trial(await remote.run(argv, TRY_S, pointer.encode()), by)
 
@@ -54,20 +54,20 @@ def check_trial(done: Completed, by: Pass) -> None:
     if done.status == 0:
         return
     if done.status == _UNKNOWN_VERB:
-        raise _wrong(by, "its node agent is of an older version", f"pancode fleet up {by.node}")
+        raise _make_direct_error(by, "its node agent is of an older version", f"pancode fleet up {by.node}")
     try:
         result = json.loads(done.text)
         redis, depot, wall_ms = str(result["redis"]), str(result["depot"]), int(result["wall_ms"])
     except (ValueError, KeyError, TypeError):
         stderr = done.stderr.decode("utf-8", "replace").strip()[-400:]
-        raise _wrong(
+        raise _make_direct_error(
             by, stderr or f"the trial ended with {done.status}", f"pancode fleet up {by.node}"
         ) from None
     name, words = ("Redis", redis) if redis else ("the depot", depot)
-    raise _wrong(by, f"{name}: {words}", _fix(words, wall_ms, by))
+    raise _make_direct_error(by, f"{name}: {words}", _find_fix(words, wall_ms, by))
 
 
-def _fix(words: str, wall_ms: int, by: Pass) -> str:
+def _find_fix(words: str, wall_ms: int, by: Pass) -> str:
     look = f"look from there: openssl s_client -connect {by.address} </dev/null"
     if any(one in words for one in _DATES):
         if abs(wall_ms - by.issued_ms) > SKEW_MS:
@@ -87,7 +87,7 @@ def _fix(words: str, wall_ms: int, by: Pass) -> str:
     )
 
 
-def _wrong(by: Pass, why: str, fix: str) -> ConnectError:
+def _make_direct_error(by: Pass, why: str, fix: str) -> ConnectError:
     message = f"{by.node} cannot come in directly at {by.address}"
     return ConnectError(LinkFault.NOT_DIRECT, message, why=why, fix=fix)
 
@@ -158,11 +158,11 @@ class Links:
         reach = Reach.of(node)
         if not reach.local:
             return reach
-        server = await self._server(name, reach)
+        server = await self._ensure_server(name, reach)
         fresh = reach_to(server.target, {server.target.endpoint: server.host_key})
         return replace(reach, target=fresh.target, pins=fresh.pins)
 
-    async def _server(self, name: str, reach: Reach) -> LoopbackServer:
+    async def _ensure_server(self, name: str, reach: Reach) -> LoopbackServer:
         if name not in self._servers:
             keys = self.settings.home.loopback_keys(name)
             home = Path(reach.local_home) if reach.local_home else self.settings.user_home
@@ -206,7 +206,7 @@ class Links:
                         remote, self.settings.fleet, reach.node_home, text, by
                     ),
                 ),
-                lambda state: self._changed(name, state),
+                lambda state: self._handle_change(name, state),
                 self.settings.backoff,
             )
         self._links[name].start()
@@ -223,14 +223,14 @@ class Links:
         while True:
             await asyncio.sleep(self.settings.tend_s)
             up = [name for name, link in self._links.items() if link.state.up]
-            errors = await asyncio.gather(*(self._tend(name) for name in up), return_exceptions=True)
+            errors = await asyncio.gather(*(self._tend_link(name) for name in up), return_exceptions=True)
             for name, error in zip(up, errors, strict=True):
                 if isinstance(error, PancodeError):
                     log.warning("link %s: its node could not be looked after: %s", name, error)
                 elif isinstance(error, Exception):
                     log.error("tending a link failed", exc_info=error)
 
-    async def _tend(self, name: str) -> None:
+    async def _tend_link(self, name: str) -> None:
         try:
             if await self.repair(name):
                 return  # which is a link that came up, and is looked after as one
@@ -238,7 +238,7 @@ class Links:
             log.warning("link %s: its tunnels could not be looked after: %s", name, exc)
             return
         if await asyncio.to_thread(self.events.silent, name):
-            await self._contact(name)
+            await self._check_agent(name)
         else:
             await asyncio.to_thread(self.events.contact, name)
 
@@ -274,11 +274,11 @@ class Links:
         link = self._links.get(name)
         return link.remote() if link is not None and link.state.up else None
 
-    def _changed(self, name: str, state: LinkState) -> None:
+    def _handle_change(self, name: str, state: LinkState) -> None:
         log.info("link %s: %s %s", name, state.kind, state.why)
         self.events.state(name, news_of(name, state))
         if state.kind is LinkKind.UP:
-            task = asyncio.get_running_loop().create_task(self._contact(name))
+            task = asyncio.get_running_loop().create_task(self._check_agent(name))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
             return
@@ -286,7 +286,7 @@ class Links:
         if state.kind is LinkKind.STOPPED and changed:
             log.error("link %s: the host key has changed; pancode node trust %s", name, name)
 
-    async def _contact(self, name: str) -> None:
+    async def _check_agent(self, name: str) -> None:
         """After a link came up: see that a node agent runs, or clean a node that was removed meanwhile."""
         try:
             await asyncio.to_thread(self.events.contact, name)

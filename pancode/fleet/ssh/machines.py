@@ -113,7 +113,7 @@ class Machines:
     def start(self) -> None:
         """Admit every enrolled node to Redis and start to maintain its link."""
         self.admit_all()
-        self._links.events = LinkEvents(self.contact, self._silent, self.tried)
+        self._links.events = LinkEvents(self.contact, self._is_silent, self.tried)
         self._loop.begin(self._links.tend())
         for node in self.nodes():
             reach = Reach.of(node)
@@ -179,7 +179,7 @@ class Machines:
         if spec.local:
             if direct:
                 raise UsageError("this machine does not need a link", fix="omit --link with --local")
-            return self._enlist(self._this_machine(spec))
+            return self._enlist_node(self._this_machine(spec))
         found = self.look(spec, caller)
         if not found.known or spec.fingerprint is not None:
             found.check_accepted(spec.fingerprint)
@@ -188,7 +188,7 @@ class Machines:
         reach = reach_to(
             found.target, found.pins, fleet_key=spec.fleet_key, direct=direct, node_home=spec.node_home
         )
-        return self._enlist(self._node(spec, reach))
+        return self._enlist_node(self._make_node(spec, reach))
 
     def trust(self, name: str, fingerprint: str, caller: Caller) -> NodeResult:
         """Pin the changed host key that the user has checked; the node's link restarts."""
@@ -210,7 +210,7 @@ class Machines:
             self._keep(name)
         return NodeResult(name, True, changed=("host key",))
 
-    def _node(self, spec: NodeSpec, reach: Reach) -> Node:
+    def _make_node(self, spec: NodeSpec, reach: Reach) -> Node:
         slots, least = self._bringup.settings.slots, self._bringup.settings.least
         if spec.slots is not None:
             slots, least = spec.slots, spec.least
@@ -220,12 +220,12 @@ class Machines:
         """Return the node for the computer that we run on, reached through our own SSH server."""
         target = Target(spec.name, "127.0.0.1", 0, "")
         labels = {"local": "true", **spec.labels}
-        return self._node(
+        return self._make_node(
             replace(spec, labels=labels),
             reach_to(target, local=True, local_home=spec.local_home, node_home=spec.node_home),
         )
 
-    def _enlist(self, node: Node) -> Node:
+    def _enlist_node(self, node: Node) -> Node:
         inventory.add(self.core, node)
         # reset the recorded state of an earlier node with this name
         inventory.put_link(self.core, node.name, trying=True)
@@ -245,7 +245,7 @@ class Machines:
         if link is not None:
             # applies from the next bring-up, to all nodes but this computer, which needs no link
             direct = link == "direct"
-            nodes = self._meant(names)
+            nodes = self._select_nodes(names)
             ours = [n.name for n in nodes if Reach.of(n).local]
             if names and ours:
                 raise UsageError(
@@ -288,8 +288,8 @@ class Machines:
                 name = re.sub(r"[^a-z0-9-]+", "-", socket.gethostname().lower()).strip("-")[:32] or "desk"
                 name = name if name not in used else "desk" if "desk" not in used else "this-machine"
                 with suppress(ConflictError):  # two `fleet up` ran at once: the other one has just added it
-                    self._enlist(self._this_machine(NodeSpec(name, local=True)))
-        meant = [node.name for node in self._meant(names)]
+                    self._enlist_node(self._this_machine(NodeSpec(name, local=True)))
+        meant = [node.name for node in self._select_nodes(names)]
         return self._on_each(meant, progress, lambda node: self._bringup.up(node, progress, caller.agent))
 
     def down(self, names: Sequence[str], caller: Caller, progress: Progress) -> list[NodeResult]:
@@ -302,9 +302,9 @@ class Machines:
 
         async def halt(node: Node) -> NodeResult:
             heard = self.core.view_of(node).state is NodeState.ONLINE
-            await asyncio.to_thread(self._halt, node.name)
+            await asyncio.to_thread(self._halt_node, node.name)
             for _ in range(GIVES_BACK_LOOKS if heard else 0):
-                if not await asyncio.to_thread(self._holds, node.name):
+                if not await asyncio.to_thread(self._holds_jobs, node.name):
                     break
                 await asyncio.sleep(GIVES_BACK_S / GIVES_BACK_LOOKS)
             return await self._bringup.down(node, progress, caller.agent)
@@ -312,11 +312,11 @@ class Machines:
         ready = [n.name for n in nodes if Reach.of(n).installed_home is not None]
         return self._on_each(ready, progress, halt)
 
-    def _halt(self, name: str) -> None:
+    def _halt_node(self, name: str) -> None:
         inventory.change(self.core, name, partial(change_reach, halted=True))
         inventory.put_halted(self.core, name, True)
 
-    def _holds(self, name: str) -> bool:
+    def _holds_jobs(self, name: str) -> bool:
         """Whether jobs wait on the node for a slot; the coordinator's passes request them back."""
         with self.core.ports.ledger.transaction() as tx:
             return any(lease.node == name and waits_there(lease) for lease in open_leases(tx))
@@ -389,7 +389,7 @@ class Machines:
         node = self.find(name)
         if self._is_owed(name):
             if self._may_clean(name):
-                self._loop.begin(self._clean(name))
+                self._loop.begin(self._clean_node(name))
         elif node is not None and node.tag is not None and node.quarantined is None:
             self._bringup.admit(node.tag)
 
@@ -403,7 +403,7 @@ class Machines:
         self._cleaned_ms[name] = now
         return True
 
-    async def _clean(self, name: str) -> None:
+    async def _clean_node(self, name: str) -> None:
         """Clean a removed node, unless another command (such as the removal itself) is running on it."""
         turn = self._turns.setdefault(name, asyncio.Lock())
         if turn.locked():
@@ -424,7 +424,7 @@ class Machines:
             self.core.live.record_trust("error", "changed host key refused", node=name, why=news.changed_key)
         inventory.put_link(self.core, name, news.trying, news.why, news.fix)
 
-    def _silent(self, name: str) -> bool:
+    def _is_silent(self, name: str) -> bool:
         """Whether the node has been silent for so long that its agent may have died."""
         node = self.find(name)
         return (
@@ -451,7 +451,7 @@ class Machines:
             raise NotFoundError(f"node {name} not found", fix="pancode node ls")
         return node
 
-    def _meant(self, names: Sequence[str]) -> list[Node]:
+    def _select_nodes(self, names: Sequence[str]) -> list[Node]:
         return [self.known(name) for name in names] or [n for n in self.nodes() if n.removed is None]
 
     def _is_owed(self, name: str) -> bool:

@@ -127,12 +127,12 @@ def parse_probe(text: str) -> NodeProbe:
         home=one["home"],
         shell=one.get("shell", ""),
         libc=parse_libc(one.get("libc", "")),
-        pythons=_pythons([v for k, v in pairs if k == "python"]),
-        git=_version(one.get("git", "")) if one.get("git", "").startswith("git version") else None,
-        disk_free=_disk(one.get("disk", "")),
+        pythons=_parse_pythons([v for k, v in pairs if k == "python"]),
+        git=_parse_version(one.get("git", "")) if one.get("git", "").startswith("git version") else None,
+        disk_free=_parse_disk(one.get("disk", "")),
         home_state=state,
         home_detail=detail,
-        wall_ms=_int(one.get("wall_ms", "")),
+        wall_ms=_parse_int(one.get("wall_ms", "")),
         boot_id=one.get("boot_id", ""),
         user_services=one.get("user_services", "missing"),
         linger=one.get("linger", "") == "Linger=yes",
@@ -142,11 +142,11 @@ def parse_probe(text: str) -> NodeProbe:
         bundles=tuple(sorted(v for k, v in pairs if k == "bundle")),
         has_key=one.get("has_key") == "yes",
         agent=one.get("agent") or "absent",
-        cpus=_int(one.get("cpus", "")),
-        memory=kb * 1024 if (kb := _int(one.get("memory_kb", ""))) else None,
+        cpus=_parse_int(one.get("cpus", "")),
+        memory=kb * 1024 if (kb := _parse_int(one.get("memory_kb", ""))) else None,
         path=one.get("path", ""),
         named=one.get("named", ""),
-        layout=_int(one.get("layout", "")),
+        layout=_parse_int(one.get("layout", "")),
     )
 
 
@@ -154,14 +154,14 @@ def parse_libc(text: str) -> Libc:
     """Parse `glibc 2.36`, `ldd (GNU libc) 2.36`, `musl libc (x86_64)`."""
     low = text.lower()
     if "musl" in low:
-        return Libc(LibcKind.MUSL, _version(text) or ())
+        return Libc(LibcKind.MUSL, _parse_version(text) or ())
     if "glibc" in low or "gnu libc" in low:
         found = re.findall(r"(\d+)\.(\d+)", text)
         return Libc(LibcKind.GLIBC, tuple(map(int, found[-1])) if found else ())
     return Libc(LibcKind.UNKNOWN, ())
 
 
-def _pythons(lines: list[str]) -> tuple[Python, ...]:
+def _parse_pythons(lines: list[str]) -> tuple[Python, ...]:
     """Parse `IMPLEMENTATION VERSION ABIFLAGS POINTER RELEASELEVEL PATH`; other lines are dropped."""
     found: dict[str, Python] = {}
     for line in lines:
@@ -182,16 +182,16 @@ def _home_state(answer: str, runs: str) -> tuple[HomeState, str]:
     return (HomeState.NOEXEC, "mounted noexec") if runs == "no" else (HomeState.OK, "")
 
 
-def _version(text: str) -> tuple[int, ...] | None:
+def _parse_version(text: str) -> tuple[int, ...] | None:
     match = re.search(r"(\d+)\.(\d+)(?:\.(\d+))?", text)
     return tuple(int(g) for g in match.groups() if g is not None) if match else None
 
 
-def _disk(line: str) -> int | None:
+def _parse_disk(line: str) -> int | None:
     """Parse the fourth column of `df -Pk`, counted from the mount point: a device name may contain blanks."""
     match = re.search(r"\s(\d+)\s+(\d+)\s+(-?\d+)\s+\d+%\s+/", line)
     return int(match[3]) * 1024 if match else None
 
 
-def _int(text: str) -> int | None:
+def _parse_int(text: str) -> int | None:
     return int(text) if re.fullmatch(r"\d{1,18}", text) else None

@@ -45,8 +45,8 @@ class NotReady:
 
 def find_unready(probe: NodeProbe, now_ms: int | None = None) -> tuple[NotReady, ...]:
     """Return all problems, the worst first. `now_ms`: our clock at the probe, to compute the skew."""
-    fit = [*_system(probe), *_python(probe), *_programs(probe), *_home(probe)]
-    found = [*fit, *_layout(probe), *_notes(probe, now_ms)]
+    fit = [*_check_system(probe), *_check_python(probe), *_check_programs(probe), *_check_home(probe)]
+    found = [*fit, *_check_layout(probe), *_list_notes(probe, now_ms)]
     return tuple(sorted(found, key=lambda p: p.weight is Weight.NOTE))
 
 
@@ -57,7 +57,7 @@ def select_blocking(found: tuple[NotReady, ...]) -> tuple[NotReady, ...]:
 
 def list_pythons(probe: NodeProbe) -> tuple[Python, ...]:
     """Return the interpreters that can run the node agent, the best first."""
-    fit = [p for p in probe.pythons if _usable(p)]
+    fit = [p for p in probe.pythons if _is_usable(p)]
     return tuple(sorted(fit, key=lambda p: (MINORS.index(p.minor), -p.version[2])))
 
 
@@ -70,12 +70,12 @@ def list_platforms(probe: NodeProbe) -> tuple[tuple[Python, NodePlatform], ...]:
     return tuple((p, NodePlatform(p.version, probe.arch, glibc)) for p in list_pythons(probe))
 
 
-def _usable(python: Python) -> bool:
+def _is_usable(python: Python) -> bool:
     standard = python.implementation == "cpython" and not python.abiflags and python.pointer_bytes == 8
     return standard and python.minor in MINORS
 
 
-def _system(probe: NodeProbe) -> list[NotReady]:
+def _check_system(probe: NodeProbe) -> list[NotReady]:
     if probe.os != "Linux":
         return [
             NotReady(
@@ -94,7 +94,7 @@ def _system(probe: NodeProbe) -> list[NotReady]:
     return out
 
 
-def _python(probe: NodeProbe) -> list[NotReady]:
+def _check_python(probe: NodeProbe) -> list[NotReady]:
     if list_pythons(probe):
         return []
     have = ", ".join(sorted({p.text for p in probe.pythons})) or "none"
@@ -107,7 +107,7 @@ def _python(probe: NodeProbe) -> list[NotReady]:
     ]
 
 
-def _programs(probe: NodeProbe) -> list[NotReady]:
+def _check_programs(probe: NodeProbe) -> list[NotReady]:
     out = [
         NotReady(
             f"tool_{name}",
@@ -125,7 +125,7 @@ def _programs(probe: NodeProbe) -> list[NotReady]:
     return out
 
 
-def _home(probe: NodeProbe) -> list[NotReady]:
+def _check_home(probe: NodeProbe) -> list[NotReady]:
     where = probe.home
     if probe.home_state is HomeState.READ_ONLY:
         why = f" ({probe.home_detail})" if probe.home_detail else ""
@@ -142,7 +142,7 @@ def _home(probe: NodeProbe) -> list[NotReady]:
     return []
 
 
-def _layout(probe: NodeProbe) -> list[NotReady]:
+def _check_layout(probe: NodeProbe) -> list[NotReady]:
     """Return the problem of a newer home layout, found before any change: the newer agent continues."""
     if probe.layout is None or probe.layout <= HOME_LAYOUT:
         return []
@@ -154,7 +154,7 @@ def _layout(probe: NodeProbe) -> list[NotReady]:
     return [NotReady("layout", f"{newer}; this one knows layout {HOME_LAYOUT} and none above", fix)]
 
 
-def _notes(probe: NodeProbe, now_ms: int | None) -> list[NotReady]:
+def _list_notes(probe: NodeProbe, now_ms: int | None) -> list[NotReady]:
     out = []
     if probe.disk_free is not None and NEEDED_DISK <= probe.disk_free < WORKING_DISK:
         text = f"it takes no work: {probe.disk_free >> 20} MB is free in {probe.home}"

@@ -166,7 +166,7 @@ class Remote:
                             await _write(sftp, temporary, source, mode)
                             await sftp.posix_rename(temporary, path)
                         except BaseException:
-                            await asyncio.shield(_discard(sftp, temporary))
+                            await asyncio.shield(_discard_file(sftp, temporary))
                             raise
                 except asyncssh.SFTPError as error:
                     if self.conn.is_closed():
@@ -213,7 +213,7 @@ async def _write(sftp: asyncssh.SFTPClient, path: str, source: bytes | Path, mod
             return
 
 
-async def _discard(sftp: asyncssh.SFTPClient, path: str) -> None:
+async def _discard_file(sftp: asyncssh.SFTPClient, path: str) -> None:
     try:
         await sftp.remove(path)
     except (OSError, asyncssh.Error):

@@ -50,7 +50,7 @@ class SshPlaces:
     @cached_property
     def defaults(self) -> dict[str, tuple[str, ...]]:
         """Return what this ssh uses for any name if no file sets anything."""
-        return self._said(["-F", "none"], "host")
+        return self._ask_ssh(["-F", "none"], "host")
 
     def ask(self, alias: str, given: Overrides) -> dict[str, tuple[str, ...]]:
         """Return what the SSH configuration sets for this alias, by lowercase keyword.
@@ -60,11 +60,11 @@ class SshPlaces:
         """
         return {
             key: values
-            for key, values in self._said([*self._file(), *given.options()], alias).items()
+            for key, values in self._ask_ssh([*self._find_options(), *given.options()], alias).items()
             if values != self.defaults.get(key) or key in ("hostname", "port", "user")
         }
 
-    def _file(self) -> list[str]:
+    def _find_options(self) -> list[str]:
         """Return options for the one file to read: `config`, or HOME's file if the login's home differs.
 
         ssh itself uses the login's home and ignores HOME.
@@ -75,7 +75,7 @@ class SshPlaces:
             config = config if config.is_file() else Path("none")
         return [] if config is None else ["-F", str(config)]
 
-    def _said(self, options: list[str], alias: str) -> dict[str, tuple[str, ...]]:
+    def _ask_ssh(self, options: list[str], alias: str) -> dict[str, tuple[str, ...]]:
         argv = ["ssh", "-G", "-T", *options, "--", alias]
         try:
             done = subprocess.run(

@@ -32,7 +32,7 @@ async def run_step(remote: Remote, step: BringUpStep) -> StepDone:
     """Carry out the step. Idempotent. Raises SshError with the node's own error message."""
     reported: list[tuple[str, str]] = []
     output, changed = b"", False
-    wanted = await _differing(remote, step.acts)
+    wanted = await _find_differing(remote, step.acts)
     for act in step.acts:
         match act:
             case Put():
@@ -40,7 +40,7 @@ async def run_step(remote: Remote, step: BringUpStep) -> StepDone:
                     await remote.put(act.path, act.source, act.mode)
                     changed = True
             case RemoteScript():
-                lines = await _script(remote, step.name, act)
+                lines = await _run_script(remote, step.name, act)
                 reported += lines
                 changed = changed or ("changed", "yes") in lines
             case Command():
@@ -49,16 +49,16 @@ async def run_step(remote: Remote, step: BringUpStep) -> StepDone:
     return StepDone(step.name, changed, tuple(reported), output)
 
 
-async def _differing(remote: Remote, acts: Sequence[Act]) -> frozenset[str]:
+async def _find_differing(remote: Remote, acts: Sequence[Act]) -> frozenset[str]:
     puts = [act for act in acts if isinstance(act, Put)]
     if not puts:
         return frozenset()
     args = [w for p in puts for w in (p.path, p.sha256, f"{p.mode:o}", "keep" if p.keep else "write")]
-    lines = await _script(remote, StepName.ENROL, RemoteScript(WHICH_DIFFER, tuple(args)))
+    lines = await _run_script(remote, StepName.ENROL, RemoteScript(WHICH_DIFFER, tuple(args)))
     return frozenset(value for key, value in lines if key == "need")
 
 
-async def _script(remote: Remote, name: StepName, act: RemoteScript) -> list[tuple[str, str]]:
+async def _run_script(remote: Remote, name: StepName, act: RemoteScript) -> list[tuple[str, str]]:
     done = (await remote.script(act.text, act.args, act.timeout_s)).check(f"the step {name}")
     try:
         return parse_report(done.text)

@@ -186,7 +186,7 @@ def _resolve(alias: str, given: Overrides, places: SshPlaces, seen: tuple[str, .
         certificates=tokens.paths(found.get("certificatefile", ())),
         identities_only=bool(given.identity) or one.get("identitiesonly") == "yes",
         agent_path=tokens.agent(one.get("identityagent", "SSH_AUTH_SOCK")),
-        hops=_hops(one.get("proxyjump", "") if jumps else "", places, (*seen, alias)),
+        hops=_parse_hops(one.get("proxyjump", "") if jumps else "", places, (*seen, alias)),
         proxy=parse_command(command, alias, tokens.values, places.home),
         family=one.get("addressfamily", "any"),
         bind_address=one.get("bindaddress"),
@@ -212,7 +212,7 @@ class _Tokens:
 
     def paths(self, texts: tuple[str, ...]) -> tuple[str, ...]:
         """Return the files in order, without duplicates; `none` names no file."""
-        return tuple(dict.fromkeys(self._path(text) for text in texts if text.lower() != "none"))
+        return tuple(dict.fromkeys(self._expand_path(text) for text in texts if text.lower() != "none"))
 
     def agent(self, text: str) -> str | None:
         """Return the socket of the SSH agent; None: there is none."""
@@ -220,9 +220,9 @@ class _Tokens:
             return None
         if text == "SSH_AUTH_SOCK" or re.fullmatch(r"\$[A-Za-z_][A-Za-z0-9_]*", text):
             return self.places.environ.get(text.removeprefix("$")) or None
-        return self._path(text)
+        return self._expand_path(text)
 
-    def _path(self, text: str) -> str:
+    def _expand_path(self, text: str) -> str:
         def token(match: re.Match[str]) -> str:
             if match[1] == "%":
                 return "%"
@@ -241,7 +241,7 @@ class _Tokens:
         return str(self.places.home) + filled[1:] if re.match(r"~(/|$)", filled) else filled
 
 
-def _hops(text: str, places: SshPlaces, seen: tuple[str, ...]) -> tuple[Target, ...]:
+def _parse_hops(text: str, places: SshPlaces, seen: tuple[str, ...]) -> tuple[Target, ...]:
     """Return the jump hosts: `a,b` connects to a, then b. As in ssh, only the first one's ProxyJump is
     used."""
     out: list[Target] = []

@@ -32,7 +32,7 @@ async def attach(session: Session, argv: Sequence[str], near: int, far: int, kin
     with translate_ssh_errors():
         process = await _open(session, shlex.join(argv), kind, size_of(near))
     try:
-        with _raw(near), _resized(near, process):
+        with _set_raw(near), _follow_resizes(near, process):
             feed = asyncio.create_task(_feed(near, process))
             try:
                 while chunk := await process.stdout.read(CHUNK):
@@ -93,7 +93,7 @@ async def _feed(near: int, process: asyncssh.SSHClientProcess[bytes]) -> None:
 
 
 @contextmanager
-def _raw(near: int) -> Iterator[None]:
+def _set_raw(near: int) -> Iterator[None]:
     """Send every key to the remote terminal, and always restore this one afterwards."""
     before = termios.tcgetattr(near)
     tty.setraw(near)
@@ -104,7 +104,7 @@ def _raw(near: int) -> Iterator[None]:
 
 
 @contextmanager
-def _resized(near: int, process: asyncssh.SSHClientProcess[bytes]) -> Iterator[None]:
+def _follow_resizes(near: int, process: asyncssh.SSHClientProcess[bytes]) -> Iterator[None]:
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGWINCH, lambda: process.change_terminal_size(*size_of(near)))
     try:

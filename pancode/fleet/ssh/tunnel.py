@@ -114,7 +114,7 @@ def choose_folders(node_home: str, uid: int) -> Folders:
     return Folders(pointer, f"/tmp/pancode-{uid}-{digest}")
 
 
-def _checked(done: Completed) -> dict[str, str]:
+def _require_output(done: Completed) -> dict[str, str]:
     """Return the output of a script; a failure means that the node's home folder needs repair."""
     try:
         if done.status == 0:
@@ -151,16 +151,18 @@ class Tunnels:
         by = await self._pass()
         # before anything is closed: a node that cannot connect directly keeps its current link
         if by is not None:
-            await self._ends.prove(self._remote, _direct("", "", by).pointer(), by)
+            await self._ends.prove(self._remote, _make_direct("", "", by).pointer(), by)
         before, self._listeners = self._listeners, []
         for listener in before:  # existing connections through them stay open
             listener.close()
         where = [self._where.pointer, self._where.sockets]
-        folder = _checked(await self._remote.script(OPEN_LINK, where, SCRIPT_TIMEOUT_S))["folder"]
+        folder = _require_output(await self._remote.script(OPEN_LINK, where, SCRIPT_TIMEOUT_S))["folder"]
         name = folder.rsplit("/", 1)[1]
-        generation = _direct(name, folder, by) if by is not None else await self._led(name, folder)
+        generation = (
+            _make_direct(name, folder, by) if by is not None else await self._make_forwards(name, folder)
+        )
         args = [self._where.pointer, folder, generation.pointer()]
-        _checked(await self._remote.script(PUBLISH_LINK, args, SCRIPT_TIMEOUT_S))
+        _require_output(await self._remote.script(PUBLISH_LINK, args, SCRIPT_TIMEOUT_S))
         return generation
 
     async def missing(self, generation: Generation) -> tuple[str, ...]:
@@ -175,44 +177,46 @@ class Tunnels:
             return ("a certificate that lasts",)
         args = [f"{self._where.pointer}/current", generation.pointer(), *generation.sockets]
         done = await self._remote.script(CHECK_LINK, args, SCRIPT_TIMEOUT_S)
-        _checked(done)
+        _require_output(done)
         return tuple(value for key, value in parse_report(done.text) if key == "gone")
 
     async def _pass(self) -> Pass | None:
         return await self._ends.direct() if self._ends.direct is not None else None
 
-    async def _led(self, name: str, folder: str) -> Generation:
-        redis, depot = [await self._lead(f"{folder}/{end}.sock", end) for end in _NAMES]
+    async def _make_forwards(self, name: str, folder: str) -> Generation:
+        redis, depot = [await self._lead_path(f"{folder}/{end}.sock", end) for end in _NAMES]
         return Generation(name, folder, redis, depot)
 
-    async def _lead(self, path: str, name: str) -> str:
+    async def _lead_path(self, path: str, name: str) -> str:
         """Connect `path` on the node to a service: by a forward, or on this computer by a link."""
         end = self._ends.of(name)
         if not self._ends.near or not isinstance(end, Path):
-            return await self._forward(path, self._forwards[name])
+            return await self._forward_socket(path, self._forwards[name])
         with translate_ssh_errors():
             os.symlink(end, path)
         return f"unix:{path}"
 
-    async def _forward(self, path: str, forward: LimitedForward) -> str:
+    async def _forward_socket(self, path: str, forward: LimitedForward) -> str:
         """Forward a unix socket on the node; a loopback port if the SSH server forbids it. Raises
         ConnectError."""
         conn = self._remote.conn
         with translate_ssh_errors():
             try:
-                listener = await conn.create_unix_server(lambda: _entered(forward), path)
+                listener = await conn.create_unix_server(lambda: _make_session(forward), path)
             except asyncssh.ChannelListenError:
-                listener = await conn.create_server(lambda _host, _port: _entered(forward), "127.0.0.1", 0)
+                listener = await conn.create_server(
+                    lambda _host, _port: _make_session(forward), "127.0.0.1", 0
+                )
                 self._listeners.append(listener)
                 return f"tcp:127.0.0.1:{listener.get_port()}"
         self._listeners.append(listener)
         return f"unix:{path}"
 
 
-def _direct(name: str, folder: str, by: Pass) -> Generation:
+def _make_direct(name: str, folder: str, by: Pass) -> Generation:
     return Generation(name, folder, f"tls:{by.address}", f"tls:{by.address}", by)
 
 
-def _entered(forward: LimitedForward) -> Any:
+def _make_session(forward: LimitedForward) -> Any:
     """Return the forwarder as a session, which asyncssh accepts although its types do not declare it."""
     return forward.enter()

@@ -61,10 +61,10 @@ def read_watchdog(environ: MutableMapping[str, str], clock: Clock, parts: frozen
     if every_ms is not None:
         # systemd ends a hanging process by SIGABRT: the log then shows where each thread was
         faulthandler.enable()
-    return Watched(_sender(address), every_ms, clock, parts)
+    return Watched(_make_sender(address), every_ms, clock, parts)
 
 
-def _sender(address: str) -> Callable[[str], None]:
+def _make_sender(address: str) -> Callable[[str], None]:
     def tell(words: str) -> None:
         if address:
             with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as made:

@@ -40,9 +40,9 @@ class SystemService:
                 write_durable(self.path, text)
                 self.path.chmod(0o644)
             except OSError as exc:
-                raise self._refused(str(exc)) from exc
-            self._systemctl("daemon-reload")
-        self._systemctl("enable", self._unit.name)
+                raise self._make_unit_error(str(exc)) from exc
+            self._run_systemctl("daemon-reload")
+        self._run_systemctl("enable", self._unit.name)
         return not same
 
     def remove(self) -> bool:
@@ -50,24 +50,24 @@ class SystemService:
         UnavailableError."""
         if not self.path.exists():
             return False
-        self._systemctl("disable", self._unit.name)
+        self._run_systemctl("disable", self._unit.name)
         try:
             self.path.unlink()
         except OSError as exc:
-            raise self._refused(str(exc)) from exc
-        self._systemctl("daemon-reload")
+            raise self._make_unit_error(str(exc)) from exc
+        self._run_systemctl("daemon-reload")
         return True
 
-    def _systemctl(self, *words: str) -> None:
+    def _run_systemctl(self, *words: str) -> None:
         argv = ("systemctl", *words)
         try:
             done = run_program(argv, _TIMEOUT_S)
         except (OSError, subprocess.TimeoutExpired) as exc:
-            raise self._refused(str(exc)) from exc
+            raise self._make_unit_error(str(exc)) from exc
         if done.returncode != 0:
-            raise self._refused(f"{' '.join(argv)}: {done.stderr.strip() or done.returncode}")
+            raise self._make_unit_error(f"{' '.join(argv)}: {done.stderr.strip() or done.returncode}")
 
-    def _refused(self, why: str) -> PancodeError:
+    def _make_unit_error(self, why: str) -> PancodeError:
         return UnavailableError(
             f"cannot change {self.path}",
             why=why,

@@ -36,7 +36,7 @@ class UserService:
         self._unit = unit
         self._path = user_home / ".config/systemd/user" / unit.name
         self._environ = {**environ, "XDG_RUNTIME_DIR": _runtime_folder(environ)}
-        self._never = never or _volatile(unit.home, environ)
+        self._never = never or _explain_volatile(unit.home, environ)
         self._by_system = by_system
         self._status: str | None = None
 
@@ -66,12 +66,12 @@ class UserService:
         self._status = None
         if not self._path.exists():
             return
-        self._systemctl("disable", self._unit.name)
+        self._run_systemctl("disable", self._unit.name)
         # disable leaves them if the manager does not answer
         for link in self._path.parent.glob(f"*.wants/{self._unit.name}"):
             link.unlink(missing_ok=True)
         self._path.unlink(missing_ok=True)
-        self._systemctl("daemon-reload")
+        self._run_systemctl("daemon-reload")
 
     def _install(self) -> str:
         if self._never:
@@ -80,17 +80,17 @@ class UserService:
         if self._by_system():
             self.remove()
             return self._look()
-        _, state = self._systemctl("is-system-running")
+        _, state = self._run_systemctl("is-system-running")
         if state not in ANSWERS:
             return NOT_RESTARTED
         try:
             self._write()
         except (OSError, ValueError) as error:
             return f"{NOT_RESTARTED}: its user service cannot be written: {error}"
-        if self._enabled():
+        if self._is_enabled():
             return self._look()
         for words in (("daemon-reload",), ("enable", self._unit.name)):
-            status, output = self._systemctl(*words)
+            status, output = self._run_systemctl(*words)
             if status != 0:
                 return f"{NOT_RESTARTED}: systemctl --user {' '.join(words)} failed: {output or status}"
         return self._look()
@@ -103,14 +103,14 @@ class UserService:
         except FileNotFoundError:
             pass
         write_durable(self._path, text.encode())
-        self._systemctl("daemon-reload")
+        self._run_systemctl("daemon-reload")
 
     def _look(self) -> str:
         own = self._environ.get("SYSTEMD_EXEC_PID") == str(os.getpid())
         runs = "runs as" if own else "from then on it is"
         if self._by_system():
             return f"restarted at boot; {runs} the system's service {self._unit.name}"
-        if self._never or not self._path.exists() or not self._enabled():
+        if self._never or not self._path.exists() or not self._is_enabled():
             return f"{NOT_RESTARTED}: {self._never}" if self._never else NOT_RESTARTED
         words = ("loginctl", "show-user", getpass.getuser(), "-p", "Linger")
         lingers = self._run(words) == (0, "Linger=yes")
@@ -121,10 +121,10 @@ class UserService:
             f"{runs} the user service {self._unit.name}"
         )
 
-    def _enabled(self) -> bool:
-        return self._systemctl("is-enabled", self._unit.name) == (0, "enabled")
+    def _is_enabled(self) -> bool:
+        return self._run_systemctl("is-enabled", self._unit.name) == (0, "enabled")
 
-    def _systemctl(self, *words: str) -> tuple[int, str]:
+    def _run_systemctl(self, *words: str) -> tuple[int, str]:
         return self._run(("systemctl", "--user", *words))
 
     def _run(self, argv: tuple[str, ...]) -> tuple[int, str]:
@@ -142,7 +142,7 @@ def _runtime_folder(environ: Mapping[str, str]) -> str:
     return environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
 
 
-def _volatile(home: Path, environ: Mapping[str, str]) -> str:
+def _explain_volatile(home: Path, environ: Mapping[str, str]) -> str:
     folders = (environ.get("TMPDIR") or "/tmp", *_VOLATILE)
     if any(home.is_relative_to(folder) for folder in folders):
         return f"{home} is in a temporary folder"

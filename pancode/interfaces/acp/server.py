@@ -32,41 +32,41 @@ _ABOUT = {
 
 def list_options(client: Client, folder: str, chosen: Json) -> list[Json]:
     """Return the options of a session that has not begun; fewer if the coordinator does not answer."""
-    agents = _rows(lambda: client.get("/v1/agents", cwd=folder)["agents"])
-    nodes = _rows(lambda: client.get("/v1/fleet")["nodes"])
-    models = _rows(lambda: client.get("/v1/models", cwd=folder)["models"])
+    agents = _load_rows(lambda: client.get("/v1/agents", cwd=folder)["agents"])
+    nodes = _load_rows(lambda: client.get("/v1/fleet")["nodes"])
+    models = _load_rows(lambda: client.get("/v1/models", cwd=folder)["models"])
     rows = {
         "agent": [(one["name"], one["description"]) for one in agents],
         "node": [(one["name"], one["state"]) for one in nodes],
         "model": [(one["ref"], one["tier_why"]) for one in models if not one["embedding"]],
     }
-    return [_option(key, chosen.get(key), rows[key]) for key in _ABOUT]
+    return [_make_option(key, chosen.get(key), rows[key]) for key in _ABOUT]
 
 
 def list_fixed_options(shape: Json) -> list[Json]:
     """Return the options of a session that has begun: one value each."""
-    return [_option(key, shape[key], ()) for key in _ABOUT]
+    return [_make_option(key, shape[key], ()) for key in _ABOUT]
 
 
-def _rows(load: Callable[[], list[Json]]) -> list[Json]:
+def _load_rows(load: Callable[[], list[Json]]) -> list[Json]:
     try:
         return load()[:MOST]
     except PancodeError:
         return []
 
 
-def _option(key: str, value: str | None, rows: Iterable[tuple[str, str]]) -> Json:
+def _make_option(key: str, value: str | None, rows: Iterable[tuple[str, str]]) -> Json:
     title, category, without = _ABOUT[key]
     known = dict(rows)
     if value:
         known.setdefault(value, "")
     first = {"value": DEFAULT, "name": "default", "description": without}
-    named = [{"value": name, "name": name, "description": _words(text)} for name, text in known.items()]
+    named = [{"value": name, "name": name, "description": _clip_words(text)} for name, text in known.items()]
     about: Json = {"id": key, "name": title, "type": "select", "currentValue": value or DEFAULT}
     return {**about, **({"category": category} if category else {}), "options": [first, *named]}
 
 
-def _words(text: str | None) -> str:
+def _clip_words(text: str | None) -> str:
     return clip_columns(" ".join(reveal_invisible(text or "").split()), MOST_WORDS)
 
 
@@ -112,10 +112,10 @@ class AcpServer:
         self._at_work = threading.BoundedSemaphore(MOST_AT_WORK)
         self._answers: Mapping[str, Callable[[Json], Json]] = {
             "initialize": self._initialize,
-            "session/new": self._new,
+            "session/new": self._create_session,
             "session/load": self._load,
             "session/list": self._list,
-            "session/prompt": self._prompt,
+            "session/prompt": self._take_prompt,
             "session/set_config_option": self._choose,
         }
 
@@ -125,7 +125,7 @@ class AcpServer:
             if "method" in message:
                 self._request(message["method"], message.get("id"), message["params"])
             else:
-                self._decided(message)
+                self._take_decision(message)
         self._lines.close()
 
     def _request(self, method: str, number: Any, params: Json) -> None:
@@ -190,13 +190,13 @@ class AcpServer:
             "authMethods": [],
         }
 
-    def _new(self, params: Json) -> Json:
-        session = self._opened(self._ids.token(12), params)
+    def _create_session(self, params: Json) -> Json:
+        session = self._open_session(self._ids.token(12), params)
         if params.get("mcpServers"):
             sys.stderr.write(
                 "pancode acp: MCP servers of the editor are ignored: an agent on a node cannot reach them\n"
             )
-        return {"sessionId": session.name, "configOptions": self._options(session)}
+        return {"sessionId": session.name, "configOptions": self._list_options(session)}
 
     def _load(self, params: Json) -> Json:
         name = _text(params, "sessionId")
@@ -204,11 +204,11 @@ class AcpServer:
         if not shape["takes_turns"]:
             fix = f"pancode attach {shape['run']}"
             raise UsageError(f"{name[:100]} is not a session: it does not accept messages", fix=fix)
-        session = self._opened(name, params, shape["session"])
+        session = self._open_session(name, params, shape["session"])
         session.replay()
         return {"configOptions": list_fixed_options(session.shape)}
 
-    def _opened(self, name: str, params: Json, run: str = "") -> EditorSession:
+    def _open_session(self, name: str, params: Json, run: str = "") -> EditorSession:
         folder = _text(params, "cwd")
         if not folder.startswith("/"):
             raise UsageError(f"cwd must be an absolute path, not {folder[:100]!r}")
@@ -244,8 +244,8 @@ class AcpServer:
         ]
         return {"sessions": rows}
 
-    def _prompt(self, params: Json) -> Json:
-        session, blocks = self._session(params), params.get("prompt")
+    def _take_prompt(self, params: Json) -> Json:
+        session, blocks = self._find_session(params), params.get("prompt")
         try:
             words = words_of(blocks if isinstance(blocks, list) else [None], session.folder)
         except ValueError as wrong:
@@ -253,23 +253,23 @@ class AcpServer:
         return session.prompt(words)
 
     def _choose(self, params: Json) -> Json:
-        session = self._session(params)
+        session = self._find_session(params)
         name, value = _text(params, "configId"), _text(params, "value")
         if session.run:
             raise UsageError(
                 "agent, node and model cannot change after the first message; start a new session"
             )
-        option = next((one for one in self._options(session) if one["id"] == name), None)
+        option = next((one for one in self._list_options(session) if one["id"] == name), None)
         if option is None or value not in [one["value"] for one in option["options"]]:
             raise UsageError(f"{name[:40]} {value[:100]!r} not found")
         session.wants[name] = None if value == DEFAULT else value
-        return {"configOptions": self._options(session)}
+        return {"configOptions": self._list_options(session)}
 
-    def _options(self, session: EditorSession) -> list[Json]:
+    def _list_options(self, session: EditorSession) -> list[Json]:
         chosen = {**self._fleet.begins, **session.wants}
         return list_options(self._fleet.client(False), session.cwd or "", chosen)
 
-    def _session(self, params: Json) -> EditorSession:
+    def _find_session(self, params: Json) -> EditorSession:
         name = _text(params, "sessionId")
         if name not in self._sessions:
             raise NotFoundError(f"session {name[:100]} is not open", fix="load it: session/load")
@@ -290,7 +290,7 @@ class AcpServer:
         if self._cards.pop(number, None) is not None:
             self._lines.send({"method": "$/cancel_request", "params": {"requestId": number}})
 
-    def _decided(self, message: Json) -> None:
+    def _take_decision(self, message: Json) -> None:
         number, result = message.get("id"), message.get("result")
         card = self._cards.pop(number, None) if isinstance(number, int) else None
         if card is None:

@@ -85,7 +85,7 @@ class EditorSession:
         self._client = fleet.client(True)
         self._acts = SessionActs(self._client, fleet.ids, by, run)
         looks = fleet.client(False)
-        self._follower = SessionFollower(self._think, looks, self._heard, wanted=lambda: not self._over)
+        self._follower = SessionFollower(self._think, looks, self._take_update, wanted=lambda: not self._over)
         self._reader = UpdateReader(folder, by)
         self._broken: Exception | None = None
         self._over = False
@@ -110,12 +110,12 @@ class EditorSession:
         command = text.strip().removeprefix("/") if text.startswith("/") else ""
         with self._state:
             if command in COMMANDS:
-                return self._command(command)
+                return self._run_command(command)
             # the stream waits for this lock, so that it does not show the editor its own message
-            message = self._said(text)
+            message = self._send_message(text)
             self._reader.mine.add(message)
             self._follow()
-            return self._ended(message)
+            return self._await_end(message)
 
     def prompted(self) -> None:
         """Note that a prompt begins: only a later cancel applies to it."""
@@ -155,10 +155,10 @@ class EditorSession:
             self._state.notify_all()
 
     # ---- messages
-    def _said(self, text: str) -> tuple[str, int]:
+    def _send_message(self, text: str) -> tuple[str, int]:
         """Send the message; return its run and its number in that run."""
         if not self.run:
-            self._acts.run = str(self._begun(text)["run"])
+            self._acts.run = str(self._begin_session(text)["run"])
             store_run(self._fleet.names, self.name, self.run)
             return self.run, 0
         question, self._question = self._question, {}
@@ -167,20 +167,20 @@ class EditorSession:
         done = self._acts.say(text)
         return str(done["run"]), int(done["number"])
 
-    def _begun(self, text: str) -> Json:
+    def _begin_session(self, text: str) -> Json:
         """Begin the first interactive run; first ask for the approval and the tests that it needs."""
         where = {} if self.cwd is None else {"cwd": self.cwd}
         chosen = {
             name: value for name, value in {**self._fleet.begins, **self.wants}.items() if value is not None
         }
         body: Json = {"task": text, **chosen, **where, "by": self._by}
-        begun: Json = post_work(self._think, self._client, body, self._acts.begin, self._agreed)
+        begun: Json = post_work(self._think, self._client, body, self._acts.begin, self._ask_consent)
         for warning in begun["warnings"]:
             self._think(f"warning: {warning}")
         self._think(f"session {begun['run']}: agent {begun['agent']}")
         return begun
 
-    def _agreed(self, refused: ApiError) -> bool:
+    def _ask_consent(self, refused: ApiError) -> bool:
         """Whether the user approves this dispatch."""
         if refused.code != NEEDS_YES:
             return False
@@ -196,18 +196,18 @@ class EditorSession:
         return False
 
     # ---- the end of a turn
-    def _ended(self, message: tuple[str, int]) -> Json:
+    def _await_end(self, message: tuple[str, int]) -> Json:
         patience_ms = 0
         while True:
             turn = next((one for one in self._reader.talk.ended if one.has(*message)), None)
             if turn is not None:
-                return self._result(turn)
+                return self._make_result(turn)
             self._unless_broken()
             if self.shape and any(one["run"] == message[0] for one in self.shape["interactive_runs"]):
                 if self._asked.get("kind") == "question":
                     return self._asks_for_message()
                 if self.shape["state"] in OVER and not self.shape["goes_on"]:
-                    return self._missed()
+                    return self._handle_missed()
             if self._cancelled.is_set():
                 if not patience_ms:
                     # Cancel ends a running turn; an interactive run that has not begun is ended, so that it
@@ -219,7 +219,7 @@ class EditorSession:
                     return {"stopReason": "cancelled"}
             self._state.wait(LOOK_S)
 
-    def _result(self, turn: Turn) -> Json:
+    def _make_result(self, turn: Turn) -> Json:
         if turn.stop not in _STOPS:
             raise PancodeError(
                 f"the turn has ended: {turn.stop}", why=turn.why, fix=f"pancode why {turn.run}", code="turn"
@@ -230,7 +230,7 @@ class EditorSession:
             self._show(make_chunk("agent_thought_chunk", below))
         return {"stopReason": _STOPS[turn.stop]}
 
-    def _missed(self) -> Json:
+    def _handle_missed(self) -> Json:
         """Return or raise the result for a message that no turn took, and none will without more messages."""
         if self._cancelled.is_set():
             return {"stopReason": "cancelled"}
@@ -249,7 +249,7 @@ class EditorSession:
         )
         return {"stopReason": "end_turn"}
 
-    def _command(self, command: str) -> Json:
+    def _run_command(self, command: str) -> Json:
         if not self.run:
             raise UsageError("this session has not started", fix="send a message first")
         in_turn(self._acts.end if command == "end" else self._acts.rest)
@@ -268,7 +268,7 @@ class EditorSession:
         self._broken = None
         self._follower.follow(self.run)
 
-    def _heard(self, happened: Happening) -> None:
+    def _take_update(self, happened: Happening) -> None:
         kind, data = happened
         with self._state:
             if self._over:
@@ -299,11 +299,11 @@ class EditorSession:
         if question and question["kind"] != "question":
             call = self._reader.call
             number = self._fleet.link.ask(
-                self.name, make_permission_request(question, call), partial(self._answered, question)
+                self.name, make_permission_request(question, call), partial(self._send_answer, question)
             )
             self._card = number, "" if question["kind"] == "call" and call else card_of(question, call)
 
-    def _answered(self, question: Json, option: str | None) -> None:
+    def _send_answer(self, question: Json, option: str | None) -> None:
         """Send the user's choice as the answer to the question on the card, and to no other question."""
         if option is None:
             if not self._cancelled.is_set():  # otherwise the editor closed the card, because the turn ends

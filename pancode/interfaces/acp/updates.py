@@ -36,7 +36,7 @@ class UpdateReader:
     @property
     def call(self) -> Json | None:
         """Return the running tool call, as it was sent to the editor."""
-        return self._begun(self.talk.open[-1]) if self.talk.open else None
+        return self._describe_call(self.talk.open[-1]) if self.talk.open else None
 
     def feed(self, run: str, attempt: str, data: bytes, runtime: str) -> Iterator[Json]:
         """Yield the updates for these bytes."""
@@ -51,26 +51,26 @@ class UpdateReader:
                 case TalkNote(kind="noted" | "compacted" | "retrying", text=text):
                     yield make_chunk("agent_thought_chunk", f"{text}\n")
                 case TalkCall(state="running"):
-                    yield {"sessionUpdate": "tool_call", **self._begun(part), "status": "in_progress"}
+                    yield {"sessionUpdate": "tool_call", **self._describe_call(part), "status": "in_progress"}
                 case TalkCall(number=number) if number:
-                    yield _over(part)
+                    yield _make_end_update(part)
 
     def _is_mine(self, words: HeardMessage) -> bool:
         """Whether this editor sent the message; it then gets no update for it."""
         begun_here = words.begins and any(words.turn and words.turn.has(*one) for one in self.mine)
         return begun_here or (words.run, words.number) in self.mine
 
-    def _begun(self, call: TalkCall) -> Json:
+    def _describe_call(self, call: TalkCall) -> Json:
         update: Json = {
             "toolCallId": _id_of(call),
-            "title": _title(call.command or f"{call.tool} {call.about}"),
+            "title": _clip_title(call.command or f"{call.tool} {call.about}"),
             "kind": _KINDS.get(call.tool, "other"),
             "rawInput": {name: reveal_invisible(text) for name in _GIVEN if (text := getattr(call, name))},
         }
-        here = self._here(call)
+        here = self._map_path(call)
         return {**update, "locations": [{"path": here}]} if here else update
 
-    def _here(self, call: TalkCall) -> str:
+    def _map_path(self, call: TalkCall) -> str:
         """Return the editor's path of this file of the run's checkout; "" if it is outside the checkout."""
         found = re.search(rf"/{re.escape(call.run)}\b[^/]*/tree/(.+)", call.path)
         if found is None or ".." in found[1].split("/"):
@@ -82,13 +82,13 @@ def _id_of(call: TalkCall) -> str:
     return f"{call.run}-{call.number}"
 
 
-def _over(call: TalkCall) -> Json:
+def _make_end_update(call: TalkCall) -> Json:
     update: Json = {"toolCallId": _id_of(call), "status": "completed" if call.state == "ok" else "failed"}
     if call.state == "denied":
         update["content"] = [{"type": "content", "content": text_block(reveal_invisible(call.why))}]
     elif call.command and call.answer:
         update["content"] = [
-            {"type": "content", "content": text_block(_fenced(reveal_invisible(call.answer)))}
+            {"type": "content", "content": text_block(_fence_text(reveal_invisible(call.answer)))}
         ]
     return {"sessionUpdate": "tool_call_update", **update}
 
@@ -115,7 +115,7 @@ def words_of(blocks: Iterable[Any], folder: str) -> str:
             case {"type": "resource_link", "uri": str(uri)}:
                 words.append(f"@{_name(uri, folder)}")
             case {"type": "resource", "resource": {"uri": str(uri), "text": str(text)}}:
-                words.append(f"\n\n{_name(uri, folder)}:\n{_fenced(text)}\n")
+                words.append(f"\n\n{_name(uri, folder)}:\n{_fence_text(text)}\n")
             case {"type": "resource", "resource": {"uri": str(uri)}}:
                 words.append(f"@{_name(uri, folder)}")
             case _:
@@ -144,12 +144,12 @@ def format_ending(turn: Turn, shape: Json) -> str:
 def make_permission_request(question: Json, call: Json | None) -> Json:
     """Return the parameters of `session/request_permission` for what waits for approval."""
     shown = reveal_invisible(question["words"])
-    about = {"toolCallId": card_of(question, call), "title": _title(shown), "kind": "execute"}
-    options = [_option("once", "Yes, this once", "allow_once"), _option("no", "No", "reject_once")]
+    about = {"toolCallId": card_of(question, call), "title": _clip_title(shown), "kind": "execute"}
+    options = [_make_option("once", "Yes, this once", "allow_once"), _make_option("no", "No", "reject_once")]
     if question["kind"] == "call":
-        rule = _title(question.get("whole") or "its rule")
-        options.insert(1, _option("run", f"Yes, in this run: {rule}", "allow_always"))
-    body = [{"type": "content", "content": text_block(_fenced(shown))}]
+        rule = _clip_title(question.get("whole") or "its rule")
+        options.insert(1, _make_option("run", f"Yes, in this run: {rule}", "allow_always"))
+    body = [{"type": "content", "content": text_block(_fence_text(shown))}]
     return {"toolCall": {**about, "status": "pending", "content": body}, "options": options}
 
 
@@ -160,16 +160,16 @@ def card_of(question: Json, call: Json | None) -> str:
     return f"{question['run']}-{question['kind']}"
 
 
-def _title(text: str) -> str:
+def _clip_title(text: str) -> str:
     """Return the text on one line, clipped."""
     return clip_columns(" ".join(reveal_invisible(text).split()), MOST_TITLE)
 
 
-def _fenced(text: str) -> str:
+def _fence_text(text: str) -> str:
     """Return the text in a Markdown code block that it cannot end, so that none of it is read as markup."""
     fence = "`" * max([3, *(len(run) + 1 for run in re.findall("`+", text))])
     return f"{fence}\n{text}\n{fence}"
 
 
-def _option(name: str, words: str, kind: str) -> Json:
+def _make_option(name: str, words: str, kind: str) -> Json:
     return {"optionId": name, "name": words, "kind": kind}

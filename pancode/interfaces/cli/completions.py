@@ -17,7 +17,7 @@ PATIENCE_S = 2.0
 """How long the completion waits at most for a coordinator's answer."""
 
 
-def _names(
+def _make_completer(
     what: str, key: str = "name", path: str = "", here: bool = False, **query: object
 ) -> Callable[[str], list[str]]:
     """Return a completer, which offers nothing if the coordinator is down. `here`: names for this folder."""
@@ -35,18 +35,22 @@ def _names(
     return names
 
 
-nodes, presets, runtimes = _names("nodes", path="fleet"), _names("presets"), _names("runtimes")
-agents, models = _names("agents", here=True), _names("models", "ref", here=True)
-workflows = _names("workflows", "workflow")
-schedules = _names("schedules", "schedule")
-workspaces = _names("workspaces", "workspace")
-lanes = _names("lanes", "lane")
-projects = _names("projects")
-settings = _names("settings", "key", path="config")
-_newest = _names("runs", "run", limit=MOST_RUNS)
+nodes, presets, runtimes = (
+    _make_completer("nodes", path="fleet"),
+    _make_completer("presets"),
+    _make_completer("runtimes"),
+)
+agents, models = _make_completer("agents", here=True), _make_completer("models", "ref", here=True)
+workflows = _make_completer("workflows", "workflow")
+schedules = _make_completer("schedules", "schedule")
+workspaces = _make_completer("workspaces", "workspace")
+lanes = _make_completer("lanes", "lane")
+projects = _make_completer("projects")
+settings = _make_completer("settings", "key", path="config")
+_newest = _make_completer("runs", "run", limit=MOST_RUNS)
 
 
-def runs(incomplete: str) -> list[str]:
+def complete_runs(incomplete: str) -> list[str]:
     """Return the last runs, newest first, and the word that names the newest."""
     names = _newest(incomplete)
     return [*names, "last"] if names else []
@@ -78,20 +82,20 @@ def _files_in(folder: str) -> list[str]:
         return []
 
 
-def modes(incomplete: str) -> list[str]:
+def complete_modes(incomplete: str) -> list[str]:
     """Return the values of `--mode`."""
     from node_agent.wire.policy import Mode
 
     return [mode.value for mode in Mode]
 
 
-def levels(incomplete: str) -> list[str]:
+def complete_levels(incomplete: str) -> list[str]:
     """Return the values of `--safety`."""
     from node_agent.wire.policy import Safety
 
     return [level.value for level in Safety]
 
 
-def policies(incomplete: str) -> list[str]:
+def complete_policies(incomplete: str) -> list[str]:
     """Return what `policy show` accepts: modes, safety levels, and runtimes for its matrix."""
-    return [*modes(incomplete), *levels(incomplete), *runtimes(incomplete)]
+    return [*complete_modes(incomplete), *complete_levels(incomplete), *runtimes(incomplete)]

@@ -180,12 +180,12 @@ def _report(report: dict[str, Any], most: int) -> list[str]:
     tool = f" ({escape_line(report['tool'])})" if report["tool"] else ""
     shown = report["results"][:most]
     lines = [f"  report     {escape_line(report['file'])}{tool}: {counts}"]
-    lines += [f"    {escape_line(_finding(one))}" for one in shown]
+    lines += [f"    {escape_line(_format_finding(one))}" for one in shown]
     more = len(report["results"]) - len(shown)
     return lines + ([f"    and {more} more in the receipt"] if more else [])
 
 
-def _finding(one: dict[str, Any]) -> str:
+def _format_finding(one: dict[str, Any]) -> str:
     line = f":{one['line']}" if one["line"] is not None else ""
     return "  ".join(filter(None, (one["level"], f"{one['file']}{line}", one["rule"], one["text"])))
 
@@ -217,7 +217,7 @@ def wait_for_run(face: Face, client: Client, run: str, *, verbose: bool = False)
                 waits = _stage_word(shape) is None
                 line.show(_stage(shape), f"{shape['run']} {_stage(shape)}{spent}", stays=waits)
                 if live is None and line.draws and shape["started_at"] is not None:
-                    live = _beginning(face, line, shape)
+                    live = _begin_transcript(face, line, shape)
     except KeyboardInterrupt:
         pass
     report_detached(face, run)
@@ -238,7 +238,7 @@ class LiveTranscript(threading.Thread):
         self._rest = self.shown = ""
         from pancode.sessions.conversation.lines import LogStory  # imported only if the output is followed
 
-        self._story = LogStory(runtime, self._piece)
+        self._story = LogStory(runtime, self._add_piece)
         self._over = threading.Event()
 
     def run(self) -> None:
@@ -255,16 +255,16 @@ class LiveTranscript(threading.Thread):
         self.join(JOIN_S)
         self._over.set()
         self._story.end()
-        self._piece("\n" if self._rest else "")
+        self._add_piece("\n" if self._rest else "")
 
-    def _piece(self, text: str) -> None:
+    def _add_piece(self, text: str) -> None:
         *whole, self._rest = (self._rest + text).split("\n")
         for line in whole:
             self._lines(line)
             self.shown = f"{self.shown}{line}\n"[-KEPT:]
 
 
-def _beginning(face: Face, line: ProgressRow, shape: RunShape) -> LiveTranscript:
+def _begin_transcript(face: Face, line: ProgressRow, shape: RunShape) -> LiveTranscript:
     """Start to show the timeline of the run's agent, above its progress line."""
     from pancode.sessions.conversation.lines import MARK
 
@@ -331,11 +331,11 @@ def format_end(shape: RunDetail) -> str:
     lines = [f"{_format_ending(shape)} ({facts})"]
     seen, landing = shape["verification"], shape["landing"]
     if landing is not None:
-        lines.append(_landing(landing))
+        lines.append(_format_landing(landing))
     elif shape["status"] == "to_land":
         lines.append(f"review: pancode diff {shape['run']}   take it: pancode land {shape['run']}")
     if seen is not None and seen["earlier"]:
-        lines.append(f"tested: {_tested(seen)}")
+        lines.append(f"tested: {_format_tests(seen)}")
     return "\n".join([*lines, *_list_next_looks(shape)]) + "\n"
 
 
@@ -364,19 +364,21 @@ def format_summary(shape: RunDetail) -> str:
     notes = f" ({', '.join(list_notes(shape))})" if list_notes(shape) else ""
     reason = format_reason(shape)
     lines = [f"{shape['run']}  {color_state(format_status(shape))}{notes}{f'  {reason}' if reason else ''}"]
-    lines.append(f"  on {shape['node'] or '-'}, {shape['runtime']}, {format_run_time(shape)}, {_cost(shape)}")
+    lines.append(
+        f"  on {shape['node'] or '-'}, {shape['runtime']}, {format_run_time(shape)}, {_format_cost(shape)}"
+    )
     if shape["commit"]:
         files = len(shape["files_changed"])
         lines.append(f"  commit {shape['commit'][:12]}, {count_noun(files, 'file')} changed")
-    lines += [f"  landing    {_landing(shape['landing'])}"] if shape["landing"] else []
-    lines += [f"  tested     {_tested(shape['verification'])}"] if shape["verification"] else []
+    lines += [f"  landing    {_format_landing(shape['landing'])}"] if shape["landing"] else []
+    lines += [f"  tested     {_format_tests(shape['verification'])}"] if shape["verification"] else []
     return "\n".join([*lines, *_list_next_looks(shape)]) + "\n"
 
 
 def _list_next_looks(shape: RunDetail) -> list[str]:
     """Return lines with the findings, the run's questions, and where to look after a failure."""
     lines = [f"  finding    {escape_line(text)}" for text in shape["findings"]]
-    lines += _asks(shape["run"], shape["inbox"]) if shape["inbox"] else []
+    lines += _format_question(shape["run"], shape["inbox"]) if shape["inbox"] else []
     if shape["outcome"] not in (None, "done"):
         failure = shape["attempts"][-1]["failure"] if shape["attempts"] else None
         stream = _LOGS.get(failure or "", "")
@@ -386,19 +388,19 @@ def _list_next_looks(shape: RunDetail) -> list[str]:
     return lines
 
 
-def _asks(run: str, item: RunWaits) -> list[str]:
+def _format_question(run: str, item: RunWaits) -> list[str]:
     choices = [f"  {number}: {escape_line(one)}" for number, one in enumerate(item["choices"], start=1)]
     no = "" if item["kind"] == "call" else f"   no: pancode deny {run}"
     return [*choices, f"  it waits for your answer: {item['command']}{no}"]
 
 
-def _tested(seen: VerificationShape) -> str:
+def _format_tests(seen: VerificationShape) -> str:
     before = [escape_line(str(one["node"])) for one in seen["earlier"] if one["state"] == "disputed"]
     disputed = f" (disputed before by {', '.join(before)})" if before else ""
     return f"{escape_line(seen['why'])}{disputed}"
 
 
-def _landing(landing: LandingShape) -> str:
+def _format_landing(landing: LandingShape) -> str:
     where = (
         f" in {escape_line(landing['tree'])}, {count_noun(len(landing['files']), 'file')}, not committed"
         if landing.get("tree")
@@ -408,7 +410,7 @@ def _landing(landing: LandingShape) -> str:
     return f"{escape_line(landing['status'])}{where}{why}"
 
 
-def _cost(shape: RunShape) -> str:
+def _format_cost(shape: RunShape) -> str:
     usage = shape["usage"]
     source = usage["cost_source"]
     disputed = f", and {format_usd(usage['disputed_usd'])} disputed" if usage["disputed_usd"] else ""

@@ -75,7 +75,7 @@ def _tell_version(ctx: typer.Context, is_requested: bool) -> None:
 
 
 @root.callback()
-def before(
+def prepare_command(
     ctx: typer.Context,
     version: Annotated[
         bool,
@@ -160,13 +160,13 @@ def status_of(exc: BaseException, args: list[str], *, as_json: bool) -> int:
             write_stderr("\n")
             return ExitCode.DETACHED
         case click.ClickException():
-            return tell_error(_usage(exc), as_json=as_json)
+            return tell_error(_make_usage_error(exc), as_json=as_json)
         case PancodeError():
             return tell_error(_with_choice(exc, args), as_json=as_json)
         case OSError():
-            return _unwritten(exc, as_json)
+            return _handle_write_error(exc, as_json)
         case Exception():
-            return _unforeseen(exc, as_json)
+            return _report_defect(exc, as_json)
     raise exc
 
 
@@ -180,7 +180,7 @@ def _with_choice(error: PancodeError, args: list[str]) -> PancodeError:
     return error
 
 
-def _unwritten(exc: OSError, as_json: bool) -> int:
+def _handle_write_error(exc: OSError, as_json: bool) -> int:
     """Return the status if standard output cannot be written; treat other errors as unforeseen."""
     from pancode.interfaces.client.client import FULL
 
@@ -189,7 +189,7 @@ def _unwritten(exc: OSError, as_json: bool) -> int:
         say_no_more()
         return ExitCode.DONE
     if exc.errno not in FULL:
-        return _unforeseen(exc, as_json)
+        return _report_defect(exc, as_json)
     say_no_more()
     error = PancodeError(
         "cannot write the output: no space left on the disk",  # mostly `pancode ... > file` on a full disk
@@ -200,7 +200,7 @@ def _unwritten(exc: OSError, as_json: bool) -> int:
     return tell_error(error, as_json=as_json)
 
 
-def _unforeseen(exc: Exception, as_json: bool) -> int:
+def _report_defect(exc: Exception, as_json: bool) -> int:
     """Log the traceback of a bug in PanCode, print one error to the user, and return its status."""
     return tell_error(internal_error(exc), as_json=as_json)
 
@@ -209,7 +209,7 @@ _MEANT = {"runs": "best-of", "count": "best-of", "number": "best-of"}
 """Words for an option that look like another one."""
 
 
-def _near(wrong: click.NoSuchOption) -> str | None:
+def _find_near(wrong: click.NoSuchOption) -> str | None:
     """Return the option that was probably meant, compared without the dashes that all options have."""
     from pancode.kernel.names import find_nearest
 
@@ -220,10 +220,10 @@ def _near(wrong: click.NoSuchOption) -> str | None:
     return None if found is None else options[found]
 
 
-def _usage(wrong: click.ClickException) -> PancodeError:
+def _make_usage_error(wrong: click.ClickException) -> PancodeError:
     """Return click's error as a UsageError, with the nearest valid name for an unknown option."""
     fix = ""
-    near = _near(wrong) if isinstance(wrong, click.NoSuchOption) else None
+    near = _find_near(wrong) if isinstance(wrong, click.NoSuchOption) else None
     if near is not None:
         fix = f"did you mean {near}?"
     if isinstance(wrong, click.UsageError) and wrong.ctx is not None:

@@ -24,7 +24,7 @@ _LONGEST = 40
 _MONEY = re.compile(r"\$?(\d{1,9}(?:\.\d{1,9})?)")
 
 
-def duration(value: str) -> int:
+def parse_duration(value: str) -> int:
     """Parse a duration into milliseconds."""
     text = value.strip().replace(" ", "")
     parts = _PART.findall(text)
@@ -33,7 +33,7 @@ def duration(value: str) -> int:
     return round(sum(float(number) * _UNITS_MS[unit] for number, unit in parts))
 
 
-def money(value: str) -> str:
+def parse_money(value: str) -> str:
     """Parse USD into a decimal string."""
     match = _MONEY.fullmatch(value.strip())
     if match is None:
@@ -56,7 +56,7 @@ class Label(NamedTuple):
     value: str
 
 
-def label(value: str) -> Label:
+def parse_label(value: str) -> Label:
     key, equals, rest = value.partition("=")
     if not equals or not key or not rest:
         raise typer.BadParameter(f"{value!r} is not KEY=VALUE, as in gpu=24g")
@@ -89,7 +89,7 @@ def option(help: str, *words: str, complete: Callable[[str], list[str]] | None =
     return Option(*names, metavar=value, help=help, autocompletion=complete, **more)
 
 
-def many(help: str, *words: str, **more: Any) -> Any:
+def repeat_option(help: str, *words: str, **more: Any) -> Any:
     """Return an option that may be repeated; without one, the value is an empty list."""
     return option(help, *words, default_factory=list, show_default=False, **more)
 
@@ -115,7 +115,7 @@ Json = Annotated[
     ),
 ]
 """The option -o: the command answers in this format instead of text. `--json` means `-o json`."""
-Run = Annotated[str, Argument(autocompletion=completions.runs)]
+Run = Annotated[str, Argument(autocompletion=completions.complete_runs)]
 Node = Annotated[str, Argument(autocompletion=completions.nodes)]
 Nodes = Annotated[
     list[str], Argument(autocompletion=completions.nodes, default_factory=list, show_default=False)

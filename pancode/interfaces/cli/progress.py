@@ -114,11 +114,13 @@ class Steps(_Picture):
             from rich.spinner import Spinner
             from rich.text import Text
 
-            self._at[step["node"]] = Spinner("line", Text(_words(step), no_wrap=True, overflow="ellipsis"))
+            self._at[step["node"]] = Spinner(
+                "line", Text(_format_step(step), no_wrap=True, overflow="ellipsis")
+            )
         else:
             self._at.pop(step["node"], None)
             if self._verbose or step["state"] in ("failed", "note"):
-                self._say(_words(step))
+                self._say(_format_step(step))
         if self.draws:
             from rich.console import Group
 
@@ -128,7 +130,7 @@ class Steps(_Picture):
 _MARKS = {"started": "...", "done": "ok", "skipped": "ok, as it was", "failed": "FAILED", "note": ""}
 
 
-def _words(step: dict[str, Any]) -> str:
+def _format_step(step: dict[str, Any]) -> str:
     lasted = f"  {step['seconds']:.1f} s" if step["seconds"] >= 0.1 else ""
     words = f"  {escape_line(step['text'])}" if step["text"] else ""
     return f"  {step['node']:<12} {step['step']:<10} {_MARKS[step['state']]}{lasted}{words}"
@@ -166,7 +168,7 @@ class SetUpTimer:
     def __init__(self, line: SetUpLine, show: Callable[[str], None]) -> None:
         self._line, self._show = line, show
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._go, name="clock", daemon=True)
+        self._thread = threading.Thread(target=self._show_ticks, name="clock", daemon=True)
 
     def __enter__(self) -> SetUpTimer:
         self._thread.start()
@@ -176,7 +178,7 @@ class SetUpTimer:
         self._over.set()
         self._thread.join(LOOK_S)
 
-    def _go(self) -> None:
+    def _show_ticks(self) -> None:
         for looks in count(1):
             if self._over.wait(LOOK_S):
                 return

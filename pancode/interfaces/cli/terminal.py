@@ -93,10 +93,10 @@ def escape_output(data: bytes, stream: TextIO) -> bytes:
     """Return untrusted output; for a terminal, with control characters made visible."""
     if not stream.isatty():
         return data
-    return _STEERS.sub(_named, _LINES.sub(b"\n", data))
+    return _STEERS.sub(_name_char, _LINES.sub(b"\n", data))
 
 
-def _named(found: re.Match[bytes]) -> bytes:
+def _name_char(found: re.Match[bytes]) -> bytes:
     if len(found[0]) == 1:
         return b"<%s>" % found[0].hex().encode()
     return f"<U+{ord(found[0].decode()):04X}>".encode()
@@ -183,11 +183,11 @@ def format_rows(
     """Format rows of JSON like `format_table`; without rows, return `empty`."""
     if empty and not rows:
         return f"{empty}\n"
-    cells = [[_of(row, cell) for cell in columns.values()] for row in rows]
+    cells = [[_read_cell(row, cell) for cell in columns.values()] for row in rows]
     return format_table(tuple(columns), cells, below, spare, cut)
 
 
-def _of(row: Row, cell: str | Callable[[Row], object]) -> object:
+def _read_cell(row: Row, cell: str | Callable[[Row], object]) -> object:
     if not isinstance(cell, str):
         return cell(row)
     value = row[cell]
@@ -219,15 +219,15 @@ def format_table(
             _Column(column, column[0] in _TONED, bool(cut) and column[0] == cut, folds=not cut)
             for column in zip(head, *cells, strict=True)
         ]
-        shown, note = _fitted(columns, spare)
+        shown, note = _fit_columns(columns, spare)
     else:
-        shown = _plain([head, *cells])
+        shown = _pad_rows([head, *cells])
     for i, lines in enumerate(below, start=1):
         shown[i] += "".join(f"{line}\n" for line in lines)
     return "".join(shown) + note
 
 
-def _plain(rows: Sequence[Sequence[str]]) -> list[str]:
+def _pad_rows(rows: Sequence[Sequence[str]]) -> list[str]:
     """Return the rows as padded lines; the last column is not padded."""
     widths = [max(map(measure_width, column)) for column in zip(*rows, strict=True)]
     widths[-1] = 0
@@ -254,15 +254,15 @@ class _Column(NamedTuple):
         return min(_LONG, self.width) if self.folds or self.is_cut else self.width
 
 
-def _fitted(columns: list[_Column], spare: Iterable[str]) -> tuple[list[str], str]:
+def _fit_columns(columns: list[_Column], spare: Iterable[str]) -> tuple[list[str], str]:
     """Return each row as text, the head first, and a note that names the columns left out."""
     whole, missed = columns, list[str]()
     for title in spare:
-        if _room(columns) >= sum(min(_CUT, one.width) - one.least for one in columns if one.is_cut):
+        if _count_room(columns) >= sum(min(_CUT, one.width) - one.least for one in columns if one.is_cut):
             break
         missed.append(title)
         columns = [one for one in columns if one.cells[0] != title]
-    if _room(columns) < 0:
+    if _count_room(columns) < 0:
         head, *rows = zip(*(one.cells for one in whole), strict=True)
         return ["", *(_record(head, row, [one.is_toned for one in whole]) for row in rows)], ""
     note = paint_text(f"no room for {', '.join(missed)}: make the terminal wider, or pipe to cat\n", "dim")
@@ -275,16 +275,16 @@ def _fitted(columns: list[_Column], spare: Iterable[str]) -> tuple[list[str], st
     shown.header_style = "dim"
     for one in columns:
         if one.is_cut:
-            most = min(one.width, one.least + _room(columns))
-            shown.add_column(_cell(one.cells[0]), overflow="ellipsis", no_wrap=True, max_width=most)
+            most = min(one.width, one.least + _count_room(columns))
+            shown.add_column(_make_cell(one.cells[0]), overflow="ellipsis", no_wrap=True, max_width=most)
         else:
-            shown.add_column(_cell(one.cells[0]), overflow="fold", no_wrap=one.least == one.width)
+            shown.add_column(_make_cell(one.cells[0]), overflow="fold", no_wrap=one.least == one.width)
     for row in range(1, len(columns[0].cells)):
-        shown.add_row(*(_cell(one.cells[row], one.is_toned) for one in columns))
+        shown.add_row(*(_make_cell(one.cells[row], one.is_toned) for one in columns))
     return re.split(rf"[^\n]*{_END_OF_ROW}[^\n]*\n", draw_text(shown, sys.stdout)), note if missed else ""
 
 
-def _room(columns: Sequence[_Column]) -> int:
+def _count_room(columns: Sequence[_Column]) -> int:
     """Return the terminal width left when each column has its least width; negative if it is too narrow."""
     needed = sum(one.least for one in columns) + 2 * (len(columns) - 1)
     return make_console(sys.stdout).width - needed
@@ -296,11 +296,11 @@ def _record(head: Sequence[str], row: Sequence[str], toned: Sequence[bool]) -> s
     shown = Table.grid(padding=(0, 2, 0, 0))
     for title, cell, tone in zip(head, row, toned, strict=True):
         if cell != "-":
-            shown.add_row(_cell(title), _cell(cell, tone))
+            shown.add_row(_make_cell(title), _make_cell(cell, tone))
     return "\n" + draw_text(shown, sys.stdout)
 
 
-def _cell(text: str, toned: bool = False) -> Text:
+def _make_cell(text: str, toned: bool = False) -> Text:
     """Return the cell's text, never interpreted as markup."""
     from rich.text import Text
 

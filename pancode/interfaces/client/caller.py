@@ -67,7 +67,7 @@ def work_folder(files: bool = True) -> str:
     found = find_folder()
     there = remote_of(os.environ)
     if found is None and there is not None:
-        travelled = _travel(there, files)
+        travelled = _travel_files(there, files)
         if travelled is None:
             raise there.refuse(
                 f"a directory on {there} is required: the current one is not in a git repository",
@@ -87,7 +87,7 @@ def let_files_travel(travel: Travel) -> None:
     _travels[:] = [travel]
 
 
-def _travel(there: RemoteCoordinator, files: bool) -> str | None:
+def _travel_files(there: RemoteCoordinator, files: bool) -> str | None:
     return _travels[0](there, files) if _travels else None
 
 

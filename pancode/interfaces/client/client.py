@@ -386,7 +386,7 @@ class Client:
 
         An interrupted request is sent once more: a stopping coordinator's socket still accepts requests.
         """
-        return self._json("GET", _with(path, query), None)
+        return self._request_json("GET", _add_query(path, query), None)
 
     @overload
     def post(
@@ -396,7 +396,7 @@ class Client:
     def post(self, path: str, body: Json | None = None, wait_s: float = ANSWER_S, key: str = "") -> Any: ...
     def post(self, path: str, body: Json | None = None, wait_s: float = ANSWER_S, key: str = "") -> Any:
         """Like `get`, for a request that changes something. It is only resent with an idempotency `key`."""
-        return self._json("POST", path_in(path), body or {}, wait_s, key=key)
+        return self._request_json("POST", path_in(path), body or {}, wait_s, key=key)
 
     @overload
     def post_work(
@@ -419,13 +419,13 @@ class Client:
         `report` gets the current snapshots each time. SilentError after `wait_s` without any answer from the
         coordinator.
         """
-        return self._json("POST", path_in(path), body, wait_s, report, key)
+        return self._request_json("POST", path_in(path), body, wait_s, report, key)
 
     def raw(self, path: str, **query: object) -> bytes:
         """Return the answer's bytes unchanged."""
-        connection, response = self._send("GET", _with(path, query), None, ANSWER_S)
+        connection, response = self._send("GET", _add_query(path, query), None, ANSWER_S)
         try:
-            data: bytes = _reading(response.read)
+            data: bytes = _read_answer(response.read)
         finally:
             connection.close()
         _check(response, data)
@@ -434,9 +434,11 @@ class Client:
     def log(self, run: str, stream: str, attempt: str, offset: int) -> LogPart:
         """Return a piece of a stored log."""
         query = {"stream": stream, "attempt": attempt or None, "offset": offset}
-        connection, response = self._send("GET", _with(path_of("runs", run, "log"), query), None, ANSWER_S)
+        connection, response = self._send(
+            "GET", _add_query(path_of("runs", run, "log"), query), None, ANSWER_S
+        )
         try:
-            data = _reading(response.read)
+            data = _read_answer(response.read)
             _check(response, data)
         finally:
             connection.close()
@@ -458,15 +460,15 @@ class Client:
 
         `wanted` is called before each line, so at least every 10 s; False ends the stream.
         """
-        connection, response = self._send(method, _with(path, query or {}), body, STREAM_S)
+        connection, response = self._send(method, _add_query(path, query or {}), body, STREAM_S)
         try:
             if response.status >= 400:
-                _check(response, _reading(response.read))
-            yield from _events(response, wanted)
+                _check(response, _read_answer(response.read))
+            yield from _read_events(response, wanted)
         finally:
             connection.close()
 
-    def _json(
+    def _request_json(
         self,
         method: str,
         path: str,
@@ -496,7 +498,7 @@ class Client:
     ) -> Any:
         connection, response = self._send(method, path, body, timeout_s, progress, key)
         try:
-            data = _reading(response.read)
+            data = _read_answer(response.read)
         finally:
             connection.close()
         _check(response, data)
@@ -530,7 +532,7 @@ class Client:
             keyed = {"Idempotency-Key": key} if key else {}
             connection.request(method, path, data, self._headers | typed | keyed)
             until_answered(connection, timeout_s, progress, self.note)
-            response = _reading(connection.getresponse)
+            response = _read_answer(connection.getresponse)
         except BaseException as error:
             pid = pid_of(connection)
             connection.close()
@@ -562,11 +564,11 @@ class Client:
             if not isinstance(self.place, RemoteCoordinator) or not self.place.was_reached:
                 raise
             raise StreamCutError(str(lost), why=lost.why, fix=lost.fix, code=lost.code) from lost
-        start_coordinator(self.place, self.note, self._began)
+        start_coordinator(self.place, self.note, self._store_child)
         connection.connect()
         return connection
 
-    def _began(self, child: subprocess.Popen[bytes]) -> None:
+    def _store_child(self, child: subprocess.Popen[bytes]) -> None:
         self._child = child
 
     def end_started(self) -> None:
@@ -640,10 +642,10 @@ def start_coordinator(
     """
     log, stamp = _log_in(home), down_stamp(home)
     begin = log.stat().st_size if log.exists() else 0
-    child = _spawn(home, log, stamp)
+    child = _spawn_coordinator(home, log, stamp)
     began(child)
     for look in range(int(START_S / STARTS_LOOK_S)):
-        pid = _answering(home)
+        pid = _find_answering(home)
         if pid is not None:
             if pid != child.pid:
                 # a coordinator that is still starting must not come up after the other one has stopped
@@ -653,7 +655,7 @@ def start_coordinator(
         if code not in (None, 0):
             raise _start_failed(log, begin, code or 1)
         if code == 0 and look % 20 == 19:  # it found another coordinator, which may have been stopping
-            child = _spawn(home, log, stamp)
+            child = _spawn_coordinator(home, log, stamp)
             began(child)
         if look == NOTED:
             note(f"the coordinator on {home} starts ...")
@@ -678,7 +680,7 @@ def _log_in(home: Path) -> Path:
     return log
 
 
-def _spawn(home: Path, log: Path, stamp: int) -> subprocess.Popen[bytes]:
+def _spawn_coordinator(home: Path, log: Path, stamp: int) -> subprocess.Popen[bytes]:
     """Start a coordinator. It may come up late, unless the fleet was taken down since `stamp`."""
     import subprocess
 
@@ -694,7 +696,7 @@ def _spawn(home: Path, log: Path, stamp: int) -> subprocess.Popen[bytes]:
         )
 
 
-def _answering(home: Path) -> int | None:
+def _find_answering(home: Path) -> int | None:
     """Return the pid of the coordinator that answers, or None."""
     try:
         return int((try_get(home, "/v1/ping", 5) or {})["pid"])
@@ -723,10 +725,10 @@ def _start_failed(log: Path, begin: int, code: int) -> PancodeError:
     )
 
 
-def _events(response: http.client.HTTPResponse, wanted: Callable[[], bool]) -> Iterator[ServerEvent]:
+def _read_events(response: http.client.HTTPResponse, wanted: Callable[[], bool]) -> Iterator[ServerEvent]:
     kind, data = "message", ""
     while wanted():
-        line = _reading(response.readline)
+        line = _read_answer(response.readline)
         if not line:
             return
         text = line.decode().rstrip("\r\n")
@@ -742,7 +744,7 @@ def _events(response: http.client.HTTPResponse, wanted: Callable[[], bool]) -> I
             kind, data = "message", ""
 
 
-def _reading(read: Any) -> Any:
+def _read_answer(read: Any) -> Any:
     """Read the answer; StreamCutError if the coordinator dies meanwhile."""
     try:
         return read()
@@ -777,10 +779,14 @@ def _check(response: http.client.HTTPResponse, data: bytes) -> None:
     raise ApiError({"message": f"the coordinator answered {response.status}", **details})
 
 
-def _with(path: str, query: Mapping[str, object]) -> str:
-    params = {name: _word(value) for name, value in query.items() if value is not None and value is not False}
+def _add_query(path: str, query: Mapping[str, object]) -> str:
+    params = {
+        name: _format_value(value)
+        for name, value in query.items()
+        if value is not None and value is not False
+    }
     return f"{path_in(path)}?{urlencode(params)}" if params else path_in(path)
 
 
-def _word(value: object) -> str:
+def _format_value(value: object) -> str:
     return "1" if value is True else check_name(str(value))

@@ -125,7 +125,7 @@ def resume_stream(
             ended = False
             for event in begin():
                 tries = 0
-                ended = ended or _last(event)
+                ended = ended or _is_last(event)
                 yield event
             if ended:
                 return
@@ -145,5 +145,5 @@ def _went_down(down: FleetDownError, run: str) -> FleetDownError:
     return FleetDownError(str(down), why=why, fix=f"pancode fleet up; then pancode runs logs -f {run}")
 
 
-def _last(event: ServerEvent) -> bool:
+def _is_last(event: ServerEvent) -> bool:
     return event.kind == "end" or (event.kind == "run" and event.data["state"] == "ended")

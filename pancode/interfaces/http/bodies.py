@@ -369,18 +369,18 @@ def parse_body(kind: type[B], data: Any) -> B:
     try:
         return kind.model_validate(data)
     except ValidationError as exc:
-        wrong = _wrong(kind, exc)
-        wrong.details["path"] = _path(exc)  # for a form, which shows the error at its field
+        wrong = _make_body_error(kind, exc)
+        wrong.details["path"] = _find_path(exc)  # for a form, which shows the error at its field
         raise wrong from exc
 
 
-def _path(exc: ValidationError) -> str:
+def _find_path(exc: ValidationError) -> str:
     return ".".join(str(part) for part in exc.errors()[0]["loc"]).removesuffix(".[key]")
 
 
-def _wrong(kind: type[Body], exc: ValidationError) -> UsageError:
+def _make_body_error(kind: type[Body], exc: ValidationError) -> UsageError:
     error = exc.errors(include_url=False, include_input=False)[0]
-    path = _path(exc)
+    path = _find_path(exc)
     if error["type"] == "extra_forbidden":
         names = _keys_at(kind, error["loc"])
         near = find_nearest(str(error["loc"][-1]), names)
@@ -395,7 +395,7 @@ def _wrong(kind: type[Body], exc: ValidationError) -> UsageError:
     words = error["msg"].removeprefix("Value error, ")
     field = kind.model_fields.get(path)
     must = field is not None and field.is_required()
-    return UsageError(f"{path[:80]}: {words}", fix=_hint(error, path, must), code="bad_value")
+    return UsageError(f"{path[:80]}: {words}", fix=_format_hint(error, path, must), code="bad_value")
 
 
 def _keys_at(kind: type[Body], loc: tuple[int | str, ...]) -> list[str]:
@@ -424,7 +424,7 @@ def _not_one_of(path: str, error: Mapping[str, Any]) -> UsageError:
     )
 
 
-def _hint(error: Mapping[str, Any], path: str, must: bool) -> str:
+def _format_hint(error: Mapping[str, Any], path: str, must: bool) -> str:
     """Return a hint for the fix. `must`: the key is required."""
     if expected := error.get("ctx", {}).get("expected"):
         return f"it may be {expected}"

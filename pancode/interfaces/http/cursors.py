@@ -34,9 +34,9 @@ class Cursors:
             return None
         cursor = _read(self._text)
         if not isinstance(cursor, list) or len(cursor) != 3 or not _is_place(cursor[1:], self._kinds):
-            raise _bad("it is not a `next` value of a list")
+            raise _make_cursor_error("it is not a `next` value of a list")
         if cursor[0] != self._of:
-            raise _bad("it belongs to another list, or to other filters")
+            raise _make_cursor_error("it belongs to another list, or to other filters")
         return cursor[1], cursor[2]
 
     def next(self, last: ListPlace | None) -> str | None:
@@ -69,7 +69,7 @@ def _is_plain(value: object) -> bool:
     return isinstance(value, int) and abs(value) <= _MOST_NUMBER
 
 
-def _bad(why: str) -> UsageError:
+def _make_cursor_error(why: str) -> UsageError:
     return UsageError(
         "the cursor is not valid here",
         why=why,

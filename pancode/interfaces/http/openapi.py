@@ -66,7 +66,7 @@ def build_document(verbs: Sequence[Verb]) -> Json:
     models = {body: read[(body, "validation")] for body in bodies}
     paths: Json = {}
     for verb in verbs:
-        paths.setdefault(verb.path, {})[verb.method.lower()] = _operation(verb, models, shapes)
+        paths.setdefault(verb.path, {})[verb.method.lower()] = _make_operation(verb, models, shapes)
     schemas = {**defs.get("$defs", {}), **more.get("$defs", {}), "Problem": _PROBLEM}
     return {
         "openapi": "3.1.0",
@@ -89,15 +89,20 @@ def _is_json(verb: Verb) -> bool:
     return verb.answers not in (Octets, EventStream, Octets | EventStream)
 
 
-def _operation(verb: Verb, bodies: dict[type[Body], Json], shapes: Json) -> Json:
+def _make_operation(verb: Verb, bodies: dict[type[Body], Json], shapes: Json) -> Json:
     parts = [_PART.sub(r"\1", part) for part in verb.path.split("/")[2:]]
     id_of = "_".join([verb.method.lower(), *(part.replace(".", "_") for part in parts)])
     made: Json = {
         "operationId": id_of,
         "summary": verb.what,
         "tags": [verb.path.split("/")[2]],
-        "parameters": [*_in_path(verb), *map(_in_query, verb.query), *_keyed(verb), *_signing(verb)],
-        "responses": {str(verb.status): _answer(verb, shapes), "default": _problem()},
+        "parameters": [
+            *_in_path(verb),
+            *map(_in_query, verb.query),
+            *_list_key_headers(verb),
+            *_list_sign_headers(verb),
+        ],
+        "responses": {str(verb.status): _answer(verb, shapes), "default": _make_problem()},
         "x-pancode-scope": verb.needs.value,
         "x-pancode-risk": verb.risk.value,
         "x-pancode-tcp": verb.over_tcp.value,
@@ -123,7 +128,7 @@ def _in_query(name: str) -> Json:
     return {"name": name, "in": "query", "schema": PARAMETERS.get(name, _TEXT)}
 
 
-def _keyed(verb: Verb) -> list[Json]:
+def _list_key_headers(verb: Verb) -> list[Json]:
     """Return the header that prevents a request from being carried out twice."""
     what = "begun once: the same request with the same key gets the same answer for 24 hours"
     schema: Json = {"type": "string", "minLength": 1, "maxLength": MOST_CHARS, "pattern": "^[ -~]+$"}
@@ -131,7 +136,7 @@ def _keyed(verb: Verb) -> list[Json]:
     return [made] if verb.takes_key else []
 
 
-def _signing(verb: Verb) -> list[Json]:
+def _list_sign_headers(verb: Verb) -> list[Json]:
     """Return the headers that authenticate a signed request: the first three, or those of forges."""
     names = HEADERS if verb.body is SignedBody else ()
     return [{"name": name, "in": "header", "schema": _TEXT} for name in names]
@@ -149,6 +154,6 @@ def _answer(verb: Verb, shapes: Json) -> Json:
     return {"description": verb.what, "content": content}
 
 
-def _problem() -> Json:
+def _make_problem() -> Json:
     schema = {"$ref": REF.format(model="Problem")}
     return {"description": "what went wrong", "content": {"application/problem+json": {"schema": schema}}}

@@ -90,7 +90,7 @@ async def on_error(request: Request, error: Exception) -> Response:
 async def on_http_error(request: Request, error: Exception) -> Response:
     """Answer a path or method that does not exist."""
     status = error.status_code if isinstance(error, HTTPException) else 500
-    failure = _slashed(request.scope.get("raw_path", b"")) or NotFoundError(
+    failure = _make_slash_error(request.scope.get("raw_path", b"")) or NotFoundError(
         f"{request.method} {request.url.path} not found",
         why="this coordinator may have a different version",
         fix="pancode fleet status",
@@ -99,7 +99,7 @@ async def on_http_error(request: Request, error: Exception) -> Response:
     return AsciiJson(body_of(failure.problem(), status), status, media_type="application/problem+json")
 
 
-def _slashed(raw_path: bytes) -> NotFoundError | None:
+def _make_slash_error(raw_path: bytes) -> NotFoundError | None:
     """Return the error for a typed name with a slash in it, which matches no route: no such name exists."""
     for part in map(unquote, raw_path.decode("latin-1").split("/")):
         if "/" in part:

@@ -58,22 +58,22 @@ def answer_once(context: ApiContext, mark: RequestMark, status: int, act: Callab
         return Response(kept.answer, kept.status or status, headers, media_type="application/json")
     try:
         answer = act()
-        text = bytes(AsciiJson(_kept(answer), status).body).decode()
+        text = bytes(AsciiJson(_drop_secret(answer), status).body).decode()
     except BaseException as error:
         # A refused request has started nothing; any other may have failed half way.
         refused = isinstance(error, PancodeError) and response_of(error).status_code < 500
-        _after(lambda: end_failed(context.core, mark, refused))
+        _try_note(lambda: end_failed(context.core, mark, refused))
         raise
-    _after(lambda: store_answer(context.core, mark, status, text))
+    _try_note(lambda: store_answer(context.core, mark, status, text))
     return answer
 
 
-def _kept(answer: Any) -> Any:
+def _drop_secret(answer: Any) -> Any:
     """Return the answer without a secret, which is shown once and not stored."""
     return {**answer, "secret": None} if isinstance(answer, dict) and "secret" in answer else answer
 
 
-def _after(note: Callable[[], None]) -> None:
+def _try_note(note: Callable[[], None]) -> None:
     """Call `note`; the answer is sent even if the ledger cannot be written."""
     try:
         note()
@@ -244,7 +244,7 @@ class Verb:
         async def endpoint(request: Request) -> Response:
             try:
                 call = await read_request(request, self.body, self.query)
-                answer, note = await run_in_threadpool(self._done, context, call, request.client)
+                answer, note = await run_in_threadpool(self._carry_out, context, call, request.client)
                 response = answer if isinstance(answer, Response) else AsciiJson(answer, self.status)
                 response.headers.update({NOTE: quote(note)} if note else {})
                 return response
@@ -264,7 +264,7 @@ class Verb:
             context.poke()
         return answer
 
-    def _done(self, context: ApiContext, call: ApiCall, caller: Address | None) -> tuple[Any, str]:
+    def _carry_out(self, context: ApiContext, call: ApiCall, caller: Address | None) -> tuple[Any, str]:
         """Answer, and act on the change in the same thread: another thread would have to be waited for.
 
         Also return a note for the user, or an empty text. InsideRunError for a run that requests more than it
@@ -274,7 +274,7 @@ class Verb:
         note = newer_elsewhere(context.core, call.folder) if here in call.path.values() else ""
         if self.method == "GET" and not self.asks_who:
             return self.answered(context, call), note
-        run = _inside(context, caller)
+        run = _find_calling_run(context, caller)
         if run is not None and not self.for_runs and self.method != "GET":
             refuse_act(context.core, run, self.name)
         return self.answered(context, replace(call, inside=run)), note
@@ -286,7 +286,7 @@ def verbs_of(module: ModuleType) -> list[Verb]:
     return [one.verb for one in found if hasattr(one, "verb")]
 
 
-def _inside(context: ApiContext, caller: Address | None) -> Run | None:
+def _find_calling_run(context: ApiContext, caller: Address | None) -> Run | None:
     """Return the run of the calling process; `serve` passes start time and pid in place of an address."""
     if caller is None:
         return None
@@ -314,7 +314,7 @@ async def read_request(request: Request, body: type[Body], query: tuple[str, ...
             raise UsageError(f"the request has the unknown parameter {name!r}", fix=fix, code="unknown_key")
     if body is SignedBody:
         return ApiCall(dict(request.path_params), {}, await SignedBody.of(request))
-    data = await _body(request) if request.method != "GET" else {}
+    data = await _read_body(request) if request.method != "GET" else {}
     check_texts(data)
     last, key = request.headers.get("last-event-id", ""), key_of(request.headers.getlist("idempotency-key"))
     folder = unquote(request.headers.get(FOLDER, ""))
@@ -330,20 +330,20 @@ def _seen_from(folder: str, names: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-async def _body(request: Request) -> Any:
+async def _read_body(request: Request) -> Any:
     raw = await bytes_of(request, MAX_BODY)
     if not raw:
         return {}
     try:
         return json.loads(raw)
     except RecursionError as exc:
-        raise _nested() from exc
+        raise _make_nesting_error() from exc
     except ValueError as exc:
         fix = "send one JSON object, in UTF-8"
         raise UsageError("the request is not JSON", why=str(exc)[:300], fix=fix, code="bad_json") from exc
 
 
-def _nested() -> UsageError:
+def _make_nesting_error() -> UsageError:
     fix = f"send at most {MAX_DEPTH} levels"
     return UsageError("the request is nested too deeply", fix=fix, code="bad_json")
 
@@ -354,7 +354,7 @@ def check_texts(data: Any) -> None:
     while level:
         depth += 1
         if depth > MAX_DEPTH:
-            raise _nested()
+            raise _make_nesting_error()
         for text in level:
             if isinstance(text, str) and not _is_plain(text):
                 raise UsageError(

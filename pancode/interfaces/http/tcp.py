@@ -28,7 +28,7 @@ from pancode.interfaces.http.context import LET_IN, ApiContext
 from pancode.interfaces.http.problems import HANDLERS, AsciiJson, response_of
 from pancode.interfaces.http.routing import ApiCall, TcpAccess, Verb, read_request
 from pancode.kernel.values import replace
-from pancode.kernel.visitors import AccessError, Visitor, asked_by, must_allow, must_ask, must_be_its_item
+from pancode.kernel.visitors import AccessError, Visitor, must_allow, must_ask, must_be_its_item, set_asker
 from pancode.people.service import list_inbox
 
 VISITOR = "pancode.visitor"
@@ -46,7 +46,7 @@ def make_tcp_app(
     context: ApiContext, verbs: Sequence[Verb], rules: ListenerRules, more: Sequence[BaseRoute] = ()
 ) -> ASGIApp:
     """Return all routes for TCP; `more`: what anyone may read, such as the console's files."""
-    routes: list[BaseRoute] = [_route(verb, context) for verb in verbs]
+    routes: list[BaseRoute] = [_make_route(verb, context) for verb in verbs]
     app = Starlette(routes=[*routes, *more], exception_handlers=HANDLERS)
     return RequestGuard(app, context, rules, frozenset(v.path for v in verbs if v.over_tcp is TcpAccess.OPEN))
 
@@ -66,15 +66,15 @@ class RequestGuard:
         if scope["type"] != "http":
             return
         try:
-            scope[VISITOR] = await run_in_threadpool(self._visitor, Request(scope))
+            scope[VISITOR] = await run_in_threadpool(self._identify_visitor, Request(scope))
         except Exception as error:
-            await response_of(error)(scope, receive, _guarded(send))
+            await response_of(error)(scope, receive, _add_headers(send))
             return
         if scope[VISITOR].token is not None and LET_IN in scope:
             scope[LET_IN]()
-        await self._app(scope, receive, _guarded(send))
+        await self._app(scope, receive, _add_headers(send))
 
-    def _visitor(self, request: Request) -> Visitor:
+    def _identify_visitor(self, request: Request) -> Visitor:
         """Return the visitor. AccessError for a request with a wrong host or origin, or an unknown caller."""
         path, headers = request.url.path, {name.lower(): value for name, value in request.headers.items()}
         self._rules.check(KnockedBy(request.method, path, dict(request.query_params), headers))
@@ -88,7 +88,7 @@ class RequestGuard:
         return Visitor()
 
 
-def _guarded(send: Send) -> Send:
+def _add_headers(send: Send) -> Send:
     async def sends(message: Message) -> None:
         if message["type"] == "http.response.start":
             message["headers"] = [*message.get("headers", ()), *HEADERS]
@@ -97,13 +97,13 @@ def _guarded(send: Send) -> Send:
     return sends
 
 
-def _route(verb: Verb, context: ApiContext) -> Route:
+def _make_route(verb: Verb, context: ApiContext) -> Route:
     async def endpoint(request: Request) -> Response:
         try:
             visitor: Visitor = request.scope[VISITOR]  # KeyError if RequestGuard has not checked the request
             await run_in_threadpool(_admit, verb, context, dict(request.path_params), visitor)
             call = await read_request(request, verb.body, verb.query)
-            answer = await run_in_threadpool(_answered, verb, context, replace(call, visitor=visitor))
+            answer = await run_in_threadpool(_answer_call, verb, context, replace(call, visitor=visitor))
             if isinstance(answer, StreamingResponse):
                 answer.body_iterator = _while_in_force(context, visitor, answer.body_iterator)
             return answer if isinstance(answer, Response) else AsciiJson(answer, verb.status)
@@ -113,16 +113,16 @@ def _route(verb: Verb, context: ApiContext) -> Route:
     return Route(verb.path, endpoint, methods=[verb.method])
 
 
-def _answered(verb: Verb, context: ApiContext, call: ApiCall) -> Any:
+def _answer_call(verb: Verb, context: ApiContext, call: ApiCall) -> Any:
     assert call.visitor is not None
     if verb.method == "GET":
         return verb.answered(context, call)
-    with asked_by(call.visitor.token):
+    with set_asker(call.visitor.token):
         if call.visitor.token is not None:
             lands = has_true(call.body, "land") or (verb.lands is not None and verb.lands(context, call))
             must_ask(verb.name, lands, has_true(call.body, "yes"))
             audit_request(context.core, call.visitor.name, verb.name, call.path.get("run"))
-        return verb.answered(context, replace(call, body=_signed(call.body, call.visitor)))
+        return verb.answered(context, replace(call, body=_sign_body(call.body, call.visitor)))
 
 
 def _admit(verb: Verb, context: ApiContext, path: Mapping[str, str], visitor: Visitor) -> None:
@@ -153,10 +153,10 @@ def _admit(verb: Verb, context: ApiContext, path: Mapping[str, str], visitor: Vi
         )
 
 
-def _signed(body: Any, visitor: Visitor) -> Any:
+def _sign_body(body: Any, visitor: Visitor) -> Any:
     """Return the body as sent by the token's owner, with the coordinator's environment."""
     changes: dict[str, Any] = {
-        name: _signed(value, visitor) for name, value in iter(body) if isinstance(value, Body)
+        name: _sign_body(value, visitor) for name, value in iter(body) if isinstance(value, Body)
     }
     if "by" in type(body).model_fields:
         changes["by"] = visitor.name

@@ -45,7 +45,7 @@ def serve(*, tools: Tools = "") -> int:
             "this command is for programs, not for users; to register it in Claude Code: "
             "pancode mcp install claude\n"
         )
-    answer(_names(tools))
+    answer(_split_names(tools))
     return ExitCode.DONE
 
 
@@ -65,7 +65,7 @@ def install(
     known = program_of(program)
     found = shutil.which("pancode")
     argv = [os.path.abspath(found)] if found else [sys.executable, "-m", "pancode"]
-    argv += ["mcp", *(["--tools", tools] if _names(tools) else [])]
+    argv += ["mcp", *(["--tools", tools] if _split_names(tools) else [])]
     variables = handed_on(os.environ)
     fix = f"if {NAME} is there already: pancode mcp uninstall {program}, then this again"
     command, lines = known.add_command(argv, variables), known.lines(argv, variables)
@@ -82,7 +82,7 @@ def uninstall(program: Program, *, dry_run: DryRun = False, yes: Yes = False, fa
     )
 
 
-def _names(tools: str) -> list[str]:
+def _split_names(tools: str) -> list[str]:
     return [name for name in tools.split(",") if name]
 
 

@@ -58,11 +58,13 @@ class ClientProgram:
     def lines(self, argv: Sequence[str], variables: Mapping[str, str]) -> str:
         """Return the server's entry as the program's file contains it."""
         if self.name == "codex":
-            return _toml(self.section, argv, variables)
-        text = json.dumps({self.section: {NAME: self._entry(argv, variables)}}, indent=2, ensure_ascii=False)
+            return _format_toml(self.section, argv, variables)
+        text = json.dumps(
+            {self.section: {NAME: self._make_entry(argv, variables)}}, indent=2, ensure_ascii=False
+        )
         return f"{text}\n"
 
-    def _entry(self, argv: Sequence[str], variables: Mapping[str, str]) -> dict[str, Any]:
+    def _make_entry(self, argv: Sequence[str], variables: Mapping[str, str]) -> dict[str, Any]:
         if self.name == "opencode":
             local = {"type": "local", "command": list(argv), "enabled": True}
             return {**local, "environment": dict(variables)} if variables else local
@@ -136,7 +138,7 @@ def run_command(program: str, command: Sequence[str], fix: str) -> str:
     return output
 
 
-def _toml(section: str, argv: Sequence[str], variables: Mapping[str, str]) -> str:
+def _format_toml(section: str, argv: Sequence[str], variables: Mapping[str, str]) -> str:
     lines = [f"[{section}.{NAME}]", f"command = {json.dumps(argv[0])}", f"args = {json.dumps(argv[1:])}"]
     pairs = ", ".join(f"{name} = {json.dumps(value)}" for name, value in variables.items())
     lines += [f"env = {{ {pairs} }}"] if pairs else []

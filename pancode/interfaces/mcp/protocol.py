@@ -88,14 +88,14 @@ class McpServer:
             "initialize": self._initialize,
             "server/discover": self._discover,
             "ping": lambda params: {},
-            "tools/list": lambda params: _listed("tools", offer.tools()),
-            "resources/list": lambda params: _listed("resources", []),
-            "resources/templates/list": lambda params: _listed("resourceTemplates", offer.templates()),
-            "resources/read": lambda params: {**_kept(), **offer.read(_text(params, "uri"))},
+            "tools/list": lambda params: _make_list("tools", offer.tools()),
+            "resources/list": lambda params: _make_list("resources", []),
+            "resources/templates/list": lambda params: _make_list("resourceTemplates", offer.templates()),
+            "resources/read": lambda params: {**_list_new_fields(), **offer.read(_text(params, "uri"))},
         }
         if (prompt := offer.prompt) is not None:
             self._answers |= {
-                "prompts/list": lambda params: _listed("prompts", offer.prompts()),
+                "prompts/list": lambda params: _make_list("prompts", offer.prompts()),
                 "prompts/get": lambda params: {
                     "resultType": "complete",
                     **prompt(_text(params, "name"), params.get("arguments") or {}),
@@ -140,7 +140,7 @@ class McpServer:
 
         def call() -> None:
             try:
-                self._answer(number, lambda: self._called(params, client, progress))
+                self._answer(number, lambda: self._call_tool(params, client, progress))
             finally:
                 with self._calls_lock:
                     self._calls.pop(number, None)
@@ -150,7 +150,7 @@ class McpServer:
             self._calls[number] = (progress, thread)
         thread.start()
 
-    def _called(self, params: Json, client: str, progress: CallProgress) -> Json:
+    def _call_tool(self, params: Json, client: str, progress: CallProgress) -> Json:
         arguments = params.get("arguments") or {}
         if not isinstance(arguments, dict):
             raise ParamsError("arguments must be an object")
@@ -180,24 +180,24 @@ class McpServer:
         self._client = _client_name(params.get("clientInfo")) or self._client
         wanted = params.get("protocolVersion")
         version = wanted if wanted in HANDSHAKES else HANDSHAKES[0]
-        return {"protocolVersion": version, **self._about()}
+        return {"protocolVersion": version, **self._describe_server()}
 
     def _discover(self, params: Json) -> Json:
-        return {"supportedVersions": [DISCOVERED], **self._about(), **_kept()}
+        return {"supportedVersions": [DISCOVERED], **self._describe_server(), **_list_new_fields()}
 
-    def _about(self) -> Json:
+    def _describe_server(self) -> Json:
         offer = self._offer
         has: Json = {"tools": {}, "resources": {}, **({"prompts": {}} if offer.prompt else {})}
         return {"capabilities": has, "serverInfo": offer.info, "instructions": offer.instructions}
 
 
-def _kept() -> Json:
+def _list_new_fields() -> Json:
     """Return fields that the newer version requires in an answer; older clients ignore them."""
     return {"resultType": "complete", "ttlMs": LISTS_MS, "cacheScope": "private"}
 
 
-def _listed(name: str, items: list[Json]) -> Json:
-    return {name: items, **_kept()}
+def _make_list(name: str, items: list[Json]) -> Json:
+    return {name: items, **_list_new_fields()}
 
 
 def _text(params: Json, name: str) -> str:

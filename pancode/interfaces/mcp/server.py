@@ -90,10 +90,10 @@ def serve(groups: Collection[str] = ()) -> None:
         raise UsageError(
             f"tool group {wrong[0]!r} not found", fix=f"pancode mcp --tools {','.join(known[1:])}"
         )
-    McpServer(make_offer(_client, SystemIds(), groups), standard_input(), sys.stdout).serve()
+    McpServer(make_offer(_make_client, SystemIds(), groups), standard_input(), sys.stdout).serve()
 
 
-def _client(works: bool) -> Client:
+def _make_client(works: bool) -> Client:
     """Return a client. `works`: it starts a fleet that was taken down, as a dispatch by a user does."""
     return Client(place_of(os.environ), works=works, note=_note)
 
@@ -106,7 +106,7 @@ def make_offer(client: Callable[[bool], Client], ids: Ids, groups: Collection[st
         instructions=INSTRUCTIONS,
         tools=lambda: tools.list_tools(groups),
         call=lambda name, given, by, progress: tools.call_tool(
-            client, words, name, given, _who(by), progress
+            client, words, name, given, _format_caller(by), progress
         ),
         templates=resources.list_templates,
         read=lambda address: resources.read_resource(client(False), address),
@@ -115,7 +115,7 @@ def make_offer(client: Callable[[bool], Client], ids: Ids, groups: Collection[st
     )
 
 
-def _who(client: str) -> str:
+def _format_caller(client: str) -> str:
     """Return the user whose program sends the request, with the program's name."""
     return f"{find_user()} ({client})"
 

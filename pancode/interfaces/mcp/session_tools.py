@@ -40,12 +40,16 @@ MOST_LINE = 1 << 20
 _SHOWN = ("session", "state", "reason", "run", "node", "agent", "model", "title", "asks", "changed_at")
 
 
-def _sessions(call: McpToolCall) -> Any:
+def _list_sessions(call: McpToolCall) -> Any:
     limit = min(int(call.given.get("limit", 20)), ROWS)
-    return {"sessions": [_about(one) for one in call.client.get("/v1/sessions", limit=limit)["sessions"]]}
+    return {
+        "sessions": [
+            _describe_session(one) for one in call.client.get("/v1/sessions", limit=limit)["sessions"]
+        ]
+    }
 
 
-def _about(shape: Json) -> Json:
+def _describe_session(shape: Json) -> Json:
     return {**{name: shape[name] for name in _SHOWN}, "cost_usd": shape["usage"]["cost_usd"]}
 
 
@@ -63,12 +67,17 @@ def _say(call: McpToolCall) -> Any:
         call.progress.report(waited, str(shape["state"]))
         call.progress.wait(LOOK_S)
         shape = call.client.get(path_of("sessions", run))
-    payload: Json = {"run": run, "how": answer["how"], "warnings": answer["warnings"], **_about(shape)}
+    payload: Json = {
+        "run": run,
+        "how": answer["how"],
+        "warnings": answer["warnings"],
+        **_describe_session(shape),
+    }
     if not call.given.get("seconds"):
         return {**payload, "next": f"call session_read with run {run} until its state waits for a user"}
     turn: list[Json] = []
     end = f"{run}:0"
-    for mark, _, parts in _lines(call, run, end, shape["runtime"]):
+    for mark, _, parts in _read_lines(call, run, end, shape["runtime"]):
         end = mark
         for part in parts:
             turn = [] if isinstance(part, HeardMessage) and part.begins else turn
@@ -84,16 +93,18 @@ def _read(call: McpToolCall) -> Any:
     lines: list[Json] = []
     path = path_of("sessions", call.text("run"))
     shape = call.client.get(path)
-    for mark, size, parts in _lines(call, call.text("run"), since, shape["runtime"]):
+    for mark, size, parts in _read_lines(call, call.text("run"), since, shape["runtime"]):
         for part in parts:
             _tell(lines, part)
         if size > READ_BYTES:
             return {"told": lines, "since": mark, "more": True}
     shape = call.client.get(path)
-    return {"told": lines, "since": mark, "more": False, **_about(shape)}
+    return {"told": lines, "since": mark, "more": False, **_describe_session(shape)}
 
 
-def _lines(call: McpToolCall, run: str, since: str, runtime: str) -> Iterator[tuple[str, int, list[Part]]]:
+def _read_lines(
+    call: McpToolCall, run: str, since: str, runtime: str
+) -> Iterator[tuple[str, int, list[Part]]]:
     """Yield for each line of the stored output: its end (`RUN:BYTE`), how many bytes were read up to there,
     and the parts of the conversation that it adds."""
     talk, read = SessionTalk(MOST_LINE), 0
@@ -132,7 +143,7 @@ SESSION_TOOLS: tuple[McpTool, ...] = (
     McpTool(
         "sessions",
         "The newest sessions: agents that users talk with, what each does now, and what it asks.",
-        _sessions,
+        _list_sessions,
         "GET /v1/sessions",
         {"limit": integer_schema("how many", ROWS)},
         group="sessions",

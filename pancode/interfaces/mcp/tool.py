@@ -107,7 +107,7 @@ class McpTool:
         """Return the cleaned arguments: null is dropped, 20.0 becomes 20. ParamsError for an invalid one."""
         if unknown := sorted(set(given) - set(self.fields)):
             raise ParamsError(f"{self.name} has no argument {unknown[0]}; it has {', '.join(self.fields)}")
-        meant: Json = _meant(given)
+        meant: Json = _clean_value(given)
         if missing := [name for name in self.required if name not in meant]:
             raise ParamsError(f"{self.name} needs the argument {missing[0]}")
         for name, value in meant.items():
@@ -121,12 +121,12 @@ class McpTool:
         return meant
 
 
-def _meant(value: Any) -> Any:
+def _clean_value(value: Any) -> Any:
     match value:
         case dict():
-            return {name: _meant(one) for name, one in value.items() if one is not None}
+            return {name: _clean_value(one) for name, one in value.items() if one is not None}
         case list():
-            return [_meant(one) for one in value]
+            return [_clean_value(one) for one in value]
         case float() if value.is_integer():
             return int(value)
     return value
@@ -186,7 +186,7 @@ _FOR_USERS = ("command", "yes")
 
 def make_result(answer: Any, untrusted: bool) -> Json:
     """Return a tool's answer. The untrusted mark comes first, because a model reads from the beginning."""
-    return {**_mark(untrusted), **_shown(answer)}
+    return {**_mark(untrusted), **_clean_answer(answer)}
 
 
 def make_error_result(error: PancodeError, untrusted: bool) -> Json:
@@ -202,7 +202,7 @@ def _mark(untrusted: bool) -> Json:
     return {"untrusted": UNTRUSTED} if untrusted else {}
 
 
-def _shown(value: Any) -> Any:
+def _clean_answer(value: Any) -> Any:
     """Return the value without its commands, which are for the user's own terminal."""
     match value:
         case str():
@@ -210,18 +210,20 @@ def _shown(value: Any) -> Any:
         case dict():
             words = {"words": "its change waits for the user's yes"} if value.get("yes") else {}
             rest = {name: one for name, one in value.items() if name not in _FOR_USERS}
-            return {reveal_invisible(name): _field(name, one) for name, one in {**rest, **words}.items()}
+            return {
+                reveal_invisible(name): _clean_field(name, one) for name, one in {**rest, **words}.items()
+            }
         case list():
-            return [_shown(one) for one in value]
+            return [_clean_answer(one) for one in value]
     return value
 
 
-def _field(name: str, value: Any) -> Any:
+def _clean_field(name: str, value: Any) -> Any:
     match name, value:
         case "fix", _ if value:
             return ASK
         case "reason", str():
-            return _shown(without_fix(value))
+            return _clean_answer(without_fix(value))
         case "warnings", list():
-            return [_shown(without_fix(one) if isinstance(one, str) else one) for one in value]
-    return _shown(value)
+            return [_clean_answer(without_fix(one) if isinstance(one, str) else one) for one in value]
+    return _clean_answer(value)

@@ -41,7 +41,7 @@ def _show(call: McpToolCall) -> Any:
     }
 
 
-def _propose(call: McpToolCall) -> Any:
+def _propose_change(call: McpToolCall) -> Any:
     kind = call.text("kind")
     body = {
         "kind": kind,
@@ -84,7 +84,7 @@ CONFIG_TOOLS: tuple[McpTool, ...] = (
         "Ask the user to change PanCode's configuration: 'set the budget to 25 dollars', 'use the local "
         "preset', 'switch to full-auto' (session: this chat; setting dispatch.safety: all later work). The "
         "user gets a card with the exact change and decides; you cannot confirm it.",
-        _propose,
+        _propose_change,
         "POST /v1/config/propose",
         {
             "kind": {
@@ -150,7 +150,7 @@ def _add(call: McpToolCall) -> Any:
     )
 
 
-def _path(call: McpToolCall, verb: str) -> str:
+def _make_path(call: McpToolCall, verb: str) -> str:
     return path_of("schedules", call.text("schedule"), verb)
 
 
@@ -178,7 +178,7 @@ SCHEDULE_TOOLS: tuple[McpTool, ...] = (
         "schedule_pause",
         "Pause a schedule: it begins nothing until it is resumed.",
         lambda call: call.client.post(
-            _path(call, "pause"), {"by": call.by, "reason": call.given.get("reason", "")}
+            _make_path(call, "pause"), {"by": call.by, "reason": call.given.get("reason", "")}
         ),
         "POST /v1/schedules/{schedule}/pause",
         {"schedule": _NAME, "reason": string_schema("why, for the record")},
@@ -190,7 +190,7 @@ SCHEDULE_TOOLS: tuple[McpTool, ...] = (
     McpTool(
         "schedule_resume",
         "Resume a paused schedule, from its next time on.",
-        lambda call: call.client.post(_path(call, "resume"), {"by": call.by}),
+        lambda call: call.client.post(_make_path(call, "resume"), {"by": call.by}),
         "POST /v1/schedules/{schedule}/resume",
         {"schedule": _NAME},
         ("schedule",),
@@ -201,7 +201,7 @@ SCHEDULE_TOOLS: tuple[McpTool, ...] = (
     McpTool(
         "schedule_remove",
         "Remove a schedule permanently. Runs that it has begun continue. Ask the user first.",
-        lambda call: call.client.post(_path(call, "remove"), {"by": call.by}),
+        lambda call: call.client.post(_make_path(call, "remove"), {"by": call.by}),
         "POST /v1/schedules/{schedule}/remove",
         {"schedule": _NAME},
         ("schedule",),
@@ -228,7 +228,7 @@ _DISPATCH: Json = {
 }
 
 
-def _fleet(call: McpToolCall) -> Any:
+def _describe_fleet(call: McpToolCall) -> Any:
     """Return what a dispatch can use, without missing programs and empty fields."""
     nodes = call.client.get("/v1/fleet")["nodes"]
     kept = ("name", "state", "why", "slots", "labels", "isolation", "draining", "paused")
@@ -247,31 +247,34 @@ def _state_of(runtime: Json) -> str:
     return str(runtime["version"] or "ok") if ready else str(runtime["state"]).replace("_", " ")
 
 
-def _agents(call: McpToolCall) -> Any:
+def _list_agents(call: McpToolCall) -> Any:
     agents = call.client.get("/v1/agents", cwd=call.cwd)["agents"]
     kept = ("name", "description", "read_only", "runtime", "model", "tier", "tools")
     rows = call.client.get("/v1/records", limit=RECORDS)["records"]
     return {
         "agents": [
-            {**{key: one[key] for key in kept if key in one}, "records": _records(rows, agent=one["name"])}
+            {
+                **{key: one[key] for key in kept if key in one},
+                "records": _select_records(rows, agent=one["name"]),
+            }
             for one in agents
         ]
     }
 
 
-def _models(call: McpToolCall) -> Any:
+def _list_models(call: McpToolCall) -> Any:
     answer = call.client.get("/v1/models", cwd=call.cwd)
     rows = call.client.get("/v1/records", limit=RECORDS)["records"]
     return {
         **answer,
-        "models": [{**one, "records": _records(rows, model=one["id"])} for one in answer["models"]],
+        "models": [{**one, "records": _select_records(rows, model=one["id"])} for one in answer["models"]],
     }
 
 
 RECORDS, MOST_RECORDS = 500, 6
 
 
-def _records(rows: list[Json], **equal: str) -> list[Json]:
+def _select_records(rows: list[Json], **equal: str) -> list[Json]:
     """Return the records with these values, most runs first; a rate of too few runs is unknown."""
     mine = [row for row in rows if all(row[name] == value for name, value in equal.items())]
     kept = ("agent", "model", "kind", "size", "runs", "good")
@@ -294,7 +297,7 @@ def _dispatch(call: McpToolCall) -> Any:
     return {**answer, "next": f"call wait with run {answer['run']}, then run_show"}
 
 
-def _explore(call: McpToolCall) -> Any:
+def _explore_questions(call: McpToolCall) -> Any:
     """Wait until all scouts have answered or time is up; the same call again finds those still running."""
     names = ("questions", "again", "node", "model", "runtime")
     body = {name: call.given[name] for name in names if name in call.given}
@@ -308,7 +311,7 @@ def _explore(call: McpToolCall) -> Any:
             return {"scouts": rows}
         call.progress.report(waited, "the scouts are under way")
         call.progress.wait(LOOK_S)
-        rows = [_scouted(call, row) for row in rows]
+        rows = [_read_scout(call, row) for row in rows]
     return {"scouts": rows, "next": "call explore again with the same questions: it continues waiting"}
 
 
@@ -316,7 +319,7 @@ UNDER_WAY = "under way"
 """The state of a scout that has not answered yet."""
 
 
-def _scouted(call: McpToolCall, row: Json) -> Json:
+def _read_scout(call: McpToolCall, row: Json) -> Json:
     known = row["state"] != UNDER_WAY
     found: Json = row if known else call.client.get(path_of("explore", row["run"]))
     return found
@@ -336,7 +339,7 @@ def _wait(call: McpToolCall) -> Any:
     return {**run, "next": "run_show has its answer" if ended else "it continues: call wait again"}
 
 
-def _runs(call: McpToolCall) -> Any:
+def _list_runs(call: McpToolCall) -> Any:
     wanted = {key: value for key, value in call.given.items() if key != "limit"}
     limit = min(int(call.given.get("limit", 20)), ROWS)
     kept = ("run", "state", "outcome", "agent", "runtime", "model", "node", "task", "reason", "created_at")
@@ -344,7 +347,7 @@ def _runs(call: McpToolCall) -> Any:
     return {"runs": [{key: run[key] for key in kept} for run in runs]}
 
 
-def _history(call: McpToolCall) -> Any:
+def _search_history(call: McpToolCall) -> Any:
     return call.client.get(
         "/v1/history",
         cwd=call.cwd,
@@ -353,7 +356,7 @@ def _history(call: McpToolCall) -> Any:
     )
 
 
-def _logs(call: McpToolCall) -> Any:
+def _read_log(call: McpToolCall) -> Any:
     """Return the log from an offset, or its last bytes; `left_out`: how many bytes precede those."""
     stream, tail = call.given.get("stream", "out"), call.given.get("tail")
     offset, attempt = call.given.get("offset", 0), ""
@@ -386,7 +389,7 @@ def _end_of(call: McpToolCall, stream: str) -> tuple[int, str]:
     return end + at(end), first.attempt
 
 
-def _receipt(call: McpToolCall) -> Any:
+def _read_receipt(call: McpToolCall) -> Any:
     """Return what the node has signed, in readable form, and its digest; `verify` checks it."""
     row = call.client.get(path_of("receipts", call.text("run")))
     kept = ("run", "attempt", "node", "outcome", "digest", "stored_at", "statement")
@@ -398,7 +401,7 @@ def _retry(call: McpToolCall) -> Any:
     return {**answer, "next": f"call wait with run {answer['run']}, then run_show"}
 
 
-def _diff(call: McpToolCall) -> Any:
+def _read_diff(call: McpToolCall) -> Any:
     stat = bool(call.given.get("stat", False))
     text = call.client.raw(call.run("diff"), stat="1" if stat else None).decode("utf-8", "replace")
     return {"diff": text[:DIFF_CHARS], "cut": len(text) > DIFF_CHARS}
@@ -414,14 +417,14 @@ TOOLS: tuple[McpTool, ...] = (
     McpTool(
         "fleet_status",
         "Nodes of the PanCode fleet: which are online, their slots, runtimes and running work.",
-        _fleet,
+        _describe_fleet,
         "GET /v1/fleet",
         output={"nodes": {"type": "array", "items": {"type": "object"}}},
     ),
     McpTool(
         "agents",
         "Agent definitions, with each agent's purpose and success rate by kind and size of task.",
-        _agents,
+        _list_agents,
         "GET /v1/agents",
         {"cwd": CWD},
         group="choices",
@@ -429,7 +432,7 @@ TOOLS: tuple[McpTool, ...] = (
     McpTool(
         "models",
         "Models of the fleet's own servers, with their tests and success rates.",
-        _models,
+        _list_models,
         "GET /v1/models",
         {"cwd": CWD},
         group="choices",
@@ -451,7 +454,7 @@ TOOLS: tuple[McpTool, ...] = (
         "Have read-only scouts answer 1 to 4 questions about the repository, cheaply, in parallel. Answers "
         f"that are already known for the same files come at once. Waits {WAIT_MOST_S} s; call again to "
         "continue waiting.",
-        _explore,
+        _explore_questions,
         "POST /v1/explore",
         {
             "questions": {
@@ -487,7 +490,7 @@ TOOLS: tuple[McpTool, ...] = (
     McpTool(
         "runs",
         "The newest runs of the fleet with state, outcome, agent and node.",
-        _runs,
+        _list_runs,
         "GET /v1/runs",
         {
             "limit": integer_schema("how many", ROWS),
@@ -530,7 +533,7 @@ TOOLS: tuple[McpTool, ...] = (
         "history",
         "What earlier runs in the repository decided, did and left open, each with its run and age. Call it "
         "before you repeat work. The code may have changed since.",
-        _history,
+        _search_history,
         "GET /v1/history",
         {
             "query": string_schema("words to search for; default: the newest notes"),
@@ -543,7 +546,7 @@ TOOLS: tuple[McpTool, ...] = (
         "logs",
         f"Output of a run, {LOG_BYTES // 1000} KB at a time; continue at next_offset. With tail: its last "
         "bytes, and how many are left out before them.",
-        _logs,
+        _read_log,
         "GET /v1/runs/{run}/log",
         {
             "run": RUN,
@@ -557,7 +560,7 @@ TOOLS: tuple[McpTool, ...] = (
     McpTool(
         "diff",
         "The change that a run made, as a patch; with stat: only files and counts.",
-        _diff,
+        _read_diff,
         "GET /v1/runs/{run}/diff",
         {"run": RUN, "stat": {"type": "boolean", "description": "only files and counts"}},
         ("run",),
@@ -577,7 +580,7 @@ TOOLS: tuple[McpTool, ...] = (
     McpTool(
         "receipt",
         "The signed receipt of a run, readable: who ran what where, files, gates, cost. verify checks it.",
-        _receipt,
+        _read_receipt,
         "GET /v1/receipts/{run}",
         {"run": RUN},
         ("run",),
@@ -647,12 +650,12 @@ def call_tool(
     except ParamsError as wrong:
         fix = f"call {name} again with arguments that match its schema"
         error = UsageError(str(wrong), fix=fix, code="bad_argument")
-        return {**_result(make_error_result(error, False)), "isError": True}
+        return {**_make_result(make_error_result(error, False)), "isError": True}
     except PancodeError as refused:
-        return {**_result(make_error_result(refused, tool.untrusted)), "isError": True}
-    return _result(make_result(answer, tool.untrusted))
+        return {**_make_result(make_error_result(refused, tool.untrusted)), "isError": True}
+    return _make_result(make_result(answer, tool.untrusted))
 
 
-def _result(answer: Any) -> Json:
+def _make_result(answer: Any) -> Json:
     text = json.dumps(answer, ensure_ascii=False)
     return {"content": [{"type": "text", "text": text}], "structuredContent": answer, "isError": False}

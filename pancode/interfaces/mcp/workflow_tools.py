@@ -32,20 +32,20 @@ _OF_A_STEP: Json = {
 }
 
 
-def _batch(call: McpToolCall) -> Any:
+def _begin_batch(call: McpToolCall) -> Any:
     """Begin a batch; all tasks are admitted before the first one starts."""
     rows = [{"task": str(task)} for task in call.given["tasks"]]
-    body = {"kind": "batch", "steps": _steps(call, rows), "concurrency": call.given.get("concurrency")}
-    return _begun(call, body)
+    body = {"kind": "batch", "steps": _make_steps(call, rows), "concurrency": call.given.get("concurrency")}
+    return _begin_workflow(call, body)
 
 
-def _steps(call: McpToolCall, rows: Sequence[Mapping[str, str]]) -> list[Json]:
+def _make_steps(call: McpToolCall, rows: Sequence[Mapping[str, str]]) -> list[Json]:
     """Return the steps: the options of the call for all, replaced by those of each row."""
     work = {name: call.given[name] for name in WORK if name in call.given}
     return [{"name": f"{n}", "dispatch": {**work, **row}} for n, row in enumerate(rows, 1)]
 
 
-def _chain(call: McpToolCall) -> Any:
+def _begin_chain(call: McpToolCall) -> Any:
     """Begin a chain, in which each step needs the previous one."""
     rows = call.given["steps"]
     for row in rows:
@@ -53,13 +53,13 @@ def _chain(call: McpToolCall) -> Any:
             raise ParamsError("each item of steps must be an object of strings")
         if "task" not in row or set(row) - set(_OF_A_STEP):
             raise ParamsError(f"a step has a task, and of {', '.join(_OF_A_STEP)} what it wants")
-    steps = _steps(call, rows)
+    steps = _make_steps(call, rows)
     for before, step in pairwise(steps):
         step["needs"] = [before["name"]]
-    return _begun(call, {"kind": "chain", "steps": steps})
+    return _begin_workflow(call, {"kind": "chain", "steps": steps})
 
 
-def _race(call: McpToolCall) -> Any:
+def _begin_race(call: McpToolCall) -> Any:
     """Begin a race: one task for several agents or models, or several times for the same one."""
     task, given = call.text("task"), call.given
     lists = [name for name in ("agents", "models", "best_of") if given.get(name)]
@@ -69,8 +69,8 @@ def _race(call: McpToolCall) -> Any:
     rows = [{named: str(one)} for one in given[lists[0]]] if named != "best_of" else [{}] * given["best_of"]
     if len(rows) < 2:
         raise ParamsError(f"{lists[0]} requires two or more")
-    steps, rule = _steps(call, [{"task": task, **row} for row in rows]), {"by": given.get("by", "first")}
-    return _begun(call, {"kind": "race", "input": task, "steps": steps, "race": rule})
+    steps, rule = _make_steps(call, [{"task": task, **row} for row in rows]), {"by": given.get("by", "first")}
+    return _begin_workflow(call, {"kind": "race", "input": task, "steps": steps, "race": rule})
 
 
 def _run_workflow(call: McpToolCall) -> Any:
@@ -85,10 +85,12 @@ def _run_workflow(call: McpToolCall) -> Any:
     found = check_workflow(source.text, source.place, source.name, flags)
     if found.problems:
         raise found.problems[0]
-    return _begun(call, {**(found.body or {}), **source.told(), "input": call.given.get("input", "")})
+    return _begin_workflow(
+        call, {**(found.body or {}), **source.told(), "input": call.given.get("input", "")}
+    )
 
 
-def _begun(call: McpToolCall, body: Json) -> Any:
+def _begin_workflow(call: McpToolCall, body: Json) -> Any:
     payload = {**body, "by": call.by, **call.where(), **describe_parent()}
     answer = call.client.post_work(
         "/v1/workflows", payload, lambda under_way: call.progress.report(0, "snapshot")
@@ -113,7 +115,7 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
         "dispatch_batch",
         "Start several independent coding tasks at once; each becomes a run on one of the nodes. Answers at "
         "once with the id of a workflow.",
-        _batch,
+        _begin_batch,
         "POST /v1/workflows",
         {
             "tasks": {
@@ -134,7 +136,7 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
         "dispatch_chain",
         "Start steps that build on each other: each begins with the files and answers of the previous ones "
         "(first plan, then build, then review). Answers like dispatch_batch.",
-        _chain,
+        _begin_chain,
         "POST /v1/workflows",
         {
             "steps": {
@@ -160,7 +162,7 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
         "dispatch_race",
         "Hand one task to several workers: the first that is done and passes the gates wins, or the smallest "
         "change; the others are stopped. Answers as dispatch_batch does.",
-        _race,
+        _begin_race,
         "POST /v1/workflows",
         {
             "task": string_schema("the whole task"),

@@ -252,12 +252,12 @@ class Console(SteadyPage):
     def on_console_feed_read(self, message: FeedRead) -> None:
         match message.news:
             case AnswersRead() as told:
-                self._answered(told)
+                self._send_answer(told)
             case Away(why):
                 self._known.away = why
                 if self._known.as_of is None:
                     self._canvas.words(trouble_lines(why))
-                self._frame()
+                self._draw_frame()
             case Looked(ticket, shape):
                 self._acting.looked(ticket, shape)
             case Acted(act, refused):
@@ -265,7 +265,7 @@ class Console(SteadyPage):
             case Crashed(error):
                 self.crashed(error)
 
-    def _answered(self, news: AnswersRead) -> None:
+    def _send_answer(self, news: AnswersRead) -> None:
         if news.turn == self._turn:
             moment = PageMoment.of(self._clock.wall_ms())
             self._known = KnownAnswers(news.answers, moment, self._clock.boot_ms(), None, news.refused)
@@ -318,7 +318,7 @@ class Console(SteadyPage):
             self._preview()
         elif known.refused is not None:
             self._canvas.words(trouble_lines(known.refused))
-        self._frame()
+        self._draw_frame()
 
     def _preview(self) -> None:
         """Beside the list the marked row in short; the next readings have what that takes."""
@@ -336,7 +336,7 @@ class Console(SteadyPage):
         )
         return self._canvas.tell_beside(told)
 
-    def _frame(self) -> None:
+    def _draw_frame(self) -> None:
         """Draw the lines around the page."""
         silent_s, away = (self._clock.boot_ms() - self._known.heard_ms) / 1000, self._known.away
         self._summary.tell((top_line(self._known.answers, away, silent_s),))
@@ -350,7 +350,7 @@ class Console(SteadyPage):
             self._log_view.draw(self.visits[-1].word)
         else:
             self._preview()
-        self._frame()
+        self._draw_frame()
 
     def on_resize(self) -> None:
         self._draw()

@@ -10,7 +10,7 @@ from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.follow import print_warnings
 from pancode.interfaces.cli.output import find_user
-from pancode.interfaces.cli.parameters import Json, money, option
+from pancode.interfaces.cli.parameters import Json, option, parse_money
 from pancode.interfaces.cli.terminal import Columns, escape_line, format_rows, safe_block, short_time
 from pancode.interfaces.client.caller import find_folder
 from pancode.issues.answers import ISSUE, ISSUES, WORK, WORKS, IssueAnswer, IssuesAnswer, IssueWorkAnswer
@@ -66,10 +66,10 @@ _ISSUES: Columns = {
 @verb("issue show", "pancode issue show SHOP-12")
 def show(issue: Issue, face: Json) -> None:
     """Show one issue with its text."""
-    face.show_result(face.client().get(ISSUE.at(issue)), _shown)
+    face.show_result(face.client().get(ISSUE.at(issue)), _format_issue)
 
 
-def _shown(one: IssueAnswer) -> str:
+def _format_issue(one: IssueAnswer) -> str:
     facts = {"state": one["state"], "labels": ", ".join(one["labels"]), "for": ", ".join(one["assignees"])}
     facts |= {"by": one["author"], "project": one["project"], "at": one["url"]}
     lines = [f"  {key:<8} {escape_line(str(value))}\n" for key, value in facts.items() if value]
@@ -88,7 +88,9 @@ def on(
     model: Annotated[str | None, option("Model of the agent.", "M")] = None,
     runtime: Annotated[str | None, option("Runtime of the agent.", "R")] = None,
     node: Annotated[str | None, option("The machine.", "N", complete=completions.nodes)] = None,
-    budget: Annotated[str | None, option("The most that the run may cost.", "USD", parser=money)] = None,
+    budget: Annotated[
+        str | None, option("The most that the run may cost.", "USD", parser=parse_money)
+    ] = None,
     yes: options.Yes = False,
     plans: Annotated[bool, option("First plan it with a planner in its workspace.", "--plan")] = False,
     face: Json,
@@ -127,10 +129,10 @@ def on(
         return ExitCode.DONE if view["report"]["admitted"] else ExitCode.REFUSED
     answer = post_agreed(face, client, WORK, body)
     print_warnings(face, answer["warnings"])
-    return face.end(ExitCode.DONE, answer, lambda: _begun(answer))
+    return face.end(ExitCode.DONE, answer, lambda: _format_begun(answer))
 
 
-def _begun(one: IssueWorkAnswer) -> str:
+def _format_begun(one: IssueWorkAnswer) -> str:
     return (
         f"{one['run']}  works on {escape_line(one['issue'])} {escape_line(one['title'])}\n"
         f"  workspace {one['workspace']}, agent {escape_line(one['agent'])}\n"

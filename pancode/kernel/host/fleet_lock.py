@@ -68,12 +68,12 @@ class Alone:
             made.bind(self._address)
         except OSError as exc:
             made.close()
-            return self._holder() if exc.errno == errno.EADDRINUSE else None
+            return self._find_holder() if exc.errno == errno.EADDRINUSE else None
         made.listen(_BACKLOG)
         self._socket = made
         return None
 
-    def _holder(self) -> int | None:
+    def _find_holder(self) -> int | None:
         """Return the pid of another coordinator of our user that has the name.
 
         Another user must not prevent our start, and a holder in this same process is not a copy.

@@ -22,7 +22,7 @@ _SCOPE = re.compile(r"/pancode-f-[^:/]+:([^:/]+):[^/]*\.scope")
 
 def start_of(pid: int) -> str:
     """Return the start time in kernel ticks: with the pid, a unique id of the process. Empty if it ended."""
-    return _stat(pid)[1]
+    return _read_stat(pid)[1]
 
 
 def attempts_of(pid: int, start: str) -> tuple[AttemptId, ...] | None:
@@ -32,23 +32,23 @@ def attempts_of(pid: int, start: str) -> tuple[AttemptId, ...] | None:
             return None
         found = _walk(pid)
         if found is not None:
-            return tuple(attempt for attempt in map(_parsed, found) if attempt is not None)
+            return tuple(attempt for attempt in map(_parse_mark, found) if attempt is not None)
     return None
 
 
 def _walk(pid: int) -> list[str] | None:
     """Return the marks from the process up to the root; None: one of its parents has just ended."""
-    found, scopes = list[str](), _scopes(pid)
+    found, scopes = list[str](), _read_scopes(pid)
     while pid > 0:
-        above, start = _stat(pid)
+        above, start = _read_stat(pid)
         if not start:
             return None
-        found += _marks(pid)
+        found += _read_marks(pid)
         pid = above
     return found + scopes
 
 
-def _marks(pid: int) -> list[str]:
+def _read_marks(pid: int) -> list[str]:
     """Return the marks in a process's environment and standard error; none for another user's process."""
     marks: list[str] = []
     with suppress(OSError):
@@ -61,13 +61,13 @@ def _marks(pid: int) -> list[str]:
     return marks
 
 
-def _scopes(pid: int) -> list[str]:
+def _read_scopes(pid: int) -> list[str]:
     with suppress(OSError):
         return _SCOPE.findall(os.fsdecode(_read(f"/proc/{pid}/cgroup")))
     return []
 
 
-def _stat(pid: int) -> tuple[int, str]:
+def _read_stat(pid: int) -> tuple[int, str]:
     """Return the parent's pid and the start time, which is empty for a process that has ended."""
     try:
         fields = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
@@ -88,7 +88,7 @@ def _read(path: str) -> bytes:
     return b"".join(parts)
 
 
-def _parsed(text: str) -> AttemptId | None:
+def _parse_mark(text: str) -> AttemptId | None:
     try:
         return AttemptId.parse(text)
     except ValueError:

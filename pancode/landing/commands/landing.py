@@ -211,7 +211,7 @@ def land_all(face: Face, body: dict[str, Any], *, approved: bool) -> tuple[ExitC
         for run in left:
             client.post(CALL_OFF.at(run), {"by": find_user()})
             ends.append({"run": run, "status": "called off", "why": "Ctrl-C"})
-    face.show({"landings": ends}, lambda: _summary(ends))
+    face.show({"landings": ends}, lambda: _format_summary(ends))
     fine = [one["status"] in FINE for one in ends]
     return ExitCode.DONE if all(fine) else ExitCode.PARTIAL, any(fine)
 
@@ -221,7 +221,7 @@ def _green_row(row: RunShape) -> str:
     return f"{row['run']}  {files}  {clip_columns(escape_line(row['task']), 60)}"
 
 
-def _summary(ends: list[dict[str, Any]]) -> str:
+def _format_summary(ends: list[dict[str, Any]]) -> str:
     counts = Counter(escape_line(str(one.get("status", "unknown"))) for one in ends)
     return f"{count_noun(len(ends), 'run')}: {', '.join(f'{n} {status}' for status, n in counts.items())}\n"
 
@@ -257,7 +257,9 @@ def land(
     *,
     run: Annotated[
         str | None,
-        Argument(autocompletion=completions.runs, help="Without it: the landings that wait, in order."),
+        Argument(
+            autocompletion=completions.complete_runs, help="Without it: the landings that wait, in order."
+        ),
     ] = None,
     no_gates: Annotated[bool, option("Land without the gates on the merged tree.", "--no-gates")] = False,
     without_gate: WithoutGate = None,
@@ -299,13 +301,13 @@ def land(
     _check_resolve(push_to, resolve=resolve, all_green=all_green)
     check_push(push_to)
     check_pull(push_to, forge, wanted=pull_request, several=all_green or run is None)
-    branch = _branch(branch, push_to, detach=detach)
+    branch = _choose_branch(branch, push_to, detach=detach)
     _check_commit(branch, message, how)
     choices: dict[str, Any] = {"anyway": anyway, "without_gates": without_gate, "message": message}
     choices |= {"branch": branch, "with_commands": with_commands, "with_secret": with_secret, "how": how}
     body = {"gates": not no_gates, **{name: value for name, value in choices.items() if value}}
     if all_green:
-        return _all(face, run, body, push_to, approved=yes)
+        return _land_all_green(face, run, body, push_to, approved=yes)
     if run is None:
         return _queue(face, body)
     if resolve:
@@ -313,10 +315,10 @@ def land(
     pull = PullWanted(message or "", forge) if pull_request else None
     if pull is not None and push_to is not None:
         body |= {"pull_to": push_to[0], "forge": forge.value if forge is not None else None}
-    return _one(face, run, {**body, "wait": not detach}, push_to, pull)
+    return _land_one(face, run, {**body, "wait": not detach}, push_to, pull)
 
 
-def _branch(named: str | None, push_to: tuple[str, str] | None, *, detach: bool) -> str | None:
+def _choose_branch(named: str | None, push_to: tuple[str, str] | None, *, detach: bool) -> str | None:
     """Return the branch to land on, or None for the default; UsageError if two are named."""
     if push_to is None:
         return named
@@ -339,7 +341,7 @@ def _check_commit(branch: str | None, message: str | None, how: How | None) -> N
         raise UsageError(f"{flag} requires --branch: without it, no commit is made", fix="add --branch NAME")
 
 
-def _all(
+def _land_all_green(
     face: Face, run: str | None, body: dict[str, Any], push_to: tuple[str, str] | None, *, approved: bool
 ) -> int:
     if run is not None:
@@ -361,7 +363,7 @@ def _queue(face: Face, body: dict[str, Any]) -> int:
     return ExitCode.DONE
 
 
-def _one(
+def _land_one(
     face: Face, run: str, body: dict[str, Any], push_to: tuple[str, str] | None, pull: PullWanted | None
 ) -> int:
     client = face.client()

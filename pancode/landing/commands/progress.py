@@ -31,7 +31,11 @@ def land_and_wait(face: Face, client: Client, run: str, body: dict[str, Any]) ->
                 raise
             return land_and_wait(face, client, run, {**body, "elsewhere": True})
         approval = str(refused.details.get("yes", ""))
-        if refused.code != HELD or not face.can_ask() or not face.confirm(_question(refused.why), approval):
+        if (
+            refused.code != HELD
+            or not face.can_ask()
+            or not face.confirm(_format_question(refused.why), approval)
+        ):
             raise
         flags = {flag.removeprefix("--").replace("-", "_"): True for flag in approval.split()}
         return _land(face, client, run, {**body, **flags})
@@ -45,7 +49,7 @@ def _land(face: Face, client: Client, run: str, body: dict[str, Any]) -> LandAns
     return act_when_suspended(face, client, run, lambda name: client.post(LAND.at(name), payload, LAND_S))
 
 
-def _question(why: str) -> str:
+def _format_question(why: str) -> str:
     listed = "".join(f"  {escape_line(one)}\n" for one in why.split("; "))
     return f"it changes files that need your approval:\n{listed}Land it?"
 
@@ -62,19 +66,19 @@ def format_landing(report: Mapping[str, Any]) -> str:
         return f"{mended}{head}: {escape_line(report['tree'])} is as it was{already}\n"
     gate = f"  gates: {escape_line(report['gate']['detail'])}\n" if report["gate"] else ""
     tracker = f"  tracker: {escape_line(report['tracker'])}\n" if report.get("tracker") else ""
-    return f"{mended}{head}: {_where(report)}\n{gate}{files}{tracker}"
+    return f"{mended}{head}: {_format_place(report)}\n{gate}{files}{tracker}"
 
 
 def landing_line(report: Mapping[str, Any]) -> str:
     """Format one of several landings on a line; with reason and fix if it did not land."""
     status = report.get("status", "unknown")
     if status == "landed":
-        return f"{report['run']}  landed: {_where(report)}\n"
+        return f"{report['run']}  landed: {_format_place(report)}\n"
     why, fix = escape_line(str(report.get("why", ""))), escape_line(str(report.get("fix", "")))
     return f"{report['run']}  {status}: {why}\n" + (f"  fix: {fix}\n" if fix and status not in FINE else "")
 
 
-def _where(report: Mapping[str, Any]) -> str:
+def _format_place(report: Mapping[str, Any]) -> str:
     """Return the number of written files, the checkout, and the remaining steps there, as text."""
     count = len(report["files"])
     if report.get("made"):
@@ -93,7 +97,7 @@ def call_off(face: Face, run: str) -> None:
     outlook = f"not called off: it may still write into your tree.  look: pancode why {run}"
     client = Client(face.client().place, starts=False)
     try:
-        landings = _asked(client, run)
+        landings = _call_off(client, run)
     except (KeyboardInterrupt, PancodeError):
         face.note(outlook)
         return
@@ -101,7 +105,7 @@ def call_off(face: Face, run: str) -> None:
         face.note(_called_off(one, outlook))
 
 
-def _asked(client: Client, run: str) -> list[CalledOffRow]:
+def _call_off(client: Client, run: str) -> list[CalledOffRow]:
     waited: list[CalledOffRow] = []
     for _ in range(BEHIND):  # the interrupted request may arrive a moment later, even after this one
         landings = client.post(CALL_OFF.at(run), {"by": find_user()})["landings"]
@@ -116,5 +120,5 @@ def _called_off(one: CalledOffRow, outlook: str) -> str:
     if one["status"] == "under way":
         return outlook
     if one["status"] == "landed":
-        return f"too late, it has landed: {_where(one)}"
+        return f"too late, it has landed: {_format_place(one)}"
     return f"{one['status']}: your files are as they were"

@@ -50,12 +50,12 @@ def review(face: Json) -> int:
     interactive = face.can_ask() and sys.stdout.isatty()
     if not rows or face.as_json or not interactive:
         found = [_looked_up(client, row["run"]) for row in rows] if not face.as_json else []
-        face.show({"runs": rows}, lambda: "".join(map(_page, found)) or "nothing to review here\n")
+        face.show({"runs": rows}, lambda: "".join(map(_format_page, found)) or "nothing to review here\n")
         return ExitCode.DONE
     done: list[str] = []
     for number, row in enumerate(rows, start=1):
-        sys.stdout.write(_drawn(client, _looked_up(client, row["run"]), f"{number} of {len(rows)}"))
-        answer = _asked(face, client, row["run"])
+        sys.stdout.write(_draw_run(client, _looked_up(client, row["run"]), f"{number} of {len(rows)}"))
+        answer = _ask_action(face, client, row["run"])
         if answer == "quit":
             break
         done.append(answer)
@@ -80,13 +80,13 @@ def _looked_up(client: Client, run: str) -> ReviewedRun:
     return {**shape, "receipt_verdict": verdict}
 
 
-def _page(shape: ReviewedRun) -> str:
+def _format_page(shape: ReviewedRun) -> str:
     """Format the run for a pipe: without colors and without the change itself."""
     files = "".join(f"  file       {escape_line(name)}\n" for name in shape["files_changed"])
-    return f"{format_summary(shape)}{_details(shape)}{files}  pancode land {shape['run']}\n\n"
+    return f"{format_summary(shape)}{_format_details(shape)}{files}  pancode land {shape['run']}\n\n"
 
 
-def _details(shape: ReviewedRun) -> str:
+def _format_details(shape: ReviewedRun) -> str:
     lines = [f"  task       {escape_line(shape['task'])}"]
     lines += gate_lines(shape)
     lines += report_lines(shape, 5)
@@ -94,10 +94,12 @@ def _details(shape: ReviewedRun) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _drawn(client: Client, shape: ReviewedRun, place: str) -> str:
+def _draw_run(client: Client, shape: ReviewedRun, place: str) -> str:
     answer = safe_block(shape["answer"][:MOST_ANSWER])
     head = paint_text(f"--- {place} ---", "bold", sys.stdout)
-    return f"\n{head}\n{_change(client, shape['run'])}\n{answer}{format_summary(shape)}{_details(shape)}"
+    return (
+        f"\n{head}\n{_change(client, shape['run'])}\n{answer}{format_summary(shape)}{_format_details(shape)}"
+    )
 
 
 def _change(client: Client, run: str) -> str:
@@ -109,18 +111,18 @@ def _change(client: Client, run: str) -> str:
     return shown + (more if len(lines) > MOST_LINES else "")
 
 
-def _asked(face: Face, client: Client, run: str) -> str:
+def _ask_action(face: Face, client: Client, run: str) -> str:
     """Ask what to do with the run, again after an invalid key or a failed landing; return what was done."""
     acts: dict[str, Callable[[], str]] = {
         "l": lambda: _land(face, client, run),
         "r": lambda: _sent_back(client, run),
-        "x": lambda: _dropped(client, run),
+        "x": lambda: _drop_run(client, run),
         "d": lambda: _shown_again(client, run),
         "s": lambda: "skipped",
         "q": lambda: "quit",
     }
     while True:
-        key = _key(f"{KEYS}  > ")
+        key = _read_key(f"{KEYS}  > ")
         sys.stdout.write(f"{key if key.isprintable() else ''}\n")
         if key in ("\x03", "\x04"):
             return "quit"
@@ -133,7 +135,7 @@ def _asked(face: Face, client: Client, run: str) -> str:
             return outcome
 
 
-def _key(question: str) -> str:
+def _read_key(question: str) -> str:
     """Read one key, without Enter. Keys pressed before the question was shown are discarded."""
     terminal = sys.stdin.fileno()
     before = termios.tcgetattr(terminal)
@@ -171,7 +173,7 @@ def _sent_back(client: Client, run: str) -> str:
     return "sent back"
 
 
-def _dropped(client: Client, run: str) -> str:
+def _drop_run(client: Client, run: str) -> str:
     client.post(DROP.at(run), {"by": find_user()})
     sys.stdout.write(f"{run}  dropped; its commit stays: pancode land {run}\n")
     return "dropped"

@@ -44,9 +44,9 @@ class HttpForges:
         return next((url for url in found if is_forge_address(url)), found[0])
 
     def check(self, place: ForgePlace) -> None:
-        self._token(place)
+        self._find_token(place)
 
-    def _token(self, place: ForgePlace) -> str:
+    def _find_token(self, place: ForgePlace) -> str:
         token = self._secret(place.token)
         if not _TOKEN.fullmatch(token):
             fix = f"pancode config secret {place.token}"
@@ -55,7 +55,7 @@ class HttpForges:
 
     def open(self, place: ForgePlace, wanted: PullRequest) -> OpenedPull:
         speaks: Any = _DIALECTS[place.kind]
-        token = self._token(place)
+        token = self._find_token(place)
         fix = f"--forge {'|'.join(ForgeKind)}; or forge.{place.repository.host}.kind and .url"
         with open_client(place, token, speaks.make_headers(token), self._clock, fix) as client:
             repository = place.repository

@@ -59,7 +59,7 @@ class ForgeClient:
         }
         tls: Any = False
         if place.api.startswith("https:"):
-            tls = _trusting(authority or os.environ.get("GIT_SSL_CAINFO") or None)
+            tls = _make_tls_context(authority or os.environ.get("GIT_SSL_CAINFO") or None)
         self._client = httpx2.Client(
             verify=tls,
             trust_env=False,
@@ -96,7 +96,7 @@ class ForgeClient:
         """Send a request. ConfigError, RefusedError, NotFoundError, UnavailableError, with code and fix."""
         etag_key = f"{self._place.api}{path}?{sorted(params.items())}" if method == "GET" else ""
         mark, before = self._known.get(etag_key, ("", None))
-        status, headers, data = self._answered(method, path, params, body, mark)
+        status, headers, data = self._send_request(method, path, params, body, mark)
         if status == _UNCHANGED and mark:
             return before
         good = 200 <= status < 300
@@ -106,17 +106,17 @@ class ForgeClient:
             parsed = json.loads(data)
         except ValueError as exc:
             if good:
-                raise self._unreachable("its answer is not JSON") from exc
+                raise self._make_reach_error("its answer is not JSON") from exc
             parsed = None
         if not good:
-            raise self._error(status, headers, parsed)
+            raise self._make_error(status, headers, parsed)
         if etag_key and (mark := headers.get("etag", "")):
             if len(self._known) >= MOST_KNOWN:
                 self._known.clear()
             self._known[etag_key] = mark, parsed
         return parsed
 
-    def _answered(
+    def _send_request(
         self,
         method: str,
         path: str,
@@ -135,19 +135,19 @@ class ForgeClient:
                 for piece in answer.iter_bytes():
                     data += piece
                     if len(data) > MOST_BYTES or self._clock.mono_ms() > until:
-                        raise self._unreachable("its answer is too long, or takes too much time")
+                        raise self._make_reach_error("its answer is too long, or takes too much time")
                 return answer.status_code, answer.headers, bytes(data)
         except (httpx2.HTTPError, httpx2.InvalidURL) as exc:
-            raise self._unreachable(f"{type(exc).__name__}: {exc}") from exc
+            raise self._make_reach_error(f"{type(exc).__name__}: {exc}") from exc
 
-    def _unreachable(self, why: str) -> UnavailableError:
+    def _make_reach_error(self, why: str) -> UnavailableError:
         fix = f"check forge.{self._place.repository.host}.url: {self._place.api}"
         what = f"{self._place.repository.host} does not answer"
-        return UnavailableError(what, why=self._clean(why), fix=fix, code="forge_unreachable")
+        return UnavailableError(what, why=self._clean_text(why), fix=fix, code="forge_unreachable")
 
-    def _error(self, status: int, headers: Mapping[str, str], body: Any) -> PancodeError:
+    def _make_error(self, status: int, headers: Mapping[str, str], body: Any) -> PancodeError:
         host, path, name = self._place.repository.host, self._place.repository.path, self._place.token
-        why = self._clean(f"HTTP {status}: {words_of(body)}")
+        why = self._clean_text(f"HTTP {status}: {words_of(body)}")
         keep = f"pancode config secret {name}"
         if is_rate_limit(status, headers, body):
             return rate_limit_error(
@@ -174,7 +174,7 @@ class ForgeClient:
             return RefusedError(what, why=why, fix=f"check {path} on {host}", code=REFUSED)
         return UnavailableError(f"{host} failed", why=why, fix="later", code="forge_unreachable")
 
-    def _clean(self, words: str) -> str:
+    def _clean_text(self, words: str) -> str:
         return escape_line(words.replace(self._token, "***"))[:_WORDS]
 
 
@@ -204,7 +204,7 @@ def open_client(
         ) from exc
 
 
-def _trusting(authority: str | None) -> ssl.SSLContext:
+def _make_tls_context(authority: str | None) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=authority)
     except OSError as exc:
@@ -260,10 +260,10 @@ def words_of(body: Any) -> str:
     if not isinstance(body, dict):
         return "without a reason"
     parts = [body.get("message"), body.get("error"), body.get("error_description"), body.get("errors")]
-    return "; ".join(_plain(part) for part in parts if part) or "without a reason"
+    return "; ".join(_format_part(part) for part in parts if part) or "without a reason"
 
 
-def _plain(part: Any) -> str:
+def _format_part(part: Any) -> str:
     if isinstance(part, dict):
         return str(part.get("message") or part)
-    return ", ".join(_plain(one) for one in part[:5]) if isinstance(part, list) else str(part)
+    return ", ".join(_format_part(one) for one in part[:5]) if isinstance(part, list) else str(part)

@@ -36,13 +36,13 @@ def compose_commit(depot: Depot, wanted: Composition) -> Composed:
     git, depot_path = depot.git(wanted.repo), depot.path(wanted.repo)
     handed = _Edit((wanted.folder,), tuple(wanted.files.items()))
     bare = _Edit((wanted.folder,))
-    origin = _edited(git, depot_path, tree_of(git, wanted.origin), bare)
-    merged = _merged(git, wanted, _Lineage(git, depot_path, wanted, origin, bare))
+    origin = _edit_tree(git, depot_path, tree_of(git, wanted.origin), bare)
+    merged = _merge_results(git, wanted, _Lineage(git, depot_path, wanted, origin, bare))
     # Add them even if origin has them: a file committed earlier must not count as written by this step.
     begun = _Edit((*handed.gone, *wanted.without), handed.files)
-    tree = _edited(git, depot_path, merged, begun)
+    tree = _edit_tree(git, depot_path, merged, begun)
     snapshot = commit_of(depot, wanted.repo, tree, wanted.base)
-    begins = commit_of(depot, wanted.repo, _edited(git, depot_path, origin, handed), wanted.base)
+    begins = commit_of(depot, wanted.repo, _edit_tree(git, depot_path, origin, handed), wanted.base)
     git.must("update-ref", f"{result_prefix(wanted.run)}origin", begins)
     return Composed(snapshot, begins)
 
@@ -57,7 +57,7 @@ class _Lineage:
 
     def tree(self, commit: str) -> str:
         """Return the tree of a result, without the files that its step was given."""
-        return _edited(self._git, self._depot, tree_of(self._git, commit), self._bare)
+        return _edit_tree(self._git, self._depot, tree_of(self._git, commit), self._bare)
 
     def commit(self, step: str) -> str:
         """Return the commit of a step. KeyError if the history lists a step before one that it began from."""
@@ -86,13 +86,13 @@ class _Lineage:
         result = tree_commit(self._git, tree, base)
         merge, _ = merge_change(self._git, base, result, tree_of(self._git, self._root))
         if merge.conflicts:
-            raise _conflict(
+            raise _make_conflict_error(
                 [decode_path(path) for path in merge.conflicts], ["the project's current files"], step
             )
         return merge.tree
 
 
-def _merged(git: Git, wanted: Composition, lineage: _Lineage) -> str:
+def _merge_results(git: Git, wanted: Composition, lineage: _Lineage) -> str:
     """Return the merge of all results, or the origin's tree if there are none."""
     if not wanted.results:
         return lineage.tree(wanted.origin)
@@ -103,13 +103,13 @@ def _merged(git: Git, wanted: Composition, lineage: _Lineage) -> str:
         theirs = lineage.commit(name)
         merge = merge_commits(git, ours, theirs)
         if merge.conflicts and not wanted.marked:
-            raise _conflict([decode_path(path) for path in merge.conflicts], done, name)
+            raise _make_conflict_error([decode_path(path) for path in merge.conflicts], done, name)
         merged, ours = merge.tree, tree_commit(git, merge.tree, ours, theirs)
         done.append(name)
     return merged
 
 
-def _conflict(files: list[str], done: list[str], name: str) -> MergeConflictError:
+def _make_conflict_error(files: list[str], done: list[str], name: str) -> MergeConflictError:
     return MergeConflictError(
         f"merge conflict: {', '.join(files[:20])}",
         why=f"{' and '.join(done)} changed them differently from {name}; both results are kept",
@@ -119,8 +119,8 @@ def _conflict(files: list[str], done: list[str], name: str) -> MergeConflictErro
     )
 
 
-def _edited(git: Git, depot: Path, tree: str, edit: _Edit) -> str:
-    gone = _names(git, tree, edit.gone)
+def _edit_tree(git: Git, depot: Path, tree: str, edit: _Edit) -> str:
+    gone = _list_names(git, tree, edit.gone)
     if not gone and not edit.files:
         return tree
     blobs = [(name, git.must("hash-object", "-w", "--stdin", stdin=data).text()) for name, data in edit.files]
@@ -134,7 +134,7 @@ def _edited(git: Git, depot: Path, tree: str, edit: _Edit) -> str:
         return indexed.must("write-tree").text()
 
 
-def _names(git: Git, tree: str, below: Iterable[str]) -> tuple[bytes, ...]:
+def _list_names(git: Git, tree: str, below: Iterable[str]) -> tuple[bytes, ...]:
     """Return the files of a tree that have one of these names, or are in a folder with one of them."""
     wanted = tuple(below)
     if not wanted:
@@ -170,12 +170,12 @@ def ahead_and_behind(project: Path, depot: Depot, result: ResultPlace) -> tuple[
 
     The latter are counted in the project, because the depot gets a user's commits only with a snapshot.
     """
-    ahead = _commits(lambda: depot.git(result.repo), result.commit, result.since)
+    ahead = _count_commits(lambda: depot.git(result.repo), result.commit, result.since)
     base = result.base
-    return ahead, None if base is None else _commits(lambda: Git(project, safe_env()), "HEAD", base)
+    return ahead, None if base is None else _count_commits(lambda: Git(project, safe_env()), "HEAD", base)
 
 
-def _commits(git: Callable[[], Git], tip: str, since: str) -> int | None:
+def _count_commits(git: Callable[[], Git], tip: str, since: str) -> int | None:
     """Return the number of commits; None if a commit or the repository is gone (rewritten or pruned)."""
     try:
         most, below = f"--max-count={MOST_COMMITS}", f"^{checked_object(since)}"
@@ -211,8 +211,8 @@ def find_unsettled(
     `marked`: the commit with both sides, whose parent is the user's side; `files`: the conflicting files.
     """
     git, marked = depot.git(repo), checked_object(marked)
-    before, now = _entries(git, marked), _entries(git, checked_object(result))
-    ours = _entries(git, f"{marked}^")
+    before, now = _read_entries(git, marked), _read_entries(git, checked_object(result))
+    ours = _read_entries(git, f"{marked}^")
     found = []
     for name in files:
         old, new = before.get(name), now.get(name)
@@ -223,7 +223,7 @@ def find_unsettled(
     return tuple(found)
 
 
-def _entries(git: Git, commit: str) -> dict[str, tuple[bytes, str]]:
+def _read_entries(git: Git, commit: str) -> dict[str, tuple[bytes, str]]:
     """Return the mode and object of each file, by the name that users see."""
     rows = (row.partition(b"\t") for row in split_nul(git.must("ls-tree", "-r", "-z", commit).out))
     return {decode_path(name): (meta.split()[0], meta.split()[2].decode()) for meta, _, name in rows}

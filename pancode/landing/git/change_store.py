@@ -70,7 +70,7 @@ class DepotCode:
         if commit is None:
             return b""
         if stat:
-            return "".join(_line(s) for s in diff_stat(self._depot, repo, snapshot, commit)).encode()
+            return "".join(_format_line(s) for s in diff_stat(self._depot, repo, snapshot, commit)).encode()
         return diff_patch(self._depot, repo, snapshot, commit)
 
     def land(self, run: Run, way: LandWay, wait: bool = True) -> dict[str, Any]:
@@ -112,7 +112,7 @@ class DepotCode:
         return self._lander.call_off(run)
 
 
-def _line(stat: FileStat) -> str:
+def _format_line(stat: FileStat) -> str:
     counts = "binary" if stat.added is None else f"+{stat.added} -{stat.removed}"
     name = f"{stat.old_path} -> {stat.path}" if stat.old_path is not None else stat.path
     return f"{counts:>12}  {name}\n"
@@ -126,7 +126,7 @@ class DepotRepositories:
         self._sessions: dict[str, LandingSession] = {}
 
     def into_files(self, project: str, request: LandRequest, gates: Gates, off: CalledOff) -> LandReport:
-        return land(Path(project), self._depot, _here(request), gates, called_off=off)
+        return land(Path(project), self._depot, _set_environ(request), gates, called_off=off)
 
     def onto_branch(
         self, project: str, request: LandRequest, target: OnBranch, gates: Gates, off: CalledOff
@@ -134,11 +134,11 @@ class DepotRepositories:
         repo = request.repo_id
         if repo not in self._sessions:  # landings of the same repository run one after the other
             self._sessions[repo] = LandingSession(self._depot, repo)
-        here, session = _here(request), self._sessions[repo]
+        here, session = _set_environ(request), self._sessions[repo]
         return land_on_branch(Path(project), self._depot, here, target, gates, off, session)
 
     def conflict(self, project: str, request: LandRequest, branch: str) -> ConflictState:
-        return conflict_state(Path(project), self._depot, _here(request), branch)
+        return conflict_state(Path(project), self._depot, _set_environ(request), branch)
 
     def unsettled(self, repo: str, marked: str, result: str, files: Iterable[str]) -> tuple[Conflict, ...]:
         return find_unsettled(self._depot, repo, marked, result, files)
@@ -153,5 +153,5 @@ class DepotRepositories:
         publish_snapshot(self._depot, repo, run, commit, base)
 
 
-def _here(request: LandRequest) -> LandRequest:
+def _set_environ(request: LandRequest) -> LandRequest:
     return replace(request, environ=dict(os.environ))

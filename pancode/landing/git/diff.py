@@ -53,7 +53,7 @@ def shown_change(
     return kept
 
 
-def shown_history(
+def format_history(
     project: GitProject,
     depot: Depot,
     taken: SnapshotTaken,

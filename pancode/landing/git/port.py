@@ -22,7 +22,7 @@ from pancode.landing.git.base_tree import (
     lines_changed,
     read_file,
 )
-from pancode.landing.git.diff import shown_change, shown_history
+from pancode.landing.git.diff import format_history, shown_change
 from pancode.landing.git.merge import publish_snapshot
 
 PRINTED, ANSWER = "out", "answer"
@@ -102,7 +102,7 @@ class GitDepot:
         self, project: str, taken: SnapshotTaken, commits: str, most: int, hides: Callable[[str], bool]
     ) -> bytes:
         """Return commits and their change. Raises GitRefusal for commits outside the history of `taken`."""
-        return shown_history(
+        return format_history(
             open_project(Path(project), self.environ, taken.repo), self.depot, taken, commits, most, hides
         )
 

@@ -124,10 +124,12 @@ class RevertLook:
             found: dict[str, str] = {}
             if only and self._heads.get(only) == head_of(Path(only)):
                 return found
-            landed = [(project, runs) for project, runs in self._landed().items() if only in ("", project)]
+            landed = [
+                (project, runs) for project, runs in self._list_landed().items() if only in ("", project)
+            ]
             for project, runs in landed[:MOST_REPOSITORIES]:
                 try:
-                    found |= self._in(project, runs)
+                    found |= self._find_in_project(project, runs)
                 except PancodeError as error:
                     log.info("%s is not searched for reverts: %s", project, error)
         for run, commit in found.items():
@@ -137,7 +139,7 @@ class RevertLook:
                     work.signal(known, Reverted(commit))
         return found
 
-    def _landed(self) -> dict[str, list[Run]]:
+    def _list_landed(self) -> dict[str, list[Run]]:
         """Return the landed runs by repository, newest first."""
         since = self._core.wall_ms() - LOOKED_BACK_MS
         by: dict[str, list[Run]] = {}
@@ -152,7 +154,7 @@ class RevertLook:
                     by.setdefault(str(row.repository), []).append(run)
         return by
 
-    def _in(self, project: str, runs: list[Run]) -> dict[str, str]:
+    def _find_in_project(self, project: str, runs: list[Run]) -> dict[str, str]:
         top = Path(project)
         head = head_of(top)
         if self._heads.get(project) == head:  # a revert would be a later commit

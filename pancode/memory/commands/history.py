@@ -44,7 +44,7 @@ def find(
         given = face.client().get(
             REMEMBERED, text=text or None, lane=lane, workspace=workspace, cwd=find_folder()
         )
-        return face.show(given, lambda: format_told(given))
+        return face.show(given, lambda: format_notes(given))
     whole = "1" if everywhere else None
     answer = face.client().get(
         HISTORY, text=text or None, limit=number, all=whole, lane=lane, workspace=workspace, cwd=find_folder()
@@ -54,7 +54,7 @@ def find(
     return face.show(answer, lambda: "".join(map(in_short, answer["notes"])) or f"{escape_line(none)}\n")
 
 
-def format_told(answer: RememberedAnswer) -> str:
+def format_notes(answer: RememberedAnswer) -> str:
     """Return the notes that a run would get, nearest first, and their share of the token budget."""
     if not answer["budget"]:
         return "history.tokens is 0: runs get no notes of earlier runs\n"
@@ -72,10 +72,10 @@ def in_short(note: NoteShape) -> str:
 @verb("history show", "pancode history show last")
 def show(run: Run, face: Json) -> None:
     """Show the whole note of a run."""
-    face.show_result(face.client().get(NOTE.at(run)), _long)
+    face.show_result(face.client().get(NOTE.at(run)), _format_note)
 
 
-def _long(note: NoteShape) -> str:
+def _format_note(note: NoteShape) -> str:
     head = (
         f"{escape_line(note['source'])}\n{escape_line(note['repository'])}\nreceipt "
         f"{note['receipt'] or 'unknown'}\n"

@@ -75,15 +75,15 @@ def explore(
     }
     rows = post_with_progress(face, face.client(works=True), EXPLORE, body)["scouts"]
     if not detach:
-        rows = _waited(face, face.client(), rows)
-    face.show({"scouts": rows}, lambda: "\n".join(map(_shown, rows)))
+        rows = _await_scouts(face, face.client(), rows)
+    face.show({"scouts": rows}, lambda: "\n".join(map(_format_scout, rows)))
     if any(row["state"] == UNDER_WAY for row in rows):
         return ExitCode.DONE if detach else ExitCode.DETACHED
     answered = [row["state"] == "answered" for row in rows]
     return ExitCode.DONE if all(answered) else ExitCode.PARTIAL if any(answered) else ExitCode.ERROR
 
 
-def _waited(face: Face, client: Client, rows: list[ScoutShape]) -> list[ScoutShape]:
+def _await_scouts(face: Face, client: Client, rows: list[ScoutShape]) -> list[ScoutShape]:
     """Wait until all scouts end or the user interrupts, which does not stop the scouts."""
     out = [row["run"] for row in rows if row["state"] == UNDER_WAY and row["run"] is not None]
     if not out:
@@ -98,7 +98,7 @@ def _waited(face: Face, client: Client, rows: list[ScoutShape]) -> list[ScoutSha
     return rows
 
 
-def _shown(row: ScoutShape) -> str:
+def _format_scout(row: ScoutShape) -> str:
     known = f", known {row['age']} ago" if row["earlier"] else ""
     about = f"{row['run']}, {row['depth']}{known}" if row["run"] else row["depth"]
     words = row["answer"] or f"{row['state']}: {row['reason']}"

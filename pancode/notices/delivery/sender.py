@@ -30,7 +30,7 @@ class KeptSecrets:
 
     def read(self, name: str) -> str:
         """Return the secret. NotFoundError if missing; ConfigError for a file that others can read."""
-        path = self._path(name)
+        path = self._find_path(name)
         try:
             if path.stat().st_mode & 0o077:
                 raise ConfigError(f"other users can read {path}", fix=f"chmod 600 {path}", code="secret_open")
@@ -41,14 +41,14 @@ class KeptSecrets:
 
     def keep(self, name: str, value: str | None) -> None:
         """Store a secret; None: delete it."""
-        path = self._path(name)
+        path = self._find_path(name)
         if value is None:
             path.unlink(missing_ok=True)
             return
         self._folder.mkdir(mode=0o700, exist_ok=True)
         write_durable(path, value.encode())
 
-    def _path(self, name: str) -> Path:
+    def _find_path(self, name: str) -> Path:
         if not _NAME.fullmatch(name):
             raise ConfigError(f"{name[:80]!r} is not a valid secret name", fix="use letters, digits, - and _")
         return self._folder / name

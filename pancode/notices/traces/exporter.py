@@ -35,7 +35,7 @@ class Tracing(FeedThread):
         self._read: int | None = None
 
     def run_pass(self) -> float | None:
-        return None if self.send_spans() else self._rest()
+        return None if self.send_spans() else self._wait_turn()
 
     def send_spans(self) -> bool:
         """Send the spans of what has ended; return whether all were sent."""
@@ -47,7 +47,7 @@ class Tracing(FeedThread):
         if events is None:
             self._keep(core.feed.last)
             return True
-        spans = [span for event in events for span in self._spans(event)]
+        spans = [span for event in events for span in self._make_spans(event)]
         if spans:
             try:
                 self._export.send(spans)
@@ -60,7 +60,7 @@ class Tracing(FeedThread):
             self._read = events[-1].number
         return True
 
-    def _spans(self, event: FeedEvent) -> Sequence[RunSpan]:
+    def _make_spans(self, event: FeedEvent) -> Sequence[RunSpan]:
         if event.kind not in (EventKind.RUN_ENDED, EventKind.RUN_LANDING) or event.run is None:
             return ()
         if event.kind is EventKind.RUN_LANDING and event.data.get("status") == "waiting":

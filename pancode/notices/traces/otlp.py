@@ -41,12 +41,12 @@ class OtlpExport:
     def send(self, spans: Sequence[RunSpan]) -> None:
         from opentelemetry.sdk.trace.export import SpanExportResult
 
-        done = self._exporter.export([_span(one, self._resource) for one in spans])
+        done = self._exporter.export([_convert_span(one, self._resource) for one in spans])
         if done is not SpanExportResult.SUCCESS:
             raise UnavailableError("the collector did not accept the spans", fix="check telemetry.endpoint")
 
 
-def _span(one: RunSpan, resource: Any) -> Any:
+def _convert_span(one: RunSpan, resource: Any) -> Any:
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
     from opentelemetry.trace import SpanContext, TraceFlags

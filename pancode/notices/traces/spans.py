@@ -41,14 +41,16 @@ def spans_of(
 ) -> tuple[RunSpan, ...]:
     """Return the spans of an ended run, in its own trace. `events`: those still in the feed."""
     end = run.finished_ms or run.created_ms
-    parts = [_root(run, end, with_task)]
+    parts = [_make_root_span(run, end, with_task)]
     for attempt in sorted(attempts, key=lambda one: one.attempt):
         times = (attempt.created_ms, attempt.finished_ms or end)
         bad = None if str(attempt.outcome) == "done" else str(attempt.failure or attempt.outcome)
-        attributes = {names.ATTEMPT: attempt.attempt, **_usage(attempt.usage)}
+        attributes = {names.ATTEMPT: attempt.attempt, **_make_usage(attempt.usage)}
         part = f"attempt {attempt.attempt}"
-        parts.append(_part(run, (part, "run"), part, times, attributes, bad))
-        parts += _stages(run, attempt, [e for e in events if e.data.get("attempt") == attempt.attempt], end)
+        parts.append(_make_part(run, (part, "run"), part, times, attributes, bad))
+        parts += _make_stages(
+            run, attempt, [e for e in events if e.data.get("attempt") == attempt.attempt], end
+        )
     return tuple(parts)
 
 
@@ -56,10 +58,10 @@ def landing_span(run: Run, began_ms: int, at_ms: int) -> RunSpan:
     """Return the span of a landing that ended after the run: a child of the run's span."""
     status = str(run.landing.get("status") or ("landed" if run.landed else "not landed"))
     bad = None if run.landed else status
-    return _part(run, ("landing", "run"), "land", (began_ms, at_ms), {names.LANDING: status}, bad)
+    return _make_part(run, ("landing", "run"), "land", (began_ms, at_ms), {names.LANDING: status}, bad)
 
 
-def _root(run: Run, end: int, with_task: bool) -> RunSpan:
+def _make_root_span(run: Run, end: int, with_task: bool) -> RunSpan:
     attributes: dict[str, Value | None] = {
         names.OPERATION: names.INVOKE_AGENT,
         names.AGENT: run.agent,
@@ -74,7 +76,7 @@ def _root(run: Run, end: int, with_task: bool) -> RunSpan:
         names.PARENT: run.parent,
         names.BY: run.created_by,
         names.TASK: run.task[:TASK_CHARS] if with_task else None,
-        **_usage(run.result.get("usage")),
+        **_make_usage(run.result.get("usage")),
     }
     bad = None if str(run.outcome) == "done" else str(run.failure or run.outcome)
     known = {key: value for key, value in attributes.items() if value is not None}
@@ -85,7 +87,7 @@ def _root(run: Run, end: int, with_task: bool) -> RunSpan:
     )
 
 
-def _stages(run: Run, attempt: Attempt, events: Sequence[FeedEvent], end: int) -> Iterator[RunSpan]:
+def _make_stages(run: Run, attempt: Attempt, events: Sequence[FeedEvent], end: int) -> Iterator[RunSpan]:
     """Yield a span for each stage, which ends when the next one begins."""
     stages = [e for e in events if e.kind is EventKind.RUN_STAGE and e.data.get("stage") != "ended"]
     last = attempt.finished_ms or end
@@ -94,10 +96,10 @@ def _stages(run: Run, attempt: Attempt, events: Sequence[FeedEvent], end: int) -
         stage = str(event.data.get("stage"))
         attributes: dict[str, Value] = {names.STAGE: stage, names.NODE: event.node or ""}
         ids = (f"stage {event.number}", f"attempt {attempt.attempt}")
-        yield _part(run, ids, stage, (event.at_ms, until), attributes, None)
+        yield _make_part(run, ids, stage, (event.at_ms, until), attributes, None)
 
 
-def _part(
+def _make_part(
     run: Run,
     part: tuple[str, str],
     name: str,
@@ -119,7 +121,7 @@ def _part(
     )
 
 
-def _usage(usage: object) -> dict[str, Value]:
+def _make_usage(usage: object) -> dict[str, Value]:
     if not isinstance(usage, Mapping):
         return {}
     found: dict[str, Value] = {}

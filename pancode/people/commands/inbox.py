@@ -72,7 +72,7 @@ def inbox(face: Json) -> None:
     """List everything that waits for a user: questions, oldest first, each with the command that answers it,
     then results, proposed tools, nodes and costs."""
     answer = face.client().get(INBOX, by=find_user())
-    face.show(answer, lambda: _listed(answer["items"], answer["also"]))
+    face.show(answer, lambda: _format_list(answer["items"], answer["also"]))
 
 
 @verb("inbox show", "pancode inbox show last", "pancode inbox show r-zd43pq")
@@ -89,18 +89,18 @@ def show(run: Run, face: Json) -> None:
     line += "".join(f"told: {escape_line(text)}\n" for text in texts)
     face.show(
         {"items": items, "also": also, "answer": whole["answer"], "told": whole["told"]},
-        lambda: _listed(items, also) + line,
+        lambda: _format_list(items, also) + line,
     )
 
 
-def _listed(items: list[dict[str, Any]], also: list[dict[str, Any]]) -> str:
+def _format_list(items: list[dict[str, Any]], also: list[dict[str, Any]]) -> str:
     if not items and not also:
         return "nothing waits for you\n"
     head = "also:\n" if items and also else ""
-    return "".join(map(_item, items)) + head + "".join(map(_also, also))
+    return "".join(map(_format_item, items)) + head + "".join(map(_format_also, also))
 
 
-def _also(one: dict[str, Any]) -> str:
+def _format_also(one: dict[str, Any]) -> str:
     run, task = (
         (f"{one['run']}  " if one["run"] else ""),
         (f": {escape_line(one['task'])}" if one["task"] else ""),
@@ -108,8 +108,8 @@ def _also(one: dict[str, Any]) -> str:
     return f"{run}{escape_line(one['what'])}{task}\n  {escape_line(one['command'])}\n"
 
 
-def _item(item: dict[str, Any]) -> str:
-    head = f"{item['run']}  {item['kind']}  {short_time(item['since'])}{_words(item)}\n"
+def _format_item(item: dict[str, Any]) -> str:
+    head = f"{item['run']}  {item['kind']}  {short_time(item['since'])}{_format_words(item)}\n"
     choices = "".join(
         f"  {number}: {escape_line(one)}\n" for number, one in enumerate(item["choices"], start=1)
     )
@@ -121,12 +121,12 @@ def _item(item: dict[str, Any]) -> str:
     return f"{head}{choices}  {item['command']}   no: {no}{look}\n"
 
 
-def _words(item: dict[str, Any]) -> str:
+def _format_words(item: dict[str, Any]) -> str:
     """Return the item's text; a command is indented more than any other line, so no line can imitate it."""
     if item["call"]:
         return f"\n{escape_text(item['words'], '    ')}"
     words = escape_line(item["words"])
-    return f"  {words}" if len(words) <= _SHORT else f"\n{_wrapped(words)}"
+    return f"  {words}" if len(words) <= _SHORT else f"\n{_wrap_words(words)}"
 
 
 def _plan(plan: dict[str, Any]) -> str:
@@ -139,10 +139,10 @@ def _plan(plan: dict[str, Any]) -> str:
         f"estimate ${plan['estimate_usd']}, {plan['estimate_tokens']} tokens, {plan['estimate_minutes']} min"
     )
     lands = ", then landed" if plan["lands"] else ""
-    return f"{_wrapped(f'task: {task}')}\n  {what}{gates}{lands}\n  {due}{most}\n"
+    return f"{_wrap_words(f'task: {task}')}\n  {what}{gates}{lands}\n  {due}{most}\n"
 
 
-def _wrapped(words: str) -> str:
+def _wrap_words(words: str) -> str:
     return fill(words, 100, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
 
 
@@ -193,10 +193,10 @@ def approve(
     except KeyboardInterrupt:
         progress.call_off(face, run)
         raise
-    face.show(done, lambda: _approved(done) if "stage" in done else progress.format_landing(done))
+    face.show(done, lambda: _format_approved(done) if "stage" in done else progress.format_landing(done))
 
 
-def _approved(done: dict[str, Any]) -> str:
+def _format_approved(done: dict[str, Any]) -> str:
     """Return the line about the run that starts or continues now, or about the change that was made."""
     if "change" in done:
         return f"{change_line(done['change'])}to undo it: pancode config undo\n"

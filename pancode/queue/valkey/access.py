@@ -47,14 +47,16 @@ class TlsFiles:
             TlsFiles(ca=self.ca).context()
         except (OSError, ssl.SSLError) as exc:
             look = f"openssl x509 -in {self.ca}"
-            raise _unusable(str(self.ca), "contains no certificate", exc, look) from exc
+            raise _make_file_error(str(self.ca), "contains no certificate", exc, look) from exc
         try:
             self.context()
         except (OSError, ssl.SSLError) as exc:
             both = " and ".join(str(path) for path in (self.cert, self.key) if path is not None)
             key = f"openssl pkey -noout -in {self.key or self.cert}"
             fix = f"openssl x509 -noout -subject -in {self.cert}; {key}"
-            raise _unusable(both, "are not a certificate with its own, unencrypted key", exc, fix) from exc
+            raise _make_file_error(
+                both, "are not a certificate with its own, unencrypted key", exc, fix
+            ) from exc
 
     def words(self) -> str:
         """Return the TLS options for `redis-cli`."""
@@ -70,7 +72,7 @@ def _read_pem(path: Path, origin: str) -> None:
         raise ConfigError(f"cannot read {path} for TLS to Redis", why=str(exc), fix=fix) from exc
 
 
-def _unusable(what: str, wrong: str, exc: Exception, command: str) -> ConfigError:
+def _make_file_error(what: str, wrong: str, exc: Exception, command: str) -> ConfigError:
     return ConfigError(f"{what} {wrong}, for TLS to Redis", why=str(exc), fix=f"check it: {command}")
 
 
@@ -182,7 +184,7 @@ def _read(url: str, origin: str, beside: Beside) -> RedisAccess:
         path = unquote(parts.path)
         if not path.startswith("/"):
             raise _bad_url(origin, "a socket needs an absolute path")
-        db = _number(parts.query.removeprefix("db="), origin)
+        db = _parse_number(parts.query.removeprefix("db="), origin)
         return RedisAccess(origin, socket=path, db=db, user=user, password=password, beside=beside)
     if parts.scheme not in SCHEMES or not parts.hostname:
         raise _bad_url(origin, f"scheme {parts.scheme!r} with host {parts.hostname!r}")
@@ -191,14 +193,14 @@ def _read(url: str, origin: str, beside: Beside) -> RedisAccess:
         host=parts.hostname,
         port=port or 6379,
         tls=SCHEMES[parts.scheme],
-        db=_number(parts.path.strip("/"), origin),
+        db=_parse_number(parts.path.strip("/"), origin),
         user=user,
         password=password,
         beside=beside,
     )
 
 
-def _number(text: str, origin: str) -> int:
+def _parse_number(text: str, origin: str) -> int:
     if text and not text.isdecimal():
         raise _bad_url(origin, f"{text!r} is not the number of a database")
     return int(text or 0)
@@ -230,7 +232,7 @@ def connect(access: RedisAccess, *, answer_s: float = ANSWER_S) -> redis.Redis:
         retry=Retry(NoBackoff(), 0),
         protocol=2,
         driver_info=None,  # Avoids two commands that Redis 7.0 does not have.
-        redis_connect_func=_spared if access.user == COORDINATOR else None,
+        redis_connect_func=_spare_connection if access.user == COORDINATOR else None,
     )
     client: redis.Redis = redis.Redis.from_pool(pool)
     return client
@@ -279,7 +281,7 @@ class _TlsConnection(redis.SSLConnection):
         return made
 
 
-def _spared(connection: Any) -> None:
+def _spare_connection(connection: Any) -> None:
     """Exempt our connection from eviction, by which the server cuts connections with large buffers."""
     connection.on_connect()
     connection.send_command("CLIENT", "NO-EVICT", "ON")

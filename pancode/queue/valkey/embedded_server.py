@@ -69,8 +69,8 @@ class EmbeddedValkey:
 
     def start_or_adopt(self, version: str) -> RunningServer:
         """Run a server of this version. Idempotent. UnavailableError includes the end of its log."""
-        with self._alone():
-            adopted = self._adopt(version)
+        with self._hold_start_lock():
+            adopted = self._adopt_server(version)
             if adopted is not None:
                 return adopted
             self._end_old()
@@ -85,9 +85,9 @@ class EmbeddedValkey:
             for number in (signal.SIGTERM, signal.SIGKILL):
                 if record is not None and record.alive():
                     record.signal(number)
-                    wait_until(self._clock, self._patience_ms, lambda: not self._lives(record))
+                    wait_until(self._clock, self._patience_ms, lambda: not self._is_alive(record))
             return
-        with self._alone():
+        with self._hold_start_lock():
             self._end_old()
 
     def alive(self) -> bool:
@@ -102,21 +102,21 @@ class EmbeddedValkey:
 
     def _is_ours(self, record: ServerRecord) -> bool:
         """Whether it listens at this home's socket or, after a move of the home, holds our lock."""
-        return record.socket == str(self._layout.socket) or not self._unlocked()
+        return record.socket == str(self._layout.socket) or not self._is_unlocked()
 
     # -- taking over ----------------------------------------------------------------------------------------
 
-    def _adopt(self, version: str) -> RunningServer | None:
+    def _adopt_server(self, version: str) -> RunningServer | None:
         record = read_record(self._layout.record)
         if record is None or not self.alive() or record.version != self._stamp(version):
             return None
-        access = self._access()
-        if record.socket != access.socket or not self._answers(access):
+        access = self._make_access()
+        if record.socket != access.socket or not self._can_answer(access):
             return None
         self._known = record
         return RunningServer(access, record.pid, adopted=True)
 
-    def _answers(self, access: RedisAccess) -> bool:
+    def _can_answer(self, access: RedisAccess) -> bool:
         """Whether our own Valkey answers: it accepts our password, and runs in this folder."""
         with contextlib.closing(connect(access, answer_s=self._patience_ms / 1000)) as client:
             try:
@@ -135,28 +135,28 @@ class EmbeddedValkey:
                     record.signal(number)
                 if wait_until(self._clock, self._patience_ms, lambda: not self.alive()):
                     break
-        elif not self._unlocked():
+        elif not self._is_unlocked():
             self._shut_down(str(self._layout.socket))  # without a record, it may still use our socket
-        if not wait_until(self._clock, self._patience_ms, self._unlocked):
-            raise self._busy(
+        if not wait_until(self._clock, self._patience_ms, self._is_unlocked):
+            raise self._make_busy_error(
                 "a server that we have no record of, and that does not listen, holds server.lock"
             )
-        self._sweep()
+        self._sweep_files()
 
-    def _lives(self, record: ServerRecord) -> bool:
+    def _is_alive(self, record: ServerRecord) -> bool:
         if self._child is not None:
             self._child.poll()
         return record.alive()
 
     def _shut_down(self, socket: str) -> None:
-        access = replace(self._access(), socket=socket)
+        access = replace(self._make_access(), socket=socket)
         with (
             contextlib.suppress(raised.RedisError, OSError),
             contextlib.closing(connect(access, answer_s=self._patience_ms / 1000)) as client,
         ):
             client.shutdown()
 
-    def _sweep(self) -> None:
+    def _sweep_files(self) -> None:
         for path in (self._layout.socket, self._layout.link, self._layout.record):
             path.unlink(missing_ok=True)
 
@@ -165,7 +165,7 @@ class EmbeddedValkey:
     def _start(self, version: str) -> RunningServer:
         layout = self._layout
         write_config(layout, self._intervals)
-        write_users(layout, self._password())
+        write_users(layout, self._make_password())
         mended = ""
         try:
             pid = self._launch(version)
@@ -181,14 +181,14 @@ class EmbeddedValkey:
         if layout.link != layout.socket:
             layout.link.unlink(missing_ok=True)
             layout.link.symlink_to(layout.socket)
-        return RunningServer(self._access(), pid, adopted=False, mended=mended)
+        return RunningServer(self._make_access(), pid, adopted=False, mended=mended)
 
     def _launch(self, version: str) -> int:
         """Start the program and wait until it answers."""
         with contextlib.suppress(FileNotFoundError):
             if self._layout.log.stat().st_size > LOG_CAP:
                 self._layout.log.replace(self._layout.log.with_suffix(".log.1"))
-        with self._server_lock() as lock, _append(self._layout.log) as log:
+        with self._server_lock() as lock, _open_append(self._layout.log) as log:
             offset = log.tell()
             child = _Server(
                 [str(find_server()), str(self._layout.config)],
@@ -210,14 +210,14 @@ class EmbeddedValkey:
         return child.pid
 
     def _wait_ready(self, child: _Server, offset: int) -> None:
-        with contextlib.closing(connect(self._access(), answer_s=5)) as client:
-            ready = wait_until(self._clock, START_MS, lambda: child.poll() is not None or _pong(client))
+        with contextlib.closing(connect(self._make_access(), answer_s=5)) as client:
+            ready = wait_until(self._clock, START_MS, lambda: child.poll() is not None or _can_ping(client))
         if ready and child.poll() is None:
             return
         if child.poll() is None:
             child.kill()
             child.wait()
-        self._sweep()
+        self._sweep_files()
         with open(self._layout.log, "rb") as log:
             log.seek(offset)
             lines = log.read()[-4000:].decode("utf-8", "replace").splitlines()
@@ -229,15 +229,15 @@ class EmbeddedValkey:
 
     # -- stored files --------------------------------------------------------------------------------------
 
-    def _access(self) -> RedisAccess:
+    def _make_access(self) -> RedisAccess:
         return RedisAccess(
             origin=str(self._layout.folder),
             socket=str(self._layout.socket),
             user=COORDINATOR,
-            password=self._password(),
+            password=self._make_password(),
         )
 
-    def _password(self) -> str:
+    def _make_password(self) -> str:
         """Return the server's password, created once; the server's files have only its digest."""
         with contextlib.suppress(FileNotFoundError):
             known = self._layout.password.read_text().strip()
@@ -257,26 +257,26 @@ class EmbeddedValkey:
     # -- locks ----------------------------------------------------------------------------------------------
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _hold_start_lock(self) -> Iterator[None]:
         """Let one process at a time start, adopt or stop the server."""
-        with _append(self._layout.folder / "start.lock") as lock:
-            if not wait_until(self._clock, START_MS, lambda: _locked(lock.fileno())):
-                raise self._busy("another process is starting or stopping it")
+        with _open_append(self._layout.folder / "start.lock") as lock:
+            if not wait_until(self._clock, START_MS, lambda: _try_lock(lock.fileno())):
+                raise self._make_busy_error("another process is starting or stopping it")
             yield
 
     @contextmanager
     def _server_lock(self) -> Iterator[int]:
         """Take the lock that the server inherits and holds until it ends."""
-        with _append(self._layout.folder / "server.lock") as lock:
-            if not _locked(lock.fileno()):
-                raise self._busy("another server has just been started on it")
+        with _open_append(self._layout.folder / "server.lock") as lock:
+            if not _try_lock(lock.fileno()):
+                raise self._make_busy_error("another server has just been started on it")
             yield lock.fileno()
 
-    def _unlocked(self) -> bool:
-        with _append(self._layout.folder / "server.lock") as lock:
-            return _locked(lock.fileno())
+    def _is_unlocked(self) -> bool:
+        with _open_append(self._layout.folder / "server.lock") as lock:
+            return _try_lock(lock.fileno())
 
-    def _busy(self, why: str) -> UnavailableError:
+    def _make_busy_error(self, why: str) -> UnavailableError:
         folder = self._layout.folder
         return UnavailableError(
             f"{folder} is in use", why=why, fix=f"find the process with: fuser {folder}/server.lock"
@@ -295,11 +295,11 @@ def known_access(folder: Path) -> RedisAccess:
     return RedisAccess(origin=str(folder), socket=record.socket, user=COORDINATOR, password=password)
 
 
-def _append(path: Path) -> BinaryIO:
+def _open_append(path: Path) -> BinaryIO:
     return open(path, "ab", opener=lambda name, flags: os.open(name, flags, 0o600))
 
 
-def _locked(fd: int) -> bool:
+def _try_lock(fd: int) -> bool:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -307,7 +307,7 @@ def _locked(fd: int) -> bool:
     return True
 
 
-def _pong(client: redis.Redis) -> bool:
+def _can_ping(client: redis.Redis) -> bool:
     try:
         return bool(client.ping())
     except (raised.RedisError, OSError):

@@ -54,8 +54,8 @@ def check_external(url: str, origin: str = ORIGIN, beside: Beside = NOTHING) -> 
 def check_access(access: RedisAccess) -> ExternalRedis:
     """Check a server. UnavailableError if it cannot be used."""
     with closing(connect(access)) as client:
-        with translate_redis_errors(access, "INFO"), _plainer(access):
-            product, version = _version(client)
+        with translate_redis_errors(access, "INFO"), _raise_clearer(access):
+            product, version = _read_version(client)
         if tuple(int(part) for part in version.split(".") if part.isdecimal()) < OLDEST[product]:
             oldest = ".".join(map(str, OLDEST[product]))
             raise UnavailableError(
@@ -81,7 +81,7 @@ def _open_as(access: RedisAccess) -> str:
 
 
 @contextmanager
-def _plainer(access: RedisAccess) -> Iterator[None]:
+def _raise_clearer(access: RedisAccess) -> Iterator[None]:
     """Raise the clearer error of a second try with TLS 1.2.
 
     In TLS 1.3 a server refuses our certificate after the handshake, and its reason may be lost; in TLS 1.2
@@ -91,11 +91,11 @@ def _plainer(access: RedisAccess) -> Iterator[None]:
         yield
     except raised.ConnectionError:
         if access.tls:
-            _shake(access)
+            _try_handshake(access)
         raise
 
 
-def _shake(access: RedisAccess) -> None:
+def _try_handshake(access: RedisAccess) -> None:
     context = access.beside.files.context()
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     try:
@@ -109,7 +109,7 @@ def _shake(access: RedisAccess) -> None:
         return
 
 
-def _version(client: redis.Redis) -> tuple[str, str]:
+def _read_version(client: redis.Redis) -> tuple[str, str]:
     info = client.info("server")
     if "valkey_version" in info:
         return "valkey", str(info["valkey_version"])

@@ -36,7 +36,9 @@ def unavailable_error(access: RedisAccess, operation: str, exc: Exception) -> Un
         cert=beside.files.cert or "not set",
         look=_look(access),
     )
-    return UnavailableError(verdict.message, why=f"{operation} at {access.place}: {_message(exc)}", fix=fix)
+    return UnavailableError(
+        verdict.message, why=f"{operation} at {access.place}: {_format_message(exc)}", fix=fix
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,5 +177,5 @@ def _judge(exc: Exception) -> _Verdict:
     return next((v for v in _VERDICTS if isinstance(exc, v.kinds) or text.startswith(v.words)), _OTHER)
 
 
-def _message(exc: Exception) -> str:
+def _format_message(exc: Exception) -> str:
     return " ".join(str(exc).split())[:300] or type(exc).__name__

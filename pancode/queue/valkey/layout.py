@@ -28,7 +28,7 @@ def users_text(known: str, user: str, password: str) -> str:
     digest = hashlib.sha256(password.encode()).hexdigest()
     wanted = {"default": _CLOSED, user: f"user {user} on #{digest} {RIGHTS}"}
     there = {line.split()[1]: line for line in known.splitlines() if _names_one(line)}
-    ours = [_either(there.get(name), line) for name, line in wanted.items()]
+    ours = [_choose_line(there.get(name), line) for name, line in wanted.items()]
     if all(there.get(name) in ours for name in wanted):
         return known
     others = [line for name, line in there.items() if name not in wanted]
@@ -39,11 +39,11 @@ def _names_one(line: str) -> bool:
     return line.startswith("user ") and len(line.split()) > 1
 
 
-def _either(there: str | None, wanted: str) -> str:
-    return there if there is not None and _meant(there) == _meant(wanted) else wanted
+def _choose_line(there: str | None, wanted: str) -> str:
+    return there if there is not None and _parse_line(there) == _parse_line(wanted) else wanted
 
 
-def _meant(line: str) -> frozenset[str]:
+def _parse_line(line: str) -> frozenset[str]:
     return frozenset(line.split()) - _NEUTRAL
 
 
@@ -171,11 +171,11 @@ def write_private(path: Path, data: bytes) -> None:
 
 def quote_word(text: str) -> str:
     """Return any text as one word of a Redis configuration file."""
-    plain = (c if c.isprintable() and c not in '"\\' else _escaped(c) for c in text)
+    plain = (c if c.isprintable() and c not in '"\\' else _escape_char(c) for c in text)
     return '"' + "".join(plain) + '"'
 
 
-def _escaped(char: str) -> str:
+def _escape_char(char: str) -> str:
     if char in '"\\':
         return "\\" + char
     return "".join(f"\\x{byte:02x}" for byte in os.fsencode(char))

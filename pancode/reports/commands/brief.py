@@ -45,47 +45,49 @@ def _text(answer: BriefShape, markdown: bool, costs: Costs = ()) -> str:
         or "nothing ran"
     )
     now = f"now {answer['running']} running, {answer['queued']} queued"
-    lines = [*_head(f"Since {short_time(answer['since'])}", markdown, 1), f"{ends}; {now}"]
+    lines = [*_format_head(f"Since {short_time(answer['since'])}", markdown, 1), f"{ends}; {now}"]
     for title, found in (
         ("Waits for you", answer["waits"]),
         ("Landed", answer["landed"]),
         ("Ran", answer["ran"]),
         ("Not started", answer["held"]),
     ):
-        lines += [*_head(title, markdown), *(_line(one, markdown) for one in found)] if found else []
+        lines += (
+            [*_format_head(title, markdown), *(_format_line(one, markdown) for one in found)] if found else []
+        )
     if answer["cost"]["runs"] or answer["cost"]["unknown_runs"]:
         total: CostRow = {**answer["cost"], "key": "total"}
-        lines += _costs("Cost", [*answer["by_agent"], total], markdown)
+        lines += _format_costs("Cost", [*answer["by_agent"], total], markdown)
     for title, rows in costs:
-        lines += _costs(title, rows, markdown) if rows else []
+        lines += _format_costs(title, rows, markdown) if rows else []
     return "".join(f"{line}\n" for line in lines)
 
 
-def _head(title: str, markdown: bool, level: int = 2) -> list[str]:
+def _format_head(title: str, markdown: bool, level: int = 2) -> list[str]:
     if markdown:
         return ["", f"{'#' * level} {title}", ""] if level > 1 else [f"# {title}", ""]
     return ["", f"{title}:"] if level > 1 else [title]
 
 
-def _line(one: BriefLine, markdown: bool) -> str:
+def _format_line(one: BriefLine, markdown: bool) -> str:
     about = " ".join(escape_line(text) for text in (one["run"] or "", one["what"]) if text)
     task = f": {escape_line(one['task'])}" if one["task"] else ""
     if markdown:
-        return f"- {_plain(about + task)} (`{escape_line(one['command'])}`)"
+        return f"- {_escape_markdown(about + task)} (`{escape_line(one['command'])}`)"
     return f"  {about}{task}\n      {escape_line(one['command'])}"
 
 
-def _plain(text: str) -> str:
+def _escape_markdown(text: str) -> str:
     """Return the text with Markdown's special characters escaped: foreign text is not markup here."""
     return "".join(f"\\{char}" if char in "\\`*_[]<>#|" else char for char in text)
 
 
-def _costs(title: str, rows: list[CostRow], markdown: bool) -> list[str]:
-    lines = _head(title, markdown)
+def _format_costs(title: str, rows: list[CostRow], markdown: bool) -> list[str]:
+    lines = _format_head(title, markdown)
     for row in rows:
         unknown = f", {count_noun(row['unknown_runs'], 'run')} of unknown cost" if row["unknown_runs"] else ""
         unknown += f", {format_usd(row['disputed_usd'])} disputed" if float(row["disputed_usd"]) else ""
         key = escape_line(row["key"] or "none")
         spent = f"{format_usd(row['usd'])} for {count_noun(row['runs'], 'run')}{unknown}"
-        lines.append(f"- {_plain(key)}: {spent}" if markdown else f"  {key}  {spent}")
+        lines.append(f"- {_escape_markdown(key)}: {spent}" if markdown else f"  {key}  {spent}")
     return lines

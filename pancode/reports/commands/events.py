@@ -30,7 +30,7 @@ def show_events(face: Face, wanted: dict[str, str | None], number: int, follow: 
             if event.kind == "reset":
                 face.note("some events are missing here: they are not kept any more")
             else:
-                face.show(event.data, lambda one=event.data: _line(one))  # type: ignore[misc]
+                face.show(event.data, lambda one=event.data: _format_line(one))  # type: ignore[misc]
     except KeyboardInterrupt:
         return ExitCode.DETACHED
     return ExitCode.DONE
@@ -87,7 +87,7 @@ def watch_screen(
             live.update(Text.from_ansi(draw()), refresh=True)
 
 
-def _line(one: dict[str, Any]) -> str:
+def _format_line(one: dict[str, Any]) -> str:
     fields = "  ".join(
         f"{name}={escape_line(str(value))}" for name, value in one["data"].items() if value not in (None, "")
     )

@@ -30,7 +30,7 @@ def six_lines(figures: list[FigureShape]) -> str:
     runs, tokens = now.total("pancode_agent_runs_total"), now.total("pancode_agent_tokens_total")
     busy, looked = now.total("pancode_agent_busy_seconds_total"), now.total("pancode_round_age_seconds")
     ceiling = now.all("pancode_budget_ceiling_usd")
-    of = f"of {_dollars(ceiling[0])}" if ceiling else "no ceiling"
+    of = f"of {_format_dollars(ceiling[0])}" if ceiling else "no ceiling"
     rows = {
         "machines": f"{now.parts('pancode_nodes', 'state')}; {used:.0f} of {slots:.0f} slots, {problems}",
         "runs": f"{now.parts('pancode_runs', 'state')}; ended: "
@@ -38,8 +38,8 @@ def six_lines(figures: list[FigureShape]) -> str:
         "queue": f"{waits:.0f} waiting" + (f", the oldest for {format_seconds(oldest)}" if waits else ""),
         "work": f"{count_noun(int(runs), 'run')} in total, {format_count(tokens)} tokens, "
         f"{format_seconds(busy)}",
-        "money": f"today {_dollars(now.total('pancode_budget_spent_usd'))} spent, "
-        f"{_dollars(now.total('pancode_budget_held_usd'))} reserved, {of}",
+        "money": f"today {_format_dollars(now.total('pancode_budget_spent_usd'))} spent, "
+        f"{_format_dollars(now.total('pancode_budget_held_usd'))} reserved, {of}",
         "coordinator": f"{format_bytes(int(now.total('process_resident_memory_bytes')))} of memory, "
         f"looked at the queue {format_seconds(looked)} ago",
     }
@@ -68,5 +68,5 @@ class _Figures:
         return ", ".join(f"{number:.0f} {word}" for word, number in sums.items()) or "none"
 
 
-def _dollars(amount: float) -> str:
+def _format_dollars(amount: float) -> str:
     return format_usd(f"{amount:.6f}")

@@ -150,7 +150,7 @@ def list_sections(seen: Seen, columns: int, most: tuple[int, int, int, int]) -> 
     items, runs, waiting, nodes = most
     up = sum(one["state"] in _UP for one in seen.fleet["nodes"])
     head = f"fleet {seen.fleet['coordinator']['fleet']}"
-    lines = [_ends(head, f"{up} of {len(seen.fleet['nodes'])} nodes up", columns)]
+    lines = [_align_ends(head, f"{up} of {len(seen.fleet['nodes'])} nodes up", columns)]
     for word, why in list_held(seen.fleet):
         lines.append(f"  {word}: {escape_line(why)}")
     lines += list_needs(seen, columns, items)
@@ -170,14 +170,14 @@ def list_held(fleet: FleetShape) -> list[tuple[str, str]]:
     return [*found, *((one["what"], f"{one['why']}; {one['fix']}") for one in troubles)]
 
 
-def _ends(left: str, right: str, columns: int) -> str:
+def _align_ends(left: str, right: str, columns: int) -> str:
     """Return the text with another text at the right end of its line."""
     room = columns - len(right)
     return f"{clip_columns(left, room - 2):<{room}}{right}"
 
 
-def _more(count: int, what: str, command: str, columns: int) -> list[str]:
-    return [_ends(f"  {count} {what}", command, columns)] if count > 0 else []
+def _format_more(count: int, what: str, command: str, columns: int) -> list[str]:
+    return [_align_ends(f"  {count} {what}", command, columns)] if count > 0 else []
 
 
 def list_needs(seen: Seen, columns: int, most: int) -> list[str]:
@@ -188,20 +188,20 @@ def list_needs(seen: Seen, columns: int, most: int) -> list[str]:
     for item in items[:most]:
         lines += format_item(item, columns, seen.now_ms)
     changes = sum(one["command"].startswith("pancode land") for one in also)
-    lines += _more(changes, "with a change to review", "pancode inbox review", columns)
-    return lines + _more(len(items[most:]) + len(also) - changes, "more", "pancode inbox", columns)
+    lines += _format_more(changes, "with a change to review", "pancode inbox review", columns)
+    return lines + _format_more(len(items[most:]) + len(also) - changes, "more", "pancode inbox", columns)
 
 
 def format_item(item: InboxShape, columns: int, now_ms: int) -> list[str]:
     mark = "?" if item["kind"] == "question" else "!"
     words = f"  {mark} {item['run']}  {escape_line(' '.join(item['words'].split()))}"
-    age, command = _age(item["since"], now_ms), escape_line(item["command"])
+    age, command = _format_age(item["since"], now_ms), escape_line(item["command"])
     if columns >= WIDE:
-        return [_ends(words, f"{age:>7}  {command:<50}", columns)]
-    return [_ends(words, age, columns), f"      {command}"]
+        return [_align_ends(words, f"{age:>7}  {command:<50}", columns)]
+    return [_align_ends(words, age, columns), f"      {command}"]
 
 
-def _age(since: str | None, now_ms: int) -> str:
+def _format_age(since: str | None, now_ms: int) -> str:
     if since is None:
         return "-"
     return format_seconds(max(0, now_ms / 1000 - datetime.fromisoformat(since).timestamp()))
@@ -214,9 +214,9 @@ def list_running(seen: Seen, columns: int, most: int) -> list[str]:
     for one in seen.runs[:most]:
         model = f"  {one['runtime']:<8}{clip_columns(one['model'] or '-', 20):<20}" if columns >= WIDE else ""
         cells = (one["run"], f"{one['node'] or '-':<10}", f"{one['agent']:<10}{model}")
-        age = f"{_age(one['started_at'], seen.now_ms):>6}"
+        age = f"{_format_age(one['started_at'], seen.now_ms):>6}"
         lines.append(f"  {'  '.join(cells)}{age}  {cost_of(one):>7}  {escape_line(one['task'])}")
-    return lines + _more(len(seen.runs) - most, "more", "pancode runs", columns)
+    return lines + _format_more(len(seen.runs) - most, "more", "pancode runs", columns)
 
 
 def list_waiting(seen: Seen, columns: int, most: int) -> list[str]:
@@ -226,18 +226,18 @@ def list_waiting(seen: Seen, columns: int, most: int) -> list[str]:
         return []
     lines = [f"WAITING {len(jobs)}"]
     lines += [f"  {one['run']}  {escape_line(one['reason'])}" for one in jobs[:most]]
-    return lines + _more(len(jobs) - most, "more", "pancode runs --waiting", columns)
+    return lines + _format_more(len(jobs) - most, "more", "pancode runs --waiting", columns)
 
 
 def list_nodes(nodes: Sequence[NodeShape], columns: int, most: int) -> list[str]:
     if not nodes:
-        return [_ends("NODES 0", "pancode node add NAME; this machine: --local", columns)]
+        return [_align_ends("NODES 0", "pancode node add NAME; this machine: --local", columns)]
     trouble = [one for one in nodes if one["state"] not in _UP or one["problems"]]
     busy = sorted((one for one in nodes if one not in trouble), key=lambda one: -one["slots"]["used"])
     lines = [f"NODES {len(nodes)}"]
     for one in [*trouble, *busy][:most]:
         lines.append(format_trouble(one, columns) if one in trouble else format_node(one, columns))
-    return lines + _more(len(nodes) - most, "more", "pancode node ls", columns)
+    return lines + _format_more(len(nodes) - most, "more", "pancode node ls", columns)
 
 
 def format_trouble(node: NodeShape, columns: int) -> str:
@@ -246,7 +246,7 @@ def format_trouble(node: NodeShape, columns: int) -> str:
         if node["problems"]
         else f"{node['state']} since {short_time(node['since'])}"
     )
-    return _ends(f"  {node['name']:<9} {escape_line(what)}", f"pancode doctor {node['name']}", columns)
+    return _align_ends(f"  {node['name']:<9} {escape_line(what)}", f"pancode doctor {node['name']}", columns)
 
 
 def format_node(node: NodeShape, columns: int) -> str:

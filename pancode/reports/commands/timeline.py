@@ -55,7 +55,7 @@ def audit(
     ] = False,
     follow: Annotated[bool, option("Follow new entries until Ctrl-C.", "-f", "--follow")] = False,
     run: Annotated[
-        str | None, option("With --events: only events of this run.", "R", complete=completions.runs)
+        str | None, option("With --events: only events of this run.", "R", complete=completions.complete_runs)
     ] = None,
     node: Annotated[
         str | None,
@@ -92,7 +92,7 @@ def audit(
         level="error" if error else level,
         by=by,
     )
-    return face.end(ExitCode.DONE, answer, lambda: _entries(answer["audit"]))
+    return face.end(ExitCode.DONE, answer, lambda: _format_entries(answer["audit"]))
 
 
 def _verify(face: Face) -> int:
@@ -105,12 +105,12 @@ def _verify(face: Face) -> int:
     return face.end(ExitCode.DONE if passed else ExitCode.SIGNATURE, answer, lambda: f"{words}{more}\n")
 
 
-def _entries(entries: list[AuditRow]) -> str:
+def _format_entries(entries: list[AuditRow]) -> str:
     columns: Columns = {"AT": "at", "LEVEL": "level", "DOMAIN": "domain", "RUN": "run", "WHAT": "what"}
-    return format_rows(entries, {**columns, "DETAIL": lambda one: _detail(one["detail"])}, "nothing")
+    return format_rows(entries, {**columns, "DETAIL": lambda one: _format_detail(one["detail"])}, "nothing")
 
 
-def _detail(detail: dict[str, Any]) -> str:
+def _format_detail(detail: dict[str, Any]) -> str:
     return " ".join(
         f"{k}={v if isinstance(v, str) else json.dumps(v)}" for k, v in detail.items() if v is not None
     )

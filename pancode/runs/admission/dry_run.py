@@ -13,7 +13,7 @@ def list_networks(plan: Plan) -> dict[str, str]:
     """Return what each phase of the run may reach over the network; only phases that the run has."""
     access = find_narrowest(plan.rules.network)
     rest = _MACHINE if access is NetworkAccess.MACHINE else _NOTHING
-    by_phase = {"the agent": rest if plan.runtime.own else _agent(plan, access)}
+    by_phase = {"the agent": rest if plan.runtime.own else _format_agent_reach(plan, access)}
     if plan.setup:
         by_phase["set-up"] = rest
     if plan.gates:
@@ -21,7 +21,7 @@ def list_networks(plan: Plan) -> dict[str, str]:
     return by_phase
 
 
-def _agent(plan: Plan, access: NetworkAccess) -> str:
+def _format_agent_reach(plan: Plan, access: NetworkAccess) -> str:
     """Return what the agent may reach: only its model, if it is in a sandbox and a gateway has its key; else
     all that the node can reach."""
     if access is NetworkAccess.GATEWAY:

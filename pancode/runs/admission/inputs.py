@@ -111,11 +111,11 @@ def show_change(core: Core, plan: Plan, run: str) -> LaidInput | None:
     if wanted.startswith("r-") or wanted == LAST:
         files = _of_run(core, plan, wanted, snapshot)
     elif wanted:
-        files = {diff_of(NAME): _history(depot, plan, snapshot, wanted)}
+        files = {diff_of(NAME): _read_history(depot, plan, snapshot, wanted)}
     else:
         since = named_in(plan.request.task)
         try:
-            change = _history(depot, plan, snapshot, since) if since else b""
+            change = _read_history(depot, plan, snapshot, since) if since else b""
         except PancodeError:
             change = b""
         files = {diff_of(NAME): change} if change.strip() else {}
@@ -134,7 +134,7 @@ def named_in(task: str) -> str:
     return "HEAD" if _UNCOMMITTED.search(task) else ""
 
 
-def _history(depot: DepotPort, plan: Plan, snapshot: SnapshotTaken, commits: str) -> bytes:
+def _read_history(depot: DepotPort, plan: Plan, snapshot: SnapshotTaken, commits: str) -> bytes:
     hides = hidden_by(plan.rules)
     return depot.shown_history(str(plan.project), snapshot, commits, MOST, hides)
 

@@ -46,14 +46,14 @@ def check_somewhere(
     """
     if not nodes or any(view.last is None for view in nodes) or _is_theirs(ref.model, kind, vendors):
         return
-    near = find_nearest(ref.model, _names(nodes))
+    near = find_nearest(ref.model, _list_names(nodes))
     word = not any(map(str.isdigit, ref.model))
     if _is_there(kind, nodes) and (kind.provider is None or (word and near is None)):
         return
     raise NotFoundError(
         f"model {ref.model!r} not found on any node",
-        why=_why(ref.model, near, kind, nodes),
-        fix=_fix(ref.model, nodes, vendors),
+        why=_explain_unknown(ref.model, near, kind, nodes),
+        fix=_find_fix(ref.model, nodes, vendors),
         code="model_not_found",
     )
 
@@ -64,10 +64,12 @@ def _is_theirs(model: str, kind: RuntimeKind, vendors: Mapping[str, VendorList])
     if listed is None:
         return False
     word = model.partition("[")[0].lower()
-    return listed.knows(model) or any(word in name.lower() for name in listed.names) or _near(model, listed)
+    return (
+        listed.knows(model) or any(word in name.lower() for name in listed.names) or _is_near(model, listed)
+    )
 
 
-def _near(model: str, listed: VendorList) -> bool:
+def _is_near(model: str, listed: VendorList) -> bool:
     return find_nearest(model, listed.names) is not None
 
 
@@ -78,14 +80,14 @@ def _is_there(kind: RuntimeKind, nodes: Sequence[NodeView]) -> bool:
     return any(state == "ok" or (kind.provider is not None and state != "missing") for state in found)
 
 
-def _servers(nodes: Sequence[NodeView]) -> Iterator[tuple[NodeView, EndpointFact]]:
+def _list_servers(nodes: Sequence[NodeView]) -> Iterator[tuple[NodeView, EndpointFact]]:
     return ((view, one) for view in nodes for one in endpoints_of(view))
 
 
-def _names(nodes: Sequence[NodeView]) -> dict[str, str]:
+def _list_names(nodes: Sequence[NodeView]) -> dict[str, str]:
     """Return the full name of every model that can do a run's work, by its name with and without tag."""
     found: dict[str, str] = {}
-    for _, one in _servers(nodes):
+    for _, one in _list_servers(nodes):
         for model in one.models:
             if not model.embedding:
                 found.setdefault(model.id, f"{one.name}/{model.id}")
@@ -93,25 +95,25 @@ def _names(nodes: Sequence[NodeView]) -> dict[str, str]:
     return found
 
 
-def _why(model: str, near: str | None, kind: RuntimeKind, nodes: Sequence[NodeView]) -> str:
-    names = _names(nodes)
+def _explain_unknown(model: str, near: str | None, kind: RuntimeKind, nodes: Sequence[NodeView]) -> str:
+    names = _list_names(nodes)
     listed = list(dict.fromkeys(names.values()))
     if near is not None:
-        return "; ".join([f"did you mean {names[near]}?", *_unseen(nodes)])
+        return "; ".join([f"did you mean {names[near]}?", *_list_unseen(nodes)])
     there = f"there are {first_few(listed, _SHOWN)}"
     words = there if listed else "no model server with a model was found"
     if not _is_there(kind, nodes):
         words += f"; {kind.name}, which asks for a model without a provider, is ready on no node"
     elif kind.provider is not None:
         words += f"; nor is it on the list of {kind.provider}'s"
-    return "; ".join([words, *_unseen(nodes)])
+    return "; ".join([words, *_list_unseen(nodes)])
 
 
-def _unseen(nodes: Sequence[NodeView]) -> list[str]:
+def _list_unseen(nodes: Sequence[NodeView]) -> list[str]:
     """Return a message on the servers whose list of models is not completely known."""
     hidden = [
         f"{view.node.name}/{one.name}"
-        for view, one in _servers(nodes)
+        for view, one in _list_servers(nodes)
         if one.more or one.health is not Health.OK
     ]
     return (
@@ -121,28 +123,32 @@ def _unseen(nodes: Sequence[NodeView]) -> list[str]:
     )
 
 
-def _fix(model: str, nodes: Sequence[NodeView], vendors: Mapping[str, VendorList]) -> str:
+def _find_fix(model: str, nodes: Sequence[NodeView], vendors: Mapping[str, VendorList]) -> str:
     providers = dict.fromkeys(kind.provider for kind in RUNTIMES.values() if kind.provider is not None)
     for provider in providers:
         listed = vendors.get(provider)
         if listed is not None and listed.knows(model):
             return f"--model {shlex.quote(f'{provider}/{model}')}, which is {provider}'s"
-    return f"{_pulled(model, nodes)}; or say whose it is: --model {shlex.quote(f'PROVIDER/{model}')}"
+    return (
+        f"{_make_pull_command(model, nodes)}; or say whose it is: --model {shlex.quote(f'PROVIDER/{model}')}"
+    )
 
 
-def _pulled(model: str, nodes: Sequence[NodeView]) -> str:
+def _make_pull_command(model: str, nodes: Sequence[NodeView]) -> str:
     """Return the command that pulls the model, on the node whose server is the easiest to add it to."""
     able = [
-        (view, one) for view, one in _servers(nodes) if one.dialect in _EASIEST and one.health is Health.OK
+        (view, one)
+        for view, one in _list_servers(nodes)
+        if one.dialect in _EASIEST and one.health is Health.OK
     ]
     if able:
-        view, one = min(able, key=lambda pair: (_EASIEST.index(pair[1].dialect), -_memory(pair[0])))
+        view, one = min(able, key=lambda pair: (_EASIEST.index(pair[1].dialect), -_read_memory(pair[0])))
         return f"on {view.node.name}: {pull_command(one.dialect, model)}"
-    view = max(nodes, key=_memory)
+    view = max(nodes, key=_read_memory)
     return f"on {view.node.name}: install a model server, with Ollama: {pull_command(Dialect.OLLAMA, model)}"
 
 
-def _memory(view: NodeView) -> int:
+def _read_memory(view: NodeView) -> int:
     return view.last.heartbeat.facts.memory if view.last is not None else 0
 
 
@@ -154,7 +160,7 @@ def runtime_and_model(
     UsageError for an invalid model name or a misspelled provider, NotFoundError for an unknown runtime or
     node.
     """
-    text = _model(request, agent, catalogue)[0] if request.model is None else request.model
+    text = _choose_model(request, agent, catalogue)[0] if request.model is None else request.model
     with _named_by(request, agent, catalogue):
         reference, whole = _read(text, request, agent, catalogue)
     endpoint = endpoint_of(reference, catalogue.nodes)
@@ -187,7 +193,7 @@ def runtime_and_model(
 def is_worker_named(request: DispatchRequest, agent: Agent, catalogue: Catalogue) -> bool:
     """Whether the request, its agent or the settings name a runtime or a model."""
     named = request.runtime or request.model or request.resume or agent.runtime or catalogue.defaults.runtime
-    return bool(named or _model(request, agent, catalogue)[0])
+    return bool(named or _choose_model(request, agent, catalogue)[0])
 
 
 def _read(
@@ -236,7 +242,7 @@ def _where_it_is(
     return ModelRef(None, there[0], bare.model)
 
 
-def _model(request: DispatchRequest, agent: Agent, catalogue: Catalogue) -> tuple[str | None, str]:
+def _choose_model(request: DispatchRequest, agent: Agent, catalogue: Catalogue) -> tuple[str | None, str]:
     """Return the model and, if track records chose it, why. A scout without a model takes the cheapest."""
     fleets = (catalogue.defaults.scout_model, catalogue.defaults.model)
     own = agent.model is not None and (agent.own or agent.model not in fleets)
@@ -261,7 +267,7 @@ def model_from(request: DispatchRequest, agent: Agent, catalogue: Catalogue) -> 
     if request.model is not None:
         return "--model" if request.retry_of is None else f"as run {request.retry_of} had it"
     fleets = (catalogue.defaults.scout_model, catalogue.defaults.model)
-    if numbers := _model(request, agent, catalogue)[1]:
+    if numbers := _choose_model(request, agent, catalogue)[1]:
         return numbers
     if agent.model and (agent.own or agent.model not in fleets):  # a built-in agent has the settings' model
         return f"agent {agent.name}{f' ({agent.origin})' if agent.origin else ''}"
@@ -332,7 +338,7 @@ def reasoning_for(
     reasoning = request.reasoning or agent.reasoning
     wished = catalogue.defaults.reasoning
     if reasoning is None and wished is None:
-        return _usual(request.mode or catalogue.defaults.mode, agent, kind), None
+        return _choose_level(request.mode or catalogue.defaults.mode, agent, kind), None
     if reasoning is None:
         return (None, None) if kind.own else (wished, None) if wished in kind.reasons else (None, wished)
     if reasoning in kind.reasons:
@@ -343,12 +349,14 @@ def reasoning_for(
     raise UsageError(
         f"runtime {kind.name} does not support reasoning level {reasoning}",
         why=f"it supports {', '.join(takes)}" if takes else "none of its models has reasoning levels",
-        fix=f"--reasoning {_closest(reasoning, kind)}, or another --runtime" if takes else "omit --reasoning",
+        fix=f"--reasoning {_find_closest(reasoning, kind)}, or another --runtime"
+        if takes
+        else "omit --reasoning",
         code="reasoning_not_taken",
     )
 
 
-def _usual(mode: Mode, agent: Agent, kind: RuntimeKind) -> Reasoning | None:
+def _choose_level(mode: Mode, agent: Agent, kind: RuntimeKind) -> Reasoning | None:
     """Return the default level. None in a program for models of any vendor: whether the model supports a
     level is unknown, and many servers refuse a request with an unsupported level."""
     if agent.leads:
@@ -359,10 +367,10 @@ def _usual(mode: Mode, agent: Agent, kind: RuntimeKind) -> Reasoning | None:
 
 def level_of_mode(mode: Mode, kind: RuntimeKind) -> Reasoning | None:
     """Return the default level of a leading agent; None: the runtime supports none."""
-    return _closest(BY_MODE[mode], kind) if kind.provider is not None and kind.reasons else None
+    return _find_closest(BY_MODE[mode], kind) if kind.provider is not None and kind.reasons else None
 
 
-def _closest(reasoning: Reasoning, kind: RuntimeKind) -> Reasoning:
+def _find_closest(reasoning: Reasoning, kind: RuntimeKind) -> Reasoning:
     levels = list(Reasoning)
     return min(kind.reasons, key=lambda level: (abs(levels.index(level) - levels.index(reasoning)), level))
 

@@ -377,11 +377,11 @@ class Plan:
             endpoint=None if self.wanted is None else self.wanted.endpoint,
             context=None if self.wanted is None else self.wanted.context,
             rules=self.rules.model_dump(mode="json"),
-            terms=dump_facets(self._facets()),
+            terms=dump_facets(self._make_facets()),
             session=request.session or (run if request.turns else ""),
         )
 
-    def _facets(self) -> Iterator[Facet]:
+    def _make_facets(self) -> Iterator[Facet]:
         """Yield what no other field of a run has: facts about its agent, and its endpoint at that time."""
         request, begins = self.request, self.request.begins
         sampling = None if self.runtime.own else self.agent.sampling

@@ -129,7 +129,7 @@ def prepare_plan(
         completed = replace(
             completed, most_usd=find_least(completed.most_usd, None if session is None else session.left)
         )
-        catalogue = _under(_catalogue(core, around, completed.project, picker, parts), above)
+        catalogue = _add_parent_rules(_build_catalogue(core, around, completed.project, picker, parts), above)
         ended = core.live.ended(core.wall_ms(), core.rules.retry_pause_ms)
         depth = around.max_depth()
         view = AdmissionView((), session, depth, paths=paths, parent=above, ended=ended)
@@ -138,7 +138,7 @@ def prepare_plan(
     return make
 
 
-def _catalogue(
+def _build_catalogue(
     core: Core,
     around: Surroundings,
     project: str | None,
@@ -148,7 +148,7 @@ def _catalogue(
     """Return the currently available agents, models and nodes."""
     return Catalogue(
         agents=around.agents(project),
-        nodes=_nodes(core),
+        nodes=_list_nodes(core),
         defaults=around.defaults(project),
         project=around.project(project),
         rules=around.rules(project),
@@ -161,7 +161,7 @@ def _catalogue(
     )
 
 
-def _nodes(core: Core) -> tuple[NodeView, ...]:
+def _list_nodes(core: Core) -> tuple[NodeView, ...]:
     with core.ports.ledger.transaction() as tx:
         return tuple(core.views(tx))
 
@@ -175,17 +175,17 @@ def _plan_with_worker(
     if not names_worker(request, catalogue):
         for worker in find_workers(request.node, catalogue.nodes, catalogue.defaults.tiers):
             try:
-                plan = _judged(core, request, catalogue, view, worker)
+                plan = _judge_plan(core, request, catalogue, view, worker)
             except PancodeError:
                 continue  # This worker supports no turns, or lacks a requested option.
             admitted = first_refused(plan.verdicts, request.ask) is None and not plan.untested
             if admitted and any(one.ready for one in plan.candidates):
                 return plan
             later = later or plan
-    return later or _judged(core, request, catalogue, view, DefaultWorker())
+    return later or _judge_plan(core, request, catalogue, view, DefaultWorker())
 
 
-def _judged(
+def _judge_plan(
     core: Core,
     request: DispatchRequest,
     catalogue: Catalogue,
@@ -204,11 +204,11 @@ def _judged(
         chosen = "; ".join(filter(None, (plan.chosen, nobody)))
         plan = replace(plan, request=named, chosen=chosen, model_from=nobody if worker.model else "")
     view = _with_money(core, plan, view)
-    plan = _sifted(plan, catalogue.nodes)
+    plan = _sift_nodes(plan, catalogue.nodes)
     verdicts = judge(plan, view)
     if first_refused(verdicts) is None:
         plan = with_other(plan, catalogue, lambda one: first_refused(judge(one, view)) is None)
-    plan = _with_verdicts(replace(plan, outranked=_outranked(plan, catalogue)), verdicts)
+    plan = _with_verdicts(replace(plan, outranked=_list_outranked(plan, catalogue)), verdicts)
     # As queued, the run records that unenforced rules were accepted; the request alone only asks for it.
     return replace(plan, request=replace(plan.request, told_only=is_accepted(plan, view.parent)))
 
@@ -220,7 +220,7 @@ def _with_verdicts(plan: Plan, verdicts: tuple[GateVerdict, ...]) -> Plan:
     return replace(plan, approval=asks_for(verdicts), objections=list_objections(verdicts))
 
 
-def _outranked(plan: Plan, catalogue: Catalogue) -> tuple[str, ...]:
+def _list_outranked(plan: Plan, catalogue: Catalogue) -> tuple[str, ...]:
     """Return the overridden variables; none for a user's own command, or if the agent sets them."""
     agent, request = plan.agent, plan.request
     request = replace(
@@ -229,7 +229,7 @@ def _outranked(plan: Plan, catalogue: Catalogue) -> tuple[str, ...]:
     return () if plan.runtime.own else outranked_for(request, catalogue.defaults)
 
 
-def _sifted(plan: Plan, nodes: Sequence[NodeView]) -> Plan:
+def _sift_nodes(plan: Plan, nodes: Sequence[NodeView]) -> Plan:
     """Return the plan with the nodes that passed the model's test, servers to test, and unknown facts."""
     wanted = plan.wanted
     if wanted is None:
@@ -253,7 +253,7 @@ def _sifted(plan: Plan, nodes: Sequence[NodeView]) -> Plan:
     return replace(plan, candidates=shown, untested=places, costly=costly, remarks=remarks)
 
 
-def _under(catalogue: Catalogue, above: Parent | None) -> Catalogue:
+def _add_parent_rules(catalogue: Catalogue, above: Parent | None) -> Catalogue:
     """Return the catalog with the parent's rules added: a run may edit the rules in its own checkout, so its
     current rules also apply to its children."""
     if above is None:
@@ -307,10 +307,10 @@ def judge_again(core: Core, plan: Plan) -> Plan:
     """Run the gates again whose facts change without the user; raise the first refusal."""
     request = plan.request
     above = None if request.parent is None else parent_of(core, request.parent)
-    session, nodes = find_payer(core, request, above), _nodes(core)
+    session, nodes = find_payer(core, request, above), _list_nodes(core)
     left = find_least(None if above is None else above.usd_left, None if session is None else session.left)
     found = list_candidates(nodes, replace(plan.needs, repo=request.repo))
-    now = _sifted(replace(plan.within(left), candidates=found), nodes)
+    now = _sift_nodes(replace(plan.within(left), candidates=found), nodes)
     view = _with_money(core, now, AdmissionView((), session, parent=above))
     again = {one.gate: one for one in judge(now, view, CHANGING)}
     verdicts = tuple(again.get(one.gate, one) for one in plan.verdicts)

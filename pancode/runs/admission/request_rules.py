@@ -318,12 +318,12 @@ def find_path_like_words(task: str, there: Callable[[str], bool] = lambda word: 
 
     `there`: whether the project has a file with this name; if so, a word with a slash is a path: `src/auth/`.
     """
-    words = dict.fromkeys(_LINE.sub("", _bare(word)) for word in task.split())
+    words = dict.fromkeys(_LINE.sub("", _strip_word(word)) for word in task.split())
     candidates = {word for word in islice(filter(_may_be_path, words), _MOST) if there(word)}
     return tuple(word for word in words if word in candidates or _is_path(word))[:_MOST]
 
 
-def _bare(word: str) -> str:
+def _strip_word(word: str) -> str:
     """Return the word without surrounding quotes, brackets and full stops."""
     return word.strip(_TRIM).rstrip(_TRIM + ".:")
 

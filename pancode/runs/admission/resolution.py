@@ -101,7 +101,7 @@ class Unresolved:
 def resolve(request: DispatchRequest, catalogue: Catalogue) -> Plan | Unresolved:
     """Resolve all that needs no verdict; flags override agent, project and fleet, in this order."""
     problems: list[PancodeError] = []
-    choice = _try(problems, lambda: _agent(request, catalogue))
+    choice = _try(problems, lambda: _choose_agent(request, catalogue))
     agent = None if choice is None else choice.agent
     if agent is not None and agent.node is not None and request.node is None:
         request = replace(request, node=agent.node)
@@ -131,7 +131,7 @@ def resolve(request: DispatchRequest, catalogue: Catalogue) -> Plan | Unresolved
         _try(problems, lambda: request_rules.check_calls(request, runtime))
         _try(problems, lambda: request_rules.check_turns(request, runtime))
     thinks = agent and runtime and _try(problems, lambda: reasoning_for(request, agent, runtime, catalogue))
-    parts = agent and runtime and _try(problems, lambda: _parts(agent, runtime, catalogue))
+    parts = agent and runtime and _try(problems, lambda: _collect_parts(agent, runtime, catalogue))
     if agent is not None:
         named_by = model_from(request, agent, catalogue)
         request = _try(problems, lambda: pin_node(request, ref, named_by)) or request
@@ -144,12 +144,12 @@ def resolve(request: DispatchRequest, catalogue: Catalogue) -> Plan | Unresolved
 def names_worker(request: DispatchRequest, catalogue: Catalogue) -> bool:
     """Whether a runtime or a model is named; also true for an unknown agent."""
     try:
-        return is_worker_named(request, _agent(request, catalogue).agent, catalogue)
+        return is_worker_named(request, _choose_agent(request, catalogue).agent, catalogue)
     except PancodeError:
         return True
 
 
-def _parts(agent: agents.Agent, runtime: RuntimeKind, catalogue: Catalogue) -> PromptParts:
+def _collect_parts(agent: agents.Agent, runtime: RuntimeKind, catalogue: Catalogue) -> PromptParts:
     """Return what features add to the prompt. It includes skills even if the runtime supports none: the run
     may move to one that does."""
     if runtime.own:
@@ -162,7 +162,7 @@ def _parts(agent: agents.Agent, runtime: RuntimeKind, catalogue: Catalogue) -> P
     return replace(parts, skills=replace(parts.skills, left_out=left_out))
 
 
-def _agent(request: DispatchRequest, catalogue: Catalogue) -> agents.Choice:
+def _choose_agent(request: DispatchRequest, catalogue: Catalogue) -> agents.Choice:
     """Return the agent named by request or settings, else chosen by the task's words (not for a script)."""
     name = request.agent or catalogue.defaults.agent
     kind = RUNTIMES.get(resolve_alias(request.runtime or catalogue.defaults.runtime or OUR_OWN))
@@ -184,8 +184,8 @@ def _put_together(
     (runtime, ref, reasoning, unasked), (workspace, gates, parts) = what, rest
     mode, safety = request.mode or defaults.mode, request.safety or defaults.safety
     limits = run_limits(request, agent, defaults, runtime)
-    prompt = _told(request, catalogue, agent, (mode, safety, runtime), ref, parts)
-    wanted = _wanted(request, ref, runtime, prompt.text, catalogue)
+    prompt = _build_prompt(request, catalogue, agent, (mode, safety, runtime), ref, parts)
+    wanted = _find_endpoint_need(request, ref, runtime, prompt.text, catalogue)
     needs = Needs(wanted.endpoint, wanted.model, agent.read_only) if wanted is not None else None
     free, need = is_free(wanted, catalogue), need_of(request.gpus, request.gpu_memory)
     worker = (agent.name, runtime, model_for(ref, runtime) if ref else None)
@@ -225,7 +225,7 @@ def _put_together(
         verify_retries=request_rules.verify_retries(request, agent, runtime, attempts),
         rules=rules,
         chosen=choice.why,
-        tiered=_tiered(ref, able, catalogue, needs),
+        tiered=_find_tier(ref, able, catalogue, needs),
         model_from=model_from(request, agent, catalogue) if ref is not None else "",
         prompt=prompt,
         skills=parts.skills.ordered,
@@ -233,7 +233,7 @@ def _put_together(
     )
 
 
-def _told(
+def _build_prompt(
     request: DispatchRequest,
     catalogue: Catalogue,
     agent: agents.Agent,
@@ -284,7 +284,7 @@ def _make_timeline(
         yield TimelineEntry("estimate", f"${due.usd:f}", "expected", (expected.words,))
 
 
-def _tiered(
+def _find_tier(
     ref: ModelRef | None, able: tuple[Candidate, ...], catalogue: Catalogue, needs: Needs | None
 ) -> Tiered | None:
     """Return the model's tier: from its server for a model of the fleet, from its name for a vendor's."""
@@ -304,7 +304,7 @@ def _try(problems: list[PancodeError], part: Callable[[], T]) -> T | None:
         return None
 
 
-def _wanted(
+def _find_endpoint_need(
     request: DispatchRequest, ref: ModelRef | None, runtime: RuntimeKind, prompt: str, catalogue: Catalogue
 ) -> EndpointNeed | None:
     """Return what the run needs from an endpoint; None: the model is not at one."""

@@ -27,12 +27,12 @@ def write_artifacts(client: Client, run: str, folder: Path) -> list[str]:
     shown = client.get(RUN.at(run))
     # All files except the logs.
     texts: dict[str, Callable[[], bytes]] = {
-        "run.json": lambda: _plain(shown),
+        "run.json": lambda: _dump_json(shown),
         "junit.xml": lambda: make_junit(shown),
         "answer.md": lambda: str(shown["answer"]).encode(),
     }
     if shown["receipt"]:
-        texts["receipt.json"] = lambda: _plain(client.get(RECEIPT.at(run)))
+        texts["receipt.json"] = lambda: _dump_json(client.get(RECEIPT.at(run)))
     if shown["commit"]:
         texts["change.diff"] = lambda: client.raw(path_of("runs", run, "diff"))
     try:
@@ -47,7 +47,7 @@ def write_artifacts(client: Client, run: str, folder: Path) -> list[str]:
         attempts = client.get(STREAMS.at(run))["streams"]
         logs = [f"{stream}.log" for stream in sorted({name for names in attempts.values() for name in names})]
         for name in logs:
-            _write(folder / name, _pieces(client, run, name.removesuffix(".log")))
+            _write(folder / name, _read_pieces(client, run, name.removesuffix(".log")))
     except OSError as exc:
         raise UsageError(
             f"cannot write to {folder}", why=str(exc), fix="pass a writable directory to --artifacts"
@@ -69,26 +69,28 @@ def make_junit(run: RunDetail) -> bytes:
     """Return the agent's end and each gate as test cases, with reasons for failures; then gates' tests."""
     # A failed gate is a test case of its own.
     passed = run["outcome"] in ("done", "verify_failed")
-    cases = [_case("agent", run["agent"], None if passed else f"{run['outcome']}: {run['reason']}")]
-    cases += [_case("gate", str(gate["name"]), _failed_gate(gate)) for gate in run["gates"]]
-    suites = [_suite(f"pancode {run['run']}", cases)]
+    cases = [_make_case("agent", run["agent"], None if passed else f"{run['outcome']}: {run['reason']}")]
+    cases += [_make_case("gate", str(gate["name"]), _failed_gate(gate)) for gate in run["gates"]]
+    suites = [_make_suite(f"pancode {run['run']}", cases)]
     for report in run["reports"]:
         if report["form"] == "junit":
-            failed = [_case("test", one["rule"] or "no name", _failed_test(one)) for one in report["results"]]
-            suites.append(_suite(_xml(report["tool"] or report["file"]), failed))
-    root = Xml.Element("testsuites", _counts([case for suite in suites for case in suite]))
+            failed = [
+                _make_case("test", one["rule"] or "no name", _failed_test(one)) for one in report["results"]
+            ]
+            suites.append(_make_suite(_escape_xml(report["tool"] or report["file"]), failed))
+    root = Xml.Element("testsuites", _make_counts([case for suite in suites for case in suite]))
     root.extend(suites)
     text: bytes = Xml.tostring(root, encoding="utf-8", xml_declaration=True)
     return text
 
 
-def _suite(name: str, cases: list[Xml.Element]) -> Xml.Element:
-    suite = Xml.Element("testsuite", {"name": name, **_counts(cases)})
+def _make_suite(name: str, cases: list[Xml.Element]) -> Xml.Element:
+    suite = Xml.Element("testsuite", {"name": name, **_make_counts(cases)})
     suite.extend(cases)
     return suite
 
 
-def _counts(cases: list[Xml.Element]) -> dict[str, str]:
+def _make_counts(cases: list[Xml.Element]) -> dict[str, str]:
     failed = sum(case.find("failure") is not None for case in cases)
     return {"tests": str(len(cases)), "failures": str(failed), "errors": "0"}
 
@@ -98,10 +100,10 @@ def _failed_test(one: Json) -> str:
     return f"{one['text'] or one['level']}{where}"
 
 
-def _case(kind: str, name: str, failure: str | None) -> Xml.Element:
-    case = Xml.Element("testcase", {"classname": f"pancode.{kind}", "name": _xml(name)})
+def _make_case(kind: str, name: str, failure: str | None) -> Xml.Element:
+    case = Xml.Element("testcase", {"classname": f"pancode.{kind}", "name": _escape_xml(name)})
     if failure is not None:
-        Xml.SubElement(case, "failure", {"message": _xml(failure[:300])}).text = _xml(failure)
+        Xml.SubElement(case, "failure", {"message": _escape_xml(failure[:300])}).text = _escape_xml(failure)
     return case
 
 
@@ -113,14 +115,14 @@ def _failed_gate(gate: GateResultShape) -> str | None:
     return None if gate["passed"] else "it did not start" if code is None else f"exit {code}"
 
 
-def _xml(text: str) -> str:
+def _escape_xml(text: str) -> str:
     """Return the text with "?" for each character that XML cannot contain."""
     return "".join(
         one if one in "\t\n\r" or 0x20 <= ord(one) not in (0xFFFE, 0xFFFF) else "?" for one in text
     )
 
 
-def _pieces(client: Client, run: str, stream: str) -> Iterator[bytes]:
+def _read_pieces(client: Client, run: str, stream: str) -> Iterator[bytes]:
     """Yield the whole stream of the run's log in pieces."""
     offset = 0
     while True:
@@ -131,5 +133,5 @@ def _pieces(client: Client, run: str, stream: str) -> Iterator[bytes]:
         offset = part.next
 
 
-def _plain(value: Any) -> bytes:
+def _dump_json(value: Any) -> bytes:
     return json.dumps(value, indent=2).encode() + b"\n"

@@ -164,7 +164,7 @@ def dispatch(
 
 def _request(ctx: typer.Context) -> dict[str, Any]:
     given = ctx.params
-    return _body(task_text(given["task"], given["file"]), ctx.meta.get("argv"), given)
+    return _make_body(task_text(given["task"], given["file"]), ctx.meta.get("argv"), given)
 
 
 def queue_run(face: Face, ctx: typer.Context, *, interactive: bool = True) -> QueuedAnswer:
@@ -266,7 +266,7 @@ def _finish(face: Face, client: Client, ended: WaitedRun, words: Callable[[RunDe
     return exit_of("verify_failed") if disputed else status
 
 
-def _body(task: str | None, argv: list[str] | None, given: dict[str, Any]) -> dict[str, Any]:
+def _make_body(task: str | None, argv: list[str] | None, given: dict[str, Any]) -> dict[str, Any]:
     """Return the body of the request, with the options that were given."""
     body: dict[str, Any] = {"task": task or "", **options.collect_given(given), **of_caller(given)}
     if argv is not None:
@@ -295,7 +295,7 @@ def format_plan(report: DryRunReport, snapshot: PreviewShape | None) -> str:
     text = format_rows(report["gates"], {"GATE": "gate", "VERDICT": gate_state, "WORDS": "words"})
     fixes = [f"  fix: {gate['fix']}\n" for gate in report["gates"] if gate["fix"] and not gate["passed"]]
     nodes = format_rows(
-        report["nodes"], {"NODE": "node", "READY": _ready, "WHY": "why"}, "the fleet has no nodes"
+        report["nodes"], {"NODE": "node", "READY": _format_ready, "WHY": "why"}, "the fleet has no nodes"
     )
     queued = "would wait for a user's approval" if report["asks"] else "would be queued"
     verdict = queued if report["admitted"] else "would be refused"
@@ -303,7 +303,15 @@ def format_plan(report: DryRunReport, snapshot: PreviewShape | None) -> str:
     head = f"{verdict}: agent {report['agent']}{why}, runtime {report['runtime']}, "
     head += f"estimate ${report['estimate_usd']}\n"
     notes = "".join(f"warning: {escape_line(note)}\n" for note in report["notes"])
-    return head + text + "".join(fixes) + nodes + notes + _tested(report) + _travels(report, snapshot)
+    return (
+        head
+        + text
+        + "".join(fixes)
+        + nodes
+        + notes
+        + _format_untested(report)
+        + _format_travels(report, snapshot)
+    )
 
 
 def gate_state(gate: GateShape) -> str:
@@ -311,7 +319,7 @@ def gate_state(gate: GateShape) -> str:
     return "warning" if gate["warning"] else "passed" if gate["passed"] else "refused"
 
 
-def _tested(report: DryRunReport) -> str:
+def _format_untested(report: DryRunReport) -> str:
     """Return the line about a model that is not tested yet; a dry run sends no requests to models."""
     if not report["untested"]:
         return ""
@@ -321,7 +329,7 @@ def _tested(report: DryRunReport) -> str:
     return f"{words}; it would be tested first, up to 60 s\n"
 
 
-def _travels(report: DryRunReport, preview: PreviewShape | None) -> str:
+def _format_travels(report: DryRunReport, preview: PreviewShape | None) -> str:
     """Return, as text, which files would be sent from this computer."""
     lines = [f"network of {phase}: {words}" for phase, words in report["network"].items()]
     counts = ", ".join(f"{name} {count}" for name, count in report["tokens"].items())
@@ -338,5 +346,5 @@ def _travels(report: DryRunReport, preview: PreviewShape | None) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _ready(node: NodeFitShape) -> str:
+def _format_ready(node: NodeFitShape) -> str:
     return "yes" if node["ready"] else "later" if node["fits"] else "no"

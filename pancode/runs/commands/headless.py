@@ -28,7 +28,7 @@ def run_headless(face: Face, ctx: typer.Context, artifacts: Path | None, *, keep
     """Run the task on a fleet that runs only for it; nothing is left behind, even after a signal."""
     must_be_task(ctx.params)  # before a fleet is started
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # CI systems cancel a job with SIGTERM.
-    with _fleet(face, ends=not keep_fleet):
+    with _keep_fleet_up(face, ends=not keep_fleet):
         return run_with_artifacts(face, ctx, artifacts, headless=True)
 
 
@@ -36,21 +36,21 @@ def run_with_artifacts(face: Face, ctx: typer.Context, artifacts: Path | None, *
     """Queue the run, wait for its end, and write its artifacts, however the wait ends."""
     answer: QueuedAnswer | None = None
     try:
-        with _undisturbed() if headless else nullcontext():
+        with _hold_signals() if headless else nullcontext():
             begun = answer = queue_run(face, ctx, interactive=not headless)
         return wait_and_show(face, begun)
     finally:
         if answer is not None:
             run = answer["run"]
             client = face.client(starts=False)
-            ended = _stopped(face, client, run) if headless else _has_ended(client, run)
+            ended = _stop_unended(face, client, run) if headless else _has_ended(client, run)
             if artifacts is not None and ended:
                 names = write_artifacts(client, run, artifacts)
                 face.note(f"artifacts in {artifacts}: {', '.join(names)}")
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
+def _hold_signals() -> Iterator[None]:
     """Delay the first Ctrl-C or SIGTERM until the run has an id: a run that cannot be stopped would keep the
     fleet running. A second signal interrupts immediately."""
     came: list[int] = []
@@ -74,7 +74,7 @@ def _has_ended(client: Client, run: str) -> bool:
     return bool(client.get(BRIEF.at(run))["state"] == "ended")
 
 
-def _stopped(face: Face, client: Client, run: str) -> bool:
+def _stop_unended(face: Face, client: Client, run: str) -> bool:
     """Stop the run if it has not ended, as its caller no longer waits; return whether it ended in time."""
     if _has_ended(client, run):
         return True
@@ -89,9 +89,9 @@ def _stopped(face: Face, client: Client, run: str) -> bool:
 
 
 @contextmanager
-def _fleet(face: Face, *, ends: bool) -> Iterator[None]:
+def _keep_fleet_up(face: Face, *, ends: bool) -> Iterator[None]:
     """Keep a fleet running for the block; stop it afterwards if it was started here and `ends` is true."""
-    if _runs(face):
+    if _is_running(face):
         yield
         return
     client = face.client(works=True)
@@ -128,7 +128,7 @@ def _end(face: Face, starting: Client) -> None:
         face.note(f"the fleet continues to run: {why}; to stop it: pancode fleet down")
 
 
-def _runs(face: Face) -> bool:
+def _is_running(face: Face) -> bool:
     """Whether a coordinator already answers, so that others use it."""
     try:
         face.client(starts=False).get(PING)

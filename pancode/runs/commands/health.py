@@ -23,11 +23,11 @@ def show_health(face: Face, *, whole: bool) -> int:
         [row for row in rows if whole or row["gravity"] != "well"]
         for rows in (answer["agents"], answer["machines"])
     )
-    face.show({**answer, "agents": agents, "machines": machines}, lambda: _lines([*agents, *machines]))
+    face.show({**answer, "agents": agents, "machines": machines}, lambda: _format_rows([*agents, *machines]))
     return ExitCode.DONE if answer["well"] else ExitCode.BLOCKED
 
 
-def _lines(rows: list[HealthRow]) -> str:
+def _format_rows(rows: list[HealthRow]) -> str:
     table = format_rows(rows, _COLUMNS, "all is well", cut="WHY")
     commands = {row["command"]: None for row in rows if row["command"]}
     return table + "".join(f"  {escape_line(command)}\n" for command in commands)
@@ -49,7 +49,7 @@ _COLUMNS: RowColumns[HealthRow] = {
     "pancode runs recover last",
 )
 def recover(
-    run: Annotated[str | None, Argument(autocompletion=completions.runs)] = None,
+    run: Annotated[str | None, Argument(autocompletion=completions.complete_runs)] = None,
     *,
     whole: Annotated[bool, option("Recover all runs of the last day that ended badly.", "--all")] = False,
     dry_run: Annotated[bool, option("Only show which runs would continue, and how.", "--dry-run")] = False,
@@ -68,10 +68,10 @@ def recover(
     answer = client.post(RECOVER, {"run": named, "dry_run": dry_run, "by": find_user()})
     rows = answer["runs"]
     none = "nothing of the last day is to be recovered\n"
-    face.show(answer, lambda: "".join(map(_recovered, rows)) or none)
+    face.show(answer, lambda: "".join(map(_format_recovered, rows)) or none)
     return ExitCode.PARTIAL if any(row["error"] for row in rows) else ExitCode.DONE
 
 
-def _recovered(row: RecoveredShape) -> str:
+def _format_recovered(row: RecoveredShape) -> str:
     what = f"as {row['next']}" if row["next"] else escape_line(row["error"] or "not started (--dry-run)")
     return f"{row['run']}  {row['outcome']}  {row['how']}: {what}\n"

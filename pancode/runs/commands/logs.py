@@ -55,11 +55,11 @@ def logs(
     if follow:
         return _follow(face, client, brief["run"], (attempt, offset), sinks)
     for one, sink in sinks.items():
-        _shown(face, one, stored_log(client, brief["run"], one, (attempt, offset)), sink)
+        _write_log(face, one, stored_log(client, brief["run"], one, (attempt, offset)), sink)
     return ExitCode.DONE
 
 
-def _shown(face: Face, stream: str, parts: Iterable[LogPart], sink: Sink | LogStory) -> None:
+def _write_log(face: Face, stream: str, parts: Iterable[LogPart], sink: Sink | LogStory) -> None:
     """Write the log unchanged; with --json one object for each piece, with the offset of the next one."""
     try:
         for part in parts:
@@ -78,7 +78,7 @@ def _shown(face: Face, stream: str, parts: Iterable[LogPart], sink: Sink | LogSt
 def _follow(face: Face, client: Client, run: str, place: Place, sinks: dict[str, Sink | LogStory]) -> int:
     def show(stream: str, sink: Sink | LogStory) -> None:
         with suppress(FleetDownError):  # The last request below reports it.
-            _shown(face, stream, followed_log(face.note, client, run, stream, place), sink)
+            _write_log(face, stream, followed_log(face.note, client, run, stream, place), sink)
 
     threads = [threading.Thread(target=show, args=one, daemon=True) for one in sinks.items()]
     try:

@@ -14,7 +14,10 @@ from pancode.kernel.errors import ApiError, ExitCode
 from pancode.runs.answers import WORK_RUN
 
 AnyRun = Annotated[
-    str, Argument(autocompletion=completions.runs, help="A run, or an issue such as SHOP-12 for its run.")
+    str,
+    Argument(
+        autocompletion=completions.complete_runs, help="A run, or an issue such as SHOP-12 for its run."
+    ),
 ]
 OfWorkflow = Annotated[bool, option("The name refers to a workflow, for example with `last`.", "--workflow")]
 _ISSUE = re.compile(r"[A-Za-z]{2}[A-Za-z0-9]*-[0-9]+")

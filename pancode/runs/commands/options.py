@@ -12,7 +12,15 @@ from typer import Argument
 
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import SectionedCommand
-from pancode.interfaces.cli.parameters import Label, duration, label, many, money, option, size_of
+from pancode.interfaces.cli.parameters import (
+    Label,
+    option,
+    parse_duration,
+    parse_label,
+    parse_money,
+    repeat_option,
+    size_of,
+)
 from pancode.runs.options import GATES, LIMITS, OPTIONS, WHERE, WHO, Option
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -63,7 +71,11 @@ HEADINGS = {
     for title, others in _HEADINGS.items()
 }
 """Heading of the help to its options, for all commands with the options of a dispatch."""
-_PARSERS: Mapping[str, Callable[[str], object]] = {"Duration": duration, "Size": size_of, "Money": money}
+_PARSERS: Mapping[str, Callable[[str], object]] = {
+    "Duration": parse_duration,
+    "Size": size_of,
+    "Money": parse_money,
+}
 _LISTS = ("Labels", "Commands", "Paths")
 
 
@@ -84,7 +96,7 @@ def take_options(like: str, *, after: str) -> Callable[[F], F]:
         own = inspect.signature(command, eval_str=True)
         kept = [one for one in own.parameters.values() if one.kind is not Parameter.VAR_KEYWORD]
         at = list(own.parameters).index(after) + 1
-        taken = [one for one in _parameters(like) if one.name not in own.parameters]
+        taken = [one for one in _make_parameters(like) if one.name not in own.parameters]
         parameters = [*kept[:at], *taken, *kept[at:]]
         vars(command)["__signature__"] = own.replace(parameters=parameters)
         command.__annotations__ = {one.name: one.annotation for one in parameters}
@@ -93,24 +105,26 @@ def take_options(like: str, *, after: str) -> Callable[[F], F]:
     return made
 
 
-def _parameters(like: str) -> Iterator[Parameter]:
+def _make_parameters(like: str) -> Iterator[Parameter]:
     for one in OPTIONS.values():
         if like in one.commands:
             default = Parameter.empty if one.kind in _LISTS else one.default
-            yield Parameter(one.word, Parameter.KEYWORD_ONLY, default=default, annotation=_annotation(one))
+            yield Parameter(
+                one.word, Parameter.KEYWORD_ONLY, default=default, annotation=_make_annotation(one)
+            )
             if one.name in _BESIDE:
                 yield _BESIDE[one.name]
 
 
-def _annotation(one: Option) -> Any:
+def _make_annotation(one: Option) -> Any:
     """Return the type of the option's value, with how Typer shows and parses it."""
     names = one.flags or ((one.flag,) if one.kind == "bool" or one.kind in _LISTS else ())
     words = (*names, one.value) if one.value else names
     about = f"{one.help[:-1]}, as in {one.example}." if one.example else one.help
     if one.kind == "Labels":
-        return Annotated[list[Label], many(about, *words, parser=label)]
+        return Annotated[list[Label], repeat_option(about, *words, parser=parse_label)]
     if one.kind in _LISTS:
-        return Annotated[list[str], many(about, *words)]
+        return Annotated[list[str], repeat_option(about, *words)]
     more: dict[str, Any] = {"parser": _PARSERS.get(one.kind)}
     if one.kind == "Count" and one.bounds is not None:
         least, most = one.bounds  # The help omits a maximum that is never reached.

@@ -69,7 +69,7 @@ def queue(
     if not rq:
         if words:
             raise UsageError("ARGS require --rq", fix="pancode admin queue --rq info")
-        return face.show_result(administration.count_jobs(home_of(os.environ), os.environ), _counts)
+        return face.show_result(administration.count_jobs(home_of(os.environ), os.environ), _format_counts)
     out = io.StringIO()
     try:
         administration.run_rq(words, home_of(os.environ), os.environ, out)
@@ -78,7 +78,7 @@ def queue(
         sys.stdout.write("\n".join(map(escape_line, out.getvalue().split("\n"))))
 
 
-def _counts(answer: dict[str, Any]) -> str:
+def _format_counts(answer: dict[str, Any]) -> str:
     numbers = ("waiting", "started", "finished", "failed")
     queues = format_rows(answer["queues"], {"QUEUE": "name", **{word.upper(): word for word in numbers}})
     columns: Columns = {

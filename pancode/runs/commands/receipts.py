@@ -37,7 +37,7 @@ def ls(
     face.show(answer, lambda: format_rows(answer["receipts"], _COLUMNS, "no receipt yet"))
 
 
-def _state(row: ReceiptRow) -> str:
+def _format_state(row: ReceiptRow) -> str:
     if row["rejected"]:
         return f"rejected: {row['rejected']}"
     return "orphan" if row["orphan"] else "accepted"
@@ -45,7 +45,12 @@ def _state(row: ReceiptRow) -> str:
 
 _COLUMNS: RowColumns[ReceiptRow] = {
     **{"RUN": "run", "ATTEMPT": lambda row: f"{row['attempt']}.{row['fence']}", "NODE": "node"},
-    **{"OUTCOME": "outcome", "DIGEST": lambda row: row["digest"][:12], "STATE": _state, "AT": "stored_at"},
+    **{
+        "OUTCOME": "outcome",
+        "DIGEST": lambda row: row["digest"][:12],
+        "STATE": _format_state,
+        "AT": "stored_at",
+    },
 }
 
 
@@ -70,7 +75,7 @@ def show(*, run: AnyRun = LAST, workflow: OfWorkflow = False, face: Json) -> Non
 )
 def verify(
     *,
-    run: Annotated[str | None, Argument(autocompletion=completions.runs)] = None,
+    run: Annotated[str | None, Argument(autocompletion=completions.complete_runs)] = None,
     chain: Annotated[
         str | None,
         option("Check whether a receipt of this node is missing.", "NODE", complete=completions.nodes),
@@ -92,12 +97,12 @@ def verify(
         raise UsageError(
             "--chain takes neither RUN nor --keys", fix=f"pancode receipt verify --chain {chain}"
         )
-    answer = _verdict(face, run or LAST, keys) if chain is None else face.client().get(CHAIN.at(chain))
+    answer = _get_verdict(face, run or LAST, keys) if chain is None else face.client().get(CHAIN.at(chain))
     face.show_result(answer, format_verdict)
     return _STATUS.get(answer["verdict"], ExitCode.SIGNATURE)
 
 
-def _verdict(face: Face, run: str, keys: Path | None) -> VerdictShape:
+def _get_verdict(face: Face, run: str, keys: Path | None) -> VerdictShape:
     if keys is not None or set("/.") & set(run) or Path(run).is_file():  # An id contains neither.
         from pancode.runs.receipts.offline_verification import verify_file
 
@@ -130,7 +135,7 @@ def format_verdict(answer: VerdictShape) -> str:
 )
 def export(
     *,
-    run: Annotated[str | None, Argument(autocompletion=completions.runs)] = None,
+    run: Annotated[str | None, Argument(autocompletion=completions.complete_runs)] = None,
     dsse: Annotated[bool, option("Print only the DSSE envelope, for other tools.", "--dsse")] = False,
     face: Json,
 ) -> None:

@@ -31,10 +31,10 @@ def gc(
     is based on. Nodes delete files themselves that have not been used for long (nodes.keep).
     """
     answer = face.client().post(COLLECT, {"dry_run": dry_run, "by": find_user()}, MOST_S)
-    return face.end(ExitCode.DONE, answer, lambda: _told(answer, dry_run))
+    return face.end(ExitCode.DONE, answer, lambda: _format_pruned(answer, dry_run))
 
 
-def _told(answer: CollectAnswer, dry_run: bool) -> str:
+def _format_pruned(answer: CollectAnswer, dry_run: bool) -> str:
     commits, logs = count_noun(answer["changes"], "run"), count_noun(answer["logs"], "run")
     words = "would go" if dry_run else "are gone"
     text = f"the commits of {commits} and the logs of {logs} {words}"

@@ -102,7 +102,7 @@ def format_runs(found: list[RunShape], none: str) -> str:
     return format_rows(found, _COLUMNS, none, spare=("RUNTIME", "MODEL", "AGENT", "COST"), cut="TASK")
 
 
-def _task(run: RunShape) -> str:
+def _format_task(run: RunShape) -> str:
     """Return the task on one line, after the names of its workflow and step."""
     step = f"{run['workflow']}/{run['step']}: " if run["workflow"] else ""
     notes = "".join(f"  ({note})" for note in list_notes(run))
@@ -112,7 +112,7 @@ def _task(run: RunShape) -> str:
 _COLUMNS: RowColumns[RunShape] = {
     **{"RUN": "run", "STATE": format_status, "NODE": "node", "AGENT": "agent"},
     **{"RUNTIME": "runtime", "MODEL": "model", "TOOK": format_run_time, "COST": cost_of, "AT": "created_at"},
-    "TASK": _task,
+    "TASK": _format_task,
 }
 
 
@@ -125,10 +125,10 @@ def show(*, run: AnyRun = LAST, face: Json) -> None:
 
         return show_workflow(face, run)
     answer = client.get(RUN.at(find_run(client, run)))
-    return face.show(answer, lambda: _shown(answer))
+    return face.show(answer, lambda: _format_run(answer))
 
 
-def _facts(run: RunDetail) -> Iterator[tuple[str, str | list[str] | None]]:
+def _list_facts(run: RunDetail) -> Iterator[tuple[str, str | list[str] | None]]:
     yield from (("task", run["task"]), ("agent", run["agent"]), ("model", run["model"]))
     yield from (("reasoning", run["reasoning"]), ("mode", run["mode"]), ("safety", run["safety"]))
     yield from (("isolation", run["isolation"]), ("project", run["project"]), ("folder", run["folder"]))
@@ -137,10 +137,10 @@ def _facts(run: RunDetail) -> Iterator[tuple[str, str | list[str] | None]]:
     yield "landed", run["landed"]
 
 
-def _shown(run: RunDetail) -> str:
+def _format_run(run: RunDetail) -> str:
     lines = [
-        f"  {key:<10} {escape_line(_word(value))}"
-        for key, value in _facts(run)
+        f"  {key:<10} {escape_line(_join_value(value))}"
+        for key, value in _list_facts(run)
         if value not in (None, [], "")
     ]
     moments = (
@@ -150,7 +150,7 @@ def _shown(run: RunDetail) -> str:
     )
     lines += [f"  {key:<10} {short_time(moment)}" for key, moment in moments if moment]
     lines += [f"  {key:<10} {escape_line(words)}" for key, words in (*_of_model(run), *_of_chain(run))]
-    lines += [f"  calls      {_calls(run, run['calls'])}"] if run["calls"] else []
+    lines += [f"  calls      {_format_calls(run, run['calls'])}"] if run["calls"] else []
     lines += gate_lines(run)
     lines += report_lines(run, 10)
     lines += [f"  file       {escape_line(name)}" for name in run["files_changed"][:50]]
@@ -177,13 +177,13 @@ def _of_chain(run: RunDetail) -> list[tuple[str, str]]:
     return [*rows, *([("next", ", ".join(run["continued_by"]))] if run["continued_by"] else [])]
 
 
-def _calls(run: RunDetail, calls: CallsShape) -> str:
+def _format_calls(run: RunDetail, calls: CallsShape) -> str:
     """Return the usage that the model gateway counted, next to the usage that the runtime reports."""
     claimed = run["claimed"]
     if calls["subscription"]:
         went = (
             f"{format_bytes(calls['sent_bytes'])} out, "
-            f"{format_bytes(calls['received_bytes'])} in; {_tokens(run['usage'])}"
+            f"{format_bytes(calls['received_bytes'])} in; {_format_tokens(run['usage'])}"
         )
         return f"subscription, not metered: {count_noun(calls['requests'], 'connection')}, {went}"
     counts = (("failed", calls["failed"]), ("refused", calls["refused"]), ("unread", calls["unread"]))
@@ -191,17 +191,17 @@ def _calls(run: RunDetail, calls: CallsShape) -> str:
     notes += ["the last one was the final answer at the limit"] if calls["wrap_up"] else []
     details = f" ({', '.join(notes)})" if notes else ""
     through = f"{calls['requests']} through the model gateway{details}"
-    reported = f"; the runtime says {_tokens(claimed)}" if claimed else ""
+    reported = f"; the runtime says {_format_tokens(claimed)}" if claimed else ""
     waited = f"; waited {calls['waited_ms'] / 1000:.1f} s for a free slot" if calls["waited_ms"] else ""
-    return f"{through}: {_tokens(run['usage'])}{reported}{waited}"
+    return f"{through}: {_format_tokens(run['usage'])}{reported}{waited}"
 
 
-def _tokens(usage: UsageShape) -> str:
+def _format_tokens(usage: UsageShape) -> str:
     cost = "" if usage["cost_usd"] is None else f", {format_usd(usage['cost_usd'])}"
     return f"{usage['input_tokens']} tokens in, {usage['output_tokens']} out{cost}"
 
 
-def _word(value: str | list[str] | None) -> str:
+def _join_value(value: str | list[str] | None) -> str:
     return ", ".join(value) if isinstance(value, list) else str(value)
 
 
@@ -232,15 +232,15 @@ def verify(
     answer = act_when_suspended(face, client, run, lambda name: client.post(JUDGE.at(name), body))
     if detach:
         face.show(answer, lambda: f"{answer['run']}  being verified\n")
-        return _verdict(answer)
+        return _choose_exit(answer)
     shown = wait_for_landing(face, client, answer["run"])
     if shown is None:
         return ExitCode.DETACHED
     face.show(shown, lambda: format_summary(shown))
-    return _verdict(shown)
+    return _choose_exit(shown)
 
 
-def _verdict(run: RunShape) -> int:
+def _choose_exit(run: RunShape) -> int:
     seen = run["verification"]
     disputed = seen is not None and seen["state"] == "disputed"
     return exit_of("verify_failed") if disputed else ExitCode.DONE

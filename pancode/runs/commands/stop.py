@@ -35,7 +35,7 @@ ASKS_ABOVE = 3
 def stop(
     *,
     name: Annotated[
-        str | None, Argument(metavar="[RUN|WORKFLOW|ISSUE]", autocompletion=completions.runs)
+        str | None, Argument(metavar="[RUN|WORKFLOW|ISSUE]", autocompletion=completions.complete_runs)
     ] = None,
     agent: Annotated[
         str | None,
@@ -60,16 +60,18 @@ def stop(
     if session is not None:
         begun = client.get(TASKS.at(session))["runs"]
         ended = [client.post(STOP.at(one["run"]), body) for one in begun if one["state"] != "ended"]
-        face.show({"runs": ended}, lambda: "".join(map(_stopped, ended)) or "nothing of it is at work\n")
+        face.show(
+            {"runs": ended}, lambda: "".join(map(_format_stopped, ended)) or "nothing of it is at work\n"
+        )
         return ExitCode.DONE
     if name is not None and (workflow or is_workflow(name)):
         return stop_workflow(face, client, name, body, yes)
     named = f"{OF_AGENT}{agent}" if agent is not None else RUNNING if name is None else find_run(client, name)
-    face.show_result(client.post(STOP.at(named), body), _stopped)
+    face.show_result(client.post(STOP.at(named), body), _format_stopped)
     return ExitCode.DONE
 
 
-def _stopped(run: RunShape) -> str:
+def _format_stopped(run: RunShape) -> str:
     words = "; ".join(escape_line(text) for text in (run["reason"], *run["notes"]))
     return f"{run['run']}  {format_status(run)}  {words}\n"
 

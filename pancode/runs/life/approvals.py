@@ -175,7 +175,7 @@ def _answer(made: Changes, number: int, signal: CallDecided) -> Changes:
     row, lease = inbox.calls_of(made.run)[number - 1], made.case.leases[made.run.lease]
     body = UserAnswers(
         identity=identity_of(lease),
-        asked=inbox.asked_of(row),
+        asked=inbox.make_question(row),
         allow=signal.allow,
         whole=signal.allow and signal.whole,
         words=signal.words,

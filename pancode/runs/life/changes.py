@@ -199,7 +199,7 @@ class Changes:
         """The rows that are new."""
         run, known = [self.run] if self.fresh else [], {one.id for one in self.before.actions}
         actions = [one for one in self.case.actions if one.id not in known]
-        return [*run, *self._beyond(known=False), *actions, *self.rows]
+        return [*run, *self._list_changed(known=False), *actions, *self.rows]
 
     @property
     def gone(self) -> list[records.Action]:
@@ -216,12 +216,12 @@ class Changes:
         words = [one for one in self.case.words if one not in self.before.words]
         was = {one.id: one for one in self.before.actions}
         noted = [one for one in self.case.actions if one.id in was and one != was[one.id]]
-        return [*([self.run] if moved else ()), *talks, *words, *noted, *self._beyond(known=True)]
+        return [*([self.run] if moved else ()), *talks, *words, *noted, *self._list_changed(known=True)]
 
-    def _beyond(self, known: bool) -> Iterator[records.Attempt | records.Lease]:
+    def _list_changed(self, known: bool) -> Iterator[records.Attempt | records.Lease]:
         was, case = self.before, self.case
-        yield from (a for n, a in case.attempts.items() if _differs(a, was.attempts.get(n), known))
-        yield from (f for n, f in case.leases.items() if _differs(f, was.leases.get(n), known))
+        yield from (a for n, a in case.attempts.items() if _is_changed(a, was.attempts.get(n), known))
+        yield from (f for n, f in case.leases.items() if _is_changed(f, was.leases.get(n), known))
 
     @property
     def booked(self) -> tuple[records.BookEntry, ...]:
@@ -250,7 +250,7 @@ class Changes:
         return self.ended or self.before.run.state is records.RunState.ENDED
 
 
-def _differs(row: records.Record, before: records.Record | None, known: bool) -> bool:
+def _is_changed(row: records.Record, before: records.Record | None, known: bool) -> bool:
     return row is not before and (before is not None) is known
 
 
@@ -268,35 +268,43 @@ def events_of(made: Changes) -> Iterator[Happened]:
     """Yield the events in the order in which the feed has them."""
     run, was = made.run, made.before.run
     if made.fresh:
-        yield _of(run, records.EventKind.RUN_QUEUED, agent=run.agent, task=run.task[:200], parent=run.parent)
+        yield _make_event(
+            run, records.EventKind.RUN_QUEUED, agent=run.agent, task=run.task[:200], parent=run.parent
+        )
     for lease in made.placed:
-        yield _of(run, records.EventKind.RUN_PLACED, lease.node, fence=lease.lease)
+        yield _make_event(run, records.EventKind.RUN_PLACED, lease.node, fence=lease.lease)
     for staged in made.stages:
         data = {"fence": staged.lease.lease, "stage": staged.stage.value, "detail": staged.detail}
-        yield _of(run, records.EventKind.RUN_STAGE, staged.lease.node, **data)
+        yield _make_event(run, records.EventKind.RUN_STAGE, staged.lease.node, **data)
     if run.attempt > was.attempt:
-        yield _of(run, records.EventKind.RUN_RETRY, reason=run.reason)
+        yield _make_event(run, records.EventKind.RUN_RETRY, reason=run.reason)
     yield from _by_state(made)
-    yield from _inbox(made)
+    yield from _list_inbox_events(made)
     landing = records.ActionKind.LAND
     action = made.case.action(landing)
     if action is not None and action != made.before.action(landing):
-        yield _of(run, records.EventKind.RUN_LANDING, status="waiting", commit=None)
+        yield _make_event(run, records.EventKind.RUN_LANDING, status="waiting", commit=None)
     elif (run.landing, run.landed) != (was.landing, was.landed):
-        yield _of(run, records.EventKind.RUN_LANDING, status=run.landing.get("status"), commit=run.landed)
+        yield _make_event(
+            run, records.EventKind.RUN_LANDING, status=run.landing.get("status"), commit=run.landed
+        )
     turn = SessionTurn.of(run).turn
     if turn is not None and turn != SessionTurn.of(was).turn:
-        yield _of(run, records.EventKind.RUN_TURN, _node(run), number=turn.number, stop=turn.stop)
+        yield _make_event(
+            run, records.EventKind.RUN_TURN, _find_node(run), number=turn.number, stop=turn.stop
+        )
     seen = read_verified(run)
     if seen is not None and run.result.get(KEPT) != was.result.get(KEPT):
-        yield _of(run, records.EventKind.RUN_VERIFIED, seen.node, status=seen.state.value, waits=seen.waits)
+        yield _make_event(
+            run, records.EventKind.RUN_VERIFIED, seen.node, status=seen.state.value, waits=seen.waits
+        )
 
 
-def _inbox(made: Changes) -> Iterator[Happened]:
+def _list_inbox_events(made: Changes) -> Iterator[Happened]:
     """Yield the events that an inbox item begins or ends; both if another item replaces it."""
     question, was = made.case.action(records.ActionKind.USER), made.before.action(records.ActionKind.USER)
     if was is not None and question != was:
-        yield Happened(records.EventKind.INBOX_ANSWERED, made.run.id, _node(made.run))
+        yield Happened(records.EventKind.INBOX_ANSWERED, made.run.id, _find_node(made.run))
     if question is not None and question != was:
         item = item_of(made.run, question)
         data: dict[str, object] = {
@@ -304,7 +312,7 @@ def _inbox(made: Changes) -> Iterator[Happened]:
             "words": item.words[:200],
             "command": item.command,
         }
-        yield Happened(records.EventKind.INBOX_ITEM, made.run.id, _node(made.run), data)
+        yield Happened(records.EventKind.INBOX_ITEM, made.run.id, _find_node(made.run), data)
 
 
 def _by_state(made: Changes) -> Iterator[Happened]:
@@ -314,25 +322,27 @@ def _by_state(made: Changes) -> Iterator[Happened]:
         data: dict[str, object] = {"outcome": run.outcome, "failure": run.failure, "tokens": usage.tokens}
         if run.judges is not None:
             data["judges"] = run.judges
-        yield _of(run, records.EventKind.RUN_ENDED, _node(run), **data, reason=run.reason)
+        yield _make_event(run, records.EventKind.RUN_ENDED, _find_node(run), **data, reason=run.reason)
         return
     if run.state is records.RunState.INTERRUPTING and was.state is not records.RunState.INTERRUPTING:
-        yield _of(run, records.EventKind.RUN_STOPPING, reason=run.reason)
+        yield _make_event(run, records.EventKind.RUN_STOPPING, reason=run.reason)
     if run.waits is not None and (run.waits, run.reason) != (was.waits, was.reason):
-        yield _of(run, records.EventKind.RUN_WAITS, waits=run.waits.value, reason=run.reason)
+        yield _make_event(run, records.EventKind.RUN_WAITS, waits=run.waits.value, reason=run.reason)
     known = made.before.attempts.get(made.attempt.attempt)
     if known is not None and made.attempt.usage != known.usage:
         cost, used = books.known_cost(made.attempt.usage), books.used_by(made.attempt.usage)
         usd = None if cost is None else f"{cost:f}"
-        yield _of(run, records.EventKind.RUN_USAGE, tokens=used.tokens, cost_usd=usd)
+        yield _make_event(run, records.EventKind.RUN_USAGE, tokens=used.tokens, cost_usd=usd)
 
 
-def _node(run: records.Run) -> str | None:
+def _find_node(run: records.Run) -> str | None:
     node = run.result.get("node")
     return node if isinstance(node, str) else None
 
 
-def _of(run: records.Run, kind: records.EventKind, node: str | None = None, **data: object) -> Happened:
+def _make_event(
+    run: records.Run, kind: records.EventKind, node: str | None = None, **data: object
+) -> Happened:
     """Make an event of the run, with its state, its attempt, and its workflow and step if it has any."""
     place: dict[str, object] = {"state": run.state.value, "attempt": run.attempt}
     if run.workflow is not None:
@@ -353,18 +363,18 @@ def entries_of(made: Changes) -> Iterator[AuditLine]:
     """Yield audit entries, in the order of events; landings and answers write theirs in their own modules."""
     run, was = made.run, made.before.run
     if made.fresh:
-        yield _queued(run)
-    yield from _questions(made)
+        yield _make_queued_line(run)
+    yield from _list_questions(made)
     yield from _on_nodes(made)
-    yield from _found(made)
+    yield from _list_warnings(made)
     if run.stop_asked is not None and was.stop_asked is None:
-        yield _line(run, "warning", "stop asked", why=run.stop_asked)
+        yield _make_line(run, "warning", "stop asked", why=run.stop_asked)
     if run.attempt > was.attempt:
         last = made.case.attempts.get(was.attempt)
         failure, why = (last.failure, last.reason) if last is not None else (None, "")
-        yield _line(run, "warning", "tried again", attempt=run.attempt, failure=failure, why=why)
+        yield _make_line(run, "warning", "tried again", attempt=run.attempt, failure=failure, why=why)
     if made.ended:
-        yield _ended(run)
+        yield _make_end_line(run)
 
 
 def _on_nodes(made: Changes) -> Iterator[AuditLine]:
@@ -372,66 +382,68 @@ def _on_nodes(made: Changes) -> Iterator[AuditLine]:
     run = made.run
     for staged in made.stages:
         if staged.stage is JobStage.STARTED:
-            yield _line(run, "info", "started", node=staged.lease.node, attempt=staged.lease.attempt)
+            yield _make_line(run, "info", "started", node=staged.lease.node, attempt=staged.lease.attempt)
     for lease in made.closed:
         where: dict[str, object] = {"node": lease.node, "attempt": lease.attempt}
         if lease.closed is records.Closed.REFUSED:
-            yield _line(run, "warning", "refused by its node", **where, why=run.reason)
+            yield _make_line(run, "warning", "refused by its node", **where, why=run.reason)
         elif lease.closed is records.Closed.LOST:
             attempt = made.case.attempts.get(lease.attempt)
-            yield _line(run, "warning", "lost on its node", **where, why=attempt.reason if attempt else "")
+            yield _make_line(
+                run, "warning", "lost on its node", **where, why=attempt.reason if attempt else ""
+            )
 
 
-def _found(made: Changes) -> Iterator[AuditLine]:
+def _list_warnings(made: Changes) -> Iterator[AuditLine]:
     """Yield entries of the node's warnings, such as a denied call; limited, so no node can fill the audit."""
     found = [one for one in made.timeline if one.kind == "node" and one.verdict in _FOUND]
     if found and made.lease.cursor <= MOST_HEARD:
         for one in found:
             where = {"node": one.what, "attempt": made.lease.attempt}
-            yield _line(made.run, one.verdict, "finding", **where, finding=one.detail)
+            yield _make_line(made.run, one.verdict, "finding", **where, finding=one.detail)
 
 
-def _queued(run: records.Run) -> AuditLine:
+def _make_queued_line(run: records.Run) -> AuditLine:
     """Return the entry of a queued run. `held` is "told only" if nothing enforces the run's rules."""
     level, held = ("warning", "told only") if run.told_only else ("info", None)
     rules = {"mode": run.mode.value, "safety": run.safety.value, "held": held}
     of = {"workflow": run.workflow, "step": run.step, "parent": run.parent, "judges": run.judges}
     what = {"agent": run.agent, "runtime": run.runtime, "model": run.asked_model or run.model}
-    return _line(run, level, "queued", by=run.created_by, **what, **rules, **of, retry_of=run.retry_of)
+    return _make_line(run, level, "queued", by=run.created_by, **what, **rules, **of, retry_of=run.retry_of)
 
 
-def _questions(made: Changes) -> Iterator[AuditLine]:
+def _list_questions(made: Changes) -> Iterator[AuditLine]:
     """Yield entries of questions to a user: about the run, or about a call of its agent."""
     run, question, kind = made.run, made.case.action(records.ActionKind.USER), ItemKind.CALL
     for row in inbox.calls_of(run)[len(inbox.calls_of(made.before.run)) :]:
-        yield _asked(run, kind, row["command"], rule=row["pattern"])
+        yield _make_question_line(run, kind, row["command"], rule=row["pattern"])
     if question is not None and question != made.before.action(records.ActionKind.USER):
         item = item_of(run, question)
         if item.kind is not kind:
-            yield _asked(run, item.kind, item.words)
+            yield _make_question_line(run, item.kind, item.words)
 
 
-def _asked(run: records.Run, kind: ItemKind, words: str, **detail: object) -> AuditLine:
-    line = _line(run, "info", "a user is asked", kind=kind.value, words=words, **detail)
+def _make_question_line(run: records.Run, kind: ItemKind, words: str, **detail: object) -> AuditLine:
+    line = _make_line(run, "info", "a user is asked", kind=kind.value, words=words, **detail)
     return replace(line, domain="people")
 
 
-def _ended(run: records.Run) -> AuditLine:
+def _make_end_line(run: records.Run) -> AuditLine:
     """Return the entry of the run's end, with the receipt's digest: the audit's chain covers the receipt."""
     result, found = run.result, run.result.get("findings")
     findings = first_few([str(one) for one in found], 3) if isinstance(found, list | tuple) else None
     detail = {"node": result.get("node"), "failure": run.failure, "why": run.reason}
     detail |= {"exit_code": run.exit_code, "held": result.get("isolation"), "findings": findings}
     level = _LEVELS.get(run.outcome, "error") if run.outcome is not None else "error"
-    return _line(run, level, f"ended: {run.outcome}", **detail, receipt=result.get("receipt"))
+    return _make_line(run, level, f"ended: {run.outcome}", **detail, receipt=result.get("receipt"))
 
 
-def _line(run: records.Run, level: str, what: str, **detail: object) -> AuditLine:
-    known = {name: _short(value) for name, value in detail.items() if value not in (None, "")}
+def _make_line(run: records.Run, level: str, what: str, **detail: object) -> AuditLine:
+    known = {name: _shorten_value(value) for name, value in detail.items() if value not in (None, "")}
     return AuditLine("dispatch", level, what, run.id, known)
 
 
-def _short(value: object) -> object:
+def _shorten_value(value: object) -> object:
     return str(value)[:MOST_CHARS] if isinstance(value, str) else value
 
 

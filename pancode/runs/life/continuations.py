@@ -93,11 +93,11 @@ def continue_request(
     turns = {name: one for name, one in again.turns.items() if name != "by"}
     if turns and _is_by_fleet(old, remark, left):
         turns["by"] = FLEET
-    timeline = _story_for(old) if back is None else _RESTORED.format(name=back.name, told=back.text)
+    timeline = _choose_story(old) if back is None else _RESTORED.format(name=back.name, told=back.text)
     return replace(
         again,
         turns=turns,
-        task=words if again.turns else _task(old, words, bool(resume)),
+        task=words if again.turns else _make_task(old, words, bool(resume)),
         story=timeline if again.turns else "",
         node=node,
         resume=resume,
@@ -125,12 +125,12 @@ def _must_take(old: Run, remark: str, answers: str | None) -> None:
         raise UsageError(f"the answer to {old.id} is not valid", why=why, fix=fix, code="bad_words")
 
 
-def _task(old: Run, words: str, same_session: bool) -> str:
+def _make_task(old: Run, words: str, same_session: bool) -> str:
     if RUNTIMES[old.runtime].own:
         return old.task
     if same_session:
         return f"{words}\n\n{_SAME_SESSION}" if find_beginning(old) is not None else words
-    return f"{words}\n\n{story_of(old)}"
+    return f"{words}\n\n{format_story(old)}"
 
 
 def message_for(old: Run, remark: str, by: str, left: LeftOver) -> str:
@@ -141,7 +141,7 @@ def message_for(old: Run, remark: str, by: str, left: LeftOver) -> str:
     if not old.takes_turns:
         added = (f"A user adds: {one.text}" for one in select_undelivered(left.words))
         return "\n\n".join((remark.strip() or GO_ON, *added))
-    messages = [(opener_of(old), old.task)] if _is_said_again(old) else []
+    messages = [(opener_of(old), old.task)] if _is_repeated(old) else []
     messages += [(one.by, one.text) for one in select_undelivered(left.words)]
     remark = remark.strip()
     if _is_by_fleet(old, remark, left):  # No user has requested what runs now.
@@ -156,46 +156,46 @@ def message_for(old: Run, remark: str, by: str, left: LeftOver) -> str:
 def _is_by_fleet(old: Run, remark: str, left: LeftOver) -> bool:
     """Whether the next interactive run begins only with messages of the fleet; news do not count."""
     senders = {one.by for one in select_undelivered(left.words)} | (
-        {opener_of(old)} if _is_said_again(old) else set()
+        {opener_of(old)} if _is_repeated(old) else set()
     )
     return FLEET in senders and senders <= {FLEET, GATES} and not remark.strip()
 
 
-def _is_said_again(old: Run) -> bool:
+def _is_repeated(old: Run) -> bool:
     """Whether the interactive run's first message is repeated: no turn took it, or the run is lost."""
     unbegun = not ended_turns(old) and old.failure is not FailureKind.RECEIPT_REJECTED
     return old.takes_turns and (unbegun or old.outcome is Outcome.LOST)
 
 
-def _story_for(old: Run) -> str:
+def _choose_story(old: Run) -> str:
     """Return the next interactive run's story; the old run's own one if its message is repeated."""
-    return SessionTurn.of(old).story if _is_said_again(old) else story_of(old)
+    return SessionTurn.of(old).story if _is_repeated(old) else format_story(old)
 
 
-def story_of(old: Run) -> str:
+def format_story(old: Run) -> str:
     """Return the old run's task, end and answer, for an agent that does not remember them."""
-    return "\n\n".join((_NEW_SESSION.format(run=old.id), *_story(old)))
+    return "\n\n".join((_NEW_SESSION.format(run=old.id), *_list_story_parts(old)))
 
 
-def _story(old: Run) -> Iterator[str]:
-    yield f"--- Its task:\n{_first(old.task, MOST_OF_A_TASK)}"
+def _list_story_parts(old: Run) -> Iterator[str]:
+    yield f"--- Its task:\n{_clip_end(old.task, MOST_OF_A_TASK)}"
     yield f"--- How it ended: {old.outcome}: {old.reason}"
     gates = old.result.get("gates")
     rows = [one for one in gates if isinstance(one, dict)] if isinstance(gates, list | tuple) else []
     if rows:
-        yield "--- Its gates:\n" + "\n".join(map(_gate, rows[:MOST_GATES]))
+        yield "--- Its gates:\n" + "\n".join(map(_format_gate, rows[:MOST_GATES]))
     answer = str(old.result.get("answer") or "")
     if answer:
-        yield f"--- Its answer:\n{_last(answer, MOST_OF_AN_ANSWER)}"
+        yield f"--- Its answer:\n{_clip_start(answer, MOST_OF_AN_ANSWER)}"
 
 
-def _gate(gate: Mapping[str, Any]) -> str:
+def _format_gate(gate: Mapping[str, Any]) -> str:
     return f"{gate['name']}: {'passed' if gate['passed'] else 'failed'}, exit {gate.get('exit_code')}"
 
 
-def _first(text: str, most: int) -> str:
+def _clip_end(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[:most]}\n(the first {most} characters of {len(text)})"
 
 
-def _last(text: str, most: int) -> str:
+def _clip_start(text: str, most: int) -> str:
     return text if len(text) <= most else f"(the last {most} characters of {len(text)})\n{text[-most:]}"

@@ -282,7 +282,7 @@ _OF_USER = (
 """Outcomes after which a user decides whether a session continues."""
 
 
-def goes_on_by_itself(
+def can_continue_alone(
     run: Run, session: SessionRow | None, words: Iterable[StoredMessage], outcome: Outcome | None
 ) -> bool:
     """Whether the session's next interactive run begins without a user: messages remain, and the end permits

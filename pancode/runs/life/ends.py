@@ -16,7 +16,7 @@ from pancode.kernel.records import ActionKind, Closed, RunState, WaitReason
 from pancode.kernel.values import replace
 from pancode.runs.life.case import NOT_STARTED, close_lease, is_free, move_run
 from pancode.runs.life.changes import Changes, Signal
-from pancode.runs.life.conversation import goes_on_by_itself
+from pancode.runs.life.conversation import can_continue_alone
 from pancode.runs.life.jobs import identity_of
 from pancode.runs.life.retries import Retry, after_failure, pause_ms, with_what_was_left
 from pancode.runs.life.waits import calls_lost, calls_over, report_undelivered
@@ -55,7 +55,7 @@ def end_run(made: Changes, **result: object) -> Changes:
             retry_at_ms=None,
         )
     )
-    if goes_on_by_itself(made.run, made.case.session, made.case.words, attempt.outcome):
+    if can_continue_alone(made.run, made.case.session, made.case.words, attempt.outcome):
         made = made.follow(ActionKind.GO_ON, made.run.created_by)
     return made.advance()
 
@@ -82,7 +82,7 @@ def next_attempt(made: Changes, retry: Retry, why: str, asked_ms: int = 0) -> Ch
     if made.case.spent_up(number):
         return None
     at_ms = made.now.ms + pause_ms(retry, made.now.retry_pause_ms, asked_ms)
-    until = f", limited until {_moment(at_ms)}" if asked_ms else ""
+    until = f", limited until {_format_moment(at_ms)}" if asked_ms else ""
     waits = replace(
         move_run(run, RunState.PENDING),
         attempt=number,
@@ -93,7 +93,7 @@ def next_attempt(made: Changes, retry: Retry, why: str, asked_ms: int = 0) -> Ch
     return made.put(waits).tell("retry", f"attempt {number}", "tried again", f"{why}; {retry.words}")
 
 
-def _moment(at_ms: int) -> str:
+def _format_moment(at_ms: int) -> str:
     return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 

@@ -63,7 +63,7 @@ def plan_of(run: Run) -> dict[str, Any]:
     """Return the plan that the inbox shows to the approving user."""
     usd = run.limits.get("usd")
     return {
-        "task": _task(run),
+        "task": _format_task(run),
         "asked_by": run.created_by,
         "parent": run.parent,
         "agent": run.agent,
@@ -118,7 +118,7 @@ def _start_of(run: Run) -> str:
     return f"pancode approve --plan {digest_of_plan(run)} {run.id}"
 
 
-def _task(run: Run) -> str:
+def _format_task(run: Run) -> str:
     """Return the beginning of the task; if it is cut, with the command that shows all of it."""
     task = run.task if run.argv is None else " ".join(run.argv)
     if len(task) <= MOST_TASK:
@@ -171,7 +171,7 @@ def with_call(run: Run, body: UserAsked, now_ms: int) -> Run:
 def with_answer(run: Run, number: int, answer: str, by: str) -> Run:
     """Return the run with this answer to the call."""
     rows = enumerate(calls_of(run), start=1)
-    updated = tuple(_closed(row, answer, by) if n == number else row for n, row in rows)
+    updated = tuple(_close_call(row, answer, by) if n == number else row for n, row in rows)
     return replace(Approvals.of(run), calls=updated).on(run)
 
 
@@ -188,7 +188,7 @@ def list_permitted(run: Run) -> tuple[str, ...]:
 
 def all_closed(run: Run) -> Run:
     """Return the run with all its open calls closed, as none of them can wait any more."""
-    updated = tuple(row if row["answer"] else _closed(row, OVER, "") for row in calls_of(run))
+    updated = tuple(row if row["answer"] else _close_call(row, OVER, "") for row in calls_of(run))
     return replace(Approvals.of(run), calls=updated).on(run)
 
 
@@ -217,7 +217,7 @@ def chosen_call(run: Run, number: int | None) -> tuple[int, Mapping[str, Any]]:
     return now, waiting[now]
 
 
-def asked_of(row: Mapping[str, Any]) -> CallAsked:
+def make_question(row: Mapping[str, Any]) -> CallAsked:
     """Return the call's question in the node's form."""
     return CallAsked(call=row["call"], command=row["command"], pattern=row["pattern"])
 
@@ -227,7 +227,7 @@ def words_of_call(row: Mapping[str, Any]) -> str:
     return f"{row['command']}   ({row['why']})"
 
 
-def _closed(row: Mapping[str, Any], answer: str, by: str) -> dict[str, Any]:
+def _close_call(row: Mapping[str, Any], answer: str, by: str) -> dict[str, Any]:
     return {**row, "command": str(row["command"])[:KEPT_CHARS], "answer": answer, "by": by}
 
 
@@ -265,18 +265,20 @@ def item_of(run: Run, action: Action) -> InboxItem:
     kind, question = kind_of(run), question_of(run)
     words = str(question.get("question") or run.reason)
     if kind is ItemKind.LANDING:
-        words = _landing(run)
+        words = _format_landing(run)
     if kind is ItemKind.CALL:
         return _call_of(run, action)
     capped = kind is ItemKind.PERMISSION and is_cut_by_cap(run)
-    words = _capped(run) if capped else words
+    words = _format_cap(run) if capped else words
     is_question = kind in (ItemKind.QUESTION, ItemKind.PERMISSION) and not capped
     command = f'pancode answer {run.id} "..."' if is_question else approval_of(run)
     plan = {**plan_of(run), "digest": digest_of_plan(run)} if kind in BEFORE_START else None
     command = command if plan is None else _start_of(run)
     words = words if plan is None else words_of(run)
     choices, at = tuple(map(str, question.get("choices") or ())), action.at_ms
-    return InboxItem(action.id, run.id, at, kind, _cut(run, words), choices, command, yes_of(run), plan)
+    return InboxItem(
+        action.id, run.id, at, kind, _cut(run, words), choices, command, list_yes_flags(run), plan
+    )
 
 
 def _call_of(run: Run, action: Action) -> InboxItem:
@@ -294,7 +296,7 @@ def _cut(run: Run, words: str) -> str:
     return words[: MOST_WORDS - len(mark)] + mark
 
 
-def yes_of(run: Run) -> tuple[str, ...]:
+def list_yes_flags(run: Run) -> tuple[str, ...]:
     """Return the flags that approve landing the held change; empty if no file is held."""
     flags = run.landing.get("yes")
     return tuple(map(str, flags)) if isinstance(flags, list | tuple) else ()
@@ -302,12 +304,12 @@ def yes_of(run: Run) -> tuple[str, ...]:
 
 def approval_of(run: Run) -> str:
     """Return the command that approves the item, with each flag that the approval needs."""
-    return " ".join(("pancode approve", *yes_of(run), run.id))
+    return " ".join(("pancode approve", *list_yes_flags(run), run.id))
 
 
 def must_be_shown(run: Run, flags: Iterable[str]) -> None:
     """Raise RefusedError unless the user has approved exactly what the change needs now."""
-    given, needed = sorted(set(flags)), sorted(set(yes_of(run)))
+    given, needed = sorted(set(flags)), sorted(set(list_yes_flags(run)))
     if given != needed:
         now, yours = " ".join(needed) or "no flag", " ".join(given) or "no flag"
         raise RefusedError(
@@ -337,23 +339,23 @@ def question_of(run: Run) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _landing(run: Run) -> str:
+def _format_landing(run: Run) -> str:
     files = run.result.get("files_changed")
     count = len(files) if isinstance(files, list | tuple) else 0
-    if "asked_by" in run.landing and not yes_of(run):
+    if "asked_by" in run.landing and not list_yes_flags(run):
         change = (
             f"{run.landing['asked_by']} asks to land the change of {count_noun(count, 'file')} by {run.id}"
         )
-        return f"{change} ({run.agent}): {_task(run)}"
+        return f"{change} ({run.agent}): {_format_task(run)}"
     if run.landing:
-        return f"its change is not landed before you say so{_held(run)}: {run.landing.get('why')}"
+        return f"its change is not landed before you say so{_format_held(run)}: {run.landing.get('why')}"
     what = f"its change of {count_noun(count, 'file')}" if count else "the change that it continues with"
     change = f"{what} is landed when you say so"
     change += f"; of its question: {answerer_of(run)}" if Messages.of(run).program else ""
     return f"agent {run.agent} is {LandingTerms.of(run).autonomy or None}: {change}"
 
 
-def _capped(run: Run) -> str:
+def _format_cap(run: Run) -> str:
     """Return the text for an interactive run that its cap has cut: its usage, and what approval adds."""
     found = run.result.get("usage")
     usage = found if isinstance(found, dict) else {}
@@ -364,9 +366,9 @@ def _capped(run: Run) -> str:
     )
 
 
-def _held(run: Run) -> str:
+def _format_held(run: Run) -> str:
     """Return the text on held files: count and flags come before the paths, which the agent chose."""
-    flags, held = yes_of(run), run.landing.get("held")
+    flags, held = list_yes_flags(run), run.landing.get("held")
     if not flags:
         return ""
     files = f"{count_noun(held, 'file')} held, " if isinstance(held, int) and held else ""

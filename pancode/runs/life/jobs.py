@@ -84,7 +84,7 @@ def job_for(
         node=tag,
         issued_wall_ms=issued_wall_ms,
         start_by=start_by,
-        agent=_spec(run),
+        agent=_make_spec(run),
         task=task_of(run),
         argv=tuple(run.argv) if run.argv is not None else None,
         runtime=run.runtime,
@@ -99,19 +99,19 @@ def job_for(
         setup=tuple(tuple(argv) for argv in run.setup),
         cache=tuple(run.cache),
         cache_key=given.cache_key,
-        gates=tuple(_gate(g) for g in run.gates),
+        gates=tuple(_make_gate(g) for g in run.gates),
         score=gates.score or None,
         reports=gates.reports or (),
         limits=limits_of(run.limits),
         env=tuple(run.env),
         secrets=tuple(run.secrets),
-        skills=_skills(run),
+        skills=_list_skills(run),
         depth=run.depth,
-        resume=_resumed(run),
+        resume=_make_resumed(run),
         board=None if given.board is None else tuple(map(BoardEntry.model_validate, given.board)),
         answer=(Messages.of(run).answers or None) if RUNTIMES[run.runtime].own else None,
-        turns=_turns(run),
-        fleet_tools=_fleet(run, tools),
+        turns=_make_turn_terms(run),
+        fleet_tools=_make_fleet_terms(run, tools),
         ahead=ahead,
         gpus=gpus,
         trace=run.trace,
@@ -134,19 +134,19 @@ def workspace_of(run: Run) -> dict[str, Any]:
     )
 
 
-def _fleet(run: Run, tools: Mapping[str, FleetTool]) -> FleetTerms | None:
+def _make_fleet_terms(run: Run, tools: Mapping[str, FleetTool]) -> FleetTerms | None:
     found = [tools[name] for name in FleetLead.of(run).fleet if name in tools]
     return FleetTerms(tools=tuple(found)) if found else None
 
 
-def _turns(run: Run) -> TurnTerms | None:
+def _make_turn_terms(run: Run) -> TurnTerms | None:
     terms = TurnTaking.of(run).turns
     if not terms:
         return None
     return TurnTerms(**{**terms, "by": name_of(opener_of(run))}, story=SessionTurn.of(run).story)
 
 
-def _skills(run: Run) -> tuple[JobSkill, ...]:
+def _list_skills(run: Run) -> tuple[JobSkill, ...]:
     """Return the skills for the job; none if the runtime supports none, as after a move to another."""
     reads = RUNTIMES[run.runtime].skills
     return tuple(JobSkill.model_validate(one) for one in Provision.of(run).skills) if reads else ()
@@ -154,12 +154,12 @@ def _skills(run: Run) -> tuple[JobSkill, ...]:
 
 def skill_marks(run: Run) -> tuple[SkillMark, ...]:
     """Return the run's skills in a receipt's form."""
-    return tuple(SkillMark(name=one.name, digest=one.digest) for one in _skills(run))
+    return tuple(SkillMark(name=one.name, digest=one.digest) for one in _list_skills(run))
 
 
 def unwalled_marks(run: Run) -> tuple[SkillMark, ...]:
     """Return the run's skills as an unsandboxed receipt names them: without those that are tools."""
-    bare = (one for one in _skills(run) if one.place != TOOLS)
+    bare = (one for one in _list_skills(run) if one.place != TOOLS)
     return tuple(SkillMark(name=one.name, digest=one.digest) for one in bare)
 
 
@@ -176,11 +176,11 @@ def task_of(run: Run) -> str:
     return NextAttempt.of(run).preface + run.task
 
 
-def _resumed(run: Run) -> Resumed | None:
+def _make_resumed(run: Run) -> Resumed | None:
     return Resumed.model_validate(run.resumes, strict=False) if run.resumes else None
 
 
-def _spec(run: Run) -> AgentSpec:
+def _make_spec(run: Run) -> AgentSpec:
     sampling = Provision.of(run).sampling
     return AgentSpec(
         name=run.agent,
@@ -213,7 +213,7 @@ def size_of(run: Run) -> int:
     return len(envelope.model_dump_json()) + (_TOOLS if FleetLead.of(run).fleet else 0)
 
 
-def _gate(data: dict[str, Any]) -> Gate:
+def _make_gate(data: dict[str, Any]) -> Gate:
     return Gate(name=data["name"], argv=tuple(data["argv"]))
 
 

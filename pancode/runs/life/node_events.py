@@ -49,7 +49,7 @@ class NodeReported(Signal):
             return made
         made = _passed_over(made.put(replace(made.lease, cursor=self.seq)), body)
         if made.lease.state is LeaseState.CLOSED:
-            return _late(made, body)
+            return _take_late(made, body)
         return _in_time(made, body, self.at_ms)
 
 
@@ -63,13 +63,13 @@ def _passed_over(made: Changes, body: event.EventBody) -> Changes:
 def _in_time(made: Changes, body: event.EventBody, at_ms: int) -> Changes:
     match body:
         case event.Marked():
-            return _marked(made, body, at_ms)
+            return _take_mark(made, body, at_ms)
         case event.Refused():
-            return _refused(made, body)
+            return _take_refusal(made, body)
         case event.Revoked():
-            return _revoked(made, body)
+            return _take_revocation(made, body)
         case event.Interrupting():
-            return _interrupting(made, body)
+            return _take_interrupting(made, body)
         case event.Progress():
             body = body.model_copy(update=find_excess(body, made.run, made.case.ordered()))
             usage = {**made.attempt.usage, **body.model_dump(mode="json", exclude={"kind"})}
@@ -77,7 +77,7 @@ def _in_time(made: Changes, body: event.EventBody, at_ms: int) -> Changes:
                 usage["cost_source"] = "local"
             return made.put(replace(made.attempt, usage=usage))
         case event.Finding():
-            return _noted(made, body.level, body.text)
+            return _note_remark(made, body.level, body.text)
         case event.MessagesHeard():
             return people.record_delivered(made, body.numbers)
         case event.UserAsked():
@@ -90,11 +90,11 @@ def _in_time(made: Changes, body: event.EventBody, at_ms: int) -> Changes:
             assert_never(body)
 
 
-def _noted(made: Changes, verdict: str, remark: str) -> Changes:
+def _note_remark(made: Changes, verdict: str, remark: str) -> Changes:
     return made.tell("node", made.lease.node, verdict, remark) if remark else made
 
 
-def _late(made: Changes, body: event.EventBody) -> Changes:
+def _take_late(made: Changes, body: event.EventBody) -> Changes:
     """Process an event of a closed lease. A lost job's call is denied; one that never ran cost nothing."""
     lease, attempt, case = made.lease, made.attempt, made.case
     if lease.closed is Closed.LOST and isinstance(body, event.UserAsked):
@@ -107,7 +107,7 @@ def _late(made: Changes, body: event.EventBody) -> Changes:
     return made.put(replace(attempt, usage=NOT_STARTED)) if attempt.outcome is Outcome.LOST else made
 
 
-def _marked(made: Changes, body: event.Marked, at_ms: int) -> Changes:
+def _take_mark(made: Changes, body: event.Marked, at_ms: int) -> Changes:
     rank = _RANK.get(body.mark)  # `refused` and `rejected` have their own events, not marks
     if rank is None or rank <= _RANK.get(made.lease.mark, -1):
         return made
@@ -118,12 +118,12 @@ def _marked(made: Changes, body: event.Marked, at_ms: int) -> Changes:
         made = made.stage(STAGES[body.mark])
     if not made.case.newest or made.run.state not in _MOVING:
         return made
-    made = made.put(_advance(made.run, lease, body.mark, at_ms))
+    made = made.put(_advance_run(made.run, lease, body.mark, at_ms))
     made = people.calls_over(made) if body.mark in _COLLECTING else made
     return people.deliver_messages(made) if body.mark is Mark.SPAWNED and Messages.of(made.run).told else made
 
 
-def _advance(run: Run, lease: Lease, mark: Mark, at_ms: int) -> Run:
+def _advance_run(run: Run, lease: Lease, mark: Mark, at_ms: int) -> Run:
     if mark is Mark.HELD:
         return replace(run, reason=handed_to(lease.node), waits=WaitReason.HANDED)
     reason = f"{mark} on {lease.node}"
@@ -134,20 +134,20 @@ def _advance(run: Run, lease: Lease, mark: Mark, at_ms: int) -> Run:
     return replace(move_run(run, RunState.RUNNING), reason=reason, waits=None, started_ms=started)
 
 
-def _interrupting(made: Changes, body: event.Interrupting) -> Changes:
+def _take_interrupting(made: Changes, body: event.Interrupting) -> Changes:
     why = body.reason or f"{made.lease.node} ends it"
-    made = _noted(made, "interrupting", why)
+    made = _note_remark(made, "interrupting", why)
     if not made.case.newest or made.run.state not in _MOVING:
         return made
     made = people.calls_over(made)
     return made.put(replace(move_run(made.run, RunState.INTERRUPTING), reason=why, waits=None))
 
 
-def _refused(made: Changes, body: event.Refused) -> Changes:
+def _take_refusal(made: Changes, body: event.Refused) -> Changes:
     waits, cause = body.why in NODE_STATES, made.run.stop_asked
     remark = f"{made.lease.node} refused the job: {body.why} ({body.detail})"
     came_back = body.why is JobRefusal.TAKEN_BACK
-    made = _closed(made, Closed.NOT_NOW if waits or came_back else Closed.REFUSED, "refused", remark)
+    made = _close_with(made, Closed.NOT_NOW if waits or came_back else Closed.REFUSED, "refused", remark)
     if _is_moot(made):
         return give_back(made, remark, made.lease.node)
     if cause is not None or body.why in (JobRefusal.STOPPED, JobRefusal.TOMBSTONED):
@@ -161,9 +161,9 @@ def _refused(made: Changes, body: event.Refused) -> Changes:
     return end_unstarted(made, FailureKind.RUNTIME_MISSING if missing else FailureKind.NODE_INTERNAL, remark)
 
 
-def _revoked(made: Changes, body: event.Revoked) -> Changes:
+def _take_revocation(made: Changes, body: event.Revoked) -> Changes:
     remark = f"{made.lease.node} never started it: {body.reason}"
-    made = _closed(made, Closed.REVOKED, "revoked", remark)
+    made = _close_with(made, Closed.REVOKED, "revoked", remark)
     if _is_moot(made):
         return give_back(made, remark, made.lease.node)
     return end_unstarted(made, FailureKind.STOPPED, body.reason, remark)
@@ -176,7 +176,7 @@ class NotTaken(Signal):
     def apply(self, made: Changes) -> Changes:
         """Close a lease that the node's journal does not name after start-by: it will never run there."""
         remark = f"{made.lease.node} never took the job; it may be bound again"
-        made = _closed(made, Closed.NEVER_ACCEPTED, "never accepted", remark)
+        made = _close_with(made, Closed.NEVER_ACCEPTED, "never accepted", remark)
         if _is_moot(made):
             return give_back(made, remark, made.lease.node)
         if made.run.stop_asked is not None:
@@ -186,9 +186,9 @@ class NotTaken(Signal):
         return _back_to_queue(made, remark)
 
 
-def _closed(made: Changes, how: Closed, verdict: str, remark: str) -> Changes:
+def _close_with(made: Changes, how: Closed, verdict: str, remark: str) -> Changes:
     made = made.put(close_lease(made.lease, how, made.now.ms)).stage(JobStage.CLOSED, str(how))
-    return _noted(made, verdict, remark)
+    return _note_remark(made, verdict, remark)
 
 
 def _is_moot(made: Changes) -> bool:

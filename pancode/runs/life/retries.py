@@ -32,7 +32,7 @@ def with_preface(run: Run, cause: RetryCause, claims: Claims, output: str) -> Ru
     kind = RUNTIMES.get(run.runtime)
     if cause not in (RetryCause.VERIFICATION, RetryCause.TASK) or kind is None or kind.own:
         return run
-    text = _verification(claims, output) if cause is RetryCause.VERIFICATION else _task(claims)
+    text = _format_verification(claims, output) if cause is RetryCause.VERIFICATION else _format_task(claims)
     prefaced = replace(NextAttempt.of(run), preface=text + _AGAIN + "The task:\n\n").on(run)
     return prefaced if _is_carried(prefaced) else run
 
@@ -91,12 +91,18 @@ def with_what_was_left(run: Run, attempt: Attempt, result: dict[str, Any]) -> di
 
 def failed_gates(claims: Claims, output: str) -> str:
     """Return the message about failed gates for the next interactive run, which continues the work."""
-    return "Your work is finished, and then these checks failed:\n\n" + _checks(claims, output) + "\nMend it."
+    return (
+        "Your work is finished, and then these checks failed:\n\n"
+        + _format_checks(claims, output)
+        + "\nMend it."
+    )
 
 
-def _checks(claims: Claims, output: str) -> str:
+def _format_checks(claims: Claims, output: str) -> str:
     failed = [
-        f"- {gate.name}: {_ended(gate.exit_code, gate.signal)}" for gate in claims.gates if not gate.passed
+        f"- {gate.name}: {_format_end(gate.exit_code, gate.signal)}"
+        for gate in claims.gates
+        if not gate.passed
     ]
     shown = (
         f"\nThe end of their output:\n\n```\n{output[-MOST_OUTPUT:].strip()}\n```\n" if output.strip() else ""
@@ -104,23 +110,23 @@ def _checks(claims: Claims, output: str) -> str:
     return "\n".join(failed) + f"\n{shown}"
 
 
-def _verification(claims: Claims, output: str) -> str:
+def _format_verification(claims: Claims, output: str) -> str:
     head = "An earlier attempt at the task below was finished, and then these checks failed:\n\n"
-    return f"{head}{_checks(claims, output)}{_changed(claims)}\n"
+    return f"{head}{_format_checks(claims, output)}{_format_changed(claims)}\n"
 
 
-def _task(claims: Claims) -> str:
+def _format_task(claims: Claims) -> str:
     answer = claims.answer.strip()[-MOST_ANSWER:]
     shown = f"\nIts last words:\n\n```\n{answer}\n```\n" if answer else ""
-    return f"An earlier attempt at the task below failed: {claims.reason}\n{shown}{_changed(claims)}\n"
+    return f"An earlier attempt at the task below failed: {claims.reason}\n{shown}{_format_changed(claims)}\n"
 
 
-def _changed(claims: Claims) -> str:
+def _format_changed(claims: Claims) -> str:
     files = claims.files_changed
     return f"\nIt had changed: {first_few(files, MOST_FILES)}\n" if files else ""
 
 
-def _ended(code: int | None, signal: int | None) -> str:
+def _format_end(code: int | None, signal: int | None) -> str:
     return f"signal {signal}" if signal is not None else f"exit {code}"
 
 
@@ -265,7 +271,7 @@ def after_failure(
             f"{cause}: tried again {count_noun(most, 'time')}, as often as it may be" if most else ""
         )
     moved = cause in MOVES and elsewhere
-    return Retry(cause, used, most, 0 if moved else _pauses(RULES[cause], used))
+    return Retry(cause, used, most, 0 if moved else _compute_pause(RULES[cause], used))
 
 
 def most_retries(run: Run, cause: RetryCause) -> int:
@@ -288,5 +294,5 @@ def _is_of(cause: RetryCause, attempt: Attempt) -> bool:
     return attempt.failure is not None and CAUSES.get(attempt.failure) is cause
 
 
-def _pauses(rule: RetryRule, used: int) -> int:
+def _compute_pause(rule: RetryRule, used: int) -> int:
     return rule.pauses * 2 ** min(used - 1, _MOST_DOUBLINGS) if rule.grows else rule.pauses

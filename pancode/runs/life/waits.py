@@ -73,7 +73,7 @@ def calls_over(made: Changes) -> Changes:
 def calls_lost(made: Changes) -> Changes:
     """Deny each open call of an attempt that is given up, as its agent may still wait. Idempotent."""
     for row in inbox.open_calls(made.run).values():
-        made = deny_call(made, inbox.asked_of(row), LOST)
+        made = deny_call(made, inbox.make_question(row), LOST)
     return calls_over(made)
 
 

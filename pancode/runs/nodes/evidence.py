@@ -31,7 +31,7 @@ def store_foreign_receipt(work: Work, name: str, receipt: StoredReceipt) -> bool
     nearly full: without an answer the node keeps the receipt, and sends it again.
     """
     node = work.tx.get(Node, name)
-    if work.tx.get(StoredReceipt, receipt.digest) is None and not _fits(work, node, receipt):
+    if work.tx.get(StoredReceipt, receipt.digest) is None and not _fits_share(work, node, receipt):
         return False
     work.tx.put(receipt)
     return True
@@ -43,7 +43,7 @@ def one_more(work: Work, name: str) -> bool:
     return node is not None and node.quarantined is None and _count(work, node, 0)
 
 
-def _fits(work: Work, node: Node | None, receipt: StoredReceipt) -> bool:
+def _fits_share(work: Work, node: Node | None, receipt: StoredReceipt) -> bool:
     if node is None or node.quarantined is not None:
         return False
     if not work.core.ports.archive.has_room():

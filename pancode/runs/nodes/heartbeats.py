@@ -74,7 +74,7 @@ def read_heartbeats(core: Core) -> None:
                 raise_alarm(core, node, "heartbeat", refusal.code, refusal.detail)
                 continue
             try:
-                _heartbeat(core, node, heartbeat)
+                _take_heartbeat(core, node, heartbeat)
             except (ValueError, KeyError, ArithmeticError) as exc:  # it must not block other nodes
                 raise_alarm(core, node, "heartbeat", type(exc).__name__, str(exc))
 
@@ -89,7 +89,7 @@ def raise_alarm(core: Core, node: Node, what: str, code: str, why: str) -> None:
             work.audit("trust", "error", f"{what} refused", node=node.name, code=code, why=why)
 
 
-def _heartbeat(core: Core, node: Node, heartbeat: Heartbeat) -> None:
+def _take_heartbeat(core: Core, node: Node, heartbeat: Heartbeat) -> None:
     """Process a heartbeat if it is of this fleet, possible, and newer than the node's last one."""
     if heartbeat.fleet != core.fleet or heartbeat.node != node.tag:
         return
@@ -108,7 +108,7 @@ def _heartbeat(core: Core, node: Node, heartbeat: Heartbeat) -> None:
     if detect_shared_key(core, node, heartbeat):
         return
     last = core.live.contacts.last_heartbeats.get(heartbeat.node)
-    if last is not None and not _newer(heartbeat, last.heartbeat):
+    if last is not None and not _is_newer(heartbeat, last.heartbeat):
         return
     words = list_tombstones(core, heartbeat, last.heartbeat) if last is not None else []
     if words:
@@ -155,7 +155,7 @@ def _note_key(core: Core, node: Node, heartbeat: Heartbeat) -> None:
                 work.send(node.name, body)
 
 
-def _newer(heartbeat: Heartbeat, last: Heartbeat) -> bool:
+def _is_newer(heartbeat: Heartbeat, last: Heartbeat) -> bool:
     """Whether the heartbeat is newer; across sessions, by its echo: an ended one cannot echo new ones."""
     if heartbeat.session == last.session:
         return heartbeat.seq > last.seq
@@ -190,7 +190,7 @@ def _catch_up(core: Core, node: Node, heartbeat: Heartbeat) -> None:
         edit_row(work.tx, Node, node.name, change=partial(_caught_up, heartbeat=heartbeat))
         for other in work.tx.find(Node) if behind else [node]:
             if behind or heartbeat.control_seen > node.control_seq:
-                _renumber(work, other)
+                _renumber_messages(work, other)
     if behind:
         core.live.contacts.raised[heartbeat.node] = core.live.contacts.raised.get(heartbeat.node, 0) + 1
         core.enter(epoch)
@@ -202,7 +202,7 @@ def _caught_up(node: Node, heartbeat: Heartbeat) -> Node:
     return replace(node, epoch_seen=seen, control_seq=number)
 
 
-def _renumber(work: Work, node: Node) -> None:
+def _renumber_messages(work: Work, node: Node) -> None:
     """Give waiting messages new numbers, as the old ones were used already; the node's settings first."""
     if node.tag is None or node.removed == NodeState.REMOVED:
         return

@@ -63,9 +63,9 @@ def standing_of(
         paused_queues=queues,
         resting=breaker_service.list_resting(core),
         shunned=breaker_service.kept_from(core, tx, waiting, views),
-        due=_due(tx, waiting, has_rooms(tx)),
-        records=_records(core, waiting) if len(views) > 1 else {},
-        room=_room(core, tx, views) if any(s.name.startswith(_OF_NODES) for s in settings) else {},
+        due=_read_due(tx, waiting, has_rooms(tx)),
+        records=_read_records(core, waiting) if len(views) > 1 else {},
+        room=_read_room(core, tx, views) if any(s.name.startswith(_OF_NODES) for s in settings) else {},
         gpus={v.node.name: gpus_seen(v, holds, freed.get(v.node.tag or "", ())) for v in having},
         ahead=lines.room(),
         lines=lines.lengths(),
@@ -79,14 +79,16 @@ def has_rooms(tx: Transaction) -> bool:
     return any(tx.starting(Setting, name, 1) for name in _OF_NODES)
 
 
-def _records(core: Core, waiting: list[Run]) -> dict[WorkerKind, Mapping[str, TrackRecord]]:
+def _read_records(core: Core, waiting: list[Run]) -> dict[WorkerKind, Mapping[str, TrackRecord]]:
     """Return the records that are already in memory: binding reads none from the ledger."""
     known = core.live.recent
     sums = known.sums if known is not None else {}
     return {kind: of_nodes(sums, *kind) for kind in {worker_kind(run) for run in waiting}} if sums else {}
 
 
-def _room(core: Core, tx: Transaction, views: list[NodeView]) -> dict[str, tuple[Balance, books.Ceilings]]:
+def _read_room(
+    core: Core, tx: Transaction, views: list[NodeView]
+) -> dict[str, tuple[Balance, books.Ceilings]]:
     """Return the balance and ceilings of each node with its own ceilings."""
     room = {}
     for name in (view.node.name for view in views):
@@ -97,7 +99,7 @@ def _room(core: Core, tx: Transaction, views: list[NodeView]) -> dict[str, tuple
     return room
 
 
-def _due(tx: Transaction, waiting: list[Run], all_of_them: bool) -> dict[str, Decimal]:
+def _read_due(tx: Transaction, waiting: list[Run], all_of_them: bool) -> dict[str, Decimal]:
     """Return the reservations, in USD, of later attempts, which may be less than the estimate; `all_of_them`:
     also of first attempts that were handed over before."""
     later = [
@@ -190,7 +192,7 @@ def _place(work: Work, turn: _Turn, standing: Standing, giving: GivingWay, whole
         if isinstance(decision, Placed):
             name = decision.node.node.name
             if not breaker_service.is_second_probe(core, decision.run, name, probes):
-                placed += _bound(work, decision)
+                placed += _bind_run(work, decision)
                 turn.taken.update([name] if not decision.busy else ())
             elif decision.run.reason != (why := f"a breaker lets one run through to {name} first"):
                 work.signal(decision.run, Waits("placement", why, WaitReason.QUEUED))
@@ -218,7 +220,7 @@ class _Turn:
         self.in_vain: dict[object, Unplaced] = {}
         """By wish (a run's requirements): the decision on the first run that found no place."""
         self._groups: list[Iterator[WaitingRun]] = []
-        for group in queue.groups(self._fits, self.alone):
+        for group in queue.groups(self._may_begin, self.alone):
             first = next((one for one in group if self._run(one) is not None), None)
             if first is not None:
                 self._groups.append(chain([first], group))
@@ -252,7 +254,7 @@ class _Turn:
                     self._work.signal(run, Waits("placement", decision.why, decision.kind))
                     left -= 1
 
-    def _fits(self, one: WaitingRun) -> bool:
+    def _may_begin(self, one: WaitingRun) -> bool:
         """Whether the run may begin, according to memory; a run with a long pause passes."""
         rules = self._work.core.rules
         left = (one.retry_at_ms or 0) - self._work.core.wall_ms()
@@ -265,7 +267,7 @@ class _Turn:
         if name not in self._ready:
             run = self._work.tx.get(Run, name)
             is_due = run is not None and _is_due(self._work, run) and not _may_still_run(self._work, run)
-            self._ready[name] = run if run is not None and is_due and _granted(self._work, run) else None
+            self._ready[name] = run if run is not None and is_due and _has_hold(self._work, run) else None
         return self._ready[name]
 
 
@@ -339,7 +341,7 @@ def _may_still_run(work: Work, run: Run) -> bool:
     return True
 
 
-def _granted(work: Work, run: Run) -> bool:
+def _has_hold(work: Work, run: Run) -> bool:
     """Whether the attempt has its reservation: admission took the first one; later attempts take it here."""
     if run.attempt == 1:
         return True
@@ -347,12 +349,12 @@ def _granted(work: Work, run: Run) -> bool:
     return due.outcome is None and work.tx.get(Attempt, run.id, run.attempt) is not None
 
 
-def _bound(work: Work, placed: Placed) -> bool:
+def _bind_run(work: Work, placed: Placed) -> bool:
     """Bind the run; return False on failure. A run for which no job can be made ends, and delays no other."""
     core, case, view = work.core, work.case(placed.run), placed.node
     try:
         _offer_what_is_left(core, case.run)
-        job = _job(core, work.tx, case, placed)
+        job = _make_job(core, work.tx, case, placed)
     except WorkspaceError as exc:  # For example, the coordinator's disk is full.
         if case.run.reason != str(exc):
             work.signal(case.run, Waits("placement", str(exc), WaitReason.QUEUED))
@@ -376,7 +378,7 @@ def _offer_what_is_left(core: Core, run: Run) -> None:
         core.ports.depot.begin_at(run.id, taken)
 
 
-def _job(core: Core, tx: Transaction, case: RunCase, placed: Placed) -> Job:
+def _make_job(core: Core, tx: Transaction, case: RunCase, placed: Placed) -> Job:
     """Return the job with a lease number that was never used before."""
     node = placed.node.node
     if node.tag is None:
@@ -389,7 +391,7 @@ def _job(core: Core, tx: Transaction, case: RunCase, placed: Placed) -> Job:
     due = run if left is None else replace(run, limits={**run.limits, "usd": f"{left:f}"})
     for hook in core.features.ordered:
         due = hook.act(tx, due) if hook.concerns(due) else due
-    times = _issued(core, placed), start_by
+    times = _choose_job_time(core, placed), start_by
     gpus = placed.gpus or (() if closes_gpus(placed.node) else None)
     return job_for(due, core.fleet, node.tag, number, times, core.fleet_tools, bool(placed.busy), gpus)
 
@@ -398,7 +400,7 @@ TIMES_AHEAD = 5
 """A node may take this many times as long to start a job that it holds: its snapshot comes first."""
 
 
-def _issued(core: Core, placed: Placed) -> int:
+def _choose_job_time(core: Core, placed: Placed) -> int:
     """Return the job's time. Each job handed over ahead has a later one: its place in the node's queue."""
     wall, last = core.wall_ms(), core.live.binding.handed_ms
     if placed.busy:

@@ -57,7 +57,7 @@ def record_ends(core: Core, run: Run, ended: Iterable[tuple[Attempt, Lease]]) ->
     """Store that these attempts of the run have ended."""
     kept = core.live.ended_tries
     for attempt, lease in ended:
-        kept.append(_ended(core, run, attempt, lease))
+        kept.append(_make_ended_try(core, run, attempt, lease))
     del kept[:-MOST_KEPT]
 
 
@@ -70,7 +70,9 @@ def rebuild_breakers(core: Core, tx: Transaction) -> None:
             continue
         leases = {lease.attempt: lease for lease in tx.find(Lease, {"run": run.id}, order="lease")}
         tries = [one for one in tx.find(Attempt, {"run": run.id}) if one.finished_ms is not None]
-        found += [_ended(core, run, one, leases[one.attempt]) for one in tries if one.attempt in leases]
+        found += [
+            _make_ended_try(core, run, one, leases[one.attempt]) for one in tries if one.attempt in leases
+        ]
     core.live.ended_tries[:] = sorted(found, key=lambda one: one.at_ms)[-MOST_KEPT:]
     names = [one for one in tx.find(Setting) if one.name.startswith(RESET)]
     core.live.breaker_resets.update({one.name.removeprefix(RESET): one.changed_ms for one in names})
@@ -116,7 +118,7 @@ def blocked_nodes(
     shuns: dict[str, dict[str, Shun]] = {}
     for run in waiting:
         for node in nodes:
-            mine = [bad[name] for name in _names(core, run, node) if name in bad]
+            mine = [bad[name] for name in _list_names(core, run, node) if name in bad]
             shut = [one for one in mine if one.state is BreakerState.OPEN or one.name in at_work]
             if shut:
                 found = shut[0]
@@ -138,7 +140,7 @@ def any_open(core: Core) -> bool:
 def is_second_probe(core: Core, run: Run, node: str, probes: set[str]) -> bool:
     """Whether a half-open breaker has already let another run through in this pass; `probes` grows."""
     bad = _not_closed(core)
-    mine = {name for name in _names(core, run, node) if name in bad} if bad else set()
+    mine = {name for name in _list_names(core, run, node) if name in bad} if bad else set()
     if mine & probes:
         return True
     probes |= mine
@@ -157,7 +159,7 @@ def _at_work(core: Core, tx: Transaction, bad: dict[str, Breaker]) -> dict[str, 
     probes: dict[str, str] = {}
     for lease in open_leases(tx):
         run = tx.get(Run, lease.run)
-        for name in () if run is None else _ended(core, run, None, lease).names:
+        for name in () if run is None else _make_ended_try(core, run, None, lease).names:
             late = name in bad and lease.bound_ms >= (bad[name].until_ms or 0)
             if run is not None and late and not _has_begun_well(run, lease, name):
                 probes[name] = lease.run
@@ -172,11 +174,11 @@ def _has_begun_well(run: Run, lease: Lease, name: str) -> bool:
     return name.startswith("node:") or (run.takes_turns and ended_turns(run) > 0)
 
 
-def _names(core: Core, run: Run, node: str) -> tuple[str, ...]:
-    return _ended(core, run, None, node).names
+def _list_names(core: Core, run: Run, node: str) -> tuple[str, ...]:
+    return _make_ended_try(core, run, None, node).names
 
 
-def _ended(core: Core, run: Run, attempt: Attempt | None, lease: Lease | str) -> EndedTry:
+def _make_ended_try(core: Core, run: Run, attempt: Attempt | None, lease: Lease | str) -> EndedTry:
     kind = RUNTIMES.get(run.runtime)
     if isinstance(lease, Lease):
         node, began = lease.node, lease.bound_ms
@@ -195,11 +197,11 @@ def _ended(core: Core, run: Run, attempt: Attempt | None, lease: Lease | str) ->
         failure=None if attempt is None else attempt.failure,
         own=kind is None or kind.own,
         session=run.session if run.takes_turns else "",
-        retry_ms=_asked_wait_ms(run, attempt),
+        retry_ms=_find_wait_ms(run, attempt),
     )
 
 
-def _asked_wait_ms(run: Run, attempt: Attempt | None) -> int:
+def _find_wait_ms(run: Run, attempt: Attempt | None) -> int:
     """Return the milliseconds of the provider's rate limit to wait; 0: no limit."""
     if attempt is None or attempt.failure is not FailureKind.MODEL_BUSY or run.retry_at_ms is None:
         return 0
@@ -232,9 +234,9 @@ def record_refusal(core: Core, passed: PassOver) -> None:
     of_task = passed.cause is FailureKind.GATE_MISSING
     shun = Shun(passed.why, _FIXES.get(passed.cause, ""), core.ports.clock.boot_ms(), of_task)
     if passed.run is None:
-        core.live.passed_over.resting[passed.node] = _until(shun, core.rules.rest_ms)
+        core.live.passed_over.resting[passed.node] = _set_until(shun, core.rules.rest_ms)
     else:
-        core.live.passed_over.shunned.setdefault(passed.run, {})[passed.node] = _until(
+        core.live.passed_over.shunned.setdefault(passed.run, {})[passed.node] = _set_until(
             shun, core.rules.shun_ms
         )
 
@@ -285,7 +287,7 @@ def of_node(core: Core, name: str) -> list[Shun]:
     return shuns[:3]
 
 
-def _until(shun: Shun, ms: int) -> Shun:
+def _set_until(shun: Shun, ms: int) -> Shun:
     return replace(shun, until_ms=shun.until_ms + ms)
 
 

@@ -149,7 +149,7 @@ class _Replay:
 
     def see(self, one: EndedTry) -> None:
         if self._rule.fails(one):
-            self._failure(one)
+            self._count_failure(one)
         elif one.failure is None or FAILURES[one.failure].outcome not in _INCONCLUSIVE:
             self._failed = self._failed[-(len(self._failed) // 2) :] if self._halves else []
             self._opened, self._until = 0, None
@@ -158,7 +158,7 @@ class _Replay:
     def _halves(self) -> bool:
         return self._rule.halves and len(self._failed) > 1
 
-    def _failure(self, one: EndedTry) -> None:
+    def _count_failure(self, one: EndedTry) -> None:
         if self._until is not None and one.began_ms < self._until:
             return  # It began before the probe, so it has no new information.
         if self._rule.at_once and self._failed and one.began_ms <= self._failed[-1][0]:
@@ -206,14 +206,16 @@ def judge_loop(seen: EndedTries, agent: str, task: str) -> LoopVerdict | None:
     alike = [one for one in recent if (one.agent, one.task) == (agent, task) and _agent_failed(one)]
     same = sorted({one.session or str(place): one.at_ms for place, one in enumerate(alike)}.values())
     if len(same) >= WARN_AT:
-        words = f"agent {agent} has failed at the same task {len(same)} times within {_minutes(LOOP_MS)}"
-        return LoopVerdict(len(same) >= TRIP_AT, words, LOOP, _over(same, TRIP_AT, LOOP_MS, seen))
+        words = (
+            f"agent {agent} has failed at the same task {len(same)} times within {_format_minutes(LOOP_MS)}"
+        )
+        return LoopVerdict(len(same) >= TRIP_AT, words, LOOP, _find_over_ms(same, TRIP_AT, LOOP_MS, seen))
     just = int(seen.now_ms - CASCADE_MS * seen.factor)
     failed = {one.agent: one.at_ms for one in recent if one.at_ms > just and _agent_failed(one)}
     if len(failed) >= CASCADE_AGENTS:
         named = ", ".join(sorted(failed))
-        words = f"{len(failed)} agents have failed within {_minutes(CASCADE_MS)}: {named}"
-        until = _over(sorted(failed.values()), CASCADE_AGENTS, CASCADE_MS, seen)
+        words = f"{len(failed)} agents have failed within {_format_minutes(CASCADE_MS)}: {named}"
+        until = _find_over_ms(sorted(failed.values()), CASCADE_AGENTS, CASCADE_MS, seen)
         return LoopVerdict(True, words, LOOP, until)
     own = build_breaker(f"agent:{agent}", seen)
     if own.state is BreakerState.OPEN:
@@ -232,12 +234,12 @@ def failed_together(seen: EndedTries, since_ms: int) -> list[str]:
     return sorted(agents | {one.node for one in recent if _node_failed(one)})
 
 
-def _over(failed: Sequence[int], most: int, window_ms: int, seen: EndedTries) -> int:
+def _find_over_ms(failed: Sequence[int], most: int, window_ms: int, seen: EndedTries) -> int:
     """Return when fewer than `most` of these failures, oldest first, will be within the window."""
     return failed[len(failed) - most] + int(window_ms * seen.factor) if len(failed) >= most else 0
 
 
-def _minutes(ms: int) -> str:
+def _format_minutes(ms: int) -> str:
     return count_noun(ms // 60_000, "minute")
 
 

@@ -199,7 +199,7 @@ def list_candidates(nodes: Sequence[NodeView], wish: NodeRequirements) -> tuple[
     return tuple(found)
 
 
-def _unlabelled(view: NodeView, key: str, value: str) -> Candidate:
+def _make_label_misfit(view: NodeView, key: str, value: str) -> Candidate:
     """Return why a label does not fit, with the nearest label that the node has.
 
     If there is a near one, the requested label may be a typo, so no fix suggests adding it to a node.
@@ -220,7 +220,7 @@ def _judge(view: NodeView, wish: NodeRequirements) -> Candidate:
         return Candidate(name, False, False, "not the pinned node", other=True)
     for key, value in wish.require.items():
         if not has_label(view, key, value):
-            return _unlabelled(view, key, value)
+            return _make_label_misfit(view, key, value)
     if view.last is None:
         return Candidate(name, True, False, "was not heard yet", "pancode fleet up " + name)
     facts = view.last.heartbeat.facts
@@ -232,10 +232,15 @@ def _judge(view: NodeView, wish: NodeRequirements) -> Candidate:
         return Candidate(
             name, True, False, f"{LOOKING} {wish.runtime}", "pancode agents runtimes", facts.isolation
         )
-    for near, demand in enumerate((_without, _unwalled, _beyond, _unserved), start=3):
+    for near, demand in enumerate(
+        (_find_runtime_lack, _find_sandbox_lack, _find_limit_lack, _find_endpoint_lack), start=3
+    ):
         lack = demand(facts, wish, name)
         if lack is not None:
-            sandbox, come = _no_sandbox(facts), near + (demand is _unserved and _has_endpoint(facts, wish))
+            sandbox, come = (
+                _no_sandbox(facts),
+                near + (demand is _find_endpoint_lack and _has_endpoint(facts, wish)),
+            )
             return Candidate(name, False, False, lack.why, lack.fix, facts.isolation, sandbox, near=come)
     waits, fix = _not_now(view)
     can = (
@@ -249,7 +254,7 @@ def is_looking(facts: NodeFacts, runtime: str) -> bool:
     return any(one.name == runtime and one.state == "looking" for one in facts.runtimes)
 
 
-def _without(facts: NodeFacts, wish: NodeRequirements, name: str) -> Lack | None:
+def _find_runtime_lack(facts: NodeFacts, wish: NodeRequirements, name: str) -> Lack | None:
     """Return what the node lacks for the runtime; None: nothing. A model at an endpoint needs no login."""
     fact = next((one for one in facts.runtimes if one.name == wish.runtime), None)
     if fact is None or fact.state == "missing":
@@ -272,20 +277,20 @@ def _without(facts: NodeFacts, wish: NodeRequirements, name: str) -> Lack | None
     return Lack(with_words(f"runtime {wish.runtime} {state}", fact.fix), fix)
 
 
-def _unwalled(facts: NodeFacts, wish: NodeRequirements, name: str) -> Lack | None:
+def _find_sandbox_lack(facts: NodeFacts, wish: NodeRequirements, name: str) -> Lack | None:
     if not wish.sandboxed or facts.isolation is Isolation.SANDBOX:
         return None
     missing = _no_sandbox(facts)
     return Lack(with_words(WITHOUT_SANDBOX, "" if missing is None else missing.fix), "pancode doctor --all")
 
 
-def _beyond(facts: NodeFacts, wish: NodeRequirements, name: str) -> Lack | None:
+def _find_limit_lack(facts: NodeFacts, wish: NodeRequirements, name: str) -> Lack | None:
     beyond = facts.allows.beyond(wish.safety, wish.runtime, wish.repo)
     fix = f"dispatch within its limits, or have its owner change ceiling.json on {name}"
     return Lack(f"may not take it: {beyond}", fix) if beyond else None
 
 
-def _unserved(facts: NodeFacts, wish: NodeRequirements, name: str) -> Lack | None:
+def _find_endpoint_lack(facts: NodeFacts, wish: NodeRequirements, name: str) -> Lack | None:
     return None if wish.wanted is None else lack_of(facts, wish.wanted, name)
 
 
@@ -345,7 +350,7 @@ def trusted_at(views: Sequence[NodeView], needs: Needs | None) -> tuple[str, ...
     if needs is None:
         return ()
     trust = ((view.node.name, trust_of(view, needs)) for view in views)
-    return tuple(name for name, one in trust if _is(one, Trust.GOOD))
+    return tuple(name for name, one in trust if _has_trust(one, Trust.GOOD))
 
 
 def filter_candidates(
@@ -358,9 +363,9 @@ def filter_candidates(
     """
     trust = dict(trust_at(found, views, needs))
     is_proven = any(one.trust is Trust.GOOD for one in trust.values())
-    shown = tuple(_shown(one, trust.get(one.name), needs, is_proven) for one in found)
+    shown = tuple(_apply_trust(one, trust.get(one.name), needs, is_proven) for one in found)
     open_ = [one for one in shown if one.fits and not is_proven]
-    untested = [one for one in open_ if _is(trust.get(one.name), Trust.UNTESTED)]
+    untested = [one for one in open_ if _has_trust(trust.get(one.name), Trust.UNTESTED)]
     untested.sort(key=lambda one: not one.ready)
     return shown, tuple(needs.at(one.name) for one in untested)
 
@@ -390,11 +395,11 @@ def trust_at(
             yield view.node.name, trust
 
 
-def _is(one: Trusted | None, what: Trust) -> bool:
+def _has_trust(one: Trusted | None, what: Trust) -> bool:
     return one is not None and one.trust is what
 
 
-def _shown(one: Candidate, trusted: Trusted | None, needs: Needs, is_proven: bool) -> Candidate:
+def _apply_trust(one: Candidate, trusted: Trusted | None, needs: Needs, is_proven: bool) -> Candidate:
     if trusted is None:
         return one
     test = f"pancode models test {needs.at(one.name).text}"

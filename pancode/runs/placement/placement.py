@@ -104,7 +104,7 @@ class Standing:
     @property
     def has_room(self) -> bool:
         """Whether any slot of any node is free, or a job may wait for one there."""
-        return _any(self.free) or _any(self.ahead)
+        return _has_free(self.free) or _has_free(self.ahead)
 
     def holds(self, run: Run, handed_usd: Decimal | None = None) -> Amount:
         """Return the amount that the run will reserve. `handed_usd`: as it is handed over; None: as now."""
@@ -143,7 +143,7 @@ def decide_placements(
     first: dict[str, tuple[int, str]] = {}
     """By node: the priority and the id of a run that needs the next slot and cannot wait on the node."""
     for run in runs:
-        if not whole and not _any(free) and not _any(room):
+        if not whole and not _has_free(free) and not _has_free(room):
             break
         # These are all the facts that decide where the run may go.
         shunned = tuple((name, shun.why) for name, shun in standing.shunned.get(run.id, {}).items())
@@ -162,7 +162,7 @@ def decide_placements(
         yield decision
 
 
-def _any(free: Mapping[str, int]) -> bool:
+def _has_free(free: Mapping[str, int]) -> bool:
     return any(slots > 0 for slots in free.values())
 
 
@@ -212,7 +212,15 @@ def explain_misfit(run: Run, view: NodeView) -> str:
         why, _ = lack_of_gpus(view.last.heartbeat.facts, node, need)
         if why:
             return why
-    for judge in (_kept_off, _turnless, _beyond, _unheld, _unserved, _unpaid, _untrusted):
+    for judge in (
+        _kept_off,
+        _explain_turnless,
+        _explain_limit,
+        _explain_unheld,
+        _explain_endpoint,
+        _explain_unpaid,
+        _explain_untrusted,
+    ):
         if why := judge(run, view):
             return why
     return ""
@@ -224,7 +232,7 @@ def _kept_off(run: Run, view: NodeView) -> str:
     return "has made or judged the result to verify" if kept else ""
 
 
-def _beyond(run: Run, view: NodeView) -> str:
+def _explain_limit(run: Run, view: NodeView) -> str:
     """Return the owner's rule on the node that forbids the run; empty: none. Repositories need git."""
     if view.last is None:
         return ""
@@ -234,7 +242,7 @@ def _beyond(run: Run, view: NodeView) -> str:
     return f"may not take it: {beyond}" if beyond else ""
 
 
-def _unserved(run: Run, view: NodeView) -> str:
+def _explain_endpoint(run: Run, view: NodeView) -> str:
     """Return why the node's endpoint does not fit the run, and the fix; empty: it fits."""
     wanted = wanted_of(run)
     if wanted is None or view.last is None:
@@ -243,7 +251,7 @@ def _unserved(run: Run, view: NodeView) -> str:
     return "" if lack is None else f"{lack.why}{f' ({lack.fix})' if lack.fix else ''}"
 
 
-def _unpaid(run: Run, view: NodeView) -> str:
+def _explain_unpaid(run: Run, view: NodeView) -> str:
     """Return why the run, admitted as free and so without a reservation, cannot pay for the endpoint."""
     wanted = wanted_of(run)
     if wanted is None or view.last is None or not ModelChoice.of(run).free:
@@ -256,12 +264,12 @@ def _unpaid(run: Run, view: NodeView) -> str:
     )
 
 
-def _untrusted(run: Run, view: NodeView) -> str:
+def _explain_untrusted(run: Run, view: NodeView) -> str:
     """Return why the model cannot be trusted on the node: its test failed, or it had none at the admission.
 
     A test result that was lost since then, as when a server reloads the model, delays no run.
     """
-    result, trusted = _tested(run, view), ModelChoice.of(run).trusted
+    result, trusted = _find_test(run, view), ModelChoice.of(run).trusted
     if result is None or result.trust is Trust.GOOD:
         return ""
     if result.trust is Trust.FAILED:
@@ -272,7 +280,7 @@ def _untrusted(run: Run, view: NodeView) -> str:
     return f"has not tested {run.model} yet (pancode models test {shlex.quote(place)})"
 
 
-def _tested(run: Run, view: NodeView) -> Trusted | None:
+def _find_test(run: Run, view: NodeView) -> Trusted | None:
     """Return the model's test result on the node; None if no test is needed."""
     if run.endpoint is None or run.model is None or run.untested:
         return None
@@ -286,20 +294,20 @@ def wanted_of(run: Run) -> EndpointNeed | None:
     return EndpointNeed(run.endpoint, run.model, run.runtime, run.context or 0)
 
 
-def _unfit(run: Run, view: NodeView, standing: Standing) -> str:
+def _explain_unfit(run: Run, view: NodeView, standing: Standing) -> str:
     """Return `explain_misfit`, also considering the node's own refusals of this run."""
     shun = standing.shunned.get(run.id, {}).get(view.node.name)
     return explain_misfit(run, view) or (f"could not take it: {shun.why}" if shun is not None else "")
 
 
-def _refused(run: Run, standing: Standing) -> list[str]:
+def _list_refusals(run: Run, standing: Standing) -> list[str]:
     """Return the nodes that would fit the run but have refused it, with the reasons."""
     by = standing.shunned.get(run.id, {})
     away = [v for v in standing.nodes if v.node.name in by and not explain_misfit(run, v)]
-    return [f"{v.node.name} {_unfit(run, v, standing)}" for v in away]
+    return [f"{v.node.name} {_explain_unfit(run, v, standing)}" for v in away]
 
 
-def _unheld(run: Run, view: NodeView) -> str:
+def _explain_unheld(run: Run, view: NodeView) -> str:
     """Return why the node cannot enforce the run's rules; empty: it can, or need not."""
     if view.last is None or run.runtime not in RUNTIMES:
         return ""
@@ -325,7 +333,7 @@ def needs_of(run: Run) -> EnforcedRule:
     return find_rule(RUNTIMES[run.runtime], request)
 
 
-def _turnless(run: Run, view: NodeView) -> str:
+def _explain_turnless(run: Run, view: NodeView) -> str:
     """Return why the runtime on the node cannot take turns, if the run needs them; empty: no problem."""
     if view.last is None or not run.takes_turns:
         return ""
@@ -354,25 +362,25 @@ def _place(
     claimed: Mapping[str, Amount],
     taken: Mapping[str, str],
 ) -> Placed | Unplaced:
-    if paused := _paused(run, standing):
+    if paused := _explain_pause(run, standing):
         return Unplaced(run, paused, WaitReason.PAUSED)
     need = need_of_run(run)
-    fitting = _fitting(run, standing)
+    fitting = _select_fitting(run, standing)
     if not fitting:
-        return Unplaced(run, _nowhere(run, standing), WaitReason.NO_NODE)
+        return Unplaced(run, _explain_no_node(run, standing), WaitReason.NO_NODE)
     gpus = _gpus_at(run, fitting, standing, taken)
     if need is not None and not any(gpus.values()):
         seen = {name: standing.gpus.get(name, ()) for name in gpus}
         return Unplaced(run, why_gpus_wait(need, seen, taken), WaitReason.NO_GPU)
     fitting = [v for v in fitting if gpus[v.node.name] or need is None]
-    ready = [v for v in fitting if _takes(v, standing, free)]
+    ready = [v for v in fitting if _can_take(v, standing, free)]
     if not ready:
-        reasons = [_resting(v, standing) or _not_now(v, free, standing.hurry) for v in fitting[:3]]
+        reasons = [_explain_rest(v, standing) or _not_now(v, free, standing.hurry) for v in fitting[:3]]
         waits = _kept_by(fitting, standing)
         if run.takes_turns and waits is WaitReason.NODE_AWAY:
             reasons.append("your message continues when it is heard")
-        return Unplaced(run, "; ".join([*reasons, *_refused(run, standing)[:3]]), waits)
-    short = {v.node.name: _short(run, v.node.name, standing, claimed) for v in ready}
+        return Unplaced(run, "; ".join([*reasons, *_list_refusals(run, standing)[:3]]), waits)
+    short = {v.node.name: _explain_no_room(run, v.node.name, standing, claimed) for v in ready}
     ready = [v for v in ready if not short[v.node.name]]
     if not ready:
         return Unplaced(run, "; ".join(list(short.values())[:3]), WaitReason.BUDGET)
@@ -380,10 +388,10 @@ def _place(
     places = {v.node.name: _rank(run, v, v.node.name in poor, free[v.node.name]) for v in ready}
     best = min(ready, key=lambda v: (places[v.node.name], v.node.name))
     words = [numbers for name, numbers in poor.items() if name != best.node.name]
-    has = [f"{what}, worth a slot" for what in _kept(run, best)] if len(ready) > 1 else []
+    has = [f"{what}, worth a slot" for what in _list_kept(run, best)] if len(ready) > 1 else []
     has += ["it has its session"] if run.resumes_on == best.node.name else []
     slots = f" ({free[best.node.name]})" if len(ready) > 1 and run.node is None else ""
-    because = _because(run, len(ready)) + slots + _with_model(run, best)
+    because = _explain_choice(run, len(ready)) + slots + _with_model(run, best)
     held = gpus[best.node.name]
     has += [f"holds {', '.join(held)}"] if held else []
     return Placed(run, best, "; ".join([because, *has, *words]), held)
@@ -412,7 +420,7 @@ def _handed_over(
     If a run may not be handed over, its reason says why, and no run of lower priority goes before it.
     """
     run = waits.run
-    if not _any(room):
+    if not _has_free(room):
         return waits
     stays, usd = stays_here(run, standing), None
     gives_way = run.priority + bool(stays)
@@ -423,8 +431,8 @@ def _handed_over(
             if first.get(name, (gives_way - 1, ""))[0] < gives_way:
                 first[name] = gives_way, run.id
         return Unplaced(run, f"{waits.why}; it is not handed over: {stays}", waits.kind)
-    able = [view for view in _fitting(run, standing) if _takes(view, standing, room)]
-    able = [view for view in able if not _short(run, view.node.name, standing, claimed, usd)]
+    able = [view for view in _select_fitting(run, standing) if _can_take(view, standing, room)]
+    able = [view for view in able if not _explain_no_room(run, view.node.name, standing, claimed, usd)]
     before = [first[view.node.name][1] for view in able if _is_behind(run, view, first)]
     able = [view for view in able if not _is_behind(run, view, first)]
     if not able and before:
@@ -457,28 +465,28 @@ def stays_here(run: Run, standing: Standing) -> str:
     return why_it_stays(run, None) or standing.staying.get(run.workflow or "", "")
 
 
-def _fitting(run: Run, standing: Standing) -> list[NodeView]:
+def _select_fitting(run: Run, standing: Standing) -> list[NodeView]:
     # The nodes where the model has passed its test, if any; else all fitting nodes.
-    fitting = [v for v in standing.nodes if not _unfit(run, v, standing)]
-    results = {view.node.name: _tested(run, view) for view in fitting}
+    fitting = [v for v in standing.nodes if not _explain_unfit(run, v, standing)]
+    results = {view.node.name: _find_test(run, view) for view in fitting}
     good = [name for name, one in results.items() if one is not None and one.trust is Trust.GOOD]
     return [view for view in fitting if not good or view.node.name in good]
 
 
 def _fitting_now(run: Run, standing: Standing) -> list[NodeView]:
     """Return the fitting nodes with enough free GPUs for the run."""
-    fitting = _fitting(run, standing)
+    fitting = _select_fitting(run, standing)
     gpus = _gpus_at(run, fitting, standing)
     return [view for view in fitting if need_of_run(run) is None or gpus[view.node.name]]
 
 
 def lacks_slot_at(run: Run, standing: Standing) -> list[str]:
     """Return the nodes that would take the run now if they had one more free slot."""
-    if _paused(run, standing):
+    if _explain_pause(run, standing):
         return []
     fitting, full = _fitting_now(run, standing), {name: slots + 1 for name, slots in standing.free.items()}
-    names = [view.node.name for view in fitting if _takes(view, standing, full)]
-    return [name for name in names if not _short(run, name, standing, {})]
+    names = [view.node.name for view in fitting if _can_take(view, standing, full)]
+    return [name for name in names if not _explain_no_room(run, name, standing, {})]
 
 
 def needs_slot_at(run: Run, standing: Standing) -> list[str]:
@@ -489,10 +497,10 @@ def needs_slot_at(run: Run, standing: Standing) -> list[str]:
 
 def takes_now(run: Run, standing: Standing, free: Mapping[str, int]) -> list[str]:
     """Return the nodes that would take the run now with these free slots, those with most slots first."""
-    if not _any(free) or _paused(run, standing):
+    if not _has_free(free) or _explain_pause(run, standing):
         return []
-    able = [view for view in _fitting_now(run, standing) if _takes(view, standing, free)]
-    names = [view.node.name for view in able if not _short(run, view.node.name, standing, {})]
+    able = [view for view in _fitting_now(run, standing) if _can_take(view, standing, free)]
+    names = [view.node.name for view in able if not _explain_no_room(run, view.node.name, standing, {})]
     return sorted(names, key=lambda name: (-free[name], name))
 
 
@@ -506,10 +514,10 @@ def kept_back(run: Run, name: str, standing: Standing) -> str:
     of_node = next((f"{name} is {word}: {why}" for word, why in reasons.items() if why is not None), "")
     if view.state is NodeState.HALTED:
         of_node = f"{name} is halted"
-    return _paused(run, standing) or of_node or _resting(view, standing)
+    return _explain_pause(run, standing) or of_node or _explain_rest(view, standing)
 
 
-def _paused(run: Run, standing: Standing) -> str:
+def _explain_pause(run: Run, standing: Standing) -> str:
     """Return why the whole fleet or the run's queue is paused; empty: neither is."""
     if standing.paused is not None:
         return f"the fleet is paused: {standing.paused}"
@@ -519,7 +527,7 @@ def _paused(run: Run, standing: Standing) -> str:
 
 def _kept_by(fitting: Sequence[NodeView], standing: Standing) -> WaitReason:
     """Return whether the run waits only for a slot, or first for a node to return to work."""
-    at_work = any(view.answers and not _resting(view, standing) for view in fitting)
+    at_work = any(view.answers and not _explain_rest(view, standing) for view in fitting)
     return WaitReason.NO_SLOT if at_work else WaitReason.NODE_AWAY
 
 
@@ -528,10 +536,16 @@ def _rank(run: Run, view: NodeView, is_poor: bool, free: int) -> tuple[bool, int
     record is good, it has most room, its model is faster. A copy of the repository and the results of its
     setup count as one free slot each, so that work still spreads over the nodes."""
     elsewhere = run.resumes_on not in (None, view.node.name)
-    return elsewhere, _model_rank(run, view), is_poor, -(free + len(_kept(run, view))), -_speed(run, view)
+    return (
+        elsewhere,
+        _model_rank(run, view),
+        is_poor,
+        -(free + len(_list_kept(run, view))),
+        -_find_speed(run, view),
+    )
 
 
-def _kept(run: Run, view: NodeView) -> list[str]:
+def _list_kept(run: Run, view: NodeView) -> list[str]:
     """Return what the node stores of the run's repository."""
     repo, facts = run.workspace.get("repo"), view.last.heartbeat.facts if view.last is not None else None
     if repo is None or facts is None:
@@ -540,7 +554,7 @@ def _kept(run: Run, view: NodeView) -> list[str]:
     return (["it has the repository already"] if repo in facts.repositories else []) + made
 
 
-def _speed(run: Run, view: NodeView) -> float:
+def _find_speed(run: Run, view: NodeView) -> float:
     """Return the output tokens per second in the test of its model there; 0: unknown."""
     place = Needs(run.endpoint or "", run.model or "", run.read_only).at(view.node.name)
     found = fact_of(place, (view,)) if run.endpoint is not None else None
@@ -554,12 +568,12 @@ def _model_rank(run: Run, view: NodeView) -> int:
 
 
 def _with_model(run: Run, view: NodeView) -> str:
-    speed = _speed(run, view)
+    speed = _find_speed(run, view)
     rate = f", {speed:.0f} tokens a second" if speed else ""
     return f", {RANKED[_model_rank(run, view)]}{rate}" if run.endpoint is not None else ""
 
 
-def _short(
+def _explain_no_room(
     run: Run, name: str, standing: Standing, claimed: Mapping[str, Amount], usd: Decimal | None = None
 ) -> str:
     """Return why the node's own ceiling has no room, counting this pass's runs; empty if it has room."""
@@ -578,11 +592,11 @@ def _short(
     return f"{balance.scope}: {books.explain_refusal(balance, ceilings, due)}"
 
 
-def _takes(view: NodeView, standing: Standing, free: Mapping[str, int]) -> bool:
-    return view.answers and free.get(view.node.name, 0) > 0 and not _resting(view, standing)
+def _can_take(view: NodeView, standing: Standing, free: Mapping[str, int]) -> bool:
+    return view.answers and free.get(view.node.name, 0) > 0 and not _explain_rest(view, standing)
 
 
-def _resting(view: NodeView, standing: Standing) -> str:
+def _explain_rest(view: NodeView, standing: Standing) -> str:
     """Return why the node accepts no work, by its own report or after a recent refusal; empty: it does."""
     if not view.answers:
         return ""
@@ -593,7 +607,7 @@ def _resting(view: NodeView, standing: Standing) -> str:
     return f"{view.node.name} takes no work: {words}" if why else ""
 
 
-def _because(run: Run, ready: int) -> str:
+def _explain_choice(run: Run, ready: int) -> str:
     if run.node is not None:
         # What pinned the run: possibly the model's name, from a setting, a preset or an agent.
         model = run.asked_model or ""
@@ -605,14 +619,14 @@ def _because(run: Run, ready: int) -> str:
     return f"{of}{f' with {wanted}' if wanted else ''}, most free slots"
 
 
-def _nowhere(run: Run, standing: Standing) -> str:
+def _explain_no_node(run: Run, standing: Standing) -> str:
     nodes: Sequence[NodeView] = standing.nodes
     if not nodes:
         return "the fleet has no nodes"
     if run.node is not None and all(v.node.name != run.node for v in nodes):
         return f"node {run.node} is not in the fleet"
     meant = [v for v in nodes if run.node in (None, v.node.name)]
-    return "; ".join(f"{v.node.name} {_unfit(run, v, standing)}" for v in meant[:5])
+    return "; ".join(f"{v.node.name} {_explain_unfit(run, v, standing)}" for v in meant[:5])
 
 
 def _not_now(view: NodeView, free: Mapping[str, int], hurry: str = "") -> str:

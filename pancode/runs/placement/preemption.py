@@ -45,13 +45,13 @@ class GivingWay:
         session, asked_ms = self._known.given_way.get(waiting.run.id, ("", 0))
         is_new = bool(session) and self._boot - asked_ms < self._work.core.rules.gives_way_ms
         if self._looks and not is_new:
-            session = self._asked(waiting.run)
+            session = self._ask_to_suspend(waiting.run)
         return f"{waiting.why}; session {session} rests for it" if session else waiting.why
 
-    def _asked(self, waiting: Run) -> str:
+    def _ask_to_suspend(self, waiting: Run) -> str:
         """Return the session suspended for the run; if there is none, suspend one now; empty: impossible."""
         work, core = self._work, self._work.core
-        there = [run for node in lacks_slot_at(waiting, self._standing) for run in self._at(node)]
+        there = [run for node in lacks_slot_at(waiting, self._standing) for run in self._list_active(node)]
         rests = next((run for run in there if SessionTurn.of(run).gives_way == waiting.id), None)
         free = (run for run in there if may_give_way(run, session_of(work.tx, run), words_of(work.tx, run)))
         chosen = rests or choose_to_suspend(free, core.wall_ms(), core.rules.gives_way_ms)
@@ -65,7 +65,7 @@ class GivingWay:
         work.after(partial(self._note, waiting.id, chosen.session))
         return chosen.session
 
-    def _at(self, node: str) -> list[Run]:
+    def _list_active(self, node: str) -> list[Run]:
         """Return the runs whose program is active on the node."""
         if self._interactive_runs is None:
             self._interactive_runs = {}

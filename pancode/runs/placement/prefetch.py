@@ -51,28 +51,28 @@ class Lines:
     def room(self) -> dict[str, int]:
         """Return how many more jobs may wait, by node, if any. Waiting jobs are in Redis, and must not fill
         it."""
-        small = {name for name in self._views if 4 * self._bytes(name) < self._core.rules.node_quota}
-        room = {name: self._most(self._views[name]) - self.many(name) for name in small}
+        small = {name for name in self._views if 4 * self._count_bytes(name) < self._core.rules.node_quota}
+        room = {name: self._count_most(self._views[name]) - self.many(name) for name in small}
         return {name: more for name, more in sorted(room.items()) if more > 0}
 
-    def _bytes(self, name: str) -> int:
+    def _count_bytes(self, name: str) -> int:
         return sum(len(lease.job) for lease in self.waiting.get(name, ()))
 
     def lengths(self) -> dict[str, tuple[int, int]]:
         """Return how many jobs wait on each node, and its slots."""
-        return {name: (self.many(name), max(1, _slots(view))) for name, view in self._views.items()}
+        return {name: (self.many(name), max(1, _count_slots(view))) for name, view in self._views.items()}
 
     def is_not_to_wait(self, lease: Lease) -> bool:
         """Whether the job should no longer wait there: the setting allows none, or the node has no slot."""
         view = self._views.get(lease.node)
         return not self._core.rules.ahead or (view is not None and view.node.slots == 0)
 
-    def _most(self, view: NodeView) -> int:
+    def _count_most(self, view: NodeView) -> int:
         holds = 0 if view.last is None else view.last.heartbeat.ask.ahead
-        return holds if self._everything else min(holds, _slots(view) * self._core.rules.ahead)
+        return holds if self._everything else min(holds, _count_slots(view) * self._core.rules.ahead)
 
 
-def _slots(view: NodeView) -> int:
+def _count_slots(view: NodeView) -> int:
     return 0 if view.last is None else min(view.last.heartbeat.ask.slots, view.node.slots)
 
 
@@ -124,7 +124,7 @@ class TakingBack:
             run, goes_to = self._runs[identity], known.get(key)
             why = ""
             if goes_to is None and not lease.stop_sent:
-                why, goes_to = self._why(run, lease, free, in_vain)
+                why, goes_to = self._explain_recall(run, lease, free, in_vain)
             if why:
                 self._work.send(lease.node, TakeBack(identity=identity, reason=why))
                 self._work.tell(run.id, "placement", lease.node, "asked back", why)
@@ -139,7 +139,7 @@ class TakingBack:
         runs = [(self._runs.get(identity_of(lease)), handed_to(lease.node)) for lease in busy]
         return [Unplaced(run, why, WaitReason.NO_SLOT) for run, why in runs if run is not None]
 
-    def _why(
+    def _explain_recall(
         self, run: Run, lease: Lease, free: Mapping[str, int], in_vain: Sequence[Run]
     ) -> tuple[str, str | None]:
         """Return why the job is recalled (empty: it is not), and which node has a free slot for it."""

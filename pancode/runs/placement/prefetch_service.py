@@ -30,7 +30,7 @@ def hand_over(core: Core) -> HandoverShape:
         leases = open_leases(tx)
         held = sorted(filter(waits_there, leases), key=lambda one: (one.node, place_in_line(one)))
         found = [(lease, tx.get(Run, lease.run)) for lease in held]
-        handed = [_handed(lease, in_line(tx, run, lease)) for lease, run in found if run is not None]
+        handed = [_make_handed(lease, in_line(tx, run, lease)) for lease, run in found if run is not None]
         bound = {lease.run for lease in leases}
         stays = [run for run in tx.find(Run, {"state": RunState.PENDING}) if run.id not in bound]
         later = list[LaterSteps]()
@@ -42,15 +42,15 @@ def hand_over(core: Core) -> HandoverShape:
     return {
         "at_work": len({lease.run for lease in leases}) - len(handed),
         "handed": handed,
-        "stays": [_staying(run) for run in in_order(stays)],
+        "stays": [_make_staying(run) for run in in_order(stays)],
         "later": later,
     }
 
 
-def _handed(lease: Lease, why: str) -> HandedRun:
+def _make_handed(lease: Lease, why: str) -> HandedRun:
     return {"run": lease.run, "node": lease.node, "why": why, "there": lease.mark == Mark.HELD}
 
 
-def _staying(run: Run) -> StayingRun:
+def _make_staying(run: Run) -> StayingRun:
     task = " ".join((run.task or " ".join(run.argv or ())).split())
     return {"run": run.id, "why": run.reason, "task": task}

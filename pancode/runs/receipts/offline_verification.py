@@ -45,27 +45,27 @@ def read_keys(path: Path) -> verification.TrustedKeys:
     """Return the public keys of an export. Raises ConfigError if it contains none."""
     try:
         rows = json.loads(path.read_text())["keys"]
-        parsed = [(row["role"], _known(row)) for row in rows]
+        parsed = [(row["role"], _parse_key(row)) for row in rows]
     except (OSError, ValueError, KeyError, TypeError) as exc:
         raise ConfigError(
             f"{path} contains no public keys",
             why=f"{type(exc).__name__}: {exc}",
             fix="pancode receipt export > keys.json",
         ) from exc
-    return verification.TrustedKeys(_of("node", parsed), _of("coordinator", parsed))
+    return verification.TrustedKeys(_select_keys("node", parsed), _select_keys("coordinator", parsed))
 
 
-def _known(row: Mapping[str, Any]) -> verification.TrustedKey:
+def _parse_key(row: Mapping[str, Any]) -> verification.TrustedKey:
     names = (str(row["name"]),) if "name" in row else ()
-    times = [_ms(row.get(name)) for name in ("from", "until")]
+    times = [_parse_ms(row.get(name)) for name in ("from", "until")]
     return verification.TrustedKey(PublicKey.parse(row["public"]), names, *times)
 
 
-def _ms(text: str | None) -> int | None:
+def _parse_ms(text: str | None) -> int | None:
     return None if text is None else int(datetime.fromisoformat(text).timestamp() * 1000)
 
 
-def _of(
+def _select_keys(
     role: str, parsed: Sequence[tuple[str, verification.TrustedKey]]
 ) -> dict[str, verification.TrustedKey]:
     """Return the role's keys by key id; one key may have several names."""

@@ -49,7 +49,7 @@ MIXED, ASSUMED = "mixed", "assumed"
 def cost_of(attempts: Iterable[Attempt]) -> tuple[Decimal, bool]:
     """Return the known cost of the attempts, and whether any is unknown. One that never began cost
     nothing."""
-    costs = [_cost(attempt) for attempt in attempts if _began(attempt)]
+    costs = [_find_cost(attempt) for attempt in attempts if _has_begun(attempt)]
     return books.add_amounts(*(usd for usd in costs if usd is not None)), None in costs
 
 
@@ -57,11 +57,11 @@ def usage_of_all(attempts: Iterable[Attempt]) -> dict[str, Any]:
     """Return the usage of all attempts together, in the form of one attempt's; empty: nothing is known
     yet."""
     known = list(attempts)
-    rows = [attempt for attempt in known if _began(attempt)]
+    rows = [attempt for attempt in known if _has_begun(attempt)]
     if not rows:
         return known[-1].usage if known else {}
     if len(rows) == 1:
-        usage, unknown = rows[0].usage, _cost(rows[0]) is None
+        usage, unknown = rows[0].usage, _find_cost(rows[0]) is None
         return {**usage, "cost_usd": None} if unknown else usage
     usd, unknown = cost_of(rows)
     disputed = books.add_amounts(*(Decimal(str(row.usage.get(books.DISPUTED) or 0)) for row in rows))
@@ -76,7 +76,7 @@ def usage_of_all(attempts: Iterable[Attempt]) -> dict[str, Any]:
     }
 
 
-def _began(attempt: Attempt) -> bool:
+def _has_begun(attempt: Attempt) -> bool:
     """Whether an agent may have worked in the attempt: it has usage, was lost, or its receipt rejected."""
     if attempt.usage.get("cost_source") == NOT_STARTED["cost_source"]:
         return False
@@ -84,7 +84,7 @@ def _began(attempt: Attempt) -> bool:
     return bool(attempt.usage) or unheard
 
 
-def _cost(attempt: Attempt) -> Decimal | None:
+def _find_cost(attempt: Attempt) -> Decimal | None:
     """Return the known cost of the attempt; None: unknown. Progress reports count only until its end."""
     if attempt.outcome is not None and attempt.usage.get("cost_source") is None:
         return None
@@ -218,7 +218,7 @@ def _first_lie(claims: Claims, run: Run, lease: Lease) -> str:
         if claimed != due:
             return f"{what} is {claimed!r}, but the job requires {due!r}"
     ran = [[gate.name, list(gate.argv)] for gate in claims.gates]
-    gates = [[gate["name"], list(_words(gate["argv"]))] for gate in run.gates]
+    gates = [[gate["name"], list(_read_words(gate["argv"]))] for gate in run.gates]
     if ran != gates[: len(ran)]:
         return f"gates are {ran!r}, the job said {gates!r}"
     in_sandbox = claims.isolation is Isolation.SANDBOX
@@ -227,14 +227,14 @@ def _first_lie(claims: Claims, run: Run, lease: Lease) -> str:
     reports, due = [one.file for one in claims.reports], list(GateTerms.of(run).reports or ())
     if reports not in ([], due):
         return f"reports are {reports!r}, but the job requires {due!r}"
-    return _inconsistent(claims, run)
+    return _explain_conflict(claims, run)
 
 
-def _words(argv: object) -> Sequence[object]:
+def _read_words(argv: object) -> Sequence[object]:
     return argv if isinstance(argv, list | tuple) else ()
 
 
-def _inconsistent(claims: Claims, run: Run) -> str:
+def _explain_conflict(claims: Claims, run: Run) -> str:
     """Describe claims that contradict each other; empty: there are none."""
     if claims.failure is not None and FAILURES[claims.failure].outcome is not claims.outcome:
         return f"outcome {claims.outcome} does not go with failure {claims.failure}"
@@ -305,7 +305,7 @@ class Believed(Signal):
         digest = self.stored.digest
         made = made.put(replace(close_lease(made.lease, Closed.RECEIPT, made.now.ms), receipt=digest))
         made = made.stage(JobStage.SETTLED, str(claims.outcome))
-        made = _concluded(made, replace(self, claims=claims), disputed)
+        made = _conclude_attempt(made, replace(self, claims=claims), disputed)
         return made.send(self.node, self.answer)
 
 
@@ -330,7 +330,7 @@ def _cut(made: Changes, claims: Claims) -> tuple[Changes, Claims, Decimal]:
     return made, claims.model_copy(update={"usage": counted}), disputed
 
 
-def _concluded(made: Changes, signal: Believed, disputed: Decimal) -> Changes:
+def _conclude_attempt(made: Changes, signal: Believed, disputed: Decimal) -> Changes:
     """End the attempt with the receipt's outcome unless another lease has ended it; the newest also ends the
     run."""
     run, claims = made.run, signal.claims
@@ -339,7 +339,7 @@ def _concluded(made: Changes, signal: Believed, disputed: Decimal) -> Changes:
     outcome = claims.outcome if wins else Outcome.SUPERSEDED
     usage = claims.usage.model_dump(mode="json")
     usage |= {books.DISPUTED: f"{disputed:f}"} if disputed else {}
-    if wins or (made.attempt.outcome in (None, Outcome.LOST) and not _goes_on(made)):
+    if wins or (made.attempt.outcome in (None, Outcome.LOST) and not _has_newer_lease(made)):
         made = end_attempt(made, outcome, claims.failure, claims.reason)
         made = made.put(replace(made.attempt, usage=usage))
     elif not made.attempt.usage:
@@ -369,7 +369,7 @@ def _concluded(made: Changes, signal: Believed, disputed: Decimal) -> Changes:
     return made.follow(ActionKind.USER, made.run.created_by) if blocked else made
 
 
-def _goes_on(made: Changes) -> bool:
+def _has_newer_lease(made: Changes) -> bool:
     """Whether a newer lease of this attempt is open, which then decides how the attempt ends."""
     same = (lease for lease in made.case.leases.values() if lease.attempt == made.attempt.attempt)
     return any(one.lease > made.lease.lease and one.state is not LeaseState.CLOSED for one in same)

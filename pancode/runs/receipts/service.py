@@ -53,10 +53,10 @@ EXPORT = "pancode/receipt-export/1"
 def list_receipts(core: Core, limit: int, after: ListPlace | None) -> ListPage[ReceiptRow]:
     """Return the receipts of the newest `limit` runs from that place on, newest run first."""
     with core.ports.ledger.transaction() as tx:
-        nodes = _names(tx)
+        nodes = _list_names(tx)
         newest = read_page(tx, ListSearch(Run, "created_ms"), limit, after)
         stored = [r for run in newest.rows for r in tx.find(StoredReceipt, {"run": run.id})]
-    return ListPage([_row(r, nodes) for r in stored], newest.last)
+    return ListPage([_make_row(r, nodes) for r in stored], newest.last)
 
 
 def get_receipt(core: Core, text: str) -> ReceiptDetail:
@@ -64,16 +64,16 @@ def get_receipt(core: Core, text: str) -> ReceiptDetail:
     none."""
     with core.ports.ledger.transaction() as tx:
         run = find_run(tx, text)
-        stored = _decisive(tx, run)
-        nodes = _names(tx)
+        stored = _find_decisive(tx, run)
+        nodes = _list_names(tx)
     if stored is None:
         raise NotFoundError(
             f"{run.id} has no receipt", why=run.reason, fix=f"pancode why {run.id}", code="receipt_not_found"
         )
     envelope = parse_envelope(stored.envelope)
     return {
-        **_row(stored, nodes),
-        "statement": _statement(envelope),
+        **_make_row(stored, nodes),
+        "statement": _read_statement(envelope),
         "envelope": envelope.model_dump(mode="json"),
     }
 
@@ -82,7 +82,7 @@ def export_proof(core: Core, text: str | None) -> ExportAnswer:
     """Return the proof of a receipt for use elsewhere: all keys, also old ones, and a named run's
     envelope."""
     with core.ports.ledger.transaction() as tx:
-        keys = [_key(row) for row in tx.find(KnownKey, order="from_ms")]
+        keys = [_make_key(row) for row in tx.find(KnownKey, order="from_ms")]
     envelope = get_receipt(core, text)["envelope"] if text is not None else None
     return {"format": EXPORT, "fleet": core.fleet, "receipt": envelope, "keys": keys}
 
@@ -95,7 +95,7 @@ def list_keys(core: Core) -> list[UsedKey]:
     used: dict[str, list[str]] = {}
     for node in nodes:
         used.setdefault(core.key_for(node).public.keyid, []).append(node.name)
-    return [{**_key(row), "nodes": used.get(row.keyid, [])} for row in rows]
+    return [{**_make_key(row), "nodes": used.get(row.keyid, [])} for row in rows]
 
 
 def verify_run(core: Core, text: str, streams: Streams) -> VerdictShape:
@@ -103,31 +103,31 @@ def verify_run(core: Core, text: str, streams: Streams) -> VerdictShape:
     logs."""
     with core.ports.ledger.transaction() as tx:
         run = find_run(tx, text)
-        stored = _decisive(tx, run)
+        stored = _find_decisive(tx, run)
         keys = keyring.read_trusted_keys(tx)
         # Each node that judged the result has its own receipt, which must be about this result.
         seen = trust_in(run)
         every = () if seen is None else (*seen.earlier, seen)
-        second = [check for one in every for check in _verdict(tx, run, one, keys)]
+        second = [check for one in every for check in _check_verdict(tx, run, one, keys)]
         lease = tx.get(Lease, stored.run, stored.lease) if stored is not None else None
     if stored is None:
         return describe_verdict(run.id, not_found(f"{run.id} has no receipt yet: {run.reason}"))
     verified = verify_text(stored.envelope, keys, run.id)
     if verified.claims is not None:
         signer = signer_of(parse_envelope(stored.envelope), keys)
-        more = (_ordered(verified.claims, signer, lease, keys), *second)
+        more = (_check_order(verified.claims, signer, lease, keys), *second)
         # checks that the files that the receipt names are stored here, byte for byte
         claims = verified.claims
         assert claims is not None
         logs, changes = gone_at(run, RunFiles.LOGS), gone_at(run, RunFiles.CHANGES)
-        found = [] if logs is None else [_let_go("its logs", logs)]
+        found = [] if logs is None else [_make_pruned_check("its logs", logs)]
         for blob in claims.blobs if logs is None else ():
             whole = streams.arrived(claims.identity, blob.name, blob.size, blob.sha256)
             words = f"{blob.size} bytes, sha256 {blob.sha256[:12]}..."
             found.append(VerificationCheck(f"{blob.name} is here as signed", whole, words))
         checks = [*verified.checks, *more, *found]
         if claims.commit is not None and changes is not None:
-            checks.append(_let_go("its commit", changes))
+            checks.append(_make_pruned_check("its commit", changes))
         elif claims.commit is not None:
             repo = str(run.workspace.get("repo") or "")
             here = core.ports.depot.commit_arrived(repo, claims.identity, claims.commit, claims.snapshot)
@@ -143,7 +143,9 @@ def describe_verdict(run: str, verified: Verified) -> VerdictShape:
     return {"run": run, "verdict": verified.verdict.value, "checks": checks}
 
 
-def _ordered(claims: Claims, signer: TrustedKey, lease: Lease | None, keys: TrustedKeys) -> VerificationCheck:
+def _check_order(
+    claims: Claims, signer: TrustedKey, lease: Lease | None, keys: TrustedKeys
+) -> VerificationCheck:
     """Check that the coordinator signed the job for this very key. Times prove nothing: clocks can be set
     back.
     """
@@ -160,7 +162,9 @@ def _ordered(claims: Claims, signer: TrustedKey, lease: Lease | None, keys: Trus
     return VerificationCheck(what, ok, f"{claims.identity} for key {node}")
 
 
-def _verdict(tx: Transaction, run: Run, seen: VerifiedResult, keys: TrustedKeys) -> list[VerificationCheck]:
+def _check_verdict(
+    tx: Transaction, run: Run, seen: VerifiedResult, keys: TrustedKeys
+) -> list[VerificationCheck]:
     other = tx.get(Run, seen.run) if seen.run is not None else None
     stored = tx.get(StoredReceipt, seen.receipt) if seen.receipt is not None else None
     if other is None or stored is None:
@@ -176,13 +180,13 @@ def _verdict(tx: Transaction, run: Run, seen: VerifiedResult, keys: TrustedKeys)
     return [*checks, VerificationCheck(f"{claims.node_name} {word} the result", True, claims.reason)]
 
 
-def _let_go(what: str, at_ms: int) -> VerificationCheck:
+def _make_pruned_check(what: str, at_ms: int) -> VerificationCheck:
     """Return a passed check for deleted files: the ledger records that they were deleted by age."""
     words = f"deleted at {format_optional_iso(at_ms)}, by the retention settings `keep`"
     return VerificationCheck(f"{what} was retained as long as the settings require", True, words)
 
 
-def _decisive(tx: Transaction, run: Run) -> StoredReceipt | None:
+def _find_decisive(tx: Transaction, run: Run) -> StoredReceipt | None:
     """Return the receipt that determined the run's outcome, else its newest one. An orphan proves nothing."""
     won: Any = run.result.get("receipt")
     if isinstance(won, str):
@@ -191,7 +195,7 @@ def _decisive(tx: Transaction, run: Run) -> StoredReceipt | None:
     return max(stored, key=lambda r: (r.lease, r.stored_ms), default=None)
 
 
-def _key(row: KnownKey) -> KeyShape:
+def _make_key(row: KnownKey) -> KeyShape:
     """Return a key as JSON; `from` and `until` (null: still in use) are the coordinator's times."""
     return {
         "role": row.role,
@@ -204,32 +208,32 @@ def _key(row: KnownKey) -> KeyShape:
     }
 
 
-def _names(tx: Transaction) -> dict[str, str]:
+def _list_names(tx: Transaction) -> dict[str, str]:
     return {node.tag: node.name for node in tx.find(Node) if node.tag is not None}
 
 
-def _row(stored: StoredReceipt, nodes: dict[str, str]) -> ReceiptRow:
+def _make_row(stored: StoredReceipt, nodes: dict[str, str]) -> ReceiptRow:
     return {
         "run": stored.run,
         "attempt": stored.attempt,
         "fence": stored.lease,
         "digest": stored.digest,
         "node": nodes.get(stored.tag),
-        "outcome": _outcome(stored),
+        "outcome": _find_outcome(stored),
         "stored_at": format_iso(stored.stored_ms),
         "rejected": stored.rejected,
         "orphan": stored.orphan,
     }
 
 
-def _outcome(stored: StoredReceipt) -> str | None:
+def _find_outcome(stored: StoredReceipt) -> str | None:
     try:
         return parse_message(Receipt, parse_envelope(stored.envelope).body()).predicate.outcome
     except WireRefusal:
         return None
 
 
-def _statement(envelope: Envelope) -> Json | None:
+def _read_statement(envelope: Envelope) -> Json | None:
     """Return the receipt's claims if they can be read; `verify_run` checks them."""
     try:
         return parse_message(Receipt, envelope.body()).model_dump(mode="json")
@@ -249,11 +253,11 @@ def verify_chain(core: Core, node: str) -> VerdictShape:
         named = [PublicKey.parse(row.public) for row in keys if row.name == node]
         if not named:
             raise names.not_found("node", node, {row.name for row in keys}, "pancode node ls")
-        checks = [check for key in named for check in _checks(tx, key)]
+        checks = [check for key in named for check in _check_key(tx, key)]
     return describe_verdict(node, verdict_of(checks))
 
 
-def _checks(tx: Transaction, key: PublicKey) -> Iterator[VerificationCheck]:
+def _check_key(tx: Transaction, key: PublicKey) -> Iterator[VerificationCheck]:
     stored = tx.find(StoredReceipt, {"tag": key.tag}, order="stored_ms")
     links: list[ChainLink] = []
     for row in stored:

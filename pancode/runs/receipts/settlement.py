@@ -100,21 +100,21 @@ class Proofs:
                 run, lease = tx.get(Run, identity.run), tx.get(Lease, identity.run, identity.lease)
                 if run is not None and lease is not None and lease.receipt is None:
                     due.append((letter, str(run.workspace.get("repo"))))
-        return cls({letter.digest: _evidence(core, letter.claims, repo) for letter, repo in due})
+        return cls({letter.digest: _collect_evidence(core, letter.claims, repo) for letter, repo in due})
 
 
 def settle_receipt(work: Work, letter: Letter, proofs: Proofs) -> None:
     """Settle a validly signed receipt of this node. Idempotent."""
     claims, node = letter.claims, letter.node
     if claims.fleet != work.core.fleet or claims.node != node.tag:
-        _alarm(work, node, f"signed by {node.name} for {claims.fleet} {claims.node}")
+        _raise_alarm(work, node, f"signed by {node.name} for {claims.fleet} {claims.node}")
         return
     judged = _judge(work.tx, letter) or judge_evidence(proofs.found[letter.digest], claims)
     match judged.ruling:
         case Ruling.ACCEPT:
-            _accept(work, letter, proofs)
+            _accept_receipt(work, letter, proofs)
         case Ruling.ORPHAN:
-            _orphan(work, letter)
+            _keep_orphan(work, letter)
         case Ruling.FOREIGN:
             _refuse_foreign(work, letter, judged.reason)
         case Ruling.AGAIN:
@@ -155,14 +155,14 @@ def _judge(tx: Transaction, letter: Letter) -> Judged | None:
     return judge_identity(letter.claims, letter.digest, letter.node, run, lease)
 
 
-def _evidence(core: Core, claims: Claims, repo: str) -> Evidence:
+def _collect_evidence(core: Core, claims: Claims, repo: str) -> Evidence:
     depot, identity = core.ports.depot, claims.identity
     missing = [b.name for b in claims.blobs if not depot.blob_arrived(identity, b.name, b.size, b.sha256)]
     whole = claims.commit is None or depot.commit_arrived(repo, identity, claims.commit, claims.snapshot)
     return Evidence(whole, tuple(missing))
 
 
-def _accept(work: Work, letter: Letter, proofs: Proofs) -> None:
+def _accept_receipt(work: Work, letter: Letter, proofs: Proofs) -> None:
     core, claims = work.core, letter.claims
     case = work.case_of(claims.identity)
     if case is None:
@@ -174,8 +174,8 @@ def _accept(work: Work, letter: Letter, proofs: Proofs) -> None:
     signal = Believed(
         node=letter.node.name,
         claims=claims,
-        stored=_stored(core, letter, text),
-        answer=_acknowledge(core, letter, countersigned),
+        stored=_make_stored(core, letter, text),
+        answer=_make_acknowledge(core, letter, countersigned),
     )
     work.apply(decide(case, signal if claims.failure is None else with_facts(work, signal)))
     for hook in core.features.accepted:
@@ -183,26 +183,28 @@ def _accept(work: Work, letter: Letter, proofs: Proofs) -> None:
             hook.act(work, claims)
 
 
-def _stored(core: Core, letter: Letter, text: str) -> StoredReceipt:
+def _make_stored(core: Core, letter: Letter, text: str) -> StoredReceipt:
     identity, tag = letter.claims.identity, letter.node.tag or ""
     return StoredReceipt(
         letter.digest, identity.run, identity.attempt, identity.lease, tag, text, core.wall_ms()
     )
 
 
-def _acknowledge(core: Core, letter: Letter, countersigned: Envelope) -> Acknowledge:
+def _make_acknowledge(core: Core, letter: Letter, countersigned: Envelope) -> Acknowledge:
     """Acknowledge with the key that the node accepts now, whichever key countersigned first."""
     key = core.key_for(letter.node)
     mark = next(s for s in key.countersign(countersigned).signatures if s.keyid == key.public.keyid)
     return Acknowledge(identity=letter.claims.identity, receipt=letter.digest, countersignature=mark)
 
 
-def _orphan(work: Work, letter: Letter) -> None:
+def _keep_orphan(work: Work, letter: Letter) -> None:
     """Store the receipt as the node signed it, not countersigned; the node may delete it. Nothing is
     booked."""
     core, node, identity = work.core, letter.node, letter.claims.identity
     text = letter.envelope.model_dump_json()
-    if not evidence.store_foreign_receipt(work, node.name, replace(_stored(core, letter, text), orphan=True)):
+    if not evidence.store_foreign_receipt(
+        work, node.name, replace(_make_stored(core, letter, text), orphan=True)
+    ):
         return
     work.audit("receipt", "warning", "orphan receipt stored", identity.run, node=node.name)
     work.after(lambda: core.live.journals.forget_stray(identity.run, node.tag or ""))
@@ -213,7 +215,7 @@ def _refuse_foreign(work: Work, letter: Letter, reason: str) -> None:
     """Refuse a receipt for another node's lease: recorded, but not among that run's receipts."""
     node, identity = letter.node, letter.claims.identity
     if work.once(f"reject:{letter.digest}", ANSWER_AGAIN_MS):
-        _alarm(work, node, reason)
+        _raise_alarm(work, node, reason)
         if evidence.one_more(work, node.name):
             work.send(node.name, Reject(identity=identity, receipt=letter.digest, reason=reason))
 
@@ -227,7 +229,7 @@ def _answer_again(work: Work, letter: Letter) -> None:
         work.send(letter.node.name, Orphaned(identity=letter.claims.identity, receipt=letter.digest))
     else:
         envelope = Envelope.model_validate_json(stored.envelope)
-        work.send(letter.node.name, _acknowledge(work.core, letter, envelope))
+        work.send(letter.node.name, _make_acknowledge(work.core, letter, envelope))
 
 
 def _ask_again(work: Work, letter: Letter, judged: Judged) -> None:
@@ -257,7 +259,7 @@ def _reject(work: Work, letter: Letter, reason: str) -> None:
     known = work.tx.get(StoredReceipt, digest) is not None
     text = letter.envelope.model_dump_json()
     if not evidence.store_foreign_receipt(
-        work, node.name, replace(_stored(core, letter, text), rejected=reason)
+        work, node.name, replace(_make_stored(core, letter, text), rejected=reason)
     ):
         return
     if not known:
@@ -268,6 +270,6 @@ def _reject(work: Work, letter: Letter, reason: str) -> None:
         work.apply(decide(case, Rejected(node.name, node.tag, reason)))
 
 
-def _alarm(work: Work, node: Node, why: str) -> None:
+def _raise_alarm(work: Work, node: Node, why: str) -> None:
     if work.first(f"{node.name}:receipt:foreign"):
         work.audit("trust", "error", "foreign receipt dropped", node=node.name, why=why)

@@ -74,9 +74,9 @@ class VerifiedResult:
 
     def plain(self) -> dict[str, object]:
         """Return the value as a run stores it and as JSON shows it."""
-        return {**self._row(), "earlier": [one._row() for one in self.earlier]}
+        return {**self._make_row(), "earlier": [one._make_row() for one in self.earlier]}
 
-    def _row(self) -> dict[str, object]:
+    def _make_row(self) -> dict[str, object]:
         row: dict[str, object] = {"state": self.state.value, "why": self.why, "waits": self.waits}
         return row | {"run": self.run, "node": self.node, "receipt": self.receipt}
 
@@ -90,11 +90,11 @@ def passed_on(run: Run) -> str:
 
 def passed_gates(run: Run, passed: bool = True) -> list[tuple[str, ...]]:
     """Return the commands of the run's gates that passed, or failed, as its node signed, in order."""
-    rows = [one for one in _results(run) if bool(one.get("passed")) is passed]
+    rows = [one for one in _list_results(run) if bool(one.get("passed")) is passed]
     return [tuple(one.get("argv") or ()) for one in rows]
 
 
-def _results(run: Run) -> list[dict[str, Any]]:
+def _list_results(run: Run) -> list[dict[str, Any]]:
     gates = run.result.get("gates")
     return [one for one in gates if isinstance(one, dict)] if isinstance(gates, list | tuple) else []
 
@@ -115,12 +115,12 @@ def read_verified(run: Run) -> VerifiedResult | None:
     row = run.result.get(KEPT)
     if not isinstance(row, Mapping):
         return VerifiedResult(ResultTrust.PARTLY, f"its gates passed on {node}; no other node has run them")
-    return _kept(row)
+    return _parse_row(row)
 
 
-def _kept(row: Mapping[str, Any]) -> VerifiedResult:
+def _parse_row(row: Mapping[str, Any]) -> VerifiedResult:
     names = {name: row.get(name) for name in ("run", "node", "receipt")}
-    earlier = tuple(map(_kept, row.get("earlier") or ()))
+    earlier = tuple(map(_parse_row, row.get("earlier") or ()))
     state, why, waits = ResultTrust(row["state"]), str(row["why"]), bool(row.get("waits"))
     return VerifiedResult(state, why, waits=waits, earlier=earlier, **names)
 
@@ -218,7 +218,7 @@ def is_open(run: Run, project: str) -> bool:
 
 def gates_passed(run: Run) -> bool:
     """Whether the run's accepted receipt states that each of its gates has passed."""
-    results = _results(run)
+    results = _list_results(run)
     return len(results) >= len(run.gates) and all(one.get("passed") for one in results)
 
 

@@ -34,9 +34,9 @@ def judge_chain(key: str, links: Sequence[ChainLink], unanswered: Sequence[str])
     every = {link.digest for link in links}
     lost = [link for link in links if link.previous is not None and link.previous not in every]
     return [
-        VerificationCheck(f"begins once ({key})", len(_starts(links)) <= 1, _beginnings(links)),
-        *(_missing(link, unanswered) for link in lost),
-        *_forks(links),
+        VerificationCheck(f"begins once ({key})", len(_list_starts(links)) <= 1, _format_starts(links)),
+        *(_make_missing(link, unanswered) for link in lost),
+        *_check_forks(links),
     ]
 
 
@@ -51,18 +51,18 @@ def verdict_of(checks: Iterable[VerificationCheck]) -> Verified:
     return Verified(ReceiptVerdict.PASS if good else ReceiptVerdict.BROKEN, found)
 
 
-def _starts(links: Sequence[ChainLink]) -> list[str]:
+def _list_starts(links: Sequence[ChainLink]) -> list[str]:
     return [link.attempt for link in links if link.previous is None]
 
 
-def _beginnings(links: Sequence[ChainLink]) -> str:
-    starts = _starts(links)
+def _format_starts(links: Sequence[ChainLink]) -> str:
+    starts = _list_starts(links)
     if not starts:
         return f"{len(links)} receipts; the first of the chain is not here"
     return f"{len(links)} receipts, from {first_few(starts, SHOWN)}"
 
 
-def _missing(link: ChainLink, unanswered: Sequence[str]) -> VerificationCheck:
+def _make_missing(link: ChainLink, unanswered: Sequence[str]) -> VerificationCheck:
     named = f"{link.attempt} names {str(link.previous)[:12]}..., which is not here"
     if unanswered:
         return VerificationCheck(
@@ -73,7 +73,7 @@ def _missing(link: ChainLink, unanswered: Sequence[str]) -> VerificationCheck:
     )
 
 
-def _forks(links: Sequence[ChainLink]) -> list[VerificationCheck]:
+def _check_forks(links: Sequence[ChainLink]) -> list[VerificationCheck]:
     after: dict[str, list[str]] = defaultdict(list)
     for link in links:
         if link.previous is not None:
@@ -142,7 +142,7 @@ class TrustedKey:
     def words(self) -> str:
         """Return the key and the end of its use, as text."""
         return f"key {self.key.tag}" + (
-            "" if self.until_ms is None else f", in use until {_day(self.until_ms)}"
+            "" if self.until_ms is None else f", in use until {_format_day(self.until_ms)}"
         )
 
 
@@ -154,11 +154,11 @@ class TrustedKeys:
     coordinators: Mapping[str, TrustedKey]
 
 
-def _day(ms: int) -> str:
+def _format_day(ms: int) -> str:
     return datetime.fromtimestamp(ms / 1000, UTC).date().isoformat()
 
 
-def _plain(keys: Mapping[str, TrustedKey]) -> dict[str, signing.PublicKey]:
+def _strip_keys(keys: Mapping[str, TrustedKey]) -> dict[str, signing.PublicKey]:
     return {keyid: known.key for keyid, known in keys.items()}
 
 
@@ -179,13 +179,13 @@ def verify_text(text: str | bytes, keys: TrustedKeys, run: str | None = None) ->
         return Verified(ReceiptVerdict.TAMPERED, (VerificationCheck("envelope", False, refusal.detail),))
     checks: list[VerificationCheck] = []
     try:
-        signer = signing.verify_envelope(envelope, _plain(keys.nodes))
+        signer = signing.verify_envelope(envelope, _strip_keys(keys.nodes))
         checks.append(VerificationCheck(_STEP[0], True, keys.nodes[signer.keyid].words()))
         if not [s for s in envelope.signatures if s.keyid != signer.keyid]:
             raise signing.WireRefusal(
                 signing.RefusalCode.UNSIGNED, "no countersignature: the coordinator never accepted it"
             )
-        second = signing.verify_envelope(envelope, _plain(keys.coordinators))
+        second = signing.verify_envelope(envelope, _strip_keys(keys.coordinators))
         checks.append(VerificationCheck(_STEP[1], True, keys.coordinators[second.keyid].words()))
         if envelope.payloadType != Receipt.payload_type():
             raise signing.WireRefusal(
@@ -197,7 +197,7 @@ def verify_text(text: str | bytes, keys: TrustedKeys, run: str | None = None) ->
     except signing.WireRefusal as refusal:
         checks.append(VerificationCheck(_STEP[len(checks)], False, refusal.detail))
         return Verified(_VERDICTS.get(refusal.code, ReceiptVerdict.TAMPERED), tuple(checks))
-    checks += _consistency(claims, keys, envelope, run)
+    checks += _check_consistency(claims, keys, envelope, run)
     if all(check.ok for check in checks):
         return Verified(ReceiptVerdict.PASS, tuple(checks), claims)
     return Verified(ReceiptVerdict.TAMPERED, tuple(checks))
@@ -211,10 +211,10 @@ def not_found(what: str) -> Verified:
     return Verified(ReceiptVerdict.NOT_FOUND, (VerificationCheck("receipt", False, what),))
 
 
-def _consistency(
+def _check_consistency(
     claims: Claims, keys: TrustedKeys, envelope: signing.Envelope, run: str | None
 ) -> list[VerificationCheck]:
-    checks = [_named(claims, signer_of(envelope, keys))]
+    checks = [_check_name(claims, signer_of(envelope, keys))]
     if run is not None:
         named = str(claims.identity)
         checks.append(VerificationCheck("is of this run", claims.identity.run == run, named))
@@ -233,7 +233,7 @@ def signer_of(envelope: signing.Envelope, keys: TrustedKeys) -> TrustedKey:
     return next(keys.nodes[s.keyid] for s in envelope.signatures if s.keyid in keys.nodes)
 
 
-def _named(claims: Claims, signer: TrustedKey) -> VerificationCheck:
+def _check_name(claims: Claims, signer: TrustedKey) -> VerificationCheck:
     """Check that the key was enrolled with this name; otherwise the name is only the node's claim."""
     what = "signed by the node that it names"
     if signer.key.tag != claims.node:

@@ -40,7 +40,7 @@ class FilesNeed(StrEnum):
     DECISION = "nobody has decided about its change: pancode review"
 
 
-def let_go(run: Run, need: FilesNeed | None, rules: KeepRules, now_ms: int) -> frozenset[RunFiles]:
+def select_prunable(run: Run, need: FilesNeed | None, rules: KeepRules, now_ms: int) -> frozenset[RunFiles]:
     """Return which files of the run may be pruned now."""
     ended_ms = may_go_at_ms(run, need)
     if ended_ms is None:

@@ -16,9 +16,9 @@ from pancode.runs.retention.rules import (
     DAY_MS,
     FilesNeed,
     LogsOfRun,
-    let_go,
     may_go_at_ms,
     select_excess,
+    select_prunable,
 )
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.views import session_of
@@ -80,7 +80,7 @@ def plan_retention(core: Core, files: FilesOfRuns) -> Retention:
             need = needs[name] = _need_of(core, tx, run)
         has = {RunFiles.LOGS} if name in logged else set[RunFiles]()
         has |= {RunFiles.CHANGES} if any(name in runs for runs in commits.values()) else set()
-        if found := let_go(run, need, rules, now_ms) & has:
+        if found := select_prunable(run, need, rules, now_ms) & has:
             going[name] = found
         if name in logged and RunFiles.LOGS not in found:
             logs.append(LogsOfRun(name, logged[name], may_go_at_ms(run, need)))
@@ -111,7 +111,7 @@ def _used_ms(tx: Transaction, run: Run, now_ms: int) -> int | None:
     return now_ms if newest is None or newest.finished_ms is None else newest.finished_ms
 
 
-def _without(tx: Transaction, plan: Retention, now_ms: int) -> list[Run]:
+def _mark_pruned(tx: Transaction, plan: Retention, now_ms: int) -> list[Run]:
     """Return the plan's runs with a record of what was pruned and when."""
     found = []
     for name, kinds in plan.going.items():
@@ -125,7 +125,7 @@ def _without(tx: Transaction, plan: Retention, now_ms: int) -> list[Run]:
 def carry_out(core: Core, files: FilesOfRuns, plan: Retention, by: str) -> None:
     """Record what is pruned, then remove it; the next pass removes what a crash left behind."""
     with unit_of_work(core) as work:
-        for run in _without(work.tx, plan, core.wall_ms()):
+        for run in _mark_pruned(work.tx, plan, core.wall_ms()):
             work.tx.put(run)
         if plan.going:
             counts = {one.value: plan.count(one) for one in RunFiles}

@@ -28,13 +28,13 @@ def _health(context: ApiContext, call: ApiCall) -> HealthShape:
     return get_health(context.core)
 
 
-def _lands(context: ApiContext, call: ApiCall) -> bool:
+def _has_landing(context: ApiContext, call: ApiCall) -> bool:
     """Whether one of the runs should land its change and has not landed it."""
     found = plan_recovery(context.core, call.body.run)
     return any(one.run.land and one.run.landed is None for one in found)
 
 
-@Verb(answers.RECOVER, RecoverBody, "runs recover", pokes=True, right=DISPATCHES, lands=_lands)
+@Verb(answers.RECOVER, RecoverBody, "runs recover", pokes=True, right=DISPATCHES, lands=_has_landing)
 def _recover(context: ApiContext, call: ApiCall) -> RecoveredAnswer:
     """Continue runs that ended badly."""
     body: RecoverBody = call.body

@@ -61,7 +61,7 @@ def report_dry_run(
     return {**report_plan(plan), "snapshot": preview}
 
 
-def asked_by(context: ApiContext, call: ApiCall) -> tuple[DispatchRequest, str | None, Surroundings]:
+def resolve_request(context: ApiContext, call: ApiCall) -> tuple[DispatchRequest, str | None, Surroundings]:
     """Return a call's request, its parent and the effective settings; from inside a run, it is that run's
     child."""
     body: BeginsRun = call.body
@@ -103,20 +103,20 @@ def make_child_request(context: ApiContext, parent: Run, request: DispatchReques
 def _dispatch(context: ApiContext, call: ApiCall) -> QueuedAnswer | DryRunAnswer:
     """Dispatch a run; with `dry_run` only report what would happen."""
     body: DispatchBody = call.body
-    request, parent, around = asked_by(context, call)
+    request, parent, around = resolve_request(context, call)
     if body.dry_run:
         return report_dry_run(context, around, request, parent)
     return describe_queued(dispatch_run(context.core, around, request, parent))
 
 
 @Verb(answers.SNAPSHOTS)
-def _snapshots(context: ApiContext, call: ApiCall) -> SnapshotsAnswer:
+def _list_snapshots(context: ApiContext, call: ApiCall) -> SnapshotsAnswer:
     """List the snapshots that are being made now."""
     return {"snapshots": under_way(context.core)}
 
 
 @Verb(answers.TAILS, query=("bytes",))
-def _tails(context: ApiContext, call: ApiCall) -> TailsAnswer:
+def _list_tails(context: ApiContext, call: ApiCall) -> TailsAnswer:
     """Return the last output of each run that is at work."""
     return {
         "tails": read_tails(context.core, context.coordinator.streams, call.number("bytes", 600, MOST_TAIL))
@@ -130,7 +130,7 @@ def _show(context: ApiContext, call: ApiCall) -> RunDetail:
 
 
 @Verb(answers.BRIEF)
-def _brief(context: ApiContext, call: ApiCall) -> RunShape:
+def _describe_run(context: ApiContext, call: ApiCall) -> RunShape:
     """Return a run's summary."""
     return get_run_shape(context.core, call.path["run"])
 
@@ -142,7 +142,7 @@ def _why(context: ApiContext, call: ApiCall) -> WhyShape:
 
 
 @Verb("GET /v1/runs/{run}/events")
-def _events(context: ApiContext, call: ApiCall) -> EventStream:
+def _stream_events(context: ApiContext, call: ApiCall) -> EventStream:
     """Follow a run's events until it ends."""
     get_run_shape(context.core, call.path["run"])  # An unknown run must be an error response, not an event.
     return make_event_stream(run_events(context, call))
@@ -161,12 +161,12 @@ def _log(context: ApiContext, call: ApiCall) -> Octets | EventStream:
 
 
 @Verb(answers.STREAMS)
-def _streams(context: ApiContext, call: ApiCall) -> StreamsAnswer:
+def _list_streams(context: ApiContext, call: ApiCall) -> StreamsAnswer:
     """List the output streams of a run."""
     return {"streams": stream_names(context.core, context.coordinator.streams, call.path["run"])}
 
 
-def _meant(context: ApiContext, call: ApiCall) -> Run:
+def _find_run(context: ApiContext, call: ApiCall) -> Run:
     return get_run(context.core, call.path["run"])
 
 
@@ -175,7 +175,7 @@ def _stop(context: ApiContext, call: ApiCall) -> RunShape:
     """Stop a run."""
     body: ReasonBody = call.body
     reason = body.reason or f"stopped by {body.by}"
-    run = stop_run(context.core, _meant(context, call).id, reason)
+    run = stop_run(context.core, _find_run(context, call).id, reason)
     if run.land and run.state is RunState.ENDED:
         # Cancel also the landing that is being written at this moment.
         context.coordinator.code.call_off(run)
@@ -184,7 +184,7 @@ def _stop(context: ApiContext, call: ApiCall) -> RunShape:
 
 def lands_again(context: ApiContext, call: ApiCall) -> bool:
     """Whether the run, or the workflow that its retry continues, still has a change to land."""
-    run = _meant(context, call)
+    run = _find_run(context, call)
     if run.land and run.landed is None:
         return True
     flow = None if getattr(call.body, "alone", True) else run.workflow
@@ -209,7 +209,7 @@ def around_workflow(context: ApiContext, text: str) -> Surroundings:
 def _retry(context: ApiContext, call: ApiCall) -> QueuedAnswer:
     """Dispatch the same work as a new run."""
     body: RetryBody = call.body
-    old, around = _meant(context, call), context.coordinator.around({})
+    old, around = _find_run(context, call), context.coordinator.around({})
     return describe_queued(dispatch_again(context.core, around, old, body.by, body.resume, body.alone))
 
 

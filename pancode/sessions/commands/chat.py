@@ -102,7 +102,7 @@ def chat(
     """
     if _by_itself(ctx, face, words):
         return ExitCode.DONE
-    body = _body(ctx.params)
+    body = _make_body(ctx.params)
     body |= {"on_cap": on_cap} if on_cap else {}
     once_only = RepeatedPost(lambda: SystemIds().token(16))
 
@@ -114,15 +114,17 @@ def chat(
     def opening(face: Face, client: Client) -> list[FoundLine]:
         return prepare_session(client, body, face.note)
 
-    if not once and not plain and _draws(face):
+    if not once and not plain and _can_draw(face):
         shown = opening if agent is None else None
-        return _on_screen(ChatController(face, SystemIds(), begin, opening=shown, flags=_flags(body)), words)
+        return _on_screen(
+            ChatController(face, SystemIds(), begin, opening=shown, flags=_select_flags(body)), words
+        )
     leaves_with_terminal()
     client = face.client(works=True)
     if agent is None and not once and _is_seen(face):
         for line in opening(face, client):
             face.note(escape_line(str(line)))
-    first = _first(face, words, once=once)
+    first = _read_first(face, words, once=once)
     if first is None:
         return ExitCode.DONE
     begun = begin(face, client, first)
@@ -137,7 +139,7 @@ def _tell_begun(face: Face, begun: Mapping[str, Any]) -> None:
     face.note(f"session {begun['run']}: agent {escape_line(begun['agent'])}{chosen}")
 
 
-def _body(given: Mapping[str, Any]) -> dict[str, Any]:
+def _make_body(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the request without its task. The orchestrator, which a user talks to, needs no files."""
     body = dict(given)
     # A session without a user works on the task itself.
@@ -168,14 +170,14 @@ def _is_seen(face: Face) -> bool:
     return not face.as_json and all(one.isatty() for one in (sys.stdin, sys.stdout, sys.stderr))
 
 
-def _flags(body: Mapping[str, Any]) -> dict[str, str]:
+def _select_flags(body: Mapping[str, Any]) -> dict[str, str]:
     """Return the mode, the level and the preset given on the command line."""
     settings = {name: str(body[name]) for name in ("mode", "safety", "preset") if body.get(name)}
     level = body.get("settings", {}).get("dispatch.safety")
     return settings if level is None or "preset" in settings else {"safety": str(level), **settings}
 
 
-def _draws(face: Face) -> bool:
+def _can_draw(face: Face) -> bool:
     """Whether the terminal can show a whole screen."""
     return _is_seen(face) and os.environ.get("TERM", "dumb") != "dumb"
 
@@ -208,7 +210,7 @@ def _unless_json(face: Face, command: str, *, once: bool) -> None:
         raise UsageError("--json does not apply to an interactive conversation", fix=fix, code="needs_once")
 
 
-def _first(face: Face, words: str | None, *, once: bool) -> str | None:
+def _read_first(face: Face, words: str | None, *, once: bool) -> str | None:
     """Return the first message, from the argument, a typed or a piped line. UsageError if there is none.
 
     None: the user leaves, or all lines were commands.
@@ -218,7 +220,7 @@ def _first(face: Face, words: str | None, *, once: bool) -> str | None:
         if once or not face.can_ask():
             return None
     if words is None and not once:
-        words = _typed() if face.can_ask() else _piped()
+        words = _read_typed() if face.can_ask() else _read_piped()
         if not words and terminal_is_gone():
             raise KeyboardInterrupt
         if words is None:
@@ -237,7 +239,7 @@ def _is_command(text: str) -> bool:
     return text in LEAVE or command is not None
 
 
-def _piped() -> str | None:
+def _read_piped() -> str | None:
     """Return the first piped message after the commands, which are run; None: all were commands."""
     commands = False
     while (line := read_line()) is not None:
@@ -250,7 +252,7 @@ def _piped() -> str | None:
     return None if commands else ""
 
 
-def _typed() -> str | None:
+def _read_typed() -> str | None:
     """Return the first typed line that is a message; None at the end of the input."""
     while True:
         write_stderr("> ")
@@ -292,7 +294,7 @@ def attach(
         raise UsageError("--once requires a message", fix=f'pancode sessions attach --once {run} "..."')
     _unless_json(face, f"pancode sessions attach {run}", once=once)
     shape = client.get(SESSION.at(run))
-    if not once and not plain and _draws(face):
+    if not once and not plain and _can_draw(face):
         return _on_screen(ChatController(face, SystemIds(), None, shape["run"], since or ""), words)
     leaves_with_terminal()
     talk = ChatLoop(face, client, SystemIds(), SystemClock(), shape["run"], since or "")

@@ -125,7 +125,7 @@ def tell_command(command: TypedCommand, run: str = "") -> bool:
     return True
 
 
-def _always(question: AskedShape) -> str:
+def _describe_rule(question: AskedShape) -> str:
     """Return what an approval for the rest of the run allows: a rule beyond this command."""
     return f"in this run {escape_line(question['whole'])}" if question.get("whole") else "always in this run"
 
@@ -173,32 +173,32 @@ class ChatLoop:
         SessionFollower(self._face.note, self._looks, self._queue.put, f"{run}:0").follow(run)
         try:
             # The turn; None: none has ended with this message, and none will.
-            self._until(
-                lambda: self._found(run, number) is not None or self._state == "asks" or self._is_over()
+            self._wait_until(
+                lambda: self._find_turn(run, number) is not None or self._state == "asks" or self._is_over()
             )
-            turn = self._found(run, number)
+            turn = self._find_turn(run, number)
             if turn is not None and self._shape["takes_turns"] and self._state not in OVER:
                 # The run may also suspend by itself at this moment.
                 if in_turn(self._acts.rest):
-                    self._until(lambda: self._state in (*OVER, "asks"))
+                    self._wait_until(lambda: self._state in (*OVER, "asks"))
                 else:
-                    self._told_state(self._acts.shape())
+                    self._print_state(self._acts.shape())
         except KeyboardInterrupt:
-            return self._left(ExitCode.DETACHED)
-        return self._told(turn)
+            return self._print_way_back(ExitCode.DETACHED)
+        return self._print_answer(turn)
 
     def _is_over(self) -> bool:
         """Whether no program runs, and none starts without another message."""
         return self._state in OVER and not self._shape["goes_on"]
 
-    def _failed(self) -> bool:
+    def _has_failed(self) -> bool:
         """Whether the newest interactive run has ended with an outcome other than done."""
         return bool(self._shape) and self._shape["interactive_runs"][-1]["outcome"] not in (None, "done")
 
-    def _found(self, run: str, number: int) -> Turn | None:
+    def _find_turn(self, run: str, number: int) -> Turn | None:
         return next((turn for turn in self.talk.ended if turn.has(run, number)), None)
 
-    def _until(self, over: Any) -> None:
+    def _wait_until(self, over: Any) -> None:
         """Process events until a state has arrived and `over` is true, or until the stream ends."""
         while True:
             kind, data = self._queue.get()
@@ -208,7 +208,7 @@ class ChatLoop:
             if kind == "end" or (self._state and over()):  # A state may arrive before the bytes of its turn.
                 return
 
-    def _told(self, turn: Turn | None) -> int:
+    def _print_answer(self, turn: Turn | None) -> int:
         """Print the answer of `--once`, and return the exit status."""
         run = self._client.get(RUN.at(self._shape["run"]))
         missed = turn is None and self._shape["takes_turns"]
@@ -246,13 +246,13 @@ class ChatLoop:
                 kind, data = self._queue.get()
                 if kind == "broken":
                     raise data
-                if kind == "line" and self._said(*data):
-                    return self._left(ExitCode.DONE)
+                if kind == "line" and self._handle_line(*data):
+                    return self._print_way_back(ExitCode.DONE)
                 self._take(kind, data)
-                if self._goes(kind):
-                    return self._left(self._status())
+                if self._must_leave(kind):
+                    return self._print_way_back(self._find_status())
         except KeyboardInterrupt:
-            return self._left(ExitCode.DETACHED)
+            return self._print_way_back(ExitCode.DETACHED)
         finally:
             if self._later:
                 self._face.note(f"not said: {count_noun(len(self._later), 'line')} of the pipe")
@@ -262,7 +262,7 @@ class ChatLoop:
             self._queue.put(("line", (line, self._shown, self._clock.mono_ms() < self._rests_ms)))
         self._queue.put(("eof", None))
 
-    def _goes(self, kind: str) -> bool:
+    def _must_leave(self, kind: str) -> bool:
         """Whether the conversation is over; if not, send a pipe's next line if it may be sent.
 
         A pipe stops at a question, because lines written before it cannot answer it.
@@ -276,30 +276,30 @@ class ChatLoop:
         if self._state == "asks":
             return True
         while self._state and self._later and not self._sent:
-            if self._said(self._later[0], waited=True):
+            if self._handle_line(self._later[0], waited=True):
                 return True
             self._later.popleft()
         return self._eof and not self._later and bool(self._state) and not self._sent
 
-    def _status(self) -> ExitCode:
+    def _find_status(self) -> ExitCode:
         """Return the exit status, which tells a script what a user at the terminal has seen."""
         if self._tty:
             return ExitCode.DETACHED if terminal_is_gone() else ExitCode.DONE
         if self._state == "asks":
             return ExitCode.BLOCKED
-        wrong = self._missed or self._went_wrong or self._failed()
+        wrong = self._missed or self._went_wrong or self._has_failed()
         return ExitCode.ERROR if wrong else ExitCode.DONE
 
     def _take(self, kind: str, data: Any) -> None:
         match kind:
             case "session":
-                self._told_state(data)
+                self._print_state(data)
             case "log":
-                self._told_parts(self.talk.feed(*data))
+                self._print_parts(self.talk.feed(*data))
             case "end":
-                self._told_parts(self.talk.end())
+                self._print_parts(self.talk.end())
 
-    def _told_state(self, shape: SessionShape) -> None:
+    def _print_state(self, shape: SessionShape) -> None:
         """Print what the session does now, if that has changed and the stream does not show it."""
         self._shape, self._acts.run = shape, shape["run"]
         # Print the cost of a turn that has ended, and of the session.
@@ -313,8 +313,8 @@ class ChatLoop:
         self._counted = newest
         question, self._state, self._asked = shape["asks"], shape["state"], shape["asks"]
         if self._is_over():
-            self._miss({one["run"] for one in shape["interactive_runs"]})
-        failed = self._state in OVER and self._failed()
+            self._report_missed({one["run"] for one in shape["interactive_runs"]})
+        failed = self._state in OVER and self._has_failed()
         shown = self._state
         if question:
             shown = f"asks {question['run']} {question['kind']} {question['call']} {question['words']}"
@@ -332,7 +332,7 @@ class ChatLoop:
             self._prompted = False
         self._shown = shown
 
-    def _miss(self, runs: set[str]) -> None:
+    def _report_missed(self, runs: set[str]) -> None:
         """Report messages that wait for a turn of these runs, which will not come."""
         missed = [one for one in self._sent if one[0] in runs]
         self._sent = [one for one in self._sent if one[0] not in runs]
@@ -350,12 +350,12 @@ class ChatLoop:
             f"\n  {number}: {escape_line(one)}" for number, one in enumerate(question["choices"], start=1)
         )
         hows = {"question": "your answer", "change": "y or n", "landing": "y or n"}
-        how = hows.get(question["kind"], f"y, n WORDS, or a: {_always(question)}")
+        how = hows.get(question["kind"], f"y, n WORDS, or a: {_describe_rule(question)}")
         how = how if self._tty and not self._once else escape_line(question["command"])
         self._note(f"[it asks: {escape_line(question['words'])}{choices}\n  {how}]")
         self._prompted = False
 
-    def _told_parts(self, parts: Iterable[Part]) -> None:
+    def _print_parts(self, parts: Iterable[Part]) -> None:
         for part in parts:
             self._story.take(part)
             if isinstance(part, Turn):
@@ -367,7 +367,7 @@ class ChatLoop:
             self._sink.write(text.encode())
 
     # ---- typed lines
-    def _said(self, line: str, shown: str = "", hasty: bool = False, *, waited: bool = False) -> bool:
+    def _handle_line(self, line: str, shown: str = "", hasty: bool = False, *, waited: bool = False) -> bool:
         """Act on a line; return whether to leave. Lines of a pipe wait for the end of the previous turn.
 
         `shown`: the question on display when the line was read, the only one it answers. `hasty`: it was new
@@ -385,7 +385,7 @@ class ChatLoop:
             if command is not None:
                 self.run_typed(command)
             elif text and not (
-                self._asked and shown == self._shown and self._answers(self._asked, text, hasty)
+                self._asked and shown == self._shown and self._answer_question(self._asked, text, hasty)
             ):
                 run, _ = self.say(text)
                 self._follower.follow(run)  # The stream may have ended.
@@ -422,7 +422,7 @@ class ChatLoop:
             self._story.mine.append(text)
         return message
 
-    def _answers(self, question: AskedShape, text: str, hasty: bool) -> bool:
+    def _answer_question(self, question: AskedShape, text: str, hasty: bool) -> bool:
         """Answer the displayed question, by its run and number. False: the text is not an answer.
 
         A yes or no too soon after the question is held back, unless it names the call's number.
@@ -442,7 +442,7 @@ class ChatLoop:
             self._note(f"[{more.strip()} is not waiting for an answer; answer with: y {call}]")
         elif says == "yes" and word in ALWAYS and self._sure != question:
             self._sure = question
-            self._note(f"[{_always(question)}? {word} again; y allows it once]")
+            self._note(f"[{_describe_rule(question)}? {word} again; y allows it once]")
         elif says == "yes" and question["kind"] == "landing":
             tell_command(TypedCommand(COMMANDS["/approve"], (question["run"], *question["yes"])))
         elif says == "yes":
@@ -453,7 +453,7 @@ class ChatLoop:
             return False
         return True
 
-    def _left(self, status: ExitCode) -> int:
+    def _print_way_back(self, status: ExitCode) -> int:
         """Print how to come back, and return the status."""
         write_stderr(f"\n{come_back(self._shape.get('session', self._acts.run), self._state)}\n")
         return int(status)

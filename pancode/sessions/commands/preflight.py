@@ -60,11 +60,15 @@ class Found:
 
 def found_lines(found: Found) -> list[FoundLine]:
     """Return at most eight lines; the last ones say whether the agent can answer, or what helps."""
-    lines = [_machines(found.fleet["nodes"]), _programs(found.fleet["nodes"]), _models(found.models)]
-    lines += [_budget(found.budget)]
+    lines = [
+        _check_nodes(found.fleet["nodes"]),
+        _check_programs(found.fleet["nodes"]),
+        _check_models(found.models),
+    ]
+    lines += [_check_budget(found.budget)]
     if found.waits:
         lines += [FoundLine("asks", f"{count_noun(found.waits, 'thing')} for you to look at: pancode inbox")]
-    lines += [*_project(found.plan), _talks(found.plan, found.preset)]
+    lines += [*_check_project(found.plan), _check_agent(found.plan, found.preset)]
     scripts = any(_is_ready(node, "shell") for node in found.fleet["nodes"])
     meanwhile = FoundLine("not begun", "meanwhile scripts run: pancode dispatch --runtime shell 'uname -a'")
     return [*lines, meanwhile] if scripts and lines[-1].state == "error" else lines
@@ -74,7 +78,7 @@ def _is_ready(node: NodeShape, runtime: str) -> bool:
     return any(one["name"] == runtime and one["state"] == "ok" for one in node["runtimes"])
 
 
-def _machines(nodes: list[NodeShape]) -> FoundLine:
+def _check_nodes(nodes: list[NodeShape]) -> FoundLine:
     online = [one["name"] for one in nodes if one["state"] == "online"]
     emptied = [one["name"] for one in nodes if one["state"] in EMPTIED]
     others = [f"{one['name']} ({one['state']})" for one in nodes if one["state"] not in HEARD]
@@ -86,7 +90,7 @@ def _machines(nodes: list[NodeShape]) -> FoundLine:
     return FoundLine("verified" if online else "error", f"machines  {'; '.join(parts)}")
 
 
-def _programs(nodes: list[NodeShape]) -> FoundLine:
+def _check_programs(nodes: list[NodeShape]) -> FoundLine:
     ready: dict[str, list[str]] = {}
     for node in nodes:
         for one in node["runtimes"]:
@@ -98,14 +102,14 @@ def _programs(nodes: list[NodeShape]) -> FoundLine:
     return FoundLine("verified", f"programs  {first_few(able, 2 * SHOWN)}")
 
 
-def _models(models: list[ModelShape]) -> FoundLine:
+def _check_models(models: list[ModelShape]) -> FoundLine:
     able = [one["ref"] for one in models if not one["embedding"]]
     if not able:
         return FoundLine("not begun", "models    none of your own: pancode models")
     return FoundLine("verified", f"models    {first_few(able, SHOWN)}")
 
 
-def _budget(budget: BudgetShape) -> FoundLine:
+def _check_budget(budget: BudgetShape) -> FoundLine:
     day = next((one for one in budget["scopes"] if one["scope"].startswith("day:")), None)
     if day is None or day["ceiling_usd"] is None:
         return FoundLine("not begun", "budget    no ceiling for a day: pancode budget set 10")
@@ -114,7 +118,7 @@ def _budget(budget: BudgetShape) -> FoundLine:
     return FoundLine("error", f"{left}: pancode budget set") if over else FoundLine("verified", left)
 
 
-def _project(plan: DryRunAnswer | PancodeError) -> list[FoundLine]:
+def _check_project(plan: DryRunAnswer | PancodeError) -> list[FoundLine]:
     if isinstance(plan, PancodeError):
         return []
     if plan["project"] is None:
@@ -122,7 +126,7 @@ def _project(plan: DryRunAnswer | PancodeError) -> list[FoundLine]:
     return [FoundLine("verified", f"project   {Path(plan['project']).name}")]
 
 
-def _talks(plan: DryRunAnswer | PancodeError, preset: str) -> FoundLine:
+def _check_agent(plan: DryRunAnswer | PancodeError, preset: str) -> FoundLine:
     """Return the line that says whether an agent can answer, and if not, how to fix it."""
     if isinstance(plan, PancodeError):
         fix = f"; {plan.fix}" if plan.fix else ""

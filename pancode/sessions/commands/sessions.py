@@ -32,7 +32,7 @@ from pancode.runs.commands.runs import format_runs
 from pancode.sessions import answers
 from pancode.sessions.commands.export import fetch_conversation, format_markdown, write_new
 from pancode.sessions.commands.line_chat import lost_turn, spent_in_all
-from pancode.sessions.commands.terms import set_terms, terms_told
+from pancode.sessions.commands.terms import format_terms, set_terms
 from pancode.sessions.commands.tmux import list_terminals
 
 TITLE = 40
@@ -62,10 +62,10 @@ def ls(
     none = "no sessions; start one: pancode chat"
     terminals = list(map(asdict, list_terminals()))
     report = {**answer, "terminals": terminals}
-    face.show(report, lambda: format_rows(answer["sessions"], _COLUMNS, none) + _terminals(terminals))
+    face.show(report, lambda: format_rows(answer["sessions"], _COLUMNS, none) + _format_terminals(terminals))
 
 
-def _terminals(found: list[dict[str, Any]]) -> str:
+def _format_terminals(found: list[dict[str, Any]]) -> str:
     if not found:
         return ""
     state: Columns = {
@@ -96,11 +96,11 @@ def show(
         runs = client.get(answers.TASKS.at(run))
         return face.show(runs, lambda: format_runs(runs["runs"], "this session has dispatched nothing"))
     if context:
-        return face.show_result(client.get(answers.CONTEXT.at(run)), _window)
-    return face.show_result(client.get(answers.SESSION.at(run)), _shown)
+        return face.show_result(client.get(answers.CONTEXT.at(run)), _format_window)
+    return face.show_result(client.get(answers.SESSION.at(run)), _format_session)
 
 
-def _shown(one: answers.SessionShape) -> str:
+def _format_session(one: answers.SessionShape) -> str:
     cap = (
         f"; an interactive run costs at most {format_usd(one['money']['sitting_usd'])}"
         if one["takes_turns"]
@@ -116,7 +116,7 @@ def _shown(one: answers.SessionShape) -> str:
         f"{one['runtime']}{model}"
     )
     lines.append(f"  {spent_in_all(one)}{cap}; begun by {escape_line(one['created_by'])}")
-    lines.append(f"  {terms_told(one)}")
+    lines.append(f"  {format_terms(one)}")
     if one["waiting"]:
         lines.append(f"  {count_noun(one['waiting'], 'message')} that no turn has got")
     for run in one["interactive_runs"]:
@@ -131,17 +131,17 @@ def _shown(one: answers.SessionShape) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _window(one: answers.ContextShape) -> str:
+def _format_window(one: answers.ContextShape) -> str:
     model = f", {escape_line(one['model'])}" if one["model"] else ""
     rows = [(part["name"], part["tokens"]) for part in one["parts"]]
     rows += [("used", one["used"]), ("left", one["left"])]
-    lines = [f"{one['run']}  {one['runtime']}{model}, window {_tokens(one['window'])}"]
-    lines += [f"  {name:<14}{_tokens(tokens):>9}" for name, tokens in rows]
+    lines = [f"{one['run']}  {one['runtime']}{model}, window {_format_tokens(one['window'])}"]
+    lines += [f"  {name:<14}{_format_tokens(tokens):>9}" for name, tokens in rows]
     lines += [f"  shortened: {escape_line(one['compacted'])}"] if one["compacted"] else []
     return "\n".join(lines) + "\n"
 
 
-def _tokens(number: int | None) -> str:
+def _format_tokens(number: int | None) -> str:
     return "unknown" if number is None else format_count(number)
 
 
@@ -184,11 +184,13 @@ def checkpoint(
         none = f"no checkpoints; create one: pancode sessions checkpoint {run} NAME"
         goes = f"your next message continues at {answer['next']}\n" if answer["next"] else ""
         return face.show(answer, lambda: format_rows(answer["checkpoints"], _POINTS, none) + goes)
-    done = client.post(answers.CHECKPOINT.at(_rested(face, client, run)), {"by": find_user(), "name": name})
+    done = client.post(
+        answers.CHECKPOINT.at(_suspend_session(face, client, run)), {"by": find_user(), "name": name}
+    )
     return face.show(done, lambda: f"checkpoint {done['checkpoints'][-1]['name']} of {done['session']}\n")
 
 
-def _rested(face: Face, client: Client, run: str) -> str:
+def _suspend_session(face: Face, client: Client, run: str) -> str:
     """Suspend the session if it runs, and return its newest interactive run."""
     shape = client.get(answers.SESSION.at(run))
     if shape["takes_turns"] and shape["state"] not in OVER:
@@ -213,7 +215,7 @@ def restore(run: Run, name: str, *, face: Json) -> None:
     later interactive runs are kept, and you can restore their checkpoints in the same way.
     """
     client = face.client()
-    newest = _rested(face, client, run)
+    newest = _suspend_session(face, client, run)
     done = client.post(answers.RESTORE.at(newest), {"by": find_user(), "name": name})
     face.show(
         done, lambda: f"{done['session']}  your next message continues at {name}; what came after it stays\n"
@@ -241,11 +243,11 @@ def change(
     run: Run,
     *,
     mode: Annotated[
-        str | None, option("admin, plan, build or review.", "M", complete=completions.modes)
+        str | None, option("admin, plan, build or review.", "M", complete=completions.complete_modes)
     ] = None,
     level: Annotated[
         str | None,
-        option("suggest, auto-edit or full-auto.", "--safety", "LEVEL", complete=completions.levels),
+        option("suggest, auto-edit or full-auto.", "--safety", "LEVEL", complete=completions.complete_levels),
     ] = None,
     model: Annotated[
         str | None, option("Another model, as for --model of chat.", complete=completions.models)
@@ -276,7 +278,7 @@ def change(
         raise UsageError("no setting was given", fix=fix, code="nothing_to_set")
 
     done = set_terms(face.client(), run, {**body, "yes": yes}, face.confirm_or_decline)
-    face.show(done, lambda: f"{done['session']}  {terms_told(done)}\n")
+    face.show(done, lambda: f"{done['session']}  {format_terms(done)}\n")
 
 
 @verb("sessions end", "pancode sessions end last")

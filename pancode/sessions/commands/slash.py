@@ -287,7 +287,7 @@ def carried_out(
         _end(process)
         process.stdout.close()
     status = process.wait()
-    return CommandEnd(_shown(data, shlex.join(("pancode", *argv)), patience_s, status), status)
+    return CommandEnd(_format_output(data, shlex.join(("pancode", *argv)), patience_s, status), status)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -295,7 +295,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def _shown(data: bytes, command: str, patience_s: float, status: int) -> str:
+def _format_output(data: bytes, command: str, patience_s: float, status: int) -> str:
     """Return the output's lines; if some are cut off, also the command that shows them all."""
     lines = reveal_invisible(data.decode("utf-8", "replace").replace("\r\n", "\n")).splitlines()
     shown = lines[:MOST_LINES]

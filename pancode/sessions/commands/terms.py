@@ -26,16 +26,16 @@ def read_chosen(shape: Mapping[str, Any]) -> tuple[str, str]:
     return str(of_next.get("mode", "")), str(of_next.get("safety", ""))
 
 
-def terms_told(shape: Mapping[str, Any]) -> str:
+def format_terms(shape: Mapping[str, Any]) -> str:
     """Return one line: the terms that apply now, and those from the next message on."""
-    terms = _listed(shape)
+    terms = _list_terms(shape)
     if shape["next"] is None:
         return terms
     memory = shape["next"].get("memory", True)
-    return f"{terms}; with your next message: {_listed(shape['next'])} ({STAYS if memory else MOVES})"
+    return f"{terms}; with your next message: {_list_terms(shape['next'])} ({STAYS if memory else MOVES})"
 
 
-def _listed(terms: Mapping[str, Any]) -> str:
+def _list_terms(terms: Mapping[str, Any]) -> str:
     """Return mode and level as text, and the other terms if they are set."""
     named = {"model": "model", "reasoning": "effort", "program_mode": "its program's mode"}
     more = (f", {word} {escape_line(str(terms[name]))}" for name, word in named.items() if terms.get(name))

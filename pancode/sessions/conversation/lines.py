@@ -48,22 +48,22 @@ class LineStory:
                 else:
                     self._tell(f"{by}: {text}")
             case TalkCall():
-                self._lines(_began(part) if part.state == "running" else _ended(part))
+                self._show_lines(_format_begun(part) if part.state == "running" else _format_ended(part))
             case Turn():
-                self._lines(())
+                self._show_lines(())
                 if part.ending:
                     self._tell(f"[{part.ending}]")
             case TalkNote(kind="rests", text=text):
                 self._tell(f"[{text}]")
             case TalkNote(kind=kind, text=text):
-                self._lines([_RAW if kind == "unread" else f"{_NOTES[kind]}{text}"] if text else ())
+                self._show_lines([_RAW if kind == "unread" else f"{_NOTES[kind]}{text}"] if text else ())
 
     def _tell(self, text: str) -> None:
         """Show a line of a user or of PanCode, after the mark."""
-        self._lines(())
+        self._show_lines(())
         self._show(f"{OURS}{escape_line(text)}\n")
 
-    def _lines(self, lines: Iterable[str]) -> None:
+    def _show_lines(self, lines: Iterable[str]) -> None:
         """Show these lines, starting on a new line."""
         self._say("".join(("" if self._fresh else "\n", *(f"{line}\n" for line in lines))))
 
@@ -90,25 +90,25 @@ class LogStory:
             self._story.take(part)
 
 
-def _began(call: TalkCall) -> Iterable[str]:
-    yield f"> {_named(call)}{f'  [{call.used}]' if call.used else ''}"
+def _format_begun(call: TalkCall) -> Iterable[str]:
+    yield f"> {_format_name(call)}{f'  [{call.used}]' if call.used else ''}"
 
 
-def _ended(call: TalkCall) -> Iterable[str]:
+def _format_ended(call: TalkCall) -> Iterable[str]:
     """Yield lines on an ended call: its output's start, and its name if several were running."""
     if call.state == "denied":
         yield f"! not let through: {call.tool}{f' ({call.why})' if call.why else ''}"
         return
-    yield f"< {call.state}{f'  {_named(call)}' if call.beside else ''}"
+    yield f"< {call.state}{f'  {_format_name(call)}' if call.beside else ''}"
     lines = [line.rstrip() for line in call.answer.splitlines() if line.strip()]
-    yield from (f"{MARK}{_clipped(line)}" for line in lines[:MOST_LINES])
+    yield from (f"{MARK}{_clip_text(line)}" for line in lines[:MOST_LINES])
     if len(lines) > MOST_LINES:
         yield f"{MARK}..."
 
 
-def _named(call: TalkCall) -> str:
-    return f"{call.tool} {_clipped(' '.join(call.about.split()))}".rstrip()
+def _format_name(call: TalkCall) -> str:
+    return f"{call.tool} {_clip_text(' '.join(call.about.split()))}".rstrip()
 
 
-def _clipped(text: str) -> str:
+def _clip_text(text: str) -> str:
     return f"{text[:MOST_DETAIL]}{'...' if len(text) > MOST_DETAIL else ''}"

@@ -191,7 +191,7 @@ class SessionTalk:
         for line in self._lines.feed(data):
             for event in self._reading(line):
                 self._told = self._told or event.kind == "session"
-                for part in self._parts(event):
+                for part in self._yield_parts(event):
                     self._told = True
                     yield part
 
@@ -203,20 +203,20 @@ class SessionTalk:
             yield TalkNote("over", self._used)
         self._used, self._came = "", False
 
-    def _parts(self, event: WorkerEvent) -> Iterator[Part]:
+    def _yield_parts(self, event: WorkerEvent) -> Iterator[Part]:
         match event.kind:
             case "turn" | "heard":
-                yield from self._words(event)
+                yield from self._yield_messages(event)
             case "said" if event.text:
                 if self.turn is not None:
                     self.turn.answer += event.text
                 yield Said(event.text)
             case "called" | "asks_fleet" | "fleet_over":
-                yield from self._called(event)
+                yield from self._begin_call(event)
             case "ran" | "denied":
-                yield self._over(event)
+                yield self._end_call(event)
             case "turn_end":
-                yield self._turned(event)
+                yield self._end_turn(event)
             case "usage":
                 self._used = event.text
             case "session" if event.text:
@@ -230,7 +230,7 @@ class SessionTalk:
                 why = RESTS.get(event.why, event.why)
                 yield TalkNote("rests", f"it rests: {why}; your next message continues with it", event.why)
 
-    def _words(self, event: WorkerEvent) -> Iterator[HeardMessage]:
+    def _yield_messages(self, event: WorkerEvent) -> Iterator[HeardMessage]:
         begins = event.kind == "turn"
         number = event.words if begins else event.number
         if begins:
@@ -240,7 +240,7 @@ class SessionTalk:
         if event.text or begins:
             yield HeardMessage(self.run, number, event.by, event.text, event.at_ms, self.turn, begins)
 
-    def _called(self, event: WorkerEvent) -> Iterator[TalkCall]:
+    def _begin_call(self, event: WorkerEvent) -> Iterator[TalkCall]:
         """Yield a call that starts; only note a fleet event at its call."""
         if event.kind != "called":
             return self.note_fleet_call(event)
@@ -270,7 +270,7 @@ class SessionTalk:
                 self._asked[event.number] = call
                 return
 
-    def _over(self, event: WorkerEvent) -> TalkCall:
+    def _end_call(self, event: WorkerEvent) -> TalkCall:
         """End the newest call with that id and return it; a call of unknown start has number 0."""
         alone = TalkCall(self.run, 0, event.id, event.tool, event.command)
         call = next((one for one in reversed(self.open) if one.id == event.id), alone)
@@ -285,7 +285,7 @@ class SessionTalk:
             self.turn.commands += call.tool == "bash"
         return call
 
-    def _turned(self, event: WorkerEvent) -> Turn:
+    def _end_turn(self, event: WorkerEvent) -> Turn:
         """End the turn and return it; it is stored only if its beginning was read."""
         known, self.turn = self.turn, None
         turn = known or Turn(self.run, event.number)

@@ -115,7 +115,7 @@ def event_of(line: bytes) -> WorkerEvent:
     texts = {name: _text(found.get(name)) for name in _TEXTS}
     kind, by, at = _text(found.get("type")), _text(found.get("by")) or "somebody", _count(found.get("at"))
     if kind == "usage":
-        texts["text"] = _used(_count(found.get("input")), _count(found.get("output")))
+        texts["text"] = _format_usage(_count(found.get("input")), _count(found.get("output")))
     elif kind == "ran":
         texts["text"] = _text(found.get("output"))
     elif kind in ("asks_fleet", "fleet_over"):
@@ -145,10 +145,12 @@ class ProgramReading:
     def __call__(self, line: bytes) -> Iterator[WorkerEvent]:
         found = list(self._parser.feed(line + b"\n"))
         usage = self._parser.usage
-        yield WorkerEvent("usage", text=_used(usage.input_tokens, usage.output_tokens, usage.cost_usd))
-        yield from filter(None, map(self._event, found))
+        yield WorkerEvent(
+            "usage", text=_format_usage(usage.input_tokens, usage.output_tokens, usage.cost_usd)
+        )
+        yield from filter(None, map(self._make_event, found))
 
-    def _event(self, activity: Activity) -> WorkerEvent | None:
+    def _make_event(self, activity: Activity) -> WorkerEvent | None:
         """Return the event; None for turn activities, which such a program does not have."""
         from node_agent.runtimes.base import Denial, Ran, Retrying, SessionStarted, TextPiece, ToolCall
 
@@ -169,7 +171,7 @@ class ProgramReading:
         return None
 
 
-def _used(tokens_in: int, tokens_out: int, usd: object = None) -> str:
+def _format_usage(tokens_in: int, tokens_out: int, usd: object = None) -> str:
     """Return the usage as text; "" if there is none."""
     cost = f", {in_dollars(f'{usd:f}')}" if usd else ""
     return f"{tokens_in} tokens in, {tokens_out} out{cost}" if tokens_in or tokens_out or cost else ""

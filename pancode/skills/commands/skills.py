@@ -18,7 +18,7 @@ from pancode.fleet.answers import FLEET, NODE
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face, folder_here, in_words
-from pancode.interfaces.cli.parameters import Json, many, option
+from pancode.interfaces.cli.parameters import Json, option, repeat_option
 from pancode.interfaces.cli.terminal import Columns, escape_line, format_rows, safe_block
 from pancode.interfaces.client.client import home_here, home_of
 from pancode.kernel.errors import ExitCode, NotFoundError, Problem, UsageError
@@ -34,11 +34,14 @@ from pancode.skills.sources import HOME, FoundSkill, SkillSource, find_skill, li
 HERE = "this machine"
 Names = Annotated[list[str], Argument(metavar="[SKILL]...", default_factory=list, show_default=False)]
 Tools = Annotated[
-    list[str], many(f"Only for this program; may be repeated: {', '.join(TOOLS)}.", "--tool", "PROGRAM")
+    list[str],
+    repeat_option(f"Only for this program; may be repeated: {', '.join(TOOLS)}.", "--tool", "PROGRAM"),
 ]
 Nodes = Annotated[
     list[str],
-    many("On this machine of the fleet; may be repeated.", "--node", "NODE", complete=completions.nodes),
+    repeat_option(
+        "On this machine of the fleet; may be repeated.", "--node", "NODE", complete=completions.nodes
+    ),
 ]
 Fleet = Annotated[bool, option("On this machine and on all machines of the fleet.", "--fleet")]
 Force = Annotated[bool, option("Write over what is not ours or was changed, after a backup.", "--force")]
@@ -47,13 +50,13 @@ Force = Annotated[bool, option("Write over what is not ours or was changed, afte
 Yes = Annotated[bool, option("Also what permits or runs something, without asking.", "--yes")]
 
 
-def _seen(*, with_project: bool) -> list[FoundSkill]:
+def _find_seen(*, with_project: bool) -> list[FoundSkill]:
     home, here = home_here(os.environ), folder_here()
     project = FileSurroundings(home, os.environ).project_of(here) if with_project else None
     return skills_of(list_sources(home, Path(project) if project else None))
 
 
-def _definitions() -> list[FoundSkill]:
+def _find_definitions() -> list[FoundSkill]:
     """Return the slash commands and agent definitions in the home."""
     home = home_here(os.environ)
     return [FoundSkill(one, SkillSource(HOME, home)) for one in read_definitions(home)]
@@ -100,7 +103,9 @@ def ls(
         search_index(face, names, index, commit, path)
         return ExitCode.DONE
     found = [
-        one for one in (*_seen(with_project=True), *_definitions()) if not names or one.skill.name in names
+        one
+        for one in (*_find_seen(with_project=True), *_find_definitions())
+        if not names or one.skill.name in names
     ]
     origins = KeptSkills(home_here(os.environ)).origins()
     rows = [
@@ -111,7 +116,7 @@ def ls(
         "SKILL": "name",
         "ORIGIN": "origin",
         "IN PLACE OF": lambda row: ", ".join(one["origin"] for one in row["shadows"]),
-        "STATE": _sound,
+        "STATE": _format_state,
         "WHAT FOR": lambda row: clip_columns(escape_line(row["description"]), 100),
     }
     return face.end(ExitCode.DONE, {"skills": rows}, lambda: format_rows(rows, columns, "no skill"))
@@ -139,20 +144,22 @@ def search_index(face: Face, words: list[str], index: str | None, commit: str | 
 
 
 def show_copies(face: Face, names: list[str], tools: list[str], nodes: list[str], fleet: bool) -> int:
-    files = tuple(one.skill for one in _definitions())
-    seen = tuple(_seen(with_project=False))
+    files = tuple(one.skill for one in _find_definitions())
+    seen = tuple(_find_seen(with_project=False))
     request = SkillsAsked("status", tuple(tools), tuple(names), found=seen, files=files)
-    machines = _acted(face, request, nodes, fleet)
+    machines = _send_request(face, request, nodes, fleet)
     cells = [
         {"node": one["node"], **count_copies(one["rows"], tools)} for one in machines if "problem" not in one
     ]
-    columns: Columns = {"NODE": "node", **{tool: _cell(tool) for tool in tools or TOOLS}}
-    words = format_rows(cells, columns) + "".join([*_drifts(_rows(machines)), *_problems(machines)])
+    columns: Columns = {"NODE": "node", **{tool: _make_cell(tool) for tool in tools or TOOLS}}
+    words = format_rows(cells, columns) + "".join(
+        [*_format_drifts(_list_rows(machines)), *_format_problems(machines)]
+    )
     rows = [{**one, "tools": count_copies(one["rows"], tools)} for one in machines]
     return face.end(_end(machines), {"nodes": rows}, lambda: words)
 
 
-def _sound(row: dict[str, Any]) -> str:
+def _format_state(row: dict[str, Any]) -> str:
     levels = [finding["level"] for finding in row["findings"]]
     powers = {finding["code"] for finding in row["findings"]}.intersection(_POWERS)
     words = ["error" if "error" in levels else "warning" if len(levels) > len(powers) else ""]
@@ -162,7 +169,7 @@ def _sound(row: dict[str, Any]) -> str:
 _POWERS = {"gives_tools": "permits tools", "runs": "runs commands"}
 
 
-def _agree(face: Face, kept: KeptSkills, found: Iterable[Skill], what: str, approved: bool) -> None:
+def _ask_consent(face: Face, kept: KeptSkills, found: Iterable[Skill], what: str, approved: bool) -> None:
     """Ask once about skills that permit or run something. UsageError if declined or not answered."""
     new = kept.not_agreed(found)
     for one in new:
@@ -182,9 +189,9 @@ def agree(names: Annotated[list[str], Argument(metavar="SKILL...")], *, yes: Yes
     The approval is permanent for these exact bytes: `add` and `sync` do not ask about them again.
     """
     face.acts_here("skills")
-    seen = [*_seen(with_project=True), *_definitions()]
+    seen = [*_find_seen(with_project=True), *_find_definitions()]
     found = [find_skill(seen, name).skill for name in names]
-    _agree(face, KeptSkills(home_here(os.environ)), found, "Say yes to", yes)
+    _ask_consent(face, KeptSkills(home_here(os.environ)), found, "Say yes to", yes)
     rows = [{"name": one.name, "digest": one.digest} for one in found]
     face.show({"skills": rows}, lambda: "".join(f"{row['name']}: agreed\n" for row in rows))
 
@@ -193,33 +200,35 @@ def agree(names: Annotated[list[str], Argument(metavar="SKILL...")], *, yes: Yes
 def show(name: Annotated[str, Argument()], face: Json) -> None:
     """Show a skill's text, origin, files and problems."""
     face.acts_here("skills")
-    found = find_skill([*_seen(with_project=True), *_definitions()], name)
+    found = find_skill([*_find_seen(with_project=True), *_find_definitions()], name)
     answer = {**found.shape(), "front": found.skill.front, "body": found.skill.body}
     head = [f"{found.skill.name}: {escape_line(found.skill.description)}", f"from: {found.folder}"]
     head += [f"in place of: {one.folder}" for one in found.shadows]
     head += [f"scripts: {escape_line(', '.join(found.skill.scripts))}"] if found.skill.scripts else []
-    head += _findings(found.skill)
+    head += _format_findings(found.skill)
     text = f"---\n{found.skill.front}---\n{found.skill.body}"
     face.show(answer, lambda: "\n".join([*head, "", safe_block(reveal_invisible(text))]))
 
 
-def _findings(skill: Skill) -> list[str]:
+def _format_findings(skill: Skill) -> list[str]:
     return [f"{'error' if f.error else 'warning'}: {escape_line(f.what)}" for f in skill.findings]
 
 
 def check_skills(face: Face, which: Sequence[str]) -> int:
     """Check that skills follow the open specification and hide nothing; all, if none is named."""
     face.acts_here("skills")
-    seen = _seen(with_project=True) if not which or not all("/" in one for one in which) else []
-    found = [skill for one in which for skill in _meant(one, seen)] if which else [one.skill for one in seen]
+    seen = _find_seen(with_project=True) if not which or not all("/" in one for one in which) else []
+    found = (
+        [skill for one in which for skill in _find_named(one, seen)] if which else [one.skill for one in seen]
+    )
     rows = [{"name": s.name, "findings": [f.shape() for f in s.findings]} for s in found]
     bad = sum(not skill.is_sound for skill in found)
-    lines = [f"{escape_line(s.name)}: {line}\n" for s in found for line in _findings(s)]
+    lines = [f"{escape_line(s.name)}: {line}\n" for s in found for line in _format_findings(s)]
     lines.append(f"{count_noun(len(found), 'skill')} checked, {bad} with errors\n")
     return face.end(ExitCode.CONFIG if bad else ExitCode.DONE, {"skills": rows}, lambda: "".join(lines))
 
 
-def _meant(word: str, seen: Sequence[FoundSkill]) -> list[Skill]:
+def _find_named(word: str, seen: Sequence[FoundSkill]) -> list[Skill]:
     return (
         skills_below(Path(word).absolute()) if "/" in word or word == "." else [find_skill(seen, word).skill]
     )
@@ -255,21 +264,21 @@ def add(
                 raise NotFoundError(
                     f"that commit has no SKILL.md in {path or 'the top directory'}", fix=fix
                 ) from exc
-            _agree(face, kept, found, "Add", yes)
+            _ask_consent(face, kept, found, "Add", yes)
             changed = [kept.add(one, {"from": where, "commit": str(commit)}, force=force) for one in found]
     else:
         origin = str(Path(where).absolute())
         found = skills_below(Path(origin))
-        _agree(face, kept, found, "Add", yes)
+        _ask_consent(face, kept, found, "Add", yes)
         changed = [kept.add(one, {"from": origin}, force=force) for one in found]
     rows = [
         {"name": one.name, "added": new, "scripts": one.scripts}
         for one, new in zip(found, changed, strict=True)
     ]
-    face.show({"skills": rows}, lambda: "".join(map(_added, rows)) + "next: pancode skills sync\n")
+    face.show({"skills": rows}, lambda: "".join(map(_format_added, rows)) + "next: pancode skills sync\n")
 
 
-def _added(row: dict[str, Any]) -> str:
+def _format_added(row: dict[str, Any]) -> str:
     words = "added" if row["added"] else "is there already"
     scripts = f"; read its scripts before you use it: {escape_line(', '.join(row['scripts']))}"
     return f"{row['name']}: {words}{scripts if row['scripts'] else ''}\n"
@@ -290,7 +299,7 @@ def sync(
         ),
     ] = False,
     skills: Annotated[
-        list[str], many("With --restore: only this skill; may be repeated.", "--skill", "SKILL")
+        list[str], repeat_option("With --restore: only this skill; may be repeated.", "--skill", "SKILL")
     ],
     yes: Yes = False,
     face: Json,
@@ -303,9 +312,13 @@ def sync(
     """
     if restore:
         return restore_copies(
-            face, names, SkillsAsked("restore", tuple(tools), tuple(skills), time=_now()), nodes, fleet
+            face,
+            names,
+            SkillsAsked("restore", tuple(tools), tuple(skills), time=_make_backup_name()),
+            nodes,
+            fleet,
         )
-    found = _seen(with_project=False)
+    found = _find_seen(with_project=False)
     for name in names:
         find_skill(found, name)
     for one in found:
@@ -313,28 +326,28 @@ def sync(
             face.note(
                 f"warning: {one.skill.name} has errors and is left out: pancode config check --kind skills"
             )
-    files = tuple(one.skill for one in _definitions())
+    files = tuple(one.skill for one in _find_definitions())
     for unsound in (one for one in files if not one.is_sound):
         face.note(f"warning: {unsound.name} is left out: {escape_line(unsound.findings[0].what)}")
     copied = [one.skill for one in found if one.skill.is_sound and (not names or one.skill.name in names)]
     copied += [one for one in files if one.is_sound and not names]
-    _agree(face, KeptSkills(home_here(os.environ)), copied, "Copy", yes)
+    _ask_consent(face, KeptSkills(home_here(os.environ)), copied, "Copy", yes)
     request = SkillsAsked(
-        "sync", tuple(tools), tuple(names), force, time=_now(), found=tuple(found), files=files
+        "sync", tuple(tools), tuple(names), force, time=_make_backup_name(), found=tuple(found), files=files
     )
-    return _changed(face, request, nodes, fleet)
+    return _change_copies(face, request, nodes, fleet)
 
 
 def restore_copies(face: Face, times: list[str], request: SkillsAsked, nodes: list[str], fleet: bool) -> int:
     if times:
-        return _changed(face, replace(request, which=times[0]), nodes, fleet)
-    machines = _acted(face, replace(request, act="backups", time=""), nodes, fleet)
+        return _change_copies(face, replace(request, which=times[0]), nodes, fleet)
+    machines = _send_request(face, replace(request, act="backups", time=""), nodes, fleet)
     columns: Columns = {"TIME": "time", "NODE": "node", "FOLDER": "folder", "SKILL": "skill"}
-    words = format_rows(_rows(machines), columns, "no backup") + "".join(_problems(machines))
+    words = format_rows(_list_rows(machines), columns, "no backup") + "".join(_format_problems(machines))
     return face.end(_end(machines), {"nodes": machines}, lambda: words)
 
 
-def _cell(tool: str) -> Any:
+def _make_cell(tool: str) -> Any:
     def cell(row: dict[str, Any]) -> str:
         counts = {state: count for state, count in row[tool].items() if count}
         same = counts.pop("same", 0)
@@ -343,16 +356,16 @@ def _cell(tool: str) -> Any:
     return cell
 
 
-def _rows(machines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _list_rows(machines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{"node": one["node"], **row} for one in machines for row in one["rows"]]
 
 
-def _problems(machines: Sequence[dict[str, Any]]) -> list[str]:
+def _format_problems(machines: Sequence[dict[str, Any]]) -> list[str]:
     found = [(one["node"], Problem(**one["problem"])) for one in machines if "problem" in one]
     return [f"{node}: {in_words(problem)}" for node, problem in found]
 
 
-def _drifts(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+def _format_drifts(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     """Yield a line for each node, folder and state other than `same`, with its skills."""
     drift: dict[tuple[str, str, str], list[str]] = {}
     for row in rows:
@@ -363,7 +376,7 @@ def _drifts(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
         yield escape_line(f"{node} {folder}: {state}: {', '.join(names)} ({why})") + "\n"
 
 
-def _did(row: dict[str, Any]) -> str:
+def _format_done(row: dict[str, Any]) -> str:
     """Return the line on a changed copy, or on one left alone with the reason."""
     if row.get("do") and row["state"] != "failed":
         words = {"write": "written", "remove": "removed"}.get(row["do"], "forgotten: it was gone")
@@ -395,18 +408,18 @@ def rm(
         raise UsageError("no skill was given", fix="pancode skills rm SKILL, or all copies: --copies")
     if not copies:
         face.acts_here("skills")
-        found, kept = _seen(with_project=False), KeptSkills(home_here(os.environ))
+        found, kept = _find_seen(with_project=False), KeptSkills(home_here(os.environ))
         there = [find_skill(found, name) for name in names]
         for one in there:
             kept.must_have(one)
         for one in there:
             kept.remove(one)
             face.note(f"{one.skill.name}: taken out of {kept.folder}")
-    request = SkillsAsked("remove", tuple(tools), tuple(names), force, time=_now())
-    return _changed(face, request, nodes, fleet)
+    request = SkillsAsked("remove", tuple(tools), tuple(names), force, time=_make_backup_name())
+    return _change_copies(face, request, nodes, fleet)
 
 
-def _now() -> str:
+def _make_backup_name() -> str:
     """Return the name of this request's backups, such as 20261123T101500123Z, which sorts by time."""
     from datetime import UTC, datetime
 
@@ -414,7 +427,9 @@ def _now() -> str:
     return f"{now:%Y%m%dT%H%M%S}{now.microsecond // 1000:03d}Z"
 
 
-def _acted(face: Face, request: SkillsAsked, nodes: Sequence[str], fleet: bool) -> list[dict[str, Any]]:
+def _send_request(
+    face: Face, request: SkillsAsked, nodes: Sequence[str], fleet: bool
+) -> list[dict[str, Any]]:
     """Return each node's answer, this computer first; with `problem` if a node is unreachable."""
     if not nodes and not fleet:
         face.acts_here("skills")
@@ -433,21 +448,25 @@ def _acted(face: Face, request: SkillsAsked, nodes: Sequence[str], fleet: bool) 
     return [*here, *act_there(meant, replace(request, owner=answer["coordinator"]["fleet"]), os.environ)]
 
 
-def _changed(face: Face, request: SkillsAsked, nodes: Sequence[str], fleet: bool) -> int:
+def _change_copies(face: Face, request: SkillsAsked, nodes: Sequence[str], fleet: bool) -> int:
     """Carry out the request, print each changed or differing copy, and return the exit status."""
-    machines = _acted(face, request, nodes, fleet)
-    if request.act == "restore" and not _rows(machines) and not any("problem" in one for one in machines):
+    machines = _send_request(face, request, nodes, fleet)
+    if (
+        request.act == "restore"
+        and not _list_rows(machines)
+        and not any("problem" in one for one in machines)
+    ):
         raise NotFoundError(f"no backup of {request.which} found", fix="pancode skills sync --restore")
-    lines = [_did(row) for row in _rows(machines) if row["state"] != "same"]
+    lines = [_format_done(row) for row in _list_rows(machines) if row["state"] != "same"]
     for one in machines:
         lines += [
             (f"{one['node']}: backups are kept in {escape_line(place)}\n") for place in one.get("left", ())
         ]
-    lines += _problems(machines)
+    lines += _format_problems(machines)
     words = "".join(lines) or "nothing was to be done\n"
     return face.end(_end(machines), {"nodes": machines}, lambda: words)
 
 
 def _end(machines: Sequence[dict[str, Any]]) -> int:
-    failed = any(row.get("state") == "failed" for row in _rows(machines))
+    failed = any(row.get("state") == "failed" for row in _list_rows(machines))
     return ExitCode.PARTIAL if failed or any("problem" in one for one in machines) else ExitCode.DONE

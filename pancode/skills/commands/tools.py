@@ -59,10 +59,10 @@ _COLUMNS: Columns = {
 @verb("project tools show", "pancode project tools show r-7f3k2x count-words")
 def show(run: Run, name: Tool, face: Json) -> None:
     """Show a proposed tool: its purpose, its files, its tests, and the result of its trial."""
-    face.show_result(face.client().get(TOOL.at(run, name)), _shown)
+    face.show_result(face.client().get(TOOL.at(run, name)), _format_tool)
 
 
-def _shown(one: ToolDetail) -> str:
+def _format_tool(one: ToolDetail) -> str:
     facts: dict[str, str | None] = {
         "about": one["about"],
         "made by": one["run"],
@@ -97,7 +97,7 @@ def keep(
     client = face.client()
     one = client.get(TOOL.at(run, name))
     if not yes:
-        face.note(_shown(one))
+        face.note(_format_tool(one))
         if not face.confirm(
             f"Keep {escape_line(name)} for all later runs of {escape_line(one['project'])}?", "--yes"
         ):

@@ -47,19 +47,21 @@ def read_beads(text: str, name: str, only: Collection[str] = ()) -> tuple[Bead, 
             row = json.loads(line)
             rows[str(row["id"])] = {**row, "id": str(row["id"]), "title": str(row["title"])}
         except (ValueError, TypeError, KeyError) as exc:
-            raise _refused(name, f"line {number} is not a Beads entry: {type(exc).__name__}") from exc
-    found = {row["id"]: _bead(row, rows, name) for row in rows.values() if _is_open(row)}
+            raise _make_beads_error(
+                name, f"line {number} is not a Beads entry: {type(exc).__name__}"
+            ) from exc
+    found = {row["id"]: _make_bead(row, rows, name) for row in rows.values() if _is_open(row)}
     wanted = _with_needs(only, found, name) if only else set(found)
     left, order = {key: one for key, one in found.items() if key in wanted}, list[Bead]()
     while left:
         ready = [one for one in left.values() if not any(need in left for need in one.needs)]
         if not ready:
-            raise _refused(name, f"{first_few(tuple(left), 5)} block each other in a cycle")
+            raise _make_beads_error(name, f"{first_few(tuple(left), 5)} block each other in a cycle")
         order.append(min(ready, key=lambda one: (one.priority, one.id)))
         del left[order[-1].id]
     if not order or len(order) > MOST_STEPS:
         many = f"it has {len(order)} open tasks, and a chain has {MOST_STEPS}"
-        raise _refused(name, many if order else "it has no open tasks")
+        raise _make_beads_error(name, many if order else "it has no open tasks")
     return tuple(order)
 
 
@@ -67,7 +69,7 @@ def _is_open(row: Mapping[str, Any]) -> bool:
     return row.get("status", "open") in OPEN and row.get("issue_type", "task") not in _NO_WORK
 
 
-def _bead(row: Mapping[str, Any], rows: Mapping[str, Mapping[str, Any]], name: str) -> Bead:
+def _make_bead(row: Mapping[str, Any], rows: Mapping[str, Mapping[str, Any]], name: str) -> Bead:
     before = [
         str(one.get("depends_on_id"))
         for one in row.get("dependencies") or ()
@@ -75,7 +77,7 @@ def _bead(row: Mapping[str, Any], rows: Mapping[str, Mapping[str, Any]], name: s
     ]
     away = [key for key in before if key not in rows or not (_is_open(rows[key]) or _is_over(rows[key]))]
     if away:
-        raise _refused(
+        raise _make_beads_error(
             name, f"{row['id']} waits for {first_few(away, 5)}, which is neither open nor closed in the file"
         )
     needs = tuple(dict.fromkeys(key for key in before if _is_open(rows[key])))
@@ -91,7 +93,7 @@ def _is_over(row: Mapping[str, Any]) -> bool:
 def _with_needs(only: Collection[str], found: Mapping[str, Bead], name: str) -> set[str]:
     missing = [one for one in only if one not in found]
     if missing:
-        raise _refused(name, f"{first_few(missing, 5)} is not an open task of the file")
+        raise _make_beads_error(name, f"{first_few(missing, 5)} is not an open task of the file")
     wanted, left = set[str](), list(only)
     while left:
         one = left.pop()
@@ -101,7 +103,7 @@ def _with_needs(only: Collection[str], found: Mapping[str, Bead], name: str) -> 
     return wanted
 
 
-def _refused(name: str, why: str) -> UsageError:
+def _make_beads_error(name: str, why: str) -> UsageError:
     return UsageError(
         f"{name} cannot be turned into a chain",
         why=why,

@@ -12,7 +12,7 @@ from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.follow import print_warnings
 from pancode.interfaces.cli.output import Face
-from pancode.interfaces.cli.parameters import Json, duration, many, money, option
+from pancode.interfaces.cli.parameters import Json, option, parse_duration, parse_money, repeat_option
 from pancode.interfaces.cli.terminal import RowColumns, clip_columns, escape_line, format_rows, format_usd
 from pancode.kernel.errors import ExitCode, UsageError
 from pancode.kernel.formatting import first_few
@@ -29,14 +29,14 @@ Stagger = Annotated[
     option(
         "Minimum delay between two starts of agent programs on one node (default: 150ms).",
         "D",
-        parser=duration,
+        parser=parse_duration,
     ),
 ]
 FailFast = Annotated[bool, option("Stop all others at the first failure.", "--fail-fast")]
 Partial = Annotated[bool, option("Leave out refused tasks instead of refusing everything.", "--partial")]
 Total = Annotated[
     str | None,
-    option("At most this much for all of its runs together.", "--total-budget", "USD", parser=money),
+    option("At most this much for all of its runs together.", "--total-budget", "USD", parser=parse_money),
 ]
 Land = Annotated[bool, option("Land the change of each successful run.", "--land")]
 LandLast = Annotated[bool, option("Land the change when everything is done.", "--land")]
@@ -68,7 +68,7 @@ Score = Annotated[str | None, option("Command that is run in each result and pri
 def batch(
     ctx: typer.Context,
     *,
-    task: Annotated[list[str], many("A task; may be repeated.", "-t", "--task", "TASK")],
+    task: Annotated[list[str], repeat_option("A task; may be repeated.", "-t", "--task", "TASK")],
     file: Annotated[str | None, Argument(autocompletion=completions.workflow_files)] = None,
     concurrency: Concurrency = None,
     stagger: Stagger = None,
@@ -186,7 +186,7 @@ def post_workflow(face: Face, body: dict[str, Any], given: dict[str, Any]) -> in
 
 def request_of(body: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     """Return the whole request: the steps, the user, and the options for the whole workflow."""
-    body_sent = {"stagger_ms": STAGGER_MS, **body, **of_caller(given), **_settings(given)}
+    body_sent = {"stagger_ms": STAGGER_MS, **body, **of_caller(given), **_read_settings(given)}
     if given.get("land") and body["kind"] != "batch":  # In a batch, each step has its own `land`.
         body_sent["land"] = True
     return {**body_sent, "yes": given["yes"]}
@@ -201,7 +201,7 @@ def wait_for_workflow(face: Face, answer: WorkflowShape, *, detach: bool) -> int
     return ExitCode.DETACHED if ended is None else report_end(face, ended)
 
 
-def _settings(given: dict[str, Any]) -> dict[str, Any]:
+def _read_settings(given: dict[str, Any]) -> dict[str, Any]:
     """Return the settings of the whole workflow given by the options."""
     named = {"concurrency": "concurrency", "stagger": "stagger_ms", "total": "budget", "preset": "preset"}
     settings = {key: given[name] for name, key in named.items() if given.get(name) is not None}
@@ -217,10 +217,15 @@ def format_dry_run(answer: WorkflowDryRun) -> str:
         below += f"{'warning' if answer['admitted'] else 'refused'}: {escape_line(answer['reason'])}\n"
     if answer["fix"]:
         below += f"fix: {answer['fix']}\n"
-    return format_rows(answer["steps"], _PLANNED, spare=("LATER",)) + below + _warned(answer["steps"]) + gates
+    return (
+        format_rows(answer["steps"], _PLANNED, spare=("LATER",))
+        + below
+        + _format_warnings(answer["steps"])
+        + gates
+    )
 
 
-def _gates(gates: list[GateShape]) -> str:
+def _format_gates(gates: list[GateShape]) -> str:
     """Return the counted states of the gates: `10 passed`, or `9 passed, 1 warning`."""
     states = list(map(gate_state, gates))
     return ", ".join(
@@ -231,14 +236,19 @@ def _gates(gates: list[GateShape]) -> str:
 _PLANNED: RowColumns[StepReport] = {
     **{"STEP": "name", "NEEDS": "needs"},
     "VERDICT": lambda step: "would be queued" if step["admitted"] else "refused",
-    **{"GATES": lambda step: _gates(step["gates"]), "AGENT": "agent", "NODE": "node", "RUNTIME": "runtime"},
+    **{
+        "GATES": lambda step: _format_gates(step["gates"]),
+        "AGENT": "agent",
+        "NODE": "node",
+        "RUNTIME": "runtime",
+    },
     **{"MODEL": "model", "ESTIMATE": "estimate_usd"},
     "TASK": lambda step: clip_columns(first_line(step["task"]), TASK_COLUMNS),
     "LATER": lambda step: step.get("later"),
 }
 
 
-def _warned(steps: list[StepReport]) -> str:
+def _format_warnings(steps: list[StepReport]) -> str:
     """Return each gate warning once, with the steps it is about."""
     about: dict[str, list[str]] = {}
     for step in steps:

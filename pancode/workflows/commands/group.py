@@ -10,7 +10,7 @@ from typer import Argument
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face, find_user, list_findings
-from pancode.interfaces.cli.parameters import Cursor, Json, Whole, fetch_page, many, option
+from pancode.interfaces.cli.parameters import Cursor, Json, Whole, fetch_page, option, repeat_option
 from pancode.interfaces.cli.terminal import (
     Columns,
     clip_columns,
@@ -71,13 +71,13 @@ def list_files(face: Face) -> None:
         found.append({"name": text.name, "from": text.origin, "file": text.place, **about, "wrong": wrong})
         found[-1]["replaces"] = text.replaces or None
     columns: Columns = {
-        **{"NAME": "name", "KIND": "kind", "STEPS": "steps", "FROM": _from},
+        **{"NAME": "name", "KIND": "kind", "STEPS": "steps", "FROM": _format_source},
         "WHAT FOR": lambda one: one["wrong"] or one["description"],
     }
     face.show({"files": found}, lambda: format_rows(found, columns))
 
 
-def _from(found: dict[str, Any]) -> str:
+def _format_source(found: dict[str, Any]) -> str:
     return f"{found['from']}, not the shipped one" if found["replaces"] else str(found["from"])
 
 
@@ -134,7 +134,7 @@ def show_board(face: Face, w: str, key: str | None) -> None:
             fix = f"pancode workflow show --board {w}"
             raise NotFoundError(f"key {key} not found on its board", fix=fix, code="key_not_found")
     whole = key is not None and found[0]["key"] == key
-    face.show({"board": found}, lambda: safe_block(found[0]["value"]) if whole else _board(found))
+    face.show({"board": found}, lambda: safe_block(found[0]["value"]) if whole else _format_board(found))
 
 
 @verb(
@@ -149,7 +149,8 @@ def plan(
         bool, option(f"Use the open tasks of a Beads file instead (default: {BEADS}).", "--beads")
     ] = False,
     only: Annotated[
-        list[str], many("With --beads: only this task, and what blocks it; may be repeated.", "--only", "ID")
+        list[str],
+        repeat_option("With --beads: only this task, and what blocks it; may be repeated.", "--only", "ID"),
     ],
     face: Json,
 ) -> None:
@@ -188,7 +189,7 @@ _BOARD: Columns = {
 }
 
 
-def _board(found: list[answers.BoardRow]) -> str:
+def _format_board(found: list[answers.BoardRow]) -> str:
     return format_rows(found, _BOARD, "its board is empty", cut="VALUE")
 
 
@@ -200,20 +201,25 @@ def check_workflow_file(face: Face, file: str) -> int:
     try:
         source = text_of(file)
     except ConfigError as wrong:
-        answer: dict[str, Any] = {"file": file, "kind": None, "steps": 0, "problems": [_problem(wrong)]}
+        answer: dict[str, Any] = {
+            "file": file,
+            "kind": None,
+            "steps": 0,
+            "problems": [_describe_problem(wrong)],
+        }
     else:
         found = check_workflow(source.text, source.place, source.name)
-        problems = [_problem(one) for one in found.problems]
+        problems = [_describe_problem(one) for one in found.problems]
         answer = {"file": source.place, "kind": found.kind, "steps": len(found.steps()), "problems": problems}
-    face.show_result(answer, _checked)
+    face.show_result(answer, _format_check)
     return ExitCode.CONFIG if answer["problems"] else ExitCode.DONE
 
 
-def _problem(error: ConfigError) -> dict[str, str]:
+def _describe_problem(error: ConfigError) -> dict[str, str]:
     return {"message": str(error), "why": error.why, "fix": error.fix}
 
 
-def _checked(answer: dict[str, Any]) -> str:
+def _format_check(answer: dict[str, Any]) -> str:
     lines, count = list_findings("error", answer["problems"]), len(answer["problems"])
     end = (
         count_noun(count, "problem")
@@ -250,10 +256,10 @@ def begin_again(
 
 def show_receipt(face: Face, w: str) -> None:
     """Show the signed summary of an ended workflow, which names the receipts of its runs."""
-    face.show_result(face.client().get(answers.WORKFLOW_RECEIPT.at(w)), _receipt)
+    face.show_result(face.client().get(answers.WORKFLOW_RECEIPT.at(w)), _format_receipt)
 
 
-def _receipt(answer: answers.WorkflowReceipt) -> str:
+def _format_receipt(answer: answers.WorkflowReceipt) -> str:
     """Return the verdict with its checks, and the summary's claims; JSON has the envelope."""
     predicate = answer["statement"]["predicate"]
     runs = [{"step": step["name"], **run} for step in predicate["steps"] for run in step["runs"]]

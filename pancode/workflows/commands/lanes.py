@@ -10,7 +10,7 @@ from typer import Argument
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face, find_user
-from pancode.interfaces.cli.parameters import Json, duration, option
+from pancode.interfaces.cli.parameters import Json, option, parse_duration
 from pancode.interfaces.cli.terminal import Columns, clip_columns, escape_line, format_rows, short_time
 from pancode.interfaces.client.caller import find_folder
 from pancode.kernel.errors import UsageError
@@ -92,7 +92,7 @@ def add(
         str | None, option("A unique name for it; an item with the same key is not added again.", "KEY")
     ] = None,
     expires: Annotated[
-        int | None, option("Skip it if it has not started after this time.", "D", parser=duration)
+        int | None, option("Skip it if it has not started after this time.", "D", parser=parse_duration)
     ] = None,
     yes: options.Yes = False,
     face: Json,
@@ -109,10 +109,12 @@ def add(
     }
     more = {"argv": argv, "key": key, "expires_ms": expires}
     body |= {name: value for name, value in more.items() if value is not None}
-    face.show_result(post_agreed(face, face.client(works=True), answers.ADD_ITEM.at(lane), body), _added)
+    face.show_result(
+        post_agreed(face, face.client(works=True), answers.ADD_ITEM.at(lane), body), _format_added
+    )
 
 
-def _added(answer: answers.LaneAddedAnswer) -> str:
+def _format_added(answer: answers.LaneAddedAnswer) -> str:
     word = "added" if answer["added"] else "is there already"
     ahead = f"{count_noun(answer['left'], 'item')} not done" if answer["left"] else "nothing waits"
     return (
@@ -129,7 +131,7 @@ def ls(face: Json) -> None:
     face.show(answer, lambda: format_rows(answer["lanes"], _LANES, none, spare=("COST",), cut="AT"))
 
 
-def _at(one: dict[str, Any]) -> str:
+def _format_place(one: dict[str, Any]) -> str:
     first = next((item for item in one["items"] if item["state"] not in OVER), None)
     return one["why"] or (
         "" if first is None else f"{first['item']}: {clip_columns(escape_line(first['task']), TASK_COLUMNS)}"
@@ -139,7 +141,7 @@ def _at(one: dict[str, Any]) -> str:
 _LANES: Columns = {
     **{"LANE": "lane", "STATE": "state"},
     "DONE": lambda one: sum(item["state"] == "done" for item in one["items"]),
-    **{"LEFT": "left", "COST": format_spent, "AT": _at},
+    **{"LEFT": "left", "COST": format_spent, "AT": _format_place},
 }
 
 

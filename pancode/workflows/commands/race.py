@@ -60,7 +60,7 @@ def race(
         {"name": name, "dispatch": {"task": text, **flags, **one}}
         for name, one in parse_runners(ctx.params).items()
     ]
-    body = {"kind": "race", "name": "race", "input": text, "steps": steps, "race": _won(by, score)}
+    body = {"kind": "race", "name": "race", "input": text, "steps": steps, "race": _make_rule(by, score)}
     return begin.post_workflow(face, body, ctx.params)
 
 
@@ -90,7 +90,7 @@ def _name(word: str, number: int) -> str:
     return name if name == word else f"{name}-{number}".lstrip("-")
 
 
-def _won(by: str | None, score: str | None) -> dict[str, str]:
+def _make_rule(by: str | None, score: str | None) -> dict[str, str]:
     """Return the rule that decides the race. UsageError unless score and command go together."""
     rule = by or ("score" if score is not None else "first")
     if (rule == "score") != (score is not None):

@@ -77,7 +77,7 @@ def format_workflows(found: list[WorkflowShape]) -> str:
     return format_rows(found, _COLUMNS, none, spare=("TOOK", "COST"), cut="STEPS")
 
 
-def _lasted(one: dict[str, Any]) -> str:
+def _format_duration(one: dict[str, Any]) -> str:
     return format_interval(one["created_at"], one["finished_at"]) if one["finished_at"] else "not ended"
 
 
@@ -87,7 +87,7 @@ _COLUMNS: Columns = {
         "NAME": lambda one: clip_columns(escape_line(one["name"]), 30),
         "STEPS": format_counts,
         "COST": format_spent,
-        "TOOK": _lasted,
+        "TOOK": _format_duration,
     },
     "AT": "created_at",
 }

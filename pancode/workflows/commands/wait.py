@@ -185,7 +185,7 @@ def report_end(face: Face, shape: WorkflowShape) -> int:
                     progress.land_and_wait(face, client, run, {"gates": True})
         shape = client.get(WORKFLOW.at(shape["workflow"]))
     last = _result_of(client, shape) if shape["state"] == "done" and shape["kind"] != "batch" else None
-    return face.end(_status(shape), shape, lambda: _words(shape, last))
+    return face.end(_find_status(shape), shape, lambda: _format_end(shape, last))
 
 
 def list_landings(shape: WorkflowShape) -> list[tuple[str, LandingShape]]:
@@ -194,7 +194,7 @@ def list_landings(shape: WorkflowShape) -> list[tuple[str, LandingShape]]:
     return [(step["run"], step["landing"]) for step in steps if step["run"] and step["landing"] is not None]
 
 
-def _words(shape: WorkflowShape, last: dict[str, Any] | None) -> str:
+def _format_end(shape: WorkflowShape, last: dict[str, Any] | None) -> str:
     answer = safe_block(last["answer"]) if last is not None else ""
     # For a batch, only changes that have not landed are listed, each with the command that helps.
     result, empty = "", dict[str, Any](files=[], tree="", branch=None, gate=None)
@@ -228,7 +228,7 @@ def _result_of(client: Client, shape: WorkflowShape) -> dict[str, Any] | None:
     return {**client.get(RUN.at(shape["results"][-1])), "answer": last["answer"]}
 
 
-def _status(shape: WorkflowShape) -> int:
+def _find_status(shape: WorkflowShape) -> int:
     """Return the exit status: done and landed, stopped, partly done or landed, or blocked."""
     if shape.get("waits_for_person"):
         return ExitCode.BLOCKED

@@ -25,14 +25,14 @@ RuntimeName = Annotated[str, AfterValidator(known_runtime)]
 LabelWord = Annotated[str, AfterValidator(label_word)]
 
 
-def _several(value: object) -> object:
+def _make_list(value: object) -> object:
     """Return a list; a single text becomes a list of one."""
     if isinstance(value, str):
         return (value,)
     return tuple(value) if isinstance(value, list) else value
 
 
-def _labels(value: object) -> object:
+def _parse_labels(value: object) -> object:
     """Return the labels from `gpu=24g`, a list of such, or a mapping."""
     given = [value] if isinstance(value, str) else value
     if not isinstance(given, list):
@@ -43,7 +43,7 @@ def _labels(value: object) -> object:
     return {key: rest for key, _, rest in pairs}
 
 
-def _gate(text: str) -> str:
+def _check_gate(text: str) -> str:
     """Return the text unchanged; ValueError if it cannot be split into arguments."""
     try:
         split_words(text, "verify")
@@ -52,14 +52,14 @@ def _gate(text: str) -> str:
     return text
 
 
-def _stagger(value: object) -> int:
+def _parse_stagger(value: object) -> int:
     ms = 0 if value == 0 and value is not False else duration_ms(value)
     if ms > MOST_STAGGER_MS:
         raise ValueError("the delay between two tasks must be at most 60s")
     return ms
 
 
-def _inside(path: str) -> str:
+def _check_path(path: str) -> str:
     """Return a path below the workspace; ValueError if it leads out of it."""
     parts = path.split("/")
     if path.startswith("/") or ".." in parts or "" in parts or not path.isprintable():
@@ -67,10 +67,10 @@ def _inside(path: str) -> str:
     return path
 
 
-Several = Annotated[tuple[NonEmpty, ...], BeforeValidator(_several)]
-Paths = Annotated[tuple[Annotated[NonEmpty, AfterValidator(_inside)], ...], BeforeValidator(_several)]
-Labels = Annotated[dict[LabelWord, LabelWord], BeforeValidator(_labels)]
-Gates = Annotated[tuple[Annotated[str, AfterValidator(_gate)], ...], BeforeValidator(_several)]
+Several = Annotated[tuple[NonEmpty, ...], BeforeValidator(_make_list)]
+Paths = Annotated[tuple[Annotated[NonEmpty, AfterValidator(_check_path)], ...], BeforeValidator(_make_list)]
+Labels = Annotated[dict[LabelWord, LabelWord], BeforeValidator(_parse_labels)]
+Gates = Annotated[tuple[Annotated[str, AfterValidator(_check_gate)], ...], BeforeValidator(_make_list)]
 
 
 class KebabPart(Part):
@@ -122,7 +122,7 @@ class TaskEntry(DispatchEntry):
 class VerdictEntry(Part):
     """The file to which a step writes its verdict, and the allowed values of its fields."""
 
-    file: Annotated[str, AfterValidator(_inside)] = "verdict.json"
+    file: Annotated[str, AfterValidator(_check_path)] = "verdict.json"
     fields: Annotated[dict[NonEmpty, Several], Field(alias="schema", min_length=1)]
 
 
@@ -143,8 +143,8 @@ class MatrixEntry(KebabPart):
     tasks: Several
     agents: Several = ()
     nodes: Several = ()
-    models: Annotated[tuple[ModelName, ...], BeforeValidator(_several)] = ()
-    runtimes: Annotated[tuple[RuntimeName, ...], BeforeValidator(_several)] = ()
+    models: Annotated[tuple[ModelName, ...], BeforeValidator(_make_list)] = ()
+    runtimes: Annotated[tuple[RuntimeName, ...], BeforeValidator(_make_list)] = ()
 
 
 class FileEntry(KebabPart):
@@ -154,7 +154,7 @@ class FileEntry(KebabPart):
     description: str = ""
     defaults: DispatchEntry = DispatchEntry()
     concurrency: Amount | None = None
-    stagger: Annotated[int, BeforeValidator(_stagger)] | None = None
+    stagger: Annotated[int, BeforeValidator(_parse_stagger)] | None = None
     fail_fast: bool | None = None
     partial: bool | None = None
     budget: Money | None = None

@@ -115,7 +115,7 @@ class StepGraph:
         for step in self._steps.values():
             for need in dict.fromkeys(step.needs):
                 if need not in self._steps:
-                    self._unknown(f"{step.key}.needs", f"step {step.name} needs {need!r}", need)
+                    self._report_unknown(f"{step.key}.needs", f"step {step.name} needs {need!r}", need)
             if len(set(step.needs)) < len(step.needs):
                 self._problems.add(
                     f"{step.key}.needs", f"step {step.name} lists a need twice", fix="remove one of them"
@@ -132,7 +132,7 @@ class StepGraph:
                 what = f"step {step.name}: {format_place(place)} is not a valid reference"
                 source = self._steps.get(place.step)
                 if source is None:
-                    self._unknown(key, what, place.step)
+                    self._report_unknown(key, what, place.step)
                 elif place.step not in self.ancestors(step.name):
                     why = f"{step.name} does not wait for {place.step}"
                     self._problems.add(key, what, why, f"needs: [{place.step}]")
@@ -153,7 +153,7 @@ class StepGraph:
                     waiting.append(need)
         return found
 
-    def _unknown(self, key: str, what: str, name: str) -> None:
+    def _report_unknown(self, key: str, what: str, name: str) -> None:
         near = find_nearest(name, self._steps)
         fix = f"did you mean {near}?" if near else f"name one of its steps: {', '.join(self._steps)}"
         self._problems.add(key, what, "there is no such step", fix)
@@ -168,7 +168,7 @@ class StepGraph:
             reported |= ring
             self._problems.add(
                 f"{step.key}.needs",
-                f"steps wait for each other: {' -> '.join(_path(name, self._steps))}",
+                f"steps wait for each other: {' -> '.join(_find_path(name, self._steps))}",
                 "none of them could start",
                 "remove one `needs`; write a loop with until, max and back-to",
             )
@@ -194,7 +194,7 @@ class StepGraph:
         self._check_until(step, entry.until)
         back = entry.back_to
         if back is not None and back not in self._steps:
-            self._unknown(f"{key}.back-to", f"step {step.name} goes back to {back!r}", back)
+            self._report_unknown(f"{key}.back-to", f"step {step.name} goes back to {back!r}", back)
         elif back is not None and back != step.name and back not in self.ancestors(step.name):
             why = f"{back} does not come before {step.name}"
             fix = f"needs: [{back}], or go back to an earlier step"
@@ -224,7 +224,7 @@ class StepGraph:
             self._problems.add(key, what, fix=f"its schema has {', '.join(verdict.fields[condition[0]])}")
 
 
-def _path(start: str, steps: Mapping[str, PlacedStep]) -> list[str]:
+def _find_path(start: str, steps: Mapping[str, PlacedStep]) -> list[str]:
     """Return the shortest path from the step over its needs back to itself."""
     ways = [[start]]
     seen = set[str]()

@@ -87,8 +87,8 @@ class _FileReading:
     def checked(self, name: str) -> CheckedWorkflow:
         declared = self._data.get("steps")
         kind = "batch" if declared is None else "chain" if isinstance(declared, list) else "graph"
-        head = self._head()
-        steps = self._batch(head) if kind == "batch" else self._graph(head, declared)
+        head = self._read_head()
+        steps = self._make_batch(head) if kind == "batch" else self._make_graph(head, declared)
         if not steps and not self._problems.found:
             what = "the file has no steps" if kind != "batch" else "the file has no tasks"
             self._problems.add("", what, fix="tasks: [...] for a batch, steps: [...] for a chain")
@@ -98,12 +98,12 @@ class _FileReading:
             )
         self._check_text(steps)
         found = tuple(self._problems.found)
-        texts = [text for step in steps for text in _texts(step["dispatch"])]
-        body = None if found or head is None else self._body(kind, head, steps, head.name or name)
+        texts = [text for step in steps for text in _list_texts(step["dispatch"])]
+        body = None if found or head is None else self._make_body(kind, head, steps, head.name or name)
         description = head.description if head is not None else ""
         return CheckedWorkflow(kind, description, body, any(map(graph.takes_input, texts)), found)
 
-    def _head(self) -> FileEntry | None:
+    def _read_head(self) -> FileEntry | None:
         """Return the top-level keys other than the steps."""
         lists = {"tasks", "steps"}
         head = self._problems.read(FileEntry, {k: v for k, v in self._data.items() if k not in lists})
@@ -114,12 +114,12 @@ class _FileReading:
             self._problems.add("name", f"{head.name!r} is not a valid workflow name", fix=_NAME_FIX)
         return head
 
-    def _body(self, kind: str, head: FileEntry, steps: list[Json], name: str) -> Json:
+    def _make_body(self, kind: str, head: FileEntry, steps: list[Json], name: str) -> Json:
         settings = head.model_dump(mode="json", include=set(_SETTINGS), exclude_none=True)
         stagger = {} if head.stagger is None else {"stagger_ms": head.stagger}
         return {"kind": kind, "name": name, "steps": steps, **settings, **stagger}
 
-    def _written(self, key: str) -> Mapping[str, object]:
+    def _read_mapping(self, key: str) -> Mapping[str, object]:
         """Return the entries below a key, by name or number."""
         written = self._data.get(key)
         if isinstance(written, list):
@@ -130,12 +130,12 @@ class _FileReading:
             self._problems.add(key, f"{key} must be a list", fix=f"write each entry below {key}: as `- text`")
         return {}
 
-    def _entries(self, key: str, kind: type[E]) -> Iterator[tuple[str, str, E]]:
+    def _read_entries(self, key: str, kind: type[E]) -> Iterator[tuple[str, str, E]]:
         """Yield place, name and entry of each. A fault in one field does not hide others."""
-        for name, one in self._written(key).items():
+        for name, one in self._read_mapping(key).items():
             given: object = {"task": one} if isinstance(one, str) else one
             file = self._problems.read(FileEntry, {key: {name: given}})
-            fitting = self._fitting(key, name, given, whole=file is not None)
+            fitting = self._select_fitting(key, name, given, whole=file is not None)
             entry = kind.model_validate(fitting)
             dropped = not isinstance(given, dict) or not {"task", "argv"} & given.keys() <= fitting.keys()
             if not entry.task.strip() and not entry.argv and not dropped:
@@ -144,7 +144,7 @@ class _FileReading:
                 )
             yield f"{key}.{name}", name, entry
 
-    def _fitting(self, key: str, name: str, given: object, *, whole: bool) -> dict[str, object]:
+    def _select_fitting(self, key: str, name: str, given: object, *, whole: bool) -> dict[str, object]:
         """Return the fields that can be read."""
         if whole or not isinstance(given, dict):
             return given if isinstance(given, dict) else {}
@@ -154,11 +154,11 @@ class _FileReading:
             if find_problems(FileEntry, {key: {name: {field: value}}}, str)[0] is not None
         }
 
-    def _batch(self, head: FileEntry | None) -> list[Json]:
-        defaults = self._defaults(head)
+    def _make_batch(self, head: FileEntry | None) -> list[Json]:
+        defaults = self._read_defaults(head)
         steps = [
-            _step("", _over(defaults, entry.dispatch()), files=list(entry.files))
-            for _, _, entry in self._entries("tasks", TaskEntry)
+            _make_step("", _merge_fields(defaults, entry.dispatch()), files=list(entry.files))
+            for _, _, entry in self._read_entries("tasks", TaskEntry)
         ]
         matrix = head.matrix if head is not None else None
         if matrix is not None and size_of_matrix(matrix) > MOST_STEPS:
@@ -167,25 +167,25 @@ class _FileReading:
                 "matrix", what, f"at most {MOST_STEPS} are allowed", "shorten one of its lists"
             )
         elif matrix is not None:
-            steps += [_step("", {**defaults, **one}) for one in list_combinations(matrix)]
+            steps += [_make_step("", {**defaults, **one}) for one in list_combinations(matrix)]
         return [{**step, "name": str(number)} for number, step in enumerate(steps, start=1)]
 
-    def _defaults(self, head: FileEntry | None) -> Json:
+    def _read_defaults(self, head: FileEntry | None) -> Json:
         """Return the fields for steps that do not set their own."""
-        return _over(head.defaults.dispatch() if head is not None else {}, self._flags)
+        return _merge_fields(head.defaults.dispatch() if head is not None else {}, self._flags)
 
-    def _graph(self, head: FileEntry | None, written: object) -> list[Json]:
-        defaults = self._defaults(head)
+    def _make_graph(self, head: FileEntry | None, written: object) -> list[Json]:
+        defaults = self._read_defaults(head)
         placed: list[graph.PlacedStep] = []
-        for key, own, entry in self._entries("steps", StepEntry):
+        for key, own, entry in self._read_entries("steps", StepEntry):
             names = [step.name for step in placed]
             name = self._name(key, own, entry, names, listed=isinstance(written, list))
             before = tuple(names[-1:]) if isinstance(written, list) else ()
-            given = self._written("steps").get(own)
+            given = self._read_mapping("steps").get(own)
             words = given if isinstance(given, dict) else ()
             needs = before if entry.needs is None else entry.needs
             placed.append(
-                graph.PlacedStep(key, name, entry, needs, frozenset(_field(word) for word in words))
+                graph.PlacedStep(key, name, entry, needs, frozenset(_name_field(word) for word in words))
             )
         graph.StepGraph(placed, self._problems).check()
         steps = [self._graph_step(step, defaults) for step in placed]
@@ -219,10 +219,12 @@ class _FileReading:
         entry = step.entry
         until = graph.until_of(entry.until) if entry.until is not None else None
         verdict = entry.verdict
-        verdict_json = None if verdict is None else {"file": verdict.file, "schema": _lists(verdict.fields)}
-        return _step(
+        verdict_json = (
+            None if verdict is None else {"file": verdict.file, "schema": _make_lists(verdict.fields)}
+        )
+        return _make_step(
             step.name,
-            _over(defaults, entry.dispatch()),
+            _merge_fields(defaults, entry.dispatch()),
             needs=list(step.needs),
             files=list(entry.files),
             until=None if until is None else {"field": until[0], "equals": until[1]},
@@ -240,24 +242,24 @@ class _FileReading:
                 self._problems.add("", f"step {step['name']} contains an incomplete character", why=str(exc))
 
 
-def _step(name: str, dispatch: Json, **more: Any) -> Json:
+def _make_step(name: str, dispatch: Json, **more: Any) -> Json:
     plain: Json = {"needs": [], "files": [], "until": None, "max": 1, "verdict": None, "back_to": None}
     return {"name": name, "dispatch": dispatch, **plain, **more}
 
 
-def _over(below: Json, above: Json) -> Json:
+def _merge_fields(below: Json, above: Json) -> Json:
     """Merge the fields; the upper ones win, and labels of both are kept."""
     require = {**below.get("require", {}), **above.get("require", {})}
     return {**below, **above, **({"require": require} if require else {})}
 
 
-def _field(word: object) -> str:
+def _name_field(word: object) -> str:
     return str(word).replace("-", "_")
 
 
-def _texts(dispatch: Json) -> list[str]:
+def _list_texts(dispatch: Json) -> list[str]:
     return [dispatch.get("task", ""), *dispatch.get("argv", ())]
 
 
-def _lists(fields: Mapping[str, tuple[str, ...]]) -> dict[str, list[str]]:
+def _make_lists(fields: Mapping[str, tuple[str, ...]]) -> dict[str, list[str]]:
     return {name: list(values) for name, values in fields.items()}

@@ -63,34 +63,34 @@ class WorkflowPlaces:
         """Find a workflow by path or by name. NotFoundError with the nearest name, ConfigError."""
         path = Path(word)
         if "/" in word or path.suffix in (*_SUFFIXES, ".jsonl", ".ndjson", ".txt"):
-            return self._placed(_read(path, path.stem, "file"))
-        for name, place, origin in self._files():
+            return self._mark_origin(_read(path, path.stem, "file"))
+        for name, place, origin in self._find_files():
             if name == word:
-                return self._placed(_read(place, name, origin))
+                return self._mark_origin(_read(place, name, origin))
         if word in shipped_names():
             return read_shipped(word)
         if path.is_file():
-            return self._placed(_read(path, path.stem, "file"))
-        names = [*(name for name, _, _ in self._files()), *shipped_names()]
+            return self._mark_origin(_read(path, path.stem, "file"))
+        names = [*(name for name, _, _ in self._find_files()), *shipped_names()]
         raise not_found("workflow", word, names, "pancode workflow ls --files")
 
     def all(self) -> Iterator[WorkflowText]:
         """Yield each name once: the project's file overrides the home's, and that a shipped one."""
         seen: set[str] = set()
-        for name, place, origin in self._files():
+        for name, place, origin in self._find_files():
             if name not in seen:
                 seen.add(name)
-                yield self._placed(_read(place, name, origin))
+                yield self._mark_origin(_read(place, name, origin))
         yield from (read_shipped(name) for name in shipped_names() if name not in seen)
 
-    def _placed(self, found: WorkflowText) -> WorkflowText:
+    def _mark_origin(self, found: WorkflowText) -> WorkflowText:
         """Mark a file in a repository, unless it is in the user's home."""
         ways = {Path(os.path.abspath(found.place)), Path(found.place).resolve()}
         mine = all(way.is_relative_to(self.home.resolve()) or way.is_relative_to(self.home) for way in ways)
         inside = found.origin == PROJECT or any((up / ".git").exists() for way in ways for up in way.parents)
         return replace(found, in_project=inside and not mine)
 
-    def _files(self) -> Iterator[tuple[str, Path, str]]:
+    def _find_files(self) -> Iterator[tuple[str, Path, str]]:
         for folder, origin in ((self.project / PROJECT_FOLDER, PROJECT), (self.home / HOME_FOLDER, "home")):
             try:
                 names = sorted(os.listdir(folder))

@@ -38,7 +38,7 @@ def read_source(text: str, place: str) -> tuple[Document, list[ConfigError]]:
     """Return the values, and the unreadable lines of a file with one task per line. ConfigError."""
     match format_of(text, place):
         case FileFormat.JSON:
-            return _json(text, place), []
+            return _read_json(text, place), []
         case FileFormat.JSONL:
             tasks: list[object] = []
             lines: dict[str, int] = {}
@@ -56,7 +56,7 @@ def read_source(text: str, place: str) -> tuple[Document, list[ConfigError]]:
                 tasks.append(value)
             return Document(place, {TASKS: tasks}, lines), wrong
         case FileFormat.LINES:
-            return _lines(text, place), []
+            return _read_lines(text, place), []
         case _:
             return parse_document(text, place, TASKS), []
 
@@ -85,7 +85,7 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def _json(text: str, place: str) -> Document:
+def _read_json(text: str, place: str) -> Document:
     """Read JSON: line numbers with the YAML reader (without tabs and surrogates), values as JSON."""
     try:
         data = json.loads(text, parse_constant=_no_number)
@@ -104,7 +104,7 @@ def _no_number(word: str) -> None:
     raise ValueError(f"{word} is not a JSON number")
 
 
-def _lines(text: str, place: str) -> Document:
+def _read_lines(text: str, place: str) -> Document:
     """Read a file in which each line is a task, except empty lines and lines that begin with #."""
     tasks: list[object] = []
     lines: dict[str, int] = {}

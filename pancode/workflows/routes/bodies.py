@@ -57,8 +57,8 @@ class StepBody(Body):
     def plan(self, by: str, depth: int, approved: bool, score: str | None = None) -> StepPlan:
         """Return the step's plan. `score`: the command that prints a result's score in a race."""
         request = replace(self.dispatch.asked(by), depth=depth, confirmed=approved, score=score)
-        verdict = self.verdict and {"file": self.verdict.file, "schema": _plain(self.verdict.allowed)}
-        until = self.until and {"field": self.until.field, "equals": _plain(self.until.equals)}
+        verdict = self.verdict and {"file": self.verdict.file, "schema": _to_plain_data(self.verdict.allowed)}
+        until = self.until and {"field": self.until.field, "equals": _to_plain_data(self.until.equals)}
         return StepPlan(
             name=self.name,
             request=request,
@@ -148,8 +148,8 @@ class ResumeBody(AgainBody):
     resolve: bool = False
 
 
-def _plain(value: Any) -> Any:
+def _to_plain_data(value: Any) -> Any:
     """Return a JSON value as plain data, so that a number in a verdict equals the one in its file."""
     if isinstance(value, dict):
-        return {name: [_plain(one) for one in values] for name, values in value.items()}
+        return {name: [_to_plain_data(one) for one in values] for name, values in value.items()}
     return float(value) if isinstance(value, Decimal) else value

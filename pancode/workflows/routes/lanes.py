@@ -86,7 +86,7 @@ def _list(context: ApiContext, call: ApiCall) -> LanesAnswer:
 def _create(context: ApiContext, call: ApiCall) -> LaneShape:
     """Create a lane."""
     body: LaneBody = call.body
-    given = _said(body.defaults)
+    given = _dump_body(body.defaults)
     lanes.create_lane(
         context.core, lanes.AskedLane(body.name, body.by, body.cwd, given, body.budget, body.goes_on)
     )
@@ -99,26 +99,26 @@ def _show(context: ApiContext, call: ApiCall) -> LaneShape:
     return lanes.get_lane(context.core, call.path["lane"])
 
 
-def _said(body: WorkBody) -> dict[str, Any]:
+def _dump_body(body: WorkBody) -> dict[str, Any]:
     """Return the body's fields of the work as JSON."""
     return body.model_dump(mode="json", include=body.model_fields_set & set(_OF_WORK))
 
 
-def _whole(context: ApiContext, call: ApiCall) -> WorkBody:
+def _merge_body(context: ApiContext, call: ApiCall) -> WorkBody:
     """Return the work of an item, completed by its lane's defaults."""
     found = lanes.get_defaults(context.core, call.path["lane"])
-    return WorkBody.model_validate({**found, **_said(call.body)})
+    return WorkBody.model_validate({**found, **_dump_body(call.body)})
 
 
 def _adds_landing(context: ApiContext, call: ApiCall) -> bool:
-    return has_true(_whole(context, call), "land")
+    return has_true(_merge_body(context, call), "land")
 
 
 @Verb(ADD_ITEM, LaneItemBody, "lane add", pokes=True, right=DISPATCHES, lands=_adds_landing)
 def _add(context: ApiContext, call: ApiCall) -> LaneAddedAnswer:
     """Add an item to a lane."""
     body: LaneItemBody = call.body
-    request = replace(_whole(context, call).asked(body.by), confirmed=body.yes, preset=body.preset or "")
+    request = replace(_merge_body(context, call).asked(body.by), confirmed=body.yes, preset=body.preset or "")
     settings: dict[str, object] = dict(body.settings.items())
     around = context.coordinator.around(settings, body.preset)
     new_item = lanes.AskedItem(

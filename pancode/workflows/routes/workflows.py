@@ -48,7 +48,7 @@ def _list(context: ApiContext, call: ApiCall) -> WorkflowsAnswer:
     return {"workflows": page.rows, "next": cursors.next(page.last)}
 
 
-def _childs(context: ApiContext, parent: Run, plan: WorkflowPlan) -> WorkflowPlan:
+def _make_child_plan(context: ApiContext, parent: Run, plan: WorkflowPlan) -> WorkflowPlan:
     """Return the plan of a workflow requested by a run: each step becomes that run's child."""
     if plan.caller["land"]:
         refuse_act(context.core, parent, "landing a change")
@@ -64,7 +64,7 @@ def _childs(context: ApiContext, parent: Run, plan: WorkflowPlan) -> WorkflowPla
     )
 
 
-def _begun(context: ApiContext, begun: BegunWorkflow) -> WorkflowShape:
+def _describe_begun(context: ApiContext, begun: BegunWorkflow) -> WorkflowShape:
     return get_workflow(context.core, begun.workflow.id, begun.warnings)
 
 
@@ -72,11 +72,11 @@ def _begun(context: ApiContext, begun: BegunWorkflow) -> WorkflowShape:
 def _begin(context: ApiContext, call: ApiCall) -> WorkflowShape | WorkflowDryRun:
     """Start a workflow; with `dry_run` only preview it."""
     body: WorkflowBody = call.body
-    plan = body.plan() if call.inside is None else _childs(context, call.inside, body.plan())
+    plan = body.plan() if call.inside is None else _make_child_plan(context, call.inside, body.plan())
     around = context.coordinator.around(plan.caller["settings"], plan.caller["preset"])
     if body.dry_run:
         return cast("WorkflowShape | WorkflowDryRun", report_steps(context.core, around, plan))
-    return _begun(context, begin_workflow(context.core, around, plan))
+    return _describe_begun(context, begin_workflow(context.core, around, plan))
 
 
 @Verb(WORKFLOW, command="workflow show")
@@ -144,6 +144,6 @@ def _resume(context: ApiContext, call: ApiCall) -> WorkflowShape:
 def _retry(context: ApiContext, call: ApiCall) -> WorkflowShape:
     """Repeat a whole workflow."""
     text, body = call.path["workflow"], call.body
-    return _begun(
+    return _describe_begun(
         context, retry_workflow(context.core, around_workflow(context, text), text, body.by, body.yes)
     )

@@ -13,7 +13,7 @@ from typer import Argument
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face, find_user
-from pancode.interfaces.cli.parameters import Json, Label, label, many, money, option
+from pancode.interfaces.cli.parameters import Json, Label, option, parse_label, parse_money, repeat_option
 from pancode.interfaces.cli.terminal import Columns, escape_line, format_rows
 from pancode.interfaces.client.caller import folder_here
 from pancode.interfaces.client.remote.place import remote_of
@@ -25,10 +25,10 @@ from pancode.workspaces import answers
 Project = Annotated[str, Argument(autocompletion=completions.projects)]
 OfIssues = Annotated[
     list[Label],
-    many(
+    repeat_option(
         "What a label of an issue chooses; may be repeated, and takes the place of all before.",
         "'LABEL=agent=A node=N budget=USD'",
-        parser=label,
+        parser=parse_label,
     ),
 ]
 _FACTS = {"linear_id": "linearProjectId", "linear_name": "linearProjectName", "prefix": "linearPrefix"}
@@ -53,10 +53,13 @@ def add(
         str | None, option("Its agent, if a dispatch names none.", "A", complete=completions.agents)
     ] = None,
     require: Annotated[
-        list[Label], many("Use only nodes with this label; may be repeated.", "KEY=VALUE", parser=label)
+        list[Label],
+        repeat_option("Use only nodes with this label; may be repeated.", "KEY=VALUE", parser=parse_label),
     ],
-    budget: Annotated[str | None, option("The most that a run may cost.", "USD", parser=money)] = None,
-    verify: Annotated[list[str], many("Its gates, instead of the repository's own; may be repeated.", "CMD")],
+    budget: Annotated[str | None, option("The most that a run may cost.", "USD", parser=parse_money)] = None,
+    verify: Annotated[
+        list[str], repeat_option("Its gates, instead of the repository's own; may be repeated.", "CMD")
+    ],
     prefix: Annotated[str | None, option("Prefix of its issues: MIN for MIN-123.", "P")] = None,
     linear_id: Annotated[str | None, option("Its project in Linear, by id.", "ID")] = None,
     linear_name: Annotated[str | None, option("Its project in Linear, by name.", "NAME")] = None,
@@ -69,7 +72,7 @@ def add(
     ] = None,
     work_person: Annotated[
         list[str],
-        many(
+        repeat_option(
             "Who may start work with the label: a login, in Linear an email address; may be repeated.", "WHO"
         ),
     ],
@@ -102,13 +105,13 @@ def add(
         done = face.client().post(answers.MAP_PROJECTS, change)["projects"]
     for note in dict.fromkeys(note for one in done for note in one["notes"]):
         face.note(f"note: {escape_line(note)}")
-    face.show({"projects": done} if mapping else done[0], lambda: "".join(map(_shown, done)))
+    face.show({"projects": done} if mapping else done[0], lambda: "".join(map(_format_project, done)))
     if path is None or prd or not face.can_ask() or not _lacks_prd(done[0]):
         return ExitCode.DONE
     beside = f"; {escape_line(done[0]['prd'])} is not a PRD" if done[0]["prd"] else ""
     if not face.confirm(f"There is no {PRD}{beside}. Let a planner draft one now? It only reads files.", ""):
         return ExitCode.DONE
-    return _draft(face, done[0]["name"], PLANNER)
+    return _dispatch_draft(face, done[0]["name"], PLANNER)
 
 
 def _lacks_prd(one: answers.ProjectShape | answers.PrdAnswer) -> bool:
@@ -153,34 +156,34 @@ def ls(face: Json) -> None:
     face.show(answer, lambda: format_rows(answer["projects"], _COLUMNS, none, cut="PATH"))
 
 
-def _path(one: answers.ProjectShape) -> str:
+def _format_path(one: answers.ProjectShape) -> str:
     return one["path"] if one["there"] else f"{one['path']} (not a repository)"
 
 
 _COLUMNS: Columns = {
     **{"PROJECT": "name", "PREFIX": "prefix", "AGENT": "agent", "BUDGET": "budget", "REMOTE": "remote"},
-    "PATH": _path,
+    "PATH": _format_path,
 }
 
 
 @verb("project show", "pancode project show shop", "pancode project show SHOP-123")
 def show(project: Project, face: Json) -> None:
     """Show a project, named by its name, by an issue of it, or by its name or id in Linear."""
-    face.show_result(face.client().get(answers.PROJECT.at(project)), _shown)
+    face.show_result(face.client().get(answers.PROJECT.at(project)), _format_project)
 
 
-def _pairs(values: dict[str, str]) -> str:
+def _format_pairs(values: dict[str, str]) -> str:
     return " ".join(f"{key}={value}" for key, value in values.items())
 
 
-def _shown(one: answers.ProjectShape) -> str:
-    labels = _pairs(one["require"])
+def _format_project(one: answers.ProjectShape) -> str:
+    labels = _format_pairs(one["require"])
     gates = None if one["verify"] is None else "; ".join(shlex.join(argv) for argv in one["verify"]) or "none"
     budget = None if one["budget"] is None else f"${one['budget']} a run"
-    facts = {"path": _path(one), "remote": one["remote"], "agent": one["agent"], "machines": labels}
+    facts = {"path": _format_path(one), "remote": one["remote"], "agent": one["agent"], "machines": labels}
     facts |= {"budget": budget, "gates": gates, "issues": one["prefix"] and f"{one['prefix']}-..."}
     facts |= {"tracker": one["tracker"], "prd": one["prd"] or f"none; pancode project prd {one['name']}"}
-    facts |= {"labels": "; ".join(f"{name} {_pairs(rule)}" for name, rule in one["labels"].items())}
+    facts |= {"labels": "; ".join(f"{name} {_format_pairs(rule)}" for name, rule in one["labels"].items())}
     facts |= {"linear": " ".join(filter(None, (one["linear_name"], one["linear_id"])))}
     lines = [f"  {key:<9} {escape_line(str(value))}\n" for key, value in facts.items() if value]
     return f"{escape_line(one['name'])}\n{''.join(lines)}"
@@ -202,7 +205,7 @@ def prd(
     exists; edit and commit it. From then on, agents in that repository are told where it is.
     """
     if keep is None:
-        return _draft(face, project, agent)
+        return _dispatch_draft(face, project, agent)
     made = face.client().get(answers.DRAFT.at(project), run=keep)
     file = Path(made["path"], PRD)
     # With a remote coordinator, the user's files are here, but the project's path is there.
@@ -231,7 +234,7 @@ def prd(
     return ExitCode.DONE
 
 
-def _draft(face: Face, project: str, agent: str) -> int:
+def _dispatch_draft(face: Face, project: str, agent: str) -> int:
     """Dispatch the draft of a PRD in mode review, which changes nothing, and print how to keep it."""
     from pancode.interfaces.cli.main import run
 
@@ -265,10 +268,10 @@ def webhook(
     """
     given = face.read_secret("webhook secret: ", 1_000).strip() if secret else None
     body = {"by": find_user(), "secret": given}
-    face.show(made := face.client().post(answers.TRACKER_HOOK.at(project), body), lambda: _hooked(made))
+    face.show(made := face.client().post(answers.TRACKER_HOOK.at(project), body), lambda: _format_hook(made))
 
 
-def _hooked(made: answers.TrackerHookAnswer) -> str:
+def _format_hook(made: answers.TrackerHookAnswer) -> str:
     closed = (
         "the API is not open over TCP; set api.listen in pancode.yaml, then: pancode fleet down, fleet up"
     )

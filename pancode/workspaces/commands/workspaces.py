@@ -58,7 +58,7 @@ def create(
         "cwd": find_folder(),
         "by": find_user(),
     }
-    face.show_result(face.client().post(answers.CREATE_WORKSPACE, body), _shown)
+    face.show_result(face.client().post(answers.CREATE_WORKSPACE, body), _format_workspace)
 
 
 @verb("workspace ls", "pancode workspace ls")
@@ -75,33 +75,36 @@ def ls(face: Json) -> None:
     face.show(answer, lambda: format_rows(answer["workspaces"], _COLUMNS, none, spare=("BRANCH",)))
 
 
-def _state(one: answers.WorkspaceAnswer) -> str:
+def _format_state(one: answers.WorkspaceAnswer) -> str:
     if one["agent"] is not None:
         return f"{one['agent']} works there"
     return format_outcome(one["outcome"] or "new")
 
 
-def _used(one: dict[str, Any]) -> str:
+def _format_used(one: dict[str, Any]) -> str:
     return short_time(one["used_at"] or one["created_at"])
 
 
 _COLUMNS: Columns = {
-    **{"WORKSPACE": "workspace", "BRANCH": "branch", "NODE": "node", "STATE": _state, "RUNS": "count"},
+    **{"WORKSPACE": "workspace", "BRANCH": "branch", "NODE": "node", "STATE": _format_state, "RUNS": "count"},
     "DIRTY": lambda one: "?" if one["dirty"] is None else count_noun(one["dirty"], "file"),
     "SIZE": lambda one: None if one["size"] is None else format_bytes(one["size"]),
-    **{"AHEAD": "ahead", "BEHIND": "behind", "LAST": "last", "USED": _used},
+    **{"AHEAD": "ahead", "BEHIND": "behind", "LAST": "last", "USED": _format_used},
 }
 
 
 @verb("workspace show", "pancode workspace show min-123")
 def show(workspace: Workspace, face: Json) -> None:
     """Show a workspace: its runs, its work that has not landed, and its problems."""
-    face.show_result(face.client().get(answers.WORKSPACE.at(workspace), measured=1), _shown)
+    face.show_result(face.client().get(answers.WORKSPACE.at(workspace), measured=1), _format_workspace)
 
 
-def _shown(one: answers.WorkspaceAnswer) -> str:
+def _format_workspace(one: answers.WorkspaceAnswer) -> str:
     facts = {"branch": one["branch"], "project": one["project"], "node": one["node"] or "any"}
-    facts |= {"state": _state(one), "unlanded": first_few(one["files"], 8) if one["files"] else "nothing"}
+    facts |= {
+        "state": _format_state(one),
+        "unlanded": first_few(one["files"], 8) if one["files"] else "nothing",
+    }
     facts |= {} if one["dirty"] is not None else {"dirty": "unknown until its run has ended"}
     facts |= {} if one["size"] is None else {"size": format_bytes(one["size"])}
     if one["ahead"] is not None:
@@ -151,7 +154,7 @@ def open_(
     """
     if leave:
         one = face.client().get(answers.WORKSPACE.at(workspace))
-        return _left(face, workspace, one["opened"]["run"] if one["opened"] else one["last"])
+        return _leave_workspace(face, workspace, one["opened"]["run"] if one["opened"] else one["last"])
     from pancode.fleet.login import at_terminal, describe_remotes, open_shell
 
     prints = prints or face.as_json
@@ -160,7 +163,7 @@ def open_(
             fix = f"pancode workspace open {workspace} --print"
             raise UsageError("standard input is not a terminal", fix=fix, code="no_terminal")
         home_of(os.environ)  # The command uses this computer's SSH.
-    opened = _opened(face, workspace, node)
+    opened = _open_workspace(face, workspace, node)
     target = face.client().get(NODE.at(opened["node"]))["target"]
     folder, run = opened["folder"], opened["run"]
     if prints:
@@ -175,10 +178,10 @@ def open_(
         back, end = f"pancode workspace open {workspace}", f"pancode workspace open --leave {workspace}"
         face.note(f"{escape_line(workspace)} stays open; to come back: {back}; to end it: {end}")
         return ExitCode.DONE
-    return _left(face, workspace, run)
+    return _leave_workspace(face, workspace, run)
 
 
-def _left(face: Face, workspace: str, run: str | None) -> int:
+def _leave_workspace(face: Face, workspace: str, run: str | None) -> int:
     """Leave the workspace, and wait for the end of the run that kept it open; return the exit code."""
     client = face.client()
     client.post(answers.LEAVE_WORKSPACE.at(workspace), {"by": find_user()})
@@ -191,7 +194,7 @@ def _left(face: Face, workspace: str, run: str | None) -> int:
     return face.end(exit_of(ended["outcome"]), ended, lambda: format_summary(whole))
 
 
-def _opened(face: Face, workspace: str, node: str | None) -> dict[str, Any]:
+def _open_workspace(face: Face, workspace: str, node: str | None) -> dict[str, Any]:
     """Open the workspace and return its place once its files are there; else UnavailableError."""
     client = face.client(works=True)
     one = client.post(answers.OPEN_WORKSPACE.at(workspace), {"by": find_user(), "node": node})
@@ -235,7 +238,7 @@ def repair(
     does += [f"its repository is {repository}"] if repository is not None else []
     does += [f"its machine is {node}"] if node is not None else []
     if dry_run:
-        return face.show({**one, "does": does}, lambda: _shown(one) + _plan(does))
+        return face.show({**one, "does": does}, lambda: _format_workspace(one) + _plan(does))
     if face.can_ask() and does:
         face.note(_plan(does).rstrip())
         if not face.confirm("Repair it in this way?", ""):
@@ -245,7 +248,7 @@ def repair(
         "node": node,
         "by": find_user(),
     }
-    face.show_result(client.post(answers.REPAIR_WORKSPACE.at(workspace), body), _shown)
+    face.show_result(client.post(answers.REPAIR_WORKSPACE.at(workspace), body), _format_workspace)
 
 
 def _plan(does: list[str]) -> str:

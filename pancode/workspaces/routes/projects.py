@@ -131,8 +131,8 @@ def _add(context: ApiContext, call: ApiCall) -> ProjectShape:
     """Add a project, or change it."""
     body: ProjectBody = call.body
     around = context.coordinator.around({})
-    new = _asked(context, around.projects(), body)
-    change = AskedChange(ChangeKind.SETTING, f"projects.{new.name}", json.dumps(_kept(new)))
+    new = _make_project(context, around.projects(), body)
+    change = AskedChange(ChangeKind.SETTING, f"projects.{new.name}", json.dumps(_to_settings(new)))
     effect = make_change(context.core, change_makers(context), change, body.by)
     return {**_shape(around, new), "notes": list(effect.notes)}
 
@@ -145,7 +145,7 @@ def _add_all(context: ApiContext, call: ApiCall) -> ProjectsAnswer:
     with context.core.lock:  # No other change may come between reading the file and writing it.
         known = around.projects()
         for row in body.projects:
-            one = _asked(context, {**known, **new}, row)
+            one = _make_project(context, {**known, **new}, row)
             old = known.get(one.name)
             if old is not None and old.prefix and old.prefix.upper() != one.prefix.upper():
                 raise UsageError(
@@ -157,23 +157,23 @@ def _add_all(context: ApiContext, call: ApiCall) -> ProjectsAnswer:
             new[one.name] = one
         before = context.coordinator.chosen.look(BY_NAME, "{}").before
         kept = {} if before is None else cast("dict[str, Any]", value_of(BY_NAME, before))
-        value = json.dumps({**kept, **{name: _kept(one) for name, one in new.items()}})
+        value = json.dumps({**kept, **{name: _to_settings(one) for name, one in new.items()}})
         change = AskedChange(ChangeKind.SETTING, BY_NAME, value)
         effect = make_change(context.core, change_makers(context), change, body.by)
     return {"projects": [{**_shape(around, one), "notes": list(effect.notes)} for one in new.values()]}
 
 
-def _asked(context: ApiContext, known: Mapping[str, NamedProject], body: ProjectBody) -> NamedProject:
+def _make_project(context: ApiContext, known: Mapping[str, NamedProject], body: ProjectBody) -> NamedProject:
     """Return the requested project. UsageError if it is invalid."""
     around = context.coordinator.around({})
-    top = None if body.path is None else _top(context, body.path)
+    top = None if body.path is None else _find_top(context, body.path)
     old = known.get(body.name or "")
     if top is None and old is None:
         raise UsageError("a directory is required", fix="pancode project add PATH", code="bad_value")
     name = project_name(body.name) if body.name else name_for(os.path.basename(top or ""))
     if body.name is None:
         must_be_the_same(known.get(name), top or "")
-    new = _changed(known.get(name) or NamedProject(name, top or ""), body)
+    new = _change_project(known.get(name) or NamedProject(name, top or ""), body)
     if top is not None:
         new = replace(new, path=top, remote=around.address_of(top))
     if body.prd:
@@ -187,7 +187,7 @@ def _asked(context: ApiContext, known: Mapping[str, NamedProject], body: Project
     return new
 
 
-def _top(context: ApiContext, path: str) -> str:
+def _find_top(context: ApiContext, path: str) -> str:
     top = context.project_of(path)
     if top is None:
         fix = "give a directory in a repository on the coordinator's computer, or run git init there"
@@ -195,7 +195,7 @@ def _top(context: ApiContext, path: str) -> str:
     return top
 
 
-def _changed(old: NamedProject, body: ProjectBody) -> NamedProject:
+def _change_project(old: NamedProject, body: ProjectBody) -> NamedProject:
     """Return the project with the changes of the body."""
     values: dict[str, Any] = {
         key: value
@@ -213,13 +213,13 @@ def _changed(old: NamedProject, body: ProjectBody) -> NamedProject:
     return replace(old, **values)
 
 
-def _kept(one: NamedProject) -> dict[str, Any]:
+def _to_settings(one: NamedProject) -> dict[str, Any]:
     """Return the project as stored in settings.json, without unset fields."""
-    values = {key: value for key, value in _plain(one).items() if value not in (None, "", {}, [])}
+    values = {key: value for key, value in _to_dict(one).items() if value not in (None, "", {}, [])}
     return {key: value for key, value in values.items() if key != "name"}
 
 
-def _plain(one: NamedProject) -> dict[str, Any]:
+def _to_dict(one: NamedProject) -> dict[str, Any]:
     return {
         "name": one.name,
         "path": one.path,
@@ -243,7 +243,7 @@ def _shape(around: Surroundings, one: NamedProject, looks: bool = True) -> Proje
     """Return the project's API shape. `there`: whether a repository exists at its path."""
     there = os.path.exists(os.path.join(one.path, ".git"))
     prd = around.prd(one.path, one.prd) if looks else None
-    return cast("ProjectShape", {**_plain(one), "prd": prd, "there": there})
+    return cast("ProjectShape", {**_to_dict(one), "prd": prd, "there": there})
 
 
 def _secret_of(project: str) -> str:
@@ -252,7 +252,7 @@ def _secret_of(project: str) -> str:
 
 
 @Verb(TRACKER_HOOK, TrackerHookBody, "project webhook", right=SETS_UP)
-def _webhook(context: ApiContext, call: ApiCall) -> TrackerHookAnswer:
+def _make_webhook(context: ApiContext, call: ApiCall) -> TrackerHookAnswer:
     """Return the address and new secret of a project's tracker webhook; Linear creates the secret."""
     body: TrackerHookBody = call.body
     project = find_project(context.coordinator.around({}).projects(), call.path["project"])
@@ -269,7 +269,7 @@ def _webhook(context: ApiContext, call: ApiCall) -> TrackerHookAnswer:
 @Verb(
     "POST /v1/hooks/trackers/{project}", SignedBody, status=202, right=DISPATCHES, over_tcp=TcpAccess.SIGNED
 )
-def _called(context: ApiContext, call: ApiCall) -> TrackerCalledAnswer:
+def _receive_webhook(context: ApiContext, call: ApiCall) -> TrackerCalledAnswer:
     """Query a tracker's issues soon, on its signed webhook.
 
     Only the tracker's answer to the query counts, so repeated, late or unordered calls do no harm.

@@ -90,7 +90,7 @@ def _create(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
     """Create a workspace."""
     body: WorkspaceBody = call.body
     name, now = body.name.lower(), context.core.wall_ms()
-    project = _project(context, body)
+    project = _find_project(context, body)
     workspace = KeptWorkspace(name, project, branch_for(name, body.title), body.node, now, body.by)
     create_workspace(context.core, workspace)
     return get_workspace(context.core, context.coordinator.around({}), name)
@@ -103,7 +103,7 @@ def _show(context: ApiContext, call: ApiCall) -> WorkspaceAnswer:
     return get_workspace(context.core, around, call.path["workspace"], measured)
 
 
-def _project(context: ApiContext, body: WorkspaceBody) -> str:
+def _find_project(context: ApiContext, body: WorkspaceBody) -> str:
     """Return the top of its repository: the named project's, the issue's, or the one around the folder."""
     projects = context.coordinator.around({}).projects()
     try:

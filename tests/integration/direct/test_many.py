@@ -12,7 +12,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from node_agent.link.direct import NotLetInError, _context, dial
+from node_agent.link.direct import NotLetInError, _make_context, dial
 from pancode.fleet.direct import port
 from pancode.fleet.direct.port import WAITING
 from pancode.fleet.place import ListenAddress
@@ -80,7 +80,7 @@ def test_no_connection_is_taken_up_again_without_its_certificate(house: House, a
     house.open()
     with (
         socket.create_connection((house.place.host, house.place.port), 5) as plain,
-        _context(anna.end()).wrap_socket(plain, server_hostname=house.place.host) as tls,
+        _make_context(anna.end()).wrap_socket(plain, server_hostname=house.place.host) as tls,
     ):
         assert tls.recv(100) == b'{"ok":true}\n'
         assert tls.session is None or not tls.session.has_ticket

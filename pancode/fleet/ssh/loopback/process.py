@@ -65,14 +65,18 @@ async def _serve(place: LoopbackPlace, process: asyncssh.SSHServerProcess[bytes]
         process.stderr.write(f"cannot start: {error}\n".encode())
         process.exit(126)
         return
-    await _attend(child, process)
+    await _serve_process(child, process)
 
 
-async def _attend(child: asyncio.subprocess.Process, process: asyncssh.SSHServerProcess[bytes]) -> None:
+async def _serve_process(
+    child: asyncio.subprocess.Process, process: asyncssh.SSHServerProcess[bytes]
+) -> None:
     """Pump until both outputs end and the child is reaped, then report its exit."""
     assert child.stdout is not None and child.stderr is not None
     feed = asyncio.ensure_future(_feed(child, process))
-    pumps = asyncio.gather(_pump(child.stdout, process.stdout), _pump(child.stderr, process.stderr))
+    pumps = asyncio.gather(
+        _pump_output(child.stdout, process.stdout), _pump_output(child.stderr, process.stderr)
+    )
     try:
         await pumps
         code = await child.wait()
@@ -92,7 +96,7 @@ async def _attend(child: asyncio.subprocess.Process, process: asyncssh.SSHServer
         await asyncio.gather(feed, pumps, return_exceptions=True)
 
 
-async def _pump(source: asyncio.StreamReader, sink: asyncssh.SSHWriter[bytes]) -> None:
+async def _pump_output(source: asyncio.StreamReader, sink: asyncssh.SSHWriter[bytes]) -> None:
     """Copy to the end. When the sink is gone, the source is still drained: the child must not block."""
     gone = False
     while chunk := await source.read(CHUNK):
@@ -116,7 +120,7 @@ async def _feed(child: asyncio.subprocess.Process, process: asyncssh.SSHServerPr
             child.stdin.write(chunk)
             await child.stdin.drain()
         except asyncssh.SignalReceived as received:
-            _signal(child, received.signal)
+            _send_signal(child, received.signal)
         except (asyncssh.BreakReceived, asyncssh.TerminalSizeChanged):
             continue
         except (OSError, asyncssh.Error):
@@ -124,7 +128,7 @@ async def _feed(child: asyncio.subprocess.Process, process: asyncssh.SSHServerPr
     child.stdin.close()
 
 
-def _signal(child: asyncio.subprocess.Process, name: str) -> None:
+def _send_signal(child: asyncio.subprocess.Process, name: str) -> None:
     number = getattr(signal, f"SIG{name}", None)
     if number is None or child.returncode is not None:
         return

@@ -124,11 +124,11 @@ class LoopbackServer:
     async def start(self, port: int = 0) -> int:
         """Listen on 127.0.0.1 (port 0: any); returns the port. OSError when it is taken."""
         self.node.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._acceptor = await asyncssh.listen(LOOPBACK, port, config=None, **self._options())
+        self._acceptor = await asyncssh.listen(LOOPBACK, port, config=None, **self._make_options())
         self.port = self._acceptor.get_port()
         return self.port
 
-    def _options(self) -> dict[str, Any]:
+    def _make_options(self) -> dict[str, Any]:
         return {
             "server_factory": lambda: _Server(self.node, self._allowed, self._live),
             "server_host_keys": [self._host_key],

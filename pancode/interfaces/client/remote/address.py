@@ -40,7 +40,7 @@ def read_address(text: str) -> RemoteAddress:
         parts = urlsplit(text)
         host, port = parts.hostname or "", parts.port
     except ValueError as exc:
-        _refuse(text, _why(text, exc))
+        _refuse(text, _explain_fault(text, exc))
     if parts.scheme != "ssh":
         _refuse(text, "it must start with ssh://")
     if parts.password is not None:
@@ -55,10 +55,10 @@ def read_address(text: str) -> RemoteAddress:
     # keep the case of the host: a name in ~/.ssh/config may have capitals
     at = parts.netloc.lower().rfind(host)
     as_typed = parts.netloc[at : at + len(host)]
-    return RemoteAddress(as_typed, user, port or None, _home(text, parts.path))
+    return RemoteAddress(as_typed, user, port or None, _parse_home(text, parts.path))
 
 
-def _home(text: str, path: str) -> str:
+def _parse_home(text: str, path: str) -> str:
     """Return the home in a path: `/~/x` is below the login's home, as in git's addresses."""
     home = unquote(path).rstrip("/")
     if "\0" in home or "\n" in home:
@@ -66,12 +66,12 @@ def _home(text: str, path: str) -> str:
     return home.removeprefix("/") if home.startswith("/~") else home
 
 
-def _why(text: str, problem: ValueError) -> str:
+def _explain_fault(text: str, problem: ValueError) -> str:
     """Return the parser's reason, unless it may show part of a password (with `#`, read as a port)."""
-    return "its host or port cannot be read" if _masked(text) != text else str(problem)
+    return "its host or port cannot be read" if _mask_password(text) != text else str(problem)
 
 
-def _masked(text: str) -> str:
+def _mask_password(text: str) -> str:
     """Return the address without everything from the first colon after `//` to the last `@`."""
     login, at, rest = text.rpartition("@")
     scheme, slashes, named = login.rpartition("://") if login.count("://") == 1 else ("", "", login)
@@ -81,7 +81,7 @@ def _masked(text: str) -> str:
 
 def _refuse(text: str, why: str) -> NoReturn:
     raise ConfigError(
-        f"{VARIABLE}{f'={_masked(text)[:100]}' if text else ''} is not a coordinator address",
+        f"{VARIABLE}{f'={_mask_password(text)[:100]}' if text else ''} is not a coordinator address",
         why=why,
         fix=f"export {VARIABLE}=ssh://[user@]host[:port][/path-of-its-home], or: unset {VARIABLE}",
         code="bad_coordinator",

@@ -158,7 +158,7 @@ class TunnelChannel:
 
     def start(self) -> None:
         name = f"channel-{self._number}"
-        self._giving = threading.Thread(target=self._give, name=name, daemon=True)
+        self._giving = threading.Thread(target=self._pump_data, name=name, daemon=True)
         self._giving.start()
         threading.Thread(target=self._fetch, name=name, daemon=True).start()
 
@@ -181,7 +181,7 @@ class TunnelChannel:
             self._credit += count
             self._may.notify()
 
-    def _give(self) -> None:
+    def _pump_data(self) -> None:
         with suppress(OSError):  # the local reader has closed, or the link has ended
             while (data := self._come.get()) is not None:
                 self._connection.sendall(data)

@@ -34,15 +34,15 @@ class RemoteCoordinator:
 
     def open(self, starts: bool, works: bool) -> socket.socket:
         """Return a connection to the coordinator; log in again if the link was cut. PancodeError."""
-        return self._there()[0].open({"starts": starts, "works": works})
+        return self._open_tunnel()[0].open({"starts": starts, "works": works})
 
     def open_git(self, copy: str, service: str) -> socket.socket:
         """Return a connection to git for a checkout's copy on that node, by the same login. PancodeError."""
-        return self._there()[0].open({"copy": copy, "service": service})
+        return self._open_tunnel()[0].open({"copy": copy, "service": service})
 
     def facts(self) -> LoginFacts:
         """Return what the coordinator's machine reported about this login."""
-        return self._there()[1]
+        return self._open_tunnel()[1]
 
     @property
     def was_reached(self) -> bool:
@@ -54,7 +54,7 @@ class RemoteCoordinator:
         why = f"{VARIABLE} is set: the coordinator is on {self.address.host}"
         return UsageError(what, why=why, fix=fix, code="not_from_here")
 
-    def _there(self) -> tuple[Tunnel, LoginFacts]:
+    def _open_tunnel(self) -> tuple[Tunnel, LoginFacts]:
         with self._lock:
             if self.tunnel is None or self._facts is None or self.tunnel.cut:
                 from pancode.interfaces.client.remote.tunnel import (

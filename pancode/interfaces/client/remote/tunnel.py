@@ -81,12 +81,14 @@ class Tunnel:
                 raise ApiError(answer["error"])
             if answer.get("protocol") != PROTOCOL:
                 raise self._other_version(f"it has PanCode {answer.get('version')}")
-            facts = _facts(answer)
+            facts = _parse_facts(answer)
         except BaseException:
             self.close()
             raise
         self._channels = TunnelChannels(self._out, self._in, self._on_frame)
-        threading.Thread(target=self._carry, args=(self._channels,), name="tunnel", daemon=True).start()
+        threading.Thread(
+            target=self._carry_frames, args=(self._channels,), name="tunnel", daemon=True
+        ).start()
         return facts
 
     def open(self, wanted: Mapping[str, Any]) -> socket.socket:
@@ -109,7 +111,7 @@ class Tunnel:
         if answer[1] and answer[1][0][0] is FrameKind.OPENED:
             return ours
         ours.close()
-        raise _refusal(answer[1][0][1]) if answer[1] else self.lost()
+        raise _parse_refusal(answer[1][0][1]) if answer[1] else self.lost()
 
     def lost(self) -> UnavailableError:
         """Return the error for a link that ended or does not answer."""
@@ -195,7 +197,7 @@ class Tunnel:
     def _last_words(self) -> str:
         return "; ".join([word for word in self._words if word][-3:])
 
-    def _carry(self, channels: TunnelChannels) -> None:
+    def _carry_frames(self, channels: TunnelChannels) -> None:
         channels.run()
         self.cut = True
         for event, _ in list(self._answers.values()):
@@ -208,7 +210,7 @@ class Tunnel:
             waiting[0].set()
 
 
-def _refusal(payload: bytes) -> PancodeError:
+def _parse_refusal(payload: bytes) -> PancodeError:
     try:
         problem = json.loads(payload)
     except ValueError:
@@ -216,7 +218,7 @@ def _refusal(payload: bytes) -> PancodeError:
     return ApiError(problem if isinstance(problem, dict) else {})
 
 
-def _facts(answer: Mapping[str, Any]) -> LoginFacts:
+def _parse_facts(answer: Mapping[str, Any]) -> LoginFacts:
     environ, folder = answer.get("environ"), answer.get("folder")
     return LoginFacts(
         str(answer.get("version")),

@@ -43,7 +43,7 @@ def trade_code(core: Core, text: str) -> MadeTokenShape:
     with core.lock:
         code, used = core.live.visits.codes.pop(key, None), core.live.visits.used
         if code is None or code.until_ms <= core.ports.clock.boot_ms():
-            raise _refused(core, used.get(key))
+            raise _make_access_error(core, used.get(key))
         made = create(core, code.wanted, code.by)
         used[key] = code.wanted.name
         for old in list(used)[:-MOST_USED]:
@@ -51,7 +51,7 @@ def trade_code(core: Core, text: str) -> MadeTokenShape:
         return made
 
 
-def _refused(core: Core, session: str | None) -> visitors.AccessError:
+def _make_access_error(core: Core, session: str | None) -> visitors.AccessError:
     """Return the error to raise. `session`: what the code opened earlier, so the link was used twice."""
     error = visitors.invalid_code() if session is None else visitors.used_code(session)
     count_failure(core, error)

@@ -9,7 +9,7 @@ from typer import Argument
 
 from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import find_user
-from pancode.interfaces.cli.parameters import Json, duration, many, option
+from pancode.interfaces.cli.parameters import Json, option, parse_duration, repeat_option
 from pancode.interfaces.cli.terminal import Columns, escape_line, format_rows, short_time
 from pancode.interfaces.http.access.answers import CREATE_TOKEN, REVOKE_TOKEN, TOKENS, MadeTokenShape
 from pancode.kernel.errors import UsageError
@@ -18,9 +18,9 @@ SCOPES = ("read", "answer", "dispatch", "operate", "budget", "admin")
 NEVER = "never"
 
 
-def lasting(text: str) -> int | str:
+def parse_lifetime(text: str) -> int | str:
     """Parse a duration into milliseconds, or return `never`."""
-    return NEVER if text.strip() == NEVER else duration(text)
+    return NEVER if text.strip() == NEVER else parse_duration(text)
 
 
 @verb(
@@ -37,7 +37,7 @@ def tokens(
     revokes: Annotated[bool, option("Revoke the token with this NAME.", "--revoke")] = False,
     scopes: Annotated[
         list[str],
-        many(
+        repeat_option(
             "read, answer, dispatch, operate, budget or admin; each also allows reading.",
             "--allow",
             "SCOPE",
@@ -47,7 +47,10 @@ def tokens(
     expires: Annotated[
         Any,
         option(
-            "The token expires after this time: 12h, 30d, or never.", "--expires", "DURATION", parser=lasting
+            "The token expires after this time: 12h, 30d, or never.",
+            "--expires",
+            "DURATION",
+            parser=parse_lifetime,
         ),
     ] = "30d",
     item: Annotated[
@@ -70,15 +73,15 @@ def tokens(
         return face.show(answer, lambda: format_rows(answer["tokens"], _COLUMNS, none))
     if revokes:
         gone = face.client().post(REVOKE_TOKEN.at(name), {"by": find_user()})
-        return face.show(gone, lambda: _revoked(name, gone["paused"], gone["left"]))
-    lasts = lasting(expires) if isinstance(expires, str) else expires
+        return face.show(gone, lambda: _format_revoked(name, gone["paused"], gone["left"]))
+    lasts = parse_lifetime(expires) if isinstance(expires, str) else expires
     body = {"by": find_user(), "name": name, "lasts_ms": None if lasts == NEVER else lasts, "item": item}
     if scopes:
         body["scopes"] = scopes
-    return face.show_result(face.client().post(CREATE_TOKEN, body), _made)
+    return face.show_result(face.client().post(CREATE_TOKEN, body), _format_token)
 
 
-def _made(made: MadeTokenShape) -> str:
+def _format_token(made: MadeTokenShape) -> str:
     until = short_time(made["expires_at"]) if made["expires_at"] else "until it is revoked"
     what = f"only to answer {made['run']}" if made["item"] else ", ".join(made["scopes"])
     return f"{made['token']}\n{escape_line(made['name'])}: {what}; until {until}. It is not shown again.\n"
@@ -93,7 +96,7 @@ _COLUMNS: Columns = {
 }
 
 
-def _revoked(name: str, paused: list[str], left: list[str]) -> str:
+def _format_revoked(name: str, paused: list[str], left: list[str]) -> str:
     note = f"paused, because it created them: {', '.join(map(escape_line, paused))}\n" if paused else ""
     if left:
         note += f"continue, as it has begun them: {', '.join(left)}; pancode stop RUN\n"

@@ -49,7 +49,7 @@ class ListenerRules:
         # too.
         origin, site = caller.headers.get("origin"), caller.headers.get("sec-fetch-site", "none")
         ours = {f"{self.scheme}://{host}"}
-        if _name_of(host) in self._named():  # for a proxy in front of PanCode that serves HTTPS
+        if _name_of(host) in self._list_names():  # for a proxy in front of PanCode that serves HTTPS
             ours.add(f"https://{host}")
         strange = origin is not None and origin.lower() not in {one.lower() for one in ours}
         if strange or (site not in ("none", "same-origin") and caller.path.startswith("/v1/")):
@@ -84,7 +84,7 @@ class ListenerRules:
         """Raise AccessError for an unknown host name: a page can point its own name at this machine (DNS
         rebinding). The port is not checked, as it may be that of a tunnel."""
         name = _name_of(host)
-        if name in (*_LOCAL, self.host.lower(), *self._named()) or name.endswith(".localhost"):
+        if name in (*_LOCAL, self.host.lower(), *self._list_names()) or name.endswith(".localhost"):
             return
         raise AccessError(
             f"host {host[:80]!r} is not a name of this coordinator",
@@ -92,7 +92,7 @@ class ListenerRules:
             code="wrong_host",
         )
 
-    def _named(self) -> tuple[str, ...]:
+    def _list_names(self) -> tuple[str, ...]:
         return tuple(_name_of(name) for name in self.names)
 
 

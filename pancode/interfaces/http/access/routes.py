@@ -69,7 +69,7 @@ def _tokens(context: ApiContext, call: ApiCall) -> TokensAnswer:
 def _create(context: ApiContext, call: ApiCall) -> MadeTokenShape:
     """Make a token; its secret is shown once."""
     body: TokenBody = call.body
-    return create(context.core, body.wanted(), body.by, _token(call))
+    return create(context.core, body.wanted(), body.by, _find_token(call))
 
 
 @Verb(REVOKE_TOKEN, ActBody, "admin tokens", right=REMOVES)
@@ -81,15 +81,15 @@ def _revoke(context: ApiContext, call: ApiCall) -> RevokedAnswer:
 
 
 @Verb(WEB_CODE, WebCodeBody, status=201, right=SETS_UP, over_tcp=TcpAccess.CLOSED)
-def _code(context: ApiContext, call: ApiCall) -> WebCodeAnswer:
+def _make_code(context: ApiContext, call: ApiCall) -> WebCodeAnswer:
     """A code that opens the console once."""
     body: WebCodeBody = call.body
-    url = context.facts.get("api") or _loopback(context)
+    url = context.facts.get("api") or _open_loopback(context)
     code = make_code(context.core, body.scopes, body.lasts_ms, body.by)
     return {"code": code, "url": f"{url}/#code={code}", "lasts_ms": CODE_MS}
 
 
-def _loopback(context: ApiContext) -> str:
+def _open_loopback(context: ApiContext) -> str:
     """Return the loopback address for this browser, if no setting opens the API. UnavailableError."""
     trouble = "; ".join(f"{one['what']}: {one['why']}" for one in context.closed)
     fix = next((one["fix"] for one in context.closed), "pancode fleet status")
@@ -107,14 +107,14 @@ def _loopback(context: ApiContext) -> str:
 
 
 @Verb("POST /v1/web/session", WebSessionBody, status=201, right=NOTES, over_tcp=TcpAccess.OPEN)
-def _session(context: ApiContext, call: ApiCall) -> MadeTokenShape:
+def _trade_code(context: ApiContext, call: ApiCall) -> MadeTokenShape:
     """Exchange a code for a token."""
     body: WebSessionBody = call.body
     return trade_code(context.core, body.code)
 
 
 @Verb("GET /v1/web/session", for_item=True)
-def _own(context: ApiContext, call: ApiCall) -> TokenShape:
+def _get_own_token(context: ApiContext, call: ApiCall) -> TokenShape:
     """The token of this request."""
     return describe_token(_must_have(call))
 
@@ -127,12 +127,12 @@ def _end(context: ApiContext, call: ApiCall) -> EndedAnswer:
     return {"ended": token.name}
 
 
-def _token(call: ApiCall) -> ApiToken | None:
+def _find_token(call: ApiCall) -> ApiToken | None:
     return None if call.visitor is None else call.visitor.token
 
 
 def _must_have(call: ApiCall) -> ApiToken:
-    token = _token(call)
+    token = _find_token(call)
     if token is None:
         fix = "send the request over TCP, with the token"
         raise UsageError(

@@ -36,7 +36,7 @@ def create(core: Core, wanted: NewToken, by: str, asker: ApiToken | None = None)
     """Make a token; return it with its secret, shown only now. AccessError, ConflictError, UsageError."""
     now = core.wall_ms()
     wanted = narrow_token(asker, wanted, now)
-    item, run = _item(core, wanted.item)
+    item, run = _find_item(core, wanted.item)
     secret = PREFIX + core.ports.ids.token(SECRET_BYTES)
     expires = None if wanted.lasts_ms is None else now + wanted.lasts_ms
     scopes = tuple(scope.value for scope in AccessScope if scope in wanted.scopes)
@@ -50,7 +50,7 @@ def create(core: Core, wanted: NewToken, by: str, asker: ApiToken | None = None)
     return {**describe_token(made), "token": secret}
 
 
-def _item(core: Core, named: str | None) -> tuple[str | None, str | None]:
+def _find_item(core: Core, named: str | None) -> tuple[str | None, str | None]:
     """Return (item, run) of the inbox item with this id or of this run. UsageError if nothing waits."""
     if named is None:
         return None, None

@@ -122,10 +122,10 @@ def _stamp(seen: GitProject, folder: Path, mine: tuple[str, ...]) -> object:
         os.path.join(xdg or os.path.join(home, ".config"), "git/config"),
     )
     files = (*users, seen.common_dir / "config", seen.git_dir / "config.worktree")
-    return folder, mine, tuple(_when(file) for file in files)
+    return folder, mine, tuple(_stat_file(file) for file in files)
 
 
-def _when(file: str | Path) -> tuple[int, int, int] | None:
+def _stat_file(file: str | Path) -> tuple[int, int, int] | None:
     try:
         at = os.stat(file)
     except OSError:

@@ -66,7 +66,7 @@ class LandingJournal:
         path = os.path.join(self.new, step.path)
         seen = os.lstat(path)
         if stat.S_ISREG(seen.st_mode):
-            os.chmod(path, _mode(step))
+            os.chmod(path, _choose_mode(step))
             _sync(path)
         return replace(step, staged=FileIdentity.of(path))
 
@@ -76,7 +76,7 @@ class LandingJournal:
             self._write("applying", "")
             for number, step in enumerate(steps):
                 self._take(number, step)
-            for name in self._folders():
+            for name in self._read_folders():
                 self.checkpoint(f"mkdir {name}")
                 os.mkdir(os.path.join(self.top, name))
             for step in steps:
@@ -89,7 +89,7 @@ class LandingJournal:
         self.finish()
 
     def _take(self, number: int, step: FileStep) -> None:
-        target, kept = os.path.join(self.top, step.path), self._old(number)
+        target, kept = os.path.join(self.top, step.path), self._make_old_path(number)
         if step.old is None:
             return
         self.checkpoint(f"take {step.path}")
@@ -130,7 +130,7 @@ class LandingJournal:
     def finish(self) -> None:
         """Remove folders that became empty, and then the journal."""
         self.checkpoint("finish")
-        for step in self._steps():
+        for step in self._read_steps():
             if not step.new:
                 self._drop_empty(os.path.dirname(step.path))
         self._forget()
@@ -156,16 +156,16 @@ class LandingJournal:
 
     def roll_back(self) -> None:
         """Undo the landing. Files that the user has edited since stay; GitRefusal names them."""
-        steps = self._steps()
+        steps = self._read_steps()
         for step in steps:
             target = os.path.join(self.top, step.path)
             if step.staged is not None and FileIdentity.of(target) == step.staged:
                 os.unlink(target)
-        for name in reversed(self._folders()):
+        for name in reversed(self._read_folders()):
             with suppress(OSError):
                 os.rmdir(os.path.join(self.top, name))
         kept = [step.path for number, step in enumerate(steps) if not self._give_back(number, step)]
-        kept += [step.path for step in steps if self._edited(step) and step.path not in kept]
+        kept += [step.path for step in steps if self._is_edited(step) and step.path not in kept]
         self._sync_tree(steps)
         if kept:
             number = 1
@@ -180,14 +180,14 @@ class LandingJournal:
             )
         self._forget()
 
-    def _edited(self, step: FileStep) -> bool:
+    def _is_edited(self, step: FileStep) -> bool:
         """Whether the user has edited the file since the landing put it there."""
         there = FileIdentity.of(os.path.join(self.top, step.path))
         return step.staged is not None and there is not None and there.inode == step.staged.inode
 
     def _give_back(self, number: int, step: FileStep) -> bool:
         """Restore the old file; False if another file exists there now, which is left unchanged."""
-        target, old = os.path.join(self.top, step.path), self._old(number)
+        target, old = os.path.join(self.top, step.path), self._make_old_path(number)
         if not os.path.lexists(old):
             return True
         try:
@@ -200,7 +200,7 @@ class LandingJournal:
         os.unlink(old)
         return True
 
-    def _old(self, number: int) -> str:
+    def _make_old_path(self, number: int) -> str:
         return str(self.folder / "old" / str(number))
 
     def _read(self) -> dict[str, list[object]]:
@@ -210,10 +210,10 @@ class LandingJournal:
             return {"folders": [], "steps": []}
         return plan if isinstance(plan, dict) else {}
 
-    def _steps(self) -> tuple[FileStep, ...]:
+    def _read_steps(self) -> tuple[FileStep, ...]:
         return tuple(FileStep.from_json(entry) for entry in self._read()["steps"] if isinstance(entry, dict))
 
-    def _folders(self) -> list[str]:
+    def _read_folders(self) -> list[str]:
         return [str(name) for name in self._read()["folders"]]
 
     def _write(self, name: str, text: str) -> None:
@@ -243,7 +243,7 @@ def _clear_empty(target: str) -> None:
             raise TreeChanged(root) from exc
 
 
-def _mode(step: FileStep) -> int:
+def _choose_mode(step: FileStep) -> int:
     """Return the file's permissions: those of the replaced file, or the default; executable as in the
     result."""
     base = stat.S_IMODE(step.old.mode) if step.old and stat.S_ISREG(step.old.mode) else 0o644

@@ -54,7 +54,7 @@ def free_branch(seen: GitProject, name: str) -> FreeBranch:
     if name.startswith("-") or not (there or seen.git.ask("check-ref-format", ref).ok):
         raise GitRefusal(f"{name!r} is not a valid branch name", fix="--branch agent/my-change")
     if not there or fields[2].strip():  # git also lists a bare repository here, which has no files
-        for place, lines in _worktrees(seen):
+        for place, lines in _list_worktrees(seen):
             if f"branch {_HEADS}{name}" in lines:
                 raise GitRefusal(
                     f"branch {name} is checked out in {place}",
@@ -80,7 +80,7 @@ def free_branch(seen: GitProject, name: str) -> FreeBranch:
     return FreeBranch(ref, fields[0].decode(), fields[1].decode()) if there else FreeBranch(ref)
 
 
-def _worktrees(seen: GitProject) -> Iterator[tuple[str, list[str]]]:
+def _list_worktrees(seen: GitProject) -> Iterator[tuple[str, list[str]]]:
     for one in seen.git.must("worktree", "list", "--porcelain", "-z").out.split(b"\0\0"):
         lines = [line.decode("utf-8", "surrogateescape") for line in one.split(b"\0") if line]
         if lines:
@@ -150,10 +150,10 @@ class FileStep:
 
 def steps_of(top: Path, changes: Iterable[Change]) -> tuple[FileStep, ...]:
     """Return the steps for these changes, each with the present identity of its target."""
-    return tuple(_step(top, change) for change in changes)
+    return tuple(_make_step(top, change) for change in changes)
 
 
-def _step(top: Path, change: Change) -> FileStep:
+def _make_step(top: Path, change: Change) -> FileStep:
     there = FileIdentity.of(_join(top, change.path))
     return FileStep(
         path=os.fsdecode(change.path),

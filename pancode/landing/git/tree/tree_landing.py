@@ -61,14 +61,14 @@ def commits_of(
         parents = tuple(filter(None, (tip,)))
         return MadeCommits(_commit(write, merged.tree, parents, target.message, target), merged.tree)
     begin = tip if target.how is How.REBASE else request.base
-    replayed = _replayed(git, write, request, target, begin)
+    replayed = _replay_commits(git, write, request, target, begin)
     if isinstance(replayed, LandReport) or target.how is How.REBASE:
         return replayed
     parents = tuple(filter(None, (tip, replayed.commit)))
     return MadeCommits(_commit(write, merged.tree, parents, target.message, target), merged.tree)
 
 
-def _replayed(
+def _replay_commits(
     git: Git, write: CommitWriter, request: LandRequest, target: OnBranch, begin: str | None
 ) -> MadeCommits | LandReport:
     tree = tree_of(git, begin) if begin else git.must("mktree", stdin=b"").text()
@@ -116,7 +116,7 @@ def explain_merge(git: Git, request: LandRequest, tip: str | None, report: LandR
     """
     if tip is None:
         return report
-    commit, words = _found(git, request, tip)
+    commit, words = _find_landed(git, request, tip)
     back = bool(commit) and report.status is LandStatus.CONFLICT and _is_reverted(git, commit, tip)
     if commit and not back:
         return LandReport(LandStatus.NOTHING, already=f"it is landed already, found by {words}", commit="")
@@ -132,10 +132,10 @@ def _is_reverted(git: Git, commit: str, tip: str) -> bool:
     return bool(later) and not _is_reverted(git, later, tip)
 
 
-def _found(git: Git, request: LandRequest, tip: str) -> tuple[str, str]:
+def _find_landed(git: Git, request: LandRequest, tip: str) -> tuple[str, str]:
     if git.ask("merge-base", "--is-ancestor", request.final_commit, tip).ok:
         return request.final_commit, f"ancestry: {request.final_commit[:12]} is in the history"
-    since = [f"^{request.base}"] if request.base and _known(git, request.base) else []
+    since = [f"^{request.base}"] if request.base and _has_commit(git, request.base) else []
     if request.run:
         mark = ("--fixed-strings", f"--grep={RUN}: {request.run}", "-n", "1", "--format=%H")
         if marked := git.text("log", *mark, tip, *since):
@@ -146,17 +146,17 @@ def _found(git: Git, request: LandRequest, tip: str) -> tuple[str, str]:
     paths = [name for name in names.out.split(b"\0") if name and b"\n" not in name]
     stdin = b"\n".join([*(rev.encode() for rev in (tip, *since)), b"--", *paths]) + b"\n"
     others = git.must("rev-list", "--no-merges", "-n", str(MOST_COMPARED), "--stdin", stdin=stdin).out
-    wanted = _ids(git, mine)
+    wanted = _compute_patch_ids(git, mine)
     if not others.strip() or not wanted:
         return "", ""
-    theirs = _ids(git, git.must("diff-tree", *patch, "--stdin", stdin=others).out)
+    theirs = _compute_patch_ids(git, git.must("diff-tree", *patch, "--stdin", stdin=others).out)
     for patch_id, commit in theirs.items():
         if patch_id in wanted:
             return commit, f"an equal patch: commit {commit[:12]}"
     return "", ""
 
 
-def _ids(git: Git, patches: bytes) -> dict[str, str]:
+def _compute_patch_ids(git: Git, patches: bytes) -> dict[str, str]:
     """Return the commits by the git patch-id of their patches."""
     if not patches:
         return {}
@@ -164,7 +164,7 @@ def _ids(git: Git, patches: bytes) -> dict[str, str]:
     return {row.split()[0]: row.split()[1] for row in rows if len(row.split()) == 2}
 
 
-def _known(git: Git, commit: str) -> bool:
+def _has_commit(git: Git, commit: str) -> bool:
     return git.ask("cat-file", "-e", f"{commit}^{{commit}}").ok
 
 
@@ -206,7 +206,7 @@ def land(
     recovered = None
     try:
         with lock_tree(seen.top, called_off):
-            journal = _journal(seen, checkpoint)
+            journal = _open_journal(seen, checkpoint)
             recovered = journal.recover()
             report = _land(seen, depot, request, gates, (journal, called_off))
     except CalledOffError:
@@ -219,7 +219,7 @@ def recover(project: Path, environ: Mapping[str, str] | None = None) -> str | No
     """Repair what an interrupted landing left; return what was done, None if nothing needed repair."""
     seen = open_project(project, environ)
     with lock_tree(seen.top, is_never_called_off):
-        return _journal(seen, lambda name: None).recover()
+        return _open_journal(seen, lambda name: None).recover()
 
 
 def _land(seen: GitProject, depot: Depot, request: LandRequest, gates: Gates | None, way: _Way) -> LandReport:
@@ -235,7 +235,7 @@ def _land(seen: GitProject, depot: Depot, request: LandRequest, gates: Gates | N
             return explain_merge(depot.git(seen.repo_id), request, seen.head, merged)
         hidden = frozenset(hidden_names(ours.must("ls-files", "-z", "-s", "-v").out))
         if problems := (*find_forbidden(seen.top, changes, hidden), *own_content(seen, ours, changes)):
-            return _refused(problems)
+            return _make_conflict_report(problems)
         gate = gates(merged) if gates is not None else None
         unless_called_off(way[1])
         if gate is not None and not gate.ok:
@@ -245,7 +245,9 @@ def _land(seen: GitProject, depot: Depot, request: LandRequest, gates: Gates | N
             _write(seen, depot, ready, way)
         except TreeChanged as changed:
             path = os.fsencode(changed.path)
-            return replace(_refused((Conflict(decode_path(path), "changed during the landing"),)), gate=gate)
+            return replace(
+                _make_conflict_report((Conflict(decode_path(path), "changed during the landing"),)), gate=gate
+            )
         return LandReport(
             LandStatus.LANDED, tuple(decode_path(change.path) for change in ready.changes), gate=gate
         )
@@ -260,7 +262,7 @@ def merge_result(
     merge, theirs = merge_change(git, request.snapshot_commit, request.final_commit, ours_tree, store)
     if merge.conflicts:
         both = "changed here and by the run"
-        return _refused(tuple(Conflict(decode_path(name), both) for name in merge.conflicts)), ()
+        return _make_conflict_report(tuple(Conflict(decode_path(name), both) for name in merge.conflicts)), ()
     changes = changes_between(git, ours_tree, merge.tree)
     if not changes:
         return LandReport(LandStatus.NOTHING), ()
@@ -293,11 +295,11 @@ def _write(seen: GitProject, depot: Depot, merged: _Ready, way: _Way) -> None:
     journal.apply(steps)
 
 
-def _refused(conflicts: tuple[Conflict, ...]) -> LandReport:
+def _make_conflict_report(conflicts: tuple[Conflict, ...]) -> LandReport:
     return LandReport(LandStatus.CONFLICT, conflicts=conflicts)
 
 
-def _journal(seen: GitProject, checkpoint: Checkpoint) -> LandingJournal:
+def _open_journal(seen: GitProject, checkpoint: Checkpoint) -> LandingJournal:
     """Return the journal, in the git dir; in the tree if that is on another file system: renames cannot
     cross."""
     same = os.stat(seen.git_dir).st_dev == os.stat(seen.top).st_dev
@@ -310,7 +312,7 @@ def lock_tree(top: Path, called_off: CalledOff) -> Iterator[None]:
     """Lock the tree's folder itself: this leaves no file, and works for every coordinator on the computer."""
     handle = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        while not _locked(handle):
+        while not _try_lock(handle):
             unless_called_off(called_off)
             time.sleep(LOOK_S)
         yield
@@ -318,7 +320,7 @@ def lock_tree(top: Path, called_off: CalledOff) -> Iterator[None]:
         os.close(handle)
 
 
-def _locked(handle: int) -> bool:
+def _try_lock(handle: int) -> bool:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -43,7 +43,7 @@ def judge_budget(plan: Plan, view: AdmissionView) -> GateVerdict:
         if not books.is_within_ceilings(scope.balance, scope.ceilings, due):
             words = books.explain_refusal(scope.balance, scope.ceilings, due)
             return make_refusal(BUDGET, words, _room_for(scope, due), lifts="budget")
-    words = f"estimated ${due.usd:.2f}, {_room(view)}"
+    words = f"estimated ${due.usd:.2f}, {_format_room(view)}"
     if view.unknown:
         more = len(view.unknown) - MOST_NAMED
         names = ", ".join(view.unknown[:MOST_NAMED]) + (
@@ -66,10 +66,10 @@ def used_up(scope: ScopeView) -> GateVerdict:
 
 def _room_for(scope: ScopeView, due: books.Amount) -> str:
     """Return the commands that make room: release a reservation, or raise the ceiling."""
-    return "; or ".join((*scope.frees[:1], _raised(scope, due)))
+    return "; or ".join((*scope.frees[:1], _format_raise(scope, due)))
 
 
-def _raised(scope: ScopeView, due: books.Amount) -> str:
+def _format_raise(scope: ScopeView, due: books.Amount) -> str:
     """Return the command that raises the ceiling just enough, in the first currency that lacks room."""
     balance, ceilings = scope.balance, scope.ceilings
     if books.is_workflow(balance.scope):
@@ -86,7 +86,7 @@ def _raised(scope: ScopeView, due: books.Amount) -> str:
     return f"pancode budget set {most}{where}"
 
 
-def _room(view: AdmissionView) -> str:
+def _format_room(view: AdmissionView) -> str:
     """Return what is left in each currency, as text, from the first scope with a ceiling in it."""
     left: list[tuple[str, str]] = []
     for scope in view.scopes:
@@ -118,10 +118,10 @@ _SHOWN = 6
 
 
 def judge_routing(plan: Plan, view: AdmissionView) -> GateVerdict:
-    return _model(plan) or _node(plan)
+    return _judge_model(plan) or _judge_nodes(plan)
 
 
-def _model(plan: Plan) -> GateVerdict | None:
+def _judge_model(plan: Plan) -> GateVerdict | None:
     runtime, ref = plan.runtime, plan.ref
     if plan.wanted is not None and wire_of(runtime.name) is None:
         return make_refusal(
@@ -145,7 +145,7 @@ def _model(plan: Plan) -> GateVerdict | None:
     return None
 
 
-def _node(plan: Plan) -> GateVerdict:
+def _judge_nodes(plan: Plan) -> GateVerdict:
     fitting = [c for c in plan.candidates if c.fits]
     if not fitting:
         if not plan.candidates:
@@ -153,13 +153,15 @@ def _node(plan: Plan) -> GateVerdict:
         shown = [c for c in plan.candidates if not c.other]
         nearest = sorted((c for c in shown if c.fix), key=lambda c: -c.near)
         fix = nearest[0].fix if nearest else "pancode fleet status"
-        return make_refusal(ROUTING, f"Dispatch blocked: no node can run it: {_listed(shown)}", fix)
+        return make_refusal(
+            ROUTING, f"Dispatch blocked: no node can run it: {_format_candidates(shown)}", fix
+        )
     ready = [c for c in fitting if c.ready]
-    odd, fixes = _odd(plan, ready or fitting)
+    odd, fixes = _list_warnings(plan, ready or fitting)
     if not ready:
         fix = next((c.fix for c in fitting if c.fix), "pancode fleet status")
         return make_warning(
-            ROUTING, "; ".join((f"{WOULD_WAIT}{_listed(fitting)}", *odd)), "; ".join((fix, *fixes))
+            ROUTING, "; ".join((f"{WOULD_WAIT}{_format_candidates(fitting)}", *odd)), "; ".join((fix, *fixes))
         )
     model = f" with {plan.ref.text}" if plan.ref else ""
     names = ", ".join(c.name for c in ready[:_SHOWN])
@@ -171,7 +173,7 @@ def _node(plan: Plan) -> GateVerdict:
     )
 
 
-def _odd(plan: Plan, candidates: list[Candidate]) -> tuple[list[str], list[str]]:
+def _list_warnings(plan: Plan, candidates: list[Candidate]) -> tuple[list[str], list[str]]:
     """Return warnings, and the commands that fix them.
 
     A reasoning level in the settings is a wish for all runs; a runtime that does not support it ignores it.
@@ -195,7 +197,7 @@ def _odd(plan: Plan, candidates: list[Candidate]) -> tuple[list[str], list[str]]
     return odd, fixes
 
 
-def _listed(candidates: list[Candidate]) -> str:
+def _format_candidates(candidates: list[Candidate]) -> str:
     """Return each node with its reason; nodes with an equal reason are named together."""
     by_reason: dict[str, list[str]] = {}
     for one in candidates:

@@ -36,13 +36,13 @@ def find_forbidden_command(plan: Plan) -> str | None:
     if not rules:
         return None
     policy = Policy(allowed=tuple(ActionClass), commands=rules)
-    for what, text in _commands(plan):
+    for what, text in _list_commands(plan):
         for offence in judge_command(policy, text).offences:
             return f"{what} {offence.words}"
     return None
 
 
-def _commands(plan: Plan) -> Iterator[tuple[str, str]]:
+def _list_commands(plan: Plan) -> Iterator[tuple[str, str]]:
     """Yield the commands of setup, gates, score and the user's own script, each in shell syntax."""
     yield from (("setup", shlex.join(argv)) for argv in plan.setup)
     yield from (("verify", shlex.join(argv)) for argv in plan.gates)
@@ -79,12 +79,12 @@ def judge_safety(plan: Plan, view: AdmissionView) -> GateVerdict:
     if broken is not None:
         fix = "change that command; pancode policy show lists the rules and their files"
         return make_refusal(SAFETY, f"Dispatch blocked: {broken}", fix)
-    looping = _looping(plan, view)
+    looping = _judge_loop(plan, view)
     if looping is not None and looping.refuses and (parent is not None or not plan.request.confirmed):
         fix = f"fix the cause; or add --yes, or: pancode admin breakers --reset {looping.name}"
         words = f"Dispatch blocked: {looping.words}"
         return replace(make_refusal(SAFETY, words, fix, BREAKER_OPEN, "policy"), until_ms=looping.until_ms)
-    verdict = _holder(plan, parent is None or parent.unheld)
+    verdict = _judge_enforcement(plan, parent is None or parent.unheld)
     if looping is not None and verdict.passed:
         return make_warning(
             SAFETY, f"{verdict.words}; {looping.words}", f"pancode admin breakers --reset {looping.name}"
@@ -96,7 +96,7 @@ def judge_safety(plan: Plan, view: AdmissionView) -> GateVerdict:
     )
 
 
-def _looping(plan: Plan, view: AdmissionView) -> LoopVerdict | None:
+def _judge_loop(plan: Plan, view: AdmissionView) -> LoopVerdict | None:
     """Return the loop breaker's verdict; None for a user's own command, in which no agent could loop."""
     if plan.runtime.own:
         return None
@@ -112,15 +112,15 @@ def is_accepted(plan: Plan, parent: Parent | None) -> bool:
     if parent is not None and not parent.unheld:
         return False
     childs = request.depth > 0 and plan.runtime.own
-    return request.told_only or (childs and _needs(plan, may_allow=True).enough(Isolation.NONE))
+    return request.told_only or (childs and _find_needs(plan, may_allow=True).enough(Isolation.NONE))
 
 
-def _holder(plan: Plan, may_allow: bool) -> GateVerdict:
+def _judge_enforcement(plan: Plan, may_allow: bool) -> GateVerdict:
     """Judge what enforces the run's rules on each candidate node: a sandbox, the runtime, or nothing.
 
     `may_allow`: only an owner may allow unenforced rules, not a run that is itself subject to rules.
     """
-    needs, fitting = _needs(plan, may_allow), [c for c in plan.candidates if c.fits]
+    needs, fitting = _find_needs(plan, may_allow), [c for c in plan.candidates if c.fits]
     enough = [c for c in fitting if needs.enough(c.isolation)]
     if not (enough if fitting else needs.enough(None)):
         missing = [(c.name, c.no_sandbox) for c in fitting if c.no_sandbox is not None][:MOST_NAMED]
@@ -158,7 +158,7 @@ def _without_shell(needs: EnforcedRule, enough: Sequence[Candidate], words: str)
     return make_warning(SAFETY, f"{words}; {cannot}", more)
 
 
-def _needs(plan: Plan, may_allow: bool) -> EnforcedRule:
+def _find_needs(plan: Plan, may_allow: bool) -> EnforcedRule:
     request = plan.request
     return find_rule(
         plan.runtime,
@@ -185,17 +185,17 @@ ASK = "; or add --ask, and it waits in the inbox"
 def judge_agent(plan: Plan, view: AdmissionView) -> GateVerdict:
     refusal = (
         _switched_off(plan)
-        or _unasked(plan, view)
+        or _judge_approval(plan, view)
         or _lands_alone(plan)
-        or _sampled(plan)
-        or _outside(plan)
-        or _weak(plan)
+        or _judge_sampling(plan)
+        or _judge_outside(plan)
+        or _judge_tier(plan)
         or _without_fleet(plan)
     )
-    return refusal or make_pass(AGENT, _words(plan))
+    return refusal or make_pass(AGENT, _describe_agent(plan))
 
 
-def _words(plan: Plan) -> str:
+def _describe_agent(plan: Plan) -> str:
     agent = plan.agent
     kind = "read-only" if agent.read_only else "changes files"
     why = f" ({plan.chosen})" if plan.chosen else ""
@@ -210,7 +210,7 @@ def _switched_off(plan: Plan) -> GateVerdict | None:
     return make_refusal(AGENT, words, f"pancode agents set {agent.name} enabled true", lifts="policy")
 
 
-def _unasked(plan: Plan, view: AdmissionView) -> GateVerdict | None:
+def _judge_approval(plan: Plan, view: AdmissionView) -> GateVerdict | None:
     """Refuse a confirmatory agent without a user's approval of the dispatch; a run cannot give it."""
     agent, runtime = plan.agent, plan.runtime.name
     if agent.autonomy is not Autonomy.CONFIRMATORY:
@@ -250,7 +250,7 @@ def _lands_alone(plan: Plan) -> GateVerdict | None:
     )
 
 
-def _sampled(plan: Plan) -> GateVerdict | None:
+def _judge_sampling(plan: Plan) -> GateVerdict | None:
     agent, runtime = plan.agent, plan.runtime
     if agent.sampling is None or runtime.own or runtime.name == SAMPLES:
         return None
@@ -268,7 +268,7 @@ def _without_fleet(plan: Plan) -> GateVerdict | None:
     return make_warning(AGENT, words, f"use --runtime {', or '.join(sorted(ABLE))}")
 
 
-def _weak(plan: Plan) -> GateVerdict | None:
+def _judge_tier(plan: Plan) -> GateVerdict | None:
     """Warn or refuse if the model is below its agent's tier; strict tiers refuse an unknown tier, too."""
     agent, found, ref = plan.agent, plan.tiered, plan.ref
     if agent.tier is Tier.ANY or ref is None or found is None:
@@ -282,10 +282,10 @@ def _weak(plan: Plan) -> GateVerdict | None:
     fix = f"choose a more capable one with --model, or set its tier in models.tiers: {ref.text}"
     if plan.defaults.strict_tiers:
         return make_refusal(AGENT, f"Dispatch blocked: {words} (models.strict_tiers)", fix, lifts="policy")
-    return make_warning(AGENT, f"{words}; {_words(plan)}", fix)
+    return make_warning(AGENT, f"{words}; {_describe_agent(plan)}", fix)
 
 
-def _outside(plan: Plan) -> GateVerdict | None:
+def _judge_outside(plan: Plan) -> GateVerdict | None:
     """Refuse a user's command about the node itself if a sandbox would hide the node from it."""
     request, agent = plan.request, plan.agent
     writes = rule_of(plan.mode, plan.safety, agent.read_only) != READ_ONLY

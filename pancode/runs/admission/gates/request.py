@@ -95,17 +95,17 @@ _LARGEST_WORKSPACE: dict[str, object] = {
 def judge_task(plan: Plan, view: AdmissionView) -> GateVerdict:
     """Judge whether there is a task that can be sent to a node."""
     argv, task = plan.request.argv, plan.request.task
-    verdict = _command(argv) if argv is not None else _task(task)
-    verdict = _counted(plan, verdict) if verdict.passed else verdict
-    return _carried(plan, verdict) if verdict.passed else verdict
+    verdict = _judge_command(argv) if argv is not None else _judge_task(task)
+    verdict = _limit_commands(plan, verdict) if verdict.passed else verdict
+    return _limit_job(plan, verdict) if verdict.passed else verdict
 
 
-def _task(task: str) -> GateVerdict:
+def _judge_task(task: str) -> GateVerdict:
     if not task.strip():
         return make_refusal(
             "task", "Dispatch blocked: the task is empty", 'give a task: pancode dispatch "..."'
         )
-    problem = _unfit(task)
+    problem = _explain_unfit(task)
     if problem:
         return make_refusal(
             "task", f"Dispatch blocked: the task {problem}", "put the material in a file and give its path"
@@ -113,8 +113,8 @@ def _task(task: str) -> GateVerdict:
     return make_pass("task", f"{len(task)} characters")
 
 
-def _command(argv: tuple[str, ...]) -> GateVerdict:
-    problem = _unfit("\n".join(argv)) or (
+def _judge_command(argv: tuple[str, ...]) -> GateVerdict:
+    problem = _explain_unfit("\n".join(argv)) or (
         "contains a NUL character" if any("\0" in word for word in argv) else ""
     )
     if problem:
@@ -123,7 +123,7 @@ def _command(argv: tuple[str, ...]) -> GateVerdict:
     return make_pass("task", f"an argument list of {len(argv)} words")
 
 
-def _counted(plan: Plan, verdict: GateVerdict) -> GateVerdict:
+def _limit_commands(plan: Plan, verdict: GateVerdict) -> GateVerdict:
     """Refuse more commands than a node runs in one phase."""
     for what, commands in (("verify", plan.gates), ("setup", plan.setup)):
         if len(commands) > MOST_STEPS:
@@ -136,7 +136,7 @@ def _counted(plan: Plan, verdict: GateVerdict) -> GateVerdict:
     return verdict
 
 
-def _carried(plan: Plan, verdict: GateVerdict) -> GateVerdict:
+def _limit_job(plan: Plan, verdict: GateVerdict) -> GateVerdict:
     """Refuse a job that is too large: a node would reject it unread, and the run would never report back."""
     run = plan.run(f"r-{24 * 'x'}", MOST, 64 * "x", _LARGEST_WORKSPACE)
     if not may_exceed(run, MAX_ENVELOPE_BYTES):
@@ -152,7 +152,7 @@ def _carried(plan: Plan, verdict: GateVerdict) -> GateVerdict:
     )
 
 
-def _unfit(text: str) -> str:
+def _explain_unfit(text: str) -> str:
     try:
         size = len(text.encode())
     except UnicodeEncodeError:
@@ -180,7 +180,7 @@ def judge_paths(plan: Plan, view: AdmissionView) -> GateVerdict:
         return make_pass("paths", "an issue of a tracker: its words are not read as paths")
     outside = [fact for fact in view.paths if not fact.inside]
     if outside:
-        words = _listed([fact.word for fact in outside])
+        words = _format_list([fact.word for fact in outside])
         return make_warning(
             "paths",
             f"{words} outside the project {plan.project}, so the run may not find it",
@@ -190,7 +190,7 @@ def judge_paths(plan: Plan, view: AdmissionView) -> GateVerdict:
     if missing:
         return make_warning(
             "paths",
-            f"{_listed(missing)} missing",
+            f"{_format_list(missing)} missing",
             "this is fine if the run creates it; otherwise check for a typo",
         )
     return make_pass(
@@ -198,5 +198,5 @@ def judge_paths(plan: Plan, view: AdmissionView) -> GateVerdict:
     )
 
 
-def _listed(words: list[str]) -> str:
+def _format_list(words: list[str]) -> str:
     return f"{first_few(words, _SHOWN)} {'is' if len(words) == 1 else 'are'}"

@@ -129,7 +129,7 @@ class ChatScreen(SteadyPage):
     def compose(self) -> ComposeResult:
         self._head, self._pulse, self._edge, self._foot = map(Bar, ("head", "pulse", "edge", "foot"))
         self.view = TalkView(self.talk.blocks, escape_line(self._by))
-        self.card = AskCard(self._answered, self._type)
+        self.card = AskCard(self._send_answer, self._type)
         self._find = PromptLine()
         self._find.placeholder = "find; Enter continues, Esc closes"
         self._sign = Static("\u276f ", id="sign", markup=False)
@@ -142,8 +142,8 @@ class ChatScreen(SteadyPage):
 
     def on_mount(self) -> None:
         self.field.focus()
-        self.set_interval(0.5, self._frame)
-        self._frame()
+        self.set_interval(0.5, self._draw_frame)
+        self._draw_frame()
         self.call_after_refresh(self._begin)
 
     def _begin(self) -> None:
@@ -176,14 +176,14 @@ class ChatScreen(SteadyPage):
         if kind not in ("away", "note"):
             self._away_ms = None
         heard: dict[str, Callable[[Any], None]] = {
-            "session": self._shaped,
-            "begun": self._begun,
-            "panel": self._panelled,
-            "agree": self._asks,
+            "session": self._take_shape,
+            "begun": self._take_begun,
+            "panel": self._show_panel,
+            "agree": self._show_question,
             "found": self.talk.found,
             "terms": self.terms.settings,
             "crash": self.crashed,
-            "refused": lambda refused: self._refused(*refused),
+            "refused": lambda refused: self._show_error(*refused),
         }
         match kind:
             case "log":
@@ -205,7 +205,7 @@ class ChatScreen(SteadyPage):
             case _ if kind in heard:
                 heard[kind](data)
         self._wants_paint()
-        self._frame()
+        self._draw_frame()
 
     def _take(self, part: Part) -> None:
         """Show a part of the conversation. A message in it whose response was lost has arrived, so remove it
@@ -218,7 +218,7 @@ class ChatScreen(SteadyPage):
                     self.field.put("")
         self.talk.take(part)
 
-    def _shaped(self, shape: SessionShape) -> None:
+    def _take_shape(self, shape: SessionShape) -> None:
         """Apply the session's new state."""
         self.shape = shape
         self.terms.shaped(shape)
@@ -228,23 +228,23 @@ class ChatScreen(SteadyPage):
             if state in OVER and failed:
                 self.talk.tell(f"{state}: {shape['reason']}   why: pancode why {shape['run']}", "failed")
         if not isinstance(self.card.asks, Consent):  # A thread waits for the answer to a Consent.
-            self._asks(shape["asks"])
+            self._show_question(shape["asks"])
 
-    def _begun(self, begun: QueuedAnswer) -> None:
+    def _take_begun(self, begun: QueuedAnswer) -> None:
         chosen = f", {begun['chosen']}" if begun["chosen"] else ""
         self.talk.tell(f"session {begun['run']}: agent {begun['agent']}{chosen}")
         for warning in begun["warnings"]:
             self.talk.tell(f"warning: {warning}", "error")
         self._state, self._since_ms = "starts", self._clock.mono_ms()
 
-    def _panelled(self, panel: tuple[str, str]) -> None:
+    def _show_panel(self, panel: tuple[str, str]) -> None:
         """Show the output of a command."""
         self._note = ("", "")
         self.talk.panel(*panel)
         if panel[0].startswith("/theme ") and isinstance(self.app, SteadyApp):
             self.app.dress()
 
-    def _refused(self, error: PancodeError, words: str) -> None:
+    def _show_error(self, error: PancodeError, words: str) -> None:
         """Show the error and put the message back into the field; only the user may send it again."""
         self.terms.over()
         self._agreed = False
@@ -258,7 +258,7 @@ class ChatScreen(SteadyPage):
         if not self.controller.run:
             self._state = ""
 
-    def _asks(self, question: Any) -> None:
+    def _show_question(self, question: Any) -> None:
         """Show the question; keys that were meant for the previous one do not answer it."""
         if self.card.show(question):
             self._card_ms = self._key_ms = self._clock.mono_ms()
@@ -274,21 +274,21 @@ class ChatScreen(SteadyPage):
             self._paints = True
             # A Textual timer that is late when it starts never fires, which would freeze the screen.
             wait_s = max(0, self._next_ms - self._clock.mono_ms()) / 1000
-            asyncio.get_running_loop().call_later(wait_s, self.call_next, self._paint)
+            asyncio.get_running_loop().call_later(wait_s, self.call_next, self._paint_blocks)
 
-    async def _paint(self) -> None:
+    async def _paint_blocks(self) -> None:
         begin = self._clock.mono_ms()
         changed, self.talk.changed[:] = list(self.talk.changed), []
         await self.view.sync(changed)
-        self.call_after_refresh(self._painted, begin)
+        self.call_after_refresh(self._note_painted, begin)
 
-    def _painted(self, begin: int) -> None:
+    def _note_painted(self, begin: int) -> None:
         now = self._clock.mono_ms()
         self._paints, self._next_ms = False, now + max(PAINT_MS, CALM * (now - begin))
         if self.talk.changed:
             self._wants_paint()
 
-    def _frame(self) -> None:
+    def _draw_frame(self) -> None:
         """Draw the lines around the conversation."""
         if not self.is_running:
             return
@@ -341,7 +341,7 @@ class ChatScreen(SteadyPage):
         return spread_line(columns - 1, left, ((right, QUIET),))
 
     def on_resize(self) -> None:
-        self._frame()
+        self._draw_frame()
 
     # -- keys ------------------------------------------------------------------------------------------
 
@@ -369,12 +369,12 @@ class ChatScreen(SteadyPage):
             self.dismiss(0)
         else:
             self._leaves, self._note = True, ("Ctrl-C again leaves; nothing ends", "")
-        self._frame()
+        self._draw_frame()
 
     def action_other(self) -> None:
         """Tab: take the suggestion, else switch between the field and the card."""
         if self._popup.display:
-            self.field._takes()
+            self.field._take_suggestion()
         elif self.card.asks is not None and self.focused is not self.card:
             self.set_focus(self.card)
         else:
@@ -398,12 +398,12 @@ class ChatScreen(SteadyPage):
             turn = self._conversation.turn
             self.controller.do(lambda acts: acts.cancel(turn))
             self._note = ("cancelling the turn", "")
-        self._frame()
+        self._draw_frame()
 
     def action_choose(self, what: str) -> None:
         """Select another mode or level with `ChosenTerms`; it is sent after a pause in typing."""
         getattr(self.terms, what)()
-        self._frame()
+        self._draw_frame()
 
     def action_fold(self) -> None:
         calls = [one for one in self.talk.blocks if isinstance(one, CallsBlock)]
@@ -429,9 +429,9 @@ class ChatScreen(SteadyPage):
         found = self.view.find(event.value) if event.value else None
         if found is None:
             self._note = (f"nothing has {escape_line(event.value)!r}", "")
-        await self._paint()
+        await self._paint_blocks()
         self.call_after_refresh(self.view.mark, found)
-        self._frame()
+        self._draw_frame()
 
     def action_mark(self, by: int) -> None:
         self.view.mark_next(by)
@@ -443,13 +443,13 @@ class ChatScreen(SteadyPage):
         if block is not None:
             self.app.copy_to_clipboard(plain_of(block))
         self._note = ("copied" if block is not None else "there is nothing to copy yet", "")
-        self._frame()
+        self._draw_frame()
 
     async def action_page(self, by: int) -> None:
         self.view.release_anchor()
         if self.view.page(by):
-            await self._paint()
-        self._frame()
+            await self._paint_blocks()
+        self._draw_frame()
 
     def action_follow(self) -> None:
         self.view.anchor()
@@ -469,7 +469,7 @@ class ChatScreen(SteadyPage):
             return
         self.field.put("")
         if self._replies is None and (answer := self.card.answer_by(text)) is not None:
-            self._answered(answer)
+            self._send_answer(answer)
             return
         self.field.typed.add(text)
         self._enter(text)
@@ -479,7 +479,7 @@ class ChatScreen(SteadyPage):
         try:
             command = parse_command(text)
             if command is not None:
-                self._command(command)
+                self._run_command(command)
             elif self._replies is not None:
                 question = self._replies.question
                 how = "words" if question["kind"] == "question" else "no"
@@ -490,7 +490,7 @@ class ChatScreen(SteadyPage):
         except UsageError as error:
             self._note = (f"{error}; {error.fix}", "")
             self.field.put(text)
-        self._frame()
+        self._draw_frame()
 
     def _say(self, text: str) -> None:
         self.talk.sent(text, escape_line(self._by))
@@ -505,7 +505,7 @@ class ChatScreen(SteadyPage):
             self.controller.begin(text, self.terms.first())
         self._wants_paint()
 
-    def _command(self, command: TypedCommand) -> None:
+    def _run_command(self, command: TypedCommand) -> None:
         name = command.command.name
         if name == "/detach":
             self.dismiss(0)
@@ -544,7 +544,7 @@ class ChatScreen(SteadyPage):
         self.set_focus(self.field)
         self.field.insert(character)
 
-    def _answered(self, answered: CardAnswer) -> None:
+    def _send_answer(self, answered: CardAnswer) -> None:
         question, how = answered.question, answered.how
         if self._clock.mono_ms() - self._card_ms < QUIET_MS:
             self._note = ("this question has just come: read it, and press again", "")
@@ -557,10 +557,12 @@ class ChatScreen(SteadyPage):
             return self._reply_to(answered)
         if isinstance(question, Consent):
             question.answer.put(how == "yes")
-            self._asks(self.shape.get("asks"))  # The agent's question that waited behind the Consent.
+            self._show_question(
+                self.shape.get("asks")
+            )  # The agent's question that waited behind the Consent.
         elif how == "yes" and question["kind"] == "landing":
             # A landing may run gates for minutes, so it runs separately and a panel shows its result.
-            self._command(TypedCommand(COMMANDS["/approve"], (question["run"], *question["yes"])))
+            self._run_command(TypedCommand(COMMANDS["/approve"], (question["run"], *question["yes"])))
         elif how == "choice":
             self.controller.do(lambda acts: acts.decide(question, "words", answered.choice))
         else:
@@ -582,4 +584,4 @@ class ChatScreen(SteadyPage):
         """Copy and show the link's address without opening it, as its text may hide the target."""
         self.app.copy_to_clipboard(escape_line(event.href))
         self._note = (f"copied {escape_line(event.href)}", "")
-        self._frame()
+        self._draw_frame()

@@ -52,7 +52,7 @@ class AskCard(Static, can_focus=True):
         """Draw the card; its keys are shown while it has the focus."""
         if self.asks is None:
             return
-        question, words, choices = _parts(self.asks)
+        question, words, choices = _split_question(self.asks)
         text = Text.assemble(draw_glyph("asks"), (f" {question}\n", "bold"), escape_text(words))
         for number, choice in enumerate(choices, start=1):
             text.append(f"\n {number}", "bold").append(f" {escape_line(choice)}")
@@ -60,17 +60,17 @@ class AskCard(Static, can_focus=True):
             text.append(f"\n a: {escape_line(self.asks['whole'])}", QUIET)
         if self.has_focus:
             text.append("\n")
-            for key, what, _ in self._keys():
+            for key, what, _ in self._list_keys():
                 text.append(f" {key} {what} ", "reverse bold" if key == "y" else "bold").append("  ")
             text.append("Esc back", QUIET)
         else:
             text.append("\nTab", "bold").append(" to its keys", QUIET)
-            alone = [key for key, _, how in self._keys() if len(key) == 1 and how != "words"]
+            alone = [key for key, _, how in self._list_keys() if len(key) == 1 and how != "words"]
             if alone:
                 text.append(f", or one of {' '.join(alone)} and Enter", QUIET)
         self.update(text)
 
-    def _keys(self) -> list[tuple[str, str, str]]:
+    def _list_keys(self) -> list[tuple[str, str, str]]:
         """Return the key, label and action (`CardAnswer.how`) of each key that the question accepts."""
         if isinstance(self.asks, Consent):
             return [("y", self.asks.action, "yes"), ("x", "do not", "no")]
@@ -85,7 +85,7 @@ class AskCard(Static, can_focus=True):
 
     def on_key(self, event: events.Key) -> None:
         """Handle the card's own keys; any other letter, and what follows it, goes to the field."""
-        how = self._how(event.key) if self.screen.focused is self else None
+        how = self._find_answer(event.key) if self.screen.focused is self else None
         if how is not None:
             event.stop()
             self._answered(how)
@@ -95,16 +95,16 @@ class AskCard(Static, can_focus=True):
 
     def answer_by(self, text: str) -> CardAnswer | None:
         """Return the answer if the text is exactly one of the card's keys, else None."""
-        answer = self._how(text) if len(text) == 1 else None
+        answer = self._find_answer(text) if len(text) == 1 else None
         return None if answer is None or answer.how == "words" else answer
 
-    def _how(self, key: str) -> CardAnswer | None:
+    def _find_answer(self, key: str) -> CardAnswer | None:
         question = self.asks
         if question is None:
             return None
         if isinstance(question, dict) and question["kind"] == "question" and key.isdecimal():
             return CardAnswer(question, "choice", key) if 0 < int(key) <= len(question["choices"]) else None
-        hows = {name.lower(): how for name, _, how in self._keys()}
+        hows = {name.lower(): how for name, _, how in self._list_keys()}
         return CardAnswer(question, hows[key]) if key in hows else None
 
     def watch_has_focus(self, has_focus: bool) -> None:
@@ -112,7 +112,7 @@ class AskCard(Static, can_focus=True):
         self.draw()
 
 
-def _parts(question: Any) -> tuple[str, str, list[str]]:
+def _split_question(question: Any) -> tuple[str, str, list[str]]:
     """Return the question's title, its text and its choices."""
     if isinstance(question, Consent):
         return question.title, question.question, []

@@ -21,7 +21,7 @@ from pancode.kernel.errors import PancodeError, UnavailableError, UsageError
 from pancode.runs.answers import RUNS, QueuedAnswer
 from pancode.sessions.commands.preflight import FoundLine
 from pancode.sessions.commands.slash import CommandEnd, TypedCommand, carried_out
-from pancode.sessions.commands.terms import is_raise, set_terms, terms_told
+from pancode.sessions.commands.terms import format_terms, is_raise, set_terms
 
 News = tuple[str, Any]
 """The follower's news, and: `begun` and the answer, `note` and a text, `away` and the error, `refused` and
@@ -115,7 +115,7 @@ class ChatController:
         self.acts = SessionActs(self._client, self._ids, find_user(), self.run)
         looks = self._plain.client(starts=False)
         self._follower = SessionFollower(
-            self._face.note, looks, self._heard, self._since, lambda: not self._over.is_set()
+            self._face.note, looks, self._take_news, self._since, lambda: not self._over.is_set()
         )
         threading.Thread(target=self._carry_out, name="acts", daemon=True).start()
         threading.Thread(target=self._watch, name="live", daemon=True).start()
@@ -143,10 +143,10 @@ class ChatController:
         with suppress(PancodeError):
             place = find_folder()
             modes = looks.get(MODES, cwd=place)["modes"]
-            level = _default(looks.get(SAFETY, cwd=place)["safety"])
+            level = _find_default(looks.get(SAFETY, cwd=place)["safety"])
             if name := self._flags.get("preset"):
                 level = looks.get(PRESETS, name=name)["presets"][0]["safety"] or level
-            self._flags = {"mode": _default(modes), "safety": level, **self._flags}
+            self._flags = {"mode": _find_default(modes), "safety": level, **self._flags}
             self._tell(("terms", self._flags))
 
     def change(self, terms: Terms) -> None:
@@ -157,7 +157,7 @@ class ChatController:
 
         def work() -> None:
             done = set_terms(self._client, self.run, terms, agreed)
-            self._tell(("note", terms_told(done)))
+            self._tell(("note", format_terms(done)))
 
         self._in_turn(work)
 
@@ -180,10 +180,10 @@ class ChatController:
     def leave(self) -> list[str]:
         """Wait briefly for open requests; return those of unknown result: the message, or ""."""
         with suppress(KeyboardInterrupt), self._way:
-            self._way.wait_for(lambda: not self._unanswered(), LEAVE_S)
-        return [*self.unsure, *self._unanswered()]
+            self._way.wait_for(lambda: not self._list_unanswered(), LEAVE_S)
+        return [*self.unsure, *self._list_unanswered()]
 
-    def _unanswered(self) -> list[str]:
+    def _list_unanswered(self) -> list[str]:
         return [words for _, words in self._on_way if words is not None]
 
     def arrived(self, words: str) -> None:
@@ -242,9 +242,9 @@ class ChatController:
         def work() -> None:
             runs = self._client.get(RUNS, limit=MOST_RUNS)["runs"]
             found = [(str(run["run"]), str(run["task"] or run["runtime"])) for run in runs]
-            self._tell(("things", [*found, *((name, "") for name in _files(folder))]))
+            self._tell(("things", [*found, *((name, "") for name in _list_files(folder))]))
 
-        threading.Thread(target=self._carried, args=(work,), daemon=True).start()
+        threading.Thread(target=self._run_work, args=(work,), daemon=True).start()
 
     def theme(self) -> str:
         """Return the current theme, without starting a coordinator or printing anything."""
@@ -265,9 +265,9 @@ class ChatController:
                 end = self._runs([*argv, "--yes"], command.command.patience_s, columns)
             self._tell(("panel", (command.text, end.text)))
 
-        threading.Thread(target=self._carried, args=(work,), daemon=True).start()
+        threading.Thread(target=self._run_work, args=(work,), daemon=True).start()
 
-    def _heard(self, news: News) -> None:
+    def _take_news(self, news: News) -> None:
         kind, data = news
         if kind == "session":
             self.run = self.acts.run = data["run"]
@@ -295,12 +295,12 @@ class ChatController:
                 if not self._on_way:
                     return
             work, words = self._on_way[0]
-            self._carried(work, words or "")
+            self._run_work(work, words or "")
             with self._way:
                 del self._on_way[0]
                 self._way.notify_all()
 
-    def _carried(self, work: Callable[[], object], words: str = "") -> None:
+    def _run_work(self, work: Callable[[], object], words: str = "") -> None:
         try:
             work()
         except PancodeError as error:
@@ -312,11 +312,11 @@ class ChatController:
             self._tell(("crash", error))
 
 
-def _default(rows: Sequence[ModeShape | LevelShape]) -> str:
+def _find_default(rows: Sequence[ModeShape | LevelShape]) -> str:
     return next((str(row["name"]) for row in rows if row["default"]), "")
 
 
-def _files(folder: str) -> list[str]:
+def _list_files(folder: str) -> list[str]:
     """Return the paths of a repository's files relative to this directory; empty outside of one."""
     argv = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     try:

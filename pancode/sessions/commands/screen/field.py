@@ -106,24 +106,24 @@ class Field(TextArea):
         return self.get_text_range((0, 0), self.cursor_location)
 
     async def _on_key(self, event: events.Key) -> None:
-        if self._took(event.key):
+        if self._handle_key(event.key):
             event.prevent_default()
             event.stop()
         else:
             await super()._on_key(event)
 
-    def _took(self, key: str) -> bool:
+    def _handle_key(self, key: str) -> bool:
         """Handle the key in this field; return False to leave it to the text area."""
         if self.popup.display and self._offered_for != self.text:
             self.suggest()  # The key arrived before the event for the text typed before it.
-        if self.popup.display and self._steers(key):
+        if self.popup.display and self._steer_popup(key):
             return True
         if key == "enter":
             self.post_message(self.Sent(self.text))
         elif key in self.BREAKS:
             self.insert("\n")
         else:
-            return key in ("up", "down") and self._remembers(-1 if key == "up" else 1)
+            return key in ("up", "down") and self._recall_text(-1 if key == "up" else 1)
         return True
 
     def on_text_area_changed(self) -> None:
@@ -134,15 +134,15 @@ class Field(TextArea):
 
     def suggest(self) -> None:
         """Suggest completions of the text before the cursor."""
-        self._suggests(suggest_completion(self.before, self.things or ()))
+        self._show_suggestion(suggest_completion(self.before, self.things or ()))
 
     def recall(self) -> None:
         """Suggest earlier texts that contain the typed text."""
         wanted = self.text.casefold()
         found = list(dict.fromkeys(one for one in reversed(self.typed.texts) if wanted in one.casefold()))
-        self._suggests(Suggestion(-1, [(one, "") for one in found[:MOST_SHOWN]]) if found else None)
+        self._show_suggestion(Suggestion(-1, [(one, "") for one in found[:MOST_SHOWN]]) if found else None)
 
-    def _suggests(self, offered: Suggestion | None) -> None:
+    def _show_suggestion(self, offered: Suggestion | None) -> None:
         self._offer, self._offered_for = offered, self.text
         self.popup.show(offered.words if offered else ())
 
@@ -151,7 +151,7 @@ class Field(TextArea):
         self.text = text
         self.move_cursor(self.document.end)
 
-    def _steers(self, key: str) -> bool:
+    def _steer_popup(self, key: str) -> bool:
         """Let the popup handle the key; return whether it did."""
         match key:
             case "up":
@@ -159,14 +159,14 @@ class Field(TextArea):
             case "down":
                 self.popup.action_cursor_down()
             case "tab" | "enter":
-                self._takes()
+                self._take_suggestion()
             case "escape":
                 self.popup.show(())
             case _:
                 return False
         return True
 
-    def _takes(self) -> None:
+    def _take_suggestion(self) -> None:
         at, taken = self.popup.highlighted, self._offer
         self.popup.show(())
         if at is None or taken is None:
@@ -180,7 +180,7 @@ class Field(TextArea):
             begin = (line, column - len(before) + taken.start)
             self.replace(f"{word} " if before.startswith("@", taken.start) else word, begin, (line, column))
 
-    def _remembers(self, by: int) -> bool:
+    def _recall_text(self, by: int) -> bool:
         """On the first or last line, show the previous or next typed text; return whether it did."""
         line = self.cursor_location[0]
         if line != (0 if by < 0 else self.document.line_count - 1):

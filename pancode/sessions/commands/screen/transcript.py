@@ -99,12 +99,12 @@ class TalkStory:
 
     def sent(self, text: str, by: str) -> None:
         """Add a message that was typed here and is being sent."""
-        self._add(UserBlock(_plain(text), by, is_sent=True))
+        self._add(UserBlock(_show_invisible(text), by, is_sent=True))
 
     def unsent(self, text: str) -> None:
         """Remove a message that did not arrive and is back in the field."""
         for block in reversed(self.blocks):
-            if isinstance(block, UserBlock) and block.is_sent and block.text == _plain(text):
+            if isinstance(block, UserBlock) and block.is_sent and block.text == _show_invisible(text):
                 self.blocks.remove(block)
                 return
 
@@ -117,12 +117,12 @@ class TalkStory:
         self._add(FoundBlock("\n".join(text for _, text in rows), rows))
 
     def panel(self, title: str, text: str) -> None:
-        self._add(PanelBlock(_plain(text), escape_line(title)))
+        self._add(PanelBlock(_show_invisible(text), escape_line(title)))
 
     def take(self, part: Part) -> None:
         match part:
             case Said(text=text):
-                self._grow(AnswerBlock, text)
+                self._extend_block(AnswerBlock, text)
             case Output(text=text):
                 # A block ends at a line's end, unless the line is too long.
                 for line in text.splitlines(keepends=True):
@@ -131,11 +131,11 @@ class TalkStory:
                         whole = isinstance(last, OutputBlock) and (
                             len(last.text) >= MOST_OUTPUT * (1 if last.text.endswith("\n") else 2)
                         )
-                        self._grow(OutputBlock, line[at : at + MOST_OUTPUT], anew=whole)
+                        self._extend_block(OutputBlock, line[at : at + MOST_OUTPUT], anew=whole)
             case HeardMessage(is_fleets=True):
-                self._add(PanelBlock(_plain(part.text), escape_line(part.by), is_typed=False))
+                self._add(PanelBlock(_show_invisible(part.text), escape_line(part.by), is_typed=False))
             case HeardMessage():
-                self._user(part.by, _plain(part.text), part.at_ms)
+                self._add_user_text(part.by, _show_invisible(part.text), part.at_ms)
             case TalkCall(number=number) if number:
                 self._call(part)
             case Turn() if part.ending:
@@ -147,7 +147,7 @@ class TalkStory:
         self.blocks.append(block)
         self.changed.append(block)
 
-    def _newest(self) -> TalkBlock | None:
+    def _find_newest(self) -> TalkBlock | None:
         """Return the stream's newest block; messages and commands typed here do not split it."""
         for block in reversed(self.blocks):
             match block:
@@ -157,23 +157,23 @@ class TalkStory:
                     return block
         return None
 
-    def _grow(self, kind: type[TalkBlock], text: str, *, anew: bool = False) -> None:
+    def _extend_block(self, kind: type[TalkBlock], text: str, *, anew: bool = False) -> None:
         """Add the text to the newest block, or to a new one if that is of another kind."""
-        last = self._newest()
+        last = self._find_newest()
         if anew or type(last) is not kind:
             text = text.lstrip("\n")
             if not text.strip():
                 return
             last = kind()
             self._add(last)
-        last.text += _plain(text)
+        last.text += _show_invisible(text)
         self._touch(last)
 
     def _touch(self, block: TalkBlock) -> None:
         if block not in self.changed:
             self.changed.append(block)
 
-    def _user(self, by: str, text: str, at_ms: int) -> None:
+    def _add_user_text(self, by: str, text: str, at_ms: int) -> None:
         for block in self.blocks:
             if isinstance(block, UserBlock) and block.is_sent and block.text.strip() == text.strip():
                 self.blocks.remove(block)  # They are shown where the agent got them.
@@ -186,7 +186,7 @@ class TalkStory:
                 one for one in reversed(self.blocks) if isinstance(one, CallsBlock) and call in one.calls
             )
             return self._touch(block)
-        last = self._newest()
+        last = self._find_newest()
         if not isinstance(last, CallsBlock):
             last = CallsBlock()
             self._add(last)
@@ -213,6 +213,6 @@ def plain_of(block: TalkBlock) -> str:
     return block.text
 
 
-def _plain(text: str) -> str:
+def _show_invisible(text: str) -> str:
     """Return the text with invisible characters replaced by their names."""
     return reveal_invisible(text.replace("\r\n", "\n"))

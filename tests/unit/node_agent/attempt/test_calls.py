@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from node_agent.attempt.watch import MOST_CALLS, SECRET, has_yes, signed_answer, sort_calls
+from node_agent.attempt.watch import MOST_CALLS, SECRET, is_call_allowed, signed_answer, sort_calls
 from node_agent.wire.control import CallAnswer, UserAnswers
 from node_agent.wire.event import UserAsked
 from node_agent.wire.policy import ActionClass, CallAsked, CommandRule, Rules, Safety, compile_policy
@@ -106,8 +106,10 @@ def test_a_yes_is_one_to_its_command_or_to_the_whole_rule_with_the_signature_of_
         ([data(), data(allow=False)], "git push 1", "push", False),
         ([data(allow=False), data(by=stranger)], "git push 1", "push", False),
     ):
-        assert has_yes(found, identity(), NODE.public, command, pattern) is yes, (command, pattern)
-    assert not has_yes([data()], identity(attempt=2), NODE.public, "git push 1", "push"), "of another attempt"
+        assert is_call_allowed(found, identity(), NODE.public, command, pattern) is yes, (command, pattern)
+    assert not is_call_allowed([data()], identity(attempt=2), NODE.public, "git push 1", "push"), (
+        "of another attempt"
+    )
 
 
 def test_a_command_with_a_secret_in_it_is_shown_to_nobody() -> None:

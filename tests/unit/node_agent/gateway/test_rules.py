@@ -28,9 +28,9 @@ from node_agent.gateway.requests import (
     RequestTarget,
     Route,
     Stranger,
-    asked_of,
     check_model,
     error_body,
+    parse_model_body,
     read_key,
     route_of,
     split_target,
@@ -116,19 +116,19 @@ def test_the_key_is_judged_before_all_else_that_a_head_tells() -> None:
 
 
 def test_the_model_is_the_path_s_or_the_body_s() -> None:
-    assert asked_of(Route(Wire.CHAT, True), b'{"model": "m"}')[0] == "m"
-    assert asked_of(Route(Wire.GEMINI, True, "p"), b'{"model": "m"}')[0] == "p"
-    assert asked_of(Route(Wire.CHAT, True), b'{"model": 3}')[0] == ""
-    assert asked_of(Route(Wire.CHAT, False), b"")[1] == {}
+    assert parse_model_body(Route(Wire.CHAT, True), b'{"model": "m"}')[0] == "m"
+    assert parse_model_body(Route(Wire.GEMINI, True, "p"), b'{"model": "m"}')[0] == "p"
+    assert parse_model_body(Route(Wire.CHAT, True), b'{"model": 3}')[0] == ""
+    assert parse_model_body(Route(Wire.CHAT, False), b"")[1] == {}
     for bad in (b"[1]", b"", b'{"model": "cheap", "model": "dear"}', b'{"model": "cheap", "MODEL": "dear"}'):
         with pytest.raises(NotAllowed):
-            asked_of(Route(Wire.CHAT, True), bad)
+            parse_model_body(Route(Wire.CHAT, True), bad)
     for bad in (b'{"m": [{"type": "text", "Type": "url"}]}', b'{"model": "m", "model": "n"}', b"[1]"):
         with pytest.raises(NotAllowed):
-            asked_of(Route(Wire.CHAT, False), bad)
+            parse_model_body(Route(Wire.CHAT, False), bad)
     given = {"args": {"http_proxy": 1, "HTTP_PROXY": 2}}
-    assert asked_of(Route(Wire.CHAT, True), json.dumps(given).encode())[1] == given
-    assert asked_of(Route(Wire.OLLAMA, False), b'{"name": "dear"}')[0] == "dear"
+    assert parse_model_body(Route(Wire.CHAT, True), json.dumps(given).encode())[1] == given
+    assert parse_model_body(Route(Wire.OLLAMA, False), b'{"name": "dear"}')[0] == "dear"
 
 
 def test_models_by_pattern() -> None:

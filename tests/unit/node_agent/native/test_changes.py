@@ -10,10 +10,10 @@ import pytest
 
 from node_agent.native.judge import Denied
 from node_agent.native.places import Outside
-from node_agent.native.tools.changes import changes
+from node_agent.native.tools.changes import read_changes
 from node_agent.native.tools.files import Box, Failed
 from node_agent.native.tools.offer import list_forms
-from node_agent.runtimes.workers import _tools
+from node_agent.runtimes.workers import _make_tool_flags
 from node_agent.wire.policy import PathAccess, PathRule, Rules, Safety
 from tests.unit.node_agent.native.tree_of import box_of, spec_of
 
@@ -52,31 +52,35 @@ def box(top: Path) -> Box:
 
 
 def test_the_last_commits_and_their_changes(box: Box, top: Path) -> None:
-    lines = changes(box, {"what": "log", "most": 2}).splitlines()
+    lines = read_changes(box, {"what": "log", "most": 2}).splitlines()
     assert [line.partition(": ")[2] for line in lines] == ["commit 3: the third", "commit 2: the second"]
-    shown = changes(box, {"what": "show", "of": "HEAD~1"})
+    shown = read_changes(box, {"what": "show", "of": "HEAD~1"})
     assert "commit 2: the second" in shown and "-line of the first\n+line of the second" in shown
-    assert "+line of the first" in changes(box, {"what": "show", "of": "HEAD~2"}), "the first commit, too"
-    both = changes(box, {"what": "diff", "of": "HEAD~2..HEAD"})
+    assert "+line of the first" in read_changes(box, {"what": "show", "of": "HEAD~2"}), (
+        "the first commit, too"
+    )
+    both = read_changes(box, {"what": "diff", "of": "HEAD~2..HEAD"})
     assert "-line of the first\n+line of the third" in both
     (top / "a.txt").write_text("line of now\n")
-    assert "-line of the third\n+line of now" in changes(box, {"what": "diff"})
-    assert changes(box, {"what": "diff", "of": "HEAD..HEAD"}) == "[no change]"
+    assert "-line of the third\n+line of now" in read_changes(box, {"what": "diff"})
+    assert read_changes(box, {"what": "diff", "of": "HEAD..HEAD"}) == "[no change]"
 
 
 def test_a_file_that_may_not_be_read_is_in_no_change(box: Box, top: Path) -> None:
     for asked in ({"what": "show"}, {"what": "diff", "of": "HEAD~2..HEAD"}, {"what": "show", "of": "HEAD~2"}):
-        text = changes(box, asked)
+        text = read_changes(box, asked)
         assert "key-" not in text and "[left out, as this run may not read them: 1]" in text
     with pytest.raises(Denied):
-        changes(box, {"what": "diff", "of": "HEAD~1..HEAD", "path": "secrets/key"})
+        read_changes(box, {"what": "diff", "of": "HEAD~1..HEAD", "path": "secrets/key"})
     git(top, "mv", "-f", "secrets/key", "b.txt")
     git(top, "commit", "-q", "-m", "out of its folder")
-    assert "secrets" not in changes(box, {"what": "show", "path": "b.txt"}), "no rename tells the other side"
+    assert "secrets" not in read_changes(box, {"what": "show", "path": "b.txt"}), (
+        "no rename tells the other side"
+    )
     blob = git(top, "rev-parse", "HEAD~1:secrets/key")
     for name in (blob, "HEAD~1:secrets/key", "HEAD^{tree}:secrets"):
         with pytest.raises(Failed):
-            changes(box, {"what": "show", "of": name})
+            read_changes(box, {"what": "show", "of": name})
 
 
 @pytest.mark.parametrize(
@@ -92,23 +96,23 @@ def test_a_file_that_may_not_be_read_is_in_no_change(box: Box, top: Path) -> Non
 )
 def test_no_other_git_can_be_asked_for(box: Box, given: dict[str, str]) -> None:
     with pytest.raises(Failed):
-        changes(box, given)
+        read_changes(box, given)
 
 
 def test_it_stays_in_the_checkout_and_starts_no_program_of_the_repository(box: Box, top: Path) -> None:
     with pytest.raises(Outside):
-        changes(box, {"what": "log", "path": "../other"})
+        read_changes(box, {"what": "log", "path": "../other"})
     witness = top.parent / "ran"
     git(top, "config", "diff.x.textconv", f"touch {witness}; cat")
     git(top, "config", "diff.external", f"touch {witness}")
     git(top, "config", "core.pager", f"touch {witness}")
     (top / ".gitattributes").write_text("*.txt diff=x\n")
-    assert "+line of the third" in changes(box, {"what": "show", "path": "a.txt"})
+    assert "+line of the third" in read_changes(box, {"what": "show", "path": "a.txt"})
     assert not witness.exists()
 
 
 def test_who_reads_and_has_no_shell_has_it() -> None:
-    assert _tools(("read", "grep", "find", "ls")) == ("read", "grep", "find", "ls", "changes")
-    assert "changes" not in _tools(("read", "bash")), "git itself is there"
-    assert _tools(()) == ()
+    assert _make_tool_flags(("read", "grep", "find", "ls")) == ("read", "grep", "find", "ls", "changes")
+    assert "changes" not in _make_tool_flags(("read", "bash")), "git itself is there"
+    assert _make_tool_flags(()) == ()
     assert [form.name for form in list_forms(("changes", "read"))] == ["read", "changes"]

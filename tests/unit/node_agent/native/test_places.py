@@ -17,7 +17,7 @@ class OldKernel(Tree):
     """One without openat2."""
 
     def _beneath(self, name: str, path: str) -> int:
-        return self._stepwise(name, path)
+        return self._open_stepwise(name, path)
 
 
 @pytest.fixture(params=[Tree, OldKernel])

@@ -7,7 +7,7 @@ import tomllib
 import pytest
 
 from node_agent.runtimes.base import Resume
-from node_agent.runtimes.codex.command import enforcement, launch
+from node_agent.runtimes.codex.command import find_enforcement, launch
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
 from node_agent.wire.receipt import Usage
 from tests.unit.node_agent.runtimes.asked import PLACE, ask, place
@@ -77,8 +77,8 @@ def test_resume_and_prompt_become_words_and_files() -> None:
 
 @pytest.mark.parametrize("safety", list(Safety))
 def test_every_level_is_held_by_its_own_sandbox_or_ours(safety: Safety) -> None:
-    assert enforcement(Mode.BUILD, safety, False, Isolation.NONE) is Enforcement.RUNTIME
-    assert enforcement(Mode.BUILD, safety, False, Isolation.SANDBOX) is Enforcement.SANDBOX
+    assert find_enforcement(Mode.BUILD, safety, False, Isolation.NONE) is Enforcement.RUNTIME
+    assert find_enforcement(Mode.BUILD, safety, False, Isolation.SANDBOX) is Enforcement.SANDBOX
 
 
 @pytest.mark.parametrize("safety", list(Safety))

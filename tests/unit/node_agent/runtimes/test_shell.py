@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from node_agent.runtimes.base import EndedBy, ExitInfo, RuntimeVerdict
-from node_agent.runtimes.shell.runtime import ShellParser, enforcement, launch, read_probe
+from node_agent.runtimes.shell.runtime import ShellParser, find_enforcement, launch, read_probe
 from node_agent.wire.failure import FailureKind, Outcome
 from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
 from tests.unit.node_agent.runtimes.asked import PLACE, ask
@@ -70,7 +70,7 @@ def test_the_answer_is_the_end_of_the_output_and_memory_is_bounded() -> None:
 
 def test_a_shell_holds_nothing_by_itself() -> None:
     def grade(safety: Safety, read_only: bool, isolation: Isolation) -> Enforcement:
-        return enforcement(Mode.BUILD, safety, read_only, isolation)
+        return find_enforcement(Mode.BUILD, safety, read_only, isolation)
 
     assert grade(Safety.AUTO_EDIT, True, Isolation.NONE) is Enforcement.IMPOSSIBLE
     assert grade(Safety.SUGGEST, False, Isolation.NONE) is Enforcement.IMPOSSIBLE

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from node_agent.machine.programs import PACKAGE
-from node_agent.sdk.program import _first
+from node_agent.sdk.program import _make_first_event
 from node_agent.wire.identity import ApprovalChannel, AttemptId
 from node_agent.wire.policy import Safety
 from tests.unit.node_agent.native.tree_of import spec_of
@@ -75,5 +75,5 @@ def test_its_program_waits_for_a_call_as_long_as_a_user_may_take(
     spec = spec_of(Path("/srv/top"), Safety.FULL_AUTO).model_copy(
         update={"home": str(tmp_path), "desk": desk}
     )
-    env = options(None, _first(spec, [], "the system", 1_000))["env"]
+    env = options(None, _make_first_event(spec, [], "the system", 1_000))["env"]
     assert int(env["MCP_TOOL_TIMEOUT"]) > 3 * DAY_MS

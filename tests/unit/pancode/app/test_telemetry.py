@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pancode.app.doctor import _settings
+from pancode.app.doctor import _check_settings
 from pancode.app.telemetry import tracing_of
 from pancode.kernel.records import Audit
 from tests.unit.pancode.runs.world import Desk
@@ -24,5 +24,5 @@ def test_a_coordinator_starts_without_the_extra_and_says_what_is_missing(
     assert tracing_of(tmp_path, {}, desk.core) == ()
     (entry,) = [row for row in desk.rows(Audit) if row.what == "no traces are sent"]
     assert "opentelemetry-sdk" in str(entry.detail["fix"])
-    check = _settings(tmp_path, {})
+    check = _check_settings(tmp_path, {})
     assert not check["ok"] and "OpenTelemetry is not installed" in str(check["detail"])

@@ -6,7 +6,7 @@ import click
 import pytest
 
 from pancode.config.units import duration_ms, size_bytes
-from pancode.interfaces.cli.parameters import duration, size_of
+from pancode.interfaces.cli.parameters import parse_duration, size_of
 
 
 @pytest.mark.parametrize("text", ["366d", "99999999h", f"{'9' * 400}h"])
@@ -23,6 +23,6 @@ def test_no_size_is_larger_than_a_disk() -> None:
 
 
 def test_an_option_of_endless_digits_is_a_wrong_option() -> None:
-    for parser, text in ((duration, f"{'9' * 400}h"), (size_of, f"{'9' * 400}GiB")):
+    for parser, text in ((parse_duration, f"{'9' * 400}h"), (size_of, f"{'9' * 400}GiB")):
         with pytest.raises(click.BadParameter):
             parser(text)

@@ -9,7 +9,7 @@ import pytest
 
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.node import GpuFact, GpuLoad
-from pancode.fleet.commands.fleet import _whole
+from pancode.fleet.commands.fleet import _format_fleet
 from pancode.fleet.commands.nodes import node_page
 from pancode.interfaces.tui.page import PageMoment
 from pancode.interfaces.tui.pages.nodes import draw_node, draw_nodes
@@ -49,7 +49,7 @@ def node_of(world: World) -> dict[str, Any]:
 
 def test_the_table_sums_kinds_and_free_memory_and_says_what_is_not_known(world: World) -> None:
     assert format_gpus(node_of(world)) == "2x H100 80G, 78G free, 1 held, 1 UNKNOWN"
-    table = _whole(world.http.get("/v1/fleet").json())
+    table = _format_fleet(world.http.get("/v1/fleet").json())
     assert "GPUS" in table and "2x H100 80G, 78G free" in table
     kinds = [{"short": "L4", "memory": 24 * GIB}, {"short": "H100", "memory": 80 * GIB}]
     one = {"memory_free": None, "unknown_since": None, "holder": None}
@@ -58,7 +58,7 @@ def test_the_table_sums_kinds_and_free_memory_and_says_what_is_not_known(world: 
 
 def test_a_fleet_without_any_has_no_column(tmp_path: Path) -> None:
     world = World(tmp_path)
-    assert "GPUS" not in _whole(world.http.get("/v1/fleet").json())
+    assert "GPUS" not in _format_fleet(world.http.get("/v1/fleet").json())
     answers = {"fleet": world.http.get("/v1/fleet").json()}
     assert "GPUS" not in draw_nodes(answers, "", PageMoment.of(1)).head
 

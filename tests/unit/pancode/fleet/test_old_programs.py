@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from node_agent.wire.node import RuntimeFact
-from pancode.fleet.commands.fleet import _whole
+from pancode.fleet.commands.fleet import _format_fleet
 from tests.unit.pancode.interfaces.http.world import World
 from tests.unit.pancode.runs.world import Puppet, facts
 
@@ -47,6 +47,6 @@ def test_a_chosen_version_and_one_that_cannot_be_read_are_not_called_old(tmp_pat
 
 
 def test_the_table_marks_it_and_says_what_brings_the_newer_one(tmp_path: Path) -> None:
-    said = _whole(fleet(tmp_path, program("2.9.1", "newest"), program("2.10.0")))
+    said = _format_fleet(fleet(tmp_path, program("2.9.1", "newest"), program("2.10.0")))
     assert "claude 2.9.1 OLD" in said and said.count("OLD") == 1
     assert "claude 2.9.1 is old, gpubox has 2.10.0: pancode node install n1 claude" in said

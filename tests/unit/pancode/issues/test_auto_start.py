@@ -176,7 +176,7 @@ def test_who_may_start_work_in_linear_is_named_by_address(
     answer = world.http.post("/v1/projects", {**said, "work_people": ["ana@example.org"]})
     assert answer.status_code == 200, answer.text
     old = NamedProject("shop", "/shop", tracker="linear:SHOP", work_label="agent", work_people=("ana",))
-    watch(world)._one(world.coordinator.around({}), old)
+    watch(world)._check_project(world.coordinator.around({}), old)
     assert "--work-person" in caplog.text and not runs(world)
 
 

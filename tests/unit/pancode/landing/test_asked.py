@@ -369,7 +369,7 @@ def test_another_way_takes_the_place_of_the_one_that_waits() -> None:
     world.end()
     core, (old,) = world.coordinator.core, world.waiting()
     new = asked.queue_landing(core, "r-0001", LandWay("ana", with_commands=True))
-    assert [one.id for one in world.waiting()] == [new.id] and not asked.still_asked(core, old)
+    assert [one.id for one in world.waiting()] == [new.id] and not asked.is_still_waiting(core, old)
     asked.give_up(core, old, ZeroDivisionError("under way meanwhile"))
     assert [one.id for one in world.waiting()] == [new.id], "its end takes nothing else away"
 
@@ -401,6 +401,6 @@ def test_an_approval_comes_too_late_for_one_that_was_denied() -> None:
         Lander(WorkspaceError("held", why="Makefile", code="held", details={"yes": "--with-commands"}))
     )
     action = asked.queue_landing(core, "r-0001", way)
-    assert asked.still_asked(core, action)
+    assert asked.is_still_waiting(core, action)
     deny_run(world.coordinator.core, "r-0001", "bob")
-    assert not asked.still_asked(core, action), "denied while it waits for its turn"
+    assert not asked.is_still_waiting(core, action), "denied while it waits for its turn"

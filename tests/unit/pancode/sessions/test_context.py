@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pancode.sessions.context import ToldWindow, told_window
+from pancode.sessions.context import ToldWindow, read_window
 from tests.unit.pancode.interfaces.http.test_tcp import ListenerWorld
 from tests.unit.pancode.sessions.test_sessions import MODEL, begin, interactive_run, world
 
@@ -21,9 +21,9 @@ def counts(total: int, output: int = 0, **more: Any) -> dict[str, Any]:
 
 
 def test_the_last_call_is_what_the_sums_grew_by() -> None:
-    assert told_window(BEGUN, [counts(900, 50)], whole=True) == ToldWindow(32_000, 950)
+    assert read_window(BEGUN, [counts(900, 50)], whole=True) == ToldWindow(32_000, 950)
     shortened = {"type": "compacted", "text": "3 old tool results shortened"}
-    told = told_window(BEGUN, [counts(900, 50), shortened, counts(2_000, 80)], whole=False)
+    told = read_window(BEGUN, [counts(900, 50), shortened, counts(2_000, 80)], whole=False)
     assert told == ToldWindow(32_000, 1_130, "3 old tool results shortened")
 
 
@@ -31,7 +31,7 @@ def test_the_last_call_is_what_the_sums_grew_by() -> None:
     ("newest", "whole"), [([], True), ([counts(900)], False), ([counts(900, told=False)], True)]
 )
 def test_what_nobody_has_counted_is_unknown(newest: list[dict[str, Any]], whole: bool) -> None:
-    assert told_window({}, newest, whole) == ToldWindow()
+    assert read_window({}, newest, whole) == ToldWindow()
 
 
 def test_a_session_tells_its_window_by_category(world: ListenerWorld) -> None:

@@ -28,7 +28,7 @@ from pancode.kernel.records import Action, ActionKind, FeedEvent, Run, Setting, 
 from pancode.kernel.values import replace
 from pancode.runs.unit_of_work import unit_of_work
 from pancode.runs.user_environment import Surroundings
-from pancode.sessions.routes import _events
+from pancode.sessions.routes import _yield_events
 from pancode.sessions.service import GoingOn
 from pancode.sessions.stream import SessionPlace
 from pancode.store.shape import shape_of
@@ -592,7 +592,7 @@ def test_output_that_grows_is_told_without_a_look_into_the_ledger(world: World) 
         return ledger.transaction()
 
     async def told() -> list[str]:
-        events = _events(context, SessionPlace(run))
+        events = _yield_events(context, SessionPlace(run))
         kinds = [await anext(events), await anext(events)]
         with context.bell.listening() as other:
             other.run = "r-other"

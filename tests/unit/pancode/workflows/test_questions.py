@@ -16,7 +16,7 @@ from pancode.kernel.records import Action, ActionKind, Audit, Balance, Run, RunS
 from pancode.kernel.values import replace
 from pancode.landing.queue import drop_change
 from pancode.people.service import deny_run
-from pancode.runs.commands.runs import _shown
+from pancode.runs.commands.runs import _format_run
 from pancode.runs.core import Core
 from pancode.runs.life.inbox import item_of
 from pancode.workflows.hooks import Advancing
@@ -75,7 +75,7 @@ def test_an_answer_of_a_program_is_shown_as_one(flows: Flows) -> None:
     (noted,) = [one for one in flows.coordinator.rows(Audit, domain="people") if one.what == "answered"]
     assert noted.detail["program"] == "ana (claude)"
     shown = http.get(f"/v1/runs/{first}").json()
-    assert shown["answered"] == told and "answered" in _shown(shown) and told in _shown(shown)
+    assert shown["answered"] == told and "answered" in _format_run(shown) and told in _format_run(shown)
     run = flows.coordinator.row(Run, first)
     assert run is not None and "a program gave and no user" in run.task
     waits = Action("a-1", ActionKind.USER, first, 5, "ana")

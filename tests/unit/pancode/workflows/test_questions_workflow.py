@@ -21,7 +21,7 @@ from pancode.kernel.values import replace
 from pancode.runs.life.conversation import NEXT
 from pancode.workflows.questions import (
     asks_again,
-    goes_on_in,
+    is_next_run,
     mark_waiting,
     reopen_question,
     waits_for_users_only,
@@ -108,15 +108,15 @@ def test_the_next_run_waits_for_its_place_and_is_released() -> None:
 def test_only_the_run_that_asks_for_the_step_is_continued_in_its_workflow() -> None:
     workflow = Workflow("w-1", 0, "ana", WorkflowKind.GRAPH, "any", "", None)
     asking = looked(works(0, "a"), runs=[blocked()]).steps[0]
-    assert goes_on_in(workflow, asking, blocked())
-    assert not goes_on_in(workflow, with_next_run(asking, "r-a2"), blocked()), "it was answered"
-    assert goes_on_in(workflow, works(0, "a"), blocked()), "the workflow has not looked at its end yet"
+    assert is_next_run(workflow, asking, blocked())
+    assert not is_next_run(workflow, with_next_run(asking, "r-a2"), blocked()), "it was answered"
+    assert is_next_run(workflow, works(0, "a"), blocked()), "the workflow has not looked at its end yet"
     assert with_next_run(works(0, "a"), "r-a2").state is WorkflowStepState.WAITING
-    assert not goes_on_in(workflow, asking, replace(blocked(), outcome=Outcome.DONE))
-    assert not goes_on_in(replace(workflow, state=WorkflowState.FAILED), asking, blocked())
+    assert not is_next_run(workflow, asking, replace(blocked(), outcome=Outcome.DONE))
+    assert not is_next_run(replace(workflow, state=WorkflowState.FAILED), asking, blocked())
     stopping = replace(workflow, state=WorkflowState.STOPPING, stop_asked="enough")
     with pytest.raises(RefusedError, match="is stopping"):
-        goes_on_in(stopping, asking, blocked())
+        is_next_run(stopping, asking, blocked())
 
 
 @pytest.mark.parametrize(

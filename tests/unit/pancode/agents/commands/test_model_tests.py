@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pancode.agents import agents, model_profiles
-from pancode.agents.commands.models import _exit_of_tests, _test_result, _tested
+from pancode.agents.commands.models import _exit_of_tests, _format_test, _test_result
 from pancode.interfaces.cli.follow import post_with_progress
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.client.client import RepeatedPost, ServerEvent, StreamCutError
@@ -170,7 +170,7 @@ def test_words_and_statuses() -> None:
 
 
 def test_the_column_of_models() -> None:
-    assert [_tested(one) for one in (NEVER, FAILED, result(), result(tok_s=None))] == [
+    assert [_format_test(one) for one in (NEVER, FAILED, result(), result(tok_s=None))] == [
         "not yet",
         "failed: tools",
         "passed, 32 tok/s",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from node_agent.wire.endpoint import Dialect, EndpointFact, Health, ModelFact, ModelWire, Residence
-from pancode.agents.commands.models import _endpoints, _models
+from pancode.agents.commands.models import _format_endpoints, _format_models
 from pancode.fleet.commands.fleet import endpoint_words as in_status
 from pancode.fleet.model_service import endpoint_shape, passport_shape
 
@@ -40,7 +40,7 @@ def words(line: str) -> list[str]:
 
 
 def test_endpoints() -> None:
-    head, line = _endpoints([told(age_ms=12_400)]).splitlines()
+    head, line = _format_endpoints([told(age_ms=12_400)]).splitlines()
     assert [w.strip() for w in words(line)] == [
         "gpubox",
         "ollama",
@@ -56,13 +56,13 @@ def test_endpoints() -> None:
 
 
 def test_what_is_wrong_stands_below_with_what_mends_it() -> None:
-    shown = _endpoints([told(health=Health.WEDGED, words="a slot stands", fix="restart it")])
+    shown = _format_endpoints([told(health=Health.WEDGED, words="a slot stands", fix="restart it")])
     assert shown.splitlines()[2:] == ["  gpubox/ollama: a slot stands", "    restart it"]
 
 
 def test_models() -> None:
     vectors = ModelFact(id="embed", embedding=True)
-    _, first, unknown, none = _models(
+    _, first, unknown, none = _format_models(
         [model(QWEN), model(ModelFact(id="x"), None), model(vectors)], None
     ).splitlines()
     assert [w.strip() for w in words(first)] == [
@@ -82,9 +82,9 @@ def test_models() -> None:
 
 
 def test_nothing_says_what_to_do() -> None:
-    for shown in (_endpoints([]), _models([], None)):
+    for shown in (_format_endpoints([]), _format_models([], None)):
         assert "no model server was found" in shown and "endpoints.json" in shown
-    assert _models([], "frontier") == "no model of the tier frontier; all of them: pancode models\n"
+    assert _format_models([], "frontier") == "no model of the tier frontier; all of them: pancode models\n"
 
 
 def test_in_the_table_of_machines() -> None:

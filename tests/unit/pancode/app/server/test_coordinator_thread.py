@@ -58,7 +58,7 @@ def test_a_trouble_is_told_once_and_shown_until_it_is_over(
         shutdown=lambda why: None,
     )
     with caplog.at_level(logging.INFO, "pancode.rounds"):
-        Passes(context, lambda: next(held, False))._go()
+        Passes(context, lambda: next(held, False))._run_passes()
     assert shown == [None, *refused, None, refused[0]]
     begun = [line.getMessage().partition(".")[0] for line in caplog.records]
     trouble, over = "Redis refuses our password", "it works again, after: Redis refuses our password"

@@ -110,8 +110,8 @@ def test_installed_wheels_that_do_not_run_there_are_not_taken() -> None:
 
 
 def test_what_an_early_311_needs_is_judged_by_the_nodes_python() -> None:
-    early = installation._requirements(metadata.distribution("redis"), OLD)
-    late = installation._requirements(metadata.distribution("redis"), NODE)
+    early = installation._list_requirements(metadata.distribution("redis"), OLD)
+    late = installation._list_requirements(metadata.distribution("redis"), NODE)
     assert "async-timeout" in early and "async-timeout" not in late
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pancode.fleet.commands.fleet import _status
+from pancode.fleet.commands.fleet import _format_status
 from pancode.fleet.ssh.bringup import before_it_is_cleaned, problem_of
 from pancode.fleet.ssh.errors import ConnectError, LinkFault, LinkLost
 from pancode.fleet.ssh.link import LinkKind, LinkState
@@ -21,6 +21,6 @@ def test_a_cut_link_names_the_machine_and_leaves_no_old_state_in_the_table() -> 
     cut = news_of("gpubox", LinkState(LinkKind.DOWN, error=LinkLost("cut")))
     assert "(ssh gpubox true)" in cut.fix, "also where the link broke later"
     answer = fleet(machine("gpubox", problems=[{"what": "gone", "fix": "pancode fleet up"}]))
-    shown = _status(answer, {"gpubox"})
+    shown = _format_status(answer, {"gpubox"})
     assert "unknown" in shown and "online" not in shown and "gone" not in shown
-    assert "online" in _status(answer) and "gone" in _status(answer)
+    assert "online" in _format_status(answer) and "gone" in _format_status(answer)

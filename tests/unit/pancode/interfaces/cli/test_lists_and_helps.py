@@ -12,8 +12,8 @@ import click
 import pytest
 
 from pancode.budget.commands.agent_records import _WORKERS
-from pancode.budget.commands.budget import _books
-from pancode.budget.commands.cost import _lines
+from pancode.budget.commands.budget import _format_books
+from pancode.budget.commands.cost import _format_lines
 from pancode.interfaces.cli.commands import Group
 from pancode.interfaces.cli.follow import LiveTranscript, gate_lines
 from pancode.interfaces.cli.main import cli, run
@@ -60,7 +60,9 @@ def scope(name: str) -> Any:
 def test_the_books_and_the_costs_are_a_line_for_each_row(monkeypatch: pytest.MonkeyPatch) -> None:
     narrow(monkeypatch)
     names = [f"agent:{name}" for name in ("builder", "scout", "reviewer", "tester", "planner", "merger")]
-    told = _books({"scopes": [scope(n) for n in names], "runs": 3, "estimate_next_usd": "0.75", "notes": []})
+    told = _format_books(
+        {"scopes": [scope(n) for n in names], "runs": 3, "estimate_next_usd": "0.75", "notes": []}
+    )
     assert len(told.splitlines()) == len(names) + 3 and "5.1 M of 9.0 M" in told, told
     figures: Any = {
         "runs": 1,
@@ -80,11 +82,11 @@ def test_the_books_and_the_costs_are_a_line_for_each_row(monkeypatch: pytest.Mon
         "left_out": 0,
         "since": None,
     }
-    told = _lines(cost | {"total": {**cost["total"], "unknown_runs": 0}}, Face(as_json=False))
+    told = _format_lines(cost | {"total": {**cost["total"], "unknown_runs": 0}}, Face(as_json=False))
     assert len([line for line in told.splitlines() if line.startswith("r-")]) == 15
     assert len(told.splitlines()) <= 18, told
     nobody = {**rows[0], "usd": "0", "key": "r-nobody"}
-    line = next(line for line in _lines(cost | {"rows": [nobody]}, Face(as_json=False)).splitlines()
+    line = next(line for line in _format_lines(cost | {"rows": [nobody]}, Face(as_json=False)).splitlines()
                 if line.startswith("r-nobody"))  # fmt: skip
     assert "unknown" in line and "$0" not in line
 
@@ -134,7 +136,7 @@ def test_a_channel_is_not_ok_before_it_was_tried(monkeypatch: pytest.MonkeyPatch
 def test_an_address_or_token_has_no_blanks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO("just some words\n"))
     with pytest.raises(UsageError, match="without spaces"):
-        notify._value(Face(as_json=True), "phone")
+        notify._read_value(Face(as_json=True), "phone")
 
 
 def test_runs_follow_is_the_log_until_the_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pancode.fleet.commands.fleet import _status
+from pancode.fleet.commands.fleet import _format_status
 from pancode.interfaces.cli import main as entry
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.cli.progress import ProgressRow, Steps
@@ -146,7 +146,7 @@ def test_a_node_cannot_write_markup_into_the_status(columns: int, screen: Screen
     screen()
     problem = {"what": HOSTILE, "fix": "", "says": HOSTILE}
     node = machine("desk", version="[bold]1", isolation=HOSTILE, problems=[problem])
-    told = STYLE.sub("", _status(fleet(node)))
+    told = STYLE.sub("", _format_status(fleet(node)))
     assert told.count("        [red]a[/red] :smile:") >= 2 and "\x1b" not in told and "\u202e" not in told
 
 

@@ -18,7 +18,7 @@ from pancode.interfaces.cli import main as entry
 from pancode.interfaces.cli.completions import agents as known_agents
 from pancode.interfaces.cli.follow import format_summary
 from pancode.interfaces.cli.output import MEANINGS, OUTCOMES, Face, exit_of, in_words
-from pancode.interfaces.cli.parameters import duration, label, money
+from pancode.interfaces.cli.parameters import parse_duration, parse_label, parse_money
 from pancode.interfaces.cli.terminal import (
     Sink,
     clip_columns,
@@ -35,7 +35,7 @@ from pancode.interfaces.cli.terminal import (
 from pancode.interfaces.client.client import ServerEvent
 from pancode.kernel.errors import ExitCode, PancodeError, UsageError
 from pancode.runs.commands.dispatch import task_text
-from pancode.runs.commands.runs import _calls
+from pancode.runs.commands.runs import _format_calls
 
 
 @pytest.mark.parametrize(
@@ -43,13 +43,13 @@ from pancode.runs.commands.runs import _calls
     [("90s", 90_000), ("1h30m", 5_400_000), ("1.5s", 1_500), ("250ms", 250), ("1 d", 86_400_000)],
 )
 def test_durations(text: str, ms: int) -> None:
-    assert duration(text) == ms
+    assert parse_duration(text) == ms
 
 
 @pytest.mark.parametrize("text", ["90", "s", "-1s", "1y", "1h x", ""])
 def test_what_is_no_duration_shows_the_form(text: str) -> None:
     with pytest.raises(click.BadParameter, match="15m"):
-        duration(text)
+        parse_duration(text)
 
 
 def test_what_was_left_behind_is_in_the_summary() -> None:
@@ -90,7 +90,7 @@ def test_what_the_gateway_counted_is_shown_beside_the_claim() -> None:
     calls: Any = {"requests": 3, "failed": 1, "refused": 0, "unread": 0, "waited_ms": 0}
     calls |= {"subscription": False, "wrap_up": False}
     run: Any = {"usage": usage, "claimed": claimed}
-    assert _calls(run, calls) == (
+    assert _format_calls(run, calls) == (
         "3 through the model gateway (1 failed): 2400 tokens in, 68 out, $0.0035; "
         "the runtime says 1200 tokens in, 34 out"
     )
@@ -122,9 +122,15 @@ def test_a_number_that_nothing_takes_is_refused_with_its_range(
 
 
 def test_money_and_pairs() -> None:
-    assert money("$0.75") == "0.75"
-    assert label("gpu=a=b") == ("gpu", "a=b")
-    wrong = ((money, "1e5"), (money, "-1"), (money, "NaN"), (label, "gpu"), (label, "=x"))
+    assert parse_money("$0.75") == "0.75"
+    assert parse_label("gpu=a=b") == ("gpu", "a=b")
+    wrong = (
+        (parse_money, "1e5"),
+        (parse_money, "-1"),
+        (parse_money, "NaN"),
+        (parse_label, "gpu"),
+        (parse_label, "=x"),
+    )
     for parser, said in wrong:
         with pytest.raises(click.BadParameter):
             parser(said)

@@ -18,14 +18,14 @@ ITEM: dict[str, Any] = {
 
 def test_long_words_are_wrapped_and_none_is_left_out() -> None:
     words = [f"path/{number:03}/file.sh:" for number in range(60)]
-    shown = inbox._item({**ITEM, "words": " ".join(words)})
+    shown = inbox._format_item({**ITEM, "words": " ".join(words)})
     assert [word for word in shown.split() if word in words] == words
     assert max(map(len, shown.splitlines()[:-1])) <= 100
     assert "pancode approve --with-commands r-0001" in shown
 
 
 def test_short_words_stand_in_the_line_of_their_run() -> None:
-    (first, _) = inbox._item({**ITEM, "words": "Which port?"}).splitlines()
+    (first, _) = inbox._format_item({**ITEM, "words": "Which port?"}).splitlines()
     assert first.startswith("r-0001  landing") and first.endswith("Which port?")
 
 
@@ -38,7 +38,7 @@ def test_a_run_that_has_not_begun_is_shown_with_its_plan() -> None:
         "lands": True,
     }
     plan |= {"verify": ["pytest -q"], "limit_usd": "2", "estimate_usd": "0.75", "estimate_tokens": 200_000}
-    shown = inbox._item(
+    shown = inbox._format_item(
         {**ITEM, "words": "asks", "kind": "budget", "plan": {**plan, "estimate_minutes": 10.0}}
     )
     assert "task: add" in shown and "\x1b" not in shown
@@ -49,7 +49,7 @@ def test_a_run_that_has_not_begun_is_shown_with_its_plan() -> None:
 def test_a_command_is_shown_in_its_own_lines_and_none_looks_like_ours() -> None:
     words = "git status # only looks\ncurl  x |\tsh\r\n  pancode approve r-2   (rule ask: curl)"
     item = {**ITEM, "words": words, "kind": "call", "call": 2, "command": "pancode approve --call 2 r-0001"}
-    _, *command, ours = inbox._item(item).splitlines()
+    _, *command, ours = inbox._format_item(item).splitlines()
     assert command == [
         "    git status # only looks",
         r"    curl  x |\x09sh\x0d",
@@ -60,4 +60,4 @@ def test_a_command_is_shown_in_its_own_lines_and_none_looks_like_ours() -> None:
 
 def test_no_blank_of_a_long_command_is_left_out() -> None:
     words = f"echo '{'x  ' * 50}'"
-    assert words in inbox._item({**ITEM, "words": words, "kind": "call", "call": 1})
+    assert words in inbox._format_item({**ITEM, "words": words, "kind": "call", "call": 1})

@@ -15,7 +15,7 @@ from node_agent.wire.receipt import UserQuestion
 from pancode.kernel.records import Audit, FeedEvent, Run
 from pancode.kernel.values import replace
 from pancode.people import service as answering
-from pancode.runs.life.inbox import yes_of
+from pancode.runs.life.inbox import list_yes_flags
 from tests.unit.pancode.interfaces.http.world import ToldCode, World
 from tests.unit.pancode.runs.world import facts, failed
 
@@ -117,7 +117,7 @@ def test_an_approval_says_yes_to_exactly_what_was_shown(world: World) -> None:
     assert told["code"] == "changed"
     both = {"with_commands": True, "with_secret": True}
     assert world.problem("POST", f"/v1/runs/{run}/approve", both)["code"] == "changed"
-    assert yes_of(world.context.row(Run, run)) == ("--with-commands",) and len(items(world)) == 1
+    assert list_yes_flags(world.context.row(Run, run)) == ("--with-commands",) and len(items(world)) == 1
     done = world.http.post(f"/v1/runs/{run}/approve", {"with_commands": True}).json()
     assert done["status"] == "landed"
 

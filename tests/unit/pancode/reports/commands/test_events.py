@@ -20,7 +20,7 @@ def told(number: int, **data: Any) -> ServerEvent:
 
 def test_a_line_says_what_happened_where_in_plain_words() -> None:
     data = {"state": "ended", "attempt": 1, "failure": None, "reason": "exit \x1b[31m0", "tokens": 10}
-    line = events._line(told(1, **data).data)
+    line = events._format_line(told(1, **data).data)
     assert "run.ended" in line and "r-0001 n1" in line and "attempt=1" in line and "tokens=10" in line
     assert "failure" not in line and "\x1b" not in line and line.endswith("\n")
 

@@ -13,7 +13,7 @@ from node_agent.wire.receipt import Usage
 from pancode.config.fleet_settings import pause_queue
 from pancode.kernel.records import Audit, Run
 from pancode.kernel.values import replace
-from pancode.people.commands.inbox import _listed
+from pancode.people.commands.inbox import _format_list
 from pancode.runs.ceilings import settle_by_hand
 from pancode.runs.unit_of_work import digest_of
 from tests.unit.pancode.interfaces.http.world import World
@@ -99,9 +99,9 @@ def test_what_waits_is_one_list_for_the_inbox_and_the_brief(world: World) -> Non
         assert inbox["items"] == [] and inbox["also"] == told(world)["waits"] != []
         world.http.post("/v1/brief/looked", {"by": "ana"})
         world.context.turn(1_000)
-    text = _listed([], also)
+    text = _format_list([], also)
     assert "has a change that is not landed" in text and "pancode budget settle RUN --usd X" in text
-    assert _listed([], []) == "nothing waits for you\n"
+    assert _format_list([], []) == "nothing waits for you\n"
 
 
 def test_a_change_is_offered_until_it_is_denied_or_goes_on_in_another_run(world: World) -> None:

@@ -7,13 +7,13 @@ import signal
 
 import pytest
 
-from pancode.runs.commands.headless import _undisturbed
+from pancode.runs.commands.headless import _hold_signals
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_waits_for_the_answer(number: int) -> None:
     before, answer = signal.getsignal(number), ""
-    with pytest.raises(KeyboardInterrupt), _undisturbed():
+    with pytest.raises(KeyboardInterrupt), _hold_signals():
         os.kill(os.getpid(), number)
         answer = "r-named"
     assert answer == "r-named"
@@ -22,7 +22,7 @@ def test_the_first_signal_waits_for_the_answer(number: int) -> None:
 
 def test_the_second_signal_does_not_wait() -> None:
     answer = ""
-    with pytest.raises(KeyboardInterrupt), _undisturbed():
+    with pytest.raises(KeyboardInterrupt), _hold_signals():
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGINT)
         answer = "never"

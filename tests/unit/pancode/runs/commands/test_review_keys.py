@@ -16,8 +16,8 @@ def test_d_shows_the_change_and_x_drops_it(
     diff = b"diff --git a/x b/x\n+four\n"
     client = FakeApi({"GET /v1/runs/r-1/diff": diff, "POST /v1/runs/r-1/land/drop": {}})
     pressed = iter(keys)
-    monkeypatch.setattr(review, "_key", lambda question: next(pressed))
-    ended = review._asked(Face(False), client, "r-1")
+    monkeypatch.setattr(review, "_read_key", lambda question: next(pressed))
+    ended = review._ask_action(Face(False), client, "r-1")
     assert [path.rsplit("/", 1)[1] for path, _ in client.asked] == asked
     assert ended == ("dropped" if asked[-1] == "drop" else "skipped")
     assert ("+four" in capsys.readouterr().out) is ("diff" in asked)

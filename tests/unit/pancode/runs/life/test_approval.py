@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pancode.people.commands.inbox import _plan
-from pancode.runs.commands.runs import _word
+from pancode.runs.commands.runs import _join_value
 from pancode.runs.life.inbox import MOST_TASK, plan_of
 from tests.unit.pancode.runs.world import a_run
 
@@ -28,4 +28,4 @@ def test_the_inbox_shows_the_mark_and_the_command_shows_all() -> None:
     long = "word " * 400 + "END"
     shown = _plan(plan_of(a_run("r-0001", 0, Decimal(0), task=long)))
     assert "1003 more characters" in " ".join(shown.split()) and "END" not in shown
-    assert _word(long) == long
+    assert _join_value(long) == long

@@ -21,7 +21,7 @@ from pancode.kernel.records import (
 )
 from pancode.kernel.values import replace
 from pancode.runs.retention.parts import RunFiles
-from pancode.runs.retention.rules import DAY_MS, FilesNeed, KeepRules, let_go
+from pancode.runs.retention.rules import DAY_MS, FilesNeed, KeepRules, select_prunable
 from pancode.runs.retention.service import DailyRetention
 from tests.unit.pancode.interfaces.http.world import World
 
@@ -127,7 +127,7 @@ def test_a_session_keeps_its_files_until_it_was_unused_for_long(world: World, da
 def test_logs_stay_as_long_as_their_change_waits(world: World) -> None:
     run, now = ended(world, "r-aaaaa2", days=200), world.context.clock.wall_ms()
     rules = KeepRules()
-    assert let_go(run, FilesNeed.DECISION, rules, now) == frozenset()
+    assert select_prunable(run, FilesNeed.DECISION, rules, now) == frozenset()
     half_a_year = replace(rules, undecided_ms=180 * DAY_MS)
-    assert let_go(run, FilesNeed.DECISION, half_a_year, now) == {RunFiles.CHANGES, RunFiles.LOGS}
-    assert let_go(run, FilesNeed.SESSION, half_a_year, now) == frozenset()
+    assert select_prunable(run, FilesNeed.DECISION, half_a_year, now) == {RunFiles.CHANGES, RunFiles.LOGS}
+    assert select_prunable(run, FilesNeed.SESSION, half_a_year, now) == frozenset()

@@ -84,7 +84,7 @@ def test_a_theme_that_is_chosen_in_the_talk_is_asked_for_again() -> None:
     async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
         await pilot.pause()
         scene.app._ask_theme = lambda: "light"
-        scene.page._panelled(("/theme light", "theme: terminal -> light"))
+        scene.page._show_panel(("/theme light", "theme: terminal -> light"))
         await scene.until(pilot, lambda: "48;2;255;255;255" in written(scene.app), "the ground")
 
     played(ChatScene(), play)

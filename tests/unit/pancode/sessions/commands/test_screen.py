@@ -407,11 +407,11 @@ def test_output_waits_for_a_screen_that_is_slow() -> None:
     scene, told = ChatScene(), list[Any]()
     scene.desk.start(told.append)
     for _ in range(MOST_NEWS):
-        scene.desk._heard(("log", ()))
-    late = threading.Thread(target=scene.desk._heard, args=(("log", ()),), daemon=True)
+        scene.desk._take_news(("log", ()))
+    late = threading.Thread(target=scene.desk._take_news, args=(("log", ()),), daemon=True)
     late.start()
     late.join(0.1)
-    scene.desk._heard(("session", shape("works")))
+    scene.desk._take_news(("session", shape("works")))
     assert [kind for kind, _ in told if kind == "log"] == ["log"] * MOST_NEWS
     scene.desk.taken()
     late.join()
@@ -444,11 +444,11 @@ def test_a_consent_stays_until_it_is_answered_and_then_the_agents_question_comes
 
     async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
         await scene.shows(pilot, "works")
-        scene.page._asks(asked)
-        scene.page._shaped(told)
+        scene.page._show_question(asked)
+        scene.page._take_shape(told)
         assert scene.page.card.asks is asked
         scene.clock.advance(QUIET_MS)
-        scene.page._answered(CardAnswer(asked, "no"))
+        scene.page._send_answer(CardAnswer(asked, "no"))
         assert asked.answer.get_nowait() is False and scene.page.card.asks == told["asks"]
 
     played(ChatScene(), play)

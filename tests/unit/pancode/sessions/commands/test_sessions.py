@@ -133,9 +133,9 @@ def chat(client: FakeApi, tty: bool = True) -> ChatLoop:
 def typed(told: Any, *texts: str) -> list[tuple[str, dict[str, Any]]]:
     client = api()
     loop = chat(client)
-    loop._told_state(told)
+    loop._print_state(told)
     for text in texts:
-        assert not loop._said(text, loop._shown)
+        assert not loop._handle_line(text, loop._shown)
     return posts(client)
 
 
@@ -166,14 +166,14 @@ def test_words_before_a_question_are_words_and_commands_are_none() -> None:
 def test_words_that_were_read_before_a_question_are_no_answer_to_it() -> None:
     client = api()
     loop = chat(client)
-    loop._told_state(shape("works"))
+    loop._print_state(shape("works"))
     before = loop._shown
-    loop._told_state(asks("question", None, "push?"))
-    loop._said("y", before)
+    loop._print_state(asks("question", None, "push?"))
+    loop._handle_line("y", before)
     other = loop._shown
-    loop._told_state(asks("question", None, "force it?"))
-    loop._said("y", other)
-    loop._said("y", loop._shown)
+    loop._print_state(asks("question", None, "force it?"))
+    loop._handle_line("y", other)
+    loop._handle_line("y", loop._shown)
     assert [path.rpartition("/")[2] for path, _ in posts(client)] == ["words", "words", "answer"]
 
 
@@ -202,24 +202,26 @@ def test_a_yes_of_the_moment_before_a_question_is_none(
     loop._clock = clock
     typed_lines = iter([text, None])
     monkeypatch.setattr("pancode.sessions.commands.line_chat.read_line", lambda: next(typed_lines))
-    loop._told_state(asks("call", 3))
+    loop._print_state(asks("call", 3))
     clock.ms += 650
     loop._listen()
     kind, line = loop._queue.get()
-    assert kind == "line" and not loop._said(*line)
+    assert kind == "line" and not loop._handle_line(*line)
     assert [(path.rpartition("/")[2], body) for path, body in posts(client)] == sent
     told = capsys.readouterr().err
-    assert bool(sent) is not any(one in told for one in ("the question came as you typed", "4 is not waiting"))
+    assert bool(sent) is not any(
+        one in told for one in ("the question came as you typed", "4 is not waiting")
+    )
     clock.ms += 51
     typed_lines = iter(["y", None])
     loop._listen()
-    assert loop._queue.get() == ("eof", None) and not loop._said(*loop._queue.get()[1])
+    assert loop._queue.get() == ("eof", None) and not loop._handle_line(*loop._queue.get()[1])
     assert posts(client)[-1][0].endswith("approve")
 
 
 def test_no_line_of_an_agent_looks_like_one_of_pancodes_own(capsys: pytest.CaptureFixture[str]) -> None:
     loop = chat(api())
-    loop._told_state(asks("call", 3))
+    loop._print_state(asks("call", 3))
     asked = capsys.readouterr().err
     assert all(line.startswith(OURS) for line in asked.splitlines()) and "it asks: git push" in asked
     shown: list[str] = []
@@ -294,11 +296,11 @@ def test_a_command_that_fails_fails_a_pipe(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_cancel_names_the_turn_that_is_seen() -> None:
     client = api()
     loop = chat(client)
-    loop._told_state(shape("works"))
+    loop._print_state(shape("works"))
     loop._take("log", ("r-1", "1.1", lines({"type": "turn", "number": 4, "words": 2, "text": "x"}), "native"))
-    loop._said("/cancel")
+    loop._handle_line("/cancel")
     loop._take("log", ("r-1", "1.1", lines({"type": "turn_end", "number": 4, "stop": "end_turn"}), "native"))
-    loop._said("/cancel")
+    loop._handle_line("/cancel")
     assert [body for _, body in posts(client)] == [{"what": "cancel", "turn": 4}, {"what": "cancel"}]
 
 
@@ -336,18 +338,18 @@ def test_once_prints_the_answer_alone(
 def test_the_end_of_a_turn_says_what_it_cost_and_what_is_left(capsys: pytest.CaptureFixture[str]) -> None:
     turn = {"number": 1, "tokens": 40, "cost_usd": "0.02", "cost_source": "metered"}
     loop = chat(api())
-    loop._told_state(shape("waits for you", turn=turn))
+    loop._print_state(shape("waits for you", turn=turn))
     assert "turn 1" not in capsys.readouterr().err, "it ended before this face came"
     told = shape("waits for you", turn={**turn, "number": 2})
-    loop._told_state(told)
-    loop._told_state(told)
+    loop._print_state(told)
+    loop._print_state(told)
     said = "[turn 2: 40 tokens, $0.02; session: 1.0 k tokens, $0.50, $1.50 of $2.00 left]\n"
     assert capsys.readouterr().err.count(said) == 1
     own = {**turn, "number": 3, "cost_source": "reported"}
-    loop._told_state(shape("waits for you", turn=own))
+    loop._print_state(shape("waits for you", turn=own))
     assert "[turn 3: 40 tokens, $0.02 by its own count; session" in capsys.readouterr().err
     cut = {**turn, "number": 4, "cost_source": "assumed"}
-    loop._told_state(shape("waits for you", turn=cut))
+    loop._print_state(shape("waits for you", turn=cut))
     assert "[turn 4: 40 tokens, about $0.02; session" in capsys.readouterr().err
 
 

@@ -16,7 +16,7 @@ from node_agent.wire.policy import Isolation, NetworkAccess
 from node_agent.wire.skill import TOOLS, ProposedTool, SkillMark
 from pancode.kernel.records import Audit, Run, StoredTool, StoredToolFiles
 from pancode.kernel.values import replace
-from pancode.people.commands.inbox import _listed
+from pancode.people.commands.inbox import _format_list
 from pancode.runs.core import Core
 from pancode.runs.dispatch import Dispatched, dispatch_run
 from pancode.skills import made_tools as tools
@@ -222,7 +222,7 @@ def test_a_proposed_tool_is_in_the_list_of_what_waits_until_somebody_decides(wor
     assert waits() == [(run, f"pancode project tools keep {run} {NAME}"), asked[0]], (
         "a yes is what is nearest"
     )
-    text = _listed([], world.http.get("/v1/inbox", by="ana").json()["also"])
+    text = _format_list([], world.http.get("/v1/inbox", by="ana").json()["also"])
     assert f"{run}  the tool {NAME} was proposed by {run}, and its tests have passed\n" in text
     assert world.keeps(run).status_code == 200
     world.tries(other, **failed(FailureKind.AGENT_FAILED, Outcome.ERROR))

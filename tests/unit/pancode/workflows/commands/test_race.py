@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pancode.kernel.errors import UsageError
-from pancode.workflows.commands.race import _won, parse_runners
+from pancode.workflows.commands.race import _make_rule, parse_runners
 
 NOTHING: dict[str, Any] = dict.fromkeys(
     ["agents", "models", "runtimes", "nodes", "best_of", "agent", "model", "runtime", "node"]
@@ -50,9 +50,9 @@ def test_a_race_is_between_two_or_more_of_one_kind(given: dict[str, Any]) -> Non
 
 
 def test_a_score_needs_its_command() -> None:
-    assert _won(None, None) == {"by": "first"}
-    assert _won(None, "./bench.sh") == {"by": "score", "score": "./bench.sh"}
-    assert _won("smallest", None) == {"by": "smallest"}
+    assert _make_rule(None, None) == {"by": "first"}
+    assert _make_rule(None, "./bench.sh") == {"by": "score", "score": "./bench.sh"}
+    assert _make_rule("smallest", None) == {"by": "smallest"}
     for by, score in (("score", None), ("first", "x")):
         with pytest.raises(UsageError):
-            _won(by, score)
+            _make_rule(by, score)

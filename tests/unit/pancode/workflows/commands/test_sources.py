@@ -8,7 +8,7 @@ import pytest
 
 from pancode.kernel.errors import ConfigError
 from pancode.workflows.commands.begin import tasks_of
-from pancode.workflows.commands.group import _receipt
+from pancode.workflows.commands.group import _format_receipt
 from pancode.workflows.commands.sources import check_source
 from pancode.workflows.files.search import WorkflowText
 
@@ -48,7 +48,7 @@ def test_the_receipt_of_a_workflow_is_words_and_a_table() -> None:
         "checks": checks,
         "envelope": {"payload": "e" * 900},
     }
-    text = _receipt(answer | {"statement": {"predicate": said}})
+    text = _format_receipt(answer | {"statement": {"predicate": said}})
     assert text.startswith("PASS  w-7f3k2x\n  ok  signature: by the coordinator's key\n")
     assert "chain release: done, begun by ana, $0.30 and 1 run of unknown cost\n" in text
     assert "plan  r-1  done     cccccccccccc\n" in text
