@@ -1,4 +1,4 @@
-"""Tells which commit this is: written into a build, asked of git in a clone; standard library only."""
+"""Determines the commit of this code: from the build, or from git in a clone; standard library only."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from pathlib import Path
 
 UNKNOWN = "unknown"
 WRITTEN = "commit.txt"
-"""The file with the commit, in the package of every sdist and wheel."""
+"""The file with the commit, in the package in each sdist and wheel."""
 CHARS = 12
 GIT_S = 10
 
 
 def read_commit() -> str:
-    """Return the commit of this code, with `+dirty` where files differ; `unknown` where nothing says it."""
+    """Return the commit of this code, with `+dirty` if files differ; `unknown` if it cannot be determined."""
     package = Path(__file__).resolve().parent
     return commit_of(package.parent, package / WRITTEN)
 
 
 def commit_of(root: Path, written: Path) -> str:
-    """The commit that was written at build time; else git's answer for `root`, if that is its own clone."""
+    """Return the commit written at build time; else git's answer if `root` is the clone itself."""
     try:
         return written.read_text(encoding="ascii").strip() or UNKNOWN
     except FileNotFoundError:
-        if not (root / ".git").exists():  # else a repository that only happens to be around it would answer
+        if not (root / ".git").exists():  # otherwise an unrelated repository around it would answer
             return UNKNOWN
         head = _run_git(root, "rev-parse", f"--short={CHARS}", "HEAD")
         if not head:
@@ -34,7 +34,7 @@ def commit_of(root: Path, written: Path) -> str:
 
 
 def _run_git(root: Path, *words: str) -> str | None:
-    """Git's answer; None where git cannot be asked."""
+    """Return git's output; None if git fails."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     argv = ["git", "--no-optional-locks", "-C", str(root), *words]
     try:

@@ -1,3 +1,3 @@
-"""Talks with agent programs over the Agent Client Protocol: our program between the shim and the agent."""
+"""Runs agent programs over the Agent Client Protocol: our program between the shim and the agent."""
 
 from __future__ import annotations

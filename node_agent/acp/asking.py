@@ -1,6 +1,6 @@
-"""Asks a program whether it speaks ACP: `python -I -S asking.py PACKAGE LIBRARIES PROGRAM ARGUMENT...`.
+"""Tests whether a program speaks ACP: `python -I -S asking.py PACKAGE LIBRARIES PROGRAM ARGUMENT...`.
 
-It writes one line of JSON: the program's version, or the reason why PanCode cannot speak with it.
+It writes one line of JSON: the program's version, or why PanCode cannot use it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MOST_WHY = 400
 
 
 def probe_program(argv: tuple[str, ...], clock: Clock, limit_s: int = ANSWERS_S) -> dict[str, object]:
-    """`version`, and whether the program `resumes` a session; or `why` not, and `missing`: not there."""
+    """Return `version` and whether it `resumes` sessions; or `why` not, and whether it is `missing`."""
     if not argv:
         return {"why": "its entry in ceiling.json names no program: give it an `argv`"}
     name = os.path.basename(argv[0])
@@ -69,7 +69,7 @@ def _judge_answer(name: str, message: Message) -> dict[str, object]:
 
 
 def main(argv: list[str]) -> int:
-    """Print the answer; the exit status is always 0, as there is an answer in any case."""
+    """Print the answer; the exit status is always 0, as there is always an answer."""
     CHILDREN.end_with_us()
     sys.stdout.write(json.dumps(probe_program(tuple(argv[3:]), SystemClock())) + "\n")
     return 0

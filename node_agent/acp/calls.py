@@ -1,4 +1,4 @@
-"""The tool calls of another program: told in our stream as they come, and judged where it asks."""
+"""The tool calls of another program: reported in our stream, and judged if it requests permission."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ _TOOLS = {
 """Our names for the protocol's kinds of calls."""
 _USES = {"read": Use.READ, "edit": Use.WRITE, "delete": Use.DELETE, "move": Use.WRITE, "search": Use.READ}
 _WHERE = ("cwd", "workdir")
-"""The fields in which a program says where a command runs."""
+"""The fields in which a program reports where a command runs."""
 _OVER = ("completed", "failed")
 _MERGED = ("title", "kind", "locations", "rawInput", "content")
 
 
 class AcpCalls:
-    """The calls of one process of the program. A call is told once, when all of it is known."""
+    """The calls of one process of the program. A call is reported once, when all of it is known."""
 
     def __init__(self, way: AcpWay, deeds: Deeds, voice: Voice) -> None:
         self._way, self._deeds, self._voice = way, deeds, voice
@@ -50,17 +50,17 @@ class AcpCalls:
 
     @property
     def at_work(self) -> bool:
-        """Whether a call has begun and has not ended. A model may fall silent before one is fully told."""
+        """Whether a call has begun and not ended. A model may pause before it has fully reported a call."""
         return not self._told.isdisjoint(self._open)
 
     def over(self) -> None:
-        """End the turn, with all calls that it had begun."""
+        """End the turn and all calls that it had begun."""
         self._open.clear()
         self._told.clear()
         self.refused = False
 
     def take(self, update: Mapping[str, Any]) -> None:
-        """Take a `tool_call` or a `tool_call_update`."""
+        """Process a `tool_call` or a `tool_call_update`."""
         name, status = text_of(update.get("toolCallId")), text_of(update.get("status"))
         call = self._merge_update(name, update)
         if call is None or status not in (*_OVER, "in_progress"):
@@ -70,7 +70,7 @@ class AcpCalls:
             self._end(name, call, status == "completed", update)
 
     def permit(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """The answer to a `session/request_permission`: yes or no to this one call. May wait for a user."""
+        """Return the answer to a `session/request_permission`, for this one call. May wait for a user."""
         tool_call = dict_of(params.get("toolCall"))
         name = text_of(tool_call.get("toolCallId"))
         call = self._merge_update(name, tool_call) or dict(tool_call)
@@ -78,12 +78,12 @@ class AcpCalls:
         why = self._find_refusal(call)
         if not why and (option := _find_option(params, "allow_once")):
             return {"outcome": {"outcome": "selected", "optionId": option}}
-        self._deny_call(name, call, why or "it can be allowed for all times only")
+        self._deny_call(name, call, why or "the program offers no permission for a single call")
         return reject_call(params)
 
     # ---- the judgement
     def _find_refusal(self, call: Mapping[str, Any]) -> str:
-        """Why the call is not let through; empty: it is."""
+        """Return why the call is not permitted; empty: it is."""
         kind, box = text_of(call.get("kind")), self._deeds.box
         try:
             if kind == "execute":
@@ -101,7 +101,8 @@ class AcpCalls:
         return ""
 
     def _judge_path(self, path: str, use: Use) -> None:
-        """Judge the path by its given name and by its real one, or that of the file that it would make."""
+        """Judge the path by its given name and by its real one, or by that of the file that it would
+        create."""
         box = self._deeds.box
         try:
             with box.look(path, use):
@@ -112,7 +113,7 @@ class AcpCalls:
                 box.judge.path(posixpath.join(*top, *names), use)
 
     def _find_command(self, call: Mapping[str, Any]) -> str:
-        """The exact command; empty where it is not known."""
+        """Return the exact command; empty if it is unknown."""
         if not self._way.titled:
             raw = dict_of(call.get("rawInput"))
             elsewhere = raw.get("directory") or any(self._leads_away(raw.get(name)) for name in _WHERE)
@@ -120,7 +121,7 @@ class AcpCalls:
         return text_of(call.get("title")) if _read_result(call).startswith(self._way.titled) else ""
 
     def _leads_away(self, path: object) -> bool:
-        """Whether the path is another folder than the run's: there a command could mean something else."""
+        """Whether the path is not the run's folder: in another one a command could mean something else."""
         tree = self._deeds.box.tree
         try:
             return bool(path) and tree.name_of(text_of(path)) != (tree.folder.strip("/") or ".")
@@ -129,11 +130,12 @@ class AcpCalls:
 
     # ---- the stream
     def _merge_update(self, name: str, update: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Return all that is known of a call; None for one that has ended, or that was given up."""
+        """Return all that is known of a call; None for one that has ended or that is no longer tracked."""
         if name not in self._open and name in self._told:
             return None
         if name not in self._open and len(self._open) >= MOST_OPEN:
-            del self._open[next(iter(self._open))]  # the oldest: its end is not told, but each new call is
+            # drop the oldest: its end is not reported, but each new call is
+            del self._open[next(iter(self._open))]
         call = self._open.setdefault(name, {})
         for key in _MERGED:
             if update.get(key):
@@ -180,7 +182,7 @@ class AcpCalls:
 
 
 def reject_call(params: Mapping[str, Any]) -> dict[str, Any]:
-    """The answer no, to this one call."""
+    """Return the answer that rejects this one call."""
     option = _find_option(params, "reject_once")
     outcome = {"outcome": "selected", "optionId": option} if option else {"outcome": "cancelled"}
     return {"outcome": outcome}
@@ -202,9 +204,8 @@ def _list_paths(call: Mapping[str, Any]) -> list[str]:
 
 
 def _format_changes(call: Mapping[str, Any], top: str) -> dict[str, str]:
-    """Return the removed and added lines of the call's diffs; of several files, each after its path. A
-    program may report whole files: the lines that both sides begin and end with are not changes.
-    """
+    """Return the removed and added lines of the call's diffs; for several files, each after its path. A
+    program may report whole files: lines that are equal at both ends are not changes."""
     made = []
     for one in map(dict_of, list_of(call.get("content"))):
         if one.get("type") == "diff":
@@ -214,7 +215,7 @@ def _format_changes(call: Mapping[str, Any], top: str) -> dict[str, str]:
             last = len(os.path.commonprefix([old[::-1], new[::-1]]))
             change = begin_of_diff(old[: len(old) - last], new[: len(new) - last])
             made.append((text_of(one.get("path")).removeprefix(f"{top}/"), change))
-    if not made and text_of(call.get("kind")) == "edit":  # OpenCode tells no diff of a file that it writes
+    if not made and text_of(call.get("kind")) == "edit":  # OpenCode reports no diff of a file that it writes
         raw = dict_of(call.get("rawInput"))
         new = lines_of(raw.get("newString", raw.get("content")))
         made.append(("", begin_of_diff(lines_of(raw.get("oldString")), new)))
@@ -245,7 +246,7 @@ def _list_texts(update: Mapping[str, Any]) -> list[str]:
 
 
 def _read_output(update: Mapping[str, Any]) -> str:
-    """What a command printed. Some programs tell it as content, others in a field of their raw output."""
+    """Return what a command printed. Some programs report it as content, others in their raw output."""
     raw = update.get("rawOutput")
     fields = [text_of(dict_of(raw).get(name)) for name in ("output", "formatted_output", "stdout")]
     return "\n".join(_list_texts(update)).strip() or next(filter(None, (text_of(raw), *fields)), "")

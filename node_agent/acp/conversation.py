@@ -1,4 +1,4 @@
-"""Talks with one agent program: starts it or continues with its session, gives it words, follows its turn."""
+"""Drives one agent program: starts it or resumes its session, sends it messages, follows its turn."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ from node_agent.wire.policy import is_bypass_mode
 VERSION = 1
 """The version of the protocol."""
 STARTS_MS, CANCELS_MS, KEEPS_MS, KEPT_S = 120_000, 800, 20_000, 0.05
-"""A start takes half a minute on a busy node. A turn that is not over this soon after its cancel is ended
-with the program. A busy disk may take long to write an answer down."""
+"""A start takes half a minute on a busy node. If a turn is not over this long after its cancel, the program
+is ended, too. A busy disk may take long to write an answer."""
 AUTH_REQUIRED, NO_METHOD = -32000, -32601
 MOST_WHY, MOST_OFFERS = 400, 1_000
 _STATUS = re.compile(r"(?:^|\bHTTP |\berror: |\bstatus:? )([45]\d\d)\b")
 """Finds the model server's status where a program has it only in its words for users."""
 _NEVER = "session-1970-01-01T00-00-{}.jsonl"
-"""A file name with a minute in which no start of Gemini CLI can be."""
+"""A file name with a time at which Gemini CLI cannot have been started."""
 _UNSEEN = "CMZ"
-"""The classes of invisible characters, which a program may leave out before it reads words."""
+"""The classes of invisible characters, which a program may drop before it reads a message."""
 ABLE = {"fs": {"readTextFile": False, "writeTextFile": False}, "terminal": False}
-"""We serve no files and no terminals: the program does its work by itself, inside its sandbox."""
+"""We serve no files and no terminals: the program works with them itself, inside its sandbox."""
 
 
 class AcpRefused(Exception):
@@ -63,8 +63,8 @@ class AcpRefused(Exception):
 
 @dataclass
 class AcpConversation:
-    """An ACP conversation, as `TakesTurns`. `session`: to continue with, then its own; `folder`: where it
-    works."""
+    """An ACP conversation, as `TakesTurns`. `session`: the one to resume, then the program's; `folder`: where
+    it works."""
 
     way: AcpWay
     env: Mapping[str, str]
@@ -97,7 +97,7 @@ class AcpConversation:
 
     # ---- the program
     def begin(self) -> None:
-        """Start the program, and continue with its session where there is one. Raises Over."""
+        """Start the program, and resume its session if there is one. Raises Over."""
         self._sum = {}
         if self._own is not None:
             self._own.begin_anew()
@@ -127,15 +127,15 @@ class AcpConversation:
             raise
 
     def programs(self) -> dict[str, str]:
-        """The user's own program for each variable: else an adapter starts the one that its package
-        brings."""
+        """Return the user's own program for each variable: without it, an adapter starts the one in its
+        package."""
         path = self.env.get("PATH")
         return {
             name: shutil.which(program, path=path) or program for name, program in self.way.programs.items()
         }
 
     def end(self, gently: bool = False) -> None:
-        """End the program's process. `gently`: it may keep its conversation first."""
+        """End the program's process. `gently`: it may save its conversation first."""
         if self._pipe is not None:
             if gently:
                 self._await_kept()
@@ -143,7 +143,7 @@ class AcpConversation:
         self._pipe = None
 
     def _await_kept(self) -> None:
-        """Wait until the session's file has the last answer, if the program would end without it."""
+        """Wait until the session's file has the last answer, if the program would end without saving it."""
         last = json.dumps(self._answered.strip().rpartition("\n")[2], ensure_ascii=False)[1:-1].encode()
         until = self.clock.mono_ms() + KEEPS_MS
         while self.way.keeps and last and self.clock.mono_ms() < until:
@@ -195,14 +195,14 @@ class AcpConversation:
             self.voice.tell("noted", text=f"[{self.way.name} does not remember what was said before]")
 
     def _check_version(self, version: str) -> None:
-        """Over for an unknown version: only a known adapter is sure to pass our settings on to its
+        """Raise Over for an unknown version: only a known adapter is sure to pass our settings on to its
         program."""
         if not version.startswith(self.way.known):
             words = f"{self.way.name} is of version {version or '(none told)'}, and PanCode knows"
             raise Over(FailureKind.CANNOT_START, f"{words} {self.way.known}x; fix: {self.way.install}")
 
     def _resume_session(self, able: Mapping[str, Any], where: Mapping[str, Any]) -> Message | None:
-        """Continue with the session; None: the program could not."""
+        """Resume the session; None: the program could not."""
         has = list_resume_methods(able)
         how = next((one for one in self.way.resumes if one in has), None)
         if how is None:
@@ -211,11 +211,11 @@ class AcpConversation:
         try:
             return self._call_program(f"session/{how}", sessionId=self.session, **where)
         except AcpRefused as exc:
-            self.voice.tell("noted", text=f"[{self.way.name} could not continue with its session: {exc}]")
+            self.voice.tell("noted", text=f"[{self.way.name} could not resume its session: {exc}]")
             return None
 
     def _put_aside(self) -> None:
-        """Rename the session's file: Gemini CLI continues in the file that it loaded, not the rest."""
+        """Rename the session's file: Gemini CLI continues only in the file that it loaded."""
         if not self.way.chats:
             return
         with suppress(OSError):
@@ -225,7 +225,8 @@ class AcpConversation:
                 first.rename(first.with_name(_NEVER.format(self.session[:8])))
 
     def _set_mode(self, begun: Mapping[str, Any]) -> None:
-        """Set the mode. Over for a mode that the program does not list, as its limits would be unknown."""
+        """Set the mode. Raises Over for a mode that the program does not list, as its limits would be
+        unknown."""
         if not self.way.mode or self.way.chooses:
             return
         modes = map(dict_of, list_of(dict_of(begun.get("modes")).get("availableModes")))
@@ -236,7 +237,7 @@ class AcpConversation:
         self._call_program("session/set_mode", sessionId=self.session, modeId=self.way.mode)
 
     def _set_options(self, begun: Mapping[str, Any]) -> None:
-        """Set the options. Over for a value that the program does not list."""
+        """Set the options. Raises Over for a value that the program does not list."""
         lists = map(dict_of, list_of(begun.get("configOptions")))
         listed = {text_of(one.get("id")): list_of(one.get("options")) for one in lists}
         for name, value in self.way.options.items():
@@ -248,7 +249,7 @@ class AcpConversation:
             )
 
     def _choose(self, begun: Mapping[str, Any]) -> None:
-        """Set the choices of a user that an owner's program offers. Over for a model that it lacks."""
+        """Set the user's choices that an owner's program offers. Raises Over for a model that it lacks."""
         way, offers = self.way, offers_of(begun)
         if not way.chooses:
             return
@@ -276,7 +277,8 @@ class AcpConversation:
         return f"{self.way.name} offers no {kind} {value}, only {others}"
 
     def _find_quiet_mode(self, offer: ProgramOffer) -> str:
-        """Another mode, if the program begins in a mode where it asks nobody; else empty. Raises Over."""
+        """Return another mode if the program begins in one without permission requests; else empty. Raises
+        Over."""
         if offer.kind != "mode" or not is_bypass_mode(offer.now):
             return ""
         if not offer.values:
@@ -292,7 +294,7 @@ class AcpConversation:
         return f"fix: install a version that speaks ACP: {self.way.install}"
 
     def _call_program(self, method: str, **params: Any) -> Message:
-        """Return the answer to a request before the first turn. Other messages are of no interest yet."""
+        """Return the answer to a request before the first turn. Other messages are ignored until then."""
         number = self._send(method, **params)
         until = self.clock.mono_ms() + STARTS_MS
         while (left := until - self.clock.mono_ms()) > 0:
@@ -307,7 +309,7 @@ class AcpConversation:
 
     # ---- a turn
     def run(self, task: str) -> str:
-        """Return the program's last words."""
+        """Run a turn with this task; return the program's last message."""
         self._await_ready()
         number = self._number + 1
         try:
@@ -338,7 +340,7 @@ class AcpConversation:
             raise Over(FailureKind.AGENT_FAILED, str(exc)) from exc
 
     def _await_ready(self) -> None:
-        """Start the program again if it was ended, or ended itself, in the turn before or since."""
+        """Start the program again if it was ended, or ended itself, in the last turn or since."""
         try:
             while self._pipe is not None and (message := self._receive(0)) is not None:
                 self._take(message)
@@ -349,10 +351,10 @@ class AcpConversation:
             self.begin()
 
     def hear(self, words: Callable[[], str]) -> None:
-        """Words that come during a turn begin the next one."""
+        """Do nothing: messages that arrive during a turn begin the next one."""
 
     def close(self, why: str) -> None:
-        """End the turn's calls. The program keeps its conversation by itself."""
+        """End the turn's calls. The program stores its conversation itself."""
         self._calls.over()
         if self.fleet is not None:
             self.fleet.over()
@@ -383,10 +385,11 @@ class AcpConversation:
         kind = update.get("sessionUpdate")
         if kind == "agent_message_chunk":
             self._take_text(text_of(dict_of(update.get("content")).get("text")))
-            if usage := dict_of(dict_of(update.get("_meta")).get("usage")):  # Qwen Code: of each call
+            # Qwen Code reports it for each call
+            if usage := dict_of(dict_of(update.get("_meta")).get("usage")):
                 answer = self.voice.answer.copy()
                 self._count(usage)
-                self.voice.answer[:] = answer  # what is told behind an answer does not end it
+                self.voice.answer[:] = answer  # messages after an answer do not end it
         elif kind in ("tool_call", "tool_call_update"):
             self._calls.take(update)
         elif kind == "session_info_update":
@@ -396,19 +399,18 @@ class AcpConversation:
         elif kind == "plan":
             self._tell_news(kind, news_of(update))
         elif kind != "agent_thought_chunk":
-            return  # facts about itself are not a sign that its model answers
+            return  # facts about itself do not show that its model answers
         self._heard_ms = self.clock.mono_ms()
 
     def _tell_news(self, kind: str, news: str) -> None:
-        """Report only news: a program repeats its whole plan, and the mode that we have set."""
+        """Report only news: a program repeats its whole plan, and the mode that we set."""
         if news and self._news.get(kind) != news:
             self._news[kind] = news
             self.voice.tell("noted", text=f"[{self.way.name} {news}]"[:MOST_OFFERS])
 
     def _note_model_failure(self, info: Mapping[str, Any]) -> None:
-        """Note that the model failed, as Codex's adapter reports it: it then writes so among the model's
-        words, and ends the turn as a success.
-        """
+        """Record that the model failed, as Codex's adapter reports it: it also writes that into the model's
+        text, and ends the turn as a success."""
         error = dict_of(info.get("error"))
         self._trouble = (
             text_of(error.get("additionalDetails")) or text_of(error.get("message")) or self._trouble
@@ -457,16 +459,19 @@ class AcpConversation:
         if stop == "max_turn_requests":
             raise Over(FailureKind.REQUEST_LIMIT, f"{self.way.name} asked its model as often as it may")
         if stop == "max_tokens":
-            raise Over(FailureKind.AGENT_FAILED, "the model's answer was cut off: it was too long")
+            raise Over(FailureKind.AGENT_FAILED, "the model's answer was cut off because it was too long")
         if self._calls.refused:
             raise Over(FailureKind.TOOL_DENIED, f"{self.way.name} ended the turn after a call was refused")
-        raise Over(FailureKind.AGENT_FAILED, f"{self.way.name} ended the turn by itself: {stop!r}")
+        raise Over(
+            FailureKind.AGENT_FAILED, f"{self.way.name} ended the turn for an unknown reason: {stop!r}"
+        )
 
     def _count(self, usage: Mapping[str, Any]) -> None:
         cached = count_of(usage.get("cachedReadTokens"))
         counts = {"input": count_of(usage.get("inputTokens")), "cached": cached}
         counts["output"] = count_of(usage.get("outputTokens")) + count_of(usage.get("thoughtTokens"))
-        if 0 < count_of(usage.get("totalTokens")) < sum(counts.values()):  # the input has what was cached
+        # the input includes the cached tokens
+        if 0 < count_of(usage.get("totalTokens")) < sum(counts.values()):
             counts["input"] -= min(cached, counts["input"])
         if self.way.sums:
             before, self._sum = self._sum, counts
@@ -479,9 +484,8 @@ class AcpConversation:
         self.voice.tell("usage", **self.used, turns=self.turns, told=True, model=self.model)
 
     def _cancel(self, number: int) -> None:
-        """Cancel the turn, or else end the process: the next message begins a new one with the same session.
-        All commands are ended, even those that take no mild signal.
-        """
+        """Cancel the turn, or else end the process: the next message starts a new one with the same session.
+        All commands are killed, even those that ignore milder signals."""
         assert self._pipe is not None
         if self.fleet is not None:
             self.fleet.over()
@@ -503,14 +507,15 @@ class AcpConversation:
 
     # ---- messages
     def _list_instructions(self) -> list[dict[str, str]]:
-        """The agent's instructions, once in a session."""
+        """Return the agent's instructions, once in a session."""
         if self.remembers or not self.way.begins:
             return []
         self.remembers = True
         return [{"type": "text", "text": self.way.begins}]
 
     def _text(self, words: str) -> dict[str, str]:
-        """Words are for the model: a command of the program would run shells that no hook judges."""
+        """Return the message as text for the model: a program's command would run shells that no hook
+        judges."""
         seen = (one for one in words if unicodedata.category(one)[0] not in _UNSEEN)
         head = HEAD if next(seen, " ") in self.way.signs else ""
         return {"type": "text", "text": f"{head}{words}"}
@@ -538,7 +543,7 @@ class AcpConversation:
 
 
 def list_resume_methods(able: Mapping[str, Any]) -> set[str]:
-    """Return the methods of `session/` that continue with a session, by the program's capabilities."""
+    """Return the methods of `session/` that resume a session, by the program's capabilities."""
     has = {
         "resume": "resume" in dict_of(able.get("sessionCapabilities")),
         "load": able.get("loadSession") is True,
@@ -558,14 +563,14 @@ def _read_result(message: Message) -> Message:
 
 
 def _usage_in(result: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the usage of a turn, from the protocol's place or from Gemini CLI's own."""
+    """Return the usage of a turn, from the protocol's field or from Gemini CLI's own."""
     tokens = dict_of(dict_of(dict_of(result.get("_meta")).get("quota")).get("token_count"))
     own = {"inputTokens": tokens.get("input_tokens"), "outputTokens": tokens.get("output_tokens")}
     return dict_of(result.get("usage")) or own
 
 
 def _status_of(error: Mapping[str, Any]) -> int:
-    """Return the model server's HTTP status, where the error has one; else 0."""
+    """Return the model server's HTTP status if the error has one; else 0."""
     data = dict_of(error.get("data"))
     for value in (error.get("code"), *(data.get(name) for name in ("statusCode", "status", "code"))):
         if isinstance(value, int) and 400 <= value < 600:

@@ -1,7 +1,7 @@
-"""Serves the fleet's tools to an agent program as an MCP server, and asks for them as the native worker does.
+"""Serves the fleet's tools to an agent program as an MCP server, with the same requests as the native worker.
 
-The program starts a relay that speaks with us over a socket in the run's home. There is no token: whoever
-reaches the socket can ask for what the model is offered, and the coordinator judges each call as this run's.
+The program starts a relay that connects to us over a socket in the run's home. There is no token: whoever
+reaches the socket can call what the model is offered, and the coordinator judges each call as this run's.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from node_agent.wire.clock import Clock
 from node_agent.wire.fleet import MOST_ARGUMENTS, MOST_OPEN_FLEET_CALLS, FleetTerms, is_fleet_tool_name
 
 SERVER = "fleet"
-"""The name of our server; a program puts it before the names of the tools."""
+"""The name of our server; a program prefixes the names of the tools with it."""
 VERSION = "2025-06-18"
 """The version of MCP for a client that names none."""
 NO_METHOD = -32601
 MOST_PEERS, MOST_LINE, PIECE = 4, 8 * MOST_ARGUMENTS, 1 << 16
 MOST_UNSENT = 1 << 22
 TELLS_MS = 5_000
-"""The pause between two notes to a client that its call continues, so that it does not give the call up."""
+"""The interval of notifications to a client that its call continues, so that it does not give up."""
 RELAY = Path(__file__).with_name("relay.py")
 
 
@@ -56,15 +56,15 @@ class _OpenCall:
 
 
 class FleetServer:
-    """Offers the fleet's tools. Polled; never waits. `turn`: whether a turn is at work; else no call is
-    made."""
+    """Offers the fleet's tools. Polled; never waits. `turn`: whether a turn is in progress; otherwise no call
+    is made."""
 
     def __init__(self, terms: FleetTerms, channel: FleetChannel, home: str, clock: Clock) -> None:
         self._terms, self._desk, self._home, self._clock = terms, channel, home, clock
         self._peers: list[_Peer] = []
         self._open: dict[int, _OpenCall] = {}
         self.turn = False
-        # It is bound through its open folder: its path may be too long.
+        # It is bound through its open folder, as its path may be too long.
         with suppress(OSError):
             os.unlink(os.path.join(home, SOCKET))
         self._listener = socket.socket(socket.AF_UNIX)
@@ -99,7 +99,7 @@ class FleetServer:
             self._look(number)
 
     def over(self) -> None:
-        """End the turn: calls that have begun continue, but nobody waits for their answers."""
+        """End the turn: calls that have begun continue, but nothing waits for their answers."""
         self.turn = False
         for number in list(self._open):
             self._end(number, "the turn is over", ok=False)
@@ -120,7 +120,7 @@ class FleetServer:
                 peer.heard += data
                 if len(peer.heard) > MOST_LINE:
                     return self._drop(peer)
-            return self._drop(peer)  # it has ended and hears no answer, so no call of it is begun
+            return self._drop(peer)  # it has ended and receives no answer, so none of its calls is started
         except BlockingIOError:
             pass
         except OSError:
@@ -128,7 +128,7 @@ class FleetServer:
         *whole, rest = bytes(peer.heard).split(b"\n")
         peer.heard[:] = rest
         for line in filter(bytes.strip, whole):
-            if len(peer.unsent) > MOST_UNSENT:  # it asks, and does not listen
+            if len(peer.unsent) > MOST_UNSENT:  # it sends requests, but does not read
                 return self._drop(peer)
             try:
                 message = json.loads(line)
@@ -147,7 +147,7 @@ class FleetServer:
     def _send(self, peer: _Peer, **message: object) -> None:
         if message:
             peer.unsent += json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n"
-        with suppress(OSError):  # it listens later, or is gone and dropped at the next look
+        with suppress(OSError):  # it reads later, or is gone and is dropped at the next poll
             while peer.unsent:
                 del peer.unsent[: peer.line.send(peer.unsent[:PIECE])]
 
@@ -183,14 +183,14 @@ class FleetServer:
 
     # ---- a call
     def _call(self, peer: _Peer, number: object, params: Mapping[str, Any]) -> None:
-        """Begin a call, even of a tool not offered: the coordinator refuses and audits that."""
+        """Start a call, even of a tool that is not offered: the coordinator refuses and audits that."""
         name, why = text_of(params.get("name")), ""
         if not is_fleet_tool_name(name):
             why = f"{name[:100]} is not a tool of this run"
         elif not self.turn:
             why = "no turn is at work, so nothing is asked"
         elif len(self._open) >= MOST_OPEN_FLEET_CALLS:
-            why = f"{MOST_OPEN_FLEET_CALLS} calls wait for an answer; ask again when one is there"
+            why = f"{MOST_OPEN_FLEET_CALLS} calls wait for an answer; try again after one was answered"
         try:
             call = 0 if why else self._desk.begin(name, dict_of(params.get("arguments")))
         except Denied as denied:

@@ -1,5 +1,5 @@
-"""Keeps a program's home as its launch laid it, over its starts in an interactive run: what it remembers
-stays, and nothing that its agent has put beside it."""
+"""Restores a program's home between its starts in an interactive run: the program's memory stays, files that
+its agent has added are removed."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class ProgramHome:
         self._laid = frozenset(self._list_names(self._home))
 
     def begin_anew(self) -> None:
-        """Remove files that are neither laid nor memory, where programs look for settings. Follows no link.
+        """Remove files that are neither laid nor memory, where programs look for settings. Follows no links.
 
         The home's other folders are ours: users' messages, answers to calls. A file that cannot be removed is
-        read-only, so it was laid.
+        read-only, so it belongs to the launch.
         """
         with suppress(OSError):
             for name in os.listdir(self._home):

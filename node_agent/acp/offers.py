@@ -1,4 +1,4 @@
-"""What a program offers to choose from: its modes, models and efforts, in both forms of the protocol."""
+"""The choices that a program offers: its modes, models and efforts, in both forms of the protocol."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _LISTS = {
     "mode": ("modes", "availableModes", "id", "currentModeId"),
     "model": ("models", "availableModels", "modelId", "currentModelId"),
 }
-"""For each kind: where its list is, and the field with a value's name."""
+"""For each kind: the path of its list, and the field with a value's name."""
 _CATEGORIES = {"mode": "mode", "model": "model", "thought_level": "effort"}
 _METHODS = {"mode": ("session/set_mode", "modeId"), "model": ("session/set_model", "modelId")}
 
 
 @dataclass(frozen=True, slots=True)
 class ProgramOffer:
-    """The choices of one kind. `option`: the option that sets it; empty: a method of its own sets it."""
+    """The choices of one kind. `option`: the option that sets it; empty: a separate method sets it."""
 
     kind: str
     values: tuple[str, ...]
@@ -37,7 +37,8 @@ class ProgramOffer:
 
 
 def offers_of(begun: Mapping[str, Any]) -> dict[str, ProgramOffer]:
-    """Return the offers by kind: `mode`, `model`, `effort`. A mode that asks nobody is not among them."""
+    """Return the offers by kind: `mode`, `model`, `effort`. A mode without permission requests is left
+    out."""
     found = dict[str, ProgramOffer]()
     for kind, (field, listed, name, now) in _LISTS.items():
         offers = dict_of(begun.get(field))
@@ -55,7 +56,7 @@ def offers_of(begun: Mapping[str, Any]) -> dict[str, ProgramOffer]:
 
 
 def format_offers(offers: Mapping[str, ProgramOffer]) -> str:
-    """The offers in words; empty: there are none."""
+    """Return the offers as text; empty: there are none."""
     lists = []
     for offer in offers.values():
         more = f" and {len(offer.values) - MOST_TOLD} more" if len(offer.values) > MOST_TOLD else ""
@@ -68,7 +69,7 @@ def _select_allowed(kind: str, values: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _list_values(option: Mapping[str, Any]) -> Iterator[str]:
-    """The values of an option, which may stand in groups."""
+    """Yield the values of an option, which may be in groups."""
     for one in map(dict_of, list_of(option.get("options"))):
         if "options" in one:
             yield from _list_values(one)
@@ -80,7 +81,7 @@ _MARKS, _WAITS = {"completed": "\u2713", "in_progress": "\u25cf"}, "\u25cb"
 
 
 def news_of(update: Mapping[str, Any]) -> str:
-    """Return the program's plan, or its present mode, as reported in a turn; empty: neither."""
+    """Return the program's plan or its present mode, as reported in a turn; empty: neither."""
     if mode := text_of(update.get("currentModeId")):
         return f"is in mode {mode}"
     entries = map(dict_of, list_of(update.get("entries")))

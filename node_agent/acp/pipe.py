@@ -1,4 +1,4 @@
-"""The pipes to an agent program that speaks ACP: one message a line, bounded, and no wait without end."""
+"""The pipes to an agent program that speaks ACP: one bounded message per line, no wait without a limit."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ from node_agent.wire.clock import Clock
 
 Message = dict[str, Any]
 PIECE, MOST_LINE = 1 << 16, 16 << 20
-"""The bytes read at once, and the most of one line: a diff of a whole file is one line."""
+"""The bytes read at once, and the maximum of one line: a diff of a whole file is one line."""
 LISTENS_MS, ENDS_MS, GONE_S = 10_000, 1_000, 10
 """How long the program may take to accept a message, and to end after its input was closed; and how long a
-process that closed its output may take to be gone."""
+process that closed its output may take to exit."""
 MOST_WORDS, SHOWN = 4_000, 300
 
 
 class Broken(Exception):
-    """No further message will come. `speaks`: the program had spoken ACP; the text has its own words."""
+    """No further message will come. `speaks`: the program had spoken ACP; the text contains its own
+    output."""
 
     def __init__(self, why: str, speaks: bool) -> None:
         super().__init__(why)
@@ -35,7 +36,7 @@ class Broken(Exception):
 
 
 class AcpPipe:
-    """One process of the program, started with pipes and a group of its own."""
+    """One process of the program, started with pipes and its own process group."""
 
     def __init__(self, process: subprocess.Popen[bytes], name: str, clock: Clock) -> None:
         assert process.stdin and process.stdout and process.stderr
@@ -51,14 +52,14 @@ class AcpPipe:
         self._speaks = False
 
     def send(self, message: Mapping[str, object]) -> None:
-        """Send a message. Raises Broken for a program that is gone, or does not read."""
+        """Send a message. Raises Broken for a program that has ended or does not read."""
         left = memoryview(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
         until = self._clock.mono_ms() + LISTENS_MS
         while left:
             wait_s = (until - self._clock.mono_ms()) / 1000
             if wait_s <= 0:
-                raise self._make_broken_error(f"it has not listened for {LISTENS_MS // 1000} s")
-            self._hear(0.0)  # it may wait until somebody reads what it says
+                raise self._make_broken_error(f"it has not read its input for {LISTENS_MS // 1000} s")
+            self._hear(0.0)  # it may be blocked until its output is read
             if not select.select([], [self._in], [], min(wait_s, 0.05))[1]:
                 continue
             try:
@@ -67,7 +68,7 @@ class AcpPipe:
                 raise self._make_ended_error() from exc
 
     def receive(self, seconds: float) -> Message | None:
-        """The next message; None: none came in time. Raises Broken."""
+        """Return the next message; None: none arrived in time. Raises Broken."""
         if not self._messages:
             self._hear(seconds)
         if self._messages:
@@ -77,17 +78,17 @@ class AcpPipe:
         return None
 
     def commands(self) -> set[int]:
-        """Return the process groups below the program that are not its own: it starts commands in groups. A
-        command that ended may leave processes behind, which only their group shows.
-        """
+        """Return the process groups below the program other than its own: it starts commands in groups. A
+        command that ended may leave processes, which only their group reveals."""
         found = set[int]()
         for pid, _ in find_members("", self._process.pid, sys.maxsize):
-            with suppress(OSError):  # it is gone
+            with suppress(OSError):  # it has exited
                 found.add(os.getpgid(pid))
-        return found - {0, 1, os.getpgid(0), self._process.pid}  # a signal to 0 or 1 would go to many others
+        # a signal to 0 or 1 would reach many other processes
+        return found - {0, 1, os.getpgid(0), self._process.pid}
 
     def end(self, gently: bool = False) -> None:
-        """End the program with all that it has started. `gently`: it may first save what it keeps."""
+        """End the program and all that it has started. `gently`: it may save its state first."""
         process = self._process
         if process not in CHILDREN.alive:
             return
@@ -121,7 +122,7 @@ class AcpPipe:
                     self._rest.clear()
                 self._rest += rest
                 if len(self._rest) > MOST_LINE:
-                    raise self._make_broken_error(f"it said more than {MOST_LINE >> 20} MiB in one message")
+                    raise self._make_broken_error(f"it sent more than {MOST_LINE >> 20} MiB in one message")
 
     def _read(self, line: bytes) -> Message:
         try:
@@ -135,14 +136,14 @@ class AcpPipe:
 
     # ---- its end
     def _make_ended_error(self) -> Broken:
-        """Return the error for a program that has closed its output, and so is ending."""
+        """Return the error for a program that has closed its output and is therefore ending."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(GONE_S)
         while self._err in self._listened and select.select([self._err], [], [], 0)[0]:
             self._hear(0)
         status = self._process.returncode
         how = "closed its output" if status is None else f"ended with signal {-status}" if status < 0 else ""
-        return self._make_broken_error(how or f"ended by itself, exit {status}")
+        return self._make_broken_error(how or f"ended by itself, exit status {status}")
 
     def _make_broken_error(self, why: str) -> Broken:
         text = _format_data(self._complaints.strip().rpartition(b"\n")[2] or self._rest)
@@ -151,9 +152,9 @@ class AcpPipe:
 
 
 def kill_commands(groups: Iterable[int]) -> None:
-    """End these groups at once: they may take no milder signal."""
+    """Kill these groups at once: they may ignore milder signals."""
     for group in groups:
-        with suppress(OSError):  # it is over
+        with suppress(OSError):  # it has ended
             os.killpg(group, signal.SIGKILL)
 
 

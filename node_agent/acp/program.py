@@ -1,8 +1,9 @@
-"""Our program of an interactive run with another one: `python -I -S program.py PACKAGE LIBRARIES SPEC WAY`.
+"""Our program for an interactive run with another agent: `python -I -S program.py PACKAGE LIBRARIES SPEC
+WAY`.
 
-The first message comes by standard input. It starts the agent program, speaks ACP with it through pipes, and
-tells what comes in the stream of the native worker. It judges what the program asks for; messages of users,
-cancelled turns and the rest are as there.
+It reads the first message from standard input, starts the agent program, and speaks ACP with it through
+pipes. It writes the events in the native worker's stream, and judges the agent's permission requests; users'
+messages, cancelled turns and the rest work as in the native worker.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from node_agent.native.secrecy import hide_memory
 from node_agent.native.tools.shell import CHILDREN
 
 if not __package__:
-    hide_memory()  # before all else is loaded: the key lies in our environment
+    hide_memory()  # before other modules are loaded: the key is in our environment
 
 from node_agent.acp.conversation import AcpConversation
 from node_agent.acp.fleet import FleetServer
@@ -57,7 +58,7 @@ def main(argv: list[str]) -> int:
     )
     interactive_run, over = InteractiveRun(talk, equipped.words, spec.interactive_run, heartbeat), None
     try:
-        talk.begin()  # before the first turn: where it cannot be started, no words are lost
+        talk.begin()  # before the first turn: if it cannot be started, no message is lost
         over = interactive_run.run(first_words())
     except Over as ended:
         over = ended
@@ -70,7 +71,7 @@ def main(argv: list[str]) -> int:
 def _make_fleet_server(
     spec: WorkerSpec, equipped: Equipment, clock: Clock, heartbeat: WorkerHeartbeat
 ) -> FleetServer | None:
-    """Return the server of the fleet's tools; None for all but an orchestrator."""
+    """Return the server of the fleet's tools; None unless the run is an orchestrator."""
     if spec.fleet is None:
         return None
     channel = FleetChannel(spec.fleet, equipped.voice, equipped.words, heartbeat.wait)

@@ -1,6 +1,6 @@
-"""Carries what an agent program and ours say to each other: `python -I -S relay.py FOLDER`, an MCP server.
+"""Relays messages between an agent program and ours: `python -I -S relay.py FOLDER`, an MCP server.
 
-It knows nothing of what it carries. Our own program is at the other end of the socket in that folder.
+It does not interpret them. Our own program is at the other end of the socket in that folder.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ PIECE = 1 << 16
 
 
 def main(folder: str) -> int:
-    os.chdir(folder)  # its path may be too long for the address of a socket
+    os.chdir(folder)  # its path may be too long for a socket address
     with socket.socket(socket.AF_UNIX) as far:
         far.connect(SOCKET)
         ways = {0: far.fileno(), far.fileno(): 1}

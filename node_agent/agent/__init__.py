@@ -1,1 +1,1 @@
-"""The node agent: it listens, takes jobs, advances attempts and reports."""
+"""The node agent: it reads messages, takes jobs, advances attempts and reports."""

@@ -1,4 +1,4 @@
-"""One turn of the node agent: listen, take jobs, advance attempts, report, prune. No thread, no sleep."""
+"""One turn of the node agent: read messages, take jobs, advance attempts, report, prune. Never blocks."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def select_holding(entries: Sequence[JournalRecord]) -> list[JournalRecord]:
 
 
 def gpu_holders(journal: JournalPort) -> dict[str, AttemptId]:
-    """Return the attempts that hold a GPU alone, by its UUID."""
+    """Return the attempts with exclusive use of a GPU, by its UUID."""
     at_work = [entry.identity for entry in select_holding(journal.live()) if not entry.damaged]
     return {uuid: one for one in at_work for uuid in journal.job(one).gpus or ()}
 
@@ -71,7 +71,7 @@ class Pulse:
         fewer: str = "",
         gpus: tuple[GpuLoad, ...] = (),
     ) -> Heartbeat:
-        """Return the next heartbeat. `fewer`: why `slots` are not all of the node's slots."""
+        """Return the next heartbeat. `fewer`: why `slots` is less than the node's number of slots."""
         self._seq += 1
         newest = self._fleet.newest
         return Heartbeat(
@@ -102,11 +102,12 @@ class Pulse:
 
 
 MOST_FINAL = 5_000
-"""The most finished attempts that an inventory names, the newest first: an envelope has a size limit."""
+"""The most finished attempts in an inventory, the newest first, as an envelope has a size limit."""
 
 
 class InventoryDuty:
-    """Owed after each answer to a nonce (start, link-up), in each new epoch, and now and then."""
+    """The duty to send an inventory: after each answer to a nonce (start, link-up), in each epoch, and at
+    times."""
 
     def __init__(self, every_ms: int) -> None:
         self._every_ms = every_ms
@@ -114,18 +115,19 @@ class InventoryDuty:
         self._when = 0
 
     def is_due(self, fleet: FleetClock, now: FleetTime | None, mono_ms: int) -> bool:
-        """Whether an inventory is due; never without fleet time, from which the inventory has its meaning."""
+        """Whether an inventory is due; never without fleet time, which an inventory needs."""
         if now is None or not fleet.is_answered:
             return False
         return self._last_sent != (fleet.nonce, now.epoch) or mono_ms - self._when >= self._every_ms
 
     def done(self, nonce: str, epoch: int, mono_ms: int) -> None:
-        """Note that an inventory was sent."""
+        """Record that an inventory was sent."""
         self._last_sent, self._when = (nonce, epoch), mono_ms
 
 
 def prune_journal(world: World) -> None:
-    """Forget old entries. Idempotent. One whose files cannot be removed stays for the next time. DiskFull."""
+    """Forget old entries. Idempotent. An entry whose files cannot be removed stays until later. Raises
+    DiskFull."""
     journal, wall = world.journal, world.clock.wall_ms()
     epoch = journal.node().epoch
     for entry in journal.entries():
@@ -169,22 +171,22 @@ class NodeAgent:
         self._concurrency: Concurrency | None = None
         self._next_heartbeat, self._next_facts, self._next_prune, self._next_look = 0, 0, 0, 0
         self._clear: set[str] = set()
-        """The attempts that are over and of which nothing was alive when it was looked for last."""
+        """The attempts that have ended and had no live processes at the last check."""
         self._facts: NodeFacts | None = None
         self._last_heartbeat: bytes | None = None
         self.counts: Counter[NodeProblem] = Counter()
-        """How often jobs were refused, by reason, and messages in the coordinator's name forged."""
+        """How many jobs were refused, by reason, and how many messages forged the coordinator."""
         moment = Moment(self.now, self.free_slots, self._find_ready)
         self._intake = Intake(world, self.session, moment, self.outbox, self.drive, self._note)
         for name in world.journal.lost():
             world.runner.sweep(name)
 
     def now(self) -> FleetTime | None:
-        """Fleet time, None while it is not known."""
+        """Return the fleet time; None while it is unknown."""
         return self._fleet.now(self.world.clock.boot_ms())
 
     def tick(self) -> int:
-        """Take one turn; return the milliseconds after which the next is due. All of it may be repeated."""
+        """Take one turn; return the milliseconds until the next is due. Everything in it may be repeated."""
         self._take_up()
         self.linked = self._try(self.converse)
         ms = self.drive.run()
@@ -201,7 +203,7 @@ class NodeAgent:
             self._note("the disk is full")
 
     def converse(self) -> None:
-        """Send and receive all that goes over the link. LinkDown when the link is down."""
+        """Send and receive everything that goes over the link. Raises LinkDown."""
         if not self.linked:
             self._link_up()
         wanted = self._intake.wants_one()
@@ -211,7 +213,7 @@ class NodeAgent:
         for part in (listen, obey, self._tell_inventory, take, self._intake.take_up, self._send_heartbeat):
             try:
                 part()
-            except DiskFull:  # a full disk must not make the node fall silent
+            except DiskFull:  # a full disk must not silence the node
                 self._note("the disk is full")
 
     def slots(self) -> int:
@@ -232,9 +234,8 @@ class NodeAgent:
         return self.slots() - len(select_holding(self.world.journal.live()))
 
     def end_leftovers(self) -> None:
-        """End what has outlived its attempt, as after the kill of a shim: at the start, and once a minute
-        where attempts have ended since.
-        """
+        """End processes that outlived their attempt, as after the kill of a shim: at the start, and once a
+        minute if attempts have ended since."""
         w, now = self.world, self.world.clock.mono_ms()
         if now < self._next_look:
             return
@@ -283,7 +284,7 @@ class NodeAgent:
         return drive
 
     def moved(self, identity: AttemptId, turn: Turn) -> None:
-        """Note that a procedure took a step: its events must be sent."""
+        """Record that a procedure took a step: its events must be sent."""
         self.outbox.note(identity)
         if isinstance(turn, Finished):
             self.outbox.forget(identity)
@@ -296,7 +297,7 @@ class NodeAgent:
         return True
 
     def _link_up(self) -> None:
-        """A new nonce: the answer to it opens the link with an inventory."""
+        """Renew the nonce: the answer to it opens the link with an inventory."""
         self._fleet.renew(self.world.ids.token(8))
         self._after, self._next_heartbeat = "0", 0
         self._send_heartbeat()
@@ -320,7 +321,7 @@ class NodeAgent:
             return
         result = self._fleet.hear(heartbeat, self.world.clock.boot_ms())
         if result.answered:
-            self._next_heartbeat = 0  # echo it now: until then nobody may give us work
+            self._next_heartbeat = 0  # echo it now: until then no job may be sent to us
         if result.newer:
             self._controls.settle(heartbeat.control_floor)
             self.outbox.hear(heartbeat.cursors)
@@ -342,7 +343,8 @@ class NodeAgent:
         self._intake.forgo(body.identity, body.reason)
 
     def _examine(self, request: Examine) -> None:
-        """Test a model, unless the request is too late: then its caller has gone, and no model is loaded."""
+        """Test a model, unless the request is too late: its caller has gone by then, and no model is
+        loaded."""
         now = self.now()
         if now is not None and not request.start_by.is_past(now) and not self.world.journal.node().revoked:
             self.world.exams.examine(request)
@@ -352,7 +354,7 @@ class NodeAgent:
         if now is None or not self._inventory.is_due(self._fleet, now, w.clock.mono_ms()):
             return
         w.journal.settle()
-        # all that is not final, and what is final of this epoch
+        # all entries that are not final, and the final ones of this epoch
         entries = w.journal.entries()
         final = [entry for entry in entries if entry.final and entry.epoch >= now.epoch][-MOST_FINAL:]
         listed = [entry for entry in entries if not entry.final] + final
@@ -374,7 +376,8 @@ class NodeAgent:
 
     def _send_heartbeat(self) -> None:
         w, now = self.world, self.world.clock.mono_ms()
-        if w.exams.news() or w.facts.news():  # what was found fits the servers and programs as they are now
+        # report at once what was found about the current servers and programs
+        if w.exams.news() or w.facts.news():
             self._next_facts = self._next_heartbeat = 0
         if now < self._next_heartbeat:
             return

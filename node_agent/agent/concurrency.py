@@ -1,8 +1,8 @@
-"""Decides how many attempts a machine takes at once, between its owner's bounds: fewer when it is strained.
+"""Decides how many attempts a node takes at once, between its owner's bounds: fewer under strain.
 
-Its models strain it, too, as far as they tell: a queue in a model server that its runs use, and a provider's
-rate limit that is nearly used up. It never flaps: what strains a machine has to last before a slot goes, has
-to be over for longer before one comes back, and between the two lies a band in which nothing changes.
+Strain of models counts, too, if reported: a queue in a model server that its runs use, and a provider's rate
+limit that is nearly used up. To avoid oscillation, strain must last before a slot is removed and must be over
+for longer before one is restored, and between both thresholds nothing changes.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from node_agent.intervals import Intervals
 from node_agent.wire.node import NodeFacts
 
 STRAINED_LOAD, CALM_LOAD = 1.5, 0.9
-"""The load of the last minute, for each core."""
+"""The load of the last minute per core."""
 STRAINED_MEMORY, CALM_MEMORY = 0.08, 0.2
-"""The share of the memory that a program can still get."""
+"""The share of the memory that is still available to programs."""
 STRAINED_HEAT, CALM_HEAT = 90.0, 80.0
 """Degrees Celsius of the hottest sensor."""
 STRAINED_QUEUE, CALM_QUEUE = 2, 0
 """Calls that wait in a model server's own queue."""
 FRESH_QUEUE_MS = 120_000
-"""Milliseconds; a queue that was reported longer ago counts as unknown."""
+"""Milliseconds; the length of a queue that was reported earlier than that counts as unknown."""
 STRAINED_LEFT, CALM_LEFT = 10, 30
 """The percentage left of a provider's rate limit."""
 
 
 class Strain(Enum):
-    """The state of a machine."""
+    """The strain of a node."""
 
     STRAINED = "strained"
     FAIR = "fair"
@@ -39,10 +39,10 @@ class Strain(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Concurrency:
-    """The present pace. `slots`: as of now; `since_ms`: when the machine's `strain` or the slots last
+    """The present concurrency. `slots`: as of now; `since_ms`: when the node's `strain` or the slots last
     changed.
 
-    `why`: why the node takes fewer than it could, in words; empty: it does not.
+    `why`: why the node takes fewer attempts than it could, as text; empty: it does not.
     """
 
     slots: int
@@ -53,9 +53,9 @@ class Concurrency:
 
 @dataclass(frozen=True, slots=True)
 class StrainReading:
-    """What strains a machine at one look: its own `facts`, and the models of all agents at work there:
-    `waiting` calls in the queue of `server`, and `left` percent of the rate limit of a provider that
-    `runtime` asks. As these are by default: nobody tells of them."""
+    """What strains a node at one check: its own `facts`, and the models of all agents at work there:
+    `waiting` calls in the queue of `server`, and `left` percent of the rate limit of the provider of
+    `runtime`. The defaults mean: not reported."""
 
     facts: NodeFacts
     waiting: int = 0
@@ -65,7 +65,7 @@ class StrainReading:
 
 
 def reading_of(facts: NodeFacts, uses: Iterable[ModelUse], now_ms: int) -> StrainReading:
-    """With the longest queue, and the limit nearest to its end; what was told too long ago is not known."""
+    """Return the reading with the longest queue and the nearest rate limit; old reports count as unknown."""
     uses = tuple(uses)
     used = {one.endpoint for one in uses}
     fresh = (one for one in facts.endpoints if one.name in used and one.age_ms < FRESH_QUEUE_MS)
@@ -76,7 +76,7 @@ def reading_of(facts: NodeFacts, uses: Iterable[ModelUse], now_ms: int) -> Strai
 
 
 def strain_of(seen: StrainReading) -> tuple[Strain, str]:
-    """Return the strain, and in words what causes it."""
+    """Return the strain and the text of its cause."""
     facts = seen.facts
     load = facts.load_1m / facts.cpus
     free = facts.memory_free / facts.memory if facts.memory_free is not None and facts.memory else 1.0
@@ -105,7 +105,7 @@ def update_concurrency(
     now_ms: int,
     intervals: Intervals,
 ) -> Concurrency:
-    """The pace after another look. `concurrency` None: the first look, with all slots."""
+    """Return the concurrency after another reading. `concurrency` None: the first one, with all slots."""
     strain, words = strain_of(seen)
     if concurrency is None:
         return Concurrency(most, strain, now_ms)

@@ -1,4 +1,4 @@
-"""Verifies the coordinator's control messages and applies each once; nothing unsigned is believed."""
+"""Verifies the coordinator's control messages and applies each once; unsigned ones are rejected."""
 
 from __future__ import annotations
 
@@ -59,16 +59,15 @@ class ControlResult:
 
 
 Laid = UserMessage | TurnControl | FleetAnswers
-"""The messages whose content is laid where our program looks."""
+"""The messages whose content is put where our program looks."""
 Acted = Resend | Examine | UserAnswers | Laid
 
 
 @dataclass(frozen=True, slots=True)
 class Acts:
     """Effects outside of the journal. `resend`: a receipt; `examine`: a model; `deliver`: a user's message, a
-    user's wish for a turn, or the fleet's answer; `answer`: a call that waits; `forgo`: a job whose
-    snapshot is on its way.
-    """
+    user's control of a turn, or the fleet's answer; `answer`: a waiting call; `forgo`: a job whose snapshot
+    is being fetched."""
 
     resend: Callable[[AttemptId], None]
     examine: Callable[[Examine], None]
@@ -90,13 +89,13 @@ class Controls:
         """Numbers applied while a smaller one is missing. A restart forgets them, and reads them again."""
 
     def settle(self, floor: int) -> None:
-        """Take the coordinator's word that no message up to this number is still to come."""
+        """Accept the coordinator's statement that no message up to this number is still to come."""
         state = self._journal.node()
         if floor > state.control_seq:
             self._journal.set_node(_count_applied(replace(state, control_seq=floor), self._ahead))
 
     def take(self, messages: Sequence[Sent]) -> ControlResult:
-        """Apply the messages in order. DiskFull passes through: the applied ones are applied again then,
+        """Apply the messages in order. DiskFull passes through: the applied ones are then applied again,
         without harm."""
         self._touched, forged, unfit, last = [], list[str](), list[str](), None
         state, ahead = self._journal.node(), set(self._ahead)
@@ -104,14 +103,14 @@ class Controls:
             try:
                 control = self._open(sent.data)
                 news = control.seq > state.control_seq and control.seq not in ahead
-                ahead.add(control.seq)  # also when it cannot be applied: it would not be better the next time
+                ahead.add(control.seq)  # also if it cannot be applied: a later try would fail, too
                 state = self._apply(control, state, news)
             except WireRefusal as refusal:
                 forged.append(f"a control message was not believed: {refusal}")
             except (
                 records.JournalError,
                 KeyError,
-            ) as exc:  # one that cannot be applied must not hold up the others
+            ) as exc:  # one that cannot be applied must not delay the others
                 unfit.append(f"a control message could not be applied: {exc}")
             last = sent.entry
         self._journal.set_node(_count_applied(state, ahead))
@@ -125,9 +124,8 @@ class Controls:
         return control
 
     def _apply(self, control: Control, state: records.JournalState, news: bool) -> records.JournalState:
-        """Apply a message. Facts about an attempt hold in any order; of settings the newest of its kind
-        counts.
-        """
+        """Apply a message. Facts about an attempt apply in any order; of settings, the newest of each kind
+        counts."""
         body = control.body
         match body:
             case StopControl():
@@ -139,7 +137,7 @@ class Controls:
             case Acknowledge():
                 self._acknowledge(body)
             case Orphaned() | Reject():
-                # not accepted: an orphan may be forgotten, of a rejected one everything is kept
+                # not accepted: an orphaned attempt may be forgotten, of a rejected one everything is retained
                 if isinstance(body, Orphaned):
                     self._answer(body.identity, body.receipt, Mark.ACKNOWLEDGED, "orphan")
                 else:
@@ -174,7 +172,7 @@ class Controls:
         return replace(state, stops={**state.stops, str(body.identity): pending})
 
     def _take_back(self, body: TakeBack) -> None:
-        """Take a held job back. If the job has begun, it continues, and its marks say so."""
+        """Give a held job back. If the job has begun, it continues, and its marks say so."""
         entry = self._journal.get(body.identity)
         if entry is None:
             self._acts.forgo(body)
@@ -197,7 +195,7 @@ class Controls:
         return replace(state, tombstones={**state.tombstones, body.run: pending})
 
     def _end(self, entry: records.JournalRecord, stop: records.StopNote) -> None:
-        if entry.is_held:  # of it nothing has begun, and nothing will: one record says both
+        if entry.is_held:  # it has not begun and never will: one record states both
             why = {"why": stop.reason}
             note = records.Note(mark=Mark.REFUSED, data=why, stop=stop, say=(Revoked(reason=stop.reason),))
             self._journal.write(entry.identity, note)
@@ -216,12 +214,12 @@ class Controls:
         if self._find_awaiting(body.identity, body.receipt) is None:
             return
         if not self._is_countersigned(body.identity, body.countersignature):
-            words = f"the countersignature for {body.identity} does not fit the receipt"
+            words = f"the countersignature for {body.identity} does not match the receipt"
             raise WireRefusal(RefusalCode.TAMPERED, words)
         self._answer(body.identity, body.receipt, Mark.ACKNOWLEDGED, "")
 
     def _is_countersigned(self, identity: AttemptId, signature: Signature) -> bool:
-        """Check whether the coordinator signed the very bytes that we sealed."""
+        """Whether the coordinator signed the very bytes that we sealed."""
         key, sealed = self._keys.get(signature.keyid), self._journal.receipt(identity)
         if key is None or sealed is None:
             return False
@@ -236,7 +234,8 @@ class Controls:
         if self._find_awaiting(identity, receipt) is None:
             return
         try:
-            note = records.Note(mark=mark, data={"why": why}, lazy=True)  # where it is lost, it is said again
+            # if it is lost, the coordinator repeats it
+            note = records.Note(mark=mark, data={"why": why}, lazy=True)
             self._journal.write(identity, note)
         except records.JournalError:
             return
@@ -244,7 +243,7 @@ class Controls:
 
 
 def _count_applied(state: records.JournalState, ahead: set[int]) -> records.JournalState:
-    """Count on over the applied numbers up to the first gap: a number not passed is asked for again."""
+    """Count the applied numbers up to the first gap: a number that is not counted is requested again."""
     seq = state.control_seq
     while seq + 1 in ahead:
         seq += 1

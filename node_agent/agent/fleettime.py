@@ -14,7 +14,7 @@ from node_agent.wire.signing import PublicKey, RefusalCode, WireRefusal, open_as
 class HeartbeatResult:
     """The effect of a heartbeat. `newer`: it is later than all before it. `epoch`: it opened a new one.
 
-    `answered`: it answers the nonce in force, for the first time in its epoch.
+    `answered`: it answers the current nonce, for the first time in its epoch.
     """
 
     newer: bool = False
@@ -25,7 +25,7 @@ class HeartbeatResult:
 def read_coordinator_heartbeat(
     data: bytes, keys: Mapping[str, PublicKey], fleet: str, node: str
 ) -> CoordinatorHeartbeat:
-    """Return a heartbeat for this node; WireRefusal for anything else."""
+    """Return a heartbeat for this node; raises WireRefusal for anything else."""
     heartbeat = open_as(CoordinatorHeartbeat, parse_envelope(data), keys)
     if (heartbeat.fleet, heartbeat.node) != (fleet, node):
         raise WireRefusal(RefusalCode.INVALID_FIELD, f"a heartbeat for {heartbeat.fleet}/{heartbeat.node}")
@@ -35,14 +35,14 @@ def read_coordinator_heartbeat(
 class FleetClock:
     """Fleet time as one node knows it. Never runs backwards, never ahead of the coordinator's clock.
 
-    A heartbeat made before our nonce says nothing about the present, so time is taken only from a heartbeat
-    that answers the nonce. The estimate is the largest that any such heartbeat allows; a delayed heartbeat
-    cannot lower it.
+    A heartbeat made before our nonce does not show the present, so only a heartbeat that answers the nonce
+    sets the time. The estimate is the largest that any such heartbeat allows; a delayed heartbeat cannot
+    lower it.
     """
 
     def __init__(self, epoch_seen: int, nonce: str) -> None:
         self.epoch_seen = epoch_seen
-        """The highest epoch that a signed heartbeat has named, also in earlier sessions."""
+        """The highest epoch in a signed heartbeat, also of earlier sessions."""
         self.nonce = nonce
         self.newest: CoordinatorHeartbeat | None = None
         self._epoch = 0
@@ -55,22 +55,22 @@ class FleetClock:
         return self._answered == (self.nonce, self._epoch) and self._epoch == self.epoch_seen
 
     def believe(self, epoch: int) -> None:
-        """Take an epoch that was known before this start."""
+        """Accept an epoch that was known before this start."""
         self.epoch_seen = max(self.epoch_seen, epoch)
 
     def renew(self, nonce: str) -> None:
-        """Take a new nonce, at each link-up. The time continues; the next answer counts as a first one."""
+        """Set a new nonce, at each link-up. The time continues; the next answer counts as a first one."""
         self.nonce = nonce
 
     def now(self, boot_ms: int) -> FleetTime | None:
-        """Return fleet time; None before the first answer, and in a new epoch until that epoch has
-        answered."""
+        """Return fleet time; None before the first answer, and in a new epoch before an answer in that
+        epoch."""
         if self._epoch == 0 or self._epoch < self.epoch_seen:
             return None
         return FleetTime(epoch=self._epoch, ms=max(0, boot_ms + self._ahead))
 
     def hear(self, heartbeat: CoordinatorHeartbeat, boot_ms: int) -> HeartbeatResult:
-        """Take a verified heartbeat; one with an older epoch or number has no effect."""
+        """Process a verified heartbeat; one with an older epoch or number has no effect."""
         epoch = heartbeat.time.epoch
         last = self.newest
         is_newer = last is None or (heartbeat.time.epoch, heartbeat.seq) > (last.time.epoch, last.seq)

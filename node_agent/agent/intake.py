@@ -1,5 +1,5 @@
-"""Takes jobs out of the queue, has each one judged, and writes the answer into the journal; and takes up
-those that are held, as slots become free."""
+"""Takes jobs out of the queue, judges each, and writes the answer into the journal; starts held jobs as slots
+become free."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from node_agent.wire.model import FleetTime
 from node_agent.wire.node import ProblemCode
 
 HOLDS = 64
-"""The most jobs that are held, or whose snapshot is being fetched for that."""
+"""The most jobs that are held, or whose snapshot is being fetched so that they can be held."""
 MOST_CLAIMS = 16
-"""The most claims in one turn: a queue full of jobs that are refused must not delay a stop."""
+"""The most claims in one turn: a queue full of refused jobs must not delay a stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Moment:
 
 
 class Intake:
-    """Takes jobs in. A job that was claimed and not journalled when the node dies is pushed again."""
+    """Accepts jobs. A job that was claimed but not journaled when the node dies is pushed again."""
 
     def __init__(
         self,
@@ -74,16 +74,15 @@ class Intake:
         return self._now() is not None and (has_room or state.draining or state.revoked)
 
     def take_up(self) -> None:
-        """Begin held jobs, the first one first, while slots are free; even without link or fleet time.
-        DiskFull.
-        """
-        for opened in self._snapshots.done():  # its time to be taken may be over meanwhile
+        """Start held jobs in order while slots are free, even without a link or fleet time. Raises
+        DiskFull."""
+        for opened in self._snapshots.done():  # its deadline may have passed meanwhile
             self._answer(opened, judge_job(opened, self._view(opened.job.identity)))
         for entry in self._list_held():
             try:
                 job = self._world.journal.job(entry.identity)
             except (OSError, ValueError, KeyError):
-                continue  # it stands in the troubles of the journal
+                continue  # the journal's list of problems contains it
             match judge_held(job, self._view(entry.identity)):
                 case Accept():
                     data, say = self._make_accepted(), (Marked(mark=Mark.ACCEPTED),)
@@ -94,7 +93,8 @@ class Intake:
                     return
 
     def forgo(self, identity: AttemptId, reason: str) -> None:
-        """Refuse a job whose snapshot is still on its way; one that never came is taken when it comes."""
+        """Refuse a job whose snapshot is still being fetched; a job that never came is accepted when it
+        comes."""
         opened = self._snapshots.drop(identity)
         if opened is not None:
             self._answer(opened, Refuse(JobRefusal.TAKEN_BACK, reason, identity))
@@ -112,9 +112,10 @@ class Intake:
         return len(self._list_held()) + len(self._snapshots) < HOLDS
 
     def take(self, claimed: Claimed | None, is_new: bool) -> None:
-        """Take the claimed jobs in, and claim more while slots are free. LinkDown."""
+        """Process the claimed jobs, and claim more while slots are free. Raises LinkDown."""
         received = 0
-        if claimed is None and not is_new and self.wants_one():  # since the news there is time, or a slot
+        # since that request the time has become known or a slot free
+        if claimed is None and not is_new and self.wants_one():
             claimed = self._world.uplink.claim()
         while claimed is not None:
             self._receive(claimed)
@@ -129,7 +130,7 @@ class Intake:
             self._world.uplink.settle_job(claimed.rq_job, False, "refused before")
         elif isinstance(opened, Refuse) or (isinstance(verdict, Refuse) and verdict.identity is None):
             assert isinstance(verdict, Refuse)
-            # a job that is not believed cannot be answered: it is counted, and leaves the queue
+            # an invalid job cannot be answered: it is counted and leaves the queue
             self._note(f"a job was not believed: {verdict.why}: {verdict.detail}", ProblemCode.FORGED_JOB)
             self._world.uplink.settle_job(claimed.rq_job, False, f"{verdict.why}: {verdict.detail}")
         elif isinstance(verdict, Hold):
@@ -166,7 +167,7 @@ class Intake:
             self._refuse(opened, Refuse(JobRefusal.DISK_FULL, detail, opened.job.identity))
 
     def _refuse(self, opened: Opened, refused: Refuse) -> None:
-        if refused.why not in NODE_STATES:  # those are told as they are while they last
+        if refused.why not in NODE_STATES:  # those states are reported while they last
             self._note(f"refused: {refused.why}")
         journal, identity = self._world.journal, opened.job.identity
         if refused.why is JobRefusal.LEASE_CONFLICT:
@@ -181,7 +182,7 @@ class Intake:
             self._refuse_unwritten(identity, _make_refused(refused))
 
     def _refuse_unwritten(self, identity: AttemptId, word: Refused) -> None:
-        """Send a refusal that does not fit on the disk, once; if it is lost, the next inventory tells of
+        """Send a refusal that does not fit on the disk, once; if it is lost, the next inventory reports
         it."""
         w = self._world
         w.uplink.send(self._signer.seal([self._signer(identity, 1, word)]))
@@ -212,7 +213,7 @@ class Intake:
             draining=state.draining,
             revoked=state.revoked,
             free_slots=self._free_slots(),
-            runtimes=self._ready("ok", "looking"),  # who sent it knew it as ready, before this start
+            runtimes=self._ready("ok", "looking"),  # the sender knew the runtime as ready, before this start
             unlogged=self._ready("not_logged_in"),
             ceiling=w.facts.ceiling(),
             disk_ok=w.facts.disk_ok(),

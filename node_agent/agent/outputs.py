@@ -20,18 +20,18 @@ from node_agent.wire.receipt import Blob
 
 CHUNK = 1 << 18
 MOST_STREAMS = 512
-"""The most streams kept in memory; one that is needed again later is read from its beginning."""
+"""The most streams kept in memory; another one is read from its beginning if it is needed again."""
 
 Hidden = Callable[[AttemptId], Mapping[str, str]]
 
 
 SAID = b'{"type": "said", "text": '
 MOST_SAID = 1 << 20
-"""The most bytes of a line that is waited for; a longer line is shown as it comes."""
+"""The most bytes of an unfinished line to wait for; a longer line is shown as it arrives."""
 
 
 class SaidRedactor:
-    """Takes secrets' values out of an agent's text that comes in pieces; each piece is a line of JSON.
+    """Removes secrets' values from an agent's text that arrives in pieces; each piece is a line of JSON.
 
     The end of a piece may cut a value, so what may be the start of one is shown with the next piece.
     """
@@ -40,7 +40,8 @@ class SaidRedactor:
         self._text, self._line, self._begins = Redactor(secrets), b"", True
 
     def feed(self, data: bytes) -> bytes:
-        """Return what may be shown now. The start of a line that may be a piece waits for the line's end."""
+        """Return what may be shown now. The start of a line that may be a piece is held until the line's
+        end."""
         *whole, last = (self._line + data).split(b"\n")
         shown, self._line = [self._redact_line(line + b"\n") for line in whole], b""
         if self._begins and len(last) <= MOST_SAID and (last.startswith(SAID) or SAID.startswith(last)):
@@ -51,7 +52,7 @@ class SaidRedactor:
         return b"".join(shown)
 
     def close(self) -> bytes:
-        """The rest."""
+        """Return the rest."""
         line, self._line = self._line, b""
         return self._take_rest() + line
 
@@ -68,7 +69,7 @@ class SaidRedactor:
 
 
 def _parse_said(line: bytes) -> bytes | None:
-    """The text of a piece; None for any other line."""
+    """Return the text of a piece; None for any other line."""
     if not line.startswith(SAID):
         return None
     try:
@@ -85,9 +86,9 @@ def _make_piece(text: bytes) -> bytes:
 
 
 class RedactedStream:
-    """One output of one attempt. Each session of the node agent makes the copy anew, from the first byte on.
+    """One output of one attempt. Each session of the node agent makes the copy again from the first byte.
 
-    The depot keeps the bytes that it got, so they must be the same: the copy's name says how it is made.
+    The depot keeps the bytes that it got, so they must not change: the copy's name states how it is made.
     """
 
     def __init__(self, secrets: Mapping[str, str]) -> None:
@@ -103,11 +104,11 @@ class RedactedStream:
         by_lines = raw.with_name(raw.name + SHOWN_BY_LINES)
         joins = not by_lines.exists()
         copy = raw.with_name(raw.name + SHOWN) if joins else by_lines
-        if self._ended or not self._begun:  # after its end, whoever asks again gets the same again
+        if self._ended or not self._begun:  # after its end, every call returns the same copy
             self._said = SaidRedactor(self._secrets if joins else {})
             self._redactor, self._offset, self._begun = Redactor(self._secrets), 0, False
         how = os.O_APPEND if self._begun else os.O_TRUNC
-        self._begun, self._ended = False, ended  # a write that fails midway makes the next call begin again
+        self._begun, self._ended = False, ended  # a write that fails midway makes the next call start over
         flags = os.O_CLOEXEC | os.O_NOFOLLOW
         with (
             open(os.open(raw, os.O_RDONLY | flags), "rb") as source,
@@ -124,7 +125,7 @@ class RedactedStream:
 
 
 class RedactingDepot:
-    """The DepotLink port around another. `hidden`: what to take out of an attempt's outputs."""
+    """The DepotLink port around another one. `hidden`: what to remove from an attempt's outputs."""
 
     def __init__(self, inner: DepotLink, hidden: Hidden) -> None:
         self._inner, self._hidden = inner, hidden
@@ -154,12 +155,12 @@ class RedactingDepot:
 
 
 def _copy_stream(stream: RedactedStream, path: Path, ended: bool) -> Path:
-    """Return the copy. StepFailed, as the port has it."""
+    """Return the copy. Raises StepFailed, as the port does."""
     try:
         return stream.shown(path, ended)
     except OSError as exc:
         kind = FailureKind.DISK_FULL if exc.errno in (errno.ENOSPC, errno.EDQUOT) else FailureKind.DEPOT
-        raise StepFailed(kind, f"{path.name} cannot be made fit to be shown: {exc}") from exc
+        raise StepFailed(kind, f"{path.name} cannot be redacted: {exc}") from exc
 
 
 _WRITING = (Mark.SPAWNED, Mark.COMMITTED)
@@ -177,14 +178,13 @@ class Follower:
 
     @property
     def has_interactive_run(self) -> bool:
-        """Whether there is an interactive run, for whose words somebody may wait."""
+        """Whether there is an interactive run, for whose text a user may wait."""
         return bool(self._interactive_runs)
 
     def turn(self, interactive_runs: bool = False) -> None:
-        """Look at every running attempt once or, with `interactive_runs` and more often, only at the text of
-        the interactive runs that the last full look found. A link that is down ends the turn; the next is a
-        full one.
-        """
+        """Check every running attempt once or, with `interactive_runs` and more often, only the text of the
+        interactive runs that the last full check found. A link that is down ends the turn; the next is a full
+        one."""
         live, names = self._interactive_runs, [OUT]
         if not interactive_runs:
             live = [entry.identity for entry in self._journal.live() if entry.mark in _WRITING]

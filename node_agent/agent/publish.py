@@ -1,4 +1,4 @@
-"""Signs this node's events and sends them in order, until the coordinator confirms them."""
+"""Signs this node's events and sends them in order until the coordinator confirms them."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ Seal = Callable[[Sequence[str]], str]
 
 
 class EventSigner:
-    """Makes the text of an event for the journal, and the signed envelope of events to be sent.
+    """Makes the text of an event for the journal, and the signed envelope of events to send.
 
-    An event that is sent twice is signed twice: the coordinator goes by its number, never by its envelope.
+    An event that is sent twice is signed twice: the coordinator identifies it by number, not by envelope.
     """
 
     def __init__(self, node: Self, key: SigningKey, clock: Clock, fleet: FleetClock) -> None:
@@ -54,7 +54,7 @@ class Posted:
 
 
 class Outbox:
-    """The journal's events that are still to be sent. It keeps no state that a restart would lose.
+    """The journal's events that are still to be sent. It has no state that a restart would lose.
 
     The coordinator's heartbeat names its open attempts, and the newest event of each that it has.
     """
@@ -70,19 +70,20 @@ class Outbox:
         self._posted: list[Posted] = []
 
     def note(self, identity: AttemptId) -> None:
-        """Note that this attempt may have new events."""
+        """Record that this attempt may have new events."""
         entry = self._journal.get(identity)
         if entry is None or entry.last_event > self._sent.get(identity, (0, 0))[0]:
             self._due[identity] = None
 
     def again(self, identity: AttemptId, above: int = 0) -> None:
-        """Send every event above that number once more."""
+        """Send every event above that number again."""
         with self._lock:
             self._sent[identity] = (above, self._clock.mono_ms())
             self._due[identity] = None
 
     def hear(self, cursors: Mapping[str, int]) -> None:
-        """Take the coordinator's cursors: an event above its cursor that was sent long enough ago is lost."""
+        """Process the coordinator's cursors: an event above its cursor that was sent long enough ago is
+        lost."""
         now = self._clock.mono_ms()
         for name, cursor in cursors.items():
             entry = self._find_entry(name)
@@ -100,7 +101,7 @@ class Outbox:
 
     @property
     def posted(self) -> tuple[str, ...]:
-        """The receipts that are being sent, or wait to be sent."""
+        """Return the receipts that are being sent or wait to be sent."""
         return tuple(one.receipt for one in self._posted)
 
     @property
@@ -119,7 +120,7 @@ class Outbox:
         self._posted.append(mine)
         with self._lock:
             if mine not in self._posted:
-                return  # it went out with another's while we waited
+                return  # it was sent with another thread's receipts while we waited
             try:
                 self._flush()
             finally:
@@ -130,7 +131,7 @@ class Outbox:
         posted = list(self._posted)  # first: the events before a receipt were noted before it was posted
         due = list(self._due)
         for identity in due:
-            self._due.pop(identity, None)  # before reading: a note that comes meanwhile must not be lost
+            self._due.pop(identity, None)  # before reading: a note that arrives meanwhile must not be lost
         try:
             self._send(
                 [(identity, self._list_unsent(identity)) for identity in due], [p.receipt for p in posted]

@@ -1,4 +1,4 @@
-"""Fetches the snapshots of jobs that are to be held, one after the other, beside the node agent's turn."""
+"""Fetches the snapshots of jobs to be held, one after the other, in parallel to the node agent's turns."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from node_agent.wire.identity import AttemptId, Mark
 from node_agent.wire.job import Job
 
 Aside = Callable[[Callable[[], None]], None]
-"""Does a work that may take long and raises nothing: in another thread or, without one, at once."""
+"""Runs work that may take long and raises nothing: in another thread or, without one, at once."""
 _log = logging.getLogger("pancode.node")
 
 
 def list_needed(journal: JournalPort) -> list[Job]:
-    """The jobs whose snapshot was fetched, as the journal says, and may still be needed."""
+    """Return the jobs whose snapshot was fetched by the journal's record and may still be needed."""
     found: list[Job] = []
     for entry in journal.live():
         if entry.mark in (Mark.HELD, Mark.ACCEPTED):
-            with suppress(OSError, ValueError, KeyError):  # it stands in the troubles of the journal
+            with suppress(OSError, ValueError, KeyError):  # the journal's list of problems contains it
                 found.append(journal.job(entry.identity))
     return found
 
@@ -44,21 +44,20 @@ class SnapshotQueue:
         return len(self._known)
 
     def begin(self, opened: Opened) -> None:
-        """Fetch the job's snapshot, after all that were asked for before. The same again: no effect."""
+        """Fetch the job's snapshot after all that were requested before. Idempotent."""
         if opened.digest not in self._known:
             self._known[opened.digest] = opened
             self._due.append(opened)
             self._start_next()
 
     def drop(self, identity: AttemptId) -> Opened | None:
-        """Return this attempt's job, and drop it as no longer wanted; None: it was not asked for."""
+        """Return this attempt's job and drop it, as it is no longer wanted; None: it was not requested."""
         opened = next((one for one in self._known.values() if one.job.identity == identity), None)
         return None if opened is None else self._known.pop(opened.digest)
 
     def done(self) -> list[Opened]:
-        """Return the jobs whose snapshot has come since the last call, in their order. Those whose snapshot
-        could not be reached are dropped: the coordinator pushes them again.
-        """
+        """Return the jobs whose snapshot was fetched since the last call, in order. Jobs whose snapshot could
+        not be reached are dropped: the coordinator pushes them again."""
         found: list[Opened] = []
         while not self._over.empty():
             opened, is_here = self._over.get()
@@ -75,13 +74,13 @@ class SnapshotQueue:
     def _fetch(self, opened: Opened) -> None:
         is_here = False
         try:
-            if opened.digest in self._known:  # nobody would let go of the snapshot of one that was dropped
+            if opened.digest in self._known:  # the snapshot of a dropped job would never be released
                 self._workspaces.fetch(opened.job.identity, opened.job.workspace)
                 is_here = True
         except LinkDown:
             pass
         except StepFailed:
-            is_here = True  # no later try would repair it: its own start finds that out, and says it
+            is_here = True  # no later try would repair it: the job's own start finds and reports it
         except Exception:
             _log.exception("%s: a fault of ours while its snapshot was fetched", opened.job.identity)
         finally:

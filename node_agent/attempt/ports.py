@@ -1,6 +1,6 @@
 """The ports of the job procedure, as protocols. Every call is synchronous.
 
-A node may die between any two calls, and during one: each is atomic, or may simply be made again.
+A node may die between any two calls, and during one: each call is atomic or can be repeated.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from node_agent.wire.receipt import Blob, Enforced, Served, SuspendReason, TurnM
 
 
 class LinkDown(Exception):
-    """Redis or the depot cannot be reached now. The call can be made again later; nothing is lost."""
+    """Redis or the depot cannot be reached now. The call can be repeated later; nothing is lost."""
 
 
 class DiskFull(Exception):
-    """The disk has no room for a durable record. The call can be made again later."""
+    """The disk has no space for a durable record. The call can be repeated later."""
 
 
 class StepFailed(Exception):
-    """A step cannot be done, now or later; `kind` is how the attempt ends."""
+    """A step cannot be done, now or later; `kind` is the failure kind with which the attempt ends."""
 
     def __init__(self, kind: FailureKind, message: str) -> None:
         super().__init__(message)
@@ -43,7 +43,7 @@ class StepFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
-    """One event of this node as the journal keeps it: its number and its text, which is signed when sent."""
+    """An event of this node as stored in the journal: its number and its text, which is signed when sent."""
 
     seq: int
     text: str
@@ -52,39 +52,38 @@ class Spoken:
 class JournalPort(Protocol):
     """The node's durable memory: one entry per attempt, and the node's own state.
 
-    When a writing call returns, what it wrote is on disk; when it is cut off, none of it is. A writing call
-    may raise DiskFull, but not for marks and receipts: `accept` reserved their space. Calls from several
-    threads are safe; one attempt's marks come from one thread at a time.
+    When a writing call returns, its data is on disk; if it is interrupted, none of it is. A writing call may
+    raise DiskFull, but not for marks and receipts: `accept` reserved their space. Calls from several threads
+    are safe; one attempt's marks come from one thread at a time.
     """
 
     def accept(self, job: Job, digest: str, envelope: str, note: Note) -> JournalRecord:
         """Open an entry with its first mark: held, accepted or refused. JournalError if the entry exists."""
 
     def get(self, identity: AttemptId) -> JournalRecord | None:
-        """The entry as it is now. From memory."""
+        """Return the current entry. Reads memory, not the disk."""
 
     def entries(self) -> list[JournalRecord]:
-        """All entries, oldest first. From memory."""
+        """Return all entries, oldest first. Reads memory, not the disk."""
 
     def live(self) -> list[JournalRecord]:
-        """Entries that still need something of this node, oldest first. From memory."""
+        """Return the entries for which this node still has work, oldest first. Reads memory, not the disk."""
 
     def top_lease(self, run: str) -> int:
-        """The highest lease of a run that is or was in the journal since this start; 0 for none."""
+        """Return the highest lease of a run that the journal had since this start; 0 for none."""
 
     def job(self, identity: AttemptId) -> Job:
-        """The accepted job, its signature checked. KeyError: unknown attempt; ValueError: no job."""
+        """Return the accepted job, its signature checked. KeyError: unknown attempt; ValueError: no job."""
 
     def write(self, identity: AttemptId, note: Note) -> JournalRecord:
-        """Add to the entry. JournalError for a mark that does not go forward. A lazy note is durable with the
-        next one that is not lazy, after `settle`, or before one of its events is sent.
-        """
+        """Add to the entry. JournalError if the mark does not go forward. A lazy note becomes durable with
+        the next note that is not lazy, with `settle`, or before one of its events is sent."""
 
     def settle(self, identity: AttemptId | None = None) -> None:
-        """Make all notes of this attempt, or of every attempt, survive a power cut."""
+        """Make all notes of this attempt, or of every attempt, durable across a power failure."""
 
     def seal(self, identity: AttemptId, envelope: str, digest: str, previous: str | None) -> bool:
-        """Keep and mark the receipt, the next of this node's chain; False if `previous` is not the last."""
+        """Store and mark the receipt, the next of this node's chain; False if `previous` is not the last."""
 
     def last_receipt(self) -> str | None:
         """Return the digest of this node's newest receipt."""
@@ -93,36 +92,36 @@ class JournalPort(Protocol):
         """Return the sealed envelope of the attempt's receipt."""
 
     def events(self, identity: AttemptId, above: int) -> list[Spoken]:
-        """Return the attempt's events with a number above this one, in order."""
+        """Return the attempt's events with a number higher than `above`, in order."""
 
     def folder(self, identity: AttemptId) -> Path:
         """Return the folder of the attempt's plans, records and outputs; it exists as long as the entry."""
 
     def drop(self, identity: AttemptId, files: tuple[str, ...]) -> None:
-        """Remove these outputs from the attempt's folder: nobody will ask for them. Absent: no effect."""
+        """Remove these outputs, which are not needed again, from the attempt's folder. Absent: no effect."""
 
     def node(self) -> JournalState:
-        """The node's own state. From memory."""
+        """Return the node's own state. Reads memory, not the disk."""
 
     def set_node(self, state: JournalState) -> None:
-        """Replace the node's state, whole or not at all. A crash may forget which messages were seen."""
+        """Replace the node's state atomically. After a crash, messages already seen may look unseen."""
 
     def kept_node(self) -> JournalState:
-        """The node's own state as it lies on disk, where it survives a crash: all, if there is room."""
+        """Return the node's state as stored on disk, where it survives a crash: all, if there is space."""
 
     def forget(self, identity: AttemptId) -> None:
         """Remove an entry with all its files. Unknown: no effect."""
 
     def lost(self) -> tuple[str, ...]:
-        """Return the attempts (as text) whose entry cannot be read; what still runs of them must be swept."""
+        """Return the attempts (as text) whose entry is unreadable; their running processes must be killed."""
 
     def troubles(self) -> tuple[str, ...]:
-        """Damaged records, in words for a user."""
+        """Return descriptions of the damaged records, for a user."""
 
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """What a phase at work has done so far. Times are those of the wall clock; 0: not known.
+    """The activity of a running phase so far. Times are of the wall clock; 0: not known.
 
     `cpu_ms`: the CPU time of its processes; `wrote_ms`, `changed_ms`: the last change of an output, and of a
     file in its folder.
@@ -134,59 +133,57 @@ class Activity:
 
 
 class RunnerPort(Protocol):
-    """Shims: one per folder, started at most once, however often it is called. Raises RunnerError."""
+    """Shims: one per folder, started at most once, even if `start` is called again. Raises RunnerError."""
 
     def prepare(self, folder: Path, plan: PhasePlan, stdin: bytes = b"") -> None:
-        """Write the plan, and `stdin` for its steps to read; reserve the space of the phase's records."""
+        """Write the plan, and `stdin` for its steps to read; reserve the space for the phase's records."""
 
     def planned(self, folder: Path) -> PhasePlan | None:
-        """The plan that `prepare` wrote; None when there is none."""
+        """Return the plan that `prepare` wrote; None if there is none."""
 
     def discard(self, folder: Path) -> None:
-        """Removes the prepared plan and an old stop; RunnerError where anything was started."""
+        """Remove the prepared plan and an old stop request; RunnerError if anything was started."""
 
     def forget(self, folder: Path) -> None:
-        """Remove the values of the plan's environment from the disk; the plan cannot be started again."""
+        """Remove the plan's environment values from the disk; the plan cannot be started again."""
 
     def amend(self, folder: Path, plan: PhasePlan) -> None:
         """Replace a prepared plan before its start. Idempotent."""
 
     def start(self, folder: Path, plan: PhasePlan) -> None:
-        """Start the phase; return once a shim has taken the folder, now or earlier."""
+        """Start the phase; return once a shim has taken the folder, now or in an earlier call."""
 
     def look(self, folder: Path) -> Look:
-        """The state of the phase."""
+        """Return the state of the phase."""
 
     def wait(self, folder: Path, timeout_s: float) -> Look:
-        """Return the state of the phase once the phase is over, or after the timeout."""
+        """Return the state of the phase when the phase is over, or after the timeout."""
 
     def stop(self, folder: Path, reason: str) -> None:
-        """Ask the phase to end. If it has not started, nothing will be executed. The first reason stands."""
+        """Request that the phase end; if it has not started, nothing runs. The first reason is kept."""
 
     def sweep(self, marker: str) -> int:
-        """Kill the processes left of an attempt whose shim is gone; return how many there were."""
+        """Kill the remaining processes of an attempt whose shim is gone; return their number."""
 
     def end_leftovers(self, markers: Collection[str]) -> dict[str, int]:
-        """Kill what is alive of these attempts, which are over; return how many processes of which there
-        were.
-        """
+        """Kill the running processes of these attempts, which are over; return the number killed for each."""
 
     def lived(self, folder: Path, outputs: tuple[Path, ...], seen_wall_ms: int) -> int:
-        """Milliseconds by wall clocks until the last sign of life: a write, or when it was last seen."""
+        """Return how long the phase lived by the wall clock: until its last write, or until last seen."""
 
     def activity(self, folder: Path, outputs: tuple[Path, ...]) -> Activity:
-        """What can be seen now of the phase at work."""
+        """Return the present activity of the running phase."""
 
     def tail(self, path: Path, offset: int, limit: int) -> bytes:
-        """Up to `limit` bytes of an output from `offset` (negative: from its end); empty: no output."""
+        """Return up to `limit` bytes of an output from `offset` (negative: from its end); empty: none."""
 
     def keep(self, path: Path, data: bytes) -> None:
-        """Write an output of the node agent's own, whole. Idempotent."""
+        """Write a complete output of the node agent itself. Idempotent."""
 
 
 @dataclass(frozen=True, slots=True)
 class CommitStamp:
-    """Message and date (milliseconds of Unix time) of a result commit: same files and stamp, same id."""
+    """Message and date (Unix time in ms) of a result commit: the same files and stamp give the same id."""
 
     message: str
     date_ms: int
@@ -196,7 +193,7 @@ class CommitStamp:
 class AttemptResult:
     """The result of an attempt. `commit`: None for `none` and `empty`. `changes`: of all its commits.
 
-    `missing`: in words, the files of the agent that the result does not hold and git does not ignore.
+    `missing`: descriptions of the agent's files that the result lacks and git does not ignore.
     """
 
     kind: Literal["change", "no_change", "empty", "none"]
@@ -209,7 +206,7 @@ class AttemptResult:
 
 @dataclass(frozen=True, slots=True)
 class Guide:
-    """The repository's instructions to agents; a finding says when they were clipped or not readable."""
+    """The repository's instructions to agents; findings say if they were truncated or unreadable."""
 
     text: str
     findings: tuple[str, ...] = ()
@@ -219,80 +216,77 @@ class WorkspacesPort(Protocol):
     """The files of an attempt; calls may be repeated. LinkDown, StepFailed (WORKSPACE, DISK_FULL, DEPOT)."""
 
     def fetch(self, identity: AttemptId, workspace: Workspace) -> None:
-        """Bring the snapshot to this node, so that `prepare` needs no link. Idempotent; from any thread."""
+        """Fetch the snapshot to this node, so that `prepare` needs no link. Idempotent; from any thread."""
 
     def prepare(self, identity: AttemptId, workspace: Workspace) -> Path:
-        """Make the agent's folder: the snapshot checked out, or empty. Repeatable before the agent starts."""
+        """Create the agent's folder: the snapshot's checkout, or empty. Repeatable until the agent starts."""
 
     def home(self, identity: AttemptId, files: Mapping[str, bytes], keep: bool = False) -> Path:
-        """Make the attempt's home, outside the checkout, with these files (relative names). `keep`: `renew`
-        restores the files, and a sandbox shows them read-only.
-        """
+        """Create the attempt's home, outside the checkout, with these files (relative names). `keep`: `renew`
+        restores the files, and a sandbox shows them read-only."""
 
     def renew(self, identity: AttemptId) -> None:
-        """After set-up: restore the kept files of `home`, and remove everything else in their folders. Lent
-        files are restored, too. Only while no process of the attempt lives. Idempotent."""
+        """After set-up: restore the `home` files with `keep` and the lent files; remove all else in their
+        folders. Only while no process of the attempt runs. Idempotent."""
 
     def lend(self, identity: AttemptId, files: Mapping[str, bytes], later: bool) -> None:
-        """Lay files in the home for the agent alone: now or, if `later`, with `renew`. Before any process."""
+        """Put files for the agent alone into the home: now or, if `later`, in `renew`. Before any process."""
 
     def take_back(self, identity: AttemptId) -> None:
-        """Remove the lent files and their topmost folders. Only while no process lives. Idempotent."""
+        """Remove the lent files and their topmost folders. Only while no process runs. Idempotent."""
 
     def guide(self, identity: AttemptId, workspace: Workspace) -> Guide | None:
-        """The repository's instructions to agents; None without any. Read before the run's first process."""
+        """Return the repository's instructions to agents; None without any. Call before the first process."""
 
     def put_back(self, job: Job, log: Path, env: Mapping[str, str]) -> PutBack:
-        """Copy an earlier set-up's folders and log it, or leave none. Before any process; repeatable."""
+        """Restore an earlier set-up's folders and log it, or leave none. Before any process; repeatable."""
 
     def absent(self, job: Job, path: str) -> tuple[str, ...]:
-        """Return the gates' programs that are neither along `path` (PATH) nor in the folders of set-up."""
+        """Return the gates' programs that are neither in `path` (PATH) nor in the folders of set-up."""
 
     def keep(self, job: Job, key: str) -> tuple[str, ...]:
-        """Keep copies of set-up's folders for later attempts; () when kept, else why not, for a user.
-        After a set-up that ended well, while no process of the attempt lives. Raises nothing."""
+        """Store copies of set-up's folders for later attempts; return reasons why not, for a user, or ().
+        After a successful set-up, while no process of the attempt runs. Raises nothing."""
 
     def trim(self, now_ms: int) -> None:
-        """Delete kept folders unused for long, and leftovers of crashes. `now_ms`: wall clock."""
+        """Delete stored folders that were unused for long, and leftovers of crashes. `now_ms`: wall clock."""
 
     def repository(self, identity: AttemptId, workspace: Workspace) -> tuple[Path, ...]:
         """Return the checkout's paths that no process in a sandbox may write; () without a repository."""
 
     def hand_over(self, identity: AttemptId, workspace: Workspace, owner: int) -> None:
-        """Make this user the owner of all files that the agent works with. Only before any process ran."""
+        """Make this user the owner of all files that the agent works with. Before any process has run."""
 
     def tell(self, identity: AttemptId, name: str, text: str) -> None:
-        """Lay a sealed file with users' messages where our program looks. The same file again: no effect."""
+        """Write a sealed file with users' messages where our program reads it. Idempotent."""
 
     def lay_board(self, identity: AttemptId, files: Mapping[str, bytes]) -> None:
-        """Lay the workflow's board as files, before any process of the attempt. Idempotent."""
+        """Write the workflow's board as files, before any process of the attempt. Idempotent."""
 
     def take_tools(self, identity: AttemptId, workspace: Workspace) -> Mapping[str, dict[str, bytes] | str]:
-        """Return the tools that the agent proposes, by name: their files, or why they cannot be read. They
-        are moved away once. Idempotent.
-        """
+        """Return the tools that the agent proposes, by name: their files, or why they cannot be read. Moves
+        their files away. Idempotent."""
 
     def take_board(self, identity: AttemptId, workspace: Workspace) -> dict[str, bytes]:
-        """Return the bytes of the board by `NAMESPACE/KEY`, and take the files away. When as `question`."""
+        """Return the board's bytes by `NAMESPACE/KEY` and remove its files. Called when `question` is."""
 
     def question(self, identity: AttemptId, workspace: Workspace) -> bytes | None:
-        """The agent's question to a user; takes its file away. Before `commit`, no process alive."""
+        """Return the agent's question to a user; remove its file. Before `commit`, no process running."""
 
     def clear_reports(self, identity: AttemptId, files: tuple[str, ...]) -> None:
-        """Remove any files that lie where gates are to write reports. While no process lives. Idempotent."""
+        """Remove files from the places of the gates' reports. Only while no process runs. Idempotent."""
 
     def read_reports(self, identity: AttemptId, files: tuple[str, ...]) -> tuple[str, dict[str, bytes]]:
-        """The checkout's path, and each plain file's content by name, a little more than may be read."""
+        """Return the checkout's path, and each regular file's content by name, slightly over the limit."""
 
     def baseline(self, identity: AttemptId, workspace: Workspace) -> str:
-        """Record the files as set-up left them; return the record's name. Only while no process lives."""
+        """Record the files as set-up left them; return the record's name. Only while no process runs."""
 
     def commit(
         self, identity: AttemptId, workspace: Workspace, stamp: CommitStamp, baseline: str | None = None
     ) -> AttemptResult:
-        """Return the result, rebuilt from the files. Only while no process of the attempt lives. With a
-        baseline, a file that is still as set-up left it counts as unchanged from the snapshot.
-        """
+        """Return the result, rebuilt from the files. Only while no process of the attempt runs. With a
+        baseline, a file that is still as set-up left it counts as unchanged from the snapshot."""
 
     def exposed(
         self,
@@ -302,55 +296,54 @@ class WorkspacesPort(Protocol):
         hidden: Mapping[str, str],
         on_the_way: bool = False,
     ) -> tuple[tuple[str, str], ...]:
-        """Return (name, file) for each of these values in a file of the result but not in the snapshot's
-        file.
+        """Return (name, file) for each of these values in a file of the result but not of the snapshot.
 
-        `on_the_way`: in a commit between them, and not in the file before that commit.
+        `on_the_way`: in an intermediate commit instead, and not in the file before that commit.
         """
 
     def changed_since(self, identity: AttemptId, commit: str, baseline: str | None = None) -> tuple[str, ...]:
         """Return the files that differ from this commit, except those that are as set-up left them."""
 
     def push(self, identity: AttemptId, workspace: Workspace, commit: str) -> None:
-        """Deliver the commit to the attempt's own ref."""
+        """Push the commit to the attempt's own ref."""
 
     def salvage(
         self, identity: AttemptId, workspace: Workspace, stamp: CommitStamp, baseline: str | None = None
     ) -> tuple[str, ...]:
-        """Keep the attempt's files without delivering them; return where they are, for a user."""
+        """Store the attempt's files without delivering them; return where they are, for a user."""
 
     def remove(self, identity: AttemptId, workspace: Workspace) -> None:
         """Remove checkout and home. Idempotent."""
 
     def put_aside(self, identity: AttemptId) -> None:
-        """Keep the attempt's whole folder at `place_aside`, until `forget`. Idempotent."""
+        """Move the attempt's whole folder to `place_aside`, until `forget`. Idempotent."""
 
     def place_aside(self, identity: AttemptId) -> str:
-        """Return the folder in which `put_aside` keeps the attempt's files."""
+        """Return the folder in which `put_aside` stores the attempt's files."""
 
     def forget(self, identity: AttemptId, workspace: Workspace) -> None:
-        """Delete the files that `salvage` kept. Idempotent."""
+        """Delete the files that `salvage` stored. Idempotent."""
 
     def list(self) -> tuple[AttemptId, ...]:
-        """Attempts that still have files."""
+        """Return the attempts that still have files."""
 
 
 class DepotLink(Protocol):
-    """Sends the bulk that is not git: logs. Raises LinkDown or StepFailed(DEPOT)."""
+    """Sends the data that is not in git: logs. Raises LinkDown or StepFailed(DEPOT)."""
 
     def upload(self, identity: AttemptId, name: str, path: Path) -> Blob:
-        """Send all bytes of the file that the depot lacks; return its size and digest once all are there."""
+        """Send the bytes of the file that the depot lacks; return size and digest when it has all of them."""
 
     def follow(self, identity: AttemptId, name: str, path: Path, stays: bool = False) -> None:
-        """Send the new bytes of a growing file. `stays`: more comes soon, so the connection stays open."""
+        """Send the new bytes of a growing file. `stays`: more follows soon, so keep the connection open."""
 
     def close_others(self, live: Collection[AttemptId]) -> None:
-        """Close the connections that stayed open for attempts other than these. Raises nothing."""
+        """Close the connections that are open for attempts other than these. Raises nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Launch(ProcessSpec):
-    """The process of the agent's program, and its facts for a receipt. `prompt`: the agent's instructions."""
+    """The process of the agent's program, and facts for its receipt. `prompt`: the agent's instructions."""
 
     enforced: tuple[Enforced, ...] = ()
     version: str | None = None
@@ -364,12 +357,12 @@ class Launch(ProcessSpec):
 
     @property
     def inside(self) -> bool:
-        """Whether every phase of the attempt goes in a sandbox, by `enclose`."""
+        """Whether every phase of the attempt runs in a sandbox, through `enclose`."""
         return self.isolation is not Isolation.NONE
 
 
 LaidMessageOf = Callable[[int], TurnMessage | None]
-"""A user's message by their number, as this node has laid them; 0: the task of an interactive run."""
+"""Returns a user's message by number, as this node has written it; 0: the task of an interactive run."""
 NOTHING_LAID: LaidMessageOf = dict[int, TurnMessage]().get
 
 
@@ -385,13 +378,13 @@ class ReportedTurn:
 
 @dataclass(frozen=True, slots=True)
 class ReportedUsage:
-    """The runtime's usage so far, calls by action class; and forbidden calls that it let through."""
+    """The runtime's usage so far, calls by action class, and forbidden calls that it let through."""
 
     usage: Usage = Usage()
     tool_calls: Mapping[str, int] = field(default_factory=dict)
     broken: Offences = NOTHING_BROKEN
     heard: tuple[int, ...] = ()
-    """The numbers of the user's message that the agent was given."""
+    """The numbers of the users' messages that the agent was given."""
     turns: tuple[ReportedTurn, ...] = ()
     """The turns of an interactive run, in order; only the last one can be without an end."""
     rests: SuspendReason | None = None
@@ -405,7 +398,7 @@ class ReportedUsage:
 
 @dataclass(frozen=True, slots=True)
 class ReportedEnd:
-    """The end that a runtime's own output reports. `failure` None: the agent did the work."""
+    """The end that a runtime reports in its output. `failure` None: the agent did the work."""
 
     failure: FailureKind | None
     reason: str
@@ -419,33 +412,33 @@ class ReportedEnd:
 
 
 class OutputReader(Protocol):
-    """Reads a runtime's output, from its first byte, in pieces of any size. Pure."""
+    """Reads a runtime's output from the first byte, in chunks of any size. Pure."""
 
     def feed(self, chunk: bytes) -> None:
         """Read the next bytes."""
 
     def spent(self) -> ReportedUsage:
-        """The usage so far."""
+        """Return the usage so far."""
 
     def finish(self, end: ExitInfo) -> ReportedEnd:
-        """The end as the runtime reports it, after the last byte of output."""
+        """Return the end as the runtime reports it, after the last byte of output."""
 
 
 class Runtimes(Protocol):
-    """The programs that run agents. Pure; StepFailed(RUNTIME_MISSING) for a program that is not there."""
+    """The programs that run agents. Pure; StepFailed(RUNTIME_MISSING) for a program that is not found."""
 
     def launch(
         self, job: Job, work: Path, home: Path, guide: str = "", entry: GatewayAccess | None = None
     ) -> Launch:
-        """How to start the agent. `guide`: the repository's instructions; `entry`: its model gateway's."""
+        """Return how to start the agent. `guide`: the repository's instructions; `entry`: to its gateway."""
 
     def reader(
         self, job: Job, bounds: Bounds = NO_BOUNDS, laid: LaidMessageOf = NOTHING_LAID
     ) -> OutputReader:
-        """Return a new reader of the runtime's output. `laid`: the messages of users that it may report."""
+        """Return a new reader of the runtime's output. `laid`: the users' messages that it may report."""
 
     def hidden(self, job: Job) -> Mapping[str, str]:
-        """The values, by name, that must not leave the node in any text of this attempt."""
+        """Return the values, by name, that must not leave the node in any text of this attempt."""
 
     def enclose(
         self,
@@ -455,36 +448,35 @@ class Runtimes(Protocol):
         entry: GatewayAccess | None,
         rules: Rules = NO_RULES,
     ) -> PhasePlan:
-        """The phase inside the sandbox; one inside gets another. StepFailed(SANDBOX) without a sandbox.
-        `shown` is readable inside. `rules`: the node owner's; the files that they cover are looked up now.
-        """
+        """Put the phase, even a sandboxed one, into a new sandbox. StepFailed(SANDBOX) if there is none.
+        `shown`: readable inside. `rules`: of the node's owner; finds the files that they cover now."""
 
 
 class MachineFacts(Protocol):
-    """The facts of the machine. Never raises; a fact that cannot be found out is a problem in the answer."""
+    """The facts of the machine. Never raises; a fact that cannot be determined becomes a problem."""
 
     def boot_id(self) -> str:
         """Return the boot's id; it changes at each start of the machine."""
 
     def look(self) -> NodeFacts:
-        """Return machine and runtimes as they are now; a runtime not yet known is `looking`."""
+        """Return machine and runtimes as they are now; a runtime not checked yet is `looking`."""
 
     def news(self) -> bool:
-        """Whether the facts of a runtime have become known since the last look."""
+        """Whether the facts of a runtime have become known since the last `look`."""
 
     def gpu_loads(self) -> tuple[GpuLoad, ...]:
-        """Return the changing figures of the machine's GPUs, without their holders. Quick."""
+        """Return the changing figures of the machine's GPUs, without their users. Quick."""
 
     def disk_ok(self) -> bool:
-        """Whether more disk is free than the reserve."""
+        """Whether the free disk space exceeds the reserve."""
 
     def ceiling(self) -> Ceiling:
-        """Return the limits of the node's owner, as the file has them now."""
+        """Return the limits of the node's owner, as read from the file now."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A job as it came out of the queue; its signature is not checked yet."""
+    """A job as read from the queue; its signature is not checked yet."""
 
     rq_job: str
     """RQ job id."""
@@ -493,7 +485,7 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A control message as it came out of the down stream."""
+    """A control message as read from the down stream."""
 
     entry: str
     data: bytes
@@ -501,7 +493,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """The coordinator's newest heartbeat, its control messages, and a job if one was asked for and waits."""
+    """The coordinator's newest heartbeat, its control messages, and a job if one was requested and waits."""
 
     heartbeat: bytes | None
     controls: list[Sent]
@@ -509,13 +501,13 @@ class News:
 
 
 class Uplink(Protocol):
-    """Redis as a node sees it, through its own tunnel. Never blocks longer than its socket timeout (10 s).
+    """Redis as seen by a node, through its own tunnel. Never blocks longer than its socket timeout (10 s).
 
     Every method raises `ports.LinkDown` while Redis cannot be used; every write is idempotent.
     """
 
     def claim(self) -> Claimed | None:
-        """Take the next job out of this node's queue and mark its RQ job started, in one step."""
+        """Take the next job from this node's queue and mark its RQ job started, in one step."""
 
     def settle_job(self, job: str, ok: bool, reason: str) -> None:
         """Make the job `finished` or `failed` in RQ's own registries. Unknown job: no effect."""
@@ -523,63 +515,63 @@ class Uplink(Protocol):
     def send(self, *envelopes: str) -> None:
         """Append events, receipts or inventories to the up stream, in this order, and hint once.
 
-        After a LinkDown some of them may have arrived, but none without those before it.
+        After a LinkDown some may have arrived, but none without those before it.
         """
 
     def set_heartbeat(self, envelope: str) -> None:
-        """Replace this node's heartbeat and RQ's own worker registration, by which RQ's tools show it."""
+        """Replace this node's heartbeat and its RQ worker registration, which RQ's own tools show."""
 
     def news(self, after: str, claim: bool = False) -> News:
         """Return the news for this node, in one round trip.
 
-        Control messages: those after this stream entry (`0`: all that are there), oldest first. `claim`: also
-        a job, taken as by `claim`, after all else.
+        Control messages: those after this stream entry (`0`: all), oldest first. `claim`: also take a job, as
+        `claim` does, after everything else.
         """
 
     def wait_for_hint(self, wait_ms: int) -> bool:
-        """Wait for a hint, at most this long. True: a hint came. Never raises LinkDown."""
+        """Wait for a hint, at most this long; return whether one came. Never raises LinkDown."""
 
 
 class NotYet(Exception):
-    """Something still lies where the attempt must work. The call can be made again later; nothing is lost."""
+    """Other files are still where the attempt must work. The call can be repeated later; nothing is lost."""
 
 
 class Sessions(Protocol):
-    """The kept sessions of programs. Every call may be repeated after a crash in it."""
+    """The stored sessions of programs. Every call may be repeated after a crash during it."""
 
     def keep(self, job: Job, session: str | None, used: Usage) -> str:
-        """Keep what the attempt's program remembers, with the usage of this run alone. Return in words why it
-        was not kept, or what was deleted to make room.
+        """Store the session of the attempt's program, with the usage of this run alone. Return, as text, why
+        it was not stored, or what was deleted to make space.
 
-        Only while no process of the attempt lives. Raises nothing.
+        Only while no process of the attempt runs. Raises nothing.
         """
 
     def go_on(self, job: Job) -> None:
-        """Give the attempt the place of the run that it continues with, before any file of the attempt lies
+        """Assign the place of the run that it continues to the attempt, before the attempt has any file
         there.
 
-        NotYet while that place is taken. StepFailed(CANNOT_START) where the session is not kept, except for a
-        interactive run: its job has the story.
+        NotYet while that place is in use. StepFailed(CANNOT_START) if the session is not stored, except for
+        an interactive run: its job contains the timeline.
         """
 
     def put_back(self, job: Job) -> None:
-        """Lay the session's files in the attempt's home, before the agent starts. StepFailed."""
+        """Restore the session's files in the attempt's home, before the agent starts. Raises StepFailed."""
 
     def trim(self, now_ms: int) -> None:
-        """Delete the sessions that nobody has asked for in a long time. `now_ms`: wall clock. Idempotent."""
+        """Delete the sessions that were unused for long. `now_ms`: wall clock. Idempotent."""
 
 
 class CallsPort(Protocol):
-    """The questions about calls that lie in a run's home, and the answers beside them."""
+    """The approval questions about calls in a run's home, and their answers."""
 
     def open(self, identity: AttemptId) -> tuple[CallAsked, ...]:
-        """Questions without an answer, as any program of the run may have written them. Raises nothing."""
+        """Return unanswered questions; any program of the run may have written them. Raises nothing."""
 
     def answers(self, identity: AttemptId) -> tuple[bytes, ...]:
-        """Answers that lie there, as any program of the run may have written them. Raises nothing."""
+        """Return the answers; any program of the run may have written them. Raises nothing."""
 
     def answer(self, identity: AttemptId, call: str, data: bytes) -> None:
-        """Lay the answer; laying the same again has no effect. StepFailed, DiskFull."""
+        """Write the answer. Idempotent. Raises StepFailed, DiskFull."""
 
     def patience(self, phase: Path, waits: bool) -> None:
-        """Set whether the phase's idle limit is paused for a user. Idempotent. Raises nothing."""
+        """Set whether the phase's idle limit is paused to wait for a user. Idempotent. Raises nothing."""

@@ -1,4 +1,4 @@
-"""THE PROCEDURE: brings one attempt from its first mark to its end, mark by mark, from the journal alone."""
+"""The procedure: advances one attempt from its first mark to its end, using only the journal."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ _UNSTARTED = (Mark.HELD, Mark.ACCEPTED, Mark.PREPARED)
 
 
 def _select_step(entry: JournalRecord) -> Callable[[Case], Turn]:
-    """The step for the entry. One that lost records may be past its mark, so it is never started again."""
+    """Return the step for the entry. One that lost records may be past its mark, so never start it again."""
     return follow if entry.damaged and entry.mark in _UNSTARTED else PROCEDURE[entry.mark]
 
 
 class Procedure:
-    """Advances attempts. It keeps no state that a restart would lose: a new one continues the journal.
+    """Advances attempts. It has no state that a restart would lose: a new one continues from the journal.
 
     One attempt is advanced by one thread at a time; different attempts by any number of threads.
     """
@@ -70,7 +70,7 @@ class Procedure:
         self._cases: dict[AttemptId, Case] = {}
 
     def advance(self, identity: AttemptId) -> Turn:
-        """Take the attempt's next step. Raises nothing: trouble becomes a Wait, and in the end an outcome."""
+        """Take the attempt's next step. Raises nothing: errors become a Wait, and finally an outcome."""
         entry = self._context.journal.get(identity)
         if entry is None or entry.cleaned:
             self._cases.pop(identity, None)
@@ -87,21 +87,21 @@ class Procedure:
             return Wait("the coordinator cannot be reached", self._context.intervals.retry_ms)
         except DiskFull:
             return Wait("the disk is full", self._context.intervals.retry_ms)
-        except Exception as exc:  # whatever it is: the attempt must come to an end, and the node must live
+        except Exception as exc:  # on any error the attempt must end and the node must run
             return self._handle_fault(case, entry.mark, exc)
         case.stumbles = 0
-        if isinstance(turn, Finished):  # nobody asks for it again: it would stay as long as this process
+        if isinstance(turn, Finished):  # not needed again: free the memory
             self._cases.pop(identity, None)
         return turn
 
     def signs(self) -> list[Signs]:
-        """The signs of life of all agents that were looked at. From any thread."""
+        """Return the signs of life of all agents that were checked. May be called from any thread."""
         now = self._context.clock.mono_ms()
         return [signs for case, watch in self._at_work() for signs in watch.signs.ages(case.identity, now)]
 
     def uses(self) -> list[ModelUse]:
-        """Return the models in use, without those of interactive runs that wait for a message. From any
-        thread."""
+        """Return the models in use, without those of interactive runs that wait for a message.
+        Thread-safe."""
         each = [(case.job, watch.count) for case, watch in self._at_work() if not watch.waits_for_message]
         return [ModelUse(job.runtime, job.endpoint, count) for job, count in each]
 
@@ -112,13 +112,12 @@ class Procedure:
                 yield case, watch
 
     def resend(self, identity: AttemptId) -> None:
-        """Send the missing bytes and the receipt again with the attempt's next step."""
+        """Send the missing outputs and the receipt again in the attempt's next step."""
         self._make_case(identity).resend = True
 
     def tell(self, message: UserMessage | TurnControl | FleetAnswers) -> None:
-        """Give a running attempt a user's message, a user's wish for a turn, or the fleet's answer. If the
-        program never reads it, the coordinator is not told. DiskFull: the message comes again.
-        """
+        """Deliver a user's message, a turn control or a fleet answer to a running attempt. The coordinator is
+        not notified if the program never reads it. On DiskFull the message comes again."""
         entry, number = self._context.journal.get(message.identity), message.number
         if entry is None or entry.mark is not Mark.SPAWNED:
             return
@@ -126,7 +125,7 @@ class Procedure:
             lay_fleet_answer(self._context, message)
             return
         if isinstance(message, UserMessage):
-            if number not in entry.laid:  # before its program can tell of them
+            if number not in entry.laid:  # before its program can report it
                 words = TurnMessage.of(number, message.by, message.text)
                 self._context.journal.write(message.identity, Note(laid=(words,)))
             name, text = str(number), LaidMessage(text=message.text, by=message.by).model_dump_json()
@@ -136,7 +135,7 @@ class Procedure:
             self._context.lay(message.identity, name, number, text)
 
     def answer(self, answers: UserAnswers) -> None:
-        """Lay a user's answer, signed, where the call waits for it. DiskFull: the message comes again."""
+        """Write a user's signed answer where the call waits for it. On DiskFull the message comes again."""
         entry = self._context.journal.get(answers.identity)
         if entry is not None and entry.mark is Mark.SPAWNED:
             with contextlib.suppress(StepFailed):
@@ -149,20 +148,22 @@ class Procedure:
         return self._cases[identity]
 
     def _handle_fault(self, case: Case, mark: Mark, exc: Exception) -> Turn:
-        """Handle a fault of ours: try the step again a few times, then continue without it."""
+        """Handle an internal error: repeat the step a few times, then continue without it."""
         case.stumbles += 1
         why = f"{type(exc).__name__}: {exc}"[:500]
         if case.stumbles < STUMBLES or mark not in GIVE_UP:
-            return Wait(f"a fault of this node at {mark}: {why}", self._context.intervals.retry_ms)
+            return Wait(f"internal error of this node at {mark}: {why}", self._context.intervals.retry_ms)
         case.stumbles = 0
         try:
             fault = Fault(FailureKind.NODE_INTERNAL, f"at {mark}: {why}")
             runner = self._context.runner
-            for phase in (*case.before_gates, case.gates):  # nothing of it may start behind our back
+            for phase in (*case.before_gates, case.gates):  # no phase may start later
                 if mark is not Mark.ACCEPTED and (phase != case.gates or mark is Mark.COMMITTED):
                     runner.stop(phase, fault.reason)
             runner.sweep(str(case.identity))
             left: dict[Mark, dict[str, Any]] = {Mark.EXITED: {"kind": "none"}, Mark.GATED: {"blobs": []}}
             return case.mark(GIVE_UP[mark], case.fault or fault, left.get(mark))
         except Exception as worse:
-            return Wait(f"a fault of this node at {mark}: {why}; {worse}", self._context.intervals.retry_ms)
+            return Wait(
+                f"internal error of this node at {mark}: {why}; {worse}", self._context.intervals.retry_ms
+            )

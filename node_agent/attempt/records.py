@@ -1,4 +1,4 @@
-"""Folds a journal's records into the state of an attempt, and of the node. Pure."""
+"""Computes the state of an attempt, and of the node, from a journal's records. Pure."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ ChangeKind = Literal["change", "no_change", "empty", "none"]
 
 
 class MarkData(TypedDict, total=False):
-    """Facts that any mark may have."""
+    """Facts that any mark may contain."""
 
     fault: list[str] | None
     """Kind and reason of the failure so far."""
     why: str
     """The reason of a refusal, a rejection, or an acknowledgement without a receipt."""
     findings: list[str]
-    """Sentences for the receipt."""
+    """Sentences that go into the receipt."""
 
 
 class AcceptedData(MarkData, total=False):
     session: str
     """The session of the node agent that accepted the job."""
     at: list[int] | None
-    """The fleet time of the acceptance: epoch, milliseconds."""
+    """The fleet time of the acceptance: epoch and milliseconds."""
     wall: int
 
 
 class PreparedData(MarkData, total=False):
     enforced: list[list[str]]
-    """Each rule of the policy, and the part that enforces it."""
+    """Each rule of the policy, and the component that enforces it."""
     isolation: str
     version: str | None
     """The version of the agent program."""
@@ -47,17 +47,17 @@ class PreparedData(MarkData, total=False):
     gateway: bool
     """Whether the attempt's model calls go through a gateway of this node."""
     boot: str
-    """The machine's boot in which the attempt's files were laid out."""
+    """The id of the boot in which the attempt's files were laid out."""
     cache: str | None
-    """The key under which the result of set-up is kept."""
+    """The key under which the result of set-up is stored."""
     restored: bool
-    """Whether the result of an earlier set-up was put in place."""
+    """Whether the result of an earlier set-up was restored."""
 
 
 class ExitedData(MarkData, total=False):
     began: int
     ended: int
-    """Wall clock: `began` of the attempt's first phase, `ended` of the agent's."""
+    """Wall-clock times: `began` of the attempt's first phase, `ended` of the agent's."""
     code: int | None
     signal: int | None
     answer: str
@@ -65,7 +65,7 @@ class ExitedData(MarkData, total=False):
     model: str | None
     usage: dict[str, Any]
     claimed: dict[str, Any]
-    """The runtime's own usage, where the gateway counted."""
+    """The usage that the runtime reports, if the gateway counted as well."""
     calls: dict[str, Any]
     """Wire form of node_agent.wire.receipt.ModelCalls."""
     tools: dict[str, int]
@@ -78,7 +78,7 @@ class ExitedData(MarkData, total=False):
     rests: str | None
     """The reason why an interactive run ended by itself."""
     resets_ms: int
-    """From the agent's end until the usage limit of its login ends; 0: not known."""
+    """Milliseconds from the agent's end until the usage limit of its login resets; 0: not known."""
 
 
 class CommittedData(MarkData, total=False):
@@ -88,14 +88,14 @@ class CommittedData(MarkData, total=False):
     incomplete: bool
     """Whether the result lacks files of the agent, so that the checkout is kept."""
     exposed: list[list[str]]
-    """The name of each secret, with the file that contains its value; without a name: why nobody knows."""
+    """The name of each secret and the file with its value; without a name: why the search failed."""
 
 
 class GatedData(MarkData, total=False):
     gates: list[dict[str, Any]]
     """Wire form of node_agent.wire.receipt.GateResult."""
     score: str
-    """The number that the score command gave."""
+    """The number that the score command printed."""
     reports: list[dict[str, Any]]
     """Wire form of node_agent.wire.receipt.GateReport."""
 
@@ -108,7 +108,7 @@ class PushedData(MarkData, total=False):
 
 
 Data = Mapping[str, Any]
-"""Plain JSON that a step leaves for the steps after it."""
+"""Plain JSON that a step records for later steps."""
 
 KEEP_MS = 30 * 24 * 3_600_000
 """How long finished entries, stops and tombstones are kept at least; also until their epoch is over."""
@@ -122,7 +122,7 @@ class JournalError(Exception):
 
 
 class StopKind(StrEnum):
-    """The reason to end an attempt."""
+    """The reason for ending an attempt."""
 
     STOP = "stop"
     TOMBSTONE = "tombstone"
@@ -140,10 +140,10 @@ class StopKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PutBack:
-    """The state of set-up's kept folders. `key`: they are kept under it; None when they are not. `restored`:
-    they lie in the checkout now.
+    """The state of set-up's stored folders. `key`: under which they are stored; None if they are not.
+    `restored`: they are in the checkout now.
 
-    `told`: whether set-up has to run, and why, in words for a user.
+    `told`: whether set-up has to run, and why, as text for a user.
     """
 
     key: str | None
@@ -162,7 +162,7 @@ class StopNote:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """The content of one durable record: all of it is written, or nothing."""
+    """The content of one durable record, which is written completely or not at all."""
 
     mark: Mark | None = None
     data: Data = field(default_factory=dict)
@@ -178,7 +178,7 @@ class Note:
     turns: tuple[TurnRecord, ...] = ()
     """Turns of an interactive run that have ended."""
     laid: tuple[TurnMessage, ...] = ()
-    """Messages of users that are about to be laid for the program."""
+    """Messages of users that are about to be written for the program."""
     cleaned: bool = False
     lossy: bool = False
     """The note has only events, and they may be dropped when the disk is full."""
@@ -188,7 +188,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class JournalRecord:
-    """One attempt as the journal knows it."""
+    """One attempt as recorded in the journal."""
 
     identity: AttemptId
     digest: str
@@ -211,10 +211,10 @@ class JournalRecord:
     turns: tuple[TurnRecord, ...] = ()
     """The turns of an interactive run that have ended, in order."""
     laid: Mapping[int, TurnMessage] = field(default_factory=dict)
-    """Messages of users that were laid for the program, by number."""
+    """Messages of users that were written for the program, by number."""
     cleaned: bool = False
     damaged: bool = False
-    """Some records of the attempt were lost, so nothing that is left about its processes is reliable."""
+    """Some records of the attempt were lost, so the remaining ones are not reliable about its processes."""
 
     @property
     def final(self) -> bool:
@@ -222,17 +222,17 @@ class JournalRecord:
 
     @property
     def is_held(self) -> bool:
-        """Whether it is certain that nothing of the attempt has begun."""
+        """Whether it is certain that no part of the attempt has begun."""
         return self.mark is Mark.HELD and not self.damaged
 
     @property
     def holds_slot(self) -> bool:
-        """Whether the attempt may hold a slot; one that lost the record of its start may be at work."""
+        """Whether the attempt may occupy a slot; one that lost the record of its start may be running."""
         return self.mark in HOLDS_SLOT or (self.mark is Mark.HELD and self.damaged)
 
     @property
     def accepted(self) -> AcceptedData:
-        """The data of the mark; empty, as in the next properties, where the attempt has not come so far."""
+        """Return the mark's data; empty, as in the next properties, if the attempt has not reached it."""
         return cast("AcceptedData", self.data.get(Mark.ACCEPTED, {}))
 
     @property
@@ -257,7 +257,7 @@ class JournalRecord:
 
     @property
     def newest(self) -> MarkData:
-        """The data of the newest mark."""
+        """Return the data of the newest mark."""
         return cast("MarkData", self.data.get(self.mark, {}))
 
     @property
@@ -267,7 +267,7 @@ class JournalRecord:
 
 @dataclass(frozen=True, slots=True)
 class PendingStop:
-    """A stop or tombstone that waits for a lease. `lease`: for a tombstone, the highest one it ends."""
+    """A stop or tombstone that waits for a lease. `lease`: of a tombstone, the highest one that it ends."""
 
     reason: str
     epoch: int
@@ -277,20 +277,20 @@ class PendingStop:
 
 @dataclass(frozen=True, slots=True)
 class JournalState:
-    """The node's own state, beyond single attempts. `slots` None: as many as its settings say."""
+    """The node's own state, apart from single attempts. `slots` None: as many as in its settings."""
 
     epoch: int = 0
     control_seq: int = 0
-    """Every control message up to this number was applied, or is dealt with: none is missing below."""
+    """Every control message up to this number was applied or is obsolete: none is missing below it."""
     latest: Mapping[str, int] = field(default_factory=dict)
-    """The number of the newest applied message, by kind of setting."""
+    """The number of the newest applied message for each kind of setting."""
     slots: int | None = None
     least: int | None = None
-    """The least slots when the machine is strained; None: always all of them."""
+    """The minimum number of slots under load on the machine; None: always all of them."""
     draining: bool = False
     revoked: bool = False
     stops: Mapping[str, PendingStop] = field(default_factory=dict)
-    """The stops of leases that are refused when they arrive, by identity."""
+    """Stops for leases that have not arrived yet and will be refused, by identity."""
     tombstones: Mapping[str, PendingStop] = field(default_factory=dict)
     """The tombstones by run."""
     chain: int = 0
@@ -299,9 +299,8 @@ class JournalState:
 
 
 def may_follow(entry: JournalRecord, mark: Mark) -> bool:
-    """Whether the mark may follow: only forward, never after a final one; what was not started may be
-    prepared anew.
-    """
+    """Whether the mark may follow: only forward, never after a final mark; an unstarted attempt may be
+    prepared again."""
     if entry.final:
         return False
     if mark in (Mark.REFUSED, Mark.REJECTED) or mark is entry.mark is Mark.PREPARED:
@@ -310,7 +309,7 @@ def may_follow(entry: JournalRecord, mark: Mark) -> bool:
 
 
 def record_of(note: Note, events: Sequence[tuple[int, str]], wall_ms: int) -> dict[str, Any]:
-    """The note as plain JSON, with its events numbered and signed."""
+    """Return the note as plain JSON, with its events numbered and signed."""
     record: dict[str, Any] = {"w": wall_ms}
     if note.mark is not None:
         record |= {"m": note.mark.value, "d": dict(note.data)}
@@ -334,12 +333,12 @@ def record_of(note: Note, events: Sequence[tuple[int, str]], wall_ms: int) -> di
 
 
 def first_record(note: Note, head: Data, events: Sequence[tuple[int, str]], wall_ms: int) -> dict[str, Any]:
-    """The record that opens an entry; `head` = identity, digest, epoch, job."""
+    """Return the record that opens an entry; `head` = identity, digest, epoch, job."""
     return record_of(note, events, wall_ms) | {"head": dict(head)}
 
 
 def open_entry(record: Data) -> JournalRecord:
-    """Return the entry that a first record opens. KeyError or ValueError when the record is not one."""
+    """Return the entry that a first record opens. Raises KeyError or ValueError for other data."""
     head = record["head"]
     entry = JournalRecord(
         identity=AttemptId.parse(head["identity"]),
@@ -353,7 +352,7 @@ def open_entry(record: Data) -> JournalRecord:
 
 
 def apply_record(entry: JournalRecord, record: Data) -> JournalRecord:
-    """Return the entry with one more record applied."""
+    """Return the entry with a further record applied."""
     new: dict[str, Any] = _apply_marks(entry, record) if "m" in record else {}
     if "r" in record:
         new |= {"receipt": record["r"], "chain": int(record["n"])}
@@ -382,11 +381,11 @@ def _apply_marks(entry: JournalRecord, record: Data) -> dict[str, Any]:
     """Return the changes that the record's marks make to the entry."""
     marks = {Mark(name): data for name, data in (*record.get("p", ()), (record["m"], record["d"]))}
     new = {"mark": Mark(record["m"]), "data": {**entry.data, **marks}, "wall_ms": int(record["w"])}
-    return new | {"baseline": None} if Mark.PREPARED in marks else new  # that of files which are gone
+    return new | {"baseline": None} if Mark.PREPARED in marks else new  # it describes deleted files
 
 
 def is_prunable(entry: JournalRecord, epoch: int, wall_ms: int) -> bool:
-    """Whether a finished entry can be deleted: it is old, cleaned up, and of an epoch that is over."""
+    """Whether a finished entry can be deleted: it is old, cleaned up, and its epoch is over."""
     return entry.cleaned and entry.final and is_over(entry.epoch, entry.wall_ms, epoch, wall_ms)
 
 
@@ -452,5 +451,5 @@ def _pending_json(one: PendingStop) -> list[Any]:
 
 
 def at_json(at: FleetTime | None) -> list[int] | None:
-    """Return a fleet time as a record has it: epoch and milliseconds."""
+    """Return a fleet time as stored in a record: epoch and milliseconds."""
     return None if at is None else [at.epoch, at.ms]

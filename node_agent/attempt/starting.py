@@ -1,4 +1,4 @@
-"""Starts an attempt after `accepted`: workspace, home, plan, shim, set-up; or reports that nothing began."""
+"""Starts an attempt after `accepted`: workspace, home, plan, shim, set-up; or reports that it cannot."""
 
 from __future__ import annotations
 
@@ -22,36 +22,36 @@ from node_agent.wire.job import Job
 
 NO_VALUE = "env: {0} has no value on this machine: pancode node secret {1} {0}"
 UNTESTED = "the model was not tested, or did not pass: its owner wanted it all the same (--untested)"
-NO_LAST_TURN = "no last turn to wrap up at a limit: this run goes past the count of the model gateway"
+NO_LAST_TURN = "no last turn to wrap up at a limit: the model gateway does not count this run's calls"
 
-NOT_CACHED = "set-up runs: the repository names no folders of it to keep (cache: in pancode.yaml)"
+NOT_CACHED = "set-up runs: the repository lists no folders to store for it (cache: in pancode.yaml)"
 LAID_OUT_BEFORE = "the node was restarted before it was started: its files may be lost in part"
 
 
 def hold(case: Case) -> Turn:
-    """held: the node agent's own turn (`intake`) takes the job up, so that one thread counts the slots."""
+    """held: the node agent's main thread (`intake`) starts the job, so that only one thread counts slots."""
     return Wait("held until a slot is free", case.context.intervals.poll_ms)
 
 
 def prepare(case: Case) -> Turn:
-    """accepted → prepared. All that the start needs is in place, and the space of its records is reserved."""
+    """accepted → prepared. Everything needed to start is in place, and the space for records is reserved."""
     return end_unstarted(case) or _prepare(case, anew=case.was_accepted_before)
 
 
 def _prepare(case: Case, anew: bool) -> Turn:
-    """Lay the attempt out; again while the depot is away. `anew`: earlier leftovers are not reliable."""
+    """Lay the attempt out; repeat while the depot is unreachable. `anew`: earlier files are not reliable."""
     try:
         if anew:
             _clear(case)
         plan, launch, findings, entry = _lay_out(case)
         case.context.runner.prepare(case.work, plan, launch.stdin)
         ready, baseline = _put_back_or_plan(case, plan)
-        if ready.restored:  # what rules name of it is there only now
+        if ready.restored:  # files that rules cover may only exist now
             case.context.runner.amend(case.work, case.enclose(plan, plan, entry))
         if ready.restored or not case.job.setup:
             must_have_gates(case, plan)
         case.context.workspaces.lend(case.identity, launch.login, bool(case.job.setup) and not ready.restored)
-        # The files become those of the agent's user, after our last write.
+        # After our last write, the files are handed over to the agent's user.
         if launch.inside and launch.owner is not None:
             case.context.workspaces.hand_over(case.identity, case.job.workspace, launch.owner)
     except LinkDown:
@@ -82,7 +82,7 @@ def _prepare(case: Case, anew: bool) -> Turn:
 
 
 def _put_back_or_plan(case: Case, work: PhasePlan) -> tuple[PutBack, str | None]:
-    """Restore the kept result of set-up, and record it like a set-up that just ended; or plan the set-up."""
+    """Restore the stored result of set-up and record it like a finished set-up; otherwise plan the set-up."""
     context, job = case.context, case.job
     if not job.setup:
         return _skip_cache(job), None
@@ -96,7 +96,7 @@ def _put_back_or_plan(case: Case, work: PhasePlan) -> tuple[PutBack, str | None]
 
 
 def must_have_gates(case: Case, plan: PhasePlan) -> None:
-    """Check that the gates' programs exist, before the agent costs anything. StepFailed(GATE_MISSING)."""
+    """Check that the gates' programs exist before the agent causes costs. StepFailed(GATE_MISSING)."""
     path = plan.env.get("PATH", "")
     absent = case.context.workspaces.absent(case.job, path)
     if absent:
@@ -120,7 +120,7 @@ def spawn(case: Case) -> Turn:
         turn = end_unstarted(case)
         if turn is not None:
             return turn
-        if case.was_prepared_before:  # none of it was synced
+        if case.was_prepared_before:  # the files were not synced
             return _prepare(case, anew=True)
         plan = runner.planned(first)
         if plan is None:
@@ -129,7 +129,7 @@ def spawn(case: Case) -> Turn:
             reopen_gateway(case)
             runner.start(first, plan)
         except RunnerError as failed:
-            # The start failed, but a slow shim may still come: the stop keeps it from executing anything.
+            # The start failed, but a slow shim may still run: the stop prevents it from executing anything.
             runner.stop(first, "the start failed")
             if not isinstance(runner.look(first), NotStarted):
                 return case.mark(Mark.SPAWNED, None)
@@ -140,15 +140,15 @@ def spawn(case: Case) -> Turn:
 
 
 def reopen_gateway(case: Case) -> GatewayAccess | None:
-    """Open the attempt's gateway again if it died before the agent's start; return its access. StepFailed."""
+    """Open the attempt's gateway again if it died before the agent started; return its access. StepFailed."""
     return case.context.gateways.open(case.job, case.folder) if case.has_gateway else None
 
 
 def end_unstarted(case: Case, after_wait: bool = False) -> Turn | None:
-    """End the attempt if it must not be started any more; None when it may be started.
+    """End the attempt if it must not be started any more; None if it may be started.
 
-    The session that accepted the job judged its start-by; a later session, or after a wait, it is judged
-    again. A held job may begin at any time: its start-by said when the node had to have the job.
+    The session that accepted the job checked its `start_by`; later sessions and waits require a new check. A
+    held job may begin at any time: its `start_by` was only when the node had to have it.
     """
     entry, now = case.entry, case.context.now()
     if entry.stop is not None:
@@ -159,12 +159,12 @@ def end_unstarted(case: Case, after_wait: bool = False) -> Turn | None:
         return Wait("no fleet time yet", case.context.intervals.retry_ms)
     if not case.job.start_by.is_past(now):
         return None
-    detail = "start-by passed before it could be started"
+    detail = "the start-by time passed before the run could be started"
     return _withdraw(case, Refused(why=JobRefusal.TOO_LATE, detail=detail), detail)
 
 
 def _withdraw(case: Case, word: EventBody, why: str) -> Turn:
-    """Stop the first phase, then look: a shim that wakes only now finds the stop and executes nothing."""
+    """Stop the first phase, then check: a shim that starts only now finds the stop and executes nothing."""
     if case.entry.mark is Mark.PREPARED:
         first = case.before_gates[0]
         case.context.runner.stop(first, why)
@@ -175,7 +175,7 @@ def _withdraw(case: Case, word: EventBody, why: str) -> Turn:
 
 
 def _clear(case: Case) -> None:
-    """Removes the plans and stops of an earlier try. RunnerError."""
+    """Remove the plans and stops of an earlier try. Raises RunnerError."""
     for phase in case.phases:
         case.context.runner.discard(phase)
 
@@ -196,7 +196,7 @@ def _lay_out(case: Case) -> tuple[PhasePlan, Launch, tuple[str, ...], GatewayAcc
     launch = context.runtimes.launch(job, work, home, guide.text, entry)
     findings += tuple(NO_VALUE.format(name, context.node.name) for name in launch.unset)
     context.workspaces.home(case.identity, launch.files, keep=True)
-    planned = context.runner.planned(case.work)  # of a try that a crash cut short: its plan stands
+    planned = context.runner.planned(case.work)  # a plan of a try that a crash interrupted stays valid
     fresh = planned or work_plan(job, launch, work, case.folder, context.intervals, context.ceiling())
     if planned is not None and needs_sandbox(planned) is not launch.inside:
         raise StepFailed(FailureKind.SANDBOX, "the node's sandbox came or went between two tries")
@@ -206,7 +206,7 @@ def _lay_out(case: Case) -> tuple[PhasePlan, Launch, tuple[str, ...], GatewayAcc
 
 
 def _without_gateway(job: Job, entry: GatewayAccess | None) -> tuple[str, ...]:
-    """StepFailed for a limit that only a gateway can hold; a finding for a last call that is impossible."""
+    """Raise StepFailed for a limit that needs a gateway; return a finding if a last call is impossible."""
     if entry is not None and not entry.is_tunnel:
         return ()
     if job.limits.requests is not None:
@@ -227,7 +227,7 @@ LAST_BYTES, LAST_LINES, MOST_TOLD = 4_096, 3, 600
 
 
 def attend(case: Case) -> Turn:
-    """spawned → exited: set-up if there is one, then the agent. The baseline says that set-up is over."""
+    """spawned → exited: set-up if there is one, then the agent. The baseline records that set-up is over."""
     if not case.job.setup or case.entry.damaged:
         return follow(case)
     if case.entry.baseline is None:
@@ -257,15 +257,15 @@ def _setting_up(case: Case) -> Turn:
 
 
 def _set_up_ended(case: Case, record: ExitRecord, rebooted: bool) -> Turn:
-    """Record set-up's end. After a reboot its files may be partly lost: no agent starts, no copy is kept."""
+    """Record set-up's end. After a reboot its files may be incomplete: start no agent, store no copy."""
     fault = setup_fault(record, case.entry.stop, case.limits)
     if fault is None and rebooted:
         fault = Fault(FailureKind.NODE_REBOOTED, CUT_OFF)
     if fault is not None:
         return _never_ran(case, _with_last_lines(case, fault))
     try:
-        # The set-up's files are kept before the agent can change them. The key is from before set-up, which
-        # may change lockfiles.
+        # The set-up's files are stored before the agent can change them. The key was computed before set-up,
+        # which may change lockfiles.
         key = case.entry.prepared.get("cache")
         kept = () if key is None else case.context.workspaces.keep(case.job, key)
         baseline = case.context.workspaces.baseline(case.identity, case.job.workspace)
@@ -277,7 +277,7 @@ def _set_up_ended(case: Case, record: ExitRecord, rebooted: bool) -> Turn:
 
 
 def _with_last_lines(case: Case, fault: Fault) -> Fault:
-    """Add the failed step's last lines to the reason, but no cut first line: half a secret may be in it."""
+    """Add the failed step's last lines to the reason, but no truncated line: it may contain half a secret."""
     if fault.kind is not FailureKind.SETUP_FAILED:
         return fault
     left = case.context.runner.tail(case.folder / SETUP_LOG, -LAST_BYTES, LAST_BYTES)
@@ -293,7 +293,7 @@ def _format_duration(case: Case, record: ExitRecord, why_not: tuple[str, ...]) -
 
 
 def _start_agent(case: Case) -> Turn:
-    """Start the agent. Its exclusive record keeps it from starting twice, as with every phase."""
+    """Start the agent. Its exclusive record prevents a second start, as for every phase."""
     stop, left = case.entry.stop, case.time_left()
     if stop is not None:
         return _withhold(case, stop_fault(stop))
@@ -317,7 +317,7 @@ def _start_agent(case: Case) -> Turn:
 
 
 def _renew_plan(case: Case, planned: PhasePlan, left: int) -> PhasePlan:
-    """Restore the files that set-up could change, and build the sandbox by the present rules. StepFailed."""
+    """Restore the files that set-up could change, and build the sandbox by the current rules. StepFailed."""
     entry = reopen_gateway(case)
     case.context.workspaces.renew(case.identity)
     case.context.sessions.put_back(case.job)
@@ -326,10 +326,10 @@ def _renew_plan(case: Case, planned: PhasePlan, left: int) -> PhasePlan:
 
 
 def _withhold(case: Case, fault: Fault) -> Turn:
-    """Stop the agent's phase, then look: a shim that wakes only now finds the stop and executes nothing."""
+    """Stop the agent's phase, then check: a shim that starts only now finds the stop and executes nothing."""
     case.context.runner.stop(case.work, fault.reason)
     if not isinstance(case.context.runner.look(case.work), NotStarted):
-        return Progressed()  # it had been started
+        return Progressed()  # it had already started
     return _never_ran(case, fault)
 
 

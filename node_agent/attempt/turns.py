@@ -1,5 +1,4 @@
-"""Follows the turns of an interactive run: tells each end once, with its usage, and asks for a
-rest in time."""
+"""Follows the turns of an interactive run: reports each end once, with usage; suspends the run in time."""
 
 from __future__ import annotations
 
@@ -19,7 +18,7 @@ from node_agent.wire.job import Limits
 from node_agent.wire.receipt import TurnRecord, TurnStop, Usage
 
 NEAR = Decimal("0.8")
-"""An interactive run that has used this share of its money or tokens rests after its turn."""
+"""An interactive run that has used this share of its money or tokens is suspended after its turn."""
 CAP = "cap"
 
 
@@ -30,9 +29,8 @@ def is_waiting(spent: ReportedUsage) -> bool:
 
 
 def tell_turns(case: Case, watch: OutputWatch, cut: TurnEnded | None = None) -> None:
-    """Report the turns that ended since the last report. `cut`: the end for a turn without one, whose program
-    is gone. DiskFull.
-    """
+    """Report the turns that ended since the last report. `cut`: the end of a turn without one, whose program
+    is gone. Raises DiskFull."""
     spent = watch.spent
     for turn in spent.turns[len(case.entry.turns) :]:
         end = turn.end or cut
@@ -46,13 +44,13 @@ def tell_turns(case: Case, watch: OutputWatch, cut: TurnEnded | None = None) -> 
 
 
 def cut_by(fault: Fault | None, size: int, used: Usage) -> TurnEnded:
-    """The end of a turn whose program is gone. `size`: bytes of its stream; `used`: the usage till then."""
+    """Return the end of a turn whose program is gone. `size`: bytes of its stream; `used`: its usage."""
     kind, why = (None, "its program ended") if fault is None else (fault.kind, fault.reason)
     return TurnEnded(TurnStop.LIMIT if kind in LIMITS else TurnStop.LOST, why, 0, size, used)
 
 
 def record_of(turn: ReportedTurn, end: TurnEnded, usage: Usage) -> TurnRecord:
-    """The turn for the receipt. Times are those of its program; zero is none."""
+    """Return the turn for the receipt. Its program reported the times; zero means none."""
     lasted = max(0, end.wall_ms - turn.began_wall_ms) if end.wall_ms else 0
     return TurnRecord(
         number=turn.number,
@@ -82,9 +80,9 @@ def used_since(total: Usage, turns: Sequence[TurnRecord]) -> Usage:
 
 
 def suspend_in_time(case: Case, watch: OutputWatch) -> None:
-    """Ask the program to rest when money or tokens run low, once per session of the node agent.
+    """Ask the program to suspend when money or tokens run low, once per session of the node agent.
 
-    Otherwise the gateway, which counts both, would end the interactive run in the middle of its next turn.
+    Otherwise the gateway, which counts both, would end the interactive run in the middle of a turn.
     """
     spent = watch.spent
     if (
@@ -100,6 +98,6 @@ def suspend_in_time(case: Case, watch: OutputWatch) -> None:
 
 
 def lower_limits(limits: Limits) -> Limits:
-    """Return the limits with four fifths of the money and tokens."""
+    """Return the limits with four fifths of the money and of the tokens."""
     tokens = None if limits.tokens is None else int(limits.tokens * NEAR)
     return limits.model_copy(update={"tokens": tokens, "usd": limits.usd and limits.usd * NEAR})

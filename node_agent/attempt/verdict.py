@@ -53,7 +53,7 @@ _STOPPED = {
 }
 MOST_TRIES, MOST_FAILING_S = 10, 90
 """Failed calls in a row, and seconds of failing: both must be reached. A server that loads its model fails
-for a minute, and a program may ask many times a second."""
+for a minute, and a program may call many times a second."""
 _OURS = (Outcome.INFRA, Outcome.INTERRUPTED)
 _REFUSED = {
     "tokens": FailureKind.TOKEN_LIMIT,
@@ -79,14 +79,14 @@ LIMIT_KEYS = {
     StepEndedBy.PROCESSES: "(limits.processes)",
     StepEndedBy.DISK: "(limits.disk)",
 }
-"""The setting of each limit, told to a user whose set-up or gate the limit has ended."""
+"""The setting of each limit, shown to a user whose set-up or gate the limit has ended."""
 LIMITS = frozenset({*_LIMITS.values(), *_REFUSED.values()})
 """The failures that are due to a limit of the job."""
 NO_LIMITS = Held()
 
 
 def limit_fault(by: StepEndedBy, limits: Held, where: str = "") -> Fault:
-    """Return the failure by the limit that ended the step, with the limit's value where it is known."""
+    """Return the failure by the limit that ended the step, with the limit's value if it is known."""
     words = {
         StepEndedBy.WALL: ("it ran for longer than its time limit", _format_time(limits.wall_ms)),
         StepEndedBy.IDLE: ("it wrote nothing for longer than its idle limit", _format_time(limits.idle_ms)),
@@ -103,7 +103,7 @@ def limit_fault(by: StepEndedBy, limits: Held, where: str = "") -> Fault:
 
 
 def _format_time(ms: int | None) -> str:
-    """A duration as users write it on the command line."""
+    """Return a duration as users write it on the command line."""
     if not ms:
         return ""
     for unit, size in (("h", 3_600_000), ("m", 60_000), ("s", 1000)):
@@ -122,7 +122,7 @@ def _format_size(count: int | None) -> str:
 
 
 def over_limit(limits: Limits, usage: Usage) -> StopNote | None:
-    """Return the stop for the limit that the runtime's own figures exceed; None while they exceed none."""
+    """Return the stop for the limit that the runtime's reported usage exceeds; None if it exceeds none."""
     spent = usage.input_tokens + usage.output_tokens
     if limits.tokens is not None and spent > limits.tokens:
         return StopNote(StopKind.TOKENS, f"{spent} tokens, the limit is {limits.tokens}")
@@ -132,7 +132,7 @@ def over_limit(limits: Limits, usage: Usage) -> StopNote | None:
 
 
 def failing_model(count: ModelCount | None) -> StopNote | None:
-    """Check whether the model's server has failed too often in a row; a program may never stop asking."""
+    """Return a stop if the model's server has failed too often in a row; a program may retry forever."""
     if count is None or count.failing < MOST_TRIES or count.failing_s < MOST_FAILING_S:
         return None
     failure = by_status(count.status)
@@ -146,7 +146,7 @@ def failing_model(count: ModelCount | None) -> StopNote | None:
 def too_many_turns(limit: int | None, told: int, count: ModelCount | None) -> StopNote | None:
     """Return a stop if the model has answered more often than the run allows.
 
-    `told`: the runtime's own count; 0 while it works without telling: then the gateway's count is used.
+    `told`: the runtime's own count; 0 if it does not report one: then the gateway's count is used.
     """
     calls = None if count is None or count.calls.subscription else count.calls
     counted = 0 if calls is None else calls.requests - calls.failed - calls.refused
@@ -159,9 +159,9 @@ def too_many_turns(limit: int | None, told: int, count: ModelCount | None) -> St
 def gateway_fault(
     fault: Fault | None, reported: ReportedEnd | None, count: ModelCount | None
 ) -> Fault | None:
-    """Return the real cause if an agent failed for lack of its model: a limit of ours, or our gateway."""
+    """Return the real cause if an agent failed without its model: a limit of ours, or our gateway."""
     if fault is None and count is not None and count.wrapped:
-        return Fault(_REFUSED[count.limit], count.wrapped)  # it ended well, and before its work was done
+        return Fault(_REFUSED[count.limit], count.wrapped)  # it ended normally, but before its work was done
     if reported is None or reported.failure is None or fault != Fault(reported.failure, reported.reason):
         return fault
     if count is not None and count.limit in _REFUSED:
@@ -174,9 +174,7 @@ def stop_fault(stop: StopNote) -> Fault:
 
 
 def vanished_fault(seen: Vanished, stop: StopNote | None) -> Fault:
-    """The failure of a shim that is gone without a record: that of the stop, if one was asked for, else the
-    node's.
-    """
+    """Return the failure of a shim that is gone without a record: the requested stop's, else the node's."""
     if stop is not None:
         return Fault(_STOPPED[stop.kind], f"{stop.reason} (and {seen.reason})")
     kind = FailureKind.NODE_REBOOTED if seen.rebooted else FailureKind.PROCESS_VANISHED
@@ -206,7 +204,7 @@ def work_fault(
 
 
 def setup_fault(record: ExitRecord, stop: StopNote | None, limits: Held = NO_LIMITS) -> Fault | None:
-    """The failure of set-up. None: the agent may begin."""
+    """Return the failure of set-up. None: the agent may begin."""
     fault = work_fault(record, None, stop, limits)
     if fault is not None or record.ended is PhaseEnd.DONE:
         return fault
@@ -216,7 +214,7 @@ def setup_fault(record: ExitRecord, stop: StopNote | None, limits: Held = NO_LIM
 
 
 def _with_key(by: StepEndedBy, limits: Held) -> str:
-    """The limit in words, and the setting that raises it."""
+    """Return the limit as text, and the setting that raises it."""
     return f"{limit_fault(by, limits).reason} {LIMIT_KEYS[by]}"
 
 
@@ -231,21 +229,21 @@ def cannot_run(fault: Fault | None, step: StepRecord | None, argv: Sequence[str]
 
 
 def own_fault(argv: Sequence[str], status: int, node: str, path: str) -> Fault:
-    """The failure of a program that cannot run, the task's own; it says where the program was looked for."""
+    """Return the failure of the task's own program that cannot run, with the place where it was searched."""
     what = "no such program" if status == 127 else "it cannot be executed"
     where = f"its path {argv[0]!r}" if "/" in argv[0] else f"PATH there: {path}"
     return Fault(FailureKind.CANNOT_START, f"{argv[0][:200]!r} on {node}: {what} ({where[:1000]})")
 
 
 def _exec_fault(last: StepRecord) -> Fault:
-    """A program that could not be started: a missing runtime, or the node's own fault."""
+    """Return the failure of a program that could not be started: a missing runtime, or the node's own."""
     error = last.exec_error
     words = f"{last.name}: cannot start {error.path}: {error.errno}" if error else last.name
     if error is not None and error.errno in ("ENOSPC", "EDQUOT"):
         return Fault(FailureKind.DISK_FULL, words)
     missing = error is not None and (error.what == "exec" or (error.what == "wall" and _EXECVP in error.path))
     if error is not None and error.what == "wall" and not missing:
-        return Fault(FailureKind.SANDBOX, f"{last.name}: the sandbox could not be made: {error.path}")
+        return Fault(FailureKind.SANDBOX, f"{last.name}: the sandbox could not be created: {error.path}")
     if error is not None and error.what == "below":
         return Fault(FailureKind.CANNOT_START, f"the run cannot begin in {error.path!r}: {error.errno}")
     if last.kind is StepKind.SETUP:
@@ -264,17 +262,17 @@ def _ranks_first(fault: Fault | None) -> bool:
 
 
 def change_fault(read_only: bool, kind: str, files: Sequence[str], fault: Fault | None) -> Fault | None:
-    """The failure of a read-only agent that changed files; the node's own failures rank before it."""
+    """Return the failure of a read-only agent that changed files; the node's own failures have priority."""
     if not read_only or kind in ("none", "empty"):
         return fault
     if _ranks_first(fault):
         return fault
-    shown = ", ".join(files[:5]) or "commits without a difference"
+    shown = ", ".join(files[:5]) or "commits that change no file"
     return Fault(FailureKind.READ_ONLY_BROKEN, f"a read-only agent changed: {shown}")
 
 
 def rules_fault(broken: Sequence[str], fault: Fault | None) -> Fault | None:
-    """Return the failure when the result breaks a rule; a failure of the node's own ranks before it."""
+    """Return the failure if the result breaks a rule; the node's own failures have priority."""
     if not broken or _ranks_first(fault):
         return fault
     more = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
@@ -284,8 +282,7 @@ def rules_fault(broken: Sequence[str], fault: Fault | None) -> Fault | None:
 def gate_fault(
     record: ExitRecord, gates: Sequence[GateResult], stop: StopNote | None, limits: Held = NO_LIMITS
 ) -> Fault | None:
-    """The failure of the gates: the node's where they cannot run, else the stop, else the first failed
-    gate."""
+    """Return the failure of the gates: the node's if they cannot run, the stop, or the first failed gate."""
     if record.ended is PhaseEnd.STOPPED:
         return stop_fault(stop) if stop else Fault(FailureKind.STOPPED, record.reason)
     if record.ended is PhaseEnd.ERROR:
@@ -307,7 +304,7 @@ def gate_fault(
 
 
 def judge_end(fault: Fault | None, change: str) -> AttemptVerdict:
-    """Return the end of the attempt, as the failure table has it."""
+    """Return the end of the attempt according to the failure table."""
     if fault is not None:
         return AttemptVerdict(FAILURES[fault.kind].outcome, fault.kind, fault.reason)
     return AttemptVerdict(Outcome.DONE, None, "done" if change == "change" else "done, nothing changed")
@@ -318,6 +315,6 @@ def fault_to_json(fault: Fault | None) -> list[str] | None:
 
 
 def fault_from_json(raw: Mapping[str, Any]) -> Fault | None:
-    """The `fault` of a record's data."""
+    """Return the `fault` of a record's data."""
     found = raw.get("fault")
     return None if found is None else Fault(FailureKind(found[0]), found[1])

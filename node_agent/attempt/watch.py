@@ -1,4 +1,4 @@
-"""Reads a running agent's output as it grows: its spending, its limits, its calls that wait for a user."""
+"""Reads a running agent's output as it grows: its usage, its limits, its calls that wait for a user."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BUSY = 10
 
 
 class SignsOfLife:
-    """The signs of life of one attempt, on the monotonic clock, which stands still in a sleep."""
+    """The signs of life of one attempt, on the monotonic clock, which stops while the machine sleeps."""
 
     def __init__(self) -> None:
         self._looked_ms: int | None = None
@@ -35,7 +35,7 @@ class SignsOfLife:
         return self._looked_ms is None or mono_ms - self._looked_ms >= every_ms
 
     def look(self, seen: Activity, count: ModelCount | None, mono_ms: int, wall_ms: int) -> None:
-        """Take up what is seen now. The first look can tell only how old the newest output is."""
+        """Record the present activity. The first call can only determine the age of the newest output."""
         last, moved = self._last, 0
         if count is not None:
             moved = count.calls.sent_bytes + count.calls.received_bytes
@@ -62,14 +62,17 @@ class SignsOfLife:
 
 
 MOST_CALLS = 200
-"""The most questions of one attempt; any further question is denied at once."""
-SECRET = "the command holds a secret of this run, so nobody is shown it: name a variable or a file instead"
+"""The maximum number of questions of one attempt; further questions are denied at once."""
+SECRET = (
+    "the command contains a secret of this run, so it is not shown to a user: use a variable or a file "
+    "instead"
+)
 TOO_MANY = f"this run has asked {MOST_CALLS} times: no more questions are taken"
 
 
 @dataclass(frozen=True, slots=True)
 class SortedCalls:
-    """Open calls to `calls` the coordinator of, and to `deny` here. `waits`: one waits for a user."""
+    """Open calls: `calls` to report to the coordinator, `deny` to deny here. `waits`: one needs a user."""
 
     calls: tuple[UserAsked, ...] = ()
     deny: tuple[CallAsked, ...] = ()
@@ -77,9 +80,8 @@ class SortedCalls:
 
 
 def sort_calls(found: Sequence[CallAsked], known: frozenset[str], policy: Policy) -> SortedCalls:
-    """Sort the open calls. A question counts only if it names a rule that asks about its own command, since
-    any program of the run may write one. `known`: the ids that the coordinator knows already.
-    """
+    """Sort the open calls. Any program of the run may write a question, so it counts only if it names a rule
+    that requires approval of its own command. `known`: the ids that the coordinator already has."""
     fit = [
         (one, rule)
         for one in found
@@ -107,7 +109,7 @@ def signed_answer(answers: UserAnswers, key: SigningKey) -> bytes:
 def is_call_allowed(
     found: Sequence[bytes], identity: AttemptId, key: PublicKey, command: str, pattern: str
 ) -> bool:
-    """Whether the node's signed answers say yes to the whole rule, or yes and never no to the command."""
+    """Whether the node's signed answers allow the whole rule, or allow and never deny the command."""
     to_it = set[bool]()
     for data in found:
         answer = CallAnswer.signed_for(data, identity, key)
@@ -123,28 +125,28 @@ def is_call_allowed(
 CHUNK = 1 << 20
 COMPLAINTS = 1 << 16
 TURN = 16
-"""The most chunks that are read in one turn, so that a flood of output cannot delay a stop."""
+"""The maximum number of chunks read in one pass, so that a flood of output cannot delay a stop."""
 
 
 class OutputWatch:
-    """Reads one attempt's output from its first byte; after a restart it begins there again."""
+    """Reads one attempt's output from the first byte; after a restart it starts from there again."""
 
     def __init__(self, reader: OutputReader, path: Path, errors: Path) -> None:
         self._reader, self._path, self._errors = reader, path, errors
         self.offset = 0
         self.count: ModelCount | None = None
-        """The model gateway's count, which goes before the runtime's."""
+        """The model gateway's count, which has priority over the runtime's."""
         self.asked_to_stop = False
         self.wrap_up_sent = False
         self.told_heard: tuple[int, ...] = ()
         self.policy: Policy | None = None
-        """The policy with the rules that ask a user; None: there are none."""
+        """The policy with the rules that require a user's approval; None: there are none."""
         self.known_calls: tuple[str, ...] = ()
         self.waits: bool | None = None
         """Whether one of the calls waits for a user, or an interactive run for words; None: not
         looked yet."""
         self.waits_for_message = False
-        """Whether the attempt was an interactive run between two turns at the last look."""
+        """Whether the attempt was an interactive run between two turns at the last check."""
         self.signs = SignsOfLife()
         self.suspend_asked = False
         self.told_fleet: tuple[int, ...] = ()
@@ -155,7 +157,7 @@ class OutputWatch:
         self._last_reported: tuple[ReportedUsage, int] | None = None
 
     def pull(self, runner: RunnerPort, chunks: int = TURN) -> bool:
-        """Read on; False when there may be more output."""
+        """Read further output; return False if there may be more."""
         for _ in range(chunks):
             chunk = runner.tail(self._path, self.offset, CHUNK)
             self.offset += len(chunk)
@@ -170,9 +172,9 @@ class OutputWatch:
         return reported if self.count is None else replace(reported, usage=self.count.over(reported.usage))
 
     def is_news(self, now_ms: int, every_ms: int) -> bool:
-        """Check whether progress should be told now; if so it counts as told."""
+        """Return whether progress should be reported now; if so, record it as reported."""
         seen = (self.spent, self.offset)
-        if self.told_ms is None:  # that it runs was told a moment ago
+        if self.told_ms is None:  # the start was reported a moment ago
             self.told_ms = now_ms
         if seen in (self._last_reported, (ReportedUsage(), 0)) or now_ms - self.told_ms < every_ms:
             return False

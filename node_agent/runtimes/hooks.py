@@ -1,6 +1,6 @@
-"""The hook that lets a program ask the run's policy before a tool call: rules in a file, a command.
+"""The hook by which a program checks a tool call against the run's policy: rules in a file, a command.
 
-The files lie in places of the run's home that the sandbox shows read-only, so an agent cannot change them.
+The sandbox shows these files of the run's home read-only, so an agent cannot change them.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from node_agent.wire.policy import Policy
 FOLDER = "hooks"
 """The hook's folder in the run's home."""
 GUARDED = (FOLDER, "copilot/hooks", "config/opencode/plugin")
-"""Folders of the home that the sandbox shows read-only where they exist, beside the launch's files."""
+"""Existing folders of the home that the sandbox shows read-only, in addition to the launch's files."""
 RULES = f"{FOLDER}/rules.json"
 PROGRAM = "hooks/program.py"
 """The hook's program in the node agent's own code."""
 REFUSED = "PanCode did not let this through"
-"""The beginning of the answer that a model gets for a denied call."""
+"""The beginning of the answer that a model receives for a denied call."""
 TIMEOUT_S = 60
-"""Seconds. Most programs let a call through when their hook takes too long, so our hook ends before that."""
+"""Seconds. Most programs allow a call if their hook takes too long, so our hook ends before that."""
 MOST_TIMEOUT_S = 2_000_000
 """The most seconds of a hook's time limit; a larger number overflows the timers of some programs."""
 _SLACK_S = 31
 """A hook that asks a user needs its own time twice: before the question, and after the answer."""
 MOST_WAIT_MS = (MOST_TIMEOUT_S - TIMEOUT_S - _SLACK_S) * 1000
-"""The longest wait of a hook for a user; then it says no, before its program stops waiting for it."""
+"""The longest wait of a hook for a user; then it denies, before its program stops waiting for it."""
 
 
 class HookRules(WireModel):
     """The input of the hook's program. `top`, `folder`: the checkout, and the run's folder below it.
 
-    `desk`: where a user is asked; None: nobody is, and a rule that asks denies.
+    `desk`: where a user is asked; None: no user is, and a rule that asks denies.
     """
 
     runtime: str
@@ -48,7 +48,7 @@ class HookRules(WireModel):
 
 
 def build_files(runtime: str, request: LaunchRequest, place: Place) -> dict[str, bytes]:
-    """The rules as a file; none where the run has no policy or the program of the hook cannot be found."""
+    """Return the rules as a file; empty if the run has no policy or the hook's program is missing."""
     if not has_hook(request, place) or request.policy is None:
         return {}
     rules = HookRules(
@@ -62,12 +62,13 @@ def build_files(runtime: str, request: LaunchRequest, place: Place) -> dict[str,
 
 
 def has_hook(request: LaunchRequest, place: Place) -> bool:
-    """Check whether this run's calls can be judged before they are made."""
+    """Whether this run's calls can be judged before they are made."""
     return request.policy is not None and bool(place.package and place.libraries)
 
 
 def build_argv(request: LaunchRequest, place: Place) -> tuple[str, ...]:
-    """The hook's command. It reads the call as JSON on standard input; status 0 allows it, 2 denies."""
+    """Return the hook's command. It reads the call as JSON on standard input; status 0 allows it, 2
+    denies."""
     optimised = (f"-{'O' * sys.flags.optimize}",) if sys.flags.optimize else ()
     program = (place.python, "-I", "-S", *optimised, f"{place.package}/{PROGRAM}")
     return (*program, place.package, place.libraries, f"{request.home}/{RULES}")
@@ -76,16 +77,15 @@ def build_argv(request: LaunchRequest, place: Place) -> tuple[str, ...]:
 def build_command(request: LaunchRequest, place: Place) -> str:
     """Return the hook's command as a shell line in which any other end, also by a signal, becomes status 2.
 
-    The stop of a run signals all its processes. The shell survives that signal, because most programs run the
-    command when their hook's shell dies.
+    Stopping a run signals all its processes. The shell must survive that signal, because most programs run
+    the tool call if their hook's shell dies.
     """
     return f"trap : HUP INT TERM; {shlex.join(build_argv(request, place))} || exit 2"
 
 
 def select_tools(request: LaunchRequest, shell: Iterable[str], files: Iterable[str]) -> tuple[str, ...]:
-    """Return the tools for which the hook is called; file tools only where users' rules speak of paths. A
-    call takes a quarter of a second, and the program's own flags keep file tools in the checkout.
-    """
+    """Return the tools for which the hook is called; file tools only if users' rules are about paths. A call
+    takes a quarter of a second, and the program's own flags keep file tools in the checkout."""
     paths = request.policy is not None and bool(request.policy.paths)
     return (*shell, *(files if paths else ()))
 

@@ -1,4 +1,4 @@
-"""Translates between a job and a runtime: its request, who enforces each rule, the receipt's fields."""
+"""Translates between a job and a runtime: its request, what enforces each rule, the receipt's fields."""
 
 from __future__ import annotations
 
@@ -36,9 +36,8 @@ it does not count.
 
 
 def request_of(job: Job, workspace: str, home: str, resume: base.Resume | None = None) -> base.LaunchRequest:
-    """Return what the job asks of its runtime, in these two folders. In an interactive run the task is a
-    user's words, with nothing added.
-    """
+    """Return the job's request to its runtime, in these two folders. In an interactive run the task is a
+    user's message, with nothing added."""
     return base.LaunchRequest(
         task=job.task if resume is None or job.turns else f"{GOES_ON}\n\n{job.task}",
         prompt=job.agent.prompt,
@@ -65,15 +64,15 @@ def request_of(job: Job, workspace: str, home: str, resume: base.Resume | None =
 
 SHARE, CHARS_PER_TOKEN = 2, 4
 LEAST_GUIDE, MARK = 400, 16
-"""The fewest characters of a guide that are of use, and the characters of the mark around it."""
+"""The fewest characters of a guide that are useful, and the characters of the mark around it."""
 _CUT = "\n[AGENTS.md is cut here: {} more characters did not fit this model; read the file where you need it]"
 _LEFT_OUT = "[AGENTS.md of the repository does not fit this model: read the file where you need it]"
 
 
 def fitted_guide(guide: str, length: int, context: int | None) -> str:
-    """Return the beginning of the repository's guide that fits the model. `length`: characters of all else.
+    """Return the beginning of the repository's guide that fits the model next to the rest of the prompt.
 
-    The first call takes at most one part of SHARE of the window. `context`: its tokens; None: not known.
+    The first call takes at most 1/SHARE of the window. `context`: its tokens; None: unknown.
     """
     if context is None or not guide.strip():
         return guide
@@ -87,10 +86,10 @@ def fitted_guide(guide: str, length: int, context: int | None) -> str:
 
 
 def with_guide(prompt: str, guide: str) -> str:
-    """Return the agent's instructions, and below them, as material, the repository's guide to agents."""
+    """Return the agent's instructions, followed by the repository's guide to agents, marked as material."""
     if not guide.strip():
         return prompt
-    # A text cannot hold its own digest, so it cannot end itself early and continue in our name.
+    # A text cannot contain its own digest, so it cannot end itself early and continue in our name.
     mark = hashlib.sha256(guide.encode("utf-8", "surrogatepass")).hexdigest()[:MARK]
     return f"{prompt}\n\n{_GUIDE.format(mark=mark, text=guide.rstrip())}\n".lstrip("\n")
 
@@ -98,9 +97,9 @@ def with_guide(prompt: str, guide: str) -> str:
 def list_enforced(
     job: Job, runtime: base.Runtime, isolation: Isolation, owners: Rules = NO_RULES
 ) -> tuple[Enforced, ...]:
-    """Return the parts that enforce the level (or read-only), the agent's tools, and the rules.
+    """Return what enforces the level (or read-only), the agent's tools, and the rules.
 
-    `owners`: the rules of the machine's owner, as they are when the run begins.
+    `owners`: the rules of the node's owner, as they are when the run begins.
     """
     terms = (job.mode, job.safety, job.agent.read_only)
     rule = job.safety.value if base.may_write(*terms) else READ_ONLY
@@ -118,12 +117,12 @@ ChannelOf = Callable[[Job, str], ApprovalChannel | None]
 
 
 def asks_users(policy: Policy, runtime: base.Runtime, interactive_run: bool) -> bool:
-    """Check whether a call of this run can wait for a user."""
+    """Whether a call of this run can wait for a user."""
     return runtime.capabilities.asks(interactive_run) and any(rule.ask for rule in policy.commands)
 
 
 def _of_tools(job: Job, runtime: base.Runtime) -> Iterator[Enforced]:
-    """Yield a line about the agent's tools where it has fewer than its level would give it."""
+    """Yield a line about the agent's tools if it has fewer than its level would allow."""
     whole = base.TOOLS if base.may_write(job.mode, job.safety, job.agent.read_only) else base.READ_TOOLS
     if not runtime.capabilities.own and not set(whole) <= set(job.agent.tools):
         how = Enforcement.RUNTIME if runtime.capabilities.narrows else Enforcement.TOLD_ONLY
@@ -135,7 +134,7 @@ class _Where:
     """Where rules can be checked: `git`: in a result commit; `stream`: in the program's own stream;
     `isolation`: the sandbox.
 
-    `asks`: the program asks before each command; `people`: it can also wait for a user.
+    `asks`: the program requests permission for each command; `people`: it can also wait for a user.
     """
 
     git: bool
@@ -148,10 +147,10 @@ class _Where:
 def _of_rules(
     paths: Sequence[PathRule], commands: Sequence[CommandRule], where: _Where, whose: str = ""
 ) -> Iterator[Enforced]:
-    """Yield who enforces the rules: paths in the result commit; commands before they run, in the stream, or
-    by word only.
+    """Yield how the rules are enforced: paths in the result commit; commands before they run, in the stream,
+    or only by the prompt.
 
-    The sandbox is laid over those paths that exist when a phase begins.
+    The sandbox covers those paths that exist when a phase begins.
     """
     mounted = any(rule.access is not PathAccess.NO_DELETE for rule in paths)
     if mounted and where.isolation is Isolation.SANDBOX:
@@ -163,18 +162,18 @@ def _of_rules(
         how = Enforcement.ASKED if where.asks else after
         yield Enforced(rule=f"command rules{whose}", how=how)
         if any(rule.ask for rule in commands) and not where.people:
-            no = f"command rules{whose} that ask: as a no, as it cannot wait for a user"
+            no = f"command rules{whose} that ask: denied, as the program cannot wait for a user"
             yield Enforced(rule=no, how=how)
 
 
 def words_of(denial: base.Denial) -> str:
-    """Return a denied call in words: its tool, its command or path, and the reason that was given."""
+    """Return a denied call as text: its tool, its command or path, and the reported reason."""
     call = f"denied: {denial.tool} ({denial.action}) {denial.detail}".strip()
     return f"{call}: {denial.why}" if denial.why else call
 
 
 def list_findings(verdict: base.RuntimeVerdict) -> tuple[str, ...]:
-    """Return the denied calls as warnings beside the outcome."""
+    """Return the denied calls as warnings in addition to the outcome."""
     denials = [words_of(denial) for denial in verdict.denials[:SHOWN]]
     more = len(verdict.denials) - SHOWN
     return tuple([*denials, f"and {more} more denied calls"] if more > 0 else denials)

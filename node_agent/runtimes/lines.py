@@ -1,4 +1,4 @@
-"""Cuts a growing byte stream into JSON objects, with bounded memory."""
+"""Splits a growing byte stream into JSON objects, with bounded memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from node_agent.wire.model import MOST
 
 MOST_AT_ONCE, MOST_USD = 10**12, 10**9
-"""The largest plausible count, and sum, in one message of a program; larger ones are lies."""
+"""The largest plausible count, and sum, in one message of a program; larger ones are false."""
 BLANKS = " \t\n\r\x0b\x0c"
 """The bytes that `bytes.strip` removes."""
 MOST_ANSWERED = 1000
@@ -20,10 +20,10 @@ LINE_CAP = 16 << 20
 
 
 class JsonLines:
-    """Takes bytes cut anywhere, and gives each whole line that is a JSON object, with numbers as Decimal.
+    """Takes bytes cut anywhere, and returns each whole line that is a JSON object, with numbers as Decimal.
 
-    `lines` counts all lines that were not blank, `unreadable` those that gave no object. `end_at`: the length
-    of the stream up to the end of the line of the newest object.
+    `lines` counts all nonblank lines, `unreadable` those without an object. `end_at`: the length of the
+    stream up to the end of the line of the newest object.
     """
 
     def __init__(self, cap: int = LINE_CAP) -> None:
@@ -35,7 +35,7 @@ class JsonLines:
         self.end_at = self._since = 0
 
     def feed(self, chunk: bytes) -> Iterator[dict[str, Any]]:
-        """The objects whose lines this chunk completes. Use the iterator up before the next call."""
+        """Yield the objects whose lines this chunk completes. Exhaust the iterator before the next call."""
         first, *lines = chunk.split(b"\n")
         size = self._since + len(first) + 1
         if not lines:
@@ -64,7 +64,7 @@ class JsonLines:
         self._keep(last)
 
     def end(self) -> Iterator[dict[str, Any]]:
-        """The last line, if the program left out its newline."""
+        """Yield the object of the last line, if the program omitted its newline."""
         yield from self.feed(b"\n")
 
     def _keep(self, piece: bytes) -> None:
@@ -76,16 +76,18 @@ class JsonLines:
 
 
 _SCAN: Callable[[str, int], tuple[Any, int]] = vars(json.JSONDecoder(parse_float=Decimal))["scan_once"]
-"""Made once: `json.loads` with an option makes one per line, which takes longer than a short line."""
+"""Made once: `json.loads` with an option makes one per line, which takes longer than to parse a short
+line."""
 
 
 def _parse_line(data: bytes) -> dict[str, Any] | None:
-    """Most lines are one value from first byte to last; blanks are looked for only in the others."""
+    """Return the line's object. Most lines are one value from first byte to last; only others are
+    stripped."""
     try:
         text = data.decode("utf-8", "surrogatepass")
         try:
             value, end = _SCAN(text, 0)
-        except StopIteration:  # no value begins there
+        except StopIteration:  # no value begins at this position
             value, end = None, -1
         if end != len(text):
             text = text.strip(BLANKS)
@@ -96,9 +98,9 @@ def _parse_line(data: bytes) -> dict[str, Any] | None:
 
 
 def text_of(value: Any, default: str = "") -> str:
-    """The value if it is a string: programs send null or numbers where text is documented.
+    """Return the value if it is a string: programs send null or numbers where text is documented.
 
-    Half a surrogate pair, which JSON can spell and UTF-8 cannot, becomes `?`.
+    Half a surrogate pair, which JSON allows but UTF-8 does not, becomes `?`.
     """
     if not isinstance(value, str):
         return default
@@ -112,28 +114,28 @@ def count_of(value: Any) -> int:
 
 
 def total_of(*counts: int) -> int:
-    """Return the sum, at most the largest number on the wire."""
+    """Return the sum, at most the largest number that the wire format allows."""
     return min(sum(counts), MOST)
 
 
 def dict_of(value: Any) -> dict[str, Any]:
-    """The value if it is an object, else an empty one."""
+    """Return the value if it is an object, else an empty one."""
     return value if isinstance(value, dict) else {}
 
 
 def list_of(value: Any) -> list[Any]:
-    """The value if it is a list, else an empty one."""
+    """Return the value if it is a list, else an empty one."""
     return value if isinstance(value, list) else []
 
 
 def answer_of(value: Any) -> str:
-    """The start of a tool's answer: a text, or a list of blocks of which some have one."""
+    """Return the start of a tool's answer: of a text, or of the texts in a list of blocks."""
     blocks = [text_of(dict_of(one).get("text")) for one in list_of(value)]
     return (text_of(value) or "\n".join(filter(None, blocks)))[:MOST_ANSWERED]
 
 
 def usd_of(value: Any) -> Decimal | None:
-    """Return the dollars to a billionth; None for a value that is not an amount.
+    """Return the dollars rounded to a billionth; None for a value that is not an amount.
 
     Programs add up binary floats (0.018930000000000002); a billionth of a dollar is below every price.
     """

@@ -1,4 +1,4 @@
-"""The logins of agent programs: how each is opened, which files it leaves, when its limit ends. Pure."""
+"""The logins of agent programs: how each is made, which files it leaves, when its limit resets. Pure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def for_run(text: str) -> bytes | None:
     """Return the login with the fields that a run needs, without the token that makes new ones: a run that
     used it up would lock the owner out. None: the text is not a login.
 
-    The access token is good for days; when it expires, the owner logs in again.
+    The access token is valid for days; when it expires, the owner logs in again.
     """
     whole = _read(text)
     tokens = dict_of(whole.get("tokens"))
@@ -43,15 +43,14 @@ def for_opencode(text: str) -> bytes | None:
     if login.get("type") != "oauth" or not text_of(login.get("access")):
         return None
     given: dict[str, Any] = {name: login[name] for name in ("type", "access", "accountId") if name in login}
-    # It asks for a new token when its time is over, and has nothing to ask with: so its vendor is to say it.
+    # It renews an expired token, but has nothing to renew it with: so its vendor must report the expiry.
     given |= {"refresh": "", "expires": _FAR_MS}
     return json.dumps({"openai": given}).encode()
 
 
 def secrets_in(text: str, name: str = VARIABLE) -> dict[str, str]:
-    """Return the secrets in the file by names for users; each may turn up alone. They are all texts of the
-    file except those that reveal nothing.
-    """
+    """Return the secrets in the file by names for users; each may appear separately. These are all texts of
+    the file except those that reveal nothing."""
     found: dict[str, str] = {}
     todo: list[tuple[str, Any]] = [(name, _read(text))]
     while todo:
@@ -81,7 +80,7 @@ class Login:
     """How a program is logged in. `argv`: the vendor's own login command; its configuration is in the folder
     that the variable `home` names.
 
-    `file`: the file that the command leaves there, or in which we keep a token that it only `prints`.
+    `file`: the file that the command leaves there, or in which we store a token that it only `prints`.
     `variable`: the node's name for the login.
     """
 
@@ -112,7 +111,7 @@ def list_token_paths(home: Path) -> dict[str, Path]:
 
 
 def inner_secrets(values: Mapping[str, str]) -> dict[str, str]:
-    """Return the secrets inside the login files, by names for users; each of them may turn up alone."""
+    """Return the secrets inside the login files, by names for users; each of them may appear separately."""
     found: dict[str, str] = {}
     for name in (VARIABLE, OPENCODE):
         found |= secrets_in(values.get(name, ""), name)
@@ -120,7 +119,7 @@ def inner_secrets(values: Mapping[str, str]) -> dict[str, str]:
 
 
 LONGEST_MS = 8 * 86_400_000
-"""The longest plausible wait: a window lasts a week at most, so a later time is a mistake, or a lie."""
+"""The longest plausible wait: a window lasts a week at most, so a later time is wrong or false."""
 _MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
 _UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _PART = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|[smhd])")
@@ -135,9 +134,8 @@ _CLOCK = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class LimitReset:
-    """`at_ms`: of the Unix clock; or `after_ms`: so long after it was said. Else a time of the node's own
-    clock: `hour`, `minute`, and `day`, as (year, month, day); without one it is the next such time.
-    """
+    """`at_ms`: Unix time; or `after_ms`: that long after the message. Else a time of the node's own clock:
+    `hour`, `minute`, and `day` as (year, month, day); without a day, the next such time."""
 
     at_ms: int | None = None
     hour: int = 0
@@ -147,13 +145,13 @@ class LimitReset:
 
 
 def rejected_until(info: Mapping[str, Any]) -> LimitReset | None:
-    """The end in Claude's `rate_limit_info`; None where that only reports a window that fills up."""
+    """Return the reset in Claude's `rate_limit_info`; None if that only reports a window that fills up."""
     at_s = count_of(info.get("resetsAt"))
     return LimitReset(1000 * at_s) if at_s and info.get("status") == "rejected" else None
 
 
 def clock_in(words: str) -> LimitReset | None:
-    """The time that Codex's words name; None: they name none."""
+    """Return the time that Codex's message names; None: it names none."""
     found = _CLOCK.search(words)
     if found is None:
         return None
@@ -163,7 +161,7 @@ def clock_in(words: str) -> LimitReset | None:
 
 
 def delay_in(words: str) -> LimitReset | None:
-    """The time to wait that a server's words name, as `try again in 1h30m`; None: none, or a short one."""
+    """Return the wait that a server's message names, as `try again in 1h30m`; None: none, or a short one."""
     found = _DELAY.search(words)
     parts = _PART.findall(found[1]) if found is not None else []
     after_ms = int(sum(float(number) * _UNITS[unit] for number, unit in parts))
@@ -175,9 +173,9 @@ def pause_ms(
     now_ms: int,
     local: Callable[[float], datetime] = datetime.fromtimestamp,
 ) -> int:
-    """Return the milliseconds from now until the reset; 0 if it is not known, past, or too far away.
+    """Return the milliseconds from now until the reset; 0 if it is unknown, past, or too far away.
 
-    `local`: gives the time of the node's clock for seconds of Unix time.
+    `local`: returns the time of the node's clock for seconds of Unix time.
     """
     if reset is None:
         return 0
@@ -185,7 +183,7 @@ def pause_ms(
         return reset.after_ms if reset.after_ms <= LONGEST_MS else 0
     try:
         at_ms = _at_ms(reset, local(now_ms / 1000)) if reset.at_ms is None else reset.at_ms
-    except (ValueError, OverflowError):  # no day of any calendar
+    except (ValueError, OverflowError):  # not a day of the calendar
         return 0
     return at_ms - now_ms if 0 < at_ms - now_ms <= LONGEST_MS else 0
 

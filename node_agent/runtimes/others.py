@@ -1,4 +1,4 @@
-"""Any program that speaks ACP, as the node's owner names it: in chats, and behind the sandbox only."""
+"""Any program that speaks ACP, as named by the node's owner: only in chats, and only in the sandbox."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ INSTALL = "put it on the PATH of the node, or repair its entry in ceiling.json t
 
 class OtherAgent(WireModel):
     """The owner's entry for one program. `env`, `files` (of the run's home): its settings, in which `{url}`,
-    `{key}`, `{model}` and `{run}` stand for the gateway's address, its stand-in for a key, the run's model,
-    and the path of the run's home.
+    `{key}`, `{model}` and `{run}` are replaced by the gateway's address, its placeholder for a key, the run's
+    model, and the path of the run's home.
 
-    `sessions`: the files and folders of the home with its memory. Fields left out of an entry are taken from
+    `sessions`: the files and folders of the home with its memory. Fields omitted from an entry are taken from
     `SHIPPED`, by the entry's name.
     """
 
@@ -52,7 +52,7 @@ _OF_KILO = {
     "autoupdate": False,
     "share": "disabled",
     "permission": {"*": "ask"},
-    "experimental": {"continue_loop_on_deny": True},  # else a no ends the turn without an answer
+    "experimental": {"continue_loop_on_deny": True},  # otherwise a denial ends the turn without an answer
     "model": "pancode/{model}",
     "small_model": "pancode/{model}",
     "enabled_providers": ["pancode"],
@@ -69,7 +69,7 @@ _OF_HERMES = {
     "default": "{model}",
     "base_url": "{url}",
     "api_key": "{key}",
-    "context_length": 65_536,  # it works with no less
+    "context_length": 65_536,  # it requires at least this
     "ollama_num_ctx": 65_536,
 }
 _OF_QWEN = {
@@ -86,7 +86,7 @@ _HIDDEN_FROM_QWEN = {
         (".qwen/settings.json", ".env"), ("QWEN.md", "AGENTS.md"), (".agents/skills", ".qwen/skills")
     ).items()
 }
-"""It would take settings of the repository for its own: servers, hooks and commands that run at its start."""
+"""It would use settings of the repository as its own: servers, hooks and commands that run at its start."""
 _KILO_DISABLES = ("AUTOUPDATE", "MODELS_FETCH", "LSP_DOWNLOAD", "PROJECT_CONFIG", "DEFAULT_PLUGINS")
 SHIPPED: Mapping[str, OtherAgent] = {
     "kilo": OtherAgent(
@@ -108,7 +108,7 @@ SHIPPED: Mapping[str, OtherAgent] = {
     "qwen": OtherAgent(
         argv=(
             *("qwen", "--acp", "--extensions", "none"),
-            *("--exclude-tools", "agent", "--exclude-tools", "skill"),  # they may be the repository's own
+            *("--exclude-tools", "agent", "--exclude-tools", "skill"),  # these may come from the repository
         ),
         env={"OPENAI_MODEL": "{model}", "QWEN_CODE_NO_RELAUNCH": "true", **guard_environment("{run}")},
         files={".qwen/settings.json": json.dumps(_OF_QWEN), **_HIDDEN_FROM_QWEN},
@@ -118,7 +118,7 @@ SHIPPED: Mapping[str, OtherAgent] = {
         install="npm install -g @qwen-code/qwen-code@0.15.10",
     ),
 }
-"""Entries measured with the versions named in them. An owner still has to name a program to have it."""
+"""Entries measured with the versions named in them. An owner still has to name a program to enable it."""
 
 
 def runtime_of(name: str, entry: OtherAgent, ours: tuple[str, ...]) -> base.Runtime:
@@ -146,7 +146,8 @@ def runtime_of(name: str, entry: OtherAgent, ours: tuple[str, ...]) -> base.Runt
 
 
 def _launch(agent: OtherAgent, request: base.LaunchRequest, place: base.Place) -> base.ProcessSpec:
-    """A value stands between quotes in settings, so it is written as the inside of a JSON string."""
+    """Return the launch. Settings contain values between quotes, so each is escaped as part of a JSON
+    string."""
     env = base.base_env(request, place)
     model = request.model or "default"
     values = {"{url}": env.get(OTHER_URL, ""), "{key}": env.get(OTHER_KEY, "")}
@@ -166,7 +167,7 @@ def _launch(agent: OtherAgent, request: base.LaunchRequest, place: base.Place) -
         effort=_EFFORTS.get(request.reasoning, request.reasoning.value) if request.reasoning else "",
         model="" if agent.sets_model or request.model is None else request.model,
     )
-    # What is the run's own outranks the settings: its home, its PATH, its login.
+    # The run's own values override the settings: its home, its PATH, its login.
     return wrap_launch(
         way, request, place, base.ProcessSpec((), {**given, **env}, b"", {**base.BASE_FILES, **files})
     )
@@ -179,7 +180,7 @@ def _fill_values(text: str, values: Mapping[str, str]) -> str:
 
 
 def _find_enforcement(mode: Mode, safety: Safety, read_only: bool, isolation: Isolation) -> Enforcement:
-    """The program itself chooses when it asks, so only the sandbox enforces the level."""
+    """Return how the level is enforced: only by the sandbox, as the program itself chooses when it asks."""
     return Enforcement.SANDBOX if isolation is Isolation.SANDBOX else Enforcement.IMPOSSIBLE
 
 

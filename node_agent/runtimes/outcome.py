@@ -33,12 +33,13 @@ DETAIL_CHARS = 200
 
 @lru_cache(maxsize=256)
 def shell_action(command: str) -> ActionClass:
-    """The gravest class among the commands of one script."""
+    """Return the most serious class among the commands of one script."""
     return read_command(command).action
 
 
 def shell_call(tool: str, command: str) -> ToolCall:
-    """Return a shell call. A command too long to judge keeps one character more, not to be judged by half."""
+    """Return a shell call. A command too long to judge keeps one character more, so that no part is
+    judged."""
     if len(command) <= MOST_BYTES:
         return _call(tool, command)
     whole = command[: MOST_BYTES + 1]
@@ -47,18 +48,19 @@ def shell_call(tool: str, command: str) -> ToolCall:
 
 @lru_cache(maxsize=64)
 def _call(tool: str, command: str) -> ToolCall:
-    """Return the call; cached, as a program reports the same call twice or more: begun, under way, ended."""
+    """Return the call; cached, as a program reports the same call several times: started, in progress,
+    ended."""
     return ToolCall(tool, shell_action(command), keep_end(command, DETAIL_CHARS), command=command)
 
 
 def tool_table(
     shell: str, actions: Mapping[ActionClass, str], details: str, paths: str
 ) -> Callable[[str, dict[str, Any]], ToolCall]:
-    """Return how a program's calls are read, from the tool's name and its arguments.
+    """Return how a program's calls are read from the tool's name and its arguments.
 
     `shell`: the tool that runs its `command`. `actions`: the names of the other tools, by what they do.
-    `details`: the arguments that say most about a call, the best first; `paths`: those that name a file. All
-    separated by blanks.
+    `details`: the arguments that describe a call best, the best first; `paths`: those that name a file. All
+    are separated by blanks.
     """
     known = {tool: action for action, tools in actions.items() for tool in tools.split()}
     shown, files = details.split(), paths.split()
@@ -81,7 +83,7 @@ _REFUSED = frozenset({FailureKind.MODEL_AUTH, FailureKind.MODEL_BUSY})
 
 
 def subtract_usage(before: Usage, fresh: int, cached: int, output: int, turns: int) -> Usage:
-    """Return the usage after `before`, where a program's numbers are those of the whole session."""
+    """Return the usage after `before`, if a program's numbers are those of the whole session."""
     return Usage(
         input_tokens=max(fresh - before.input_tokens, 0),
         cached_tokens=max(cached - before.cached_tokens, 0),
@@ -91,32 +93,32 @@ def subtract_usage(before: Usage, fresh: int, cached: int, output: int, turns: i
 
 
 def without_end(end: ExitInfo, lines: JsonLines, known: bool, what: str) -> tuple[FailureKind, str]:
-    """Return the failure of a program that is gone without a final event, whatever its exit status.
+    """Return the failure of a program that ended without a final event, whatever its exit status.
 
-    `known`: at least one event was of a kind that the parser knows. `what`: the event that is missing.
+    `known`: at least one event was of a kind that the parser knows. `what`: the missing event.
     """
     if end.status in (126, 127) and not lines.lines:
         return FailureKind.RUNTIME_MISSING, f"{how_it_ended(end)} without any output"
     if not known:
         complaint = first_complaint(end)
-        words = f"{how_it_ended(end)} without one readable event"
+        words = f"{how_it_ended(end)} without a readable event"
         return FailureKind.RUNTIME_UNREADABLE, f"{words}: {complaint}" if complaint else words
     return FailureKind.NO_ANSWER, f"{how_it_ended(end)} without {what}"
 
 
 def read_complaints(end: ExitInfo) -> list[str]:
-    """Return the lines of stderr, where the program complains to users, without empty ones."""
+    """Return the nonempty lines of stderr, where the program reports problems to users."""
     lines = (line.strip() for line in end.complaints.decode("utf-8", "replace").splitlines())
     return [line for line in lines if line]
 
 
 def first_complaint(end: ExitInfo) -> str:
-    """Return the first line of stderr; empty where the program wrote none."""
+    """Return the first line of stderr; empty if the program wrote none."""
     return keep_end(next(iter(read_complaints(end)), ""), COMPLAINT_CHARS)
 
 
 class EventParser(ABC):
-    """A `Parser`: feeding, denials, the verdict. The meaning of an event is each program's own."""
+    """A `Parser` with feeding, denials and the verdict. Subclasses define the meaning of each event."""
 
     def __init__(self, model: str | None = None) -> None:
         self._lines = JsonLines()
@@ -140,18 +142,18 @@ class EventParser(ABC):
 
     @abstractmethod
     def _event(self, event: dict[str, Any]) -> Iterable[Activity]:
-        """Return the activities of one event; the event is used up."""
+        """Return the activities of one event; the event may be modified."""
 
     @abstractmethod
     def _judge(self, end: ExitInfo) -> tuple[FailureKind | None, str]:
         """Return the failure and the reason, after the last event."""
 
     def _said(self) -> str:
-        """The answer, after the last event."""
+        """Return the answer, after the last event."""
         return self._answer
 
     def _spent(self, failure: FailureKind | None) -> Usage:
-        """Return the reported usage; nothing where the model server refused the run before any answer."""
+        """Return the reported usage; none if the model server refused the run before any answer."""
         return NOTHING if failure in _REFUSED and not self._answered else self.usage
 
     def feed(self, chunk: bytes) -> list[Activity]:
@@ -176,7 +178,7 @@ class EventParser(ABC):
         )
 
     def _begin_call(self, number: Any, call: ToolCall) -> ToolCall:
-        """Count a call, and keep it until its outcome is told; too many at once are not kept."""
+        """Count a call, and store it until its outcome is reported; calls over the limit are not stored."""
         self._calls[call.action] += 1
         if len(self._open) < MAX_CALLS_OPEN:
             self._open[text_of(number)] = call
@@ -188,7 +190,7 @@ class EventParser(ABC):
         return self._open.pop(text_of(number), unknown)
 
     def _note_denial(self, call: ToolCall, why: Any) -> Denial:
-        """Keep the denial, up to the limit of their number, and note that the newest call was denied."""
+        """Store the denial, up to the limit of their number, and record that the newest call was denied."""
         denial = Denial(call.tool, call.action, keep_end(text_of(why), DETAIL_CHARS), call.detail)
         self._denied_last = denial
         if len(self._denials) < MAX_DENIALS:
@@ -196,7 +198,7 @@ class EventParser(ABC):
         return denial
 
     def _judge_answer(self, answer: str) -> tuple[FailureKind | None, str]:
-        """The verdict on an end that claims success."""
+        """Return the verdict on an end that is reported as success."""
         if not answer.strip():
             return FailureKind.NO_ANSWER, "the answer is empty"
         if last := self._denied_last:

@@ -1,4 +1,4 @@
-"""Decides the system prompt of a run: the text of each part, its job, and how it fits the model."""
+"""Composes the system prompt of a run: the text of each part, and how the prompt is fitted to the model."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ not count.
 
 
 class Category(StrEnum):
-    """The parts of a prompt, in the order in which they stand."""
+    """The parts of a prompt, in order."""
 
     IDENTITY = "identity"
     CONSTITUTION = "constitution"
@@ -173,7 +173,7 @@ class Category(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What a run's prompt depends on, beside its agent."""
+    """What a run's prompt depends on besides its agent."""
 
     mode: Mode
     safety: Safety
@@ -181,11 +181,11 @@ class Situation:
     rules: Rules = NO_RULES
     interactive_run: bool = False
     notes: tuple[str, ...] = ()
-    """Notes of earlier runs in the repository, the most useful one first; given as material."""
+    """Notes of earlier runs in the repository, the most useful first; the prompt marks them as unchecked."""
     prd: str = ""
-    """The PRD file, which tells what the repository is to become; empty: none travels."""
+    """The PRD file, which describes the product that the repository is for; empty: none is included."""
     short: frozenset[Category] = frozenset()
-    """The categories of which only the least is said, since the model has too little room."""
+    """The categories that are shortened because the model has too little room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +198,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """All parts of a prompt; the same agent in the same situation has the same ones to the byte."""
+    """All parts of a prompt. The same agent and situation produce the same bytes."""
 
     pieces: tuple[Piece, ...]
 
@@ -208,7 +208,7 @@ class Prompt:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the text, in hexadecimal."""
+        """The SHA-256 of the text, in hexadecimal."""
         return digest_of(self.text)
 
     def chars(self, category: Category) -> int:
@@ -216,12 +216,12 @@ class Prompt:
 
 
 def digest_of(text: str) -> str:
-    """Return a prompt's SHA-256, in hexadecimal, as a receipt has it of the prompt that an agent got."""
+    """Return the SHA-256 of a prompt in hexadecimal, as recorded in the receipt."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def compile_prompt(agent: Agent, situation: Situation) -> Prompt:
-    """Return the role of the agent, then the fixed rules, then the form of its answer."""
+    """Return the prompt of an agent in a situation; empty parts are omitted."""
     rule = rule_of(situation.mode, situation.safety, agent.read_only)
     made = {
         Category.IDENTITY: _format_name(agent)
@@ -239,7 +239,7 @@ def compile_prompt(agent: Agent, situation: Situation) -> Prompt:
 
 
 def _format_constitution(agent: Agent, rule: str) -> str:
-    """Return the fixed rules; an agent that may write no file is not told how to ask a user."""
+    """Return the fixed rules. Only an agent that may write files is told how to ask a user."""
     can_write = rule != READ_ONLY and any(tool in WRITE_TOOLS for tool in agent.tools)
     asking = (ASKING,) if can_write else ()
     return " ".join((TALKING if agent.leads else CONSTITUTION, *asking, SCOPE[agent.role]))
@@ -254,7 +254,7 @@ def _format_name(agent: Agent) -> str:
 
 
 def report_names(role: Role) -> tuple[str, ...]:
-    """Return the names in the form of the answer, in order."""
+    """Return the headings of the role's report, in order."""
     return tuple(line.partition(":")[0] for line in REPORTS[role].splitlines()[1:])
 
 
@@ -264,17 +264,18 @@ def _report(role: Role, short: bool) -> str:
 
 
 def _format_context(prd: str, notes: Sequence[str]) -> str:
-    """Return what the repository tells; the PRD's path is quoted, as the repository has chosen it."""
+    """Return the repository's context; the PRD's path is quoted, since the repository chose it."""
     lines = [PRD_LINE.format(path=json.dumps(prd))] if prd else []
     if notes:
         text = "\n\n".join(notes)
-        # A text cannot hold its own digest, so it cannot end itself early and continue in our name.
+        # A text cannot contain its own digest, so the notes cannot fake the end mark and continue in our
+        # name.
         lines.append(CONTEXT_HEAD.format(mark=digest_of(text)[:16], text=text))
     return "\n\n".join(lines)
 
 
 def _format_mode(agent: Agent, mode: Mode) -> str:
-    """Return what the run itself may do, which is not what its mode permits to others."""
+    """Return what this run itself may do, which can be less than its mode permits."""
     if mode is Mode.BUILD and agent.read_only:
         return BUILD_READ_ONLY
     return MODES[mode]
@@ -290,7 +291,7 @@ def _format_tools(agent: Agent, rule: str, runtime: str) -> str:
 
 
 def _format_tool_names(tools: Sequence[str], runtime: str) -> str:
-    """Return the tools by the names that the program gives them; empty when those are ours."""
+    """Return the program's names for the tools; empty if it uses ours."""
     if runtime == "codex":
         return SHELL_ONLY
     names = CALLED.get(runtime, {})
@@ -304,7 +305,7 @@ def _can_ask(situation: Situation) -> bool:
 
 
 def _format_rules(rules: Rules, can_ask: bool) -> Iterator[str]:
-    """Yield the rules: patterns only, in quotes: a repository may have written them, to instruct agents."""
+    """Yield the rules as quoted patterns only: a repository may have written them to instruct agents."""
     written = [rule for rule in rules.paths if rule.origin != BUILT_IN]
     by_kind = {
         OF_PATHS[access]: [r.pattern for r in written if r.access is access] for access in PathAccess
@@ -336,7 +337,7 @@ _OPENINGS: dict[Category, tuple[str, ...]] = {
 
 
 def sizes_of(text: str) -> dict[Category, int]:
-    """Return the characters of each part of a compiled prompt, read from its text."""
+    """Return the size of each part of a compiled prompt in characters, parsed from its text."""
     begins, at = {Category.IDENTITY: 0}, 0
     for category, openings in _OPENINGS.items():
         look = text.rfind if category is Category.REPORT else text.find  # notes may quote other reports
@@ -351,13 +352,13 @@ CHARS_PER_TOKEN = 4
 
 
 def estimate_tokens(chars: int) -> int:
-    """Estimate the tokens of so many characters, rounded up: each model cuts words in its own way."""
+    """Estimate the tokens of this many characters, rounded up; the real number depends on the model."""
     return -(-chars // CHARS_PER_TOKEN)
 
 
 def tokens_of(prompt: Prompt, task: str, context: int = 0) -> dict[str, int]:
-    """Estimate the tokens by category. `context`: characters of the repository's words to agents; the notes
-    of earlier runs count there, too.
+    """Estimate the tokens by category. `context`: characters of the repository's instructions to agents;
+    notes of earlier runs are added to that category.
 
     What the runtime itself adds, such as the descriptions of its tools, is unknown.
     """
@@ -371,7 +372,7 @@ def tokens_of(prompt: Prompt, task: str, context: int = 0) -> dict[str, int]:
 SHARE = 2
 """The first call takes at most one part in so many of the window: the work has to fit, too."""
 SHORTENED = {
-    Category.IDENTITY: "who the agent is: its name and description stand in place of its own prompt",
+    Category.IDENTITY: "who the agent is: its name and description replace its own prompt",
     Category.REPORT: "the form of its report: only the names of the parts are told",
 }
 """What is left out, in this order, after the notes of earlier runs; by category, in words."""
@@ -379,7 +380,7 @@ SHORTENED = {
 
 @dataclass(frozen=True, slots=True)
 class FittedPrompt:
-    """The prompt, and what it leaves out, in words, in the order in which that was left out."""
+    """A prompt, and what was omitted from it, as text in the order of omission."""
 
     prompt: Prompt
     left_out: tuple[str, ...] = ()
@@ -388,10 +389,10 @@ class FittedPrompt:
 
 
 def fit_prompt(agent: Agent, situation: Situation, task: str, context: int | None) -> FittedPrompt:
-    """Return the first prompt that leaves the model enough room, else the shortest. `context`: tokens of the
-    model's window; None: not known, so nothing is left out.
+    """Return the longest prompt that leaves the model enough room, else the shortest. `context`: the model's
+    window in tokens; None: unknown, so nothing is omitted.
 
-    Mode, safety, rules, tools and the constitution are always told.
+    Mode, safety, rules, tools and the constitution are always included.
     """
     made = FittedPrompt(compile_prompt(agent, situation), notes=len(situation.notes))
     for one in _shorten_prompt(agent, situation) if context is not None else ():
@@ -406,7 +407,7 @@ def is_within_context(prompt: Prompt, task: str, runtime: str, context: int | No
 
 
 def _shorten_prompt(agent: Agent, situation: Situation) -> Iterator[FittedPrompt]:
-    """Yield prompts that leave out ever more: the last notes first, then parts that can be said in short."""
+    """Yield ever shorter prompts: first without the last notes, then with shortened parts."""
     many, left_out = len(situation.notes), tuple[str, ...]()
     for kept in reversed(range(many)):
         left_out = (f"{count_noun(many - kept, 'note')} of earlier runs",)
@@ -423,7 +424,7 @@ def _shorten_prompt(agent: Agent, situation: Situation) -> Iterator[FittedPrompt
 
 
 def window_of(ref: ModelRef | None, endpoint: str | None, nodes: Sequence[NodeView]) -> int | None:
-    """Return the largest window that a fleet's server gives the model, in tokens; None: none is known."""
+    """Return the largest window in tokens that a server of the fleet gives the model; None: unknown."""
     if ref is None or endpoint is None:
         return None
     places = (view for view in nodes if ref.node in (None, view.node.name))

@@ -1,4 +1,4 @@
-"""The coordinator's table of runtimes: names, costs, and the rules that each enforces by itself."""
+"""The coordinator's table of runtimes: names, costs, and the rules that each can enforce itself."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pancode.kernel.names import find_nearest, not_found
 
 READ_ONLY = "read-only"
 RULES = (READ_ONLY, Safety.AUTO_EDIT.value, Safety.FULL_AUTO.value)
-"""The rules to which a run can be held; the level `suggest` is read-only."""
+"""The rules that a run can be subject to; the level `suggest` counts as read-only."""
 _ALL_BUT_OPEN = frozenset({READ_ONLY, Safety.SUGGEST.value, Safety.AUTO_EDIT.value})
 _EVERY = frozenset(Reasoning)
 
@@ -23,10 +23,10 @@ _EVERY = frozenset(Reasoning)
 class RuntimeKind:
     """One runtime.
 
-    `own`: it runs the user's own message as a program: no model, no cost. `plays`: that program plays an
-    agent and says what it would have cost. `holds`: rules that its own flags enforce without a sandbox
+    `own`: it runs the user's own message as a program: no model, no cost. `plays`: that program simulates an
+    agent and reports a simulated cost. `holds`: rules that its own flags enforce without a sandbox
     (measured). `provider`: the only model provider that it can use, None for any. `needs_model`: it has no
-    default model. `reaches`: it asks each vendor in the cloud by itself.
+    default model. `reaches`: it calls the cloud vendors directly.
     """
 
     name: str
@@ -37,7 +37,7 @@ class RuntimeKind:
     needs_model: bool = False
     reaches: bool = False
     reasons: frozenset[Reasoning] = frozenset()
-    """The reasoning efforts that the runtime's model takes (measured)."""
+    """The reasoning efforts that the runtime's model supports (measured)."""
     hears: bool = False
     """Whether an agent at work is given the messages of a user, with its next turn."""
     asks_users: bool = False
@@ -45,19 +45,19 @@ class RuntimeKind:
     takes_turns: bool = False
     """Whether it can wait for a message after an answer, so that its run can be an interactive run."""
     chosen: bool = False
-    """Whether it is a program of a node owner's choice, whose runs are chats, in a sandbox."""
+    """Whether it is a program that the node's owner chose (`acp:`); its runs are sandboxed chats."""
     skills: bool = False
-    """Whether it reads skills (SKILL.md) that are laid for it."""
+    """Whether it reads skills (SKILL.md) that the node provides."""
     installable: bool = False
-    """Whether `pancode node install` brings it."""
+    """Whether `pancode node install` can install it."""
 
     def asks(self, interactive_run: bool) -> bool:
-        """Whether a command waits for a user's approval; in an interactive run it does with every runtime."""
+        """Whether commands can wait for a user's approval; in interactive runs every runtime supports it."""
         return self.asks_users or (interactive_run and self.takes_turns)
 
     @property
     def resumes(self) -> bool:
-        """Whether it can continue with a session: agent programs can, a user's own program has none."""
+        """Whether it can resume a session: agent programs can, a user's own program cannot."""
         return not self.own
 
 
@@ -66,7 +66,7 @@ OUR_OWN = "native"
 _PROGRAM = RuntimeKind(
     "", holds=_ALL_BUT_OPEN, reasons=_EVERY, takes_turns=True, skills=True, installable=True
 )
-"""What most agent programs have in common, the vendors' and ours."""
+"""What most agent programs have in common, both the vendors' and ours."""
 _WORKER = replace(_PROGRAM, needs_model=True, reaches=True, hears=True, asks_users=True)
 _CLAUDES = _EVERY - {Reasoning.MINIMAL}
 _TABLE: dict[str, RuntimeKind] = {
@@ -97,9 +97,9 @@ _TABLE: dict[str, RuntimeKind] = {
 
 
 class _Kinds(Mapping[str, RuntimeKind]):
-    """The table of runtimes. Any name that begins with `acp:` is a program of some node owner's choice.
+    """The table of runtimes. Any name that begins with `acp:` is a program that a node's owner chose.
 
-    A stored run finds the kind of a runtime that is gone, although that one is no longer in the table.
+    A stored run still finds the kind of a removed runtime, which iteration does not list.
     """
 
     def __getitem__(self, name: str) -> RuntimeKind:
@@ -132,14 +132,14 @@ ALIASES: dict[str, str] = {
     "cli:copilot-cli": "copilot",
     "pi": "native",
 }
-"""The names that the original's files use, with ours."""
+"""Runtime names in files of the original PanCode, mapped to ours."""
 
 
 @dataclass(frozen=True, slots=True)
 class EnforcementRequest:
-    """The facts that decide who holds a run to its rule. `workspace`: git or none.
+    """The facts that decide what enforces a run's rule. `workspace`: git or none.
 
-    `may_allow`: whether the caller may accept that nothing holds it; a run that is itself held may not.
+    `may_allow`: whether the caller may accept that nothing enforces it; a restricted run may not.
     """
 
     mode: Mode
@@ -152,12 +152,12 @@ class EnforcementRequest:
 
 
 def resolve_alias(name: str) -> str:
-    """Return the runtime's own name for any of its names."""
+    """Return the canonical name of a runtime."""
     return ALIASES.get(name, name)
 
 
 def known_runtime(name: str) -> str:
-    """Return the name unchanged; ValueError with the nearest one for an unknown runtime."""
+    """Return the name unchanged. Raises ValueError, with the nearest name, for an unknown runtime."""
     if name in REMOVED_RUNTIMES:
         removed = no_runtime(name)
         raise ValueError(f"{removed}: {removed.fix}")
@@ -179,7 +179,7 @@ def no_runtime(
 
 
 def runtime_for(ref: ModelRef | None) -> str | None:
-    """Return the vendor's own runtime for a model of that provider, or ours; None where none is named."""
+    """Return the vendor's own runtime for the model's provider, or `native`; None if no provider is named."""
     if ref is None or ref.provider is None:
         return None
     own = next((kind.name for kind in RUNTIMES.values() if kind.provider == ref.provider), None)
@@ -187,13 +187,13 @@ def runtime_for(ref: ModelRef | None) -> str | None:
 
 
 def model_for(ref: ModelRef, kind: RuntimeKind) -> str:
-    """Return the model's name as the runtime takes it."""
+    """Return the model's name in the form that the runtime expects."""
     theirs = ref.is_cloud and kind.provider is None
     return ref.without_node().text if theirs else ref.model
 
 
 def foreign_provider(ref: ModelRef | None, kind: RuntimeKind) -> str | None:
-    """Return the provider that the model names and the runtime cannot use; None: there is no conflict."""
+    """Return the model's provider if the runtime cannot use it; None: no conflict."""
     if ref is None or kind.provider in (None, ref.provider):
         return None
     return ref.provider
@@ -201,7 +201,7 @@ def foreign_provider(ref: ModelRef | None, kind: RuntimeKind) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class EnforcedRule:
-    """The rule of a run, and whether telling the agent is enough. `outside`: it works on the node itself."""
+    """The rule of a run. `told_only`: instructions suffice; `outside`: the run works without the sandbox."""
 
     kind: RuntimeKind
     rule: str
@@ -210,7 +210,7 @@ class EnforcedRule:
     may_allow: bool = True
 
     def by(self, isolation: Isolation | None) -> Enforcement:
-        """Return who holds the rule on a node so isolated: the sandbox, the runtime, or instructions."""
+        """Return what enforces the rule under this isolation: the sandbox, the runtime, or instructions."""
         if isolation is Isolation.SANDBOX and not self.outside:
             return Enforcement.SANDBOX
         if self.rule in self.kind.holds:
@@ -219,12 +219,12 @@ class EnforcedRule:
         return Enforcement.IMPOSSIBLE if script else Enforcement.TOLD_ONLY
 
     def has_shell(self, isolation: Isolation | None) -> bool:
-        """Whether an agent that may write can run commands: at auto-edit only where something bounds them."""
+        """Whether a writing agent can run commands; at auto-edit only if something confines them."""
         bounded = isolation is Isolation.SANDBOX or Safety.FULL_AUTO.value in self.kind.holds
         return bounded or self.kind.own or self.rule != Safety.AUTO_EDIT.value
 
     def enough(self, isolation: Isolation | None) -> bool:
-        """Whether the run may work there: held, or the user allows it, or their own and not full-auto."""
+        """Whether the run may work there: the rule is enforced or waived, or it is an own limited program."""
         how = self.by(isolation)
         if how in (Enforcement.SANDBOX, Enforcement.RUNTIME) or not self.may_allow:
             return how in (Enforcement.SANDBOX, Enforcement.RUNTIME)
@@ -234,7 +234,7 @@ class EnforcedRule:
 
 
 def find_rule(kind: RuntimeKind, request: EnforcementRequest) -> EnforcedRule:
-    """Return the rule of a run, and what is enough for it."""
+    """Return the rule of a run, and what suffices to enforce it."""
     rule = rule_of(request.mode, request.safety, request.read_only)
     writes = rule == request.safety.value
     outside = is_on_the_machine(kind.name, request.workspace, request.safety, writes, request.depth)
@@ -242,13 +242,13 @@ def find_rule(kind: RuntimeKind, request: EnforcementRequest) -> EnforcedRule:
 
 
 def is_listed(name: str) -> bool:
-    """Whether lists for users name the runtime: a program that plays an agent serves demos and tests."""
+    """Whether to list the runtime for users; one that simulates an agent is for demos and tests only."""
     kind = RUNTIMES.get(name)
     return kind is None or not kind.plays
 
 
 def build_matrix() -> list[tuple[str, str, Enforcement, Enforcement]]:
-    """Return, for each runtime and rule, who holds it on a node with a sandbox, and on one without."""
+    """Return (runtime, rule, what enforces it with a sandbox, what enforces it without) for all of them."""
     rows = []
     for kind in RUNTIMES.values():
         for rule in RULES:
@@ -258,6 +258,6 @@ def build_matrix() -> list[tuple[str, str, Enforcement, Enforcement]]:
 
 
 def rule_of(mode: Mode, safety: Safety, read_only: bool) -> str:
-    """Return the one rule that a run must be held to: read-only, or its safety level."""
+    """Return the one rule that applies to a run: read-only, or its safety level."""
     may_write = mode in MODE_WRITES and safety is not Safety.SUGGEST and not read_only
     return safety.value if may_write else READ_ONLY

@@ -1,4 +1,4 @@
-"""How able and how dear a model is, by its vendor's facts, and where a vendor's login can be opened."""
+"""The capability and price of models, by their vendors' facts, and checks before a vendor login."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from pancode.kernel.node import with_words
 
 FRONTIER_BILLIONS, MID_BILLIONS = 100.0, 7.0
 MID_CONTEXT = 16_384
-"""The least context for a coding task: with less, a model is small, whatever its size."""
+"""The minimum context for a coding task; with less, a model's tier is small, whatever its size."""
 
 
 class ModelTier(StrEnum):
-    """The ability of a model."""
+    """The capability of a model."""
 
     SMALL = "small"
     MID = "mid"
@@ -33,7 +33,7 @@ RANK: dict[ModelTier, int] = {tier: rank for rank, tier in enumerate(ModelTier)}
 
 @dataclass(frozen=True, slots=True)
 class Tiered:
-    """A tier and how it is known; `tier` None: nobody knows it."""
+    """A tier and how it was determined; `tier` None: unknown."""
 
     tier: ModelTier | None
     why: str
@@ -77,16 +77,16 @@ _FAMILIES: tuple[tuple[str, ModelTier], ...] = (
     ("deepseek-r1*", ModelTier.FRONTIER),
     ("kimi-k2*", ModelTier.FRONTIER),
 )
-"""Known families by name, the narrower first. A size in the name ranks before them."""
+"""Known families by name, narrower patterns first. A size in the name takes precedence."""
 _MIXTURE = re.compile(r"(?<![a-z0-9.])(\d+)x(\d+(?:\.\d+)?)b(?![a-z0-9])")
 _SIZE = re.compile(r"(?<![a-z0-9.])e?(\d+(?:\.\d+)?)([bm])(?![a-z0-9])")
 
 
 def parse_billions(model: str) -> float | None:
-    """Read the parameters, in billions, from a name: `qwen3:8b`, `mixtral-8x7b`, `gemma-3-270m`; None: it has
-    none.
+    """Read the number of parameters, in billions, from a name: `qwen3:8b`, `mixtral-8x7b`, `gemma-3-270m`;
+    None if the name has none.
 
-    Of `35b-a3b` it is the whole, 35: what is active at a time is written with a letter before it.
+    For `35b-a3b` it is the total, 35; active parameters have a letter before the number.
     """
     name = model.lower()
     mixture = _MIXTURE.search(name)
@@ -103,14 +103,13 @@ def tier_of(
     overrides: dict[str, ModelTier] | None = None,
     served: bool = False,
 ) -> Tiered:
-    """Return the tier. `parameters`: in billions; `context`: what it can really use, in tokens; None: not
-    known.
+    """Return the tier. `parameters`: in billions; `context`: usable tokens; None: unknown.
 
     `served`: a model server of the fleet serves it. Such a server may use any name, so the name can only
-    lower the tier, and the model's family does not count.
+    lower the tier, and the model's family is ignored.
 
-    `overrides`: patterns (`*` and `?`) over `model`, `provider/model` or `node/provider/model`; the last that
-    fits counts, as a later file does. The context can lower the tier of a model and never raises it.
+    `overrides`: patterns (`*` and `?`) over `model`, `provider/model` or `node/provider/model`; the last
+    match wins, so later files override earlier ones. The context can lower a tier, but never raise it.
     """
     for pattern, tier in reversed((overrides or {}).items()):
         if any(fnmatchcase(name, pattern) for name in (ref.model, ref.without_node().text, ref.text)):
@@ -121,7 +120,7 @@ def tier_of(
     if size is not None and (parameters is not None or not served or _of_size(size) is ModelTier.SMALL):
         return Tiered(_of_size(size), f"{size:g} billion parameters")
     if served:
-        return Tiered(None, "its server does not tell how many parameters it has")
+        return Tiered(None, "its server does not report how many parameters it has")
     name = ref.model.rpartition("/")[2].lower()
     for pattern, tier in _FAMILIES:
         if fnmatchcase(name, pattern):
@@ -146,7 +145,7 @@ _OWN_FAMILIES = {"anthropic": ("claude-",), "google": ("gemini-",)}
 
 @dataclass(frozen=True, slots=True)
 class CloudModel:
-    """One model of a vendor. USD for a million tokens at the lowest price step; None: not known."""
+    """One model of a vendor. Prices in USD per million tokens at the lowest price tier; None: unknown."""
 
     provider: str
     id: str
@@ -157,14 +156,14 @@ class CloudModel:
 
     @property
     def could_work(self) -> bool:
-        """Whether it reads and writes text, has a price, and is the vendor's own where that matters."""
+        """Whether it reads and writes text, has a price, and is the vendor's own model where that matters."""
         families = _OWN_FAMILIES.get(self.provider, ("",))
         sold = self.input_usd is not None and self.output_usd is not None
         return sold and self.id.startswith(families) and not _NO_WORKER.search(self.id.lower())
 
 
 def providers_of(name: str) -> tuple[str, ...]:
-    """Return the vendors whose models a runtime can use; UsageError where nobody can say, NotFoundError."""
+    """Return the vendors whose models a runtime can use. UsageError if none are known, NotFoundError."""
     if resolve_alias(name) not in RUNTIMES:
         raise no_runtime(name)
     kind = RUNTIMES[resolve_alias(name)]
@@ -177,7 +176,7 @@ def providers_of(name: str) -> tuple[str, ...]:
 
 _BY_LOGIN = {
     "copilot": "GitHub, whose plan says which models it has",
-    "opencode": "OpenAI, whose ChatGPT plan says which models it has",
+    "opencode": "OpenAI, where your ChatGPT plan determines the models",
 }
 """The vendor that knows the models of a login, for runtimes whose login has no kept list."""
 _FIX = "pancode models --runtime claude"
@@ -185,7 +184,7 @@ _FIX = "pancode models --runtime claude"
 
 def _explain_unknown(kind: RuntimeKind) -> str:
     if kind.own:
-        return "it runs programs of your own and calls no model that PanCode knows of"
+        return "it runs your own programs and calls no model that PanCode knows of"
     if kind.name in _BY_LOGIN:
         return (
             f"it asks the model server that its machine knows, or, by a subscription, {_BY_LOGIN[kind.name]}"
@@ -194,15 +193,15 @@ def _explain_unknown(kind: RuntimeKind) -> str:
 
 
 def list_capable(models: Iterable[CloudModel], providers: Sequence[str]) -> list[CloudModel]:
-    """Return the models of these vendors that could do a run's work, by vendor and name."""
+    """Return the models of these vendors that are able to do a run's work, by vendor and name."""
     found = [model for model in models if model.provider in providers and model.could_work]
     return sorted(found, key=lambda model: (providers.index(model.provider), model.id))
 
 
 def check_login(node: Mapping[str, Any], runtime: str) -> None:
-    """Raise NotFoundError for an unknown runtime, or one that the machine says it lacks.
+    """Raise NotFoundError for an unknown runtime, or one that the node reports as missing.
 
-    A machine that was not heard yet says itself what it has, when it is asked.
+    A node that has not reported yet decides itself when the login starts.
     """
     if runtime not in RUNTIMES:
         raise no_runtime(runtime)
@@ -213,6 +212,6 @@ def check_login(node: Mapping[str, Any], runtime: str) -> None:
             why=with_words("the node agent did not find it in PATH", fact["says"]),
             fix=f"pancode node install {node['name']} {runtime}"
             if RUNTIMES[runtime].installable
-            else f"install it there; pancode node show {node['name']}",
+            else f"install it there; for details: pancode node show {node['name']}",
             code="runtime_missing",
         )

@@ -1,4 +1,4 @@
-"""Keeps the vendors' lists of models; each is read at its first use."""
+"""Provides the vendors' lists of models; each is read on first use."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from pancode.agents.models import CLOUD, VendorList
 
 
 class KeptLists(Mapping[str, VendorList]):
-    """The vendors' lists, read at first use. Safe from any thread: at worst two read the same list at
-    once."""
+    """The vendors' lists, read on first use. Thread-safe: at worst two threads read the same list."""
 
     def __init__(self) -> None:
         self._read: dict[str, VendorList] = {}
@@ -18,7 +17,7 @@ class KeptLists(Mapping[str, VendorList]):
         if provider not in CLOUD:
             raise KeyError(provider)
         if provider not in self._read:
-            # Takes megabytes, and most fleets' dispatches name no vendor's model.
+            # The import takes megabytes of memory, and most fleets never use a vendor's model.
             from pancode.agents.price_list import KeptList
 
             self._read[provider] = KeptList(provider)

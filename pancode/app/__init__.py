@@ -1,1 +1,1 @@
-"""Puts one coordinator together: the only package that knows every other."""
+"""Assembles a coordinator: the only package that imports all others."""

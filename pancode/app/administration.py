@@ -1,4 +1,4 @@
-"""What a user does by hand with a fleet's stores: move the ledger, write users of Redis, look at queues."""
+"""Manual administration of a fleet's stores: move the ledger, write Redis users, inspect queues."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ FLAG = "--from"
 def move_ledger(
     home: Path, environ: Mapping[str, str], source: str, password_file: str | None
 ) -> dict[str, Any]:
-    """Move the ledger. `source`: `file`, or a PostgreSQL's address. AlreadyRunningError; errors of moving."""
-    # Only who moves one loads what speaks to databases.
+    """Move the ledger. `source`: `file` or a PostgreSQL address. AlreadyRunningError; errors of the move."""
+    # Only a move imports the database libraries.
     from pancode.store.move import kept_as, move, place_of
     from pancode.store.postgres import database_of
 
@@ -42,7 +42,7 @@ def move_ledger(
         raise UsageError(
             f"the source and the target of the ledger are the same: {place_of(target)}",
             why="the settings name the target; --from names the source",
-            fix="set PANCODE_DATABASE_URL or ledger.url to the new place first (neither, for a file)",
+            fix="set PANCODE_DATABASE_URL or ledger.url to the new address first (unset both to use a file)",
         )
     lock = HomeLock(home)
     lock.take()
@@ -60,7 +60,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 def users_file(user: str, password_file: str, known: str | None) -> str:
-    """Return the users file. `known`: the one so far, `-`: standard input. UsageError, ConfigError."""
+    """Return the users file. `known`: the existing one, `-` for standard input. UsageError, ConfigError."""
     if not _NAME.fullmatch(user) or user == "default" or user.startswith(USER_PREFIX):
         raise UsageError(
             f"{user!r} is not a valid user for the coordinator",
@@ -87,18 +87,18 @@ COMMANDS = ("info", "--help", "--version")
 
 
 def count_jobs(home: Path, environ: Mapping[str, str]) -> dict[str, list[dict[str, Any]]]:
-    """Return RQ's counts. UnavailableError where no Redis answers."""
+    """Return RQ's job counts. Raises UnavailableError if Redis does not answer."""
     with _open_reader(home, environ) as access:
         return read_counts(access)
 
 
 def run_rq(words: Sequence[str], home: Path, environ: Mapping[str, str], out: TextIO) -> None:
-    """Run a command of RQ. UsageError for one that does more than look."""
+    """Run a command of RQ. Raises UsageError for one that is not read-only."""
     if not words or words[0] not in COMMANDS:
         raise UsageError(
             f"{words[0] if words else 'rq'} is not available in a fleet",
             why="RQ's other commands write to Redis or run functions that a node could have put there",
-            fix="pancode admin queue --rq info; to move work: pancode queue, pancode runs",
+            fix="pancode admin queue --rq info; to manage work: pancode queue, pancode runs",
         )
     with _open_reader(home, environ) as access:
         rq_info(access, words, out)

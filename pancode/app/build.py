@@ -1,4 +1,4 @@
-"""Builds the coordinator of a home by its settings; never from inside of a run of its own."""
+"""Builds the coordinator of a home from its settings; refuses inside one of its own runs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from pancode.store.postgres import Database, database_of
 
 def build(root: Path, environ: Mapping[str, str]) -> Coordinator:
     """Build the coordinator, under the home's lock. ConfigError names file and key; InsideRunError."""
-    loaded = load(ConfigPlaces(root), environ, preset=NO_PRESET)  # presets are about dispatches
+    loaded = load(ConfigPlaces(root), environ, preset=NO_PRESET)  # presets only affect dispatches
     settings, database = loaded.settings, database_in(loaded)
     _not_inside(Home(root), database)
 
@@ -47,14 +47,14 @@ def build(root: Path, environ: Mapping[str, str]) -> Coordinator:
 
 
 def database_in(loaded: Loaded) -> Database | None:
-    """The PostgreSQL that the settings name; None: a file. ConfigError for an invalid address."""
+    """Return the PostgreSQL that the settings name; None: a file. ConfigError for an invalid address."""
     url = loaded.settings.ledger.url
     password = loaded.settings.ledger.password_file
     return None if url is None else database_of(url, loaded.origin("ledger.url"), password)
 
 
 def redis_in(loaded: Loaded) -> RedisAccess | None:
-    """The Redis that the settings name; None: our own. ConfigError as `access_from_url`."""
+    """Return the Redis that the settings name; None: our own. ConfigError as in `access_from_url`."""
     redis = loaded.settings.redis
     if redis.url is None:
         return None
@@ -63,7 +63,7 @@ def redis_in(loaded: Loaded) -> RedisAccess | None:
 
 
 def _not_inside(home: Home, database: Database | None) -> None:
-    """InsideRunError inside a run of this fleet: the coordinator would be its child, and end with it."""
+    """Raise InsideRunError inside a run of this fleet: the coordinator would end with that run."""
     attempts = process_attempts.attempts_of(os.getpid(), process_attempts.start_of(os.getpid()))
     if not attempts or not (home.epoch if database else home.ledger).exists():
         return
@@ -77,7 +77,7 @@ def _not_inside(home: Home, database: Database | None) -> None:
 
 
 def coordinator_settings(settings: Settings, read: Callable[[], Settings]) -> CoordinatorSettings:
-    """The owner's choices. `read`: reads the files again, for settings that may change at run time."""
+    """Return the owner's choices. `read`: rereads the files, for settings that may change at run time."""
     return CoordinatorSettings(
         rules=rules_of(settings),
         slots=settings.nodes.slots,
@@ -89,7 +89,7 @@ def coordinator_settings(settings: Settings, read: Callable[[], Settings]) -> Co
 
 
 def rules_of(settings: Settings) -> ControlSettings:
-    """The control plane's times and ceiling, before they are scaled."""
+    """Return the control plane's intervals and ceiling, before scaling."""
     timing = settings.timing
     return ControlSettings(
         ceiling_usd=settings.budget.ceiling,

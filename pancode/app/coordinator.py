@@ -1,4 +1,4 @@
-"""Puts one coordinator together: ledger, Redis, depot, links, control plane; starts and stops them."""
+"""Assembles a coordinator from ledger, Redis, depot, links and control plane; starts and stops it."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ P = TypeVar("P")
 
 
 def depot_server(path: Path, depot: Depot, streams: LogStreams, core: Core, ids: Ids) -> DepotServer:
-    """The server for nodes on that socket; it logs refusals and broken streams."""
+    """Return the depot server for nodes on this socket; it logs refusals and broken streams."""
 
     def judge(line: bytes, nonce: str) -> Grant | Refusal:
         verdict = authorize(core, line, nonce)
@@ -99,14 +99,14 @@ def depot_server(path: Path, depot: Depot, streams: LogStreams, core: Core, ids:
 
     def held_up(grant: Grant, why: str) -> None:
         log.warning("depot: %s: %s", grant.identity, why)
-        with suppress(UnavailableError):  # the ledger's disk may be the same
+        with suppress(UnavailableError):  # the ledger may be on the same full disk
             note_wait(core, grant.identity.run, why)
 
     return DepotServer(path, DepotParts(depot, streams, judge, ids, ended, held_up))
 
 
 def forge_settings(own: FileSurroundings) -> Mapping[str, ForgeAccess]:
-    """The forges' settings by host, from the user's files as they are now, never from a repository's."""
+    """Return the forges' settings by host, from the user's current files, never from a repository's."""
     return {host.lower(): one.access() for host, one in own.loaded().settings.forge.items()}
 
 
@@ -115,29 +115,29 @@ def forges_of(own: FileSurroundings, secrets: KeptSecrets) -> HttpForges:
 
 
 class OutgoingParts:
-    """What sends messages to the outside. `sending`: the thread; `rules`: read from the files each time."""
+    """What sends messages to external services. `sending`: the thread; `rules`: reread on each call."""
 
     def __init__(self, own: FileSurroundings, secrets: KeptSecrets, core: Core) -> None:
         self._own, self.secrets = own, secrets
         self.sending = Outgoing(core, Sender(self.rules, self.secrets), tokens)
 
     def shown(self) -> list[TroubleShape]:
-        """The failed deliveries as `fleet status` shows them."""
+        """Return the failed deliveries in the form that `fleet status` shows."""
         fix = "pancode admin notify"
         return [
-            {"what": words, "why": "its last message did not arrive", "fix": fix}
+            {"what": words, "why": "its last message was not delivered", "fix": fix}
             for words in self.sending.troubles
         ]
 
     def rules(self) -> NotifyRules:
-        """The rules of notices as the files are now. ConfigError names file and key."""
+        """Return the current rules of notices from the files. ConfigError names file and key."""
         settings = self._own.loaded().settings
         return settings.notify.routes(is_open=settings.api.listen is not None)
 
 
 PATH_LIMIT = 104
 OPEN_S = 30
-SQUATTER = "another process has the coordinator's name: a copy of this home would not be noticed"
+SQUATTER = "another process holds the coordinator's lock name, so a second copy of this home is not detected"
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,18 +155,18 @@ class CoordinatorSettings:
     redis: RedisAccess | None = None
     time_factor: float = 1.0
     machines: Callable[[], tuple[str, ...]] = tuple
-    """Addresses of model servers that the node on this machine looks at; asked at each bring-up."""
+    """Addresses of model servers that the node on this machine checks; read at each bring-up."""
     database: Database | None = None
     direct: NodeListener | None = None
-    """The address where nodes connect without a tunnel; None: nowhere."""
+    """The address for nodes that connect without a tunnel; None: disabled."""
     figures: ListenAddress | None = None
-    """The address of the metrics; None: nowhere."""
+    """The address of the metrics; None: disabled."""
     listener: ApiListener | None = None
-    """The address of the API over TCP; None: nowhere."""
+    """The address of the API over TCP; None: disabled."""
 
 
 class Coordinator:
-    """Everything that one `pancode serve` runs: the CoordinatorApi of pancode.interfaces.http.context.
+    """All parts of one `pancode serve`: the CoordinatorApi of pancode.interfaces.http.context.
 
     Call `start` once and `stop` once; both raise what went wrong.
     """
@@ -200,7 +200,7 @@ class Coordinator:
             self.key = self._own.key
             self._access = (
                 self._open_redis()
-            )  # what a bad key or ledger keeps from starting leaves no Valkey behind
+            )  # after the key and ledger checks, so that their failure leaves no Valkey running
             try:
                 self._build_parts(environ)
             except BaseException:
@@ -212,7 +212,7 @@ class Coordinator:
             raise
 
     def _build_parts(self, environ: Mapping[str, str]) -> None:
-        """Make the parts that need Redis; open nothing yet."""
+        """Create the parts that need Redis, without opening anything."""
         home = self.home
         self.bus = RedisBus(self._access, self._clock)
         self.depot = GitDepot(Depot(home.depots), LogStreams(home.root), self._clock)
@@ -239,7 +239,7 @@ class Coordinator:
         self._follow_ons = self._make_threads()
 
     def _make_threads(self) -> tuple[BackgroundThread, ...]:
-        """Make the threads that act by themselves, some of which tell the world outside."""
+        """Create the background threads, some of which contact external services."""
         core, root = self.core, self.home.root
         own = FileSurroundings(root, self._environ, preset=NO_PRESET)
         self._outgoing = OutgoingParts(own, KeptSecrets(self.home.secrets), core)
@@ -259,7 +259,7 @@ class Coordinator:
         )
 
     def around(self, callers: Mapping[str, object], preset: str | None = None) -> FileSurroundings:
-        """The settings of one call are read for it; without any, files are read again when they change."""
+        """Return the settings for one call; without arguments, shared ones that reread changed files."""
         if not callers and preset is None:
             return self._around
         return FileSurroundings(
@@ -291,14 +291,17 @@ class Coordinator:
         return [*closed, *self._outgoing.shown()]
 
     def start(self) -> None:
-        """Clear up after a killed coordinator, begin the epoch, then let nodes in."""
+        """Clean up after a killed coordinator, start the epoch, then admit nodes."""
         self.depot.depot.repair()
         self.depot.depot.forget_unused(self._clock.wall_ms())
         self.core.former.update(self.home.former_keys())
         reconcile.start_epoch(self.core)
         if self._own.instead_of:
             self.core.live.record_trust(
-                "error", "coordinator key given up as lost", old=self._own.instead_of, new=self.key.public.tag
+                "error",
+                "the previous coordinator key was given up as lost",
+                old=self._own.instead_of,
+                new=self.key.public.tag,
             )
         self.retire_keys()
         if self._alone.squatter is not None:
@@ -314,12 +317,12 @@ class Coordinator:
             one.start()
 
     def _look_at_config(self) -> None:
-        """Record changed settings; a file that cannot be read is reported by others."""
+        """Record changed settings; others report a file that cannot be read."""
         with suppress(PancodeError):
             self._config.look()
 
     def rotate_key(self, by: str) -> None:
-        """Make a new key; the old one signs for each node until a bring-up has given it the new one."""
+        """Create a new key. The old key signs for each node until a bring-up gives the node the new one."""
         fresh = self._fresh_key()
         beside = Alone(fresh.public.keyid, str(self.home.root), self._clock)
         beside.take()
@@ -331,7 +334,7 @@ class Coordinator:
         self.retire_keys()
 
     def retire_keys(self) -> None:
-        """Remove former keys that no node needs any more from the disk."""
+        """Remove former keys that no node needs from the disk."""
         for keyid in keyring.retire_keys(self.core):
             self.home.forget_former(keyid)
 
@@ -349,7 +352,7 @@ class Coordinator:
         return "" if alive else "our own Redis had ended and was started again"
 
     def stop(self, stop_valkey: bool) -> None:
-        """Stop threads, links, then depot, bus and ledger, last Valkey if asked. Node agents continue."""
+        """Stop threads, links, depot, bus and ledger, and Valkey if requested. Node agents continue."""
         for one in self._follow_ons:
             one.stop()
         self.fleet.stop()
@@ -413,12 +416,12 @@ class Coordinator:
 
 
 def redis_end(access: RedisAccess) -> End:
-    """Redis as the end of tunnels. ConfigError for an address that a node could not use through one."""
+    """Return Redis as a tunnel target. ConfigError for an address that nodes cannot use through a tunnel."""
     if access.db != 0:
         raise ConfigError(
             f"{access.origin} names database {access.db}",
-            why="nodes always use database 0 of the Redis",
-            fix="omit the number, and give PanCode its own Redis",
+            why="nodes always use database 0 of Redis",
+            fix="omit the number, and give PanCode its own Redis server",
         )
     if access.socket is not None:
         return Path(access.socket)
@@ -428,7 +431,7 @@ def redis_end(access: RedisAccess) -> End:
 
 
 def _scale_timing(factor: float) -> tuple[SshTiming, Backoff]:
-    """The times of SSH links, scaled; never shorter than a busy node needs to answer."""
+    """Return the SSH intervals, scaled; never shorter than a busy node needs to answer."""
     normal, again = SshTiming(), Backoff()
     timing = SshTiming(keepalive_s=max(1.0, normal.keepalive_s * factor))
     last = max(1.0, again.last_s * factor)
@@ -436,7 +439,7 @@ def _scale_timing(factor: float) -> tuple[SshTiming, Backoff]:
 
 
 def _socket_path(root: Path, name: str) -> Path:
-    """The socket's path: in the home, or in a short folder of our own if the home's path is too long."""
+    """Return the socket's path: in the home, or in a short folder of ours if the home's path is too long."""
     path = root / name
     if len(os.fsencode(path)) < PATH_LIMIT:
         return path

@@ -1,4 +1,4 @@
-"""`pancode fleet demo`: plays six acts with a fleet of its own, checks each, and removes everything again."""
+"""`pancode fleet demo`: runs six acts with a temporary fleet, checks each, and removes everything."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ A fleet on this machine: no root, no key, no model, no network. All of it is in 
 The coordinator, its Redis, the node agents, SSH, git and the signatures are the real ones. The coding
 agent is a scripted double, so that the outcome is known. Waits are {_FASTER} times shorter than shipped."""
 NEXT = """
-What next, in a repository of yours:
-    pancode fleet up                                      this machine becomes a node
-    pancode dispatch --runtime shell 'uname -a'           a run without a model
-    pancode node add gpubox && pancode fleet up gpubox    another node, by its name in ~/.ssh/config
-    pancode agents runtimes                               which agents are here, and what the others need
-    pancode init                                          your settings, and this repository's"""
+Next steps, in a repository of yours:
+    pancode fleet up                                      make this machine a node
+    pancode dispatch --runtime shell 'uname -a'           run a program without a model
+    pancode node add gpubox && pancode fleet up gpubox    add a node, by its name in ~/.ssh/config
+    pancode agents runtimes                               list ready runtimes, with fixes for the others
+    pancode init                                          write your settings, and this repository's"""
 FILES = {
     "README.md": "# greeter\n\nSays hello.\n",
     ".gitignore": "__pycache__/\n",
@@ -65,14 +65,14 @@ append test_greet.py '\n    def test_shout(self):\n        {_SHOUTS}\n'
 usage 3100 420 0.021
 answer "shout() is there, with its test."
 """
-"""A task whose agent does what it says."""
+"""A task whose agent does what it claims."""
 LIAR = """#!scripted
 # translate the greeting
 replace greet.py Hello Hallo
 usage 2400 310 0.018
 answer "Translated. All tests pass."
 """
-"""A task whose agent breaks the project's test and claims that it passes."""
+"""A task whose agent breaks the project's test and claims that all tests pass."""
 LONG = rf"""#!scripted
 # write the change log, slowly
 tick {TICKS} 0.5
@@ -85,7 +85,7 @@ answer "CHANGES.md is written."
 
 @dataclass(frozen=True, slots=True)
 class DemoCheck:
-    """One thing that was looked at, and whether it was as it must be."""
+    """One check of the demo, and whether it passed."""
 
     what: str
     ok: bool
@@ -93,7 +93,7 @@ class DemoCheck:
 
 
 class DemoReport:
-    """Tells the demo as it goes, and keeps the count. `write` takes text; it may raise OSError."""
+    """Narrates the demo and records its checks. `write` takes text; it may raise OSError."""
 
     def __init__(self, write: Write, clock: Clock) -> None:
         self._write, self._clock = write, clock
@@ -106,29 +106,29 @@ class DemoReport:
 
     @property
     def good(self) -> bool:
-        """Whether every check so far held."""
+        """Whether every check so far passed."""
         return all(check.ok for check in self.checks)
 
     def say(self, text: str) -> None:
         self._write(f"{text}\n")
 
     def act(self, title: str) -> None:
-        """Begin a new part of the story, with the time that has passed."""
+        """Begin a new act, and show the elapsed time."""
         self._act += 1
         self.say(f"\n{self._act}. {title}  [{self.seconds:.0f} s]")
 
     def tell(self, text: str) -> None:
-        """Say a sentence of the current act."""
+        """Print a sentence of the current act."""
         self.say(indent(text, "   "))
 
     def command(self, shown: str, output: str = "") -> None:
-        """Show a command as a user would type it, and what it printed."""
+        """Show a command as a user would type it, and its output."""
         self.tell(f"$ {shown}")
         if output.strip():
             self.tell(indent(output.rstrip("\n"), "  "))
 
     def check(self, what: str, ok: bool, detail: object = "") -> bool:
-        """Keep and show a check, and return whether it held; `detail` is shown when it did not."""
+        """Record and show a check, and return whether it passed; if it failed, `detail` is shown."""
         found = DemoCheck(what, bool(ok), str(detail))
         self.checks.append(found)
         self.tell(f"ok   {what}" if found.ok else f"NO   {what}: {found.detail}")
@@ -136,25 +136,25 @@ class DemoReport:
 
 
 class Demo:
-    """A demo: its stage, the story that is told, and the runs by what they were for."""
+    """A demo: its stage, its report, and its runs by purpose."""
 
     def __init__(self, stage: Stage, report: DemoReport) -> None:
         self.stage, self.story = stage, report
         self.runs: dict[str, str] = {}
 
     def show(self, name: str) -> dict[str, Any]:
-        """Everything about one run."""
+        """Return all details of one run."""
         shown: dict[str, Any] = self.stage.client.get(path_of("runs", self.runs[name]))
         return shown
 
     def command(self, shown: str, *words: str) -> CommandDone:
-        """Run a command of the product, and show it with what it printed."""
+        """Run a PanCode command, and show it with its output."""
         done = self.stage.pancode(*(words or shown.split()))
         self.story.command(f"pancode {shown}", done.both)
         return done
 
     def dispatch(self, name: str, shown: str, *words: str) -> CommandDone:
-        """Dispatch a run, and keep its id under that name."""
+        """Dispatch a run, and store its id under that name."""
         done = self.command(f"dispatch {shown}", "dispatch", *words)
         newest = str(self.stage.client.get(path_of("runs", "last"))["run"])
         if newest in self.runs.values():
@@ -163,7 +163,7 @@ class Demo:
         return done
 
     def scripted(self, name: str, task: str, words: str) -> CommandDone:
-        """Dispatch a task to the scripted runtime on the calm node, with the project's gate."""
+        """Dispatch a task to the scripted runtime on the node CALM, with the project's gate."""
         options = f"--runtime scripted --node {CALM} --budget 0.50"
         shown = f"{options} \\\n      --verify '{GATE}' '{words}'"
         return self.dispatch(name, shown, *options.split(), "--verify", GATE, task)
@@ -199,20 +199,20 @@ class Demo:
         return {node["name"]: node["state"] for node in self.stage.client.get("/v1/fleet")["nodes"]}
 
     def do_work(self) -> None:
-        """Show a change that passes its gate, and a program that runs anywhere."""
+        """Show a change that passes its gate, and a program that may run on any node."""
         report = self.story
         report.act("Work: a change with a gate, and a program on whichever machine is free")
         done = self.scripted("honest", HONEST, "add shout() ...")
         changed = sorted(self.show("honest")["files_changed"]) == ["greet.py", "test_greet.py"]
         clean = self.stage.git("status", "--porcelain") == ""
-        report.check("done: the gate passed on the machine that made the change", done.code == 0, done.both)
-        report.check("the change came back as a commit; your files are as they were", changed and clean)
+        report.check("done: the gate passed on the node that made the change", done.code == 0, done.both)
+        report.check("the change came back as a commit; your files are unchanged", changed and clean)
         words = "--runtime shell --workspace none -- uname -sr"
         done = self.dispatch("shell", words, *words.split())
-        report.check("a program ran where there was room", done.code == 0 and "Linux" in done.out, done.both)
+        report.check("the program ran on a free node", done.code == 0 and "Linux" in done.out, done.both)
 
     def lose_an_agent(self) -> None:
-        """Kill a node agent with kill -9 in the middle of a run; meanwhile the other node works."""
+        """Kill a node agent with kill -9 during a run, while the other node continues to work."""
         stage, report = self.stage, self.story
         report.act(f"Trouble: the node agent of {DOOMED} is killed in the middle of a run")
         words = f"--detach --runtime scripted --node {DOOMED}"
@@ -227,8 +227,8 @@ class Demo:
         report.command(f"kill -9 {pid}   # the node agent of {DOOMED}, in the middle of the run")
         report.check(f"the node agent of {DOOMED} is dead", gone, f"pid {pid}")
         written = len(self._read_output())
-        # work on the other node continues; an agent that claims success is not believed
-        text = f"Meanwhile {CALM} continues, with an agent that breaks a test and says that all tests pass:"
+        # work on the other node continues, and a false claim of success is detected
+        text = f"Meanwhile {CALM} continues, with an agent that breaks a test but says that all tests pass:"
         self.story.tell(text)
         done = self.scripted("liar", LIAR, "translate ...")
         run = self.show("liar")
@@ -239,17 +239,17 @@ class Demo:
         self._recover()
 
     def _read_output(self) -> bytes:
-        """The run's output so far, in the journal on its machine."""
+        """Return the run's output so far, from the journal on its node."""
         journal = self.stage.node_home(DOOMED) / "journal" / f"{self.runs['long']}.1.1"
         return (journal / "out").read_bytes()
 
     def _stored_ticks(self) -> list[str]:
-        """Return the ticks that the coordinator's log of the run has."""
+        """Return the ticks in the coordinator's log of the run."""
         part = self.stage.client.log(self.runs["long"], "out", "", 0)
         return re.findall(r'"tick (\d+)"', part.data.decode("utf-8", "replace"))
 
     def _check_survival(self, program: int, before: int) -> None:
-        """Check that the node without an agent is unknown, and that the run ends under its shim."""
+        """Check that a node without its agent becomes suspect, and that the run ends under its shim."""
         stage, report = self.stage, self.story
         alive = program in stage.processes() and stage.until(lambda: len(self._read_output()) > before, 5)
         report.check(f"the run continues without the agent (pid {program} still writes)", alive)
@@ -263,11 +263,11 @@ class Demo:
         report.check(text, ended and run["outcome"] is None, run)
 
     def _recover(self) -> None:
-        """Check that the agent, started again, delivers once."""
+        """Check that the restarted agent delivers its result exactly once."""
         stage, report = self.stage, self.story
         done = stage.pancode("fleet", "up", DOOMED)
         report.command(
-            f"pancode fleet up {DOOMED}   # a machine with systemd user services does this by itself"
+            f"pancode fleet up {DOOMED}   # with systemd user services, this happens automatically"
         )
         report.check("the node agent runs again", done.code == 0, done.both)
         stage.until(lambda: self.show("long")["outcome"] is not None, 60)
@@ -276,13 +276,13 @@ class Demo:
         report.tell(f"{run['run']}: {run['outcome'] or run['state']}, changed {changed}")
         rows = [r for r in stage.client.get("/v1/receipts", limit=20)["receipts"] if r["run"] == run["run"]]
         once = run["outcome"] == "done" and len(rows) == 1 and len(run["attempts"]) == 1
-        report.check("what it had finished was delivered: one attempt, one receipt", once, run)
+        report.check("its finished work was delivered: one attempt, one receipt", once, run)
         ticks = self._stored_ticks()
         whole = ticks == [str(tick) for tick in range(1, TICKS + 1)]
         report.check("its log is whole: nothing missing, nothing twice, over the outage", whole, ticks)
 
     def prove(self) -> None:
-        """Check that every receipt verifies, and an altered one does not."""
+        """Check that every receipt verifies, and that an altered one does not."""
         stage, report = self.stage, self.story
         report.act("Proof: signed by the node that did the work, countersigned by the coordinator")
         self.command("receipt verify last", "receipt", "verify", self.runs["liar"])
@@ -297,27 +297,29 @@ class Demo:
         forged.write_text(json.dumps(forge_outcome(export)))
         words = ("receipt", "verify", str(forged), "--keys", str(keys))
         done = self.command("receipt verify forged.json --keys keys.json", *words)
-        report.check("the forgery is told: TAMPERED, exit code 8", done.code == 8 and "TAMPERED" in done.out)
+        report.check(
+            "the forgery is detected: TAMPERED, exit code 8", done.code == 8 and "TAMPERED" in done.out
+        )
 
     def land(self) -> None:
-        """Land the changes of two nodes together in the project."""
+        """Land the changes of both nodes in the project."""
         stage, report = self.stage, self.story
         report.act("Landing: the changes of both nodes, merged into your files")
         done = self.command(f"land {self.runs['honest']}")
         gate = (self.show("honest")["landing"] or {}).get("gate") or {}
         report.check(f"landed; {what_tested(gate)}", done.code == 0 and gate.get("ok") is True, done.both)
         done = self.command(f"land {self.runs['long']}")
-        report.check("the other node's change landed beside it", done.code == 0, done.both)
+        report.check("the other node's change also landed", done.code == 0, done.both)
         source = (stage.project / "greet.py").read_text()
         there = (stage.project / "CHANGES.md").exists() and "def shout" in source
         tests = stage.run([sys.executable, "-m", "unittest", "-q"])
         passed = tests.code == 0 and "Ran 2 tests" in tests.err
-        report.check("both changes are there, and both tests pass", there and passed, tests)
+        report.check("both changes are in your files, and both tests pass", there and passed, tests)
 
     def balance(self) -> None:
-        """Checks that the signed, the booked and the shown sums are equal."""
+        """Check that the signed, booked and displayed totals are equal."""
         stage, report = self.stage, self.story
-        report.act("Money: the books balance")
+        report.act("Money: the totals match")
         self.command("budget show")
         runs = [self.show(name) for name in self.runs]
         signed = sum((Decimal(run["usage"]["cost_usd"] or 0) for run in runs), Decimal(0))
@@ -325,11 +327,11 @@ class Demo:
         same = Decimal(day["spent_usd"]) == signed and Decimal(day["held_usd"]) == 0
         report.check(f"four receipts say ${signed}; the budget says ${signed}, nothing held", same, day)
         wrong, count, scopes = audit_balances(stage)
-        text = f"the ledger's {count} entries add up to the balance of each of {scopes} scopes"
+        text = f"the ledger's {count} entries add up to the balances of all {scopes} scopes"
         report.check(text, not wrong, wrong)
 
     def play(self) -> bool:
-        """Play the acts; return whether all went well. An error counts as a check that did not hold."""
+        """Run the acts; return whether they finished. An error counts as a failed check."""
         acts = (self.bring_up, self.do_work, self.lose_an_agent, self.prove, self.land, self.balance)
         try:
             for act in acts:
@@ -343,7 +345,7 @@ class Demo:
         return True
 
     def take_away(self, whole: bool) -> None:
-        """Take everything away. Signals are ignored meanwhile; a terminal may have gone."""
+        """Remove everything, ignoring SIGINT meanwhile; the terminal may be gone."""
         stage, report = self.stage, self.story
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
@@ -365,21 +367,21 @@ class Demo:
 
 
 def forge_outcome(export: dict[str, Any]) -> dict[str, Any]:
-    """The same export, with another outcome in its signed content."""
+    """Return the export with another outcome in its signed content."""
     envelope = dict(export["receipt"])
     altered = base64.b64decode(envelope["payload"]).replace(b'"verify_failed"', b'"done"')
     return {**export, "receipt": {**envelope, "payload": base64.b64encode(altered).decode()}}
 
 
 def what_tested(gate: dict[str, Any]) -> str:
-    """What tested the merged files, as the landing has written it down."""
+    """Describe how the merged files were tested, from the landing's record."""
     if gate.get("run"):
         return f"its gate ran again, on the merged files, as {gate['run']}"
     return "no gate ran again: your files were still those that its machine had tested and signed"
 
 
 def audit_balances(stage: Stage) -> tuple[list[str], int, int]:
-    """Scopes whose balance is not the sum of its entries; how many entries and scopes there are."""
+    """Return the scopes whose balance is not the sum of their entries, with counts of entries and scopes."""
     ledger = SqlLedger(stage.home / "ledger.db")
     try:
         with ledger.transaction() as tx:
@@ -392,9 +394,9 @@ def audit_balances(stage: Stage) -> tuple[list[str], int, int]:
 
 
 def play(environ: Mapping[str, str], *, keep: bool, write: Write) -> dict[str, Any]:
-    """Play the demo; return `{"ok", "checks", "seconds", "kept"}`; `kept`: the folder that was left, or None.
+    """Run the demo; return `{"ok", "checks", "seconds", "kept"}`; `kept`: the folder left behind, or None.
 
-    After KeyboardInterrupt or the end of the terminal, everything is taken away first.
+    On KeyboardInterrupt or a closed terminal, everything is removed first.
     """
     clock = SystemClock()
     report, stage = DemoReport(write, clock), new_stage(environ, clock)
@@ -411,10 +413,10 @@ def play(environ: Mapping[str, str], *, keep: bool, write: Write) -> dict[str, A
             if not left:
                 demo.take_away(whole)
     if left:
-        report.say(f"\nThe fleet is left running. Look around (the project is in {stage.project}):")
+        report.say(f"\nThe fleet is still running. Explore it (the project is in {stage.project}):")
         report.tell(f"export PANCODE_HOME={stage.home}")
         report.tell("pancode fleet status; pancode runs; pancode why last; pancode audit; pancode queue")
-        report.say("Take it away, with its folder:")
+        report.say("To remove it, with its folder:")
         report.tell("pancode fleet demo --remove")
     passed, count = sum(check.ok for check in report.checks), len(report.checks)
     words = "all of them" if passed == count else "NOT all"
@@ -427,13 +429,13 @@ def play(environ: Mapping[str, str], *, keep: bool, write: Write) -> dict[str, A
 
 
 def remove(environ: Mapping[str, str], *, write: Write) -> int:
-    """Take away every demo of this user that nobody plays now; how many there were."""
+    """Remove every demo of this user that is not running; return their number."""
     clock = SystemClock()
     return _clear(environ, DemoReport(write, clock), clock, kept=True)
 
 
 def _clear(environ: Mapping[str, str], report: DemoReport, clock: Clock, *, kept: bool) -> int:
-    """Take away what killed demos have left; `kept`: also demos that were to stay. Return how many."""
+    """Remove what killed demos left behind; `kept`: also demos kept with --keep. Return their number."""
     found = list_unused(environ, clock, kept=kept)
     for stage in found:
         stage.take_down()
@@ -444,7 +446,7 @@ def _clear(environ: Mapping[str, str], report: DemoReport, clock: Clock, *, kept
 
 @contextmanager
 def _ended_by_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the demo as Ctrl-C does: with everything taken away."""
+    """Make SIGTERM and SIGHUP end the demo like Ctrl-C: everything is removed."""
 
     def end(number: int, frame: FrameType | None) -> None:
         sys.exit(128 + number)

@@ -1,4 +1,4 @@
-"""The place of the demo: one folder with a fleet of its own, and the way to remove all of it."""
+"""The stage of the demo: one folder with a complete fleet, and the code that removes it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LOOK_S = 0.05
 LOOKS, CALM_LOOKS = 100, 6
 """How many times running processes are looked for at most; and how many looks in a row must find none."""
 COMMAND_S = 120
-# Not the fleet's business: settings of another fleet, the user's keys, session bus and git configuration.
+# Not passed on: settings of other fleets, the user's keys, session bus and git configuration.
 _DROPPED = ("PANCODE_", "GIT_", "XDG_", "SSH_", "DBUS_")
 _SETTINGS = f"timing: {{factor: {FACTOR}}}\nredis: {{url: null}}\nledger: {{url: null}}\n"
 _LONGEST = 40
@@ -52,7 +52,7 @@ class CommandDone:
 
 
 class Stage:
-    """The folder of one demo: `desk` is the coordinator's home, and each node has a home beside it."""
+    """The folder of one demo: `desk` is the coordinator's home; each node's home is next to it."""
 
     def __init__(self, root: Path, environ: Mapping[str, str], clock: Clock) -> None:
         self.root = root
@@ -65,7 +65,7 @@ class Stage:
         self.environ = {**kept, **own, "NO_COLOR": "1"}
 
     def furnish(self, files: Mapping[str, str], keep: bool) -> None:
-        """Make the folders, the fleet's settings, and the project as a git repository with one commit."""
+        """Create the folders, the fleet's settings, and the project as a git repository with one commit."""
         for folder in (self.root, self.root / "home", self.home, self.project):
             folder.mkdir(mode=0o700)
         note = {**asdict(ProcessId.me()), "keep": keep}
@@ -79,11 +79,11 @@ class Stage:
     # -- commands ------------------------------------------------------------------------------------
 
     def pancode(self, *words: str) -> CommandDone:
-        """Run the command line as its own process in the project. UnavailableError when it takes too long."""
+        """Run the command line as a process in the project. UnavailableError if it takes too long."""
         return self.run([sys.executable, "-m", "pancode", *words])
 
     def git(self, *words: str) -> str:
-        """Run git in the project; UnavailableError with its words when it fails."""
+        """Run git in the project. UnavailableError, with git's output, if it fails."""
         who = ("-c", "user.name=demo", "-c", "user.email=demo@localhost")
         done = self.run(["git", *who, *words])
         if done.code != 0:
@@ -91,7 +91,7 @@ class Stage:
         return done.out
 
     def run(self, argv: list[str]) -> CommandDone:
-        """Run a program in the project. UnavailableError when it is missing, or takes too long."""
+        """Run a program in the project. UnavailableError if it is missing or takes too long."""
         try:
             done = subprocess.run(
                 argv,
@@ -109,13 +109,13 @@ class Stage:
         except subprocess.TimeoutExpired as exc:
             raise UnavailableError(
                 f"{' '.join(argv[1:4])} did not finish within {COMMAND_S} s",
-                why="this machine is very busy, or a process hangs",
-                fix="pancode fleet demo --keep, then read the log of its coordinator",
+                why="this machine is overloaded, or a process hangs",
+                fix="run pancode fleet demo --keep, then read its coordinator's log",
             ) from exc
         return CommandDone(done.returncode, done.stdout, done.stderr)
 
     def until(self, holds: Callable[[], bool], seconds: float) -> bool:
-        """Wait until the condition holds; False where it does not within that time."""
+        """Wait until the condition is true; False if it is not within that time."""
         deadline = self._clock.mono_ms() + seconds * 1000
         while not holds():
             if self._clock.mono_ms() > deadline:
@@ -126,18 +126,18 @@ class Stage:
     # -- what runs -------------------------------------------------------------------------------------
 
     def node_home(self, node: str) -> Path:
-        """The node's home once it is brought up."""
+        """Return the node's home, once the node is up."""
         return next((self.root / node / ".pancode-node").glob("f-*"))
 
     def agent_pid(self, node: str) -> int:
-        """The process id of the node agent that runs there."""
+        """Return the process id of the node agent."""
         return int((self.node_home(node) / "run/agent.pid").read_text().split()[0])
 
     def processes(self, place: Path | None = None) -> dict[int, str]:
         """Return pid and command line of live processes with their HOME in that place (None: in the demo).
 
-        Everything that a fleet starts has its HOME there, and nothing that a user starts to look does.
-        Redis writes its title over its environment, so it is known by the socket that it names there.
+        The fleet's processes have their HOME there; a user's own processes do not. Redis overwrites its
+        environment with its title, so it is recognized by the socket path in the title.
         """
         where, found = f"{place or self.root}/", dict[int, str]()
         for one in psutil.process_iter(["cmdline", "environ"]):
@@ -149,7 +149,7 @@ class Stage:
     # -- the end -----------------------------------------------------------------------------------------
 
     def take_down(self) -> list[str]:
-        """Remove each node as `pancode node rm` does, and end the coordinator; return what failed."""
+        """Remove each node as `pancode node rm` does, and stop the coordinator; return the failures."""
         problems: list[str] = []
         if holder_of(self.home) is None:
             return problems
@@ -175,10 +175,10 @@ class Stage:
         problems += [f"{node}: {problem['what']}" for result in results for problem in result["problems"]]
 
     def sweep(self) -> list[str]:
-        """End whatever still runs, and delete the folder. Returns in words what had to be ended.
+        """Kill remaining processes and delete the folder; return the killed processes' command lines.
 
-        One look that finds nothing proves nothing: a process that becomes another program has no words and no
-        environment for a moment, and one that has just begun is in no list that was read before.
+        One empty check is not enough: a process during exec briefly has no command line or environment, and a
+        new one may be missing from the list.
         """
         ended: list[str] = []
         calm = 0
@@ -197,14 +197,14 @@ class Stage:
 
 
 def new_stage(environ: Mapping[str, str], clock: Clock, ids: Ids | None = None) -> Stage:
-    """A stage in a folder that does not exist yet; its path is short, because sockets lie in it."""
+    """Return a stage in a new folder; its path is short, since it will contain sockets."""
     place = tempfile.gettempdir()
     short = place if len(place) < _LONGEST else "/tmp"
     return Stage(Path(short) / f"{PREFIX}{(ids or SystemIds()).short(6)}", environ, clock)
 
 
 def list_unused(environ: Mapping[str, str], clock: Clock, *, kept: bool) -> list[Stage]:
-    """Demos of this user that nobody plays any more; `kept`: also those that were to stay."""
+    """Return this user's demos that are not running; `kept`: including those kept with --keep."""
     found = []
     for place in {tempfile.gettempdir(), "/tmp"}:
         for root in sorted(Path(place).glob(f"{PREFIX}*")):

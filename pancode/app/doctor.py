@@ -1,4 +1,4 @@
-"""Checks this machine as a coordinator's home: what is wrong, how we know, the command that fixes it."""
+"""Checks this machine as a coordinator's home: what is wrong, the evidence, and the fix."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def pass_check(what: str, detail: str) -> Check:
 
 
 def fail_check(what: str, level: str, detail: str, fix: str) -> Check:
-    """Return a check that has failed. `level`: error or warning."""
+    """Return a failed check. `level`: error or warning."""
     return {"what": what, "ok": False, "level": level, "detail": detail, "fix": fix}
 
 
 def check_ledger(home: Path, environ: Mapping[str, str]) -> Check:
-    """Check the ledger, opened for reading only, beside a coordinator that may run."""
+    """Check the ledger read-only; a coordinator may be running."""
     try:
         loaded = load(ConfigPlaces(home), environ)
     except PancodeError:
@@ -76,12 +76,13 @@ def _in_file(path: Path) -> Check:
         return _fail_newer(str(path), seen.revision)
     return pass_check(
         "ledger",
-        f"SQLite, {path}, {seen.size >> 20} MiB, {count_noun(seen.runs, 'run')}, sound{_format_upgrade(seen.revision)}",
+        f"SQLite, {path}, {seen.size >> 20} MiB, {count_noun(seen.runs, 'run')}, sound"
+        + _format_upgrade(seen.revision),
     )
 
 
 def _check_server(url: str, origin: str, password_file: str | None) -> Check:
-    # Only who uses another database loads what speaks to it.
+    # The PostgreSQL libraries are imported only when needed.
     from pancode.store.postgres import database_of
     from pancode.store.postgres_inspection import look_there
 
@@ -102,7 +103,7 @@ def _check_server(url: str, origin: str, password_file: str | None) -> Check:
 
 
 def _fail_newer(place: str, revision: str) -> Check:
-    newer = f"{place} has the schema {revision}, which this version does not know"
+    newer = f"{place} has schema {revision}, which this version does not support"
     return fail_check("ledger", "error", newer, "install the version that wrote it, or a newer one")
 
 
@@ -115,14 +116,14 @@ CONNECT_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """Where something listens. `what`: in words; `setting`: of its address; `log`: its lines' beginning."""
+    """A listener. `what`: its name; `setting`: the key of its address; `log`: the prefix of its log lines."""
 
     what: str
     setting: str
     log: str
     read: Callable[[Loaded], NodeListener | ListenAddress | None]
     needs: Callable[[Path], object] = lambda home: None
-    """Reads whatever else has to be in order for it. PancodeError."""
+    """Checks its other prerequisites. PancodeError."""
 
 
 def _check_certificates(home: Path) -> None:
@@ -141,7 +142,7 @@ def _place(listener: ApiListener | None) -> ListenAddress | None:
 
 
 def check_listener(of: Opening, home: Path, environ: Mapping[str, str]) -> Check:
-    """Check whether the coordinator listens there, or could when it starts. Sends nothing."""
+    """Check whether the coordinator listens there, or could at its start. Sends nothing."""
     try:
         loaded = load(ConfigPlaces(home), environ)
     except PancodeError:
@@ -167,7 +168,7 @@ def check_listener(of: Opening, home: Path, environ: Mapping[str, str]) -> Check
 
 
 def _check_running(of: Opening, home: Path, place: ListenAddress) -> Check:
-    # the coordinator's problem with that address, if any: another program may answer at it
+    # first the coordinator's own problem with that address: another program may answer there
     closed = (try_get(home, "/v1/fleet", CONNECT_S) or {}).get("coordinator", {}).get("closed", [])
     problem = next((one for one in closed if f" at {place}" in one["what"]), None)
     if problem is not None:
@@ -176,7 +177,7 @@ def _check_running(of: Opening, home: Path, place: ListenAddress) -> Check:
     if not wrong:
         return pass_check(of.what, f"open at {place} ({place.origin})")
     log = f"grep '{of.log}' {home}/run/coordinator.log"
-    fix = f"where it was set after the start: pancode fleet down, then pancode fleet up; else see why: {log}"
+    fix = f"if it was set after the start: pancode fleet down, then pancode fleet up; else check: {log}"
     return fail_check(
         of.what, "error", f"the coordinator is not reached at {place} ({place.origin}): {wrong}", fix
     )
@@ -191,11 +192,11 @@ def _explain_refusal(place: ListenAddress) -> str:
 
 
 def _at_rest(of: Opening, place: ListenAddress) -> Check:
-    """Check the address while nothing runs, by listening at it for a moment, as the coordinator will."""
+    """Check the address, while no coordinator runs, by briefly listening there."""
     try:
         listening_at(place).close()
     except OSError as exc:
-        fix = f"name an address of this machine (ip -brief addr) and a free port (ss -ltn) in {of.setting}"
+        fix = f"set {of.setting} to an address of this machine (ip -brief addr) and a free port (ss -ltn)"
         return fail_check(of.what, "error", f"{place} ({place.origin}) cannot be listened at: {exc}", fix)
     return pass_check(of.what, f"{place} ({place.origin}) is free; opened when the coordinator starts")
 
@@ -204,12 +205,12 @@ PING_S = 5.0
 
 
 def run_checks(home: Path, environ: Mapping[str, str]) -> list[Check]:
-    """All checks: `{"what", "ok", "level", "detail", "fix"}`; `level` error or warning. Changes nothing."""
+    """Run all checks: `{"what", "ok", "level", "detail", "fix"}`; `level` error or warning. Read-only."""
     looks: tuple[Callable[[], Check], ...] = (
         _check_python,
         lambda: _check_program("git", "error", "install git"),
         lambda: _check_program(
-            "ssh", "warning", "install OpenSSH's client; PanCode speaks SSH itself, the fixes do not"
+            "ssh", "warning", "install OpenSSH's client; PanCode has its own SSH, but its fixes use ssh"
         ),
         lambda: _check_folder(home),
         lambda: _check_settings(home, environ),
@@ -235,7 +236,7 @@ def _check_python() -> Check:
     if (3, 11) <= sys.version_info[:2] <= (3, 13):
         return pass_check("Python", version)
     return fail_check(
-        "Python", "warning", f"{version} is not one that is tested", "use Python 3.11, 3.12 or 3.13"
+        "Python", "warning", f"{version} is not a tested version", "use Python 3.11, 3.12 or 3.13"
     )
 
 
@@ -261,17 +262,17 @@ def _check_folder(home: Path) -> Check:
         owner = f"{home} belongs to uid {state.st_uid}"
         return fail_check("home", "error", owner, "set PANCODE_HOME to a directory of your own")
     if stat.S_IMODE(state.st_mode) & 0o077:
-        return fail_check("home", "error", f"{home} is open to others", f"chmod 700 {home}")
+        return fail_check("home", "error", f"{home} is accessible to other users", f"chmod 700 {home}")
     return _check_writable(home) or pass_check("home", str(home))
 
 
 def _check_writable(home: Path) -> Check | None:
-    """Return the problem of a home that cannot be written, as on a read-only file system; else None."""
+    """Return the problem if the home is not writable, as on a read-only file system; else None."""
     place = next(p for p in (home, *home.parents) if p.exists())
     if os.access(place, os.W_OK | os.X_OK):
         return None
-    fix = f"mount it so that it can be written: findmnt -T {place}; or set PANCODE_HOME to another folder"
-    return fail_check("home", "error", f"nothing can be written in {place}", fix)
+    fix = f"remount it writable (findmnt -T {place}), or set PANCODE_HOME to another directory"
+    return fail_check("home", "error", f"{place} is not writable", fix)
 
 
 def _check_settings(home: Path, environ: Mapping[str, str]) -> Check:
@@ -284,12 +285,12 @@ def _check_settings(home: Path, environ: Mapping[str, str]) -> Check:
             "settings",
             "warning",
             "; ".join(loaded.warnings),
-            "remove it, correct its name, or set the key that it belongs to",
+            "remove it, correct its name, or set the key that it requires",
         )
     if loaded.settings.telemetry.endpoint is not None and find_spec("opentelemetry") is None:
         words = "telemetry.endpoint is set, and OpenTelemetry is not installed: no traces are sent"
         return fail_check("settings", "warning", words, FIX)
-    return pass_check("settings", "all files can be read")
+    return pass_check("settings", "all files are readable")
 
 
 def _check_key(home: Path) -> Check:
@@ -303,7 +304,7 @@ def _check_key(home: Path) -> Check:
                 "key",
                 "error",
                 lost,
-                f"restore {key} from your backup, else: pancode admin keys --rotate --lost",
+                f"restore {key} from your backup; if you have none: pancode admin keys --rotate --lost",
             )
         return pass_check("key", "made at the first start")
     except OSError as exc:
@@ -314,20 +315,20 @@ def _check_key(home: Path) -> Check:
 
 
 def _check_backup(home: Path) -> Check:
-    """Check the key's backup, which nobody can see: the owner says that there is one, newer than the key."""
+    """Check that the owner has confirmed a backup of the key since the key was created."""
     key, marker = home / "key/coordinator.key", home / "key/BACKED-UP"
     if not key.exists():
         return pass_check("key backup", "no key yet")
     if marker.exists() and marker.stat().st_mtime >= key.stat().st_mtime:
         return pass_check("key backup", f"confirmed by you: {marker}")
-    lost = "without this key every node must be trusted again, and old receipts cannot be verified"
+    lost = "without this key, you must trust every node again, and old receipts cannot be verified"
     return fail_check("key backup", "warning", lost, f"copy {key} to a safe place, then: touch {marker}")
 
 
 def _check_bundles(home: Path) -> Check:
-    """Tell how many bundles are kept for nodes; a new one removes older versions, but for the last."""
+    """Report how many node bundles are stored. A new bundle replaces older versions, except the latest."""
     sizes = [path.stat().st_size for path in sorted((home / "bundles").glob("*.tar.gz"))]
-    detail = f"{len(sizes)} kept, {sum(sizes) >> 20} MB" if sizes else "none packed yet"
+    detail = f"{len(sizes)} kept, {sum(sizes) >> 20} MB" if sizes else "none built yet"
     return pass_check("node bundles", detail)
 
 
@@ -336,21 +337,21 @@ def _check_disk(home: Path) -> Check:
     free = shutil.disk_usage(place).free
     if free < SHORT_DISK:
         fix = "pancode admin gc --dry-run shows what fills it, and admin gc frees what old runs left"
-        # This reads all files, so only for a disk that is short.
+        # This reads the sizes of all files, so it runs only if the disk is nearly full.
         parts = [f"{name} {format_bytes(taken)}" for name, taken in sizes_of(home, FOLDERS).items() if taken]
         return fail_check("disk", "error", f"{free >> 20} MiB free at {place}; {', '.join(parts[:3])}", fix)
     return pass_check("disk", f"{free >> 30} GiB free at {place}")
 
 
 def check_disks(answer: Mapping[str, Any] | None) -> Check:
-    """Check the disks of the nodes, as the coordinator's answer has them."""
+    """Check the disks of the nodes, as reported by the coordinator."""
     short = [node for node in (answer or {}).get("nodes", ()) if node["disk_most"]]
     if short:
         words = (f"{one['name']}: free {disk_of(one)}" for one in short)
-        fix = "pancode doctor shows more of it; nodes.keep in pancode.yaml bounds what nodes keep"
+        fix = "pancode doctor shows details; nodes.keep in pancode.yaml limits what nodes store"
         return fail_check("nodes' disks", "warning", "; ".join(words), fix)
     return pass_check(
-        "nodes' disks", "not known: no coordinator answers" if answer is None else "none is short"
+        "nodes' disks", "unknown: no coordinator answers" if answer is None else "none is nearly full"
     )
 
 
@@ -374,7 +375,9 @@ def _check_redis(home: Path, environ: Mapping[str, str]) -> Check:
         summary = f"{found.product} {found.version} answers at {found.access.place}{how} ({origin})"
         if not found.open_as:
             return pass_check("Redis", summary)
-        whoever = f"anyone who reaches it, each node included, gets in without a login as {found.open_as}"
+        whoever = (
+            f"anyone who can connect, including each node, has access without a password as {found.open_as}"
+        )
         fix = f"give it a password, and a separate user for {origin} (docs/howto/external-redis.md)"
         return fail_check("Redis", "warning", f"{summary}; {whoever}", fix)
     except PancodeError as error:
@@ -384,16 +387,16 @@ def _check_redis(home: Path, environ: Mapping[str, str]) -> Check:
 def _check_coordinator(home: Path) -> Check:
     holder = holder_of(home)
     if holder is None:
-        return pass_check("coordinator", "does not run; the first command that needs it starts it")
+        return pass_check("coordinator", "not running; the first command that needs it starts it")
     answer = try_get(home, "/v1/ping", PING_S)
     if answer is None:
-        fix = f"see {home}/run/coordinator.log; stop it: kill {holder.pid} (else kill -9 {holder.pid})"
+        fix = f"see {home}/run/coordinator.log; to stop it: kill {holder.pid} (else kill -9 {holder.pid})"
         return fail_check("coordinator", "error", f"pid {holder.pid} did not answer within {PING_S:g} s", fix)
     return pass_check("coordinator", f"pid {answer['pid']}, version {answer['version']}")
 
 
 def node_homes(home: Path, environ: Mapping[str, str]) -> list[Path]:
-    """The homes of this machine's node agents: the usual place, and what a running coordinator has beside."""
+    """Return the homes of this machine's node agents: the default place, and those a coordinator reports."""
     user = Path(environ.get("HOME") or Path.home())
     found = set(user.glob(".pancode-node/f-*"))
     fleet = (try_get(home, "/v1/fleet", PING_S) or {}) if holder_of(home) is not None else {}
@@ -405,12 +408,14 @@ def node_homes(home: Path, environ: Mapping[str, str]) -> list[Path]:
 
 
 def _check_secrets(homes: Sequence[Path]) -> Check:
-    """Check the secrets of runs in these homes of node agents; no secret is quoted."""
+    """Check the secrets of runs in these node agents' homes, without showing any."""
     files = [path for home in homes if os.path.exists(path := home / "secrets.json")]
     for path in files:
         try:
             broken = (
-                "" if isinstance(json.loads(path.read_bytes()), dict) else "it must be a JSON object of names"
+                ""
+                if isinstance(json.loads(path.read_bytes()), dict)
+                else ("it must be a JSON object that maps names to values")
             )
         except json.JSONDecodeError as exc:
             broken = f"line {exc.lineno}, column {exc.colno}: {exc.msg}"
@@ -423,13 +428,13 @@ def _check_secrets(homes: Sequence[Path]) -> Check:
 
 
 def _check_deliveries(home: Path) -> Check:
-    """Check which notices did not arrive last."""
+    """Check for failed deliveries of notices."""
     runs = holder_of(home) is not None
     return check_notices(runs, try_get(home, "/v1/notify", PING_S) if runs else None)
 
 
 def check_notices(runs: bool, answer: Mapping[str, Any] | None) -> Check:
-    """Check the coordinator's answer. `runs`: whether one runs, which may be silent for bad settings."""
+    """Check the coordinator's answer. `runs`: whether one runs; bad settings may keep it from answering."""
     if answer is None:
         why = "the coordinator does not say" if runs else "no coordinator runs"
         return pass_check("notices", f"not known: {why}")
@@ -437,4 +442,4 @@ def check_notices(runs: bool, answer: Mapping[str, Any] | None) -> Check:
         fix = "pancode admin notify; then: pancode admin notify --test CHANNEL"
         return fail_check("notices", "warning", "; ".join(map(str, answer["troubles"])), fix)
     count = len(answer["channels"])
-    return pass_check("notices", f"{count} channels, nothing failed" if count else "no channel is set")
+    return pass_check("notices", f"{count} channels, nothing failed" if count else "no channel is configured")

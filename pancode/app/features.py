@@ -1,4 +1,4 @@
-"""The features beside the engine: what they add to runs, in the order of their calls, and what they keep."""
+"""The features on top of the engine: what they add to runs, in call order, and what state they have."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from pancode.workflows import hooks as workflows
 from pancode.workspaces import hooks as workspaces
 
 SHOWN = Features(
-    # A session that is resumed has been told of the PRD.
+    # A resumed session already got the PRD.
     prompt_parts=(
         Hook(lambda request: not request.resume and request.repository is not None, inputs.give_prd),
     ),
-    # An agent that only reads has no git, and its task may name a change.
+    # A read-only agent has no git, and its task may refer to a change.
     inputs=(Hook(lambda plan: plan.only_looks or bool(plan.request.show), inputs.show_change),),
 )
 
@@ -43,7 +43,7 @@ FEATURES = join_features(
 
 
 class Part(LandingFollower, Protocol):
-    """What a feature keeps in a coordinator; the routes of the feature get it by its class."""
+    """A feature's state in a coordinator; the feature's routes look it up by its class."""
 
     @property
     def threads(self) -> tuple[BackgroundThread, ...]:

@@ -18,16 +18,16 @@ from pancode.store.postgres import Database
 
 
 class LedgerLostError(UnavailableError):
-    """The ledger is gone, but other files of the fleet are still there."""
+    """The ledger is gone, but other files of the fleet remain."""
 
     code = "ledger_lost"
     retryable = False
 
 
 def fleet_id(ledger: SqlLedger, home: Home, wall_ms: int, ids: Ids) -> str:
-    """The fleet's id, made with the first ledger and kept for ever.
+    """Return the fleet's id, which is created with the first ledger and never changes.
 
-    LedgerLostError for an empty ledger where a fleet has lived; ConfigError for one that was moved.
+    LedgerLostError if the ledger is empty but the home had a fleet; ConfigError if the ledger was moved.
     """
     with ledger.transaction() as tx:
         moved = tx.get(Setting, MOVED)
@@ -45,7 +45,7 @@ def fleet_id(ledger: SqlLedger, home: Home, wall_ms: int, ids: Ids) -> str:
             copy = "a copy of ledger.db" if ledger.place == str(home.ledger) else "a dump of the database"
             raise LedgerLostError(
                 f"the ledger at {ledger.place} is empty, but this home has a fleet",
-                why=f"{home.epoch} exists; a new ledger does not have its nodes, runs and costs",
+                why=f"{home.epoch} exists; an empty ledger would lose its nodes, runs and costs",
                 fix=(
                     f"restore {copy}, or copy it from its backup (pancode admin ledger --help); to "
                     f"start a new fleet: mv {home.root} {home.root}.old"
@@ -57,14 +57,14 @@ def fleet_id(ledger: SqlLedger, home: Home, wall_ms: int, ids: Ids) -> str:
 
 
 class KeyLostError(ConfigError):
-    """The key that this ledger's nodes obey is not in the home."""
+    """The key that this ledger's nodes trust is not in the home."""
 
     code = "key_lost"
 
 
 @dataclass(frozen=True, slots=True)
 class OwnKey:
-    """The coordinator's key. `instead_of`: the tag of the key that a user gave up as lost."""
+    """The coordinator's key. `instead_of`: the tag of the key that a user reported as lost."""
 
     key: SigningKey
     instead_of: str = ""
@@ -73,10 +73,10 @@ class OwnKey:
 def own_key(
     ledger: SqlLedger, home: Home, database: Database | None, found: SigningKey, wall_ms: int
 ) -> OwnKey:
-    """The key that this ledger's fleet obeys: `found`, or the one of a rotation that was cut short.
+    """Return the key that this ledger's fleet trusts: `found`, or the new one of an interrupted rotation.
 
-    `found`: the key in the home, or a fresh one where there is none. KeyLostError, or ConfigError where the
-    ledger is another home's.
+    `found`: the key in the home, or a new one if there is none. KeyLostError, or ConfigError if the ledger
+    belongs to another home.
     """
     with ledger.transaction() as tx:
         known = tx.get(Setting, CURRENT)
@@ -102,7 +102,7 @@ def own_key(
 
 
 def _has_used_it(tx: Transaction) -> bool:
-    """Whether a node obeys the ledger's key, or the key has countersigned a receipt."""
+    """Whether a node trusts the ledger's key, or the key has countersigned a receipt."""
     return any(n.public_key for n in tx.find(Node)) or bool(tx.find(StoredReceipt, limit=1))
 
 

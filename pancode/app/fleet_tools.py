@@ -1,4 +1,4 @@
-"""Carries out what an orchestrator asks of the fleet: tools of the one table, through the API, as its run."""
+"""Executes an orchestrator's fleet calls: the tools' API routes, with the rights of its run."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ MOST_AT_ONCE, MOST_OF_ONE = 32, 8
 LAND, ANSWER = "POST /v1/runs/{run}/land", "POST /v1/runs/{run}/answer"
 CONTINUE, TELL = "POST /v1/runs/{run}/continue", "POST /v1/runs/{run}/tell"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-"""The name of a workflow that a run asks for; it is never read as a path."""
+"""The name of a workflow that a run requests; it is never used as a path."""
 DISPATCH = "dispatch"
 SELDOM = ("node", "gpus", "gpu_memory", "runtime", "workspace", "ask", "concurrency")
-"""Arguments that a run sees only at `dispatch`."""
+"""Arguments that only `dispatch` offers to a run."""
 UNSAID = ("minimum", "maximum", "minItems", "maxItems")
 """Bounds that are left out of an offer; a refusal names them."""
 FORCED = ("cwd", "project")
@@ -63,16 +63,15 @@ HERE: dict[str, dict[str, Any]] = {
         "description": "git: the repository with its uncommitted changes; none: an empty folder",
     }
 }
-"""What an argument is for a run, where that is less than for a user: no line of a user's work."""
+"""Arguments with fewer options for a run than for a user, such as no workspace of a user."""
 NOWHERE = "/"
 """The folder of a run without a project: the coordinator's own folder is not the run's."""
 CUT = "\n[the rest is cut: {} characters in all]"
 
 
 def list_tools() -> dict[str, FleetTool]:
-    """Return every tool as a job offers it, in the fewest words: all tools stand in a window that may hold
-    only 8,000 tokens. An argument that one tool has described is not described again.
-    """
+    """Return every tool in its shortest form, as a job offers it: all of them must fit in a window of
+    possibly only 8,000 tokens. Each argument is described only once."""
     seen: set[str] = set()
     return {name: _make_fleet_tool(tool, seen) for name, tool in BY_NAME.items()}
 
@@ -87,7 +86,7 @@ def _make_fleet_tool(tool: McpTool, seen: set[str]) -> FleetTool:
 
 
 def _shorten_fields(fields: Mapping[str, Any], hidden: Sequence[str], seen: set[str]) -> dict[str, Any]:
-    """Return the fields, and those of a list's items, without descriptions that were given before."""
+    """Return the fields, and those of a list's items, without descriptions that were already given."""
     made = {}
     for name, field in fields.items():
         if name in hidden:
@@ -104,9 +103,9 @@ def _shorten_fields(fields: Mapping[str, Any], hidden: Sequence[str], seen: set[
 
 
 class FleetCalls(FeedThread):
-    """Carries out the fleet calls of runs, each in a thread: one may take a minute, and holds up no other.
+    """Executes the fleet calls of runs, each in its own thread, so that a long call does not delay others.
 
-    A call is an action of the ledger and outlives the process; its idempotency key has it begun once.
+    A call is an action in the ledger and outlives the process; its idempotency key prevents a second start.
     """
 
     def __init__(self, context: ApiContext) -> None:
@@ -149,44 +148,44 @@ class FleetCalls(FeedThread):
         return len(self._at_work) >= MOST_AT_ONCE or of_one >= MOST_OF_ONE
 
     def _do(self, action: Action, progress: CallProgress) -> None:
-        """Carry the call out and answer it, whatever happens, unless it is tried again: its program waits."""
+        """Execute the call and answer it in any case, unless it is retried: its program is waiting."""
         try:
             ok, text = self._answer(action, progress)
             with unit_of_work(self._core) as work:
                 run = work.tx.get(Run, action.run)
-                assert run is not None  # no run is ever deleted
+                assert run is not None  # runs are never deleted
                 mark_seen(work.tx, payer_of(run), ended_in(str(action.detail["tool"]), text) if ok else ())
                 work.signal(run, FleetAnswered(action.id, ok, text))
             self._context.poke()
         except CancelledCall:
             log.info("a call of %s waits for the next coordinator", action.run)
         except UnavailableError as error:
-            log.warning("a call of %s waits: %s: %s", action.run, error, error.why)
+            log.warning("a call of %s will be retried: %s: %s", action.run, error, error.why)
         except Exception:
             log.exception("a call of %s could not be answered", action.run)
         finally:
             with self._lock:
                 self._at_work.pop(action.id, None)
-            self._woken.set()  # another call may wait for its place
+            self._woken.set()  # another call may be waiting for this slot
 
     def _answer(self, action: Action, progress: CallProgress) -> tuple[bool, str]:
         with self._core.ports.ledger.transaction() as tx:
             run = tx.get(Run, action.run)
         if run is None or run.state is not RunState.RUNNING or run.stop_asked is not None:
-            return False, "the run has ended, or is to end"
+            return False, "the run has ended, or is about to end"
         try:
             return carried_out(self._context, run, action.detail, progress)
         except (CancelledCall, UnavailableError):
             raise
         except Exception as error:
             log.exception("a call of %s failed", run.id)
-            return False, f"PanCode itself failed: {type(error).__name__}"
+            return False, f"internal error in PanCode: {type(error).__name__}"
 
 
 def carried_out(
     context: ApiContext, run: Run, arguments: Mapping[str, object], progress: CallProgress
 ) -> tuple[bool, str]:
-    """Whether it was done, and the answer for its model. UnavailableError, CancelledCall: not now."""
+    """Return whether the call succeeded, and the model's answer. UnavailableError, CancelledCall: retry."""
     name = str(arguments["tool"])
     identity = AttemptId(run=run.id, attempt=run.attempt, lease=int(str(arguments["fence"])))
     client = RunClient(context, run, f"fleet:{identity}:{arguments['number']}")
@@ -206,10 +205,10 @@ SHOWS_ENDS = ("wait", "run_show", "explore")
 
 
 def ended_in(tool: str, text: str) -> set[str]:
-    """Return the runs that have ended according to this answer of a tool."""
+    """Return the runs that have ended, according to this answer of a tool."""
     try:
         found = json.loads(text) if tool in SHOWS_ENDS else {}
-    except ValueError:  # it is cut, and may not have come to that
+    except ValueError:  # it is truncated, possibly before that part
         return set()
     rows = [found, *found.get("scouts", ())]
     over = {RunState.ENDED.value, "answered", "failed"}
@@ -217,7 +216,7 @@ def ended_in(tool: str, text: str) -> set[str]:
 
 
 def _complete_arguments(tool: McpTool, run: Run, arguments: str) -> dict[str, Any]:
-    """Return the call's arguments, and add those that the run does not choose. ParamsError."""
+    """Return the call's arguments, with those added that the run cannot choose. ParamsError."""
     try:
         given = json.loads(arguments)
     except ValueError:
@@ -238,9 +237,9 @@ def _complete_arguments(tool: McpTool, run: Run, arguments: str) -> dict[str, An
 
 
 class RunClient(Client):
-    """The API's client inside the coordinator, with the rights of one run: only what the run is offered.
+    """The API's client inside the coordinator, with one run's rights: only what that run is offered.
 
-    `key`: of the one request that changes something.
+    `key`: the idempotency key of the one request that changes something.
     """
 
     def __init__(self, context: ApiContext, run: Run, key: str) -> None:
@@ -272,15 +271,14 @@ class RunClient(Client):
         if "run" in call.path:
             other = get_run(self._context.core, call.path["run"])
             self._must_be_its_own(verb, other)
-            call = replace(call, path={**call.path, "run": other.id})  # `last` may be another one by now
+            call = replace(call, path={**call.path, "run": other.id})  # `last` may refer to another run later
         if "workflow" in call.path:
             call = replace(call, path={"workflow": self._its_own_workflow(verb, call.path["workflow"])})
         return self._act_once(verb, call)
 
     def _act_once(self, verb: Verb, call: ApiCall) -> Any:
-        """Do it once for this key, on every route: after the kill of a node agent or a coordinator, the same
-        call is carried out again.
-        """
+        """Execute the request once per key, on every route: a call may be repeated after a kill of a node
+        agent or a coordinator."""
         if verb.takes_key and verb.name != LAND:
             return verb.answered(self._context, call)
         route = f"{verb.method} {verb.path.format(**call.path)}"
@@ -295,7 +293,7 @@ class RunClient(Client):
         return verb.answered(self._context, call)
 
     def _its_own_workflow(self, verb: Verb, text: str) -> str:
-        """Return the id of a workflow that the run's session has begun. NotFoundError, InsideRunError."""
+        """Return the id of a workflow that the run's session started. NotFoundError, InsideRunError."""
         with self._context.core.ports.ledger.transaction() as tx:
             workflow = rows.find_workflow(tx, text)
             begun_by = tx.get(Run, workflow.created_by)
@@ -306,7 +304,7 @@ class RunClient(Client):
         return workflow.id
 
     def _must_be_its_own(self, verb: Verb, other: Run) -> None:
-        """InsideRunError for a run of another session, and for a question that is not about the task."""
+        """Raise InsideRunError for a run of another session, or for a question that is not about the task."""
         if Caller.of(other).charged_to != payer_of(self._run):
             refuse_act(self._context.core, self._run, f"{verb.name} for {other.id}, which it did not start")
         waits = kind_of(other) if still_waits(self._context.core, other) else None
@@ -315,11 +313,11 @@ class RunClient(Client):
         if verb.name == CONTINUE and waits not in (None, ItemKind.LANDING):
             refuse_act(self._context.core, self._run, f"continuing {other.id}, which waits for a user")
         if verb.name == TELL and waits in BEFORE_START:
-            refuse_act(self._context.core, self._run, f"changing {other.id}, which waits for approval")
+            refuse_act(self._context.core, self._run, f"changing {other.id}, which is waiting for approval")
 
 
 def propose_landing(context: ApiContext, run: Run, by: str) -> dict[str, Any]:
-    """Ask a user whether the change is to be landed. Idempotent. UsageError, WorkspaceError."""
+    """Request a user's approval to land the change. Idempotent. UsageError, WorkspaceError."""
     with unit_of_work(context.core) as work:
         now = work.tx.get(Run, run.id) or run
         work.signal(now, LandingProposed(by))
@@ -336,7 +334,7 @@ def _list_routes() -> list[tuple[Verb, re.Pattern[str]]]:
 
 
 def _verb_of(method: str, path: str) -> tuple[Verb, dict[str, str]]:
-    """Return the route for this path, and the names in the path."""
+    """Return the route for this path, and the parameters in the path."""
     for verb, pattern in _list_routes():
         found = pattern.fullmatch(path) if verb.method == method else None
         if found is not None:
@@ -345,14 +343,14 @@ def _verb_of(method: str, path: str) -> tuple[Verb, dict[str, str]]:
 
 
 class _Closed:
-    """A connection that has nothing to close."""
+    """A connection with nothing to close."""
 
     def close(self) -> None:
         """Do nothing, as nothing is open."""
 
 
 class _Answered:
-    """The answer in the form in which the client reads one of HTTP."""
+    """The answer in the form of an HTTP response that the client can read."""
 
     def __init__(self, response: Response) -> None:
         self.status, self.headers = response.status_code, response.headers
@@ -363,5 +361,5 @@ class _Answered:
 
 
 def make_fleet_calls(context: ApiContext) -> tuple[FleetCalls, ...]:
-    """What the coordinator's process runs beside its API."""
+    """Return the threads for fleet calls, which run in the coordinator's process next to its API."""
     return (FleetCalls(context),)

@@ -1,4 +1,4 @@
-"""The HTTP application: every route of the API over one coordinator."""
+"""The HTTP application: all routes of the API for one coordinator."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from pancode.workspaces.routes import workspaces as workspace_routes
 
 @Verb("GET /v1/openapi.json")
 def _get_openapi(context: ApiContext, call: ApiCall) -> Object:
-    """This API as an OpenAPI document."""
+    """Return this API as an OpenAPI document."""
     return build_openapi()
 
 
@@ -57,12 +57,12 @@ VERBS: tuple[Verb, ...] = tuple(
 
 @cache
 def build_openapi() -> Object:
-    """Return the OpenAPI document of all routes; made when it is first asked for."""
+    """Return the OpenAPI document of all routes; built on first use."""
     from pancode.interfaces.http.openapi import build_document
 
     return build_document(VERBS)
 
 
 def build_app(context: ApiContext) -> Starlette:
-    """Return the application; whoever may connect to its socket may do everything."""
+    """Return the application. Anyone who can connect to its socket has all rights."""
     return Starlette(routes=[verb.route(context) for verb in VERBS], exception_handlers=HANDLERS)

@@ -23,8 +23,8 @@ _HOW = "Take away a # to {}, and that of the line which it is\n# indented below.
 _HEAD = {
     SETTINGS: "# Your settings: the defaults, commented out. " + _HOW.format("change one"),
     SAFETY: "# Your safety rules; none of them is active yet. " + _HOW.format("have one"),
-    PRESETS: "# Your presets, laid over the shipped ones below. " + _HOW.format("change one"),
-    AGENTS: "# Your agents, laid over the shipped ones below. " + _HOW.format("change one"),
+    PRESETS: "# Your presets; they override the shipped ones below. " + _HOW.format("change one"),
+    AGENTS: "# Your agents; they override the shipped ones below. " + _HOW.format("change one"),
 }
 _SOURCE = {
     SETTINGS: "reference.yaml",
@@ -35,7 +35,7 @@ _SOURCE = {
 
 
 def write_files(home: Path) -> dict[str, Any]:
-    """Write the missing files; return `{"files": [{"path", "written"}]}`. ConfigError where that fails."""
+    """Write the missing files; return `{"files": [{"path", "written"}]}`. ConfigError if that fails."""
     try:
         make_private(home)
         written = [{"path": str(home / name), "written": _write(home / name)} for name in _SOURCE]
@@ -45,12 +45,12 @@ def write_files(home: Path) -> dict[str, Any]:
 
 
 def find_missing(home: Path) -> list[str]:
-    """Return the files that `write_files` would write in a home that exists."""
+    """Return the files that `write_files` would write into an existing home."""
     return [name for name in _SOURCE if home.is_dir() and not (home / name).exists()]
 
 
 def _write(path: Path) -> bool:
-    """Write the whole file or nothing, and never over an existing one; return whether it was written."""
+    """Write the complete file or nothing, never over an existing one; return whether it was written."""
     text = _HEAD[path.name] + _comment_lines(shipped_text(_SOURCE[path.name]))
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.write_text(text)
@@ -69,9 +69,9 @@ def _comment_lines(text: str) -> str:
 
 
 def proposed_here(folder: Path, write: Callable[[str, str], bool]) -> dict[str, Any] | None:
-    """Return `{"path", "text", "written"}` for the repository around the folder; None where none is known.
+    """Return `{"path", "text", "written"}` for the enclosing repository; None if nothing can be proposed.
 
-    `text` is None where the repository has the file. `write` is asked with path and text before a write.
+    `text` is None if the file exists. `write` gets path and text and decides whether to write.
     """
     top = next((one for one in (folder, *folder.parents) if (one / ".git").exists()), None)
     if top is None:
@@ -91,12 +91,12 @@ def proposed_here(folder: Path, write: Callable[[str, str], bool]) -> dict[str, 
         with open(path, "x", encoding="utf-8") as file:
             file.write(found.text())
     except OSError as exc:
-        raise WorkspaceError(f"cannot write {path}", why=str(exc), fix="write it by hand") from exc
+        raise WorkspaceError(f"cannot write {path}", why=str(exc), fix="write the file yourself") from exc
     return {**proposal, "written": True}
 
 
 def _read_content(path: Path) -> str:
-    """Return the text of a file that is read; "" for the others, which only have to exist."""
+    """Return the text of a file whose content matters; "" for the others, which only have to exist."""
     if path.name not in READ:
         return ""
     try:

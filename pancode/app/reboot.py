@@ -17,23 +17,24 @@ ARGV = (sys.executable, "-m", "pancode", "serve", "--child")
 
 
 def kept_of(environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables with which the coordinator starts: settings, and PATH, to find git and ssh."""
+    """Return the variables of the service: settings, and PATH to find git and ssh."""
     kept = {name: environ[name] for name in sorted((*VARIABLES, LOG)) if environ.get(name)}
     return {**kept, "PATH": environ["PATH"]} if "PATH" in environ else kept
 
 
 def unit_of(root: Path, environ: Mapping[str, str], user: tuple[str, int] | None = None) -> CoordinatorUnit:
-    """The home's unit. `user`: of the system's unit, with the number that finds that user's own manager."""
+    """Return the home's unit. `user`: name and uid for a system unit, to reach that user's own manager."""
     kept = kept_of(environ)
-    if user is not None:  # or a node agent on this machine would be ours, and not a service of its own
+    # otherwise a node agent on this machine would be our child instead of its own service
+    if user is not None:
         kept["XDG_RUNTIME_DIR"] = f"/run/user/{user[1]}"
     return CoordinatorUnit(root, ARGV, kept, user[0] if user else None)
 
 
 def only_in_environ(urls: Sequence[str | None], environ: Mapping[str, str]) -> str:
-    """Why the coordinator cannot be a service: a password is only in variables, and is written to no file.
+    """Return why the coordinator cannot be a service: a password is only in variables and is never written.
 
-    `urls`: of Redis and of the database; None: our own. Empty: it can.
+    `urls`: of Redis and of the database; None: our own. Empty: it can be one.
     """
     redis_url, database_url = urls
     secret = [
@@ -48,7 +49,7 @@ def only_in_environ(urls: Sequence[str | None], environ: Mapping[str, str]) -> s
 
 
 def service_of(root: Path, urls: Sequence[str | None], environ: Mapping[str, str]) -> UserService:
-    """The user's service for this home; settings that are given by variables are written into the unit."""
+    """Return the user's service for this home; settings from variables are written into the unit."""
     unit = unit_of(root, environ)
     home = Path(environ.get("HOME") or Path.home())
     return UserService(unit, home, environ, only_in_environ(urls, environ), SystemService(unit).is_there)

@@ -1,4 +1,4 @@
-"""Repairs on this machine what can be repaired without harm, each act by itself and after an approval."""
+"""Makes safe repairs on this machine, each one separately and after approval."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ _SOCKETS = ("api.sock", "depot.sock")
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """Something wrong, and what repairs it (`act`), as a command where there is one."""
+    """A problem and its repair (`act`), which is given as a command if there is one."""
 
     wrong: str
     act: str
     do: Callable[[], object]
-    """Does it. WorkspaceError or OSError where that fails."""
+    """Makes the repair. WorkspaceError or OSError if that fails."""
 
 
 def list_repairs(home: Path, environ: Mapping[str, str]) -> Iterator[Repair]:
-    """Each act that would help now. The next one is looked for when the one before is over."""
+    """Yield each repair that would help now; the next one is determined after the previous one ended."""
     for path in (home, *_walk_paths(home, _PRIVATE)):
         yield from _open_to_others(path)
     for node in node_homes(home, environ):
@@ -76,7 +76,7 @@ def _walk_paths(home: Path, names: tuple[str, ...]) -> Iterator[Path]:
 
 
 def _open_to_others(path: Path) -> Iterator[Repair]:
-    """Yield a repair for a file of ours that other users may read or write; a link is not followed."""
+    """Yield a repair if other users may read or write our file; symbolic links are ignored."""
     try:
         state = path.lstat()
     except OSError:
@@ -89,10 +89,9 @@ def _open_to_others(path: Path) -> Iterator[Repair]:
 
 
 def _left_checkouts(node: Path) -> Iterator[Repair]:
-    """Yield a repair for each checkout of an attempt that the node's journal has not. Some attempts work at
-    the place of an earlier one, whose name a link has.
-    """
-    # In this order: an attempt has its entry, then its link, then its checkout, and one may begin meanwhile.
+    """Yield a repair for each checkout of an attempt that is not in the node's journal. Some attempts work in
+    the checkout of an earlier one, with a link in their own name."""
+    # In this order: an attempt gets its journal entry, then its link, then its checkout, possibly meanwhile.
     folders = sorted((node / "work").glob("r-*"))
     placed = [
         (link.name, os.readlink(link)) for link in (node / "work/.given").glob("r-*") if link.is_symlink()
@@ -107,7 +106,7 @@ def _left_checkouts(node: Path) -> Iterator[Repair]:
 
 
 def _erase_folder(folder: Path) -> None:
-    """Erase it, also where an agent has taken away its own right to write there."""
+    """Delete the folder, even if an agent removed its own write permission there."""
     subprocess.run(["chmod", "-R", "u+rwX", str(folder)], check=False, capture_output=True)
     shutil.rmtree(folder)
 
@@ -120,7 +119,7 @@ def _repair_configuration(home: Path) -> Iterator[Repair]:
 
 
 def _leaves_room(home: Path) -> bool:
-    """Whether a collection would let go of anything; asked of the coordinator."""
+    """Whether the coordinator's garbage collection would delete anything."""
     try:
         plan = Client(home, starts=False).post("/v1/gc", {"dry_run": True, "by": "doctor"})
     except PancodeError:

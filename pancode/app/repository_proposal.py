@@ -1,4 +1,4 @@
-"""Decides what a repository's pancode.yaml should say, from the names and contents of its files (pure)."""
+"""Proposes a repository's pancode.yaml from the names and contents of its files (no I/O)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LOOKED_AT = (
     *("package.json", "package-lock.json", "pnpm-lock.yaml", "yarn.lock", "bun.lock", "bun.lockb"),
     *("Cargo.toml", "go.mod", "Makefile"),
 )
-"""Files at the top of a repository that are looked at; of lock files only whether they exist."""
+"""Files at the root of a repository that are considered; lock files only by their existence."""
 READ = ("pyproject.toml", "requirements.txt", "requirements-dev.txt", "tox.ini", "package.json", "Makefile")
 _TARGET = re.compile(r"^(check|test):", re.MULTILINE)
 _NO_TEST = "no test specified"
@@ -31,7 +31,7 @@ _NODE = (
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """Proposed settings: commands as a shell's words, folders by name; `seen`: the files behind them."""
+    """Proposed settings: commands as shell words, folders by name; `seen`: the files that led to them."""
 
     setup: tuple[str, ...] = ()
     cache: tuple[str, ...] = ()
@@ -50,7 +50,7 @@ class Proposal:
         )
 
     def text(self) -> str:
-        """Return the value as the file would hold it."""
+        """Return the proposal as the text of the file."""
         lines = [f"# Proposed by `pancode init` from {', '.join(self.seen)}; read it before you commit it."]
         for key, about in _ABOUT.items():
             values: tuple[str, ...] = getattr(self, key)
@@ -59,14 +59,14 @@ class Proposal:
 
 
 _ABOUT = {
-    "setup": "runs in a fresh checkout on the node before the agent, with no agent's rights",
-    "cache": "folders that set-up makes, kept for the next run with the same set-up",
+    "setup": "runs in a fresh checkout on the node before the agent, without the agent's rights",
+    "cache": "folders that setup creates, kept for the next run with the same setup",
     "verify": "gates: each must exit 0 after the agent",
 }
 
 
 def propose_settings(files: Mapping[str, str]) -> Proposal:
-    """Propose settings from those of LOOKED_AT that exist, name to content; empty: none tells anything."""
+    """Propose settings from the existing files of LOOKED_AT, name to content; empty if none helps."""
     found = Proposal()
     for kind in (_propose_python, _propose_node, _propose_rust, _propose_go):
         found = found.together(kind(files))

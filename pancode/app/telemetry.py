@@ -1,4 +1,4 @@
-"""Puts together what sends traces, where the settings ask for it."""
+"""Sets up the export of traces if the settings request it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ log = logging.getLogger("pancode.telemetry")
 
 
 def tracing_of(root: Path, environ: Mapping[str, str], core: Core) -> tuple[Tracing, ...]:
-    """The threads that send traces; none, and no OpenTelemetry loaded, where no endpoint is set. ConfigError.
+    """Return the threads that send traces; empty, without importing OpenTelemetry, if no endpoint is set.
 
-    Where the extra is not installed, nothing else stops: it is in the log, the audit and `doctor`.
+    A missing OpenTelemetry stops nothing: log, audit and `doctor` report it. ConfigError for bad settings.
     """
     telemetry = load(ConfigPlaces(root), environ, preset=NO_PRESET).settings.telemetry
     if telemetry.endpoint is None:

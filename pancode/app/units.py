@@ -21,7 +21,7 @@ from pancode.kernel.errors import ConfigError, UnavailableError, UsageError
 
 @dataclass(frozen=True, slots=True)
 class Whose:
-    """The user whom the system's service is for: by name, by number, and where that user lives."""
+    """The user of a system service: name, uid and home directory."""
 
     name: str
     uid: int
@@ -29,7 +29,7 @@ class Whose:
 
     @classmethod
     def of(cls, name: str | None) -> Whose:
-        """The user of the unit; without a name the user who called sudo, or the caller. UsageError."""
+        """Return the unit's user: the named one, else who called sudo, else the caller. UsageError."""
         try:
             wanted = name or os.environ.get("SUDO_USER")
             found = pwd.getpwnam(wanted) if wanted else pwd.getpwuid(os.getuid())
@@ -41,7 +41,7 @@ class Whose:
 
 
 def unit_text(root: Path, environ: Mapping[str, str], system: Whose | None) -> str:
-    """The text of a systemd unit. ConfigError for a variable that fits in no unit."""
+    """Return the text of a systemd unit. ConfigError for a variable that no unit can contain."""
     try:
         return unit_of(root, environ, (system.name, system.uid) if system else None).text()
     except ValueError as exc:
@@ -49,7 +49,7 @@ def unit_text(root: Path, environ: Mapping[str, str], system: Whose | None) -> s
 
 
 def node_text(node_home: Path, python: str, system: Whose | None) -> str:
-    """Return the unit of the node agent in `node_home`, as `fleet up` writes it, or the system manager's."""
+    """Return the unit of the node agent in `node_home`: a user unit as in `fleet up`, or a system unit."""
     from pancode.fleet.ssh.steps import NodeLocation
 
     place = NodeLocation(
@@ -62,12 +62,12 @@ def node_text(node_home: Path, python: str, system: Whose | None) -> str:
 
 
 def home_for(environ: Mapping[str, str], system: Whose | None) -> Path:
-    """Return the coordinator's home: the one that is named, else that of the unit's user."""
+    """Return the coordinator's home: from the environment, else that of the unit's user."""
     return Home.of(environ if system is None else {**environ, "HOME": str(system.home)}).root
 
 
 def install(root: Path, environ: Mapping[str, str], system: Whose | None) -> dict[str, Any]:
-    """Have a service start the coordinator at each boot. UsageError, ConfigError, UnavailableError."""
+    """Install a service that starts the coordinator at boot. UsageError, ConfigError, UnavailableError."""
     if not (root / "key/coordinator.key").exists():
         raise UsageError(
             f"{root} has no fleet yet",
@@ -85,7 +85,7 @@ def install(root: Path, environ: Mapping[str, str], system: Whose | None) -> dic
         if not status.startswith("restarted"):
             raise UnavailableError(
                 f"cannot start it as a user service: {status}",
-                fix="without a systemd user manager: sudo pancode admin service --install --system",
+                fix="if there is no systemd user manager: sudo pancode admin service --install --system",
                 code="no_systemd",
             )
         changed = service.seen() != before
@@ -97,7 +97,7 @@ def install(root: Path, environ: Mapping[str, str], system: Whose | None) -> dic
 
 
 def remove(root: Path, environ: Mapping[str, str], system: Whose | None) -> dict[str, Any]:
-    """Remove the service; a coordinator that runs continues. UnavailableError."""
+    """Remove the service; a running coordinator continues. UnavailableError."""
     unit = unit_of(root, environ)
     if system is None:
         service = service_of(root, (None, None), environ)

@@ -1,1 +1,1 @@
-"""Money: the books, limits, costs, and the record of each agent."""
+"""Money: the books, limits, costs, and the track record of each agent."""

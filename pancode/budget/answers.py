@@ -1,4 +1,4 @@
-"""Budgets, costs and the records of agents as the API shows them."""
+"""API shapes of budgets, costs and track records of agents."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ScopeShape(TypedDict):
 
 
 class BudgetShape(TypedDict):
-    """The books. `runs`: admitted today. `notes`: ceilings that a file names and that do not count now."""
+    """The books. `runs`: admitted today. `notes`: ceilings from a file that currently have no effect."""
 
     scopes: list[ScopeShape]
     estimate_next_usd: str
@@ -35,7 +35,7 @@ class BudgetShape(TypedDict):
 
 
 class WorkerNow(TypedDict):
-    """A run that a worker is at now."""
+    """A run on which a worker is working now."""
 
     run: str
     stage: str
@@ -44,7 +44,7 @@ class WorkerNow(TypedDict):
 
 
 class WorkerShape(TypedDict):
-    """One agent on one runtime and node. `done`, `stopped`: how many of its last `runs`, which cost `usd`."""
+    """One agent on one runtime and node. `done`, `stopped`: of its last `runs`, which cost `usd`."""
 
     agent: str
     runtime: str
@@ -59,10 +59,10 @@ class WorkerShape(TypedDict):
 
 
 class TrackRecordRow(TypedDict):
-    """How well an agent does one kind of work in one place. `rate` is smoothed, `low` to `high` its interval.
+    """How well an agent does one kind of work. `rate` is smoothed; `low` to `high` is its confidence
+    interval.
 
-    `kind`, `size` and `repository` are null in rankings; the cost of a landed change is null while it is
-    unknown.
+    `kind`, `size` and `repository` are null in rankings; costs per landed change are null while unknown.
     """
 
     agent: str
@@ -88,9 +88,9 @@ class TrackRecordRow(TypedDict):
 
 
 class CostRow(TypedDict):
-    """The cost of a group of runs together. `key` null: the runs that lack the property.
+    """The total cost of a group of runs. `key` null: the runs that lack the property.
 
-    `disputed_usd`: what nodes claim beyond the limits of their jobs. It is not in `usd`.
+    `disputed_usd`: what nodes claim beyond the limits of their jobs; it is not part of `usd`.
     """
 
     key: str | None
@@ -104,8 +104,7 @@ class CostRow(TypedDict):
 
 
 class CostTable(TypedDict):
-    """`by`: the property; `left_out`: how many more rows there are; `total`: of all runs, shown or left
-    out."""
+    """`by`: the property; `left_out`: number of omitted rows; `total`: of all runs, including those."""
 
     by: str
     since: str | None

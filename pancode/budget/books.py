@@ -14,11 +14,11 @@ from pancode.kernel.records import Balance, BookEntry, EntryKind, Run
 from pancode.kernel.values import EXACT, replace
 
 PERIODS = ("week", "month")
-"""The periods whose balances are sums of days: nothing is booked in them, which saves each dispatch rows."""
+"""Periods whose balances are computed from days; nothing is booked in them, which saves rows per dispatch."""
 
 
 def scope_of(period: str, wall_ms: int, tz: tzinfo | None = None) -> str:
-    """`week:2026-W47` or `month:2026-11`: the period of the coordinator's local day."""
+    """Return the period of the coordinator's local day: `week:2026-W47` or `month:2026-11`."""
     day = datetime.fromtimestamp(wall_ms / 1000, UTC).astimezone(tz).date()
     year, week, _ = day.isocalendar()
     return f"week:{year}-W{week:02}" if period == "week" else f"month:{day:%Y-%m}"
@@ -29,7 +29,7 @@ def is_period(scope: str) -> bool:
 
 
 def days_of(scope: str) -> list[str]:
-    """The scopes of the period's days, in order."""
+    """Return the scopes of the period's days, in order."""
     period, _, name = scope.partition(":")
     if period == "week":
         year, _, week = name.partition("-W")
@@ -41,7 +41,7 @@ def days_of(scope: str) -> list[str]:
 
 
 def sum_balances(scope: str, balances: Iterable[Balance]) -> Balance:
-    """The sum of these balances, as the balance of this scope."""
+    """Return the sum of these balances as the balance of this scope."""
     total = Balance(scope)
     for one in balances:
         total = Balance(
@@ -63,7 +63,7 @@ ZERO = Decimal(0)
 MOST_SUM = 2**63 - 1
 """The greatest value of a column. A larger sum of nodes' figures stays at it, and no receipt is refused."""
 DISPUTED = "disputed_usd"
-"""The key of a usage in the ledger for what was claimed beyond the job, which its cost leaves out."""
+"""The usage key, in the ledger, of what was claimed beyond the job's limit; the cost excludes it."""
 NewId = Callable[[], str]
 _SIGN = {EntryKind.RESERVE: 1, EntryKind.RELEASE: -1}
 MINUTE_MS = 60_000
@@ -72,7 +72,7 @@ _SPENDS = (EntryKind.SPEND, EntryKind.CORRECT)
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The attempt for which an entry is made; `lease` is 0 before the attempt is bound."""
+    """The attempt of an entry; `lease` is 0 before the attempt is bound."""
 
     run: str
     attempt: int
@@ -81,7 +81,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """The real usage of an attempt; `usd` None: not known."""
+    """The actual usage of an attempt; `usd` None: unknown."""
 
     usd: Decimal | None
     tokens: int = 0
@@ -91,7 +91,7 @@ class Spent:
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """An amount in the three currencies: USD, tokens, and milliseconds of agents."""
+    """An amount in the three currencies: USD, tokens, and agent milliseconds."""
 
     usd: Decimal = ZERO
     tokens: int = 0
@@ -117,7 +117,7 @@ NO_CEILING = Ceilings()
 class BudgetScope:
     """One scope of the books with its balance and its ceilings.
 
-    `is_booked` False: nothing is booked in it, because its balance is the sum of other scopes.
+    `is_booked` False: it has no entries, because its balance is the sum of other scopes.
     """
 
     balance: Balance
@@ -127,29 +127,29 @@ class BudgetScope:
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """The time, and the source of entry ids."""
+    """The time and the id generator of new entries."""
 
     at_ms: int
     new_id: NewId
 
 
 def add_amounts(*amounts: Decimal) -> Decimal:
-    """The exact sum."""
+    """Return the exact sum."""
     return reduce(EXACT.add, amounts, ZERO)
 
 
 def subtract_amount(amount: Decimal, less: Decimal) -> Decimal:
-    """The exact difference."""
+    """Return the exact difference."""
     return EXACT.subtract(amount, less)
 
 
 def day_scope(wall_ms: int, tz: tzinfo | None = None) -> str:
-    """The scope of the coordinator's local day; `tz` None: the machine's own zone."""
+    """Return the scope of the coordinator's local day; `tz` None: the machine's time zone."""
     return f"day:{datetime.fromtimestamp(wall_ms / 1000, UTC).astimezone(tz).date()}"
 
 
 def is_day(scope: str) -> bool:
-    """Whether the scope is a day's, and so ends by itself."""
+    """Whether the scope is a day, which ends by itself."""
     return scope.startswith("day:")
 
 
@@ -158,7 +158,7 @@ def node_scope(name: str) -> str:
 
 
 def is_node(scope: str) -> bool:
-    """Whether the scope is a node's."""
+    """Whether the scope is a node."""
     return scope.startswith("node:")
 
 
@@ -171,17 +171,17 @@ def workflow_scope(workflow: str) -> str:
 
 
 def is_workflow(scope: str) -> bool:
-    """Whether the scope sums up the runs of one workflow."""
+    """Whether the scope covers the runs of one workflow."""
     return scope.startswith("workflow:")
 
 
 def session_scope(session: str) -> str:
-    """The scope of a session; `session`: the id of its first run."""
+    """Return the scope of a session; `session`: the id of its first run."""
     return f"session:{session}"
 
 
 def is_session(scope: str) -> bool:
-    """Whether the scope sums up the interactive runs of one session."""
+    """Whether the scope covers the interactive runs of one session."""
     return scope.startswith("session:")
 
 
@@ -190,18 +190,18 @@ def repo_scope(project: str) -> str:
 
 
 def counted_usd(balance: Balance) -> Decimal:
-    """The USD that count against the scope's ceiling; a session's include claims beyond its caps."""
+    """Return the USD that count against the ceiling; for a session, including disputed claims."""
     beyond = balance.disputed_usd if is_session(balance.scope) else ZERO
     return add_amounts(balance.spent_usd, balance.reserved_usd, beyond)
 
 
 def with_room(ceiling: Decimal | None, balance: Balance, usd: Decimal) -> Decimal | None:
-    """The ceiling, raised where needed so that a reservation of `usd` fits; None: there is no ceiling."""
+    """Return the ceiling, raised if needed to fit a reservation of `usd`; None: no ceiling."""
     return None if ceiling is None else max(ceiling, add_amounts(counted_usd(balance), usd))
 
 
 def in_words(balance: Balance) -> str:
-    """The USD that count against the scope's ceiling, part by part, in words."""
+    """Return the USD that count against the ceiling, itemized as text."""
     parts = {"spent": balance.spent_usd, "reserved": balance.reserved_usd}
     if is_session(balance.scope) and balance.disputed_usd:
         parts["disputed"] = balance.disputed_usd
@@ -209,12 +209,12 @@ def in_words(balance: Balance) -> str:
 
 
 def is_within_ceilings(balance: Balance, ceilings: Ceilings, amount: Amount) -> bool:
-    """Whether a reservation of `amount` keeps what is used and reserved within each ceiling."""
+    """Whether all ceilings still hold after a reservation of `amount`."""
     return not explain_refusal(balance, ceilings, amount)
 
 
 def is_over(balance: Balance, ceilings: Ceilings) -> bool:
-    """Whether more is used and reserved already than a ceiling allows, as after the ceiling was lowered."""
+    """Whether used and reserved amounts already exceed a ceiling, as after the ceiling was lowered."""
     usd, tokens, ms = ceilings.usd, ceilings.tokens, ceilings.ms
     return (
         (usd is not None and counted_usd(balance) > usd)
@@ -224,9 +224,9 @@ def is_over(balance: Balance, ceilings: Ceilings) -> bool:
 
 
 def explain_refusal(balance: Balance, ceilings: Ceilings, amount: Amount) -> str:
-    """Why a reservation is not granted, with the numbers; empty when it is granted.
+    """Return why a reservation is refused, with the numbers; empty if it is granted.
 
-    A reservation of nothing in a currency is not refused for that currency, however full it is.
+    A reservation of 0 in a currency is never refused for that currency.
     """
     if (
         amount.usd
@@ -259,7 +259,7 @@ def _format_refusal(what: str, used: str, reserved: str, due: str, ceiling: str)
 
 
 def reserve_amount(scopes: Iterable[str], account: Account, due: Amount, stamp: Stamp) -> list[BookEntry]:
-    """Entries for one reservation in each scope."""
+    """Return entries for one reservation in each scope."""
     made = [_make_entry(EntryKind.RESERVE, scope, account, due.usd, stamp) for scope in scopes]
     return [replace(entry, reserved_tokens=due.tokens, reserved_ms=due.ms) for entry in made]
 
@@ -267,9 +267,8 @@ def reserve_amount(scopes: Iterable[str], account: Account, due: Amount, stamp: 
 def raise_reserved(
     entries: Sequence[BookEntry], account: Account, usd: Decimal, stamp: Stamp
 ) -> list[BookEntry]:
-    """Entries that raise the attempt's reservation to `usd` in each scope where it is lower. One settlement
-    ends it all.
-    """
+    """Return entries that raise the attempt's reservation to `usd` where it is lower. One settlement ends
+    both."""
     more = find_reserved(entries, account.attempt).items()
     return [
         _make_entry(EntryKind.RESERVE, scope, account, subtract_amount(usd, reserved), stamp)
@@ -279,12 +278,12 @@ def raise_reserved(
 
 
 def estimate_of(run: Run) -> Amount:
-    """The estimated usage of an attempt of the run."""
+    """Return the estimated usage of an attempt of the run."""
     return Amount(run.estimate_usd, run.estimate_tokens, run.estimate_ms)
 
 
 def used_by(usage: object) -> Amount:
-    """The tokens and the time of a usage as the ledger keeps it (plain JSON); 0 for what it does not name."""
+    """Return tokens and time of a usage from the ledger (plain JSON); 0 for missing values."""
     if not isinstance(usage, Mapping):
         return Amount()
     read, written, ms = (int(usage.get(name) or 0) for name in ("input_tokens", "output_tokens", "agent_ms"))
@@ -292,14 +291,14 @@ def used_by(usage: object) -> Amount:
 
 
 def format_minutes(ms: int) -> str:
-    """An amount of time in minutes, for users; a small one is never shown as 0."""
+    """Return a duration in minutes for users; a short one is never shown as 0."""
     return f"{ms / MINUTE_MS:.1f}" if ms >= MINUTE_MS // 10 or not ms else f"{ms / MINUTE_MS:.4f}"
 
 
 def release_reserved(
     entries: Sequence[BookEntry], account: Account, stamp: Stamp, note: str, only: str | None = None
 ) -> list[BookEntry]:
-    """Entries that release the attempt's reservations, as nothing was spent (`only`: in that scope alone)."""
+    """Return entries that release the attempt's reservations unspent; `only`: in that scope alone."""
     reserved = find_reserved(entries, account.attempt)
     due = {scope: usd for scope, usd in reserved.items() if only in (None, scope)}
     back = [one for scope, usd in due.items() for one in _make_releases(entries, account, scope, usd, stamp)]
@@ -309,10 +308,10 @@ def release_reserved(
 def lower_reserved(
     entries: Sequence[BookEntry], account: Account, usd: Decimal, stamp: Stamp, note: str
 ) -> list[BookEntry]:
-    """Entries that undo `raise_reserved`: only `usd` stays reserved.
+    """Return entries that undo `raise_reserved`: only `usd` stays reserved.
 
-    Where that is 0 and no reservation of 0 is open, it is reserved anew; since the account's lease is not 0,
-    that reservation counts no run.
+    If `usd` is 0 and no reservation of 0 is open, 0 is reserved again; because the account's lease is not 0,
+    that reservation does not count as a run.
     """
     more = {scope: due for scope, due in find_reserved(entries, account.attempt).items() if due > usd}
     back = [
@@ -328,7 +327,7 @@ def lower_reserved(
 def settle_attempt(
     entries: Sequence[BookEntry], account: Account, spent: Spent, stamp: Stamp
 ) -> list[BookEntry]:
-    """Entries that replace the attempt's reservation by what it used, in every scope; unknown USD stay."""
+    """Return entries that replace the attempt's reservation with its usage; unknown USD stay reserved."""
     made: list[BookEntry] = []
     for scope, usd in find_reserved(entries, account.attempt).items():
         if spent.usd is None:
@@ -343,9 +342,7 @@ def settle_attempt(
 def settle_lost(
     entries: Sequence[BookEntry], account: Account, known: Spent, stamp: Stamp
 ) -> list[BookEntry]:
-    """Entries for an attempt on a lost node: the usage last reported is spent, the rest of the reservation is
-    unknown.
-    """
+    """Return entries for an attempt on a lost node: the last reported usage is spent, the rest is unknown."""
     made: list[BookEntry] = []
     for scope, reserved in find_reserved(entries, account.attempt).items():
         unknown = _make_entry(EntryKind.UNKNOWN, scope, account, ZERO, stamp, replace(known, usd=None))
@@ -358,14 +355,14 @@ def settle_lost(
 
 
 def unknown_runs(entries: Sequence[BookEntry]) -> tuple[str, ...]:
-    """The runs of unknown cost among one scope's entries, in the order of their first entry."""
+    """Return the runs of unknown cost among one scope's entries, by their first entry."""
     known = {(e.run, e.attempt) for e in entries if e.source == "unknown" and e.kind is EntryKind.RELEASE}
     unknown = [e for e in entries if e.kind is EntryKind.UNKNOWN and (e.run, e.attempt) not in known]
     return tuple(dict.fromkeys(e.run for e in unknown))
 
 
 def sum_reserved(entries: Sequence[BookEntry]) -> dict[str, Decimal]:
-    """Return the USD that each run reserves in one scope, the largest amount first."""
+    """Return the USD that each run reserves in one scope, largest first."""
     sums: dict[str, Decimal] = {}
     for entry in entries:
         sums[entry.run] = add_amounts(sums.get(entry.run, ZERO), _apply_sign(entry, _SIGN.get(entry.kind, 0)))
@@ -375,13 +372,13 @@ def sum_reserved(entries: Sequence[BookEntry]) -> dict[str, Decimal]:
 def settle_unknown(
     entries: Sequence[BookEntry], account: Account, spent: Spent, stamp: Stamp
 ) -> list[BookEntry]:
-    """Entries that replace the reservation of an unknown attempt by what it used, as a user or a late receipt
-    says.
+    """Return entries that replace an unknown attempt's reservation with its usage, from a user or late
+    receipt.
 
-    Only what was not booked before is booked. `spent.usd` must be known.
+    Amounts that were already booked are not booked again. `spent.usd` must be known.
     """
     if spent.usd is None:
-        raise ValueError("an unknown cost settles nothing")
+        raise ValueError("cannot settle with an unknown cost")
     made: list[BookEntry] = []
     sums = _sum_reserved(entries, account.attempt)
     for scope in _unknown_scopes(entries, account.attempt):
@@ -395,7 +392,7 @@ def settle_unknown(
 
 
 def _subtract_booked(spent: Spent, booked: Sequence[BookEntry]) -> tuple[Decimal, Spent]:
-    """What was used beyond what these entries book: the USD, which may be negative, and the rest."""
+    """Return what was used beyond these entries: the USD, which may be negative, and the rest."""
     usd = subtract_amount(spent.usd or ZERO, add_amounts(*(e.usd for e in booked if e.kind in _SPENDS)))
     tokens = max(0, spent.tokens - sum(e.tokens for e in booked))
     return usd, replace(
@@ -404,13 +401,13 @@ def _subtract_booked(spent: Spent, booked: Sequence[BookEntry]) -> tuple[Decimal
 
 
 def book_dispute(made: Iterable[BookEntry], account: Account, usd: Decimal, stamp: Stamp) -> list[BookEntry]:
-    """Entries for what a node claims beyond its job's limit, beside each cost that `made` books."""
+    """Return entries for a node's claim beyond its job's limit, in each scope where `made` books a cost."""
     scopes = dict.fromkeys(entry.scope for entry in made if entry.kind in _SPENDS) if usd else {}
     return [_make_entry(EntryKind.DISPUTED, scope, account, usd, stamp) for scope in scopes]
 
 
 def find_disputed(entries: Iterable[BookEntry]) -> dict[str, Decimal]:
-    """The runs with an unsettled disputed claim among one scope's entries, and its USD."""
+    """Return the runs with an unsettled disputed claim among one scope's entries, with its USD."""
     sums: dict[str, Decimal] = {}
     for entry in entries:
         if entry.kind is EntryKind.DISPUTED:
@@ -421,7 +418,7 @@ def find_disputed(entries: Iterable[BookEntry]) -> dict[str, Decimal]:
 def settle_disputed(
     entries: Sequence[BookEntry], account: Account, usd: Decimal, stamp: Stamp
 ) -> list[BookEntry]:
-    """Entries for what an attempt with a disputed claim has cost, as a user says; the claim is over."""
+    """Return entries that settle an attempt's disputed claim at the cost that a user stated."""
     mine = [entry for entry in entries if entry.attempt == account.attempt]
     made: list[BookEntry] = []
     for scope in dict.fromkeys(entry.scope for entry in mine):
@@ -440,7 +437,7 @@ def settle_disputed(
 def add_unknown(
     entries: Sequence[BookEntry], account: Account, spent: Spent, stamp: Stamp
 ) -> list[BookEntry]:
-    """Entries for a late receipt without a cost: tokens and time not booked before; the USD stay reserved."""
+    """Return entries for a late receipt without a cost: new tokens and time only; the USD stay reserved."""
     made: list[BookEntry] = []
     for scope in _unknown_scopes(entries, account.attempt):
         mine = [e for e in entries if e.scope == scope and e.attempt == account.attempt]
@@ -454,11 +451,10 @@ def add_unknown(
 
 
 def add_second(entries: Sequence[BookEntry], account: Account, spent: Spent, stamp: Stamp) -> list[BookEntry]:
-    """Entries for what a second lease of an attempt used, in the scopes of its reservation.
+    """Return entries for the usage of an attempt's second lease, in the scopes of its reservation.
 
-    So it is when two nodes ran the attempt, or when one ran it that seemed never to have begun. Nothing where
-    the books have an amount of this lease, where a user has said what the attempt cost, or where its
-    reservations are still to be settled.
+    This happens if two nodes ran the attempt, or if one ran it that seemed never to have started. Returns
+    nothing if this lease is already booked, a user has stated the cost, or reservations are still unsettled.
     """
     mine = [e for e in entries if e.attempt == account.attempt]
     booked = {e.lease for e in mine if e.kind in _SPENDS}
@@ -472,9 +468,8 @@ def add_second(entries: Sequence[BookEntry], account: Account, spent: Spent, sta
 
 
 def add_rest(entries: Sequence[BookEntry], account: Account, spent: Spent, stamp: Stamp) -> list[BookEntry]:
-    """Entries for what a late receipt tells of an attempt that counted as free, beyond what was booked when
-    its node was lost.
-    """
+    """Return entries for a late receipt of an attempt that counted as free, less what was already booked when
+    its node was lost."""
     booked: dict[str, list[BookEntry]] = {}
     for entry in entries:
         if entry.lease == account.lease and entry.kind in _SPENDS and entry.source == "local":
@@ -493,9 +488,8 @@ OVER, SUSPENDED = "the day of its admission is over", "its session rests, and no
 def release_unknown(
     entries: Sequence[BookEntry], account: Account, scope: str, stamp: Stamp, note: str = OVER
 ) -> list[BookEntry]:
-    """Entries that release the reservation of an unknown cost in a scope whose period is over; the cost stays
-    unknown.
-    """
+    """Return entries that release an unknown cost's reservation in a scope whose period is over; the cost
+    stays unknown."""
     reserved = _sum_reserved(entries, account.attempt).get(scope, ZERO)
     back = _make_releases(entries, account, scope, reserved, stamp)
     nothing = not (reserved or back[0].reserved_tokens or back[0].reserved_ms)
@@ -505,19 +499,19 @@ def release_unknown(
 
 
 def lapse_all(entries: Sequence[BookEntry], account: Account, stamp: Stamp, note: str) -> list[BookEntry]:
-    """Entries that release the reservation of an unknown cost in every scope; the cost stays unknown."""
+    """Return entries that release an unknown cost's reservation in every scope; the cost stays unknown."""
     scopes = _unknown_scopes(entries, account.attempt)
     return [entry for scope in scopes for entry in release_unknown(entries, account, scope, stamp, note)]
 
 
 def sum_used(entries: Iterable[BookEntry], before: int) -> Decimal:
-    """The USD of the attempts before this one; an unknown cost counts as its reservation."""
+    """Return the USD of earlier attempts; an unknown cost counts as its reservation."""
     mine = [e for e in entries if is_day(e.scope) and e.attempt < before]
     return add_amounts(*(_apply_sign(e, _SIGN.get(e.kind, 1 if e.kind in _SPENDS else 0)) for e in mine))
 
 
 def apply_entry(balance: Balance, entry: BookEntry) -> Balance:
-    """The balance after one more entry of its scope."""
+    """Return the balance after one more entry of its scope."""
     more: dict[str, Any] = {
         "reserved_tokens": balance.reserved_tokens + entry.reserved_tokens,
         "reserved_ms": balance.reserved_ms + entry.reserved_ms,
@@ -541,7 +535,7 @@ def apply_entry(balance: Balance, entry: BookEntry) -> Balance:
 
 
 def sum_entries(scope: str, entries: Iterable[BookEntry]) -> Balance:
-    """The balance that these entries make; it must equal the stored one."""
+    """Return the balance that results from these entries; it must equal the stored one."""
     balance = Balance(scope)
     for entry in entries:
         balance = apply_entry(balance, entry)
@@ -549,9 +543,8 @@ def sum_entries(scope: str, entries: Iterable[BookEntry]) -> Balance:
 
 
 def _add_used(balance: Balance, entry: BookEntry) -> dict[str, int]:
-    """The new sums of tokens and time, at most `MOST_SUM`; they never shrink, so the order of entries is
-    free.
-    """
+    """Return the new sums of tokens and time, capped at `MOST_SUM`. They never shrink, so order is
+    irrelevant."""
     tokens, ms = balance.tokens + entry.tokens, balance.agent_ms + entry.agent_ms
     return {"tokens": min(tokens, MOST_SUM), "agent_ms": min(ms, MOST_SUM)}
 
@@ -561,7 +554,7 @@ def _apply_sign(entry: BookEntry, sign: int) -> Decimal:
 
 
 def _unknown_scopes(entries: Sequence[BookEntry], attempt: int) -> list[str]:
-    """The scopes in which the attempt's cost is unknown and not settled since."""
+    """Return the scopes in which the attempt's cost is unknown and unsettled."""
     open_scopes: dict[str, int] = {}
     for entry in entries:
         if entry.attempt != attempt:
@@ -574,10 +567,10 @@ def _unknown_scopes(entries: Sequence[BookEntry], attempt: int) -> list[str]:
 
 
 def find_reserved(entries: Sequence[BookEntry], attempt: int) -> dict[str, Decimal]:
-    """The USD reserved, by scope with an open reservation (of 0 USD, too), where the cost is not unknown.
+    """Return the reserved USD by scope with an open reservation (also of 0 USD), except unknown costs.
 
-    The order of the entries is free: a scope is open while more USD, or more reservations of 0 USD, were
-    reserved in it than released.
+    The order of entries does not matter: a scope is open if more USD, or more reservations of 0 USD, were
+    reserved than released.
     """
     zeros, unknown = _open_zeros(entries, attempt), set(_unknown_scopes(entries, attempt))
     sums = _sum_reserved(entries, attempt).items()
@@ -585,7 +578,7 @@ def find_reserved(entries: Sequence[BookEntry], attempt: int) -> dict[str, Decim
 
 
 def _open_zeros(entries: Sequence[BookEntry], attempt: int) -> dict[str, int]:
-    """How many reservations of 0 USD are open, by scope; a release of 0 USD closes one."""
+    """Return the number of open reservations of 0 USD by scope; a release of 0 USD closes one."""
     counts: dict[str, int] = {}
     for entry in entries:
         if entry.attempt == attempt and entry.kind in _SIGN and not entry.usd:
@@ -596,14 +589,14 @@ def _open_zeros(entries: Sequence[BookEntry], attempt: int) -> dict[str, int]:
 def _make_releases(
     entries: Sequence[BookEntry], account: Account, scope: str, usd: Decimal, stamp: Stamp
 ) -> list[BookEntry]:
-    """Entries that release what the attempt reserves in the scope: `usd`, and each reservation of 0 USD."""
+    """Return entries that release the attempt's reservations in the scope: `usd`, and each one of 0 USD."""
     first = _release_reserved(_make_entry(EntryKind.RELEASE, scope, account, usd, stamp), entries)
     zeros = _open_zeros(entries, account.attempt).get(scope, 0) - (0 if usd else 1)
     return [first, *(_make_entry(EntryKind.RELEASE, scope, account, ZERO, stamp) for _ in range(zeros))]
 
 
 def _sum_reserved(entries: Sequence[BookEntry], attempt: int) -> dict[str, Decimal]:
-    """The USD reserved less the USD released, by scope."""
+    """Return the USD reserved minus the USD released, by scope."""
     sums: dict[str, Decimal] = {}
     for entry in entries:
         if entry.attempt == attempt and entry.kind in _SIGN:
@@ -616,10 +609,9 @@ def _sum_reserved(entries: Sequence[BookEntry], attempt: int) -> dict[str, Decim
 def _release_reserved(
     entry: BookEntry, entries: Sequence[BookEntry], most: Amount | None = None, spent: Spent | None = None
 ) -> BookEntry:
-    """Return the entry, which also releases the tokens and time that its attempt reserves; `most`: at most
-    these.
+    """Return the entry, extended to release the attempt's reserved tokens and time; `most`: at most these.
 
-    `spent`: the usage of an attempt of unknown cost; what it does not name stays reserved.
+    `spent`: the usage of an attempt of unknown cost; amounts that it lacks stay reserved.
     """
     mine = [e for e in entries if e.scope == entry.scope and e.attempt == entry.attempt]
     tokens, ms = sum(e.reserved_tokens for e in mine), sum(e.reserved_ms for e in mine)
@@ -652,6 +644,6 @@ def _make_entry(
 
 
 def known_cost(usage: dict[str, object]) -> Decimal | None:
-    """The cost that a node has named in a usage so far; None when it named none."""
+    """Return the cost that a node has reported in a usage so far; None if it reported none."""
     cost = usage.get("cost_usd")
     return None if cost is None else Decimal(str(cost))

@@ -1,4 +1,4 @@
-"""Sums up what runs have cost: by any property of theirs, exactly as the books have it."""
+"""Sums up what runs have cost, grouped by any of their properties, exactly as in the books."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from pancode.budget import books
 
 BY = ("run", "session", "workflow", "agent", "model", "runtime", "node", "repository", "day")
 SCOPE_OF: Mapping[str, str] = {"day": "day:", "node": "node:", "workflow": "workflow:", "session": "session:"}
-"""Properties of which a run may have several values, or none: each value has a scope of the books."""
+"""Properties that may have several values per run, or none: each value has a scope in the books."""
 
 
 @dataclass(frozen=True, slots=True)
 class CostLine:
-    """The cost of a group of runs together. `key` None: the runs that lack the property.
+    """The total cost of a group of runs. `key` None: the runs that lack the property.
 
-    `unknown`: how many runs have an unknown cost, which is not in `usd`. Nor is `disputed`: what nodes claim
-    beyond the limits of their jobs.
+    `unknown`: how many runs have an unknown cost, which is not in `usd`. `disputed` is not in `usd` either:
+    what nodes claim beyond the limits of their jobs.
     """
 
     key: str | None
@@ -60,7 +60,7 @@ class CostLine:
 
 
 def group_lines(lines: Iterable[CostLine], key_of: Callable[[str | None], str | None]) -> list[CostLine]:
-    """Return the lines, with those added up whose keys become the same."""
+    """Return the lines, adding up those with the same new key."""
     same: dict[str | None, list[CostLine]] = {}
     for line in lines:
         same.setdefault(key_of(line.key), []).append(line)
@@ -84,9 +84,9 @@ def _add_lines(key: str | None, lines: Sequence[CostLine]) -> CostLine:
 
 
 def with_rest(lines: list[CostLine], everything: CostLine) -> list[CostLine]:
-    """Return the lines, and one more for runs that lack the property, if any: the sums then stay whole.
+    """Return the lines, plus one for runs that lack the property, if any, so that the sums stay complete.
 
-    A run that had two values, as one that was tried again on another node, is in both lines.
+    A run with two values, such as one retried on another node, is in both lines.
     """
     left = everything.less(sum_lines(lines))
     runs, tokens, ms, unknown = (max(0, n) for n in (left.runs, left.tokens, left.agent_ms, left.unknown))
@@ -95,7 +95,7 @@ def with_rest(lines: list[CostLine], everything: CostLine) -> list[CostLine]:
 
 
 def in_order(lines: Iterable[CostLine], by: str, most: int) -> list[CostLine]:
-    """Return at most so many lines: the newest day first, or the dearest first and equal ones by name."""
+    """Return at most this many lines: newest days first, or the most expensive first."""
     if by == "day":
         return nlargest(most, lines, key=lambda line: line.key or "")
     return nsmallest(most, lines, key=lambda line: (-line.usd, -line.tokens, line.key or ""))

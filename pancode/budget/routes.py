@@ -1,4 +1,4 @@
-"""Routes of the account: what may be spent, what work has cost, who works."""
+"""Routes about money: budgets, costs and workers; also the inbox and reports."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from pancode.sessions.session import get_session
 
 @Verb(BUDGET, command="budget show", query=("all",))
 def _budget(context: ApiContext, call: ApiCall) -> BudgetShape:
-    """Spent, held, free."""
+    """Show spent, reserved and remaining amounts."""
     return report_budget(context.core, Configured.of(context.coordinator.around({})), call.flag("all"))
 
 
@@ -54,20 +54,20 @@ def _set_ceiling(context: ApiContext, call: ApiCall) -> BudgetShape:
 
 
 def budget_scope(context: ApiContext, text: str) -> str:
-    """Return the scope as the books name it. UsageError; NotFoundError for an unknown scope."""
+    """Return the scope as named in the books. UsageError; NotFoundError for an unknown scope."""
     kind, name = _budget_scope(text)
     if kind == "node":
         must_exist(context.core, (name,))
     if kind == "agent":
         find_agent(context.coordinator.around({}).agents(None), name)
     if kind == "repo" and context.project_of(name) is None:
-        fix = "name a folder of the repository, as in repo:/home/me/project"
+        fix = "give a folder in the repository, as in repo:/home/me/project"
         raise UsageError(f"{name} is not in a git repository", fix=fix, code="no_repository")
     return _resolve_scope(context, kind, name)
 
 
 _ALONE, _NAMED = ("day", *PERIODS, "session"), ("node", "agent", "repo", "session")
-"""The kinds of scope that stand without a name, and those that need one."""
+"""The kinds of scope that are valid without a name, and those that require one."""
 
 
 def _budget_scope(scope: str) -> tuple[str, str]:
@@ -75,14 +75,14 @@ def _budget_scope(scope: str) -> tuple[str, str]:
     if kind not in (_NAMED if name else _ALONE):
         raise UsageError(
             f"budget scope {scope!r} not found",
-            fix="day, week, month, node:NAME, agent:NAME, repo:PATH, session or session:ID",
+            fix="use day, week, month, node:NAME, agent:NAME, repo:PATH, session or session:ID",
             code="bad_scope",
         )
     return kind, name
 
 
 def _resolve_scope(context: ApiContext, kind: str, name: str) -> str:
-    """Return the scope as the books name it: a session by any of its runs, a repository by a folder in it.
+    """Return the scope as named in the books: a session by any of its runs, a repository by any folder in it.
 
     NotFoundError for a run that is not a session.
     """
@@ -95,9 +95,9 @@ def _resolve_scope(context: ApiContext, kind: str, name: str) -> str:
 
 @Verb(UNSET_CEILING, ScopeBody, "budget set", pokes=True, right=BUDGETS)
 def _reset_ceiling(context: ApiContext, call: ApiCall) -> BudgetShape:
-    """The configured one again.
+    """Restore the configured ceiling.
 
-    A machine, an agent or a repository that is gone may have left a ceiling: it is not looked for.
+    Nodes, agents and repositories that no longer exist are accepted, since they may have left a ceiling.
     """
     body: ScopeBody = call.body
     unset_ceiling(context.core, _resolve_scope(context, *_budget_scope(body.scope)), body.by)
@@ -106,7 +106,7 @@ def _reset_ceiling(context: ApiContext, call: ApiCall) -> BudgetShape:
 
 @Verb(SETTLE, SettleBody, "budget settle", pokes=True, right=SETTLES)
 def _settle(context: ApiContext, call: ApiCall) -> SettledAnswer:
-    """Say what an unknown cost was."""
+    """Set an unknown cost."""
     body: SettleBody = call.body
     run = get_run(context.core, body.run)
     settled = settle_by_hand(context.core, run.id, body.usd, body.by)
@@ -118,7 +118,7 @@ _COST = ("by", "since", "limit", "agent", "node", "repository")
 
 @Verb(COST, command="budget spent", query=_COST)
 def _cost(context: ApiContext, call: ApiCall) -> CostTable:
-    """What runs have cost, by one of their properties."""
+    """Show what runs have cost, by one of their properties."""
     by, limit = call.query.get("by", "run"), call.number("limit", 50, MOST_ROWS)
     wanted = dict(call.query)
     if "repository" in wanted:
@@ -130,20 +130,20 @@ def _cost(context: ApiContext, call: ApiCall) -> CostTable:
 
 @Verb(WORKERS, command="agents record")
 def _workers(context: ApiContext, call: ApiCall) -> WorkersAnswer:
-    """Each agent on each runtime and node: its work now, its record."""
+    """List each agent on each runtime and node: its current work and its record."""
     return {"workers": list_workers(context.core)}
 
 
 @Verb(RECORDS, command="agents record", query=("agent", "rankings", "limit"))
 def _records(context: ApiContext, call: ApiCall) -> TrackRecordsAnswer:
-    """Who does which kind of work how well."""
+    """Show how well each agent does each kind of work."""
     agent, limit = context.known(call.query).get("agent"), call.number("limit", 50, MOST_ROWS)
     return {"records": track_records(context.core, agent, call.flag("rankings"), limit)}
 
 
 @Verb(INBOX, command="inbox ls", query=("by",), for_item=True)
 def _inbox(context: ApiContext, call: ApiCall) -> InboxAnswer:
-    """Everything that waits for a user."""
+    """List everything that waits for a user."""
     found = list_inbox(context.core)
     token = None if call.visitor is None else call.visitor.token
     if token is not None and token.item is not None:
@@ -154,7 +154,7 @@ def _inbox(context: ApiContext, call: ApiCall) -> InboxAnswer:
 
 @Verb(BRIEFING, command="status", query=("by", "since"))
 def _brief(context: ApiContext, call: ApiCall) -> BriefShape:
-    """What happened since the last look."""
+    """Show what happened since the last look."""
     context.coordinator.code.look_for_reverts()
     return make_brief(
         context.core, list_inbox(context.core), call.query.get("by", "api"), call.query.get("since")
@@ -163,14 +163,14 @@ def _brief(context: ApiContext, call: ApiCall) -> BriefShape:
 
 @Verb(LOOKED, ActBody, "status", right=NOTES)
 def _record_looked(context: ApiContext, call: ApiCall) -> LookedAnswer:
-    """A user has looked now."""
+    """Record that a user has looked now."""
     record_look(context.core, call.body.by)
     return {"by": call.body.by}
 
 
 @Verb(REPORT, command="status", query=("by", "since"))
 def _report(context: ApiContext, call: ApiCall) -> ReportShape:
-    """A brief of a longer time, with costs."""
+    """Show a brief of a longer period, with costs."""
     context.coordinator.code.look_for_reverts()
     by, since = call.query.get("by", "api"), call.query.get("since", "7d")
     return make_report(context.core, list_inbox(context.core), by, since)

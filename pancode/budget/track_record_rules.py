@@ -1,4 +1,4 @@
-"""Track records: how well an agent does its work by verified receipts, and whom a run is given to."""
+"""Track records: how well agents work, by verified receipts, and the choices based on that."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pancode.kernel.formatting import count_noun
 from pancode.kernel.records import EndedRun, Run
 
 EXPLORE = 0.1
-"""The share of choices that go to the candidate that was tried least, so that a newcomer gets its chances."""
+"""The share of choices that go to the least tried candidate, so that newcomers get a chance."""
 _Z = 1.96
 """The z value of a 95 % confidence interval."""
 KIND_OF_AGENT: Mapping[str, str] = {
@@ -46,7 +46,7 @@ class WorkKey:
 
 @dataclass(frozen=True, slots=True)
 class ExpectedWork:
-    """What a run is expected to need, and the evidence in words. `usd` None: no cost is known."""
+    """What a run is expected to need, and the evidence as text. `usd` None: no cost is known."""
 
     usd: Decimal | None
     amount: Amount
@@ -55,9 +55,9 @@ class ExpectedWork:
 
 @dataclass(frozen=True, slots=True)
 class TrackRecord:
-    """The record of runs. `good` ones went well; `landed` changes stand, `reverted` ones were taken back.
+    """The record of runs. `good`: successful; `landed`: not reverted since; `reverted`: undone later.
 
-    `unknown`: costs that are not in `usd`. `paid`: the number of runs that cost money, all of it known.
+    `unknown`: number of costs not included in `usd`. `paid`: number of runs with a known cost above 0.
     """
 
     runs: int = 0
@@ -86,17 +86,17 @@ class TrackRecord:
         )
 
     def __neg__(self) -> TrackRecord:
-        """The negative record, to subtract it from a sum."""
+        """Return the negative record, to subtract it from a sum."""
         return TrackRecord(**{one.name: -getattr(self, one.name) for one in fields(self)})
 
     @property
     def rate(self) -> float:
-        """The share of good runs, smoothed by one good and one bad run more: little evidence says little."""
+        """The share of good runs, smoothed by adding one good and one bad run."""
         return (self.good + 1) / (self.runs + 2)
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Wilson's interval of the true rate; 0 to 1 where there are no runs."""
+        """The Wilson confidence interval of the true rate; 0 to 1 without runs."""
         if not self.runs:
             return 0.0, 1.0
         n, share, square = self.runs, self.good / self.runs, _Z * _Z
@@ -106,13 +106,13 @@ class TrackRecord:
 
     @property
     def words(self) -> str:
-        """The numbers that decide, for `pancode why`."""
+        """The deciding numbers, for `pancode why`."""
         low, high = self.interval
         return f"{self.good} of {self.runs} went well, rate {self.rate:.2f} ({low:.2f} to {high:.2f})"
 
 
 def kind_of(task: str) -> str:
-    """Return the kind of a task, by how its text begins."""
+    """Return the kind of a task, based on how its text begins."""
     name = agents.beginning_of(task)
     return CHANGE if name is None else KIND_OF_AGENT[name]
 
@@ -123,13 +123,13 @@ LARGE = "large"
 
 
 def size_of(task: str) -> str:
-    """The size of a task by the length of its text, which is known before the work is done."""
+    """Return the size of a task by the length of its text, which is known before the work."""
     length = len(task.strip())
     return next((name for most, name in SIZES if length <= most), LARGE)
 
 
 def record_of(row: EndedRun) -> TrackRecord | None:
-    """Return what an ended run says of its agent; None: it does not count. A reverted change is not good."""
+    """Return the record of one ended run; None: it does not count. A reverted change is not good."""
     if not row.counts:
         return None
     good = int(row.outcome is Outcome.DONE and not row.reverted)
@@ -145,7 +145,7 @@ def key_of(row: EndedRun) -> WorkKey:
 
 
 def sum_records(records: Iterable[tuple[WorkKey, TrackRecord]]) -> dict[WorkKey, TrackRecord]:
-    """The sums of the records by key."""
+    """Return the sums of the records by key."""
     sums: dict[WorkKey, TrackRecord] = {}
     for key, record in records:
         sums[key] = sums.get(key, TrackRecord()) + record
@@ -155,9 +155,9 @@ def sum_records(records: Iterable[tuple[WorkKey, TrackRecord]]) -> dict[WorkKey,
 def choose_name(
     names: Sequence[str], records: Mapping[str, TrackRecord], draw: float, explore: float = EXPLORE
 ) -> tuple[str, str]:
-    """Choose a name; return it and why. `draw`: from 0 to 1, below `explore` the name tried least is chosen.
+    """Choose a name; return it and the reason. `draw`: 0 to 1; below `explore` the least tried name wins.
 
-    Otherwise the best smoothed rate wins; between equals the one with fewer runs, then by name.
+    Otherwise the best smoothed rate wins; ties go to the name with fewer runs, then to the first.
     """
     known = {name: records.get(name, TrackRecord()) for name in names}
     least = min(names, key=lambda name: (known[name].runs, name))
@@ -191,8 +191,8 @@ def group_records(records: Sums, by: str, **equal: str | None) -> dict[str | Non
 
 
 def of_agents(records: Sums, task: str, repository: str | None) -> dict[str, TrackRecord]:
-    """The records by agent for this kind of task: of its size in this repository, of all sizes there, of its
-    size anywhere, or of all, whichever has evidence first."""
+    """Return records by agent for this kind of task, from the narrowest group with enough runs: this size
+    here, any size here, this size anywhere, or all."""
     kind, size = kind_of(task), size_of(task)
     here = {"kind": kind, "repository": repository}
     ways = ({**here, "size": size}, here, {"kind": kind, "size": size}, {"kind": kind})
@@ -201,9 +201,8 @@ def of_agents(records: Sums, task: str, repository: str | None) -> dict[str, Tra
 
 
 def of_models(records: Sums, agent: str, task: str, names: Mapping[str, str]) -> dict[str, TrackRecord]:
-    """Return the records by requested model for this kind of task: with this agent at its size, at all sizes,
-    or with all agents, whichever has enough runs first. `names`: requested to bare name.
-    """
+    """Return records by requested model for this kind of task, from the narrowest group with enough runs:
+    this agent at this size, this agent, or all agents. `names`: requested to bare name."""
     kind = kind_of(task)
     own = {"kind": kind, "agent": agent}
     ways = ({**own, "size": size_of(task)}, own, {"kind": kind})
@@ -212,13 +211,13 @@ def of_models(records: Sums, agent: str, task: str, names: Mapping[str, str]) ->
 
 
 def _choose_narrowest(groups: Sequence[Mapping[str | None, TrackRecord]], name: str | None) -> TrackRecord:
-    """The first of these records with enough evidence, else the widest."""
+    """Return the first of these records with enough runs, else the widest."""
     known = (group[name] for group in groups[:-1] if _has_enough(group.get(name)))
     return next(known, groups[-1].get(name, TrackRecord()))
 
 
 def describe_worker(records: Sums, agent: str, runtime: str, model: str | None, task: str) -> str:
-    """Return how well this worker does such tasks, in words; unknown where the number of runs is small."""
+    """Describe how well this worker does such tasks; unknown if it has too few runs."""
     kind, size = kind_of(task), size_of(task)
     worker = {"agent": agent, "runtime": runtime, "model": model, "kind": kind}
     sized = group_records(records, "agent", **worker, size=size).get(agent)
@@ -230,7 +229,7 @@ def describe_worker(records: Sums, agent: str, runtime: str, model: str | None, 
 
 
 def format_record(record: TrackRecord) -> str:
-    """The record in words; `unknown` if too few runs stand behind it."""
+    """Return the record as text; `unknown` if it has too few runs."""
     if _has_enough(record):
         return record.words
     return f"unknown, {count_noun(record.runs, 'run')} known and {ENOUGH} are needed"
@@ -242,9 +241,9 @@ def of_nodes(records: Sums, agent: str, runtime: str, kind: str) -> dict[str, Tr
 
 
 def poor_nodes(records: Mapping[str, TrackRecord], names: list[str]) -> dict[str, str]:
-    """Return the nodes that do this work definitely worse than the best of them, each with the numbers.
+    """Return the nodes that are significantly worse at this work than the best one, each with the numbers.
 
-    Definitely: the likely rates of the node all lie below those of the best. A newcomer's never do.
+    Significantly: the node's confidence interval is entirely below the best one's, which excludes newcomers.
     """
     known = {name: records.get(name, TrackRecord()) for name in names}
     best = max(known, key=lambda name: (known[name].interval[0], name), default=None)
@@ -262,21 +261,21 @@ def poor_nodes(records: Mapping[str, TrackRecord], names: list[str]) -> dict[str
 def poor_of(
     run: Run, names: list[str], records: Mapping[WorkerKind, Mapping[str, TrackRecord]]
 ) -> dict[str, str]:
-    """Return `poor_nodes` for the work of this run; none for a run that explores."""
+    """Return `poor_nodes` for the work of this run; empty for a run that explores."""
     known = records.get(worker_kind(run)) if run.judges is None else None
     return {} if not known or is_exploring(run) else poor_nodes(known, names)
 
 
 @dataclass(frozen=True, slots=True)
 class Exploration(Facet):
-    """How likely the run goes to the candidate that was tried least."""
+    """The probability that the run goes to the least tried candidate."""
 
     explore: float = EXPLORE
     """The share of runs that explore."""
 
 
 def is_exploring(run: Run) -> bool:
-    """Whether this run goes wherever there is room, whatever the records say; always the same for a run."""
+    """Whether this run ignores the records and goes wherever there is room; constant for each run."""
     draw = int(hashlib.sha256(f"{run.id} {run.trace}".encode()).hexdigest()[:8], 16) / 2**32
     return draw < float(Exploration.of(run).explore)
 
@@ -284,7 +283,7 @@ def is_exploring(run: Run) -> bool:
 def estimate_work(
     records: Sums, agent: str, runtime: str, model: str | None, task: str
 ) -> ExpectedWork | None:
-    """Averages of such runs, of this kind of task where there is evidence. None: no run is known."""
+    """Return the averages of such runs, of this kind of task if there are enough. None: no such run."""
     of_worker = {"agent": agent, "runtime": runtime, "model": model}
     kind = kind_of(task)
     narrow = group_records(records, "kind", **of_worker, kind=kind).get(kind)

@@ -1,1 +1,1 @@
-"""Checkouts on clients' machines, and their copies where the coordinator runs."""
+"""Checkouts on clients' machines, and their copies on the coordinator's machine."""

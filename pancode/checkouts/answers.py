@@ -1,4 +1,4 @@
-"""Checkouts of other nodes as the API shows them."""
+"""API shapes of checkouts on other machines."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from pancode.kernel.route import Route
 
 
 class CheckoutAnswer(TypedDict):
-    """The coordinator's copy of a checkout. `top`: the copy's folder here; `commit`: the files as they are
-    now, above the commit `head` of `branch`; `filled`: as they came; null: nothing was ever sent.
-    """
+    """The coordinator's copy of a checkout. `top`: the copy's folder; `commit`: the present files, on top of
+    the commit `head` of `branch`; `filled`: the files as last sent; null: nothing was sent yet."""
 
     top: str
     commit: str | None

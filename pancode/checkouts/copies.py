@@ -1,6 +1,6 @@
-"""Copies of checkouts of other nodes: real repositories, where work begins and lands as in any other.
+"""Copies of checkouts from other machines: real repositories, where work begins and lands as in any other.
 
-A client's command brings its files here before it asks for work, and takes what has landed here back home.
+A client's command sends its files here before it requests work, and fetches what has landed here.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SENT, FILLED, HERE = "refs/pancode/sent", "refs/pancode/filled", "refs/pancode/h
 """Refs of a copy: what the client has sent, what the copy was last filled with, and what it is now."""
 SAME = stamp_env("pancode", "pancode@localhost", 0)
 WORDS = b"The files of a checkout\n"
-"""The message of a checkout's commit: both sides write the same commit for the same files and HEAD."""
+"""The message of a checkout's commit: both sides make the same commit from the same files and HEAD."""
 FOLDER = "checkouts"
 _COPY = re.compile(r"c-[0-9a-f]{16}/[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 _SERVICES = ("receive-pack", "upload-pack")
@@ -36,7 +36,7 @@ _INDEX = "pancode-index"
 
 @dataclass(frozen=True, slots=True)
 class CopyState:
-    """A copy as it is now. `commit`: its files, above `head`; `filled`: as they were filled. None: never."""
+    """The state of a copy. `commit`: its files, on top of `head`; `filled`: as last filled. None: never."""
 
     top: Path
     commit: str | None = None
@@ -46,7 +46,7 @@ class CopyState:
 
 
 def place_of(home: Path, copy: str) -> Path:
-    """The folder of a copy; GitRefusal for a text that is not a copy's name."""
+    """Return the folder of a copy; GitRefusal for an invalid name."""
     if not _COPY.fullmatch(copy):
         raise GitRefusal(
             f"{copy[:100]} is not a copy of a checkout",
@@ -56,7 +56,7 @@ def place_of(home: Path, copy: str) -> Path:
 
 
 def serve_git(home: Path, copy: str, service: str) -> socket.socket:
-    """A socket to a git that serves this service for the copy; that git ends with the connection."""
+    """Return a socket to a git process that serves the copy; git ends with the connection."""
     place = place_of(home, copy)
     if service not in _SERVICES or not (place / ".git").is_dir():
         raise GitRefusal(f"copy {copy} not found", fix="run the command again")
@@ -77,14 +77,14 @@ def serve_git(home: Path, copy: str, service: str) -> socket.socket:
 
 
 class CheckoutCopies:
-    """The copies below `home`, the coordinator's. A copy is written by one command or landing at a time."""
+    """The copies under `home`, the coordinator's. Only one command or landing writes to a copy at a time."""
 
     def __init__(self, home: Path) -> None:
         self._home = home
 
     @translate_os_errors("the copy of a checkout")
     def state(self, copy: str, object_format: str) -> CopyState:
-        """The state of a copy, which is made if it is missing; the ref HERE names its files."""
+        """Return the state of a copy, creating it if missing; the ref HERE names its files."""
         top = place_of(self._home, copy)
         top.mkdir(mode=0o700, parents=True, exist_ok=True)
         with lock_tree(top, is_never_called_off):
@@ -98,9 +98,9 @@ class CheckoutCopies:
 
     @translate_os_errors("the copy of a checkout")
     def fill(self, copy: str, commit: str, head: str | None, branch: str | None, before: str | None) -> Path:
-        """Make HEAD, branch and files of the copy those of this commit, which the client has sent.
+        """Set HEAD, branch and files of the copy to this commit, which the client has sent.
 
-        `before`: the copy's files as the client knows them. ConflictError `copy_changed` where they differ.
+        `before`: the copy's files as the client knows them. ConflictError `copy_changed` if they differ.
         """
         top, commit = place_of(self._home, copy), checked_object(commit)
         with lock_tree(top, is_never_called_off):
@@ -112,7 +112,7 @@ class CheckoutCopies:
             if _read_state(top).commit != before:
                 what = "the copy of your files changed in the meantime"
                 raise ConflictError(what, fix="run the same command again", code="copy_changed")
-            # HEAD and its branch, as the client has them. A branch of the copy whose name is in the way goes.
+            # Set HEAD and branch as on the client. A branch of the copy whose name conflicts is deleted.
             ref = f"refs/heads/{branch}" if branch else ""
             if branch and not git.ask("check-ref-format", ref).ok:
                 raise GitRefusal(f"{branch[:100]} is not a valid branch name")
@@ -122,7 +122,8 @@ class CheckoutCopies:
             git.must("symbolic-ref", "HEAD", ref or "refs/heads/none")
             if head is not None:
                 git.must("update-ref", *(() if ref else ("--no-deref",)), ref or "HEAD", checked_object(head))
-            git.ask("read-tree", HERE)  # what is there now, so that what the client has no more goes
+            # start from the present files, so that files removed on the client are deleted
+            git.ask("read-tree", HERE)
             git.must("read-tree", "-u", "--reset", commit)
             shutil.copyfile(top / ".git/index", top / ".git" / _INDEX)
             git.must("update-ref", FILLED, commit)
@@ -136,7 +137,7 @@ def _make_git(top: Path, **variables: str) -> Git:
 
 
 def _read_state(top: Path) -> CopyState:
-    """The state of a copy, compared with what it was last filled with; files that git ignores are kept."""
+    """Return the state of a copy compared with its last fill; files that git ignores are not tracked."""
     git = _make_git(top)
     filled = git.ask("rev-parse", "-q", "--verify", f"{FILLED}^{{commit}}").text() or None
     if filled is None:

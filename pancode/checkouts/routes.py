@@ -1,4 +1,4 @@
-"""Routes of checkouts on clients' machines: the copy here, what it has, and what it gets."""
+"""Routes of checkouts on clients' machines: read and fill their copies."""
 
 from __future__ import annotations
 
@@ -22,9 +22,8 @@ class CheckoutBody(ActBody):
 
 
 class FilesBody(ActBody):
-    """`commit`: the files of the checkout, which git has brought here; `head` and `branch`: the checkout's.
-    `before`: the files of the copy as the caller has them; other files are not overwritten.
-    """
+    """`commit`: the checkout's files, already sent by git; `head` and `branch`: the checkout's. `before`: the
+    copy's files as the caller knows them; other files are not overwritten."""
 
     commit: Commit
     before: Commit | None = None
@@ -34,7 +33,7 @@ class FilesBody(ActBody):
 
 @Verb(CHECKOUT, CheckoutBody, "dispatch", right=DISPATCHES)
 def _get_state(context: ApiContext, call: ApiCall) -> CheckoutAnswer:
-    """The copy of a checkout on the caller's machine, made where it is missing."""
+    """Return the copy of a checkout on the caller's machine, creating it if missing."""
     state = context.coordinator.checkouts.state(_copy(call), call.body.object_format)
     about = {"commit": state.commit, "filled": state.filled, "head": state.head, "branch": state.branch}
     return cast("CheckoutAnswer", {"top": str(state.top), **about})
@@ -42,7 +41,7 @@ def _get_state(context: ApiContext, call: ApiCall) -> CheckoutAnswer:
 
 @Verb(FILL, FilesBody, "dispatch", right=DISPATCHES)
 def _fill(context: ApiContext, call: ApiCall) -> FilledAnswer:
-    """Make the copy as the checkout is now."""
+    """Update the copy to the checkout's present state."""
     body: FilesBody = call.body
     copies = context.coordinator.checkouts
     return {"top": str(copies.fill(_copy(call), body.commit, body.head, body.branch, body.before))}

@@ -1,1 +1,1 @@
-"""Configuration: files, variables and flags, folded into one, each value with its origin."""
+"""Configuration: files, variables and flags, merged into one, each value with its origin."""

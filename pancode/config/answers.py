@@ -1,4 +1,4 @@
-"""Settings and presets as the API shows them."""
+"""API shapes of settings and presets."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ChangeAnswer(TypedDict):
 
 
 class SettingShape(SaidShape):
-    """A setting by its dotted path, with its value as text and where it was said."""
+    """A setting by its dotted path, with its value as text and its origin."""
 
     key: str
 

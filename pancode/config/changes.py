@@ -1,4 +1,4 @@
-"""Changes of the configuration that a user makes by a command or agrees to: made, on record, taken back."""
+"""Configuration changes that a user makes by a command or approves: made, recorded, undone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MOST_KEPT = 20
 
 
 class ChangeKind(StrEnum):
-    """What is changed; for each kind the use case of its command carries the change out."""
+    """What is changed; each kind is carried out by the code of its command."""
 
     SETTING = "setting"
     """A key of the settings; the target is that key."""
@@ -34,14 +34,14 @@ class ChangeKind(StrEnum):
     SESSION = "session"
     """The safety level or the mode of one session; the target is `RUN.safety` or `RUN.mode`."""
     AGENT = "agent"
-    """Fields of an agent of the user's own file, or a new agent; the target is the agent's name."""
+    """Fields of an agent in the user's own file, or a new agent; the target is the agent's name."""
     AGENTS_FILE = "agents file"
-    """The user's whole file of agents as it was. It takes a change back; nobody can ask for this kind."""
+    """The user's whole agents file as it was; used only to undo a change, never requested."""
 
 
 @dataclass(frozen=True, slots=True)
 class AskedChange:
-    """One change as it is asked for. `value` None: what was set is taken out."""
+    """One requested change. `value` None: the value is removed."""
 
     kind: ChangeKind
     target: str
@@ -50,20 +50,19 @@ class AskedChange:
 
 @dataclass(frozen=True, slots=True)
 class ChangeEffect:
-    """What a change does: `old` and `new`, the values that counted and will count, and the change that undoes
-    it.
-    """
+    """The effect of a change: `old` and `new`, the effective values before and after, and the change that
+    undoes it."""
 
     change: AskedChange
     old: SettingSaid
     new: SettingSaid
     back: AskedChange
     after: str | None
-    """The value at the changed place after the change; shows later whether the place was changed again."""
+    """The value after the change; later shows whether it was changed again."""
     notes: tuple[str, ...] = ()
 
     def shape(self) -> ChangeAnswer:
-        """Return the effect in the shape that faces show."""
+        """Return the effect in the API's shape."""
         return {
             "kind": self.change.kind,
             "target": self.change.target,
@@ -75,9 +74,8 @@ class ChangeEffect:
 
 
 def must_be_agreed(what: str, before: Safety, after: Safety, approved: bool, command: str) -> None:
-    """Raise RefusedError where the level goes up and no user has said yes to that. `command`: makes the
-    change, once it ends with `--yes`.
-    """
+    """Raise RefusedError if the safety level rises without a user's approval. `command`: the command that
+    makes the change when `--yes` is added."""
     if not approved and SAFETY_RANK[after] > SAFETY_RANK[before]:
         raise RefusedError(
             f"this change raises the safety level of {what} from {before} to {after}",
@@ -88,13 +86,13 @@ def must_be_agreed(what: str, before: Safety, after: Safety, approved: bool, com
 
 
 class ChangeMaker(Protocol):
-    """Carries out the changes of one kind."""
+    """Makes the changes of one kind."""
 
     def look(self, change: AskedChange) -> ChangeEffect:
-        """Return what the change would do, and change nothing. Raises the errors of `make`."""
+        """Return what the change would do, without making it. Raises the errors of `make`."""
 
     def make(self, change: AskedChange, by: str) -> ChangeEffect:
-        """Make the change durable and return its effect. An error changes nothing."""
+        """Make the change durable and return its effect. On an error, nothing is changed."""
 
 
 ChangeMakers = Mapping[ChangeKind, ChangeMaker]
@@ -119,7 +117,7 @@ class SettingMaker:
         if done.wins:
             notes.append(f"{done.wins} counts more: {change.target} stays {done.now.value}")
         if done.at_start:
-            notes.append("it counts from the coordinator's next start: pancode fleet down")
+            notes.append("it takes effect at the coordinator's next start: pancode fleet down")
         if change.target in FOR_NEW_NODES:
             notes.append(FOR_NEW_NODES[change.target])
         back = AskedChange(change.kind, change.target, done.before)
@@ -128,9 +126,9 @@ class SettingMaker:
 
 @hold_lock
 def make_change(core: Core, makers: ChangeMakers, change: AskedChange, by: str) -> ChangeEffect:
-    """Make the change; `undo_last` can take it back. Raises the errors of its kind.
+    """Make the change; `undo_last` can undo it. Raises the errors of its kind.
 
-    The way back is recorded first, so that a process killed after the write leaves no change without one.
+    The undo is recorded first, so that no change lacks one if the process is killed after the write.
     """
     effect = makers[change.kind].look(change)
     back = effect.back
@@ -151,7 +149,7 @@ def make_change(core: Core, makers: ChangeMakers, change: AskedChange, by: str) 
 
 @hold_lock
 def undo_last(core: Core, makers: ChangeMakers, by: str) -> ChangeEffect:
-    """Take the last change back. NotFoundError: there is none; RefusedError: its place was changed since."""
+    """Undo the last change. NotFoundError if there is none, RefusedError if its value was changed since."""
     with core.ports.ledger.transaction() as tx:
         history = _list_changes(tx)
     gone: list[str] = []
@@ -182,7 +180,7 @@ _PASSED = "the last change of {} was taken back already; this takes back the one
 
 
 def _is_as_before(makers: ChangeMakers, kept: ConfigChange) -> bool:
-    """Whether there is nothing to take back: the change was never made, or was taken back already."""
+    """Whether there is nothing to undo: the change was never made, or is already undone."""
     back = _revert_change(kept)
     now = _read_current(makers[back.kind], back)
     return now != kept.after and now == back.value
@@ -191,7 +189,7 @@ def _is_as_before(makers: ChangeMakers, kept: ConfigChange) -> bool:
 def _read_current(maker: ChangeMaker, back: AskedChange) -> str | None:
     try:
         return maker.look(back).back.value
-    except NotFoundError:  # it was taken out by hand
+    except NotFoundError:  # it was removed by hand
         return None
 
 
@@ -200,7 +198,7 @@ def _list_changes(tx: Transaction) -> list[ConfigChange]:
 
 
 def _keep_changes(work: Work, before: list[ConfigChange], after: list[ConfigChange]) -> None:
-    """Keep exactly these changes."""
+    """Store exactly these changes."""
     for one in before:
         if one not in after:
             work.tx.delete(ConfigChange, one.number)
@@ -210,7 +208,7 @@ def _keep_changes(work: Work, before: list[ConfigChange], after: list[ConfigChan
 
 
 def _revert_change(kept: ConfigChange) -> AskedChange:
-    """Return the change that takes this one back."""
+    """Return the change that undoes this one."""
     return AskedChange(ChangeKind(kept.kind), kept.target, kept.value)
 
 

@@ -1,4 +1,4 @@
-"""`pancode config`: every setting with its origin; set one, take it out, take the last change back."""
+"""`pancode config`: show settings with their origins; set or unset one; undo the last change."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pancode.interfaces.client.retry import post_confirmed
 from pancode.kernel.errors import ExitCode, PancodeError, UnavailableError
 
 Key = Annotated[str, Argument(autocompletion=completions.settings)]
-Yes = Annotated[bool, option("Say yes to a higher safety level.", "-y", "--yes")]
+Yes = Annotated[bool, option("Approve a higher safety level.", "-y", "--yes")]
 
 
 @verb("config show", "pancode config show --origin", "pancode config show budget")
@@ -32,10 +32,10 @@ def show(
     origin: Annotated[bool, option("Show where each value was set.", "--origin")] = False,
     face: Json,
 ) -> None:
-    """Every setting as it is in this folder; of a coordinator on another node, as it is there.
+    """Show every setting in effect in this folder; of a remote coordinator, those in effect there.
 
-    Built in < /etc/pancode < your home < the repository < `config set` < the project < PANCODE_ variables
-    < a preset < flags.
+    Later ones override earlier ones: built in < /etc/pancode < your home < the repository < `config set` <
+    the project < PANCODE_ variables < a preset < flags.
     """
     rows, warnings = _load_settings(face)
     for warning in warnings:
@@ -60,7 +60,7 @@ def _load_settings(face: Face) -> tuple[list[SettingShape], list[str]]:
         rows = client.get(SETTINGS)["settings"]
         return rows, find_ignored_variables(client, folder_here(), os.environ)
     rows, warnings = settings_here(home_of(os.environ), Path(folder_here()), os.environ)
-    with suppress(UnavailableError):  # where no coordinator runs, all variables of this shell count
+    with suppress(UnavailableError):  # without a coordinator, all variables of this shell are effective
         client = Client(home_of(os.environ), starts=False)
         warnings += tuple(find_ignored_variables(client, folder_here(), os.environ))
     return rows, list(warnings)
@@ -74,16 +74,15 @@ def _load_settings(face: Face) -> tuple[list[SettingShape], list[str]]:
 )
 def set_(
     key: Key,
-    value: Annotated[str, Argument(help="As pancode.yaml would have it.")],
+    value: Annotated[str, Argument(help="The value, as written in pancode.yaml.")],
     *,
     approve: Yes = False,
     face: Json,
 ) -> None:
-    """Set one setting for the whole fleet, above all files; `config undo` takes it back.
+    """Set one setting for the whole fleet, overriding all files; `config undo` undoes it.
 
-    A PANCODE_ variable, a preset or a flag counts more, and the answer says so. A rule of a pansafety.yaml
-    holds, whatever is set here. What has a command of its own is set there: pancode budget set, config use,
-    agents set, node set.
+    PANCODE_ variables, presets and flags take precedence, which the answer reports. Rules of a pansafety.yaml
+    always apply. Some settings have their own commands: pancode budget set, config use, agents set, node set.
     """
     body = {"key": key, "value": value, "by": find_user(), "yes": approve}
     _tell(face, post_confirmed(face.client(), SET_SETTING, body, face.confirm_or_decline))
@@ -91,7 +90,7 @@ def set_(
 
 @verb("config unset", "pancode config unset dispatch.safety")
 def unset(key: Key, *, approve: Yes = False, face: Json) -> None:
-    """Take out what `config set` has set: the files count again."""
+    """Remove a value that `config set` has set; the files take effect again."""
     body = {"key": key, "by": find_user(), "yes": approve}
     try:
         done = post_confirmed(face.client(), UNSET_SETTING, body, face.confirm_or_decline)
@@ -100,14 +99,14 @@ def unset(key: Key, *, approve: Yes = False, face: Json) -> None:
             raise
         from pancode.config.folder_settings import unset_here
 
-        # What stands there keeps the coordinator from starting.
+        # The stored value keeps the coordinator from starting.
         done = {**unset_here(home_of(os.environ), key, os.environ)}
     _tell(face, done)
 
 
 @verb("config undo", "pancode config undo")
 def undo(face: Json) -> None:
-    """Take the last change back, as long as nothing else has changed it since; again: the one before it."""
+    """Undo the last change, unless its value was changed since; repeat to undo earlier ones."""
     _tell(face, face.client().post(UNDO, {"by": find_user()}))
 
 
@@ -118,6 +117,6 @@ def _tell(face: Face, done: ChangeAnswer) -> None:
 
 
 def change_line(done: ChangeAnswer) -> str:
-    """Old -> new, and where the new one is written."""
+    """Format a change as "old -> new", with the origin of the new value."""
     old, new = escape_line(done["old"]["value"]), escape_line(done["new"]["value"])
     return f"{escape_line(done['target'])}  {old} -> {new}  ({escape_line(done['new']['origin'])})\n"

@@ -1,4 +1,4 @@
-"""Writes the durable settings of the whole fleet: paused, draining, breakers, the applied preset."""
+"""Writes durable settings of the whole fleet: paused, draining, breakers, the applied preset."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pancode.runs.unit_of_work import unit_of_work
 
 @hold_lock
 def pause_queue(core: Core, name: str | None, reason: str | None, by: str) -> None:
-    """Give out nothing from a queue, or (reason None) give out again. No name: from any queue of the fleet.
+    """Pause a queue, or (reason None) resume it. No name: every queue of the fleet.
 
     `name`: a pool, a node, or the queue of either. NotFoundError.
     """
@@ -31,7 +31,7 @@ def pause_queue(core: Core, name: str | None, reason: str | None, by: str) -> No
 
 
 def drain_fleet(core: Core, names: Sequence[str], reason: str | None, by: str) -> list[str]:
-    """Start nothing new on these nodes, or (reason None) take them back; no names: admit no run on any node.
+    """Drain these nodes, or (reason None) end that; no names: also admit no runs in the whole fleet.
 
     Returns the names of these nodes.
     """
@@ -45,7 +45,7 @@ def drain_fleet(core: Core, names: Sequence[str], reason: str | None, by: str) -
 
 @hold_lock
 def reset_breaker(core: Core, name: str, by: str) -> None:
-    """Close a breaker: failures until now do not count any more. NotFoundError."""
+    """Close a breaker, so that earlier failures no longer count. NotFoundError."""
     known = breaker_service.list_resettable(core)
     if name not in known:
         raise not_found("breaker", name, known, "pancode admin breakers")
@@ -57,7 +57,7 @@ def reset_breaker(core: Core, name: str, by: str) -> None:
 
 
 def record_preset(core: Core, name: str | None, before: str | None, by: str) -> None:
-    """Record that a preset was applied; `name` None: none is applied any more."""
+    """Record that a preset was applied; `name` None: that it no longer applies."""
     with unit_of_work(core) as work:
         what = "preset applied" if name is not None else "preset unset"
         work.audit("config", "info", what, None, preset=name, before=before, by=by)

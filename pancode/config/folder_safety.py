@@ -16,12 +16,12 @@ from pancode.config.user_environment import FileSurroundings
 from pancode.kernel.errors import UsageError
 from pancode.kernel.names import find_nearest
 
-NOTE = "the owner of a node may have more: pansafety.yaml in the node's home, beside ceiling.json"
+NOTE = "a node's owner may have more rules: pansafety.yaml in the node's home, next to ceiling.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Deed:
-    """What is judged: a command, or a path with a use; and the safety level."""
+    """What to judge: a command, or a path and its use; and the safety level."""
 
     command: str | None
     path: str | None
@@ -42,7 +42,7 @@ def rules_here(home: Path, cwd: Path, environ: Mapping[str, str]) -> dict[str, A
 
 
 def judged_here(home: Path, cwd: Path, environ: Mapping[str, str], deed: Deed) -> dict[str, Any]:
-    """Return whether a run in this folder may do the deed, and which rule or level says no."""
+    """Return whether a run in this folder may do this, and which rules or level forbid it."""
     around = FileSurroundings(home, environ)
     project = around.project_of(str(cwd))
     level = _parse_level(deed.level) if deed.level else around.defaults(project).safety
@@ -67,10 +67,9 @@ def _judge_deed(policy: Policy, deed: Deed, where: Where, cwd: Path) -> Judgemen
 
 
 def _make_landing_row(pattern: str, why: str) -> dict[str, Any]:
-    """The row for a file that decides what runs next: a run may change it, and it lands after a user's
-    yes."""
+    """Return the row for a file that determines what runs later: its changes land only after approval."""
     row = {"pattern": pattern, "origin": BUILT_IN, "reason": why}
-    return {"kind": "landing", "leaves": "all, landed after an approval", **row}
+    return {"kind": "landing", "leaves": "all, but landing needs approval", **row}
 
 
 def _parse_level(text: str) -> Safety:
@@ -84,11 +83,11 @@ def _parse_level(text: str) -> Safety:
 
 
 def _format_left(rule: CommandRule) -> str:
-    return "what a user approves" if rule.ask else "nothing"
+    return "only what a user approves" if rule.ask else "nothing"
 
 
 def _make_row(rule: Any) -> dict[str, Any]:
     return {"pattern": rule.pattern, "origin": rule.origin, "reason": rule.reason}
 
 
-_LEAVES = {"none": "nothing", "read": "reading", "no-delete": "all but deleting"}
+_LEAVES = {"none": "nothing", "read": "reading", "no-delete": "all except deleting"}

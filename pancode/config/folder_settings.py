@@ -1,4 +1,4 @@
-"""Shows the settings of one folder, and takes out one that keeps the coordinator from starting."""
+"""Shows the settings of one folder, and removes one that keeps the coordinator from starting."""
 
 from __future__ import annotations
 
@@ -27,6 +27,6 @@ def settings_here(
 
 
 def unset_here(home: Path, key: str, environ: Mapping[str, str]) -> ChangeAnswer:
-    """As `POST /v1/config/unset`, where no coordinator runs; the next one records the change at its start."""
+    """Do `POST /v1/config/unset` without a coordinator; the next one records the change at its start."""
     change = AskedChange(ChangeKind.SETTING, key, None)
     return SettingMaker(KeptSettings(home, environ)).make(change, "").shape()

@@ -1,4 +1,4 @@
-"""Folds layers of settings into one, the later over the earlier, and remembers where each value came from."""
+"""Merges layers of settings, later ones overriding earlier ones, and records each value's origin."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Words = tuple[str, str]
 """Why something is wrong, and the fix."""
 _FORMS = {
     r"^[a-z0-9][a-z0-9_-]{0,63}$": "a name of at most 64 small letters, digits, - and _ is expected",
-    r"^[A-Za-z_][A-Za-z0-9_]{0,127}$": "the name of a variable is expected: letters, digits and _",
+    r"^[A-Za-z_][A-Za-z0-9_]{0,127}$": "it must be the name of a variable: letters, digits and _",
     r"^(redis|rediss|unix)://": "it must be an address that starts with redis://, rediss:// or unix://",
-    r"^.+:[0-9]{1,5}$": "an address of this machine and a port are expected, as in 10.0.0.5:7843",
+    r"^.+:[0-9]{1,5}$": "it must be an address of this machine and a port, as in 10.0.0.5:7843",
 }
 _KINDS = {
     "bool": "true or false is expected",
@@ -32,24 +32,24 @@ _KINDS = {
     "decimal": "a number is expected",
     "is": "a number is expected",
     "finite": "a number is expected",
-    "string": "it must be a string, in quotes if it looks like a number or like yes or no",
-    "dict": "keys with values are expected below it",
-    "mapping": "keys with values are expected below it",
+    "string": "it must be a string; put it in quotes if it looks like a number or like yes or no",
+    "dict": "it must contain keys with values",
+    "mapping": "it must contain keys with values",
 }
-"""By the beginning of an error's type: what is expected."""
+"""What is expected, by the first word of Pydantic's error type."""
 
 
 def words_of(error: ErrorDetails, path: str, known: list[str]) -> Words:
-    """Return why the value is wrong, and the fix. `known`: the group's keys, where a value replaces it."""
+    """Return why the value is wrong, and the fix. `known`: valid keys, if it should be a group."""
     key, value = path.rpartition(".")[2], error["input"]
     match error["type"]:
         case "tuple_type" | "list_type":
             parts = [part.strip() for part in str(value).split("&&")]
-            return "a list is expected here", f"write {key}: {parts if isinstance(value, str) else [value]}"
+            return "it must be a list", f"write {key}: {parts if isinstance(value, str) else [value]}"
         case "model_type" | "model_attributes_type":
-            return "keys with values are expected below it", f"valid keys: {', '.join(known)}"
+            return "it must contain keys with values", f"valid keys: {', '.join(known)}"
         case _ if value is None:
-            return f"nothing is written after {key}:", f"correct {path}: add a value, or remove {key}"
+            return f"there is no value after {key}:", f"correct {path}: add a value, or remove {key}"
         case "enum" | "literal_error":
             return _explain_choice(value, path, error["ctx"])
         case "value_error":
@@ -67,7 +67,7 @@ def _explain_choice(value: object, path: str, about: Mapping[str, Any]) -> Words
 
 
 def _format_bounds(kind: str, about: Mapping[str, Any]) -> str:
-    """Return the bounds of the number or text, in words; empty for a kind that has no words yet."""
+    """Describe the limits of the number or text; empty for an error type without a description."""
     match kind:
         case "greater_than":
             return f"it must be more than {about['gt']}"
@@ -80,7 +80,7 @@ def _format_bounds(kind: str, about: Mapping[str, Any]) -> str:
         case "too_short" | "string_too_short":
             return "it must not be empty"
         case "decimal_max_places":
-            return f"at most {about['decimal_places']} digits after the point are read"
+            return f"at most {about['decimal_places']} decimal places are allowed"
     return _KINDS.get(kind.partition("_")[0], "")
 
 
@@ -90,7 +90,7 @@ CHOSEN = "settings.json"
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """Nested values, and where each of them is written."""
+    """Nested values with their origins."""
 
     data: Mapping[str, object]
     document: Document | None = None
@@ -103,27 +103,27 @@ class Layer:
         return self.named.get(path, "")
 
     def items(self, path: str) -> dict[str, str]:
-        """Return the origins below a value that is not a mapping: of the items of a list."""
+        """Return the origins of the items of a list, or of another value that is not a mapping."""
         lines = self.document.lines if self.document is not None else {}
         return {below: self.origin(below) for below in lines if below.startswith(path + ".")}
 
 
 @dataclass(slots=True)
 class Folded:
-    """All layers as one. `origins` has every leaf that some layer set; the others are built in."""
+    """All layers merged. `origins` has every value set by a layer; the others are built in."""
 
     data: dict[str, object] = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
 
     def origin(self, path: str) -> str:
-        """Return the origin of `path`, or else of the group that it would be in, for errors."""
+        """Return the origin of `path`, else that of its nearest group, for error messages."""
         while path and path not in self.origins:
             path = path.rpartition(".")[0]
         return self.origins.get(path, BUILT_IN)
 
 
 def fold_layers(layers: list[Layer]) -> Folded:
-    """Lay each layer over those before: mappings key by key; any other value replaces the earlier one."""
+    """Merge the layers in order: mappings key by key; any other value replaces the earlier one."""
     folded = Folded()
     for layer in layers:
         _fold_into(folded.data, layer.data, "", folded.origins, layer)
@@ -149,18 +149,18 @@ def _fold_into(
 
 
 def file_layer(document: Document) -> Layer:
-    """Return the layer of the machine's or user's file; ConfigError for a key that only repositories set."""
+    """Return the layer of the machine's or user's file."""
     return Layer(document.data, document)
 
 
 def project_layer(document: Document) -> Layer:
-    """Return the layer of the repository's pancode.yaml; ConfigError for a key that is the owner's alone."""
+    """Return the layer of the repository's pancode.yaml; ConfigError for a key reserved for the owner."""
     for path in _list_leaves(document.data):
         if not any(path == key or path.startswith(key + ".") for key in PROJECT_KEYS):
             raise ConfigError(
                 f"{document.at(path)}: a repository may not set {path}",
                 why=(
-                    f"it may set only {', '.join(PROJECT_KEYS)}; everything else belongs in your own settings"
+                    f"it may only set {', '.join(PROJECT_KEYS)}; everything else belongs in your own settings"
                 ),
                 fix=_where_it_may_stand(path),
             )
@@ -184,7 +184,7 @@ def _list_leaves(data: Mapping[str, object], path: str = "") -> list[str]:
 
 
 def environment_layer(environ: Mapping[str, str]) -> Layer:
-    """Return the layer of variables that are set and not empty. ConfigError: a text is not a value."""
+    """Return the layer of non-empty variables. ConfigError for an invalid value."""
     data: dict[str, object] = {}
     named: dict[str, str] = {}
     for name, (path, make) in VARIABLES.items():
@@ -202,7 +202,7 @@ def environment_layer(environ: Mapping[str, str]) -> Layer:
 
 
 def layer_of(values: Mapping[str, object], origin: str) -> Layer:
-    """Return a layer of values by dotted path, all of one origin."""
+    """Return a layer of values by dotted path, all with one origin."""
     data: dict[str, object] = {}
     for path, value in values.items():
         _put(data, path, value)
@@ -222,10 +222,10 @@ M = TypeVar("M", bound=BaseModel)
 
 
 def parse_model(kind: type[M], data: Mapping[str, object], origin: Callable[[str], str]) -> M:
-    """Return the model; ConfigError about the first misfit, with the number of others in its `why`."""
+    """Return the model. Raises ConfigError about the first error, with the number of others in its `why`."""
 
     def line(error: ErrorDetails) -> int:
-        """Return the line in a place such as `/home/me/pancode.yaml:4`; 0 where it names none."""
+        """Return the line number in an origin such as `/home/me/pancode.yaml:4`; 0 if it has none."""
         last = origin(_path_of(error)).rpartition(":")[2]
         return int(last) if last.isdigit() else 0
 
@@ -240,7 +240,7 @@ def parse_model(kind: type[M], data: Mapping[str, object], origin: Callable[[str
 def find_problems(
     kind: type[M], data: Mapping[str, object], origin: Callable[[str], str]
 ) -> tuple[M | None, list[ConfigError]]:
-    """Return the model, or None with everything that does not fit."""
+    """Return the model, or None with all its errors."""
     try:
         return kind.model_validate(data), []
     except ValidationError as exc:
@@ -266,7 +266,7 @@ def _config_error(
     reason, fix = words_of(error, path, _list_keys(kind, (*error["loc"], "")))
     if place.rpartition(":")[0].endswith(f"/{CHOSEN}"):
         fix = f"pancode config unset {path}"
-    if place.startswith("PANCODE_"):  # a variable, and no line of a file
+    if place.startswith("PANCODE_"):  # a variable, not a line of a file
         fix = f"correct the variable {place}, or: unset {place}"
     return ConfigError(f"{place}: {path}:{shown} is not valid", why=f"{reason}{others}", fix=fix)
 
@@ -276,8 +276,7 @@ def _path_of(error: ErrorDetails) -> str:
 
 
 def _explain_group(kind: type[BaseModel], key: str) -> str:
-    """Say to which group a top-level key belongs, as when `#` was removed from its line but not its
-    group's."""
+    """Return a hint about the group of a misplaced key, as when only its own `#` was removed."""
     groups = [
         name
         for name in _list_keys(kind, ())
@@ -285,7 +284,10 @@ def _explain_group(kind: type[BaseModel], key: str) -> str:
     ]
     if not groups:
         return ""
-    return f"write it below {' or '.join(f'`{name}:`' for name in groups)}, indented; no # before that line"
+    return (
+        f"write it under {' or '.join(f'`{name}:`' for name in groups)}, indented, without # in front of "
+        "that line"
+    )
 
 
 def _is_secret(error: ErrorDetails) -> bool:
@@ -297,7 +299,7 @@ def _mask_value(value: object) -> object:
 
 
 def _is_branch(part: object) -> bool:
-    """Whether the part is the branch of a union, which Pydantic puts into the path, but no user wrote."""
+    """Whether the part names a branch of a union, which Pydantic adds to the path."""
     return isinstance(part, str) and ("[" in part or part in ("constrained-str", "none"))
 
 

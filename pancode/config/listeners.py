@@ -1,4 +1,4 @@
-"""Reads from the settings where this machine is to listen: for nodes with direct links, figures, the API."""
+"""Reads the listen addresses from the settings: for direct nodes, metrics and the API."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pancode.kernel.errors import ConfigError
 
 
 def read_node_listener(loaded: Loaded) -> NodeListener | None:
-    """Return the address for direct nodes; None: nowhere. ConfigError for an address that is none."""
+    """Return the address for direct nodes; None: disabled. ConfigError for an invalid address."""
     direct = loaded.settings.direct
     named = ("direct.listen", direct.listen), ("direct.advertise", direct.advertise)
     listen, shown = (place_of(text, loaded.origin(key)) if text is not None else None for key, text in named)
@@ -27,7 +27,7 @@ def read_node_listener(loaded: Loaded) -> NodeListener | None:
 
 
 def figures_in(loaded: Loaded) -> ListenAddress | None:
-    """Return the address of the figures; None: nowhere. ConfigError for an address that is none."""
+    """Return the address of the metrics; None: disabled. ConfigError for an invalid address."""
     metrics = loaded.settings.metrics
     if metrics.listen is None:
         return None
@@ -35,7 +35,7 @@ def figures_in(loaded: Loaded) -> ListenAddress | None:
 
 
 def read_api_listener(loaded: Loaded) -> ApiListener | None:
-    """Return where the API is open over TCP; None: nowhere. ConfigError where others could read along."""
+    """Return the API's TCP listener; None: disabled. ConfigError if others could read the traffic."""
     listener = loaded.settings.api
     if listener.listen is None:
         return None
@@ -48,7 +48,7 @@ def read_api_listener(loaded: Loaded) -> ApiListener | None:
     if cert is None and not place.is_local:
         raise ConfigError(
             f"{place.origin} opens the API to other nodes without TLS: {place}",
-            why="anybody on the network could read the token and use it",
+            why="anyone on the network could read the token and use it",
             fix="listen on 127.0.0.1 and connect through ssh -L, or set api.tls.cert and api.tls.key",
             code="tls_needed",
         )

@@ -1,4 +1,4 @@
-"""Reads all layers of the settings: machine, user, repository, chosen, project, environment, flags."""
+"""Reads all layers of the settings: machine, user, repository, stored, project, environment, flags."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ _SIZES = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10), ("GB", 10**9), ("MB", 
 
 
 def format_value(value: object, field: FieldInfo) -> str:
-    """Return the value as a file takes it: `1h30m`, `64MiB`, `null`, `[a, b]`. Passwords are not shown."""
+    """Format the value as in a file: `1h30m`, `64MiB`, `null`, `[a, b]`. Passwords are masked."""
     return mask_passwords(format_with_passwords(value, field))
 
 
 def format_with_passwords(value: object, field: FieldInfo) -> str:
-    """Return the same with its passwords: for a comparison, never for an output."""
+    """Format the value with its passwords: only for comparison, never for output."""
     reads = {mark.func for mark in _list_marks(field) if isinstance(mark, BeforeValidator)}
     if isinstance(value, int) and duration_ms in reads:
         return format_duration(value)
@@ -60,7 +60,7 @@ def format_with_passwords(value: object, field: FieldInfo) -> str:
 
 
 def format_duration(ms: int) -> str:
-    """Return a duration in as few units as give it exactly."""
+    """Format a duration exactly, in as few units as possible."""
     text = ""
     for unit, length in _DURATIONS:
         count, ms = divmod(ms, length)
@@ -69,7 +69,7 @@ def format_duration(ms: int) -> str:
 
 
 def format_size(count: int) -> str:
-    """Return a size in the largest unit that gives it exactly."""
+    """Format a size in the largest unit that is exact."""
     for unit, length in _SIZES:
         if count and count % length == 0:
             return f"{count // length}{unit}"
@@ -82,7 +82,7 @@ def _list_marks(field: FieldInfo) -> Iterator[object]:
 
 
 def _marks_in(hint: Any) -> Iterator[object]:
-    """Yield the annotations of a type, also those inside of `X | None`."""
+    """Yield the annotations of a type, including those inside `X | None`."""
     if get_origin(hint) is Annotated:
         yield from get_args(hint)[1:]
     for part in get_args(hint):
@@ -117,14 +117,14 @@ _URLS = {
     "redis.url": "redis://:${REDIS_PASSWORD}@host:6379",
     "ledger.url": "postgresql://me:${DATABASE_PASSWORD}@host/pancode",
 }
-"""Keys whose value is an address, each with an example of one with a password."""
+"""Keys whose value is a URL, each with an example that refers to a password."""
 _VARIABLE_OF = {key: name for name, (key, _) in VARIABLES.items()}
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """The settings, where each comes from, and warnings about what looks odd."""
+    """The settings, their origins, and warnings about suspicious ones."""
 
     settings: Settings
     folded: Folded
@@ -133,12 +133,12 @@ class Loaded:
     raised: str = ""
     """Says that the preset lets runs do more than the settings below it; empty: it does not."""
     outranked: Mapping[str, str] = field(default_factory=dict)
-    """By key, in words: what the variables of this one command say and the preset outranks."""
+    """By key, as text: the variables of this command that the preset overrides."""
     project: NamedProject | None = None
-    """The named project to which the repository belongs; None: it has no name."""
+    """The named project of the repository; None: it has none."""
 
     def defaults(self) -> Defaults:
-        """Return the settings in the form that resolution takes."""
+        """Return the settings in the form used to resolve dispatches."""
         origins = {key: self._format_origin(key) for key in ("models.worker", "models.scout")}
         return replace(
             self.settings.defaults(),
@@ -153,7 +153,7 @@ class Loaded:
         return self.folded.origins.get(path, BUILT_IN)
 
     def _project_says(self) -> str:
-        """Return what the project sets and nothing outranks, in words."""
+        """Describe what the project sets and nothing overrides."""
         if self.project is None:
             return ""
         name = f"project {self.project.name}"
@@ -162,22 +162,21 @@ class Loaded:
         return f"{name} sets {', '.join(f'{key} {values[key]}' for key in keys)}" if keys else ""
 
     def _format_origin(self, path: str) -> str:
-        """Return the setting's origin; of a preset's setting also the place where the preset sets it."""
+        """Return the setting's origin; for a preset's setting, also the line in the preset."""
         origin = self.origin(path)
         if self.preset is None or origin != f"preset {self.preset.name}":
             return origin
         return f"{origin}, {self.preset.places[path]}" if path in self.preset.places else origin
 
     def rows(self) -> list[tuple[str, str, str]]:
-        """Return (path, value as a file takes it, origin) of every setting; passwords in URLs are not
-        shown."""
+        """Return (path, value as in a file, origin) of every setting; passwords in URLs are masked."""
         return [
             (path, format_value(v, field), self.origin(path))
             for path, v, field in _list_fields(self.settings)
         ]
 
     def whole_rows(self) -> list[tuple[str, str, str]]:
-        """Return the same with passwords: to find out whether a value has changed, never to show it."""
+        """Return the same with passwords: only to detect changes, never for output."""
         return [
             (path, format_with_passwords(v, field), self.origin(path))
             for path, v, field in _list_fields(self.settings)
@@ -186,7 +185,7 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class ConfigPlaces:
-    """The configuration files. `project`: top of the repository, None outside of one."""
+    """The configuration files. `project`: root of the repository, None outside one."""
 
     home: Path
     project: Path | None = None
@@ -200,11 +199,11 @@ def load(
     preset: str | None = None,
     kept: Document | None = None,
 ) -> Loaded:
-    """Return all layers as one; ConfigError names the file and line, variable or preset that is wrong.
+    """Return all layers as one; ConfigError names the invalid file and line, variable or preset.
 
-    `callers`: what the variables of one command say, by dotted path. `preset`: that of this call; None: the
-    applied one, or that of the environment. NotFoundError for an unknown preset. `kept`: used in place of
-    settings.json, to try what is not written yet.
+    `callers`: values from one command's variables, by dotted path. `preset`: that of this call; None: the
+    applied one, or the environment's. NotFoundError for an unknown preset. `kept`: replaces settings.json, to
+    try a change before it is written.
     """
     layers = [
         file_layer(d) for d in map(read_document, (places.machine, places.home / FILE)) if d is not None
@@ -222,7 +221,7 @@ def load(
     folded, settings = _fold_settings([*layers, *([preset_layer(chosen)] if chosen else [])], environ)
     below = _fold_settings(layers, environ)[1].dispatch.safety if chosen else settings.dispatch.safety
     unknown = [variable.words for variable in unknown_variables(environ)]
-    # a sentence for each variable that a preset outranks
+    # a sentence for each variable that a preset overrides
     values = {key: environ.get(name, "").strip() for name, (key, _) in VARIABLES.items()}
     idle_variables = list(
         _list_outranked({key: value for key, value in values.items() if value}, chosen).values()
@@ -241,7 +240,7 @@ def _fold_settings(layers: list[Layer], environ: Mapping[str, str]) -> tuple[Fol
     for key in _URLS:
         _resolve_url(key, folded, environ)
     settings = parse_model(Settings, folded.data, folded.origin)
-    # silence grows from suspect over unreachable to lost; anything else would call a node lost first
+    # otherwise a node would be declared lost before it is suspect or unreachable
     steps = ("beat", "ask", "suspect", "unreachable", "lost")
     values = [getattr(settings.timing, step) for step in steps]
     for (earlier, low), (later, high) in zip(
@@ -258,7 +257,7 @@ def _fold_settings(layers: list[Layer], environ: Mapping[str, str]) -> tuple[Fol
 
 
 def _idle_files(settings: Settings, folded: Folded) -> list[str]:
-    """Return a sentence for each file that belongs to a server's address, where no address is set."""
+    """Return a warning for each file setting of a server whose URL is not set."""
     sentences = []
     for key in _URLS:
         group = getattr(settings, key.partition(".")[0])
@@ -271,7 +270,7 @@ def _idle_files(settings: Settings, folded: Folded) -> list[str]:
 
 
 def _list_outranked(values: Mapping[str, object], preset: Preset | None) -> dict[str, str]:
-    """Return a sentence for each key that a variable sets and a preset sets otherwise."""
+    """Return a sentence for each key that both a variable and a preset set to different values."""
     sets = preset.settings() if preset is not None else {}
     return {
         key: f"{_VARIABLE_OF[key]} is ignored, because preset {preset.name} sets {sets[key]}"
@@ -281,7 +280,7 @@ def _list_outranked(values: Mapping[str, object], preset: Preset | None) -> dict
 
 
 def _resolve_url(key: str, folded: Folded, environ: Mapping[str, str]) -> None:
-    """Fill in a URL's secrets, which it names as ${VARIABLE}; a password in the file itself is refused."""
+    """Fill in the secrets that a URL refers to as ${VARIABLE}; refuse a literal password in a file."""
     group = folded.data.get(key.partition(".")[0])
     url = group.get("url") if isinstance(group, dict) else None
     if not isinstance(group, dict) or not isinstance(url, str):

@@ -1,4 +1,4 @@
-"""Decides which channels a notice goes to, and whether quiet hours hold it back."""
+"""Decides which channels get a notice, and whether quiet hours delay it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ USUAL: tuple[NoticeKind, ...] = ("waits", "ended_badly", "budget", "node_lost", 
 
 @dataclass(frozen=True, slots=True)
 class NoticeRoute:
-    """A rule of who gets which notices. `to`: names of channels; the other tuples: empty means all."""
+    """A rule for who gets which notices. `to`: names of channels; the other tuples: empty means all."""
 
     to: tuple[str, ...]
     kinds: tuple[str, ...] = USUAL
@@ -24,7 +24,7 @@ class NoticeRoute:
     repositories: tuple[str, ...] = ()
 
     def takes(self, kind: str, facts: Mapping[str, str]) -> bool:
-        """Whether a notice of this kind about these facts takes this route."""
+        """Whether the rule applies to a notice of this kind with these facts."""
         repo = facts.get("repo", "")
         return (
             kind in self.kinds
@@ -36,14 +36,14 @@ class NoticeRoute:
 
 @dataclass(frozen=True, slots=True)
 class QuietHours:
-    """Quiet minutes of the day in a time zone; they may go over midnight."""
+    """Quiet hours in minutes of the day in a time zone; they may span midnight."""
 
     begin: int
     end: int
     zone: str
 
     def until_ms(self, now_ms: int) -> int | None:
-        """Return when the quiet hours end; None where it is not quiet now."""
+        """Return when the quiet hours end; None outside of them."""
         now = datetime.fromtimestamp(now_ms / 1000, UTC).astimezone(zone_of(self.zone))
         minute = now.hour * 60 + now.minute
         over_midnight = self.begin > self.end
@@ -61,7 +61,7 @@ class QuietHours:
 
 @dataclass(frozen=True, slots=True)
 class NotifyRules:
-    """The settings of notices. `channels`: name to the name of the secret that holds the address."""
+    """The settings of notices. `channels`: channel name to the name of the secret with its address."""
 
     channels: Mapping[str, str] = field(default_factory=dict)
     routes: tuple[NoticeRoute, ...] = ()
@@ -69,18 +69,18 @@ class NotifyRules:
     urgent: tuple[str, ...] = ()
     console: str | None = None
     answers: bool = False
-    """Whether a notice of a question has a link that answers it."""
+    """Whether notices of questions contain a link to answer them."""
 
     def channels_for(self, kind: str, facts: Mapping[str, str]) -> tuple[str, ...]:
-        """Return the channels for the notice, each once, without unknown ones."""
+        """Return the channels for the notice, without duplicates and unknown ones."""
         wanted = (name for route in self.routes if route.takes(kind, facts) for name in route.to)
         return tuple(dict.fromkeys(name for name in wanted if name in self.channels))
 
     def due_ms(self, kind: str, now_ms: int) -> int:
-        """Return when the notice may be sent: now, or after the quiet hours."""
+        """Return when the notice may be sent: now, or at the end of the quiet hours."""
         until = None if self.quiet is None or kind in self.urgent else self.quiet.until_ms(now_ms)
         return now_ms if until is None else until
 
     def unknown_channels(self) -> tuple[str, ...]:
-        """Names of channels that a rule has and the settings do not."""
+        """Return the channels that rules name, but settings do not define."""
         return tuple(dict.fromkeys(n for route in self.routes for n in route.to if n not in self.channels))

@@ -20,7 +20,7 @@ _Word = Annotated[str, Field(min_length=1)]
 
 
 class LabelSettings(BaseModel):
-    """What a label of an issue chooses; also as one text: `agent=fixer budget=3`."""
+    """What a label of an issue selects; may be written as one text: `agent=fixer budget=3`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
     agent: _Word | None = None
@@ -34,12 +34,12 @@ class LabelSettings(BaseModel):
         return {word.partition("=")[0]: word.partition("=")[2] for word in words} if words else value
 
     def rule(self) -> LabelRule:
-        """The form that decisions take."""
+        """Return the rule in the form used for decisions."""
         return LabelRule(**dict(self))
 
 
 class ProjectSettings(BaseModel):
-    """A repository with a name. Fields that are left out follow the other settings."""
+    """A named repository. Omitted fields follow the other settings."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
     path: FilePath
@@ -58,7 +58,7 @@ class ProjectSettings(BaseModel):
     prd: str = ""
 
     def named(self, name: str) -> NamedProject:
-        """Return the project in the form that decisions take."""
+        """Return the project in the form used for decisions."""
         values = {
             **dict(self),
             "path": os.path.expanduser(self.path),
@@ -70,7 +70,7 @@ class ProjectSettings(BaseModel):
 
 
 def address_of(project: str) -> str:
-    """Return the address of the repository's `origin`, without login and scheme; empty: it has none."""
+    """Return the address of the repository's `origin` without login and scheme; empty if it has none."""
     try:
         done = Git(Path(project), safe_env()).ask("remote", "get-url", "--", "origin")
     except (GitFailure, GitRefusal, OSError):
@@ -84,9 +84,8 @@ def address_of(project: str) -> str:
 
 
 def prd_of(top: str, named: str) -> str:
-    """Return the PRD, the file below the top that tells what the repository is to become; empty: there is
-    none. `named` counts first.
-    """
+    """Return the path of the PRD, which describes the product that the repository is for; empty: none.
+    `named` takes precedence."""
     for path in (named, *PRDS):
         folder, name = os.path.split(path)
         try:
@@ -100,7 +99,7 @@ def prd_of(top: str, named: str) -> str:
 
 
 def is_in_snapshot(top: str, path: str) -> bool:
-    """Whether a snapshot would have the file: git does not ignore it, and no link leads to it."""
+    """Whether a snapshot would include the file: git does not ignore it, and it is not beyond a link."""
     try:
         git = Git(Path(top), safe_env())
         return bool(git.ask("ls-files", "--cached", "--others", "--exclude-standard", "-z", "--", path).out)
@@ -109,16 +108,16 @@ def is_in_snapshot(top: str, path: str) -> bool:
 
 
 def project_at(raw: object, top: Path) -> NamedProject | None:
-    """Return the project to which a repository belongs: by its folder, else by its remote's address.
+    """Return the project of a repository: by its folder, else by its remote's address.
 
-    `raw`: the settings as they are written; an entry that does not fit is reported elsewhere.
+    `raw`: the settings as written; invalid entries are skipped, since they are reported elsewhere.
     """
     rows = raw.items() if isinstance(raw, Mapping) else ()
     return project_among([one for name, project in rows if (one := _read(name, project)) is not None], top)
 
 
 def project_among(found: Sequence[NamedProject], top: Path) -> NamedProject | None:
-    """Return that one of these projects to which the repository belongs: by folder, else by remote."""
+    """Return which of these projects the repository belongs to: by folder, else by remote."""
     here = os.path.realpath(top)
     for one in found:
         if os.path.realpath(one.path) == here:
@@ -137,7 +136,7 @@ def _read(name: str, value: object) -> NamedProject | None:
 
 
 def project_values(project: NamedProject) -> dict[str, object]:
-    """Return the values that the project sets in place of other settings, by their keys."""
+    """Return the settings that the project overrides, by key."""
     values: dict[str, object] = {"agent": project.agent, "require": dict(project.require) or None}
     values["budget"] = None if project.budget is None else f"{project.budget:f}"
     values["verify"] = None if project.verify is None else [list(argv) for argv in project.verify]

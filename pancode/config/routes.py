@@ -1,4 +1,4 @@
-"""Routes of presets and the configuration: every setting with its origin, and changes that a user makes."""
+"""Routes of presets and the configuration: settings with their origins, and a user's changes."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ from pancode.runs.user_environment import SettingSaid
 from pancode.sessions.terms import SessionMaker
 
 SAFETY = "dispatch.safety"
-"""The setting with the safety level of all work that names none."""
+"""The setting for the default safety level."""
 
 
 def change_makers(context: ApiContext) -> ChangeMakers:
-    """Return a maker for each kind of change, over the files and books of this coordinator."""
+    """Return a maker for each kind of change, for this coordinator's files and books."""
     place = context.coordinator
     scope = partial(budget_scope, context)
     around, own = place.around({}), place.own_agents
@@ -60,11 +60,10 @@ def change_makers(context: ApiContext) -> ChangeMakers:
 
 
 class ProposeBody(ActBody):
-    """A change for a user to confirm. `target`: a key, a budget scope (`day`), `preset`, or an agent's
-    name.
+    """A change for a user to approve. `target`: a key, a budget scope (`day`), `preset`, or an agent's name.
 
-    `value`: as a file has it, dollars, a preset's name, or fields (`{from: builder, runtime: codex}`); null
-    takes out what was set. `why`: a line for the user.
+    `value`: as in a file, dollars, a preset's name, or fields (`{from: builder, runtime: codex}`); null
+    removes the value. `why`: a line for the user.
     """
 
     kind: ChangeKind
@@ -75,7 +74,7 @@ class ProposeBody(ActBody):
 
 @Verb(PRESETS, command="config preset", query=("name",))
 def _presets(context: ApiContext, call: ApiCall) -> PresetsAnswer:
-    """The presets."""
+    """List the presets."""
     around = context.coordinator.around({})
     loaded, applied = around.presets(), around.applied()
     name = call.query.get("name")
@@ -99,9 +98,9 @@ def _shape(preset: Preset, origin: str, applied: bool) -> PresetShape:
 
 @Verb(APPLY_PRESET, PresetBody, "config use", right=SETS_UP)
 def _apply_preset(context: ApiContext, call: ApiCall) -> AppliedAnswer:
-    """Apply one.
+    """Apply a preset.
 
-    Kept by the coordinator, beside the user's files; every dispatch from now on has it.
+    The coordinator stores it separately from the user's files; it applies to every later dispatch.
     """
     body: PresetBody = call.body
     around = context.coordinator.around({})
@@ -119,18 +118,18 @@ def _apply_preset(context: ApiContext, call: ApiCall) -> AppliedAnswer:
 
 @Verb(UNSET_PRESET, ActBody, "config use", right=SETS_UP)
 def _unset_preset(context: ApiContext, call: ApiCall) -> AppliedAnswer:
-    """Apply none."""
+    """Stop applying a preset."""
     body: ActBody = call.body
     before = context.coordinator.applied_preset(None)
     if before is None:
-        raise NotFoundError("no preset is active", fix="pancode config preset", code="no_preset")
+        raise NotFoundError("no preset is applied", fix="pancode config preset", code="no_preset")
     record_preset(context.core, None, before, body.by)
     return {"preset": None, "before": before}
 
 
 @Verb(SETTINGS, command="config show", query=("cwd",))
 def _config(context: ApiContext, call: ApiCall) -> SettingsAnswer:
-    """Every setting, and where it was said."""
+    """List every setting with its origin."""
     project = context.project_of(call.query.get("cwd"))
     return {"settings": _make_rows(context.coordinator.around({}).origins(project))}
 
@@ -141,7 +140,7 @@ def _make_rows(settings: dict[str, SettingSaid]) -> list[SettingShape]:
 
 @Verb(SET_SETTING, SetSettingBody, "config set", pokes=True, right=SETS_UP)
 def _set(context: ApiContext, call: ApiCall) -> ChangeAnswer:
-    """Set one, above all files."""
+    """Set one setting, overriding all files."""
     body: SetSettingBody = call.body
     change = AskedChange(ChangeKind.SETTING, body.key, body.value)
     return _apply_change(context, change, body, f"pancode config set {body.key} {body.value}")
@@ -149,15 +148,14 @@ def _set(context: ApiContext, call: ApiCall) -> ChangeAnswer:
 
 @Verb(UNSET_SETTING, SettingBody, "config unset", pokes=True, right=SETS_UP)
 def _unset_setting(context: ApiContext, call: ApiCall) -> ChangeAnswer:
-    """And take it out again."""
+    """Remove a value that was set."""
     body: SettingBody = call.body
     change = AskedChange(ChangeKind.SETTING, body.key, None)
     return _apply_change(context, change, body, f"pancode config unset {body.key}")
 
 
 def _apply_change(context: ApiContext, change: AskedChange, body: SettingBody, command: str) -> ChangeAnswer:
-    """Make the change. RefusedError where it raises the safety level of all work without a
-    user's approval."""
+    """Make the change. RefusedError if it raises the default safety level without approval."""
     makers = change_makers(context)
     if change.target == SAFETY:
         effect = makers[change.kind].look(change)
@@ -168,9 +166,9 @@ def _apply_change(context: ApiContext, change: AskedChange, body: SettingBody, c
 
 @Verb(PROPOSE, ProposeBody, status=201, for_runs=True, right=TELLS)
 def _propose_change(context: ApiContext, call: ApiCall) -> ProposedAnswer:
-    """Ask a user for a change.
+    """Propose a change to a user.
 
-    Nothing is changed before a user says yes.
+    Nothing is changed until the user approves.
     """
     body: ProposeBody = call.body
     change = AskedChange(body.kind, body.target, body.value)
@@ -180,6 +178,6 @@ def _propose_change(context: ApiContext, call: ApiCall) -> ProposedAnswer:
 
 @Verb(UNDO, ActBody, "config undo", pokes=True, right=SETS_UP)
 def _undo(context: ApiContext, call: ApiCall) -> ChangeAnswer:
-    """Take the last change back."""
+    """Undo the last change."""
     body: ActBody = call.body
     return undo_last(context.core, change_makers(context), body.by).shape()

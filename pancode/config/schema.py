@@ -1,4 +1,4 @@
-"""Every setting, its type and its default: the schema that reference.yaml documents."""
+"""Every setting with type and default: the schema that reference.yaml documents."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ _SECRET = re.compile(r"secret:([A-Za-z0-9][A-Za-z0-9_-]{0,62})")
 
 
 def _require_token_name(text: str) -> str:
-    """Return `secret:NAME` unchanged; ValueError for a token itself."""
+    """Return `secret:NAME` unchanged; ValueError for a literal token."""
     if not _SECRET.fullmatch(text):
         raise SecretShownError("a token is only named: token: secret:forge. Fix: pancode config secret forge")
     return text
 
 
 def _check_api_url(text: str) -> str:
-    """Return the address; ValueError where a token would travel in the clear, and for one with a login."""
+    """Return the API's URL; ValueError if it would send a token unencrypted, or contains a login."""
     parts = urlsplit(text)
     if not parts.hostname or "@" in parts.netloc or parts.query or parts.fragment or not text.isprintable():
-        raise SecretShownError("the address of an API is written as https://git.example.org/api/v1")
+        raise SecretShownError("the URL of an API must have the form https://git.example.org/api/v1")
     if parts.scheme != "https" and not (parts.scheme == "http" and _is_here(parts.hostname)):
-        raise ValueError("a token travels by https:// only, but for this machine itself")
+        raise ValueError("tokens are only sent over https://, except to this machine itself")
     return text
 
 
@@ -57,7 +57,7 @@ def _is_here(host: str) -> bool:
 
 
 class ForgeSettings(BaseModel):
-    """A forge. `token`: `secret:NAME`. Without `url` the API is at its usual place on the host, by HTTPS."""
+    """A forge. `token`: `secret:NAME`. Without `url`, the API's usual HTTPS address on the host is used."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -66,14 +66,14 @@ class ForgeSettings(BaseModel):
     url: Annotated[str, AfterValidator(_check_api_url)] | None = None
 
     def access(self) -> ForgeAccess:
-        """Return the form that decisions take."""
+        """Return the settings in the form used for decisions."""
         return ForgeAccess(self.token.removeprefix("secret:"), self.kind, self.url)
 
 
 class Telemetry(BaseModel):
     """Traces of runs, sent to an OpenTelemetry collector. Without an endpoint nothing is sent.
 
-    `tasks`: send the words of tasks, too.
+    `tasks`: also send the text of tasks.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -87,7 +87,7 @@ _QUIET = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)(?: (\S
 
 
 def _require_url_name(text: str) -> str:
-    """Return `secret:NAME` unchanged; ValueError for the address itself, which holds a password."""
+    """Return `secret:NAME` unchanged; ValueError for a literal address, which contains a password."""
     name = text.removeprefix(SECRET)
     if name == text or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", name):
         raise SecretShownError(
@@ -100,7 +100,7 @@ def _require_url_name(text: str) -> str:
 def _check_quiet(text: str) -> str:
     found = _QUIET.fullmatch(text)
     if found is None:
-        raise ValueError("quiet hours are written as 22:00-07:00 Europe/Berlin")
+        raise ValueError("quiet hours must have the form 22:00-07:00 Europe/Berlin")
     try:
         zone_of(found[5] or "UTC")
     except UsageError as exc:
@@ -113,13 +113,13 @@ class _Part(BaseModel):
 
 
 class NotifyChannel(_Part):
-    """One way to reach a user. `url`: `secret:NAME`, the address in Apprise's form, kept by that name."""
+    """One way to reach a user. `url`: `secret:NAME`; that secret is the address in Apprise's form."""
 
     url: Annotated[str, AfterValidator(_require_url_name)]
 
 
 class NotifyRule(_Part):
-    """Which notices go to which channels; what is left out stands for all."""
+    """Which notices go to which channels; an omitted field means all."""
 
     to: units.Texts
     kinds: Annotated[tuple[NoticeKind, ...], Field(strict=False)] = USUAL
@@ -131,9 +131,9 @@ class NotifyRule(_Part):
 class Notify(_Part):
     """Notices to users. Without rules every channel gets all but `ended_well`.
 
-    `quiet`: hours in which only what `urgent` names is sent; the rest follows afterwards. `console`: the
-    address of the web console, for links. `answers`: the notice of a question has a link that answers it, if
-    `console` is an HTTPS address or on this machine, and `api.listen` is set.
+    `quiet`: hours in which only the kinds in `urgent` are sent; others follow afterwards. `console`: the
+    address of the web console, for links. `answers`: include a link to answer questions, if `console` uses
+    HTTPS or is on this machine, and `api.listen` is set.
     """
 
     channels: dict[str, NotifyChannel] = {}
@@ -144,7 +144,7 @@ class Notify(_Part):
     answers: bool = True
 
     def routes(self, is_open: bool = False) -> NotifyRules:
-        """Return the form that decisions take. `is_open`: whether a browser reaches the API."""
+        """Return the form used for decisions. `is_open`: whether a browser can reach the API."""
         rules = tuple(
             NoticeRoute(rule.to, rule.kinds, rule.agents, rule.nodes, rule.repositories)
             for rule in self.rules
@@ -160,14 +160,14 @@ class Notify(_Part):
 
 
 def _is_private(console: str | None) -> bool:
-    """Whether nobody on the way to the console can read along."""
+    """Whether nobody can read the traffic to the console."""
     parts = urlsplit(console or "")
     return parts.scheme == "https" or parts.hostname in ("localhost", "127.0.0.1", "::1")
 
 
 def _parse_quiet_hours(text: str) -> QuietHours:
     found = _QUIET.fullmatch(text)
-    assert found is not None  # the settings were checked
+    assert found is not None  # the settings were validated
     begin, end = int(found[1]) * 60 + int(found[2]), int(found[3]) * 60 + int(found[4])
     return QuietHours(begin, end, found[5] or "UTC")
 
@@ -176,7 +176,7 @@ MINUTE_MS = 60_000
 
 
 def _model_name(text: str) -> str:
-    """The name unchanged; ValueError for a name that no model can have."""
+    """Return the name unchanged; ValueError for an invalid model name."""
     try:
         model_ref(text)
     except UsageError as exc:
@@ -189,13 +189,13 @@ ModelNames = Annotated[tuple[ModelName, ...], BeforeValidator(units.as_tuple)]
 
 
 class Part(BaseModel):
-    """A frozen group of settings; an unknown key or another type is an error."""
+    """A frozen group of settings; an unknown key or a wrong type is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class Budget(Part):
-    """Money, in USD; and what a run without a history is thought to need of tokens and time."""
+    """Money in USD, and the estimated tokens and time of a run without history."""
 
     ceiling: units.Money = Decimal(10)
     per_run: units.Money | None = None
@@ -205,10 +205,9 @@ class Budget(Part):
 
 
 class SessionSettings(Part):
-    """What an interactive run may cost, and all interactive runs of one session together; None: there is no
-    ceiling.
+    """The cost limits of an interactive run, and of all interactive runs of one session; None: no limit.
 
-    `tell`: the session of an orchestrator hears by itself what became of the runs that it began.
+    `tell`: an orchestrator's session automatically learns how the runs that it started ended.
     """
 
     sitting_usd: Annotated[units.Money, Field(gt=0)] = Decimal(2)
@@ -254,7 +253,7 @@ HEALTH = HealthRules()
 
 
 class HealthSettings(Part):
-    """The watch over agents at work: it warns, tells a quiet agent once, then asks; it stops nothing."""
+    """Monitoring of working agents: it warns, reminds a silent agent once, then asks; it stops nothing."""
 
     look: units.Duration = HEALTH.look_ms
     warn: units.Duration = HEALTH.warn_ms
@@ -265,7 +264,7 @@ class HealthSettings(Part):
     words: bool = HEALTH.words
 
     def rules(self) -> HealthRules:
-        """Return the form that the watch takes."""
+        """Return the rules in the form that the monitoring uses."""
         return HealthRules(
             self.look, self.warn, self.stuck, self.between, self.stable, self.failures, self.words
         )
@@ -275,11 +274,11 @@ KEEP = KeepRules()
 
 
 class KeepSettings(Part):
-    """How long commits and logs stay after the end of a run that nothing needs any more; receipts stay.
+    """How long commits and logs of an ended, no longer needed run are kept; receipts are always kept.
 
-    `undecided`: commits about which nobody has decided; None: until somebody has. `sessions`: a session that
-    nobody has used for so long counts as ended. `logs_size`: of all logs; beyond it the oldest go. Cleared
-    once a day, and with `pancode admin gc`.
+    `undecided`: commits without a decision; None: kept until there is one. `sessions`: an unused session
+    counts as ended after this time. `logs_size`: of all logs; beyond it the oldest are deleted. Cleanup runs
+    daily, and with `pancode admin gc`.
     """
 
     changes: units.Duration = KEEP.changes_ms
@@ -289,14 +288,14 @@ class KeepSettings(Part):
     logs_size: units.Size = KEEP.logs_bytes
 
     def rules(self) -> KeepRules:
-        """Return the form that decisions take."""
+        """Return the rules in the form used for decisions."""
         return KeepRules(self.changes, self.logs, self.undecided, self.sessions, self.logs_size)
 
 
 class Models(Part):
-    """Models by role; None: the runtime's own default. `tiers`: the owner's corrections, by pattern.
+    """Models by role; None: the runtime's default. `tiers`: the owner's corrections, by pattern.
 
-    `machines`: addresses of model servers, which the node on this machine looks at.
+    `machines`: addresses of model servers that the node on this machine checks.
     """
 
     orchestrator: ModelName | None = None
@@ -309,16 +308,16 @@ class Models(Part):
 
 
 class Records(Part):
-    """How track records decide."""
+    """How track records affect choices."""
 
     explore: float = Field(default=EXPLORE, ge=0, le=1)
 
 
 class NodeKeepSettings(Part):
-    """How long a node keeps what its next runs may use, after the last use, and how much of it at most.
+    """How long a node keeps data for later runs after its last use, and the maximum size.
 
-    `mirrors`: copies of repositories. `checkouts`: of ended runs, for the next one. `set_ups`: folders that
-    set-up has made. `sessions`: memories of agents; its size is that of talks. A size of None is not a bound.
+    `mirrors`: copies of repositories. `checkouts`: of ended runs, for reuse. `set_ups`: folders that setup
+    created. `sessions`: agents' session data; the size is that of conversations. A size of None: no limit.
     """
 
     mirrors: units.Duration = _OF_NODES.mirrors.age_ms
@@ -331,7 +330,7 @@ class NodeKeepSettings(Part):
     sessions_size: units.Size | None = _OF_NODES.sessions.size
 
     def bounds(self) -> NodeKeep:
-        """Return the form in which a node reads them."""
+        """Return the limits in the form that a node reads."""
         return NodeKeep(
             mirrors=KeepBound(age_ms=self.mirrors, size=self.mirrors_size),
             checkouts=KeepBound(age_ms=self.checkouts, size=self.checkouts_size),
@@ -341,10 +340,10 @@ class NodeKeepSettings(Part):
 
 
 class Nodes(Part):
-    """The defaults of a new node, and the bounds of each node's data on the coordinator.
+    """The defaults of a new node, and the limits of each node's data on the coordinator.
 
-    `least`: how many of its slots a strained machine uses; None: always all of them. `ahead`: how many jobs
-    may wait on a node for each of its slots; `ahead_usd`: the most that such a run without a limit may cost.
+    `least`: how many slots a strained node uses; None: always all. `ahead`: how many jobs per slot may wait
+    on a node; `ahead_usd`: the most that such a run without a limit may cost.
     """
 
     slots: int = Field(default=4, ge=1, le=256)
@@ -358,16 +357,16 @@ class Nodes(Part):
 
 
 class ApiTls(Part):
-    """Certificate and key with which the API is open over TCP; PEM files."""
+    """Certificate and key for the API over TCP; PEM files."""
 
     cert: units.FilePath | None = None
     key: units.FilePath | None = None
 
 
 class ApiListenerSettings(Part):
-    """Where the API is open over TCP, for whoever has a token. Without it nothing listens.
+    """Where the API is available over TCP to clients with a token. By default nowhere.
 
-    `hosts`: names by which a request may call it, beside its address and those of this machine.
+    `hosts`: host names that requests may use, besides its address and this machine's names.
     """
 
     listen: str | None = Field(default=None, pattern=r"^.+:[0-9]{1,5}$")
@@ -376,14 +375,14 @@ class ApiListenerSettings(Part):
 
 
 class LedgerPlace(Part):
-    """The ledger's place; without a URL, a file in the home. The password is read at each connection."""
+    """The ledger's place: without a URL, a file in the home. The password is read at each connection."""
 
     url: str | None = Field(default=None, pattern=r"^(postgresql|postgres)://")
     password_file: units.FilePath | None = None
 
 
 class Redis(Part):
-    """The bus. Without a URL the coordinator runs its own Valkey. The files are read at each connection."""
+    """The bus. Without a URL, the coordinator runs its own Valkey. The files are read at each connection."""
 
     url: str | None = Field(default=None, pattern=r"^(redis|rediss|unix)://")
     password_file: units.FilePath | None = None
@@ -393,9 +392,9 @@ class Redis(Part):
 
 
 class DirectLinks(Part):
-    """The address where nodes reach Redis and the depot by TLS without a tunnel. Without it nothing listens.
+    """The address where nodes reach Redis and the depot by TLS without a tunnel. By default disabled.
 
-    `advertise`: the address that nodes use instead, when a port is forwarded from there.
+    `advertise`: the address that nodes use instead, if a port is forwarded from there.
     """
 
     listen: str | None = Field(default=None, pattern=r"^.+:[0-9]{1,5}$")
@@ -403,9 +402,9 @@ class DirectLinks(Part):
 
 
 class Metrics(Part):
-    """The address that shows figures to anybody who connects. Without it nothing listens.
+    """The address that shows metrics to anyone who connects. By default disabled.
 
-    `hosts`: names by which a request may call that place; an address and `localhost` always may.
+    `hosts`: host names that requests may use; an address and `localhost` are always allowed.
     """
 
     listen: str | None = Field(default=None, pattern=r"^.+:[0-9]{1,5}$")
@@ -419,9 +418,9 @@ class Land(Part):
 
 
 class SetUpCache(Part):
-    """What a node keeps of what set-up makes.
+    """What a node caches of the results of setup.
 
-    `key`: patterns of the files that set-up reads; empty: every file counts.
+    `key`: patterns of the files that setup depends on; empty: all files.
     """
 
     folders: units.FolderNames = ()
@@ -436,13 +435,13 @@ Cached = Annotated[
     Annotated[units.FolderNames, Tag("[folders]")] | Annotated[SetUpCache, Tag("[keyed]")],
     Discriminator(_choose_form),
 ]
-"""The folders alone, or the folders with a key."""
+"""Only folders, or folders with a key."""
 
 
 class Allow(Part):
-    """What a repository may ask of the nodes, beyond its own files. Only the owner sets this.
+    """What a repository may request from nodes besides its own files. Only the owner sets this.
 
-    `files`: untracked files that travel although such names usually mean secrets.
+    `files`: untracked files that are sent although their names usually indicate secrets.
     """
 
     env: units.Names = ()
@@ -451,7 +450,7 @@ class Allow(Part):
 
 
 class Timing(Part):
-    """The deadlines of silence, and the intervals of reports. `factor` scales all of them."""
+    """Deadlines for silent nodes, and intervals of reports. `factor` scales all of them."""
 
     factor: float = Field(default=1.0, gt=0, le=10)
     beat: units.Duration = 5_000
@@ -467,15 +466,15 @@ class Timing(Part):
 
 
 class HistorySettings(Part):
-    """How much a new run is given of what earlier runs in its repository left. `tokens` 0: nothing."""
+    """How much a new run gets from the notes of earlier runs in its repository. `tokens` 0: nothing."""
 
     tokens: int = Field(default=800, ge=0, le=20_000)
 
 
 class SkillSettings(Part):
-    """Which skills runs are given, and where others are looked for.
+    """Which skills runs get, and where to find more.
 
-    `project` false: only the skills that their agents name, none of the project. `index`: a git address.
+    `project` false: only skills that agents name, not the project's. `index`: a git address.
     """
 
     project: bool = True
@@ -517,7 +516,7 @@ class Settings(Part):
     secrets: units.Names = ()
 
     def defaults(self) -> Defaults:
-        """Return the form that resolution takes."""
+        """Return the settings in the form used to resolve dispatches."""
         return Defaults(
             agent=self.dispatch.agent,
             runtime=self.dispatch.runtime,
@@ -560,7 +559,7 @@ class Settings(Part):
         )
 
     def project(self) -> Project:
-        """Return the repository's own part, as resolution takes it. ConfigError for a forbidden name."""
+        """Return the repository's part in the form for dispatches. ConfigError for a forbidden name."""
         self._check_allowed("env", self.env, self.allow.env)
         self._check_allowed("secrets", self.secrets, self.allow.secrets)
         cache = self.cache if isinstance(self.cache, SetUpCache) else SetUpCache(folders=self.cache)
@@ -575,7 +574,7 @@ class Settings(Part):
         )
 
     def _check_allowed(self, key: str, names: units.Names, allowed: units.Names) -> None:
-        """Raise ConfigError for what the owner has not allowed: a stranger's set-up and gates get it."""
+        """Raise ConfigError for names that the owner has not allowed: setup and gates would get them."""
         refused = [name for name in names if name not in allowed]
         if refused:
             raise ConfigError(
@@ -589,7 +588,7 @@ class Settings(Part):
 
 
 BY_NAME = "projects"
-"""The setting whose entries are set one by one."""
+"""The setting whose entries are set individually."""
 OWN_OF_PROJECT = ("setup", "cache", "verify", "reports", "env", "secrets")
 PROJECT_KEYS = (
     *OWN_OF_PROJECT,

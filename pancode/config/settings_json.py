@@ -1,4 +1,4 @@
-"""Reads settings.json of the home, which `config set` writes, and decides what it says next."""
+"""Reads settings.json in the home, which `config set` writes, and computes its content after a change."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _EXAMPLE = "write it as pancode.yaml has it: 15m, true, [a, b], or in quotes"
 
 
 def read_kept(home: Path) -> Document:
-    """Return what was chosen, with the line of each key. ConfigError for a file that cannot be read."""
+    """Read settings.json, with the line of each key. Raise ConfigError if the file cannot be read."""
     path = home / CHOSEN
     try:
         return read_document(path) or Document(str(path))
@@ -28,19 +28,20 @@ def read_kept(home: Path) -> Document:
 
 
 def kept_layer(document: Document) -> Layer:
-    """Return the layer. ConfigError for a repository's own key: here it would outrank the repository."""
+    """Return the layer. Raise ConfigError for a key that belongs to a repository: it would override
+    pancode.yaml."""
     for key in OWN_OF_PROJECT:
         if key in document.data:
             raise ConfigError(
                 f"{document.at(key)}: {CHOSEN} may not set {key}",
-                why="it would replace the gates and preferences of every repository",
+                why="it would override the gates and preferences of every repository",
                 fix=f"pancode config unset {key}",
             )
     return file_layer(document)
 
 
 def value_of(key: str, text: str) -> object:
-    """Return the value that a file would read; UsageError for a text that is not exactly one value."""
+    """Parse a value as in a settings file. Raise UsageError unless the text is exactly one value."""
     if len(text) > MOST_TEXT:
         why = f"it has {len(text)} characters, and {MOST_TEXT} are the most"
         raise UsageError(f"the value of {key} is too long", why=why, fix=_EXAMPLE, code="bad_value")
@@ -57,7 +58,7 @@ def value_of(key: str, text: str) -> object:
 
 
 def text_at(document: Document, key: str) -> str | None:
-    """Return what the file says of a key, in the form that `value_of` reads; None: nothing."""
+    """Return the key's value in the file, in the form that `value_of` parses; None if it is not set."""
     value: object = document.data
     for step in key.split("."):
         if not isinstance(value, Mapping) or step not in value:
@@ -67,7 +68,7 @@ def text_at(document: Document, key: str) -> str | None:
 
 
 def remove_key(document: Document, key: str) -> dict[str, object]:
-    """Return the data without the key, which may be an unknown one. NotFoundError where it is not set."""
+    """Return the data without the key, which may be an unknown one. Raise NotFoundError if it is not set."""
     if not any(known == key for known in document.lines):
         there = ", ".join(list_keys(document.data)) or "nothing"
         fix = "pancode config show --origin"
@@ -76,7 +77,7 @@ def remove_key(document: Document, key: str) -> dict[str, object]:
 
 
 def _remove_key(data: Mapping[str, object], key: str) -> dict[str, object]:
-    """Return the data without the key, and without a group that is empty then."""
+    """Return the data without the key and without groups that become empty."""
     first, _, rest = (key, "", "") if key in data else key.partition(".")
     below = data.get(first)
     kept = _remove_key(below, rest) if rest and isinstance(below, Mapping) else {}
@@ -94,7 +95,7 @@ def list_keys(data: Mapping[str, object], path: str = "") -> Iterator[str]:
 
 
 def document_of(data: dict[str, object], home: Path) -> tuple[Document, str]:
-    """Return the file with these data, and its text. UsageError for a value that it cannot hold."""
+    """Return the file with this data, and its text. Raise UsageError for a value that cannot be stored."""
     place = str(home / CHOSEN)
     try:
         text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"

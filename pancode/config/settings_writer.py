@@ -1,4 +1,5 @@
-"""Sets and unsets one setting in settings.json: the right key, a value that fits, and what counts then."""
+"""Sets and unsets one setting in settings.json; checks the key and the value, and reports the effective
+value."""
 
 from __future__ import annotations
 
@@ -19,30 +20,31 @@ from pancode.runs.project_rules import project_name
 from pancode.runs.user_environment import SettingChange, SettingSaid
 
 BY_VERB = {"budget.ceiling": "pancode budget set"}
-"""Keys that have a command of their own, which ranks above any file."""
+"""Keys that have their own command, whose value takes precedence over any file."""
 AT_START = (
     *("sessions.max_usd", "timing", "health", "keep", "nodes"),
     *("redis", "direct", "metrics", "api", "ledger", "telemetry"),
 )
 """Keys and groups that the coordinator reads when it starts."""
 WORKER_MODEL = "models.worker"
-"""What users look for as `model`, `dispatch.model` or `worker.model`."""
+"""Names that users try for `model`, `dispatch.model` or `worker.model`."""
 UNREADABLE = "(the settings cannot be read)"
 
 
 class KeptSettings:
-    """The settings.json of one home; safe from any thread. `environ`: the coordinator's environment."""
+    """The settings.json of one home; thread-safe. `environ`: the coordinator's environment."""
 
     def __init__(self, home: Path, environ: Mapping[str, str], machine: Path = MACHINE_FILE) -> None:
         self._places, self._environ = ConfigPlaces(home, None, machine), environ
         self._lock = Lock()
 
     def look(self, key: str, text: str | None) -> SettingChange:
-        """Return what a change would do; nothing is written. `text` None: the key is taken out."""
+        """Return what a change would do, without writing it. `text` None: the key is removed."""
         return self._decide_change(key, text)[0]
 
     def change(self, key: str, text: str | None) -> SettingChange:
-        """Write the change to the file. UsageError, ConfigError, NotFoundError leave the file as it was."""
+        """Write the change to the file. UsageError, ConfigError and NotFoundError leave the file
+        unchanged."""
         with self._lock:
             change, file = self._decide_change(key, text)
             try:
@@ -71,7 +73,8 @@ class KeptSettings:
         return SettingChange(key, text_at(document, key), text_at(after, key), was, now, wins, start), file
 
     def _require_fit(self, after: Document, key: str, text: str, readable: bool) -> SettingSaid:
-        """Return the new value. UsageError if it does not fit; ConfigError if the file had a fault before."""
+        """Return the new value. Raise UsageError if it is invalid; ConfigError if the file was already
+        faulty."""
         try:
             return _find_setting(self._load(after), key)
         except ConfigError as wrong:
@@ -85,7 +88,7 @@ class KeptSettings:
         return load(self._places, self._environ, kept=kept)
 
     def _read_value(self, kept: Document, key: str) -> SettingSaid:
-        """Return the value, also of a file with another fault, as faulty keys are taken out one by one."""
+        """Return the value even if the file has other faults: faulty keys are left out one by one."""
         try:
             return _find_setting(self._load(kept), key)
         except ConfigError as wrong:
@@ -99,15 +102,15 @@ def _find_setting(loaded: Loaded, key: str) -> SettingSaid:
 
 
 def _must_be_ours(key: str) -> None:
-    """Raise RefusedError, UsageError or NotFoundError for what this file cannot set, with what helps."""
+    """Raise RefusedError, UsageError or NotFoundError, with a fix, for a key that this file cannot set."""
     keys, shown = setting_keys(), key[:80]
     if key in BY_VERB:
         fix = f"{BY_VERB[key]} ..."
         why = "that counts more than any file"
         raise RefusedError(f"{key} has its own command", why=why, fix=fix, code="not_here")
     if key in OWN_OF_PROJECT:
-        why = "it would replace the gates and wishes of every repository"
-        fix = f"write {key}: into pancode.yaml of the repository"
+        why = "it would override the gates and preferences of every repository"
+        fix = f"set {key}: in the pancode.yaml of the repository"
         raise RefusedError(f"{CHOSEN} may not set {key}", why=why, fix=fix, code="not_yours")
     if key.partition(".")[0] == BY_NAME and key != BY_NAME:
         project_name(key.partition(".")[2])
@@ -116,7 +119,7 @@ def _must_be_ours(key: str) -> None:
         return
     whole = next((one for one in keys if key.startswith(f"{one}.")), None)
     if whole is not None:
-        why, fix = f"{whole} is set as a whole", f"pancode config set {whole} VALUE"
+        why, fix = f"{whole} can only be set as a whole", f"pancode config set {whole} VALUE"
     elif below := [one for one in keys if one.startswith(f"{key}.")]:
         why, fix = f"it is a group: {', '.join(below)}", f"pancode config set {below[0]} VALUE"
     else:

@@ -15,22 +15,22 @@ from pancode.kernel.names import find_nearest, label_word
 from pancode.kernel.shell_words import split_words
 from pancode.runs.options import MOST_BYTES, MOST_MS, is_gpu_count
 
-# Up to the last `@`: a password that should have been encoded is hidden as a whole.
+# Match up to the last `@`, so that a password that should have been encoded is hidden completely.
 _USER = re.compile(r"(?<=//)([^:/@]*:)(.+)(?=@)")
 _QUERY = re.compile(r"([?&](?:ssl)?password=)([^&#]+)")
 
 
 class SecretShownError(ValueError):
-    """A secret stands where only its name may; the error does not repeat that value."""
+    """A secret was given where only its name is allowed; the error does not repeat the value."""
 
 
 def find_passwords(url: str) -> list[str]:
-    """Return the passwords of an address: in its user part and in its parameters."""
+    """Return the passwords in a URL: in its user part and in its parameters."""
     return [found[2] for pattern in (_USER, _QUERY) for found in pattern.finditer(url)]
 
 
 def mask_passwords(text: str) -> str:
-    """Return the text with three stars for each password."""
+    """Return the text with each password replaced by three asterisks."""
     return _QUERY.sub(r"\1***", _USER.sub(r"\1***", text))
 
 
@@ -42,7 +42,8 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(B|[KMG]B|[KMG]iB|[kKmMgG])")
 
 
 def duration_ms(value: object) -> int:
-    """Convert `90s`, `1h30m`, `500ms` to milliseconds; ValueError otherwise, for a bare number too."""
+    """Convert `90s`, `1h30m`, `500ms` to milliseconds. ValueError otherwise, also for a number without a
+    unit."""
     if isinstance(value, str):
         text = value.replace(" ", "")
         parts = _DURATION.findall(text)
@@ -53,7 +54,7 @@ def duration_ms(value: object) -> int:
             return ms
     if isinstance(value, int | float) and not isinstance(value, bool):
         raise ValueError(f"a duration needs a unit: {value}s, {value}m or {value}h")
-    raise ValueError(f"{value!r} is not a duration, write one like 90s, 15m or 1h30m")
+    raise ValueError(f"{value!r} is not a duration; write one like 90s, 15m or 1h30m")
 
 
 def size_bytes(value: object) -> int:
@@ -61,7 +62,7 @@ def size_bytes(value: object) -> int:
     match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
     plain = isinstance(value, int) and not isinstance(value, bool)
     if match is None and not plain:
-        raise ValueError(f"{value!r} is not a size, write one like 64MiB")
+        raise ValueError(f"{value!r} is not a size; write one like 64MiB")
     size = round(Decimal(match[1]) * _BYTES[match[2]]) if match is not None else int(str(value))
     if size > MOST_BYTES:
         raise ValueError(f"{str(value)[:40]} is too large: it may be 1048576GiB at most")
@@ -69,9 +70,9 @@ def size_bytes(value: object) -> int:
 
 
 def gpu_count(value: object) -> str:
-    """Return a whole number from 1 on, or `all`, as text; ValueError otherwise."""
+    """Return a whole number of at least 1, or `all`, as text; ValueError otherwise."""
     if isinstance(value, bool) or not is_gpu_count(value):
-        raise ValueError(f"{value!r} is not a number of GPUs, write one from 1 on, or all")
+        raise ValueError(f"{value!r} is not a number of GPUs; write 1 or more, or all")
     return str(value)
 
 
@@ -79,13 +80,13 @@ MOST_USD = 10**9
 
 
 def amount_usd(value: object) -> Decimal:
-    """Convert `0.75`, `$10` or a number to USD, at least 0, to a billionth; ValueError otherwise."""
+    """Convert `0.75`, `$10` or a number to USD, at least 0, with up to 9 decimals; ValueError otherwise."""
     try:
         if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
             raise ValueError
         amount = Decimal(str(value).strip().removeprefix("$"))
     except (ValueError, InvalidOperation):
-        raise ValueError(f"{value!r} is not an amount in USD, write one like 0.75") from None
+        raise ValueError(f"{value!r} is not an amount in USD; write one like 0.75") from None
     if not amount.is_finite() or amount < 0:
         raise ValueError(f"{value!r} is not an amount in USD: it must be 0 or more")
     if amount > MOST_USD:
@@ -94,7 +95,7 @@ def amount_usd(value: object) -> Decimal:
 
 
 def reasoning_word(value: object) -> object:
-    """Return a level of reasoning; ValueError with the nearest one. YAML reads a bare `off` as false."""
+    """Return a reasoning level. ValueError names the nearest one. YAML reads an unquoted `off` as false."""
     word = "off" if value is False else value
     levels = [level.value for level in Reasoning]
     if word in levels:
@@ -116,12 +117,12 @@ def _file_path(text: str) -> str:
 
 
 def as_tuple(value: object) -> object:
-    """Return a list as the tuple that it stands for; anything else as it is."""
+    """Convert a list to a tuple; return anything else unchanged."""
     return tuple(value) if isinstance(value, list) else value
 
 
 def _split_command(value: object) -> object:
-    """Split a text as a shell does; a list is an argument list already."""
+    """Split a text as a shell does; a list is already an argument list."""
     if not isinstance(value, str):
         return as_tuple(value)
     try:
@@ -131,13 +132,13 @@ def _split_command(value: object) -> object:
 
 
 FilePath = Annotated[str, AfterValidator(_file_path)]
-"""The path of a file on the coordinator's machine; `~` is the home of its user."""
+"""The path of a file on the coordinator's machine; `~` is the home of the coordinator's user."""
 Duration = Annotated[int, BeforeValidator(duration_ms), Field(gt=0)]
 """A duration in milliseconds."""
 Size = Annotated[int, BeforeValidator(size_bytes), Field(gt=0)]
 """A size in bytes."""
 GpuCount = Annotated[str, BeforeValidator(gpu_count)]
-"""A number of GPUs, or `all` of a machine."""
+"""A number of GPUs, or `all` of a node."""
 Money = Annotated[Decimal, BeforeValidator(amount_usd)]
 """An amount in USD."""
 VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
@@ -146,7 +147,7 @@ Names = Annotated[tuple[VariableName, ...], BeforeValidator(as_tuple)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(as_tuple)]
 LabelWord = Annotated[str, AfterValidator(label_word)]
 Labels = dict[LabelWord, LabelWord]
-"""Labels of machines."""
+"""Labels of nodes."""
 Command = Annotated[
     tuple[Annotated[str, Field(min_length=0)], ...], BeforeValidator(_split_command), Field(min_length=1)
 ]

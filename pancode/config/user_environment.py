@@ -1,4 +1,4 @@
-"""The user's configuration and folders at the moment of a call; unchanged files are not read again."""
+"""Provides the user's current configuration and folders; unchanged files are not read again."""
 
 from __future__ import annotations
 
@@ -33,18 +33,19 @@ OWN_RULES = Rules(
         PathRule(
             pattern=f"./{name}",
             access=PathAccess.READ,
-            reason="the rules that hold runs are changed by users",
+            reason="only users may change the safety rules",
             origin=BUILT_IN,
         )
         for name in FILES
     )
 )
-"""Rules that keep runs from the files of rules: a run that could edit them would loosen the next one."""
+"""Rules that keep runs from writing rule files: a run that could edit them could loosen the next run's
+rules."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedRules:
-    """All rules in force, each file in its strictest reading; `files`: the files that were read."""
+    """All rules in force, each file at its strictest interpretation. `files`: the files that were read."""
 
     rules: Rules
     files: tuple[str, ...] = ()
@@ -52,12 +53,12 @@ class LoadedRules:
 
 
 def rule_files(folder: Path) -> tuple[Path, ...]:
-    """Return the rule files that exist, the first one counts. A link that leads nowhere counts as one."""
+    """Return the existing rule files; only the first is used. A dangling link counts as a file."""
     return tuple(folder / name for name in FILES if os.path.lexists(os.path.join(folder, name)))
 
 
 def load_rules(home: Path, project: Path | None) -> LoadedRules:
-    """Return all rules. ConfigError names file, line and rule: none is ever skipped."""
+    """Return all rules. ConfigError names file, line and rule; an invalid rule is never skipped."""
     several, files, warnings = [OWN_RULES], list[str](), list[str]()
     for whose, folder in (("your", home), ("project", project)):
         there = rule_files(folder) if folder is not None else ()
@@ -91,7 +92,7 @@ def _rules_of(path: Path, whose: str) -> Rules:
 
 
 def _shorten_origin(document: Document, at: str, whose: str) -> str:
-    """Return a rule's origin without the folder: a node need not know where files lie on the coordinator."""
+    """Return a rule's origin without the folder, as nodes need not know the coordinator's paths."""
     return f"{whose} {os.path.basename(document.place)}{document.at(at).removeprefix(document.place)}"
 
 
@@ -101,16 +102,16 @@ Stamp = tuple[tuple[int, int, int] | None, ...]
 
 
 FindSkills = Callable[[Path, Path | None, tuple[str, ...]], GivenSkills]
-"""Returns the skills of these names and, where its top is given, of a project. First: PanCode's home."""
+"""Returns the skills with these names; PanCode's home comes before the project whose top folder is given."""
 
 
 def find_none(home: Path, top: Path | None, names: tuple[str, ...]) -> GivenSkills:
-    """Find no skills: for whoever gives runs none."""
+    """Return no skills: for callers that give none to their runs."""
     return NO_SKILLS
 
 
 class FileSurroundings:
-    """Reads the files of the machine, of `home` and of a project; safe from any thread. Never writes.
+    """Reads the files of this machine, of `home` and of a project; thread-safe. Never writes.
 
     Every method that reads settings raises ConfigError with file and line.
     """
@@ -136,7 +137,7 @@ class FileSurroundings:
         self._rules: dict[str | None, tuple[object, LoadedRules]] = {}
 
     def loaded(self, project: str | None = None) -> Loaded:
-        """Return all settings for a project, or for the fleet itself."""
+        """Return all settings for a project, or for the fleet if None."""
         places, files = self._list_files(project)
         now = _stamp(files)
         known = self._settings.get(project)
@@ -146,14 +147,15 @@ class FileSurroundings:
         return known[1]
 
     def _list_files(self, project: str | None) -> tuple[ConfigPlaces, list[str]]:
-        """Return the files that settings are read from, collected once: each dispatch looks at all of
+        """Return the files that settings are read from, found in one search, as each dispatch checks all of
         them."""
         known = self._watched.get(project)
         if known is None:
             places = replace(self._places, project=Path(project) if project is not None else None)
             files = [places.machine, places.home / FILE, *([places.project / FILE] if places.project else [])]
             files += [places.home / one for one in (CHOSEN, PRESETS_FILE, APPLIED)]
-            files += [places.project / ".git" / "config"] if places.project else []  # the remote's address
+            # contains the remote's address
+            files += [places.project / ".git" / "config"] if places.project else []
             known = self._watched[project] = places, list(map(str, files))
         return known
 
@@ -163,22 +165,25 @@ class FileSurroundings:
         return {name: found[name].named(name) for name in sorted(found)}
 
     def address_of(self, project: str) -> str:
-        """Return the address of the repository's remote, without login and scheme; empty: it has none."""
+        """Return the address of the repository's remote, without login and scheme; empty if there is none."""
         return address_of(project)
 
     def prd(self, project: str, named: str) -> str:
-        """Return the PRD, the file that tells what the repository is to become; empty: there is none."""
+        """Return the PRD, the file that describes what the repository is to become; empty if there is
+        none."""
         return prd_of(project, named)
 
     def prd_for_agents(self, project: str) -> str:
-        """The same, as far as agents are told of it."""
+        """Return the PRD if agents may be told of it: it is in the snapshot, and not a README used as a
+        fallback."""
         known = self.loaded(project).project
         found = "" if known is None else prd_of(project, known.prd)
         only_readme = known is not None and is_readme(found) and found != known.prd
         return found if found and not only_readme and is_in_snapshot(project, found) else ""
 
     def agents(self, project: str | None) -> Agents:
-        """Return the shipped agents and the user's. A repository defines none: it is not the owner."""
+        """Return the shipped agents and the user's. A repository cannot define any, as it does not act for
+        the owner."""
         loaded = self.loaded(project)
         home = self._places.home
         files = [os.path.join(home, AGENTS_FILE), *map(str, prompt_files(home))]
@@ -190,27 +195,28 @@ class FileSurroundings:
         return known[1].agents
 
     def defaults(self, project: str | None) -> Defaults:
-        """Settings that a request may leave out."""
+        """Return the settings that a request may omit."""
         loaded, known = self.loaded(project), self._defaults.get(project)
         if known is None or known[0] is not loaded:
             known = self._defaults[project] = loaded, loaded.defaults()
         return known[1]
 
     def presets(self) -> LoadedPresets:
-        """The shipped presets and the user's."""
+        """Return the shipped presets and the user's."""
         return load_presets(self._places.home)
 
     def applied(self) -> str | None:
-        """The name of the applied preset."""
+        """Return the name of the applied preset."""
         return read_applied(self._places.home)
 
     def project(self, project: str | None) -> Project:
-        """The repository's own pancode.yaml."""
+        """Return the repository's own pancode.yaml."""
         loaded = self.loaded(project).settings.project()
         return loaded if project is None else replace(loaded, guide_chars=_guide_chars(Path(project)))
 
     def loaded_rules(self, project: str | None) -> LoadedRules:
-        """Return the safety rules in force for a project, or outside of one, and where they were read."""
+        """Return the safety rules in force for a project, or without one, and the files that they were read
+        from."""
         home, top = self._places.home, Path(project) if project is not None else None
         files = list(map(str, (*rule_files(home), *(rule_files(top) if top is not None else ()))))
         now = (files, _stamp(files))
@@ -221,21 +227,21 @@ class FileSurroundings:
         return known[1]
 
     def rules(self, project: str | None) -> Rules:
-        """Return the safety rules in force for a project, or outside of one."""
+        """Return the safety rules in force for a project, or without one."""
         return self.loaded_rules(project).rules
 
     def skills(self, project: str | None, names: tuple[str, ...]) -> GivenSkills:
-        """Return the skills that a run is given. A folder of the project that is a link is not looked at."""
+        """Return the skills that a run is given. A folder of the project that is a link is ignored."""
         counts = project is not None and self.loaded(project).settings.skills.project
         top = Path(project) if counts and project is not None else None
         return self._find_skills(self._places.home, top, names)
 
     def tiers(self, project: str | None) -> dict[str, ModelTier]:
-        """The owner's corrections of models' tiers."""
+        """Return the owner's corrections of model tiers."""
         return self.loaded(project).settings.models.tiers
 
     def max_depth(self) -> int:
-        """The greatest depth of runs inside runs."""
+        """Return the maximum depth of runs inside runs."""
         return self.loaded().settings.dispatch.max_depth
 
     def origins(self, project: str | None) -> dict[str, SettingSaid]:
@@ -243,24 +249,26 @@ class FileSurroundings:
         return {key: SettingSaid(value, origin) for key, value, origin in self.loaded(project).rows()}
 
     def project_of(self, folder: str) -> str | None:
-        """Return the top of the git repository around the folder, links followed; None outside of one."""
+        """Return the top of the git repository that contains the folder, links resolved; None if there is
+        none."""
         try:
             here = Path(folder).expanduser().resolve()
             found = next((top for top in (here, *here.parents) if (top / ".git").exists()), None)
         except (OSError, RuntimeError, ValueError) as exc:  # no such user, too long, a loop of links, NUL
-            why, fix = str(exc)[:200], "name a folder of this machine by its absolute path"
+            why, fix = str(exc)[:200], "give the absolute path of a folder on this machine"
             raise UsageError(
                 f"{folder[:80]!r} is not a directory", why=why, fix=fix, code="bad_folder"
             ) from exc
         return None if found is None else str(found)
 
     def below(self, folder: str, project: str) -> str:
-        """Return the folder relative to the project's top, links followed; empty at the top and outside."""
+        """Return the folder relative to the project's top, links resolved; empty at the top and outside the
+        project."""
         here, top = os.path.realpath(os.path.expanduser(folder)), os.path.realpath(project)
         return os.path.relpath(here, top) if here != top and is_inside(here, top) else ""
 
     def paths(self, task: str, cwd: str | None, project: str | None) -> tuple[PathFact, ...]:
-        """Return each path that the task names; none without a project."""
+        """Return each path that the task names; empty without a project."""
         if project is None:
             return ()
         home = self._environ.get("HOME") or str(Path.home())
@@ -274,10 +282,11 @@ class FileSurroundings:
 
 
 def _find_path(word: str, cwd: str, project: str, home: str) -> PathFact | None:
-    """Return the path; None for a web route: an absolute word of no known folder that does not exist."""
+    """Return the path; None for a web route, i.e. an absolute path that does not exist, in no known
+    folder."""
     path = resolve_path(word, cwd, home)
     if not os.path.lexists(path) and os.path.lexists(resolve_path(word, project, home)):
-        path = resolve_path(word, project, home)  # meant from the top of the project
+        path = resolve_path(word, project, home)  # relative to the top of the project
     exists = os.path.lexists(path)
     if word.startswith("/") and not exists and not is_rooted(word):
         return None
@@ -286,7 +295,7 @@ def _find_path(word: str, cwd: str, project: str, home: str) -> PathFact | None:
 
 
 def _guide_chars(project: Path) -> int:
-    """Return how many instruction bytes a run is given."""
+    """Return how many bytes of its instruction file a run is given."""
     try:
         return min((project / GUIDE).stat().st_size, MOST_GUIDE)
     except OSError:
@@ -294,7 +303,7 @@ def _guide_chars(project: Path) -> int:
 
 
 def _stamp(files: list[str]) -> Stamp:
-    """Return a stamp that changes whenever a file was made, replaced, written or removed."""
+    """Return a stamp that changes whenever a file is created, replaced, written or removed."""
     return tuple(_stat_file(path) for path in files)
 
 

@@ -1,4 +1,4 @@
-"""Maps environment variables to settings. Standard library only: the command line reads it too."""
+"""Maps environment variables to settings. Standard library only, as the command line imports it too."""
 
 from __future__ import annotations
 
@@ -51,16 +51,16 @@ VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "PANCODE_DATABASE_PASSWORD_FILE": ("ledger.password_file", str),
     "PANCODE_TIME_FACTOR": ("timing.factor", float),
 }
-"""By variable: the key that it sets, and what makes a value of its text (ValueError when it cannot)."""
+"""By variable: the key that it sets, and the function that parses its text (ValueError if invalid)."""
 
 FOR_NEW_NODES = {
-    key: f"{key} applies to nodes that are added from now on; for an existing node: {fix}"
+    key: f"{key} applies to nodes added from now on; for an existing node: {fix}"
     for key, fix in {
         "nodes.slots": "pancode node set NAME --slots N",
         "nodes.least": "pancode node set NAME --slots LEAST-MOST",
     }.items()
 }
-"""By setting that a machine keeps as it was when the machine was added: a sentence that says so."""
+"""By setting that a node keeps as it was when the node was added: a sentence that explains this."""
 
 BUILT_IN = "built-in"
 """The origin of a value that nobody has set."""
@@ -69,7 +69,7 @@ PER_DISPATCH = (
     *("PANCODE_SAFETY", "PANCODE_DEFAULT_AGENT", "PANCODE_REASONING", "PANCODE_PER_RUN_BUDGET"),
     *("PANCODE_MODEL", "PANCODE_WORKER_MODEL", "PANCODE_SCOUT_MODEL"),
 )
-"""Variables that also count when they are set for one command: the command line hands them on as flags."""
+"""Variables that also apply when set for a single command: the command line passes them on as flags."""
 
 PLACES = (
     "PANCODE_HOME",
@@ -90,19 +90,19 @@ LIMITING = (
     *("PANCODE_SAFETY", "PANCODE_BUDGET_CEILING", "PANCODE_PER_RUN_BUDGET", "PANCODE_DISPATCH_MAX_DEPTH"),
     *("PANCODE_STRICT_TIERS", "PANCODE_PRESET"),
 )
-"""Variables that limit what a run may do or cost: a misspelt one of these must stop a command."""
+"""Variables that limit what a run may do or cost: if one of them is misspelled, the command must fail."""
 
 
 @dataclass(frozen=True, slots=True)
 class UnknownVariable:
-    """A PANCODE_ variable that nothing reads, and the one that was probably meant."""
+    """A PANCODE_ variable that nothing reads, and the variable that was probably meant."""
 
     name: str
     near: str | None
 
     @property
     def limits(self) -> bool:
-        """Whether the variable that was probably meant limits a run."""
+        """Return whether the variable that was probably meant limits a run."""
         return self.near in LIMITING
 
     @property
@@ -122,7 +122,7 @@ def unknown_variables(environ: Mapping[str, str]) -> list[UnknownVariable]:
 
 
 def _find_similar(name: str) -> str | None:
-    from difflib import get_close_matches  # only where there is such a variable: each command asks
+    from difflib import get_close_matches  # imported only for an unknown variable, as each command checks
 
     words = {known.removeprefix(_PREFIX): known for known in (*VARIABLES, *PLACES)}
     near = get_close_matches(name.removeprefix(_PREFIX), words, n=1, cutoff=0.6)

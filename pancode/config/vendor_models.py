@@ -1,4 +1,4 @@
-"""Lists the vendors' models that a runtime can use, with tier and price; needs no coordinator or network."""
+"""Lists the vendor models that a runtime can use, with tier and price; needs no coordinator or network."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pancode.kernel.names import not_found
 def models_of(
     runtime: str, tier: str | None, home: Path, environ: Mapping[str, str], now_ms: int
 ) -> list[dict[str, Any]]:
-    """Return a row for each cloud model; NotFoundError, with the nearest name, for no such runtime or
+    """Return a row for each cloud model; NotFoundError, with the nearest name, for an unknown runtime or
     tier."""
     if tier is not None and tier not in list(ModelTier):
         raise not_found("tier", tier, ModelTier, "--tier small, mid or frontier")

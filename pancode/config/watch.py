@@ -1,4 +1,4 @@
-"""Records in the audit when settings of the coordinator change: the keys and their sources."""
+"""Records in the audit log when the coordinator's settings change: the keys and their sources."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ ROW = "configuration_digests"
 UNSET = "built-in"
 MOST_NAMED = 100
 Rows = Callable[[], Sequence[tuple[str, str, str]]]
-"""Reads (key, value with its passwords, source) of each setting; the source is `FILE:LINE`, or a name."""
+"""Reads (key, value including passwords, source) of each setting; the source is `FILE:LINE`, or a name."""
 _Seen = dict[str, list[str]]
 """A keyed digest of the value, and the source, of each key that is set."""
 
 
 class ConfigWatch:
-    """Compares the settings with those of the last look, also of an earlier start. No value is stored.
+    """Compares the settings with those last seen, also before a restart. No value is stored.
 
-    `secret`: known only to this coordinator, so that nobody finds a password by its digest in the ledger.
+    `secret`: known only to this coordinator, so that a password cannot be guessed from its digest in the
+    ledger.
     """
 
     def __init__(self, core: Core, rows: Rows, secret: str) -> None:
@@ -32,7 +33,7 @@ class ConfigWatch:
         self._lock = Lock()
 
     def look(self) -> None:
-        """Record what has changed since the last look. ConfigError while the settings cannot be read."""
+        """Record what has changed since the last call. Raise ConfigError if the settings cannot be read."""
         with self._lock:
             now = {
                 key: [self._digest_value(value), _strip_line(origin)] for key, value, origin in self._rows()
@@ -53,7 +54,7 @@ class ConfigWatch:
         return hmac.new(self._secret, value.encode("utf-8", "replace"), sha256).hexdigest()[:32]
 
     def _read_kept(self) -> _Seen | None:
-        """The settings' digests as the ledger has them; None: no look was recorded yet."""
+        """Return the digests of the settings that the ledger stores; None if none were recorded yet."""
         with self._core.ports.ledger.transaction() as tx:
             row = tx.get(Setting, ROW)
         return dict(row.value) if row is not None and isinstance(row.value, dict) else None
@@ -62,12 +63,12 @@ class ConfigWatch:
 def find_changes(
     before: Mapping[str, list[str]], now: Mapping[str, list[str]]
 ) -> tuple[list[str], list[str]]:
-    """The keys that differ, and the sources where they are set now, or were before."""
+    """Return the keys that differ, and their current sources, or the former source of a key no longer set."""
     keys = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
     return keys, sorted({(now.get(key) or before[key])[1] for key in keys})
 
 
 def _strip_line(origin: str) -> str:
-    """The source without its line, which moves with each line added above."""
+    """Return the source without its line number, which changes with each line added above."""
     name, _, line = origin.rpartition(":")
     return name if name and line.isdigit() else origin

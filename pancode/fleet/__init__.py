@@ -1,1 +1,1 @@
-"""The machines of the fleet: inventory, heartbeats, links, bring-up."""
+"""The nodes of the fleet: inventory, heartbeats, links, bring-up."""

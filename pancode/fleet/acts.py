@@ -1,4 +1,4 @@
-"""Acts on machines as values: what is asked for, each step as it goes, the result."""
+"""Values for operations on nodes: the request, the progress of each step, the result."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pancode.kernel.states import GpuRule
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The user who asks: bring-up uses this user's SSH agent and configuration, for this call only.
+    """The user who makes a request: bring-up uses this user's SSH agent and configuration for this call only.
 
     `environ`: HOME, SSH_AUTH_SOCK and the like. `by`: the user's name, for the record.
     """
@@ -21,7 +21,7 @@ class Caller:
 
     @property
     def agent(self) -> str | None:
-        """The socket of the user's SSH agent."""
+        """Return the socket of the user's SSH agent."""
         return self.environ.get("SSH_AUTH_SOCK")
 
 
@@ -31,7 +31,7 @@ LinkWay = Literal["ssh", "direct"]
 
 @dataclass(frozen=True, slots=True)
 class NodeSpec:
-    """A machine as `node add` names it. None: what the SSH configuration says for the alias `name`."""
+    """A node as given to `node add`. None: use the SSH configuration of the alias `name`."""
 
     name: str
     host: str | None = None
@@ -43,21 +43,21 @@ class NodeSpec:
     least: int | None = None
     """How few of the slots the node fills when the machine is strained; None: always all of them."""
     fingerprint: str | None = None
-    """The host key that the user has seen and accepted; None: the user was not asked yet."""
+    """The host key that the user has accepted; None: the user has not been asked yet."""
     fleet_key: bool = False
-    """Put the fleet's own key on the machine, so that the link comes back while no user is there."""
+    """Install the fleet's own key on the node, so that the link can reconnect while no user is present."""
     link: LinkWay = "ssh"
-    """The machine's link to Redis and the depot."""
+    """The node's link to Redis and the depot."""
     local: bool = False
-    """Add this machine, without a system sshd. `local_home`: another HOME for it (demo)."""
+    """Add this machine, without a system sshd. `local_home`: a different HOME for it (demo)."""
     local_home: str | None = None
     node_home: str | None = None
-    """The node agent's folder on the machine, an absolute path; None: ~/.pancode-node of its login."""
+    """The node agent's folder on the node, an absolute path; None: ~/.pancode-node of its login."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeChange:
-    """A change of what `node add` said. `slots` None: `slots` and `least` stay as they are."""
+    """A change to the settings given to `node add`. `slots` None: `slots` and `least` remain as they are."""
 
     slots: int | None = None
     least: int | None = None
@@ -72,7 +72,7 @@ ProgressState = Literal["started", "done", "failed", "skipped", "note"]
 
 @dataclass(frozen=True, slots=True)
 class ProgressLine:
-    """The progress of one step on one node, in a long call."""
+    """The progress of one step on one node during a long call."""
 
     node: str
     step: str
@@ -85,7 +85,7 @@ Progress = Callable[[ProgressLine], None]
 
 
 def ignore_line(line: ProgressLine) -> None:
-    """A progress callback for a caller that does not follow the progress."""
+    """Ignore the progress: a callback for callers that do not show it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +98,9 @@ class NodeResult:
     changed: tuple[str, ...] = ()
     seconds: float = 0.0
     again: bool = False
-    """Whether a node agent of this fleet was there before."""
+    """Whether a node agent of this fleet was already installed."""
 
     def news(self) -> NodeResult:
-        """Leave out a note that nobody can act on, unless this is the node's first bring-up."""
+        """Return the result without notes that have no fix, unless this is the node's first bring-up."""
         problems = tuple(p for p in self.problems if not self.again or p.get("weight") != "note" or p["fix"])
         return replace(self, problems=problems)

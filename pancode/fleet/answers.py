@@ -1,4 +1,4 @@
-"""The machines of the fleet as the API shows them."""
+"""The nodes of the fleet as the API shows them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from pancode.runs.answers import BreakerShape, HandoverShape
 
 
 class ProblemShape(TypedDict):
-    """What a user should repair. `says`: the node's own advice; `code`: its subject, if code acts on it.
+    """A problem that a user should fix. `says`: the node's own advice; `code`: its subject, if code acts on
+    it.
 
-    `weight`: `note` where all is well all the same.
+    `weight`: `note` if the node works nevertheless.
     """
 
     what: str
@@ -25,7 +26,7 @@ class ProblemShape(TypedDict):
 
 
 class TroubleShape(TypedDict):
-    """What keeps the coordinator itself from its work."""
+    """A problem that prevents the coordinator from working."""
 
     what: str
     why: str
@@ -33,7 +34,7 @@ class TroubleShape(TypedDict):
 
 
 class SlotsShape(TypedDict):
-    """A node's slots. `now`: how many it fills at this time, and `why` that is fewer than all."""
+    """A node's slots. `now`: how many it uses at present; `why`: the reason if that is fewer than all."""
 
     used: int
     total: int
@@ -42,16 +43,16 @@ class SlotsShape(TypedDict):
 
 
 class DiskPartShape(TypedDict):
-    """A folder of the node's home: its name there, and its bytes on the disk."""
+    """A folder of the node's home: its name, and its size on disk in bytes."""
 
     what: str
     bytes: int
 
 
 class GpuShape(TypedDict):
-    """A GPU of a machine. Memory in bytes, `busy` in percent; null: not known.
+    """A GPU of a node. Memory in bytes, `busy` in percent; null: not known.
 
-    `unknown_since`: since when its driver does not answer. `holder`: the run that holds it alone.
+    `unknown_since`: since when its driver does not respond. `holder`: the run that uses it exclusively.
     """
 
     index: int
@@ -68,7 +69,7 @@ class GpuShape(TypedDict):
 
 
 class NodeShape(TypedDict):
-    """A machine as `fleet status` shows it."""
+    """A node as `fleet status` shows it."""
 
     name: str
     state: str
@@ -81,15 +82,16 @@ class NodeShape(TypedDict):
     clock_skew_s: float | None
     disk_free: int | None
     disk_most: DiskPartShape | None
-    """What of ours takes the most of a disk with less than 1 GiB free; null: more is free, or not known."""
+    """Which PanCode files use the most of a disk with less than 1 GiB free; null: more is free, or not
+    known."""
     linked: bool
     """Whether the link to the machine is up, also where no node agent is heard through it."""
     isolation: str | None
     gpus: list[GpuShape]
     gpu_rule: str
-    """Which runs get them: all, asked, or none."""
+    """Which runs get the GPUs: all, asked, or none."""
     gpu_labels: dict[str, str]
-    """The labels that they give the machine, besides its own."""
+    """The labels that the GPUs give the node, in addition to its own."""
     problems: list[ProblemShape]
 
 
@@ -110,11 +112,11 @@ class TargetShape(TypedDict):
     bind_address: str | None
     algorithms: list[list[str]]
     warnings: list[str]
-    """Settings of ssh for this alias that are not followed, each with what that means."""
+    """SSH settings of this alias that are not applied, each with the consequence."""
 
 
 class ReachShape(TypedDict):
-    """How a machine is reached. `pins`: accepted host keys by place. `local`: it is the coordinator's own.
+    """How a node is reached. `pins`: accepted host keys by place. `local`: it is the coordinator's machine.
 
     `installed_home`: null before the first bring-up. `is_twin`: it is in the fleet under another name.
     """
@@ -133,7 +135,7 @@ class ReachShape(TypedDict):
 
 
 class AllowedShape(TypedDict):
-    """The limits of the node's owner; null: no such limit. `closed`: why it allows nothing at all."""
+    """The limits that the node's owner has set; null: no such limit. `closed`: why nothing is allowed."""
 
     safety: str
     repositories: list[str] | None
@@ -153,7 +155,7 @@ class GpuFacts(TypedDict):
 
 
 class MachineFacts(TypedDict):
-    """What a machine tells of itself. Sizes are in bytes."""
+    """What a node reports about itself. Sizes are in bytes."""
 
     hostname: str
     os: str
@@ -177,14 +179,14 @@ class MachineFacts(TypedDict):
     shut: ProblemShape | None
     wall_ms: int
     gpus: NotRequired[list[GpuFacts]]
-    """Left out where there is none."""
+    """Omitted if there is none."""
     clock_skew_ms: NotRequired[int]
-    """Measured at the bring-up, as is the next one."""
+    """Measured at the bring-up, like the next field."""
     reached: NotRequired[bool]
 
 
 class NodeDetail(NodeShape):
-    """What `node show` tells: how it is reached, and what it told of itself (`facts`: null: not heard)."""
+    """What `node show` displays: how it is reached, and its reported `facts` (null: nothing received)."""
 
     target: ReachShape
     tag: str | None
@@ -197,7 +199,7 @@ class NodeDetail(NodeShape):
 
 
 class ProcessShape(TypedDict):
-    """The coordinator's process. `api`: where it is open over TCP; empty: nowhere."""
+    """The coordinator's process. `api`: the address where it listens on TCP; empty: none."""
 
     pid: int
     version: str
@@ -208,7 +210,7 @@ class ProcessShape(TypedDict):
 
 
 class RunningShape(ProcessShape):
-    """A coordinator that runs. `trouble`: what stops its rounds; `closed`: ports that should be open."""
+    """A running coordinator. `trouble`: what stops its passes; `closed`: ports that should be open."""
 
     after_reboot: str
     trouble: TroubleShape | None
@@ -216,9 +218,9 @@ class RunningShape(ProcessShape):
 
 
 class CoordinatorShape(RunningShape):
-    """The coordinator. `refused_envelopes`: by reason, how often a message was not believed.
+    """The coordinator. `refused_envelopes`: by reason, how many messages failed verification.
 
-    `clock`: that its own clock is wrong.
+    `clock`: a note that its own clock is wrong.
     """
 
     fleet: str
@@ -252,7 +254,7 @@ class ChecksAnswer(TypedDict):
 
 
 class RoomRow(TypedDict):
-    """Bytes on a machine's disk; `node` null: on the disk of the coordinator's home."""
+    """Bytes on a node's disk; `node` null: on the disk of the coordinator's home."""
 
     node: str | None
     what: str
@@ -260,16 +262,17 @@ class RoomRow(TypedDict):
 
 
 class KeptFilesRow(TypedDict):
-    """How many old runs keep their files, and why."""
+    """How many old runs have retained files, and why."""
 
     runs: int
     why: str
 
 
 class CollectAnswer(TypedDict):
-    """`changes`, `logs`: of how many runs they are deleted. `young`: how many runs are not old enough yet.
+    """`changes`, `logs`: the number of runs whose changes or logs are deleted. `young`: runs not old enough
+    yet.
 
-    `freed`: bytes; commits give their room back two weeks later.
+    `freed`: bytes; the space of commits is freed two weeks later.
     """
 
     changes: int
@@ -281,7 +284,7 @@ class CollectAnswer(TypedDict):
 
 
 class QuestionShape(TypedDict):
-    """What a user is asked before a machine is added. `value`: what a yes names."""
+    """A question to the user before a node is added. `value`: what an approval must repeat."""
 
     kind: str
     text: str
@@ -295,7 +298,7 @@ class ProbeAnswer(TypedDict):
 
 
 class LoginAnswer(TypedDict):
-    """`target`: the way to the machine, as the coordinator keeps it."""
+    """`target`: how to reach the node, as the coordinator stores it."""
 
     node: str
     runtime: str
@@ -315,7 +318,7 @@ class CleanedAnswer(TypedDict):
 
 
 class NodeResultShape(TypedDict):
-    """The result for one node of a call that takes long."""
+    """The result of a long call for one node."""
 
     node: str
     ok: bool
@@ -331,7 +334,7 @@ class StoppingAnswer(TypedDict):
 
 
 class PingAnswer(TypedDict):
-    """Whoever may know it also gets the rest."""
+    """The version; callers that are allowed to see them also get the other fields."""
 
     version: str
     pid: NotRequired[int]
@@ -342,7 +345,7 @@ class PingAnswer(TypedDict):
 
 
 class UpAnswer(FleetShape):
-    """The result of a bring-up, and the fleet as it is then."""
+    """The result of a bring-up, and the state of the fleet after it."""
 
     results: list[NodeResultShape]
 

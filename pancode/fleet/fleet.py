@@ -1,4 +1,4 @@
-"""The fleet as it is heard: each node's state, slots, runtimes and problems, each problem with its fix."""
+"""The fleet as last reported: each node's state, slots, runtimes and problems, each problem with its fix."""
 
 from __future__ import annotations
 
@@ -67,17 +67,17 @@ _SET = "timedatectl set-ntp true"
 
 @dataclass(frozen=True, slots=True)
 class ClockVerdict:
-    """The problem of the coordinator's own clock, if any; and those of nodes, by name."""
+    """The problem of the coordinator's own clock, if any, and those of nodes, by name."""
 
     own: TroubleShape | None = None
     nodes: Mapping[str, ProblemShape] = field(default_factory=dict)
 
 
 def judge_clocks(skews: Mapping[str, float], here: Collection[str], ahead_s: float) -> ClockVerdict:
-    """Judge the clocks. `skews`: each node's clock less ours, in seconds; `here`: nodes on our machine.
+    """Find wrong clocks. `skews`: each node's clock minus ours, in seconds; `here`: nodes on our machine.
 
-    `ahead_s`: how far in the future our newest run was queued. A node is not blamed by our clock alone: when
-    all others differ from ours in one direction, ours is wrong; of two clocks either may be.
+    `ahead_s`: how far in the future our newest run was queued. Our clock alone does not prove a node's wrong:
+    if all others differ from ours in one direction, ours is wrong; of two clocks, either may be.
     """
     others = {name: skew for name, skew in skews.items() if name not in here}
     wrong = [skew for skew in others.values() if abs(skew) > SKEW_S]
@@ -89,7 +89,7 @@ def judge_clocks(skews: Mapping[str, float], here: Collection[str], ahead_s: flo
     if against:
         ((name, skew),) = others.items()
         what = f"its clock and the coordinator's differ by {skew:+.0f} s; either may be wrong"
-        fix = f"compare `date -u` on both nodes with a third clock, then set the wrong one ({_SET})"
+        fix = f"compare `date -u` on both machines with a third clock, then set the wrong one ({_SET})"
         return ClockVerdict(
             None, {**_make_skew_problems(_select_skewed(skews, here)), name: {"what": what, "fix": fix}}
         )
@@ -108,9 +108,9 @@ def _make_skew_problems(off: Mapping[str, float]) -> dict[str, ProblemShape]:
 
 
 def _make_own_trouble(true_s: float, nodes: int, ahead_s: float) -> TroubleShape:
-    why = f"{count_noun(nodes, 'node')} differ from it in the same direction"
+    why = f"the clocks of {count_noun(nodes, 'node')} differ from it in the same direction"
     if nodes == 1:
-        why = f"the one node differs from it, and our newest run was queued {ahead_s:.0f} s in its future"
+        why = f"the only node differs from it, and our newest run was queued {ahead_s:.0f} s in its future"
     what = f"the clock of the coordinator's machine is {-true_s:+.0f} s off"
     return {"what": what, "why": why, "fix": f"set the clock of this machine ({_SET})"}
 
@@ -119,7 +119,7 @@ SILENT = (NodeState.SUSPECT, NodeState.UNREACHABLE, NodeState.LOST)
 
 
 def sandbox_lines(name: str, facts: NodeFacts) -> list[CheckLine]:
-    """What the node's sandbox enforces, why there is no better one, the node's other problems, its disk."""
+    """Return what the node's sandbox enforces, why it is not a better one, other problems, and the disk."""
     lacks = [one for one in facts.problems if one.code is ProblemCode.NO_SANDBOX]
     lines = [
         _make_check_line(
@@ -141,12 +141,12 @@ def _make_check_line(node: str, problem: NodeProblem, *, ok: bool = True) -> Che
 
 
 def _make_problem(problem: NodeProblem) -> ProblemShape:
-    """What a node has told: its advice is in `says`, and `fix` is empty."""
+    """Return a problem that a node reported: its advice is in `says`, and `fix` is empty."""
     return {"what": problem.what, "fix": "", "says": problem.fix, "code": problem.code.value}
 
 
 def problems_of(view: NodeView, reaching: Reaching, clock: ProblemShape | None) -> list[ProblemShape]:
-    """Everything on the node that a user should repair; `clock`: the problem of its clock."""
+    """Return every problem of the node that a user should fix; `clock`: the problem of its clock."""
     heartbeat = view.last.heartbeat if view.last is not None else None
     found = _state_problem(view, reaching)
     if heartbeat is not None:
@@ -155,7 +155,7 @@ def problems_of(view: NodeView, reaching: Reaching, clock: ProblemShape | None) 
         runtimes = [
             r for r in heartbeat.facts.runtimes if r.state in ("not_logged_in", "unknown_version", "too_old")
         ]
-        runtimes = [r for r in runtimes if r.name != OUR_OWN]  # nobody put it there to be used
+        runtimes = [r for r in runtimes if r.name != OUR_OWN]  # it was not installed there by a user
         runtimes = [r for r in runtimes if not is_served(heartbeat.facts, r)]
         found += separate_advice(
             [{"what": f"{r.name} {r.state.replace('_', ' ')}", "fix": r.fix} for r in runtimes]
@@ -165,23 +165,23 @@ def problems_of(view: NodeView, reaching: Reaching, clock: ProblemShape | None) 
 
 
 def _other_version(name: str, version: str) -> list[ProblemShape]:
-    """The problem of a node agent of another version; if that is newer, our own process may be outdated."""
+    """Return the problem of a node agent of another version; if it is newer, our process may be outdated."""
     if version == __version__:
         return []
     what = f"its node agent is of PanCode {version}, the coordinator of {__version__}"
-    newer = f"; where {version} is the one that you want, install it here, then: pancode fleet down"
+    newer = f"; to use {version} instead, install it here, then: pancode fleet down"
     fix = f"pancode fleet up {name}{newer if _release(version) > _release(__version__) else ''}"
     return [{"what": what, "fix": fix}]
 
 
 def _release(version: str) -> list[int]:
-    """The version without its suffix; a release candidate counts as its release."""
+    """Return the version without its suffix; a release candidate counts as its release."""
     found = re.match(r"\d+(\.\d+)*", version)
     return [int(number) for number in found[0].split(".")] if found else []
 
 
 def is_served(facts: NodeFacts, fact: RuntimeFact) -> bool:
-    """Whether a runtime of no vendor, which has no login, can ask one of the node's model servers."""
+    """Whether a runtime without a vendor and login can use one of the node's model servers."""
     kind = RUNTIMES.get(fact.name)
     if fact.state != "not_logged_in" or kind is None or kind.provider is not None:
         return False
@@ -211,7 +211,7 @@ def list_nodes(core: Core) -> list[NodeShape]:
 
 
 def get_fleet(core: Core, process: RunningShape) -> FleetShape:
-    """Coordinator and nodes. `process`: what only the coordinator's process knows."""
+    """Return the coordinator and its nodes. `process`: what only the coordinator's process knows."""
     with core.ports.ledger.transaction() as tx:
         views = [view for view in core.views(tx) if view.state is not NodeState.REMOVED]
         clocks = _judge_node_clocks(core, tx, views)
@@ -237,10 +237,10 @@ def _make_nodes(
 
 
 def get_node(core: Core, name: str) -> NodeDetail:
-    """One machine, how it is reached, and what it told of itself (`facts`: None before it was heard).
+    """Return a node, how it is reached, and what it reported (`facts`: None before its first report).
 
-    The names of its variables and secrets with a value are only for `dispatch`: names tell much, and anybody
-    who may read can ask here.
+    The names of its variables and secrets are omitted and used only by `dispatch`: names reveal much, and
+    everyone with read access can call this.
     """
     with core.ports.ledger.transaction() as tx:
         found = known_node(tx, name)
@@ -265,7 +265,7 @@ def get_node(core: Core, name: str) -> NodeDetail:
 
 
 def reach_shape(reach: Reach) -> ReachShape:
-    """Return the way to a node."""
+    """Return how the node is reached."""
     return {
         "target": _make_target(reach.target),
         "pins": dict(reach.pins),
@@ -282,7 +282,7 @@ def reach_shape(reach: Reach) -> ReachShape:
 
 
 def _make_target(data: Mapping[str, Any]) -> TargetShape:
-    """Return the target with each field that an older version did not write."""
+    """Return the target, with defaults for fields that an older version did not write."""
     return {
         "alias": data.get("alias", ""),
         "host": data.get("host", ""),
@@ -302,9 +302,9 @@ def _make_target(data: Mapping[str, Any]) -> TargetShape:
 
 
 def check_sandboxes(core: Core, names: Sequence[str]) -> list[CheckLine]:
-    """Lines of `fleet doctor` for these nodes (none named: all): what the sandbox enforces, and why not more.
+    """Return lines of `fleet doctor` for these nodes (default: all): what the sandbox enforces, and its gaps.
 
-    A node that was not heard is left out, as another line says that.
+    A node that has not reported is omitted, as another line shows that.
     """
     with core.ports.ledger.transaction() as tx:
         nodes = [n for n in tx.find(Node) if n.removed is None and (not names or n.name in names)]
@@ -318,7 +318,7 @@ def check_sandboxes(core: Core, names: Sequence[str]) -> list[CheckLine]:
 
 
 def list_disk_use(core: Core) -> list[RoomRow]:
-    """What fills the disk of each node, as last reported: `node`, `what`, `bytes`."""
+    """Return what uses the disk of each node, as last reported: `node`, `what`, `bytes`."""
     with core.ports.ledger.transaction() as tx:
         nodes = [node for node in tx.find(Node) if node.removed is None]
     heartbeats = [(node.name, core.view_of(node).last) for node in nodes]
@@ -327,18 +327,18 @@ def list_disk_use(core: Core) -> list[RoomRow]:
 
 
 def must_exist(core: Core, names: Sequence[str]) -> None:
-    """NotFoundError for the first name that is not a node of the fleet."""
+    """Raise NotFoundError for the first name that is not a node of the fleet."""
     with core.ports.ledger.transaction() as tx:
         for name in names:
             known_node(tx, name)
 
 
 def known_node(tx: Transaction, name: str) -> Node:
-    """The node of that name; NotFoundError with the nearest name."""
+    """Return the node of that name; NotFoundError with the nearest name."""
     found = tx.get(Node, name)
     if found is None or found.removed == NodeState.REMOVED:
         names = [n.name for n in tx.find(Node) if n.removed is None]
-        raise not_found("node", name, names, f"pancode node ls; to add a machine: pancode node add {name}")
+        raise not_found("node", name, names, f"pancode node ls; to add a node: pancode node add {name}")
     return found
 
 
@@ -346,9 +346,9 @@ NewestPrograms = Mapping[str, tuple[list[int], str]]
 
 
 def newest_of(views: Sequence[NodeView]) -> NewestPrograms:
-    """By agent program: the newest version on a machine of the fleet, as numbers, and `NODE has VERSION`.
+    """By agent program: the newest version on a node of the fleet, as numbers, and `NODE has VERSION`.
 
-    No index is asked. What is not a plain number is not compared, nor is our own worker, which comes with us.
+    No package index is queried. Versions that are not plain numbers are skipped, as is our own worker.
     """
     found = dict[str, tuple[list[int], str]]()
     for view in views:
@@ -401,7 +401,7 @@ def _make_node(
 
 
 def gpu_shapes(view: NodeView, holds: Sequence[GpuHold]) -> list[GpuShape]:
-    """The GPUs of a machine, with who holds them."""
+    """Return the GPUs of a node, with the runs that use them exclusively."""
     if view.last is None:
         return []
     heartbeat = view.last.heartbeat
@@ -428,13 +428,13 @@ def gpu_shapes(view: NodeView, holds: Sequence[GpuHold]) -> list[GpuShape]:
 
 
 def false_labels(view: NodeView) -> list[ProblemShape]:
-    """The owner's labels that contradict the GPUs which the node has found, with the commands that help."""
+    """Return the owner's labels that contradict the GPUs that the node has found, with fixes."""
     facts = view.last.heartbeat.facts if view.last is not None else None
     found, name = gpu_labels(facts), view.node.name
     return [
         {
             "what": f"label {key}={value} of {name} contradicts its hardware: {key}={found[key]} was found",
-            "fix": f"pancode node set {name} --unlabel {key}  ({key}={found[key]} is a label by itself)",
+            "fix": f"pancode node set {name} --unlabel {key}  ({key}={found[key]} is set automatically)",
         }
         for key, value in sorted(view.node.labels.items())
         if key in found and found[key].casefold() != value.casefold()
@@ -442,8 +442,8 @@ def false_labels(view: NodeView) -> list[ProblemShape]:
 
 
 def _make_slots(view: NodeView, used: int, hurry: str) -> SlotsShape:
-    """Its heartbeat says how many it takes now, if its owner lets it take fewer where it is strained; in a
-    `hurry` it opens no more than the fewest."""
+    """Return its slots. The heartbeat reports how many it accepts now if its owner lets it reduce them under
+    load; with a `hurry`, it opens no more than the minimum."""
     total, ask = view.node.slots, view.last.heartbeat.ask if view.last is not None else None
     if ask is None or view.node.least is None:
         return {"used": used, "total": total, "now": total, "why": ""}
@@ -452,8 +452,8 @@ def _make_slots(view: NodeView, used: int, hurry: str) -> SlotsShape:
 
 
 def _make_runtime(name: str, facts: NodeFacts, fact: RuntimeFact, newest: NewestPrograms) -> RuntimeFacts:
-    """With the machine's own model servers that it can ask, for which nobody has to log in; and `old`: which
-    machine has a newer version, and the command that brings it. A chosen version is never old."""
+    """Return the runtime with the node's own model servers that it can use without a login; `old`: a node
+    with a newer version, and the install command. A chosen version is never old."""
     mine, (rank, where) = _parse_version(fact), newest.get(fact.name, ([], ""))
     hint = "" if fact.brought else " (or as it was brought)"
     is_old = bool(mine) and mine < rank and fact.brought != "chosen"
@@ -468,12 +468,12 @@ def _make_runtime(name: str, facts: NodeFacts, fact: RuntimeFact, newest: Newest
 
 
 def _settle_state(state: NodeState, used: int) -> NodeState:
-    """The node's state as shown: while our own books have a run on it, it is not drained yet."""
+    """Return the state to show: while our ledger has a run on the node, it is not drained yet."""
     return NodeState.DRAINING if state is NodeState.DRAINED and used else state
 
 
 def _find_since(core: Core, view: NodeView) -> str:
-    """Since when the node has its state, as far as this coordinator saw; a new state begins now."""
+    """Return since when the node has its state, as this coordinator observed; a new state begins now."""
     seen = core.live.outages.shown
     state, noted = seen.get(view.node.name, (None, 0))
     if state is not view.state:
@@ -487,7 +487,7 @@ def _find_since(core: Core, view: NodeView) -> str:
 
 
 def _judge_node_clocks(core: Core, tx: Transaction, views: Sequence[NodeView]) -> ClockVerdict:
-    """Judge the clocks of nodes whose skew is known, or which this coordinator has heard."""
+    """Judge the clocks of nodes whose skew is known, or which have sent this coordinator a heartbeat."""
     skews = dict[str, float]()
     for view in views:
         heartbeat = view.last.heartbeat if view.last is not None else None
@@ -503,10 +503,10 @@ def _judge_node_clocks(core: Core, tx: Transaction, views: Sequence[NodeView]) -
 
 
 def _find_skew(core: Core, view: NodeView, heartbeat: Heartbeat | None) -> float | None:
-    """The node's wall clock less ours, in seconds; None while it is not known.
+    """Return the node's wall clock minus ours, in seconds; None while it is not known.
 
-    It is measured at the bring-up. A heartbeat tells it only to within the age of the heartbeat that it
-    echoes, and corrects a measure that cannot be true any more.
+    It is measured at the bring-up. A heartbeat is only accurate to the age of the heartbeat that it echoes;
+    it corrects a measurement that can no longer be true.
     """
     probed = view.node.facts.get("clock_skew_ms")
     measured = round(probed / 1000, 1) if isinstance(probed, int) else None
@@ -518,7 +518,7 @@ def _find_skew(core: Core, view: NodeView, heartbeat: Heartbeat | None) -> float
 
 
 def _passed_over(core: Core, name: str) -> list[ProblemShape]:
-    """The node's recent refusals as problems, which its own report may not show yet."""
+    """Return the node's recent refusals as problems, which its own report may not show yet."""
     return [{"what": shun.why, "fix": shun.fix} for shun in breaker_service.of_node(core, name)]
 
 

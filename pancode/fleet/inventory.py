@@ -1,4 +1,4 @@
-"""The machines of the fleet: added, enrolled, changed, drained, revoked, removed."""
+"""The nodes of the fleet: added, enrolled, changed, drained, revoked, removed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pancode.runs.unit_of_work import Work, unit_of_work
 
 @hold_lock
 def add(core: Core, node: Node) -> None:
-    """Add a machine; ConflictError when the name is taken by one that was not removed."""
+    """Add a node; ConflictError if the name is used by a node that was not removed."""
     with unit_of_work(core) as work:
         known = work.tx.get(Node, node.name)
         if known is not None and known.removed is None:
@@ -39,7 +39,7 @@ def add(core: Core, node: Node) -> None:
 
 
 def enrol(core: Core, name: str, public_key: str) -> Node:
-    """Enrol the public key that the node's own key file has now, read over SSH. A changed key is recorded."""
+    """Enroll the public key in the node's key file, read over SSH. A changed key is recorded."""
     key = PublicKey.parse(public_key)
     with unit_of_work(core) as work:
         node = _require_node(work.tx, name)
@@ -49,7 +49,9 @@ def enrol(core: Core, name: str, public_key: str) -> Node:
         if node.tag is not None:
             work.audit("trust", "warning", "node key replaced", node=name, old=node.tag, new=key.tag)
             keyring.end_key(work.tx, name, node.public_key, core.wall_ms())
-            _part_with(work, node, f"the key of {name} was replaced: nothing signed before is believed")
+            _part_with(
+                work, node, f"the key of {name} was replaced: nothing signed with the old key is accepted"
+            )
         else:
             work.audit("trust", "info", "node key enrolled", node=name, tag=key.tag)
         enrolled = replace(node, tag=key.tag, public_key=key.text(), control_seq=0, epoch_seen=0)
@@ -59,7 +61,7 @@ def enrol(core: Core, name: str, public_key: str) -> Node:
 
 
 def _refuse_duplicate(tx: Transaction, node: Node, key: PublicKey) -> None:
-    """ConflictError if another node has this key: removing a machine under one name would end the other."""
+    """Raise ConflictError if another node has this key: removal under one name would end the other."""
     for other in tx.find(Node, {"tag": key.tag}):
         if other.name != node.name and other.removed != NodeState.REMOVED:
             why = f"the node home there holds the key of {other.name} ({key.tag})"
@@ -76,9 +78,9 @@ def _same_machine(name: str, other: str, why: str) -> ConflictError:
 
 
 def refuse_home_of(core: Core, name: str, other: str, home: str) -> None:
-    """ConflictError where the node home found on `name` is that of `other`.
+    """Raise ConflictError if the node home found on `name` is that of `other`.
 
-    They are one machine under two names, by the host key; or both share the home, or it was copied.
+    Either they are one computer under two names, by the host key, or both share the home, or it was copied.
     """
     with core.ports.ledger.transaction() as tx:
         node, twin = _require_node(tx, name), tx.get(Node, other)
@@ -101,16 +103,16 @@ def refuse_home_of(core: Core, name: str, other: str, home: str) -> None:
 
 
 def change(core: Core, name: str, edit: Callable[[Node], Node]) -> Node:
-    """Change a machine's own settings; the node is told a new number of slots."""
+    """Change a node's own settings; a new number of slots is sent to the node."""
     with unit_of_work(core) as work:
         node = _require_node(work.tx, name)
         return _store_change(work, node, edit(node))
 
 
 def adjust(core: Core, name: str, wanted: NodeChange, by: str) -> Node:
-    """Set the owner's slots and labels for a node; a bound run stays where it is.
+    """Set the owner's slots and labels for a node; runs already on it stay there.
 
-    NotFoundError for a label that it does not have, UsageError for one that is both set and taken away.
+    NotFoundError for a label that it does not have, UsageError for one that is both set and removed.
     """
     both = sorted(set(wanted.labels) & set(wanted.unlabel))
     if both:
@@ -138,7 +140,7 @@ def adjust(core: Core, name: str, wanted: NodeChange, by: str) -> Node:
 
 
 def note_act(core: Core, name: str, what: str, by: str, outcome: str | None, **about: object) -> None:
-    """Record what a user does on a machine and, with `outcome`, how it ended."""
+    """Record what a user does on a node and, with `outcome`, how it ended."""
     ended = {} if outcome is None else {"outcome": outcome}
     with unit_of_work(core) as work:
         node = _require_node(work.tx, name)
@@ -159,14 +161,14 @@ def drain(core: Core, name: str, reason: str | None, by: str) -> Node:
         changed = replace(node, draining=reason)
         work.tx.put(changed)
         work.send(changed.name, Drain(on=reason is not None, reason=reason or ""))
-        # a refusal while it drained says nothing of it now
+        # refusals from the time of draining no longer apply
         work.after(partial(core.live.passed_over.resting.pop, name, None))
         work.audit("fleet", "info", "drain" if reason is not None else "resume", node=name, by=by, why=reason)
         return changed
 
 
 def pause(core: Core, name: str, reason: str | None, by: str) -> Node:
-    """Give the node no new work while it stays in the fleet (`reason`), or give it work again (None)."""
+    """Give the node no new work although it remains in the fleet (`reason`), or give it work again (None)."""
     with unit_of_work(core) as work:
         node = _require_node(work.tx, name)
         what = "node paused" if reason is not None else "node resumed"
@@ -175,7 +177,7 @@ def pause(core: Core, name: str, reason: str | None, by: str) -> Node:
 
 
 def revoke(core: Core, name: str) -> Node:
-    """Take the node out of the fleet: no more is bound to it, its messages count until it is cleaned."""
+    """Remove the node from the fleet: no runs are assigned; its messages are accepted until it is cleaned."""
     with unit_of_work(core) as work:
         node = _require_node(work.tx, name)
         changed = replace(node, removed=NodeState.NOT_CLEANED.value)
@@ -187,9 +189,8 @@ def revoke(core: Core, name: str) -> Node:
 
 @hold_lock
 def forget(core: Core, name: str) -> None:
-    """Forget a node that was provably cleaned: its open leases are given up, its key is not believed any
-    more.
-    """
+    """Forget a node that was verifiably cleaned: its open leases are given up, its key is no longer
+    trusted."""
     with unit_of_work(core) as work:
         node = _require_node(work.tx, name)
         _part_with(work, node, f"{name} was removed from the fleet")
@@ -203,7 +204,7 @@ def forget(core: Core, name: str) -> None:
 
 
 def _begin_anew(core: Core, node: Node) -> None:
-    """End the quarantine of a node that left the fleet: the next node of its name or key is let in."""
+    """End the quarantine of a node that left the fleet: a new node with its name or key may connect."""
     core.live.redis.shut_out.discard(node.tag or "")
     core.note_reaching(node.name, lambda r: replace(r, shut_out=False))
 
@@ -215,31 +216,31 @@ def _part_with(work: Work, node: Node, why: str) -> None:
     take_controls(work.tx, node.tag or "")
 
 
-# -- news from the thread of the links: these wait for no round ------------------------------------
+# -- updates from the thread of the links: these do not wait for a pass ------------------------------
 
 
 def put_link(core: Core, name: str, trying: bool, why: str = "", fix: str = "") -> None:
-    """Note whether we try to reach a machine: while we do not, none of its runs is given up as lost."""
+    """Record whether we try to reach a node: while we do not, none of its runs is given up as lost."""
     core.note_reaching(name, lambda r: replace(r, trying=trying, why=why, fix=fix))
 
 
 def put_link_state(core: Core, name: str, up: bool, broken: bool) -> None:
-    """Count for the metrics: the link is up now, or (`broken`) broke by itself. Called by one thread only."""
+    """Count for the metrics that the link is up, or (`broken`) that it failed. Called by one thread only."""
     links = core.live.links.counts
     links[name] = links.get(name, Linked()).became(up, broken)
 
 
 def put_halted(core: Core, name: str, halted: bool) -> None:
-    """Note whether a user has halted the node agent; like `put_link`, not kept over a restart."""
+    """Record whether a user has halted the node agent; like `put_link`, not stored across a restart."""
     core.note_reaching(name, lambda r: replace(r, halted=halted))
 
 
-# -- asking ----------------------------------------------------------------------------------------
+# -- queries ---------------------------------------------------------------------------------------
 
 
 @hold_lock
 def get_view(core: Core, name: str) -> NodeView:
-    """The view of a node as decisions see it now, even if it was removed. NotFoundError."""
+    """Return the view of a node that decisions use now, even if it was removed. NotFoundError."""
     with core.ports.ledger.transaction() as tx:
         node = tx.get(Node, name)
         if node is None:
@@ -248,13 +249,13 @@ def get_view(core: Core, name: str) -> NodeView:
 
 
 def list_names(core: Core) -> list[str]:
-    """The nodes of the fleet, without those that were removed."""
+    """Return the names of the nodes, without those that were removed."""
     with core.ports.ledger.transaction() as tx:
         return [node.name for node in tx.find(Node) if node.removed is None]
 
 
 def busy_runs(core: Core, names: Sequence[str]) -> list[str]:
-    """The runs that may be running on these nodes; no names: on any."""
+    """Return the runs that may be running on these nodes; no names: on any."""
     with core.ports.ledger.transaction() as tx:
         return sorted({lease.run for lease in open_leases(tx) if not names or lease.node in names})
 

@@ -23,7 +23,7 @@ from pancode.kernel.errors import UnavailableError, UsageError
 OUT_OF_SERVICE = 75
 SECRET_S, PROGRAMS_S = 30.0, 3_600.0
 STAYED = 3
-"""The exit status of `ENTER` where the user has gone and means to come back."""
+"""The exit status of `ENTER` if the user has detached and may return."""
 ENTER = """\
 cd "$1" || exit 1
 unset TMUX
@@ -50,7 +50,8 @@ exec "$python" -I -S -B "$home/current/start.py" "$verb" --home "$home" "$@"
 
 
 def log_in(name: str, target: Mapping[str, Any], runtime: str, environ: Mapping[str, str]) -> int:
-    """Log in to a runtime on a node; return the exit status. `target`: the coordinator's way to the node."""
+    """Log in to a runtime on a node; return the exit status. `target`: how the coordinator reaches the
+    node."""
     reach = Reach.made_of(target)
     if not at_terminal():
         raise UsageError(
@@ -70,9 +71,9 @@ def at_terminal() -> bool:
 
 
 def open_shell(target: Mapping[str, Any], folder: str, session: str, environ: Mapping[str, str]) -> bool:
-    """Stay in this folder of a node until its shell ends; return whether the user has left it for good.
+    """Open a shell in this folder of a node until it ends; return whether the user has left it for good.
 
-    UnavailableError where the folder or a terminal there cannot be had.
+    UnavailableError if the folder or a terminal there is not available.
     """
     status = _run_attached(Reach.made_of(target), ("sh", "-c", ENTER, "pancode", folder, session), environ)
     if status not in (0, STAYED):
@@ -86,7 +87,7 @@ def open_shell(target: Mapping[str, Any], folder: str, session: str, environ: Ma
 def _run_attached(reach: Reach, argv: tuple[str, ...], environ: Mapping[str, str]) -> int:
     """Run the command with this terminal; return its exit status."""
     if reach.local:
-        # This terminal is there already: Ctrl-C is for the login, and we wait for what it makes of it.
+        # The terminal already exists: Ctrl-C is for the login, and we wait for how the login handles it.
         process = subprocess.Popen(argv, env=dict(environ_of(reach, environ)))
         while True:
             try:
@@ -98,13 +99,13 @@ def _run_attached(reach: Reach, argv: tuple[str, ...], environ: Mapping[str, str
 
 
 def describe_remotes(target: Mapping[str, Any], folder: str) -> dict[str, Any]:
-    """What a user's own ssh, and the remotes of editors, need to go there."""
+    """Return what a user's own ssh, and remote editors, need to connect."""
     reach = Reach.made_of(target)
     if reach.local:
         return {"host": None, "ssh": f"cd {shlex.quote(folder)}", "code": shlex.join(["code", folder])}
     place = target_of(reach)
     host = f"[{place.host}]" if ":" in place.host else place.host
-    named = place.alias != place.host  # the rest is in its owner's configuration
+    named = place.alias != place.host  # the rest is in the user's SSH configuration
     address = place.alias if named else f"{place.user}@{host}:{place.port}"
     there = f'cd {shlex.quote(folder)} && exec "$SHELL"'
     return {
@@ -118,9 +119,9 @@ def describe_remotes(target: Mapping[str, Any], folder: str) -> dict[str, Any]:
 def set_secret(
     name: str, target: Mapping[str, Any], secret: str, value: bytes, environ: Mapping[str, str]
 ) -> str:
-    """Put a value into the node's own secrets.json; return the node's words about it. UsageError.
+    """Put a value into the node's secrets.json; return the node's message about it. UsageError.
 
-    The value goes straight to the node, on a program's standard input: the coordinator never has it.
+    The value goes directly to the node, on a program's standard input: the coordinator never has it.
     """
     status, out, err = _on(name, target, ("secret", secret), value, SECRET_S, environ)
     if status:
@@ -134,9 +135,8 @@ def set_secret(
 def change_programs(
     name: str, target: Mapping[str, Any], words: tuple[str, ...], environ: Mapping[str, str]
 ) -> tuple[bool, str]:
-    """Install agent programs on a node for its user, or remove them; return whether all went well, and what
-    the node says. `words`: arguments of its verb `install`.
-    """
+    """Install agent programs on a node for its user, or remove them; return whether all succeeded, and the
+    node's message. `words`: arguments of its verb `install`."""
     status, out, err = _on(name, target, ("install", *words), b"", PROGRAMS_S, environ)
     output = f"{out.decode('utf-8', 'replace')}{err.decode('utf-8', 'replace') if status else ''}"
     return status == 0, output
@@ -150,7 +150,8 @@ def _on(
     most_s: float,
     environ: Mapping[str, str],
 ) -> tuple[int, bytes, bytes]:
-    """Return status, output and errors of the node agent's verb. UnavailableError where none runs there."""
+    """Return status, output and errors of the node agent's verb. UnavailableError if no node agent runs
+    there."""
     reach = Reach.made_of(target)
     if reach.installed_home is None:
         raise UnavailableError(f"node {name} was never started", fix=f"pancode fleet up {name}")
@@ -183,7 +184,7 @@ async def _run_with_input(
 
 
 async def session_to(reach: Reach, environ: Mapping[str, str]) -> Session:
-    """Open a connection for this purpose, with the user's keys and agent, and the fleet's own key."""
+    """Open a connection with the user's keys and agent, and the fleet's own key."""
     home = Home.of(environ)
     agent = environ.get("SSH_AUTH_SOCK")
     target = target_of(reach)

@@ -18,7 +18,7 @@ from pancode.runs.views import format_optional_iso
 
 
 def passport_shape(passport: PassportFact | None) -> PassportShape:
-    """The results of a test; empty ones for a model that was not tested."""
+    """Return the results of a test; empty ones for a model that was not tested."""
     if passport is None:
         return PassportShape(passed=None, checks=[], ctx=None, tok_s=None, taken_at=None)
     checks = [
@@ -36,7 +36,7 @@ def passport_shape(passport: PassportFact | None) -> PassportShape:
 
 @dataclass(frozen=True, slots=True)
 class ModelFilter:
-    """Which models are asked for. None: of every node, of every tier."""
+    """Which models are requested. None: of every node, of every tier."""
 
     node: str | None
     tier: str | None
@@ -47,12 +47,12 @@ def endpoint_shape(fact: EndpointFact) -> EndpointShape:
 
 
 def list_endpoints(core: Core, node: str | None) -> list[NodeEndpoint]:
-    """The endpoints by node, then by name. NotFoundError for an unknown node."""
+    """Return the endpoints by node, then by name. NotFoundError for an unknown node."""
     return [{"node": name, **endpoint_shape(fact)} for name, fact in _list_all(core, node)]
 
 
 def list_models(core: Core, filter: ModelFilter, tiers: Mapping[str, ModelTier]) -> list[ModelShape]:
-    """The models of a node or tier, or all. UsageError for an unknown tier."""
+    """Return the models of a node or tier, or all. UsageError for an unknown tier."""
     wanted = _parse_tier(filter.tier)
     every = [
         _shape(node, endpoint, model, dict(tiers))

@@ -1,4 +1,4 @@
-"""Has a node test one of its models, and waits for the result; the test continues when the caller leaves."""
+"""Has a node test one of its models, and waits for the result; the test continues if the caller leaves."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pancode.runs.unit_of_work import unit_of_work
 
 
 class ExamShape(PassportShape):
-    """A test of a model on a node. `state`: done, or given up, with the `words` why."""
+    """A test of a model on a node. `state`: done or given up; `words`: the reason."""
 
     node: str
     endpoint: str
@@ -43,25 +43,25 @@ _OVER = (AskState.DONE, AskState.GIVEN_UP)
 
 
 class NotTested(UnavailableError):
-    """The node was not online for the test, or has not told how it went."""
+    """The node was not online for the test, or has not reported its result."""
 
     code = "not_tested"
 
 
 @dataclass(frozen=True, slots=True)
 class ExamRequest:
-    """A test that a node was asked for. `at_ms`: when, by the coordinator's boot clock."""
+    """A test that was requested from a node. `at_ms`: when, by the coordinator's boot clock."""
 
     place: ModelPlace
     id: str
     at_ms: int
     before_ms: int | None = None
-    """When the model's present passport was taken; None: it has none."""
+    """When the model's current passport was made; None: it has none."""
 
 
 @hold_lock
 def find_endpoints(core: Core, model: str, node: str | None) -> list[ModelPlace]:
-    """The endpoints of a model; with `node`, only the node's. NotFoundError."""
+    """Return the endpoints of a model; with `node`, only the node's. NotFoundError."""
     if node is not None:
         must_exist(core, (node,))
     return places_of(model, _list_views(core), node)
@@ -77,19 +77,20 @@ def run_test(
 ) -> ExamShape:
     """Have a node test a model and wait for the end. `act`: sends the request to the node at once.
 
-    `pause` sleeps; it returns True when the coordinator ends, then UnavailableError.
+    `pause` sleeps; it returns True when the coordinator stops, which raises UnavailableError.
     """
     progress(ProgressLine(place.node, place.model, "started", describe_wait(core, place)))
     try:
         request = request_test(core, place, again)
         act()
         return wait_for_test(core, request, progress, pause)
-    except NotTested as error:  # the other places are tested all the same
+    except NotTested as error:  # the other places are tested nevertheless
         return given_up(place, error)
 
 
 def request_test(core: Core, place: ModelPlace, again: bool) -> ExamRequest:
-    """Ask the node for the test. NotTested for one that is not online: it would test later, for nobody."""
+    """Request the test from the node. NotTested if it is offline: it would test later, when no caller
+    waits."""
     with unit_of_work(core) as work:
         node = work.tx.get(Node, place.node)
         view = core.view_of(node) if node is not None else None
@@ -111,10 +112,10 @@ def request_test(core: Core, place: ModelPlace, again: bool) -> ExamRequest:
 def wait_for_test(
     core: Core, request: ExamRequest, progress: Progress, pause: Callable[[float], bool]
 ) -> ExamShape:
-    """Wait until the node says that the test is over. `pause`: sleeps, True when the coordinator ends.
+    """Wait until the node reports the end of the test. `pause`: sleeps, True when the coordinator stops.
 
-    NotTested where the node does not begin it, restarts during it, or is not heard again; UnavailableError
-    when the coordinator ends.
+    NotTested if the node does not begin it, restarts during it, or stops reporting; UnavailableError when the
+    coordinator stops.
     """
     place, reported, begun_in = request.place, "", ""
     while True:
@@ -129,9 +130,7 @@ def wait_for_test(
         elif begun_in and session not in ("", begun_in):
             raise _make_lost_error(place, "was restarted during the test")
         if (fact is None and silent_ms > START_MS) or silent_ms > LAST_MS:
-            raise _make_lost_error(
-                place, "does not report progress: it was restarted, or has an older version"
-            )
+            raise _make_lost_error(place, "does not report progress: it restarted, or has an older version")
         if pause(LOOK_S):
             raise UnavailableError(
                 "the coordinator is stopping; the test continues", fix="run the same command again"
@@ -144,12 +143,12 @@ def _make_lost_error(place: ModelPlace, words: str) -> NotTested:
 
 
 def given_up(place: ModelPlace, why: NotTested) -> ExamShape:
-    """The result where the node did not test the model."""
+    """Return the result for a model that the node did not test."""
     return _exam_shape(place, AskState.GIVEN_UP, (str(why), why.fix), None)
 
 
 def describe_wait(core: Core, place: ModelPlace) -> str:
-    """The words for a user before the wait: how long it takes, and whether it costs."""
+    """Return the message for a user before the wait: how long it takes, and whether it costs money."""
     with core.lock:
         views = _list_views(core)
     found = fact_of(place, views)
@@ -165,7 +164,7 @@ def _list_views(core: Core) -> Sequence[NodeView]:
 
 
 def _read_fact(core: Core, request: ExamRequest) -> tuple[AskFact | None, str]:
-    """What the node says of the test, and its agent's session: a new session knows nothing of older tests."""
+    """Return the node's report on the test, and its agent's session: a new session has no older tests."""
     with core.lock, core.ports.ledger.transaction() as tx:
         node = tx.get(Node, request.place.node)
         last = core.view_of(node).last if node is not None else None
@@ -176,7 +175,7 @@ def _read_fact(core: Core, request: ExamRequest) -> tuple[AskFact | None, str]:
 
 
 def _shape(core: Core, request: ExamRequest, fact: AskFact) -> ExamShape:
-    """The test's shape, with the passport that came in the same heartbeat."""
+    """Return the test's shape, with the passport from the same heartbeat."""
     place = request.place
     with core.lock:
         found = fact_of(place, _list_views(core))

@@ -1,4 +1,4 @@
-"""Where machines are: the address at which this one listens, and the way to another."""
+"""Network addresses: the one where this machine listens, and how another one is reached."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EXAMPLE = "10.0.0.5:7843"
 
 @dataclass(frozen=True, slots=True)
 class ListenAddress:
-    """An address to listen on; `origin`: the place of the setting."""
+    """An address to listen on; `origin`: where it is configured."""
 
     host: str
     port: int
@@ -29,14 +29,14 @@ class ListenAddress:
         """Whether only programs on this machine can reach the address."""
         try:
             return ip_address(self.host).is_loopback
-        except ValueError:  # a name
+        except ValueError:  # a host name
             return self.host.lower() == "localhost"
 
     def is_called(self, host: str) -> bool:
-        """Whether a request with this Host header means us.
+        """Return whether a request with this Host header is meant for us.
 
-        A stranger's web page can lead its own name to this machine and read the answer (DNS rebinding). That
-        works with a name alone, so every address is accepted.
+        A foreign web page can point its own name to this machine and read the response (DNS rebinding). That
+        works only with a name, so every IP address is accepted.
         """
         name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
         name = name.removeprefix("[").removesuffix("]").removesuffix(".").lower()
@@ -49,7 +49,7 @@ class ListenAddress:
 
 @dataclass(frozen=True, slots=True)
 class ApiListener:
-    """Where the API listens over TCP. `cert`, `key`: of TLS; None: without TLS, only for this machine."""
+    """Where the API listens over TCP. `cert`, `key`: for TLS; None: without TLS, only for this machine."""
 
     place: ListenAddress
     cert: Path | None = None
@@ -60,7 +60,7 @@ class ApiListener:
         return "http" if self.cert is None else "https"
 
     def url(self, port: int) -> str:
-        """Return the address with which a user on this machine opens the API."""
+        """Return the URL at which a user on this machine opens the API."""
         return f"{self.scheme}://{ListenAddress(self.place.host, port, '')}"
 
 
@@ -73,8 +73,8 @@ class NodeListener:
 
 
 def make_node_listener(place: ListenAddress | None, shown: ListenAddress | None) -> NodeListener | None:
-    """The listener; None: nodes cannot come in. ConfigError where nodes would be sent where
-    nobody listens."""
+    """Return the listener; None: no direct nodes. ConfigError if nodes would be sent to a port without a
+    listener."""
     if place is not None:
         return NodeListener(place, shown or place)
     if shown is None:
@@ -82,27 +82,27 @@ def make_node_listener(place: ListenAddress | None, shown: ListenAddress | None)
     raise ConfigError(
         f"{shown.origin} sends nodes to {shown}, but this machine does not listen",
         why="direct.listen is not set",
-        fix=f"set the address of this machine to which that port is forwarded: direct.listen: {EXAMPLE}",
+        fix=f"set the address of this machine that the port is forwarded to: direct.listen: {EXAMPLE}",
     )
 
 
 def place_of(text: str, origin: str) -> ListenAddress:
-    """Where nodes come in: `HOST:PORT`, `[ADDRESS]:PORT`.
+    """Parse the address where nodes connect: `HOST:PORT`, `[ADDRESS]:PORT`.
 
-    ConfigError, also for "all addresses", as nodes need one to connect to.
+    ConfigError, also for a wildcard address, as nodes cannot connect to it.
     """
     place = _read(text, origin)
     if place is None:
         raise _make_config_error(text, origin, "it must be HOST:PORT")
     if not place.host.isascii():
-        raise _make_config_error(text, origin, "a certificate takes such a name as xn--... alone")
+        raise _make_config_error(text, origin, "a certificate accepts such a name only as xn--...")
     if _is_every(place.host):
         raise _make_config_error(text, origin, "nodes cannot connect to a wildcard address")
     return place
 
 
 def figures_place_of(text: str, origin: str) -> ListenAddress:
-    """The address of the metrics, which may be every address of the machine. ConfigError."""
+    """Parse the address of the metrics, which may be a wildcard address. ConfigError."""
     place = _read(text, origin)
     if place is None:
         raise ConfigError(
@@ -114,7 +114,7 @@ def figures_place_of(text: str, origin: str) -> ListenAddress:
 
 
 def api_place_of(text: str, origin: str) -> ListenAddress:
-    """Where the API is open over TCP; port 0: a free one. ConfigError."""
+    """Parse the address where the API listens over TCP; port 0: any free one. ConfigError."""
     place = _read(text, origin, least=0)
     if place is None:
         raise ConfigError(
@@ -136,7 +136,7 @@ def _read(text: str, origin: str, least: int = 1) -> ListenAddress | None:
 def _is_address(host: str) -> bool:
     try:
         ip_address(host)
-    except ValueError:  # a name
+    except ValueError:  # a host name
         return False
     return True
 
@@ -144,7 +144,7 @@ def _is_address(host: str) -> bool:
 def _is_every(host: str) -> bool:
     try:
         return ip_address(host).is_unspecified
-    except ValueError:  # a name
+    except ValueError:  # a host name
         return False
 
 
@@ -153,51 +153,52 @@ def _make_config_error(text: str, origin: str, why: str) -> ConfigError:
         f"{origin} is not an address where nodes can reach this machine: {text}",
         why=why,
         fix=(
-            f"set the address of this machine that your nodes can reach, and a port: direct.listen: {EXAMPLE}"
+            f"set an address of this machine that your nodes can reach, and a port: direct.listen: {EXAMPLE}"
         ),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """The value of `Node.target`, plain JSON. `target` and `pins` are only read by the SSH adapter."""
+    """The value of `Node.target`, plain JSON. Only the SSH adapter reads `target` and `pins`."""
 
     target: Mapping[str, Any]
     pins: Mapping[str, str] = field(default_factory=dict)
-    """The accepted host keys in the form of known_hosts, by host and port."""
+    """The accepted host keys in known_hosts format, by host and port."""
     local: bool = False
     """Whether the node is this machine, reached through our own SSH server."""
     local_home: str | None = None
-    """HOME of that server's commands; None: the user's own."""
+    """HOME of that server's commands; None: the user's HOME."""
     node_home: str | None = None
     uid: int | None = None
     installed_home: str | None = None
     """The node home as the probe found it; None before the first bring-up."""
     is_twin: bool = False
-    """Whether the machine turned out to be in the fleet under another name: its files belong to that node."""
+    """Whether the computer is in the fleet under another name, so that its files belong to that node."""
     fleet_key: bool = False
-    """Whether the owner wants our own key there, so that the link comes back while nobody is there."""
+    """Whether the owner wants the fleet's key there, so that the link can reconnect while no user is
+    present."""
     halted: bool = False
-    """Whether a user has halted its node agent: only a user starts it again."""
+    """Whether a user has halted its node agent: only a user can start it again."""
     direct: bool = False
     """Whether it reaches Redis and the depot by TLS; SSH then carries only commands and files."""
 
     def data(self) -> dict[str, object]:
-        """The way to the node in the form of the ledger's row."""
+        """Return the value in the form of the ledger's row."""
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
         return {**plain, "target": dict(self.target), "pins": dict(self.pins)}
 
     @classmethod
     def of(cls, node: Node) -> Reach:
-        """The way to the node, from the ledger's row."""
+        """Return the value from the node's ledger row."""
         return cls.made_of(node.target)
 
     @classmethod
     def made_of(cls, data: Mapping[str, Any]) -> Reach:
-        """The value from plain JSON; a field that an older version did not write has its default."""
+        """Return the value from plain JSON; a field that an older version did not write has its default."""
         return cls(**{f.name: data[f.name] for f in fields(cls) if f.name in data})
 
 
 def change_reach(node: Node, **changes: Any) -> Node:
-    """The node with these fields of `Reach` changed."""
+    """Return the node with these fields of `Reach` changed."""
     return replace(node, target=replace(Reach.of(node), **changes).data())

@@ -1,4 +1,4 @@
-"""Routes of machines: status, bring-up with its steps as they happen, drain, trust, removal."""
+"""Routes of nodes: status, bring-up with its steps as they happen, drain, trust, removal."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from pancode.runs.retention.service import carry_out, plan_retention
 
 @Verb(answers.FLEET, command="node ls")
 def _status(context: ApiContext, call: ApiCall) -> FleetShape:
-    """Coordinator and nodes."""
+    """Return the coordinator and its nodes."""
     return get_fleet(context.core, context.running())
 
 
@@ -87,7 +87,7 @@ def _take_down(context: ApiContext, call: ApiCall) -> EventStream:
 
 @Verb(answers.DRAIN, bodies.DrainBody, "fleet drain", pokes=True, right=OPERATES)
 def _drain(context: ApiContext, call: ApiCall) -> DrainAnswer:
-    """Start nothing new there."""
+    """Start nothing new on these nodes or queues."""
     body: bodies.DrainBody = call.body
     must_exist(context.core, body.nodes)
     reason = body.reason or f"drained by {body.by}"
@@ -96,13 +96,13 @@ def _drain(context: ApiContext, call: ApiCall) -> DrainAnswer:
 
 @Verb(answers.HANDOVER, bodies.ActBody, "admin handover", pokes=True, right=OPERATES)
 def _hand_over(context: ApiContext, call: ApiCall) -> HandoverShape:
-    """Hand all runs over that may wait on nodes, and say which stay here, and why."""
+    """Hand over all runs that may wait on nodes; return which stay here, and why."""
     return hand_over(context.core)
 
 
 @Verb(answers.RESUME, bodies.DrainBody, "fleet resume", pokes=True, right=OPERATES)
 def _resume(context: ApiContext, call: ApiCall) -> DrainAnswer:
-    """Take work again."""
+    """Start work on these nodes or queues again."""
     body: bodies.DrainBody = call.body
     must_exist(context.core, body.nodes)
     if not body.nodes:
@@ -115,7 +115,7 @@ def _resume(context: ApiContext, call: ApiCall) -> DrainAnswer:
 
 @Verb(answers.DOCTOR, bodies.NodesBody, "doctor", right=OPERATES)
 def _check_nodes(context: ApiContext, call: ApiCall) -> ChecksAnswer:
-    """Reach and check nodes."""
+    """Contact and check nodes."""
     body: bodies.NodesBody = call.body
     must_exist(context.core, body.nodes)
     checks = context.coordinator.fleet.doctor(body.nodes, _make_caller(body))
@@ -124,7 +124,7 @@ def _check_nodes(context: ApiContext, call: ApiCall) -> ChecksAnswer:
 
 @Verb(answers.COLLECT, bodies.CollectBody, "admin gc", right=REMOVES)
 def _collect(context: ApiContext, call: ApiCall) -> CollectAnswer:
-    """Let go of the commits and logs of old runs."""
+    """Delete the commits and logs of old runs."""
     core, files = context.core, context.coordinator.kept_files
     plan, before = plan_retention(core, files), files.sizes()
     if not call.body.dry_run:
@@ -143,20 +143,20 @@ def _collect(context: ApiContext, call: ApiCall) -> CollectAnswer:
 
 @Verb(answers.NODE, command="node show")
 def _node(context: ApiContext, call: ApiCall) -> NodeDetail:
-    """One node, with what it has told."""
+    """Return one node, with what it has reported."""
     return get_node(context.core, call.path["node"])
 
 
 @Verb(answers.PROBE, bodies.SpecBody, right=SETS_UP)
 def _probe(context: ApiContext, call: ApiCall) -> ProbeAnswer:
-    """Look at a machine before it is added."""
+    """Examine a node before it is added."""
     body: bodies.SpecBody = call.body
     return cast("ProbeAnswer", context.coordinator.fleet.probe(_make_spec(body), _make_caller(body)))
 
 
 @Verb(answers.ADD, bodies.SpecBody, "node add", status=201, right=SETS_UP)
 def _add(context: ApiContext, call: ApiCall) -> NodeDetail:
-    """Put a machine into the inventory."""
+    """Add a node to the inventory."""
     body: bodies.SpecBody = call.body
     added = context.coordinator.fleet.add(_make_spec(body), _make_caller(body))
     return get_node(context.core, added.name)
@@ -164,7 +164,7 @@ def _add(context: ApiContext, call: ApiCall) -> NodeDetail:
 
 @Verb(answers.SET, bodies.SetBody, "node set", pokes=True, right=OPERATES)
 def _set(context: ApiContext, call: ApiCall) -> NodeDetail:
-    """Slots, labels, and who gets its GPUs."""
+    """Change slots, labels, and which runs get the node's GPUs."""
     body: bodies.SetBody = call.body
     name = call.path["node"]
     must_exist(context.core, (name,))
@@ -177,7 +177,7 @@ def _set(context: ApiContext, call: ApiCall) -> NodeDetail:
 
 @Verb(answers.LOGIN, bodies.LoginBody, "node login", right=SETS_UP)
 def _login(context: ApiContext, call: ApiCall) -> LoginAnswer:
-    """Note that a login is opened there."""
+    """Record that a login is opened on the node."""
     body: bodies.LoginBody = call.body
     found = get_node(context.core, call.path["node"])
     if body.outcome is None:
@@ -189,7 +189,7 @@ def _login(context: ApiContext, call: ApiCall) -> LoginAnswer:
 
 @Verb(answers.PROGRAMS, bodies.ProgramsBody, "node install", right=SETS_UP)
 def _note_programs(context: ApiContext, call: ApiCall) -> ProgramsAnswer:
-    """Note that programs are installed there."""
+    """Record that programs are installed on the node."""
     body: bodies.ProgramsBody = call.body
     found = get_node(context.core, call.path["node"])
     what = f"programs: {body.act} {'begun' if body.outcome is None else 'ended'}"
@@ -199,7 +199,7 @@ def _note_programs(context: ApiContext, call: ApiCall) -> ProgramsAnswer:
 
 @Verb("POST /v1/nodes/{node}/remove", bodies.CallerBody, "node rm", right=REMOVES)
 def _remove(context: ApiContext, call: ApiCall) -> EventStream:
-    """Take a machine out."""
+    """Remove a node."""
     body: bodies.CallerBody = call.body
     name = call.path["node"]
     must_exist(context.core, (name,))
@@ -212,20 +212,20 @@ def _remove(context: ApiContext, call: ApiCall) -> EventStream:
 
 @Verb("POST /v1/nodes/{node}/steps", bodies.HandedBody, "admin steps", right=SETS_UP)
 def _make_steps(context: ApiContext, call: ApiCall) -> Object:
-    """A bring-up as data, for other tools."""
+    """Return the steps of a bring-up as data, for other tools."""
     body: bodies.HandedBody = call.body
     return context.coordinator.fleet.handed(call.path["node"], body.probe, body.key, body.remove)
 
 
 @Verb(answers.CLEANED, bodies.CallerBody, right=REMOVES)
 def _note_cleaned(context: ApiContext, call: ApiCall) -> CleanedAnswer:
-    """Another tool has cleaned it."""
+    """Record that another tool has cleaned the node."""
     return {"forgotten": context.coordinator.fleet.cleaned(call.path["node"])}
 
 
 @Verb(answers.TRUST, bodies.TrustBody, "node trust", right=REMOVES)
 def _trust(context: ApiContext, call: ApiCall) -> NodeResultShape:
-    """A new host key is right."""
+    """Trust a new host key."""
     body: bodies.TrustBody = call.body
     name = call.path["node"]
     must_exist(context.core, (name,))
@@ -251,9 +251,9 @@ def _make_spec(body: bodies.SpecBody) -> NodeSpec:
 
 @Verb(answers.PING, over_tcp=TcpAccess.OPEN)
 def _get_identity(context: ApiContext, call: ApiCall) -> PingAnswer:
-    """Which coordinator this is.
+    """Identify this coordinator.
 
-    To who has no token only that we are here, and of which version.
+    Callers without a token learn only that it runs, and its version.
     """
     if call.visitor is not None and call.visitor.token is None:
         return {"version": context.facts["version"]}

@@ -76,7 +76,7 @@ def measure_progress(runs: Sequence[Run], branch: str, pull: str) -> IssueProgre
                 IssueState.REVIEW, f"Run {done.id}: the change is on {where}.{_format_receipt(done)}"
             )
         if not at:  # the change is only in one user's files, and may still be discarded
-            words = f"Run {done.id}: the change is in the owner's files, not committed yet.{_format_receipt(done)}"
+            words = f"Run {done.id}: the change is in the owner's files, uncommitted.{_format_receipt(done)}"
             return IssueProgress(IssueState.REVIEW, words)
         return IssueProgress(
             IssueState.DONE, f"Run {done.id}: the change has landed on {at}.{_format_receipt(done)}"

@@ -41,9 +41,9 @@ def too_much_evidence(sent: ForeignReceipts, share: ForeignReceipts) -> str:
     """Return what the node has sent too much of, as text; empty if nothing."""
     if sent.receipts <= share.receipts and sent.size <= share.size:
         return ""
-    excess = f"it sent {count_noun(sent.receipts, 'receipt')} of {_format_mib(sent.size)} in a day that settle nothing"
+    sent_text = f"{count_noun(sent.receipts, 'receipt')} of {_format_mib(sent.size)}"
     may = f"may send {share.receipts} of {_format_mib(share.size)}"
-    return f"{excess}, and {may} (nodes.evidence_receipts, nodes.evidence_size)"
+    return f"it sent {sent_text} in a day that settle nothing, and {may} (nodes.evidence_receipts, nodes.evidence_size)"
 
 
 PASS_MESSAGES, PASS_SIZE = 64, 128 * 2**10
@@ -94,7 +94,8 @@ def too_much(kept: RedisUsage, quota: int, owed: int) -> str:
         return ""
     keys = count_noun(kept.keys, "key")
     where = f"{keys} and its connections" if kept.connected > kept.size // 2 else keys
-    return f"it kept {_format_mib(kept.size)} in Redis ({where}), and may keep {_format_mib(quota)} (nodes.redis_quota)"
+    limit = f"may keep {_format_mib(quota)} (nodes.redis_quota)"
+    return f"it kept {_format_mib(kept.size)} in Redis ({where}), and {limit}"
 
 
 def _format_mib(size: int) -> str:

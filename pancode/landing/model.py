@@ -94,7 +94,7 @@ class RequiredGates:
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """A file that prevents a landing, and why. `yes`: the option that approves it nevertheless."""
+    """A file that prevents a landing, and why. `flag`: the option that approves it nevertheless."""
 
     path: str
     why: str

@@ -1,4 +1,4 @@
-"""Workspaces as users see and change them: created, listed, shown, repaired, removed without losing work."""
+"""Creates, lists, shows, repairs and removes workspaces for users, without losing work."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ from pancode.workspaces.rules import (
 )
 
 ANY = "any"
-"""The word for any free node, in place of a name."""
+"""The value that means any free node, in place of a name."""
 MOST_ENDED = 100
 """How many ended workspaces are listed beside the open ones: the newest."""
 MEASURED = 20
@@ -58,8 +58,8 @@ MEASURED = 20
 def in_workspace(
     core: Core, around: Surroundings, request: DispatchRequest, later: bool = False
 ) -> DispatchRequest:
-    """The request at the files of the workspace that it names. NotFoundError where its repository is gone:
-    the gates that stand there would be missing, too. `later`: it is judged now and begins later."""
+    """Return the request with the files of the workspace that it names. Raises NotFoundError if its
+    repository is gone, as its gates would be missing, too. `later`: it is judged now and begins later."""
     with core.ports.ledger.transaction() as tx:
         placed = at_workspace(tx, request, later)
         last = tx.get(Run, placed.continues) if placed.in_workspace and placed.continues else None
@@ -68,7 +68,7 @@ def in_workspace(
         raise moved_repository_error(placed.in_workspace, str(placed.project))
     runtime = resolve_alias(placed.runtime or around.defaults(placed.project).runtime or OUR_OWN)
     if last is None or placed.argv is not None or runtime not in RUNTIMES or RUNTIMES[runtime].own:
-        return placed  # words cannot be added to a script
+        return placed  # messages cannot be added to a script
     words = (placed.task, *(f"A user adds: {one.text}" for one in left))
     return replace(placed, task="\n\n".join(words))
 
@@ -86,7 +86,7 @@ def branch_for(name: str, title: str) -> str:
 
 
 def create_workspace(core: Core, workspace: KeptWorkspace) -> None:
-    """Create the workspace. ConflictError where its name is taken, NotFoundError for an unknown machine."""
+    """Create the workspace. Raises ConflictError if its name is taken, NotFoundError for an unknown node."""
     workspace_name(workspace.name)
     with unit_of_work(core) as work:
         there = find_workspace(work.tx, workspace.name)
@@ -105,7 +105,7 @@ def create_workspace(core: Core, workspace: KeptWorkspace) -> None:
 
 
 def create_if_missing(core: Core, wanted: KeptWorkspace) -> None:
-    """Create the workspace if there is none. ConflictError where its name is that of another repository's."""
+    """Create the workspace if it does not exist. Raises ConflictError if another repository uses its name."""
     with core.ports.ledger.transaction() as tx:
         there = find_workspace(tx, wanted.name)
     if there is None:
@@ -125,7 +125,7 @@ def _must_be_a_node(tx: Transaction, name: str | None) -> None:
 
 
 def list_workspaces(core: Core, measured: bool = False) -> list[WorkspaceShape]:
-    """Return all open workspaces and the newest ended ones, the one used last first.
+    """Return all open workspaces and the newest ended ones, the most recently used first.
 
     `measured`: count the commits of the first MEASURED.
     """
@@ -192,9 +192,8 @@ def _describe_opened(tx: Transaction, run: Run) -> OpenedShape | None:
 
 
 def open_for(core: Core, around: Surroundings, name: str, by: str, node: str | None) -> None:
-    """Have a run keep the workspace's files on a machine for this user, unless one does. RefusedError while
-    an agent works there: there is one writer at a time.
-    """
+    """Start a run that holds the workspace's files on a node for this user, unless one does. Raises
+    RefusedError while an agent works there, as only one may write at a time."""
     with core.ports.ledger.transaction() as tx:
         runs = line_of(tx, get_workspace_row(tx, name))
     if runs and is_stay(runs[-1]) and runs[-1].state is not RunState.ENDED:
@@ -203,9 +202,9 @@ def open_for(core: Core, around: Surroundings, name: str, by: str, node: str | N
 
 
 def end_open_run(core: Core, name: str, by: str) -> None:
-    """End the run that keeps the workspace's files for a user; what was changed there is its result.
+    """End the run that holds the workspace's files for a user; the changes made there are its result.
 
-    UsageError where nobody has it open. A run whose files are not there yet is stopped.
+    Raises UsageError if nobody has it open. A run whose files have not arrived yet is stopped.
     """
     with unit_of_work(core) as work:
         runs = line_of(work.tx, get_workspace_row(work.tx, name))
@@ -218,19 +217,20 @@ def end_open_run(core: Core, name: str, by: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Loss:
-    """The depot lost the files of the newest run. `saved`: the newest one whose result it has; None: none."""
+    """The depot lost the files of the newest run. `saved`: the newest run with a stored result; None:
+    none."""
 
     run: str
     saved: str | None
 
 
 def _bound_to(tx: Transaction, workspace: KeptWorkspace) -> Node | None:
-    """The machine that it is bound to; None: it is bound to none, or that one is unknown."""
+    """Return the node that it is bound to; None: it is not bound, or that node is unknown."""
     return None if workspace.node is None else tx.get(Node, workspace.node)
 
 
 def _explain_lost_node(core: Core, workspace: KeptWorkspace, node: Node | None) -> str:
-    """Why no run can begin on the node that it is bound to; empty: one can, or it is bound to none."""
+    """Return why no run can begin on the node that it is bound to; empty: one can, or it is not bound."""
     if workspace.node is None:
         return ""
     if node is None or node.removed is not None:
@@ -253,21 +253,21 @@ def _list_problems(
     if loss is not None:
         what = f"the files of its newest run {loss.run} are not in the coordinator's depot any more"
         begin = "with the files of its repository" if loss.saved is None else f"with those of {loss.saved}"
-        does = f"its next run begins {begin}; the runs behind that stay in the lists, without their files"
+        does = f"its next run begins {begin}; later runs stay in the lists, but without their files"
         found.append({"what": what, "fix": command, "does": does})
     return found
 
 
 def _is_there(core: Core, run: Run) -> bool:
-    """Whether the depot has the files with which the run has ended, or begun."""
+    """Whether the depot has the final files of the run, or else its first ones."""
     repo, commit = run.workspace.get("repo"), final_commit(run) or run.workspace.get("snapshot")
     return repo is None or commit is None or core.ports.depot.has_commit(str(repo), str(commit))
 
 
 def _find_loss(core: Core, runs: list[Run]) -> _Loss | None:
-    """Ask git whether the files are gone with which the next run would begin.
+    """Check with git whether the files with which the next run would begin are gone.
 
-    None: they are there, or a run is at work and nobody asks.
+    None: they exist, or a run is in progress and no check is needed.
     """
     if not runs or runs[-1].state is not RunState.ENDED or _is_there(core, runs[-1]):
         return None
@@ -322,7 +322,7 @@ def _list_files(run: Run) -> list[str]:
 
 
 def _select_unlanded(runs: list[Run]) -> list[Run]:
-    """Return the newest runs of which nothing has landed; a landing includes the changes of earlier runs."""
+    """Return the newest runs that have not landed; a landing includes the changes of earlier runs."""
     found: list[Run] = []
     for run in reversed(runs):
         if run.landed is not None:
@@ -332,7 +332,7 @@ def _select_unlanded(runs: list[Run]) -> list[Run]:
 
 
 def remove_workspace(core: Core, name: str, by: str, force: bool) -> Mapping[str, Any]:
-    """Forget the workspace. RefusedError while somebody works there, and for unlanded work unless `force`.
+    """Remove the workspace. Raises RefusedError while it is in use, and for unlanded work unless `force`.
 
     Nothing of its runs is deleted: their results stay in the coordinator's depot.
     """
@@ -356,7 +356,7 @@ def _unlanded_error(name: str, run: str, branch: str, files: list[str], is_known
         what, why = "has work that has not landed", f"{run} and those before it changed {shown}"
         first = f"pancode land {run} --branch {branch}"
     else:
-        what, why = "may have work that nobody has seen", f"its newest run {run} was lost, with its changes"
+        what, why = "may have work that was lost", f"its newest run {run} was lost, with its changes"
         first = f"pancode recover {run}"
     fix = f"{first}; or forget the workspace all the same: --force"
     return RefusedError(f"workspace {name} {what}", why=why, fix=fix, code="unlanded")
@@ -365,10 +365,10 @@ def _unlanded_error(name: str, run: str, branch: str, files: list[str], is_known
 def repair_workspace(
     core: Core, around: Surroundings, name: str, by: str, project: str | None, node: str | None
 ) -> None:
-    """Note another place of its repository, or another node (`any`: any), and repair what can be repaired
-    without a word. UsageError where nothing is to be done.
+    """Set another path of its repository, or another node (`any`: any), and repair what can be repaired
+    without them. Raises UsageError if there is nothing to do.
 
-    Nothing is deleted: the runs whose files are gone stay in the lists.
+    Nothing is deleted: runs whose files are gone stay in the lists.
     """
     with core.ports.ledger.transaction() as tx:
         workspace = get_workspace_row(tx, name)
@@ -395,7 +395,8 @@ def repair_workspace(
 
 
 def tracker_secret(core: Core, project: str, by: str, given: str | None) -> str:
-    """Return the secret with which a project's tracker signs: its own, or a new one. The audit notes it."""
+    """Return the secret with which a project's tracker signs: the given or a new one. Recorded in the
+    audit."""
     with unit_of_work(core) as work:
         work.audit("trust", "info", "secret of a tracker's webhook", None, by=by, project=project)
     return given or fresh_secret(core.ports.ids)

@@ -33,7 +33,7 @@ _TEXT, _COUNT = {"type": "string"}, {"type": "integer", "minimum": 1}
 _PATH = {"type": "string", "description": "in the checkout"}
 
 
-def _make_form(name: str, words: str, needs: Sequence[str], /, **properties: dict[str, Any]) -> ToolForm:
+def _form(name: str, words: str, needs: Sequence[str], /, **properties: dict[str, Any]) -> ToolForm:
     schema = {
         "type": "object",
         "properties": properties,
@@ -46,24 +46,24 @@ def _make_form(name: str, words: str, needs: Sequence[str], /, **properties: dic
 _FORMS = {
     form.name: form
     for form in (
-        _make_form("read", "Read a text file, or `lines` lines of it from line `start` on.", ["path"],
+        _form("read", "Read a text file, or `lines` lines of it from line `start` on.", ["path"],
               path=_PATH, start=_COUNT, lines=_COUNT),
-        _make_form("write", "Write a whole file, new or over an old one. Folders are made.", ["path", "content"],
+        _form("write", "Write a whole file, new or over an old one. Folders are made.", ["path", "content"],
               path=_PATH, content=_TEXT),
-        _make_form("edit", "Replace `old`, which must be in the file exactly once (or `all`: true), by `new`.",
+        _form("edit", "Replace `old`, which must be in the file exactly once (or `all`: true), by `new`.",
               ["path", "old", "new"], path=_PATH, old=_TEXT, new=_TEXT, all={"type": "boolean"}),
-        _make_form("bash", "Run a command with bash. What it leaves running is ended with it.", ["command"],
+        _form("bash", "Run a command with bash. What it leaves running is ended with it.", ["command"],
               command=_TEXT, timeout_s=_COUNT),
-        _make_form("grep", "Lines that fit a regular expression (RE2), in a file or below a folder; `files`: a "
+        _form("grep", "Lines that fit a regular expression (RE2), in a file or below a folder; `files`: a "
               "pattern of paths.", ["pattern"], pattern=_TEXT, path=_PATH, files=_TEXT),
-        _make_form("find", "Files whose path fits a pattern such as `*.py` or `src/**/x.c`.", ["pattern"],
+        _form("find", "Files whose path fits a pattern such as `*.py` or `src/**/x.c`.", ["pattern"],
               pattern=_TEXT, path=_PATH),
-        _make_form("ls", "What is in a folder.", [], path=_PATH),
-        _make_form("changes", "The history of this checkout. `log`: commits, the newest first. `show`: a commit "
+        _form("ls", "What is in a folder.", [], path=_PATH),
+        _form("changes", "The history of this checkout. `log`: commits, the newest first. `show`: a commit "
               "with its change. `diff`: from one commit to the files, or a range A..B. The newest commit has "
               "the files with which this run began, also those that nobody had committed.", ["what"],
               what={"type": "string", "enum": list(KINDS)}, of=_TEXT, path=_PATH, most=_COUNT),
-        _make_form("skill", "Read the instructions of a skill, or `file`, another file of it.", ["name"],
+        _form("skill", "Read the instructions of a skill, or `file`, another file of it.", ["name"],
               name=_TEXT, file={"type": "string", "description": "in the skill"}),
     )
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Classifies a tool call of Claude Code, and tells whether it was denied."""
+"""Classifies a tool call of Claude Code, and determines whether it was denied."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ call_of = tool_table(
 
 
 def is_denied(block: dict[str, Any], meta: dict[str, Any]) -> bool:
-    """Whether a tool result says that the call was denied.
+    """Whether a tool result states that the call was denied.
 
-    A tool that `--tools` took away leaves no entry in `permission_denials`, only this text.
+    A tool removed by `--tools` leaves no entry in `permission_denials`, only this text.
     """
     if block.get("is_error") is not True:
         return False

@@ -26,17 +26,17 @@ PROGRAM = Program(
     version=r"(?:codex-cli )?(\d+\.\d+\.\d+)\b",
     lowest="0.142.2",
     known="0.169.",
-    login="by subscription: pancode node login NODE codex; else by a key: "
-    "pancode node secret NODE OPENAI_API_KEY (kept in ~/.pancode-node/*/secrets.json there); for a "
-    "server that speaks the Responses wire set OPENAI_BASE_URL in the same way",
+    login="by subscription: pancode node login NODE codex; else by a key: pancode node secret NODE "
+    "OPENAI_API_KEY (stored in ~/.pancode-node/*/secrets.json there); for a server with the Responses API, "
+    "set OPENAI_BASE_URL in the same way",
 )
 _HOOK = "hooks.PreToolUse"
 PROMPT = "codex/AGENTS.md"
 """The file that the program reads as its user's standing instructions."""
 READS = (".agents/skills",)
-"""The folder of the repository in which the program looks for skills, whatever its flags say (measured)."""
+"""The folder of the repository in which the program looks for skills, regardless of its flags (measured)."""
 LEVELS: Mapping[Reasoning, str] = {level: level.value for level in Reasoning} | {Reasoning.OFF: "none"}
-"""The program passes any word on, also to models that do not know it."""
+"""The program passes every level on, also to models that do not support it."""
 
 
 def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
@@ -48,12 +48,12 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     }
     env = {**base_env(request, place), "CODEX_HOME": f"{request.home}/codex"}
     kept, login = for_run(env.pop(LOGIN, "")), dict[str, bytes]()
-    # The model server has a name of ours, so that the vendor's and others' are reached in one measured way.
+    # The model server has our own name, so that the vendor's and others are reached in one measured way.
     provider = _make_provider(env.get(URL) or VENDOR, {"env_key": KEY} if KEY in env else {})
     if kept is not None and not (KEY in env or URL in env):
         login = {f"codex/{LOGIN_FILE}": kept}
-        # A subscription goes through the same provider: Codex's own one would bring plugins and tools that
-        # its vendor runs.
+        # A subscription uses the same provider: Codex's own one would add plugins and tools that its vendor
+        # runs.
         without = {"features.apps": False, "features.plugins": False}
         provider = {**_make_provider(SUBSCRIPTION, {"requires_openai_auth": True}), **without}
     sandboxed = place.isolation is Isolation.SANDBOX
@@ -68,7 +68,8 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
 
 
 def _make_hook(request: LaunchRequest, place: Place) -> dict[str, object]:
-    """The hook as part of the command line, which nobody can change; the repository's hooks stay off."""
+    """Return the hook as part of the command line, which cannot be changed; the repository's hooks stay
+    off."""
     if not hooks.has_hook(request, place):
         return {}
     tools = hooks.select_tools(request, ("Bash",), ("apply_patch",))
@@ -78,13 +79,14 @@ def _make_hook(request: LaunchRequest, place: Place) -> dict[str, object]:
 def _make_argv(request: LaunchRequest, settings: dict[str, object], sandboxed: bool) -> tuple[str, ...]:
     argv = ["codex", "exec", "--json", "--skip-git-repo-check", "--ignore-user-config", "--ignore-rules"]
     if _HOOK in settings:
-        argv.append("--dangerously-bypass-hook-trust")  # else nobody would be there to say yes to it
+        # otherwise the hook would need an approval that nobody can give
+        argv.append("--dangerously-bypass-hook-trust")
     if request.model:
         argv += ["-m", request.model]
     if request.reasoning:
         argv += ["-c", f"model_reasoning_effort={json.dumps(LEVELS[request.reasoning])}"]
     own = "workspace-write" if request.may_write else "read-only"
-    # Its own sandbox cannot be built inside another one: every command would fail, with exit status 0.
+    # Its own sandbox cannot be built inside ours: every command would fail, but with exit status 0.
     argv += ["-s", "danger-full-access" if sandboxed else own]
     network = request.may_write and request.safety is Safety.FULL_AUTO
     for name, value in {**settings, **_make_settings(network, request.besides)}.items():
@@ -105,7 +107,7 @@ def _format_toml(value: object) -> str:
 
 def _make_provider(url: str, shown: dict[str, object]) -> dict[str, object]:
     values: dict[str, object] = {"name": "pancode", "base_url": url, "wire_api": "responses", **shown}
-    # Left alone it asks 30 times in 25 s.
+    # By default it retries 30 times in 25 s.
     values |= {"request_max_retries": 1, "stream_max_retries": 3, "supports_websockets": False}
     return {"model_provider": "pancode", **{f"model_providers.pancode.{k}": v for k, v in values.items()}}
 
@@ -118,15 +120,15 @@ def _make_settings(network: bool, besides: tuple[str, ...]) -> dict[str, object]
         "sandbox_workspace_write.network_access": network,
         "sandbox_workspace_write.exclude_slash_tmp": True,
         **({"sandbox_workspace_write.writable_roots": besides} if besides else {}),
-        # Takes variables named like keys out of what its shell sees; the model's own is among them.
+        # Removes variables that look like keys from its shell's environment; the model's own is among them.
         "shell_environment_policy.ignore_default_excludes": False,
-        # AGENTS.md of the repository comes with the prompt, marked as material.
+        # AGENTS.md of the repository is added to the prompt, marked as material.
         "project_doc_max_bytes": 0,
     }
 
 
 def find_enforcement(mode: Mode, safety: Safety, read_only: bool, isolation: Isolation) -> Enforcement:
-    """The program's own operating system sandbox enforces every level (measured with a hostile model)."""
+    """Return how the level is enforced: by the program's own sandbox (measured with a hostile model)."""
     return Enforcement.SANDBOX if isolation is Isolation.SANDBOX else Enforcement.RUNTIME
 
 

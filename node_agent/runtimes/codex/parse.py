@@ -1,6 +1,6 @@
 """Reads the Codex CLI's JSON stream: its actions, its usage, and whether it finished its work.
 
-A patch or a write that its sandbox stopped leaves no event: the model is told, the stream is not.
+A patch or a write that its sandbox denied is reported to the model, but not in the stream.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MAX_ITEMS_OPEN = 1000
 _STATUS = re.compile(r"(?:unexpected status|last status:) (\d{3})\b")
 _BY_WORDS = (
     ("Missing environment variable", FailureKind.MODEL_AUTH),
-    ("auth.openai.com/oauth/token", FailureKind.MODEL_AUTH),  # its login is over
+    ("auth.openai.com/oauth/token", FailureKind.MODEL_AUTH),  # its login has expired
     ("hit your usage limit", FailureKind.MODEL_BUSY),
     ("content_filter", FailureKind.AGENT_FAILED),
     ("context window", FailureKind.AGENT_FAILED),
@@ -40,12 +40,13 @@ class CodexParser(EventParser):
 
     @property
     def usage(self) -> Usage:
-        """The usage; known only at the end of the turn, since the stream does not report it before."""
+        """The usage; known only at the end of the turn, when the stream reports it."""
         return Usage() if self._end is None else _compute_usage(dict_of(self._end.get("usage")), self._before)
 
     # ---- events
     def _event(self, event: dict[str, Any]) -> Sequence[base.Activity]:
-        """A sequence and no generator: events are short, and many. Items first, as nearly all are."""
+        """Return the activities as a sequence, as events are short and many. Items first, as nearly all
+        are."""
         kind = event.get("type")
         if kind == "item.completed":
             self._known = True
@@ -56,7 +57,7 @@ class CodexParser(EventParser):
             if call is None:
                 return ()
             status = item.get("status")
-            # detects a sandbox that cannot start: nothing runs, whatever the model says
+            # detects a sandbox that cannot start: no command runs, whatever the model claims
             if status == "completed":
                 self._ran = True
             elif status == "failed" and (output := text_of(item.get("aggregated_output"))).startswith(
@@ -83,7 +84,7 @@ class CodexParser(EventParser):
             case "thread.started":
                 self._session = text_of(event.get("thread_id")) or None
                 return (base.SessionStarted(self._session, self._model),)
-            case "error":  # followed by another try, or by the end of the turn
+            case "error":  # another try or the end of the turn follows
                 words = text_of(event.get("message"))
                 return (base.Retrying(_find_status(words), base.keep_end(words, base.REASON_CHARS)),)
             case "turn.completed" | "turn.failed":
@@ -119,7 +120,7 @@ class CodexParser(EventParser):
             return self._note_denial(call, "declined")
         return base.Ran(call, status == "completed", answer_of(item.get("aggregated_output")))
 
-    # ---- the outcome, in this order and no other
+    # ---- the outcome; the order matters
     def _judge(self, end: base.ExitInfo) -> tuple[FailureKind | None, str]:
         if ours := base.ended_for_us(end):
             return ours
@@ -130,7 +131,7 @@ class CodexParser(EventParser):
             self._resets = clock_in(words)
             return _find_kind(words), words
         if end.status != 0:
-            return FailureKind.AGENT_FAILED, f"{base.how_it_ended(end)} after a turn that was completed"
+            return FailureKind.AGENT_FAILED, f"{base.how_it_ended(end)} after a completed turn"
         if "output_tokens" not in dict_of(self._end.get("usage")):
             return FailureKind.RUNTIME_UNREADABLE, "its last turn does not report its usage"
         if self._no_sandbox and not self._ran:
@@ -144,7 +145,8 @@ def _find_status(words: str) -> int | None:
 
 
 def _find_kind(words: str) -> FailureKind:
-    """The failure kind for the sentence in `turn.failed`; an unclear one is the model server's."""
+    """Return the failure kind for the sentence in `turn.failed`; an unclear one counts as the model
+    server's."""
     if status := _find_status(words):
         return by_status(status)
     return next((kind for part, kind in _BY_WORDS if part in words), FailureKind.MODEL_FAILED)

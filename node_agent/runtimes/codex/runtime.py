@@ -21,5 +21,5 @@ RUNTIME = Runtime(
     command.PROGRAM,
     adapter=adapters.CODEX,
     sessions=("codex/sessions",),
-    loose_turns="writes below the machine's temporary folder",
+    loose_turns="writes below the node's temporary folder",
 )

@@ -1,4 +1,4 @@
-"""Classifies an item of Codex's stream; a shell command is read."""
+"""Classifies an item of Codex's stream; a shell command is parsed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PATCHED = re.compile(r"^\*\*\* (Add File|Update File|Delete File|Move to): (.+?
 
 
 def hook_call(tool: str, given: dict[str, Any]) -> ToolCall:
-    """Return the call as the program's hook gets it: a command, or a patch as a text."""
+    """Return the call as the program's hook receives it: a command, or a patch as a text."""
     text = text_of(given.get("command"))
     if tool != "apply_patch":
         return shell_call(tool, text)
@@ -46,7 +46,7 @@ def call_of(item: dict[str, Any]) -> ToolCall | None:
         )
     if kind == "file_change":
         changes = item.get("changes")
-        if type(changes) is list and len(changes) == 1:  # as nearly always
+        if type(changes) is list and len(changes) == 1:  # the usual case
             change = dict_of(changes[0])
             path, deletes = text_of(change.get("path")), change.get("kind") == "delete"
             return _one_change(path, deletes) if len(path) <= PATH_CHARS else _change((path,), deletes)
@@ -60,7 +60,7 @@ def call_of(item: dict[str, Any]) -> ToolCall | None:
 
 @lru_cache(maxsize=64)
 def _make_command_call(command: str) -> ToolCall:
-    """Return the call of a command; each is reported twice, at its begin and at its end."""
+    """Return the call of a command; each is reported twice, at its start and at its end."""
     return shell_call("command_execution", _unwrap_script(command))
 
 

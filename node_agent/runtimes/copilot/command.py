@@ -31,11 +31,11 @@ PROMPT = "copilot/agents/pancode.agent.md"
 """The file of the user's own agent, which is not among the instructions that a repository can give."""
 _FRONT = "---\nname: pancode\ndescription: The agent of this run\n---\n"
 LEVELS: Mapping[Reasoning, str] = {level: level.value for level in Reasoning if level is not Reasoning.OFF}
-"""The levels. The program does not pass `none` on, so the model would think as it does by itself."""
+"""The levels. The program does not pass `none` on, so the model would use its default level."""
 
 REPORT = "usage.json"
-# What it used is not in its stream but in a file that it writes at its end: this puts the file behind the
-# stream, as one line. Signals go to the whole group, and what a kill leaves out is told as such.
+# The usage is not in the stream but in a file written at the end: this appends the file to the stream as one
+# line. Signals go to the whole group, and usage that a kill drops is reported as missing.
 _WITH_REPORT = (
     'report="$1"; shift; "$@"; status=$?; '
     'test -s "$report" && echo && tr -d "\\n" < "$report" && echo; exit $status'
@@ -66,8 +66,8 @@ _EDIT = (*_READ, "create", "edit", "str_replace_editor", "apply_patch")
 _OPEN = (*_EDIT, "bash", "write_bash", "read_bash", "stop_bash", "list_bash", "update_todo")
 _FENCED = (*_EDIT, "bash", "read_bash", "stop_bash", "list_bash")
 """The tools without the one that types into a running command, because no rule reads what it types."""
-# What is available is named at every level: else skills and sub-agents of the repository are offered, too.
-# The rules for `.git` hold by every way to it, links too, but not for a shell.
+# The available tools are named at every level: otherwise skills and sub-agents of the repository are offered,
+# too. The rules for `.git` apply to every path to it, also by links, but not to a shell.
 _RULES: dict[Safety, tuple[tuple[str, ...], tuple[str, ...]]] = {
     Safety.SUGGEST: (("--deny-tool=write", "--deny-tool=shell", "--deny-tool=url"), _READ),
     Safety.AUTO_EDIT: (("--deny-tool=shell", "--deny-tool=url"), _EDIT),
@@ -108,7 +108,7 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
 
 
 def _make_hooks(request: LaunchRequest, place: Place) -> dict[str, bytes]:
-    """Return the hook's files. It is called for every tool, and its program looks at the tool's name."""
+    """Return the hook's files. The hook is called for every tool; its program checks the tool's name."""
     if not hooks.has_hook(request, place):
         return {}
     one = {
@@ -133,7 +133,8 @@ def _make_env(request: LaunchRequest, place: Place) -> dict[str, str]:
 
 
 def model_server(env: Mapping[str, str]) -> dict[str, str]:
-    """Return the model's address. The program masks its key in all output, so a stand-in must be no word."""
+    """Return the model's address. The program masks its key in all output, so no common word can replace
+    it."""
     given = {name: env[name] for name in CREDENTIALS if name in env}
     return {**given, "COPILOT_PROVIDER_WIRE_API": "completions"}
 

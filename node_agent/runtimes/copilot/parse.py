@@ -14,7 +14,7 @@ from node_agent.wire.failure import FailureKind, by_status
 from node_agent.wire.receipt import Usage
 
 _NOT_IN = re.compile(rb"authenticat", re.IGNORECASE)
-"""What the program writes to users, before its stream begins, when GitHub has refused the login."""
+"""What the program writes for users, before its stream begins, if GitHub has refused the login."""
 _BY_TYPE = {
     "authentication": FailureKind.MODEL_AUTH,
     "authorization": FailureKind.MODEL_AUTH,
@@ -37,7 +37,7 @@ class CopilotParser(EventParser):
 
     @property
     def usage(self) -> Usage:
-        """The usage: the model's turns as they come, and the tokens from the report."""
+        """The usage: the model's turns as they arrive, and the tokens from the report."""
         return self._report or Usage(turns=self._turns)
 
     # ---- events
@@ -63,7 +63,7 @@ class CopilotParser(EventParser):
                 self._end = event
                 self._session = text_of(event.get("sessionId")) or self._session
             case _:
-                # The report is the line behind the stream, and has no type.
+                # The report is the line after the stream, and has no type.
                 if "type" not in event and "modelMetrics" in event:
                     self._report = _compute_usage(
                         dict_of(event.get("modelMetrics")), self._before, self._turns
@@ -73,7 +73,7 @@ class CopilotParser(EventParser):
         self._known = True
 
     def _read_message(self, data: dict[str, Any]) -> Iterator[base.Activity]:
-        """A whole answer of the model; the pieces that came before are left out."""
+        """Yield a whole answer of the model; the pieces that came before are dropped."""
         self._answered, self._error, self._end, self._report = True, None, None, None
         self._turns += 1
         self._model = text_of(data.get("model")) or self._model
@@ -92,27 +92,27 @@ class CopilotParser(EventParser):
             output = dict_of(data.get("result")).get("content") or error.get("message")
             yield base.Ran(call, data.get("success") is not False, answer_of(output))
 
-    # ---- the outcome, in this order and no other
+    # ---- the outcome; the order matters
     def _judge(self, end: base.ExitInfo) -> tuple[FailureKind | None, str]:
         if ours := base.ended_for_us(end):
             return ours
         if self._end is None and end.status == 1 and _NOT_IN.search(end.complaints):
             return (
                 FailureKind.MODEL_AUTH,
-                "it was not let in: its key or login is wrong, over, or without Copilot",
+                "access denied: its key or login is wrong, has expired, or does not include Copilot",
             )
         if self._end is None:
             return without_end(end, self._lines, self._known, "a result event")
         if self._error is not None:
-            # Without a status the server's answer was cut.
+            # Without a status, the server's answer was cut off.
             words = text_of(self._error.get("message"), "an error without a message")
             if status := count_of(self._error.get("statusCode")):
                 return by_status(status), words
             return _BY_TYPE.get(text_of(self._error.get("errorType")), FailureKind.MODEL_FAILED), words
         if self._end.get("exitCode") != 0:
-            return FailureKind.AGENT_FAILED, f"its result says exit {self._end.get('exitCode')!r}"
+            return FailureKind.AGENT_FAILED, f"its result reports exit status {self._end.get('exitCode')!r}"
         if end.status != 0:
-            return FailureKind.AGENT_FAILED, f"{base.how_it_ended(end)} after a result of success"
+            return FailureKind.AGENT_FAILED, f"{base.how_it_ended(end)} after a successful result"
         if self._report is None:
             return FailureKind.RUNTIME_UNREADABLE, "it left no report of its usage"
         return self._judge_answer(self._answer)

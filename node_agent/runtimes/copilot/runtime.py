@@ -27,5 +27,5 @@ RUNTIME = Runtime(
     command.CREDENTIALS,
     command.PROGRAM,
     sessions=command.ACP.memory,
-    loose_turns="runs the hooks in .github/hooks, and writes below the machine's temporary folder",
+    loose_turns="runs the hooks in .github/hooks, and writes below the node's temporary folder",
 )

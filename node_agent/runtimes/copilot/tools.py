@@ -1,4 +1,4 @@
-"""Classifies a tool call of the Copilot CLI; a shell command is read."""
+"""Classifies a tool call of the Copilot CLI; a shell command is parsed."""
 
 from __future__ import annotations
 
@@ -35,6 +35,6 @@ call_of = tool_table(
 
 
 def is_denied(error: dict[str, Any]) -> bool:
-    """Whether a failed call was denied. A tool that is not available is one that we took away."""
+    """Whether a failed call was denied. A tool that is not available is one that we removed."""
     words, (head, tail) = text_of(error.get("message")), _MISSING
     return error.get("code") == "denied" or (words.startswith(head) and words.endswith(tail))

@@ -11,11 +11,11 @@ from node_agent.runtimes.starting import build_guard
 GENERAL: Mapping[str, Any] = {
     "enableAutoUpdate": False,
     "enableAutoUpdateNotification": False,
-    # Left alone it asks again for more than 100 s; this is once more, after some seconds.
+    # By default it retries for more than 100 s; this allows one retry, after some seconds.
     "maxAttempts": 2,
 }
 # Folder trust stays on and is skipped by a flag: so no settings of the repository, and with them no servers,
-# hooks or commands, are merged into these. Trust that is off would be trust in everything.
+# hooks or commands, are merged into these. If it were off, everything would be trusted.
 _SETTINGS: Mapping[str, Any] = {
     "security": {
         "auth": {"selectedType": "gemini-api-key"},
@@ -35,17 +35,17 @@ _SETTINGS: Mapping[str, Any] = {
 }
 
 
-# Its search for `.gemini/.env` goes from the checkout up to the root of the disk, through the home of the
-# node's user, and no setting stops it; none stops it from reading GEMINI.md of the repository either.
+# It searches for `.gemini/.env` from the checkout up to the root of the disk, including the home of the
+# node's user. No setting stops that, and none stops it from reading the repository's GEMINI.md.
 def build_isolation(
     more: Mapping[str, Any],
     by_account: bool = False,
     hooks: Mapping[str, Any] | None = None,
     skills: bool = False,
 ) -> dict[str, bytes]:
-    """The files, with `more` settings in them. `by_account`: the login is a Google account, not a key.
+    """Return the files, with `more` settings in them. `by_account`: the login is a Google account, not a key.
 
-    `hooks`: ours; there are no others. `skills`: those of the home are read, none of the repository's.
+    `hooks`: ours; there are no others. `skills`: read those of the home, but none of the repository's.
     """
     read = {"skills": {"enabled": True}} if skills else {}
     theirs = (".agents/skills", ".gemini/skills") if skills else ()

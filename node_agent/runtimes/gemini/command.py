@@ -26,9 +26,9 @@ PROGRAM = Program(
     node=20,
     lowest="0.39.1",
     known="0.61.",
-    login="pancode node secret NODE GEMINI_API_KEY (kept in ~/.pancode-node/*/secrets.json there); with "
-    'a Google account write into that file: {"GOOGLE_CLOUD_ACCESS_TOKEN": '
-    '{"command": ["gcloud", "auth", "print-access-token"]}}',
+    login="pancode node secret NODE GEMINI_API_KEY (stored in ~/.pancode-node/*/secrets.json there); with a "
+    'Google account, write into that file: {"GOOGLE_CLOUD_ACCESS_TOKEN": {"command": ["gcloud", "auth", '
+    '"print-access-token"]}}',
 )
 PROMPT = ".gemini/GEMINI.md"
 """The file that the program reads as its user's standing instructions."""
@@ -55,7 +55,7 @@ _RUNS = f'[[rule]]\ntoolName = "{_SHELL}"\ndecision = "allow"\npriority = 100\na
 _NETWORK = ("web_fetch", "google_web_search")
 _EDIT = ("replace", "write_file")
 _LOOKS = ("read_file", "read_many_files", "list_directory")
-# Out of its plan mode a model lets itself, and is then under no rule at all.
+# A model can leave its plan mode by itself, and then no rule applies.
 _MODE_SWITCHES = ("exit_plan_mode", "enter_plan_mode")
 _RULES = {
     Safety.SUGGEST: ("plan", ("run_shell_command", *_EDIT, *_MODE_SWITCHES, *_NETWORK)),
@@ -103,9 +103,8 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
 
 
 def _make_chat_spec(request: LaunchRequest, place: Place, denied: tuple[str, ...]) -> ProcessSpec:
-    """Denied: sub-agents, which would not ask. A rule without a pattern lets `cat` and `ls` run unasked. No
-    clean-up: it takes a file begun by a load for a broken session, and removes the session.
-    """
+    """Return the launch of an interactive run. Denied: sub-agents, which would not ask. Without a pattern, a
+    rule would let `cat` and `ls` run unasked. No clean-up: it would delete a resumed session as broken."""
     rules = [*map(_format_deny_rule, (*denied, *_MODE_SWITCHES, "invoke_agent"))]
     tools = (_SHELL, *_EDIT, *hooks.select_tools(request, (), _LOOKS))
     rules += [f'{_format_rule(tool, "ask_user", 500)}argsPattern = "."\n' for tool in tools]
@@ -126,7 +125,7 @@ def _make_chat_spec(request: LaunchRequest, place: Place, denied: tuple[str, ...
 
 
 def _make_settings(request: LaunchRequest) -> dict[str, Any]:
-    """Return the settings of this run in addition to every run's: reasoning effort, number of turns."""
+    """Return this run's settings in addition to every run's: reasoning effort, number of turns."""
     turns = request.limits.turns
     spent = {} if turns is None else {"model": {"maxSessionTurns": turns}}
     return {**build_overrides(request.reasoning, request.model), **spent}
@@ -142,7 +141,7 @@ def _make_hooks(request: LaunchRequest, place: Place) -> dict[str, Any]:
 
 
 def _allow_skill_reads(request: LaunchRequest) -> list[str]:
-    """Allow reading skills: the program asks before that, and below full-auto nobody would answer."""
+    """Return the rules for reading skills: otherwise the program asks, and below full-auto nobody answers."""
     return [_format_rule("activate_skill", "allow", 500)] if request.skills else []
 
 
@@ -175,12 +174,12 @@ def _make_env(request: LaunchRequest, place: Place) -> dict[str, str]:
 
 
 def by_account(env: Mapping[str, str]) -> bool:
-    """Whether the program is launched with a Google account; a key or another server goes before it."""
+    """Whether the program is launched with a Google account; a key or another server takes precedence."""
     return bool(env.get(LOGIN)) and not (KEY in env or URL in env)
 
 
 def model_server(env: Mapping[str, str]) -> dict[str, str]:
-    """Return the address and stand-in key of the model: the program refuses to start without any key."""
+    """Return the address and placeholder key of the model: the program does not start without any key."""
     return {name: env[name] for name in (KEY, URL) if name in env} | {KEY: env.get(KEY, "none")}
 
 

@@ -1,6 +1,6 @@
 """Reads the Gemini CLI's JSON stream: its actions, its usage, and whether it finished its work.
 
-What it used is told at its end only. That a model refused is told only where it left no text.
+The usage is reported only at the end. A refusal by the model is reported only if it left no text.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from node_agent.wire.receipt import Usage
 
 _DENIED = frozenset({"tool_not_registered", "policy_violation", "permission_denied", "path_not_in_workspace"})
 _NOT_IN = re.compile(rb"^ +status: 40[13],", re.MULTILINE)
-"""What the program writes to users, before its stream begins, when a Google account is refused."""
+"""What the program writes for users, before its stream begins, if a Google account is refused."""
 _STATUS = re.compile(r'"code":\s*(\d{3})\b')
 _BY_STATUS = {
     41: (FailureKind.MODEL_AUTH, "no key logs it in"),
     53: (FailureKind.TURN_LIMIT, "its model has answered as often as it may"),
 }
-"""Exit statuses that give the failure by themselves, where no result reports success."""
+"""Exit statuses that determine the failure by themselves, if no result reports success."""
 
 
 class GeminiParser(EventParser):
@@ -39,9 +39,9 @@ class GeminiParser(EventParser):
 
     @property
     def usage(self) -> Usage:
-        """The usage: the model's turns as they come, and the tokens at the end."""
+        """The usage: the model's turns as they arrive, and the tokens at the end."""
         stats = dict_of(self._end.get("stats")) if self._end else {}
-        # Its output leaves out what the model thought, which is paid for; the total has it.
+        # Its output number omits the model's thinking, which is billed; the total includes it.
         input_tokens, cached = count_of(stats.get("input_tokens")), count_of(stats.get("cached"))
         thought = count_of(stats.get("total_tokens")) - input_tokens
         return Usage(
@@ -101,7 +101,7 @@ class GeminiParser(EventParser):
         else:
             yield base.Ran(call, event.get("status") != "error", answer_of(event.get("output")))
 
-    # ---- the outcome, in this order and no other
+    # ---- the outcome; the order matters
     def _judge(self, end: base.ExitInfo) -> tuple[FailureKind | None, str]:
         if ours := base.ended_for_us(end):
             return ours
@@ -110,23 +110,26 @@ class GeminiParser(EventParser):
                 kind, words = _BY_STATUS[end.status]
                 return kind, f"exit {end.status}: {words}"
             if self._end is None and end.status == 1 and _NOT_IN.search(end.complaints):
-                words = "its Google account was not let in: the token is wrong, over or barred"
+                words = (
+                    "its Google account was not accepted: the token is wrong, has expired or lacks a "
+                    "permission"
+                )
                 return FailureKind.MODEL_AUTH, words
             if self._end is None:
                 return without_end(end, self._lines, self._known, "a result event")
             words = text_of(dict_of(self._end.get("error")).get("message"), "an error without a message")
             return _find_kind(words, end), words
         if end.status != 0:
-            return FailureKind.AGENT_FAILED, f"{base.how_it_ended(end)} after a result of success"
+            return FailureKind.AGENT_FAILED, f"{base.how_it_ended(end)} after a successful result"
         if "output_tokens" not in dict_of(self._end.get("stats")):
             return FailureKind.RUNTIME_UNREADABLE, "its result does not report its usage"
-        if self._trouble:  # as where it found itself in a loop, which it calls a success
+        if self._trouble:  # for example a detected loop, which it reports as a success
             return FailureKind.AGENT_FAILED, self._trouble
         return self._judge_answer(self._answer)
 
 
 def _find_kind(words: str, end: base.ExitInfo) -> FailureKind:
-    """Return the failure by the server's status: in the words, or as the exit status's lowest byte."""
+    """Return the failure by the server's status: from the text, or as the exit status's lowest byte."""
     if found := _STATUS.search(words):
         return by_status(int(found[1]))
     if end.status is not None and 400 - 256 <= end.status < 256:

@@ -26,7 +26,7 @@ def _list_overrides(reasoning: Reasoning, model: str | None) -> Iterator[dict[st
     level, budget = LEVELS[reasoning]
     yield _make_override("chat-base-2.5", {"thinkingBudget": budget})
     yield _make_override("chat-base-3", {"thinkingLevel": level})
-    if model is not None:  # one that is in none of its own lists
+    if model is not None:  # a model that is in none of its own lists
         budgeted = model.startswith(_BUDGETED)
         yield _make_override(model, {"thinkingBudget": budget} if budgeted else {"thinkingLevel": level})
 

@@ -1,4 +1,4 @@
-"""Classifies a tool call of the Gemini CLI; a shell command is read."""
+"""Classifies a tool call of the Gemini CLI; a shell command is parsed."""
 
 from __future__ import annotations
 

@@ -1,3 +1,3 @@
-"""The runtime `native`: a worker of our own, on any model server that speaks OpenAI's chat wire."""
+"""The runtime `native`: our own worker, for any model server with OpenAI's chat API."""
 
 from __future__ import annotations

@@ -22,11 +22,12 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
 
 
 enforcement = held_but_full_auto
-"""The kernel keeps the worker's file tools in the checkout. Without a sandbox only full-auto has commands."""
+"""The kernel limits the worker's file tools to the checkout. Without a sandbox, only full-auto has
+commands."""
 
 
 def _read_probe(results: Sequence[Said]) -> RuntimeFact:
-    """Return the fact: the worker comes with the node agent, so it is always there."""
+    """Return the fact: the worker is part of the node agent, so it is always available."""
     (given, _) = [*results, (None, "")][0]
     if given != 0:
         return RuntimeFact(name="native", version=VERSION, state="not_logged_in", fix=LOGIN)

@@ -1,3 +1,3 @@
-"""The runtime `openai-agents`: OpenAI's Agents SDK as the node's owner has it, with tools of ours."""
+"""The runtime `openai-agents`: OpenAI's Agents SDK as installed by the node's owner, with our own tools."""
 
 from __future__ import annotations

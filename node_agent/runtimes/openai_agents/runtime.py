@@ -15,7 +15,7 @@ PROBE = make_probe(PROGRAM, LOGINS)
 
 
 def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
-    """Return a launch as the native worker's, with the name of the link that leads to the SDK."""
+    """Return a launch like the native worker's, with the name of the link to the SDK."""
     return launch_worker(SDK_HOST, request, place, PROGRAM.name, DRIVER)
 
 

@@ -1,3 +1,3 @@
-"""The runtime `opencode`: OpenCode, headless, with any model server that speaks OpenAI's chat wire."""
+"""The runtime `opencode`: OpenCode, headless, with any model server with OpenAI's chat API."""
 
 from __future__ import annotations

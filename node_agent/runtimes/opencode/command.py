@@ -26,9 +26,9 @@ PROGRAM = Program(
     "opencode-ai",
     version=r"(\d+\.\d+\.\d+)\b",
     known="1.18.",
-    login="pancode node secret NODE OPENAI_BASE_URL, of a server with OpenAI's chat wire, and "
-    "OPENAI_API_KEY if it wants one (kept in ~/.pancode-node/*/secrets.json there); with a ChatGPT account: "
-    "pancode node login NODE opencode",
+    login="pancode node secret NODE OPENAI_BASE_URL, for a server with OpenAI's chat API, and "
+    "OPENAI_API_KEY if it needs one (stored in ~/.pancode-node/*/secrets.json there); with a ChatGPT "
+    "account: pancode node login NODE opencode",
     needs_scripts=True,
 )
 ACP = AcpWay(
@@ -43,7 +43,7 @@ ACP = AcpWay(
 PROMPT = "prompt.md"
 LEVELS: Mapping[Reasoning, str] = {level: level.value for level in Reasoning} | {Reasoning.OFF: "none"}
 
-# What is not named is denied, never asked for: an "ask" would end the run there, with exit status 0.
+# Tools that are not named are denied, not asked for: an "ask" would end the run there, with exit status 0.
 _READ: dict[str, Any] = {"*": "deny", "read": "allow", "grep": "allow", "glob": "allow", "list": "allow"}
 _EDIT = {**_READ, "edit": {"*": "allow", ".git/*": "deny", ".git/**": "deny"}}
 _RULES = {Safety.SUGGEST: _READ, Safety.AUTO_EDIT: _EDIT, Safety.FULL_AUTO: {**_EDIT, "bash": "allow"}}
@@ -52,8 +52,8 @@ _QUIET = dict.fromkeys(
         "OPENCODE_DISABLE_AUTOUPDATE",
         "OPENCODE_DISABLE_MODELS_FETCH",
         "OPENCODE_DISABLE_LSP_DOWNLOAD",
-        "OPENCODE_DISABLE_PROJECT_CONFIG",  # nor AGENTS.md, which comes with the prompt
-        "OPENCODE_DISABLE_EXTERNAL_SKILLS",  # those of the repository, and of folders of other programs
+        "OPENCODE_DISABLE_PROJECT_CONFIG",  # nor AGENTS.md, which is in the prompt
+        "OPENCODE_DISABLE_EXTERNAL_SKILLS",  # skills of the repository, and of folders of other programs
     ),
     "1",
 )
@@ -63,14 +63,15 @@ _OWN_PLUGINS = {"OPENCODE_DISABLE_DEFAULT_PLUGINS": "1"}
 """Switches off the built-in plugins: they log the program in at vendors, and are needed for nothing else."""
 
 
-# Without these it fetches that package from npm at every start, although --pure uses none.
+# Without these files it fetches that package from npm at every start, although --pure uses none.
 _LOCK = {"packages": {"": {"dependencies": {"@opencode-ai/plugin": "*"}}}}
 _INSTALLED = {
     "config/opencode/node_modules/.keep": b"",
     "config/opencode/package-lock.json": json.dumps(_LOCK).encode(),
 }
 _FOLDERS = ("config", "data", "state", "cache")
-_INSTALLED |= {f"{folder}/": b"" for folder in _FOLDERS[1:]}  # named, so that set-up leaves nothing in them
+# named here, so that set-up cannot leave anything in them
+_INSTALLED |= {f"{folder}/": b"" for folder in _FOLDERS[1:]}
 
 
 def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
@@ -82,8 +83,8 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     if kept is not None and not (KEY in env or URL in env):
         login = {f"data/opencode/{LOGIN_FILE}": kept}
     model = f"{'openai' if login else 'pancode'}/{request.model or 'default'}"
-    # Without a title it asks the model for one, which no event tells.
-    # Its home has no plugin but ours, and `--pure` would leave out that one.
+    # Without a title it calls the model to make one, which no event reports. Its home has no plugin but ours,
+    # which `--pure` would disable.
     pure = () if hooks.has_hook(request, place) else ("--pure",)
     argv = ["opencode", "run", "--format", "json", *pure, "--model", model, "--title", "pancode"]
     if request.resume:
@@ -96,7 +97,7 @@ def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
     return wrap_launch(ACP.model_copy(update={"argv": (*ACP.argv, *pure)}), request, place, headless)
 
 
-# Thrown is denied: the model gets the words as the result of its call, and the run continues.
+# An exception denies the call: the model receives its text as the result, and the run continues.
 _PLUGIN = """\
 import { execFile } from "node:child_process";
 const [TOOLS, [program, ...given], timeout] = ASKED;
@@ -117,7 +118,7 @@ export const Policy = async () => ({
 
 
 def _make_hooks(request: LaunchRequest, place: Place) -> dict[str, bytes]:
-    """Return the files of the hook as a plugin: the program has no hook that is a command."""
+    """Return the files of the hook as a plugin: the program does not support a command as a hook."""
     if not hooks.has_hook(request, place):
         return {}
     tools = hooks.select_tools(request, ("bash",), ("edit", "write", "patch", "apply_patch", "read"))
@@ -142,12 +143,12 @@ def _make_settings(
     request: LaunchRequest, place: Place, env: Mapping[str, str], model: str
 ) -> dict[str, Any]:
     provider, _, name = model.partition("/")
-    # The model need be none that it has heard of.
+    # The program need not know the model.
     settings = {"options": {"reasoningEffort": LEVELS[request.reasoning]}} if request.reasoning else {}
     limit = {"context": 131072, "output": 8192}
     known = {name: {"name": name, "tool_call": True, "limit": limit, **settings}}
     given = {"models": known} if provider != "pancode" else _make_provider(known, env)
-    # the tools that its level allows, and of those the agent's own
+    # the tools that its level allows, and among them only the agent's own
     allowed = _RULES[request.safety if request.may_write else Safety.SUGGEST]
     if is_fenced(request, place):
         allowed = {**allowed, "bash": {"*": "allow", **{f"{words}*": "deny" for words in NEVER}}}
@@ -167,12 +168,13 @@ def _make_settings(
 
 
 def _make_provider(known: dict[str, Any], env: Mapping[str, str]) -> dict[str, Any]:
-    """Key and server are read from the environment: set-up and gates see these settings as well."""
+    """Return the provider; it reads key and server from the environment, as set-up and gates see these
+    settings."""
     options = {"baseURL": f"{{env:{URL}}}" if URL in env else VENDOR}
     if KEY in env:
         options["apiKey"] = f"{{env:{KEY}}}"
     return {
-        "npm": "@ai-sdk/openai-compatible",  # part of the program, nothing is downloaded
+        "npm": "@ai-sdk/openai-compatible",  # part of the program: nothing is downloaded
         "name": "pancode",
         "options": options,
         "models": known,

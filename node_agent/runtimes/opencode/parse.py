@@ -1,6 +1,6 @@
 """Reads OpenCode's JSON stream: its actions, its usage, and whether it finished its work.
 
-It has no event for its end: a run that finished is one whose last step finished with the reason "stop".
+It has no final event: a run has finished if its last step finished with the reason "stop".
 """
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ _BY_NAME = {
     "MessageOutputLengthError": FailureKind.AGENT_FAILED,
 }
 _BY_REASON = {"length": FailureKind.AGENT_FAILED, "unknown": FailureKind.MODEL_FAILED}
-"""Failures by the reason of the last step. "unknown": no answer at all; "tool-calls": an end in the middle.
-"""
+"""Failures by the reason of the last step. "unknown": no answer; "tool-calls": an end in the middle."""
 
 
 class OpencodeParser(EventParser):
@@ -64,7 +63,7 @@ class OpencodeParser(EventParser):
                 self._end = event
 
     def _read_call(self, tool: str, state: dict[str, Any]) -> Iterator[base.Activity]:
-        """Yield the activities of a call; it is reported when it has ended."""
+        """Yield the activities of a call; it is reported only after its end."""
         call = call_of(tool, dict_of(state.get("input")))
         self._calls[call.action] += 1
         yield call
@@ -76,7 +75,8 @@ class OpencodeParser(EventParser):
             yield base.Ran(call, not failed, answer_of(why if failed else state.get("output")))
 
     def _add(self, tokens: dict[str, Any], cost: Decimal | None) -> bool:
-        """Count one step; return whether it reported its usage. A price of 0 means that none is known."""
+        """Count one step; return whether it reported its usage. A price of 0 means that the price is
+        unknown."""
         cache, was = dict_of(tokens.get("cache")), self._usage
         fresh, wrote = count_of(tokens.get("input")), count_of(cache.get("write"))
         output, thought = count_of(tokens.get("output")), count_of(tokens.get("reasoning"))
@@ -91,14 +91,14 @@ class OpencodeParser(EventParser):
         )
         return "output" in tokens
 
-    # ---- the outcome, in this order and no other
+    # ---- the outcome; the order matters
     def _judge(self, end: base.ExitInfo) -> tuple[FailureKind | None, str]:
         if ours := base.ended_for_us(end):
             return ours
         if self._end is None:
             return without_end(end, self._lines, self._session is not None, "the end of its last step")
         if self._end.get("type") == "error":
-            # Without a status no model server answered.
+            # Without a status, no model server answered.
             error = dict_of(self._end.get("error"))
             data, name = dict_of(error.get("data")), text_of(error.get("name"), "an error without a name")
             words = f"{name}: {text_of(data.get('message'))}".rstrip(": ")
@@ -110,7 +110,7 @@ class OpencodeParser(EventParser):
             words = f"{base.how_it_ended(end)}, its last step ended with the reason {reason!r}"
             return _BY_REASON.get(reason, FailureKind.NO_ANSWER), words
         if end.status != 0:
-            return FailureKind.AGENT_FAILED, f"{base.how_it_ended(end)} after a last step that was finished"
+            return FailureKind.AGENT_FAILED, f"{base.how_it_ended(end)} after a finished last step"
         if not self._has_usage:
             return FailureKind.RUNTIME_UNREADABLE, "its last step does not report its usage"
         return self._judge_answer(self._answer)

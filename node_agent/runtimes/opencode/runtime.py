@@ -14,7 +14,7 @@ BROUGHT = (
     *(Brought(f".opencode/{name}/*.{kind}") for name in ("plugin", "plugins") for kind in ("js", "ts")),
     *(Brought(f"{at}opencode.{kind}", "plugin") for at in ("", ".opencode/") for kind in ("json", "jsonc")),
 )
-"""The program's scan of the checkout heeds neither `--pure` nor the switch for a project's settings."""
+"""The program's scan of the checkout ignores both `--pure` and the switch for a project's settings."""
 RUNTIME = Runtime(
     "opencode",
     replace(

@@ -1,4 +1,4 @@
-"""Classifies a tool call of OpenCode; a shell command is read."""
+"""Classifies a tool call of OpenCode; a shell command is parsed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DENIED = (
     "rejected permission",
     REFUSED,
 )
-"""Words in the outcome of a denied call."""
+"""Texts in the outcome of a denied call."""
 OURS = {
     "read": ("read",),
     "grep": ("grep",),

@@ -29,7 +29,7 @@ E = TypeVar("E", bound=StrEnum)
 
 @Verb(AGENTS, command="agents ls", query=("cwd", "name"))
 def _agents(context: ApiContext, call: ApiCall) -> AgentsAnswer:
-    """Agent definitions."""
+    """List agent definitions."""
     agents = context.coordinator.around({}).agents(context.project_of(call.query.get("cwd")))
     name = call.query.get("name")
     chosen = [find_agent(agents, name)] if name is not None else list(agents.values())
@@ -38,7 +38,7 @@ def _agents(context: ApiContext, call: ApiCall) -> AgentsAnswer:
 
 
 def _shape(agent: Agent) -> AgentShape:
-    """Return the agent by the names of panagents.yaml, where those are not ours."""
+    """Return the agent with the names of panagents.yaml where ours differ."""
     answer: Any = asdict(agent)
     usd, sampling = agent.limits.usd, agent.sampling
     del answer["said_role"], answer["isolations"]
@@ -58,9 +58,9 @@ def _shape(agent: Agent) -> AgentShape:
     query=("cwd", "mode", "safety", "runtime", "model", "task"),
 )
 def _prompt(context: ApiContext, call: ApiCall) -> PromptAnswer:
-    """What an agent is told.
+    """Show the prompt of an agent.
 
-    As `dispatch` would compile it here; the repository's AGENTS.md comes to it on the node.
+    It is compiled as a dispatch from this folder would; the node adds the repository's AGENTS.md later.
     """
     around, project = context.coordinator.around({}), context.project_of(call.query.get("cwd"))
     agent, defaults = find_agent(around.agents(project), call.path["agent"]), around.defaults(project)
@@ -89,7 +89,7 @@ def _prompt(context: ApiContext, call: ApiCall) -> PromptAnswer:
 
 @Verb(RUN_PROMPT, command="agents prompt")
 def _told(context: ApiContext, call: ApiCall) -> RunPromptAnswer:
-    """What a run was told."""
+    """Show the prompt that a run got."""
     return read_prompt(context.core, call.path["run"])
 
 

@@ -1,4 +1,4 @@
-"""Routes of what a dispatch chooses from: programs, modes, safety levels."""
+"""Routes of the choices of a dispatch: runtimes, modes, safety levels."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from pancode.kernel.node import describe_isolation
 
 @Verb(answers.RUNTIMES, command="agents runtimes", query=("cwd", "name"))
 def _runtimes(context: ApiContext, call: ApiCall) -> RuntimesAnswer:
-    """Programs, and where they are.
+    """List runtimes and the nodes that have them.
 
-    The facts that PanCode knows, and the source of each.
+    Facts as the nodes reported them, with the node of each.
     """
     heard = list_nodes(context.core)
     found: dict[str, list[NodeRuntime]] = {n: [] for n in RUNTIMES if is_listed(n)}
@@ -48,7 +48,7 @@ def _runtimes(context: ApiContext, call: ApiCall) -> RuntimesAnswer:
 
 
 def _make_runtime_shape(name: str, nodes: list[NodeRuntime]) -> RuntimeShape:
-    """Return the runtime's shape; a node may report one that this coordinator does not know."""
+    """Return the runtime's shape; a node may report a runtime that this coordinator does not know."""
     kind = RUNTIMES.get(name)
     levels = [level.value for level in Reasoning if kind is not None and level in kind.reasons]
     turns, comes = kind is not None and kind.takes_turns, kind is not None and kind.installable
@@ -59,7 +59,7 @@ def _make_runtime_shape(name: str, nodes: list[NodeRuntime]) -> RuntimeShape:
 
 @Verb(answers.MODES, command="policy show", query=("cwd",))
 def _modes(context: ApiContext, call: ApiCall) -> ModesAnswer:
-    """What each mode lets a dispatch do."""
+    """Show what each mode allows a dispatch to do."""
     default = context.coordinator.around({}).defaults(context.project_of(call.query.get("cwd"))).mode
     modes: list[ModeShape] = [
         {
@@ -75,7 +75,7 @@ def _modes(context: ApiContext, call: ApiCall) -> ModesAnswer:
 
 @Verb(answers.SAFETY, command="policy show", query=("cwd",))
 def _safety(context: ApiContext, call: ApiCall) -> SafetyAnswer:
-    """The levels, and who holds them."""
+    """Show the safety levels, and what enforces them."""
     default = context.coordinator.around({}).defaults(context.project_of(call.query.get("cwd"))).safety
     levels: list[LevelShape] = [
         {"name": s.value, "allows": sorted(a.value for a in ALLOWED[s]), "default": s == default}

@@ -1,4 +1,4 @@
-"""Routes of models: the servers that nodes reach, their models, a test of one."""
+"""Routes of models: the servers that nodes reach, their models, and a model's test."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pancode.interfaces.http.streams import make_event_stream, stream_steps
 
 @Verb("POST /v1/models/test", ExamBody, "models test", right=TESTS)
 def _test(context: ApiContext, call: ApiCall) -> EventStream:
-    """Test a model on its machine."""
+    """Test a model on its node."""
     body: ExamBody = call.body
     places = find_endpoints(context.core, body.model, body.node)
     ends = context.closing.wait
@@ -32,19 +32,16 @@ def _test(context: ApiContext, call: ApiCall) -> EventStream:
 
 @Verb(answers.ENDPOINTS, command="models ls", query=("node",))
 def _endpoints(context: ApiContext, call: ApiCall) -> EndpointsAnswer:
-    """Model servers of the nodes.
+    """List the model servers of the nodes.
 
-    Every model server of every node that is heard, or of one.
+    Includes every node that has reported, or only one.
     """
     return {"endpoints": list_endpoints(context.core, call.query.get("node"))}
 
 
 @Verb(answers.MODELS, command="models ls", query=("cwd", "node", "tier"))
 def _models(context: ApiContext, call: ApiCall) -> ModelsAnswer:
-    """Their models.
-
-    Every model of theirs, with its tier.
-    """
+    """List the models of these servers, with their tiers."""
     tiers = context.coordinator.around({}).tiers(context.project_of(call.query.get("cwd")))
     wanted = ModelFilter(call.query.get("node"), call.query.get("tier"))
     return {"models": list_models(context.core, wanted, tiers)}

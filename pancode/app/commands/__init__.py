@@ -1,1 +1,1 @@
-"""The commands of the coordinator itself: serve, service, init, doctor, demo."""
+"""Commands that run and check the coordinator itself: serve, service, init, doctor, demo."""

@@ -1,4 +1,4 @@
-"""`pancode config check`: what is wrong with a file that users write."""
+"""`pancode config check`: report errors in a file that users write."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def check(
         ),
     ],
     kind: Annotated[
-        Kind | None, option("What the file is (default: by its name): agents, rules, workflow or skills.")
+        Kind | None, option("The kind of file (default: by its name): agents, rules, workflow or skills.")
     ] = None,
     face: Json,
 ) -> int:
-    """Everything that is wrong with a FILE, at once, each with its line; exit code 3 if there is something.
+    """Report every error in FILE, with its line; exit code 3 if there are errors.
 
-    With --kind and no FILE: the agents or the rules in force here, or all skills.
+    With --kind and no FILE: check the agents or the rules in force here, or all skills.
     """
     from pancode.agents.commands.agents import check_agents
     from pancode.agents.commands.choices import check_rules
@@ -55,7 +55,7 @@ def check(
     if kind == "skills":
         return check_skills(face, files)
     if len(files) > 1:
-        raise UsageError("one FILE at a time", fix=f"pancode config check {files[0]}")
+        raise UsageError("only one FILE is allowed", fix=f"pancode config check {files[0]}")
     file = files[0] if files else None
     if kind == "agents":
         return check_agents(face, file)
@@ -63,7 +63,7 @@ def check(
 
 
 def kind_of(file: str) -> Kind:
-    """By the name of a file; a folder is that of agents or of skills, and any other name a workflow."""
+    """Return the kind of a file by its name: a folder has agents or skills; any other name is a workflow."""
     path = Path(file)
     if path.is_dir():
         return "agents" if os.path.exists(path / "panagents.yaml") else "skills"

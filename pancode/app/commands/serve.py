@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 HELD = 73
-"""The exit status that tells a service: another coordinator holds the home. The systemd units know it."""
+"""Exit status that tells the systemd units that another coordinator has locked the home."""
 
 
 @verb("admin serve", "pancode admin serve", "pancode admin serve --background")
@@ -32,11 +32,13 @@ def serve(
     background: Annotated[
         bool, option("Start it in its own session and come back when it answers.", "--background")
     ] = False,
-    check: Annotated[bool, option("Start nothing: exit status 0 if one answers, else 6.", "--check")] = False,
+    check: Annotated[
+        bool, option("Start nothing: exit status 0 if a coordinator answers, else 6.", "--check")
+    ] = False,
     child: Annotated[bool, Option("--child", hidden=True)] = False,
     stamp: Annotated[int | None, Option("--down-stamp", hidden=True)] = None,
 ) -> int:
-    """The coordinator in the foreground; Ctrl-C stops it cleanly, and runs on nodes continue."""
+    """Run the coordinator in the foreground. Ctrl-C stops it cleanly; runs on nodes continue."""
     Face(as_json=False).acts_here("pancode admin serve")
     if check:
         Client(home_of(os.environ), starts=False).get(PING)
@@ -58,7 +60,7 @@ def serve(
         serve_here(os.environ, make_fleet_calls, quiet=False)
         return ExitCode.DONE
     for number in (signal.SIGINT, signal.SIGHUP):
-        # Of its own session: what a command in the background ignores is not for what starts here.
+        # Signals that a background command ignores must not stay ignored in the coordinator.
         signal.signal(number, signal.SIG_DFL)
     return _as_child(stamp)
 
@@ -75,7 +77,8 @@ def _as_child(stamp: int | None) -> int:
         serve_here(os.environ, make_fleet_calls, quiet=True, stamp=stamp)
     except AlreadyRunningError as there:
         sys.stderr.write(f"{there}\n")
-        # A service would take 0 for one that ended before it was ready, and start it again.
+        # Exit status 0 would tell systemd that the service ended before it was ready, and it would restart
+        # it.
         return HELD if by_service else ExitCode.DONE
     except PancodeError as error:
         return tell_error(error, as_json=True)
@@ -110,16 +113,16 @@ def service(
     system: System = False,
     user: User = None,
     node_home: Annotated[
-        str | None, option("Print the unit of the node agent of that folder instead.", "FOLDER")
+        str | None, option("Print the unit of the node agent of this folder instead.", "FOLDER")
     ] = None,
     python: Annotated[
-        str, option("The Python of the node agent of --node-home.", "PROGRAM")
+        str, option("The Python of the node agent, for --node-home.", "PROGRAM")
     ] = "/usr/bin/python3",
     face: Json,
 ) -> None:
-    """Print the very unit that --install would write, and change nothing.
+    """Print the unit that --install would write, without changing anything.
 
-    `pancode fleet up` installs yours where it can. A second --install changes nothing.
+    `pancode fleet up` installs your user's unit where possible. Repeating --install has no effect.
     """
     from pancode.app import units
 
@@ -130,12 +133,12 @@ def service(
     whose = units.Whose.of(user) if system else None
     root = units.home_for(os.environ, whose)
     if installs + removes + bool(node_home) > 1:
-        raise UsageError("--install, --remove and --node-home cannot be combined", fix="give one of them")
+        raise UsageError("--install, --remove and --node-home cannot be combined", fix="use only one of them")
     if installs:
         answer = units.install(root, os.environ, whose)
-        now = "it starts at the next boot; pancode fleet down takes it away, pancode fleet up brings it back"
+        now = "it starts at the next boot; pancode fleet down removes it, pancode fleet up restores it"
         if system:
-            now = f"now: pancode fleet down, then systemctl start {answer['name']}"
+            now = f"to start it now: pancode fleet down, then systemctl start {answer['name']}"
         return face.show(answer, lambda: f"{answer['told']}\n{now}\n")
     if removes:
         gone = units.remove(root, os.environ, whose)
@@ -149,9 +152,9 @@ def service(
 
 @verb("admin api-stdio", "pancode admin api-stdio", "ssh desk pancode admin api-stdio")
 def api_stdio() -> int:
-    """Carry connections with the coordinator of this machine over standard input and output.
+    """Forward connections to this machine's coordinator over standard input and output.
 
-    A command on another node starts it through SSH where PANCODE_COORDINATOR names this one.
+    If PANCODE_COORDINATOR names this machine, commands on other machines run this through SSH.
     """
     from pancode.app.server.api_stdio import serve_stdio
 

@@ -24,10 +24,10 @@ def init(
     ] = False,
     face: Json,
 ) -> None:
-    """Write your configuration files, all comments, into your home; never overwrites.
+    """Write your configuration files, fully commented out, into your home; never overwrites.
 
-    Inside a repository also propose its pancode.yaml (set-up, kept folders, gates), from pyproject.toml,
-    package.json, Cargo.toml, go.mod or a Makefile. It is written after your yes, or with --write.
+    Inside a repository also propose its pancode.yaml (setup, kept folders, gates), based on pyproject.toml,
+    package.json, Cargo.toml, go.mod or a Makefile. It is written after you approve, or with --write.
     """
     from pancode.app.init import proposed_here, write_files
 
@@ -61,28 +61,29 @@ def _format_result(answer: dict[str, Any], shown: bool) -> str:
 @verb("fleet demo", "pancode fleet demo", "pancode fleet demo --keep", "pancode fleet demo --remove")
 def demo(
     *,
-    keep: Annotated[bool, option("Leave the fleet running, for the curious.", "--keep")] = False,
+    keep: Annotated[bool, option("Leave the fleet running afterwards.", "--keep")] = False,
     remove: Annotated[bool, option("Remove what an earlier --keep has left.", "--remove")] = False,
     face: Json,
 ) -> int:
-    """A whole fleet on this machine, under a minute: no root, no key, no model, no network.
+    """Run a whole fleet on this machine in under a minute: no root, key, model or network needed.
 
-    Two nodes over SSH, four runs, a node agent killed in the middle of one, receipts verified, a change
-    landed, the books balanced, everything taken away. Exit code 0 only if every check held.
+    Two nodes over SSH and four runs. One node agent is killed during a run; receipts are verified, a change
+    is landed, costs are balanced, and everything is removed. Exit code 0 only if every check passed.
     """
     from pancode.app import demo as offline
 
     face.acts_here("pancode fleet demo")
-    write = (lambda text: None) if face.as_json else narrate  # with --json the story is only in the answer
+    # with --json the narration is only in the answer
+    write = (lambda text: None) if face.as_json else narrate
     if remove:
         count = offline.remove(os.environ, write=write)
-        return face.end(ExitCode.DONE, {"removed": count}, lambda: "" if count else "no demo is left here\n")
+        return face.end(ExitCode.DONE, {"removed": count}, lambda: "" if count else "no demo found\n")
     report = offline.play(os.environ, keep=keep, write=write)
     return face.end(ExitCode.DONE if report["ok"] else ExitCode.INTERNAL, report, lambda: "")
 
 
 def narrate(text: str) -> None:
-    """Print a part of the story at once."""
+    """Print a part of the narration immediately."""
     sys.stdout.write(text)
     sys.stdout.flush()
 
@@ -91,19 +92,17 @@ def narrate(text: str) -> None:
 def doctor(
     nodes: Nodes,
     *,
-    whole: Annotated[bool, option("Every node of the fleet instead of this machine.", "--all")] = False,
-    repair: Annotated[
-        bool, option("Repair what can be repaired without harm; ask before each act.", "--fix")
-    ] = False,
-    yes: Annotated[bool, option("With --fix: do not ask.", "-y", "--yes")] = False,
+    whole: Annotated[bool, option("Check every node of the fleet instead of this machine.", "--all")] = False,
+    repair: Annotated[bool, option("Make safe repairs; confirm each one first.", "--fix")] = False,
+    yes: Annotated[bool, option("With --fix: do not ask for confirmation.", "-y", "--yes")] = False,
     face: Json,
 ) -> int:
-    """Show what is wrong on this machine, each with its fix; of NODES, repair what bring-up can repair there.
+    """Show problems on this machine with their fixes; for NODES, repair what bring-up can repair there.
 
-    --fix takes the rights of others off files of PanCode that are private, removes sockets that a dead
-    coordinator left and checkouts that no node agent of this machine knows, writes configuration files that
-    are missing, brings node agents of another version, or that say nothing, up again, and lets go of the
-    files of old runs (pancode admin gc). It asks before each.
+    --fix removes other users' access to PanCode's private files, removes sockets of a dead coordinator and
+    checkouts that no node agent of this machine knows, writes missing configuration files, brings up node
+    agents that have another version or do not report, and deletes the files of old runs (pancode admin gc).
+    It confirms each repair first.
     """
     from pancode.app.doctor import run_checks
 
@@ -132,8 +131,7 @@ def doctor(
 
 
 def _repair_all(face: Face, approved: bool) -> None:
-    """Offer each repair in turn, and make those that are agreed to; one that fails does not
-    stop the others."""
+    """Offer each repair in turn and make the approved ones; one that fails does not stop the others."""
     from pancode.app.repair import list_repairs
 
     repairs = list(list_repairs(home_of(os.environ), os.environ))
@@ -146,7 +144,7 @@ def _repair_all(face: Face, approved: bool) -> None:
         try:
             one.do()
         except (PancodeError, OSError) as error:
-            face.note(f"  it did not work: {escape_line(str(error))}")
+            face.note(f"  repair failed: {escape_line(str(error))}")
         else:
             face.note(f"  done: {escape_line(one.act)}")
     if not repairs:

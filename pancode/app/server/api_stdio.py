@@ -1,4 +1,4 @@
-"""The other end of PANCODE_COORDINATOR: connections with this machine's coordinator, over standard input."""
+"""The remote end of PANCODE_COORDINATOR: connects standard input and output to this machine's coordinator."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from pancode.interfaces.client.remote.place import forget_remote
 from pancode.kernel.errors import PancodeError, UsageError, WorkspaceError
 
 QUIET_S = 600.0
-"""Seconds that a connection may be silent, as the far end decides how long it waits for an answer."""
+"""Seconds that a connection may be idle; the caller decides how long it waits for an answer."""
 
 
 def serve_stdio() -> int:
-    """Speak with the far end until it goes; return the exit status. Standard output has only its frames."""
+    """Serve the caller until it disconnects; return the exit status. Standard output carries only frames."""
     source, sink = os.dup(0), os.dup(1)
-    os.dup2(2, 1)  # any other output of this process
+    os.dup2(2, 1)  # redirects any other output of this process
     forget_remote()
     try:
         hello = _read_hello(source)
@@ -46,7 +46,7 @@ def serve_stdio() -> int:
 
 
 class Relay:
-    """Opens a connection with the coordinator for each channel that the far end opens."""
+    """Connects each channel that the caller opens to the coordinator."""
 
     def __init__(self, home: Path, source: int, sink: int) -> None:
         self._home = home
@@ -56,7 +56,7 @@ class Relay:
         self._channels.run()
 
     def _on_frame(self, kind: FrameKind, number: int, payload: bytes) -> None:
-        """Open each channel in a thread: a coordinator that has to be started takes its time."""
+        """Open each channel in a thread, since starting a coordinator takes time."""
         if kind is FrameKind.OPEN:
             threading.Thread(target=self._open, args=(number, payload), daemon=True).start()
 
@@ -68,13 +68,13 @@ class Relay:
             self._channels.send(FrameKind.REFUSED, number, json.dumps(_dump_error(error)).encode())
             return
         connection.settimeout(None)
-        # First: the far end sends as soon as it hears of it.
+        # Before OPENED: the caller sends as soon as it receives that.
         self._channels.carry(number, connection, halves="copy" in wanted)
         self._channels.send(FrameKind.OPENED, number)
 
     def _open_socket(self, wanted: Mapping[str, Any]) -> socket.socket:
         if "copy" in wanted:
-            from pancode.checkouts.copies import serve_git  # only where files travel
+            from pancode.checkouts.copies import serve_git  # only needed to transfer files
 
             return serve_git(self._home, str(wanted["copy"]), str(wanted.get("service")))
         starts, works = bool(wanted["starts"]), bool(wanted["works"])
@@ -83,12 +83,12 @@ class Relay:
 
 
 def _send(sink: int, message: Mapping[str, Any]) -> None:
-    """Send a message behind a line end: the output of the login's start-up files may lack one."""
+    """Send a message after a newline: the output of the login's start-up files may lack one."""
     os.write(sink, b"\n" + line_of(message))
 
 
 def _read_hello(source: int) -> dict[str, Any]:
-    """Return the far end's first line. UsageError where another program is there."""
+    """Return the caller's first line. UsageError if the caller is not PanCode."""
     line = bytearray()
     while not line.endswith(b"\n") and len(line) < MOST_LINE:
         byte = os.read(source, 1)
@@ -106,7 +106,7 @@ def _read_hello(source: int) -> dict[str, Any]:
 
 
 def _resolve_home(named: str) -> Path:
-    """Return the home that is named; `~` is the login's. ConfigError, UsageError."""
+    """Return the named home; `~` is the login's home. ConfigError, UsageError."""
     if named:
         os.environ["PANCODE_HOME"] = named
     return home_here(os.environ)
@@ -123,7 +123,7 @@ def _collect_facts(folder: object) -> dict[str, Any]:
 
 
 def _resolve_folder(named: str) -> str:
-    """Return the folder, absolute; a relative one begins in the login's home, as with scp. WorkspaceError."""
+    """Return the absolute folder; relative ones start at the login's home, as with scp. WorkspaceError."""
     found = Path.home() / Path(named).expanduser() if named.startswith("~") else Path.home() / named
     if not found.is_dir():
         raise WorkspaceError(

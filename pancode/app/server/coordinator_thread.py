@@ -1,4 +1,4 @@
-"""The coordinator's own thread: listen, one pass, again; only a lack of memory in a pass ends it."""
+"""The coordinator's main thread: it waits, makes a pass and repeats; only a MemoryError in a pass ends it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BACK_OFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 
 class Passes:
-    """The thread of the passes, started and stopped once. Failed passes are logged, repaired, tried again."""
+    """The thread of the passes, started and stopped once. A failed pass is logged, repaired and retried."""
 
     def __init__(
         self,
@@ -29,9 +29,9 @@ class Passes:
         held: Callable[[], bool] = lambda: True,
         heartbeat: Callable[[], None] = lambda: None,
     ) -> None:
-        """`held`: whether the home is still ours; when it is not, the process is told to end.
+        """`held`: whether the home is still ours; if not, the process ends.
 
-        `heartbeat`: called after each pass, a failed one too: a restart would not repair what has failed.
+        `heartbeat`: called after each pass, even a failed one, since a restart would not repair the cause.
         """
         self._heartbeat = heartbeat
         self._context = context
@@ -47,11 +47,11 @@ class Passes:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop; returns when the current pass has ended."""
+        """Stop, and wait for the current pass to end."""
         self._stopping.set()
         self._thread.join(30)
         with suppress(PancodeError):
-            run_pass(self._context.core)  # the last word: what was asked just now still goes out
+            run_pass(self._context.core)  # a final pass sends out the latest requests
 
     def _run_passes(self) -> None:
         failures = 0
@@ -74,7 +74,7 @@ class Passes:
             self._heartbeat()
 
     def _run_pass(self) -> None:
-        # A fleet without nodes never speaks to Redis, and should find it alive when it does.
+        # A fleet without nodes never uses Redis, but should find it alive when needed.
         now = self._context.core.ports.clock.mono_ms()
         if now - self._looked_ms >= LOOK_MS:
             self._looked_ms = now
@@ -92,7 +92,7 @@ class Passes:
 
     def _handle_failure(self, error: Exception, failures: int) -> None:
         if isinstance(error, UnavailableError | ConfigError):
-            # It is logged once, until it is another one or all was well; the status shows it all the time.
+            # Logged once until the error changes or disappears; the status always shows it.
             before, self._context.trouble.now = self._context.trouble.now, error
             if before is None or str(before) != str(error):
                 log.warning("%s (%s); fix: %s", error, error.why, error.fix)
@@ -106,7 +106,7 @@ class Passes:
             done = self._context.coordinator.repair(failed)
         except PancodeError:
             return
-        except Exception as error:  # as where the home is gone: the next look finds that out
+        except Exception as error:  # for example if the home is gone; the next check detects that
             log.error("the repair failed", exc_info=error)
             return
         if done:
@@ -114,7 +114,7 @@ class Passes:
 
 
 def pause_ms(received: bool, listened_ms: int, wait_ms: int, ended_ms: int) -> int:
-    """The delay of the next pass, after a wait of this length and the last pass's end."""
-    if received:  # where one word follows the other, some are taken in at once
+    """Return the delay before the next pass, given the last wait and the time since the last pass."""
+    if received:  # messages that follow quickly are handled together
         return GATHER_MS if ended_ms < BUSY_MS else 0
-    return max(0, wait_ms - listened_ms)  # without nodes there was nobody to listen to
+    return max(0, wait_ms - listened_ms)  # without nodes the wait returned early

@@ -1,4 +1,4 @@
-"""Serves HTTP on one socket, in a thread of its own; a port that strangers reach has bounds."""
+"""Serves HTTP on one socket in its own thread; a port that is open to strangers has limits."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from pancode.kernel.threads import EssentialThread, end_process_on_memory_error
 HEAD, NAMES, BODY = 64 * 1024, 16 * 1024, 16 * 2**20
 """Most bytes of a head, of all names in it, of a body. A route refuses a smaller body in its own words."""
 HEAD_S, BODY_S, TAKEN_S = 10.0, 60.0, 60.0
-"""Seconds for a head, for a body, and for a stranger to take the answer."""
+"""Seconds for a head, for a body, and for an unauthenticated client to read the answer."""
 _PIECE = 16 * 1024
 _PIPELINED = 16
 
 
 class DirectProtocol(HttpToolsProtocol):
-    """One connection over TCP. `left` is called once it is gone."""
+    """One connection over TCP. `left` is called when it ends."""
 
     def __init__(self, place: DirectPlace, left: Callable[[], None], **uvicorn: Any) -> None:
         super().__init__(**uvicorn)
@@ -53,7 +53,7 @@ class DirectProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Feed the parser small pieces: it joins what has no end yet, in time that grows with its square."""
+        """Feed the parser small pieces: for incomplete data, its time grows quadratically."""
         self._unset_keepalive_if_required()
         if self._in_head and self._timer is None:
             self._limit(HEAD_S)
@@ -62,7 +62,8 @@ class DirectProtocol(HttpToolsProtocol):
             self._since += len(piece)
             try:
                 self.parser.feed_data(piece)
-            except httptools.HttpParserUpgrade:  # we speak nothing else; it is answered as any request
+            # no upgrade is supported; it is answered like any other request
+            except httptools.HttpParserUpgrade:
                 return
             except httptools.HttpParserError:
                 self._refused = self._refused or 400
@@ -78,7 +79,7 @@ class DirectProtocol(HttpToolsProtocol):
         self._limit(HEAD_S)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._in_head:  # after a body: nothing of ours reads one
+        if not self._in_head:  # a trailer after the body; we do not use those
             return
         self._names += len(name)
         self._head += len(name) + len(value)
@@ -120,7 +121,7 @@ class DirectProtocol(HttpToolsProtocol):
 
     def timeout_keep_alive_handler(self) -> None:
         super().timeout_keep_alive_handler()
-        self._limit(TAKEN_S)  # closing waits until the other side has taken its answer
+        self._limit(TAKEN_S)  # closing waits until the client has read its answer
 
     def _let_in(self) -> None:
         self._place.known = True
@@ -128,13 +129,13 @@ class DirectProtocol(HttpToolsProtocol):
             self._limit(None)
 
     def _limit(self, seconds: float | None) -> None:
-        """Set the new time limit, which replaces the one before it."""
+        """Set a new time limit, which replaces the previous one."""
         if self._timer is not None:
             self._timer.cancel()
         self._timer = None if seconds is None else self.loop.call_later(seconds, self.transport.abort)
 
     def _refuse(self, status: int) -> None:
-        """Refuse the connection, in words if no answer is under way, and end it."""
+        """Refuse and close the connection, with a status line unless an answer is in progress."""
         if self.transport.is_closing():
             return
         under_way: Any = self.cycle  # None before the first request
@@ -151,23 +152,22 @@ QUIET: dict[str, Any] = {
     "ws": "none",
     "loop": "asyncio",
     "lifespan": "off",
-    "log_level": "error",  # its warnings are about requests: whoever sends many would fill the log
+    "log_level": "error",  # its warnings are about requests: many requests would fill the log
     "access_log": False,
     "log_config": None,
     "server_header": False,
 }
-"""The settings of every server of PanCode's own."""
+"""The settings of all of PanCode's servers."""
 _STARTED_S = 30.0
 _AGAIN_S, _CROWDED_S, _TELL_S = 0.2, 0.002, 60.0
-"""Seconds between two tries, between two newcomers for whom others have to go, and between two log lines."""
+"""Seconds between two attempts, between newcomers that displace others, and between two log lines."""
 
 
 class _Server(uvicorn.Server):
-    """A server. `heartbeat` is called from the loop that answers, ten times a second while the loop
-    continues.
+    """A server. `heartbeat` is called by its event loop ten times a second.
 
-    It accepts by itself: asyncio takes whoever comes, gives a handshake a minute, and writes a megabyte into
-    the log in each second in which no file is free. `bounds`: of a port that strangers reach; None: none.
+    It accepts connections itself: asyncio limits nothing, allows a minute for a handshake, and logs a
+    megabyte per second when no file descriptor is free. `bounds`: for a port open to strangers; None: none.
     """
 
     def __init__(
@@ -183,7 +183,7 @@ class _Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         self._heartbeat()
         if self._accepting is not None and self._accepting.done():
-            self._accepting.result()  # nobody is accepted any more: this thread dies of the same error
+            self._accepting.result()  # accepting has failed: raise the same error in this thread
         return await super().on_tick(counter)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -208,7 +208,7 @@ class _Server(uvicorn.Server):
         while True:
             try:
                 made, peer = await next_of(listening)
-            except OSError as exc:  # it left again, or we have no file free
+            except OSError as exc:  # the client left, or no file descriptor is free
                 if exc.errno in (errno.EMFILE, errno.ENFILE):
                     self._tell(f"all of its {read_limit()} files are open")
                 await asyncio.sleep(_AGAIN_S)
@@ -218,11 +218,11 @@ class _Server(uvicorn.Server):
                 self._begin(made, None)
             else:
                 crowded = not self._admit(made, str(peer[0]))
-            # Accepting never waits while there is a queue: those accepted are to begin.
+            # Always yield, even with a queue, so that accepted connections can start.
             await asyncio.sleep(_CROWDED_S if crowded else 0)
 
     def _admit(self, made: socket.socket, address: str) -> bool:
-        """Take a new connection in; return whether there was room, so that nobody had to go."""
+        """Admit a new connection; return whether there was room without displacing another."""
         assert self._places is not None
         if is_spare(made.fileno()):
             self._tell(f"of its {read_limit()} files it keeps the last ones for its owner's commands")
@@ -241,8 +241,7 @@ class _Server(uvicorn.Server):
         return True
 
     def _begin(self, made: socket.socket, place: DirectPlace | None) -> asyncio.Task[None]:
-        """Start the connection's task; if it is cancelled before its first step, the socket is closed
-        here."""
+        """Start the connection's task; if cancelled before its first step, it closes the socket."""
         task = self._keep(asyncio.get_running_loop().create_task(self._connect(made, place)))
         task.add_done_callback(lambda ended: made.close() if ended.cancelled() else None)
         return task
@@ -264,7 +263,7 @@ class _Server(uvicorn.Server):
                 lambda: protocol, made, ssl=self.config.ssl, ssl_handshake_timeout=timeout
             )
         except (OSError, asyncio.CancelledError):
-            with suppress(OSError):  # in a handshake the library may hold it open yet
+            with suppress(OSError):  # during a handshake the library may still have it open
                 made.shutdown(socket.SHUT_RDWR)
             made.close()
             self._release_place(place)
@@ -274,7 +273,7 @@ class _Server(uvicorn.Server):
             self._places.leave(place)
 
     def _tell(self, why: str) -> None:
-        """Log why connections are closed, once a minute at most."""
+        """Log why connections are closed, at most once a minute."""
         now = asyncio.get_running_loop().time()
         if now - self._told_at >= _TELL_S:
             self._told_at = now
@@ -282,7 +281,7 @@ class _Server(uvicorn.Server):
 
 
 class Answering:
-    """A server in a thread, started once and stopped once."""
+    """A server in a thread, started and stopped once."""
 
     def __init__(
         self,
@@ -297,7 +296,7 @@ class Answering:
         self._socket: socket.socket | None = None
 
     def start(self, listening: socket.socket) -> bool:
-        """Start; return when requests are answered, False if they are not. The socket is ours from now on."""
+        """Start; return whether requests are answered now. The server takes over the socket."""
         self._socket = listening
         self._thread = EssentialThread(self._server.run, self._name, [listening])
         self._thread.start()
@@ -313,11 +312,11 @@ class Answering:
         return self._thread is not None and self._thread.is_alive() and not self._server.should_exit
 
     def end(self) -> None:
-        """As `stop`, without waiting; any thread may call it."""
+        """Like `stop`, without waiting; may be called from any thread."""
         self._server.should_exit = True
 
     def stop(self) -> None:
-        """Take no new connections, and give present ones a moment. Idempotent."""
+        """Accept no new connections, and let current ones finish briefly. Idempotent."""
         self._server.should_exit = True
         if self._thread is not None:
             self._thread.join(10)

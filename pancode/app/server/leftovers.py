@@ -1,4 +1,4 @@
-"""Ends what a killed coordinator has left on this machine: its Valkey, which outlives it on purpose."""
+"""Stops what a killed coordinator left on this machine: its Valkey, which outlives it on purpose."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pancode.queue.valkey.process import read_record
 
 
 def end_left(home: Path) -> int | None:
-    """End a Valkey that was left; return its pid. None: none ran, or a coordinator has taken it over."""
+    """Stop a leftover Valkey; return its pid. None: none ran, or a coordinator is using it."""
     folder = home / "valkey"
     record = read_record(folder / "server.json")
     if record is None or not record.alive():
         return None
     valkey = EmbeddedValkey(folder, SystemClock(), SystemIds())
-    if not valkey.alive():  # it is the server of a home of which this one is a copy
+    if not valkey.alive():  # this home is a copy, and the server belongs to the original
         return None
     lock = HomeLock(home)
     try:

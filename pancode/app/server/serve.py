@@ -1,4 +1,4 @@
-"""The coordinator's process: one per home, its socket, its threads, its signals and its end."""
+"""The coordinator's process: one per home, with its socket, threads, signals and shutdown."""
 
 from __future__ import annotations
 
@@ -59,21 +59,21 @@ class PeerProtocol(HttpToolsProtocol):
 
 
 def caller_of(connection: Any) -> tuple[str, int]:
-    """(start, pid) of the process that has connected. Taken now: later its pid may be another's."""
+    """Return (start, pid) of the connected process, read now because the pid may be reused later."""
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     pid: int = _CREDENTIALS.unpack(credentials)[0]
     return start_of(pid), pid
 
 
 _SERVICE_LOOK_S, _SERVICE_LOOKS = 0.2, 100
-"""Seconds between two looks at a service, and how many: together longer than the RestartSec of the units."""
+"""Seconds between two checks of a service, and their number: in total longer than the units' RestartSec."""
 
 
 def left_to_service(root: Path, environ: Mapping[str, str], sleep: Callable[[float], None]) -> bool:
-    """Whether a service has begun this home's coordinator by the time it has settled, some 20 s at most.
+    """Whether a service has started this home's coordinator; waits up to 20 s for a service that is starting.
 
-    Whoever begins one beside a service that starts, or comes back from a fall, may be first: the service
-    would find the home taken, and give up until the next boot.
+    A coordinator started next to a starting or restarting service could be first; the service would then find
+    the home locked and give up until the next boot.
     """
     unit = unit_of(root, environ)
     services = (service_of(root, (None, None), environ), SystemService(unit))
@@ -93,12 +93,12 @@ MakeBeside = Callable[[ApiContext], Sequence[BackgroundThread]]
 
 
 def make_no_threads(context: ApiContext) -> Sequence[BackgroundThread]:
-    """Return nothing to run beside a coordinator that only answers."""
+    """Return no threads, for a coordinator that only answers."""
     return ()
 
 
 ROUNDS, API = "rounds", "api"
-"""The threads that have to get on; where one hangs, the service manager starts the process again."""
+"""The threads that must make progress; if one hangs, the service manager restarts the process."""
 STOP_S = 120
 """Seconds until a stop by a signal is ended by another signal: what it waits for may be dead."""
 _SWITCH_S = 0.002
@@ -110,7 +110,7 @@ Not less, as with the node agent: who waits wakes up that often.
 
 
 class Serving:
-    """One coordinator with its API; `run` returns when it was told to stop and has ended cleanly."""
+    """One coordinator with its API; `run` returns after a stop, when all has ended cleanly."""
 
     def __init__(
         self,
@@ -121,7 +121,7 @@ class Serving:
         beside: MakeBeside = make_no_threads,
         stamp: int = 0,
     ) -> None:
-        """`stamp`: of the mark of a fleet that is down; another one was made since, and is heeded."""
+        """`stamp`: that of the known "fleet is down" mark; a newer mark prevents the start."""
         self._root, self._stamp = root, stamp
         self._watch = watch or read_watchdog({}, clock, frozenset())
         self._make, self._beside = make, beside
@@ -130,7 +130,7 @@ class Serving:
         self._for_good = False
 
     def run(self, ready: Callable[[], None] = lambda: None) -> None:
-        """Serve. AlreadyRunningError, ConfigError, UnavailableError with the fix. `ready`: called then."""
+        """Serve; `ready` is called once it serves. AlreadyRunningError, ConfigError, UnavailableError."""
         lock = HomeLock(self._root)
         lock.take()
         try:
@@ -141,30 +141,28 @@ class Serving:
             lock.leave()
 
     def stop(self, *_: object) -> None:
-        """Stop, from any thread or signal handler; a second signal ends the process at once."""
+        """Stop, from any thread or signal handler; a second signal ends the process immediately."""
         self._stop.set()
         if threading.current_thread() is threading.main_thread():
             for number in _handled_signals(signal.SIGINT):
                 signal.signal(number, signal.SIG_DFL)
 
     def end(self, by: str) -> None:
-        """As `stop`, and nothing starts the coordinator again by itself: a user wants it so, or (`by` is
-        "") its home is gone.
-        """
+        """Stop, and prevent an automatic restart: a user requested it, or (`by` is "") the home is gone."""
         self._for_good = True
         if by:
-            mark_down(self._root, by)  # before anybody who waits can see that we are gone
+            mark_down(self._root, by)  # before any waiting caller can see that we are gone
         self._stop.set()
 
     def _serve(
         self, coordinator: CoordinatorApi, ready: Callable[[], None], is_ours: Callable[[], bool]
     ) -> None:
-        """Start in order, wait, and stop in the opposite order: API, passes, last word, Valkey."""
+        """Start in order, wait, and stop in reverse order: API, passes, a final pass, Valkey."""
         try:
             coordinator.start()
-            not_down_since(self._root, self._stamp)  # a start takes a while
+            not_down_since(self._root, self._stamp)  # starting takes a while
             clear_down(self._root)
-            gc.freeze()  # what is there now stays: no collection has to go through it
+            gc.freeze()  # these objects stay alive, so garbage collections can skip them
             sys.setswitchinterval(_SWITCH_S)
             context = ApiContext(coordinator, self._list_facts(), self.end, lambda: loopback.url())
             loopback = LoopbackListener(context, self._root / KEPT_PORT)
@@ -205,7 +203,7 @@ class Serving:
 
 
 def _make_api(context: ApiContext, heartbeat: Callable[[], None]) -> Answering:
-    """The API on a socket that was never open to others."""
+    """Return the API's server; its socket is never accessible to others."""
     config = uvicorn.Config(
         build_app(context),
         http=PeerProtocol,
@@ -217,16 +215,16 @@ def _make_api(context: ApiContext, heartbeat: Callable[[], None]) -> Answering:
 
 
 def listen(root: Path) -> socket.socket:
-    """Return the API's socket, for its owner alone. An old file there is nobody's, as the lock is ours."""
+    """Return the API's socket, accessible only to its owner. An old file there is stale: we have the lock."""
     draft = root / f"{SOCKET}.new"
     draft.unlink(missing_ok=True)
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    # Not by the umask, which all threads share: a folder that another one made would be one nobody can enter.
+    # Not by umask, which is per process: other threads would create folders without access.
     with open_socket_path(root, draft.name) as path:
         made.bind(path)
     draft.chmod(0o600)
     made.listen(1024)
-    draft.replace(root / SOCKET)  # who finds it by its name finds it closed to others, and ready
+    draft.replace(root / SOCKET)  # appears under its final name only when restricted and listening
     return made
 
 
@@ -254,13 +252,13 @@ def serve(
 
 
 def _handled_signals(*numbers: signal.Signals) -> tuple[signal.Signals, ...]:
-    """Return SIGTERM, and those given that are not ignored: a shell's background and `nohup` ignore some."""
+    """Return SIGTERM, and the given signals that are not ignored, as background shells and nohup do."""
     ignored = signal.SIG_IGN
     return (signal.SIGTERM, *(number for number in numbers if signal.getsignal(number) is not ignored))
 
 
 def make_real(root: Path, environ: Mapping[str, str]) -> CoordinatorApi:
-    """The coordinator as wired for production. ConfigError names file and key."""
+    """Return the production coordinator. ConfigError names file and key."""
     from pancode.app.build import build
 
     return build(root, environ)
@@ -269,17 +267,17 @@ def make_real(root: Path, environ: Mapping[str, str]) -> CoordinatorApi:
 def serve_here(
     environ: MutableMapping[str, str], beside: MakeBeside, *, quiet: bool, stamp: int | None = None
 ) -> None:
-    """Serve this environment's home. `quiet`: nobody watches, so only the log is told.
+    """Serve this environment's home. `quiet`: write only to the log.
 
-    `stamp`: of the mark of a fleet that is down, as whoever began this process saw it; None: as it is now.
+    `stamp`: of the "fleet is down" mark, as seen by the process that started this one; None: read it now.
     """
     from pancode.fleet.ssh.home import Home
 
-    home_of(environ)  # which says what is wrong with a path that cannot be one
+    home_of(environ)  # raises an error for an invalid path
     home = Home.of(environ)
     home.prepare()
     root = home.root
-    # a uid that no account has, as in a container, has no name; SSH wants one all the same
+    # a uid without an account, as in a container, has no name, but SSH requires one
     try:
         getpass.getuser()
     except (KeyError, OSError):

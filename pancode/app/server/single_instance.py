@@ -1,4 +1,4 @@
-"""Makes sure that one coordinator runs per home: a lock that ends with its process."""
+"""Ensures that only one coordinator runs per home, with a lock that ends with its process."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ PID = "run/coordinator.pid"
 
 
 class AlreadyRunningError(UnavailableError):
-    """Another coordinator runs on this home."""
+    """Another coordinator is running on this home."""
 
     code = "already_running"
     retryable = False
 
 
 class HomeLock:
-    """The right to be the coordinator of a home. The lock is the truth, the pid file only says who."""
+    """The right to be the coordinator of a home. The lock decides; the pid file just names the holder."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -32,7 +32,7 @@ class HomeLock:
         self._handle: int | None = None
 
     def take(self) -> None:
-        """Take the lock. AlreadyRunningError, naming the pid, where another process holds it."""
+        """Take the lock. AlreadyRunningError, with the pid, if another process has it."""
         (self._root / "run").mkdir(mode=0o700, exist_ok=True)
         handle = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -47,7 +47,7 @@ class HomeLock:
         draft.replace(self._root / PID)
 
     def held(self) -> bool:
-        """Whether the lock that we hold is still the one in the home; not when the home was removed."""
+        """Whether our lock file is still the one in the home; not if the home was removed."""
         if self._handle is None:
             return False
         try:
@@ -57,7 +57,7 @@ class HomeLock:
         return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
 
     def leave(self) -> None:
-        """Give the lock back. Idempotent."""
+        """Release the lock. Idempotent."""
         if self._handle is not None:
             (self._root / PID).unlink(missing_ok=True)
             os.close(self._handle)
@@ -65,7 +65,7 @@ class HomeLock:
 
 
 def holder_of(root: Path) -> ProcessId | None:
-    """The coordinator that runs on the home; None when none does, whatever old files say."""
+    """Return the coordinator running on the home; None if none runs, even if stale files name one."""
     with suppress(OSError, ValueError, TypeError):
         known = ProcessId(**json.loads((root / PID).read_text()))
         if known.alive():
@@ -79,5 +79,6 @@ def _make_running_error(root: Path) -> AlreadyRunningError:
     return AlreadyRunningError(
         f"a coordinator is already running for {root}, {who}",
         why="a home can have only one coordinator",
-        fix="use it: pancode fleet status; stop it: pancode fleet down; for another fleet: set PANCODE_HOME",
+        fix="to use it: pancode fleet status; to stop it: pancode fleet down; for another fleet: set "
+        "PANCODE_HOME",
     )

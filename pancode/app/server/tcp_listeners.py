@@ -1,4 +1,4 @@
-"""What a coordinator shows to others over TCP: figures and the API, where their owner wants them."""
+"""The coordinator's optional TCP ports: metrics, the API, and the local web console."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ _FIX = (
 
 
 class OpenPlace:
-    """A port that opens if its setting names an address. What goes wrong here stops no coordinator.
+    """A port that opens if its setting names an address. Its failures do not stop the coordinator.
 
-    `name`: of its thread and log. `words`: what is not open, as the setting `by` says. `config`: made when
-    the port is opened. `bounds`: of the connections that it holds.
+    `texts`: the name of thread and log, the words for a failure, the setting. `config`: called when the port
+    is opened. `bounds`: limits of its connections.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class OpenPlace:
         self._answering: Answering | None = None
 
     def start(self) -> None:
-        """Open the port. Trouble goes into status and log, and is tried again: networks may come up later."""
+        """Open the port. A failure is logged, shown in the status and retried: networks may come up later."""
         if self._place is None or self._open(self._place):
             return
         self._trying = threading.Thread(target=self._try, args=(self._place,), name=self._name, daemon=True)
@@ -77,20 +77,20 @@ class OpenPlace:
             self._answering.stop()
 
     def opened(self, port: int) -> None:
-        """Called when the port is open, with its number."""
+        """Called with the port's number when it is open."""
 
     def _try(self, place: ListenAddress) -> None:
         while not self._stopping.wait(self._again_s) and not self._open(place):
             pass
 
     def _open(self, place: ListenAddress) -> bool:
-        what = f"{self._words} at {place}, which {place.origin} names"
+        what = f"{self._words} at {place}, set by {place.origin}"
         others = [one for one in self._context.closed if one["what"] != what]
         try:
             made = listening_at(place)
             port = int(made.getsockname()[1])
             self._serve(made)
-        except OSError as exc:  # the address, or a certificate that cannot be read
+        except OSError as exc:  # the address is unusable, or a certificate unreadable
             if len(others) == len(self._context.closed):
                 self._log.error("%s: %s; fix: %s", what, exc, self._fix)
             self._context.closed[:] = [*others, {"what": what, "why": str(exc), "fix": self._fix}]
@@ -103,7 +103,7 @@ class OpenPlace:
     def _serve(self, made: socket.socket) -> None:
         try:
             config = self._config()
-            config.load()  # reads a certificate: OSError
+            config.load()  # reads a certificate, so it may raise OSError
         except OSError:
             made.close()
             raise
@@ -112,12 +112,12 @@ class OpenPlace:
 
 
 CONSOLE = "pancode.interfaces.web.files"
-"""A module whose `routes()` returns the routes of the console's files; a package may lack it."""
+"""A module whose `routes()` returns the routes of the web console; it may be missing."""
 BOUNDS = PlaceBounds(most=256, strangers=128, each=32)
 
 
 class TcpListener(OpenPlace):
-    """The API over TCP, for whoever has a token."""
+    """The API over TCP, for clients with a token."""
 
     def __init__(self, context: ApiContext, listener: ApiListener, again_s: float = AGAIN_S) -> None:
         self._facts, self._listener = context.facts, listener
@@ -132,8 +132,8 @@ class TcpListener(OpenPlace):
 
 
 def make_listener_config(context: ApiContext, listener: ApiListener) -> uvicorn.Config:
-    """Return the server's configuration. Loading it is an OSError where the certificate cannot be read."""
-    from pancode.interfaces.http.tcp import make_tcp_app  # most coordinators need none of it
+    """Return the server's configuration. Loading it raises OSError if the certificate is unreadable."""
+    from pancode.interfaces.http.tcp import make_tcp_app  # most coordinators do not need this import
 
     rules = ListenerRules(listener.scheme, listener.place.host, listener.place.names)
     return uvicorn.Config(
@@ -148,7 +148,7 @@ def make_listener_config(context: ApiContext, listener: ApiListener) -> uvicorn.
 
 
 def list_console_routes() -> Sequence[BaseRoute]:
-    """Return the routes of the web console; none where this package has no console."""
+    """Return the routes of the web console; empty if this package has none."""
     try:
         if importlib.util.find_spec(CONSOLE) is None:
             return ()
@@ -164,26 +164,26 @@ LOOK_TICKS = 600
 
 
 class LoopbackListener:
-    """Open while a browser has a session: a tab that finds another program at our port sends it its token.
+    """Listens while a browser has a session: a tab would send its token to any program on this port.
 
-    For the same reason the port is kept, and a coordinator that starts opens it for earlier sessions.
+    Therefore the port number is also kept, and a new coordinator opens it again for earlier sessions.
     """
 
     def __init__(self, context: ApiContext, kept: Path, look_ticks: int = LOOK_TICKS) -> None:
-        """`kept`: the file that has the port."""
+        """`kept`: the file that stores the port number."""
         self._context, self._kept, self._look_ticks = context, kept, look_ticks
         self._lock = threading.Lock()
         self._answering: Answering | None = None
         self._ticks, self._url = 0, ""
 
     def start(self) -> None:
-        """Open the listener if older sessions continue, unless a setting opens a listener of its own."""
+        """Open the listener if browser sessions remain, unless the settings define a listener."""
         if self._context.coordinator.listener is None and self._kept.exists() and self._is_used():
             with suppress(OSError):
                 self.url()
 
     def url(self) -> str:
-        """Return the listener's address, and open it if needed; OSError when it cannot be opened."""
+        """Return the listener's URL, opening it if needed; OSError if it cannot be opened."""
         with self._lock:
             if self._answering is None or not self._answering.is_open:
                 self.stop()
@@ -199,7 +199,7 @@ class LoopbackListener:
     def _open(self) -> None:
         try:
             made = listening_at(ListenAddress(HOST, int(self._kept.read_text()), "pancode web"))
-        except (OSError, ValueError):  # never opened before, or somebody else has the port now
+        except (OSError, ValueError):  # not opened before, or another program has the port now
             made = listening_at(ListenAddress(HOST, 0, "pancode web"))
         port = int(made.getsockname()[1])
         listener = ApiListener(ListenAddress(HOST, port, "pancode web"))
@@ -227,11 +227,11 @@ class LoopbackListener:
 
 FIGURES_BOUNDS = PlaceBounds(most=32, strangers=32, each=16)
 _KEEP_ALIVE_S = 65
-"""Seconds that an idle connection is kept: longer than the minute after which most ask again."""
+"""Seconds that an idle connection is kept: more than the usual scrape interval of one minute."""
 
 
 class Shown(OpenPlace):
-    """The port for figures, if an address for them is set; nothing else is served there."""
+    """The port for metrics, if an address is set for them; it serves nothing else."""
 
     def __init__(self, context: ApiContext, again_s: float = AGAIN_S) -> None:
         def config() -> uvicorn.Config:
@@ -245,7 +245,7 @@ class Shown(OpenPlace):
 
 
 def open_places(context: ApiContext) -> tuple[OpenPlace, ...]:
-    """Return the ports to start and stop; the code of the listener is not loaded where there is none."""
+    """Return the ports to start and stop; the API's code is only imported if it has a listener."""
     listener = context.coordinator.listener
     if listener is None:
         return (Shown(context),)

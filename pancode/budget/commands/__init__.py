@@ -1,1 +1,1 @@
-"""Commands of the account: what work has cost, what happened, who does it well."""
+"""Commands about costs, recent events, and track records of agents."""

@@ -1,4 +1,4 @@
-"""`pancode agents record`: each agent with its work now and its record, by machine or by kind of work."""
+"""`pancode agents record`: each agent with its current work and record, by node or by kind of work."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ def workers(
     name: Annotated[str | None, Argument(metavar="[AGENT]", autocompletion=completions.agents)] = None,
     by: Annotated[
         Literal["node", "kind", "agent"],
-        option("Group by machine, by kind of work and repository, or by agent and model alone."),
+        option("Group by node, by kind of work and repository, or by agent and model only."),
     ] = "node",
     agent: Agent = None,
     number: Most = None,
     face: Json,
 ) -> None:
-    """Show each agent with its work now, and how well it does its work.
+    """Show each agent with its current work, and how well it works.
 
-    By node: those that work now come first; the record is that of the last 2,000 runs, and RATE is the share
-    of those that were done, without those that users stopped. By kind and by agent: the best first, out of
-    accepted receipts of the newest 5,000 runs. Runs that users stopped, questions, and faults of a machine,
-    of a model server or of ours do not count there, and a landed change that a later commit takes back is no
-    good run. That RATE is smoothed, and BETWEEN holds the true one 95 times in 100: with few runs it is wide.
+    By node: agents that are working come first. The record covers the last 2,000 runs; RATE is the share that
+    is done, without those that users stopped. By kind or agent: the best come first, based on accepted
+    receipts of the newest 5,000 runs. Runs that users stopped, questions, and failures of a node, a model
+    server or PanCode do not count; a run whose landed change was reverted is not good. That RATE is smoothed,
+    and BETWEEN is its 95 % confidence interval, which is wide for few runs.
     """
     agent = name or agent
     if by != "node":
@@ -51,7 +51,7 @@ def workers(
         columns: RowColumns[TrackRecordRow] = {
             head: cell for head, cell in _RECORDS.items() if head not in kinds
         }
-        none = "no run has a record yet: an accepted receipt makes one"
+        none = "no run has a record yet: records are made from accepted receipts"
         return face.show(answer, lambda: format_rows(answer["records"], columns, none))
     found = face.client().get(WORKERS)["workers"]
     rows = [one for one in found if agent in (None, one["agent"])]

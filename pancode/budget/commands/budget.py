@@ -28,7 +28,7 @@ NONE = "none"
 
 
 def amount_or_none(value: str) -> str:
-    """USD as a decimal string, or `none`."""
+    """Parse USD as a decimal string, or `none`."""
     return NONE if value.strip() == NONE else parse_money(value)
 
 
@@ -44,10 +44,10 @@ Scope = Annotated[
 @verb("budget show", "pancode budget show")
 def show(
     *,
-    everything: Annotated[bool, option("Show past days, workflows and sessions, too.", "--all")] = False,
+    everything: Annotated[bool, option("Also show past days, workflows and sessions.", "--all")] = False,
     face: Json,
 ) -> None:
-    """Today, week and month where they have a ceiling, and each node, agent and repository.
+    """Show today, week and month if they have a ceiling, and each node, agent and repository.
 
     A run starts only if spent money, reserved money and its own estimate fit under every ceiling.
     """
@@ -78,7 +78,7 @@ def _format_books(answer: BudgetShape) -> str:
 
 
 def absolute_scope(scope: str) -> str:
-    """Return the scope with an absolute path, as the coordinator stands in another folder than the user."""
+    """Return the scope with an absolute path, since the coordinator has another working directory."""
     kind, _, path = scope.partition(":")
     if kind != "repo":
         return scope
@@ -88,7 +88,7 @@ def absolute_scope(scope: str) -> str:
 
 
 def _format_share(used: float, reserved: float, ceiling: float | None, shown: Callable[[Any], str]) -> str:
-    """Return "USED of CEILING", where USED includes reservations; without a ceiling only what was used."""
+    """Return "USED of CEILING", where USED includes reservations; without a ceiling only the amount used."""
     return shown(used) if ceiling is None else f"{shown(used + reserved)} of {shown(ceiling)}"
 
 
@@ -102,20 +102,20 @@ def _format_share(used: float, reserved: float, ceiling: float | None, shown: Ca
 def set_(
     *,
     amount: Annotated[str | None, Argument(metavar="[USD|none]", parser=amount_or_none)] = None,
-    tokens: Annotated[int | None, option("Tokens of all models together.", "N", min=0)] = None,
-    minutes: Annotated[float | None, option("Minutes that agents work.", "M", min=0)] = None,
+    tokens: Annotated[int | None, option("Tokens, summed over all models.", "N", min=0)] = None,
+    minutes: Annotated[float | None, option("Minutes of agents' work.", "M", min=0)] = None,
     scope: Scope = "day",
     face: Json,
 ) -> None:
-    """Change a ceiling; it counts more than any file, until `none`. What is spent stays spent.
+    """Change a ceiling; it overrides all files until `none`. Money already spent is not affected.
 
-    Ceilings of USD, tokens and minutes count beside each other; what is not named stays as it is. `none`
-    takes back all that was set there: the configured ceiling counts again, or none.
+    USD, tokens and minutes have separate ceilings; those not given stay unchanged. `none` removes all
+    ceilings that were set here: the configured ceiling applies again, if there is one.
     """
     change = {"by": find_user(), "scope": absolute_scope(scope)}
     if amount == NONE:
         if tokens is not None or minutes is not None:
-            raise UsageError("none takes back all that was set there", fix="pancode budget set none")
+            raise UsageError("none removes all ceilings that were set there", fix="pancode budget set none")
         answer = face.client().post(UNSET_CEILING, change)
     else:
         ceilings = {"usd": amount, "tokens": tokens, "minutes": None if minutes is None else str(minutes)}
@@ -128,11 +128,11 @@ def set_(
 def settle(
     run: Run, amount: Annotated[str, option("The real cost.", "--usd", "USD", parser=parse_money)], face: Json
 ) -> None:
-    """Say what a run of unknown or disputed cost has cost.
+    """Set the cost of a run whose cost is unknown or disputed.
 
-    The reservation of an unknown one is given back. A disputed one is a claim beyond the limit of its job:
-    you accept it with the amount that its node claims, and dismiss it with the amount that counts now
-    (`pancode runs show RUN`).
+    For an unknown cost, its reservation is released. A disputed cost is a claim beyond the limit of the job:
+    accept it with the amount that its node claims, or reject it with the amount that counts now (`pancode
+    runs show RUN`).
     """
     answer = face.client().post(SETTLE, {"by": find_user(), "run": run, "usd": amount})
     face.show(answer, lambda: f"{answer['run']}  settled at {format_usd(answer['usd'])}\n")

@@ -40,20 +40,22 @@ def _complete_properties(incomplete: str) -> list[str]:
 def cost(
     *,
     by: Annotated[str, option(f"One of {', '.join(BY)}.", "PROPERTY", complete=_complete_properties)] = "run",
-    since: Annotated[str | None, option("Count only runs since then: 90m, 7d, 2026-11-22.", "TIME")] = None,
+    since: Annotated[
+        str | None, option("Count only runs since this time: 90m, 7d, 2026-11-22.", "TIME")
+    ] = None,
     agent: Annotated[str | None, option("Show only this agent.", "A", complete=completions.agents)] = None,
     node: Annotated[
         str | None, option("Show only runs that ended on this machine.", complete=completions.nodes)
     ] = None,
     repository: Annotated[str | None, option("Show only the repository around this folder.", "DIR")] = None,
     number: Annotated[int, option("Show at most this many rows.", "-n", "--number", min=1, max=10_000)] = 50,
-    as_csv: Annotated[bool, option("The rows as CSV, for a spreadsheet.", "--csv")] = False,
+    as_csv: Annotated[bool, option("Print the rows as CSV, for a spreadsheet.", "--csv")] = False,
     face: Json,
 ) -> None:
-    """Show what runs have cost, failed and stopped ones too, the dearest first.
+    """Show what runs have cost, including failed and stopped ones, the most expensive first.
 
-    The sums are those of the books. A run whose cost nobody could tell is counted as unknown. If a node
-    reports more than the limit of its run, the excess is disputed. Neither is in the sum until you settle it.
+    The sums equal those of the books. A run without a known cost is counted as unknown. If a node reports
+    more than its run's limit, the excess is disputed. Neither is part of the sum until you settle it.
     """
     if as_csv and face.as_json:
         raise UsageError("--json and --csv cannot be combined", fix="omit --json or --csv")
@@ -76,7 +78,7 @@ def _format_csv(answer: CostTable) -> str:
 
 
 def _escape_cell(key: str | None) -> str:
-    """Return a cell of CSV that no spreadsheet reads as a formula."""
+    """Return a CSV cell that spreadsheets do not interpret as a formula."""
     text = key or ""
     return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text
 

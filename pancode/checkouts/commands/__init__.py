@@ -1,1 +1,1 @@
-"""The client's half: the checkout where a user stands."""
+"""The client's part: the checkout in the user's working directory."""

@@ -1,8 +1,8 @@
-"""The checkout where a user stands, and its copy on the coordinator's machine, when that is another one.
+"""The checkout in the user's working directory, and its copy on the machine of a remote coordinator.
 
-Before a command asks for work, the files travel: HEAD, and the working tree as a dispatch would send it. What
-has landed in the copy meanwhile comes home first, by the same landing as on one node: merged beside edits,
-whole or not at all. What does not fit is kept as a branch here.
+Before a command requests work, HEAD and the working tree are sent, as a dispatch would send them. Changes
+that have landed in the copy are brought back first, with the same landing as locally: merged with edits,
+completely or not at all. One that does not apply is kept as a branch here.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ FINE = (LandStatus.LANDED, LandStatus.NOTHING)
 TRIES = 3
 """How often the files are sent again where something has landed in the copy meanwhile."""
 NAME = "pancode-copy"
-"""A file in the checkout's own git folder: the name of its copy, and where the checkout lay then."""
+"""A file in the checkout's git folder: the name of its copy, and the checkout's path at that time."""
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 @dataclass(frozen=True, slots=True)
 class OwnCheckout:
-    """A checkout and its copy there. `seen`: the repository; `depot`: the store here; `copy`: its name."""
+    """A checkout and its copy there. `seen`: the repository; `depot`: the local store; `copy`: its name."""
 
     there: RemoteCoordinator
     client: Client
@@ -55,9 +55,9 @@ class OwnCheckout:
         return self.depot.git(self.seen.repo_id)
 
     def travel(self, *, lands: bool = False) -> str:
-        """Make the copy as the checkout here is; what has landed there comes here first. Return its folder.
+        """Update the copy from this checkout, after bringing back changes landed there. Return its folder.
 
-        WorkspaceError where that does not fit the files here, and `lands`; else it is told, and kept.
+        A change that does not apply here is kept and reported; with `lands`, WorkspaceError is raised.
         """
         self.depot.ensure(self.seen.repo_id, self.seen.object_format)
         with self.depot.locked(self.seen.repo_id, "client"):
@@ -65,7 +65,7 @@ class OwnCheckout:
         return self._find_subfolder(top)
 
     def folder_there(self) -> str:
-        """Return the same folder in the copy, with the files as they last came there."""
+        """Return the same folder in the copy, with the files as last sent."""
         return self._find_subfolder(str(self._ask("", {"object_format": self.seen.object_format})["top"]))
 
     def _find_subfolder(self, top: str) -> str:
@@ -80,7 +80,7 @@ class OwnCheckout:
                     raise WorkspaceError(
                         f"the change landed on {self.there}, but does not apply to the files here",
                         why="no file here was changed",
-                        fix=f"see it: git diff {beside}; apply it: git merge {beside}",
+                        fix=f"to view it: git diff {beside}; to apply it: git merge {beside}",
                         code="not_home",
                     )
                 return str(state["top"])
@@ -90,7 +90,7 @@ class OwnCheckout:
         )
 
     def _send_files(self, state: dict[str, Any]) -> bool:
-        """Make the copy as the files here are. False where something has landed in it since `state`."""
+        """Send the files here to the copy. False if a change landed in it since `state`."""
         commit, warnings = self._commit()
         if (commit, commit, self.seen.branch) == (state["commit"], state["filled"], state["branch"]):
             return True
@@ -107,13 +107,13 @@ class OwnCheckout:
         return True
 
     def _land_here(self, state: dict[str, Any]) -> str:
-        """Land here what was landed there since the fill. Returns "", or the branch of what does not fit."""
+        """Land here what landed there since the last fill. Returns "", or the branch of a failed landing."""
         here, filled = state["commit"], state["filled"]
         if here == filled:
             return ""
         self._run_transfer("upload-pack", "fetch", f"+{HERE}:{HERE}", f"+{FILLED}:{FILLED}")
         if state["branch"] != self.seen.branch:
-            return self._keep_branch(here, f"your files are on {self.seen.branch or 'no branch'} now")
+            return self._keep_branch(here, f"your files are now on {self.seen.branch or 'no branch'}")
         report = land(self.seen.top, self.depot, LandRequest(self.seen.repo_id, filled, here))
         if report.status not in FINE:
             return self._keep_branch(here, "; ".join(f"{one.path}: {one.why}" for one in report.conflicts))
@@ -126,7 +126,7 @@ class OwnCheckout:
         return ""
 
     def _keep_branch(self, commit: str, why: str) -> str:
-        """Keep the commit as a branch of the repository here, which is in nobody's way; return its name."""
+        """Keep the commit as a new branch of the repository here; return its name."""
         name = f"pancode/from-{_UNSAFE.sub('-', str(self.there)).strip('-.')}-{commit[:8]}"
         self._import_commit(commit, f"refs/heads/{name}", "")
         self.note(
@@ -135,7 +135,7 @@ class OwnCheckout:
         return name
 
     def branch_home(self, name: str) -> None:
-        """Bring a landing's commits on this branch home. WorkspaceError where the branch here has others."""
+        """Fetch a landing's commits on this branch. WorkspaceError if the branch here has other commits."""
         ref, theirs = f"refs/heads/{name}", f"refs/pancode/branch/{self.copy}"
         with self.depot.locked(self.seen.repo_id, "client"):
             self._run_transfer("upload-pack", "fetch", f"+{ref}:{theirs}")
@@ -143,7 +143,11 @@ class OwnCheckout:
             old = mine.ask("rev-parse", "-q", "--verify", ref).text()
             open_in = mine.text("for-each-ref", "--format=%(worktreepath)", ref)
             if old and (open_in or not self._git.ask("merge-base", "--is-ancestor", old, new).ok):
-                why = f"it is checked out in {open_in}" if open_in else "the one here has commits of its own"
+                why = (
+                    f"it is checked out in {open_in}"
+                    if open_in
+                    else ("the branch here has commits of its own")
+                )
                 raise WorkspaceError(
                     f"the commits for {escape_line(name)} are on {self.there}, but not here",
                     why=escape_line(why),
@@ -151,10 +155,10 @@ class OwnCheckout:
                     code="not_home",
                 )
             self._import_commit(new, ref, old)
-        self.note(f"branch {escape_line(name)} is here now, at {new[:12]}")
+        self.note(f"branch {escape_line(name)} is now here, at {new[:12]}")
 
     def _import_commit(self, commit: str, ref: str, old: str) -> None:
-        """Put the commit with its history into the repository here, and let the ref name it."""
+        """Copy the commit with its history into the repository here, and set the ref to it."""
         there = filter(None, (self.seen.head, old))
         have = [f"^{one}" for one in there if self._git.ask("cat-file", "-e", one).ok]
         request = "\n".join([commit, *have]) + "\n"
@@ -164,7 +168,7 @@ class OwnCheckout:
 
     @translate_os_errors("the snapshot")
     def _commit(self) -> tuple[str, tuple[str, ...]]:
-        """Return a commit of the files, above HEAD, as a dispatch would send them; and its warnings."""
+        """Return a commit of the files on top of HEAD, as a dispatch would send them, and its warnings."""
         import_base(self.seen, self.depot)
         with index_copy(self.seen, self.depot.path(self.seen.repo_id)) as index:
             tree, listing = capture_tree(self.seen, self.depot, index, ListingLimits())
@@ -198,7 +202,7 @@ class OwnCheckout:
 
 
 def checkout_of(there: RemoteCoordinator, note: Callable[[str], None], ids: Ids) -> OwnCheckout | None:
-    """The checkout around the folder where the user stands; None: it is in no repository."""
+    """Return the checkout around the working directory; None: it is not in a repository."""
     try:
         seen = open_project(Path.cwd())
     except GitRefusal:
@@ -210,7 +214,7 @@ def checkout_of(there: RemoteCoordinator, note: Callable[[str], None], ids: Ids)
 
 
 def _own_id(seen: GitProject, ids: Ids) -> str:
-    """Return the id of this very checkout; one that was copied or moved gets another."""
+    """Return the id of this checkout; a copied or moved checkout gets a new one."""
     place, here = seen.git_dir / NAME, os.fsencode(seen.top)
     with suppress(OSError):
         made, _, lay = place.read_bytes().partition(b"\n")

@@ -1,4 +1,4 @@
-"""The checkout where the user stands, when the coordinator is on another node."""
+"""The checkout in the user's working directory, when the coordinator is on another machine."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 def send_checkout(there: RemoteCoordinator, files: bool = True) -> str | None:
-    """Its folder there, and `files`: with those of now. None: the user stands in no checkout."""
+    """Return its folder there; `files`: after sending the current files. None: not in a checkout."""
     found = _find_checkout(there)
     return None if found is None else found.travel() if files else found.folder_there()
 
 
 def own_checkout(client: Client, run: str) -> OwnCheckout | None:
-    """That in which the run began, if it is here; None: its files are where the coordinator is, or in another
-    checkout, which is said."""
+    """Return the checkout where the run began, if it is here; None: its files are on the coordinator's
+    machine, or in another checkout, which is noted."""
     there = remote_of(os.environ)
     if there is None or there.folder is not None:
         return None
@@ -33,13 +33,13 @@ def own_checkout(client: Client, run: str) -> OwnCheckout | None:
         return found
     if re.search(r"/checkouts/c-[0-9a-f]{16}/[^/]+$", began):
         write_stderr(
-            f"note: {run} began in another checkout; its change comes there with the next command there\n"
+            f"note: {run} began in another checkout; the next command there brings its change into it\n"
         )
     return None
 
 
 def travel_now() -> None:
-    """The files of the checkout where the user stands are there now, and what has landed there is here."""
+    """Synchronize the user's checkout with its copy: send its files, and bring back landed changes."""
     there = remote_of(os.environ)
     if there is not None and there.folder is None:
         send_checkout(there)
@@ -48,7 +48,7 @@ def travel_now() -> None:
 def _find_checkout(there: RemoteCoordinator) -> OwnCheckout | None:
     from node_agent.wire.clock import SystemIds
     from pancode.checkouts.commands.own_checkout import (
-        checkout_of,  # git, and only for a coordinator elsewhere
+        checkout_of,  # imports git code, needed only for a remote coordinator
     )
 
     return checkout_of(there, lambda text: write_stderr(f"{text}\n"), SystemIds())

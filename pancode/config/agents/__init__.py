@@ -1,1 +1,1 @@
-"""The files in which agents and presets are defined."""
+"""The files that define agents and presets."""

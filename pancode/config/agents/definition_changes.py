@@ -1,4 +1,4 @@
-"""Changes the user's own panagents.yaml, one value at a time, and reports what is wrong with it."""
+"""Changes the user's own panagents.yaml, one value at a time, and reports its errors."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _SHOWN = 6
 
 
 def check_file(agents_file: AgentsFile, path: Path | None) -> Json:
-    """Return `{"file", "agents", "disabled", "problems", "remarks"}`; every problem has its file and line.
+    """Return `{"file", "agents", "disabled", "problems", "remarks"}`; problems have file and line.
 
-    `path`: a file, or the folder in which a panagents.yaml is. NotFoundError where there is none.
+    `path`: a file, or a folder that contains a panagents.yaml. NotFoundError if it does not exist.
     """
     file = agents_file.file if path is None else _resolve_file(path)
     try:
@@ -39,7 +39,7 @@ def check_file(agents_file: AgentsFile, path: Path | None) -> Json:
 
 
 def _resolve_file(path: Path) -> Path:
-    """Return the path; for a folder, that of the panagents.yaml in it."""
+    """Return the path; for a folder, the path of its panagents.yaml."""
     return path / FILE if path.is_dir() else path
 
 
@@ -52,20 +52,20 @@ def _no_file(file: Path) -> NotFoundError:
 
 
 def set_field(agents_file: AgentsFile, name: str, field: str, text: str) -> Json:
-    """Set one field of one agent; a shipped agent gets an entry that is laid over it."""
+    """Set one field of one agent; for a shipped agent, an overriding entry is added."""
     _check_by_user(agents_file)
     steps = steps_of(field)
     file = AgentsText(agents_file)
     agents = file.before.loaded.agents
     written = name in agents or name in written_names(file.document)
-    known = name if written else find_agent(agents, name).name  # an alias, or an error
+    known = name if written else find_agent(agents, name).name  # resolves an alias, or raises an error
     value = value_of(steps, text)
     line = file.change(("agents", known, *steps), value)
     return {"agent": known, "field": field, "value": value, "file": str(agents_file.file), "line": line}
 
 
 def new_agent(agents_file: AgentsFile, name: str, base: str) -> Json:
-    """Copy another agent under its own name, to be changed."""
+    """Copy another agent under a new name, for the user to edit."""
     _check_by_user(agents_file)
     file = AgentsText(agents_file)
     agents = file.before.loaded.agents
@@ -82,7 +82,7 @@ def _check_by_user(agents_file: AgentsFile) -> None:
     if run:
         raise RefusedError(
             f"a run cannot change agents; this request comes from inside {run}",
-            why="an agent definition controls what a run may do",
+            why="an agent definition decides what a run may do",
             fix=f"leave it to the user who started {run}",
             code="inside_run",
         )

@@ -1,4 +1,4 @@
-"""Reads agent definitions: the shipped ones, and panagents.yaml of the user laid over them."""
+"""Reads agent definitions: the shipped ones, overridden by the user's panagents.yaml."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MOST_BYTES = 64_000
 
 
 def prompt_files(home: Path) -> list[Path]:
-    """Return all prompt files, and their folder: when one of these changes, agents are read again."""
+    """Return all prompt files and their folder; if one of these changes, agents are read again."""
     folder = home / FOLDER
     try:
         names = sorted(name for name in os.listdir(folder) if name.endswith(SUFFIX))
@@ -35,7 +35,7 @@ def prompt_files(home: Path) -> list[Path]:
 
 
 def prompt_text(home: Path, name: str, where: str) -> str:
-    """Return an agent's role text from its file. ConfigError names the place that named the file."""
+    """Return an agent's role text from its file. A ConfigError names the place that refers to the file."""
     path = home / FOLDER / f"{name}{SUFFIX}"
     try:
         raw = bytes_of(path, MOST_BYTES)
@@ -67,7 +67,7 @@ class AgentFile(Part):
 
 @dataclass(frozen=True, slots=True)
 class LoadedAgents:
-    """All agents by name, and where each key of them was written."""
+    """All agents by name, and the origin of each of their keys."""
 
     agents: Agents
     folded: Folded
@@ -87,7 +87,7 @@ class Checked:
 
 
 def load_agents(home: Path, settings: Settings, environ: Mapping[str, str]) -> LoadedAgents:
-    """Return the shipped agents with the user's laid over them; ConfigError with file:line."""
+    """Return the shipped agents with the user's overrides; ConfigError with file:line."""
     found = check_agents(home, settings, environ, read_document(home / FILE))
     if not found.problems:
         return found.loaded
@@ -104,7 +104,7 @@ def load_agents(home: Path, settings: Settings, environ: Mapping[str, str]) -> L
 def check_agents(
     home: Path, settings: Settings, environ: Mapping[str, str], user: Document | None
 ) -> Checked:
-    """Load the shipped agents with this file over them, and collect all problems. `home`: of its prompts."""
+    """Load the shipped agents with this file's overrides; collect all problems. `home`: has their prompts."""
     layers = [file_layer(parse_document(shipped_text(FILE), _BUILT_IN))] + (
         [file_layer(user)] if user is not None else []
     )
@@ -122,12 +122,12 @@ def check_agents(
 
 
 def shipped_text(name: str) -> str:
-    """Return a file that is part of PanCode: panagents.yaml or reference.yaml, with its comments."""
+    """Return a file that is part of PanCode, such as panagents.yaml or reference.yaml, with its comments."""
     return resources.files("pancode.config").joinpath(name).read_text(encoding="utf-8")
 
 
 class _Reading:
-    """Takes one entry after the other; a fault in one hides no fault of the others."""
+    """Reads one entry after the other; an error in one does not hide errors in others."""
 
     def __init__(self, home: Path, folded: Folded, models: Mapping[str, str]) -> None:
         self._home, self._folded, self._models = home, folded, models
@@ -153,7 +153,7 @@ class _Reading:
             self.agents[name] = agent
 
     def _read_entry(self, name: str, written: object) -> tuple[AgentEntry | None, list[str]]:
-        """Return the readable fields, and those that do not fit; keys of other programs are not judged."""
+        """Return the readable fields, and the names of invalid ones."""
         file, wrong = find_problems(AgentFile, {"agents": {name: written}}, self._folded.origin)
         self.wrong += wrong
         if file is not None or not isinstance(written, Mapping):
@@ -180,7 +180,7 @@ class _Reading:
         ]
 
     def _try_read(self, read: Callable[[], str | None], unread: list[str], field: str) -> str | None:
-        """Read what the field names; where it does not exist, note the problem and return None."""
+        """Read what the field refers to; if it does not exist, record the problem and return None."""
         try:
             return read()
         except ConfigError as problem:
@@ -189,7 +189,7 @@ class _Reading:
             return None
 
     def _read_agent(self, name: str, entry: AgentEntry) -> tuple[Agent, list[str]]:
-        """Return the agent, and the fields whose values lead nowhere."""
+        """Return the agent, and the fields whose references could not be resolved."""
         own = any(self._is_own(name, field) for field in AgentEntry.model_fields)
         origin, unread = self._folded.origin, list[str]()
         where = origin(f"agents.{name}.model")
@@ -234,7 +234,7 @@ class _Reading:
 
 
 def _list_variables(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the values of ${VARIABLES} in a model; settings come first, so that a file can set them, too."""
+    """Return the values of ${VARIABLES} in a model; settings override the environment."""
     models = settings.models
     known = {
         "PANCODE_MODEL": models.orchestrator,
@@ -245,7 +245,7 @@ def _list_variables(settings: Settings, environ: Mapping[str, str]) -> dict[str,
 
 
 def _expand_model(model: str | None, variables: Mapping[str, str], where: str) -> str | None:
-    """Return the model with its variables filled in; None where it is only a variable that is not set."""
+    """Return the model with variables filled in; None if it consists only of an unset variable."""
     if model is None or (whole := _VARIABLE.fullmatch(model)) and not variables.get(whole[1]):
         return None
 
@@ -253,7 +253,7 @@ def _expand_model(model: str | None, variables: Mapping[str, str], where: str) -
         if not variables.get(match[1]):
             raise ConfigError(
                 f"{where}: model {model!r} uses ${{{match[1]}}}, which is not set",
-                fix=f"export {match[1]}=..., or write the model name itself",
+                fix=f"export {match[1]}=..., or write the model name directly",
             )
         return variables[match[1]]
 

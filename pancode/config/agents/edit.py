@@ -1,4 +1,4 @@
-"""Sets one value in the text of a panagents.yaml. Pure; every other byte of the file stays as it is."""
+"""Sets one value in the text of a panagents.yaml, keeping every other byte. No I/O."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from pancode.kernel.errors import ConfigError
 
 Path = Sequence[str]
 STEP = 2
-"""How many blanks an indentation has where the file shows none."""
+"""The indentation width if the file has no indented lines."""
 
 
 def set_value(text: str, path: Path, value: object, place: str) -> str:
-    """Return the text with the value at the path, in place of the old one or after its neighbours.
+    """Return the text with the value set at the path, replacing the old one or after the last sibling.
 
-    ConfigError for a text that is not YAML, or is written in a way that this cannot change.
+    ConfigError if the text is not YAML, or if its form does not allow this change.
     """
     parse_document(text, place)
     edited = _edit_value(text, path, value)
-    # What comes behind a last line without its end ends that line, which a block of text may contain.
+    # An insertion after an unterminated last line terminates it, which a block scalar then includes.
     befores = [parse_document(before, place).data for before in (text, _end_line(text))]
     if _data_of(edited) not in [with_value(before, path, value) for before in befores]:
         raise ConfigError(
             f"{place}: {'.'.join(path)} cannot be set here without changing something else",
-            why="it is written with an anchor, a tag or an unusual form",
+            why="it is written with an anchor, a tag or another unusual form",
             fix=f"edit {place} by hand, then: pancode config check --kind agents",
         )
     return edited
 
 
 def _data_of(text: str) -> object:
-    """Return the text's data; None for what is not YAML any more."""
+    """Return the text's data; None if it is no longer YAML."""
     try:
         return parse_document(text, "").data
     except ConfigError:
@@ -42,7 +42,7 @@ def _data_of(text: str) -> object:
 
 
 def with_value(data: dict[str, object], path: Path, value: object) -> dict[str, object]:
-    """Return plain data with the value at the path: what the edited text must say, and nothing else."""
+    """Return the data with the value at the path: exactly what the edited text must parse to."""
     first, *rest = path
     if not rest:
         return {**data, first: value}
@@ -51,18 +51,18 @@ def with_value(data: dict[str, object], path: Path, value: object) -> dict[str, 
 
 
 def format_flow(value: object) -> str:
-    """Return a value on one line."""
+    """Format a value on one line."""
     if isinstance(value, str) and ("\n" in value or not value.isprintable()):
         return json.dumps(value, ensure_ascii=False)
     text = yaml.safe_dump(value, default_flow_style=True, width=10**9, allow_unicode=True)
     text = text.removesuffix("\n").removesuffix("\n...").strip()
     if isinstance(value, str) and text == value and (value.startswith(":") or set(value) & set("[]{},")):
-        return json.dumps(value, ensure_ascii=False)  # within braces these characters have a meaning
+        return json.dumps(value, ensure_ascii=False)  # these characters have a meaning inside braces
     return text
 
 
 def format_block(tree: object, indent: int) -> str:
-    """Return keys and values below each other; a text of several lines stays readable."""
+    """Format keys and values in block style; multi-line texts stay readable."""
     if not isinstance(tree, dict):
         return f"{format_flow(tree)}\n"
     lines = []
@@ -78,7 +78,7 @@ def format_block(tree: object, indent: int) -> str:
 
 
 def _format_literal(text: str, indent: int) -> str:
-    """Return a YAML block where that gives the same text, else a quoted string."""
+    """Return a YAML block scalar if it preserves the text, else a quoted string."""
     lines = text.removesuffix("\n").split("\n")
     plain = all(line == line.rstrip() and line.isprintable() for line in lines)
     if not plain or not lines[0] or lines[0].startswith(" "):
@@ -94,7 +94,7 @@ def _edit_value(text: str, path: Path, value: object) -> str:
             return _replace_value(text, node, key, _nest_value(path[depth:], value))
         key, found = next((pair for pair in node.value if pair[0].value == step), (None, None))
         if found is None:
-            # a key that is not there: behind the last one of its mapping
+            # a missing key: insert it after the last one of its mapping
             tree = _nest_value(path[depth:], value)
             if node.flow_style:
                 end = node.end_mark.index - 1
@@ -110,7 +110,7 @@ def _edit_value(text: str, path: Path, value: object) -> str:
 
 
 def _nest_value(path: Path, value: object) -> object:
-    """Return the value below the keys of the path."""
+    """Nest the value under the keys of the path."""
     for step in reversed(path):
         value = {step: value}
     return value
@@ -122,7 +122,7 @@ def _replace_value(text: str, node: yaml.Node | None, key: yaml.Node | None, val
         return f"{_end_line(text)}{format_block(value, 0)}"
     start, end = node.start_mark.index, _end_of(text, node)
     if isinstance(node, yaml.CollectionNode) and not node.flow_style:
-        # Its lines go, and the value stands behind its key: they may begin where the key does.
+        # Remove its lines and put the value after its key: the lines may begin in the key's column.
         colon = text.index(":", key.end_mark.index) + 1
         first = text.rindex("\n", 0, start) + 1
         return f"{text[:colon]} {format_flow(value)}{text[colon:first]}{text[_line_end(text, end) :]}"
@@ -133,7 +133,7 @@ def _replace_value(text: str, node: yaml.Node | None, key: yaml.Node | None, val
 
 
 def _end_of(text: str, node: yaml.Node) -> int:
-    """Return the end of a value. The parser's own mark of a block stands before whatever follows it."""
+    """Return the end of a value. For a block, the parser's end mark is too late: before the next token."""
     if isinstance(node, yaml.MappingNode | yaml.SequenceNode) and not node.flow_style and node.value:
         last = node.value[-1]
         return _end_of(text, last[1] if isinstance(last, tuple) else last)

@@ -1,4 +1,4 @@
-"""The format of an agent in panagents.yaml: every key, and what it means for a run."""
+"""The format of an agent in panagents.yaml: every key, and its meaning for a run."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from pancode.kernel.names import find_nearest
 
 DEFAULT_PROMPT = "default"
 LITTLE = 20_000
-"""How many tokens an agent program's first call alone may need: its own prompt and its tools."""
+"""Tokens that an agent program's first call alone may need, for its own prompt and tools."""
 PRESETS: dict[str, dict[str, object]] = {
     "coding": {"temperature": "0.2", "top_p": "0.95"},
     "general": {"temperature": "0.7", "top_p": "0.95"},
     "reasoning": {"temperature": "0.6", "top_p": "0.95", "top_k": 20},
 }
-"""The named presets for choosing words."""
+"""The named sampling presets."""
 
 
 def _resolve_sampling(value: object) -> object:
-    """Return the settings of a preset's name, or of a mapping, perhaps over a preset."""
+    """Return sampling settings from a preset's name, or from a mapping that may extend a preset."""
     given = {"preset": value} if isinstance(value, str) else value
     if not isinstance(given, Mapping) or "preset" not in given:
         return given
@@ -40,7 +40,7 @@ def _resolve_sampling(value: object) -> object:
 
 
 def _parse_decimal(value: object) -> object:
-    """Return a number as it is written: a float as its shortest text, which means the same number."""
+    """Return a number as a Decimal of its shortest text, so that a float keeps its written value."""
     try:
         return Decimal(str(value)) if not isinstance(value, bool) and value is not None else value
     except InvalidOperation:
@@ -51,7 +51,7 @@ _Share = Annotated[Decimal, BeforeValidator(_parse_decimal), Field(max_digits=9,
 
 
 class SamplingEntry(Part):
-    """How a model chooses words."""
+    """Sampling: how a model chooses tokens."""
 
     temperature: Annotated[_Share, Field(ge=0, le=2)] | None = None
     top_p: Annotated[_Share, Field(gt=0, le=1)] | None = None
@@ -59,7 +59,7 @@ class SamplingEntry(Part):
     presence_penalty: Annotated[_Share, Field(ge=-2, le=2)] | None = None
 
     def wire(self) -> Sampling | None:
-        """Return the settings in wire form; None where nothing is said."""
+        """Return the settings in wire form; None if none are set."""
         values = self.model_dump(exclude_none=True)
         return Sampling(**values) if values else None
 
@@ -78,7 +78,7 @@ class LimitsEntry(Part):
 
 
 class AgentEntry(Part):
-    """One agent as it is written in a file."""
+    """One agent as written in a file."""
 
     description: str = ""
     system_prompt: str = ""
@@ -111,7 +111,7 @@ class AgentEntry(Part):
     enabled: bool = True
 
     def run_limits(self) -> AgentLimits:
-        """Return the limits; `token_budget` and `max_turns` are other names of two of them."""
+        """Return the limits; `token_budget` and `max_turns` are other names for two of them."""
         limits = self.limits
         return AgentLimits(
             limits.wall,
@@ -125,27 +125,27 @@ class AgentEntry(Part):
         )
 
     def attempts(self) -> int | None:
-        """`retry_on_failure`: once more, or not again whatever went wrong; None: as the fleet has it."""
+        """Return the number of attempts; `retry_on_failure` means 2 or 1; None: the fleet's default."""
         if self.retry_on_failure is None or self.max_attempts is not None:
             return self.max_attempts
         return 2 if self.retry_on_failure else 1
 
 
 def entry_flaws(name: str, entry: AgentEntry, is_own: Callable[[str], bool]) -> Iterator[Flaw]:
-    """Yield the problems of a definition. `is_own`: whether a user wrote that key, and not PanCode."""
+    """Yield the problems of a definition. `is_own`: whether the user, not PanCode, wrote that key."""
     if entry.runtime_args:
         yield Flaw(
             "runtime_args",
             f"agent {name}: runtime_args are not allowed: {' '.join(entry.runtime_args)}",
-            "a flag such as --dangerously-skip-permissions could lift a run's limits; PanCode writes the "
+            "a flag such as --dangerously-skip-permissions could lift a run's limits; PanCode builds the "
             "whole command line from mode, safety, tools, model and limits",
             "remove runtime_args; use the keys model, tools, limits or env",
         )
     if entry.prompt != DEFAULT_PROMPT and entry.system_prompt and is_own("system_prompt"):
         yield Flaw(
             "prompt",
-            f"agent {name} has both a system_prompt and a prompt, which define its role",
-            f"prompt: {entry.prompt} is the file prompts/{entry.prompt}.md",
+            f"agent {name} has both a system_prompt and a prompt, which each define its role",
+            f"prompt: {entry.prompt} refers to the file prompts/{entry.prompt}.md",
             "remove one of them",
             beside=("system_prompt",),
         )
@@ -153,7 +153,7 @@ def entry_flaws(name: str, entry: AgentEntry, is_own: Callable[[str], bool]) -> 
 
 
 def _find_contradictions(name: str, entry: AgentEntry) -> Iterator[Flaw]:
-    """Yield pairs of keys for one thing that do not say the same."""
+    """Yield pairs of equivalent keys whose values differ."""
     retried = None if entry.retry_on_failure is None else entry.retry_on_failure
     pairs = (
         ("token_budget", entry.token_budget, "limits.tokens", entry.limits.tokens),
@@ -167,13 +167,13 @@ def _find_contradictions(name: str, entry: AgentEntry) -> Iterator[Flaw]:
 
 
 def find_remarks(name: str, entry: AgentEntry) -> Iterator[Flaw]:
-    """Yield the warnings: what is allowed, but probably not meant."""
+    """Yield warnings about values that are allowed, but probably not intended."""
     tokens = entry.run_limits().tokens
     if tokens is not None and tokens < LITTLE:
         field = "token_budget" if entry.token_budget is not None else "limits.tokens"
         yield Flaw(
             field,
             f"agent {name}: with {tokens} tokens a run ends at its first or second model call",
-            "an agent program's own prompt and tools may take 10,000 to 30,000",
+            "an agent program's own prompt and tools may need 10,000 to 30,000 tokens",
             f"set a limit for the whole run, such as 200000, or remove {field}",
         )

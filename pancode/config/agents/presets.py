@@ -1,4 +1,4 @@
-"""Reads presets: the shipped ones, panpresets.yaml of the user laid over them, and which one is applied."""
+"""Reads presets: the shipped ones, the user's overrides in panpresets.yaml, and which one is applied."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ VARIABLE = "PANCODE_PRESET"
 NO_PRESET = "none"
 """The word in place of a preset's name for no preset, this once."""
 _MODELS = {"models.worker": "workerModel", "models.scout": "scoutModel"}
-"""The settings that choose agents' models, each with its key in a preset."""
+"""The settings that choose agents' models, with their keys in a preset."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
 class PresetEntry(Part):
-    """One preset as it is written; its keys are spelt as in PanCode's documents."""
+    """One preset as written; its keys are spelled as in PanCode's documents."""
 
     description: str = ""
     model: ModelName | None = None
@@ -45,7 +45,7 @@ class PresetEntry(Part):
 
 @dataclass(frozen=True, slots=True)
 class LoadedPresets:
-    """All presets by name, and where each was written."""
+    """All presets by name, with their origins."""
 
     presets: Presets
     folded: Folded
@@ -56,7 +56,7 @@ class LoadedPresets:
 
 
 def load_presets(home: Path) -> LoadedPresets:
-    """Return the shipped presets with the user's laid over them; ConfigError with file:line."""
+    """Return the shipped presets with the user's overrides; ConfigError with file:line."""
     user = read_document(home / FILE)
     shipped = parse_document(shipped_text(FILE), f"built-in {FILE}")
     folded = fold_layers([file_layer(document) for document in (shipped, user) if document is not None])
@@ -89,7 +89,7 @@ def _read_preset(name: str, data: object, folded: Folded) -> Preset:
 
 
 def read_applied(home: Path) -> str | None:
-    """Return the applied preset's name; ConfigError when what the coordinator wrote cannot be read."""
+    """Return the applied preset's name; ConfigError if the coordinator's file is unreadable."""
     path = home / APPLIED
     try:
         return str(json.loads(path.read_text(encoding="utf-8"))["preset"])
@@ -100,9 +100,9 @@ def read_applied(home: Path) -> str | None:
 
 
 def apply_preset(home: Path, name: str | None) -> str | None:
-    """Write which preset dispatches have by themselves, or none; return the one before, readable or not.
+    """Store which preset applies to dispatches by default, or none; return the previous one.
 
-    It is written to a file of its own, beside those that the user writes.
+    It is stored in its own file, separate from the user's. If that is unreadable, returns "unreadable".
     """
     try:
         before = read_applied(home)
@@ -116,9 +116,9 @@ def apply_preset(home: Path, name: str | None) -> str | None:
 
 
 def in_force(home: Path, environ: Mapping[str, str], wanted: str | None) -> Preset | None:
-    """Return the preset of this call, else the applied one, else the environment's; None: there is none.
+    """Return the preset of this call, else the applied one, else the environment's; None: none.
 
-    NotFoundError for an unknown one that this call names, ConfigError for one that was applied or set before.
+    Raises NotFoundError if this call names an unknown preset, ConfigError if it was applied or set before.
     """
     stands = read_applied(home) if not wanted else None
     name = wanted or stands or environ.get(VARIABLE, "").strip()
@@ -137,5 +137,5 @@ def in_force(home: Path, environ: Mapping[str, str], wanted: str | None) -> Pres
 
 
 def preset_layer(preset: Preset) -> Layer:
-    """Return the settings of a preset, each with the preset's name as its origin."""
+    """Return the settings of a preset, with the preset's name as their origin."""
     return layer_of(preset.settings(), f"preset {preset.name}")

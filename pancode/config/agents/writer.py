@@ -1,4 +1,4 @@
-"""Decides and writes changes of the user's own panagents.yaml: checked first, the rest stays as it is."""
+"""Changes the user's own panagents.yaml after a check, leaving the rest of it unchanged."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ _GROUPS: dict[str, type[BaseModel]] = {"limits": LimitsEntry, "sampling": Sampli
 _LISTS = {"tools", "runtime_args", "env", "secrets", "skills", "tags"}
 BASE, DEFAULT_BASE = "from", "builder"
 MOST_TEXT = 64_000
-"""How many characters a file may have that an agent's wish changes: its text is kept, to be put back."""
+"""The maximum characters of a file that an agent's proposal may change: its text is kept for undo."""
 Edit = tuple[tuple[str, ...], object]
 
 
 @dataclass(frozen=True, slots=True)
 class AgentsFile:
-    """An agent file, with its owner and the scope of its settings."""
+    """An agents file, with its home and the folder whose settings apply."""
 
     home: Path
     cwd: Path
@@ -48,14 +48,14 @@ class AgentsFile:
         return self.home / FILE
 
     def check(self, document: Document | None) -> Checked:
-        """Check these definitions over the shipped ones."""
+        """Check these definitions as overrides of the shipped ones."""
         project = FileSurroundings(self.home, self.environ).project_of(str(self.cwd))
         places = ConfigPlaces(self.home, Path(project) if project is not None else None)
         return check_agents(self.home, load(places, self.environ).settings, self.environ, document)
 
 
 class AgentsText:
-    """The file as it was read. It is written only without new errors, and only if nobody else wrote it."""
+    """The file as read. It is only written if that adds no errors, and if nobody else has changed it."""
 
     def __init__(self, place: AgentsFile) -> None:
         self._place = place
@@ -65,7 +65,7 @@ class AgentsText:
         self.before = place.check(self.document)
 
     def edited(self, edits: Sequence[Edit]) -> tuple[str, Document]:
-        """Return the text with these values, and its content. ConfigError where that has a new fault."""
+        """Return the text with these values, and its content. ConfigError if that adds an error."""
         place, text = str(self._place.file), self.text
         for path, value in edits:
             text = set_value(text, path, value, place)
@@ -79,13 +79,13 @@ class AgentsText:
         return text, document
 
     def change(self, path: tuple[str, ...], value: object) -> int:
-        """Write the value; return the line in which it stands now. ConfigError leaves the file as it was."""
+        """Write the value; return its new line number. After a ConfigError, the file is unchanged."""
         text, document = self.edited([(path, value)])
         self.write(text)
         return document.lines[".".join(path)]
 
     def write(self, text: str) -> None:
-        """Write the text, through a link to its target file; the file's mode stays."""
+        """Write the text, following a symbolic link; the file's mode is preserved."""
         real = Path(os.path.realpath(self._place.file))
         mode = real.stat().st_mode & 0o777 if self._stamp is not None else 0o600
         if _stamp(self._place.file) != self._stamp:
@@ -101,13 +101,13 @@ class AgentsText:
 
 
 class OwnAgents:
-    """Changes of the file that somebody asks for on one line; safe from any thread."""
+    """Changes of the file, requested as one line of fields; thread-safe."""
 
     def __init__(self, home: Path, environ: Mapping[str, str]) -> None:
         self._place, self._lock = AgentsFile(home, home, environ), Lock()
 
     def look(self, name: str, text: str) -> AgentsChange:
-        """Return what the fields in this text would change of an agent, or the new agent they would make."""
+        """Return how the fields in this text would change an agent, or which new agent they would make."""
         return self._decide_change(name, text)[0]
 
     def change(self, name: str, text: str) -> AgentsChange:
@@ -118,12 +118,12 @@ class OwnAgents:
             return change
 
     def text(self) -> str | None:
-        """Return the whole file; None: there is none."""
+        """Return the whole file; None: it does not exist."""
         file = AgentsText(self._place)
         return None if file.document is None else file.text
 
     def put_back(self, text: str | None) -> None:
-        """Put the whole file back as it was before a change; None: there was none."""
+        """Restore the whole file as it was before a change; None: it did not exist."""
         with self._lock:
             if text is None:
                 self._place.file.unlink(missing_ok=True)
@@ -132,7 +132,7 @@ class OwnAgents:
 
     def _decide_change(self, name: str, text: str) -> tuple[AgentsChange, AgentsText]:
         found = kept_value(name, text)
-        fix = "write them like {from: builder, runtime: codex, limits.usd: 2}"
+        fix = "write them as {from: builder, runtime: codex, limits.usd: 2}"
         if not isinstance(found, dict) or not found or not all(isinstance(key, str) for key in found):
             raise UsageError(f"{text[:80]!r} is not a list of agent fields", fix=fix, code="bad_value")
         fields, file = dict(found), AgentsText(self._place)
@@ -160,7 +160,7 @@ class OwnAgents:
 
 
 def _find_value(checked: Checked, name: str, field: str) -> object:
-    """Return the field's written value; None: there is none."""
+    """Return the field's written value; None: not set."""
     value: object = checked.loaded.folded.data.get("agents")
     for step in (name, *field.split(".")):
         value = value.get(step) if isinstance(value, Mapping) else None
@@ -168,7 +168,7 @@ def _find_value(checked: Checked, name: str, field: str) -> object:
 
 
 def _laid_over(entry: Json, fields: Json) -> Json:
-    """Return the whole of a new agent, as a user sees it before saying yes."""
+    """Return all fields of a new agent, as shown to a user for approval."""
     whole = dict(entry)
     for field, value in fields.items():
         group, _, key = field.partition(".")
@@ -178,11 +178,12 @@ def _laid_over(entry: Json, fields: Json) -> Json:
 
 
 def entry_from(like: Agent, checked: Checked) -> Json:
-    """Return a copy of an agent to be changed, with all its written fields, and so with all its limits."""
+    """Return an editable copy of an agent, with all its written fields, including its limits."""
     entries = checked.loaded.folded.data.get("agents")
     written = entries.get(like.name, {}) if isinstance(entries, Mapping) else {}
     return {
-        **{key: value for key, value in written.items() if key != "prompt"},  # its text is the system_prompt
+        # replaced by its text in system_prompt
+        **{key: value for key, value in written.items() if key != "prompt"},
         "description": like.description,
         "readonly": like.read_only,
         "tools": list(like.tools),
@@ -194,7 +195,7 @@ def entry_from(like: Agent, checked: Checked) -> Json:
 
 
 def steps_of(field: str) -> tuple[str, ...]:
-    """Return the keys of a field's name; UsageError with the nearest name for an unknown one."""
+    """Return the keys of a field's name. Raises UsageError, with the nearest name, for an unknown one."""
     names = [name for name in AgentEntry.model_fields if name != "limits"]
     names += [f"{group}.{name}" for group, kind in _GROUPS.items() for name in kind.model_fields]
     if field not in names:
@@ -205,7 +206,7 @@ def steps_of(field: str) -> tuple[str, ...]:
 
 
 def value_of(steps: tuple[str, ...], text: str) -> object:
-    """Return the YAML value; where words are wanted, the text itself."""
+    """Parse the text as a YAML value; for text fields, return it unchanged."""
     if steps[0] in _TEXTS:
         return text
     try:
@@ -232,5 +233,5 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
 
 
 def _format_problem(problem: PancodeError) -> str:
-    """Return the problem's words without its place, which an edit may move."""
+    """Return the problem's text without its line number, which an edit may change."""
     return str(problem).partition(": ")[2]

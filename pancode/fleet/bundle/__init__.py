@@ -1,1 +1,1 @@
-"""The node bundle: the files with which the node agent runs on a node without installing anything."""
+"""The node bundle: the files that run the node agent on a node without an installation."""

@@ -1,4 +1,4 @@
-"""Makes a bundle's archive: the same files give the same digest and the same tar, on every node."""
+"""Makes a bundle's archive: the same files give the same digest and the same tar on every machine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAME_LENGTH = 16
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A finished archive. `digest` names its content, by the sorted manifest; `sha256`: of its own bytes."""
+    """A finished archive. `digest`: of its sorted manifest; `sha256`: of the archive's bytes."""
 
     digest: str
     path: Path
@@ -24,11 +24,11 @@ class Bundle:
     version: str
     sha256: str
     compiled: bool
-    """Whether bytecode is in the bundle; else the node has to compile its own."""
+    """Whether bytecode is in the bundle; otherwise the node must compile its own."""
 
     @property
     def name(self) -> str:
-        """The bundle's folder under the node home's `bundles/`."""
+        """Return the name of the bundle's folder in `bundles/` of the node home."""
         return self.digest[:NAME_LENGTH]
 
     @property
@@ -37,7 +37,7 @@ class Bundle:
 
 
 Contents = Mapping[str, Path | bytes]
-"""Where the bytes of each file are, by path inside the bundle."""
+"""The source of each file's bytes, by path inside the bundle."""
 
 
 def _read_bytes(source: Path | bytes) -> bytes:
@@ -45,7 +45,7 @@ def _read_bytes(source: Path | bytes) -> bytes:
 
 
 def format_manifest(contents: Contents) -> str:
-    """One line for each file, sorted: digest, size, path."""
+    """Return one line for each file, sorted: digest, size, path."""
     lines = []
     for name in sorted(contents):
         data = _read_bytes(contents[name])
@@ -54,18 +54,18 @@ def format_manifest(contents: Contents) -> str:
 
 
 def hash_manifest(text: str) -> str:
-    """The name of a bundle with this manifest."""
+    """Return the name of a bundle with this manifest."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
+    """Return the SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def pack_bundle(contents: Contents, listing: str, target: Path, level: int = 6) -> None:
-    """Write `target` whole or not at all: a tar.gz without times or owners, in a fixed order."""
+    """Write `target` atomically: a tar.gz without times or owners, in a fixed order."""
     temporary = target.with_name(f"{target.name}.{os.getpid()}.part")
     try:
         with (

@@ -1,4 +1,4 @@
-"""Compiles a bundle's Python files here, once, where our Python is of the node's version."""
+"""Compiles a bundle's Python files once, on the coordinator, if our Python has the node's version."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ BY_THEMSELVES = tuple(
 MOST_WORKERS = 4
 TIMEOUT_S = 300
 ROOM = 64 << 20
-"""With fewer bytes free than this, a full disk is given as the reason why compiling failed."""
+"""If fewer bytes are free than this, a failed compilation is attributed to a full disk."""
 
 
 def can_run_on(platform: NodePlatform) -> bool:
-    """Whether our bytecode runs on the platform: it does on every node with the same minor version."""
+    """Return whether our bytecode runs on the platform: the minor version of Python must be the same."""
     return sys.implementation.name == "cpython" and sys.version_info[:2] == platform.python[:2]
 
 
 def list_paths(name: str) -> dict[str, int]:
-    """The paths of the bytecode of `name`, each with its level of optimisation.
+    """Return the paths of the bytecode of `name`, each with its optimization level.
 
-    The node agent and its libraries run without docstrings, and libraries travel as bytecode alone: half the
-    files. Our own sources go along, for tracebacks. Programs that are started for runs are also compiled as
-    they are.
+    The node agent and its libraries run without docstrings. Libraries are sent as bytecode only, which halves
+    the number of files. Our own sources are included for tracebacks. Programs that are started for runs are
+    also compiled without optimization.
     """
     if not name.startswith("lib/") or not name.endswith(".py"):
         return {}
@@ -53,7 +53,7 @@ def list_paths(name: str) -> dict[str, int]:
 
 
 def find_cached_path(name: str, level: int) -> str:
-    """The path where an interpreter of our version looks for the bytecode of `name`."""
+    """Return the path where an interpreter of our version looks for the bytecode of `name`."""
     path = PurePosixPath(name)
     tag = sys.implementation.cache_tag
     optimised = f".opt-{level}" if level else ""
@@ -61,10 +61,10 @@ def find_cached_path(name: str, level: int) -> str:
 
 
 def with_bytecode(contents: Contents, scratch: Path) -> dict[str, Path | bytes]:
-    """The bundle's files as they are packed where our bytecode runs; compiled in `scratch`.
+    """Return the files to pack for a node that runs our bytecode; compiled in `scratch`.
 
     Separate processes compile, so that the coordinator continues. The same sources give the same bytes.
-    BundleError.
+    Raises BundleError.
     """
     wishes: dict[str, compiler.Wish] = {}
     for name in sorted(contents):
@@ -100,7 +100,8 @@ def _run(wishes: Sequence[compiler.Wish], scratch: Path) -> None:
 
 
 def _make_compile_error(why: str, folder: Path) -> BundleError:
-    """The error of a failed compiler, whose output is in the coordinator's log; mostly the disk is full."""
+    """Return the error for a failed compiler, with the free space if the disk is nearly full, else the log's
+    path."""
     free = shutil.disk_usage(folder).free
     if free < ROOM:
         why, fix = f"{why}; {free >> 20} MiB free at {folder}", f"make room there: df -h {folder}"

@@ -1,7 +1,7 @@
-"""Compiles the Python files that its standard input names: a program by itself, standard library only.
+"""Compiles the Python files listed on standard input: a separate program, standard library only.
 
-It is told a JSON list of [source, target, name, level of optimisation]. What does not compile is left out: it
-would fail where it is imported, if ever.
+The input is a JSON list of [source, target, name, optimization level]. A file that does not compile is left
+out: it would only fail if it were imported.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Wish = tuple[str, str, str, int]
 
 
 def compile_all(wishes: Iterable[Wish]) -> None:
-    """Compile to bytecode that is never checked against its source's time, so that it may be moved."""
+    """Compile to bytecode that is not checked against its source's time, so that it can be moved."""
     for source, target, name, level in wishes:
         py_compile.compile(
             source,

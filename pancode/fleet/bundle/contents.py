@@ -1,4 +1,4 @@
-"""Gathers the files of a bundle: the node agent's own, its libraries, the launcher, a label."""
+"""Collects the files of a bundle: the node agent's own, its libraries, the launcher and metadata."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from pancode.fleet.bundle.platform import NodePlatform
 _SKIPPED_FOLDERS = frozenset({"__pycache__", "tests", "testing", "test"})
 _SKIPPED_SUFFIXES = (".pyc", ".pyo", ".pyi", ".c", ".h", ".pxd")
 _UNUSED = re.compile(
-    # What writes C interfaces: only the compiled half of cffi is loaded. Another event loop. WebSockets.
+    # cffi's generator of C interfaces (only its compiled half is loaded), the trio event loop, WebSockets.
     r"cffi/|pycparser/|anyio/(?:_backends/_trio|pytest_plugin)\.py|httpx2/websockets/"
-    # What RQ needs for its command line and its calendar.
+    # RQ needs these for its command line and its calendar.
     r"|rq/cli/|click/|croniter/|dateutil/|tzdata/"
-    # What shows how to use pynvml.
+    # The example of pynvml.
     r"|example\.py$"
 )
 """Parts of the libraries that a node never imports."""
 
 
 def is_needed(path: str) -> bool:
-    """Whether a library's file is used at run time."""
+    """Return whether a library's file is used at run time."""
     parts = path.split("/")
     if ".." in parts or path.startswith("/") or path.endswith(_SKIPPED_SUFFIXES):
         return False
@@ -35,15 +35,15 @@ def is_needed(path: str) -> bool:
 
 
 def node_agent_folder() -> Path:
-    """The folder of our own copy of the node agent, which is shipped by path and never imported."""
+    """Return the folder of our copy of the node agent, which is shipped by path and never imported."""
     spec = importlib.util.find_spec("node_agent")
     if spec is None or not spec.submodule_search_locations:
-        raise FileNotFoundError("the package node_agent is not installed beside pancode")
+        raise FileNotFoundError("the package node_agent is not installed next to pancode")
     return Path(next(iter(spec.submodule_search_locations)))
 
 
 def node_agent_files(folder: Path) -> dict[str, Path | bytes]:
-    """Every source and data file of the node agent, as `node_agent/...`."""
+    """Return every source and data file of the node agent, as `node_agent/...`."""
     return {
         f"node_agent/{path.relative_to(folder).as_posix()}": path
         for path in sorted(folder.rglob("*"))
@@ -54,7 +54,8 @@ def node_agent_files(folder: Path) -> dict[str, Path | bytes]:
 def assemble_bundle(
     libraries: Contents, agent: Contents, platform: NodePlatform, version: str, compiled_by: str = ""
 ) -> dict[str, Path | bytes]:
-    """The bundle's files: `start.py`, `bundle.json`, `lib/...`. `compiled_by`: the Python of its bytecode."""
+    """Return the bundle's files: `start.py`, `bundle.json`, `lib/...`. `compiled_by`: the Python of its
+    bytecode."""
     packages = sorted(
         n.split("/")[0].removesuffix(".dist-info") for n in libraries if n.endswith("/METADATA")
     )

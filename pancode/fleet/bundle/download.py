@@ -21,7 +21,7 @@ PACKAGED = "node-requirements.txt"
 
 
 def requirements_file() -> Path:
-    """The hash-locked list of requirements, inside the package or beside it in a checkout."""
+    """Return the hash-locked list of requirements, in the package or next to it in a checkout."""
     packaged = resources.files("pancode.fleet.bundle").joinpath(PACKAGED)
     beside = Path(__file__).parents[3] / "requirements" / "node.txt"
     for path in (Path(str(packaged)), beside):
@@ -31,7 +31,7 @@ def requirements_file() -> Path:
 
 
 def pip_command(platform: NodePlatform, requirements: Path, target: Path) -> list[str]:
-    """The argument list of pip: it builds nothing, and takes only what the list names."""
+    """Return the argument list of pip: it builds nothing, and installs only what the list names."""
     return [
         *(sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--no-input", "--quiet"),
         *("--only-binary=:all:", "--require-hashes", "--no-deps", "-r", str(requirements), "-d", str(target)),
@@ -40,7 +40,8 @@ def pip_command(platform: NodePlatform, requirements: Path, target: Path) -> lis
 
 
 def fetch_libraries(platform: NodePlatform, cache: Path, requirements: Path | None = None) -> Contents:
-    """The libraries' files, by path in `lib/`; fetched once per platform and list. NotHere: pip's words."""
+    """Return the libraries' files, by path in `lib/`; fetched once per platform and list. NotHere: pip's
+    output."""
     listing = requirements or requirements_file()
     stamp = hashlib.sha256(listing.read_bytes()).hexdigest()[:12]
     folder = cache / f"{platform.key}-{stamp}"
@@ -71,7 +72,7 @@ def _run(command: list[str]) -> None:
 
 
 def unpack_wheel(wheel: Path, target: Path) -> None:
-    """Put a wheel's importable files under `target`; scripts, headers and other data stay out."""
+    """Put a wheel's importable files under `target`; leave out scripts, headers and other data."""
     with zipfile.ZipFile(wheel) as archive:
         for name in archive.namelist():
             place = _place(name)
@@ -82,7 +83,7 @@ def unpack_wheel(wheel: Path, target: Path) -> None:
 
 
 def _place(name: str) -> str:
-    """The import path of a wheel's member; empty for a member that is not imported."""
+    """Return the import path of a wheel's member; empty for a member that cannot be imported."""
     head, _, rest = name.partition("/")
     if name.endswith("/"):
         return ""

@@ -1,4 +1,4 @@
-"""The reasons why there is no bundle for a node."""
+"""The errors for a bundle that cannot be made."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pancode.kernel.errors import UnavailableError
 
 
 class NotHere(Exception):
-    """This source has no libraries for that node, though another may. The text says why."""
+    """This source has no libraries for that node, but another may. The text gives the reason."""
 
 
 class BundleError(UnavailableError):

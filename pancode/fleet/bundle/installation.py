@@ -1,4 +1,4 @@
-"""Takes the node agent's libraries from our own installation, if they run on the node too: no network."""
+"""Takes the node agent's libraries from our own installation, without a network, if they run on the node."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ ROOTS = (
     *("pydantic", "cryptography", "redis", "hiredis", "rq", "pyyaml", "google-re2"),
     *("tree-sitter", "tree-sitter-bash", "httpx2", "nvidia-ml-py"),
 )
-"""The node agent's libraries: the same as the extra `node` of our own distribution."""
+"""The node agent's libraries: the same as the extra `node` of our distribution."""
 
 
 def collect_libraries(platform: NodePlatform, roots: tuple[str, ...] = ROOTS) -> Contents:
-    """The libraries' files, by path in `lib/`. NotHere, with the reason, if one would not run on the node."""
+    """Return the libraries' files, by path in `lib/`. Raise NotHere if one would not run on the node."""
     out: dict[str, Path | bytes] = {}
     for distribution in resolve_requirements(platform, roots):
         name = distribution.metadata["Name"]
@@ -37,7 +37,7 @@ def collect_libraries(platform: NodePlatform, roots: tuple[str, ...] = ROOTS) ->
 
 
 def resolve_requirements(platform: NodePlatform, roots: tuple[str, ...]) -> list[metadata.Distribution]:
-    """The roots and everything that they need on that node, each once, by name."""
+    """Return the roots and all their requirements on that node, each once, by name."""
     found: dict[str, metadata.Distribution] = {}
     todo = list(roots)
     while todo:

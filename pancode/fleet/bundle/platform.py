@@ -1,4 +1,4 @@
-"""Selects the wheels that run on a node, from its Python, machine and C library (pure)."""
+"""Selects the wheels that run on a node, from its Python, architecture and C library (pure)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PLATFORM = re.compile(r"(manylinux_(\d+)_(\d+)|manylinux2014|manylinux2010|many
 
 @dataclass(frozen=True, slots=True)
 class NodePlatform:
-    """CPython on Linux with glibc; anything else was refused before."""
+    """CPython on Linux with glibc; other platforms were refused earlier."""
 
     python: tuple[int, int, int]
     machine: str
@@ -27,11 +27,11 @@ class NodePlatform:
 
     @property
     def key(self) -> str:
-        """A name for caches, e.g. `cp311-x86_64-glibc2.36`; patch levels share it."""
+        """Return a name for caches, e.g. `cp311-x86_64-glibc2.36`; patch levels share it."""
         return f"cp3{self.minor}-{self.machine}-glibc{self.glibc[0]}.{self.glibc[1]}"
 
     def accepts(self, tag: str) -> bool:
-        """Whether a wheel with this tag (`cp311-abi3-manylinux_2_34_x86_64`) runs here."""
+        """Return whether a wheel with this tag (`cp311-abi3-manylinux_2_34_x86_64`) runs here."""
         parts = tag.split("-")
         return len(parts) == 3 and self._fits_python(parts[0], parts[1]) and self._fits_system(parts[2])
 
@@ -55,7 +55,7 @@ class NodePlatform:
         return need <= self.glibc
 
     def pip_arguments(self) -> list[str]:
-        """The pip options that choose wheels for this node instead of for the coordinator's machine."""
+        """Return the pip options that select wheels for this node instead of the coordinator's machine."""
         out = ["--implementation", "cp", "--python-version", ".".join(map(str, self.python))]
         for abi in (f"cp3{self.minor}", "abi3", "none"):
             out += ["--abi", abi]
@@ -66,7 +66,7 @@ class NodePlatform:
 
 
 def is_required(marker: str, python: tuple[int, int, int]) -> bool:
-    """Whether a requirement with this environment marker applies to CPython on Linux (no extras)."""
+    """Return whether a requirement with this environment marker applies to CPython on Linux (no extras)."""
     if re.search(r"\bextra\s*==", marker):
         return False
     return all(_is_marker_true(part, python) for part in re.split(r"\band\b", marker) if part.strip())

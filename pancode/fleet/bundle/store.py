@@ -1,4 +1,4 @@
-"""Makes and keeps bundles: from our own installation where it fits, else fetched; one archive per content."""
+"""Makes and stores bundles from our installation if it fits, else from downloads; one archive per content."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from pancode.fleet.bundle.errors import BundleError, NotHere
 from pancode.fleet.bundle.platform import NodePlatform
 
 PYTHON = system.python_version()
-"""The Python whose bytecode a bundle may hold: two patch levels may compile a file to different bytes."""
+"""The Python whose bytecode a bundle may contain: two patch levels may compile a file to different bytes."""
 LAST = 1
 """How many archives are kept beside those in use, for going back to an earlier version."""
 Source = Callable[[NodePlatform], Contents]
-"""Gives the libraries for a platform, or raises NotHere."""
+"""Returns the libraries for a platform, or raises NotHere."""
 
 
 class BundleStore:
-    """Bundles below one folder. Safe for several threads; a second call for a platform is quick."""
+    """The bundles in one folder. Thread-safe; a second call for a platform is fast."""
 
     def __init__(
         self, folder: Path, sources: Sequence[Source] | None = None, agent: Path | None = None, level: int = 6
@@ -49,9 +49,9 @@ class BundleStore:
         self._made: dict[tuple[int, str], tuple[NodePlatform, Bundle]] = {}
 
     def bundle_for(self, platforms: Sequence[NodePlatform]) -> tuple[NodePlatform, Bundle]:
-        """The bundle for the first platform (one for each Python of the node) that a source can serve.
+        """Return the bundle for the first platform (one for each Python of the node) that a source can serve.
 
-        The first source, which needs no network, is tried for all platforms before the next. Else
+        The first source, which needs no network, is tried for all platforms before the next. Raises
         BundleError.
         """
         with self._lock:
@@ -68,7 +68,7 @@ class BundleStore:
         raise BundleError(
             f"no node bundle for {', '.join(p.key for p in platforms) or 'this node'}",
             why="; ".join(dict.fromkeys(reasons)),
-            fix="let pip reach its package index once, or install a supported Python on the node",
+            fix="give pip access to its package index once, or install a supported Python on the node",
         )
 
     def _build(self, libraries: Contents, platform: NodePlatform) -> Bundle:
@@ -84,16 +84,17 @@ class BundleStore:
             with tempfile.TemporaryDirectory(prefix=".compiling-", dir=self.folder) as scratch:
                 packed = bytecode.with_bytecode(contents, Path(scratch)) if here else contents
                 pack_bundle(packed, listing, path, self._level)
-            # An archive of each version ever run would fill the disk: those in use stay, and the last one.
+            # Archives of all versions would fill the disk: only those in use and the last one before are
+            # retained.
             used = {path, *(bundle.path for _, bundle in self._made.values())}
             for old in list_unused(self.folder, used)[LAST:]:
                 old.unlink(missing_ok=True)
-        os.utime(path)  # used now: by that the last one is known
+        os.utime(path)  # updates the time of last use, which the pruning reads
         return Bundle(name, path, platform.python[:2], __version__, sha256_of(path), here)
 
 
 def list_unused(folder: Path, used: Collection[Path] = ()) -> list[Path]:
-    """The archives in the folder that are not in use, the last used first."""
+    """Return the archives in the folder that are not in use, the most recently used first."""
     found = [path for path in folder.glob("*.tar.gz") if path not in used]
     return sorted(found, key=_read_mtime, reverse=True)
 

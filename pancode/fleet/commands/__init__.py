@@ -1,3 +1,3 @@
-"""Commands for machines and for the coordinator itself."""
+"""Commands for nodes and for the coordinator."""
 
 from __future__ import annotations

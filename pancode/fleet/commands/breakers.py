@@ -1,4 +1,4 @@
-"""`pancode admin breakers`: circuit breakers of providers, nodes and agents; reset one."""
+"""`pancode admin breakers`: shows the circuit breakers of providers, nodes and agents; resets one."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ def breakers(
     *,
     name: Annotated[str | None, Argument()] = None,
     resets: Annotated[
-        bool, option("Forget the failures of NAME; `loop`: the one against repeated tasks.", "--reset")
+        bool, option("Forget the failures of NAME; `loop`: the breaker against repeated tasks.", "--reset")
     ] = False,
     face: Json,
 ) -> None:
-    """Circuit breakers of providers, nodes and agents; those that hold something up come first.
+    """List the circuit breakers of providers, nodes and agents; those that block something come first.
 
-    A breaker opens after failures in a row: nothing more goes to that provider, node or agent. After a
+    A breaker opens after several failures in a row: no more runs go to that provider, node or agent. After a
     pause it lets one run through; a success closes it.
     """
     if resets != (name is not None):
-        raise UsageError("--reset and NAME go together", fix="pancode admin breakers --reset NAME")
+        raise UsageError("--reset and NAME must be given together", fix="pancode admin breakers --reset NAME")
     if name is not None:
         done = face.client().post(RESET_BREAKER, {"name": name, "by": find_user()})
         return face.show(done, lambda: f"{name}: reset\n")
-    answer, none = face.client().get(BREAKERS), "no attempt has ended of late, all breakers are closed"
+    answer, none = face.client().get(BREAKERS), "no attempt has ended recently; all breakers are closed"
     return face.show(answer, lambda: format_rows(answer["breakers"], _COLUMNS, none))
 
 

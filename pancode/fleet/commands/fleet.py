@@ -1,4 +1,4 @@
-"""`pancode fleet`: bring machines up, look at them, drain them, take them down."""
+"""`pancode fleet`: bring nodes up, show them, drain them, take them down."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ from pancode.runs.answers import RESUME as RESUME_QUEUE
 
 @verb("fleet up", "pancode fleet up", "pancode fleet up gpubox --link direct")
 def up(nodes: Nodes, *, link: Link = None, verbose: Verbose = False, face: Json) -> int:
-    """Start the coordinator if need be; install, start and check node agents; print the readiness table.
+    """Start the coordinator if needed; install, start and check node agents; print the readiness table.
 
-    Without NODES all of the inventory, and this machine where there is none. A second time changes nothing.
-    With --link a node changes from its tunnel to direct links, or back; runs in flight continue.
+    Without NODES: all nodes of the inventory, or this machine if there are none. Repeating it changes
+    nothing. With --link a node changes from its tunnel to direct links, or back; runs in flight continue.
     """
     client = face.client(works=True)
     answer = start_nodes(face, client, nodes, link, verbose=verbose)
@@ -61,7 +61,7 @@ def up(nodes: Nodes, *, link: Link = None, verbose: Verbose = False, face: Json)
 def missing_programs(
     agents: list[dict[str, Any]], nodes: list[answers.NodeShape]
 ) -> Iterator[tuple[str, str, list[str]]]:
-    """A machine that is there, a program that no node has, and the agents that ask for it."""
+    """Yield an online node, a program that no online node has, and the agents that require it."""
     there = [one for one in nodes if one["state"] == "online"]
     found = [{fact["name"]: fact["state"] for fact in one["runtimes"]} for one in there]
     missing = dict[str, list[str]]()
@@ -76,14 +76,14 @@ def missing_programs(
 def start_nodes(
     face: Face, client: Client, nodes: list[str], link: str | None = None, *, verbose: bool = False
 ) -> answers.UpAnswer:
-    """Have these nodes brought up, or all, and show what each does meanwhile."""
+    """Bring up these nodes, or all, and show the progress of each."""
     body = {**describe_caller(), "nodes": nodes, **({"link": link} if link else {})}
     answer: answers.UpAnswer = show_steps(face, client.events("POST", "/v1/fleet/up", body), verbose=verbose)
     return answer
 
 
 def bring_up(face: Face, client: Client, nodes: list[str], *, verbose: bool = False) -> bool:
-    """Start these nodes for a run that waits for one of them; whether one of them takes work now."""
+    """Start these nodes for a run that waits for one; return whether one of them accepts work now."""
     answer = start_nodes(face, client, nodes, verbose=verbose)
     for one in answer["results"]:
         if one["ok"]:
@@ -94,7 +94,7 @@ def bring_up(face: Face, client: Client, nodes: list[str], *, verbose: bool = Fa
 
 
 def show_steps(face: Face, events: Iterator[ServerEvent], *, verbose: bool = False) -> Any:
-    """Show what each node does as it happens; the result of the long call."""
+    """Show the progress of each node as it happens; return the result of the long call."""
     try:
         with Steps(face, verbose=verbose) as shown:
             for event in events:
@@ -119,7 +119,7 @@ def _exit(results: list[answers.NodeResultShape]) -> int:
 
 
 def _format_problems(results: list[answers.NodeResultShape]) -> str:
-    """The problems of a bring-up with their fixes, without those that the status table shows."""
+    """Return the problems of a bring-up with their fixes, without those that the status table shows."""
     lines = []
     for result in results:
         for problem in result["problems"]:
@@ -136,7 +136,7 @@ def status(
     ] = False,
     face: Json,
 ) -> None:
-    """The coordinator, and every node as it is heard: state, slots, labels, agent programs, models."""
+    """Show the coordinator and every node: state, slots, labels, agent programs, models."""
     client = face.client()
 
     def look() -> None:
@@ -166,7 +166,7 @@ def _format_fleet(answer: answers.FleetShape) -> str:
 
 
 def _other_code(info: answers.ProcessShape) -> str:
-    """This command as version or commit, where the coordinator runs other code; empty: it runs the same."""
+    """Return this command's version or commit if the coordinator runs other code; empty if it is the same."""
     if info["version"] != __version__:
         return __version__
     mine, its = _commit(), info["commit"]
@@ -179,9 +179,11 @@ _commit = cache(read_commit)
 def _format_status(answer: answers.FleetShape, failed: Container[str] = ()) -> str:
     """Return the readiness table, with each problem and its fix below its node.
 
-    `failed`: nodes whose bring-up has just failed and says why; their last known state is not shown.
+    `failed`: nodes whose bring-up has just failed and reported why; their last known state is not shown.
     """
-    none = "the fleet has no node; add this machine: pancode node add NAME --local; or another: node add NAME"
+    none = (
+        "the fleet has no nodes; add this machine: pancode node add NAME --local; or another: node add NAME"
+    )
     nodes: list[answers.NodeShape] = [
         {**one, "state": "unknown", "problems": []} if one["name"] in failed else one
         for one in answer["nodes"]
@@ -211,7 +213,7 @@ def format_labels(node: answers.NodeShape) -> str:
 
 
 def format_clock_skew(node: answers.NodeShape) -> str:
-    """How far its clock is from ours."""
+    """Return how far the node's clock differs from ours."""
     skew = node["clock_skew_s"]
     return "-" if skew is None else f"{skew:+.1f} s"
 
@@ -227,7 +229,7 @@ _NODES: RowColumns[answers.NodeShape] = {
 
 
 def endpoint_words(fact: EndpointShape) -> str:
-    """With its first model, which is loaded where one is; what is wrong stands below."""
+    """Return the server with its first model, a loaded one if any; the table shows problems below."""
     if fact["health"] != "ok":
         return f"{fact['name']} {fact['health'].upper()}"
     able = [one for one in fact["models"] if not one["embedding"]]
@@ -239,7 +241,7 @@ def endpoint_words(fact: EndpointShape) -> str:
 
 
 def is_usable(fact: RuntimeFacts) -> bool:
-    """Whether a table shows the program: not the test double, and not `native` without a model."""
+    """Return whether tables show the program: not the test double, and not `native` without a model."""
     needs_model = fact["name"] == "native" and fact["state"] == "not_logged_in" and not fact["served"]
     return fact["state"] != "missing" and fact["name"] != "scripted" and not needs_model
 
@@ -257,14 +259,14 @@ def down(
     nodes: Nodes,
     *,
     now: Annotated[
-        bool, option("Do not ask, although runs are in flight; they continue and deliver later.", "--now")
+        bool, option("Do not ask, even if runs are in flight; they continue and deliver later.", "--now")
     ] = False,
     face: Json,
 ) -> int:
     """Stop node agents and the coordinator (with NODES: only those node agents).
 
-    It stays down, whoever waits or looks, until `pancode fleet up`, `serve`, `dispatch`, `runs retry` or
-    `node add`.
+    It stays down, even if a command waits or looks, until `pancode fleet up`, `serve`, `dispatch`, `runs
+    retry` or `node add`.
     """
     client = face.client(starts=False)
     try:
@@ -284,7 +286,7 @@ def down(
 
 
 def _report_no_coordinator(face: Face, home: Place, whole: bool) -> int:
-    """Say that no coordinator runs. The Valkey that a killed one has left on this machine is stopped."""
+    """Report that no coordinator runs, and stop a Valkey that a killed one left on this machine."""
     pid: int | None = None
     where = f"on {home}"
     if isinstance(home, Path):
@@ -301,7 +303,7 @@ def _report_no_coordinator(face: Face, home: Place, whole: bool) -> int:
 def take_down(
     face: Face, client: Client, nodes: Sequence[str] = (), *, now: bool = False
 ) -> answers.DownAnswer:
-    """Stop these nodes, or the whole fleet, without a question. ApiError `runs_in_flight` unless `now`."""
+    """Stop these nodes, or the whole fleet, without asking. ApiError `runs_in_flight` unless `now`."""
     body = {**describe_caller(), "nodes": nodes, "now": now}
     answer: answers.DownAnswer = show_steps(face, client.events("POST", "/v1/fleet/down", body))
     if not nodes:
@@ -323,7 +325,7 @@ def _shut_down(client: Client) -> None:
 
 
 def _is_away(client: Client) -> bool:
-    """Whether nothing answers on the socket, and nothing is left of a coordinator on this machine."""
+    """Return whether nothing answers on the socket and no coordinator process remains on this machine."""
     try:
         client.get(answers.PING)
     except UnavailableError as away:
@@ -334,7 +336,9 @@ def _is_away(client: Client) -> bool:
     return False
 
 
-Queue = Annotated[bool, option("NODES is one queue of runs instead, or none for every queue.", "--queue")]
+Queue = Annotated[
+    bool, option("NODES is the name of one queue of runs, or empty for every queue.", "--queue")
+]
 
 
 @verb(
@@ -349,7 +353,7 @@ def drain(
     reason: Annotated[str, option("The reason, shown to users whose runs wait.")] = "",
     face: Json,
 ) -> None:
-    """Start nothing new on NODES (none: on the whole fleet); what runs continues."""
+    """Start nothing new on NODES (default: the whole fleet); current runs continue."""
     if queue:
         name = _queue_of(nodes)
         paused = face.client().post(PAUSE, {"by": find_user(), "queue": name, "reason": reason})
@@ -357,7 +361,8 @@ def drain(
         return face.show(paused, lambda: f"{who} is paused: {escape_line(paused['paused'] or '')}\n")
     if not reason.strip():
         raise UsageError(
-            "--reason must not be empty", fix="give a reason for the users who wait: --reason 'new disk'"
+            "--reason must not be empty",
+            fix="give a reason for the users whose runs wait: --reason 'new disk'",
         )
     answer = face.client().post(answers.DRAIN, {"by": find_user(), "nodes": nodes, "reason": reason})
     there = ", ".join(answer["nodes"]) or "the fleet"
@@ -366,7 +371,7 @@ def drain(
 
 def _queue_of(names: list[str]) -> str | None:
     if len(names) > 1:
-        raise UsageError("--queue takes one queue", fix=f"pancode fleet drain --queue {names[0]}")
+        raise UsageError("--queue takes only one queue", fix=f"pancode fleet drain --queue {names[0]}")
     return names[0] if names else None
 
 
@@ -375,11 +380,11 @@ _LOOKS, _LOOK_S = 60, 0.5
 
 @verb("admin handover", "pancode admin handover")
 def handover(face: Json) -> int:
-    """Hand waiting runs over to the nodes, which begin them without this machine; list what stays, and why.
+    """Hand waiting runs over to the nodes, which start them without this machine; list what stays, and why.
 
-    A few runs for each slot are handed over all the time; before you close the machine, this sends the rest,
-    and waits up to half a minute until the nodes have it. What has ended is landed, and what has failed is
-    tried again, when this machine is back. Exit code 6 while a node has not said that it has its share.
+    A few runs for each slot are always handed over. Before you close this machine, this command sends the
+    rest, and waits up to half a minute until the nodes confirm. Finished runs are landed and failed ones are
+    retried when this machine is back. Exit code 6 while a node has not confirmed its share.
     """
     client = face.client()
     answer = client.post(answers.HANDOVER, {"by": find_user()})
@@ -393,7 +398,7 @@ def handover(face: Json) -> int:
 
 
 def handed_over(answer: HandoverShape) -> str:
-    """What continues without this machine, what stays, and what is on its way, in words."""
+    """Format what continues without this machine, what stays, and what no node has confirmed yet."""
     handed, stays = answer["handed"], answer["stays"]
     coming = sum(not one["there"] for one in handed)
     text = (
@@ -411,7 +416,7 @@ def handed_over(answer: HandoverShape) -> str:
         text += "\nstay here:\n" + format_rows(stays, {"RUN": "run", "WHY": "why", "TASK": "task"})
     if answer["later"]:
         rows: RowColumns[LaterSteps] = {"WORKFLOW": "workflow", "NAME": "name", "STEPS": "steps"}
-        text += "\nlater steps, which begin when this machine is back:\n" + format_rows(answer["later"], rows)
+        text += "\nlater steps, which start when this machine is back:\n" + format_rows(answer["later"], rows)
     if coming:
         why = f"{count_noun(coming, 'run')} on the way, which no node has said that it has"
         text += f"\n{why}; look again: pancode admin handover\n"
@@ -420,7 +425,7 @@ def handed_over(answer: HandoverShape) -> str:
 
 @verb("fleet resume", "pancode fleet resume gpubox", "pancode fleet resume --queue pool.any")
 def resume(nodes: Nodes, *, queue: Queue = False, face: Json) -> None:
-    """Take NODES (none: the whole fleet) back into service; named ones out of quarantine, too."""
+    """Take NODES (default: the whole fleet) back into service; named nodes also leave quarantine."""
     if queue:
         name = _queue_of(nodes)
         again = face.client().post(RESUME_QUEUE, {"by": find_user(), "queue": name})
@@ -431,7 +436,7 @@ def resume(nodes: Nodes, *, queue: Queue = False, face: Json) -> None:
 
 
 def check_nodes(face: Face, nodes: list[str]) -> int:
-    """Reach these nodes, or all; repair what bring-up can repair, name the rest with its fix."""
+    """Contact these nodes, or all; repair what bring-up can repair, list the rest with fixes."""
     answer = face.client().post(answers.DOCTOR, {**describe_caller(), "nodes": nodes})
     columns: RowColumns[answers.CheckLine] = {
         "NODE": "node",

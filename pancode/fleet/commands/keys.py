@@ -1,4 +1,4 @@
-"""`pancode admin keys`: the keys that sign for the fleet, and a new one for the coordinator."""
+"""`pancode admin keys`: lists the keys that sign for the fleet; makes a new one for the coordinator."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ def keys(
     name: Annotated[str | None, Argument(autocompletion=completions.nodes)] = None,
     rotate: Annotated[bool, option("Make a new key for the coordinator.", "--rotate")] = False,
     lost: Annotated[
-        bool, option("With --rotate: the fleet's key is lost for good; begin with another.", "--lost")
+        bool, option("With --rotate: the fleet's key is lost permanently; start with a new one.", "--lost")
     ] = False,
     face: Json,
 ) -> None:
-    """Every key that signs or has signed; of NAME the public key, as PEM.
+    """List every key that signs or has signed; with NAME print the public key, as PEM.
 
-    A node's key signs its receipts; the coordinator's signs jobs, and countersigns receipts. Former keys
-    are kept: old receipts are verified with them. NAME is a node, `coordinator`, or the id of a key; of a
-    name the key that is in use now.
+    A node's key signs its receipts; the coordinator's signs jobs, and countersigns receipts. Former keys are
+    retained to verify old receipts. NAME is a node, `coordinator`, or the id of a key; for a node or the
+    coordinator, the key now in use is printed.
 
-    Nodes learn a new key over SSH at the next `pancode fleet up`. Until then each is spoken to with the key
-    that it knows, so nothing stops. The fleet up after that takes the old key off the nodes.
+    Nodes learn a new key over SSH at the next `pancode fleet up`. Until then the coordinator uses the key
+    that each node knows, so nothing stops. The next `pancode fleet up` removes the old key from the nodes.
     """
     if (rotate and name is not None) or (lost and not rotate):
         raise UsageError(
-            "--lost requires --rotate, which takes no NAME", fix="pancode admin keys --rotate --lost"
+            "--lost requires --rotate, and --rotate takes no NAME", fix="pancode admin keys --rotate --lost"
         )
     if rotate:
         answer = _begun_anew(face) if lost else face.client().post(ROTATE, {"by": find_user()})
@@ -69,7 +69,8 @@ def _is_meant(row: UsedKey, name: str) -> bool:
 
 
 def _begun_anew(face: Face) -> KeysAnswer:
-    """Have a new key begun by a file in the home, as a coordinator that lost its key does not start."""
+    """Start the coordinator with a new key, requested by a file in the home: without its key it does not
+    start."""
     home = home_of(os.environ)
     with suppress(UnavailableError):
         face.client(starts=False).get(PING)

@@ -1,4 +1,4 @@
-"""`pancode node`: the inventory of machines; the only place where a host key is asked for."""
+"""`pancode node`: the inventory of nodes; the only command group that asks about a host key."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def add(
     ],
     *,
     host: Annotated[str | None, option("The address, if NAME is not an alias of ~/.ssh/config.")] = None,
-    user: Annotated[str | None, option("The login on the machine.")] = None,
+    user: Annotated[str | None, option("The user name for SSH on the node.")] = None,
     port: Annotated[int | None, option("The port of its SSH server.", min=1, max=65535)] = None,
     identity: Annotated[str | None, option("Private key file.", "PATH")] = None,
     slots: Annotated[
@@ -70,22 +70,23 @@ def add(
         ),
     ] = None,
     local: Annotated[bool, option("Add this machine; it needs no SSH server.", "--local")] = False,
-    local_home: Annotated[str | None, option("Another HOME for the machine of --local.", "PATH")] = None,
+    local_home: Annotated[str | None, option("Another HOME for the node of --local.", "PATH")] = None,
     node_home: Annotated[
-        str | None, option("The node agent's folder there, if not ~/.pancode-node/FLEET.", "PATH")
+        str | None, option("The node agent's folder on the node, if not ~/.pancode-node/FLEET.", "PATH")
     ] = None,
     accept_fingerprint: Annotated[str | None, option("The host key that you expect.", "SHA256:...")] = None,
     fleet_key: Annotated[
         bool,
         option(
-            "Put the fleet's own SSH key there (forwarding and our commands), for links while you are away.",
+            "Install the fleet's restricted SSH key there (forwarding, our commands), to link while you "
+            "are away.",
             "--fleet-key/--no-fleet-key",
         ),
     ] = False,
     link: Link = None,
     face: Json,
 ) -> None:
-    """Put a machine into the inventory; shows its host key and asks once."""
+    """Add a node to the inventory; show its host key and ask once."""
     client = face.client(works=True)
     spec = {k: v for k, v in ctx.params.items() if k in _SPEC_FIELDS and v not in (None, False)}
     spec |= _make_bounds(slots)
@@ -100,7 +101,8 @@ def add(
         answer = client.post(answers.ADD, spec)
     except KeyboardInterrupt:
         face.note(
-            f"\ninterrupted before the answer came; whether {escape_line(name)} was added: pancode node ls"
+            f"\ninterrupted before the answer arrived; to see whether {escape_line(name)} was added: "
+            "pancode node ls"
         )
         raise
     next_step = f'next: in your project: pancode dispatch --node {name} "..."'
@@ -110,7 +112,7 @@ def add(
 def _confirm_host_key(
     face: Face, client: Client, spec: dict[str, Any], accept_fingerprint: str | None
 ) -> None:
-    """Ask whether an unknown host key is right before anything is changed; the answer goes into `spec`."""
+    """Ask whether an unknown host key is correct before anything changes; the answer goes into `spec`."""
     try:
         probed = client.post(answers.PROBE, spec)
     except ApiError as refused:
@@ -126,7 +128,7 @@ def _confirm_host_key(
 
 
 def _accept_key(face: Face, questions: list[answers.QuestionShape], given: str | None) -> str | None:
-    """Return the fingerprint that the user accepts, None where no question came up; UsageError for a no."""
+    """Return the fingerprint that the user accepts, None if there was no question; UsageError if refused."""
     for question in questions if given is None else ():
         text = escape_line(question["text"])
         look = "compare it on that node (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub)"
@@ -139,7 +141,7 @@ def _accept_key(face: Face, questions: list[answers.QuestionShape], given: str |
 
 @verb("node show", "pancode node show gpubox")
 def show(name: Node, face: Json) -> None:
-    """How a machine is reached, and what it says about itself."""
+    """Show how a node is reached, and what it reports about itself."""
     face.show_result(face.client().get(answers.NODE.at(name)), node_page)
 
 
@@ -159,7 +161,7 @@ def set_(
         list[Label],
         repeat_option("Set or replace a label; may be repeated.", "--label", "KEY=VALUE", parser=parse_label),
     ],
-    unlabel: Annotated[list[str], repeat_option("Take a label away; may be repeated.", "KEY")],
+    unlabel: Annotated[list[str], repeat_option("Remove a label; may be repeated.", "KEY")],
     *,
     slots: Annotated[
         SlotBounds | None,
@@ -167,18 +169,18 @@ def set_(
     ] = None,
     gpus: Annotated[
         Literal["all", "asked", "none"] | None,
-        option("Give its GPUs to every run (default), only to runs that ask with --gpus, or to none."),
+        option("Give its GPUs to every run (default), only to runs with --gpus, or to none."),
     ] = None,
     face: Json,
 ) -> None:
-    """Change a machine's slots and labels, and who gets its GPUs, at once.
+    """Change a node's slots and labels, and which runs get its GPUs, at once.
 
-    With bounds, as 1-8, the machine takes fewer by itself while its load, its memory or its heat strains it,
-    calls wait in the queue of a model server that its runs use, or a provider's rate limit is nearly used up,
-    and more again when all that is over: pancode node ls, pancode why RUN.
+    With bounds, such as 1-8, the node accepts fewer runs while it is short of CPU or memory or too hot, while
+    calls queue at a model server that its runs use, or while a provider's rate limit is nearly reached. It
+    accepts more again afterwards: pancode node ls, pancode why RUN.
 
-    What runs or was offered stays where it is. A machine that is away hears of its slots when it is back;
-    fewer are heeded at once.
+    Runs that have started or were offered stay where they are. An offline node learns its slots when it
+    returns, but a lower number counts at once.
     """
     wanted = {
         **_make_bounds(slots),
@@ -197,9 +199,9 @@ def set_(
 
 @verb("node rm", "pancode node rm gpubox")
 def rm(name: Node, *, yes: Annotated[bool, option("Do not ask.", "--yes", "-y")] = False, face: Json) -> int:
-    """Take out every file, process, key and unit that we brought, and prove it.
+    """Remove every file, process, key and unit that PanCode installed, and prove it.
 
-    A machine that is away is revoked at once and cleaned at its next contact.
+    An offline node is revoked at once and cleaned at its next contact.
     """
     client = face.client()
     busy = client.get(answers.NODE.at(name))["slots"]["used"]
@@ -224,7 +226,7 @@ def _format_removed(answer: answers.NodeResultShape) -> str:
     if answer["ok"] and "never_reached" in changed:
         return f"{removed}; no connection was ever made to it, so nothing of ours is there\n"
     if answer["ok"]:
-        gone = (f"  deleted with it, written by hand: {escape_line(one)}\n" for one in changed if "/" in one)
+        gone = (f"  also deleted, written by hand: {escape_line(one)}\n" for one in changed if "/" in one)
         return f"{removed}, nothing of ours is left there\n{''.join(gone)}"
     lines = [f"{removed}, not cleaned"]
     for problem in answer["problems"]:
@@ -240,12 +242,12 @@ def trust(
     accept_fingerprint: Annotated[str | None, option("The host key that you expect.", "SHA256:...")] = None,
     face: Json,
 ) -> None:
-    """Pin a host key that has changed, after you have looked why."""
+    """Pin a host key that has changed, after you have checked why."""
     client = face.client()
     if client.get(answers.NODE.at(name))["target"]["local"]:
         raise UsageError(
             f"{name} is this machine: it has no host key to trust",
-            fix=f"no host key is needed; bring it up: pancode fleet up {name}",
+            fix=f"no host key is needed; start it: pancode fleet up {name}",
         )
     probed = client.post(answers.PROBE, {"name": name, **describe_caller()})
     fingerprint = _accept_key(face, probed["questions"], accept_fingerprint)
@@ -256,7 +258,11 @@ def trust(
         return
     answer = client.post(answers.TRUST.at(name), {**describe_caller(), "fingerprint": fingerprint})
     gone = client.get(answers.NODE.at(name))["state"] == "removed, not cleaned"
-    then = "it is being removed, and is cleaned now by itself" if gone else f"next: pancode fleet up {name}"
+    then = (
+        ("it is being removed, and is now cleaned automatically")
+        if gone
+        else f"next: pancode fleet up {name}"
+    )
     face.show(answer, lambda: f"{name}: pinned {fingerprint}; {then}\n")
 
 
@@ -264,19 +270,19 @@ def trust(
 def login(
     name: Node, runtime: Annotated[str, Argument(autocompletion=completions.runtimes)], face: Json
 ) -> int:
-    """Log an agent program in on a node, with the vendor's own login on this terminal.
+    """Log in to an agent program on a node, with the vendor's own login on this terminal.
 
-    The exit status is that login's. After the login the command waits up to 5 seconds for the node to
-    confirm it. Nothing of it passes through the coordinator; `pancode audit` has who opened it, where,
+    The exit status is that of the login. After the login the command waits up to 5 seconds for the node to
+    confirm it. None of the login passes through the coordinator; `pancode audit` shows who opened it, where,
     and how it ended.
     """
     from pancode.fleet.login import log_in
 
-    home_of(os.environ)  # it is this machine's SSH that goes there
+    home_of(os.environ)  # this machine's SSH connects to the node
     route, body = answers.LOGIN.at(name), {"by": find_user(), "runtime": runtime}
     client = face.client()
     answer = client.post(route, body)
-    outcome = "not seen to its end"
+    outcome = "its end was not observed"
     try:
         status = log_in(name, answer["target"], runtime, os.environ)
         outcome = f"exit {status}"
@@ -284,14 +290,14 @@ def login(
         outcome = str(error)[:500]
         raise
     finally:
-        with contextlib.suppress(PancodeError):  # that it was opened is on record; what it did is done
+        with contextlib.suppress(PancodeError):  # the audit already has the start, and the login has ended
             client.post(route, {**body, "outcome": outcome})
     if status == ExitCode.DONE:
         _tell_what_lacks(face, facts_after(client, name, (runtime,), ("not_logged_in",)))
     return face.end(status, {"node": name, "runtime": runtime, "status": status}, lambda: "")
 
 
-Words = Annotated[list[str], Argument(metavar="NODE... RUNTIME...", help="Machines, and what runs there.")]
+Words = Annotated[list[str], Argument(metavar="NODE... RUNTIME...", help="Nodes, and what runs on them.")]
 
 
 @verb(
@@ -303,32 +309,32 @@ Words = Annotated[list[str], Argument(metavar="NODE... RUNTIME...", help="Machin
 def install(
     words: Words,
     *,
-    version: Annotated[str, option("This version (default: the newest that fits).", "V")] = "",
+    version: Annotated[str, option("This version (default: the newest compatible one).", "V")] = "",
     face: Json,
 ) -> int:
-    """Install agent programs on machines, for the login there. Repeated, it brings the newest.
+    """Install agent programs on nodes, for the node's login. Run it again to update them.
 
-    Where no program is named: the newest of all that it has brought, but what was brought in a version of
-    your choice. They come by npm below ~/.local, or in a Python environment of their own. A machine without
-    Node.js gets it first, from Python's package index, and loses it with the last program that wants it.
-    `node rm` takes away what was installed this way. The command ends when the machine has told what it has
-    now, after 5 seconds at most, and says what a program lacks, such as a login.
+    Without a program it updates all programs that it has installed, except those whose version you chose.
+    Programs are installed by npm below ~/.local, or in a separate Python environment. A node without Node.js
+    first gets it from Python's package index; it is removed with the last program that needs it. `node rm`
+    removes whatever was installed this way. The command waits up to 5 seconds for the node's new report, and
+    shows what a program still needs, such as a login.
     """
     return _change_node_programs(face, "install", words, version)
 
 
 @verb("node uninstall", "pancode node uninstall gpubox codex")
 def uninstall(words: Words, *, face: Json) -> int:
-    """Take away what `node install` has brought; a program that came another way stays."""
+    """Remove what `node install` has installed; programs installed another way remain."""
     return _change_node_programs(face, "uninstall", words)
 
 
 def _change_node_programs(face: Face, act: str, words: list[str], version: str = "") -> int:
-    """Let each node in turn do the act. Returns ERROR where one of them did not do all of it."""
+    """Perform the act on each node in turn. Return ERROR if one of them did not complete it."""
     from node_agent.wire.endpoint import REMOVED_RUNTIMES
     from pancode.fleet.login import change_programs
 
-    home_of(os.environ)  # it is this machine's SSH that goes there
+    home_of(os.environ)  # this machine's SSH connects to the node
     client = face.client()
     runtimes = {*REMOVED_RUNTIMES, *(one["name"] for one in client.get(RUNTIMES)["runtimes"])}
     wanted = [word for word in words if word in runtimes]
@@ -336,7 +342,7 @@ def _change_node_programs(face: Face, act: str, words: list[str], version: str =
     names = [one["name"] for one in client.get(answers.FLEET)["nodes"]]
     for word in (one for one in nodes if one not in names):
         raise not_found(
-            "machine or runtime", word, [*names, *runtimes], "pancode node ls, pancode agents runtimes"
+            "node or runtime", word, [*names, *runtimes], "pancode node ls, pancode agents runtimes"
         )
     act = "update" if act == "install" and not wanted else act
     if not nodes or not (wanted or act == "update"):
@@ -344,7 +350,7 @@ def _change_node_programs(face: Face, act: str, words: list[str], version: str =
         raise UsageError("at least one node and one runtime are required", fix=fix)
     if version and len(wanted) > 1:
         raise UsageError(
-            "--version requires exactly one runtime", fix=f"choose one runtime of {', '.join(wanted)}"
+            "--version requires exactly one runtime", fix=f"choose one runtime: {', '.join(wanted)}"
         )
     more = ("--away",) if act == "uninstall" else ("--version", version) if version else ()
     report, words_of = list[dict[str, object]](), ""
@@ -352,7 +358,7 @@ def _change_node_programs(face: Face, act: str, words: list[str], version: str =
         route, body = answers.PROGRAMS.at(name), {"by": find_user(), "act": act, "runtimes": wanted}
         target = client.post(route, body)["target"]
         face.note(f"{name}: {act} {' '.join(wanted) or 'all that was installed'} ...")
-        did, status = False, "not seen to its end"
+        did, status = False, "its end was not observed"
         try:
             did, status = change_programs(name, target, (*wanted, *more), os.environ)
         finally:
@@ -367,7 +373,7 @@ def _change_node_programs(face: Face, act: str, words: list[str], version: str =
 
 
 def _tell_what_lacks(face: Face, facts: dict[str, NodeRuntime]) -> None:
-    """Name the programs that were installed and cannot take a run yet, and what each lacks."""
+    """Print the installed programs that cannot accept a run yet, and what each needs."""
     for name, fact in facts.items():
         if fact["state"] != "ok" and not is_local_only(fact):
             words = f"{name} on {fact['node']} is {fact['state'].replace('_', ' ')}"
@@ -379,7 +385,7 @@ Fact = tuple[str, str]
 
 
 def node_page(node: answers.NodeDetail) -> str:
-    """A line for each thing that is known; what was not heard is left out."""
+    """Return a line for each known fact; omit what the node has not reported."""
     rows = [*_list_state(node), *_list_reach(node["target"]), *_list_machine(node), *_list_offers(node)]
     lines = [f"{name + ':' if name else '':<{WIDTH}} {words}".rstrip() for name, words in rows]
     return "\n".join([*lines, *_format_problems(node["problems"])]) + "\n"
@@ -413,10 +419,10 @@ def _list_reach(reach: answers.ReachShape) -> Iterator[Fact]:
     user, port = (f"{target['user']}@" if target["user"] else ""), target["port"] or 22
     through = [*(hop["host"] for hop in target["hops"]), *target["proxy"][:1]]
     way = f"ssh {user}{target['host']}, port {port}" + (f", through {', '.join(through)}" if through else "")
-    yield "Reached by", "this machine itself" if reach["local"] else escape_line(way)
+    yield "Reached by", "this machine" if reach["local"] else escape_line(way)
     for place, pins in sorted(reach["pins"].items()):
         yield "Host key", escape_line(f"{place} {_make_fingerprint(pins)}")
-    yield "Home", escape_line(reach["installed_home"] or "nothing of ours is there yet")
+    yield "Home", escape_line(reach["installed_home"] or "nothing of PanCode is on it yet")
     yield from (("SSH config", escape_line(warning)) for warning in target["warnings"])
 
 
@@ -440,7 +446,7 @@ def _list_machine(node: answers.NodeDetail) -> Iterator[Fact]:
     load = f"{facts['cpus']} processors, load {facts['load_1m']:.1f}"
     yield (
         "Machine",
-        f"{load}, {format_bytes(facts['memory'])} memory, {format_bytes(facts['disk_free'])} of disk free",
+        f"{load}, {format_bytes(facts['memory'])} memory, {format_bytes(facts['disk_free'])} free disk space",
     )
     skew = node["clock_skew_s"]
     yield "Clock", "-" if skew is None else f"{skew:+.1f} s off ours"
@@ -451,7 +457,7 @@ def _list_machine(node: answers.NodeDetail) -> Iterator[Fact]:
 
 
 def gpu_lines(node: answers.NodeShape) -> Iterator[Fact]:
-    """Return a line for each GPU of a machine, and one for who gets them."""
+    """Yield a line for each GPU of a node, and one for which runs get them."""
     for name, one in zip(["GPUs", *[""] * len(node["gpus"])], node["gpus"], strict=False):
         free = (
             f"{format_bytes(one['memory_free'])} free"

@@ -1,4 +1,4 @@
-"""`pancode node secret`: writes a value into the one file of secrets on a machine."""
+"""`pancode node secret`: writes a value into the secrets file on a node."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ MOST = 1 << 20
     "pass show openai | pancode node secret gpubox OPENAI_API_KEY",
 )
 def keep_secret(node: Node, name: str, face: Json) -> None:
-    """Put a value into secrets.json of NODE, under NAME: from standard input, or from a hidden prompt.
+    """Store a value in secrets.json of NODE, under NAME, from standard input or from a hidden prompt.
 
-    The other values stay. It goes straight to that node; the coordinator never has it. The command ends
-    when the machine has said that the programs which take it are logged in, after 5 seconds at most.
+    The other values remain. The value goes directly to the node; the coordinator never has it. The command
+    waits up to 5 seconds for the node to report that the programs that use it are logged in.
     """
     from node_agent.runtimes.registry import RUNTIMES
     from pancode.fleet.login import set_secret
 
-    home_of(os.environ)  # it is this machine's SSH that goes there
+    home_of(os.environ)  # this machine's SSH connects to the node
     client = face.client()
     answer = client.get(NODE.at(node))
     words = set_secret(answer["name"], answer["target"], name, _read_value(face, node, name), os.environ)
@@ -51,5 +51,5 @@ def _read_value(face: Face, node: str, name: str) -> bytes:
             return b""
     data = sys.stdin.buffer.read(MOST + 1)
     if len(data) > MOST:
-        raise UsageError(f"the value is longer than {MOST} bytes", fix=f"give only the value of {name}")
+        raise UsageError(f"the value is longer than {MOST} bytes", fix=f"enter only the value of {name}")
     return data

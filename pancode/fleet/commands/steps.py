@@ -1,4 +1,4 @@
-"""`pancode admin steps`: the steps of bring-up and removal for another tool, line by line."""
+"""`pancode admin steps`: passes the steps of bring-up and removal to another tool, one line each."""
 
 from __future__ import annotations
 
@@ -18,20 +18,21 @@ from pancode.kernel.errors import ExitCode, UsageError
 def steps(
     name: str,
     *,
-    check: Annotated[bool, option("Change nothing, here or on the machines.", "--check")] = False,
+    check: Annotated[bool, option("Change nothing, here or on the node.", "--check")] = False,
     remove: Annotated[
-        bool, option("The steps that take everything of this fleet off the machine.", "--remove")
+        bool, option("The steps that remove everything of this fleet from the node.", "--remove")
     ] = False,
     face: Json,
 ) -> int:
-    """Tell the steps of `fleet up` as JSON to a tool with its own way to the machine, such as Ansible.
+    """Pass the steps of `fleet up` as JSON to a tool with its own access to the node, such as Ansible.
 
-    A talk in lines of JSON: we say the probe, and read `{"output": ...}`; we say the steps, and read
-    `{"key": ..., "changed": [...]}`; where the key is new, steps once more. Last we bring the machine up over
-    our own link as `fleet up` does, which finds nothing to do, and say the result.
+    An exchange of JSON lines: the command prints the probe and reads `{"output": ...}`; it prints the steps
+    and reads `{"key": ..., "changed": [...]}`; if the key is new, it prints the steps again. At last it
+    brings the node up over its own link as `fleet up` does, which should find nothing to do, and prints the
+    result.
 
-    With --remove, `changed` is what was there: the tool says it once it has looked that nothing is left. A
-    machine that was removed and not cleaned is then out of the fleet.
+    With --remove, `changed` is what was there: the tool sends it after checking that nothing is left. A node
+    that was removed but not cleaned is then out of the fleet.
     """
     client = face.client(works=not check)
     talk = _Talk(client, name)
@@ -53,7 +54,7 @@ def steps(
 
 
 class _Talk:
-    """The exchange of one line each way in turn, on standard output and standard input."""
+    """The exchange of single lines in turn, on standard output and standard input."""
 
     def __init__(self, client: Client, name: str) -> None:
         self._client, self._name = client, name

@@ -1,4 +1,4 @@
-"""The fleet's own certificate authority, made at first use: signs for the coordinator and for each node."""
+"""The fleet's own certificate authority, created at first use: signs for the coordinator and each node."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LASTS, AUTHORITY_LASTS = 30 * DAY, 3650 * DAY
 RENEW, AUTHORITY_RENEW = 10 * DAY, 365 * DAY
 """A certificate (of the authority) is made anew when it is valid for less than this."""
 EARLIER = DAY
-"""How far a node's clock may be behind the coordinator's."""
+"""Maximum time by which a node's clock may be behind the coordinator's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class KeyPair:
 
     @classmethod
     def read(cls, path: Path) -> KeyPair | None:
-        """Read the pair from a file; None without one. ConfigError for a pair that cannot be used."""
+        """Read the pair from a file; None if there is no file. ConfigError for an unusable pair."""
         try:
             text = path.read_bytes()
             key = load_pem_private_key(text, None)
@@ -64,7 +64,7 @@ class KeyPair:
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """A node's certificate; when it expires, and when it is to be renewed (wall ms)."""
+    """A node's certificate, its expiry, and the time of its renewal (wall ms)."""
 
     cert: str
     until_ms: int
@@ -72,7 +72,8 @@ class Issued:
 
 
 class Authority:
-    """The certificate authority of direct links, in `folder`, private to the owner. One process at a time."""
+    """The certificate authority of direct links, in `folder`, private to the owner. For one process at a
+    time."""
 
     def __init__(self, folder: Path, fleet: str, clock: Clock) -> None:
         self._folder, self._fleet, self._clock = folder, fleet, clock
@@ -80,11 +81,11 @@ class Authority:
 
     @property
     def ca(self) -> str:
-        """The only certificate that nodes trust."""
+        """Return the only certificate that nodes trust."""
         return _dump_pem(self._load_authority().cert)
 
     def server(self, host: str) -> Path:
-        """The file with the coordinator's certificate for that address, renewed before it expires."""
+        """Return the file with the coordinator's certificate for that address, renewed before it expires."""
         path = self._folder / "server.pem"
         ca, found = self._load_authority(), KeyPair.read(path)
         if found is None or not self._serves_host(found, host, ca):
@@ -98,7 +99,7 @@ class Authority:
         return path
 
     def node(self, tag: str, key: PublicKey) -> Issued:
-        """A certificate for the key that the node has already, so that no secret is sent."""
+        """Return a certificate for the key that the node already has, so that no secret is sent."""
         ca = self._load_authority()
         public = Ed25519PublicKey.from_public_bytes(key.raw)
         made = self._begin_certificate(f"node-{tag}", LASTS).public_key(public)
@@ -107,7 +108,7 @@ class Authority:
         until = cert.not_valid_after_utc
         return Issued(_dump_pem(cert), _convert_ms(until), _convert_ms(until - RENEW))
 
-    # -- inside
+    # -- internals
 
     def _load_authority(self) -> KeyPair:
         if self._ca is None:
@@ -128,12 +129,12 @@ class Authority:
         try:
             found.cert.verify_directly_issued_by(ca.cert)
             names = found.cert.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        except Exception:  # of whatever kind: it is not by this authority, or not for a server
+        except Exception:  # for any reason: it is not from this authority, or not for a server
             return False
         return _name(host) in list(names) and self._is_valid_for(found, RENEW)
 
     def _is_valid_for(self, pair: KeyPair, time: timedelta) -> bool:
-        """Whether it is valid now and for so long; not if it was made while the clock was ahead."""
+        """Whether the pair is valid now and for this time; False if it was made while the clock was ahead."""
         now = self._read_time()
         return pair.cert.not_valid_before_utc <= now <= pair.cert.not_valid_after_utc - time
 
@@ -161,7 +162,7 @@ def _sign_certificate(
     key: ec.EllipticCurvePrivateKey,
     authority: bool = False,
 ) -> x509.Certificate:
-    """Sign the certificate, with all extensions that strict readers ask for."""
+    """Sign the certificate, with all extensions that strict readers require."""
     usage = x509.KeyUsage(not authority, False, False, False, False, authority, authority, False, False)
     made = made.issuer_name(issuer)
     made = made.add_extension(x509.BasicConstraints(authority, 0 if authority else None), critical=True)
@@ -172,7 +173,7 @@ def _sign_certificate(
 
 
 def key_of(der: bytes) -> PublicKey | None:
-    """The node's key in a certificate; None for a key of another kind."""
+    """Return the node's key in a certificate; None for a key of another type."""
     key = x509.load_der_x509_certificate(der).public_key()
     return PublicKey(key.public_bytes_raw()) if isinstance(key, Ed25519PublicKey) else None
 

@@ -1,4 +1,4 @@
-"""The one port at which nodes connect by TLS: decides which node reaches which destination, how long."""
+"""The single port where nodes connect by TLS: decides which node reaches which service, and for how long."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ _HEAD = re.compile(rb"([*$])([0-9]{1,10})\r\n")
 _LINE_MAX = 14
 _END = len(b"\r\n")
 LEAVING = frozenset({b"AUTH", b"HELLO", b"RESET"})
-"""Commands that make a connection another user's. Redis cannot forbid what is allowed before a login."""
+"""Commands that change the user of a connection. Redis cannot forbid what is allowed before a login."""
 _NAME_MAX = max(map(len, LEAVING))
 
 
 class LoginError(ConnectionError):
-    """The input holds a command that may not pass, or no command at all."""
+    """The input contains a command that is not allowed, or is not a valid command."""
 
 
 class OneLogin:
-    """Checks everything that a node says after its user name, in whatever pieces it comes; keeps none of it.
+    """Checks everything that a node sends after its user name, in pieces of any size; stores none of it.
 
-    A forbidden command never passes whole, so Redis does not carry it out.
+    A forbidden command is never passed on completely, so Redis does not execute it.
     """
 
     def __init__(self) -> None:
         self._words = 1
-        """How many words of the command are still to come; first the password."""
+        """How many words of the command are still expected; initially the password."""
         self._body = 0
         """How many bytes of the word are still to come, with the end of its line."""
         self._line = b""
@@ -51,7 +51,7 @@ class OneLogin:
         self._name = b""
 
     def look(self, piece: bytes) -> None:
-        """LoginError for a login, a change of protocol, and input unlike what Redis clients send."""
+        """Check a piece. LoginError for a login, a protocol change, or input unlike that of Redis clients."""
         at = 0
         while at < len(piece):
             at = self._take_body(piece, at) if self._body else self._take_head(piece, at)
@@ -64,7 +64,7 @@ class OneLogin:
         if not self._body and self._naming:
             self._naming = False
             if self._name[:-_END].upper() in LEAVING:
-                raise LoginError(f"{self._name[:-_END].decode()} after the login")
+                raise LoginError(f"{self._name[:-_END].decode()} is not allowed after the login")
         return at + step
 
     def _take_head(self, piece: bytes, at: int) -> int:
@@ -78,9 +78,9 @@ class OneLogin:
         return end or len(piece)
 
     def _begin(self, head: re.Match[bytes] | None) -> None:
-        """Begin the next word or command, strictly: what Redis might read otherwise does not pass."""
+        """Begin the next word or command, strictly: input that Redis might parse differently is refused."""
         if head is None or (head[1] == b"$") != bool(self._words):
-            raise LoginError("no command in the shape that Redis' clients use")
+            raise LoginError("not a command in the format that Redis clients use")
         if head[1] == b"*":
             self._words, self._naming, self._name = int(head[2]), True, b""
             return
@@ -90,7 +90,7 @@ class OneLogin:
 
 
 HELLO_S = 10.0
-"""How many seconds the entrance has for its check, and a node for its first message."""
+"""Seconds that the entrance has for its check, and a node for its first message."""
 LOOK_S = 3.0
 """Seconds between checks that connected nodes are still allowed."""
 RENEW_S = 3600.0
@@ -99,14 +99,15 @@ log = logging.getLogger("pancode.direct")
 
 @dataclass(frozen=True, slots=True)
 class DirectNode:
-    """A node that may come in, and its user in Redis."""
+    """A node that may connect, and its user in Redis."""
 
     name: str
     user: str
 
 
 Judge = Callable[[PublicKey], DirectNode | str]
-"""Gives the node with this key, or why it may not connect. Called in a thread, also for open connections."""
+"""Returns the node with this key, or why it may not connect. Called in a thread, also for open
+connections."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,16 +119,16 @@ class Rooms:
 
 
 class _RefusedError(Exception):
-    """The node is not let in, and is told why."""
+    """The node may not connect; the text is sent to it."""
 
 
 class Entrance:
-    """Where nodes come in by TLS; `keep` opens it, and ends when cancelled. It is used by one event loop."""
+    """The TLS port for nodes; `keep` opens it, and ends when cancelled. Used by one event loop."""
 
     def __init__(self, listener: NodeListener, authority: Authority, rooms: Rooms, judge: Judge) -> None:
         self.place, self._host = listener.place, listener.shown.host
-        self.trouble = "it was not opened yet"
-        """The reason why the port is not open; empty while it is."""
+        self.trouble = "it has not been opened yet"
+        """The reason why the port is not open; empty while it is open."""
         self.fix = ""
         """What a user can do about `trouble`, where it is known."""
         self.short = ""
@@ -142,7 +143,7 @@ class Entrance:
         """The error of the last check of the connected nodes, if it failed."""
 
     async def keep(self) -> None:
-        """Listen; where that cannot be (a network that is not up yet), tell in `trouble`, and try again."""
+        """Listen; if that is not possible (e.g. the network is not up yet), set `trouble` and try again."""
         try:
             while True:
                 try:
@@ -152,12 +153,13 @@ class Entrance:
                     context.verify_mode = ssl.CERT_REQUIRED
                     context.load_verify_locations(cadata=ca)
                     context.load_cert_chain(self._authority.server(self._host))
-                    context.num_tickets = 0  # each connection shows its certificate, and that it is valid now
+                    # each connection presents its certificate, and proves that it is valid now
+                    context.num_tickets = 0
                     context.set_alpn_protocols([PROTOCOL + "redis", PROTOCOL + "depot"])
                     async with Port(self.place, context, self._serve_peer, self._note_refusals):
                         self._note("")
                         await self._look_after(context, ca)
-                except Exception as exc:  # of whatever kind: nobody else would tell that the listener is shut
+                except Exception as exc:  # of any kind: nothing else would report that the listener is closed
                     self._note(
                         _format_error(exc) or repr(exc), exc.fix if isinstance(exc, PancodeError) else ""
                     )
@@ -169,7 +171,8 @@ class Entrance:
             await asyncio.gather(*self._inside, return_exceptions=True)
 
     async def _look_after(self, context: ssl.SSLContext, ca: str) -> None:
-        """Renew the certificate; cut off nodes that may not be here. Ends when the authority changes."""
+        """Renew the certificate; disconnect nodes that are no longer allowed. Ends when the authority
+        changes."""
         loop = asyncio.get_running_loop()
         due = loop.time() + RENEW_S
         while self._authority.ca == ca:
@@ -186,7 +189,7 @@ class Entrance:
             except (
                 OSError,
                 PancodeError,
-            ) as exc:  # such as a ledger that is away: the listener stays as it is
+            ) as exc:  # such as an unavailable ledger: the listener remains open
                 self._note_trouble(_format_error(exc))
 
     def _note_trouble(self, trouble: str) -> None:
@@ -196,7 +199,7 @@ class Entrance:
 
     def _note_refusals(self, why: str) -> None:
         if why and not self.short:
-            log.warning("direct links: nodes are turned away: %s", why)
+            log.warning("direct links: nodes are refused: %s", why)
         self.short = why
 
     def _note(self, trouble: str, fix: str = "") -> None:
@@ -217,8 +220,8 @@ class Entrance:
             key = key_of(to_near.get_extra_info("ssl_object").getpeercert(True))
             if key is None or task is None:
                 return
-            # A node that was switched off says nothing: without this its connections would stay, and be
-            # counted.
+            # A node that was switched off sends nothing: without keepalive its connections would remain and
+            # be counted.
             sock = to_near.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             for name, value in WATCHED:
@@ -227,11 +230,11 @@ class Entrance:
             self._inside[task] = key
             await self._serve(key, near, to_near, let_in)
         except (OSError, EOFError, TimeoutError, asyncio.CancelledError) as exc:
-            log.debug("direct links: ended: %s", exc)  # the node's own side of it is what tells
+            log.debug("direct links: ended: %s", exc)  # the node reports the error on its side
         finally:
             try:
                 await close_writer(to_near)
-            finally:  # who closes the entrance waits for all that are inside
+            finally:  # closing the entrance waits for all open connections
                 if task is not None:
                     self._inside.pop(task, None)
 
@@ -253,7 +256,7 @@ class Entrance:
             await self._refuse(key, exc, to_near)
             return
         let_in()
-        self._count[guest.name] += 1  # with no wait since it was looked at: many may come at once
+        self._count[guest.name] += 1  # no await since the check, as many may connect at once
         try:
             await self._connect_service(guest, key, near, to_near)
         finally:
@@ -262,14 +265,14 @@ class Entrance:
     async def _connect_service(
         self, guest: DirectNode, key: PublicKey, near: asyncio.StreamReader, to_near: asyncio.StreamWriter
     ) -> None:
-        """Connect the node to the service that it asks for, and copy both ways until one side ends."""
+        """Connect the node to the service that it requests, and copy both ways until one side ends."""
         try:
             async with asyncio.timeout(HELLO_S):
                 protocol = to_near.get_extra_info("ssl_object").selected_alpn_protocol()
                 ends: dict[str, End] = {"redis": self._rooms.redis, "depot": self._rooms.depot}
                 end = ends.get((protocol or "").removeprefix(PROTOCOL))
                 if end is None:
-                    raise _RefusedError("it does not say whether it wants Redis or the depot")
+                    raise _RefusedError("it does not name Redis or the depot as its destination")
                 far, to_far = await connect_stream(end)
         except (_RefusedError, OSError, TimeoutError) as exc:
             await self._refuse(key, exc, to_near)
@@ -279,7 +282,7 @@ class Entrance:
             await _say(to_near, {"ok": True})
             seen = None
             if end is self._rooms.redis:
-                # A node's first word to Redis is its own login: with another's it is not let through.
+                # A node's first command to Redis is its login; a login as another node is refused.
                 begins = f"*3\r\n$4\r\nAUTH\r\n${len(guest.user)}\r\n{guest.user}\r\n".encode()
                 async with asyncio.timeout(HELLO_S):
                     login = await near.readexactly(len(begins))
@@ -297,12 +300,12 @@ class Entrance:
             await close_writer(to_far)
 
     async def _refuse(self, key: PublicKey, exc: Exception, to_near: asyncio.StreamWriter) -> None:
-        why = _format_error(exc) or "the other end did not answer in time"
+        why = _format_error(exc) or "the other end did not respond in time"
         self._tell_once(key.tag, why)
         await _say(to_near, {"ok": False, "why": why})
 
     def _tell_once(self, who: str, why: str) -> None:
-        """Log a refusal only when it is new, as a node tries again every few seconds."""
+        """Log a refusal only if it is new, as a node tries again every few seconds."""
         if self._logged.get(who) != why:
             self._logged[who] = why
             log.warning("direct links: %s is refused: %s", who, why)

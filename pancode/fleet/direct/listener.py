@@ -1,4 +1,4 @@
-"""Opens the TCP socket of an address that its owner named, and takes who comes there."""
+"""Opens the TCP socket of an address from the configuration, and accepts connections."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Seen = Callable[[bytes], None]
 
 
 def make_stream_pair() -> tuple[asyncio.StreamReader, asyncio.StreamReaderProtocol]:
-    """A reader for a connection of this event loop, and the protocol that fills it."""
+    """Return a reader for a connection of this event loop, and the protocol that fills it."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(PIECE, loop)
     return reader, asyncio.StreamReaderProtocol(reader, loop=loop)
 
 
 async def connect_stream(end: End) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A connection to the service at this end. OSError."""
+    """Connect to the service at this end. Raises OSError."""
     reader, protocol = make_stream_pair()
     transport, _ = await connect_target(end, lambda: protocol)
     return reader, asyncio.StreamWriter(transport, protocol, reader, asyncio.get_running_loop())
@@ -41,7 +41,7 @@ async def copy_stream(
 
 
 async def run_both(*ways: Coroutine[Any, Any, None]) -> None:
-    """Run both ways until one has ended, and raise its error: this TLS cannot close one direction alone."""
+    """Run all until one has ended, and raise its error: this TLS cannot close a single direction."""
     tasks = [asyncio.ensure_future(way) for way in ways]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -54,7 +54,7 @@ async def run_both(*ways: Coroutine[Any, Any, None]) -> None:
 
 
 async def close_writer(writer: asyncio.StreamWriter) -> None:
-    """Close the writer after sending what was written, within a time limit, unless the wait is cancelled."""
+    """Close the writer after sending its buffer, within a time limit, unless the wait is cancelled."""
     writer.close()
     try:
         with suppress(OSError, TimeoutError):
@@ -64,7 +64,7 @@ async def close_writer(writer: asyncio.StreamWriter) -> None:
 
 
 def listening_at(place: ListenAddress) -> socket.socket:
-    """A socket that listens there; OSError where the address is foreign, taken or not allowed."""
+    """Return a socket that listens there; OSError if the address is not ours, in use or not allowed."""
     family, kind, proto, _, address = socket.getaddrinfo(
         place.host, place.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
@@ -80,7 +80,8 @@ def listening_at(place: ListenAddress) -> socket.socket:
 
 
 async def next_of(listening: socket.socket) -> tuple[socket.socket, Any]:
-    """The next connection. The library's own `sock_accept` loses one that comes in while it is cancelled."""
+    """Return the next connection. The library's `sock_accept` loses one that arrives while it is
+    cancelled."""
     loop = asyncio.get_running_loop()
     while True:
         try:

@@ -25,11 +25,12 @@ MORE_FILES = (
     "pancode fleet up"
 )
 
-OPEN_IT = "name an address of this machine (ip -brief addr) and a free port (ss -ltn) in direct.listen"
+OPEN_IT = "set direct.listen to an address of this machine (ip -brief addr) and a free port (ss -ltn)"
 
 
 class Direct:
-    """Direct links; without a named place nothing listens. `nodes` reads those with a tag from the ledger."""
+    """Direct links; without a configured address nothing listens. `nodes` reads nodes with a tag from the
+    ledger."""
 
     def __init__(
         self,
@@ -45,14 +46,13 @@ class Direct:
         self.entrance: Entrance | None = None
 
     def furnish(self, rooms: Rooms) -> Entrance | None:
-        """The entrance to keep open; None where no place was named."""
+        """Return the entrance to keep open; None if no address is configured."""
         if self.listener is not None:
             self.entrance = Entrance(self.listener, self._authority, rooms, self.judge)
         return self.entrance
 
     def judge(self, key: PublicKey) -> DirectNode | str:
-        """The direct node with this key, or the reason why it is refused: unknown, removed or
-        in quarantine."""
+        """Return the direct node with this key, or why it is refused: unknown, removed or in quarantine."""
         text = key.text()
         node = next((n for n in self._nodes(key.tag) if n.public_key == text), None)
         if node is None or node.tag is None or node.removed is not None:
@@ -60,11 +60,11 @@ class Direct:
         if node.quarantined is not None:
             return f"{node.name} is quarantined: {node.quarantined}"
         if not Reach.of(node).direct:
-            return f"{node.name} has a tunnel: it is not one that comes in directly"
+            return f"{node.name} uses a tunnel: it is not configured for a direct link"
         return DirectNode(node.name, node_user(node.tag))
 
     def allowed(self, names: list[str]) -> None:
-        """ConfigError where this machine lets no node come in directly."""
+        """Raise ConfigError if this machine does not accept direct nodes."""
         if self.listener is None:
             raise ConfigError(
                 f"{', '.join(names)} cannot be linked directly",
@@ -74,25 +74,26 @@ class Direct:
 
     @property
     def trouble(self) -> ConnectError | None:
-        """Why no node can connect although some should; None while all is well."""
+        """Return why no node can connect although some should; None if there is no problem."""
         if self.listener is None:
             return None
-        why = self.entrance.trouble if self.entrance is not None else "it was not opened yet"
+        why = self.entrance.trouble if self.entrance is not None else "it has not been opened yet"
         what = f"nodes cannot come in at {self.listener.place}, which {self.listener.place.origin} names"
         fix = (self.entrance.fix if self.entrance is not None else "") or OPEN_IT
         return ConnectError(LinkFault.NOT_DIRECT, what, why=why, fix=fix) if why else None
 
     @property
     def troubles(self) -> list[ConnectError]:
-        """All troubles for a user, also that some nodes are turned away though the port is open."""
+        """Return all problems for a user, also that some nodes are refused although the port is open."""
         found = self.trouble
         if found is None and self.entrance is not None and self.entrance.short:
-            what = f"nodes are turned away at {self.entrance.place}"
+            what = f"nodes are refused at {self.entrance.place}"
             found = ConnectError(LinkFault.NOT_DIRECT, what, why=self.entrance.short, fix=MORE_FILES)
         return [] if found is None else [found]
 
     def pass_of(self, node: Node | None) -> Pass | None:
-        """The node's pass for its direct link; None: it has a tunnel. ConnectError: it may not come in."""
+        """Return the node's pass for its direct link; None if it has a tunnel. ConnectError: it may not
+        connect."""
         if node is None or node.public_key is None or node.tag is None or not Reach.of(node).direct:
             return None
         if self.listener is None:

@@ -1,4 +1,4 @@
-"""Decides which connections a port holds at once, and which one gives way to a new one."""
+"""Decides how many connections a port accepts at once, and which one is closed for a new one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class PlaceBounds:
-    """Most connections: `most` in all, `strangers` without a token, `each` strangers of one address."""
+    """Limits: `most` connections in all, `strangers` without a token, `each` strangers of one address."""
 
     most: int
     strangers: int
@@ -18,29 +18,29 @@ class PlaceBounds:
 
 @dataclass(slots=True, eq=False)
 class DirectPlace:
-    """The place of one connection. `close` cuts it at once."""
+    """The place of one connection. `close` closes it at once."""
 
     address: str
     close: Callable[[], object] = field(default=lambda: None)
     known: bool = False
-    """Whether a valid token has come over it."""
+    """Whether a valid token was received on it."""
     answered: bool = False
     """Whether a whole request has come over it, so that its answer is under way."""
 
 
 class Places:
-    """The connections of a port. A stranger gives way to a new one: nobody shuts others out by waiting."""
+    """The connections of a port. A stranger gives way to a new one, so idle clients cannot block the port."""
 
     def __init__(self, bounds: PlaceBounds) -> None:
         self._bounds = bounds
         self._held: dict[DirectPlace, None] = {}
-        """The places taken, the eldest first."""
+        """The occupied places, the oldest first."""
 
     def __len__(self) -> int:
         return len(self._held)
 
     def enter(self, address: str) -> tuple[DirectPlace | None, DirectPlace | None]:
-        """Return the new connection's place, None if it is to be closed, and the place that gives way."""
+        """Return the new connection's place, None if it must be closed, and the place that gives way."""
         given = self._gives_way(address := side_of(address))
         if given is not None:
             self.leave(given)
@@ -55,7 +55,8 @@ class Places:
         self._held.pop(place, None)
 
     def _gives_way(self, address: str) -> DirectPlace | None:
-        """Return who gives way: the eldest that waits for no answer, if any; None while there is room."""
+        """Return the place that gives way: the oldest without a pending response, if any; None if a place is
+        free."""
         strangers = [one for one in self._held if not one.known]
         neighbours = [one for one in strangers if one.address == address]
         if len(neighbours) >= self._bounds.each:
@@ -66,7 +67,7 @@ class Places:
 
 
 def side_of(address: str) -> str:
-    """Return the side that an address belongs to: for IPv6 its /64, as one machine has all of those."""
+    """Return the group that an address belongs to: for IPv6 its /64, as one machine can use all of it."""
     try:
         ip = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

@@ -17,23 +17,23 @@ from pancode.kernel.host.open_files import is_spare, read_limit
 
 WAITING = 128
 """How many connections may be in the handshake at once, each an open file. One more ends the oldest: a node
-takes a moment, so that no stranger can hold all places for long."""
+needs only a moment, so a stranger cannot occupy all places for long."""
 HANDSHAKE_S = 10.0
 AGAIN_S = 1.0
 TURNED_S = 0.05
-"""Seconds between two connections that are turned away: a flood takes no time from nodes that are in."""
+"""Seconds between two connections that are refused, so that a flood takes no time from connected nodes."""
 _BACKLOG = 1024
 Enter = Callable[[asyncio.StreamReader, asyncio.StreamWriter, Callable[[], None]], Awaitable[None]]
-"""Serves one connection after the handshake, until its end; calls the last argument once it is let in."""
+"""Serves one connection after the handshake, until its end; calls the last argument once it is accepted."""
 
 
 class Port:
-    """The listening port, open in `async with`. At its end, connections continue; handshakes are cut."""
+    """The listening port, open in `async with`. At exit, connections continue; handshakes are aborted."""
 
     def __init__(
         self, place: ListenAddress, context: ssl.SSLContext, enter: Enter, short: Callable[[str], None]
     ) -> None:
-        """`short` is told why connections are turned away, and "" as soon as one is accepted."""
+        """`short` is called with the reason why connections are refused, and with "" once one is accepted."""
         self._place, self._context, self._enter, self._short = place, context, enter, short
         self._listening: list[socket.socket] = []
         self._accepting: list[asyncio.Task[None]] = []
@@ -42,7 +42,7 @@ class Port:
         self._all: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Port:
-        """Open the port. OSError where that is not possible."""
+        """Open the port. Raises OSError if that is not possible."""
         loop = asyncio.get_running_loop()
         found = await loop.getaddrinfo(
             self._place.host, self._place.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -73,7 +73,7 @@ class Port:
         while True:
             try:
                 sock, _ = await next_of(listening)
-            except OSError as exc:  # it left again, or we have no file free
+            except OSError as exc:  # the client disconnected, or we have no free file descriptor
                 if exc.errno in (errno.EMFILE, errno.ENFILE):
                     self._short(_too_many())
                 await asyncio.sleep(AGAIN_S)
@@ -88,13 +88,14 @@ class Port:
             self._all.add(task)
             self._waiting[task] = None
             task.add_done_callback(self._forget_task)
-            # Cancelled before its first step, it has not closed what it was given.
+            # A task that is cancelled before its first step has not closed its socket.
             task.add_done_callback(lambda ended, made=sock: made.close() if ended.cancelled() else None)  # type: ignore[misc]
             if len(self._waiting) > WAITING:
                 eldest = next(iter(self._waiting))
-                self._waiting.pop(eldest)  # it takes a moment to end, and is asked to once
+                self._waiting.pop(eldest)  # it takes a moment to end, so it is cancelled only once
                 eldest.cancel()
-            # Accepting never waits while there is a queue: those accepted are to begin.
+            # Accepting never waits while there is a queue: the accepted connections must get a chance to
+            # start.
             await asyncio.sleep(0)
 
     def _forget_task(self, task: asyncio.Task[None]) -> None:
@@ -114,7 +115,7 @@ class Port:
                 ssl_shutdown_timeout=SHUT_S,
             )
         except (OSError, asyncio.CancelledError):
-            with suppress(OSError):  # in a handshake the library may hold it open yet
+            with suppress(OSError):  # during a handshake the library may still have it open
                 sock.shutdown(socket.SHUT_RDWR)
             sock.close()
             return
@@ -127,8 +128,8 @@ def _too_many() -> str:
 
 
 def _open_listener(family: int, address: tuple[object, ...]) -> socket.socket:
-    if ip_address(str(address[0]).partition("%")[0]).is_unspecified:  # a name may say so, and so does `0`
-        raise OSError("nodes cannot connect to the wildcard address that it names")
+    if ip_address(str(address[0]).partition("%")[0]).is_unspecified:  # a host name or `0` may resolve to it
+        raise OSError("nodes cannot connect to the wildcard address that it specifies")
     made = socket.socket(family, socket.SOCK_STREAM)
     try:
         made.setblocking(False)

@@ -1,1 +1,1 @@
-"""SSH: how the coordinator reaches a node, holds its tunnels and puts the node agent there."""
+"""SSH: how the coordinator reaches a node, keeps its tunnels open and installs the node agent."""

@@ -1,4 +1,4 @@
-"""Brings one machine up over SSH, step by step, halts it, or takes everything of ours off it."""
+"""Brings one node up over SSH, step by step, halts it, or removes everything of PanCode from it."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ OPTIONS = "restrict,port-forwarding"
 
 
 def format_marker(fleet: str) -> str:
-    """The comment that marks the fleet's line in `authorized_keys`."""
+    """Return the comment that marks the fleet's line in `authorized_keys`."""
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", fleet):
         raise ValueError(f"not a fleet id: {fleet!r}")
     return f"pancode fleet {fleet}"
 
 
 def authorized_line(public: str, fleet: str) -> str:
-    """The whole line for `public` (`ssh-ed25519 AAAA...`); ValueError when that is not a key."""
+    """Return the complete line for `public` (`ssh-ed25519 AAAA...`); ValueError if it is not a key."""
     return f"{OPTIONS} {HostKey.parse(public).line} {format_marker(fleet)}"
 
 
@@ -67,8 +67,8 @@ LINK_S = 30
 class NodeDefaults:
     """The owner's settings for every node.
 
-    `machines`: addresses of model servers for the node on this machine, as the files have them now. `log`:
-    levels of the node agents' logs.
+    `machines`: addresses of model servers for the node on this machine, as currently configured. `log`: log
+    levels of the node agents.
     """
 
     slots: int
@@ -82,9 +82,10 @@ class NodeDefaults:
 
 
 def node_settings(defaults: NodeDefaults, fleet: str, node: Node, path: str = "") -> dict[str, object]:
-    """The content of the node's `node.json`; this machine's node also looks at the owner's other nodes.
+    """Return the content of `node.json`; the node on this machine also gets the other model servers'
+    addresses.
 
-    `path`: PATH of agents, as the machine's owner has written it into that file.
+    `path`: PATH of agents, as the node's owner has set it in that file.
     """
     tag = node.tag or ""
     settings: dict[str, object] = {
@@ -106,7 +107,7 @@ def node_settings(defaults: NodeDefaults, fleet: str, node: Node, path: str = ""
 
 
 class BringUp:
-    """Brings nodes up and down; one node each call. Never raises for what is wrong with a node."""
+    """Brings nodes up and down, one node per call. Problems of a node are returned, never raised."""
 
     def __init__(
         self,
@@ -117,15 +118,14 @@ class BringUp:
         bundles: BundleStore,
         clean: Callable[[Remote, Node], Awaitable[tuple[str, ...]]],
     ) -> None:
-        """`clean`: takes off a node what features have put there, while its Python is there; returns what
-        stays, and why.
-        """
+        """`clean`: removes from a node what features have installed, while its Python is there; returns what
+        remains, and why."""
         self._clean = clean
         self.core, self.settings, self.home = core, settings, home
         self.links, self.bundles = links, bundles
 
     async def up(self, node: Node, progress: Progress, agent_path: str | None) -> NodeResult:
-        """Install and start the node agent, and wait until it is heard; its link is kept from then on."""
+        """Install and start the node agent, and wait for its heartbeat; keep its link from then on."""
         reach = Reach.of(node)
         connecting = _Steps(node.name, progress)
         connecting.begin(StepName.CONNECT, "connect")
@@ -145,7 +145,7 @@ class BringUp:
         return replace(out, again=reach.installed_home is not None)
 
     async def down(self, node: Node, progress: Progress, agent_path: str | None) -> NodeResult:
-        """End the node agent; its attempts continue."""
+        """Stop the node agent; its attempts continue."""
 
         async def work(remote: Remote) -> NodeResult:
             ended = await stop_agent(remote, self._plan(node), progress)
@@ -157,14 +157,14 @@ class BringUp:
             return NodeResult(node.name, False, (problem_of(error, node.name),))
 
     def note_reached(self, node: Node) -> None:
-        """Record that some of our files may be on the machine from now on."""
+        """Record that some of our files may be on the node from now on."""
         if not node.facts.get(REACHED):
             inventory.change(
                 self.core, node.name, lambda row: replace(row, facts={**row.facts, REACHED: True})
             )
 
     async def remove(self, node: Node, progress: Progress, agent_path: str | None) -> NodeResult:
-        """Remove all that is the fleet's and prove it; a node that is away keeps its link, for later.
+        """Remove everything of the fleet and prove it; an unreachable node keeps its link, for later.
 
         A node that was never reached is forgotten, as nothing of the fleet is on it.
         """
@@ -194,7 +194,7 @@ class BringUp:
         return removed
 
     async def _forget_node(self, node: Node, how: str = "forgotten") -> NodeResult:
-        """Forget a node whose files are another node's on the same machine, or which has none."""
+        """Forget a node that has no files, or whose files belong to another node on the same computer."""
         await asyncio.to_thread(self._forget, node)
         return NodeResult(node.name, True, (), (how,))
 
@@ -214,22 +214,22 @@ class BringUp:
         return any(one.name != name and one.removed != NodeState.REMOVED for one in others)
 
     async def cleaned(self, node: Node) -> NodeResult:
-        """Forget a node that another tool has provably cleaned, and end its link; else as `remove`."""
+        """Forget a node that another tool has verifiably cleaned, and end its link; else as `remove`."""
         await self.links.leave(node.name)
         return await self._forget_node(node, "removed")
 
     def admit(self, tag: str) -> str:
-        """Let the node into Redis as its own user; returns its password. RefusedError in quarantine."""
+        """Allow the node into Redis as its own user; return its password. RefusedError in quarantine."""
         password = self.home.node_password(tag, self.core.ports.ids)
         quota.let_in(self.core, tag, password)
         return password
 
-    # -- inside ----------------------------------------------------------------------------------
+    # -- internals -------------------------------------------------------------------------------
 
     async def _with_remote(
         self, name: str, agent_path: str | None, work: Callable[[Remote], Coroutine[Any, Any, NodeResult]]
     ) -> NodeResult:
-        """Run the work over the live link, or without one over a connection for this call alone."""
+        """Run the work over the live link, or else over a connection for this call only."""
         live = self.links.remote(name)
         if live is not None:
             return await work(live)
@@ -253,7 +253,7 @@ class BringUp:
         )
 
     def enrol(self, name: str, key: str, found: NodeProbe) -> list[HomeFile]:
-        """Believe the node's key, let the node into Redis, and return the files for its home."""
+        """Trust the node's key, allow the node into Redis, and return the files for its home."""
         has_clock = found.wall_ms is not None and any(found.asked_ms)
         skew = skew_ms(found.wall_ms, *found.asked_ms) if has_clock and found.wall_ms is not None else None
 
@@ -270,7 +270,7 @@ class BringUp:
         return self.home_files(node, found.path)
 
     def home_files(self, node: Node, path: str) -> list[HomeFile]:
-        """The files of the home of a node whose key the fleet believes."""
+        """Return the files of the home of a node whose key the fleet trusts."""
         password = self.home.node_password(node.tag or "", self.core.ports.ids)
         settings = node_settings(self.settings, self.core.fleet, node, path)
         obeyed = keyring.believed_by(self.core, node)
@@ -281,14 +281,14 @@ class BringUp:
         ]
 
     def _must_be_its_own(self, name: str, found: NodeProbe) -> None:
-        """ConflictError, also remembered, where the home that was found is another node's of the fleet."""
+        """Raise ConflictError, and remember it, if the home that was found is another node's of the fleet."""
         if found.named and found.named != name:
             with self._twin_remembered(name):
                 inventory.refuse_home_of(self.core, name, found.named, found.node_home)
 
     @contextmanager
     def _twin_remembered(self, name: str) -> Iterator[None]:
-        """Mark the machine as another node's at a refusal, until a bring-up finds a home of its own."""
+        """On a refusal mark the computer as another node's, until a bring-up finds a separate home."""
         try:
             yield
         except ConflictError:
@@ -296,7 +296,8 @@ class BringUp:
             raise
 
     def key_step(self) -> BringUpStep:
-        """The step that puts the fleet's key there, for links that come back while nobody is there."""
+        """Return the step that installs the fleet's key, so that links can reconnect while no user is
+        present."""
         private = asyncssh.import_private_key(self.home.fleet_key())
         public = private.export_public_key("openssh").decode()
         line = authorized_line(" ".join(public.split()[:2]), self.core.fleet)
@@ -304,7 +305,7 @@ class BringUp:
 
     async def _link(self, name: str, found: NodeProbe) -> bool:
         link = await self.links.keep(name, found)
-        link.poke()  # what it waited for may be repaired by now
+        link.poke()  # the problem that it waited for may be fixed by now
         state = await link.settled(LINK_S)
         if not state.up:
             fix = state.error.fix_at(name) if state.error is not None else ""
@@ -319,7 +320,7 @@ class BringUp:
             raise
 
     def _keep_tunnel(self, name: str) -> None:
-        """Let a node whose direct way is closed keep its tunnel."""
+        """Let a node whose direct link does not work keep its tunnel."""
         inventory.change(self.core, name, partial(change_reach, direct=False))
 
     async def _await_echo(self, name: str, fresh: bool) -> None:
@@ -351,18 +352,23 @@ class BringUp:
 
 
 def before_it_is_cleaned(error: Exception) -> str:
-    """What a user has to do before the node is cleaned; "nothing" where the machine is only away."""
+    """Return what a user must do before the node is cleaned; "nothing" if it is only unreachable."""
     if isinstance(error, ConnectError) and error.permanent:
         return f"{error.fix}; then it is cleaned by itself"
     return "nothing: it is cleaned when it is back"
 
 
 def problem_of(error: Exception, node: str) -> dict[str, str]:
-    """The problem as `fleet up` shows it; `node`: its name, for the fix. Unexpected errors are logged."""
+    """Return the problem as `fleet up` shows it; `node`: its name, for the fix. Unexpected errors are
+    logged."""
     if not isinstance(error, PancodeError):
-        log.error("a node's own failure", exc_info=error)
+        log.error("the node's own failure", exc_info=error)
         what = f"{type(error).__name__}: {error}"
-        return {"what": what, "fix": "an error of PanCode itself: see run/coordinator.log", "weight": "stop"}
+        return {
+            "what": what,
+            "fix": "an internal error of PanCode: see run/coordinator.log",
+            "weight": "stop",
+        }
     what = f"{error}: {error.why}" if error.why else str(error)
     fix = error.fix_at(node) if isinstance(error, ConnectError) else error.fix
     return {"what": what, "fix": fix, "weight": "stop"}
@@ -372,9 +378,10 @@ def problem_of(error: Exception, node: str) -> dict[str, str]:
 class BringUpPlan:
     """The target state of a node. The callables belong to the coordinator.
 
-    `files(public key, probe)` enrols the key and gives the home's files. `link()` opens the tunnels, and says
-    whether the node had lost its former ones. `heartbeat(fresh)` returns when the node agent is heard
-    (`fresh`: the one that was started now), or raises PancodeError: UnavailableError where none is heard.
+    `files(public key, probe)` enrolls the key and returns the home's files. `link()` opens the tunnels, and
+    returns whether the node had lost its former ones. `heartbeat(fresh)` returns when the node agent's
+    heartbeat arrives (`fresh`: of the one started now), or raises PancodeError: UnavailableError if none
+    arrives.
     """
 
     node: str
@@ -387,12 +394,12 @@ class BringUpPlan:
     wall_ms: Callable[[], int]
     node_home: str | None = None
     check: Callable[[NodeProbe], Awaitable[None]] | None = None
-    """Called before anything is changed; ConflictError where the home there is another node's."""
+    """Called before anything is changed; ConflictError if the home there is another node's."""
 
 
 @dataclass
 class _Steps:
-    """The steps of one act on a node, told to `progress` as they begin and end."""
+    """The steps of one operation on a node, reported to `progress` as they begin and end."""
 
     node: str
     progress: Progress
@@ -410,7 +417,7 @@ class _Steps:
         self.progress(ProgressLine(self.node, self.name.value, state, says or self.says, seconds))
 
     def done(self, changed: bool, state: ProgressState = "done") -> None:
-        """End the step. `state`: the one to tell where nothing was changed."""
+        """End the step. `state`: the one to report if nothing was changed."""
         if changed:
             self.changed.append(self.name.value)
         self.end("done" if changed else state)
@@ -423,7 +430,7 @@ class _Steps:
         return done
 
     async def wait(self, name: StepName, says: str, what: Awaitable[bool | None]) -> None:
-        """Wait for what this step needs; the awaitable's True: something had to be repaired."""
+        """Wait for what this step needs; if the awaitable returns True, something had to be repaired."""
         self.begin(name, says)
         self.done(bool(await what))
 
@@ -433,24 +440,25 @@ class _Steps:
         starting: Callable[[bool], BringUpStep],
         heartbeat: Callable[[bool], Awaitable[None]],
     ) -> None:
-        """Start the node agent, anew where a step before wants that or where it runs and is not heard."""
+        """Start the node agent; restart it if an earlier step requires that or if it runs without
+        heartbeats."""
         await self.act(remote, starting(bool(steps.RESTARTING & set(self.changed))))
         if StepName.START not in self.changed:
             try:
-                await self.wait(StepName.HEARTBEAT, "the node agent is heard", heartbeat(False))
+                await self.wait(StepName.HEARTBEAT, "receive the node agent's heartbeat", heartbeat(False))
             except UnavailableError:  # it hangs; its attempts continue without it
                 self.end("done", "the node agent runs and is not heard")
                 await self.act(remote, starting(True))
         if StepName.START in self.changed:
-            await self.wait(StepName.HEARTBEAT, "the node agent is heard", heartbeat(True))
+            await self.wait(StepName.HEARTBEAT, "receive the node agent's heartbeat", heartbeat(True))
 
 
 class _Stopped(Exception):
-    """The node itself is not fit; the problems say why."""
+    """The node does not meet the requirements; the problems say why."""
 
 
 async def bring_up(remote: Remote, plan: BringUpPlan, progress: Progress) -> NodeResult:
-    """Take all steps over one connection. Never raises for what is wrong with the node: the answer has it."""
+    """Take all steps over one connection. Problems of the node are in the result, never raised."""
     run = _Steps(plan.node, progress)
     known: tuple[NotReady, ...] = ()
     try:
@@ -482,7 +490,7 @@ async def bring_up(remote: Remote, plan: BringUpPlan, progress: Progress) -> Nod
 
 
 def bundle_for(store: BundleStore, found: NodeProbe) -> tuple[Bundle, Python]:
-    """The bundle for this node, made if it is missing, and the Python that is to run it."""
+    """Return the bundle for this node, made if it is missing, and the Python that will run it."""
     fit = list_platforms(found)
     platform, bundle = store.bundle_for([p for _, p in fit])
     return bundle, next(python for python, p in fit if p == platform)
@@ -497,7 +505,7 @@ def _add_problem(known: tuple[NotReady, ...], name: StepName, error: Exception) 
 
 
 async def stop_agent(remote: Remote, plan: BringUpPlan, progress: Progress) -> bool:
-    """End the node agent, leave everything else; whether one was running. SshError when it does not end."""
+    """Stop only the node agent; return whether one was running. SshError if it does not end."""
     place = NodeLocation.of(plan.fleet, await probe_node(remote, plan.fleet, plan.node_home))
     return (await _Steps(plan.node, progress).act(remote, steps.stop_step(place))).changed
 
@@ -505,12 +513,12 @@ async def stop_agent(remote: Remote, plan: BringUpPlan, progress: Progress) -> b
 async def take_out(
     remote: Remote, plan: BringUpPlan, progress: Progress, stays: Sequence[str] = ()
 ) -> NodeResult:
-    """Take everything of this fleet off the node, then prove it; its problem names what is left there.
+    """Remove everything of this fleet from the node, then prove it; the problem names what is left there.
 
-    `stays`: what is known already to be left.
+    `stays`: what is already known to remain.
 
-    `changed` also names files that the node's owner had written by hand into the node home, which are removed
-    with it. SshError when a step fails; repeatable.
+    `changed` also names files that the node's owner had written into the node home, which are removed with
+    it. SshError if a step fails; repeatable.
     """
     run = _Steps(plan.node, progress)
     place = NodeLocation.of(plan.fleet, await probe_node(remote, plan.fleet, plan.node_home))

@@ -36,7 +36,7 @@ class SshTiming:
 
 @dataclass(slots=True)
 class Session:
-    """A live connection; when it has gone, `lost` is done, with the reason or None."""
+    """A live connection; when it is lost, `lost` is done, with the reason or None."""
 
     conn: asyncssh.SSHClientConnection
     lost: asyncio.Future[Exception | None]
@@ -44,7 +44,7 @@ class Session:
     proxy: ProxyCommand | None = None
 
     async def close(self) -> None:
-        """Close the connection and those it goes through; idempotent."""
+        """Close the connection and those that it goes through; idempotent."""
         for conn in [self.conn, *reversed(self.through)]:
             conn.close()
         for conn in [self.conn, *reversed(self.through)]:
@@ -58,7 +58,7 @@ class Session:
 
 
 class _Pinned(asyncssh.SSHClient):
-    """Offers the keys; remembers a host key that was refused, and why the connection ended."""
+    """Offers the keys; remembers a refused host key, and why the connection ended."""
 
     def __init__(
         self, lost: asyncio.Future[Exception | None], proxy: ProxyCommand | None, keys: OfferedKeys
@@ -66,14 +66,14 @@ class _Pinned(asyncssh.SSHClient):
         self.lost, self.proxy, self._keys = lost, proxy, keys
         self.presented: HostKey | None = None
         self.logs_in = False
-        """The server asks for a key, and has accepted none yet."""
+        """The server requires a key, and has not accepted any yet."""
         self.prompts: tuple[str, ...] = ()
-        """What the server asked a user for at the login."""
+        """The server's questions to a user at the login."""
         self.agent: asyncssh.SSHAgentClient | None = None
         self._places = [self._of_files, self._of_agent]
 
     async def public_key_auth_requested(self) -> list[asyncssh.SSHKeyPair] | None:
-        """The next keys to try; None: there are no more."""
+        """Return the next keys to try; None: there are no more."""
         self.logs_in = True
         while self._places:
             if pairs := await self._places.pop(0)():
@@ -89,7 +89,7 @@ class _Pinned(asyncssh.SSHClient):
         try:
             self.agent = await asyncssh.connect_agent(self._keys.agent_path)
             return await self._keys.of_agent(self.agent)
-        except (OSError, ValueError):  # it is gone, or is not an agent
+        except (OSError, ValueError):  # the agent is gone, or it is not an SSH agent
             return []
 
     def kbdint_auth_requested(self) -> str:
@@ -98,7 +98,7 @@ class _Pinned(asyncssh.SSHClient):
     def kbdint_challenge_received(
         self, name: str, instructions: str, lang: str, prompts: Sequence[tuple[str, bool]]
     ) -> list[str] | None:
-        """Answer no question, as nobody is there to; a server may ask nothing, and decide by itself."""
+        """Answer no question, as no user is present; a server may ask nothing, and decide by itself."""
         self.prompts += tuple(prompt.strip() for prompt, _ in prompts)
         return None if prompts else []
 
@@ -120,7 +120,7 @@ def as_host_key(key: asyncssh.SSHKey) -> HostKey:
     return HostKey.parse(key.export_public_key("openssh").decode())
 
 
-# A tunnel carries many small packets, and one of them costs a quarter of ChaCha20 in AES-GCM.
+# A tunnel carries many small packets; with AES-GCM one costs a quarter of the time of ChaCha20.
 _CIPHERS = "^aes128-gcm@openssh.com,aes256-gcm@openssh.com"
 
 
@@ -159,14 +159,15 @@ def _make_trust_error(target: Target, pin: HostKey, presented: HostKey | None, w
 def _make_login_error(
     target: Target, keys: OfferedKeys, client: _Pinned, error: asyncssh.DisconnectError
 ) -> Exception:
-    """The error of a failed login. A server that hangs up has refused: a retry might lock its owner out."""
+    """Return the error of a failed login. A disconnect counts as a refusal: retries might lock the owner
+    out."""
     if client.prompts:
         return ConnectError(
             LinkFault.LOGIN_REFUSED,
             f"{target.alias} requires interactive login",
             why=f"it asks: {client.prompts[0][:200]!r}, and nobody can answer",
-            fix="allow login with a key alone: in the server's sshd_config, "
-            f"Match User {target.user} with AuthenticationMethods publickey",
+            fix=f"allow login with only a key: in the server's sshd_config, Match User {target.user} with "
+            "AuthenticationMethods publickey",
         )
     if isinstance(error, asyncssh.PermissionDenied):
         return keys.lack or error
@@ -224,8 +225,8 @@ async def _dial_target(
 
 @asynccontextmanager
 async def _open_proxy(target: Target) -> AsyncIterator[ProxyCommand | None]:
-    """The target's ProxyCommand, running; ended when the block fails. The error then names the target, and
-    has the words of the command."""
+    """Run the target's ProxyCommand during the block; end it if the block fails. The error then names the
+    target and contains the command's output."""
     proxy = await ProxyCommand.start(target.proxy) if target.proxy else None
     try:
         with translate_ssh_errors():
@@ -245,7 +246,7 @@ async def _open_proxy(target: Target) -> AsyncIterator[ProxyCommand | None]:
 async def open_session(
     target: Target, pins: Pins, login: SshLogin, timing: SshTiming | None = None
 ) -> Session:
-    """Connect and log in. Raises ConnectError; cancelling it leaves nothing open."""
+    """Connect and log in. Raises ConnectError; cancellation leaves nothing open."""
     timing = timing or SshTiming()
     through: list[asyncssh.SSHClientConnection] = []
     proxy = None
@@ -268,7 +269,7 @@ async def open_session(
 async def presented_key(
     target: Target, pins: Pins, login: SshLogin, timing: SshTiming | None = None
 ) -> HostKey:
-    """The host key that the target presents now, to ask its owner about. Its jump hosts must be pinned."""
+    """Return the host key that the target presents now, to ask its owner about. Jump hosts must be pinned."""
     timing = timing or SshTiming()
     bridge: Session | None = None
     try:

@@ -1,4 +1,4 @@
-"""Limits how many connections of a node go through its tunnel at once."""
+"""Limits how many connections a node may open through its tunnel at once."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ import asyncssh
 from pancode.fleet.ssh.forward_targets import End, TlsEnd, connect_target
 
 MOST = 64
-"""How many connections a node may have to one end: an agent needs about five, and one for each delivery."""
+"""Maximum connections of a node to one end: an agent needs about five, and one for each delivery."""
 
 
 class LimitedForward:
-    """One end that a node may reach, with a limit of open connections; one too many is refused."""
+    """One end that a node may reach, with a limit of open connections; further ones are refused."""
 
     def __init__(self, end: End, most: int = MOST) -> None:
         self._end, self._most = end, most
         self._open = 0
 
     async def enter(self) -> Passing:
-        """A session for asyncssh; ChannelOpenError when there is no room, or nothing answers at the end."""
+        """Return a session for asyncssh; ChannelOpenError if the limit is reached or the end does not
+        answer."""
         if self._open >= self._most:
             words = f"{self._open} connections are open"
             raise asyncssh.ChannelOpenError(asyncssh.OPEN_RESOURCE_SHORTAGE, words)
@@ -53,7 +54,7 @@ class Passing(asyncssh.SSHForwarder):
         super().connection_made(transport)
 
     def end_unless_made(self) -> None:
-        """Close the session if its connection ended before: asyncssh forgets it, and nobody else does it."""
+        """Close the session if its connection ended before: asyncssh drops it without closing it."""
         if not self._made:
             self.close()
 
@@ -65,11 +66,11 @@ class Passing(asyncssh.SSHForwarder):
 
 
 class _TlsPeer(asyncssh.SSHForwarder):
-    """A TLS peer, which cannot close one direction alone: when the node has said all, both are closed."""
+    """A TLS peer, which cannot close one direction alone: after the node's end of input both are closed."""
 
     def write_eof(self) -> None:
         if self._transport is not None:
-            self._transport.close()  # what was written still goes out; then `connection_lost` ends both
+            self._transport.close()  # the write buffer is still sent; then `connection_lost` ends both
 
     def eof_received(self) -> bool:
         super().eof_received()

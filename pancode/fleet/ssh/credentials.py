@@ -1,4 +1,4 @@
-"""Decides which private keys and which SSH agent a login uses; explains each one that cannot be used."""
+"""Decides which private keys and which SSH agent a login uses; reports each one that cannot be used."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _MAGIC = b"openssh-key-v1\0"
 
 @dataclass(frozen=True, slots=True)
 class SshLogin:
-    """The fleet's keys, beside the target's own identities; `home` is the folder of the default keys."""
+    """The fleet's keys, in addition to the target's own identities; `home` contains the default keys."""
 
     home: str | None = None
     keys: tuple[str, ...] = ()
     """Private keys (OpenSSH PEM text) that are tried first: the fleet key, the loopback key."""
     own_only: bool = False
-    """Only `keys`: no files of the user, no agent."""
+    """Use only `keys`: no files of the user, no agent."""
 
 
 def is_encrypted(text: str) -> bool:
-    """Whether a private key file needs a passphrase, which nobody is there to type."""
+    """Whether a private key file needs a passphrase, which no user is present to enter."""
     lines = text.strip().splitlines()
     if not lines or "OPENSSH PRIVATE KEY" not in lines[0]:
         return "ENCRYPTED" in text[:400]
@@ -45,9 +45,9 @@ def is_encrypted(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class OfferedKeys:
-    """The keys of one login, those that somebody named first, before others in an agent.
+    """The keys of one login, explicitly named ones before others in an agent.
 
-    A server counts each unknown key as a failed login, and cuts the connection after some of them.
+    A server counts each unknown key as a failed login, and disconnects after some of them.
     """
 
     pairs: tuple[asyncssh.SSHKeyPair, ...] = ()
@@ -59,7 +59,7 @@ class OfferedKeys:
     """The error if the server refuses while no key could be offered; it is tried, as some want no key."""
 
     async def of_agent(self, agent: asyncssh.SSHAgentClient) -> list[asyncssh.SSHKeyPair]:
-        """The agent's keys in their order, without those that were already offered from a file."""
+        """Return the agent's keys in order, without those that were already offered from a file."""
         had = {pair.public_data for pair in self.pairs}
         found = [pair for pair in await agent.get_keys() if pair.public_data not in had]
         first = [pair for pair in found if pair.public_data in self.named]
@@ -67,14 +67,14 @@ class OfferedKeys:
 
 
 def find_keys(target: Target, login: SshLogin) -> OfferedKeys:
-    """The keys for a login at the target. ConnectError(BAD_CREDENTIALS) for a file that cannot be read."""
+    """Return the keys for a login at the target. ConnectError(BAD_CREDENTIALS) for an unreadable file."""
     own = [asyncssh.import_private_key(text) for text in login.keys]
     if login.own_only:
         return OfferedKeys(tuple(asyncssh.load_keypairs(own)))
     named = target.identities or _default_identities(login.home)
     files = [p for p in named if os.path.isfile(p)]
     usable = [p for p in files if _is_usable(p)]
-    # Where only named identities may be used, these are the agent's; an identity may be a .pub file.
+    # If only named identities may be used, select the agent's keys by them; an identity may be a .pub file.
     names = [p if p.endswith(".pub") else p + ".pub" for p in files]
     halves = [p for p in names if os.path.isfile(p)]
     agent = target.agent_path if halves or not target.identities_only else None

@@ -12,7 +12,7 @@ from pancode.kernel.errors import ConfigError, UnavailableError
 
 
 class LinkFault(StrEnum):
-    """Why there is no connection to a node. The first group never heals by itself."""
+    """Why there is no connection to a node. The first group never recovers without a change."""
 
     HOST_KEY_CHANGED = "host_key_changed"
     HOST_KEY_UNKNOWN = "host_key_unknown"
@@ -38,13 +38,13 @@ PERMANENT = frozenset(
         LinkFault.BAD_CREDENTIALS,
     }
 )
-"""Retrying these is useless or harmful: repeated failed logins get the coordinator locked out."""
+"""Retries are useless or harmful: after repeated failed logins the server blocks the coordinator."""
 SLOW = frozenset({LinkFault.FORWARDING_REFUSED, LinkFault.HOME_UNUSABLE, LinkFault.NOT_DIRECT})
-"""Only somebody's change heals these: they are retried seldom, and nobody is kept waiting for them."""
+"""Only a change by a user fixes these: they are retried rarely, and no caller waits for them."""
 
 
 class SshError(UnavailableError):
-    """Talking to the node over SSH failed."""
+    """Communication with the node over SSH failed."""
 
     code = "ssh"
 
@@ -54,7 +54,7 @@ class SshError(UnavailableError):
 
 
 class TargetError(ConfigError):
-    """The alias cannot be resolved to one node that can be reached as its owner meant."""
+    """The alias cannot be resolved to one node that is reachable as its owner intended."""
 
     code = "ssh_target"
 
@@ -73,7 +73,7 @@ class ConnectError(SshError):
         return self.fault in PERMANENT
 
     def fix_at(self, node: str) -> str:
-        """The fix, with the name of the node in its commands."""
+        """Return the fix, with the name of the node in its commands."""
         return self.fix.replace("NODE", node).replace("ssh HOST ", f"ssh {node} ")
 
 
@@ -81,14 +81,14 @@ _AGAIN = "check by hand that it stays up (ssh HOST true), then run the same comm
 
 
 class LinkLost(ConnectError):
-    """The connection was lost while it was in use: whether the command took effect is not known."""
+    """The connection was lost while it was in use: whether the command took effect is unknown."""
 
     def __init__(self, why: str) -> None:
         super().__init__(LinkFault.LOST, "the connection to the node was lost", why=why, fix=_AGAIN)
 
 
 class RemoteFailed(SshError):
-    """A command on the node ended badly; `status` is its exit status, None when ended by a signal."""
+    """A command on the node failed; `status` is its exit status, None if a signal ended it."""
 
     def __init__(self, message: str, *, status: int | None, why: str = "", fix: str = "") -> None:
         super().__init__(message, why=why, fix=fix)
@@ -96,17 +96,17 @@ class RemoteFailed(SshError):
 
 
 class TransferFailed(SshError):
-    """A file could not be put on the node."""
+    """A file could not be written to the node."""
 
 
 _REFUSED_LOGIN = (
-    "run `ssh` to this host once by hand, or name a key (IdentityFile) in ~/.ssh/config; where that is the "
-    "right one, does its sshd_config let this user in (AllowUsers, AllowGroups)? There: sudo sshd -T | grep "
-    "-E 'allow|deny'"
+    "run `ssh` to this host once by hand, or set a key (IdentityFile) in ~/.ssh/config; if that key is "
+    "correct, check that its sshd_config allows this user (AllowUsers, AllowGroups), on the node: sudo sshd "
+    "-T | grep -E 'allow|deny'"
 )
 
 
-_START_SSHD = "start the SSH server there (systemctl start ssh), or name its Port in ~/.ssh/config"
+_START_SSHD = "start the SSH server there (systemctl start ssh), or set its Port in ~/.ssh/config"
 _WAKE = "check that it is on and reachable from this network, then run the same command again"
 
 
@@ -125,14 +125,14 @@ def classify_error(error: BaseException) -> ConnectError:
     if isinstance(error, OSError):
         text = str(error)
         if isinstance(error, TimeoutError):
-            return ConnectError(LinkFault.SILENT, "the node did not answer in time", why=text, fix=_WAKE)
+            return ConnectError(LinkFault.SILENT, "the node did not respond in time", why=text, fix=_WAKE)
         if isinstance(error, ConnectionRefusedError):
             message = "the node refused the connection: no SSH server there"
             return ConnectError(LinkFault.REFUSED, message, why=text, fix=_START_SSHD)
         if isinstance(error, ConnectionError):
             return ConnectError(LinkFault.LOST, "the connection was lost", why=text, fix=_WAKE)
         if type(error).__name__ == "gaierror":
-            fix = "give the address as HostName in ~/.ssh/config"
+            fix = "set the address as HostName in ~/.ssh/config"
             return ConnectError(LinkFault.NAME_UNKNOWN, "cannot resolve the host name", why=text, fix=fix)
         return ConnectError(LinkFault.UNREACHABLE, "cannot reach the node", why=text, fix=_WAKE)
     if isinstance(error, asyncssh.ChannelListenError):
@@ -140,7 +140,7 @@ def classify_error(error: BaseException) -> ConnectError:
             LinkFault.FORWARDING_REFUSED,
             "the node's SSH server forbids every kind of forwarding",
             why=str(error),
-            # OpenSSH refuses unix sockets as well where AllowTcpForwarding is off (measured with 9.2).
+            # OpenSSH also refuses Unix sockets if AllowTcpForwarding is off (measured with 9.2).
             fix="set `AllowTcpForwarding remote` (or yes) and no `DisableForwarding` in its sshd_config; "
             "or, if it can connect to this machine: pancode fleet up NODE --link direct",
         )
@@ -153,7 +153,7 @@ def classify_error(error: BaseException) -> ConnectError:
 
 @contextmanager
 def translate_ssh_errors() -> Iterator[None]:
-    """Turn the library's errors in the block into ConnectError (timeouts and lost links included)."""
+    """Convert the library's errors in the block to ConnectError, including timeouts and lost links."""
     try:
         yield
     except SshError:

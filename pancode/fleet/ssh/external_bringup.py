@@ -1,6 +1,6 @@
 """Bring-up by another tool: the same steps as `fleet up`, as data, for one node.
 
-Each function is one turn of the talk with a tool that has its own way to the node.
+Each function is one turn of the exchange with a tool that has its own access to the node.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ from pancode.runs.answers import Json
 
 
 def step_json(step: BringUpStep, again: BringUpStep | None = None) -> Json:
-    """The step as JSON. `again`: done instead once an earlier step changed files that the agent has read."""
+    """Return the step as JSON. `again`: used instead if an earlier step changed files that the agent has
+    read."""
     acts = [act_json(act) for act in step.acts]
     entry: Json = {"name": step.name.value, "says": step.says, "acts": acts}
     if again is None:
@@ -67,26 +68,27 @@ def _put_json(act: Put) -> Json:
 
 
 def _is_secret(path: str) -> bool:
-    """Whether the file must not be shown: all in the home's `key` folder but public keys."""
+    """Whether the file must not be shown: all in the home's `key` folder except public keys."""
     return "/key/" in path and not path.endswith(".pub")
 
 
 def make_probe(bringup: BringUp, node: Node | None) -> Json:
-    """The probe, which another tool runs on the node as the node agent's login."""
+    """Return the probe, which another tool runs on the node as the node agent's login."""
     home = Reach.of(node).node_home if node is not None else None
     probe = RemoteScript(PROBE, (bringup.core.fleet, home or ""), PROBE_TIMEOUT_S, PROBE)
     return {"look": act_json(probe)}
 
 
 def plan_removal(bringup: BringUp, probe: str) -> Json:
-    """The steps that take everything of this fleet off that login."""
+    """Return the steps that remove everything of this fleet from that login."""
     fleet = bringup.core.fleet
     place = NodeLocation.of(fleet, _read_probe(probe))
     return {"steps": [step_json(step) for step in steps.remove_steps(place, format_marker(fleet))]}
 
 
 def plan_steps(bringup: BringUp, node: Node, probe: str) -> Json:
-    """The steps of a bring-up; changes nothing. Without a known key of the node, only the steps up to it."""
+    """Return the steps of a bring-up without changing anything; if the node's key is unknown, only those up
+    to it."""
     found = _require_fit(node.name, _read_probe(probe), bringup.core.wall_ms())
     bringup.note_reached(node)
     bundle, python = bundle_for(bringup.bundles, found)
@@ -99,7 +101,7 @@ def plan_steps(bringup: BringUp, node: Node, probe: str) -> Json:
 
 
 def enrol_key(bringup: BringUp, node: Node, probe: str, key: str) -> Json:
-    """Believe the key that the node has made, and return the steps after that."""
+    """Trust the key that the node has made, and return the steps after that."""
     found = _read_probe(probe)
     _, python = bundle_for(bringup.bundles, found)
     files = bringup.enrol(node.name, key, found)
@@ -126,7 +128,7 @@ def _read_probe(probe: str) -> NodeProbe:
 
 
 def _require_fit(name: str, found: NodeProbe, now_ms: int) -> NodeProbe:
-    """Return the probe; UnavailableError if something keeps the node from being brought up."""
+    """Return the probe; UnavailableError if a problem prevents the bring-up."""
     if wrong := select_blocking(find_unready(found, now_ms)):
         first = wrong[0]
         raise UnavailableError(

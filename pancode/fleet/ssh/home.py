@@ -18,19 +18,20 @@ from pancode.kernel.names import KEY_LOST
 OWN_KEY, NEXT_KEY, FORMER = "key/coordinator.key", "key/coordinator.next", "key/former"
 
 _IGNORED = b"*\n!pancode.yaml\n!panagents.yaml\n"
-"""The home's ignore file for git: if a repository holds the home (dotfiles), no snapshot takes its keys."""
+"""The home's ignore file for git: if a repository contains the home (dotfiles), no snapshot includes its
+keys."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoopbackKeys:
-    """Private keys as OpenSSH text, made by `make_key`, kept by the coordinator: one pair for each node."""
+    """Private keys as OpenSSH text, made by `make_key`, stored by the coordinator: one pair for each node."""
 
     host: str
     client: str
 
 
 def make_key() -> str:
-    """A new Ed25519 private key as OpenSSH text."""
+    """Return a new Ed25519 private key as OpenSSH text."""
     return asyncssh.generate_private_key("ssh-ed25519").export_private_key("openssh").decode()
 
 
@@ -52,12 +53,12 @@ class Home:
 
     @property
     def epoch(self) -> Path:
-        """The file with the newest epoch, the only one that no backup may put back."""
+        """Return the file with the newest epoch, the only file that must not be restored from a backup."""
         return self.root / "epoch"
 
     @property
     def secrets(self) -> Path:
-        """The folder of channels' addresses, forges' tokens and webhooks' keys, a file for each."""
+        """Return the folder of channels' addresses, forges' tokens and webhooks' keys, a file for each."""
         return self.root / "secrets"
 
     @property
@@ -82,23 +83,24 @@ class Home:
 
     @property
     def direct(self) -> Path:
-        """The folder of the authority for direct links, with the coordinator's own certificate."""
+        """Return the folder of the authority for direct links, with the coordinator's own certificate."""
         return self.root / "key" / "direct"
 
     def prepare(self) -> None:
-        """Make the folder, private to the owner. ConfigError when it is somebody else's or cannot be made."""
+        """Create the folder, private to the owner. ConfigError if another user owns it or it cannot be
+        created."""
         try:
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
             state = self.root.stat()
         except OSError as exc:
             raise ConfigError(
-                f"cannot use {self.root}", why=str(exc), fix="set PANCODE_HOME to a directory of your own"
+                f"cannot use {self.root}", why=str(exc), fix="set PANCODE_HOME to a directory that you own"
             ) from exc
         if state.st_uid != os.getuid():
             raise ConfigError(
                 f"{self.root} belongs to another user",
-                why=f"its owner has the user id {state.st_uid}",
-                fix="set PANCODE_HOME to a directory of your own",
+                why=f"its owner has user ID {state.st_uid}",
+                fix="set PANCODE_HOME to a directory that you own",
             )
         if state.st_mode & 0o077:
             self.root.chmod(0o700)
@@ -107,15 +109,16 @@ class Home:
             write_durable(ignored, _IGNORED)
 
     def signing_key(self) -> SigningKey | None:
-        """The coordinator's own key; None: there is none. ConfigError for a damaged file."""
+        """Return the coordinator's own key; None if there is none. ConfigError for a damaged file."""
         return self._key_at(OWN_KEY)
 
     def next_key(self) -> SigningKey | None:
-        """The key with which a rotation has begun to replace the signing key; None: there is none."""
+        """Return the key that a rotation has begun to use instead of the signing key; None if there is
+        none."""
         return self._key_at(NEXT_KEY)
 
     def former_keys(self) -> dict[str, SigningKey]:
-        """The replaced signing keys that some node may still need, by id."""
+        """Return the replaced signing keys that some node may still need, by id."""
         names = sorted((self.root / FORMER).glob("*.key"))
         found = (self._key_at(str(path.relative_to(self.root))) for path in names)
         return {key.public.keyid: key for key in found if key is not None}
@@ -134,50 +137,53 @@ class Home:
             ) from exc
 
     def keep_key(self, key: SigningKey) -> None:
-        """Make this the coordinator's own key."""
+        """Store this key as the coordinator's own."""
         write_durable(self.root / OWN_KEY, key.text().encode())
         (self.root / NEXT_KEY).unlink(missing_ok=True)
         (self.root / KEY_LOST).unlink(missing_ok=True)
 
     def keep_both(self, old: SigningKey, fresh: SigningKey) -> None:
-        """Keep both keys before a rotation: whichever the ledger names after a crash is then there."""
+        """Store both keys before a rotation, so that the one that the ledger names after a crash is
+        available."""
         write_durable(self.root / FORMER / f"{old.public.keyid}.key", old.text().encode())
         write_durable(self.root / NEXT_KEY, fresh.text().encode())
 
     def forget_former(self, keyid: str) -> None:
-        """Remove a former key that nothing needs any more."""
+        """Remove a former key that is no longer needed."""
         (self.root / FORMER / f"{keyid}.key").unlink(missing_ok=True)
 
     def is_key_lost(self) -> bool:
-        """Whether a user has said (`pancode admin keys --rotate --lost`) that the fleet's key is lost."""
+        """Whether a user has declared the fleet's key lost (`pancode admin keys --rotate --lost`)."""
         return (self.root / KEY_LOST).exists()
 
     def node_password(self, tag: str, ids: Ids) -> str:
-        """The Redis password of one node; it stays the same, so that a second `fleet up` changes nothing."""
+        """Return the Redis password of one node; it stays the same, so that a second `fleet up` changes
+        nothing."""
         return self._make_once(f"key/nodes/{tag}.redis", lambda: ids.token(24))
 
     def loopback_keys(self, name: str) -> LoopbackKeys:
-        """The host key and the client key of our own SSH server for this machine."""
+        """Return the host key and the client key of our own SSH server for this machine."""
         folder = f"key/loopback/{name}"
         return LoopbackKeys(
             self._make_once(f"{folder}.host", make_key), self._make_once(f"{folder}.client", make_key)
         )
 
     def audit_secret(self, ids: Ids) -> str:
-        """The key for the digests by which settings are compared; made at its first use."""
+        """Return the key for the digests that compare settings; created at its first use."""
         return self._make_once("key/audit.secret", lambda: ids.token(32))
 
     def fleet_key(self) -> str:
-        """The fleet's private SSH key, for nodes whose owner agreed to it; made at its first use."""
+        """Return the fleet's private SSH key, for nodes whose owner agreed to it; created at its first
+        use."""
         return self._make_once("key/fleet.ssh", make_key)
 
     def forget_node(self, name: str, tag: str | None) -> None:
-        """Remove what was kept for a node that has left the fleet."""
+        """Remove the files of a node that has left the fleet."""
         for path in (f"key/nodes/{tag}.redis", f"key/loopback/{name}.host", f"key/loopback/{name}.client"):
             (self.root / path).unlink(missing_ok=True)
 
     def _make_once(self, name: str, make: Callable[[], str]) -> str:
-        """The file's text, which is made and kept at its first use."""
+        """Return the file's text, which is created and stored at its first use."""
         path = self.root / name
         try:
             return path.read_text()

@@ -1,4 +1,4 @@
-"""A host key as a value, and how a presented one compares with the pinned one."""
+"""A host key as a value, and how a presented key compares with the pinned one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class HostKey:
 
     @classmethod
     def parse(cls, line: str) -> HostKey:
-        """From `ssh-ed25519 AAAA... [comment]`; ValueError for anything else."""
+        """Parse `ssh-ed25519 AAAA... [comment]`; ValueError for anything else."""
         parts = line.split()
         if len(parts) < 2:
             raise ValueError(f"not a public key line: {line[:80]!r}")
@@ -28,7 +28,7 @@ class HostKey:
             raise ValueError(f"not a public key line: {line[:80]!r}") from error
         name = parts[0].encode()
         if blob[:4] != len(name).to_bytes(4, "big") or blob[4 : 4 + len(name)] != name:
-            raise ValueError(f"the key says another algorithm than {parts[0]!r}")
+            raise ValueError(f"the algorithm inside the key is not {parts[0]!r}")
         return cls(parts[0], parts[1])
 
     @property
@@ -37,14 +37,14 @@ class HostKey:
 
     @property
     def fingerprint(self) -> str:
-        """`SHA256:...`, as `ssh-keygen -l` prints it."""
+        """Return `SHA256:...`, as `ssh-keygen -l` prints it."""
         digest = hashlib.sha256(base64.b64decode(self.blob)).digest()
         return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
 
 
 @dataclass(frozen=True, slots=True)
 class UnknownKey:
-    """Nothing is pinned: a user must say yes once."""
+    """No key is pinned: a user must approve it once."""
 
     new: HostKey
 
@@ -58,7 +58,7 @@ class Same:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """The server presents another key than the pinned one: reinstalled, moved, or somebody in between."""
+    """The server presents a key other than the pinned one: reinstalled, moved, or an attacker in between."""
 
     old: HostKey
     new: HostKey
@@ -68,7 +68,7 @@ Verdict = UnknownKey | Same | Changed
 
 
 def compare_keys(pin: HostKey | None, presented: HostKey) -> Verdict:
-    """Compares a presented key with the pinned one."""
+    """Compare a presented key with the pinned one."""
     if pin is None:
         return UnknownKey(presented)
     return Same(pin) if pin == presented else Changed(pin, presented)

@@ -1,4 +1,4 @@
-"""Reads the keys of hosts from the user's own known_hosts files."""
+"""Reads host keys from the user's own known_hosts files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pancode.fleet.ssh.target import Target
 
 
 def known_keys(target: Target, home: Path) -> list[HostKey]:
-    """The plain keys that the user's file and the machine's have for this host, in their order."""
+    """Return the plain keys for this host from the user's file and the system's, in order."""
     found = list[HostKey]()
     for file in (home / ".ssh/known_hosts", Path("/etc/ssh/ssh_known_hosts")):
         try:

@@ -1,4 +1,4 @@
-"""Keeps one connection to a node and its tunnels alive: notices a break and connects again, until stopped."""
+"""Keeps one connection to a node and its tunnels alive: detects a break and reconnects, until stopped."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class LinkKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LinkState:
-    """The state of the link now; `error` says why it is down."""
+    """The current state of the link; `error` says why it is down."""
 
     kind: LinkKind
     generation: Generation | None = None
@@ -40,7 +40,7 @@ class LinkState:
 
     @property
     def stuck(self) -> bool:
-        """Whether only a change that somebody makes can bring the link up."""
+        """Whether the link can only come up after a user changes something."""
         return self.kind is LinkKind.STOPPED or (self.error is not None and self.error.fault in SLOW)
 
     @property
@@ -58,11 +58,11 @@ class Backoff:
     last_s: float = 10
     steady_s: float = 5
     refused_s: float = 30
-    """Seconds between tries where only somebody's change helps (forbidden forwarding, unusable home)."""
+    """Seconds between tries if only a user's change helps (forbidden forwarding, unusable home)."""
 
 
 Dial = Callable[[], Awaitable[Session]]
-"""Opens a connection; keys and pins are read anew for each try."""
+"""Opens a connection; keys and pins are read again for each try."""
 Changed = Callable[[LinkState], None]
 
 CLOSE_AGAIN_S = 10.0
@@ -96,14 +96,15 @@ class Link:
         self._tries = 0
 
     def start(self) -> None:
-        """Begin to keep the link; a stopped link starts anew. Idempotent while it runs."""
+        """Start the link; restart it if it had stopped. Idempotent while it runs."""
         if self._task is None or self._task.done():
             self._tries = 0
             self._begin_anew()
             self._task = asyncio.get_running_loop().create_task(self._keep(), name=f"link {self.name}")
 
     def _begin_anew(self) -> None:
-        """Forget why the link had stopped, so that a caller that waits for the new start does not see it."""
+        """Clear the reason why the link had stopped, so that a caller waiting for the restart does not see
+        it."""
         if self.state.kind is not LinkKind.CONNECTING:
             self.state = LinkState(LinkKind.CONNECTING)
             self._changed(self.state)
@@ -111,7 +112,7 @@ class Link:
     def poke(self) -> None:
         """Try now instead of after the pause.
 
-        Callers that wait are not told why an earlier try failed, nor one under way that began with old
+        Waiting callers do not get the error of an earlier try, nor of a current one that began with old
         settings.
         """
         if self.state.kind is LinkKind.DOWN:
@@ -129,11 +130,12 @@ class Link:
             await self._set_state(LinkState(LinkKind.CLOSED))
 
     async def wait(self, kinds: Sequence[LinkKind], timeout_s: float) -> LinkState:
-        """The state as soon as it is one of `kinds`, or when the time is over."""
+        """Return the state as soon as it is one of `kinds`, or when the time is over."""
         return await self._wait_until(lambda state: state.kind in kinds, timeout_s)
 
     async def settled(self, timeout_s: float) -> LinkState:
-        """The state as soon as the link is up or cannot come up by itself, or when the time is over."""
+        """Return the state as soon as the link is up or cannot come up by itself, or when the time is
+        over."""
         return await self._wait_until(lambda state: state.up or state.stuck, timeout_s)
 
     async def _wait_until(self, holds: Callable[[LinkState], bool], timeout_s: float) -> LinkState:
@@ -145,10 +147,11 @@ class Link:
         return self.state
 
     async def repair(self) -> tuple[str, ...]:
-        """See that the node still has its end of the tunnels, and open them anew if not; what was missing.
+        """Check that the node still has its end of the tunnels, and reopen them if not; return what was
+        missing.
 
-        Where that fails, ConnectError, and the connection is dialled anew; but a tunnel continues where the
-        direct way that should replace it is shut.
+        On failure it raises ConnectError and reconnects; but a tunnel continues if the direct link that
+        should replace it does not work.
         """
         async with self._mending:
             remote, tunnels, generation = self.remote(), self._tunnels, self.state.generation
@@ -163,22 +166,22 @@ class Link:
                 raise
             if missing:
                 if self._remote is not remote:
-                    raise LinkLost("the connection ended while its tunnels were reopened")
+                    raise LinkLost("the connection ended while its tunnels were being reopened")
                 await self._set_state(LinkState(LinkKind.UP, fresh))
             return missing
 
     async def run(
         self, argv: Sequence[str], timeout_s: float, stdin: bytes = b"", limit: int = OUTPUT_LIMIT
     ) -> Completed:
-        """Run a command on the node. LinkLost when the link is not up, or goes meanwhile."""
+        """Run a command on the node. LinkLost if the link is not up, or is lost meanwhile."""
         return await self.remote().run(argv, timeout_s, stdin, limit)
 
     async def put(self, path: str, source: bytes | Path, mode: int = 0o600) -> None:
-        """Put a file on the node, whole or not at all."""
+        """Write a file to the node atomically."""
         await self.remote().put(path, source, mode)
 
     def remote(self) -> Remote:
-        """The live connection; LinkLost when there is none."""
+        """Return the live connection; LinkLost if there is none."""
         if self._remote is None:
             raise LinkLost(self.state.why or f"the link to {self.name} is {self.state.kind}")
         return self._remote
@@ -202,21 +205,21 @@ class Link:
             base = (
                 b.refused_s if error.fault in SLOW else min(b.first_s * 2 ** min(self._tries, 20), b.last_s)
             )
-            # Spread by name and try, so that many nodes behind one switch do not come back in step.
+            # Vary by name and try, so that many nodes behind one switch do not reconnect at the same time.
             pause = base * (0.8 + 0.4 * (zlib.crc32(f"{self.name}/{self._tries}".encode()) / 2**32))
             self._tries += 1
             await self._set_state(LinkState(LinkKind.DOWN, error=error, retry_in_s=pause))
             await self._await_poke(pause)
 
     async def _run_session(self) -> ConnectError:
-        """One life of the connection, from dialling to its end; returns why it ended."""
+        """Run one connection, from connecting to its end; return why it ended."""
         session: Session | None = None
         try:
             session = await self._dial()
             remote = Remote(session)
             self._tunnels = Tunnels(remote, self.where, self.ends)
             return await self._live(session, remote, await self._tunnels.open())
-        except Exception as error:  # whatever it is, a link must never die unseen
+        except Exception as error:  # for any error: a link must never end unnoticed
             return classify_error(error)
         finally:
             self._remote = self._tunnels = None
@@ -225,7 +228,8 @@ class Link:
 
     async def _live(self, session: Session, remote: Remote, generation: Generation) -> ConnectError:
         task = asyncio.current_task()
-        if task is not None and task.cancelling():  # asyncssh, while it connects, may swallow that (measured)
+        # asyncssh may swallow the cancellation while it connects (measured)
+        if task is not None and task.cancelling():
             raise asyncio.CancelledError
         loop = asyncio.get_running_loop()
         began, self._remote = loop.time(), remote

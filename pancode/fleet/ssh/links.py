@@ -1,4 +1,4 @@
-"""Keeps a link to every enrolled node: dials, watches, starts a node agent that is down."""
+"""Keeps a link to every enrolled node: connects, monitors, starts a node agent that is down."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _OTHERS = ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER", "UNKNOWN_CA", "n
 async def must_reach_coordinator(
     remote: Remote, fleet: str, node_home: str | None, pointer: str, by: Pass
 ) -> None:
-    """ConnectError if the node cannot reach the coordinator directly, with all that repairs it."""
+    """Raise ConnectError, with all that fixes it, if the node cannot reach the coordinator directly."""
     found = await probe_node(remote, fleet, node_home)
     fit = list_pythons(found)
     if not found.current or not fit:
@@ -50,7 +50,7 @@ async def must_reach_coordinator(
 
 
 def check_trial(done: Completed, by: Pass) -> None:
-    """Read the result of the trial; ConnectError if it failed."""
+    """Read the result of the trial connection; ConnectError if it failed."""
     if done.status == 0:
         return
     if done.status == _UNKNOWN_VERB:
@@ -61,34 +61,36 @@ def check_trial(done: Completed, by: Pass) -> None:
     except (ValueError, KeyError, TypeError):
         stderr = done.stderr.decode("utf-8", "replace").strip()[-400:]
         raise _make_direct_error(
-            by, stderr or f"the trial ended with {done.status}", f"pancode fleet up {by.node}"
+            by,
+            stderr or (f"the trial connection exited with status {done.status}"),
+            f"pancode fleet up {by.node}",
         ) from None
     name, words = ("Redis", redis) if redis else ("the depot", depot)
     raise _make_direct_error(by, f"{name}: {words}", _find_fix(words, wall_ms, by))
 
 
 def _find_fix(words: str, wall_ms: int, by: Pass) -> str:
-    look = f"look from there: openssl s_client -connect {by.address} </dev/null"
+    look = f"check from there: openssl s_client -connect {by.address} </dev/null"
     if any(one in words for one in _DATES):
         if abs(wall_ms - by.issued_ms) > SKEW_MS:
             clock = datetime.fromtimestamp(wall_ms // 1000, UTC).isoformat()
             return f"set the clock of {by.node}, which says {clock}: timedatectl set-ntp true"
-        return f"have it created again: pancode fleet down, then pancode fleet up; {look}"
+        return f"recreate it: pancode fleet down, then pancode fleet up; {look}"
     if "not valid for" in words or "mismatch" in words:
-        return f"another host's certificate is shown at the address in {by.origin}; {look}"
+        return f"another host's certificate is presented at the address in {by.origin}; {look}"
     if any(one in words for one in _OTHERS):
         return f"something else than this coordinator answers at the address in {by.origin}; {look}"
     if "WRONGPASS" in words or "NOAUTH" in words:
         return f"set its password again: pancode fleet up {by.node}"
     return (
-        f"write the address of this machine that {by.node} reaches into direct.listen, or direct.advertise "
-        f"where its port is forwarded (now {by.origin}), let that port through, "
-        f"or go back: pancode fleet up {by.node} --link ssh; {look}"
+        f"set direct.listen to the address of this machine that {by.node} reaches, or direct.advertise if "
+        f"its port is forwarded (now {by.origin}); allow that port in the firewall; or go back: pancode "
+        f"fleet up {by.node} --link ssh; {look}"
     )
 
 
 def _make_direct_error(by: Pass, why: str, fix: str) -> ConnectError:
-    message = f"{by.node} cannot come in directly at {by.address}"
+    message = f"{by.node} cannot connect directly to {by.address}"
     return ConnectError(LinkFault.NOT_DIRECT, message, why=why, fix=fix)
 
 
@@ -98,7 +100,7 @@ log = logging.getLogger("pancode.links")
 
 @dataclass(frozen=True, slots=True)
 class LinkSettings:
-    """What all links share. `node_of` reads the ledger anew."""
+    """What all links share. `node_of` reads the ledger each time."""
 
     fleet: str
     home: Home
@@ -114,9 +116,9 @@ class LinkSettings:
 
 @dataclass(frozen=True, slots=True)
 class LinkNews:
-    """The news of a link. `broken`: it ended by itself; `trying`: it is tried again by itself.
+    """An update on a link. `broken`: it ended unexpectedly; `trying`: it is being retried automatically.
 
-    `why` and `fix` are empty where a user need not know. `changed_key`: the host presents another key.
+    `why` and `fix` are empty if a user need not know. `changed_key`: the host presents another key.
     """
 
     up: bool
@@ -151,7 +153,7 @@ class Links:
     # -- connections -----------------------------------------------------------------------------
 
     async def reach(self, name: str) -> Reach:
-        """The node's current address; starts our own server when the node is this machine."""
+        """Return the node's current address; start our own server if the node is this machine."""
         node = self.settings.node_of(name)
         if node is None:
             raise PancodeError(f"node {name} is not in the ledger")
@@ -173,7 +175,7 @@ class Links:
         return self._servers[name]
 
     async def dial(self, name: str, agent_path: str | None = None) -> Session:
-        """A new connection to the node, or ConnectError; `agent_path`: the caller's SSH agent."""
+        """Open a new connection to the node, or raise ConnectError; `agent_path`: the caller's SSH agent."""
         reach = await self.reach(name)
         server = self._servers.get(name)
         own = (server.node.keys.client,) if server is not None else ()
@@ -216,9 +218,10 @@ class Links:
         return self.settings.pass_of(self.settings.node_of(name))
 
     async def tend(self) -> None:
-        """Each minute, for every link that is up: check tunnels, let the node in, start a dead agent.
+        """Each minute, for every link that is up: check tunnels, allow the node into Redis, start a dead
+        agent.
 
-        Where the node has a service manager, that restarts the agent sooner. Ends when it is cancelled.
+        A node's service manager, if there is one, restarts the agent sooner. Ends when cancelled.
         """
         while True:
             await asyncio.sleep(self.settings.tend_s)
@@ -226,16 +229,16 @@ class Links:
             errors = await asyncio.gather(*(self._tend_link(name) for name in up), return_exceptions=True)
             for name, error in zip(up, errors, strict=True):
                 if isinstance(error, PancodeError):
-                    log.warning("link %s: its node could not be looked after: %s", name, error)
+                    log.warning("link %s: its node could not be checked: %s", name, error)
                 elif isinstance(error, Exception):
-                    log.error("tending a link failed", exc_info=error)
+                    log.error("checking a link failed", exc_info=error)
 
     async def _tend_link(self, name: str) -> None:
         try:
             if await self.repair(name):
-                return  # which is a link that came up, and is looked after as one
+                return  # the reopened link counts as a new one, which checks the node
         except PancodeError as exc:
-            log.warning("link %s: its tunnels could not be looked after: %s", name, exc)
+            log.warning("link %s: its tunnels could not be checked: %s", name, exc)
             return
         if await asyncio.to_thread(self.events.silent, name):
             await self._check_agent(name)
@@ -243,11 +246,11 @@ class Links:
             await asyncio.to_thread(self.events.contact, name)
 
     async def repair(self, name: str) -> bool:
-        """Open a link's tunnels anew when the node has lost its end; whether it had. ConnectError."""
+        """Reopen a link's tunnels if the node has lost its end; return whether it had. ConnectError."""
         link = self._links.get(name)
         missing = await link.repair() if link is not None and link.state.up else ()
         if missing:
-            log.warning("link %s: opened anew, the node had lost %s", name, ", ".join(missing))
+            log.warning("link %s: reopened; the node had lost %s", name, ", ".join(missing))
         return bool(missing)
 
     async def leave(self, name: str) -> None:
@@ -270,7 +273,7 @@ class Links:
         return link.state if link is not None else None
 
     def remote(self, name: str) -> Remote | None:
-        """The live connection, None when there is none."""
+        """Return the live connection; None if there is none."""
         link = self._links.get(name)
         return link.remote() if link is not None and link.state.up else None
 
@@ -287,14 +290,14 @@ class Links:
             log.error("link %s: the host key has changed; pancode node trust %s", name, name)
 
     async def _check_agent(self, name: str) -> None:
-        """After a link came up: see that a node agent runs, or clean a node that was removed meanwhile."""
+        """After a link came up: check that a node agent runs, or clean a node that was removed meanwhile."""
         try:
             await asyncio.to_thread(self.events.contact, name)
             node = self.settings.node_of(name)
             if node is not None and node.removed is None and not Reach.of(node).halted:
                 await self._start_agent(name)
         except (PancodeError, ValueError) as exc:
-            log.warning("link %s: the node agent could not be looked after: %s", name, exc)
+            log.warning("link %s: the node agent could not be checked: %s", name, exc)
 
     async def _start_agent(self, name: str) -> None:
         remote = self.remote(name)
@@ -309,7 +312,7 @@ class Links:
 
 
 def news_of(name: str, state: LinkState) -> LinkNews:
-    """The news for this state. A problem that only a user can fix is also told between tries."""
+    """Return the update for this state. A problem that only a user can fix is also reported between tries."""
     trying = state.kind not in (LinkKind.STOPPED, LinkKind.CLOSED)
     changed = state.error is not None and state.error.fault is LinkFault.HOST_KEY_CHANGED
     return LinkNews(

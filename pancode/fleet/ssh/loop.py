@@ -1,4 +1,4 @@
-"""An event loop in its own thread, for SSH and its tunnels; everything else is synchronous."""
+"""An event loop in its own thread, for SSH and its tunnels; all other code is synchronous."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class LoopThread:
         self.loop.run_forever()
 
     def call(self, work: Coroutine[Any, Any, T], timeout_s: float | None = None) -> T:
-        """Run the coroutine in the loop and wait for its result; TimeoutError cancels it."""
+        """Run the coroutine in the loop and wait for its result; on TimeoutError it is cancelled."""
         future = self.begin(work)
         try:
             return future.result(timeout_s)
@@ -39,7 +39,7 @@ class LoopThread:
         return asyncio.run_coroutine_threadsafe(work, self.loop)
 
     def stop(self) -> None:
-        """Cancel what still runs in the loop, then end the loop. Idempotent."""
+        """Cancel what is still running in the loop, then end the loop. Idempotent."""
         if self.loop.is_closed():
             return
         self.call(_end_all(), 10)

@@ -14,7 +14,7 @@ from pancode.fleet.ssh.target import Target
 
 
 def reach_to(target: Target, pins: Mapping[str, HostKey] | None = None, **output: Any) -> Reach:
-    """Return how to reach this target; `said`: further fields of `Reach`."""
+    """Return how to reach this target; `output`: further fields of `Reach`."""
     lines = {endpoint: key.line for endpoint, key in (pins or {}).items()}
     return Reach(_target_data(target), lines, **output)
 

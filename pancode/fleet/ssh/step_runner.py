@@ -14,7 +14,7 @@ from pancode.fleet.ssh.steps import Act, BringUpStep, Command, Put, RemoteScript
 
 @dataclass(frozen=True, slots=True)
 class StepDone:
-    """A step that was carried out. `said`: reported by its scripts; `output`: of its commands."""
+    """A step that was carried out. `pairs`: reported by its scripts; `output`: of its commands."""
 
     name: StepName
     changed: bool

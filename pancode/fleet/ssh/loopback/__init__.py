@@ -1,3 +1,3 @@
-"""An SSH server in this process, for the machine itself."""
+"""An SSH server in this process, for this machine as a node."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Runs one command for our own SSH server; copies the streams by hand, so that nothing is lost."""
+"""Runs one command for our own SSH server; copies the streams explicitly, so that nothing is lost."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ PATH = "/usr/local/bin:/usr/bin:/bin"
 
 @dataclass(frozen=True, slots=True)
 class LoopbackPlace:
-    """The folder and the user of the commands."""
+    """The folder and the user for the commands."""
 
     home: Path
     user: str
     environ: Mapping[str, str]
     serving: set[asyncio.Task[object]] = field(default_factory=set)
-    """The commands that run now, which the server's stop has to end."""
+    """The running commands, which must be ended when the server stops."""
 
     def environment(self) -> dict[str, str]:
         base = {"PATH": PATH, "SHELL": SHELL, "LANG": "C.UTF-8"}
@@ -34,7 +34,7 @@ class LoopbackPlace:
 
 
 async def serve(place: LoopbackPlace, process: asyncssh.SSHServerProcess[bytes]) -> None:
-    """Run a channel's command as sshd does: by the shell, in the home folder, in a session of its own."""
+    """Run a channel's command as sshd does: by the shell, in the home folder, in its own session."""
     if process.command is None:
         process.stderr.write(b"this server runs commands only\n")
         process.exit(1)
@@ -71,7 +71,7 @@ async def _serve(place: LoopbackPlace, process: asyncssh.SSHServerProcess[bytes]
 async def _serve_process(
     child: asyncio.subprocess.Process, process: asyncssh.SSHServerProcess[bytes]
 ) -> None:
-    """Pump until both outputs end and the child is reaped, then report its exit."""
+    """Copy until both outputs end and the child is reaped, then report its exit."""
     assert child.stdout is not None and child.stderr is not None
     feed = asyncio.ensure_future(_feed(child, process))
     pumps = asyncio.gather(
@@ -88,7 +88,7 @@ async def _serve_process(
         await child.wait()
     except asyncio.CancelledError:
         pumps.cancel()
-        _end_session(child.pid)  # what the command detached is in a session of its own and runs on
+        _end_session(child.pid)  # what the command detached has its own session and continues
         await child.wait()
         raise
     finally:
@@ -97,7 +97,7 @@ async def _serve_process(
 
 
 async def _pump_output(source: asyncio.StreamReader, sink: asyncssh.SSHWriter[bytes]) -> None:
-    """Copy to the end. When the sink is gone, the source is still drained: the child must not block."""
+    """Copy to the end. If the sink is gone, still drain the source, as the child must not block."""
     gone = False
     while chunk := await source.read(CHUNK):
         if gone:
@@ -110,7 +110,7 @@ async def _pump_output(source: asyncio.StreamReader, sink: asyncssh.SSHWriter[by
 
 
 async def _feed(child: asyncio.subprocess.Process, process: asyncssh.SSHServerProcess[bytes]) -> None:
-    """Pass the client's input and signals on to the child's session."""
+    """Pass the client's input and signals to the child's session."""
     assert child.stdin is not None
     while True:
         try:
@@ -139,7 +139,7 @@ def _send_signal(child: asyncio.subprocess.Process, name: str) -> None:
 
 
 def _end_session(session: int) -> None:
-    """Kill every process of the command's session, as `timeout` puts its own into a group of its own."""
+    """Kill every process of the session, not just one group: `timeout`, for example, makes its own group."""
     for pid in psutil.pids():
         with suppress(OSError):
             if os.getsid(pid) == session:

@@ -24,26 +24,27 @@ _LOCAL = frozenset({"127.0.0.1", "localhost", ""})
 
 
 def default_path() -> str:
-    """The plain PATH and our own Python's folder: a bundle for its minor version needs no network."""
+    """Return the plain PATH and our own Python's folder: a bundle for its minor version needs no network."""
     return f"{PATH}:{sys.base_prefix}/bin"
 
 
 def environ_here(environ: Mapping[str, str], prefix: str, base: str) -> dict[str, str]:
-    """The coordinator's environment for a node on this machine, without anything of PanCode's own.
+    """Return the coordinator's environment for a node on this machine, without PanCode's own variables.
 
-    `prefix`, `base`: `sys.prefix` and `sys.base_prefix`. README puts our virtual environment first in PATH:
-    runs would pass their gates by our libraries, and could write into it. VIRTUAL_ENV is not handed on.
+    `prefix`, `base`: `sys.prefix` and `sys.base_prefix`. README puts our virtual environment first in PATH;
+    it is removed, as runs would use our libraries in their gates and could write into it. VIRTUAL_ENV is
+    removed, too.
     """
     kept = {name: environ[name] for name in ("PATH", "LANG", "XDG_RUNTIME_DIR") if name in environ}
     ours = os.path.realpath(f"{prefix}/bin") if prefix != base else None
     parts = [part for part in kept.get("PATH", "").split(":") if os.path.realpath(part or "/") != ours]
-    # Our own Python, wherever it lies: for that one a node bundle needs no network.
+    # Add our own Python, wherever it is: a node bundle for it needs no network.
     return {**kept, "PATH": ":".join(parts) or default_path(), "PANCODE_PYTHON_BIN": f"{base}/bin"}
 
 
 @dataclass(frozen=True, slots=True)
 class LoopbackNode:
-    """The environment of one server: its commands run in `home`, which is HOME, with nothing else of ours."""
+    """The environment of one server: its commands run in `home`, which is HOME, without our own files."""
 
     name: str
     user: str
@@ -54,7 +55,7 @@ class LoopbackNode:
 
 
 class _Server(asyncssh.SSHServer):
-    """Accepts the one key that we made; forwards only inside this machine."""
+    """Accepts only the key that we made; forwards only inside this machine."""
 
     def __init__(
         self, node: LoopbackNode, allowed: asyncssh.SSHKey, live: set[asyncssh.SSHServerConnection]
@@ -96,7 +97,7 @@ class _Server(asyncssh.SSHServer):
 
 
 class LoopbackServer:
-    """Our own SSH server; `start` gives its port. Belongs to one event loop."""
+    """Our own SSH server; `start` returns its port. Belongs to one event loop."""
 
     def __init__(self, node: LoopbackNode) -> None:
         self.node = node
@@ -113,16 +114,16 @@ class LoopbackServer:
 
     @property
     def target(self) -> Target:
-        """The SSH target of this node, as of any other."""
+        """Return the SSH target of this node, in the same form as for any other."""
         return Target(self.node.name, LOOPBACK, self.port, self.node.user)
 
     @property
     def login(self) -> SshLogin:
-        """The login with the key for this node; the user's own keys and agent are not used."""
+        """Return the login with the key for this node; the user's own keys and agent are not used."""
         return SshLogin(keys=(self.node.keys.client,), own_only=True)
 
     async def start(self, port: int = 0) -> int:
-        """Listen on 127.0.0.1 (port 0: any); returns the port. OSError when it is taken."""
+        """Listen on 127.0.0.1 (port 0: any) and return the port. OSError if it is in use."""
         self.node.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._acceptor = await asyncssh.listen(LOOPBACK, port, config=None, **self._make_options())
         self.port = self._acceptor.get_port()
@@ -143,13 +144,13 @@ class LoopbackServer:
         }
 
     async def drop(self) -> None:
-        """Cut every connection, as a cable would; the listener stays."""
+        """Drop every connection abruptly, as if a cable were cut; the listener stays."""
         for conn in tuple(self._live):
             conn.abort()
         await asyncio.sleep(0)
 
     async def stop(self) -> None:
-        """Close listener and connections, and end running commands; what they have detached runs on."""
+        """Close listener and connections, and end running commands; detached processes continue."""
         if self._acceptor is not None:
             self._acceptor.close()
             await self.drop()
@@ -162,7 +163,7 @@ class LoopbackServer:
 
 
 class _Sftp(asyncssh.SFTPServer):
-    """Takes absolute paths as they are, and relative ones from the node's home."""
+    """Uses absolute paths as they are, and resolves relative ones against the node's home."""
 
     def __init__(self, channel: asyncssh.SSHServerChannel[bytes], home: Path) -> None:
         super().__init__(channel)
