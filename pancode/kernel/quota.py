@@ -41,9 +41,9 @@ def too_much_evidence(sent: ForeignReceipts, share: ForeignReceipts) -> str:
     """Return what the node has sent too much of, as text; empty if nothing."""
     if sent.receipts <= share.receipts and sent.size <= share.size:
         return ""
-    sent_text = f"{count_noun(sent.receipts, 'receipt')} of {_format_mib(sent.size)}"
-    may = f"may send {share.receipts} of {_format_mib(share.size)}"
-    return f"it sent {sent_text} in a day that settle nothing, and {may} (nodes.evidence_receipts, nodes.evidence_size)"
+    size = f"{count_noun(sent.receipts, 'receipt')} of {_format_mib(sent.size)}"
+    limit = f"may send {share.receipts} of {_format_mib(share.size)} (nodes.evidence_receipts, nodes.evidence_size)"
+    return f"it sent {size} in a day that settle nothing, and {limit}"
 
 
 PASS_MESSAGES, PASS_SIZE = 64, 128 * 2**10

@@ -152,9 +152,9 @@ class WorkOptions:
         example="24g",
         tool="least bytes of memory per GPU",
     )
-    mode: Mode | None = _who("admin, plan, build (default) or review.", "M", complete="modes")
+    mode: Mode | None = _who("admin, plan, build (default) or review.", "M", complete="complete_modes")
     safety: Safety | None = _who(
-        "auto-edit (default) or full-auto; suggest starts no run.", "S", complete="levels"
+        "auto-edit (default) or full-auto; suggest starts no run.", "S", complete="complete_levels"
     )
     model: ModelName | None = _who(
         "Model: NAME, PROVIDER/NAME or NODE/PROVIDER/NAME.",

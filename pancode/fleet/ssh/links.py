@@ -34,7 +34,13 @@ TRY_S = 30
 SKEW_MS = 60 * 60_000
 _UNKNOWN_VERB = 2
 _DATES = ("certificate has expired", "not yet valid", "CERTIFICATE_EXPIRED")
-_OTHERS = ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER", "UNKNOWN_CA", "no coordinator", "is no depot")
+_OTHERS = (
+    "CERTIFICATE_VERIFY_FAILED",
+    "WRONG_VERSION_NUMBER",
+    "UNKNOWN_CA",
+    "not a coordinator",
+    "not a depot",
+)
 
 
 async def must_reach_coordinator(

@@ -26,9 +26,9 @@ def test_one_that_speaks_it_tells_its_version(tmp_path: Path) -> None:
     [
         ("newer", "speaks version 2 of ACP, and PanCode speaks 1"),
         ("usage", "does not speak ACP: it said 'Usage: peer [--help]'"),
-        ("nothing", "ended by itself, exit 0"),
-        ("complains", "ended by itself, exit 2: peer: no such option: acp"),
-        ("gigabyte", "said more than 16 MiB in one message"),
+        ("nothing", "ended by itself, exit status 0"),
+        ("complains", "ended by itself, exit status 2: peer: no such option: acp"),
+        ("gigabyte", "sent more than 16 MiB in one message"),
     ],
 )
 def test_what_does_not_is_told_in_its_own_words(tmp_path: Path, case: str, why: str) -> None:

@@ -313,8 +313,8 @@ def test_what_belongs_to_another_session_is_not_shown(talks: Talks) -> None:
     ("case", "kind", "words"),
     [
         ("usage", FailureKind.RUNTIME_UNREADABLE, "Usage: peer [--help]"),
-        ("nothing", FailureKind.RUNTIME_UNREADABLE, "ended by itself, exit 0"),
-        ("complains", FailureKind.RUNTIME_UNREADABLE, "exit 2: peer: no such option: acp"),
+        ("nothing", FailureKind.RUNTIME_UNREADABLE, "ended by itself, exit status 0"),
+        ("complains", FailureKind.RUNTIME_UNREADABLE, "exit status 2: peer: no such option: acp"),
         ("gigabyte", FailureKind.RUNTIME_UNREADABLE, "more than 16 MiB in one message"),
         ("newer", FailureKind.RUNTIME_UNREADABLE, "speaks version 2 of ACP, and PanCode speaks 1"),
         ("silence", FailureKind.RUNTIME_UNREADABLE, "did not answer initialize within"),

@@ -58,7 +58,7 @@ def test_a_call_outside_of_a_turn_is_not_asked_for(monkeypatch: pytest.MonkeyPat
     sdk.SdkMcpTool = lambda name, words, schema, done: done  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "claude_agent_sdk", sdk)
     made, line = runpy.run_path(f"{PACKAGE}/sdk/claude_sdk.py"), Line()
-    done = made["tool"](line, {"name": "bash", "words": "", "schema": {}}, count(1))
+    done = made["make_tool"](line, {"name": "bash", "words": "", "schema": {}}, count(1))
     (late,) = asyncio.run(done({"command": "true"}))["content"]
     assert late["text"] == made["OVER"] and line.asked == []
     line.cancel = print
@@ -70,7 +70,7 @@ def test_its_program_waits_for_a_call_as_long_as_a_user_may_take(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setitem(sys.modules, "claude_agent_sdk", Names("claude_agent_sdk"))
-    options = runpy.run_path(f"{PACKAGE}/sdk/claude_sdk.py")["options"]
+    options = runpy.run_path(f"{PACKAGE}/sdk/claude_sdk.py")["make_options"]
     desk = ApprovalChannel(home="/h", identity=WHO, key="k", wait_ms=3 * DAY_MS)
     spec = spec_of(Path("/srv/top"), Safety.FULL_AUTO).model_copy(
         update={"home": str(tmp_path), "desk": desk}

@@ -480,7 +480,7 @@ def test_a_change_that_is_not_committed_closes_no_issue(shop: Shop) -> None:
     shop.ends()
     shop.lands(run, "")
     state, (comment,) = shop.told()
-    assert state is IssueState.REVIEW and "not committed yet" in comment
+    assert state is IssueState.REVIEW and "uncommitted" in comment
     url = shop.trackers.there["SHOP-12"].url
     landed = shop.news.after_landing(run)
     assert landed == f"SHOP-12 stays open (in review), with a comment: {url}"
