@@ -42,8 +42,8 @@ def too_much_evidence(sent: ForeignReceipts, share: ForeignReceipts) -> str:
     if sent.receipts <= share.receipts and sent.size <= share.size:
         return ""
     size = f"{count_noun(sent.receipts, 'receipt')} of {_format_mib(sent.size)}"
-    limit = f"may send {share.receipts} of {_format_mib(share.size)} (nodes.evidence_receipts, nodes.evidence_size)"
-    return f"it sent {size} in a day that settle nothing, and {limit}"
+    most = f"{share.receipts} of {_format_mib(share.size)} (nodes.evidence_receipts, nodes.evidence_size)"
+    return f"it sent {size} in a day that settle nothing, and may send {most}"
 
 
 PASS_MESSAGES, PASS_SIZE = 64, 128 * 2**10

@@ -110,16 +110,14 @@ class Option:
         return _SPOKEN.get(most, f"{most}")
 
 
-def make_field(
-    help: str, value: str = "", *, under: str = LIMITS, default: object = None, **more: Any
-) -> Any:
+def option(help: str, value: str = "", *, under: str = LIMITS, default: object = None, **more: Any) -> Any:
     """Return a field of `WorkOptions` with the metadata of an `Option`."""
     about = {"default": default, "help": help, "value": value, "under": under, **more}
     return field(metadata=about, **({"default_factory": dict} if default == {} else {"default": default}))
 
 
-_who, _where = partial(make_field, under=WHO), partial(make_field, under=WHERE)
-_limit, _gate = partial(make_field, commands=ALONE), partial(make_field, under=GATES, commands=TASKS)
+_who, _where = partial(option, under=WHO), partial(option, under=WHERE)
+_limit, _gate = partial(option, commands=ALONE), partial(option, under=GATES, commands=TASKS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +179,7 @@ class WorkOptions:
         tool="git: the repository with its uncommitted changes; none: an empty directory; or, not in a "
         "batch or race, a workspace of the user by its name (see workspaces)",
     )
-    budget: Money | None = make_field(
+    budget: Money | None = option(
         "The most USD that it may cost: a run with all its attempts, a session with all its interactive "
         "runs.",
         "USD",
@@ -189,7 +187,7 @@ class WorkOptions:
         tool="most that a run may cost in USD: 0.75",
         is_common=True,
     )
-    timeout_ms: Duration | None = make_field(
+    timeout_ms: Duration | None = option(
         "Run at most this long.",
         "D",
         example="15m",
@@ -210,7 +208,7 @@ class WorkOptions:
     max_requests: Count | None = _limit(
         "Allow at most this many model calls per attempt.", "N", kept="limits.requests"
     )
-    max_tokens: Count | None = make_field(
+    max_tokens: Count | None = option(
         "Allow at most this many tokens per attempt.", "N", most=10**12, kept="", commands=(*ALONE, "chat")
     )
     max_output: Size | None = _limit(
@@ -252,7 +250,7 @@ class WorkOptions:
     priority: Count = _where(
         "Priority; a higher one is served first.", "P", default=0, least=-1000, most=1000, commands=STEPS
     )
-    attempts: Count | None = make_field(
+    attempts: Count | None = option(
         "Most attempts after any failure (default: by its cause; see the reference page on failures).",
         "N",
         most=10,
@@ -304,7 +302,7 @@ class WorkOptions:
         commands=ALONE,
     )
     untested: bool = _who("Use a local model without its test.", default=False)
-    land: bool = make_field(
+    land: bool = option(
         "Land the change when the run is done, even if no one waits for it.",
         default=False,
         kept="",
@@ -312,7 +310,7 @@ class WorkOptions:
         under=GATES,
         is_common=True,
     )
-    ask: bool = make_field(
+    ask: bool = option(
         "Require a user's approval before it starts, also as an exception from a budget or rule.",
         default=False,
         kept="",

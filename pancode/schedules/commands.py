@@ -15,7 +15,7 @@ from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.follow import print_warnings
 from pancode.interfaces.cli.output import Face, find_user, work_folder
-from pancode.interfaces.cli.parameters import Json, Label, option, parse_label, repeat_option
+from pancode.interfaces.cli.parameters import Json, Label, many, option, parse_label
 from pancode.interfaces.cli.terminal import RowColumns, escape_line, format_rows, short_time
 from pancode.interfaces.client.client import path_of
 from pancode.kernel.errors import UsageError
@@ -47,7 +47,7 @@ OnPush = Annotated[
 ]
 Where = Annotated[
     list[Label],
-    repeat_option(
+    many(
         "Start only on events that match: agent, node, repo, outcome, workflow; may be repeated.",
         "KEY=VALUE",
         parser=parse_label,

@@ -56,10 +56,10 @@ OF_THE_COMMAND_ITSELF = {
         "http/bodies.py:ceilings",
         "fleet/inventory.py:_refuse_duplicate",
     ),
-    *("runs/ceilings.py:set_ceilings", "people/routes.py:_approve"),
+    *("runs/ceilings.py:set_ceilings", "people/routes.py:_approve_item"),
 }
 """Wrong arguments of a command that only users have."""
-CODES = {"landing/service.py:_refused": ("gate_failed", "held")}
+CODES = {"landing/service.py:_make_refusal_error": ("gate_failed", "held")}
 """Codes that are computed, where a way is named."""
 
 

@@ -27,9 +27,9 @@ from pancode.interfaces.cli.parameters import (
     Link,
     Node,
     SlotBounds,
+    many,
     option,
     parse_label,
-    repeat_option,
     slot_bounds,
 )
 from pancode.interfaces.cli.terminal import (
@@ -54,7 +54,7 @@ def add(
     name: str,
     labels: Annotated[
         list[Label],
-        repeat_option("A label for --require; may be repeated.", "--label", "KEY=VALUE", parser=parse_label),
+        many("A label for --require; may be repeated.", "--label", "KEY=VALUE", parser=parse_label),
     ],
     *,
     host: Annotated[str | None, option("The address, if NAME is not an alias of ~/.ssh/config.")] = None,
@@ -159,9 +159,9 @@ def set_(
     name: Node,
     labels: Annotated[
         list[Label],
-        repeat_option("Set or replace a label; may be repeated.", "--label", "KEY=VALUE", parser=parse_label),
+        many("Set or replace a label; may be repeated.", "--label", "KEY=VALUE", parser=parse_label),
     ],
-    unlabel: Annotated[list[str], repeat_option("Remove a label; may be repeated.", "KEY")],
+    unlabel: Annotated[list[str], many("Remove a label; may be repeated.", "KEY")],
     *,
     slots: Annotated[
         SlotBounds | None,

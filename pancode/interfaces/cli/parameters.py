@@ -89,7 +89,7 @@ def option(help: str, *words: str, complete: Callable[[str], list[str]] | None =
     return Option(*names, metavar=value, help=help, autocompletion=complete, **more)
 
 
-def repeat_option(help: str, *words: str, **more: Any) -> Any:
+def many(help: str, *words: str, **more: Any) -> Any:
     """Return an option that may be repeated; without one, the value is an empty list."""
     return option(help, *words, default_factory=list, show_default=False, **more)
 

@@ -257,9 +257,7 @@ def land(
     *,
     run: Annotated[
         str | None,
-        Argument(
-            autocompletion=completions.complete_runs, help="Without it: the landings that wait, in order."
-        ),
+        Argument(autocompletion=completions.complete_runs, help="Without it: list the pending landings."),
     ] = None,
     no_gates: Annotated[bool, option("Land without the gates on the merged tree.", "--no-gates")] = False,
     without_gate: WithoutGate = None,
@@ -285,9 +283,7 @@ def land(
     yes: Annotated[bool, option("Do not ask before --all-green lands them.", "--yes", "-y")] = False,
     resolve: Annotated[
         bool,
-        option(
-            "Let an agent resolve the conflict in a new run, and land that if its gates pass.", "--resolve"
-        ),
+        option("Let an agent resolve the conflict in a new run; land it if its gates pass.", "--resolve"),
     ] = False,
     detach: Annotated[bool, option("Do not wait for the end of the landing.", "--detach/--wait")] = False,
     face: Json,

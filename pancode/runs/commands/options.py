@@ -14,11 +14,11 @@ from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import SectionedCommand
 from pancode.interfaces.cli.parameters import (
     Label,
+    many,
     option,
     parse_duration,
     parse_label,
     parse_money,
-    repeat_option,
     size_of,
 )
 from pancode.runs.options import GATES, LIMITS, OPTIONS, WHERE, WHO, Option
@@ -122,9 +122,9 @@ def _make_annotation(one: Option) -> Any:
     words = (*names, one.value) if one.value else names
     about = f"{one.help[:-1]}, as in {one.example}." if one.example else one.help
     if one.kind == "Labels":
-        return Annotated[list[Label], repeat_option(about, *words, parser=parse_label)]
+        return Annotated[list[Label], many(about, *words, parser=parse_label)]
     if one.kind in _LISTS:
-        return Annotated[list[str], repeat_option(about, *words)]
+        return Annotated[list[str], many(about, *words)]
     more: dict[str, Any] = {"parser": _PARSERS.get(one.kind)}
     if one.kind == "Count" and one.bounds is not None:
         least, most = one.bounds  # The help omits a maximum that is never reached.

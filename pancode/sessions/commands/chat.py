@@ -75,10 +75,7 @@ def chat(
     agent: Agent = None,
     on_cap: Annotated[
         Literal["rest", "ask"] | None,
-        option(
-            "At the cap of an interactive run: rest (suspend, the default), or ask in the inbox whether "
-            "to continue."
-        ),
+        option("At the cap of an interactive run: rest (suspend, default), or ask whether to continue."),
     ] = None,
     until_verified: Annotated[
         bool,
@@ -116,9 +113,7 @@ def chat(
 
     if not once and not plain and _can_draw(face):
         shown = opening if agent is None else None
-        return _on_screen(
-            ChatController(face, SystemIds(), begin, opening=shown, flags=_select_flags(body)), words
-        )
+        return _on_screen(ChatController(face, SystemIds(), begin, opening=shown, flags=_flags(body)), words)
     leaves_with_terminal()
     client = face.client(works=True)
     if agent is None and not once and _is_seen(face):
@@ -142,8 +137,7 @@ def _tell_begun(face: Face, begun: Mapping[str, Any]) -> None:
 def _make_body(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the request without its task. The orchestrator, which a user talks to, needs no files."""
     body = dict(given)
-    # A session without a user works on the task itself.
-    if given["agent"] is None and not given["until_verified"]:
+    if given["agent"] is None and not given["until_verified"]:  # a session without a user works itself
         body["agent"] = ORCHESTRATOR
         if find_folder() is None:
             body["workspace"] = given["workspace"] or "none"
@@ -170,7 +164,7 @@ def _is_seen(face: Face) -> bool:
     return not face.as_json and all(one.isatty() for one in (sys.stdin, sys.stdout, sys.stderr))
 
 
-def _select_flags(body: Mapping[str, Any]) -> dict[str, str]:
+def _flags(body: Mapping[str, Any]) -> dict[str, str]:
     """Return the mode, the level and the preset given on the command line."""
     settings = {name: str(body[name]) for name in ("mode", "safety", "preset") if body.get(name)}
     level = body.get("settings", {}).get("dispatch.safety")

@@ -18,7 +18,7 @@ from pancode.fleet.answers import FLEET, NODE
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face, folder_here, in_words
-from pancode.interfaces.cli.parameters import Json, option, repeat_option
+from pancode.interfaces.cli.parameters import Json, many, option
 from pancode.interfaces.cli.terminal import Columns, escape_line, format_rows, safe_block
 from pancode.interfaces.client.client import home_here, home_of
 from pancode.kernel.errors import ExitCode, NotFoundError, Problem, UsageError
@@ -35,13 +35,11 @@ HERE = "this machine"
 Names = Annotated[list[str], Argument(metavar="[SKILL]...", default_factory=list, show_default=False)]
 Tools = Annotated[
     list[str],
-    repeat_option(f"Only for this program; may be repeated: {', '.join(TOOLS)}.", "--tool", "PROGRAM"),
+    many(f"Only for this program; may be repeated: {', '.join(TOOLS)}.", "--tool", "PROGRAM"),
 ]
 Nodes = Annotated[
     list[str],
-    repeat_option(
-        "On this machine of the fleet; may be repeated.", "--node", "NODE", complete=completions.nodes
-    ),
+    many("On this machine of the fleet; may be repeated.", "--node", "NODE", complete=completions.nodes),
 ]
 Fleet = Annotated[bool, option("On this machine and on all machines of the fleet.", "--fleet")]
 Force = Annotated[bool, option("Write over what is not ours or was changed, after a backup.", "--force")]
@@ -299,7 +297,7 @@ def sync(
         ),
     ] = False,
     skills: Annotated[
-        list[str], repeat_option("With --restore: only this skill; may be repeated.", "--skill", "SKILL")
+        list[str], many("With --restore: only this skill; may be repeated.", "--skill", "SKILL")
     ],
     yes: Yes = False,
     face: Json,

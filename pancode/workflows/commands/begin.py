@@ -12,7 +12,7 @@ from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.follow import print_warnings
 from pancode.interfaces.cli.output import Face
-from pancode.interfaces.cli.parameters import Json, option, parse_duration, parse_money, repeat_option
+from pancode.interfaces.cli.parameters import Json, many, option, parse_duration, parse_money
 from pancode.interfaces.cli.terminal import RowColumns, clip_columns, escape_line, format_rows, format_usd
 from pancode.kernel.errors import ExitCode, UsageError
 from pancode.kernel.formatting import first_few
@@ -68,7 +68,7 @@ Score = Annotated[str | None, option("Command that is run in each result and pri
 def batch(
     ctx: typer.Context,
     *,
-    task: Annotated[list[str], repeat_option("A task; may be repeated.", "-t", "--task", "TASK")],
+    task: Annotated[list[str], many("A task; may be repeated.", "-t", "--task", "TASK")],
     file: Annotated[str | None, Argument(autocompletion=completions.workflow_files)] = None,
     concurrency: Concurrency = None,
     stagger: Stagger = None,

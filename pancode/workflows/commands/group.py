@@ -10,7 +10,7 @@ from typer import Argument
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face, find_user, list_findings
-from pancode.interfaces.cli.parameters import Cursor, Json, Whole, fetch_page, option, repeat_option
+from pancode.interfaces.cli.parameters import Cursor, Json, Whole, fetch_page, many, option
 from pancode.interfaces.cli.terminal import (
     Columns,
     clip_columns,
@@ -150,7 +150,7 @@ def plan(
     ] = False,
     only: Annotated[
         list[str],
-        repeat_option("With --beads: only this task, and what blocks it; may be repeated.", "--only", "ID"),
+        many("With --beads: only this task, and what blocks it; may be repeated.", "--only", "ID"),
     ],
     face: Json,
 ) -> None:

@@ -13,7 +13,7 @@ from typer import Argument
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face, find_user
-from pancode.interfaces.cli.parameters import Json, Label, option, parse_label, parse_money, repeat_option
+from pancode.interfaces.cli.parameters import Json, Label, many, option, parse_label, parse_money
 from pancode.interfaces.cli.terminal import Columns, escape_line, format_rows
 from pancode.interfaces.client.caller import folder_here
 from pancode.interfaces.client.remote.place import remote_of
@@ -25,7 +25,7 @@ from pancode.workspaces import answers
 Project = Annotated[str, Argument(autocompletion=completions.projects)]
 OfIssues = Annotated[
     list[Label],
-    repeat_option(
+    many(
         "What a label of an issue chooses; may be repeated, and takes the place of all before.",
         "'LABEL=agent=A node=N budget=USD'",
         parser=parse_label,
@@ -53,13 +53,10 @@ def add(
         str | None, option("Its agent, if a dispatch names none.", "A", complete=completions.agents)
     ] = None,
     require: Annotated[
-        list[Label],
-        repeat_option("Use only nodes with this label; may be repeated.", "KEY=VALUE", parser=parse_label),
+        list[Label], many("Only nodes with this label; may be repeated.", "KEY=VALUE", parser=parse_label)
     ],
     budget: Annotated[str | None, option("The most that a run may cost.", "USD", parser=parse_money)] = None,
-    verify: Annotated[
-        list[str], repeat_option("Its gates, instead of the repository's own; may be repeated.", "CMD")
-    ],
+    verify: Annotated[list[str], many("Its gates, instead of the repository's own; may be repeated.", "CMD")],
     prefix: Annotated[str | None, option("Prefix of its issues: MIN for MIN-123.", "P")] = None,
     linear_id: Annotated[str | None, option("Its project in Linear, by id.", "ID")] = None,
     linear_name: Annotated[str | None, option("Its project in Linear, by name.", "NAME")] = None,
@@ -67,19 +64,15 @@ def add(
         str | None, option("Its issues: github:OWNER/REPO, gitlab:GROUP/REPO, linear:TEAM.", "TRACKER")
     ] = None,
     work_label: Annotated[
-        str | None,
-        option("An issue with this label begins by itself, if it is of a --work-person.", "LABEL"),
+        str | None, option("An issue of a --work-person with this label starts by itself.", "LABEL")
     ] = None,
     work_person: Annotated[
         list[str],
-        repeat_option(
-            "Who may start work with the label: a login, in Linear an email address; may be repeated.", "WHO"
-        ),
+        many("Who may start work: a login, in Linear an email address; may be repeated.", "WHO"),
     ],
     label: OfIssues,
     prd: Annotated[
-        str | None,
-        option("The file that describes what it is to become (default: docs/PRD.md, PRD.md).", "PATH"),
+        str | None, option("The file that describes its goal (default: docs/PRD.md, PRD.md).", "PATH")
     ] = None,
     mapping: Annotated[
         str | None, option("Add all projects of a file of mappings, or none (linearPrefix ...).", "FILE")

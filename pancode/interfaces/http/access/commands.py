@@ -9,7 +9,7 @@ from typer import Argument
 
 from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import find_user
-from pancode.interfaces.cli.parameters import Json, option, parse_duration, repeat_option
+from pancode.interfaces.cli.parameters import Json, many, option, parse_duration
 from pancode.interfaces.cli.terminal import Columns, escape_line, format_rows, short_time
 from pancode.interfaces.http.access.answers import CREATE_TOKEN, REVOKE_TOKEN, TOKENS, MadeTokenShape
 from pancode.kernel.errors import UsageError
@@ -37,7 +37,7 @@ def tokens(
     revokes: Annotated[bool, option("Revoke the token with this NAME.", "--revoke")] = False,
     scopes: Annotated[
         list[str],
-        repeat_option(
+        many(
             "read, answer, dispatch, operate, budget or admin; each also allows reading.",
             "--allow",
             "SCOPE",

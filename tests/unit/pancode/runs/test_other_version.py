@@ -14,7 +14,7 @@ from tests.unit.pancode.runs.world import Desk, Puppet
     [
         ("0.0.9", "pancode fleet up n1"),
         ("0.1.0rc1", "pancode fleet up n1"),
-        ("0.10.0", "pancode fleet up n1; where 0.10.0 is the one that you want"),
+        ("0.10.0", "pancode fleet up n1; to use 0.10.0 instead, install it here"),
     ],
 )
 def test_it_is_told_with_both_versions_and_the_fix(version: str, fix: str) -> None:
