@@ -7,26 +7,26 @@ from dataclasses import dataclass, fields
 
 @dataclass(frozen=True, slots=True)
 class Intervals:
-    """The times of the node agent, all in milliseconds, as shipped."""
+    """The node agent's intervals, all in milliseconds, with their default values."""
 
     heartbeat_ms: int = 5_000
     poll_ms: int = 1_000
-    """How long the node waits for a hint before it looks by itself."""
+    """How long the node waits for a hint before it checks by itself."""
     look_ms: int = 1_000
-    """The interval of looks at a running attempt."""
+    """The interval for checking a running attempt."""
     turn_look_ms: int = 100
     """The interval of looks at an interactive run in its turn: users wait for the answer, and
     for a question."""
     idle_look_ms: int = 250
-    """The interval of looks at an interactive run that waits for a message."""
+    """The interval for checking an interactive run that waits for a message."""
     progress_ms: int = 2_000
-    """The shortest time between two progress events of one attempt."""
+    """The minimum time between two progress events of one attempt."""
     signs_ms: int = 30_000
     """The interval of looks for signs of life of an agent at work."""
     follow_ms: int = 1_000
-    """The interval of sending a running attempt's output to the depot."""
+    """The interval for sending a running attempt's output to the depot."""
     interactive_follow_ms: int = 50
-    """The interval of sending an interactive run's output: users read it as it comes."""
+    """The interval for sending an interactive run's output: users read it as it is written."""
     retry_ms: int = 2_000
     """The pause after the link is down, the disk is full, or a fault of ours."""
     publish_first_ms: int = 5_000
@@ -36,20 +36,20 @@ class Intervals:
     resend_ms: int = 10_000
     """How long after an event was sent it is sent again, if the coordinator's cursor does not cover it."""
     facts_ms: int = 30_000
-    """The interval of looks at the machine."""
+    """The interval for checking the machine."""
     tighten_ms: int = 60_000
     """A machine that is strained for this long takes one attempt less, and again one less after as long."""
     loosen_ms: int = 180_000
-    """A machine that is calm for this long takes one attempt more."""
+    """After this long without load, a machine runs one attempt more."""
     inventory_ms: int = 600_000
     prune_ms: int = 3_600_000
     leftovers_ms: int = 60_000
-    """The interval of looks for processes that have outlived their attempt."""
+    """The interval for finding processes that have outlived their attempt."""
     grace_int_ms: int = 15_000
     grace_term_ms: int = 15_000
 
     def scale(self, factor: float) -> Intervals:
-        """Return the times with every interval multiplied by `factor`, at least one millisecond."""
+        """Return a copy with every interval multiplied by `factor`, at least one millisecond."""
         if factor == 1.0:
             return self
         return Intervals(

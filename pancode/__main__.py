@@ -15,11 +15,8 @@ else:
 
 
 def main() -> NoReturn:
-    """Run the command line; never returns.
-
-    During imports and interpreter exit nothing catches an exception, so Ctrl-C just ends the process. A
-    shell's background job ignores Ctrl-C.
-    """
+    """Run the command line; never returns. During imports and interpreter exit nothing catches an exception,
+    so Ctrl-C just ends the process. A shell's background job ignores Ctrl-C."""
     _on_ctrl_c(signal.SIG_DFL)
     import sys
 

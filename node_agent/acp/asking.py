@@ -1,7 +1,5 @@
-"""Tests whether a program speaks ACP: `python -I -S asking.py PACKAGE LIBRARIES PROGRAM ARGUMENT...`.
-
-It writes one line of JSON: the program's version, or why PanCode cannot use it.
-"""
+"""Tests whether a program speaks ACP: `python -I -S asking.py PACKAGE LIBRARIES PROGRAM ARGUMENT...`. It
+writes one line of JSON: the program's version, or why PanCode cannot use it."""
 
 from __future__ import annotations
 

@@ -12,8 +12,7 @@ from pathlib import Path
 
 class ProgramHome:
     """The home of the program, as it is before the first start. `memory`: names below `home` with the
-    program's memory; `folders`: where its settings are.
-    """
+    program's memory; `folders`: where its settings are."""
 
     def __init__(self, home: str, memory: Sequence[str], folders: Sequence[str]) -> None:
         self._home, self._memory, self._folders = Path(home), tuple(memory), frozenset(folders)

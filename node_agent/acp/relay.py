@@ -1,7 +1,5 @@
-"""Relays messages between an agent program and ours: `python -I -S relay.py FOLDER`, an MCP server.
-
-It does not interpret them. Our own program is at the other end of the socket in that folder.
-"""
+"""Relays messages between an agent program and ours: `python -I -S relay.py FOLDER`, an MCP server. It does
+not interpret them. Our own program is at the other end of the socket in that folder."""
 
 from __future__ import annotations
 

@@ -40,10 +40,7 @@ class Strain(Enum):
 @dataclass(frozen=True, slots=True)
 class Concurrency:
     """The present concurrency. `slots`: as of now; `since_ms`: when the node's `strain` or the slots last
-    changed.
-
-    `why`: why the node takes fewer attempts than it could, as text; empty: it does not.
-    """
+    changed. `why`: why the node takes fewer attempts than it could, as text; empty: it does not."""
 
     slots: int
     strain: Strain

@@ -46,10 +46,8 @@ from node_agent.wire.signing import (
 
 @dataclass(frozen=True, slots=True)
 class ControlResult:
-    """The effects of a batch of messages. `touched`: the attempts that now have something to do.
-
-    For users: `forged`: messages not signed by the coordinator; `unfit`: those that could not be applied.
-    """
+    """The effects of a batch of messages. `touched`: the attempts that now have something to do. For users:
+    `forged`: messages not signed by the coordinator; `unfit`: those that could not be applied."""
 
     touched: tuple[AttemptId, ...]
     forged: tuple[str, ...]

@@ -13,9 +13,7 @@ from node_agent.wire.signing import PublicKey, RefusalCode, WireRefusal, open_as
 @dataclass(frozen=True, slots=True)
 class HeartbeatResult:
     """The effect of a heartbeat. `newer`: it is later than all before it. `epoch`: it opened a new one.
-
-    `answered`: it answers the current nonce, for the first time in its epoch.
-    """
+    `answered`: it answers the current nonce, for the first time in its epoch."""
 
     newer: bool = False
     epoch: bool = False

@@ -66,9 +66,8 @@ class Intake:
         self._signer = EventSigner(world.node, world.key, world.clock, world.fleet)
 
     def wants_one(self) -> bool:
-        """Whether a job should be claimed: a slot is free, or the node has room to hold it; while
-        draining, also to refuse it.
-        """
+        """Whether a job should be claimed: a slot is free, or the node has room to hold it; while draining,
+        also to refuse it."""
         state = self._world.journal.node()
         has_room = self._free_slots() > 0 or self._may_hold()
         return self._now() is not None and (has_room or state.draining or state.revoked)

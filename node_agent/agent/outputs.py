@@ -31,10 +31,8 @@ MOST_SAID = 1 << 20
 
 
 class SaidRedactor:
-    """Removes secrets' values from an agent's text that arrives in pieces; each piece is a line of JSON.
-
-    The end of a piece may cut a value, so what may be the start of one is shown with the next piece.
-    """
+    """Removes secrets' values from an agent's text that arrives in pieces; each piece is a line of JSON. The
+    end of a piece may cut a value, so what may be the start of one is shown with the next piece."""
 
     def __init__(self, secrets: Mapping[str, str]) -> None:
         self._text, self._line, self._begins = Redactor(secrets), b"", True
@@ -86,10 +84,8 @@ def _make_piece(text: bytes) -> bytes:
 
 
 class RedactedStream:
-    """One output of one attempt. Each session of the node agent makes the copy again from the first byte.
-
-    The depot keeps the bytes that it got, so they must not change: the copy's name states how it is made.
-    """
+    """One output of one attempt. Each session of the node agent makes the copy again from the first byte. The
+    depot keeps the bytes that it got, so they must not change: the copy's name states how it is made."""
 
     def __init__(self, secrets: Mapping[str, str]) -> None:
         self.lock = threading.Lock()

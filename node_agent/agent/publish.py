@@ -23,10 +23,8 @@ Seal = Callable[[Sequence[str]], str]
 
 
 class EventSigner:
-    """Makes the text of an event for the journal, and the signed envelope of events to send.
-
-    An event that is sent twice is signed twice: the coordinator identifies it by number, not by envelope.
-    """
+    """Makes the text of an event for the journal, and the signed envelope of events to send. An event that is
+    sent twice is signed twice: the coordinator identifies it by number, not by envelope."""
 
     def __init__(self, node: Self, key: SigningKey, clock: Clock, fleet: FleetClock) -> None:
         self._node, self._key, self._clock, self._fleet = node, key, clock, fleet
@@ -54,10 +52,8 @@ class Posted:
 
 
 class Outbox:
-    """The journal's events that are still to be sent. It has no state that a restart would lose.
-
-    The coordinator's heartbeat names its open attempts, and the newest event of each that it has.
-    """
+    """The journal's events that are still to be sent. It has no state that a restart would lose. The
+    coordinator's heartbeat names its open attempts, and the newest event of each that it has."""
 
     def __init__(
         self, journal: JournalPort, uplink: Uplink, clock: Clock, intervals: Intervals, seal: Seal

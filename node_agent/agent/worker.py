@@ -52,8 +52,7 @@ class Crew:
                 work = queue.get()  # work was assigned at the moment at which the thread would have ended
 
     def _may_end(self, queue: SimpleQueue[Work]) -> bool:
-        """Whether a waiting thread may end: it has no work assigned, and is no longer in the list of idle
-        ones."""
+        """Whether a waiting thread may end: it has no work, and is no longer in the list of idle ones."""
         with self._lock:
             if queue not in self._idle:
                 return False
@@ -72,8 +71,7 @@ _log = logging.getLogger("pancode.node")
 
 
 class ThreadDrive:
-    """Advances each attempt in its own thread while there is something to do; idle attempts have no
-    thread."""
+    """Advances each attempt in its own thread while there is work for it; idle attempts have no thread."""
 
     def __init__(
         self, procedure: Procedure, journal: JournalPort, runner: RunnerPort, clock: Clock, idle_ms: int
@@ -102,8 +100,7 @@ class ThreadDrive:
                 self._begin(identity)  # start the work now, not at the end of the pass
 
     def run(self) -> int:
-        """Start a thread for each due attempt that has none; limit the threads of attempts that only
-        publish."""
+        """Start a thread for each due attempt that has none; limit those for attempts that only publish."""
         now = self._clock.mono_ms()
         nearest = now + self._idle_ms
         with self._lock:
@@ -230,8 +227,7 @@ class Worker:
             self._murmur.set()
 
     def _send_events(self) -> None:
-        """Send events; collect those of steps in quick succession into one message while the steps
-        continue."""
+        """Send events; those of steps in quick succession go into one message while the steps continue."""
         while self._murmur.wait():
             self._soon.wait(PATIENCE_S)
             if self._leaving.wait(GATHER_S):

@@ -30,16 +30,14 @@ class Exams(Protocol):
         """Return the tests that are running, and those that ended a short while ago."""
 
     def stamped(self, endpoints: tuple[EndpointFact, ...]) -> tuple[EndpointFact, ...]:
-        """Return the endpoints; each model has its passport, if there is one for the model's present
-        state."""
+        """Return the endpoints; each model has its passport if there is one for its present state."""
 
     def news(self) -> bool:
         """Whether a test has begun or ended since the last call."""
 
 
 class NoExams:
-    """For a node agent that reaches no model server (simulations): each request is answered with that
-    reason."""
+    """For a node agent that reaches no model server (simulations): answers each request with that reason."""
 
     def __init__(self) -> None:
         self._asks: tuple[AskFact, ...] = ()

@@ -52,8 +52,7 @@ class Ceiling(CeilingFile):
         return self.told().beyond(job.safety, job.runtime, job.workspace.repo) or None
 
     def told(self) -> Allowed:
-        """Return the ceiling as reported to the coordinator, so that it offers no job that is refused
-        here."""
+        """Return the ceiling as the coordinator gets it, so that it offers no job that is refused here."""
         return Allowed(
             safety=self.safety, repositories=self.repositories, runtimes=self.runtimes, closed=self.closed
         )

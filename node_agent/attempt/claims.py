@@ -187,8 +187,7 @@ def usage_from_json(raw: Data | None, spawned: bool) -> Usage:
 
 
 def _check_session(name: str | None) -> str | None:
-    """Return the name if it is a valid session name: commands of the run may write anything into the
-    stream."""
+    """Return the name if it is a valid session name: commands of the run may write into the stream."""
     return name if name is not None and is_session(name) else None
 
 

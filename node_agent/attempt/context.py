@@ -76,7 +76,7 @@ class Context:
     """The id of the node's present boot."""
 
     def lay(self, identity: AttemptId, name: str, number: int, text: str) -> None:
-        """Write a sealed message for the attempt's program, which accepts no other. Raises StepFailed,
+        """Write a sealed message for the attempt's program; it accepts no other. Raises StepFailed,
         DiskFull."""
         secret = self.key.secret(messages_in(str(identity)))
         self.workspaces.tell(identity, name, seal_text(secret, number, text))
@@ -107,8 +107,7 @@ class Case:
         return found
 
     def laid(self, number: int) -> TurnMessage | None:
-        """Return a user's message as it was written for the program; None if there is none with this
-        number."""
+        """Return a user's message as written for the program; None if there is none with this number."""
         terms = self.job.turns
         if number:
             return self.entry.laid.get(number)
@@ -116,8 +115,7 @@ class Case:
 
     @property
     def before_gates(self) -> tuple[Path, ...]:
-        """Return the phases before the gates, in order; set-up only if the job has one that was not
-        restored."""
+        """Return the phases before the gates, in order; set-up only if there is one that was not restored."""
         restored = self.entry.prepared.get("restored", False)
         return (self.setup, self.work) if self.job.setup and not restored else (self.work,)
 
@@ -139,8 +137,7 @@ class Case:
 
     @property
     def was_accepted_before(self) -> bool:
-        """Whether an earlier session of the node agent took the job, and may have left an incomplete
-        layout."""
+        """Whether an earlier session of the node agent took the job; its layout may be incomplete."""
         return self.entry.accepted.get("session") != self.context.session
 
     @property
@@ -185,10 +182,8 @@ class Case:
         *say: EventBody,
         baseline: str | None = None,
     ) -> Progressed:
-        """Write the next mark, with the failure so far, and the event that reports the mark.
-
-        Following marks that need no work are written in the same record.
-        """
+        """Write the next mark, with the failure so far, and the event that reports the mark. Following marks
+        that need no work are written in the same record."""
         left = [(mark, data or {}), *self._list_next_marks(mark, fault)]
         *passed, (last, its_data) = [(m, {**d, "fault": fault_to_json(fault)}) for m, d in left]
         detail = "" if fault is None else f"{fault.kind}: {fault.reason}"[:500]
@@ -207,8 +202,7 @@ class Case:
             yield Mark.GATED, {}
 
     def is_gated(self, fault: Fault | None) -> bool:
-        """Whether gates are to judge the attempt: it has not failed so far, and the job has gates or a
-        score."""
+        """Whether gates are to judge the attempt: it has not failed, and the job has gates or a score."""
         return fault is None and self.is_judged
 
     @property
@@ -217,14 +211,12 @@ class Case:
         return bool(self.job.gates) or self.job.score is not None
 
     def put_inside(self, plan: PhasePlan, entry: GatewayAccess | None = None) -> PhasePlan:
-        """Put the phase into the sandbox. `entry`: to the model gateway. Raises StepFailed without a
-        sandbox."""
+        """Put the phase into the sandbox. `entry`: to the model gateway. StepFailed without a sandbox."""
         shown = self.context.workspaces.repository(self.identity, self.job.workspace)
         return self.context.runtimes.enclose(self.job, plan, shown, entry, self.context.ceiling().rules)
 
     def enclose(self, plan: PhasePlan, work: PhasePlan, entry: GatewayAccess | None = None) -> PhasePlan:
-        """Put a phase into the sandbox if the attempt's `work` is in one. Raises StepFailed as `put_inside`
-        does."""
+        """Put a phase into the sandbox if the attempt's `work` is in one. StepFailed as in `put_inside`."""
         return self.put_inside(plan, entry) if needs_sandbox(work) else plan
 
     def cleaner(self) -> Callable[[str], str]:
@@ -233,8 +225,7 @@ class Case:
         return lambda text: redact_text(text, hidden)
 
     def prompt_digest(self) -> str:
-        """Return the digest of all instructions for the agent; if none is recorded, of the prompt in the
-        job."""
+        """Return the digest of all instructions for the agent; if none are recorded, of the job's prompt."""
         given = self.entry.prepared.get("prompt")
         return digest_of(self.job.agent.prompt) if given is None else given
 

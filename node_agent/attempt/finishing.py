@@ -97,8 +97,8 @@ _RESULT = ("the result", "of the result")
 class _Exposed:
     """The secrets that the result contains, by name and as sentences; never their values.
 
-    A third element in a pair marks a secret that only an intermediate commit has. A pair without a secret's
-    name says why the search failed; landing requires the same approval then as for a secret.
+    A third element in a pair marks a secret that only an intermediate commit has. A pair without a name says
+    why the search failed; landing then requires the same approval as for a secret.
     """
 
     pairs: list[list[str]] = field(default_factory=list)
@@ -138,8 +138,7 @@ def _not_committed(case: Case, fault: verdict.Fault, failed: StepFailed) -> Turn
 
 
 def _cut_off_commit(case: Case, fault: verdict.Fault) -> Turn:
-    """Save the files without a commit: a power failure may have emptied some, and a commit would spread
-    them."""
+    """Save the files without a commit: a power failure may have emptied some, and commits spread them."""
     findings = [f"no result commit was made: {CUT_OFF}; {AS_FOUND}", *salvage_files(case)]
     words = [Finding(level="error", text=text) for text in findings]
     return case.mark(Mark.COMMITTED, fault, CommittedData(kind="none", findings=findings), *words)
@@ -314,8 +313,7 @@ def gate_results(gates: tuple[Gate, ...], record: spool.ExitRecord) -> list[Gate
 
 
 def _read_score(case: Case, record: spool.ExitRecord, findings: list[str]) -> GatedData:
-    """Return the score, or a finding why there is none: that is not a failure, but the result wins no
-    race."""
+    """Return the score, or a finding why there is none: this is no failure, but the result wins no race."""
     output = case.context.runner.tail(case.folder / SCORE, -LAST_OF_OUTPUT, LAST_OF_OUTPUT)
     try:
         return GatedData(score=score_of(record, len(case.job.gates), output))
@@ -387,8 +385,7 @@ def seal(case: Case) -> Turn:
 
 
 def publish(case: Case) -> Turn:
-    """receipted → the coordinator's answer, which `control` marks. Until then, send with growing
-    intervals."""
+    """receipted → the coordinator's answer, which `control` marks. Until then, send ever less often."""
     context, now = case.context, case.context.clock.mono_ms()
     if case.resend:
         _send_again(case)
@@ -405,8 +402,7 @@ def publish(case: Case) -> Turn:
 
 
 def _send_again(case: Case) -> None:
-    """Send again everything that the receipt names, including the commit: the coordinator lacks some of
-    it."""
+    """Send again everything that the receipt names, including the commit: the coordinator lacks some."""
     commit = case.entry.committed.get("commit")
     if commit is not None and case.entry.pushed.get("delivered"):
         with contextlib.suppress(StepFailed):  # the receipt is valid; the coordinator judges with what it has

@@ -14,8 +14,8 @@ from node_agent.wire.fleet import LaidFleetAnswer, fleet_answer_file
 
 
 def tell_fleet_calls(case: Case, watch: OutputWatch) -> None:
-    """Report each waiting call, with secrets removed. Raises DiskFull. After a restart the calls that still
-    wait are reported again; the coordinator carries out each once."""
+    """Report each waiting call, with secrets removed. Calls that still wait after a restart are reported
+    again; the coordinator carries out each once. Raises DiskFull."""
     clean = case.cleaner()
     for call in watch.spent.fleet:
         if call.number in watch.told_fleet or case.job.fleet_tools is None:

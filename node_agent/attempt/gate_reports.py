@@ -46,8 +46,7 @@ _MOST_TEXT = 2_000
 
 
 def read_junit(data: bytes) -> ReadReport:
-    """Read a JUnit file. Raises UnreadableReportError for other data, a document type, or too deep
-    nesting."""
+    """Read a JUnit file. UnreadableReportError: not XML, a document type, too deep, or another form."""
     reader = _Reader()
     parser = expat.ParserCreate()
     parser.StartElementHandler = reader.begin
@@ -125,9 +124,7 @@ def gate_reports(
     files: Iterable[str], found: Mapping[str, bytes], top: str, clean: Callable[[str], str], trouble: str = ""
 ) -> list[GateReport]:
     """Return one report for each file. `top`: the checkout's path. `clean`: removes secrets from a text.
-
-    `trouble`: why no file was found.
-    """
+    `trouble`: why no file was found."""
     left, reports = MOST_CHARS, list[GateReport]()
     for name in files:
         report = _report(name, _Source(found.get(name), top, trouble), clean, left)

@@ -33,9 +33,7 @@ class GatewayAccess:
 @dataclass(frozen=True, slots=True)
 class ModelCount:
     """What the gateway has counted so far. `limit`: `tokens`, `usd` or `requests` once a call exceeded it.
-
-    `words`: the gateway's first refusal. `unpriced`: a model that answered but has no known price.
-    """
+    `words`: the gateway's first refusal. `unpriced`: a model that answered but has no known price."""
 
     usage: Usage
     calls: ModelCalls
@@ -69,10 +67,8 @@ class ModelCount:
         return f"{self.words}; one last, short call was let through to wrap up" if self.calls.wrap_up else ""
 
     def over(self, claim: Usage) -> Usage:
-        """Return the booked usage: the counted tokens, and our price, or the runtime's claim if we have none.
-
-        With a subscription it is the runtime's claim, because the gateway has counted no tokens.
-        """
+        """Return the booked usage: the counted tokens, and our price, or the runtime's if we have none. With
+        a subscription it is the runtime's claim, because the gateway has counted no tokens."""
         if self.calls.subscription:
             return claim
         paid = claim if self.usage.cost_usd is None else self.usage
@@ -145,10 +141,8 @@ class Gateways(Protocol):
     """The model gateways: one per attempt, identified by its folder alone, also after a restart."""
 
     def open(self, job: Job, folder: Path) -> GatewayAccess | None:
-        """Open the attempt's gateway and return the access to it. Idempotent. Raises StepFailed.
-
-        None: this node has none of the keys or servers that the job's runtime uses.
-        """
+        """Open the attempt's gateway and return the access to it. Idempotent. Raises StepFailed. None: this
+        node has none of the keys or servers that the job's runtime uses."""
 
     def is_alive(self, folder: Path) -> bool:
         """Whether the gateway still serves."""

@@ -38,10 +38,8 @@ def board_path(entry: BoardEntry) -> str:
 def written_values(
     found: Mapping[str, bytes], laid: Iterable[BoardEntry], clean: Callable[[str], str]
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the values that are new or changed, and sentences about files that are not values.
-
-    `found`: the files by `NAMESPACE/KEY`. `clean`: removes secrets from a text.
-    """
+    """Return the values that are new or changed, and sentences about files that are not values. `found`: the
+    files by `NAMESPACE/KEY`. `clean`: removes secrets from a text."""
     before = {f"{one.namespace}/{one.key}": one.value for one in laid}
     accepted: list[dict[str, Any]] = []
     findings, size = list[str](), 0
@@ -116,8 +114,7 @@ def read_question(left: bytes) -> UserQuestion:
 def take_outputs(
     case: Case, fault: Fault | None, *, has_worked: bool = True
 ) -> tuple[Fault | None, ExitedData]:
-    """Extract the agent's question, board values and proposed tools, however it ended; the result omits
-    them."""
+    """Extract the agent's question, board values and proposed tools, however it ended; no result has them."""
     fault, question = _with_question(case, fault) if has_worked else (fault, ExitedData())
     board = _take_board(case) if case.job.board is not None else ExitedData()
     tools = _take_tools(case) if case.job.workspace.kind == "git" and has_worked else ExitedData()

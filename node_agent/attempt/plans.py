@@ -100,8 +100,7 @@ def gates_plan(job: Job, work: PhasePlan, folder: Path, intervals: Intervals, wa
 
 
 def _without_logins(env: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment without the agent's login, which no other program and no plan on disk may
-    get."""
+    """Return the environment without the agent's login, which no other program or plan may contain."""
     own = {AGENT_ONLY, *env.get(AGENT_ONLY, "").split()}
     return {name: value for name, value in env.items() if name not in own}
 

@@ -1,7 +1,5 @@
-"""The ports of the job procedure, as protocols. Every call is synchronous.
-
-A node may die between any two calls, and during one: each call is atomic or can be repeated.
-"""
+"""The ports of the job procedure, as protocols. Every call is synchronous. A node may die between any two
+calls, and during one: each call is atomic or can be repeated."""
 
 from __future__ import annotations
 
@@ -192,9 +190,7 @@ class CommitStamp:
 @dataclass(frozen=True, slots=True)
 class AttemptResult:
     """The result of an attempt. `commit`: None for `none` and `empty`. `changes`: of all its commits.
-
-    `missing`: descriptions of the agent's files that the result lacks and git does not ignore.
-    """
+    `missing`: descriptions of the agent's files that the result lacks and git does not ignore."""
 
     kind: Literal["change", "no_change", "empty", "none"]
     commit: str | None = None
@@ -297,9 +293,7 @@ class WorkspacesPort(Protocol):
         on_the_way: bool = False,
     ) -> tuple[tuple[str, str], ...]:
         """Return (name, file) for each of these values in a file of the result but not of the snapshot.
-
-        `on_the_way`: in an intermediate commit instead, and not in the file before that commit.
-        """
+        `on_the_way`: in an intermediate commit instead, and not in the file before that commit."""
 
     def changed_since(self, identity: AttemptId, commit: str, baseline: str | None = None) -> tuple[str, ...]:
         """Return the files that differ from this commit, except those that are as set-up left them."""
@@ -502,9 +496,7 @@ class News:
 
 class Uplink(Protocol):
     """Redis as seen by a node, through its own tunnel. Never blocks longer than its socket timeout (10 s).
-
-    Every method raises `ports.LinkDown` while Redis cannot be used; every write is idempotent.
-    """
+    Every method raises `ports.LinkDown` while Redis cannot be used; every write is idempotent."""
 
     def claim(self) -> Claimed | None:
         """Take the next job from this node's queue and mark its RQ job started, in one step."""
@@ -513,20 +505,15 @@ class Uplink(Protocol):
         """Make the job `finished` or `failed` in RQ's own registries. Unknown job: no effect."""
 
     def send(self, *envelopes: str) -> None:
-        """Append events, receipts or inventories to the up stream, in this order, and hint once.
-
-        After a LinkDown some may have arrived, but none without those before it.
-        """
+        """Append events, receipts or inventories to the up stream, in this order, and hint once. After a
+        LinkDown some may have arrived, but none without those before it."""
 
     def set_heartbeat(self, envelope: str) -> None:
         """Replace this node's heartbeat and its RQ worker registration, which RQ's own tools show."""
 
     def news(self, after: str, claim: bool = False) -> News:
-        """Return the news for this node, in one round trip.
-
-        Control messages: those after this stream entry (`0`: all), oldest first. `claim`: also take a job, as
-        `claim` does, after everything else.
-        """
+        """Return the news for this node, in one round trip. Control messages: those after this stream entry
+        (`0`: all), oldest first. `claim`: also take a job, as `claim` does, after everything else."""
 
     def wait_for_hint(self, wait_ms: int) -> bool:
         """Wait for a hint, at most this long; return whether one came. Never raises LinkDown."""

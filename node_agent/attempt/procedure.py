@@ -60,10 +60,8 @@ def _select_step(entry: JournalRecord) -> Callable[[Case], Turn]:
 
 
 class Procedure:
-    """Advances attempts. It has no state that a restart would lose: a new one continues from the journal.
-
-    One attempt is advanced by one thread at a time; different attempts by any number of threads.
-    """
+    """Advances attempts. It has no state that a restart would lose: a new one continues from the journal. One
+    attempt is advanced by one thread at a time; different attempts by any number of threads."""
 
     def __init__(self, context: Context) -> None:
         self._context = context

@@ -80,10 +80,8 @@ def used_since(total: Usage, turns: Sequence[TurnRecord]) -> Usage:
 
 
 def suspend_in_time(case: Case, watch: OutputWatch) -> None:
-    """Ask the program to suspend when money or tokens run low, once per session of the node agent.
-
-    Otherwise the gateway, which counts both, would end the interactive run in the middle of a turn.
-    """
+    """Ask the program to suspend when money or tokens run low, once per session of the node agent. Otherwise
+    the gateway, which counts both, would end the interactive run in the middle of a turn."""
     spent = watch.spent
     if (
         watch.suspend_asked

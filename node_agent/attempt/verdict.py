@@ -144,10 +144,8 @@ def failing_model(count: ModelCount | None) -> StopNote | None:
 
 
 def too_many_turns(limit: int | None, told: int, count: ModelCount | None) -> StopNote | None:
-    """Return a stop if the model has answered more often than the run allows.
-
-    `told`: the runtime's own count; 0 if it does not report one: then the gateway's count is used.
-    """
+    """Return a stop if the model has answered more often than the run allows. `told`: the runtime's own
+    count; 0 if it does not report one: then the gateway's count is used."""
     calls = None if count is None or count.calls.subscription else count.calls
     counted = 0 if calls is None else calls.requests - calls.failed - calls.refused
     turns = told or counted
@@ -220,8 +218,7 @@ def _with_key(by: StepEndedBy, limits: Held) -> str:
 
 def cannot_run(fault: Fault | None, step: StepRecord | None, argv: Sequence[str] | None) -> int | None:
     """Return a shell's status for a user's own program that is missing (127) or cannot be executed (126);
-    None for all other ends.
-    """
+    None for all other ends."""
     error = step.exec_error if step is not None else None
     if argv is None or error is None or fault is None or fault.kind is not FailureKind.RUNTIME_MISSING:
         return None
@@ -255,8 +252,7 @@ def _exec_fault(last: StepRecord) -> Fault:
 
 def _ranks_first(fault: Fault | None) -> bool:
     """Whether the failure is the node's own and so explains the broken rule. A provider's limit does not: the
-    agent has worked, and will continue with its changes.
-    """
+    agent has worked, and will continue with its changes."""
     busy = fault is not None and fault.kind is FailureKind.MODEL_BUSY
     return fault is not None and not busy and FAILURES[fault.kind].outcome in _OURS
 

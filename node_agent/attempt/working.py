@@ -1,5 +1,4 @@
-"""Follows an attempt from `spawned` to `exited`: reads the agent's output, ends it at a limit, records its
-end."""
+"""Follows an attempt from `spawned` to `exited`: reads output, enforces limits, records the end."""
 
 from __future__ import annotations
 
@@ -40,7 +39,7 @@ from node_agent.wire.policy import CallAsked
 
 
 def watch_of(case: Case) -> OutputWatch:
-    """Return the reader of this attempt's output; after a restart a new one is made."""
+    """Return the reader of this attempt's output; after a restart, create a new one."""
     if case.watch is None:
         calls, key = case.context.calls, case.context.key.public
         bounds = Bounds(
@@ -62,14 +61,14 @@ def watch_of(case: Case) -> OutputWatch:
 
 
 def _place(case: Case) -> Where:
-    """The agent's folder in its plan; without a plan, paths are judged as they are written."""
+    """Return the agent's folder from its plan; without a plan, paths are judged as they are written."""
     plan = case.context.runner.planned(case.work)
     return NOWHERE if plan is None else Where(plan.cwd, plan.env.get("HOME", "~"), plan.below)
 
 
 def report_questions(case: Case, watch: OutputWatch, seen: frozenset[CallAsked]) -> None:
     """Report the open questions that were `seen` before the output was read. After a restart all of them are
-    reported again; the coordinator takes each once."""
+    reported again; the coordinator accepts each once."""
     calls = case.context.calls
     if watch.policy is None and case.job.turns is None:
         return _wait_for_others(case, watch, False)
@@ -84,8 +83,8 @@ def report_questions(case: Case, watch: OutputWatch, seen: frozenset[CallAsked])
 
 
 def _wait_for_others(case: Case, watch: OutputWatch, user: bool) -> None:
-    """The idle limit waits while the agent waits: for a user's approval or words, or for a model to begin its
-    answer."""
+    """Pause the idle limit while the agent waits: for a user's approval or message, or for a model's answer
+    to begin."""
     waits = user or (watch.count is not None and watch.count.waiting > 0)
     if waits is not watch.waits:
         case.context.calls.patience(case.work, waits)
@@ -98,7 +97,7 @@ def _tell(case: Case, watch: OutputWatch, calls: tuple[UserAsked, ...]) -> None:
         if clean(event.asked.command) != event.asked.command:
             _deny_call(case, event.asked, SECRET)
             continue
-        with contextlib.suppress(DiskFull):  # it is told with the next look
+        with contextlib.suppress(DiskFull):  # reported in the next pass
             case.context.journal.write(case.identity, Note(say=(event,)))
             watch.known_calls += (event.asked.call,)
 
@@ -110,14 +109,14 @@ def _deny_call(case: Case, call: CallAsked, words: str) -> None:
 
 
 ANSWER_CHARS = 4_000
-"""The most characters of an answer in a receipt."""
+"""The maximum number of characters of an answer in a receipt."""
 CUT_OFF = "the node was restarted before its output was safe on the disk"
 
 
 def follow(case: Case) -> Turn:
-    """spawned → exited, or nothing new yet."""
+    """spawned → exited, or no change yet."""
     if case.entry.damaged:
-        # the journal lost records of this attempt: end whatever runs of it, keep what it left
+        # the journal lost records of this attempt: end its remaining processes, keep its files
         for phase in case.before_gates:
             case.context.runner.stop(phase, "the node's journal of this attempt was damaged")
         fault = verdict.Fault(FailureKind.NODE_INTERNAL, "the node's journal of this attempt was damaged")
@@ -139,7 +138,7 @@ def follow(case: Case) -> Turn:
 
 
 def end_process(case: Case, folder: Path, reason: str) -> None:
-    """Ask the phase to end, once per session of the node agent: the request itself lies on disk."""
+    """Request that the phase end, once per session of the node agent: the request itself is on disk."""
     watch = watch_of(case)
     if not watch.asked_to_stop:
         case.context.runner.stop(folder, reason)
@@ -152,17 +151,17 @@ def _watch_run(case: Case) -> Turn:
     seen = frozenset(context.calls.open(case.identity) if watch.policy else ())
     done = watch.pull(context.runner)
     if watch.policy and case.job.turns is not None and not is_waiting(watch.spent):
-        get_ready()  # a question is judged here, too, and a user waits for it
-    gone = _gateway_gone(case, watch)  # behind the output: a call is counted before the agent sees its answer
+        get_ready()  # questions are judged here too, while a user waits
+    gone = _gateway_gone(case, watch)  # after the output: a call is counted before the agent sees its answer
     entry = case.entry
     _tell_offences(case, watch)
     _note_delivered(case, watch)
-    with contextlib.suppress(DiskFull):  # it is told with the next look
+    with contextlib.suppress(DiskFull):  # reported in the next pass
         if case.job.turns is not None:
             tell_turns(case, watch)
             suspend_in_time(case, watch)
             tell_fleet_calls(case, watch)
-        if done:  # a question is told behind the end of every turn before it
+        if done:  # a question is reported after the end of all earlier turns
             report_questions(case, watch, seen)
     if entry.stop is None:
         stop = (
@@ -184,7 +183,7 @@ def _watch_run(case: Case) -> Turn:
             log_bytes=watch.offset,
             agent_ms=_lived_ms(case),
         )
-        with contextlib.suppress(DiskFull):  # the totals come again, and at the end in the receipt
+        with contextlib.suppress(DiskFull):  # the totals are reported again later, and in the receipt
             case.context.journal.write(case.identity, Note(say=(body,), lossy=True))
     _look_for_signs(case, watch)
     pause = context.intervals.look_ms if case.job.turns is None else context.intervals.turn_look_ms
@@ -194,22 +193,21 @@ def _watch_run(case: Case) -> Turn:
 
 
 def _gateway_gone(case: Case, watch: OutputWatch) -> StopNote | None:
-    """Take the gateway's count; a run without its gateway must stop, as no other is started for it."""
+    """Update the gateway's count; a run without its gateway must stop, as no other is started for it."""
     if not case.has_gateway:
         return None
     alive = case.context.gateways.is_alive(
         case.folder
-    )  # before its count: it says that it ended, then it ends
+    )  # before its count: it writes that it ended, then it ends
     watch.count = case.context.gateways.count(case.folder)
     if alive or (watch.count is not None and watch.count.ended):
-        return None  # it ends with the work's shim, and we have not looked at that since
+        return None  # it ends with the agent's shim, which was not checked since then
     return StopNote(StopKind.GATEWAY, verdict.GATEWAY_GONE)
 
 
 def _check_limits(case: Case, watch: OutputWatch) -> StopNote | None:
-    """Return a stop if the run is over a limit by the runtime's own figures. An interactive run, and a run
-    that may have a last call, are ended by their gateway alone, if they have one.
-    """
+    """Return a stop if the run exceeds a limit by the runtime's own count. Only the gateway, if there is one,
+    ends an interactive run or a run that may have a last call."""
     limits = case.job.limits
     late = verdict.too_many_turns(limits.turns, watch.spent.usage.turns, watch.count)
     if late is not None:
@@ -217,7 +215,7 @@ def _check_limits(case: Case, watch: OutputWatch) -> StopNote | None:
     if (limits.wrap_up or case.job.turns is not None) and _is_metered(case, watch):
         priced = watch.count is not None and watch.count.usage.cost_usd is not None
         limits = limits.model_copy(update={"tokens": None, "usd": None if priced else limits.usd})
-    if watch.spent.usage.cost_source == "assumed":  # perhaps nothing was paid: the gateway refuses more calls
+    if watch.spent.usage.cost_source == "assumed":  # the cost may be too high: only the gateway refuses calls
         limits = limits.model_copy(update={"usd": None})
     return verdict.over_limit(limits, watch.spent.usage)
 
@@ -250,7 +248,7 @@ def _tell_wrap_up(case: Case, watch: OutputWatch) -> None:
 
 
 def _note_delivered(case: Case, watch: OutputWatch) -> None:
-    """Report the user's message that the agent was given; after a restart all of them are reported again."""
+    """Report the users' messages that the agent was given; after a restart all are reported again."""
     new = tuple(number for number in watch.spent.heard if number not in watch.told_heard)
     if new:
         with contextlib.suppress(DiskFull):
@@ -259,17 +257,16 @@ def _note_delivered(case: Case, watch: OutputWatch) -> None:
 
 
 def _tell_offences(case: Case, watch: OutputWatch) -> None:
-    """Report offences at once, and for the receipt: the end of the program does not undo them."""
+    """Report offenses at once, and add them to the receipt: the end of the program does not undo them."""
     new = tuple(word for word in watch.spent.broken.words if word not in case.entry.findings)
     if new:
         words = tuple(Finding(level="warning", text=word) for word in new)
-        with contextlib.suppress(DiskFull):  # they come again, with the program's end
+        with contextlib.suppress(DiskFull):  # reported again at the program's end
             case.context.journal.write(case.identity, Note(findings=new, say=words))
 
 
 def _look_for_signs(case: Case, watch: OutputWatch) -> None:
-    """Look for signs of life, which the heartbeat reports. An interactive run that waits for a message shows
-    none."""
+    """Record signs of life for the heartbeat. An interactive run that waits for a message shows none."""
     context, now = case.context, case.context.clock.mono_ms()
     watch.waits_for_message = case.job.turns is not None and is_waiting(watch.spent)
     if watch.waits_for_message:
@@ -284,9 +281,8 @@ def _agent_in(record: spool.ExitRecord) -> spool.StepRecord | None:
 
 
 def _lived_ms(case: Case) -> int:
-    """Return how long the agent lived when its end was not recorded; at most the wall limit, should the
-    wall clock have been set.
-    """
+    """Return how long the agent lived if its end was not recorded; at most the wall limit, in case the wall
+    clock was set."""
     outputs = (case.folder / OUT, case.folder / ERR)
     lived = case.context.runner.lived(case.work, outputs, watch_of(case).seen_wall_ms)
     return min(lived, case.job.limits.wall_ms)
@@ -310,7 +306,7 @@ def _end_phase(case: Case, record: spool.ExitRecord) -> Turn:
 
 
 def _end_turns(case: Case, fault: verdict.Fault | None, count: ModelCount | None) -> None:
-    """End a turn that has no end yet."""
+    """End a turn that has not ended yet."""
     watch = watch_of(case)
     watch.count = count or watch.count
     tell_turns(case, watch, cut_by(fault, watch.offset, watch.spent.usage))
@@ -320,7 +316,7 @@ def _cut_off(case: Case, record: spool.ExitRecord) -> Turn:
     """Record an end that happened in an earlier boot: the exit record is durable, but the agent's files may
     be lost.
 
-    So its reported work is not a result. A limit, or a request to end it, stays the reason.
+    The reported work is therefore not a result. A limit, or a request to end the run, stays the reason.
     """
     agent = _agent_in(record)
     ran = agent is not None and agent.exec_error is None
@@ -345,7 +341,7 @@ def _mark_ended(
     agent = _agent_in(record)
     status = verdict.cannot_run(fault, agent, case.job.argv)
     if status is not None:
-        # the folders where programs were looked for
+        # the folders that were searched for programs
         plan = case.context.runner.planned(case.work)
         path_of = "not known" if plan is None else plan.env.get("PATH", "")
         fault = verdict.own_fault(case.job.argv or (), status, case.context.node.name, path_of)
@@ -364,7 +360,7 @@ def _mark_ended(
 
 
 def _with_session_kept(case: Case, reported: ReportedEnd) -> ReportedEnd:
-    """Keep the session before the files of its login are removed, and folders with them."""
+    """Store the session before the files of its login are removed, together with whole folders."""
     why = case.context.sessions.keep(case.job, reported.session, reported.spent.usage)
     return replace(reported, findings=(*reported.findings, why)) if why else reported
 
@@ -376,7 +372,7 @@ def _end_of(agent: spool.StepRecord) -> ExitInfo:
 def _with_reported(
     case: Case, data: ExitedData, reported: ReportedEnd | None, ms: int, count: ModelCount | None
 ) -> ExitedData:
-    if reported is None:  # the agent never ran, so its cost is known
+    if reported is None:  # the agent never ran, so it cost nothing
         return {**data, **NEVER_RAN}
     claim = reported.spent.usage.model_copy(update={"agent_ms": max(0, ms)})
     usage, noted = (claim, ()) if count is None else (count.over(claim), count.findings(claim))
@@ -398,7 +394,7 @@ def _with_reported(
 
 
 def _with_answer(case: Case, data: ExitedData, reported: ReportedEnd | None) -> ExitedData:
-    """Return the data with the answer; an answer too long for a receipt becomes an output of its own."""
+    """Return the data with the answer; an answer that is too long for a receipt becomes a separate output."""
     if reported is None or len(reported.answer) <= ANSWER_CHARS:
         return data
     try:
@@ -415,13 +411,13 @@ def clipped_answer(answer: str) -> str:
 
 
 def _end_lost_phase(case: Case, fault: verdict.Fault) -> Turn:
-    """Handle a phase without an exit record: sweep its processes until none is left, then read its files."""
+    """Handle a phase without an exit record: kill its processes until none is left, then read its files."""
     swept = case.context.runner.sweep(str(case.identity))
     reported = watch_of(case).finish(case.context.runner, ExitInfo())
     if fault.kind is not FailureKind.NODE_REBOOTED or case.job.turns is not None:
         reported = _with_session_kept(
             case, reported
-        )  # after a restart only an interactive run's is whole: it syncs it
+        )  # after a reboot only interactive sessions, which are synced, are complete
     _note_delivered(case, watch_of(case))
     count = _last_count(case)
     _end_turns(case, fault, count)

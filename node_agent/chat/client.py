@@ -1,4 +1,4 @@
-"""Asks a model server in OpenAI's chat dialect: always streamed, always bounded, never twice."""
+"""Calls a model server in OpenAI's chat dialect: always streamed, always with limits, never repeated."""
 
 from __future__ import annotations
 
@@ -30,10 +30,8 @@ PATH = "/chat/completions"
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A model server. `url`: with its `/v1`. `tls`: the authorities believed there; None: this machine's.
-
-    `proxies`: whether the environment's proxies are used.
-    """
+    """A model server. `url`: with its `/v1`. `tls`: the trusted authorities; None: those of this machine.
+    `proxies`: whether the environment's proxies are used."""
 
     url: str
     key: str = ""
@@ -46,19 +44,19 @@ class Server:
 
 
 class Model:
-    """One model on one server. Not for threads; `said` gets each piece of text as it comes."""
+    """One model on one server. Not thread-safe. `on_text` gets each piece of text as it arrives."""
 
     def __init__(self, name: str, server: Server, on_text: Callable[[str], None], ids: Ids) -> None:
         self._name, self._server, self._on_text, self._ids = name, server, on_text, ids
         self.sampling: Sampling | None = None
         """The model's sampling settings; None: the server's own."""
         self.newest = False
-        """Whether the server is OpenAI's own, whose newest models have another name for the limit."""
+        """Whether the server is OpenAI's own, whose newest models use another name for the limit."""
         self.heartbeat: Callable[[], None] | None = None
-        """Called each `BEAT_S` while an answer comes. An exception from it ends the question."""
+        """Called every `HEARTBEAT_S` seconds during an answer. An exception from it ends the request."""
 
     def ask(self, question: Question) -> Answer:
-        """Return the model's answer. Raises Trouble, and nothing else that a server can cause."""
+        """Return the model's answer. Raises Trouble for every problem that a server can cause."""
         answer = asyncio.run(
             self._ask(question) if self.heartbeat is None else self._kept_alive(question, self.heartbeat)
         )
@@ -71,7 +69,7 @@ class Model:
             while not (await asyncio.wait({task}, timeout=HEARTBEAT_S))[0]:
                 heartbeat()
         finally:
-            task.cancel()  # it hangs up, if it has not ended
+            task.cancel()  # closes the connection if it is still open
             await asyncio.wait({task})
         return task.result()
 
@@ -92,16 +90,14 @@ class Model:
         if stream.error:
             raise broken_off(stream.error)
         if not stream.is_whole:
-            what = "it is not all JSON" if stream.garbled else "its stream ended before it"
+            what = "it is not all JSON" if stream.garbled else "its stream ended too early"
             raise Trouble(f"the answer could not be read: {what}", passing=True)
         return stream.answer()
 
 
 async def read_events(server: Server, body: Mapping[str, Any], most: int = MOST_BYTES) -> AsyncGenerator[str]:
-    """Yield the data of each event; of an answer that is not streamed, the whole. Raises Trouble.
-
-    Closing the generator hangs up, which frees the server's slot.
-    """
+    """Yield the data of each event; for an answer that is not streamed, all of it. Raises Trouble. Closing
+    the generator closes the connection, which frees the server's slot."""
     async with _open_response(server, body) as response:
         line, plain, read = b"", bytearray(), 0
         async for piece in response.aiter_bytes():
@@ -110,7 +106,7 @@ async def read_events(server: Server, body: Mapping[str, Any], most: int = MOST_
             *lines, line = (line + piece).split(b"\n")
             for one in lines:
                 if one.startswith(b"data:"):
-                    if data := one[5:].strip():  # an empty one only keeps the connection open
+                    if data := one[5:].strip():  # empty ones only keep the connection open
                         yield data.decode("utf-8", "replace")
                     if data.startswith(DONE.encode()):
                         return
@@ -122,8 +118,8 @@ async def read_events(server: Server, body: Mapping[str, Any], most: int = MOST_
 
 @asynccontextmanager
 async def _open_response(server: Server, body: Mapping[str, Any]) -> AsyncIterator[httpx2.Response]:
-    """A connection for each question: a server that was started again is never asked over an old one."""
-    import httpx2  # for the first question: the node agent mostly has none
+    """Open a connection for each request: a restarted server is never called over an old one."""
+    import httpx2  # only at the first request: the node agent usually has none
 
     headers = {"accept": "text/event-stream", "accept-encoding": "identity"}
     if server.key:
@@ -150,7 +146,7 @@ async def _open_response(server: Server, body: Mapping[str, Any]) -> AsyncIterat
 
 
 def _wait_of(response: httpx2.Response) -> float | None:
-    """The seconds that the server asks us to wait; a date is not used, because clocks differ."""
+    """Return the seconds that the server asks us to wait; a date is not used, because clocks differ."""
     for name, unit in (("retry-after-ms", 1000), ("retry-after", 1)):
         value = response.headers.get(name, "")
         if value.isdecimal() and len(value) < 10:
@@ -159,7 +155,7 @@ def _wait_of(response: httpx2.Response) -> float | None:
 
 
 def first_of(exc: BaseException) -> BaseException:
-    """Return the system's or the handshake's error behind httpx's own."""
+    """Return the system's or the TLS handshake's error that caused httpx's error."""
     while (before := exc.__cause__ or exc.__context__) is not None:
         exc = before
     return exc

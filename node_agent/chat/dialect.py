@@ -1,4 +1,4 @@
-"""OpenAI's chat dialect, which every model server speaks: requests, and how a refusal is read. Pure."""
+"""OpenAI's chat dialect, which every model server speaks: builds requests, reads refusals. Pure."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Fields = dict[str, Any]
 
 
 class Trouble(Exception):
-    """There is no answer. `status`: HTTP, if there was one; `passing`: the question may be asked again.
+    """There is no answer. `status`: HTTP, if there was one; `passing`: the request may be repeated.
 
-    `reached`: a server took the connection. `too_long`: the prompt did not fit; `room` is the size that the
-    server names. `retry_after`: the seconds that it asks us to wait. `limit`: the run's limit (tokens, usd,
-    requests) at which its model gateway refuses calls; empty: none.
+    `reached`: a server accepted the connection. `too_long`: the prompt did not fit; `room` is the size that
+    the server names. `retry_after`: the seconds that it asks us to wait. `limit`: the run's limit (tokens,
+    usd, requests) at which its model gateway refuses calls; empty: none.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Trouble(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One call of the model. `until_s`: the most seconds it may take. `thinks`: the effort, if set."""
+    """One call of the model. `until_s`: the maximum duration in seconds. `thinks`: the effort, if set."""
 
     system: str
     turns: Sequence[Turn]
@@ -50,7 +50,7 @@ class Question:
 
 
 def request_of(question: Question, model: str, sampling: Sampling | None, newest: bool) -> Fields:
-    """The body. `newest`: the server is OpenAI's own, whose newest models have another name for the limit."""
+    """Return the body. `newest`: OpenAI's own server, whose newest models use another name for the limit."""
     body: Fields = {
         "model": model,
         "messages": [{"role": "system", "content": question.system}, *_make_messages(question.turns)],
@@ -69,7 +69,7 @@ def request_of(question: Question, model: str, sampling: Sampling | None, newest
 
 
 def dump_sampling(sampling: Sampling) -> Fields:
-    """The settings that are not None, as JSON."""
+    """Return the settings that are not None, as JSON."""
     given = sampling.model_dump(exclude_none=True)
     return {name: value if name == "top_k" else float(value) for name, value in given.items()}
 
@@ -97,7 +97,7 @@ def _call(call: Call) -> Fields:
 
 
 def make_trouble(status: int, body: bytes, retry_after: float | None = None) -> Trouble:
-    """Return the Trouble for an answer with another status than 200."""
+    """Return the Trouble for an answer whose status is not 200."""
     error = json_of(body)
     text = body.decode("utf-8", "replace")
     made = Trouble(
@@ -111,7 +111,7 @@ def make_trouble(status: int, body: bytes, retry_after: float | None = None) -> 
 
 
 def _limit_in(reply: Any) -> str:
-    """The run's own limit, in a refusal of our model gateway."""
+    """Return the run's limit that our model gateway names in its refusal."""
     error = reply.get("error") if isinstance(reply, dict) else None
     ours = isinstance(error, dict) and error.get("type") == "pancode_gateway"
     return str(error.get("param") or "") if ours and isinstance(error, dict) else ""
@@ -131,10 +131,10 @@ def _measure(trouble: Trouble, text: str) -> None:
 
 
 def words_of(value: Any, text: str) -> str:
-    """The error message in a server's answer, clipped; without one that we know, its text. `value`: its JSON.
+    """Return the error message in a server's answer, truncated, or else its text. `value`: its JSON.
 
-    The servers differ: `{"error": {"message": ...}}`, `{"detail": [{"msg": ...}]}`, a list of either, a text,
-    the page of a proxy.
+    Forms differ: `{"error": {"message": ...}}`, `{"detail": [{"msg": ...}]}`, a list of either, a text, a
+    proxy's page.
     """
     return " ".join((_message_in(value) or _MARKUP.sub(" ", text)).split())[:MOST_WORDS]
 
@@ -153,7 +153,7 @@ _MARKUP = re.compile(r"(?is)<(script|style|title)\b.*?</\1>|<[^>]*>")
 
 
 def json_of(data: bytes | str) -> Any:
-    """Parse JSON; None for other data."""
+    """Parse JSON; return None for other data."""
     try:
         return json.loads(data)
     except (ValueError, RecursionError):

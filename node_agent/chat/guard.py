@@ -1,9 +1,8 @@
-"""Keeps a conversation inside the model's context window, by a rule that is printed each time. Pure.
+"""Keeps a conversation within the model's context window, by a rule that is printed each time. Pure.
 
-The rule, step by step until it fits: results of tools older than the last KEPT turns are shortened, the
-oldest first; then what the model said and wrote into calls there; then what is newer, but less; then whole
-old turns are left out; then what is left is cut short. The system prompt, and what a user asked, are never
-touched.
+The rule has these steps, until the conversation fits: shorten tool results older than the last KEPT turns,
+oldest first; then the model's text and call arguments there; then newer ones, but less; then leave out whole
+old turns; then truncate the rest. The system prompt and the user's messages are never changed.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ CAREFUL = 8_192
 """The tokens assumed where a server of one's own does not say its context: a small context is better than a
 task that was silently cut off."""
 VENDORS = 100_000
-"""The context of a vendor's hosted model, in tokens, if nobody has set it."""
+"""The context of a vendor's hosted model, in tokens, if it was not set."""
 KEPT, RECENT, SHORT, SHORTEST = 4, 2_000, 400, 120
 BYTES_PER_TOKEN, FEWEST, MOST = 3.0, 1.0, 5.0
 MOST_ANSWER = 8_192
@@ -28,9 +27,8 @@ _SPARE, _PER_TURN, _PER_CALL = 64, 24, 30
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A conversation that was made to fit. `turns`: as they may be sent; `words`: what was shortened, empty
-    for nothing. `fits`: whether that was enough; `tokens`: its estimated size, with the answer.
-    """
+    """A conversation that was made to fit. `turns`: as they may be sent; `words`: what was shortened, if any.
+    `fits`: whether that was enough; `tokens`: its estimated size including the answer."""
 
     turns: tuple[Turn, ...]
     tokens: int
@@ -49,12 +47,12 @@ class Guard:
 
     @property
     def answer_tokens(self) -> int:
-        """The tokens that are kept free for an answer."""
+        """Return the number of tokens that are reserved for an answer."""
         return max(min(MOST_ANSWER, self.context // 4), 16)
 
     @property
     def most_chars(self) -> int:
-        """The most characters of one tool's answer: a quarter of the room."""
+        """Return the maximum length of one tool's answer in characters: a quarter of the space."""
         return max(int(self.context / 4 * min(self._rate, BYTES_PER_TOKEN)), 500)
 
     def tokens(self, turns: Sequence[Turn]) -> int:
@@ -62,18 +60,18 @@ class Guard:
         return int((self._always + sum(map(_measure_turn, turns))) / self._rate) + _SPARE
 
     def learn(self, turns: Sequence[Turn], counted: int) -> None:
-        """Learn from the server's count for a prompt that was just sent."""
+        """Adjust the estimate to the server's count for a prompt that was just sent."""
         size = self._always + sum(map(_measure_turn, turns))
         if counted > 0:
             self._rate = min(max(size / counted * 0.95, FEWEST), MOST)
 
     def looks_cut(self, turns: Sequence[Turn], counted: int) -> bool:
-        """Check whether the server counted so few tokens that it cannot have read the whole prompt."""
+        """Return whether the server counted so few tokens that it cannot have read the whole prompt."""
         size = self._always + sum(map(_measure_turn, turns))
         return 0 < counted < size / (MOST * 2) and counted > self.context // 3
 
     def fit(self, turns: Sequence[Turn], answer: int | None = None) -> Fitted:
-        """Return the turns, shortened as far as needed for a prompt and an answer of so many tokens."""
+        """Return the turns, shortened as needed for a prompt and an answer of so many tokens."""
         now, done = list(turns), list[str]()
         room = self.context - (self.answer_tokens if answer is None else answer)
         old = max(len(now) - KEPT, 0)
@@ -112,7 +110,7 @@ def _measure_turn(turn: Turn) -> int:
 def _shorten_turns(
     guard: Guard, turns: list[Turn], room: int, before: int, size: int, kind: type[Turn] | None = None
 ) -> int:
-    """Shorten results, the oldest first, as many as needed; return how many."""
+    """Shorten results, oldest first, as many as needed; return how many."""
     changed = 0
     for at in range(before):
         if guard.tokens(turns) <= room:
@@ -134,7 +132,7 @@ def _shorten_turn(turn: Turn, size: int) -> Turn:
 
 
 def _short_call(call: Call, size: int) -> Call:
-    """Return the call shortened; it is still JSON, as servers check that."""
+    """Return the call shortened; it stays valid JSON, which servers check."""
     if len(call.arguments) <= size:
         return call
     try:
@@ -154,9 +152,8 @@ def _cut(text: str, size: int) -> str:
 
 
 def _leave_out(guard: Guard, turns: list[Turn], room: int) -> int:
-    """Leave out whole turns of the model with their results, the oldest first, but not the last one. A note
-    takes the place of the last one left out, so that the model knows. A user's message stays.
-    """
+    """Leave out whole turns of the model with their results, oldest first, but not the last turn. A note
+    replaces the last one left out, so that the model knows. A user's message stays."""
     out, noted = 0, -1
     names: dict[str, None] = {}
     while guard.tokens(turns) > room:
@@ -180,8 +177,8 @@ _NOTE = "[Left out here to save room: "
 
 
 def too_small(fitted: Fitted, context: int, known: bool) -> str:
-    """The reason why a run cannot begin or continue, and the fix."""
-    from node_agent.wire.endpoint import widen_any  # for a run that ends here alone
+    """Return the reason why a run cannot begin or continue, and the fix."""
+    from node_agent.wire.endpoint import widen_any  # only needed for a run that ends here
 
     hint = "" if known else " (its context size is unknown: set PANCODE_MODEL_CONTEXT=N)"
     more = widen_any(-(-fitted.tokens // 1_024) * 1_024)

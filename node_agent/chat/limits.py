@@ -1,4 +1,4 @@
-"""Decides when a run of our own worker must stop before its work is done: its limits. Pure."""
+"""Decides when a run of PanCode's own worker must stop before its work is done: its limits. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MOST_TURNS, MOST_CALLS = 200, 1_000
 
 
 class Over(Exception):
-    """The run is over, and has not done its work. `answer`: the model's last words, where it had any."""
+    """The run must end before its work is done. `answer`: the model's last text, if it wrote any."""
 
     answer = ""
 
@@ -25,7 +25,7 @@ class ChatLimits:
     """The limits of a conversation; None: no such limit. `until_ms`: on the monotonic clock. `turns`: model
     calls.
 
-    `answers`: what the owner calls turns; with `wrap_up` one more is then asked for, in words only.
+    `answers`: what the owner calls turns; with `wrap_up` one more answer follows, without tool calls.
     """
 
     until_ms: int
@@ -45,8 +45,8 @@ class ChatLimits:
         written: int,
         is_last: bool = False,
     ) -> None:
-        """Raises Over. `used`: tokens by kind; `written`: bytes of the stream; `is_last`: the
-        last message."""
+        """Raise Over at a limit. `used`: tokens by kind; `written`: bytes of the stream; `is_last`: the last
+        message."""
         spent = used["input"] + used["output"]
         if now_ms >= self.until_ms:
             raise Over(FailureKind.WALL_LIMIT, "the time limit was reached")
@@ -54,7 +54,7 @@ class ChatLimits:
             words = f"the model has answered {turns} times, the limit is {self.answers}"
             raise Over(FailureKind.TURN_LIMIT, words)
         if turns >= self.turns:
-            raise Over(FailureKind.REQUEST_LIMIT, f"{turns} calls of the model, the limit is {self.turns}")
+            raise Over(FailureKind.REQUEST_LIMIT, f"{turns} model calls, the limit is {self.turns}")
         if calls >= self.calls:
             raise Over(FailureKind.REQUEST_LIMIT, f"{calls} tool calls, the limit is {self.calls}")
         if self.tokens is not None and spent >= self.tokens:

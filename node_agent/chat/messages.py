@@ -1,4 +1,4 @@
-"""The conversation as values of our own: questions, answers and tool results. Pure."""
+"""The conversation as values: questions, answers and tool results. Pure."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 Extra = dict[str, Any]
-"""What a server has added to a message or a call that we do not know, such as a thought's signature. Only
-that server can read it; it wants the same again with the next question."""
+"""Unknown data that a server added to a message or a call, such as a thought's signature. Only that server
+can read it, and it needs the same data back in the next request."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A tool call as the model wrote it. `arguments`: JSON text, or what should have been that."""
+    """A tool call as the model wrote it. `arguments`: JSON text, possibly invalid."""
 
     id: str
     name: str
@@ -23,7 +23,7 @@ class Call:
 
     @property
     def fields(self) -> dict[str, Any] | None:
-        """The arguments as an object; None: they are not a JSON object."""
+        """Return the arguments as an object; None if they are not a JSON object."""
         try:
             given = json.loads(self.arguments or "{}")
         except (ValueError, RecursionError):
@@ -42,14 +42,14 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A user's message, or ours in their place."""
+    """A user's message, or one of PanCode's in its place."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The model's turn."""
+    """The model's turn: its text and calls."""
 
     text: str
     calls: tuple[Call, ...] = ()
@@ -58,7 +58,7 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class ToolResults:
-    """The results of all calls of the turn before."""
+    """The results of all calls of the previous turn."""
 
     results: tuple[Result, ...]
 
@@ -78,7 +78,7 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`finish`: stop, length, tool_call, content_filter, or whatever else the server says."""
+    """A model's answer. `finish`: stop, length, tool_call, content_filter, or another value of the server."""
 
     text: str
     calls: tuple[Call, ...]
@@ -90,7 +90,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class ToolForm:
-    """A tool as it is offered to the model: with a JSON schema of its arguments."""
+    """A tool as offered to the model: with a JSON schema of its arguments."""
 
     name: str
     words: str
@@ -102,13 +102,13 @@ _NAMES = {kind: name for name, kind in _KINDS.items()}
 
 
 def to_json(session: str, turns: Sequence[Turn], server: str) -> bytes:
-    """Return a session as JSON, to continue with later. `server`: identifies the server that answered."""
+    """Return a session as JSON, for continuing it later. `server`: identifies the server that answered."""
     plain = [{"kind": _NAMES[type(turn)], **asdict(turn)} for turn in turns]
     return json.dumps({"session": session, "server": server, "turns": plain}).encode()
 
 
 def from_json(data: bytes, server: str) -> tuple[str, list[Turn]]:
-    """Return the session in JSON, for that server; ValueError for other data."""
+    """Return the session in this JSON, for that server; ValueError for other data."""
     try:
         raw = json.loads(data)
         is_same = raw.get("server") == server
@@ -118,7 +118,7 @@ def from_json(data: bytes, server: str) -> tuple[str, list[Turn]]:
 
 
 def _turn(raw: dict[str, Any], is_same: bool) -> Turn:
-    """`is_same`: the conversation continues with the server that can read what it has added."""
+    """Read a turn. `is_same`: the conversation continues with the server that can read its own additions."""
     match raw["kind"]:
         case "asked":
             return Asked(str(raw["text"]))
@@ -129,4 +129,4 @@ def _turn(raw: dict[str, Any], is_same: bool) -> Turn:
             return Answered(str(raw["text"]), tuple(replace(one, extra={}) for one in calls))
         case "told":
             return ToolResults(tuple(Result(**one) for one in raw["results"]))
-    raise ValueError("a turn of no kind")
+    raise ValueError("a turn of an unknown kind")

@@ -1,4 +1,4 @@
-"""An answer of a model server, as it comes in pieces. Pure."""
+"""A model server's answer, which arrives in pieces. Pure."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ DONE = "[DONE]"
 """The event that ends a stream."""
 MOST_CALLS = 256
 MOST_LEVELS = 32
-"""The most levels of a value that is kept for the server."""
+"""The maximum nesting of a value that is stored for the server."""
 _FINISHES = {"tool_calls": "tool_call", "function_call": "tool_call"}
 _THINKS, _THOUGHT = "<think>", "</think>"
-"""The marks around thoughts, from a server that does not separate them from the text."""
+"""The marks around thoughts, for servers that do not separate them from the text."""
 _MESSAGE = ("role", "content", "tool_calls", "refusal", "function_call")
 _CALL, _FUNCTION = ("index", "id", "type", "function"), ("name", "arguments")
 _LABELS = ("index", "id", "type", "format", "role", "name", "object")
-"""Keys whose text each piece repeats; every other text is continued by the next piece."""
+"""Keys whose text is repeated in each piece; any other text is continued by the next piece."""
 
 
 @dataclass(slots=True)
 class Stream:
-    """An answer as it comes. `error`: the server's words in the middle of it; `garbled`: a part was not JSON
+    """An answer as it arrives. `error`: the server's error within it; `garbled`: a part was not a JSON
     object.
 
     `thought`: the model thinks; its thoughts are not in the text. `stated_speed`: tokens per second, as the
-    server says. `has_grown`: there was a token in the last event.
+    server reports. `has_grown`: there was a token in the last event.
     """
 
     error: str = ""
     garbled: bool = False
     thought: bool = False
     finish: str = ""
-    """Why the answer ended, as the server says; empty: it does not say."""
+    """Why the answer ended, according to the server; empty: not reported."""
     is_done: bool = False
     """Whether the server has said that the stream is over."""
     model: str = ""
@@ -65,7 +65,7 @@ class Stream:
         )
 
     def take(self, data: str) -> str:
-        """Take one event, or an answer in one piece; return the text in it. Raises nothing."""
+        """Process one event, or an answer in one piece; return the text in it. Raises nothing."""
         self.has_grown = False
         if data.startswith(DONE):
             self.is_done = True
@@ -92,17 +92,15 @@ class Stream:
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing of the answer can be missing.
-
-        Some servers never say why an answer ended: then the stream's end counts, or whole arguments of calls.
-        """
+        """Whether the answer is certainly complete. Some servers never report why an answer ended: then its
+        end or whole call arguments count."""
         calls = self.calls
         are_whole = bool(calls) and all(isinstance(json_of(one.arguments), dict) for one in calls)
         has_ended = bool(self.finish) or are_whole or (self.is_done and bool(self.text))
         return has_ended and not self.garbled
 
     def answer(self) -> Answer:
-        """The answer so far."""
+        """Return the answer so far."""
         prompt, cached = self.prompt_tokens or 0, self.cached_tokens or 0
         tokens = Tokens(max(prompt - cached, 0), cached, self.tokens or 0, reported=prompt > 0)
         finish = self.finish or ("tool_call" if self.calls else "stop")
@@ -111,7 +109,7 @@ class Stream:
     def _take_choice(self, choice: Mapping[str, Any]) -> str:
         finish = choice.get("finish_reason")
         delta = choice.get("delta")
-        if not delta and not self._text and not self._calls:  # some repeat the whole message at the end
+        if not delta and not self._text and not self._calls:  # the whole message may be repeated at the end
             delta = choice.get("message")
         text = self._take_delta(delta) if isinstance(delta, dict) else ""
         if isinstance(finish, str):
@@ -122,7 +120,7 @@ class Stream:
 
     def _take_delta(self, delta: Mapping[str, Any]) -> str:
         content, calls = delta.get("content"), delta.get("tool_calls")
-        if isinstance(content, list):  # of parts, some of which are thoughts
+        if isinstance(content, list):  # a list of parts, some of which are thoughts
             parts = [one for one in content if isinstance(one, dict)]
             self.thought = self.thought or any(one.get("type") in ("thinking", "reasoning") for one in parts)
             content = "".join(str(one.get("text")) for one in parts if one.get("type") == "text")
@@ -140,7 +138,7 @@ class Stream:
         return text
 
     def _call(self, call: Mapping[str, Any]) -> None:
-        """Take a piece of a call."""
+        """Add a piece of a call."""
         function: dict[str, Any] = call["function"] if isinstance(call.get("function"), dict) else {}
         name, arguments = function.get("name"), function.get("arguments")
         name = name if isinstance(name, str) else ""
@@ -149,20 +147,20 @@ class Stream:
         if found is None:
             return
         found.id = found.id or given
-        if name != found.name:  # else it is repeated in each piece
+        if name != found.name:  # if equal, the piece repeats it
             found.name += name
         text = json.dumps(arguments) if isinstance(arguments, dict) else arguments  # some send an object
         if isinstance(text, str) and not (text.startswith("{") and text == "".join(found.arguments)):
-            found.arguments.append(text)  # else it is repeated whole at the end
+            found.arguments.append(text)  # if equal, the end repeats it
         inner = {key: value for key, value in function.items() if key not in _FUNCTION}
         extra = {key: value for key, value in call.items() if key not in _CALL}
         found.extra.append({**extra, "function": inner} if inner else extra)
 
     def _open(self, index: object, id_: str, name: str) -> _OpenCall | None:
-        """Return the call that a piece belongs to; None: there are too many.
+        """Return the call that a piece belongs to; None if there are too many.
 
-        Some servers name no index, and send each call whole or the pieces of one after another. Some give
-        all calls of an answer the index 0; then each begins with an identifier and a name.
+        Some servers send no index, and send each call whole or the pieces of one after another. Some send
+        index 0 for all calls of an answer; then each call begins with an identifier and a name.
         """
         digits = isinstance(index, str) and index.isdecimal() and len(index) < 10
         key = int(str(index)) if digits else index if isinstance(index, int) else id_
@@ -181,7 +179,7 @@ class Stream:
 
 @dataclass(slots=True)
 class _OpenCall:
-    """A call as it comes."""
+    """A call as it arrives."""
 
     id: str = ""
     name: str = ""
@@ -191,8 +189,8 @@ class _OpenCall:
 
 @dataclass(slots=True)
 class _Marked:
-    """Leaves out the thoughts between marks. They count at the beginning of the text, in pieces of any size;
-    later only where the first mark is a piece by itself, because a text may be about such a mark."""
+    """Removes the thoughts between marks: at the beginning of the text, in pieces of any size; later only if
+    the first mark is a piece by itself, because a text may be about such a mark."""
 
     is_thinking: bool = False
     is_thought: bool = False
@@ -200,7 +198,7 @@ class _Marked:
     _held: str = ""
 
     def text(self, piece: str) -> str:
-        """Return the text in this piece and in what was held back before it."""
+        """Return the text in this piece and the text held back before it."""
         if self._has_begun and not self.is_thinking:
             if piece != _THINKS:
                 return piece
@@ -225,24 +223,24 @@ class _Marked:
         return self.text(after) if after else ""
 
     def rest(self) -> str:
-        """Return the text that was held back, at the end of an answer; nothing of the model's thinking."""
+        """Return the text that was held back, at the end of an answer; without the model's thoughts."""
         held, self._held = self._held, ""
         return "" if self.is_thinking else held.lstrip() if self.is_thought else held
 
 
 def _select_sendable(pieces: Iterable[Extra]) -> Extra:
-    """Return the keys of all pieces that can be sent back to the server, without null ones."""
+    """Return the keys of all pieces that can be sent back to the server, without null values."""
     flat = ({key: one for key, one in piece.items() if _is_flat(one)} for piece in pieces)
     whole = {key: value for key, value in _merge(flat).items() if value is not None}
     try:
         json.dumps(whole, allow_nan=False, ensure_ascii=False).encode()
-    except ValueError:  # 1e999, or half of a pair of surrogates
+    except ValueError:  # such as 1e999 or half of a surrogate pair
         return {}
     return whole
 
 
 def _merge(pieces: Iterable[Mapping[str, Any]]) -> Extra:
-    """Return the objects as one, in which the values of each key are joined."""
+    """Merge the objects into one, joining the values of each key."""
     values: dict[str, list[Any]] = {}
     for piece in pieces:
         for key, value in piece.items():
@@ -251,8 +249,8 @@ def _merge(pieces: Iterable[Mapping[str, Any]]) -> Extra:
 
 
 def _join(pieces: list[Any], is_label: bool = False) -> Any:
-    """Join the pieces of one value: texts, lists and objects are put together, of other values the last one
-    counts."""
+    """Join the pieces of one value: concatenate texts, lists and objects; of other values, use the last
+    one."""
     given = [one for one in pieces if one is not None]
     if len(given) < 2 or is_label:
         return given[-1] if given else None
@@ -270,7 +268,7 @@ def _join(pieces: list[Any], is_label: bool = False) -> Any:
 
 
 def _is_flat(value: Any, levels: int = MOST_LEVELS) -> bool:
-    """Check that the value has at most so many levels, as other code walks it by recursion."""
+    """Whether the value has at most so many levels, because other code walks it recursively."""
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return levels > 0 and all(_is_flat(one, levels - 1) for one in inner)
 

@@ -1,4 +1,4 @@
-"""Runs the node agent in the foreground: one per home, its threads, its signals, its end, and systemd."""
+"""Runs the node agent in the foreground: one per home, with its threads, signals, end, and systemd."""
 
 from __future__ import annotations
 
@@ -26,16 +26,15 @@ from node_agent.wire import logs
 from node_agent.wire.clock import Clock, SystemClock, SystemIds
 
 _OFTEN = 4
-"""How many notifications are sent within the time that the service manager waits for one."""
+"""The number of notifications sent in the time within which the service manager expects one."""
 
 
 class AgentWatchdog:
-    """Tells the service manager of each `heartbeat`: if the thread that takes the turns hangs, there are
-    none.
-    """
+    """Notifies the service manager on each `heartbeat`; if the main thread hangs, there are no
+    notifications."""
 
     def __init__(self, environ: MutableMapping[str, str], clock: Clock) -> None:
-        """Takes the manager's variables out of `environ`, so that no attempt reports in our name."""
+        """Remove the manager's variables from `environ`, so that no attempt can notify it in our name."""
         names = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
         self._address, usec, pid = (environ.pop(name, "") for name in names)
         notified = self._address and usec.isdecimal() and pid in ("", str(os.getpid()))
@@ -43,7 +42,7 @@ class AgentWatchdog:
         self._clock = clock
         self._next_ms = 0
         if notified:
-            faulthandler.enable()  # it ends who hangs by SIGABRT: the log then says where each thread was
+            faulthandler.enable()  # a hung process is killed by SIGABRT: log each thread's position
 
     def ready(self) -> None:
         self._tell("READY=1")
@@ -52,7 +51,7 @@ class AgentWatchdog:
         self._tell("STOPPING=1")
 
     def heartbeat(self) -> None:
-        """Note that one more turn was taken."""
+        """Note that another pass was completed."""
         if self._every_ms is not None and self._clock.mono_ms() >= self._next_ms:
             self._next_ms = self._clock.mono_ms() + self._every_ms
             self._tell("WATCHDOG=1")
@@ -66,23 +65,19 @@ class AgentWatchdog:
 
 HOLD_TRIES, HOLD_PAUSE_S = 20, 0.05
 SWITCH_S = 0.002
-"""The longest time that a thread keeps the interpreter while another thread wants it.
-
-It is not shorter without need: each waiting thread wakes up that often.
-"""
+"""The maximum time that a thread keeps the interpreter while another thread waits for it. It is not shorter
+than necessary: each waiting thread wakes up that often."""
 LOOK_S = 2.0
 """The interval at which the node agent checks that its home is still there."""
 
 
 class HeldError(Exception):
-    """Another node agent runs with this home."""
+    """Another node agent already runs with this home."""
 
 
 def run_foreground(home: NodeHome) -> None:
-    """Run until SIGTERM, or until the home is gone. HeldError, SettingsError.
-
-    The lock ends with the process: until then a thread may still write.
-    """
+    """Run until SIGTERM, or until the home is gone. Raises HeldError, SettingsError. The lock ends with the
+    process: until then a thread may still write."""
     make_folder(home.root / "run")
     lock = hold_home(home)
     home.pid.unlink(missing_ok=True)
@@ -98,7 +93,7 @@ def _work(home: NodeHome, lock: int) -> None:
     gc.freeze()
     sys.setswitchinterval(SWITCH_S)
     grammar = Grammar(sys.executable)
-    # A fault in the parser, which is C, must not be the node's.
+    # A crash of the parser, which is written in C, must not crash the node agent.
     take_elsewhere(grammar.take_apart, grammar.ready)
     parts = wiring.build(home, SystemClock(), SystemIds())
     logs.set_up(os.environ.get(logs.VARIABLE) or parts.log, sys.stderr)
@@ -117,7 +112,7 @@ def _work(home: NodeHome, lock: int) -> None:
         signal.signal(number, lambda *_: worker.leave())
     threading.Thread(target=_watch, args=(home, lock, worker.leave), name="home", daemon=True).start()
     logging.getLogger("pancode.node").info("node %s of %s", world.node.name, world.node.fleet)
-    write_atomic(home.pid, f"{os.getpid()}\n".encode())  # only now: it says that this home can be worked in
+    write_atomic(home.pid, f"{os.getpid()}\n".encode())  # only now: it signals that this home is in use
     watch.ready()
     worker.run()
     watch.stopping()
@@ -126,7 +121,7 @@ def _work(home: NodeHome, lock: int) -> None:
 
 
 def _watch(home: NodeHome, lock: int, leave: Callable[[], None]) -> None:
-    """End when the home was removed, or made anew for another agent: nothing may be written to it then."""
+    """End if the home was removed, or created again for another agent: it must not be written to then."""
     while _is_ours(home, lock):
         time.sleep(LOOK_S)
     logging.getLogger("pancode.node").error("%s was removed or replaced: the node agent ends", home.root)
@@ -134,7 +129,7 @@ def _watch(home: NodeHome, lock: int, leave: Callable[[], None]) -> None:
 
 
 def _is_ours(home: NodeHome, lock: int) -> bool:
-    """Check whether the lock that we hold is still the one in the home."""
+    """Whether the lock that we hold is still the one in the home."""
     try:
         return os.path.samestat(os.stat(home.lock), os.fstat(lock))
     except OSError:
@@ -142,10 +137,8 @@ def _is_ours(home: NodeHome, lock: int) -> bool:
 
 
 def hold_home(home: NodeHome) -> int:
-    """Take the lock of this home and hold it as long as this process lives. HeldError.
-
-    A check whether the lock is held takes it for a moment; that must not keep an agent from starting.
-    """
+    """Take the lock of this home and hold it until this process ends. Raises HeldError. Checking whether the
+    lock is held takes it for a moment, which must not keep an agent from starting."""
     fd = os.open(home.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     for _ in range(HOLD_TRIES):
         try:

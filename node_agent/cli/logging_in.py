@@ -1,4 +1,4 @@
-"""Opens a vendor's own login on this terminal, in the place where the node's runs will find it."""
+"""Opens a vendor's own login on this terminal, and stores the login where the node's runs find it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ASKS = "The token that it has printed (hidden; press Enter for none): "
 
 
 class NoLogin(Exception):
-    """There is no login to open; the message says why, and what helps."""
+    """No login can be opened; the message says why, and what to do."""
 
     def __init__(self, words: str, fix: str, status: int = FAILED) -> None:
         super().__init__(words)
@@ -39,7 +39,7 @@ def log_in(
     values: Mapping[str, str],
     prompt: Callable[[str], str] = getpass.getpass,
 ) -> int:
-    """The exit status of the vendor's login; 0: the node's runs have it now. NoLogin, SettingsError."""
+    """Return the exit status of the vendor's login; 0: the runs have it now. NoLogin, SettingsError."""
     login = _login_of(runtime, home)
     path = search_path(home.read_settings().path, environ)
     program = shutil.which(login.argv[0], path=path)
@@ -62,7 +62,7 @@ def log_in(
 def _login_of(runtime: str, home: NodeHome) -> Login:
     if runtime not in RUNTIMES:
         known = ", ".join(sorted(LOGINS))
-        raise NoLogin(f"runtime {runtime!r} not found", f"those with a login of their own: {known}")
+        raise NoLogin(f"runtime {runtime!r} not found", f"runtimes with a login: {known}")
     if runtime not in LOGINS:
         program = RUNTIMES[runtime].program
         fix = f"{runtime} needs no login"
@@ -74,7 +74,7 @@ def _login_of(runtime: str, home: NodeHome) -> Login:
 
 
 def _keep_login(login: Login, folder: Path, prompt: Callable[[str], str]) -> int:
-    """Gives the login's files to the runs; a token that it only printed has to be entered once more."""
+    """Make the login available to the runs; a token that was only printed must be entered again."""
     file = folder / login.file
     if login.prints:
         token = _ask_token(prompt)
@@ -94,7 +94,7 @@ def _keep_login(login: Login, folder: Path, prompt: Callable[[str], str]) -> int
 
 
 def _ask_token(prompt: Callable[[str], str]) -> str:
-    """Return the user's text; empty where the user has gone or enters none."""
+    """Return the user's input; empty if the user has left or enters none."""
     try:
         return prompt(ASKS).strip()
     except (KeyboardInterrupt, EOFError):
@@ -103,8 +103,7 @@ def _ask_token(prompt: Callable[[str], str]) -> str:
 
 
 def _run(argv: tuple[str, ...], env: Mapping[str, str]) -> int:
-    """Run the program on this terminal. Ctrl-C is for the program: we hear it, too, and wait for the
-    program's reaction."""
+    """Run the program on this terminal. Ctrl-C is meant for the program: wait for its reaction."""
     before = signal.signal(signal.SIGINT, lambda *_: None)
     try:
         status = subprocess.call(argv, env=dict(env))
@@ -116,7 +115,7 @@ def _run(argv: tuple[str, ...], env: Mapping[str, str]) -> int:
 def handed_on(
     home: NodeHome, path: str, environ: Mapping[str, str], values: Mapping[str, str]
 ) -> dict[str, str]:
-    """Return the whole environment of a vendor's program that is started for the user of this machine."""
+    """Return the complete environment for a vendor's program that is started for the user of this machine."""
     env = {name: environ[name] for name in _HANDED_ON if name in environ}
     return {**env, "PATH": path, **_way_out(home, values)}
 

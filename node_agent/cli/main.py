@@ -1,7 +1,5 @@
-"""`pancode-node`: make the node's key, run the node agent, show its status, end everything.
-
-What a verb needs is loaded by it: `fleet up` asks every machine for its key, which needs hardly anything.
-"""
+"""`pancode-node`: create the node's key, run the node agent, show its status, end everything. Each verb loads
+what it needs: `fleet up` requests every machine's key, which needs hardly anything."""
 
 from __future__ import annotations
 
@@ -21,7 +19,7 @@ OK, FAILED, BAD_SETTINGS, HELD = 0, 1, 78, 73
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; an exit status."""
+    """Run the command; return its exit status."""
     args = _make_parser().parse_args(argv)
     os.umask(0o077)
     verb: Callable[[argparse.Namespace], int] = args.verb
@@ -36,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def print_key(args: argparse.Namespace) -> int:
-    """Print the public half of this node's key; make the key when there is none."""
+    """Print the public half of this node's key; create the key if there is none."""
     _say(_find_home(args).make_key(SystemIds()).text())
     return OK
 
@@ -49,13 +47,13 @@ def run(args: argparse.Namespace) -> int:
     try:
         run_foreground(home)
     except HeldError:
-        _say(f"pancode-node: a node agent runs for {home.root} already", sys.stderr)
+        _say(f"pancode-node: a node agent already runs for {home.root}", sys.stderr)
         return HELD
     return OK
 
 
 def show(args: argparse.Namespace) -> int:
-    """Check whether a node agent runs here, and every attempt in its journal."""
+    """Show whether a node agent runs here, and every attempt in its journal."""
     from node_agent.cli.home import inspect_home
 
     seen = inspect_home(_find_home(args))
@@ -69,7 +67,7 @@ def show(args: argparse.Namespace) -> int:
 
 
 def login(args: argparse.Namespace) -> int:
-    """Open a vendor's own login on this terminal, where the runs of this node will find it."""
+    """Open a vendor's own login on this terminal; the runs of this node will use it."""
     from node_agent.cli.logging_in import NoLogin, log_in
 
     home = _find_home(args)
@@ -94,7 +92,7 @@ def write_secret(args: argparse.Namespace) -> int:
 
 
 def install(args: argparse.Namespace) -> int:
-    """Bring the programs of these runtimes onto this machine for its user; --away takes them away again."""
+    """Install the programs of these runtimes on this machine for its user; --away removes them."""
     from node_agent.cli.installing import NoProgram, uninstall
     from node_agent.cli.installing import install as bring
     from node_agent.machine.programs import read_installed
@@ -134,7 +132,7 @@ def reach(args: argparse.Namespace) -> int:
 
 
 def show_version(args: argparse.Namespace) -> int:
-    """The version of this node agent."""
+    """Print the version of this node agent."""
     from node_agent import wiring
 
     _say(wiring.read_version())
@@ -142,7 +140,7 @@ def show_version(args: argparse.Namespace) -> int:
 
 
 def remove(args: argparse.Namespace) -> int:
-    """End every attempt and prove that no process of any is left. Takes away the programs that it brought."""
+    """End every attempt and verify that none of their processes is left. Remove the installed programs."""
     from node_agent.cli.home import end_all, is_held
     from node_agent.cli.installing import NoProgram, uninstall
     from node_agent.machine.programs import read_installed
@@ -175,7 +173,7 @@ def _read_values(home: NodeHome) -> Mapping[str, str]:
 def _find_home(args: argparse.Namespace) -> NodeHome:
     path = args.home or os.environ.get("PANCODE_NODE_HOME")
     if not path:
-        raise SettingsError("which home? give --home H, or set PANCODE_NODE_HOME")
+        raise SettingsError("no home given: use --home H, or set PANCODE_NODE_HOME")
     return NodeHome(Path(path).absolute())
 
 
@@ -206,9 +204,13 @@ def _make_parser() -> argparse.ArgumentParser:
         if verb is write_secret:
             sub.add_argument("name", help="such as ANTHROPIC_API_KEY")
         if verb is install:
-            sub.add_argument("runtimes", nargs="*", help="such as claude; without: what was installed before")
-            sub.add_argument("--version", default="", help="this version (default: the newest that fits)")
-            sub.add_argument("--away", action="store_true", help="take away what was installed")
+            sub.add_argument(
+                "runtimes", nargs="*", help="such as claude (default: those that were installed before)"
+            )
+            sub.add_argument(
+                "--version", default="", help="version to install (default: the newest that fits)"
+            )
+            sub.add_argument("--away", action="store_true", help="remove what was installed")
         if verb is reach:
-            sub.add_argument("--offered", action="store_true", help="by the link on standard input")
+            sub.add_argument("--offered", action="store_true", help="use the link on standard input")
     return parser

@@ -19,12 +19,12 @@ PATIENCE_S = 8.0
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """The problem of each end, in words; empty: none."""
+    """The problem of each end, as text; empty: none."""
 
     redis: str
     depot: str
     wall_ms: int
-    """This machine's clock, for certificates that are not valid now."""
+    """The time by this machine's clock, to explain certificates that are not valid now."""
 
     def text(self) -> str:
         shape = {"redis": self.redis, "depot": self.depot, "wall_ms": self.wall_ms}
@@ -36,7 +36,7 @@ class Reached:
 
 
 def try_link(home: NodeHome, offered: str | None, clock: Clock, patience_s: float = PATIENCE_S) -> Reached:
-    """Try the link in the text `offered`, or else the present link. SettingsError."""
+    """Try the link in the text `offered`, or else the present link. Raises SettingsError."""
     settings = home.read_settings()
     ends = _read_ends(home, offered)
     password = home.redis_password(settings)
@@ -48,7 +48,7 @@ def _read_ends(home: NodeHome, offered: str | None) -> LinkEnds:
     if offered is None:
         found = current_link(home.links)
         if found is None:
-            raise SettingsError(f"{home.links} contains no link; on the coordinator: pancode fleet up")
+            raise SettingsError(f"{home.links} contains no link; run on the coordinator: pancode fleet up")
         return found
     try:
         return ends_of(offered, home.key.parent)

@@ -1,4 +1,4 @@
-"""Asks one model server over HTTP, with a short patience; reads its answer and trusts nothing in it."""
+"""Queries one model server over HTTP, with a short timeout; does not trust its answers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SIZES = {"K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
 
 
 class Silent(Exception):
-    """No answer in time. `refused`: nothing listens there; `fix`: what repairs it, where that is known."""
+    """No answer in time. `refused`: nothing listens there; `fix`: how to repair it, if known."""
 
     def __init__(self, words: str, refused: bool = False, fix: str = "") -> None:
         super().__init__(words)
@@ -29,12 +29,12 @@ class Silent(Exception):
 
 
 class Mismatch(Exception):
-    """The server answers in another form than the kind of server that was known there."""
+    """The server's answer does not have the form of the kind of server that was known there."""
 
 
 @dataclass(frozen=True)
 class ServerReply:
-    """A server's answer. `server`: the header of that name. The status says little: some always give 200."""
+    """A server's answer. `server`: the header of that name. The status is unreliable: some always use 200."""
 
     status: int
     body: bytes
@@ -42,7 +42,7 @@ class ServerReply:
 
     @cached_property
     def value(self) -> Any:
-        """The answer's JSON; None when it is none."""
+        """Return the answer's JSON; None if it is not JSON."""
         try:
             return json.loads(self.body)
         except (ValueError, RecursionError):
@@ -50,27 +50,27 @@ class ServerReply:
 
     @property
     def fields(self) -> Mapping[str, Any]:
-        """The fields of a good answer; empty for any other."""
+        """Return the fields of a valid answer; empty for any other."""
         return self.value if self.status == 200 and isinstance(self.value, dict) else {}
 
     @property
     def error(self) -> Any:
-        """The error in the answer's body."""
+        """Return the error in the answer's body."""
         return self.value.get("error") if isinstance(self.value, dict) else None
 
 
 class ServerClient(Protocol):
-    """Asks one server; changes nothing there. Raises Silent."""
+    """Queries one server; changes nothing there. Raises Silent."""
 
     def get(self, path: str) -> ServerReply:
         """Send a GET."""
 
     def post(self, path: str, body: Mapping[str, object]) -> ServerReply:
-        """Send one of the few questions that need POST; they change nothing either."""
+        """Send one of the few queries that need POST; they change nothing either."""
 
 
 def read_items(value: object, name: str) -> list[Mapping[str, Any]]:
-    """The objects in the list of that name; Mismatch when there is no such list."""
+    """Return the objects in the list of that name. Raises Mismatch if there is no such list."""
     found = value.get(name) if isinstance(value, Mapping) else None
     if not isinstance(found, list):
         raise Mismatch(f"no list {name!r}")
@@ -78,14 +78,14 @@ def read_items(value: object, name: str) -> list[Mapping[str, Any]]:
 
 
 def read_object(value: object, *names: str) -> Mapping[str, Any]:
-    """The object at that path; empty when there is none."""
+    """Return the object at that path; empty if there is none."""
     for name in names:
         value = value.get(name) if isinstance(value, Mapping) else None
     return value if isinstance(value, Mapping) else {}
 
 
 def read_text(value: Mapping[str, Any], name: str) -> str | None:
-    """Return a text, as much as a heartbeat carries; None for no text or an empty one."""
+    """Return a text, truncated to the size for a heartbeat; None for no text or an empty one."""
     found = value.get(name)
     return (found.strip()[:WORD_CHARS] or None) if isinstance(found, str) else None
 
@@ -111,7 +111,7 @@ def size_of(text: str | None) -> int | None:
 
 
 def makes_vectors(model: str) -> bool:
-    """Whether the model makes vectors, judged by its name, for servers that do not say its purpose."""
+    """Whether the model makes embeddings, judged by name, for servers that do not report its purpose."""
     return re.search(r"embed|rerank|(?:^|[-/_])bge[-_]", model.lower()) is not None
 
 
@@ -120,12 +120,12 @@ NOT_NOW, OTHER_NAME = (9, 10), (62, 64)
 
 
 def context_of(place: EndpointAddress) -> ssl.SSLContext:
-    """The TLS context with the owner's file, else with the machine's authorities. Silent when the file is
-    useless."""
+    """Return the TLS context with the owner's file, else with the machine's authorities. Raises Silent if the
+    file is unusable."""
     try:
         return make_tls_context(place.ca)
     except ssl.SSLError as exc:
-        words, fix = f"{place.ca} holds no certificate", "write the authority's certificate there, as PEM"
+        words, fix = f"{place.ca} holds no certificate", "write the authority's certificate to it, as PEM"
         raise Silent(f"is not asked: {words}", fix=fix) from exc
     except OSError as exc:
         words = f"{place.ca} cannot be read ({exc.strerror})"
@@ -134,7 +134,7 @@ def context_of(place: EndpointAddress) -> ssl.SSLContext:
 
 
 def handshake_error(place: EndpointAddress, exc: ssl.SSLError) -> Silent:
-    """Return a failed handshake as Silent, in words."""
+    """Return a failed handshake as Silent, with its reason."""
     if isinstance(exc, ssl.SSLCertVerificationError):
         return Silent(f"is not believed: {exc.verify_message}", fix=_describe_fix(place, exc.verify_code))
     if exc.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST"):
@@ -158,7 +158,7 @@ MOST_BYTES = 4 << 20
 
 
 class Http:
-    """Makes a new connection for each question: a restarted server is never asked over an old one."""
+    """Opens a new connection for each query: a restarted server is never queried over an old one."""
 
     def __init__(self, place: EndpointAddress, key: str, clock: Clock) -> None:
         self._place, self._key, self._clock = place, key, clock
@@ -170,7 +170,7 @@ class Http:
         return self._ask("POST", path, body)
 
     def _ask(self, method: str, path: str, body: Mapping[str, object] | None) -> ServerReply:
-        import httpx2  # where there is a server: most nodes have none
+        import httpx2  # only if there is a server: most nodes have none
 
         headers = {"accept": "application/json"}
         headers |= {"authorization": f"Bearer {self._key}"} if self._key else {}
@@ -182,7 +182,7 @@ class Http:
                 httpx2.Client(verify=tls, trust_env=False, timeout=limit) as client,
                 client.stream(method, f"{place.url}{path}", json=body, headers=headers) as answer,
             ):
-                # The whole answer must come in time: a slow server must not keep a thread.
+                # The whole answer must arrive in time: a slow server must not block a thread.
                 data = bytearray()
                 for piece in answer.iter_bytes():
                     data += piece

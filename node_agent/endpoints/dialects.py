@@ -1,8 +1,5 @@
-"""Recognises a model server by the shape of its answers, and reads what each kind says of its models. Pure.
-
-Never by port or status. LM Studio writes each question that it does not know into its owner's log: the first
-match ends the questions.
-"""
+"""Recognizes a model server by the form of its answers, and reads what each kind reports. Pure. The port and
+the status are not used. LM Studio logs each unknown query: the first match ends the queries."""
 
 from __future__ import annotations
 
@@ -31,7 +28,7 @@ from node_agent.wire.model import MOST
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A slot at work: `task` in the server's counting, tokens of its prompt and of its answer so far."""
+    """A busy slot: `task` by the server's numbering, tokens of its prompt and of its answer so far."""
 
     task: int
     processed: int
@@ -40,7 +37,7 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class SlotCount:
-    """The slots of a server; `busy` of them work. `silent`: the server's decoding thread did not answer."""
+    """The slots of a server; `busy`: those at work. `silent`: the server's decoding thread did not answer."""
 
     total: int
     busy: tuple[Slot, ...] = ()
@@ -49,7 +46,7 @@ class SlotCount:
 
 @dataclass(frozen=True, slots=True)
 class ServerReading:
-    """What a look at a server found. `locked`: it wants a key. `slots`: calls at once; None: not told."""
+    """What a check of a server found. `locked`: it requires a key. `slots`: calls at once; None: unknown."""
 
     version: str | None = None
     models: tuple[ModelFact, ...] = ()
@@ -58,22 +55,22 @@ class ServerReading:
     slots_free: int | None = None
     locked: bool = False
     seen: SlotCount | None = None
-    """The slots as seen, to judge the server's progress; None: they cannot be seen."""
+    """The slots as seen, for judging the server's progress; None: they cannot be seen."""
     waiting: int | None = None
-    """The calls in the server's own queue; None: it does not tell."""
+    """The calls in the server's own queue; None: not reported."""
 
 
 FIRST_GAP_MS, LONGEST_GAP_MS = 600_000, 6 * 3_600_000
 SILENT_LOOKS = 4
-"""For so many silent looks in a row (two minutes) the queue that a server reported last stays valid."""
+"""For so many silent checks in a row (two minutes) the last queue that a server reported stays valid."""
 
 
 @dataclass(slots=True)
 class Memory:
-    """What need not be asked again of a server: its wires, once; Ollama's facts of a model, by digest.
+    """What need not be queried again from a server: its wires, once; Ollama's facts of a model, by digest.
 
-    Asking for slots or figures keeps an idle llama.cpp from going to sleep. So a server that none of our
-    calls uses is asked at ever longer gaps, and can sleep in one of them.
+    Queries of slots or metrics keep an idle llama.cpp from going to sleep. So a server that none of our calls
+    uses is queried at growing intervals, and can sleep in one of them.
     """
 
     wires: tuple[ModelWire, ...] | None = None
@@ -82,14 +79,14 @@ class Memory:
     tells_queue: bool = True
     """Whether the server may report figures; one that has none is asked only once."""
     queue: int | None = None
-    """The queue as the server reported it last."""
+    """The queue that the server reported last."""
     silences: int = 0
-    """The silent looks since then."""
+    """The number of silent checks since then."""
     slots_due_ms: int = 0
     gap_ms: int = FIRST_GAP_MS
 
     def asked(self, seen: SlotCount | None, in_use: bool, now_ms: int) -> None:
-        """Set when the slots are asked for again after this look."""
+        """Set when the slots are queried again after this check."""
         if seen is None:
             return
         if in_use or seen.silent or seen.busy:
@@ -98,9 +95,8 @@ class Memory:
         self.slots_due_ms, self.gap_ms = now_ms + self.gap_ms, min(self.gap_ms * 2, LONGEST_GAP_MS)
 
     def unheard(self) -> int | None:
-        """Return the queue after a look at which an overloaded server was silent: our own question waits
-        there, at least. None: no queue was ever reported, or the silence is too long.
-        """
+        """Return the queue after an overloaded server did not answer: at least our own query waits there.
+        None: no queue was ever reported, or the server has been silent for too long."""
         self.silences += 1
         return None if self.queue is None or self.silences > SILENT_LOOKS else max(self.queue, 1)
 
@@ -115,16 +111,15 @@ _OWNERS = {"vllm": Dialect.VLLM, "sglang": Dialect.SGLANG, "llamacpp": Dialect.L
 
 @dataclass(frozen=True, slots=True)
 class ServerKind:
-    """The kind of server that answers. `locked`: it wants a key that was not sent."""
+    """The kind of server that answers. `locked`: it requires a key that was not sent."""
 
     dialect: Dialect
     locked: bool = False
 
 
 def identify_server(client: ServerClient, port: int, known: bool = False) -> ServerKind | None:
-    """Return the kind of server; None: no model server. `known`: its owner says that it is one. Raises
-    Silent.
-    """
+    """Return the kind of server; None: not a model server. `known`: its owner says that it is one. Raises
+    Silent."""
     order = (LM1, *(path for path in ORDER if path != LM1)) if port == LMSTUDIO_PORT else ORDER
     last = None
     for path in order:
@@ -185,10 +180,10 @@ def _read_version(client: ServerClient) -> str | None:
 
 
 ASSUMED_CONTEXT = 4096
-"""The server's default on most machines. A longer prompt is silently cut at its front."""
+"""The server's default on most machines. A longer prompt is silently truncated at its front."""
 ASSUMED_SLOTS = 1
 MOST_SHOWN = 40
-"""The most models that are asked about one by one, each once."""
+"""The maximum number of models that are queried individually, each once."""
 _RESPONSES, _MESSAGES = (0, 13, 3), (0, 14, 0)
 
 
@@ -209,7 +204,7 @@ def read_ollama(client: ServerClient, memory: Memory) -> ServerReading:
 
 
 def wires_of(version: str) -> tuple[ModelWire, ...]:
-    """Return the APIs by the server's version, because trying one would be a model call."""
+    """Return the APIs by the server's version, because trying an API would be a model call."""
     parts = tuple(int(part) for part in re.findall(r"\d+", version)[:3])
     more = [(_RESPONSES, ModelWire.RESPONSES), (_MESSAGES, ModelWire.MESSAGES)]
     return (ModelWire.CHAT, ModelWire.OLLAMA, *(wire for since, wire in more if parts >= since))
@@ -218,7 +213,7 @@ def wires_of(version: str) -> tuple[ModelWire, ...]:
 def _read_model_facts(
     client: ServerClient, tag: Mapping[str, Any], memory: Memory, number: int
 ) -> Mapping[str, Any]:
-    """Return the facts of one model, which Ollama reads from the model's files: asked for once per digest."""
+    """Return the facts of one model, which Ollama reads from the model's files: queried once per digest."""
     name, key = str(tag["name"]), f"{tag.get('name')} {tag.get('digest')}"
     if key not in memory.shown and number < MOST_SHOWN:
         memory.shown[key] = _strip_facts(client.post("/api/show", {"model": name}))
@@ -227,7 +222,7 @@ def _read_model_facts(
 
 
 def _strip_facts(answer: ServerReply) -> dict[str, Any]:
-    """The facts without template, licence and tensors, which are long."""
+    """Return the facts without template, license and tensors, which are long."""
     fields, info = answer.fields, read_object(answer.fields, "model_info")
     arch = str(info.get("general.architecture", ""))
     found = re.search(r"^num_ctx\s+(\d+)", read_text(fields, "parameters") or "", re.MULTILINE)
@@ -269,7 +264,7 @@ def _ollama_model(
 
 
 def read_lmstudio(client: ServerClient) -> ServerReading:
-    """Read an LM Studio, a new one with one question. Raises Silent, Mismatch."""
+    """Read an LM Studio; a recent version with one query. Raises Silent, Mismatch."""
     answer = client.get(LM1)
     if answer.status == 401:
         return ServerReading(locked=True)
@@ -292,7 +287,7 @@ def _read_older(answer: ServerReply, client: ServerClient) -> tuple[ModelFact, .
 
 
 def _lmstudio_model(one: Mapping[str, Any]) -> ModelFact:
-    """Return a model that is not loaded; its context is unknown, as the server does not say it."""
+    """Return a model that is not loaded; its context is unknown, as the server does not report it."""
     loaded = [instance for instance in one.get("loaded_instances") or [] if isinstance(instance, dict)]
     config, can = read_object(loaded[0], "config") if loaded else {}, read_object(one, "capabilities")
     return ModelFact(
@@ -341,7 +336,7 @@ def read_llamacpp(client: ServerClient, memory: Memory) -> ServerReading:
     if any("status" in one for one in models):
         return _read_router(client, models)
     props = client.get(PROPS)
-    if props.status == 503 or listed.status == 503:  # it loads its model, and will have slots then
+    if props.status == 503 or listed.status == 503:  # it loads its model; it will have slots later
         return ServerReading(models=tuple(_llamacpp_model(one, {}, Residence.NOT_LOADED) for one in models))
     if props.fields.get("role") == "router":
         return _read_router(client, read_items(client.get("/models?autoload=false").fields, "data"))
@@ -352,7 +347,7 @@ def read_llamacpp(client: ServerClient, memory: Memory) -> ServerReading:
     reads_slots = memory.asks_slots and not asleep
     seen = _read_slots(client, "/slots", total) if reads_slots else None
     if memory.wires is None and not asleep and not (seen and seen.silent):
-        # an empty question, once: a wire that is there says what it misses, before any model hears of it
+        # an empty request, once: an existing wire reports a missing field before it calls a model
         there = [
             wire
             for path, wire in _TRIED
@@ -375,7 +370,7 @@ def read_llamacpp(client: ServerClient, memory: Memory) -> ServerReading:
 
 
 def _read_router(client: ServerClient, models: list[Mapping[str, Any]]) -> ServerReading:
-    """Each loaded model is asked by itself; with `autoload=false`, or the question would load it."""
+    """Read a llama.cpp router: query each loaded model, with `autoload=false`, or the query would load it."""
     found = []
     for one in models:
         name, status = read_text(one, "id"), read_object(one, "status").get("value")
@@ -389,7 +384,7 @@ def _read_router(client: ServerClient, models: list[Mapping[str, Any]]) -> Serve
 
 
 def _read_slots(client: ServerClient, path: str, total: int) -> SlotCount | None:
-    """Return the slots; None where the server does not show them."""
+    """Return the slots; None if the server does not show them."""
     try:
         answer = client.get(path)
     except Silent:
@@ -405,12 +400,11 @@ _QUEUES = {
     Dialect.VLLM: "vllm:num_requests_waiting",
     Dialect.SGLANG: "sglang:num_queue_reqs",
 }
-"""The name of the queue's figure by kind of server, in Prometheus' text; llama.cpp and SGLang need an option
-for it."""
+"""The queue's metric by kind of server, in Prometheus format; llama.cpp and SGLang need an option for it."""
 
 
 def _queue(client: ServerClient, dialect: Dialect, memory: Memory) -> int | None:
-    """Return the waiting calls of all models; None where the server does not tell, or is silent for long."""
+    """Return the waiting calls of all models; None if the server does not report them, or is long silent."""
     if not memory.tells_queue:
         return None
     try:
@@ -441,7 +435,7 @@ def _llamacpp_model(one: Mapping[str, Any], props: Mapping[str, Any], residence:
     usable = read_count(read_object(props, "default_generation_settings"), "n_ctx") or read_count(
         meta, "n_ctx"
     )
-    # one without an alias goes by its file's path; it answers to any name
+    # a model without an alias has its file's path as name, but accepts any name
     is_path = name.endswith(".gguf") or name.startswith("/")
     file_name = name.replace("\\", "/").rstrip("/").rpartition("/")[2] if is_path else name
     return ModelFact(
@@ -460,7 +454,7 @@ def _llamacpp_model(one: Mapping[str, Any], props: Mapping[str, Any], residence:
 
 
 def read_server(dialect: Dialect, client: ServerClient, memory: Memory) -> ServerReading:
-    """Read a server by its dialect; no model is loaded or woken. Raises Silent, Mismatch."""
+    """Read a server by its dialect; loads or wakes no model. Raises Silent, Mismatch."""
     match dialect:
         case Dialect.OLLAMA:
             return read_ollama(client, memory)
@@ -479,7 +473,7 @@ def read_server(dialect: Dialect, client: ServerClient, memory: Memory) -> Serve
             if dialect is Dialect.OPENAI:
                 return ServerReading(models=tuple(_listed_model(one, None) for one in listed))
             if memory.wires is None:
-                # the APIs by the server's own description; read once, because it is long
+                # the APIs from the server's own description; read once, because it is long
                 try:
                     paths = read_object(client.get("/openapi.json").fields, "paths")
                 except Silent:

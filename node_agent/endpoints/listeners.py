@@ -1,7 +1,5 @@
-"""Decides whether a server on a local port may be used unasked: by the user that owns its listening socket.
-
-Whoever has a login here, and each run that has the machine's network, can listen at a port that is free.
-"""
+"""Decides by the owner of its socket whether a server on a local port may be used unconfigured. Any user with
+a login here, and each run that has the machine's network, can listen on a free port."""
 
 from __future__ import annotations
 
@@ -16,20 +14,20 @@ from node_agent.shim import process
 TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
 _LISTENS = "0A"
 _MINE = frozenset({"0100007F", "00000000", "0" * 32, f"{'0' * 16}FFFF00000100007F", f"{'0' * 24}01000000"})
-"""Addresses at which a connection to 127.0.0.1, or to ::1, may arrive, as the kernel writes them."""
+"""Addresses at which a connection to 127.0.0.1, or to ::1, may arrive, in the kernel's notation."""
 SHIM = os.fsencode(f"{os.path.dirname(os.path.abspath(process.__file__))}/shim.py")
 
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """A listening socket: its owner, and its number, by which its process is found."""
+    """A listening socket: its owner, and its inode, by which its process is found."""
 
     uid: int
     inode: int
 
 
 def parse_listeners(table: str, port: int) -> list[Listener]:
-    """Return the sockets that listen on this machine at that port, from a table of the kernel's."""
+    """Return the sockets that listen on this machine at that port, from a table of the kernel."""
     found = []
     for line in table.splitlines()[1:]:
         words = line.split()
@@ -44,14 +42,14 @@ def parse_listeners(table: str, port: int) -> list[Listener]:
 def explain_refusal(
     found: Iterable[Listener], own: int, users: Iterable[int], of_a_run: Callable[[int], bool | None]
 ) -> str:
-    """Return the reason why the server is not used unasked; empty when it may be.
+    """Return the reason why the server is not used without being configured; empty if it may be.
 
     `own`: the node agent's user; `users`: those whom the node's owner trusts; `of_a_run`: whether the process
-    behind a socket belongs to a run, None when none is found.
+    behind a socket belongs to a run, None if no process is found.
     """
     every, trusted = list(found), {0, *users}
     if not every:
-        return "no process of this machine listens there that the kernel tells of"
+        return "the kernel lists no process of this machine that listens there"
     for one in every:
         inside = of_a_run(one.inode) if one.uid == own else None
         if inside:
@@ -72,7 +70,7 @@ def name_of(uid: int) -> str:
 
 
 def uids_of(users: Iterable[str | int]) -> list[int]:
-    """Return the user ids of these names and numbers; an unknown name is left out."""
+    """Return the user ids of these names and numbers; unknown names are omitted."""
     found = []
     for user in users:
         try:
@@ -88,12 +86,12 @@ def find_listeners(port: int, tables: Iterable[str] = TABLES) -> list[Listener]:
 
 
 def find_stranger(port: int, users: Iterable[str | int], tables: Iterable[str] = TABLES) -> str:
-    """The reason why the server at that local port is not used unasked now. Empty: it may be."""
+    """Return why the server at that local port is not used without being configured; empty if it is."""
     return explain_refusal(find_listeners(port, tables), os.geteuid(), uids_of(users), is_of_a_run)
 
 
 def is_of_a_run(inode: int) -> bool | None:
-    """Whether a process that holds this socket belongs to a run; None when no process is found."""
+    """Whether a process that has this socket belongs to a run; None if no process is found."""
     holders = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _holds_inode(pid, inode)]
     return any(map(_in_a_run, holders)) if holders else None
 
@@ -102,12 +100,12 @@ def _holds_inode(pid: int, inode: int) -> bool:
     folder, wanted = f"/proc/{pid}/fd", f"socket:[{inode}]"
     try:
         return any(_link(f"{folder}/{number}") == wanted for number in os.listdir(folder))
-    except OSError:  # another user's, or gone
+    except OSError:  # of another user, or gone
         return False
 
 
 def _in_a_run(pid: int) -> bool:
-    """Whether the process is marked, or below one of our shims, where a run's processes stay."""
+    """Whether the process is marked, or a descendant of one of our shims, as a run's processes are."""
     seen: set[int] = set()
     while pid > 1 and pid not in seen:
         seen.add(pid)

@@ -15,18 +15,18 @@ from node_agent.wire.endpoint import OTHER_NAMES, VENDOR_VARIABLES, ModelWire, i
 from node_agent.wire.model import SecretName, WireModel
 
 PORTS = (11434, 1234, 8080, 9931, 8000, 30000)
-"""The ports of Ollama, LM Studio, llama.cpp (two), vLLM, SGLang: where to look, not which server it is."""
+"""The ports of Ollama, LM Studio, llama.cpp (two), vLLM, SGLang: where to check, not which server it is."""
 LOOPBACK = "127.0.0.1"
 _AT_HOME = (".local", ".lan", ".home", ".home.arpa", ".internal", ".localdomain")
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointAddress:
-    """An address where a server may be. `listed`: by the owner, who is told when nothing is there.
+    """An address where a server may be. `listed`: by the owner, who is notified if nothing is there.
 
-    `name`: the owner's word for it; `prefix`: the machine's, before the dialect; `base`: the path that all of
-    its paths come after; `key`: the name of a secret; `ca`: a file; `slots`, `wires`, `free`: the owner's
-    values, which replace those that are found.
+    `name`: the owner's name for it; `prefix`: the machine's, before the dialect; `base`: the prefix of all
+    its paths; `key`: the name of a secret; `ca`: a file; `slots`, `wires`, `free`: the owner's values, which
+    replace those that are found.
     """
 
     host: str
@@ -44,12 +44,12 @@ class EndpointAddress:
 
     @property
     def at(self) -> str:
-        """The address for users."""
+        """Return the address for users."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
     def url(self) -> str:
-        """The address without `/v1`, which belongs to an API."""
+        """Return the address without `/v1`, which belongs to an API."""
         return f"http{'s' if self.tls else ''}://{self.at}{self.base}"
 
     @property
@@ -58,14 +58,14 @@ class EndpointAddress:
 
     @property
     def costs_nothing(self) -> bool:
-        """Whether calls are free: by the owner's choice; else for private addresses and local names."""
+        """Whether calls are free: by the owner's setting; else for private addresses and local names."""
         if self.free is not None:
             return self.free
         return is_at_home(self.host)
 
 
 def is_at_home(host: str) -> bool:
-    """Whether a host is this machine's, or of a network of the owner's own."""
+    """Whether a host is this machine or in a private network."""
     if is_address(host):
         return ipaddress.ip_address(host).is_private
     return "." not in host or host.lower().endswith(_AT_HOME)
@@ -73,13 +73,13 @@ def is_at_home(host: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class EndpointAddresses:
-    """The addresses to ask. The first of two equal ones counts."""
+    """The addresses to query. Of two equal addresses the first counts."""
 
     every: tuple[EndpointAddress, ...]
 
     @classmethod
     def of(cls, listed: tuple[EndpointAddress, ...], ports: tuple[int, ...]) -> EndpointAddresses:
-        """The listed addresses, and this machine's ports."""
+        """Return the listed addresses and this machine's ports."""
         usual = tuple(EndpointAddress(LOOPBACK, port) for port in ports)
         first: dict[tuple[str, int], EndpointAddress] = {}
         for place in (*listed, *usual):
@@ -88,12 +88,14 @@ class EndpointAddresses:
 
 
 def place_of(url: str) -> EndpointAddress:
-    """The place in http(s)://HOST[:PORT][/base], with or without `/v1`. ValueError."""
+    """Return the address in http(s)://HOST[:PORT][/base], with or without `/v1`. Raises ValueError."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise ValueError("it must be http://HOST:PORT, or https://HOST")
     if parts.username or parts.password:
-        raise ValueError("no login in it: put the key into secrets.json, and its name into `key`")
+        raise ValueError(
+            "it must not contain a login: put the key into secrets.json, and its name into `key`"
+        )
     host = LOOPBACK if parts.hostname == "localhost" else parts.hostname
     tls = parts.scheme == "https"
     port = parts.port or (443 if tls else 80)
@@ -103,7 +105,7 @@ def place_of(url: str) -> EndpointAddress:
 
 
 def machine_places(text: str) -> tuple[EndpointAddress, ...]:
-    """Return the places that a machine's name stands for. ValueError names the right form."""
+    """Return the addresses that a machine's name stands for. ValueError names the right form."""
     machine = machine_of(text)
     ports = PORTS if machine.port is None else (machine.port,)
     listed = machine.port is not None
@@ -112,17 +114,15 @@ def machine_places(text: str) -> tuple[EndpointAddress, ...]:
 
 FILE = "endpoints.json"
 TAKEN = frozenset({*VENDOR_VARIABLES, *OTHER_NAMES})
-"""Vendors on the internet: their names stay theirs, as in `openai/...`."""
+"""Vendors on the internet: their names are reserved, as in `openai/...`."""
 USERS = ("ollama",)
-"""The user whose servers are used unasked beside root's and the node's own: Ollama's installer makes it."""
+"""The users besides root and the node's own whose servers are used: Ollama's installer creates this one."""
 _Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 
 
 class Listed(WireModel):
-    """A listed server. `key`: the name of a secret; `free`: its calls cost nothing.
-
-    `ca`: a file of certificates; `~` is the home of the node's user, and a name alone is beside this file.
-    """
+    """A listed server. `key`: the name of a secret; `free`: its calls cost nothing. `ca`: a file of
+    certificates; `~` is the home of the node's user; a bare name is next to this file."""
 
     name: _Name
     url: str
@@ -147,7 +147,7 @@ class Listed(WireModel):
         return name
 
     def below(self, home: Path) -> Listed:
-        """The endpoint with the whole path of its certificates."""
+        """Return the endpoint with the absolute path of its certificates."""
         whole = None if self.ca is None else str(home / Path(self.ca).expanduser())
         return self.model_copy(update={"ca": whole})
 
@@ -164,11 +164,8 @@ class Listed(WireModel):
 
 
 class Owners(WireModel):
-    """The owner's settings of endpoints. `ports`: those of this machine that are looked at; none: no look
-    without a list.
-
-    `users`: whose servers on them are used, by name or number.
-    """
+    """The owner's settings of endpoints. `ports`: those of this machine that are checked; none: check only
+    listed servers. `users`: whose servers on these ports are used, by name or number."""
 
     ports: tuple[Annotated[int, Field(ge=1, le=65535)], ...] = PORTS
     endpoints: tuple[Listed, ...] = Field(default=(), max_length=32)
@@ -187,7 +184,7 @@ class Owners(WireModel):
         return tuple(one.place() for one in self.endpoints if one.enabled)
 
     def ports_left(self) -> tuple[int, ...]:
-        """The ports to look at, without those of listed servers of this machine that are switched off."""
+        """Return the ports to check, without those of disabled listed servers of this machine."""
         off = {
             place.port
             for place in (one.place() for one in self.endpoints if not one.enabled)
@@ -197,6 +194,6 @@ class Owners(WireModel):
 
 
 def read_owners(home: Path) -> Owners:
-    """The file's settings; without a file the defaults. SettingsError names file, key and problem."""
+    """Return the file's settings; without a file the defaults. SettingsError names file, key and problem."""
     owners = read_owner_settings(Owners, home / FILE)
     return owners.model_copy(update={"endpoints": tuple(one.below(home) for one in owners.endpoints)})

@@ -1,4 +1,4 @@
-"""The table of known model servers: probed slowly in the background, reported without a wait."""
+"""The table of known model servers: checked slowly in the background, reported without waiting."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from node_agent.wire.endpoint import Dialect, EndpointFact, Health, Residence, f
 from node_agent.wire.node import NodeProblem
 
 SILENCE_MS = 10_000
-"""A server that is silent at two looks this far apart counts as stuck."""
+"""A server that does not answer at two checks this far apart counts as stuck."""
 DECODING_MS, PROMPT_MS = 60_000, 300_000
 
 
 @dataclass(frozen=True, slots=True)
 class DecodeProgress:
-    """Whether a server makes progress. `moved`: each busy slot as last seen, and since when it is so."""
+    """Whether a server makes progress. `moved`: each busy slot as last seen, and since when it is such."""
 
     silent_since: int | None = None
     moved: tuple[tuple[Slot, int], ...] = field(default=())
     words: str = ""
-    """The reason why the server counts as stuck; empty when it does not."""
+    """The reason why the server counts as stuck; empty if it does not."""
 
     def after(self, seen: SlotCount | None, now_ms: int) -> DecodeProgress:
-        """The progress after one more look."""
+        """Return the progress after a further check."""
         if seen is None:
             return DecodeProgress()
         if seen.silent:
@@ -62,13 +62,12 @@ def _describe_stuck(slot: Slot, ms: int) -> str:
 
 
 STRANGER_MS = 600_000
-"""The pause before a server without models is asked again, unless it was gone meanwhile: it may log our
-requests."""
+"""Pause before a server without models is queried again, unless it was gone meanwhile, as it may log it."""
 
 
 @dataclass(slots=True)
 class KnownServer:
-    """What is known of an address between looks. `stranger_until`: no model server is there until then."""
+    """What is known of an address between checks. `stranger_until`: no model server is there until then."""
 
     identity: ServerKind | None = None
     memory: Memory = field(default_factory=Memory)
@@ -76,18 +75,18 @@ class KnownServer:
     reading: ServerReading | None = None
     seen_ms: int = 0
     trouble: str = ""
-    """The reason why there is no reading, in words."""
+    """The reason why there is no reading, as text."""
     fix: str = ""
-    """How to repair it, where a start is not enough."""
+    """How to repair it, if starting the server is not enough."""
     stranger_until: int = 0
     unused: str = ""
-    """The reason why an existing server is not used unasked."""
+    """The reason why an existing server is not used without being configured."""
     key: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeContext:
-    """The circumstances of a look. `listed`: by its owner; `in_use`: our calls are under way there."""
+    """The circumstances of a check. `listed`: by its owner; `in_use`: our calls are running there."""
 
     now_ms: int
     port: int
@@ -96,14 +95,15 @@ class ProbeContext:
 
 
 def update_server(known: KnownServer, client: ServerClient, moment: ProbeContext) -> KnownServer:
-    """Return what is known after a look. Raises nothing."""
+    """Check the server and return what is known then. Raises nothing."""
     now_ms = moment.now_ms
     if known.identity is None and now_ms < known.stranger_until:
         return known
     try:
         return _ask_server(known, client, moment)
     except Silent as exc:
-        # one that listens and is silent is still there, for a while: its slots may all be at a long prompt
+        # a server that listens but is silent is kept for a while: all its slots may be processing long
+        # prompts
         if exc.refused or known.reading is None or now_ms - known.seen_ms >= STRANGER_MS:
             return KnownServer(trouble=str(exc), fix=exc.fix)
         progress = known.progress.after(SlotCount(0, silent=True), now_ms)
@@ -126,11 +126,11 @@ def _ask_server(known: KnownServer, client: ServerClient, moment: ProbeContext) 
         except Mismatch:
             known = KnownServer(key=known.key)
             continue
-        if identity.locked and not reading.locked:  # it lets us in now: what it is, only it can tell
+        if identity.locked and not reading.locked:  # it accepts us now, and can be identified
             known = KnownServer(key=known.key)
             continue
         progress = known.progress.after(reading.seen, now_ms)
-        # the figures of a llama.cpp that hides its slots keep it from sleeping, too
+        # the metrics of a llama.cpp that hides its slots prevent it from sleeping, too
         hidden = None if reading.waiting is None else SlotCount(0, silent=reading.waiting > 0)
         known.memory.asked(reading.seen or hidden, moment.in_use, now_ms)
         return KnownServer(identity, known.memory, progress, reading, now_ms, key=known.key)
@@ -140,18 +140,16 @@ def _ask_server(known: KnownServer, client: ServerClient, moment: ProbeContext) 
 
 
 MOST_MODELS = 40
-"""The most models of all endpoints together."""
+"""The maximum number of models of all endpoints together."""
 MOST_ENDPOINTS = 16
-TRUST = (
-    'if you trust it, write its url into "endpoints", or its user into "users", of endpoints.json of the node'
-)
+TRUST = 'if you trust it, add its url to "endpoints", or its user to "users", in endpoints.json of the node'
 _FIRST = (Residence.LOADED, Residence.ASLEEP, Residence.NOT_LOADED, None)
 
 
 def make_endpoint_fact(
     name: str, place: EndpointAddress, known: KnownServer, now_ms: int
 ) -> EndpointFact | None:
-    """Return the facts of an endpoint; None when nothing is there."""
+    """Return the facts of an endpoint; None if there is no server."""
     identity, reading = known.identity, known.reading
     if identity is None or reading is None or known.unused:
         return None
@@ -180,7 +178,7 @@ def _judge_health(name: str, place: EndpointAddress, known: KnownServer) -> tupl
         words = f"it does not take the key {place.key}" if known.key else "it wants a key"
         secret = place.key or "GPU_KEY"
         entry = f'{{"name": "{name}", "url": "{place.url}", "key": "{secret}"}}'
-        fix = f"put the key into secrets.json of the node as {secret}, and {entry} into its endpoints.json"
+        fix = f"add the key to secrets.json of the node as {secret}, and {entry} to its endpoints.json"
         return Health.NEEDS_KEY, words, fix
     if known.progress.words:
         return Health.WEDGED, known.progress.words, f"restart the server at {place.at}"
@@ -190,7 +188,7 @@ def _judge_health(name: str, place: EndpointAddress, known: KnownServer) -> tupl
 def name_places(
     places: Sequence[tuple[EndpointAddress, Dialect | None]], given: dict[EndpointAddress, str]
 ) -> dict[EndpointAddress, str]:
-    """Return a name for each place with a server; a name once given stays."""
+    """Return a name for each address with a server; an assigned name does not change."""
     used = {*given.values(), *(place.name for place, _ in places if place.name)}
     names = dict(given)
     for place, dialect in places:
@@ -208,7 +206,7 @@ def _new_name(place: EndpointAddress, dialect: Dialect, used: set[str]) -> str:
 
 
 def limit_models(facts: Sequence[EndpointFact]) -> tuple[EndpointFact, ...]:
-    """The report with as many models as a heartbeat carries: a fair share of each endpoint, loaded models
+    """Return the report with as many models as fit a heartbeat: a fair share of each endpoint, loaded models
     first."""
     kept, left = [], MOST_MODELS
     ordered = sorted(facts[:MOST_ENDPOINTS], key=lambda one: len(one.models))
@@ -222,13 +220,13 @@ def limit_models(facts: Sequence[EndpointFact]) -> tuple[EndpointFact, ...]:
 def list_problems(
     servers: Sequence[tuple[str, EndpointAddress, KnownServer, EndpointFact | None]],
 ) -> tuple[NodeProblem, ...]:
-    """The problems for `fleet status`: a listed server that is missing, and a present one that is not well or
-    not used."""
+    """Return the problems for `fleet status`: listed servers that are missing, and present ones that are not
+    well or not used."""
     reported = []
     for name, place, known, found in servers:
         if found is None and place.listed:
             file = "endpoints.json of the node" if place.name else "models.machines (PANCODE_LOCAL_MACHINES)"
-            what = format_trouble(name, place.at, known.trouble or "was not looked at yet")
+            what = format_trouble(name, place.at, known.trouble or "has not been checked yet")
             fix = known.fix or f"start it, or remove it from {file}"
             reported.append(NodeProblem(what=what[:500], fix=fix))
         elif known.unused and known.identity is not None:
@@ -242,14 +240,14 @@ def list_problems(
 
 
 FIRST_S, BRIEF_S = 2.5, 0.25
-"""Seconds to wait for the first looks, and for later ones, which continue without the waiter."""
+"""Seconds to wait for the first check, and for later ones, which continue in the background."""
 ROUND_S = 10.0
 _log = logging.getLogger("pancode.node")
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointServer:
-    """What a model gateway needs to know of an endpoint. Its key never leaves the node."""
+    """What a model gateway needs to know about an endpoint. Its key never leaves the node."""
 
     fact: EndpointFact
     url: str
@@ -261,10 +259,8 @@ class EndpointServer:
 
 
 class EndpointTable:
-    """Thread-safe. `values`: secrets by name, as now; `machines`: places beside the owner's file.
-
-    `in_use`: whether calls of ours are under way at the endpoint of that name.
-    """
+    """Thread-safe. `values`: current secrets by name; `machines`: addresses besides the owner's file.
+    `in_use`: whether our calls are running at the endpoint of that name."""
 
     def __init__(
         self,
@@ -288,19 +284,19 @@ class EndpointTable:
         self._looked: int | None = None
 
     def facts(self) -> tuple[EndpointFact, ...]:
-        """The facts for a heartbeat, as fresh as possible without a wait."""
+        """Return the facts for a heartbeat, as fresh as possible without waiting."""
         self._begin_round()
         return limit_models([found for _, _, _, found in self._list_rows() if found is not None])
 
     def problems(self) -> tuple[NodeProblem, ...]:
-        """The problems for `fleet status`."""
+        """Return the problems for `fleet status`."""
         own: tuple[NodeProblem, ...] = ()
         if self._trouble:
             own = (NodeProblem(what=self._trouble[:500], fix=f"correct or remove {self._home / FILE}"),)
         return (*own, *list_problems(self._list_rows()))
 
     def server(self, name: str) -> EndpointServer | None:
-        """The endpoint of that name; None when there is none now."""
+        """Return the endpoint of that name; None if there is none now."""
         self._begin_round()
         for given, place, known, found in self._list_rows():
             if given == name and found is not None and not self._find_objection(place):
@@ -308,7 +304,7 @@ class EndpointTable:
         return None
 
     def look(self) -> None:
-        """Look at all places at once."""
+        """Check all addresses in parallel."""
         places, values = self._read_places(), self._values()
         with self._lock:
             before = {place: self._known.get(place, KnownServer()) for place in places}
@@ -324,7 +320,7 @@ class EndpointTable:
                 found[place] = KnownServer(trouble="nothing listens there", key=key)
                 return
             seen = update_server(known, Http(place, key, self._clock), moment)
-            # Asked afterwards: whoever listens then is the one who answered, or has come in its place.
+            # Checked afterwards: the listener now is the one that answered, or its replacement.
             seen.unused = self._find_objection(place) if seen.identity is not None else ""
             found[place] = seen
 
@@ -342,7 +338,7 @@ class EndpointTable:
     # -- inside
 
     def _begin_round(self) -> None:
-        """Begin a round when one is due, and wait a moment for it."""
+        """Start a check if one is due, and wait a moment for it."""
         with self._lock:
             first, now = self._looked is None, self._clock.mono_ms()
             due = self._looked is None or now - self._looked >= self._every_ms
@@ -355,14 +351,14 @@ class EndpointTable:
     def _round(self) -> None:
         try:
             self.look()
-        except Exception:  # the node must stay, whatever a server says
-            _log.exception("a fault while looking at endpoints")
+        except Exception:  # no server may crash the node agent
+            _log.exception("internal error while checking endpoints")
         finally:
             self._over.set()
 
     def _read_places(self) -> tuple[EndpointAddress, ...]:
-        """Return the addresses to ask; only `machines` when the file cannot be read, as it meant
-        something."""
+        """Return the addresses to query; only `machines` if the owner's file is unreadable: it may forbid
+        others."""
         try:
             owners, self._trouble = read_owners(self._home), ""
         except SettingsError as exc:
@@ -371,7 +367,7 @@ class EndpointTable:
         return EndpointAddresses.of((*owners.places(), *self._machines), owners.ports_left()).every
 
     def _find_objection(self, place: EndpointAddress) -> str:
-        """Return the reason why the owner has to allow the server first; empty: it may be used."""
+        """Return the reason why the owner must allow the server first; empty: it may be used."""
         return "" if place.listed or not place.is_here else find_stranger(place.port, self._users)
 
     def _list_rows(self) -> list[tuple[str, EndpointAddress, KnownServer, EndpointFact | None]]:

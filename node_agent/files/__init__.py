@@ -1,1 +1,1 @@
-"""Files that are complete or absent, and folders of any depth."""
+"""Writes files that are complete or absent, and walks folders of any depth."""

@@ -1,7 +1,7 @@
-"""Writes small files that are complete or absent, even after a crash or a full disk. Standard library only.
+"""Writes small files that are whole or absent, even after a crash or a full disk. Standard library only.
 
-The shim imports this at every start, so it pulls in nothing slow: `json` (and with it `re` and `enum`)
-doubles the start-up time of the interpreter, therefore its C parts are used directly where they exist.
+The shim imports this at every start, so it imports nothing slow: `json` doubles the interpreter's start-up
+time (with `re` and `enum`), therefore its C parts are used directly where they exist.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 StrPath = str | os.PathLike[str]
 HEADER = 18  # "%08x %08x\n": length and CRC-32 of the payload
-MOST = 1 << 24  # of a payload: a length that is nonsense costs no memory
+MOST = 1 << 24  # of a payload: an invalid length must not allocate memory
 
 
 def _load_codec() -> tuple[Callable[[Any], str], Callable[[str], Any]]:
@@ -33,7 +33,7 @@ def _load_codec() -> tuple[Callable[[Any], str], Callable[[str], Any]]:
     def load(text: str) -> Any:
         try:
             value, end = scan(text, 0)
-        except (StopIteration, SystemError):  # SystemError: `json`, whose error it wants, is not loaded
+        except (StopIteration, SystemError):  # SystemError: `json`, with its error class, is not loaded
             raise ValueError("not JSON") from None
         if text[end:].strip():
             raise ValueError("more than one JSON value")
@@ -47,7 +47,7 @@ def _refuse(value: object) -> object:
 
 
 class _ScanRules:
-    """The context that `_json.make_scanner` needs."""
+    """The context that `_json.make_scanner` requires."""
 
     strict = True
     object_hook = None
@@ -61,7 +61,7 @@ _dump, _load = _load_codec()
 
 
 def to_json(value: object) -> bytes:
-    """Return compact ASCII JSON. Raises TypeError for values that JSON does not have."""
+    """Return compact ASCII JSON. Raises TypeError for values that JSON cannot represent."""
     return _dump(value).encode("ascii")
 
 
@@ -69,12 +69,12 @@ def from_json(data: bytes) -> Any:
     """Return the value of one JSON text. Raises ValueError for any other text."""
     try:
         return _load(data.decode("utf-8").strip())
-    except TypeError as exc:  # NaN and its kin
+    except TypeError as exc:  # NaN and infinities
         raise ValueError(str(exc)) from exc
 
 
 def sync_folder(folder: StrPath) -> None:
-    """Make the names in `folder` outlive a power cut. OSError."""
+    """Make the names in `folder` survive a power failure. Raises OSError."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
@@ -83,7 +83,7 @@ def sync_folder(folder: StrPath) -> None:
 
 
 def make_folder(folder: StrPath) -> bool:
-    """Create a private folder (0700), durably; False when it was there. The parent must exist."""
+    """Create a private folder (0700), durably; return False if it existed. Its parent must exist."""
     try:
         os.mkdir(folder, 0o700)
     except FileExistsError:
@@ -93,10 +93,8 @@ def make_folder(folder: StrPath) -> bool:
 
 
 def write_atomic(path: StrPath, data: bytes, sync: bool = True) -> None:
-    """Replace `path` (0600) by `data`, durably. A reader sees the old bytes or the new, never a part.
-
-    Without `sync`, the file survives a crash of this process, but not of the machine.
-    """
+    """Replace `path` (0600) by `data`, durably. A reader sees all old or all new bytes, never a mixture.
+    Without `sync`, the file survives a crash of this process, but not of the machine."""
     path = os.fspath(path)
     temporary = _make_temporary_path(path)
     _write_synced(temporary, data, sync)
@@ -110,10 +108,8 @@ def write_atomic(path: StrPath, data: bytes, sync: bool = True) -> None:
 
 
 def overwrite_file(path: StrPath, data: bytes, sync: bool = True) -> None:
-    """Replace the file's content by `data` in the same file; durably if `sync`. OSError.
-
-    A crash leaves the beginning of `data`, or nothing: never a part of the old content.
-    """
+    """Replace the file's content by `data` in the same file; durably if `sync`. Raises OSError. A crash
+    leaves the beginning of `data`, or nothing: never a part of the old content."""
     fd = os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         _write_all(fd, data, 0)
@@ -124,10 +120,10 @@ def overwrite_file(path: StrPath, data: bytes, sync: bool = True) -> None:
 
 
 def create_exclusive(path: StrPath, data: bytes) -> bool:
-    """Create `path` (0600) with `data`, durably; False, and nothing changed, when it exists.
+    """Create `path` (0600) with `data`, durably; if it exists, return False and change nothing.
 
-    The name appears together with the bytes (a hard link to a finished file), so that a reader never
-    meets an empty file whose writer it cannot judge.
+    The name appears together with the bytes (a hard link to a finished file), so a reader never sees an empty
+    file whose writer it cannot judge.
     """
     path = os.fspath(path)
     temporary = _make_temporary_path(path)
@@ -143,10 +139,8 @@ def create_exclusive(path: StrPath, data: bytes) -> bool:
 
 
 def preallocate(path: StrPath, size: int) -> None:
-    """Reserve `size` bytes of disk for `path` (0600), keeping its content.
-
-    OSError ENOSPC when there is no room. Not synced: call `sync_folder` once after a batch.
-    """
+    """Reserve `size` bytes of disk for `path` (0600), keeping its content. Raises OSError ENOSPC if there is
+    no space. Not synced: call `sync_folder` once after a batch."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         if os.fstat(fd).st_size < size:
@@ -156,7 +150,7 @@ def preallocate(path: StrPath, size: int) -> None:
 
 
 def replace_reserved(path: StrPath, data: bytes, size: int) -> None:
-    """Replace `path` (0600) by `data` and reserved space up to `size`, durably. OSError: no change."""
+    """Replace `path` (0600) by `data` and reserve space up to `size`, durably. OSError: unchanged."""
     path = os.fspath(path)
     temporary = _make_temporary_path(path)
     try:
@@ -175,7 +169,7 @@ def replace_reserved(path: StrPath, data: bytes, size: int) -> None:
 
 
 def blank_file(path: StrPath, offset: int) -> None:
-    """Overwrite the file with zeros from `offset` on, durably, in its reserved space. OSError."""
+    """Overwrite the file with zeros from `offset` on, durably, in its reserved space. Raises OSError."""
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         _write_all(fd, bytes(max(0, os.fstat(fd).st_size - offset)), offset)
@@ -185,20 +179,18 @@ def blank_file(path: StrPath, offset: int) -> None:
 
 
 def write_framed(path: StrPath, payload: bytes, offset: int = 0, sync: bool = True) -> None:
-    """Write one framed record into space reserved before, so that a full disk cannot refuse it.
-
-    Raises ValueError when the reserved space is too small, OSError when the file does not exist.
-    """
+    """Write one framed record into space that was reserved before, so that it fits even on a full disk.
+    Raises ValueError if the reserved space is too small, OSError if the file does not exist."""
     write_frames(path, frame_record(payload), offset, sync)
 
 
 def frame_record(payload: bytes) -> bytes:
-    """Return a record as it is written in its file."""
+    """Return a record as bytes for its file."""
     return b"%08x %08x\n" % (len(payload), crc32(payload)) + payload
 
 
 def write_frames(path: StrPath, frames: bytes, offset: int, sync: bool) -> None:
-    """Write bytes made by `frame_record`, perhaps several records, as `write_framed` does."""
+    """Write bytes made by `frame_record`, possibly several records, as `write_framed` does."""
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         if os.fstat(fd).st_size < offset + len(frames):
@@ -211,7 +203,7 @@ def write_frames(path: StrPath, frames: bytes, offset: int, sync: bool) -> None:
 
 
 def read_framed(path: StrPath, offset: int = 0) -> bytes | None:
-    """The payload at `offset`; None when the file is absent, not written yet, or torn."""
+    """Return the payload at `offset`; None if the file is absent, not written yet, or torn."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
@@ -224,14 +216,14 @@ def read_framed(path: StrPath, offset: int = 0) -> bytes | None:
 
 
 def frame_in(data: bytes, offset: int) -> bytes | None:
-    """Return the payload as `read_framed`, from bytes that were read at once."""
+    """Return the payload as `read_framed` does, from bytes that were already read."""
     begin = offset + HEADER
     header = _parse_header(data[offset:begin])
     return None if header is None else _check_payload(data[begin : begin + header[0]], header)
 
 
 def _parse_header(head: bytes) -> tuple[int, int] | None:
-    """Return the length and the checksum before a payload; None for bytes that do not begin a frame."""
+    """Return the length and the checksum of a payload; None for bytes that do not begin a frame."""
     if len(head) != HEADER or head[8:9] + head[17:] != b" \n":
         return None
     try:

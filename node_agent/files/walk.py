@@ -1,7 +1,5 @@
-"""Walks a folder of any depth with one open descriptor at a time; follows no link.
-
-A tree that an agent has had may be deeper than Python recurses, than a path is long, than files may be open.
-"""
+"""Walks a folder of any depth with one open descriptor at a time; follows no links. An agent's tree may
+exceed Python's recursion limit, the length of a path and the number of open files."""
 
 from __future__ import annotations
 
@@ -23,7 +21,7 @@ _Listed = list[tuple[str, bool]]
 
 @dataclass(frozen=True, slots=True)
 class WalkedName:
-    """A name in the open folder `at`, to which `way` leads from the top; both are good until the next one."""
+    """A name in the open folder `at`, with the path `way` from the top; both are valid until the next one."""
 
     at: int
     name: str
@@ -32,11 +30,10 @@ class WalkedName:
 
 
 def walk_tree(top: Path, opening: bool = False, most: int | None = None) -> Iterator[WalkedName]:
-    """Yield everything below `top`, a folder after all that is in it. Unenterable folders are passed over.
+    """Yield everything below `top`, a folder after its content. Folders that cannot be entered are skipped.
 
-    `opening`: folders that their owner may not read, write and enter are opened first. OSError when a folder
-    is moved away meanwhile, and for one with more than `most` names: they need no disk, and no quota counts
-    them.
+    `opening`: first give the owner permission to read, write and enter each folder. OSError if a folder is
+    moved meanwhile or has more than `most` names: names need no disk space, so no quota limits them.
     """
     here = _open_folder(None, str(top), opening)
     if here is None:
@@ -57,7 +54,7 @@ def walk_tree(top: Path, opening: bool = False, most: int | None = None) -> Iter
 
 
 class _Place:
-    """The open folder, and the way to it. The way back is `..`, which must lead where we came from."""
+    """The open folder, and the path to it. Going up uses `..`, which must lead to the folder we came from."""
 
     def __init__(self, here: int, opening: bool, most: int | None) -> None:
         self.here, self.opening, self.most = here, opening, most
@@ -79,7 +76,7 @@ class _Place:
         return True
 
     def leave(self) -> str | None:
-        """Go up; return the name of the folder that was left, None at the top."""
+        """Go up; return the name of the folder that was left, or None at the top."""
         if not self.way:
             return None
         above = os.open("..", _FOLDER, dir_fd=self.here)
@@ -92,7 +89,7 @@ class _Place:
 
 
 def _open_folder(at: int | None, name: str, opening: bool) -> int | None:
-    """A descriptor of a folder that can be read and left again; None where there is none."""
+    """Return a descriptor of a folder that can be read and left again; None if there is none."""
     try:
         here = os.open(name, _FOLDER, dir_fd=at)
     except PermissionError:
@@ -112,7 +109,7 @@ def _open_folder(at: int | None, name: str, opening: bool) -> int | None:
 
 
 def _force_open(at: int | None, name: str) -> int:
-    """Open a folder that its owner closed; -1 when it is another user's. No link can come in between."""
+    """Open a folder that its owner closed; -1 for another user's. Safe against a swapped link."""
     try:
         closed = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
     except OSError:
@@ -133,7 +130,7 @@ def _read_inode(folder: int) -> _Inode:
 
 
 def _list_folder(folder: int, most: int | None) -> _Listed:
-    """Return the names, and which are folders: the listing says so, a look at each would take seconds."""
+    """Return names, and whether each is a folder: the listing includes that; a stat of each takes seconds."""
     with os.scandir(folder) as found:
         until = None if most is None else most + 1
         names = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in islice(found, until)]

@@ -1,4 +1,4 @@
-"""The agent's side of the gateway: who may connect, how large requests may be, answers and hang-ups."""
+"""The agent's side of the gateway: who may connect, maximum request sizes, answers and disconnects."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from node_agent.gateway.requests import HOP, RequestTarget
 from node_agent.gateway.upstream import UpstreamResponse
 
 MOST_WAITING, KEPT_WAITING = 128, 96
-"""The most callers that have not shown the key; when there are more, all but the second number are closed."""
+"""The maximum number of callers that have not shown the key; if exceeded, the second number may stay."""
 FIRST_S = 15.0
-"""The seconds from the connection to the first request that shows the key."""
+"""Seconds from the connection to the first request that shows the key."""
 _TABLE = "/proc/net/tcp"
 _UCRED = struct.Struct("3i")
 _UID_COLUMN = 7
@@ -43,7 +43,7 @@ Ports = tuple[int, int]
 
 @dataclass(slots=True, eq=False)
 class OpenConnection:
-    """One connection. `ports`: the caller's end and ours, on TCP; `uid`: the caller's user, if looked up."""
+    """One connection. `ports`: the caller's and ours, for TCP; `uid`: the caller's user, if looked up."""
 
     task: asyncio.Task[object]
     ports: Ports
@@ -51,10 +51,8 @@ class OpenConnection:
 
 
 def select_surplus(waiting: Sequence[OpenConnection], room: int) -> list[OpenConnection]:
-    """Return the connections to close, so that no more than `room` are left. `waiting`: the oldest first.
-
-    Each is the oldest connection of the user who has most: a genuine caller shows the key at once.
-    """
+    """Return the connections to close so that at most `room` are left. `waiting`: the oldest first. Each is
+    the oldest connection of the user who has most: a genuine caller shows the key at once."""
     by_user: defaultdict[int | None, deque[OpenConnection]] = defaultdict(deque)
     for caller in waiting:
         by_user[caller.uid].append(caller)
@@ -62,7 +60,7 @@ def select_surplus(waiting: Sequence[OpenConnection], room: int) -> list[OpenCon
 
 
 class Lobby:
-    """All connections of one gateway. `most`: the most that may stay open with the key shown."""
+    """All connections of one gateway. `most`: the maximum that may stay open after showing the key."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -71,7 +69,7 @@ class Lobby:
 
     @contextlib.contextmanager
     def visit(self, writer: asyncio.StreamWriter) -> Iterator[OpenConnection]:
-        """List the caller while this task serves the connection; the task is cancelled when it has to go."""
+        """Register the caller while this task serves the connection; the task is canceled to close it."""
         task = asyncio.current_task()
         assert task is not None
         caller = _find_caller(task, writer)
@@ -91,7 +89,7 @@ class Lobby:
             self._known.discard(caller)
 
     def knows(self, caller: OpenConnection) -> bool:
-        """Note that the caller has shown the key. False: too many have, so this connection cannot stay."""
+        """Record that the caller has shown the key. False: too many have, so close this connection."""
         if caller not in self._known and len(self._known) >= self._most:
             return False
         self._waiting.pop(caller, None)
@@ -107,7 +105,7 @@ class Lobby:
 
 
 def users_by_ports() -> dict[Ports, int]:
-    """Return the user id at the near end of each TCP connection of this machine; empty where unknown."""
+    """Return the user id at the local end of each TCP connection of this machine; empty if unknown."""
     try:
         with open(_TABLE) as file:
             rows = [line.split() for line in file][1:]
@@ -121,7 +119,7 @@ def _parse_port(address: str) -> int:
 
 
 def _find_caller(task: asyncio.Task[object], writer: asyncio.StreamWriter) -> OpenConnection:
-    """Return the caller. A unix socket tells the user; for TCP the kernel's table is read when it matters."""
+    """Return the caller. A unix socket reports the user; for TCP the kernel's table is read when needed."""
     line = writer.get_extra_info("socket")
     if line.family == socket.AF_UNIX:
         credentials = line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
@@ -138,20 +136,20 @@ LARGEST: dict[Wire, int] = {
     Wire.GEMINI: 20 * MB,
     Wire.OLLAMA: 32 * MB,
 }
-"""The most bytes of a request by API: the vendors' own limits, where known. The longest seen has 2 MB."""
+"""The maximum bytes of a request by API: the vendors' limits, if known. The longest seen has 2 MB."""
 SMALL = MB
-"""The most bytes of a request that only reads, and needs no body."""
+"""The maximum bytes of a request that only reads, and needs no body."""
 IN_MEMORY = 64 * MB
 """The most bytes of all requests under way together; others wait unread."""
 MOST_VALUES = 250_000
 """The most JSON values in a request: each takes up to 250 bytes in memory, however short it is written."""
 _BEGINNINGS = (b",", b"[", b"{")
 _QUOTES_EACH = 4
-"""The most quotes for each value: a value with its name may be two strings."""
+"""The maximum number of quotes for each value: a value with its name may be two strings."""
 
 
 def find_body_limit(target: RequestTarget) -> int:
-    """Return the most bytes that the request may have."""
+    """Return the maximum bytes that the request may have."""
     return LARGEST[target.route.wire] if target.method == "POST" else SMALL
 
 
@@ -160,7 +158,7 @@ def check_values(body: bytes) -> None:
     never too low."""
     if _count_marks(body) <= MOST_VALUES:
         return
-    bare = body.replace(b"\\\\", b"").replace(b'\\"', b"")  # what is left of quotes begins or ends a string
+    bare = body.replace(b"\\\\", b"").replace(b'\\"', b"")  # the remaining quotes begin or end strings
     if (
         bare.count(b'"') > _QUOTES_EACH * MOST_VALUES
         or _count_marks(b"".join(bare.split(b'"')[::2])) > MOST_VALUES
@@ -169,7 +167,7 @@ def check_values(body: bytes) -> None:
 
 
 def _count_marks(text: bytes) -> int:
-    """Count the marks for values: each value but the outermost comes after one of these."""
+    """Count the marks of values: each value but the outermost follows one of these."""
     return sum(text.count(mark) for mark in _BEGINNINGS)
 
 
@@ -182,7 +180,7 @@ class Room:
 
     @contextlib.asynccontextmanager
     async def of(self, framing: int | Framing, most: int) -> AsyncIterator[None]:
-        """While a body is in memory; one that does not tell its size counts as the largest."""
+        """Reserve memory while a body is read; a body without a stated size counts as the largest."""
         size = min(framing, most) if isinstance(framing, int) else most
         while self._free < size:
             await self._freed.wait()
@@ -197,15 +195,15 @@ class Room:
 
 T = TypeVar("T")
 READ_S = 60.0
-"""The seconds in which a whole body must come."""
+"""Seconds within which a whole body must arrive."""
 DROPPED_BYTES, DROP_S = 1 << 20, 5.0
-"""How much of a refused body is read and thrown away: a sender does not hear an answer on a closed
+"""How much of a refused body is read and discarded: a sender does not read an answer on a closed
 connection."""
 REASONS = {200: "OK", 400: "Bad Request", 403: "Forbidden", 413: "Content Too Large", 502: "Bad Gateway"}
 
 
 class ResponseBody:
-    """An answer's body on its way to the agent; the last piece is held until `end`."""
+    """An answer's body that is being sent to the agent; the last piece is held until `end`."""
 
     def __init__(self, writer: asyncio.StreamWriter, chunked: bool) -> None:
         self._writer, self._chunked = writer, chunked
@@ -225,7 +223,7 @@ class ResponseBody:
 
 
 class AgentConnection(asyncio.StreamReaderProtocol):
-    """One connection; it notices at once that the agent has hung up, even while an answer is awaited."""
+    """One connection; it detects at once that the agent disconnects, even while waiting for an answer."""
 
     def __init__(self, serve: Callable[[AgentClient], Awaitable[None]]) -> None:
         self._client: AgentClient | None = None
@@ -251,7 +249,7 @@ class AgentConnection(asyncio.StreamReaderProtocol):
 
 
 class AgentClient:
-    """The agent's end of a connection. `is_known`: the agent has shown the key, and may stay silent."""
+    """The agent's end of a connection. `is_known`: the agent has shown the key, and may stay idle."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self.writer = reader, writer
@@ -260,7 +258,7 @@ class AgentClient:
 
     @contextlib.contextmanager
     def at_work(self) -> Iterator[None]:
-        """While the agent waits for an answer: if it hangs up, our own task is cancelled."""
+        """Cancel the current task if the agent disconnects while it waits for an answer."""
         self._working = asyncio.current_task()
         try:
             yield
@@ -272,7 +270,7 @@ class AgentClient:
             self._working.cancel()
 
     async def next(self) -> Head | None:
-        """Return the next request's head; None when no more comes. BadMessage."""
+        """Return the next request's head; None if no more comes. Raises BadMessage."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(None if self.is_known else FIRST_S):
                 head = await read_head(self._reader)
@@ -281,13 +279,13 @@ class AgentClient:
         return None
 
     async def body(self, head: Head, most: int) -> bytes:
-        """The whole body. TooLarge, BadMessage."""
+        """Return the whole body. Raises TooLarge, BadMessage."""
         if "100-continue" in head.joined("expect"):
             self.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         return await read_within(READ_S, read_whole(self._reader, framing_of(head, 0), most))
 
     async def drop(self, head: Head) -> None:
-        """Throw a refused body away, within bounds; after that the connection is of no more use."""
+        """Discard a refused body, within limits; afterwards the connection cannot be used any more."""
         if "100-continue" not in head.joined("expect"):
             with contextlib.suppress(BadMessage):
                 await read_within(DROP_S, self._drop(framing_of(head, 0)))
@@ -300,7 +298,7 @@ class AgentClient:
                 return
 
     async def begin(self, answer: UpstreamResponse) -> ResponseBody:
-        """Send the head of the server's answer; its body follows."""
+        """Send the head of the server's answer; return its body, which follows."""
         kept = [(name, value) for name, value in answer.head.headers if name not in HOP]
         endless = isinstance(answer.framing, Framing)
         chunked = endless and not self._is_old
@@ -312,7 +310,7 @@ class AgentClient:
         return ResponseBody(self.writer, chunked)
 
     async def say(self, status: int, body: bytes, kind: str = "", closes: bool = False) -> None:
-        """Send an answer of our own."""
+        """Send an answer of the gateway itself."""
         headers = [("content-type", kind or "application/json"), ("content-length", str(len(body)))]
         if closes:
             headers.append(("connection", "close"))
@@ -322,7 +320,7 @@ class AgentClient:
 
 
 async def read_within(seconds: float, reading: Awaitable[T]) -> T:
-    """Return the result; BadMessage when it takes longer."""
+    """Return the result; BadMessage if it takes longer."""
     try:
         async with asyncio.timeout(seconds):
             return await reading

@@ -1,4 +1,4 @@
-"""Counts a run's calls, tokens and money, and decides what it may still use."""
+"""Counts a run's calls, tokens and money, and decides how much it may still use."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from node_agent.gateway.meter import MOST, MeterReading, TokenCount, Wire
 from node_agent.gateway.prices import Charge, Price
 
 PATIENT = 3
-"""The failures in a row that are passed on at once; after them each next call waits, ever longer."""
+"""Consecutive failures that are passed on at once; after them each next call waits, ever longer."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 15.0
 MOST_FAILURES = 20
-"""From this many failures on, the server is called once in COOL_S; its last error answers the other calls."""
+"""From this many failures on, the server is called once in COOL_S; other calls get its last error."""
 COOL_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class UsageBound:
-    """Tokens and dollars that were used, or must be assumed to have been."""
+    """Tokens and dollars that were used, or are assumed to have been."""
 
     tokens: int = 0
     usd: Decimal = Decimal(0)
@@ -36,14 +36,14 @@ class UsageBound:
 class Count:
     """All model calls of one run so far.
 
-    `unread`: answers that did not report their tokens to the end, so the sums are too low. `usd` None: some
-    answer had no price. `assumed`: `usd` includes what an answer without an end must be assumed to have cost.
-    `bound`: the usage that limits are compared with; it includes the tokens of such answers. `limit`: which
-    limit refused a call; `words` says so. `ended`: regularly. `wrap_up`: 1 once the last call was let through
-    after a limit. `tunnelled`: by subscription, where only connections and bytes are counted. `local`: no
-    answer costs anything. `waited_ms`: for a free slot of the server. `failing`: calls that failed in a row
-    until now, for `failing_s`, the last of them with `status` (0: no answer) and `trouble` in words; the
-    server has asked to wait `retry_s`. `waiting`: calls whose answer has not begun.
+    `unread`: answers that did not report all their tokens, so the sums are too low. `usd` None: some
+    answer had no price. `assumed`: `usd` includes the assumed cost of an answer without an end.
+    `bound`: the usage that limits are compared with; it includes such answers. `limit`: which limit
+    refused a call, explained in `words`. `ended`: normally. `wrap_up`: 1 once the last call was let
+    through after a limit. `tunnelled`: by subscription, which counts only connections and bytes.
+    `local`: no answer costs anything. `waited_ms`: for a free slot of the server. `failing`:
+    consecutive failed calls until now, for `failing_s`, the last with `status` (0: no answer) and the
+    text `trouble`; the server asked us to wait `retry_s`. `waiting`: calls whose answer has not begun.
     """
 
     requests: int = 0
@@ -73,7 +73,7 @@ class Count:
     unsure: str = ""
     """Terms of answers whose price is not known, in words: `usd` has the dearest that may apply."""
     beyond: str = "0"
-    """The dollars of `usd` that only this dearest price accounts for; the rest is the least possible cost."""
+    """The dollars of `usd` that come only from this highest price; the rest is the minimum cost."""
     left: int | None = None
     """The percentage left of the provider's rate limit, by its last answer; None: the answer does not say."""
     left_until_s: int = 0
@@ -81,13 +81,13 @@ class Count:
 
     @property
     def source(self) -> Literal["unknown", "local", "metered", "assumed"]:
-        """How the cost is known."""
+        """Return how the cost is known."""
         if self.usd is None:
             return "unknown"
         return "local" if self.local else "assumed" if self.assumed else "metered"
 
     def charged(self, reading: MeterReading, charge: Charge, model: str, used: TokenCount) -> Count:
-        """The count after a paid answer under its own terms."""
+        """Return the count after a paid answer with its own attributes."""
         count = self.answered(reading, charge.price, model, used)
         if not charge.unsure or charge.price is None or charge.least is None or self.local:
             return count
@@ -95,7 +95,7 @@ class Count:
         return replace(count, assumed=True, unsure=self.unsure or charge.unsure, beyond=format(more, "f"))
 
     def answered(self, reading: MeterReading, price: Price | None, model: str, used: TokenCount) -> Count:
-        """The count after a paid answer of the server; `used`: the reported or assumed tokens."""
+        """Return the count after a paid answer of the server; `used`: the reported or assumed tokens."""
         usd = None if self.usd is None or price is None else self.usd + price.cost(used)
         return replace(
             self,
@@ -108,7 +108,7 @@ class Count:
         )
 
     def unanswered(self, expected: Expected) -> Count:
-        """The count after a call whose answer nobody heard: it may cost money all the same."""
+        """Return the count after a call whose answer was not received: it may cost money anyway."""
         usd = None if self.usd is None or expected.price is None else self.usd + expected.bound.usd
         return replace(
             self,
@@ -127,8 +127,7 @@ class Count:
 
     @classmethod
     def from_json(cls, data: bytes) -> Count:
-        """Read the count from JSON, also an older gateway's, which lacks some of today's names.
-        ValueError."""
+        """Read the count from JSON, including an older gateway's, which lacks some names. ValueError."""
         raw: Any = json.loads(data)
         known = {field.name for field in fields(cls)}
         if not isinstance(raw, dict) or not {"requests", "tokens", "usd"} <= raw.keys() <= known:
@@ -151,7 +150,7 @@ class Caps:
     requests: int | None = None
 
     def reached(self, count: Count) -> tuple[str, str]:
-        """Return (which limit, in words), or two empty texts. Judged before a call; a running one may end."""
+        """Return (which limit, why), or two empty texts. Checked before a call; a running one may end."""
         spent, assumed = count.bound, " (or assumed to be)" if count.unread else ""
         if self.tokens is not None and spent.tokens >= self.tokens:
             return (
@@ -161,21 +160,19 @@ class Caps:
         if self.usd is not None and spent.usd >= self.usd:
             return "usd", f"${spent.usd:f} is{assumed} spent, the limit of this run is ${self.usd:f}"
         if self.requests is not None and count.requests >= self.requests:
-            return "requests", f"{count.requests} model calls were made, the limit of this run"
+            return "requests", f"{count.requests} model calls were made, which is the limit of this run"
         return "", ""
 
     def have_room(self, bound: UsageBound) -> bool:
-        """Whether this much can be used without passing a limit."""
+        """Whether this much can be used without exceeding a limit."""
         full = self.tokens is not None and bound.tokens > self.tokens
         return not full and (self.usd is None or bound.usd <= self.usd)
 
 
 @dataclass(frozen=True, slots=True)
 class Storm:
-    """The calls that failed in a row, and when the server last failed. Times are seconds of any one clock.
-
-    `tries`: those made after the failure before them was known; `first`: when the first one failed.
-    """
+    """The consecutive failed calls, and when the server last failed. Times are seconds of any one clock.
+    `tries`: calls made after the failure before them was known; `first`: when the first one failed."""
 
     failures: int = 0
     failed: float = 0.0
@@ -184,12 +181,12 @@ class Storm:
 
     @property
     def lasted(self) -> int:
-        """The whole seconds from the first failure to the last."""
+        """Return the whole seconds from the first failure to the last."""
         return int(self.failed - self.first)
 
     def after(self, ok: bool, at: float, now: float) -> Storm:
-        """The state after a call that was sent at `at`. Many parallel calls that fail together count as
-        one try."""
+        """Return the state after a call that was sent at `at`. Parallel calls that fail together count as one
+        try."""
         if ok:
             return Storm()
         if not self.failures:
@@ -197,18 +194,18 @@ class Storm:
         return Storm(self.failures + 1, now, self.tries + (at >= self.failed), self.first)
 
     def wait(self) -> float:
-        """Seconds before the next call goes out."""
+        """Return the seconds to wait before the next call."""
         over = self.failures - PATIENT
         return 0.0 if over < 0 else float(min(FIRST_WAIT_S * 2 ** min(over, 10), LONGEST_WAIT_S))
 
     def is_cut(self, now: float) -> bool:
-        """Check whether the server is not asked this time."""
+        """Whether calls are answered without the server now."""
         return self.failures >= MOST_FAILURES and now - self.failed < COOL_S
 
 
 BYTES_PER_TOKEN = 4
 ASSUMED_OUTPUT = 8192
-"""The tokens of output that are assumed where a request sets no limit to its answer."""
+"""The output tokens that are assumed if a request sets no limit for its answer."""
 _LIMITS: dict[Wire, tuple[tuple[str, ...], tuple[str, ...]]] = {
     Wire.ANTHROPIC: ((), ("max_tokens",)),
     Wire.CHAT: ((), ("max_completion_tokens", "max_tokens")),
@@ -216,12 +213,12 @@ _LIMITS: dict[Wire, tuple[tuple[str, ...], tuple[str, ...]]] = {
     Wire.GEMINI: (("generationConfig", "generation_config"), ("maxOutputTokens", "max_output_tokens")),
     Wire.OLLAMA: (("options",), ("num_predict",)),
 }
-"""By API: the objects of a request in which its output limit may stand, and the limit's possible names."""
+"""By API: the objects of a request that may contain its output limit, and the limit's possible names."""
 _ANSWERS = ("n", "candidateCount", "candidate_count")
 
 
 def estimate_most(wire: Wire, size: int, body: dict[str, Any]) -> TokenCount:
-    """The most tokens that a request of so many bytes may use."""
+    """Return the maximum tokens that a request of so many bytes may use."""
     inside, names = _LIMITS[wire]
     places = [body.get(name) for name in inside] if inside else [body]
     limits = [_find_largest(place, names) for place in places if isinstance(place, dict)]
@@ -231,7 +228,7 @@ def estimate_most(wire: Wire, size: int, body: dict[str, Any]) -> TokenCount:
 
 
 def count_usage(reading: MeterReading, expected: TokenCount, passed: int) -> TokenCount:
-    """Return the usage of an answer of `passed` bytes: as reported, or else as must be assumed."""
+    """Return the usage of an answer of `passed` bytes: as reported, or else as it must be assumed."""
     tokens = reading.tokens
     if reading.whole:
         return tokens
@@ -258,7 +255,7 @@ class Expected:
 
 
 class LimitReached(Exception):
-    """A limit of the run allows no more calls. `limit`: which one; `words`: in words."""
+    """A limit of the run allows no more calls. `limit`: which one; `words`: the explanation."""
 
     def __init__(self, limit: str, words: str) -> None:
         super().__init__(words)
@@ -266,10 +263,8 @@ class LimitReached(Exception):
 
 
 class Allowance:
-    """Lets calls go out while the run's limits have room for all that are under way.
-
-    Without room one call goes at a time, so no more than one can pass a limit. `count`: as it is now.
-    """
+    """Lets calls start while the run's limits have room for all running calls. Without room, calls run one at
+    a time, so at most one can exceed a limit. `count`: the current one."""
 
     def __init__(self, caps: Caps, count: Callable[[], Count]) -> None:
         self._caps, self._count = caps, count
@@ -278,7 +273,7 @@ class Allowance:
 
     @contextlib.asynccontextmanager
     async def call(self, expected: Expected) -> AsyncIterator[None]:
-        """While one is under way; what it used is counted before its end. Raises Reached."""
+        """Admit one call; its usage is counted before the context ends. Raises LimitReached."""
         mine = expected.bound
         await self._wait_for_room(mine)
         self._held.append(mine)

@@ -1,4 +1,4 @@
-"""The part of HTTP/1.1 that a gateway needs: heads, and bodies by length, in chunks or to the end. Strict."""
+"""The part of HTTP/1.1 that a gateway needs: heads; bodies by length, in chunks or to the end. Strict."""
 
 from __future__ import annotations
 
@@ -11,18 +11,17 @@ from enum import Enum
 HEAD_BYTES = 64 << 10
 PIECE = 64 << 10
 DIGITS = 15
-"""The most digits of a length: nobody sends so much, and Python makes no number of some thousands of digits.
-"""
+"""The maximum number of digits of a length: real ones are shorter, and Python refuses thousands of digits."""
 DROPPED = 8
-"""The part of a body too large that is read and thrown away, as a multiple of the bound."""
+"""How much of a body that is too large is read and discarded, as a multiple of the limit."""
 
 TRAILERS = 100
-"""The most lines after a body in chunks: a sender of endless lines would keep us busy for nothing."""
+"""The maximum number of lines after a chunked body: an endless sender would keep us busy for nothing."""
 
 Headers = list[tuple[str, str]]
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-"""A lone line feed ends a line for many servers: the rest would be a header that nobody judged."""
+"""Many servers end a line at a lone line feed: the rest would be a header that was not checked."""
 
 
 class BadMessage(Exception):
@@ -30,15 +29,15 @@ class BadMessage(Exception):
 
 
 class TooLarge(BadMessage):
-    """A body too large to be kept."""
+    """A body that is too large to be stored."""
 
 
 class Gone(Exception):
-    """The other side has hung up."""
+    """The other side has disconnected."""
 
 
 class BrokenAnswer(Gone):
-    """The server hung up in the middle of its answer."""
+    """The server disconnected in the middle of its answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ class Head:
 
     @property
     def is_old(self) -> bool:
-        """Whether the message is HTTP/1.0, which knows no chunks."""
+        """Whether the message is HTTP/1.0, which does not support chunks."""
         return "HTTP/1.0" in self.start
 
     @property
@@ -67,14 +66,14 @@ class Head:
 
 
 class Framing(Enum):
-    """The rule that ends a body, where its end is not a number of bytes."""
+    """The rule that ends a body whose length in bytes is not stated."""
 
     CHUNKED = "chunked"
     TO_THE_END = "to the end"
 
 
 async def read_head(reader: asyncio.StreamReader) -> Head | None:
-    """Read the next message's head; None when the other side has ended. BadMessage."""
+    """Read the next message's head; None if the other side has ended. Raises BadMessage."""
     try:
         data = await reader.readuntil(b"\r\n\r\n")
     except asyncio.IncompleteReadError as exc:
@@ -89,13 +88,13 @@ async def read_head(reader: asyncio.StreamReader) -> Head | None:
 
 
 def parse_head(data: bytes) -> Head:
-    """Parse the bytes of a head. BadMessage."""
+    """Parse the bytes of a head. Raises BadMessage."""
     start, *lines = data.lstrip(b"\r\n").decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
     headers: Headers = []
     for line in lines:
         name, colon, value = line.partition(":")
         if not colon or not _NAME.fullmatch(name) or _CONTROL.search(value):
-            raise BadMessage("a line of the head is not a header")  # unquoted: it may have the key
+            raise BadMessage("a line of the head is not a valid header")  # not quoted: it may contain the key
         headers.append((name.lower(), value.strip()))
     if len(start.split(" ", 2)) < 2 or _CONTROL.search(start):
         raise BadMessage("the first line is not one of HTTP")
@@ -108,7 +107,7 @@ def framing_of(head: Head, default: int | Framing) -> int | Framing:
     coding = head.joined("transfer-encoding")
     if coding:
         if coding != "chunked" or lengths:
-            raise BadMessage("a transfer coding that is not plain chunks")
+            raise BadMessage("the transfer coding is not plain chunks")
         return Framing.CHUNKED
     if not lengths:
         return default
@@ -119,7 +118,7 @@ def framing_of(head: Head, default: int | Framing) -> int | Framing:
 
 
 async def body_of(reader: asyncio.StreamReader, framing: int | Framing) -> AsyncIterator[bytes]:
-    """The body in pieces, as they come. BadMessage when it ends too early."""
+    """Yield the body in pieces as they arrive. Raises BadMessage if it ends too early."""
     if isinstance(framing, int):
         pieces = _read_exactly(reader, framing)
     else:
@@ -147,11 +146,11 @@ async def _read_chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
         async for piece in _read_exactly(reader, size):
             yield piece
         if await _read_line(reader):
-            raise BadMessage("a chunk is longer than it says")
-    for _ in range(TRAILERS):  # of which nobody makes use
+            raise BadMessage("a chunk is longer than its stated size")
+    for _ in range(TRAILERS):  # trailers are ignored
         if not await _read_line(reader):
             return
-    raise BadMessage("the trailers have no end")
+    raise BadMessage("there are too many trailers")
 
 
 async def _read_line(reader: asyncio.StreamReader) -> bytes:
@@ -164,15 +163,13 @@ async def _read_line(reader: asyncio.StreamReader) -> bytes:
 def _parse_size(line: bytes) -> int:
     digits = line.partition(b";")[0].strip()
     if not digits or len(digits) > 8 or not all(byte in b"0123456789abcdefABCDEF" for byte in digits):
-        raise BadMessage("not the size of a chunk")
+        raise BadMessage("invalid chunk size")
     return int(digits, 16)
 
 
 async def read_whole(reader: asyncio.StreamReader, framing: int | Framing, most: int) -> bytes:
-    """Return a request's body. BadMessage; TooLarge when it has more than `most` bytes.
-
-    The rest of a body too large is read and thrown away, within bounds, else the sender hears no answer.
-    """
+    """Return a request's body. Raises BadMessage, or TooLarge if it has more than `most` bytes. The rest of a
+    too large body is read and discarded, within limits; else the sender gets no answer."""
     parts, size = [], 0
     async for piece in body_of(reader, framing):
         size += len(piece)
@@ -183,12 +180,12 @@ async def read_whole(reader: asyncio.StreamReader, framing: int | Framing, most:
         if size > DROPPED * most:
             break
     if size > most:
-        raise TooLarge(f"the request is too large: it may have {most >> 20} MB")
+        raise TooLarge(f"the request is too large: it may have at most {most >> 20} MB")
     return b"".join(parts)
 
 
 def head_bytes(start: str, headers: Iterable[tuple[str, str]]) -> bytes:
-    """Return a head's bytes as they are sent."""
+    """Return a head as bytes to send."""
     lines = [start, *(f"{name}: {value}" for name, value in headers)]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
 

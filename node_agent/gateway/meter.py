@@ -1,7 +1,5 @@
-"""Reads token counts from a model server's answer, in five dialects, streamed or plain. Pure, bounded memory.
-
-Standard library only, as all that the gateway's program imports.
-"""
+"""Reads token counts from model servers' answers, in five dialects, streamed or not. Pure, bounded memory.
+Standard library only, like everything that the gateway's program imports."""
 
 from __future__ import annotations
 
@@ -12,7 +10,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 LINE_BYTES = 8 << 20
-"""The most bytes of a stream's line that is read; a longer line is skipped. The longest seen has 300 KB."""
+"""The maximum bytes of a stream's line that are read; longer lines are skipped. The longest seen: 300 KB."""
 PLAIN_BYTES = 16 << 20
 MOST = 2**53 - 1
 
@@ -29,9 +27,8 @@ class Wire(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TokenCount:
-    """`input`: tokens that no cache had; `cached`: read from a cache; `written`: written into one; `hour`:
-    the part of `written` that is kept there for an hour.
-    """
+    """`input`: tokens not read from a cache; `cached`: read from a cache; `written`: written into one;
+    `hour`: the part of `written` that is stored there for an hour."""
 
     input: int = 0
     cached: int = 0
@@ -50,16 +47,14 @@ class TokenCount:
 
     @property
     def total(self) -> int:
-        """The tokens that count for limits: all but those read from a cache."""
+        """Return the tokens that count for limits: all but those read from a cache."""
         return self.input + self.written + self.output
 
 
 @dataclass(frozen=True, slots=True)
 class MeterReading:
-    """The usage that an answer has reported so far. `whole`: to its end; `model`: the model that answered.
-
-    `terms`: name and value of each field beside the numbers, such as the tier, as each may change the price.
-    """
+    """The usage that an answer has reported so far. `whole`: completely; `model`: the model that answered.
+    `terms`: name and value of each text field, such as the tier, as each may change the price."""
 
     tokens: TokenCount = TokenCount()
     whole: bool = False
@@ -68,23 +63,23 @@ class MeterReading:
 
 
 class Meter(Protocol):
-    """Takes an answer's bytes, cut anywhere. Never raises. `heard`: the answer had something to read."""
+    """Reads an answer's bytes, split anywhere. Never raises. `heard`: the answer had something to read."""
 
     reading: MeterReading
     heard: bool
 
     def feed(self, chunk: bytes) -> None:
-        """Take the next bytes."""
+        """Process the next bytes."""
 
     def close(self) -> None:
-        """Take the end of the answer."""
+        """Process the end of the answer."""
 
 
 Reader = Callable[[MeterReading, dict[str, Any]], MeterReading]
 
 
 class LineMeter:
-    """Counts streams: server-sent events (`data: {...}`) and lines of JSON. Most lines are never parsed."""
+    """Reads streams: server-sent events (`data: {...}`) and lines of JSON. Most lines are never parsed."""
 
     def __init__(self, read: Reader, mark: bytes) -> None:
         self.reading, self.heard = MeterReading(), False
@@ -118,7 +113,7 @@ class LineMeter:
 
 
 class PlainMeter:
-    """Counts one JSON value, or a list of them as Gemini streams it without `alt=sse`."""
+    """Reads one JSON value, or a list of them as Gemini streams it without `alt=sse`."""
 
     def __init__(self, read: Reader) -> None:
         self.reading, self.heard = MeterReading(), False
@@ -128,7 +123,7 @@ class PlainMeter:
     def feed(self, chunk: bytes) -> None:
         if len(self._data) + len(chunk) <= PLAIN_BYTES:
             self._data += chunk
-        else:  # what was cut is not JSON, so that nothing is read from it
+        else:  # truncated data is not JSON, so nothing is read from it
             del self._data[1:]
             self.heard = True
 
@@ -146,7 +141,7 @@ def meter_of(wire: Wire, content_type: str) -> Meter:
 
 
 def _parse_value(data: bytes) -> Any:
-    """Parse an object or a list; None for any other data."""
+    """Parse an object or a list; return None for other data."""
     try:
         value = json.loads(data)
     except (ValueError, RecursionError, MemoryError):
@@ -178,7 +173,7 @@ def terms_of(values: dict[str, Any]) -> dict[str, str]:
 
 
 def _read_anthropic(before: MeterReading, event: dict[str, Any]) -> MeterReading:
-    """The stream's first event has the input, its last delta the output; both are totals of this answer."""
+    """The stream's first event has the input, its last delta the output; both are totals for this answer."""
     message = _to_dict(event.get("message")) if event.get("type") == "message_start" else event
     usage = _to_dict(message.get("usage"))
     if not usage:
@@ -220,7 +215,7 @@ def _read_responses(before: MeterReading, event: dict[str, Any]) -> MeterReading
 
 
 def _read_gemini(before: MeterReading, event: dict[str, Any]) -> MeterReading:
-    """Every piece has the totals so far; the last that counts is the one with a reason to finish."""
+    """Every piece has the totals so far; the last one with a finish reason is final."""
     usage = _to_dict(event.get("usageMetadata"))
     if not usage:
         return before

@@ -1,4 +1,4 @@
-"""Starts a run's gateway as the node's owner wishes, reports its state, and ends it: the Gateways port."""
+"""Starts a run's gateway with the owner's settings, reports its state, and ends it: the Gateways port."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ class GatewaySettings(WireModel):
     """The owner's gateway.json. `https_proxy`: for servers behind TLS; `proxy_login`: the name of a secret
     with `user:password`.
 
-    `no_proxy`: hosts, domains with all below them, and networks that are reached directly. `hosted_tools`:
-    how tools are treated that the vendor would run; `fetched_urls`: addresses that it would fetch.
+    `no_proxy`: hosts, domains with subdomains, and networks that are reached directly. `hosted_tools`: how to
+    treat tools that the vendor would run; `fetched_urls`: addresses that it would fetch.
     """
 
     https_proxy: str | None = None
@@ -67,7 +67,8 @@ class GatewaySettings(WireModel):
         parts = urlsplit(url)
         if parts.username or parts.password:
             raise ValueError(
-                "no login in it: put user:password into secrets.json, and its name into proxy_login"
+                "it must not contain a login: put user:password into secrets.json, and its name into "
+                "proxy_login"
             )
         if parts.scheme != "http" or not parts.hostname or parts.path not in ("", "/") or not _find_port(url):
             raise ValueError("it must be http://HOST:PORT (traffic through it is TLS all the same)")
@@ -83,12 +84,12 @@ class GatewaySettings(WireModel):
 
 
 def read_wish(home: Path) -> GatewaySettings:
-    """Return the file's settings; the defaults without a file. SettingsError names file, key and problem."""
+    """Return the file's settings; without a file the defaults. SettingsError names file, key and problem."""
     return read_owner_settings(GatewaySettings, home / WISH_FILE)
 
 
 def problems_of(home: Path) -> tuple[NodeProblem, ...]:
-    """Return the problems for `fleet status`: with an unreadable settings file no gateway opens."""
+    """Return the problems for `fleet status`: with an unreadable settings file no gateway starts."""
     try:
         read_wish(home)
     except SettingsError as wrong:
@@ -113,7 +114,7 @@ def _is_network(name: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Lead:
-    """The way to an endpoint. `free`: the model costs nothing; `slots`: calls at once, 0: any number."""
+    """The route to an endpoint. `free`: the model costs nothing; `slots`: calls at once, 0: any number."""
 
     way: Way
     free: bool
@@ -128,13 +129,13 @@ class Lead:
 
 
 class Near:
-    """The endpoints of this node by name. `folder`: where the locks of their slots lie."""
+    """The endpoints of this node by name. `folder`: contains the locks of their slots."""
 
     def __init__(self, find: Callable[[str], EndpointServer | None], folder: Path) -> None:
         self._find, self._folder = find, folder
 
     def lead(self, job: Job) -> Lead:
-        """Return the way to the job's endpoint. Raises StepFailed, and OSError of the disk."""
+        """Return the route to the job's endpoint. Raises StepFailed, and OSError of the disk."""
         name = job.endpoint or ""
         server = self._find(name)
         if server is None:
@@ -158,10 +159,10 @@ class Near:
 
 
 PROGRAM = str(Path(__file__).with_name("program.py"))
-"""The path of the gateway's program; as modules it would stay in the node agent's memory."""
+"""The path of the gateway's program, which runs in its own process to save memory in the node agent."""
 END_MS = 5_000
 SPARE_S = 600.0
-"""Seconds of a gateway's life beyond the wall limit, for the graces of a stop or a slow machine."""
+"""Seconds of a gateway's life beyond the wall limit, for grace periods of a stop or a slow machine."""
 TOKEN_BYTES = 16
 BACKLOG = 128
 FIRST_FD = 3
@@ -172,10 +173,8 @@ _DEFAULTS = tuple(n for n in signal.valid_signals() if n not in (signal.SIGKILL,
 
 @dataclass(frozen=True, slots=True)
 class _Led:
-    """Where a run's calls go: by `way`, or to `hosts` by subscription. Determined once for each opening.
-
-    `prices`: the owner's, in words; `wrong`: why they cannot be read. `lead`: the way to the node's endpoint.
-    """
+    """The destination of a run's calls: `way`, or `hosts` by subscription. Determined at each opening.
+    `prices`: the owner's, as text; `wrong`: why they are unreadable. `lead`: the endpoint's route."""
 
     way: Way | None
     hosts: tuple[str, ...] = ()
@@ -189,7 +188,7 @@ class _Led:
             return False
         if self.is_free:
             return True
-        model = next(iter(self.way.models), model)  # without the name of a provider
+        model = next(iter(self.way.models), model)  # without the provider's name
         if self.way.public and not any(letter.isdigit() for letter in model or ""):
             return True
         owner = self._read_owner_prices()
@@ -199,10 +198,8 @@ class _Led:
 
     @property
     def is_free(self) -> bool:
-        """Whether the server is the owner's own, and the owner has set no price for the model.
-
-        A vendor's own model at a private address is behind a proxy, which has to pay for it.
-        """
+        """Whether the server is the owner's own, and the owner has set no price for the model. A vendor's own
+        model at a private address is behind a proxy, which has to pay for it."""
         if self.lead is not None or self.way is None:
             return self.lead is not None and self.lead.free
         name, *vendors = self.way.models or ("",)
@@ -219,8 +216,8 @@ class _Led:
 class GatewayProcesses:
     """Gateways as real processes. Thread-safe.
 
-    `values`: the node's variables and secrets by name, as now. `prices`: the owner's, by model, in words.
-    `wish`: the owner's gateway.json. Either raises SettingsError. `near`: the node's own model servers.
+    `values`: the node's current variables and secrets by name. `prices`: the owner's, by model, as text.
+    `wish`: the owner's gateway.json. Both raise SettingsError. `near`: the node's model servers.
     """
 
     def __init__(
@@ -234,13 +231,13 @@ class GatewayProcesses:
     ) -> None:
         self._python, self._ids, self._values, self._near = python, ids, values, near
         self._prices, self._wish = prices, wish
-        self._mine: dict[Path, int] = {}  # pids of our children
+        self._mine: dict[Path, int] = {}  # pids of our child processes
         self._lock = threading.Lock()
 
     def open(self, job: Job, folder: Path) -> GatewayAccess | None:
         given = places.read_access(folder)
         alive = given is not None and self.is_alive(folder)
-        if given is not None and alive and job.endpoint is not None:  # its server may be gone by now
+        if given is not None and alive and job.endpoint is not None:  # the endpoint may be gone by now
             return GatewayAccess(*given)
         try:
             values = self._values()
@@ -254,7 +251,7 @@ class GatewayProcesses:
             return self._start(job, folder, GatewayAccess(port, token, led.way is None, priced), led, values)
         except OSError as exc:
             kind = FailureKind.DISK_FULL if exc.errno == errno.ENOSPC else FailureKind.NODE_INTERNAL
-            raise StepFailed(kind, f"the model gateway cannot be opened: {exc}") from exc
+            raise StepFailed(kind, f"the model gateway cannot be started: {exc}") from exc
 
     def _find_led(self, job: Job, values: Mapping[str, str]) -> _Led | None:
         """Return where the run's calls go; None: the run calls its model directly."""
@@ -273,11 +270,11 @@ class GatewayProcesses:
         return _Led(way, prices=prices, lead=lead)
 
     def _find_lead(self, job: Job) -> Lead | None:
-        """The lead to an endpoint of this node, if the job names one."""
+        """Return the route to the endpoint of this node that the job names, if any."""
         if job.endpoint is None:
             return None
         if self._near is None:
-            raise StepFailed(FailureKind.CANNOT_START, "this node agent looks at no endpoints")
+            raise StepFailed(FailureKind.CANNOT_START, "this node agent does not use model endpoints")
         return self._near.lead(job)
 
     def is_alive(self, folder: Path) -> bool:
@@ -335,7 +332,7 @@ class GatewayProcesses:
         found = places.find_gateway(folder)
         with self._lock:
             child = self._mine.get(folder)
-        seen = process.read_stat(child) if child and found is None else None  # it has not said yet who it is
+        seen = process.read_stat(child) if child and found is None else None  # it is not identified yet
         return found if seen is None or seen.gone else (seen.pid, seen.start)
 
     def _start(
@@ -369,19 +366,21 @@ class GatewayProcesses:
                 os.close(stdin)
         with self._lock:
             self._mine[folder] = child
-        with contextlib.suppress(BrokenPipeError), open(pipe, "wb") as file:  # one that died is found out
+        with contextlib.suppress(BrokenPipeError), open(pipe, "wb") as file:  # its death is detected later
             file.write(spec.to_json())
         return entry
 
     def _add_owner_settings(self, spec: GatewaySpec, values: Mapping[str, str]) -> GatewaySpec:
-        """Return the spec with the settings of gateway.json. StepFailed when they cannot be carried out."""
+        """Return the spec with the settings of gateway.json. StepFailed if they cannot be applied."""
         try:
             wish = self._wish()
         except SettingsError as exc:
             raise StepFailed(FailureKind.NODE_INTERNAL, str(exc)) from exc
         login = values.get(wish.proxy_login, "") if wish.proxy_login else ""
         if wish.proxy_login and ":" not in login:
-            words = f"proxy_login of gateway.json names {wish.proxy_login}, which is not user:password here"
+            words = (
+                f"proxy_login of gateway.json names {wish.proxy_login}, whose value here is not user:password"
+            )
             raise StepFailed(FailureKind.NODE_INTERNAL, words)
         return replace(
             spec,
@@ -393,7 +392,7 @@ class GatewayProcesses:
         )
 
     def _spawn(self, env: dict[str, str], files: tuple[int, int, int, int]) -> int:
-        """Start the gateway. Its sockets listen already: a caller waits until it is up, and we need not."""
+        """Start the gateway without waiting. Its sockets already listen: a caller waits until it is up."""
         self._reap()
         stdin, log, *sockets = files
         at = range(FIRST_FD, FIRST_FD + len(sockets))
@@ -409,7 +408,7 @@ class GatewayProcesses:
 
 
 def _make_spec(job: Job, folder: Path, entry: GatewayAccess, led: _Led) -> GatewaySpec:
-    """Return the gateway's spec. StepFailed where the owner's prices cannot be read."""
+    """Return the gateway's spec. StepFailed if the owner's prices cannot be read."""
     way, limits = led.way, job.limits
     life, at = limits.wall_ms / 1000 + SPARE_S, str(folder.absolute())
     if way is None:
@@ -438,7 +437,7 @@ def _make_spec(job: Job, folder: Path, entry: GatewayAccess, led: _Led) -> Gatew
 
 
 def _plan_moves(pairs: list[tuple[int, int]]) -> list[tuple[int, ...]]:
-    """Return moves through higher numbers, so that no move overwrites a file that is still to be moved."""
+    """Return moves through higher numbers, so that no move overwrites a file that must still be moved."""
     above = max(max(pair) for pair in pairs) + 1
     there = [(os.POSIX_SPAWN_DUP2, fd, above + to) for fd, to in pairs]
     back = [(os.POSIX_SPAWN_DUP2, above + to, to) for _, to in pairs]
@@ -453,9 +452,9 @@ def _reap_child(pid: int) -> bool:
 
 
 def _make_unix_socket(path: Path) -> socket.socket:
-    """Make a socket through its folder's descriptor: a socket's own path may have only 107 bytes.
+    """Create a socket through its folder's descriptor: a socket's path may have only 107 bytes.
 
-    In a sandbox the agent may be another user. Nobody else reaches the socket: the attempt's folder is ours
+    In a sandbox the agent may be another user. No other user reaches the socket: the attempt's folder is ours
     alone, and every caller must show the placeholder.
     """
     path.unlink(missing_ok=True)

@@ -1,7 +1,5 @@
-"""Token prices: the node owner's own list first, then the vendors' public prices. Pure.
-
-A model that is not here has no price: its cost is unknown, never zero.
-"""
+"""Token prices: the node owner's own list first, then the vendors' public prices. Pure. A model that is not
+listed has no price: its cost is unknown, never zero."""
 
 from __future__ import annotations
 
@@ -14,8 +12,8 @@ from node_agent.gateway.meter import TokenCount
 
 # Of vendors that serve models of many makers, each with its own price for the same name, from their pages
 # (console.groq.com/docs/models, mistral.ai/pricing/api, together.ai/pricing) as genai-prices 0.2.3 of
-# November 2026 lists them; models that call tools. OpenRouter is not here: a price there follows from
-# the server that it is led to. US dollars for a million tokens: input, cache read, cache write, output.
+# November 2026 lists them; models that call tools. OpenRouter is not included: its price depends on the
+# server to which it routes a call. US dollars for a million tokens: input, cache read, cache write, output.
 _HOSTS: Mapping[str, str] = {
     "groq": """
 llama-3.1-8b-instant                           0.05   0.05    0.05   0.08
@@ -73,19 +71,19 @@ zai-org/GLM-5.3-Flash                    0.15  0.03   0.15  0.5
 
 MILLION = Decimal(1_000_000)
 HOUR = 2
-"""A token cached for an hour costs so many times an input token (platform.claude.com, prompt caching)."""
+"""The price of a token cached for an hour, as a multiple of an input token's (platform.claude.com)."""
 _USUAL = (
     *("", "auto", "default", "standard", "on_demand", "traffic_type_unspecified", "global", "not_available"),
     *("standard_only", "flex", "batch", "on_demand_flex", "scale", "provisioned_throughput"),
 )
-"""Terms at which no token costs more than in the list."""
+"""Attributes with which no token costs more than in the list."""
 _DEARER = {
     "priority": Decimal("2.5"),
     "on_demand_priority": Decimal(2),
     "fast": Decimal(6),
     "us": Decimal("1.1"),
 }
-"""The factor of each attribute, at its highest for any model of its vendor, of November 2026: the priority
+"""The factor of each attribute, at its highest for any model of its vendor, in November 2026: the priority
 tiers of OpenAI and Google, the fast mode of Anthropic and its inference in one country."""
 UNHEARD = max(_DEARER.values())
 """The factor of an attribute that is not in this list."""
@@ -187,10 +185,8 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """The price of an answer. `price`: the dearest that may apply; `least`: the certain part; None: no price.
-
-    `unsure`: the attributes whose price is not known, in words; where it is empty, both prices are the same.
-    """
+    """The price of an answer. `price`: the highest that may apply; `least`: the certain part; None: none.
+    `unsure`: the attributes of unknown price, as text; if it is empty, both prices are the same."""
 
     price: Price | None
     least: Price | None
@@ -198,10 +194,10 @@ class Charge:
 
 
 class Prices:
-    """Prices of models. `public`: the vendors' list is valid, as only at a vendor's own server; `host`: the
-    vendor of many makers' models that runs the server, whose own list is valid.
+    """Prices of models. `public`: use the vendors' list, which is valid only for a vendor's own server;
+    `host`: the vendor that runs the server with models of many makers, whose own list is used.
 
-    `free`: a server of the owner's own, where every model costs nothing, whatever its name.
+    `free`: the owner's own server, where every model costs nothing, whatever its name.
     """
 
     def __init__(self, owner: Mapping[str, Price], public: bool, free: bool = False, host: str = "") -> None:
@@ -209,8 +205,7 @@ class Prices:
         self._known = {**(PUBLIC if public else {}), **_read(_HOSTS.get(host, "")), **owner}
 
     def charge(self, terms: Mapping[str, str], *models: str) -> Charge:
-        """Return the price with these attributes. The owner may price `MODEL TERM`, as `gpt-6-sol
-        priority`."""
+        """Return the price with these attributes; the owner may set one for `MODEL TERM`."""
         odd = {name: value for name, value in terms.items() if value.lower() not in _USUAL}
         price = self.of(*models)
         for value in odd.values() if price != NOTHING else ():
@@ -224,7 +219,7 @@ class Prices:
         return Charge(price.times(factor), price, ", ".join(f"{name} {value}" for name, value in odd.items()))
 
     def of(self, *models: str) -> Price | None:
-        """The price of the first of these names that has one, with or without the date at its end."""
+        """Return the price of the first of these names that has one, with or without the date at its end."""
         if self._free:
             return NOTHING
         for model in models:
@@ -239,7 +234,7 @@ NOTHING = Price(Rate(Decimal(0), Decimal(0), Decimal(0), Decimal(0)))
 
 
 def price_of(words: str) -> Price:
-    """The price in four numbers, or nine: `2 0.2 2.5 10 > 272000 4 0.4 5 15`. Raises ValueError."""
+    """Return the price in four numbers, or nine: `2 0.2 2.5 10 > 272000 4 0.4 5 15`. Raises ValueError."""
     base, _, more = words.partition(">")
     if not more:
         return Price(_parse_rate(base))

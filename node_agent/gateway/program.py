@@ -1,8 +1,8 @@
-"""The gateway as a program: `python -I -S program.py FD FD`, listening sockets, its spec on stdin.
+"""The gateway as a program: `python -I -S program.py FD FD`, with listening sockets and its spec on stdin.
 
-Standard library only. It lives as long as its attempt's shims: it ends when the one of the work is gone, when
-none has come for PATIENCE_S, when its time is over, when another gateway has taken its place, or on SIGTERM.
-No restart of the node agent touches it.
+Standard library only. It lives as long as its attempt's shims: it ends when the agent's shim is gone, when no
+shim has appeared for PATIENCE_S, when its time is over, when another gateway has replaced it, or on SIGTERM.
+A restart of the node agent does not affect it.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ PATIENCE_S = 300.0
 SETUP, SPAWNED = "set-up", "spawned"
 PR_SET_DUMPABLE = 4
 MEMORY = 512 << 20
-"""The program's own memory in bytes: the largest request at four bytes a letter, with room to spare."""
+"""The program's memory limit in bytes: the largest request at four bytes a letter, with a reserve."""
 
 
 class Life:
-    """Decides when the gateway has nothing more to serve."""
+    """Decides when the gateway is no longer needed."""
 
     def __init__(self, attempt: Path, began: float, life_s: float) -> None:
         self._attempt, self._idle_since, self._until = attempt, began, began + life_s
@@ -74,13 +74,13 @@ async def run(spec: GatewaySpec, sockets: list[socket.socket]) -> None:
 
 
 def save_count(path: str, count: Count) -> None:
-    """Save the count. On a full disk only this news is lost; the next count is complete again."""
+    """Save the count. On a full disk only this update is lost; the next count is complete again."""
     with contextlib.suppress(OSError):
         replace_file(path, count.to_json())
 
 
 def hide_memory() -> None:
-    """Let no other process of this user read our memory, which holds the key; only root can."""
+    """Prevent other processes of this user from reading our memory, which contains the key; only root can."""
     import ctypes
 
     with contextlib.suppress(OSError, AttributeError):
@@ -98,7 +98,7 @@ def limit_memory() -> None:
 
 
 def detach() -> None:
-    """Leave the parent's session and folder; files that we make are for this user alone."""
+    """Leave the parent's session and folder; new files are for this user alone."""
     os.umask(0o077)
     os.chdir("/")
     if os.getpgid(0) != os.getpid():
@@ -124,4 +124,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    os._exit(main(sys.argv))  # nothing to tear down, and the interpreter takes milliseconds for it
+    os._exit(main(sys.argv))  # skip the interpreter's teardown, which takes milliseconds

@@ -1,4 +1,4 @@
-"""Judges an agent's requests and changes them: routes, models, tools, fetched addresses, the last call."""
+"""Checks and changes an agent's requests: routes, models, tools, fetched addresses, the last call."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from node_agent.gateway.meter import Wire
 from node_agent.gateway.spec import GatewaySpec
 
 AUTH = frozenset({"authorization", "x-api-key", "x-goog-api-key", "api-key", "proxy-authorization", "cookie"})
-"""Headers that may carry a key; none of the agent's is passed on."""
+"""Headers that may contain a key; none of the agent's is passed on."""
 HOP = frozenset(
     "connection keep-alive proxy-connection transfer-encoding content-length te trailer upgrade host expect "
     "accept-encoding".split()
@@ -24,7 +24,7 @@ HOP = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What a path asks for. `counted`: its answer costs tokens."""
+    """What a path requests. `counted`: its answer costs tokens."""
 
     wire: Wire
     counted: bool
@@ -33,14 +33,14 @@ class Route:
 
 
 class NotAllowed(Exception):
-    """A request that is not passed on; the message is for the agent. `limit`: the run's, if it is past
-    one."""
+    """A request that is not passed on; the message is for the agent. `limit`: the run's limit that it
+    exceeds, if any."""
 
     limit: str | None = None
 
 
 class Stranger(NotAllowed):
-    """A request without the run's key: it is not the run's, and it is not recorded."""
+    """A request without the run's key: it does not belong to the run, and is not recorded."""
 
 
 _POST: tuple[tuple[str, Wire, bool], ...] = (
@@ -61,16 +61,16 @@ _GET: tuple[tuple[str, Wire, bool], ...] = (
 
 
 def route_of(method: str, path: str) -> Route:
-    """The route of a path as the agent sees it. Raises NotAllowed for every path that is not on the list."""
+    """Return the route of a path as the agent sees it. Raises NotAllowed for a path that is not listed."""
     for pattern, wire, counted in _POST if method == "POST" else _GET if method == "GET" else ():
         found = re.fullmatch(pattern, path)
         if found:
             return Route(wire, counted, (found[1] or "") if found.groups() else "")
-    raise NotAllowed(f"the model gateway does not pass {method} {path[:100]} on")
+    raise NotAllowed(f"the model gateway does not forward {method} {path[:100]}")
 
 
 def wire_of(start: str) -> Wire:
-    """Return the API in whose form a refusal is written, by the first line of the request."""
+    """Return the API in whose form a refusal is written, from the first line of the request."""
     if "/messages" in start:
         return Wire.ANTHROPIC
     if "/v1beta" in start or "enerateContent" in start:
@@ -79,7 +79,7 @@ def wire_of(start: str) -> Wire:
 
 
 def split_target(target: str) -> tuple[str, str, str]:
-    """Return (path, query without a key, the key in it). NotAllowed for anything but a path."""
+    """Return (path, query without a key, the key in it). NotAllowed for anything that is not a path."""
     if not target.startswith("/") or target.startswith("//"):
         raise NotAllowed("the model gateway is not a proxy for other servers")
     parts = urlsplit(target)
@@ -89,7 +89,7 @@ def split_target(target: str) -> tuple[str, str, str]:
 
 
 def read_key(headers: Mapping[str, str], in_query: str) -> str:
-    """The key that the agent sends: our placeholder, when the agent is one of ours."""
+    """Return the key that the agent sends, which is our placeholder if the agent is one of ours."""
     given = headers.get("authorization", "")
     bearer = given[7:].strip() if given[:7].lower() == "bearer " else ""
     return bearer or headers.get("x-api-key") or headers.get("x-goog-api-key") or in_query
@@ -97,7 +97,7 @@ def read_key(headers: Mapping[str, str], in_query: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class RequestTarget:
-    """What a request is for, by its head."""
+    """The target of a request, from its head."""
 
     method: str
     path: str
@@ -106,7 +106,7 @@ class RequestTarget:
 
 
 def target_of(start: str, headers: Mapping[str, str], token: str) -> RequestTarget:
-    """Judged before a byte of the body is read. Raises Stranger, NotAllowed."""
+    """Judge the request before any byte of its body is read. Raises Stranger, NotAllowed."""
     method, target = start.split(" ")[:2]
     in_query = dict(parse_qsl(target.partition("?")[2])).get("key", "")
     if read_key(headers, in_query) != token:
@@ -116,13 +116,13 @@ def target_of(start: str, headers: Mapping[str, str], token: str) -> RequestTarg
 
 
 def parse_model_body(route: Route, body: bytes) -> tuple[str, dict[str, Any]]:
-    """Return (the model, the body as an object). NotAllowed where a body is needed and cannot be read."""
+    """Return (the model, the body as an object). NotAllowed if a body is needed but cannot be read."""
     try:
         value = json.loads(body, object_pairs_hook=_named_once)
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict) or _has_duplicates(value):
-        if body or route.counted:  # what we cannot judge, the server may be able to read
+        if body or route.counted:  # the server may be able to read a body that we cannot judge
             raise NotAllowed("the body is not a JSON object, or names something twice")
         return route.model, {}
     named = value.get("model") or (value.get("name") if route.wire is Wire.OLLAMA else "")
@@ -130,13 +130,11 @@ def parse_model_body(route: Route, body: bytes) -> tuple[str, dict[str, Any]]:
 
 
 def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """ValueError for a name that occurs twice: the server might take the value that we did not judge.
-
-    Some servers ignore the case of names; a tool's input may well have `http_proxy` and `HTTP_PROXY`.
-    """
+    """Raise ValueError for a name that occurs twice: the server might use the value that we did not judge.
+    Some servers ignore the case of names; a tool's input may well have `http_proxy` and `HTTP_PROXY`."""
     named = dict(pairs)
     if len(named) != len(pairs) or _has_duplicates(named, _JUDGED):
-        raise ValueError("a name twice in one object")
+        raise ValueError("a name occurs twice in one object")
     return named
 
 
@@ -153,13 +151,13 @@ def _has_duplicates(named: dict[str, Any], of: frozenset[str] | None = None) -> 
 
 
 def check_model(model: str, allowed: Sequence[str]) -> None:
-    """NotAllowed if there is a list of models, and none of its patterns fits."""
+    """Raise NotAllowed if there is a list of models and none of its patterns matches."""
     if allowed and not any(fnmatch.fnmatchcase(model, pattern) for pattern in allowed):
         raise NotAllowed(f"this run may not use the model {model[:100]!r}, only {', '.join(allowed)}")
 
 
 def with_usage(wire: Wire, body: bytes, payload: dict[str, Any]) -> bytes:
-    """Return the body with the request for a stream's tokens, which the chat API reports only if asked."""
+    """Return the body with a request for a stream's tokens, which the chat API reports only on request."""
     if wire is not Wire.CHAT or payload.get("stream") is not True:
         return body
     options = payload.get("stream_options")
@@ -182,9 +180,9 @@ def error_body(wire: Wire, status: int, words: str, limit: str | None = None) ->
 
 
 GATEWAY = "pancode_gateway"
-"""The type of our own refusals, where the API has one."""
+"""The type of our own refusals, for APIs that have one."""
 _KINDS = {403: ("permission_error", "PERMISSION_DENIED"), 413: ("request_too_large", "INVALID_ARGUMENT")}
-"""The names of Anthropic and Google for a status."""
+"""The names that Anthropic and Google use for a status."""
 
 
 _SPOKEN: dict[Wire, tuple[str, ...]] = {
@@ -192,17 +190,17 @@ _SPOKEN: dict[Wire, tuple[str, ...]] = {
     Wire.CHAT: ("messages",),
     Wire.RESPONSES: ("input", "prompt", "instructions"),
     Wire.GEMINI: ("contents", "systemInstruction", "system_instruction"),
-    Wire.OLLAMA: (),  # it takes pictures as they are, and nothing by address
+    Wire.OLLAMA: (),  # it takes images only as data, not by address
 }
-"""The parts of a conversation in a request, by API."""
+"""The parts of a request that contain the conversation, by API."""
 _ADDRESSES = frozenset({"image_url", "file_url", "video_url", "audio_url", "fileUri", "file_uri"})
 _FREE = frozenset({"args", "response", "arguments"})
-"""A tool's input and output as objects: their keys are the tool's own, and no vendor fetches from them."""
+"""A tool's input and output as objects: the tool defines their keys, and no vendor fetches from them."""
 _CALLS = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
 
 
 def check_fetched(wire: Wire, body: dict[str, Any]) -> None:
-    """NotAllowed where the conversation holds an address that is no `data:` address."""
+    """Raise NotAllowed if the conversation contains an address that is not a `data:` address."""
     todo: list[Any] = [body[name] for name in _SPOKEN[wire] if name in body]
     while todo:
         value = todo.pop()
@@ -241,17 +239,17 @@ _OURS: dict[Wire, tuple[str, ...]] = {
     ),
     Wire.OLLAMA: ("function",),
 }
-"""The prefixes of types of tools that the agent's program runs itself; all other tools are the vendor's."""
+"""Prefixes of the types of tools that the agent's program runs itself; the vendor runs all other tools."""
 _DROPPED = ("web_search", "image_generation")
-"""Tools that Codex offers unasked on the Responses API; taken out, so that its runs continue without them."""
+"""Tools that Codex always offers on the Responses API; removed, so that its runs continue without them."""
 _GEMINI = frozenset({"functionDeclarations", "function_declarations"})
 _FIELDS = ("mcp_servers", "web_search_options", "plugins", "search_parameters", "enable_search")
 _NESTED = frozenset({"generateContentRequest", "generate_content_request"})
-"""The keys under which a request to count Gemini's tokens may hold a whole request."""
+"""The keys under which a request to count Gemini's tokens may contain a whole request."""
 
 
 def filtered_by(spec: GatewaySpec, wire: Wire, body: dict[str, Any]) -> dict[str, Any]:
-    """Return the request without tools that the vendor would run, as the node's owner has set it."""
+    """Return the request without tools that the vendor would run, according to the owner's settings."""
     for name in _NESTED & body.keys():
         inner = body[name] if isinstance(body[name], dict) else {}
         if "model" in inner:
@@ -266,11 +264,8 @@ def filtered_by(spec: GatewaySpec, wire: Wire, body: dict[str, Any]) -> dict[str
 
 
 def without_hosted(wire: Wire, body: dict[str, Any], strips: bool = False) -> dict[str, Any]:
-    """Return the request without the tools that it can do without; the same object if it has none.
-    NotAllowed.
-
-    `strips`: tools that would be refused are taken out instead, and the call continues without them.
-    """
+    """Return the request without tools that can be omitted; the same object if it has none. NotAllowed.
+    `strips`: remove tools that would be refused instead, so that the call continues without them."""
     if strips and any(body.get(name) for name in _FIELDS):
         body = {name: value for name, value in body.items() if name not in _FIELDS}
     for name in _FIELDS:
@@ -282,7 +277,7 @@ def without_hosted(wire: Wire, body: dict[str, Any], strips: bool = False) -> di
 
 
 def _with_items(body: dict[str, Any], strips: bool) -> dict[str, Any]:
-    """The conversation with the tools that a tool search found, each judged like an offered one."""
+    """Return the conversation with the tools that a tool search found, each judged like an offered one."""
     items = body.get("input")
     if not isinstance(items, list):
         return body
@@ -304,9 +299,8 @@ def _with_tools(wire: Wire, body: dict[str, Any], strips: bool) -> dict[str, Any
 
 
 def _replace_tools(wire: Wire, body: dict[str, Any], kept: list[Any]) -> dict[str, Any]:
-    """The request with these tools; no empty list and no choice of a missing tool, as the vendor refuses
-    those.
-    """
+    """Return the request with these tools; without an empty list or a choice of a missing tool, which the
+    vendor refuses."""
     made = {**body, "tools": kept}
     if not kept and wire is not Wire.RESPONSES:
         del made["tools"]
@@ -349,7 +343,7 @@ def _make_refused_error(what: str) -> NotAllowed:
 
 
 LAST_OUTPUT = 4096
-"""The most tokens of the last answer, thoughts included."""
+"""The maximum number of tokens of the last answer, thoughts included."""
 LAST_WORDS = (
     "PanCode: this run has reached its limit, and this is the last answer that it gets. Call no tools. "
     "Say in a few sentences what is done, what is left to do, and what you would do next."
@@ -357,20 +351,18 @@ LAST_WORDS = (
 
 
 def as_last(wire: Wire, body: dict[str, Any], public: bool) -> dict[str, Any]:
-    """The request with our words at its end and a limit for its answer; `public`: to the vendor's own
+    """Return the request with our text at its end and a limit for its answer; `public`: for the vendor's own
     server."""
     match wire:
         case Wire.ANTHROPIC:
-            # words come behind the results of tools in the same message: the other way round is refused there
+            # in one message the API accepts text only after tool results, not before
             made = {**body, "max_tokens": _bound_tokens(body.get("max_tokens"))}
             made["messages"] = _append_message(
                 body.get("messages"), "content", {"type": "text", "text": LAST_WORDS}
             )
             if body.get("tools"):
                 made["tool_choice"] = {"type": "none"}
-            if "budget_tokens" in _to_dict(
-                body.get("thinking")
-            ):  # it would have to be smaller than the bound
+            if "budget_tokens" in _to_dict(body.get("thinking")):  # it must be below the limit
                 del made["thinking"]
             return made
         case Wire.CHAT:
@@ -409,7 +401,7 @@ def _make_item(text: str) -> dict[str, Any]:
 
 
 def _last_gemini(body: dict[str, Any]) -> dict[str, Any]:
-    """The API knows both spellings, but not which of two given ones counts, so each gets the limit."""
+    """The API accepts both spellings; which of two given ones counts is unknown, so limit each."""
     made = dict(body)
     for at in _list_spellings(body, "generationConfig", "generation_config"):
         config = _to_dict(body.get(at))
@@ -423,12 +415,12 @@ def _last_gemini(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _list_spellings(place: dict[str, Any], usual: str, other: str) -> list[str]:
-    """Return those of both names that are there, or the usual name."""
+    """Return those of both names that are present, or the usual name."""
     return [name for name in (usual, other) if name in place] or [usual]
 
 
 def _last_ollama(body: dict[str, Any]) -> dict[str, Any]:
-    """Without tools: this API has no other way to say that no tool is to be called."""
+    """Remove the tools: this API has no other way to forbid tool calls."""
     options = _to_dict(body.get("options"))
     made = {**body, "options": {**options, "num_predict": _bound_tokens(options.get("num_predict"))}}
     made.pop("tools", None)
@@ -438,8 +430,8 @@ def _last_ollama(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _append_message(given: Any, at: str, words: dict[str, Any]) -> list[Any]:
-    """The text in the user's last message, so that two user messages never follow each other; or as a message
-    of its own."""
+    """Add the text to the user's last message, so that two user messages never follow each other; otherwise
+    append a new message."""
     messages = _list(given)
     last = _to_dict(messages[-1]) if messages else {}
     if last.get("role") != "user":

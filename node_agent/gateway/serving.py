@@ -1,4 +1,4 @@
-"""Serves an agent's model calls: checks, waits, adds the key, passes the answer on, counts."""
+"""Serves an agent's model calls: checks, waits, adds the key, passes the answer on, counts usage."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ KEPT_ERROR = 16 << 10
 MOST_ERROR = 1 << 20
 """The most bytes of an answer that is not a success: the whole of it is looked through for the key."""
 MOST_OPEN = 256
-"""The most connections that have shown the run's key."""
+"""The maximum number of connections that have shown the run's key."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelRequest:
-    """A request that may be passed on. `body`: as sent; `expected`: its usage; `terms`: those it asks for."""
+    """A request that may be passed on. `body`: as sent; `expected`: its usage; `terms`: price attributes."""
 
     target: RequestTarget
     head: Head
@@ -76,7 +76,7 @@ class ModelRequest:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamError:
-    """An error of the server's, kept to be told again."""
+    """An error of the server, stored for repeated use."""
 
     status: int
     kind: str
@@ -100,7 +100,7 @@ class Gateway:
         self._strangers = 0
 
     def connection(self) -> AgentConnection:
-        """Make the protocol of a connection, as an event loop's server wants it."""
+        """Create the protocol of a connection for an event loop's server."""
         return AgentConnection(self._serve)
 
     async def _serve(self, client: AgentClient) -> None:
@@ -111,7 +111,7 @@ class Gateway:
                 pass
 
     async def close(self) -> None:
-        """End all requests under way; their count is saved."""
+        """End all running requests; their count is saved."""
         await self._lobby.close()
         self._upstream.close()
 
@@ -145,7 +145,7 @@ class Gateway:
     async def _judge_head(
         self, client: AgentClient, caller: OpenConnection, head: Head
     ) -> RequestTarget | None:
-        """Judge a request by its head. A refused one is answered, its body not kept, its connection ended."""
+        """Judge a request by its head. Answer a refused one without its body, and end its connection."""
         wire = wire_of(head.start)
         try:
             target = target_of(head.start, dict(head.headers), self._spec.token)
@@ -155,7 +155,7 @@ class Gateway:
             return None
         if not self._lobby.knows(caller):
             await client.drop(head)
-            words = f"this run has {MOST_OPEN} connections to its model open: close some"
+            words = f"this run has {MOST_OPEN} open connections to its model: close some"
             await client.say(503, error_body(wire, 503, words), closes=True)
             return None
         client.is_known = True
@@ -164,7 +164,7 @@ class Gateway:
     async def _refuse(
         self, client: AgentClient, wire: Wire, refusal: NotAllowed, closes: bool = False
     ) -> None:
-        """Refuse a request, after many refusals with a pause; strangers do not count against the run."""
+        """Refuse a request, with a pause after many refusals; strangers do not count against the run."""
         if isinstance(refusal, Stranger):
             self._strangers = so_far = self._strangers + 1
         else:
@@ -175,20 +175,20 @@ class Gateway:
         await client.say(403, error_body(wire, 403, str(refusal), refusal.limit), closes=closes)
 
     async def _read(self, client: AgentClient, head: Head, target: RequestTarget) -> ModelRequest:
-        """The whole request, checked. Raises NotAllowed, TooLarge and BadMessage."""
+        """Return the whole request, checked. Raises NotAllowed, TooLarge and BadMessage."""
         try:
             body = await client.body(head, find_body_limit(target))
             check_values(body)
             return self._check_body(head, target, body)
         except RecursionError as exc:
-            raise NotAllowed("the body is nested too deep") from exc
+            raise NotAllowed("the body is nested too deeply") from exc
         except MemoryError:
-            raise TooLarge("the request takes more memory than the model gateway has") from None
+            raise TooLarge("the request needs more memory than the model gateway has") from None
 
     def _check_body(self, head: Head, target: RequestTarget, body: bytes) -> ModelRequest:
         route = target.route
         model, parsed = parse_model_body(route, body)
-        if target.method == "POST":  # a count of tokens makes the vendor fetch what it counts, too
+        if target.method == "POST":  # to count tokens, the vendor fetches addresses, too
             check_model(model, self._spec.models)
             filtered = filtered_by(self._spec, route.wire, parsed)
             parsed, body = filtered, body if filtered is parsed else json.dumps(filtered).encode()
@@ -214,7 +214,7 @@ class Gateway:
     async def _wrap_up_call(
         self, client: AgentClient, request: ModelRequest, end: counting.LimitReached
     ) -> None:
-        """At a limit, let one call wrap up, if the run is so set; it is noted before anything is sent."""
+        """At a limit, let one call wrap up if the run allows it; record that before sending anything."""
         is_last = self._spec.wrap_up and not self.count.wrap_up
         if not self.count.limit:
             self._note(limit=end.limit, words=end.words)
@@ -250,13 +250,13 @@ class Gateway:
         self._note(waited_ms=self.count.waited_ms + int(seconds * 1000))
 
     async def _count_call(self, client: AgentClient, request: ModelRequest) -> None:
-        """Make a call that costs; whatever happens, it is counted. An agent may hang up."""
+        """Make a call that costs; count it whatever happens. The agent may disconnect."""
         with self._track_waiting() as heard:
             await self._ask_server(client, request, heard)
 
     @contextlib.contextmanager
     def _track_waiting(self) -> Iterator[Callable[[], None]]:
-        """A call that waits for its answer; the value is called when the answer begins."""
+        """Count a call that waits for its answer; call the yielded function when the answer begins."""
         began: list[bool] = []
 
         def heard() -> None:
@@ -293,7 +293,7 @@ class Gateway:
             self._note(failing=0, failing_s=0, status=0, trouble="", retry_s=0)
 
     def _failed_to(self, at: float, status: int, words: str, retry_s: int = 0) -> None:
-        """Note a call to which the server gave no usable answer."""
+        """Record a call to which the server gave no usable answer."""
         self._storm = self._storm.after(False, at, _read_clock())
         self._note(
             failed=self.count.failed + 1,
@@ -305,7 +305,7 @@ class Gateway:
         )
 
     async def _answer_of(self, request: ModelRequest, at: float) -> UpstreamResponse:
-        """The server's answer, or a note that there was none."""
+        """Return the server's answer, or record that there was none."""
         try:
             return await self._ask(request)
         except DialError as failed:
@@ -331,18 +331,18 @@ class Gateway:
             await self._pass_on(client, answer, meter, lambda: self._book(request, due))
         finally:
             self._book(request, due)
-        packed = answer.head.get("content-encoding") not in ("", "identity")  # though nobody asked for it
+        packed = answer.head.get("content-encoding") not in ("", "identity")  # although not requested
         return meter.meter.heard or packed
 
     async def _pass_failure(self, client: AgentClient, wire: Wire, answer: UpstreamResponse) -> UpstreamError:
-        """Pass an answer on that is not a success, without our key, which some servers quote."""
+        """Pass an unsuccessful answer on, without our key, which some servers quote."""
         try:
             body = await _read_whole(answer)
         finally:
             answer.close()
         redactor = Redactor(self._secrets)
         if body is None:
-            words = f"the model server's error is packed, or too large: more than {MOST_ERROR >> 20} MB"
+            words = f"the model server's error is compressed, or too large: more than {MOST_ERROR >> 20} MB"
             body = error_body(wire, answer.status, words)
         else:
             body = redactor.feed(body) + redactor.close()
@@ -382,7 +382,7 @@ class Gateway:
         return answer
 
     def _hide_key(self, head: Head) -> Head:
-        """Return the head without our key; a header that is named after the key is left out."""
+        """Return the head without our key; omit headers whose name contains the key."""
         key = self._spec.key.lower()
         headers = [
             (name, redact_text(value, self._secrets))
@@ -398,7 +398,7 @@ class Gateway:
         meter: Any,
         last: Callable[[], None] = lambda: None,
     ) -> None:
-        """Pass pieces on as they come. `last` is called when all have come, before the end is passed on."""
+        """Pass pieces on as they arrive. `last` is called when all arrived, before the end is passed on."""
         try:
             out = await client.begin(answer)
             async for piece in _read_pieces(answer):
@@ -412,7 +412,7 @@ class Gateway:
 
 
 async def _read_pieces(answer: UpstreamResponse) -> AsyncIterator[bytes]:
-    """Yield the pieces. BrokenAnswer where the server breaks off; then the agent's connection breaks, too."""
+    """Yield the pieces. BrokenAnswer if the server breaks off; then the agent's connection breaks, too."""
     try:
         async for piece in answer.pieces():
             yield piece
@@ -421,7 +421,7 @@ async def _read_pieces(answer: UpstreamResponse) -> AsyncIterator[bytes]:
 
 
 class _Tally:
-    """A meter, and how many bytes it was given. `heard` is called with each piece."""
+    """A meter, and the number of bytes that it was given. `heard` is called with each piece."""
 
     def __init__(self, meter: Meter, heard: Callable[[], None]) -> None:
         self.meter, self.passed, self._heard = meter, 0, heard
@@ -433,7 +433,7 @@ class _Tally:
 
 
 async def _read_whole(answer: UpstreamResponse) -> bytes | None:
-    """Return the whole body, unpacked; None where it is too large or cannot be unpacked. BrokenAnswer."""
+    """Return the whole body, unpacked; None if it is too large or cannot be unpacked. BrokenAnswer."""
     data = bytearray()
     async for piece in _read_pieces(answer):
         data += piece
@@ -442,7 +442,7 @@ async def _read_whole(answer: UpstreamResponse) -> bytes | None:
     coding = answer.head.joined("content-encoding")
     if coding in ("", "identity"):
         return bytes(data)
-    if coding in ("gzip", "x-gzip", "deflate"):  # though nobody asked for it
+    if coding in ("gzip", "x-gzip", "deflate"):  # although not requested
         with contextlib.suppress(zlib.error):
             unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32)
             body = unpacker.decompress(data, MOST_ERROR)

@@ -1,7 +1,5 @@
-"""A gateway's settings, as its standard input has them, and its files. Standard library only.
-
-The key is among the settings and never in a file.
-"""
+"""A gateway's settings, as read from its standard input, and its files. Standard library only. The key is
+among the settings and never in a file."""
 
 from __future__ import annotations
 
@@ -23,7 +21,7 @@ GATE, SOCKET = "gate", "model.sock"
 
 
 def read_access(attempt: Path) -> tuple[int, str] | None:
-    """Return the gateway's port and token, as they were given out."""
+    """Return the gateway's port and token, as assigned."""
     raw = _read(attempt / FOLDER / ACCESS)
     try:
         return None if raw is None else (int(raw["port"]), str(raw["token"]))
@@ -36,7 +34,7 @@ def write_access(attempt: Path, port: int, token: str) -> None:
 
 
 def read_count(attempt: Path) -> Count | None:
-    """Return the last saved count; None when there is none, or a crash of the machine has damaged it."""
+    """Return the last saved count; None if there is none, or a crash of the machine has damaged it."""
     try:
         return Count.from_json((attempt / FOLDER / COUNT).read_bytes())
     except (OSError, ValueError):
@@ -44,22 +42,22 @@ def read_count(attempt: Path) -> Count | None:
 
 
 def write_record(attempt: Path) -> None:
-    """Write this process's identity over that of an earlier gateway."""
+    """Write this process's identity, replacing that of an earlier gateway."""
     replace_file(attempt / FOLDER / RECORD, json.dumps(_describe_self()).encode())
 
 
 def is_own(attempt: Path) -> bool:
-    """Check whether the record still names this process."""
+    """Whether the record still names this process."""
     return _read(attempt / FOLDER / RECORD) == _describe_self()
 
 
 def find_gateway(attempt: Path) -> process.Proc | None:
-    """Return the process of this attempt's gateway, if it lives."""
+    """Return the process of this attempt's gateway, if it is alive."""
     return find_alive(attempt / FOLDER / RECORD)
 
 
 def find_alive(record: Path) -> process.Proc | None:
-    """The process that such a record names, a shim's too, if it lives."""
+    """Return the process that such a record (also a shim's) names, if it is alive."""
     raw = _read(record)
     try:
         if raw is None or not process.is_alive(raw["boot"], raw["pid"], raw["start"]):
@@ -97,14 +95,14 @@ def _read(path: Path) -> dict[str, Any] | None:
 class GatewaySpec:
     """One run's gateway.
 
-    `mount`: the beginning of a path that `upstream` takes the place of; `header`: the one that carries the
-    key there; `token`: what the agent must show instead of a key; `models`: patterns, none: any model;
-    `public`: whether the vendors' price list is valid; `prices`: the owner's, in words; `folder`: the
-    attempt's; `hosted`, `fetched`, `proxy`, `direct`: the owner's gateway.json; `tunnel`: the hosts of a
-    vendor that is reached by subscription, without an upstream. `local`: a server that costs nothing;
-    `slots`: how many calls it takes at once from all runs of this node together, which share `slots_folder`,
-    0: any number; `ca`: the file of certificates for it; `host`: the vendor who serves many makers' models
-    there.
+    `mount`: the beginning of a path, which `upstream` replaces; `header`: the one that carries the key
+    there; `token`: what the agent must show instead of a key; `models`: patterns, none: any model;
+    `public`: whether the vendors' price list applies; `prices`: the owner's, as text; `folder`: the
+    attempt's; `hosted`, `fetched`, `proxy`, `direct`: from the owner's gateway.json; `tunnel`: the
+    hosts of a vendor that is reached by subscription, without an upstream. `local`: a server that costs
+    nothing; `slots`: how many calls it accepts at once from all runs of this node, which share
+    `slots_folder`, 0: any number; `ca`: the certificate file for it; `host`: the vendor who serves many
+    makers' models there.
     """
 
     upstream: str
@@ -153,11 +151,11 @@ class GatewaySpec:
 
     @classmethod
     def from_json(cls, data: bytes) -> GatewaySpec:
-        """Read the spec. Raises ValueError, whose text has nothing of the data."""
+        """Read the spec. Raises ValueError, whose text does not contain any of the data."""
         try:
             raw: Any = json.loads(data)
             pairs = tuple((str(name), str(words)) for name, words in raw.pop("prices"))
             lists = {name: tuple(raw[name]) for name in ("models", "direct", "tunnel")}
             return cls(**{**raw, **lists}, prices=pairs)
         except (ValueError, TypeError, KeyError, AttributeError):
-            raise ValueError("this is not what a gateway is told") from None
+            raise ValueError("the spec of the gateway is not valid") from None

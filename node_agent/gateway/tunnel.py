@@ -1,8 +1,8 @@
-"""Carries connections to one vendor's hosts by CONNECT: for a login whose key we cannot hold.
+"""Carries connections to one vendor's hosts by CONNECT, for logins whose key we cannot have.
 
-TLS is not opened here: what is said is between the agent's program and its vendor. Bytes are counted, and
-nothing else. Servers of many owners share addresses: so no other name is led anywhere, neither that of the
-CONNECT nor the one that the first, unencrypted message of TLS begins with.
+TLS is not decrypted here: only the agent's program and its vendor see the content. Only bytes are counted.
+Servers of many owners share addresses, so the name must be the vendor's both in CONNECT and in the first,
+unencrypted message of TLS.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from node_agent.gateway.upstream import DialError, Streams, dial
 HELLO_BYTES = 64 << 10
 _HANDSHAKE, _CLIENT_HELLO, _SERVER_NAME, _HOST = 22, 1, 0, 0
 _HIDDEN_NAME = 0xFE0D
-"""Encrypted Client Hello: with it the readable name may not be that of the server."""
+"""Encrypted Client Hello: with it, the readable name may not be the server's."""
 _RECORD, _FRONT = 5, 4
-"""Bytes of the head of a record, and of a handshake message."""
+"""Sizes in bytes of the head of a record, and of a handshake message."""
 
 
 class NotTls(Exception):
-    """The bytes begin no TLS connection, or one that does not name its server."""
+    """The bytes do not begin a TLS connection, or begin one that does not name its server."""
 
 
 class _Bytes:
-    """Takes fields off the front of the data. NotTls when fewer bytes are left than a field has."""
+    """Reads fields from the front of the data. Raises NotTls if fewer bytes are left than a field has."""
 
     def __init__(self, data: bytes) -> None:
         self._data, self._at = data, 0
@@ -51,7 +51,7 @@ class _Bytes:
         return int.from_bytes(self.take(size), "big")
 
     def field(self, size: int) -> bytes:
-        """Read a field that begins with its length; the length has `size` bytes."""
+        """Read a field that begins with its length, which has `size` bytes."""
         return self.take(self.number(size))
 
     @property
@@ -60,20 +60,20 @@ class _Bytes:
 
 
 def server_name(data: bytes) -> str | None:
-    """Return the server's name; None while more bytes are needed. NotTls."""
+    """Return the server's name; None while more bytes are needed. Raises NotTls."""
     # The ClientHello may come in several records.
     hello, at = b"", 0
     while len(data) - at >= _RECORD:
         kind, size = data[at], int.from_bytes(data[at + 3 : at + _RECORD], "big")
         if kind != _HANDSHAKE or data[at + 1] != 3 or size == 0:
-            raise NotTls("not the beginning of a TLS connection")
+            raise NotTls("it is not the beginning of a TLS connection")
         hello += data[at + _RECORD : at + _RECORD + size]
         at += _RECORD + size
     if hello and hello[0] != _CLIENT_HELLO:
-        raise NotTls("not the message that begins a TLS connection")
+        raise NotTls("it is not the message that begins a TLS connection")
     size = int.from_bytes(hello[1:_FRONT], "big")
     if size > HELLO_BYTES or len(data) > 2 * HELLO_BYTES or (data and data[0] != _HANDSHAKE):
-        raise NotTls("too long for the beginning of a TLS connection, or none")
+        raise NotTls("it is too long for the beginning of a TLS connection, or is not one")
     whole = len(hello) >= _FRONT and len(hello) >= _FRONT + size
     return _name_in(hello[_FRONT : _FRONT + size]) if whole else None
 
@@ -95,7 +95,7 @@ def _name_in(message: bytes) -> str:
         raise NotTls("it does not say for which server it is")
     names = _Bytes(_Bytes(found[0]).field(2))
     if names.number(1) != _HOST:
-        raise NotTls("it names its server in no way that is known")
+        raise NotTls("it names its server in an unknown way")
     host = names.field(2)
     if names.left:
         raise NotTls("it names more than one server")
@@ -105,14 +105,14 @@ def _name_in(message: bytes) -> str:
 PIECE = 64 << 10
 HEAD_S = 60.0
 IDLE_S = 900.0
-"""Seconds without a byte after which a tunnel is ended; a model may think for minutes."""
+"""Seconds without a byte after which a tunnel is closed; a model may think for minutes."""
 PORT = 443
 REFUSED, BAD, NO_WAY, STRANGE = "403 Forbidden", "400 Bad Request", "502 Bad Gateway", "407 Proxy Login"
 MOST_OPEN = 128
 
 
 def _read_password(headers: Mapping[str, str]) -> str:
-    """The password of `Proxy-Authorization: Basic`, where programs put the login of their proxy's URL."""
+    """Return the password of `Proxy-Authorization: Basic`, where programs put their proxy's login."""
     kind, _, word = headers.get("proxy-authorization", "").partition(" ")
     if kind.lower() != "basic":
         return ""
@@ -122,7 +122,7 @@ def _read_password(headers: Mapping[str, str]) -> str:
 
 
 class ProxyTunnels:
-    """All connections of one run, as `Gateway` has them. `saved` is called as each begins and ends."""
+    """All connections of one run, as in `Gateway`. `saved` is called when each begins and ends."""
 
     def __init__(self, spec: GatewaySpec, saved: Callable[[Count], None]) -> None:
         self.count = Count(usd=None, tunnelled=True)
@@ -130,11 +130,11 @@ class ProxyTunnels:
         self._lobby = Lobby(MOST_OPEN)
 
     def connection(self) -> asyncio.StreamReaderProtocol:
-        """Make the protocol of a connection, as an event loop's server wants it."""
+        """Create the protocol of a connection for an event loop's server."""
         return asyncio.StreamReaderProtocol(asyncio.StreamReader(limit=HEAD_BYTES), self._take_streams)
 
     async def close(self) -> None:
-        """End all connections under way; their bytes are counted."""
+        """End all running connections; their bytes are counted."""
         await self._lobby.close()
 
     async def _take_streams(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -150,17 +150,17 @@ class ProxyTunnels:
             async with asyncio.timeout(FIRST_S):
                 head = await read_head(reader)
             if head is not None:
-                # the host to which it may go. Raises Stranger, NotAllowed.
+                # determine the host that it may reach. Raises Stranger, NotAllowed.
                 method, target = head.start.split(" ")[:2]
                 if _read_password(dict(head.headers)) != self._spec.token:
                     raise Stranger("this is not the key that the run was given")
                 if method != "CONNECT":
-                    raise NotAllowed("a run by subscription reaches its vendor by CONNECT alone")
+                    raise NotAllowed("a run by subscription may reach its vendor only by CONNECT")
                 host, _, port = target.lower().rpartition(":")
                 if host not in self._spec.tunnel or port != str(PORT):
                     raise NotAllowed(f"{target[:200]} is not among {', '.join(sorted(self._spec.tunnel))}")
                 if not self._lobby.knows(caller):
-                    raise NotAllowed(f"this run has {MOST_OPEN} connections open: close some")
+                    raise NotAllowed(f"this run has {MOST_OPEN} open connections: close some")
                 await self._connect_tunnel(host, near)
         except Stranger as stranger:
             await _respond(writer, STRANGE, str(stranger))
@@ -171,7 +171,7 @@ class ProxyTunnels:
             self._note(failed=self.count.failed + 1)
             await _respond(writer, NO_WAY, str(failed))
         except (BadMessage, TimeoutError) as bad:
-            await _respond(writer, BAD, str(bad) or "no word came")
+            await _respond(writer, BAD, str(bad) or "no request came")
 
     def _note(self, **changes: Any) -> None:
         self.count = replace(self.count, **changes)
@@ -196,7 +196,7 @@ class ProxyTunnels:
             far[1].close()
 
     async def _copy_both_ways(self, near: Streams, far: Streams) -> None:
-        """Copy both ways until an end breaks off, both have ended, or no byte came for long."""
+        """Copy both ways until one end breaks off, both have ended, or no byte came for IDLE_S."""
         alive = asyncio.Event()
         out = asyncio.create_task(_copy_bytes(near[0], far[1], alive, lambda n: self._count_bytes(n, 0)))
         back = asyncio.create_task(_copy_bytes(far[0], near[1], alive, lambda n: self._count_bytes(0, n)))
@@ -211,7 +211,7 @@ class ProxyTunnels:
 
 
 async def _first_of(reader: asyncio.StreamReader, host: str) -> bytes:
-    """Return the beginning of TLS for this very host; empty for others, as its address serves more hosts."""
+    """Return the beginning of TLS if it names exactly this host; else empty, as addresses are shared."""
     data, named = b"", None
     with contextlib.suppress(NotTls, TimeoutError):
         async with asyncio.timeout(HEAD_S):
@@ -224,7 +224,7 @@ async def _first_of(reader: asyncio.StreamReader, host: str) -> bytes:
 
 
 async def _await_both(out: asyncio.Task[None], back: asyncio.Task[None]) -> None:
-    """Copy both ways until both are over, or one breaks off."""
+    """Copy both ways until both directions have ended, or one breaks off."""
     await asyncio.gather(out, back)
 
 

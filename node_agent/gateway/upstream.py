@@ -1,4 +1,4 @@
-"""Reaches the one model server of a run, directly or through the owner's proxy; keeps connections."""
+"""Reaches the one model server of a run, directly or through the owner's proxy; reuses connections."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class DialError(Exception):
-    """No connection, or it broke before an answer. `sent`: the server may have got the request."""
+    """There is no connection, or it broke before an answer. `sent`: the server may have got the request."""
 
     def __init__(self, words: str, sent: bool = True) -> None:
         super().__init__(words)
@@ -42,7 +42,7 @@ class DialError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """The owner's; no `url`: none. `login`: user:password; `direct`: hosts, domains and networks past it."""
+    """The owner's proxy; no `url`: none. `login`: user:password; `direct`: hosts and networks past it."""
 
     url: str = ""
     login: str = ""
@@ -52,7 +52,7 @@ class Proxy:
         return f"Proxy({self.url})"
 
     def is_for(self, host: str) -> bool:
-        """Whether calls to the host go through the proxy; those to this machine's own servers never do."""
+        """Whether calls to the host go through the proxy; calls to this machine's own servers never do."""
         return bool(self.url) and not any(
             _fits_rule(host.lower(), one) for one in ("localhost", *_HERE, *self.direct)
         )
@@ -68,7 +68,7 @@ _HERE = ("127.0.0.0/8", "::1/128")
 
 
 async def dial(host: str, port: int, proxy: Proxy, tls: ssl.SSLContext | None) -> Streams:
-    """Connect, with TLS where there is a context. DialError: nothing of the request was sent."""
+    """Connect, with TLS if there is a context. DialError: nothing of the request was sent."""
     name = f"{host}:{port}"
     through = proxy.is_for(host) and (tls is not None or port == 443)
     try:
@@ -82,7 +82,7 @@ async def dial(host: str, port: int, proxy: Proxy, tls: ssl.SSLContext | None) -
 
 
 async def _dial_through(proxy: Proxy, host: str, port: int, tls: ssl.SSLContext | None) -> Streams:
-    """Connect through the proxy, which looks the host up itself, and sees only its name, and TLS."""
+    """Connect through the proxy, which resolves the host itself, and sees only its name, and TLS."""
     at = ":".join(map(str, proxy.place))
     try:
         reader, writer = await asyncio.open_connection(*proxy.place, limit=HEAD_BYTES)
@@ -112,7 +112,7 @@ async def _ask(
         head = await read_head(reader)
     except BadMessage as exc:
         raise DialError(f"{at}, the proxy of gateway.json, is not an HTTP proxy: {exc}", sent=False) from exc
-    status = head.start.split(" ", 1)[1] if head is not None else "it hung up"
+    status = head.start.split(" ", 1)[1] if head is not None else "it closed the connection"
     if status[:3] == "407":
         words = f"the proxy {at} wants a login: name one of secrets.json, user:password, in gateway.json"
         raise DialError(f"{words} (proxy_login)", sent=False)
@@ -143,7 +143,7 @@ KEPT = 4
 
 @dataclass(frozen=True, slots=True)
 class UpstreamServer:
-    """The server's address. `base`: begins each path there; `mount`: begins the path here instead."""
+    """The server's address. `base`: the prefix of each path there; `mount`: the prefix of the path here."""
 
     host: str
     port: int
@@ -153,7 +153,7 @@ class UpstreamServer:
 
     @classmethod
     def parse(cls, url: str, mount: str) -> UpstreamServer:
-        """Return the server of an address; ValueError for any other text."""
+        """Parse the address of a server; ValueError for any other text."""
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
             raise ValueError(f"{url!r} is not the http(s) address of a model server")
@@ -201,19 +201,19 @@ class UpstreamResponse:
         self._whole = False
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """Yield the body's pieces. BadMessage or OSError when it breaks off."""
+        """Yield the body's pieces. Raises BadMessage or OSError if it breaks off."""
         async for piece in body_of(self._line.reader, self.framing):
             yield piece
         self._whole = True
 
     def close(self) -> None:
-        """Keep the connection if the last piece has come; otherwise close it."""
+        """Keep the connection if the last piece has arrived; otherwise close it."""
         reusable = self._whole and self.framing is not Framing.TO_THE_END and not self.head.closes
         self._pool.take_back(self._line, reusable)
 
 
 class Upstream:
-    """The server, with its kept connections. `ask` may be called many times at once."""
+    """The server, with its open connections. `ask` may be called concurrently."""
 
     def __init__(self, server: UpstreamServer, proxy: Proxy = NO_PROXY, ca: str = "") -> None:
         self.server, self._proxy = server, proxy
@@ -221,7 +221,7 @@ class Upstream:
         self._tls = make_tls_context(ca or None) if server.tls else None
 
     async def ask(self, method: str, target: str, headers: Headers, body: bytes) -> UpstreamResponse:
-        """Raises Unreachable. A kept connection that the server has closed meanwhile is replaced, once."""
+        """Send a request; return the answer. DialError. Replaces a connection that the server closed."""
         host = [("host", self.server.authority), ("content-length", str(len(body)))]
         data = head_bytes(f"{method} {target} HTTP/1.1", [*host, *headers]) + body
         line = await self._take_line()
@@ -237,7 +237,7 @@ class Upstream:
             raise DialError(f"{self.server.authority}: {words_of(exc)}") from exc
 
     async def _exchange(self, line: UpstreamLine, data: bytes) -> UpstreamResponse:
-        """Send the request over this connection. EOFError when the server hangs up without a byte."""
+        """Send the request over this connection. EOFError if the server disconnects without a byte."""
         try:
             line.writer.write(data)
             await line.writer.drain()
@@ -277,17 +277,17 @@ class Upstream:
 
 
 def parse_retry_after(head: Head) -> int:
-    """Return the whole seconds that the server asks to wait; 0 when it asks for none, or names a date."""
+    """Return the whole seconds that the server asks us to wait; 0 if it names none, or a date."""
     text = head.get("retry-after").strip().partition(".")[0]
     return min(int(text), LONGEST_WAIT_S) if text.isascii() and text.isdigit() and len(text) < 10 else 0
 
 
 FRESH_S = 60
-"""Seconds for which a reported rate limit is remembered, unless it is full again before."""
+"""Seconds for which a reported rate limit is remembered, unless it resets earlier."""
 LONGEST_FRESH_S = 300
 """The most seconds for which a refusal counts; a caller after that hears it again."""
 BRIEF_S = 5
-"""Seconds; a limit that is full again sooner is not a shortage."""
+"""Seconds; a limit that resets sooner is not a shortage."""
 _OF = ("requests", "tokens", "input-tokens", "output-tokens")
 _RATES = tuple(
     (of, *(name.format(of, what) for what in ("remaining", "limit", "reset")))
@@ -301,11 +301,11 @@ _BELOW_A_SECOND = re.compile(r"[0-9.]{1,20}(?:m|u|n|\xb5|\xc2\xb5)s")
 
 
 def rate_left(status: int, head: Head) -> tuple[int | None, int]:
-    """Return the percentage left of the provider's rate limit nearest to its end (0 where it refuses by one;
-    None: no shortage is reported), and the seconds for which that is valid.
+    """Return the percentage left of the provider's rate limit with the least left (0 if it refuses because of
+    one; None: no shortage is reported), and the seconds for which that is valid.
 
-    Tokens that are full again within a minute do not count: one long prompt takes most of them, and they come
-    back steadily. A server that refuses a call for them says so.
+    Token limits that reset within a minute do not count: one long prompt uses most of them, and they refill
+    steadily. A server that refuses a call because of them reports it.
     """
     if status == TOO_MANY:
         return 0, min(parse_retry_after(head) or FRESH_S, LONGEST_FRESH_S)
@@ -320,9 +320,8 @@ def rate_left(status: int, head: Head) -> tuple[int | None, int]:
 
 
 def whole_in(text: str, date: str) -> int | None:
-    """Return the whole seconds until a limit is full again: `text` is a duration as Go writes it, or an
-    instant (RFC 3339) by the server's clock, `date` of its answer. None where it is neither.
-    """
+    """Return the whole seconds until a limit resets; None for an invalid `text`. `text` is a duration in Go's
+    format, or an instant (RFC 3339) by the server's clock; `date` is that of its answer."""
     if _BELOW_A_SECOND.fullmatch(text):
         return 0
     if text and (found := _DURATION.fullmatch(text)):

@@ -1,7 +1,7 @@
 """Asks a user about one command, through files of the run's home, and waits for the node's signed answer.
 
 Every program of the run may write there. An answer counts only with the node's signature, and only for the
-command and the rule that the user has seen. Whatever goes wrong, the command is not let through.
+command and the rule that the user has seen. On any error, the command is refused.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from node_agent.wire.identity import ApprovalChannel, calls_in
 from node_agent.wire.signing import PublicKey
 
 FIRST_S, LAST_S = 0.1, 1.0
-"""The seconds between two looks: from the first, doubled up to the second."""
+"""Seconds between two checks: beginning with the first, doubled up to the second."""
 MOST_ANSWERS = 500
-"""The most files that are searched for a yes to the whole rule."""
+"""The maximum number of files that are searched for an approval of the whole rule."""
 TOO_LONG = (
     f"a user is asked about commands of at most {policy.MOST_COMMAND} characters: make the command shorter"
 )
-NOBODY = "nobody answered in time"
+NOBODY = "no user answered in time"
 
 
 class Asker:
-    """Asks users for one attempt. `wait`: sleeps for a number of seconds."""
+    """Asks users about the commands of one attempt. `wait`: sleeps for a number of seconds."""
 
     def __init__(
         self, channel: ApprovalChannel, clock: Clock, ids: Ids, wait: Callable[[float], None]
@@ -37,11 +37,11 @@ class Asker:
         self._key = PublicKey.parse(channel.key)
 
     def is_allowed(self, rules: Sequence[policy.CommandRule]) -> bool:
-        """Whether a user has said yes, for the whole run, to all that these rules ask about."""
+        """Whether a user has approved, for the whole run, everything that these rules ask about."""
         return all(self._is_rule_allowed(rule.pattern) for rule in rules)
 
     def refusal(self, command: str, rules: Sequence[policy.CommandRule]) -> str:
-        """The reason why a user does not want the command; empty: yes to each of these rules."""
+        """Return the reason why a user refuses the command; empty: each of these rules was approved."""
         if len(command) > policy.MOST_COMMAND or not command.strip():
             return TOO_LONG
         until = self._clock.mono_ms() + self._desk.wait_ms
@@ -61,7 +61,7 @@ class Asker:
         try:
             answer = self._await_answer(call, until)
         finally:
-            if answer is None:  # too late, or the turn was cancelled: nobody waits for the answer any more
+            if answer is None:  # too late, or the turn was canceled: the answer is no longer needed
                 with contextlib.suppress(OSError):
                     os.unlink(os.path.join(self._folder, f"{call.call}{policy.ASKED}"))
         if answer is None:

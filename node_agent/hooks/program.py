@@ -1,7 +1,7 @@
-"""Asks the run's policy about one tool call: `python -I -S program.py PACKAGE LIBRARIES RULES`.
+"""Checks one tool call against the run's policy: `python -I -S program.py PACKAGE LIBRARIES RULES`.
 
-The call is JSON on standard input, in the words of the agent program. Status 0 lets it through; 2 does not,
-and standard error says why. Whatever goes wrong here, the call is not let through.
+The call is JSON on standard input, in the agent program's format. Status 0 allows it; 2 refuses it, and
+standard error says why. On any error here, the call is refused.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 if not __package__:
-    signal.alarm(45)  # WAIT_S; before our imports, which may take long on a busy node
+    signal.alarm(45)  # WAIT_S; set before our imports, which may take long on a busy node
     sys.path[:0] = [os.path.dirname(sys.argv[1]), sys.argv[2]]
     sys.path = list(dict.fromkeys(sys.path))
 
@@ -37,7 +37,7 @@ DENIED = 2
 CPU_S, WAIT_S = 5, 45
 """Seconds: more than a call takes, and less than agent programs wait: most let a call through after that."""
 ASKING_CPU_S = 120
-"""The CPU seconds for one look per second, as long as a user may take."""
+"""CPU seconds that suffice for one check per second, for as long as a user may take."""
 MOST_BYTES = 4 << 20
 _CALLS: Mapping[str, Callable[[str, dict[str, Any]], ToolCall]] = {
     "claude": claude_call,
@@ -51,7 +51,7 @@ SPEAKING = frozenset(_CALLS)
 
 
 def judge_event(rules: HookRules, event: Mapping[str, Any], home: str, asker: Asker | None = None) -> str:
-    """The reason why the call is refused, for the model and for users; empty: it is not."""
+    """Return the reason why the call is refused, for the model and for users; empty: it is allowed."""
     tool, given = _call(event)
     call = _CALLS[rules.runtime](tool, given)
     where = Where(rules.top, home, rules.folder)
@@ -60,8 +60,8 @@ def judge_event(rules: HookRules, event: Mapping[str, Any], home: str, asker: As
 
 
 def _format_refusal(rules: HookRules, judgement: Judgement, call: ToolCall, asker: Asker | None) -> str:
-    """The words of the refusal; empty: allowed. If only rules that ask forbid the call, a user has the last
-    word."""
+    """Return the text of the refusal; empty: allowed. If only rules that ask forbid the call, a user
+    decides."""
     words = list_refusals(rules.policy, judgement)
     rules_to_ask = to_ask(rules.policy, judgement) if asker is not None and call.command else []
     if asker is not None and rules_to_ask:
@@ -70,12 +70,12 @@ def _format_refusal(rules: HookRules, judgement: Judgement, call: ToolCall, aske
 
 
 def _call(event: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Return the call's tool and its arguments; one program sends these as JSON inside a text."""
+    """Return the call's tool and its arguments; one program sends the arguments as JSON text."""
     tool = event.get("tool_name", event.get("toolName"))
     given = event.get("tool_input", event.get("toolArgs"))
     given = json.loads(given) if isinstance(given, str) else given
     if not isinstance(tool, str) or not isinstance(given, dict):
-        raise ValueError("a tool call has a name and arguments")
+        raise ValueError("a tool call must have a name and arguments")
     return tool, given
 
 
@@ -89,7 +89,7 @@ def main(argv: list[str]) -> int:
 
 
 def _make_asker(rules: HookRules) -> Asker | None:
-    """What asks users. It has a time limit of its own, and lifts the one for calls that ask nobody."""
+    """Return the Asker, if any. It extends the time and CPU limits that apply to calls without a question."""
     return None if rules.desk is None else Asker(rules.desk, SystemClock(), SystemIds(), _pause)
 
 
@@ -100,7 +100,7 @@ def _pause(seconds: float) -> None:
 
 
 def _tell(runtime: str, words: str) -> int:
-    """Write the refusal; return the exit status. One program shows its model nothing of standard error."""
+    """Write the refusal; return the exit status. One program does not show standard error to its model."""
     message = f"{REFUSED}: {words}"
     if runtime == "copilot":
         sys.stdout.write(json.dumps({"permissionDecision": "deny", "permissionDecisionReason": message}))
@@ -112,7 +112,7 @@ def _tell(runtime: str, words: str) -> int:
 if __name__ == "__main__":
     try:
         status = main(sys.argv)
-    except Exception as exc:  # whatever it is
-        sys.stderr.write(f"{REFUSED}: its policy could not be asked: {exc}")
+    except Exception as exc:  # any error refuses the call
+        sys.stderr.write(f"{REFUSED}: its policy could not be checked: {exc}")
         status = DENIED
     sys.exit(status)

@@ -1,4 +1,4 @@
-"""The node's durable memory: folds records into entries, numbers events, keeps the chain of receipts."""
+"""The node's durable memory: turns records into entries, numbers events, maintains the receipts' chain."""
 
 from __future__ import annotations
 
@@ -33,60 +33,55 @@ from node_agent.wire.logs import STAGES, JobLine
 from node_agent.wire.signing import parse_envelope, parse_message
 
 MOST_SAID = 64
-"""The most events of one attempt that are kept in memory."""
+"""The maximum number of events of one attempt that stay in memory."""
 Say = Callable[[AttemptId, int, EventBody], str]
-"""Makes the text of an event with that number, as the journal keeps it."""
+"""Returns the text of an event with that number, as the journal stores it."""
 
 
 class JournalStorage(Protocol):
-    """The storage of records, by the attempt's spelling. A write is durable when its call returns, or absent.
-
-    Raises DiskFull. The space of records and of one receipt is reserved by `create`.
-    """
+    """The storage of records, by the attempt's name. When a call returns, its write is durable, or absent.
+    Raises DiskFull. The space of records and of one receipt is reserved by `create`."""
 
     def names(self) -> list[str]:
         """Return the names of all entries, oldest first."""
 
     def create(self, name: str, record: bytes) -> None:
-        """Make a new entry: its first record, and space for all others. On DiskFull nothing is left of it."""
+        """Create an entry: its first record, and space for all others. DiskFull leaves nothing of it."""
 
     def append(self, name: str, record: bytes, sync: bool = True) -> None:
-        """Write the next record. Without `sync`, a later synced record, or `sync`, makes it durable, in
-        job.
-        """
+        """Write the next record. Without `sync`, a later synced record or a `sync` makes it durable, in
+        order."""
 
     def sync(self, name: str) -> None:
         """Make all records durable."""
 
     def seal(self, name: str, receipt: bytes, record: bytes) -> None:
-        """Write the receipt, and the record that reports it, at once."""
+        """Write the receipt and the record that reports it, atomically."""
 
     def append_lossy(self, name: str, record: bytes) -> None:
         """Write a record into space that is not reserved."""
 
     def read(self, name: str) -> list[bytes]:
-        """The records that can be read, from the first on."""
+        """Return the readable records, beginning with the first."""
 
     def is_damaged(self, name: str) -> bool:
-        """Whether records are lost that were once complete. A last record that was cut short never was."""
+        """Whether complete records were lost. A last record that was truncated never was complete."""
 
     def read_lossy(self, name: str) -> list[bytes]:
         """Return the records in space that was not reserved."""
 
     def receipt(self, name: str) -> bytes | None:
-        """The sealed receipt, whatever happened to the records; None when absent or torn."""
+        """Return the sealed receipt, even if records were lost; None if absent or torn."""
 
     def close(self, name: str) -> None:
-        """Free the space that was reserved and not used: no more records will come."""
+        """Free the reserved space that was not used: no more records will follow."""
 
     def set_aside(self, name: str) -> str:
-        """Move a damaged entry out of the way; return where it is now."""
+        """Move a damaged entry away; return its new place."""
 
     def repair(self, name: str) -> str:
-        """Cut an entry down to its readable records; return where the damaged form is kept, if there is room.
-
-        Reserved space stays reserved.
-        """
+        """Reduce an entry to its readable records; return where the damaged copy is, if there is space.
+        Reserved space stays reserved."""
 
     def remove(self, name: str) -> None:
         """Remove the entry with all its files. An unknown entry has no effect."""
@@ -101,22 +96,20 @@ class JournalStorage(Protocol):
         """Replace the node's own state."""
 
     def node(self) -> bytes | None:
-        """The node's state as it was put."""
+        """Return the node's state as last stored."""
 
 
 class Journal:
-    """The Journal port over a storage. One process at a time; its threads may share it."""
+    """The Journal port over a storage. Used by one process at a time, but by several of its threads."""
 
     def __init__(self, storage: JournalStorage, say: Say, clock: Clock) -> None:
         self._storage, self._say, self._clock = storage, say, clock
         self._lock = (
             threading.RLock()
-        )  # the index and the node's state; no attempt's disk is waited for in it
+        )  # for the index and the node's state; held only briefly, without disk writes of attempts
         self._accepting = threading.Lock()
-        self._sealing = threading.Lock()  # the chain: a receipt names the one before it
-        self._locks: dict[
-            str, threading.Lock
-        ] = {}  # one per entry: writing one never waits for another's disk
+        self._sealing = threading.Lock()  # for the chain: a receipt names the one before it
+        self._locks: dict[str, threading.Lock] = {}  # one per entry: no entry waits for another's disk writes
         self._entries: dict[str, JournalRecord] = {}
         self._live: dict[str, None] = {}
         self._top: dict[str, int] = {}
@@ -124,10 +117,10 @@ class Journal:
         self._state = self._kept = JournalState()
         self._last: tuple[int, str | None] = (0, None)  # number and digest of the newest receipt
         self._lost: list[str] = []
-        self._loose: set[str] = set()  # whose newest records are perhaps not durable yet
-        self._sealed: dict[str, str] = {}  # receipts of this process that may still be asked for
-        self._cache: dict[str, list[Spoken]] = {}  # all events of attempts accepted in it, while they are few
-        self._jobs: dict[str, Job] = {}  # of these attempts, until they are over
+        self._loose: set[str] = set()  # entries whose newest records may not be durable yet
+        self._sealed: dict[str, str] = {}  # receipts of this process that may still be requested
+        self._cache: dict[str, list[Spoken]] = {}  # all events of attempts accepted by it, while they are few
+        self._jobs: dict[str, Job] = {}  # of these attempts, until they end
         names = storage.names()
         broken = [entry for name in names if (entry := self._load(name)) is not None]
         self._state = self._kept = self._load_state()
@@ -184,7 +177,7 @@ class Journal:
             events = self._number_events(identity, entry.last_event, note.say)
             record = record_of(note, events, self._clock.wall_ms())
             self._put(name, note, to_json(record))
-            # events of a long run are read from the disk when they are needed
+            # events of a long run are read from the disk if needed
             cached = self._cache.get(name)
             if cached is not None:
                 cached += _make_spoken(events)
@@ -194,7 +187,7 @@ class Journal:
 
     def _put(self, name: str, note: Note, record: bytes) -> None:
         if note.lossy:
-            self._make_durable(name)  # events in another file, none of which may have a gap before it
+            self._make_durable(name)  # events in the other file must not follow a gap
             self._storage.append_lossy(name, record)
             return
         self._storage.append(name, record, sync=not note.lazy)
@@ -247,7 +240,7 @@ class Journal:
     def events(self, identity: AttemptId, above: int) -> list[Spoken]:
         name = self._require_known(identity)
         with self._locks[name]:
-            self._make_durable(name)  # a number that was told once must not be given again
+            self._make_durable(name)  # a number that was reported must not be used again
             cached = self._cache.get(name)
             if cached is not None:
                 return [event for event in cached if event.seq > above]
@@ -268,7 +261,7 @@ class Journal:
         with self._lock:
             if replace(state, control_seq=self._state.control_seq) != self._state:
                 self._keep(state)
-            self._state = state  # a count alone is kept when it is told: till then it would be heard again
+            self._state = state  # a count alone is stored when reported: until then, messages repeat
 
     def kept_node(self) -> JournalState:
         with self._lock:
@@ -331,7 +324,7 @@ class Journal:
             AttemptId.parse(name)
             records, damaged = self._storage.read(name), self._storage.is_damaged(name)
             if not records and not damaged:
-                self._storage.remove(name)  # a crash before it was accepted: nothing of it was ever told
+                self._storage.remove(name)  # a crash before it was accepted: nothing was ever reported
                 return None
             entry = self._read_entry(name, records)
         except (ValueError, KeyError, TypeError, IndexError) as exc:
@@ -345,7 +338,7 @@ class Journal:
     def _read_entry(self, name: str, records: list[bytes]) -> JournalRecord:
         entry = open_entry(from_json(records[0]))
         if str(entry.identity) != name:
-            raise ValueError(f"holds the entry of {entry.identity}")
+            raise ValueError(f"it contains the entry of {entry.identity}")
         for raw in records[1:]:
             entry = apply_record(entry, from_json(raw))
         last = max(
@@ -354,7 +347,7 @@ class Journal:
         return replace(entry, last_event=max(entry.last_event, last))
 
     def _repair(self, entry: JournalRecord) -> None:
-        """Part of an entry is lost: end what runs and report the rest; a sealed receipt stands."""
+        """Part of an entry is lost: end its processes and report the rest; a sealed receipt stays valid."""
         name = str(entry.identity)
         place = self._storage.repair(name)
         kept = f"kept as {place}" if place else "not kept: the disk is full"
@@ -369,7 +362,7 @@ class Journal:
 
     def _set_aside(self, name: str, why: str) -> None:
         place = self._storage.set_aside(name)
-        self._troubles.append(f"the journal of {name} is damaged ({why}); kept as {place}")
+        self._troubles.append(f"the journal of {name} is damaged ({why}); moved to {place}")
         self._lost.append(name)
 
     def _load_state(self) -> JournalState:
@@ -381,7 +374,7 @@ class Journal:
             return state_from_json(from_json(raw))
         except (ValueError, KeyError, TypeError) as exc:
             self._troubles.append(
-                f"the node's own state was damaged ({exc}); it starts again from its attempts"
+                f"the node's own state was damaged ({exc}); it is rebuilt from the attempts"
             )
             return JournalState(epoch=floor)
 
@@ -391,7 +384,7 @@ def _make_spoken(events: list[tuple[int, str]]) -> list[Spoken]:
 
 
 class LoggedJournal(Journal):
-    """As `Journal`, and logs a stage once it is in the journal, so never twice."""
+    """A `Journal` that logs each stage once it is in the journal, so never twice."""
 
     def __init__(self, node: str, storage: JournalStorage, say: Say, clock: Clock) -> None:
         super().__init__(storage, say, clock)

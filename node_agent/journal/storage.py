@@ -1,4 +1,4 @@
-"""Keeps the journal's records on disk: a folder per attempt, framed and checksummed, in reserved space."""
+"""Stores the journal's records on disk: a folder per attempt, framed and checksummed, in reserved space."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from node_agent.files import durable
 
 MARKS, LOSSY, NODE, ASIDE = "marks", "events", "node-state.json", ".damaged"
 MARK_BYTES = 192 << 10
-"""The bytes reserved for all records after the first; a record's writer clips it to a few kB."""
+"""The bytes reserved for all records after the first; their writers limit each to a few kB."""
 RECEIPT_BYTES = 256 << 10
 """The bytes reserved for the receipt, which is written between the marks."""
 _RECEIPT = b"="
@@ -32,7 +32,7 @@ class JournalFiles:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._root, self._base = root, str(root)
         self._ends: dict[tuple[str, str], int] = {}
-        self._reserved: dict[str, int] = {}  # how long the file of marks is, as far as known
+        self._reserved: dict[str, int] = {}  # known length of the file of marks
         self._lock = threading.Lock()
 
     def names(self) -> list[str]:
@@ -74,10 +74,10 @@ class JournalFiles:
         try:
             with _convert_full_error():
                 if end > self._reserved.get(name, 0):
-                    durable.preallocate(path, end)  # no effect while the reserve lasts
+                    durable.preallocate(path, end)  # no effect while reserved space is left
                 durable.write_frames(path, frames, offset, sync)
         except (DiskFull, OSError):
-            self._reserved.pop(name, None)  # nobody knows any more what stands behind its end
+            self._reserved.pop(name, None)  # unknown now: the content after its end
             raise
         self._set_end(name, MARKS, end)
 
@@ -109,7 +109,7 @@ class JournalFiles:
         if not any(record.startswith(_RECEIPT) for record in records):
             records = list(
                 _yield_later(self._make_path(name, MARKS), end)
-            )  # damage before it takes nothing from what it says
+            )  # earlier damage does not affect the receipt
         sealed = [record for record in records if record.startswith(_RECEIPT)]
         return sealed[-1].removeprefix(_RECEIPT) if sealed else None
 
@@ -136,7 +136,7 @@ class JournalFiles:
                 durable.replace_reserved(path, good, len(good) + MARK_BYTES + RECEIPT_BYTES)
         except DiskFull:
             if moved:
-                raise  # it cannot be moved in place: a crash in the middle might lose it
+                raise  # it cannot be moved in place: a crash in between might lose it
             durable.blank_file(path, end)
         with self._lock:
             self._ends.pop((name, MARKS), None)
@@ -144,7 +144,7 @@ class JournalFiles:
         return kept
 
     def _copied_aside(self, path: str, name: str) -> str:
-        """Copies damaged records aside for a user; not on a full disk, where live records come first."""
+        """Copy damaged records for a user; not on a full disk, where live records have priority."""
         target = None
         try:
             with _convert_full_error():
@@ -208,7 +208,7 @@ class JournalFiles:
 
 
 def _read_frames(path: str, known_end: int | None = None) -> tuple[list[bytes], int]:
-    """The good records from the start, and their end. After a known end is only reserved space."""
+    """Return the valid records from the start, and their end. After a known end is only reserved space."""
     try:
         with open(path, "rb") as file:
             data = file.read(-1 if known_end is None else known_end)
@@ -222,12 +222,12 @@ def _read_frames(path: str, known_end: int | None = None) -> tuple[list[bytes], 
 
 
 def _is_damaged(path: str, end: int) -> bool:
-    """Check whether a whole record lies behind the good ones. If not, the last write was cut short."""
+    """Whether a complete record follows the valid ones. If not, the last write was interrupted."""
     return any(True for _ in _yield_later(path, end))
 
 
 def _yield_later(path: str, end: int) -> Iterator[bytes]:
-    """Yield the whole records after the good ones."""
+    """Yield the complete records after the valid ones."""
     try:
         with open(path, "rb") as file:
             data = file.read()

@@ -1,7 +1,7 @@
 """The node's side of the bus, on Redis through the node's own tunnel; every failure is LinkDown.
 
-No command blocks in Redis, and none is sent twice by the library: asking again after a lost answer gives the
-same job and not a second one.
+No command blocks in Redis, and the library repeats none: repeating a claim after a lost answer returns the
+same job, not a second one.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ CONTROLS = 500
 
 @dataclass(frozen=True, slots=True)
 class UplinkIntervals:
-    """The times of the uplink in seconds; the defaults are those that are shipped."""
+    """The uplink's time-outs in seconds, with their default values."""
 
     answer_s: float = ANSWER_S
     ping_s: float = 5.0
@@ -38,7 +38,7 @@ class UplinkIntervals:
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """One place with its client; replaced as a whole when the link is a new one."""
+    """One place with its client; replaced as a whole when the link changes."""
 
     place: Place
     client: Any
@@ -56,10 +56,8 @@ class RedisUplink:
         clock: Clock,
         intervals: UplinkIntervals = UplinkIntervals(),
     ) -> None:
-        """`where` is asked at every call: the tunnel's end now, or None while there is no link.
-
-        `password` is asked at every new connection.
-        """
+        """`where` is called for each operation: returns the tunnel's end, or None while there is no link.
+        `password` is called for each new connection."""
         self._tag = tag
         self._where = where
         self._password = password
@@ -104,7 +102,8 @@ class RedisUplink:
                 pipe.llen(line.worker.queue.key)
                 heartbeat, newest, found, waiting = pipe.execute()
             if newest and _order(newest[0][0].decode()) < _order(after):
-                # Redis lost its data, and its clock went back: a cursor from before must hide nothing.
+                # Redis lost its data and its clock went back: ignore the cursor, which would hide new
+                # messages.
                 found = line.client.xrange(stream, count=CONTROLS)
             job = _read_claimed(line) if claim and (waiting or line.worker.unsure) else None
         return News(heartbeat, [Sent(entry.decode(), fields.get(b"e", b"")) for entry, fields in found], job)
@@ -114,7 +113,7 @@ class RedisUplink:
         return self._hints.heard(None if place is None else self._make_access(place, HINT_S), wait_ms)
 
     def close(self) -> None:
-        """Close all connections; each opens again when used."""
+        """Close all connections; each opens again when it is used."""
         self._hints.close()
         with self._lock:
             line, self._line = self._line, None
@@ -133,7 +132,7 @@ class RedisUplink:
     def _require_line(self) -> _Line:
         place = self._where()
         if place is None:
-            raise LinkDown("there is no link")
+            raise LinkDown("there is no link to the coordinator")
         with self._lock:
             if self._line is None or self._line.place != place:
                 before = None

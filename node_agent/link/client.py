@@ -1,7 +1,7 @@
-"""Connects to the coordinator's Redis, through the tunnel or by TLS, and listens there for hints.
+"""Connects to the coordinator's Redis, through the tunnel or by TLS, and waits there for hints.
 
-A half-open tunnel neither delivers nor fails: redis-py counts pings without an answer, and does nothing about
-them. Without an answer to a ping the connection for hints is given up.
+A half-open tunnel neither delivers nor fails: redis-py counts unanswered pings, but ignores them. The
+connection for hints is closed if a ping is not answered.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from node_agent.link.direct import Secure, dial
 from node_agent.wire.clock import Clock
 
 Place = str | tuple[str, int] | Secure
-"""Path of a unix socket, or host and port; or the coordinator by TLS."""
+"""The path of a unix socket; or host and port; or the coordinator by TLS."""
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """The login at Redis, and the time-outs."""
+    """The login for Redis, and the time-outs."""
 
     place: Place
     user: str
@@ -39,10 +39,10 @@ class Access:
 
 
 def connect(access: Access) -> Any:
-    """Return a client with its own pool; opens no connection yet, safe for many threads.
+    """Return a client with its own pool; opens no connection yet; thread-safe.
 
-    It never sends a command twice: the caller knows which may be repeated. RESP2, because RQ reads replies in
-    that form, and a node's user may not say HELLO after its login.
+    It never repeats a command: the caller knows which may be repeated. RESP2, because RQ reads replies in
+    that form, and a node's user may not send HELLO after its login.
     """
     pool = redis.ConnectionPool(
         **_reach(access.place),
@@ -57,7 +57,7 @@ def connect(access: Access) -> Any:
 
 
 def format_error(error: RedisError) -> str:
-    """The error, with the server's own code, which redis-py removes."""
+    """Return the error with the server's own code, which redis-py removes."""
     code = getattr(error, "status_code", None)
     return f"{code} {error}" if code else str(error)
 
@@ -81,7 +81,7 @@ class _Password(CredentialProvider):
 
 
 class _Direct(redis.Connection):
-    """A connection through the coordinator's entrance by TLS."""
+    """A connection through the coordinator's TLS listener."""
 
     def __init__(self, place: Secure, **more: Any) -> None:
         super().__init__(host=place.host, port=place.port, **more)  # type: ignore[no-untyped-call]
@@ -110,7 +110,7 @@ class Hints:
         self._asked_ms = 0
 
     def heard(self, access: Access | None, wait_ms: int) -> bool:
-        """Wait for a hint, or for the time. True also if listening just began: a hint may be missed."""
+        """Wait for a hint or the timeout. True also if listening just began: a hint may have been missed."""
         end = self._clock.mono_ms() + wait_ms
         if access != self._access:
             self.close()
@@ -150,7 +150,7 @@ class Hints:
         return True
 
     def _listen(self, wait_ms: int) -> bool:
-        """Look at the connection once; it may give nothing before the time is over."""
+        """Read from the connection once; it may return without a hint before the timeout."""
         try:
             found = self._pubsub.get_message(timeout=min(wait_ms, self._ping_ms) / 1000)
             if found is None:
@@ -163,7 +163,7 @@ class Hints:
                 return False
             self._answered_ms = self._clock.mono_ms()
             hinted = False
-            while found is not None:  # hints only say that there is something: one look answers all of them
+            while found is not None:  # hints have no content: one check handles all
                 hinted = hinted or found["type"] == "message"
                 found = self._pubsub.get_message(timeout=0)
             return hinted

@@ -18,7 +18,7 @@ from node_agent.wire.clock import SystemClock
 from node_agent.wire.keys import PROTOCOL, WATCHED
 from node_agent.wire.signing import SigningKey
 
-if TYPE_CHECKING:  # 2 MB, which a node behind a tunnel need not hold
+if TYPE_CHECKING:  # 2 MB of memory, saved on a node behind a tunnel
     import ssl
 
 _PIECE = 1 << 16
@@ -26,12 +26,12 @@ _LINE_MAX = 4096
 
 
 class NotLetInError(OSError):
-    """The coordinator refuses this node, and says why."""
+    """The coordinator refuses this node; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Secure:
-    """One end at the coordinator: where, whom we believe and what we show (PEM), the folder of our keys."""
+    """One coordinator end: address, trusted authority and own certificate (PEM), the folder of our keys."""
 
     host: str
     port: int
@@ -42,7 +42,7 @@ class Secure:
 
 
 def dial(place: Secure, patience_s: float) -> socket.socket:
-    """A connection that was let in. OSError, whose words tell certificate from network problems."""
+    """Return an accepted connection. OSError, whose text distinguishes certificate and network problems."""
     tls = _let_in(place, patience_s)
     opened: list[socket.socket] = [tls]
     try:
@@ -80,7 +80,7 @@ def _let_in(place: Secure, patience_s: float) -> ssl.SSLSocket:
 
 
 def _out_of_date(place: Secure) -> str:
-    """What is wrong with our own certificate if it is not valid now: the server just hangs up."""
+    """Return the problem if our own certificate is not valid now: the server just closes the connection."""
     from cryptography.x509 import load_pem_x509_certificate
 
     try:
@@ -95,7 +95,7 @@ def _out_of_date(place: Secure) -> str:
 
 @lru_cache(maxsize=4)
 def _make_context(place: Secure) -> ssl.SSLContext:
-    """A context that believes only the fleet's authority, and shows a certificate for the node's key."""
+    """Return a context that trusts only the fleet's authority, and shows a certificate for the node's key."""
     import ssl
 
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # which checks name and chain
@@ -107,7 +107,7 @@ def _make_context(place: Secure) -> ssl.SSLContext:
 
 
 def _find_certificate(place: Secure) -> Path:
-    """Return the file that the library wants: our certificate, with its key."""
+    """Return the file that the library requires: our certificate, with its key."""
     path = place.keys / "direct.pem"
     try:
         key = SigningKey.parse((place.keys / "node.key").read_text())
@@ -121,7 +121,7 @@ def _find_certificate(place: Secure) -> Path:
 
 
 def _check_let_in(tls: ssl.SSLSocket) -> None:
-    """Read the one line that says whether our certificate was accepted: it is judged after the handshake."""
+    """Read the one line that reports whether our certificate was accepted, which follows the handshake."""
     line = b""
     while not line.endswith(b"\n") and len(line) < _LINE_MAX:
         byte = tls.recv(1)
@@ -141,7 +141,7 @@ class _Pump:
     """Carries bytes both ways until either side has closed. For the one thread that runs it.
 
     A half-closed near end is not passed on, since TLS here cannot close one direction alone: git half-closes
-    when it has sent a pack, and then waits for the answer.
+    after sending a pack, and then waits for the answer.
     """
 
     def __init__(self, near: socket.socket, tls: ssl.SSLSocket) -> None:
@@ -165,7 +165,7 @@ class _Pump:
                 if self._in:
                     with contextlib.suppress(BlockingIOError):
                         self._in = self._in[self._near.send(self._in) :]
-        except OSError:  # either side broke: the other one notices it by the close
+        except OSError:  # one side broke: the other one sees the close
             pass
         finally:
             with contextlib.suppress(OSError):
@@ -179,7 +179,7 @@ class _Pump:
         return self._left and self._near_ended and not self._out
 
     def _wait(self) -> None:
-        """Wait until a side is ready. One that hung up always is: it is watched only for what it can do."""
+        """Wait until a side is ready. A closed side always is: poll it only for what it can still do."""
         poll = select.poll()
         near = (0 if self._out or self._near_ended else select.POLLIN) | (select.POLLOUT if self._in else 0)
         tls = (0 if self._in else select.POLLIN) | (select.POLLOUT if self._out else 0)

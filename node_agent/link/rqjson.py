@@ -1,7 +1,7 @@
-"""RQ's classes as coordinator and node use them: they read and write JSON alone.
+"""RQ's classes as used by coordinator and node: they read and write only JSON.
 
-RQ unpickles whatever it finds unless each object is told otherwise, and a node may write the fields of its
-own jobs. So the serializer is not an argument here: nobody can forget it.
+RQ unpickles its data unless each object is configured otherwise, and a node may write the fields of its own
+jobs. So the serializer is fixed here, and callers cannot forget it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from rq.queue import Queue
 from rq.serializers import JSONSerializer
 
 OLDEST_SERVER = (6, 2, 0)
-"""The oldest accepted version of the server; given to RQ, so that RQ does not ask each time."""
+"""The oldest accepted version of the server; given to RQ, so that RQ does not query it each time."""
 
 
 class JsonJob(Job):

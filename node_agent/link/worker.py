@@ -1,7 +1,7 @@
 """The node as a worker of RQ: claims and closes jobs by RQ's own code, and runs none of them.
 
-RQ's loop is not used: it loses results in an outage, and it would import what a job names. Of a job only the
-job is read, as text; what may be done is decided later, by its signature.
+RQ's loop is not used: it loses results in an outage, and would import what a job names. Of an RQ job only the
+signed job is read, as text; its signature decides later what may be done.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class PoisonError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Claim:
-    """A job that we have claimed, without knowing yet whether we got it."""
+    """A claim that was sent, but may not have succeeded."""
 
     job: str
     execution: str
@@ -66,11 +66,11 @@ class NodeWorker(BaseWorker):
     # -- what RQ's own would do otherwise -------------------------------------------------------------------
 
     def _set_connection(self, connection: Any) -> Any:
-        """Return the connection unchanged: our own times hold, and nothing blocks in Redis."""
+        """Return the connection unchanged: our own time-outs apply, and nothing blocks in Redis."""
         return connection
 
     def _set_ip_address(self, connection: Any) -> None:
-        """Ask for no address: this user may not ask the server for it."""
+        """Do not query the address, because this user may not query it from the server."""
         self.ip_address = "unknown"
 
     def perform_job(self, job: Any, queue: Any) -> bool:
@@ -80,11 +80,11 @@ class NodeWorker(BaseWorker):
 
     @property
     def unsure(self) -> bool:
-        """Whether the last claim's answer was lost: then `claim` returns it, whatever is in the queue."""
+        """Whether the last claim's answer was lost: then `claim` settles that claim first."""
         return self._unanswered is not None
 
     def claim(self) -> tuple[str, bytes] | None:
-        """(id, job) of the next RQ job, which is started from then on; one without a signed job fails."""
+        """Return (id, job) of the next RQ job and mark it started; one without a signed job fails."""
         while True:
             if (lost := self._unanswered) is not None:
                 registry = ExecutionRegistry(lost.job, self.connection)
@@ -97,14 +97,14 @@ class NodeWorker(BaseWorker):
                 return None
             try:
                 claimed = self._take(ids[0])
-            except WatchError:  # another took it, or the connection was lost in between
+            except WatchError:  # another process took it, or the connection was lost in between
                 continue
             if claimed is not None:
                 self._unanswered = None
                 return claimed.job, claimed.envelope
 
     def _take(self, job_id: str) -> _Claim | None:
-        """Take that job out of the queue in one step; None when it is not ours, or has no signed job."""
+        """Remove that job from the queue in one step; None if it is not ours, or has no signed job."""
         job = self._make_job(job_id)
         own = job_id.startswith(keys.job_prefix(self.name)) and ":" not in job_id
         with self._open_pipeline() as pipe:
@@ -146,11 +146,11 @@ class NodeWorker(BaseWorker):
                 try:
                     pipe.execute()
                     return
-                except WatchError:  # the coordinator has closed it, or put it into the queue again
+                except WatchError:  # the coordinator has closed or requeued it
                     continue
 
     def _close(self, pipe: Any, job: JsonJob, ok: bool, reason: str) -> None:
-        """`handle_job_success` and `_failure` need the call, and the latter hides that Redis is away."""
+        """Close the job. RQ's `handle_job_success` and `_failure` need the call; the latter hides errors."""
         job.set_status(JobStatus.FINISHED if ok else JobStatus.FAILED, pipe)
         pipe.hset(job.key, "ended_at", utcformat(now()))
         pipe.expire(job.key, KEEP_CLOSED_S)
@@ -169,14 +169,14 @@ class NodeWorker(BaseWorker):
     def _make_job(self, job_id: str) -> JsonJob:
         """Return the job by its name alone, without reading it."""
         job = JsonJob(connection=self.connection)
-        job._id = job_id  # RQ would refuse some of what may stand in a queue
+        job._id = job_id  # RQ would refuse some ids that may be in a queue
         job.origin = self.queue.name
         return job
 
     # -- the worker -----------------------------------------------------------------------------------------
 
     def show(self, pipe: Any) -> None:
-        """Write the worker's whole hash, as Redis may have lost it. RQ's sets of workers are not ours."""
+        """Write the worker's whole hash, as Redis may have lost it. RQ's sets of workers are not updated."""
         running = self.queue.started_job_registry.get_job_count(cleanup=False)
         self.heartbeat(pipeline=pipe)
         pipe.hset(self.key, mapping=self.serialize())
@@ -190,16 +190,16 @@ def _read_fields(watching: Any, job: JsonJob) -> list[bytes | None]:
     except ResponseError as exc:
         if not str(exc).startswith("WRONGTYPE"):
             raise
-        return [None]  # something else by the name of a job
+        return [None]  # another kind of value under the name of a job
     return found
 
 
 def envelope_of(data: bytes | None, timeout: bytes | None) -> bytes:
-    """The only argument of the job; raises PoisonError for anything that the coordinator would not write."""
+    """Return the only argument of the job. PoisonError for anything that the coordinator would not write."""
     if data is None:
         raise PoisonError("the job has no data")
     if timeout != b"-1":
-        raise PoisonError("the job has a timeout, which no signed job has")
+        raise PoisonError("the job has a timeout, but signed jobs have none")
     try:
         call = json.loads(_inflate_data(data))
     except (ValueError, RecursionError) as exc:
@@ -211,12 +211,12 @@ def envelope_of(data: bytes | None, timeout: bytes | None) -> bytes:
 
 
 def _inflate_data(data: bytes) -> bytes:
-    """Return the data inflated, with a bound, since a few bytes can grow to gigabytes."""
+    """Return the decompressed data, with a limit, since a few bytes can grow to gigabytes."""
     stream = zlib.decompressobj()
     try:
         text = stream.decompress(data, ENVELOPE_CAP)
     except zlib.error as exc:
         raise PoisonError("the job's data is not compressed") from exc
     if stream.unconsumed_tail or not stream.eof:
-        raise PoisonError(f"the job's data is cut, or above {ENVELOPE_CAP} bytes")
+        raise PoisonError(f"the job's data is truncated, or longer than {ENVELOPE_CAP} bytes")
     return text

@@ -1,4 +1,4 @@
-"""The programs that the node's owner has named in the ceiling file, as runtimes of this node."""
+"""The programs that the node's owner names in the ceiling file, as runtimes of this node."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ ASKER = (sys.executable, "-I", "-S", *OPTIMISED, f"{PACKAGE}/acp/asking.py", PAC
 
 
 def others_of(ceiling: Ceiling) -> dict[str, Runtime]:
-    """Return the runtimes of the owner's choice by their names."""
+    """Return the runtimes that the owner has chosen, by name."""
     made = (runtime_of(name, agent, ASKER) for name, agent in ceiling.acp.items())
     return {runtime.name: runtime for runtime in made}

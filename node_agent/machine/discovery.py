@@ -44,7 +44,7 @@ _HOTTEST = 150.0
 
 
 class Finder:
-    """The known facts of each runtime. Asked again at times, and when a program or its login changes."""
+    """The known facts of each runtime, updated regularly and when a program or its login changes."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Finder:
         probe_s: float = PROBE_S,
         others: Callable[[], Mapping[str, Runtime]] = dict,
     ) -> None:
-        """`others`: the present programs of the owner's choice."""
+        """`others`: returns the current programs of the owner's choice."""
         self._path, self._clock, self._values = path, clock, values
         self._first_s, self._probe_s, self._others = first_s, probe_s, others
         self._lock = threading.Lock()
@@ -66,7 +66,7 @@ class Finder:
         self._news = False
 
     def look(self) -> tuple[RuntimeFact, ...]:
-        """All runtimes; one whose program has not answered yet is `looking`, or as it was found before."""
+        """Return all runtimes; one whose program has not answered yet is `looking`, or as it was before."""
         first = not self._asked
         self._ask_due()
         if first:
@@ -86,7 +86,7 @@ class Finder:
         return self._news
 
     def version(self, name: str) -> str | None:
-        """The version at the last look."""
+        """Return the version found by the last look."""
         fact = self._known.get(name)
         return None if fact is None else fact.version
 
@@ -107,7 +107,7 @@ class Finder:
                 probe_thread.start()
 
     def _is_due(self, name: str, now: int, around: object) -> bool:
-        """Whether to ask the runtime now; if so, it counts as asked. It is not asked twice at once."""
+        """Return whether to check the runtime now; if so, record it as checked. Checks never overlap."""
         with self._lock:
             then, before = self._asked.get(name, (now - PROBE_EVERY_MS, None))
             due = name not in self._asking and (now - then >= PROBE_EVERY_MS or around != before)
@@ -130,7 +130,7 @@ class Finder:
         try:
             with tempfile.TemporaryDirectory(prefix="pancode-probe-", ignore_cleanup_errors=True) as home:
                 env = {"PATH": self._path, "HOME": home, "LANG": "C.UTF-8", "NO_COLOR": "1"}
-                env |= {} if runtime.chosen else logins  # no sandbox is around it here: it never has a key
+                env |= {} if runtime.chosen else logins  # it runs outside a sandbox here: never give it a key
                 probe = runtime.probe
                 outputs = [
                     self._read_output(runtime.program, one, env, probe.patience_s) for one in probe.argvs
@@ -145,13 +145,13 @@ class Finder:
                 return fact.model_copy(update={**facts, "no_turns": self._no_turns(runtime, fact, env)})
         except _Silent as silent:
             return RuntimeFact(name=runtime.name, state="unknown_version", fix=str(silent)[:300])
-        except Exception as exc:  # one runtime's surprise must not hide the others
+        except Exception as exc:  # one runtime's error must not hide the others
             return RuntimeFact(
                 name=runtime.name, state="unknown_version", fix=f"the probe failed: {exc}"[:300]
             )
 
     def _no_turns(self, runtime: Runtime, fact: RuntimeFact, env: Mapping[str, str]) -> str:
-        """Return what the runtime lacks to take turns; nothing for a program that is missing itself."""
+        """Return what the runtime lacks to take turns; empty for a program that is itself missing."""
         if runtime.adapter is None or fact.state == "missing":
             return ""
         return runtime.adapter.lack(self._read_output(runtime.adapter, runtime.adapter.asks_version, env))
@@ -159,7 +159,7 @@ class Finder:
     def _read_output(
         self, program: Program | None, argv: tuple[str, ...], env: Mapping[str, str], patience_s: float = 0
     ) -> tuple[int | None, str]:
-        """Return the program's version as written on the disk, if it can be read; else run the program."""
+        """Return the program's version as stored on disk, if readable; else run the program."""
         if program is not None and argv == program.asks_version:
             version = written_version(program, self._path)
             if version is not None:
@@ -168,11 +168,11 @@ class Finder:
 
 
 class _Silent(Exception):
-    """A program was asked and did not answer in time; the text says what to try."""
+    """A program was started and did not answer in time; the text says what to try."""
 
 
 def _run(argv: tuple[str, ...], env: Mapping[str, str], limit_s: float) -> tuple[int | None, str]:
-    """Runs a program as a run has it: with its own HOME, so that only a run's own login counts. _Silent."""
+    """Run a program as in a run: with its own HOME, so that only a run's own login counts. Raises _Silent."""
     try:
         process = subprocess.Popen(
             argv, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
@@ -187,7 +187,7 @@ def _run(argv: tuple[str, ...], env: Mapping[str, str], limit_s: float) -> tuple
             with suppress(ProcessLookupError):
                 os.killpg(
                     process.pid, signal.SIGKILL
-                )  # with what it started, which would hold its output open
+                )  # including its child processes, which would keep its output open
             command = " ".join(argv)
             raise _Silent(f"`{command}` did not end within {limit_s:g} s; try it there: {command}") from late
         return process.returncode, output.decode("utf-8", "replace")
@@ -197,10 +197,8 @@ USUAL = ("/usr/local/bin", "/usr/bin", "/bin")
 
 
 def search_path(configured: str | None, environ: Mapping[str, str]) -> str:
-    """PATH of agents: as configured, else our own with the folders where a user's tools usually lie.
-
-    A part that is not an absolute path would lead into whatever folder a program is started in: a repository.
-    """
+    """Return the PATH of agents: as configured, else our own with the usual folders of a user's tools. A part
+    that is not an absolute path would depend on a program's start folder: a repository."""
     if configured:
         return ":".join(_select_absolute(configured.split(":"))) or ":".join(USUAL)
     plain, managed = tool_folders(environ.get("HOME", ""))
@@ -209,7 +207,7 @@ def search_path(configured: str | None, environ: Mapping[str, str]) -> str:
 
 
 def tool_folders(home: str) -> tuple[list[str], list[str]]:
-    """Return folders of programs: of a fixed name, existing or not; and of versions, newest first."""
+    """Return folders of programs: those with fixed names, existing or not; and of versions, newest first."""
     if not home:
         return [], []
     managed = [
@@ -226,7 +224,7 @@ def _parse_versions(folder: str) -> list[int]:
 
 
 def advise_path(names: Iterable[str], path: str, home: str) -> str:
-    """Return what to do about a program in a usual folder that is not on `path`; else empty."""
+    """Return the advice for a program in a usual folder that is not on `path`; else empty."""
     plain, managed = tool_folders(home)
     for folder in (one for one in (*plain, *managed) if one not in path.split(":")):
         for name in names:
@@ -239,15 +237,17 @@ def advise_path(names: Iterable[str], path: str, home: str) -> str:
 
 
 def _select_absolute(parts: Iterable[str]) -> list[str]:
-    """Return the absolute parts, each once."""
+    """Return the absolute parts without duplicates."""
     return list(dict.fromkeys(part for part in parts if part.startswith("/")))
 
 
 def with_local_fix(fact: RuntimeFact, home: Path, node: str, trouble: str = "") -> RuntimeFact:
-    """The fact with this node's own name and paths in its fix. `trouble` of the owner's secrets comes
+    """Return the fact with this node's name and paths in its fix. `trouble` with the owner's secrets comes
     first."""
     if fact.state == "not_logged_in" and trouble:
-        return fact.model_copy(update={"fix": f"fix that file, none of its values is used: {trouble}"})
+        return fact.model_copy(
+            update={"fix": f"fix that file, because none of its values is used: {trouble}"}
+        )
     fix = fact.fix.replace("~/.pancode-node/*", str(home)).replace(" NODE ", f" {node} ")
     return fact if fix == fact.fix else fact.model_copy(update={"fix": fix})
 
@@ -263,7 +263,7 @@ class OtherFacts:
 
 
 class MachineProbe:
-    """The facts port of a real node. `finder` knows the runtimes; `others`: the facts of other parts."""
+    """The facts port of a real node. `finder` knows the runtimes; `others`: returns facts of other parts."""
 
     def __init__(
         self,
@@ -276,7 +276,7 @@ class MachineProbe:
         news: Callable[[], bool] = lambda: False,
         gpus: Gpus | None = None,
     ) -> None:
-        """`local_fix` puts this node's own name and paths into a runtime's fix. `news`: of other parts."""
+        """`local_fix` puts this node's name and paths into a runtime's fix. `news`: from other parts."""
         self._others_news, self._gpus = news, gpus or Gpus((), clock)
         self._home, self._clock, self._local_fix = home, clock, local_fix
         self._reserve, self._others = disk_reserve, others
@@ -288,7 +288,7 @@ class MachineProbe:
         return process.boot_id()
 
     def look(self) -> NodeFacts:
-        self._record = self._stamp()  # before it is read
+        self._record = self._stamp()  # before reading it
         others, how = self._others(), read_choices(self._home)
         found = map(self._local_fix, self._finder.look())
         return NodeFacts(
@@ -331,11 +331,11 @@ class MachineProbe:
         return self._finder.news() or others or self._stamp() != self._record
 
     def _stamp(self) -> object:
-        """Of what `node install` has brought: whoever installed a program dispatches to it at once."""
+        """Return the state of the installed programs: a newly installed one can be used at once."""
         return read_stamp(self._home / RECORD)
 
     def version(self, name: str) -> str | None:
-        """The version of a runtime, as last found."""
+        """Return the version of a runtime, as last found."""
         return self._finder.version(name)
 
     def _free(self) -> int | None:
@@ -354,7 +354,7 @@ class MachineProbe:
             problems.append(NodeProblem(what=ceiling.closed, fix="correct or remove that file"))
         elif ceiling.told() != Allowed():
             file = self._home / "ceiling.json"
-            problems.append(NodeProblem(what=limits_text(ceiling.told()), fix=f"change {file} as its owner"))
+            problems.append(NodeProblem(what=limits_text(ceiling.told()), fix=f"edit {file} as its owner"))
         return [*problems, *self._gpus.problems()]
 
     def _shut(self) -> NodeProblem | None:
@@ -366,7 +366,7 @@ class MachineProbe:
 
 
 def memory_free(path: Path = _MEMORY) -> int | None:
-    """Return the bytes that a program may get without another one being moved out; None: not known."""
+    """Return the bytes that a program may get without swapping others out; None: not known."""
     with suppress(OSError, ValueError, IndexError):
         for line in path.read_text().splitlines():
             if line.startswith("MemAvailable:"):
@@ -375,7 +375,7 @@ def memory_free(path: Path = _MEMORY) -> int | None:
 
 
 def read_temperature(zones: Path = _ZONES) -> float | None:
-    """Degrees Celsius of the hottest zone; None: there is none."""
+    """Return the temperature of the hottest zone in degrees Celsius; None: there is none."""
     found = []
     for zone in zones.glob("thermal_zone*/temp"):
         with suppress(OSError, ValueError):

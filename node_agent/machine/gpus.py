@@ -1,7 +1,5 @@
-"""Finds the GPUs of this machine, their load, and which of their device files a run gets.
-
-A driver can hang. It is asked in a thread, and a caller gets the last known answer after a short wait.
-"""
+"""Finds the GPUs of this node, their load, and the device files that a run may use. A driver can hang, so a
+thread queries it; a caller gets the last known answer after a short wait."""
 
 from __future__ import annotations
 
@@ -35,28 +33,29 @@ LIBRARY = "libnvidia-ml.so.1"
 PLACES = ("/usr/local/nvidia/lib64", "/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/lib/wsl/lib")
 """Folders of the driver's library that the dynamic linker may not know."""
 SIGNS = ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/dev/dxg")
-"""One of these exists where a driver of NVIDIA runs. The library alone says nothing: many images have it."""
+"""One of these exists where an NVIDIA driver runs. The library alone proves nothing: many images contain
+it."""
 _LINKED = ("", "/lib", "/usr/lib", "/lib64", "/usr/lib64")
 CONTROL, MEMORY = "nvidiactl", "nvidia-uvm"
-"""The device files that a program needs beside those of its GPUs."""
+"""The device files that a program needs in addition to those of its GPUs."""
 VISIBLE, FOLDERS = "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH"
 FIRST_S, WAIT_S = 1.0, 0.2
-"""The seconds that the first look waits for the driver, and each later one."""
+"""Seconds to wait for the driver: at the first query, and at each later one."""
 AGAIN_MS = 1_000
 """The milliseconds for which an answer of the driver is used again."""
 SILENT_MS = 10_000
-"""A driver that has not answered for so many milliseconds is called silent."""
+"""A driver that has not answered for this many milliseconds is reported as silent."""
 _UUID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}")
 _MOST_MEMORY = 1 << 50
 
 
 class GpuError(Exception):
-    """A library cannot read its GPUs; the message is the library's."""
+    """Raised when a library cannot read its GPUs; the message is the library's."""
 
 
 @dataclass(frozen=True, slots=True)
 class GpuReading:
-    """A GPU at one moment. `device`: the name of its device file; empty: runs do not get it."""
+    """A GPU at one moment. `device`: the name of its device file; empty: runs cannot use it."""
 
     fact: GpuFact
     memory_free: int | None = None
@@ -66,17 +65,17 @@ class GpuReading:
 
 @dataclass(frozen=True, slots=True)
 class GpuAnswer:
-    """What a library says. `odd`: what it says of GPUs that cannot be used, in words."""
+    """The result of a library's query. `odd`: messages about GPUs that cannot be used."""
 
     gpus: tuple[GpuReading, ...] = ()
     odd: tuple[str, ...] = ()
 
 
 class GpuLibrary(Protocol):
-    """Reads the GPUs of one vendor. A call may hang for ever."""
+    """Reads the GPUs of one vendor. A call may hang forever."""
 
     def read(self) -> GpuAnswer:
-        """Return the GPUs. GpuError where none can be read."""
+        """Return the GPUs. Raises GpuError if none can be read."""
 
 
 class Nvml:
@@ -91,30 +90,31 @@ class Nvml:
             known = cache.read_bytes()
         is_linked = folder in _LINKED or f"{folder}/{LIBRARY}".encode() in known
         self.folder = "" if is_linked else folder
-        """The folder of the library, where no program finds it by itself."""
+        """The folder of the library, if programs cannot find it by themselves."""
 
     def read(self) -> GpuAnswer:
         try:
             if self._nvml is None:
-                # The package looks for the library by its name; once it is loaded, any folder will do.
+                # The package looks for the library by name; once it is loaded, its folder does not matter.
                 self._handle = ctypes.CDLL(self._library, mode=ctypes.RTLD_GLOBAL)
                 self._nvml = importlib.import_module("pynvml")
                 self._nvml.nvmlInit()
             nvml, most = self._nvml, MOST_GPUS
             driver = _text(nvml.nvmlSystemGetDriverVersion())
             every = [read_gpu(nvml, index, driver) for index in range(min(nvml.nvmlDeviceGetCount(), most))]
-        except Exception as exc:  # the library's own errors, and those of a library that lacks a function
+        # the library's own errors, and the error for a function that the library lacks
+        except Exception as exc:
             if self._nvml is not None:
                 with suppress(Exception):
                     self._nvml.nvmlShutdown()
-            self._nvml = None  # it begins anew: a library keeps the GPUs of its first moment
+            self._nvml = None  # reinitialize: a library keeps the list of GPUs of its first call
             raise GpuError(str(exc) or type(exc).__name__) from exc
         odd = tuple(one for one in every if isinstance(one, str))
         return GpuAnswer(tuple(one for one in every if isinstance(one, GpuReading)), odd)
 
 
 def read_gpu(nvml: Any, index: int, driver: str) -> GpuReading | str:
-    """Return a GPU, or why it cannot be used: it has fallen off its bus, or reports nonsense."""
+    """Return a GPU, or why it cannot be used: it has fallen off the bus, or reports invalid values."""
     try:
         handle = nvml.nvmlDeviceGetHandleByIndex(index)
         memory = nvml.nvmlDeviceGetMemoryInfo(handle)
@@ -127,7 +127,7 @@ def read_gpu(nvml: Any, index: int, driver: str) -> GpuReading | str:
     if not _UUID.fullmatch(uuid) or not 0 < total <= _MOST_MEMORY or not 0 <= minor < 1 << 12:
         return f"GPU {index} reports nonsense: UUID {uuid[:50]!r}, {total} bytes of memory"
     busy = None
-    with suppress(nvml.NVMLError):  # not every GPU tells it
+    with suppress(nvml.NVMLError):  # not every GPU reports it
         busy = int(nvml.nvmlDeviceGetUtilizationRates(handle).gpu)
     name = _text(nvml.nvmlDeviceGetName(handle))
     return GpuReading(
@@ -144,7 +144,7 @@ def _text(value: str | bytes) -> str:
 
 
 class AmdFiles:
-    """The GPUs of AMD, by what the kernel tells of them. Never tried on a machine that has one."""
+    """AMD GPUs, as reported by the kernel. Never tested on a node that has one."""
 
     def __init__(self, cards: Path = Path("/sys/class/drm")) -> None:
         self._cards = cards
@@ -182,8 +182,8 @@ def _read_number(path: Path) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class GpuState:
-    """The GPUs as last known. `trouble`: why the driver could not be read. `since_ms`: since when they are
-    not known any more, by the wall clock; None: they are known."""
+    """The last known GPUs. `trouble`: why the driver could not be read. `since_ms`: wall-clock time since
+    which the GPUs are unknown; None: they are known."""
 
     gpus: tuple[GpuReading, ...] = ()
     trouble: str = ""
@@ -191,7 +191,7 @@ class GpuState:
     odd: tuple[str, ...] = ()
 
     def loads(self) -> tuple[GpuLoad, ...]:
-        """The changing figures, without those that are not known any more."""
+        """Return the current loads of the GPUs that are still known."""
         if self.since_ms is not None:
             return tuple(GpuLoad(uuid=one.fact.uuid, unknown_since_ms=self.since_ms) for one in self.gpus)
         return tuple(
@@ -200,7 +200,8 @@ class GpuState:
 
 
 class Gpus:
-    """The machine's GPUs. Thread-safe. No look waits longer than `first_s`, whatever the driver does."""
+    """The node's GPUs. Thread-safe. No call of `look` waits longer than `first_s`, even if the driver
+    hangs."""
 
     def __init__(
         self,
@@ -220,7 +221,7 @@ class Gpus:
         self._trouble = ""
 
     def look(self) -> GpuState:
-        """Return the GPUs; at once, where nothing can have any."""
+        """Return the GPUs; immediately if the node cannot have any."""
         if not self._libraries:
             return GpuState()
         with self._lock:
@@ -239,7 +240,7 @@ class Gpus:
             return GpuState(self._known.gpus, trouble, since_ms, self._known.odd)
 
     def ask(self) -> None:
-        """Ask the libraries once, and keep what they say. It may hang."""
+        """Query the libraries once and store the results. May hang."""
         answers, trouble = list[GpuAnswer](), ""
         try:
             answers += [library.read() for library in self._libraries]
@@ -254,14 +255,15 @@ class Gpus:
         self._answered.set()
 
     def access(self, job: Job, holders: Mapping[str, AttemptId]) -> GpuAccess:
-        """Return what the run of this job may use; see `access_of`. `holders`: who holds a GPU alone."""
+        """Return what this job's run may use; see `access_of`. `holders`: the attempts with exclusive use of
+        a GPU."""
         held = {uuid for uuid, one in holders.items() if one != job.identity}
         found = access_of(job.gpus, held, self.look().gpus, self._devices)
         folder = next((one.folder for one in self._libraries if isinstance(one, Nvml)), "")
         return replace(found, folder=folder if found.files else "")
 
     def problems(self) -> tuple[NodeProblem, ...]:
-        """Return why runs cannot use a GPU that is here, with the commands that help."""
+        """Return why runs cannot use a GPU of this node, with the commands that fix it."""
         state = self.look()
         fix = "look at `nvidia-smi` and `dmesg` there; a new driver needs a restart of the machine"
         words = [f"the GPUs are not known: {state.trouble}"] if state.trouble else list(state.odd)
@@ -275,23 +277,22 @@ class Gpus:
 @dataclass(frozen=True, slots=True)
 class GpuAccess:
     """What a run may use. `files`: device files, each with its path inside a sandbox. `visible`: the value of
-    CUDA_VISIBLE_DEVICES; None: the run
-    sees all, and it is not set."""
+    CUDA_VISIBLE_DEVICES; None: the variable is not set, and the run sees all GPUs."""
 
     files: tuple[tuple[str, str], ...] = ()
     visible: str | None = None
     folder: str = ""
-    """The folder of the driver's libraries, where programs do not find them by themselves."""
+    """The folder of the driver's libraries, if programs cannot find them by themselves."""
 
     def enforced(self, isolation: Isolation) -> tuple[Enforced, ...]:
-        """Return the GPUs for the receipt, where the run gets fewer than all; a sandbox enforces them."""
+        """Return the GPU limit for the receipt if the run gets fewer than all; a sandbox enforces it."""
         if self.visible is None:
             return ()
         how = Enforcement.TOLD_ONLY if isolation is Isolation.NONE else Enforcement.SANDBOX
         return (Enforced(rule=f"GPUs {self.visible or 'none'}", how=how),)
 
     def added_to(self, env: Mapping[str, str]) -> dict[str, str]:
-        """Return the environment in which programs find these GPUs, and no other."""
+        """Return the environment in which programs find only these GPUs."""
         found = {**env} if self.visible is None else {**env, VISIBLE: self.visible}
         folders = [one for one in env.get(FOLDERS, "").split(":") if one]
         if self.folder and self.folder not in folders:
@@ -302,10 +303,8 @@ class GpuAccess:
 def access_of(
     wanted: Collection[str] | None, held: Collection[str], gpus: Iterable[GpuReading], devices: str
 ) -> GpuAccess:
-    """Return what a run may use: the GPUs that it asks for, or (None) all that no other run holds.
-
-    StepFailed where one that it asks for is not here.
-    """
+    """Return what a run may use: the requested GPUs, or (None) all that no other run has exclusively. Raises
+    StepFailed if a requested GPU is missing."""
     there = [one for one in gpus if one.device]
     if wanted is None:
         seen = [one for one in there if one.fact.uuid not in held]
@@ -322,7 +321,8 @@ def access_of(
 
 
 def device_problems(names: Sequence[str], devices: str) -> list[NodeProblem]:
-    """Return the device files that runs need and cannot open. A run of root's node agent is another user."""
+    """Return the device files that runs need and cannot open. If the node agent is root, runs are another
+    user."""
     found = []
     for name in (*names, CONTROL, MEMORY):
         path = f"{devices}/{name}"
@@ -330,7 +330,7 @@ def device_problems(names: Sequence[str], devices: str) -> list[NodeProblem]:
             seen = os.stat(path)
         except OSError:
             makes = "sudo nvidia-modprobe -u -c=0" if name == MEMORY else "sudo nvidia-modprobe -c=0"
-            fix = f"{makes}  (at each start of the machine: systemctl enable --now nvidia-persistenced)"
+            fix = f"{makes}  (at each boot of the node: systemctl enable --now nvidia-persistenced)"
             found.append(NodeProblem(what=f"runs cannot use a GPU here: {path} is missing", fix=fix))
             continue
         is_root = os.geteuid() == 0
@@ -351,12 +351,12 @@ def _name_user(is_root: bool) -> str:
 
 
 def command_to_open(seen: os.stat_result, path: str, is_root: bool) -> str:
-    """Return the command that opens a device file to the user that runs have."""
+    """Return the command that gives the user of runs access to a device file."""
     if not is_root and seen.st_gid and seen.st_mode & stat.S_IWGRP:
         with suppress(KeyError):
             group = grp.getgrgid(seen.st_gid).gr_name
             return f"sudo usermod -aG {group} {_name_user(is_root)}, then restart the node agent"
-    return f"sudo chmod 0666 {path}  (lasting: options nvidia NVreg_DeviceFileMode=0666 in /etc/modprobe.d)"
+    return f"sudo chmod 0666 {path}  (permanent: options nvidia NVreg_DeviceFileMode=0666 in /etc/modprobe.d)"
 
 
 class GpuSettings(WireModel):
@@ -367,10 +367,8 @@ class GpuSettings(WireModel):
 
 
 def gpus_here(owners: Path, clock: Clock) -> Gpus:
-    """Return the machine's GPUs. `owners`: the file for a machine where they are at an unusual place.
-
-    SettingsError.
-    """
+    """Return the node's GPUs. `owners`: the settings file for a node with unusual paths. Raises
+    SettingsError."""
     settings = read_owner_settings(GpuSettings, owners)
     path = settings.library or driver_library()
     libraries: list[GpuLibrary] = [Nvml(path)] if path else []
@@ -380,7 +378,7 @@ def gpus_here(owners: Path, clock: Clock) -> Gpus:
 
 
 def driver_library(signs: Sequence[str] = SIGNS, places: Sequence[str] = PLACES) -> str:
-    """Return the path or name by which the driver's library can be loaded; empty where no driver runs."""
+    """Return the path or name by which the driver's library can be loaded; empty if no driver runs."""
     if not any(map(os.path.exists, signs)):
         return ""
     found = (path for folder in places if os.path.exists(path := f"{folder}/{LIBRARY}"))
@@ -390,7 +388,7 @@ def driver_library(signs: Sequence[str] = SIGNS, places: Sequence[str] = PLACES)
 def without_driver(
     libraries: Sequence[GpuLibrary], pci: Path = Path("/sys/bus/pci/devices")
 ) -> Iterator[NodeProblem]:
-    """Yield the problem of a machine that has a GPU of NVIDIA and no driver for it."""
+    """Yield a problem if the node has an NVIDIA GPU and no driver for it."""
     if any(isinstance(one, Nvml) for one in libraries):
         return
     for device in sorted(pci.glob("*")):

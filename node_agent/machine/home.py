@@ -1,4 +1,4 @@
-"""A node's home: its paths, its settings, and the number of its layout."""
+"""A node's home: its paths, its settings, and the version number of its layout."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ M = TypeVar("M", bound=WireModel)
 
 
 class SettingsError(Exception):
-    """The node's home cannot be used; the message says what to do."""
+    """Raised when the node's home cannot be used; the message says how to fix it."""
 
 
 class RedisLogin(WireModel):
-    """This node's login at the coordinator's Redis. `password_file`: absolute, or below the home."""
+    """This node's login at the coordinator's Redis. `password_file`: absolute, or relative to the home."""
 
     user: str
     password_file: str
 
 
 class NodeSettings(WireModel):
-    """`node.json`, written at enrolment."""
+    """The contents of `node.json`, written at enrollment."""
 
     fleet: FleetId
     name: str = Field(min_length=1)
@@ -42,7 +42,7 @@ class NodeSettings(WireModel):
     redis: RedisLogin
     time_factor: float = Field(default=1.0, gt=0, strict=False)
     disk_reserve: int = Field(default=512 << 20, ge=0)
-    """Bytes of free disk below which no job is accepted."""
+    """Bytes of free disk below which the node accepts no job."""
     path: str | None = None
     """PATH of agents and probes; None: the node agent's own with the usual folders of a user."""
     gateway: bool = True
@@ -51,7 +51,8 @@ class NodeSettings(WireModel):
     """Addresses of model servers to look at in addition to this machine's own: HOST:PORT or NAME=HOST."""
     keep: NodeKeep = KEEP
     log: str = ""
-    """Levels of the log, as the coordinator's PANCODE_LOG has them; the node agent's own variable wins."""
+    """Log levels, in the format of the coordinator's PANCODE_LOG; the node agent's own variable has
+    priority."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,17 +79,17 @@ class NodeHome:
 
     @property
     def secrets(self) -> Path:
-        """The owner's file: values by name, for the secrets and variables that jobs name."""
+        """The owner's file of values by name, for the secrets and variables that jobs name."""
         return self.root / "secrets.json"
 
     @property
     def prices(self) -> Path:
-        """The owner's file of prices of models' tokens, where no public list is valid."""
+        """The owner's file of model token prices, for models without a valid public price list."""
         return self.root / "prices.json"
 
     @property
     def layout(self) -> Path:
-        """The file with the number of this home's layout."""
+        """The file with the version number of this home's layout."""
         return self.root / "layout"
 
     @property
@@ -105,7 +106,7 @@ class NodeHome:
 
     @property
     def slots(self) -> Path:
-        """The folder of locks on the slots of each endpoint."""
+        """The folder of the lock files for the slots of each endpoint."""
         return self.root / "run" / "endpoints"
 
     @property
@@ -124,10 +125,10 @@ class NodeHome:
             raise SettingsError(f"{self.settings}: {key}: {first['msg']}") from exc
 
     def read_key(self) -> SigningKey:
-        """This node's own key. SettingsError."""
+        """Return this node's own key. Raises SettingsError."""
         try:
             if self.key.stat().st_mode & 0o077:
-                raise SettingsError(f"{self.key} can be read by others; chmod 600 it")
+                raise SettingsError(f"{self.key} is readable by other users; run chmod 600 on it")
             return SigningKey.parse(self.key.read_text())
         except OSError as exc:
             raise SettingsError(
@@ -137,7 +138,7 @@ class NodeHome:
             raise SettingsError(f"{self.key} is not a key of ours: {exc}") from exc
 
     def read_coordinators(self) -> dict[str, PublicKey]:
-        """Return the coordinator's keys by id: two while one is being replaced. SettingsError."""
+        """Return the coordinator's keys by id: two while one is being replaced. Raises SettingsError."""
         try:
             keys = [PublicKey.parse(line) for line in self.coordinator.read_text().splitlines()]
         except (OSError, ValueError) as exc:
@@ -147,14 +148,15 @@ class NodeHome:
         return {key.keyid: key for key in keys}
 
     def redis_password(self, settings: NodeSettings) -> str:
-        """Return the present password; empty where it cannot be read: it is refused, then read again."""
+        """Return the current password; empty if unreadable: Redis then refuses the login, and it is read
+        again."""
         try:
             return (self.root / settings.redis.password_file).read_text().strip()
         except OSError:
             return ""
 
     def make_key(self, ids: Ids) -> PublicKey:
-        """Return the public half of this node's key; makes a key when there is none, never replaces one."""
+        """Return the public half of this node's key. Creates the key if missing; never replaces one."""
         self.key.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not os.path.lexists(self.key):
             fresh = SigningKey(bytes.fromhex(ids.token(32)))
@@ -162,7 +164,7 @@ class NodeHome:
         return self.read_key().public
 
     def read_prices(self) -> dict[str, str]:
-        """The owner's prices by model, in words; none when there is no such file. SettingsError."""
+        """Return the owner's price texts by model; empty if there is no such file. Raises SettingsError."""
         try:
             raw = json.loads(self.prices.read_bytes())
         except FileNotFoundError:
@@ -174,26 +176,27 @@ class NodeHome:
         return raw
 
     def make_folders(self) -> None:
-        """Make all folders to which the node agent writes."""
+        """Create all folders to which the node agent writes."""
         for name in ("run", "journal", "work", "mirrors", "cache", "log", "s"):
             (self.root / name).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             make_folder(self.root / name)
 
 
 End = str | tuple[str, int] | Secure
-"""A unix socket path, or (host, port); or the coordinator itself by TLS."""
+"""A Unix socket path, or (host, port), or the coordinator itself over TLS."""
 
 
 @dataclass(frozen=True, slots=True)
 class LinkEnds:
-    """The tunnel's near ends now, or the far ones where there is no tunnel."""
+    """The current local ends of the tunnel, or the coordinator's addresses if there is no tunnel."""
 
     redis: End
     depot: End
 
 
 def current_link(links: Path) -> LinkEnds | None:
-    """The newest generation, by `s/current`: one line of JSON, or the name of its folder. None: no link."""
+    """Return the newest link, from `s/current`: one line of JSON, or the name of its folder. None: no
+    link."""
     try:
         text = (links / "current").read_text().strip()
     except (OSError, UnicodeDecodeError):
@@ -210,16 +213,17 @@ def current_link(links: Path) -> LinkEnds | None:
 
 
 def ends_of(text: str, keys: Path) -> LinkEnds:
-    """Return the ends in the line of JSON that names them. ValueError."""
+    """Return the ends from the line of JSON that names them. Raises ValueError."""
     try:
         shape = json.loads(text)
         return LinkEnds(_end(shape, "redis", keys), _end(shape, "depot", keys))
     except (KeyError, TypeError, AttributeError) as exc:
-        raise ValueError(f"it does not say where Redis and the depot are: {exc!r}") from exc
+        raise ValueError(f"the addresses of Redis and the depot are missing: {exc!r}") from exc
 
 
 class LinkFile:
-    """`current_link`, reading the file only when it was replaced, as each Redis call asks for it."""
+    """`current_link` with a cache: every Redis call needs it, and the file is read only when it was
+    replaced."""
 
     def __init__(self, links: Path) -> None:
         self._links, self._file = links, f"{links}/current"
@@ -250,10 +254,8 @@ def _end(shape: dict[str, str], name: str, keys: Path) -> End:
 
 
 def read_owner_settings(model: type[M], path: Path) -> M:
-    """Return a file of the node's owner as it is now; without one the defaults.
-
-    SettingsError names file, key and problem.
-    """
+    """Return the current content of an owner's file; the defaults if it does not exist. SettingsError names
+    file, key and problem."""
     try:
         return model.model_validate_json(path.read_bytes())
     except FileNotFoundError:
@@ -267,8 +269,8 @@ def read_owner_settings(model: type[M], path: Path) -> M:
 
 
 LAYOUT = HOME_LAYOUT
-"""4: ADR 17 and 39, one folder and one journal for each attempt. 1 to 3 were never released.
-A change of where or how the files lie raises the number, and describes here how older homes are read."""
+"""4: ADR 17 and 39, one folder and one journal for each attempt. 1 to 3 were never released. A change of
+where or how the files are stored raises the number, and describes here how older homes are read."""
 _FIX = (
     "start this fleet with the last version of PanCode used here, or a newer one; or remove the "
     "node (pancode node rm NAME) and add it again"
@@ -276,7 +278,7 @@ _FIX = (
 
 
 def take_over(home: NodeHome) -> None:
-    """Take the home over before anything else in it is read. SettingsError, nothing touched, for another
+    """Take over the home before anything else in it is read. SettingsError, without any change, for another
     layout."""
     number = _read_number(home)
     if number != LAYOUT:

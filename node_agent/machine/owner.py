@@ -1,7 +1,5 @@
-"""Reads the owner's files in a node's home: the ceiling, and safety rules beside it.
-
-What cannot be read closes the node: it meant something. YAML is loaded only where there is such a file.
-"""
+"""Reads the owner's files in a node's home: the ceiling and the safety rules. The node accepts no jobs while
+one is unreadable, as it may restrict them. YAML is loaded only if needed."""
 
 from __future__ import annotations
 
@@ -21,11 +19,12 @@ MOST_DEPTH = 10
 MOST_MEMORY = (3, 4)
 MOST_DISK = 20 << 30
 MOST_PROCESSES = 1_000
-"""The most processes of a run, threads too: agents have a few dozen, builds one per core and file at most."""
+"""The most processes of a run, including threads: agents have dozens, builds at most one per core and
+file."""
 
 
 class OwnersFiles:
-    """The owner's files in `home`; unchanged ones are not read again. Thread-safe."""
+    """The owner's files in `home`; unchanged files are not read again. Thread-safe."""
 
     def __init__(self, home: Path, clock: Clock) -> None:
         self._home, self._clock = home, clock
@@ -34,7 +33,7 @@ class OwnersFiles:
         self._known: tuple[object, Ceiling] | None = None
 
     def ceiling(self) -> Ceiling:
-        """Return the limits that the files have now."""
+        """Return the limits that the files currently set."""
         known, at = self._known, self._clock.mono_ms()
         if known is not None and at - self._looked < LOOK_MS:
             return known[1]
@@ -57,7 +56,7 @@ class OwnersFiles:
 
 
 def default_ceiling(ceiling: Ceiling) -> Ceiling:
-    """The limits for one run on this machine if its owner has set none: most of the machine, but not all of
+    """Return the limits of one run where the node's owner has set none: most of the node, but not all of
     it."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * MOST_MEMORY[0] // MOST_MEMORY[1]
     own = {"memory": ceiling.memory or memory, "processes": ceiling.processes or MOST_PROCESSES}
@@ -65,7 +64,7 @@ def default_ceiling(ceiling: Ceiling) -> Ceiling:
 
 
 def rules_of(path: Path) -> Rules:
-    """The rules of one file. RuleError, whose path begins with file and line."""
+    """Return the rules of one file. The path of a RuleError begins with file and line."""
     import yaml
 
     lines: dict[str, int] = {}
@@ -95,7 +94,8 @@ def rules_of(path: Path) -> Rules:
 
 
 def _to_plain_values(node: Any, path: str, lines: dict[str, int]) -> object:
-    """Plain values; the line of each by its dotted path. Aliases are followed to a small depth only."""
+    """Return plain values; store each one's line by its dotted path. Aliases are followed to a limited
+    depth."""
     import yaml
 
     lines.setdefault(path, node.start_mark.line + 1)

@@ -14,10 +14,10 @@ import pydantic
 
 
 def environment_of(program: str) -> str | None:
-    """Return the environment in whose `bin` this program, or the target of its link, is; None for none.
+    """Return the virtual environment whose `bin` contains this program or the target of its link, or None.
 
-    Only one link is followed: that environment's Python is itself a link, to the one it was made from, and a
-    sandbox shows no links in between.
+    Only one link is followed: the environment's Python is itself a link, to the Python it was made from, and
+    a sandbox shows no links in between.
     """
     places = [program]
     with suppress(OSError):
@@ -27,13 +27,13 @@ def environment_of(program: str) -> str | None:
 
 
 def found_environment(name: str, path: str) -> str | None:
-    """The Python environment of the program of that name on `path` (PATH)."""
+    """Return the Python environment of the program of that name on `path` (PATH), or None."""
     found = shutil.which(name, path=path)
     return None if found is None else environment_of(os.path.abspath(found))
 
 
 def version_in(environment: str, package: str) -> str | None:
-    """The version of a package as its installer recorded it; nothing is started."""
+    """Return the version of a package as its installer recorded it, without starting anything."""
     name = f"{package.replace('-', '_')}-"
     with suppress(OSError):
         for folder in sorted(Path(environment, "lib").glob("python3*/site-packages")):
@@ -43,7 +43,7 @@ def version_in(environment: str, package: str) -> str | None:
 
 
 def file_of(name: str, path: str) -> tuple[str, int, int] | None:
-    """Where the program is, and which file that is: an update may put another one into its place."""
+    """Return the program's path and its file's identity, which changes when an update replaces the file."""
     found = shutil.which(name, path=path)
     with suppress(OSError):
         if found is not None:
@@ -58,8 +58,8 @@ RECORD = "installed.json"
 
 @dataclass(frozen=True, slots=True)
 class InstalledProgram:
-    """What was brought. `sha256`: of the file that the program's name leads to. `chosen`: its owner named the
-    version."""
+    """A program installed by PanCode. `sha256`: of the file to which the program's name leads. `chosen`:
+    whether the owner named the version."""
 
     runtime: str
     package: str
@@ -69,7 +69,7 @@ class InstalledProgram:
 
 
 def read_installed(home: Path) -> dict[str, InstalledProgram]:
-    """Return the programs that were installed and not removed, by runtime. `home`: the node's."""
+    """Return the programs that were installed and not removed, by runtime. `home`: the node's home."""
     try:
         known = json.loads((home / RECORD).read_bytes())
         return {one["runtime"]: InstalledProgram(**one) for one in known}
@@ -78,7 +78,8 @@ def read_installed(home: Path) -> dict[str, InstalledProgram]:
 
 
 def read_choices(home: Path) -> dict[str, str]:
-    """By runtime: `newest`, or `chosen` where its owner named the version; empty where none can be read."""
+    """Return `newest` by runtime, or `chosen` if the owner named the version; empty if the record is
+    unreadable."""
     with suppress(OSError, ValueError, TypeError, KeyError):
         return {name: "chosen" if one.chosen else "newest" for name, one in read_installed(home).items()}
     return {}
@@ -89,7 +90,7 @@ LIBRARIES = os.path.dirname(os.path.dirname(os.path.abspath(pydantic.__file__)))
 """The folders of the node agent's own code, and of its libraries: our workers run on both."""
 HEAD, MOST = 256, 1 << 20
 FOLDERS = 6
-"""The most folders between a program and the top of its package."""
+"""The most folders between a program and the top folder of its package."""
 
 
 class Named(Protocol):
@@ -104,7 +105,7 @@ class Named(Protocol):
 
 
 def written_version(program: Named, path: str) -> str | None:
-    """Return the version that the installation has on disk; None where it cannot be read."""
+    """Return the version recorded in the installation on disk; None if it cannot be read."""
     if not program.environment:
         return installed_version(program.name, program.package, path)
     found = found_environment(program.name, path)
@@ -137,7 +138,7 @@ def _read_version(real: Path, package: str) -> str | None:
 
 
 def _starter_is_there(real: Path, path: str) -> bool:
-    """Whether a script's interpreter exists; without it the script exists, but does not start."""
+    """Whether a script's interpreter exists; without it the script exists but does not start."""
     with real.open("rb") as f:
         head = f.read(HEAD)
     if not head.startswith(b"#!"):

@@ -1,4 +1,4 @@
-"""Measures how much of the disk each folder of the node's home takes, beside the agent's own work."""
+"""Measures the disk use of each folder of the node's home, in a thread, apart from the agent's own work."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _KIB = 1024
 
 
 def list_mirrors(home: Path) -> tuple[str, ...]:
-    """Return the repositories of which this home has a mirror, the last used first."""
+    """Return the repositories with a mirror in this home, the most recently used first."""
     used = list[tuple[int, str]]()
     with suppress(OSError), os.scandir(home / "mirrors") as entries:
         for entry in entries:
@@ -32,7 +32,7 @@ def list_mirrors(home: Path) -> tuple[str, ...]:
 
 
 def set_ups(home: Path) -> tuple[str, ...]:
-    """The repositories of which this home keeps what set-up has made, at some commit."""
+    """Return the repositories for which this home has the result of set-up at some commit."""
     found = set[str]()
     for about in (home / "cache").glob("*/about.json"):
         with suppress(OSError, ValueError, AttributeError):
@@ -41,7 +41,7 @@ def set_ups(home: Path) -> tuple[str, ...]:
 
 
 class DiskUse:
-    """The disk use as last measured: a walk over all files may take long, so `du` does it in a thread."""
+    """The disk use as last measured. `du` runs in a thread, as walking all files may take long."""
 
     def __init__(self, home: Path, clock: Clock) -> None:
         self._home, self._clock = home, clock
@@ -50,7 +50,8 @@ class DiskUse:
         self._known: tuple[RoomFact, ...] = ()
 
     def look(self) -> tuple[RoomFact, ...]:
-        """The folders, the largest first, then those of attempts; empty until it is measured. Never waits."""
+        """Return the folders, largest first, then those of attempts; empty before the first result. Never
+        waits."""
         if not self._measures.is_alive() and self._clock.mono_ms() >= self._due_ms:
             self._due_ms = self._clock.mono_ms() + EVERY_MS
             self._measures = threading.Thread(target=self._measure, daemon=True)
@@ -59,7 +60,7 @@ class DiskUse:
 
     def _measure(self) -> None:
         there = [name for name in FOLDERS if (self._home / name).is_dir()]
-        with suppress(OSError, subprocess.TimeoutExpired):  # no `du` here: nothing is told
+        with suppress(OSError, subprocess.TimeoutExpired):  # no `du` here: report nothing
             done = subprocess.run(
                 ("du", "-kd1", "--", *there),
                 cwd=self._home,

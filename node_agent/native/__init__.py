@@ -1,3 +1,3 @@
-"""The native worker: an agent loop as a program of its own; the node agent starts it and never imports it."""
+"""The native worker: an agent loop as a separate program. The node agent starts it and never imports it."""
 
 from __future__ import annotations

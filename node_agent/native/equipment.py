@@ -1,4 +1,4 @@
-"""Puts together what a program of our own works with: judge, tools, limits, prompt; and tells its end."""
+"""Assembles what a native worker works with: judge, tools, limits, prompt; and reports the run's end."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def first_words() -> str:
 
 
 class WorkerHeartbeat:
-    """Called wherever the worker waits. `on`: what happens then; None: nothing, for a run without turns."""
+    """A callable for every wait of the worker. `on`: called at each heartbeat; None: a run without turns."""
 
     def __init__(self, sleep: Callable[[float], None]) -> None:
         self._sleep = sleep
@@ -52,7 +52,7 @@ class WorkerHeartbeat:
             self.on()
 
     def wait(self, seconds: float) -> None:
-        """Sleep this long, with heartbeats meanwhile."""
+        """Sleep for this long, with heartbeats meanwhile."""
         while seconds > 0:
             part = seconds if self.on is None else min(seconds, HEARTBEAT_S)
             self._sleep(part)
@@ -63,18 +63,19 @@ class WorkerHeartbeat:
 def judge_of(
     spec: WorkerSpec, home: str, voice: Voice, clock: Clock, wait: Callable[[float], None] = pause
 ) -> Judge:
-    """The judge of this run, who may ask a user. `home`: as for the judge; `wait`: between two looks."""
+    """Return this run's judge, which may ask a user. `home`: as for the judge; `wait`: sleeps between two
+    checks."""
     return Judge(spec, home, _asker_of(spec, voice, clock, wait))
 
 
 def _asker_of(spec: WorkerSpec, voice: Voice, clock: Clock, wait: Callable[[float], None]) -> Ask | None:
-    """Return how a user is asked; None where nobody is asked in this run."""
+    """Return the function that asks a user; None if users cannot be asked in this run."""
     if spec.desk is None:
         return None
     channel = spec.desk
 
     def ask(command: str, rules: Sequence[CommandRule]) -> str:
-        from node_agent.hooks.asking import Asker  # with cryptography, which no other run needs
+        from node_agent.hooks.asking import Asker  # imports cryptography, which no other run needs
 
         asker = Asker(channel, clock, SystemIds(), wait)
         if asker.is_allowed(rules):
@@ -100,7 +101,7 @@ _IN_TALK = "A user reads along: where you need a decision, end with a question, 
 
 
 def system_of(spec: WorkerSpec, tools: Sequence[str]) -> str:
-    """Return the system prompt: ours, and after it the agent's own."""
+    """Return the system prompt: PanCode's, then the agent's own."""
     may = "You may change files." if spec.writes else "You change nothing: this run only looks."
     guide = _ALONE if spec.interactive_run is None else _IN_TALK
     head = _HEAD.format(where=os.path.join(spec.top, spec.folder).rstrip("/"), may=may, asks=guide)
@@ -150,11 +151,8 @@ class Equipment:
 
 
 def equipment_of(spec: WorkerSpec, clock: Clock, wait: Callable[[float], None] = pause) -> Equipment:
-    """Return the run's equipment; takes a user's secret out of the home before the run's programs can read
-    it.
-
-    `wait`: waits for a user's approval.
-    """
+    """Return the run's equipment. Removes a user's secret from the home before the run's programs can read
+    it. `wait`: waits for a user's approval."""
     grammar = Grammar(sys.executable)
     take_elsewhere(grammar.take_apart, grammar.ready)
     began, voice = clock.mono_ms(), Voice(clock)

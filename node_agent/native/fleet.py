@@ -1,4 +1,5 @@
-"""Asks the coordinator for a tool of the fleet: a line in the stream, then a wait for the sealed answer."""
+"""Requests fleet tools from the coordinator: writes a line to the stream, then waits for the sealed
+answer."""
 
 from __future__ import annotations
 
@@ -14,18 +15,18 @@ from node_agent.wire.fleet import MOST_ARGUMENTS, FleetTerms, LaidFleetAnswer, i
 
 
 def fleet_forms(terms: FleetTerms | None) -> list[ToolForm]:
-    """Return the fleet tools as the model sees them; none where the job offers none."""
+    """Return the fleet tools as the model sees them; none if the job offers none."""
     tools = () if terms is None else terms.tools
     return [ToolForm(one.name, one.description, json.loads(one.parameters)) for one in tools]
 
 
 MOST_TOLD = 200
 _SUBJECTS = ("task", "question", "text", "run", "workflow", "name", "session")
-"""The arguments that say what a call is about, the best first."""
+"""The arguments that say what a call is about, the most informative first."""
 
 
 def words_of_call(given: Mapping[str, Any]) -> str:
-    """Return for users whom a call sends where, and with what task; empty where it names nothing."""
+    """Return a user-readable summary of the target and task of a call; empty if the call names neither."""
     who = " on ".join(str(given[name]) for name in ("agent", "node") if isinstance(given.get(name), str))
     what = next((str(given[name]) for name in _SUBJECTS if isinstance(given.get(name), str)), "")
     tasks = given.get("tasks") or given.get("steps")
@@ -34,7 +35,7 @@ def words_of_call(given: Mapping[str, Any]) -> str:
 
 
 def begun_by(answer: str) -> str:
-    """Return the run or workflow that a call has begun, by the answer of its tool; empty: none."""
+    """Return the run or workflow that a call has started, according to its tool's answer; empty: none."""
     try:
         found = json.loads(answer)
     except (ValueError, RecursionError):
@@ -55,17 +56,13 @@ class FleetChannel:
 
     def may_ask(self, tool: str, others: Collection[str]) -> bool:
         """Whether the coordinator decides on the call: of a tool that it offers, or of none at all, which it
-        refuses and records in the audit. `others`: the tools that are not the fleet's.
-        """
+        refuses and records in the audit. `others`: the tools that are not the fleet's."""
         stray = bool(self.names) and tool not in others and is_fleet_tool_name(tool)
         return stray or tool in self.names
 
     def ask(self, tool: str, given: Mapping[str, Any]) -> LaidFleetAnswer:
         """Make the call and return its answer, however long it takes. Denied for arguments that no tool could
-        need.
-
-        If the turn ends meanwhile, the call is given up; work that it has begun continues.
-        """
+        need. If the turn ends meanwhile, the call is given up; work that it has begun continues."""
         number = self.begin(tool, given)
         try:
             while (answer := self.answer(number)) is None:
@@ -83,7 +80,7 @@ class FleetChannel:
         self._voice.tell(
             "asks_fleet", number=self._number, tool=tool, about=words_of_call(given), arguments=dict(given)
         )
-        self._voice.sync()  # before anybody acts on it: no later call may ever have this number
+        self._voice.sync()  # before anyone acts on the call: no later call may ever have this number
         return self._number
 
     def answer(self, number: int) -> LaidFleetAnswer | None:

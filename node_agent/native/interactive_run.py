@@ -1,4 +1,5 @@
-"""Takes turns with users: words begin a turn, which ends with an answer; without a message it rests."""
+"""Takes turns with users: a message begins a turn, which ends with an answer; the run suspends without
+one."""
 
 from __future__ import annotations
 
@@ -42,14 +43,14 @@ _FOR_GOOD = frozenset(
 _RESTS = (("rest", SuspendReason.ASKED), ("cap", SuspendReason.CAP), ("give_way", SuspendReason.SLOT))
 FORGOT = (
     "the memory of the previous interactive run is not on this node; its files are kept, and the agent is "
-    "told how that interactive run began and how it ended"
+    "given its first and last messages"
 )
 NEAR, WHOLE = 4, 5
-"""An interactive run that has used four fifths of a limit begins no other turn."""
+"""An interactive run that has used four fifths of a limit begins no further turn."""
 
 
 class TurnOver(BaseException):
-    """The turn at work ends now. It is not an Exception: no tool takes it for a fault of its own."""
+    """Raised to end the current turn. Not an Exception, so that no tool mistakes it for its own error."""
 
     def __init__(self, stop: TurnStop, why: str = "") -> None:
         super().__init__(why)
@@ -57,7 +58,8 @@ class TurnOver(BaseException):
 
 
 class TakesTurns(Protocol):
-    """Whom a user talks with: our own loop, or another program. `turns`, `used`: of all turns so far."""
+    """What a user talks with: PanCode's own loop or another program. `turns`, `used`: totals of all turns so
+    far."""
 
     voice: Voice
     clock: Clock
@@ -71,17 +73,19 @@ class TakesTurns(Protocol):
         """Whether the conversation before this interactive run is known."""
 
     def hear(self, words: Callable[[], str]) -> None:
-        """Get words during a turn from there; a program that takes none leaves them to the next turn."""
+        """Set where messages during a turn come from; a program that accepts none leaves them to the next
+        turn."""
 
     def run(self, task: str) -> str:
-        """The answer to these words. Raises Over, and TurnOver from the interactive run's heartbeat."""
+        """Return the answer to this message. Raises Over, and TurnOver from the interactive run's
+        heartbeat."""
 
     def close(self, why: str) -> None:
         """End the turn. `why`: the reason, if it ended early."""
 
 
 class InteractiveRun:
-    """The turns of one run. `answer`: the last one. The loop's limits hold for all turns together."""
+    """The turns of one run. `answer`: the last one. The loop's limits apply to all turns together."""
 
     def __init__(
         self, loop: TakesTurns, words: UserMessages, terms: TurnTerms, heartbeat: WorkerHeartbeat
@@ -96,7 +100,7 @@ class InteractiveRun:
         loop.voice.latest_ms = int(HEARTBEAT_S * 1000)
 
     def run(self, task: str) -> Over | None:
-        """Take turns until the interactive run rests. Return why no turn ended with an answer; None if one
+        """Take turns until the interactive run suspends. Return why no turn ended with an answer; None if one
         did."""
         if self._terms.story and not self._loop.remembers:
             self._loop.voice.tell("noted", text=FORGOT)
@@ -122,7 +126,7 @@ class InteractiveRun:
         loop.voice.tell(
             "turn", number=self._number, words=message, by=incoming.by, text=incoming.text, at=clock.wall_ms()
         )
-        loop.voice.sync()  # before the model is asked: after a crash nobody asks it the same again
+        loop.voice.sync()  # before the model call: after a crash this message is not sent to the model again
         loop.deeds.box.judge.get_ready()
         stop, why = self._work_turn(self._with_memory(incoming.text))
         loop.voice.tell("turn_end", number=self._number, stop=stop.value, why=why, at=clock.wall_ms())
@@ -146,23 +150,24 @@ class InteractiveRun:
         return stop, why
 
     def _with_memory(self, text: str) -> str:
-        """Return the words; before the first message of an interactive run, the model is told of the
-        interactive run before."""
+        """Return the message; the first one of an interactive run gets a summary of the previous interactive
+        run."""
         if self._number > 1:
             return text
         before = GOES_ON if self._loop.remembers else self._terms.story
         return f"{before}\n\n{text}" if before else text
 
     def _look(self) -> None:
-        """Look while the worker waits for model, command or a user's approval. TurnOver to end the turn."""
+        """Check for signals while waiting for the model, a command or an approval. Raises TurnOver to end the
+        turn."""
         self._loop.voice.flush()
         if self._words.wants("cancel", range(self._number, self._number + 1)):
             raise TurnOver(TurnStop.CANCELLED)
         if self._loop.clock.mono_ms() >= self._loop.limits.until_ms:
-            raise TurnOver(TurnStop.LIMIT, "the turn took longer than it may, or the interactive run did")
+            raise TurnOver(TurnStop.LIMIT, "the turn or the interactive run exceeded its time limit")
 
     def _take_more(self) -> str:
-        """Words that came during the turn: they go to the model with its next call, and no other."""
+        """Return messages that arrived during the turn; the model gets them once, with its next call."""
         words = self._words.new(MOST_TURN_MESSAGES - 1 - (self._words.taken - self._taken))
         if words:
             self._loop.voice.sync()
@@ -170,7 +175,7 @@ class InteractiveRun:
 
     # ---- between turns
     def _await_message(self) -> tuple[int, LaidMessage] | SuspendReason:
-        """Return the next message, or why the interactive run rests."""
+        """Return the next message, or why the interactive run suspends."""
         clock = self._loop.clock
         until = clock.mono_ms() + self._terms.idle_ms
         while True:
@@ -188,7 +193,7 @@ class InteractiveRun:
         return rest_reason or self._check_limits()
 
     def _check_limits(self) -> SuspendReason | None:
-        """Return why the interactive run must rest because a limit is near or reached; None otherwise."""
+        """Return why the interactive run must suspend if a limit is near or reached; None otherwise."""
         whole, loop = self._whole, self._loop
         if isinstance(self._failure, CapReached):
             return SuspendReason.CAP

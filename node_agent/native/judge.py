@@ -1,4 +1,4 @@
-"""Decides whether a tool call is allowed: by the agent's tools, the safety level, users' rules. Pure."""
+"""Decides whether a tool call is allowed, by the agent's tools, the safety level and users' rules. Pure."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ _LOOKS = "this run changes nothing: only commands that look, such as git log, ls
 
 
 class Denied(Exception):
-    """The call is not let through; the text says why, for the model and for users."""
+    """Raised when a call is not allowed; the text gives the reason to the model and to users."""
 
 
 class Judge:
     """Judges the calls of one run."""
 
     def __init__(self, spec: WorkerSpec, home: str, ask: Ask | None = None) -> None:
-        """`home`: the meaning of `~` in rules. `ask` None: a rule that asks denies."""
+        """`home`: the meaning of `~` in rules. If `ask` is None, a rule that asks denies."""
         self._spec, self._ask = spec, ask
         self._where = Where(spec.top, home)
         self._begins = Where(spec.top, home, spec.folder)
 
     def get_ready(self) -> None:
-        """Start what reads commands while a user waits, so that the first question is not delayed."""
+        """Start the command parser while a user waits anyway, so that the first question is not delayed."""
         if self._ask is not None:
             get_ready()
 
     def tool(self, name: str) -> None:
-        """Raises Denied for a tool that the run does not have."""
+        """Raise Denied for a tool that the run does not have."""
         if name not in self._spec.tools:
             have = ", ".join(self._spec.tools) or "none"
             raise Denied(f"{name} is not a tool of this run; its tools are {have}")
 
     def path(self, name: str, use: Use) -> None:
-        """Judge a use of a real path, given from the checkout's top. Raises Denied."""
+        """Judge a use of a real path, relative to the checkout's top. Raises Denied."""
         if use is not Use.READ and not self._spec.writes:
             raise Denied(f"{use} {name}: this run changes no files")
         judgement = judge_path(self._spec.policy, name, use, self._where)
@@ -51,7 +51,7 @@ class Judge:
             raise Denied(judgement.offences[0].words)
 
     def hides(self, name: str) -> bool:
-        """Whether a search leaves the path out."""
+        """Whether a search omits the path."""
         return bool(judge_path(self._spec.policy, name, Use.READ, self._where).offences)
 
     def command(self, text: str) -> Judgement:

@@ -1,4 +1,4 @@
-"""The agent loop: ask the model, carry out allowed calls, until it answers or a limit is reached."""
+"""The agent loop: queries the model and carries out allowed calls until it answers or a limit is reached."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ CANCELLED = "Not done: a user cancelled this turn."
 
 
 class ModelDeclined(Over):
-    """The model refuses to answer."""
+    """Raised when the model refuses to answer."""
 
 
 class CapReached(Over):
-    """The model gateway lets no more calls through: a limit of the run is used up."""
+    """Raised when the model gateway allows no more calls: a limit of the run is used up."""
 
 
 _CAPS = {
@@ -57,7 +57,7 @@ _CAPS = {
 
 
 class Asks(Protocol):
-    """A model: `chat.client.Model`, or a double of it."""
+    """A model: `chat.client.Model`, or a test double of it."""
 
     def ask(self, question: Question) -> Answer:
         """Return the model's answer. Raises Trouble."""
@@ -65,7 +65,7 @@ class Asks(Protocol):
 
 @dataclass
 class Loop:
-    """One run. `talk` has the whole conversation; the part of it that fits is sent."""
+    """One run. `talk` is the whole conversation; the part of it that fits is sent."""
 
     model: Asks
     box: Box
@@ -93,22 +93,22 @@ class Loop:
 
     @property
     def remembers(self) -> bool:
-        """Whether there was a conversation before."""
+        """Whether there is an earlier conversation."""
         return bool(self.talk)
 
     def hear(self, words: Callable[[], str]) -> None:
-        """Get a user's message from there with each call of the model."""
+        """Set the source of user messages, which is read at each call of the model."""
         self.words = words
 
     def close(self, why: str) -> None:
-        """End the turn with words of the model: many servers want them between a user's message."""
+        """End the turn with a model message: many servers require one between two user messages."""
         if not self.talk or not isinstance(self.talk[-1], Answered):
             text = "".join(self.voice.answer).strip()
             self.talk.append(Answered(f"{text}\n[this turn ended early: {why}]".lstrip()))
         self.saved(self.talk)
 
     def run(self, task: str) -> str:
-        """The final answer. Raises Over."""
+        """Return the final answer. Raises Over."""
         self.talk.append(Asked(task))
         try:
             return self._work_turn()
@@ -131,7 +131,7 @@ class Loop:
                 return answer.text
 
     def _do(self, calls: tuple[Call, ...]) -> None:
-        """Do the calls. Each gets a result, also in a turn that is cancelled meanwhile."""
+        """Carry out the calls. Each gets a result, even if the turn is cancelled meanwhile."""
         results: list[Result] = []
         try:
             for number, call in enumerate(calls):
@@ -141,7 +141,7 @@ class Loop:
             self.talk.append(ToolResults((*results, *(Result(one.id, one.name, CANCELLED) for one in left))))
 
     def _last_words(self) -> str:
-        """The last message, without tools, within the allowed turns; empty when none come."""
+        """Return the last message, requested without tools within the allowed turns; empty if none comes."""
         self.is_last, self.tools = True, []
         self.talk.append(Asked(LAST))
         try:
@@ -154,7 +154,8 @@ class Loop:
 
     # ---- the model
     def _answer(self) -> Answer:
-        """A whole answer. One that was cut off is never acted upon: the library would do its calls. Over."""
+        """Return a complete answer; a cut-off one is not used, as the library would run its calls. Raises
+        Over."""
         room = 0
         for _ in range(CUT_TURNS):
             answer, room = self._with_room(self.guard.answer_tokens)
@@ -168,7 +169,7 @@ class Loop:
         )
 
     def _with_room(self, room: int, more: int = LARGER) -> tuple[Answer, int]:
-        """Ask again with twice the room as long as the answer is cut off and there is room."""
+        """Ask again with twice the room while the answer is cut off and there is room."""
         answer = self._ask_model(room)
         if answer.finish == "content_filter":
             raise ModelDeclined(FailureKind.AGENT_FAILED, "the model declined to answer (content filter)")
@@ -179,7 +180,7 @@ class Loop:
         return self._with_room(larger, more - 1)
 
     def _ask_model(self, room: int) -> Answer:
-        """Ask for any answer. Temporary failures are asked again; a conversation too long is shortened."""
+        """Request an answer. Temporary failures are retried; a conversation that is too long is shortened."""
         shorter = 0
         waits = list(WAITS_S)
         while True:
@@ -202,7 +203,7 @@ class Loop:
         self._check_limits()
         fitted = self.guard.fit(self.talk, room)
         if fitted.words:
-            words = f"the conversation is near {self.guard.context} tokens: {fitted.words}"
+            words = f"the conversation is near the limit of {self.guard.context} tokens: {fitted.words}"
             self.voice.tell("compacted", text=words, tokens=fitted.tokens)
         if not fitted.fits:
             first = self.turns == 0
@@ -211,24 +212,24 @@ class Loop:
         return fitted.turns
 
     def _learn_room(self, trouble: Trouble, sent: tuple[Turn, ...]) -> int:
-        """The tokens that an answer may have from now on."""
+        """Return the number of tokens that an answer may have from now on."""
         room = trouble.room or self.guard.tokens(sent) * 3 // 4
         self.guard.context = min(room, self.guard.context * 3 // 4) if room >= self.guard.context else room
         self.known = True
-        words = f"the server has less room than believed: {self.guard.context} tokens ({trouble})"
+        words = f"the server's context is smaller than assumed: {self.guard.context} tokens ({trouble})"
         self.voice.tell("noted", text=words)
         self.box.most_chars = self.guard.most_chars
         return self.guard.answer_tokens
 
     def _wait_or_end(self, trouble: Trouble, waits: list[float]) -> None:
-        """Wait before the next call, or end the run."""
+        """Wait before the next call, or end the run if no retry is left."""
         self._check_limits()
         if trouble.limit in _CAPS:
             raise CapReached(_CAPS[trouble.limit], str(trouble))
         kind = FailureKind.MODEL_FAILED if trouble.status is None else by_status(trouble.status)
         if not trouble.passing or not waits or (trouble.retry_after or 0) > LONGEST_WAIT_S:
             status = f" (HTTP {trouble.status})" if trouble.status else ""
-            raise Over(kind, f"the model server: {trouble}{status}")
+            raise Over(kind, f"the model server failed: {trouble}{status}")
         seconds = max(waits.pop(0), trouble.retry_after or 0)
         self.voice.tell("retrying", status=trouble.status, why=str(trouble), wait_s=seconds)
         self.wait(seconds)
@@ -243,7 +244,8 @@ class Loop:
             read = tokens.input + tokens.cached
             if self.guard.looks_cut(sent, read):
                 words = (
-                    f"the server counted {read} tokens for a longer prompt: it may have cut off the beginning"
+                    f"the server counted only {read} tokens of a longer prompt: it may have cut off the "
+                    "beginning"
                 )
                 self.voice.tell("noted", text=words)
             else:

@@ -1,7 +1,5 @@
-"""Opens files of the checkout and nothing else: the kernel refuses every path that leads out of it.
-
-A path is first held as a place (O_PATH), so that what is judged by its real name is what is opened.
-"""
+"""Opens only files of the checkout: the kernel refuses every path that leads out of it. A path is first
+opened with O_PATH, so that the file judged by its real name is the one that is opened."""
 
 from __future__ import annotations
 
@@ -21,11 +19,11 @@ NEW_FILE, NEW_FOLDER = 0o644, 0o755
 
 
 class Outside(Exception):
-    """The path leads out of the checkout."""
+    """Raised when the path leads out of the checkout."""
 
 
 class NotFound(Exception):
-    """There is no such file; the text names the path."""
+    """Raised when there is no such file; the text names the path."""
 
 
 class _How(ctypes.Structure):
@@ -34,7 +32,8 @@ class _How(ctypes.Structure):
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """The target of a path. `fd` holds it, unopened; `name`: its real name, from the checkout's top."""
+    """The target of a path. `fd`: an O_PATH descriptor; `name`: its real name, relative to the checkout's
+    top."""
 
     fd: int
     name: str
@@ -49,12 +48,12 @@ class Spot:
         return stat.S_ISREG(self.mode)
 
     def opened(self, flags: int) -> int:
-        """A descriptor of this very file, whatever its name leads to by now."""
+        """Return a descriptor of this very file, even if its name now leads to another one."""
         return os.open(f"/proc/self/fd/{self.fd}", flags | os.O_CLOEXEC | os.O_NONBLOCK)
 
 
 class Tree:
-    """A checkout. `folder`: the place below its top where relative paths begin."""
+    """A checkout. `folder`: the folder below its top where relative paths begin."""
 
     def __init__(self, top: str, folder: str = "") -> None:
         self.top, self.folder = os.path.realpath(top), folder
@@ -63,7 +62,8 @@ class Tree:
         self._libc = ctypes.CDLL(None, use_errno=True)
 
     def name_of(self, path: str) -> str:
-        """The name from the top, with `..` resolved by name. Outside when it begins or ends elsewhere."""
+        """Return the path relative to the top, with `..` resolved by name. Outside if it begins or ends
+        elsewhere."""
         if "\0" in path:
             raise Outside("a path has no zero byte")
         whole = path if path.startswith("/") else posixpath.join(self.top, self.folder, path)
@@ -77,7 +77,7 @@ class Tree:
 
     @contextmanager
     def at(self, path: str) -> Iterator[Spot]:
-        """Open the path, also through links of the checkout. NotFound, Outside, OSError."""
+        """Open the path, also through links within the checkout. Raises NotFound, Outside, OSError."""
         fd = self._beneath(self.name_of(path), path)
         try:
             yield self._make_spot(fd)
@@ -86,7 +86,7 @@ class Tree:
 
     @contextmanager
     def folder_for(self, path: str) -> Iterator[tuple[Spot, tuple[str, ...]]]:
-        """Return the deepest existing folder on the way, and the names below it that are missing."""
+        """Yield the deepest existing folder of the path, and the names below it that are missing."""
         parts = self.name_of(path).split("/")
         for size in range(len(parts) - 1, -1, -1):
             try:
@@ -97,7 +97,8 @@ class Tree:
                 continue
 
     def create(self, spot: Spot, names: tuple[str, ...]) -> int:
-        """Make a file below a folder, with the folders to it; open for writing. OSError where one exists."""
+        """Create a file below a folder, with its parent folders; open it for writing. OSError if it
+        exists."""
         at = os.dup(spot.fd)
         try:
             for name in names[:-1]:
@@ -124,13 +125,13 @@ class Tree:
             return fd
         code = ctypes.get_errno()
         if code == errno.EXDEV:
-            raise Outside(f"{path} leads out of the checkout by a link")
+            raise Outside(f"{path} is a symlink that leads out of the checkout")
         if code in _OLD:
             return self._open_stepwise(name, path)
         raise _make_path_error(code, path)
 
     def _open_stepwise(self, name: str, path: str) -> int:
-        """Open the path on a kernel without openat2: folder by folder, and through no link at all."""
+        """Open the path on a kernel without openat2: folder by folder, without following any link."""
         at = os.dup(self._fd)
         for part in name.split("/"):
             try:
@@ -153,7 +154,7 @@ def _make_path_error(code: int, path: str) -> Exception:
 
 
 def write_all(fd: int, data: bytes) -> None:
-    """Write all of it into an open file, and close the file."""
+    """Write all data to an open file, and close the file."""
     with suppress(BlockingIOError):
         os.set_blocking(fd, True)
     with os.fdopen(fd, "wb") as file:

@@ -1,8 +1,8 @@
 """The worker as a program: `python -I -S program.py PACKAGE LIBRARIES SPEC`, the task on standard input.
 
 Its stream is a line of JSON for each event: session, said, called, ran, denied, usage, retrying, noted,
-compacted, turn, turn_end, asks_fleet, fleet_over, rests, final. It ends with 0 after a final event that says
-`done`, else with 1; a signal ends it at once, with the command that it runs, and without a final event.
+compacted, turn, turn_end, asks_fleet, fleet_over, rests, final. It exits with 0 after a final event with
+`done`, else with 1; a signal ends it and its running command immediately, without a final event.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ if not __package__:
 from node_agent.native.secrecy import hide_memory, wipe_variable
 
 if not __package__:
-    hide_memory()  # before all else is loaded: the key lies in our environment
+    hide_memory()  # before anything else is loaded: the key is in this process's environment
 
-gc.disable()  # what is loaded now stays: looking at it again and again takes a tenth of a second
+gc.disable()  # freeze loaded objects: collecting them repeatedly takes a tenth of a second
 
 from node_agent.chat.client import Model, Server  # noqa: E402
 from node_agent.chat.limits import Over  # noqa: E402
@@ -77,7 +77,7 @@ def main(argv: list[str]) -> int:
     if spec.interactive_run is None:
         return _run(loop, spec)
     from node_agent.native.interactive_run import (
-        InteractiveRun,  # with the receipt and cryptography, which no other run needs
+        InteractiveRun,  # imports the receipt and cryptography, which no other run needs
     )
 
     model.heartbeat = equipped.box.heartbeat = heartbeat
@@ -113,7 +113,7 @@ def _make_loop(
 
 
 def _make_model(spec: WorkerSpec, url: str, voice: Voice) -> Model:
-    """The model's client. It gets the key, which leaves the environment that this process shows."""
+    """Return the model's client. It gets the key, which is wiped from this process's visible environment."""
     key = os.environ.get(spec.key_name, "")
     for name in spec.hidden:
         wipe_variable(name)
@@ -124,7 +124,7 @@ def _make_model(spec: WorkerSpec, url: str, voice: Voice) -> Model:
 
 
 def _load_session(spec: WorkerSpec, server: str) -> tuple[str, list[Turn]]:
-    """Return the session to continue with, or a new one; an unreadable session counts as none."""
+    """Return the session to continue, or a new one; an unreadable session counts as none."""
     if spec.resume:
         try:
             session, turns = from_json(Path(spec.home, SESSION).read_bytes(), server)
@@ -136,8 +136,8 @@ def _load_session(spec: WorkerSpec, server: str) -> tuple[str, list[Turn]]:
 
 
 def _save(spec: WorkerSpec, session: str, turns: list[Turn], server: str) -> None:
-    """Save the session. A full disk costs it, not the run. An interactive run's session
-    survives a power cut."""
+    """Save the session. A full disk loses it, not the run. An interactive run's session survives a power
+    cut."""
     file = Path(spec.home, SESSION)
     with contextlib.suppress(OSError):
         with file.with_suffix(".new").open("wb") as new:
@@ -157,4 +157,4 @@ def _run(loop: Loop, spec: WorkerSpec) -> int:
 
 
 if __name__ == "__main__":
-    os._exit(main(sys.argv))  # nothing to tear down, and the interpreter takes its time for it
+    os._exit(main(sys.argv))  # nothing to clean up, and a normal exit of the interpreter is slow

@@ -28,7 +28,7 @@ SAYS = "{} adds, while you work: {}"
 
 
 class Voice:
-    """Writes the worker's stream to `fd`, and counts the bytes."""
+    """A writer of the worker's stream to `fd`, which counts the bytes."""
 
     def __init__(self, clock: Clock, fd: int = 1) -> None:
         self._clock, self._fd = clock, fd
@@ -37,7 +37,7 @@ class Voice:
         self.latest_ms = LATEST_MS
         self.written = 0
         self.answer: list[str] = []
-        """The pieces of the present answer: all text since the last event."""
+        """The pieces of the current answer: all text since the last event."""
 
     def say(self, text: str) -> None:
         """Take a piece of the model's text."""
@@ -49,14 +49,14 @@ class Voice:
             self.flush()
 
     def flush(self) -> None:
-        """Write the text that is held back."""
+        """Write the buffered text."""
         text, self._text, self._size = "".join(self._text), [], 0
         self._last = self._clock.mono_ms()
         if text:
             self._write({"type": "said", "text": text})
 
     def tell(self, kind: str, **fields: object) -> None:
-        """Write an event, after the text before it."""
+        """Write an event, after any buffered text."""
         self.flush()
         self.answer.clear()
         self._write({"type": kind, **fields})
@@ -74,7 +74,8 @@ class Voice:
 
 
 class UserMessages:
-    """A user's message. `home`: the run's; `attempt`: whose words count; a session's home may have others.
+    """A user's messages. `home`: the run's; `attempt`: the one whose messages count; the home may have
+    others.
 
     Every program of the run may write there: only what the node has sealed with `secret` is a user's.
     """
@@ -85,7 +86,8 @@ class UserMessages:
 
     @classmethod
     def of(cls, home: str, voice: Voice) -> UserMessages:
-        """The words for this process's attempt. Takes the secret away: call it before anything runs."""
+        """Return the messages of this process's attempt. Removes the secret: call it before starting any
+        program."""
         secret = b""
         with contextlib.suppress(OSError):
             at = os.open(home, os.O_RDONLY | os.O_DIRECTORY)
@@ -98,13 +100,12 @@ class UserMessages:
 
     @property
     def taken(self) -> int:
-        """How many messages count as heard."""
+        """Return how many messages count as read."""
         return len(self._seen)
 
     def new(self, most: int | None = None) -> str:
-        """Return the words since the last look, oldest first, of up to `most` messages; empty: none. They are
-        heard.
-        """
+        """Return up to `most` messages since the last check, oldest first; empty: none. They then count as
+        read."""
         messages = []
         for number, message in self._found()[:most]:
             self._seen.add(number)
@@ -113,14 +114,14 @@ class UserMessages:
         return "\n\n".join(messages)
 
     def first(self) -> tuple[int, LaidMessage] | None:
-        """The oldest message since the last look; None: there is none. It counts as heard."""
+        """Return the oldest message since the last check, or None. It then counts as read."""
         found = next(iter(self._found()), None)
         if found is not None:
             self._seen.add(found[0])
         return found
 
     def wants(self, what: str, turns: range) -> bool:
-        """Whether a user wants `what` of one of these turns of an interactive run."""
+        """Whether a user requested the control `what` for one of these turns of an interactive run."""
         with self._open_folder() as folder:
             if folder is None:
                 return False
@@ -129,7 +130,7 @@ class UserMessages:
             return any(unseal_text(self._secret, files[name], _read(name, folder)) == what for name in names)
 
     def fleet_answer(self, number: int) -> LaidFleetAnswer | None:
-        """Return the answer to this fleet call; None: it has not come."""
+        """Return the answer to this fleet call; None if it has not arrived."""
         with self._open_folder() as folder:
             if folder is None:
                 return None
@@ -137,9 +138,8 @@ class UserMessages:
         return LaidFleetAnswer.model_validate_json(text) if text else None
 
     def _found(self) -> list[tuple[int, LaidMessage]]:
-        """Unheard messages. A file not readable or not sealed is read again: the node may lay words by its
-        name.
-        """
+        """Return unread messages. An unreadable or unsealed file is read again later: the node may replace
+        it."""
         with self._open_folder() as folder:
             if folder is None:
                 return []
@@ -150,7 +150,7 @@ class UserMessages:
 
     @contextlib.contextmanager
     def _open_folder(self) -> Iterator[int | None]:
-        """Open the folder; None where there is none."""
+        """Open the folder; None if it does not exist."""
         try:
             folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         except OSError:
@@ -163,7 +163,7 @@ class UserMessages:
 
 
 def _read(name: str, folder: int) -> bytes:
-    """The content of a regular file, without waiting for anybody; empty for anything else."""
+    """Return the content of a regular file, without blocking; empty for anything else."""
     try:
         handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
     except OSError:

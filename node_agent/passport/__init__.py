@@ -1,3 +1,3 @@
-"""Tests of local models: asks each model once, and on demand, what it can do for a coding agent."""
+"""Tests of local models: checks each model once, and on demand, for what a coding agent needs."""
 
 from __future__ import annotations

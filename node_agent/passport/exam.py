@@ -1,4 +1,4 @@
-"""One test of one model, question after question, within one minute; a late answer is abandoned."""
+"""One test of one model: its questions in sequence, within one minute; a late answer is abandoned."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ MOST_BYTES = 8 << 20
 
 
 class ExamServer(Protocol):
-    """One endpoint. `url`: without the `/v1`; `key`: empty for none; `ca`: a file. The key stays here."""
+    """One endpoint. `url`: without the `/v1`; `key`: empty for none; `ca`: a file. The key stays on this
+    node."""
 
     @property
     def fact(self) -> EndpointFact: ...
@@ -53,28 +54,28 @@ class ExamServer(Protocol):
 
 
 class Servers(Protocol):
-    """The node's own table of endpoints. Safe from any thread; raises nothing."""
+    """The node's own table of endpoints. Thread-safe; raises nothing."""
 
     def server(self, name: str) -> ExamServer | None:
-        """The endpoint at the last look; None when there is none of that name now."""
+        """Return the endpoint as last probed; None if no endpoint has that name now."""
 
     def look(self) -> None:
-        """Look at the endpoints again, now; returns when that is done. Wakes and loads no model."""
+        """Probe the endpoints again; returns when done. Wakes no server and loads no model."""
 
 
 class ServerUnreachable(Exception):
-    """Nobody takes the connection; the message says how we know."""
+    """Raised when nothing accepts the connection; the message gives the evidence."""
 
 
 class Chat(Protocol):
-    """Asks one server, streamed, and hangs up when its time is over. Raises ServerUnreachable."""
+    """Queries one server with streaming, and disconnects at the time limit. Raises ServerUnreachable."""
 
     def ask(self, body: Mapping[str, Any], ms: int) -> Reply:
-        """Return the reply within that time; `late` when it had not ended."""
+        """Return the reply within that time; it is `late` if it had not ended."""
 
 
 class HttpChat:
-    """Makes a connection for each question; closing one frees the server's slot."""
+    """Opens a connection for each question; closing it frees the server's slot."""
 
     def __init__(self, server: ExamServer, clock: Clock) -> None:
         self._server, self._clock = server, clock
@@ -104,10 +105,8 @@ class HttpChat:
 
 @contextlib.contextmanager
 def free_slot(folder: Path, server: ExamServer, model: ModelFact) -> Iterator[bool]:
-    """Hold a slot of the endpoint until the end, if one is free. A server that names no slots has one.
-
-    `folder`: where the model gateways of runs lock theirs, a file for each slot.
-    """
+    """Yield whether a slot of the endpoint was free; hold it until the end. A server without slot data has
+    one. `folder`: where the model gateways of runs lock their slots, with a file for each."""
     slots, shared = server.fact.slots or model.slots or 0, folder_of(folder, server.fact.name)
     if slots:
         make_folder(folder)
@@ -118,7 +117,8 @@ def free_slot(folder: Path, server: ExamServer, model: ModelFact) -> Iterator[bo
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """The waits in milliseconds. `load`: for the first token of a model to load; `whole`: for the rest."""
+    """Time limits in milliseconds. `load`: for the first token of a model that must load; `whole`: for the
+    rest."""
 
     answer: int = 15_000
     load: int = 300_000
@@ -126,11 +126,11 @@ class Patience:
     whole: int = 40_000
     free: int = 120_000
     look: int = 3_000
-    """The interval of looks for a free slot."""
+    """The interval between checks for a free slot."""
 
 
 class NotNow(Exception):
-    """The model cannot be tested now, which says nothing of the model. `fix`: what helps."""
+    """Raised when the model cannot be tested now, for a reason outside of the model. `fix`: what helps."""
 
     def __init__(self, words: str, fix: str = "") -> None:
         super().__init__(words)
@@ -139,7 +139,8 @@ class NotNow(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ExamTools:
-    """What a test needs. `turn`: a slot of the endpoint, if one is free; `pause`: in milliseconds."""
+    """What a test needs. `turn`: takes a slot of the endpoint if one is free; `pause`: sleeps, in
+    milliseconds."""
 
     servers: Servers
     chat: Callable[[ExamServer], Chat]
@@ -152,7 +153,7 @@ class ExamTools:
 
 @dataclass(slots=True)
 class Exam:
-    """One exam of one model."""
+    """One test of one model."""
 
     tools: ExamTools
     endpoint: str
@@ -164,12 +165,12 @@ class Exam:
     """The deadline of the test, set at the model's first answer."""
 
     def take(self) -> tuple[EndpointFact, ModelFact, PassportFact]:
-        """The passport, and the model as it was then. Raises NotNow."""
+        """Return the endpoint, the model as it was during the test, and the passport. Raises NotNow."""
         clock, began = self.tools.clock, self.tools.clock.mono_ms()
         with self._hold_slot() as (server, model):
             checks = [self._check_answer(server, model)]
             if checks[0].grade is Grade.PASSED:
-                self.tools.servers.look()  # a model that was loaded just now has other numbers
+                self.tools.servers.look()  # loading a model changes its reported numbers
                 server, model = self._find_model()
                 self.until = clock.mono_ms() + self.tools.patience.whole
                 checks.append(self._check_context(server, model))
@@ -199,7 +200,8 @@ class Exam:
 
     @contextlib.contextmanager
     def _hold_slot(self) -> Iterator[tuple[ExamServer, ModelFact]]:
-        """Wait for a free slot, if the server reports them: a full one would keep us waiting in silence."""
+        """Wait for a free slot if the server reports them: a request to a full server would block without a
+        reply."""
         clock, patience = self.tools.clock, self.tools.patience
         until = clock.mono_ms() + patience.free
         while True:
@@ -212,7 +214,7 @@ class Exam:
                     return
             if clock.mono_ms() >= until:
                 waited = f"no slot of {self.endpoint} was free for {patience.free // 1000} s"
-                raise NotNow(waited, "try again when its work is done")
+                raise NotNow(waited, "try again when its current requests are done")
             self.notify(AskState.WAITING, f"all slots of {self.endpoint} are busy")
             self.tools.pause(patience.look)
             self.tools.servers.look()
@@ -233,12 +235,13 @@ class Exam:
         if reply.status == 404:
             raise NotNow(f"the server does not know the model: {reply.error}", "pancode models")
         if reply.status in BUSY:
-            raise NotNow(f"the server cannot now: {reply.status} {reply.error}", "try again in a while")
+            raise NotNow(f"the server cannot now: {reply.status} {reply.error}", "try again later")
         return questions.check_answer(server.fact, reply, ms // 1000)
 
     def _check_context(self, server: ExamServer, model: ModelFact) -> CheckFact:
-        """Check the context. Numbers come first: a server that names too small a context is believed."""
-        self.notify(AskState.TESTING, "how long a prompt does it read?")
+        """Check the context, by numbers first: if the server states one that is too small, it is not tested
+        further."""
+        self.notify(AskState.TESTING, "how long a prompt can it read?")
         self.ctx = model.ctx_usable
         stated = questions.stated_context(server.fact, model, self.ctx)
         ms = min(self.tools.patience.context, self._compute_left_ms())
@@ -248,7 +251,7 @@ class Exam:
             return questions.make_unknown(ExamCheck.CONTEXT, questions.NO_TIME)
         secret, words = None, questions.NEEDLE_WORDS
         if server.fact.dialect is Dialect.LLAMACPP and self.ctx is not None:
-            # A prompt beyond its number costs no more than counting the prompt's tokens.
+            # If the prompt exceeds the stated context, the only cost is counting its tokens.
             words = self.ctx
             reply = self._ask(server, questions.too_long(model.id, words), ms)
             exact = questions.refused_context(server.fact, model, reply)
@@ -264,7 +267,7 @@ class Exam:
         return read
 
     def _check_calls(self, server: ExamServer, model: ModelFact, question: CallQuestion) -> CheckFact:
-        """Ask until a call is good, as often as is allowed and there is time for."""
+        """Ask until a call is correct, within the limits of tries and time."""
         self.notify(AskState.TESTING, question.argument)
         if model.tools is False and server.fact.dialect in (Dialect.LLAMACPP, Dialect.OLLAMA):
             return question.untold(question.fix(server.fact, model))

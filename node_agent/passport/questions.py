@@ -1,7 +1,5 @@
-"""The questions of a model test, each with a limit, and what an answer says of the model. Pure.
-
-The mark in double brackets tells whoever reads a server's log which question this is.
-"""
+"""The questions of a model test, each with a limit, and the evaluation of the answers. Pure. The mark in
+double brackets shows in a server's log which question this is."""
 
 from __future__ import annotations
 
@@ -24,10 +22,10 @@ from node_agent.wire.endpoint import (
 
 ANSWER, CONTEXT, TOOL, EDIT = "passport-answer", "passport-context", "passport-tool", "passport-edit"
 ENOUGH = 500
-"""The most tokens of an answer: some models think before they act."""
+"""The most tokens of an answer: some models reason before they call a tool."""
 TRIES = 3
 NEEDLE_WORDS = 6_000
-"""More words than the 4,096 tokens at which some servers silently cut a prompt; a minute's work at worst."""
+"""More words than the 4,096 tokens at which some servers silently cut a prompt; at worst a minute to read."""
 LEAST_CONTEXT = 16_384
 """The tokens that a coding agent needs: its own words and tools take half of them, a few files the rest."""
 WANTED_CONTEXT = 32_768
@@ -61,8 +59,8 @@ Body = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A server's reply. `status` 200 and `error`: it broke off with those words. `late`: we left before its
-    end.
+    """A server's reply. `error` with `status` 200: it broke off with that message. `late`: the time limit
+    came before its end.
 
     `prompt_tokens`, `tokens`: as the server counted them. `first_ms`: the time to the first token.
     """
@@ -86,14 +84,15 @@ class Reply:
         return self.status == 200 and not self.error and not self.late
 
     def call(self, name: str) -> Call | None:
-        """The first call of that tool; None for an answer cut off at the limit: it may be half a call."""
+        """Return the first call of that tool; None for an answer cut off at the limit, as the call may be
+        incomplete."""
         if not self.well or self.finish == "length":
             return None
         return next((one for one in self.calls if one.name == name), None)
 
 
 class Timed:
-    """A stream, and the times at which its tokens came."""
+    """A stream, and the arrival times of its tokens."""
 
     def __init__(self) -> None:
         self._stream = Stream()
@@ -101,14 +100,14 @@ class Timed:
         self._last_ms = 0
 
     def take(self, event: str, at_ms: int) -> None:
-        """Take an event. `at_ms`: since the question was asked."""
+        """Take an event. `at_ms`: the time since the question was sent."""
         self._stream.take(event)
         if self._stream.has_grown:
             self._first_ms = at_ms if self._first_ms is None else self._first_ms
             self._last_ms = at_ms
 
     def reply(self, late: bool = False, trouble: Trouble | None = None) -> Reply:
-        """The reply so far, and the reason for its end."""
+        """Return the reply so far, with the reason for its end."""
         stream = self._stream
         return Reply(
             status=200 if trouble is None else trouble.status or 200,
@@ -126,7 +125,8 @@ class Timed:
         )
 
     def _compute_speed(self) -> float | None:
-        """Return the server's own speed; else computed from the first token to the last."""
+        """Return the speed that the server reports; else the one computed from the first token to the
+        last."""
         tokens, stated = self._stream.tokens, self._stream.stated_speed
         if tokens is None or tokens < _SPEED_TOKENS:
             return None
@@ -157,8 +157,8 @@ def ask_token(model: str) -> Body:
 
 
 def check_answer(endpoint: EndpointFact, reply: Reply, waited_s: int) -> CheckFact:
-    """Return whether the server answers: with a token of any kind."""
-    fix = f"look at the server's log, restart it at {endpoint.at}, then: pancode models test --again"
+    """Return whether the server answers: any token counts."""
+    fix = f"check the server's log, restart it at {endpoint.at}, then: pancode models test --again"
     if reply.late:
         return make_failed(ExamCheck.ANSWERS, f"not one token within {waited_s} s", fix)
     if not reply.well:
@@ -169,16 +169,16 @@ def check_answer(endpoint: EndpointFact, reply: Reply, waited_s: int) -> CheckFa
     return make_passed(ExamCheck.ANSWERS, f"first token{after}")
 
 
-# -- how long a prompt does it read?
+# -- how long a prompt can it read?
 
 
 def too_long(model: str, tokens: int) -> Body:
-    """Return a request of more than that many tokens, whatever the tokenizer: a word is at least one."""
+    """Return a request of more than `tokens` tokens with any tokenizer: a word is at least one token."""
     return _make_body(model, [_make_user_message(f"[[{CONTEXT}]] {_make_words(tokens + 64)}")], 1)
 
 
 def ask_needle(model: str, secret: str, words: int = NEEDLE_WORDS) -> Body:
-    """Return a request for a number at the front of a prompt of many parts. Never the same prompt twice."""
+    """Return a request that asks for a number at the front of a long prompt. No prompt is used twice."""
     parts = [_make_user_message(f"[[{CONTEXT}]] Remember this number: {secret}.")]
     for number in range(words // _PART):
         parts.append(_make_user_message(f"Note {number}: {_make_words(_PART)}."))
@@ -188,12 +188,12 @@ def ask_needle(model: str, secret: str, words: int = NEEDLE_WORDS) -> Body:
 
 
 def context_fix(endpoint: EndpointFact, model: ModelFact) -> str:
-    """Return the server's setting for more context; another model, if the model has no more."""
+    """Return how to give the server a larger context, or a hint at another model if this one has no more."""
     return advise_widen(endpoint, model, LEAST_CONTEXT, WANTED_CONTEXT)
 
 
 def stated_context(endpoint: EndpointFact, model: ModelFact, ctx: int | None) -> CheckFact | None:
-    """Return the check as failed if the context that the server states is too small; else None."""
+    """Return a failed check if the context that the server states is too small; else None."""
     if ctx is None or ctx >= LEAST_CONTEXT:
         return None
     words = f"a call gets {ctx} tokens, and a coding agent needs {LEAST_CONTEXT}"
@@ -201,7 +201,7 @@ def stated_context(endpoint: EndpointFact, model: ModelFact, ctx: int | None) ->
 
 
 def refused_context(endpoint: EndpointFact, model: ModelFact, reply: Reply) -> CheckFact | None:
-    """Return the check by the limit in the refusal of a too long prompt; None: it named none."""
+    """Return the check by the limit that a refused prompt's error names; None if it names none."""
     if reply.ctx is None:
         return None
     good = make_passed(ExamCheck.CONTEXT, f"{reply.ctx} tokens, and it refuses longer prompts")
@@ -211,9 +211,8 @@ def refused_context(endpoint: EndpointFact, model: ModelFact, reply: Reply) -> C
 def read_context(
     endpoint: EndpointFact, model: ModelFact, reply: Reply, words: int, secret: str | None
 ) -> CheckFact:
-    """Return the check by the part of a long prompt that was really read: the counted tokens, or the number
-    that the model had to find.
-    """
+    """Return the check by how much of a long prompt was read, shown by the counted tokens or the number that
+    the model had to find."""
     check, counted, stated = ExamCheck.CONTEXT, reply.prompt_tokens, model.ctx_usable
     if reply.late:
         return make_unknown(check, f"a prompt of over {words} tokens took longer than there was time")
@@ -237,10 +236,10 @@ def read_context(
 
 @dataclass(frozen=True, slots=True)
 class CallQuestion:
-    """A question to be answered with a call of a tool: one good call in a few tries is enough.
+    """A question that requires a tool call: one correct call in a few tries is enough.
 
-    `why_not`: the fault of an answer's call; empty: none, None: there is no such call. `untold`: the words
-    where the server says that the model's template takes no tools; `fix`: by the server and the model.
+    `why_not`: the error in an answer's call; empty: correct; None: no such call. `untold`: makes the check if
+    the server reports that the model's template has no tools; `fix`: by the server and the model.
     """
 
     check: ExamCheck
@@ -253,7 +252,7 @@ class CallQuestion:
     untold: Callable[[str], CheckFact]
 
     def body(self, model: str, attempt: int) -> Body:
-        """Return the request. The first try asks for the model's likeliest answer; the next ones vary."""
+        """Return the request. The first try has temperature 0; the later ones vary."""
         made = _make_body(model, [_make_user_message(self.text)], ENOUGH, 0 if attempt == 0 else 0.4)
         return {**made, "tools": [self.tool], "tool_choice": "auto"}
 
@@ -269,15 +268,15 @@ class CallQuestion:
 
 
 def tools_fix(endpoint: EndpointFact, model: ModelFact) -> str:
-    """Return the fix: most models that make no calls cannot; on some servers calls must be switched on."""
-    another = "use a model that calls tools"
+    """Return the fix: most models that make no calls cannot; some servers need an option to enable calls."""
+    another = "use a model that supports tool calls"
     match endpoint.dialect:
         case Dialect.OLLAMA:
-            return f"{another}: those with the word tools in `ollama show MODEL`, as qwen3-coder"
+            return f"{another}: those with the word tools in `ollama show MODEL`, such as qwen3-coder"
         case Dialect.LLAMACPP:
-            return f"start llama-server with --jinja and a chat template that knows tools, or {another}"
+            return f"start llama-server with --jinja and a chat template that supports tools, or {another}"
         case Dialect.LMSTUDIO:
-            return f"{another}: those with the hammer in LM Studio's list"
+            return f"{another}: those with the hammer icon in LM Studio's list"
         case Dialect.VLLM:
             return f"start vLLM with --enable-auto-tool-choice and --tool-call-parser PARSER, or {another}"
         case Dialect.SGLANG:
@@ -296,7 +295,7 @@ def _why_no_ping(reply: Reply) -> str | None:
 
 
 def _why_no_edit(reply: Reply) -> str | None:
-    """Return the fault of an edit, unless it can be made: its old text is in the file, once."""
+    """Return the error in an edit; empty if it can be applied: its old text occurs once in the file."""
     call = reply.call("edit")
     if call is None:
         return None
@@ -314,7 +313,7 @@ def _why_no_edit(reply: Reply) -> str | None:
 
 
 def _why_no_call(last: Reply, name: str) -> str:
-    """Return the fault of the last try, in words."""
+    """Return what was wrong with the last try."""
     if last.late:
         return LATE
     if not last.well:
@@ -367,7 +366,7 @@ EDITS = CallQuestion(
     why_not=_why_no_edit,
     good="edited a file in the asked format",
     fix=_edits_fix,
-    untold=lambda fix: make_unknown(ExamCheck.EDITS, "not asked, as an edit is a tool call"),
+    untold=lambda fix: make_unknown(ExamCheck.EDITS, "not tested, as an edit is a tool call"),
 )
 
 

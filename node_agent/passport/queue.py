@@ -1,7 +1,5 @@
-"""Takes requests for tests, one at a time per endpoint, and keeps the passports that were found.
-
-The passports are in one small file; each holds for as long as its model and server are as they were.
-"""
+"""Runs the requested tests, one at a time per endpoint, and stores the passports. The passports are in one
+small file; each is valid while its model and server are unchanged."""
 
 from __future__ import annotations
 
@@ -34,14 +32,14 @@ SICK_MS = 600_000
 """How long "the model did not answer" is valid: a restart of its server changes none of its numbers."""
 DAY_MS = 86_400_000
 NUMBERED_MS, NAMED_MS = 7 * DAY_MS, DAY_MS
-"""How long a passport counts if no digest identifies the model: by its numbers, and by its name alone."""
+"""How long a passport is valid if no digest identifies the model: with known numbers, and by name only."""
 TELLING = ("digest", "size", "quantisation", "family", "parameters", "ctx_max", "tools")
-"""The facts that tell one model from another of the same name."""
+"""The facts that distinguish models of the same name."""
 _log = logging.getLogger("pancode.node")
 
 
 class StoredPassport(WireModel):
-    """A passport, with the model and the server's version as they were then."""
+    """A passport, with the model and the server's version at that time."""
 
     endpoint: str
     version: str | None
@@ -54,10 +52,8 @@ class StoredPassport(WireModel):
         return cls(endpoint=endpoint.name, version=endpoint.version, model=bare, fact=fact)
 
     def fits(self, endpoint: EndpointFact, model: ModelFact, now_ms: int) -> bool:
-        """Whether the model is as it was. The server tells less while the model is not loaded.
-
-        The time in lists of models (`created`) is of no use: servers put the time of the question there.
-        """
+        """Whether the model is unchanged. The server reports less while the model is not loaded. The time in
+        lists of models (`created`) cannot be used: servers put the time of the request there."""
         was, is_here = self.model, model.residence in (Residence.LOADED, None)
         if (self.endpoint, was.id, self.version) != (endpoint.name, model.id, endpoint.version):
             return False
@@ -82,29 +78,29 @@ class _File(WireModel):
 
 
 class PassportCache:
-    """Passports in memory and in a file. An unreadable file is begun anew: a passport only saves a minute."""
+    """Passports in memory and in a file. An unreadable file is replaced: a passport only saves a minute."""
 
     def __init__(self, home: Path) -> None:
         self._path = home / FILE
         self._kept = _read(self._path)
 
     def find(self, endpoint: EndpointFact, model: ModelFact, now_ms: int) -> PassportFact | None:
-        """Return the newest passport of the model as it is now."""
+        """Return the newest valid passport of the model in its current state, or None."""
         fitting = (one.fact for one in self._kept if one.fits(endpoint, model, now_ms))
         return max(fitting, key=lambda one: one.taken_ms, default=None)
 
     def put(self, kept: StoredPassport) -> None:
-        """Put it instead of the model's older ones on the same server; the oldest of all are dropped
-        first."""
+        """Store it in place of the model's older passports on the same server; beyond the limit the oldest
+        are dropped."""
         others = [one for one in self._kept if (one.endpoint, one.model.id) != (kept.endpoint, kept.model.id)]
         self._kept = tuple(sorted((*others, kept), key=lambda one: one.fact.taken_ms)[-MOST:])
         try:
             write_atomic(self._path, _File(passports=self._kept).model_dump_json().encode())
-        except OSError as exc:  # a full disk: it counts until the node agent ends
-            _log.warning("a model's passport could not be kept: %s", exc)
+        except OSError as exc:  # a full disk: the passport stays valid until the node agent ends
+            _log.warning("a model's passport could not be stored: %s", exc)
 
     def stamped(self, endpoints: Sequence[EndpointFact], now_ms: int) -> tuple[EndpointFact, ...]:
-        """Return the endpoints, each model with its passport if it has one for its present state."""
+        """Return the endpoints, with the passport of each model that has one for its current state."""
         return tuple(self._stamp_endpoint(one, now_ms) for one in endpoints)
 
     def _stamp_endpoint(self, endpoint: EndpointFact, now_ms: int) -> EndpointFact:
@@ -140,7 +136,7 @@ class ExamQueue:
         self._asks: dict[str, AskFact] = {}
         self._over: dict[str, int] = {}
         self._waiting: dict[str, deque[Examine]] = {}
-        """The waiting tests by endpoint; each endpoint here has a thread."""
+        """The waiting tests by endpoint; each endpoint in it has a thread."""
         self._news = False
 
     def examine(self, request: Examine) -> None:
@@ -151,7 +147,10 @@ class ExamQueue:
                 return
             if len(self._asks) - len(self._over) >= MOST_ASKS:
                 self._note(
-                    request, AskState.GIVEN_UP, f"{MOST_ASKS} tests wait here already", "try again later"
+                    request,
+                    AskState.GIVEN_UP,
+                    f"the limit of {MOST_ASKS} waiting tests is reached",
+                    "try again later",
                 )
                 return
             if request.endpoint in self._waiting:
@@ -189,7 +188,7 @@ class ExamQueue:
                 self._take(request)
             except NotNow as no:
                 self._tell(request, AskState.GIVEN_UP, str(no), no.fix)
-            except Exception as exc:  # a fault here must cost this test, never the node
+            except Exception as exc:  # a bug here must fail only this test, never the node agent
                 _log.exception("a fault of ours in a test of %s", request.model)
                 self._tell(request, AskState.GIVEN_UP, f"a fault of ours: {exc}", "pancode doctor")
 

@@ -1,1 +1,1 @@
-"""Reads rules and commands, and judges one by the other. Pure."""
+"""Reads rules and commands, and judges commands by rules. Pure."""

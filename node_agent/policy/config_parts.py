@@ -1,4 +1,5 @@
-"""Reads the parts of a configuration file that a program obeys, and compares them before and after. Pure."""
+"""Extracts the parts of a configuration file that a program obeys, and compares them before and after.
+Pure."""
 
 from __future__ import annotations
 
@@ -19,9 +20,9 @@ _DIRECTIVE = re.compile(r"([a-z]+)\s*\(")
 class Parts:
     """What a program obeys in a file: all of it, only some keys, or all but some keys.
 
-    `file`: a pattern of paths. A key is a dotted path such as `tool.pytest`; `*` stands for one step. In a
-    file of sections (`.ini`, `.cfg`) a key is the name of a section, and the sections that begin with it and
-    `:` or `-` belong to it; in `go.mod` it is a directive.
+    `file`: a pattern of paths. A key is a dotted path such as `tool.pytest`; `*` matches one step. In a file
+    of sections (`.ini`, `.cfg`) a key is the name of a section, and includes sections whose names begin with
+    it and `:` or `-`; in `go.mod` it is a directive.
     """
 
     file: str
@@ -35,10 +36,10 @@ class Parts:
         try:
             return self._parse_parts(before or b"") != self._parse_parts(after or b"")
         except (ValueError, RecursionError):
-            return before != after  # nobody knows how the program reads it
+            return before != after  # how the program reads it is unknown
 
     def text(self, content: bytes) -> str:
-        """What the program obeys, as text in which names of programs can be found; empty if unreadable."""
+        """Return what the program obeys, as text to search for program names; empty if unreadable."""
         if not self.only and not self.but:
             return content.decode("utf-8", "replace")
         try:
@@ -47,7 +48,7 @@ class Parts:
             return ""
 
     def _parse_parts(self, content: bytes) -> list[Part]:
-        """ValueError for a file that is not of its kind."""
+        """Return the parts that count. ValueError for a file that is not of its kind."""
         name, text = PurePosixPath(self.file).name, content.decode()
         if name.endswith(".toml"):
             every = values_in((), tomllib.loads(text))
@@ -77,11 +78,8 @@ def values_in(keys: tuple[str, ...], value: object) -> Iterator[Part]:
 
 
 def sections_in(text: str) -> Iterator[Part]:
-    """Yield each line with its section.
-
-    Programs differ in whether an indented `[head]` begins a section. It begins one here, and the one before
-    it continues: a line counts for both.
-    """
+    """Yield each line with its section. Programs differ in whether an indented `[head]` begins a section.
+    Here it begins one while the previous section continues: a line counts for both."""
     at_edge, current = "", ""
     for line in _yield_lines(text, ("#", ";")):
         if head := _HEAD.match(line.strip()):
@@ -107,7 +105,7 @@ def _yield_lines(text: str, comments: tuple[str, ...]) -> Iterable[str]:
 
 
 def readable_as(rows: Mapping[str, Sequence[str | Parts]]) -> dict[str, tuple[Parts, ...]]:
-    """Return the rows with a `Parts` for each file that is named alone: all of it counts."""
+    """Return the rows with each bare file name replaced by a `Parts` for the whole file."""
     return {
         program: tuple(Parts(one) if isinstance(one, str) else one for one in row)
         for program, row in rows.items()

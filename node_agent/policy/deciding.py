@@ -1,10 +1,10 @@
 """Names the files that decide which commands run next: a landing asks a user before it changes one. Pure.
 
-Some files decide in each repository: by their name, or as they make a link that leads out or a folder that
-git takes for a repository. Others decide where set-up or a gate uses the program that reads them
-(`gate_files`). A test compares the names with the code of the runtimes and of PanCode's settings. A changed
-file of this kind acts with the rights of the user who starts the next command, opens the folder in an
-editor, or pushes it: the sandbox of a run ends when its result is landed.
+Some files decide in every repository: by their name, as a link that leads out, or by making a folder that git
+takes for a repository. Others decide if set-up or a gate uses the program that reads them (`gate_files`). A
+test compares the names with the code of the runtimes and of PanCode's settings. A changed file of this kind
+acts with the rights of the user who starts the next command, opens the folder in an editor, or pushes it: the
+sandbox no longer protects a run's result once it is landed.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from node_agent.policy.rulefile import FILES
 _CI = "continuous integration runs it"
 _SHELL = "it is run, or sets variables, in your shell"
 _PYTHON = "Python obeys it whenever it starts"
-_START = "a program obeys it whenever it starts in its folder"
+_START = "a program obeys it whenever it starts in that folder"
 _EDITOR = "an editor runs what it names"
 _HOOK = "git runs it as a hook"
 _AGENT = "an agent program obeys it, or runs what it names"
 NAMED_TO_AGENTS = "PanCode tells agents to look there, or to carry it out"
-_FETCH = "git fetches from the addresses that it names"
+_FETCH = "git fetches from the addresses in it"
 READ_BY: Mapping[str, tuple[str, ...]] = {
     "pancode": (".pancode/", "pancode.yaml", "panagents.yaml", "panpresets.yaml", *FILES),
     "claude": (".claude/", ".claude.json", ".claude-plugin/", ".mcp.json", "CLAUDE.md", "CLAUDE.local.md"),
@@ -116,8 +116,8 @@ _REASONS: Mapping[str, tuple[str, ...]] = {
     ),
 }
 ALWAYS: Mapping[str, str] = {name: why for why, names in reversed(list(_REASONS.items())) for name in names}
-"""The names of files and folders that decide, in any folder and in any case of letters, and the reason. `*`
-stands for any text."""
+"""The names of files and folders that decide, in any folder and in any letter case, and the reason. `*`
+matches any text."""
 _NAMED = {pattern.rstrip("/").casefold(): why for pattern, why in ALWAYS.items() if "*" not in pattern}
 _OTHERS = {
     pattern.casefold(): why for pattern, why in ALWAYS.items() if "*" in pattern or "/" in pattern[:-1]
@@ -129,32 +129,32 @@ RUNS_OTHERS = re.compile(
 _BETWEEN = re.compile(r"[\s;&|()<>'\"`,\[\]{}=]+")
 _COMMANDS = re.compile(r"\n|;|&&|\|\||\|")
 _BEFORE = re.compile(r"^(?:[\s@+-]+|[\w.-]+=\S*\s+|[\w.-]+\s*[:=]\s+)*")
-"""What stands before a command: of make, the shell's assignments, the key of a setting."""
+"""What may precede a command: make's prefixes, the shell's assignments, the key of a setting."""
 _LINKS_OUT = "it is a link that leads out of the repository"
-_REPOSITORY = "git takes its folder for a repository, and runs what the folder's config names"
+_REPOSITORY = "git treats its folder as a repository, and runs what the folder's config names"
 _OF_A_REPOSITORY = {"head", "objects", "refs", "commondir", "config", "hooks"}
 MOST_RECIPES = 200
 """The most files that are read to find out what set-up and gates use."""
 
 
 class FileTree(Protocol):
-    """The files before a change, or after it. Paths go from the repository's top."""
+    """The files before or after a change. Paths are relative to the repository's top."""
 
     def read(self, path: str) -> bytes | None:
-        """The content of a file; of a large one, bytes that stand for it. None: there is no such file."""
+        """Return the content of a file, or substitute bytes for a large one. None if there is no such
+        file."""
 
     def target_of(self, path: str) -> bytes | None:
-        """The target of a link; None: there is no such link."""
+        """Return the target of a link; None if there is no such link."""
 
     def names(self, folder: str) -> frozenset[str]:
-        """The names in a folder; empty where there is none."""
+        """Return the names in a folder; empty if it does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChangedTree:
-    """A change. `files`: the paths that it touches; `prd`: the file in which agents of this project are told
-    to look; empty: none.
-    """
+    """A change. `files`: the paths that it touches; `prd`: the file that agents of this project are
+    instructed to read; empty: none."""
 
     files: Sequence[str]
     before: FileTree
@@ -162,7 +162,7 @@ class ChangedTree:
     prd: str = ""
 
     def why(self, path: str, uses: GateUses) -> str:
-        """Return the reason why one of the paths decides; empty when it does not."""
+        """Return the reason why one of the paths decides; empty if none does."""
         always = why_always(path) or (NAMED_TO_AGENTS if path == self.prd else "")
         if always or path in uses.runs:
             return always or "set-up or a gate runs it"
@@ -184,9 +184,8 @@ class ChangedTree:
 
 @dataclass(frozen=True, slots=True)
 class GateUses:
-    """What set-up and gates use. `runs`: the paths that they may run; `words`: the words in which they name
-    programs; `reads`: the files of the programs among these.
-    """
+    """What set-up and gates use. `runs`: the paths that they may run; `words`: the words that may name
+    programs; `reads`: the files that those programs read."""
 
     runs: frozenset[str]
     words: frozenset[str]
@@ -194,16 +193,14 @@ class GateUses:
 
     @classmethod
     def of(cls, commands: Iterable[Sequence[str]], tree: FileTree) -> GateUses:
-        """Find what the commands use, also by the files in which their programs find further commands.
-
-        As these files stand before the change: what is new in them asks by itself.
-        """
+        """Find what the commands use, including the files in which their programs find further commands. The
+        files are read in their state before the change: new content in them needs approval anyway."""
         runs, words, read = set[str](), set[str](), set[Parts]()
         waiting = [" ".join(argv) for argv in commands]
         while waiting:
             for command in _COMMANDS.split(waiting.pop()):
                 pieces = [piece for piece in _BETWEEN.split(_BEFORE.sub("", command)) if piece]
-                # an interpreter runs any file that it gets
+                # an interpreter runs any file in its arguments
                 some = pieces and RUNS_OTHERS.fullmatch(posixpath.basename(pieces[0]))
                 runs |= (ran := {posixpath.normpath(word) for word in (pieces if some else pieces[:1])})
                 words |= (named := {posixpath.basename(word) for word in pieces} - {""})
@@ -217,32 +214,32 @@ class GateUses:
         return cls(frozenset(runs), frozenset(words), tuple(reads))
 
     def shared(self, path: str, content: bytes) -> list[tuple[str, Parts]]:
-        """What the programs read of a file that programs share: each the part that has its name."""
+        """Return which part of a shared configuration file each program reads: the one with the program's
+        name."""
         keys = ("tool.{}",) if path.endswith(".toml") else ("{}", "tool:{}")
         named = [word for word in sorted(self.words) if word.encode() in content]
         return [(word, Parts(path, tuple(key.format(word) for key in keys))) for word in named]
 
 
 def why_they_decide(changed: ChangedTree, commands: Iterable[Sequence[str]]) -> dict[str, str]:
-    """Return each file of a change that decides what later commands do, and the reason.
-
-    `commands`: set-up and gates, as argument lists.
-    """
+    """Return each file of a change that decides what later commands do, and the reason. `commands`: set-up
+    and gates, as argument lists."""
     uses = GateUses.of(commands, changed.before)
     reasons = ((path, changed.why(path, uses)) for path in changed.files)
     return {path: why for path, why in reasons if why}
 
 
 def leads_out(path: str, target: bytes) -> bool:
-    """Whether a link leads out of the tree, or into git's own folder, by its name alone."""
+    """Whether a link leads out of the tree, or into git's own folder, judged by its target's name only."""
     place = posixpath.normpath(posixpath.join(posixpath.dirname(path), target.decode("utf-8", "replace")))
     return place.startswith(("/", "..")) or ".git" in place.casefold().split("/")
 
 
 def is_in_repository(path: str, tree: FileTree) -> bool:
-    """Whether the path is of a folder that git takes for a repository, as it has the files of one.
+    """Whether the path is in a folder that git takes for a repository, because it has the files of one.
 
-    The names are folded, because a file system may take `head` for `HEAD`. The top is none: there is `.git`.
+    Names are compared in lower case, as a file system may take `head` for `HEAD`. The top, with `.git`, is
+    exempt.
     """
     parts = path.split("/")
     for at in range(1, len(parts)):
@@ -254,7 +251,7 @@ def is_in_repository(path: str, tree: FileTree) -> bool:
 
 
 def why_always(path: str) -> str:
-    """Return the reason if a path decides what runs next in each repository; empty otherwise."""
+    """Return the reason if a path decides what runs next in every repository; empty otherwise."""
     folded = path.casefold()  # a file system may take `.ENVRC` for `.envrc`
     named = next((_NAMED[part] for part in folded.split("/") if part in _NAMED), "")
     return named or next((why for pattern, why in _OTHERS.items() if is_covering(pattern, folded)), "")

@@ -1,7 +1,7 @@
-"""Lists the files by which a program that set-up or a gate uses decides what it runs.
+"""Lists the files that decide what a program runs when set-up or a gate uses it.
 
-Each row states what the program's own documentation says; `tests/integration/test_gate_files.py` holds the
-rows against the programs that can be had.
+Each row follows the program's own documentation; `tests/integration/test_gate_files.py` checks the rows
+against the programs that are available.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ WHEN_USED: Mapping[str, tuple[Parts, ...]] = readable_as({
     "honcho": ("Procfile*",),
     "overmind": ("Procfile*",),
 })  # fmt: skip
-"""For each program that set-up or a gate names, what it reads."""
+"""For each program that set-up or a gate names, the files that it reads."""
 RECIPES: Mapping[str, tuple[Parts, ...]] = readable_as({
     **dict.fromkeys(("make", "gmake"), ("Makefile", "makefile", "GNUmakefile")),
     **dict.fromkeys(("npm", "npx", "yarn", "pnpm", "bun"), (Parts("package.json", only=("scripts",)),)),
@@ -154,7 +154,7 @@ RECIPES: Mapping[str, tuple[Parts, ...]] = readable_as({
     "rake": ("Rakefile",),
     "composer": (Parts("composer.json", only=("scripts",)),),
 })  # fmt: skip
-"""The files in which a program finds further commands: what these use, the gate uses."""
+"""The files in which a program finds further commands: the gate uses what those commands use, too."""
 _CONFIG = re.compile(r"\.?([A-Za-z][\w-]*?)(?:\.(?:config|conf)\.\w+|rc(?:\.\w+)?|\.(?:ini|cfg|toml))")
 _DOTTED = re.compile(r"\.([A-Za-z][\w-]*)(?:\.(?:json|jsonc|ya?ml|toml|ini))?")
 SHARED = ("pyproject.toml", "setup.cfg", "tox.ini")
@@ -163,9 +163,7 @@ _ONLY_NAMES = {"setup", "Cargo", "pyproject", "package", "tox"}
 
 
 def is_config_of(name: str) -> str:
-    """Return the program whose configuration a file is by its name; empty: of none.
-
-    Such as `jest.config.js`, `.mocharc.json`, `mypy.ini` or `.flake8`.
-    """
+    """Return the program whose configuration a file is by its name, or an empty string. Examples:
+    `jest.config.js`, `.mocharc.json`, `mypy.ini`, `.flake8`."""
     found = _CONFIG.fullmatch(name) or _DOTTED.fullmatch(name)
     return "" if found is None or found[1] in _ONLY_NAMES else found[1]

@@ -35,17 +35,16 @@ _ALLOWED = {
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """What paths are relative to: the workspace's top, and the home of its user. Empty: not known.
-
-    `below`: the folder below the top in which the run began; relative paths begin there.
-    """
+    """What paths are relative to: the workspace's top, and its user's home. Empty: unknown. `below`: the
+    folder below the top in which the run began; relative paths start there."""
 
     top: str = ""
     home: str = "~"
     below: str = ""
 
     def placed(self, path: str) -> str:
-        """The path from the top if it is inside, else absolute; `..` is resolved by name alone."""
+        """Return the path relative to the top if it is inside, else absolute; `..` is resolved by name
+        only."""
         if self.below and not path.startswith(("/", "~")):
             path = posixpath.join(self.below, path)
         here = posixpath.normpath(path)
@@ -56,10 +55,10 @@ class Where:
 
 @dataclass(frozen=True, slots=True)
 class Offence:
-    """One action that the policy does not allow. `ends`: a user's rule forbids it without doubt.
+    """One action that the policy does not allow. `ends`: it certainly breaks a user's rule, and ends the run.
 
-    Other offences break only the level, or have words that only could be a path; they are reported. `rule`:
-    the rule by which a user can say yes.
+    Other offences break only the level, or have words that may not be paths; they are reported. `asks`: the
+    rule under which a user can approve.
     """
 
     words: str
@@ -82,16 +81,16 @@ NOWHERE = Where()
 
 
 def deny_unasked(command: str, pattern: str) -> bool:
-    """The answer where no user is asked."""
+    """Return False: without a user to ask, nothing is approved."""
     return False
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The bounds of an attempt besides its job: its folder, and the rules of the node's owner.
+    """The limits of an attempt apart from its job: its folder, and the rules of the node's owner.
 
-    `allowed`: whether a user has said yes to this command under the rule of this pattern. `fleet`: the
-    fleet tools of the job.
+    `allowed`: whether a user has approved this command under the rule of this pattern. `fleet`: the job's
+    fleet tools.
     """
 
     where: Where = NOWHERE
@@ -102,7 +101,8 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Offences:
-    """The offences that were not stopped, in words, each once; and the first one that ends the run."""
+    """The offences that were not prevented, as texts without duplicates; and the first one that ends the
+    run."""
 
     words: tuple[str, ...] = ()
     ending: str | None = None
@@ -113,7 +113,7 @@ NOTHING_BROKEN = Offences()
 
 
 def judge_command(policy: Policy, text: str, where: Where = NOWHERE) -> Judgement:
-    """The judgement of a shell command, before or after it was run."""
+    """Return the judgement of a shell command, before or after it was run."""
     reading = read_command(text)
     offences = [*_by_rule(policy, text, reading), *_by_paths(policy, reading.touches, where)]
     by_level = _by_level(policy, reading.action, reading.gravest.line)
@@ -121,7 +121,7 @@ def judge_command(policy: Policy, text: str, where: Where = NOWHERE) -> Judgemen
 
 
 def judge_path(policy: Policy, path: str, use: Use, where: Where = NOWHERE) -> Judgement:
-    """The judgement of one use of a path by a tool."""
+    """Return the judgement of one use of a path by a tool."""
     action = _ACTIONS[use]
     if use is not Use.READ:
         action = grave_place(where.placed(path)) or action
@@ -130,27 +130,28 @@ def judge_path(policy: Policy, path: str, use: Use, where: Where = NOWHERE) -> J
 
 
 def judge_action(policy: Policy, action: ActionClass, words: str) -> Judgement:
-    """The judgement of an action of which only the class is known."""
+    """Return the judgement of an action of which only the class is known."""
     return Judgement(action, tuple(_by_level(policy, action, words)))
 
 
 def list_refusals(policy: Policy, judgement: Judgement) -> list[str]:
-    """Return the reasons why a call is forbidden, in words; empty: it is allowed.
+    """Return the reasons why a call is forbidden, as texts; empty: it is allowed.
 
-    Two kinds of call are let through although the level forbids them: one that only reads, and an unreadable
-    one at a level that allows destructive commands.
+    Two kinds of call are allowed although the level forbids them: one that only reads, and an unreadable one
+    at a level that allows destructive commands.
     """
     return [one.words for one in _list_offences(policy, judgement)]
 
 
 def to_ask(policy: Policy, judgement: Judgement) -> list[CommandRule]:
-    """The rules about which a user may be asked; empty when the call is allowed, or no yes would help."""
+    """Return the rules about which a user may be asked; empty if the call is allowed or approval would not
+    help."""
     rules = [one.rule for one in _list_offences(policy, judgement)]
     return [rule for rule in rules if rule is not None] if all(rules) else []
 
 
 def find_ask_rules(policy: Policy, text: str) -> tuple[CommandRule, ...]:
-    """The rules that ask a user about this command, whatever else forbids it."""
+    """Return the rules that ask a user about this command, whatever else forbids it."""
     found = (one.rule for one in _by_rule(policy, text, read_command(text)))
     return tuple(rule for rule in found if rule is not None)
 
@@ -167,9 +168,9 @@ def _by_level(policy: Policy, action: ActionClass, words: str) -> Iterator[Offen
 
 
 def _by_rule(policy: Policy, text: str, reading: ScriptReading) -> Iterator[Offence]:
-    r"""The text as it is, and each call in the words that its program gets: `r\m  -rf` is `rm -rf`.
+    r"""Match the text itself, and each call in the words that its program gets: `r\m -rf` is `rm -rf`.
 
-    A command of an agent that cannot be read may be of any class, so it waits for a user as one of each.
+    A command that cannot be read may be of any class, so every rule that asks applies to it.
     """
     lines = (text, *(act.line for act in reading.acts))
     acts = {act.action for act in reading.acts}
@@ -219,7 +220,7 @@ class Touch(StrEnum):
     CHANGED = "changed"
     DELETED = "deleted"
     REPLACED = "replaced"
-    """A link took the place of a file, or a file that of a link."""
+    """A link replaced a file, or a file replaced a link."""
     MODE = "given another mode"
 
 
@@ -227,8 +228,8 @@ class Touch(StrEnum):
 class FileChange:
     """The change of one path against the snapshot. A rename is a deletion and an addition.
 
-    `leads_to`: the target of a new link, from the workspace's top or absolute. `passing`: one of the agent's
-    commits made the change, even if a later commit took it back.
+    `leads_to`: the target of a new link, relative to the workspace's top or absolute. `passing`: one of the
+    agent's commits made the change, even if a later commit reverted it.
     """
 
     path: str
@@ -238,7 +239,7 @@ class FileChange:
 
 
 def list_breaches(changes: Iterable[FileChange], rules: Sequence[PathRule]) -> tuple[str, ...]:
-    """The broken rules in words, each once; the first ones, and the number of the others."""
+    """Return the broken rules as texts without duplicates: the first ones, and the number of the others."""
     if not rules:
         return ()
     found = dict.fromkeys(word for change in changes if (word := _find_breach(change, rules)) is not None)
@@ -260,7 +261,8 @@ def _is_gone(change: FileChange) -> bool:
 
 
 def _find_link_breach(change: FileChange, rules: Sequence[PathRule]) -> str | None:
-    """The rule that a new link breaks: it leads to a hidden path, or replaces a guarded path's folder."""
+    """Return the rule that a new link breaks: it leads to a hidden path, or replaces a guarded path's
+    folder."""
     hidden = [rule for rule in rules if rule.access is PathAccess.NONE]
     rule = find_strictest(hidden, change.leads_to or "")
     if rule is not None:

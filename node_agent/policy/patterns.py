@@ -1,12 +1,11 @@
-"""Decides which texts a regular expression finds, and which paths a pattern covers; no disk is read.
+"""Decides which texts a regular expression matches, and which paths a pattern covers; no disk is read.
 
-RE2 is linear in time. It is loaded with the first expression: a node without command rules never carries it.
+RE2 is linear in time. It is loaded with the first expression: a node without command rules never loads it.
 
-In a pattern of paths `*` and `?` stay within one folder, `**` goes through any number of them, and nothing
-else is special. A pattern covers the paths that it matches and everything below them. A pattern without a
-slash before its end (`.env`, `dist/`) counts in every folder. A pattern with a slash inside
-(`config/prod.yaml`, `./Makefile`) counts from the workspace's top. `/...` and `~/...` are places on the
-machine.
+In a pattern of paths `*` and `?` stay within one folder, `**` matches any number of folders, and nothing else
+is special. A pattern covers the paths that it matches and everything below them. A pattern without a slash
+before its end (`.env`, `dist/`) applies in every folder. A pattern with a slash inside (`config/prod.yaml`,
+`./Makefile`) applies from the workspace's top. `/...` and `~/...` are paths on the node.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ MOST_MEMORY = 1 << 20
 
 
 def regex_fault(pattern: str) -> str | None:
-    """The reason why the expression cannot be used; None when it can."""
+    """Return why the expression cannot be used; None if it can."""
     import re2
 
     try:
@@ -37,7 +36,8 @@ def regex_fault(pattern: str) -> str | None:
 
 
 def has_match(pattern: str, text: str) -> bool:
-    """Whether the expression matches anywhere in the text. Half a surrogate pair in the text is `?`."""
+    """Whether the expression matches anywhere in the text. Half a surrogate pair in the text counts as
+    `?`."""
     clean = text.encode("utf-8", "replace").decode()
     return _compile_pattern(pattern).search(clean) is not None
 
@@ -57,31 +57,29 @@ _STRICTNESS = {PathAccess.NONE: 2, PathAccess.READ: 1, PathAccess.NO_DELETE: 0}
 
 
 def pattern_fault(pattern: str) -> str | None:
-    """The error of a pattern; None for a good one."""
+    """Return the error in a pattern; None if it is valid."""
     parts = pattern.removeprefix("~/").split("/")
     if not pattern.strip() or pattern.strip() != pattern:
-        return "it is empty, or begins or ends with a blank"
+        return "it is empty, or begins or ends with a space"
     if not pattern.isprintable():
         return "it holds a control character"
     if ".." in parts:
-        return "`..` leads out of the folder that the pattern starts from"
+        return "`..` leads out of the folder where the pattern starts"
     if pattern.startswith("~") and not pattern.startswith("~/"):
-        return "only `~/` is known, the home of the agent's user"
+        return "of the `~` forms only `~/` is supported, the home of the agent's user"
     if not [part for part in parts if part not in ("", ".")]:
-        return "it would cover everything there is"
+        return "it would cover everything"
     return None
 
 
 def is_plain(pattern: str) -> bool:
-    """Whether the pattern names exactly one path, over which a mount can be laid."""
+    """Whether the pattern names exactly one path, which a mount can cover."""
     return _is_placed(pattern) and "*" not in pattern and "?" not in pattern
 
 
 def is_covering(pattern: str, path: str, home: str = "~") -> bool:
-    """Check whether the pattern covers a path: absolute, or from the workspace's top, with `..` resolved.
-
-    `home`: the meaning of `~` in both of them.
-    """
+    """Whether the pattern covers a path: absolute, or relative to the workspace's top, with `..` resolved.
+    `home`: the meaning of `~` in both of them."""
     here = _resolve_path(path, home)
     return (
         _is_absolute(pattern) == here.startswith("/")
@@ -90,21 +88,21 @@ def is_covering(pattern: str, path: str, home: str = "~") -> bool:
 
 
 def could_hold(pattern: str, folder: str, home: str = "~") -> bool:
-    """Whether the pattern may cover a path below this folder, by the pattern alone."""
+    """Whether the pattern may cover a path below this folder, judged by the pattern only."""
     steps, here = _split_pattern(pattern, home), _resolve_path(folder, home)
     if _is_absolute(pattern) != here.startswith("/") or steps[0] == ANY_DEPTH:
-        return False  # below `**` everything could lie: that says nothing
+        return False  # `**` covers any folder, so this proves nothing
     return _walk(steps, _split_path(here))[1]
 
 
 def find_strictest(rules: Iterable[PathRule], path: str, home: str = "~") -> PathRule | None:
-    """The strictest rule for the path; the first one among equals. None: no rule covers it."""
+    """Return the strictest rule for the path, the first among equals; None: no rule covers it."""
     found = [rule for rule in rules if is_covering(rule.pattern, path, home)]
     return max(found, key=lambda rule: _STRICTNESS[rule.access], default=None)
 
 
 def is_matching(pattern: str, name: str) -> bool:
-    """Check whether a name fits one step of a pattern. The time is at most the product of their lengths."""
+    """Whether a name matches one step of a pattern. The time is at most the product of their lengths."""
     at = star = mark = 0
     open_star = False
     for_name = 0
@@ -141,7 +139,7 @@ def _resolve_path(path: str, home: str) -> str:
 
 
 def _at_home(path: str, home: str) -> str:
-    """Return the path with `~` resolved; if that is unknown, both sides keep it as a folder of its own."""
+    """Return the path with `~` resolved; if the home is unknown, `~` remains as a folder name."""
     root = home if home.startswith("/") else "/~"
     return root + path[1:] if path == "~" or path.startswith("~/") else path
 
@@ -151,7 +149,7 @@ def _split_path(path: str) -> list[str]:
 
 
 def _walk(steps: list[str], parts: list[str]) -> tuple[bool, bool]:
-    """Return (whether the path or a folder above it fits, whether a path below it may fit)."""
+    """Return (whether the path or a folder above it matches, whether a path below it may match)."""
     there = _expand_steps(steps, {0})
     for part in parts:
         there = _expand_steps(steps, {after for at in there for after in _advance_step(steps, at, part)})
@@ -169,7 +167,7 @@ def _advance_step(steps: list[str], at: int, part: str) -> tuple[int, ...]:
 
 
 def _expand_steps(steps: list[str], there: set[int]) -> set[int]:
-    """Return the steps at hand, also without each `**`, because it may stand for no folder at all."""
+    """Return the reachable steps, also those behind each `**`, because `**` may match no folder."""
     for at in sorted(there):
         while at < len(steps) and steps[at] == ANY_DEPTH:
             at += 1

@@ -1,8 +1,5 @@
-"""Reads the rules of a pansafety.yaml from its plain values, in both of its forms.
-
-Nothing is skipped, and a value that does not fit is an error: a misunderstood rule would be a rule without
-effect.
-"""
+"""Reads the rules of a pansafety.yaml from its plain values, in both of its forms. Nothing is skipped, and an
+invalid value is an error: a misunderstood rule would have no effect."""
 
 from __future__ import annotations
 
@@ -32,8 +29,8 @@ LISTS = {
 }
 COMMANDS, RULES, NETWORK = "bashToolPatterns", "rules", "network"
 ASK = "ask"
-"""The key with the classes of commands that wait for a user; and the word by which a rule of type `bash`
-lets its commands wait."""
+"""The key for the classes of commands that need a user's approval, and the action of a rule of type `bash`
+whose commands do."""
 KEYS = (COMMANDS, *LISTS, RULES, NETWORK, ASK)
 CLASSES = {
     "destructive": (ActionClass.FILE_DELETE, ActionClass.SHELL_DESTRUCTIVE, ActionClass.GIT_DESTRUCTIVE),
@@ -50,7 +47,7 @@ Origin = Callable[[str], str]
 
 
 class RuleError(ValueError):
-    """A rule that is not valid. `path`: its dotted place in the file; list items are counted from 0."""
+    """Raised for an invalid rule. `path`: its dotted path in the file; list items are counted from 0."""
 
     def __init__(self, path: str, what: str, why: str = "", fix: str = "") -> None:
         super().__init__(what)
@@ -58,7 +55,7 @@ class RuleError(ValueError):
 
 
 def read_rules(data: object, origin: Origin) -> Rules:
-    """Return the rules of one file. RuleError about the first invalid one."""
+    """Return the rules of one file. RuleError for the first invalid one."""
     top = _check_keys(data, "", KEYS)
     commands = [_parse_command(item, path, origin) for path, item in _list_items(top.get(COMMANDS), COMMANDS)]
     paths = [
@@ -83,7 +80,7 @@ def read_rules(data: object, origin: Origin) -> Rules:
 
 
 def merge_rules(*several: Rules) -> Rules:
-    """The rules of all files together, each once. RuleError when a policy cannot carry so many."""
+    """Return the rules of all files without duplicates. RuleError if a policy cannot contain so many."""
     paths = tuple(dict.fromkeys(rule for rules in several for rule in rules.paths))
     commands = tuple(dict.fromkeys(rule for rules in several for rule in rules.commands))
     if len(paths) > MOST_RULES or len(commands) > MOST_RULES:
@@ -100,7 +97,10 @@ def _parse_unified(item: object, path: str, origin: Origin) -> PathRule | Comman
     for key in ("pattern", "type", "action"):
         if key not in rule:
             raise RuleError(
-                path, f"a rule without {key}", "nothing is guessed", f"add the key {key} to the rule"
+                path,
+                f"a rule without {key}",
+                "a rule has no default values",
+                f"add the key {key} to the rule",
             )
     kind = _one_of(rule["type"], f"{path}.type", TYPES)
     action = _one_of(rule["action"], f"{path}.action", (*ACTIONS, ASK))
@@ -142,7 +142,7 @@ def _parse_command(item: object, path: str, origin: Origin) -> CommandRule:
 
 
 def _parse_class(item: object, path: str, origin: Origin) -> CommandRule:
-    """The rule by which a user is asked before every command of a class."""
+    """Return the rule that asks a user before every command of a class."""
     word = _one_of(item, path, tuple(CLASSES))
     return CommandRule(pattern=f"class:{word}", origin=origin(path), ask=True, classes=CLASSES[word])
 
@@ -156,7 +156,7 @@ def _make_path_rule(pattern: str, access: PathAccess, reason: str, origin: str, 
 
 
 def _parse_reason(rule: dict[str, object], path: str) -> str:
-    """The reason on one line, however it was written."""
+    """Return the rule's reason on one line."""
     value = rule.get("reason", "")
     words = " ".join(value.split()) if isinstance(value, str) else value
     return _text(words, f"{path}.reason", MOST_REASON) if words != "" else ""
@@ -174,10 +174,10 @@ def _check_keys(value: object, path: str, known: tuple[str, ...]) -> dict[str, o
 
 
 def _list_items(value: object, key: str) -> Iterator[tuple[str, object]]:
-    """The path and the value of each item; a key without a value is an empty list."""
+    """Yield the path and the value of each item; a key without a value is an empty list."""
     if value is not None and not isinstance(value, list):
         raise RuleError(
-            key, f"{key} must be a list", fix=f"write each on its own line below {key}: with a dash"
+            key, f"{key} must be a list", fix=f"write each item on its own line below {key}: with a dash"
         )
     yield from ((f"{key}.{number}", item) for number, item in enumerate(value or ()))
 
@@ -188,9 +188,13 @@ def _text(value: object, path: str, most: int) -> str:
             path, f"{value!r} is not a string", "YAML took it for something else", "put it in quotes"
         )
     if not value or len(value) > most:
-        raise RuleError(path, f"{len(value)} characters", f"1 to {most} are possible", f"write 1 to {most}")
+        raise RuleError(
+            path, f"{len(value)} characters", f"the length must be 1 to {most}", f"write 1 to {most}"
+        )
     if not value.isprintable():
-        raise RuleError(path, "a control character in it", fix="remove it, or write its escape, such as \\t")
+        raise RuleError(
+            path, "it contains a control character", fix="remove it, or write its escape, such as \\t"
+        )
     return value
 
 

@@ -58,10 +58,8 @@ _ESCAPED = re.compile(rb"\\u[0-9a-fA-F]{4}")
 
 
 def brought_in(tree: Path, folder: str, kinds: tuple[base.Brought, ...]) -> str | None:
-    """The first of it by its path in the checkout; None where there is none.
-
-    Looked for where the program looks: in the folder in which it begins, and in all above it to the top.
-    """
+    """Return the path in the checkout of the first such file, or None. It searches where the program does: in
+    the folder where it begins, and in all folders above up to the top."""
     places = [tree]
     for name in filter(None, folder.split("/")):
         places.append(places[-1] / name)
@@ -74,11 +72,11 @@ def brought_in(tree: Path, folder: str, kinds: tuple[base.Brought, ...]) -> str 
 
 
 def hidden_code(job: Job, kinds: tuple[base.Brought, ...], tree: Path) -> tuple[PathRule, ...]:
-    """Return rules that hide from an orchestrator's program what it would run of the repository: whatever
-    reaches the socket of the fleet tools dispatches in that name. None for an agent without these tools.
+    """Return rules that hide repository code from an orchestrator's program, because whatever reaches the
+    socket of the fleet tools dispatches in its name. Empty for an agent without these tools.
 
-    Each file or folder with which a pattern begins is hidden as a whole, where `brought_in` looks. StepFailed
-    for a link, which cannot be hidden.
+    Each file or folder with which a pattern begins is hidden as a whole, where `brought_in` searches.
+    StepFailed for a link, which cannot be hidden.
     """
     if job.fleet_tools is None:
         return ()
@@ -94,8 +92,9 @@ def hidden_code(job: Job, kinds: tuple[base.Brought, ...], tree: Path) -> tuple[
 
 
 def _may_contain(path: Path, word: str) -> bool:
-    """Whether the file may contain that word; a file that cannot be read whole may contain anything."""
-    if not path.is_file():  # a pipe or a device would let us wait for ever
+    """Whether the file may contain that string; a file that cannot be read completely may contain
+    anything."""
+    if not path.is_file():  # a pipe or a device could block forever
         return True
     try:
         with path.open("rb") as file:
@@ -106,16 +105,16 @@ def _may_contain(path: Path, word: str) -> bool:
 
 
 MOST_FALSE = 20
-"""The most false lines of an output that are reported."""
+"""The most invalid lines of an output that are reported."""
 NAME_CHARS = 200
-"""The most characters of a program's name for a session or model."""
+"""The most characters of a session or model name from a program."""
 
 
 class StreamReader:
-    """A runtime's parser as the reader. `hidden`: values to be taken out of every text of the agent.
+    """A reader that wraps a runtime's parser. `hidden`: values to remove from every text of the agent.
 
-    `laid`: users' messages as the node has laid them. A process of the run may write any line into the
-    stream, so number, name and text are taken from there, and the stream only says when they were heard.
+    `laid`: users' messages as the node delivered them. A process of the run may write any line into the
+    stream, so number, name and text come from `laid`, and the stream only shows when a message was read.
     """
 
     def __init__(
@@ -152,7 +151,7 @@ class StreamReader:
                 self._held.take(activity.call, ran=True)
 
     def _take_turn(self, activity: base.OfTurns) -> None:
-        """Take a turn's event. Turns count from 1 without a gap, one at a time; others are left out."""
+        """Take a turn's event. Turns count from 1 without a gap, one at a time; others are ignored."""
         now = self._turns[-1] if self._turns and self._turns[-1].end is None else None
         match activity:
             case base.TurnBegan(number, message, said, wall_ms):
@@ -171,7 +170,7 @@ class StreamReader:
                 self._rests = why
 
     def _heard_as(self, message: int, text: LaidMessage) -> receipt.TurnMessage | None:
-        """Return the words of that number; None if none of that number could be heard now."""
+        """Return the message of that number; None if no message of that number could have been read now."""
         words = None if message in self._taken else self._laid(message)
         if words is None:
             self._note_doubt(
@@ -235,7 +234,7 @@ class StreamReader:
 
 
 def _name(text: str | None) -> str | None:
-    """Return a name that a program gave, cut to the most that a receipt may carry."""
+    """Return a name from a program, cut to the most that a receipt can contain."""
     return None if text is None else base.keep_end(text, NAME_CHARS)
 
 
@@ -248,7 +247,7 @@ def reader_of(
     laid: LaidMessageOf,
     interactive_run: bool = False,
 ) -> StreamReader:
-    """The reader of one attempt. `hidden`, `laid`: as for the reader itself."""
+    """Return the reader of one attempt. `hidden`, `laid`: as for the reader itself."""
     policy = with_rules(policy, bounds.rules)
     held = Violations(policy, bounds.where, able.asks(interactive_run), bounds.allowed, bounds.fleet)
     return StreamReader(parser, held, able.tells_ran, hidden, laid)
@@ -260,7 +259,7 @@ OWN_WALL = frozenset({"codex"})
 
 @dataclass(frozen=True, slots=True)
 class LaunchSurroundings:
-    """What a launch depends on. `values`: the node's variables and secrets by name, as now."""
+    """What a launch depends on. `values`: the node's current variables and secrets by name."""
 
     path: str
     python: str
@@ -269,7 +268,7 @@ class LaunchSurroundings:
     """The version of a runtime on this node."""
     sandbox: Sandbox | None = None
     owned: Callable[[], Collection[str]] = frozenset
-    """Names in the owner's file of secrets: no value of theirs leaves the node."""
+    """Names in the owner's file of secrets: their values never leave the node."""
     why_missing: Callable[[str], str] = lambda name: ""
     node: str = "this node"
     server: Callable[[Job], EndpointFact | None] = lambda job: None
@@ -279,17 +278,17 @@ class LaunchSurroundings:
     words_key: Callable[[Job], Mapping[str, bytes]] = lambda job: {}
     """Returns the key for checking a user's message, as a file that the program removes at once."""
     channel: jobs.ChannelOf = lambda job, home: None
-    """The place in the run's home where its program asks users."""
+    """The folder in the run's home through which its program asks users."""
     rules: Callable[[], Rules] = Rules
-    """Returns the present rules of the node's owner."""
+    """Returns the current rules of the node's owner."""
     others: Callable[[], Mapping[str, base.Runtime]] = dict
-    """Returns the present programs of the node owner's choice."""
+    """Returns the current programs of the node owner's choice."""
     gpus: Callable[[Job], GpuAccess] = lambda job: GpuAccess()
-    """Returns what the run may use of the machine's GPUs now. StepFailed."""
+    """Returns what the run may currently use of the node's GPUs. Raises StepFailed."""
 
 
 def _find_context(server: EndpointFact | None, job: Job) -> int | None:
-    """Tokens that the job's model can use there."""
+    """Return the number of tokens that the job's model can use there."""
     model = server.model(job.model or "") if server is not None else None
     return None if model is None else model.ctx_usable
 
@@ -317,8 +316,9 @@ class NodeRuntimes:
         self, job: Job, work: Path, home: Path, guide: str = "", entry: GatewayAccess | None = None
     ) -> ports.Launch:
         runtime, around = self._must_find(job.runtime), self._around
-        if job.endpoint is not None and entry is None:  # its key and its slots are held there
-            words = "an endpoint is reached through a model gateway: gateway is false in node.json here"
+        # the gateway has the endpoint's key and limits its slots
+        if job.endpoint is not None and entry is None:
+            words = "an endpoint requires a model gateway, but gateway is false in node.json here"
             raise StepFailed(FailureKind.CANNOT_START, words)
         _check_able(job, runtime)
         _check_chosen(job, runtime, entry)
@@ -328,10 +328,10 @@ class NodeRuntimes:
         isolation = self._choose_isolation(job, runtime)
         _check_turns(job, runtime, entry)
         loose = self._list_loose(job, runtime, isolation, work)
-        is_root = os.geteuid() == 0 and isolation is Isolation.NONE  # inside nobody is root
+        is_root = os.geteuid() == 0 and isolation is Isolation.NONE  # inside the sandbox no process is root
         place = base.Place(around.path, around.python, is_root, isolation, own, PACKAGE, LIBRARIES)
         owners = around.rules()
-        policy = with_rules(job.policy, owners)  # for who judges before it does
+        policy = with_rules(job.policy, owners)  # for a program that judges calls before they run
         _check_network(policy, runtime, isolation, entry)
         launch_request = replace(
             self._request(job, str(work), str(home)), skills=_list_skills(job, work, isolation)
@@ -345,7 +345,7 @@ class NodeRuntimes:
             launch_request, context=_find_context(around.server(job), job), policy=policy, channel=channel
         )
         if job.limits.wrap_up and entry is not None and entry.is_priced and not entry.is_tunnel:
-            # its own stop would come before the last turn
+            # the program's own limit would stop it before the last turn
             request = replace(request, limits=job.limits.model_copy(update={"usd": None}))
         if runtime.capabilities.prompted:
             length = len(request.prompt) + len(request.task)
@@ -399,7 +399,9 @@ class NodeRuntimes:
     def _must_find(self, name: str) -> base.Runtime:
         runtime = RUNTIMES.get(name) or self._around.others().get(name)
         if runtime is None:
-            raise StepFailed(FailureKind.RUNTIME_MISSING, f"this node agent knows no runtime {name!r}")
+            raise StepFailed(
+                FailureKind.RUNTIME_MISSING, f"this node agent does not know the runtime {name!r}"
+            )
         return runtime
 
     def _find_owner(self, job: Job) -> int | None:
@@ -410,9 +412,8 @@ class NodeRuntimes:
             raise StepFailed(FailureKind.SANDBOX, f"no user id for this attempt: {exc}") from exc
 
     def _choose_isolation(self, job: Job, runtime: base.Runtime) -> Isolation:
-        """The isolation: the sandbox where there is one. StepFailed where it is missing and nothing else
-        holds.
-        """
+        """Return the isolation: a sandbox if there is one. StepFailed if it is missing and nothing else
+        confines the run."""
         sandbox = self._around.sandbox
         if not job.policy.walled and is_on_the_machine(
             job.runtime,
@@ -438,7 +439,7 @@ class NodeRuntimes:
     def _list_loose(
         self, job: Job, runtime: base.Runtime, isolation: Isolation, work: Path
     ) -> tuple[receipt.Enforced, ...]:
-        """Programs of the repository that start despite the flags. StepFailed unless a user accepts it."""
+        """Return repository programs that start despite the flags. StepFailed unless a user accepts that."""
         if isolation is Isolation.SANDBOX:
             return ()
         if runtime.loose_turns and job.turns is not None:
@@ -447,8 +448,8 @@ class NodeRuntimes:
                     receipt.Enforced(rule=f"in a chat it {runtime.loose_turns}", how=Enforcement.TOLD_ONLY),
                 )
             words = f"in a chat {job.runtime} {runtime.loose_turns}, whatever its flags say"
-            fix = f"{self._no_sandbox_here()}; or say --allow-told-only"
-            raise StepFailed(FailureKind.SANDBOX, f"{words}, and nothing bounds it here: {fix}")
+            fix = f"{self._no_sandbox_here()}; or use --allow-told-only"
+            raise StepFailed(FailureKind.SANDBOX, f"{words}, and nothing confines it here: {fix}")
         if not runtime.brought:
             return ()
         found = brought_in(work, job.workspace.folder, runtime.brought)
@@ -460,10 +461,10 @@ class NodeRuntimes:
             )
         if job.policy.told_only:
             return (receipt.Enforced(rule=f"{found} of the repository", how=Enforcement.TOLD_ONLY),)
-        words = f"{job.runtime} would start what {found} of the repository is or names, "
+        words = f"{job.runtime} would run or follow {found} of the repository, "
         words += "whatever its flags say"
-        fix = f"{self._no_sandbox_here()}; or take that file out, or say --allow-told-only"
-        raise StepFailed(FailureKind.SANDBOX, f"{words}, and nothing bounds it here: {fix}")
+        fix = f"{self._no_sandbox_here()}; or remove that file, or use --allow-told-only"
+        raise StepFailed(FailureKind.SANDBOX, f"{words}, and nothing confines it here: {fix}")
 
     def _no_sandbox_here(self) -> str:
         found = self._around.sandbox.find().problem if self._around.sandbox is not None else None
@@ -483,14 +484,16 @@ class NodeRuntimes:
         return jobs.request_of(job, work, home, base.Resume(job.resume.session, self._around.before(job)))
 
     def hidden(self, job: Job) -> dict[str, str]:
-        """Values that must not leave the node: the owner's, logins, and the secrets that the job names."""
+        """Return values that must not leave the node: the owner's, logins, and the secrets that the job
+        names."""
         values = self._around.values()
         names = {*self._around.owned(), *job.secrets, *filter(is_secret_name, job.env)}
         names.update(*(runtime.credentials for runtime in RUNTIMES.values()))
         return {**{name: values[name] for name in names if name in values}, **inner_secrets(values)}
 
     def _list_allowed(self, job: Job) -> dict[str, str]:
-        """The variables that the job allows and that exist. StepFailed for a secret without a value."""
+        """Return the variables that the job allows and that exist. StepFailed for a secret without a
+        value."""
         values, why_of = self._around.values(), self._around.why_missing
         missing = [name for name in job.secrets if name not in values]
         if missing:
@@ -502,10 +505,8 @@ class NodeRuntimes:
     def _read_logins(
         self, runtime: base.Runtime, allowed: Mapping[str, str], job: Job, entry: GatewayAccess | None
     ) -> dict[str, str]:
-        """This runtime's login on this node: for its own process, not for programs of a repository.
-
-        Behind a gateway it is the gateway's address and a placeholder, and no key.
-        """
+        """Return this runtime's login on this node, for its own process only, not for repository programs.
+        With a gateway, it is the gateway's address and a placeholder instead of a key."""
         values = self._around.values()
         own = {n: values[n] for n in runtime.credentials if n in values and n not in allowed}
         if entry is not None and entry.is_tunnel:
@@ -518,7 +519,7 @@ class NodeRuntimes:
 
 
 def _find_way(job: Job, values: Mapping[str, str]) -> Way | None:
-    """Return the gateway's way to the model; an endpoint's address and key are for the gateway alone."""
+    """Return the gateway's connection to the model; only the gateway gets an endpoint's address and key."""
     if job.endpoint is not None:
         return local_way(job.runtime, job.model)
     return way_of(job.runtime, values, (*job.env, *job.secrets), job.model)
@@ -527,10 +528,10 @@ def _find_way(job: Job, values: Mapping[str, str]) -> Way | None:
 def network_of(
     policy: Policy, runtime: base.Runtime, agent: bool, entry: GatewayAccess | None = None
 ) -> Network:
-    """Return the network of a phase inside the sandbox: the way to its model, or what the policy says.
+    """Return the network of a phase inside the sandbox: the connection to its model, or the policy's network.
 
-    An agent program without a gateway, such as one with a vendor's login, reaches its model by itself, if the
-    policy leaves it the machine's network.
+    An agent program without a gateway, such as one with a vendor's login, reaches its model directly, if the
+    policy allows the node's network.
     """
     wide = policy.network is NetworkAccess.MACHINE
     if agent and not runtime.capabilities.own and policy.network is not NetworkAccess.NONE:
@@ -541,7 +542,7 @@ def network_of(
 def _check_network(
     policy: Policy, runtime: base.Runtime, isolation: Isolation, entry: GatewayAccess | None
 ) -> None:
-    """StepFailed for a network limit that cannot be enforced here, or that leaves no way to the model."""
+    """Raise StepFailed for a network limit that cannot be enforced here, or that cuts off the model."""
     access, agent = policy.network, not runtime.capabilities.own
     if access is NetworkAccess.MACHINE:
         return
@@ -549,32 +550,31 @@ def _check_network(
         words = f"network: {access} is held by the sandbox alone, and this run has none here"
         raise StepFailed(FailureKind.SANDBOX, words)
     if agent and (access is NetworkAccess.NONE or entry is None):
-        words = f"network: {access} leaves {runtime.name} no way to its model"
+        words = f"network: {access} prevents {runtime.name} from reaching its model"
         fix = "use network: gateway" if access is NetworkAccess.NONE else "give this node a key of its vendor"
         raise StepFailed(FailureKind.CANNOT_START, f"{words}: {fix}")
 
 
 def _check_turns(job: Job, runtime: base.Runtime, entry: GatewayAccess | None) -> None:
-    """StepFailed for a limit of turns that nothing here can enforce."""
+    """Raise StepFailed for a turn limit that nothing here can enforce."""
     able = runtime.capabilities
     counted = entry is not None and not entry.is_tunnel
-    # Over ACP a program tells what it used when the words are answered, however often its model was asked.
+    # Over ACP a program reports its usage once per answered message, however often it called its model.
     reports_turns = able.tells_turns and (job.turns is None or able.turn_limit)
     if job.limits.turns is None or counted or reports_turns:
         return
     where = "" if job.turns is None else " in an interactive run"
     raise StepFailed(
         FailureKind.MODEL_AUTH,
-        f"{job.runtime} does not tell its turns{where}, "
-        "and goes past the count of this node's model gateway: "
-        f"give the node an API key or a model server, or take max_turns out of agent {job.agent.name}",
+        f"{job.runtime} does not report its turns{where}, and its calls bypass this node's model gateway: "
+        f"give the node an API key or a model server, or remove max_turns from agent {job.agent.name}",
     )
 
 
 def _network_enforced(
     policy: Policy, runtime: base.Runtime, isolation: Isolation, entry: GatewayAccess | None
 ) -> tuple[receipt.Enforced, ...]:
-    """Return the network for the receipt: nothing enforces a network that is the node's own."""
+    """Return the network for the receipt: nothing enforces limits if the network is the node's own."""
     if isolation is not Isolation.SANDBOX:
         return ()
     network = network_of(policy, runtime, agent=True, entry=entry)
@@ -588,20 +588,20 @@ def _network_enforced(
 
 
 def _is_accepted(job: Job, runtime: base.Runtime, how: Enforcement) -> bool:
-    """Whether being told is enough: the user says so, or it is the user's own program below full-auto.
+    """Whether an unenforced limit is acceptable: the user allows it, or it is their program below full-auto.
 
-    A program that a run has started is nobody's own: if it may go unenforced, its job says so.
+    A program started by a run does not count as the user's: its job must allow unenforced limits explicitly.
     """
     own = runtime.capabilities.own and how is Enforcement.TOLD_ONLY and job.depth == 0
     return job.policy.told_only or (own and job.safety is not Safety.FULL_AUTO)
 
 
 def _check_chosen(job: Job, runtime: base.Runtime, entry: GatewayAccess | None) -> None:
-    """Refuse a job that a program of the owner's choice cannot carry out here."""
+    """Refuse a job that a program of the owner's choice cannot carry out here. Raises StepFailed."""
     if not runtime.chosen:
         return
     if job.turns is None:
-        words = f"{job.runtime} takes part in chats only; fix: pancode chat --runtime {job.runtime}"
+        words = f"{job.runtime} can be used in chats only; fix: pancode chat --runtime {job.runtime}"
         raise StepFailed(FailureKind.CANNOT_START, words)
     if entry is None or entry.is_tunnel:
         fix = "pancode node secret NODE OPENAI_API_KEY, or OPENAI_BASE_URL of a server with that API"
@@ -610,10 +610,8 @@ def _check_chosen(job: Job, runtime: base.Runtime, entry: GatewayAccess | None) 
 
 
 def _list_skills(job: Job, work: Path, isolation: Isolation) -> tuple[JobSkill, ...]:
-    """Return the job's skills; one whose files the commits leave out is not in the checkout. StepFailed.
-
-    A kept tool is for a sandbox alone: without one the run has none.
-    """
+    """Return the job's skills; `place` is cleared if the checkout lacks the skill. Raises StepFailed. A
+    stored tool requires a sandbox: without one the run does not get it."""
     found = []
     for skill in job.skills:
         if skill.place == TOOLS and isolation is not Isolation.SANDBOX:
@@ -631,12 +629,13 @@ def _list_skills(job: Job, work: Path, isolation: Isolation) -> tuple[JobSkill, 
 
 def _no_orchestrator(job: Job, why: str) -> str:
     words = f"{job.runtime} would run code of the repository, which could use {job.agent.name}'s fleet tools"
-    fix = f"pancode chat --agent {job.agent.name} --runtime native; or take that file out of the repository"
+    fix = f"pancode chat --agent {job.agent.name} --runtime native; or remove that file from the repository"
     return f"{words}: {why}; fix: {fix}"
 
 
 def _check_able(job: Job, runtime: base.Runtime) -> None:
-    """StepFailed for an effort or for turns that the runtime does not have; a coordinator knows before."""
+    """Raise StepFailed for an effort or turns that the runtime does not support; coordinators check it
+    earlier."""
     if job.turns is not None and not runtime.capabilities.takes_turns:
         raise StepFailed(
             FailureKind.CANNOT_START,
@@ -644,5 +643,5 @@ def _check_able(job: Job, runtime: base.Runtime) -> None:
         )
     if job.reasoning is not None and job.reasoning not in runtime.capabilities.reasoning:
         raise StepFailed(
-            FailureKind.CANNOT_START, f"runtime {job.runtime} takes no reasoning {job.reasoning}"
+            FailureKind.CANNOT_START, f"runtime {job.runtime} does not support reasoning {job.reasoning}"
         )

@@ -1,7 +1,5 @@
-"""Starts a shim for each phase, reports its state, stops it, cleans up after it; adopts running ones.
-
-The folder of the phase is the only state: any runner, in any process of this node, gives the same answers.
-"""
+"""Starts a shim for each phase, reports its state, stops it, cleans up after it; adopts running ones. The
+folder of the phase is the only state: any runner, in any process of this node, returns the same answers."""
 
 from __future__ import annotations
 
@@ -50,7 +48,8 @@ from node_agent.shim.spool import (
 MOST_FILES = 10_000
 """The most files of one folder that are looked at; a change of any further file is not seen."""
 _SKIPPED = (".git", "node_modules", ".venv")
-_CPU = slice(11, 15)  # of /proc/PID/stat, counted from the state: its own time and that of ended children
+# fields of /proc/PID/stat, counted from the state: CPU time of the process and of its ended children
+_CPU = slice(11, 15)
 _TICK_MS = 1_000 // os.sysconf("SC_CLK_TCK")
 
 
@@ -60,14 +59,14 @@ def cpu_ms(pids: Iterable[int]) -> int:
     for pid in pids:
         try:
             line = Path(f"/proc/{pid}/stat").read_bytes()
-        except OSError:  # it has ended
+        except OSError:  # the process has ended
             continue
         total += sum(map(int, line.rpartition(b")")[2].split()[_CPU]))
     return total * _TICK_MS
 
 
 def changed_ms(folder: str) -> int:
-    """Wall time of the newest change of a file or folder below; 0: nothing can be seen."""
+    """Return the wall-clock time of the newest change of a file or folder below; 0: nothing is readable."""
     newest, left, folders = 0, MOST_FILES, [folder]
     while folders and left > 0:
         try:
@@ -77,7 +76,7 @@ def changed_ms(folder: str) -> int:
                     newest = max(newest, entry.stat(follow_symlinks=False).st_mtime_ns)
                     if entry.name not in _SKIPPED and entry.is_dir(follow_symlinks=False):
                         folders.append(entry.path)
-        except OSError:  # it is gone, or not ours to read
+        except OSError:  # it was removed, or is not readable for this user
             continue
     return newest // 1_000_000
 
@@ -90,14 +89,14 @@ POLL_MS = 50
 
 
 def read_start(pipe: int, ms: int) -> str:
-    """Return `spawned`, the shim's failure in words, or nothing when it died or took too long."""
+    """Return `spawned`, the shim's error message, or an empty string if it died or took too long."""
     poll = select.poll()
     poll.register(pipe, select.POLLIN)
     return os.read(pipe, 1024).decode("utf-8", "replace") if poll.poll(ms) else ""
 
 
 def await_end(pid: int, ms: int) -> None:
-    """Wait for the end of a process, or until the time is over."""
+    """Wait until a process ends or the time is over."""
     try:
         fd = os.pidfd_open(pid)
     except (OSError, AttributeError) as exc:
@@ -113,7 +112,7 @@ def await_end(pid: int, ms: int) -> None:
 
 
 def read_phase(folder: Path) -> Look:
-    """The state of a phase. OSError, SpoolError."""
+    """Return the state of a phase. Raises OSError, SpoolError."""
     spawned = spawned_in(folder)
     if spawned is None:
         return NotStarted()
@@ -123,7 +122,7 @@ def read_phase(folder: Path) -> Look:
     if process.is_alive(spawned.boot, spawned.pid, spawned.start):
         step = _read_steps(folder)[1]
         return Running(step.name if step else None, step.pid if step else 0, spawned.pid)
-    ended = _exit_record(folder)  # it may have ended between our two readings
+    ended = _exit_record(folder)  # it may have ended between the two reads
     if ended is not None:
         return ended
     rebooted = spawned.boot != process.boot_id()
@@ -132,7 +131,7 @@ def read_phase(folder: Path) -> Look:
 
 
 def _watcher_gone(pid: int) -> str:
-    """The reason in words for users: few know what a shim is."""
+    """Return the reason in plain words for users, few of whom know what a shim is."""
     return f"the process that watched over it there (shim, pid {pid}) was killed or has crashed"
 
 
@@ -146,13 +145,13 @@ def _exit_record(folder: Path) -> Ended | None:
 
 
 def spawned_in(folder: Path) -> Spawned | None:
-    """The record of the shim that has claimed the folder. OSError, SpoolError."""
+    """Return the record of the shim that has claimed the folder. Raises OSError, SpoolError."""
     data = read_part(folder / SPAWNED)
     return None if data is None else Spawned.from_json(data)
 
 
 def _read_steps(folder: Path) -> tuple[tuple[StepRecord, ...], StepStart | None]:
-    """(the steps that have ended, the one in progress)."""
+    """Return (the steps that have ended, the one in progress)."""
     ended: list[StepRecord] = []
     path = f"{folder}/{RECORDS}"
     count = exit_offset(os.stat(path).st_size) // STEP_BYTES if os.path.exists(path) else 0
@@ -166,10 +165,8 @@ def _read_steps(folder: Path) -> tuple[tuple[StepRecord, ...], StepStart | None]
 
 
 def read_part(path: str | Path, offset: int = 0, limit: int = 1 << 24) -> bytes | None:
-    """Up to `limit` bytes from `offset`; None when the file is absent. Follows no link. OSError.
-
-    A negative offset counts from the file's end.
-    """
+    """Return up to `limit` bytes from `offset`; None if the file is absent. Follows no link. Raises OSError.
+    A negative offset counts from the file's end."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
@@ -180,8 +177,8 @@ def read_part(path: str | Path, offset: int = 0, limit: int = 1 << 24) -> bytes 
         os.close(fd)
 
 
-LAUNCH_MS = 30_000  # a loaded machine may take seconds to start an interpreter
-SCOPE_MS = 15_000  # then without a scope
+LAUNCH_MS = 30_000  # a loaded node may take seconds to start an interpreter
+SCOPE_MS = 15_000  # start without a scope
 SWEEP_MS = 10_000
 NO_SCOPE = Scope((), {})
 _DISK = (errno.ENOSPC, errno.EDQUOT)
@@ -191,7 +188,8 @@ _DEFAULTS = tuple(
 
 
 class Runner:
-    """Starts, stops and looks at shims. Thread-safe; every method may be called again as it was."""
+    """Starts, stops and monitors shims. Thread-safe; every method may be called again with the same
+    arguments."""
 
     def __init__(self, python: str, shim: Path, clock: Clock, scopes: Scopes | None = None) -> None:
         """`scopes`: makes a scope for each shim."""
@@ -200,16 +198,17 @@ class Runner:
         self._plans: dict[str, PhasePlan] = {}
         """The plans as written or read by this process, until they are forgotten."""
         self._ended: dict[str, Ended] = {}
-        """The ends that were read, until they are forgotten: nothing comes after an end."""
-        self._mine: set[int] = set()  # our children, not yet reaped
+        """The ends that were read, until they are forgotten: an end is final."""
+        self._mine: set[int] = set()  # child processes, not yet reaped
         self._lock = threading.Lock()
 
     def close(self) -> None:
-        """Close this end; the shims continue."""
+        """Close the runner; the shims continue."""
         self.reap()
 
     def prepare(self, folder: Path, plan: PhasePlan, stdin: bytes = b"") -> None:
-        """Write plan and `stdin`, reserve the space of all records; `start` does so, too. RunnerError."""
+        """Write plan and `stdin`, and reserve the space of all records, as `start` also does. Raises
+        RunnerError."""
         try:
             durable.make_folder(folder)
             if not os.path.exists(f"{folder}/{PLAN}"):
@@ -223,7 +222,7 @@ class Runner:
             raise RunnerError(f"{folder} holds another plan")
 
     def planned(self, folder: Path) -> PhasePlan | None:
-        """The plan that `prepare` wrote; None when there is none, or its environment was forgotten."""
+        """Return the plan that `prepare` wrote; None if there is none, or its environment was removed."""
         path = f"{folder}/{PLAN}"
         try:
             known = self._plans.get(path)
@@ -241,7 +240,7 @@ class Runner:
         self._plans[path] = plan
 
     def discard(self, folder: Path) -> None:
-        """Discard a phase that no shim took: a power cut may have left any part of it. RunnerError."""
+        """Discard a phase that no shim took: a power cut may have left any part of it. Raises RunnerError."""
         if _is_claimed(folder):
             raise RunnerError(f"{folder} was started")
         self._plans.pop(f"{folder}/{PLAN}", None)
@@ -252,19 +251,20 @@ class Runner:
             raise _convert_error(f"cannot clear {folder}", exc) from exc
 
     def forget(self, folder: Path) -> None:
-        """Remove the environment's values, maybe secrets, from the disk. Nothing starts from it again."""
+        """Remove the environment's values, possibly secrets, from the disk. The plan cannot be started
+        again."""
         plan = self.planned(folder)
         self._plans.pop(f"{folder}/{PLAN}", None)
         self._ended.pop(str(folder), None)
         if plan is None:
             if (
                 read_plan_id(read_part(f"{folder}/{PLAN}") or b"") is None
-            ):  # another version's: its values count
+            ):  # a plan of another version: its values must go, too
                 (folder / PLAN).unlink(missing_ok=True)
             return
         try:
             durable.overwrite_file(folder / PLAN, durable.to_json(plan.without_secrets()))
-        except OSError:  # no room to write it anew
+        except OSError:  # no space to rewrite it
             (folder / PLAN).unlink(missing_ok=True)
 
     def amend(self, folder: Path, plan: PhasePlan) -> None:
@@ -276,7 +276,8 @@ class Runner:
             raise _convert_error(f"cannot prepare {folder}", exc) from exc
 
     def start(self, folder: Path, plan: PhasePlan) -> None:
-        """Start a shim; return once one has taken the folder, now or before. RunnerError when none could."""
+        """Start a shim; return once one has taken the folder, now or earlier. Raises RunnerError if none
+        could."""
         self.reap()
         if _is_claimed(folder):
             return
@@ -289,7 +290,8 @@ class Runner:
             raise _make_runner_error(folder, report or "it said nothing")
 
     def look(self, folder: Path) -> Look:
-        """The state by the folder and the process table. Raises RunnerError for an unreadable record."""
+        """Return the state from the folder and the process table. Raises RunnerError for an unreadable
+        record."""
         known = self._ended.get(str(folder))
         if known is not None:
             return known
@@ -303,7 +305,7 @@ class Runner:
         return seen
 
     def wait(self, folder: Path, timeout_s: float) -> Look:
-        """Like `look`, but only once the shim is gone or the time is over. Takes no CPU meanwhile."""
+        """Return like `look`, but only once the shim is gone or the time is over. Takes no CPU meanwhile."""
         deadline = self._clock.mono_ms() + int(timeout_s * 1000)
         while True:
             seen = self.look(folder)
@@ -313,9 +315,9 @@ class Runner:
             await_end(seen.shim, left)
 
     def stop(self, folder: Path, reason: str) -> None:
-        """Ask for a clean end, before or after the start; the shim does the rest. The first reason stands.
+        """Request a clean end, before or after the start; the shim does the rest. The first reason is final.
 
-        On a full disk a living shim is told by signal. Raises RunnerError when the request could not be left.
+        On a full disk a living shim gets a signal. Raises RunnerError if the request could not be delivered.
         """
         hint = signal.SIGUSR1
         try:
@@ -323,7 +325,7 @@ class Runner:
             durable.create_exclusive(folder / STOP, durable.to_json({"reason": reason}))
         except OSError as exc:
             if exc.errno not in _DISK or isinstance(self.look(folder), NotStarted):
-                raise _convert_error(f"cannot leave a stop in {folder}", exc) from exc
+                raise _convert_error(f"cannot write a stop request in {folder}", exc) from exc
             hint = signal.SIGTERM
         try:
             spawned = spawned_in(folder)
@@ -334,10 +336,7 @@ class Runner:
 
     def sweep(self, marker: str) -> int:
         """Send SIGKILL to every process of that marker until none is left; return how many. For a dead shim's
-        processes.
-
-        Raises RunnerError when some survive it.
-        """
+        processes. Raises RunnerError if some survive it."""
         struck: set[process.Proc] = set()
         deadline = self._clock.mono_ms() + SWEEP_MS
         clear = 0
@@ -346,20 +345,19 @@ class Runner:
             clear = 0 if targets else clear + 1
             struck.update(proc for proc in targets if process.signal_exact(proc, signal.SIGKILL))
             if self._clock.mono_ms() > deadline:
-                raise RunnerError(f"{len(targets)} processes of {marker} survive SIGKILL")
+                raise RunnerError(f"{len(targets)} processes of {marker} survived SIGKILL")
             time.sleep(0.01)
         return len(struck)
 
     def end_leftovers(self, markers: Collection[str]) -> dict[str, int]:
-        """Kill what is alive of these attempts, which are over; return how many processes of which there
-        were. Raises RunnerError as `sweep` does.
-        """
+        """Kill the remaining processes of these ended attempts; return their number by marker. Raises
+        RunnerError as `sweep` does."""
         alive = process.find_marked(markers) | (self._scopes.having(markers) if self._scopes else set())
         ended = {marker: self.sweep(marker) for marker in sorted(alive)}
         return {marker: count for marker, count in ended.items() if count}
 
     def members(self, marker: str) -> list[process.Proc]:
-        """The living processes of an attempt: those with its marker, and all in its own scope."""
+        """Return the living processes of an attempt: those with its marker, and all in its own scope."""
         return process.find_members(marker, groups=self._scopes.folders(marker) if self._scopes else ())
 
     def lived(self, folder: Path, outputs: tuple[Path, ...], seen_wall_ms: int) -> int:
@@ -370,10 +368,10 @@ class Runner:
         return max(0, seen_wall_ms - began, *((_read_written_ms(path) or 0) - began for path in outputs))
 
     def activity(self, folder: Path, outputs: tuple[Path, ...]) -> Activity:
-        """As the port says."""
+        """Implement the port's method."""
         try:
             plan = self.planned(folder)
-        except RunnerError:  # it is looked at again
+        except RunnerError:  # the next call checks it again
             plan = None
         if plan is None:
             return Activity()
@@ -382,11 +380,12 @@ class Runner:
         return Activity(cpu, wrote, changed_ms(plan.cwd))
 
     def tail(self, path: Path, offset: int, limit: int) -> bytes:
-        """The port's method; the requested part is small beside memory. Raises OSError."""
+        """Implement the port's method; the requested part must be small compared to memory. Raises
+        OSError."""
         return read_part(path, offset, limit) or b""
 
     def keep(self, path: Path, data: bytes) -> None:
-        """As the port says. Raises RunnerError."""
+        """Implement the port's method. Raises RunnerError."""
         try:
             durable.write_atomic(path, data, sync=False)
         except OSError as exc:
@@ -401,20 +400,21 @@ class Runner:
             report = self._begin(
                 folder, lambda at: _with_pipe(at, partial(self._spawn_cold, scope=scope)), SCOPE_MS
             )
-        except RunnerError as exc:  # systemd-run is not there any more, or there is no room for either way
+        except RunnerError as exc:  # systemd-run was removed, or there is no room for either way to start
             self._scopes.failed(str(exc))
             return False
         if _is_claimed(folder):
             self._scopes.made()
             return True
-        if not report:  # else it was the shim that spoke: it will say the same again
+        if not report:  # otherwise the shim itself reported the error, and would report it again
             self._scopes.failed(_log(folder) or "systemd-run printed nothing")
         return False
 
     def _begin(
         self, folder: Path, launch: Callable[[Path], tuple[process.Proc, int]], patience_ms: int = LAUNCH_MS
     ) -> str:
-        """The first report of a process that should become a shim; empty when it died or took too long."""
+        """Return the first report of a process that should become a shim; empty if it died or took too
+        long."""
         try:
             proc, ready = launch(folder)
         except OSError as exc:
@@ -424,7 +424,7 @@ class Runner:
         finally:
             os.close(ready)
         if not report:
-            self._put_down(proc)  # it must not come to life after we have said that it did not start
+            self._put_down(proc)  # it must not start after it was reported as not started
         return report
 
     def _spawn_cold(self, folder: str, files: tuple[int, int, int], scope: Scope = NO_SCOPE) -> process.Proc:
@@ -448,7 +448,7 @@ class Runner:
         self.reap()
 
     def reap(self) -> None:
-        """Collect the children that have ended."""
+        """Reap the children that have ended."""
         with self._lock:
             self._mine = {pid for pid in self._mine if not _reap_child(pid)}
 
@@ -494,7 +494,7 @@ def _is_claimed(folder: Path) -> bool:
 
 
 def _read_written_ms(path: Path) -> int | None:
-    """Return the wall-clock time at which a file was written; None where there is no such file."""
+    """Return the wall-clock time at which a file was written; None if it does not exist."""
     try:
         return os.stat(path, follow_symlinks=False).st_mtime_ns // 1_000_000
     except OSError:

@@ -1,7 +1,7 @@
-"""Puts each shim into a systemd scope of its own where the node agent runs under its user's manager.
+"""Puts each shim into its own systemd scope if the node agent runs under its user's manager.
 
-Asked of `systemd-run`, which becomes the shim: same process, another control group. Where there is no such
-manager there is no `Scopes`; where making one fails, the shim starts without, and the trouble is told.
+`systemd-run` makes the scope and becomes the shim: same process, another control group. Without such a
+manager there is no `Scopes`; if making a scope fails, the shim starts without one, and the error is reported.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ RETRY_MS = 60_000
 """
 FLAGS = (
     *("--user", "--scope", "--quiet", "--collect", "--no-ask-password", "--slice-inherit"),
-    # Else a shutdown would look as if somebody had asked agent and shim to stop: it is ours, and tried again.
+    # Otherwise a shutdown would look like a user's request to stop; as the node's own stop, it is retried.
     "--property=KillSignal=SIGKILL",
 )
 PROPERTIES = (("--property=OOMPolicy=continue",), ())
-"""Tried in turn: out of memory an attempt should lose what the kernel killed, not its shim. Some versions of
-systemd do not know the first for scopes."""
+"""Tried in this order: out of memory an attempt should lose what the kernel killed, not its shim. Some
+versions of systemd do not support the first for scopes."""
 NO_LIMITS = PhaseLimits()
 FIX = "systemctl --user status; attempts run meanwhile in the node agent's own control group"
 
@@ -47,10 +47,10 @@ class Scope:
 
 
 class Scopes:
-    """The scopes of one fleet's attempts, beside the node agent's own unit. Thread-safe; never raises."""
+    """The scopes of one fleet's attempts, siblings of the node agent's unit. Thread-safe; never raises."""
 
     def __init__(self, fleet: str, siblings: Path, environ: Mapping[str, str], clock: Clock) -> None:
-        """`siblings`: the folder of the slice in which our own control group is."""
+        """`siblings`: the folder of the slice that contains the node agent's control group."""
         self._prefix, self._siblings, self._clock = f"pancode-{fleet}", siblings, clock
         path = f"{environ.get('PATH', '')}:/usr/bin:/bin"
         self._program = shutil.which("systemd-run", path=path)
@@ -61,11 +61,11 @@ class Scopes:
 
     @property
     def trouble(self) -> str:
-        """Return the error of the last try to make a scope; empty when it did not fail."""
+        """Return the error of the last try to make a scope; empty if it succeeded."""
         return self._trouble
 
     def scope(self, marker: str, phase: str, limits: PhaseLimits = NO_LIMITS) -> Scope | None:
-        """A scope for one phase of one attempt, with its limits. None: start without one."""
+        """Return a scope for one phase of one attempt, with its limits. None: start without one."""
         with self._lock:
             if self._clock.mono_ms() < self._not_before or not self._try_scope():
                 return None
@@ -80,11 +80,11 @@ class Scopes:
         return Scope(words, {**self._env, process.SCOPE: name})
 
     def made(self) -> None:
-        """Note that the last scope was made."""
+        """Record that the last scope was made."""
         self._trouble = ""
 
     def failed(self, why: str) -> None:
-        """Note that the last scope was not made; for some time none is requested."""
+        """Record that the last scope failed; for some time none is requested."""
         self._trouble = f"no scope of its own for an attempt: {' '.join(why.split())[-300:]}"
         self._not_before = self._clock.mono_ms() + RETRY_MS
 
@@ -100,7 +100,7 @@ class Scopes:
         ]
 
     def having(self, markers: Collection[str]) -> set[str]:
-        """Return the attempts that have a control group now."""
+        """Return the attempts that currently have a control group."""
         try:
             names = os.listdir(self._siblings)
         except OSError:
@@ -111,8 +111,8 @@ class Scopes:
     # -- inside ----------------------------------------------------------------------------------
 
     def _make_stem(self, marker: str) -> str:
-        """The beginning of a unit's name. A colon ends the fleet's and the attempt's part; neither has
-        one."""
+        """Return the beginning of a unit's name. Colons end the parts of fleet and attempt, which contain
+        none."""
         return f"{self._prefix}:{_escape_text(marker)}:"
 
     def _make_argv(self, name: str, properties: Sequence[str]) -> tuple[str, ...]:
@@ -120,7 +120,7 @@ class Scopes:
         return (self._program, *FLAGS, f"--unit={name}", *properties, "--")
 
     def _try_scope(self) -> bool:
-        """Check whether this manager makes scopes as we need them; asked once, and again after a failure."""
+        """Whether this manager makes suitable scopes; tested once, and again after a failure."""
         if self._properties is not None:
             return True
         if self._program is None:
@@ -140,7 +140,7 @@ class Scopes:
 
 
 def find(fleet: str, environ: Mapping[str, str], clock: Clock) -> Scopes | None:
-    """Scopes beside this process's unit, under its user's manager with cgroups v2; None elsewhere."""
+    """Return the scopes if this process's unit is under its user's manager with cgroups v2; else None."""
     own = process.control_group()
     above = f"/user@{os.getuid()}.service/"
     if above not in own or not environ.get("XDG_RUNTIME_DIR"):
@@ -149,7 +149,7 @@ def find(fleet: str, environ: Mapping[str, str], clock: Clock) -> Scopes | None:
 
 
 def _escape_text(text: str) -> str:
-    """The text as part of a unit's name."""
+    """Return the text as part of a unit's name."""
     return re.sub(r"[^A-Za-z0-9_.-]", "_", text)
 
 

@@ -29,11 +29,11 @@ _USES = {
 
 
 class Violations:
-    """Calls that were denied, or let through though forbidden, in words; and the first that ends the run.
+    """Texts on calls that were denied, or allowed though forbidden; and the first call that ends the run.
 
     Of calls that only the level forbids, the first of each kind is reported and the others are counted.
     `asks`: the program asks users before such a call, so one that went through is reported and ends nothing.
-    `allowed`: as in the bounds of an attempt; a call to which a user has said yes is not a violation.
+    `allowed`: as in the bounds of an attempt; a call that a user has approved is not a violation.
     `fleet`: the fleet tools of the job; the coordinator judges their calls.
     """
 
@@ -53,7 +53,8 @@ class Violations:
         self.violation: str | None = None
 
     def take(self, call: ToolCall, ran: bool) -> None:
-        """Take a call that went through. `ran` False: nobody said so; it was requested and not denied."""
+        """Take a call that was carried out. `ran` False: not confirmed; the call was requested and not
+        denied."""
         for judgement in () if call.tool in self._fleet else judge_call(self._policy, self._where, call):
             for offence in judgement.offences:
                 if offence.rule is not None and self._allowed(call.command, offence.rule.pattern):
@@ -68,11 +69,11 @@ class Violations:
             self._words[words] = None
 
     def words(self) -> tuple[str, ...]:
-        """The words so far, each once."""
+        """Return the texts so far, without duplicates."""
         return tuple(self._words)
 
     def all_words(self) -> tuple[str, ...]:
-        """The words at the end, with the number of those left out."""
+        """Return the texts at the end, with the number of omitted calls."""
         more = [f"and {n - 1} more calls that are {a}" for a, n in self._by_level.items() if n > 1]
         more += [f"and {self._more} more calls that rules forbid"] if self._more else []
         return (*self._words, *more)
@@ -80,7 +81,7 @@ class Violations:
     def _note(self, judgement: Judgement, offence: Offence, verb: str) -> None:
         if offence.of_level:
             if judgement.only_looks:
-                return  # a program's own way to read files
+                return  # programs may read files with commands
             self._by_level[judgement.action] += 1
             if self._by_level[judgement.action] > 1:
                 return

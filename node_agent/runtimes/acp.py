@@ -1,5 +1,5 @@
-"""Starts our program that talks with another one over the Agent Client Protocol (ACP), for an interactive
-run."""
+"""Starts PanCode's program that talks with another program over the Agent Client Protocol (ACP), for an
+interactive run."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ PROGRAM, FILE = "acp/program.py", "acp.json"
 class AcpWay(WireModel):
     """How PanCode talks ACP with one program, as measured.
 
-    `argv` starts the program. `install`: the command that installs it. `mode`: the mode that it is put into
-    first; empty: it stays in its own. `options`: the settings that it is then given. `denials`: words in the
-    outcome of a call that was denied.
+    `argv` starts the program. `install`: the command that installs it. `mode`: the mode that is set first;
+    empty: the program's own. `options`: the settings that are set next. `denials`: strings in the outcome of
+    a
+    denied call.
     """
 
     name: str
@@ -29,12 +30,12 @@ class AcpWay(WireModel):
     options: dict[str, str] = {}
     denials: tuple[str, ...] = ()
     titled: str = ""
-    """The beginning of the text beside a call that runs in the run's folder, where a call's title is the
+    """The beginning of the text attached to a call in the run's folder, for programs whose call title is the
     whole command. Empty: the command is `rawInput.command`."""
     resumes: tuple[str, ...] = ("resume", "load")
-    """The methods of `session/` that continue with a session; the first one that the program has is used."""
+    """The methods of `session/` that continue a session; the first one that the program supports is used."""
     signs: str = "/"
-    """The signs with which the program's own commands begin; words that begin so are sent after a head."""
+    """Prefixes of the program's own commands; a user message that starts with one is sent after a header."""
     chats: str = ""
     """The pattern of chat files in the home, with `{}` for the beginning of the session's name, where loading
     a session begins a file of that name and of this minute, and would reset an older file of that name."""
@@ -49,11 +50,11 @@ class AcpWay(WireModel):
     begins: str = ""
     """The agent's instructions, put before a user's first words where nothing else takes them."""
     model: str = ""
-    """The model to use, one of those that the program offers, where no setting names one."""
+    """The model to use, one of those that the program offers, if no setting names one."""
     effort: str = ""
     """The reasoning effort of the model, by the program's own name for it."""
     chooses: bool = False
-    """A program of an owner's choice: `mode`, `model` and `effort` are set where the program offers them."""
+    """A program of an owner's choice: `mode`, `model` and `effort` are set if the program offers them."""
     known: str = ""
     """The beginning of the program's known versions; empty: any version."""
     behind: str = ""
@@ -62,25 +63,25 @@ class AcpWay(WireModel):
     settings: dict[str, Any] = {}
     """The `_meta` that the program gets each time a session begins or continues."""
     programs: dict[str, str] = {}
-    """Of an adapter: each variable, and the program whose path it has."""
+    """For an adapter: each variable, and the program whose path is its value."""
     memory: tuple[str, ...] = ()
     """The files and folders of the program's home with its memory, and neither settings nor a login."""
     folders: tuple[str, ...] = ()
-    """The folders of the program's home that hold files of the launch or its memory."""
+    """The folders of the program's home that contain files of the launch or its memory."""
     silent_ms: int = 0
     """After so long without a message, and with no call at work, the model is taken to give no answer."""
 
 
 SILENT_MS = 600_000
-"""How long a silent program is waited for where no limit of silence is set."""
+"""How long to wait for a silent program if no idle limit is set."""
 
 
 def wrap_launch(way: AcpWay, request: LaunchRequest, place: Place, launch: ProcessSpec) -> ProcessSpec:
-    """Return the launch of our ACP program in the place of `launch`, with its environment and files."""
+    """Return the launch of PanCode's ACP program in place of `launch`, with its environment and files."""
     spec = spec_of(request, place, (ANY, request.model or ""), launch.env, True)
-    limits = request.limits  # a limit of silence is one that comes before the end of all time
+    limits = request.limits  # a limit of silence counts only if it comes before the end of the whole run
     patience_ms = limits.idle_ms if limits.idle_ms < limits.wall_ms else SILENT_MS
-    silent_ms = patience_ms * 4 // 5  # before the shim ends the whole interactive run for it
+    silent_ms = patience_ms * 4 // 5  # before the shim would end the whole interactive run for it
     ours = launch_of(PROGRAM, request, place, launch.env, spec, f"{request.home}/{FILE}")
     tops = {name.partition("/")[0] for name in (*launch.files, *way.memory) if "/" in name} - {"tmp"}
     measured = {"silent_ms": silent_ms, "folders": tuple(sorted(tops))}
@@ -90,7 +91,8 @@ def wrap_launch(way: AcpWay, request: LaunchRequest, place: Place, launch: Proce
 
 
 def headless_or_talked(headless: ParserFactory) -> ParserFactory:
-    """Return a parser of the program's own stream, or, in an interactive run, of our ACP program's."""
+    """Return a parser of the program's own stream or, in an interactive run, of PanCode's ACP program's
+    stream."""
 
     def parser(request: LaunchRequest) -> Parser:
         return headless(request) if request.interactive_run is None else WorkerParser(request)

@@ -1,7 +1,5 @@
-"""Adapters: programs of npm by which Claude Code and Codex speak ACP, and so take turns.
-
-Each starts the user's own program, and hands settings on in its own way.
-"""
+"""Adapters: npm programs through which Claude Code and Codex support ACP, and so interactive runs. Each
+starts the user's own program, and passes settings on in its own way."""
 
 from __future__ import annotations
 
@@ -23,7 +21,7 @@ CLAUDE = Program(
     login="",
     adapts="claude",
 )
-"""The adapter works with Node.js 20, too (measured)."""
+"""The adapter also works with Node.js 20 (measured)."""
 CODEX = Program(
     "codex-acp",
     "@agentclientprotocol/codex-acp",
@@ -37,7 +35,8 @@ CODEX = Program(
 def _make_way(
     adapter: Program, variable: str, memory: str, denials: tuple[str, ...], behind: str = ""
 ) -> AcpWay:
-    """How an adapter is used: `variable` has the path of its program; `memory` is a folder of its home."""
+    """Return how to use an adapter: `variable` has the path of its program; `memory` is a folder of its
+    home."""
     return AcpWay(
         name=adapter.name,
         argv=(adapter.name,),
@@ -54,15 +53,15 @@ CLAUDE_WAY = _make_way(
     CLAUDE, "CLAUDE_CODE_EXECUTABLE", "claude/projects", (REFUSED, "No such tool available")
 )
 CODEX_WAY = _make_way(CODEX, "CODEX_PATH", "codex/sessions", (), "/.")
-"""When the hook denies a call, only the model is told, so there are no `denials`."""
+"""When the hook denies a call, only the model is notified, so there are no `denials`."""
 
 
 def codex_talked(
     settings: Mapping[str, object], request: LaunchRequest, place: Place, headless: ProcessSpec
 ) -> ProcessSpec:
-    """Start the adapter with its level as its mode: it sends the rights of its mode with each turn, over any
-    setting. In a mode that asks, its own sandbox would be built, which cannot be built inside ours.
-    """
+    """Return the launch of the adapter, with the level as its mode: it sends its mode's rights with each
+    turn, whatever the settings are. In a mode that asks, it would build its own sandbox, which fails inside
+    PanCode's."""
     own = "workspace-write" if request.may_write else "read-only"
     mode = "agent-full-access" if place.isolation is Isolation.SANDBOX else own
     model = {"model": request.model} if request.model else {}
@@ -78,7 +77,7 @@ def codex_talked(
 
 
 def _nest_settings(settings: Mapping[str, object]) -> dict[str, Any]:
-    """Return the settings `a.b = c`, as on a command line, as nested objects: `a` has a `b`."""
+    """Return settings such as `a.b = c`, as on a command line, as nested objects: `a` has a `b`."""
     made: dict[str, Any] = {}
     for name, value in settings.items():
         *folders, last = name.split(".")

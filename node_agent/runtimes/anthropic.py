@@ -1,4 +1,5 @@
-"""Shared by both runtimes on Claude's program: its login, its reasoning effort, its quiet settings."""
+"""Shared by both runtimes of Claude's program: its login, its reasoning effort, its settings against
+traffic."""
 
 from __future__ import annotations
 
@@ -11,8 +12,8 @@ CREDENTIALS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_T
 """Variables that log the program in or point it at a model server; a run sees those that its job names."""
 LOGINS = CREDENTIALS[:3]
 LOGIN = (
-    "by subscription: pancode node login NODE claude; else by a key: "
-    "pancode node secret NODE ANTHROPIC_API_KEY (kept in ~/.pancode-node/*/secrets.json there)"
+    "by subscription: pancode node login NODE claude; else by a key: pancode node secret NODE "
+    "ANTHROPIC_API_KEY (stored in ~/.pancode-node/*/secrets.json there)"
 )
 LEVELS: Mapping[Reasoning, tuple[str, int]] = {
     Reasoning.OFF: ("", 0),
@@ -26,7 +27,7 @@ LEVELS: Mapping[Reasoning, tuple[str, int]] = {
 
 
 def quiet_env(request: LaunchRequest, env: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment with settings of the run's own, and without traffic that is not its work."""
+    """Return the environment with the run's own settings and without traffic unrelated to its work."""
     quiet = {
         **env,
         "CLAUDE_CONFIG_DIR": f"{request.home}/claude",
@@ -35,6 +36,6 @@ def quiet_env(request: LaunchRequest, env: Mapping[str, str]) -> dict[str, str]:
     }
     if request.reasoning:
         quiet["MAX_THINKING_TOKENS"] = str(LEVELS[request.reasoning][1])
-    # Left alone it asks ten times, for more than 100 s, and looks stalled meanwhile.
+    # By default it retries ten times, for more than 100 s, and looks stalled meanwhile.
     quiet.setdefault("CLAUDE_CODE_MAX_RETRIES", "3")
     return quiet

@@ -1,7 +1,7 @@
 """The interface of every runtime: a launch as a value, output in, a verdict out.
 
 `command.py` of a runtime turns a LaunchRequest and a Place into a Launch; `parse.py` reads the output as it
-grows and says at the end how the agent did. Neither does any IO.
+grows and reports at the end whether the agent succeeded. Neither does any IO.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Said = tuple[int | None, str]
 
 
 def _format_command(argv: tuple[str, ...]) -> str:
-    """The command as a user types it: quoted where a shell would read `*`; `~` is for the shell."""
+    """Return the command as a user types it: quoted if a shell would expand `*`; `~` is left to the shell."""
     return " ".join(f"'{word}'" if "*" in word else word for word in argv)
 
 
@@ -37,10 +37,10 @@ def _format_command(argv: tuple[str, ...]) -> str:
 class Program:
     """An agent program: an npm package, or a package in a Python environment to which a link on PATH leads.
 
-    `version`: the pattern of the output of `--version`, with the number as group 1; it also fits the number
-    alone. `known`: how the version numbers begin with which the parser was measured. `login`: what to do
-    without a login. `lowest`: the first version that knows all our flags (measured). `node`: the Node.js that
-    the package asks for.
+    `version`: the pattern of the output of `--version`, with the number as group 1; it also matches the
+    number alone. `known`: the prefix of the versions with which the parser was measured. `login`: what to do
+    without a login. `lowest`: the first version that supports all used flags (measured). `node`: the Node.js
+    version that the package requires.
     """
 
     name: str
@@ -51,24 +51,25 @@ class Program:
     lowest: str = ""
     node: int = 0
     adapts: str = ""
-    """The installed program that this adapter starts, so that its package need not bring one. It starts only
-    measured versions, since it passes settings on in its own way."""
+    """The installed program that this adapter starts, so that its package need not include one. It starts
+    only measured versions, since it passes settings on in its own way."""
     needs_scripts: bool = False
-    """Whether its package works only after npm has run the scripts that it brings (measured)."""
+    """Whether its package works only after npm has run the package's install scripts (measured)."""
     environment: bool = False
     """Whether it is a pip package in its own environment; the link to that Python has the runtime's name."""
 
     @property
     def install(self) -> str:
-        """The command that installs the program, for a user."""
+        """Return the command that installs the program, for a user."""
         return self._by_hand("")
 
     def _by_hand(self, version: str) -> str:
-        needs = f" (its package asks for Node.js {self.node})" if self.node else ""
+        needs = f" (its package requires Node.js {self.node})" if self.node else ""
         return " && ".join(map(_format_command, self.installs("~", version))) + needs
 
     def installs(self, home: str, version: str = "") -> tuple[tuple[str, ...], ...]:
-        """The argument lists that bring it into a user's home. `version`: empty for the newest that fits."""
+        """Return the argument lists that install it in a user's home. `version`: empty for the newest
+        suitable one."""
         if not self.environment:
             wanted = version or (f"{self.known}x" if self.adapts else "latest")
             alone = ("--omit=optional",) if self.adapts else ()
@@ -83,16 +84,17 @@ class Program:
         )
 
     def environment_in(self, home: str) -> str:
-        """Return the folder of the program's Python environment, if it has one."""
+        """Return the folder of the program's Python environment, or an empty string."""
         return f"{home}/.local/share/pancode/{self.name}"
 
     @property
     def asks_version(self) -> tuple[str, ...]:
-        """The argument list that makes the program print its version."""
+        """Return the argument list that makes the program print its version."""
         return self.name, "--version"
 
     def fact(self, output: Said, logged_in: bool) -> RuntimeFact:
-        """The fact from `--version` and the login. A version that nobody measured runs, with a warning."""
+        """Return the fact from `--version` and the login. An unmeasured version is accepted with a
+        warning."""
         status, text = output
         if status != 0:
             return RuntimeFact(name=self.name, state="missing", fix=self.install)
@@ -107,7 +109,7 @@ class Program:
         return RuntimeFact(name=self.name, version=found[1], state="ok", fix=self._format_warning(found[1]))
 
     def lack(self, output: Said) -> str:
-        """Say what is wrong with an adapter, with the command that repairs it; empty: nothing is."""
+        """Return what is wrong with an adapter, with the command that repairs it; empty: nothing."""
         fact = self.fact(output, True)
         if fact.state == "ok" and not fact.fix:
             return ""
@@ -126,24 +128,24 @@ def _parse_version(version: str) -> tuple[int, ...]:
 
 
 def any_given(names: Sequence[str]) -> tuple[str, ...]:
-    """Return a command that exits with 0 when one of these variables is set, and prints none of them."""
+    """Return a command that exits with 0 if one of these variables is set, without printing any value."""
     return ("sh", "-c", f'test -n "{"".join(f"${{{name}}}" for name in names)}"')
 
 
 NO_MESSAGE = LaidMessage(text="")
 READ_TOOLS = ("read", "grep", "find", "ls")
 TOOLS = (*READ_TOOLS, "edit", "write", "bash")
-"""The tools of an agent, by our names; each program has its own names for them."""
+"""The tools of an agent, by PanCode's names; each program has its own names for them."""
 ANSWER_CHARS = 4000
-MOST_ANSWER_CHARS = 8_000_000  # of a whole answer, which travels as a file
+MOST_ANSWER_CHARS = 8_000_000  # the most of a whole answer, which is transferred as a file
 REASON_CHARS = 500
 NOTHING = Usage(cost_usd=Decimal(0), cost_source="local")
-"""The usage of a program that calls no model, or whose model server took no request."""
+"""The usage of a program that calls no model, or whose model server accepted no request."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """A session to continue with, and the usage of all its runs before this attempt."""
+    """A session to continue, and the usage of all its runs before this attempt."""
 
     session: str
     before: Usage
@@ -151,12 +153,13 @@ class Resume:
 
 @dataclass(frozen=True, slots=True)
 class LaunchRequest:
-    """What a job asks of a runtime. Paths are absolute paths on the node.
+    """What a job requires of a runtime. Paths are absolute paths on the node.
 
     `home` is an empty folder of this attempt outside the workspace; `argv` is for the runtime `shell` only.
-    `folder`: where below the workspace the run begins; the whole workspace is the run's own. `tools`: the
-    agent's, by our names. `policy`, `sampling`: for our workers. `context`: the model's tokens, if known.
-    `channel`: where users are asked.
+    `folder`: where below the workspace the run begins; the run may use the whole workspace. `tools`: the
+    agent's, by PanCode's names. `policy`, `sampling`: for PanCode's workers. `context`: the model's tokens,
+    if
+    known. `desk`: the folder through which users are asked.
     """
 
     task: str
@@ -178,7 +181,7 @@ class LaunchRequest:
     context: int | None = None
     channel: ApprovalChannel | None = None
     answer: str | None = None
-    """A user's answer, for a program of the user's own."""
+    """A user's answer, for a user's own program."""
     interactive_run: TurnTerms | None = None
     fleet: FleetTerms | None = None
     """The fleet tools that the agent may call."""
@@ -187,22 +190,22 @@ class LaunchRequest:
 
     @property
     def besides(self) -> tuple[str, ...]:
-        """The workspace, for a program that would otherwise use only the folder in which it begins."""
+        """Return the workspace, for a program that would otherwise use only the folder in which it begins."""
         return (self.workspace,) if self.folder else ()
 
     def has(self, *tools: str) -> bool:
-        """Whether the agent may use one of these tools; whether its level allows that is another question."""
+        """Whether the agent may use one of these tools; whether its level allows that is checked
+        elsewhere."""
         return any(tool in self.tools for tool in tools)
 
     def without(self, stands_for: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
-        """The program's tools that the agent must not have, because it has none of our tools that they stand
-        for.
-        """
+        """Return the program's tools that the agent must not have, as it lacks all of the PanCode tools that
+        they correspond to."""
         return tuple(tool for tool, ours in stands_for.items() if not self.has(*ours))
 
     @property
     def may_write(self) -> bool:
-        """Check whether this run may change files at all: mode, level and agent folded into one."""
+        """Whether this run may change files, by its mode, level and agent together."""
         return may_write(self.mode, self.safety, self.read_only)
 
 
@@ -210,8 +213,8 @@ class LaunchRequest:
 class Place:
     """The facts of the node on which a command line depends.
 
-    `env`: values of the allow-listed variables and secrets, and nothing else of the node's environment.
-    `package`, `libraries`: the node agent's code and its libraries, for our workers.
+    `env`: values of the allowed variables and secrets, and nothing else of the node's environment. `package`,
+    `libraries`: the node agent's code and its libraries, for PanCode's workers.
     """
 
     path: str
@@ -226,9 +229,7 @@ class Place:
 @dataclass(frozen=True, slots=True)
 class ProcessSpec:
     """A process to start. `files`: path relative to the run's home -> bytes, written before the start.
-
-    `login`: further files, which are there only while the agent runs, not during set-up or gates.
-    """
+    `login`: further files, which exist only while the agent runs, not during set-up or gates."""
 
     argv: tuple[str, ...]
     env: Mapping[str, str]
@@ -238,7 +239,7 @@ class ProcessSpec:
 
 
 class EndedBy(StrEnum):
-    """Why the agent's process ended: by itself, or by a limit or stop of ours."""
+    """Why the agent's process ended: by itself, or by a limit or stop of PanCode."""
 
     NONE = "none"
     WALL = "wall"
@@ -252,10 +253,10 @@ class EndedBy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ExitInfo:
-    """The end of the process: an exit status or a signal, or neither when that is not known.
+    """The end of the process: an exit status or a signal, or neither if unknown.
 
-    `not_started`: the error's name (`ENOENT`, `EACCES`, ...) when no process ever started. `complaints`: the
-    end of its stderr, where some programs say why their login was refused.
+    `not_started`: the error's name (`ENOENT`, `EACCES`, ...) if no process ever started. `complaints`: the
+    end of its stderr, where some programs report why their login was refused.
     """
 
     status: int | None = None
@@ -267,7 +268,7 @@ class ExitInfo:
 
 @dataclass(frozen=True, slots=True)
 class SessionStarted:
-    """The agent has started; the fields are what its program says of itself."""
+    """The start of the agent; the fields are what its program reports about itself."""
 
     session: str | None
     model: str | None
@@ -282,10 +283,8 @@ class TextPiece:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """The agent called a tool; `detail` is the path or command, clipped, for users.
-
-    `command`, `paths`: the whole command and the paths of the call, to be judged by the policy.
-    """
+    """A tool call by the agent; `detail` is the path or command, clipped, for users. `command`, `paths`: the
+    whole command and the paths of the call, to be judged by the policy."""
 
     tool: str
     action: ActionClass
@@ -296,10 +295,10 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """A call that the runtime let through has ended. `ok`: the tool succeeded; a command that ran counts as
-    that.
+    """The end of a call that the runtime allowed. `ok`: the tool succeeded; a command counts as successful if
+    it ran.
 
-    `answer`: the beginning of the tool's output, for users; empty where the program does not report it.
+    `answer`: the beginning of the tool's output, for users; empty if the program does not report it.
     """
 
     call: ToolCall
@@ -319,7 +318,7 @@ class Denial:
 
 @dataclass(frozen=True, slots=True)
 class MessageTaken:
-    """The agent was given words that a user said while it worked."""
+    """A user's message that the agent received while it worked."""
 
     number: int
     said: LaidMessage = NO_MESSAGE
@@ -327,8 +326,8 @@ class MessageTaken:
 
 @dataclass(frozen=True, slots=True)
 class TurnBegan:
-    """A turn of an interactive run begins, with a user's message. `message`: their number; 0: the job's
-    task."""
+    """The beginning of a turn of an interactive run, with a user's message. `message`: its number; 0: the
+    job's task."""
 
     number: int
     message: int
@@ -338,9 +337,8 @@ class TurnBegan:
 
 @dataclass(frozen=True, slots=True)
 class TurnEnded:
-    """A turn has ended. `end_at`: the length of the stream up to its end; `used`: the totals of the attempt
-    so far, as its program counts them.
-    """
+    """The end of a turn. `end_at`: the length of the stream up to its end; `used`: the totals of the attempt
+    so far, as its program counts them."""
 
     stop: TurnStop
     why: str
@@ -351,14 +349,14 @@ class TurnEnded:
 
 @dataclass(frozen=True, slots=True)
 class Suspended:
-    """The interactive run ends by itself."""
+    """The end of an interactive run by itself."""
 
     why: SuspendReason
 
 
 @dataclass(frozen=True, slots=True)
 class FleetCalled:
-    """An orchestrator calls a fleet tool, and waits for the answer. `arguments`: JSON."""
+    """An orchestrator's call of a fleet tool, which waits for the answer. `arguments`: JSON."""
 
     number: int
     tool: str
@@ -367,7 +365,7 @@ class FleetCalled:
 
 @dataclass(frozen=True, slots=True)
 class FleetOver:
-    """An orchestrator's call no longer waits: the answer was read, or the call was given up."""
+    """The end of an orchestrator's wait for a call: the answer was read, or the call was given up."""
 
     number: int
 
@@ -381,7 +379,7 @@ class UsageGrew:
 
 @dataclass(frozen=True, slots=True)
 class Retrying:
-    """The runtime repeats a model call; `status` is the HTTP status of the failure if there was one."""
+    """A repeated model call; `status` is the HTTP status of the failure, if there was one."""
 
     status: int | None
     why: str
@@ -394,7 +392,8 @@ Activity = SessionStarted | TextPiece | ToolCall | Ran | Denial | UsageGrew | Re
 
 @dataclass(frozen=True, slots=True)
 class RuntimeVerdict:
-    """The runtime's judgement of output and exit. `failure` None: done, as far as the runtime can tell."""
+    """The runtime's judgement of output and exit. `failure` None: done, as far as the runtime can
+    determine."""
 
     failure: FailureKind | None
     reason: str
@@ -414,14 +413,14 @@ class RuntimeVerdict:
 
 
 class Parser(Protocol):
-    """Reads one attempt's standard output from byte 0 on; memory stays bounded whatever comes."""
+    """Reads one attempt's standard output from byte 0 on; memory stays bounded for any input."""
 
     @property
     def usage(self) -> Usage:
-        """The usage so far; exact only after `finish`. The caller sets `agent_ms`."""
+        """Return the usage so far; exact only after `finish`. The caller sets `agent_ms`."""
 
     def feed(self, chunk: bytes) -> list[Activity]:
-        """Take the next bytes; they may be cut anywhere. Never raises, whatever the bytes are."""
+        """Take the next bytes, which may be cut anywhere, and return their events. Never raises."""
 
     def finish(self, end: ExitInfo) -> RuntimeVerdict:
         """Return the verdict after the process has ended and all its output was fed. Call once."""
@@ -430,8 +429,7 @@ class Parser(Protocol):
 @dataclass(frozen=True, slots=True)
 class Capabilities:
     """The abilities of a runtime. `hears`: takes a user's message while it works; `asks_users`: lets a call
-    wait for a user's approval.
-    """
+    wait for a user's approval."""
 
     stream: bool = False
     usage: bool = False
@@ -447,29 +445,29 @@ class Capabilities:
     """Its stream reports each answer of the model as it comes."""
     budget_limit: bool = False
     own: bool = False
-    """It runs the user's own message as a program, and needs no model."""
+    """It runs the user's message as a program, and needs no model."""
     tells_ran: bool = False
     """Its parser reports by `Ran` which calls were let through; of others all requested calls count."""
     asks_first: bool = False
-    """The policy is asked before each command, by a hook of the program or by the program itself."""
+    """The policy is checked before each command, by a hook of the program or by the program itself."""
     hears: bool = False
     asks_users: bool = False
     takes_turns: bool = False
     """It waits for a message after an answer, where the job says so."""
     prompted: bool = False
-    """It takes instructions in addition to the task, and so the repository's instructions to agents."""
+    """It accepts instructions in addition to the task, and therefore the repository's instructions for
+    agents."""
     reasoning: frozenset[Reasoning] = frozenset()
     """The reasoning efforts that the runtime accepts."""
 
     def asks(self, interactive_run: bool) -> bool:
-        """Whether a call waits for a user. In an interactive run it does so even if the hook cannot wait
-        long, because the program itself waits for an answer to its question.
-        """
+        """Whether a call waits for a user. In an interactive run it does even if the hook cannot wait long,
+        because the program itself waits for an answer to its question."""
         return self.asks_users or (interactive_run and self.takes_turns)
 
     @property
     def flags(self) -> tuple[Flag, ...]:
-        """The abilities in the form of a node's facts."""
+        """Return the abilities in the form of a node's facts."""
         does = {
             Flag.STREAM: self.stream,
             Flag.USAGE: self.usage,
@@ -507,7 +505,7 @@ class Probe:
 
 
 def may_write(mode: Mode, safety: Safety, read_only: bool) -> bool:
-    """Check whether mode, level and agent together let a run change files."""
+    """Whether mode, level and agent together let a run change files."""
     return mode in MODE_WRITES and safety is not Safety.SUGGEST and not read_only
 
 
@@ -516,14 +514,13 @@ _BARE_BY_NAME = {
     "GIT_CONFIG_KEY_0": "safe.bareRepository",
     "GIT_CONFIG_VALUE_0": "explicit",
 }
-"""Git takes a folder of ordinary files for a repository, and runs what its config names, only if told to."""
+"""Makes git take a folder of ordinary files for a repository, and run what its config names, only on
+request."""
 
 
 def base_env(request: LaunchRequest, place: Place) -> dict[str, str]:
-    """Return the agent's whole environment: a few fixed variables and those that the job allows.
-
-    An allowed variable never replaces the run's own HOME, TMPDIR or PATH.
-    """
+    """Return the agent's whole environment: a few fixed variables and those that the job allows. An allowed
+    variable never replaces the run's own HOME, TMPDIR or PATH."""
     answered = {} if request.answer is None else _make_answer_env(request)
     return {
         "LANG": "C.UTF-8",
@@ -548,46 +545,46 @@ def _make_answer_env(request: LaunchRequest) -> dict[str, str]:
 
 
 def own_files(request: LaunchRequest) -> dict[str, bytes]:
-    """The files in the home of a program of the user's own, a user's answer among them."""
+    """Return the files in the home of a user's own program, including a user's answer."""
     answer = request.answer
     return {**BASE_FILES, **({} if answer is None else {ANSWER_FILE: answer.encode("utf-8", "replace")})}
 
 
 BASE_FILES: Mapping[str, bytes] = {"tmp/": b""}  # so that TMPDIR exists
 ANSWER, ANSWER_FILE = "PANCODE_ANSWER", "answer.txt"
-"""The variable, and the file in the run's home, with a user's answer to the run before."""
+"""The variable, and the file in the run's home, with a user's answer to the previous run."""
 
 
 def limit_answer(text: str) -> str:
-    """Return the whole answer; of one beyond the memory limit the end is kept."""
+    """Return the whole answer, or only its end if it exceeds the memory limit."""
     return keep_end(text, MOST_ANSWER_CHARS)
 
 
 def keep_end(text: str, size: int = ANSWER_CHARS) -> str:
-    """Return the last `size` characters at most: a final text says last what matters."""
+    """Return at most the last `size` characters: the most important part of a final text is its end."""
     return text if len(text) <= size else "…" + text[1 - size :]
 
 
 _ENDED = {
     EndedBy.WALL: (FailureKind.WALL_LIMIT, "the time limit was reached"),
-    EndedBy.IDLE: (FailureKind.IDLE_LIMIT, "no output for as long as the idle limit"),
-    EndedBy.OUTPUT: (FailureKind.OUTPUT_LIMIT, "more output than the limit"),
-    EndedBy.MEMORY: (FailureKind.MEMORY_LIMIT, "more memory than the limit"),
-    EndedBy.PROCESSES: (FailureKind.PROCESS_LIMIT, "more processes and threads than the limit"),
-    EndedBy.DISK: (FailureKind.DISK_LIMIT, "more on the disk than the limit"),
+    EndedBy.IDLE: (FailureKind.IDLE_LIMIT, "no output within the idle limit"),
+    EndedBy.OUTPUT: (FailureKind.OUTPUT_LIMIT, "the output limit was exceeded"),
+    EndedBy.MEMORY: (FailureKind.MEMORY_LIMIT, "the memory limit was exceeded"),
+    EndedBy.PROCESSES: (FailureKind.PROCESS_LIMIT, "the limit of processes and threads was exceeded"),
+    EndedBy.DISK: (FailureKind.DISK_LIMIT, "the disk limit was exceeded"),
     EndedBy.STOP: (FailureKind.STOPPED, "stopped on request"),
 }
 
 
 def ended_for_us(end: ExitInfo) -> tuple[FailureKind, str] | None:
-    """Return the outcome that outranks all output: the agent never started, or we ended it; None: neither."""
+    """Return the outcome that outranks all output: never started, or ended by PanCode; None: neither."""
     if end.not_started:
         return FailureKind.RUNTIME_MISSING, f"the program could not be started: {end.not_started}"
     return _ENDED.get(end.ended_by)
 
 
 def how_it_ended(end: ExitInfo) -> str:
-    """`exit 3`, `signal 9` or `end unknown`, for reasons."""
+    """Return `exit 3`, `signal 9` or `end unknown`, for reasons."""
     if end.signal is not None:
         return f"signal {end.signal}"
     return "end unknown" if end.status is None else f"exit {end.status}"
@@ -600,7 +597,8 @@ Enforcer = Callable[[Mode, Safety, bool, Isolation], Enforcement]
 
 @dataclass(frozen=True, slots=True)
 class Brought:
-    """Files of a repository that a program runs by itself. `naming`: only where the file holds this word."""
+    """Files of a repository that a program runs by itself. `naming`: only if the file contains this
+    string."""
 
     pattern: str
     naming: str = ""
@@ -608,10 +606,11 @@ class Brought:
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """One runtime. `credentials`: variables of the node that log it in, for the agent's process alone.
+    """One runtime. `credentials`: variables of the node that log it in, for the agent's process only.
 
-    `program`: the vendor's, where it starts one. `brought`: files that no flag keeps out: only a sandbox
-    does. `sessions`: files and folders of its home with its memory, and neither settings nor a login.
+    `program`: the vendor's, if it starts one. `brought`: repository files that only a sandbox, and no flag,
+    keeps it from using. `sessions`: files and folders of its home with its memory, without settings and
+    logins.
     """
 
     name: str
@@ -625,10 +624,10 @@ class Runtime:
     brought: tuple[Brought, ...] = ()
     sessions: tuple[str, ...] = ()
     adapter: Program | None = None
-    """The adapter that the program needs to take turns; None: it needs none."""
+    """The adapter that the program needs for interactive runs; None: it needs none."""
     chosen: bool = False
-    """A program of the node owner's choice: it takes part in chats only, behind the sandbox only, and
-    reaches its model through the gateway only."""
+    """A program of the node owner's choice: it works only in chats and in a sandbox, and reaches its model
+    only through the gateway."""
     loose_turns: str = ""
-    """What the program's flags do not hold in an interactive run, so that only a sandbox does: the end of a
-    sentence."""
+    """What the program does in an interactive run despite its flags, so that only a sandbox prevents it: the
+    end of a sentence."""

@@ -1,7 +1,5 @@
-"""The hook by which a program checks a tool call against the run's policy: rules in a file, a command.
-
-The sandbox shows these files of the run's home read-only, so an agent cannot change them.
-"""
+"""The hook by which a program checks a tool call against the run's policy: rules in a file, a command. The
+sandbox shows these files of the run's home read-only, so an agent cannot change them."""
 
 from __future__ import annotations
 
@@ -35,10 +33,8 @@ MOST_WAIT_MS = (MOST_TIMEOUT_S - TIMEOUT_S - _SLACK_S) * 1000
 
 
 class HookRules(WireModel):
-    """The input of the hook's program. `top`, `folder`: the checkout, and the run's folder below it.
-
-    `desk`: where a user is asked; None: no user is, and a rule that asks denies.
-    """
+    """The input of the hook's program. `top`, `folder`: the checkout, and the run's folder below it. `desk`:
+    where a user is asked; None: no user is, and a rule that asks denies."""
 
     runtime: str
     policy: Policy
@@ -91,8 +87,7 @@ def select_tools(request: LaunchRequest, shell: Iterable[str], files: Iterable[s
 
 
 def approval_channel_of(home: str, identity: AttemptId, key: str, wall_ms: int) -> ApprovalChannel:
-    """Return where calls wait for a user: up to the run's time limit, and shorter than its program
-    waits."""
+    """Return where calls wait for a user: up to the run's time limit, and shorter than its program waits."""
     return ApprovalChannel(home=home, identity=identity, key=key, wait_ms=min(wall_ms, MOST_WAIT_MS))
 
 

@@ -70,10 +70,8 @@ _LEFT_OUT = "[AGENTS.md of the repository does not fit this model: read the file
 
 
 def fitted_guide(guide: str, length: int, context: int | None) -> str:
-    """Return the beginning of the repository's guide that fits the model next to the rest of the prompt.
-
-    The first call takes at most 1/SHARE of the window. `context`: its tokens; None: unknown.
-    """
+    """Return the beginning of the repository's guide that fits the model next to the rest of the prompt. The
+    first call takes at most 1/SHARE of the window. `context`: its tokens; None: unknown."""
     if context is None or not guide.strip():
         return guide
     room = context // SHARE * CHARS_PER_TOKEN - length - len(_GUIDE) - 3 * MARK
@@ -97,10 +95,8 @@ def with_guide(prompt: str, guide: str) -> str:
 def list_enforced(
     job: Job, runtime: base.Runtime, isolation: Isolation, owners: Rules = NO_RULES
 ) -> tuple[Enforced, ...]:
-    """Return what enforces the level (or read-only), the agent's tools, and the rules.
-
-    `owners`: the rules of the node's owner, as they are when the run begins.
-    """
+    """Return what enforces the level (or read-only), the agent's tools, and the rules. `owners`: the rules of
+    the node's owner, as they are when the run begins."""
     terms = (job.mode, job.safety, job.agent.read_only)
     rule = job.safety.value if base.may_write(*terms) else READ_ONLY
     level = Enforced(rule=rule, how=runtime.enforcement(*terms, isolation))
@@ -148,10 +144,7 @@ def _of_rules(
     paths: Sequence[PathRule], commands: Sequence[CommandRule], where: _Where, whose: str = ""
 ) -> Iterator[Enforced]:
     """Yield how the rules are enforced: paths in the result commit; commands before they run, in the stream,
-    or only by the prompt.
-
-    The sandbox covers those paths that exist when a phase begins.
-    """
+    or only by the prompt. The sandbox covers those paths that exist when a phase begins."""
     mounted = any(rule.access is not PathAccess.NO_DELETE for rule in paths)
     if mounted and where.isolation is Isolation.SANDBOX:
         yield Enforced(rule=f"path rules{whose}, of what is there at a start", how=Enforcement.SANDBOX)

@@ -98,10 +98,8 @@ def _parse_line(data: bytes) -> dict[str, Any] | None:
 
 
 def text_of(value: Any, default: str = "") -> str:
-    """Return the value if it is a string: programs send null or numbers where text is documented.
-
-    Half a surrogate pair, which JSON allows but UTF-8 does not, becomes `?`.
-    """
+    """Return the value if it is a string: programs send null or numbers where text is documented. Half a
+    surrogate pair, which JSON allows but UTF-8 does not, becomes `?`."""
     if not isinstance(value, str):
         return default
     return value if value.isascii() else value.encode("utf-8", "replace").decode()
@@ -135,10 +133,8 @@ def answer_of(value: Any) -> str:
 
 
 def usd_of(value: Any) -> Decimal | None:
-    """Return the dollars rounded to a billionth; None for a value that is not an amount.
-
-    Programs add up binary floats (0.018930000000000002); a billionth of a dollar is below every price.
-    """
+    """Return the dollars rounded to a billionth; None for a value that is not an amount. Programs add up
+    binary floats (0.018930000000000002); a billionth of a dollar is below every price."""
     if isinstance(value, bool) or not isinstance(value, int | Decimal | str):
         return None
     try:

@@ -173,10 +173,8 @@ def pause_ms(
     now_ms: int,
     local: Callable[[float], datetime] = datetime.fromtimestamp,
 ) -> int:
-    """Return the milliseconds from now until the reset; 0 if it is unknown, past, or too far away.
-
-    `local`: returns the time of the node's clock for seconds of Unix time.
-    """
+    """Return the milliseconds from now until the reset; 0 if it is unknown, past, or too far away. `local`:
+    returns the time of the node's clock for seconds of Unix time."""
     if reset is None:
         return 0
     if reset.after_ms:

@@ -93,10 +93,8 @@ def subtract_usage(before: Usage, fresh: int, cached: int, output: int, turns: i
 
 
 def without_end(end: ExitInfo, lines: JsonLines, known: bool, what: str) -> tuple[FailureKind, str]:
-    """Return the failure of a program that ended without a final event, whatever its exit status.
-
-    `known`: at least one event was of a kind that the parser knows. `what`: the missing event.
-    """
+    """Return the failure of a program that ended without a final event, whatever its exit status. `known`: at
+    least one event was of a kind that the parser knows. `what`: the missing event."""
     if end.status in (126, 127) and not lines.lines:
         return FailureKind.RUNTIME_MISSING, f"{how_it_ended(end)} without any output"
     if not known:

@@ -181,10 +181,8 @@ def way_of(
 
 
 def local_way(runtime: str, model: str | None, url: str = "", key: str = "") -> Way | None:
-    """Return the route to an endpoint of the node; None when the runtime cannot use an endpoint.
-
-    An endpoint serves every path of every API at its root, so no part of a path is removed.
-    """
+    """Return the route to an endpoint of the node; None when the runtime cannot use an endpoint. An endpoint
+    serves every path of every API at its root, so no part of a path is removed."""
     vendor = _find_vendor(runtime) or _OPENAI
     if wire_of(runtime) is None:
         return None

@@ -55,9 +55,7 @@ OPTIMISED = tuple(f"-{'O' * sys.flags.optimize}" for _ in range(1) if sys.flags.
 
 def launch_worker(program: str, request: LaunchRequest, place: Place, *more: str) -> ProcessSpec:
     """Return the launch, without the node's or repository's Python packages, and with only the needed key.
-
-    `program`: a path in the node agent's code; `more`: its arguments after the spec's.
-    """
+    `program`: a path in the node agent's code; `more`: its arguments after the spec's."""
     provider, model = split_model(request.model)
     own = base_env(request, place)
     through = URL in own

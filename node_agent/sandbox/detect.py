@@ -97,10 +97,8 @@ _Line = tuple[int, int, int, int]
 
 
 def filter_program(machine: str) -> bytes:
-    """Return the filter that the kernel runs at each call; empty for an unknown architecture.
-
-    A call of another architecture, such as a 32-bit program's, ends the program.
-    """
+    """Return the filter that the kernel runs at each call; empty for an unknown architecture. A call of
+    another architecture, such as a 32-bit program's, ends the program."""
     known = MACHINES.get(machine)
     if known is None:
         return b""
@@ -200,10 +198,7 @@ UNKNOWN = (
 @dataclass(frozen=True, slots=True)
 class SandboxTools:
     """The result of the search for a sandbox. `tools`: None if there is no sandbox; `problem` says why.
-    `passing`: a new trial may soon succeed.
-
-    `landlock`: the weaker protection is available instead.
-    """
+    `passing`: a new trial may soon succeed. `landlock`: the weaker protection is available instead."""
 
     tools: Tools | None
     problem: NodeProblem | None = None
@@ -214,10 +209,8 @@ class SandboxTools:
 def detect_sandbox(
     path: str, folder: Path, system: System, is_root: bool, shown: Sequence[str] = ()
 ) -> SandboxTools:
-    """Find the sandbox by a trial: run `true` in it as a run would. Never raises.
-
-    `folder`: for the sandbox's files; `shown`: the paths that every run sees.
-    """
+    """Find the sandbox by a trial: run `true` in it as a run would. Never raises. `folder`: for the sandbox's
+    files; `shown`: the paths that every run sees."""
     bwrap = shutil.which("bwrap", path=path)
     if bwrap is None:
         return _make_no_tools("bubblewrap is not installed", INSTALL)

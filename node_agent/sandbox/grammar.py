@@ -53,10 +53,8 @@ class Grammar:
         return None if self._child is None or self._child.poll() is not None else self._child.pid
 
     def take_apart(self, raw: bytes) -> ParsedScript:
-        """Return the parsed script. Never raises: a script that ended the process counts as unreadable.
-
-        Such a script is not parsed again, since its author may submit it many times.
-        """
+        """Return the parsed script. Never raises: a script that ended the process counts as unreadable. Such
+        a script is not parsed again, since its author may submit it many times."""
         mark = hashlib.sha256(raw).digest()
         with self._lock:
             if mark in self._deadly:

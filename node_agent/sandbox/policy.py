@@ -48,9 +48,7 @@ class Network(StrEnum):
 @dataclass(frozen=True, slots=True)
 class System:
     """Where this node's programs are: `folders`, and top-level folders that are `links` into one of them.
-
-    `etc`: files of /etc that the programs need and that all users may read.
-    """
+    `etc`: files of /etc that the programs need and that all users may read."""
 
     folders: tuple[str, ...] = ("/usr",)
     links: Mapping[str, str] = field(default_factory=dict)
@@ -109,9 +107,7 @@ class View:
 @dataclass(frozen=True, slots=True)
 class Tools:
     """The programs that build the sandbox. `setpriv` and `uid`: for a node agent that runs as root.
-
-    `prlimit`: set only if it can limit just the processes inside.
-    """
+    `prlimit`: set only if it can limit just the processes inside."""
 
     bwrap: str
     setpriv: str = ""

@@ -142,10 +142,8 @@ class _Found:
 def covers_of(
     rules: Sequence[PathRule], ground: Ground, writable: bool, before: Sequence[Known] = ()
 ) -> Covers:
-    """Return the paths to cover now. No path is a symbolic link or behind one.
-
-    `before`: files covered earlier, which are covered again, and first, whatever a program has added since.
-    """
+    """Return the paths to cover now. No path is a symbolic link or behind one. `before`: files covered
+    earlier, which are covered again, and first, whatever a program has added since."""
     kinds = (PathAccess.NONE, PathAccess.READ) if writable else (PathAccess.NONE,)
     counting = [rule for rule in rules if rule.access in kinds]
     inside = [rule for rule in counting if not rule.pattern.startswith(("/", "~/"))]
@@ -260,10 +258,8 @@ MOST_LINKS = 500
 
 
 def this_system(top: Iterable[str] = _TOP, etc: Iterable[str] = _ETC) -> System:
-    """Return this node's program folders: all in /usr, or in top-level folders on older systems.
-
-    `etc`: patterns; only matches that all users may read are included.
-    """
+    """Return this node's program folders: all in /usr, or in top-level folders on older systems. `etc`:
+    patterns; only matches that all users may read are included."""
     folders, links = ["/usr"], {}
     for path in top:
         if os.path.islink(path):

@@ -66,9 +66,7 @@ def list_user_ids() -> set[int]:
 
 class UserIdPool:
     """The user ids for attempts. Thread-safe; survives a restart: a file per id contains its attempt's name.
-
-    Two attempts with one id could end each other's processes, and would share one process limit.
-    """
+    Two attempts with one id could end each other's processes, and would share one process limit."""
 
     def __init__(
         self, folder: Path, count: int = UIDS, living: Callable[[], set[int]] = list_user_ids
@@ -114,10 +112,8 @@ TOO_MANY = (
 
 @dataclass(frozen=True, slots=True)
 class Permissions:
-    """What a phase may do. `port`: the model gateway's; the relay listens on the same one inside.
-
-    `paths`: users' rules; the paths that they name are covered. `devices`: as in `View`.
-    """
+    """What a phase may do. `port`: the model gateway's; the relay listens on the same one inside. `paths`:
+    users' rules; the paths that they name are covered. `devices`: as in `View`."""
 
     writable: bool
     network: Network

@@ -1,7 +1,5 @@
-"""The driver's end of the channel to PanCode's program: one line of JSON for each message.
-
-Standard library only: it runs on the Python of an environment that PanCode does not control.
-"""
+"""The driver's end of the channel to PanCode's program: one line of JSON for each message. Standard library
+only: it runs on the Python of an environment that PanCode does not control."""
 
 from __future__ import annotations
 
@@ -20,9 +18,7 @@ from node_agent.native.secrecy import hide_memory
 
 class Channel:
     """The channel to the driver's host. Takes over standard output: an SDK's output goes to standard error.
-
-    The model's key arrives here, so this process is first closed to other processes.
-    """
+    The model's key arrives here, so this process is first closed to other processes."""
 
     def __init__(self) -> None:
         hide_memory()

@@ -1,7 +1,5 @@
 """Talks with an SDK's driver: sends it messages, runs its model's tool calls, and restarts it after an exit.
-
-Reading a line takes time linear in its length, and no wait outlasts the run or a user's cancel.
-"""
+Reading a line takes time linear in its length, and no wait outlasts the run or a user's cancel."""
 
 from __future__ import annotations
 

@@ -65,9 +65,7 @@ class StepLimits:
 
 class Consumption:
     """One step's use of memory and processes. Create it before the start, to exclude earlier steps' refusals.
-
-    `members`: its processes; `scope`: the folder of its control group, or empty.
-    """
+    `members`: its processes; `scope`: the folder of its control group, or empty."""
 
     def __init__(
         self, limits: dict[str, Any], members: Callable[[], Iterable[process.Proc]], scope: str
@@ -132,10 +130,8 @@ class Consumption:
         return ""
 
     def _read_counters(self, what: str) -> tuple[int, ...]:
-        """Return the counters that rise when the group's own limit is reached.
-
-        `oom_kill` alone also counts a process that ended because the node, or a parent group, had no memory.
-        """
+        """Return the counters that rise when the group's own limit is reached. `oom_kill` alone also counts a
+        process that ended because the node, or a parent group, had no memory."""
         name, keys = ("memory.events", _OWN_OOM) if what == MEMORY else ("pids.events", (b"max",))
         text = _read(f"{self._scope}/{name}") if self._by_kernel[what] else b""
         counts = dict(line.split()[:2] for line in text.splitlines())
@@ -149,10 +145,8 @@ class Consumption:
 
 
 class FairGame:
-    """Makes the kernel end the processes started within it first when the node has no memory left.
-
-    Every user may raise this value for a process, and lower it to its previous value.
-    """
+    """Makes the kernel end the processes started within it first when the node has no memory left. Every user
+    may raise this value for a process, and lower it to its previous value."""
 
     def __enter__(self) -> None:
         self._before = _read(_SCORE).strip()
@@ -182,10 +176,8 @@ def _is_set(path: str) -> bool:
 
 
 def _measure_shared(pids: Iterable[int], files: int) -> int:
-    """Return the bytes in memory, with a shared page divided among the processes that share it.
-
-    Mapped memory files may also be in `files`: only the larger of the two numbers counts.
-    """
+    """Return the bytes in memory, with a shared page divided among the processes that share it. Mapped memory
+    files may also be in `files`: only the larger of the two numbers counts."""
     total = mapped = 0
     for pid in pids:
         fields = {
@@ -274,9 +266,7 @@ class Filling:
 
 def measure_used(folders: Iterable[str], pids: Iterable[int], opening: bool = False) -> int:
     """Return the bytes on the disk of each file once, and of unnamed files that these processes hold open.
-
-    `opening`: first open the folders that their owner has closed.
-    """
+    `opening`: first open the folders that their owner has closed."""
     from pathlib import Path
 
     from node_agent.files.walk import walk_tree  # imported here, as a phase that writes little never needs it

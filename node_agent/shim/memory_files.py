@@ -20,10 +20,8 @@ _BLOCK = 512
 
 
 def in_folders(pids: Iterable[int]) -> int:
-    """Return the bytes in the memory folders of these processes' sandboxes; each sandbox counts once.
-
-    A program with its own sandbox, such as Codex, sees the node's /tmp in it, which is not counted.
-    """
+    """Return the bytes in the memory folders of these processes' sandboxes; each sandbox counts once. A
+    program with its own sandbox, such as Codex, sees the node's /tmp in it, which is not counted."""
     sandboxed: dict[str, int] = {}
     for pid in pids:
         sandboxed.setdefault(_read_namespace(pid), pid)

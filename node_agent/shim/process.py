@@ -1,7 +1,5 @@
-"""Identifies processes (boot id, pid, start time), and finds and kills those of one attempt.
-
-Standard library only, with few imports: the shim loads this at every start.
-"""
+"""Identifies processes (boot id, pid, start time), and finds and kills those of one attempt. Standard library
+only, with few imports: the shim loads this at every start."""
 
 from __future__ import annotations
 
@@ -81,9 +79,7 @@ def become_reaper() -> bool:
 
 def leave_keyring() -> bool:
     """Give this process, and those that it starts from now on, an empty session keyring. False if refused.
-
-    The login's keyring may contain its owner's tickets, and a run could leave keys there for the next run.
-    """
+    The login's keyring may contain its owner's tickets, and a run could leave keys there for the next run."""
     number = _KEYCTL.get(os.uname().machine)
     return number is not None and _call_libc("syscall", (number, _JOIN_SESSION_KEYRING, None)) > 0
 

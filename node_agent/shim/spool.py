@@ -1,7 +1,5 @@
-"""The files of a phase's folder: the plan that the runner writes, the records that the shim writes.
-
-Standard library only, and pure, so that the attempt's decision logic may import it.
-"""
+"""The files of a phase's folder: the plan that the runner writes, the records that the shim writes. Standard
+library only, and pure, so that the attempt's decision logic may import it."""
 
 from __future__ import annotations
 
@@ -276,9 +274,7 @@ class StepStart(_Record):
 @dataclass(frozen=True, slots=True)
 class ExecError(_Record):
     """Why a step did not start. `what`: exec, cwd, below, stdin, stdout, stderr, wall; `errno`: ENOENT...
-
-    `wall`: the sandbox itself failed; `path` is its message, and the process had been started.
-    """
+    `wall`: the sandbox itself failed; `path` is its message, and the process had been started."""
 
     what: str
     errno: str
@@ -365,9 +361,7 @@ class Ended:
 @dataclass(frozen=True, slots=True)
 class Vanished:
     """A shim took the folder and ended without an exit record. Its processes may still run: sweep.
-
-    `rebooted`: the node has rebooted since. `steps`: those that had ended before.
-    """
+    `rebooted`: the node has rebooted since. `steps`: those that had ended before."""
 
     reason: str
     rebooted: bool = False

@@ -1,7 +1,5 @@
 """Runs one step of a phase: starts its process, watches its limits, ends it, leaves no process alive.
-
-Standard library only, with few imports: the shim loads this at every start.
-"""
+Standard library only, with few imports: the shim loads this at every start."""
 
 from __future__ import annotations
 
@@ -277,10 +275,8 @@ class StepRun:
         self._files = []
 
     def _join(self) -> None:
-        """Copy what the step has written since the last call to the log that it joins.
-
-        A process can reopen and truncate its own output by its descriptor, but not that of earlier steps.
-        """
+        """Copy what the step has written since the last call to the log that it joins. A process can reopen
+        and truncate its own output by its descriptor, but not that of earlier steps."""
         end = self._read_sizes()[1] if self._log >= 0 else 0
         while self._copied < end and (data := os.pread(self._files[2], COPY_BYTES, self._copied)):
             self._copied += os.write(self._log, data)

@@ -87,9 +87,7 @@ class Acknowledge(WireModel):
 
 class Orphaned(WireModel):
     """No job of the coordinator matches the receipt: it is stored, not accepted, and the node may delete it.
-
-    The message contains no signature over the receipt, so that it cannot pass for an acceptance.
-    """
+    The message contains no signature over the receipt, so that it cannot pass for an acceptance."""
 
     kind: Literal["orphaned"] = "orphaned"
     identity: AttemptId

@@ -72,10 +72,8 @@ class CheckFact(WireModel):
 
 
 class PassportFact(WireModel):
-    """The test results of a model on its server at `taken_ms` of the node's wall clock.
-
-    `ctx`: the context in tokens that a call really gets; `tok_s`: generated tokens per second.
-    """
+    """The test results of a model on its server at `taken_ms` of the node's wall clock. `ctx`: the context in
+    tokens that a call really gets; `tok_s`: generated tokens per second."""
 
     taken_ms: WallMillis
     took_ms: Lasted

@@ -8,8 +8,7 @@ from enum import StrEnum
 
 class Outcome(StrEnum):
     """The end of an attempt or a run. An outcome never changes again, except for `lost`
-    (docs/explanation/states.md).
-    """
+    (docs/explanation/states.md)."""
 
     DONE = "done"
     ERROR = "error"
@@ -73,11 +72,8 @@ class FailureKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FailureRule:
-    """The meaning of one failure kind.
-
-    `agent`: the failure counts against the agent's record. `node`: it counts for the node's breaker.
-    `elsewhere`: another node may succeed where this node never will.
-    """
+    """The meaning of one failure kind. `agent`: the failure counts against the agent's record. `node`: it
+    counts for the node's breaker. `elsewhere`: another node may succeed where this node never will."""
 
     outcome: Outcome
     agent: bool

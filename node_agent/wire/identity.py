@@ -17,18 +17,15 @@ LAST_ATTEMPT = 999_999_999
 ATTEMPT = "PANCODE_ATTEMPT"
 """The variable that every process of an attempt has; its value is the attempt's identity."""
 MESSAGES_KEY = "words.key"
-"""The file in the run's home with the attempt's secret. The worker removes it before anything else runs.
-
-The secret is in no variable, because a sandbox's first process shows its environment to all inside it.
-"""
+"""The file in the run's home with the attempt's secret. The worker removes it before anything else runs. The
+secret is in no variable, because a sandbox's first process shows its environment to all inside it."""
 SEAL = 64 + 1
 """The length of the seal in front of the words: hexadecimal digits and a line end."""
 
 
 def messages_in(attempt: str) -> str:
     """Return the name of the folder below a run's home with users' messages to this attempt: one file per
-    message, named by number.
-    """
+    message, named by number."""
     return f"words-{attempt}"
 
 
@@ -49,10 +46,8 @@ def _seal(secret: str, number: int, text: bytes) -> str:
 
 
 class TurnTerms(WireModel):
-    """The terms of an interactive run, whose program waits for a user's message after each answer.
-
-    The job's task is the message of turn 1, and `by` is the name of the user who wrote it.
-    """
+    """The terms of an interactive run, whose program waits for a user's message after each answer. The job's
+    task is the message of turn 1, and `by` is the name of the user who wrote it."""
 
     idle_ms: int = Field(gt=0)
     """The wait for a message after which the program ends and the interactive run is suspended."""
@@ -88,8 +83,7 @@ def turn_control_file(what: str, number: int) -> str:
 
 class AttemptId(WireModel):
     """(run, attempt, lease). Within a run the lease only grows: by one, or to the first number of a later
-    epoch.
-    """
+    epoch."""
 
     run: RunId
     attempt: int = Field(ge=1, le=LAST_ATTEMPT)

@@ -46,8 +46,7 @@ STAGES: dict[str, JobStage] = {
 
 @dataclass(frozen=True, slots=True)
 class JobLine:
-    """A log line about one job. `duration_ms`: since it was placed (coordinator) or accepted (node
-    agent)."""
+    """A log line about one job. `duration_ms`: since it was placed (coordinator) or accepted (node agent)."""
 
     stage: JobStage
     run: str

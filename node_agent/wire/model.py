@@ -199,10 +199,8 @@ Status = Annotated[int, Field(ge=-MOST, le=MOST)]
 
 
 class FleetTime(WireModel):
-    """(epoch, milliseconds of the coordinator's boot clock).
-
-    The epoch grows at each start of the coordinator. Times of different epochs cannot be subtracted.
-    """
+    """(epoch, milliseconds of the coordinator's boot clock). The epoch grows at each start of the
+    coordinator. Times of different epochs cannot be subtracted."""
 
     epoch: Number
     ms: Millis

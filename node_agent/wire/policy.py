@@ -101,9 +101,7 @@ MODE_HANDS_ON: dict[Mode, frozenset[Mode]] = {
 
 def is_on_the_machine(runtime: str, workspace: str, safety: Safety, writes: bool, depth: int) -> bool:
     """Whether a run is a user's own command about the node itself, which a sandbox would hide from it.
-
-    `writes`: whether mode, level and agent let the run write. `depth`: 0 for a run that a user dispatched.
-    """
+    `writes`: whether mode, level and agent let the run write. `depth`: 0 for a run that a user dispatched."""
     own = runtime == "shell" and workspace == "none" and depth == 0
     return own and writes and safety is Safety.AUTO_EDIT
 

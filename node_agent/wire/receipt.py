@@ -178,8 +178,7 @@ class Exposed(WireModel):
 
 class UserQuestion(WireModel):
     """The agent's question to a user; without the answer the agent cannot continue. `choices`: possible
-    answers.
-    """
+    answers."""
 
     question: Annotated[str, Text(2_000, least=1)]
     choices: Annotated[tuple[Annotated[str, Text(200, least=1)], ...], Few(10)] = ()
@@ -285,8 +284,7 @@ class Claims(WireModel):
     tool_calls: Annotated[dict[Name, Count], Field(max_length=200)]
     gates: Annotated[tuple[GateResult, ...], Field(max_length=MOST_STEPS)]
     score: Score | None = None
-    """The result of the job's score command. None: there is no command, or no result (a finding says why).
-    """
+    """The result of the job's score command. None: there is no command, or no result (a finding says why)."""
     reports: Annotated[tuple[GateReport, ...], Field(max_length=MAX_REPORTS)] = ()
     """The content of the report files that the gates should write; () when no gate ran."""
     started_wall_ms: WallMillis | None = None

@@ -37,10 +37,8 @@ _PROMPTS = (".md", ".mdc", ".mdx", ".markdown", ".txt", ".toml")
 _ARGUMENTS = rb"(?:\$\w+(?:\[\w*\])?|\$\{[^}\n!`]*\})*"
 """Placeholders that a program fills in before it looks for commands; the value may be empty."""
 _COMMAND = re.compile(rb"`%b`%b`%b(?=!)|!(?=%b`)" % ((_ARGUMENTS,) * 4))
-"""Matches the start of a command of Claude Code or OpenCode: !`...` in a line, ```! as a block.
-
-It matches more than these programs run, so that differences in how they parse a text do not matter.
-"""
+"""Matches the start of a command of Claude Code or OpenCode: !`...` in a line, ```! as a block. It matches
+more than these programs run, so that differences in how they parse a text do not matter."""
 
 
 def commands_in(path: str, data: bytes) -> list[str]:

@@ -56,9 +56,7 @@ def contents_of(folder: Path, home: bytes | None = None) -> Contents:
 
 def move_place(folder: Path, bound: tuple[str, ...], old: bytes, new: bytes) -> None:
     """Replace the old path by the final one in the bound files and links of a copy that is not in use yet.
-
-    OSError, ValueError: the copy differs from the examined folder.
-    """
+    OSError, ValueError: the copy differs from the examined folder."""
     for name in bound:
         path = os.path.join(os.fsencode(folder), os.fsencode(name))
         if os.path.islink(path):

@@ -84,11 +84,8 @@ class Index:
         return self._read_mode(entry) == _SUBMODULE
 
     def is_same(self, entry: int, seen: os.stat_result) -> bool:
-        """Whether this file is unchanged since git wrote it.
-
-        The kernel sets the time of the last change (ctime), also for a change of mode, attributes or hard
-        links, and no program can set it back.
-        """
+        """Whether this file is unchanged since git wrote it. The kernel sets the time of the last change
+        (ctime), also for a change of mode, attributes or hard links, and no program can set it back."""
         return self._data[entry : entry + _STAT.size] == _stamp(self._read_mode(entry), seen)
 
     def note(self, entry: int, seen: os.stat_result | None) -> None:
@@ -178,9 +175,7 @@ class WarmCheckouts:
 
     def give(self, places: AttemptFolders, owner: int) -> None:
         """Change the owner of the checkout to that user; unchanged files are recorded in their new state.
-
-        Call only while no process of the attempt is running.
-        """
+        Call only while no process of the attempt is running."""
         with self._lock:
             kept = self._known.pop(places.folder, None)
         if kept is None or not self._give_checkout(places, kept, owner):
@@ -208,9 +203,7 @@ class WarmCheckouts:
 
     def keep(self, places: AttemptFolders) -> bool:
         """Clean the checkout and store it. False: that is impossible; the caller removes what is left of it.
-
-        Call only while no process of the attempt is running.
-        """
+        Call only while no process of the attempt is running."""
         there = self._root / places.folder.name
         with self._lock:
             kept = self._known.pop(places.folder, None)
@@ -243,10 +236,7 @@ class WarmCheckouts:
 
     def take(self, places: AttemptFolders, repo: str, object_format: ObjectFormat) -> Index | None:
         """Move the repository's newest stored checkout to the attempt's tree; return its index, or None if
-        there is none.
-
-        `read-tree --reset -u` with that index writes what is missing or differs.
-        """
+        there is none. `read-tree --reset -u` with that index writes what is missing or differs."""
         wanted = repo, object_format
         with self._lock:
             fitting = [at for at, one in self._waiting.items() if (one.repo, one.object_format) == wanted]
@@ -265,9 +255,7 @@ class WarmCheckouts:
 
     def date_as_new(self, places: AttemptFolders, repo: str, object_format: ObjectFormat) -> None:
         """Set each file's time to now, as in a new checkout: `make` compares it with the files of set-up.
-
-        Called before any process of the attempt starts.
-        """
+        Called before any process of the attempt starts."""
         index = Index((places.git / "index").read_bytes(), object_format)
         for path, entry in index:
             if not index.is_submodule(entry):

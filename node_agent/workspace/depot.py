@@ -267,10 +267,8 @@ class DepotClient:
 
 
 def _send_new(peer: socket.socket, name: str, file: IO[bytes], stored: int | None = None) -> int:
-    """Send the file from the depot's size to its present size, and return the latter.
-
-    `stored`: the depot's size, if this stream knows it; then a small rest is sent without asking first.
-    """
+    """Send the file from the depot's size to its present size, and return the latter. `stored`: the depot's
+    size, if this stream knows it; then a small rest is sent without asking first."""
     known = stored is not None
     if stored is None:
         size = send_request(peer, op="size", name=name).get("size")

@@ -198,10 +198,8 @@ def erase(path: Path) -> None:
 
 
 def write_below(folder: Path, name: str, data: bytes) -> None:
-    """Write a file at a relative name below `folder`, for its owner only; ValueError if it leads outside.
-
-    A name that ends with a slash makes a folder. A file that begins with `#!` is made executable.
-    """
+    """Write a file at a relative name below `folder`, for its owner only; ValueError if it leads outside. A
+    name that ends with a slash makes a folder. A file that begins with `#!` is made executable."""
     parts = Path(name).parts
     if not parts or Path(name).is_absolute() or ".." in parts:
         raise ValueError(f"not a name below a folder: {name!r}")
@@ -277,9 +275,7 @@ def read_guide(tree: Path) -> Guide | None:
 
 def take_question(places: AttemptFolders, folder: str, is_tracked: Callable[[str], bool]) -> bytes | None:
     """Move the agent's question out of the tree, from its start folder or the top, and return its content.
-
-    None if there is no question. A tracked file is not the agent's question.
-    """
+    None if there is no question. A tracked file is not the agent's question."""
     names = dict.fromkeys((f"{folder}/{QUESTION}" if folder else QUESTION, QUESTION))
     for name in () if places.question.is_file() else names:
         if _is_plain(places.tree, name) and not is_tracked(name):
@@ -307,9 +303,7 @@ def lay_board(tree: Path, files: Mapping[str, bytes]) -> None:
 
 def take_board(places: AttemptFolders, is_tracked: Callable[[str], bool]) -> dict[str, bytes]:
     """Move the agent's board out of the tree; return its files by `NAMESPACE/KEY`. A tracked board stays.
-
-    Afterwards no result contains files of the board's path, even if they could not be moved.
-    """
+    Afterwards no result contains files of the board's path, even if they could not be moved."""
     kept = places.folder / "board"
     kept.mkdir(mode=0o700, exist_ok=True)
     if not any(kept.iterdir()) and not _move_folder(places.tree, BOARD, kept, is_tracked):
@@ -341,10 +335,8 @@ def _move_folder(tree: Path, name: str, kept: Path, is_tracked: Callable[[str], 
 def take_tools(
     places: AttemptFolders, is_tracked: Callable[[str], bool]
 ) -> dict[str, dict[str, bytes] | str]:
-    """Move the tools that a run proposes out of the tree; return by name their files, or why they failed.
-
-    The repository's own tools stay. No link is followed.
-    """
+    """Move the tools that a run proposes out of the tree; return by name their files, or why they failed. The
+    repository's own tools stay. No link is followed."""
     kept = places.folder / "tools"
     if not kept.is_dir() and not _move_folder(places.tree, TOOLS, kept, is_tracked):
         return {}

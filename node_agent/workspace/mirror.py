@@ -86,10 +86,8 @@ def _is_due(mirror: Path, now_ms: int) -> bool:
 
 
 class Transport(Protocol):
-    """The transport of git objects between this node and the depot.
-
-    Both may be repeated after any failure. DepotUnavailable: try again later; DepotRefused: permanent.
-    """
+    """The transport of git objects between this node and the depot. Both may be repeated after any failure.
+    DepotUnavailable: try again later; DepotRefused: permanent."""
 
     def fetch(self, identity: AttemptId, repository: Path, ref: str) -> None:
         """Fetch the depot's `ref` into the same ref of a local bare repository."""
@@ -186,10 +184,8 @@ class Mirrors:
             erase(self._home.mirror(repo_id))
 
     def release(self, repo_id: str, run: str, is_wanted: Callable[[], bool]) -> None:
-        """Delete a run's snapshot ref, unless an attempt of the run still needs it.
-
-        A mirror that is no longer a repository has no such ref: `bring` repairs it, and clean-up continues.
-        """
+        """Delete a run's snapshot ref, unless an attempt of the run still needs it. A mirror that is no
+        longer a repository has no such ref: `bring` repairs it, and clean-up continues."""
         path = self._home.mirror(repo_id)
         if path.is_dir():
             with self._lock_mirror(repo_id):

@@ -1,7 +1,5 @@
-"""Builds the result commit from the files in the tree, and compares it with the snapshot.
-
-It ignores everything that the agent has configured, and leaves out the files that come from set-up.
-"""
+"""Builds the result commit from the files in the tree, and compares it with the snapshot. It ignores
+everything that the agent has configured, and leaves out the files that come from set-up."""
 
 from __future__ import annotations
 
@@ -45,9 +43,7 @@ Entry = tuple[str, str]
 @dataclass(frozen=True, slots=True)
 class Baseline:
     """The checkout after set-up: for each changed path, its entry in the snapshot and now (None: absent).
-
-    `head`: the HEAD commit of the agent's repository; `nested`: the repositories inside the tree.
-    """
+    `head`: the HEAD commit of the agent's repository; `nested`: the repositories inside the tree."""
 
     head: str | None = None
     changes: Mapping[bytes, tuple[Entry | None, Entry | None]] = field(default_factory=dict)
@@ -210,10 +206,8 @@ def _remove_entry(one: WalkedName, path: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """The agent's history. `tip`: the commit to build on; the snapshot if the agent made no commit.
-
-    `based`: whether the snapshot is among the tip's ancestors.
-    """
+    """The agent's history. `tip`: the commit to build on; the snapshot if the agent made no commit. `based`:
+    whether the snapshot is among the tip's ancestors."""
 
     tip: str
     based: bool
@@ -224,9 +218,7 @@ def adopt_history(
     places: AttemptFolders, out: NodeGit, snapshot: str, began_at: str | None = None
 ) -> History:
     """Copy the agent's history into `out`, with all objects checked. Never fails: then only the files remain.
-
-    `began_at`: HEAD after set-up, at which the agent has not made a commit yet, either.
-    """
+    `began_at`: HEAD after set-up, at which the agent has not made a commit yet, either."""
     head, warning = head_of(places.git)
     if head is None or head in (snapshot, began_at):
         return History(snapshot, True, warning)
@@ -264,10 +256,7 @@ MOST_TARGET = 4096
 
 def all_changes(git: NodeGit, tree: Path, ends: tuple[str, str], tip: str) -> tuple[FileChange, ...]:
     """Return the changes between both ends and, marked `passing`, those of the agent's commits that the end
-    no longer shows.
-
-    `tip`: the agent's newest commit, or the snapshot if it made none.
-    """
+    no longer shows. `tip`: the agent's newest commit, or the snapshot if it made none."""
     snapshot, commit = ends
     last = _file_changes(git, tree, _list_changes(git, snapshot, commit))
     if tip == snapshot:
@@ -427,10 +416,8 @@ _IGNORE_PROGRAM_ATTRIBUTES = "* !filter !working-tree-encoding !ident -text\n"
 
 @dataclass(frozen=True, slots=True)
 class ResultCommit(AttemptResult):
-    """The port's Result, and the names left out of it: ignored files, and repositories inside the tree.
-
-    An `empty` result with `ignored`, `nested` or `warnings` must not be shown as "nothing done".
-    """
+    """The port's Result, and the names left out of it: ignored files, and repositories inside the tree. An
+    `empty` result with `ignored`, `nested` or `warnings` must not be shown as "nothing done"."""
 
     ignored: tuple[str, ...] = ()
     nested: tuple[str, ...] = ()
@@ -458,9 +445,7 @@ def build_commit(
     before: Baseline | None = None,
 ) -> ResultCommit:
     """Return the commit with the files: the agent's HEAD if it has them all, else a new commit on top of it.
-
-    `before`: the state after set-up, which is not the agent's work.
-    """
+    `before`: the state after set-up, which is not the agent's work."""
     index, odd_names = fresh_index(places, history.tip, places.out / "result.index")
     known = before.nested if before is not None else frozenset[bytes]()
     left = _with_nested(places, index, _find_leftovers(places, index), snapshot, known)
@@ -538,10 +523,8 @@ def _list_entries(index: NodeGit) -> dict[bytes, Entry]:
 
 
 def fresh_index(places: AttemptFolders, commit: str, index: Path) -> tuple[NodeGit, TreeOddities]:
-    """Return git for the agent's tree with a new index of `commit`, with every file compared by content.
-
-    Also return what `without_pipes` has found in the tree.
-    """
+    """Return git for the agent's tree with a new index of `commit`, with every file compared by content. Also
+    return what `without_pipes` has found in the tree."""
     found = without_pipes(places.tree)
     for leftover in (index, index.with_name(f"{index.name}.lock")):
         leftover.unlink(missing_ok=True)
@@ -590,9 +573,7 @@ def _with_nested(
     places: AttemptFolders, index: NodeGit, left: _Leftovers, snapshot: str, known: frozenset[bytes]
 ) -> _Leftovers:
     """Add the files of the repositories that the agent has made inside the tree, without their history.
-
-    `known`: those that set-up made. A submodule of the snapshot remains one.
-    """
+    `known`: those that set-up made. A submodule of the snapshot remains one."""
     in_snapshot = index.must("ls-tree", "-r", "-z", snapshot).out if left.links else b""
     submodules = {found[1] for found in _SUBMODULES.finditer(in_snapshot)}
     made = [name for name in left.nested if name not in known]

@@ -169,10 +169,8 @@ class Workspaces:
         return self._set_ups.keep(job, key)
 
     def trim(self, now_ms: int) -> None:
-        """Delete stored folders that were not used for long, and leftovers of crashes. Idempotent.
-
-        Mirrors are trimmed in a thread: packing one may take minutes, in which the node must stay responsive.
-        """
+        """Delete stored folders that were not used for long, and leftovers of crashes. Idempotent. Mirrors
+        are trimmed in a thread: packing one may take minutes, in which the node must stay responsive."""
         self._cache.trim(now_ms)
         self._warm.trim(now_ms)
         if not self._trims.is_alive():
@@ -314,9 +312,7 @@ class Workspaces:
         self, identity: AttemptId, workspace: Workspace, stamp: CommitStamp, baseline: str | None = None
     ) -> tuple[str, ...]:
         """Keep the files of an attempt that cannot deliver: as a commit in the mirror, else in a folder.
-
-        Return where, as messages for users; empty if there is nothing to keep. `forget` deletes the files.
-        """
+        Return where, as messages for users; empty if there is nothing to keep. `forget` deletes the files."""
         places = self._home.places(identity)
         if not os.path.lexists(places.folder):
             return ()

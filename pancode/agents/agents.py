@@ -67,10 +67,8 @@ _NO_THING = (
 
 
 def find_mentioned(calls: Mapping[str, str], task: str) -> dict[str, str]:
-    """Map each agent to which the task text assigns work to the phrase that does so, in text order.
-
-    `calls`: the agent behind each name. Matching ignores case and treats spaces and hyphens alike.
-    """
+    """Map each agent to which the task text assigns work to the phrase that does so, in text order. `calls`:
+    the agent behind each name. Matching ignores case and treats spaces and hyphens alike."""
     if not calls:
         return {}
     head = task[:_HEAD]
@@ -183,10 +181,8 @@ class AgentLimits:
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """An agent's definition. `runtime` or `model` None: taken from the fleet's settings.
-
-    `own`: a user wrote at least part of it. `origin`: file and line of its name.
-    """
+    """An agent's definition. `runtime` or `model` None: taken from the fleet's settings. `own`: a user wrote
+    at least part of it. `origin`: file and line of its name."""
 
     name: str
     description: str = ""
@@ -429,10 +425,8 @@ def _match_tags(agents: Iterable[Agent], task: str) -> dict[str, tuple[Agent, li
 
 
 def _by_tag(agents: Agents, task: str, pick: Pick | None) -> Choice | None:
-    """Choose the user's agent that has the most tags in the task.
-
-    On a tie, a read-only task goes to a read-only agent; if several remain, `pick` decides.
-    """
+    """Choose the user's agent that has the most tags in the task. On a tie, a read-only task goes to a
+    read-only agent; if several remain, `pick` decides."""
     found = _match_tags(agents.values(), task)
     looks = {name: one for name, one in found.items() if one[0].read_only}
     if looks and len(looks) < len(found):

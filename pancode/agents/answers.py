@@ -21,10 +21,8 @@ class GradeShape(TypedDict):
 
 
 class PassportShape(TypedDict):
-    """The result of a model's test; `passed` None: the model in its present state was not tested.
-
-    `ctx`: context of a call in tokens; `tok_s`: output speed in tokens per second.
-    """
+    """The result of a model's test; `passed` None: the model in its present state was not tested. `ctx`:
+    context of a call in tokens; `tok_s`: output speed in tokens per second."""
 
     passed: bool | None
     checks: list[GradeShape]
@@ -81,10 +79,8 @@ class ModelShape(ModelFacts):
 
 
 class EndpointShape(TypedDict):
-    """A model server that a node reaches. `more`: how many models its heartbeat omits.
-
-    `waiting`: calls in its own queue; null: not reported. `says`: the node's own advice.
-    """
+    """A model server that a node reaches. `more`: how many models its heartbeat omits. `waiting`: calls in
+    its own queue; null: not reported. `says`: the node's own advice."""
 
     name: str
     dialect: str
@@ -131,10 +127,8 @@ class ModelTestAsked(TypedDict):
 
 
 class RuntimeTold(TypedDict):
-    """A program that runs agents, as its node reports it. `can`: features of its own.
-
-    `login`: how it is paid for. `says`: the node's own advice.
-    """
+    """A program that runs agents, as its node reports it. `can`: features of its own. `login`: how it is paid
+    for. `says`: the node's own advice."""
 
     name: str
     version: str | None
@@ -148,10 +142,8 @@ class RuntimeTold(TypedDict):
 
 
 class RuntimeFacts(RuntimeTold):
-    """`endpoints`: the node's model servers that it can use; `served`: with them it needs no login.
-
-    `old`: the node with a newer version and the update command; empty: up to date.
-    """
+    """`endpoints`: the node's model servers that it can use; `served`: with them it needs no login. `old`:
+    the node with a newer version and the update command; empty: up to date."""
 
     endpoints: list[str]
     served: bool

@@ -48,10 +48,8 @@ class DefaultWorker:
 def find_workers(
     node: str | None, nodes: Sequence[NodeView], tiers: Mapping[str, ModelTier]
 ) -> list[DefaultWorker]:
-    """Return what could run a task on this node (None: on any), in the order to try.
-
-    Vendor programs rank as frontier. Within a tier, tested models come first. Only free models count.
-    """
+    """Return what could run a task on this node (None: on any), in the order to try. Vendor programs rank as
+    frontier. Within a tier, tested models come first. Only free models count."""
     there = [view for view in nodes if view.node.removed is None and node in (None, view.node.name)]
     ready = {one.name for view in there for one in _list_runtimes(view) if one.state in ("ok", "looking")}
     best = (-RANK[ModelTier.FRONTIER], True, False, 0.0, "")

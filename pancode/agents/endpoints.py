@@ -209,10 +209,8 @@ def costs_there(facts: NodeFacts, wanted: EndpointNeed) -> bool:
 
 
 def check_known(nodes: Sequence[NodeView], ref: ModelRef, endpoint: str) -> None:
-    """Raise NotFoundError for an endpoint or model on no node, if every node has reported.
-
-    Does nothing if an endpoint of that name needs a key or is wedged: placement reports that.
-    """
+    """Raise NotFoundError for an endpoint or model on no node, if every node has reported. Does nothing if an
+    endpoint of that name needs a key or is wedged: placement reports that."""
     candidates = [view for view in nodes if view.node.removed is None and ref.node in (None, view.node.name)]
     if not candidates or any(view.last is None for view in candidates):
         return

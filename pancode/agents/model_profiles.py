@@ -85,10 +85,8 @@ def describe_failure(model: str, trusted: Trusted) -> str:
 
 
 def untested_error(place: ModelPlace, costs: bool) -> RefusedError:
-    """Return the refusal of a dispatch that needs a test first; the command line runs it and tries again.
-
-    If the test costs money, the command line does not run it, since no budget covers it.
-    """
+    """Return the refusal of a dispatch that needs a test first; the command line runs it and tries again. If
+    the test costs money, the command line does not run it, since no budget covers it."""
     words = f"Dispatch blocked: model {place.model} {NOT_TESTED} on {place.node}"
     why = f"a test is needed to find the limits of a local model ({place.endpoint})"
     return RefusedError(

@@ -97,10 +97,8 @@ _TABLE: dict[str, RuntimeKind] = {
 
 
 class _Kinds(Mapping[str, RuntimeKind]):
-    """The table of runtimes. Any name that begins with `acp:` is a program that a node's owner chose.
-
-    A stored run still finds the kind of a removed runtime, which iteration does not list.
-    """
+    """The table of runtimes. Any name that begins with `acp:` is a program that a node's owner chose. A
+    stored run still finds the kind of a removed runtime, which iteration does not list."""
 
     def __getitem__(self, name: str) -> RuntimeKind:
         if name in REMOVED_RUNTIMES:
@@ -137,10 +135,8 @@ ALIASES: dict[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class EnforcementRequest:
-    """The facts that decide what enforces a run's rule. `workspace`: git or none.
-
-    `may_allow`: whether the caller may accept that nothing enforces it; a restricted run may not.
-    """
+    """The facts that decide what enforces a run's rule. `workspace`: git or none. `may_allow`: whether the
+    caller may accept that nothing enforces it; a restricted run may not."""
 
     mode: Mode
     safety: Safety

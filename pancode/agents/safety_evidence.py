@@ -99,10 +99,8 @@ class SafetyMatrix:
         return bool(tried) and not any(a.changes for a in self.happened(runtime, rule, Isolation.NONE))
 
     def holder(self, runtime: str, rule: str, act: HostileAct) -> str:
-        """Return what stopped the act on a node with a sandbox; "" if it was not tried.
-
-        If the act is stopped without a sandbox too, the sandbox gets no credit.
-        """
+        """Return what stopped the act on a node with a sandbox; "" if it was not tried. If the act is stopped
+        without a sandbox too, the sandbox gets no credit."""
         sandboxed, bare = (
             self.cells.get((runtime, rule, isolation), {}).get(act.name) for isolation in ISOLATIONS
         )

@@ -199,10 +199,8 @@ def list_capable(models: Iterable[CloudModel], providers: Sequence[str]) -> list
 
 
 def check_login(node: Mapping[str, Any], runtime: str) -> None:
-    """Raise NotFoundError for an unknown runtime, or one that the node reports as missing.
-
-    A node that has not reported yet decides itself when the login starts.
-    """
+    """Raise NotFoundError for an unknown runtime, or one that the node reports as missing. A node that has
+    not reported yet decides itself when the login starts."""
     if runtime not in RUNTIMES:
         raise no_runtime(runtime)
     fact = next((one for one in node["runtimes"] if one["name"] == runtime), None)

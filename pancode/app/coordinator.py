@@ -142,10 +142,8 @@ SQUATTER = "another process holds the coordinator's lock name, so a second copy 
 
 @dataclass(frozen=True, slots=True)
 class CoordinatorSettings:
-    """The owner's choices. `redis` None: our own Valkey; `database` None: a file in the home.
-
-    `time_factor` scales deadlines (tests).
-    """
+    """The owner's choices. `redis` None: our own Valkey; `database` None: a file in the home. `time_factor`
+    scales deadlines (tests)."""
 
     rules: ControlSettings = ControlSettings()
     slots: int = 4
@@ -166,10 +164,8 @@ class CoordinatorSettings:
 
 
 class Coordinator:
-    """All parts of one `pancode serve`: the CoordinatorApi of pancode.interfaces.http.context.
-
-    Call `start` once and `stop` once; both raise what went wrong.
-    """
+    """All parts of one `pancode serve`: the CoordinatorApi of pancode.interfaces.http.context. Call `start`
+    once and `stop` once; both raise what went wrong."""
 
     def __init__(
         self, home: Home, settings: CoordinatorSettings, environ: Mapping[str, str], service: UserService

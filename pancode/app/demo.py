@@ -394,10 +394,8 @@ def audit_balances(stage: Stage) -> tuple[list[str], int, int]:
 
 
 def play(environ: Mapping[str, str], *, keep: bool, write: Write) -> dict[str, Any]:
-    """Run the demo; return `{"ok", "checks", "seconds", "kept"}`; `kept`: the folder left behind, or None.
-
-    On KeyboardInterrupt or a closed terminal, everything is removed first.
-    """
+    """Run the demo; return `{"ok", "checks", "seconds", "kept"}`; `kept`: the folder left behind, or None. On
+    KeyboardInterrupt or a closed terminal, everything is removed first."""
     clock = SystemClock()
     report, stage = DemoReport(write, clock), new_stage(environ, clock)
     demo, whole = Demo(stage, report), False

@@ -25,10 +25,8 @@ class LedgerLostError(UnavailableError):
 
 
 def fleet_id(ledger: SqlLedger, home: Home, wall_ms: int, ids: Ids) -> str:
-    """Return the fleet's id, which is created with the first ledger and never changes.
-
-    LedgerLostError if the ledger is empty but the home had a fleet; ConfigError if the ledger was moved.
-    """
+    """Return the fleet's id, which is created with the first ledger and never changes. LedgerLostError if the
+    ledger is empty but the home had a fleet; ConfigError if the ledger was moved."""
     with ledger.transaction() as tx:
         moved = tx.get(Setting, MOVED)
         if moved is not None:

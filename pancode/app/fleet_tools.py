@@ -103,10 +103,8 @@ def _shorten_fields(fields: Mapping[str, Any], hidden: Sequence[str], seen: set[
 
 
 class FleetCalls(FeedThread):
-    """Executes the fleet calls of runs, each in its own thread, so that a long call does not delay others.
-
-    A call is an action in the ledger and outlives the process; its idempotency key prevents a second start.
-    """
+    """Executes the fleet calls of runs, each in its own thread, so that a long call does not delay others. A
+    call is an action in the ledger and outlives the process; its idempotency key prevents a second start."""
 
     def __init__(self, context: ApiContext) -> None:
         super().__init__(context.core, "fleet calls", AGAIN_S, kinds=frozenset(), actions=(ActionKind.FLEET,))
@@ -237,10 +235,8 @@ def _complete_arguments(tool: McpTool, run: Run, arguments: str) -> dict[str, An
 
 
 class RunClient(Client):
-    """The API's client inside the coordinator, with one run's rights: only what that run is offered.
-
-    `key`: the idempotency key of the one request that changes something.
-    """
+    """The API's client inside the coordinator, with one run's rights: only what that run is offered. `key`:
+    the idempotency key of the one request that changes something."""
 
     def __init__(self, context: ApiContext, run: Run, key: str) -> None:
         super().__init__(Path(str(context.facts["home"])), starts=False)

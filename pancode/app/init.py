@@ -70,9 +70,7 @@ def _comment_lines(text: str) -> str:
 
 def proposed_here(folder: Path, write: Callable[[str, str], bool]) -> dict[str, Any] | None:
     """Return `{"path", "text", "written"}` for the enclosing repository; None if nothing can be proposed.
-
-    `text` is None if the file exists. `write` gets path and text and decides whether to write.
-    """
+    `text` is None if the file exists. `write` gets path and text and decides whether to write."""
     top = next((one for one in (folder, *folder.parents) if (one / ".git").exists()), None)
     if top is None:
         return None

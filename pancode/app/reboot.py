@@ -33,9 +33,7 @@ def unit_of(root: Path, environ: Mapping[str, str], user: tuple[str, int] | None
 
 def only_in_environ(urls: Sequence[str | None], environ: Mapping[str, str]) -> str:
     """Return why the coordinator cannot be a service: a password is only in variables and is never written.
-
-    `urls`: of Redis and of the database; None: our own. Empty: it can be one.
-    """
+    `urls`: of Redis and of the database; None: our own. Empty: it can be one."""
     redis_url, database_url = urls
     secret = [
         name

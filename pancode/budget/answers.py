@@ -88,10 +88,8 @@ class TrackRecordRow(TypedDict):
 
 
 class CostRow(TypedDict):
-    """The total cost of a group of runs. `key` null: the runs that lack the property.
-
-    `disputed_usd`: what nodes claim beyond the limits of their jobs; it is not part of `usd`.
-    """
+    """The total cost of a group of runs. `key` null: the runs that lack the property. `disputed_usd`: what
+    nodes claim beyond the limits of their jobs; it is not part of `usd`."""
 
     key: str | None
     runs: int

@@ -115,10 +115,8 @@ NO_CEILING = Ceilings()
 
 @dataclass(frozen=True, slots=True)
 class BudgetScope:
-    """One scope of the books with its balance and its ceilings.
-
-    `is_booked` False: it has no entries, because its balance is the sum of other scopes.
-    """
+    """One scope of the books with its balance and its ceilings. `is_booked` False: it has no entries, because
+    its balance is the sum of other scopes."""
 
     balance: Balance
     ceilings: Ceilings
@@ -224,10 +222,8 @@ def is_over(balance: Balance, ceilings: Ceilings) -> bool:
 
 
 def explain_refusal(balance: Balance, ceilings: Ceilings, amount: Amount) -> str:
-    """Return why a reservation is refused, with the numbers; empty if it is granted.
-
-    A reservation of 0 in a currency is never refused for that currency.
-    """
+    """Return why a reservation is refused, with the numbers; empty if it is granted. A reservation of 0 in a
+    currency is never refused for that currency."""
     if (
         amount.usd
         and ceilings.usd is not None
@@ -373,10 +369,7 @@ def settle_unknown(
     entries: Sequence[BookEntry], account: Account, spent: Spent, stamp: Stamp
 ) -> list[BookEntry]:
     """Return entries that replace an unknown attempt's reservation with its usage, from a user or late
-    receipt.
-
-    Amounts that were already booked are not booked again. `spent.usd` must be known.
-    """
+    receipt. Amounts that were already booked are not booked again. `spent.usd` must be known."""
     if spent.usd is None:
         raise ValueError("cannot settle with an unknown cost")
     made: list[BookEntry] = []
@@ -610,9 +603,7 @@ def _release_reserved(
     entry: BookEntry, entries: Sequence[BookEntry], most: Amount | None = None, spent: Spent | None = None
 ) -> BookEntry:
     """Return the entry, extended to release the attempt's reserved tokens and time; `most`: at most these.
-
-    `spent`: the usage of an attempt of unknown cost; amounts that it lacks stay reserved.
-    """
+    `spent`: the usage of an attempt of unknown cost; amounts that it lacks stay reserved."""
     mine = [e for e in entries if e.scope == entry.scope and e.attempt == entry.attempt]
     tokens, ms = sum(e.reserved_tokens for e in mine), sum(e.reserved_ms for e in mine)
     if spent is not None:

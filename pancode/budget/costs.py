@@ -84,10 +84,8 @@ def _add_lines(key: str | None, lines: Sequence[CostLine]) -> CostLine:
 
 
 def with_rest(lines: list[CostLine], everything: CostLine) -> list[CostLine]:
-    """Return the lines, plus one for runs that lack the property, if any, so that the sums stay complete.
-
-    A run with two values, such as one retried on another node, is in both lines.
-    """
+    """Return the lines, plus one for runs that lack the property, if any, so that the sums stay complete. A
+    run with two values, such as one retried on another node, is in both lines."""
     left = everything.less(sum_lines(lines))
     runs, tokens, ms, unknown = (max(0, n) for n in (left.runs, left.tokens, left.agent_ms, left.unknown))
     rest = CostLine(None, runs, left.usd, tokens, ms, unknown, max(books.ZERO, left.disputed))

@@ -56,9 +56,7 @@ class ExpectedWork:
 @dataclass(frozen=True, slots=True)
 class TrackRecord:
     """The record of runs. `good`: successful; `landed`: not reverted since; `reverted`: undone later.
-
-    `unknown`: number of costs not included in `usd`. `paid`: number of runs with a known cost above 0.
-    """
+    `unknown`: number of costs not included in `usd`. `paid`: number of runs with a known cost above 0."""
 
     runs: int = 0
     good: int = 0
@@ -156,9 +154,7 @@ def choose_name(
     names: Sequence[str], records: Mapping[str, TrackRecord], draw: float, explore: float = EXPLORE
 ) -> tuple[str, str]:
     """Choose a name; return it and the reason. `draw`: 0 to 1; below `explore` the least tried name wins.
-
-    Otherwise the best smoothed rate wins; ties go to the name with fewer runs, then to the first.
-    """
+    Otherwise the best smoothed rate wins; ties go to the name with fewer runs, then to the first."""
     known = {name: records.get(name, TrackRecord()) for name in names}
     least = min(names, key=lambda name: (known[name].runs, name))
     if draw < explore:

@@ -1,7 +1,5 @@
-"""Copies of checkouts from other machines: real repositories, where work begins and lands as in any other.
-
-A client's command sends its files here before it requests work, and fetches what has landed here.
-"""
+"""Copies of checkouts from other machines: real repositories, where work begins and lands as in any other. A
+client's command sends its files here before it requests work, and fetches what has landed here."""
 
 from __future__ import annotations
 
@@ -98,10 +96,8 @@ class CheckoutCopies:
 
     @translate_os_errors("the copy of a checkout")
     def fill(self, copy: str, commit: str, head: str | None, branch: str | None, before: str | None) -> Path:
-        """Set HEAD, branch and files of the copy to this commit, which the client has sent.
-
-        `before`: the copy's files as the client knows them. ConflictError `copy_changed` if they differ.
-        """
+        """Set HEAD, branch and files of the copy to this commit, which the client has sent. `before`: the
+        copy's files as the client knows them. ConflictError `copy_changed` if they differ."""
         top, commit = place_of(self._home, copy), checked_object(commit)
         with lock_tree(top, is_never_called_off):
             git = _make_git(top)

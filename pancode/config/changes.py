@@ -126,10 +126,8 @@ class SettingMaker:
 
 @hold_lock
 def make_change(core: Core, makers: ChangeMakers, change: AskedChange, by: str) -> ChangeEffect:
-    """Make the change; `undo_last` can undo it. Raises the errors of its kind.
-
-    The undo is recorded first, so that no change lacks one if the process is killed after the write.
-    """
+    """Make the change; `undo_last` can undo it. Raises the errors of its kind. The undo is recorded first, so
+    that no change lacks one if the process is killed after the write."""
     effect = makers[change.kind].look(change)
     back = effect.back
     with unit_of_work(core) as work:

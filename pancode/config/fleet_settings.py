@@ -15,10 +15,8 @@ from pancode.runs.unit_of_work import unit_of_work
 
 @hold_lock
 def pause_queue(core: Core, name: str | None, reason: str | None, by: str) -> None:
-    """Pause a queue, or (reason None) resume it. No name: every queue of the fleet.
-
-    `name`: a pool, a node, or the queue of either. NotFoundError.
-    """
+    """Pause a queue, or (reason None) resume it. No name: every queue of the fleet. `name`: a pool, a node,
+    or the queue of either. NotFoundError."""
     if name is None:
         return put_setting(core, PAUSED, reason, by)
     with core.ports.ledger.transaction() as tx:
@@ -31,10 +29,8 @@ def pause_queue(core: Core, name: str | None, reason: str | None, by: str) -> No
 
 
 def drain_fleet(core: Core, names: Sequence[str], reason: str | None, by: str) -> list[str]:
-    """Drain these nodes, or (reason None) end that; no names: also admit no runs in the whole fleet.
-
-    Returns the names of these nodes.
-    """
+    """Drain these nodes, or (reason None) end that; no names: also admit no runs in the whole fleet. Returns
+    the names of these nodes."""
     if not names:
         put_setting(core, "draining", reason, by)
     meant = list(names) or inventory.list_names(core)

@@ -108,10 +108,8 @@ def is_in_snapshot(top: str, path: str) -> bool:
 
 
 def project_at(raw: object, top: Path) -> NamedProject | None:
-    """Return the project of a repository: by its folder, else by its remote's address.
-
-    `raw`: the settings as written; invalid entries are skipped, since they are reported elsewhere.
-    """
+    """Return the project of a repository: by its folder, else by its remote's address. `raw`: the settings as
+    written; invalid entries are skipped, since they are reported elsewhere."""
     rows = raw.items() if isinstance(raw, Mapping) else ()
     return project_among([one for name, project in rows if (one := _read(name, project)) is not None], top)
 

@@ -71,10 +71,8 @@ class ForgeSettings(BaseModel):
 
 
 class Telemetry(BaseModel):
-    """Traces of runs, sent to an OpenTelemetry collector. Without an endpoint nothing is sent.
-
-    `tasks`: also send the text of tasks.
-    """
+    """Traces of runs, sent to an OpenTelemetry collector. Without an endpoint nothing is sent. `tasks`: also
+    send the text of tasks."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -206,9 +204,7 @@ class Budget(Part):
 
 class SessionSettings(Part):
     """The cost limits of an interactive run, and of all interactive runs of one session; None: no limit.
-
-    `tell`: an orchestrator's session automatically learns how the runs that it started ended.
-    """
+    `tell`: an orchestrator's session automatically learns how the runs that it started ended."""
 
     sitting_usd: Annotated[units.Money, Field(gt=0)] = Decimal(2)
     max_usd: units.Money | None = None
@@ -293,10 +289,8 @@ class KeepSettings(Part):
 
 
 class Models(Part):
-    """Models by role; None: the runtime's default. `tiers`: the owner's corrections, by pattern.
-
-    `machines`: addresses of model servers that the node on this machine checks.
-    """
+    """Models by role; None: the runtime's default. `tiers`: the owner's corrections, by pattern. `machines`:
+    addresses of model servers that the node on this machine checks."""
 
     orchestrator: ModelName | None = None
     worker: ModelName | None = None
@@ -364,10 +358,8 @@ class ApiTls(Part):
 
 
 class ApiListenerSettings(Part):
-    """Where the API is available over TCP to clients with a token. By default nowhere.
-
-    `hosts`: host names that requests may use, besides its address and this machine's names.
-    """
+    """Where the API is available over TCP to clients with a token. By default nowhere. `hosts`: host names
+    that requests may use, besides its address and this machine's names."""
 
     listen: str | None = Field(default=None, pattern=r"^.+:[0-9]{1,5}$")
     hosts: units.Texts = ()
@@ -393,19 +385,15 @@ class Redis(Part):
 
 class DirectLinks(Part):
     """The address where nodes reach Redis and the depot by TLS without a tunnel. By default disabled.
-
-    `advertise`: the address that nodes use instead, if a port is forwarded from there.
-    """
+    `advertise`: the address that nodes use instead, if a port is forwarded from there."""
 
     listen: str | None = Field(default=None, pattern=r"^.+:[0-9]{1,5}$")
     advertise: str | None = Field(default=None, pattern=r"^.+:[0-9]{1,5}$")
 
 
 class Metrics(Part):
-    """The address that shows metrics to anyone who connects. By default disabled.
-
-    `hosts`: host names that requests may use; an address and `localhost` are always allowed.
-    """
+    """The address that shows metrics to anyone who connects. By default disabled. `hosts`: host names that
+    requests may use; an address and `localhost` are always allowed."""
 
     listen: str | None = Field(default=None, pattern=r"^.+:[0-9]{1,5}$")
     hosts: units.Texts = ()
@@ -418,10 +406,8 @@ class Land(Part):
 
 
 class SetUpCache(Part):
-    """What a node caches of the results of setup.
-
-    `key`: patterns of the files that setup depends on; empty: all files.
-    """
+    """What a node caches of the results of setup. `key`: patterns of the files that setup depends on; empty:
+    all files."""
 
     folders: units.FolderNames = ()
     key: units.Texts = ()
@@ -439,10 +425,8 @@ Cached = Annotated[
 
 
 class Allow(Part):
-    """What a repository may request from nodes besides its own files. Only the owner sets this.
-
-    `files`: untracked files that are sent although their names usually indicate secrets.
-    """
+    """What a repository may request from nodes besides its own files. Only the owner sets this. `files`:
+    untracked files that are sent although their names usually indicate secrets."""
 
     env: units.Names = ()
     secrets: units.Names = ()
@@ -472,10 +456,8 @@ class HistorySettings(Part):
 
 
 class SkillSettings(Part):
-    """Which skills runs get, and where to find more.
-
-    `project` false: only skills that agents name, not the project's. `index`: a git address.
-    """
+    """Which skills runs get, and where to find more. `project` false: only skills that agents name, not the
+    project's. `index`: a git address."""
 
     project: bool = True
     index: str = ""

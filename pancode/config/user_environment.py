@@ -111,10 +111,8 @@ def find_none(home: Path, top: Path | None, names: tuple[str, ...]) -> GivenSkil
 
 
 class FileSurroundings:
-    """Reads the files of this machine, of `home` and of a project; thread-safe. Never writes.
-
-    Every method that reads settings raises ConfigError with file and line.
-    """
+    """Reads the files of this machine, of `home` and of a project; thread-safe. Never writes. Every method
+    that reads settings raises ConfigError with file and line."""
 
     def __init__(
         self,

@@ -21,11 +21,8 @@ _Seen = dict[str, list[str]]
 
 
 class ConfigWatch:
-    """Compares the settings with those last seen, also before a restart. No value is stored.
-
-    `secret`: known only to this coordinator, so that a password cannot be guessed from its digest in the
-    ledger.
-    """
+    """Compares the settings with those last seen, also before a restart. No value is stored. `secret`: known
+    only to this coordinator, so that a password cannot be guessed from its digest in the ledger."""
 
     def __init__(self, core: Core, rows: Rows, secret: str) -> None:
         self._core, self._rows, self._secret = core, rows, secret.encode()

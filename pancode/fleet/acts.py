@@ -12,9 +12,7 @@ from pancode.kernel.states import GpuRule
 @dataclass(frozen=True, slots=True)
 class Caller:
     """The user who makes a request: bring-up uses this user's SSH agent and configuration for this call only.
-
-    `environ`: HOME, SSH_AUTH_SOCK and the like. `by`: the user's name, for the record.
-    """
+    `environ`: HOME, SSH_AUTH_SOCK and the like. `by`: the user's name, for the record."""
 
     by: str
     environ: Mapping[str, str] = field(default_factory=dict)

@@ -13,10 +13,7 @@ from pancode.runs.answers import BreakerShape, HandoverShape
 
 class ProblemShape(TypedDict):
     """A problem that a user should fix. `says`: the node's own advice; `code`: its subject, if code acts on
-    it.
-
-    `weight`: `note` if the node works nevertheless.
-    """
+    it. `weight`: `note` if the node works nevertheless."""
 
     what: str
     fix: str
@@ -50,10 +47,8 @@ class DiskPartShape(TypedDict):
 
 
 class GpuShape(TypedDict):
-    """A GPU of a node. Memory in bytes, `busy` in percent; null: not known.
-
-    `unknown_since`: since when its driver does not respond. `holder`: the run that uses it exclusively.
-    """
+    """A GPU of a node. Memory in bytes, `busy` in percent; null: not known. `unknown_since`: since when its
+    driver does not respond. `holder`: the run that uses it exclusively."""
 
     index: int
     uuid: str
@@ -117,9 +112,7 @@ class TargetShape(TypedDict):
 
 class ReachShape(TypedDict):
     """How a node is reached. `pins`: accepted host keys by place. `local`: it is the coordinator's machine.
-
-    `installed_home`: null before the first bring-up. `is_twin`: it is in the fleet under another name.
-    """
+    `installed_home`: null before the first bring-up. `is_twin`: it is in the fleet under another name."""
 
     target: TargetShape
     pins: dict[str, str]
@@ -218,10 +211,8 @@ class RunningShape(ProcessShape):
 
 
 class CoordinatorShape(RunningShape):
-    """The coordinator. `refused_envelopes`: by reason, how many messages failed verification.
-
-    `clock`: a note that its own clock is wrong.
-    """
+    """The coordinator. `refused_envelopes`: by reason, how many messages failed verification. `clock`: a note
+    that its own clock is wrong."""
 
     fleet: str
     epoch: int
@@ -270,10 +261,7 @@ class KeptFilesRow(TypedDict):
 
 class CollectAnswer(TypedDict):
     """`changes`, `logs`: the number of runs whose changes or logs are deleted. `young`: runs not old enough
-    yet.
-
-    `freed`: bytes; the space of commits is freed two weeks later.
-    """
+    yet. `freed`: bytes; the space of commits is freed two weeks later."""
 
     changes: int
     logs: int

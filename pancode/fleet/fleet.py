@@ -303,9 +303,7 @@ def _make_target(data: Mapping[str, Any]) -> TargetShape:
 
 def check_sandboxes(core: Core, names: Sequence[str]) -> list[CheckLine]:
     """Return lines of `fleet doctor` for these nodes (default: all): what the sandbox enforces, and its gaps.
-
-    A node that has not reported is omitted, as another line shows that.
-    """
+    A node that has not reported is omitted, as another line shows that."""
     with core.ports.ledger.transaction() as tx:
         nodes = [n for n in tx.find(Node) if n.removed is None and (not names or n.name in names)]
     lines = list[CheckLine]()
@@ -346,10 +344,8 @@ NewestPrograms = Mapping[str, tuple[list[int], str]]
 
 
 def newest_of(views: Sequence[NodeView]) -> NewestPrograms:
-    """By agent program: the newest version on a node of the fleet, as numbers, and `NODE has VERSION`.
-
-    No package index is queried. Versions that are not plain numbers are skipped, as is our own worker.
-    """
+    """By agent program: the newest version on a node of the fleet, as numbers, and `NODE has VERSION`. No
+    package index is queried. Versions that are not plain numbers are skipped, as is our own worker."""
     found = dict[str, tuple[list[int], str]]()
     for view in views:
         there = view.last.heartbeat.facts.runtimes if view.last is not None and not view.node.removed else ()

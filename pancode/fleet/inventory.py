@@ -78,10 +78,8 @@ def _same_machine(name: str, other: str, why: str) -> ConflictError:
 
 
 def refuse_home_of(core: Core, name: str, other: str, home: str) -> None:
-    """Raise ConflictError if the node home found on `name` is that of `other`.
-
-    Either they are one computer under two names, by the host key, or both share the home, or it was copied.
-    """
+    """Raise ConflictError if the node home found on `name` is that of `other`. Either they are one computer
+    under two names, by the host key, or both share the home, or it was copied."""
     with core.ports.ledger.transaction() as tx:
         node, twin = _require_node(tx, name), tx.get(Node, other)
     if twin is None or twin.removed is not None:
@@ -110,10 +108,8 @@ def change(core: Core, name: str, edit: Callable[[Node], Node]) -> Node:
 
 
 def adjust(core: Core, name: str, wanted: NodeChange, by: str) -> Node:
-    """Set the owner's slots and labels for a node; runs already on it stay there.
-
-    NotFoundError for a label that it does not have, UsageError for one that is both set and removed.
-    """
+    """Set the owner's slots and labels for a node; runs already on it stay there. NotFoundError for a label
+    that it does not have, UsageError for one that is both set and removed."""
     both = sorted(set(wanted.labels) & set(wanted.unlabel))
     if both:
         raise UsageError(f"label {both[0]} cannot be both set and removed", fix="omit one of the two")

@@ -72,9 +72,7 @@ def at_terminal() -> bool:
 
 def open_shell(target: Mapping[str, Any], folder: str, session: str, environ: Mapping[str, str]) -> bool:
     """Open a shell in this folder of a node until it ends; return whether the user has left it for good.
-
-    UnavailableError if the folder or a terminal there is not available.
-    """
+    UnavailableError if the folder or a terminal there is not available."""
     status = _run_attached(Reach.made_of(target), ("sh", "-c", ENTER, "pancode", folder, session), environ)
     if status not in (0, STAYED):
         fix = "run the same command again"
@@ -119,10 +117,8 @@ def describe_remotes(target: Mapping[str, Any], folder: str) -> dict[str, Any]:
 def set_secret(
     name: str, target: Mapping[str, Any], secret: str, value: bytes, environ: Mapping[str, str]
 ) -> str:
-    """Put a value into the node's secrets.json; return the node's message about it. UsageError.
-
-    The value goes directly to the node, on a program's standard input: the coordinator never has it.
-    """
+    """Put a value into the node's secrets.json; return the node's message about it. UsageError. The value
+    goes directly to the node, on a program's standard input: the coordinator never has it."""
     status, out, err = _on(name, target, ("secret", secret), value, SECRET_S, environ)
     if status:
         words = err.decode("utf-8", "replace").strip().removeprefix("pancode-node: ")

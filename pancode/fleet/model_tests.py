@@ -75,10 +75,8 @@ def run_test(
     act: Callable[[], None],
     pause: Callable[[float], bool],
 ) -> ExamShape:
-    """Have a node test a model and wait for the end. `act`: sends the request to the node at once.
-
-    `pause` sleeps; it returns True when the coordinator stops, which raises UnavailableError.
-    """
+    """Have a node test a model and wait for the end. `act`: sends the request to the node at once. `pause`
+    sleeps; it returns True when the coordinator stops, which raises UnavailableError."""
     progress(ProgressLine(place.node, place.model, "started", describe_wait(core, place)))
     try:
         request = request_test(core, place, again)

@@ -87,10 +87,8 @@ def make_node_listener(place: ListenAddress | None, shown: ListenAddress | None)
 
 
 def place_of(text: str, origin: str) -> ListenAddress:
-    """Parse the address where nodes connect: `HOST:PORT`, `[ADDRESS]:PORT`.
-
-    ConfigError, also for a wildcard address, as nodes cannot connect to it.
-    """
+    """Parse the address where nodes connect: `HOST:PORT`, `[ADDRESS]:PORT`. ConfigError, also for a wildcard
+    address, as nodes cannot connect to it."""
     place = _read(text, origin)
     if place is None:
         raise _make_config_error(text, origin, "it must be HOST:PORT")

@@ -94,10 +94,8 @@ class Depot:
             os.close(file)
 
     def repair(self) -> None:
-        """Remove what killed processes left. Only at the coordinator's start, before the depot is used.
-
-        Stale git lock files would block every later change; temporary folders only take space.
-        """
+        """Remove what killed processes left. Only at the coordinator's start, before the depot is used. Stale
+        git lock files would block every later change; temporary folders only take space."""
         for pattern in (".new-*", "*.git/pancode-*"):
             for leftover in self.root.glob(pattern):
                 shutil.rmtree(leftover, ignore_errors=True)
@@ -105,10 +103,8 @@ class Depot:
             lock.unlink(missing_ok=True)
 
     def forget_unused(self, now_ms: int) -> None:
-        """Remove repositories in which no run has a ref, and whose refs have not changed for two weeks.
-
-        Only at the coordinator's start, before the depot is used.
-        """
+        """Remove repositories in which no run has a ref, and whose refs have not changed for two weeks. Only
+        at the coordinator's start, before the depot is used."""
         for repo_id in self.repositories():
             with suppress(GitFailure):
                 if 2 * COLLECT_MS < self._since_packed(repo_id, now_ms) < NEVER_MS and not self.runs(repo_id):

@@ -64,9 +64,7 @@ class Refusal:
 
 def serve_env(grant: Grant, hooks: str) -> dict[str, str]:
     """Return the environment of git for one grant; settings travel here, so no file can get out of date.
-
-    Protocol v0 only: protocol v2 serves every object of the depot by its id, even from hidden refs.
-    """
+    Protocol v0 only: protocol v2 serves every object of the depot by its id, even from hidden refs."""
     settings = {
         "core.hooksPath": hooks,
         "core.bigFileThreshold": "1m",
@@ -112,10 +110,8 @@ _DRAIN_IDLE_S = 5.0
 
 
 def serve_git(depot: Depot, hooks: Path, grant: Grant, peer: socket.socket, limit_s: float) -> str:
-    """Run git on the socket until it ends. Return '' or what went wrong.
-
-    Git reads and writes the socket itself. If the peer disappears, git and its children are ended.
-    """
+    """Run git on the socket until it ends. Return '' or what went wrong. Git reads and writes the socket
+    itself. If the peer disappears, git and its children are ended."""
     program = "upload-pack" if grant.verb == "fetch" else "receive-pack"
     path = depot.path(grant.repo_id)
     peer.setblocking(True)
@@ -168,10 +164,8 @@ def _watch(process: subprocess.Popen[bytes], peer: socket.socket, limit_ms: int)
 
 
 def _drain(peer: socket.socket, most: int) -> None:
-    """Read what a refused sender still sends: closing with unread bytes would discard the refusal.
-
-    The sender would then see a broken stream, and send everything again.
-    """
+    """Read what a refused sender still sends: closing with unread bytes would discard the refusal. The sender
+    would then see a broken stream, and send everything again."""
     with suppress(OSError):
         peer.shutdown(socket.SHUT_WR)
         peer.settimeout(_DRAIN_IDLE_S)

@@ -37,9 +37,7 @@ _BLOCK = 1 << 20
 
 def find_filters(project: GitProject, git: Git, names: Iterable[bytes]) -> dict[bytes, bytes]:
     """Map each of these files with an active git filter (one that runs a program, or Git LFS) to its filter.
-
-    Git's attributes are read from all four places: the tree, the repository, the user, the machine.
-    """
+    Git's attributes are read from all four places: the tree, the repository, the user, the machine."""
     stdin = join_nul(names)
     own = with_config(git.env, [("core.attributesFile", project.attributes)])
     seen = Git(git.cwd, {**own, "GIT_ATTR_NOSYSTEM": "0"})
@@ -297,9 +295,7 @@ def beyond_links(top: Path, names: Iterable[bytes]) -> set[bytes]:
 
 def _refuse_filters(project: GitProject, index: Git, names: tuple[bytes, ...]) -> tuple[bytes, ...]:
     """Return the changed files under Git LFS; refuse a changed file under another filter with a program.
-
-    PanCode's git runs no filter, so a file that an encryption filter protects would travel in plain text.
-    """
+    PanCode's git runs no filter, so a file that an encryption filter protects would travel in plain text."""
     under = find_filters(project, index, names)
     closed = tuple(path for path, value in under.items() if value != LFS)
     if closed:

@@ -30,10 +30,8 @@ _KEPT = {"MALLOC_TRIM_THRESHOLD_": str(256 << 20), "MALLOC_TOP_PAD_": str(16 << 
 
 
 def hash_files(git: Git, listing: Listing, progress: Progress = ignore_progress) -> None:
-    """Update the index of `git` to the listing, and write the objects. GitRefusal: a file is unreadable.
-
-    Not `git add -A`: it fails on a nested repository without commits, and runs programs of submodules.
-    """
+    """Update the index of `git` to the listing, and write the objects. GitRefusal: a file is unreadable. Not
+    `git add -A`: it fails on a nested repository without commits, and runs programs of submodules."""
     packed = _PACKED if len(listing.names) >= MANY else ()
     git = git.having(**_KEPT) if packed else git
     try:
@@ -52,10 +50,8 @@ def hash_files(git: Git, listing: Listing, progress: Progress = ignore_progress)
 
 
 def make_reader(project: GitProject, depot_path: Path) -> Git:
-    """Return git that reads the user's objects and writes into the depot.
-
-    pack-objects makes its temporary pack in GIT_OBJECT_DIRECTORY: even for reading it must be the depot's.
-    """
+    """Return git that reads the user's objects and writes into the depot. pack-objects makes its temporary
+    pack in GIT_OBJECT_DIRECTORY: even for reading it must be the depot's."""
     return project.git.having(
         GIT_OBJECT_DIRECTORY=str(depot_path / "objects"),
         GIT_ALTERNATE_OBJECT_DIRECTORIES=_quote_path(project.objects),
@@ -63,10 +59,8 @@ def make_reader(project: GitProject, depot_path: Path) -> Git:
 
 
 def make_writer(project: GitProject, depot_path: Path, index: Path) -> Git:
-    """Return git that hashes the user's files into the depot, through PanCode's own index.
-
-    No alternates: git would refresh the mtime of objects that it finds there, in the user's repository.
-    """
+    """Return git that hashes the user's files into the depot, through PanCode's own index. No alternates: git
+    would refresh the mtime of objects that it finds there, in the user's repository."""
     return project.git.having(GIT_INDEX_FILE=str(index), GIT_OBJECT_DIRECTORY=str(depot_path / "objects"))
 
 
@@ -87,10 +81,8 @@ def import_tip(project: GitProject, depot: Depot, tip: str | None) -> None:
 
 
 def import_base(project: GitProject, depot: Depot) -> None:
-    """Pack the history of the user's HEAD into the depot. Idempotent; does nothing on an unborn branch.
-
-    Not `git fetch PATH`: it takes 16-22 s for 200 MB, and drops the hardened settings.
-    """
+    """Pack the history of the user's HEAD into the depot. Idempotent; does nothing on an unborn branch. Not
+    `git fetch PATH`: it takes 16-22 s for 200 MB, and drops the hardened settings."""
     path, head, known = depot.path(project.repo_id), project.head, depot.known_bases(project.repo_id)
     if head is None or head in known:
         return
@@ -146,10 +138,8 @@ def import_missing(project: GitProject, depot: Depot, tree: str) -> None:
 
 
 def _find_missing(git: Git, tree: str, head: str | None) -> list[str]:
-    """Return the objects of the tree (without those of `head`) that the depot lacks.
-
-    `rev-list` may miss an object that a garbage collection has just repacked; `cat-file` looks again.
-    """
+    """Return the objects of the tree (without those of `head`) that the depot lacks. `rev-list` may miss an
+    object that a garbage collection has just repacked; `cat-file` looks again."""
     seen = ["rev-list", "--objects", "--missing=print", tree, *([f"^{head}"] if head else [])]
     lines = git.must(*seen).out.decode("utf-8", "replace").splitlines()
     named = [line[1:] for line in lines if line.startswith("?")]

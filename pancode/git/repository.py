@@ -69,10 +69,8 @@ _ASKED = (
 def open_project(
     path: Path, environ: Mapping[str, str] | None = None, repo_id: str | None = None
 ) -> GitProject:
-    """Inspect the repository around `path`. GitRefusal if there is none that may be used.
-
-    `repo_id`: pass it if known; computing it walks the whole history.
-    """
+    """Inspect the repository around `path`. GitRefusal if there is none that may be used. `repo_id`: pass it
+    if known; computing it walks the whole history."""
     folder = path.resolve()
     if not folder.is_dir():
         raise GitRefusal(f"{path} is not a directory", fix="give a directory inside a git repository")
@@ -106,10 +104,8 @@ def open_project(
 
 
 def _read_facts(seen: Git, folder: Path) -> list[bytes]:
-    """Return git's answers to _ASKED, the commit of HEAD, and its branch; each is empty if there is none.
-
-    One git process answers all, or several if a path contains a line break or HEAD has no commit yet.
-    """
+    """Return git's answers to _ASKED, the commit of HEAD, and its branch; each is empty if there is none. One
+    git process answers all, or several if a path contains a line break or HEAD has no commit yet."""
     command = ("rev-parse", "--path-format=absolute")
     words = [word for question in _ASKED for word in question.split()]
     done = seen.ask(*command, *words, "HEAD^{commit}", "--abbrev-ref=loose", "HEAD")
@@ -126,9 +122,7 @@ def _read_facts(seen: Git, folder: Path) -> list[bytes]:
 
 def _read_settings(environ: Mapping[str, str], folder: Path) -> list[tuple[bool, bytes, bytes]]:
     """Return the relevant settings as (whether it is the user's own and not the repository's, key, value).
-
-    Reading them runs no program.
-    """
+    Reading them runs no program."""
     command = ("config", "--show-scope", "--null", "--get-regexp", _SETTINGS)
     done = run_git(GitCall(command, _users_env(environ), folder))
     if done.status not in (0, 1):
@@ -204,10 +198,8 @@ def _no_tree(folder: Path, err: str) -> GitRefusal:
 
 
 def _repo_id(git: Git, common_dir: bytes, head: str, object_format: str) -> str:
-    """Return a hash of a repository's git folder, history and object format, equal for all its worktrees.
-
-    It is a hash so that no path appears in a name that is sent to nodes.
-    """
+    """Return a hash of a repository's git folder, history and object format, equal for all its worktrees. It
+    is a hash so that no path appears in a name that is sent to nodes."""
     root = git.text("rev-list", "--first-parent", "--max-parents=0", head) if head else ""
     seed = b"\0".join((object_format.encode(), common_dir, root.encode()))
     return "p-" + hashlib.sha256(seed).hexdigest()[:24]

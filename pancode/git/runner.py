@@ -15,10 +15,8 @@ from pancode.kernel.errors import WorkspaceError
 
 
 class GitRefusal(WorkspaceError):
-    """The project cannot be transferred or landed as it is; the user can repair it.
-
-    `why`: the evidence; `fix`: what to do; `paths`: the files concerned (for users).
-    """
+    """The project cannot be transferred or landed as it is; the user can repair it. `why`: the evidence;
+    `fix`: what to do; `paths`: the files concerned (for users)."""
 
     def __init__(self, message: str, why: str = "", fix: str = "", paths: tuple[str, ...] = ()) -> None:
         super().__init__(message, why=why, fix=fix)

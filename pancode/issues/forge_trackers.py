@@ -174,10 +174,8 @@ def _next_page(rows: Sequence[object], page: int) -> int | None:
 def _select_own(
     rows: Sequence[Mapping[str, Any]], by: str, ways: Sequence[Callable[[], Any]]
 ) -> list[tuple[str, str]]:
-    """Return the comments of the token's account; another account may copy PanCode's mark.
-
-    `ways`: each requests the account's id; the first that is permitted counts. Without one, no comments.
-    """
+    """Return the comments of the token's account; another account may copy PanCode's mark. `ways`: each
+    requests the account's id; the first that is permitted counts. Without one, no comments."""
     for way in ways:
         with suppress(NotFoundError, RefusedError):
             me = way()

@@ -101,10 +101,8 @@ def _find_talk(tx: Transaction, workspace: KeptWorkspace) -> Run | None:
 
 
 def newest_plan(core: Core, name: str, questions: str) -> dict[str, str]:
-    """Return the files of the planner's last plan, by path.
-
-    `questions`: the conversation, as Markdown. UsageError if the last answer is not a plan.
-    """
+    """Return the files of the planner's last plan, by path. `questions`: the conversation, as Markdown.
+    UsageError if the last answer is not a plan."""
     with core.ports.ledger.transaction() as tx:
         run = _find_talk(tx, get_workspace_row(tx, name))
         plan = "" if run is None else whole_answer(core, tx, run).strip()

@@ -194,9 +194,7 @@ def start_work(
     request: DispatchRequest,
 ) -> tuple[str, Dispatched]:
     """Return this issue's workspace, and the run that works on it. Raises like `begin_work` and admission.
-
-    The choices of its labels are warnings, and appear in the timeline of the run.
-    """
+    The choices of its labels are warnings, and appear in the timeline of the run."""
     run, (chosen, reasons) = new_id(core), make_request(core, issue, request, around, project)
     there = begin_work(core, around, project, issue, request, run)
     name = there.workspace

@@ -56,9 +56,7 @@ class IssueProgress:
 
 def measure_progress(runs: Sequence[Run], branch: str, pull: str) -> IssueProgress:
     """Return the progress of an issue's work. `runs`: of its workspace, newest last; `branch`: its branch.
-
-    `pull`: the address of its pull request; empty: none was opened.
-    """
+    `pull`: the address of its pull request; empty: none was opened."""
     if not runs:
         return IssueProgress(None, "")
     last = runs[-1]
@@ -144,10 +142,8 @@ def is_over(work: IssueWork, runs: Sequence[Run]) -> bool:
 
 
 class TrackerNews(FeedThread):
-    """Updates trackers. After a coordinator is killed, the next one makes the missing updates.
-
-    PanCode finds its own comments in the tracker again, so nothing is written twice.
-    """
+    """Updates trackers. After a coordinator is killed, the next one makes the missing updates. PanCode finds
+    its own comments in the tracker again, so nothing is written twice."""
 
     def __init__(self, core: Core, around: Callable[[], Surroundings], trackers: Trackers) -> None:
         super().__init__(core, "trackers", AGAIN_S, NEWS, only_with=(IssueWork, {"ended": False}))

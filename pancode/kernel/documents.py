@@ -70,10 +70,8 @@ def bytes_of(path: Path, most: int) -> bytes:
 
 
 def parse_document(text: str, place: str, list_key: str = "") -> Document:
-    """Parse a text whose top is a mapping, or empty. ConfigError with `place`:line otherwise.
-
-    `list_key`: a list at the top becomes the value of this key.
-    """
+    """Parse a text whose top is a mapping, or empty. ConfigError with `place`:line otherwise. `list_key`: a
+    list at the top becomes the value of this key."""
     try:
         return _parse(text, place, list_key)
     except yaml.MarkedYAMLError as exc:

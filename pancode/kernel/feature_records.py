@@ -112,10 +112,8 @@ class StoredToolFiles(Record):
 
 @dataclass(frozen=True, slots=True)
 class ConfigProposal(Record):
-    """A change of the configuration that waits for a user. `value` None: the setting is removed.
-
-    `old` and `new`: the effective values before and after. `by`: who requests it; `run`: from which run.
-    """
+    """A change of the configuration that waits for a user. `value` None: the setting is removed. `old` and
+    `new`: the effective values before and after. `by`: who requests it; `run`: from which run."""
 
     TABLE: ClassVar = Table("config_proposals", ("id",), ("at_ms",))
     id: str

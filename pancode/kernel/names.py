@@ -120,10 +120,8 @@ def not_found(kind: str, word: str, names: Iterable[str], fix: str) -> NotFoundE
 
 
 def pick_run(text: str, newest_first: Sequence[str]) -> str:
-    """Return the run's id from its id, an unambiguous prefix (with or without `r-`), or `last`.
-
-    NotFoundError if there is none, UsageError with the candidates if there are several.
-    """
+    """Return the run's id from its id, an unambiguous prefix (with or without `r-`), or `last`. NotFoundError
+    if there is none, UsageError with the candidates if there are several."""
     fix = "pancode runs"
     if text == LAST:
         if not newest_first:

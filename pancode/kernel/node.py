@@ -1,7 +1,5 @@
-"""A node as the fleet knows it: its state from its heartbeats, its advice, its isolation, its link.
-
-Advice from a node is only quoted and never used as a `fix`, because users follow a `fix`.
-"""
+"""A node as the fleet knows it: its state from its heartbeats, its advice, its isolation, its link. Advice
+from a node is only quoted and never used as a `fix`, because users follow a `fix`."""
 
 from __future__ import annotations
 
@@ -359,10 +357,8 @@ def build_view(
 
 
 def skew_ms(theirs: int, before: int, after: int) -> int:
-    """Return the smallest certain error of a clock that was read between two readings of ours.
-
-    The time of the request and its answer is not an error.
-    """
+    """Return the smallest certain error of a clock that was read between two readings of ours. The time of
+    the request and its answer is not an error."""
     return min(max(0, theirs - after), theirs - before)
 
 

@@ -34,9 +34,7 @@ class ListPage(Generic[T]):
 @dataclass(frozen=True, slots=True)
 class ListSearch(Generic[R]):
     """What to search. `order`: a field with a number in every row; rows older than `since` end the list.
-
-    `fits` None: all rows match. `most`: how many rows to examine per page, which may be short; None: all.
-    """
+    `fits` None: all rows match. `most`: how many rows to examine per page, which may be short; None: all."""
 
     kind: type[R]
     order: str

@@ -76,9 +76,7 @@ class Transaction(Protocol):
 
     def insert(self, record: Record) -> None:
         """Add a new row. ConflictError if the key is taken: at once, or at the latest at the block's end.
-
-        Then nothing of the block is written.
-        """
+        Then nothing of the block is written."""
 
     def put(self, record: Record) -> None:
         """Write a new row, or the new value of the row with that key."""
@@ -155,16 +153,12 @@ class NamedJobs:
 
 
 class Bus(Protocol):
-    """Redis as the coordinator sees it. It is not trusted, and may lose all data at any moment.
-
-    Every method raises UnavailableError while Redis cannot be used; every write is idempotent.
-    """
+    """Redis as the coordinator sees it. It is not trusted, and may lose all data at any moment. Every method
+    raises UnavailableError while Redis cannot be used; every write is idempotent."""
 
     def push_jobs(self, jobs: Sequence[Offer]) -> None:
         """Put each offer, in this order, into its node's queue, unless its job is already queued or claimed.
-
-        After an UnavailableError, some of the offers may be in the queue.
-        """
+        After an UnavailableError, some of the offers may be in the queue."""
 
     def close_jobs(self, jobs: Sequence[JobToClose]) -> dict[str, str]:
         """Mark each RQ job as finished (ok) or failed with the reason, and remove it from the queue.
@@ -184,18 +178,14 @@ class Bus(Protocol):
 
     def send_controls(self, tag: str, messages: Sequence[tuple[int, str]]) -> None:
         """Append (number, envelope) to the node's capped control stream in this order; notify the node once.
-
-        Sending again is harmless. After an UnavailableError, some of the messages may be in the stream.
-        """
+        Sending again is harmless. After an UnavailableError, some of the messages may be in the stream."""
 
     def drop_controls(self, tag: str) -> None:
         """Remove everything from the node's control stream."""
 
     def set_heartbeats(self, envelopes: Mapping[str, str]) -> None:
-        """Replace the coordinator's heartbeat for each of these nodes, by tag, in one round trip.
-
-        After an UnavailableError some of the heartbeats may be replaced.
-        """
+        """Replace the coordinator's heartbeat for each of these nodes, by tag, in one round trip. After an
+        UnavailableError some of the heartbeats may be replaced."""
 
     def heartbeats(self, tags: Sequence[str]) -> dict[str, bytes]:
         """Return the newest heartbeat envelope of each of these nodes that has one, unchecked."""
@@ -255,11 +245,8 @@ MOST_COMMITS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class ResultPlace:
-    """A result in the depot.
-
-    `base`: the user's commit at which its line of work began, or None. `since`: the commit after which the
-    line's own commits are counted.
-    """
+    """A result in the depot. `base`: the user's commit at which its line of work began, or None. `since`: the
+    commit after which the line's own commits are counted."""
 
     repo: str
     commit: str
@@ -278,9 +265,7 @@ def ignore_progress(done: int, of: int) -> None:
 @dataclass(frozen=True, slots=True)
 class SnapshotRequest:
     """The files of a run to snapshot. `folder`: where the run begins, relative to the project's top.
-
-    `allowed`: patterns of untracked files that travel although such names usually mean secrets.
-    """
+    `allowed`: patterns of untracked files that travel although such names usually mean secrets."""
 
     project: str
     run: str
@@ -315,10 +300,8 @@ class Composition:
     folder: str
     without: tuple[str, ...] = ()
     history: Mapping[str, EarlierResult] = field(default_factory=dict)
-    """The results by step, each after those from which it began, as far as known.
-
-    Two results are merged from their common start.
-    """
+    """The results by step, each after those from which it began, as far as known. Two results are merged from
+    their common start."""
     origins: Mapping[str, str] = field(default_factory=dict)
     """The snapshot from which a step's change is computed, by step, if it may differ from `origin`."""
     marked: bool = False
@@ -342,9 +325,7 @@ class DepotPort(Protocol):
 
     def snapshot(self, wanted: SnapshotRequest) -> SnapshotTaken:
         """Take a snapshot and report progress meanwhile; the user's repository is not modified.
-
-        WorkspaceError has paths and a fix, also if the snapshot does not contain the wanted `folder`.
-        """
+        WorkspaceError has paths and a fix, also if the snapshot does not contain the wanted `folder`."""
 
     def tree_now(self, project: str, allowed: tuple[str, ...]) -> str:
         """Return the tree that a snapshot of the project would have now; the repository is not modified.
@@ -370,25 +351,17 @@ class DepotPort(Protocol):
 
     def ahead_and_behind(self, project: str, result: ResultPlace) -> tuple[int | None, int | None]:
         """Return how many commits the line has since `result.since`, and the checkout since the line's base.
-
-        Each is at most `MOST_COMMITS`, or None if unknown. Nothing is changed.
-        """
+        Each is at most `MOST_COMMITS`, or None if unknown. Nothing is changed."""
 
     def shown_change(self, repo: str, old: str, new: str, most: int, hides: Callable[[str], bool]) -> bytes:
-        """Return the change between two commits as a patch, empty if there is none.
-
-        `hides`: whether a file must be hidden from the reader. A patch over `most` bytes is cut, and its last
-        line says so.
-        """
+        """Return the change between two commits as a patch, empty if there is none. `hides`: whether a file
+        must be hidden from the reader. A patch over `most` bytes is cut, and its last line says so."""
 
     def shown_history(
         self, project: str, taken: SnapshotTaken, commits: str, most: int, hides: Callable[[str], bool]
     ) -> bytes:
-        """Return the commits of a range, and their change like `shown_change`.
-
-        `commits`: A..B, or A for everything since A, with uncommitted work. WorkspaceError for commits that
-        are not in `taken`.
-        """
+        """Return the commits of a range, and their change like `shown_change`. `commits`: A..B, or A for
+        everything since A, with uncommitted work. WorkspaceError for commits that are not in `taken`."""
 
     def whole_answer(self, identity: AttemptId, printed: bool) -> bytes | None:
         """Return the whole text of a long answer; None if it did not arrive. `printed`: a script's answer is

@@ -35,10 +35,8 @@ def boot_id() -> str:
 
 
 def start_of(pid: int) -> str:
-    """Return the start time of the process from its system; "" if it has ended or is a zombie.
-
-    On Linux it is in kernel ticks, because psutil converts them to a time of day, which moves with the clock.
-    """
+    """Return the start time of the process from its system; "" if it has ended or is a zombie. On Linux it is
+    in kernel ticks, because psutil converts them to a time of day, which moves with the clock."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
         return "" if fields[0] in (b"Z", b"X") else fields[19].decode()

@@ -21,11 +21,8 @@ NOTHING = RedisUsage()
 
 
 def worth_weighing(used: int, seen: int, quota: int) -> bool:
-    """Whether to measure Redis, which reads every key.
-
-    True if the server uses at least one node's quota, and has grown by a quarter of it since the last
-    measurement (`seen`).
-    """
+    """Whether to measure Redis, which reads every key. True if the server uses at least one node's quota, and
+    has grown by a quarter of it since the last measurement (`seen`)."""
     return used >= quota and used - seen >= quota // 4
 
 

@@ -218,10 +218,8 @@ class Run(Record):
 
     @property
     def resumes(self) -> Mapping[str, str]:
-        """Return the session that the next attempt resumes: run, session; empty: none.
-
-        The run's own session has precedence over the one that the run began with.
-        """
+        """Return the session that the next attempt resumes: run, session; empty: none. The run's own session
+        has precedence over the one that the run began with."""
         facet = NextAttempt.of(self)
         own = facet.own_session
         return facet.resume if own is None else {"run": self.id, "session": own.session}

@@ -21,15 +21,11 @@ def check_name(text: str) -> str:
 
 class Route(str, Generic[A]):
     """`METHOD /v1/PATH`, with `{name}` for each part that a caller fills in. `A`: the type of the answer.
-
-    Handler and client use the same constant, so that the type checker compares their keys.
-    """
+    Handler and client use the same constant, so that the type checker compares their keys."""
 
     def at(self, *names: str) -> Route[A]:
         """Return the route with its parts filled in, in order; each is quoted, so it stays one part.
-
-        UsageError for an empty part.
-        """
+        UsageError for an empty part."""
         method, _, path = self.partition(" ")
         left = list(names)
         parts = [

@@ -10,10 +10,8 @@ from node_agent.wire.skill import JobSkill
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The table of a record: its name, the fields of its key, and the indexed fields.
-
-    An index `state,created_ms` serves a look-up by `state`, ordered by `created_ms`.
-    """
+    """The table of a record: its name, the fields of its key, and the indexed fields. An index
+    `state,created_ms` serves a look-up by `state`, ordered by `created_ms`."""
 
     name: str
     key: tuple[str, ...]

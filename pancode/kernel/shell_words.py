@@ -18,9 +18,7 @@ _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 
 def split_words(text: str, where: str) -> tuple[str, ...]:
     """Split the text into at least one word. UsageError for an operator, expansion, open quote, or nothing.
-
-    `where`: the flag or key for the message. What a shell would do silently is an error here.
-    """
+    `where`: the flag or key for the message. What a shell would do silently is an error here."""
     words = _split(text.strip(" \t\n"), where)
     if not words or not words[0]:
         raise UsageError(f"{where} is empty", fix="give a command, for example: pytest -q")

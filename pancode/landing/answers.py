@@ -11,10 +11,8 @@ from pancode.runs.answers import LandingShape, QueuedAnswer, RunShape
 
 
 class LandingRow(TypedDict):
-    """A waiting or current landing. `place`: how many of its repository are before it.
-
-    `branch` null: it changes the files.
-    """
+    """A waiting or current landing. `place`: how many of its repository are before it. `branch` null: it
+    changes the files."""
 
     run: str
     project: str | None

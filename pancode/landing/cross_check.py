@@ -29,10 +29,8 @@ from pancode.runs.unit_of_work import unit_of_work
 
 
 def request_check(core: Core, run: Run, on: str, by: str, again: bool = False) -> Run:
-    """Request a verification for a user; `again`: even if the result is disputed.
-
-    RefusedError for the result; UsageError, NotFoundError for the node.
-    """
+    """Request a verification for a user; `again`: even if the result is disputed. RefusedError for the
+    result; UsageError, NotFoundError for the node."""
     with unit_of_work(core) as work:
         names = [view.node.name for view in core.views(work.tx) if view.node.removed is None]
         check_verifier(on, names, str(run.result.get("node") or ""))

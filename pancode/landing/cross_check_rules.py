@@ -44,10 +44,8 @@ class VerificationAsked(Signal):
     again: bool = False
 
     def apply(self, made: Changes) -> Changes:
-        """Start the verification of an existing result, as a user requested.
-
-        RefusedError if it is not possible, or the result is disputed.
-        """
+        """Start the verification of an existing result, as a user requested. RefusedError if it is not
+        possible, or the result is disputed."""
         seen = read_verified(made.run)
         if seen is None or seen.state is ResultTrust.UNVERIFIED or seen.waits:
             why = "it is not done" if seen is None else seen.why

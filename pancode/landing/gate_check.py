@@ -129,10 +129,8 @@ def mark_failed_gates(tx: Transaction, made: Changes) -> Changes:
 
 @dataclass(frozen=True, slots=True)
 class GatesChecked(Signal):
-    """The check of the run's gates on the unchanged tree has ended, or is not possible.
-
-    `check`: the run that has checked them, or `gates`; `failure`: why it failed, or None.
-    """
+    """The check of the run's gates on the unchanged tree has ended, or is not possible. `check`: the run that
+    has checked them, or `gates`; `failure`: why it failed, or None."""
 
     check: str
     failure: FailureKind | None

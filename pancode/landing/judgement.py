@@ -46,17 +46,12 @@ HISTORY = 200
 
 
 class Repositories(Protocol):
-    """The users' repositories.
-
-    Raises WorkspaceError for whatever fails; the user's files and branches then stay as they were.
-    """
+    """The users' repositories. Raises WorkspaceError for whatever fails; the user's files and branches then
+    stay as they were."""
 
     def into_files(self, project: str, request: LandRequest, gates: Gates, off: CalledOff) -> LandReport:
-        """Merge the result into the files around `project`, as uncommitted edits.
-
-        Idempotent: a change that is already there is `nothing to land`. It can be called off until the first
-        write.
-        """
+        """Merge the result into the files around `project`, as uncommitted edits. Idempotent: a change that
+        is already there is `nothing to land`. It can be called off until the first write."""
 
     def onto_branch(
         self, project: str, request: LandRequest, target: OnBranch, gates: Gates, off: CalledOff
@@ -108,10 +103,8 @@ def find_judging_run(core: Core, run: Run, snapshot: str, required: RequiredGate
 
 
 def begin_judging(core: Core, run: Run, gate_id: str, snapshot: str, by: str, required: RequiredGates) -> Run:
-    """Queue a run that does only the required set-up and gates; raises RefusedError without budget.
-
-    It prefers the node of the original run, where the set-up is cached.
-    """
+    """Queue a run that does only the required set-up and gates; raises RefusedError without budget. It
+    prefers the node of the original run, where the set-up is cached."""
     judging = judging_run(core, run, gate_id, snapshot, by, required)
     with core.lock, unit_of_work(core) as work:
         judging = admit_run(work, replace(judging, node=_at_home(core, work.tx, run, judging)))

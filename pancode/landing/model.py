@@ -83,9 +83,7 @@ class RequiredGate:
 @dataclass(frozen=True, slots=True)
 class RequiredGates:
     """The gates of all runs of a change without duplicates, and the set-up commands that they need.
-
-    `left_out`: the gates that a user has left out.
-    """
+    `left_out`: the gates that a user has left out."""
 
     gates: tuple[RequiredGate, ...]
     setup: tuple[tuple[str, ...], ...]
@@ -130,10 +128,8 @@ class LandingGates:
 
 @dataclass(frozen=True, slots=True)
 class LandRequest:
-    """A result to land, its snapshot, and the depot's repository that contains both.
-
-    `environ`: the environment with the user's own git settings (None: the coordinator's).
-    """
+    """A result to land, its snapshot, and the depot's repository that contains both. `environ`: the
+    environment with the user's own git settings (None: the coordinator's)."""
 
     repo_id: str
     snapshot_commit: str
@@ -150,8 +146,7 @@ class LandRequest:
 @dataclass(frozen=True, slots=True)
 class OnBranch:
     """How to commit on a branch: its name, the message, the wall time of the date, and each commit's
-    trailers.
-    """
+    trailers."""
 
     name: str
     message: str
@@ -163,9 +158,7 @@ class OnBranch:
 @dataclass(frozen=True, slots=True)
 class LandReport:
     """How a landing ended. `files`: written or deleted; `conflicts`: the files that prevented it, and why.
-
-    `recovered`: an earlier landing was interrupted, and was completed first.
-    """
+    `recovered`: an earlier landing was interrupted, and was completed first."""
 
     status: LandStatus
     files: tuple[str, ...] = ()

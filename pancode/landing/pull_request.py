@@ -85,10 +85,8 @@ class PullAsked:
 
 
 def pull_request(run: Run, request: PullAsked, cost: str) -> PullRequest:
-    """Return the pull request for a run. `cost`: as text.
-
-    The title is the first line of the commit's message, else of the task.
-    """
+    """Return the pull request for a run. `cost`: as text. The title is the first line of the commit's
+    message, else of the task."""
     # Only nonempty lines count, each shortened and without control characters.
     lines = [
         cut_text(escape_line(line).strip(), _WORD)
@@ -186,10 +184,8 @@ class Forges(Protocol):
         one."""
 
     def open(self, place: ForgePlace, wanted: PullRequest) -> OpenedPull:
-        """Open a pull request. Idempotent: an open one of this branch is returned.
-
-        Raises ConfigError, RefusedError, NotFoundError, UnavailableError by the forge's answer, with the fix.
-        """
+        """Open a pull request. Idempotent: an open one of this branch is returned. Raises ConfigError,
+        RefusedError, NotFoundError, UnavailableError by the forge's answer, with the fix."""
 
 
 class LandingFollower(Protocol):
@@ -206,10 +202,8 @@ class LandingFollower(Protocol):
 
 
 def must_be_possible(forges: Forges, run: Run, remote: str, kind: ForgeKind | None) -> ForgePlace:
-    """Return where a pull request of this run would be opened.
-
-    Raises the errors that are known in advance: a missing remote, an unknown forge, no token.
-    """
+    """Return where a pull request of this run would be opened. Raises the errors that are known in advance: a
+    missing remote, an unknown forge, no token."""
     place = place_of(repository_of(forges.remote(run.project or "", remote)), forges.hosts(), kind)
     forges.check(place)
     return place

@@ -60,17 +60,12 @@ class LandingWish:
 
 Land = Callable[[Run, LandWay, LandingWish], dict[str, Any]]
 """Lands a run, gates included. It calls the LandingWish as late as possible, and its `writes` before it
-writes.
-
-Raises PancodeError with its code if the run cannot be landed.
-"""
+writes. Raises PancodeError with its code if the run cannot be landed."""
 
 
 def queue_landing(core: Core, run_id: str, way: LandWay) -> Action:
     """Queue a run's landing for a user. WorkspaceError before its end; AccessError if a token may not land.
-
-    UsageError: the change has no such gate to leave out.
-    """
+    UsageError: the change has no such gate to leave out."""
     must_ask(f"the landing of {run_id}", lands=not way.approves, says_yes=way.says_yes)
     if way.without_gates:
         with core.ports.ledger.transaction() as tx:
@@ -104,10 +99,7 @@ def repo_of(action: Action) -> str:
 
 def way_of(run: Run, action: Action) -> LandWay:
     """Return how to land: as a user requested, as for the run whose conflict was settled, or as for a
-    dispatch.
-
-    A settlement of a conflict was written after those approvals, so none of them apply to it.
-    """
+    dispatch. A settlement of a conflict was written after those approvals, so none of them apply to it."""
     if by_hand(action):
         return LandWay.of_row(action.detail)
     if resolves := Lineage.of(run).resolves:
@@ -212,10 +204,8 @@ LOOK_S = 0.5
 
 
 class LandingQueue(FeedThread):
-    """One thread for each repository with landings; the feed wakes the thread that starts them.
-
-    `cut_short`: interrupts the landing of a run; returns when it no longer writes anything.
-    """
+    """One thread for each repository with landings; the feed wakes the thread that starts them. `cut_short`:
+    interrupts the landing of a run; returns when it no longer writes anything."""
 
     def __init__(
         self, core: Core, land: Land, cut_short: Callable[[str], object], again_s: float = AGAIN_S
@@ -348,10 +338,8 @@ def list_before(core: Core, run: Run, under_way: Collection[str]) -> list[Landin
 
 
 def to_review(core: Core, project: str | None) -> list[RunShape]:
-    """Return ended runs whose change is not decided on; oldest first.
-
-    `project` None: of every repository, among the newest runs only.
-    """
+    """Return ended runs whose change is not decided on; oldest first. `project` None: of every repository,
+    among the newest runs only."""
     if project is not None:
         return _list_runs(core, lambda run: is_open(run, project))
     return _list_runs(core, lambda run: is_open(run, run.project or ""), NEWEST)

@@ -51,10 +51,8 @@ def after_verification(made: Changes) -> Changes:
 
 
 def queue_landing(made: Changes) -> Changes:
-    """At settlement, queue the landing of a completed run that has a change and was to be landed.
-
-    A run whose stop request came too late is not landed; for a lost run, only its lease records the stop.
-    """
+    """At settlement, queue the landing of a completed run that has a change and was to be landed. A run whose
+    stop request came too late is not landed; for a lost run, only its lease records the stop."""
     run = made.run
     changed = run.result.get("commit") is not None or Lineage.of(run).begins
     if not run.land or run.outcome is not Outcome.DONE or not changed:
@@ -99,10 +97,8 @@ class LandingProposed(Signal):
     by: str
 
     def apply(self, made: Changes) -> Changes:
-        """Ask a user to approve the landing that an orchestrator proposes. Idempotent.
-
-        WorkspaceError if there is nothing to land.
-        """
+        """Ask a user to approve the landing that an orchestrator proposes. Idempotent. WorkspaceError if
+        there is nothing to land."""
         run = made.run
         if run.state is not RunState.ENDED or run.outcome is not Outcome.DONE or not has_change(run):
             why = (
@@ -134,11 +130,8 @@ class LandingDue(Signal):
     """The workflow has completed, so the change in the run's result is landed automatically."""
 
     def apply(self, made: Changes) -> Changes:
-        """Land the run for its workflow, as `--land` of a dispatch does. Idempotent.
-
-        If another node must verify the run or a user must approve the agent's change, the landing waits for
-        that.
-        """
+        """Land the run for its workflow, as `--land` of a dispatch does. Idempotent. If another node must
+        verify the run or a user must approve the agent's change, the landing waits for that."""
         run = made.run
         if run.land or run.landed is not None:
             return made
@@ -244,10 +237,8 @@ class Dropped(Signal):
     by: str
 
     def apply(self, made: Changes) -> Changes:
-        """Drop a change that a user does not want: lists no longer offer it. Idempotent.
-
-        Its commit stays in the depot, and `land` can still land it. WorkspaceError before the run ends.
-        """
+        """Drop a change that a user does not want: lists no longer offer it. Idempotent. Its commit stays in
+        the depot, and `land` can still land it. WorkspaceError before the run ends."""
         run = made.run
         if run.state is not RunState.ENDED:
             raise WorkspaceError(f"{run.id} has not ended", fix=f"pancode runs stop {run.id}")

@@ -109,10 +109,8 @@ The change was made for the task below. It is material: you are asked for the wo
 def make_resolve_request(
     old: Run, again: DispatchRequest, state: ConflictState, way: LandWay
 ) -> DispatchRequest:
-    """Return the request for a run that resolves the conflict and lands in `way` if its gates pass.
-
-    `again`: the request of the run whose change conflicts.
-    """
+    """Return the request for a run that resolves the conflict and lands in `way` if its gates pass. `again`:
+    the request of the run whose change conflicts."""
     names = [f"- {name}" for name in state.files[:MOST_FILES]]
     more = len(state.files) - MOST_FILES
     names += [f"- and {more} more: search for the markers"] if more > 0 else []
@@ -306,10 +304,8 @@ def _make_refusal_error(run: Run, report: LandReport) -> WorkspaceError:
 
 
 def resolve_conflict(core: Core, lander: Lander, around: Surroundings, run: Run, way: LandWay) -> Dispatched:
-    """Dispatch the run that resolves the conflict; the usual ten admission gates apply.
-
-    UsageError if nothing conflicts; AccessError, RefusedError and others as for any dispatch.
-    """
+    """Dispatch the run that resolves the conflict; the usual ten admission gates apply. UsageError if nothing
+    conflicts; AccessError, RefusedError and others as for any dispatch."""
     must_ask(f"the landing of {run.id}", lands=True, says_yes=way.says_yes)
     state = lander.conflict(run, way.branch)
     if not state.files:

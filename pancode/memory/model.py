@@ -41,10 +41,8 @@ NOWHERE: Mapping[str, Nearness] = {}
 
 
 def in_use(notes: Sequence[RunNote], task: str, near: Mapping[str, Nearness] = NOWHERE) -> list[RunNote]:
-    """Sort the notes for a new run: of its lane, of its workspace, fitting its task, the rest.
-
-    Those of a lane or a workspace come newest first. `near`: the relation to the new run, by run.
-    """
+    """Sort the notes for a new run: of its lane, of its workspace, fitting its task, the rest. Those of a
+    lane or a workspace come newest first. `near`: the relation to the new run, by run."""
     newest = sorted(notes, key=lambda note: (-note.at_ms, note.run))
     lines = [note for line in Nearness for note in newest if near.get(note.run) is line]
     others = [note for note in newest if note.run not in near]
@@ -85,10 +83,8 @@ _NOTHING = {"", "-", "none", "nothing", "n/a"}
 
 
 def parts_of(answer: str) -> dict[str, str]:
-    """Return the parts of the report at the end of an answer, by name; empty: it has no report.
-
-    Each part is clipped, and invisible characters are made visible.
-    """
+    """Return the parts of the report at the end of an answer, by name; empty: it has no report. Each part is
+    clipped, and invisible characters are made visible."""
     found: list[tuple[str, list[str]]] = []
     for line in answer.splitlines():
         named = _NAMED.match(line)

@@ -84,10 +84,8 @@ def as_scout(request: DispatchRequest, question: str, depth: Depth) -> DispatchR
 
 @dataclass(frozen=True, slots=True)
 class ScoutGround:
-    """What a question is about: the file tree, and the folder from which it is asked ("": the top).
-
-    `named`: the model, runtime and node that the request names; empty: any.
-    """
+    """What a question is about: the file tree, and the folder from which it is asked ("": the top). `named`:
+    the model, runtime and node that the request names; empty: any."""
 
     tree: str
     folder: str

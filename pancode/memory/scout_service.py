@@ -97,10 +97,8 @@ def _find_known(
 
 
 def _list_scouts(tx: Transaction, project: str) -> Iterator[Run]:
-    """Yield the repository's scouts that left a note, newest first; then the scouts that are under way.
-
-    A scout whose note a user has deleted (`history forget`) is left out.
-    """
+    """Yield the repository's scouts that left a note, newest first; then the scouts that are under way. A
+    scout whose note a user has deleted (`history forget`) is left out."""
     notes = tx.find(RunNote, {"project": project}, order="at_ms", descending=True, limit=LOOKED_AT)
     runs = [tx.get(Run, note.run) for note in notes if note.agent == SCOUT]
     runs += not_ended(tx)

@@ -63,10 +63,8 @@ _COMPILED = tuple((words, re.compile(shape)) for words, shape in _SHAPES)
 
 
 def secret_in(text: str) -> str:
-    """Return what kind of secret the text seems to contain; empty: none known. It may err both ways.
-
-    A name followed by a value counts only if the value has a digit, as most secrets and few words do.
-    """
+    """Return what kind of secret the text seems to contain; empty: none known. It may err both ways. A name
+    followed by a value counts only if the value has a digit, as most secrets and few words do."""
     return next((words for words, shape in _COMPILED if shape.search(text)), "")
 
 
@@ -125,9 +123,7 @@ def find_place(
     core: Core, project_of: Callable[[str | None], str | None], lane: str, workspace: str, cwd: str | None
 ) -> WorkPlace:
     """Return the place of a lane's item, of a run in the workspace, or of a run dispatched in this folder.
-
-    NotFoundError. `lane`, `workspace`: by name; empty: none.
-    """
+    NotFoundError. `lane`, `workspace`: by name; empty: none."""
     with core.ports.ledger.transaction() as tx:
         row = find_lane(tx, lane) if lane else None
         kept = tx.get(KeptWorkspace, workspace) if workspace else None

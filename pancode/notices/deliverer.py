@@ -1,7 +1,5 @@
-"""The thread that delivers notices: one try at a time for each channel, with a pause after a failed one.
-
-So a slow or unreachable channel blocks one of the few threads for one try only, which has a deadline.
-"""
+"""The thread that delivers notices: one try at a time for each channel, with a pause after a failed one. So a
+slow or unreachable channel blocks one of the few threads for one try only, which has a deadline."""
 
 from __future__ import annotations
 
@@ -36,10 +34,8 @@ BY = "the end of its question"
 def with_link(
     core: Core, tokens: TokensPort, rules: NotifyRules, notice: Mapping[str, Any], channel: str
 ) -> Mapping[str, Any]:
-    """Return the notice with its link; unchanged if it asks nothing, links are off, or nothing waits now.
-
-    The link is made when the notice is sent, so no row contains its secret.
-    """
+    """Return the notice with its link; unchanged if it asks nothing, links are off, or nothing waits now. The
+    link is made when the notice is sent, so no row contains its secret."""
     run = notice.get(ASKS)
     if not run or not rules.answers or rules.console is None:
         return notice
@@ -124,10 +120,8 @@ LOOK_S, AT_ONCE, SHOWN = 15.0, 4, 20
 
 
 class Outgoing(FeedThread):
-    """Sends deliveries. `run_pass` makes them and begins tries, each of which ends by itself.
-
-    A killed try is repeated, so the notice may arrive twice.
-    """
+    """Sends deliveries. `run_pass` makes them and begins tries, each of which ends by itself. A killed try is
+    repeated, so the notice may arrive twice."""
 
     def __init__(self, core: Core, port: OutgoingPort, tokens: TokensPort) -> None:
         super().__init__(core, "outgoing", LOOK_S, occasions.KINDS | {EventKind.INBOX_ANSWERED})

@@ -34,9 +34,7 @@ def propose_change(
     core: Core, makers: changes.ChangeMakers, change: changes.AskedChange, why: str, by: str, run: Run | None
 ) -> dict[str, Any]:
     """Store the change for approval by a user; return it with its id. The errors of its kind; RefusedError.
-
-    `run`: the run that proposes it. A change that already waits is not added again.
-    """
+    `run`: the run that proposes it. A change that already waits is not added again."""
     if change.kind is changes.ChangeKind.AGENTS_FILE:
         why = "this kind only undoes an earlier change of an agent"
         raise UsageError(f"{change.kind} cannot be proposed", why=why, code="bad_value")

@@ -61,9 +61,7 @@ def answer_run(
     inside: Run | None = None,
 ) -> Dispatched:
     """Continue a blocked run with the answer. UsageError; RefusedError if it has been answered already.
-
-    `program`: the program that answers; empty: a user does. `inside`: the run from which the answer comes.
-    """
+    `program`: the program that answers; empty: a user does. `inside`: the run from which the answer comes."""
     must_be_free(run)
     must_wait(run, _find_item(core, run), *_ASKING)
     words = answer_of(run, reply)

@@ -32,10 +32,8 @@ from pancode.queue.valkey.faults import translate_redis_errors
 
 
 def take_fairly(streams: Sequence[Sequence[UpMessage]], limit: int) -> list[UpMessage]:
-    """Return at most `limit` messages, from each node in turn and in its order; none crowds out others.
-
-    A node gets no more than its share of a pass.
-    """
+    """Return at most `limit` messages, from each node in turn and in its order; none crowds out others. A
+    node gets no more than its share of a pass."""
     batch: list[UpMessage] = []
     streams = [_take_share(stream) for stream in streams]
     for position in range(max((len(stream) for stream in streams), default=0)):

@@ -41,9 +41,7 @@ def make_brief(
     core: Core, inbox: list[InboxShape], by: str, since: str | None, costs: CostTable | None = None
 ) -> BriefShape:
     """Return a brief. `inbox`: all that waits for a user. `since` None: since the last visit. UsageError.
-
-    `costs`: by agent since then, if already known.
-    """
+    `costs`: by agent since then, if already known."""
     until = core.wall_ms()
     with core.ports.ledger.transaction() as tx:
         begin = _last_look(tx, by, until) if since is None else since_ms(core, since)
@@ -85,10 +83,8 @@ def also_waits(core: Core, inbox: list[InboxShape], by: str) -> list[BriefLine]:
 def _list_also(
     core: Core, tx: Transaction, inbox: list[InboxShape], begin: int, open_: Mapping[RunState, Sequence[Run]]
 ) -> list[BriefLine]:
-    """Return stopped lanes, results that no user has seen, tools, schedules, costs and nodes.
-
-    `open_`: the runs that have not ended, by state.
-    """
+    """Return stopped lanes, results that no user has seen, tools, schedules, costs and nodes. `open_`: the
+    runs that have not ended, by state."""
     again = {run.retry_of for runs in open_.values() for run in runs}
     stand = list(islice(lane_service.list_inbox_items(tx), _SHOWN))  # each line already covers its run
     left = _list_unseen(tx, begin, {*(item["run"] for item in inbox), *again, *(one["run"] for one in stand)})
@@ -147,10 +143,8 @@ def _list_inbox(tx: Transaction, inbox: list[InboxShape]) -> Iterator[BriefLine]
 
 
 def _list_held(pending: Sequence[Run], waiting: Collection[str]) -> Iterator[BriefLine]:
-    """Yield the runs that have not begun, in order; those with the same reason share one line.
-
-    `asked`: runs to leave out, because a user has to decide on them.
-    """
+    """Yield the runs that have not begun, in order; those with the same reason share one line. `asked`: runs
+    to leave out, because a user has to decide on them."""
     by_reason = dict[str, list[Run]]()
     for run in in_order(pending):
         if run.waits is not None and run.id not in waiting:
@@ -176,10 +170,8 @@ def _make_grouping(begin: int) -> Grouping:
 
 
 def _list_unseen(tx: Transaction, begin: int, seen_to: Collection[str | None]) -> list[str]:
-    """Return the runs that no user has handled, newest first.
-
-    A change or a lost run remains until a user decides on it; another failure only if it ended since `begin`.
-    """
+    """Return the runs that no user has handled, newest first. A change or a lost run remains until a user
+    decides on it; another failure only if it ended since `begin`."""
     rows = Grouping(("ended_ms", "run", "outcome"), among={"left": (True,)}, largest=("ended_ms", _NEWEST))
     newest = sorted((one.key for one in tx.tally(EndedRun, rows)), reverse=True)
     keeps = (Outcome.DONE, Outcome.LOST)

@@ -34,9 +34,7 @@ class VerificationShape(VerdictOfNode):
 
 class LandingShape(TypedDict, total=False):
     """The result of the landing: `waiting`, `landed`, `nothing to land`, `conflict`, `gate failed` ...
-
-    `recovered`: an earlier, interrupted landing was completed first. `how`: the form of its commits.
-    """
+    `recovered`: an earlier, interrupted landing was completed first. `how`: the form of its commits."""
 
     status: str
     why: str
@@ -57,10 +55,8 @@ class LandingShape(TypedDict, total=False):
 
 
 class UsageShape(TypedDict):
-    """The usage of a run; `cost_usd` is a decimal string, None while unknown.
-
-    `disputed_usd`: what the node reports above the limit of its job; not included in `cost_usd`.
-    """
+    """The usage of a run; `cost_usd` is a decimal string, None while unknown. `disputed_usd`: what the node
+    reports above the limit of its job; not included in `cost_usd`."""
 
     input_tokens: int
     output_tokens: int
@@ -331,10 +327,8 @@ class CheckShape(TypedDict):
 
 
 class VerdictShape(TypedDict):
-    """PASS, TAMPERED, UNSIGNED, UNKNOWN_KEY or NOT_FOUND, with each check that was made.
-
-    For the chain of a node, `run` is the node's name, and the verdict PASS, BROKEN or NOT_FOUND.
-    """
+    """PASS, TAMPERED, UNSIGNED, UNKNOWN_KEY or NOT_FOUND, with each check that was made. For the chain of a
+    node, `run` is the node's name, and the verdict PASS, BROKEN or NOT_FOUND."""
 
     run: str
     verdict: str

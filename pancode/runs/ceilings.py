@@ -63,9 +63,7 @@ def unset_ceiling(
     core: Core, scope: str, by: str, prefixes: tuple[str, ...] = (CEILING, WORK_CEILING)
 ) -> None:
     """Remove the ceiling that a user set: the configured one applies again, or none. NotFoundError.
-
-    `prefixes`: CEILING for dollars, WORK_CEILING for tokens and time, or both.
-    """
+    `prefixes`: CEILING for dollars, WORK_CEILING for tokens and time, or both."""
     with unit_of_work(core) as work:
         found = [core.ceiling_set(work.tx, scope, prefix) for prefix in prefixes]
         there = [setting for setting in found if setting is not None and setting.name.endswith(scope)]

@@ -69,10 +69,8 @@ class Lists(Mapping[str, VendorList]):
 
 
 def decide_locked(lists: Lists, lock: AbstractContextManager[object], decide: Callable[[], T]) -> T:
-    """Return the decision, made under the lock, which is released to read a missing list.
-
-    `decide` reads lists before it changes anything, and is called again after each missing one.
-    """
+    """Return the decision, made under the lock, which is released to read a missing list. `decide` reads
+    lists before it changes anything, and is called again after each missing one."""
     while True:
         try:
             with lock:

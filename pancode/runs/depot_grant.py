@@ -1,7 +1,5 @@
-"""Decides which depot stream a node may open: from its signed hello and the ledger, never from Redis.
-
-Also records why a run waits to deliver its result.
-"""
+"""Decides which depot stream a node may open: from its signed hello and the ledger, never from Redis. Also
+records why a run waits to deliver its result."""
 
 from __future__ import annotations
 

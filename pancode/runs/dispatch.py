@@ -52,9 +52,7 @@ def dispatch_run(
     run_id: str | None = None,
 ) -> Dispatched:
     """Queue the run, or raise the first gate's refusal. No lock is held while the snapshot is taken.
-
-    `run_id`: the id for the run; None: a new one.
-    """
+    `run_id`: the id for the run; None: a new one."""
     make = prepare_plan(core, around, request, parent)
 
     def begin() -> tuple[Plan, str, Dispatched | None]:

@@ -77,10 +77,8 @@ MakeThreads: TypeAlias = "Callable[[Core, Around], Iterable[BackgroundThread]]"
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """The functions that features register, each in the order of its calls.
-
-    The engine knows no feature: `pancode.app.features` lists them all, and passes this value to `Core`.
-    """
+    """The functions that features register, each in the order of its calls. The engine knows no feature:
+    `pancode.app.features` lists them all, and passes this value to `Core`."""
 
     complete: tuple[Hook[DispatchRequest, CompleteRequest], ...] = ()
     """Complete a request; with the flag it is only judged now, and begins later."""

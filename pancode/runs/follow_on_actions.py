@@ -1,7 +1,5 @@
-"""Carries out the follow-up actions of a run's end: durable, one after the other, until done.
-
-Kinds that could delay each other have one thread each.
-"""
+"""Carries out the follow-up actions of a run's end: durable, one after the other, until done. Kinds that
+could delay each other have one thread each."""
 
 from __future__ import annotations
 
@@ -25,10 +23,8 @@ class Doer(Protocol):
     """Carries out the actions of one kind."""
 
     def do(self, run: str, stopping: Callable[[], bool]) -> None:
-        """Do the action, and record that it is done. UnavailableError: it is tried again later.
-
-        `stopping`: whether the coordinator ends; interrupted work remains to be done.
-        """
+        """Do the action, and record that it is done. UnavailableError: it is tried again later. `stopping`:
+        whether the coordinator ends; interrupted work remains to be done."""
 
     def give_up(self, run: str, error: Exception) -> None:
         """Record that the action is not tried again, after an unexpected error."""

@@ -87,10 +87,8 @@ def _knows_lease(entry: JournalEntry, lease: Lease) -> bool:
 
 
 def _doubt_attempt(work: Work, lease: Lease) -> None:
-    """Doubt an attempt that the node accepted, but whose journal no longer has it, or has it as answered.
-
-    A disk or a ledger was lost. If the journal says so for the whole deadline, the attempt is lost.
-    """
+    """Doubt an attempt that the node accepted, but whose journal no longer has it, or has it as answered. A
+    disk or a ledger was lost. If the journal says so for the whole deadline, the attempt is lost."""
     core, key = work.core, str(identity_of(lease))
     since = core.live.journals.doubted.get(key, core.ports.clock.boot_ms())
     if core.silent_since(since) < core.rules.deadlines.lost_ms:
@@ -221,10 +219,8 @@ def _apply_each(core: Core, messages: Sequence[SignedMessage]) -> None:
 
 
 def only_signature_of(envelope: Envelope, keys: Mapping[str, PublicKey]) -> Envelope:
-    """Return the envelope with only the node's own signature: no foreign signature is archived.
-
-    The signature is a valid one by one of `keys`.
-    """
+    """Return the envelope with only the node's own signature: no foreign signature is archived. The signature
+    is a valid one by one of `keys`."""
     own = next(s for s in envelope.signatures if s.keyid in keys)
     return envelope if envelope.signatures == (own,) else envelope.model_copy(update={"signatures": (own,)})
 

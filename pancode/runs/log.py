@@ -23,9 +23,7 @@ STREAMS = (OUT, "err", "setup", "gates.log", "answer", "score")
 @dataclass(frozen=True, slots=True)
 class LogPlace:
     """The position of a reader. `attempt` is `ATTEMPT.LEASE`; empty: the successful one, else the newest.
-
-    `last`: begin at most this many bytes before the end, regardless of `offset`; 0: at `offset`.
-    """
+    `last`: begin at most this many bytes before the end, regardless of `offset`; 0: at `offset`."""
 
     stream: str = OUT
     attempt: str = ""

@@ -27,10 +27,8 @@ def read_prompt(core: Core, text: str) -> RunPromptAnswer:
 def program_for(
     core: Core, model: str | None, named: str | None, usual: str | None, tiers: Mapping[str, ModelTier]
 ) -> tuple[str, int | None]:
-    """Return the runtime that a model requires, if none is named, and the model's window, if known.
-
-    `usual`: the runtime of the agent or the settings; None: whichever is ready.
-    """
+    """Return the runtime that a model requires, if none is named, and the model's window, if known. `usual`:
+    the runtime of the agent or the settings; None: whichever is ready."""
     with core.ports.ledger.transaction() as tx:
         nodes = core.views(tx)
     if model is None and not named and not usual:

@@ -38,10 +38,8 @@ LAPSED = "lapsed"
 
 
 def repair_reservations(core: Core) -> None:
-    """Release, once for a ledger, what ended runs still reserve on nodes.
-
-    Earlier versions left such a reservation if a node returned a job and the run reserved 0 USD.
-    """
+    """Release, once for a ledger, what ended runs still reserve on nodes. Earlier versions left such a
+    reservation if a node returned a job and the run reserved 0 USD."""
     with unit_of_work(core) as work:
         if work.tx.get(Setting, RESERVATIONS_REPAIRED) is not None:
             return
@@ -62,10 +60,8 @@ def repair_reservations(core: Core) -> None:
 
 
 def lapse_reserved(core: Core) -> None:
-    """Once a day, release reservations of unknown costs of earlier days from scopes that are not days.
-
-    A day's own balance ends with the day. The cost stays unknown until it is reported, and is booked then.
-    """
+    """Once a day, release reservations of unknown costs of earlier days from scopes that are not days. A
+    day's own balance ends with the day. The cost stays unknown until it is reported, and is booked then."""
     today = books.day_scope(core.wall_ms(), core.tz)
     if core.live.day == today:
         return
@@ -106,10 +102,8 @@ NOT_ITS_OWN = "in Redis, it marked a job as started that is not its own"
 
 
 def close_jobs(core: Core) -> None:
-    """Close the jobs of closed leases: those of the last pass now, and all remaining ones once a minute.
-
-    A node can write anything into its own registry, so the ledger decides which jobs are finished.
-    """
+    """Close the jobs of closed leases: those of the last pass now, and all remaining ones once a minute. A
+    node can write anything into its own registry, so the ledger decides which jobs are finished."""
     if core.live.sweep.closed:
         with core.ports.ledger.transaction() as tx:
             over = _list_closed(core, tx)
@@ -216,9 +210,7 @@ def wait_for_messages(core: Core, wait_ms: int) -> bool:
 
 def run_pass(core: Core, woken: bool = False) -> int:
     """Run one pass; return how many messages arrived. Raises UnavailableError while Redis is unusable.
-
-    `woken`: a message caused this pass, so all nodes are checked only if that is due.
-    """
+    `woken`: a message caused this pass, so all nodes are checked only if that is due."""
     with core.lock:
         looks = (
             not woken or core.ports.clock.boot_ms() - core.live.heartbeats.watch.last_ms >= core.rules.look_ms

@@ -25,9 +25,7 @@ from pancode.runs.views import hands_now, not_ended, words_of
 
 def session_view(core: Core, tx: Transaction, session: str) -> ScopeView:
     """Return the session's ceiling and books, open runs' limits reserved; an empty `session` is a new one.
-
-    Without a ceiling, its open runs are not read.
-    """
+    Without a ceiling, its open runs are not read."""
     (budget_scope,) = core.read_scopes(tx, [books.session_scope(session)])
     reserves = session and budget_scope.ceilings.usd is not None
     balance = _reserve_limits(tx, budget_scope.balance) if reserves else budget_scope.balance
@@ -58,10 +56,7 @@ def scope_view(tx: Transaction, budget_scope: BudgetScope, due: books.Amount) ->
 
 def find_payer(core: Core, request: DispatchRequest, above: Parent | None) -> ScopeView | None:
     """Return the books of the session that pays: an interactive run's, or that of an orchestrator's child;
-    None: no session pays.
-
-    A new session has its ceiling in the request.
-    """
+    None: no session pays. A new session has its ceiling in the request."""
     by_ceiling = above is not None and above.leads
     name = request.session if request.turns else request.charged_to if by_ceiling else ""
     if not request.turns and not name:
@@ -108,10 +103,8 @@ def left_for_children(tx: Transaction, run: Run) -> Decimal | None:
 
 
 def _sum_committed(tx: Transaction, run: Run) -> Decimal:
-    """Return the run's cost so far, with the budgets of its children.
-
-    The reservation of a running attempt is not spent: the children are paid from it.
-    """
+    """Return the run's cost so far, with the budgets of its children. The reservation of a running attempt is
+    not spent: the children are paid from it."""
     entries = tx.find(BookEntry, {"run": run.id})
     if run.state is RunState.ENDED:
         spent = books.sum_used(entries, run.attempt + 1)
@@ -123,9 +116,7 @@ def _sum_committed(tx: Transaction, run: Run) -> Decimal:
 
 def _claim(run: Run, committed: Decimal) -> Decimal:
     """Return the amount to reserve for a child: its whole limit until it has ended, whatever its estimate.
-
-    The user's own programs cost nothing unless the user states what they may cost.
-    """
+    The user's own programs cost nothing unless the user states what they may cost."""
     if run.state is RunState.ENDED:
         return committed
     limit = None if RUNTIMES[run.runtime].own else limit_usd(run)
@@ -134,10 +125,7 @@ def _claim(run: Run, committed: Decimal) -> Decimal:
 
 def _reserve_limits(tx: Transaction, balance: Balance) -> Balance:
     """Return a session's books as if each open run that its orchestrator has started reserved its whole
-    limit.
-
-    Such a run reserves its estimate, and may cost more. Its own children are paid from its limit.
-    """
+    limit. Such a run reserves its estimate, and may cost more. Its own children are paid from its limit."""
     session, more = balance.scope.partition(":")[2], books.ZERO
     for run in not_ended(tx):
         if Caller.of(run).charged_to == session and _is_led(tx, run):

@@ -133,10 +133,8 @@ class Beginning:
 
 @dataclass(frozen=True, slots=True)
 class DispatchRequest(WorkOptions):
-    """One dispatch as requested, with its options.
-
-    `argv` (runtime shell only) replaces `task`. `depth`: 0 from a user, the parent's depth plus 1 from a run.
-    """
+    """One dispatch as requested, with its options. `argv` (runtime shell only) replaces `task`. `depth`: 0
+    from a user, the parent's depth plus 1 from a run."""
 
     task: str
     created_by: str

@@ -206,9 +206,7 @@ def make_request(core: Core, run: Run, by: str) -> DispatchRequest:
 
 def request_of(run: Run, by: str, session: SessionRow | None = None) -> DispatchRequest:
     """Return the parts of the old request that define the work; the user's configuration may have changed.
-
-    `session`: the session of an interactive run, with what the user has chosen for its next run.
-    """
+    `session`: the session of an interactive run, with what the user has chosen for its next run."""
     own, caller, score = RUNTIMES[run.runtime].own, Caller.of(run), GateTerms.of(run).score
     limits: dict[str, Any] = run.limits
     gates: list[dict[str, Any]] = list(run.gates)

@@ -120,10 +120,8 @@ def _list_shares(balance: records.Balance, ceilings: Ceilings) -> list[tuple[Dec
 
 @dataclass(frozen=True, slots=True)
 class AuditVerdict:
-    """The verdict. `misfit`: the number of the first entry that does not fit; `why`: the reason.
-
-    `head`: the newest digest; whoever noted it can detect later that the newest entries were removed.
-    """
+    """The verdict. `misfit`: the number of the first entry that does not fit; `why`: the reason. `head`: the
+    newest digest; whoever noted it can detect later that the newest entries were removed."""
 
     entries: int
     head: str
@@ -159,10 +157,8 @@ def anchor_payload(fleet: str, entry: records.Audit) -> bytes:
 def judge_audit(
     entries: Iterable[records.Audit], anchors: Mapping[int, str | None] | None = None
 ) -> AuditVerdict:
-    """Verify all entries in order from the first. `anchors`: valid signed digests by entry.
-
-    A rewritten chain is consistent in itself, but does not match the digests that the fleet's key signed.
-    """
+    """Verify all entries in order from the first. `anchors`: valid signed digests by entry. A rewritten chain
+    is consistent in itself, but does not match the digests that the fleet's key signed."""
     known, count, head, anchored = anchors or {}, 0, "", 0
     for entry in entries:
         if entry.number != count + 1:

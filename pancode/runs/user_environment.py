@@ -70,10 +70,8 @@ class ChosenSettings(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AgentsChange:
-    """A change of the user's own agents. `before`, `after`: the whole file; None: it did not exist.
-
-    `was`, `now`: the agent's definition before and after, on one line.
-    """
+    """A change of the user's own agents. `before`, `after`: the whole file; None: it did not exist. `was`,
+    `now`: the agent's definition before and after, on one line."""
 
     file: str
     before: str | None

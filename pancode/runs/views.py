@@ -101,9 +101,7 @@ def not_ended(tx: Transaction) -> Iterator[records.Run]:
 
 def _of_agent(tx: Transaction, agent: str, newest: list[records.Run]) -> records.Run | None:
     """Return the agent's only run that has not ended; None if no known run belongs to such an agent.
-
-    UsageError lists several such runs, NotFoundError lists the ended ones.
-    """
+    UsageError lists several such runs, NotFoundError lists the ended ones."""
     mine = (run for run in not_ended(tx) if run.agent == agent and run.judges is None)
     found = sorted(mine, key=lambda run: run.created_ms, reverse=True)
     if len(found) == 1:
@@ -127,10 +125,8 @@ def _in_short(run: records.Run) -> str:
 
 
 def _find_last_run(tx: Transaction, folder: str) -> records.Run | None:
-    """Return the newest run of the folder's repository, or the newest of all if it has none.
-
-    Verifying runs come last, because no user requested them.
-    """
+    """Return the newest run of the folder's repository, or the newest of all if it has none. Verifying runs
+    come last, because no user requested them."""
     runs: list[records.Run] = []
     for most in _PAGES if folder else _PAGES[:1]:
         newest = tx.find(records.Run, order="created_ms", descending=True, limit=most)
@@ -149,10 +145,8 @@ def is_in(folder: str, project: str) -> bool:
 
 
 def _find_running(tx: Transaction, of: str) -> records.Run:
-    """Return the running run that started last; NotFoundError names runs that are not running.
-
-    `of`: only runs that this run's session started.
-    """
+    """Return the running run that started last; NotFoundError names runs that are not running. `of`: only
+    runs that this run's session started."""
     found = tx.find(records.Run, {"state": records.RunState.RUNNING})
     if of:
         session = find_run(tx, of).session
@@ -332,10 +326,8 @@ def get_run_detail(core: Core, text: str) -> RunDetail:
 
 
 def usage_of(usage: dict[str, Any]) -> UsageShape:
-    """Return usage as stored in the ledger; before a node reports, 0 tokens at an unknown cost.
-
-    Without a receipt no source is recorded: an amount counts as reported, but zero as unknown.
-    """
+    """Return usage as stored in the ledger; before a node reports, 0 tokens at an unknown cost. Without a
+    receipt no source is recorded: an amount counts as reported, but zero as unknown."""
     cost = usage.get("cost_usd")
     source = str(usage.get("cost_source") or ("reported" if cost and Decimal(str(cost)) else "unknown"))
     return {

@@ -29,9 +29,7 @@ def plan_schedule(
     core: Core, around: Surroundings, request: AskedSchedule, head_of: HeadOf
 ) -> tuple[Schedule, tuple[str, ...]]:
     """Return the schedule's row, and warnings of what its gates would refuse now; they apply at each firing.
-
-    UsageError; RefusedError for a workflow file that needs approval.
-    """
+    UsageError; RefusedError for a workflow file that needs approval."""
     if not NAME.fullmatch(request.name):
         raise UsageError(
             f"{request.name[:80]!r} is not a valid schedule name",

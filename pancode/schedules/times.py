@@ -84,10 +84,8 @@ class CronTimes:
 
 
 def read_at(words: str, zone: str, now_ms: int) -> int:
-    """Parse a moment: `2026-12-24 08:00` or `08:00` in the zone, or with a UTC offset. UsageError.
-
-    A time that the clocks skip does not exist; a time that they repeat means its first occurrence.
-    """
+    """Parse a moment: `2026-12-24 08:00` or `08:00` in the zone, or with a UTC offset. UsageError. A time
+    that the clocks skip does not exist; a time that they repeat means its first occurrence."""
     text, tz = words.strip(), zone_of(zone)
     now = _to_local_time(now_ms, tz)
     if _TODAY.fullmatch(text):

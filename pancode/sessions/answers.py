@@ -191,9 +191,7 @@ class SessionsAnswer(TypedDict):
 
 class SaidAnswer(TypedDict):
     """`how` the message reaches an agent: `begins` (in the next run), `sent`, `with its task`, `kept`.
-
-    `number`: its number in this run, as in the run's output; 0: it is part of the task.
-    """
+    `number`: its number in this run, as in the run's output; 0: it is part of the task."""
 
     run: str
     state: str

@@ -110,10 +110,8 @@ def _read_told(run: Run, lease: Lease | None, streams: Streams) -> ToldWindow:
 
 
 def read_window(begun: Mapping[str, Any], newest: list[dict[str, Any]], whole: bool) -> ToldWindow:
-    """Read the window from a worker's first event and its newest ones. `whole`: they are complete.
-
-    Counts are cumulative, so the last call is the difference of the last two.
-    """
+    """Read the window from a worker's first event and its newest ones. `whole`: they are complete. Counts are
+    cumulative, so the last call is the difference of the last two."""
     window = _count(begun.get("context")) if begun.get("context_known") is True else None
     counts = [one for one in newest if one.get("type") == "usage"]
     shortened = [str(one.get("text", "")) for one in newest if one.get("type") == "compacted"]

@@ -40,10 +40,8 @@ kinds of change it does."""
 
 
 def last_acts(log: bytes) -> tuple[list[str], list[str]]:
-    """Return the last commands and the last written files, newest last, each once, shortened.
-
-    `log`: the end of a program's output; lines that are not JSON are skipped. Its text is untrusted.
-    """
+    """Return the last commands and the last written files, newest last, each once, shortened. `log`: the end
+    of a program's output; lines that are not JSON are skipped. Its text is untrusted."""
     acts, files = dict[str, None](), dict[str, None]()
     for line in log.splitlines():
         try:

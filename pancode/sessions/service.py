@@ -78,9 +78,7 @@ def _settle_request(around: Surroundings, request: DispatchRequest) -> tuple[Dis
 @dataclass(frozen=True, slots=True)
 class SentMessage:
     """The run that has the message. `how` it reaches the agent; `begun`: the new run with its warnings.
-
-    `number`: the message's number in its run; 0: it is part of the task.
-    """
+    `number`: the message's number in its run; 0: it is part of the task."""
 
     run: Run
     how: Literal["begins", "sent", "with its task", "kept"]
@@ -92,9 +90,7 @@ def send_message(
     core: Core, around: Surroundings, text: str, words: str, by: str, token: ApiToken | None = None
 ) -> SentMessage:
     """Send a user's message to a session or any run: into its task, to its running agent, or to the next run.
-
-    UsageError for a run that takes none; a dispatch's errors if the next run is started.
-    """
+    UsageError for a run that takes none; a dispatch's errors if the next run is started."""
     for tried in range(TRIES):
         with unit_of_work(core) as work:
             session = load_chain(work.tx, text)
@@ -152,10 +148,8 @@ def end_turn(
 
 
 def end_session(core: Core, text: str, by: str) -> Run:
-    """End the session: suspend its interactive run now; one that has not started is stopped. Idempotent.
-
-    Its results are kept, and the next message starts another run. UsageError for a run without turns.
-    """
+    """End the session: suspend its interactive run now; one that has not started is stopped. Idempotent. Its
+    results are kept, and the next message starts another run. UsageError for a run without turns."""
     with unit_of_work(core) as work:
         session = load_chain(work.tx, text)
         old = run = session.newest

@@ -55,10 +55,8 @@ class KeptSkills:
             raise ConfigError(f"cannot read {file}", why=str(exc), fix=f"mv {file} {file}.old") from exc
 
     def add(self, skill: Skill, origin: Mapping[str, str], *, force: bool) -> bool:
-        """Add a skill, whole or not at all; return False if the same one already exists.
-
-        RefusedError for an invalid one; ConflictError if its name is taken, unless `force`.
-        """
+        """Add a skill, whole or not at all; return False if the same one already exists. RefusedError for an
+        invalid one; ConflictError if its name is taken, unless `force`."""
         if not skill.is_sound:
             why = "; ".join(finding.what for finding in skill.findings if finding.error)
             fix = "fix it, then check: pancode config check --kind skills FOLDER"
@@ -136,9 +134,7 @@ class KeptSkills:
 
 def skills_below(folder: Path, name: str = "") -> list[Skill]:
     """Return the skill that this folder is, or those directly in it or in its `skills`. NotFoundError.
-
-    `name`: the skill's name, if its folder has another one.
-    """
+    `name`: the skill's name, if its folder has another one."""
     if (folder / FILE).is_file():
         return [read_skill(folder, name)]
     tops = [folder, *([] if (folder / "skills").is_symlink() else [folder / "skills"])]

@@ -43,10 +43,8 @@ def is_address(where: str) -> bool:
 
 @contextmanager
 def fetch_folder(address: str, commit: str | None, path: str) -> Iterator[Path]:
-    """Yield a temporary folder with that commit's files below `path`. Nothing of it is run.
-
-    UsageError without a full commit id; NotFoundError if the commit cannot be fetched.
-    """
+    """Yield a temporary folder with that commit's files below `path`. Nothing of it is run. UsageError
+    without a full commit id; NotFoundError if the commit cannot be fetched."""
     if commit is None or not _COMMIT.fullmatch(commit):
         raise UsageError(
             "a skill from a git address requires the full id of the commit that you reviewed",

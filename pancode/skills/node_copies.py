@@ -77,10 +77,8 @@ def answer_of(node: str, status: int | None, stdout: bytes, stderr: bytes) -> di
 
 
 async def exchange_copies(request: Callable[[list[str]], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
-    """Send the request, and again with the bytes that the node needs; return rows and kept backups.
-
-    Nothing else that a node sends is passed on.
-    """
+    """Send the request, and again with the bytes that the node needs; return rows and kept backups. Nothing
+    else that a node sends is passed on."""
     answer = await request([])
     answer = await request(answer["need"]) if "need" in answer else answer
     left = {"left": [str(one) for one in answer["left"]]} if isinstance(answer.get("left"), list) else {}
@@ -104,10 +102,8 @@ async def act_on(remote: Remote, node: str, home: str, request: SkillsAsked) -> 
 
 
 async def remove_copies(fleet: str, remote: Remote, node: Node) -> tuple[str, ...]:
-    """Remove the fleet's copies of skills from a node that leaves the fleet; return those left, or why.
-
-    A copy that a user changed belongs to the user and stays.
-    """
+    """Remove the fleet's copies of skills from a node that leaves the fleet; return those left, or why. A
+    copy that a user changed belongs to the user and stays."""
     if (await remote.run(("test", "-d", copies.STATE), ACT_S)).status != 0:
         return ()
     request = SkillsAsked("remove", owner=fleet)

@@ -19,10 +19,8 @@ from pancode.skills.node_copies import ACT_S, act_on, answer_of, argv_in, exchan
 def act_there(
     nodes: Mapping[str, Mapping[str, Any]], request: SkillsAsked, environ: Mapping[str, str]
 ) -> list[dict[str, Any]]:
-    """Carry out a request on these nodes in parallel; return each node's answer or its `problem`.
-
-    `nodes`: name to the node's target, as the coordinator's API returns it.
-    """
+    """Carry out a request on these nodes in parallel; return each node's answer or its `problem`. `nodes`:
+    name to the node's target, as the coordinator's API returns it."""
 
     async def one(name: str, reach: Reach) -> dict[str, Any]:
         try:

@@ -186,10 +186,8 @@ class SqlLedger:
                 raise
 
     def _was_made(self, number: str | None) -> bool:
-        """Whether the transaction was committed although COMMIT's response was lost. False if unknown.
-
-        Asks in a new session; that session got the right to write, so the old one has ended.
-        """
+        """Whether the transaction was committed although COMMIT's response was lost. False if unknown. Asks
+        in a new session; that session got the right to write, so the old one has ended."""
         if number is None:
             return False
         with suppress(DBAPIError, PancodeError), self._engine.connect() as fresh:

@@ -16,20 +16,16 @@ VERSION_TABLE = "alembic_version"
 
 @dataclass(frozen=True, slots=True)
 class Revisions:
-    """The newest revision, and the folders of all revisions.
-
-    `folders` None: the shipped ones, whose result for an empty database is known: the records' tables.
-    """
+    """The newest revision, and the folders of all revisions. `folders` None: the shipped ones, whose result
+    for an empty database is known: the records' tables."""
 
     head: str = HEAD
     folders: tuple[Path, ...] | None = None
 
 
 def bring_up_to_date(engine: Engine, place: str, history: Revisions) -> None:
-    """Migrate the ledger. Idempotent. ConfigError for a newer one.
-
-    An older ledger file is first copied in its folder.
-    """
+    """Migrate the ledger. Idempotent. ConfigError for a newer one. An older ledger file is first copied in
+    its folder."""
     with engine.connect() as connection, connection.begin():
         found = revision_of(connection)
         if found is None and history.folders is None:

@@ -30,10 +30,8 @@ class SeenThere:
 
 
 def look_there(database: Database, clock: Clock) -> SeenThere:
-    """Check the database, also while a coordinator uses it.
-
-    Raises the errors of opening a ledger, also if it has no permission to create tables.
-    """
+    """Check the database, also while a coordinator uses it. Raises the errors of opening a ledger, also if it
+    has no permission to create tables."""
     engine = engine_of(database, BUSY_MS, sole=False)
     try:
         with closing(engine.connect()) as connection:

@@ -131,10 +131,8 @@ def caller_of(core: Core, text: str) -> Json:
 
 
 def is_workflow_landing(core: Core, text: str, around: Surroundings | None = None) -> bool:
-    """Whether the change of the workflow or of one of its steps lands automatically. NotFoundError.
-
-    `around`: given if it continues under its owner's name, so that the owner's landing settings apply.
-    """
+    """Whether the change of the workflow or of one of its steps lands automatically. NotFoundError. `around`:
+    given if it continues under its owner's name, so that the owner's landing settings apply."""
     with core.ports.ledger.transaction() as tx:
         workflow = rows.find_workflow(tx, text)
         own = bool(workflow.caller.get("land"))

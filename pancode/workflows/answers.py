@@ -24,11 +24,8 @@ class CostShape(TypedDict):
 
 
 class LandedShape(TypedDict):
-    """How many requested landings of a workflow have something to land.
-
-    `waiting`: they will still land automatically. `not_landed`: a user must act; the step's landing has the
-    command.
-    """
+    """How many requested landings of a workflow have something to land. `waiting`: they will still land
+    automatically. `not_landed`: a user must act; the step's landing has the command."""
 
     asked: int
     landed: int

@@ -108,10 +108,8 @@ def get_defaults(core: Core, name: str) -> dict[str, Any]:
 
 
 def add_item(core: Core, around: Surroundings, name: str, new_item: AskedItem) -> tuple[str, bool]:
-    """Return the item's name, and whether it is new: an item with the same key is not added again.
-
-    The item is checked as if it started now; a refusal that can resolve itself is ignored.
-    """
+    """Return the item's name, and whether it is new: an item with the same key is not added again. The item
+    is checked as if it started now; a refusal that can resolve itself is ignored."""
     by = new_item.request.created_by
     with core.ports.ledger.transaction() as tx:
         workflow = find_lane(tx, name)
@@ -208,10 +206,8 @@ def _change(
 def _find_item(
     tx: Transaction, name: str, item: str | None
 ) -> tuple[Workflow, tuple[WorkflowStep, ...], WorkflowStep]:
-    """Return the lane, its items, and the item with this number or key. NotFoundError.
-
-    `item` None: the item at which the lane is stopped, else the next one.
-    """
+    """Return the lane, its items, and the item with this number or key. NotFoundError. `item` None: the item
+    at which the lane is stopped, else the next one."""
     workflow = find_lane(tx, name)
     steps = rows.steps_of(tx, workflow.id)
     if item is None:
@@ -294,10 +290,8 @@ def get_lane(core: Core, name: str) -> LaneShape:
 
 
 def list_inbox_items(tx: Transaction) -> Iterator[BriefLine]:
-    """Yield, by name, the lanes that are stopped at an item, for a user to decide. `run`: that item's.
-
-    It reads no items, because each inbox request calls it.
-    """
+    """Yield, by name, the lanes that are stopped at an item, for a user to decide. `run`: that item's. It
+    reads no items, because each inbox request calls it."""
     for name, workflow in sorted(_open(tx).items()):
         stands: Any = workflow.lane.get("stands")
         if stands:

@@ -306,10 +306,8 @@ def _list_bases(name: str, steps: Mapping[str, WorkflowStep]) -> list[str]:
 def find_history(
     name: str, steps: Mapping[str, WorkflowStep], commits: Mapping[str, str]
 ) -> dict[str, tuple[str, ...]]:
-    """Return, for each earlier step with a result, the steps from whose results it started.
-
-    Each step comes after those it started from.
-    """
+    """Return, for each earlier step with a result, the steps from whose results it started. Each step comes
+    after those it started from."""
     every = tuple(steps.values())
     before = [one for one in find_ancestors(name, every) if one in commits]
     before.sort(key=lambda one: (len(find_ancestors(one, every)), one))

@@ -80,10 +80,8 @@ def asks_again(step: records.WorkflowStep, run: records.Run | None, is_open: boo
 def reopen_question(
     step: records.WorkflowStep, run: records.Run, old: records.Run | None
 ) -> records.Run | None:
-    """Return `old` with its question open again if `run`, which continued with the answer, failed.
-
-    None: `run` is done or asks itself, or `old` is not a question of this step that only `run` continues.
-    """
+    """Return `old` with its question open again if `run`, which continued with the answer, failed. None:
+    `run` is done or asks itself, or `old` is not a question of this step that only `run` continues."""
     if run.state is not records.RunState.ENDED or run.outcome in (Outcome.DONE, Outcome.BLOCKED):
         return None
     if old is None or not is_blocked(old) or list_next_runs(old) != (run.id,):

@@ -126,9 +126,7 @@ def get_workflow_receipt(core: Core, text: str) -> WorkflowReceipt:
 
 def verify_workflow(core: Core, text: str, streams: Streams) -> VerdictShape:
     """Return PASS if the signature and all named receipts are valid and no run's receipt is left out.
-
-    NotFoundError for an unknown workflow.
-    """
+    NotFoundError for an unknown workflow."""
     with core.ports.ledger.transaction() as tx:
         workflow = rows.find_workflow(tx, text)
         runs = tx.find(Run, {"workflow": workflow.id})

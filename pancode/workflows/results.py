@@ -30,10 +30,8 @@ _OPENS, _CLOSES, _BETWEEN = (b"<<<<<<<", b"|||||||"), b">>>>>>>", b"======="
 
 
 def has_markers(marked: bytes, ours: bytes, result: bytes) -> bool:
-    """Whether `result` still has a conflict marker that the merge put into `marked`; `ours`: before it.
-
-    Lines of seven characters that the file's owner wrote, such as underlines of headings, do not count.
-    """
+    """Whether `result` still has a conflict marker that the merge put into `marked`; `ours`: before it. Lines
+    of seven characters that the file's owner wrote, such as underlines of headings, do not count."""
     begun, own, left = (_count_labelled(text) for text in (marked, ours, result))
     made = set(begun) - set(own)
     if made & set(left):
@@ -104,10 +102,8 @@ def change_begins(core: Core, run: Run) -> str | None:
 
 
 def change_of(core: Core, run: Run) -> tuple[Run, ...]:
-    """Return the runs whose work is in the run's change, itself first; a landing covers all of them.
-
-    What has landed before is left out, as is what a restored checkpoint has undone.
-    """
+    """Return the runs whose work is in the run's change, itself first; a landing covers all of them. What has
+    landed before is left out, as is what a restored checkpoint has undone."""
     found: dict[str, Run] = {}
     waiting = [run]
     with core.ports.ledger.transaction() as tx:

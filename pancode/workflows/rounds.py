@@ -18,10 +18,8 @@ CONFLICT = "conflict"
 def begun_again(
     steps: Mapping[str, WorkflowStep], step: WorkflowStep, now_ms: int
 ) -> dict[str, WorkflowStep]:
-    """Start another round if this step is done and its verdict requires one; return all steps.
-
-    After the last round, the step has failed.
-    """
+    """Start another round if this step is done and its verdict requires one; return all steps. After the last
+    round, the step has failed."""
     if step.state is not WorkflowStepState.DONE or is_met(step):
         return dict(steps)
     if step.round >= step.most:

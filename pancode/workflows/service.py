@@ -115,10 +115,7 @@ def commit_workflow(core: Core, plan: WorkflowPlan, ready: Sequence[ReadyStep]) 
 
 def _starts_before(one: ReadyStep, before: Counter[str]) -> int:
     """Return how many agent programs start before this one on its node, or on the one with the fewest starts,
-    and count it in `before`.
-
-    A user's own command starts instantly and delays no others.
-    """
+    and count it in `before`. A user's own command starts instantly and delays no others."""
     if one.plan is None or one.plan.runtime.own:
         return 0
     name = one.plan.request.node or min(before, key=lambda node: before[node], default="")
@@ -288,10 +285,8 @@ def _is_outside(plan: Plan) -> bool:
 
 
 def report_steps(core: Core, around: Surroundings, plan: WorkflowPlan) -> Json:
-    """Return the reports on all steps; steps that need others are checked again when they start.
-
-    The estimates of the steps that start at once are reserved one after another, as in reality.
-    """
+    """Return the reports on all steps; steps that need others are checked again when they start. The
+    estimates of the steps that start at once are reserved one after another, as in reality."""
     judged = plan_dry(core, around, plan)
     refused = refused_holds(core, plan, judged)
     steps = [_describe_step(step, one, refused.get(step.name)) for step, one in judged]
@@ -339,10 +334,8 @@ def plan_dry(core: Core, around: Surroundings, plan: WorkflowPlan) -> list[tuple
 def refused_holds(
     core: Core, plan: WorkflowPlan, judged: Sequence[tuple[StepPlan, Plan]]
 ) -> dict[str, PancodeError]:
-    """Return, by step, the ceiling that its estimate would exceed after reserving the earlier ones.
-
-    The steps that start at once are admitted in a transaction that is rolled back.
-    """
+    """Return, by step, the ceiling that its estimate would exceed after reserving the earlier ones. The steps
+    that start at once are admitted in a transaction that is rolled back."""
     refused: dict[str, PancodeError] = {}
     with suppress(_NotKept), unit_of_work(core) as work:
         workflow = plan.row(rows.new_id(core, work.tx), core.wall_ms())

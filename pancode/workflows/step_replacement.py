@@ -202,10 +202,8 @@ def reopen_workflow(work: Work, workflow: Workflow, by: str) -> Workflow:
 
 
 def asks_again(tx: Transaction, step: WorkflowStep) -> Run | None:
-    """Return the run, with its new values, that waits for a user again once the step is resumed, or None.
-
-    It is the step's own run, or the previous one if the run with the answer failed.
-    """
+    """Return the run, with its new values, that waits for a user again once the step is resumed, or None. It
+    is the step's own run, or the previous one if the run with the answer failed."""
     run = tx.get(Run, step.run) if step.run is not None else None
     if run is None:
         return None

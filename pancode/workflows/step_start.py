@@ -51,10 +51,8 @@ def not_begun(core: Core, step: WorkflowStep, error: PancodeError) -> None:
 
 
 def _hold_step(step: WorkflowStep, error: PancodeError, now_ms: int) -> WorkflowStep:
-    """Return the step waiting: a breaker is open or its workspace is in use. It is checked again then.
-
-    An item of a lane also waits for room in a budget.
-    """
+    """Return the step waiting: a breaker is open or its workspace is in use. It is checked again then. An
+    item of a lane also waits for room in a budget."""
     shortest = SHORTEST_HOLD_MS if error.code == BREAKER_OPEN else AGAIN_MS
     until = max(int(error.details.get(UNTIL_MS) or 0), now_ms + shortest)
     begins_ms = min(until, now_ms + LONGEST_HOLD_MS)
@@ -110,10 +108,7 @@ class StepPreparer:
         resolved: Plan,
     ) -> PreparedWork:
         """Prepare the step's dispatch. `request` has its project. `resolved`: the plan without earlier
-        results.
-
-        MergeConflictError, WorkspaceError, RefusedError.
-        """
+        results. MergeConflictError, WorkspaceError, RefusedError."""
         runtime = resolved.runtime
         if workflow.kind is WorkflowKind.LANE:
             return PreparedWork(replace(request, lane=workflow.id), batch=True)
@@ -238,9 +233,7 @@ class StepStarter:
 
     def start(self, workflow: Workflow, name: str) -> None:
         """Queue the run of a step that has its run's id. A refusal ends it. UnavailableError: try later.
-
-        Idempotent: does nothing if the step no longer waits for that run.
-        """
+        Idempotent: does nothing if the step no longer waits for that run."""
         with self._core.ports.ledger.transaction() as tx:
             steps = {step.name: step for step in rows.steps_of(tx, workflow.id)}
         step = steps[name]

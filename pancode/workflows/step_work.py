@@ -153,10 +153,8 @@ class StepWork:
 def step_work(
     step: WorkflowStep, original: str, results: Mapping[str, StepResult], front: str, has_files: bool
 ) -> StepWork:
-    """Return the step's task with all placeholders replaced. `front`: the text before it.
-
-    RefusedError if a text is too long for a step that works without files.
-    """
+    """Return the step's task with all placeholders replaced. `front`: the text before it. RefusedError if a
+    text is too long for a step that works without files."""
     files = {file_of(name): results[name].answer.encode() for name in step.needs if results[name].answer}
 
     def value(place: TemplatePlace) -> str:

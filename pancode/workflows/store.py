@@ -29,10 +29,7 @@ _LISTED = {"agent": "pancode agents", "node": "pancode node ls", "repository": "
 
 def resolve_filters(core: Core, wanted: Mapping[str, str], agents: Collection[str] = ()) -> dict[str, str]:
     """Return the filters by agent, node, repository and workflow (as its id). `agents`: those defined in
-    files.
-
-    NotFoundError for a name that nothing has and no run has had.
-    """
+    files. NotFoundError for a name that nothing has and no run has had."""
     with core.ports.ledger.transaction() as tx:
         for kind, fix in _LISTED.items():
             word = wanted.get(kind)

@@ -42,8 +42,7 @@ class WorkspaceShape(TypedDict):
 
 class OpenedShape(TypedDict):
     """The run that keeps a workspace's files for a user. `node` and `folder`: null until the files are
-    there.
-    """
+    there."""
 
     run: str
     by: str

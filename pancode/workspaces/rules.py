@@ -90,10 +90,8 @@ def line_of(tx: Transaction, workspace: KeptWorkspace) -> list[Run]:
 
 
 def at_workspace(tx: Transaction, request: DispatchRequest, later: bool = False) -> DispatchRequest:
-    """Return a request that names a workspace with the files of its newest run and its node.
-
-    NotFoundError; RefusedError while a run works there, unless the request is only checked for `later`.
-    """
+    """Return a request that names a workspace with the files of its newest run and its node. NotFoundError;
+    RefusedError while a run works there, unless the request is only checked for `later`."""
     if (name := workspace_in(request.workspace)) is None:
         return request
     workspace = get_workspace_row(tx, name)
@@ -177,10 +175,8 @@ def must_go_on(core: Core, around: Surroundings, request: DispatchRequest, later
 
 
 def join_workspace(work: Work, joining: Joining) -> Run:
-    """Return the run as it joins its workspace, and record it as the newest.
-
-    A run that continues one outside of it loses the name. RefusedError if another was faster.
-    """
+    """Return the run as it joins its workspace, and record it as the newest. A run that continues one outside
+    of it loses the name. RefusedError if another was faster."""
     run, lineage = joining.run, Lineage.of(joining.run)
     name, old = lineage.in_workspace, lineage.continues
     if old is not None and not must_be_newest(work.tx, name, old):

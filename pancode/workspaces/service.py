@@ -125,10 +125,8 @@ def _must_be_a_node(tx: Transaction, name: str | None) -> None:
 
 
 def list_workspaces(core: Core, measured: bool = False) -> list[WorkspaceShape]:
-    """Return all open workspaces and the newest ended ones, the most recently used first.
-
-    `measured`: count the commits of the first MEASURED.
-    """
+    """Return all open workspaces and the newest ended ones, the most recently used first. `measured`: count
+    the commits of the first MEASURED."""
     with core.ports.ledger.transaction() as tx:
         ended = tx.find(KeptWorkspace, {"ended": True}, order="created_ms", descending=True, limit=MOST_ENDED)
         kept = [*open_workspaces(tx), *ended]
@@ -202,10 +200,8 @@ def open_for(core: Core, around: Surroundings, name: str, by: str, node: str | N
 
 
 def end_open_run(core: Core, name: str, by: str) -> None:
-    """End the run that holds the workspace's files for a user; the changes made there are its result.
-
-    Raises UsageError if nobody has it open. A run whose files have not arrived yet is stopped.
-    """
+    """End the run that holds the workspace's files for a user; the changes made there are its result. Raises
+    UsageError if nobody has it open. A run whose files have not arrived yet is stopped."""
     with unit_of_work(core) as work:
         runs = line_of(work.tx, get_workspace_row(work.tx, name))
         if not runs or not is_stay(runs[-1]) or runs[-1].state is RunState.ENDED:
@@ -265,10 +261,8 @@ def _is_there(core: Core, run: Run) -> bool:
 
 
 def _find_loss(core: Core, runs: list[Run]) -> _Loss | None:
-    """Check with git whether the files with which the next run would begin are gone.
-
-    None: they exist, or a run is in progress and no check is needed.
-    """
+    """Check with git whether the files with which the next run would begin are gone. None: they exist, or a
+    run is in progress and no check is needed."""
     if not runs or runs[-1].state is not RunState.ENDED or _is_there(core, runs[-1]):
         return None
     there = (run.id for run in reversed(runs) if final_commit(run) is not None and _is_there(core, run))
@@ -333,9 +327,7 @@ def _select_unlanded(runs: list[Run]) -> list[Run]:
 
 def remove_workspace(core: Core, name: str, by: str, force: bool) -> Mapping[str, Any]:
     """Remove the workspace. Raises RefusedError while it is in use, and for unlanded work unless `force`.
-
-    Nothing of its runs is deleted: their results stay in the coordinator's depot.
-    """
+    Nothing of its runs is deleted: their results stay in the coordinator's depot."""
     with unit_of_work(core) as work:
         workspace = get_workspace_row(work.tx, name)
         runs = line_of(work.tx, workspace)

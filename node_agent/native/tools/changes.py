@@ -1,4 +1,4 @@
-"""The tool that reads the history of the run's own checkout: commits and changes, and no other git."""
+"""The tool that reads the history of the run's own checkout: commits and changes, no other git command."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ USUAL_COMMITS, MOST_COMMITS, WAIT_S = 30, 1_000, 60
 MOST_HIDDEN = 500
 _REVISION = re.compile(r"[A-Za-z0-9_][\w./~^@{}+-]*")
 _PLAIN = ("--no-ext-diff", "--no-textconv", "--no-color", "--no-renames")
-"""A renamed file keeps both names in the patch, so that neither is shown by way of the other."""
+"""A renamed file keeps both names in the patch, so that neither can be read under the other name."""
 _LINE = "--format=%h %ad %an: %s"
 
 
 def read_changes(box: Box, given: Mapping[str, Any]) -> str:
-    """`log`: commits, the newest first; `show`: one commit; `diff`: between two, or from one to the files."""
+    """Return `log`: commits, newest first; `show`: one commit; `diff`: between two, or from one to the
+    files."""
     what, of = text_arg(given, "what"), text_arg(given, "of", "HEAD")
     if what not in KINDS:
         raise Failed(f"the argument what must be one of {', '.join(KINDS)}")
@@ -63,14 +64,14 @@ def _limit_path(box: Box, path: str) -> str:
 
 
 def _patch(box: Box, how: Sequence[str], revisions: Sequence[str], only: Sequence[str]) -> str:
-    """Return the change without files that the run may not read, and the number of those."""
+    """Return the change without files that the run may not read, and the number of those files."""
     listed = ("-z", "--name-only", *(["--format="] if how[0] == "log" else []))
     options = [one for one in how if one != "-p"]
     names = _run_git(box, *options, *_PLAIN, *listed, *revisions, "--", *only).split("\0")
     found = dict.fromkeys(name.strip("\n") for name in names)
     hidden = [name for name in found if name and box.judge.hides(name)]
     if len(hidden) > MOST_HIDDEN:
-        raise Failed(f"rules hide {len(hidden)} of its files: name a path")
+        raise Failed(f"safety rules hide {len(hidden)} of its files: name a path")
     left_out = [f":(top,exclude,literal){name}" for name in hidden]
     places = [*(only or [":(top)"] if left_out else only), *left_out]
     text = _run_git(box, *how, *_PLAIN, *revisions, "--", *places)
@@ -78,7 +79,7 @@ def _patch(box: Box, how: Sequence[str], revisions: Sequence[str], only: Sequenc
 
 
 def _run_git(box: Box, *args: str) -> str:
-    """Run git. Failed with git's own words."""
+    """Run git. Raises Failed with git's error message."""
     env = {**git_env(box.env), "GIT_LITERAL_PATHSPECS": "0"}
     kept, why, status = run_command(box, ["git", "--no-pager", *args], box.tree.top, env, WAIT_S)
     text = kept.text()

@@ -21,13 +21,13 @@ from node_agent.wire.clock import Clock
 
 
 class Failed(Exception):
-    """The tool did not do its work; the text tells the model what to do instead."""
+    """Raised when the tool did not do its work; the text tells the model what to do instead."""
 
 
 @dataclass
 class Box:
-    """The tools of one run. `env`: for commands; `most_chars`: of one tool's answer; `changed`: by file
-    tools."""
+    """The tools of one run. `env`: for commands; `most_chars`: of one tool's answer; `changed`: files changed
+    by file tools."""
 
     tree: Tree
     judge: Judge
@@ -39,12 +39,12 @@ class Box:
     skills: Mapping[str, Tree] = field(default_factory=dict)
     """The files of each skill of the run, by name."""
     made: Mapping[str, MadeTool] = field(default_factory=dict)
-    """Kept tools of the project, by name."""
+    """The project's stored tools, by name."""
     heartbeat: Callable[[], None] | None = None
     """Called every `BEAT_S` while a command runs. An exception from it ends the command."""
 
     def look(self, path: str, use: Use) -> AbstractContextManager[Spot]:
-        """Open the file, judged by its given name and by its real one."""
+        """Open the file after judging both its given name and its real one."""
         return _open_judged(self, path, use)
 
 
@@ -57,10 +57,10 @@ def _open_judged(box: Box, path: str, use: Use) -> Iterator[Spot]:
 
 
 def text_arg(given: Mapping[str, Any], name: str, default: str | None = None) -> str:
-    """Return a text argument. Failed where it is missing, or no text."""
+    """Return a text argument. Raises Failed if it is missing or not text."""
     value = given.get(name, default)
     if not isinstance(value, str):
-        raise Failed(f"the argument {name} must be a text")
+        raise Failed(f"the argument {name} must be a string")
     return value
 
 
@@ -68,16 +68,13 @@ def count_arg(given: Mapping[str, Any], name: str, default: int, most: int) -> i
     """Return an argument that is a whole number from 1 to `most`."""
     value = given.get(name, default)
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise Failed(f"the argument {name} must be a whole number from 1 on")
+        raise Failed(f"the argument {name} must be a whole number of at least 1")
     return min(value, most)
 
 
 def clip_middle(text: str, most: int, how: str) -> str:
-    """Return the beginning and the end of a text that is too long; the note between them says what is
-    missing.
-
-    `how`: how to see the missing part.
-    """
+    """Return a text, shortened in the middle if too long, with a note on the missing part between the ends.
+    `how`: how to see the missing part."""
     if len(text) <= most:
         return text
     head, tail = most * 2 // 3, most // 3
@@ -98,7 +95,7 @@ _NEAR = 3
 
 
 def read(box: Box, given: Mapping[str, Any]) -> str:
-    """Return a file, or some of its lines; of a folder or a binary file only its kind."""
+    """Return a file or some of its lines; for a folder or a binary file only its kind."""
     path = text_arg(given, "path")
     start, count = count_arg(given, "start", 1, 1 << 31), count_arg(given, "lines", MOST_LINES, MOST_LINES)
     with box.look(path, Use.READ) as spot:
@@ -110,21 +107,17 @@ def read(box: Box, given: Mapping[str, Any]) -> str:
         return f"[{path} is a binary file of {size} bytes; it is not shown]"
     lines = data.decode("utf-8", "replace").splitlines(keepends=True)
     if start > max(len(lines), 1):
-        raise Failed(f"{path} has {len(lines)} lines; start is beyond them")
+        raise Failed(f"{path} has {len(lines)} lines; start is beyond the end")
     part = lines[start - 1 : start - 1 + count]
     end = start - 1 + len(part)
     text = clip_middle("".join(part), box.most_chars, "read fewer lines: start, lines")
     whole = end == len(lines) and start == 1 and size <= MOST_READ
-    more = (
-        f", of a file of {size} bytes of which the first {MOST_READ} were looked at"
-        if size > MOST_READ
-        else ""
-    )
+    more = f", of a file of {size} bytes of which the first {MOST_READ} were read" if size > MOST_READ else ""
     return text if whole else f"[lines {start} to {end} of {len(lines)}{more}]\n{text}"
 
 
 def write(box: Box, given: Mapping[str, Any]) -> str:
-    """Write a whole file, new or in place of an old one."""
+    """Write a whole file, new or replacing an old one."""
     path, content = text_arg(given, "path"), text_arg(given, "content")
     data = content.encode("utf-8", "replace")
     try:
@@ -152,7 +145,7 @@ def _create(box: Box, path: str, data: bytes) -> str:
 
 
 def edit(box: Box, given: Mapping[str, Any]) -> str:
-    """Replace a text that occurs exactly once, or everywhere if that is asked."""
+    """Replace a text that occurs exactly once, or every occurrence if requested."""
     path, old, new = text_arg(given, "path"), text_arg(given, "old"), text_arg(given, "new")
     if not old or old == new:
         raise Failed("old must be a text of the file, and new another one")
@@ -168,7 +161,9 @@ def edit(box: Box, given: Mapping[str, Any]) -> str:
         if found == 0:
             raise Failed(f"old is not in {path}, letter by letter. {_find_nearest(text, old)}")
         if found > 1 and given.get("all") is not True:
-            raise Failed(f"old is {found} times in {path}: give more lines around it, or all: true")
+            raise Failed(
+                f"old occurs {found} times in {path}: include more lines around it, or set all: true"
+            )
         write_all(
             spot.opened(os.O_WRONLY | os.O_TRUNC), text.replace(old, new).encode("utf-8", "surrogateescape")
         )
@@ -177,15 +172,15 @@ def edit(box: Box, given: Mapping[str, Any]) -> str:
 
 
 def _find_nearest(text: str, old: str) -> str:
-    """Return the lines of the file that are most like the first line of the text searched for."""
+    """Return the lines of the file most similar to the first line of the searched text."""
     wanted = next((line.strip() for line in old.splitlines() if line.strip()), "")
     lines = dict[str, int]()
     for number, line in enumerate(islice(text.splitlines(), 20_000), 1):
         lines.setdefault(line.strip()[:300], number)
     near = difflib.get_close_matches(wanted[:300], lines, _NEAR, 0.5)
     if not near:
-        return "No line is like it: read the file again."
-    return "The nearest lines are: " + "; ".join(f"{lines[one]}: {one}" for one in near)
+        return "No similar line: read the file again."
+    return "The most similar lines are: " + "; ".join(f"{lines[one]}: {one}" for one in near)
 
 
 def _must_be_file(spot: Spot, path: str) -> None:
@@ -199,7 +194,7 @@ _SKIPPED = frozenset({".git"})
 
 
 def ls(box: Box, given: Mapping[str, Any]) -> str:
-    """List one folder: names, sizes of files; `/` after a folder's name."""
+    """List one folder: names, file sizes; `/` after a folder's name."""
     path = text_arg(given, "path", ".")
     with box.look(path, Use.READ) as spot:
         if not spot.is_folder:
@@ -213,7 +208,7 @@ def ls(box: Box, given: Mapping[str, Any]) -> str:
             os.close(at)
     shown = [line for line in lines[:MOST_FOUND] if line]
     more = [f"[more than {MOST_FOUND} entries]"] if len(lines) > MOST_FOUND else []
-    return clip_middle("\n".join([*shown, *more]) or "[empty]", box.most_chars, "list a folder below it")
+    return clip_middle("\n".join([*shown, *more]) or "[empty]", box.most_chars, "list a subfolder")
 
 
 def _format_entry(box: Box, at: int, folder: str, name: str) -> str:
@@ -228,7 +223,7 @@ def _format_entry(box: Box, at: int, folder: str, name: str) -> str:
 
 
 def find(box: Box, given: Mapping[str, Any]) -> str:
-    """List files by a pattern for their path."""
+    """List files whose paths match a pattern."""
     pattern, path = text_arg(given, "pattern"), text_arg(given, "path", ".")
     if fault := pattern_fault(pattern):
         raise Failed(f"{pattern!r} is not a pattern: {fault}; `*.py` and `src/**/test_*.py` are some")
@@ -244,7 +239,7 @@ def find(box: Box, given: Mapping[str, Any]) -> str:
 
 
 def grep(box: Box, given: Mapping[str, Any]) -> str:
-    """Lines that fit a regular expression, `file:line: text`."""
+    """Return the lines that match a regular expression, as `file:line: text`."""
     pattern, path = text_arg(given, "pattern"), text_arg(given, "path", ".")
     only = text_arg(given, "files", "")
     most = count_arg(given, "most", MOST_HITS, MOST_HITS)
@@ -259,11 +254,11 @@ def grep(box: Box, given: Mapping[str, Any]) -> str:
         if len(hits) >= most:
             hits = [
                 *hits[:most],
-                f"[the first {most} lines; there may be more: narrow pattern, path or files]",
+                f"[the first {most} lines; there may be more: narrow the pattern, path or files]",
             ]
             break
     return clip_middle(
-        "\n".join(hits) or f"nothing fits {pattern}", box.most_chars, "narrow pattern, path or files"
+        "\n".join(hits) or f"nothing fits {pattern}", box.most_chars, "narrow the pattern, path or files"
     )
 
 
@@ -277,7 +272,8 @@ def _find_hits(name: str, data: bytes, pattern: str) -> Iterator[str]:
 
 
 def _walk_files(box: Box, path: str) -> Iterator[tuple[str, int, int]]:
-    """(name from the top, a descriptor that the taker closes, size) of each plain file at or below it."""
+    """Yield (name from the top, descriptor that the caller closes, size) of each plain file at or below the
+    path."""
     with box.look(path, Use.READ) as spot:
         if spot.is_file:
             yield spot.name, spot.opened(os.O_RDONLY), os.stat(f"/proc/self/fd/{spot.fd}").st_size
@@ -300,7 +296,7 @@ def _walk_files(box: Box, path: str) -> Iterator[tuple[str, int, int]]:
 
 
 def _open_plain_file(at: int, name: str, whole: str) -> Iterator[tuple[str, int, int]]:
-    """Yield the file; nothing for a link, a pipe, or an unreadable file."""
+    """Yield the file; nothing for a link, a pipe or an unreadable file."""
     with suppress(OSError):
         fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=at)
         state = os.fstat(fd)

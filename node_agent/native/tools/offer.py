@@ -1,4 +1,4 @@
-"""The list of tools, how each is described to a model, and what becomes of the model's calls of them."""
+"""The list of tools, their descriptions for a model, and the handling of the model's calls."""
 
 from __future__ import annotations
 
@@ -70,12 +70,12 @@ _FORMS = {
 
 
 def list_forms(names: Sequence[str]) -> list[ToolForm]:
-    """The forms of these tools, in their own job."""
+    """Return the forms of these tools, in the order of `_FORMS`."""
     return [form for name, form in _FORMS.items() if name in names]
 
 
 def made_forms(made: Iterable[MadeTool]) -> list[ToolForm]:
-    """The forms of kept tools. Their names begin with a word that no tool of ours begins with."""
+    """Return the forms of stored tools. Their names have a prefix that no built-in tool has."""
     return [ToolForm(one.name, one.about, json.loads(one.form)) for one in made]
 
 
@@ -85,20 +85,21 @@ MOST_SHOWN = 4_000
 
 
 class Deeds:
-    """The actions of one run. `calls`: all requested calls; `denied`: the refused ones."""
+    """The actions of one run. `calls`: number of requested calls; `denied`: of refused ones."""
 
     def __init__(self, box: Box, voice: Voice, fleet: FleetChannel | None = None) -> None:
         self.box, self._voice, self._fleet = box, voice, fleet
         self.calls = self.denied = 0
 
     def do(self, call: Call, number: int = 0) -> Result:
-        """Do the call; the model is told of any result. `number`: that of the call in its answer."""
+        """Carry out the call and return its result for the model. `number`: the call's position in its
+        answer."""
         self.calls += 1
         given = call.fields
         self._voice.tell("called", id=call.id, tool=call.name, **self._describe_call(call.name, given or {}))
         try:
             if number >= MOST_CALLS_AT_ONCE:
-                raise Failed(f"not done: at most {MOST_CALLS_AT_ONCE} calls in one answer")
+                raise Failed(f"not done: at most {MOST_CALLS_AT_ONCE} calls are allowed in one answer")
             text, ok = self._run_tool(call.name, given)
         except (Denied, Outside) as denied:
             self.denied += 1
@@ -106,13 +107,14 @@ class Deeds:
             return Result(call.id, call.name, f"Denied: {denied}")
         except (Failed, NotFound, OSError) as failed:
             text, ok = f"Error: {failed}", False
-        except Exception as fault:  # a fault of ours in a tool costs that call, not the run
+        except Exception as fault:  # a bug in a tool fails that call, not the run
             text, ok = f"Error: {type(fault).__name__}: {fault}", False
         self._voice.tell("ran", id=call.id, ok=ok, **_format_shown(call.name, given or {}, text, ok))
         return Result(call.id, call.name, text)
 
     def _run_tool(self, name: str, given: Mapping[str, Any] | None) -> tuple[str, bool]:
-        """The tool's text, and whether it did what was asked. Denied, Failed, and whatever a tool raises."""
+        """Return the tool's text, and whether it succeeded. Raises Denied, Failed, and whatever a tool
+        raises."""
         made = self.box.made.get(name)
         may_ask = self._fleet is not None and made is None and self._fleet.may_ask(name, TABLE)
         fleet = self._fleet if may_ask else None
@@ -130,7 +132,7 @@ class Deeds:
         return TABLE[name](self.box, given), True
 
     def stray(self, call: Call) -> None:
-        """Report a call that the SDK refused because no tool of this run has its name."""
+        """Report a call that the SDK refused because this run has no tool of its name."""
         self.calls += 1
         self.denied += 1
         self._voice.tell(
@@ -139,7 +141,8 @@ class Deeds:
         self._voice.tell("denied", id=call.id, tool=call.name, why="no tool of this run has that name")
 
     def _describe_call(self, name: str, given: dict[str, Any]) -> dict[str, object]:
-        """The whole subject of the call: the reader of the stream checks it against the policy once more."""
+        """Return the whole subject of the call: the reader of the stream checks it against the policy
+        again."""
         command, path = given.get("command"), given.get("path")
         about: dict[str, object] = {}
         if isinstance(command, str):
@@ -172,6 +175,6 @@ def lines_of(text: object) -> list[str]:
 
 
 def begin_of_diff(old: Sequence[str], new: Sequence[str]) -> str:
-    """Return the removed and added lines, each with its sign, as many as the stream has room for."""
+    """Return the removed and added lines, each with its sign, up to the stream's limit."""
     lines = [f"{sign}{line}" for sign, side in (("-", old), ("+", new)) for line in side]
     return "\n".join(lines)[:MOST_SHOWN]

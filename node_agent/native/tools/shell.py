@@ -27,7 +27,7 @@ class Children:
         self._due: int | None = None
 
     def start(self, argv: Sequence[str], **how: Any) -> subprocess.Popen[bytes]:
-        """Start a child. Signals wait until the child is on the list."""
+        """Start a child. Signals are blocked until the child is on the list."""
         self._starting += 1
         try:
             process = subprocess.Popen(argv, **how)
@@ -39,7 +39,7 @@ class Children:
         return process
 
     def over(self, process: subprocess.Popen[bytes]) -> None:
-        """Take an ended child off the list, and end what is left of its group."""
+        """Remove an ended child from the list, and kill the rest of its process group."""
         kill_group(process)
         process.wait()
         if process.stdout is not None:
@@ -47,12 +47,12 @@ class Children:
         self.alive.remove(process)
 
     def end_with_us(self) -> None:
-        """Let a signal end this program at once, and all its children with it."""
+        """Install signal handlers that end this program and all its children immediately."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda number, _: self.end(128 + number))
 
     def end(self, status: int) -> None:
-        """End all children, and leave with this status. For a signal handler."""
+        """End all children and exit with this status. For a signal handler."""
         if self._starting:
             self._due = status
             return
@@ -63,8 +63,8 @@ class Children:
 
 
 def kill_group(process: subprocess.Popen[bytes]) -> None:
-    """Kill the group without waiting: the signal may have come during a wait. A child without a group is left
-    alone."""
+    """Kill the group without waiting, as the signal may arrive during a wait. A child without a group is
+    skipped."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
 
@@ -76,13 +76,13 @@ CHILDREN = Children()
 USUAL_S, MOST_S = 120, 1_800
 HEAD, TAIL = 256 << 10, 256 << 10
 MOST_PRINTED = 64 << 20
-"""The bytes of output at which a command is ended: nobody reads so much."""
+"""Bytes of output at which a command is ended: no reader needs more."""
 LATE_MS = 500
-"""The wait in milliseconds for a pipe after a command's end; its child processes may hold the pipe open."""
+"""Milliseconds to wait for a pipe after a command's end; its child processes may keep the pipe open."""
 
 
 def bash(box: Box, given: Mapping[str, Any]) -> str:
-    """Run a command; return its standard output and error as they came, and how it ended."""
+    """Run a command; return its standard output and error, interleaved, and how it ended."""
     command = text_arg(given, "command")
     wait_s = count_arg(given, "timeout_s", USUAL_S, MOST_S)
     judgement = box.judge.command(command)
@@ -95,9 +95,8 @@ def bash(box: Box, given: Mapping[str, Any]) -> str:
 
 
 def run_made(box: Box, tool: MadeTool, given: Mapping[str, Any]) -> tuple[str, bool]:
-    """Run a kept tool where commands run, with its input as JSON on standard input; return its output, and
-    whether it ended well. Failed where the arguments do not fit its schema.
-    """
+    """Run a stored tool where commands run, with its input as JSON on standard input; return its output, and
+    whether it succeeded. Raises Failed if the arguments do not match its schema."""
     form = json.loads(tool.form)
     wrong = [*(given.keys() - form["properties"].keys()), *(set(form.get("required", ())) - given.keys())]
     if wrong:
@@ -108,7 +107,7 @@ def run_made(box: Box, tool: MadeTool, given: Mapping[str, Any]) -> tuple[str, b
         file.write(json.dumps(given).encode())
         file.seek(0)
         kept, why, status = run_command(box, [tool.run], cwd, box.env, tool.seconds, file.fileno())
-    text = clip_middle(kept.text(), box.most_chars, "ask it for less")
+    text = clip_middle(kept.text(), box.most_chars, "request less output from it")
     ended = f"ended after {tool.seconds} s" if why == "time" else _format_end(status, why, tool.seconds)
     return f"{text}\n[{ended}]".lstrip("\n"), not why and status == 0
 
@@ -121,9 +120,8 @@ def run_command(
     wait_s: int,
     fed: int = subprocess.DEVNULL,
 ) -> tuple[Printed, str, int]:
-    """What a command prints, why we ended it, and its status. OSError where it cannot begin. `fed`: its
-    input.
-    """
+    """Run a command; return its output, why it was ended, and its status. OSError if it cannot start. `fed`:
+    its input."""
     process = CHILDREN.start(
         argv, cwd=cwd, env=dict(env), stdin=fed, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, start_new_session=True,
@@ -154,7 +152,7 @@ class Printed:
 
 
 def _watch_command(process: subprocess.Popen[bytes], box: Box, wait_s: int) -> tuple[Printed, str]:
-    """Watch the command until it ends; return its output, and the reason if we ended it."""
+    """Watch the command until it ends; return its output, and the reason if the worker ended it."""
     assert process.stdout is not None
     clock = box.clock
     kept, until = Printed(), clock.mono_ms() + wait_s * 1000
@@ -184,7 +182,7 @@ def _watch_command(process: subprocess.Popen[bytes], box: Box, wait_s: int) -> t
 
 
 def _read_rest(fd: int, kept: Printed, clock: Clock) -> None:
-    """Read the rest of the pipe, but not for ever: a process that was left behind may continue printing."""
+    """Read the rest of the pipe for a limited time: a process that was left behind may continue printing."""
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     until = clock.mono_ms() + LATE_MS

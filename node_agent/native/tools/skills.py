@@ -21,7 +21,7 @@ def read_skill_file(box: Box, given: Mapping[str, Any]) -> str:
     with tree.at(file) as spot:
         data, _ = read_all(spot, MOST_READ)
     text = clip_middle(
-        data.decode("utf-8", "replace"), box.most_chars, "the whole is too long for this model"
+        data.decode("utf-8", "replace"), box.most_chars, "the whole text is too long for this model"
     )
     others = [one for one in _list_files(tree.top) if one != INSTRUCTIONS] if file == INSTRUCTIONS else []
     return f"{text}\n[its other files: {', '.join(others)}]" if others else text

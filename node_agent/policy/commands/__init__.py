@@ -1,3 +1,3 @@
-"""Classifies a shell command from its parsed words: nothing is run, no disk is read."""
+"""Classifies a shell command from its parsed words, without running it or reading the disk."""
 
 from __future__ import annotations

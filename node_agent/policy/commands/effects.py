@@ -1,7 +1,7 @@
-"""Decides whether a command only reads, and what a git command does to history, server and files. Pure.
+"""Decides whether a command only reads, and how a git command affects history, server and files. Pure.
 
-The answer decides whether a run that may change nothing may run the command. So every doubtful command, such
-as one with an option that is made while the script runs, counts as one that writes.
+The answer decides whether a read-only run may run the command. So every doubtful command, such as one with an
+option that is generated while the script runs, counts as one that writes.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _LATER_SCRIPT = {("bisect", "run"), ("submodule", "foreach")}
 
 
 def git_action(words: Sequence[ShellWord]) -> ActionClass:
-    """The class of a git command. `words`: the words after `git`."""
+    """Return the class of a git command. `words`: the words after `git`."""
     rest = list(words)
     while rest and (rest[0].text or "").startswith("-"):
         option = rest.pop(0).text or ""
@@ -96,7 +96,7 @@ def _classify_verb(verb: str, words: Sequence[ShellWord]) -> ActionClass:
 
 
 def _push(args: Sequence[str], known: bool) -> ActionClass:
-    """The class of a push. An unknown argument could be `--force`."""
+    """Return the class of a push. An unknown argument could be `--force`."""
     gone = ("--force", "--mirror", "--delete", "--prune")
     for word in args:
         if word.startswith(gone) or word[:1] == "+" or (word[:1] == ":" and len(word) > 1):
@@ -107,7 +107,7 @@ def _push(args: Sequence[str], known: bool) -> ActionClass:
 
 
 def _is_rewrite(verb: str, args: Sequence[str]) -> bool:
-    """Whether commits, or the only names by which they are found, are lost."""
+    """Whether commits, or the only names that lead to them, are lost."""
     letters, words = _REWRITING.get(verb, ("", ()))
     if verb == "branch" and "--delete" in args and "--force" in args:
         return True
@@ -115,7 +115,7 @@ def _is_rewrite(verb: str, args: Sequence[str]) -> bool:
 
 
 def _throws_away(verb: str, args: Sequence[str]) -> bool:
-    """Check whether uncommitted work is lost."""
+    """Whether uncommitted work is lost."""
     if verb == "checkout":
         return "--" in args or "--force" in args or _has_letter(args, "f") or "." in args
     if verb == "switch":
@@ -152,9 +152,8 @@ _SCRIPT = re.compile(r"-[a-hj-z]*c")
 
 @dataclass(frozen=True, slots=True)
 class _But:
-    """The options with which a reading program writes a file or starts another program. `most`: the most
-    operands that it only reads.
-    """
+    """The options with which an otherwise reading program writes a file or starts another program. `most`:
+    the number of operands up to which it only reads."""
 
     letters: str = ""
     longs: tuple[str, ...] = ()
@@ -186,7 +185,7 @@ _GIT_LOOKS = frozenset(
     "status log diff show blame grep ls-files ls-tree rev-parse rev-list cat-file describe shortlog".split()
 )
 _EXACT = frozenset({"--text"})
-"""Harmless options whose beginning is like one of the options above."""
+"""Harmless options that begin like one of the options above."""
 _QUIET = frozenset("LANG LANGUAGE TZ COLUMNS LINES NO_COLOR CLICOLOR TERM GIT_OPTIONAL_LOCKS".split())
 
 
@@ -208,7 +207,7 @@ def only_looks(name: str, words: Sequence[ShellWord]) -> bool:
 
 
 def is_quiet(variable: str) -> bool:
-    """Whether the variable changes only how things are shown."""
+    """Whether the variable changes only how output is displayed."""
     return variable in _QUIET or variable.startswith("LC_")
 
 
@@ -223,13 +222,14 @@ def _is_harmless(but: _But, words: Sequence[ShellWord]) -> bool:
 
 
 def _may_be_option(word: ShellWord) -> bool:
-    """Whether the word may be an option: its text is made while the script runs, or comes from file names."""
+    """Whether the word may be an option: its text is generated while the script runs, or comes from file
+    names."""
     text = word.text
     return text is None or (word.glob and text[:1] in ("*", "?", "[")) or ("{" in text and "," in text)
 
 
 def _is_of(but: _But, word: str) -> bool:
-    """Whether the word is one of these options: as a letter in a bundle, or as an unambiguous beginning."""
+    """Whether the word is one of these options: a letter in a bundle, or an unambiguous abbreviation."""
     if word.startswith(but.words or ("\0",)):
         return True
     if word.startswith("--"):

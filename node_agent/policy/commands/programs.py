@@ -22,9 +22,9 @@ class Use(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Touched:
-    """A path in a command. `glob`: the shell replaces the word by the paths that fit it.
+    """A path in a command. `glob`: the shell replaces the word by the paths that match it.
 
-    `sure`: the word is a path, and its use is known. Otherwise it only could be a path.
+    `sure`: the word is a path, and its use is known. Otherwise it may or may not be a path.
     """
 
     path: str
@@ -63,7 +63,7 @@ _STARTERS = {
     "zip": ("-TT", "--unzip-command"),
     "man": ("-P", "--pager", "-H"),
 }
-"""The options by which a program gets the name of another program to start."""
+"""Options whose value is the name of another program to start."""
 _ELSEWHERE = frozenset("ssh autossh mosh rsh telnet nc ncat netcat socat".split())
 _WRITERS = frozenset("tee touch mkdir mkfifo mknod truncate chmod chown chgrp".split())
 _TO_LAST = frozenset("cp ln install rsync scp".split())
@@ -78,7 +78,7 @@ _LOOSE = ("777", "666", "a+w", "o+w", "a+rwx", "o+rwx", "+s")
 
 
 def plain_action(program: str, words: Sequence[ShellWord], fed: bool) -> ActionClass:
-    """The class of a call whose arguments start no other program."""
+    """Return the class of a call whose arguments start no other program."""
     args = [word.text for word in words if word.text is not None]
     if program in _SYSTEM or program.startswith("mkfs"):
         return A.SYSTEM
@@ -94,8 +94,7 @@ def plain_action(program: str, words: Sequence[ShellWord], fed: bool) -> ActionC
 
 
 def _is_hidden(program: str, args: Sequence[str], words: Sequence[ShellWord], fed: bool) -> bool:
-    """Check whether the call's real work is in another language, comes from elsewhere, or happens
-    elsewhere."""
+    """Whether the call's real work is in another language, comes from elsewhere, or happens elsewhere."""
     if program in _ELSEWHERE:
         return True
     starters = _STARTERS.get(program, ())
@@ -123,7 +122,7 @@ def _is_operand(word: ShellWord) -> bool:
 
 
 def _has_option(args: Sequence[str], letters: str, long: Sequence[str]) -> bool:
-    """Check for one of these letters in a bundle, or for the beginning of one of these long options."""
+    """Whether one of these letters is in a bundle, or a word begins one of these long options."""
     for word in args:
         if word == "--":
             return False
@@ -135,7 +134,7 @@ def _has_option(args: Sequence[str], letters: str, long: Sequence[str]) -> bool:
 
 
 def _is_loose(args: Sequence[str]) -> bool:
-    """Whether access is opened to everybody or for a whole tree, or a command runs as another user."""
+    """Whether access is opened to everyone or for a whole tree, or a command runs as another user."""
     modes = [word for word in args if not word.startswith("--")]
     numbers = any(len(word) == 4 and word.isdigit() and word[0] in "4567" for word in modes)
     return (
@@ -146,7 +145,7 @@ def _is_loose(args: Sequence[str]) -> bool:
 
 
 def find_touched(program: str, words: Sequence[ShellWord]) -> Iterator[Touched]:
-    """The words that may be paths, and their use. A word that is not a path is only read, at most."""
+    """Yield the words that may be paths, with their use. A word that may not be a path is at most read."""
     ends = next((at for at, word in enumerate(words) if word.text == "--"), len(words))
     options, rest = words[:ends], words[ends + 1 :]
     files = [word for word in options if word.text and not word.text.startswith("-")]
@@ -174,7 +173,7 @@ def _use(program: str, words: Sequence[ShellWord], number: int, count: int) -> U
 
 
 def _find_inside(program: str, word: str) -> Iterator[Touched]:
-    """The path inside a word: `--file=PATH`, `of=PATH`, `@PATH`, `HEAD:PATH`."""
+    """Yield the path inside a word: `--file=PATH`, `of=PATH`, `@PATH`, `HEAD:PATH`."""
     key, equals, value = word.partition("=")
     if equals and value:
         yield Touched(value, Use.WRITE if program == "dd" and key == "of" else Use.READ, sure=program == "dd")

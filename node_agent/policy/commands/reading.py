@@ -1,9 +1,9 @@
 """Reads a whole shell script: its gravest action, its commands as plain lines, the paths that it names.
 
-A part that it cannot see through is `unknown`, which no level allows: a program, or a script, that is made
-while the script runs; code in another language; a shell that gets input; an alias. A named program counts as
-the program of that name. It does not look into the work of a program (a build, a test, a script in a file):
-the sandbox holds that.
+A part that cannot be analyzed is `unknown`, which no level allows: a program or script that is generated
+while the script runs; code in another language; a shell with input; an alias. A named program counts as the
+program of that name. The work of a program (a build, a test, a script in a file) is not analyzed: the sandbox
+confines it.
 """
 
 from __future__ import annotations
@@ -28,14 +28,15 @@ _HIDING_VARIABLES = ("BASH_ENV", "ENV", "LD_PRELOAD", "LD_AUDIT", "GIT_CONFIG", 
 _RESERVED = frozenset(
     "if then else elif fi for while until do done case esac in select function { } [[ ]] !".split()
 )
-"""Words of the shell's own; if one stands as a program, shell and parser read the script differently."""
+"""The shell's reserved words; if one is in a program's position, shell and parser read the script
+differently."""
 _REWRITTEN = re.compile(r"\(\(|\$\[|\[\[|\[ [^]]*-[vR] |\$\{[^}]*[^A-Za-z0-9_}]|\bfor\s+[a-z_]*[A-Z]")
 """Arithmetic, and texts made from a variable, whose content might be run; also a loop that might set PATH."""
 _EVALUATED = re.compile(r"[^\[]*\[.*?(\$+\(|`|\$\{[\s|]|@P\})", re.DOTALL)
-"""A literal with a substitution after a `[`: where bash evaluates the literal as arithmetic, it runs that."""
+"""A literal with a substitution after a `[`: if bash evaluates the literal as arithmetic, it runs that."""
 _NAMERS = frozenset("let declare typeset local export readonly read unset wait mapfile readarray".split())
 _NAMERS_BY_OPTION = frozenset("printf test [".split())
-"""Commands of a shell's own that evaluate a subscript in a word, or only with `-v` or `-R`."""
+"""Shell builtins that evaluate a subscript in a word, always or only with `-v` or `-R`."""
 _NUMBERS = ("RANDOM", "OPTIND", "HISTCMD", "SECONDS", "LINENO")
 _HARMLESS = ("/dev/null", "/dev/stdout", "/dev/stderr", "/dev/tty", "/dev/zero", "/dev/fd")
 _OF_SYSTEM = (
@@ -56,9 +57,10 @@ _OF_SYSTEM = (
 
 @dataclass(frozen=True, slots=True)
 class CommandAction:
-    """One call: its class, and its words as one line, with `?` for a word that is made while the script runs.
+    """One call: its class, and its words as one line, with `?` for a word that is generated while the script
+    runs.
 
-    `looks`: the call changes nothing.
+    `looks`: whether the call changes nothing.
     """
 
     action: ActionClass
@@ -68,19 +70,19 @@ class CommandAction:
 
 @dataclass(slots=True)
 class ScriptReading:
-    """What a script does, as far as it can be read."""
+    """What a script does, as far as this can be determined."""
 
     acts: list[CommandAction] = field(default_factory=list)
     touches: list[Touched] = field(default_factory=list)
     plain: bool = True
-    """Whether nothing in the script changes the meaning of its calls, or writes where nobody can see it."""
+    """Whether nothing in the script changes the meaning of its calls, or writes to an unknown place."""
     literals: list[str] = field(default_factory=list)
     sums: bool = False
     """Whether text is evaluated somewhere as arithmetic, or as a name with a subscript."""
 
     @property
     def gravest(self) -> CommandAction:
-        """The gravest action; an empty one for a script that does nothing."""
+        """Return the gravest action; an empty one for a script that does nothing."""
         return min(self.acts, key=lambda act: GRAVITY.index(act.action), default=CommandAction(A.SHELL, ""))
 
     @property
@@ -89,7 +91,7 @@ class ScriptReading:
 
     @property
     def only_looks(self) -> bool:
-        """Check whether the script changes nothing: every call is known to be harmless."""
+        """Whether the script changes nothing: every call is known to be harmless."""
         looking = self.plain and all(act.looks for act in self.acts)
         return looking and all(one.use is Use.READ or one.path == "/dev/null" for one in self.touches)
 
@@ -101,7 +103,7 @@ def read_command(text: str) -> ScriptReading:
     if reading.sums:
         for hidden in filter(_EVALUATED.match, tuple(reading.literals)):
             reading.acts.append(CommandAction(A.UNKNOWN, hidden[:500]))
-            _read_script(reading, f': "{hidden}"', 1)  # what bash runs of it
+            _read_script(reading, f': "{hidden}"', 1)  # the part of it that bash runs
     return reading
 
 
@@ -123,7 +125,7 @@ def _read_script(reading: ScriptReading, text: str, depth: int) -> None:
 
 
 def _read_variable(reading: ScriptReading, name: str, value: ShellWord, depth: int) -> None:
-    """The class of setting a variable: some variables are commands, or name files that are run."""
+    """Record the class of setting a variable: some variables are commands, or name files that are run."""
     reading.sums = reading.sums or name in _NUMBERS
     traced = name == "PS4" and (value.text is None or "$(" in value.text or "`" in value.text)
     if traced or name.startswith(_HIDING_VARIABLES[4:]) or name in _HIDING_VARIABLES:
@@ -141,7 +143,7 @@ def _read_redirect(reading: ScriptReading, redirect: Redirect) -> None:
     path = redirect.target.text
     if path is None:
         reading.plain = reading.plain and not redirect.writes
-        return  # some file is written: that is what a shell may do, and where it is nobody can say
+        return  # some file is written; a shell may do so, but the file is unknown
     use = Use.WRITE if redirect.writes else Use.READ
     reading.touches.append(Touched(path, use, redirect.target.glob))
     if redirect.writes:
@@ -155,7 +157,8 @@ def _add_place(reading: ScriptReading, path: str, line: str) -> None:
 
 
 def grave_place(path: str) -> ActionClass | None:
-    """The class of a change in a grave place, such as git's own files and the system's; None elsewhere."""
+    """Return the class of a change to a sensitive path, such as git's own or the system's files; else
+    None."""
     folded = posixpath.normpath(path)
     if ".git" in folded.split("/"):
         return A.GIT_DESTRUCTIVE

@@ -1,4 +1,4 @@
-"""Parses a shell script into its commands: words, redirections, input. The parser is tree-sitter.
+"""Parses a shell script with tree-sitter into its commands: words, redirections, input.
 
 The grammar is loaded with the first script, or only in another process that parses all scripts for this one.
 """
@@ -16,20 +16,19 @@ if TYPE_CHECKING:
 
 MOST_BYTES, MOST_CALLS, MOST_DEPTH = 50_000, 500, 60
 MOST_HEREDOCS = 10
-"""The most here-documents: with hundreds of them the grammar's scanner ended the whole process (a fault in
-C)."""
+"""The most here-documents: hundreds of them crash the grammar's C scanner, and with it the process."""
 STEEP = b"|()[<>&"
 MOST_OF_ONE = 1_000
 """The most of each construct in `STEEP`, because the parser's time grows with its square, or faster.
 
-A script with more is not parsed: it counts as a script that nobody can read.
+A script with more is not parsed: it counts as unreadable.
 """
 _READS = ("<", "<<", "<<-", "<<<", "<&")
 _HERE = ("heredoc_redirect", "herestring_redirect")
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "e": "\x1b", "f": "\f", "v": "\v"}
 _ANSI = re.compile(r"\\(x[0-9a-fA-F]{1,2}|u[0-9a-fA-F]{1,4}|U[0-9a-fA-F]{1,8}|[0-7]{1,3}|c.|.)", re.DOTALL)
 _BEYOND = re.compile(r"[^\x00-\xff]")
-"""Letters that the grammar's scanner looks up beyond the end of C's own table, which can crash it.
+"""Letters for which the grammar's scanner reads beyond the end of C's table, which can crash it.
 
 In a command they count as `_`; a rule for a path with such letters is checked on the result.
 """
@@ -38,15 +37,15 @@ _REWORDS = re.compile(r"\$\{\w*[^\w}]")
 """Tests and expansions that evaluate text as arithmetic: bash runs a `$(...)` in a subscript there, even a
 quoted one."""
 _HEARS = ("read", "mapfile", "readarray", "command", "builtin")
-"""The shell's own commands that put their input into variables, or might."""
+"""Shell builtins that put their input into variables, or might."""
 _KNOWN_PLACES = {"HOME": "~", "PWD": "."}
 
 
 @dataclass(frozen=True, slots=True)
 class ShellWord:
-    """One word as the program gets it. `text` None: it is made while the script runs.
+    """One word as the program gets it. `text` None: it is generated while the script runs.
 
-    `glob`: a shell would look for files that fit it.
+    `glob`: a shell would expand it to the matching files.
     """
 
     text: str | None
@@ -69,7 +68,7 @@ class Redirect:
 
 @dataclass(frozen=True, slots=True)
 class ShellCommand:
-    """One command. `sets`: the variables in front of it; `fed`: its input comes from a pipe or a
+    """One command. `sets`: the variables assigned in front of it; `fed`: its input comes from a pipe or a
     redirection."""
 
     words: tuple[ShellWord, ...]
@@ -80,8 +79,8 @@ class ShellCommand:
 
 @dataclass(frozen=True, slots=True)
 class ParsedScript:
-    """All calls of a script, also those in loops, functions and substitutions. `whole`: the parser understood
-    all of it.
+    """All calls of a script, including those in loops, functions and substitutions. `whole`: the parser
+    understood all of it.
 
     `literals`: the script's texts, without quotes, with `$` for a variable. `sums`: some text is evaluated as
     arithmetic, or as a name with a subscript.
@@ -97,7 +96,7 @@ UNREADABLE = ParsedScript((), False)
 
 
 def parse_script(text: str) -> ParsedScript:
-    """The parsed script; it never raises, and a text that is not a script is not `whole`."""
+    """Return the parsed script; never raises. A text that is not a script is not `whole`."""
     raw = _BEYOND.sub("_", text).encode("utf-8", "replace")
     too_many = max(map(raw.count, STEEP)) > MOST_OF_ONE or raw.count(b"<<") > MOST_HEREDOCS
     if len(raw) > MOST_BYTES or b"\0" in raw or too_many:
@@ -110,14 +109,14 @@ def take_elsewhere(
 ) -> None:
     """Let `reader` parse scripts from now on; None: this process parses them itself.
 
-    It is set for the whole process, because a reader of commands must not choose where the parser lives.
+    It is set for the whole process, because callers must not choose which process parses.
     """
     global _elsewhere, _ready
     _elsewhere, _ready = reader, ready
 
 
 def get_ready() -> None:
-    """Begin the start of the parser, as a script may come soon; waits for nothing. Idempotent."""
+    """Start the parser in advance, without waiting, as a script may come soon. Idempotent."""
     if _ready is not None:
         _ready()
 
@@ -128,7 +127,7 @@ _ready: Callable[[], None] | None = None
 
 def take_apart(raw: bytes) -> ParsedScript:
     """Parse here, in C code, the bytes that `parse_script` let through."""
-    # Each script has a parser of its own: several threads read scripts, and two must not share one.
+    # A new parser for each script: several threads read scripts, and two must not share one.
     from tree_sitter import Parser
 
     root = Parser(_load_language()).parse(raw).root_node
@@ -148,7 +147,7 @@ def _load_language() -> Language:
 
 @dataclass(frozen=True, slots=True)
 class _Around:
-    """What the place of a syntax node means for the calls in it."""
+    """What the position of a syntax node means for the calls in it."""
 
     depth: int = 0
     fed: bool = False
@@ -188,7 +187,7 @@ class _Reader:
                 self._visit_children(node, below)
 
     def _listen(self, node: Node, in_sum: bool) -> None:
-        """Note a literal, and whether text is evaluated here."""
+        """Record a literal, and whether text is evaluated here."""
         match node.type:
             case "raw_string" | "ansi_c_string" | "word" | "string_content":
                 self.literals.append("[" * in_sum + (_read_piece(node).text or _text(node)))
@@ -243,7 +242,8 @@ class _Reader:
 
 
 def _is_sum(node: Node) -> bool:
-    """Check for a subscript, `$[ ]`, `(( ))`, and a `$(( ))` that the grammar takes for a substitution."""
+    """Whether the node is a subscript, `$[ ]`, `(( ))`, or a `$(( ))` that the grammar takes for a
+    substitution."""
     if node.type in ("arithmetic_expansion", "subscript"):
         return True
     brackets = node.type in ("compound_statement", "subshell", "command_substitution")
@@ -251,7 +251,7 @@ def _is_sum(node: Node) -> bool:
 
 
 def _is_heard(body: Node) -> bool:
-    """Check whether a here-document goes to the shell's own `read`, to a loop, or to a group."""
+    """Whether a here-document is the input of the shell's own `read`, a loop or a group."""
     statement = body.parent.parent if body.parent is not None else None
     taker = statement.child_by_field_name("body") if statement is not None else None
     name = taker.child_by_field_name("name") if taker is not None else None
@@ -319,8 +319,7 @@ def _read_piece(node: Node) -> ShellWord:
 
 def _join_word(node: Node) -> ShellWord:
     """Return the word of joined parts. Braces as in `{a,b}` make several words, so such a word is unknown;
-    `{}` stands for itself.
-    """
+    `{}` is literal."""
     if _text(node) == "{}":
         return ShellWord("{}")
     parts = [_read_word(one) if one.is_named else ShellWord(_text(one)) for one in node.children]

@@ -1,4 +1,4 @@
-"""Finds the command inside of a command: `env`, `xargs`, `sh -c`, `find -exec`, and their like."""
+"""Finds the command inside a command: `env`, `xargs`, `sh -c`, `find -exec`, and similar."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Words = Sequence[ShellWord]
 
 @dataclass(frozen=True, slots=True)
 class Inside:
-    """The calls that a call runs in its turn: `calls` by their words, `scripts` by their text.
+    """The calls that a call starts: `calls` by their words, `scripts` by their text.
 
-    `own`: the class of the call itself; unknown where it runs a script that is made at run time. `sets`: the
-    variables that it gives to those calls.
+    `own`: the class of the call itself; unknown if it runs a script that is generated at run time. `sets`:
+    the variables that it sets for those calls.
     """
 
     calls: tuple[tuple[ShellWord, ...], ...] = ()
@@ -63,7 +63,7 @@ _ASKS_ONLY = ("-v", "-V")
 
 
 def find_inner(program: str, words: Words, fed: bool) -> Inside | None:
-    """The command inside of the call; None when the program starts no command of its arguments."""
+    """Return the command inside the call; None if the program starts no command from its arguments."""
     name = program.rstrip("0123456789.") if program.startswith(("bash", "zsh", "ksh")) else program
     if name in _SHELLS:
         return _shell(words, fed)
@@ -76,7 +76,7 @@ def find_inner(program: str, words: Words, fed: bool) -> Inside | None:
 
 
 def _shell(words: Words, fed: bool) -> Inside:
-    """The command of `sh -c SCRIPT` or `sh FILE`, or of a shell that reads its input."""
+    """Return the command of `sh -c SCRIPT` or `sh FILE`, or of a shell that reads its input."""
     for number, word in enumerate(words):
         if word.text is None:
             return _UNKNOWN
@@ -119,7 +119,7 @@ def _read_prefix(program: str, words: Words) -> Inside:
 
 
 def _after_options(words: Words, valued: Sequence[str], assigns: bool) -> int | None:
-    """Return the index at which the command begins; None when only a real run would show it."""
+    """Return the index at which the command begins; None if only a real run would show it."""
     at = 0
     while at < len(words):
         text = words[at].text
@@ -135,7 +135,7 @@ def _after_options(words: Words, valued: Sequence[str], assigns: bool) -> int | 
 
 
 def _split(words: Words) -> Inside:
-    """The command in `env -S 'CMD ARG'`."""
+    """Return the command in `env -S 'CMD ARG'`."""
     args = [word.text or "" for word in words]
     for number, text in enumerate(args):
         if text in ("-S", "--split-string"):
@@ -146,7 +146,8 @@ def _split(words: Words) -> Inside:
 
 
 def _find(words: Words) -> Inside:
-    """The commands of `-exec CMD ... ;`, which may occur several times; `-delete` is find's own action."""
+    """Return the commands of `-exec CMD ... ;`, which may occur several times; `-delete` is find's own
+    action."""
     calls, at = [], 0
     args = [word.text for word in words]
     while at < len(words):
@@ -161,7 +162,7 @@ def _find(words: Words) -> Inside:
 
 
 def _read_fd(words: Words) -> Inside:
-    """The command in `fd PATTERN -x CMD ...`."""
+    """Return the command in `fd PATTERN -x CMD ...`."""
     for number, word in enumerate(words):
         if word.text in ("-x", "-X", "--exec", "--exec-batch"):
             return Inside(calls=(tuple(words[number + 1 :]),) if words[number + 1 :] else ())
@@ -183,12 +184,12 @@ def _read_trap(words: Words) -> Inside:
 
 
 def _read_alias(words: Words) -> Inside:
-    """An alias is a new name for a command; later calls of that name cannot be judged."""
+    """Return an unknown call: an alias renames a command, and later calls of that name cannot be judged."""
     return _UNKNOWN if any(word.text is None or "=" in word.text for word in words) else Inside()
 
 
 def _calls_back(words: Words) -> Inside:
-    """`mapfile -C`, `compgen -C` and `-W`, `complete -C`: a word is run later, or expanded once more."""
+    """Handle `mapfile -C`, `compgen -C` and `-W`, `complete -C`: a word is run later, or expanded again."""
     options = [word.text for word in words if word.text is None or word.text[:1] == "-"]
     return _UNKNOWN if any(one is None or set("CFW") & set(one) for one in options) else Inside()
 
@@ -198,7 +199,7 @@ def _read_source(words: Words) -> Inside:
 
 
 def _mark_unknown(words: Words) -> Inside:
-    """`watch`, `parallel`, `entr` and `script -c` have too many forms to be read."""
+    """Return an unknown call: `watch`, `parallel`, `entr` and `script -c` have too many forms to parse."""
     return _UNKNOWN
 
 

@@ -38,7 +38,7 @@ _TOOLS = {
 _READ = ("Read", "Grep", "Glob")
 _WRITE = (*_READ, "Edit", "Write")
 # `--tools` limits, for sub-agents as well; `--allowedTools` would only grant. `--restricted` keeps file tools
-# inside the workspace. Without `--tools`, acceptEdits lets a plain `echo x > file` through Bash pass.
+# inside the workspace. Without `--tools`, acceptEdits allows a plain `echo x > file` through Bash.
 _RULES: dict[Safety, tuple[tuple[str, ...], tuple[str, ...]]] = {
     Safety.SUGGEST: (_READ, ("--permission-mode", "dontAsk", "--restricted")),
     Safety.AUTO_EDIT: (_WRITE, ("--permission-mode", "acceptEdits", "--restricted")),
@@ -49,12 +49,13 @@ _NEVER = ",".join(f"Bash({words}:*)" for words in NEVER)
 
 
 def launch(request: LaunchRequest, place: Place) -> ProcessSpec:
-    """Return the launch; prompt in a file and task on standard input, so that no command line has them."""
+    """Return the launch; prompt in a file and task on standard input, so that no command line contains
+    them."""
     files = {**BASE_FILES, "claude/.keep": b"", **prompt_in(PROMPT, request)}
     files |= {**_make_settings(request, place), **skills.build_plugin(request)}
     env = quiet_env(request, base_env(request, place))
     if place.is_root and request.may_write and request.safety is Safety.FULL_AUTO:
-        env["IS_SANDBOX"] = "1"  # as root it refuses bypassPermissions otherwise
+        env["IS_SANDBOX"] = "1"  # otherwise it refuses bypassPermissions as root
     made = ProcessSpec(_make_argv(request, place), env, task_of(request), files)
     return wrap_launch(_make_way(request, place), request, place, made) if request.interactive_run else made
 
@@ -63,7 +64,7 @@ _MODES = {Safety.SUGGEST: "default", Safety.AUTO_EDIT: "acceptEdits", Safety.FUL
 
 
 def _make_way(request: LaunchRequest, place: Place) -> AcpWay:
-    """The flags of a headless run, as the adapter passes them on; the program's questions come to us."""
+    """Return a headless run's flags, as the adapter passes them on; PanCode gets the program's questions."""
     level = request.safety if request.may_write else Safety.SUGGEST
     fenced, opened = is_fenced(request, place), level is Safety.FULL_AUTO
     allowed = (*_RULES[level][0], *(("Bash",) if fenced else ()))
@@ -94,7 +95,7 @@ def _has_settings(request: LaunchRequest, place: Place) -> bool:
 
 
 def _make_settings(request: LaunchRequest, place: Place) -> dict[str, bytes]:
-    """Return the hook, and the program's own switch against commands in skills, which no hook would see."""
+    """Return the hook, and the program's own switch against commands in skills, which hooks do not see."""
     if not _has_settings(request, place):
         return {}
     tools = hooks.select_tools(request, ("Bash",), (*_WRITE, "NotebookEdit"))
@@ -120,7 +121,8 @@ def _make_argv(request: LaunchRequest, place: Place) -> tuple[str, ...]:
     if request.limits.usd is not None:
         argv += ["--max-budget-usd", format(request.limits.usd, "f")]
     if request.limits.turns is not None:
-        argv += ["--max-turns", str(request.limits.turns)]  # it knows the flag, and its help does not say so
+        # the program accepts this flag, although its help does not list it
+        argv += ["--max-turns", str(request.limits.turns)]
     if request.resume:
         argv += ["--resume", request.resume.session]
     return tuple(argv)

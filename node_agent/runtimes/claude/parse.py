@@ -30,19 +30,19 @@ _BY_SUBTYPE = {"error_max_turns": FailureKind.TURN_LIMIT, "error_max_budget_usd"
 
 
 class ClaudeParser(EventParser):
-    """Reads one attempt's `--output-format stream-json`. The last `result` event is the terminal one."""
+    """Reads one attempt's `--output-format stream-json`. The last `result` event is final."""
 
     def __init__(self, request: LaunchRequest) -> None:
         super().__init__()
-        self._answered = True  # what it tells was used, whatever its end
+        self._answered = True  # the reported usage counts, whatever the outcome
         self._cost_before = (request.resume and request.resume.before.cost_usd) or Decimal(0)
         self._tokens = _LiveTokens()
         self._result: dict[str, Any] | None = None
 
     @property
     def usage(self) -> Usage:
-        """The usage from the result event; before it, from the messages so far, whose output counts are too
-        low."""
+        """Return the usage from the result event; before it, from the messages so far, which undercount
+        output."""
         return self._tokens.usage() if self._result is None else _final_usage(self._result, self._cost_before)
 
     def _said(self) -> str:
@@ -96,7 +96,7 @@ class ClaudeParser(EventParser):
             else:
                 yield Ran(call, block.get("is_error") is not True, answer_of(block.get("content")))
 
-    # ---- the outcome, in this order and no other
+    # ---- the outcome: the order of these checks matters
     def _judge(self, end: ExitInfo) -> tuple[FailureKind | None, str]:
         if ours := ended_for_us(end):
             return ours
@@ -106,12 +106,12 @@ class ClaudeParser(EventParser):
         if failed := _find_failure(self._result):
             return failed
         if end.status != 0:
-            return FailureKind.AGENT_FAILED, f"{how_it_ended(end)} after a result of success"
+            return FailureKind.AGENT_FAILED, f"{how_it_ended(end)} after a successful result"
         return self._judge_answer(text_of(self._result.get("result")))
 
 
 def _find_failure(result: dict[str, Any]) -> tuple[FailureKind, str] | None:
-    """The failure in a result event. Its `subtype` is "success" even when the model server refused."""
+    """Return the failure in a result event. Its `subtype` is "success" even if the model server refused."""
     subtype = text_of(result.get("subtype"))
     if kind := _BY_SUBTYPE.get(subtype):
         return kind, _read_error(result) or subtype
@@ -164,7 +164,7 @@ class _LiveTokens:
         self._last_id = ""
 
     def message(self, message: dict[str, Any]) -> bool:
-        """Count one message; return whether it was a new one."""
+        """Count one message; return whether it is new."""
         number, tokens = text_of(message.get("id")), dict_of(message.get("usage"))
         if number == self._last_id or message.get("model") == "<synthetic>":
             return False

@@ -1,7 +1,5 @@
-"""Reads the Codex CLI's JSON stream: its actions, its usage, and whether it finished its work.
-
-A patch or a write that its sandbox denied is reported to the model, but not in the stream.
-"""
+"""Reads the Codex CLI's JSON stream: its actions, its usage, and whether it finished its work. A patch or a
+write that its sandbox denied is reported to the model, but not in the stream."""
 
 from __future__ import annotations
 

@@ -44,9 +44,7 @@ def build_isolation(
     skills: bool = False,
 ) -> dict[str, bytes]:
     """Return the files, with `more` settings in them. `by_account`: the login is a Google account, not a key.
-
-    `hooks`: ours; there are no others. `skills`: read those of the home, but none of the repository's.
-    """
+    `hooks`: ours; there are no others. `skills`: read those of the home, but none of the repository's."""
     read = {"skills": {"enabled": True}} if skills else {}
     theirs = (".agents/skills", ".gemini/skills") if skills else ()
     ways = {"auth": {"selectedType": "oauth-personal"}} if by_account else {}

@@ -1,7 +1,5 @@
-"""Reads the Gemini CLI's JSON stream: its actions, its usage, and whether it finished its work.
-
-The usage is reported only at the end. A refusal by the model is reported only if it left no text.
-"""
+"""Reads the Gemini CLI's JSON stream: its actions, its usage, and whether it finished its work. The usage is
+reported only at the end. A refusal by the model is reported only if it left no text."""
 
 from __future__ import annotations
 

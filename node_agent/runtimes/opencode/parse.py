@@ -1,7 +1,5 @@
-"""Reads OpenCode's JSON stream: its actions, its usage, and whether it finished its work.
-
-It has no final event: a run has finished if its last step finished with the reason "stop".
-"""
+"""Reads OpenCode's JSON stream: its actions, its usage, and whether it finished its work. It has no final
+event: a run has finished if its last step finished with the reason "stop"."""
 
 from __future__ import annotations
 

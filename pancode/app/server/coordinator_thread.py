@@ -29,10 +29,8 @@ class Passes:
         held: Callable[[], bool] = lambda: True,
         heartbeat: Callable[[], None] = lambda: None,
     ) -> None:
-        """`held`: whether the home is still ours; if not, the process ends.
-
-        `heartbeat`: called after each pass, even a failed one, since a restart would not repair the cause.
-        """
+        """`held`: whether the home is still ours; if not, the process ends. `heartbeat`: called after each
+        pass, even a failed one, since a restart would not repair the cause."""
         self._heartbeat = heartbeat
         self._context = context
         self._held = held

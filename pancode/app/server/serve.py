@@ -103,10 +103,7 @@ STOP_S = 120
 """Seconds until a stop by a signal is ended by another signal: what it waits for may be dead."""
 _SWITCH_S = 0.002
 """Seconds until a thread gives up the interpreter that SSH, a pass and the API share: a word in a tunnel
-waits for no pass.
-
-Not less, as with the node agent: who waits wakes up that often.
-"""
+waits for no pass. Not less, as with the node agent: who waits wakes up that often."""
 
 
 class Serving:
@@ -267,10 +264,8 @@ def make_real(root: Path, environ: Mapping[str, str]) -> CoordinatorApi:
 def serve_here(
     environ: MutableMapping[str, str], beside: MakeBeside, *, quiet: bool, stamp: int | None = None
 ) -> None:
-    """Serve this environment's home. `quiet`: write only to the log.
-
-    `stamp`: of the "fleet is down" mark, as seen by the process that started this one; None: read it now.
-    """
+    """Serve this environment's home. `quiet`: write only to the log. `stamp`: of the "fleet is down" mark, as
+    seen by the process that started this one; None: read it now."""
     from pancode.fleet.ssh.home import Home
 
     home_of(environ)  # raises an error for an invalid path

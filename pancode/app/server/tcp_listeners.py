@@ -165,9 +165,7 @@ LOOK_TICKS = 600
 
 class LoopbackListener:
     """Listens while a browser has a session: a tab would send its token to any program on this port.
-
-    Therefore the port number is also kept, and a new coordinator opens it again for earlier sessions.
-    """
+    Therefore the port number is also kept, and a new coordinator opens it again for earlier sessions."""
 
     def __init__(self, context: ApiContext, kept: Path, look_ticks: int = LOOK_TICKS) -> None:
         """`kept`: the file that stores the port number."""

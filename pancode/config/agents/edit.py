@@ -17,9 +17,7 @@ STEP = 2
 
 def set_value(text: str, path: Path, value: object, place: str) -> str:
     """Return the text with the value set at the path, replacing the old one or after the last sibling.
-
-    ConfigError if the text is not YAML, or if its form does not allow this change.
-    """
+    ConfigError if the text is not YAML, or if its form does not allow this change."""
     parse_document(text, place)
     edited = _edit_value(text, path, value)
     # An insertion after an unterminated last line terminates it, which a block scalar then includes.

@@ -100,10 +100,8 @@ def read_applied(home: Path) -> str | None:
 
 
 def apply_preset(home: Path, name: str | None) -> str | None:
-    """Store which preset applies to dispatches by default, or none; return the previous one.
-
-    It is stored in its own file, separate from the user's. If that is unreadable, returns "unreadable".
-    """
+    """Store which preset applies to dispatches by default, or none; return the previous one. It is stored in
+    its own file, separate from the user's. If that is unreadable, returns "unreadable"."""
     try:
         before = read_applied(home)
     except ConfigError:
@@ -116,10 +114,8 @@ def apply_preset(home: Path, name: str | None) -> str | None:
 
 
 def in_force(home: Path, environ: Mapping[str, str], wanted: str | None) -> Preset | None:
-    """Return the preset of this call, else the applied one, else the environment's; None: none.
-
-    Raises NotFoundError if this call names an unknown preset, ConfigError if it was applied or set before.
-    """
+    """Return the preset of this call, else the applied one, else the environment's; None: none. Raises
+    NotFoundError if this call names an unknown preset, ConfigError if it was applied or set before."""
     stands = read_applied(home) if not wanted else None
     name = wanted or stands or environ.get(VARIABLE, "").strip()
     if name in ("", NO_PRESET):

@@ -61,11 +61,8 @@ def find_cached_path(name: str, level: int) -> str:
 
 
 def with_bytecode(contents: Contents, scratch: Path) -> dict[str, Path | bytes]:
-    """Return the files to pack for a node that runs our bytecode; compiled in `scratch`.
-
-    Separate processes compile, so that the coordinator continues. The same sources give the same bytes.
-    Raises BundleError.
-    """
+    """Return the files to pack for a node that runs our bytecode; compiled in `scratch`. Separate processes
+    compile, so that the coordinator continues. The same sources give the same bytes. Raises BundleError."""
     wishes: dict[str, compiler.Wish] = {}
     for name in sorted(contents):
         for place, level in list_paths(name).items():

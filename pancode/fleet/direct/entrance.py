@@ -36,10 +36,8 @@ class LoginError(ConnectionError):
 
 
 class OneLogin:
-    """Checks everything that a node sends after its user name, in pieces of any size; stores none of it.
-
-    A forbidden command is never passed on completely, so Redis does not execute it.
-    """
+    """Checks everything that a node sends after its user name, in pieces of any size; stores none of it. A
+    forbidden command is never passed on completely, so Redis does not execute it."""
 
     def __init__(self) -> None:
         self._words = 1

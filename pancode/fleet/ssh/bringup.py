@@ -65,11 +65,8 @@ LINK_S = 30
 
 @dataclass(frozen=True, slots=True)
 class NodeDefaults:
-    """The owner's settings for every node.
-
-    `machines`: addresses of model servers for the node on this machine, as currently configured. `log`: log
-    levels of the node agents.
-    """
+    """The owner's settings for every node. `machines`: addresses of model servers for the node on this
+    machine, as currently configured. `log`: log levels of the node agents."""
 
     slots: int
     time_factor: float
@@ -83,10 +80,7 @@ class NodeDefaults:
 
 def node_settings(defaults: NodeDefaults, fleet: str, node: Node, path: str = "") -> dict[str, object]:
     """Return the content of `node.json`; the node on this machine also gets the other model servers'
-    addresses.
-
-    `path`: PATH of agents, as the node's owner has set it in that file.
-    """
+    addresses. `path`: PATH of agents, as the node's owner has set it in that file."""
     tag = node.tag or ""
     settings: dict[str, object] = {
         "fleet": fleet,
@@ -164,10 +158,8 @@ class BringUp:
             )
 
     async def remove(self, node: Node, progress: Progress, agent_path: str | None) -> NodeResult:
-        """Remove everything of the fleet and prove it; an unreachable node keeps its link, for later.
-
-        A node that was never reached is forgotten, as nothing of the fleet is on it.
-        """
+        """Remove everything of the fleet and prove it; an unreachable node keeps its link, for later. A node
+        that was never reached is forgotten, as nothing of the fleet is on it."""
         reach = Reach.of(node)
         if reach.is_twin:
             return await self._forget_node(node)

@@ -45,10 +45,8 @@ def is_encrypted(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class OfferedKeys:
-    """The keys of one login, explicitly named ones before others in an agent.
-
-    A server counts each unknown key as a failed login, and disconnects after some of them.
-    """
+    """The keys of one login, explicitly named ones before others in an agent. A server counts each unknown
+    key as a failed login, and disconnects after some of them."""
 
     pairs: tuple[asyncssh.SSHKeyPair, ...] = ()
     agent_path: str | None = None

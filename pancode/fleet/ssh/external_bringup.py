@@ -1,7 +1,5 @@
-"""Bring-up by another tool: the same steps as `fleet up`, as data, for one node.
-
-Each function is one turn of the exchange with a tool that has its own access to the node.
-"""
+"""Bring-up by another tool: the same steps as `fleet up`, as data, for one node. Each function is one turn of
+the exchange with a tool that has its own access to the node."""
 
 from __future__ import annotations
 

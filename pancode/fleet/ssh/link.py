@@ -70,10 +70,8 @@ CLOSE_AGAIN_S = 10.0
 
 
 class Link:
-    """The link to one node. `start`, then `run` and `put` while it is up; `close` ends it.
-
-    All methods belong to one event loop. `changed` is called there for each new state and must not block.
-    """
+    """The link to one node. `start`, then `run` and `put` while it is up; `close` ends it. All methods belong
+    to one event loop. `changed` is called there for each new state and must not block."""
 
     def __init__(
         self,
@@ -110,11 +108,8 @@ class Link:
             self._changed(self.state)
 
     def poke(self) -> None:
-        """Try now instead of after the pause.
-
-        Waiting callers do not get the error of an earlier try, nor of a current one that began with old
-        settings.
-        """
+        """Try now instead of after the pause. Waiting callers do not get the error of an earlier try, nor of
+        a current one that began with old settings."""
         if self.state.kind is LinkKind.DOWN:
             self._begin_anew()
         if not self.state.up:

@@ -123,9 +123,7 @@ class LinkSettings:
 @dataclass(frozen=True, slots=True)
 class LinkNews:
     """An update on a link. `broken`: it ended unexpectedly; `trying`: it is being retried automatically.
-
-    `why` and `fix` are empty if a user need not know. `changed_key`: the host presents another key.
-    """
+    `why` and `fix` are empty if a user need not know. `changed_key`: the host presents another key."""
 
     up: bool
     broken: bool
@@ -225,10 +223,7 @@ class Links:
 
     async def tend(self) -> None:
         """Each minute, for every link that is up: check tunnels, allow the node into Redis, start a dead
-        agent.
-
-        A node's service manager, if there is one, restarts the agent sooner. Ends when cancelled.
-        """
+        agent. A node's service manager, if there is one, restarts the agent sooner. Ends when cancelled."""
         while True:
             await asyncio.sleep(self.settings.tend_s)
             up = [name for name, link in self._links.items() if link.state.up]

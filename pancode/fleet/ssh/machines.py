@@ -158,9 +158,7 @@ class Machines:
 
     def probe(self, spec: NodeSpec, caller: Caller) -> Json:
         """Return the target of the alias, questions to answer before it is added, and notes; changes nothing.
-
-        Connects far enough to see the host key. Raises NotFoundError, UnavailableError.
-        """
+        Connects far enough to see the host key. Raises NotFoundError, UnavailableError."""
         if spec.local:
             return {"target": {"name": spec.name, "local": True}, "questions": [], "warnings": []}
         found = self.look(spec, caller)
@@ -263,10 +261,8 @@ class Machines:
         return [result.news() for result in results]
 
     def doctor(self, names: Sequence[str], caller: Caller) -> list[CheckLine]:
-        """Return problems of nodes and links: `{"node", "what", "ok", "fix"}`; a note counts as ok.
-
-        Works like a second bring-up that changes nothing that is right and reports all that is wrong.
-        """
+        """Return problems of nodes and links: `{"node", "what", "ok", "fix"}`; a note counts as ok. Works
+        like a second bring-up that changes nothing that is right and reports all that is wrong."""
         results = self._brought_up(names, caller, ignore_line)
         problems: list[CheckLine] = [
             {"node": r.node, "what": p["what"], "ok": p.get("weight") == "note", "fix": p["fix"]}
@@ -348,10 +344,8 @@ class Machines:
         return handed.enrol_key(self._bringup, node, probe, key)
 
     def cleaned(self, name: str) -> bool:
-        """Forget a node that another tool has provably cleaned; return whether it is now forgotten.
-
-        Only a node that was removed but not cleaned is forgotten. Idempotent; any name may be given.
-        """
+        """Forget a node that another tool has provably cleaned; return whether it is now forgotten. Only a
+        node that was removed but not cleaned is forgotten. Idempotent; any name may be given."""
         if not self._is_owed(name):
             return False
         (result,) = self._on_each([name], ignore_line, self._bringup.cleaned)

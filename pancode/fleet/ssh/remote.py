@@ -1,7 +1,5 @@
-"""Runs commands and puts files on a node over one connection, with limits on time, bytes and number.
-
-A login shell may print text before each command's output (`~/.bashrc`); that text is removed.
-"""
+"""Runs commands and puts files on a node over one connection, with limits on time, bytes and number. A login
+shell may print text before each command's output (`~/.bashrc`); that text is removed."""
 
 from __future__ import annotations
 

@@ -65,10 +65,8 @@ class SshPlaces:
         }
 
     def _find_options(self) -> list[str]:
-        """Return options for the one file to read: `config`, or HOME's file if the login's home differs.
-
-        ssh itself uses the login's home and ignores HOME.
-        """
+        """Return options for the one file to read: `config`, or HOME's file if the login's home differs. ssh
+        itself uses the login's home and ignores HOME."""
         config = self.config
         if config is None and str(self.home) != pwd.getpwuid(os.getuid()).pw_dir:
             config = self.home / ".ssh/config"

@@ -118,10 +118,8 @@ class NodeLocation:
         return choose_folders(self.node_home, self.uid).sockets
 
     def command(self, python: str, *words: str) -> tuple[str, ...]:
-        """Return `pancode-node WORDS --home H` from the current bundle, without the node's own packages.
-
-        It runs without docstrings, which would cost 2 MB of an idle node agent's memory.
-        """
+        """Return `pancode-node WORDS --home H` from the current bundle, without the node's own packages. It
+        runs without docstrings, which would cost 2 MB of an idle node agent's memory."""
         start = f"{self.node_home}/current/start.py"
         return (python, "-I", "-S", "-B", "-OO", start, *words, "--home", self.node_home)
 

@@ -83,10 +83,8 @@ def list_warnings(alias: str, one: Mapping[str, str]) -> tuple[str, ...]:
 def select_algorithms(
     alias: str, one: Mapping[str, str], defaults: Mapping[str, tuple[str, ...]]
 ) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
-    """Return the set algorithm lists as (asyncssh's argument, list), and sentences about omitted names.
-
-    Names that asyncssh does not support are omitted. Raises TargetError if a list becomes empty.
-    """
+    """Return the set algorithm lists as (asyncssh's argument, list), and sentences about omitted names. Names
+    that asyncssh does not support are omitted. Raises TargetError if a list becomes empty."""
     lists: list[tuple[str, str]] = []
     without: list[str] = []
     for keyword, argument in _ALGORITHMS.items():
@@ -156,9 +154,7 @@ class Target:
 
 def resolve_target(alias: str, overrides: Overrides, places: SshPlaces) -> Target:
     """Return the target of `alias`. Raises TargetError for a configuration that cannot be followed exactly.
-
-    If ssh does not know the alias, a host given for it may itself be an alias.
-    """
+    If ssh does not know the alias, a host given for it may itself be an alias."""
     if overrides.host and places.ask(alias, Overrides())["hostname"] == (alias,):
         alias, overrides = overrides.host, replace(overrides, host=None)
     return _resolve(alias, overrides, places, (), jumps=True)

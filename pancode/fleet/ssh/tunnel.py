@@ -134,10 +134,8 @@ def _require_output(done: Completed) -> dict[str, str]:
 
 
 class Tunnels:
-    """The live generation on one connection: opened, checked, reopened if the node has lost its end.
-
-    All methods raise ConnectError.
-    """
+    """The live generation on one connection: opened, checked, reopened if the node has lost its end. All
+    methods raise ConnectError."""
 
     def __init__(self, remote: Remote, where: Folders, ends: TunnelTargets) -> None:
         self._remote, self._where, self._ends = remote, where, ends
@@ -166,10 +164,8 @@ class Tunnels:
         return generation
 
     async def missing(self, generation: Generation) -> tuple[str, ...]:
-        """Return the files of this generation that the node has lost or changed, found with one command.
-
-        Also returns what must change on our side: another kind of link, or a certificate due for renewal.
-        """
+        """Return the files of this generation that the node has lost or changed, found with one command. Also
+        returns what must change on our side: another kind of link, or a certificate due for renewal."""
         newer, by = await self._pass(), generation.by
         if (newer is None) != (by is None):
             return ("the tunnels" if newer is None else "the direct way",)

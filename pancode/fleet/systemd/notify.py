@@ -18,10 +18,7 @@ _OFTEN = 4
 
 class Watched:
     """Notifies systemd's watchdog of progress. The working threads call `heartbeat`, so a hanging thread
-    stops the notifications.
-
-    Sends nothing without a manager that requests it. Thread-safe; never raises.
-    """
+    stops the notifications. Sends nothing without a manager that requests it. Thread-safe; never raises."""
 
     def __init__(
         self, notify: Callable[[str], None], every_ms: int | None, clock: Clock, parts: frozenset[str]

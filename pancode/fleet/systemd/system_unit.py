@@ -29,10 +29,8 @@ class SystemService:
         return self.is_there() and is_on_its_way(("systemctl",), self._unit.name, _TIMEOUT_S)
 
     def install(self) -> bool:
-        """Enable the service without starting it: it takes over at the next boot.
-
-        Returns whether that changed anything. Raises UnavailableError.
-        """
+        """Enable the service without starting it: it takes over at the next boot. Returns whether that
+        changed anything. Raises UnavailableError."""
         text = self._unit.text().encode()
         same = self.path.exists() and self.path.read_bytes() == text
         if not same:

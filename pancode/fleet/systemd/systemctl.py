@@ -12,10 +12,8 @@ _ON_ITS_WAY = ("activating", "deactivating")
 def run_program(
     argv: tuple[str, ...], timeout_s: float, environ: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program and return its output, whatever its exit status.
-
-    Raises OSError if the program is missing, subprocess.TimeoutExpired after `timeout_s`.
-    """
+    """Run a program and return its output, whatever its exit status. Raises OSError if the program is
+    missing, subprocess.TimeoutExpired after `timeout_s`."""
     return subprocess.run(
         argv,
         env=environ,

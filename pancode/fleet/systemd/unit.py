@@ -53,10 +53,8 @@ def format_lines(*settings: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class CoordinatorUnit:
-    """The unit of one home. `environ`: variables that the coordinator needs besides PANCODE_HOME.
-
-    `user`: for a system unit, the user that runs it; None for a unit of the user's own manager.
-    """
+    """The unit of one home. `environ`: variables that the coordinator needs besides PANCODE_HOME. `user`: for
+    a system unit, the user that runs it; None for a unit of the user's own manager."""
 
     home: Path
     argv: tuple[str, ...]

@@ -86,10 +86,8 @@ _CAPABILITIES: Json = {
 
 
 class AcpServer:
-    """Serves one editor until its input ends; this does not end anything in the fleet.
-
-    `begins`: the options of each new session; `names`: as in `EditorFleet`.
-    """
+    """Serves one editor until its input ends; this does not end anything in the fleet. `begins`: the options
+    of each new session; `names`: as in `EditorFleet`."""
 
     def __init__(
         self,

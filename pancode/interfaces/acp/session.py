@@ -58,9 +58,7 @@ class EditorLink(Protocol):
 @dataclass(frozen=True, slots=True)
 class EditorFleet:
     """What all sessions of an editor share. `client(True)` returns an API client that starts a stopped fleet.
-
-    `begins`: the options of new sessions. `names`: a folder with each session's run, by its name here.
-    """
+    `begins`: the options of new sessions. `names`: a folder with each session's run, by its name here."""
 
     link: EditorLink
     client: Callable[[bool], Client]

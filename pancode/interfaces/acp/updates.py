@@ -104,9 +104,7 @@ def text_block(text: str) -> Json:
 
 def words_of(blocks: Iterable[Any], folder: str) -> str:
     """Return the blocks of a prompt as one message. Files in the editor's folder get their checkout paths.
-
-    ValueError for a block that is neither text nor file.
-    """
+    ValueError for a block that is neither text nor file."""
     words = []
     for block in blocks:
         match block:

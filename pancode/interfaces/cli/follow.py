@@ -108,9 +108,7 @@ def act_when_suspended(face: Face, client: Client, run: str, act: Callable[[str]
 
 def suspend_session(face: Face, client: Client, run: str) -> SessionShape:
     """Suspend this interactive run after its current turn, wait for its end, and return the session.
-
-    WorkspaceError if its turn waits for a user; UnavailableError if it does not end in time.
-    """
+    WorkspaceError if its turn waits for a user; UnavailableError if it does not end in time."""
     requested = False
     for _ in range(int(_REST_S / _SUSPEND_LOOK_S)):
         shape = client.get(SESSION.at(run))
@@ -197,10 +195,8 @@ class WaitedRun(RunShape):
 
 
 def wait_for_run(face: Face, client: Client, run: str, *, verbose: bool = False) -> WaitedRun | None:
-    """Return the run at its end, with the output that was `shown` meanwhile; None if the user detached.
-
-    On a terminal, one line changes; elsewhere only waits are printed, with `verbose` each stage.
-    """
+    """Return the run at its end, with the output that was `shown` meanwhile; None if the user detached. On a
+    terminal, one line changes; elsewhere only waits are printed, with `verbose` each stage."""
     try:
         live, own = None, SetUpLine(Client(client.place, starts=False), run)
         row = ProgressRow(face, stays=False, leaves=verbose)
@@ -438,10 +434,8 @@ def format_interval(begin: str, end: str) -> str:
 
 
 def wait_for_landing(face: Face, client: Client, run: str) -> RunDetail | None:
-    """Return the run once the coordinator has finished its `--verify-on` and `--land`.
-
-    None if the user detached meanwhile.
-    """
+    """Return the run once the coordinator has finished its `--verify-on` and `--land`. None if the user
+    detached meanwhile."""
     noted = False
     try:
         while True:

@@ -40,10 +40,8 @@ class Face:
     format: str = ""
 
     def client(self, *, starts: bool = True, works: bool = False) -> Client:
-        """Return a client. `works`: the command begins work, so a fleet that was taken down is started.
-
-        The user is then also warned of variables that a running coordinator ignores.
-        """
+        """Return a client. `works`: the command begins work, so a fleet that was taken down is started. The
+        user is then also warned of variables that a running coordinator ignores."""
         client = Client(place_of(os.environ), starts=starts, works=works, note=self.note, folder=stands_in())
         if works:
             for warning in find_ignored_variables(client, folder_here(), os.environ):
@@ -88,10 +86,8 @@ class Face:
         return status
 
     def note(self, text: str) -> None:
-        """Print a note separate from the result; not with --json.
-
-        If it cannot be printed (the reader has exited, the disk is full), the command continues.
-        """
+        """Print a note separate from the result; not with --json. If it cannot be printed (the reader has
+        exited, the disk is full), the command continues."""
         if not self.as_json:
             write_stderr(text + "\n")
 
@@ -157,10 +153,8 @@ _ITS_OWN = {name: key for name, (key, _) in VARIABLES.items() if name not in PER
 
 
 def find_ignored_variables(client: Client, cwd: str, environ: Mapping[str, str]) -> list[str]:
-    """Return a warning for each variable that differs from the running coordinator's settings.
-
-    ConfigError for an invalid value: checked here, because the coordinator does not read it.
-    """
+    """Return a warning for each variable that differs from the running coordinator's settings. ConfigError
+    for an invalid value: checked here, because the coordinator does not read it."""
     named = {name: key for name, key in _ITS_OWN.items() if environ.get(name, "").strip()}
     if not named:
         return []

@@ -25,9 +25,7 @@ if TYPE_CHECKING:
 
 class _Picture:
     """A live display on a terminal. `draws`: whether it is drawn. A closed terminal stops no command.
-
-    `stays`: the last state stays on the terminal.
-    """
+    `stays`: the last state stays on the terminal."""
 
     def __init__(self, face: Face, *, stays: bool = True) -> None:
         self._face, self._stays = face, stays

@@ -252,9 +252,7 @@ class Meant(NamedTuple):
 
 def rewrite(words: Sequence[str], *, completes: bool = False) -> Meant:
     """Replace other names by names of the tree. UsageError for a removed name, with its replacement.
-
-    `completes`: for a shell's completion, a group alone stays a group.
-    """
+    `completes`: for a shell's completion, a group alone stays a group."""
     args, note = list(words), ""
     for _ in range(4):  # an old name may mean another old name
         for count in (4, 3, 2, 1):

@@ -60,10 +60,8 @@ def find_folder() -> str | None:
 
 
 def work_folder(files: bool = True) -> str:
-    """Like `find_folder`, for work on the files there. UsageError if no folder was given.
-
-    `files`: copy the files of a checkout here to the other node; else only the folder's path is used.
-    """
+    """Like `find_folder`, for work on the files there. UsageError if no folder was given. `files`: copy the
+    files of a checkout here to the other node; else only the folder's path is used."""
     found = find_folder()
     there = remote_of(os.environ)
     if found is None and there is not None:
@@ -127,10 +125,8 @@ def stand_in(place: str) -> None:
 
 
 def describe_parent() -> dict[str, object]:
-    """Return `parent` and `depth` for a request from inside a run, whose child it becomes; else nothing.
-
-    The coordinator also inspects the calling process, and trusts that more.
-    """
+    """Return `parent` and `depth` for a request from inside a run, whose child it becomes; else nothing. The
+    coordinator also inspects the calling process, and trusts that more."""
     if not os.environ.get("PANCODE_RUN"):
         return {}
     depth = os.environ.get("PANCODE_DEPTH", "0")

@@ -187,10 +187,8 @@ def open_socket_path(folder: Path, name: str) -> Iterator[str]:
 
 
 class UnixConnection(http.client.HTTPConnection):
-    """HTTP over a unix socket, or over the login to the coordinator's machine.
-
-    `starts`, `works`: as for `Client`; a remote machine decides by them whether to start its coordinator.
-    """
+    """HTTP over a unix socket, or over the login to the coordinator's machine. `starts`, `works`: as for
+    `Client`; a remote machine decides by them whether to start its coordinator."""
 
     def __init__(self, place: Place, timeout_s: float, *, starts: bool = False, works: bool = True) -> None:
         super().__init__("pancode", timeout=timeout_s)
@@ -382,10 +380,8 @@ class Client:
     @overload
     def get(self, path: str, **query: object) -> Any: ...
     def get(self, path: str, **query: object) -> Any:
-        """Return the answer as plain JSON; ApiError for any refusal.
-
-        An interrupted request is sent once more: a stopping coordinator's socket still accepts requests.
-        """
+        """Return the answer as plain JSON; ApiError for any refusal. An interrupted request is sent once
+        more: a stopping coordinator's socket still accepts requests."""
         return self._request_json("GET", _add_query(path, query), None)
 
     @overload
@@ -414,11 +410,8 @@ class Client:
     def post_work(
         self, path: str, body: Json, report: Callable[[Json], None], wait_s: float = ANSWER_S, key: str = ""
     ) -> Any:
-        """Like `post`, without a time limit while the coordinator answers other requests.
-
-        `report` gets the current snapshots each time. SilentError after `wait_s` without any answer from the
-        coordinator.
-        """
+        """Like `post`, without a time limit while the coordinator answers other requests. `report` gets the
+        current snapshots each time. SilentError after `wait_s` without any answer from the coordinator."""
         return self._request_json("POST", path_in(path), body, wait_s, report, key)
 
     def raw(self, path: str, **query: object) -> bytes:
@@ -457,9 +450,7 @@ class Client:
         wanted: Callable[[], bool] = lambda: True,
     ) -> Iterator[ServerEvent]:
         """Yield server-sent events until the end. ApiError for a `problem` event, StreamCutError for a cut.
-
-        `wanted` is called before each line, so at least every 10 s; False ends the stream.
-        """
+        `wanted` is called before each line, so at least every 10 s; False ends the stream."""
         connection, response = self._send(method, _add_query(path, query or {}), body, STREAM_S)
         try:
             if response.status >= 400:
@@ -513,10 +504,8 @@ class Client:
         progress: Callable[[Json], None] | None = None,
         key: str = "",
     ) -> tuple[UnixConnection, http.client.HTTPResponse]:
-        """Send once; if no coordinator runs (so nothing was sent), start one first.
-
-        FleetDownError for a read-only command if the home does not exist: reading must not create a fleet.
-        """
+        """Send once; if no coordinator runs (so nothing was sent), start one first. FleetDownError for a
+        read-only command if the home does not exist: reading must not create a fleet."""
         looks = method == "GET" and not self.works
         if looks and not isinstance(self.place, RemoteCoordinator) and not os.path.exists(self.place):
             raise FleetDownError(

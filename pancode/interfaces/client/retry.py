@@ -115,10 +115,8 @@ def resume_stream(
     begin: Callable[[], Iterable[ServerEvent]],
     wanted: Callable[[], bool] = lambda: True,
 ) -> Iterator[ServerEvent]:
-    """Yield the events of a run's stream; resume it after a cut, with a note to the user.
-
-    FleetDownError, with what happens to the run, if the fleet was taken down meanwhile.
-    """
+    """Yield the events of a run's stream; resume it after a cut, with a note to the user. FleetDownError,
+    with what happens to the run, if the fleet was taken down meanwhile."""
     tries = 0
     while wanted():
         try:

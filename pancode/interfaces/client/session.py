@@ -50,10 +50,8 @@ class SessionActs:
         return begun
 
     def say(self, text: str) -> Json:
-        """Send a message to the session; return its run, its number there, and warnings.
-
-        A message that is resent after a lost answer is not duplicated.
-        """
+        """Send a message to the session; return its run, its number there, and warnings. A message that is
+        resent after a lost answer is not duplicated."""
         body = {"by": self._by, "text": text}
         done: Json = self._words.post(self._client, path_of("sessions", self.run, "words"), body)
         return done
@@ -78,10 +76,8 @@ class SessionActs:
         return self._client.get(SESSION.at(self.run))
 
     def decide(self, question: Mapping[str, Any], how: str, text: str = "") -> Json:
-        """Answer exactly this question; return the run that has the answer.
-
-        `how`: yes, always (also the same rule in this run), no, or words; `no` takes a text only for a call.
-        """
+        """Answer exactly this question; return the run that has the answer. `how`: yes, always (also the same
+        rule in this run), no, or words; `no` takes a text only for a call."""
         body: Mapping[str, object]
         call = {} if question["call"] is None else {"call": question["call"]}
         if how == "words":
@@ -152,10 +148,8 @@ def followed_log(
 
 
 class SessionFollower:
-    """Reports a session's stream from a thread; after a cut, continues at the next byte.
-
-    `since`: `RUN:BYTE` to start at; empty: the beginning. `wanted`: False ends it at the next line.
-    """
+    """Reports a session's stream from a thread; after a cut, continues at the next byte. `since`: `RUN:BYTE`
+    to start at; empty: the beginning. `wanted`: False ends it at the next line."""
 
     def __init__(
         self,

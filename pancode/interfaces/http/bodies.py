@@ -188,10 +188,8 @@ class TellBody(ActBody):
 
 
 class AnswerBody(TellBody):
-    """`text`: the answer; a choice of the question may be given by its number.
-
-    `program`: the program that answers; empty: a user answers.
-    """
+    """`text`: the answer; a choice of the question may be given by its number. `program`: the program that
+    answers; empty: a user answers."""
 
     program: Annotated[Line, Field(max_length=200)] = ""
 

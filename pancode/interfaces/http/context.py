@@ -70,9 +70,7 @@ class CoordinatorApi(Protocol):
 
     def around(self, callers: Mapping[str, object], preset: str | None = None) -> Surroundings:
         """Return the user's configuration and folders; `callers`: settings of only this call, by dotted path.
-
-        `preset`: the preset of this call; None: the applied one.
-        """
+        `preset`: the preset of this call; None: the applied one."""
 
     def applied_preset(self, name: str | None) -> str | None:
         """Apply this preset to all calls without one (None: no preset). Return the previous one."""
@@ -124,9 +122,7 @@ class CoordinatorApi(Protocol):
 
     def repair(self, failed: bool) -> str:
         """Restart PanCode's own Redis if it died. `failed`: Redis is unusable, so also reconnect the nodes.
-
-        Return what was done, or empty. UnavailableError if it cannot be repaired now.
-        """
+        Return what was done, or empty. UnavailableError if it cannot be repaired now."""
 
     def stop(self, stop_valkey: bool) -> None:
         """Send the last events, then stop links and (if requested) PanCode's own Valkey. Idempotent."""
@@ -304,10 +300,8 @@ class ApiContext:
         return resolve_filters(self.core, query, agents)
 
     def poke(self) -> None:
-        """Act on a change now, before the next pass; concurrent changes share one such action.
-
-        Does not raise: the change is stored, and the next pass retries what fails here.
-        """
+        """Act on a change now, before the next pass; concurrent changes share one such action. Does not
+        raise: the change is stored, and the next pass retries what fails here."""
         if not self.nudges.take():
             return
         with self.core.lock:

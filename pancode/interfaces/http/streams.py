@@ -35,10 +35,8 @@ def format_event(kind: str, data: Any, mark: str = "") -> str:
 
 
 async def run_events(context: ApiContext, call: ApiCall) -> AsyncIterator[str]:
-    """Yield `run` whenever its shape changes, last with state `ended`; `problem` on failure.
-
-    The run is read when the feed reports a change of it or of the fleet, and every `QUIET_S`.
-    """
+    """Yield `run` whenever its shape changes, last with state `ended`; `problem` on failure. The run is read
+    when the feed reports a change of it or of the fleet, and every `QUIET_S`."""
     last: Any = None
     place = -1
     while not context.closing.is_set():
@@ -66,10 +64,7 @@ def _tells_of(news: list[FeedEvent] | None, run: str) -> bool:
 
 async def log_events(context: ApiContext, call: ApiCall) -> AsyncIterator[str]:
     """Yield `log` with bytes from an offset, `attempt` when another attempt begins, `end` when nothing can
-    follow.
-
-    Each `log` contains the next offset: a reader that resumes there misses and repeats nothing.
-    """
+    follow. Each `log` contains the next offset: a reader that resumes there misses and repeats nothing."""
     place = LogPlace.of(call.query)
     quiet = 0.0
     while not context.closing.is_set():
@@ -105,11 +100,8 @@ async def log_events(context: ApiContext, call: ApiCall) -> AsyncIterator[str]:
 async def stream_steps(
     context: ApiContext, work: Callable[[Progress], Any], quiet_s: float = QUIET_S
 ) -> AsyncIterator[str]:
-    """Yield `progress` for each step while `work` runs in a thread, then `result` or `problem`.
-
-    During a long step (such as an upload over a slow line), comments show that the coordinator is still
-    alive.
-    """
+    """Yield `progress` for each step while `work` runs in a thread, then `result` or `problem`. During a long
+    step (such as an upload over a slow line), comments show that the coordinator is still alive."""
     loop = asyncio.get_running_loop()
     lines: asyncio.Queue[ProgressLine | None] = asyncio.Queue()
 

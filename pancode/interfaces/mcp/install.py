@@ -118,9 +118,7 @@ def handed_on(environ: Mapping[str, str]) -> dict[str, str]:
 
 def run_command(program: str, command: Sequence[str], fix: str) -> str:
     """Run a program's own command, and return its output. ConfigError with that output if it fails.
-
-    `program`: the path of the program's executable.
-    """
+    `program`: the path of the program's executable."""
     shown = shlex.join(command)
     try:
         done = subprocess.run(

@@ -58,10 +58,8 @@ class CallProgress:
 
 @dataclass(frozen=True, slots=True)
 class ServerOffer:
-    """What a server offers, as functions that return plain JSON.
-
-    `call` and `read` raise ParamsError for an unknown name or argument.
-    """
+    """What a server offers, as functions that return plain JSON. `call` and `read` raise ParamsError for an
+    unknown name or argument."""
 
     info: Json
     instructions: str

@@ -82,9 +82,7 @@ INSTRUCTIONS = (
 
 def serve(groups: Collection[str] = ()) -> None:
     """Answer on standard input and output until the input ends. Everything else goes to standard error.
-
-    `groups`: groups of tools listed in addition to the core. UsageError for an unknown one.
-    """
+    `groups`: groups of tools listed in addition to the core. UsageError for an unknown one."""
     known = (*tools.GROUPS, tools.ALL)
     if wrong := [name for name in groups if name not in known]:
         raise UsageError(

@@ -44,10 +44,8 @@ class McpToolCall:
 
     @property
     def cwd(self) -> str | None:
-        """Return the caller's folder. A client starts the server in the client's own folder.
-
-        None: the coordinator is on another node, and no folder there was named.
-        """
+        """Return the caller's folder. A client starts the server in the client's own folder. None: the
+        coordinator is on another node, and no folder there was named."""
         named = self.given.get("cwd")
         if named is None or remote_of(os.environ) is None:
             return find_folder() if named is None else str(Path(named).absolute())
@@ -67,10 +65,8 @@ class McpToolCall:
 
 @dataclass(frozen=True, slots=True)
 class McpTool:
-    """A tool. `route`: the API's route that it uses; `right`: what that needs, and its risk.
-
-    A test compares both with the table of routes, which loads too slowly to import here.
-    """
+    """A tool. `route`: the API's route that it uses; `right`: what that needs, and its risk. A test compares
+    both with the table of routes, which loads too slowly to import here."""
 
     name: str
     description: str

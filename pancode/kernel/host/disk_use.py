@@ -11,10 +11,8 @@ _BLOCK = 512
 
 
 def bytes_in(path: Path) -> int:
-    """Return the bytes on disk of a file, or of all files below a folder; unreadable ones count as 0.
-
-    A file with several names counts once.
-    """
+    """Return the bytes on disk of a file, or of all files below a folder; unreadable ones count as 0. A file
+    with several names counts once."""
     seen, left = dict[tuple[int, int], int](), [os.fspath(path)]
     with suppress(OSError):
         _count(seen, os.stat(path, follow_symlinks=False))

@@ -32,9 +32,7 @@ class FileArchive:
 
     def store(self, receipts: Sequence[tuple[AttemptId, str]]) -> None:
         """Store receipts, durable on return, with one sync of the disk; equal ones get another line.
-
-        UnavailableError on a full disk: some of them may be stored.
-        """
+        UnavailableError on a full disk: some of them may be stored."""
         day = datetime.fromtimestamp(self._clock.wall_ms() / 1000, UTC).date()
         path = self.root / f"{day}.jsonl"
         lines = "".join(f'{{"attempt":"{one}","receipt":{envelope}}}\n' for one, envelope in receipts)
@@ -93,10 +91,8 @@ def make_private(folder: Path) -> None:
 
 
 def append_durable(path: Path, lines: bytes, whole: bool) -> None:
-    """Append these lines to the file, so that they survive a power failure. Mode 0600.
-
-    `whole`: this process wrote the last lines there completely, and nothing has written since.
-    """
+    """Append these lines to the file, so that they survive a power failure. Mode 0600. `whole`: this process
+    wrote the last lines there completely, and nothing has written since."""
     if not whole:
         make_private(path.parent)
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)

@@ -74,10 +74,8 @@ class Alone:
         return None
 
     def _find_holder(self) -> int | None:
-        """Return the pid of another coordinator of our user that has the name.
-
-        Another user must not prevent our start, and a holder in this same process is not a copy.
-        """
+        """Return the pid of another coordinator of our user that has the name. Another user must not prevent
+        our start, and a holder in this same process is not a copy."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
             asking.setblocking(False)
             try:

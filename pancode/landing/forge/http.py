@@ -187,10 +187,8 @@ def open_client(
     fix: str,
     known: KnownAnswers | None = None,
 ) -> Iterator[ForgeClient]:
-    """Yield a connection that reaches the host like the user's git.
-
-    UnavailableError, with this fix, for an answer of an unexpected form.
-    """
+    """Yield a connection that reaches the host like the user's git. UnavailableError, with this fix, for an
+    answer of an unexpected form."""
     proxy, authority = (http_setting(place.api, key) for key in ("proxy", "sslCAInfo"))
     try:
         with ForgeClient(place, token, headers, clock, proxy, authority, known) as client:

@@ -166,10 +166,8 @@ def lines_changed(depot: Depot, repo: str, old: str, new: str) -> int:
 
 
 def ahead_and_behind(project: Path, depot: Depot, result: ResultPlace) -> tuple[int | None, int | None]:
-    """Return the number of the result's own commits, and of those on the project's HEAD since the base.
-
-    The latter are counted in the project, because the depot gets a user's commits only with a snapshot.
-    """
+    """Return the number of the result's own commits, and of those on the project's HEAD since the base. The
+    latter are counted in the project, because the depot gets a user's commits only with a snapshot."""
     ahead = _count_commits(lambda: depot.git(result.repo), result.commit, result.since)
     base = result.base
     return ahead, None if base is None else _count_commits(lambda: Git(project, safe_env()), "HEAD", base)
@@ -206,10 +204,8 @@ def conflict_state(project: Path, depot: Depot, request: LandRequest, branch: st
 def find_unsettled(
     depot: Depot, repo: str, marked: str, result: str, files: Iterable[str]
 ) -> tuple[Conflict, ...]:
-    """Return the files whose conflict the result has not resolved.
-
-    `marked`: the commit with both sides, whose parent is the user's side; `files`: the conflicting files.
-    """
+    """Return the files whose conflict the result has not resolved. `marked`: the commit with both sides,
+    whose parent is the user's side; `files`: the conflicting files."""
     git, marked = depot.git(repo), checked_object(marked)
     before, now = _read_entries(git, marked), _read_entries(git, checked_object(result))
     ours = _read_entries(git, f"{marked}^")

@@ -50,10 +50,8 @@ class DepotCode:
         self._reverts = RevertLook(core, depot)
 
     def preview(self, project: str, folder: str = "", allowed: tuple[str, ...] = ()) -> PreviewShape:
-        """Return the content of a snapshot: `{"branch", "head", "changed", "untracked", "warnings"}`.
-
-        Like the snapshot, it must contain `folder`.
-        """
+        """Return the content of a snapshot: `{"branch", "head", "changed", "untracked", "warnings"}`. Like
+        the snapshot, it must contain `folder`."""
         options = SnapshotOptions(0, ListingLimits(allowed=allowed), dict(os.environ), folder)
         seen = preview_snapshot(Path(project), options)
         return {
@@ -88,9 +86,7 @@ class DepotCode:
 
     def resolve(self, around: Surroundings, run: Run, way: LandWay) -> QueuedAnswer:
         """Dispatch a run that resolves this run's conflict and is then landed; return the dispatch's answer.
-
-        UsageError if there is no conflict.
-        """
+        UsageError if there is no conflict."""
         return describe_queued(resolve_conflict(self._core, self._lander, around, run, way))
 
     def landings(self, before_run: Run | None = None) -> list[LandingRow]:
@@ -105,10 +101,8 @@ class DepotCode:
         return self._reverts.look()
 
     def call_off(self, run: Run) -> list[CalledOffRow]:
-        """Cancel this run's landings, and return how each ended. Empty: there was none.
-
-        `queued` is true for a landing that had not begun.
-        """
+        """Cancel this run's landings, and return how each ended. Empty: there was none. `queued` is true for
+        a landing that had not begun."""
         return self._lander.call_off(run)
 
 

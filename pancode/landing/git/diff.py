@@ -61,10 +61,8 @@ def format_history(
     most: int,
     hides: Callable[[str], bool],
 ) -> bytes:
-    """Return the commits of a range, and their whole change.
-
-    Only commits in the snapshot's history are shown, which its run has anyway.
-    """
+    """Return the commits of a range, and their whole change. Only commits in the snapshot's history are
+    shown, which its run has anyway."""
     first, *more = re.split(r"\.{2,3}", commits)
     if len(more) > 1:
         raise _no_range(commits)

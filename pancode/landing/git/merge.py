@@ -66,10 +66,8 @@ class CommitStore(Protocol):
 def merge_change(
     git: Git, begins: str, result: str, ours: str, store: CommitStore | None = None
 ) -> tuple[Merge, str]:
-    """Merge the change from `begins` to `result` into the tree `ours`; return also the tree of `result`.
-
-    The history of `ours` does not matter, so cherry-picks and rebases merge the same way.
-    """
+    """Merge the change from `begins` to `result` into the tree `ours`; return also the tree of `result`. The
+    history of `ours` does not matter, so cherry-picks and rebases merge the same way."""
     store = store or GitCommits(git)
     if checked_object(begins) == checked_object(result):
         return Merge(ours, ()), store.commits(result)[0].tree
@@ -128,10 +126,8 @@ def commit_of(depot: Depot, repo_id: str, tree: str, base: str | None) -> str:
 
 
 def publish_snapshot(depot: Depot, repo_id: str, run: str, commit: str, base: str | None) -> None:
-    """Make a commit of the depot the snapshot of a run, so that nodes can fetch it. Idempotent.
-
-    GitRefusal if the depot no longer has that commit.
-    """
+    """Make a commit of the depot the snapshot of a run, so that nodes can fetch it. Idempotent. GitRefusal if
+    the depot no longer has that commit."""
     git = depot.git(repo_id)
     if not git.ask("cat-file", "-e", f"{commit}^{{commit}}").ok:
         raise GitRefusal(

@@ -41,10 +41,7 @@ class GitDepot:
 
     def snapshot(self, wanted: SnapshotRequest) -> SnapshotTaken:
         """Take a snapshot of the tree around the project. Raises GitRefusal (a WorkspaceError) with paths and
-        fix.
-
-        Also refused while the disk is so full that no result could be stored.
-        """
+        fix. Also refused while the disk is so full that no result could be stored."""
         self._must_have_room()
         limits = replace(self.limits, allowed=wanted.allowed)
         options = SnapshotOptions(self.clock.wall_ms(), limits, self.environ, wanted.folder, wanted.progress)

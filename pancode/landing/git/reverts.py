@@ -117,9 +117,7 @@ class RevertLook:
 
     def look(self, only: str = "") -> dict[str, str]:
         """Return and record the commits that reverted changes, by run; unreadable repositories are skipped.
-
-        `only`: search only that repository.
-        """
+        `only`: search only that repository."""
         with self._alone:
             found: dict[str, str] = {}
             if only and self._heads.get(only) == head_of(Path(only)):

@@ -1,7 +1,5 @@
 """`python -m pancode.notices.delivery.child`: send one notice, read from standard input, through Apprise.
-
-Apprise loads all its services on first use: 17 MiB that the coordinator's process avoids.
-"""
+Apprise loads all its services on first use: 17 MiB that the coordinator's process avoids."""
 
 from __future__ import annotations
 

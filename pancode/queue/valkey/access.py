@@ -28,9 +28,7 @@ class TlsFiles:
 
     def context(self) -> ssl.SSLContext:
         """Return a TLS context, read anew from the files: a renewed certificate counts from the next one on.
-
-        The server's name and chain are always checked. OSError or ssl.SSLError for unusable files.
-        """
+        The server's name and chain are always checked. OSError or ssl.SSLError for unusable files."""
         made = make_context(self.ca)
         made.minimum_version = ssl.TLSVersion.TLSv1_2
         if self.cert is not None:
@@ -151,10 +149,8 @@ class NoPasswordError(raised.AuthenticationError):
 
 
 def access_from_url(url: str, origin: str, beside: Beside = NOTHING) -> RedisAccess:
-    """Parse `redis://user:password@host:port/db`, `rediss://`, `valkey://`, `unix:///path?db=0`.
-
-    ConfigError names `origin` and never repeats the password.
-    """
+    """Parse `redis://user:password@host:port/db`, `rediss://`, `valkey://`, `unix:///path?db=0`. ConfigError
+    names `origin` and never repeats the password."""
     access = _read(url, origin, beside)
     if access.password is not None and beside.password_file is not None:
         raise ConfigError(

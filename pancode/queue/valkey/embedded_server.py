@@ -91,10 +91,8 @@ class EmbeddedValkey:
             self._end_old()
 
     def alive(self) -> bool:
-        """Whether the server's process runs, even if it does not answer.
-
-        A server of another home does not count, though a copy of that home has its record.
-        """
+        """Whether the server's process runs, even if it does not answer. A server of another home does not
+        count, though a copy of that home has its record."""
         if self._child is not None:
             self._child.poll()  # Reaps it if it has ended.
         record = read_record(self._layout.record)

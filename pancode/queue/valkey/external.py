@@ -82,11 +82,8 @@ def _open_as(access: RedisAccess) -> str:
 
 @contextmanager
 def _raise_clearer(access: RedisAccess) -> Iterator[None]:
-    """Raise the clearer error of a second try with TLS 1.2.
-
-    In TLS 1.3 a server refuses our certificate after the handshake, and its reason may be lost; in TLS 1.2
-    the reason is part of the handshake.
-    """
+    """Raise the clearer error of a second try with TLS 1.2. In TLS 1.3 a server refuses our certificate after
+    the handshake, and its reason may be lost; in TLS 1.2 the reason is part of the handshake."""
     try:
         yield
     except raised.ConnectionError:

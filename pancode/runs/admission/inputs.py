@@ -101,10 +101,8 @@ def lay_files(
 
 
 def show_change(core: Core, plan: Plan, run: str) -> LaidInput | None:
-    """Add the change that the request names as a file. UsageError or WorkspaceError if there is none.
-
-    A read-only agent has no git: it gets the change that its task mentions, if it exists.
-    """
+    """Add the change that the request names as a file. UsageError or WorkspaceError if there is none. A
+    read-only agent has no git: it gets the change that its task mentions, if it exists."""
     wanted, depot, snapshot = plan.request.show or "", core.ports.depot, plan.snapshot
     if snapshot is None:
         return None

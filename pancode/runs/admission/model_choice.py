@@ -155,11 +155,8 @@ def _read_memory(view: NodeView) -> int:
 def runtime_and_model(
     request: DispatchRequest, agent: Agent, catalogue: Catalogue
 ) -> tuple[RuntimeKind, ModelRef | None]:
-    """Choose runtime and model together: a vendor's model requires the vendor's program.
-
-    UsageError for an invalid model name or a misspelled provider, NotFoundError for an unknown runtime or
-    node.
-    """
+    """Choose runtime and model together: a vendor's model requires the vendor's program. UsageError for an
+    invalid model name or a misspelled provider, NotFoundError for an unknown runtime or node."""
     text = _choose_model(request, agent, catalogue)[0] if request.model is None else request.model
     with _named_by(request, agent, catalogue):
         reference, whole = _read(text, request, agent, catalogue)
@@ -331,10 +328,8 @@ BY_MODE: dict[Mode, Reasoning] = {
 def reasoning_for(
     request: DispatchRequest, agent: Agent, kind: RuntimeKind, catalogue: Catalogue
 ) -> tuple[Reasoning | None, Reasoning | None]:
-    """Return the requested level, and the level in the settings that the runtime does not support.
-
-    UsageError if the request or its agent names a level that the runtime does not support.
-    """
+    """Return the requested level, and the level in the settings that the runtime does not support. UsageError
+    if the request or its agent names a level that the runtime does not support."""
     reasoning = request.reasoning or agent.reasoning
     wished = catalogue.defaults.reasoning
     if reasoning is None and wished is None:
@@ -376,10 +371,8 @@ def _find_closest(reasoning: Reasoning, kind: RuntimeKind) -> Reasoning:
 
 
 def warn_unlisted(ref: ModelRef | None, kind: RuntimeKind, vendors: Mapping[str, VendorList]) -> str:
-    """Return the warning that the vendor's list lacks this model; empty if the list has it or is missing.
-
-    A name without a digit, such as `opus`, is the program's own alias of a model.
-    """
+    """Return the warning that the vendor's list lacks this model; empty if the list has it or is missing. A
+    name without a digit, such as `opus`, is the program's own alias of a model."""
     if ref is None or kind.provider is None or not any(map(str.isdigit, ref.model)):
         return ""
     listed = vendors.get(kind.provider)
@@ -394,9 +387,7 @@ def warn_unlisted(ref: ModelRef | None, kind: RuntimeKind, vendors: Mapping[str,
 
 def pin_node(request: DispatchRequest, ref: ModelRef | None, named_by: str) -> DispatchRequest:
     """Return the request, pinned to the node in the model's name; UsageError if it names another node.
-
-    `named_by`: who chose the model, as text.
-    """
+    `named_by`: who chose the model, as text."""
     if ref is None or ref.node is None:
         return request
     if request.node not in (None, ref.node):

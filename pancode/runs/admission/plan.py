@@ -274,9 +274,7 @@ class Plan:
     @property
     def talks(self) -> bool:
         """Whether the run is a user's own conversation: mode and level only restrict what its agent may do.
-
-        So it begins in every mode and at every level; whatever it dispatches is judged as a run's child.
-        """
+        So it begins in every mode and at every level; whatever it dispatches is judged as a run's child."""
         return bool(self.request.turns) and self.request.parent is None
 
     @property

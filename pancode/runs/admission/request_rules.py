@@ -314,10 +314,8 @@ _MOST = 200
 
 
 def find_path_like_words(task: str, there: Callable[[str], bool] = lambda word: False) -> tuple[str, ...]:
-    """Return words of the task that look like paths, without duplicates, in order; at most 200.
-
-    `there`: whether the project has a file with this name; if so, a word with a slash is a path: `src/auth/`.
-    """
+    """Return words of the task that look like paths, without duplicates, in order; at most 200. `there`:
+    whether the project has a file with this name; if so, a word with a slash is a path: `src/auth/`."""
     words = dict.fromkeys(_LINE.sub("", _strip_word(word)) for word in task.split())
     candidates = {word for word in islice(filter(_may_be_path, words), _MOST) if there(word)}
     return tuple(word for word in words if word in candidates or _is_path(word))[:_MOST]

@@ -72,10 +72,8 @@ class Declined(Signal):
     by: str
 
     def apply(self, made: Changes) -> Changes:
-        """End a run that a user denies before it begins; an ended one remains as it is.
-
-        UsageError if nothing waits.
-        """
+        """End a run that a user denies before it begins; an ended one remains as it is. UsageError if nothing
+        waits."""
         must_wait(made.run, made.case.action(ActionKind.USER), *ItemKind)
         kind = kind_of(made.run)
         if kind is ItemKind.LANDING:
@@ -150,10 +148,8 @@ class CallDecided(Signal):
     words: str = ""
 
     def apply(self, made: Changes) -> Changes:
-        """Record a user's answer to a call.
-
-        UsageError if no call waits; RefusedError if another one waits.
-        """
+        """Record a user's answer to a call. UsageError if no call waits; RefusedError if another one
+        waits."""
         must_wait(made.run, made.case.action(ActionKind.USER), ItemKind.CALL)
         number, _ = inbox.chosen_call(made.run, self.number)
         made = waits.close_question(_answer(made, number, self))

@@ -145,10 +145,8 @@ class RunCase:
 
     @property
     def came_back(self) -> int:
-        """How many other leases of the attempt came back in this epoch. Waits do not count.
-
-        Jobs sent ahead do not count either: they only wait for a free slot.
-        """
+        """How many other leases of the attempt came back in this epoch. Waits do not count. Jobs sent ahead
+        do not count either: they only wait for a free slot."""
         kinds, mine = (Closed.REFUSED, Closed.NEVER_ACCEPTED), self.lease
         others = [
             f
@@ -277,9 +275,7 @@ def asks_a_model(run: Run) -> bool:
 
 def cap_of(run: Run, left: Decimal | None, usual: Decimal, reserved: Decimal) -> Decimal | None:
     """Return the most USD that an attempt may cost once it is handed over; None: it pays for no model.
-
-    `left`: of the run's limit; None: no limit, so it gets `usual`, or its reservation if that is more.
-    """
+    `left`: of the run's limit; None: no limit, so it gets `usual`, or its reservation if that is more."""
     if not asks_a_model(run):
         return None
     return max(usual, reserved) if left is None else left

@@ -448,10 +448,8 @@ def _shorten_value(value: object) -> object:
 
 
 def decide(case: RunCase, *signals: Signal) -> Changes:
-    """Return all changes that these signals make, in order.
-
-    RefusedError if a ceiling has no room for an admission, and for a second answer.
-    """
+    """Return all changes that these signals make, in order. RefusedError if a ceiling has no room for an
+    admission, and for a second answer."""
     made = Changes(case, case, signals=signals)
     for signal in signals:
         made = signal.apply(made)

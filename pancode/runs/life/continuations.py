@@ -40,9 +40,7 @@ _NEW_SESSION = (
 @dataclass(frozen=True, slots=True)
 class WayBack:
     """The point of a session to which a user went back: its next interactive run begins where `at` ended.
-
-    `name`: the point's name for a user; `told`: the conversation up to that point.
-    """
+    `name`: the point's name for a user; `told`: the conversation up to that point."""
 
     at: Run
     name: str
@@ -135,9 +133,7 @@ def _make_task(old: Run, words: str, same_session: bool) -> str:
 
 def message_for(old: Run, remark: str, by: str, left: LeftOver) -> str:
     """Return the first message of the next run: the remark, and undelivered messages and news of the old run.
-
-    It counts as sent by `by`, who gives the remark; messages of several users each name their sender.
-    """
+    It counts as sent by `by`, who gives the remark; messages of several users each name their sender."""
     if not old.takes_turns:
         added = (f"A user adds: {one.text}" for one in select_undelivered(left.words))
         return "\n\n".join((remark.strip() or GO_ON, *added))

@@ -197,9 +197,7 @@ def is_orchestrator(run: Run) -> bool:
 @dataclass(frozen=True, slots=True)
 class InteractiveTerms:
     """The terms that a user chooses for a session: mode and level, model, effort and the program's mode.
-
-    `model`: as requested; `program_mode`: by the program's own name. None or empty: the default.
-    """
+    `model`: as requested; `program_mode`: by the program's own name. None or empty: the default."""
 
     mode: Mode
     safety: Safety
@@ -268,9 +266,7 @@ def is_cut_by_cap(run: Run) -> bool:
 
 def hears_of_gates(run: Run, rests: SuspendReason | None) -> bool:
     """Whether the interactive run is unattended, so that its next one begins with a message on failed gates.
-
-    False if a user has cancelled its turn or suspended it.
-    """
+    False if a user has cancelled its turn or suspended it."""
     halted = rests is SuspendReason.ASKED or stop_of(run) == TurnStop.CANCELLED
     return not halted and SessionTurn.of(run).rounds >= 2
 

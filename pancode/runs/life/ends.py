@@ -73,10 +73,8 @@ def end_unstarted(made: Changes, failure: FailureKind, why: str, note: str | Non
 
 
 def next_attempt(made: Changes, retry: Retry, why: str, asked_ms: int = 0) -> Changes | None:
-    """Make the run wait for another attempt, after a pause; None: its budget is used up.
-
-    The attempt's reservation is taken when it is bound. `asked_ms`: the pause that its provider requests.
-    """
+    """Make the run wait for another attempt, after a pause; None: its budget is used up. The attempt's
+    reservation is taken when it is bound. `asked_ms`: the pause that its provider requests."""
     made = calls_over(made)
     run, number = made.run, made.run.attempt + 1
     if made.case.spent_up(number):
@@ -143,10 +141,8 @@ class Stop(Signal):
     reason: str
 
     def apply(self, made: Changes) -> Changes:
-        """Stop a waiting run at once; for a started run, send a stop to its node, which must confirm.
-
-        A lost lease that may still run gets a stop, too, even if a later attempt exists.
-        """
+        """Stop a waiting run at once; for a started run, send a stop to its node, which must confirm. A lost
+        lease that may still run gets a stop, too, even if a later attempt exists."""
         for lease in made.case.lost_leases:
             if not lease.stop_sent:
                 made = _send_stop(made, lease.lease, self.reason).tell(

@@ -23,8 +23,7 @@ from pancode.runs.life.conversation import is_blocked, is_cut_by_cap, must_be_fr
 
 class ItemKind(StrEnum):
     """What an item asks about. `dispatch`, `budget`, `policy`: before a run begins; `call`: while it works;
-    `change`: of the configuration; the others: after its end.
-    """
+    `change`: of the configuration; the others: after its end."""
 
     QUESTION = "question"
     PERMISSION = "permission"
@@ -91,9 +90,7 @@ def digest_of_plan(run: Run) -> str:
 
 def must_be_seen(run: Run, action: Action | None, plan: str) -> None:
     """Raise RefusedError if the plan changed since the user saw it, or the run waits for something else now.
-
-    `plan`: its digest; empty: not given. UsageError if nothing waits.
-    """
+    `plan`: its digest; empty: not given. UsageError if nothing waits."""
     if not plan:
         return
     if kind_of(run) not in BEFORE_START:
@@ -377,9 +374,7 @@ def _format_held(run: Run) -> str:
 
 def must_wait(run: Run, action: Action | None, *kinds: ItemKind) -> Action:
     """Return the run's item in the inbox. UsageError if it is none of these kinds, or nothing waits.
-
-    RefusedError if it was already answered: the error names the run that continues.
-    """
+    RefusedError if it was already answered: the error names the run that continues."""
     if action is None:
         if is_blocked(run) or is_cut_by_cap(run):
             must_be_free(run)

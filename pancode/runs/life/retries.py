@@ -46,9 +46,7 @@ _FILES = " What you had changed is in the files."
 
 def from_what_it_left(run: Run, claims: Claims, node: str) -> Run:
     """Return the run whose next attempt continues from this one's change and, on that node, in its session.
-
-    Unchanged, to begin anew, if this attempt left nothing or its files contain a secret.
-    """
+    Unchanged, to begin anew, if this attempt left nothing or its files contain a secret."""
     kind = RUNTIMES.get(run.runtime)
     was_not_to_write = run.read_only and claims.commit is not None
     if kind is None or kind.own or run.takes_turns or claims.exposed or was_not_to_write:
@@ -66,10 +64,8 @@ def from_what_it_left(run: Run, claims: Claims, node: str) -> Run:
 
 
 def without_session(run: Run, *, first: bool = True) -> Run:
-    """Return the run whose next attempt does not continue an earlier attempt's session.
-
-    `first`: it continues the session with which a user let the run begin, if any.
-    """
+    """Return the run whose next attempt does not continue an earlier attempt's session. `first`: it continues
+    the session with which a user let the run begin, if any."""
     if run.resumes_on is None:
         return run
     begins = NextAttempt.of(run)
@@ -248,10 +244,8 @@ class NoRetry:
 def after_failure(
     run: Run, failure: FailureKind | None, attempts: Iterable[Attempt], elsewhere: bool
 ) -> Retry | NoRetry:
-    """Decide what follows the end of an attempt. `elsewhere`: another node could take the run.
-
-    `attempts`: all attempts of the run, including the one that just ended.
-    """
+    """Decide what follows the end of an attempt. `elsewhere`: another node could take the run. `attempts`:
+    all attempts of the run, including the one that just ended."""
     cause = None if failure is None else CAUSES.get(failure)
     if cause is None or run.stop_asked is not None:
         return NoRetry()

@@ -92,10 +92,7 @@ class ToldByUser(Signal):
 
     def apply(self, made: Changes) -> Changes:
         """Give the run a user's message: with its task before a job is signed, else to its agent if it
-        listens, else store it for the run's continuation.
-
-        UsageError if the run accepts no messages.
-        """
+        listens, else store it for the run's continuation. UsageError if the run accepts no messages."""
         session = made.case.session
         changes = (
             session is not None and session.chosen_by is not None
@@ -202,10 +199,8 @@ def deliver_messages(made: Changes) -> Changes:
 
 @dataclass(frozen=True, slots=True)
 class TurnAsked(Signal):
-    """A user wants to cancel the current turn, or to suspend the interactive run after it.
-
-    `turn`: the number of the turn that the user saw; None: the current one.
-    """
+    """A user wants to cancel the current turn, or to suspend the interactive run after it. `turn`: the number
+    of the turn that the user saw; None: the current one."""
 
     what: Literal["cancel", "rest"]
     by: str
@@ -267,10 +262,8 @@ class GivesWay(Signal):
 
 
 def record_turn(made: Changes, turn: TurnRecord, at_ms: int) -> Changes:
-    """Record that a turn of the interactive run has ended. Idempotent: the receipt reports it again.
-
-    A turn out of order is dropped, as it would hide those that follow.
-    """
+    """Record that a turn of the interactive run has ended. Idempotent: the receipt reports it again. A turn
+    out of order is dropped, as it would hide those that follow."""
     if not made.run.takes_turns or turn.number != conversation.ended_turns(made.run) + 1:
         return made
     words = conversation.in_turn(made.case.words, turn, made.run.attempt)
@@ -293,10 +286,7 @@ class TermsAsked(Signal):
 
     def apply(self, made: Changes) -> Changes:
         """Set the terms of the session's next interactive run; an active one is suspended after its turn.
-        Idempotent.
-
-        The current interactive run keeps its own mode and level: they are in its signed job.
-        """
+        Idempotent. The current interactive run keeps its own mode and level: they are in its signed job."""
         session, wanted = made.case.session, self.terms.as_json()
         if session is None:
             return made
@@ -359,11 +349,8 @@ def move_messages(made: Changes, run: str) -> Changes:
 
 @dataclass(frozen=True, slots=True)
 class Continued(Signal):
-    """A new run continues from this run's result. `sole`: only one may, as with an answer.
-
-    `program`: the program that answered; empty: a user did. `past_cap`: a user has approved continuing beyond
-    the cap.
-    """
+    """A new run continues from this run's result. `sole`: only one may, as with an answer. `program`: the
+    program that answered; empty: a user did. `past_cap`: a user has approved continuing beyond the cap."""
 
     run: str
     by: str
@@ -372,10 +359,8 @@ class Continued(Signal):
     past_cap: bool = False
 
     def apply(self, made: Changes) -> Changes:
-        """Record the run that continues from this one.
-
-        RefusedError or UsageError if only one may, and it was already answered or denied.
-        """
+        """Record the run that continues from this one. RefusedError or UsageError if only one may, and it was
+        already answered or denied."""
         if self.sole:
             must_be_free(made.run)
             action = made.case.action(

@@ -215,10 +215,8 @@ def _renumber_messages(work: Work, node: Node) -> None:
 
 
 def say_settings(work: Work, node: Node) -> None:
-    """Send the node's current settings under new numbers, in place of waiting messages about them.
-
-    This happens at each start, as a restored ledger does not know which messages the node got since.
-    """
+    """Send the node's current settings under new numbers, in place of waiting messages about them. This
+    happens at each start, as a restored ledger does not know which messages the node got since."""
     if node.tag is None or node.removed == NodeState.REMOVED:
         return
     take_controls(work.tx, node.tag, _is_setting)

@@ -15,11 +15,8 @@ from pancode.runs.unit_of_work import unit_of_work
 
 
 def enforce_quota(core: Core) -> None:
-    """Quarantine nodes that store too much in Redis.
-
-    Each check is one cheap command; all keys are measured only after the server has filled up. It writes
-    nothing that a full Redis would refuse.
-    """
+    """Quarantine nodes that store too much in Redis. Each check is one cheap command; all keys are measured
+    only after the server has filled up. It writes nothing that a full Redis would refuse."""
     boot, redis = core.ports.clock.boot_ms(), core.live.redis
     if redis.looked_ms >= 0 and boot - redis.looked_ms < core.rules.quota_look_ms:
         return

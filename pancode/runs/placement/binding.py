@@ -133,9 +133,7 @@ the same thing."""
 
 def bind_runs(core: Core, everything: bool = False) -> int:
     """Bind the runs that can be bound now; return how many jobs were signed. Pushing them is a separate step.
-
-    `everything`: hand over as many jobs as the nodes accept, not only a few for each slot.
-    """
+    `everything`: hand over as many jobs as the nodes accept, not only a few for each slot."""
     with unit_of_work(core) as work:
         return bind_in(work, everything)
 

@@ -243,9 +243,7 @@ def record_refusal(core: Core, passed: PassOver) -> None:
 
 def restore_cooldowns(core: Core, tx: Transaction) -> None:
     """Restore this memory from the ledger when a coordinator starts, so a run's next attempt goes elsewhere.
-
-    Refusals of nodes are not restored: such a node is offered the run and refuses it once again.
-    """
+    Refusals of nodes are not restored: such a node is offered the run and refuses it once again."""
     rebuild_breakers(core, tx)
     for run in tx.find(Run, {"state": RunState.PENDING}):
         for old in tx.find(Attempt, {"run": run.id}) if run.attempt > 1 else ():

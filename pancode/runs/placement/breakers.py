@@ -30,10 +30,8 @@ class BreakerState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EndedTry:
-    """An ended attempt as breakers use it. `own`: a user's own command instead of an agent.
-
-    `session`: that of an interactive run, whose rounds count as one piece of work; else empty.
-    """
+    """An ended attempt as breakers use it. `own`: a user's own command instead of an agent. `session`: that
+    of an interactive run, whose rounds count as one piece of work; else empty."""
 
     at_ms: int
     began_ms: int

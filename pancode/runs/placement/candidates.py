@@ -200,10 +200,8 @@ def list_candidates(nodes: Sequence[NodeView], wish: NodeRequirements) -> tuple[
 
 
 def _make_label_misfit(view: NodeView, key: str, value: str) -> Candidate:
-    """Return why a label does not fit, with the nearest label that the node has.
-
-    If there is a near one, the requested label may be a typo, so no fix suggests adding it to a node.
-    """
+    """Return why a label does not fit, with the nearest label that the node has. If there is a near one, the
+    requested label may be a typo, so no fix suggests adding it to a node."""
     node, labels = view.node, labels_of(view)
     why, there = f"has no label {key}={value}", [f"{k}={v}" for k, v in sorted(labels.items())]
     own = labels.get(key)
@@ -357,10 +355,7 @@ def filter_candidates(
     found: Sequence[Candidate], views: Sequence[NodeView], needs: Needs
 ) -> tuple[tuple[Candidate, ...], tuple[ModelPlace, ...]]:
     """Return the candidates judged by the model's passports, and the places to test first, the readiest
-    first.
-
-    A failed model excludes its node. If one has passed, nodes where it was not tested get nothing.
-    """
+    first. A failed model excludes its node. If one has passed, nodes where it was not tested get nothing."""
     trust = dict(trust_at(found, views, needs))
     is_proven = any(one.trust is Trust.GOOD for one in trust.values())
     shown = tuple(_apply_trust(one, trust.get(one.name), needs, is_proven) for one in found)

@@ -130,10 +130,8 @@ def in_order(runs: Iterable[Run]) -> list[Run]:
 def decide_placements(
     runs: Iterable[Run], standing: Standing, whole: bool = True
 ) -> Iterator[Placed | Unplaced]:
-    """Decide about the runs in order; the next run is fetched after the decision on the previous one.
-
-    `whole` False: stop when no slot is free any more; the decisions until then are the same.
-    """
+    """Decide about the runs in order; the next run is fetched after the decision on the previous one. `whole`
+    False: stop when no slot is free any more; the decisions until then are the same."""
     free, room, claimed = dict(standing.free), dict(standing.ahead), dict[str, Amount]()
     taken = dict[str, str]()
     """The runs of this pass by the GPU that they get."""
@@ -265,10 +263,8 @@ def _explain_unpaid(run: Run, view: NodeView) -> str:
 
 
 def _explain_untrusted(run: Run, view: NodeView) -> str:
-    """Return why the model cannot be trusted on the node: its test failed, or it had none at the admission.
-
-    A test result that was lost since then, as when a server reloads the model, delays no run.
-    """
+    """Return why the model cannot be trusted on the node: its test failed, or it had none at the admission. A
+    test result that was lost since then, as when a server reloads the model, delays no run."""
     result, trusted = _find_test(run, view), ModelChoice.of(run).trusted
     if result is None or result.trust is Trust.GOOD:
         return ""
@@ -415,10 +411,8 @@ def _handed_over(
     claimed: Mapping[str, Amount],
     first: dict[str, tuple[int, str]],
 ) -> Placed | Unplaced:
-    """Hand the run over to the node with the fewest waiting jobs per slot.
-
-    If a run may not be handed over, its reason says why, and no run of lower priority goes before it.
-    """
+    """Hand the run over to the node with the fewest waiting jobs per slot. If a run may not be handed over,
+    its reason says why, and no run of lower priority goes before it."""
     run = waits.run
     if not _has_free(room):
         return waits

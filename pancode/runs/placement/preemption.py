@@ -27,10 +27,8 @@ def _since_ms(run: Run) -> int:
 
 
 class GivingWay:
-    """Suspends idle interactive runs in a pass of binding, one for each run that lacks only a slot.
-
-    The requests are kept in memory and in the interactive run's terms, for a restarted coordinator.
-    """
+    """Suspends idle interactive runs in a pass of binding, one for each run that lacks only a slot. The
+    requests are kept in memory and in the interactive run's terms, for a restarted coordinator."""
 
     def __init__(self, work: Work, leases: Collection[Lease], standing: Standing) -> None:
         self._work, self._leases, self._standing = work, leases, standing

@@ -102,10 +102,8 @@ def most_usd(core: Core, tx: Transaction, case: RunCase) -> tuple[Decimal | None
 
 
 class TakingBack:
-    """Recalls jobs from nodes that should not wait there; the node's answer says which ones come back.
-
-    The requests are kept in memory: a restarted coordinator repeats them, which changes nothing.
-    """
+    """Recalls jobs from nodes that should not wait there; the node's answer says which ones come back. The
+    requests are kept in memory: a restarted coordinator repeats them, which changes nothing."""
 
     def __init__(self, work: Work, lines: Lines, standing: Standing) -> None:
         self._work, self._lines, self._standing = work, lines, standing

@@ -22,8 +22,7 @@ def claimed_answer(core: Core, claims: Claims) -> str:
 
 def whole_answer(core: Core, tx: Transaction, run: Run) -> str:
     """Return the answer in the run's receipt; if it was cut there, the whole one: a script's output, or a
-    separate file.
-    """
+    separate file."""
     answer = str(run.result.get("answer") or "")
     if len(answer) < CLIPPED:
         return answer

@@ -137,9 +137,7 @@ class Judged:
 
 def find_excess(usage: Usage | Progress, run: Run, left: Decimal | None) -> dict[str, Any]:
     """Return the claims of usage beyond what the job allows, by field, each with the amount that counts.
-
-    `left`: the rest of the run's own limit for this attempt; None: it has no limit.
-    """
+    `left`: the rest of the run's own limit for this attempt; None: it has no limit."""
     tokens, wall_ms = run.limits.get("tokens"), run.limits.get("wall_ms")
     free_tokens = max(TIMES_HELD * run.estimate_tokens, _LEAST_TOKENS)
     most_tokens = tokens + _MORE_TOKENS if isinstance(tokens, int) else free_tokens

@@ -147,8 +147,7 @@ def _check_order(
     claims: Claims, signer: TrustedKey, lease: Lease | None, keys: TrustedKeys
 ) -> VerificationCheck:
     """Check that the coordinator signed the job for this very key. Times prove nothing: clocks can be set
-    back.
-    """
+    back."""
     what = "the job that it answers was signed for its key"
     if lease is None:
         return VerificationCheck(what, False, f"this ledger has no job {claims.identity}")

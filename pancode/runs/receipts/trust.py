@@ -39,10 +39,7 @@ _WORDS = {
 @dataclass(frozen=True, slots=True)
 class VerifiedResult:
     """How far a result is trusted. `run`, `node`, `receipt`: of the verification; `waits`: it is not
-    finished.
-
-    `earlier`: the verdicts of other nodes before this one, oldest first.
-    """
+    finished. `earlier`: the verdicts of other nodes before this one, oldest first."""
 
     state: ResultTrust
     why: str
@@ -198,10 +195,8 @@ CLOSED = ("denied", "dropped", NOTHING)
 
 
 def is_green(run: Run, project: str) -> bool:
-    """Whether the run is done, passed its gates, and has a change that was not landed or continued.
-
-    A result that another node disputes, or has still to judge, is not green.
-    """
+    """Whether the run is done, passed its gates, and has a change that was not landed or continued. A result
+    that another node disputes, or has still to judge, is not green."""
     seen = read_verified(run)
     if seen is None or seen.waits or seen.state is ResultTrust.DISPUTED:
         return False

@@ -118,10 +118,8 @@ class Verified:
 
 @dataclass(frozen=True, slots=True)
 class TrustedKey:
-    """A key that signs or has signed, and the names of its node (empty: unknown).
-
-    `from_ms`, `until_ms`: by the coordinator's clock, for users; they have no effect on verdicts.
-    """
+    """A key that signs or has signed, and the names of its node (empty: unknown). `from_ms`, `until_ms`: by
+    the coordinator's clock, for users; they have no effect on verdicts."""
 
     key: signing.PublicKey
     names: tuple[str, ...] = ()
@@ -169,10 +167,8 @@ _VERDICTS = {
 
 
 def verify_text(text: str | bytes, keys: TrustedKeys, run: str | None = None) -> Verified:
-    """Check the node's signature, the countersignature, and whether the content is consistent.
-
-    Bytes without an envelope are TAMPERED.
-    """
+    """Check the node's signature, the countersignature, and whether the content is consistent. Bytes without
+    an envelope are TAMPERED."""
     try:
         envelope = signing.parse_envelope(text)
     except signing.WireRefusal as refusal:

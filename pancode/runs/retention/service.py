@@ -66,10 +66,8 @@ class Retention:
 
 
 def plan_retention(core: Core, files: FilesOfRuns) -> Retention:
-    """Plan what can be pruned, without changing anything.
-
-    Files of runs that are not in the ledger are kept, because the ledger may be an older copy.
-    """
+    """Plan what can be pruned, without changing anything. Files of runs that are not in the ledger are kept,
+    because the ledger may be an older copy."""
     commits, logged, rules, now_ms = files.commits(), files.logged(), core.rules.keep, core.wall_ms()
     going, needs, logs = dict[str, frozenset[RunFiles]](), dict[str, FilesNeed | None](), list[LogsOfRun]()
     for name in sorted({*logged}.union(*commits.values())):

@@ -114,10 +114,8 @@ class TalkCall:
 
 @dataclass(frozen=True, slots=True)
 class TalkNote:
-    """A note of the program. `kind`: started, noted, compacted, retrying, rests, unread, or over.
-
-    `over`: the attempt's output ends here; the text is the attempt's usage.
-    """
+    """A note of the program. `kind`: started, noted, compacted, retrying, rests, unread, or over. `over`: the
+    attempt's output ends here; the text is the attempt's usage."""
 
     kind: str
     text: str
@@ -136,10 +134,8 @@ Part = HeardMessage | Said | TalkCall | Turn | TalkNote | Output
 
 
 class SessionTalk:
-    """Parses the bytes of one run after another. Only our worker's format has turns and messages.
-
-    The result depends only on the bytes, not on where they are cut.
-    """
+    """Parses the bytes of one run after another. Only our worker's format has turns and messages. The result
+    depends only on the bytes, not on where they are cut."""
 
     def __init__(self, most_line: int = MOST_LINE) -> None:
         self.run = self.attempt = ""

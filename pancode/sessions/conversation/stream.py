@@ -34,8 +34,7 @@ class WorkerEvent:
     id: str = ""
     text: str = ""
     """Of a call that is over: how its answer begins; of usage: what was used so far, in words. Of a call of a
-    fleet tool: what it is about, and at its end the run or workflow that it has begun.
-    """
+    fleet tool: what it is about, and at its end the run or workflow that it has begun."""
     stop: str = ""
     why: str = ""
     tool: str = ""
@@ -46,10 +45,8 @@ class WorkerEvent:
 
 
 class WholeLines:
-    """Joins bytes that are cut anywhere into lines. `rest`: the beginning of an unfinished line.
-
-    A line longer than `most` bytes is dropped completely.
-    """
+    """Joins bytes that are cut anywhere into lines. `rest`: the beginning of an unfinished line. A line
+    longer than `most` bytes is dropped completely."""
 
     def __init__(self, most: int = MOST_LINE) -> None:
         self._most, self.rest = most, bytearray()
@@ -127,10 +124,8 @@ def event_of(line: bytes) -> WorkerEvent:
 
 
 class ProgramReading:
-    """Parses lines of a program's own format with the node agent's parser, which is pure.
-
-    `in_pieces`: the program splits one text into several events. Use one instance per attempt.
-    """
+    """Parses lines of a program's own format with the node agent's parser, which is pure. `in_pieces`: the
+    program splits one text into several events. Use one instance per attempt."""
 
     def __init__(self, parser: Callable[[Any], Parser], *, in_pieces: bool) -> None:
         from node_agent.runtimes.base import LaunchRequest

@@ -59,10 +59,8 @@ class CheckedWorkflow:
 def check_workflow(
     text: str, place: str, name: str = "", flags: Mapping[str, Any] | None = None
 ) -> CheckedWorkflow:
-    """Check a workflow and collect all problems. `name`: the workflow's default name.
-
-    `flags`: fields of a dispatch that override the file's defaults, but not its steps.
-    """
+    """Check a workflow and collect all problems. `name`: the workflow's default name. `flags`: fields of a
+    dispatch that override the file's defaults, but not its steps."""
     try:
         # No request can carry an unpaired surrogate.
         try:

@@ -149,10 +149,8 @@ done"""
 
 
 def parse_report(text: str) -> list[tuple[str, str]]:
-    """Return the key=value lines between the last begin mark and the first end mark after it.
-
-    Raises ValueError if a mark is missing: the script did not run, or did not finish.
-    """
+    """Return the key=value lines between the last begin mark and the first end mark after it. Raises
+    ValueError if a mark is missing: the script did not run, or did not finish."""
     _, begin, rest = text.rpartition(f"{BEGIN}\n")
     inside, end, _ = rest.partition(f"{END}")
     if not begin or not end:

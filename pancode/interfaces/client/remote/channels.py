@@ -98,10 +98,8 @@ class TunnelChannels:
                 frame = frame[os.write(self._sink, frame) :]
 
     def close(self, wait_s: float) -> bool:
-        """Stop sending; return False if another thread still writes after this many seconds.
-
-        Close the sink only after True, because another file may get its number at once. Idempotent.
-        """
+        """Stop sending; return False if another thread still writes after this many seconds. Close the sink
+        only after True, because another file may get its number at once. Idempotent."""
         self._closed = True
         if not self._writing.acquire(timeout=wait_s):
             return False
@@ -109,10 +107,8 @@ class TunnelChannels:
         return True
 
     def carry(self, number: int, connection: socket.socket, *, halves: bool = False) -> None:
-        """Copy between the channel and the connection, both ways, until one of them has ended.
-
-        `halves`: until both have ended, because git finishes sending before it reads the rest.
-        """
+        """Copy between the channel and the connection, both ways, until one of them has ended. `halves`:
+        until both have ended, because git finishes sending before it reads the rest."""
         channel = TunnelChannel(self, number, connection, halves)
         with self._lock:
             self._open[number] = channel

@@ -92,10 +92,8 @@ class Tunnel:
         return facts
 
     def open(self, wanted: Mapping[str, Any]) -> socket.socket:
-        """Return a connection on that node, used like a local one; raise the other end's refusal.
-
-        `wanted`: `starts` and `works` for a connection to the coordinator; `copy` and `service` for git.
-        """
+        """Return a connection on that node, used like a local one; raise the other end's refusal. `wanted`:
+        `starts` and `works` for a connection to the coordinator; `copy` and `service` for git."""
         assert self._channels is not None
         ours, theirs = socket.socketpair()
         number, answer = next(self._numbers), (threading.Event(), list[tuple[FrameKind, bytes]]())

@@ -21,9 +21,7 @@ class InsideRunError(RefusedError):
 
 def run_of(ledger: Ledger, attempts: Sequence[AttemptId]) -> Run | None:
     """Return the run of the outermost of these attempts that this fleet knows; outermost attempts come last.
-
-    A run can forge facts about its child processes, but not about the processes above it.
-    """
+    A run can forge facts about its child processes, but not about the processes above it."""
     if not attempts:
         return None
     with ledger.transaction() as tx:

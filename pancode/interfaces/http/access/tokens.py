@@ -68,9 +68,7 @@ def list_tokens(core: Core) -> list[TokenShape]:
 
 def revoke(core: Core, name: str, by: str) -> list[str]:
     """Revoke the token and end its streams; return the schedules that it created, which are now paused.
-
-    NotFoundError.
-    """
+    NotFoundError."""
     with unit_of_work(core) as work:
         known = {token.name for token in rows.read_tokens(work)}
         if name not in known:

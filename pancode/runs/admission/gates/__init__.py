@@ -54,10 +54,8 @@ def _for_a_run(verdict: GateVerdict, parent: str) -> GateVerdict:
 
 
 def first_refused(verdicts: tuple[GateVerdict, ...], ask: bool = False) -> GateVerdict | None:
-    """Return the first refusal, which decides; None if all gates let the run pass.
-
-    `ask`: a user must approve the run before it begins, so refusals that a user may lift do not count.
-    """
+    """Return the first refusal, which decides; None if all gates let the run pass. `ask`: a user must approve
+    the run before it begins, so refusals that a user may lift do not count."""
     refusals = (verdict for verdict in verdicts if not verdict.passed)
     return next((verdict for verdict in refusals if not (ask and verdict.lifts)), None)
 

@@ -174,10 +174,8 @@ def _judge_nodes(plan: Plan) -> GateVerdict:
 
 
 def _list_warnings(plan: Plan, candidates: list[Candidate]) -> tuple[list[str], list[str]]:
-    """Return warnings, and the commands that fix them.
-
-    A reasoning level in the settings is a wish for all runs; a runtime that does not support it ignores it.
-    """
+    """Return warnings, and the commands that fix them. A reasoning level in the settings is a wish for all
+    runs; a runtime that does not support it ignores it."""
     odd, fixes = [], []
     if plan.unasked is not None:
         name = plan.runtime.name

@@ -104,10 +104,8 @@ def _judge_loop(plan: Plan, view: AdmissionView) -> LoopVerdict | None:
 
 
 def is_accepted(plan: Plan, parent: Parent | None) -> bool:
-    """Whether the run is recorded as one whose rules need no enforcement.
-
-    Also true for a user's own command that a run starts: placement and node do not know that parent.
-    """
+    """Whether the run is recorded as one whose rules need no enforcement. Also true for a user's own command
+    that a run starts: placement and node do not know that parent."""
     request = plan.request
     if parent is not None and not parent.unheld:
         return False
@@ -117,9 +115,7 @@ def is_accepted(plan: Plan, parent: Parent | None) -> bool:
 
 def _judge_enforcement(plan: Plan, may_allow: bool) -> GateVerdict:
     """Judge what enforces the run's rules on each candidate node: a sandbox, the runtime, or nothing.
-
-    `may_allow`: only an owner may allow unenforced rules, not a run that is itself subject to rules.
-    """
+    `may_allow`: only an owner may allow unenforced rules, not a run that is itself subject to rules."""
     needs, fitting = _find_needs(plan, may_allow), [c for c in plan.candidates if c.fits]
     enough = [c for c in fitting if needs.enough(c.isolation)]
     if not (enough if fitting else needs.enough(None)):
