@@ -69,7 +69,7 @@ def test_edit_needs_one_place_and_helps_to_find_it(box: Box, top: Path) -> None:
     assert (top / "notes.txt").read_text() == "alpha\nBETA\ngamma\n"
     with pytest.raises(Failed, match="gamma"):
         edit(box, {"path": "notes.txt", "old": "gamna\n", "new": "x"})
-    with pytest.raises(Failed, match="old is 4 times"):
+    with pytest.raises(Failed, match="old occurs 4 times"):
         edit(box, {"path": "notes.txt", "old": "a", "new": "x"})
     assert edit(box, {"path": "notes.txt", "old": "a", "new": "x", "all": True}).endswith("4 places")
 
