@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.events import Event, Key
 from textual.message import Message
-from textual.widgets import Input
+from textual.widgets import DataTable, Footer, Input
 
 from pancode.interfaces.tui import preview
 from pancode.interfaces.tui.acts import (
@@ -24,10 +25,10 @@ from pancode.interfaces.tui.acts import (
     way_of,
 )
 from pancode.interfaces.tui.application import SteadyApp, SteadyPage
-from pancode.interfaces.tui.bars import Bar, KeyBar, PromptLine
+from pancode.interfaces.tui.bars import Bar, PromptLine
 from pancode.interfaces.tui.canvas import Canvas, LogView
-from pancode.interfaces.tui.dialogs import Confirm, KeysHelp, Words
-from pancode.interfaces.tui.keys import KEYS
+from pancode.interfaces.tui.dialogs import Confirm, Palette, Words
+from pancode.interfaces.tui.keys import KEYS, label_of
 from pancode.interfaces.tui.log_reader import LogReader
 from pancode.interfaces.tui.page import (
     Json,
@@ -43,7 +44,6 @@ from pancode.interfaces.tui.page import (
 )
 from pancode.interfaces.tui.pages.summary import draw_summary
 from pancode.interfaces.tui.reader import Acted, AnswersRead, Away, Crashed, Looked, News, Reader, Say
-from pancode.interfaces.tui.sheet import Sheet
 from pancode.interfaces.tui.views import SUMMARY, VIEWS, Asks, PageView, find_resource, list_resources
 from pancode.kernel.errors import PancodeError
 from pancode.kernel.formatting import escape_line
@@ -194,15 +194,16 @@ def trouble_lines(why: PancodeError) -> tuple[Line, ...]:
 
 
 TICK_S = 0.5
-_BY_PRESS = {key.press: key for key in KEYS}
+_BY_PRESS = {key.key: key for key in KEYS}
+_KINDS = {name: frozenset(kind for one, kind in ACTS if one == name) for name, _ in ACTS}
+"""The kinds of things that each act is for."""
 
 
 class Console(SteadyPage):
     """The console's main page. `by`: the user, as runs and audit show the name."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        *(Binding(key.press, f"press({key.press!r})", show=False) for key in KEYS if not key.moves),
-        Binding("h", "press('escape')", show=False),
+        *(key for key in KEYS if key.action not in ("down", "up", "top", "bottom", "left", "go_in")),
         Binding("ctrl+c", "dismiss(0)", show=False, priority=True),
     ]
 
@@ -223,17 +224,19 @@ class Console(SteadyPage):
         self._beside_asks: Asks = {}
         self._known, self._page, self._turn = KnownAnswers(heard_ms=clock.boot_ms()), Page(), 0
         self._log_view: LogView | None = None
+        self._fits = frozenset[str]()
 
     # -- life ------------------------------------------------------------------------------------------
 
     def compose(self) -> ComposeResult:
         self._summary, self._title, self._note_bar = Bar("summary"), Bar("title"), Bar("note")
-        self._canvas, self._prompt, self._keys = Canvas(), PromptLine(), KeyBar()
-        yield from (self._summary, self._title, self._canvas, self._note_bar, self._prompt, self._keys)
+        self._canvas, self._prompt = Canvas(), PromptLine()
+        yield from (self._summary, self._title, self._canvas, self._note_bar, self._prompt)
+        yield Footer(show_command_palette=False, compact=True)
 
     def on_mount(self) -> None:
         self.note("")
-        self._canvas.sheet.focus()
+        self._canvas.focus_page()
         self._reader.start()
         self.set_interval(TICK_S, self._tick)
         self._enter()
@@ -286,7 +289,8 @@ class Console(SteadyPage):
         if self._log_view is not None:
             self._log_view.close()
             self._log_view = None
-        self._canvas.sheet.scroll_to(0, 0, animate=False)
+        self._canvas.pane.scroll_to(0, 0, animate=False, immediate=True)
+        self._canvas.table.entries = ()
         self._canvas.words((make_line("asking the coordinator ...", "dim"),))
         self._known.keep(SUMMARY)
         self._beside_asks = {}
@@ -315,6 +319,7 @@ class Console(SteadyPage):
             self._page = filter_rows(sort_rows(page, visit.order, visit.down), visit.word)
             aside = preview.count_columns(self._page, self.size.width)
             self._canvas.show(self._page, visit.key, view.wraps, aside)
+            visit.key = ""  # the mark is where the user moves it
             self._preview()
         elif known.refused is not None:
             self._canvas.words(trouble_lines(known.refused))
@@ -343,7 +348,9 @@ class Console(SteadyPage):
         where = path_line([visit.place for visit in self.visits], self.visits[-1].word)
         where += f"  ({self._log_view.state})" if self._log_view is not None else ""
         self._title.tell((title_line(where, self._known.as_of, silent_s, self.size.width),))
-        self._keys.fit(self._subject.kinds)
+        if self._subject.kinds != self._fits:
+            self._fits = self._subject.kinds
+            self.refresh_bindings()
 
     def _tick(self) -> None:
         if self._log_view is not None:
@@ -361,35 +368,50 @@ class Console(SteadyPage):
     def _subject(self) -> KeySubject:
         return find_subject(self._page, self._canvas.row, self.visits[-1].place)
 
-    def action_press(self, press: str) -> None:
-        """Do what this key of the table does."""
+    def pressed(self, event: Event) -> None:
+        """Remove the note; say what a key is for where nothing like it is marked."""
+        if self._prompt.display:
+            return
         self.note("")
-        key, about = _BY_PRESS[press], self._subject
-        kind = about.kind_for(key.kinds)
-        if key.act and kind:
-            self._acting.begin(key.act, kind, about)
-        elif key.view and kind:
-            self.go(PagePlace(key.view, about.name(kind)))
-        elif key.kinds:
-            self.note(f"{key.label} acts on {' and '.join(sorted(key.kinds))}: nothing like it is marked")
-        else:
-            # the keys that act on nothing in particular
-            keys: dict[str, Callable[[], object]] = {
-                "enter": self._go_in,
-                "escape": self._go_out,
-                "colon": self._ask_resource,
-                "slash": self._ask_filter,
-                "question_mark": lambda: self.app.push_screen(KeysHelp()),
-                "o": self._order,
-                "O": lambda: self._order(turned=True),
-                "y": self._copy,
-                "i": lambda: self.go(PagePlace("inbox")),
-                "R": self._enter,
-                "q": lambda: self.dismiss(0),
-            }
-            keys[press]()
-            if press == "R" and isinstance(self.app, SteadyApp):
-                self.app.dress()
+        key = _BY_PRESS.get(event.key) if isinstance(event, Key) else None
+        name, _, argument = key.action.partition("(") if key is not None else ("", "", "")
+        kinds = self._kinds_for(name, (argument.strip("')"),))
+        if key is not None and kinds and not self._subject.kinds & kinds:
+            words = " and ".join(sorted(kinds))
+            self.note(f"{label_of(key)} acts on {words}: nothing like it is marked")
+
+    def _kinds_for(self, action: str, parameters: tuple[object, ...]) -> frozenset[str]:
+        """Return the kinds of things that an action is for; empty: it is for nothing in particular."""
+        if action == "view":
+            return frozenset({"run"})
+        return _KINDS[str(parameters[0])] if action == "act" else frozenset()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        kinds = self._kinds_for(action, parameters)
+        return not kinds or bool(self._subject.kinds & kinds)
+
+    def action_act(self, name: str) -> None:
+        """Begin the act on the marked thing."""
+        about = self._subject
+        self._acting.begin(name, about.kind_for(_KINDS[name]), about)
+
+    def action_view(self, name: str) -> None:
+        self.go(PagePlace(name, self._subject.name("run")))
+
+    def action_palette(self) -> None:
+        self.app.push_screen(Palette())
+
+    def action_inbox(self) -> None:
+        self.go(PagePlace("inbox"))
+
+    def action_again(self) -> None:
+        """Read everything again, the theme included."""
+        self._enter()
+        if isinstance(self.app, SteadyApp):
+            self.app.dress()
+
+    def action_leave(self) -> None:
+        self.dismiss(0)
 
     def go(self, place: PagePlace) -> None:
         """Go into a place; Esc comes back from it."""
@@ -413,7 +435,7 @@ class Console(SteadyPage):
         elif row is not None and row.enters is not None:
             self.go(row.enters)
 
-    def _go_out(self) -> None:
+    def action_back(self) -> None:
         """Leave the prompt, if it is open; then the filter, or else the place."""
         if self._prompt.display:
             self.end_prompt()
@@ -424,7 +446,7 @@ class Console(SteadyPage):
             self.visits.pop()
             self._enter()
 
-    def _order(self, turned: bool = False) -> None:
+    def action_order(self, turned: bool) -> None:
         """Sort by the next column; `turned`: by the same one in the other direction."""
         visit, row = self.visits[-1], self._canvas.row
         every = ("", *self._heads)
@@ -435,17 +457,20 @@ class Console(SteadyPage):
             visit.order, visit.down = every[at % len(every)], False
         visit.key = row.key if row is not None else ""
         self._draw()
-        visit.key = ""  # the mark is where the user moves it
         self.note(f"ordered by {visit.order}" if visit.order else "in the order in which they come")
 
-    def _copy(self) -> None:
+    def action_copy(self) -> None:
         name = self._subject.copied
         if name:
             self.app.copy_to_clipboard(name)
         self.note(f"copied {name}" if name else "nothing here has an id")
 
-    def on_sheet_entered(self, message: Sheet.Entered) -> None:
+    def on_data_table_row_selected(self, message: DataTable.RowSelected) -> None:
         self._go_in()
+
+    def on_data_table_row_highlighted(self, message: DataTable.RowHighlighted) -> None:
+        self._preview()
+        self._frame()
 
     # -- the prompt ------------------------------------------------------------------------------------
 
@@ -464,11 +489,11 @@ class Console(SteadyPage):
         if sign == ":":
             self._resource(event.value)
 
-    def _ask_resource(self) -> None:
+    def action_ask_resource(self) -> None:
         self.note(": go to a resource; Tab completes")
         self._prompt.open(":")
 
-    def _ask_filter(self) -> None:
+    def action_ask_filter(self) -> None:
         self.note("/ filter; Enter keeps it, Esc ends it")
         self._prompt.open("/", self.visits[-1].word)
 
@@ -476,7 +501,7 @@ class Console(SteadyPage):
         """Close the prompt and go back to the page."""
         self.note("")
         self._prompt.close()
-        self._canvas.sheet.focus()
+        self._canvas.focus_page()
 
     def _resource(self, typed: str) -> None:
         found = find_resource(typed)

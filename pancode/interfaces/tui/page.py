@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -14,8 +14,8 @@ Json = Mapping[str, Any]
 Span = tuple[str, str]
 """A text without control characters, and its style."""
 Line = tuple[Span, ...]
-_MOST, _LEAST, _GAP = 40, 24, 2
-"""The most columns of a cell, the least of the cut cell, and the blanks between two cells."""
+_MOST, _LEAST, _GAP, NAMES = 40, 24, 2, 11
+"""Columns: the most of a cell, the least of the cut cell, the gap between cells, and of a fact's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,11 @@ def make_line(text: object, style: str = "") -> Line:
 
 def make_fact_line(name: str, text: object, style: str = "") -> Line:
     """Return a line with a name and its value."""
-    return ((f"{name:<11}", "dim"), (escape_line(str(text)), style))
+    return ((f"{name:<{NAMES}}", "dim"), (escape_line(str(text)), style))
+
+
+def is_fact_line(one: Line) -> bool:
+    return bool(one) and one[0][1] == "dim" and measure_width(one[0][0]) == NAMES
 
 
 def text_of(one: Line) -> str:
@@ -107,8 +111,12 @@ def sort_rows(page: Page, column: str, down: bool) -> Page:
     return replace(page, head=marked, rows=(*told, *silent), spare=spare, cut=cut)
 
 
-def laid_out(page: Page, columns: int) -> tuple[Line, list[Line]]:
-    """The line of heads, and a line for each row, none wider than so many columns."""
+Cell = tuple[str, str]
+"""The text of one cell, and its style."""
+
+
+def laid_out(page: Page, columns: int) -> tuple[list[Cell], list[int], list[list[Cell]]]:
+    """The heads, the widths, and the rows, which together are not wider than so many columns."""
     cells = [page.head, *(tuple(escape_line(cell) or "-" for cell in row.cells) for row in page.rows)]
     # Only columns for which there is room are kept.
     kept = list(range(len(page.head)))
@@ -118,15 +126,15 @@ def laid_out(page: Page, columns: int) -> tuple[Line, list[Line]]:
             break
         kept.remove(page.head.index(title))
     widths = _widths(page, cells, kept, columns)
-    lines = [_line(row, kept, widths, page) for row in cells]
-    head = tuple((text, "bold") for text, _ in lines[0])
-    return head, lines[1:]
+    heads, *rows = [[(clip_columns(row[at], widths[at]), style_of(row[at])) for at in kept] for row in cells]
+    gaps = [_GAP] * (len(kept) - 1) + [0]
+    widths_with_gap = [widths[at] + gap for at, gap in zip(kept, gaps, strict=True)]
+    return [(text, "bold") for text, _ in heads], widths_with_gap, rows
 
 
 def _least(page: Page, cells: Sequence[Sequence[str]], at: int) -> int:
-    if page.head[at] == page.cut:
-        return min(_LEAST, max(measure_width(row[at]) for row in cells))
-    return min(_MOST, max(measure_width(row[at]) for row in cells))
+    most = _LEAST if page.head[at] == page.cut else _MOST
+    return min(most, max(measure_width(row[at]) for row in cells))
 
 
 def _widths(page: Page, cells: Sequence[Sequence[str]], kept: list[int], columns: int) -> dict[int, int]:
@@ -142,16 +150,6 @@ def _widths(page: Page, cells: Sequence[Sequence[str]], kept: list[int], columns
         widths[widest] -= 1
         room += 1
     return widths
-
-
-def _line(row: Sequence[str], kept: list[int], widths: Mapping[int, int], page: Page) -> Line:
-    spans: list[Span] = []
-    for number, at in enumerate(kept):
-        text = clip_columns(row[at], widths[at])
-        last = number == len(kept) - 1
-        padded = text if last else text + " " * (widths[at] - measure_width(text) + _GAP)
-        spans.append((padded, style_of(row[at])))
-    return tuple(spans)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,51 +191,6 @@ class PageMoment:
 def format_span(seconds: float) -> str:
     """As `format_seconds`, in whole seconds, because a page is drawn each second."""
     return format_seconds(int(seconds))
-
-
-_NAMES = 11
-"""Columns of a fact's name; when the text wraps, it stays to the right of them."""
-
-
-def wrap_lines(lines: Iterable[Line], columns: int) -> list[Line]:
-    """Return the lines wrapped, none wider than so many columns."""
-    return [part for one in lines for part in _broken(one, max(columns, 20))]
-
-
-def _broken(one: Line, columns: int) -> list[Line]:
-    text = text_of(one)
-    if measure_width(text) <= columns:
-        return [one]
-    indent = _NAMES if one[0][1] == "dim" and measure_width(one[0][0]) == _NAMES else 2
-    parts, begin, room = list[Line](), 0, columns
-    while begin < len(text):
-        end = _end_of_part(text, begin, room)
-        lead: Line = ((" " * indent, ""),) if begin else ()
-        parts.append((*lead, *_cut_out(one, begin, end)))
-        begin, room = end, columns - indent
-    return parts
-
-
-def _end_of_part(text: str, begin: int, room: int) -> int:
-    """Return where this part ends: after the last blank that fits, else in the middle of a word."""
-    used, blank = 0, 0
-    for at in range(begin, len(text)):
-        used += measure_width(text[at])
-        if used > room:
-            return blank or max(at, begin + 1)
-        if text[at] == " ":
-            blank = at + 1
-    return len(text)
-
-
-def _cut_out(one: Line, begin: int, end: int) -> tuple[Span, ...]:
-    spans, at = list[Span](), 0
-    for text, style in one:
-        piece = text[max(0, begin - at) : max(0, end - at)]
-        at += len(text)
-        if piece:
-            spans.append((piece, style))
-    return tuple(spans)
 
 
 def spread_line(columns: int, left: Line, right: Line = ()) -> Line:

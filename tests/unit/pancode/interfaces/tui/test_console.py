@@ -10,8 +10,8 @@ from textual.pilot import Pilot
 
 from pancode.interfaces.tui.app import Console
 from pancode.interfaces.tui.application import SteadyApp
+from pancode.interfaces.tui.canvas import RowTable, TextPane
 from pancode.interfaces.tui.page import PagePlace
-from pancode.interfaces.tui.sheet import Sheet
 from pancode.kernel.errors import NotFoundError
 from tests.unit.pancode.interfaces.tui.scene import Scene, comes, console, played, screen, shows
 
@@ -242,18 +242,77 @@ def test_a_small_and_a_changing_window(still: Scene) -> None:
     played(still, play)
 
 
-def test_only_changed_rows_are_drawn(still: Scene) -> None:
+def test_only_changed_rows_are_drawn(still: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     async def play(app: Console, pilot: Pilot[int]) -> None:
         await shows(app, pilot, still.done)
-        sheet = app.query_one(Sheet)
-        drawn: list[object] = []
-        sheet.refresh = lambda *regions, **more: drawn.append(regions)  # type: ignore[method-assign,assignment]
-        sheet.show(list(sheet.told), sheet.cursor)
+        table, drawn = app.query_one(RowTable), list[object]()
+        monkeypatch.setattr(table, "update_cell_at", lambda at, value: drawn.append(at))
+        monkeypatch.setattr(table, "clear", lambda columns=False: drawn.append("all"))
+        app._draw()
         assert drawn == []
-        sheet.show([*sheet.told[:-1], (("other", ""),)], sheet.cursor)
-        assert len(drawn) == 1
+        table._told[-1] = [("other", ""), *table._told[-1][1:]]
+        app._draw()
+        assert drawn == [(len(table._told) - 1, 0)]
 
     played(still, play, "runs")
+
+
+def test_the_mark_stays_on_its_row_while_others_come(scene: Scene) -> None:
+    async def play(app: Console, pilot: Pilot[int]) -> None:
+        await shows(app, pilot, scene.done)
+        await pilot.press("j", "j", "j")
+        assert app._subject.copied == scene.done
+        made = await asyncio.to_thread(scene.world.dispatch, task="brand new")
+        scene.client.happened()
+        await shows(app, pilot, str(made["run"]))
+        assert app._subject.copied == scene.done
+
+    played(scene, play, "runs")
+
+
+def test_the_footer_has_the_keys_that_fit_and_80_columns_hold_them(still: Scene) -> None:
+    def last(app: Console) -> str:
+        return screen(app).splitlines()[-1]
+
+    async def play(app: Console, pilot: Pilot[int]) -> None:
+        await shows(app, pilot, still.done)
+        await comes(app, pilot, lambda: "s stop" in last(app), "the keys of a run")
+        assert "D drain" not in last(app) and last(app).endswith("q quit")
+        await pilot.press("colon", *"machines", "enter")
+        await comes(app, pilot, lambda: "D drain" in last(app), "the keys of a node")
+        assert "s stop" not in last(app)
+
+    played(still, play, "runs")
+
+
+def test_the_palette_presses_the_key_that_one_chooses(still: Scene) -> None:
+    async def play(app: Console, pilot: Pilot[int]) -> None:
+        await shows(app, pilot, still.done)
+        await pilot.press("question_mark", *"inbox")
+        await shows(app, pilot, "the inbox")
+        await comes(app, pilot, lambda: "drain the machine" not in screen(app), "fewer keys")
+        await pilot.press("enter", "enter")
+        await shows(app, pilot, "Which port?")
+        await pilot.press("question_mark")
+        await shows(app, pilot, "drain the machine")
+        await pilot.press("escape")
+        await comes(app, pilot, lambda: "drain the machine" not in screen(app), "the page")
+
+    played(still, play, "runs")
+
+
+def test_a_text_stays_where_it_was_read_while_it_changes(still: Scene) -> None:
+    async def play(app: Console, pilot: Pilot[int]) -> None:
+        await shows(app, pilot, still.done)
+        await pilot.press("j", "j", "j", "enter")
+        await shows(app, pilot, "task       tidy")
+        await pilot.press("j", "j")
+        pane = app.query_one(TextPane)
+        await comes(app, pilot, lambda: pane.scroll_offset.y == 2, "the third line")
+        pane.show([*pane.told, (("more", ""),)])
+        assert pane.scroll_offset.y == 2 and pane.told[-1] == (("more", ""),)
+
+    played(still, play, "runs", (80, 14))
 
 
 @pytest.mark.parametrize("presses", [("q",), ("ctrl+c",), ("colon", *"quit", "enter")])

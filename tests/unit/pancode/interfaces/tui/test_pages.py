@@ -44,9 +44,11 @@ def test_every_page_fits_and_steers_nothing(still: Scene, columns: int) -> None:
         made = page(still, view, about)
         lines = [*made.above, *made.lines]
         if made.head:
-            head, rows = laid_out(made, columns)
-            lines += [head, *rows]
-            assert all(len(text_of(one)) <= columns for one in rows), (view, columns)
+            head, widths, rows = laid_out(made, columns)
+            lines += [tuple(one) for one in (head, *rows)]
+            assert sum(widths) <= columns, (view, columns)
+            fits = [len(text) <= most for row in rows for (text, _), most in zip(row, widths, strict=True)]
+            assert all(fits), (view, columns)
         steers = [c for one in lines for c in text_of(one) if unicodedata.category(c) in ("Cc", "Cf")]
         assert not steers, (view, steers)
 
@@ -130,8 +132,8 @@ def test_issues_say_what_is_worked_on_and_a_tracker_is_asked_by_a_key(tracked: S
     listed = page(tracked, "open", "shop")
     assert cells(listed, "SHOP-12")["RUN"] == cells(first, "SHOP-12")["RUN"]
     assert cells(listed, "SHOP-13")["FOR"] == "ana" and listed.rows[1].kind == "issue"
-    head, rows = laid_out(listed, 80)
-    assert not [c for one in rows for c in text_of(one) if unicodedata.category(c) in ("Cc", "Cf")]
+    _, _, rows = laid_out(listed, 80)
+    assert not [c for one in rows for c in text_of(tuple(one)) if unicodedata.category(c) in ("Cc", "Cf")]
 
 
 def test_the_inbox_has_words_and_choices(still: Scene) -> None:
