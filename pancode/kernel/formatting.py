@@ -20,7 +20,7 @@ _BAD = {
     "unreachable", "refused",
 }  # fmt: skip
 _WARN = {
-    "blocked", "asks you", "conflict", "interrupted", "stopped",
+    "blocked", "asks you", "waiting for you", "conflict", "interrupted", "stopped",
     "suspect", "draining", "drained", "halted", "interrupting", "new", "warning", "unknown",
 }  # fmt: skip
 
@@ -173,6 +173,12 @@ def format_status(run: Mapping[str, Any]) -> str:
     return str(run["status"]).replace("_", " ")
 
 
+def format_title(task: str) -> str:
+    """Return the first line of a task that says something, by which its run is named."""
+    lines = (line.strip().lstrip("#").strip() for line in task.splitlines())
+    return next((line for line in lines if line and not line.startswith("!")), "")
+
+
 def cost_of(run: Mapping[str, Any]) -> str:
     """Return what a run has cost; an unknown cost is `unknown` once the run has ended, and `-` before."""
     amount = run["usage"]["cost_usd"]
@@ -217,6 +223,13 @@ def format_ordinal(number: int) -> str:
 def count_noun(number: int, noun: str) -> str:
     """Return the number and the noun, whose plural takes an s."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def format_to_do(needs: int, changes: int, verified: int) -> str:
+    """Return what waits for the user: `2 things need you, 15 changes to review, 13 verified`; "": nothing."""
+    parts = [f"{count_noun(needs, 'thing')} need{'s' * (needs == 1)} you"] if needs else []
+    parts += [f"{count_noun(changes, 'change')} to review"] if changes else []
+    return ", ".join([*parts, *([f"{verified} verified"] if verified else [])])
 
 
 def first_few(names: Sequence[str], most: int, between: str = ", ") -> str:

@@ -29,7 +29,8 @@ def review_of(tx: Transaction, run: Run) -> BriefLine | None:
         return line_of(run, f"is disputed: {seen.why}", f"pancode runs show {seen.run}")
     if run.outcome in _FINDS:
         return {**line_of(run, *_FINDS[run.outcome]), "outcome": str(run.outcome)}
-    return {**line_of(run, "has a change that is not landed", "pancode land {run}"), "outcome": "review"}
+    line = line_of(run, "has a change that is not landed", "pancode land {run}")
+    return {**line, "outcome": "review", "kind": "review"}
 
 
 def line_of(run: Run, words: str, command: str) -> BriefLine:

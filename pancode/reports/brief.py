@@ -46,10 +46,10 @@ def make_brief(
     """
     until = core.wall_ms()
     with core.ports.ledger.transaction() as tx:
-        begin = _last_look(tx, by, until) if since is None else since_ms(core, since)
+        begin = last_look(tx, by, until) if since is None else since_ms(core, since)
         newest = tx.find(EndedRun, order="ended_ms", descending=True, limit=_LOOKED_AT)
         ended = [row.run for row in newest if row.ended_ms >= begin and not row.judges]
-        outcomes = {str(one.key[0]): one.count for one in tx.tally(EndedRun, _ends(begin))}
+        outcomes = ends_since(tx, begin)
         landed = list(_landed(core, tx, begin))
         open_ = _open(tx)
         waiting = list(_asked(tx, inbox))
@@ -76,7 +76,7 @@ def also_waits(core: Core, inbox: list[InboxShape], by: str) -> list[BriefLine]:
     """What waits for a user beside the questions of the inbox. The brief is made of this, too, so that no
     face says that nothing waits while another one lists it."""
     with core.ports.ledger.transaction() as tx:
-        return _also(core, tx, inbox, _last_look(tx, by, core.wall_ms()), _open(tx))
+        return _also(core, tx, inbox, last_look(tx, by, core.wall_ms()), _open(tx))
 
 
 def _also(
@@ -121,7 +121,7 @@ def record_look(core: Core, by: str) -> None:
         tx.put(Setting(f"{LOOKED}{by}", core.wall_ms(), core.wall_ms(), by))
 
 
-def _last_look(tx: Transaction, by: str, now_ms: int) -> int:
+def last_look(tx: Transaction, by: str, now_ms: int) -> int:
     known = tx.get(Setting, f"{LOOKED}{by}")
     return known.value if known is not None and isinstance(known.value, int) else now_ms - FIRST_MS
 
@@ -166,8 +166,10 @@ def _runs(tx: Transaction, names: Sequence[str]) -> list[Run]:
     return [run for run in found if run is not None]
 
 
-def _ends(begin: int) -> Grouping:
-    return Grouping(by=("outcome",), among={"judges": (False,)}, least=("ended_ms", begin))
+def ends_since(tx: Transaction, begin: int) -> dict[str, int]:
+    """How many runs have ended since then, by outcome."""
+    rows = Grouping(by=("outcome",), among={"judges": (False,)}, least=("ended_ms", begin))
+    return {str(one.key[0]): one.count for one in tx.tally(EndedRun, rows)}
 
 
 def _left(tx: Transaction, begin: int, seen_to: Collection[str | None]) -> list[str]:
@@ -187,7 +189,7 @@ def _left(tx: Transaction, begin: int, seen_to: Collection[str | None]) -> list[
 def _more(many: int) -> Iterator[BriefLine]:
     if many > 0:
         what = f"{many} older runs that failed or have a change that is not landed"
-        yield {"run": None, "what": what, "task": "", "command": "pancode runs --since 7d"}
+        yield {"run": None, "what": what, "task": "", "command": "pancode runs --since 7d", "kind": "review"}
 
 
 def _sick(nodes: list[Node]) -> Iterator[BriefLine]:
@@ -195,20 +197,22 @@ def _sick(nodes: list[Node]) -> Iterator[BriefLine]:
         why = node.quarantined or node.paused
         if why is not None and node.removed is None:
             command = f"pancode node show {node.name}"
-            yield {"run": None, "what": f"{node.name}: {why}", "task": "", "command": command}
+            what = f"{node.name}: {why}"
+            yield {"run": None, "what": what, "task": "", "command": command, "kind": "node"}
 
 
 def _unknown(runs: int) -> Iterator[BriefLine]:
     if runs:
-        command = "pancode budget settle RUN --usd X"
-        yield {"run": None, "what": f"runs of unknown cost today: {runs}", "task": "", "command": command}
+        command, what = "pancode budget settle RUN --usd X", f"runs of unknown cost today: {runs}"
+        yield {"run": None, "what": what, "task": "", "command": command, "kind": "money"}
 
 
 def _disputed(run: str, usd: Decimal) -> BriefLine:
     words = (
         f"its node claims ${usd:.2f} more than its job allows; no ceiling counts that until you have looked"
     )
-    return {"run": run, "what": words, "task": "", "command": f"pancode budget settle {run} --usd X"}
+    command = f"pancode budget settle {run} --usd X"
+    return {"run": run, "what": words, "task": "", "command": command, "kind": "money"}
 
 
 def _landed(core: Core, tx: Transaction, begin: int) -> Iterator[BriefLine]:

@@ -29,7 +29,7 @@ def format_headline(shape: WorkflowShape) -> str:
 
 def state_of(shape: WorkflowShape) -> str:
     """Its state; where nothing continues before a user has answered, that."""
-    return "waits for a user" if shape.get("waits_for_person") else str(shape["state"])
+    return "waits for a user" if shape.get("waits_for_person") else str(shape.get("status", shape["state"]))
 
 
 def list_questions(shape: WorkflowShape) -> str:
