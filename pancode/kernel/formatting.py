@@ -21,7 +21,8 @@ _BAD = {
 }  # fmt: skip
 _WARN = {
     "blocked", "asks you", "waiting for you", "conflict", "interrupted", "stopped",
-    "suspect", "draining", "drained", "halted", "interrupting", "new", "warning", "unknown",
+    "suspect", "question", "permission", "call", "draining", "drained", "halted", "interrupting", "new",
+    "warning", "unknown",
 }  # fmt: skip
 
 BLANK = frozenset(
@@ -33,6 +34,17 @@ HIDING = ("Cc", "Cf", "Co", "Cs", "Zl", "Zp")
 """Categories of characters that are invisible or reverse the text; `words.js` of the console has the same."""
 
 _TONES = ((_GOOD, "green"), (_BAD, "red"), (_WARN, "yellow"))
+GLYPHS = {
+    "?": "question permission call asks_you blocked", "±": "dispatch budget policy change landing",
+    "◐": "running preparing verifying delivering stopping interrupting works asks", "◇": "to_land review",
+    "◷": "waiting placed pending queued starting", "●": "online waiting_for_you waits_for_you rests",
+    "✓": "done passed PASS no_change verified", "○": "unverified draining drained", "◆": "landed",
+    "✗": "gate_failed verify_failed failed refused conflict", "■": "stopped skipped interrupted ended",
+    "!": "error timeout stalled infra broken over policy_violation budget_exceeded",
+    "◌": "unknown lost suspect unreachable new",
+}  # fmt: skip
+"""The shape of each state. All are one cell wide."""
+_GLYPHS = {word.replace("_", " "): glyph for glyph, words in GLYPHS.items() for word in words.split()}
 _OF_DIFF = {"+++": "bold", "---": "bold", "diff ": "bold", "@@": "cyan", "+": "green", "-": "red"}
 
 
@@ -207,6 +219,11 @@ def gate_state(gate: Mapping[str, Any]) -> str:
 def style_of(word: str) -> str:
     """The colour of a state or verdict; empty: none."""
     return next((colour for words, colour in _TONES if word in words), "")
+
+
+def draw_glyph(state: str) -> str:
+    """Return the shape of a state; `·` for one without a shape."""
+    return _GLYPHS.get(state.replace("_", " "), "·")
 
 
 def diff_style(line: str) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.containers import Vertical
 from textual.events import Event, Key
 from textual.message import Message
 from textual.widgets import DataTable, Footer, Input
@@ -15,6 +16,7 @@ from textual.widgets import DataTable, Footer, Input
 from pancode.interfaces.tui import preview
 from pancode.interfaces.tui.acts import (
     ACTS,
+    IDS,
     Act,
     ActKind,
     KeySubject,
@@ -44,38 +46,48 @@ from pancode.interfaces.tui.page import (
 )
 from pancode.interfaces.tui.pages.summary import draw_summary
 from pancode.interfaces.tui.reader import Acted, AnswersRead, Away, Crashed, Looked, News, Reader, Say
-from pancode.interfaces.tui.views import SUMMARY, VIEWS, Asks, PageView, find_resource, list_resources
+from pancode.interfaces.tui.views import SUMMARY, VIEWS, ApiAsk, Asks, PageView, find_resource, list_resources
 from pancode.kernel.errors import PancodeError
 from pancode.kernel.formatting import escape_line
 
+KINDS = {name: frozenset(kind for one, kind in ACTS if one == name) for name, _ in ACTS}
+"""The kinds of things that each act is for."""
 HELD = "held"
 """The code of a landing's refusal that a user's approval lifts."""
 
 
 class Acting:
-    """Asks and does one act at a time; a new one drops the last question. `note` shows a line, in a style."""
+    """Asks and does one act at a time, on one thing or on several; a new one drops the last question."""
 
     def __init__(self, page: SteadyPage, note: Callable[..., None], reader: Reader, by: str) -> None:
+        """`note`: shows a line, in a style."""
         self._page, self._note, self._reader, self._by = page, note, reader, by
         self._ticket = 0
-        self._next: Callable[[Any], None] | None = None
+        self._things: list[tuple[ActKind, KeySubject, str]] = []
+        self._shapes: list[Json] = []
 
-    def begin(self, name: str, kind: str, about: KeySubject) -> None:
-        """Begin the act of this name on a thing of this kind."""
-        if (name, kind) == ("approve", "item"):
-            name = way_of(about.shape)
-        chosen = ACTS[name, kind]
-        if chosen.look is None:
-            return self._ask(chosen, about.shape)
+    def begin(self, name: str, things: Sequence[KeySubject]) -> None:
+        """Begin the act of this name on these things; each is looked at before the question."""
         self._ticket += 1
-        self._next = lambda shape: self._ask(chosen, shape)
-        self._reader.look(self._ticket, chosen.look(about.name(kind)))
-        return None
+        self._shapes, self._things = [], []
+        for about in things:
+            kind = about.kind_for(KINDS[name])
+            way = way_of(about.shape) if (name, kind) == ("approve", "item") else name
+            self._things.append((ACTS[way, kind], about, about.name(kind)))
+        self._go_on()
 
     def looked(self, ticket: int, shape: Any) -> None:
-        if ticket == self._ticket and self._next is not None:
-            ask, self._next = self._next, None
-            ask(shape)
+        if ticket == self._ticket:
+            self._shapes.append(shape)
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Look at the next thing, or ask about all of them."""
+        for chosen, about, name in self._things[len(self._shapes) :]:
+            if chosen.look is not None:
+                return self._reader.look(self._ticket, chosen.look(name))
+            self._shapes.append(about.shape)
+        return self._ask([chosen for chosen, _, _ in self._things], self._shapes)
 
     def acted(self, act: Act | None, refused: PancodeError | None) -> None:
         """Say how the act ended; where only a yes is missing, ask for it."""
@@ -83,31 +95,37 @@ class Acting:
             return self._note(act.says if act is not None else "", "green")
         yes = str(getattr(refused, "details", {}).get("yes", ""))
         if act is not None and refused.code == HELD and yes:
-            return self._confirm(add_flags(act, refused.why, yes))
+            return self._confirm([add_flags(act, refused.why, yes)])
         return self._note(". ".join(filter(None, (str(refused), refused.why, refused.fix))), "red")
 
-    def _ask(self, chosen: ActKind, shape: Json) -> None:
-        if not chosen.words:
-            return self._confirm(chosen.act(shape, ""))
+    def _ask(self, kinds: Sequence[ActKind], shapes: Sequence[Json]) -> None:
+        def make(words: str) -> list[Act]:
+            return [kind.act(shape, words) for kind, shape in zip(kinds, shapes, strict=True)]
+
+        labels = [f"{kind.words} {one['run']}" for kind, one in zip(kinds, shapes, strict=True) if kind.words]
+        if not labels:
+            return self._confirm(make(""))
 
         def said(words: str | None) -> None:
             if words and words.strip():
-                self._send(chosen.act(shape, words.strip()))
+                self._send(make(words.strip()))
 
-        question = f"{chosen.words} {shape['run']}:\n{format_choices(shape)}"
-        self._page.app.push_screen(Words(question), said)
+        told = "".join(map(format_choices, shapes))
+        self._page.app.push_screen(Words(f"{', '.join(labels)}:\n{told}"), said)
         return None
 
-    def _confirm(self, act: Act) -> None:
+    def _confirm(self, acts: Sequence[Act]) -> None:
         def said(yes: bool | None) -> None:
             if yes:
-                self._send(act)
+                self._send(acts)
 
-        self._page.app.push_screen(Confirm(act.question), said)
+        many = [f"{len(acts)} at once:"] if len(acts) > 1 else []
+        self._page.app.push_screen(Confirm("\n".join([*many, *(act.question for act in acts)])), said)
 
-    def _send(self, act: Act) -> None:
+    def _send(self, acts: Sequence[Act]) -> None:
         self._note("asked; waiting for the answer ...")
-        self._reader.act(act, self._by)
+        for act in acts:
+            self._reader.act(act, self._by)
 
 
 if TYPE_CHECKING:
@@ -163,7 +181,8 @@ STALE_S = 25.0
 
 def path_line(places: Sequence[PagePlace], word: str) -> str:
     """Return the path to a place, such as `runs > run r-abc123  /filter`."""
-    names = " > ".join(f"{one.view} {one.about}".strip() for one in places)
+    named = ((one.view, "" if one.view == "item" else one.about) for one in places)
+    names = " > ".join(" ".join(filter(None, one)) for one in named)
     return f"{names}  /{word}" if word else names
 
 
@@ -195,8 +214,8 @@ def trouble_lines(why: PancodeError) -> tuple[Line, ...]:
 
 TICK_S = 0.5
 _BY_PRESS = {key.key: key for key in KEYS}
-_KINDS = {name: frozenset(kind for one, kind in ACTS if one == name) for name, _ in ACTS}
-"""The kinds of things that each act is for."""
+LEAST = (80, 24)
+"""Columns and lines below which nothing is drawn but a line that says so."""
 
 
 class Console(SteadyPage):
@@ -216,7 +235,7 @@ class Console(SteadyPage):
 
     def __init__(self, source: Source, by: str, clock: Clock, begin: str = "now") -> None:
         super().__init__()
-        self._clock, self._source = clock, source
+        self._clock, self._source, self._by = clock, source, by
         self._reader = source.reader(lambda news: self.post_message(self.FeedRead(news)))
         self._acting = Acting(self, self.note, self._reader, by)
         self.visits = [Visit(PagePlace(begin))]
@@ -231,8 +250,11 @@ class Console(SteadyPage):
     def compose(self) -> ComposeResult:
         self._summary, self._title, self._note_bar = Bar("summary"), Bar("title"), Bar("note")
         self._canvas, self._prompt = Canvas(), PromptLine()
-        yield from (self._summary, self._title, self._canvas, self._note_bar, self._prompt)
-        yield Footer(show_command_palette=False, compact=True)
+        self._small, self._whole = Bar("small"), Vertical()
+        yield self._small
+        with self._whole:
+            yield from (self._summary, self._title, self._canvas, self._note_bar, self._prompt)
+            yield Footer(show_command_palette=False, compact=True)
 
     def on_mount(self) -> None:
         self.note("")
@@ -260,7 +282,7 @@ class Console(SteadyPage):
                 self._known.away = why
                 if self._known.as_of is None:
                     self._canvas.words(trouble_lines(why))
-                self._frame()
+                self._draw()
             case Looked(ticket, shape):
                 self._acting.looked(ticket, shape)
             case Acted(act, refused):
@@ -291,6 +313,7 @@ class Console(SteadyPage):
             self._log_view = None
         self._canvas.pane.scroll_to(0, 0, animate=False, immediate=True)
         self._canvas.table.entries = ()
+        self._canvas.table.marked.clear()
         self._canvas.words((make_line("asking the coordinator ...", "dim"),))
         self._known.keep(SUMMARY)
         self._beside_asks = {}
@@ -305,7 +328,9 @@ class Console(SteadyPage):
     def _want(self) -> None:
         """What the page shows, and what stands beside it."""
         visit, view = self._here
-        self._reader.want(self._turn, {**SUMMARY, **view.asks(visit.place.about), **self._beside_asks})
+        mine = {"now": ApiAsk(SUMMARY["now"].path, {"by": self._by})}
+        asks = {**SUMMARY, **mine, **view.asks(visit.place.about), **self._beside_asks}
+        self._reader.want(self._turn, asks)
 
     def _draw(self) -> None:
         """Draw the page, if its answers have come."""
@@ -314,7 +339,10 @@ class Console(SteadyPage):
         if self._log_view is not None:
             self._log_view.draw(visit.word)
         elif known.as_of is not None and known.has({**SUMMARY, **view.asks(visit.place.about)}):
-            page = view.page(known.answers, visit.place.about, known.as_of)
+            moment = replace(
+                known.as_of, width=self.size.width - 1, height=self.size.height, away=known.away is not None
+            )
+            page = view.page(known.answers, visit.place.about, moment)
             self._heads = page.head
             self._page = filter_rows(sort_rows(page, visit.order, visit.down), visit.word)
             aside = preview.count_columns(self._page, self.size.width)
@@ -347,6 +375,7 @@ class Console(SteadyPage):
         self._summary.tell((top_line(self._known.answers, away, silent_s),))
         where = path_line([visit.place for visit in self.visits], self.visits[-1].word)
         where += f"  ({self._log_view.state})" if self._log_view is not None else ""
+        where += f"  {len(marked)} marked" if (marked := self._canvas.table.marked) else ""
         self._title.tell((title_line(where, self._known.as_of, silent_s, self.size.width),))
         if self._subject.kinds != self._fits:
             self._fits = self._subject.kinds
@@ -360,6 +389,11 @@ class Console(SteadyPage):
         self._frame()
 
     def on_resize(self) -> None:
+        """Draw anew; where there is too little room, only a line that says so."""
+        small = self.size.width < LEAST[0] or self.size.height < LEAST[1]
+        needs = f"pancode top needs {LEAST[0]}x{LEAST[1]}; this is {self.size.width}x{self.size.height}"
+        self._small.tell((make_line(needs),) if small else ())
+        self._whole.display = not small
         self._draw()
 
     # -- keys ------------------------------------------------------------------------------------------
@@ -384,7 +418,7 @@ class Console(SteadyPage):
         """Return the kinds of things that an action is for; empty: it is for nothing in particular."""
         if action == "view":
             return frozenset({"run"})
-        return _KINDS[str(parameters[0])] if action == "act" else frozenset()
+        return KINDS[str(parameters[0])] if action == "act" else frozenset()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         kinds = self._kinds_for(action, parameters)
@@ -392,8 +426,17 @@ class Console(SteadyPage):
 
     def action_act(self, name: str) -> None:
         """Begin the act on the marked thing."""
-        about = self._subject
-        self._acting.begin(name, about.kind_for(_KINDS[name]), about)
+        marked = [row for row in self._canvas.table.entries if row.key in self._canvas.table.marked]
+        things = [find_subject(self._page, row, self.visits[-1].place) for row in marked]
+        self._acting.begin(name, [one for one in things if one.kinds & KINDS[name]] or [self._subject])
+
+    def action_mark(self) -> None:
+        """Mark the row for an act on several, or take its mark away, and go on to the next."""
+        row, marked = self._canvas.row, self._canvas.table.marked
+        if row is not None and row.kind in IDS:
+            marked ^= {row.key}
+            self._canvas.table.action_cursor_down()
+            self._draw()
 
     def action_view(self, name: str) -> None:
         self.go(PagePlace(name, self._subject.name("run")))

@@ -31,6 +31,8 @@ RowTable > .datatable--cursor, RowTable:focus > .datatable--cursor
 Footer, FooterKey { background: ansi_default; color: ansi_default; }
 FooterKey .footer-key--key { background: ansi_default; color: ansi_default; text-style: bold; }
 FooterKey .footer-key--description { background: ansi_default; color: ansi_default; }
+
+
 SearchIcon { display: none; }
 PromptLine { display: none; border: none; padding: 0 1; }
 ModalScreen { align: center middle; background: transparent; }

@@ -9,6 +9,7 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
+from textual.coordinate import Coordinate
 from textual.widgets import DataTable, RichLog
 
 from pancode.interfaces.tui.bars import Bar, render_block, render_text
@@ -30,31 +31,38 @@ class RowTable(DataTable[Text]):
 
     def __init__(self) -> None:
         super().__init__(cursor_type="row", zebra_stripes=False, cell_padding=0)
-        self._heads: list[Cell] = []
-        self._widths: list[int] = []
-        self._told: list[list[Cell]] = []
+        self._told: tuple[list[Cell], list[int], list[list[Cell]]] | None = None
+        self.marked: set[str] = set()
         self.entries: tuple[PageRow, ...] = ()
 
     @property
     def entry(self) -> PageRow | None:
         return self.entries[self.cursor_row] if 0 <= self.cursor_row < len(self.entries) else None
 
+    def watch_cursor_coordinate(self, old: Coordinate, new: Coordinate) -> None:
+        """Pass over a heading, on to the next row in the same direction."""
+        super().watch_cursor_coordinate(old, new)
+        if self.entry is not None and self.entry.kind == "heading" and len(self.entries) > 1:
+            step = -1 if 0 < new.row < old.row or new.row == len(self.entries) - 1 else 1
+            self.move_cursor(row=new.row + step)
+
     def show(self, page: Page, key: str, columns: int) -> None:
         """Show the rows, and mark the one of this key; empty: the one that is marked already."""
-        heads, widths, rows = laid_out(page, columns)
+        heads, widths, rows = laid_out(page, columns - 1)
+        heads, widths = [("", ""), *heads], [1, *widths]
+        gutter = [("+" if row.key in self.marked else "", "bold cyan") for row in page.rows]
+        rows = [[cell, *row] for cell, row in zip(gutter, rows, strict=True)]
         old, top = self.cursor_row, self.scroll_offset.y
         marked = key or (self.entry.key if self.entry is not None else "")
-        if (heads, widths, len(rows)) != (self._heads, self._widths, len(self._told)):
+        if (heads, widths, rows) != self._told:
+            self.entries = ()
             self.clear(columns=True)
             for (text, style), width in zip(heads, widths, strict=True):
                 self.add_column(Text(text, style), width=width)
             self.add_rows([Text(*cell, no_wrap=True) for cell in row] for row in rows)
-        else:
-            for y, (row, was) in enumerate(zip(rows, self._told, strict=True)):
-                for x, cell in enumerate(row):
-                    if cell != was[x]:
-                        self.update_cell_at((y, x), Text(*cell, no_wrap=True))  # type: ignore[arg-type]
-        self._heads, self._widths, self._told, self.entries = heads, widths, rows, page.rows
+        self._told = (heads, widths, rows)
+        self.entries = page.rows
+        self.show_header = not any(row.kind == "heading" for row in page.rows)
         keys = [row.key for row in page.rows]
         at = keys.index(marked) if marked in keys else max(0, min(old, len(keys) - 1))
         self.move_cursor(row=at, scroll=bool(key), animate=False)

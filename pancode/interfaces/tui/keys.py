@@ -23,12 +23,10 @@ def _do(key: str, name: str, tooltip: str, label: str = "", short: str = "") -> 
 KEYS = (
     _do("enter", "go_in", "go in: to the run, machine, question ...; talk with a session", "Enter"),
     _do("escape", "back", "go back; end a filter", "Esc"),
-    _do("colon", "ask_resource", "go to a resource; Tab completes", ":", "go to"),
-    _do("slash", "ask_filter", "filter what is shown", "/", "filter"),
-    _do("question_mark", "palette", "these keys; typing filters them", "?", "keys"),
+    _do("space", "mark", "mark the run for an act on several; the question names each", "Space"),
     _act("D", "drain", "drain the machine, or resume it (asks)", short="drain"),
     _act("a", "approve", "answer the question, or approve the change (asks)", short="answer"),
-    _act("n", "deny", "deny: say no (asks)", short="deny"),
+    _act("n", "deny", "deny: say no (asks)", short="no"),
     _act("b", "begin", "begin work on the issue, as pancode work (asks)", short="begin"),
     _view("w", "why", "why: every decision about the run", "why"),
     _view("l", "log", "the log of the run, as it grows", "log"),
@@ -43,6 +41,10 @@ KEYS = (
     _act("V", "verify", "let another node run the gates (asks)"),
     _act("x", "drop", "put the change aside: nobody wants it (asks)"),
     _act("t", "tell", "tell the agent of the run something"),
+    _do("colon", "ask_resource", "go to a resource; Tab completes", ":", "go"),
+    _do("slash", "ask_filter", "filter what is shown", "/", "find"),
+    _do("question_mark", "palette", "these keys; typing filters them", "?", "keys"),
+    _do("q", "leave", "leave, as :quit and Ctrl-C", short="quit"),
     _do("o", "order(False)", "order the rows by the next column; behind the last one as they come"),
     _do("O", "order(True)", "turn the order round"),
     _do("y", "copy", "copy the id to the clipboard (OSC 52)"),
@@ -54,7 +56,6 @@ KEYS = (
     _do("g", "top", "to the begin", "g / Home"),
     _do("G", "bottom", "to the end; a log follows again", "G / End"),
     _do("left", "left", "a wide text sideways", "Left / Right"),
-    _do("q", "leave", "leave, as :quit and Ctrl-C", short="quit"),
 )
 """`down`, `up`, `top`, `bottom` and `left` are done by the widget that has the focus."""
 

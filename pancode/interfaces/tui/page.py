@@ -8,12 +8,21 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from pancode.kernel.formatting import clip_columns, escape_line, format_seconds, measure_width, style_of
+from pancode.kernel.formatting import (
+    clip_columns,
+    draw_glyph,
+    escape_line,
+    format_seconds,
+    measure_width,
+    style_of,
+)
 
 Json = Mapping[str, Any]
 Span = tuple[str, str]
 """A text without control characters, and its style."""
 Line = tuple[Span, ...]
+PREVIEW = 120
+"""Columns of a terminal that has room for a preview beside a list."""
 _MOST, _LEAST, _GAP, NAMES = 40, 24, 2, 11
 """Columns: the most of a cell, the least of the cut cell, the gap between cells, and of a fact's name."""
 
@@ -78,7 +87,9 @@ def filter_rows(page: Page, word: str) -> Page:
     if not word:
         return page
     wanted = word.casefold()
-    rows = tuple(row for row in page.rows if wanted in " ".join(row.cells).casefold())
+    rows = tuple(
+        row for row in page.rows if row.kind != "heading" and wanted in " ".join(row.cells).casefold()
+    )
     lines = tuple(one for one in page.lines if wanted in text_of(one).casefold())
     return Page(page.above, page.head, rows, page.spare, page.cut, f"nothing has {word!r}", lines, page.shape)
 
@@ -92,7 +103,7 @@ def sort_rows(page: Page, column: str, down: bool) -> Page:
 
     Rows without a value are last in both directions. A page without the column stays as it is.
     """
-    if column not in page.head:
+    if column not in page.head or any(row.kind == "heading" for row in page.rows):
         return page
     at = page.head.index(column)
 
@@ -117,7 +128,7 @@ Cell = tuple[str, str]
 
 def laid_out(page: Page, columns: int) -> tuple[list[Cell], list[int], list[list[Cell]]]:
     """The heads, the widths, and the rows, which together are not wider than so many columns."""
-    cells = [page.head, *(tuple(escape_line(cell) or "-" for cell in row.cells) for row in page.rows)]
+    cells = [page.head, *(_shown_cells(page.head, row) for row in page.rows)]
     # Only columns for which there is room are kept.
     kept = list(range(len(page.head)))
     for title in page.spare:
@@ -126,10 +137,43 @@ def laid_out(page: Page, columns: int) -> tuple[list[Cell], list[int], list[list
             break
         kept.remove(page.head.index(title))
     widths = _widths(page, cells, kept, columns)
-    heads, *rows = [[(clip_columns(row[at], widths[at]), style_of(row[at])) for at in kept] for row in cells]
-    gaps = [_GAP] * (len(kept) - 1) + [0]
-    widths_with_gap = [widths[at] + gap for at, gap in zip(kept, gaps, strict=True)]
-    return [(text, "bold") for text, _ in heads], widths_with_gap, rows
+    gaps = {at: _GAP if page.head[at] else 1 for at in kept[:-1]}
+    full = [widths[at] + gaps.get(at, 0) for at in kept]
+    rows = [
+        _draw_heading(row, kept, full)
+        if row.kind == "heading"
+        else [(clip_columns(told[at], widths[at]), _style(page.head[at], row.cells[at])) for at in kept]
+        for row, told in zip(page.rows, cells[1:], strict=True)
+    ]
+    return [(clip_columns(page.head[at], widths[at]), "bold") for at in kept], full, rows
+
+
+def _shown_cells(head: Sequence[str], row: PageRow) -> tuple[str, ...]:
+    """The cells as text; of a state its shape, which under an empty head stands alone."""
+    if row.kind == "heading":
+        return row.cells
+    shown = [escape_line(cell) or "-" for cell in row.cells]
+    for at, name in enumerate(head):
+        if not name:
+            shown[at] = draw_glyph(row.cells[at])
+        elif name.partition(" ")[0] in ("STATE", "KIND"):
+            shown[at] = f"{draw_glyph(row.cells[at])} {shown[at]}"
+    return tuple(shown)
+
+
+def _style(head: str, cell: str) -> str:
+    return "magenta" if cell == "unknown" and not head else style_of(cell)
+
+
+def _draw_heading(row: PageRow, kept: Sequence[int], widths: Sequence[int]) -> list[Cell]:
+    """A hairline with the name of the group, and at its end the number of its rows."""
+    cells = list[Cell]()
+    for at, width in zip(kept, widths, strict=True):
+        text = "─ " if at == kept[0] else f"{row.cells[at]} " if row.cells[at] and at != kept[-1] else ""
+        end = f" {row.cells[-1]}" if at == kept[-1] else ""
+        line = text + "─" * (width - len(text) - len(end)) + end
+        cells.append((line, row.shape["style"] if len(text) > 2 else "dim"))
+    return cells
 
 
 def _least(page: Page, cells: Sequence[Sequence[str]], at: int) -> int:
@@ -154,9 +198,18 @@ def _widths(page: Page, cells: Sequence[Sequence[str]], kept: list[int], columns
 
 @dataclass(frozen=True, slots=True)
 class PageMoment:
-    """The moment for which a page is made, in the user's time zone."""
+    """For what a page is made: the moment in the user's time zone, the size of the terminal, and whether the
+    coordinator is away."""
 
     now: datetime
+    width: int = 80
+    height: int = 24
+    away: bool = False
+
+    @property
+    def list_width(self) -> int:
+        """Columns of a list, beside which a wide terminal has a preview."""
+        return self.width - (self.width * 2 // 5 if self.width >= PREVIEW else 0)
 
     @classmethod
     def of(cls, wall_ms: int) -> PageMoment:

@@ -36,16 +36,16 @@ TABLE = Page(head=("RUN", "STATE", "AGENT", "TASK"), rows=ROWS, spare=("AGENT",)
     [
         (
             80,
-            "RUN  STATE    AGENT              TASK",
-            "r-1  running  builder            a long task that has many words",
+            "RUN  STATE      AGENT              TASK",
+            "r-1  ◐ running  builder            a long task that has many words",
         ),
         (
-            60,
-            "RUN  STATE    AGENT              TASK",
-            "r-1  running  builder            a long task that has man...",
+            62,
+            "RUN  STATE      AGENT              TASK",
+            "r-1  ◐ running  builder            a long task that has man...",
         ),
-        (50, "RUN  STATE    TASK", "r-1  running  a long task that has many words"),
-        (24, "RUN  STATE    TASK", "r-1  running  a long ..."),
+        (52, "RUN  STATE      TASK", "r-1  ◐ running  a long task that has many words"),
+        (26, "RUN  STATE      TASK", "r-1  ◐ running  a long ..."),
     ],
 )
 def test_a_table_fits(columns: int, head: str, first: str) -> None:
@@ -53,7 +53,19 @@ def test_a_table_fits(columns: int, head: str, first: str) -> None:
     told = ["".join(f"{text:<{width}}" for (text, _), width in zip(cells, widths, strict=True)).rstrip()
             for cells in (heads, rows[0])]  # fmt: skip
     assert told == [head, first] and sum(widths) <= columns
-    assert rows[1][1] == ("done", "green"), "a state has its colour"
+    assert rows[1][1] == ("✓ done", "green"), "a state has its colour"
+
+
+def test_a_group_has_a_hairline_with_its_name_and_number() -> None:
+    heading = PageRow("Now", "heading", ("", "Running", "", "2"), {"style": "bold"})
+    page = Page(
+        head=("", "TASK", "NODE", "COST"), rows=(heading, PageRow("a", "run", ("running", "x", "n1", "$1")))
+    )
+    _, widths, (told, row) = laid_out(page, 40)
+    line = "".join(text for text, _ in told)
+    assert line.startswith("─ Running ─") and line.endswith(" 2") and len(line) == sum(widths)
+    assert row[0] == ("◐", "") and sort_rows(page, "COST", down=False) is page
+    assert [one.key for one in filter_rows(page, "n1").rows] == ["a"]
 
 
 def test_a_filter_takes_any_case_and_any_cell() -> None:
