@@ -101,7 +101,7 @@ def _broken(line: BriefLine, run: RunShape | None) -> NeedShape:
         "kind": "broken" if run is None or run["outcome"] is None else run["status"],
         "run": line["run"],
         "node": run["node"] if run is not None else None,
-        "title": format_title(line["task"] or (run["task"] if run is not None else "")) or line["what"],
+        "title": format_title(run["task"] if run is not None else line["task"]) or line["what"],
         "words": line["what"],
         "approves": "",
         "command": line["command"],
@@ -163,7 +163,8 @@ def see_now(core: Core, inbox: list[InboxShape], by: str, budget: BudgetShape) -
     with core.ports.ledger.transaction() as tx:
         since = last_look(tx, by, core.wall_ms())
         states = [state for state in RunState if state not in (RunState.ENDED, RunState.PENDING)]
-        active = [run for state in states for run in tx.find(Run, {"state": state}) if run.judges is None]
+        begun = [run for state in states for run in tx.find(Run, {"state": state}) if run.judges is None]
+        active = sorted(begun, key=lambda run: run.created_ms)
         pending = in_order(tx.find(Run, {"state": RunState.PENDING}))
         newest = tx.find(EndedRun, order="ended_ms", descending=True, limit=3 * MOST_ENDED)
         ended = [row.run for row in newest if row.ended_ms >= since and not row.judges][:MOST_ENDED]

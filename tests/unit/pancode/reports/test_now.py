@@ -109,7 +109,10 @@ def test_questions_stand_before_approvals_and_those_before_what_is_broken() -> N
     }
     plan = {"task": "#!/bin/sh\n# Drop the old tables\nrm -rf data", "digest": "d"}
     items = [item("r-1", "dispatch", plan=plan), item("r-2", "call", words="rm -rf build   (rule)")]
-    known = {"r-2": run("r-2", "running", "Tidy"), "r-3": run("r-3", "gate_failed", outcome="verify_failed")}
+    known = {
+        "r-2": run("r-2", "running", "Tidy"),
+        "r-3": run("r-3", "gate_failed", "# Sort it\nx", outcome="verify_failed"),
+    }
     needs = arrange_now(snapshot(0, items=items, also=[broken, stuck], known=known))["needs"]
     assert [(one["kind"], one["title"]) for one in needs] == [
         ("call", "Tidy"), ("dispatch", "Drop the old tables"), ("gate_failed", "Sort it"),
