@@ -73,12 +73,12 @@ def list_needs(seen: Snapshot) -> list[NeedShape]:
     approvals = [item for item in seen.items if item["kind"] not in _ASKS]
     broken = [line for line in seen.also if line.get("kind", "broken") == "broken"]
     return [
-        *(_asked(item, seen.known.get(item["run"])) for item in (*questions, *approvals)),
-        *(_broken(line, seen.known.get(line["run"] or "")) for line in broken),
+        *(need_of_item(item, seen.known.get(item["run"])) for item in (*questions, *approvals)),
+        *(need_of_line(line, seen.known.get(line["run"] or "")) for line in broken),
     ]
 
 
-def _asked(item: InboxShape, run: RunShape | None) -> NeedShape:
+def need_of_item(item: InboxShape, run: RunShape | None) -> NeedShape:
     """Return an item of the inbox with all that a yes to it approves."""
     plan = item["plan"] or {}
     approves = str(plan.get("task", "")) if item["kind"] in BEFORE_START else item["words"]
@@ -96,7 +96,7 @@ def _asked(item: InboxShape, run: RunShape | None) -> NeedShape:
     }
 
 
-def _broken(line: BriefLine, run: RunShape | None) -> NeedShape:
+def need_of_line(line: BriefLine, run: RunShape | None) -> NeedShape:
     return {
         "kind": "broken" if run is None or run["outcome"] is None else run["status"],
         "run": line["run"],

@@ -123,7 +123,7 @@ def _post(verb: str, question: str, says: str, wait_s: float = ANSWER_S) -> Call
         facts = {"run": run["run"], "files": files, "node": escape_line(run.get("node") or "its machine")}
         path = path_of("runs", run["run"], *verb.split("/"))
         body = {} if question else {"text": words}
-        return Act(question.format(**facts), path, body, says.format(**facts), wait_s)
+        return Act(question.format_map(facts), path, body, says.format_map(facts), wait_s)
 
     return act
 

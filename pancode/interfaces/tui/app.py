@@ -339,9 +339,8 @@ class Console(SteadyPage):
         if self._log_view is not None:
             self._log_view.draw(visit.word)
         elif known.as_of is not None and known.has({**SUMMARY, **view.asks(visit.place.about)}):
-            moment = replace(
-                known.as_of, width=self.size.width - 1, height=self.size.height, away=known.away is not None
-            )
+            width, height = self.size
+            moment = replace(known.as_of, width=width, height=height, away=known.away is not None)
             page = view.page(known.answers, visit.place.about, moment)
             self._heads = page.head
             self._page = filter_rows(sort_rows(page, visit.order, visit.down), visit.word)
