@@ -65,6 +65,7 @@ class RowTable(DataTable[Text]):
         self.show_header = not any(row.kind == "heading" for row in page.rows)
         keys = [row.key for row in page.rows]
         at = keys.index(marked) if marked in keys else max(0, min(old, len(keys) - 1))
+        at += page.rows[at].kind == "heading" and at + 1 < len(keys)
         self.move_cursor(row=at, scroll=bool(key), animate=False)
         if not key:
             self.scroll_to(y=max(0, top + at - old), animate=False, immediate=True)

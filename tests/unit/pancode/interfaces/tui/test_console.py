@@ -82,6 +82,19 @@ def test_keys(still: Scene, presses: tuple[str, ...], words: str) -> None:
     played(still, play)
 
 
+def test_the_mark_is_never_on_a_heading(still: Scene) -> None:
+    async def play(app: Console, pilot: Pilot[int]) -> None:
+        await shows(app, pilot, "write the tests")
+        seen = [app._subject.copied]
+        for key in ("j", "j", "k", "k", "k", "g", "G"):
+            await pilot.press(key)
+            assert app._canvas.row is not None and app._canvas.row.kind != "heading", key
+            seen.append(app._subject.copied)
+        assert seen[0] == seen[4] == seen[5] == seen[6] == still.asks and seen[1] == still.works
+
+    played(still, play)
+
+
 def test_a_filter_narrows_as_one_types_and_escape_ends_it(still: Scene) -> None:
     async def play(app: Console, pilot: Pilot[int]) -> None:
         await shows(app, pilot, "choose the port")
