@@ -47,7 +47,7 @@ SCENES: Mapping[str, Scene] = {
         ("pancode why last", "pancode dispatch --node dsek --runtime shell -- true"),
     ),
     "top": Scene(
-        "The fleet on one screen: agents at work, budget, inbox, and each run that has not ended",
+        "The fleet on one screen: nodes, money, and one list of what needs you, runs and waits",
         ("pancode top",),
         (
             "pancode dispatch --runtime shell --detach 'echo tests; sleep 300' >/dev/null",

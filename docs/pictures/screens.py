@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-COLUMNS, ROWS, LOOKS = "100", "20", 300
+COLUMNS, ROWS, LOOKS = "100", "24", 300
 
 
 def screen(typed: str, words: str, folder: Path, env: Mapping[str, str]) -> str:

@@ -27,10 +27,20 @@ from pancode.kernel.errors import UsageError
 from pancode.kernel.pages import MOST_ROWS
 from pancode.people.answers import INBOX, InboxAnswer
 from pancode.people.service import list_inbox
-from pancode.reports.answers import BRIEFING, LOOKED, REPORT, BriefShape, LookedAnswer, ReportShape
+from pancode.reports.answers import (
+    BRIEFING,
+    LOOKED,
+    NOW,
+    REPORT,
+    BriefShape,
+    LookedAnswer,
+    NowAnswer,
+    ReportShape,
+)
 from pancode.reports.brief import also_waits, make_brief, make_report, record_look
 from pancode.reports.budget_report import Configured, report_budget
 from pancode.reports.cost_report import report_cost
+from pancode.reports.now import see_now
 from pancode.reports.track_records import track_records
 from pancode.reports.workers import list_workers
 from pancode.runs.ceilings import set_ceilings, settle_by_hand, unset_ceiling
@@ -150,6 +160,13 @@ def _inbox(context: ApiContext, call: ApiCall) -> InboxAnswer:
         found = [item for item in found if item["id"] == token.item]
         return {"items": found, "also": []}
     return {"items": found, "also": also_waits(context.core, found, call.query.get("by", "api"))}
+
+
+@Verb(NOW, command="status", query=("by",))
+def _now(context: ApiContext, call: ApiCall) -> NowAnswer:
+    """What a user sees first: what needs them, what works, what is in trouble, what has ended."""
+    found, by = list_inbox(context.core), call.query.get("by", "api")
+    return see_now(context.core, found, by, _budget(context, call))
 
 
 @Verb(BRIEFING, command="status", query=("by", "since"))

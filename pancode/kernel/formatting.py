@@ -20,8 +20,9 @@ _BAD = {
     "unreachable", "refused",
 }  # fmt: skip
 _WARN = {
-    "blocked", "asks you", "conflict", "interrupted", "stopped",
-    "suspect", "draining", "drained", "halted", "interrupting", "new", "warning", "unknown",
+    "blocked", "asks you", "waiting for you", "conflict", "interrupted", "stopped",
+    "suspect", "question", "permission", "call", "draining", "drained", "halted", "interrupting", "new",
+    "warning", "unknown",
 }  # fmt: skip
 
 BLANK = frozenset(
@@ -33,6 +34,17 @@ HIDING = ("Cc", "Cf", "Co", "Cs", "Zl", "Zp")
 """Categories of characters that are invisible or reverse the text; `words.js` of the console has the same."""
 
 _TONES = ((_GOOD, "green"), (_BAD, "red"), (_WARN, "yellow"))
+GLYPHS = {
+    "?": "question permission call asks_you blocked", "±": "dispatch budget policy change landing",
+    "◐": "running preparing verifying delivering stopping interrupting works asks", "◇": "to_land review",
+    "◷": "waiting placed pending queued starting", "●": "online waiting_for_you waits_for_you rests",
+    "✓": "done passed PASS no_change verified", "○": "unverified draining drained", "◆": "landed",
+    "✗": "gate_failed verify_failed failed refused conflict", "■": "stopped skipped interrupted ended",
+    "!": "error timeout stalled infra broken over policy_violation budget_exceeded",
+    "◌": "unknown lost suspect unreachable new",
+}  # fmt: skip
+"""The shape of each state. All are one cell wide."""
+_GLYPHS = {word.replace("_", " "): glyph for glyph, words in GLYPHS.items() for word in words.split()}
 _OF_DIFF = {"+++": "bold", "---": "bold", "diff ": "bold", "@@": "cyan", "+": "green", "-": "red"}
 
 
@@ -173,6 +185,12 @@ def format_status(run: Mapping[str, Any]) -> str:
     return str(run["status"]).replace("_", " ")
 
 
+def format_title(task: str) -> str:
+    """Return the first line of a task that says something, by which its run is named."""
+    lines = (line.strip().lstrip("#").strip() for line in task.splitlines())
+    return next((line for line in lines if line and not line.startswith("!")), "")
+
+
 def cost_of(run: Mapping[str, Any]) -> str:
     """Format the cost of a run; an unknown cost is `unknown` after the run's end, and `-` before."""
     amount = run["usage"]["cost_usd"]
@@ -203,6 +221,11 @@ def style_of(word: str) -> str:
     return next((colour for words, colour in _TONES if word in words), "")
 
 
+def draw_glyph(state: str) -> str:
+    """Return the shape of a state; `·` for one without a shape."""
+    return _GLYPHS.get(state.replace("_", " "), "·")
+
+
 def diff_style(line: str) -> str:
     """Return the style of a line of a diff; empty: none."""
     return next((style for start, style in _OF_DIFF.items() if line.startswith(start)), "")
@@ -217,6 +240,13 @@ def format_ordinal(number: int) -> str:
 def count_noun(number: int, noun: str) -> str:
     """Return the number and the noun, whose plural takes an s."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def format_to_do(needs: int, changes: int, verified: int) -> str:
+    """Return what waits for the user: `2 things need you, 15 changes to review, 13 verified`; "": nothing."""
+    parts = [f"{count_noun(needs, 'thing')} need{'s' * (needs == 1)} you"] if needs else []
+    parts += [f"{count_noun(changes, 'change')} to review"] if changes else []
+    return ", ".join([*parts, *([f"{verified} verified"] if verified else [])])
 
 
 def first_few(names: Sequence[str], most: int, between: str = ", ") -> str:

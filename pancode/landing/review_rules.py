@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from node_agent.wire.failure import Outcome
+from pancode.kernel.formatting import format_title
 from pancode.kernel.ports import Transaction
 from pancode.kernel.records import Run
 from pancode.runs.answers import BriefLine
@@ -28,7 +29,8 @@ def review_of(tx: Transaction, run: Run) -> BriefLine | None:
         return line_of(run, f"is disputed: {seen.why}", f"pancode runs show {seen.run}")
     if run.outcome in _FINDS:
         return {**line_of(run, *_FINDS[run.outcome]), "outcome": str(run.outcome)}
-    return {**line_of(run, "has a change that is not landed", "pancode land {run}"), "outcome": "review"}
+    line = line_of(run, "has a change that is not landed", "pancode land {run}")
+    return {**line, "outcome": "review", "kind": "review"}
 
 
 def line_of(run: Run, words: str, command: str) -> BriefLine:
@@ -36,5 +38,5 @@ def line_of(run: Run, words: str, command: str) -> BriefLine:
 
 
 def task_of(run: Run) -> str:
-    """Return the beginning of the run's task, on one line."""
-    return " ".join((run.task or " ".join(run.argv or ())).split())[:_TASK]
+    """Return the first line of the run's task, which names it."""
+    return format_title(run.task or " ".join(run.argv or ()))[:_TASK]

@@ -6,9 +6,9 @@ from typing import Any
 
 from typing_extensions import TypedDict
 
-from pancode.budget.answers import CostRow
+from pancode.budget.answers import CostRow, ScopeShape
 from pancode.kernel.route import Route
-from pancode.runs.answers import BriefLine
+from pancode.runs.answers import BriefLine, InboxShape, RunShape
 
 
 class DecisionShape(TypedDict):
@@ -78,6 +78,72 @@ class BriefShape(TypedDict):
     queued: int
 
 
+class NeedShape(TypedDict):
+    """One thing that needs the user. `kind`: as of the inbox; of what is broken its status, or `broken`.
+
+    `title`: the first line of the task. `words`: the question, or what happened. `approves`: all that a yes
+    approves; empty: it is no approval. `item`: what an answer needs; null: only `command` helps.
+    """
+
+    kind: str
+    run: str | None
+    node: str | None
+    title: str
+    words: str
+    approves: str
+    command: str
+    since: str | None
+    item: InboxShape | None
+
+
+class ReviewShape(TypedDict):
+    """The changes that wait to be looked at; of `verified` the gates have passed. `command`: the queue."""
+
+    changes: int
+    verified: int
+    command: str
+
+
+class NodeTrouble(TypedDict):
+    node: str
+    state: str
+    since: str | None
+    words: str
+    command: str
+
+
+class EndedShape(TypedDict):
+    """What has ended since the user's last look: how many of each state, and the newest of them."""
+
+    since: str
+    count: int
+    states: dict[str, int]
+    runs: list[RunShape]
+
+
+class MoneyShape(TypedDict):
+    """`over`: the ceilings that are passed. `notes`: costs that are unknown or disputed."""
+
+    day: ScopeShape | None
+    over: list[ScopeShape]
+    notes: list[BriefLine]
+
+
+class NowAnswer(TypedDict):
+    """What a user sees first. A run stands in one of the lists only. `working`: without the `chats`, which
+    wait for a message of the user; `waiting`: what has not begun; `nodes`: those in trouble."""
+
+    as_of: str
+    needs: list[NeedShape]
+    review: ReviewShape
+    working: list[RunShape]
+    waiting: list[RunShape]
+    chats: list[RunShape]
+    nodes: list[NodeTrouble]
+    ended: EndedShape
+    money: MoneyShape
+
+
 class ReportShape(TypedDict):
     """A brief of a longer period, with the cost of each day and each repository."""
 
@@ -113,4 +179,5 @@ AUDIT = Route[AuditAnswer]("GET /v1/audit")
 AUDIT_VERDICT = Route[AuditVerdictShape]("GET /v1/audit/verify")
 BRIEFING = Route[BriefShape]("GET /v1/brief")
 LOOKED = Route[LookedAnswer]("POST /v1/brief/looked")
+NOW = Route[NowAnswer]("GET /v1/now")
 REPORT = Route[ReportShape]("GET /v1/report")

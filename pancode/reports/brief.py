@@ -44,10 +44,10 @@ def make_brief(
     `costs`: by agent since then, if already known."""
     until = core.wall_ms()
     with core.ports.ledger.transaction() as tx:
-        begin = _last_look(tx, by, until) if since is None else since_ms(core, since)
+        begin = last_look(tx, by, until) if since is None else since_ms(core, since)
         newest = tx.find(EndedRun, order="ended_ms", descending=True, limit=_LOOKED_AT)
         ended = [row.run for row in newest if row.ended_ms >= begin and not row.judges]
-        outcomes = {str(one.key[0]): one.count for one in tx.tally(EndedRun, _make_grouping(begin))}
+        outcomes = ends_since(tx, begin)
         landed = list(_list_landed(core, tx, begin))
         open_ = _open(tx)
         waiting = list(_list_inbox(tx, inbox))
@@ -77,7 +77,7 @@ def also_waits(core: Core, inbox: list[InboxShape], by: str) -> list[BriefLine]:
     """Return what waits for a user besides the questions in the inbox. The brief uses the same lines, so that
     all interfaces agree on whether anything waits."""
     with core.ports.ledger.transaction() as tx:
-        return _list_also(core, tx, inbox, _last_look(tx, by, core.wall_ms()), _open(tx))
+        return _list_also(core, tx, inbox, last_look(tx, by, core.wall_ms()), _open(tx))
 
 
 def _list_also(
@@ -120,7 +120,7 @@ def record_look(core: Core, by: str) -> None:
         tx.put(Setting(f"{LOOKED}{by}", core.wall_ms(), core.wall_ms(), by))
 
 
-def _last_look(tx: Transaction, by: str, now_ms: int) -> int:
+def last_look(tx: Transaction, by: str, now_ms: int) -> int:
     known = tx.get(Setting, f"{LOOKED}{by}")
     return known.value if known is not None and isinstance(known.value, int) else now_ms - FIRST_MS
 
@@ -165,8 +165,10 @@ def _read_runs(tx: Transaction, names: Sequence[str]) -> list[Run]:
     return [run for run in found if run is not None]
 
 
-def _make_grouping(begin: int) -> Grouping:
-    return Grouping(by=("outcome",), among={"judges": (False,)}, least=("ended_ms", begin))
+def ends_since(tx: Transaction, begin: int) -> dict[str, int]:
+    """How many runs have ended since then, by outcome."""
+    rows = Grouping(by=("outcome",), among={"judges": (False,)}, least=("ended_ms", begin))
+    return {str(one.key[0]): one.count for one in tx.tally(EndedRun, rows)}
 
 
 def _list_unseen(tx: Transaction, begin: int, seen_to: Collection[str | None]) -> list[str]:
@@ -183,8 +185,8 @@ def _list_unseen(tx: Transaction, begin: int, seen_to: Collection[str | None]) -
 
 def _list_more(many: int) -> Iterator[BriefLine]:
     if many > 0:
-        what = f"{many} older runs failed or have a change that is not landed"
-        yield {"run": None, "what": what, "task": "", "command": "pancode runs --since 7d"}
+        what = f"{many} older runs that failed or have a change that is not landed"
+        yield {"run": None, "what": what, "task": "", "command": "pancode runs --since 7d", "kind": "review"}
 
 
 def _list_sick(nodes: list[Node]) -> Iterator[BriefLine]:
@@ -192,20 +194,22 @@ def _list_sick(nodes: list[Node]) -> Iterator[BriefLine]:
         why = node.quarantined or node.paused
         if why is not None and node.removed is None:
             command = f"pancode node show {node.name}"
-            yield {"run": None, "what": f"{node.name}: {why}", "task": "", "command": command}
+            what = f"{node.name}: {why}"
+            yield {"run": None, "what": what, "task": "", "command": command, "kind": "node"}
 
 
 def _list_unknown(runs: int) -> Iterator[BriefLine]:
     if runs:
-        command = "pancode budget settle RUN --usd X"
-        yield {"run": None, "what": f"runs of unknown cost today: {runs}", "task": "", "command": command}
+        command, what = "pancode budget settle RUN --usd X", f"runs of unknown cost today: {runs}"
+        yield {"run": None, "what": what, "task": "", "command": command, "kind": "money"}
 
 
 def _make_disputed(run: str, usd: Decimal) -> BriefLine:
     words = (
         f"its node claims ${usd:.2f} more than its job allows; no ceiling counts that until you have looked"
     )
-    return {"run": run, "what": words, "task": "", "command": f"pancode budget settle {run} --usd X"}
+    command = f"pancode budget settle {run} --usd X"
+    return {"run": run, "what": words, "task": "", "command": command, "kind": "money"}
 
 
 def _list_landed(core: Core, tx: Transaction, begin: int) -> Iterator[BriefLine]:

@@ -562,6 +562,8 @@ class BriefLine(TypedDict):
     command: str
     outcome: NotRequired[str]
     """The outcome of a run that waits for a user."""
+    kind: NotRequired[str]
+    """What it is about, where it is not broken: `review` (a change), `node`, `money`."""
 
 
 class InboxShape(TypedDict):

@@ -32,7 +32,12 @@ from pancode.runs.answers import (
 from pancode.runs.core import Core
 from pancode.runs.life.binding import handed_to
 from pancode.runs.life.case import RunStage, place_in_line, stage_of, waits_there
-from pancode.runs.life.conversation import intersect_rights, is_blocked, list_next_runs
+from pancode.runs.life.conversation import (
+    intersect_rights,
+    is_between_turns,
+    is_blocked,
+    list_next_runs,
+)
 from pancode.runs.life.ends import GIVEN_UP
 from pancode.runs.life.inbox import answerer_of, item_of, open_item
 from pancode.runs.life.jobs import identity_of
@@ -363,10 +368,14 @@ def in_line(tx: Transaction, run: records.Run, lease: records.Lease) -> str:
     return f"{where}, {format_ordinal(before + 1)} there{run.reason.removeprefix(where)}"
 
 
-def status_of(run: records.Run, stage: RunStage, *, is_unheard: bool) -> str:
-    """Return the word for a run in every interface: stage, `unknown` if its node is silent, or end."""
+def status_of(run: records.Run, stage: RunStage, *, is_unheard: bool, is_idle: bool = False) -> str:
+    """The word for a run in every interface: its stage, `unknown` while its node is not heard, or its end.
+
+    `is_idle`: an interactive run, which has answered everything and waits for the user's message.
+    """
     if run.state is not records.RunState.ENDED:
-        return "unknown" if is_unheard else stage.value
+        idle = is_idle and stage is RunStage.RUNNING
+        return "unknown" if is_unheard else "waiting_for_you" if idle else stage.value
     if run.landed:
         return "landed"
     landing = landing_of(run)
@@ -386,11 +395,12 @@ def run_shape(core: Core, tx: Transaction, run: records.Run) -> RunShape:
     lease = newest_lease(tx, run)
     result: dict[str, Any] = run.result
     stage, unheard = stage_of(run, lease), _list_unheard(core, tx, run, lease)
+    idle = run.takes_turns and is_between_turns(run, words_of(tx, run))
     lost = _still_running(core, tx, run) if run.outcome is Outcome.LOST or run.attempt > 1 else []
     usage = usage_of_run(tx, run) or result.get("usage")
     return {
         "run": run.id,
-        "status": status_of(run, stage, is_unheard=bool(unheard)),
+        "status": status_of(run, stage, is_unheard=bool(unheard), is_idle=idle),
         "state": run.state.value,
         "stage": stage.value,
         "waits": run.waits.value if run.waits is not None else None,

@@ -72,6 +72,8 @@ class WorkflowShape(TypedDict):
     workflow: str
     kind: str
     name: str
+    status: str
+    """The word that every interface shows: its state, `waiting_for_you`, or of a lane `stopped`."""
     state: str
     reason: str
     winner: str | None

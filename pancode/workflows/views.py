@@ -70,11 +70,14 @@ def _shape(tx: Transaction, workflow: Workflow, questions: Mapping[str, Action])
         (runs[step.run], questions[step.run]) for step in steps if step.run in runs and step.run in questions
     ]
     blocked = {run.id for run, _ in items if is_blocked(run)}
+    waits = workflow.state is WorkflowState.RUNNING and waits_for_users_only(steps, blocked)
+    stopped = workflow.state is WorkflowState.RUNNING and workflow.lane.get("stands")
     shapes = [_describe_step(tx, step, runs) for step in steps]
     return {
         "workflow": workflow.id,
         "kind": workflow.kind.value,
         "name": workflow.name,
+        "status": "stopped" if stopped else "waiting_for_you" if waits else workflow.state.value,
         "state": workflow.state.value,
         "reason": workflow.reason,
         "winner": workflow.winner,
@@ -82,7 +85,7 @@ def _shape(tx: Transaction, workflow: Workflow, questions: Mapping[str, Action])
         "steps": shapes,
         "landed": _count_landed([step["landing"] for step in shapes if step["landing"] is not None]),
         "inbox": [inbox_shape(item_of(run, action)) for run, action in items],
-        "waits_for_person": workflow.state is WorkflowState.RUNNING and waits_for_users_only(steps, blocked),
+        "waits_for_person": waits,
         "cost": _describe_cost(tx, workflow),
         "created_at": format_iso(workflow.created_ms),
         "finished_at": format_optional_iso(workflow.finished_ms),

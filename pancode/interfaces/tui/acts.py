@@ -11,7 +11,7 @@ from pancode.interfaces.tui.page import Json, Page, PagePlace, PageRow
 from pancode.interfaces.tui.views import ApiAsk
 from pancode.kernel.formatting import clip_columns, count_noun, escape_line, escape_text, format_usd
 
-_IDS = {"run": "run", "node": "name", "workflow": "workflow", "item": "id", "issue": "issue"}
+IDS = {"run": "run", "node": "name", "workflow": "workflow", "item": "id", "issue": "issue"}
 _SHOWS = {"machine": "node", "workflow": "workflow", "item": "item"}
 _OF_RUNS = frozenset({"run", "why", "log", "diff", "receipt"})
 
@@ -24,7 +24,7 @@ class KeySubject:
     shape: Json
 
     def name(self, kind: str) -> str:
-        return str(self.shape[_IDS[kind]])
+        return str(self.shape[IDS[kind]])
 
     @property
     def copied(self) -> str:
@@ -43,7 +43,7 @@ def find_subject(page: Page, row: PageRow | None, place: PagePlace) -> KeySubjec
     if row is None:
         kinds = {_SHOWS[place.view]} if place.view in _SHOWS and page.shape else set[str]()
         return KeySubject(frozenset(_with_run(kinds, page.shape)), page.shape)
-    kinds = {row.kind} if row.kind in _IDS else set[str]()
+    kinds = {row.kind} if row.kind in IDS else set[str]()
     return KeySubject(frozenset(_with_run(kinds, row.shape)), row.shape)
 
 
@@ -53,7 +53,7 @@ def identify_place(place: PagePlace) -> Json:
     What an item of the inbox asks is not known yet, and a yes is to its words.
     """
     kind = "run" if place.view in _OF_RUNS else _SHOWS.get(place.view, "")
-    return {_IDS[kind]: place.about} if kind in ("run", "node", "workflow") else {}
+    return {IDS[kind]: place.about} if kind in ("run", "node", "workflow") else {}
 
 
 def _with_run(kinds: set[str], shape: Json) -> set[str]:
@@ -115,6 +115,19 @@ def format_spent(run: Json) -> str:
     return "cost not known yet" if amount is None else f"{format_usd(amount)} so far"
 
 
+def _post(verb: str, question: str, says: str, wait_s: float = ANSWER_S) -> Callable[[Json, str], Act]:
+    """Return an act on a run, by its question; where that is empty, the user's message is sent."""
+
+    def act(run: Json, words: str) -> Act:
+        files = count_noun(len(run.get("files_changed", ())), "file")
+        facts = {"run": run["run"], "files": files, "node": escape_line(run.get("node") or "its machine")}
+        path = path_of("runs", run["run"], *verb.split("/"))
+        body = {} if question else {"text": words}
+        return Act(question.format_map(facts), path, body, says.format_map(facts), wait_s)
+
+    return act
+
+
 def _stop(run: Json, words: str) -> Act:
     name = run["run"]
     where = f"{run['runtime']} on {run['node']}" if run["node"] else f"{run['runtime']}, on no node yet"
@@ -129,12 +142,6 @@ def _retry(run: Json, words: str) -> Act:
         f"Retry {name} as a new run: {escape_line(run['agent'])} ({escape_line(run['runtime'])}), {task!r}?"
     )
     return Act(question, path_of("runs", name, "retry"), {}, f"{name} is retried")
-
-
-def _land(run: Json, words: str) -> Act:
-    name, files = run["run"], count_noun(len(run["files_changed"]), "file")
-    question = f"Land {name}: write {files} into the checkout it was dispatched from, gates first?"
-    return Act(question, path_of("runs", name, "land"), {}, f"{name} is landed", LAND_S)
 
 
 def add_flags(act: Act, why: str, yes: str) -> Act:
@@ -180,6 +187,9 @@ def _approve(run: Json, words: str) -> Act:
     also = f" and says yes to {' and '.join(run['yes'])}" if run["yes"] else ""
     does = _APPROVES.get(run["kind"], "lets it continue")
     question = f"Approve {name}: {clip_columns(escape_line(run['words']), _WORDS)}. This {does}{also}?"
+    if run.get("plan"):  # a yes to a task is to all of it
+        told = f"{escape_text(run['words'])}\n{escape_text(run['plan']['task'], '    ')}"
+        question = f"Approve this task of {name}?\n{told}\nThis {does}{also}."
     if run.get("call"):  # a yes to a command is to all of it
         question = f"Approve this command of {name}?\n{escape_text(run['words'], '    ')}\nThis {does}."
     return Act(question, path_of("runs", name, "approve"), flags, f"{name} is approved", LAND_S)
@@ -192,39 +202,6 @@ def _deny(run: Json, words: str) -> Act:
         question = f"Deny this command of {name}? Its agent continues without the command."
     body = {"call": run["call"]} if run.get("call") else {}
     return Act(question, path_of("runs", name, "deny"), body, f"{name} is denied")
-
-
-def _answer(run: Json, words: str) -> Act:
-    return Act(
-        "", path_of("runs", run["run"], "answer"), {"text": words}, f"{run['run']} continues with your answer"
-    )
-
-
-def _tell(run: Json, words: str) -> Act:
-    return Act("", path_of("runs", run["run"], "tell"), {"text": words}, f"{run['run']} is told")
-
-
-def _continue(run: Json, words: str) -> Act:
-    name = run["run"]
-    return Act("", path_of("runs", name, "continue"), {"text": words}, f"{name} continues with your message")
-
-
-def _resolve(run: Json, words: str) -> Act:
-    name = run["run"]
-    question = f"Let an agent settle the conflict of {name} with your files? Its result is a run of its own."
-    return Act(question, path_of("runs", name, "land", "resolve"), {}, f"the conflict of {name} is worked on")
-
-
-def _verify(run: Json, words: str) -> Act:
-    name, where = run["run"], escape_line(run["node"] or "its machine")
-    question = f"Run the gates of {name} once more, on another node than {where}?"
-    return Act(question, path_of("runs", name, "verify"), {}, f"the gates of {name} run elsewhere")
-
-
-def _drop(run: Json, words: str) -> Act:
-    name, files = run["run"], count_noun(len(run["files_changed"]), "file")
-    question = f"Put the change of {name} aside ({files})? It is kept, and asked about no more."
-    return Act(question, path_of("runs", name, "land", "drop"), {}, f"{name} is put aside")
 
 
 def _resume_workflow(shape: Json, words: str) -> Act:
@@ -242,15 +219,23 @@ def _begin(issue: Json, words: str) -> Act:
     return Act(question, "/v1/work", {"issue": name}, f"{name} is begun")
 
 
+_LANDS = "Land {run}: write {files} into the checkout it was dispatched from, gates first?"
+_RESOLVES = "Let an agent settle the conflict of {run} with your files? Its result is a run of its own."
+_VERIFIES = "Run the gates of {run} once more, on another node than {node}?"
+_DROPS = "Put the change of {run} aside ({files})? It is kept, and asked about no more."
 ACTS: Mapping[tuple[str, str], ActKind] = {
     ("stop", "run"): ActKind(_brief, _stop),
     ("retry", "run"): ActKind(_brief, _retry),
-    ("land", "run"): ActKind(_brief, _land),
-    ("continue", "run"): ActKind(_brief, _continue, "What is still to be done by"),
-    ("resolve", "run"): ActKind(_brief, _resolve),
-    ("verify", "run"): ActKind(_brief, _verify),
-    ("drop", "run"): ActKind(_brief, _drop),
-    ("tell", "run"): ActKind(_brief, _tell, "Message for the agent of"),
+    ("land", "run"): ActKind(_brief, _post("land", _LANDS, "{run} is landed", LAND_S)),
+    ("continue", "run"): ActKind(
+        _brief, _post("continue", "", "{run} continues with your message"), "What is still to be done by"
+    ),
+    ("resolve", "run"): ActKind(
+        _brief, _post("land/resolve", _RESOLVES, "the conflict of {run} is worked on")
+    ),
+    ("verify", "run"): ActKind(_brief, _post("verify", _VERIFIES, "the gates of {run} run elsewhere")),
+    ("drop", "run"): ActKind(_brief, _post("land/drop", _DROPS, "{run} is put aside")),
+    ("tell", "run"): ActKind(_brief, _post("tell", "", "{run} is told"), "Message for the agent of"),
     ("begin", "issue"): ActKind(lambda name: ApiAsk(path_of("issues", name)), _begin),
     ("drain", "node"): ActKind(lambda node: ApiAsk(path_of("nodes", node)), _drain),
     ("stop", "workflow"): ActKind(_workflow, _stop_workflow),
@@ -258,7 +243,9 @@ ACTS: Mapping[tuple[str, str], ActKind] = {
     ("retry", "workflow"): ActKind(_workflow, _retry_workflow),
     ("approve", "item"): ActKind(None, _approve),
     ("deny", "item"): ActKind(None, _deny),
-    ("answer", "item"): ActKind(None, _answer, "Your answer to"),
+    ("answer", "item"): ActKind(
+        None, _post("answer", "", "{run} continues with your answer"), "Your answer to"
+    ),
 }
 """The acts by name and by the kind of thing."""
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.events import Event, Key
 from textual.message import Message
-from textual.widgets import Input
+from textual.widgets import DataTable, Footer, Input
 
 from pancode.interfaces.tui import preview
 from pancode.interfaces.tui.acts import (
     ACTS,
+    IDS,
     Act,
     ActKind,
     KeySubject,
@@ -24,10 +27,10 @@ from pancode.interfaces.tui.acts import (
     way_of,
 )
 from pancode.interfaces.tui.application import SteadyApp, SteadyPage
-from pancode.interfaces.tui.bars import Bar, KeyBar, PromptLine
+from pancode.interfaces.tui.bars import Bar, PromptLine
 from pancode.interfaces.tui.canvas import Canvas, LogView
-from pancode.interfaces.tui.dialogs import Confirm, KeysHelp, Words
-from pancode.interfaces.tui.keys import KEYS
+from pancode.interfaces.tui.dialogs import Confirm, Palette, Words
+from pancode.interfaces.tui.keys import KEYS, label_of
 from pancode.interfaces.tui.log_reader import LogReader
 from pancode.interfaces.tui.page import (
     Json,
@@ -43,39 +46,48 @@ from pancode.interfaces.tui.page import (
 )
 from pancode.interfaces.tui.pages.summary import draw_summary
 from pancode.interfaces.tui.reader import Acted, AnswersRead, Away, Crashed, Looked, News, Reader, Say
-from pancode.interfaces.tui.sheet import Sheet
-from pancode.interfaces.tui.views import SUMMARY, VIEWS, Asks, PageView, find_resource, list_resources
+from pancode.interfaces.tui.views import SUMMARY, VIEWS, ApiAsk, Asks, PageView, find_resource, list_resources
 from pancode.kernel.errors import PancodeError
 from pancode.kernel.formatting import escape_line
 
+KINDS = {name: frozenset(kind for one, kind in ACTS if one == name) for name, _ in ACTS}
+"""The kinds of things that each act is for."""
 HELD = "held"
 """The code of a landing's refusal that a user's approval lifts."""
 
 
 class Acting:
-    """Asks and does one act at a time; a new one drops the last question. `note` shows a line, in a style."""
+    """Asks and does one act at a time, on one thing or on several; a new one drops the last question."""
 
     def __init__(self, page: SteadyPage, note: Callable[..., None], reader: Reader, by: str) -> None:
+        """`note`: shows a line, in a style."""
         self._page, self._note, self._reader, self._by = page, note, reader, by
         self._ticket = 0
-        self._next: Callable[[Any], None] | None = None
+        self._things: list[tuple[ActKind, KeySubject, str]] = []
+        self._shapes: list[Json] = []
 
-    def begin(self, name: str, kind: str, about: KeySubject) -> None:
-        """Begin the act of this name on a thing of this kind."""
-        if (name, kind) == ("approve", "item"):
-            name = way_of(about.shape)
-        chosen = ACTS[name, kind]
-        if chosen.look is None:
-            return self._ask(chosen, about.shape)
+    def begin(self, name: str, things: Sequence[KeySubject]) -> None:
+        """Begin the act of this name on these things; each is looked at before the question."""
         self._ticket += 1
-        self._next = lambda shape: self._ask(chosen, shape)
-        self._reader.look(self._ticket, chosen.look(about.name(kind)))
-        return None
+        self._shapes, self._things = [], []
+        for about in things:
+            kind = about.kind_for(KINDS[name])
+            way = way_of(about.shape) if (name, kind) == ("approve", "item") else name
+            self._things.append((ACTS[way, kind], about, about.name(kind)))
+        self._go_on()
 
     def looked(self, ticket: int, shape: Any) -> None:
-        if ticket == self._ticket and self._next is not None:
-            ask, self._next = self._next, None
-            ask(shape)
+        if ticket == self._ticket:
+            self._shapes.append(shape)
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Look at the next thing, or ask about all of them."""
+        for chosen, about, name in self._things[len(self._shapes) :]:
+            if chosen.look is not None:
+                return self._reader.look(self._ticket, chosen.look(name))
+            self._shapes.append(about.shape)
+        return self._ask([chosen for chosen, _, _ in self._things], self._shapes)
 
     def acted(self, act: Act | None, refused: PancodeError | None) -> None:
         """Say how the act ended; where only a yes is missing, ask for it."""
@@ -83,31 +95,37 @@ class Acting:
             return self._note(act.says if act is not None else "", "green")
         yes = str(getattr(refused, "details", {}).get("yes", ""))
         if act is not None and refused.code == HELD and yes:
-            return self._confirm(add_flags(act, refused.why, yes))
+            return self._confirm([add_flags(act, refused.why, yes)])
         return self._note(". ".join(filter(None, (str(refused), refused.why, refused.fix))), "red")
 
-    def _ask(self, chosen: ActKind, shape: Json) -> None:
-        if not chosen.words:
-            return self._confirm(chosen.act(shape, ""))
+    def _ask(self, kinds: Sequence[ActKind], shapes: Sequence[Json]) -> None:
+        def make(words: str) -> list[Act]:
+            return [kind.act(shape, words) for kind, shape in zip(kinds, shapes, strict=True)]
+
+        labels = [f"{kind.words} {one['run']}" for kind, one in zip(kinds, shapes, strict=True) if kind.words]
+        if not labels:
+            return self._confirm(make(""))
 
         def said(words: str | None) -> None:
             if words and words.strip():
-                self._send(chosen.act(shape, words.strip()))
+                self._send(make(words.strip()))
 
-        question = f"{chosen.words} {shape['run']}:\n{format_choices(shape)}"
-        self._page.app.push_screen(Words(question), said)
+        told = "".join(map(format_choices, shapes))
+        self._page.app.push_screen(Words(f"{', '.join(labels)}:\n{told}"), said)
         return None
 
-    def _confirm(self, act: Act) -> None:
+    def _confirm(self, acts: Sequence[Act]) -> None:
         def said(yes: bool | None) -> None:
             if yes:
-                self._send(act)
+                self._send(acts)
 
-        self._page.app.push_screen(Confirm(act.question), said)
+        many = [f"{len(acts)} at once:"] if len(acts) > 1 else []
+        self._page.app.push_screen(Confirm("\n".join([*many, *(act.question for act in acts)])), said)
 
-    def _send(self, act: Act) -> None:
+    def _send(self, acts: Sequence[Act]) -> None:
         self._note("asked; waiting for the answer ...")
-        self._reader.act(act, self._by)
+        for act in acts:
+            self._reader.act(act, self._by)
 
 
 if TYPE_CHECKING:
@@ -163,7 +181,8 @@ STALE_S = 25.0
 
 def path_line(places: Sequence[PagePlace], word: str) -> str:
     """Return the path to a place, such as `runs > run r-abc123  /filter`."""
-    names = " > ".join(f"{one.view} {one.about}".strip() for one in places)
+    named = ((one.view, "" if one.view == "item" else one.about) for one in places)
+    names = " > ".join(" ".join(filter(None, one)) for one in named)
     return f"{names}  /{word}" if word else names
 
 
@@ -194,15 +213,16 @@ def trouble_lines(why: PancodeError) -> tuple[Line, ...]:
 
 
 TICK_S = 0.5
-_BY_PRESS = {key.press: key for key in KEYS}
+_BY_PRESS = {key.key: key for key in KEYS}
+LEAST = (80, 24)
+"""Columns and lines below which nothing is drawn but a line that says so."""
 
 
 class Console(SteadyPage):
     """The console's main page. `by`: the user, as runs and audit show the name."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        *(Binding(key.press, f"press({key.press!r})", show=False) for key in KEYS if not key.moves),
-        Binding("h", "press('escape')", show=False),
+        *(key for key in KEYS if key.action not in ("down", "up", "top", "bottom", "left", "go_in")),
         Binding("ctrl+c", "dismiss(0)", show=False, priority=True),
     ]
 
@@ -215,7 +235,7 @@ class Console(SteadyPage):
 
     def __init__(self, source: Source, by: str, clock: Clock, begin: str = "now") -> None:
         super().__init__()
-        self._clock, self._source = clock, source
+        self._clock, self._source, self._by = clock, source, by
         self._reader = source.reader(lambda news: self.post_message(self.FeedRead(news)))
         self._acting = Acting(self, self.note, self._reader, by)
         self.visits = [Visit(PagePlace(begin))]
@@ -223,17 +243,22 @@ class Console(SteadyPage):
         self._beside_asks: Asks = {}
         self._known, self._page, self._turn = KnownAnswers(heard_ms=clock.boot_ms()), Page(), 0
         self._log_view: LogView | None = None
+        self._fits = frozenset[str]()
 
     # -- life ------------------------------------------------------------------------------------------
 
     def compose(self) -> ComposeResult:
         self._summary, self._title, self._note_bar = Bar("summary"), Bar("title"), Bar("note")
-        self._canvas, self._prompt, self._keys = Canvas(), PromptLine(), KeyBar()
-        yield from (self._summary, self._title, self._canvas, self._note_bar, self._prompt, self._keys)
+        self._canvas, self._prompt = Canvas(), PromptLine()
+        self._small, self._whole = Bar("small"), Vertical()
+        yield self._small
+        with self._whole:
+            yield from (self._summary, self._title, self._canvas, self._note_bar, self._prompt)
+            yield Footer(show_command_palette=False, compact=True)
 
     def on_mount(self) -> None:
         self.note("")
-        self._canvas.sheet.focus()
+        self._canvas.focus_page()
         self._reader.start()
         self.set_interval(TICK_S, self._tick)
         self._enter()
@@ -257,7 +282,7 @@ class Console(SteadyPage):
                 self._known.away = why
                 if self._known.as_of is None:
                     self._canvas.words(trouble_lines(why))
-                self._draw_frame()
+                self._draw()
             case Looked(ticket, shape):
                 self._acting.looked(ticket, shape)
             case Acted(act, refused):
@@ -286,7 +311,9 @@ class Console(SteadyPage):
         if self._log_view is not None:
             self._log_view.close()
             self._log_view = None
-        self._canvas.sheet.scroll_to(0, 0, animate=False)
+        self._canvas.pane.scroll_to(0, 0, animate=False, immediate=True)
+        self._canvas.table.entries = ()
+        self._canvas.table.marked.clear()
         self._canvas.words((make_line("asking the coordinator ...", "dim"),))
         self._known.keep(SUMMARY)
         self._beside_asks = {}
@@ -301,7 +328,9 @@ class Console(SteadyPage):
     def _want(self) -> None:
         """What the page shows, and what stands beside it."""
         visit, view = self._here
-        self._reader.want(self._turn, {**SUMMARY, **view.asks(visit.place.about), **self._beside_asks})
+        mine = {"now": ApiAsk(SUMMARY["now"].path, {"by": self._by})}
+        asks = {**SUMMARY, **mine, **view.asks(visit.place.about), **self._beside_asks}
+        self._reader.want(self._turn, asks)
 
     def _draw(self) -> None:
         """Draw the page, if its answers have come."""
@@ -310,11 +339,14 @@ class Console(SteadyPage):
         if self._log_view is not None:
             self._log_view.draw(visit.word)
         elif known.as_of is not None and known.has({**SUMMARY, **view.asks(visit.place.about)}):
-            page = view.page(known.answers, visit.place.about, known.as_of)
+            width, height = self.size
+            moment = replace(known.as_of, width=width, height=height, away=known.away is not None)
+            page = view.page(known.answers, visit.place.about, moment)
             self._heads = page.head
             self._page = filter_rows(sort_rows(page, visit.order, visit.down), visit.word)
             aside = preview.count_columns(self._page, self.size.width)
             self._canvas.show(self._page, visit.key, view.wraps, aside)
+            visit.key = ""  # the mark is where the user moves it
             self._preview()
         elif known.refused is not None:
             self._canvas.words(trouble_lines(known.refused))
@@ -342,8 +374,11 @@ class Console(SteadyPage):
         self._summary.tell((top_line(self._known.answers, away, silent_s),))
         where = path_line([visit.place for visit in self.visits], self.visits[-1].word)
         where += f"  ({self._log_view.state})" if self._log_view is not None else ""
+        where += f"  {len(marked)} marked" if (marked := self._canvas.table.marked) else ""
         self._title.tell((title_line(where, self._known.as_of, silent_s, self.size.width),))
-        self._keys.fit(self._subject.kinds)
+        if self._subject.kinds != self._fits:
+            self._fits = self._subject.kinds
+            self.refresh_bindings()
 
     def _tick(self) -> None:
         if self._log_view is not None:
@@ -353,6 +388,11 @@ class Console(SteadyPage):
         self._draw_frame()
 
     def on_resize(self) -> None:
+        """Draw anew; where there is too little room, only a line that says so."""
+        small = self.size.width < LEAST[0] or self.size.height < LEAST[1]
+        needs = f"pancode top needs {LEAST[0]}x{LEAST[1]}; this is {self.size.width}x{self.size.height}"
+        self._small.tell((make_line(needs),) if small else ())
+        self._whole.display = not small
         self._draw()
 
     # -- keys ------------------------------------------------------------------------------------------
@@ -361,35 +401,59 @@ class Console(SteadyPage):
     def _subject(self) -> KeySubject:
         return find_subject(self._page, self._canvas.row, self.visits[-1].place)
 
-    def action_press(self, press: str) -> None:
-        """Do what this key of the table does."""
+    def pressed(self, event: Event) -> None:
+        """Remove the note; say what a key is for where nothing like it is marked."""
+        if self._prompt.display:
+            return
         self.note("")
-        key, about = _BY_PRESS[press], self._subject
-        kind = about.kind_for(key.kinds)
-        if key.act and kind:
-            self._acting.begin(key.act, kind, about)
-        elif key.view and kind:
-            self.go(PagePlace(key.view, about.name(kind)))
-        elif key.kinds:
-            self.note(f"{key.label} acts on {' and '.join(sorted(key.kinds))}: nothing like it is marked")
-        else:
-            # the keys that act on nothing in particular
-            keys: dict[str, Callable[[], object]] = {
-                "enter": self._go_in,
-                "escape": self._go_out,
-                "colon": self._ask_resource,
-                "slash": self._ask_filter,
-                "question_mark": lambda: self.app.push_screen(KeysHelp()),
-                "o": self._order,
-                "O": lambda: self._order(turned=True),
-                "y": self._copy,
-                "i": lambda: self.go(PagePlace("inbox")),
-                "R": self._enter,
-                "q": lambda: self.dismiss(0),
-            }
-            keys[press]()
-            if press == "R" and isinstance(self.app, SteadyApp):
-                self.app.dress()
+        key = _BY_PRESS.get(event.key) if isinstance(event, Key) else None
+        name, _, argument = key.action.partition("(") if key is not None else ("", "", "")
+        kinds = self._kinds_for(name, (argument.strip("')"),))
+        if key is not None and kinds and not self._subject.kinds & kinds:
+            words = " and ".join(sorted(kinds))
+            self.note(f"{label_of(key)} acts on {words}: nothing like it is marked")
+
+    def _kinds_for(self, action: str, parameters: tuple[object, ...]) -> frozenset[str]:
+        """Return the kinds of things that an action is for; empty: it is for nothing in particular."""
+        if action == "view":
+            return frozenset({"run"})
+        return KINDS[str(parameters[0])] if action == "act" else frozenset()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        kinds = self._kinds_for(action, parameters)
+        return not kinds or bool(self._subject.kinds & kinds)
+
+    def action_act(self, name: str) -> None:
+        """Begin the act on the marked thing."""
+        marked = [row for row in self._canvas.table.entries if row.key in self._canvas.table.marked]
+        things = [find_subject(self._page, row, self.visits[-1].place) for row in marked]
+        self._acting.begin(name, [one for one in things if one.kinds & KINDS[name]] or [self._subject])
+
+    def action_mark(self) -> None:
+        """Mark the row for an act on several, or take its mark away, and go on to the next."""
+        row, marked = self._canvas.row, self._canvas.table.marked
+        if row is not None and row.kind in IDS:
+            marked ^= {row.key}
+            self._canvas.table.action_cursor_down()
+            self._draw()
+
+    def action_view(self, name: str) -> None:
+        self.go(PagePlace(name, self._subject.name("run")))
+
+    def action_palette(self) -> None:
+        self.app.push_screen(Palette())
+
+    def action_inbox(self) -> None:
+        self.go(PagePlace("inbox"))
+
+    def action_again(self) -> None:
+        """Read everything again, the theme included."""
+        self._enter()
+        if isinstance(self.app, SteadyApp):
+            self.app.dress()
+
+    def action_leave(self) -> None:
+        self.dismiss(0)
 
     def go(self, place: PagePlace) -> None:
         """Go into a place; Esc comes back from it."""
@@ -413,7 +477,7 @@ class Console(SteadyPage):
         elif row is not None and row.enters is not None:
             self.go(row.enters)
 
-    def _go_out(self) -> None:
+    def action_back(self) -> None:
         """Leave the prompt, if it is open; then the filter, or else the place."""
         if self._prompt.display:
             self.end_prompt()
@@ -424,7 +488,7 @@ class Console(SteadyPage):
             self.visits.pop()
             self._enter()
 
-    def _order(self, turned: bool = False) -> None:
+    def action_order(self, turned: bool) -> None:
         """Sort by the next column; `turned`: by the same one in the other direction."""
         visit, row = self.visits[-1], self._canvas.row
         every = ("", *self._heads)
@@ -435,17 +499,20 @@ class Console(SteadyPage):
             visit.order, visit.down = every[at % len(every)], False
         visit.key = row.key if row is not None else ""
         self._draw()
-        visit.key = ""  # the mark is where the user moves it
         self.note(f"ordered by {visit.order}" if visit.order else "in the order in which they come")
 
-    def _copy(self) -> None:
+    def action_copy(self) -> None:
         name = self._subject.copied
         if name:
             self.app.copy_to_clipboard(name)
         self.note(f"copied {name}" if name else "nothing here has an id")
 
-    def on_sheet_entered(self, message: Sheet.Entered) -> None:
+    def on_data_table_row_selected(self, message: DataTable.RowSelected) -> None:
         self._go_in()
+
+    def on_data_table_row_highlighted(self, message: DataTable.RowHighlighted) -> None:
+        self._preview()
+        self._draw_frame()
 
     # -- the prompt ------------------------------------------------------------------------------------
 
@@ -464,11 +531,11 @@ class Console(SteadyPage):
         if sign == ":":
             self._resource(event.value)
 
-    def _ask_resource(self) -> None:
+    def action_ask_resource(self) -> None:
         self.note(": go to a resource; Tab completes")
         self._prompt.open(":")
 
-    def _ask_filter(self) -> None:
+    def action_ask_filter(self) -> None:
         self.note("/ filter; Enter keeps it, Esc ends it")
         self._prompt.open("/", self.visits[-1].word)
 
@@ -476,7 +543,7 @@ class Console(SteadyPage):
         """Close the prompt and go back to the page."""
         self.note("")
         self._prompt.close()
-        self._canvas.sheet.focus()
+        self._canvas.focus_page()
 
     def _resource(self, typed: str) -> None:
         found = find_resource(typed)

@@ -96,6 +96,7 @@ class SteadyApp(App[int]):
         """`theme`: asks for the name of the theme that counts now, and may wait for the answer."""
         super().__init__(ansi_color=True, driver_class=SteadyDriver)
         self._first, self._ask_theme = first, theme
+        self.animation_level = "none"
         self.crash: Exception | None = None
 
     async def on_event(self, event: events.Event) -> None:

@@ -1,16 +1,110 @@
-"""The part of the screen that shows a page or a log: its fixed lines, the heads, and the sheet."""
+"""The part of the screen that shows a page or a log: a table with a marked row, or a text that scrolls."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
+from rich.text import Text
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
+from textual.coordinate import Coordinate
+from textual.widgets import DataTable, RichLog
 
-from pancode.interfaces.tui.bars import Bar
+from pancode.interfaces.tui.bars import Bar, render_block, render_text
 from pancode.interfaces.tui.log_reader import MOST, LogReader
-from pancode.interfaces.tui.page import Line, Page, PageRow, filter_rows, laid_out, make_line, wrap_lines
-from pancode.interfaces.tui.sheet import Sheet
+from pancode.interfaces.tui.page import Cell, Line, Page, PageRow, filter_rows, laid_out, make_line
+
+
+class RowTable(DataTable[Text]):
+    """The rows of a page. The mark stays on its row, and its row on its line, when the page changes."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("j", "cursor_down", show=False),
+        Binding("k", "cursor_up", show=False),
+        Binding("g,home", "scroll_top", show=False),
+        Binding("G,end", "scroll_bottom", show=False),
+        Binding("ctrl+b", "page_up", show=False),
+        Binding("ctrl+f", "page_down", show=False),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__(cursor_type="row", zebra_stripes=False, cell_padding=0)
+        self._told: tuple[list[Cell], list[int], list[list[Cell]]] | None = None
+        self.marked: set[str] = set()
+        self.entries: tuple[PageRow, ...] = ()
+
+    @property
+    def entry(self) -> PageRow | None:
+        return self.entries[self.cursor_row] if 0 <= self.cursor_row < len(self.entries) else None
+
+    def watch_cursor_coordinate(self, old: Coordinate, new: Coordinate) -> None:
+        """Pass over a heading, on to the next row in the same direction."""
+        super().watch_cursor_coordinate(old, new)
+        if self.entry is not None and self.entry.kind == "heading" and len(self.entries) > 1:
+            step = -1 if 0 < new.row < old.row or new.row == len(self.entries) - 1 else 1
+            self.move_cursor(row=new.row + step)
+
+    def show(self, page: Page, key: str, columns: int) -> None:
+        """Show the rows, and mark the one of this key; empty: the one that is marked already."""
+        heads, widths, rows = laid_out(page, columns - 1)
+        heads, widths = [("", ""), *heads], [1, *widths]
+        gutter = [("+" if row.key in self.marked else "", "bold cyan") for row in page.rows]
+        rows = [[cell, *row] for cell, row in zip(gutter, rows, strict=True)]
+        old, top = self.cursor_row, self.scroll_offset.y
+        marked = key or (self.entry.key if self.entry is not None else "")
+        if (heads, widths, rows) != self._told:
+            self.entries = ()
+            self.clear(columns=True)
+            for (text, style), width in zip(heads, widths, strict=True):
+                self.add_column(Text(text, style), width=width)
+            self.add_rows([Text(*cell, no_wrap=True) for cell in row] for row in rows)
+        self._told = (heads, widths, rows)
+        self.entries = page.rows
+        self.show_header = not any(row.kind == "heading" for row in page.rows)
+        keys = [row.key for row in page.rows]
+        at = keys.index(marked) if marked in keys else max(0, min(old, len(keys) - 1))
+        at += page.rows[at].kind == "heading" and at + 1 < len(keys)
+        self.move_cursor(row=at, scroll=bool(key), animate=False)
+        if not key:
+            self.scroll_to(y=max(0, top + at - old), animate=False, immediate=True)
+
+
+class TextPane(RichLog):
+    """Lines of text. `told`: those that are shown."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("j", "scroll_down", show=False),
+        Binding("k", "scroll_up", show=False),
+        Binding("g", "scroll_home", show=False),
+        Binding("G", "scroll_end", show=False),
+        Binding("ctrl+b", "page_up", show=False),
+        Binding("ctrl+f,space", "page_down", show=False),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__(min_width=1, auto_scroll=False)
+        self.told: list[Line] = []
+        self._laid = (0, True)
+
+    def show(self, lines: Sequence[Line], wraps: bool = True) -> None:
+        """Show these lines as the whole text, and stay at the same place of it."""
+        laid = (self.app.size.width, wraps)
+        if (list(lines), laid) != (self.told, self._laid):
+            top, self.told, self._laid, self.wrap = self.scroll_offset.y, [], laid, wraps
+            self.clear()
+            self.add(lines)
+            self.scroll_to(y=top, animate=False, immediate=True)
+
+    def add(self, lines: Sequence[Line], follows: bool = False) -> None:
+        """Add lines at the end. `follows`: show the end."""
+        if lines:
+            self.told += lines
+            if self.wrap:
+                self.write(render_block(lines), width=self.app.size.width - 1, scroll_end=follows)
+            else:
+                self.write(render_text(lines), shrink=False, scroll_end=follows)
 
 
 class Canvas(Vertical):
@@ -24,98 +118,87 @@ class Canvas(Vertical):
 
     def __init__(self) -> None:
         super().__init__()
-        self.above, self.head, self.sheet = Bar("above"), Bar("head"), Sheet()
+        self.above, self.table, self.pane = Bar("above"), RowTable(), TextPane()
         self.beside, self._aside = Bar("beside"), 0
-        self._rows: tuple[PageRow, ...] = ()
 
     def compose(self) -> ComposeResult:
         yield self.above
         with Horizontal():
             with Vertical(id="list"):
-                yield self.head
-                yield self.sheet
+                yield self.table
+                yield self.pane
             yield self.beside
 
     @property
-    def columns(self) -> int:
-        """How many columns a line may take, beside the scroll bar."""
-        return max(20, self.app.size.width - 1)
-
-    @property
     def row(self) -> PageRow | None:
-        at = self.sheet.cursor
-        return self._rows[at] if at is not None and at < len(self._rows) else None
+        return self.table.entry if self.table.display else None
+
+    def focus_page(self) -> None:
+        """Give the keys to what is shown."""
+        self.screen.set_focus(self.table if self.table.display else self.pane)
 
     def show(self, page: Page, key: str, wraps: bool, aside: int = 0) -> None:
         """A table with the row of this key marked, or a text. `aside`: columns of what stands beside it."""
         self._aside = aside
-        self.above.tell(wrap_lines(page.above, self.columns))
-        if page.head:
-            self._table(page, key)
+        self.above.tell(page.above)
+        if page.rows:
+            self._turn(to_table=True)
+            self.table.show(page, key, self.app.size.width - aside - 1)
         else:
-            self.text(page.lines, wraps)
+            self._text([make_line(page.empty, "dim")] if page.head else page.lines, wraps)
 
     def tell_beside(self, lines: Sequence[Line]) -> None:
         """What stands beside the table; nothing else is drawn anew."""
         self.beside.styles.width = self._aside
-        self.beside.tell(wrap_lines(lines, self._aside - 3) if self._aside else ())
-
-    def text(self, lines: Sequence[Line], wraps: bool = True) -> None:
-        self._rows = ()
-        self.head.tell(())
-        self.sheet.show(wrap_lines(lines, self.columns) if wraps else lines, None)
+        self.beside.tell(lines if self._aside else ())
 
     def words(self, lines: Sequence[Line]) -> None:
         """A text, and nothing above or beside it."""
         self._aside = 0
         self.tell_beside(())
         self.above.tell(())
-        self.text(lines)
+        self._text(lines)
 
-    def _table(self, page: Page, key: str) -> None:
-        head, lines = laid_out(page, self.columns - self._aside)
-        self._rows = page.rows
-        self.head.tell((head,))
-        if not lines:
-            return self.sheet.show([make_line(page.empty, "dim")], None)
-        keys = [row.key for row in page.rows]
-        at = keys.index(key) if key in keys else min(self.sheet.cursor or 0, len(keys) - 1)
-        self.sheet.show(lines, at)
-        return None
+    def _text(self, lines: Sequence[Line], wraps: bool = True) -> None:
+        self._turn(to_table=False)
+        self.pane.show(lines, wraps)
+
+    def _turn(self, *, to_table: bool) -> None:
+        had = self.screen.focused in (None, self.table, self.pane)
+        self.table.display, self.pane.display = to_table, not to_table
+        if had:
+            self.focus_page()
 
 
 class LogView:
-    """Shows what a log reader reads, while the view is open."""
+    """Shows what a log reader reads, while the view is open; follows it while its end is in sight."""
 
     def __init__(self, reader: LogReader, canvas: Canvas) -> None:
         self._reader, self._canvas = reader, canvas
         self._lines: list[Line] = []
-        self._word, self._columns = "", 0
-        canvas.sheet.can_follow = canvas.sheet.follows = True
+        self._laid = ("", 0)
 
     @property
     def state(self) -> str:
         """The state of the log, for the title."""
-        return self._reader.state if self._canvas.sheet.follows else "stands still; G follows"
+        return self._reader.state if self._canvas.pane.is_vertical_scroll_end else "stands still; G follows"
 
     def close(self) -> None:
         self._reader.stop()
-        self._canvas.sheet.can_follow = self._canvas.sheet.follows = False
 
     def draw(self, word: str) -> None:
         """Draw what has come since the last time; all of it where the filter or the width has changed."""
-        came = self._reader.take()
+        came, laid = self._reader.take(), (word, self._canvas.app.size.width)
         self._lines += came
         del self._lines[:-MOST]
-        columns = self._canvas.columns
-        if (word, columns) != (self._word, self._columns) or not self._canvas.sheet.told:
-            self._word, self._columns = word, columns
-            self._canvas.words(self._fitting(self._lines))
+        follows = self._canvas.pane.is_vertical_scroll_end
+        if laid != self._laid:
+            self._laid = laid
+            self._canvas.words(())
+            self._canvas.pane.add(self._fitting(self._lines), follows)
         elif came:
-            self._canvas.sheet.add(wrap_lines(self._fitting(came), columns))
+            self._canvas.pane.add(self._fitting(came), follows)
 
     def _fitting(self, lines: list[Line]) -> list[Line]:
-        found = list(filter_rows(Page(lines=tuple(lines)), self._word).lines)
-        return found or (
-            [make_line(f"no line has {self._word!r} yet", "dim")] if self._word and lines else found
-        )
+        found = list(filter_rows(Page(lines=tuple(lines)), self._laid[0]).lines)
+        return found or ([make_line(f"no line has {self._laid[0]!r} yet", "dim")] if lines else found)

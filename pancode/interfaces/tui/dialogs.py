@@ -1,28 +1,20 @@
-"""Screens above the page: a question, a field for words, the keys."""
+"""Screens above the page: a question, a field for words, and the palette of all keys and pages."""
 
 from __future__ import annotations
+
+from functools import partial
 
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding
+from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider
 from textual.containers import Vertical, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
-from pancode.interfaces.tui.keys import help_lines
-from pancode.interfaces.tui.page import Line
+from pancode.interfaces.tui.keys import KEYS, LEAVE, label_of
 
-LEAVE = Binding("ctrl+c", "app.quit", priority=True)
-
-
-def render_lines(lines: list[Line]) -> Text:
-    """Return the lines as Rich's text, without reading markup in them."""
-    text = Text(no_wrap=True)
-    for at, one in enumerate(lines):
-        text.append("\n" if at else "")
-        for words, style in one:
-            text.append(words, style)
-    return text
+__all__ = ("Confirm", "Palette", "Words")
 
 
 class Confirm(ModalScreen[bool]):
@@ -65,18 +57,26 @@ class Words(ModalScreen[str]):
         self.dismiss("")
 
 
-class KeysHelp(ModalScreen[None]):
-    """All keys, filtered by what the user types."""
+class KeyHits(Provider):
+    """Every key, with what it does; choosing one presses it."""
 
-    BINDINGS = [LEAVE, Binding("escape", "leave")]
+    async def discover(self) -> Hits:
+        for key in KEYS:
+            yield DiscoveryHit(f"{label_of(key):<14}{key.tooltip}", partial(self.app.simulate_key, key.key))
 
-    def compose(self) -> ComposeResult:
-        with Vertical(classes="dialog keys"):
-            yield Input(placeholder="type to filter the keys; Esc closes", compact=True)
-            yield Static(render_lines(help_lines("")), id="known", markup=False)
+    async def search(self, query: str) -> Hits:
+        for key in KEYS:
+            words = f"{label_of(key):<14}{key.tooltip}"
+            if query.casefold() in words.casefold():
+                yield Hit(1, words, partial(self.app.simulate_key, key.key))
 
-    def on_input_changed(self, event: Input.Changed) -> None:
-        self.query_one("#known", Static).update(render_lines(help_lines(event.value)))
 
-    def action_leave(self) -> None:
-        self.dismiss(None)
+class Palette(CommandPalette):
+    """Textual's palette with our keys."""
+
+    BINDINGS = [LEAVE]
+
+    def __init__(self) -> None:
+        super().__init__(
+            providers=[KeyHits], placeholder="type to filter the keys; Enter presses one, Esc closes"
+        )

@@ -1,100 +1,64 @@
-"""The keys: what each does, and where; the footer and the help are made from this table."""
+"""The keys: what each does; the footer and the palette are made from this table."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from textual.binding import Binding
 
-from pancode.interfaces.tui.page import Line
-
-_RUN = frozenset({"run"})
+LEAVE = Binding("ctrl+c", "app.quit", show=False, priority=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
-    """A key, by its name in Textual (`press`). `kinds`: of things it acts on; empty: it acts on none.
-
-    `act`: its name in `ACTS`. `view`: the view that it opens. `moves`: another binding handles the key.
-    """
-
-    press: str
-    label: str
-    words: str
-    kinds: frozenset[str] = frozenset()
-    act: str = ""
-    view: str = ""
-    in_footer: bool = True
-    moves: bool = False
+def _act(key: str, name: str, tooltip: str, label: str = "", short: str = "") -> Binding:
+    """Return a key that acts on the marked thing. `short`: its words in the footer; empty: not there."""
+    return Binding(key, f"act({name!r})", short, bool(short), label or key, tooltip=tooltip)
 
 
-KEYS: tuple[Key, ...] = (
-    Key("enter", "Enter", "go in: to the run, machine, question ...; talk with a session", in_footer=False),
-    Key("escape", "Esc", "go back; end a filter", in_footer=False),
-    Key("colon", ":", "go to a resource; Tab completes"),
-    Key("slash", "/", "filter what is shown"),
-    Key("question_mark", "?", "these keys; typing filters them"),
-    Key("D", "D", "drain the machine, or resume it (asks)", frozenset({"node"}), act="drain"),
-    Key("a", "a", "answer the question, or approve the change (asks)", frozenset({"item"}), act="approve"),
-    Key("n", "n", "deny: say no (asks)", frozenset({"item"}), act="deny"),
-    Key("b", "b", "begin work on the issue, as pancode work (asks)", frozenset({"issue"}), act="begin"),
-    Key("w", "w", "why: every decision about the run", _RUN, view="why"),
-    Key("l", "l", "the log of the run, as it grows", _RUN, view="log"),
-    Key("d", "d", "the diff: what the run changed", _RUN, view="diff"),
-    Key("v", "v", "verify the receipt of the run", _RUN, view="receipt", in_footer=False),
-    Key("s", "s", "stop the run or the workflow (asks)", frozenset({"run", "workflow"}), act="stop"),
-    Key("ctrl+k", "Ctrl-K", "as s", frozenset({"run", "workflow"}), act="stop", in_footer=False),
-    Key("r", "r", "retry the run or the workflow (asks)", frozenset({"run", "workflow"}), act="retry"),
-    Key("L", "L", "land the change of the run (asks)", _RUN, act="land"),
-    Key(
-        "c",
-        "c",
-        "continue with your message, or with what failed (asks)",
-        frozenset({"run", "workflow"}),
-        act="continue",
-        in_footer=False,
-    ),
-    Key(
-        "C",
-        "C",
-        "let an agent settle the conflict of the landing (asks)",
-        _RUN,
-        act="resolve",
-        in_footer=False,
-    ),
-    Key("V", "V", "let another node run the gates (asks)", _RUN, act="verify", in_footer=False),
-    Key("x", "x", "put the change aside: nobody wants it (asks)", _RUN, act="drop", in_footer=False),
-    Key("t", "t", "tell the agent of the run something", _RUN, act="tell", in_footer=False),
-    Key("o", "o", "order the rows by the next column; behind the last one as they come", in_footer=False),
-    Key("O", "O", "turn the order round", in_footer=False),
-    Key("y", "y", "copy the id to the clipboard (OSC 52)", in_footer=False),
-    Key("i", "i", "the inbox", in_footer=False),
-    Key("R", "R", "read everything again now", in_footer=False),
-    Key("j", "j / Down", "down one line", in_footer=False, moves=True),
-    Key("k", "k / Up", "up one line; a log stops following", in_footer=False, moves=True),
-    Key("h", "h", "go back, as Esc", in_footer=False, moves=True),
-    Key("g", "g / Home", "to the begin", in_footer=False, moves=True),
-    Key("G", "G / End", "to the end; a log follows again", in_footer=False, moves=True),
-    Key("left", "Left / Right", "a wide text sideways", in_footer=False, moves=True),
-    Key("q", "q", "leave, as :quit and Ctrl-C"),
+def _view(key: str, name: str, tooltip: str, short: str = "") -> Binding:
+    return Binding(key, f"view({name!r})", short, bool(short), key, tooltip=tooltip)
+
+
+def _do(key: str, name: str, tooltip: str, label: str = "", short: str = "") -> Binding:
+    return Binding(key, name, short, bool(short), label or key, tooltip=tooltip)
+
+
+KEYS = (
+    _do("enter", "go_in", "go in: to the run, machine, question ...; talk with a session", "Enter"),
+    _do("escape", "back", "go back; end a filter", "Esc"),
+    _do("space", "mark", "mark the run for an act on several; the question names each", "Space"),
+    _act("D", "drain", "drain the machine, or resume it (asks)", short="drain"),
+    _act("a", "approve", "answer the question, or approve the change (asks)", short="answer"),
+    _act("n", "deny", "deny: say no (asks)", short="no"),
+    _act("b", "begin", "begin work on the issue, as pancode work (asks)", short="begin"),
+    _view("w", "why", "why: every decision about the run", "why"),
+    _view("l", "log", "the log of the run, as it grows", "log"),
+    _view("d", "diff", "the diff: what the run changed", "diff"),
+    _view("v", "receipt", "verify the receipt of the run"),
+    _act("s", "stop", "stop the run or the workflow (asks)", short="stop"),
+    _act("ctrl+k", "stop", "as s", "Ctrl-K"),
+    _act("r", "retry", "retry the run or the workflow (asks)", short="retry"),
+    _act("L", "land", "land the change of the run (asks)", short="land"),
+    _act("c", "continue", "continue with your message, or with what failed (asks)"),
+    _act("C", "resolve", "let an agent settle the conflict of the landing (asks)"),
+    _act("V", "verify", "let another node run the gates (asks)"),
+    _act("x", "drop", "put the change aside: nobody wants it (asks)"),
+    _act("t", "tell", "tell the agent of the run something"),
+    _do("colon", "ask_resource", "go to a resource; Tab completes", ":", "go"),
+    _do("slash", "ask_filter", "filter what is shown", "/", "find"),
+    _do("question_mark", "palette", "these keys; typing filters them", "?", "keys"),
+    _do("q", "leave", "leave, as :quit and Ctrl-C", short="quit"),
+    _do("o", "order(False)", "order the rows by the next column; behind the last one as they come"),
+    _do("O", "order(True)", "turn the order round"),
+    _do("y", "copy", "copy the id to the clipboard (OSC 52)"),
+    _do("i", "inbox", "the inbox"),
+    _do("R", "again", "read everything again now"),
+    _do("j", "down", "down one line", "j / Down"),
+    _do("k", "up", "up one line; a log stops following", "k / Up"),
+    _do("h", "back", "go back, as Esc"),
+    _do("g", "top", "to the begin", "g / Home"),
+    _do("G", "bottom", "to the end; a log follows again", "G / End"),
+    _do("left", "left", "a wide text sideways", "Left / Right"),
 )
+"""`down`, `up`, `top`, `bottom` and `left` are done by the widget that has the focus."""
 
 
-_SHORT = {
-    "colon": "go to", "slash": "filter", "question_mark": "keys", "w": "why", "l": "log", "d": "diff",
-    "s": "stop", "r": "retry", "L": "land", "D": "drain", "a": "answer", "n": "deny",
-    "b": "begin", "q": "quit",
-}  # fmt: skip
-
-
-def list_footer_keys(kinds: frozenset[str]) -> list[tuple[Key, str]]:
-    """Return the keys that fit a thing of these kinds, each with its short words."""
-    fitting = [key for key in KEYS if key.in_footer and (not key.kinds or key.kinds & kinds)]
-    return [(key, _SHORT[key.press]) for key in fitting]
-
-
-def help_lines(word: str) -> list[Line]:
-    """Return a line for each key, or for those whose words contain this one."""
-    wanted = word.casefold()
-    found = [key for key in KEYS if wanted in f"{key.label} {key.words}".casefold()]
-    return [((f"  {key.label:<14}", "bold"), (key.words, "")) for key in found] or [
-        (("  no such key", "dim"),)
-    ]
+def label_of(key: Binding) -> str:
+    return key.key_display or key.key

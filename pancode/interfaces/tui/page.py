@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from pancode.kernel.formatting import clip_columns, escape_line, format_seconds, measure_width, style_of
+from pancode.kernel.formatting import (
+    clip_columns,
+    draw_glyph,
+    escape_line,
+    format_seconds,
+    measure_width,
+    style_of,
+)
 
 Json = Mapping[str, Any]
 Span = tuple[str, str]
 """A text without control characters, and its style."""
 Line = tuple[Span, ...]
-_MOST, _LEAST, _GAP = 40, 24, 2
-"""The most columns of a cell, the least of the cut cell, and the blanks between two cells."""
+PREVIEW = 120
+"""Columns of a terminal that has room for a preview beside a list."""
+_MOST, _LEAST, _GAP, NAMES = 40, 24, 2, 11
+"""Columns: the most of a cell, the least of the cut cell, the gap between cells, and of a fact's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +71,11 @@ def make_line(text: object, style: str = "") -> Line:
 
 def make_fact_line(name: str, text: object, style: str = "") -> Line:
     """Return a line with a name and its value."""
-    return ((f"{name:<11}", "dim"), (escape_line(str(text)), style))
+    return ((f"{name:<{NAMES}}", "dim"), (escape_line(str(text)), style))
+
+
+def is_fact_line(one: Line) -> bool:
+    return bool(one) and one[0][1] == "dim" and measure_width(one[0][0]) == NAMES
 
 
 def text_of(one: Line) -> str:
@@ -74,7 +87,9 @@ def filter_rows(page: Page, word: str) -> Page:
     if not word:
         return page
     wanted = word.casefold()
-    rows = tuple(row for row in page.rows if wanted in " ".join(row.cells).casefold())
+    rows = tuple(
+        row for row in page.rows if row.kind != "heading" and wanted in " ".join(row.cells).casefold()
+    )
     lines = tuple(one for one in page.lines if wanted in text_of(one).casefold())
     return Page(page.above, page.head, rows, page.spare, page.cut, f"nothing has {word!r}", lines, page.shape)
 
@@ -88,7 +103,7 @@ def sort_rows(page: Page, column: str, down: bool) -> Page:
 
     Rows without a value are last in both directions. A page without the column stays as it is.
     """
-    if column not in page.head:
+    if column not in page.head or any(row.kind == "heading" for row in page.rows):
         return page
     at = page.head.index(column)
 
@@ -107,9 +122,13 @@ def sort_rows(page: Page, column: str, down: bool) -> Page:
     return replace(page, head=marked, rows=(*told, *silent), spare=spare, cut=cut)
 
 
-def laid_out(page: Page, columns: int) -> tuple[Line, list[Line]]:
-    """The line of heads, and a line for each row, none wider than so many columns."""
-    cells = [page.head, *(tuple(escape_line(cell) or "-" for cell in row.cells) for row in page.rows)]
+Cell = tuple[str, str]
+"""The text of one cell, and its style."""
+
+
+def laid_out(page: Page, columns: int) -> tuple[list[Cell], list[int], list[list[Cell]]]:
+    """The heads, the widths, and the rows, which together are not wider than so many columns."""
+    cells = [page.head, *(_shown_cells(page.head, row) for row in page.rows)]
     # Only columns for which there is room are kept.
     kept = list(range(len(page.head)))
     for title in page.spare:
@@ -118,15 +137,48 @@ def laid_out(page: Page, columns: int) -> tuple[Line, list[Line]]:
             break
         kept.remove(page.head.index(title))
     widths = _widths(page, cells, kept, columns)
-    lines = [_line(row, kept, widths, page) for row in cells]
-    head = tuple((text, "bold") for text, _ in lines[0])
-    return head, lines[1:]
+    gaps = {at: _GAP if page.head[at] else 1 for at in kept[:-1]}
+    full = [widths[at] + gaps.get(at, 0) for at in kept]
+    rows = [
+        _draw_heading(row, kept, full)
+        if row.kind == "heading"
+        else [(clip_columns(told[at], widths[at]), _style(page.head[at], row.cells[at])) for at in kept]
+        for row, told in zip(page.rows, cells[1:], strict=True)
+    ]
+    return [(clip_columns(page.head[at], widths[at]), "bold") for at in kept], full, rows
+
+
+def _shown_cells(head: Sequence[str], row: PageRow) -> tuple[str, ...]:
+    """The cells as text; of a state its shape, which under an empty head stands alone."""
+    if row.kind == "heading":
+        return row.cells
+    shown = [escape_line(cell) or "-" for cell in row.cells]
+    for at, name in enumerate(head):
+        if not name:
+            shown[at] = draw_glyph(row.cells[at])
+        elif name.partition(" ")[0] in ("STATE", "KIND"):
+            shown[at] = f"{draw_glyph(row.cells[at])} {shown[at]}"
+    return tuple(shown)
+
+
+def _style(head: str, cell: str) -> str:
+    return "magenta" if cell == "unknown" and not head else style_of(cell)
+
+
+def _draw_heading(row: PageRow, kept: Sequence[int], widths: Sequence[int]) -> list[Cell]:
+    """A hairline with the name of the group, and at its end the number of its rows."""
+    cells = list[Cell]()
+    for at, width in zip(kept, widths, strict=True):
+        text = "─ " if at == kept[0] else f"{row.cells[at]} " if row.cells[at] and at != kept[-1] else ""
+        end = f" {row.cells[-1]}" if at == kept[-1] else ""
+        line = text + "─" * (width - len(text) - len(end)) + end
+        cells.append((line, row.shape["style"] if len(text) > 2 else "dim"))
+    return cells
 
 
 def _least(page: Page, cells: Sequence[Sequence[str]], at: int) -> int:
-    if page.head[at] == page.cut:
-        return min(_LEAST, max(measure_width(row[at]) for row in cells))
-    return min(_MOST, max(measure_width(row[at]) for row in cells))
+    most = _LEAST if page.head[at] == page.cut else _MOST
+    return min(most, max(measure_width(row[at]) for row in cells))
 
 
 def _widths(page: Page, cells: Sequence[Sequence[str]], kept: list[int], columns: int) -> dict[int, int]:
@@ -144,21 +196,20 @@ def _widths(page: Page, cells: Sequence[Sequence[str]], kept: list[int], columns
     return widths
 
 
-def _line(row: Sequence[str], kept: list[int], widths: Mapping[int, int], page: Page) -> Line:
-    spans: list[Span] = []
-    for number, at in enumerate(kept):
-        text = clip_columns(row[at], widths[at])
-        last = number == len(kept) - 1
-        padded = text if last else text + " " * (widths[at] - measure_width(text) + _GAP)
-        spans.append((padded, style_of(row[at])))
-    return tuple(spans)
-
-
 @dataclass(frozen=True, slots=True)
 class PageMoment:
-    """The moment for which a page is made, in the user's time zone."""
+    """For what a page is made: the moment in the user's time zone, the size of the terminal, and whether the
+    coordinator is away."""
 
     now: datetime
+    width: int = 80
+    height: int = 24
+    away: bool = False
+
+    @property
+    def list_width(self) -> int:
+        """Columns of a list, beside which a wide terminal has a preview."""
+        return self.width - (self.width * 2 // 5 if self.width >= PREVIEW else 0)
 
     @classmethod
     def of(cls, wall_ms: int) -> PageMoment:
@@ -193,51 +244,6 @@ class PageMoment:
 def format_span(seconds: float) -> str:
     """As `format_seconds`, in whole seconds, because a page is drawn each second."""
     return format_seconds(int(seconds))
-
-
-_NAMES = 11
-"""Columns of a fact's name; when the text wraps, it stays to the right of them."""
-
-
-def wrap_lines(lines: Iterable[Line], columns: int) -> list[Line]:
-    """Return the lines wrapped, none wider than so many columns."""
-    return [part for one in lines for part in _broken(one, max(columns, 20))]
-
-
-def _broken(one: Line, columns: int) -> list[Line]:
-    text = text_of(one)
-    if measure_width(text) <= columns:
-        return [one]
-    indent = _NAMES if one[0][1] == "dim" and measure_width(one[0][0]) == _NAMES else 2
-    parts, begin, room = list[Line](), 0, columns
-    while begin < len(text):
-        end = _end_of_part(text, begin, room)
-        lead: Line = ((" " * indent, ""),) if begin else ()
-        parts.append((*lead, *_cut_out(one, begin, end)))
-        begin, room = end, columns - indent
-    return parts
-
-
-def _end_of_part(text: str, begin: int, room: int) -> int:
-    """Return where this part ends: after the last blank that fits, else in the middle of a word."""
-    used, blank = 0, 0
-    for at in range(begin, len(text)):
-        used += measure_width(text[at])
-        if used > room:
-            return blank or max(at, begin + 1)
-        if text[at] == " ":
-            blank = at + 1
-    return len(text)
-
-
-def _cut_out(one: Line, begin: int, end: int) -> tuple[Span, ...]:
-    spans, at = list[Span](), 0
-    for text, style in one:
-        piece = text[max(0, begin - at) : max(0, end - at)]
-        at += len(text)
-        if piece:
-            spans.append((piece, style))
-    return tuple(spans)
 
 
 def spread_line(columns: int, left: Line, right: Line = ()) -> Line:

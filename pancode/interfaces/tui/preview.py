@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 from pancode.interfaces.client.client import path_of
-from pancode.interfaces.tui.page import Json, Line, Page, PageMoment, PageRow, make_fact_line, make_line
-from pancode.interfaces.tui.pages.runs import draw_headline, draw_results
+from pancode.interfaces.tui.page import (
+    PREVIEW,
+    Json,
+    Line,
+    Page,
+    PageMoment,
+    PageRow,
+    make_fact_line,
+    make_line,
+)
+from pancode.interfaces.tui.pages.runs import draw_headline, draw_results, format_used
 from pancode.interfaces.tui.pages.texts import strip_escapes
+from pancode.interfaces.tui.pages.workflows import draw_question
 from pancode.interfaces.tui.views import ApiAsk, Asks
-from pancode.kernel.formatting import clip_columns, cost_of, escape_line, escape_text, style_of
+from pancode.kernel.formatting import clip_columns, cost_of, escape_line, style_of
 from pancode.sessions.conversation.lines import LogStory
 
-LEAST = 120
-"""Columns of a terminal that has room for it."""
 _KINDS = frozenset(("run", "step", "item", "session", "issue", "work"))
 _TAIL_BYTES, _TAIL_LINES, _TASK = 4_000, 12, 160
 
 
 def count_columns(page: Page, width: int) -> int:
     """Its columns beside this page; 0: it has no place there."""
-    return width * 2 // 5 if width >= LEAST and any(row.kind in _KINDS for row in page.rows) else 0
+    return width * 2 // 5 if width >= PREVIEW and any(row.kind in _KINDS for row in page.rows) else 0
 
 
 def list_asks(row: PageRow | None) -> Asks:
@@ -35,17 +43,7 @@ def draw_lines(row: PageRow, answers: Json, moment: PageMoment) -> list[Line]:
     told: list[Line] = []
     match row.kind:
         case "item":
-            told += [make_fact_line("run", one["run"], "bold"), make_fact_line("kind", one["kind"])]
-            told += [
-                make_fact_line("since", moment.at(one["since"])),
-                make_fact_line("command", one["command"]),
-                (),
-            ]
-            told += [make_line(words) for words in escape_text(one["words"]).split("\n")]
-            return [
-                *told,
-                *(make_fact_line(f"{at}", words) for at, words in enumerate(one["choices"], start=1)),
-            ]
+            return draw_question(one, moment)
         case "session":
             told += [
                 ((one["session"], "bold"), ("  ", ""), (escape_line(one["state"]), style_of(one["state"])))
@@ -76,7 +74,7 @@ def draw_lines(row: PageRow, answers: Json, moment: PageMoment) -> list[Line]:
     ]
     told += [
         make_fact_line("took", moment.between(run["started_at"], run["finished_at"])),
-        make_fact_line("cost", cost_of(run)),
+        make_fact_line("cost", f"{cost_of(run)}, {format_used(run)} tokens"),
     ]
     told += draw_results(run)
     tail = answers.get("tails", {}).get("tails", {}).get(run["run"], "")

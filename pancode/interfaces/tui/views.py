@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from pancode.interfaces.client.client import path_of
 from pancode.interfaces.tui.page import Json, Page, PageMoment
-from pancode.interfaces.tui.pages import budget, issues, nodes, runs, texts, workflows
+from pancode.interfaces.tui.pages import budget, issues, nodes, now, runs, texts, workflows
 
 MOST_RUNS, MOST_WORKFLOWS, MOST_SESSIONS = 200, 50, 50
 
@@ -25,14 +25,13 @@ class ApiAsk:
 Asks = Mapping[str, ApiAsk]
 SUMMARY: Asks = {
     "fleet": ApiAsk("/v1/fleet"),
-    "queues": ApiAsk("/v1/queues"),
+    "now": ApiAsk("/v1/now"),
     "budget": ApiAsk("/v1/budget"),
-    "inbox": ApiAsk("/v1/inbox"),
 }
 """The answer for the head of every page."""
 _RUNS = ApiAsk("/v1/runs", {"limit": MOST_RUNS})
 _WORKS = ApiAsk("/v1/work")
-_MODELS, _WORKERS = ApiAsk("/v1/models"), ApiAsk("/v1/workers")
+_INBOX = ApiAsk("/v1/inbox")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +60,10 @@ def _why(about: str) -> Asks:
 
 
 VIEWS: Mapping[str, PageView] = {
-    "now": PageView(
-        runs.draw_dashboard,
-        _with(runs=_RUNS, workers=_WORKERS, models=_MODELS),
-        "the dashboard: what happens, and what needs you",
-    ),
+    "now": PageView(now.draw_now, _with(), "what needs you, what runs and what waits"),
     "runs": PageView(runs.draw_runs, _with(runs=_RUNS), "the newest runs"),
     "machines": PageView(nodes.draw_nodes, _with(), "the machines of the fleet"),
-    "queue": PageView(workflows.draw_queue, _with(), "what waits where, and why"),
+    "queue": PageView(workflows.draw_queue, _with(queues=ApiAsk("/v1/queues")), "what waits where, and why"),
     "workflows": PageView(
         workflows.draw_workflows,
         _with(workflows=ApiAsk("/v1/workflows", {"limit": MOST_WORKFLOWS})),
@@ -84,10 +79,10 @@ VIEWS: Mapping[str, PageView] = {
         _with(works=_WORKS, projects=ApiAsk("/v1/projects")),
         "issues: what is worked on, and the open ones of each tracker; b begins",
     ),
-    "inbox": PageView(workflows.draw_inbox, _with(), "questions and approvals that wait for you"),
+    "inbox": PageView(workflows.draw_inbox, _with(inbox=_INBOX), "questions and approvals that wait for you"),
     "money": PageView(budget.draw_budget, _with(cost=ApiAsk("/v1/cost", {"by": "agent"})), "budget and cost"),
-    "agents": PageView(budget.draw_agents, _with(workers=_WORKERS), "who works where"),
-    "models": PageView(nodes.draw_models, _with(models=_MODELS), "models with tier and context"),
+    "agents": PageView(budget.draw_agents, _with(workers=ApiAsk("/v1/workers")), "who works where"),
+    "models": PageView(nodes.draw_models, _with(models=ApiAsk("/v1/models")), "models with tier and context"),
     "run": PageView(runs.draw_run, _run),
     "why": PageView(runs.draw_why, _why),
     "log": PageView(lambda answers, about, moment: Page(shape={"run": about}), _with()),
@@ -103,7 +98,7 @@ VIEWS: Mapping[str, PageView] = {
     "workflow": PageView(
         workflows.draw_workflow, lambda about: {"workflow": ApiAsk(path_of("workflows", about))}
     ),
-    "item": PageView(workflows.draw_item, _with()),
+    "item": PageView(workflows.draw_item, _with(inbox=_INBOX)),
     "open": PageView(
         issues.open_issues,
         lambda about: {"works": _WORKS, "issues": ApiAsk("/v1/issues", {"project": about}, once=True)},

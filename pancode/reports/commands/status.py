@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
 
 from typer import Argument
 
-from node_agent.wire.clock import SystemClock
-from pancode.budget.answers import BUDGET, BudgetShape
+from pancode.budget.answers import BUDGET
 from pancode.fleet.answers import FLEET, FleetShape, NodeShape
 from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face, find_user
@@ -21,11 +18,27 @@ from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import can_draw, clip_columns, escape_line, format_usd, short_time
 from pancode.interfaces.client.client import Client
 from pancode.kernel.errors import UsageError
-from pancode.kernel.formatting import cost_of, count_noun, format_gpus, format_outcome, format_seconds
-from pancode.people.answers import INBOX, InboxAnswer
-from pancode.reports.answers import BRIEFING, LOOKED, BriefShape
+from pancode.kernel.formatting import (
+    cost_of,
+    count_noun,
+    format_gpus,
+    format_outcome,
+    format_seconds,
+    format_title,
+    format_to_do,
+)
+from pancode.people.answers import INBOX
+from pancode.reports.answers import (
+    BRIEFING,
+    LOOKED,
+    NOW,
+    EndedShape,
+    MoneyShape,
+    NeedShape,
+    NowAnswer,
+)
 from pancode.reports.commands.events import watch_feed, watch_screen
-from pancode.runs.answers import QUEUES, RUNS, InboxShape, QueuesShape, RunShape
+from pancode.runs.answers import QUEUES
 
 MOST_LINES, WIDE = 24, 120
 PACE_S = (2.0, 2.0)
@@ -39,12 +52,7 @@ class Seen:
     """The data of one update."""
 
     fleet: FleetShape
-    inbox: InboxAnswer
-    runs: Sequence[RunShape]
-    queues: QueuesShape
-    brief: BriefShape
-    budget: BudgetShape
-    now_ms: int
+    now: NowAnswer
 
 
 @verb(
@@ -117,23 +125,23 @@ def show_screen(face: Face, watch: bool) -> None:
         return watch_screen(face, client, lambda: format_screen(_look(client), columns), PACE_S)
     for _ in watch_feed(face, client, pace_s=PACE_S) if watch else (None,):
         seen = _look(client)
-        data = {name: getattr(seen, name) for name in ("fleet", "inbox", "runs", "queues", "brief", "budget")}
-        face.show(data, lambda: format_screen(seen, columns))  # noqa: B023 - called at once
+        face.show(_data(client, seen) if face.as_json else {}, lambda: format_screen(seen, columns))  # noqa: B023 - called at once
     if sys.stdout.isatty() and not face.as_json:
         client.post(LOOKED, {"by": find_user()})
     return None
 
 
 def _look(client: Client) -> Seen:
-    return Seen(
-        client.get(FLEET),
-        client.get(INBOX, by=find_user()),
-        [one for one in client.get(RUNS, outcome="running", limit=1_000)["runs"] if one["waits"] is None],
-        client.get(QUEUES),
-        client.get(BRIEFING, by=find_user()),
-        client.get(BUDGET),
-        SystemClock().wall_ms(),
-    )
+    return Seen(client.get(FLEET), client.get(NOW, by=find_user()))
+
+
+def _data(client: Client, seen: Seen) -> dict[str, object]:
+    """What a script gets: the same, and the answers that it is made of."""
+    answers = {name: client.get(route) for name, route in (("queues", QUEUES), ("budget", BUDGET))}
+    mine = {
+        name: client.get(route, by=find_user()) for name, route in (("inbox", INBOX), ("brief", BRIEFING))
+    }
+    return {"fleet": seen.fleet, "now": seen.now, "runs": seen.now["working"], **answers, **mine}
 
 
 def format_screen(seen: Seen, columns: int) -> str:
@@ -153,13 +161,12 @@ def list_sections(seen: Seen, columns: int, most: tuple[int, int, int, int]) -> 
     lines = [_align_ends(head, f"{up} of {len(seen.fleet['nodes'])} nodes up", columns)]
     for word, why in list_held(seen.fleet):
         lines.append(f"  {word}: {escape_line(why)}")
-    lines += list_needs(seen, columns, items)
+    lines += list_needs(seen.now, columns, items)
     lines += list_running(seen, columns, runs)
-    lines += list_waiting(seen, columns, waiting)
-    lines += list_nodes(seen.fleet["nodes"], columns, nodes)
-    return [
-        clip_columns(line, columns) for line in [*lines, format_ended(seen.brief), format_money(seen.budget)]
-    ]
+    lines += list_waiting(seen.now, columns, waiting)
+    lines += list_nodes(seen, columns, nodes)
+    ends = (format_ended(seen.now["ended"]), format_money(seen.now["money"]))
+    return [clip_columns(line, columns) for line in [*lines, *ends]]
 
 
 def list_held(fleet: FleetShape) -> list[tuple[str, str]]:
@@ -180,73 +187,76 @@ def _format_more(count: int, what: str, command: str, columns: int) -> list[str]
     return [_align_ends(f"  {count} {what}", command, columns)] if count > 0 else []
 
 
-def list_needs(seen: Seen, columns: int, most: int) -> list[str]:
-    items, also = seen.inbox["items"], seen.inbox["also"]
-    if not items and not also:
+def list_needs(now: NowAnswer, columns: int, most: int) -> list[str]:
+    needs, review = now["needs"], now["review"]
+    if not needs and not review["changes"]:
         return ["NEEDS YOU nothing"]
-    lines = [f"NEEDS YOU {len(items) + len(also)}"]
-    for item in items[:most]:
-        lines += format_item(item, columns, seen.now_ms)
-    changes = sum(one["command"].startswith("pancode land") for one in also)
-    lines += _format_more(changes, "with a change to review", "pancode inbox review", columns)
-    return lines + _format_more(len(items[most:]) + len(also) - changes, "more", "pancode inbox", columns)
+    lines = [f"NEEDS YOU {len(needs) + review['changes']}"]
+    for need in needs[:most]:
+        lines += format_need(need, columns, now["as_of"])
+    words = format_to_do(0, review["changes"], review["verified"])
+    changes = [_align_ends(f"  {words}", review["command"], columns)] if review["changes"] else []
+    return lines + changes + _format_more(len(needs[most:]), "more", "pancode inbox", columns)
 
 
-def format_item(item: InboxShape, columns: int, now_ms: int) -> list[str]:
-    mark = "?" if item["kind"] == "question" else "!"
-    words = f"  {mark} {item['run']}  {escape_line(' '.join(item['words'].split()))}"
-    age, command = _format_age(item["since"], now_ms), escape_line(item["command"])
+def format_need(need: NeedShape, columns: int, now: str) -> list[str]:
+    """The words; of an approval also the task that it approves."""
+    mark = "?" if need["kind"] == "question" else "!"
+    title = "" if need["kind"] == "question" or need["title"] in need["words"] else f"{need['title']}: "
+    words = f"  {mark} {need['run'] or '-'}  {escape_line(title + ' '.join(need['words'].split()))}"
+    age, command = _format_age(need["since"], now), escape_line(need["command"])
     if columns >= WIDE:
         return [_align_ends(words, f"{age:>7}  {command:<50}", columns)]
     return [_align_ends(words, age, columns), f"      {command}"]
 
 
-def _format_age(since: str | None, now_ms: int) -> str:
+def _format_age(since: str | None, now: str) -> str:
     if since is None:
         return "-"
-    return format_seconds(max(0, now_ms / 1000 - datetime.fromisoformat(since).timestamp()))
+    lasted = datetime.fromisoformat(now) - datetime.fromisoformat(since)
+    return format_seconds(max(0, lasted.total_seconds()))
 
 
 def list_running(seen: Seen, columns: int, most: int) -> list[str]:
     slots = [one["slots"] for one in seen.fleet["nodes"]]
     used, total = sum(one["used"] for one in slots), sum(one["total"] for one in slots)
-    lines = [f"RUNNING {len(seen.runs)} (slots: {used} of {total})"]
-    for one in seen.runs[:most]:
+    running, chats = seen.now["working"], len(seen.now["chats"])
+    waits = f"; {count_noun(chats, 'chat')} waiting for your message" if chats else ""
+    lines = [f"RUNNING {len(running)} (slots: {used} of {total}{waits})"]
+    for one in running[:most]:
         model = f"  {one['runtime']:<8}{clip_columns(one['model'] or '-', 20):<20}" if columns >= WIDE else ""
         cells = (one["run"], f"{one['node'] or '-':<10}", f"{one['agent']:<10}{model}")
-        age = f"{_format_age(one['started_at'], seen.now_ms):>6}"
-        lines.append(f"  {'  '.join(cells)}{age}  {cost_of(one):>7}  {escape_line(one['task'])}")
-    return lines + _format_more(len(seen.runs) - most, "more", "pancode runs", columns)
+        age = f"{_format_age(one['started_at'], seen.now['as_of']):>6}"
+        lines.append(
+            f"  {'  '.join(cells)}{age}  {cost_of(one):>7}  {escape_line(format_title(one['task']))}"
+        )
+    return lines + _format_more(len(running) - most, "more", "pancode runs", columns)
 
 
-def list_waiting(seen: Seen, columns: int, most: int) -> list[str]:
-    begun = {one["run"] for one in seen.runs}
-    jobs = [one for queue in seen.queues["queues"] for one in queue["orders"] if one["run"] not in begun]
-    if not jobs:
+def list_waiting(now: NowAnswer, columns: int, most: int) -> list[str]:
+    if not now["waiting"]:
         return []
-    lines = [f"WAITING {len(jobs)}"]
-    lines += [f"  {one['run']}  {escape_line(one['reason'])}" for one in jobs[:most]]
-    return lines + _format_more(len(jobs) - most, "more", "pancode runs --waiting", columns)
+    lines = [f"WAITING {len(now['waiting'])}"]
+    lines += [f"  {one['run']}  {escape_line(one['reason'])}" for one in now["waiting"][:most]]
+    return lines + _format_more(len(now["waiting"]) - most, "more", "pancode runs --waiting", columns)
 
 
-def list_nodes(nodes: Sequence[NodeShape], columns: int, most: int) -> list[str]:
+def list_nodes(seen: Seen, columns: int, most: int) -> list[str]:
+    nodes, trouble = seen.fleet["nodes"], seen.now["nodes"]
     if not nodes:
         return [_align_ends("NODES 0", "pancode node add NAME; this machine: --local", columns)]
-    trouble = [one for one in nodes if one["state"] not in _UP or one["problems"]]
-    busy = sorted((one for one in nodes if one not in trouble), key=lambda one: -one["slots"]["used"])
-    lines = [f"NODES {len(nodes)}"]
-    for one in [*trouble, *busy][:most]:
-        lines.append(format_trouble(one, columns) if one in trouble else format_node(one, columns))
-    return lines + _format_more(len(nodes) - most, "more", "pancode node ls", columns)
-
-
-def format_trouble(node: NodeShape, columns: int) -> str:
-    what = (
-        node["problems"][0]["what"]
-        if node["problems"]
-        else f"{node['state']} since {short_time(node['since'])}"
-    )
-    return _align_ends(f"  {node['name']:<9} {escape_line(what)}", f"pancode doctor {node['name']}", columns)
+    names = {one["node"] for one in trouble}
+    busy = sorted((one for one in nodes if one["name"] not in names), key=lambda one: -one["slots"]["used"])
+    rows = [
+        _align_ends(f"  {one['node']:<9} {escape_line(one['words'])}", one["command"], columns)
+        for one in trouble
+    ]
+    rows += [format_node(one, columns) for one in busy]
+    return [
+        f"NODES {len(nodes)}",
+        *rows[:most],
+        *_format_more(len(nodes) - most, "more", "pancode node ls", columns),
+    ]
 
 
 def format_node(node: NodeShape, columns: int) -> str:
@@ -260,16 +270,13 @@ def format_node(node: NodeShape, columns: int) -> str:
     return "  ".join(filter(None, parts))
 
 
-def format_ended(brief: BriefShape) -> str:
-    ends = Counter({format_outcome(name): count for name, count in brief["outcomes"].items()})
-    ends["landed"] = len(brief["landed"])
-    total = sum(brief["outcomes"].values())
-    parts = ", ".join(f"{count} {name}" for name, count in ends.items() if count)
-    return f"ENDED since {short_time(brief['since'])}: {total}" + (f" ({parts})" if parts else "")
+def format_ended(ended: EndedShape) -> str:
+    parts = ", ".join(f"{count} {format_outcome(name)}" for name, count in ended["states"].items() if count)
+    return f"ENDED since {short_time(ended['since'])}: {ended['count']}" + (f" ({parts})" if parts else "")
 
 
-def format_money(budget: BudgetShape) -> str:
-    day = next((one for one in budget["scopes"] if one["scope"].partition(":")[0] == "day"), None)
+def format_money(money: MoneyShape) -> str:
+    day = money["day"]
     if day is None:
         return "MONEY today $0.00"
     limit = f" of {format_usd(day['ceiling_usd'])}" if day["ceiling_usd"] is not None else ""

@@ -16,8 +16,8 @@ from pancode.interfaces.cli.terminal import format_usd
 from pancode.interfaces.client.caller import find_folder
 from pancode.interfaces.client.client import Client
 from pancode.kernel.errors import ConfigError, PancodeError, UsageError
-from pancode.kernel.formatting import count_noun, first_few
-from pancode.people.answers import INBOX
+from pancode.kernel.formatting import first_few, format_to_do
+from pancode.reports.answers import NOW
 from pancode.runs.answers import DryRunAnswer
 from pancode.sessions.answers import TRY_CHAT
 
@@ -48,12 +48,13 @@ class FoundLine:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The API's answers about the fleet. `plan`: how the session would start, or why it cannot."""
+    """What the API answers about the fleet. `waits`: what needs the user, in words; `plan`: how the session
+    would begin, or why it cannot."""
 
     fleet: FleetShape
     models: list[ModelShape]
     budget: BudgetShape
-    waits: int
+    waits: str
     plan: DryRunAnswer | PancodeError
     preset: str = ""
 
@@ -67,7 +68,7 @@ def found_lines(found: Found) -> list[FoundLine]:
     ]
     lines += [_check_budget(found.budget)]
     if found.waits:
-        lines += [FoundLine("asks", f"{count_noun(found.waits, 'thing')} for you to look at: pancode inbox")]
+        lines += [FoundLine("asks", f"{found.waits}: pancode inbox")]
     lines += [*_check_project(found.plan), _check_agent(found.plan, found.preset)]
     scripts = any(_is_ready(node, "shell") for node in found.fleet["nodes"])
     meanwhile = FoundLine("not begun", "meanwhile scripts run: pancode dispatch --runtime shell 'uname -a'")
@@ -159,13 +160,13 @@ def prepare_session(client: Client, body: Mapping[str, Any], note: Note) -> list
         if problem.code == "preset_not_found":
             raise
         plan = problem
-    waits = client.get(INBOX, by=find_user())
+    now = client.get(NOW, by=find_user())
     return found_lines(
         Found(
             client.get(FLEET),
             client.get(MODELS, cwd=find_folder())["models"],
             client.get(BUDGET),
-            len(waits["items"]) + len(waits["also"]),
+            format_to_do(len(now["needs"]), now["review"]["changes"], now["review"]["verified"]),
             plan,
             str(body.get("preset", "")),
         )

@@ -28,8 +28,8 @@ def format_headline(shape: WorkflowShape) -> str:
 
 
 def state_of(shape: WorkflowShape) -> str:
-    """Return its state, or that it waits for a user if nothing else continues."""
-    return "waits for a user" if shape.get("waits_for_person") else str(shape["state"])
+    """Its state; where nothing continues before a user has answered, that."""
+    return "waits for a user" if shape.get("waits_for_person") else str(shape.get("status", shape["state"]))
 
 
 def list_questions(shape: WorkflowShape) -> str:

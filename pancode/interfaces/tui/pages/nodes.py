@@ -76,9 +76,7 @@ def draw_node(answers: Json, about: str, moment: PageMoment) -> Page:
         make_fact_line("disk", f"free: {disk_of(node)}"),
         *([make_fact_line("GPUs", format_gpus(node))] if format_gpus(node) else []),
         make_fact_line("labels", ", ".join(f"{key}={value}" for key, value in node["labels"].items()) or "-"),
-        make_fact_line(
-            "reached", ", ".join(f"{key} {value}" for key, value in node["target"].items()) or "-"
-        ),
+        make_fact_line("reached", _reach(node["target"])),
     ]
     lines += [
         make_fact_line(word, node[word], "yellow")
@@ -98,6 +96,17 @@ def draw_node(answers: Json, about: str, moment: PageMoment) -> Page:
             for model in one["models"]
         ]
     return Page(lines=tuple(lines), shape=node)
+
+
+def _reach(way: Json) -> str:
+    """Return how a node is reached, in one line: `ssh gpubox, 10.0.0.7, as ana, by way of bastion`."""
+    target = way.get("target", {})
+    if way.get("local") or not target.get("host"):
+        return "this machine" if way.get("local") else "-"
+    port = f":{target['port']}" if target["port"] not in (0, 22) else ""
+    hops = ", ".join(hop["host"] for hop in target["hops"])
+    words = (f"ssh {target['alias'] or target['host']}", f"{target['host']}{port}", f"as {target['user']}")
+    return ", ".join(filter(None, (*words, f"by way of {hops}" if hops else "", target["proxy"])))
 
 
 def _runtime(fact: Json) -> str:

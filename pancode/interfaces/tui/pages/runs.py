@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from pancode.interfaces.tui.page import (
     Json,
     Line,
@@ -14,13 +12,13 @@ from pancode.interfaces.tui.page import (
     make_fact_line,
     make_line,
 )
-from pancode.interfaces.tui.pages.summary import day_of, format_today
 from pancode.kernel.formatting import (
     cost_of,
-    count_noun,
+    draw_glyph,
     escape_line,
     format_count,
     format_status,
+    format_title,
     format_tokens,
     format_usd,
     gate_state,
@@ -44,74 +42,13 @@ def draw_runs(answers: Json, about: str, moment: PageMoment) -> Page:
         _row(
             run, format_status(run), run["node"] or "", run["agent"], run["runtime"], run["model"] or "",
             moment.between(run["started_at"], run["finished_at"]), cost_of(run), moment.at(run["created_at"]),
-            run["task"],
+            format_title(run["task"]),
         )
         for run in answers["runs"]["runs"]
     )  # fmt: skip
     head = ("RUN", "STATE", "NODE", "AGENT", "RUNTIME", "MODEL", "TOOK", "COST", "AT", "TASK")
     spare = ("MODEL", "RUNTIME", "AT", "AGENT")
     return Page((), head, rows, spare, "TASK", 'no run yet; try: pancode dispatch "..."')
-
-
-def draw_dashboard(answers: Json, about: str, moment: PageMoment) -> Page:
-    """The dashboard: agents, tiers, budget, inbox, and each run that has not ended with its context."""
-    live = [run for run in answers["runs"]["runs"] if run["outcome"] is None]
-    context = {(one["node"], one["id"]): one["ctx_usable"] for one in answers["models"]["models"]}
-    rows = tuple(
-        _row(
-            run, format_status(run), run["node"] or "", run["agent"], run["model"] or run["runtime"],
-            format_used(run),
-            format_tokens(context.get((run["node"], _bare(run["model"])))), moment.ago(run["started_at"]),
-            cost_of(run), _doing(run),
-        )
-        for run in live
-    )  # fmt: skip
-    head = ("RUN", "STAGE", "NODE", "AGENT", "MODEL", "TOKENS", "CTX", "FOR", "COST", "TASK")
-    above = (_agents(answers), _tiers(answers), _budget(answers), _inbox(answers, live))
-    return Page(above, head, rows, ("MODEL", "CTX", "COST", "FOR"), "TASK", "nothing runs and nothing waits")
-
-
-def _bare(model: str | None) -> str:
-    """Return the model without its endpoint: `qwen3@ollama` names one behind the `@`."""
-    return (model or "").partition("@")[0]
-
-
-def _doing(run: Json) -> str:
-    return f"{run['reason']}: {run['task']}" if run["waits"] and run["reason"] else str(run["task"])
-
-
-def _agents(answers: Json) -> Line:
-    busy = [one for one in answers["workers"]["workers"] if one["now"]]
-    names = ", ".join(
-        f"{one['agent']} ({one['runtime']} on {one['node'] or 'no machine yet'})" for one in busy
-    )
-    return make_fact_line("agents", f"{len(busy)} at work{f': {names}' if names else ''}")
-
-
-def _tiers(answers: Json) -> Line:
-    tally = Counter(one["tier"] or "unknown" for one in answers["models"]["models"] if not one["embedding"])
-    words = ", ".join(
-        f"{tally[tier]} {tier}" for tier in ("frontier", "mid", "small", "unknown") if tally[tier]
-    )
-    return make_fact_line("tiers", words or "no local model")
-
-
-def _budget(answers: Json) -> Line:
-    budget = answers["budget"]
-    day = day_of(budget)
-    held = f", {format_usd(day['held_usd'])} held" if day else ""
-    left = f", {format_usd(day['remaining_usd'])} left" if day and day["remaining_usd"] is not None else ""
-    return make_fact_line(
-        "budget", f"{format_today(budget)} today{held}{left}; {count_noun(budget['runs'], 'run')} admitted"
-    )
-
-
-def _inbox(answers: Json, live: list[Json]) -> Line:
-    count = len(answers["inbox"]["items"]) + len(answers["inbox"]["also"])
-    return make_fact_line(
-        "inbox",
-        f"{count} {'waits' if count == 1 else 'wait'} for you: press i" if count else "nothing waits for you",
-    )
 
 
 def draw_run(answers: Json, about: str, moment: PageMoment) -> Page:
@@ -123,17 +60,16 @@ def draw_run(answers: Json, about: str, moment: PageMoment) -> Page:
 
 
 def draw_headline(shape: Json) -> list[Line]:
-    """The name of a run, its state, and why it is so."""
+    """The first line of a run's task, which names it; its state, and why it is so."""
     state = format_status(shape)
     notes = f"  ({', '.join(shape['notes'])})" if shape["notes"] else ""
     first: Line = (
-        (shape["run"], "bold"),
-        ("  ", ""),
-        (escape_line(state), style_of(state)),
-        (escape_line(notes), ""),
+        (f"{draw_glyph(state)} {escape_line(state)}", style_of(state)),
+        (f"  {shape['run']}{escape_line(notes)}", ""),
     )
+    title = make_line(format_title(shape["task"]), "bold")
     reason = [make_line(f"  {shape['reason']}")] if shape["reason"] else []
-    return [first, *reason, ()]
+    return [title, first, *reason, ()]
 
 
 def _facts(shape: Json, moment: PageMoment) -> list[Line]:

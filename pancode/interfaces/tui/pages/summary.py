@@ -6,6 +6,7 @@ from pancode.interfaces.tui.page import Json, Line
 from pancode.kernel.formatting import escape_line, format_usd
 
 HEARD = ("online", "draining", "drained")
+"""The states of a node that is heard."""
 
 
 def draw_summary(answers: Json) -> Line:
@@ -13,14 +14,11 @@ def draw_summary(answers: Json) -> Line:
     spans = [(" pancode", "bold")]
     if "fleet" in answers:
         spans += _fleet(answers["fleet"])
-    if "queues" in answers:
-        waiting = sum(one["waiting"] for one in answers["queues"]["queues"])
-        spans.append((f"  {waiting} waiting", ""))
-    if "inbox" in answers:
-        count = len(answers["inbox"]["items"]) + len(answers["inbox"]["also"])
-        spans.append((f"  inbox {count}", "yellow" if count else ""))
-    if "budget" in answers:
-        spans.append((f"  {format_today(answers['budget'])}", _over(answers["budget"])))
+    if "now" in answers:
+        now = answers["now"]
+        count = len(now["needs"]) + now["review"]["changes"]
+        spans += [(f"  {len(now['waiting'])} waiting", ""), (f"  inbox {count}", "yellow" if count else "")]
+        spans.append((f"  {format_today(now['money']['day'])}", "red" if now["money"]["over"] else ""))
     return tuple(spans)
 
 
@@ -39,22 +37,12 @@ def _fleet(fleet: Json) -> list[tuple[str, str]]:
     return spans
 
 
-def format_today(budget: Json) -> str:
+def format_today(day: Json | None) -> str:
     """Return what was spent today, such as `$0.42 of $5.00`."""
-    day = day_of(budget)
     if day is None:
         return "$0.00"
     ceiling = f" of {format_usd(day['ceiling_usd'])}" if day["ceiling_usd"] is not None else ""
     return f"{format_usd(day['spent_usd'])}{ceiling}"
-
-
-def day_of(budget: Json) -> Json | None:
-    """Return today's scope; None where nothing was spent and there is no ceiling."""
-    return next((one for one in budget["scopes"] if one["scope"].partition(":")[0] == "day"), None)
-
-
-def _over(budget: Json) -> str:
-    return "red" if any(one["over"] for one in budget["scopes"]) else ""
 
 
 def list_troubles(answers: Json) -> tuple[Line, ...]:

@@ -13,7 +13,21 @@ from pancode.interfaces.tui.page import (
     make_fact_line,
     make_line,
 )
-from pancode.kernel.formatting import cost_of, escape_line, escape_text, format_usd, style_of
+from pancode.kernel.formatting import (
+    clip_columns,
+    cost_of,
+    draw_glyph,
+    escape_line,
+    escape_text,
+    format_outcome,
+    format_status,
+    format_title,
+    format_usd,
+    style_of,
+)
+
+_TITLE = 30
+"""Columns of a task's first line in the inbox."""
 
 
 def draw_queue(answers: Json, about: str, moment: PageMoment) -> Page:
@@ -46,7 +60,7 @@ def draw_workflows(answers: Json, about: str, moment: PageMoment) -> Page:
         PageRow(
             one["workflow"], "workflow",
             (
-                one["workflow"], one["state"], one["kind"], one["name"], _done(one),
+                one["workflow"], format_status(one), one["kind"], _title(one), _done(one),
                 format_usd(one["cost"]["usd"]),
                 moment.between(one["created_at"], one["finished_at"]), one["reason"],
             ),
@@ -57,6 +71,12 @@ def draw_workflows(answers: Json, about: str, moment: PageMoment) -> Page:
     head = ("WORKFLOW", "STATE", "KIND", "NAME", "STEPS", "COST", "TOOK", "REASON")
     empty = "no workflow yet; try: pancode batch, chain or race"
     return Page((), head, rows, ("KIND", "TOOK", "COST"), "REASON", empty)
+
+
+def _title(workflow: Json) -> str:
+    """Return its name; where nobody gave it one, the first line of its first task."""
+    named = workflow["name"] != workflow["kind"] or not workflow["steps"]
+    return str(workflow["name"]) if named else format_title(workflow["steps"][0]["task"])
 
 
 def _done(workflow: Json) -> str:
@@ -71,9 +91,11 @@ def draw_workflow(answers: Json, about: str, moment: PageMoment) -> Page:
     shape = answers["workflow"]
     cost = shape["cost"]
     cap = f" of {format_usd(cost['budget_usd'])}" if cost["budget_usd"] is not None else ""
-    first: Line = ((shape["workflow"], "bold"), ("  ", ""), (shape["state"], style_of(shape["state"])))
+    state = format_status(shape)
+    said = f"  {shape['kind']} {shape['workflow']}  {escape_line(shape['reason'])}"
     above = [
-        (*first, (f"  {shape['kind']} {escape_line(shape['name'])}  {escape_line(shape['reason'])}", "")),
+        make_line(_title(shape), "bold"),
+        ((f"{draw_glyph(state)} {state}", style_of(state)), (said, "")),
         make_fact_line(
             "cost",
             f"{format_usd(cost['usd'])}{cap}, {format_usd(cost['held_usd'])} held, {cost['runs']} runs",
@@ -120,26 +142,31 @@ def _cost(session: Json) -> str:
 
 
 def draw_inbox(answers: Json, about: str, moment: PageMoment) -> Page:
-    """What waits for the user, oldest first."""
-    rows = tuple(
+    """What waits for the user, oldest first, each by its task."""
+    titles = {need["item"]["id"]: need["title"] for need in answers["now"]["needs"] if need["item"]}
+    rows = [
         PageRow(
             one["id"], "item",
-            (one["run"], one["kind"], moment.ago(one["since"]), " / ".join(one["choices"]), one["words"]),
+            (
+                one["kind"], clip_columns(escape_line(titles.get(one["id"], "")), _TITLE), one["words"],
+                " / ".join(one["choices"]), moment.ago(one["since"]), one["run"],
+            ),
             one, PagePlace("item", one["id"]),
         )
         for one in answers["inbox"]["items"]
-    )  # fmt: skip
-    rows += tuple(_also(one) for one in answers["inbox"]["also"])
-    return Page(
-        (), ("RUN", "KIND", "FOR", "CHOICES", "WORDS"), rows, ("FOR",), "WORDS", "nothing waits for you"
-    )
+    ]  # fmt: skip
+    rows += map(_also, answers["inbox"]["also"])
+    head = ("KIND", "TASK", "WORDS", "CHOICES", "FOR", "RUN")
+    return Page((), head, tuple(rows), ("RUN", "CHOICES", "FOR"), "WORDS", "nothing waits for you")
 
 
 def _also(one: Json) -> PageRow:
     """Return the row of a result, tool or machine, which is not a question. Enter shows its run, if any."""
-    cells = (one["run"] or "-", "look", "-", "-", f"{one['what']}: {one['command']}")
+    kind, title = format_outcome(one.get("outcome") or "broken"), format_title(one["task"])
+    cells = (kind, clip_columns(escape_line(title), _TITLE), f"{one['what']}: {one['command']}", "-", "-")
     enters = PagePlace("run", one["run"]) if one["run"] else None
-    return PageRow(one["run"] or one["what"], "run" if one["run"] else "note", cells, one, enters)
+    row = (*cells, one["run"] or "-")
+    return PageRow(one["run"] or one["what"], "run" if one["run"] else "note", row, one, enters)
 
 
 def draw_item(answers: Json, about: str, moment: PageMoment) -> Page:
@@ -147,14 +174,19 @@ def draw_item(answers: Json, about: str, moment: PageMoment) -> Page:
     found = next((one for one in answers["inbox"]["items"] if one["id"] == about), None)
     if found is None:
         return Page(lines=(make_line("it waits no longer: somebody has answered it"),))
-    lines = [
-        make_fact_line("run", found["run"], "bold"),
-        make_fact_line("kind", found["kind"]),
-        make_fact_line("since", moment.at(found["since"])),
+    return Page(lines=tuple(draw_question(found, moment)), shape=found)
+
+
+def draw_question(item: Json, moment: PageMoment) -> list[Line]:
+    """What is asked, and all that a yes approves."""
+    plan = item["plan"] or {}
+    facts = {"kind": item["kind"], "since": moment.at(item["since"]), "run": item["run"]}
+    return [
+        *(make_fact_line(name, words) for name, words in facts.items()),
         (),
-        *(make_line(one) for one in escape_text(found["words"]).split("\n")),
-        (),
-        *(make_fact_line(f"{number}", one) for number, one in enumerate(found["choices"], start=1)),
-        make_fact_line("command", found["command"]),
+        *map(make_line, escape_text(item["words"]).split("\n")),
+        *([(), make_line("THE TASK", "bold")] if plan else []),
+        *map(make_line, escape_text(str(plan.get("task", ""))).split("\n")),
+        *(make_fact_line(f"{number}", one) for number, one in enumerate(item["choices"], start=1)),
+        make_fact_line("command", item["command"]),
     ]
-    return Page(lines=tuple(lines), shape=found)

@@ -53,7 +53,7 @@ export const tokens = (usage) => (usage ? usage.input_tokens + usage.output_toke
 const LOOKS = {
   "ok done": "done to_land no_change passed online PASS ok on ready succeeded", "ok landed": "landed",
   "live running": "running preparing verifying delivering placed works starts",
-  "wait waiting": "waiting pending queued new waits_for_a_slot", "wait chat": "waits_for_you rests", "wait yes": "drained paused", "warn unverified": "unverified", "wait unverified": "review", "wait stopped": "skipped removed superseded interrupted stopped off ended",
+  "wait waiting": "waiting pending queued new waits_for_a_slot", "wait chat": "waits_for_you waiting_for_you rests", "wait yes": "drained paused", "warn unverified": "unverified", "wait unverified": "review", "wait stopped": "skipped removed superseded interrupted stopped off ended",
   "warn yes": "permission", "warn running": "stopping draining", "warn asks": "blocked question asks asks_you conflict", "warn money": "budget",
   "bad error": "error turn_lost", "bad failed": "verify_failed gate_failed failed refused",
   "ghost unknown": "unknown suspect unreachable",

@@ -10,8 +10,8 @@ from textual.pilot import Pilot
 
 from pancode.interfaces.tui.app import Console
 from pancode.interfaces.tui.application import SteadyApp
+from pancode.interfaces.tui.canvas import RowTable, TextPane
 from pancode.interfaces.tui.page import PagePlace
-from pancode.interfaces.tui.sheet import Sheet
 from pancode.kernel.errors import NotFoundError
 from tests.unit.pancode.interfaces.tui.scene import Scene, comes, console, played, screen, shows
 
@@ -75,9 +75,22 @@ def test_a_chat_stands_above_its_row_until_one_leaves_it(talked: Scene) -> None:
 )
 def test_keys(still: Scene, presses: tuple[str, ...], words: str) -> None:
     async def play(app: Console, pilot: Pilot[int]) -> None:
-        await shows(app, pilot, "TASK")
+        await shows(app, pilot, "write the tests")
         await pilot.press(*presses)
         await shows(app, pilot, words)
+
+    played(still, play)
+
+
+def test_the_mark_is_never_on_a_heading(still: Scene) -> None:
+    async def play(app: Console, pilot: Pilot[int]) -> None:
+        await shows(app, pilot, "write the tests")
+        seen = [app._subject.copied]
+        for key in ("j", "j", "k", "k", "k", "g", "G"):
+            await pilot.press(key)
+            assert app._canvas.row is not None and app._canvas.row.kind != "heading", key
+            seen.append(app._subject.copied)
+        assert seen[0] == seen[4] == seen[5] == seen[6] == still.asks and seen[1] == still.works
 
     played(still, play)
 
@@ -97,7 +110,7 @@ def test_a_filter_narrows_as_one_types_and_escape_ends_it(still: Scene) -> None:
 
 def test_stop_asks_by_name_and_only_y_sends_it(scene: Scene) -> None:
     async def play(app: Console, pilot: Pilot[int]) -> None:
-        await shows(app, pilot, scene.works)
+        await shows(app, pilot, "write the tests")
         await pilot.press("slash", *"tests", "enter", "s")
         await shows(app, pilot, f"Stop run {scene.works}: scripted on n1, cost not known yet?")
         await pilot.press("enter", "n")
@@ -124,6 +137,29 @@ def test_a_refusal_is_told_with_its_fix(scene: Scene) -> None:
 
     played(scene, play, "inbox")
     assert posts(scene)[0] == (f"/v1/runs/{scene.asks}/answer", {"by": "ada", "text": "7"})
+
+
+def test_marked_runs_are_stopped_at_once_and_the_question_names_each(scene: Scene) -> None:
+    async def play(app: Console, pilot: Pilot[int]) -> None:
+        await shows(app, pilot, scene.works)
+        app._canvas.table.marked |= {scene.waits, scene.done}
+        await pilot.press("j", "j", "space", "space")
+        await shows(app, pilot, f"+{scene.works}")
+        assert f"+{scene.done}" not in screen(app), "a second press takes the mark away"
+        await shows(app, pilot, "2 marked")
+        await pilot.press("s")
+        told = await shows(app, pilot, "2 at once:")
+        assert f"Stop run {scene.waits}" in told and f"Stop run {scene.works}" in told
+        await pilot.press("enter")
+        await pilot.pause(0.1)
+        assert not posts(scene)
+        await pilot.press("y")
+        await comes(app, pilot, lambda: len(posts(scene)) == 2, "both requests")
+
+    played(scene, play, "runs")
+    assert {path for path, _ in posts(scene)} == {
+        f"/v1/runs/{run}/stop" for run in (scene.waits, scene.works)
+    }
 
 
 def test_deny_and_drain(scene: Scene) -> None:
@@ -164,7 +200,7 @@ def test_work_on_an_issue_is_begun_by_a_key(scene: Scene, tmp_path: Path) -> Non
 
 def test_a_log_follows_until_one_scrolls_up(scene: Scene) -> None:
     async def play(app: Console, pilot: Pilot[int]) -> None:
-        await shows(app, pilot, scene.works)
+        await shows(app, pilot, "write the tests")
         await pilot.press("slash", *"tests", "enter", "l")
         await shows(app, pilot, "(following)")
         scene.log(scene.working, b"".join(b"line %d\n" % at for at in range(100)))
@@ -187,12 +223,12 @@ def test_a_log_follows_until_one_scrolls_up(scene: Scene) -> None:
 
 def test_a_coordinator_that_goes_is_told_and_comes_back(scene: Scene) -> None:
     async def play(app: Console, pilot: Pilot[int]) -> None:
-        await shows(app, pilot, scene.works)
+        await shows(app, pilot, "write the tests")
         scene.client.is_away = True
         await shows(app, pilot, "COORDINATOR NOT REACHED")
         scene.desk.clock.ms += 40_000
         told = await shows(app, pilot, "not heard for 40 s")
-        assert scene.works in told, "what was known stays in sight"
+        assert "◌ write the tests" in told and "▨▨▨▨▨▨▨▨ ? of 8" in told, "unknown is not shown as known"
         scene.client.is_away = False
         await shows(app, pilot, "0/2 machines")  # which were not heard meanwhile, either
         assert "NOT REACHED" not in screen(app)
@@ -222,11 +258,11 @@ def test_what_happens_is_shown_without_a_key(scene: Scene) -> None:
 
 def test_a_thing_that_is_not_there_is_a_page_with_its_fix(still: Scene) -> None:
     async def play(app: Console, pilot: Pilot[int]) -> None:
-        await shows(app, pilot, "TASK")
+        await shows(app, pilot, "write the tests")
         app.go(PagePlace("run", "r-nosuch"))
         await shows(app, pilot, "fix:")
         await pilot.press("escape")
-        await shows(app, pilot, "TASK")
+        await shows(app, pilot, "write the tests")
 
     played(still, play)
 
@@ -234,24 +270,92 @@ def test_a_thing_that_is_not_there_is_a_page_with_its_fix(still: Scene) -> None:
 def test_a_small_and_a_changing_window(still: Scene) -> None:
     async def play(app: Console, pilot: Pilot[int]) -> None:
         await shows(app, pilot, "as of")
-        for size in ((30, 8), (200, 60), (80, 24)):
+        await pilot.resize_terminal(79, 24)
+        told = await shows(app, pilot, "pancode top needs 80x24; this is 79x24")
+        assert "as of" not in told
+        for size in ((200, 60), (80, 24)):
             await pilot.resize_terminal(*size)
-            await pilot.pause()
+            await shows(app, pilot, "write the tests")
+        await pilot.press("colon", *"runs", "enter")
         await shows(app, pilot, still.works)
 
     played(still, play)
 
 
-def test_only_changed_rows_are_drawn(still: Scene) -> None:
+def test_a_page_that_is_the_same_is_not_drawn_again(still: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     async def play(app: Console, pilot: Pilot[int]) -> None:
         await shows(app, pilot, still.done)
-        sheet = app.query_one(Sheet)
-        drawn: list[object] = []
-        sheet.refresh = lambda *regions, **more: drawn.append(regions)  # type: ignore[method-assign,assignment]
-        sheet.show(list(sheet.told), sheet.cursor)
-        assert drawn == []
-        sheet.show([*sheet.told[:-1], (("other", ""),)], sheet.cursor)
-        assert len(drawn) == 1
+        table, cleared = app.query_one(RowTable), list[bool]()
+        clear = table.clear
+
+        def cleared_once(columns: bool) -> None:
+            cleared.append(columns)
+            clear(columns)
+
+        monkeypatch.setattr(table, "clear", cleared_once)
+        app._draw()
+        assert cleared == []
+        table.marked.add(still.done)
+        app._draw()
+        assert cleared == [True] and await shows(app, pilot, f"+{still.done}")
+
+    played(still, play, "runs")
+
+
+def test_the_mark_stays_on_its_row_while_others_come(scene: Scene) -> None:
+    async def play(app: Console, pilot: Pilot[int]) -> None:
+        await shows(app, pilot, scene.done)
+        await pilot.press("j", "j", "j")
+        assert app._subject.copied == scene.done
+        made = await asyncio.to_thread(scene.world.dispatch, task="brand new")
+        scene.client.happened()
+        await shows(app, pilot, str(made["run"]))
+        assert app._subject.copied == scene.done
+
+    played(scene, play, "runs")
+
+
+def test_the_footer_has_the_keys_that_fit_and_80_columns_hold_them(still: Scene) -> None:
+    def last(app: Console) -> str:
+        return screen(app).splitlines()[-1]
+
+    async def play(app: Console, pilot: Pilot[int]) -> None:
+        await shows(app, pilot, still.done)
+        await comes(app, pilot, lambda: "s stop" in last(app), "the keys of a run")
+        assert "D drain" not in last(app) and last(app).endswith("q quit")
+        await pilot.press("colon", *"machines", "enter")
+        await comes(app, pilot, lambda: "D drain" in last(app), "the keys of a node")
+        assert "s stop" not in last(app)
+
+    played(still, play, "runs")
+
+
+def test_the_palette_presses_the_key_that_one_chooses(still: Scene) -> None:
+    async def play(app: Console, pilot: Pilot[int]) -> None:
+        await shows(app, pilot, still.done)
+        await pilot.press("question_mark", *"inbox")
+        await shows(app, pilot, "the inbox")
+        await comes(app, pilot, lambda: "drain the machine" not in screen(app), "fewer keys")
+        await pilot.press("enter", "enter")
+        await shows(app, pilot, "Which port?")
+        await pilot.press("question_mark")
+        await shows(app, pilot, "drain the machine")
+        await pilot.press("escape")
+        await comes(app, pilot, lambda: "drain the machine" not in screen(app), "the page")
+
+    played(still, play, "runs")
+
+
+def test_a_text_stays_where_it_was_read_while_it_changes(still: Scene) -> None:
+    async def play(app: Console, pilot: Pilot[int]) -> None:
+        await shows(app, pilot, still.done)
+        await pilot.press("j", "j", "j", "enter")
+        await shows(app, pilot, "task       tidy")
+        await pilot.press("j", "j")
+        pane = app.query_one(TextPane)
+        await comes(app, pilot, lambda: pane.scroll_offset.y == 2, "the third line")
+        pane.show([*pane.told, (("more", ""),)])
+        assert pane.scroll_offset.y == 2 and pane.told[-1] == (("more", ""),)
 
     played(still, play, "runs")
 

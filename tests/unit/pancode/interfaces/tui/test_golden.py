@@ -30,7 +30,7 @@ SCREENS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "log": ("runs", ("j", "j", "j", "l"), "(end of the log)"),
     "diff": ("runs", ("j", "j", "j", "d"), "+++ b"),
     "filter": ("runs", ("slash", "t", "i", "d", "y"), "/tidy"),
-    "keys": ("now", ("question_mark",), "go to a resource"),
+    "keys": ("now", ("question_mark",), "answer the question"),
     "stop": ("runs", ("j", "j", "s"), "Stop run"),
 }
 

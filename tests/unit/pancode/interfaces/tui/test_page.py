@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from rich.console import Console
+from rich.text import Text
 
 from pancode.interfaces.tui.app import path_line, title_line, top_line, trouble_lines
-from pancode.interfaces.tui.keys import KEYS, help_lines, list_footer_keys
+from pancode.interfaces.tui.bars import render_block
 from pancode.interfaces.tui.page import (
     Page,
     PageMoment,
@@ -18,7 +20,6 @@ from pancode.interfaces.tui.page import (
     make_line,
     sort_rows,
     text_of,
-    wrap_lines,
 )
 from pancode.interfaces.tui.views import find_resource
 from pancode.kernel.errors import UnavailableError
@@ -35,22 +36,36 @@ TABLE = Page(head=("RUN", "STATE", "AGENT", "TASK"), rows=ROWS, spare=("AGENT",)
     [
         (
             80,
-            "RUN  STATE    AGENT              TASK",
-            "r-1  running  builder            a long task that has many words",
+            "RUN  STATE      AGENT              TASK",
+            "r-1  ◐ running  builder            a long task that has many words",
         ),
         (
-            60,
-            "RUN  STATE    AGENT              TASK",
-            "r-1  running  builder            a long task that has man...",
+            62,
+            "RUN  STATE      AGENT              TASK",
+            "r-1  ◐ running  builder            a long task that has man...",
         ),
-        (50, "RUN  STATE    TASK", "r-1  running  a long task that has many words"),
-        (24, "RUN  STATE    TASK", "r-1  running  a long ..."),
+        (52, "RUN  STATE      TASK", "r-1  ◐ running  a long task that has many words"),
+        (26, "RUN  STATE      TASK", "r-1  ◐ running  a long ..."),
     ],
 )
 def test_a_table_fits(columns: int, head: str, first: str) -> None:
-    told, rows = laid_out(TABLE, columns)
-    assert (text_of(told).rstrip(), text_of(rows[0])) == (head, first)
-    assert rows[1][1] == ("done     ", "green"), "a state has its colour"
+    heads, widths, rows = laid_out(TABLE, columns)
+    told = ["".join(f"{text:<{width}}" for (text, _), width in zip(cells, widths, strict=True)).rstrip()
+            for cells in (heads, rows[0])]  # fmt: skip
+    assert told == [head, first] and sum(widths) <= columns
+    assert rows[1][1] == ("✓ done", "green"), "a state has its colour"
+
+
+def test_a_group_has_a_hairline_with_its_name_and_number() -> None:
+    heading = PageRow("Now", "heading", ("", "Running", "", "2"), {"style": "bold"})
+    page = Page(
+        head=("", "TASK", "NODE", "COST"), rows=(heading, PageRow("a", "run", ("running", "x", "n1", "$1")))
+    )
+    _, widths, (told, row) = laid_out(page, 40)
+    line = "".join(text for text, _ in told)
+    assert line.startswith("─ Running ─") and line.endswith(" 2") and len(line) == sum(widths)
+    assert row[0] == ("◐", "") and sort_rows(page, "COST", down=False) is page
+    assert [one.key for one in filter_rows(page, "n1").rows] == ["a"]
 
 
 def test_a_filter_takes_any_case_and_any_cell() -> None:
@@ -86,19 +101,24 @@ def test_rows_are_ordered_by_what_a_column_says(cells: tuple[str, ...], up: str)
     ("told", "columns", "parts"),
     [
         (make_line("short"), 40, ["short"]),
-        (make_line("one two three four five six"), 20, ["one two three four ", "  five six"]),
-        (make_line("x" * 30), 20, ["x" * 20, "  " + "x" * 10]),
-        (make_fact_line("task", "one two three"), 20, ["task       one two ", "           three"]),
-        (make_line("\u4e2d" * 15), 20, ["\u4e2d" * 10, "  " + "\u4e2d" * 5]),
+        (make_line("one two three four five six"), 20, ["one two three four", "five six"]),
+        (make_line("x" * 30), 20, ["x" * 20, "x" * 10]),
+        (make_fact_line("task", "one two three"), 20, ["task       one two", "           three"]),
+        (make_line("\u4e2d" * 15), 20, ["\u4e2d" * 10, "\u4e2d" * 5]),
+        (make_line("[red]boo[/red]"), 40, ["[red]boo[/red]"]),
     ],
 )
 def test_long_lines_are_wrapped(told: tuple[tuple[str, str], ...], columns: int, parts: list[str]) -> None:
-    assert [text_of(one) for one in wrap_lines([told], columns)] == parts
+    console = Console(width=columns)
+    with console.capture() as got:
+        console.print(render_block([told]))
+    assert [line.rstrip() for line in got.get().splitlines()] == parts
 
 
 def test_a_wrapped_line_keeps_its_colours() -> None:
-    parts = wrap_lines([(("one two three ", "red"), ("four five six", "green"))], 20)
-    assert parts == [(("one two three ", "red"), ("four ", "green")), (("  ", ""), ("five six", "green"))]
+    (text,) = render_block([(("one two three ", "red"), ("four five six", "green"))]).renderables
+    assert isinstance(text, Text)
+    assert [(one.start, one.end, one.style) for one in text.spans] == [(0, 14, "red"), (14, 27, "green")]
 
 
 @pytest.mark.parametrize(
@@ -144,18 +164,3 @@ def test_an_unreachable_coordinator_is_no_idle_fleet() -> None:
     assert "COORDINATOR NOT REACHED for 40 s: nobody listens" in told
     assert [text_of(one) for one in trouble_lines(error)][-1] == "fix: pancode fleet up"
     assert path_line([PagePlace("runs"), PagePlace("run", "r-1")], "x") == "runs > run r-1  /x"
-
-
-def test_the_footer_shows_the_keys_that_fit() -> None:
-    run = [key.press for key, _ in list_footer_keys(frozenset({"run"}))]
-    assert "s" in run and "D" not in run
-    node = [key.press for key, _ in list_footer_keys(frozenset({"node"}))]
-    assert "D" in node and "s" not in node
-    width = sum(len(f" {key.label} {words} ") for key, words in list_footer_keys(frozenset({"run"})))
-    assert width <= 82, "only the last word may be cut on 80 columns"
-
-
-def test_the_help_is_filtered_as_one_types() -> None:
-    assert len(help_lines("")) == len(KEYS)
-    assert [text_of(one).split()[0] for one in help_lines("clipboard")] == ["y"]
-    assert "no such key" in text_of(help_lines("zzzz")[0])

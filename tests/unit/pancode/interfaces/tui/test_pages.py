@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from pancode.interfaces.tui.page import Page, PageMoment, PagePlace, laid_out, text_of
 from pancode.interfaces.tui.pages import nodes, runs, texts
 from pancode.interfaces.tui.pages import workflows as work
+from pancode.interfaces.tui.pages.now import draw_nodes_in_short, draw_now
 from pancode.interfaces.tui.pages.summary import draw_summary, list_troubles
 from pancode.interfaces.tui.views import SUMMARY, VIEWS, ApiAsk
 from tests.unit.pancode.interfaces.tui.scene import Scene
@@ -44,9 +46,11 @@ def test_every_page_fits_and_steers_nothing(still: Scene, columns: int) -> None:
         made = page(still, view, about)
         lines = [*made.above, *made.lines]
         if made.head:
-            head, rows = laid_out(made, columns)
-            lines += [head, *rows]
-            assert all(len(text_of(one)) <= columns for one in rows), (view, columns)
+            head, widths, rows = laid_out(made, columns)
+            lines += [tuple(one) for one in (head, *rows)]
+            assert sum(widths) <= columns, (view, columns)
+            fits = [len(text) <= most for row in rows for (text, _), most in zip(row, widths, strict=True)]
+            assert all(fits), (view, columns)
         steers = [c for one in lines for c in text_of(one) if unicodedata.category(c) in ("Cc", "Cf")]
         assert not steers, (view, steers)
 
@@ -64,20 +68,45 @@ def test_runs_say_where_they_are(still: Scene) -> None:
     assert cells(made, still.done)["COST"] == "$0.10" and cells(made, still.works)["COST"] == "-"
 
 
-def test_the_dashboard_has_what_goes_on(still: Scene) -> None:
+def test_the_first_page_has_what_needs_the_user_then_what_goes_on(still: Scene) -> None:
     made = page(still, "now")
-    assert {row.key for row in made.rows} >= {still.works, still.waits}
-    assert still.done not in {row.key for row in made.rows}
+    told = [row.cells[1] if row.kind == "heading" else row.shape["run"] for row in made.rows]
+    assert told[:4] == ["Needs you", still.asks, "Running", still.works] and told[4] == "Waiting"
+    assert still.waits in told and still.done not in told
     above = " | ".join(map(text_of, made.above))
     for words in (
-        "agents",
-        "builder (scripted on n1)",
-        "tiers",
-        "1 mid",
-        "$0.20 of $10.00 today",
-        "1 waits for you",
+        "◌ gpubox",
+        "▨▨ ? of 2",
+        "● n1",
+        "■■□□□□□□ 2 of 8",
+        "today ─",
+        "$0.20 + $0.10 held of $10.00",
     ):
         assert words in above, above
+
+
+def test_a_tall_terminal_has_what_ended_and_the_ceilings_too(still: Scene) -> None:
+    moment = replace(PageMoment.of(still.desk.clock.wall_ms()), height=44, width=160)
+    made = draw_now(answers(still, "now"), "", moment)
+    assert {"Ended since you left", "Money"} <= {row.key for row in made.rows}
+    assert still.done in {row.key for row in made.rows}
+
+
+def test_away_from_the_coordinator_what_was_at_work_is_unknown(still: Scene) -> None:
+    moment = replace(PageMoment.of(still.desk.clock.wall_ms()), away=True)
+    made = draw_now(answers(still, "now"), "", moment)
+    (works,) = (row.cells for row in made.rows if row.key == still.works)
+    assert (works[0], *works[-2:]) == ("unknown", "?", "?")
+    assert "● n1" not in " ".join(map(text_of, made.above))
+
+
+def test_many_nodes_are_those_in_trouble_and_a_number(still: Scene) -> None:
+    told = answers(still, "now")
+    gpubox, n1 = sorted(told["fleet"]["nodes"], key=lambda one: str(one["name"]))
+    idle = [{**n1, "name": f"n{at}", "slots": {"used": 0, "total": 4}} for at in range(2, 40)]
+    there = {**told, "fleet": {**told["fleet"], "nodes": [n1, *idle, gpubox]}}
+    lines = [text_of(one) for one in draw_nodes_in_short(there, PageMoment.of(0))]
+    assert len(lines) == 2 and lines[0].startswith("◌ gpubox") and "and 37 idle" in lines[1]
 
 
 def test_a_silent_machine_never_looks_idle(still: Scene) -> None:
@@ -88,6 +117,21 @@ def test_a_silent_machine_never_looks_idle(still: Scene) -> None:
     assert "1/2 machines" in text_of(draw_summary(answers(still, "machines")))
     told = [text_of(one) for one in page(still, "machine", "gpubox").lines]
     assert any("pancode fleet up gpubox" in one for one in told) and any("qwen3 32k" in one for one in told)
+
+
+def test_how_a_node_is_reached_is_one_line() -> None:
+    target: dict[str, Any] = {
+        "alias": "gpubox",
+        "host": "10.0.0.7",
+        "port": 22,
+        "user": "ana",
+        "hops": [],
+        "proxy": "",
+    }
+    assert nodes._reach({"target": target, "local": False}) == "ssh gpubox, 10.0.0.7, as ana"
+    bastion = {**target, "port": 2222, "hops": [{"host": "bastion"}]}
+    assert nodes._reach({"target": bastion}) == "ssh gpubox, 10.0.0.7:2222, as ana, by way of bastion"
+    assert (nodes._reach({"target": {}, "local": True}), nodes._reach({})) == ("this machine", "-")
 
 
 def test_the_queue_says_why(still: Scene) -> None:
@@ -130,13 +174,13 @@ def test_issues_say_what_is_worked_on_and_a_tracker_is_asked_by_a_key(tracked: S
     listed = page(tracked, "open", "shop")
     assert cells(listed, "SHOP-12")["RUN"] == cells(first, "SHOP-12")["RUN"]
     assert cells(listed, "SHOP-13")["FOR"] == "ana" and listed.rows[1].kind == "issue"
-    head, rows = laid_out(listed, 80)
-    assert not [c for one in rows for c in text_of(one) if unicodedata.category(c) in ("Cc", "Cf")]
+    _, _, rows = laid_out(listed, 80)
+    assert not [c for one in rows for c in text_of(tuple(one)) if unicodedata.category(c) in ("Cc", "Cf")]
 
 
 def test_the_inbox_has_words_and_choices(still: Scene) -> None:
     (row,) = page(still, "inbox").rows
-    assert row.cells[1:] == ("question", "3 s", "8080 / 9090", "Which port?")
+    assert row.cells[:5] == ("question", "choose the port", "Which port?", "8080 / 9090", "3 s")
     told = [text_of(one) for one in page(still, "item", row.key).lines]
     assert any("9090" in one for one in told) and any("pancode answer" in one for one in told)
     assert "waits no longer" in text_of(page(still, "item", "gone").lines[0])
@@ -148,6 +192,7 @@ def test_the_inbox_has_what_waits_and_is_no_question() -> None:
         "what": "has a change that is not landed",
         "task": "t",
         "command": "pancode land r-1",
+        "outcome": "review",
     }
     costs = {
         "run": None,
@@ -155,9 +200,10 @@ def test_the_inbox_has_what_waits_and_is_no_question() -> None:
         "task": "",
         "command": "pancode budget settle",
     }
-    told = {"inbox": {"items": [], "also": [change, costs]}}
+    told = {"now": {"needs": []}, "inbox": {"items": [], "also": [change, costs]}}
     first, second = work.draw_inbox(told, "", PageMoment.of(0)).rows
-    assert first.cells[:2] == ("r-1", "look") and first.cells[-1].endswith(": pancode land r-1")
+    assert first.cells[:2] == ("review", "t") and first.cells[2].endswith(": pancode land r-1")
+    assert second.cells[0] == "broken"
     assert first.enters is not None and (first.enters.view, second.enters) == ("run", None)
 
 

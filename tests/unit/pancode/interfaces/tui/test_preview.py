@@ -24,9 +24,9 @@ def test_the_marked_run_stands_beside_the_list_with_the_end_of_its_log(still: Sc
             await pilot.press("j")
         await pilot.press("j")
         told = await shows(app, pilot, "LOG")
-        assert "begun" in told and f"{still.works}  running" in told and "task       write the tests" in told
+        assert "begun" in told and f"running  {still.works}" in told and "task       write the tests" in told
         await pilot.press("j")
-        told = await shows(app, pilot, f"{still.done}  done")
+        told = await shows(app, pilot, f"done  {still.done}")
         await pilot.press("w")
         await shows(app, pilot, f"why {still.done}")
         assert "│" not in screen(app), "beside a text nothing stands"

@@ -9,49 +9,19 @@ import pytest
 from pancode.interfaces.cli.main import run
 from pancode.kernel.errors import ExitCode
 from pancode.reports.commands.status import MOST_LINES, Seen, format_screen
+from pancode.reports.now import arrange_now
 from tests.fakes.api import FakeApi
+from tests.unit.pancode.reports.test_now import node, snapshot
 
-AT = "2026-11-28T09:00:00.000Z"
 SECTIONS = ("fleet ", "NEEDS YOU", "RUNNING", "WAITING", "NODES", "ENDED since", "MONEY")
 
 
-def node(name: str, **more: Any) -> Any:
-    facts = {"name": name, "state": "online", "since": AT, "slots": {"used": 1, "total": 4}, "problems": []}
-    programs = [{"name": "claude", "state": "ok", "served": False}]
-    return {**facts, "runtimes": programs, "endpoints": [], "gpus": [], **more}
-
-
-def seen(count: int) -> Seen:
-    """A fleet with so many of everything."""
-    numbers = range(count)
-    item = {
-        "kind": "question",
-        "since": AT,
-        "words": "keep the column?\nor rename it",
-        "command": "pancode x",
-    }
-    run: dict[str, Any] = {
-        "node": "n1",
-        "agent": "builder",
-        "runtime": "claude",
-        "model": None,
-        "started_at": AT,
-    }
-    run |= {"task": "mend it " * 30, "usage": {"cost_usd": "0.12"}, "outcome": None, "waits": None}
-    also = [
-        {"run": f"r-l{n}", "what": "done", "task": "", "command": f"pancode land r-l{n}"} for n in numbers
-    ]
+def seen(count: int, *more: Any) -> Seen:
+    """A fleet with so many of everything, and these nodes."""
+    now = snapshot(count, *more)
     info = {"fleet": "export", "paused": "a move", "draining": None, "trouble": None, "clock": None}
-    day = {"scope": "day:2026-11-28", "spent_usd": "2.92", "ceiling_usd": "10", "held_usd": "0.75"}
-    values: dict[str, Any] = {
-        "fleet": {"coordinator": info, "nodes": [node(f"n{n}") for n in numbers]},
-        "inbox": {"items": [{**item, "run": f"r-q{n}"} for n in numbers], "also": also},
-        "runs": [{**run, "run": f"r-{n}"} for n in numbers],
-        "queues": {"queues": [{"orders": [{"run": f"r-w{n}", "reason": "for a slot"} for n in numbers]}]},
-        "brief": {"since": AT, "outcomes": {"done": 2, "verify_failed": 1}, "landed": [{}]},
-        "budget": {"scopes": [{**day, "unknown_runs": 1}]},
-    }
-    return Seen(**values, now_ms=1_795_856_400_000 + 4 * 60_000)
+    fleet: Any = {"coordinator": info, "nodes": now.nodes}
+    return Seen(fleet, arrange_now(now))
 
 
 @pytest.mark.parametrize("count", [1, 3, 60])
@@ -64,8 +34,9 @@ def test_the_screen_fits_and_keeps_each_section(count: int) -> None:
 def test_a_row_says_who_works_since_when_and_what_it_costs() -> None:
     told = format_screen(seen(2), 80)
     assert "  r-0  n1          builder    4 min    $0.12  mend it" in told
-    assert "2 with a change to review" in told and "pancode inbox review" in told
-    assert "ENDED since 11-28 09:00:00Z: 3 (2 done, 1 gate failed, 1 landed)" in told
+    assert "2 changes to review, 1 verified" in told and "pancode inbox review" in told
+    assert "RUNNING 2 (slots: 2 of 8; 1 chat waiting for your message)" in told
+    assert "ENDED since 11-28 09:00:00Z: 3 (2 done, 1 gate failed)" in told
     assert "MONEY today $2.92 of $10.00, $0.75 reserved; 1 run of unknown cost" in told
 
 
@@ -75,10 +46,8 @@ def test_a_wide_screen_has_the_command_in_the_row() -> None:
 
 
 def test_a_node_in_trouble_comes_first_with_its_command() -> None:
-    there = seen(9)
-    there.fleet["nodes"][-1] = node("attic", state="lost")
-    lines = format_screen(there, 80).splitlines()
-    at = lines.index("NODES 9")
+    lines = format_screen(seen(9, node("attic", state="lost")), 80).splitlines()
+    at = lines.index("NODES 10")
     assert lines[at + 1].startswith("  attic") and lines[at + 1].endswith("pancode doctor attic")
 
 

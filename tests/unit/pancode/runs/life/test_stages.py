@@ -79,6 +79,9 @@ def test_a_run_at_work_has_its_stage_unless_its_node_is_not_heard() -> None:
     run = replace(RUN, state=RunState.RUNNING)
     assert status_of(run, RunStage.VERIFYING, is_unheard=False) == "verifying"
     assert status_of(run, RunStage.VERIFYING, is_unheard=True) == "unknown"
+    assert status_of(run, RunStage.RUNNING, is_unheard=False, is_idle=True) == "waiting_for_you"
+    assert status_of(run, RunStage.STOPPING, is_unheard=False, is_idle=True) == "stopping"
+    assert status_of(run, RunStage.RUNNING, is_unheard=True, is_idle=True) == "unknown"
 
 
 def test_a_closed_lease_of_an_older_attempt_says_nothing() -> None:

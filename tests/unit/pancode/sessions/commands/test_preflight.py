@@ -29,7 +29,7 @@ def node(name: str, state: str = "online", **runtimes: str) -> Any:
 
 def lines(*nodes: dict[str, Any], **more: Any) -> list[str]:
     fleet: Any = {"nodes": list(nodes)}
-    what: dict[str, Any] = {"models": [], "budget": {"scopes": [DAY]}, "waits": 0, "plan": PLAN, **more}
+    what: dict[str, Any] = {"models": [], "budget": {"scopes": [DAY]}, "waits": "", "plan": PLAN, **more}
     told = found_lines(Found(fleet, **what))
     assert len(told) <= 8
     return list(map(str, told))
@@ -42,12 +42,12 @@ def test_all_that_is_there_stands_in_seven_lines() -> None:
         node("vm", claude="ok"),
         node("old", "lost"),
     )
-    assert lines(*fleet, models=models, waits=2, preset="local") == [
+    assert lines(*fleet, models=models, waits="2 things need you, 1 change to review", preset="local") == [
         "ok  machines  gpubox, vm; not heard: old (lost): pancode fleet status",
         "ok  programs  native, claude",
         "ok  models    gpubox/ollama/qwen3:8b",
         "ok  budget    $7.50 of $10.00 left today",
-        "?   2 things for you to look at: pancode inbox",
+        "?   2 things need you, 1 change to review: pancode inbox",
         "ok  project   shop",
         "ok  Panos listens, with qwen3:8b (native), build, auto-edit, preset local",
     ]
@@ -121,7 +121,10 @@ def coordinator(plan: PancodeError | dict[str, Any]) -> FakeApi:
         {
             "GET /v1/fleet": fleet,
             "GET /v1/models": {"models": []},
-            "GET /v1/inbox": {"items": [], "also": [{"what": "the tool count-words was proposed"}]},
+            "GET /v1/now": {
+                "needs": [{"what": "the tool count-words was proposed"}],
+                "review": {"changes": 3, "verified": 2},
+            },
             "GET /v1/budget": {"scopes": [DAY]},
             "POST /v1/fleet/up": up,
             "POST /v1/sessions": plan,
@@ -141,7 +144,7 @@ def test_this_machine_comes_in_where_none_is_and_nothing_begins() -> None:
     assert [path for path, _ in api.posted] == ["/v1/fleet/up", "/v1/sessions"]
     assert api.posted[1][1] == {"agent": "panos", "dry_run": True}
     assert notes == ["no node is in the fleet: this one becomes a node ..."]
-    assert "?   1 thing for you to look at: pancode inbox" in map(str, told), (
+    assert "?   1 thing needs you, 3 changes to review, 2 verified: pancode inbox" in map(str, told), (
         "it is not a question, and waits"
     )
     assert str(told[0]) == "ok  machines  vm" and "nobody can answer yet" in told[-2].text
