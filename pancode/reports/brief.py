@@ -48,7 +48,7 @@ def make_brief(
         newest = tx.find(EndedRun, order="ended_ms", descending=True, limit=_LOOKED_AT)
         ended = [row.run for row in newest if row.ended_ms >= begin and not row.judges]
         outcomes = ends_since(tx, begin)
-        landed = list(_list_landed(core, tx, begin))
+        landed = list(list_landed(core, tx, begin))
         open_ = _open(tx)
         waiting = list(_list_inbox(tx, inbox))
         also = _list_also(core, tx, inbox, begin, open_)
@@ -166,7 +166,7 @@ def _read_runs(tx: Transaction, names: Sequence[str]) -> list[Run]:
 
 
 def ends_since(tx: Transaction, begin: int) -> dict[str, int]:
-    """How many runs have ended since then, by outcome."""
+    """Return the number of runs that ended since `begin`, by outcome."""
     rows = Grouping(by=("outcome",), among={"judges": (False,)}, least=("ended_ms", begin))
     return {str(one.key[0]): one.count for one in tx.tally(EndedRun, rows)}
 
@@ -212,7 +212,7 @@ def _make_disputed(run: str, usd: Decimal) -> BriefLine:
     return {"run": run, "what": words, "task": "", "command": command, "kind": "money"}
 
 
-def _list_landed(core: Core, tx: Transaction, begin: int) -> Iterator[BriefLine]:
+def list_landed(core: Core, tx: Transaction, begin: int) -> Iterator[BriefLine]:
     """Yield the landings that are still in the feed, once per run."""
     landings = [e for e in core.feed.newest(_EVENTS) if e.kind is EventKind.RUN_LANDING and e.at_ms >= begin]
     for name in dict.fromkeys(event.run for event in reversed(landings) if event.data.get("commit")):

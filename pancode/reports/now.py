@@ -12,7 +12,7 @@ from pancode.fleet.fleet import list_nodes
 from pancode.kernel.formatting import STATUSES, format_title
 from pancode.kernel.records import EndedRun, Node, Run, RunState
 from pancode.reports.answers import EndedShape, MoneyShape, NeedShape, NodeTrouble, NowAnswer, ReviewShape
-from pancode.reports.brief import also_waits, ends_since, last_look
+from pancode.reports.brief import also_waits, ends_since, last_look, list_landed
 from pancode.runs.answers import BriefLine, InboxShape, RunShape
 from pancode.runs.core import Core
 from pancode.runs.life.inbox import BEFORE_START, ItemKind
@@ -21,7 +21,7 @@ from pancode.runs.views import format_iso, run_shape
 
 MOST_WORKING, MOST_WAITING, MOST_ENDED = 200, 100, 20
 UP = ("online", "draining", "drained")
-"""The states of a node that is heard."""
+"""The states of a node that sends heartbeats."""
 _ASKS = (ItemKind.QUESTION, ItemKind.PERMISSION, ItemKind.CALL)
 _VERIFIED = ("verified", "partly")
 WAITS_FOR_YOU = "waiting_for_you"
@@ -30,9 +30,9 @@ _NOT_BEGUN = ("waiting", "placed")
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What is known at one moment. `also`: what waits for a user beside the questions. `known`: the runs of
-    both, by id. `runs`: those that have not ended. `ends`: how many have ended since then, by outcome.
-    `sick`: why a node takes no work, by name."""
+    """State at one moment. `also`: what waits for a user besides the questions. `known`: the runs of both,
+    by id. `runs`: those that have not ended. `ends`: the number of runs that ended since `since`, by outcome.
+    `landed`: the number of landings since then. `sick`: by node, why it accepts no work."""
 
     now: str
     since: str
@@ -42,15 +42,16 @@ class Snapshot:
     runs: Sequence[RunShape]
     ended: Sequence[RunShape]
     ends: Mapping[str, int]
+    landed: int
     nodes: Sequence[NodeShape]
     sick: Mapping[str, str]
     budget: BudgetShape
 
 
 def arrange_now(seen: Snapshot) -> NowAnswer:
-    """Return the answer. A run stands in one place only: where it needs the user, it is not at work, too."""
-    asked = {item["run"] for item in seen.items}
-    rest = [run for run in seen.runs if run["run"] not in asked]
+    """Return the answer. Each run is in one list only: a run that needs the user is not in `working`."""
+    needed = {item["run"] for item in seen.items}
+    rest = [run for run in seen.runs if run["run"] not in needed]
     chats = [run for run in rest if run["status"] == WAITS_FOR_YOU]
     waiting = [run for run in rest if run["status"] in _NOT_BEGUN]
     working = [run for run in rest if run not in chats and run not in waiting]
@@ -68,7 +69,7 @@ def arrange_now(seen: Snapshot) -> NowAnswer:
 
 
 def list_needs(seen: Snapshot) -> list[NeedShape]:
-    """The questions, then the approvals, then what is broken; of each the oldest first."""
+    """Return the questions, then the approvals, then what is broken; each oldest first."""
     questions = [item for item in seen.items if item["kind"] in _ASKS]
     approvals = [item for item in seen.items if item["kind"] not in _ASKS]
     broken = [line for line in seen.also if line.get("kind", "broken") == "broken"]
@@ -79,7 +80,7 @@ def list_needs(seen: Snapshot) -> list[NeedShape]:
 
 
 def need_of_item(item: InboxShape, run: RunShape | None) -> NeedShape:
-    """Return an item of the inbox with all that a yes to it approves."""
+    """Return an inbox item with everything that an approval of it covers."""
     plan = item["plan"] or {}
     approves = str(plan.get("task", "")) if item["kind"] in BEFORE_START else item["words"]
     task = str(plan.get("task") or (run["task"] if run is not None else ""))
@@ -111,7 +112,7 @@ def need_of_line(line: BriefLine, run: RunShape | None) -> NeedShape:
 
 
 def count_reviews(seen: Snapshot) -> ReviewShape:
-    """How many changes wait to be looked at, and in how many the gates have passed."""
+    """Return the number of changes to review, and of those whose gates passed."""
     names = [line["run"] for line in seen.also if line.get("kind") == "review" and line["run"]]
     trusts = [seen.known[name]["verification"] for name in names if name in seen.known]
     return {
@@ -122,7 +123,7 @@ def count_reviews(seen: Snapshot) -> ReviewShape:
 
 
 def list_troubles(nodes: Sequence[NodeShape], sick: Mapping[str, str]) -> list[NodeTrouble]:
-    """The nodes that are not heard, take no work, or have a problem."""
+    """Return the nodes that are silent, accept no work or have a problem."""
     return [
         {
             "node": node["name"],
@@ -138,17 +139,16 @@ def list_troubles(nodes: Sequence[NodeShape], sick: Mapping[str, str]) -> list[N
 
 
 def count_ends(seen: Snapshot) -> EndedShape:
-    """What has ended, without the runs that stand above already."""
+    """Return what has ended; `runs` omits those that are already under needs or review."""
     shown = {*(item["run"] for item in seen.items), *(line["run"] for line in seen.also)}
     states = {STATUSES.get(outcome, outcome): count for outcome, count in seen.ends.items()}
     runs = [run for run in seen.ended if run["run"] not in shown]
-    landed = sum(run["status"] == "landed" for run in seen.ended)
-    states |= {"landed": landed} if landed else {}
+    states |= {"landed": seen.landed} if seen.landed else {}
     return {"since": seen.since, "count": sum(seen.ends.values()), "states": states, "runs": runs}
 
 
 def sum_money(seen: Snapshot) -> MoneyShape:
-    """Today, the ceilings that are passed, and the costs that a user has to settle."""
+    """Return today's costs, the exceeded ceilings, and the costs that a user must settle."""
     scopes = seen.budget["scopes"]
     return {
         "day": next((one for one in scopes if one["scope"].startswith("day:")), None),
@@ -158,7 +158,7 @@ def sum_money(seen: Snapshot) -> MoneyShape:
 
 
 def see_now(core: Core, inbox: list[InboxShape], by: str, budget: BudgetShape) -> NowAnswer:
-    """Look once, and arrange what is there. `inbox`: all questions; `by`: whose last look counts."""
+    """Read the state once and arrange it. `inbox`: all questions; `by`: the user whose last visit counts."""
     also, nodes = also_waits(core, inbox, by), list_nodes(core)
     with core.ports.ledger.transaction() as tx:
         since = last_look(tx, by, core.wall_ms())
@@ -169,7 +169,7 @@ def see_now(core: Core, inbox: list[InboxShape], by: str, budget: BudgetShape) -
         newest = tx.find(EndedRun, order="ended_ms", descending=True, limit=3 * MOST_ENDED)
         ended = [row.run for row in newest if row.ended_ms >= since and not row.judges][:MOST_ENDED]
         names = {*(item["run"] for item in inbox), *(line["run"] for line in also)}
-        ends = ends_since(tx, since)
+        ends, landed = ends_since(tx, since), len(list(list_landed(core, tx, since)))
         sick = {node.name: why for node in tx.find(Node) if (why := node.quarantined or node.paused)}
 
         def shapes(found: Collection[str | None]) -> list[RunShape]:
@@ -185,6 +185,7 @@ def see_now(core: Core, inbox: list[InboxShape], by: str, budget: BudgetShape) -
             runs=[run_shape(core, tx, run) for run in (*active[:MOST_WORKING], *pending[:MOST_WAITING])],
             ended=shapes(ended),
             ends=ends,
+            landed=landed,
             nodes=nodes,
             sick=sick,
             budget=budget,

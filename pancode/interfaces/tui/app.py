@@ -276,8 +276,8 @@ class Console(SteadyPage):
 
     def on_console_feed_read(self, message: FeedRead) -> None:
         match message.news:
-            case AnswersRead() as told:
-                self._send_answer(told)
+            case AnswersRead() as answers:
+                self._send_answer(answers)
             case Away(why):
                 self._known.away = why
                 if self._known.as_of is None:

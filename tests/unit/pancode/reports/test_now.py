@@ -70,6 +70,7 @@ def snapshot(count: int, *nodes: Any, **more: Any) -> Snapshot:
         "runs": [*active, run("r-chat", "waiting_for_you"), *(run(f"r-w{n}", "waiting") for n in numbers)],
         "ended": [],
         "ends": {"done": 2, "verify_failed": 1},
+        "landed": 0,
         "nodes": [*(node(f"n{n}") for n in numbers), *nodes],
         "sick": {},
     }
