@@ -70,7 +70,7 @@ def snapshot(count: int, *nodes: Any, **more: Any) -> Snapshot:
         "runs": [*active, run("r-chat", "waiting_for_you"), *(run(f"r-w{n}", "waiting") for n in numbers)],
         "ended": [],
         "ends": {"done": 2, "verify_failed": 1},
-        "landed": 0,
+        "landed": 1,
         "nodes": [*(node(f"n{n}") for n in numbers), *nodes],
         "sick": {},
     }
@@ -140,7 +140,7 @@ def test_reviews_are_one_line_and_money_and_nodes_have_their_own_places() -> Non
     assert now["review"] == {"changes": 3, "verified": 1, "command": "pancode inbox review"}
     assert [(one["node"], one["words"]) for one in now["nodes"]] == [("n0", "dirty"), ("attic", "is lost")]
     assert [one["what"] for one in now["money"]["notes"]] == ["disputed"] and len(now["needs"]) == 3
-    assert now["ended"]["states"] == {"done": 2, "gate_failed": 1} and now["ended"]["count"] == 3
+    assert now["ended"]["states"] == {"done": 2, "gate_failed": 1, "landed": 1} and now["ended"]["count"] == 3
 
 
 @pytest.mark.parametrize(
