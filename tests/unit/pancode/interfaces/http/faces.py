@@ -139,5 +139,5 @@ def of_top() -> set[str]:
             parts = (str(one.value) if isinstance(one, ast.Constant) else "{}" for one in node.args)
             found.add("/".join(parts))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "_post":
-            found |= {f"runs/{{}}/{one.value}" for one in node.args[:1] if isinstance(one, ast.Constant)}
+            found |= {f"runs/{{}}/{one.value!s}" for one in node.args[:1] if isinstance(one, ast.Constant)}
     return found
