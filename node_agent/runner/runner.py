@@ -257,9 +257,8 @@ class Runner:
         self._plans.pop(f"{folder}/{PLAN}", None)
         self._ended.pop(str(folder), None)
         if plan is None:
-            if (
-                read_plan_id(read_part(f"{folder}/{PLAN}") or b"") is None
-            ):  # a plan of another version: its values must go, too
+            # a plan of another version: its values must go, too
+            if read_plan_id(read_part(f"{folder}/{PLAN}") or b"") is None:
                 (folder / PLAN).unlink(missing_ok=True)
             return
         try:
