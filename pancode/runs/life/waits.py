@@ -234,7 +234,7 @@ class LeftWorkspace(Signal):
     by: str
 
     def apply(self, made: Changes) -> Changes:
-        """End the active run that keeps a workspace's files open for a user, who may have changed them."""
+        """Ask the node to end the active run that has kept the workspace open for a user."""
         lease, (what, number) = made.case.leases[made.run.lease], LEAVES
         made = made.send(lease.node, TurnControl(identity=identity_of(lease), number=number, what=what))
         made = made.tell("person", "workspace", "left", f"by {self.by}")
