@@ -131,7 +131,7 @@ class ThreadDrive:
     def _carry_attempt(self, identity: AttemptId) -> None:
         due: int | None = self._clock.mono_ms() + self._idle_ms
         try:
-            due = self._go_on(identity)
+            due = self._advance_attempt(identity)
         except Exception:  # an internal error here must only delay this attempt, never stop the node
             _log.exception("%s: a fault of ours", identity)
         finally:
@@ -144,7 +144,7 @@ class ThreadDrive:
                     self._due[identity] = 0 if identity in self._woken else due
                 self._woken.discard(identity)
 
-    def _go_on(self, identity: AttemptId) -> int | None:
+    def _advance_attempt(self, identity: AttemptId) -> int | None:
         """Advance the attempt until it must wait; return when to look again, or None when it has finished."""
         while not self._leaving.is_set():
             turn = self._procedure.advance(identity)

@@ -52,13 +52,11 @@ def commit(case: Case) -> Turn:
         return case.mark(Mark.COMMITTED, fault, CommittedData(kind="none"))
     if case.job.setup and case.entry.baseline is None and not case.entry.damaged:
         kind: ChangeKind = "empty" if case.job.workspace.kind == "git" else "none"
-        return case.mark(
-            Mark.COMMITTED, fault, CommittedData(kind=kind)
-        )  # the agent never ran: no change is its own
+        # the agent never ran: no change is its own
+        return case.mark(Mark.COMMITTED, fault, CommittedData(kind=kind))
     if case.was_prepared_before and isinstance(case.context.runner.look(case.work), spool.NotStarted):
-        return case.mark(
-            Mark.COMMITTED, fault, CommittedData(kind="none")
-        )  # its files may be damaged by the power failure
+        # its files may be damaged by the power failure
+        return case.mark(Mark.COMMITTED, fault, CommittedData(kind="none"))
     if case.was_cut_off:
         return _cut_off_commit(case, fault or verdict.Fault(FailureKind.NODE_REBOOTED, CUT_OFF))
     try:

@@ -273,7 +273,7 @@ class WorkspacesPort(Protocol):
         """Remove files from the places of the gates' reports. Only while no process runs. Idempotent."""
 
     def read_reports(self, identity: AttemptId, files: tuple[str, ...]) -> tuple[str, dict[str, bytes]]:
-        """Return the checkout's path, and each regular file's content by name, slightly over the limit."""
+        """Return the checkout's path, and regular files' content by name, cut one byte over the limit."""
 
     def baseline(self, identity: AttemptId, workspace: Workspace) -> str:
         """Record the files as set-up left them; return the record's name. Only while no process runs."""

@@ -196,9 +196,8 @@ def _gateway_gone(case: Case, watch: OutputWatch) -> StopNote | None:
     """Update the gateway's count; a run without its gateway must stop, as no other is started for it."""
     if not case.has_gateway:
         return None
-    alive = case.context.gateways.is_alive(
-        case.folder
-    )  # before its count: it writes that it ended, then it ends
+    # before its count: it writes that it ended, then it ends
+    alive = case.context.gateways.is_alive(case.folder)
     watch.count = case.context.gateways.count(case.folder)
     if alive or (watch.count is not None and watch.count.ended):
         return None  # it ends with the agent's shim, which was not checked since then
@@ -415,9 +414,8 @@ def _end_lost_phase(case: Case, fault: verdict.Fault) -> Turn:
     swept = case.context.runner.sweep(str(case.identity))
     reported = watch_of(case).finish(case.context.runner, ExitInfo())
     if fault.kind is not FailureKind.NODE_REBOOTED or case.job.turns is not None:
-        reported = _with_session_kept(
-            case, reported
-        )  # after a reboot only interactive sessions, which are synced, are complete
+        # after a reboot only interactive sessions, which are synced, are complete
+        reported = _with_session_kept(case, reported)
     _note_delivered(case, watch_of(case))
     count = _last_count(case)
     _end_turns(case, fault, count)

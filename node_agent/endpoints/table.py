@@ -345,10 +345,10 @@ class EndpointTable:
             if due and self._over.is_set():
                 self._looked = now
                 self._over.clear()
-                threading.Thread(target=self._round, name="endpoints", daemon=True).start()
+                threading.Thread(target=self._check_servers, name="endpoints", daemon=True).start()
         self._over.wait(FIRST_S if first else BRIEF_S)
 
-    def _round(self) -> None:
+    def _check_servers(self) -> None:
         try:
             self.look()
         except Exception:  # no server may crash the node agent

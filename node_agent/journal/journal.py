@@ -104,9 +104,8 @@ class Journal:
 
     def __init__(self, storage: JournalStorage, say: Say, clock: Clock) -> None:
         self._storage, self._say, self._clock = storage, say, clock
-        self._lock = (
-            threading.RLock()
-        )  # for the index and the node's state; held only briefly, without disk writes of attempts
+        # for the index and the node's state; held only briefly, without disk writes of attempts
+        self._lock = threading.RLock()
         self._accepting = threading.Lock()
         self._sealing = threading.Lock()  # for the chain: a receipt names the one before it
         self._locks: dict[str, threading.Lock] = {}  # one per entry: no entry waits for another's disk writes

@@ -107,9 +107,8 @@ class JournalFiles:
     def receipt(self, name: str) -> bytes | None:
         records, end = self._read_records(name)
         if not any(record.startswith(_RECEIPT) for record in records):
-            records = list(
-                _yield_later(self._make_path(name, MARKS), end)
-            )  # earlier damage does not affect the receipt
+            # earlier damage does not affect the receipt
+            records = list(_yield_later(self._make_path(name, MARKS), end))
         sealed = [record for record in records if record.startswith(_RECEIPT)]
         return sealed[-1].removeprefix(_RECEIPT) if sealed else None
 

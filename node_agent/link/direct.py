@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from node_agent.files.durable import write_atomic
 from node_agent.wire.clock import SystemClock
-from node_agent.wire.keys import PROTOCOL, WATCHED
+from node_agent.wire.keys import OTHER_SERVER, PROTOCOL, WATCHED
 from node_agent.wire.signing import SigningKey
 
 if TYPE_CHECKING:  # 2 MB of memory, saved on a node behind a tunnel
@@ -132,7 +132,7 @@ def _check_let_in(tls: ssl.SSLSocket) -> None:
         answer = json.loads(line)
         refused = "" if answer["ok"] is True else str(answer["why"])
     except (ValueError, KeyError, TypeError) as exc:
-        raise ConnectionError("the server there is not a coordinator") from exc
+        raise ConnectionError(f"{OTHER_SERVER} coordinator") from exc
     if refused:
         raise NotLetInError(refused)
 

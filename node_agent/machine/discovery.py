@@ -185,9 +185,8 @@ def _run(argv: tuple[str, ...], env: Mapping[str, str], limit_s: float) -> tuple
             output, _ = process.communicate(timeout=limit_s)
         except subprocess.TimeoutExpired as late:
             with suppress(ProcessLookupError):
-                os.killpg(
-                    process.pid, signal.SIGKILL
-                )  # including its child processes, which would keep its output open
+                # including its child processes, which would keep its output open
+                os.killpg(process.pid, signal.SIGKILL)
             command = " ".join(argv)
             raise _Silent(f"`{command}` did not end within {limit_s:g} s; try it there: {command}") from late
         return process.returncode, output.decode("utf-8", "replace")

@@ -106,7 +106,7 @@ class InteractiveRun:
             self._loop.voice.tell("noted", text=FORGOT)
         begun: tuple[int, LaidMessage] | SuspendReason = (0, LaidMessage(text=task, by=self._terms.by))
         while not isinstance(begun, SuspendReason):
-            self._turn(*begun)
+            self._run_turn(*begun)
             if not self._has_answered and self._failure and self._failure.kind in _FOR_GOOD:
                 return self._failure
             begun = self._await_message()
@@ -114,7 +114,7 @@ class InteractiveRun:
         return None if self._has_answered else self._failure
 
     # ---- a turn
-    def _turn(self, message: int, incoming: LaidMessage) -> None:
+    def _run_turn(self, message: int, incoming: LaidMessage) -> None:
         loop, clock = self._loop, self._loop.clock
         self._number, self._taken = self._number + 1, self._words.taken
         loop.limits = replace(

@@ -119,7 +119,7 @@ def _parse_unified(item: object, path: str, origin: Origin) -> PathRule | Comman
             f"{path}.action",
             f"action {action} on a command",
             "a command runs, or a user is asked, or it does not run",
-            "write action: deny or action: ask, or type: path with the pattern of a path",
+            "write action: deny or action: ask; for a rule about paths: type: path, and a path as pattern",
         )
     made = _parse_command({key: rule[key] for key in _COMMAND_KEYS if key in rule}, path, origin)
     return made.model_copy(update={"ask": action == ASK})

@@ -242,7 +242,7 @@ class Runner:
     def discard(self, folder: Path) -> None:
         """Discard a phase that no shim took: a power cut may have left any part of it. Raises RunnerError."""
         if _is_claimed(folder):
-            raise RunnerError(f"{folder} was started")
+            raise RunnerError(f"the phase in {folder} has been started, so it cannot be discarded")
         self._plans.pop(f"{folder}/{PLAN}", None)
         try:
             for name in (PLAN, RECORDS, STOP):
@@ -257,9 +257,8 @@ class Runner:
         self._plans.pop(f"{folder}/{PLAN}", None)
         self._ended.pop(str(folder), None)
         if plan is None:
-            if (
-                read_plan_id(read_part(f"{folder}/{PLAN}") or b"") is None
-            ):  # a plan of another version: its values must go, too
+            # a plan of another version: its values must go, too
+            if read_plan_id(read_part(f"{folder}/{PLAN}") or b"") is None:
                 (folder / PLAN).unlink(missing_ok=True)
             return
         try:

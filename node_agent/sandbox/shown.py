@@ -312,10 +312,8 @@ class Programs:
 
     def _of_links(self, folder: str) -> Iterator[str]:
         links: list[str] = []
-        with (
-            contextlib.suppress(OSError),
-            os.scandir(folder) as entries,
-        ):  # such as a folder that this user may not list
+        # such as a folder that this user may not list
+        with contextlib.suppress(OSError), os.scandir(folder) as entries:
             links += [entry.path for entry in islice(entries, MOST_LINKS) if entry.is_symlink()]
         for link in links:
             yield from self._yield_installed(os.path.realpath(link))

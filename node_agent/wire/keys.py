@@ -74,5 +74,7 @@ UP_HINT = "pancode:hint:up"
 
 PROTOCOL = "pancode-"
 """The prefix of the protocol names negotiated in TLS, so that one port serves both destinations."""
+OTHER_SERVER = "the server there is not a"
+"""Begins a node's error about a server that is not ours; the coordinator gives its fix by it."""
 WATCHED = (("TCP_KEEPIDLE", 20), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 4), ("TCP_USER_TIMEOUT", 40_000))
 """Socket options, set where the system has them: a lost peer is noticed within 40 s, as behind a tunnel."""

@@ -114,9 +114,8 @@ def _names_place(path: bytes, state: os.stat_result, target: bytes, home: bytes)
         return home in _first_bytes(path, _WHOLE)
     if not state.st_mode & 0o111:
         return False
-    head = _first_bytes(
-        path, _HEAD
-    )  # for a path too long for `#!`, an installer writes `exec` in the second line
+    # for a path too long for `#!`, an installer writes `exec` in the second line
+    head = _first_bytes(path, _HEAD)
     return head.startswith(b"#!") and any(home in line for line in head.split(b"\n")[:2])
 
 

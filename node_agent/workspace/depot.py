@@ -17,6 +17,7 @@ from node_agent.link.direct import Secure, dial
 from node_agent.wire.failure import FailureKind
 from node_agent.wire.git import AT_ONCE, GitCall, GitDone, git_env
 from node_agent.wire.identity import AttemptId
+from node_agent.wire.keys import OTHER_SERVER
 from node_agent.wire.node import Verb
 from node_agent.wire.receipt import Blob
 from node_agent.workspace.git import (
@@ -68,7 +69,7 @@ class DepotAccess:
         try:
             nonce = read_line(peer).get("nonce")
             if not isinstance(nonce, str):
-                raise DepotUnavailable("the server there is not a depot")
+                raise DepotUnavailable(f"{OTHER_SERVER} depot")
         except BaseException:
             peer.close()
             raise
@@ -101,7 +102,7 @@ def read_line(peer: socket.socket) -> Mapping[str, Any]:
     except (OSError, ValueError) as exc:
         raise DepotUnavailable(f"the depot's answer did not come: {exc}") from exc
     if not isinstance(answer, dict):
-        raise DepotUnavailable("the server there is not a depot")
+        raise DepotUnavailable(f"{OTHER_SERVER} depot")
     return answer
 
 

@@ -301,7 +301,9 @@ class KeptSessions:
         if job.resume is None:
             return
         run, facts = job.resume.run, self._facts_for(job)
-        if not facts and job.turns is not None:  # it begins with the job's `story`, and reports that
+        if (
+            not facts and job.turns is not None
+        ):  # it begins with the job's summary of the old run, and reports that
             return
         if not facts:
             kept = f"it stores the newest {MOST_SESSIONS} sessions, up to {MOST_BYTES >> 20} MiB each, "

@@ -194,9 +194,8 @@ class Coordinator:
             self.fleet_id = fleet_id(ledger, home, self._clock.wall_ms(), self._ids)
             self._own = own_key(ledger, home, self.settings.database, self.key, self._clock.wall_ms())
             self.key = self._own.key
-            self._access = (
-                self._open_redis()
-            )  # after the key and ledger checks, so that their failure leaves no Valkey running
+            # after the key and ledger checks, so that their failure leaves no Valkey running
+            self._access = self._open_redis()
             try:
                 self._build_parts(environ)
             except BaseException:

@@ -139,7 +139,7 @@ class Demo:
     """A demo: its stage, its report, and its runs by purpose."""
 
     def __init__(self, stage: Stage, report: DemoReport) -> None:
-        self.stage, self.story = stage, report
+        self.stage, self.report = stage, report
         self.runs: dict[str, str] = {}
 
     def show(self, name: str) -> dict[str, Any]:
@@ -150,7 +150,7 @@ class Demo:
     def command(self, shown: str, *words: str) -> CommandDone:
         """Run a PanCode command, and show it with its output."""
         done = self.stage.pancode(*(words or shown.split()))
-        self.story.command(f"pancode {shown}", done.both)
+        self.report.command(f"pancode {shown}", done.both)
         return done
 
     def dispatch(self, name: str, shown: str, *words: str) -> CommandDone:
@@ -170,7 +170,7 @@ class Demo:
 
     def bring_up(self) -> None:
         """Bring up the coordinator and two nodes, over SSH."""
-        stage, report = self.stage, self.story
+        stage, report = self.stage, self.report
         report.act("Two nodes join a fleet, each over SSH")
         started = stage.pancode("serve", "--background")
         if started.code != 0:
@@ -200,7 +200,7 @@ class Demo:
 
     def do_work(self) -> None:
         """Show a change that passes its gate, and a program that may run on any node."""
-        report = self.story
+        report = self.report
         report.act("Work: a change with a gate, and a program on whichever machine is free")
         done = self.scripted("honest", HONEST, "add shout() ...")
         changed = sorted(self.show("honest")["files_changed"]) == ["greet.py", "test_greet.py"]
@@ -213,7 +213,7 @@ class Demo:
 
     def lose_an_agent(self) -> None:
         """Kill a node agent with kill -9 during a run, while the other node continues to work."""
-        stage, report = self.stage, self.story
+        stage, report = self.stage, self.report
         report.act(f"Trouble: the node agent of {DOOMED} is killed in the middle of a run")
         words = f"--detach --runtime scripted --node {DOOMED}"
         shown = f"{words} 'write the change log, slowly'"
@@ -229,12 +229,12 @@ class Demo:
         written = len(self._read_output())
         # work on the other node continues, and a false claim of success is detected
         text = f"Meanwhile {CALM} continues, with an agent that breaks a test but says that all tests pass:"
-        self.story.tell(text)
+        self.report.tell(text)
         done = self.scripted("liar", LIAR, "translate ...")
         run = self.show("liar")
         caught = "All tests pass" in run["answer"] and run["outcome"] == "verify_failed" and done.code == 11
         why = f"{done.code} {done.both}"
-        self.story.check("its claim was not believed: verify_failed, exit code 11", caught, why)
+        self.report.check("its claim was not believed: verify_failed, exit code 11", caught, why)
         self._check_survival(programs[0] if programs else 0, written)
         self._recover()
 
@@ -250,7 +250,7 @@ class Demo:
 
     def _check_survival(self, program: int, before: int) -> None:
         """Check that a node without its agent becomes suspect, and that the run ends under its shim."""
-        stage, report = self.stage, self.story
+        stage, report = self.stage, self.report
         alive = program in stage.processes() and stage.until(lambda: len(self._read_output()) > before, 5)
         report.check(f"the run continues without the agent (pid {program} still writes)", alive)
         quiet = stage.until(lambda: self._read_states()[DOOMED] == "suspect", 30)
@@ -264,7 +264,7 @@ class Demo:
 
     def _recover(self) -> None:
         """Check that the restarted agent delivers its result exactly once."""
-        stage, report = self.stage, self.story
+        stage, report = self.stage, self.report
         done = stage.pancode("fleet", "up", DOOMED)
         report.command(
             f"pancode fleet up {DOOMED}   # with systemd user services, this happens automatically"
@@ -283,7 +283,7 @@ class Demo:
 
     def prove(self) -> None:
         """Check that every receipt verifies, and that an altered one does not."""
-        stage, report = self.stage, self.story
+        stage, report = self.stage, self.report
         report.act("Proof: signed by the node that did the work, countersigned by the coordinator")
         self.command("receipt verify last", "receipt", "verify", self.runs["liar"])
         verdicts = {
@@ -303,7 +303,7 @@ class Demo:
 
     def land(self) -> None:
         """Land the changes of both nodes in the project."""
-        stage, report = self.stage, self.story
+        stage, report = self.stage, self.report
         report.act("Landing: the changes of both nodes, merged into your files")
         done = self.command(f"land {self.runs['honest']}")
         gate = (self.show("honest")["landing"] or {}).get("gate") or {}
@@ -318,7 +318,7 @@ class Demo:
 
     def balance(self) -> None:
         """Check that the signed, booked and displayed totals are equal."""
-        stage, report = self.stage, self.story
+        stage, report = self.stage, self.report
         report.act("Money: the totals match")
         self.command("budget show")
         runs = [self.show(name) for name in self.runs]
@@ -340,13 +340,13 @@ class Demo:
             if isinstance(error, BrokenPipeError):
                 raise
             why = error.why if isinstance(error, PancodeError) else ""
-            self.story.check("the demo continued to its end", False, f"{error} {why}".strip())
+            self.report.check("the demo continued to its end", False, f"{error} {why}".strip())
             return False
         return True
 
     def take_away(self, whole: bool) -> None:
         """Remove everything, ignoring SIGINT meanwhile; the terminal may be gone."""
-        stage, report = self.stage, self.story
+        stage, report = self.stage, self.report
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             with suppress(OSError):

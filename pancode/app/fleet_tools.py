@@ -60,7 +60,7 @@ FORCED = ("cwd", "project")
 HERE: dict[str, dict[str, Any]] = {
     "workspace": {
         "enum": ["git", "none"],
-        "description": "git: the repository with its uncommitted changes; none: an empty folder",
+        "description": "git: the repository with its uncommitted changes; none: an empty directory",
     }
 }
 """Arguments with fewer options for a run than for a user, such as no workspace of a user."""

@@ -220,7 +220,7 @@ def put_link(core: Core, name: str, trying: bool, why: str = "", fix: str = "") 
     core.note_reaching(name, lambda r: replace(r, trying=trying, why=why, fix=fix))
 
 
-def put_link_state(core: Core, name: str, up: bool, broken: bool) -> None:
+def count_link_state(core: Core, name: str, up: bool, broken: bool) -> None:
     """Count for the metrics that the link is up, or (`broken`) that it failed. Called by one thread only."""
     links = core.live.links.counts
     links[name] = links.get(name, Linked()).became(up, broken)

@@ -202,7 +202,7 @@ class GitHubIssues:
         row = client.get(f"{self._make_issues_url(place)}/{number_of(ref)}")
         if "pull_request" in row:
             raise NotFoundError(f"{ref} is a pull request", fix="pancode issues ls", code="not_found")
-        return self._read(row, ref)
+        return self._parse_issue(row, ref)
 
     def issues(
         self, client: ForgeClient, place: TrackerPlace, prefix: str, label: str, after: int | None
@@ -213,9 +213,9 @@ class GitHubIssues:
             self._make_issues_url(place), state="open", sort="updated", per_page=PAGE, page=page, **only
         )
         found = [row for row in rows if "pull_request" not in row]
-        return [self._read(row, f"{prefix}-{row['number']}") for row in found], _next_page(rows, page)
+        return [self._parse_issue(row, f"{prefix}-{row['number']}") for row in found], _next_page(rows, page)
 
-    def _read(self, row: Mapping[str, Any], ref: str) -> Issue:
+    def _parse_issue(self, row: Mapping[str, Any], ref: str) -> Issue:
         labels = tuple(str(one["name"]) for one in row["labels"])
         state = _by_labels(row["state"] == "closed", str(row.get("state_reason")), labels)
         people = tuple(str(one["login"]) for one in row["assignees"])
@@ -257,7 +257,7 @@ class GitLabIssues:
         return f"{gitlab.repository_path(place.repository)}/issues"
 
     def issue(self, client: ForgeClient, place: TrackerPlace, ref: str) -> Issue:
-        return self._read(client.get(f"{self._make_issues_url(place)}/{number_of(ref)}"), ref)
+        return self._parse_issue(client.get(f"{self._make_issues_url(place)}/{number_of(ref)}"), ref)
 
     def issues(
         self, client: ForgeClient, place: TrackerPlace, prefix: str, label: str, after: int | None
@@ -266,9 +266,9 @@ class GitLabIssues:
         rows = client.get(
             self._make_issues_url(place), state="opened", order_by="updated_at", per_page=PAGE, page=page
         )
-        return [self._read(row, f"{prefix}-{row['iid']}") for row in rows], _next_page(rows, page)
+        return [self._parse_issue(row, f"{prefix}-{row['iid']}") for row in rows], _next_page(rows, page)
 
-    def _read(self, row: Mapping[str, Any], ref: str) -> Issue:
+    def _parse_issue(self, row: Mapping[str, Any], ref: str) -> Issue:
         labels = tuple(map(str, row["labels"]))
         people = tuple(str(one["username"]) for one in row.get("assignees") or ())
         author = str((row.get("author") or {}).get("username", ""))
@@ -320,7 +320,7 @@ class LinearIssues:
 
     def issue(self, client: ForgeClient, place: TrackerPlace, ref: str) -> Issue:
         query = f"query($id: String!) {{ issue(id: $id) {{ {_FIELDS} }} }}"
-        return self._read(self._ask(client, query, id=ref)["issue"])
+        return self._parse_issue(self._ask(client, query, id=ref)["issue"])
 
     def issues(
         self, client: ForgeClient, place: TrackerPlace, prefix: str, label: str, after: str | None
@@ -338,10 +338,10 @@ class LinearIssues:
             only["labels"] = {"name": {"eqIgnoreCase": label}}
         found = self._ask(client, query, most=PAGE, after=after, only=only)["issues"]
         more = found["pageInfo"]
-        page = [self._read(row) for row in found["nodes"]]
+        page = [self._parse_issue(row) for row in found["nodes"]]
         return page, str(more["endCursor"]) if more["hasNextPage"] else None
 
-    def _read(self, row: Mapping[str, Any]) -> Issue:
+    def _parse_issue(self, row: Mapping[str, Any]) -> Issue:
         kind, name = str(row["state"]["type"]), str(row["state"]["name"]).lower()
         started = IssueState.REVIEW if "review" in name else IssueState.PROGRESS
         state = _TYPES.get(kind, started if kind == "started" else IssueState.OPEN)

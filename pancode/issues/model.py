@@ -163,9 +163,8 @@ def mark_untrusted(issue: Issue, most: int = MOST_TEXT) -> str:
     """Return the issue's untrusted text between marks, as material and not as instructions. `most`:
     characters of its text. A text cannot contain its own digest, so none can forge the end mark."""
     by = f"\n(by {escape_line(issue.author)[:MOST_TITLE]})" if issue.author else ""
-    shown = reveal_invisible(
-        shorten_text(issue.text, most).replace("\r\n", "\n")
-    )  # this spells out invisible characters
+    # this spells out invisible characters
+    shown = reveal_invisible(shorten_text(issue.text, most).replace("\r\n", "\n"))
     text = f"{escape_line(issue.title)[:MOST_TITLE]}{by}\n\n{shorten_text(shown, most + len(_REST))}"
     mark = digest_of(text)[:16]
     return (

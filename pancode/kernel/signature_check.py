@@ -135,7 +135,7 @@ def must_be_of(tracker: str, call: HookCall, secret: str | None, now_ms: int) ->
     if not isinstance(at, int) or abs(now_ms - at) > TRACKERS_WITHIN_MS:
         raise AccessError(
             "the time of the webhook is too far from the local time",
-            why=f"webhookTimestamp is more than {TRACKERS_WITHIN_MS // 1000} s from the local time",
+            why=f"webhookTimestamp differs by more than {TRACKERS_WITHIN_MS // 1000} s",
             fix="set the clock of this machine; Linear resends the webhook by itself",
             code="stale_webhook",
         )

@@ -60,9 +60,8 @@ class Verifications:
         elif other is not None and seen.waits:
             self._signal_run(run, VerificationOver(judge_result(found, other)))
         elif other is not None and other.outcome is not None and seen.receipt is None:
-            self._signal_run(
-                run, VerificationOver(judge_result(found, other))
-            )  # it was lost, and has returned
+            # it was lost, and has returned
+            self._signal_run(run, VerificationOver(judge_result(found, other)))
         else:
             self._begin(found)
 

@@ -352,8 +352,8 @@ class Core:
             found += [self.period_balance(tx, period) for period in books.PERIODS if period in kinds]
         return [BudgetScope(balance, self.ceilings(tx, balance.scope)) for balance in found]
 
-    def silent_since(self, since_ms: int) -> int:
-        """Return the milliseconds since that boot-clock time in which the coordinator was awake."""
+    def awake_ms_since(self, since_ms: int) -> int:
+        """Return how long the coordinator has been awake since that boot-clock time, in milliseconds."""
         return awake_since(since_ms, self.ports.clock.boot_ms(), self.live.heartbeats.watch.gaps)
 
     def key_for(self, node: records.Node) -> SigningKey:

@@ -91,7 +91,7 @@ def _doubt_attempt(work: Work, lease: Lease) -> None:
     disk or a ledger was lost. If the journal says so for the whole deadline, the attempt is lost."""
     core, key = work.core, str(identity_of(lease))
     since = core.live.journals.doubted.get(key, core.ports.clock.boot_ms())
-    if core.silent_since(since) < core.rules.deadlines.lost_ms:
+    if core.awake_ms_since(since) < core.rules.deadlines.lost_ms:
         work.after(partial(core.live.journals.doubted.__setitem__, key, since))
         work.signal_lease(lease, Doubted(_FORGOTTEN))
     else:

@@ -157,9 +157,8 @@ def end_session(core: Core, text: str, by: str) -> Run:
             fix = f"pancode runs stop {run.id}"
             raise UsageError(f"{run.id} is not a session: it does not take turns", fix=fix, code="no_session")
         run = work.signal(run, SessionClosed(by))
-    if (
-        old.state is RunState.PENDING or session.state is SessionState.STARTS
-    ):  # This includes a run that waits for approval.
+    # This includes a run that waits for approval.
+    if old.state is RunState.PENDING or session.state is SessionState.STARTS:
         return stop_run(core, run.id, f"{by} has ended its session")
     return run
 

@@ -248,9 +248,8 @@ def _describe_money(
     view = session_view(core, tx, session.id)
     used = books.counted_usd(view.balance)
     if run.takes_turns and run.state is not records.RunState.ENDED and now is not None and now.run == run.id:
-        due = min(
-            now.reserved_usd, view.balance.reserved_usd
-        )  # An interactive run from before sessions had books has no reservation there.
+        # An interactive run from before sessions had books has no reservation there.
+        due = min(now.reserved_usd, view.balance.reserved_usd)
         used = books.add_amounts(books.subtract_amount(used, due), books.known_cost(now.usage) or books.ZERO)
     ceiling, interactive_run = view.ceilings.usd, run.limits.get("usd") if run.takes_turns else None
     left = None if ceiling is None else max(books.subtract_amount(ceiling, used), books.ZERO)

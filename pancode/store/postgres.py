@@ -69,7 +69,7 @@ class Database:
             raise ConfigError(
                 f"cannot read the PostgreSQL password of the ledger from {self.password_file}",
                 why=str(exc),
-                fix=f"make it readable, or correct ledger.password_file: ls -l {self.password_file}",
+                fix=f"make it readable (check: ls -l {self.password_file}), or correct ledger.password_file",
                 code="ledger_password",
             ) from exc
 
@@ -96,7 +96,7 @@ def database_of(text: str, origin: str = ORIGIN, password_file: str | None = Non
     if secret is not None and url.password is not None:
         raise ConfigError(
             f"{origin} contains a password, and ledger.password_file is set, too",
-            fix="remove one of them; a file can be changed while PanCode runs",
+            fix="remove the password from the address: the one in the file can be changed while PanCode runs",
             code="ledger_url",
         )
     return Database(url.set(drivername="postgresql+psycopg"), origin, secret)

@@ -90,9 +90,8 @@ class Advancing:
         with unit_of_work(core) as work:
             view = rows.load_view(core, work.tx, workflow)
             assert view is not None  # Workflows are never deleted.
-            actions = _list_actions(
-                work.tx, workflow
-            )  # Read the requests now, before this change adds others.
+            # Read the requests now, before this change adds others.
+            actions = _list_actions(work.tx, workflow)
             made = advance(view)
             fresh = {name: new_id_in(core, work.tx) for name in made.start}
             began = {s.name: _mark_starting(s, fresh[s.name]) for s in made.steps if s.name in fresh}

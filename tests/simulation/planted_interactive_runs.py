@@ -32,7 +32,7 @@ def _tries_again(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(run_continuation, "as_interactive_run", patient)
 
 
-_turn = InteractiveRun._turn
+_turn = InteractiveRun._run_turn
 
 
 def _synced_late(interactive_run: InteractiveRun, *said: Any) -> None:
@@ -89,7 +89,7 @@ def _bug(name: str, plant: Plant, first: int = 0) -> Bug:
 
 INTERACTIVE_RUN_BUGS = (
     _bug("words are sent again after a reboot", _tries_again),
-    _bug("a turn is synced after its model was asked", _to(InteractiveRun, "_turn", _synced_late)),
+    _bug("a turn is synced after its model was asked", _to(InteractiveRun, "_run_turn", _synced_late)),
     _bug(
         "words that are heard in a turn are not synced",
         _to(InteractiveRun, "_take_more", _heard_unsynced),

@@ -70,7 +70,7 @@ _FORMS = {
 
 
 def list_forms(names: Sequence[str]) -> list[ToolForm]:
-    """Return the forms of these tools, in the order of `_FORMS`."""
+    """Return the definitions of these tools, as the model sees them, in the order of `_FORMS`."""
     return [form for name, form in _FORMS.items() if name in names]
 
 

@@ -55,7 +55,7 @@ class GeminiParser(EventParser):
             case "message":
                 yield from self._read_message(event)
             case "tool_use":
-                self._turn()
+                self._count_turn()
                 call = call_of(text_of(event.get("tool_name"), "?"), dict_of(event.get("parameters")))
                 yield self._begin_call(event.get("tool_id"), call)
             case "tool_result":
@@ -79,13 +79,13 @@ class GeminiParser(EventParser):
         """Yield the text of a message. The first message is the task as the program read it."""
         text = text_of(event.get("content"))
         if event.get("role") == "assistant" and text:
-            self._turn()
+            self._count_turn()
             self._answer += text
             if len(self._answer) > 2 * base.MOST_ANSWER_CHARS:
                 self._answer = base.limit_answer(self._answer)
             yield base.TextPiece(text)
 
-    def _turn(self) -> None:
+    def _count_turn(self) -> None:
         """Count a turn: it begins with the model's first event after the task or after its tools' results."""
         self._turns += self._asked
         self._asked, self._answered, self._end = False, True, None

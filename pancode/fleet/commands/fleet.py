@@ -106,7 +106,8 @@ def show_steps(face: Face, events: Iterator[ServerEvent], *, verbose: bool = Fal
         face.note("\ndetached; the coordinator continues with it.  look: pancode node ls")
         raise
     raise UnavailableError(
-        "the coordinator stopped before it finished", fix="run the same command again: it continues"
+        "the coordinator stopped before the command was finished",
+        fix="run the same command again: it continues",
     )
 
 

@@ -86,7 +86,7 @@ def plan_removal(bringup: BringUp, probe: str) -> Json:
 
 def plan_steps(bringup: BringUp, node: Node, probe: str) -> Json:
     """Return the steps of a bring-up without changing anything; if the node's key is unknown, only those up
-    to it."""
+    to the step that makes the key."""
     found = _require_fit(node.name, _read_probe(probe), bringup.core.wall_ms())
     bringup.note_reached(node)
     bundle, python = bundle_for(bringup.bundles, found)

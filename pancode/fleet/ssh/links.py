@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from node_agent.wire.keys import OTHER_SERVER
 from pancode.fleet.place import Reach
 from pancode.fleet.ssh import steps
 from pancode.fleet.ssh.connection import Session, SshTiming, open_session
@@ -34,13 +35,7 @@ TRY_S = 30
 SKEW_MS = 60 * 60_000
 _UNKNOWN_VERB = 2
 _DATES = ("certificate has expired", "not yet valid", "CERTIFICATE_EXPIRED")
-_OTHERS = (
-    "CERTIFICATE_VERIFY_FAILED",
-    "WRONG_VERSION_NUMBER",
-    "UNKNOWN_CA",
-    "not a coordinator",
-    "not a depot",
-)
+_OTHERS = ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER", "UNKNOWN_CA", OTHER_SERVER)
 
 
 async def must_reach_coordinator(
@@ -85,7 +80,7 @@ def _find_fix(words: str, wall_ms: int, by: Pass) -> str:
     if "not valid for" in words or "mismatch" in words:
         return f"another host's certificate is presented at the address in {by.origin}; {look}"
     if any(one in words for one in _OTHERS):
-        return f"something else than this coordinator answers at the address in {by.origin}; {look}"
+        return f"a server other than this coordinator answers at the address in {by.origin}; {look}"
     if "WRONGPASS" in words or "NOAUTH" in words:
         return f"set its password again: pancode fleet up {by.node}"
     return (

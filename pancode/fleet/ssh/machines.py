@@ -410,10 +410,9 @@ class Machines:
     def tried(self, name: str, news: LinkNews) -> None:
         """Record the news of a link. A link that waits for the user or is not maintained makes no
         attempts."""
-        inventory.put_link_state(self.core, name, news.up, news.broken)
-        if (
-            news.changed_key and self._refused.get(name) != news.changed_key
-        ):  # recorded once per key, however often the link is tried
+        inventory.count_link_state(self.core, name, news.up, news.broken)
+        # recorded once per key, however often the link is tried
+        if news.changed_key and self._refused.get(name) != news.changed_key:
             self._refused[name] = news.changed_key
             self.core.live.record_trust("error", "changed host key refused", node=name, why=news.changed_key)
         inventory.put_link(self.core, name, news.trying, news.why, news.fix)

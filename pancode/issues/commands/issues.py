@@ -105,9 +105,9 @@ def on(
     """
     if plans:
         if agent is not None or budget is not None or dry_run:
-            fix = f"pancode issue work {issue} --plan; the rest comes with the work behind it"
+            fix = f"pancode issue work {issue} --plan; give the other options when the plan is carried out"
             raise UsageError(
-                "--plan cannot be combined with these options: a plan has its own agent", fix=fix
+                "--plan excludes --agent, --budget and --dry-run: a plan has its own agent", fix=fix
             )
         from pancode.issues.commands.plans import on as talk
 

@@ -57,7 +57,7 @@ def on(
     if there["run"]:
         if once:
             raise UsageError(
-                f"its planning session has already started: {there['run']}",
+                f"the planning session has already started: {there['run']}",
                 fix=f'pancode sessions attach --once {there["run"]} "..."',
             )
         return run(["sessions", "attach", there["run"]])

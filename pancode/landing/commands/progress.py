@@ -56,17 +56,17 @@ def _format_question(why: str) -> str:
 
 def format_landing(report: Mapping[str, Any]) -> str:
     """Format the report of a landing; names in it may come from a node or a repository."""
-    mended = f"  first: {escape_line(report['recovered'])}\n" if report.get("recovered") else ""
+    repaired = f"  first: {escape_line(report['recovered'])}\n" if report.get("recovered") else ""
     files = "".join(f"  {escape_line(name)}\n" for name in report.get("files", ()))
     head = f"{report['run']}  {report['status']}"
     if report["status"] == "waiting":
         return f"{head}: place {report.get('place', 0) + 1} in the queue; see: pancode land\n"
     if report["status"] != "landed":
         already = f" ({escape_line(report['already'])})" if report.get("already") else ""
-        return f"{mended}{head}: {escape_line(report['tree'])} is as it was{already}\n"
+        return f"{repaired}{head}: {escape_line(report['tree'])} is as it was{already}\n"
     gate = f"  gates: {escape_line(report['gate']['detail'])}\n" if report["gate"] else ""
     tracker = f"  tracker: {escape_line(report['tracker'])}\n" if report.get("tracker") else ""
-    return f"{mended}{head}: {_format_place(report)}\n{gate}{files}{tracker}"
+    return f"{repaired}{head}: {_format_place(report)}\n{gate}{files}{tracker}"
 
 
 def landing_line(report: Mapping[str, Any]) -> str:

@@ -153,7 +153,7 @@ def read_file(depot: Depot, repo: str, commit: str, path: str, most: int) -> byt
 
 
 def file_names(depot: Depot, repo: str, commit: str) -> list[str]:
-    """Return every file of a commit whose name is valid text."""
+    """Return the names of all files of a commit; bytes that are not UTF-8 are escaped as \\xNN."""
     found = split_nul(depot.git(repo).must("ls-tree", "-r", "-z", "--name-only", commit).out)
     return [decode_path(name) for name in found]
 

@@ -41,7 +41,7 @@ class RunningServer:
     access: RedisAccess
     pid: int
     adopted: bool
-    mended: str = ""
+    repaired: str = ""
 
 
 class _Server(subprocess.Popen[bytes]):
@@ -164,7 +164,7 @@ class EmbeddedValkey:
         layout = self._layout
         write_config(layout, self._intervals)
         write_users(layout, self._make_password())
-        mended = ""
+        repaired = ""
         try:
             pid = self._launch(version)
         except UnavailableError as first:
@@ -174,12 +174,12 @@ class EmbeddedValkey:
                 raise
             aside = layout.folder / f"appendonlydir.bad-{self._ids.short(6)}"
             layout.data.rename(aside)
-            mended = f"its data could not be loaded and was put aside: {aside}"
+            repaired = f"its data could not be loaded and was put aside: {aside}"
             pid = self._launch(version)
         if layout.link != layout.socket:
             layout.link.unlink(missing_ok=True)
             layout.link.symlink_to(layout.socket)
-        return RunningServer(self._make_access(), pid, adopted=False, mended=mended)
+        return RunningServer(self._make_access(), pid, adopted=False, repaired=repaired)
 
     def _launch(self, version: str) -> int:
         """Start the program and wait until it answers."""

@@ -70,7 +70,7 @@ def reserve_budget(
 
     `beyond`: a user has allowed the reservation even without room under a ceiling; the timeline records it.
     """
-    run, amount = made.run, _find_amount(made)
+    run, amount = made.run, _cap_estimate(made)
     for budget_scope in budget_scopes:
         if beyond and not books.is_within_ceilings(budget_scope.balance, budget_scope.ceilings, amount):
             made = made.tell(
@@ -92,7 +92,7 @@ def reserve_budget(
     return made.put(Attempt(run.id, run.attempt, made.now.ms, amount.usd)), ""
 
 
-def _find_amount(made: Changes) -> books.Amount:
+def _cap_estimate(made: Changes) -> books.Amount:
     run, left = made.run, made.case.left(made.run.attempt)
     usd = run.estimate_usd if left is None else min(run.estimate_usd, left)
     return replace(books.estimate_of(run), usd=usd)
@@ -100,7 +100,7 @@ def _find_amount(made: Changes) -> books.Amount:
 
 def _never_fits(made: Changes, budget_scopes: Sequence[BudgetScope]) -> str:
     """Return why waiting cannot make room: only a workflow's spending never resets. Empty: it can."""
-    amount = _find_amount(made)
+    amount = _cap_estimate(made)
     for budget_scope in budget_scopes:
         free = replace(budget_scope.balance, reserved_usd=books.ZERO, reserved_tokens=0, reserved_ms=0)
         if books.is_workflow(free.scope) and not books.is_within_ceilings(
@@ -147,7 +147,7 @@ def begin_waiting(made: Changes) -> Changes:
 
 def reserve_as_before(made: Changes, note: str) -> Changes:
     """Lower the reservation to the run's estimate, as its handed-over job came back from a node."""
-    usd, account = _find_amount(made).usd, made.case.account
+    usd, account = _cap_estimate(made).usd, made.case.account
     if made.attempt.reserved_usd <= usd:
         return made
     made = made.book(books.lower_reserved(made.case.entries, account, usd, made.now.stamp, note))

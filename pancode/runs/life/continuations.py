@@ -91,12 +91,12 @@ def continue_request(
     turns = {name: one for name, one in again.turns.items() if name != "by"}
     if turns and _is_by_fleet(old, remark, left):
         turns["by"] = FLEET
-    timeline = _choose_story(old) if back is None else _RESTORED.format(name=back.name, told=back.text)
+    summary = _choose_summary(old) if back is None else _RESTORED.format(name=back.name, told=back.text)
     return replace(
         again,
         turns=turns,
         task=words if again.turns else _make_task(old, words, bool(resume)),
-        story=timeline if again.turns else "",
+        story=summary if again.turns else "",
         node=node,
         resume=resume,
         begins=find_beginning(old if back is None else back.at),
@@ -128,7 +128,7 @@ def _make_task(old: Run, words: str, same_session: bool) -> str:
         return old.task
     if same_session:
         return f"{words}\n\n{_SAME_SESSION}" if find_beginning(old) is not None else words
-    return f"{words}\n\n{format_story(old)}"
+    return f"{words}\n\n{summarize_run(old)}"
 
 
 def message_for(old: Run, remark: str, by: str, left: LeftOver) -> str:
@@ -163,17 +163,17 @@ def _is_repeated(old: Run) -> bool:
     return old.takes_turns and (unbegun or old.outcome is Outcome.LOST)
 
 
-def _choose_story(old: Run) -> str:
-    """Return the next interactive run's story; the old run's own one if its message is repeated."""
-    return SessionTurn.of(old).story if _is_repeated(old) else format_story(old)
+def _choose_summary(old: Run) -> str:
+    """Return what the next run reads about `old`; if its message is repeated, what `old` itself read."""
+    return SessionTurn.of(old).story if _is_repeated(old) else summarize_run(old)
 
 
-def format_story(old: Run) -> str:
+def summarize_run(old: Run) -> str:
     """Return the old run's task, end and answer, for an agent that does not remember them."""
-    return "\n\n".join((_NEW_SESSION.format(run=old.id), *_list_story_parts(old)))
+    return "\n\n".join((_NEW_SESSION.format(run=old.id), *_list_summary_parts(old)))
 
 
-def _list_story_parts(old: Run) -> Iterator[str]:
+def _list_summary_parts(old: Run) -> Iterator[str]:
     yield f"--- Its task:\n{_clip_end(old.task, MOST_OF_A_TASK)}"
     yield f"--- How it ended: {old.outcome}: {old.reason}"
     gates = old.result.get("gates")

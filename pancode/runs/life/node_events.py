@@ -43,7 +43,7 @@ class NodeReported(Signal):
     """When the event happened, by the node's wall clock."""
 
     def apply(self, made: Changes) -> Changes:
-        """Process a lease's event, in order and once; an event with any other number changes nothing."""
+        """Process the lease's next event; one whose number does not follow the last one's changes nothing."""
         body = self.body
         if self.seq != made.lease.cursor + 1:
             return made

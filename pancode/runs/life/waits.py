@@ -94,9 +94,8 @@ class ToldByUser(Signal):
         """Give the run a user's message: with its task before a job is signed, else to its agent if it
         listens, else store it for the run's continuation. UsageError if the run accepts no messages."""
         session = made.case.session
-        changes = (
-            session is not None and session.chosen_by is not None
-        )  # the message begins the next interactive run
+        # the message begins the next interactive run
+        changes = session is not None and session.chosen_by is not None
         waits = made.run.state is RunState.PENDING and not made.case.open_leases and not changes
         news = () if session is None else session.news
         must_hear(made.run, made.case.words, self.text, news)
@@ -235,7 +234,7 @@ class LeftWorkspace(Signal):
     by: str
 
     def apply(self, made: Changes) -> Changes:
-        """End the active run that keeps a workspace's files open for a user, who may have changed them."""
+        """Ask the node to end the active run that has kept the workspace open for a user."""
         lease, (what, number) = made.case.leases[made.run.lease], LEAVES
         made = made.send(lease.node, TurnControl(identity=identity_of(lease), number=number, what=what))
         made = made.tell("person", "workspace", "left", f"by {self.by}")
@@ -363,9 +362,8 @@ class Continued(Signal):
         already answered or denied."""
         if self.sole:
             must_be_free(made.run)
-            action = made.case.action(
-                ActionKind.USER
-            )  # It may have been denied since the answer was checked.
+            # It may have been denied since the answer was checked.
+            action = made.case.action(ActionKind.USER)
             if is_blocked(made.run) or self.past_cap:
                 must_wait(made.run, action, ItemKind.QUESTION, ItemKind.PERMISSION)
         result = {**made.run.result, NEXT: [*list_next_runs(made.run), self.run]}

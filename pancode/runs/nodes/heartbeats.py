@@ -31,9 +31,8 @@ def detect_shared_key(core: Core, node: Node, heartbeat: Heartbeat) -> bool:
     """
     if not _is_proof(core, heartbeat):
         return False
-    core.live.contacts.sessions.pop(
-        heartbeat.node
-    )  # After its release, a node is judged only by new heartbeats.
+    # After its release, a node is judged only by new heartbeats.
+    core.live.contacts.sessions.pop(heartbeat.node)
     with unit_of_work(core) as work:
         known = work.tx.get(Node, node.name)
         if known is not None and known.quarantined is None:

@@ -92,8 +92,8 @@ def closes_gpus(view: NodeView) -> bool:
 
 
 def gpus_seen(view: NodeView, holds: Iterable[GpuHold], ended: Collection[str]) -> tuple[GpuSeen, ...]:
-    """Return the node's GPUs: reserved by our rows, and in use by its report. `ended`: attempts that have
-    ended since that report."""
+    """Return the node's NVIDIA GPUs, each with the run that holds it: by our reservations, else by the node's
+    last report. `ended`: attempts that have ended since that report."""
     if view.last is None:
         return ()
     heartbeat = view.last.heartbeat

@@ -290,9 +290,8 @@ class Believed(Signal):
         usage = claims.usage
         tokens = usage.input_tokens + usage.output_tokens
         spent = Spent(usage.cost_usd, tokens, usage.agent_ms, usage.cost_source)
-        late = (
-            books.add_unknown if spent.usd is None else books.settle_unknown
-        )  # its cost was booked as lost or rejected
+        # its cost was booked as lost or rejected
+        late = books.add_unknown if spent.usd is None else books.settle_unknown
         new = late(entries, account, spent, stamp) + books.settle_attempt(entries, account, spent, stamp)
         new = new or books.add_second(entries, account, spent, stamp)
         new = new or books.add_rest(entries, account, spent, stamp)

@@ -241,7 +241,7 @@ def _ask_again(work: Work, letter: Letter, judged: Judged) -> None:
     if digest not in requests and not evidence.one_more(work, node.name):
         return
     first, count = requests.get(digest, (core.ports.clock.boot_ms(), 0))
-    if count >= MOST_ASKS and core.silent_since(first) >= core.rules.deadlines.lost_ms:
+    if count >= MOST_ASKS and core.awake_ms_since(first) >= core.rules.deadlines.lost_ms:
         work.after(partial(requests.pop, digest, None))
         _reject(work, letter, f"asked for {count} times: {judged.reason}")
         return

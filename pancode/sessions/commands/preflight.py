@@ -179,7 +179,7 @@ def bring_in(client: Client, note: Note) -> None:
     A failure is only reported in a note.
     """
     if not client.get(FLEET)["nodes"]:
-        note("no node is in the fleet: this one becomes a node ...")
+        note("the fleet has no nodes: this computer becomes a node ...")
         try:
             for event in client.events("POST", "/v1/fleet/up", {**describe_caller(), "nodes": []}):
                 if event.kind == "result":

@@ -46,7 +46,7 @@ class MemoryRunner:
     def discard(self, folder: Path) -> None:
         phase = self._host.phases.get(str(folder))
         if phase is not None and phase.boot is not None:
-            raise RunnerError(f"{folder} was started")
+            raise RunnerError(f"the phase in {folder} has been started, so it cannot be discarded")
         self._host.phases.pop(str(folder), None)
         self._host.stops.pop(str(folder), None)
         self._host.torn.discard(str(folder))

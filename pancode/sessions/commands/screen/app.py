@@ -557,9 +557,8 @@ class ChatScreen(SteadyPage):
             return self._reply_to(answered)
         if isinstance(question, Consent):
             question.answer.put(how == "yes")
-            self._show_question(
-                self.shape.get("asks")
-            )  # The agent's question that waited behind the Consent.
+            # The agent's question that waited behind the Consent.
+            self._show_question(self.shape.get("asks"))
         elif how == "yes" and question["kind"] == "landing":
             # A landing may run gates for minutes, so it runs separately and a panel shows its result.
             self._run_command(TypedCommand(COMMANDS["/approve"], (question["run"], *question["yes"])))

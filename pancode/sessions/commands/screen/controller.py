@@ -61,9 +61,9 @@ class ScreenFace(Face):
         return True
 
     def confirm(self, question: str, otherwise: str) -> bool:
-        return self.answered(Consent(question))
+        return self.ask_consent(Consent(question))
 
-    def answered(self, consent: Consent) -> bool:
+    def ask_consent(self, consent: Consent) -> bool:
         self.notify(("agree", consent))
         return consent.answer.get()
 
@@ -153,7 +153,7 @@ class ChatController:
         """Set another mode or level for the next message; a card asks before the level is raised."""
 
         def agreed(question: str) -> bool:
-            return self._face.answered(Consent(question, "before it does more by itself", "do it"))
+            return self._face.ask_consent(Consent(question, "before it does more by itself", "do it"))
 
         def work() -> None:
             done = set_terms(self._client, self.run, terms, agreed)
@@ -261,7 +261,7 @@ class ChatController:
             argv = command.command.argv(command.words, self.run)
             end = self._runs(argv, command.command.patience_s, columns)
             consent = Consent(end.text, "before it does more by itself", "do it")
-            if end.needs_yes and self._face.answered(consent):
+            if end.needs_yes and self._face.ask_consent(consent):
                 end = self._runs([*argv, "--yes"], command.command.patience_s, columns)
             self._tell(("panel", (command.text, end.text)))
 

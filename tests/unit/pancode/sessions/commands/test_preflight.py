@@ -143,7 +143,7 @@ def test_this_machine_comes_in_where_none_is_and_nothing_begins() -> None:
     told = prepare_session(api, {"agent": "panos"}, notes.append)
     assert [path for path, _ in api.posted] == ["/v1/fleet/up", "/v1/sessions"]
     assert api.posted[1][1] == {"agent": "panos", "dry_run": True}
-    assert notes == ["no node is in the fleet: this one becomes a node ..."]
+    assert notes == ["the fleet has no nodes: this computer becomes a node ..."]
     assert "?   1 thing needs you, 3 changes to review, 2 verified: pancode inbox" in map(str, told), (
         "it is not a question, and waits"
     )
