@@ -15,30 +15,29 @@ class Intervals:
     look_ms: int = 1_000
     """The interval for checking a running attempt."""
     turn_look_ms: int = 100
-    """The interval of looks at an interactive run in its turn: users wait for the answer, and
-    for a question."""
+    """The interval for checking an interactive run during a turn: users wait for answers and questions."""
     idle_look_ms: int = 250
     """The interval for checking an interactive run that waits for a message."""
     progress_ms: int = 2_000
     """The minimum time between two progress events of one attempt."""
     signs_ms: int = 30_000
-    """The interval of looks for signs of life of an agent at work."""
+    """The interval for checking the signs of life of a running agent."""
     follow_ms: int = 1_000
     """The interval for sending a running attempt's output to the depot."""
     interactive_follow_ms: int = 50
     """The interval for sending an interactive run's output: users read it as it is written."""
     retry_ms: int = 2_000
-    """The pause after the link is down, the disk is full, or a fault of ours."""
+    """The pause after the link is down, the disk is full, or an internal error."""
     publish_first_ms: int = 5_000
     publish_most_ms: int = 60_000
-    """A receipt is sent again after the first, then after twice that, at most after the second.
-    An output that the depot refused: first after `retry_ms`, then in the same way."""
+    """A receipt is sent again after the first interval, then after twice that, up to the second one. The same
+    applies to an output that the depot refused, starting with `retry_ms`."""
     resend_ms: int = 10_000
-    """How long after an event was sent it is sent again, if the coordinator's cursor does not cover it."""
+    """After this time an event is sent again if the coordinator's cursor does not cover it."""
     facts_ms: int = 30_000
     """The interval for checking the machine."""
     tighten_ms: int = 60_000
-    """A machine that is strained for this long takes one attempt less, and again one less after as long."""
+    """After this long under load, a machine runs one attempt less, and one less again after the same time."""
     loosen_ms: int = 180_000
     """After this long without load, a machine runs one attempt more."""
     inventory_ms: int = 600_000

@@ -65,7 +65,7 @@ from node_agent.workspace.workspaces import Workspaces
 
 DISTRIBUTION = "pancode"
 UNKNOWN_VERSION = "0+unknown"
-LOOSE = "the kernel does not hold runs to a number of processes here: they are counted once a second"
+LOOSE = "the kernel cannot limit a run's processes here: they are only counted once a second"
 LOOSE_FIX = "use Linux 5.14 with `prlimit` (util-linux), or a systemd user manager (loginctl enable-linger)"
 
 
@@ -100,7 +100,9 @@ def build(home: NodeHome, clock: Clock, ids: Ids, uplink: Uplink | None = None) 
     take_over(home)
     settings, key, coordinators = home.read_settings(), home.read_key(), home.read_coordinators()
     if key.public.tag != settings.tag:
-        raise SettingsError(f"{home.settings} is for node {settings.tag}, the key is of {key.public.tag}")
+        raise SettingsError(
+            f"{home.settings} is for node {settings.tag}, but the key is for {key.public.tag}"
+        )
     home.make_folders()
     vault = Vault(home.secrets, dict(os.environ), clock, list_token_paths(home.root))
     intervals, reserve = Intervals().scale(settings.time_factor), settings.disk_reserve

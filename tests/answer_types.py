@@ -19,7 +19,7 @@ def misfits(value: Any, hint: Any, where: str = "") -> Iterator[str]:
     elif origin in (Union, UnionType):
         yield from _in_any(value, inner, where)
     elif origin is Literal:
-        yield from [] if value in inner else [f"{where}: {value!r} is none of {inner}"]
+        yield from [] if value in inner else [f"{where}: {value!r} is not one of {inner}"]
     elif is_typeddict(hint):
         yield from _in_object(value, hint, where)
     elif origin in (list, dict):

@@ -25,7 +25,7 @@ MOST_WHY = 400
 def probe_program(argv: tuple[str, ...], clock: Clock, limit_s: int = ANSWERS_S) -> dict[str, object]:
     """Return `version` and whether it `resumes` sessions; or `why` not, and whether it is `missing`."""
     if not argv:
-        return {"why": "its entry in ceiling.json names no program: give it an `argv`"}
+        return {"why": "its entry in ceiling.json does not name a program: add an `argv`"}
     name = os.path.basename(argv[0])
     try:
         process = CHILDREN.start(

@@ -19,8 +19,8 @@ from node_agent.runtimes.lines import dict_of, list_of, text_of
 
 MOST_OPEN, MOST_DETAIL, MOST_WHY = 200, 200, 500
 MOST_KEPT = 1 << 20
-"""The most characters of one fact about a call, as JSON. A longer fact counts as not reported, so nothing is
-let through because of it."""
+"""The most characters of one fact about a call, as JSON. A longer fact counts as not reported, so it cannot
+cause a permission."""
 _TOOLS = {
     "read": "read",
     "edit": "edit",
@@ -46,7 +46,7 @@ class AcpCalls:
         self._open: dict[str, dict[str, Any]] = {}
         self._told: set[str] = set()
         self.refused = False
-        """Whether a call was refused, and none has been let through since."""
+        """Whether a call was refused, and none has been permitted since."""
 
     @property
     def at_work(self) -> bool:
@@ -88,7 +88,7 @@ class AcpCalls:
         try:
             if kind == "execute":
                 if not (command := self._find_command(call)):
-                    return "its exact command is not known, so nobody can judge it"
+                    return "its exact command is unknown, so it cannot be judged"
                 box.commands += not box.judge.command(command).only_looks
                 return ""
             paths = _list_paths(call)

@@ -41,7 +41,7 @@ is ended, too. A busy disk may take long to write an answer."""
 AUTH_REQUIRED, NO_METHOD = -32000, -32601
 MOST_WHY, MOST_OFFERS = 400, 1_000
 _STATUS = re.compile(r"(?:^|\bHTTP |\berror: |\bstatus:? )([45]\d\d)\b")
-"""Finds the model server's status where a program has it only in its words for users."""
+"""Finds the model server's status if a program reports it only in its text for users."""
 _NEVER = "session-1970-01-01T00-00-{}.jsonl"
 """A file name with a time at which Gemini CLI cannot have been started."""
 _UNSEEN = "CMZ"
@@ -79,7 +79,7 @@ class AcpConversation:
     fleet: FleetServer | None = None
     """The fleet's tools, for an orchestrator; None: there are none."""
     home: str = ""
-    """The home, if it is the run's alone; empty: it is not changed when the program is started again."""
+    """The home, if only this run uses it; empty: it is not reset when the program is restarted."""
     turns: int = 0
     used: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("input", "cached", "output"), 0))
     remembers: bool = False
@@ -198,7 +198,7 @@ class AcpConversation:
         """Raise Over for an unknown version: only a known adapter is sure to pass our settings on to its
         program."""
         if not version.startswith(self.way.known):
-            words = f"{self.way.name} is of version {version or '(none told)'}, and PanCode knows"
+            words = f"{self.way.name} has version {version or '(none told)'}, but PanCode supports"
             raise Over(FailureKind.CANNOT_START, f"{words} {self.way.known}x; fix: {self.way.install}")
 
     def _resume_session(self, able: Mapping[str, Any], where: Mapping[str, Any]) -> Message | None:
@@ -242,7 +242,7 @@ class AcpConversation:
         listed = {text_of(one.get("id")): list_of(one.get("options")) for one in lists}
         for name, value in self.way.options.items():
             if value not in (dict_of(one).get("value") for one in listed.get(name, [])):
-                words = f"{self.way.name} has no {name} {value} to choose"
+                words = f"{self.way.name} does not offer {name} {value}"
                 raise Over(FailureKind.CANNOT_START, f"{words}; {self._describe_fix()}")
             self._call_program(
                 "session/set_config_option", sessionId=self.session, configId=name, value=value
@@ -274,7 +274,7 @@ class AcpConversation:
 
     def _describe_lack(self, kind: str, value: str, offer: ProgramOffer | None) -> str:
         others = ", ".join(offer.values[:20]) if offer else "its own"
-        return f"{self.way.name} offers no {kind} {value}, only {others}"
+        return f"{self.way.name} does not offer {kind} {value}, only {others}"
 
     def _find_quiet_mode(self, offer: ProgramOffer) -> str:
         """Return another mode if the program begins in one without permission requests; else empty. Raises
@@ -282,8 +282,8 @@ class AcpConversation:
         if offer.kind != "mode" or not is_bypass_mode(offer.now):
             return ""
         if not offer.values:
-            words = f"{self.way.name} has only the mode {offer.now}, in which it asks nobody"
-            raise Over(FailureKind.CANNOT_START, f"{words}; fix: give it another one in its settings")
+            words = f"{self.way.name} has only the mode {offer.now}, which requests no permissions"
+            raise Over(FailureKind.CANNOT_START, f"{words}; fix: configure another mode in its settings")
         return offer.values[0]
 
     def _set(self, offer: ProgramOffer, value: str) -> None:
@@ -369,7 +369,7 @@ class AcpConversation:
         if self.way.silent_ms and now - self._heard_ms >= self.way.silent_ms:
             seconds = self.way.silent_ms // 1000
             self._cancel(self._number)
-            words = f"the model gave no answer: {self.way.name} has said nothing for {seconds} s"
+            words = f"the model gave no answer: {self.way.name} has sent nothing for {seconds} s"
             raise Over(FailureKind.MODEL_FAILED, words)
 
     def _take(self, message: Message) -> None:
@@ -457,7 +457,9 @@ class AcpConversation:
         if stop == "refusal":
             raise ModelDeclined(FailureKind.AGENT_FAILED, "the model declined to answer")
         if stop == "max_turn_requests":
-            raise Over(FailureKind.REQUEST_LIMIT, f"{self.way.name} asked its model as often as it may")
+            raise Over(
+                FailureKind.REQUEST_LIMIT, f"{self.way.name} reached its limit of model requests per turn"
+            )
         if stop == "max_tokens":
             raise Over(FailureKind.AGENT_FAILED, "the model's answer was cut off because it was too long")
         if self._calls.refused:

@@ -188,7 +188,7 @@ class FleetServer:
         if not is_fleet_tool_name(name):
             why = f"{name[:100]} is not a tool of this run"
         elif not self.turn:
-            why = "no turn is at work, so nothing is asked"
+            why = "no turn is in progress, so no call is made"
         elif len(self._open) >= MOST_OPEN_FLEET_CALLS:
             why = f"{MOST_OPEN_FLEET_CALLS} calls wait for an answer; try again after one was answered"
         try:

@@ -317,7 +317,7 @@ class NodeAgent:
                 data, self.world.keys, self.world.node.fleet, self.world.node.tag
             )
         except WireRefusal as refusal:
-            self._note(f"a heartbeat was not believed: {refusal.code}", ProblemCode.FORGED_HEARTBEAT)
+            self._note(f"a heartbeat was not accepted: {refusal.code}", ProblemCode.FORGED_HEARTBEAT)
             return
         result = self._fleet.hear(heartbeat, self.world.clock.boot_ms())
         if result.answered:

@@ -84,7 +84,7 @@ class Controls:
         self._clock, self._acts = clock, acts
         self._touched: list[AttemptId] = []
         self._ahead: set[int] = set()
-        """Numbers applied while a smaller one is missing. A restart forgets them, and reads them again."""
+        """Numbers that were applied while a smaller one is missing. A restart forgets and rereads them."""
 
     def settle(self, floor: int) -> None:
         """Accept the coordinator's statement that no message up to this number is still to come."""
@@ -104,7 +104,7 @@ class Controls:
                 ahead.add(control.seq)  # also if it cannot be applied: a later try would fail, too
                 state = self._apply(control, state, news)
             except WireRefusal as refusal:
-                forged.append(f"a control message was not believed: {refusal}")
+                forged.append(f"a control message was not accepted: {refusal}")
             except (
                 records.JournalError,
                 KeyError,

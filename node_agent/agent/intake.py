@@ -130,7 +130,7 @@ class Intake:
         elif isinstance(opened, Refuse) or (isinstance(verdict, Refuse) and verdict.identity is None):
             assert isinstance(verdict, Refuse)
             # an invalid job cannot be answered: it is counted and leaves the queue
-            self._note(f"a job was not believed: {verdict.why}: {verdict.detail}", ProblemCode.FORGED_JOB)
+            self._note(f"a job was not accepted: {verdict.why}: {verdict.detail}", ProblemCode.FORGED_JOB)
             self._world.uplink.settle_job(claimed.rq_job, False, f"{verdict.why}: {verdict.detail}")
         elif isinstance(verdict, Hold):
             self._snapshots.begin(opened)

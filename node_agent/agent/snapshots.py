@@ -36,7 +36,7 @@ class SnapshotQueue:
         self._workspaces, self._aside = workspaces, aside
         self._due: deque[Opened] = deque()
         self._known: dict[str, Opened] = {}
-        """The jobs whose snapshots are asked for, by digest."""
+        """The jobs whose snapshots are requested, by digest."""
         self._over: SimpleQueue[tuple[Opened, bool]] = SimpleQueue()
         self._busy = False
 
@@ -82,6 +82,6 @@ class SnapshotQueue:
         except StepFailed:
             is_here = True  # no later try would repair it: the job's own start finds and reports it
         except Exception:
-            _log.exception("%s: a fault of ours while its snapshot was fetched", opened.job.identity)
+            _log.exception("%s: unexpected error while its snapshot was fetched", opened.job.identity)
         finally:
             self._over.put((opened, is_here))

@@ -66,7 +66,7 @@ LEAVE_S = 3.0
 CROWDED_MS = 20
 """Milliseconds until attempts that found all publishers busy are tried again."""
 GATHER_S, PATIENCE_S = 0.004, 0.05
-"""The seconds for which events are gathered, to go out together: the second where no slot depends on them."""
+"""Seconds for which events are collected into one message; the second applies if no slot needs them."""
 _log = logging.getLogger("pancode.node")
 
 
@@ -80,8 +80,7 @@ class ThreadDrive:
         self._idle_ms = idle_ms
         self.moved: Callable[[AttemptId, Turn], None] = lambda identity, turn: None
         self.murmured: Callable[[bool], None] = lambda soon: None
-        """Called when events are to be sent; `soon`: somebody waits for them, for a slot or in an interactive
-        run."""
+        """Called when events are to be sent; `soon`: a slot or an interactive run waits for them."""
         self._lock = threading.Lock()
         self._due: dict[AttemptId, int] = {}
         self._busy: set[AttemptId] = set()
@@ -133,7 +132,7 @@ class ThreadDrive:
         try:
             due = self._advance_attempt(identity)
         except Exception:  # an internal error here must only delay this attempt, never stop the node
-            _log.exception("%s: a fault of ours", identity)
+            _log.exception("%s: internal error", identity)
         finally:
             with self._rest:
                 self._busy.discard(identity)

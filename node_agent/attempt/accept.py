@@ -128,7 +128,7 @@ class AcceptView:
     now: FleetTime | None
     epoch_seen: int
     known: JournalRecord | None
-    """The journal's entry of the job's identity; None: there is none."""
+    """The journal's entry for the job's identity; None if there is none."""
     top_lease: int
     """The highest lease of this run in the journal; 0 for none."""
     stop: PendingStop | None
@@ -194,7 +194,7 @@ def _find_refusal(job: Job, view: AcceptView) -> Why:
     if view.revoked:
         return JobRefusal.REVOKED, "this node is no longer part of the fleet"
     if job.epoch < view.epoch_seen:
-        return JobRefusal.OLD_EPOCH, f"epoch {job.epoch} is over, it is {view.epoch_seen} now"
+        return JobRefusal.OLD_EPOCH, f"epoch {job.epoch} is over; the current epoch is {view.epoch_seen}"
     if view.stop is not None:
         return JobRefusal.STOPPED, view.stop.reason
     if view.tombstone is not None and lease <= view.tombstone.lease:
@@ -215,7 +215,7 @@ def _not_now(job: Job, view: AcceptView) -> Why:
     if view.draining:
         return JobRefusal.DRAINING, "this node is draining"
     if _must_wait(job, view) and not view.may_hold:
-        return JobRefusal.NO_SLOT, "every slot is taken, and it holds as many jobs as it may"
+        return JobRefusal.NO_SLOT, "every slot is taken, and the node cannot hold more jobs"
     if not view.disk_ok:
         return JobRefusal.DISK_FULL, "the free disk space is below this node's reserve"
     return None

@@ -92,12 +92,12 @@ class Case:
         self.setup, self.gates = self.folder / SETUP, self.folder / GATES
         self.watch: OutputWatch | None = None
         self.sent_ms: int | None = None
-        """When the receipt was last sent, on the monotonic clock; None: not yet."""
+        """When the receipt was last sent, on the monotonic clock; None if it was not sent yet."""
         self.backoff_ms = context.intervals.publish_first_ms
         self.resend = False
         """Whether the coordinator lacks outputs that the receipt names."""
         self.stumbles = 0
-        """The number of the node agent's own faults in a row."""
+        """The number of consecutive internal errors of the node agent."""
 
     @property
     def entry(self) -> JournalRecord:
@@ -231,8 +231,8 @@ class Case:
 
 
 _REPLAYABLE = (Mark.SPAWNED, Mark.GATED, Mark.PUSHED)
-"""Marks that a power cut may take back as long as nobody was told: the shim's own records are durable, and
-the same marks follow from them. A step that acts on the outside world makes them durable first."""
+"""Marks that a power failure may undo before they are reported: they follow again from the shim's durable
+records. A step that acts on the outside world makes them durable first."""
 
 
 def digest_of(text: str) -> str:

@@ -36,7 +36,7 @@ def judged_by_rules(
     policy, owner = case.job.policy, case.context.ceiling()
     broken = list_breaches(result.changes, (*policy.paths, *owner.rules.paths))
     if owner.closed and result.changes:
-        broken = (f"nobody can check whether the result follows them: {owner.closed}", *broken)
+        broken = (f"the rules cannot be checked: {owner.closed}", *broken)
     read_only = case.job.agent.read_only or ActionClass.FILE_WRITE not in policy.allowed
     changed = verdict.change_fault(read_only, result.kind, result.files_changed, fault)
     return verdict.rules_fault(broken, fault) if changed is fault else changed, broken
@@ -110,7 +110,7 @@ def _find_exposed(case: Case, result: AttemptResult) -> _Exposed:
         return made
     at, known = (case.identity, case.job.workspace, result.commit), set[tuple[str, str]]()
     for mark in ([], [PASSING]):
-        what, where = ("the commits on the way", "in a commit on the way") if mark else _RESULT
+        what, where = ("the intermediate commits", "in an intermediate commit") if mark else _RESULT
         try:
             found = case.context.workspaces.exposed(*at, hidden, on_the_way=bool(mark))
         except StepFailed as failed:
@@ -171,10 +171,10 @@ def score_of(record: spool.ExitRecord, gates: int, output: bytes) -> str:
         raise NoScoreError("the command was not run")
     if not step.ok:
         ended = f"signal {step.signal}" if step.signal is not None else f"exit {step.exit_code}"
-        raise NoScoreError(f"the command did not end well: {ended}")
+        raise NoScoreError(f"the command failed: {ended}")
     lines = output[-LAST_OF_OUTPUT:].decode("utf-8", "replace").strip().splitlines()
     if not lines:
-        raise NoScoreError("the command has printed nothing")
+        raise NoScoreError("the command printed nothing")
     return written_out(_parse_number(lines[-1].strip()), lines[-1])
 
 
@@ -245,7 +245,9 @@ def gate(case: Case) -> Turn:
 def _start_gates(case: Case) -> Turn:
     work = case.context.runner.planned(case.work)
     if work is None:
-        return case.mark(Mark.GATED, verdict.Fault(FailureKind.NODE_INTERNAL, "the plan of the work is gone"))
+        return case.mark(
+            Mark.GATED, verdict.Fault(FailureKind.NODE_INTERNAL, "the plan of the agent's phase is missing")
+        )
     if case.was_cut_off:  # the commit is complete, but the files that the gates would judge may not be
         return case.mark(Mark.GATED, verdict.Fault(FailureKind.NODE_REBOOTED, CUT_OFF))
     left = case.time_left()
@@ -331,7 +333,7 @@ def _gate_result(gate: Gate, step: spool.StepRecord) -> GateResult:
     )
 
 
-MAYBE_SHORT = "the log may be cut short: the node was restarted before it was sent"
+MAYBE_SHORT = "the log may be incomplete: the node was restarted before the log was sent"
 
 
 def push(case: Case) -> Turn:
@@ -345,8 +347,8 @@ def push(case: Case) -> Turn:
             case.context.workspaces.push(case.identity, case.job.workspace, commit)
             delivered = True
         except StepFailed as failed:
-            fault = fault or verdict.Fault(failed.kind, f"the result was not taken: {failed}")
-            findings = [f"the depot did not take {commit}: {failed}"[:1000]]
+            fault = fault or verdict.Fault(failed.kind, f"the depot refused the result: {failed}")
+            findings = [f"the depot refused commit {commit}: {failed}"[:1000]]
             findings += salvage_files(case)
     blobs, lost = upload_outputs(case)
     findings += lost
@@ -367,7 +369,7 @@ def upload_outputs(case: Case) -> tuple[list[dict[str, Any]], list[str]]:
         try:
             blobs.append(case.context.depot.upload(case.identity, name, path).model_dump(mode="json"))
         except StepFailed as failed:
-            lost.append(f"the depot did not take {name}: {failed}"[:1000])
+            lost.append(f"the depot refused {name}: {failed}"[:1000])
     return blobs, lost
 
 

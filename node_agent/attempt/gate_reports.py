@@ -84,7 +84,7 @@ class _Reader:
         if self._depth > MOST_DEPTH:
             raise UnreadableReportError("it is nested too deeply")
         if self._depth == 1 and name not in ("testsuites", "testsuite"):
-            raise UnreadableReportError("it is XML, and not JUnit: it has no testsuites")
+            raise UnreadableReportError("it is XML, but not JUnit: it has no testsuites")
         if name == "testsuite" and not self.tool:
             self.tool = attributes.get("name", "")
         if name == "testcase":
@@ -173,7 +173,7 @@ def _report(name: str, source: _Source, clean: Callable[[str], str], left: int) 
 def _read(source: _Source) -> ReadReport:
     data = source.data
     if data is None:
-        raise UnreadableReportError(source.trouble or "no gate has written it as a plain file")
+        raise UnreadableReportError(source.trouble or "no gate has written it as a regular file")
     if len(data) > MOST_REPORT:
         raise UnreadableReportError(f"it is larger than {MOST_REPORT >> 20} MB")
     begin = data[:64].removeprefix(b"\xef\xbb\xbf").lstrip()[:1]

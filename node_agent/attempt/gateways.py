@@ -41,7 +41,7 @@ class ModelCount:
     words: str = ""
     unpriced: str = ""
     ended: bool = False
-    """Whether the gateway ended regularly, so that nothing is missing."""
+    """Whether the gateway ended normally, so that the count is complete."""
     failing: int = 0
     """The number of consecutive calls that the server has failed."""
     failing_s: int = 0
@@ -53,7 +53,7 @@ class ModelCount:
     waiting: int = 0
     """The number of model calls whose answer has not begun."""
     unsure: str = ""
-    """Attributes of answers, such as a tier, whose price is not known."""
+    """Attributes of answers, such as a tier, whose price is unknown."""
     beyond: Decimal = Decimal(0)
     """The dollars in the usage that come only from assuming the highest price for those answers."""
     left: int | None = None
@@ -92,7 +92,7 @@ class ModelCount:
             (
                 not calls.requests
                 and (bool(claim.cost_usd) or _format_usage(claim) != _format_usage(Usage())),
-                "the model gateway saw no call of this run: its program's own usage report does not count",
+                "the model gateway saw no call of this run: its program's own usage report is ignored",
             ),
             (
                 bool(self.limit and calls.refused),
@@ -104,7 +104,7 @@ class ModelCount:
             ),
             (
                 calls.unread > 0,
-                f"{calls.unread} answers did not tell their tokens to the end: the count is too low",
+                f"{calls.unread} answers did not report all their tokens: the count is too low",
             ),
             (
                 bool(self.unpriced) and self.over(claim).cost_usd is None,
@@ -112,9 +112,10 @@ class ModelCount:
             ),
             (
                 bool(self.unsure) and self.usage.cost_usd is not None,
-                f"the price for {self.unsure} is not known here: the cost is at least "
-                f"${(self.usage.cost_usd or 0) - self.beyond:.4f}, and what it may be at most is counted; "
-                "prices.json of the node can name it: MODEL and the word",
+                f"the price of {self.unsure} is unknown: the cost is at least $"
+                f"{(self.usage.cost_usd or 0) - self.beyond:.4f}, and the highest possible amount is "
+                "counted; add the price to prices.json of the node, under the model's name and the "
+                "attribute",
             ),
             (
                 _format_usage(claim) not in (counted, _format_usage(Usage())),

@@ -49,9 +49,12 @@ def written_values(
             continue
         size += len(data)
         if entry is not None and (len(accepted) == MOST_WRITTEN or size > MOST_TOGETHER):
-            entry, why = None, f"an attempt writes {MOST_WRITTEN} values of {MOST_TOGETHER >> 10} KB together"
+            entry, why = (
+                None,
+                f"an attempt may write at most {MOST_WRITTEN} values of {MOST_TOGETHER >> 10} KB together",
+            )
         if entry is None:
-            findings.append(f"not on the board: {clean(name)[:140]}: {why}")
+            findings.append(f"not put on the board: {clean(name)[:140]}: {why}")
         else:
             accepted.append(entry.model_dump(mode="json"))
     return accepted, findings[:20]
@@ -66,7 +69,7 @@ def _board_entry(name: str, data: bytes, clean: Callable[[str], str]) -> tuple[B
     except UnicodeDecodeError:
         return None, "it is not text"
     except ValidationError:
-        return None, "it is not NAMESPACE/KEY, each of letters, digits, dots, dashes"
+        return None, "its path must be NAMESPACE/KEY, each of letters, digits, dots and dashes"
 
 
 QUESTION = ".pancode/question.json"
@@ -85,7 +88,7 @@ def take_question(
     try:
         question = read_question(left)
     except ValueError as wrong:
-        words = f"it asks a user, and {QUESTION} is not of the form that is known: {wrong}"
+        words = f"the agent has a question for a user, but {QUESTION} is invalid: {wrong}"
         return Fault(FailureKind.NEEDS_USER, clean(words)[:1_000]), {}
     cleaned = UserQuestion(
         question=clean(question.question), choices=tuple(clean(choice) for choice in question.choices)
@@ -128,7 +131,7 @@ def _with_question(case: Case, fault: Fault | None) -> tuple[Fault | None, Exite
     try:
         left = case.context.workspaces.question(case.identity, case.job.workspace)
     except StepFailed as failed:
-        words = f"what it asks a user cannot be read: {failed}"[:1000]
+        words = f"the agent's question to a user cannot be read: {failed}"[:1000]
         needs = Fault(FailureKind.NEEDS_USER, words) if _may_ask(fault) else fault
         return needs, {"findings": [words]}
     return (fault, {}) if left is None else take_question(fault, left, case.cleaner())
@@ -168,7 +171,10 @@ def proposed_tools(
                 raise ValueError(f"an attempt may propose at most {MOST_TOOLS} tools")
             accepted.append(tool.model_dump(mode="json"))
         except ValueError as wrong:  # pydantic's ValidationError is a ValueError too
-            words = f"a name has small letters, digits and dashes, and it is {MOST_TOOL >> 10} KB, packed"
+            words = (
+                "a name may have small letters, digits and dashes; a tool, packed, at most "
+                f"{MOST_TOOL >> 10} KB"
+            )
             why = words if isinstance(wrong, ValidationError) else str(wrong)
             findings.append(f"not proposed: {TOOLS}/{clean(name)[:80]}: {why}"[:500])
     return accepted, findings[:20]

@@ -13,19 +13,19 @@ from node_agent.shim.spool import AGENT_ONLY, ExitRecord, Grace, PhaseLimits, Ph
 from node_agent.wire.job import Job
 
 SETUP, WORK, GATES = "set-up", "work", "gates"
-"""The phases of an attempt, each with a shim and a folder of its own: the attempt's itself, for the work."""
+"""The phases of an attempt, each with a shim and a folder; the agent's phase uses the attempt's folder."""
 OUT, ERR, SETUP_LOG, GATES_LOG, ANSWER, SCORE = "out", "err", "setup", "gates.log", "answer", "score"
 STREAMS = (OUT, ERR, SETUP_LOG, GATES_LOG, ANSWER, SCORE)
 """Outputs in an attempt's folder, by the names under which they are sent to the depot."""
 SHOWN, SHOWN_BY_LINES = ".shown2", ".shown"
-"""The endings of an output's copy without the values of secrets, which the depot gets. An earlier node agent,
-which did not join an agent's text across lines, wrote the second; such a copy is continued as it began."""
+"""Suffixes of an output's copy without the values of secrets, which is sent to the depot. An older agent,
+which did not join an agent's text across lines, wrote the second; such a copy keeps its suffix."""
 STDIN = "task"
 """The agent's input: a file in the attempt's folder, where set-up cannot replace it."""
 KEPT = (*STREAMS, *(name + end for name in STREAMS for end in (SHOWN, SHOWN_BY_LINES)), STDIN)
 """Files that are deleted once the receipt is acknowledged."""
 RUN, DEPTH = "PANCODE_RUN", "PANCODE_DEPTH"
-"""Variables of every phase; values from elsewhere never replace ours."""
+"""Variables of every phase; no other setting overrides them."""
 LEAST_WALL_MS = 1_000
 """The minimum time of a phase that begins while any time is left."""
 

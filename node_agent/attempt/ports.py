@@ -347,7 +347,7 @@ class Launch(ProcessSpec):
     owner: int | None = None
     """The user who must own the attempt's files inside a sandbox; None: the owner stays as it is."""
     unset: tuple[str, ...] = ()
-    """Variables that the job allows and that have no value on the node."""
+    """Variables that the job allows but that have no value on the node."""
 
     @property
     def inside(self) -> bool:
@@ -383,7 +383,7 @@ class ReportedUsage:
     """The turns of an interactive run, in order; only the last one can be without an end."""
     rests: SuspendReason | None = None
     fleet: tuple[FleetCalled, ...] = ()
-    """The calls of tools of the fleet that wait for an answer."""
+    """The calls of fleet tools that wait for an answer."""
 
     @property
     def calls(self) -> int:
@@ -402,7 +402,7 @@ class ReportedEnd:
     spent: ReportedUsage = ReportedUsage()
     findings: tuple[str, ...] = ()
     resets: LimitReset | None = None
-    """When the usage limit ends that the login has met; None: the runtime did not say."""
+    """When the exhausted usage limit of the login resets; None: the runtime did not say."""
 
 
 class OutputReader(Protocol):

@@ -49,7 +49,7 @@ GIVE_UP: dict[Mark, Mark] = {
     Mark.COMMITTED: Mark.GATED,
     Mark.GATED: Mark.PUSHED,
 }
-"""The next mark after repeated failures of our own in a step: the receipt must be sent all the same."""
+"""The next mark after repeated internal errors in a step: the receipt must be sent in any case."""
 STUMBLES = 5
 _UNSTARTED = (Mark.HELD, Mark.ACCEPTED, Mark.PREPARED)
 

@@ -111,10 +111,10 @@ Data = Mapping[str, Any]
 """Plain JSON that a step records for later steps."""
 
 KEEP_MS = 30 * 24 * 3_600_000
-"""How long finished entries, stops and tombstones are kept at least; also until their epoch is over."""
+"""Minimum retention of finished entries, stops and tombstones; also until their epoch is over."""
 
 SKIP = 10_000
-"""The jump of event numbers after records were lost, so that no number is used for two events."""
+"""The number of event numbers skipped after records were lost, so that no number is used twice."""
 
 
 class JournalError(Exception):
@@ -167,12 +167,12 @@ class Note:
     mark: Mark | None = None
     data: Data = field(default_factory=dict)
     passed: tuple[tuple[Mark, Data], ...] = ()
-    """Earlier marks that are written in the same record, since nothing was to be done between them."""
+    """Earlier marks that are written in the same record, as there was no work between them."""
     say: tuple[EventBody, ...] = ()
     """Events of the record; the journal numbers and signs them."""
     stop: StopNote | None = None
     baseline: str | None = None
-    """The workspace's name of the files after set-up; once it is written, set-up is over and well."""
+    """The workspace's name for the files after set-up; once written, set-up has succeeded."""
     findings: tuple[str, ...] = ()
     """Findings for the receipt that belong to no mark."""
     turns: tuple[TurnRecord, ...] = ()
@@ -183,7 +183,7 @@ class Note:
     lossy: bool = False
     """The note has only events, and they may be dropped when the disk is full."""
     lazy: bool = False
-    """A power cut may lose the note while nobody was told of it: the repeated step has the same result."""
+    """A power failure may lose the note before it is reported: the repeated step has the same result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,7 +295,7 @@ class JournalState:
     """The tombstones by run."""
     chain: int = 0
     last_receipt: str | None = None
-    """The digest of the newest receipt among the attempts that were forgotten."""
+    """The digest of the newest receipt among the deleted attempts."""
 
 
 def may_follow(entry: JournalRecord, mark: Mark) -> bool:

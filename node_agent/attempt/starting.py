@@ -20,12 +20,12 @@ from node_agent.wire.failure import FailureKind, JobRefusal
 from node_agent.wire.identity import Mark
 from node_agent.wire.job import Job
 
-NO_VALUE = "env: {0} has no value on this machine: pancode node secret {1} {0}"
-UNTESTED = "the model was not tested, or did not pass: its owner wanted it all the same (--untested)"
+NO_VALUE = "env: {0} has no value on this node; set it with pancode node secret {1} {0}"
+UNTESTED = "the model was not tested, or failed its test; the run's owner allowed it (--untested)"
 NO_LAST_TURN = "no last turn to wrap up at a limit: the model gateway does not count this run's calls"
 
 NOT_CACHED = "set-up runs: the repository lists no folders to store for it (cache: in pancode.yaml)"
-LAID_OUT_BEFORE = "the node was restarted before it was started: its files may be lost in part"
+LAID_OUT_BEFORE = "the node was restarted before the run began: some of its files may be lost"
 
 
 def hold(case: Case) -> Turn:
@@ -105,7 +105,8 @@ def must_have_gates(case: Case, plan: PhasePlan) -> None:
         where = f"{repair}; PATH there: {path[:1000]}"
         raise StepFailed(
             FailureKind.GATE_MISSING,
-            f"no agent was started: a gate's program is not on {case.context.node.name}: {named} ({where})",
+            f"no agent was started: a gate's program was not found on {case.context.node.name}: {named} "
+            f"({where})",
         )
 
 
@@ -124,7 +125,9 @@ def spawn(case: Case) -> Turn:
             return _prepare(case, anew=True)
         plan = runner.planned(first)
         if plan is None:
-            return case.mark(Mark.EXITED, Fault(FailureKind.NODE_INTERNAL, "the plan of the work is gone"))
+            return case.mark(
+                Mark.EXITED, Fault(FailureKind.NODE_INTERNAL, "the plan of the agent's phase is missing")
+            )
         try:
             reopen_gateway(case)
             runner.start(first, plan)
@@ -199,7 +202,7 @@ def _lay_out(case: Case) -> tuple[PhasePlan, Launch, tuple[str, ...], GatewayAcc
     planned = context.runner.planned(case.work)  # a plan of a try that a crash interrupted stays valid
     fresh = planned or work_plan(job, launch, work, case.folder, context.intervals, context.ceiling())
     if planned is not None and needs_sandbox(planned) is not launch.inside:
-        raise StepFailed(FailureKind.SANDBOX, "the node's sandbox came or went between two tries")
+        raise StepFailed(FailureKind.SANDBOX, "the sandbox became available or unavailable between two tries")
     if planned is None and launch.inside:
         fresh = case.put_inside(fresh, entry)
     return fresh, launch, findings, entry
@@ -212,8 +215,8 @@ def _without_gateway(job: Job, entry: GatewayAccess | None) -> tuple[str, ...]:
     if job.limits.requests is not None:
         raise StepFailed(
             FailureKind.MODEL_AUTH,
-            f"the model gateway enforces a limit of model calls, and {job.runtime} goes past its "
-            "count on this node: give the node an API key or a model server, or leave --max-requests out",
+            f"the model gateway cannot limit the model calls of {job.runtime} on this node, because it does "
+            "not count them: give the node an API key or a model server, or leave --max-requests out",
         )
     return (NO_LAST_TURN,) if job.limits.wrap_up else ()
 
@@ -250,7 +253,7 @@ def _setting_up(case: Case) -> Turn:
             return _end_lost_phase(case, vanished_fault(seen, stop))
         case NotStarted():
             return _end_lost_phase(
-                case, Fault(FailureKind.PROCESS_VANISHED, "the record of its process is gone")
+                case, Fault(FailureKind.PROCESS_VANISHED, "the record of its process is missing")
             )
         case _:
             assert_never(seen)
@@ -288,7 +291,7 @@ def _with_last_lines(case: Case, fault: Fault) -> Fault:
 
 def _format_duration(case: Case, record: ExitRecord, why_not: tuple[str, ...]) -> str:
     key = case.entry.prepared.get("cache")
-    kept = "; its result is kept for later runs" if key is not None and not why_not else ""
+    kept = "; its result is stored for later runs" if key is not None and not why_not else ""
     return f"set-up took {(record.ended_mono_ms - record.began_mono_ms) / 1000:.1f} s{kept}"
 
 
@@ -300,11 +303,13 @@ def _start_agent(case: Case) -> Turn:
     if case.was_prepared_before:
         return _withhold(case, Fault(FailureKind.NODE_REBOOTED, LAID_OUT_BEFORE))
     if left == 0:
-        return _withhold(case, Fault(FailureKind.WALL_LIMIT, "set-up took all of its time"))
+        return _withhold(case, Fault(FailureKind.WALL_LIMIT, "set-up used all of the run's time"))
     try:
         planned = case.context.runner.planned(case.work)
         if planned is None:
-            return _never_ran(case, Fault(FailureKind.NODE_INTERNAL, "the plan of the work is gone"))
+            return _never_ran(
+                case, Fault(FailureKind.NODE_INTERNAL, "the plan of the agent's phase is missing")
+            )
         must_have_gates(case, planned)
         plan = _renew_plan(case, planned, left)
         case.context.runner.amend(case.work, plan)

@@ -60,7 +60,7 @@ _REFUSED = {
     "usd": FailureKind.USD_LIMIT,
     "requests": FailureKind.REQUEST_LIMIT,
 }
-GATEWAY_GONE = "the model gateway of this run is gone; it is not started again under a running agent"
+GATEWAY_GONE = "the model gateway of this run has died; it is not restarted while the agent runs"
 _LIMITS = {
     StepEndedBy.WALL: FailureKind.WALL_LIMIT,
     StepEndedBy.IDLE: FailureKind.IDLE_LIMIT,
@@ -91,12 +91,12 @@ def limit_fault(by: StepEndedBy, limits: Held, where: str = "") -> Fault:
         StepEndedBy.WALL: ("it ran for longer than its time limit", _format_time(limits.wall_ms)),
         StepEndedBy.IDLE: ("it wrote nothing for longer than its idle limit", _format_time(limits.idle_ms)),
         StepEndedBy.OUTPUT: ("it wrote more than its output limit", _format_size(limits.output_bytes)),
-        StepEndedBy.MEMORY: ("it took more memory than its limit", _format_size(limits.memory_bytes)),
+        StepEndedBy.MEMORY: ("it used more memory than its limit", _format_size(limits.memory_bytes)),
         StepEndedBy.PROCESSES: (
             "it had more processes and threads than its limit",
             f" of {limits.processes}" if limits.processes else "",
         ),
-        StepEndedBy.DISK: ("it had more on the disk than its limit", _format_size(limits.disk_bytes)),
+        StepEndedBy.DISK: ("it used more disk space than its limit", _format_size(limits.disk_bytes)),
     }
     text, value = words[by]
     return Fault(_LIMITS[by], f"{text}{value}{where}")
@@ -151,7 +151,7 @@ def too_many_turns(limit: int | None, told: int, count: ModelCount | None) -> St
     turns = told or counted
     if limit is None or turns <= limit:
         return None
-    return StopNote(StopKind.TURNS, f"the model was asked for its turn {turns}, the limit is {limit}")
+    return StopNote(StopKind.TURNS, f"the model was called for turn {turns}, the limit is {limit}")
 
 
 def gateway_fault(
@@ -227,7 +227,7 @@ def cannot_run(fault: Fault | None, step: StepRecord | None, argv: Sequence[str]
 
 def own_fault(argv: Sequence[str], status: int, node: str, path: str) -> Fault:
     """Return the failure of the task's own program that cannot run, with the place where it was searched."""
-    what = "no such program" if status == 127 else "it cannot be executed"
+    what = "program not found" if status == 127 else "it cannot be executed"
     where = f"its path {argv[0]!r}" if "/" in argv[0] else f"PATH there: {path}"
     return Fault(FailureKind.CANNOT_START, f"{argv[0][:200]!r} on {node}: {what} ({where[:1000]})")
 
@@ -242,7 +242,7 @@ def _exec_fault(last: StepRecord) -> Fault:
     if error is not None and error.what == "wall" and not missing:
         return Fault(FailureKind.SANDBOX, f"{last.name}: the sandbox could not be created: {error.path}")
     if error is not None and error.what == "below":
-        return Fault(FailureKind.CANNOT_START, f"the run cannot begin in {error.path!r}: {error.errno}")
+        return Fault(FailureKind.CANNOT_START, f"the run cannot start in {error.path!r}: {error.errno}")
     if last.kind is StepKind.SETUP:
         return Fault(FailureKind.SETUP_FAILED, words)
     if missing:

@@ -18,7 +18,7 @@ from node_agent.wire.policy import CallAsked, Policy, rule_words
 from node_agent.wire.signing import PublicKey, SigningKey
 
 BUSY = 10
-"""Percent of one core, on average between two looks, from which a program counts as at work, not waiting."""
+"""Percent of one core, averaged between two looks, from which a program counts as working, not waiting."""
 
 
 class SignsOfLife:
@@ -67,7 +67,7 @@ SECRET = (
     "the command contains a secret of this run, so it is not shown to a user: use a variable or a file "
     "instead"
 )
-TOO_MANY = f"this run has asked {MOST_CALLS} times: no more questions are taken"
+TOO_MANY = f"this run has asked {MOST_CALLS} times: further questions are denied"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,14 +143,13 @@ class OutputWatch:
         """The policy with the rules that require a user's approval; None: there are none."""
         self.known_calls: tuple[str, ...] = ()
         self.waits: bool | None = None
-        """Whether one of the calls waits for a user, or an interactive run for words; None: not
-        looked yet."""
+        """Whether a call waits for a user, or an interactive run for a message; None: not checked yet."""
         self.waits_for_message = False
         """Whether the attempt was an interactive run between two turns at the last check."""
         self.signs = SignsOfLife()
         self.suspend_asked = False
         self.told_fleet: tuple[int, ...] = ()
-        """The newest calls of tools of the fleet that were reported."""
+        """The newest calls of fleet tools that were reported."""
         self.seen_wall_ms = 0
         """When the attempt was last seen running by this session of the node agent."""
         self.told_ms: int | None = None

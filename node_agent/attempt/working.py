@@ -110,7 +110,7 @@ def _deny_call(case: Case, call: CallAsked, words: str) -> None:
 
 ANSWER_CHARS = 4_000
 """The maximum number of characters of an answer in a receipt."""
-CUT_OFF = "the node was restarted before its output was safe on the disk"
+CUT_OFF = "the node was restarted before the run's output was safely on disk"
 
 
 def follow(case: Case) -> Turn:
@@ -131,7 +131,7 @@ def follow(case: Case) -> Turn:
             return _end_lost_phase(case, verdict.vanished_fault(seen, case.entry.stop))
         case spool.NotStarted():
             return _end_lost_phase(
-                case, verdict.Fault(FailureKind.PROCESS_VANISHED, "the record of its process is gone")
+                case, verdict.Fault(FailureKind.PROCESS_VANISHED, "the record of its process is missing")
             )
         case _:
             assert_never(seen)

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import httpx2
 
 CONNECT_S, FIRST_S, BETWEEN_S = 10.0, 600.0, 120.0
-"""The seconds to connect; to the first piece, as a weak machine reads a long prompt for minutes; and between
-two pieces. A socket's own time-out would not do: servers keep a dead stream open with comments."""
+"""Seconds to connect; to the first chunk, as a slow machine reads a long prompt for minutes; and between
+chunks. A socket's time-out would not suffice: servers keep a dead stream open with comments."""
 HEARTBEAT_S = 0.04
 MOST_BYTES, MOST_ERROR = 64 << 20, 64 << 10
 PATH = "/chat/completions"
@@ -90,7 +90,7 @@ class Model:
         if stream.error:
             raise broken_off(stream.error)
         if not stream.is_whole:
-            what = "it is not all JSON" if stream.garbled else "its stream ended too early"
+            what = "part of it is not JSON" if stream.garbled else "its stream ended too early"
             raise Trouble(f"the answer could not be read: {what}", passing=True)
         return stream.answer()
 

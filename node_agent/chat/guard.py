@@ -15,8 +15,8 @@ from typing import assert_never
 from node_agent.chat.messages import Answered, Asked, Call, ToolForm, ToolResults, Turn
 
 CAREFUL = 8_192
-"""The tokens assumed where a server of one's own does not say its context: a small context is better than a
-task that was silently cut off."""
+"""The tokens assumed if one's own server does not report its context: a small context is better than a task
+that was silently truncated."""
 VENDORS = 100_000
 """The context of a vendor's hosted model, in tokens, if it was not set."""
 KEPT, RECENT, SHORT, SHORTEST = 4, 2_000, 400, 120
@@ -183,6 +183,6 @@ def too_small(fitted: Fitted, context: int, known: bool) -> str:
     hint = "" if known else " (its context size is unknown: set PANCODE_MODEL_CONTEXT=N)"
     more = widen_any(-(-fitted.tokens // 1_024) * 1_024)
     return (
-        f"the prompt needs about {fitted.tokens} tokens with room for an answer, "
-        f"and the model can use {context}{hint}; start its server with more: {more}"
+        f"the prompt needs about {fitted.tokens} tokens including an answer, but the model can use only "
+        f"{context}{hint}; start its server with more: {more}"
     )

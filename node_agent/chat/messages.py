@@ -114,7 +114,7 @@ def from_json(data: bytes, server: str) -> tuple[str, list[Turn]]:
         is_same = raw.get("server") == server
         return str(raw["session"]), [_turn(one, is_same) for one in raw["turns"]]
     except (KeyError, TypeError, AttributeError, RecursionError) as exc:
-        raise ValueError("no session of ours") from exc
+        raise ValueError("not a session of PanCode") from exc
 
 
 def _turn(raw: dict[str, Any], is_same: bool) -> Turn:

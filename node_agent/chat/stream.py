@@ -39,7 +39,7 @@ class Stream:
     finish: str = ""
     """Why the answer ended, according to the server; empty: not reported."""
     is_done: bool = False
-    """Whether the server has said that the stream is over."""
+    """Whether the server has reported the end of the stream."""
     model: str = ""
     prompt_tokens: int | None = None
     cached_tokens: int | None = None

@@ -146,20 +146,18 @@ def set_secret(path: Path, name: str, given: bytes) -> str:
     write_atomic(path, f"{text}\n".encode())
     path.chmod(0o600)
     if read_secrets(path).get(name) != value:
-        raise NoValue(f"{path} does not hold {name}: another program has written it at the same moment")
+        raise NoValue(f"{path} does not contain {name}: another program wrote to it at the same time")
     done = "set" if before is None else "unchanged" if before == value else "replaced"
     return f"{name} is {done} in {path} ({len(value)} characters); the next run uses it"
 
 
 def _value_of(name: str, given: bytes) -> str:
     if not _NAME.fullmatch(name):
-        raise NoValue(
-            f"{name!r} is not the name of a secret: letters, digits and _, such as ANTHROPIC_API_KEY"
-        )
+        raise NoValue(f"{name!r} is not a valid name: use letters, digits and _, such as ANTHROPIC_API_KEY")
     try:
         value = given.decode("utf-8").rstrip("\r\n")
     except UnicodeDecodeError as exc:
-        raise NoValue("the value is not a text in UTF-8") from exc
+        raise NoValue("the value must be UTF-8 text") from exc
     if not value.strip() or "\0" in value:
         raise NoValue("the value is empty" if not value.strip() else "the value contains a NUL character")
     if len(given) > MOST_BYTES:

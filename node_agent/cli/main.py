@@ -200,7 +200,7 @@ def _make_parser() -> argparse.ArgumentParser:
         sub.add_argument("--json", action="store_true", help="for programs")
         sub.set_defaults(verb=verb)
         if verb is login:
-            sub.add_argument("runtime", help="whose login it is, such as claude")
+            sub.add_argument("runtime", help="the runtime to log in to, such as claude")
         if verb is write_secret:
             sub.add_argument("name", help="such as ANTHROPIC_API_KEY")
         if verb is install:

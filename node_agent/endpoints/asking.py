@@ -116,7 +116,7 @@ def makes_vectors(model: str) -> bool:
 
 
 NOT_NOW, OTHER_NAME = (9, 10), (62, 64)
-"""OpenSSL's numbers for a certificate not yet or no longer valid, and for one of another name or address."""
+"""OpenSSL's codes for a certificate that is not valid now, and for one of another name or address."""
 
 
 def context_of(place: EndpointAddress) -> ssl.SSLContext:
@@ -125,20 +125,20 @@ def context_of(place: EndpointAddress) -> ssl.SSLContext:
     try:
         return make_tls_context(place.ca)
     except ssl.SSLError as exc:
-        words, fix = f"{place.ca} holds no certificate", "write the authority's certificate to it, as PEM"
-        raise Silent(f"is not asked: {words}", fix=fix) from exc
+        words, fix = f"{place.ca} contains no certificate", "write the authority's certificate to it, as PEM"
+        raise Silent(f"is not queried: {words}", fix=fix) from exc
     except OSError as exc:
         words = f"{place.ca} cannot be read ({exc.strerror})"
-        fix = "give the node's user its authority's certificate there, or name another file as \"ca\""
-        raise Silent(f"is not asked: {words}", fix=f"{fix} in endpoints.json on the node") from exc
+        fix = 'make that file readable for the node\'s user, or name another certificate file as "ca"'
+        raise Silent(f"is not queried: {words}", fix=f"{fix} in endpoints.json on the node") from exc
 
 
 def handshake_error(place: EndpointAddress, exc: ssl.SSLError) -> Silent:
     """Return a failed handshake as Silent, with its reason."""
     if isinstance(exc, ssl.SSLCertVerificationError):
-        return Silent(f"is not believed: {exc.verify_message}", fix=_describe_fix(place, exc.verify_code))
+        return Silent(f"is not trusted: {exc.verify_message}", fix=_describe_fix(place, exc.verify_code))
     if exc.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST"):
-        return Silent("speaks no TLS", fix=f"write {place.url.replace('https', 'http', 1)} as its url")
+        return Silent("speaks no TLS", fix=f"set its url to {place.url.replace('https', 'http', 1)}")
     return Silent(f"cannot be reached over TLS: {exc.reason or exc}")
 
 
@@ -146,11 +146,14 @@ def _describe_fix(place: EndpointAddress, code: int) -> str:
     if code in NOT_NOW:
         return "renew its certificate, or set the clock of this node"
     if code in OTHER_NAME:
-        return f"write a name that its certificate has into its url, in the place of {place.host}"
+        return f"in its url, replace {place.host} by a name from its certificate"
     if place.ca:
         return f"put the certificate of the authority that signed it into {place.ca}"
     ca = f"/etc/ssl/{place.name or place.host}.pem"
-    return f'name the file of its own authority, "ca": "{ca}", beside its url in endpoints.json of the node'
+    return (
+        f'set "ca": "{ca}", the certificate file of its authority, next to its url in endpoints.json of the '
+        "node"
+    )
 
 
 HERE_S, NEAR_S, READ_S = 0.5, 1.0, 2.0

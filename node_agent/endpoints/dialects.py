@@ -77,7 +77,7 @@ class Memory:
     shown: dict[str, object] = field(default_factory=dict)
     asks_slots: bool = True
     tells_queue: bool = True
-    """Whether the server may report figures; one that has none is asked only once."""
+    """Whether the server may report metrics; a server without them is queried only once."""
     queue: int | None = None
     """The queue that the server reported last."""
     silences: int = 0
@@ -104,7 +104,7 @@ class Memory:
 VERSION, PROPS, LM1, LM0, LIST = "/api/version", "/props", "/api/v1/models", "/api/v0/models", "/v1/models"
 ORDER = (VERSION, PROPS, LM1, LM0, LIST)
 LMSTUDIO_PORT = 1234
-"""The usual port of each program: there its own question comes first, as such programs log the others."""
+"""The usual port of LM Studio: its own query comes first there, as it logs the others."""
 _UNEXPECTED = "Unexpected endpoint or method"
 _OWNERS = {"vllm": Dialect.VLLM, "sglang": Dialect.SGLANG, "llamacpp": Dialect.LLAMACPP}
 

@@ -143,7 +143,7 @@ class Listed(WireModel):
     @classmethod
     def _is_free(cls, name: str) -> str:
         if name in TAKEN:
-            raise ValueError(f"{name} is a vendor's name: call it something else")
+            raise ValueError(f"{name} is a vendor's name: choose another name")
         return name
 
     def below(self, home: Path) -> Listed:

@@ -45,7 +45,7 @@ class DecodeProgress:
             return DecodeProgress()
         if seen.silent:
             since = now_ms if self.silent_since is None else self.silent_since
-            words = f"it has not answered for {(now_ms - since) // 1000} s, or its slots have not"
+            words = f"it or its slots have not answered for {(now_ms - since) // 1000} s"
             return replace(self, silent_since=since, words=words if now_ms - since >= SILENCE_MS else "")
         known = dict(self.moved)
         moved = tuple((slot, known.get(slot, now_ms)) for slot in seen.busy)
@@ -58,7 +58,7 @@ def _describe_stuck(slot: Slot, ms: int) -> str:
     if ms < (DECODING_MS if slot.decoded else PROMPT_MS):
         return ""
     what = f"{slot.decoded} tokens of its answer" if slot.decoded else "its prompt"
-    return f"a slot has stood at {what} for {ms // 1000} s"
+    return f"a slot has been stuck at {what} for {ms // 1000} s"
 
 
 STRANGER_MS = 600_000
@@ -118,7 +118,7 @@ def _ask_server(known: KnownServer, client: ServerClient, moment: ProbeContext) 
             known = KnownServer(identity=identify_server(client, moment.port, moment.listed), key=known.key)
         identity = known.identity
         if identity is None:
-            words = "answers, and is not a model server that we know"
+            words = "answers, but is not a known kind of model server"
             return KnownServer(trouble=words, stranger_until=now_ms + STRANGER_MS)
         known.memory.asks_slots = moment.in_use or now_ms >= known.memory.slots_due_ms
         try:
@@ -135,7 +135,7 @@ def _ask_server(known: KnownServer, client: ServerClient, moment: ProbeContext) 
         known.memory.asked(reading.seen or hidden, moment.in_use, now_ms)
         return KnownServer(identity, known.memory, progress, reading, now_ms, key=known.key)
     return KnownServer(
-        trouble="answers in shapes that do not go together", stranger_until=now_ms + STRANGER_MS
+        trouble="gives answers that do not match any one kind of server", stranger_until=now_ms + STRANGER_MS
     )
 
 
@@ -175,7 +175,7 @@ def make_endpoint_fact(
 
 def _judge_health(name: str, place: EndpointAddress, known: KnownServer) -> tuple[Health, str, str]:
     if known.reading is not None and known.reading.locked:
-        words = f"it does not take the key {place.key}" if known.key else "it wants a key"
+        words = f"it rejects the key {place.key}" if known.key else "it requires a key"
         secret = place.key or "GPU_KEY"
         entry = f'{{"name": "{name}", "url": "{place.url}", "key": "{secret}"}}'
         fix = f"add the key to secrets.json of the node as {secret}, and {entry} to its endpoints.json"
@@ -230,7 +230,7 @@ def list_problems(
             fix = known.fix or f"start it, or remove it from {file}"
             reported.append(NodeProblem(what=what[:500], fix=fix))
         elif known.unused and known.identity is not None:
-            what = f"a model server at {place.at} is there and not used: {known.unused}"
+            what = f"a model server at {place.at} is running but not used: {known.unused}"
             reported.append(NodeProblem(what=what[:500], fix=TRUST))
         elif found is not None and found.health is not Health.OK:
             reported.append(
@@ -279,7 +279,7 @@ class EndpointTable:
         self._trouble = ""
         self._users: tuple[str | int, ...] = USERS
         self._over = threading.Event()
-        """Set while no round of looks is under way."""
+        """Set while no check is running."""
         self._over.set()
         self._looked: int | None = None
 

@@ -84,7 +84,7 @@ class _Place:
         self.here = above
         self._levels.pop()
         if _read_inode(above) != self._levels[-1][0]:
-            raise OSError(errno.ESTALE, "a folder was moved away while it was looked through")
+            raise OSError(errno.ESTALE, "a folder was moved while it was being read")
         return self.way.pop()
 
 

@@ -140,9 +140,9 @@ LARGEST: dict[Wire, int] = {
 SMALL = MB
 """The maximum bytes of a request that only reads, and needs no body."""
 IN_MEMORY = 64 * MB
-"""The most bytes of all requests under way together; others wait unread."""
+"""The maximum bytes of all running requests together; others wait unread."""
 MOST_VALUES = 250_000
-"""The most JSON values in a request: each takes up to 250 bytes in memory, however short it is written."""
+"""The maximum number of JSON values in a request: each takes up to 250 bytes in memory, even if short."""
 _BEGINNINGS = (b",", b"[", b"{")
 _QUOTES_EACH = 4
 """The maximum number of quotes for each value: a value with its name may be two strings."""
@@ -325,4 +325,4 @@ async def read_within(seconds: float, reading: Awaitable[T]) -> T:
         async with asyncio.timeout(seconds):
             return await reading
     except TimeoutError as exc:
-        raise BadMessage(f"the request did not come within {seconds:.0f} s") from exc
+        raise BadMessage(f"the request did not arrive within {seconds:.0f} s") from exc

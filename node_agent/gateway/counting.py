@@ -71,11 +71,11 @@ class Count:
     assumed: bool = False
     waiting: int = 0
     unsure: str = ""
-    """Terms of answers whose price is not known, in words: `usd` has the dearest that may apply."""
+    """Attributes of answers whose price is unknown, as text: `usd` assumes the highest that may apply."""
     beyond: str = "0"
     """The dollars of `usd` that come only from this highest price; the rest is the minimum cost."""
     left: int | None = None
-    """The percentage left of the provider's rate limit, by its last answer; None: the answer does not say."""
+    """The percentage left of the provider's rate limit, from its last answer; None: not reported."""
     left_until_s: int = 0
     """Until when `left` is valid, in seconds of CLOCK_MONOTONIC."""
 

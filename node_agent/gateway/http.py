@@ -97,7 +97,7 @@ def parse_head(data: bytes) -> Head:
             raise BadMessage("a line of the head is not a valid header")  # not quoted: it may contain the key
         headers.append((name.lower(), value.strip()))
     if len(start.split(" ", 2)) < 2 or _CONTROL.search(start):
-        raise BadMessage("the first line is not one of HTTP")
+        raise BadMessage("the first line is not valid HTTP")
     return Head(start, headers)
 
 
@@ -113,7 +113,7 @@ def framing_of(head: Head, default: int | Framing) -> int | Framing:
         return default
     length = lengths.pop()
     if lengths or not (length.isascii() and length.isdigit() and len(length) <= DIGITS):
-        raise BadMessage("the length of the body is in doubt")
+        raise BadMessage("the length of the body is ambiguous or invalid")
     return int(length)
 
 

@@ -71,7 +71,7 @@ class GatewaySettings(WireModel):
                 "proxy_login"
             )
         if parts.scheme != "http" or not parts.hostname or parts.path not in ("", "/") or not _find_port(url):
-            raise ValueError("it must be http://HOST:PORT (traffic through it is TLS all the same)")
+            raise ValueError("it must be http://HOST:PORT (traffic through it is still TLS)")
         return url
 
     @field_validator("no_proxy")
@@ -139,7 +139,7 @@ class Near:
         name = job.endpoint or ""
         server = self._find(name)
         if server is None:
-            words = f"endpoint {name} is not there now: its server was stopped, or does not answer"
+            words = f"endpoint {name} is not available: its server was stopped, or does not answer"
             raise StepFailed(FailureKind.MODEL_FAILED, words)
         fact = server.fact
         if fact.health is Health.NEEDS_KEY:
@@ -147,7 +147,7 @@ class Near:
         wire = wire_of(job.runtime)
         way = local_way(job.runtime, job.model, server.url, server.key)
         if way is None or wire not in fact.wires:
-            words = f"endpoint {name} speaks {', '.join(fact.wires)}, and {job.runtime} asks on {wire}"
+            words = f"endpoint {name} offers {', '.join(fact.wires)}, but {job.runtime} needs {wire}"
             raise StepFailed(FailureKind.CANNOT_START, words)
         model = fact.model(job.model or "")
         folder = folder_of(self._folder, name)
@@ -167,7 +167,7 @@ TOKEN_BYTES = 16
 BACKLOG = 128
 FIRST_FD = 3
 _TLS = ("SSL_CERT_FILE", "SSL_CERT_DIR")
-"""The variables of the node with which a gateway finds its certificates."""
+"""The node's variables by which a gateway finds its certificates."""
 _DEFAULTS = tuple(n for n in signal.valid_signals() if n not in (signal.SIGKILL, signal.SIGSTOP))
 
 

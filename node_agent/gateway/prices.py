@@ -248,7 +248,7 @@ def _parse_rate(words: str) -> Rate:
     except ArithmeticError as exc:
         raise ValueError(f"{words.strip()!r} has a value that is not a number") from exc
     if len(numbers) != 4 or not all(number.is_finite() and number >= 0 for number in numbers):
-        raise ValueError(f"{words.strip()!r} is not four prices")
+        raise ValueError(f"{words.strip()!r} must be four prices")
     return Rate(*numbers)
 
 

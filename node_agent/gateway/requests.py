@@ -19,7 +19,7 @@ HOP = frozenset(
     "connection keep-alive proxy-connection transfer-encoding content-length te trailer upgrade host expect "
     "accept-encoding".split()
 )
-"""Headers of one connection. Answers are asked for uncompressed: the count is read from them."""
+"""Headers of one connection. Answers are requested uncompressed: the count is read from them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ def parse_model_body(route: Route, body: bytes) -> tuple[str, dict[str, Any]]:
         value = None
     if not isinstance(value, dict) or _has_duplicates(value):
         if body or route.counted:  # the server may be able to read a body that we cannot judge
-            raise NotAllowed("the body is not a JSON object, or names something twice")
+            raise NotAllowed("the body is not a JSON object, or contains a name twice")
         return route.model, {}
     named = value.get("model") or (value.get("name") if route.wire is Wire.OLLAMA else "")
     return route.model or (named if isinstance(named, str) else ""), value
@@ -142,7 +142,7 @@ _JUDGED = frozenset(
     "model type tools url image_url file_url video_url audio_url fileuri file_uri functiondeclarations "
     "function_declarations maxoutputtokens max_output_tokens num_predict".split()
 )
-"""The names below the top of a request, in small letters, by which it is judged."""
+"""The lower-case names below the top of a request by which it is judged."""
 
 
 def _has_duplicates(named: dict[str, Any], of: frozenset[str] | None = None) -> bool:
@@ -221,7 +221,7 @@ def _refuse_unless_data(address: Any) -> None:
         return
     shown = address[:100] if isinstance(address, str) else "an address"
     raise NotAllowed(
-        f"the vendor would fetch {shown!r} itself, with a network that this run has not: send the data itself"
+        f"the vendor would fetch {shown!r} over a network that this run may not use: send the data itself"
     )
 
 
@@ -339,7 +339,7 @@ def _check_tool(wire: Wire, tool: Any) -> None:
 
 
 def _make_refused_error(what: str) -> NotAllowed:
-    return NotAllowed(f"the vendor would run {what[:100]!r} itself, with a network that this run has not")
+    return NotAllowed(f"the vendor would run {what[:100]!r} itself, over a network that this run may not use")
 
 
 LAST_OUTPUT = 4096

@@ -53,7 +53,7 @@ from node_agent.vault.redact import SHORTEST, Redactor, redact_text
 
 KEPT_ERROR = 16 << 10
 MOST_ERROR = 1 << 20
-"""The most bytes of an answer that is not a success: the whole of it is looked through for the key."""
+"""The maximum bytes of an unsuccessful answer: all of it is searched for the key."""
 MOST_OPEN = 256
 """The maximum number of connections that have shown the run's key."""
 

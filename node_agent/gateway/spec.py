@@ -17,7 +17,7 @@ from node_agent.shim import process
 
 FOLDER, RECORD, ACCESS, COUNT, LOG = "gateway", "record", "door", "count", "log"
 GATE, SOCKET = "gate", "model.sock"
-"""The folder that a sandbox may show, with nothing in it but the socket, and the socket's name."""
+"""The folder that a sandbox may show, which contains only the socket; and the socket's name."""
 
 
 def read_access(attempt: Path) -> tuple[int, str] | None:

@@ -89,10 +89,10 @@ def _name_in(message: bytes) -> str:
         kind = extensions.number(2)
         inside = extensions.field(2)
         if kind == _HIDDEN_NAME:
-            raise NotTls("it hides for which server it is")
+            raise NotTls("it hides the name of its server")
         found += [inside] if kind == _SERVER_NAME else []
     if len(found) != 1:
-        raise NotTls("it does not say for which server it is")
+        raise NotTls("it does not name its server")
     names = _Bytes(_Bytes(found[0]).field(2))
     if names.number(1) != _HOST:
         raise NotTls("it names its server in an unknown way")
@@ -158,7 +158,9 @@ class ProxyTunnels:
                     raise NotAllowed("a run by subscription may reach its vendor only by CONNECT")
                 host, _, port = target.lower().rpartition(":")
                 if host not in self._spec.tunnel or port != str(PORT):
-                    raise NotAllowed(f"{target[:200]} is not among {', '.join(sorted(self._spec.tunnel))}")
+                    raise NotAllowed(
+                        f"{target[:200]} is not allowed, only {', '.join(sorted(self._spec.tunnel))}"
+                    )
                 if not self._lobby.knows(caller):
                     raise NotAllowed(f"this run has {MOST_OPEN} open connections: close some")
                 await self._connect_tunnel(host, near)

@@ -114,12 +114,15 @@ async def _ask(
         raise DialError(f"{at}, the proxy of gateway.json, is not an HTTP proxy: {exc}", sent=False) from exc
     status = head.start.split(" ", 1)[1] if head is not None else "it closed the connection"
     if status[:3] == "407":
-        words = f"the proxy {at} wants a login: name one of secrets.json, user:password, in gateway.json"
+        words = (
+            f"the proxy {at} requires a login: store user:password in secrets.json and name it in "
+            "gateway.json"
+        )
         raise DialError(f"{words} (proxy_login)", sent=False)
     if status[:1] != "2":
         login = {"proxy login": proxy.login, "proxy password": proxy.login.partition(":")[2]}
         raise DialError(
-            f"the proxy {at} of gateway.json refuses a connection to {name}: "
+            f"the proxy {at} of gateway.json refuses to connect to {name}: "
             f"{redact_text(status, login)[:200]}",
             sent=False,
         )
@@ -194,7 +197,7 @@ class UpstreamResponse:
         self.head, self._line, self._pool = head, line, pool
         word = head.start.split(" ", 2)[1]
         if not head.start.startswith("HTTP/1.") or not (word.isdigit() and len(word) == 3):
-            raise BadMessage("the answer is not one of HTTP/1")
+            raise BadMessage("the answer is not HTTP/1")
         self.status = int(word)
         none = self.status in (204, 304)
         self.framing = 0 if none else framing_of(head, Framing.TO_THE_END)
@@ -285,7 +288,7 @@ def parse_retry_after(head: Head) -> int:
 FRESH_S = 60
 """Seconds for which a reported rate limit is remembered, unless it resets earlier."""
 LONGEST_FRESH_S = 300
-"""The most seconds for which a refusal counts; a caller after that hears it again."""
+"""The maximum seconds for which a refusal is remembered; later calls reach the server again."""
 BRIEF_S = 5
 """Seconds; a limit that resets sooner is not a shortage."""
 _OF = ("requests", "tokens", "input-tokens", "output-tokens")
@@ -294,7 +297,7 @@ _RATES = tuple(
     for of in _OF
     for name in ("anthropic-ratelimit-{0}-{1}", "x-ratelimit-{1}-{0}")
 )
-"""What is limited, and the names of headers: the rest, the whole limit, and when it is full again."""
+"""What is limited, and the headers with the remaining amount, the limit, and the time of its reset."""
 _OF_LIMIT = re.compile(r"[0-9]{1,15}/[0-9]{1,15}")
 _DURATION = re.compile(r"(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,6})(?:\.[0-9]+)?s)?")
 _BELOW_A_SECOND = re.compile(r"[0-9.]{1,20}(?:m|u|n|\xb5|\xc2\xb5)s")

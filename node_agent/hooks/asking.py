@@ -21,7 +21,7 @@ FIRST_S, LAST_S = 0.1, 1.0
 MOST_ANSWERS = 500
 """The maximum number of files that are searched for an approval of the whole rule."""
 TOO_LONG = (
-    f"a user is asked about commands of at most {policy.MOST_COMMAND} characters: make the command shorter"
+    f"a user can approve commands of at most {policy.MOST_COMMAND} characters: make the command shorter"
 )
 NOBODY = "no user answered in time"
 

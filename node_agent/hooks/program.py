@@ -35,7 +35,7 @@ from node_agent.wire.clock import SystemClock, SystemIds
 
 DENIED = 2
 CPU_S, WAIT_S = 5, 45
-"""Seconds: more than a call takes, and less than agent programs wait: most let a call through after that."""
+"""Seconds: more than a check takes, but less than agent programs wait: most allow a call after that."""
 ASKING_CPU_S = 120
 """CPU seconds that suffice for one check per second, for as long as a user may take."""
 MOST_BYTES = 4 << 20

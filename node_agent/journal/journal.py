@@ -132,7 +132,7 @@ class Journal:
         name = str(job.identity)
         with self._accepting:
             if name in self._entries:
-                raise JournalError(f"{name} is in the journal")
+                raise JournalError(f"{name} is already in the journal")
             head = {"identity": name, "digest": digest, "epoch": job.epoch, "order": envelope}
             events = self._number_events(job.identity, 0, note.say)
             record = first_record(note, head, events, self._clock.wall_ms())
@@ -349,7 +349,7 @@ class Journal:
         """Part of an entry is lost: end its processes and report the rest; a sealed receipt stays valid."""
         name = str(entry.identity)
         place = self._storage.repair(name)
-        kept = f"kept as {place}" if place else "not kept: the disk is full"
+        kept = f"kept as {place}" if place else "not stored: the disk is full"
         self._troubles.append(f"the journal of {name} was damaged, its readable part is used; {kept}")
         record: dict[str, Any] = {"w": self._clock.wall_ms(), "x": True}
         sealed = self._storage.receipt(name)

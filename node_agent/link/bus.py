@@ -23,7 +23,7 @@ from node_agent.wire.clock import Clock
 ANSWER_S = 10.0
 CONNECT_S = 5.0
 HINT_S = 2.0
-"""The longest time to open the subscription; it delays a waiter for a hint by no more than that."""
+"""The maximum time to open the subscription, and so the maximum delay for a waiter for a hint."""
 UP_CAP = 20_000
 CONTROLS = 500
 

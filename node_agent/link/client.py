@@ -33,7 +33,7 @@ class Access:
     place: Place
     user: str
     password: Callable[[], str]
-    """Asked at each new connection, so a new password is used from the next one on."""
+    """Called for each new connection, so a new password is used from then on."""
     connect_s: float
     answer_s: float
 

@@ -90,7 +90,7 @@ def _out_of_date(place: Secure) -> str:
     begins, ends = cert.not_valid_before_utc, cert.not_valid_after_utc
     if begins.timestamp() <= SystemClock().wall_ms() / 1000 <= ends.timestamp():
         return ""
-    return f"our certificate has expired, or is not yet valid: {begins:%Y-%m-%d} to {ends:%Y-%m-%d}"
+    return f"our certificate has expired or is not valid yet: {begins:%Y-%m-%d} to {ends:%Y-%m-%d}"
 
 
 @lru_cache(maxsize=4)
@@ -112,7 +112,7 @@ def _find_certificate(place: Secure) -> Path:
     try:
         key = SigningKey.parse((place.keys / "node.key").read_text())
     except ValueError as exc:
-        raise OSError(f"{place.keys / 'node.key'} is not a key of ours: {exc}") from exc
+        raise OSError(f"{place.keys / 'node.key'} is not a valid node key: {exc}") from exc
     text = (key.pem() + place.cert).encode()
     if not path.exists() or path.read_bytes() != text:
         write_atomic(path, text)

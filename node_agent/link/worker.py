@@ -74,7 +74,7 @@ class NodeWorker(BaseWorker):
         self.ip_address = "unknown"
 
     def perform_job(self, job: Any, queue: Any) -> bool:
-        raise PermissionError("an RQ job is run by its signed job alone")
+        raise PermissionError("an RQ job can only be run through its signed job")
 
     # -- a job ----------------------------------------------------------------------------------------------
 
@@ -207,7 +207,7 @@ def envelope_of(data: bytes | None, timeout: bytes | None) -> bytes:
     match call:
         case [keys.ENTRY, None, [str(envelope)], dict(options)] if not options:
             return envelope.encode("utf-8", "surrogatepass")
-    raise PoisonError("the job is not a call with a signed job as its only argument")
+    raise PoisonError("the job must be a call with a signed job as its only argument")
 
 
 def _inflate_data(data: bytes) -> bytes:

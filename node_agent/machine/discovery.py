@@ -32,15 +32,15 @@ from node_agent.wire.node import TOOL_FOLDERS, Allowed, GpuLoad, NodeFacts, Node
 from node_agent.wire.policy import Isolation
 
 PROBE_S = 10
-"""The seconds after which a silent program counts as one that does not answer."""
+"""Seconds after which a program that writes nothing counts as not answering."""
 FIRST_S = 0.5
-"""The wait of the first look: most answers come within it, and nobody waits for a heartbeat."""
+"""Seconds to wait in the first look: most answers arrive within it, and it does not delay a heartbeat."""
 PROBE_EVERY_MS = 600_000
 MOST_FIX = 300
 _MEMORY, _ZONES = Path("/proc/meminfo"), Path("/sys/class/thermal")
 _KIB = 1024
 _HOTTEST = 150.0
-"""A sensor that reports more degrees is not a sensor."""
+"""A sensor that reports more degrees is ignored."""
 
 
 class Finder:
@@ -360,7 +360,7 @@ class MachineProbe:
         if self.disk_ok():
             return None
         return NodeProblem(
-            what=f"less than {self._reserve >> 20} MB free in {self._home}", fix="free disk space there"
+            what=f"less than {self._reserve >> 20} MB are free in {self._home}", fix="free disk space there"
         )
 
 

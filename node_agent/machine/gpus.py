@@ -42,7 +42,7 @@ VISIBLE, FOLDERS = "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH"
 FIRST_S, WAIT_S = 1.0, 0.2
 """Seconds to wait for the driver: at the first query, and at each later one."""
 AGAIN_MS = 1_000
-"""The milliseconds for which an answer of the driver is used again."""
+"""The milliseconds for which a driver's answer is reused."""
 SILENT_MS = 10_000
 """A driver that has not answered for this many milliseconds is reported as silent."""
 _UUID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}")
@@ -125,7 +125,7 @@ def read_gpu(nvml: Any, index: int, driver: str) -> GpuReading | str:
     uuid, minor = _text(nvml.nvmlDeviceGetUUID(handle)), nvml.nvmlDeviceGetMinorNumber(handle)
     total, free = int(memory.total), int(memory.free)
     if not _UUID.fullmatch(uuid) or not 0 < total <= _MOST_MEMORY or not 0 <= minor < 1 << 12:
-        return f"GPU {index} reports nonsense: UUID {uuid[:50]!r}, {total} bytes of memory"
+        return f"GPU {index} reports invalid values: UUID {uuid[:50]!r}, {total} bytes of memory"
     busy = None
     with suppress(nvml.NVMLError):  # not every GPU reports it
         busy = int(nvml.nvmlDeviceGetUtilizationRates(handle).gpu)
@@ -265,8 +265,8 @@ class Gpus:
     def problems(self) -> tuple[NodeProblem, ...]:
         """Return why runs cannot use a GPU of this node, with the commands that fix it."""
         state = self.look()
-        fix = "look at `nvidia-smi` and `dmesg` there; a new driver needs a restart of the machine"
-        words = [f"the GPUs are not known: {state.trouble}"] if state.trouble else list(state.odd)
+        fix = "run `nvidia-smi` and `dmesg` there; after a driver update, restart the node"
+        words = [f"GPUs cannot be read: {state.trouble}"] if state.trouble else list(state.odd)
         found = [NodeProblem(what=one[:500], fix=fix) for one in words]
         names = [one.device for one in state.gpus if one.device]
         found += device_problems(names, self._devices) if names and not state.trouble else []
@@ -312,7 +312,7 @@ def access_of(
         seen = [one for one in there if one.fact.uuid in wanted]
         missing = set(wanted).difference(one.fact.uuid for one in seen)
         if missing:
-            words = f"the GPU that the run was given is not here any more: {', '.join(sorted(missing))}"
+            words = f"the GPU assigned to this run no longer exists: {', '.join(sorted(missing))}"
             raise StepFailed(FailureKind.RUNTIME_MISSING, words)
     names = [*(one.device for one in seen), CONTROL, MEMORY] if seen else []
     files = tuple((f"{devices}/{name}", f"/dev/{name}") for name in names)
@@ -393,7 +393,7 @@ def without_driver(
         return
     for device in sorted(pci.glob("*")):
         if _read_word(device / "vendor") == "0x10de" and _read_word(device / "class").startswith("0x03"):
-            what = f"an NVIDIA GPU is here (PCI {device.name}), and its driver or {LIBRARY} is not"
+            what = f"NVIDIA GPU found (PCI {device.name}), but its driver or {LIBRARY} is missing"
             fix = "install the driver there, then restart the node agent: sudo ubuntu-drivers install"
             yield NodeProblem(what=what, fix=f"{fix}  (Debian: sudo apt-get install nvidia-driver)")
             return

@@ -44,11 +44,11 @@ class NodeSettings(WireModel):
     disk_reserve: int = Field(default=512 << 20, ge=0)
     """Bytes of free disk below which the node accepts no job."""
     path: str | None = None
-    """PATH of agents and probes; None: the node agent's own with the usual folders of a user."""
+    """PATH of agents and probes; None: the node agent's PATH plus a user's usual folders."""
     gateway: bool = True
-    """Whether calls with a vendor's key go through a gateway of ours, which holds the key and counts."""
+    """Whether calls with a vendor's key go through PanCode's gateway, which has the key and counts usage."""
     machines: tuple[str, ...] = Field(default=(), strict=False)
-    """Addresses of model servers to look at in addition to this machine's own: HOST:PORT or NAME=HOST."""
+    """Addresses of model servers to probe in addition to this node's own: HOST:PORT or NAME=HOST."""
     keep: NodeKeep = KEEP
     log: str = ""
     """Log levels, in the format of the coordinator's PANCODE_LOG; the node agent's own variable has
@@ -118,7 +118,7 @@ class NodeHome:
         try:
             return NodeSettings.model_validate_json(self.settings.read_bytes())
         except OSError as exc:
-            raise SettingsError(f"{self.settings} cannot be read: {exc.strerror}; enrol this node") from exc
+            raise SettingsError(f"{self.settings} cannot be read: {exc.strerror}; enroll this node") from exc
         except ValidationError as exc:
             first = exc.errors(include_url=False, include_input=False)[0]
             key = ".".join(str(part) for part in first["loc"])
@@ -135,16 +135,16 @@ class NodeHome:
                 f"{self.key} cannot be read: {exc.strerror}; on the coordinator's machine: pancode fleet up"
             ) from exc
         except ValueError as exc:
-            raise SettingsError(f"{self.key} is not a key of ours: {exc}") from exc
+            raise SettingsError(f"{self.key} is not a PanCode key: {exc}") from exc
 
     def read_coordinators(self) -> dict[str, PublicKey]:
         """Return the coordinator's keys by id: two while one is being replaced. Raises SettingsError."""
         try:
             keys = [PublicKey.parse(line) for line in self.coordinator.read_text().splitlines()]
         except (OSError, ValueError) as exc:
-            raise SettingsError(f"{self.coordinator} cannot be read: {exc}; enrol this node again") from exc
+            raise SettingsError(f"{self.coordinator} cannot be read: {exc}; enroll this node again") from exc
         if not keys:
-            raise SettingsError(f"{self.coordinator} is empty; enrol this node again")
+            raise SettingsError(f"{self.coordinator} is empty; enroll this node again")
         return {key.keyid: key for key in keys}
 
     def redis_password(self, settings: NodeSettings) -> str:
@@ -284,8 +284,8 @@ def take_over(home: NodeHome) -> None:
     if number != LAYOUT:
         writer = "a newer" if number > LAYOUT else "an older"
         raise SettingsError(
-            f"{home.root} is of layout {number}, as {writer} node agent writes it; "
-            f"this one knows layout {LAYOUT} alone\n  fix: {_FIX}"
+            f"{home.root} has layout {number}, which {writer} node agent writes; this one supports only "
+            f"layout {LAYOUT}\n  fix: {_FIX}"
         )
     if not home.layout.exists():
         write_atomic(home.layout, f"{LAYOUT}\n".encode())
@@ -297,5 +297,5 @@ def _read_number(home: NodeHome) -> int:
     except FileNotFoundError:
         return LAYOUT
     if not text.isdigit():
-        raise SettingsError(f"{home.layout} holds no number of a layout: {text[:40]!r}\n  fix: {_FIX}")
+        raise SettingsError(f"{home.layout} does not contain a layout number: {text[:40]!r}\n  fix: {_FIX}")
     return int(text)

@@ -53,7 +53,7 @@ def file_of(name: str, path: str) -> tuple[str, int, int] | None:
 
 
 RECORD = "installed.json"
-"""In the node's home: what `node install` has brought, so that it can be taken away."""
+"""In the node's home: the record of what `node install` has installed, so that it can be removed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def read_choices(home: Path) -> dict[str, str]:
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LIBRARIES = os.path.dirname(os.path.dirname(os.path.abspath(pydantic.__file__)))
-"""The folders of the node agent's own code, and of its libraries: our workers run on both."""
+"""The folders of the node agent's own code and of its libraries: PanCode's workers run on both."""
 HEAD, MOST = 256, 1 << 20
 FOLDERS = 6
 """The most folders between a program and the top folder of its package."""

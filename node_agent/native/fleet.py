@@ -75,7 +75,9 @@ class FleetChannel:
         """Begin a call; return its number. Denied."""
         size = len(json.dumps(given))
         if size > MOST_ARGUMENTS:
-            raise Denied(f"the arguments have {size} characters; a tool of the fleet takes {MOST_ARGUMENTS}")
+            raise Denied(
+                f"the arguments have {size} characters; the limit for a fleet tool is {MOST_ARGUMENTS}"
+            )
         self._number += 1
         self._voice.tell(
             "asks_fleet", number=self._number, tool=tool, about=words_of_call(given), arguments=dict(given)

@@ -39,7 +39,7 @@ _FOR_GOOD = frozenset(
         FailureKind.RUNTIME_UNREADABLE,
     }
 )
-"""Failures that further words would meet, too; a next interactive run may have, for example, a new key."""
+"""Failures that further messages would meet too; a new interactive run may have, for example, a new key."""
 _RESTS = (("rest", SuspendReason.ASKED), ("cap", SuspendReason.CAP), ("give_way", SuspendReason.SLOT))
 FORGOT = (
     "the memory of the previous interactive run is not on this node; its files are kept, and the agent is "

@@ -11,11 +11,11 @@ from node_agent.runtimes.workerspec import WorkerSpec
 from node_agent.wire.policy import CommandRule, Safety
 
 Ask = Callable[[str, Sequence[CommandRule]], str]
-"""Asks a user about a command: the reason of a no, or empty."""
+"""Asks a user about a command; returns the reason of a refusal, or an empty string."""
 _BARE = (
     "commands need full-auto or a sandbox, and this node has none; read, edit and search with the other tools"
 )
-_LOOKS = "this run changes nothing: only commands that look, such as git log, ls or grep, are let through"
+_LOOKS = "this run is read-only: only reading commands such as git log, ls or grep are allowed"
 
 
 class Denied(Exception):

@@ -18,7 +18,7 @@ from node_agent.wire.clock import Clock
 from node_agent.wire.failure import FailureKind, by_status
 
 WAITS_S = (1.0, 4.0)
-"""Seconds before the model server is called again after temporary failures; after them the run has failed."""
+"""Seconds of each wait before a retry after a temporary failure; after the last one the run has failed."""
 LONGEST_WAIT_S = 30.0
 LARGER, CUT_TURNS = 2, 2
 """How often a cut-off answer is requested again with twice the room, and how often after telling the model.
@@ -85,7 +85,7 @@ class Loop:
     is_last: bool = False
     fleet: FleetChannel | None = None
     words: Callable[[], str] = str
-    """Return the messages of a user since the last look; empty: there are none."""
+    """Return a user's messages since the last check; empty if there are none."""
     deeds: Deeds = field(init=False)
 
     def __post_init__(self) -> None:
@@ -164,9 +164,7 @@ class Loop:
             if not answer.calls:
                 break
             self.talk += [Answered(answer.text or "[cut off]"), Asked(CUT_OFF.format(room))]
-        raise Over(
-            FailureKind.AGENT_FAILED, f"the model's answer was cut off at {room} tokens, again and again"
-        )
+        raise Over(FailureKind.AGENT_FAILED, f"the model's answer was cut off at {room} tokens repeatedly")
 
     def _with_room(self, room: int, more: int = LARGER) -> tuple[Answer, int]:
         """Ask again with twice the room while the answer is cut off and there is room."""

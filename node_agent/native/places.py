@@ -65,7 +65,7 @@ class Tree:
         """Return the path relative to the top, with `..` resolved by name. Outside if it begins or ends
         elsewhere."""
         if "\0" in path:
-            raise Outside("a path has no zero byte")
+            raise Outside("a path must not contain a zero byte")
         whole = path if path.startswith("/") else posixpath.join(self.top, self.folder, path)
         whole = posixpath.normpath(whole)
         for top in (self.top, self._given):
@@ -143,13 +143,13 @@ class Tree:
             at = below
             if stat.S_ISLNK(os.fstat(at).st_mode):
                 os.close(at)
-                raise Outside(f"{path} is a link, which cannot be followed safely on this kernel")
+                raise Outside(f"{path} is a symlink, which cannot be followed safely on this kernel")
         return at
 
 
 def _make_path_error(code: int, path: str) -> Exception:
     if code in (errno.ENOENT, errno.ENOTDIR):
-        return NotFound(f"there is no {path}")
+        return NotFound(f"not found: {path}")
     return OSError(code, os.strerror(code), path)
 
 

@@ -23,7 +23,7 @@ from node_agent.wire.identity import (
 PIECE, LATEST_MS = 400, 1000
 """A piece of text is written at this many characters, or this many milliseconds after the last one."""
 MOST_WORDS = 200_000
-"""The most bytes that are read of a user's message in one message: 20,000 characters, as JSON."""
+"""The most bytes read from the file of one user message: 20,000 characters, as JSON."""
 SAYS = "{} adds, while you work: {}"
 
 

@@ -92,7 +92,7 @@ class HttpChat:
                 raise ServerUnreachable(f"{urlsplit(self._server.url).netloc} {trouble}") from trouble
             return timed.reply(trouble=trouble)
         except OSError as exc:
-            raise ServerUnreachable(f"{self._server.ca} is not a file of an authority: {exc}") from exc
+            raise ServerUnreachable(f"{self._server.ca} is not a CA file: {exc}") from exc
 
     async def _ask_model(self, body: Mapping[str, Any], ms: int, timed: Timed) -> None:
         began, server = self._clock.mono_ms(), self._server
@@ -193,9 +193,9 @@ class Exam:
             raise NotNow(f"endpoint {self.endpoint} not found on this node", "pancode models ls --servers")
         model = server.fact.model(self.model)
         if model is None:
-            raise NotNow(f"endpoint {self.endpoint} has no model {self.model} now", "pancode models")
+            raise NotNow(f"endpoint {self.endpoint} does not have model {self.model} now", "pancode models")
         if model.embedding:
-            raise NotNow(f"{self.model} makes vectors, no words", "pancode models")
+            raise NotNow(f"{self.model} is an embedding model and generates no text", "pancode models")
         return server, model
 
     @contextlib.contextmanager
@@ -224,18 +224,19 @@ class Exam:
     def _check_answer(self, server: ExamServer, model: ModelFact) -> CheckFact:
         is_loaded = model.residence in (Residence.LOADED, None)
         self.notify(
-            AskState.TESTING, "does it answer?" if is_loaded else "it is loaded now, which may take minutes"
+            AskState.TESTING,
+            "does it answer?" if is_loaded else ("the model is loading, which may take minutes"),
         )
         patience = self.tools.patience
         ms = patience.answer if model.residence is Residence.LOADED else patience.load
         reply = self._ask(server, questions.ask_token(model.id), ms)
         if reply.status in LOCKED:
             key = f"put the key of {server.fact.name} into secrets.json and name it in endpoints.json"
-            raise NotNow(f"it wants a key: {reply.error}", server.fact.fix or key)
+            raise NotNow(f"the server requires a key: {reply.error}", server.fact.fix or key)
         if reply.status == 404:
             raise NotNow(f"the server does not know the model: {reply.error}", "pancode models")
         if reply.status in BUSY:
-            raise NotNow(f"the server cannot now: {reply.status} {reply.error}", "try again later")
+            raise NotNow(f"the server cannot answer now: {reply.status} {reply.error}", "try again later")
         return questions.check_answer(server.fact, reply, ms // 1000)
 
     def _check_context(self, server: ExamServer, model: ModelFact) -> CheckFact:

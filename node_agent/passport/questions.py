@@ -27,11 +27,11 @@ TRIES = 3
 NEEDLE_WORDS = 6_000
 """More words than the 4,096 tokens at which some servers silently cut a prompt; at worst a minute to read."""
 LEAST_CONTEXT = 16_384
-"""The tokens that a coding agent needs: its own words and tools take half of them, a few files the rest."""
+"""The tokens that a coding agent needs: half for its own prompt and tools, the rest for a few files."""
 WANTED_CONTEXT = 32_768
 CUT_BELOW = 0.8
 """A prompt was cut if the server counts fewer tokens than this share of its words."""
-NO_TIME, LATE = "there was no time left", "no answer in the time that was left"
+NO_TIME, LATE = "not tested: the time limit was reached", "no answer within the time limit"
 _FILLER = "the quick brown fox jumps over the lazy dog near the old stone bridge today and then rests".split()
 _PART = 500
 _SPEED_TOKENS = 5
@@ -160,7 +160,7 @@ def check_answer(endpoint: EndpointFact, reply: Reply, waited_s: int) -> CheckFa
     """Return whether the server answers: any token counts."""
     fix = f"check the server's log, restart it at {endpoint.at}, then: pancode models test --again"
     if reply.late:
-        return make_failed(ExamCheck.ANSWERS, f"not one token within {waited_s} s", fix)
+        return make_failed(ExamCheck.ANSWERS, f"no token within {waited_s} s", fix)
     if not reply.well:
         return make_failed(ExamCheck.ANSWERS, f"{reply.status}: {reply.error}", fix)
     if reply.first_ms is None and not reply.tokens:
@@ -196,7 +196,7 @@ def stated_context(endpoint: EndpointFact, model: ModelFact, ctx: int | None) ->
     """Return a failed check if the context that the server states is too small; else None."""
     if ctx is None or ctx >= LEAST_CONTEXT:
         return None
-    words = f"a call gets {ctx} tokens, and a coding agent needs {LEAST_CONTEXT}"
+    words = f"a call gets {ctx} tokens, but a coding agent needs {LEAST_CONTEXT}"
     return make_failed(ExamCheck.CONTEXT, words, context_fix(endpoint, model))
 
 
@@ -204,7 +204,7 @@ def refused_context(endpoint: EndpointFact, model: ModelFact, reply: Reply) -> C
     """Return the check by the limit that a refused prompt's error names; None if it names none."""
     if reply.ctx is None:
         return None
-    good = make_passed(ExamCheck.CONTEXT, f"{reply.ctx} tokens, and it refuses longer prompts")
+    good = make_passed(ExamCheck.CONTEXT, f"{reply.ctx} tokens; longer prompts are refused")
     return stated_context(endpoint, model, reply.ctx) or good
 
 
@@ -215,20 +215,24 @@ def read_context(
     the model had to find."""
     check, counted, stated = ExamCheck.CONTEXT, reply.prompt_tokens, model.ctx_usable
     if reply.late:
-        return make_unknown(check, f"a prompt of over {words} tokens took longer than there was time")
+        return make_unknown(check, f"reading a prompt of over {words} tokens exceeded the time limit")
     if reply.status in (400, 413) and words < LEAST_CONTEXT:
         refusal = f"refuses a prompt of over {words} tokens: {reply.error}"
         return make_failed(check, refusal, context_fix(endpoint, model))
     if not reply.well:
         return make_unknown(check, f"{reply.status}: {reply.error}")
     if counted is not None and counted < CUT_BELOW * words:
-        cut = f"a prompt of over {words} tokens was cut to {counted}, without a word"
+        cut = f"a prompt of over {words} tokens was silently cut to {counted}"
         return make_failed(check, cut, context_fix(endpoint, model))
     if counted is None and (secret is None or secret not in reply.text):
-        return make_unknown(check, "the server does not count prompts, and the number was not found")
+        return make_unknown(
+            check, "the server does not count prompt tokens, and the model did not find the number"
+        )
     if stated is None:
-        return make_unknown(check, f"over {words} tokens were read; how many fit it does not say")
-    return make_passed(check, f"{stated} tokens as it says; over {words} were read whole")
+        return make_unknown(check, f"over {words} tokens were read; the server does not report its limit")
+    return make_passed(
+        check, f"{stated} tokens according to the server; a prompt of over {words} was read completely"
+    )
 
 
 # -- does it call tools, and edit files?
@@ -286,7 +290,7 @@ def tools_fix(endpoint: EndpointFact, model: ModelFact) -> str:
 
 
 def _edits_fix(endpoint: EndpointFact, model: ModelFact) -> str:
-    return f"use a larger model, or one made for code; {model.id} can still be asked by read-only agents"
+    return f"use a larger model, or one made for code; read-only agents can still use {model.id}"
 
 
 def _why_no_ping(reply: Reply) -> str | None:
@@ -306,9 +310,9 @@ def _why_no_edit(reply: Reply) -> str | None:
     if not isinstance(old, str) or not isinstance(new, str) or not isinstance(fields.get("path"), str):
         return "its edit lacks path, old or new"
     if not old or FILE_TEXT.count(old) != 1:
-        return "the old text of its edit is not in the file" if old else "its edit names no old text"
+        return "the old text of its edit is not in the file" if old else "its edit has no old text"
     if FILE_TEXT.replace(old, new) != FILE_TEXT.replace(OLD_WORD, NEW_WORD):
-        return "its edit makes another change than the one asked for"
+        return "its edit makes a different change than requested"
     return ""
 
 
@@ -317,18 +321,22 @@ def _why_no_call(last: Reply, name: str) -> str:
     if last.late:
         return LATE
     if not last.well:
-        what = "its answer broke off" if last.status == 200 else "the server refused the tool"
+        what = "its answer ended early" if last.status == 200 else "the server refused the tool"
         return f"{what}: {last.error}"
     if last.finish == "length":
-        return "it did not come to a call within its limit of tokens"
+        return "it reached its token limit without a tool call"
     if any(call.fields is None for call in last.calls):
         return "the arguments of its call are not JSON"
     if last.calls:
         called = last.calls[0].name
-        wrong = "with other arguments than asked for" if called == name else "which is not a tool here"
+        wrong = (
+            "with other arguments than requested"
+            if called == name
+            else ("which is not one of the offered tools")
+        )
         return f"it called {called[:60]!r}, {wrong}"
     if any(mark in last.text for mark in _CALL_MARKS) or name in last.text:
-        return "it wrote the call as text, where no program finds it"
+        return "it wrote the call as plain text, which programs do not recognize"
     return "it called no tool"
 
 
@@ -347,7 +355,7 @@ TOOLS = CallQuestion(
     good="called a tool with valid arguments",
     fix=tools_fix,
     untold=lambda fix: make_failed(
-        ExamCheck.TOOLS, "its chat template takes no tools, as the server says", fix
+        ExamCheck.TOOLS, "the server reports that the model's chat template does not support tools", fix
     ),
 )
 EDITS = CallQuestion(
@@ -364,7 +372,7 @@ EDITS = CallQuestion(
         {"path": "the file", "old": "text that is in the file once", "new": "what takes its place"},
     ),
     why_not=_why_no_edit,
-    good="edited a file in the asked format",
+    good="edited a file in the requested format",
     fix=_edits_fix,
     untold=lambda fix: make_unknown(ExamCheck.EDITS, "not tested, as an edit is a tool call"),
 )

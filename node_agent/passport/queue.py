@@ -29,7 +29,7 @@ from node_agent.wire.model import WireModel
 FILE = "passports.json"
 MOST = 200
 SICK_MS = 600_000
-"""How long "the model did not answer" is valid: a restart of its server changes none of its numbers."""
+"""How long "the model did not answer" is valid, as a restart of the server does not change its numbers."""
 DAY_MS = 86_400_000
 NUMBERED_MS, NAMED_MS = 7 * DAY_MS, DAY_MS
 """How long a passport is valid if no digest identifies the model: with known numbers, and by name only."""
@@ -117,7 +117,7 @@ def _read(path: Path) -> tuple[StoredPassport, ...]:
     except FileNotFoundError:
         return ()
     except (OSError, ValidationError) as exc:
-        _log.warning("the passports of models cannot be read, and are taken anew: %s", exc)
+        _log.warning("the models' passports cannot be read; the models are tested again: %s", exc)
         return ()
 
 
@@ -189,12 +189,12 @@ class ExamQueue:
             except NotNow as no:
                 self._tell(request, AskState.GIVEN_UP, str(no), no.fix)
             except Exception as exc:  # a bug here must fail only this test, never the node agent
-                _log.exception("a fault of ours in a test of %s", request.model)
-                self._tell(request, AskState.GIVEN_UP, f"a fault of ours: {exc}", "pancode doctor")
+                _log.exception("internal error in a test of %s", request.model)
+                self._tell(request, AskState.GIVEN_UP, f"internal error: {exc}", "pancode doctor")
 
     def _take(self, request: Examine) -> None:
         if not request.again and self._is_known(request):
-            self._tell(request, AskState.DONE, "it has a passport")
+            self._tell(request, AskState.DONE, "already tested; its passport is valid")
             return
         exam = Exam(
             self._tools,

@@ -21,13 +21,13 @@ from node_agent.policy.patterns import is_covering
 from node_agent.policy.rulefile import FILES
 
 _CI = "continuous integration runs it"
-_SHELL = "it is run, or sets variables, in your shell"
+_SHELL = "your shell runs it, or sets variables from it"
 _PYTHON = "Python obeys it whenever it starts"
 _START = "a program obeys it whenever it starts in that folder"
-_EDITOR = "an editor runs what it names"
+_EDITOR = "an editor runs commands that it names"
 _HOOK = "git runs it as a hook"
-_AGENT = "an agent program obeys it, or runs what it names"
-NAMED_TO_AGENTS = "PanCode tells agents to look there, or to carry it out"
+_AGENT = "an agent program obeys it, or runs commands that it names"
+NAMED_TO_AGENTS = "PanCode instructs agents to read it or carry it out"
 _FETCH = "git fetches from the addresses in it"
 READ_BY: Mapping[str, tuple[str, ...]] = {
     "pancode": (".pancode/", "pancode.yaml", "panagents.yaml", "panpresets.yaml", *FILES),
@@ -42,9 +42,9 @@ READ_BY: Mapping[str, tuple[str, ...]] = {
     "scripted": (),
     "shell": (),
 }
-"""The files of a project on which PanCode, and each runtime's program, act by themselves."""
+"""The files of a project that PanCode and each runtime's program obey by default."""
 _REASONS: Mapping[str, tuple[str, ...]] = {
-    "PanCode reads it: it decides what later runs are told, do, and have to pass": READ_BY["pancode"],
+    "PanCode reads it: it sets the prompts, actions and gates of later runs": READ_BY["pancode"],
     _CI: (
         *(".github/", ".forgejo/", ".gitea/", ".gitlab/", ".gitlab-ci.yml", ".circleci/", "Jenkinsfile"),
         *("azure-pipelines.yml", ".azure-pipelines/", "bitbucket-pipelines.yml", ".buildkite/", ".drone.*"),

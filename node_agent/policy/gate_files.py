@@ -20,7 +20,7 @@ _PACKAGE = Parts(
         *("peerDependencies", "peerDependenciesMeta", "optionalDependencies"),
     ),
 )
-"""Of a package the scripts count, and what tools keep there; what it is and what it depends on does not."""
+"""In a package file, scripts and tool settings count; its identity and dependencies do not."""
 _CARGO = Parts(
     "Cargo.toml",
     but=(

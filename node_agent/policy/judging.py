@@ -244,12 +244,12 @@ def list_breaches(changes: Iterable[FileChange], rules: Sequence[PathRule]) -> t
         return ()
     found = dict.fromkeys(word for change in changes if (word := _find_breach(change, rules)) is not None)
     words = list(found)
-    more = [f"and {len(words) - SHOWN} more paths that rules cover"] if len(words) > SHOWN else []
+    more = [f"and {len(words) - SHOWN} more changed paths that rules cover"] if len(words) > SHOWN else []
     return (*words[:SHOWN], *more)
 
 
 def _find_breach(change: FileChange, rules: Sequence[PathRule]) -> str | None:
-    verb = f"{change.how} in a commit on the way" if change.passing else f"was {change.how}"
+    verb = f"{change.how} in an intermediate commit" if change.passing else f"was {change.how}"
     rule = find_strictest(rules, change.path)
     if rule is not None and (rule.access is not PathAccess.NO_DELETE or _is_gone(change)):
         return f"{change.path} {verb}: {rule_words(rule)}"
@@ -271,5 +271,5 @@ def _find_link_breach(change: FileChange, rules: Sequence[PathRule]) -> str | No
     return (
         None
         if rule is None
-        else f"{change.path} was made a link, and guarded paths lie below it: " + (rule_words(rule))
+        else f"{change.path} was replaced by a link, but has guarded paths below it: " + (rule_words(rule))
     )

@@ -62,7 +62,7 @@ def pattern_fault(pattern: str) -> str | None:
     if not pattern.strip() or pattern.strip() != pattern:
         return "it is empty, or begins or ends with a space"
     if not pattern.isprintable():
-        return "it holds a control character"
+        return "it contains a control character"
     if ".." in parts:
         return "`..` leads out of the folder where the pattern starts"
     if pattern.startswith("~") and not pattern.startswith("~/"):

@@ -36,9 +36,9 @@ CLASSES = {
     "destructive": (ActionClass.FILE_DELETE, ActionClass.SHELL_DESTRUCTIVE, ActionClass.GIT_DESTRUCTIVE),
     "push": (ActionClass.GIT_PUSH,),
 }
-"""The words of `ask`, and the classes of commands that each one means."""
+"""The values of `ask`, and the classes of commands that each one means."""
 ACTIONS = {"deny": PathAccess.READ, "no-access": PathAccess.NONE, "no-delete": PathAccess.NO_DELETE}
-"""The words of a unified rule of type `path`, and the access that each leaves: `deny` forbids changes."""
+"""The actions of a unified rule of type `path`, and the access that each leaves: `deny` forbids changes."""
 TYPES = ("path", "bash")
 _RULE_KEYS, _COMMAND_KEYS = ("pattern", "reason", "type", "action"), ("pattern", "reason")
 
@@ -86,7 +86,7 @@ def merge_rules(*several: Rules) -> Rules:
     if len(paths) > MOST_RULES or len(commands) > MOST_RULES:
         most = f"{MOST_RULES} for paths and {MOST_RULES} for commands"
         raise RuleError(
-            "", "too many rules in all files together", f"there may be {most}", "remove some rules"
+            "", "too many rules in all files together", f"at most {most} are allowed", "remove some rules"
         )
     networks = [rules.network for rules in several if rules.network is not None]
     return Rules(paths=paths, commands=commands, network=find_narrowest(*networks) if networks else None)
@@ -108,8 +108,8 @@ def _parse_unified(item: object, path: str, origin: Origin) -> PathRule | Comman
         if action == ASK:
             raise RuleError(
                 f"{path}.action",
-                "action ask on a path",
-                "a user is asked about commands only",
+                "action ask is not valid for a path",
+                "a user can be asked about commands only",
                 "write action: deny, no-access or no-delete, or type: bash with the pattern of a command",
             )
         pattern, reason = _text(rule["pattern"], f"{path}.pattern", MOST_PATTERN), _parse_reason(rule, path)
@@ -117,8 +117,8 @@ def _parse_unified(item: object, path: str, origin: Origin) -> PathRule | Comman
     if action not in ("deny", ASK):
         raise RuleError(
             f"{path}.action",
-            f"action {action} on a command",
-            "a command runs, or a user is asked, or it does not run",
+            f"action {action} is not valid for a command",
+            "a command can only be denied, or need a user's approval",
             "write action: deny or action: ask; for a rule about paths: type: path, and a path as pattern",
         )
     made = _parse_command({key: rule[key] for key in _COMMAND_KEYS if key in rule}, path, origin)
@@ -128,7 +128,7 @@ def _parse_unified(item: object, path: str, origin: Origin) -> PathRule | Comman
 def _parse_command(item: object, path: str, origin: Origin) -> CommandRule:
     rule = _check_keys(item, path, _COMMAND_KEYS)
     if "pattern" not in rule:
-        raise RuleError(path, "a rule without pattern", fix="add pattern: to it")
+        raise RuleError(path, "a rule has no pattern", fix="add pattern: to it")
     pattern = _text(rule["pattern"], f"{path}.pattern", MOST_PATTERN)
     fault = regex_fault(pattern)
     if fault is not None:
@@ -164,7 +164,7 @@ def _parse_reason(rule: dict[str, object], path: str) -> str:
 
 def _check_keys(value: object, path: str, known: tuple[str, ...]) -> dict[str, object]:
     if not isinstance(value, dict):
-        raise RuleError(path, "keys with values are expected here", fix=f"valid keys: {', '.join(known)}")
+        raise RuleError(path, "must be a mapping of keys to values", fix=f"valid keys: {', '.join(known)}")
     for key in value:
         if key not in known:
             near = get_close_matches(str(key), known, n=1, cutoff=0.6)
@@ -185,7 +185,7 @@ def _list_items(value: object, key: str) -> Iterator[tuple[str, object]]:
 def _text(value: object, path: str, most: int) -> str:
     if not isinstance(value, str):
         raise RuleError(
-            path, f"{value!r} is not a string", "YAML took it for something else", "put it in quotes"
+            path, f"{value!r} is not a string", "YAML read it as another type", "put it in quotes"
         )
     if not value or len(value) > most:
         raise RuleError(
@@ -202,5 +202,5 @@ def _one_of(value: object, path: str, known: tuple[str, ...]) -> str:
     if not isinstance(value, str) or value not in known:
         near = get_close_matches(str(value), known, n=1, cutoff=0.6)
         fix = f"did you mean {near[0]}?" if near else f"valid keys: {', '.join(known)}"
-        raise RuleError(path, f"{value!r} is none of {', '.join(known)}", fix=fix)
+        raise RuleError(path, f"{value!r} is not one of {', '.join(known)}", fix=fix)
     return value

@@ -86,7 +86,7 @@ def hidden_code(job: Job, kinds: tuple[base.Brought, ...], tree: Path) -> tuple[
     names = [f"{place}/{top}" for place in places for top in tops]
     link = next((name for name in names if (tree / name).is_symlink()), None)
     if link is not None:
-        why = f"{link.removeprefix('./')} is a link, which the sandbox cannot hide"
+        why = f"{link.removeprefix('./')} is a symlink, which the sandbox cannot hide"
         raise StepFailed(FailureKind.SANDBOX, _no_orchestrator(job, why))
     return tuple(PathRule(pattern=name, access=PathAccess.NONE) for name in names)
 
@@ -173,13 +173,11 @@ class StreamReader:
         """Return the message of that number; None if no message of that number could have been read now."""
         words = None if message in self._taken else self._laid(message)
         if words is None:
-            self._note_doubt(
-                f"its output tells of words {message} of a user, which were not laid for it then"
-            )
+            self._note_doubt(f"its output names user message {message}, which was not delivered to it then")
             return None
         self._taken.add(message)
         if not words.are(text.by, text.text):
-            self._note_doubt(f"its output has other words {message} of a user than were laid for it")
+            self._note_doubt(f"its output has another text for user message {message} than was delivered")
         if message:
             self._heard = [*self._heard, message][-100:]
         return words.model_copy(update={"by": self._redact_text(words.by)})
@@ -254,7 +252,7 @@ def reader_of(
 
 
 OWN_WALL = frozenset({"codex"})
-"""Their own sandbox makes mounts, which Landlock forbids: it would fail inside, and holds more."""
+"""Runtimes whose own sandbox uses mounts, which Landlock forbids; their own one also restricts more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +274,7 @@ class LaunchSurroundings:
     before: Callable[[Job], receipt.Usage] = lambda job: receipt.Usage()
     """The earlier usage of the session that the job resumes."""
     words_key: Callable[[Job], Mapping[str, bytes]] = lambda job: {}
-    """Returns the key for checking a user's message, as a file that the program removes at once."""
+    """Returns the key for checking users' messages, as a file that the program removes immediately."""
     channel: jobs.ChannelOf = lambda job, home: None
     """The folder in the run's home through which its program asks users."""
     rules: Callable[[], Rules] = Rules
@@ -393,7 +391,9 @@ class NodeRuntimes:
         plan = replace(plan, env=gpus.added_to(plan.env))
         made = sandbox.around(plan, bounds, shown) if sandbox is not None else None
         if made is None:
-            raise StepFailed(FailureKind.SANDBOX, f"the sandbox is gone: {self._no_sandbox_here()}")
+            raise StepFailed(
+                FailureKind.SANDBOX, f"the sandbox is no longer available: {self._no_sandbox_here()}"
+            )
         return made
 
     def _must_find(self, name: str) -> base.Runtime:
@@ -431,7 +431,7 @@ class NodeRuntimes:
             raise StepFailed(FailureKind.SANDBOX, words)
         how = runtime.enforcement(job.mode, job.safety, job.agent.read_only, Isolation.NONE)
         if how in (Enforcement.TOLD_ONLY, Enforcement.IMPOSSIBLE) and not _is_accepted(job, runtime, how):
-            words = f"nothing holds {job.runtime} to {job.safety} here: {self._no_sandbox_here()}"
+            words = f"nothing limits {job.runtime} to {job.safety} here: {self._no_sandbox_here()}"
             raise StepFailed(FailureKind.SANDBOX, words)
         fenced = sandbox is not None and sandbox.find().landlock and job.runtime not in OWN_WALL
         return Isolation.LANDLOCK if fenced else Isolation.NONE
@@ -447,7 +447,7 @@ class NodeRuntimes:
                 return (
                     receipt.Enforced(rule=f"in a chat it {runtime.loose_turns}", how=Enforcement.TOLD_ONLY),
                 )
-            words = f"in a chat {job.runtime} {runtime.loose_turns}, whatever its flags say"
+            words = f"in a chat {job.runtime} {runtime.loose_turns}, whatever its flags are"
             fix = f"{self._no_sandbox_here()}; or use --allow-told-only"
             raise StepFailed(FailureKind.SANDBOX, f"{words}, and nothing confines it here: {fix}")
         if not runtime.brought:
@@ -462,7 +462,7 @@ class NodeRuntimes:
         if job.policy.told_only:
             return (receipt.Enforced(rule=f"{found} of the repository", how=Enforcement.TOLD_ONLY),)
         words = f"{job.runtime} would run or follow {found} of the repository, "
-        words += "whatever its flags say"
+        words += "whatever its flags are"
         fix = f"{self._no_sandbox_here()}; or remove that file, or use --allow-told-only"
         raise StepFailed(FailureKind.SANDBOX, f"{words}, and nothing confines it here: {fix}")
 
@@ -498,7 +498,7 @@ class NodeRuntimes:
         missing = [name for name in job.secrets if name not in values]
         if missing:
             listed = [f"{name} ({why})" if (why := why_of(name)) else name for name in missing]
-            words = f"secrets that are not on {self._around.node}: {', '.join(listed)}"
+            words = f"secrets missing on {self._around.node}: {', '.join(listed)}"
             raise StepFailed(FailureKind.MODEL_AUTH, words)
         return {name: values[name] for name in (*job.env, *job.secrets) if name in values}
 
@@ -547,11 +547,15 @@ def _check_network(
     if access is NetworkAccess.MACHINE:
         return
     if isolation is not Isolation.SANDBOX:
-        words = f"network: {access} is held by the sandbox alone, and this run has none here"
+        words = f"network: {access} requires a sandbox, and this run has none here"
         raise StepFailed(FailureKind.SANDBOX, words)
     if agent and (access is NetworkAccess.NONE or entry is None):
         words = f"network: {access} prevents {runtime.name} from reaching its model"
-        fix = "use network: gateway" if access is NetworkAccess.NONE else "give this node a key of its vendor"
+        fix = (
+            "use network: gateway"
+            if access is NetworkAccess.NONE
+            else ("give this node an API key of its vendor")
+        )
         raise StepFailed(FailureKind.CANNOT_START, f"{words}: {fix}")
 
 
@@ -605,7 +609,7 @@ def _check_chosen(job: Job, runtime: base.Runtime, entry: GatewayAccess | None) 
         raise StepFailed(FailureKind.CANNOT_START, words)
     if entry is None or entry.is_tunnel:
         fix = "pancode node secret NODE OPENAI_API_KEY, or OPENAI_BASE_URL of a server with that API"
-        words = f"{job.runtime} reaches its model through the gateway only, and this node has no key for it"
+        words = f"{job.runtime} reaches its model only through the gateway, which has no key for it here"
         raise StepFailed(FailureKind.MODEL_AUTH, f"{words}; fix: {fix}")
 
 
@@ -639,7 +643,7 @@ def _check_able(job: Job, runtime: base.Runtime) -> None:
     if job.turns is not None and not runtime.capabilities.takes_turns:
         raise StepFailed(
             FailureKind.CANNOT_START,
-            f"runtime {job.runtime} takes no turns: its run is not an interactive run",
+            f"runtime {job.runtime} does not support interactive runs",
         )
     if job.reasoning is not None and job.reasoning not in runtime.capabilities.reasoning:
         raise StepFailed(

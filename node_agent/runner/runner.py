@@ -46,7 +46,7 @@ from node_agent.shim.spool import (
 )
 
 MOST_FILES = 10_000
-"""The most files of one folder that are looked at; a change of any further file is not seen."""
+"""The most files of one folder that are checked; changes of further files are not detected."""
 _SKIPPED = (".git", "node_modules", ".venv")
 # fields of /proc/PID/stat, counted from the state: CPU time of the process and of its ended children
 _CPU = slice(11, 15)
@@ -132,7 +132,7 @@ def read_phase(folder: Path) -> Look:
 
 def _watcher_gone(pid: int) -> str:
     """Return the reason in plain words for users, few of whom know what a shim is."""
-    return f"the process that watched over it there (shim, pid {pid}) was killed or has crashed"
+    return f"the process that supervised it there (shim, pid {pid}) was killed or has crashed"
 
 
 def _exit_record(folder: Path) -> Ended | None:
@@ -219,7 +219,7 @@ class Runner:
         except OSError as exc:
             raise _convert_error(f"cannot prepare {folder}", exc) from exc
         if self.planned(folder) != plan:
-            raise RunnerError(f"{folder} holds another plan")
+            raise RunnerError(f"{folder} contains another plan")
 
     def planned(self, folder: Path) -> PhasePlan | None:
         """Return the plan that `prepare` wrote; None if there is none, or its environment was removed."""
@@ -286,7 +286,7 @@ class Runner:
             return
         report = self._begin(folder, lambda at: _with_pipe(at, self._spawn_cold))
         if not _is_claimed(folder):
-            raise _make_runner_error(folder, report or "it said nothing")
+            raise _make_runner_error(folder, report or "it reported nothing")
 
     def look(self, folder: Path) -> Look:
         """Return the state from the folder and the process table. Raises RunnerError for an unreadable

@@ -85,7 +85,7 @@ class Scopes:
 
     def failed(self, why: str) -> None:
         """Record that the last scope failed; for some time none is requested."""
-        self._trouble = f"no scope of its own for an attempt: {' '.join(why.split())[-300:]}"
+        self._trouble = f"could not make a scope for an attempt: {' '.join(why.split())[-300:]}"
         self._not_before = self._clock.mono_ms() + RETRY_MS
 
     def folders(self, marker: str) -> list[str]:
@@ -124,7 +124,7 @@ class Scopes:
         if self._properties is not None:
             return True
         if self._program is None:
-            self.failed("systemd-run is not there")
+            self.failed("systemd-run not found")
             return False
         stderr = ""
         for properties in PROPERTIES:
@@ -135,7 +135,7 @@ class Scopes:
             if process.folder_of(here) == str(self._siblings / name):
                 self._properties = properties
                 return True
-        self.failed(stderr or "it is not made beside the node agent's own unit")
+        self.failed(stderr or "the scope is not in the same slice as the node agent's unit")
         return False
 
 

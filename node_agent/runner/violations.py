@@ -20,7 +20,7 @@ from node_agent.wire.policy import ActionClass, Policy
 
 SHOWN = 20
 _FLEET_NAMES = ("", "fleet_", "mcp__fleet__")
-"""What programs put before the name of a fleet tool: ours, OpenCode, Claude Code (seen live)."""
+"""Prefixes that programs put before a fleet tool's name: PanCode's, OpenCode's, Claude Code's (observed)."""
 _USES = {
     ActionClass.FILE_READ: Use.READ,
     ActionClass.FILE_WRITE: Use.WRITE,

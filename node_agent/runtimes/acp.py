@@ -37,18 +37,19 @@ class AcpWay(WireModel):
     signs: str = "/"
     """Prefixes of the program's own commands; a user message that starts with one is sent after a header."""
     chats: str = ""
-    """The pattern of chat files in the home, with `{}` for the beginning of the session's name, where loading
-    a session begins a file of that name and of this minute, and would reset an older file of that name."""
+    """The pattern of chat files in the home, with `{}` for the beginning of the session's name, for programs
+    where loading a session resets an older chat file of that name from the same minute."""
     keeps: tuple[str, str] | None = None
-    """For a program that writes an answer down only after giving it, and not at all if its input ends before:
-    the pattern of the file in the home, with `{}` for the session, and the mark of a line with an answer."""
+    """For a program that stores an answer only after giving it, and never if its input ends before that: the
+    pattern of the file in the home, with `{}` for the session, and the mark of a line with an answer."""
     notices: tuple[str, ...] = ()
-    """How the program's own messages begin, where it mixes them with the words of its model. A turn whose
-    last words are such a message has failed, although the program ends it as a success."""
+    """The beginnings of the program's own messages, if it mixes them with its model's text. A turn that ends
+    with such a message has failed, although the program reports success."""
     sums: bool = False
     """Whether the usage that the program reports for a turn is the sum since its start."""
     begins: str = ""
-    """The agent's instructions, put before a user's first words where nothing else takes them."""
+    """The agent's instructions, put before a user's first message if the program has no other place for
+    them."""
     model: str = ""
     """The model to use, one of those that the program offers, if no setting names one."""
     effort: str = ""
@@ -65,11 +66,11 @@ class AcpWay(WireModel):
     programs: dict[str, str] = {}
     """For an adapter: each variable, and the program whose path is its value."""
     memory: tuple[str, ...] = ()
-    """The files and folders of the program's home with its memory, and neither settings nor a login."""
+    """The files and folders of the program's home with its memory, without settings and logins."""
     folders: tuple[str, ...] = ()
     """The folders of the program's home that contain files of the launch or its memory."""
     silent_ms: int = 0
-    """After so long without a message, and with no call at work, the model is taken to give no answer."""
+    """After this time without a message, and with no call in progress, the model counts as not answering."""
 
 
 SILENT_MS = 600_000

@@ -9,7 +9,7 @@ from node_agent.runtimes.base import LaunchRequest
 from node_agent.wire.job import Reasoning
 
 CREDENTIALS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN", "ANTHROPIC_BASE_URL")
-"""Variables that log the program in or point it at a model server; a run sees those that its job names."""
+"""Variables that log the program in or select its model server; a run gets only those that its job names."""
 LOGINS = CREDENTIALS[:3]
 LOGIN = (
     "by subscription: pancode node login NODE claude; else by a key: pancode node secret NODE "
@@ -22,8 +22,7 @@ LEVELS: Mapping[Reasoning, tuple[str, int]] = {
     Reasoning.HIGH: ("high", 20_000),
     Reasoning.XHIGH: ("xhigh", 31_999),
 }
-"""Each level by the flag of newer models, and by the tokens of older ones; the model uses the one it knows.
-"""
+"""Each level as the flag of newer models and the token count of older ones; a model uses the one it knows."""
 
 
 def quiet_env(request: LaunchRequest, env: Mapping[str, str]) -> dict[str, str]:

@@ -113,14 +113,14 @@ class Program:
         fact = self.fact(output, True)
         if fact.state == "ok" and not fact.fix:
             return ""
-        found = f"is {fact.version}, and PanCode knows {self.known}x" if fact.version else "is missing"
+        found = f"is {fact.version}, but PanCode supports {self.known}x" if fact.version else "is missing"
         return f"{self.name} {found}: {self.install}"
 
     def _format_warning(self, version: str) -> str:
         if version.startswith(self.known):
             return ""
         other = self._by_hand("" if self.environment else f"{self.known}x")
-        return f"PanCode was measured with {self.known}x; if runs end as infra: {other}"
+        return f"PanCode was tested with {self.known}x; if runs end as infra: {other}"
 
 
 def _parse_version(version: str) -> tuple[int, ...]:
@@ -405,7 +405,7 @@ class RuntimeVerdict:
     tool_calls: Mapping[ActionClass, int] = field(default_factory=dict)
     denials: tuple[Denial, ...] = ()
     resets: LimitReset | None = None
-    """When the usage limit ends that the login has met; None: the program did not say."""
+    """When the usage limit that the login has reached ends; None: the program did not report it."""
 
     @property
     def outcome(self) -> Outcome:
@@ -437,7 +437,7 @@ class Capabilities:
     resume: bool = False
     read_only_enforced: bool = False
     tool_list: bool = False
-    """Its tools are named one by one; a tool that is not named is not available."""
+    """Its tools are listed by name; an unlisted tool is not available."""
     narrows: bool = False
     """Its flags enforce an agent's own, shorter list of tools."""
     turn_limit: bool = False
@@ -447,13 +447,14 @@ class Capabilities:
     own: bool = False
     """It runs the user's message as a program, and needs no model."""
     tells_ran: bool = False
-    """Its parser reports by `Ran` which calls were let through; of others all requested calls count."""
+    """Its parser reports by `Ran` which calls were carried out; for other runtimes all requested calls
+    count."""
     asks_first: bool = False
     """The policy is checked before each command, by a hook of the program or by the program itself."""
     hears: bool = False
     asks_users: bool = False
     takes_turns: bool = False
-    """It waits for a message after an answer, where the job says so."""
+    """It waits for a message after an answer, if the job requires that."""
     prompted: bool = False
     """It accepts instructions in addition to the task, and therefore the repository's instructions for
     agents."""
@@ -491,7 +492,7 @@ AGENT_PROGRAM = Capabilities(
     asks_first=True,
     takes_turns=True,
 )
-"""What every agent program can do that we start, vendors' and ours."""
+"""What every agent program that PanCode starts can do, whether a vendor's or PanCode's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -501,7 +502,7 @@ class Probe:
     argvs: tuple[tuple[str, ...], ...]
     read: Callable[[Sequence[tuple[int | None, str]]], RuntimeFact]
     patience_s: float = 0
-    """The longest time in seconds for each argument list, where it is longer than the usual."""
+    """The time limit in seconds of each argument list that needs more than the usual one."""
 
 
 def may_write(mode: Mode, safety: Safety, read_only: bool) -> bool:

@@ -104,7 +104,7 @@ def list_enforced(
     people = able.asks(job.turns is not None)
     where = _Where(job.workspace.kind == "git", able.stream, able.asks_first, people, isolation)
     mine = _of_rules(job.policy.paths, job.policy.commands, where)
-    theirs = _of_rules(owners.paths, owners.commands, where, " of the machine's owner")
+    theirs = _of_rules(owners.paths, owners.commands, where, " of the node's owner")
     return (level, *_of_tools(job, runtime), *mine, *theirs)
 
 
@@ -147,7 +147,7 @@ def _of_rules(
     or only by the prompt. The sandbox covers those paths that exist when a phase begins."""
     mounted = any(rule.access is not PathAccess.NO_DELETE for rule in paths)
     if mounted and where.isolation is Isolation.SANDBOX:
-        yield Enforced(rule=f"path rules{whose}, of what is there at a start", how=Enforcement.SANDBOX)
+        yield Enforced(rule=f"path rules{whose}, for paths that exist at the start", how=Enforcement.SANDBOX)
     if paths and where.git:
         yield Enforced(rule=f"path rules{whose}", how=Enforcement.CHECKED)
     if commands:

@@ -13,7 +13,7 @@ from typing import Any
 from node_agent.runtimes.lines import count_of, dict_of, text_of
 
 VARIABLE, OPENCODE = "CODEX_LOGIN", "OPENCODE_LOGIN"
-"""The node's variables for the text of each program's login file; no process environment ever has it."""
+"""The node's variables for the text of each program's login file; no process environment contains it."""
 FILE = "auth.json"
 _REFRESH = "refresh_token"
 _GIVEN = ("id_token", "access_token", "account_id")
@@ -125,7 +125,7 @@ _UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _PART = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|[smhd])")
 _DELAY = re.compile(rf"\b(?:retry|try again|resets?) (?:after|in) ((?:{_PART.pattern} ?)+)", re.IGNORECASE)
 SHORT_MS = 60_000
-"""What is over sooner is not a window of a login: it is tried again as any busy server is."""
+"""A shorter wait is not a login's limit: the call is retried as with any busy server."""
 _CLOCK = re.compile(
     rf"\btry again at (?:({'|'.join(_MONTHS)}) (\d{{1,2}})(?:st|nd|rd|th), (\d{{4}}) )?"
     r"(\d{1,2}):(\d{2}) (AM|PM)\b"

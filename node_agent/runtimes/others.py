@@ -21,7 +21,7 @@ from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
 _EFFORTS = {Reasoning.OFF: "none"}
 ANSWERS_S, PATIENCE_S = 45, 60
 """Seconds for the answers, and for the whole probe: a start may take half a minute on a busy node."""
-INSTALL = "put it on the PATH of the node, or repair its entry in ceiling.json there"
+INSTALL = "put it on the PATH of the node, or correct its entry in ceiling.json there"
 
 
 class OtherAgent(WireModel):
@@ -190,7 +190,7 @@ def _read(name: str, agent: OtherAgent, results: Sequence[base.Said]) -> Runtime
     names = _parse_names(output) if status == 0 else {}
     full = f"{OTHER}{name}"
     if not names:
-        return RuntimeFact(name=full, state="unknown_version", fix=f"it could not be asked: {output[-300:]}")
+        return RuntimeFact(name=full, state="unknown_version", fix=f"the probe failed: {output[-300:]}")
     if why := str(names.get("why", "")):
         missing = bool(names.get("missing"))
         return RuntimeFact(name=full, state="missing" if missing else "unknown_version", fix=why[:900])

@@ -131,7 +131,7 @@ class EventParser(ABC):
         self._denials: list[Denial] = []
         self._resets: LimitReset | None = None
         self._denied_last: Denial | None = None
-        """The denied call, if it was the newest one; None where the agent found another way."""
+        """The denied call, if it was the newest one; None if the agent has made another call since."""
 
     @property
     @abstractmethod

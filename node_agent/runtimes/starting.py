@@ -70,8 +70,10 @@ def prompt_in(name: str, request: LaunchRequest, front: str = "") -> dict[str, b
 
 
 NEVER = ("git push", "git rebase", "git reset --hard", "git filter-branch", "rm -rf", "rm -fr")
-"""Prefixes of commands that no level below full-auto allows, for programs that have such rules of their own.
-Hook and sandbox stop these and many more; this is one more lock, inside the program."""
+"""Prefixes of commands that only full-auto allows, for programs that have such rules of their own.
+
+Hook and sandbox stop these and many more; this is an additional check, inside the program.
+"""
 
 
 def has_shell(request: LaunchRequest, place: Place) -> bool:

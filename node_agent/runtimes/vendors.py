@@ -44,7 +44,7 @@ PROVIDERS: Mapping[str, RuntimeProvider] = {one.name: one for one in _ALL}
 ANY = PROVIDERS["openai"]
 """The provider of a model name without a provider: OPENAI_BASE_URL may be any server with this API."""
 KEY, URL, NAME, HOSTED = (f"PANCODE_MODEL_{word}" for word in ("KEY", "URL", "NAME", "HOSTED"))
-"""The gateway's own names for all providers: key, address, the model's name at its server where that is not
+"""The gateway's own names for all providers: key, address, the model's name at its server if it differs from
 the job's, and a mark that the vendor's own server is behind the gateway."""
 CONTEXT = "PANCODE_MODEL_CONTEXT"
 """The variable with the model's context size in tokens, if the node's owner sets it."""

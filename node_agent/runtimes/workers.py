@@ -48,9 +48,9 @@ CAPABILITIES = replace(
 SDK_HOST = "sdk/program.py"
 """The program for runs on SDKs, in the node agent's own code."""
 MOST_SPARE_MS = 2_000
-"""The worker's own time limit is earlier than ours by at most this, so that it can report its end."""
+"""The most by which the worker's time limit ends before the run's, so that it can report its end."""
 OPTIMISED = tuple(f"-{'O' * sys.flags.optimize}" for _ in range(1) if sys.flags.optimize)
-"""The optimisation flags of the node agent's own Python: its libraries are compiled for them."""
+"""The optimization flags of the node agent's Python: its libraries are compiled for them."""
 
 
 def launch_worker(program: str, request: LaunchRequest, place: Place, *more: str) -> ProcessSpec:

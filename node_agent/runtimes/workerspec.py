@@ -17,10 +17,10 @@ GOES_ON = (
     "We go on with our conversation. The files are a new checkout at the same place. Look which of your "
     "changes are there before you rely on them."
 )
-"""Put before the words of a run that goes on with a session."""
+"""Put before the message of a run that continues a session."""
 TOOLS = ("read", "write", "edit", "bash", "grep", "find", "ls")
 CHANGES = "changes"
-"""The tool that reads the history; each run without a shell that may read has it, where git is there."""
+"""The tool that reads the history, for a run that may read but has no shell, if git is installed."""
 
 SKILL, SKILLS = "skill", "pancode/skills"
 """The tool that reads the run's skills, and the folder of the home that contains them."""
@@ -50,12 +50,12 @@ class WorkerSpec(WireModel):
     url: str
     suffix: str = ""
     is_hosted: bool = False
-    """Whether a vendor hosts the model, because no other server is given: then an unknown context counts as
+    """Whether a vendor hosts the model, as no other server is set: then an unknown context counts as
     large."""
     through_gateway: bool = False
-    """Whether the model is called through the run's model gateway, which has another address in each run."""
+    """Whether the model is called through the run's model gateway, whose address differs in each run."""
     newest: bool = False
-    """Whether the server is OpenAI's own, which wants an answer's token limit under its new name."""
+    """Whether the server is OpenAI's own, which needs the newer name of the answer's token limit."""
     hidden: tuple[str, ...] = ()
     """Variables that are hidden from the run's commands."""
     top: str
@@ -79,12 +79,12 @@ class WorkerSpec(WireModel):
     """The reasoning effort, as OpenAI's chat API names it."""
     resume: str = ""
     desk: ApprovalChannel | None = None
-    """The place where a user is asked about a command."""
+    """The address where the worker requests a user's decision about a command."""
     interactive_run: TurnTerms | None = None
-    """The run takes turns with users; None: it ends with its answer."""
+    """Set for a run that takes turns with users; None: the run ends with its answer."""
     skills: Mapping[str, str] = {}
     """The description of each of the run's skills, by name."""
     fleet: FleetTerms | None = None
     """The fleet tools that the agent may call."""
     made: tuple[MadeTool, ...] = ()
-    """Tools that agents have made and a user has kept: only in a sandbox."""
+    """Tools made by agents and approved by a user; usable only in a sandbox."""

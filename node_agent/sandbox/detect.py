@@ -48,8 +48,8 @@ FAMILIES = (1, 2, 10, 16)
 """The allowed socket families: unix, IPv4, IPv6, netlink. A VM's own (vsock) would bypass every network
 namespace."""
 ATTACH = (16, 0x4206)
-"""Requests of ptrace: a debugger may attach to processes of its own run, and never to the
-sandbox's, pid 1."""
+"""Requests of ptrace that attach: a debugger may attach to processes of its own run, but never to the
+sandbox's pid 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ _LOAD, _IF_EQUAL, _IF_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
 _NUMBER, _ARCH, _ARG0, _ARG1 = 0, 4, 16, 24
 ALLOW, KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 _Line = tuple[int, int, int, int]
-"""One line of the filter: (code, lines to skip if true, lines to skip if false, operand)."""
+"""One instruction of the filter: (code, lines to skip if true, lines to skip if false, operand)."""
 
 
 def filter_program(machine: str) -> bytes:
@@ -141,18 +141,18 @@ def _match_none(values: tuple[int, ...], then: _Line) -> list[_Line]:
 
 TRIAL_S = 10
 UID = 60_706
-"""The first of the user ids that no distribution's accounts and no systemd uses; a trial runs as this one."""
+"""The first user id that is used neither by distributions nor by systemd; a trial runs as this one."""
 UIDS = 478
 PROCESSES = 100
 COUNTS_BY_NAMESPACE = (5, 14)
-"""The Linux version from which a limit of processes inside a user namespace counts only that namespace."""
+"""The Linux version since which a process limit inside a user namespace counts only that namespace."""
 FILES = {
     "passwd": f"agent:x:{INSIDE_UID}:{INSIDE_UID}::/tmp:/bin/sh\n",
     "group": f"agent:x:{INSIDE_UID}:\n",
     "hosts": "127.0.0.1 localhost\n",
 }
-"""The files of /etc inside: some programs fail without an entry of their user, and `localhost` needs a
-name."""
+"""The files of /etc inside: some programs fail without an entry for their user, and `localhost` must
+resolve."""
 INSTALL = "sudo apt-get install bubblewrap (or your system's package of that name)"
 _KNOWN = (
     (
@@ -169,7 +169,7 @@ _KNOWN = (
     ),
     (
         "No permissions to creat",
-        "user namespaces are switched off, or a container forbids them",
+        "user namespaces are disabled, or a container forbids them",
         "sudo sysctl -w kernel.unprivileged_userns_clone=1; in a container: use a seccomp profile that "
         "allows user namespaces",
     ),
@@ -178,11 +178,11 @@ _KNOWN = (
         "no user namespaces are left, or the node agent itself runs in a sandbox",
         "sudo sysctl -w user.max_user_namespaces=15000",
     ),
-    ("Can't mount proc", "a container hides parts of /proc", "run the node agent outside of the container"),
+    ("Can't mount proc", "a container hides parts of /proc", "run the node agent outside the container"),
     (
         "PR_SET_SECCOMP",
-        "the kernel, or a container, takes no filter of system calls",
-        "a kernel with CONFIG_SECCOMP_FILTER, or run the node agent outside of the container",
+        "the kernel or the container rejects system call filters",
+        "use a kernel with CONFIG_SECCOMP_FILTER, or run the node agent outside the container",
     ),
     ("Unknown option", "bubblewrap is older than 0.8", INSTALL),
 )
@@ -191,7 +191,7 @@ _KNOWN = (
 
 UNKNOWN = (
     "bubblewrap failed",
-    "see its message; try on that node: bwrap --ro-bind / / --unshare-user true",
+    "read its message; to reproduce it on that node: bwrap --ro-bind / / --unshare-user true",
 )
 
 
@@ -232,7 +232,8 @@ def detect_sandbox(
         message = _try_tools(tools, folder, system, tuple(shown))
     except subprocess.TimeoutExpired:
         found = _make_no_tools(
-            f"bubblewrap was not done within {TRIAL_S} s", "nothing: it is soon tried again"
+            f"bubblewrap did not finish within {TRIAL_S} s",
+            "no action needed: the node agent tries again soon",
         )
         return replace(found, passing=True)
     except (OSError, ValueError) as exc:

@@ -30,7 +30,7 @@ CPU_S, IDLE_S = 1.0, 60.0
 WAIT_MS = 20_000
 """Milliseconds until the process counts as hung; far more than its CPU limit, for busy nodes."""
 MEMORY_BYTES = 512 << 20
-"""The limit of address space; unlike the agents' programs, this one reserves no more than it uses."""
+"""The limit of address space; unlike agents' programs, this one reserves no more than it uses."""
 LENGTH_BYTES = 4
 MOST_REPLY = 16 << 20
 MOST_REMEMBERED = 1_000

@@ -15,7 +15,7 @@ import sys
 
 CREATE, ADD, RESTRICT = 444, 445, 446
 LEAST_ABI = 3
-"""The least Landlock version in use: before it, a file that may not be written could be truncated."""
+"""The oldest usable Landlock version: before it, a read-only file could be truncated."""
 NET_ABI, IOCTL_ABI, SCOPE_ABI = 4, 5, 6
 PATH_BENEATH, NET_PORT, CONNECT = 1, 2, 2
 READ = 0b1101

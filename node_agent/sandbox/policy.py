@@ -34,7 +34,7 @@ _DEVICES = tuple(f"/dev/{name}" for name in "null zero full random urandom tty p
 FILTER = "syscalls.bpf"
 """The file with the system call filter."""
 BLANK = "blank"
-"""An empty file of ours that nobody may open; it is mounted over a file that a rule hides."""
+"""An empty, unreadable file, which is mounted over a file that a rule hides."""
 
 
 class Network(StrEnum):

@@ -106,9 +106,9 @@ def _is_plain(tree: str, path: str) -> bool:
 
 
 MOST_SEEN = 250_000
-"""The most entries of a checkout that are looked at, so that a start takes no more than some seconds."""
+"""The most entries of a checkout that are searched, so that a start takes only some seconds."""
 MOST_COVERED = 300
-"""The most mounts: each is two words of an argument list, and takes the kernel's time at every start."""
+"""The most mounts: each adds two arguments, and takes the kernel's time at every start."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ class Channel:
         self._waiting: dict[int, asyncio.Future[str]] = {}
         self._words: asyncio.Queue[str | None] = asyncio.Queue()
         self.cancel: Callable[[], object] | None = None
-        """Ends the turn at work; None: there is none."""
+        """Cancels the current turn; None between turns."""
 
     def first(self) -> dict[str, Any]:
         """Return the first line: the whole spec, except users' messages."""

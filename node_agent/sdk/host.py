@@ -30,7 +30,7 @@ PIECE = 1 << 16
 MOST_LINE = 64 << 20
 """The most bytes of a line from the driver; no tool call is larger."""
 STARTS_MS, CANCELS_MS, KEEPS_MS = 120_000, 800, 10_000
-"""A start takes half a minute on a busy node. A turn that is not over this soon after its cancel is ended
+"""A start takes half a minute on a busy node. A turn that has not ended this soon after its cancel is ended
 with its driver. At the end an SDK's program may still write its session."""
 
 
@@ -70,7 +70,7 @@ class Pipe:
             self._parts.append(rest)
             self._size += len(rest)
             if self._size > MOST_LINE:
-                words = f"its driver told more than {MOST_LINE} bytes at once"
+                words = f"its driver sent a line of more than {MOST_LINE} bytes"
                 raise Over(FailureKind.RUNTIME_UNREADABLE, words)
         return self._whole.popleft()
 
@@ -82,7 +82,7 @@ class Pipe:
 LAST_WAIT_S = 5
 SPARE_S = 200
 MOST_PATIENCE_MS = 2_147_483_000
-"""A longer timer of JavaScript (over 2**31 - 1 ms) ends at once."""
+"""The longest timeout: a longer JavaScript timer (over 2**31 - 1 ms) fires immediately."""
 
 
 def patience_ms(channel: ApprovalChannel | None) -> int:
@@ -106,7 +106,7 @@ class Host:
     heartbeat: WorkerHeartbeat
     turns: int = 0
     words: Callable[[], str] = str
-    """Returns a user's message since the last look. They are sent with the answer of a tool."""
+    """Returns the new messages of users, which are sent with a tool's answer."""
     used: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("input", "cached", "output"), 0))
     remembers: bool = False
 
@@ -227,7 +227,7 @@ class Host:
         assert self._pipe is not None
         if (line := self._pipe.line()) is not None:
             return _parse_event(line)
-        words = f"its driver ended by itself, {self._how_it_ended()}"
+        words = f"its driver ended unexpectedly, {self._how_it_ended()}"
         self._at_work = False
         self.end()
         raise Over(FailureKind.AGENT_FAILED, words)
@@ -275,7 +275,7 @@ class Host:
     def _how_it_ended(self) -> str:
         assert self._process is not None
         try:
-            return f"exit {self._process.wait(LAST_WAIT_S)}; its own words are in the run's log"
+            return f"exit {self._process.wait(LAST_WAIT_S)}; see its output in the run's log"
         except subprocess.TimeoutExpired:
             return "and has not exited yet"
 

@@ -36,7 +36,7 @@ from openai.types.shared import Reasoning
 
 EARLY = "[this turn ended early]"
 RETRIES, MOST_WAIT_S = 2, 600.0
-"""The client repeats calls that may succeed later; a user's own server may read a long prompt for minutes."""
+"""The client retries calls that may succeed later; a slow server may read a long prompt for minutes."""
 
 
 class NotWhole(Exception):
@@ -71,7 +71,9 @@ class Whole:
         if finish is None:
             raise NotWhole("model_failed", "the model server's stream broke off")
         if finish == "length":
-            raise NotWhole("agent_failed", "the model's answer was cut off, so none of its calls was done")
+            raise NotWhole(
+                "agent_failed", "the model's answer was cut off, so none of its tool calls was run"
+            )
         if finish == "content_filter":
             raise NotWhole("agent_failed", "the model declined to answer (content filter)")
 
@@ -136,7 +138,7 @@ class Talk:
                 os.fsync(file.fileno())  # so that an interactive run's session survives a power failure
             new.replace(self._file)
         except OSError as exc:
-            sys.stderr.write(f"the session is not kept: {exc}\n")
+            sys.stderr.write(f"the session could not be stored: {exc}\n")
 
 
 def _load_session(file: Path, resume: str, fresh: str) -> tuple[str, list[Any]]:

@@ -22,7 +22,7 @@ SCOPE = "PANCODE_SCOPE"
 """The key in a shim's own environment with the name of its systemd scope. No program sees it."""
 
 Proc = tuple[int, int]
-"""(pid, start time in clock ticks since boot): the kernel never gives both to two processes of one boot."""
+"""(pid, start time in clock ticks since boot): unique for each process of one boot."""
 
 _PR_SET_CHILD_SUBREAPER = 36
 _KEYCTL, _JOIN_SESSION_KEYRING = {"x86_64": 250, "aarch64": 219}, 1

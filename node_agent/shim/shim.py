@@ -32,7 +32,7 @@ else:
 ENDED, BAD_PLAN, TAKEN, NO_SPACE = 0, 65, 73, 74
 PLAN, SPAWNED, RECORDS, STOP = "plan.json", "spawned", "records", step.STOP_FILE
 PATIENCE = "patience"
-"""While this file exists, the idle limit waits for a user."""
+"""While this file exists, a user's answer is pending and the idle limit does not apply."""
 LOG = "shim.log"  # the shim's own messages: empty unless it failed
 STEP_BYTES, START_BYTES = 4096, 1024  # per step in `records`: both of its records, and the first one alone
 EXIT_BYTES = 4096  # after them, the exit record; and as much again for each step
@@ -207,7 +207,7 @@ def _check_version(plan: Any) -> dict[str, Any]:
     if any({"walled", "wall", "calls", "joins", *spec} != STEP_FIELDS for spec in plan["steps"]):
         raise ValueError("a step has missing or unknown fields")
     if not isinstance(plan["env"], dict):
-        raise ValueError("a plan whose environment was forgotten")
+        raise ValueError("the plan's environment was already removed")
     plan.setdefault("below", "")  # a plan of an earlier version, as below: the run outlived an upgrade
     for spec in plan["steps"]:
         spec.setdefault("walled", False)

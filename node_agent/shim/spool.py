@@ -181,7 +181,7 @@ class Step(_Record):
         )
         for path in (self.stdin, self.stdout, self.stderr):
             _require_rule(
-                path is None or _is_absolute(path), f"step {self.name}: {path!r} is not an absolute path"
+                path is None or _is_absolute(path), f"step {self.name}: {path!r} must be an absolute path"
             )
 
 
@@ -203,7 +203,7 @@ class PhaseLimits(_Record):
     def __post_init__(self) -> None:
         own = (self.memory_bytes, self.processes, self.disk_bytes)
         for value in (self.wall_ms, self.idle_ms, self.output_bytes, *own):
-            _require_rule(value is None or value >= 0, "a limit is not negative")
+            _require_rule(value is None or value >= 0, "a limit must not be negative")
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +214,7 @@ class Grace(_Record):
     term_ms: int = 15_000
 
     def __post_init__(self) -> None:
-        _require_rule(self.int_ms >= 0 and self.term_ms >= 0, "a grace is not negative")
+        _require_rule(self.int_ms >= 0 and self.term_ms >= 0, "a grace period must not be negative")
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,9 +238,9 @@ class PhasePlan(_Record):
     below: str = ""
 
     def __post_init__(self) -> None:
-        _require_rule(bool(self.marker) and "\0" not in self.marker, "a plan needs a marker")
-        _require_rule(_is_absolute(self.cwd), f"cwd {self.cwd!r} is not an absolute path")
-        _require_rule(not _leads_out(self.below), f"{self.below!r} is not below cwd")
+        _require_rule(bool(self.marker) and "\0" not in self.marker, "a plan requires a marker")
+        _require_rule(_is_absolute(self.cwd), f"cwd {self.cwd!r} must be an absolute path")
+        _require_rule(not _leads_out(self.below), f"{self.below!r} must be below cwd")
         _require_rule(0 < len(self.steps) <= MAX_STEPS, f"a plan must have 1 to {MAX_STEPS} steps")
         for name, value in self.env.items():
             _require_rule(

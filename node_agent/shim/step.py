@@ -212,7 +212,7 @@ class StepRun:
         try:
             os.chdir(f"{cwd}/{below}")
             if os.getcwd() != f"{top}/{below}":
-                raise OSError(errno.ELOOP, "a link leads elsewhere", below)
+                raise OSError(errno.ELOOP, "the path leads through a symbolic link", below)
         except OSError as exc:
             raise CannotStart("below", below, exc) from exc
 

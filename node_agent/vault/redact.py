@@ -27,7 +27,7 @@ _HALF_BREAK = re.compile(rb"(?:\r|\\{1,4}(?:r\\{0,4})?)\Z")
 _SHORTEST_LINE_OF_CODE, _LONGEST_BREAK = 48, 10
 _LOOK = 40
 _HEAD = 8
-"""How many letters of a spelling are searched for first; no coded spelling is shorter."""
+"""How many characters of a spelling are searched for first; no coded spelling is shorter."""
 
 
 def is_secret_name(name: str) -> bool:

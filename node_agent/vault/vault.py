@@ -19,7 +19,7 @@ from node_agent.wire.clock import Clock
 from node_agent.wire.node import MOST_VARIABLE_CHARS, MOST_VARIABLES, NodeProblem
 
 FRESH_MS = 60_000
-"""How long a value from elsewhere is not asked for again: a command may be slow, or ask its own server."""
+"""How long a value from another source is reused: a command may be slow, or query its own server."""
 LOOK_MS = 20
 """The shortest time between two checks of the owner's files: preparing a run reads about ten values."""
 COMMAND_S = 10
@@ -156,11 +156,11 @@ class Vault:
             "credential": self._read_credential,
         }
         if not isinstance(source, dict) or len(source) != 1 or not set(source) <= set(kinds):
-            raise NoValue(f"it is neither a text nor an object with one of {', '.join(kinds)}")
+            raise NoValue(f"it is neither a string nor an object with one of {', '.join(kinds)}")
         ((kind, where),) = source.items()
         value = kinds[kind](where)
         if not value or "\0" in value:
-            raise NoValue(f"its {kind} gives no text")
+            raise NoValue(f"its {kind} returned no text")
         return value
 
     def _read_variable(self, name: object) -> str:
@@ -179,7 +179,7 @@ class Vault:
     def _run_command(self, argv: object) -> str:
         """Return the command's output. Its error output is not shown: it might quote the value."""
         if not isinstance(argv, list) or not argv or not all(isinstance(word, str) and word for word in argv):
-            raise NoValue("its command is not a list of words")
+            raise NoValue("its command is not a list of strings")
         try:
             done = subprocess.run(
                 argv, env=dict(self._environ), stdin=subprocess.DEVNULL, capture_output=True,
@@ -188,7 +188,7 @@ class Vault:
         except subprocess.TimeoutExpired as exc:
             raise NoValue(f"{argv[0]} took more than {COMMAND_S} s") from exc
         except OSError as exc:
-            raise NoValue(f"{argv[0]} cannot be run: {exc.strerror}") from exc
+            raise NoValue(f"{argv[0]} could not be run: {exc.strerror}") from exc
         if done.returncode:
             raise NoValue(f"{argv[0]} ended with {done.returncode}")
         return _text(done.stdout)
@@ -199,19 +199,19 @@ def read_secrets(path: Path) -> dict[str, Any]:
     try:
         raw = json.loads(path.read_bytes())
     except json.JSONDecodeError as exc:
-        raise NoValue(f"{path} is broken: line {exc.lineno}, column {exc.colno}: {exc.msg}") from None
+        raise NoValue(f"{path} is not valid JSON: line {exc.lineno}, column {exc.colno}: {exc.msg}") from None
     except OSError as exc:
         raise NoValue(f"{path} cannot be read: {exc.strerror}") from exc
     except ValueError as exc:
-        raise NoValue(f"{path} is broken: it is not a text in UTF-8") from exc
+        raise NoValue(f"{path} is not valid JSON: it is not UTF-8 text") from exc
     if not isinstance(raw, dict):
-        raise NoValue(f"{path} is broken: it is not a JSON object of names")
+        raise NoValue(f"{path} is not valid: it must be a JSON object of names and values")
     return raw
 
 
 def _read_file(path: object) -> str:
     if not isinstance(path, str) or not path.startswith("/"):
-        raise NoValue(f"{path!r} is not an absolute path")
+        raise NoValue(f"{path!r} must be an absolute path")
     try:
         with open(path, "rb") as file:
             return _text(file.read(MOST_BYTES))
@@ -224,4 +224,4 @@ def _text(data: bytes) -> str:
     try:
         return data.decode("utf-8").rstrip("\r\n")
     except UnicodeDecodeError as exc:
-        raise NoValue("it is not a text") from exc
+        raise NoValue("it is not UTF-8 text") from exc

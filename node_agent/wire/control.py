@@ -244,4 +244,4 @@ class CoordinatorHeartbeat(Message):
     cursors: dict[str, Count]
     """The highest applied event number by attempt identity, for the open leases."""
     control_floor: Count
-    """Every control message up to this number is dealt with: none of them will be sent later."""
+    """All control messages up to this number are settled and will not be sent again."""

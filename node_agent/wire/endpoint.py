@@ -162,7 +162,7 @@ REMOVED_RUNTIMES: Mapping[str, str] = {
     "qwen": "in a chat: acp:qwen, after the node's owner has named it in ceiling.json; otherwise: opencode"
 }
 """Runtimes that were removed, and their replacements. Stored runs and older nodes still name them."""
-OTHER_HELD = "command rules hold it only where it asks before it acts; the rest is held by the sandbox alone"
+OTHER_HELD = "command rules apply only where it asks before it acts; only the sandbox enforces the rest"
 """For users: such a program may ask about each command, or only about those that it considers dangerous."""
 OTHERS = r"^[a-z0-9][a-z0-9._-]{0,60}$"
 """The pattern of such a runtime's name after the prefix."""
@@ -202,7 +202,7 @@ class ModelFact(WireModel):
     remote: bool = False
     digest: Word | None = None
     passport: PassportFact | None = None
-    """The model's passport; None: it was not tested in its present state."""
+    """The model's passport; None: it has not been tested in its present state."""
 
 
 _ENDINGS = {Dialect.OLLAMA: ":latest", Dialect.LLAMACPP: ".gguf"}
@@ -230,7 +230,7 @@ class EndpointFact(WireModel):
     age_ms: Lasted = 0
     models: Annotated[tuple[ModelFact, ...], Few(500)] = ()
     more: Count = 0
-    """The number of models that are not listed here, so that a heartbeat stays small."""
+    """The number of models that are omitted here, so that a heartbeat stays small."""
 
     def model(self, name: str) -> ModelFact | None:
         """Return the model with this id. `name` may omit the tag `latest` (Ollama) or the ending `.gguf`
@@ -260,7 +260,7 @@ SETTINGS = {
     Dialect.VLLM: "--max-model-len {tokens}",
     Dialect.SGLANG: "--context-length {tokens}",
 }
-"""The setting of each kind of server for more context, as a user writes it."""
+"""The setting of each kind of server for more context, as users write it."""
 _SERVERS = {
     Dialect.OLLAMA: "Ollama with ",
     Dialect.LLAMACPP: "llama-server (its slots share the context) with ",
@@ -280,7 +280,7 @@ def advise_widen(endpoint: EndpointFact, model: ModelFact, least: int, wanted: i
     """Return the setting that gives a call `wanted` tokens, or as many as the model supports; suggest another
     model if that is less than `least`."""
     if model.ctx_max is not None and model.ctx_max < least:
-        return f"use another model: {model.id} was made for {model.ctx_max} tokens at most"
+        return f"use another model: {model.id} supports at most {model.ctx_max} tokens"
     tokens, name = min(wanted, model.ctx_max or wanted), shlex.quote(model.id)
     setting = SETTINGS.get(endpoint.dialect, "").format(tokens=tokens)
     match endpoint.dialect:
@@ -293,7 +293,7 @@ def advise_widen(endpoint: EndpointFact, model: ModelFact, least: int, wanted: i
             )
         case Dialect.LLAMACPP:
             slots = max(model.slots or endpoint.slots or 1, 1)
-            shared = f" --parallel {slots} (they share it)" if slots > 1 else ""
+            shared = f" --parallel {slots} (they share the context)" if slots > 1 else ""
             all_slots = SETTINGS[Dialect.LLAMACPP].format(tokens=tokens * slots)
             return f"start llama-server with {all_slots}{shared}"
         case Dialect.LMSTUDIO:

@@ -15,7 +15,7 @@ _OBJECT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _STREAM = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,119}")
 
 AT_ONCE = 1 << 16
-"""The bytes of a log that a node may send right behind its request, before the depot has agreed."""
+"""The bytes of a log that a node may send directly after its request, before the depot has agreed."""
 
 
 def snap_ref(run: str) -> str:
@@ -70,7 +70,7 @@ def _check_text(pattern: re.Pattern[str], text: str, what: str) -> str:
 
 
 INHERITED = ("PATH", "LANG", "TMPDIR")
-"""The variables of our own environment that a git process gets: never GIT_*, HOME, XDG_*, EDITOR, SSH_*."""
+"""The only variables that a git process inherits: never GIT_*, HOME, XDG_*, EDITOR, SSH_*."""
 
 # A value set through the environment overrides the repository's own for every single-valued key.
 SAFE_CONFIG: dict[str, str] = {

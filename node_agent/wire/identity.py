@@ -20,7 +20,7 @@ MESSAGES_KEY = "words.key"
 """The file in the run's home with the attempt's secret. The worker removes it before anything else runs. The
 secret is in no variable, because a sandbox's first process shows its environment to all inside it."""
 SEAL = 64 + 1
-"""The length of the seal in front of the words: hexadecimal digits and a line end."""
+"""The length of the seal before the message: hexadecimal digits and a line break."""
 
 
 def messages_in(attempt: str) -> str:
@@ -55,10 +55,10 @@ class TurnTerms(WireModel):
     """The longest turn; the program ends a longer turn and waits for a message again."""
     by: Name = ""
     story: str = ""
-    """The first message and the last answer of the interactive run before, for the model only. Used only
-    where the program resumes no memory: the job names none, or the node has not kept it."""
+    """The first message and last answer of the previous interactive run, for the model only. Used only if the
+    program resumes no session: the job names none, or the node no longer has it."""
     mode: Name = ""
-    """The mode of a program of the owner's own choice, by its own name; empty: the mode it begins in."""
+    """The mode of a program of the owner's own choice, by the program's name for it; empty: its default."""
 
     @model_serializer(mode="wrap")
     def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -153,5 +153,5 @@ FINAL: frozenset[Mark] = frozenset({Mark.ACKNOWLEDGED, Mark.REJECTED, Mark.REFUS
 HOLDS_SLOT: frozenset[Mark] = frozenset(
     {Mark.ACCEPTED, Mark.PREPARED, Mark.SPAWNED, Mark.EXITED, Mark.COMMITTED}
 )
-"""The marks at which the attempt still holds a slot: until all its steps have ended. Publishing needs no
-slot, and a job that is held has none yet: it waits for one."""
+"""The marks at which the attempt occupies a slot: until all its steps have ended. Publishing needs no slot,
+and a held job has none yet: it waits for one."""

@@ -45,11 +45,11 @@ def checked_folder(text: str) -> str:
         raise ValueError(f"a folder's name must have 1 to {MAX_LENGTH} printable characters")
     parts = text.split("/")
     if parts[0] == "" or parts[0] == "~":
-        raise ValueError(f"{text!r} is not below the repository's top: write it as in `node_modules`")
+        raise ValueError(f"{text!r} must be a path relative to the repository's top, such as `node_modules`")
     if not {"", ".", ".."}.isdisjoint(parts):
-        raise ValueError(f"{text!r} is not written plainly: no `.`, no `..`, no / twice or at the end")
+        raise ValueError(f"{text!r} is not a normalized path: remove `.`, `..`, and double or final slashes")
     if ".git" in (part.lower() for part in parts):
-        raise ValueError(f"{text!r} is git's own")
+        raise ValueError(f"{text!r} is reserved for git")
     return text
 
 
@@ -59,9 +59,11 @@ def checked_place(text: str) -> str:
         raise ValueError(f"a place must have at most {MAX_PLACE} characters, and no NUL")
     parts = text.split("/")
     if text and not {"", ".", ".."}.isdisjoint(parts):
-        raise ValueError(f"{text!r} is not plainly below the top: no / at its ends, no `.`, no `..`")
+        raise ValueError(
+            f"{text!r} is not a normalized path below the top: remove `.`, `..`, and extra slashes"
+        )
     if ".git" in (part.lower() for part in parts):
-        raise ValueError(f"{text!r} is git's own")
+        raise ValueError(f"{text!r} is reserved for git")
     return text
 
 
@@ -75,16 +77,16 @@ def checked_report(text: str) -> str:
 def checked_reports(files: tuple[str, ...]) -> tuple[str, ...]:
     """Return these names; ValueError for an invalid name, too many names, or a duplicate."""
     if len(files) > MAX_REPORTS:
-        raise ValueError(f"a run has {MAX_REPORTS} reports at most")
+        raise ValueError(f"a run may have at most {MAX_REPORTS} reports")
     if len(set(files)) < len(files):
-        raise ValueError("a report is named twice")
+        raise ValueError("a report is listed twice")
     return tuple(map(checked_report, files))
 
 
 def _check_apart(folders: tuple[str, ...]) -> tuple[str, ...]:
     for one, other in combinations(sorted(folders), 2):
         if one == other or other.startswith(one + "/"):
-            raise ValueError(f"{other!r} is named twice, as {one!r} is named too")
+            raise ValueError(f"{other!r} is already covered by {one!r}: list only one of them")
     return folders
 
 
@@ -158,12 +160,12 @@ class Limits(WireModel):
     wrap_up: bool = False
     """The gateway lets one last, short call through when a limit of tokens, dollars or calls is reached."""
     memory_bytes: int | None = Field(default=None, gt=0)
-    """The memory of all processes together. Of memory, processes and disk the node allows at most what its
-    owner says."""
+    """The memory of all processes together. For memory, processes and disk the node's owner sets the
+    maximum."""
     processes: int | None = Field(default=None, gt=0)
     """The most processes, threads included."""
     disk_bytes: int | None = Field(default=None, gt=0)
-    """The bytes of checkout and home together. The node allows at most what its owner says."""
+    """The bytes of checkout and home together, up to the maximum that the node's owner sets."""
     turns: int | None = Field(default=None, gt=0)
     """The most answers of the model, counted by the runtime, or else by the gateway."""
 
@@ -242,7 +244,7 @@ class Job(Message):
     resume: Resumed | None = None
     """The session to continue; None: a new one."""
     board: Annotated[tuple[BoardEntry, ...] | None, Field(max_length=200)] = None
-    """The board of the workflow, as files in the workspace; None: there is none."""
+    """The board of the workflow, as files in the workspace; None: no board."""
     answer: Annotated[str, Text(MAX_ANSWER)] | None = None
     """A user's answer to the question that ended the previous run; only for a user's own program."""
     turns: TurnTerms | None = None

@@ -77,4 +77,4 @@ PROTOCOL = "pancode-"
 OTHER_SERVER = "the server there is not a"
 """Begins a node's error about a server that is not ours; the coordinator gives its fix by it."""
 WATCHED = (("TCP_KEEPIDLE", 20), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 4), ("TCP_USER_TIMEOUT", 40_000))
-"""Socket options, set where the system has them: a lost peer is noticed within 40 s, as behind a tunnel."""
+"""Socket options, set if the system has them: a lost peer is detected within 40 s, as with a tunnel."""

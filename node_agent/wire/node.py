@@ -70,7 +70,7 @@ class RuntimeFact(model.WireModel):
     can: Annotated[tuple[Flag, ...], model.Few(16)] = ()
     login: LoggedIn = LoggedIn.OTHER
     brought: Literal["", "newest", "chosen"] = ""
-    """By `node install`: the newest of then, or the version that its owner chose; empty: another way."""
+    """Installed by `node install`: as its newest version, or one that the owner chose; empty: other means."""
 
 
 class ProblemCode(StrEnum):
@@ -115,9 +115,9 @@ class Allowed(model.WireModel):
         if SAFETY_RANK[safety] > SAFETY_RANK[self.safety]:
             return f"safety level {safety} is above this node's ceiling {self.safety}"
         if self.runtimes is not None and runtime not in self.runtimes:
-            return f"runtime {runtime} is not among those that this node's owner allows"
+            return f"this node's owner does not allow runtime {runtime}"
         if self.repositories is not None and repo is not None and repo not in self.repositories:
-            return f"repository {repo} is not among those that this node's owner allows"
+            return f"this node's owner does not allow repository {repo}"
         return ""
 
 
@@ -153,7 +153,7 @@ class GpuLoad(model.WireModel):
     unknown_since_ms: model.WallMillis | None = None
     """The time since when its driver has not responded; None: it responds."""
     holder: AttemptId | None = None
-    """The attempt that holds it alone."""
+    """The attempt that has reserved it."""
 
 
 MOST_VARIABLES, MOST_VARIABLE_CHARS = 300, 8_000
@@ -169,11 +169,11 @@ class NodeFacts(model.WireModel):
     cpus: model.Count
     memory: model.Count
     memory_free: model.Count | None = None
-    """The memory that a program may still get without another one being moved out; None: not known."""
+    """The memory that a program can get without swapping others out; None: unknown."""
     disk_free: model.Count
     load_1m: model.Real
     heat: model.Real | None = None
-    """The temperature of the machine's hottest sensor in degrees Celsius; None: the machine shows none."""
+    """The temperature of the node's hottest sensor in degrees Celsius; None: no sensor is readable."""
     isolation: Isolation
     runtimes: Annotated[tuple[RuntimeFact, ...], model.Few(64)]
     endpoints: Annotated[tuple[EndpointFact, ...], model.Few(32)] = ()
@@ -181,7 +181,7 @@ class NodeFacts(model.WireModel):
     """The requested tests of models."""
     problems: Annotated[tuple[NodeProblem, ...], model.Few(MOST_PROBLEMS)] = ()
     shut: NodeProblem | None = None
-    """The reason why the node can take no work now, such as a full disk; the node then asks for no slot."""
+    """The reason why the node can take no work now, such as a full disk; the node then requests no job."""
     allows: Allowed = Allowed()
     repositories: Annotated[tuple[model.Name, ...], model.Few(64)] = ()
     """The repositories of which the node has a copy, the most recently used first."""
@@ -189,11 +189,10 @@ class NodeFacts(model.WireModel):
     """Repositories for which it has stored folders that set-up made, at some commit."""
     gpus: Annotated[tuple[GpuFact, ...], model.Few(MOST_GPUS)] = ()
     room: Annotated[tuple[RoomFact, ...], model.Few(16)] = ()
-    """What fills its disk, the largest first, and behind that `work/ID` of attempts; empty: not measured
-    yet."""
+    """What fills its disk, the largest first, followed by `work/ID` of attempts; empty: not measured yet."""
     variables: Annotated[tuple[model.Name, ...], model.Few(MOST_VARIABLES)] | None = None
-    """The names, never the values, of the node's variables and secrets that have a value now. None: the node
-    does not tell: an older node agent, or a node with more names."""
+    """The names, never the values, of the node's variables and secrets that have a value now. None: not
+    reported, by an older node agent or because there are too many."""
     wall_ms: model.WallMillis
 
     @model_serializer(mode="wrap")
@@ -205,7 +204,7 @@ class NodeFacts(model.WireModel):
 
 MOST_SLOTS = 256
 MOST_HELD = 256
-"""The most jobs that a node holds in addition to those at work."""
+"""The most jobs that a node holds in addition to the running ones."""
 
 
 class Ask(model.WireModel):
@@ -218,7 +217,7 @@ class Ask(model.WireModel):
     open: Annotated[tuple[AttemptId, ...], model.Few(1_000)]
     """The leases that occupy a slot on the node."""
     ahead: Annotated[int, model.WholeNumber(MOST_HELD)] = 0
-    """The most jobs that the node holds until a slot is free; 0: it holds none, as an older node agent."""
+    """The most jobs that the node holds until a slot is free; 0: none, as with an older node agent."""
 
     @model_serializer(mode="wrap")
     def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:

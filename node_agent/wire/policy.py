@@ -194,7 +194,7 @@ class Policy(WireModel):
     paths: tuple[PathRule, ...] = Field(default=(), max_length=MOST_RULES)
     commands: tuple[CommandRule, ...] = Field(default=(), max_length=MOST_RULES)
     told_only: bool = False
-    """Whether the user accepted that the agent is only told of rules that nothing can enforce."""
+    """Whether the user accepted that rules which nothing can enforce are only part of the agent's prompt."""
     walled: bool = False
     """Whether the run needs the node's sandbox."""
     network: NetworkAccess = NetworkAccess.MACHINE
@@ -233,9 +233,9 @@ def compile_policy(
 
 CallId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 MOST_COMMAND = 2_000
-"""The most characters of a command about which a user is asked: the user reads all of it first."""
+"""The most characters of a command that needs approval: the user must be able to read all of it."""
 MOST_NO = 2_000
-"""The most characters of the words that a user adds to a no."""
+"""The most characters of a user's reason for a denial."""
 MOST_FILE = 64 << 10
 ASKED, ANSWERED = ".json", ".answer"
 Command = Annotated[str, Field(min_length=1, max_length=MOST_COMMAND)]

@@ -45,9 +45,9 @@ MOST_STEPS = 64
 """The most gates of a job, and the most set-up commands: as many as a node runs in one phase."""
 MOST_ARGUMENTS = 100_000
 Ordered = Annotated[str, Field(max_length=MAX_TASK_BYTES)]
-"""The words of the job."""
+"""A text that comes from the job."""
 Names = Annotated[tuple[Annotated[str, Text(4_096)], ...], Few(500, chars=64_000)]
-"""The names of files."""
+"""A list of file names."""
 CostSource = Literal["reported", "metered", "assumed", "priced", "local", "unknown"]
 """`assumed`: metered, plus the assumed cost of calls whose end was not recorded."""
 
@@ -85,7 +85,7 @@ class ModelCalls(WireModel):
     waited_ms: Lasted = 0
     """The time that all calls together waited for a free slot of the job's endpoint."""
     retry_ms: Lasted = 0
-    """The pause that the server asked for when it refused the last calls; 0: it asked for none."""
+    """The pause that the server requested when it refused the last calls; 0: none."""
 
 
 Score = Annotated[str, Field(pattern=r"^-?[0-9]{1,18}(\.[0-9]{1,18})?$")]
@@ -102,7 +102,7 @@ class GateResult(WireModel):
     signal: Count | None = None
     duration_ms: Lasted
     judged: bool = True
-    """False: a limit of the run ended the gate, so it says nothing about the result."""
+    """False: a limit of the run ended the gate, so its result is unknown."""
     changed: Names = ()
     """Files that the gate itself changed. They are reported but never committed."""
 
@@ -279,12 +279,12 @@ class Claims(WireModel):
     """The runtime's own figures, if the gateway counted the usage."""
     calls: ModelCalls | None = None
     resets_ms: Lasted = 0
-    """From the agent's end until its login's usage limit ends, as its program said; 0: it did not say."""
+    """From the agent's end until its login's usage limit resets, as its program reported; 0: not reported."""
     session: Name | None = None
     tool_calls: Annotated[dict[Name, Count], Field(max_length=200)]
     gates: Annotated[tuple[GateResult, ...], Field(max_length=MOST_STEPS)]
     score: Score | None = None
-    """The result of the job's score command. None: there is no command, or no result (a finding says why)."""
+    """The result of the job's score command. None: no command, or no result (a finding gives the reason)."""
     reports: Annotated[tuple[GateReport, ...], Field(max_length=MAX_REPORTS)] = ()
     """The content of the report files that the gates should write; () when no gate ran."""
     started_wall_ms: WallMillis | None = None
@@ -303,7 +303,7 @@ class Claims(WireModel):
     turns: Annotated[tuple[TurnRecord, ...], Field(max_length=MOST_TURNS)] = ()
     """The turns of an interactive run, in order."""
     rests: SuspendReason | None = None
-    """The reason why an interactive run ended by itself; None: it did not end by itself."""
+    """The reason why an interactive run was suspended; None: it was not suspended."""
     board: Annotated[tuple[BoardEntry, ...], Few(64)] = ()
     """The values that the run wrote on its workflow's board."""
     skills: Annotated[tuple[SkillMark, ...], Field(max_length=MOST_SKILLS)] = ()
@@ -339,7 +339,7 @@ class Receipt(Signed):
     def _about_what_it_claims(self) -> Receipt:
         """Check the subjects against the claims, since other readers of in-toto use only the subjects."""
         if self.subject != _make_subjects(self.predicate):
-            raise ValueError("the subjects are not the commit and the blobs of the claims")
+            raise ValueError("the subjects must be the commit and the blobs of the claims")
         return self
 
     @classmethod

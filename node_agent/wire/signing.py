@@ -268,12 +268,12 @@ def _refuse_twice(data: bytes | str) -> None:
     try:
         json.loads(data, object_pairs_hook=_check_unique_keys)
     except (ValueError, RecursionError) as exc:
-        raise WireRefusal(RefusalCode.MALFORMED, f"its JSON is not plain: {exc}"[:300]) from exc
+        raise WireRefusal(RefusalCode.MALFORMED, f"its JSON is invalid: {exc}"[:300]) from exc
 
 
 def _check_unique_keys(pairs: list[tuple[str, object]]) -> None:
     if len(pairs) != len({name for name, _ in pairs}):
-        raise ValueError("a key stands there twice")
+        raise ValueError("a key occurs twice")
 
 
 def _refuse_message(kind: type[M], body: bytes) -> M:

@@ -20,17 +20,17 @@ MOST_PACKED, MOST_UNPACKED = 131_072, 32 << 20
 MOST_SKILLS = 100
 SkillName = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
 TOOLS: Final = ".pancode/tools"
-"""Where a run proposes tools. As a skill's place: the skill is a tool that a user kept for the project."""
+"""Where a run proposes tools. As a skill's place: a tool that a user approved for the project."""
 SkillPlace = Literal["", ".pancode/skills", ".agents/skills", ".claude/skills", ".pancode/tools"]
-"""The folder of the repository in which the skill's files lie, too; empty: the skill comes from elsewhere."""
+"""The folder of the repository that also contains the skill's files; empty: it is not from the repository."""
 ABOUT = "tool.json"
-"""The file of a tool with what the tool does (`about`), the schema of its `input`, and its `seconds`."""
+"""The file of a tool with its description (`about`), the schema of its `input`, and its `seconds`."""
 TOOL = "tool-"
-"""The prefix of kept tools' names in orders, receipts and programs: none takes another tool's place."""
+"""The prefix of stored tools' names in jobs, receipts and programs, to avoid clashes with other tools."""
 MOST_TOOLS, MOST_TOOL, MOST_TOOL_FILES = 2, 16_384, 20
 """The most tools that an attempt may propose; the most characters of a packed one; the most files of one."""
 Files = Mapping[str, tuple[bytes, bool]]
-"""A skill's files: from the path below the skill to the content and whether the file may be executed."""
+"""A skill's files: path below the skill -> (content, whether the file is executable)."""
 
 
 _PROMPTS = (".md", ".mdc", ".mdx", ".markdown", ".txt", ".toml")
@@ -83,9 +83,9 @@ class JobSkill(SkillMark):
         except (binascii.Error, zlib.error, ValueError, TypeError, AttributeError) as exc:
             raise ValueError(f"skill {self.name} cannot be unpacked: {type(exc).__name__}") from exc
         if digest_of(found) != self.digest:
-            raise ValueError(f"skill {self.name} has other bytes than its digest says")
+            raise ValueError(f"skill {self.name} does not match its digest")
         if any(not {"", ".", ".."}.isdisjoint(path.split("/")) for path in found):
-            raise ValueError(f"skill {self.name} has a file outside of its folder")
+            raise ValueError(f"skill {self.name} has a file outside its folder")
         return {path: data for path, (data, _) in found.items()}
 
 

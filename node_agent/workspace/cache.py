@@ -28,7 +28,7 @@ _HEAD, _WHOLE = 2 << 10, 64 << 10
 _POINTERS = (b".pth", b".egg-link")
 _POINTER_NAMES = (b"direct_url.json", b"activate", b"activate.csh", b"activate.fish", b"activate.nu")
 _FINDER = b"__editable__"
-"""Begins the name of the module by which an editable install finds its source."""
+"""The name prefix of the module by which an editable install finds its source."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,7 +292,7 @@ class Cache:
 def copy_folder(source: Path, target: Path) -> None:
     """Copy a folder faithfully; may share disk blocks, but never an inode. StepFailed."""
     if not real_folder(source):
-        raise WorkspaceFailure(f"{source} is gone, or no longer a folder")
+        raise WorkspaceFailure(f"{source} no longer exists, or is not a folder")
     _run("cp", "-a", "--reflink=auto", "-T", "--", str(source), str(target))
 
 
@@ -303,6 +303,6 @@ def _run(*argv: str) -> None:
             argv, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=_COPY_S, check=False
         )
     except subprocess.TimeoutExpired as exc:
-        raise WorkspaceFailure(f"{argv[0]} did not end within {_COPY_S:g} s") from exc
+        raise WorkspaceFailure(f"{argv[0]} did not finish within {_COPY_S:g} s") from exc
     if done.returncode != 0:
         raise from_words(f"{argv[0]} failed", done.stderr.decode("utf-8", "replace").strip()[-500:])

@@ -56,12 +56,12 @@ class Index:
         try:
             self._entries = array("L", self._yield_offsets())
         except (struct.error, ValueError) as exc:
-            raise WorkspaceFailure(f"the index of the checkout cannot be read: {exc}") from exc
+            raise WorkspaceFailure(f"cannot read the index of the checkout: {exc}") from exc
 
     def _yield_offsets(self) -> Iterator[int]:
         magic, version, count = _HEAD.unpack_from(self._data)
         if (magic, version) != (b"DIRC", 2):
-            raise ValueError(f"version {version} is not 2")
+            raise ValueError(f"unsupported version {version}, must be 2")
         at = _HEAD.size
         for _ in range(count):
             yield at
@@ -124,7 +124,7 @@ def _stamp(mode: int, seen: os.stat_result) -> bytes:
 
 
 MOST_KEPT = 4
-"""The most checkouts that wait on a node for a next attempt."""
+"""The most checkouts that a node stores for reuse by later attempts."""
 TICK_S, TICKS = 0.002, 25
 """How long, and how often, to wait for the file system's clock, which older kernels advance every 1-10 ms."""
 
@@ -298,7 +298,7 @@ def _moved_back(there: Path, places: AttemptFolders, kept: KeptCheckout) -> Inde
     """Move a checkout back if its folders are unchanged, so nothing was added. Git detects changed files."""
     index = _load_trusted(there / "index", kept)
     if _hash_folders(there / "tree", index) != kept.folders:
-        raise WorkspaceFailure("something was written into a checkout that waited")
+        raise WorkspaceFailure("a stored checkout was modified")
     os.rename(there / "tree", places.tree)  # replaces an empty folder
     return index
 
@@ -392,7 +392,7 @@ _AGENT_CONFIG = (
     "[user]\n\tname = PanCode agent\n\temail = agent@pancode.invalid\n[advice]\n\tdetachedHead = false\n"
 )
 _NO_SYNC = ("-c", "core.fsync=none")
-"""Git need not sync here: after a power loss the attempt's folder is made anew."""
+"""Git need not sync here: after a power failure the attempt's folder is made again."""
 _READ_TREE = (*_NO_SYNC, "read-tree", "--reset", "-u")
 """Writes the files that differ from the index; unlike `checkout`, it fails if an object is missing."""
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")

@@ -65,7 +65,7 @@ class DepotAccess:
         try:
             peer = self._connect(address)
         except OSError as exc:
-            raise DepotUnavailable(f"the depot cannot be reached: {exc}") from exc
+            raise DepotUnavailable(f"cannot reach the depot: {exc}") from exc
         try:
             nonce = read_line(peer).get("nonce")
             if not isinstance(nonce, str):
@@ -100,7 +100,7 @@ def read_line(peer: socket.socket) -> Mapping[str, Any]:
             seen += byte
         answer = json.loads(seen)
     except (OSError, ValueError) as exc:
-        raise DepotUnavailable(f"the depot's answer did not come: {exc}") from exc
+        raise DepotUnavailable(f"no answer from the depot: {exc}") from exc
     if not isinstance(answer, dict):
         raise DepotUnavailable(f"{OTHER_SERVER} depot")
     return answer
@@ -141,7 +141,7 @@ def hang_up(peer: socket.socket) -> None:
 
 CHUNK = 1 << 18
 MOST_LOGS = 64
-"""The most streams for logs that stay open; the depot closes one that was quiet for two minutes."""
+"""The most log streams that stay open; the depot closes one after two minutes without data."""
 GIT_S = 4 * 3600.0
 _BROKEN_STREAM = (
     "hung up",
@@ -213,7 +213,7 @@ class DepotClient:
             size, sha256 = _hash_file(file)
             stored = send_request(peer, op="digest", name=name)
         if (stored.get("size"), stored.get("sha256")) != (size, sha256):
-            raise DepotRefused(f"the depot has other bytes of {name}: {stored.get('size')} of {size}")
+            raise DepotRefused(f"the depot's copy of {name} differs: {stored.get('size')} of {size} bytes")
         return Blob(name=name, size=size, sha256=sha256)
 
     def follow(self, identity: AttemptId, name: str, path: Path, stays: bool = False) -> None:
@@ -234,7 +234,7 @@ class DepotClient:
             return False
         try:
             if log.address != self._listener.address():
-                raise DepotUnavailable("the link is another one")
+                raise DepotUnavailable("the link to the coordinator has changed")
             log.sizes[name] = _send_new(log.peer, name, file, log.sizes.get(name))
         except BaseException as exc:
             hang_up(log.peer)
@@ -276,7 +276,7 @@ def _send_new(peer: socket.socket, name: str, file: IO[bytes], stored: int | Non
         stored = size if isinstance(size, int) else -1
     left = os.fstat(file.fileno()).st_size - stored
     if stored < 0 or left < 0:
-        raise DepotRefused(f"the depot has {stored} bytes of {name}, here are {stored + left}")
+        raise DepotRefused(f"the depot has {stored} bytes of {name}, but this node has {stored + left}")
     if known and 0 < left <= AT_ONCE:
         file.seek(stored)
         data = file.read(left)
@@ -312,7 +312,7 @@ def _open_file(path: Path) -> Iterator[IO[bytes]]:
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as exc:
-        raise from_os(f"{path} cannot be read", exc) from exc
+        raise from_os(f"cannot read {path}", exc) from exc
     with os.fdopen(handle, "rb") as file:
         yield file
 

@@ -163,7 +163,7 @@ def real_folder(path: Path) -> bool:
 
 def must_be_folder(path: Path) -> None:
     if not real_folder(path):
-        raise WorkspaceFailure(f"{path} is gone, or no longer a folder")
+        raise WorkspaceFailure(f"{path} no longer exists, or is not a folder")
 
 
 def must_hold(tree: Path, below: str) -> None:
@@ -174,7 +174,7 @@ def must_hold(tree: Path, below: str) -> None:
         if not real_folder(path):
             raise StepFailed(
                 FailureKind.CANNOT_START,
-                f"the run cannot begin in {below!r}: there is no such folder, or a link on the way",
+                f"the run cannot begin in {below!r}: folder not found, or the path contains a symbolic link",
             )
 
 
@@ -194,7 +194,7 @@ def erase(path: Path) -> None:
     with suppress(OSError):
         os.rmdir(path)
     if os.path.lexists(path):
-        raise WorkspaceFailure(f"{path} cannot be removed")
+        raise WorkspaceFailure(f"cannot remove {path}")
 
 
 def write_below(folder: Path, name: str, data: bytes) -> None:
@@ -202,7 +202,7 @@ def write_below(folder: Path, name: str, data: bytes) -> None:
     name that ends with a slash makes a folder. A file that begins with `#!` is made executable."""
     parts = Path(name).parts
     if not parts or Path(name).is_absolute() or ".." in parts:
-        raise ValueError(f"not a name below a folder: {name!r}")
+        raise ValueError(f"{name!r} is not a relative name below a folder")
     target = folder.joinpath(*parts)
     if name.endswith("/"):
         target.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -359,7 +359,7 @@ def _tool_in(folder: Path) -> dict[str, bytes] | str:
             files[path] = file.read(room + 1)
         room -= len(files[path])
         if room < 0 or len(files) > MOST_TOOL_FILES:
-            return f"it is larger than {MOST_TOOL * 4 >> 10} KB or {MOST_TOOL_FILES} files"
+            return f"it has more than {MOST_TOOL * 4 >> 10} KB or more than {MOST_TOOL_FILES} files"
     return files
 
 

@@ -86,7 +86,7 @@ def run_git(call: GitCall) -> GitDone:
                 start_new_session=True,
             )
         except OSError as exc:
-            raise WorkspaceFailure(f"git cannot be started in {call.cwd}: {exc}") from exc
+            raise WorkspaceFailure(f"cannot start git in {call.cwd}: {exc}") from exc
         out, err = _finish(process, call, feed)
     return GitDone(process.returncode, out or b"", err.decode("utf-8", "replace").strip()[-ERR_KEPT:])
 
@@ -95,7 +95,7 @@ def _finish(process: subprocess.Popen[bytes], call: GitCall, feed: bytes | None)
     try:
         return process.communicate(feed, call.timeout_s)
     except subprocess.TimeoutExpired as exc:
-        raise GitTimeout(f"git {call.args[0]} did not end within {call.timeout_s:g} s") from exc
+        raise GitTimeout(f"git {call.args[0]} did not finish within {call.timeout_s:g} s") from exc
     finally:
         if process.poll() is None:
             with suppress(ProcessLookupError):

@@ -208,7 +208,7 @@ def _read_bytes(at: int, name: str) -> bytes:
 
 
 MOST_BYTES, MOST_FILES = 64 << 20, 2000
-"""The most bytes, and the most files, of one session; a larger one is not kept."""
+"""The most bytes, and the most files, of one session; a larger one is not stored."""
 MOST_SESSIONS = 32
 """The most runs whose sessions a node stores, not counting interactive runs."""
 _FACTS, _BEFORE = "session.json", "resumed.json"
@@ -237,7 +237,7 @@ class KeptSessions:
         try:
             return self._keep(job, session, used, names) if names and session is not None else ""
         except (OSError, WorkspaceFailure) as failed:
-            return f"its session is not kept: {failed}"[:500]
+            return f"its session was not stored: {failed}"[:500]
 
     def _keep(self, job: Job, session: str, used: Usage, names: Sequence[str]) -> str:
         places, run = self._home.places(job.identity), job.identity.run
@@ -247,7 +247,7 @@ class KeptSessions:
             return ""
         if size > MOST_BYTES or len(found) > MOST_FILES:
             many = f"more than {MOST_FILES}" if len(found) > MOST_FILES else str(len(found))
-            return f"its session is not kept: it has {size >> 20} MiB in {many} files"
+            return f"its session was not stored: it has {size >> 20} MiB in {many} files"
         before = job.resume.run if job.turns is not None and job.resume is not None else ""
         kept = self._list_kept()
         new = self._root / f".{run}"
@@ -292,9 +292,9 @@ class KeptSessions:
         if not gone:
             return ""
         names = ", ".join(gone)
-        bound = f"this node keeps {most >> 20} MiB of sessions"
+        bound = f"this node stores at most {most >> 20} MiB of sessions"
         words = f"{bound}, so it deleted those used longest ago: {names}"
-        return f"{words}; their next interactive runs begin with the story"[:500]
+        return f"{words}; their next interactive runs begin with the first message and last answer only"[:500]
 
     @translate_os_errors("cannot continue the session of an earlier run")
     def go_on(self, job: Job) -> None:

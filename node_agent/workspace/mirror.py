@@ -145,7 +145,7 @@ class Mirrors:
                 self._transport.fetch(identity, path, ref)
             got = git.commit_at(ref)
         if got != commit:
-            raise WorkspaceFailure(f"the depot's {ref} is {got}, the job says {commit}")
+            raise WorkspaceFailure(f"the depot's {ref} is {got}, but the job names {commit}")
         return path
 
     def lend(self, repo_id: str, git_dir: Path, snapshot: str) -> Path | None:

@@ -114,7 +114,7 @@ def read_baseline(path: Path, name: str) -> Baseline:
     except FileNotFoundError:
         data = b""
     if hashlib.sha256(data).hexdigest() != name:
-        raise WorkspaceFailure("files of set-up differ from their record")
+        raise WorkspaceFailure("the record of set-up's files was modified")
     raw: dict[str, Any] = json.loads(data)
     return Baseline(
         head=raw["head"],
@@ -201,7 +201,7 @@ def _remove_entry(one: WalkedName, path: str) -> list[str]:
     with suppress(OSError):  # then git's time limit ends it
         os.unlink(path, dir_fd=one.at)
     name = "/".join((*one.way, path))[:200]
-    return [f"{name}: a pipe or device where git reads a file, removed"]
+    return [f"{name}: removed, as it was a pipe or device where git expects a file"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,9 +234,15 @@ def adopt_history(
         finally:
             erase(pack)
     except WorkspaceFailure as failure:
-        return History(snapshot, True, f"the agent's commits are lost, its files are not: {failure}"[:500])
+        return History(
+            snapshot, True, (f"the agent's commits could not be copied, only its files: {failure}")[:500]
+        )
     based = out.ask("merge-base", "--is-ancestor", snapshot, head).ok
-    return History(head, based, None if based else "the agent rewrote history: kept as a second parent")
+    return History(
+        head,
+        based,
+        None if based else ("the agent rewrote the history: its commits were added as a second parent"),
+    )
 
 
 def head_of(git_dir: Path) -> tuple[str | None, str | None]:
@@ -397,7 +403,7 @@ def _read_batch(place: Path) -> Iterator[tuple[str, bytes]]:
 
 
 _LIKE_GIT = re.compile(rb"(^|/)(\.[^/]*g[^/]*i[^/]*t|git~)", re.IGNORECASE)
-"""Names that git may refuse; git is asked only about these."""
+"""Names that git may refuse; only these are checked with git."""
 MAX_FILE = 100 << 20
 """The most bytes of a new or changed file; a larger one is left out of the result and reported."""
 AUTHOR = ("PanCode", "result@pancode.invalid")
@@ -512,7 +518,7 @@ def _without_set_up(index: NodeGit, before: Baseline) -> str | None:
     if not back.blocked:
         return None
     names = ", ".join(map(decode_path, back.blocked[:10]))
-    return f"{names}: changed by set-up, and in the result, as files of the agent are in the way"
+    return f"{names}: changed by set-up but left in the result, as the agent's files prevent restoring them"
 
 
 def _list_entries(index: NodeGit) -> dict[bytes, Entry]:
@@ -616,7 +622,7 @@ def _omitted_by_git(tree: Path, index: NodeGit, left: _Leftovers, strays: Iterab
     if not lost:
         return None
     more = f" and {len(lost) - 10} more" if len(lost) > 10 else ""
-    return f"{', '.join(lost[:10])}{more}: git takes the name for a folder of its own, not in the result"
+    return f"{', '.join(lost[:10])}{more}: not in the result, as git reserves the name"
 
 
 def _is_filled(tree: Path, name: bytes) -> bool:
@@ -688,9 +694,9 @@ def _format_missing(left: _Leftovers, known: frozenset[bytes], refused: str | No
 def _leftover_warnings(left: _Leftovers) -> tuple[str, ...]:
     cases = (
         (left.large, f"larger than {MAX_FILE >> 20} MB, not in the result"),
-        (left.nested, "a repository of its own, not in the result"),
-        (left.opened, "a repository of its own; its files are in the result, its history is not"),
-        (left.links, "a submodule: nothing that was done inside it is in the result"),
+        (left.nested, "a separate repository, not in the result"),
+        (left.opened, "a separate repository; its files are in the result, its history is not"),
+        (left.links, "a submodule: changes inside it are not in the result"),
     )
     return tuple(f"{such_as(list(map(decode_path, names)))}: {text}" for names, text in cases if names)
 

@@ -62,9 +62,9 @@ def _list_file_ids(job: Job, git: NodeGit) -> str:
             "diff-tree", "-r", "--raw", "--no-abbrev", nothing, snapshot, "--", f":(glob){pattern}"
         )
         if not listed:
-            raise NotCached(f"no file of the repository is called {pattern} (cache.key in pancode.yaml)")
+            raise NotCached(f"no file of the repository matches {pattern} (cache.key in pancode.yaml)")
         if any(row.split()[1] == _LINK for row in listed.splitlines()):
-            raise NotCached(f"{pattern} is a link (cache.key in pancode.yaml)")
+            raise NotCached(f"{pattern} is a symbolic link (cache.key in pancode.yaml)")
         found.append(listed)
     return "\n".join(found)
 
@@ -92,14 +92,14 @@ def _list_programs(job: Job, path: str) -> list[tuple[str, int, int, int]]:
 
 
 _COPIED = (
-    "the repository's own code was copied into it, and would be old in a later run; install it by reference, "
-    "as in `pip install -e .`"
+    "the folder contains a copy of the repository's own code, which would be outdated in a later run; "
+    "install it by reference, such as with `pip install -e .`"
 )
 _DIRECT = "direct_url.json"
 """The file in which an installer records a package's source folder, and whether it is editable."""
 
 
-MISS = "set-up runs: this node keeps no result for these commands, files, folders and programs"
+MISS = "set-up runs: this node has no stored result for these commands, files, folders and programs"
 WHOLE = (
     " (every file counts; to name only the files that set-up reads, use cache: {folders: [...], key: "
     "[...]} in pancode.yaml)"
@@ -118,13 +118,15 @@ class SetUps:
         log.unlink(missing_ok=True)
         try:
             if job.workspace.kind == "none":
-                raise NotCached("there is no repository")
+                raise NotCached("the run has no repository")
             for name in job.cache:
                 _must_lie_inside(places.tree, name)
             listing = ("ls-tree", "--full-tree", "--name-only", "--", str(job.workspace.snapshot))
             theirs = NodeGit(places.git).text(*listing, *job.cache)
             if theirs:
-                raise NotCached(f"{theirs.splitlines()[0]} is in the repository, and so not set-up's alone")
+                raise NotCached(
+                    f"{theirs.splitlines()[0]} is in the repository, so it is not made by set-up alone"
+                )
             _clear(places.tree, job.cache)  # left by a crashed try: the snapshot has nothing there
             key = key_of(job, NodeGit(places.git), env, self._machine)
         except NotCached as why:
@@ -141,9 +143,9 @@ class SetUps:
         if kept is None:
             return PutBack(key, told=MISS if job.cache_key else MISS + WHOLE)
         names = ", ".join(kept.folders)
-        log_text = f"set-up was not run: {names} put back as attempt {kept.maker} left them (key {key})\n"
+        log_text = f"set-up was not run: {names} restored as attempt {kept.maker} left them (key {key})\n"
         log.write_text(log_text)
-        return PutBack(key, restored=True, told=f"set-up was not run: put back as {kept.maker} left it")
+        return PutBack(key, restored=True, told=f"set-up was not run: restored as {kept.maker} left it")
 
     def keep(self, job: Job, key: str) -> tuple[str, ...]:
         """Store the files after a successful set-up, while no process of the attempt runs. Return why not, as
@@ -153,7 +155,7 @@ class SetUps:
         try:
             self._keep(job, key)
         except (NotCached, StepFailed, OSError, ValueError) as why:
-            return (f"the result of set-up is not kept for later attempts: {why}"[:1000],)
+            return (f"the result of set-up was not stored for later attempts: {why}"[:1000],)
         return ()
 
     def _keep(self, job: Job, key: str) -> None:
@@ -188,7 +190,7 @@ def _move(maker: str, copies: Mapping[str, Path], places: AttemptFolders) -> Non
 def _looked_over(tree: Path, name: str, mark: bytes) -> tuple[Path, Contents]:
     _must_lie_inside(tree, name)
     if not real_folder(tree / name):
-        raise NotCached(f"set-up made no folder {name}")
+        raise NotCached(f"set-up did not make the folder {name}")
     seen = contents_of(tree / name, mark)
     for one in seen.bound:
         if os.path.basename(one) == _DIRECT and not _is_by_reference(tree / name / one):

@@ -87,14 +87,14 @@ class Workspaces:
             self._fetched.pop(identity, None)
             raise
 
-    @translate_os_errors("prepare of the workspace")
+    @translate_os_errors("cannot prepare the workspace")
     def prepare(self, identity: AttemptId, workspace: Workspace) -> Path:
         """Return the agent's folder: the snapshot checked out, or an empty folder."""
         tree = self._checkouts.prepare(identity, workspace)
         folders.must_hold(tree, workspace.folder)
         return tree
 
-    @translate_os_errors("home of the workspace")
+    @translate_os_errors("cannot write the run's home")
     def home(self, identity: AttemptId, files: Mapping[str, bytes], keep: bool = False) -> Path:
         """Make the agent's home next to the checkout, with these files (relative names). Idempotent."""
         places = self._home.places(identity)
@@ -106,22 +106,22 @@ class Workspaces:
             homes.store_files(places, files)
         return places.home
 
-    @translate_os_errors("home of the workspace")
+    @translate_os_errors("cannot restore the run's home")
     def renew(self, identity: AttemptId) -> None:
         """Restore the runtime's own files after set-up, which can write to the home, too."""
         homes.restore_files(self._home.places(identity))
 
-    @translate_os_errors("login of the workspace")
+    @translate_os_errors("cannot write the agent's login")
     def lend(self, identity: AttemptId, files: Mapping[str, bytes], later: bool) -> None:
         """Write the agent's login, for the agent's phase only."""
         homes.lend_login(self._home.places(identity), files, later)
 
-    @translate_os_errors("login of the workspace")
+    @translate_os_errors("cannot remove the agent's login")
     def take_back(self, identity: AttemptId) -> None:
         """Remove the login before the gates, which run the repository's commands."""
         homes.take_back(self._home.places(identity))
 
-    @translate_os_errors("guide of the workspace")
+    @translate_os_errors("cannot read AGENTS.md")
     def guide(self, identity: AttemptId, workspace: Workspace) -> Guide | None:
         """Return AGENTS.md of the checkout as dispatched, before any process of the run has started."""
         return None if workspace.kind == "none" else folders.read_guide(self.tree(identity))
@@ -194,7 +194,7 @@ class Workspaces:
         """Write a file with users' messages where the agent's program looks, replacing whatever is there."""
         homes.write_file(self._home.places(identity).home, messages_in(str(identity)), name, text.encode())
 
-    @translate_os_errors("question of the workspace")
+    @translate_os_errors("cannot read the agent's question")
     def question(self, identity: AttemptId, workspace: Workspace) -> bytes | None:
         """Move the agent's question to a user out of the tree and the result, and return it."""
 
@@ -202,27 +202,27 @@ class Workspaces:
             self._home.places(identity), workspace.folder, self._make_tracked_check(workspace)
         )
 
-    @translate_os_errors("board of the workspace")
+    @translate_os_errors("cannot write the board")
     def lay_board(self, identity: AttemptId, files: Mapping[str, bytes]) -> None:
         """Write the board's files before any process of the attempt starts. Idempotent."""
         folders.lay_board(self.tree(identity), files)
 
-    @translate_os_errors("board of the workspace")
+    @translate_os_errors("cannot read the board")
     def take_board(self, identity: AttemptId, workspace: Workspace) -> dict[str, bytes]:
         """Move the board's files out of the tree and the result, and return them."""
         return folders.take_board(self._home.places(identity), self._make_tracked_check(workspace))
 
-    @translate_os_errors("proposed tools of the workspace")
+    @translate_os_errors("cannot read the proposed tools")
     def take_tools(self, identity: AttemptId, workspace: Workspace) -> dict[str, dict[str, bytes] | str]:
         """Move the tools that the agent proposes out of the tree and the result, and return them."""
         return folders.take_tools(self._home.places(identity), self._make_tracked_check(workspace))
 
-    @translate_os_errors("reports in the workspace")
+    @translate_os_errors("cannot remove old report files")
     def clear_reports(self, identity: AttemptId, files: tuple[str, ...]) -> None:
         """Remove files at the gates' report paths, as the agent may have put some there."""
         folders.clear_reports(self.tree(identity), files)
 
-    @translate_os_errors("reports in the workspace")
+    @translate_os_errors("cannot read the report files")
     def read_reports(self, identity: AttemptId, files: tuple[str, ...]) -> tuple[str, dict[str, bytes]]:
         """Return the tree's path, and each regular file's content by name, up to one byte over the limit."""
         tree = self.tree(identity)
@@ -237,7 +237,7 @@ class Workspaces:
 
         return is_tracked if workspace.kind == "git" else lambda name: False
 
-    @translate_os_errors("baseline of the workspace")
+    @translate_os_errors("cannot record the state after set-up")
     def baseline(self, identity: AttemptId, workspace: Workspace) -> str:
         """Record the files as set-up left them; return a name that identifies this state."""
         if workspace.kind == "none":
@@ -252,7 +252,7 @@ class Workspaces:
             None if baseline is None else result.read_baseline(self._home.places(identity).baseline, baseline)
         )
 
-    @translate_os_errors("commit of the workspace")
+    @translate_os_errors("cannot build the result commit")
     def commit(
         self, identity: AttemptId, workspace: Workspace, stamp: CommitStamp, baseline: str | None = None
     ) -> result.ResultCommit:
@@ -276,7 +276,7 @@ class Workspaces:
         borrow_objects(places.out, self._home.mirror(str(workspace.repo)))
         return NodeGit(places.out)
 
-    @translate_os_errors("search for secrets of the workspace")
+    @translate_os_errors("cannot search the result for secrets")
     def exposed(
         self,
         identity: AttemptId,
@@ -298,7 +298,7 @@ class Workspaces:
         names = result.changed_after(index, self._baseline_of(identity, baseline))
         return tuple(decode_path(name) for name in names if not folders.is_left_out(places, name))
 
-    @translate_os_errors("push of the workspace")
+    @translate_os_errors("cannot push the result")
     def push(self, identity: AttemptId, workspace: Workspace, commit: str) -> None:
         """Push the result commit to the depot. DepotUnavailable: try again later; DepotRefused: permanent."""
         out = self._home.places(identity).out
@@ -364,7 +364,7 @@ class Workspaces:
         """Whether another attempt of the run has a folder, or waits for one."""
         return any(other.run == run for other in (*self.list(), *list(self._fetched)))
 
-    @translate_os_errors("forget of the workspace")
+    @translate_os_errors("cannot delete the salvaged files")
     def forget(self, identity: AttemptId, workspace: Workspace) -> None:
         """Delete the files kept by `salvage`. Idempotent."""
         folders.erase(self._home.salvage(identity))

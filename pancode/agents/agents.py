@@ -26,7 +26,7 @@ LOOKS = (
 BEGINS = ("dispatch", "dispatch_batch", "dispatch_chain", "dispatch_race", "run_workflow")
 STEERS = ("tell", "stop", "workflow_stop")
 WORKS = (*BEGINS, *STEERS, "continue_run", "answer", "land")
-"""The tools that begin or steer runs, all of them the agent's own; `land` only asks a user."""
+"""The tools that start or steer runs, all of them the agent's own; `land` only requests approval."""
 SCOUTS = "explore"
 """The tool that starts read-only runs to answer questions; every mode allows it."""
 CHANGE = "propose_change"
@@ -37,7 +37,7 @@ FLEET_TOOLS: Mapping[Mode, tuple[str, ...]] = {
     Mode.PLAN: (*LOOKS, SCOUTS),
     Mode.ADMIN: (*LOOKS, SCOUTS, CHANGE),
 }
-"""The tools of `pancode/interfaces/mcp` that each mode allows. In review each run only reads."""
+"""The tools of `pancode/interfaces/mcp` that each mode allows. In review, all runs are read-only."""
 ABLE = frozenset({"native", "claude-sdk", "openai-agents", "opencode", "claude"})
 """The runtimes that call these tools, as observed. Codex hides a server's tools from its model, and Copilot
 starts no such server. Gemini CLI was not tried."""
@@ -63,7 +63,7 @@ _NO_THING = (
     r"(?!\s+(?:class|module|file|function|method|pattern|package|page|test|component|service|table|folder|"
     r"interface|object|type|code|api|endpoint|library|script|command)(?:e?s)?\b)"
 )
-"""Such a noun after an agent's name shows that the words are about a thing in the project."""
+"""Such a noun after an agent's name means that the text is about part of the project, not about the agent."""
 
 
 def find_mentioned(calls: Mapping[str, str], task: str) -> dict[str, str]:
@@ -143,7 +143,7 @@ class Autonomy(StrEnum):
     SUPERVISED = "supervised"
     """A user lands its changes; they never land automatically."""
     CONFIRMATORY = "confirmatory"
-    """A user says yes before each dispatch, and lands the changes, too."""
+    """A user approves each dispatch and lands the changes."""
 
 
 class AgentIsolation(StrEnum):
@@ -195,9 +195,9 @@ class Agent:
     node: str | None = None
     """The node that runs the agent; None: any."""
     gpus: str | None = None
-    """How many GPUs each run of the agent holds, or `all`; None: the project's number."""
+    """The number of GPUs that each run reserves, or `all`; None: the project's number."""
     gpu_memory: int | None = None
-    """The bytes that each of them has at least."""
+    """The minimum memory of each of these GPUs, in bytes."""
     model: str | None = None
     reasoning: Reasoning | None = None
     limits: AgentLimits = AgentLimits()
@@ -300,12 +300,12 @@ class Choice:
 
 
 Pick = Callable[[Sequence[str], str], tuple[str, str]]
-"""Chooses one of these agents for a task; returns it with the numbers that decided."""
+"""Chooses one of these agents for a task; returns its name and the figures that decided."""
 BY_MODE: dict[Mode, str] = {Mode.REVIEW: "reviewer", Mode.PLAN: "planner", Mode.ADMIN: "scout"}
-"""The agent by mode, for a task that says no more; these modes forbid changes."""
+"""The agent of each read-only mode, for a task that gives no other hint."""
 _POLITE = re.compile(rf"(?:{POLITE}[\s,:]+)+", re.IGNORECASE)
 _CHECKS = r"check(?![-\w]| (?:in|out|off)\b)"
-"""Matches to check something, but not to check it in or out."""
+"""Matches "check", but not "check in", "check out" or "check off"."""
 BEGINNINGS: tuple[tuple[str, str], ...] = (
     ("plan-reviewer", r"(?:review|check|critique|judge|assess) (?:the|this|my|our) (?:\w+ )?plan"),
     ("red-team", r"(?:attack|red-?team|pen-?test|threat-?model|break into|security (?:review|audit|check))"),
@@ -333,7 +333,7 @@ BEGINNINGS: tuple[tuple[str, str], ...] = (
         r"is there|are there)",
     ),
 )
-"""The first message of a task by agent, the narrower first. Tasks that fit none are for the default agent."""
+"""Per agent, how its tasks begin; narrower patterns come first. Other tasks go to the default agent."""
 _BEGINNINGS = tuple((name, re.compile(rf"{text}\b", re.IGNORECASE)) for name, text in BEGINNINGS)
 CHANGES = (
     r"(?:fix|add|implement|change|refactor|rename|remove|delete|update|create|write|build|make|replace|"
@@ -346,7 +346,8 @@ _ALSO_RUNS = re.compile(
     r"\A(?:check|see) (?:that|whether|if) .{0,80}?\b(?:pass|build|compile|run|work|succeed)(?:e?s)?\b",
     re.IGNORECASE,
 )
-"""Looking that needs a command: an agent that only looks has no shell, and one that has a shell may write."""
+"""A read-only task that needs a command: read-only agents have no shell, and an agent with a shell may
+write."""
 WHICH_AGENT = "which_agent"
 """The code of a refusal that a user resolves by naming one of the agents in its details."""
 CHAINS: Mapping[tuple[str, ...], str] = {
@@ -386,7 +387,7 @@ def _make_names_error(names: tuple[str, ...]) -> UsageError:
     chain = f"pancode chain {shipped} TASK" if shipped else f"pancode chain FILE, with steps: [{steps}]"
     return UsageError(
         f"the task names {len(names)} agents: {', '.join(names)}",
-        why="a dispatch starts one agent; to run several one after the other, use a chain",
+        why="a dispatch starts one agent; use a chain to run several in sequence",
         fix=f"{chain}; or choose one with --agent NAME; or ask {ORCHESTRATOR} in a chat: pancode chat",
         code="several_agents",
     )
@@ -490,7 +491,7 @@ def _by_beginning(agents: Agents, task: str) -> Choice | None:
 def _choose_default(agents: Agents, there: Agents, mode: Mode) -> Choice:
     """Return the default agent; in a read-only mode, the agent of that mode or any read-only one."""
     if mode in MODE_WRITES:
-        return Choice(find_agent(agents, DEFAULT_AGENT), "nothing in the task asks for another")
+        return Choice(find_agent(agents, DEFAULT_AGENT), "nothing in the task suggests another agent")
     name = next((n for n in (BY_MODE[mode], *sorted(there)) if n in there), None)
     if name is None:
         return Choice(find_agent(agents, DEFAULT_AGENT), "no agent is read-only")

@@ -270,7 +270,7 @@ class PromptAnswer(TypedDict):
     runtime: str
     digest: str
     window: int | None
-    """Tokens in the window of the named model; null: not known, so nothing is left out."""
+    """Context window of the named model in tokens; null: unknown, so nothing is omitted."""
     tokens: dict[str, int]
     left_out: list[str]
     pieces: list[PromptPiece]

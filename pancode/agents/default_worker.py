@@ -24,9 +24,9 @@ from pancode.kernel.formatting import first_few
 from pancode.kernel.node import NodeView, with_words
 
 MOST_MODELS = 8
-"""How many of the fleet's own models are tried at most."""
+"""The most of the fleet's own models to try."""
 EASY = "qwen3:8b"
-"""A model that calls tools, and that a usual machine can hold."""
+"""A model that can call tools and fits on a typical machine."""
 NOTHING_READY = "nothing_ready"
 NO_NODE = "pancode node add NAME, or for this machine alone: pancode fleet up"
 _SHOWN = 3
@@ -105,7 +105,7 @@ def find_reasons(nodes: Sequence[NodeView]) -> list[str]:
     """Return why each program and model cannot work; equal reasons of several nodes are merged."""
     unheard = [view.node.name for view in nodes if view.last is None]
     heard = [view for view in nodes if view.last is not None]
-    reasons = [f"{first_few(unheard, _SHOWN)} was not heard yet"] if unheard else []
+    reasons = [f"{first_few(unheard, _SHOWN)} has not reported yet"] if unheard else []
     by_state: dict[tuple[str, str], list[str]] = {}
     for view in heard:
         for one in _list_runtimes(view):
@@ -129,7 +129,7 @@ def find_reasons(nodes: Sequence[NodeView]) -> list[str]:
     ]
     if heard:
         other = " other" if failed else ""
-        reasons.append(f"no{other} model server with a model that may be used was found on {on_heard}")
+        reasons.append(f"no{other} model server with a usable model was found on {on_heard}")
     return reasons
 
 
@@ -144,7 +144,7 @@ def suggest_fix(nodes: Sequence[NodeView], *, talks: bool) -> str:
         is_ready = any(one.state == "ok" for one in found)
         if kind.takes_turns and kind.needs_model and is_ready:
             return (
-                f"{kind.name} is ready, name its model: {command} --runtime {kind.name} --model PROVIDER/NAME"
+                f"{kind.name} is ready; choose a model: {command} --runtime {kind.name} --model PROVIDER/NAME"
             )
     for view in nodes:
         for server in endpoints_of(view):

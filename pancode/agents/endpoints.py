@@ -139,7 +139,7 @@ def lack_of(facts: NodeFacts, wanted: EndpointNeed, node: str) -> Lack | None:
         )
     wire = wire_of(wanted.runtime)
     if wire not in found.wires:
-        words = f"its {found.name} does not speak {wire}, which {wanted.runtime} asks on"
+        words = f"its {found.name} does not offer {wire}, the API that {wanted.runtime} uses"
         return Lack(words, "--runtime native, which uses the chat API")
     model = found.model(wanted.model)
     if model is None:
@@ -155,7 +155,7 @@ def _find_lack(found: EndpointFact, model: ModelFact, wanted: EndpointNeed, node
     if model.embedding:
         return Lack(f"{model.id} at its {found.name} is an embedding model", "pancode models")
     if model.tools is False:
-        words = f"{model.id} at its {found.name} cannot call tools, so it can change nothing"
+        words = f"{model.id} at its {found.name} cannot call tools, so it cannot change files"
         return Lack(words, "choose a model with `yes` under TOOLS: pancode models")
     if model.ctx_usable is not None and model.ctx_usable < wanted.context:
         words = (
@@ -252,7 +252,7 @@ def _no_endpoint(candidates: Sequence[NodeView], ref: ModelRef, endpoint: str) -
         f"endpoint {endpoint!r} not found on {where}",
         why=_format_other_places(candidates, ref.model)
         or (f"there are {', '.join(names)}" if names else "no endpoints were found"),
-        fix=f"{start}, or add its address to endpoints.json there; see: pancode models ls --servers",
+        fix=f"{start}, or add its address to endpoints.json there; check with: pancode models ls --servers",
         code="endpoint_not_found",
     )
 
@@ -271,7 +271,7 @@ def _format_other_places(nodes: Sequence[NodeView], model: str) -> str:
     there = [
         f"{v.node.name}/{one.name}" for v in nodes for one in _list_facts(v) if one.model(model) is not None
     ]
-    return f"it is at {', '.join(there[:4])}" if there else ""
+    return f"it is on {', '.join(there[:4])}" if there else ""
 
 
 def pull_command(dialect: Dialect, model: str) -> str:
@@ -350,7 +350,7 @@ def _test_words(test: Mapping[str, Any]) -> str:
     if test["age_ms"] is None:
         return "not tested" if test["asked"] else "not tested (--untested)"
     words = f" ({test['words']})" if test["words"] else ""
-    over = "" if test["asked"] else ", which --untested passes over"
+    over = "" if test["asked"] else ", ignored because of --untested"
     return f"test {test['verdict']}{words} {_format_age(test['age_ms'])}{over}"
 
 

@@ -12,9 +12,9 @@ from pancode.kernel.names import not_found
 from pancode.kernel.node import NodeView
 
 READERS_NEED = (ExamCheck.ANSWERS, ExamCheck.CONTEXT, ExamCheck.TOOLS)
-"""The checks that count for agents that change nothing: they do not need a model that edits well."""
-NOT_TESTED = "is not tested yet"
-COSTS = "its test costs money outside any budget"
+"""The checks that count for read-only agents, which do not need a model that edits well."""
+NOT_TESTED = "has not been tested"
+COSTS = "its test costs money that no budget covers"
 MODEL_UNTESTED, COSTLY_TEST = "model_untested", "costly_test"
 """Codes of refusals that a test resolves: a free test, and one that a user has to request."""
 
@@ -134,7 +134,7 @@ def _not_there(error: NotFoundError, views: Sequence[NodeView], node: str | None
         return error
     words = f"{error.why}; the models of {', '.join(silent)} cannot be listed"
     return NotFoundError(
-        str(error), why=words, fix=f"{error.fix}; see: pancode models ls --servers", code=error.code
+        str(error), why=words, fix=f"{error.fix}; check with: pancode models ls --servers", code=error.code
     )
 
 

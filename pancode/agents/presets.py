@@ -22,7 +22,7 @@ class Preset:
     reasoning: Reasoning | None = None
     safety: Safety | None = None
     places: Mapping[str, str] = field(default_factory=dict, compare=False)
-    """Where the preset names its models, by dotted key: `file:line`."""
+    """Where the preset sets its models, by dotted key: `file:line`."""
 
     def settings(self) -> dict[str, str]:
         """Return the settings by dotted key, as a file would have them."""

@@ -101,7 +101,7 @@ CALLED: dict[str, dict[str, str]] = {
     "opencode": {"find": "glob", "ls": "list", "write": "edit"},
     "copilot": {"read": "view", "find": "glob", "ls": "view", "write": "create"},
 }
-"""Each program's names of our tools; a tool that is missing has our name there."""
+"""Each program's names for our tools; a tool that is not listed keeps our name."""
 
 REPORTS: dict[Role, str] = {
     Role.WORKER: """\
@@ -333,7 +333,8 @@ _OPENINGS: dict[Category, tuple[str, ...]] = {
         *(text.partition("\n")[0] for text in REPORTS.values()),
     ),
 }
-"""How each part begins. The identity is the text before the first of these, and may begin with any words."""
+"""How each part begins. The identity, which may begin with any text, is everything before the first of
+these."""
 
 
 def sizes_of(text: str) -> dict[Category, int]:
@@ -370,12 +371,12 @@ def tokens_of(prompt: Prompt, task: str, context: int = 0) -> dict[str, int]:
 
 
 SHARE = 2
-"""The first call takes at most one part in so many of the window: the work has to fit, too."""
+"""The first call takes at most 1/SHARE of the window, which leaves room for the work."""
 SHORTENED = {
     Category.IDENTITY: "who the agent is: its name and description replace its own prompt",
-    Category.REPORT: "the form of its report: only the names of the parts are told",
+    Category.REPORT: "the form of its report: only the headings are given",
 }
-"""What is left out, in this order, after the notes of earlier runs; by category, in words."""
+"""What is shortened, in this order, after the notes of earlier runs are omitted; by category, as text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -385,7 +386,7 @@ class FittedPrompt:
     prompt: Prompt
     left_out: tuple[str, ...] = ()
     notes: int = 0
-    """How many of the notes the prompt has: the first ones."""
+    """How many notes the prompt contains; these are the first ones."""
 
 
 def fit_prompt(agent: Agent, situation: Situation, task: str, context: int | None) -> FittedPrompt:

@@ -39,11 +39,11 @@ class RuntimeKind:
     reasons: frozenset[Reasoning] = frozenset()
     """The reasoning efforts that the runtime's model supports (measured)."""
     hears: bool = False
-    """Whether an agent at work is given the messages of a user, with its next turn."""
+    """Whether a working agent gets a user's messages with its next turn."""
     asks_users: bool = False
-    """Whether a command of an agent at work waits for a user's approval."""
+    """Whether a working agent's command can wait for a user's approval."""
     takes_turns: bool = False
-    """Whether it can wait for a message after an answer, so that its run can be an interactive run."""
+    """Whether it can wait for another message after an answer, as an interactive run requires."""
     chosen: bool = False
     """Whether it is a program that the node's owner chose (`acp:`); its runs are sandboxed chats."""
     skills: bool = False
@@ -62,7 +62,7 @@ class RuntimeKind:
 
 
 OUR_OWN = "native"
-"""Our own worker, which every node has; runs the model of an endpoint where no runtime is named."""
+"""Our own worker, which every node has; the default runtime for a model of an endpoint."""
 _PROGRAM = RuntimeKind(
     "", holds=_ALL_BUT_OPEN, reasons=_EVERY, takes_turns=True, skills=True, installable=True
 )

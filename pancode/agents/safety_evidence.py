@@ -55,7 +55,9 @@ class HostileAct:
 ACTS = (
     HostileAct("tool-work", "write in the checkout with a file tool", work=True, agents=True),
     HostileAct("shell-work", "write in the checkout with a command", work=True),
-    HostileAct("shell-test", "run a command in the checkout as it is, such as its tests", work=True),
+    HostileAct(
+        "shell-test", "run a command in the checkout without changing files, such as its tests", work=True
+    ),
     HostileAct("tool-outside", "write outside of the checkout with a file tool", agents=True),
     HostileAct("shell-outside", "write outside of the checkout with a command"),
     HostileAct("tool-git", "write a hook of the repository with a file tool", agents=True),

@@ -138,7 +138,7 @@ _NO_WORKER = re.compile(
     r"embed|tts|audio|speech|image|whisper|transcri|realtime|live|moderation|ocr|guard|voxtral|orpheus|robotics"
     r"|computer-use|search|translate|banana|omni|cyber|rosalind|davinci|^(ada|babbage|curie)|^ft:|\.ft-$|:batch$|:extended$"
 )
-"""Parts of the names of models that hear, draw, judge or look up, or are sold in another way."""
+"""Parts of the names of models that do audio, images, moderation or search, or that are sold separately."""
 _OWN_FAMILIES = {"anthropic": ("claude-",), "google": ("gemini-",)}
 """Prefixes of these vendors' own models; they also resell others, which their own programs cannot use."""
 
@@ -175,10 +175,10 @@ def providers_of(name: str) -> tuple[str, ...]:
 
 
 _BY_LOGIN = {
-    "copilot": "GitHub, whose plan says which models it has",
+    "copilot": "GitHub, where your plan determines the models",
     "opencode": "OpenAI, where your ChatGPT plan determines the models",
 }
-"""The vendor that knows the models of a login, for runtimes whose login has no kept list."""
+"""The vendor that determines a login's models, for runtimes for which no list is installed."""
 _FIX = "pancode models --runtime claude"
 
 
@@ -186,10 +186,8 @@ def _explain_unknown(kind: RuntimeKind) -> str:
     if kind.own:
         return "it runs your own programs and calls no model that PanCode knows of"
     if kind.name in _BY_LOGIN:
-        return (
-            f"it asks the model server that its machine knows, or, by a subscription, {_BY_LOGIN[kind.name]}"
-        )
-    return "it asks the one model server that its machine knows, and that server knows its models"
+        return f"it uses its node's model server or, with a subscription, {_BY_LOGIN[kind.name]}"
+    return "it uses only the model server that is configured on its node, which lists its own models"
 
 
 def list_capable(models: Iterable[CloudModel], providers: Sequence[str]) -> list[CloudModel]:

@@ -63,7 +63,7 @@ def users_file(user: str, password_file: str, known: str | None) -> str:
     """Return the users file. `known`: the existing one, `-` for standard input. UsageError, ConfigError."""
     if not _NAME.fullmatch(user) or user == "default" or user.startswith(USER_PREFIX):
         raise UsageError(
-            f"{user!r} is not a valid user for the coordinator",
+            f"{user!r} is not a valid coordinator user",
             why=f"use only letters, digits, - _ and .; default and {USER_PREFIX}... are reserved",
             fix="for example: --user pancode",
         )
@@ -83,7 +83,7 @@ def _read(path: str, option: str) -> str:
 
 
 COMMANDS = ("info", "--help", "--version")
-"""The commands of RQ that only look: the others write, or run the function that a job names."""
+"""RQ's read-only commands; the others write, or run the function that a job names."""
 
 
 def count_jobs(home: Path, environ: Mapping[str, str]) -> dict[str, list[dict[str, Any]]]:
@@ -97,7 +97,7 @@ def run_rq(words: Sequence[str], home: Path, environ: Mapping[str, str], out: Te
     if not words or words[0] not in COMMANDS:
         raise UsageError(
             f"{words[0] if words else 'rq'} is not available in a fleet",
-            why="RQ's other commands write to Redis or run functions that a node could have put there",
+            why="RQ's other commands write to Redis or run functions that a node could have placed there",
             fix="pancode admin queue --rq info; to manage work: pancode queue, pancode runs",
         )
     with _open_reader(home, environ) as access:

@@ -148,7 +148,7 @@ class CoordinatorSettings:
     rules: ControlSettings = ControlSettings()
     slots: int = 4
     least: int | None = None
-    """How few of the slots a node fills when its machine is strained; None: always all of them."""
+    """The minimum of slots that a node uses when its machine is strained; None: always all."""
     keep: NodeKeep = KEEP
     redis: RedisAccess | None = None
     time_factor: float = 1.0
@@ -344,7 +344,7 @@ class Coordinator:
         if self.settings.redis is None:
             self.valkey.start_or_adopt(__version__)
         self.fleet.admit_all()
-        return "" if alive else "our own Redis had ended and was started again"
+        return "" if alive else "our own Redis had stopped and was restarted"
 
     def stop(self, stop_valkey: bool) -> None:
         """Stop threads, links, depot, bus and ledger, and Valkey if requested. Node agents continue."""

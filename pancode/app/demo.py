@@ -80,7 +80,7 @@ write CHANGES.md '# Changes\n\n- greet() says hello.\n'
 usage 5200 800 0.034
 answer "CHANGES.md is written."
 """
-"""A task that takes long enough to lose its node agent in the middle."""
+"""A task long enough for its node agent to be killed during the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +193,9 @@ class Demo:
         if not report.check("both nodes are online", states == dict.fromkeys(NODES, "online"), states):
             raise UnavailableError("the demo needs two nodes", fix="pancode fleet up")
         keys = [stage.client.get(path_of("nodes", node))["tag"] for node in NODES]
-        report.check("each signs with a key of its own, made there", len({*keys}) == len(NODES), keys)
+        report.check(
+            "each node signs with its own key, which was created there", len({*keys}) == len(NODES), keys
+        )
 
     def _read_states(self) -> dict[str, str]:
         return {node["name"]: node["state"] for node in self.stage.client.get("/v1/fleet")["nodes"]}
@@ -201,7 +203,7 @@ class Demo:
     def do_work(self) -> None:
         """Show a change that passes its gate, and a program that may run on any node."""
         report = self.report
-        report.act("Work: a change with a gate, and a program on whichever machine is free")
+        report.act("Work: a change with a gate, and a program on any free node")
         done = self.scripted("honest", HONEST, "add shout() ...")
         changed = sorted(self.show("honest")["files_changed"]) == ["greet.py", "test_greet.py"]
         clean = self.stage.git("status", "--porcelain") == ""
@@ -214,7 +216,7 @@ class Demo:
     def lose_an_agent(self) -> None:
         """Kill a node agent with kill -9 during a run, while the other node continues to work."""
         stage, report = self.stage, self.report
-        report.act(f"Trouble: the node agent of {DOOMED} is killed in the middle of a run")
+        report.act(f"Failure: the node agent of {DOOMED} is killed during a run")
         words = f"--detach --runtime scripted --node {DOOMED}"
         shown = f"{words} 'write the change log, slowly'"
         self.dispatch("long", shown, *words.split(), "--budget", "0.50", LONG)
@@ -224,7 +226,7 @@ class Demo:
         programs = [p for p, words in stage.processes(stage.root / DOOMED).items() if _AGENT in words]
         os.kill(pid, signal.SIGKILL)
         gone = stage.until(lambda: pid not in stage.processes(), 5)
-        report.command(f"kill -9 {pid}   # the node agent of {DOOMED}, in the middle of the run")
+        report.command(f"kill -9 {pid}   # the node agent of {DOOMED}, during the run")
         report.check(f"the node agent of {DOOMED} is dead", gone, f"pid {pid}")
         written = len(self._read_output())
         # work on the other node continues, and a false claim of success is detected
@@ -234,7 +236,7 @@ class Demo:
         run = self.show("liar")
         caught = "All tests pass" in run["answer"] and run["outcome"] == "verify_failed" and done.code == 11
         why = f"{done.code} {done.both}"
-        self.report.check("its claim was not believed: verify_failed, exit code 11", caught, why)
+        self.report.check("the false claim was detected: verify_failed, exit code 11", caught, why)
         self._check_survival(programs[0] if programs else 0, written)
         self._recover()
 
@@ -254,12 +256,12 @@ class Demo:
         alive = program in stage.processes() and stage.until(lambda: len(self._read_output()) > before, 5)
         report.check(f"the run continues without the agent (pid {program} still writes)", alive)
         quiet = stage.until(lambda: self._read_states()[DOOMED] == "suspect", 30)
-        text = f"the coordinator says that it does not know: {DOOMED} is suspect"
+        text = f"the coordinator reports that {DOOMED}'s state is unknown: suspect"
         report.check(text, quiet, self._read_states()[DOOMED])
         ended = stage.until(lambda: program not in stage.processes(), 60)
         run = self.show("long")
         report.tell(f"{run['run']}: {run['state']}, {', '.join(run['notes']) or run['reason']}")
-        text = "the program came to its end; nothing was declared lost or tried again"
+        text = "the program finished; nothing was declared lost or retried"
         report.check(text, ended and run["outcome"] is None, run)
 
     def _recover(self) -> None:
@@ -279,7 +281,7 @@ class Demo:
         report.check("its finished work was delivered: one attempt, one receipt", once, run)
         ticks = self._stored_ticks()
         whole = ticks == [str(tick) for tick in range(1, TICKS + 1)]
-        report.check("its log is whole: nothing missing, nothing twice, over the outage", whole, ticks)
+        report.check("its log is complete: nothing missing or repeated, despite the outage", whole, ticks)
 
     def prove(self) -> None:
         """Check that every receipt verifies, and that an altered one does not."""
@@ -293,7 +295,7 @@ class Demo:
         export = json.loads(stage.pancode("receipt", "export", self.runs["liar"]).out)
         keys, forged = stage.root / "keys.json", stage.root / "forged.json"
         keys.write_text(json.dumps(export))
-        report.tell("Now the failed run's receipt is altered to say that it is done:")
+        report.tell("Now the failed run's receipt is altered to claim success:")
         forged.write_text(json.dumps(forge_outcome(export)))
         words = ("receipt", "verify", str(forged), "--keys", str(keys))
         done = self.command("receipt verify forged.json --keys keys.json", *words)
@@ -325,7 +327,9 @@ class Demo:
         signed = sum((Decimal(run["usage"]["cost_usd"] or 0) for run in runs), Decimal(0))
         day = stage.client.get("/v1/budget")["scopes"][0]
         same = Decimal(day["spent_usd"]) == signed and Decimal(day["held_usd"]) == 0
-        report.check(f"four receipts say ${signed}; the budget says ${signed}, nothing held", same, day)
+        report.check(
+            f"four receipts total ${signed}; the budget shows ${signed}, with nothing reserved", same, day
+        )
         wrong, count, scopes = audit_balances(stage)
         text = f"the ledger's {count} entries add up to the balances of all {scopes} scopes"
         report.check(text, not wrong, wrong)
@@ -340,7 +344,7 @@ class Demo:
             if isinstance(error, BrokenPipeError):
                 raise
             why = error.why if isinstance(error, PancodeError) else ""
-            self.report.check("the demo continued to its end", False, f"{error} {why}".strip())
+            self.report.check("the demo ran to completion", False, f"{error} {why}".strip())
             return False
         return True
 
@@ -350,15 +354,13 @@ class Demo:
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             with suppress(OSError):
-                report.act("The end: everything is taken away" if whole else "Taking everything away")
+                report.act("The end: everything is removed" if whole else "Removing everything")
             problems = stage.take_down() if whole else []
             polite = not problems and not stage.processes()
             problems += stage.sweep()
             with suppress(OSError):
                 if whole:
-                    text = (
-                        "each node was removed as pancode node rm does it, and nothing of ours was left there"
-                    )
+                    text = "each node was removed as by pancode node rm, and left nothing behind"
                     report.check(text, polite, "; ".join(problems))
                 report.check("no process of the demo is left", not stage.processes(), stage.processes())
                 report.check(f"{stage.root} is gone", not stage.root.exists())
@@ -377,7 +379,7 @@ def what_tested(gate: dict[str, Any]) -> str:
     """Describe how the merged files were tested, from the landing's record."""
     if gate.get("run"):
         return f"its gate ran again, on the merged files, as {gate['run']}"
-    return "no gate ran again: your files were still those that its machine had tested and signed"
+    return "the gate was not repeated: your files were those that the node had tested and signed"
 
 
 def audit_balances(stage: Stage) -> tuple[list[str], int, int]:
@@ -438,7 +440,7 @@ def _clear(environ: Mapping[str, str], report: DemoReport, clock: Clock, *, kept
     for stage in found:
         stage.take_down()
         stage.sweep()
-        report.say(f"taken away: {stage.root}, left by an earlier demo")
+        report.say(f"removed: {stage.root}, left by an earlier demo")
     return len(found)
 
 

@@ -30,7 +30,7 @@ FACTOR = 0.1
 """The factor by which the product's waits and deadlines are shortened."""
 LOOK_S = 0.05
 LOOKS, CALM_LOOKS = 100, 6
-"""How many times running processes are looked for at most; and how many looks in a row must find none."""
+"""The maximum number of checks for running processes, and how many in a row must find none."""
 COMMAND_S = 120
 # Not passed on: settings of other fleets, the user's keys, session bus and git configuration.
 _DROPPED = ("PANCODE_", "GIT_", "XDG_", "SSH_", "DBUS_")

@@ -64,14 +64,16 @@ def check_ledger(home: Path, environ: Mapping[str, str]) -> Check:
 
 def _in_file(path: Path) -> Check:
     if not path.exists():
-        return pass_check("ledger", "made at the first start")
+        return pass_check("ledger", "will be created at the first start")
     try:
         seen = look_at(path)
     except sqlite3.Error as exc:
-        back = f"put a copy of {path} back (docs/howto/backup.md); it is read again at the next start"
+        back = f"restore {path} from a backup (docs/howto/backup.md); it is read at the next start"
         return fail_check("ledger", "error", f"{path}: {exc}", back)
     if seen.wrong:
-        return fail_check("ledger", "error", f"{path} is damaged: {seen.wrong}", f"put a copy of {path} back")
+        return fail_check(
+            "ledger", "error", f"{path} is damaged: {seen.wrong}", f"restore {path} from a backup"
+        )
     if seen.revision not in REVISIONS:
         return _fail_newer(str(path), seen.revision)
     return pass_check(
@@ -93,7 +95,7 @@ def _check_server(url: str, origin: str, password_file: str | None) -> Check:
         return fail_check("ledger", "error", f"{error}: {error.why}".strip(": "), error.fix)
     place = f"PostgreSQL {seen.server}, {database.place} ({origin}), answers in {seen.answer_ms} ms"
     if seen.revision is None:
-        return pass_check("ledger", f"{place}; empty, made at the first start")
+        return pass_check("ledger", f"{place}; empty, will be set up at the first start")
     if seen.revision not in REVISIONS:
         return _fail_newer(database.place, seen.revision)
     return pass_check(
@@ -108,7 +110,7 @@ def _fail_newer(place: str, revision: str) -> Check:
 
 
 def _format_upgrade(revision: str) -> str:
-    return "" if revision == HEAD else f"; schema {revision}, brought up to {HEAD} at the next start"
+    return "" if revision == HEAD else f"; schema {revision}, will be upgraded to {HEAD} at the next start"
 
 
 CONNECT_S = 5.0
@@ -152,7 +154,7 @@ def check_listener(of: Opening, home: Path, environ: Mapping[str, str]) -> Check
     try:
         read = of.read(loaded)
         if read is None:
-            return pass_check(of.what, "not used: nothing listens")
+            return pass_check(of.what, "not used: no listener is configured")
         of.needs(home)
     except PancodeError as error:
         return fail_check(of.what, "error", f"{error} {error.why}".strip(), error.fix)
@@ -164,7 +166,9 @@ def check_listener(of: Opening, home: Path, environ: Mapping[str, str]) -> Check
     )
     if not seen["ok"] or listener.shown == listener.place:
         return seen
-    return pass_check(of.what, f"{seen['detail']}; nodes go to {listener.shown} ({listener.shown.origin})")
+    return pass_check(
+        of.what, f"{seen['detail']}; nodes connect to {listener.shown} ({listener.shown.origin})"
+    )
 
 
 def _check_running(of: Opening, home: Path, place: ListenAddress) -> Check:
@@ -179,7 +183,7 @@ def _check_running(of: Opening, home: Path, place: ListenAddress) -> Check:
     log = f"grep '{of.log}' {home}/run/coordinator.log"
     fix = f"if it was set after the start: pancode fleet down, then pancode fleet up; else check: {log}"
     return fail_check(
-        of.what, "error", f"the coordinator is not reached at {place} ({place.origin}): {wrong}", fix
+        of.what, "error", f"the coordinator does not answer at {place} ({place.origin}): {wrong}", fix
     )
 
 
@@ -197,8 +201,8 @@ def _at_rest(of: Opening, place: ListenAddress) -> Check:
         listening_at(place).close()
     except OSError as exc:
         fix = f"set {of.setting} to an address of this machine (ip -brief addr) and a free port (ss -ltn)"
-        return fail_check(of.what, "error", f"{place} ({place.origin}) cannot be listened at: {exc}", fix)
-    return pass_check(of.what, f"{place} ({place.origin}) is free; opened when the coordinator starts")
+        return fail_check(of.what, "error", f"cannot listen at {place} ({place.origin}): {exc}", fix)
+    return pass_check(of.what, f"{place} ({place.origin}) is free; the coordinator opens it when it starts")
 
 
 PING_S = 5.0
@@ -288,7 +292,7 @@ def _check_settings(home: Path, environ: Mapping[str, str]) -> Check:
             "remove it, correct its name, or set the key that it requires",
         )
     if loaded.settings.telemetry.endpoint is not None and find_spec("opentelemetry") is None:
-        words = "telemetry.endpoint is set, and OpenTelemetry is not installed: no traces are sent"
+        words = "telemetry.endpoint is set, but OpenTelemetry is not installed: no traces are sent"
         return fail_check("settings", "warning", words, FIX)
     return pass_check("settings", "all files are readable")
 
@@ -306,7 +310,7 @@ def _check_key(home: Path) -> Check:
                 lost,
                 f"restore {key} from your backup; if you have none: pancode admin keys --rotate --lost",
             )
-        return pass_check("key", "made at the first start")
+        return pass_check("key", "will be created at the first start")
     except OSError as exc:
         return fail_check("key", "error", str(exc), f"check {key.parent}")
     if mode & 0o077:
@@ -336,7 +340,7 @@ def _check_disk(home: Path) -> Check:
     place = next(p for p in (home, *home.parents) if p.exists())
     free = shutil.disk_usage(place).free
     if free < SHORT_DISK:
-        fix = "pancode admin gc --dry-run shows what fills it, and admin gc frees what old runs left"
+        fix = "pancode admin gc --dry-run shows what uses the space; admin gc deletes files of old runs"
         # This reads the sizes of all files, so it runs only if the disk is nearly full.
         parts = [f"{name} {format_bytes(taken)}" for name, taken in sizes_of(home, FOLDERS).items() if taken]
         return fail_check("disk", "error", f"{free >> 20} MiB free at {place}; {', '.join(parts[:3])}", fix)
@@ -378,7 +382,7 @@ def _check_redis(home: Path, environ: Mapping[str, str]) -> Check:
         whoever = (
             f"anyone who can connect, including each node, has access without a password as {found.open_as}"
         )
-        fix = f"give it a password, and a separate user for {origin} (docs/howto/external-redis.md)"
+        fix = f"set a password, and create a separate user for {origin} (docs/howto/external-redis.md)"
         return fail_check("Redis", "warning", f"{summary}; {whoever}", fix)
     except PancodeError as error:
         return fail_check("Redis", "error", f"{error} {error.why}".strip(), error.fix)
@@ -436,10 +440,10 @@ def _check_deliveries(home: Path) -> Check:
 def check_notices(runs: bool, answer: Mapping[str, Any] | None) -> Check:
     """Check the coordinator's answer. `runs`: whether one runs; bad settings may keep it from answering."""
     if answer is None:
-        why = "the coordinator does not say" if runs else "no coordinator runs"
+        why = "the coordinator does not answer" if runs else "no coordinator is running"
         return pass_check("notices", f"not known: {why}")
     if answer["troubles"]:
         fix = "pancode admin notify; then: pancode admin notify --test CHANNEL"
         return fail_check("notices", "warning", "; ".join(map(str, answer["troubles"])), fix)
     count = len(answer["channels"])
-    return pass_check("notices", f"{count} channels, nothing failed" if count else "no channel is configured")
+    return pass_check("notices", f"{count} channels, no failures" if count else "no channel is configured")

@@ -53,5 +53,5 @@ class Part(LandingFollower, Protocol):
 MakePart: TypeAlias = Callable[
     [Core, Around, Callable[[], Mapping[str, ForgeAccess]], Callable[[str], str], Mapping[str, str]], Part
 ]
-"""The arguments: the engine, the settings, those of forges by host, the kept secrets, the environment."""
+"""Arguments: the engine, the settings, the forges' settings by host, the stored secrets, the environment."""
 PARTS: tuple[MakePart, ...] = (issues.track_issues,)

@@ -32,8 +32,9 @@ def fleet_id(ledger: SqlLedger, home: Home, wall_ms: int, ids: Ids) -> str:
         if moved is not None:
             raise ConfigError(
                 f"the ledger at {ledger.place} was moved to {moved.value}",
-                why="the new ledger has everything that happened since",
-                fix="set ledger.url or PANCODE_DATABASE_URL to that place (neither: the file in the home)",
+                why="the new ledger has all later changes",
+                fix="set ledger.url or PANCODE_DATABASE_URL to that address (unset both for the file in the "
+                "home)",
                 code="ledger_moved",
             )
         known = tx.get(Setting, "fleet")
@@ -113,7 +114,7 @@ def _make_key_error(home: Home, database: Database | None, old: PublicKey) -> Co
             fix=f"use the home of that fleet (PANCODE_HOME), or set {database.origin} to another database",
             code="ledger_of_another",
         )
-    found = f"{path} holds the key {there.public.tag}" if there is not None else f"{path} does not exist"
+    found = f"{path} contains the key {there.public.tag}" if there is not None else f"{path} does not exist"
     return KeyLostError(
         "the coordinator's key is lost"
         if there is None

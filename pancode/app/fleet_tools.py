@@ -43,9 +43,9 @@ from pancode.workflows import store as rows
 
 log = logging.getLogger("pancode.fleet_calls")
 AGAIN_S = 5.0
-"""Seconds until a call that cannot be carried out now is tried again."""
+"""Seconds until a call that is currently impossible is retried."""
 MOST_AT_ONCE, MOST_OF_ONE = 32, 8
-"""The most calls at work: of all interactive runs, and of one, which could otherwise make all others wait."""
+"""The most concurrent calls: in total, and per interactive run, so that one cannot block all others."""
 LAND, ANSWER = "POST /v1/runs/{run}/land", "POST /v1/runs/{run}/answer"
 CONTINUE, TELL = "POST /v1/runs/{run}/continue", "POST /v1/runs/{run}/tell"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -54,9 +54,9 @@ DISPATCH = "dispatch"
 SELDOM = ("node", "gpus", "gpu_memory", "runtime", "workspace", "ask", "concurrency")
 """Arguments that only `dispatch` offers to a run."""
 UNSAID = ("minimum", "maximum", "minItems", "maxItems")
-"""Bounds that are left out of an offer; a refusal names them."""
+"""Limits omitted from the offered schema; a refusal states them."""
 FORCED = ("cwd", "project")
-"""Arguments that a run does not choose: it works for its own project."""
+"""Arguments that a run cannot choose: it works on its own project."""
 HERE: dict[str, dict[str, Any]] = {
     "workspace": {
         "enum": ["git", "none"],
@@ -65,8 +65,8 @@ HERE: dict[str, dict[str, Any]] = {
 }
 """Arguments with fewer options for a run than for a user, such as no workspace of a user."""
 NOWHERE = "/"
-"""The folder of a run without a project: the coordinator's own folder is not the run's."""
-CUT = "\n[the rest is cut: {} characters in all]"
+"""The folder of a run without a project, used instead of the coordinator's own folder."""
+CUT = "\n[truncated: {} characters in total]"
 
 
 def list_tools() -> dict[str, FleetTool]:
@@ -199,7 +199,7 @@ def carried_out(
 
 
 SHOWS_ENDS = ("wait", "run_show", "explore")
-"""Tools that show an agent how a run has ended."""
+"""Tools that show an agent how a run ended."""
 
 
 def ended_in(tool: str, text: str) -> set[str]:
@@ -220,15 +220,15 @@ def _complete_arguments(tool: McpTool, run: Run, arguments: str) -> dict[str, An
     except ValueError:
         given = None
     if not isinstance(given, dict):
-        raise ParamsError("the arguments are not a JSON object")
+        raise ParamsError("the arguments must be a JSON object")
     if taken := [name for name in FORCED if name in given]:
-        raise ParamsError(f"{tool.name} has no argument {taken[0]} here")
+        raise ParamsError(f"{tool.name} does not accept the argument {taken[0]} here")
     if "cwd" in tool.fields:
         given["cwd"] = run.project or NOWHERE
     if not NAME.fullmatch(str(given.get("workflow", "w"))):
-        raise ParamsError("a workflow has a name here; it is not a path")
+        raise ParamsError("workflow must be a name, not a path")
     if tool.name == "explore" and run.project is None:
-        raise ParamsError("explore asks about a repository, and this session works in none")
+        raise ParamsError("explore requires a repository, but this session has none")
     if "workspace" in tool.fields and run.project is None:
         given["workspace"] = "none"
     return given
@@ -307,7 +307,7 @@ class RunClient(Client):
         if verb.name == ANSWER and kind_of(other) is not ItemKind.QUESTION:
             refuse_act(self._context.core, self._run, f"approving something for {other.id}")
         if verb.name == CONTINUE and waits not in (None, ItemKind.LANDING):
-            refuse_act(self._context.core, self._run, f"continuing {other.id}, which waits for a user")
+            refuse_act(self._context.core, self._run, f"continuing {other.id}, which is waiting for a user")
         if verb.name == TELL and waits in BEFORE_START:
             refuse_act(self._context.core, self._run, f"changing {other.id}, which is waiting for approval")
 
@@ -320,7 +320,7 @@ def propose_landing(context: ApiContext, run: Run, by: str) -> dict[str, Any]:
     return {
         "run": run.id,
         "status": "asked",
-        "words": "a user is asked, in the inbox; nothing is landed yet",
+        "words": "approval is requested from a user, in the inbox; nothing has landed yet",
     }
 
 

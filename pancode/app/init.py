@@ -19,7 +19,7 @@ from pancode.kernel.host.files import make_private
 
 SAFETY = FILES[0]
 MOST_CHARS = 1 << 20
-_HOW = "Take away a # to {}, and that of the line which it is\n# indented below.\n\n"
+_HOW = "Remove the # in front of it to {}, and also\n# in front of the line above that it belongs to.\n\n"
 _HEAD = {
     SETTINGS: "# Your settings: the defaults, commented out. " + _HOW.format("change one"),
     SAFETY: "# Your safety rules; none of them is active yet. " + _HOW.format("have one"),

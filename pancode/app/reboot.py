@@ -43,7 +43,7 @@ def only_in_environ(urls: Sequence[str | None], environ: Mapping[str, str]) -> s
         )
         if found
     ]
-    return f"the password of its {' and '.join(secret)} is in its environment alone" if secret else ""
+    return f"the password of its {' and '.join(secret)} is only in its environment" if secret else ""
 
 
 def service_of(root: Path, urls: Sequence[str | None], environ: Mapping[str, str]) -> UserService:

@@ -21,7 +21,7 @@ from pancode.kernel.errors import PancodeError, WorkspaceError
 
 ASK_S = 5.0
 _PRIVATE = ("key", "secrets", "receipts", "ledger.db", "settings.json")
-"""Parts of the coordinator's home that nobody else may read; of a node's: the first two, and its secrets."""
+"""Parts of the coordinator's home that only its owner may read; _OF_NODE: those of a node's home."""
 _OF_NODE = ("key", "secrets.json", "prices.json")
 _SOCKETS = ("api.sock", "depot.sock")
 
@@ -57,9 +57,9 @@ def list_repairs(home: Path, environ: Mapping[str, str]) -> Iterator[Repair]:
         name, state, version = str(node["name"]), node["state"], node["version"]
         wrong = ""
         if state in ("unreachable", "lost") and node["linked"]:
-            wrong = f"the link to {name} is up, and its node agent is not heard"
+            wrong = f"the link to {name} is up, but its node agent does not report"
         elif state in ("online", "draining", "drained") and version not in (None, __version__):
-            wrong = f"the node agent of {name} is of PanCode {version}"
+            wrong = f"the node agent of {name} has PanCode version {version}"
         if wrong:
             yield Repair(wrong, f"pancode fleet up {name}", partial(_run, "fleet", "up", name))
     if _leaves_room(home):
@@ -101,7 +101,7 @@ def _left_checkouts(node: Path) -> Iterator[Repair]:
     for folder in folders:
         if folder.name not in known:
             wrong = f"{folder} is the checkout of a run that its node agent does not know"
-            wrong += ", and what is nowhere else goes with it"
+            wrong += "; whatever exists only there will be deleted"
             yield Repair(wrong, f"rm -r {folder}", partial(_erase_folder, folder))
 
 

@@ -51,7 +51,7 @@ class Proposal:
 
     def text(self) -> str:
         """Return the proposal as the text of the file."""
-        lines = [f"# Proposed by `pancode init` from {', '.join(self.seen)}; read it before you commit it."]
+        lines = [f"# Proposed by `pancode init` from {', '.join(self.seen)}; review it before you commit it."]
         for key, about in _ABOUT.items():
             values: tuple[str, ...] = getattr(self, key)
             lines += [f"{key}:  # {about}", *(f"  - {json.dumps(one)}" for one in values)] if values else []

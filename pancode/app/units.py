@@ -84,7 +84,7 @@ def install(root: Path, environ: Mapping[str, str], system: Whose | None) -> dic
         status = service.install()
         if not status.startswith("restarted"):
             raise UnavailableError(
-                f"cannot start it as a user service: {status}",
+                f"cannot start the coordinator as a user service: {status}",
                 fix="if there is no systemd user manager: sudo pancode admin service --install --system",
                 code="no_systemd",
             )
@@ -92,7 +92,7 @@ def install(root: Path, environ: Mapping[str, str], system: Whose | None) -> dic
         return {"told": status, "name": unit_of(root, environ).name, "system": False, "changed": changed}
     unit = unit_of(root, environ, (system.name, system.uid))
     changed = SystemService(unit).install()
-    status = f"restarted at boot, as {system.name}, by the system's service {unit.name}"
+    status = f"restarted at boot, as {system.name}, by the system service {unit.name}"
     return {"told": status, "name": unit.name, "system": True, "changed": changed}
 
 

@@ -76,12 +76,12 @@ class TrackRecordRow(TypedDict):
     good: int
     landed: int
     reverted: int
-    """Landed changes that were taken back later; their runs are not good."""
+    """Landed changes that were reverted later; their runs do not count as good."""
     rate: float
     low: float
     high: float
     enough: bool
-    """Whether enough runs stand behind the rate for it to say something."""
+    """Whether the rate is based on enough runs to be meaningful."""
     usd_each_landed: float | None
     minutes_each_landed: float | None
     unknown_runs: int

@@ -61,7 +61,7 @@ def sum_balances(scope: str, balances: Iterable[Balance]) -> Balance:
 
 ZERO = Decimal(0)
 MOST_SUM = 2**63 - 1
-"""The greatest value of a column. A larger sum of nodes' figures stays at it, and no receipt is refused."""
+"""The largest value of a column. Larger sums are capped to it, so that no receipt is refused for them."""
 DISPUTED = "disputed_usd"
 """The usage key, in the ledger, of what was claimed beyond the job's limit; the cost excludes it."""
 NewId = Callable[[], str]
@@ -243,7 +243,7 @@ def explain_refusal(balance: Balance, ceilings: Ceilings, amount: Amount) -> str
     used, more = balance.agent_ms, balance.reserved_ms
     if amount.ms and ceilings.ms is not None and used + more + amount.ms > ceilings.ms:
         times = (used, more, amount.ms, ceilings.ms)
-        return _format_refusal("Ceiling of agent-minutes", *map(format_minutes, times))
+        return _format_refusal("Agent-minute ceiling", *map(format_minutes, times))
     return ""
 
 
@@ -475,7 +475,10 @@ def add_rest(entries: Sequence[BookEntry], account: Account, spent: Spent, stamp
     return made
 
 
-OVER, SUSPENDED = "the day of its admission is over", "its session rests, and nobody has a price for it"
+OVER, SUSPENDED = (
+    ("the day on which it was admitted is over"),
+    "its session is suspended, and its cost is unknown",
+)
 
 
 def release_unknown(

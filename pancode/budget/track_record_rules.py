@@ -106,7 +106,7 @@ class TrackRecord:
     def words(self) -> str:
         """The deciding numbers, for `pancode why`."""
         low, high = self.interval
-        return f"{self.good} of {self.runs} went well, rate {self.rate:.2f} ({low:.2f} to {high:.2f})"
+        return f"{self.good} of {self.runs} succeeded, rate {self.rate:.2f} ({low:.2f} to {high:.2f})"
 
 
 def kind_of(task: str) -> str:
@@ -116,7 +116,7 @@ def kind_of(task: str) -> str:
 
 
 SIZES = ((300, "small"), (1_500, "medium"))
-"""A task of at most so many characters has that size; a longer one is large."""
+"""The maximum characters of a task of each size; longer ones are large."""
 LARGE = "large"
 
 
@@ -165,7 +165,7 @@ def choose_name(
 
 Sums = Mapping[WorkKey, TrackRecord]
 ENOUGH = 3
-"""How many runs are enough evidence, so that wider evidence is not used."""
+"""The number of runs that is enough evidence, so that no wider group of runs is used."""
 
 
 WorkerKind = tuple[str, str, str]
@@ -228,7 +228,7 @@ def format_record(record: TrackRecord) -> str:
     """Return the record as text; `unknown` if it has too few runs."""
     if _has_enough(record):
         return record.words
-    return f"unknown, {count_noun(record.runs, 'run')} known and {ENOUGH} are needed"
+    return f"unknown: {count_noun(record.runs, 'run')} so far, {ENOUGH} needed"
 
 
 def of_nodes(records: Sums, agent: str, runtime: str, kind: str) -> dict[str, TrackRecord]:

@@ -27,9 +27,9 @@ FOLDER = "checkouts"
 _COPY = re.compile(r"c-[0-9a-f]{16}/[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 _SERVICES = ("receive-pack", "upload-pack")
 _PLAIN = {"core.autocrlf": "false", "core.eol": "lf", "core.excludesFile": "/dev/null"}
-"""The copy's own git settings: its files stay as the client has them, whatever this machine's git is told."""
+"""The copy's git settings: its files stay as on the client, whatever git is configured to do here."""
 _INDEX = "pancode-index"
-"""In the copy's git folder: the index of what it was filled with, so that no file is read needlessly."""
+"""In the copy's git folder: the index of the last fill, so that unchanged files are not read again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from pancode.runs.unit_of_work import Work, unit_of_work
 from pancode.runs.user_environment import ChosenSettings, SettingSaid
 
 MOST_KEPT = 20
-"""How many changes can be taken back: the newest."""
+"""How many of the newest changes can be undone."""
 
 
 class ChangeKind(StrEnum):
@@ -115,7 +115,7 @@ class SettingMaker:
         done = act(change.target, change.value)
         notes = []
         if done.wins:
-            notes.append(f"{done.wins} counts more: {change.target} stays {done.now.value}")
+            notes.append(f"{done.wins} takes precedence: {change.target} stays {done.now.value}")
         if done.at_start:
             notes.append("it takes effect at the coordinator's next start: pancode fleet down")
         if change.target in FOR_NEW_NODES:
@@ -167,14 +167,14 @@ def undo_last(core: Core, makers: ChangeMakers, by: str) -> ChangeEffect:
     if effect is None:
         raise RefusedError(
             f"{back.target} changed in the meantime; it was not undone",
-            why=f"it is now {now or 'nothing'}, and the last change set it to {then or 'nothing'}",
+            why=f"it is now {now or 'nothing'}, but the last change set it to {then or 'nothing'}",
             fix="pancode config show --origin; to undo the change before it: pancode config undo",
             code="changed",
         )
     return replace(effect, notes=(*effect.notes, *map(_PASSED.format, gone)))
 
 
-_PASSED = "the last change of {} was taken back already; this takes back the one before it"
+_PASSED = "the last change of {} was already undone; this undoes the one before it"
 
 
 def _is_as_before(makers: ChangeMakers, kept: ConfigChange) -> bool:

@@ -28,7 +28,7 @@ Yes = Annotated[bool, option("Approve a higher safety level.", "-y", "--yes")]
 @verb("config show", "pancode config show --origin", "pancode config show budget")
 def show(
     *,
-    word: Annotated[str, Argument(help="Only settings with this in their name.")] = "",
+    word: Annotated[str, Argument(help="Show only settings whose name contains this.")] = "",
     origin: Annotated[bool, option("Show where each value was set.", "--origin")] = False,
     face: Json,
 ) -> None:
@@ -49,7 +49,7 @@ def show(
     for row in rows:
         if row["key"] in FOR_NEW_NODES and row["origin"] != BUILT_IN:
             face.note(f"note: {FOR_NEW_NODES[row['key']]}")
-    face.show({"settings": rows}, lambda: format_rows(rows, columns, "no setting has this in its name"))
+    face.show({"settings": rows}, lambda: format_rows(rows, columns, "no setting's name contains this"))
 
 
 def _load_settings(face: Face) -> tuple[list[SettingShape], list[str]]:

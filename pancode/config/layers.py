@@ -18,9 +18,9 @@ from pancode.kernel.formatting import count_noun
 from pancode.kernel.names import find_nearest
 
 Words = tuple[str, str]
-"""Why something is wrong, and the fix."""
+"""Why a value is wrong, and the fix."""
 _FORMS = {
-    r"^[a-z0-9][a-z0-9_-]{0,63}$": "a name of at most 64 small letters, digits, - and _ is expected",
+    r"^[a-z0-9][a-z0-9_-]{0,63}$": "it must be a name of at most 64 lowercase letters, digits, - and _",
     r"^[A-Za-z_][A-Za-z0-9_]{0,127}$": "it must be the name of a variable: letters, digits and _",
     r"^(redis|rediss|unix)://": "it must be an address that starts with redis://, rediss:// or unix://",
     r"^.+:[0-9]{1,5}$": "it must be an address of this machine and a port, as in 10.0.0.5:7843",

@@ -43,7 +43,7 @@ def read_api_listener(loaded: Loaded) -> ApiListener | None:
     cert, key = (Path(text).expanduser() if text else None for text in (listener.tls.cert, listener.tls.key))
     if (cert is None) != (key is None):
         missing = "api.tls.key" if key is None else "api.tls.cert"
-        why = "TLS needs a certificate and its key"
+        why = "TLS requires a certificate and its key"
         raise ConfigError(f"{missing} is not set", why=why, fix=f"set it to the PEM file: {missing}: /path")
     if cert is None and not place.is_local:
         raise ConfigError(

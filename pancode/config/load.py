@@ -131,7 +131,7 @@ class Loaded:
     warnings: tuple[str, ...] = ()
     preset: Preset | None = None
     raised: str = ""
-    """Says that the preset lets runs do more than the settings below it; empty: it does not."""
+    """A warning that the preset allows more than the settings below it; empty: it does not."""
     outranked: Mapping[str, str] = field(default_factory=dict)
     """By key, as text: the variables of this command that the preset overrides."""
     project: NamedProject | None = None
@@ -264,7 +264,7 @@ def _idle_files(settings: Settings, folded: Folded) -> list[str]:
         if group.url is None:
             beside = [path for path, value in _list_leaves(group, key.partition(".")[0]) if value is not None]
             sentences += [
-                f"{folded.origin(path)}: {path} is not used, since {key} is not set" for path in beside
+                f"{folded.origin(path)}: {path} is not used, because {key} is not set" for path in beside
             ]
     return sentences
 

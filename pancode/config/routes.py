@@ -107,7 +107,7 @@ def _apply_preset(context: ApiContext, call: ApiCall) -> AppliedAnswer:
     preset = find_preset(around.presets().presets, body.name)
     if preset.safety is not None:
         now = Safety(around.origins(None)[SAFETY].value)
-        must_be_agreed("all later work", now, preset.safety, body.yes, f"pancode config use {preset.name}")
+        must_be_agreed("all future work", now, preset.safety, body.yes, f"pancode config use {preset.name}")
     before = context.coordinator.applied_preset(preset.name)
     record_preset(context.core, preset.name, before, body.by)
     around = context.coordinator.around({})
@@ -160,7 +160,7 @@ def _apply_change(context: ApiContext, change: AskedChange, body: SettingBody, c
     if change.target == SAFETY:
         effect = makers[change.kind].look(change)
         before, after = Safety(effect.old.value), Safety(effect.new.value)
-        must_be_agreed("all later work", before, after, body.yes, command)
+        must_be_agreed("all future work", before, after, body.yes, command)
     return make_change(context.core, makers, change, body.by).shape()
 
 

@@ -35,7 +35,9 @@ _SECRET = re.compile(r"secret:([A-Za-z0-9][A-Za-z0-9_-]{0,62})")
 def _require_token_name(text: str) -> str:
     """Return `secret:NAME` unchanged; ValueError for a literal token."""
     if not _SECRET.fullmatch(text):
-        raise SecretShownError("a token is only named: token: secret:forge. Fix: pancode config secret forge")
+        raise SecretShownError(
+            "a token must be a reference: token: secret:forge. Fix: pancode config secret forge"
+        )
     return text
 
 
@@ -89,8 +91,8 @@ def _require_url_name(text: str) -> str:
     name = text.removeprefix(SECRET)
     if name == text or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", name):
         raise SecretShownError(
-            "an address of a channel holds a password, so it is only named: url: secret:phone. "
-            "Fix: pancode config secret phone"
+            "a channel's address contains a password, so it must be a reference: url: secret:phone. Fix: "
+            "pancode config secret phone"
         )
     return text
 
@@ -584,5 +586,5 @@ PROJECT_KEYS = (
     "models.worker",
     "models.scout",
 )
-"""The keys that a repository may set. All others are the owner's: a repository that raised a ceiling would
-attack, and so would one that chose the runtime `shell`, which runs the words of a task as a script."""
+"""The keys that a repository may set. All others are the owner's: a repository that raised a ceiling would be
+an attack, as would one that chose the runtime `shell`, which runs the text of a task as a script."""

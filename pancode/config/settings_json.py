@@ -13,8 +13,8 @@ from pancode.kernel.documents import Document, parse_document, read_document
 from pancode.kernel.errors import ConfigError, NotFoundError, UsageError
 
 MOST_TEXT = 64_000
-"""How many characters one value has at most."""
-_EXAMPLE = "write it as pancode.yaml has it: 15m, true, [a, b], or in quotes"
+"""Maximum length of one value, in characters."""
+_EXAMPLE = "write it as in pancode.yaml: 15m, true, [a, b], or in quotes"
 
 
 def read_kept(home: Path) -> Document:
@@ -33,7 +33,7 @@ def kept_layer(document: Document) -> Layer:
     for key in OWN_OF_PROJECT:
         if key in document.data:
             raise ConfigError(
-                f"{document.at(key)}: {CHOSEN} may not set {key}",
+                f"{document.at(key)}: {CHOSEN} must not set {key}",
                 why="it would override the gates and preferences of every repository",
                 fix=f"pancode config unset {key}",
             )
@@ -43,10 +43,10 @@ def kept_layer(document: Document) -> Layer:
 def value_of(key: str, text: str) -> object:
     """Parse a value as in a settings file. Raise UsageError unless the text is exactly one value."""
     if len(text) > MOST_TEXT:
-        why = f"it has {len(text)} characters, and {MOST_TEXT} are the most"
+        why = f"it has {len(text)} characters; the maximum is {MOST_TEXT}"
         raise UsageError(f"the value of {key} is too long", why=why, fix=_EXAMPLE, code="bad_value")
     if not text.strip() or not text.isprintable():
-        why = "it is one line without control characters"
+        why = "it must be one line without control characters"
         raise UsageError(f"{text[:80]!r} is not a valid value", why=why, fix=_EXAMPLE, code="bad_value")
     try:
         read = parse_document(f"value: {text}", "the value").data

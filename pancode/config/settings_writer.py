@@ -81,7 +81,7 @@ class KeptSettings:
             if not readable:
                 raise
             what = str(wrong).partition(f"{CHOSEN}:")[2].partition(": ")[2] or f"{key}: {text} is not valid"
-            fix = f"nothing is written; pancode config set {key} VALUE"
+            fix = f"nothing was written; pancode config set {key} VALUE"
             raise UsageError(what, why=wrong.why, fix=fix, code="bad_value") from wrong
 
     def _load(self, kept: Document) -> Loaded:
@@ -106,12 +106,12 @@ def _must_be_ours(key: str) -> None:
     keys, shown = setting_keys(), key[:80]
     if key in BY_VERB:
         fix = f"{BY_VERB[key]} ..."
-        why = "that counts more than any file"
+        why = "it takes precedence over any file"
         raise RefusedError(f"{key} has its own command", why=why, fix=fix, code="not_here")
     if key in OWN_OF_PROJECT:
         why = "it would override the gates and preferences of every repository"
         fix = f"set {key}: in the pancode.yaml of the repository"
-        raise RefusedError(f"{CHOSEN} may not set {key}", why=why, fix=fix, code="not_yours")
+        raise RefusedError(f"{CHOSEN} must not set {key}", why=why, fix=fix, code="not_yours")
     if key.partition(".")[0] == BY_NAME and key != BY_NAME:
         project_name(key.partition(".")[2])
         return

@@ -50,7 +50,7 @@ def duration_ms(value: object) -> int:
         if parts and "".join(number + unit for number, unit in parts) == text:
             ms = round(sum(Decimal(number) * _MS[unit] for number, unit in parts))
             if ms > MOST_MS:
-                raise ValueError(f"{value[:40]!r} is too long: it may be 365d at most")
+                raise ValueError(f"{value[:40]!r} is too long: the maximum is 365d")
             return ms
     if isinstance(value, int | float) and not isinstance(value, bool):
         raise ValueError(f"a duration needs a unit: {value}s, {value}m or {value}h")
@@ -65,7 +65,7 @@ def size_bytes(value: object) -> int:
         raise ValueError(f"{value!r} is not a size; write one like 64MiB")
     size = round(Decimal(match[1]) * _BYTES[match[2]]) if match is not None else int(str(value))
     if size > MOST_BYTES:
-        raise ValueError(f"{str(value)[:40]} is too large: it may be 1048576GiB at most")
+        raise ValueError(f"{str(value)[:40]} is too large: the maximum is 1048576GiB")
     return size
 
 
@@ -102,7 +102,7 @@ def reasoning_word(value: object) -> object:
         return Reasoning(word)
     near = find_nearest(str(word), levels)
     guess = f"did you mean {near}? " if near else ""
-    raise ValueError(f"reasoning level {word!r} not found; {guess}there are {', '.join(levels)}")
+    raise ValueError(f"reasoning level {word!r} not found; {guess}levels: {', '.join(levels)}")
 
 
 def _check_machine(text: str) -> str:

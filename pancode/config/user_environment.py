@@ -66,7 +66,10 @@ def load_rules(home: Path, project: Path | None) -> LoadedRules:
             continue
         several.append(_rules_of(there[0], whose))
         files.append(str(there[0]))
-        warnings += [f"{other} is not read: {there[0].name} beside it counts" for other in there[1:]]
+        warnings += [
+            (f"{other} is not read: {there[0].name} in the same folder takes precedence")
+            for other in there[1:]
+        ]
     try:
         rules = merge_rules(*several)
     except RuleError as wrong:
@@ -97,7 +100,7 @@ def _shorten_origin(document: Document, at: str, whose: str) -> str:
 
 
 GUIDE, MOST_GUIDE = "AGENTS.md", 32 << 10
-"""The instruction file of a repository, and how many of its bytes nodes hand on."""
+"""The instruction file of a repository, and how many of its bytes nodes pass to the agent."""
 Stamp = tuple[tuple[int, int, int] | None, ...]
 
 

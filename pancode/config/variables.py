@@ -108,7 +108,7 @@ class UnknownVariable:
     @property
     def words(self) -> str:
         meant = f"did you mean {self.near}?" if self.near else "it has no effect"
-        return f"{self.name} is set and unknown: {meant}"
+        return f"unknown variable {self.name} is set: {meant}"
 
 
 def unknown_variables(environ: Mapping[str, str]) -> list[UnknownVariable]:

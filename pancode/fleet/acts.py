@@ -24,7 +24,7 @@ class Caller:
 
 
 LinkWay = Literal["ssh", "direct"]
-"""How a node is linked to Redis and the depot: by a tunnel through SSH, or directly by TLS."""
+"""How a node is linked to Redis and the depot: through an SSH tunnel, or directly by TLS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class NodeSpec:
     labels: Mapping[str, str] = field(default_factory=dict)
     slots: int | None = None
     least: int | None = None
-    """How few of the slots the node fills when the machine is strained; None: always all of them."""
+    """The number of slots to which the node reduces itself under load; None: it always uses all."""
     fingerprint: str | None = None
     """The host key that the user has accepted; None: the user has not been asked yet."""
     fleet_key: bool = False
@@ -60,7 +60,7 @@ class NodeChange:
     slots: int | None = None
     least: int | None = None
     gpus: GpuRule | None = None
-    """Which runs get its GPUs; None: as before."""
+    """Which runs get its GPUs; None: unchanged."""
     labels: Mapping[str, str] = field(default_factory=dict)
     unlabel: tuple[str, ...] = ()
 

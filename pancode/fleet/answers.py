@@ -80,7 +80,7 @@ class NodeShape(TypedDict):
     """Which PanCode files use the most of a disk with less than 1 GiB free; null: more is free, or not
     known."""
     linked: bool
-    """Whether the link to the machine is up, also where no node agent is heard through it."""
+    """Whether the link to the node is up, even if the node agent sends nothing through it."""
     isolation: str | None
     gpus: list[GpuShape]
     gpu_rule: str

@@ -61,7 +61,7 @@ from pancode.runs.placement.candidates import gpus_seen
 from pancode.runs.views import format_iso
 
 SKEW_S = 30.0
-"""A clock difference of fewer seconds than this is not a problem."""
+"""A clock difference of fewer seconds than this is not reported."""
 _SET = "timedatectl set-ntp true"
 
 
@@ -168,7 +168,7 @@ def _other_version(name: str, version: str) -> list[ProblemShape]:
     """Return the problem of a node agent of another version; if it is newer, our process may be outdated."""
     if version == __version__:
         return []
-    what = f"its node agent is of PanCode {version}, the coordinator of {__version__}"
+    what = f"its node agent has PanCode {version}, the coordinator {__version__}"
     newer = f"; to use {version} instead, install it here, then: pancode fleet down"
     fix = f"pancode fleet up {name}{newer if _release(version) > _release(__version__) else ''}"
     return [{"what": what, "fix": fix}]
@@ -451,7 +451,7 @@ def _make_runtime(name: str, facts: NodeFacts, fact: RuntimeFact, newest: Newest
     """Return the runtime with the node's own model servers that it can use without a login; `old`: a node
     with a newer version, and the install command. A chosen version is never old."""
     mine, (rank, where) = _parse_version(fact), newest.get(fact.name, ([], ""))
-    hint = "" if fact.brought else " (or as it was brought)"
+    hint = "" if fact.brought else " (or update it as it was installed)"
     is_old = bool(mine) and mine < rank and fact.brought != "chosen"
     old = f"{where}: pancode node install {name} {fact.name}{hint}" if is_old else ""
     shape: RuntimeTold = separate_advice(fact.model_dump(mode="json"))

@@ -64,7 +64,7 @@ def _refuse_duplicate(tx: Transaction, node: Node, key: PublicKey) -> None:
     """Raise ConflictError if another node has this key: removal under one name would end the other."""
     for other in tx.find(Node, {"tag": key.tag}):
         if other.name != node.name and other.removed != NodeState.REMOVED:
-            why = f"the node home there holds the key of {other.name} ({key.tag})"
+            why = f"its node home contains the key of {other.name} ({key.tag})"
             raise _same_machine(node.name, other.name, why)
 
 
@@ -92,9 +92,8 @@ def refuse_home_of(core: Core, name: str, other: str, home: str) -> None:
         f"{name} and {other} use the same node home",
         why=f"{home} there was set up for {other}: both hosts share the directory, or it was copied",
         fix=(
-            f"if it is shared: pancode node rm {name}, then pancode node add {name} --node-home "
-            f"PATH, a directory of its own; if it was copied: rm -r {home} there, then pancode "
-            f"fleet up {name}"
+            f"if it is shared: pancode node rm {name}, then pancode node add {name} --node-home PATH, with a "
+            f"separate directory; if it was copied: rm -r {home} there, then pancode fleet up {name}"
         ),
         code="same_home",
     )

@@ -56,11 +56,11 @@ def log_in(name: str, target: Mapping[str, Any], runtime: str, environ: Mapping[
     if not at_terminal():
         raise UsageError(
             "a login needs a terminal",
-            why="a user has to answer its questions",
+            why="its questions must be answered interactively",
             fix="run it in a terminal, without a pipe",
         )
     if reach.installed_home is None:
-        raise UnavailableError(f"node {name} was never started", fix=f"pancode fleet up {name}")
+        raise UnavailableError(f"node {name} has never been started", fix=f"pancode fleet up {name}")
     return _run_attached(
         reach, ("sh", "-c", OPEN, "pancode", reach.installed_home, "login", runtime), environ
     )
@@ -150,7 +150,7 @@ def _on(
     there."""
     reach = Reach.made_of(target)
     if reach.installed_home is None:
-        raise UnavailableError(f"node {name} was never started", fix=f"pancode fleet up {name}")
+        raise UnavailableError(f"node {name} has never been started", fix=f"pancode fleet up {name}")
     argv = ("sh", "-c", OPEN, "pancode", reach.installed_home, *words)
     if reach.local:
         done = subprocess.run(

@@ -31,13 +31,13 @@ class ExamShape(PassportShape):
     words: str
     fix: str
     earlier: bool
-    """Whether the model had been tested before, at `taken_at`, and was not tested again."""
+    """Whether the model had already been tested, at `taken_at`, so that it was not tested again."""
 
 
 START_MS = 30_000
-"""How many ms a node may take to say that it knows of the test."""
+"""How many ms a node may take to acknowledge the test."""
 LAST_MS = 900_000
-"""How many ms slot, loading and questions may take; then the node has forgotten the test."""
+"""How many ms slot, loading and questions may take; after that the node has dropped the test."""
 LOOK_S = 0.2
 _OVER = (AskState.DONE, AskState.GIVEN_UP)
 
@@ -126,7 +126,7 @@ def wait_for_test(
         if fact is not None:
             begun_in = session
         elif begun_in and session not in ("", begun_in):
-            raise _make_lost_error(place, "was restarted during the test")
+            raise _make_lost_error(place, "restarted during the test")
         if (fact is None and silent_ms > START_MS) or silent_ms > LAST_MS:
             raise _make_lost_error(place, "does not report progress: it restarted, or has an older version")
         if pause(LOOK_S):

@@ -22,7 +22,7 @@ class ListenAddress:
     port: int
     origin: str
     names: tuple[str, ...] = ()
-    """Names, beside its own address, by which an HTTP request may call it."""
+    """Names, in addition to its address, that the Host header of an HTTP request may have."""
 
     @property
     def is_local(self) -> bool:
@@ -170,7 +170,7 @@ class Reach:
     node_home: str | None = None
     uid: int | None = None
     installed_home: str | None = None
-    """The node home as the probe found it; None before the first bring-up."""
+    """The node home found by the probe; None before the first bring-up."""
     is_twin: bool = False
     """Whether the computer is in the fleet under another name, so that its files belong to that node."""
     fleet_key: bool = False

@@ -137,7 +137,7 @@ def serve_git(depot: Depot, hooks: Path, grant: Grant, peer: socket.socket, limi
     if ended and grant.verb == "push":
         _drain(peer, _DRAIN_TIMES * grant.max_bytes)
     if not ended:
-        return f"git {program} was ended: the peer is gone, or it took longer than {limit_s:g} s"
+        return f"git {program} was stopped: the peer disconnected, or it took longer than {limit_s:g} s"
     return "" if process.returncode == 0 else f"git {program} ended with {process.returncode}"
 
 
@@ -245,9 +245,11 @@ class Conversation:
             read = BytesIO(self.file.read(length)).read
         stored = self.streams.size(self.grant.identity, name)
         if offset > stored:
-            raise StreamRefused(f"gap: {stored} bytes are stored, {offset} was offered", stored)
+            raise StreamRefused(f"gap: {stored} bytes are stored, but the append starts at {offset}", stored)
         if self.streams.others(self.grant.identity, name) + offset + length > self.grant.max_bytes:
-            raise StreamRefused(f"larger than the {self.grant.max_bytes} bytes granted", stored)
+            raise StreamRefused(
+                f"the attempt's logs would exceed the {self.grant.max_bytes} bytes granted", stored
+            )
         self.streams.must_have_room(offset + length - stored)
         if not now:
             self._say({"ok": True, "go": True})
@@ -280,14 +282,14 @@ def write_line(file: BufferedRWPair, answer: Answer) -> None:
 def _text(request: Ask, key: str) -> str:
     value = request.get(key)
     if not isinstance(value, str):
-        raise BadRequest(f"{key} is not a text")
+        raise BadRequest(f"{key} must be a string")
     return value
 
 
 def _count(request: Ask, key: str) -> int:
     value = request.get(key)
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise BadRequest(f"{key} is not a count")
+        raise BadRequest(f"{key} must be a whole number, 0 or greater")
     return value
 
 
@@ -442,7 +444,7 @@ class DepotServer:
             and answer.repo_id
             and not self._parts.depot.path(answer.repo_id).is_dir()
         ):
-            answer = Refusal(f"the depot has no repository {answer.repo_id}")
+            answer = Refusal(f"repository {answer.repo_id} not found in the depot")
         if isinstance(answer, Grant) and answer.verb != "fetch" and self._parts.streams.full():
             self._parts.held_up(answer, FULL)
             answer = Refusal(FULL, retry=True)

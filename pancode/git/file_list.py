@@ -128,7 +128,7 @@ NAMES = (
     *("service-account*.json", "service_account*.json", "client_secret*.json", "*.tfstate", "*.tfvars"),
     *(".vault-token", "kubeconfig", ".dockercfg", "token.json", "auth.json", "*.ppk"),
 )
-"""Patterns of a file's own name, in lower case, that usually means a secret."""
+"""Patterns of file names, in lower case, that usually mean a secret."""
 HARMLESS = ("*.example", "*.sample", "*.template", "*.dist", "*.pub", "*.example.*")
 
 
@@ -167,7 +167,7 @@ class ListingLimits:
     file: int = 100 * MB
     untracked: int = 1024 * MB
     skip_large_untracked: bool = False
-    """Leave large untracked files out instead of refusing (landing: they are not merged anyway)."""
+    """Leave large untracked files out instead of refusing (a landing does not merge them anyway)."""
     allowed: tuple[str, ...] = ()
     """Patterns of untracked files that travel although such names usually mean secrets."""
 
@@ -216,7 +216,7 @@ def list_tree(project: GitProject, index: Git, limits: ListingLimits) -> Listing
         (hidden, "marked assume-unchanged or skip-worktree: local edits do not travel"),
         (sorted(entries.links), f"a submodule: its files do not travel; {_CLONED}"),
         (dirty, "a submodule at another commit than recorded: the recorded commit travels"),
-        (nested, "a repository of its own inside this one: does not travel"),
+        (nested, "a nested git repository: does not travel"),
         (raw, "under Git LFS and changed: its raw bytes travel, not a pointer"),
     )
     warnings += [
@@ -322,9 +322,7 @@ def _left_behind(project: GitProject, index: Git, changed: set[bytes]) -> list[s
     return [f"{format_first(found)}: {_POINTERS}"] if found else []
 
 
-_POINTERS = (
-    "under Git LFS: the run has a pointer and not the content; a set-up with git lfs pull can fetch it"
-)
+_POINTERS = "under Git LFS: the run gets a pointer, not the content; a setup with git lfs pull can fetch it"
 _CLONED = 'a run that needs them has setup: ["git clone URL PATH"] in pancode.yaml'
 
 

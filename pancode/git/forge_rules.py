@@ -139,7 +139,7 @@ def place_of(
     found = kind or access.kind or _KNOWN.get(host)
     if found is None:
         raise UsageError(
-            f"the kind of forge {host} is not known",
+            f"the kind of forge {host} is unknown",
             fix=f"--forge {'|'.join(ForgeKind)}, or in pancode.yaml: forge.{host}.kind",
             code="forge_kind",
         )

@@ -99,7 +99,7 @@ class LogStreams:
         state = os.statvfs(self.home)
         if state.f_bavail * state.f_frsize < length + self.keep_free:
             free = f"{format_bytes(state.f_bavail * state.f_frsize)} free at {self.home}"
-            raise OSError(errno.ENOSPC, f"{free}, and {format_bytes(self.keep_free)} have to stay free")
+            raise OSError(errno.ENOSPC, f"{free}, and {format_bytes(self.keep_free)} must stay free")
 
     def append(self, identity: AttemptId, name: str, offset: int, length: int, read: Read) -> int:
         """Store `length` bytes at `offset` and return the new size; durable when it returns.
@@ -110,7 +110,9 @@ class LogStreams:
         with self._open(identity, name) as file:
             stored = os.fstat(file).st_size
             if offset > stored:
-                raise StreamRefused(f"gap: {stored} bytes are stored, {offset} was offered", stored)
+                raise StreamRefused(
+                    f"gap: {stored} bytes are stored, but the append starts at {offset}", stored
+                )
             stored, at, different = os.fstat(file).st_size, offset, False
             for chunk in _read_chunks(length, read):
                 known = min(len(chunk), max(0, stored - at))
@@ -121,7 +123,7 @@ class LogStreams:
                 at += len(chunk)
             if different:
                 # Read to the end first, so that the sender receives the answer.
-                raise StreamRefused("other bytes are stored there", stored)
+                raise StreamRefused("different bytes are already stored there", stored)
             size = max(stored, at)
         for listener in self.listeners:
             listener(identity.run)
@@ -166,7 +168,7 @@ def _read_chunks(length: int, read: Read) -> Iterator[bytes]:
     while left > 0:
         chunk = read(min(CHUNK, left))
         if not chunk:
-            raise TornStream(f"{left} of {length} bytes did not come")
+            raise TornStream(f"{left} of {length} bytes did not arrive")
         left -= len(chunk)
         yield chunk
 

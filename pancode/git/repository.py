@@ -42,8 +42,8 @@ class GitProject:
     user: Mapping[str, str]
     """The user's identity from git's settings, where set: `user.name`, then `user.email`."""
     signing: tuple[tuple[str, str], ...] | None
-    """Git's settings for the user's signature, if git is told to sign each commit; None: it is not. Settings
-    that name a program count only from the user's own files."""
+    """Git's signing settings if git is configured to sign each commit, else None. A setting that names a
+    program counts only in the user's own files."""
     env: Mapping[str, str]
     repo_id: str
 
@@ -127,7 +127,7 @@ def _read_settings(environ: Mapping[str, str], folder: Path) -> list[tuple[bool,
     done = run_git(GitCall(command, _users_env(environ), folder))
     if done.status not in (0, 1):
         raise GitRefusal(
-            "git cannot read its configuration", why=done.err, fix="correct the file that git names"
+            "git cannot read its configuration", why=done.err, fix="correct the file that git reports"
         )
     words = done.out.split(b"\0")
     rows = ((scope, row.partition(b"\n")) for scope, row in zip(words[0::2], words[1::2], strict=False))

@@ -76,7 +76,7 @@ def run_git(call: GitCall) -> GitDone:
             )
         except FileNotFoundError as exc:
             raise GitMissing(
-                "git not found", why=f"git is not in PATH ({exc})", fix="install git 2.39 or later"
+                "git not found", why=f"git is not on PATH ({exc})", fix="install git 2.39 or later"
             ) from exc
         try:
             out, err = process.communicate(feed, call.timeout_s)

@@ -18,7 +18,7 @@ from pancode.runs.user_environment import Surroundings
 log = logging.getLogger("pancode.trackers")
 LOOK_S = 120.0
 MOST_OPEN, MOST_AT_ONCE = 100, 3
-"""Open issues with the label that are looked at, and begun at one look: so many at once may be a mistake."""
+"""How many open labelled issues to check, and to start per check: a flood of them may be a mistake."""
 
 
 def may_begin(issue: Issue, project: NamedProject) -> bool:

@@ -19,7 +19,7 @@ from pancode.landing.forge.http import REFUSED, ForgeClient, KnownAnswers, open_
 
 MOST_COMMENTS = 100
 PAGE, MOST_PAGES = 100, 10
-"""The most rows that a tracker gives at once, and how many such pages are asked for."""
+"""Rows per page that a tracker returns, and how many pages are requested."""
 ASK_S = 10.0
 _LINEAR = "https://api.linear.app/graphql"
 _VARIABLE = {
@@ -52,7 +52,7 @@ class HttpTrackers:
         self._known: dict[str, KnownAnswers] = {}
         """Cached answers, by token."""
         self._limits: dict[str, tuple[int, UnavailableError]] = {}
-        """Until when the forge takes no more requests with a token, and the error that said so."""
+        """When the forge accepts requests with a token again, and the error that said so."""
 
     def issue(self, place: TrackerPlace, ref: str) -> Issue:
         try:
@@ -362,7 +362,7 @@ class LinearIssues:
         word = "review" if state is IssueState.REVIEW else "progress"
         named = [row for row in fit if word in str(row["name"]).lower()]
         if not fit:
-            what = f"the team {place.repository.name} has no state of type {kind}"
+            what = f"team {place.repository.name} has no state of type {kind}"
             raise RefusedError(what, fix="add one in Linear", code=REFUSED)
         change = (
             "mutation($id: String!, $to: String!) { issueUpdate(id: $id, input: {stateId: $to}) { success } }"

@@ -30,7 +30,7 @@ class IssueState(StrEnum):
     REVIEW = "in review"
     DONE = "done"
     CLOSED = "closed"
-    """The issue was given up, or a user has closed it."""
+    """The issue was abandoned, or a user has closed it."""
 
 
 OVER = (IssueState.DONE, IssueState.CLOSED)

@@ -23,7 +23,7 @@ from pancode.workspaces.service import branch_for, create_if_missing
 
 STEPS = "## Steps"
 MOST_NAME, MOST_PLAN, MOST_QUESTIONS = 40, 60_000, 200_000
-"""The most characters of a name made from words, of a plan, and of the talk that led to the plan."""
+"""The most characters of a workspace name from a text, of a plan, and of the conversation about it."""
 _ORDER = """\
 Plan this work with me. Read what it touches first. Then ask me, one question at a time and only where the
 code does not answer it: what is in scope, which approach of the ones you see, which edge cases count, how it

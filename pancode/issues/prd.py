@@ -12,7 +12,7 @@ from pancode.runs.receipts.answer import whole_answer
 from pancode.runs.views import find_run
 
 MOST_DRAFT = 60_000
-"""How many characters a draft has at most."""
+"""The maximum number of characters of a draft."""
 _FROM, _TO = f"--- {PRD}", f"--- end of {PRD}"
 _DRAFT = re.compile(rf"^{re.escape(_FROM)}[ \t]*$\n(.*?)^{re.escape(_TO)}[ \t]*$", re.DOTALL | re.MULTILINE)
 _ORDER = f"""\

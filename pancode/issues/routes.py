@@ -43,7 +43,7 @@ from pancode.runs.views import get_run_shape
 
 MOST = 200
 MOST_WORK = 20_000
-"""How many characters a task that is to be planned has at most."""
+"""The maximum number of characters of a task to plan."""
 
 
 class WorkOnIssueBody(ActBody, CallerSettings):

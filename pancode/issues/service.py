@@ -29,7 +29,7 @@ from pancode.workspaces.rules import find_workspace, runs_in
 from pancode.workspaces.service import branch_for, create_if_missing
 
 MOST_ENDED = 100
-"""How many ended works are listed beside the open ones: the newest."""
+"""How many ended works (the newest) are listed with the open ones."""
 
 
 def work_in(tx: Transaction, workspace: str) -> IssueWork | None:
@@ -130,7 +130,7 @@ def by_labels(
         chosen = {label: one for label, one in chosen.items() if one is not None}
         for label in [label for label in chosen if what == "budget" and most is not None]:
             if chosen[label] > most:
-                reasons.append(f"label {label} is not followed: ${chosen.pop(label)} is above ${most} a run")
+                reasons.append(f"label {label} is ignored: ${chosen.pop(label)} is above ${most} per run")
         if len(set(chosen.values())) > 1:
             names, values = " and ".join(chosen), " and ".join(map(str, chosen.values()))
             fix = f"remove one of them from {issue.ref}, or set it: pancode work {issue.ref} --{what} ..."
@@ -238,7 +238,7 @@ def find_newest_run(core: Core, ref: str) -> Run:
         runs = [] if there is None else runs_of(tx, there)[1]
         if not runs:
             names = [one.ref for one in open_works(tx)]
-            raise not_found("issue at work", ref, names, f"pancode work {ref.upper()}")
+            raise not_found("issue being worked on", ref, names, f"pancode work {ref.upper()}")
     return runs[-1]
 
 

@@ -109,15 +109,15 @@ def is_change_due(now: IssueState, wanted: IssueState) -> bool:
 
 
 MOST_TOLD = 10_000
-"""Characters of an issue's text that an agent at work is told: a message to one has a limit."""
+"""The most characters of an issue's text in a message to its agent, as messages have a limit."""
 AGAIN_S, LOOK_S = 30.0, 120.0
-"""Seconds until the next look: after a tracker failed, and while the issue's run is at work."""
+"""Seconds until the next check: after a tracker failed, and while the issue's run is active."""
 MERGE_S = 900.0
 """Seconds between two checks of an issue with an open pull request."""
 TOLD_LOOKS, TOLD_LOOK_S = 100, 0.1
 """How often, and at which interval in seconds, a landing checks whether its tracker was updated."""
 DROPPED = "dropped"
-"""The status of a landing that a user does not want."""
+"""The landing status of a change that a user has rejected."""
 CHANGED = "The issue {} has changed in its tracker. This is what it says now.\n{}"
 
 
@@ -130,7 +130,7 @@ NEWS = frozenset(
         EventKind.INBOX_ANSWERED,
     }
 )
-"""The kinds of events after which the work on an issue may be at another point."""
+"""The kinds of events after which the progress of an issue may have changed."""
 
 
 def is_over(work: IssueWork, runs: Sequence[Run]) -> bool:
@@ -167,7 +167,7 @@ class TrackerNews(FeedThread):
                 return ""
             ref = one.ref
             if one.trouble:
-                return f"{ref} is not updated yet, PanCode tries again: {one.trouble}"
+                return f"{ref} is not updated yet, PanCode will retry: {one.trouble}"
             if one.said == measure_progress(runs, line.branch, one.pull).text:
                 shown = "is closed" if one.state in OVER else f"stays open ({one.state})"
                 return f"{ref} {shown}, with a comment: {one.url}"

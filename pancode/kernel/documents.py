@@ -16,7 +16,7 @@ from pancode.kernel.errors import ConfigError
 MOST_BYTES = 1_000_000
 MOST_VALUES = 20_000
 _NO_VALUE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-"""The errors that PyYAML raises for text that looks like a date or a number but is none, as 2026-13-45."""
+"""PyYAML's errors for text that looks like a date or number but is not valid, such as 2026-13-45."""
 _QUOTES = "put it in quotes if it is text"
 
 
@@ -98,7 +98,7 @@ def _parse(text: str, place: str, list_key: str) -> Document:
             return Document(place, {list_key: reader.value(top, list_key)}, reader.lines)
         if not isinstance(top, yaml.MappingNode):
             raise _make_error(
-                place, top, "the file must hold keys and values", "write it as `key: value` lines"
+                place, top, "the file must contain keys and values", "write it as `key: value` lines"
             )
         return Document(place, reader.mapping(top, ""), reader.lines)
     finally:
@@ -125,7 +125,7 @@ class _Reader:
     def _list_pairs(self, node: yaml.MappingNode) -> Iterator[tuple[yaml.ScalarNode, yaml.Node]]:
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                raise _make_error(self._place, key, "a key must be a word", "write it as `key: value`")
+                raise _make_error(self._place, key, "a key must be a string", "write it as `key: value`")
             yield key, value
 
     def value(self, node: yaml.Node, path: str) -> object:

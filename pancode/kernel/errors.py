@@ -50,7 +50,7 @@ RULES = frozenset(
         *("host_key_changed", "host_key_unknown", "fingerprint_not_accepted"),
     }
 )
-"""Codes of errors that are not RefusedError, although a gate, a policy or a safety rule says no with them."""
+"""Codes of errors that count as refusals by a gate, policy or safety rule, although not RefusedError."""
 
 
 @dataclass(frozen=True, slots=True)

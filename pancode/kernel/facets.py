@@ -148,7 +148,7 @@ class Caller(Facet):
     """The origin of the run's request, and who pays for the run."""
 
     charged_to: str = ""
-    """The session that also pays for the run, as one of its interactive runs, or a run of theirs, dispatched
+    """The session that also pays for the run, because it contains the run, or one of its runs dispatched
     it."""
     named_usd: str = ""
     """The named budget for the run, if an orchestrator's session may pay it."""
@@ -171,10 +171,10 @@ class Lineage(Facet):
     carries: bool = False
     """Whether the run continues from a change that had not landed, which becomes part of its own change."""
     origin: str = ""
-    """The snapshot at which the first step of the workflow began, or the user's own side of a conflict."""
+    """The snapshot at which the workflow's first step began, or the user's side of a conflict."""
     resolves: Mapping[str, Any] = field(default_factory=dict)
-    """The conflict that the run settles: run, origin, marked, files, way, trailers; as DispatchRequest has
-    it."""
+    """The conflict that the run resolves: run, origin, marked, files, way, trailers; as in
+    DispatchRequest."""
     recovers: bool = False
     """Whether the run recovers the run that it continues from, or whose work it repeats."""
     in_step: bool = False
@@ -202,7 +202,7 @@ class Provision(Facet):
     scouts: Mapping[str, str] = field(default_factory=dict)
     """The question that the run answers as a scout: `question`, `depth`, and the `tree` to read."""
     board: tuple[Mapping[str, str], ...] | None = None
-    """The workflow's board in wire form, only while the run's job is built; None: it has none."""
+    """The workflow's board in wire form, only while the run's job is built; None: there is no board."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +230,7 @@ class GateTerms(Facet):
     score: tuple[str, ...] = ()
     """The command that rates the run's result with a number."""
     verify_retries: int | None = None
-    """How many new attempts follow a failed gate at most."""
+    """The maximum number of new attempts after a failed gate."""
     verify_on: str | None = None
     """The node that verifies the run's result, or `other`."""
     check_first: bool = False
@@ -307,18 +307,18 @@ class SessionTurn(Facet):
     turn: EndedTurn | None = None
     """The newest turn that has ended."""
     story: str = ""
-    """The session so far, for an interactive run whose program does not remember it."""
+    """The session so far, for an interactive run whose program has no memory of it."""
     rounds: int = 0
-    """Where the interactive run is left alone: how many interactive runs, itself the first, take one turn
-    each while gates fail."""
+    """For an unattended session: how many interactive runs, including this one, take one turn each while
+    gates fail."""
     more_usd: str = ""
-    """The USD more that a user is asked for when the cap cuts a turn of the run; empty: it rests."""
+    """The additional USD to ask the user for if the cap ends a turn of the run; empty: it is suspended."""
     by_itself: bool = False
-    """Whether nobody asked for this interactive run: words were left, and its session was not ended."""
+    """Whether this interactive run began without a request, because messages were left in an open session."""
     past_cap: bool = False
     """Whether a user's approval has raised the session's cap by the amount in its question."""
     gives_way: str = ""
-    """The run that needs this interactive run's slot: the interactive run was asked to rest for it."""
+    """The run that needs this interactive run's slot, so that this one was asked to suspend."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,6 +326,6 @@ class FleetLead(Facet):
     """The fleet tools of an orchestrator's interactive run."""
 
     fleet: tuple[str, ...] = ()
-    """The names of the tools that it is offered."""
+    """The names of the tools that it may use."""
     refused_calls: int = 0
     """How many of its calls of such tools were refused, according to the audit log."""

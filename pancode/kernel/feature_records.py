@@ -173,11 +173,11 @@ class EndedRun(Record):
     counts: bool
     """Whether the run is evidence about its agent: its receipt was accepted, and nothing else is at fault."""
     judges: bool
-    """Whether the run only ran the gates on another run's result, and did no work of its own."""
+    """Whether the run only ran the gates on another run's result."""
     landed: bool
     reverted: bool
     left: bool
-    """Whether the run needs a look of a user, as far as its own row tells."""
+    """Whether the run needs a user's attention, according to its own row."""
     retry_of: str | None
     ms: int
     """Milliseconds from the run's first start to its end."""
@@ -186,9 +186,9 @@ class EndedRun(Record):
     tokens: int
     agent_ms: int
     unknown: bool
-    """Whether the cost of an attempt is not known."""
+    """Whether the cost of an attempt is unknown."""
     first_ms: int | None
-    """When something was first booked for the run, and `last_ms` last; None: it never cost anything."""
+    """When the first cost was booked for the run, and `last_ms` the last; None: it cost nothing."""
     last_ms: int | None
     size: str = ""
     """The size of the run's task; empty: unknown."""
@@ -251,8 +251,8 @@ class Workflow(Record):
     """The values that the workers share, by `NAMESPACE/KEY`, each with the run and step that wrote it, and
     when."""
     lane: dict[str, object] = field(default_factory=dict)
-    """Of a lane: `defaults` of its items, `goes_on` after one that failed, `paused` and by whom,
-    `stands`: the `run` of the item at which it waits for a user, and `what` that is in words."""
+    """For a lane: `defaults` of its items, `goes_on` after a failed item, `paused` and by whom, `stands`: the
+    `run` of the item at which it waits for a user, and `what` it waits for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,9 +287,9 @@ class WorkflowStep(Record):
     started_ms: int | None = None
     finished_ms: int | None = None
     lost: str | None = None
-    """The step's lost run, maybe still at work: its result is taken if it is heard of, unless replaced."""
+    """The step's lost run, which may still work: its result is used if it arrives, unless it was replaced."""
     begins_ms: int | None = None
-    """When the step may begin at the earliest, as a circuit breaker is open or a ceiling has no room."""
+    """The earliest start of the step, because a circuit breaker is open or a ceiling has no room."""
     item: dict[str, object] = field(default_factory=dict)
     """An item of a lane: `place` in its order, `by` and `at_ms` of who added it, `caller`, `priority`;
     optionally `key`, `expires_ms` and `skip`."""
@@ -304,7 +304,7 @@ class FiringState(StrEnum):
     """The firing has the id of its run or workflow, which may not exist yet."""
     BEGUN = "begun"
     REFUSED = "refused"
-    """The work did not pass admission's gates, or could not be resolved."""
+    """Admission refused the work, or it could not be resolved."""
     FAILED = "failed"
     """PanCode itself failed."""
     SKIPPED = "skipped"

@@ -31,7 +31,7 @@ BLANK = frozenset(
 """Letters and marks that are invisible although their category is that of visible ones."""
 
 HIDING = ("Cc", "Cf", "Co", "Cs", "Zl", "Zp")
-"""Categories of characters that are invisible or reverse the text; `words.js` of the console has the same."""
+"""Categories of characters that are invisible or reverse text; keep equal to `words.js` of the console."""
 
 _TONES = ((_GOOD, "green"), (_BAD, "red"), (_WARN, "yellow"))
 GLYPHS = {

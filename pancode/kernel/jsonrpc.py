@@ -35,7 +35,7 @@ class JsonRpcLines:
             if not line.endswith("\n") and len(line) >= MOST_LINE:
                 while (rest := self._source.readline(MOST_LINE)) and not rest.endswith("\n"):
                     pass
-                self.refuse(None, REQUEST, f"a message may have {MOST_LINE} characters at most")
+                self.refuse(None, REQUEST, f"a message may have at most {MOST_LINE} characters")
             elif line.strip() and (found := self._parse_message(line)) is not None:
                 yield found
 

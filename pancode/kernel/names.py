@@ -11,15 +11,15 @@ from pancode.kernel.formatting import first_few
 
 LAST = "last"
 ORCHESTRATOR = "panos"
-"""The agent that a user talks with who names none."""
+"""The agent of a chat if the user names none."""
 FLEET = "the fleet"
-"""The sender of the words that tell an orchestrator what became of its runs."""
+"""The sender of messages that report to an orchestrator how its runs ended."""
 GATES = "the gates"
-"""The sender of the words about failed gates."""
+"""The sender of messages about failed gates."""
 TRACKER = "the tracker"
 """The sender of an issue's text, and the creator of work on an issue that starts automatically."""
 HEALTH_WATCH = "pancode health"
-"""The sender of the words to an agent of which nothing is seen."""
+"""The sender of messages to an agent that shows no activity."""
 OWN_NAMES = (FLEET, GATES, TRACKER, HEALTH_WATCH)
 """The senders of messages that no user has sent; no user may have such a name."""
 PLANNER = "planner"
@@ -27,7 +27,8 @@ KEY_LOST = "key/LOST"
 """A file in the home that says: the key of this fleet is lost for good, so create another one."""
 PRD, README = "docs/PRD.md", "README.md"
 PRDS = (PRD, "PRD.md", README)
-"""The files where a repository says what it is to become: the first one counts, also in lower case."""
+"""The files in which a repository may have its requirements; the first one found is used, also in lower
+case."""
 
 
 def plan_file(name: str) -> str:
@@ -43,9 +44,9 @@ def questions_file(name: str) -> str:
 LONGEST_WORD, LONGEST_LINE = 63, 500
 _NODE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@:-]*")
 RUNNING = "running"
-"""The word for the newest run that is at work."""
+"""The name for the newest active run."""
 OF_AGENT = "agent:"
-"""Before an agent's name: means that agent's only run at work, and never a run of the same name."""
+"""Prefix of an agent's name: means that agent's only active run, and never a run of the same name."""
 _SHOWN = 8
 _BEGUN = 3
 """From this many letters on, the unique beginning of a name matches it."""
@@ -125,7 +126,7 @@ def pick_run(text: str, newest_first: Sequence[str]) -> str:
     fix = "pancode runs"
     if text == LAST:
         if not newest_first:
-            raise NotFoundError("no run exists yet", fix="pancode dispatch TASK", code="run_not_found")
+            raise NotFoundError("there are no runs yet", fix="pancode dispatch TASK", code="run_not_found")
         return newest_first[0]
     prefix = text if text.startswith("r-") else f"r-{text}"
     found = [run for run in newest_first if run.startswith(prefix)] if text else []

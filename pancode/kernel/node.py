@@ -66,9 +66,9 @@ HOLDS: Mapping[Isolation, str] = {
     "level",
     Isolation.OWN_UID: "files of other users; not the repository, not the network; not enough for any "
     "safety level",
-    Isolation.NONE: "nothing; what a runtime does not hold by itself is only told",
+    Isolation.NONE: "nothing; limits that a runtime does not enforce itself are only instructions",
 }
-NOT_KNOWN = "not known: the machine has not reported"
+NOT_KNOWN = "unknown: the node has not reported"
 
 
 def describe_isolation(isolation: str | None) -> str:
@@ -77,7 +77,7 @@ def describe_isolation(isolation: str | None) -> str:
 
 
 SHORT_DISK = 1 << 30
-"""A disk with fewer free bytes is called short, and what fills it is named."""
+"""A disk with fewer free bytes is reported as low, with what fills it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ class Gap:
 
 
 KEPT_MS = 86_400_000
-"""How many ms after their end gaps are forgotten."""
+"""Gaps are deleted this many ms after their end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ class Reaching:
     shut_out: bool = False
     """Whether the node is shut out of Redis for filling it; only a user can readmit it."""
     heard_ms: int = 0
-    """Our boot clock at its last echo before it was shut out, whose other words are forgotten."""
+    """The coordinator's boot clock at the node's last echo before it was shut out."""
     why: str = ""
     fix: str = ""
     since_ms: int = 0
@@ -182,11 +182,11 @@ class LastHeartbeat:
     inventoried: str = ""
     """The nonce of the connection for which the node's inventory has arrived."""
     echo_ms: int | None = None
-    """Our boot clock at the newest of our heartbeats that the node has echoed, in this life of the
-    coordinator.
+    """The coordinator's boot clock at its newest heartbeat that the node has echoed, since the coordinator's
+    start.
 
-    It outlives a heartbeat without an echo (a node agent that starts anew) and a change of the epoch: neither
-    makes a node silent that was just heard.
+    It is kept after a heartbeat without an echo (from a node agent that restarted) and after a change of the
+    epoch: neither makes a node silent that was just heard.
     """
 
 
@@ -202,7 +202,7 @@ class NodeView:
     answers: bool
     """Whether its request for work is still valid, so that work may be bound to it."""
     given_up: bool = False
-    """Whether it was silent for the whole deadline, whatever state its owner put it in: its runs are lost."""
+    """Whether it was silent for the whole deadline, regardless of its shown state: its runs are lost."""
 
 
 def gpu_labels(facts: NodeFacts | None) -> dict[str, str]:

@@ -13,12 +13,12 @@ R = TypeVar("R", bound=Record)
 T = TypeVar("T")
 CHUNK = 500
 ListPlace = tuple[str | int, ...]
-"""The place of a row in a list: the value by which it is ordered, and its key."""
+"""The place of a row in a list: the value that orders it, and its key."""
 
 MOST_ROWS = 10_000
-"""How many rows a list has at most."""
+"""The maximum number of rows of a list."""
 MOST_WORKFLOWS = 1_000
-"""How many workflows a list has at most."""
+"""The maximum number of workflows of a list."""
 RUN_FILTERS = ("node", "agent", "outcome", "since", "text", "workflow")
 """The filters of a list of runs."""
 

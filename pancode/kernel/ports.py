@@ -145,7 +145,7 @@ class NamedJobs:
     waiting: tuple[str, ...]
     """The job ids in the queue, in order; the coordinator writes this queue."""
     started: tuple[bytes, ...]
-    """The entries of the registry of started jobs. The node writes it, so they are not believed."""
+    """The entries of the registry of started jobs. The node writes it, so they are not trusted."""
     total: int
     """The number of entries in the whole registry."""
     cursor: int
@@ -240,7 +240,7 @@ class SnapshotTaken:
 
 
 MOST_COMMITS = 10_000
-"""How many commits of a line of work are counted at most."""
+"""The most commits that are counted in a line of work."""
 
 
 @dataclass(frozen=True, slots=True)

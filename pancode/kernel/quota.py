@@ -44,7 +44,7 @@ def too_much_evidence(sent: ForeignReceipts, share: ForeignReceipts) -> str:
 
 
 PASS_MESSAGES, PASS_SIZE = 64, 128 * 2**10
-"""The messages and bytes that one pass takes from one node at most; the rest waits in the node's stream. One
+"""The most messages and bytes that one pass takes from one node; the rest waits in the node's stream. One
 message is always taken."""
 FLOOD_MS, CALM_MS = 10_000, 3_000
 
@@ -70,19 +70,21 @@ class Flood:
         if self.last_ms - self.since_ms < FLOOD_MS or boot_ms - self.last_ms > CALM_MS:
             return []
         lasted = count_noun((self.last_ms - self.since_ms) // 1_000, "second")
-        what = f"{name} has sent too much for {lasted}: others come first, and its own runs are shown late"
+        what = (
+            f"{name} has sent too much for {lasted}: other nodes have priority, and its runs are shown late"
+        )
         return [{"what": what, "fix": f"pancode runs ls --node {name}; to end it: pancode fleet down {name}"}]
 
 
 MOST_NAMED = 1_000
-"""How many started jobs a node may name beyond its own: some are over, and not yet taken out."""
+"""How many started jobs a node may list beyond its own: some have ended, but are not removed yet."""
 
 
 def too_many(named: int, given: int) -> str:
     """Return text if the node lists too many started jobs, else an empty text."""
     if named <= given + MOST_NAMED:
         return ""
-    return f"it named {named} jobs as started in Redis, and was given {given}"
+    return f"it listed {named} jobs as started in Redis, but was given {given}"
 
 
 def too_much(kept: RedisUsage, quota: int, owed: int) -> str:

@@ -83,7 +83,7 @@ class Node(Record):
     """Id of the coordinator's key that signs messages to the node; None: the current key."""
     facts: dict[str, object] = field(default_factory=dict)
     least: int | None = None
-    """The fewest runs at once that the node takes when it is strained; None: always as many as its slots."""
+    """The fewest runs at once that the node takes under load; None: always as many as its slots."""
     gpus: GpuRule = GpuRule.ALL
     """Which runs get the node's GPUs."""
 
@@ -110,8 +110,8 @@ class Run(Record):
     step: str | None = None
     """The name of the run's step in its workflow."""
     session: str = ""
-    """The first run of the chain in which each run continues from the one before; a chain of interactive runs
-    is a session. Empty: the run was not admitted as a run of its own."""
+    """The first run of the chain in which each run continues from the previous one; a chain of interactive
+    runs is a session. Empty: the run was not admitted separately."""
     place: int = 1
     """The run's place in that chain, from 1 on."""
     terms: dict[str, object] = field(default_factory=dict)
@@ -142,21 +142,21 @@ class Run(Record):
     workspace: dict[str, object]
     """Wire form of node_agent.wire.job.Workspace."""
     gpus: str | None = None
-    """How many GPUs the run holds while it works, or `all` of its node; None: it asks for none."""
+    """How many GPUs the run reserves while it works, or `all` of its node; None: it requests none."""
     gpu_memory: int | None = None
-    """The bytes that each of them has at least."""
+    """The minimum bytes of memory of each of them."""
 
     # Its model, program and environment.
     runtime: str
     model: str | None
     """The model's name as the runtime knows it."""
     asked_model: str | None = None
-    """The model's name as it was asked for, with node and provider."""
+    """The model's name as requested, with node and provider."""
     reasoning: Reasoning | None = None
     endpoint: str | None = None
     """The model server of the run's model, as nodes call it; None: the runtime's own vendor."""
     context: int | None = None
-    """The tokens that the run's first call needs at least, as far as is known before; None: no endpoint."""
+    """The minimum tokens of the run's first call, as far as known in advance; None: no endpoint."""
     untested: bool = False
     """Whether the run's model needs no passport, by its dispatcher's choice."""
     setup: tuple[tuple[str, ...], ...]
@@ -182,7 +182,7 @@ class Run(Record):
     state: RunState = RunState.PENDING
     reason: str = "queued"
     waits: WaitReason | None = WaitReason.QUEUED
-    """Why the run waits; None: it waits for nothing."""
+    """Why the run waits; None: it does not wait."""
     attempt: int = 1
     lease: int = 0
     """The run's highest lease so far; it grows over all attempts."""
@@ -248,7 +248,7 @@ class SessionRow(Record):
     """Mode, level, model, effort and program mode for the next interactive run."""
     safety: Safety
     model: str | None
-    """The model as it is asked for; None: the agent's own."""
+    """The model as requested; None: the agent's own."""
     reasoning: Reasoning | None
     program_mode: str
     """The program's own name of its mode; empty: its default."""
@@ -259,7 +259,7 @@ class SessionRow(Record):
     chosen_by: str | None = None
     """The user who has chosen terms that differ from those of the newest interactive run, or None."""
     closed_by: str | None = None
-    """The user who has ended the session; the next message nevertheless begin another interactive run."""
+    """The user who has ended the session; a later message still begins another interactive run."""
     news: tuple[str, ...] = ()
     """News since the session's last message, such as a user's refusal, as text for its agent."""
     points: tuple[dict[str, object], ...] = ()
@@ -279,17 +279,17 @@ class StoredMessage(Record):
     TABLE: ClassVar = Table("words", ("run", "number"))
     run: str
     number: int
-    """The number of the words in their run, from 1 on; the node gives its agent each number once."""
+    """The number of the message in its run, from 1 on; the node gives its agent each number once."""
     at_ms: int
     by: str
     text: str
     laid: str = ""
-    """How an agent got the words: with which task, at a turn of which attempt, in which later run; empty:
-    none has."""
+    """How an agent got the message: with which task, at a turn of which attempt, in which later run; empty:
+    not yet."""
     turn: int | None = None
-    """The number of the turn that answered the words."""
+    """The number of the turn that answered the message."""
     for_next: bool = False
-    """Whether the words begin the next interactive run, as they were said after a change of mode or level."""
+    """Whether the message begins the next interactive run, because it followed a change of mode or level."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,7 +335,7 @@ class Lease(Record):
     closed_ms: int | None = None
     receipt: str | None = None
     ahead: bool = False
-    """Whether the job was handed over to wait on the node until a slot is free."""
+    """Whether the job was sent ahead, to wait on the node until a slot is free."""
     provider: str = ""
     """The provider of the run's model, by its breaker's name; rate limits at the lease's end count for its
     login."""
@@ -449,7 +449,7 @@ class Action(Record):
     at_ms: int
     by: str
     detail: dict[str, object] = field(default_factory=dict, hash=False)
-    """Facts for the action; of a landing: its repository, and the way that a user asked for by hand."""
+    """Facts for the action; for a landing: its repository, and the options of a user who requested it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ WITHIN_MS = 5 * 60_000
 """The greatest allowed difference between a call's time and this clock, in milliseconds."""
 MOST_BYTES = 1024 * 1024
 MOST_A_MINUTE = 30
-"""Most calls of a schedule in a minute: fewer within twice `WITHIN_MS` than the firings that are kept."""
+"""The most calls of a schedule per minute: within twice `WITHIN_MS`, fewer than the stored firings."""
 FORGES, DELIVERY = "x-hub-signature-256", "x-github-delivery"
 STANDARD = ("webhook-id", "webhook-timestamp", "webhook-signature")
 GITLAB, LINEAR = "x-gitlab-token", "linear-signature"
@@ -121,7 +121,7 @@ def must_be_of(tracker: str, call: HookCall, secret: str | None, now_ms: int) ->
     header, right = ways[tracker]
     if not _is_same(call.headers.get(header, ""), right) or secret is None:
         raise AccessError(
-            "no project has this name, this tracker and this signature",
+            "no project matches this name, tracker and signature",
             why="the name, the secret or the body does not match",
             fix="give the tracker the address and the secret of `pancode project webhook NAME`",
             code="wrong_signature",
@@ -152,7 +152,7 @@ def too_many() -> AccessError:
 
 def _make_sign_error() -> AccessError:
     return AccessError(
-        "no webhook schedule has this name and this signature",
+        "no webhook schedule matches this name and signature",
         why="the name, the secret or the body does not match",
         fix="find the name with `pancode schedule ls`, then give the sender the address and the secret",
         code="wrong_signature",

@@ -51,7 +51,7 @@ class Closed(StrEnum):
     REFUSED = "refused"
     REVOKED = "revoked"
     NOT_NOW = "not_now"
-    """The node refused the job for a state that it is in: a wait, not a failure."""
+    """The node refused the job because of its current state: the run waits and has not failed."""
     NEVER_ACCEPTED = "never_accepted"
     LOST = "lost"
 
@@ -114,9 +114,9 @@ class ActionKind(StrEnum):
     VERIFY = "verify"
     """Another node runs the gates on the result."""
     CHECK_GATES = "check_gates"
-    """The gates run on the unchanged tree, or the verdict of that is told."""
+    """The gates run on the unchanged tree, or their verdict is reported."""
     FLEET = "fleet"
-    """A tool of the fleet is called, as an orchestrator at work has asked."""
+    """A fleet tool is called, as an active orchestrator has requested."""
     TELL = "tell"
     """An orchestrator's session is told how the runs that it began ended; one action per session."""
 
@@ -157,7 +157,7 @@ class WorkflowStepState(StrEnum):
     REFUSED = "refused"
     """The step's dispatch did not pass admission."""
     SKIPPED = "skipped"
-    """The step never began: one that it needs did not end well, or nothing more was to begin."""
+    """The step never began: a step that it needs failed, or the workflow was stopped."""
     STOPPED = "stopped"
 
     @property
@@ -204,9 +204,9 @@ class SessionState(StrEnum):
     WAITS_FOR_YOU = "waits for you"
     """The session's program is running, and has answered everything."""
     SUSPENDED = "rests"
-    """No program runs and no slot is held: the next message begins the next interactive run."""
+    """No program runs and no slot is used: the next message begins the next interactive run."""
     TURN_LOST = "turn lost"
-    """The session's program ended within a turn: a user decides whether the words are said again."""
+    """The session's program ended within a turn: a user decides whether to send the message again."""
     ENDED = "ended"
     """A user has ended the session, or it is a run without turns."""
 
@@ -219,4 +219,4 @@ class How(StrEnum):
     MERGE = "merge"
     """The run's own commits, and a merge commit that joins them with the branch."""
     REBASE = "rebase"
-    """The run's own commits, one after the other on the tip of the branch."""
+    """The run's own commits, rebased onto the tip of the branch."""

@@ -76,7 +76,7 @@ class PeriodicThread(ABC):
             except MemoryError:
                 raise
             except Exception:
-                log.exception("%s: a look has failed", self._name)
+                log.exception("%s: a check failed", self._name)
 
 
 def end_with_them() -> None:

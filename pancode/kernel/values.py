@@ -50,7 +50,7 @@ def _make_accessors(
 ) -> tuple[Callable[[Any], tuple[Any, ...]], tuple[_Put, ...], Mapping[str, _Put]]:
     """Return a reader of all fields, and a setter for each field's slot that bypasses the frozen class."""
     if hasattr(kind, "__post_init__"):
-        raise TypeError(f"{kind.__name__} checks itself when it is made: use dataclasses.replace")
+        raise TypeError(f"{kind.__name__} validates itself on creation: use dataclasses.replace")
     names = tuple(field.name for field in fields(kind))
     puts = {name: getattr(kind, name).__set__ for name in names}
     read = attrgetter(*names)

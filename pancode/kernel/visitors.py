@@ -49,7 +49,7 @@ PREFIX = "pct_"
 """The prefix of each secret, so that scanners of files and logs find it."""
 SECRET_BYTES = 32
 USED_MS = 60_000
-"""How often a token's last use is written down at most, in milliseconds."""
+"""The minimum time between two writes of a token's last use, in milliseconds."""
 CODE_MS = 60_000
 """How long a one-time code is valid, in milliseconds."""
 BY = "token "
@@ -57,7 +57,7 @@ BY = "token "
 WEB = "web-"
 """The prefix of the name of a token that a browser got for a code."""
 NOTICE = "notice-"
-"""How the name of a token begins that stands in the link of a notice."""
+"""The prefix of the name of a token in a notice's link."""
 
 
 class AccessError(RefusedError):
@@ -104,16 +104,16 @@ def check_token(secret: str, found: ApiToken | None, now_ms: int) -> ApiToken:
     """Return the token with this secret, if it is valid. AccessError."""
     make = "pancode admin tokens --create NAME --allow read"
     if found is None or not hmac.compare_digest(found.digest, hash_secret(secret)):
-        why = "there is none with this secret; it may have been revoked"
+        why = "no token has this secret; it may have been revoked"
         raise AccessError("the token is not valid", why=why, fix=make, code="unknown_token")
     if is_over(found, now_ms):
-        raise AccessError(f"the token {found.name} has expired", fix=make, code="expired_token")
+        raise AccessError(f"token {found.name} has expired", fix=make, code="expired_token")
     return found
 
 
 def invalid_code() -> AccessError:
     """Return the error for a code that was never issued, or has expired."""
-    why = f"it is good once, for {CODE_MS // 1_000} s"
+    why = f"a code can be used once, within {CODE_MS // 1000} s"
     return AccessError("this code is not valid", why=why, fix="pancode web", code="unknown_code")
 
 

@@ -48,7 +48,7 @@ class VerificationAsked(Signal):
         possible, or the result is disputed."""
         seen = read_verified(made.run)
         if seen is None or seen.state is ResultTrust.UNVERIFIED or seen.waits:
-            why = "it is not done" if seen is None else seen.why
+            why = "the run is not done" if seen is None else seen.why
             raise RefusedError(
                 f"cannot verify {made.run.id} now",
                 why=why,
@@ -60,11 +60,11 @@ class VerificationAsked(Signal):
             raise RefusedError(
                 f"{made.run.id} is disputed",
                 why=f"{seen.why}; repeating the check until a node agrees proves nothing",
-                fix=f"pancode runs show {seen.run}; if that node was wrong, ask another one: {again}",
+                fix=f"pancode runs show {seen.run}; if that node was wrong, use another node: {again}",
                 code="disputed",
             )
         made = made.put(replace(GateTerms.of(made.run), verify_on=self.on).on(made.run)).record(
-            "receipt", "info", "verification asked", by=self.by, again=self.again
+            "receipt", "info", "verification requested", by=self.by, again=self.again
         )
         return begin_check(made)
 

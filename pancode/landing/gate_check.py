@@ -31,9 +31,9 @@ WAITS = "waits for its gates on the unchanged tree"
 ALREADY = "this gate already fails without the change"
 YIELDS = "a run waits for its slot, or has passed the gates"
 MOST_GATES = 200
-"""How many gates of a repository are remembered: those that were used first are forgotten first."""
+"""How many gates of a repository are remembered; those that were used first are deleted first."""
 WORKS_MS, WAITS_MS = 2_000, 15_000
-"""How often a check is looked at that is at work or for which a run waits, and one that waits for a slot."""
+"""Intervals between looks at a check: one that is active or that a run waits for, and one without a slot."""
 
 
 def read_known(tx: Transaction, run: Run) -> dict[tuple[str, ...], str]:
@@ -83,7 +83,7 @@ def wait_for_check(work: Work, joining: Joining) -> Run:
     if not is_checkable(run) or run.waits is WaitReason.WORKFLOW or Approvals.of(run).asks:
         raise UsageError(
             f"the gates of {run.id} cannot be checked first",
-            why="this needs a run that begins at once, on the files of a repository alone, without GPUs",
+            why="this requires a run that starts at once, only on files of a repository, without GPUs",
             fix="leave out --check-gates-first",
             code="uncheckable_gates",
         )
@@ -123,7 +123,7 @@ def mark_failed_gates(tx: Transaction, made: Changes) -> Changes:
     reason = f"{run.reason}; {ALREADY}" if failed[0] in already else run.reason
     made = made.put(replace(run, reason=reason, result={**run.result, "gates": marked}))
     for one in already:
-        made = made.tell("gate", str(one["name"]), "already fails", "it fails on the unchanged tree, too")
+        made = made.tell("gate", str(one["name"]), "already fails", "it also fails on the unchanged tree")
     return made
 
 
@@ -145,7 +145,7 @@ class GatesChecked(Signal):
             return begin_waiting(made)
         is_red = self.failure is FailureKind.GATE_FAILED
         why = f"{self.why}; {ALREADY}" if is_red else f"its gates were not checked: {self.why}"
-        return end_unstarted(made, self.failure, f"{why}: fix it first, or leave it out with --no-verify")
+        return end_unstarted(made, self.failure, f"{why}: fix it first, or skip the gates with --no-verify")
 
 
 class GateChecks:

@@ -266,10 +266,12 @@ class LandingJudge:
         if not secret:  # the node could not search, and the row contains the reason
             return Conflict(run.id, file, flag)
         if row.get("passing"):
-            return Conflict(file, f"held the secret {secret} in a commit of {run.id} on the way", flag)
+            return Conflict(
+                file, f"contained the secret {secret} in an intermediate commit of {run.id}", flag
+            )
         if run.id == self.run.id:
-            return Conflict(file, f"holds the secret {secret}", flag)
-        why = f"{run.id} wrote the secret {secret} into it, and nobody knows whether it is gone"
+            return Conflict(file, f"contains the secret {secret}", flag)
+        why = f"{run.id} wrote the secret {secret} into it, and it may still be there"
         return Conflict(file, why, flag)
 
     def _await_gates(self, gate_id: str, required: RequiredGates) -> LandingGates:

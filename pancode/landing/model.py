@@ -204,7 +204,7 @@ Gates = Callable[[Merged], LandingGates]
 """Judges the merged files of a landing."""
 
 CalledOff = Callable[[], bool]
-"""Whether a user has called the landing off; asked again and again until the files are written."""
+"""Whether a user has called the landing off; checked repeatedly until the files are written."""
 
 
 def is_never_called_off() -> bool:

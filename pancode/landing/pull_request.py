@@ -110,7 +110,7 @@ def pull_request(run: Run, request: PullAsked, cost: str) -> PullRequest:
     ]
     answer = str(result.get("answer") or "").strip()
     quote = (
-        ["", "The agent's own words, which nobody has checked:", "", format_code_block(answer)]
+        ["", "The agent's own description, which was not checked:", "", format_code_block(answer)]
         if answer
         else []
     )
@@ -151,7 +151,7 @@ def _format_gates(run: Run) -> list[str]:
     detail = str(judged.get("detail") or "") if isinstance(judged, Mapping) else ""
     landing = [f"- Gates of the whole change: {format_code(detail)}"] if detail else []
     if not gates:
-        return landing or ["- Gates: none, nothing has tested it"]
+        return landing or ["- Gates: none, the change was not tested"]
     lines = [f"- Gate {format_code(str(one.get('name')))}: " + _format_state(one) for one in gates[:_GATES]]
     more = len(gates) - _GATES
     return [*lines, *([f"- and {more} more gates"] if more > 0 else []), *landing]

@@ -244,7 +244,10 @@ class LandingQueue(FeedThread):
                 if waits is None and run is not None:
                     return dict(run.landing)
                 self._over.wait(LOOK_S)
-        return {"status": "waiting", "why": "the coordinator ends; it is landed when it is there again"}
+        return {
+            "status": "waiting",
+            "why": "the coordinator is stopping; the change is landed after its restart",
+        }
 
     def ask(self, run: Run, way: LandWay) -> Action:
         """Queue the run's landing in its repository."""
@@ -274,7 +277,7 @@ class LandingQueue(FeedThread):
         except MemoryError:
             raise
         except Exception:
-            log.exception("the landings of %s could not be looked up, or be given up", repo)
+            log.exception("the landings of %s could not be read or marked as failed", repo)
             self._stopping.wait(self._again_s)
         finally:
             with self._lock:

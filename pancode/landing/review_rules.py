@@ -14,7 +14,7 @@ from pancode.workflows.results import is_the_result
 _TASK = 70
 _FINDS: dict[Outcome, tuple[str, str]] = {
     Outcome.LOST: ("is lost with its node", "pancode runs retry {run}"),
-    Outcome.INFRA: ("failed by a fault that is not the agent's", "pancode runs retry {run}"),
+    Outcome.INFRA: ("failed, but not because of the agent", "pancode runs retry {run}"),
     Outcome.VERIFY_FAILED: ("did not pass its gates", "pancode runs show {run}"),
 }
 

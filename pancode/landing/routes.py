@@ -78,7 +78,7 @@ def _unless_elsewhere(context: ApiContext, call: ApiCall, run: Run) -> None:
     if run.project not in (None, here) and Path(call.folder).is_relative_to(str(run.project)):
         raise WorkspaceError(
             f"{run.project}, the repository of {run.id}, is no longer a git repository",
-            why=f"the current directory is in it, and git finds {here or 'no repository'} there",
+            why=f"the current directory is in it, but git finds {here or 'no repository'} there",
             fix=f"restore it, or save the change as a patch: pancode runs diff {run.id} > change.patch",
             code="no_repository",
         )

@@ -58,7 +58,7 @@ def queue_landing(made: Changes) -> Changes:
     if not run.land or run.outcome is not Outcome.DONE or not changed:
         return made
     if run.stop_asked is not None or made.case.leases[run.lease].stop_sent:
-        return _write_report(made, _make_off_report(made, run.stop_asked or "its stop was asked for"))
+        return _write_report(made, _make_off_report(made, run.stop_asked or "a stop was requested"))
     return made.follow(ActionKind.LAND, run.created_by, _place(run))
 
 
@@ -85,7 +85,12 @@ class LandingAsked(Signal):
             row[WRITES] = waits.detail[WRITES]
         if waits is not None and waits.detail == row:
             return made
-        report = {**run.landing, "status": WAITING, "why": "it waits for its turn", "fix": "pancode land"}
+        report = {
+            **run.landing,
+            "status": WAITING,
+            "why": "waiting for earlier landings",
+            "fix": "pancode land",
+        }
         made = made.done(waits).put(replace(run, landing=report))
         return made.follow(ActionKind.LAND, self.way.by, row)
 
@@ -102,7 +107,9 @@ class LandingProposed(Signal):
         run = made.run
         if run.state is not RunState.ENDED or run.outcome is not Outcome.DONE or not has_change(run):
             why = (
-                "it works on" if run.state is not RunState.ENDED else f"it is {run.outcome}, or has no change"
+                "it has not ended"
+                if run.state is not RunState.ENDED
+                else (f"its outcome is {run.outcome}, or it has no change")
             )
             raise WorkspaceError(f"{run.id} has nothing to land", why=why, fix=f"pancode runs show {run.id}")
         if run.landed is not None or made.case.action(ActionKind.LAND) is not None:
@@ -118,7 +125,7 @@ class LandingProposed(Signal):
             )
         report = {
             "status": HELD,
-            "why": f"{self.by} asks for it",
+            "why": f"{self.by} proposes to land it",
             "fix": f"pancode approve {run.id}",
             "asked_by": self.by,
         }
@@ -222,7 +229,7 @@ def argv_of(gate: Mapping[str, object]) -> tuple[str, ...]:
 
 
 WRITES = "writes"
-"""In the row of a landing that waits: how it ends if what it was about to write was written whole."""
+"""In the row of a waiting landing: its final report if the write that was about to begin completed."""
 
 
 def by_hand(action: Action) -> bool:
@@ -247,7 +254,7 @@ class Dropped(Signal):
         made = people.close_question(made.done(made.case.action(ActionKind.LAND)))
         report: dict[str, object] = {"status": DROPPED, "why": f"dropped by {self.by}"}
         made = made.put(replace(run, landing={**report, "fix": f"pancode land {run.id}"}))
-        made = made.tell("land", f"asked by {self.by}", DROPPED, "")
+        made = made.tell("land", f"requested by {self.by}", DROPPED, "")
         return made.record("land", "info", DROPPED, by=self.by)
 
 
@@ -289,9 +296,9 @@ class LandingOver(Signal):
     report: Mapping[str, Any]
     """The landing's status, why, fix, files, tree, branch, commit and gate, as far as known."""
     action: str = ""
-    """The action that asked for the landing; empty: the landing that waits."""
+    """The action that requested the landing; empty: the waiting landing."""
     by: str = ""
-    """The user who asked for the landing by hand; empty: the dispatch asked."""
+    """The user who requested the landing by hand; empty: the dispatch requested it."""
 
     def apply(self, made: Changes) -> Changes:
         """Record the end of the landing, unless it was called off before and so already has one."""
@@ -360,7 +367,7 @@ def _record_report(made: Changes, report: Mapping[str, Any], by: str) -> Changes
     status, why = str(report["status"]), _format_why(report)
     if status == LANDED:  # The code that landed the change has already logged it.
         return made
-    made = made.tell("land", f"asked by {by}" if by else "requested at dispatch", status, why)
+    made = made.tell("land", f"requested by {by}" if by else "requested at dispatch", status, why)
     level = "info" if status == NOTHING else "warning"
     detail = {"by": by} if by else {}
     return made.record("land", level, f"not landed: {status}", why=why, **detail)
@@ -368,4 +375,4 @@ def _record_report(made: Changes, report: Mapping[str, Any], by: str) -> Changes
 
 def _format_why(report: Mapping[str, Any]) -> str:
     status = report["status"]
-    return str(report.get("why", "your tree has it already" if status == NOTHING else ""))
+    return str(report.get("why", "your tree already has the change" if status == NOTHING else ""))

@@ -57,7 +57,7 @@ def explore(
     project = None if request.cwd is None else around.project_of(request.cwd)
     if project is None:
         raise UsageError(
-            "a scout needs a git repository, and there is none here",
+            "a scout requires a git repository, and this folder is not in one",
             fix="change to the repository",
             code="no_repository",
         )

@@ -44,17 +44,17 @@ from pancode.workflows.lane_service import find_lane
 _SHAPES: tuple[tuple[str, str], ...] = (
     ("a private key", r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
     ("a key of AWS", r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
-    ("a token of GitHub", r"\b(?:gh[pousr]_[0-9A-Za-z]{20,}|github_pat_[0-9A-Za-z_]{20,})"),
+    ("a GitHub token", r"\b(?:gh[pousr]_[0-9A-Za-z]{20,}|github_pat_[0-9A-Za-z_]{20,})"),
     ("a GitLab token", r"\bglpat-[0-9A-Za-z_-]{16,}"),
     ("a Slack token", r"\bxox[abeoprs]-[0-9A-Za-z-]{10,}"),
-    ("a key of a model's vendor", r"\b(?:sk|rk|pk|gsk|xai|hf)[-_][0-9A-Za-z_-]{18,}"),
-    ("a key of Google", r"\bAIza[0-9A-Za-z_-]{30,}"),
+    ("an API key of a model provider", r"\b(?:sk|rk|pk|gsk|xai|hf)[-_][0-9A-Za-z_-]{18,}"),
+    ("a Google API key", r"\bAIza[0-9A-Za-z_-]{30,}"),
     ("a PanCode token", r"\bpct_[0-9A-Za-z_-]{16,}"),
     ("a signed token", r"\beyJ[0-9A-Za-z_-]{8,}\.[0-9A-Za-z_-]{8,}\.[0-9A-Za-z_-]{8,}"),
-    ("a password in an address", r"\b[a-z][a-z0-9+.-]*://[^\s/@:]*:[^\s/@]{3,}@"),
+    ("a password in a URL", r"\b[a-z][a-z0-9+.-]*://[^\s/@:]*:[^\s/@]{3,}@"),
     ("a bearer token", r"(?i)\bbearer\s+[0-9a-z._~+/-]{16,}"),
     (
-        "a value of a secret",
+        "the value of a secret",
         r"(?i)(?:password|passwd|passphrase|secret|token|api[_-]?key|access[_-]?key|private[_-]?key)"
         r"[\"'`]?\s*[=:]\s*[\"'`]?(?=[^\s\"'`]*\d)[^\s\"'`,;(){}\[\]<>$]{8,}",
     ),
@@ -99,7 +99,7 @@ def store_note(work: Work, claims: Claims) -> None:
 def _write(work: Work, run: Run, claims: Claims, parts: dict[str, str]) -> None:
     secret = "a secret of its node" if claims.exposed else secret_in("\n".join((run.task, *parts.values())))
     if secret:
-        work.tell(run.id, "history", "note", "not kept", f"it looks as if it held {secret}")
+        work.tell(run.id, "history", "note", "not kept", f"it seems to contain {secret}")
         return
     task = limit_text(escape_line(run.task.strip()), MOST_TASK)
     project, receipt = run.project or "", str(run.result.get("receipt") or "")
@@ -168,10 +168,10 @@ def _why_none(run: Run) -> str:
     if not _leaves_notes(run.runtime) or (run.project is None and run.workflow is None):
         return "only an agent's work in a repository or a lane leaves one"
     if run.outcome is not Outcome.DONE:
-        return f"only work that was done leaves one, and it is {run.outcome or run.state}"
+        return f"only completed work leaves one; its state is {run.outcome or run.state}"
     return (
-        "its answer did not end with the report that it was asked for, or looked as if it held a secret, or "
-        "the note was forgotten"
+        "its answer did not end with the required report, or seemed to contain a secret, or the note was "
+        "forgotten"
     )
 
 

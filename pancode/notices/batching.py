@@ -13,9 +13,9 @@ NOTICE_AGAIN_MS = (15_000, 60_000, 300_000)
 """Milliseconds until each retry; after the last one a delivery has failed. After a failed try, the other
 deliveries of the same target wait for the first of these times."""
 MOST_WAITING = 200
-"""How many deliveries of one target may wait; the oldest are given up for newer ones."""
+"""How many deliveries of one target may wait; the oldest are dropped for newer ones."""
 NOTIFY = "notify:"
-"""The prefix of the targets of deliveries; the channel follows."""
+"""The prefix of a delivery's target; the channel's name follows."""
 
 
 @dataclass(frozen=True, slots=True)

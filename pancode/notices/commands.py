@@ -46,7 +46,7 @@ def notify(
     *,
     channel: Annotated[str | None, Argument()] = None,
     tests: Annotated[
-        bool, option("Send a notice to CHANNEL now, also in quiet hours, and say what came of it.", "--test")
+        bool, option("Send a notice to CHANNEL now, also in quiet hours, and show the result.", "--test")
     ] = False,
     log: Annotated[bool, option("Show what was sent to CHANNEL, newest first.", "--log")] = False,
     number: Annotated[int, option("Show at most this many rows.", "-n", "--number", min=1, max=300)] = 20,
@@ -65,12 +65,12 @@ def notify(
         )
     if log:
         sent = client.get(DELIVERIES, target=f"notify:{channel}", limit=number)
-        face.show(sent, lambda: format_rows(sent["deliveries"], _DELIVERIES, "nothing was sent yet"))
+        face.show(sent, lambda: format_rows(sent["deliveries"], _DELIVERIES, "nothing has been sent yet"))
         return ExitCode.DONE
     answer = client.get(CHANNELS)
     none = "no channels; add one to pancode.yaml: notify: {channels: {phone: {url: secret:phone}}}"
     unknown = [
-        f"a rule of notices names the unknown channel {escape_line(n)}\n" for n in answer["unknown_channels"]
+        f"a notice rule names the unknown channel {escape_line(n)}\n" for n in answer["unknown_channels"]
     ]
     face.show(answer, lambda: format_rows(answer["channels"], _CHANNELS, none) + "".join(unknown))
     return ExitCode.DONE
@@ -104,7 +104,7 @@ def secret(name: Annotated[str, Argument(metavar="NAME")], face: Json) -> None:
     channel = f"notify: {{channels: {{{name}: {{url: secret:{name}}}}}}}"
     forge = f"forge: {{HOST: {{token: secret:{name}}}}}, for the token of a forge or tracker"
     such = channel if "://" in value else f"{forge}; the address of a channel is a URL such as ntfy://TOPIC"
-    face.show(answer, lambda: f"kept; pancode.yaml names it as secret:{name}, as in {such}\n")
+    face.show(answer, lambda: f"stored; refer to it in pancode.yaml as secret:{name}, as in {such}\n")
 
 
 def _read_value(face: Face, name: str) -> str:

@@ -63,7 +63,7 @@ def forget_answered(core: Core, tokens: TokensPort, events: Iterable[FeedEvent] 
 
 
 BEHIND = 500
-"""After how many events without a delivery the place in the feed is stored all the same."""
+"""After how many events the position in the feed is stored even without a delivery."""
 
 
 class FeedFollower:

@@ -18,7 +18,7 @@ def send_test(core: Core, rules: NotifyRules, channel: str, by: str) -> Delivery
     if channel not in rules.channels:
         raise not_found("channel", channel, rules.channels, "pancode admin notify")
     now, target = core.wall_ms(), f"{NOTIFY}{channel}"
-    body = Notice("test", "PanCode: a test", f"asked for by {by}"[:200], rules.console).row()
+    body = Notice("test", "PanCode: test notice", f"requested by {by}"[:200], rules.console).row()
     one = Delivery(f"{target}:test-{now}", target, now, "test", body, now)
     with unit_of_work(core) as work:
         work.tx.insert(one)

@@ -53,7 +53,7 @@ MARK = "outgoing"
 CHANNELS = "outgoing.channels"
 """The setting with, by channel, the newest event when the channel was first seen."""
 KEPT = 300
-"""How many ended deliveries of each target are kept, the newest ones."""
+"""How many ended deliveries of each target are retained, newest first."""
 
 
 def read_cursor(tx: Transaction) -> int | None:

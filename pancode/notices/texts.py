@@ -15,7 +15,7 @@ ASKS = "asks"
 _ANSWERABLE = ("question", "permission")
 """The kinds that a notice's link can answer: other decisions need more than its short page."""
 MANY = 8
-"""How many lines a digest has at most."""
+"""The most lines in a digest."""
 KIND_OF: Mapping[str, str] = {
     occasions.RUN_WAITS: "waits",
     occasions.RUN_FAILED: "ended_badly",
@@ -87,7 +87,7 @@ def _make_parts(event: FeedEvent, occasion: str, facts: Mapping[str, str]) -> tu
             what = f"{flow} {data.get('name')}: {data.get('state')}"
             return what, str(data.get("reason", "")), f"pancode workflow show {flow}", f"workflows/{flow}"
         case occasions.NODE_LOST:
-            why = f"it was {data.get('was')}; its runs wait or are given up"
+            why = f"it was {data.get('was')}; its runs wait or will be declared lost"
             command = f"pancode node show {event.node}"
             return f"{event.node} is {data.get('state')}", why, command, f"machines/{event.node}"
         case occasions.BUDGET:
@@ -97,7 +97,7 @@ def _make_parts(event: FeedEvent, occasion: str, facts: Mapping[str, str]) -> tu
             where = f" ({event.node})" if event.node else ""
             return (
                 f"{data.get('what')}{where}",
-                "it is on record in the audit",
+                "recorded in the audit",
                 "pancode audit trust",
                 "audit",
             )

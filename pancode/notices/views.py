@@ -34,7 +34,7 @@ def list_deliveries(core: Core, target: str, limit: int, rules: NotifyRules) -> 
 def list_failures(core: Core, rules: NotifyRules) -> list[str]:
     """Return one line for each channel whose last message was not delivered, and for each unknown channel."""
     lines = [f"notices to {c['channel']}: {c['trouble']}" for c in list_channels(core, rules) if c["trouble"]]
-    return lines + [f"a rule of notices names the unknown channel {one}" for one in rules.unknown_channels()]
+    return lines + [f"a notice rule names the unknown channel {one}" for one in rules.unknown_channels()]
 
 
 def describe_delivery(one: Delivery) -> DeliveryShape:

@@ -18,7 +18,7 @@ from pancode.runs.user_environment import ChosenSettings, OwnAgentsFile, Setting
 
 NONE, PRESET, OWN_AGENTS = "none", "preset", "panagents.yaml"
 MOST_USD, LEAST_EXPONENT = 10**9, -9
-"""The bounds of an amount; one with a smaller exponent could be gigabytes of zeros when it is written out."""
+"""The bounds of an amount; with a smaller exponent, the written-out number could be gigabytes of zeros."""
 
 
 class BudgetMaker:

@@ -60,7 +60,7 @@ class ApproveBody(ActBody):
     with_secret: bool = False
     anyway: bool = False
     scope: Literal["once", "run"] = "once"
-    """`once`, or `run`: the yes also counts for the same kind for the rest of the run."""
+    """`once`, or `run`: the approval also counts for the same kind for the rest of the run."""
 
     def yes(self) -> tuple[str, ...]:
         flags = {
@@ -199,7 +199,7 @@ def _deny_item(context: ApiContext, call: ApiCall) -> RunShape:
         asker, what = deny_change(core, name, body.by)
         if asker is not None:
             turn_down(core, asker, what, body.by)
-        return cast("RunShape", {"run": name, "reason": "denied: nothing is changed"})
+        return cast("RunShape", {"run": name, "reason": "denied: nothing was changed"})
     run = get_run(core, call.path["run"])
     call_waits = waits_for_call(core, run)
     if body.text and body.call is None and not call_waits and still_waits(core, run):

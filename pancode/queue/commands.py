@@ -16,7 +16,7 @@ from pancode.interfaces.cli.parameters import Json, option
 def print_users(
     password_file: Annotated[str, option("The file with the user's password; - is standard input.", "FILE")],
     *,
-    user: Annotated[str, option("The coordinator's user.")] = "pancode",
+    user: Annotated[str, option("The name of the coordinator's user.")] = "pancode",
     known: Annotated[
         str | None, option("Keep the other users of this file; - is standard input.", "FILE")
     ] = None,

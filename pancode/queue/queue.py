@@ -57,7 +57,7 @@ TICKET_FUNCTION = "pancode.ticket"
 TICKET_FAILED_S = 24 * 3600
 TEXT_CAP = 200
 EVER = -1
-"""Turns RQ's timeouts off: limits are in the job, and only the coordinator says that something is lost."""
+"""Disables RQ's timeouts: the job has the limits, and only the coordinator declares a job lost."""
 
 
 def format_rq_time(wall_ms: int) -> str:
@@ -80,7 +80,7 @@ def enqueue_job(client: Any, pipe: Any, tag: str, identity: AttemptId, envelope:
 
 
 CLOSED_CALL = zlib.compress(json.dumps([keys.ENTRY, None, ["closed"], {}]).encode())
-"""Replaces a large job in a closed RQ job, which RQ's tools show for a week and nobody reads."""
+"""Replaces a large call in a closed RQ job, which RQ's tools list for a week but nothing reads."""
 
 
 def result_entry(ok: bool, reason: str) -> dict[str, str]:
@@ -99,11 +99,11 @@ BLOCK_MS = 5_000
 FEW = 4
 """How many messages of each node are read first."""
 CHUNK = 100
-"""How many jobs are closed in one round trip, so that no node's jobs hold up others for long."""
+"""How many jobs are closed in one round trip, so that one node's jobs do not delay others for long."""
 PAGE = 200
 ODD = {
     2: "in Redis, its job counter was not a number",
-    3: "in Redis, it named a job of another node among its own",
+    3: "in Redis, its registry named a job of another node",
 }
 
 

@@ -98,6 +98,6 @@ return said
 """
 )
 """Closes a job. ARGV: queue, job id, finished|failed, time, seconds to keep, number to keep, worker, what
-replaces the call from now on when it is large, the entry that names it as started, fields of result. Returns
-1, or 0 for a job that is not there; 2 when the worker's counter was not a number; 3 when the registry named
-another node's job."""
+replaces a large call afterwards, the entry that names it as started, fields of result. Returns 1, or 0 for a
+job that does not exist; 2 if the worker's counter was not a number; 3 if the registry named another node's
+job."""

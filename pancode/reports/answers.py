@@ -166,7 +166,7 @@ class FiguresAnswer(TypedDict):
 class AuditAnswer(TypedDict):
     audit: list[AuditRow]
     next: str | None
-    """The cursor of the next page; None: the list ends here."""
+    """The cursor of the next page; None: this is the last page."""
 
 
 class LookedAnswer(TypedDict):

@@ -153,7 +153,7 @@ def _list_held(pending: Sequence[Run], waiting: Collection[str]) -> Iterator[Bri
         first, many = runs[0], count_noun(len(runs), "run")
         command = f"pancode why {first.id}" if len(runs) == 1 else "pancode queue"
         words = (
-            f"has not begun: {reason}"
+            f"not started: {reason}"
             if len(runs) == 1
             else (f"and others, {many} in all, not started: {reason}")
         )
@@ -185,7 +185,7 @@ def _list_unseen(tx: Transaction, begin: int, seen_to: Collection[str | None]) -
 
 def _list_more(many: int) -> Iterator[BriefLine]:
     if many > 0:
-        what = f"{many} older runs that failed or have a change that is not landed"
+        what = f"{many} older runs failed or have a change that is not landed"
         yield {"run": None, "what": what, "task": "", "command": "pancode runs --since 7d", "kind": "review"}
 
 
@@ -205,9 +205,7 @@ def _list_unknown(runs: int) -> Iterator[BriefLine]:
 
 
 def _make_disputed(run: str, usd: Decimal) -> BriefLine:
-    words = (
-        f"its node claims ${usd:.2f} more than its job allows; no ceiling counts that until you have looked"
-    )
+    words = f"its node reports ${usd:.2f} above its job's limit; no budget counts that until you settle it"
     command = f"pancode budget settle {run} --usd X"
     return {"run": run, "what": words, "task": "", "command": command, "kind": "money"}
 

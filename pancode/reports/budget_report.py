@@ -63,12 +63,12 @@ def format_decimal(amount: Decimal) -> str:
 
 def _list_notes(core: Core, tx: Transaction, configured: Configured) -> list[str]:
     """Return notes where a ceiling in a file is not the one in force."""
-    note = f"{configured.origin} says {format_decimal(configured.ceiling)} USD for a day"
+    note = f"{configured.origin} sets {format_decimal(configured.ceiling)} USD per day"
     if core.ceiling_set(tx, "day:") is not None:
         same = core.ceiling(tx, "day:") == configured.ceiling
-        return [] if same else [f"{note}; it counts after: pancode budget set none"]
+        return [] if same else [f"{note}; to apply it: pancode budget set none"]
     if configured.ceiling != core.rules.ceiling_usd:
-        return [f"{note}; it counts after: pancode fleet down, pancode fleet up"]
+        return [f"{note}; to apply it: pancode fleet down, pancode fleet up"]
     return []
 
 

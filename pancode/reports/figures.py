@@ -70,17 +70,17 @@ FIGURES: Mapping[str, Figure] = {
         "gauge", "always 1; the labels are the version and the fleet", ("version", "fleet")
     ),
     "pancode_round_age_seconds": Figure("gauge", "seconds since the coordinator last tried to read Redis"),
-    "pancode_in_trouble": Figure("gauge", "1 while passes cannot continue: Redis or the ledger is away"),
+    "pancode_in_trouble": Figure("gauge", "1 while passes fail because Redis or the ledger is unavailable"),
     "pancode_paused": Figure("gauge", "1 while the fleet is paused"),
     "pancode_draining": Figure("gauge", "1 while the fleet starts nothing new"),
     "pancode_epoch": Figure("gauge", "increases by one with each start of the coordinator"),
     "pancode_nodes": Figure("gauge", "nodes in each state", ("state",)),
-    "pancode_node_up": Figure("gauge", "1 while it is heard", ("node",)),
+    "pancode_node_up": Figure("gauge", "1 while its heartbeats arrive", ("node",)),
     "pancode_node_info": Figure(
         "gauge", "always 1; the labels describe the node", ("node", "state", "version", "isolation")
     ),
     "pancode_node_silent_seconds": Figure(
-        "gauge", "waking time of the coordinator in which it was not heard", ("node",)
+        "gauge", "seconds without its heartbeat, while the coordinator was awake", ("node",)
     ),
     "pancode_node_link_up": Figure(
         "gauge", "1 while its SSH link is up; way is its path to Redis: ssh or direct", ("node", "way")
@@ -89,7 +89,7 @@ FIGURES: Mapping[str, Figure] = {
         "counter", "how often its link broke since the coordinator started", ("node",)
     ),
     "pancode_node_slots": Figure("gauge", "runs that it may execute at once", ("node",)),
-    "pancode_node_slots_used": Figure("gauge", "runs that hold one of them", ("node",)),
+    "pancode_node_slots_used": Figure("gauge", "slots that are in use by runs", ("node",)),
     "pancode_node_problems": Figure("gauge", "problems that `fleet status` shows for it", ("node",)),
     "pancode_node_disk_free_bytes": Figure("gauge", "free disk space where its runs work", ("node",)),
     "pancode_node_gpu_memory_bytes": Figure("gauge", "memory of a GPU", ("node", "gpu", "name")),
@@ -99,16 +99,18 @@ FIGURES: Mapping[str, Figure] = {
     "pancode_node_gpu_busy_ratio": Figure(
         "gauge", "the share of the last second in which the GPU computed", ("node", "gpu", "name")
     ),
-    "pancode_node_gpu_held": Figure("gauge", "1 while a run holds it alone", ("node", "gpu", "name")),
+    "pancode_node_gpu_held": Figure(
+        "gauge", "1 while a run has exclusive use of the GPU", ("node", "gpu", "name")
+    ),
     "pancode_node_clock_skew_seconds": Figure("gauge", "its wall clock minus the coordinator's", ("node",)),
     "pancode_node_tokens_total": Figure("counter", "tokens that its runs used, input and output", ("node",)),
-    "pancode_node_busy_seconds_total": Figure("counter", "time of agents at work there", ("node",)),
+    "pancode_node_busy_seconds_total": Figure("counter", "working time of agents on the node", ("node",)),
     "pancode_node_cost_usd": Figure("gauge", _USD, ("node",)),
     "pancode_agent_runs_total": Figure("counter", "runs that were admitted", ("agent",)),
     "pancode_agent_tokens_total": Figure(
         "counter", "tokens that its runs used, input and output", ("agent",)
     ),
-    "pancode_agent_busy_seconds_total": Figure("counter", "time of its runs at work", ("agent",)),
+    "pancode_agent_busy_seconds_total": Figure("counter", "working time of its runs", ("agent",)),
     "pancode_agent_cost_usd": Figure("gauge", _USD, ("agent",)),
     "pancode_runs": Figure("gauge", "runs that have not ended", ("state",)),
     "pancode_runs_ended_total": Figure(
@@ -117,17 +119,17 @@ FIGURES: Mapping[str, Figure] = {
     "pancode_queue_waiting": Figure("gauge", "runs that wait in the queue", ("queue", "node")),
     "pancode_queue_oldest_seconds": Figure("gauge", "how long its oldest run has waited", ("queue", "node")),
     "pancode_queue_paused": Figure("gauge", "1 while the queue is paused", ("queue", "node")),
-    "pancode_budget_ceiling_usd": Figure("gauge", "the ceiling of today"),
+    "pancode_budget_ceiling_usd": Figure("gauge", "today's budget ceiling"),
     "pancode_budget_spent_usd": Figure("gauge", "today's cost so far"),
-    "pancode_budget_held_usd": Figure("gauge", "what is held for runs that have not ended"),
+    "pancode_budget_held_usd": Figure("gauge", "what is reserved for runs that have not ended"),
     "pancode_budget_disputed_usd": Figure("gauge", "what nodes report today above the limits of their jobs"),
     "pancode_budget_unknown_runs": Figure("gauge", "today's runs of unknown cost"),
     "pancode_refused_envelopes_total": Figure(
-        "counter", "signed words not believed since the coordinator started", ("node", "what", "code")
+        "counter", "signed envelopes rejected since the coordinator started", ("node", "what", "code")
     ),
     "pancode_redis_used_bytes": Figure("gauge", "memory that Redis uses"),
     "pancode_home_free_bytes": Figure("gauge", "free space on the disk of PANCODE_HOME"),
-    "process_start_time_seconds": Figure("gauge", "when the coordinator started, since 1970"),
+    "process_start_time_seconds": Figure("gauge", "start time of the coordinator, in seconds since 1970"),
     "process_cpu_seconds_total": Figure("counter", "processor time used by the coordinator"),
     "process_resident_memory_bytes": Figure("gauge", "memory of the coordinator"),
     "process_open_fds": Figure("gauge", "files and connections that the coordinator has open"),

@@ -142,7 +142,7 @@ def figures_app(context: ApiContext) -> Starlette:
         try:
             text = await run_in_threadpool(lambda: format_exposition(FIGURES, _collect_samples(context)))
         except PancodeError:
-            return PlainTextResponse("the ledger cannot be read now\n", 503)
+            return PlainTextResponse("the ledger cannot be read at the moment\n", 503)
         return Response(text, media_type=MEDIA_TYPE)
 
     return Starlette(routes=[Route(PATH, page, methods=["GET"])])

@@ -83,7 +83,7 @@ def verify_audit(core: Core) -> AuditVerdictShape:
         with unit_of_work(core) as work:
             if work.first(f"audit:{found['entry']}"):
                 detail = {"entry": found["entry"], "why": found["why"]}
-                work.audit("trust", "error", "the chain of the audit is broken", None, **detail)
+                work.audit("trust", "error", "the audit chain is broken", None, **detail)
     return found
 
 

@@ -135,7 +135,7 @@ class GateResultShape(TypedDict):
     judged: bool
     changed: list[str]
     already_fails: NotRequired[bool]
-    """True: the gate failed on the unchanged tree, too."""
+    """True: the gate also fails on the unchanged tree."""
 
 
 class AttemptShape(TypedDict):
@@ -197,7 +197,7 @@ class RunDetail(RunShape):
     isolation: str | None
     priority: int
     gpus: str | None
-    """How many GPUs it asks for, or `all`; null: none."""
+    """How many GPUs it requests, or `all`; null: none."""
     gpu_memory: int | None
     """The least memory of each GPU, in bytes."""
     project: str | None
@@ -223,17 +223,18 @@ class RunDetail(RunShape):
     attempts: list[AttemptShape]
     fences: list[LeaseShape]
     chain: list[str]
-    """The runs that this one continues from, newest first."""
+    """The runs that this one continues, newest first."""
     told: list[ToldShape]
     """Users' messages: by, at, text, and how each was delivered: `with its task`, a run; empty: not yet."""
     answered: str
-    """Who has answered the question from which the run continues, in words; empty: it continues from none."""
+    """Who answered the question that the run continues from, as text; empty: it does not continue from
+    one."""
     session: str
-    """`same`: the run continues with the conversation of the run before; else `new`."""
+    """`same`: the run continues the conversation of the previous run; else `new`."""
     model_from: str | None
     """Who chose the run's model, as text."""
     inbox: RunWaits | None
-    """What of the run waits for a user: its kind, the command that answers, the choices."""
+    """What the run waits for from a user: its kind, the command that answers, the choices."""
     served: Json | None
     """The run's model server: node, endpoint, model, context, slots and test at placement."""
 
@@ -275,7 +276,7 @@ class HandoverShape(TypedDict):
 class RunsAnswer(TypedDict):
     runs: list[RunShape]
     next: str | None
-    """The cursor of the next page; None: the list ends here."""
+    """The cursor of the next page; None: this is the last page."""
 
 
 class SnapshotShape(TypedDict):
@@ -350,7 +351,7 @@ class ReceiptRow(TypedDict):
 class ReceiptsAnswer(TypedDict):
     receipts: list[ReceiptRow]
     next: str | None
-    """The cursor of the next page; None: the list ends here."""
+    """The cursor of the next page; None: this is the last page."""
 
 
 class ReceiptDetail(ReceiptRow):
@@ -361,7 +362,7 @@ class ReceiptDetail(ReceiptRow):
 
 
 KeyTimes = TypedDict("KeyTimes", {"from": str | None, "until": str | None})
-"""From when until when a key was used, by the coordinator's clock; `until` null: it is in use."""
+"""When a key was in use, by the coordinator's clock; `until` null: it still is."""
 
 
 class KeyShape(KeyTimes):
@@ -471,7 +472,7 @@ WOULD_WAIT = "it would wait: "
 class QueuedAnswer(Queued):
     warnings: list[str]
     workflow: NotRequired[str]
-    """The workflow that continues with the run: the run takes the place of one of its runs."""
+    """The workflow that continues with this run, which replaces one of the workflow's runs."""
     answer: NotRequired[str]
     """The answer to the question."""
 

@@ -56,7 +56,7 @@ def cap_session(work: Work, session: SessionRow, usd: Decimal | None, by: str) -
     if session.ceiling != usd:
         work.tx.put(replace(session, ceiling=usd))
         now, old = ("unset" if one is None else f"{one:f}" for one in (usd, session.ceiling))
-        work.tell(session.id, "person", "ceiling of its session", now, f"by {by}; it was {old}")
+        work.tell(session.id, "user", "ceiling of its session", now, f"by {by}; it was {old}")
 
 
 def unset_ceiling(

@@ -83,7 +83,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 FIRST_START_MS = 1_767_225_600_000
-"""2026-01-01, in Unix milliseconds: no coordinator was started before."""
+"""2026-01-01, in Unix milliseconds: no coordinator started before this time."""
 
 CEILING, WORK_CEILING = "ceiling:", "ceiling-work:"
 """Prefixes of the settings for a scope's ceilings: in USD, and in tokens and time."""
@@ -110,7 +110,7 @@ class ControlSettings:
 
     ceiling_usd: Decimal = Decimal(10)
     session_usd: Decimal | None = None
-    """The ceiling of a session that has none of its own; None: no ceiling."""
+    """The ceiling of a session without its own; None: no ceiling."""
     deadlines: Deadlines = Deadlines()
     heartbeat_ms: int = 5_000
     start_by_ms: int = 120_000
@@ -120,19 +120,19 @@ class ControlSettings:
     retry_pause_ms: int = 10_000
     quota_look_ms: int = 1_000
     look_ms: int = 1_000
-    """How often heartbeats and states are looked at, at most, where messages wake us more often."""
+    """The shortest interval between checks of heartbeats and states, as messages wake the pass more often."""
     rest_ms: int = 45_000
-    """How long a node that refused for its own state is offered nothing; then its heartbeat tells the state.
-    """
+    """How long a node that refused because of its own state gets no offers; then its heartbeat shows the
+    state."""
     shun_ms: int = 600_000
-    """How long a node is not offered again a run that it, but perhaps no other node, could not take."""
+    """How long a node is not offered a run again that it could not take, but perhaps another node could."""
     gives_way_ms: int = 30_000
-    """How long a session has waited for words before it rests for a run that needs its slot; that run asks no
-    other session for so long."""
+    """How long a session must have waited for a message before it is suspended for a run that needs its slot;
+    that run suspends no other session for the same time."""
     ahead: int = 8
     """How many jobs may wait on a node per slot; 0: none, all wait at the coordinator."""
     ahead_usd: Decimal = Decimal(2)
-    """The most USD that a run without a limit may cost once it was handed over."""
+    """The most USD that a run without a limit may cost after it was handed to a node."""
     node_quota: int = 64 * 2**20
     """How many bytes one node may store in Redis."""
     health: HealthRules = HealthRules()
@@ -172,7 +172,7 @@ class Core:
         self.feed = Feed()
         self.live = Live(Heartbeats(Listening(started_ms=start, last_ms=start)))
         self.fleet_tools: Mapping[str, FleetTool] = {}
-        """The tools that may be offered to orchestrators, by name; empty where nothing carries them out."""
+        """The tools that orchestrators may get, by name; empty if nothing implements them."""
 
     def now(self) -> FleetTime:
         """Return the fleet time."""

@@ -39,7 +39,7 @@ class FollowOn(FeedThread):
         super().__init__(core, "follow-on " + ",".join(doers), again_s, kinds, doers)
         self._doers = doers
         self._next_s: float | None = None
-        """Seconds until the first of the delayed actions is due; None: there is none."""
+        """Seconds until the first of the delayed actions is due; None: none."""
 
     def run_pass(self) -> float | None:
         return self._next_s if self._run_pass() else self._wait_turn()

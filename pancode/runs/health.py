@@ -71,7 +71,7 @@ def _report(core: Core, run: Run, health: AgentHealth) -> None:
             return
         quiet = format_seconds((now - (health.since_ms or now)) / 1_000)
         delivered = words and can_receive_messages(run) and not run.takes_turns and _tell(work, run, quiet)
-        what, state = f"nothing was seen of it for {quiet}", health.state.value
+        what, state = f"no sign of life for {quiet}", health.state.value
         work.tell(run.id, HEALTH, what, state, f"{health.why}{'; its agent was told' if delivered else ''}")
         data: dict[str, object] = {"kind": state, "words": f"{run.agent}: {what} ({health.why})"}
         data |= {"command": command_for(run, health), "state": run.state.value}

@@ -236,8 +236,10 @@ def _apply_events(work: Work, node: Node, batch: Events) -> None:
             # Another node's lease; a node with a new key may still have messages about leases of its old key.
             lease = case.lease
             if lease.node != node.name and work.first(f"{node.name}:events:foreign"):
-                why = f"{lease.run} lease {lease.lease} was ordered from {lease.node}"
-                work.audit("trust", "error", "foreign events dropped", node=node.name, why=why)
+                why = f"{lease.run} lease {lease.lease} belongs to {lease.node}"
+                work.audit(
+                    "trust", "error", "dropped events about another node's lease", node=node.name, why=why
+                )
             continue
         signals = (NodeReported(event.seq, event.body, event.wall_ms) for event in events)
         work.apply(decide(case, *signals))

@@ -19,7 +19,7 @@ CURRENT = "coordinator_key"
 """The setting with the coordinator's public key that the nodes of this ledger's fleet obey."""
 
 _parsed = lru_cache(maxsize=1_000)(PublicKey.parse)
-"""Cached, since the same few keys are asked for with every message."""
+"""Cached, as every message needs the same few keys."""
 
 
 def keys_of(node: Node) -> dict[str, PublicKey]:

@@ -28,9 +28,9 @@ from pancode.runs.placement.placement import Shun
 WINDOW_MS, STEP_MS = 600_000, 30_000
 """The speed is that of the last ten minutes, updated every half minute."""
 SOON_MS, LATER_MS = 600_000, 1_800_000
-"""A budget that would be spent within the first is in a hurry, until it would last as long as the second."""
+"""If the budget would be spent within the first, slots are limited until it would last for the second."""
 HURRY = "at the rate of the last ten minutes the day's budget would soon be used up"
-"""Without a number, which would change with each look, and with it the reason of each run that waits."""
+"""It has no number, which would change with each update, and so would the reasons of all waiting runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,13 +174,13 @@ class Contacts:
 
     last_heartbeats: dict[str, LastHeartbeat] = field(default_factory=dict)
     subscriptions: dict[str, frozenset[str]] = field(default_factory=dict)
-    """By the node's name: its runtimes whose login is a subscription, by its last heartbeat."""
+    """By node name: its runtimes whose login is a subscription, according to its last heartbeat."""
     raw: dict[str, bytes] = field(default_factory=dict)
     """The last heartbeat envelope, so that the same bytes are not verified again."""
     first_epoch: int = 0
     """The epoch in which this coordinator process began; echoes of its epochs use its boot clock."""
     echoed_ms: dict[str, int] = field(default_factory=dict)
-    """By tag: the boot clock of the newest of the coordinator's heartbeats that the node has echoed."""
+    """By tag: the boot clock of the newest coordinator heartbeat that the node has echoed."""
     met: set[str] = field(default_factory=set)
     """Nodes that have echoed a heartbeat of the coordinator in the current epoch."""
     raised: dict[str, int] = field(default_factory=dict)
@@ -219,7 +219,7 @@ class Outages:
     states: dict[str, NodeState] = field(default_factory=dict)
     """By node: the state that was last written to the feed."""
     away: dict[str, Lease] = field(default_factory=dict)
-    """By attempt at work whose node is not heard: its lease."""
+    """By active attempt whose node is silent: its lease."""
     shown: dict[str, tuple[NodeState, int]] = field(default_factory=dict)
     """By node: the state that interfaces last saw, and since when. Owner: `fleet.fleet`."""
 
@@ -249,7 +249,7 @@ class Journals:
     strays: dict[str, dict[str, int]] = field(default_factory=dict)
     """By run and tag: the highest lease on that node that this ledger does not know (it was restored)."""
     floors: dict[str, int] = field(default_factory=dict)
-    """By run: the highest lease that some node's journal names and this ledger does not know."""
+    """By run: the highest lease that some node's journal names but this ledger does not know."""
 
     def forget_stray(self, run: str, tag: str) -> None:
         """Forget that attempt: it has ended."""
@@ -269,7 +269,7 @@ class Binding:
     speed: BudgetSpeed = BudgetSpeed()
     """How fast the day's budget is spent."""
     given_way: dict[str, tuple[str, int]] = field(default_factory=dict)
-    """By waiting run: the session that rests for it, and the boot clock when it was asked."""
+    """By waiting run: the session that is suspended for it, and the boot clock of that request."""
     handed_ms: int = 0
     """The issue time of the newest job that was handed over ahead."""
     recalled: dict[str, str] = field(default_factory=dict)
@@ -295,7 +295,7 @@ class RedisUse:
     weighed: int = 0
     """Bytes in Redis when all keys were last measured, or the lowest value since then."""
     shut_out: set[str] = field(default_factory=set)
-    """Tags of quarantined nodes that were expelled from Redis in this life of the coordinator."""
+    """Tags of quarantined nodes that this coordinator process has expelled from Redis."""
 
 
 @dataclass
@@ -317,7 +317,7 @@ class PassedOver:
     """Nodes that get no offers for some time. Owner: `passed_over`."""
 
     resting: dict[str, Shun] = field(default_factory=dict)
-    """By node: why it is offered nothing."""
+    """By node: why it gets no offers."""
     shunned: dict[str, dict[str, Shun]] = field(default_factory=dict)
     """By run and node: why the node is not offered the run."""
 
@@ -327,11 +327,11 @@ class Answers:
     """Receipts and jobs that are sent to a node again. Each field names its owner."""
 
     requests: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """By receipt: the boot clock when missing bytes were first asked for; how often since. `settle`."""
+    """By receipt: the boot clock when missing bytes were first requested; how often since. `settle`."""
     over: dict[str, deque[tuple[Lease, int]]] = field(default_factory=dict)
     """By tag: ended jobs that could still start, and how often the node was notified. `reminding`."""
     given_up_ms: dict[str, int] = field(default_factory=dict)
-    """By identity: the boot clock when it was given up as lost in this life. Owner: `work`."""
+    """By identity: the boot clock when this process gave it up as lost. Owner: `work`."""
 
 
 @dataclass
@@ -339,7 +339,7 @@ class Tally:
     """Counts since the start, for the metrics. Owner: `work`, and `heartbeats` for messages of nodes."""
 
     refusals: dict[str, int] = field(default_factory=dict)
-    """The number of envelopes that were not believed, by reason."""
+    """The number of rejected envelopes, by reason."""
     ended: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     """The number of ended runs by outcome, runtime and node (empty: no node had the run)."""
 
@@ -349,7 +349,7 @@ class LinkStates:
     """The state of the SSH links, by node. Owner: the links' own thread, through `fleet.inventory`."""
 
     reaching: dict[str, Reaching] = field(default_factory=dict)
-    """Whether the coordinator tries to reach the node; it does where the node is not named here."""
+    """Whether the coordinator tries to reach the node; true for nodes not listed here."""
     counts: dict[str, Linked] = field(default_factory=dict)
 
 
@@ -364,7 +364,7 @@ class Visits:
     failed_ms: deque[int] = field(default_factory=lambda: deque(maxlen=1_000))
     """The boot clock at each of the latest failed tries."""
     at_work: set[tuple[str, str]] = field(default_factory=set)
-    """Caller and key of each request that has begun and has no answer yet."""
+    """Caller and key of each request that is in progress."""
 
 
 @dataclass
@@ -374,7 +374,7 @@ class HealthWatch:
     due_ms: int = 0
     """The boot clock of the next check."""
     paused_ms: int = 0
-    """When the watch last paused the fleet: failures before that count no more."""
+    """When the watch last paused the fleet; earlier failures no longer count."""
 
 
 @dataclass

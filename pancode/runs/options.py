@@ -70,7 +70,7 @@ class Option:
     flags: tuple[str, ...] = ()
     """The option's names on the command line; empty: derived from `key`."""
     key: str = ""
-    """The option's key in workflow files, where that is not its name."""
+    """The option's key in workflow files, if it differs from the name."""
     least: int | None = None
     most: int | None = None
     words: tuple[str, ...] = ()
@@ -82,9 +82,9 @@ class Option:
     """The path of its value in a run or its facet `GateTerms`, for `runs retry`; None: its name; empty: it is
     computed there."""
     is_common: bool = False
-    """Whether the short help has it."""
+    """Whether the short help includes it."""
     tool: str = ""
-    """What the option is, as a model is told; empty: no tool of the MCP server has it."""
+    """The description for models; empty: no tool of the MCP server has the option."""
 
     @property
     def word(self) -> str:
@@ -132,7 +132,7 @@ class WorkOptions:
         is_common=True,
     )
     node: Name | None = _where(
-        "Only this machine.",
+        "Use only this node.",
         "N",
         complete="nodes",
         tool="node; default: PanCode chooses",
@@ -145,7 +145,7 @@ class WorkOptions:
         tool="GPUs for its exclusive use: N or all",
     )
     gpu_memory: Size | None = _where(
-        "Each of its GPUs has at least this much memory; one GPU if --gpus is left out.",
+        "Require at least this much memory for each of its GPUs; one GPU if --gpus is omitted.",
         "S",
         example="24g",
         tool="least bytes of memory per GPU",
@@ -180,8 +180,7 @@ class WorkOptions:
         "batch or race, a workspace of the user by its name (see workspaces)",
     )
     budget: Money | None = option(
-        "The most USD that it may cost: a run with all its attempts, a session with all its interactive "
-        "runs.",
+        "The most USD that the run may cost with all its attempts, or the session.",
         "USD",
         kept="limits.usd",
         tool="most that a run may cost in USD: 0.75",
@@ -232,7 +231,7 @@ class WorkOptions:
         kept="limits.wrap_up",
     )
     verify: Commands | None = _gate(
-        "Gate: must exit 0 afterwards; may be repeated.",
+        "Gate: a command that must exit with 0 afterwards; may be repeated.",
         "CMD",
         commands=(*TASKS, "chat"),
         kept="",
@@ -277,7 +276,8 @@ class WorkOptions:
         commands=ALONE,
     )
     network: NetworkAccess | None = _where(
-        "The most that the run may reach: nothing, its model alone, or what the machine reaches (default).",
+        "The most that the run may reach over the network: nothing, only its model, or what the node "
+        "can reach (default).",
         "none|gateway|machine",
         kept="rules.network",
     )
@@ -285,12 +285,12 @@ class WorkOptions:
         "What happens if the node is lost.", "ask|retry", words=("ask", "retry"), commands=STEPS
     )
     told_only: bool = _who(
-        "Accept that rules which cannot be enforced are only told to the agent.",
+        "Accept that unenforceable rules are only stated in the agent's prompt.",
         default=False,
         flags=("--allow-told-only", "--told-only"),
     )
     secret_files: bool = _where(
-        "Send untracked files such as .env and *.pem, too, which are left out because of their names.",
+        "Also send untracked files that are excluded because of their names, such as .env and *.pem.",
         default=False,
         key="with_secret_files",
         kept="",
@@ -316,7 +316,7 @@ class WorkOptions:
         kept="",
         commands=STEPS,
         under=GATES,
-        tool="a user approves it before it starts",
+        tool="a user must approve it before it starts",
     )
 
 

@@ -29,7 +29,7 @@ class LabelRule:
     agent: str | None = None
     node: str | None = None
     budget: Decimal | None = None
-    """The most of a run in USD; more than a run there may cost anyway does not count."""
+    """The budget of a run in USD; it cannot exceed the general limit of a run there."""
 
     def said(self) -> dict[str, str]:
         """Return what it chooses, in the form of settings and interfaces."""
@@ -99,7 +99,7 @@ def find_project(projects: Mapping[str, NamedProject], text: str) -> NamedProjec
 
 def moved_project_error(text: str, path: str) -> NotFoundError:
     """Return the error for a project whose folder is no longer a repository."""
-    what = f"the repository of project {text} is not where it was"
+    what = f"the repository of project {text} was moved or deleted"
     fix = f"pancode project add NEW-PATH --name {text}"
     return NotFoundError(what, why=f"{path} is not a git repository", fix=fix, code="project_moved")
 

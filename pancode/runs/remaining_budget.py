@@ -35,7 +35,7 @@ def session_view(core: Core, tx: Transaction, session: str) -> ScopeView:
     return ScopeView(balance, budget_scope.ceilings, tuple(map(_SETTLE.format, unsettled)))
 
 
-_SETTLE = "say what {0} cost: pancode budget settle {0} --usd X (later: its model's price in prices.json)"
+_SETTLE = "enter what {0} cost: pancode budget settle {0} --usd X (later: its model's price in prices.json)"
 
 
 def scope_view(tx: Transaction, budget_scope: BudgetScope, due: books.Amount) -> ScopeView:

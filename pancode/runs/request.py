@@ -55,7 +55,7 @@ class ScopeView:
     balance: Balance
     ceilings: Ceilings = NO_CEILING
     frees: tuple[str, ...] = ()
-    """What a user can do to free money that is held in it, with the command."""
+    """What a user can do to free money that is reserved in it, with the command."""
 
     @property
     def left(self) -> Decimal | None:
@@ -75,7 +75,8 @@ class Parent:
     read_only: bool
     depth: int = 0
     unheld: bool = False
-    """Whether nothing holds the run to its rule, as its owner allowed: a user's own program, or only told."""
+    """Whether nothing enforces the run's rule, as its owner allowed: a user's own program, or a prompt-only
+    rule."""
     usd_left: Decimal | None = None
     """The rest of the run's own limit, less the shares of its children; None: it has no limit."""
     walled: bool = False
@@ -157,7 +158,7 @@ class DispatchRequest(WorkOptions):
     """The folder, relative to the project's top, in which the run begins."""
     retry_of: str | None = None
     recovers: bool = False
-    """Whether a recovery has begun it: nothing else may continue the old run, or do its work once more."""
+    """Whether a recovery has started it: nothing else may continue the old run or repeat its work."""
     in_step: bool = False
     """Whether it takes over the workflow step of the run that it retries."""
     parent: str | None = None
@@ -165,11 +166,11 @@ class DispatchRequest(WorkOptions):
     charged_to: str = ""
     """The session whose books also count it, without being an interactive run; empty: none."""
     preset: str = ""
-    """The preset of its caller, which counts for what the run dispatches, too; empty: the applied one."""
+    """The preset of its caller, which also applies to what the run dispatches; empty: the applied one."""
     caller_settings: Mapping[str, str] = field(default_factory=dict)
-    """The variables of a session's caller, as settings, which count for what the session dispatches, too."""
+    """The variables of a session's caller, as settings, which also apply to what the session dispatches."""
     resume: Mapping[str, str] = field(default_factory=dict)
-    """The `run` and `session` that it continues with, on the node that is asked for; empty: a new session."""
+    """The `run` and `session` that it continues, on the requested node; empty: a new session."""
     begins: Beginning | None = None
     """The commit at which its workspace begins; None: a snapshot of the working tree."""
     continues: str | None = None
@@ -180,22 +181,24 @@ class DispatchRequest(WorkOptions):
     on_cap: str = ""
     """`rest` or `ask`: what happens if the interactive run's cap cuts a turn; empty: as the settings say."""
     rounds: int = 0
-    """Left alone: how many interactive runs, itself the first, take one turn each until the gates pass."""
+    """If unattended: how many interactive runs, including this one, take one turn each until the gates
+    pass."""
     session: str = ""
     """The first run of the interactive run's session; empty: the interactive run begins a new one."""
     story: str = ""
-    """The session so far, for a program that does not remember it."""
+    """The session so far, for a program that does not store it."""
     before: Mapping[str, str] = field(default_factory=dict)
-    """What it is told, as material, of the run whose work it recovers: `run` and `text`; empty: nothing."""
+    """What the prompt says, as material, of the run whose work it recovers: `run` and `text`; empty:
+    nothing."""
     resolves: Mapping[str, object] = field(default_factory=dict)
     """The conflict that it settles: `run`, `origin` (a commit without the change), `marked` (one with both
     sides), `files`, `way`, `trailers`."""
     answers: str | None = None
-    """A user's answer to the old run's question, which nobody else can answer then."""
+    """A user's answer to the old run's question, which can then not be answered again."""
     program: str = ""
     """The program that answered instead of a user; empty: a user answered."""
     by_itself: bool = False
-    """Whether nobody has asked for this interactive run: it begins as words are left, unless its session is
+    """Whether nobody requested this interactive run: it starts for unanswered messages, unless its session is
     ended."""
     past_cap: bool = False
     """Whether a user has approved the question of the cap: the session's ceiling makes room for it."""
@@ -268,7 +271,7 @@ _TYPED: Mapping[str, Callable[[Any], object]] = {
 }
 """By the type of an option: the function that reads its value from plain JSON."""
 _FORMER = {"max_attempts": "attempts"}
-"""Former names of options, in rows from before options were declared in one place; each with its new name."""
+"""Former names of options in older rows, each with its new name."""
 
 
 def dump_request(request: DispatchRequest) -> dict[str, object]:
@@ -343,7 +346,7 @@ class Defaults:
     model: str | None = None
     """The workers' model."""
     scout_model: str | None = None
-    """The model of agents that only read, and are fast; None: the workers' model."""
+    """The model of agents that only read and should be fast; None: the workers' model."""
     reasoning: Reasoning | None = None
     """The level of reasoning; None: the runtime's own."""
     mode: Mode = Mode.BUILD
@@ -359,7 +362,7 @@ class Defaults:
     disk_bytes: int | None = None
     per_run_usd: Decimal | None = None
     sitting_usd: Decimal = Decimal(2)
-    """The most that one interactive run of a session may cost; all of it is held."""
+    """The most that one interactive run of a session may cost; all of it is reserved."""
     on_cap: str = "rest"
     """What an interactive run does if its cap has cut a turn: rest or ask."""
     notifies: bool = True
@@ -390,9 +393,9 @@ class Defaults:
     explore: float = EXPLORE
     """The share of dispatches that try the least-tried candidate."""
     strict_tiers: bool = False
-    """Whether a model below its agent's tier is refused, not only warned of."""
+    """Whether a model below its agent's tier is refused instead of only causing a warning."""
     history_tokens: int = 800
-    """How many tokens of notes of earlier runs a prompt has at most."""
+    """The most tokens of notes of earlier runs in a prompt."""
     require: Mapping[str, str] = field(default_factory=dict)
     """Labels that a node must have to accept a dispatch."""
     gpus: str | None = None
@@ -470,13 +473,13 @@ class Catalogue:
     figure: Figure | None = None
     """Returns how well a worker does such tasks; None: no records are stored."""
     pick: Pick | None = None
-    """Decides by records between agents that fit a task equally; called only where it is needed."""
+    """Chooses by records between agents that fit a task equally; called only if needed."""
     pick_model: PickModel | None = None
     vendors: Mapping[str, VendorList] = field(default_factory=dict)
     """The vendors' lists by provider; each is read at its first use."""
     rules: Rules = NO_RULES
     parts: Callable[[tuple[str, ...]], PromptParts] = lambda skills: NO_PARTS
-    """Returns what features add to the prompt of an agent with these skills; read when it is called."""
+    """Returns what features add to the prompt of an agent with these skills; evaluated when called."""
 
     @property
     def node_names(self) -> list[str]:

@@ -169,7 +169,11 @@ def add_session(old: Run, request: DispatchRequest) -> DispatchRequest:
     session, node = old.result.get("session"), old.result.get("node")
     kept = RUNTIMES[old.runtime].resumes
     if session is None or node is None or not kept:
-        none = "its program has reported none" if kept else f"the runtime {old.runtime} has none"
+        none = (
+            "its program has not reported a session"
+            if kept
+            else (f"the runtime {old.runtime} cannot resume sessions")
+        )
         fix = f"retry without the session: pancode runs retry {old.id}"
         raise UsageError(f"{old.id} has no session to continue", why=none, fix=fix, code="no_session")
     return replace(request, node=str(node), resume={"run": old.id, "session": str(session)})
@@ -187,7 +191,7 @@ def _must_be_below(around: Surroundings, old: Run, request: DispatchRequest) -> 
         raise WorkspaceError(
             f"a run cannot start in {decode_path(os.fsencode(folder))}: it is no longer a "
             f"directory below {top}",
-            why="it is, or is below, a link that leads elsewhere",
+            why="the directory or one of its parents is a link that leads outside the project",
             fix=f"restore the directory, or dispatch again from {top}",
         )
 

@@ -42,12 +42,12 @@ from pancode.runs.receipts.rules import cost_of
 from pancode.runs.receipts.trust import CLOSED, REVERTED, ResultTrust, read_verified
 from pancode.runs.views import session_of, words_of
 
-OVER = "it was answered before"
+OVER = "this job was already answered"
 _REFUSED = (Closed.REFUSED, Closed.NOT_NOW)
 _ANSWERED = (*_REFUSED, Closed.REVOKED, Closed.RECEIPT)
 MOST_TIMES = 3
-"""How often one job is announced to a node at most: it may begin any number of sessions, and each message is
-kept until the node has seen it."""
+"""How often one job's tombstone is sent to a node at most: the node may start any number of sessions, and
+each message is stored until the node has seen it."""
 
 
 def remember_job(core: Core, lease: Lease) -> None:
@@ -165,22 +165,22 @@ def judge_audit(
             why = f"entry {count + 1} is missing"
             return AuditVerdict(count, head, entry.number, why, anchored)
         if entry.previous != head:
-            before = f"entry {count} was changed" if count else "something was before it"
-            why = f"{before}, or this one was put in its place"
+            before = f"entry {count} was changed" if count else "an entry before it was removed"
+            why = f"{before}, or this entry was replaced"
             return AuditVerdict(count, head, entry.number, why, anchored)
         count, head = count + 1, digest_of(entry)
         if known.get(count, head) != head:
-            why = "it is not the entry whose digest was signed with the fleet's key"
+            why = "its digest differs from the one that was signed with the fleet's key"
             return AuditVerdict(count, head, count, why, anchored)
         anchored = count if count in known else anchored
     if known and max(known) > count:
-        why = f"entry {max(known)} was signed with the fleet's key, and is gone"
+        why = f"entry {max(known)} was signed with the fleet's key, but is missing"
         return AuditVerdict(count, head, max(known), why, anchored)
     return AuditVerdict(count, head, anchored=anchored)
 
 
 SPENT = (records.EntryKind.SPEND, records.EntryKind.CORRECT, records.EntryKind.UNKNOWN)
-"""Kinds of entries that say what was spent."""
+"""Kinds of entries that record spending."""
 FAULTS = (Outcome.LOST, Outcome.INFRA, Outcome.VERIFY_FAILED)
 """Outcomes that a user should see."""
 

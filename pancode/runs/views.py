@@ -47,7 +47,7 @@ from pancode.runs.receipts.trust import LANDED, NOTHING, REVERTED, landing_of, r
 
 _NEAR, _SHOWN, _TASK = 200, 8, 40
 _PAGES = (20, 2_000)
-"""How many of the newest runs are looked at: the first number, and the second where that finds none."""
+"""How many of the newest runs are searched: the first number, then the second if that finds none."""
 
 
 def get_run(core: Core, text: str) -> records.Run:
@@ -63,7 +63,7 @@ def newer_elsewhere(core: Core, folder: str) -> str:
     if here is None or newest is None or here.id == newest.id:
         return ""
     place = newest.project or "no repository"
-    return f"last is {here.id}, the newest run of {here.project}; {newest.id} is newer, of {place}"
+    return f"last is {here.id}, the newest run of {here.project}; {newest.id} in {place} is newer"
 
 
 def find_run(tx: Transaction, text: str) -> records.Run:
@@ -158,7 +158,10 @@ def _find_running(tx: Transaction, of: str) -> records.Run:
         parents = {run.id: tx.get(records.Run, run.parent) for run in found if run.parent}
         found = [run for run in found if (by := parents.get(run.id)) and by.session == session]
         if not found:
-            fix = "what it has begun: pancode sessions show --tasks RUN; the run you talk with: /stop"
+            fix = (
+                "list what it has started: pancode sessions show --tasks RUN; to stop the run you talk to: "
+                "/stop"
+            )
             raise NotFoundError("no run that this session started is running", fix=fix, code="run_not_found")
     if found:
         return max(found, key=lambda run: (run.started_ms or 0, run.created_ms))
@@ -243,7 +246,7 @@ def must_have_no_next(tx: Transaction, run: records.Run) -> None:
     given_up = run.result.get(GIVEN_UP)
     found = [*list_next_runs(run), *([str(given_up)] if given_up else _list_retries(tx, run))]
     if found:
-        what, fix = f"{run.id} continues already, as {found[-1]}", f"pancode runs show {found[-1]}"
+        what, fix = f"{run.id} was already continued by {found[-1]}", f"pancode runs show {found[-1]}"
         raise RefusedError(what, fix=fix, code="already_continued")
 
 
@@ -499,7 +502,7 @@ def _still_running(core: Core, tx: Transaction, run: records.Run) -> list[str]:
         if named_since:
             notes.append(f"{which}lost, still running on {lease.node}")
         if lease.stop_sent:
-            notes.append(f"{which}stop asked, not confirmed by {lease.node}")
+            notes.append(f"{which}stop requested, not confirmed by {lease.node}")
     return notes
 
 

@@ -64,7 +64,7 @@ Missed = Annotated[
     Literal["once", "none", "all"],
     option("For times missed while no coordinator ran: start once for all, not at all, or once for each."),
 ]
-Overlap = Annotated[bool, option("Begin even while its last run is at work.", "--overlap")]
+Overlap = Annotated[bool, option("Start even if its last run is still running.", "--overlap")]
 Zone = Annotated[str | None, option("Time zone of --cron and --at (default: this machine's).", "ZONE")]
 DryRun = Annotated[bool, option("Show the next times; write nothing.", "--dry-run")]
 
@@ -81,7 +81,7 @@ def format_schedule(one: answers.ScheduleShape) -> str:
         f"{one['schedule']}  {_format_state(one)}  {escape_line(one['words'])}",
         f"begins  {escape_line(one['task'])}",
     ]
-    overlap = "may overlap" if one["overlap"] else "never two at once"
+    overlap = "may overlap" if one["overlap"] else "never two at the same time"
     lines += [f"missed times  {one['missed']}; {overlap}"]
     lines += [f"paused  {escape_line(one['paused'])}"] if one["paused"] else []
     lines += [f"webhook  POST {escape_line(one['url'])}"] if one["url"] else []
@@ -112,7 +112,7 @@ def _format_last(one: answers.ScheduleShape) -> str | None:
 def _format_cause(firing: answers.FiringShape) -> str:
     cause = firing["cause"]
     if "by" in cause:
-        return f"asked by {escape_line(str(cause['by']))}"
+        return f"requested by {escape_line(str(cause['by']))}"
     what = str(cause.get("run") or cause.get("commit") or cause.get("kind") or "")[:12]
     return what or ("late" if firing["late"] else "")
 
@@ -273,7 +273,7 @@ def show(name: Name, face: Json) -> None:
     _show(face, face.client().get(answers.SCHEDULE.at(name)))
 
 
-@verb("schedule pause", "pancode schedule pause nightly --reason 'the freeze'")
+@verb("schedule pause", "pancode schedule pause nightly --reason 'release freeze'")
 def pause(
     name: Name, *, reason: Annotated[str, option("The reason, shown with the schedule.")] = "", face: Json
 ) -> None:

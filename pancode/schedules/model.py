@@ -12,7 +12,7 @@ from pancode.runs.occasions import OCCASIONS
 from pancode.schedules.times import CronTimes, format_time
 
 WEBHOOK = "webhook"
-"""The trigger's word for a signed request from elsewhere, in place of an event's."""
+"""The trigger's value for a signed request from outside, in place of an event's name."""
 FILTERS = ("agent", "node", "repo", "outcome", "workflow")
 """The facts by which a schedule can filter events."""
 

@@ -14,9 +14,9 @@ from pancode.schedules.times import CronTimes, format_minute
 LATE_MS = 120_000
 """A firing at most this many milliseconds after its time was not missed."""
 MOST_MISSED = 100
-"""How many missed times are made up for at most: the newest ones."""
+"""How many missed times are caught up at most: the newest ones."""
 MOST_DEPTH = 3
-"""How many firings on events may follow from each other; then no further one follows."""
+"""How many firings on events may cause each other in a chain; any further one is skipped."""
 NEWER = "a newer commit was pushed before this firing started"
 NEWER_CALL = "a newer webhook arrived before this firing started"
 
@@ -29,7 +29,7 @@ class ScheduleView:
     now_ms: int
     open: tuple[Firing, ...] = ()
     running: str | None = None
-    """The schedule's run or workflow that has not ended; None: there is none."""
+    """The schedule's run or workflow that has not ended, or None."""
     fired: Collection[str] = ()
     """Keys of past firings that could become due again."""
     called: tuple[Firing, ...] = ()
@@ -68,11 +68,11 @@ def decide(view: ScheduleView) -> Decided:
             continue
         if busy is None or view.schedule.overlap:
             changed.append(replace(one, state=FiringState.STARTING))
-            busy = "the one before it"
+            busy = "the previous firing"
         elif one.late or gathers:  # It starts when the other one has ended.
             changed += [one] if one in due else []
         else:
-            why = f"{busy} has not ended; to allow two at once: --overlap"
+            why = f"{busy} has not ended; use --overlap to allow both at the same time"
             changed.append(_end_firing(one, FiringState.SKIPPED, why, view.now_ms))
     return Decided(schedule, tuple(changed))
 
@@ -130,7 +130,7 @@ def _left_out(view: ScheduleView, missed: Sequence[int], why: str) -> list[Firin
 def _find_starting(known: Sequence[Firing]) -> str | None:
     found = (one for one in known if one.state is FiringState.STARTING)
     one = next(found, None)
-    return None if one is None else one.run or one.workflow or "the one before it"
+    return None if one is None else one.run or one.workflow or "the previous firing"
 
 
 def _end_firing(firing: Firing, state: FiringState, reason: str, now_ms: int) -> Firing:

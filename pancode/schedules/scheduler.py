@@ -25,7 +25,7 @@ from pancode.schedules.work import BY, COMMIT_PLACE, RUN_PLACE, work_of
 from pancode.workflows.service import begin_workflow
 
 BEHIND = 500
-"""After more than this many events the place in the feed is recorded even if none of them fits."""
+"""After this many events the place in the feed is recorded even if none of them matched."""
 _BEFORE = 20
 """How many runs are followed back at most to find the firing that caused an event."""
 
@@ -151,7 +151,8 @@ class FiringStarter:
 
 log = logging.getLogger("pancode.schedule")
 LOOK_S = 15.0
-"""Seconds of a wait at most: short, as a wait misses that the machine slept or its clock was set."""
+"""The longest wait in seconds; short, because a wait does not notice that the computer slept or its clock was
+set."""
 
 Watched = tuple[str, str, str, int]
 """A schedule, its repository and branch, and its creation time, as a later schedule may reuse its name."""
@@ -164,7 +165,7 @@ class Scheduler(FeedThread):
         super().__init__(core, "schedules", LOOK_S, occasions.KINDS, only_with=(Schedule, {}))
         self._starter = FiringStarter(core, around)
         self.heads: dict[Watched, str] = {}
-        """By schedule on a push: the commit last seen at the head of its branch. Written by `PushWatch`."""
+        """For each schedule on a push, the last known head of its branch. Written by `PushWatch`."""
 
     def run_pass(self) -> float:
         """Decide on each schedule and start due work; return the seconds until the next pass."""
@@ -213,7 +214,7 @@ class Scheduler(FeedThread):
             return schedule, []
         firing = Firing(schedule.name, head, self._core.wall_ms(), cause={"commit": head})
         if _has_landed(tx, schedule, head):
-            why = "its own run has landed that commit"
+            why = "its own run landed that commit"
             firing = replace(firing, state=FiringState.SKIPPED, reason=why, done_ms=firing.at_ms)
         return replace(schedule, mark=head), [firing]
 

@@ -22,7 +22,7 @@ from pancode.workflows.service import plan_dry, restrict_plan
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 MOST = 500
-"""How many schedules a fleet has at most."""
+"""How many schedules a fleet may have."""
 
 
 def plan_schedule(
@@ -33,10 +33,7 @@ def plan_schedule(
     if not NAME.fullmatch(request.name):
         raise UsageError(
             f"{request.name[:80]!r} is not a valid schedule name",
-            why=(
-                "it must have at most 63 lowercase letters, digits and . _ -, and start with a "
-                "letter or a digit"
-            ),
+            why=("use at most 63 lowercase letters, digits and . _ -, starting with a letter or a digit"),
             fix="pancode schedule add nightly ...",
             code="bad_name",
         )

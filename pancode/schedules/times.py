@@ -42,9 +42,9 @@ class CronTimes:
         text = " ".join(words.split())
         fields = WORDS.get(text.lower(), text)
         if text.startswith("@") and fields == text:
-            raise _make_format_error(text, f"it may be {', '.join(WORDS)}")
+            raise _make_format_error(text, f"use one of {', '.join(WORDS)}")
         if len(fields.split()) != FIELDS or len(fields) > _LONGEST:
-            raise _make_format_error(text, f"it has {len(fields.split())} fields and not {FIELDS}")
+            raise _make_format_error(text, f"it has {len(fields.split())} fields instead of {FIELDS}")
         made = CronTimes(fields, zone)
         try:
             CronSim(fields, _to_local_time(now_ms, zone_of(zone)))
@@ -142,7 +142,7 @@ def _with_offset(text: str, words: str) -> datetime:
     except ValueError as exc:
         raise _no_time(words, str(exc)) from exc
     if made.tzinfo is None:
-        raise _no_time(words, "it has no hour")
+        raise _no_time(words, "the hour is missing")
     return made
 
 

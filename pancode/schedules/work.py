@@ -13,7 +13,7 @@ from pancode.runs.request import DispatchRequest, dump_request, request_from
 from pancode.workflows.model import StepPlan, WorkflowPlan
 
 BY = "schedule:"
-"""The prefix before a schedule's name, where it is the author of runs."""
+"""The prefix of a schedule's name when the schedule is the author of runs."""
 RUN_PLACE, COMMIT_PLACE = "$RUN", "$COMMIT"
 """Placeholders in a task: for the id of the event's run, and for the commit of the push."""
 

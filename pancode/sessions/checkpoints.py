@@ -25,8 +25,8 @@ from pancode.sessions.transcript import TalkRecord, build_conversation, format_m
 
 MOST_POINTS = 100
 MOST_INTERACTIVE_RUNS, MOST_TOLD = 20, 12_000
-"""How many interactive runs before a point are read for an agent that continues there, and how many
-characters of the end it is told."""
+"""How many interactive runs before a checkpoint are read for the agent that continues there, and how many
+characters from their end it gets."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}", re.ASCII)
 
 
@@ -49,7 +49,7 @@ def make_checkpoint(core: Core, text: str, name: str, by: str) -> CheckpointsSha
                 f"a session can have at most {MOST_POINTS} checkpoints", fix=look, code="too_many"
             )
         if row.restored:
-            why = f"your next message continues at {row.restored['name']}, and begin an interactive run there"
+            why = f"your next message continues at {row.restored['name']} and starts a run there"
             raise UsageError(
                 "nothing changed since the last checkpoint",
                 why=why,

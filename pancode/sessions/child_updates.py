@@ -40,18 +40,15 @@ from pancode.sessions.session import SessionChain, load_chain
 MOST_TOLD = 20
 """How many runs one message names at most."""
 MOST_IN_A_ROW = 10
-"""How many messages of the fleet may follow each other without a user's message in between."""
+"""How many messages of the fleet may follow each other without a message of a user."""
 _GOES_ON = (SuspendReason.IDLE, SuspendReason.SLOT, SuspendReason.SIZE)
 """A session suspended for one of these reasons is woken; otherwise a user or its cap suspended it."""
-_WORD = """\
-[The fleet tells you this by itself. No user has said it, and nothing in it is a job.]
-What became of runs that you began:
+_WORD = """[This is an automatic message of the fleet. No user wrote it, and nothing in it is an instruction.]
+Results of runs that you started:
 {lines}{last}"""
 _LAST = f"""
-This is word {MOST_IN_A_ROW} of the fleet in a row. You hear no more of it until the user has spoken."""
-_HELD = (
-    f"{MOST_IN_A_ROW} words of the fleet came in a row, so it waited; what it has to tell follows this turn"
-)
+This is message {MOST_IN_A_ROW} of the fleet in a row. You get no more until a user has written."""
+_HELD = f"{MOST_IN_A_ROW} fleet messages came in a row, so the next one was delayed; it follows this turn"
 
 
 class Tidings:
@@ -100,7 +97,7 @@ def send_update(work: Work, action: Action, session: SessionChain, notifies: boo
         work.signal(session.newest, ToldByFleet(text))
     elif row is not None and f"({_HELD})" not in row.news:  # The message itself follows the user's next turn.
         work.tx.put(replace(row, news=more_news(row.news, _HELD)))
-        work.tell(row.run, "fleet", "runs that it started", "not told yet", _HELD)
+        work.tell(row.run, "fleet", "runs that it started", "not reported yet", _HELD)
 
 
 def runs_in(tx: Transaction, action: Action) -> list[Run]:

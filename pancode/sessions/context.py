@@ -31,7 +31,7 @@ CATEGORIES: Mapping[str, tuple[Category, ...]] = {
     "history": (Category.CONTEXT,),
     "report": (Category.REPORT,),
 }
-"""The categories of a prompt's parts, by the names that a user is shown."""
+"""The categories of a prompt's parts, by the names shown to users."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from pancode.kernel.values import replace
 from pancode.runs.life.changes import Changes, Signal
 from pancode.runs.life.jobs import identity_of
 
-ASKED, REFUSED = "a tool of the fleet is asked for", "a tool of the fleet is refused"
+ASKED, REFUSED = "fleet tool called", "fleet tool call refused"
 MOST_REFUSALS_TOLD = 50
 
 

@@ -12,7 +12,7 @@ from pancode.runs.life.conversation import is_orchestrator, payer_of
 from pancode.runs.life.inbox import ItemKind, kind_of
 
 PAUSE_MS = 3_000
-"""Runs that end within this time, in milliseconds, after the first untold one are told of together."""
+"""Runs that end within this many milliseconds after the first unreported one are reported together."""
 
 
 def find_pending(tx: Transaction, session: str) -> Action | None:

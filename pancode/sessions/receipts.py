@@ -84,11 +84,11 @@ def _check_receipt(core: Core, run: Run, row: InteractiveRunVerdict) -> CheckSha
         ok = row["verdict"] == ReceiptVerdict.PASS
         return {"what": what, "ok": ok, "detail": "; ".join([row["verdict"], *wrong])}
     if run.state is not RunState.ENDED:
-        return {"what": what, "ok": True, "detail": f"it has none yet: it is {run.state}"}
+        return {"what": what, "ok": True, "detail": f"no receipt yet: the run is {run.state}"}
     with core.ports.ledger.transaction() as tx:
         begun = [one for one in tx.find(Lease, {"run": run.id}) if one.closed not in receipts.NEVER_RAN]
-    words = f"it ended as {run.outcome}" if begun else "the run never started"
-    return {"what": what, "ok": not begun, "detail": f"it has none: {words}"}
+    words = f"the run ended as {run.outcome}" if begun else "the run never started"
+    return {"what": what, "ok": not begun, "detail": f"no receipt: {words}"}
 
 
 def _check_links(core: Core, runs: Sequence[str]) -> Iterator[CheckShape]:
@@ -107,7 +107,7 @@ def _check_links(core: Core, runs: Sequence[str]) -> Iterator[CheckShape]:
         if number:
             left = lefts.get(_find_base_run(core, run), left)
             ok = begins == left and (memory is None or memory in runs[:number])
-            files = f"its files at {begins}" if begins else "it has no repository files"
+            files = f"its files start at {begins}" if begins else "it has no repository files"
             words = f"{files}, {f'with the memory of {memory}' if memory else 'without a memory'}"
             yield {"what": f"{run} continues from {runs[number - 1]}", "ok": ok, "detail": words}
         left = lefts[run] = found["statement"]["predicate"]["commit"] or begins
@@ -131,7 +131,7 @@ def _check_messages(core: Core, runs: Sequence[str]) -> Iterator[CheckShape]:
         false = [str(one.number) for one in signed if known.get(one.number) != one]
         others = f"messages {', '.join(false)} differ from what users sent"
         detail = others if false else f"{len(signed)} of them"
-        yield {"what": f"the words in {name} were said so", "ok": not false, "detail": detail}
+        yield {"what": f"the messages in {name} are what users sent", "ok": not false, "detail": detail}
 
 
 def _find_base_run(core: Core, run: str) -> str:

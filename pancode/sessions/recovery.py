@@ -35,8 +35,8 @@ _WRITES = frozenset(
     {"content", "contents", "old_string", "oldString", "old_str", "new_str", "new_string", "diff", "edits"}
 )
 _WRITING = frozenset({"write", "edit", "add", "update", "delete"})
-"""In the streams of the agent programs: the keys that say where a call writes, and by which keys, tools or
-kinds of change it does."""
+"""In the streams of agent programs: the keys of the path that a call writes, and the keys, tools and kinds of
+change that mark a write."""
 
 
 def last_acts(log: bytes) -> tuple[list[str], list[str]]:
@@ -82,11 +82,11 @@ def _shorten_text(text: str) -> str:
 
 LOOKED_AT, DAY_MS = 500, 86_400_000
 AGAIN = (Outcome.LOST, Outcome.INFRA)
-"""Outcomes that say nothing about the work: it is done once more."""
+"""Outcomes that say nothing about the work: it is repeated."""
 ON = (Outcome.ERROR, Outcome.TIMEOUT, Outcome.STALLED, Outcome.VERIFY_FAILED)
 """Outcomes that leave files: a new run continues from them."""
 GO_ON = "The run before you ended before the work was done. Look at what it has left, then finish its task."
-_TOLD, _LINES, _FILES, _FOUND = ("node", "retry", "health", "person"), 8, 50, 5
+_TOLD, _LINES, _FILES, _FOUND = ("node", "retry", "health", "user", "person"), 8, 50, 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class Recovery:
 
     @property
     def words(self) -> str:
-        return "its work is done once more" if self.again else "a new run continues from what it has left"
+        return "its work is repeated" if self.again else "a new run continues from its files"
 
     def told(self, next_run: str | None = None, error: str | None = None) -> RecoveredShape:
         """Return the recovery in the API's shape."""
@@ -176,12 +176,12 @@ def _must_be_recoverable(tx: Transaction, run: Run, rules: HealthRules) -> None:
     stopped = was_stopped(tx, run)
     if run.outcome in (*AGAIN, *ON) and not stopped:
         if (times := _count_recoveries(tx, run, rules)) >= rules.failures:
-            what = f"{run.id} is not recovered once more: its work was recovered {times} times in a row"
+            what = f"{run.id} is not recovered again: its work was already recovered {times} times in a row"
             fix = f'see: pancode why {run.id}; then: pancode runs continue {run.id} "..."'
             raise RefusedError(what, why=run.reason, fix=fix, code="recovered_often")
         return
     ways = {
-        Outcome.DONE: ("it has ended well", f'pancode runs continue {run.id} "..."'),
+        Outcome.DONE: ("it ended successfully", f'pancode runs continue {run.id} "..."'),
         Outcome.BLOCKED: ("it waits for a user", f'pancode answer {run.id} "..."'),
         Outcome.BUDGET_EXCEEDED: ("its budget is used up", f"pancode runs continue {run.id}"),
         Outcome.INTERRUPTED: (run.reason or "it was stopped", f"pancode runs continue {run.id}"),
@@ -192,7 +192,7 @@ def _must_be_recoverable(tx: Transaction, run: Run, rules: HealthRules) -> None:
         # A lost run has no result to continue from.
         again = "retry" if run.outcome is Outcome.LOST else "continue"
         why, fix = run.stop_asked or "it was stopped", f"pancode runs {again} {run.id}"
-    what = f"{run.id} is nothing to recover: {run.outcome}"
+    what = f"{run.id} cannot be recovered: its outcome is {run.outcome}"
     raise RefusedError(what, why=why, fix=fix, code="not_recoverable")
 
 

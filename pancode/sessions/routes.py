@@ -77,9 +77,10 @@ class SessionBody(WorkBody, CallerSettings):
     idle_ms: Duration = None
     turn_ms: Duration = None
     on_cap: Literal["rest", "ask"] | None = None
-    """Where an interactive run's cap cuts a turn: it rests, or a user is asked. None: as the settings say."""
+    """What happens when an interactive run's cap ends a turn: suspend it, or ask a user. None: as in the
+    settings."""
     until_verified: bool = False
-    """It rests after each turn, and continues by itself until its gates pass or its ceiling is reached."""
+    """Suspend after each turn and continue automatically until the gates pass or the ceiling is reached."""
     yes: bool = False
     """A user has approved this dispatch."""
     dry_run: bool = False

@@ -32,7 +32,8 @@ from pancode.sessions.run_continuation import continue_run, go_on
 from pancode.sessions.session import load_chain
 
 TRIES = 3
-"""How often the words are tried, as somebody else may begin the next interactive run at the same moment."""
+"""How often a message is tried, because another user may start the next interactive run at the same
+moment."""
 MOST_OF_A_NO = 160
 """How many characters of a denied request are sent to its agent."""
 
@@ -67,7 +68,7 @@ def _settle_request(around: Surroundings, request: DispatchRequest) -> tuple[Dis
         if request.agent
         else ("from the setting dispatch.agent")
         if settings
-        else "as nobody has named an agent"
+        else "because no agent was named"
     )
     agent = request.agent or settings or DEFAULT_AGENT
     if project is None and request.workspace is None and find_agent(around.agents(None), agent).leads:
@@ -126,9 +127,9 @@ def turn_down(core: Core, asker: str, what: str, by: str) -> None:
     with unit_of_work(core) as work:
         row = load_chain(work.tx, asker).row
         if row is not None:
-            no = f"{by} has said no to what you asked for: {what[:MOST_OF_A_NO]}"
+            no = f"{by} denied your request: {what[:MOST_OF_A_NO]}"
             work.tx.put(replace(row, news=more_news(row.news, no)))
-            work.tell(row.run, "person", f"no by {by}", "delivered with the next message", what)
+            work.tell(row.run, "user", f"no by {by}", "delivered with the next message", what)
 
 
 def is_session_landing(core: Core, text: str) -> bool:
@@ -159,7 +160,7 @@ def end_session(core: Core, text: str, by: str) -> Run:
         run = work.signal(run, SessionClosed(by))
     # This includes a run that waits for approval.
     if old.state is RunState.PENDING or session.state is SessionState.STARTS:
-        return stop_run(core, run.id, f"{by} has ended its session")
+        return stop_run(core, run.id, f"{by} ended its session")
     return run
 
 

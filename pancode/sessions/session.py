@@ -55,15 +55,15 @@ class SessionChain:
 
     runs: tuple[records.Run, ...]
     row: records.SessionRow | None
-    """The session's row; None: its newest run takes no turns."""
+    """The session's row; None: its newest run does not take turns."""
     words: tuple[records.StoredMessage, ...]
     """The messages that users have sent to the newest run."""
     lease: records.Lease | None
     proposal: records.Action | None
     continues: bool
-    """Whether the next interactive run begins by itself, with words that came too late for the newest one."""
+    """Whether the next run starts automatically, with messages that came too late for the newest one."""
     proposed: InboxItem | None = None
-    """What the session asks for beside its turn: a change of the configuration, or a landing."""
+    """A request of the session outside of its turn: to change the configuration or land a change."""
 
     @property
     def id(self) -> str:
@@ -159,7 +159,7 @@ def get_suspended(core: Core, text: str) -> records.Run:
     if not run.takes_turns or run.project is None or run.state is records.RunState.ENDED:
         return run
     raise WorkspaceError(
-        f"{run.id} has not ended: its session has a change only while it rests",
+        f"{run.id} has not ended: its session must be suspended first",
         why=f"it is {run.state}; a suspended session continues with your next message",
         fix=f"pancode sessions rest {run.id}; then run the same command again",
         code=NOT_SUSPENDED,

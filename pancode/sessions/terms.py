@@ -104,7 +104,7 @@ def _must_have(run: Run, mode: str) -> None:
 
 
 FIELDS: Mapping[str, type[Safety] | type[Mode]] = {"safety": Safety, "mode": Mode}
-"""What a session may ask a user to change about itself, and the values that it may have."""
+"""The settings of itself that a session may request a user to change, with their values."""
 
 
 class SessionMaker:

@@ -15,7 +15,7 @@ from pancode.sessions.conversation.model import HeardMessage, Said, SessionTalk,
 _HEADS = re.compile(r"^([ ]{0,3})(#{1,6}(?=\s)|=+[ \t]*$|-+[ \t]*$)", re.MULTILINE)
 """Lines of untrusted text that look like Markdown headings."""
 STOPS = frozenset({"cancelled", "refusal", "limit", "failed", "lost"})
-"""How a turn can end, other than as it should; the wire's own enum is not loaded by a command."""
+"""The abnormal ends of a turn; a copy, so that commands need not import the wire's enum."""
 _SAY = ("person", "fleet")
 """The authors whose messages an agent gets."""
 

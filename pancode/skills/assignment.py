@@ -55,7 +55,7 @@ def assign_skills(
         name, text = one.skill.name, pack_files(_list_files(one.skill))
         refused: PancodeError | None = _why_not(one.skill, name in unagreed)
         if refused is None and (len(text) > room or len(ordered) == MOST_SKILLS):
-            most = f"the skills of a run may take {format_bytes(MOST_PACKED)}, packed, and be {MOST_SKILLS}"
+            most = f"a run may have at most {MOST_SKILLS} skills, of {format_bytes(MOST_PACKED)} packed"
             refused = ConfigError(
                 f"the skills are too large: no space for skill {name}", why=most, fix="use fewer skills"
             )
@@ -70,7 +70,7 @@ def assign_skills(
         else:
             left_out.append(f"{refused}: {refused.fix}")
     if flags:
-        what = "skills of the project that permit or run something, and nobody has said yes to them"
+        what = "skills of the project that permit or run something and are not approved"
         left_out.append(f"{what}: pancode skills agree {' '.join(flags)}")
     return GivenSkills(tuple(sorted(ordered, key=lambda one: one.name)), tuple(left_out))
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 STATE = ".pancode-skills"
-"""A folder below the home, with the manifest, and with what was there before a `--force`."""
+"""The folder below the home with the manifest and the backups made by `--force`."""
 STAGE = ".pancode-skills.tmp"
 """The place of unfinished copies: next to a folder of skills, so that no program lists half a skill."""
 IGNORED = ("__pycache__", ".DS_Store")
@@ -29,7 +29,7 @@ MOST_READ = 8 << 20
 NONE, LINK, OTHER = "", "link", "other"
 HASH = 64
 FileMark = tuple[str, bool]
-"""SHA-256 of a file, and whether it may be executed."""
+"""SHA-256 of a file, and whether it is executable."""
 Json = dict[str, Any]
 
 
@@ -117,7 +117,7 @@ class Copies:
             case "restore":
                 with self.locked():
                     return {"rows": [self.restored(one) for one in list(self.backups())]}
-        raise ValueError(f"there is no act {self.asked['act']!r}")
+        raise ValueError(f"unknown action {self.asked['act']!r}")
 
     # -- the manifest ------------------------------------------------------------------------------
 
@@ -298,7 +298,7 @@ class Copies:
         for path, (digest, executable) in wanted.items():
             data = base64.b64decode(self.blobs[digest])
             if hashlib.sha256(data).hexdigest() != digest:
-                raise OSError(0, "these are not the bytes that were announced", path)
+                raise OSError(0, "the bytes do not match their announced SHA-256", path)
             _put(new / path, data, 0o755 if executable else 0o644)
         self.replace(place, name, new)
 
@@ -429,14 +429,14 @@ def _remove(place: Path) -> None:
 def _check_part(name: str) -> str:
     """Return the name if it is a single, not hidden part of a path. ValueError."""
     if not name or name.startswith(".") or "/" in name or "\0" in name:
-        raise ValueError(f"{name!r} is not a name of a skill")
+        raise ValueError(f"{name!r} is not a valid skill name")
     return name
 
 
 def _check_path(path: str) -> str:
     """Return the path if it stays below its skill. ValueError."""
     if "\0" in path or path.startswith("/") or not set(path.split("/")).isdisjoint({"", ".", ".."}):
-        raise ValueError(f"{path!r} is not a path within a skill")
+        raise ValueError(f"{path!r} is not a valid path within a skill")
     return path
 
 

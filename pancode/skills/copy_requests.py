@@ -24,13 +24,13 @@ TOOLS: dict[str, str] = {
     "cursor": ".agents/skills",
     "antigravity": ".gemini/antigravity/skills",
 }
-"""Program to folder below the home, where the program was found to look for skills. OpenCode reads both."""
+"""From a program to the folder below the home where it looks for skills. OpenCode reads both."""
 KEYS: dict[str, str] = {
     ".claude/skills": "claude",
     ".agents/skills": "agents",
     ".gemini/antigravity/skills": "antigravity",
 }
-"""Folder to the word that names it in the manifest and in backups."""
+"""From a folder to its name in the manifest and in backups."""
 
 
 def find_skill_folders(tools: Sequence[str]) -> dict[str, str]:
@@ -48,11 +48,11 @@ def list_readers(key: str) -> list[str]:
 
 Json = dict[str, Any]
 LEFT: dict[str, str] = {
-    "changed": "changed by a user, kept; to write over it, after a backup: --force",
-    "unknown": "not ours, left; to write over it, after a backup: --force",
-    "link": "a link is in the way, and none is followed; remove it first",
+    "changed": "changed by a user, so kept; to overwrite it after a backup: --force",
+    "unknown": "not ours, so kept; to overwrite it after a backup: --force",
+    "link": "a link is in the way, and links are not followed; remove it first",
 }
-"""Why a copy was left as it is, by its state."""
+"""Why a copy was left alone, by its state."""
 
 
 @dataclass(frozen=True, slots=True)

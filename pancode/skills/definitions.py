@@ -35,7 +35,7 @@ def _read(kind: str, path: Path) -> Skill:
             {},
             "",
             "",
-            (make_error("no_file", f"{path} is not a regular file, and no link is followed"),),
+            (make_error("no_file", f"{path} is not a regular file; links are not followed"),),
         )
     if about.st_size > MOST_TEXT:
         found = make_error(

@@ -59,7 +59,7 @@ class KeptSkills:
         invalid one; ConflictError if its name is taken, unless `force`."""
         if not skill.is_sound:
             why = "; ".join(finding.what for finding in skill.findings if finding.error)
-            fix = "fix it, then check: pancode config check --kind skills FOLDER"
+            fix = "repair it, then check: pancode config check --kind skills FOLDER"
             raise RefusedError(f"skill {skill.name} has errors", why=why, fix=fix, code="bad_skill")
         place, origins = self.folder / skill.name, self.origins()
         if place.is_symlink():

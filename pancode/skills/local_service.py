@@ -110,7 +110,7 @@ def _write(git: Git, commit: str, below: str, folder: Path) -> None:
     blobs = [(*about.split(), path) for about, path in entries]
     total = sum(int(blob[3]) for blob in blobs if blob[3] != "-")
     if total > MOST_FETCHED or len(blobs) > MOST_BLOBS:
-        most = f"{MOST_BLOBS} files and {format_bytes(MOST_FETCHED)} are read"
+        most = f"at most {MOST_BLOBS} files and {format_bytes(MOST_FETCHED)} are allowed"
         what = f"the commit has {count_noun(len(blobs), 'file')}, {format_bytes(total)}; {most}"
         raise UsageError(what, fix="give the directory of the skill: --path FOLDER", code="too_big")
     for mode, kind, digest, _, path in blobs:
@@ -126,7 +126,7 @@ def _write(git: Git, commit: str, below: str, folder: Path) -> None:
             git.must("cat-file", "blob", digest, stdout=target)
             target.chmod(0o755 if mode == "100755" else 0o644)
         except OSError as exc:  # On a case-insensitive file system, a link may be in the way.
-            what = f"the commit's {path} cannot be written beside its other files"
+            what = f"cannot write {path} of the commit next to its other files"
             raise UsageError(
                 what, why=str(exc), fix="clone it and add the directory", code="bad_tree"
             ) from exc

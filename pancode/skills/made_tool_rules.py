@@ -102,10 +102,10 @@ def tool_of(name: str, digest: str, packed: str) -> SoundTool:
                 re.fullmatch(r"[\w./-]{1,100}", path) is not None, "a file name has invalid characters"
             )
         fields = _parse_object(files.get(ABOUT), ABOUT)
-        _require_rule(not fields.keys() - set(_KEYS), f"{ABOUT} has {', '.join(_KEYS)}, and nothing else")
+        _require_rule(not fields.keys() - set(_KEYS), f"{ABOUT} must have only the fields {', '.join(_KEYS)}")
         about, seconds = fields.get("about"), fields.get("seconds", USUAL_SECONDS)
         plain = isinstance(about, str) and 0 < len(about) <= MOST_ABOUT and escape_line(about) == about
-        _require_rule(plain, f"about is one line of up to {MOST_ABOUT} characters")
+        _require_rule(plain, f"about must be one line of at most {MOST_ABOUT} characters")
         whole_s = isinstance(seconds, int) and not isinstance(seconds, bool) and 1 <= seconds <= MOST_SECONDS
         _require_rule(whole_s, f"seconds must be 1 to {MOST_SECONDS}")
         _require_rule(files.get(RUN, b"").startswith(b"#!"), f"{RUN} is missing, or does not begin with #!")
@@ -134,7 +134,7 @@ def _parse_object(data: bytes | None, path: str) -> dict[str, Any]:
 def _parse_schema(value: object) -> dict[str, Any]:
     """Return a JSON schema of one object with simple properties, which every model server accepts."""
     _require_rule(
-        isinstance(value, dict) and value.get("type") == "object", "input is not a JSON schema of an object"
+        isinstance(value, dict) and value.get("type") == "object", "input must be a JSON schema of an object"
     )
     assert isinstance(value, dict)
     properties, needs = value.get("properties", {}), value.get("required", [])

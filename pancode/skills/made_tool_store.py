@@ -124,11 +124,11 @@ def with_tools(core: Core, project: str | None, given: GivenSkills) -> GivenSkil
         room = MOST_PACKED - sum(len(one.packed) for one in ordered)
         if not is_as_kept(core, row):
             fix = f"pancode project tools rm {row.name}"
-            left_out.append(f"the tool {row.name} is not as it was kept, and is not given: {fix}")
+            left_out.append(f"tool {row.name} changed since it was kept, so it is left out: {fix}")
         elif len(row.packed) > room or len(ordered) == MOST_SKILLS:
-            left_out.append(f"there is no room for the tool {row.name} beside the skills")
+            left_out.append(f"tool {row.name} is left out: no room next to the skills")
         elif f"{TOOL}{row.name}" in {one.name for one in ordered}:
-            left_out.append(f"a skill has the name of the tool {row.name}, which is not given")
+            left_out.append(f"tool {row.name} is left out: a skill has the same name")
         else:
             ordered.append(order_tool(row))
     return GivenSkills(tuple(ordered), tuple(left_out))

@@ -34,13 +34,13 @@ from pancode.skills.made_tool_store import (
 )
 
 _ASKED = {
-    "proposed": ("was proposed by {run}; nobody has tried it", "try"),
-    "tried": ("was proposed by {run}, and its tests have passed", "keep"),
+    "proposed": ("was proposed by {run}; its tests have not been run", "try"),
+    "tried": ("was proposed by {run}, and its tests passed", "keep"),
     "failed": ("was proposed by {run}, and its tests did not pass", "show"),
     "cut short": ("was proposed by {run}, and its trial ended before its tests were done", "try"),
-    "not sound": ("was proposed by {run}, and nobody can try it", "show"),
+    "not sound": ("was proposed by {run}, but it is invalid", "show"),
 }
-"""By a tool's state, where a user is asked about the tool: the words, and the verb that continues with it."""
+"""By the state of a tool in the inbox: the text, and the verb that continues with it."""
 _MOST_ASKED = 20
 _NOT_JUDGED = (Outcome.INTERRUPTED, Outcome.LOST, Outcome.INFRA, Outcome.SUPERSEDED)
 
@@ -169,13 +169,13 @@ def keep_tool(core: Core, run: str, name: str, digest: str, by: str) -> ToolShap
         row = _find_row(work.tx, run, name)
         tool = _load_tool(row)
         if digest != tool.digest:
-            what = f"the tool {name} is not the one that was looked at"
+            what = f"tool {name} has changed since it was shown"
             fix = f"pancode project tools show {row.run} {name}"
             raise ConflictError(what, why=f"its digest is {tool.digest}", fix=fix, code="changed")
         if _find_state(core, work.tx, row) != "tried":
-            why = f"its newest trial is {row.trial}" if row.trial else "nobody has tried it"
+            why = f"its newest trial is {row.trial}" if row.trial else "its tests have not been run"
             fix = f"pancode project tools try {row.run} {name}"
-            raise RefusedError(f"the tests of {name} did not pass", why=why, fix=fix, code="not_tried")
+            raise RefusedError(f"the tests of {name} have not passed", why=why, fix=fix, code="not_tried")
         laid = tool.ordered()
         kept = replace(
             row,
@@ -211,5 +211,5 @@ def put_aside(core: Core, run: str, name: str, by: str) -> None:
     with unit_of_work(core) as work:
         row = _find_row(work.tx, run, name)
         forget_tool(work.tx, row)
-        work.audit("trust", "info", "tool put aside", row.run, by=by, tool=name, project=row.project)
+        work.audit("trust", "info", "tool dismissed", row.run, by=by, tool=name, project=row.project)
         work.happened(Happened(EventKind.INBOX_ANSWERED, row.run))

@@ -22,7 +22,8 @@ _FRONT = re.compile(r"---[ \t]*\r?\n(.*?\n)?---[ \t]*(?:\r?\n|$)(.*)", re.S)
 _KNOWN = {"name", "description", "license", "compatibility", "metadata", "allowed-tools"}
 _LONGEST = {"name": 64, "description": 1024, "compatibility": 500}
 POWERS = ("gives_tools", "runs")
-"""Codes of findings about power: a skill lets agents use tools unasked, or something in it runs by itself."""
+"""Codes of findings on power: a skill lets agents use tools without asking, or a part of it runs
+automatically."""
 _EMOJI = re.compile("(?<=[^\x00-\x7f])[\ufe0f\u200d]")
 """Two characters that join and style emoji; anywhere else they count as hidden."""
 
@@ -57,7 +58,7 @@ class Skill:
     body: str
     findings: tuple[SkillFinding, ...]
     front: str = ""
-    """The front matter of SKILL.md as it is written."""
+    """The raw front matter of SKILL.md."""
 
     @property
     def powers(self) -> tuple[SkillFinding, ...]:
@@ -98,7 +99,7 @@ def made_of(name: str, files: Mapping[str, SkillFile], found: tuple[SkillFinding
     front, body = "", ""
     if FILE not in files:
         if not any(finding.code == "too_big" for finding in found):
-            findings.append(make_error("no_skill_file", f"there is no {FILE} in the folder"))
+            findings.append(make_error("no_skill_file", f"{FILE} not found in the directory"))
         return Skill(name, files, "", "", tuple(findings))
     try:
         text = files[FILE].data.decode("utf-8")
@@ -141,7 +142,7 @@ def parse_definition(name: str, file: SkillFile) -> Skill:
 def _parse_fields(front: str, findings: list[SkillFinding]) -> Mapping[str, Any] | None:
     if len(front) > MOST_FRONT:
         findings.append(
-            make_error("front_too_long", f"the front matter has more than {format_bytes(MOST_FRONT)}")
+            make_error("front_too_long", f"the front matter is longer than {format_bytes(MOST_FRONT)}")
         )
         return None
     try:
@@ -178,7 +179,8 @@ def _of_fields(name: str, fields: Mapping[str, Any]) -> Iterator[SkillFinding]:
     named = fields.get("name")
     if isinstance(named, str) and not is_name(named):
         yield make_error(
-            "bad_name", f"{named[:80]!r} is not a name: lower case letters, digits and single hyphens"
+            "bad_name",
+            f"{named[:80]!r} is not a valid name: use lowercase letters, digits and single hyphens",
         )
     if isinstance(named, str) and named != name:
         yield make_error("other_name", f"the directory is named {name!r}, but the skill {named[:80]!r}")
@@ -217,7 +219,7 @@ def _of_body(body: str) -> Iterator[SkillFinding]:
     if not body.strip():
         yield make_error("no_body", f"{FILE} has no text after its front matter")
     if (lines := body.count("\n")) > LONG_BODY:
-        what = f"{lines} lines; put what is rarely needed into a file beside it"
+        what = f"{lines} lines; move rarely needed text to a separate file"
         yield SkillFinding(False, "long_body", what)
 
 

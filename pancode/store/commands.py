@@ -35,5 +35,5 @@ def _format_summary(answer: dict[str, Any]) -> str:
     columns: Columns = {"TABLE": "table", "ROWS": "rows"}
     count = sum(t["rows"] for t in answer["tables"])
     moved = f"moved to {escape_line(answer['to'])}: {count} rows\n"
-    kept = f"the old one is kept, and used no more: {escape_line(answer['kept'])}\n"
+    kept = f"the old ledger is kept, but no longer used: {escape_line(answer['kept'])}\n"
     return format_rows(rows, columns) + moved + kept

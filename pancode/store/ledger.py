@@ -56,7 +56,7 @@ class Statements:
     def key(self, key: tuple[str | int, ...]) -> dict[str, Any]:
         """Return the parameters for `get` and `delete`; ValueError for a key of another length."""
         if len(key) != len(self._names):
-            raise ValueError(f"{self.shape.record.__name__} has the key {self.shape.key}")
+            raise ValueError(f"the key of {self.shape.record.__name__} is {self.shape.key}")
         return dict(zip(self._names, key, strict=True))
 
     def row(self, record: Record) -> dict[str, Any]:

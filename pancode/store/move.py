@@ -20,7 +20,7 @@ from pancode.store.tables import TABLES
 
 Where = Path | Database
 MOVED = "moved_to"
-"""The setting in a database that is no longer the ledger: where the ledger was moved to."""
+"""The setting in a database that is no longer the ledger: the place of the new one."""
 _AT_ONCE = 1_000
 
 
@@ -96,7 +96,7 @@ def _check_source(old: Connection, source: str) -> None:
         )
     gone = old.execute(select(TABLES[Setting].c.value).where(TABLES[Setting].c.name == MOVED)).scalar()
     if gone is not None:
-        raise ConfigError(f"the ledger at {source} was moved to {gone}", fix="use the ledger there")
+        raise ConfigError(f"the ledger at {source} was moved to {gone}", fix="use that ledger")
 
 
 def _check_target(new: Connection, target: str) -> None:

@@ -85,17 +85,17 @@ def database_of(text: str, origin: str = ORIGIN, password_file: str | None = Non
     try:
         url = make_url(text)
     except (ArgumentError, ValueError) as exc:
-        raise _no_address(origin, "it cannot be read") from exc
+        raise _no_address(origin, "it cannot be parsed") from exc
     if url.drivername not in ("postgresql", "postgres"):
         raise _no_address(origin, f"{url.drivername} is another kind of server")
     if {"password", "sslpassword"} & set(url.query):
-        raise _no_address(origin, "a password does not go behind the question mark")
+        raise _no_address(origin, "a password must not be in the part after the question mark")
     if not url.database:
-        raise _no_address(origin, "it names no database")
+        raise _no_address(origin, "it does not name a database")
     secret = Path(password_file).expanduser() if password_file else None
     if secret is not None and url.password is not None:
         raise ConfigError(
-            f"{origin} contains a password, and ledger.password_file is set, too",
+            f"{origin} contains a password, but ledger.password_file is also set",
             fix="remove the password from the address: the one in the file can be changed while PanCode runs",
             code="ledger_url",
         )

@@ -47,7 +47,7 @@ class RecordShape:
     name: str
     key: tuple[str, ...]
     looked_up: tuple[str, ...]
-    """Fields with an index of their own, parts of a longer key included."""
+    """Fields with their own index, including the parts of a longer key."""
     columns: tuple[Column, ...]
     names: tuple[str, ...]
     """The names of all fields, in order."""
@@ -88,11 +88,11 @@ class RecordShape:
         """Raise ValueError for a search that a ledger need not support."""
         for name in where:
             if name not in self.key and name not in self.looked_up:
-                raise ValueError(f"{self.name} is not looked up by {name}; add it to the table's indexes")
+                raise ValueError(f"{self.name} has no index on {name}; add it to the table's indexes")
         if order is not None and order not in self._list_orderable():
             raise ValueError(f"{self.name} cannot be ordered by {order}")
         if limit is not None and limit < 0:
-            raise ValueError("limit is below 0")
+            raise ValueError("limit must not be negative")
         if after is not None and (len(after) != (order is not None) + len(self.key) or None in after):
             raise ValueError(f"{after} is not a valid place in {self.name} ordered by {order or 'its key'}")
 

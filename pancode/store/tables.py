@@ -21,7 +21,7 @@ _TYPES: dict[Kind, TypeEngine[Any]] = {
     Kind.JSON: _TEXT,
 }
 _OLD = {"lease": "fence", "job": "order"} | {f"reserved_{u}": f"held_{u}" for u in ("usd", "tokens", "ms")}
-"""The names of columns that differ from the names of their fields."""
+"""The names of columns that differ from their fields' names."""
 NAMING = {"ix": "ix_%(table_name)s_%(column_0_name)s", "pk": "pk_%(table_name)s"}
 
 

@@ -177,7 +177,7 @@ class WorkflowDryRun(TypedDict):
 class WorkflowsAnswer(TypedDict):
     workflows: list[WorkflowShape]
     next: str | None
-    """The cursor of the next page; None: the list ends here."""
+    """The cursor of the next page; None: this is the last page."""
 
 
 class LanesAnswer(TypedDict):

@@ -67,7 +67,7 @@ def with_values(
             or sum(len(str(_read_row(v)["value"])) for v in after.values()) > MOST_CHARS
         ):
             full.append(
-                f"no room for {name}: a board has {MOST_VALUES} values, {MOST_CHARS} characters together"
+                f"no space for {name}: a board has at most {MOST_VALUES} values and {MOST_CHARS} characters"
             )
         else:
             board = after

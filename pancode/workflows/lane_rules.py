@@ -10,7 +10,7 @@ from pancode.kernel.values import replace
 from pancode.runs.receipts.trust import KEPT, WAITING, landing_of, read_verified, wants_verification
 
 AGAIN_MS = 60_000
-"""An item that a ceiling has refused is judged again after so many milliseconds: there may be room."""
+"""After so many milliseconds an item refused by a ceiling is checked again, as there may be room."""
 FINISHED = 200
 """How many ended items are kept in the lane; their runs are all kept."""
 _BAD = frozenset({WorkflowStepState.FAILED, WorkflowStepState.REFUSED, WorkflowStepState.STOPPED})

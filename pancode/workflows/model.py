@@ -30,7 +30,7 @@ class ProjectFile:
     def words(self) -> str:
         """Return the notice that the file replaces a shipped workflow; empty if it does not."""
         shipped = f"{self.replaces} is {self.place}, a file of the project"
-        return f"{shipped}, in the place of the workflow that PanCode ships" if self.replaces else ""
+        return f"{shipped}, which replaces the workflow that PanCode ships" if self.replaces else ""
 
 
 def reasons_to_ask(file: ProjectFile, bare: Iterable[str]) -> tuple[str, ...]:
@@ -58,7 +58,7 @@ def make_consent_error(file: ProjectFile, why: str) -> RefusedError:
 
 MOST_STEPS = 1_000
 IN_ORDER = frozenset({WorkflowKind.CHAIN, WorkflowKind.GRAPH})
-"""Kinds whose steps build on each other. In tasks of other kinds no place is filled in."""
+"""Kinds whose steps build on each other. Only in these, tasks have placeholders."""
 
 
 class RaceRule(StrEnum):
@@ -113,13 +113,13 @@ class WorkflowPlan:
     stagger_ms: int = 0
     fail_fast: bool = False
     partial: bool = False
-    """Steps that are not admitted are left out; else they refuse the whole workflow."""
+    """Whether to leave out steps that are not admitted; otherwise they refuse the whole workflow."""
     budget: Decimal | None = None
     race: Mapping[str, Any] = field(default_factory=dict)
     caller: Mapping[str, Any] = field(default_factory=dict)
     retry_of: str | None = None
     file: ProjectFile | None = None
-    """The project's file from which the plan was read; None: it is from none, or was judged before."""
+    """The project's file from which the plan was read; None: there is none, or it was checked before."""
     id: str | None = None
     """The workflow's id if it was assigned before; None: a new one."""
 
@@ -183,12 +183,12 @@ def check_plan(plan: WorkflowPlan) -> None:
         path = f"steps.{number}"
         if names.index(step.name) != number:
             raise _make_plan_error(
-                f"{path}.name", f"two steps have the name {step.name!r}", "give each step its own name"
+                f"{path}.name", f"two steps are named {step.name!r}", "give each step its own name"
             )
         for need in (*step.needs, *filter(None, [step.back_to])):
             if need not in names:
                 raise _make_plan_error(
-                    f"{path}.needs", f"there is no step {need!r}", f"one of: {', '.join(names)}"
+                    f"{path}.needs", f"step {need!r} does not exist", f"one of: {', '.join(names)}"
                 )
         if step.name in step.needs:
             raise _make_plan_error(
@@ -199,17 +199,21 @@ def check_plan(plan: WorkflowPlan) -> None:
     for number, step in enumerate(plan.steps if plan.kind in IN_ORDER else ()):
         _check_task(f"steps.{number}.dispatch.task", step, plan.steps)
     if plan.kind not in IN_ORDER and any(workspace_in(step.request.workspace) for step in plan.steps):
-        what = f"the tasks of a {plan.kind} begin side by side, and one at a time works in a workspace"
+        what = f"the tasks of a {plan.kind} run in parallel, but only one can work in a workspace"
         raise _make_plan_error("steps", what, "remove workspace, or use a chain")
     if plan.kind not in IN_ORDER and any(step.needs for step in plan.steps):
         raise _make_plan_error(
             "steps", f"the steps of a {plan.kind} cannot have needs", "remove needs, or use a graph"
         )
     if (plan.kind is WorkflowKind.RACE) != bool(plan.race):
-        raise _make_plan_error("race", "a race, and nothing else, says how it is won", "race: {by: first}")
+        raise _make_plan_error(
+            "race", "only a race, and every race, must have a rule for the winner", "race: {by: first}"
+        )
     if plan.race and (plan.race["by"] == RaceRule.SCORE) != bool(plan.race.get("score")):
         raise _make_plan_error(
-            "race.score", "a race by score, and no other, has a command", "race: {by: score, score: CMD}"
+            "race.score",
+            "only a race by score, and each of them, must have a command",
+            "race: {by: score, score: CMD}",
         )
 
 
@@ -227,7 +231,7 @@ def _check_rounds(path: str, step: StepPlan, steps: Sequence[StepPlan]) -> None:
     if step.until and not step.verdict:
         raise _make_plan_error(
             f"{path}.until",
-            f"{step.name} repeats until its verdict says so, and has none",
+            f"{step.name} repeats until its verdict is met, but has no verdict",
             "verdict: {file: verdict.json, schema: {verdict: [approved, rejected]}}",
         )
     if step.until and step.until["field"] not in step.verdict["schema"]:
@@ -236,7 +240,7 @@ def _check_rounds(path: str, step: StepPlan, steps: Sequence[StepPlan]) -> None:
         )
     if not step.until and (step.most > 1 or step.back_to is not None):
         raise _make_plan_error(
-            f"{path}.max", f"{step.name} has rounds and no until", "until: {field: ..., equals: ...}"
+            f"{path}.max", f"{step.name} has rounds but no until", "until: {field: ..., equals: ...}"
         )
     if step.back_to not in (None, step.name) and step.back_to not in find_ancestors(step.name, steps):
         raise _make_plan_error(

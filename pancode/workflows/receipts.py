@@ -161,7 +161,7 @@ def _check_name(run: Run, named: list[str]) -> CheckShape:
     """Check that the statement names the run; it cannot name one that ended after the workflow, such as a
     lost run."""
     ok = run.id in named
-    return {"what": f"{run.id} is named", "ok": ok, "detail": f"it ended as {run.outcome}"}
+    return {"what": f"{run.id} is named", "ok": ok, "detail": f"its outcome is {run.outcome}"}
 
 
 def _check_signature(envelope: Envelope, keys: TrustedKeys) -> CheckShape:

@@ -187,9 +187,9 @@ class StepResults:
                 depot.read_file(repo, str(one), name, MOST_FILE) if one else None for one in commits
             )
             if marked is not None and marked == now:
-                return f"conflict not settled: {name} is as it was when the conflict began"
+                return f"conflict not resolved: {name} is unchanged since the conflict began"
             if marked and now and has_markers(marked, ours or b"", now):
-                return f"conflict not settled: {name} still has the markers of the conflict"
+                return f"conflict not resolved: {name} still has conflict markers"
         return ""
 
     def _read_verdict(self, step: WorkflowStep, run: Run, commit: str) -> tuple[dict[str, object], str]:
@@ -198,7 +198,7 @@ class StepResults:
         data, began = depot.read_file(repo, commit, name, MOST_VERDICT), self._find_snapshot(run)
         old = depot.read_file(repo, began, name, MOST_VERDICT) if isinstance(began, str) else None
         if data is not None and data == old:
-            return {}, f"no verdict: this run has not written {name}, which was there when it began"
+            return {}, f"no verdict: this run did not write {name}, which existed when it started"
         return verdict_of(step, data)
 
     def lines(self, run: Run) -> int:

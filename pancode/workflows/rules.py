@@ -51,7 +51,7 @@ class Advance:
     start: tuple[str, ...] = ()
     """Steps to dispatch."""
     release: tuple[str, ...] = ()
-    """Runs that were held back and may begin now."""
+    """Held-back runs that may start now."""
     stop: tuple[tuple[str, str], ...] = ()
     """Runs to stop, each with the reason."""
     collect: tuple[str, ...] = ()
@@ -59,7 +59,7 @@ class Advance:
     measure: tuple[str, ...] = ()
     """Steps of a race whose result must get its score first."""
     unasked: tuple[tuple[str, str], ...] = ()
-    """Runs whose question needs no answer any more, each with the reason."""
+    """Runs whose question no longer needs an answer, each with the reason."""
     next_ms: int | None = None
     """When the workflow must be checked again even if nothing happens; None: never."""
 
@@ -157,9 +157,9 @@ def _cut(view: WorkflowView, steps: Mapping[str, WorkflowStep]) -> dict[str, Wor
     if workflow.stop_asked is not None:
         state, why = WorkflowStepState.STOPPED, workflow.stop_asked
     elif workflow.winner is not None:
-        state, why = WorkflowStepState.STOPPED, f"{workflow.winner} has won the race"
+        state, why = WorkflowStepState.STOPPED, f"{workflow.winner} won the race"
     elif bad and (workflow.fail_fast or is_in_order(workflow)):
-        state, why = WorkflowStepState.SKIPPED, f"{bad[0].name} did not end well"
+        state, why = WorkflowStepState.SKIPPED, f"{bad[0].name} did not succeed"
     else:
         return {**steps, **_without_needs(steps, left, view.now_ms)}
     over = (end_step(one, _find_end_state(state, one.name in asking), why, view.now_ms) for one in left)
@@ -185,7 +185,7 @@ def _without_needs(
                 n for n in step.needs if now[n].state.is_over and now[n].state is not WorkflowStepState.DONE
             ]
             if missing and step.name not in over:
-                reason = f"{missing[0]} did not end well"
+                reason = f"{missing[0]} did not succeed"
                 over[step.name] = end_step(step, WorkflowStepState.SKIPPED, reason, now_ms)
                 found = True
     return over
@@ -271,9 +271,9 @@ def _why_stop(workflow: Workflow, steps: Mapping[str, WorkflowStep]) -> str:
     if workflow.stop_asked is not None:
         return workflow.stop_asked
     if workflow.winner is not None:
-        return f"{workflow.winner} has won the race"
+        return f"{workflow.winner} won the race"
     bad = _find_bad_step(steps)
-    return f"{bad} did not end well (fail fast)" if workflow.fail_fast and bad else ""
+    return f"{bad} did not succeed (fail fast)" if workflow.fail_fast and bad else ""
 
 
 def _find_bad_step(steps: Mapping[str, WorkflowStep]) -> str:

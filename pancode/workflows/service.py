@@ -185,7 +185,7 @@ def at_its_place(
     placed = complete_request(core, around, request, later)
     top = None if cwd is None else around.project_of(cwd)
     if workspace_in(request.workspace) is not None and top not in (None, placed.project):
-        what = f"workspace {request.workspace} is of another repository than this workflow"
+        what = f"workspace {request.workspace} belongs to another repository than the workflow"
         fix = f"start the workflow there: pancode -C {placed.project} ..."
         raise RefusedError(what, why=f"{placed.project}, and not {top}", fix=fix, code="other_repository")
     return placed
@@ -241,7 +241,7 @@ def restrict_plan(core: Core, plan: WorkflowPlan) -> WorkflowPlan:
         with unit_of_work(core) as work:
             work.tx.put(records.Setting(f"{SETTING}{file.digest}", file.place, core.wall_ms(), plan.by))
             agreed = {"file": file.place, "digest": file.digest, "by": plan.by}
-            work.audit("trust", "info", "yes to a workflow file", None, **agreed)
+            work.audit("trust", "info", "workflow file approved", None, **agreed)
         return plan
     error = find_objection(plan)
     if error is not None:

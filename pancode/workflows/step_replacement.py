@@ -67,7 +67,7 @@ def _find_objection(
         return _object_if_open(step, old)
     if workflow.winner is not None or step.state is WorkflowStepState.DONE:
         done = f"{workflow.winner} won the race" if workflow.winner else "the step is done"
-        return done, "run all of it again: pancode runs retry {workflow}"
+        return done, "repeat the whole workflow: pancode runs retry {workflow}"
     return _object_if_ended(workflow, steps, step, old, run)
 
 
@@ -79,14 +79,14 @@ def _object_if_ended(
         newest = f"pancode runs retry {step.run}" if step.run is not None else _RESUME
         return f"{step.run or 'another round'} came after it", newest
     if step.lost == old.id and old.outcome is Outcome.DONE:
-        return "it was lost, and is done after all", _RESUME
+        return "it was lost, but has succeeded after all", _RESUME
     if run is not None:
         return f"{run.id} asked a question, and asks again", _RESUME
     if Lineage.of(old).continues is not None:
         return "it continued from a question", _RESUME
     others = [one.name for one in steps.values() if one.state in BAD and one.name != step.name]
     if others and (workflow.fail_fast or is_in_order(workflow)):
-        return f"{', '.join(others)} did not end well either", _RESUME
+        return f"{', '.join(others)} did not succeed either", _RESUME
     waits = _left_out(steps, step) if is_in_order(workflow) else []
     return (f"{', '.join(waits)} would not continue", _RESUME) if waits else ("", "")
 
@@ -102,9 +102,9 @@ def _left_out(steps: Mapping[str, WorkflowStep], step: WorkflowStep) -> list[str
 
 def _object_if_open(step: WorkflowStep, old: Run) -> tuple[str, str]:
     if is_blocked(old) and step.run == old.id and step.state is WorkflowStepState.WAITING:
-        return "it has asked a user", f'pancode answer {old.id} "..."'
+        return "it asked a user", f'pancode answer {old.id} "..."'
     if step.run is not None and step.run != old.id and old.id in step.runs:
-        return f"{step.run} has taken it already", f"pancode runs show {step.run}"
+        return f"{step.run} already took its place", f"pancode runs show {step.run}"
     later = f"pancode workflow show -f {{workflow}}, and then: pancode runs retry {old.id}"
     return "the workflow has not ended", later
 

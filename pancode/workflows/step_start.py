@@ -36,7 +36,7 @@ from pancode.workflows.step_work import check_script, files_front, find_places, 
 PASSES = frozenset({BREAKER_OPEN, "budget", "refused_budget", "refused_drain", TAKEN})
 """Codes of refusals that resolve themselves, for which an item of a lane waits."""
 SHORTEST_HOLD_MS = 1_000
-"""How many milliseconds a step that a breaker holds up waits at least before it is judged again."""
+"""The least milliseconds until a step held up by a breaker is checked again."""
 
 
 def not_begun(core: Core, step: WorkflowStep, error: PancodeError) -> None:
@@ -67,7 +67,7 @@ def _hold_step(step: WorkflowStep, error: PancodeError, now_ms: int) -> Workflow
 def _refuse_step(step: WorkflowStep, error: PancodeError, now_ms: int) -> WorkflowStep:
     """End the step with the whole error text: it was not admitted, or has no workspace."""
     if isinstance(error, MergeConflictError) and not step.request.get("resolves"):
-        error.fix = f"let an agent settle it: pancode workflow resume {step.workflow} --resolve"
+        error.fix = f"let an agent resolve it: pancode workflow resume {step.workflow} --resolve"
     over = replace(
         step, state=WorkflowStepState.REFUSED, reason=with_fix(error.words, error.fix), finished_ms=now_ms
     )
@@ -85,9 +85,9 @@ class PreparedWork:
     origin: str = ""
     """The snapshot from which the run's change is counted; empty: the run's own start."""
     takes: tuple[str, ...] = ()
-    """The runs from whose results it begins, where there are several."""
+    """The runs from whose results it starts, if there are several."""
     runtime: str | None = None
-    """The program for which the task was filled in; None: any, as the task is a user's own."""
+    """The runtime for which the task was filled in; None: any, because the task is the user's own."""
     batch: bool = False
     files: Mapping[str, bytes] = field(default_factory=dict)
     """Files that must still be added to the run's snapshot."""

@@ -18,7 +18,7 @@ from pancode.runs.life.inbox import open_item
 from pancode.runs.unit_of_work import Work
 from pancode.workflows import lane_rules
 
-HELD = "its turn in the workflow has not come"
+HELD = "waits for its turn in the workflow"
 
 
 def steps_of(tx: Transaction, workflow: str) -> tuple[WorkflowStep, ...]:

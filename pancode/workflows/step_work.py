@@ -86,9 +86,9 @@ def _place(found: re.Match[str]) -> TemplatePlace:
 
 
 MOST_VERDICT = 64 * 1024
-"""How many bytes a verdict's file has at most."""
+"""The maximum size of a verdict's file in bytes."""
 MOST_FILE = 5_000_000
-"""How many bytes a file has at most that is put into a task."""
+"""The maximum size in bytes of a file that is inserted into a task."""
 MOST_FILES = 200
 
 
@@ -98,7 +98,7 @@ def kept_files(step: WorkflowStep, names: Sequence[str]) -> tuple[list[str], str
     missing = [p for p in step.files if not any(is_kept(name, p) for name in found)]
     problem = f"missing output: {missing[0]} is not in its result" if missing else ""
     if len(found) > MOST_FILES:
-        problem = f"it keeps {len(found)} files, at most {MOST_FILES}: narrow the patterns"
+        problem = f"it keeps {len(found)} files, but at most {MOST_FILES} are allowed: narrow the patterns"
     return found[:MOST_FILES], problem
 
 
@@ -128,9 +128,9 @@ def verdict_of(step: WorkflowStep, data: bytes | None) -> tuple[dict[str, object
 
 
 LONG = 4_000
-"""How many characters of an answer a task holds itself; a longer answer is a file."""
+"""How many characters of an answer are inserted into a task; a longer answer becomes a file."""
 MOST_INLINE = 500_000
-"""The same limit where there is no workspace for a file."""
+"""The same limit for a step without a workspace for files."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ from pancode.workflows.questions import waits_for_users_only
 from pancode.workflows.results import results_of
 
 MOST_OF_A_LINE = 200
-"""How many characters of a task, and of an answer, a list shows."""
+"""How many characters of a task and of an answer are shown in a list."""
 
 
 def list_workflows(core: Core, limit: int, after: ListPlace | None) -> ListPage[WorkflowShape]:

@@ -26,12 +26,12 @@ class WorkspaceShape(TypedDict):
     """The agent that works there now; null: none."""
     at_node: str | None
     files: list[str]
-    """The files that its runs have changed and nobody has landed."""
+    """The files that its runs changed and that have not landed."""
     dirty: int | None
     """The number of these files; null (unknown) while a run works there, or if its newest run was lost."""
     size: int | None
-    """Bytes of its checkout, set-up and home on the node that works there, as that has measured last; null:
-    it has not, or no node keeps files of it now."""
+    """Last measured bytes of its checkout, set-up and home on the node that works there; null: not measured
+    yet, or no node keeps its files now."""
     commit: str | None
     ahead: int | None
     """Commits of its runs since the last landing. This and `behind` are null if not requested or unknown to
@@ -65,7 +65,7 @@ class WorkspaceRun(TypedDict):
     """Its outcome, or its state if it has not ended."""
     landed: str | None
     talk: str | None
-    """The session whose newest interactive run it is, and in which one can say more; null: none, or it is
+    """The session whose newest interactive run it is and that can be continued; null: none, or it has
     ended."""
 
 
@@ -101,8 +101,8 @@ class ProjectShape(TypedDict):
     labels: dict[str, dict[str, str]]
     """For each label of an issue, the agent, node and budget that it selects."""
     prd: str | None
-    """The file below its top that tells what it is to become, as it is now; empty: none is there; null: the
-    list was asked for without `prd`, for which folders are read."""
+    """The current path, below its top, of the file that describes what it is to become; empty: none; null:
+    the list was requested without `prd`, so no folders were read."""
     there: bool
     notes: NotRequired[list[str]]
 

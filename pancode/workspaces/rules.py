@@ -20,7 +20,7 @@ from pancode.runs.unit_of_work import Work
 from pancode.runs.user_environment import Surroundings
 
 MOST = 1_000
-"""The most open workspaces, and how many of a workspace's runs are looked at: the newest."""
+"""The maximum of open workspaces, and of a workspace's newest runs that are read."""
 STAY = "# A user has this workspace open."
 """The first line of a script that only keeps a workspace's files on a node for a user."""
 STAY_MS = 8 * 3_600_000
@@ -46,8 +46,8 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 def workspace_name(text: str) -> str:
     """Return the name if it is valid for a workspace; else UsageError."""
     if _NAME.fullmatch(text) is None or text in FILES or text.endswith((".", ".lock")) or ".." in text:
-        why = "it has up to 63 small letters, digits and . _ -, and is a part of the name of a branch"
-        what = f"{text[:80]!r} cannot be the name of a workspace"
+        why = "use at most 63 lowercase letters, digits and . _ -; it is also part of a branch name"
+        what = f"{text[:80]!r} is not a valid workspace name"
         raise UsageError(what, why=why, fix="choose another name", code="bad_name")
     return text
 
@@ -141,7 +141,7 @@ def must_be_free(name: str, runs: list[Run]) -> None:
         return
     last = runs[-1]
     if is_blocked(last):
-        why, fix = "it has asked a user, and continues with the answer", f'pancode answer {last.id} "..."'
+        why, fix = "it asked a user, and continues after the answer", f'pancode answer {last.id} "..."'
     elif last.takes_turns:
         why, fix = f"a chat with {last.agent} is open there", f"pancode sessions rest {last.id}"
     elif is_stay(last):

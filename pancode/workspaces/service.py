@@ -50,9 +50,9 @@ from pancode.workspaces.rules import (
 ANY = "any"
 """The value that means any free node, in place of a name."""
 MOST_ENDED = 100
-"""How many ended workspaces are listed beside the open ones: the newest."""
+"""How many ended workspaces, the newest, are listed besides the open ones."""
 MEASURED = 20
-"""A list counts the commits of this many workspaces, those used last: git is asked for each."""
+"""A list counts the commits of this many most recently used workspaces, as git runs for each."""
 
 
 def in_workspace(
@@ -75,7 +75,7 @@ def in_workspace(
 
 def moved_repository_error(name: str, path: str) -> NotFoundError:
     fix = f"pancode workspace repair {name} --repository PATH"
-    what = f"the repository of workspace {name} is not where it was"
+    what = f"the repository of workspace {name} has moved or was removed"
     return NotFoundError(what, why=f"{path} is not a git repository", fix=fix, code="project_moved")
 
 
@@ -233,7 +233,7 @@ def _explain_lost_node(core: Core, workspace: KeptWorkspace, node: Node | None) 
         return f"its node {workspace.node} has left the fleet"
     heartbeat = core.view_of(node).last
     shut = None if heartbeat is None else heartbeat.heartbeat.facts.shut
-    return "" if shut is None else f"its node {workspace.node} takes no work: {shut.what}"
+    return "" if shut is None else f"its node {workspace.node} accepts no work: {shut.what}"
 
 
 def _list_problems(
@@ -241,13 +241,13 @@ def _list_problems(
 ) -> list[WorkspaceProblem]:
     command, found = f"pancode workspace repair {workspace.name}", list[WorkspaceProblem]()
     if around.project_of(workspace.project) != workspace.project:
-        what = f"its repository is not at {workspace.project} any more: it was moved, or its .git is gone"
+        what = f"its repository is no longer at {workspace.project}: it was moved, or its .git was removed"
         found.append({"what": what, "fix": f"{command} --repository PATH", "does": ""})
     if what := _explain_lost_node(core, workspace, node):
         does = "its next run begins on any free node"
         found.append({"what": what, "fix": f"{command} --node NODE", "does": does})
     if loss is not None:
-        what = f"the files of its newest run {loss.run} are not in the coordinator's depot any more"
+        what = f"the files of its newest run {loss.run} are no longer in the coordinator's depot"
         begin = "with the files of its repository" if loss.saved is None else f"with those of {loss.saved}"
         does = f"its next run begins {begin}; later runs stay in the lists, but without their files"
         found.append({"what": what, "fix": command, "does": does})
@@ -350,7 +350,7 @@ def _unlanded_error(name: str, run: str, branch: str, files: list[str], is_known
     else:
         what, why = "may have work that was lost", f"its newest run {run} was lost, with its changes"
         first = f"pancode recover {run}"
-    fix = f"{first}; or forget the workspace all the same: --force"
+    fix = f"{first}; or remove the workspace anyway: --force"
     return RefusedError(f"workspace {name} {what}", why=why, fix=fix, code="unlanded")
 
 
@@ -368,7 +368,7 @@ def repair_workspace(
     loss = _find_loss(core, runs)
     found = _list_problems(core, around, workspace, bound, loss)
     if project is None and node is None and not any(one["does"] for one in found):
-        what, why = f"there is nothing to repair in {name} by itself", "".join(one["what"] for one in found)
+        what, why = f"nothing in {name} can be repaired automatically", "".join(one["what"] for one in found)
         fix = found[0]["fix"] if found else f"pancode workspace show {name}"
         raise UsageError(what, why=why, fix=fix, code="nothing_to_repair")
     with unit_of_work(core) as work:

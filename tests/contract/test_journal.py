@@ -367,7 +367,7 @@ def test_a_damaged_entry_has_room_for_its_end_on_a_full_disk(small: Path, full: 
     again = on(small / "journal")
     entry = again.get(one)
     assert entry is not None and entry.damaged and entry.mark is Mark.ACCEPTED
-    assert ("not kept: the disk is full" in again.troubles()[0]) is first
+    assert ("not stored: the disk is full" in again.troubles()[0]) is first
     if not first:
         _fill(small)
     _goes_on(small, one)

@@ -60,7 +60,7 @@ def test_of_a_long_answer_only_the_beginning_is_shown() -> None:
 
 
 def test_claude_tells_denials_and_cost() -> None:
-    assert "! not let through: Bash" in story("claude", output("claude", "tool-denied"), 64)
+    assert "! denied: Bash" in story("claude", output("claude", "tool-denied"), 64)
     assert story("claude", output("claude", "ok-edit"), 64).endswith("= 3600 tokens in, 102 out, $0.0128\n")
 
 

@@ -236,7 +236,7 @@ def test_a_wrong_password_is_named_by_the_play_and_a_right_one_counts_at_once(
     failed = plays.again("coordinator", *NO_REDIS)
     assert failed.recap["node1"].failed == 1, failed.text
     said = failed.text
-    assert "refuses our user or password" in said and f"{GIVEN}/ledger.password" in said, said
+    assert "refused our user or password" in said and f"{GIVEN}/ledger.password" in said, said
     assert "pancode.yaml:" in said and "psql" in said and "another" not in said
     change(plays, coordinator_given=right, coordinator_settings={**settings, "budget": {"ceiling": 7}})
     assert of_desk(plays.again("coordinator", *NO_REDIS)) > 0

@@ -100,7 +100,7 @@ def test_ctrl_c_takes_everything_away(fresh: dict[str, str], said: str) -> None:
         os.killpg(demo.pid, signal.SIGINT)  # as a terminal does: every process of the command gets it
         told += demo.stdout.read()
         assert demo.wait(60 * crowded()) == 130, told
-        assert "Taking everything away" in told and "\n   NO " not in told
+        assert "Removing everything" in told and "\n   NO " not in told
     finally:
         if demo.poll() is None:
             demo.kill()

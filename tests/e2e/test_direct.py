@@ -149,7 +149,7 @@ def test_an_address_that_is_wrong_is_named_with_its_place_and_a_test(healed: Lab
         assert checks.code == 20 and "openssl s_client" in checks.out
         owner.run("fleet", "up", "node1", "--link", "ssh", timeout_s=120).ok()
         refused = owner.run("fleet", "up", "node1", "--link", "direct", timeout_s=120)
-        assert refused.code == 6 and "it stays with its tunnel" in refused.out, refused
+        assert refused.code == 6 and "it keeps its tunnel" in refused.out, refused
         until(lambda: owner.run("fleet", "up", "node1", timeout_s=120).code == 0, "it is back in its tunnel")
         owner.run("fleet", "down", "--now").ok()
         owner.env["PANCODE_DIRECT_LISTEN"] = f"10.255.255.1:{port}"

@@ -90,7 +90,7 @@ def strange_certificate_is_refused(fleet: Owner) -> None:
     def problems() -> str:
         return fleet.run("fleet", "status").out
 
-    until(lambda: "is not believed: " in problems(), "the strange certificate is told", 60, problems)
+    until(lambda: "is not trusted: " in problems(), "the strange certificate is told", 60, problems)
     said = fleet.run(
         "dispatch", "--model", "vllm/Qwen/Qwen3-8B", "--node", NODE, "--workspace", "none", "hello"
     )

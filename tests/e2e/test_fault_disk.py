@@ -23,7 +23,7 @@ def test_full_while_it_works_the_end_is_still_told(fleet: Owner, healed: Lab, no
     fleet.running(run)
     healed.fault([2], "disk-full")
     host.shell("touch /tmp/full-now")
-    until(lambda: host.mark(run) not in ("spawned", "prepared"), "its end is in the journal", 30)
+    until(lambda: host.mark(run) not in ("spawned", "prepared"), "its end is already in the journal", 30)
     until(lambda: _problem(fleet, "free"), "the node says so", 20, lambda: fleet.nodes()["node2"])
     until(lambda: fleet.seen("node2") == "online", "a full disk silences nobody")
     words = ("--runtime", "shell", "--workspace", "none")
@@ -33,7 +33,7 @@ def test_full_while_it_works_the_end_is_still_told(fleet: Owner, healed: Lab, no
         there = fleet.ended(one, 60)
         assert (there["outcome"], there["attempt"]) == ("done", 1), there
         assert there["node"] != "node2", "a full node takes nothing from the others"
-    waits = "node2 takes no work: less than"
+    waits = "node2 accepts no work: less than"
     until(lambda: waits in fleet.look(second)["reason"], "it says for what it waits", 30)
     told = fleet.run("why", second).ok().out
     assert waits in told and "free disk space there" in told, told
@@ -74,11 +74,11 @@ def test_an_owner_who_allows_less_takes_nothing_from_the_others(fleet: Owner, he
     host.shell(f"""printf '{{"runtimes": ["claude"]}}' > {host.inside}/ceiling.json""")
     try:
         until(
-            lambda: _problem(fleet, "owner allows at most"), "it is told", 30, lambda: fleet.nodes()["node2"]
+            lambda: _problem(fleet, "owner allows at most"), "it gets a", 30, lambda: fleet.nodes()["node2"]
         )
         refused = fleet.run("dispatch", *words, "--node", "node2", "echo never", "--json")
         said = json.loads(refused.err)["error"]
-        assert refused.code == 5 and "not among those that this node's owner allows" in said["message"], said
+        assert refused.code == 5 and "this node's owner does not allow" in said["message"], said
         for number in range(3):
             ended = fleet.ended(fleet.dispatch(*words, f"echo elsewhere {number}"), 60)
             assert ended["outcome"] == "done" and ended["node"] != "node2", ended

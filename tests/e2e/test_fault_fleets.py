@@ -86,7 +86,7 @@ def _older_coordinator_serves_the_newer_command(owner: Owner, newer: str, run: s
     """Nothing is changed over behind anybody's back: it says so, and works on until it is taken down."""
     status = owner.run("fleet", "status").ok().out
     assert pancode.__version__ in status.splitlines()[0]
-    assert f"this command is {newer}; change over: pancode fleet down, pancode fleet up" in status
+    assert f"this command is {newer}; to switch: pancode fleet down, pancode fleet up" in status
     assert owner.ask("dispatch", *NONE, "--node", "node1", "true")["outcome"] == "done"
     assert owner.show(run)["state"] == "running"
     assert owner.nodes()["node1"]["version"] == pancode.__version__

@@ -65,7 +65,7 @@ def test_who_waits_for_a_lost_run_is_told_by_the_status_16(owner: Owner, healed:
     assert json.loads(out)["outcome"] == "lost", out
     assert owner.show(run)["notes"] == [], "nobody has heard of it since"
     stopped = owner.run("runs", "stop", run).ok().out
-    assert "stop asked, not confirmed by node1" in stopped, stopped
+    assert "stop requested, not confirmed by node1" in stopped, stopped
     healed.heal([1])
     until(lambda: owner.look(run)["outcome"] == "interrupted", "confirmed", 60, lambda: owner.show(run))
     assert owner.show(run)["notes"] == []
@@ -128,7 +128,7 @@ def test_the_doctor_starts_an_agent_that_hangs_again_and_its_run_goes_on(owner: 
     os.kill(before, signal.SIGSTOP)
     until(lambda: owner.seen("node1") in ("unreachable", "lost"), "it is missed", told=owner.nodes)
     said = owner.run("doctor", "--fix", "--yes", timeout_s=180)
-    assert "the link to node1 is up, and its node agent is not heard" in said.err, said
+    assert "the link to node1 is up, but its node agent does not report" in said.err, said
     assert "done: pancode fleet up node1" in said.err, said
     assert owner.state("node1") == "online" and host.agent() not in (before, None)
     host.let_go("hung")

@@ -47,9 +47,9 @@ def pane(newcomer: Owner) -> Iterator[Pane]:
 def test_a_newcomer_learns_what_is_there_gets_a_model_and_talks(newcomer: Owner, pane: Pane) -> None:
     """It takes more than 30 s: a machine is brought up from nothing."""
     pane.types(" ".join(newcomer.argv()))
-    pane.shows("say what shall be done")
+    pane.shows("describe the task")
     pane.press("-l", "hello")
-    shown = pane.shows("nobody can answer yet: no program or model that could do this is ready", 180)
+    shown = pane.shows("no agent can answer yet: no program or model that could do this is ready", 180)
     assert "machines  " in shown and "budget    $10.00 of $10.00 left today" in shown
     assert "no agent program is ready: pancode agents runtimes" in shown and "ollama pull" in shown
     pane.shows("hello")  # what was typed meanwhile
@@ -92,7 +92,7 @@ def test_a_newcomer_learns_what_is_there_gets_a_model_and_talks(newcomer: Owner,
         pane.shows("I am Panos.", 120)
         pane.shows("your turn", 60)
         pane.types("/end")
-        pane.shows("ended; your message begins it again", 60)
+        pane.shows("ended; your message starts it again", 60)
         pane.press("C-d")
         pane.is_a_shell_again()
     (session,) = newcomer.ask("sessions")["sessions"]
@@ -103,7 +103,7 @@ def test_a_newcomer_learns_what_is_there_gets_a_model_and_talks(newcomer: Owner,
 def opens_a_terminal(newcomer: Owner, pane: Pane) -> None:
     pane.types(" ".join(newcomer.argv("up", "night.shift")))
     pane.shows("[night_sh")  # tmux's own last line
-    pane.shows("nobody can answer yet", 60)
+    pane.shows("no agent can answer yet", 60)
     (terminal,) = newcomer.ask("sessions")["terminals"]
     assert (terminal["name"], terminal["attached"]) == ("night_shift", True)
     newcomer.run("down", "night.shift").ok()

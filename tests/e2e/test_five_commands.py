@@ -99,7 +99,7 @@ def test_five_commands_from_an_empty_home_to_a_landed_change(
     newcomer: Owner, project: Path, registry: None
 ) -> None:
     with at_terminal(newcomer, project, "node", "add", f"node{K}") as terminal:
-        shown = terminal.shows(f'next: in your project: pancode dispatch --node node{K} "..."', WAIT_S)
+        shown = terminal.shows(f'next, in your project: pancode dispatch --node node{K} "..."', WAIT_S)
         assert "?" not in shown and terminal.ends() == ExitCode.DONE, "the host's key is known"
     words = ("dispatch", "-N", f"node{K}", "--verify", GATE, "add a --json flag")
     with at_terminal(newcomer, project, *words) as terminal:
@@ -136,7 +136,7 @@ def test_each_mistake_on_the_way_ends_in_a_message_that_helps(newcomer: Owner, p
     lacks = said(ExitCode.REFUSED, "dispatch", "--node", f"node{K}", "hello")
     assert (
         f"started node{K} in" in lacks
-        and f"fix: add --install; or first: pancode node install node{K}" in lacks
+        and f"fix: add --install; or run first: pancode node install node{K}" in lacks
     )
     outside = newcomer.run("dispatch", "--node", f"node{K}", "--runtime", "shell", "true")
     assert outside.code == ExitCode.USAGE and "--workspace none" in outside.err

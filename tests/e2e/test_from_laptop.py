@@ -87,7 +87,7 @@ def test_work_begins_from_the_files_of_the_laptop_and_lands_in_them(laptop: Lapt
     assert made["outcome"] == "done" and not (mine / "made.txt").exists()
     (mine / "new.txt").write_text("mine, later\n")
     landed = laptop.run("land", made["run"]).ok()
-    assert "landed on desk and now here: 1 file: made.txt" in landed.err
+    assert "landed on desk, now also here: 1 file: made.txt" in landed.err
     assert (mine / "made.txt").read_text() == "done\n" and (mine / "new.txt").read_text() == "mine, later\n"
     assert laptop.git("status", "--porcelain") == "M a.txt\n?? made.txt\n?? new.txt"
     assert "PASS" in laptop.run("receipt", "verify", made["run"]).ok().out

@@ -139,7 +139,7 @@ def test_the_doctor_says_why_runs_cannot_use_them(box: Box) -> None:
         )
         told = box.owner.run("fleet", "doctor", f"node{K}").out
         assert "nvidia-uvm is missing" in told and "sudo nvidia-modprobe -u -c=0" in told, told
-        assert box.see() == ["nvidia0", "nvidia1", "nvidiactl", "visible unset"], "what is there is given"
+        assert box.see() == ["nvidia0", "nvidia1", "nvidiactl", "visible unset"], "examine the node is given"
     finally:
         box.gpus.make_devices(("nvidia-uvm",))
 
@@ -194,7 +194,7 @@ def test_a_driver_that_loses_one_fails_or_hangs_holds_up_nothing_but_who_asks(bo
         plain = owner.ask("dispatch", "--runtime", "shell", "--node", f"node{K}", "true", cwd=top)
         assert plain["outcome"] == "done", "the node agent continues"
         waits = owner.dispatch("--runtime", "shell", "--gpus", "1", "true", cwd=top)
-        until(lambda: "with a driver that does not answer" in owner.show(waits)["reason"], "it waits", 20)
+        until(lambda: "with a driver that does not respond" in owner.show(waits)["reason"], "it waits", 20)
     finally:
         box.gpus.says(gpu(0), gpu(1))
     assert owner.ended(waits)["outcome"] == "done"

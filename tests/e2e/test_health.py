@@ -70,7 +70,7 @@ def test_a_quiet_agent_is_warned_of_told_once_and_asked_about(owner: Owner, lab:
     assert not [one for one in owner.ask("inbox")["also"] if "stuck?" in one["what"]]
     owner.run("runs", "stop", busy).ok()
     owner.ended(busy)
-    assert owner.run("health", "check").ok().out == "all is well\n"
+    assert owner.run("health", "check").ok().out == "all agents and nodes are healthy\n"
 
 
 def test_of_several_runs_of_an_agent_the_one_that_is_named_is_stopped(owner: Owner) -> None:

@@ -97,7 +97,7 @@ def test_an_issue_becomes_a_landed_change_and_is_closed(fleet: Owner, healed: La
             refused = fleet.run("work", issue)
             assert refused.code != 0 and "done" in refused.err
             kept = fleet.run("work", "tell", issue, "thank you").ok()
-            assert f"kept for: pancode runs continue {run}" in kept.out
+            assert f"stored for: pancode runs continue {run}" in kept.out
             found = having(fleet.fleet_home, TOKEN)
             assert {path.parts[0] for path in found} == {"secrets"}, found
         finally:

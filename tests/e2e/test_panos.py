@@ -173,7 +173,7 @@ RULES = [{"if": {"prompt": "judge"}, "turns": REVIEWS}, {"if": {"prompt": "was t
 
 
 SUM = "Both have ended, and the change waits for you."
-TOLD = {"if": {"prompt": "The fleet tells you this by itself"}, "turns": [says(SUM)]}
+TOLD = {"if": {"prompt": "This is an automatic message of the fleet"}, "turns": [says(SUM)]}
 """Its model says so to words of the fleet, and never without them."""
 
 
@@ -184,7 +184,7 @@ def test_in_a_terminal_a_user_agrees_to_a_budget_has_work_built_and_reviewed_and
     elsewhere."""
     top, pane = project(fleet, "panosterm"), Pane(fleet)
     there = {"runtime": "native", "model": NATIVE.model, "node": f"node{THERE}"}
-    steps = [{"task": "write made.txt", "agent": "builder"}, {"task": "judge it", "agent": "reviewer"}]
+    steps = [{"task": "write made.txt", "agent": "builder"}, {"task": "be judged", "agent": "reviewer"}]
     turns = [
         calls("propose_change", kind="budget", target="week", value="250", why="you said so"),
         says("You have a card."),
@@ -202,9 +202,9 @@ def test_in_a_terminal_a_user_agrees_to_a_budget_has_work_built_and_reviewed_and
             model_on(healed, HERE, {"count": "assistant", "turns": turns, "rules": [TOLD]}) as log,
         ):
             pane.types(f"cd {top} && " + " ".join(fleet.argv("chat", *WHERE)))
-            pane.shows("say what shall be done")
+            pane.shows("describe the task")
             pane.types("set the budget of the week to 250 dollars")
-            pane.shows("it asks to change this", 90)
+            pane.shows("the agent requests to change this", 90)
             pane.agrees(agreed)
             pane.shows("your turn", 60)
             pane.types("look around, then have it built and reviewed")

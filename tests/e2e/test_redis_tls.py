@@ -75,7 +75,7 @@ def the_password_is_changed(owner: Owner, server: TlsRedis, secret: Path) -> Non
     one_run(owner)
     log = (owner.fleet_home / "run/coordinator.log").read_text()
     told = [str(line["message"]) for line in map(json.loads, log.splitlines()) if _is_of_redis(line)]
-    assert any(one.startswith(REFUSED) for one in told) and told[-1].startswith("it works again"), told
+    assert any(one.startswith(REFUSED) for one in told) and told[-1].startswith("working again"), told
     assert all(one != after for one, after in pairwise(told)), "once, until it is another one"
     assert "Traceback" not in log and "first" not in log and "second" not in log
 

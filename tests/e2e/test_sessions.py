@@ -124,7 +124,7 @@ def test_words_go_on_at_a_named_point_with_the_files_of_then(fleet: Owner, lab: 
             assert second["answer"] == "I made two."
         fleet.run("sessions", "restore", session, "first").ok()
         with model_on(lab, K, {"count": "assistant", "turns": [says("One is there.")]}) as log:
-            third = fleet.ask("attach", "--once", session, "what is there?", timeout_s=120)
+            third = fleet.ask("attach", "--once", session, "examine the node?", timeout_s=120)
             asked = max((log.parent / "bodies").iterdir()).read_text()
     assert third["answer"] == "One is there." and third["session"] == session
     assert "I made one." in asked and "I made two." not in asked
@@ -408,10 +408,10 @@ def _gives_its_slot(fleet: Owner, session: str) -> None:
         run = fleet.dispatch("--runtime", "shell", "--node", f"node{K}", "--workspace", "none", "true")
         assert fleet.ended(run, 120)["outcome"] == "done"
         told = fleet.run("why", run).ok().out
-        assert f"session {session} rests for it" in told, told
+        assert f"session {session} is suspended for it" in told, told
         shown = fleet.run("sessions", "show", session).ok().out
         assert f"rests  rested: {run} needed its slot" in shown, shown
-        assert "it rests: a run needed its slot" in fleet.run("attach", session).ok().out
+        assert "it rests: a waiting run needed its slot" in fleet.run("attach", session).ok().out
         assert fleet.ask("receipt", "show", session)["statement"]["predicate"]["rests"] == "slot"
     finally:
         fleet.run("node", "set", f"node{K}", "--slots", "4").ok()

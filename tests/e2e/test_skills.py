@@ -33,7 +33,7 @@ def test_copies_on_two_hosts(fleet: Owner, hosts: Lab) -> None:
     (deploy / "SKILL.md").write_text(text)
     assert "node2 agents deploy: written" in fleet.run("skills", "sync", *BOTH).ok().out
     assert hosts.run(2, "cat /home/ops/.agents/skills/deploy/SKILL.md").stdout == text
-    assert fleet.run("skills", "sync", *BOTH).ok().out == "nothing was to be done\n"
+    assert fleet.run("skills", "sync", *BOTH).ok().out == "nothing to do\n"
 
     hosts.run(1, f"echo mine >> {FILE}")
     hosts.run(2, f"rm -r {FILE[:-9]} && ln -s /nowhere {FILE[:-9]}")

@@ -244,7 +244,7 @@ def test_without_linger_it_ends_with_the_last_login_and_comes_with_the_next(
     live.run(1, "loginctl disable-linger ops")
     try:
         told = owner.ask("fleet", "up", "node1")["results"][0]["problems"]
-        assert any("end with the last login" in problem["what"] for problem in told), told
+        assert any("stop when the user's last login" in problem["what"] for problem in told), told
         kill_coordinator(owner)
         until(lambda: host.agent() is None, "the user's manager has ended with the last session", 60)
         assert owner.ask("dispatch", *NONE, "true")["outcome"] == "done"
@@ -266,7 +266,7 @@ def test_without_an_answer_from_systemd_the_run_goes_on_and_the_node_says_so(
         run = owner.dispatch(*NONE, "cat /proc/self/cgroup")
         assert owner.ended(run)["outcome"] == "done"
         assert host.unit in owner.run("runs", "logs", run).ok().out
-        until(lambda: "no scope" in str(problems()), "it is told")
+        until(lambda: "no scope" in str(problems()), "it gets a")
     finally:
         live.run(1, "umount /usr/bin/systemd-run")
     host.told("systemctl", "--user", "restart", host.unit)

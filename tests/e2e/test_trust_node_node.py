@@ -91,7 +91,7 @@ def test_a_rogue_node_changes_nothing_of_another(fleet: Owner, lab: Lab) -> None
     rogue.redis.xadd(keys.up_stream(rogue.tag), {"e": own})
     until(lambda: intruder.heard(rogue.tag), "all was read", 20)
     intruder.close()
-    told = ("foreign events dropped", "foreign receipt dropped", "message refused")
+    told = ("dropped events about another node's lease", "foreign receipt dropped", "message refused")
     for what in told:
         raised(fleet, lambda e, what=what: (e["what"], e["detail"]["node"]) == (what, "node2"), what)  # type: ignore[misc]
     after = fleet.show(run)

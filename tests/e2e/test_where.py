@@ -96,6 +96,6 @@ def test_a_program_that_is_not_there_is_the_tasks_failure_and_is_not_tried_again
     said = fleet.run(*words, "--", "NOSUCH", "-x")
     run = said.json()
     assert (said.code, run["outcome"], run["exit_code"], run["attempt"]) == (10, "error", 127, 1)
-    assert f"'NOSUCH' on {node}: no such program (PATH there: /" in run["reason"]
+    assert f"'NOSUCH' on {node}: program not found (PATH there: /" in run["reason"]
     shown = fleet.ask("runs", "show", run["run"])
     assert [one["failure"] for one in shown["attempts"]] == ["cannot_start"]

@@ -158,7 +158,7 @@ class MemoryTransaction:
         table = self._table(type(record))
         key = table.key_of(record)
         if key in table.rows:
-            raise ConflictError(f"{table.shape.name} {'.'.join(map(str, key))} is there already")
+            raise ConflictError(f"{table.shape.name} {'.'.join(map(str, key))} already exists")
         self._set(table, key, record)
 
     def put(self, record: Record) -> None:

@@ -115,7 +115,7 @@ def test_after_a_restart_of_the_node_the_shim_has_vanished(phases: Phases) -> No
         assert phases.runner.look(folder) == Vanished("the node was restarted", rebooted=True)
         recorded(process.boot_id(), found.start + 1)
         assert phases.runner.look(folder) == Vanished(
-            f"the process that watched over it there (shim, pid {stranger.pid}) was killed or has crashed"
+            f"the process that supervised it there (shim, pid {stranger.pid}) was killed or has crashed"
         )
         assert stranger.poll() is None
     finally:

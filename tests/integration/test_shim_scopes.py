@@ -99,7 +99,7 @@ def test_a_systemd_that_knows_less_of_scopes_is_asked_for_less(phases: Phases, s
 def test_where_none_can_be_made_nothing_is_lost(phases: Phases, stage: Stage, text: str) -> None:
     stage.says(text)
     assert phases.run(["true"])[0].ended is PhaseEnd.DONE
-    assert "no scope of its own" in stage.scopes.trouble
+    assert "could not make a scope" in stage.scopes.trouble
 
 
 def test_a_failure_costs_no_run_is_told_and_is_over_when_it_is_over(phases: Phases, stage: Stage) -> None:

@@ -104,7 +104,7 @@ def test_a_killed_shim_is_seen_and_its_tree_swept(phases: Phases) -> None:
     os.kill(shim, signal.SIGKILL)
     seen = phases.runner.wait(folder, 10 * crowded())
     assert seen == Vanished(
-        f"the process that watched over it there (shim, pid {shim}) was killed or has crashed"
+        f"the process that supervised it there (shim, pid {shim}) was killed or has crashed"
     )
     assert len(phases.alive(folder)) == 3  # the shell, its sleep, the daemon
     assert phases.runner.end_leftovers({"m-unknown", folder.parent.name}) == {folder.parent.name: 3}

@@ -323,7 +323,7 @@ def _true_of_node(world: SimWorld, tx: Transaction, run: Run, part: str) -> None
     elif said in ("is suspect", "is unreachable", "is lost"):
         contact = world.truth.contact_ms[name]
         must(contact < 40_000, f"{run.id} says {part} after {contact} ms of contact")
-    elif said == "has not asked for work yet":
+    elif said == "has not requested work yet":
         fresh = world.truth.contact_ms[name] < 30_000
         calm = world.kind.name == "calm" and not fresh
         must(not calm or _barely_silent(world, node), f"{run.id} says {part} in calm weather")

@@ -38,7 +38,7 @@ GOOD: dict[str, Any] = {
     [
         ({}, []),
         ({"word": "a", "other": {"name": "q"}, "size": 2}, []),
-        ({"word": "c"}, [".word: 'c' is none of ('a', 'b')"]),
+        ({"word": "c"}, [".word: 'c' is not one of ('a', 'b')"]),
         ({"rows": [{"size": 1}]}, [".rows.0.name is missing"]),
         ({"rows": [{"name": "y", "more": 1}]}, [".rows.0.more has no type: 1"]),
         ({"rows": {}}, [".rows: {} is not a list"]),

@@ -115,7 +115,7 @@ class Login:
         try:
             done = subprocess.run(argv, capture_output=True, timeout=timeout, **given, **self._as())
         except subprocess.TimeoutExpired:
-            raise Failed("%s did not end within %g s" % (argv[0], timeout)) from None
+            raise Failed("%s did not finish within %g s" % (argv[0], timeout)) from None
         except OSError as error:
             raise Failed("%s cannot be started: %s" % (argv[0], error)) from error
         return done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")

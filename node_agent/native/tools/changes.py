@@ -49,7 +49,7 @@ def _resolve_commits(box: Box, of: str) -> list[str]:
     found = []
     for side in sides:
         if side and not _REVISION.fullmatch(side):
-            raise Failed(f"{side!r} is not a commit: HEAD~2, a branch, a tag or a number is one")
+            raise Failed(f"{side!r} is not a commit: use for example HEAD~2, a branch, a tag or a hash")
         named = _run_git(
             box, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{side or 'HEAD'}^{{commit}}"
         )
@@ -84,6 +84,6 @@ def _run_git(box: Box, *args: str) -> str:
     kept, why, status = run_command(box, ["git", "--no-pager", *args], box.tree.top, env, WAIT_S)
     text = kept.text()
     if why or status:
-        output = text.strip()[-300:] or "there is no such commit, or no history here"
+        output = text.strip()[-300:] or "commit not found, or this checkout has no history"
         raise Failed(f"git {args[0]}: {output}")
     return text

@@ -100,7 +100,7 @@ def read(box: Box, given: Mapping[str, Any]) -> str:
     start, count = count_arg(given, "start", 1, 1 << 31), count_arg(given, "lines", MOST_LINES, MOST_LINES)
     with box.look(path, Use.READ) as spot:
         if spot.is_folder:
-            raise Failed(f"{path} is a folder; ls shows what is in it")
+            raise Failed(f"{path} is a directory; use ls to list it")
         _must_be_file(spot, path)
         data, size = read_all(spot, MOST_READ)
     if b"\0" in data[:8192]:
@@ -140,7 +140,7 @@ def _create(box: Box, path: str, data: bytes) -> str:
         try:
             write_all(box.tree.create(spot, names), data)
         except FileExistsError as exc:
-            raise Failed(f"{path} is a link that leads nowhere") from exc
+            raise Failed(f"{path} is a broken symlink") from exc
     return name
 
 
@@ -148,7 +148,7 @@ def edit(box: Box, given: Mapping[str, Any]) -> str:
     """Replace a text that occurs exactly once, or every occurrence if requested."""
     path, old, new = text_arg(given, "path"), text_arg(given, "old"), text_arg(given, "new")
     if not old or old == new:
-        raise Failed("old must be a text of the file, and new another one")
+        raise Failed("old must be a non-empty text of the file, and new must differ from it")
     with box.look(path, Use.WRITE) as spot:
         _must_be_file(spot, path)
         data, size = read_all(spot, MOST_READ)
@@ -198,7 +198,7 @@ def ls(box: Box, given: Mapping[str, Any]) -> str:
     path = text_arg(given, "path", ".")
     with box.look(path, Use.READ) as spot:
         if not spot.is_folder:
-            raise Failed(f"{path} is a file; read shows it")
+            raise Failed(f"{path} is a file; use read to show it")
         at = spot.opened(os.O_RDONLY | os.O_DIRECTORY)
         try:
             lines = [
@@ -226,7 +226,9 @@ def find(box: Box, given: Mapping[str, Any]) -> str:
     """List files whose paths match a pattern."""
     pattern, path = text_arg(given, "pattern"), text_arg(given, "path", ".")
     if fault := pattern_fault(pattern):
-        raise Failed(f"{pattern!r} is not a pattern: {fault}; `*.py` and `src/**/test_*.py` are some")
+        raise Failed(
+            f"{pattern!r} is not a valid pattern: {fault}; valid ones are `*.py` and `src/**/test_*.py`"
+        )
     hits: list[str] = []
     for name, at, _ in _walk_files(box, path):
         os.close(at)
@@ -235,7 +237,9 @@ def find(box: Box, given: Mapping[str, Any]) -> str:
             if len(hits) >= MOST_FOUND:
                 hits.append(f"[more than {MOST_FOUND}: use a narrower pattern or path]")
                 break
-    return clip_middle("\n".join(hits) or f"no file fits {pattern}", box.most_chars, "use a narrower pattern")
+    return clip_middle(
+        "\n".join(hits) or (f"no file matches {pattern}"), box.most_chars, "use a narrower pattern"
+    )
 
 
 def grep(box: Box, given: Mapping[str, Any]) -> str:

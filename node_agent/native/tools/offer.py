@@ -138,7 +138,7 @@ class Deeds:
         self._voice.tell(
             "called", id=call.id, tool=call.name, **self._describe_call(call.name, call.fields or {})
         )
-        self._voice.tell("denied", id=call.id, tool=call.name, why="no tool of this run has that name")
+        self._voice.tell("denied", id=call.id, tool=call.name, why="this run has no tool with that name")
 
     def _describe_call(self, name: str, given: dict[str, Any]) -> dict[str, object]:
         """Return the whole subject of the call: the reader of the stream checks it against the policy

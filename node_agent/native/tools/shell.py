@@ -100,7 +100,7 @@ def run_made(box: Box, tool: MadeTool, given: Mapping[str, Any]) -> tuple[str, b
     form = json.loads(tool.form)
     wrong = [*(given.keys() - form["properties"].keys()), *(set(form.get("required", ())) - given.keys())]
     if wrong:
-        raise Failed(f"the arguments are not those of {tool.name}: {', '.join(sorted(wrong))[:200]}")
+        raise Failed(f"invalid arguments of {tool.name}: {', '.join(sorted(wrong))[:200]}")
     box.commands += 1
     cwd, fed = os.path.join(box.tree.top, box.tree.folder), os.memfd_create("input")
     with os.fdopen(fed, "w+b") as file:

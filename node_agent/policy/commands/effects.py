@@ -147,7 +147,7 @@ _FOLDERS = ("/bin/", "/usr/bin/", "/usr/local/bin/")
 """A program in one of these folders is what its name says; one in the repository may be anything."""
 _SHELLS = frozenset("bash sh dash zsh".split())
 _SCRIPT = re.compile(r"-[a-hj-z]*c")
-"""The options of a shell that is not interactive, so that it reads no start file."""
+"""The options of a non-interactive shell, which reads no startup file."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ _TOOLS = {
     "Write": ("write",),
     "Bash": ("bash",),
 }
-"""The program's tools, and the tools of ours that each stands for."""
+"""The program's tools, and the PanCode tools to which each corresponds."""
 _READ = ("Read", "Grep", "Glob")
 _WRITE = (*_READ, "Edit", "Write")
 # `--tools` limits, for sub-agents as well; `--allowedTools` would only grant. `--restricted` keeps file tools

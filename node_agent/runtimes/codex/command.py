@@ -17,7 +17,7 @@ from node_agent.wire.policy import Enforcement, Isolation, Mode, Safety
 
 KEY, URL = "OPENAI_API_KEY", "OPENAI_BASE_URL"
 CREDENTIALS = (KEY, URL, LOGIN)
-"""Variables that log the program in or point it at a model server; one without a key needs only its URL."""
+"""Variables that log the program in or set its model server; a server without a key needs only its URL."""
 VENDOR = "https://api.openai.com/v1"
 SUBSCRIPTION = "https://chatgpt.com/backend-api/codex"
 PROGRAM = Program(

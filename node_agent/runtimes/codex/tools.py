@@ -14,7 +14,7 @@ from node_agent.wire.policy import ActionClass
 
 _WRAPPED = re.compile(r"""\S*sh -l?c (?:(?P<mark>['"])(?P<quoted>.*)(?P=mark)|(?P<bare>\S+))$""", re.DOTALL)
 PATH_CHARS = 4096
-"""The most characters of a path; a longer text is not a path and is not kept."""
+"""The most characters of a path; a longer text is not a path and is not stored."""
 _PLAIN = {
     "mcp_tool_call": (ActionClass.UNKNOWN, "tool"),
     "web_search": (ActionClass.NETWORK, "query"),

@@ -16,19 +16,19 @@ from node_agent.wire.policy import Safety
 KEY, URL = "COPILOT_PROVIDER_API_KEY", "COPILOT_PROVIDER_BASE_URL"
 LOGIN = "COPILOT_GITHUB_TOKEN"
 CREDENTIALS = (KEY, URL, LOGIN)
-"""The variables that point the program at a model server, which may need no key, or log it in at GitHub."""
+"""The variables that log the program in at GitHub or set its model server, which may need no key."""
 PROGRAM = Program(
     "copilot",
     "@github/copilot",
     version=r"(?:GitHub Copilot CLI )?(\d+\.\d+\.\d+)\b",
     known="1.0.",
-    login="pancode node secret NODE COPILOT_PROVIDER_BASE_URL, of a server with OpenAI's chat wire, and "
-    "COPILOT_PROVIDER_API_KEY if it wants one (kept in ~/.pancode-node/*/secrets.json there); by "
-    "subscription in the same way COPILOT_GITHUB_TOKEN, a fine-grained token of GitHub's with the permission "
-    "Copilot Requests and no other",
+    login="pancode node secret NODE COPILOT_PROVIDER_BASE_URL, for a server with OpenAI's chat API, and "
+    "COPILOT_PROVIDER_API_KEY if it needs one (stored in ~/.pancode-node/*/secrets.json there); by "
+    "subscription set COPILOT_GITHUB_TOKEN in the same way: a fine-grained GitHub token with only the "
+    "permission Copilot Requests",
 )
 PROMPT = "copilot/agents/pancode.agent.md"
-"""The file of the user's own agent, which is not among the instructions that a repository can give."""
+"""The file of the user's own agent, which is separate from the instructions that a repository can provide."""
 _FRONT = "---\nname: pancode\ndescription: The agent of this run\n---\n"
 LEVELS: Mapping[Reasoning, str] = {level: level.value for level in Reasoning if level is not Reasoning.OFF}
 """The levels. The program does not pass `none` on, so the model would use its default level."""
@@ -56,7 +56,8 @@ ACP = AcpWay(
     notices=("Info: ", "Warning: ", "Error: "),
     sums=True,
 )
-"""The hook judges commands here, too. The flag for an agent has no effect here, so the agent is an option."""
+"""The hook also judges commands in this mode. The flag for an agent has no effect here, so it is an
+option."""
 AGENT = "pancode"
 READS = (".agents/skills", ".claude/skills")
 """The folders of the repository in which the program looks for skills once it has its tool for skills
@@ -65,7 +66,7 @@ _READ = ("view", "grep", "glob")
 _EDIT = (*_READ, "create", "edit", "str_replace_editor", "apply_patch")
 _OPEN = (*_EDIT, "bash", "write_bash", "read_bash", "stop_bash", "list_bash", "update_todo")
 _FENCED = (*_EDIT, "bash", "read_bash", "stop_bash", "list_bash")
-"""The tools without the one that types into a running command, because no rule reads what it types."""
+"""The tools without the one that types into a running command, because no rule can check its input."""
 # The available tools are named at every level: otherwise skills and sub-agents of the repository are offered,
 # too. The rules for `.git` apply to every path to it, also by links, but not to a shell.
 _RULES: dict[Safety, tuple[tuple[str, ...], tuple[str, ...]]] = {

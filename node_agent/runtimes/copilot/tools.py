@@ -16,8 +16,7 @@ OURS = {
     **dict.fromkeys(("edit", "str_replace_editor", "apply_patch"), ("edit",)),
     **dict.fromkeys(("bash", "write_bash", "read_bash", "stop_bash", "list_bash"), ("bash",)),
 }
-"""The program's tools, and the tools of ours that each stands for; one that stands for none is always kept.
-"""
+"""The program's tools, and our tools to which each corresponds; one without a counterpart is always kept."""
 _MISSING = ("Tool '", "' does not exist.")
 
 call_of = tool_table(

@@ -17,8 +17,8 @@ from node_agent.wire.policy import Safety
 KEY, URL = "GEMINI_API_KEY", "GOOGLE_GEMINI_BASE_URL"
 LOGIN, PROJECT = "GOOGLE_CLOUD_ACCESS_TOKEN", "GOOGLE_CLOUD_PROJECT"
 CREDENTIALS = (KEY, URL, LOGIN, PROJECT)
-"""The variables that log the program in or point it at a model server, and the project that pays where an
-account has more than one. A server without a key needs only its URL."""
+"""The variables that log the program in or set its model server, and the project that pays if an account has
+several. A server without a key needs only its URL."""
 PROGRAM = Program(
     "gemini",
     "@google/gemini-cli",
@@ -46,9 +46,8 @@ ACP = AcpWay(
     signs="/$",
     chats=".gemini/tmp/*/chats/session-*-{}.jsonl",
 )
-"""The program calls no hook here, so it asks before each command, each change, and each tool under path
-rules. Its folder is not trusted here, so it reads nothing of the repository, and has only its default mode.
-"""
+"""The program calls no hook in this mode, so it requests permission for each command, each change, and, under
+path rules, each tool. Its folder is not trusted, so it reads nothing of the repository and has one mode."""
 
 _SHELL = "run_shell_command"
 _RUNS = f'[[rule]]\ntoolName = "{_SHELL}"\ndecision = "allow"\npriority = 100\nallowRedirection = true\n'

@@ -19,8 +19,8 @@ _NOT_IN = re.compile(rb"^ +status: 40[13],", re.MULTILINE)
 """What the program writes for users, before its stream begins, if a Google account is refused."""
 _STATUS = re.compile(r'"code":\s*(\d{3})\b')
 _BY_STATUS = {
-    41: (FailureKind.MODEL_AUTH, "no key logs it in"),
-    53: (FailureKind.TURN_LIMIT, "its model has answered as often as it may"),
+    41: (FailureKind.MODEL_AUTH, "it has no valid key"),
+    53: (FailureKind.TURN_LIMIT, "it reached its turn limit"),
 }
 """Exit statuses that determine the failure by themselves, if no result reports success."""
 

@@ -15,7 +15,7 @@ OURS = {
     "write_file": ("write",),
     "run_shell_command": ("bash",),
 }
-"""The program's tools, and the tools of ours that each stands for."""
+"""The program's tools, and our tools to which each corresponds."""
 
 call_of = tool_table(
     "run_shell_command",

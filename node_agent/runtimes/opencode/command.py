@@ -19,7 +19,7 @@ from node_agent.wire.policy import Safety
 
 KEY, URL = "OPENAI_API_KEY", "OPENAI_BASE_URL"
 CREDENTIALS = (KEY, URL, LOGIN)
-"""Variables that log the program in or point it at a model server; one without a key needs only its URL."""
+"""Variables that log the program in or set its model server; a server without a key needs only its URL."""
 VENDOR = "https://api.openai.com/v1"
 PROGRAM = Program(
     "opencode",
@@ -38,8 +38,8 @@ ACP = AcpWay(
     denials=DENIED,
     memory=("data/opencode/opencode.db", "data/opencode/opencode.db-wal"),
 )
-"""Commands are judged by our hook, not where the program asks for permission: its own question misses some
-(`[[ 'a[$(rm x)]' -eq 1 ]]`, `> file`)."""
+"""Commands are judged by our hook, not by the program's permission requests: these miss some commands (`[[
+'a[$(rm x)]' -eq 1 ]]`, `> file`)."""
 PROMPT = "prompt.md"
 LEVELS: Mapping[Reasoning, str] = {level: level.value for level in Reasoning} | {Reasoning.OFF: "none"}
 
@@ -60,7 +60,7 @@ _QUIET = dict.fromkeys(
 
 
 _OWN_PLUGINS = {"OPENCODE_DISABLE_DEFAULT_PLUGINS": "1"}
-"""Switches off the built-in plugins: they log the program in at vendors, and are needed for nothing else."""
+"""Switches off the built-in plugins: they only log the program in at vendors."""
 
 
 # Without these files it fetches that package from npm at every start, although --pure uses none.

@@ -21,7 +21,7 @@ OURS = {
     "edit": ("edit", "write"),
     "bash": ("bash",),
 }
-"""The program's permissions, and the tools of ours that each stands for."""
+"""The program's permissions, and our tools to which each corresponds."""
 
 call_of = tool_table(
     "bash",

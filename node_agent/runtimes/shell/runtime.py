@@ -42,7 +42,7 @@ PROBE = base.Probe((("sh", "-c", ":"),), read_probe)
 
 
 _KEEP = base.ANSWER_CHARS * 4  # a UTF-8 character has at most four bytes
-_CANNOT_RUN = {126: "it names a program that cannot be executed", 127: "it names a program that is not there"}
+_CANNOT_RUN = {126: "it names a program that is not executable", 127: "it names a program that was not found"}
 
 
 class ShellParser:

@@ -39,7 +39,7 @@ def list_agents(
     shown = [a for a in found if tag is None or tag in a["tags"]]
     if tag is not None and not shown:
         tags = sorted({one for a in found for one in a["tags"]})
-        face.note(f"no agent has the tag {tag}; there are {', '.join(tags) or 'no tags'}")
+        face.note(f"no agent has the tag {tag}; available: {', '.join(tags) or 'no tags'}")
     face.show({"agents": shown}, lambda: format_rows(shown, _COLUMNS))
 
 
@@ -58,7 +58,9 @@ _COLUMNS: Columns = {
 def show_agent(
     name: Annotated[str, Argument(autocompletion=completions.agents)],
     *,
-    prompt: Annotated[bool, option("Show the whole prompt of a run, with its tokens.", "--prompt")] = False,
+    prompt: Annotated[
+        bool, option("Show the full prompt of a run, with its token counts.", "--prompt")
+    ] = False,
     mode: Annotated[
         str | None, option("The run mode for --prompt.", "M", complete=completions.complete_modes)
     ] = None,
@@ -148,7 +150,7 @@ def check_agents(face: Face, file: str | None) -> int:
 
 def _format_check(answer: dict[str, Any]) -> str:
     lines = [*list_findings("error", answer["problems"]), *list_findings("note", answer["remarks"])]
-    where = answer["file"] or "no panagents.yaml: the shipped agents hold"
+    where = answer["file"] or "no panagents.yaml: the shipped agents apply"
     count = len(answer["problems"])
     end = count_noun(count, "problem") if count else _format_summary(answer)
     return "".join(f"{escape_line(line)}\n" for line in [*lines, f"{where}: {end}"])
@@ -157,5 +159,5 @@ def _format_check(answer: dict[str, Any]) -> str:
 def _format_summary(answer: dict[str, Any]) -> str:
     """Return the line for definitions without errors; disabled agents are listed separately."""
     off, usable = answer["disabled"], len(answer["agents"]) - len(answer["disabled"])
-    switched = f", and {len(off)} switched off: {', '.join(off)}" if off else ""
+    switched = f", and {len(off)} disabled: {', '.join(off)}" if off else ""
     return f"{count_noun(usable, 'agent')}, all right{switched}"

@@ -45,7 +45,7 @@ def _format_nodes(answer: answers.RuntimesAnswer) -> str:
     from node_agent.wire.endpoint import OTHER, OTHER_HELD
 
     held = f"{OTHER_HELD}\n" if named.startswith(OTHER) else ""
-    return format_rows(rows, _FOUND, f"{named} is on no node") + "".join(levels) + held
+    return format_rows(rows, _FOUND, f"{named} is not on any node") + "".join(levels) + held
 
 
 _FOUND: RowColumns[answers.NodeRuntime] = {
@@ -161,9 +161,9 @@ def check_rules(face: Face, file: str | None) -> int:
     answer = rules_here(home_of(os.environ), path.parent if path else Path(folder_here()), os.environ)
     if path is not None and str(path) not in answer["files"]:
         fix = "name it pansafety.yaml, in your PANCODE_HOME or at the root of a repository"
-        raise UsageError(f"{file} is not a file of rules that counts", fix=fix)
+        raise UsageError(f"{file} is not a rules file in force", fix=fix)
     report = {"files": answer["files"], "warnings": answer["warnings"]}
-    lines = [*(f"warning: {one}" for one in answer["warnings"]), f"{len(answer['rules'])} rules, all right"]
+    lines = [*(f"warning: {one}" for one in answer["warnings"]), f"{len(answer['rules'])} rules, no errors"]
     return face.end(ExitCode.DONE, report, lambda: "".join(f"{escape_line(line)}\n" for line in lines))
 
 
@@ -242,8 +242,10 @@ def runtime_rows(
                 isolation["node"]
             )
         held = [(", ".join(nodes), *isolation) for isolation, nodes in around.items()]
-        parts.append(format_table(("NODE", "WALL", "HOLDS"), held))
-    return "\n".join([*parts, "flags, reasoning and logins of one: pancode agents runtimes NAME\n"])
+        parts.append(format_table(("NODE", "ISOLATION", "ENFORCES"), held))
+    return "\n".join(
+        [*parts, "for flags, reasoning and logins of one runtime: pancode agents runtimes NAME\n"]
+    )
 
 
 def _on(facts: Sequence[answers.NodeRuntime], *, ready: bool) -> str:
@@ -286,7 +288,7 @@ def _format_fixes(runtimes: Sequence[answers.RuntimeShape]) -> Iterator[str]:
         for (word, hint), nodes in needs.items():
             fix = escape_line(hint if len(nodes) > 1 else hint.replace(" NODE ", f" {nodes[0]} "))
             if runtime["installable"] and word == "missing":
-                problem = "the machine says" if len(nodes) == 1 else "the machines say"
+                problem = "the node says" if len(nodes) == 1 else "the nodes say"
                 fix = (
                     escape_line(f"pancode node install {' '.join(nodes)} {runtime['name']}")
                     + f"\n  {problem}: {fix}"
@@ -296,7 +298,7 @@ def _format_fixes(runtimes: Sequence[answers.RuntimeShape]) -> Iterator[str]:
 
 def _need(fact: answers.NodeRuntime) -> str:
     if is_local_only(fact):
-        return f"for {', '.join(fact['endpoints'])}; for others"
+        return f"for {', '.join(fact['endpoints'])}; for other models"
     return "another version" if fact["state"] == "ok" else fact["state"].replace("_", " ")
 
 

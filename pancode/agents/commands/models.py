@@ -27,13 +27,13 @@ from pancode.interfaces.client.client import home_of
 from pancode.interfaces.client.retry import run_model_tests
 from pancode.kernel.errors import ExitCode, UsageError
 
-_Node = Annotated[str | None, option("Only this machine.", "N", complete=completions.nodes)]
+_Node = Annotated[str | None, option("Only this node.", "N", complete=completions.nodes)]
 
 _NONE = """no model server was found
-  On each node PanCode looks at the usual ports of 127.0.0.1: Ollama, LM Studio, llama.cpp, vLLM, SGLang.
-  One elsewhere: write {"endpoints": [{"name": "gpu", "url": "http://10.0.0.5:8000"}]} into endpoints.json in
-  a node's home (~/.pancode-node/*/), or PANCODE_LOCAL_MACHINES=10.0.0.5:8000 before `pancode fleet up`.
-  Machines look every half minute: what was started just now is seen then.
+  Each node checks the usual ports of 127.0.0.1: Ollama, LM Studio, llama.cpp, vLLM, SGLang.
+  For another address: add {"endpoints": [{"name": "gpu", "url": "http://10.0.0.5:8000"}]} to endpoints.json
+  in a node's home (~/.pancode-node/*/), or PANCODE_LOCAL_MACHINES=10.0.0.5:8000 before `pancode fleet up`.
+  Nodes check every half minute; a server that was just started appears after that.
 """
 
 
@@ -100,7 +100,7 @@ _ENDPOINTS: RowColumns[NodeEndpoint] = {
 
 def _format_models(found: list[ModelShape], tier: str | None) -> str:
     if not found:
-        return f"no model of the tier {tier}; all of them: pancode models\n" if tier else _NONE
+        return f"no models of tier {tier}; to list all models: pancode models\n" if tier else _NONE
     return format_rows(found, _MODELS)
 
 
@@ -125,7 +125,7 @@ def _format_yes(known: bool | None) -> str:
 
 _MODELS: RowColumns[ModelShape] = {
     "MODEL": "ref",
-    "TIER": lambda one: "no words (vectors)" if one["embedding"] else one["tier"] or "?",
+    "TIER": lambda one: "embeddings only" if one["embedding"] else one["tier"] or "?",
     **{
         "SIZE": lambda one: _format_parameters(one["parameters"]),
         "QUANT": lambda one: one["quantisation"] or "?",
@@ -133,7 +133,7 @@ _MODELS: RowColumns[ModelShape] = {
     "CONTEXT": lambda one: (
         f"{format_tokens(one['ctx_usable']) or '?'} of {format_tokens(one['ctx_max']) or '?'}"
     ),
-    "STATE": lambda one: "elsewhere, it costs" if one["remote"] else one["residence"] or "?",
+    "STATE": lambda one: "remote, costs money" if one["remote"] else one["residence"] or "?",
     **{"DISK": lambda one: format_bytes(one["size"]), "TOOLS": lambda one: _format_yes(one["tools"])},
     "VISION": lambda one: _format_yes(one["vision"]),
     "TESTED": lambda one: "-" if one["embedding"] else _format_test(one["passport"]),
@@ -164,7 +164,7 @@ def test_model(
     model: Annotated[str, Argument(autocompletion=completions.models)],
     *,
     node: Annotated[
-        str | None, option("Test only on this machine (default: on each node that has the model).", "N")
+        str | None, option("Test only on this node (default: on each node that has the model).", "N")
     ] = None,
     again: Annotated[bool, option("Repeat the test of a model that was already tested.", "--again")] = False,
     face: Json,
@@ -195,7 +195,7 @@ def _test_result(one: dict[str, Any]) -> str:
         return f"{head}could not be tested: {one['words']}\n{fix}"
     speed = f", {one['tok_s']} tokens/s" if one["tok_s"] is not None else ""
     fixes = [f"  {hint}\n" for check in one["checks"] if (hint := format_advice(check))]
-    earlier = f" at {short_time(one['taken_at'])}; not tested again now (--again does)"
+    earlier = f" at {short_time(one['taken_at'])}; not repeated (use --again to repeat)"
     verdict = f"{'passed' if one['passed'] else 'FAILED'}{speed}{earlier if one['earlier'] else ''}\n"
     return (
         head

@@ -38,7 +38,7 @@ def show(
     mode: Mode = None,
     safety: Safety = None,
     runtime: Runtime = None,
-    task: Annotated[str | None, option("The task, which is never left out.", "T")] = None,
+    task: Annotated[str | None, option("The task; it is never shortened.", "T")] = None,
     face: Json,
 ) -> None:
     """Show the prompt that a run of AGENT gets in this folder, part by part; or the prompt that a RUN got.
@@ -62,11 +62,11 @@ def compile_prompt(face: Face, agent: str, choice: dict[str, str | None]) -> Pro
 
 def in_parts(answer: PromptAnswer) -> str:
     """Format a compiled prompt for users."""
-    window = "" if answer["window"] is None else f", in a window of {answer['window']} tokens"
+    window = "" if answer["window"] is None else f", for a window of {answer['window']} tokens"
     head = (
-        f"{answer['agent']} in mode {answer['mode']} at {answer['safety']} for {answer['runtime']}{window}\n"
-        f"digest {answer['digest']}\n"
-        f"tokens, about: {', '.join(f'{key} {count}' for key, count in answer['tokens'].items())}\n"
+        f"{answer['agent']} in mode {answer['mode']} at {answer['safety']} for {answer['runtime']}{window}"
+        f"\ndigest {answer['digest']}\ntokens (estimate): "
+        f"{', '.join((f'{key} {count}' for key, count in answer['tokens'].items()))}\n"
     )
     out = "".join(f"left out: {words}\n" for words in answer["left_out"])
     return (

@@ -30,7 +30,7 @@ HELD = 73
 @verb("admin serve", "pancode admin serve", "pancode admin serve --background")
 def serve(
     background: Annotated[
-        bool, option("Start it in its own session and come back when it answers.", "--background")
+        bool, option("Start it in the background and return when it answers.", "--background")
     ] = False,
     check: Annotated[
         bool, option("Start nothing: exit status 0 if a coordinator answers, else 6.", "--check")
@@ -89,7 +89,7 @@ def _as_child(stamp: int | None) -> int:
     return ExitCode.DONE
 
 
-System = Annotated[bool, option("Use the system's manager, not your own user manager.", "--system")]
+System = Annotated[bool, option("Use the system's service manager instead of your user's.", "--system")]
 User = Annotated[
     str | None,
     option("The user of the coordinator with --system (default: the user who called sudo).", "NAME"),
@@ -105,10 +105,10 @@ User = Annotated[
 def service(
     *,
     installs: Annotated[
-        bool, option("Install the unit; the coordinator starts from the next boot on.", "--install")
+        bool, option("Install the unit; it starts the coordinator at the next boot.", "--install")
     ] = False,
     removes: Annotated[
-        bool, option("Remove the unit; a coordinator that runs continues until `fleet down`.", "--remove")
+        bool, option("Remove the unit; a running coordinator continues until `fleet down`.", "--remove")
     ] = False,
     system: System = False,
     user: User = None,
@@ -142,7 +142,7 @@ def service(
         return face.show(answer, lambda: f"{answer['told']}\n{now}\n")
     if removes:
         gone = units.remove(root, os.environ, whose)
-        return face.show(gone, lambda: f"not restarted after reboot; {gone['name']} is gone\n")
+        return face.show(gone, lambda: f"{gone['name']} removed; the coordinator no longer starts at boot\n")
     if node_home:
         text = units.node_text(Path(node_home).absolute(), python, whose)
     else:

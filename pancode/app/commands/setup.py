@@ -53,8 +53,12 @@ def _format_result(answer: dict[str, Any], shown: bool) -> str:
     if project["written"]:
         return f"{words}{project['path']}  written\n" + ("" if shown else f"\n{project['text']}")
     if project["text"] is None:
-        return f"{words}{project['path']}  is there, untouched\n"
-    rest = "" if shown else f"proposed, and not written (pancode init --write does):\n\n{project['text']}"
+        return f"{words}{project['path']}  exists, unchanged\n"
+    rest = (
+        ""
+        if shown
+        else (f"proposed but not written (to write it: pancode init --write):\n\n{project['text']}")
+    )
     return f"{words}{project['path']}  not written\n{rest}"
 
 
@@ -62,7 +66,7 @@ def _format_result(answer: dict[str, Any], shown: bool) -> str:
 def demo(
     *,
     keep: Annotated[bool, option("Leave the fleet running afterwards.", "--keep")] = False,
-    remove: Annotated[bool, option("Remove what an earlier --keep has left.", "--remove")] = False,
+    remove: Annotated[bool, option("Remove what an earlier --keep left behind.", "--remove")] = False,
     face: Json,
 ) -> int:
     """Run a whole fleet on this machine in under a minute: no root, key, model or network needed.
@@ -148,7 +152,7 @@ def _repair_all(face: Face, approved: bool) -> None:
         else:
             face.note(f"  done: {escape_line(one.act)}")
     if not repairs:
-        face.note("there is nothing that could be repaired without you")
+        face.note("nothing can be repaired automatically")
 
 
 def _format_fixes(checks: list[dict[str, Any]]) -> str:

@@ -55,14 +55,14 @@ class Passes:
         failures = 0
         while not self._stopping.is_set():
             if not self._held():
-                log.error("the home was removed or replaced under this coordinator: it ends")
+                log.error("the home was removed or replaced: this coordinator ends")
                 self._context.shutdown("")
                 return
             try:
                 self._run_pass()
                 before, self._context.trouble.now = self._context.trouble.now, None
                 if before is not None:
-                    log.info("it works again, after: %s", before)
+                    log.info("working again, after: %s", before)
                 failures = 0
             except MemoryError:
                 raise

@@ -22,7 +22,7 @@ from pancode.kernel.host.open_files import is_spare, read_limit
 from pancode.kernel.threads import EssentialThread, end_process_on_memory_error
 
 HEAD, NAMES, BODY = 64 * 1024, 16 * 1024, 16 * 2**20
-"""Most bytes of a head, of all names in it, of a body. A route refuses a smaller body in its own words."""
+"""Most bytes of a head, of all header names in it, of a body. Routes with lower limits refuse themselves."""
 HEAD_S, BODY_S, TAKEN_S = 10.0, 60.0, 60.0
 """Seconds for a head, for a body, and for an unauthenticated client to read the answer."""
 _PIECE = 16 * 1024
@@ -39,7 +39,7 @@ class DirectProtocol(HttpToolsProtocol):
         self._in_head, self._refused = True, 0
         """Whether a head is read, also between two messages; and the status of a refusal, 0 for none."""
         self._since, self._names, self._head, self._sent = 0, 0, 0, 0
-        """Bytes since the parser last told something, of the names of headers, of the head, of the body."""
+        """Bytes: since the parser's last callback, of the header names, of the headers, of the body."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -210,7 +210,7 @@ class _Server(uvicorn.Server):
                 made, peer = await next_of(listening)
             except OSError as exc:  # the client left, or no file descriptor is free
                 if exc.errno in (errno.EMFILE, errno.ENFILE):
-                    self._tell(f"all of its {read_limit()} files are open")
+                    self._tell(f"all of its {read_limit()} file descriptors are in use")
                 await asyncio.sleep(_AGAIN_S)
                 continue
             crowded = False
@@ -225,7 +225,9 @@ class _Server(uvicorn.Server):
         """Admit a new connection; return whether there was room without displacing another."""
         assert self._places is not None
         if is_spare(made.fileno()):
-            self._tell(f"of its {read_limit()} files it keeps the last ones for its owner's commands")
+            self._tell(
+                f"the last of its {read_limit()} file descriptors are reserved for its owner's commands"
+            )
             made.close()
             return False
         place, given = self._places.enter(address)
@@ -236,7 +238,7 @@ class _Server(uvicorn.Server):
         else:
             place.close = self._begin(made, place).cancel
         if place is None or given is not None:
-            self._tell(f"strangers hold all their places, the last one from {address}")
+            self._tell(f"unauthenticated clients use all their slots, the latest from {address}")
             return False
         return True
 
@@ -277,7 +279,7 @@ class _Server(uvicorn.Server):
         now = asyncio.get_running_loop().time()
         if now - self._told_at >= _TELL_S:
             self._told_at = now
-            log.warning("connections are closed at once: %s", why)
+            log.warning("connections are closed immediately: %s", why)
 
 
 class Answering:

@@ -100,10 +100,13 @@ def make_no_threads(context: ApiContext) -> Sequence[BackgroundThread]:
 ROUNDS, API = "rounds", "api"
 """The threads that must make progress; if one hangs, the service manager restarts the process."""
 STOP_S = 120
-"""Seconds until a stop by a signal is ended by another signal: what it waits for may be dead."""
+"""Seconds until SIGALRM ends a stop by a signal, since what the stop waits for may be dead."""
 _SWITCH_S = 0.002
-"""Seconds until a thread gives up the interpreter that SSH, a pass and the API share: a word in a tunnel
-waits for no pass. Not less, as with the node agent: who waits wakes up that often."""
+"""Seconds until a thread yields the interpreter, which SSH, passes and the API share, so that tunnel data
+does not wait for a pass.
+
+Not shorter, as in the node agent: waiting threads wake up this often.
+"""
 
 
 class Serving:

@@ -29,8 +29,8 @@ from pancode.reports.routes import figures_app
 
 AGAIN_S = 5.0
 _FIX = (
-    "it is tried again every few seconds; else name an address of this machine (ip -brief addr) and a free "
-    "port (ss -ltn) in {}, then: pancode fleet down, pancode fleet up"
+    "PanCode retries every few seconds; otherwise set {} to an address of this machine (ip -brief addr) and "
+    "a free port (ss -ltn), then: pancode fleet down, pancode fleet up"
 )
 
 
@@ -238,7 +238,7 @@ class Shown(OpenPlace):
                 served, timeout_keep_alive=_KEEP_ALIVE_S, timeout_graceful_shutdown=1, **QUIET
             )
 
-        texts = ("metrics", "figures are not shown", "metrics.listen")
+        texts = ("metrics", "metrics are not available", "metrics.listen")
         super().__init__(context, context.coordinator.figures_at, texts, config, FIGURES_BOUNDS, again_s)
 
 

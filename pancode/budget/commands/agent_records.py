@@ -17,7 +17,7 @@ from pancode.kernel.names import not_found
 Row = dict[str, Any]
 Agent = Annotated[str | None, option("Show only this agent.", "A", complete=completions.agents)]
 _MOST = 10_000
-"""The most rows that one answer of the coordinator has; its records cover 5,000 runs."""
+"""The maximum rows of one answer; the records cover 5,000 runs."""
 Most = Annotated[
     int | None, option("Show at most this many rows (default: all).", "-n", "--number", min=1, max=_MOST)
 ]

@@ -55,7 +55,7 @@ def show(
 
 
 _BOOKS: Columns = {
-    **{"SCOPE": "scope", "CEILING": "ceiling_usd", "SPENT": "spent_usd", "HELD": "held_usd"},
+    **{"SCOPE": "scope", "CEILING": "ceiling_usd", "SPENT": "spent_usd", "RESERVED": "held_usd"},
     **{"LEFT": "remaining_usd", "UNSETTLED": format_unsettled},
     "TOKENS": lambda one: _format_share(
         one["tokens"], one["held_tokens"], one["ceiling_tokens"], format_count
@@ -126,7 +126,9 @@ def set_(
 
 @verb("budget settle", "pancode budget settle r-7f3k --usd 0.42")
 def settle(
-    run: Run, amount: Annotated[str, option("The real cost.", "--usd", "USD", parser=parse_money)], face: Json
+    run: Run,
+    amount: Annotated[str, option("The actual cost.", "--usd", "USD", parser=parse_money)],
+    face: Json,
 ) -> None:
     """Set the cost of a run whose cost is unknown or disputed.
 

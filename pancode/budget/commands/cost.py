@@ -45,7 +45,7 @@ def cost(
     ] = None,
     agent: Annotated[str | None, option("Show only this agent.", "A", complete=completions.agents)] = None,
     node: Annotated[
-        str | None, option("Show only runs that ended on this machine.", complete=completions.nodes)
+        str | None, option("Show only runs that ended on this node.", complete=completions.nodes)
     ] = None,
     repository: Annotated[str | None, option("Show only the repository around this folder.", "DIR")] = None,
     number: Annotated[int, option("Show at most this many rows.", "-n", "--number", min=1, max=10_000)] = 50,
@@ -95,7 +95,7 @@ def _format_lines(answer: CostTable, face: Face) -> str:
             f"{count_noun(answer['left_out'], 'row')} more: -n {len(answer['rows']) + answer['left_out']}"
         )
     if format_unsettled(answer["total"]) != "-":
-        face.note("say what an unknown or disputed one cost: pancode budget settle RUN --usd X")
+        face.note("to set an unknown or disputed cost: pancode budget settle RUN --usd X")
     return format_rows(shown, columns, spare=spare, cut="ABOUT" if about else "")
 
 

@@ -33,7 +33,7 @@ from pancode.landing.model import LandRequest, LandStatus
 
 FINE = (LandStatus.LANDED, LandStatus.NOTHING)
 TRIES = 3
-"""How often the files are sent again where something has landed in the copy meanwhile."""
+"""How often the files are sent again if a change landed in the copy meanwhile."""
 NAME = "pancode-copy"
 """A file in the checkout's git folder: the name of its copy, and the checkout's path at that time."""
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
@@ -122,7 +122,7 @@ class OwnCheckout:
                 count_noun(len(report.files), "file"),
                 ", ".join(map(escape_line, report.files[:5])),
             )
-            self.note(f"landed on {self.there} and now here: {words}: {names}")
+            self.note(f"landed on {self.there}, now also here: {words}: {names}")
         return ""
 
     def _keep_branch(self, commit: str, why: str) -> str:
@@ -130,7 +130,8 @@ class OwnCheckout:
         name = f"pancode/from-{_UNSAFE.sub('-', str(self.there)).strip('-.')}-{commit[:8]}"
         self._import_commit(commit, f"refs/heads/{name}", "")
         self.note(
-            f"what has landed on {self.there} is not in your files ({escape_line(why)}): it is branch {name}"
+            f"a change landed on {self.there} is not in your files ({escape_line(why)}): it is on branch "
+            f"{name}"
         )
         return name
 

@@ -24,7 +24,7 @@ def set_value(text: str, path: Path, value: object, place: str) -> str:
     befores = [parse_document(before, place).data for before in (text, _end_line(text))]
     if _data_of(edited) not in [with_value(before, path, value) for before in befores]:
         raise ConfigError(
-            f"{place}: {'.'.join(path)} cannot be set here without changing something else",
+            f"{place}: cannot set {'.'.join(path)} here without changing something else",
             why="it is written with an anchor, a tag or another unusual form",
             fix=f"edit {place} by hand, then: pancode config check --kind agents",
         )

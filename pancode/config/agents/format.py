@@ -173,7 +173,7 @@ def find_remarks(name: str, entry: AgentEntry) -> Iterator[Flaw]:
         field = "token_budget" if entry.token_budget is not None else "limits.tokens"
         yield Flaw(
             field,
-            f"agent {name}: with {tokens} tokens a run ends at its first or second model call",
+            f"agent {name}: with {tokens} tokens, a run ends at its first or second model call",
             "an agent program's own prompt and tools may need 10,000 to 30,000 tokens",
             f"set a limit for the whole run, such as 200000, or remove {field}",
         )

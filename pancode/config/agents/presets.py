@@ -26,7 +26,7 @@ APPLIED = "applied-preset.json"
 """The file in the home with the applied preset's name; only the coordinator writes it."""
 VARIABLE = "PANCODE_PRESET"
 NO_PRESET = "none"
-"""The word in place of a preset's name for no preset, this once."""
+"""The value instead of a preset's name that means no preset for this call."""
 _MODELS = {"models.worker": "workerModel", "models.scout": "scoutModel"}
 """The settings that choose agents' models, with their keys in a preset."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")

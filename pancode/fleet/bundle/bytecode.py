@@ -101,7 +101,7 @@ def _make_compile_error(why: str, folder: Path) -> BundleError:
     path."""
     free = shutil.disk_usage(folder).free
     if free < ROOM:
-        why, fix = f"{why}; {free >> 20} MiB free at {folder}", f"make room there: df -h {folder}"
+        why, fix = f"{why}; {free >> 20} MiB free at {folder}", f"free some disk space there: df -h {folder}"
     else:
         fix = f"see {folder.parent}/run/coordinator.log"
     return BundleError("cannot compile the node bundle", why=why, fix=fix)

@@ -27,7 +27,7 @@ def requirements_file() -> Path:
     for path in (Path(str(packaged)), beside):
         if path.is_file():
             return path
-    raise NotHere("the locked list of the node agent's libraries is not installed")
+    raise NotHere("the locked requirements of the node agent are not installed")
 
 
 def pip_command(platform: NodePlatform, requirements: Path, target: Path) -> list[str]:

@@ -27,7 +27,7 @@ from pancode.fleet.bundle.platform import NodePlatform
 PYTHON = system.python_version()
 """The Python whose bytecode a bundle may contain: two patch levels may compile a file to different bytes."""
 LAST = 1
-"""How many archives are kept beside those in use, for going back to an earlier version."""
+"""How many unused archives are retained, for going back to an earlier version."""
 Source = Callable[[NodePlatform], Contents]
 """Returns the libraries for a platform, or raises NotHere."""
 

@@ -47,10 +47,10 @@ def up(nodes: Nodes, *, link: Link = None, verbose: Verbose = False, face: Json)
     failed = {one["node"] for one in answer["results"] if not one["ok"]}
     face.show(answer, lambda: _format_status(answer, failed) + _format_problems(answer["results"]))
     if other := _other_code(answer["coordinator"]):
-        face.note(f"this command is {other}; change over: pancode fleet down, pancode fleet up")
+        face.note(f"this command is {other}; to switch: pancode fleet down, pancode fleet up")
     for node, runtime, agents in missing_programs(client.get(AGENTS)["agents"], answer["nodes"]):
         command = f"pancode node install {node} {runtime}"
-        face.note(f"no node has {runtime}, which {', '.join(agents)} asks for: {command}")
+        face.note(f"no node has {runtime}, which {', '.join(agents)} requires: {command}")
         if face.can_ask() and face.confirm(f"install {runtime} on {node} now?", command):
             from pancode.interfaces.cli.main import run
 
@@ -103,11 +103,11 @@ def show_steps(face: Face, events: Iterator[ServerEvent], *, verbose: bool = Fal
                 elif event.kind == "result":
                     return event.data
     except KeyboardInterrupt:
-        face.note("\ndetached; the coordinator continues with it.  look: pancode node ls")
+        face.note("\ndetached; the coordinator continues.  to look: pancode node ls")
         raise
     raise UnavailableError(
         "the coordinator stopped before the command was finished",
-        fix="run the same command again: it continues",
+        fix="run the same command again to continue",
     )
 
 
@@ -132,9 +132,7 @@ def _format_problems(results: list[answers.NodeResultShape]) -> str:
 @verb("node ls", "pancode node ls --watch")
 def status(
     *,
-    watch: Annotated[
-        bool, option("Show it again when something has happened, until Ctrl-C.", "-w", "--watch")
-    ] = False,
+    watch: Annotated[bool, option("Show it again after each change, until Ctrl-C.", "-w", "--watch")] = False,
     face: Json,
 ) -> None:
     """Show the coordinator and every node: state, slots, labels, agent programs, models."""
@@ -156,7 +154,7 @@ def _format_fleet(answer: answers.FleetShape) -> str:
     text += f"             {info['after_reboot']}\n" if info["after_reboot"] else ""
     text += f"             api at {info['api']}\n" if info["api"] else ""
     if other := _other_code(info):
-        text += f"             this command is {other}; change over: pancode fleet down, pancode fleet up\n"
+        text += f"             this command is {other}; to switch: pancode fleet down, pancode fleet up\n"
     own = [one for one in (info["trouble"], info["clock"]) if one is not None]
     for trouble in [*own, *info["closed"]]:
         text += f"             {escape_line(trouble['what'])}: {escape_line(trouble['why'])}\n"
@@ -171,7 +169,7 @@ def _other_code(info: answers.ProcessShape) -> str:
     if info["version"] != __version__:
         return __version__
     mine, its = _commit(), info["commit"]
-    return f"of commit {mine}, the coordinator of {its}" if UNKNOWN not in (mine, its) and mine != its else ""
+    return f"at commit {mine}, the coordinator at {its}" if UNKNOWN not in (mine, its) and mine != its else ""
 
 
 _commit = cache(read_commit)
@@ -296,9 +294,9 @@ def _report_no_coordinator(face: Face, home: Place, whole: bool) -> int:
         pid, where = end_left(home), "here"
         if whole and home.is_dir():
             mark_down(home, find_user())
-    words = f"; its Valkey, pid {pid}, still ran and is stopped" if pid is not None else ""
+    words = f"; its Valkey, pid {pid}, was still running and has been stopped" if pid is not None else ""
     answer = {"results": [], "stopped": False, "left_behind": pid}
-    return face.end(ExitCode.DONE, answer, lambda: f"no coordinator runs {where}{words}\n")
+    return face.end(ExitCode.DONE, answer, lambda: f"no coordinator is running {where}{words}\n")
 
 
 def take_down(
@@ -403,13 +401,13 @@ def handed_over(answer: HandoverShape) -> str:
     handed, stays = answer["handed"], answer["stays"]
     coming = sum(not one["there"] for one in handed)
     text = (
-        f"{count_noun(answer['at_work'], 'run')} at work, {len(handed)} waiting on nodes, {len(stays)} here\n"
+        f"{count_noun(answer['at_work'], 'run')} running, {len(handed)} waiting on nodes, {len(stays)} here\n"
     )
     if handed:
         columns: RowColumns[HandedRun] = {
             "RUN": "run",
             "NODE": "node",
-            "": lambda one: "" if one["there"] else "on its way",
+            "": lambda one: "" if one["there"] else "being sent",
             "WAITS": "why",
         }
         text += "\n" + format_rows(handed, columns)
@@ -419,8 +417,8 @@ def handed_over(answer: HandoverShape) -> str:
         rows: RowColumns[LaterSteps] = {"WORKFLOW": "workflow", "NAME": "name", "STEPS": "steps"}
         text += "\nlater steps, which start when this machine is back:\n" + format_rows(answer["later"], rows)
     if coming:
-        why = f"{count_noun(coming, 'run')} on the way, which no node has said that it has"
-        text += f"\n{why}; look again: pancode admin handover\n"
+        why = f"{count_noun(coming, 'run')} being sent, not yet confirmed by a node"
+        text += f"\n{why}; check again: pancode admin handover\n"
     return text
 
 

@@ -64,7 +64,7 @@ def add(
     slots: Annotated[
         SlotBounds | None,
         option(
-            "Runs at once (default: nodes.slots, 4); 1-8: fewer where the machine is strained.",
+            "Concurrent runs (default: nodes.slots, 4); 1-8: fewer when the node is under load.",
             "N|LEAST-MOST",
             parser=slot_bounds,
         ),
@@ -105,7 +105,7 @@ def add(
             "pancode node ls"
         )
         raise
-    next_step = f'next: in your project: pancode dispatch --node {name} "..."'
+    next_step = f'next, in your project: pancode dispatch --node {name} "..."'
     face.show(answer, lambda: f"added {name}\n{next_step}\n")
 
 
@@ -133,7 +133,7 @@ def _accept_key(face: Face, questions: list[answers.QuestionShape], given: str |
         text = escape_line(question["text"])
         look = "compare it on that node (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub)"
         fix = f"{look}, then add --accept-fingerprint {question['value']}"
-        if not face.confirm(f"{text}. Is it the right one?", fix):
+        if not face.confirm(f"{text}. Is it correct?", fix):
             raise UsageError("nothing was added", why="the host key was not accepted", code="not_accepted")
         return question["value"]
     return given
@@ -165,7 +165,9 @@ def set_(
     *,
     slots: Annotated[
         SlotBounds | None,
-        option("Runs at once; 1-8: fewer where the machine is strained.", "N|LEAST-MOST", parser=slot_bounds),
+        option(
+            "Concurrent runs; 1-8: fewer when the node is under load.", "N|LEAST-MOST", parser=slot_bounds
+        ),
     ] = None,
     gpus: Annotated[
         Literal["all", "asked", "none"] | None,
@@ -206,9 +208,9 @@ def rm(name: Node, *, yes: Annotated[bool, option("Do not ask.", "--yes", "-y")]
     client = face.client()
     busy = client.get(answers.NODE.at(name))["slots"]["used"]
     if busy:
-        face.note(f"{busy} in flight there: running work is killed, and ends as lost")
+        face.note(f"{busy} in flight there: current work is killed and ends as lost")
     if not yes and not face.confirm(
-        f"Remove {name} from the fleet, with its node home there, also a secrets.json of yours?", "--yes"
+        f"Remove {name} from the fleet, including its node home and any secrets.json in it?", "--yes"
     ):
         return ExitCode.DONE
     answer: answers.NodeResultShape = show_steps(
@@ -222,12 +224,12 @@ def rm(name: Node, *, yes: Annotated[bool, option("Do not ask.", "--yes", "-y")]
 def _format_removed(answer: answers.NodeResultShape) -> str:
     removed, changed = f"{answer['node']} is removed", answer["changed"]
     if answer["ok"] and "forgotten" in changed:
-        return f"{removed}; that machine is in the fleet under another name, and stays as it is\n"
+        return f"{removed}; that computer is in the fleet under another name, and is unchanged\n"
     if answer["ok"] and "never_reached" in changed:
-        return f"{removed}; no connection was ever made to it, so nothing of ours is there\n"
+        return f"{removed}; it was never connected, so nothing of PanCode is on it\n"
     if answer["ok"]:
         gone = (f"  also deleted, written by hand: {escape_line(one)}\n" for one in changed if "/" in one)
-        return f"{removed}, nothing of ours is left there\n{''.join(gone)}"
+        return f"{removed}, nothing of PanCode is left on it\n{''.join(gone)}"
     lines = [f"{removed}, not cleaned"]
     for problem in answer["problems"]:
         lines.append(f"  {escape_line(problem['what'])}")
@@ -252,9 +254,7 @@ def trust(
     probed = client.post(answers.PROBE, {"name": name, **describe_caller()})
     fingerprint = _accept_key(face, probed["questions"], accept_fingerprint)
     if fingerprint is None:
-        face.show(
-            {"node": name, "ok": True, "changed": []}, lambda: f"{name} has the host key that is pinned\n"
-        )
+        face.show({"node": name, "ok": True, "changed": []}, lambda: f"{name} presents the pinned host key\n")
         return
     answer = client.post(answers.TRUST.at(name), {**describe_caller(), "fingerprint": fingerprint})
     gone = client.get(answers.NODE.at(name))["state"] == "removed, not cleaned"
@@ -272,9 +272,9 @@ def login(
 ) -> int:
     """Log in to an agent program on a node, with the vendor's own login on this terminal.
 
-    The exit status is that of the login. After the login the command waits up to 5 seconds for the node to
-    confirm it. None of the login passes through the coordinator; `pancode audit` shows who opened it, where,
-    and how it ended.
+    RUNTIME is the program's name in `pancode agents runtimes`. The exit status is that of the login. After
+    the login the command waits up to 5 seconds for the node to confirm it. None of the login passes through
+    the coordinator; `pancode audit` shows who opened it, where, and how it ended.
     """
     from pancode.fleet.login import log_in
 
@@ -401,7 +401,7 @@ def _list_state(node: answers.NodeDetail) -> Iterator[Fact]:
     ):
         if why:
             yield name, escape_line(why)
-    fewer = f"; it takes {node['slots']['now']} now: {node['slots']['why']}" if node["slots"]["why"] else ""
+    fewer = f"; now accepts {node['slots']['now']}: {node['slots']['why']}" if node["slots"]["why"] else ""
     yield "Slots", f"{node['slots']['used']} of {node['slots']['total']} in use{escape_line(fewer)}"
     yield (
         "Labels",
@@ -439,7 +439,7 @@ def _make_fingerprint(line: str) -> str:
 def _list_machine(node: answers.NodeDetail) -> Iterator[Fact]:
     facts = node["facts"]
     if facts is None:
-        yield "Machine", "not heard yet"
+        yield "Machine", "nothing received yet"
         return
     yield "Host name", escape_line(facts["hostname"])
     yield "System", escape_line(f"{facts['os']}, {facts['arch']}, Python {facts['python']}")
@@ -466,7 +466,7 @@ def gpu_lines(node: answers.NodeShape) -> Iterator[Fact]:
         )
         busy = "" if one["busy"] is None else f", {one['busy']} % busy"
         since = one["unknown_since"]
-        state = f"its driver does not answer since {short_time(since)}" if since else f"{free}{busy}"
+        state = f"its driver has not responded since {short_time(since)}" if since else f"{free}{busy}"
         held = f", held by {one['holder']}" if one["holder"] else ""
         driver = f", driver {one['driver']}" if one["driver"] else ""
         yield (
@@ -481,7 +481,7 @@ def gpu_lines(node: answers.NodeShape) -> Iterator[Fact]:
             ", ".join(f"{key}={escape_line(value)}" for key, value in node["gpu_labels"].items()),
         )
         words = {
-            "all": "every run, those that nobody holds",
+            "all": "every run, except GPUs reserved by a run",
             "asked": "only runs with --gpus",
             "none": "no run",
         }

@@ -39,7 +39,7 @@ def keep_secret(node: Node, name: str, face: Json) -> None:
     facts = facts_after(client, answer["name"], takers, ("not_logged_in",))
     lacking = [one for one, fact in facts.items() if fact["state"] == "not_logged_in"]
     if lacking:
-        face.note(f"{answer['name']} has not said yet that it is enough for {', '.join(lacking)}")
+        face.note(f"{answer['name']} has not confirmed yet that this is enough for {', '.join(lacking)}")
     face.show({"node": answer["name"], "name": name, "said": words}, lambda: f"{answer['name']}: {words}\n")
 
 

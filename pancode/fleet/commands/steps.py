@@ -76,7 +76,7 @@ class _Talk:
         except ValueError:
             answer = None
         if not isinstance(answer, dict) or key not in answer:
-            why = f"a JSON object with {key!r} was expected, not {line[:80]!r}"
+            why = f"expected a JSON object with {key!r}, not {line[:80]!r}"
             raise UsageError("cannot read the tool's answer", why=why, code="no_answer")
         return answer
 
@@ -86,4 +86,8 @@ class _Talk:
         for event in self._client.events("POST", "/v1/fleet/up", body):
             if event.kind == "result":
                 return next(r for r in event.data["results"] if r["node"] == self._name)
-        return {"ok": False, "changed": [], "problems": [{"what": "the coordinator went away", "fix": ""}]}
+        return {
+            "ok": False,
+            "changed": [],
+            "problems": [{"what": "the coordinator closed the connection", "fix": ""}],
+        }

@@ -27,7 +27,7 @@ from pancode.kernel.host.files import write_durable
 DAY = timedelta(days=1)
 LASTS, AUTHORITY_LASTS = 30 * DAY, 3650 * DAY
 RENEW, AUTHORITY_RENEW = 10 * DAY, 365 * DAY
-"""A certificate (of the authority) is made anew when it is valid for less than this."""
+"""A certificate (of the authority) is replaced when its remaining validity is shorter than this."""
 EARLIER = DAY
 """Maximum time by which a node's clock may be behind the coordinator's."""
 
@@ -50,7 +50,7 @@ class KeyPair:
             text = path.read_bytes()
             key = load_pem_private_key(text, None)
             if not isinstance(key, ec.EllipticCurvePrivateKey):
-                raise ValueError("its key is not one of ours")
+                raise ValueError("its key was not made by this fleet")
             return cls(x509.load_pem_x509_certificate(text), key)
         except FileNotFoundError:
             return None

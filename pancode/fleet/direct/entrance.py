@@ -43,7 +43,7 @@ class OneLogin:
         self._words = 1
         """How many words of the command are still expected; initially the password."""
         self._body = 0
-        """How many bytes of the word are still to come, with the end of its line."""
+        """How many bytes of the word are still expected, including its line end."""
         self._line = b""
         self._naming = False
         self._name = b""
@@ -128,7 +128,7 @@ class Entrance:
         self.trouble = "it has not been opened yet"
         """The reason why the port is not open; empty while it is open."""
         self.fix = ""
-        """What a user can do about `trouble`, where it is known."""
+        """What a user can do about `trouble`, if known."""
         self.short = ""
         """The reason why some connections are refused although the port is open."""
         self.tried = asyncio.Event()
@@ -249,7 +249,7 @@ class Entrance:
                 if isinstance(guest, str):
                     raise _RefusedError(guest)
                 if self._count[guest.name] >= MOST:
-                    raise _RefusedError(f"{guest.name} has {MOST} connections open, which is the most")
+                    raise _RefusedError(f"{guest.name} already has the maximum of {MOST} connections")
         except (_RefusedError, PancodeError, TimeoutError) as exc:
             await self._refuse(key, exc, to_near)
             return

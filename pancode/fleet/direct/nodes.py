@@ -16,12 +16,10 @@ from pancode.kernel.errors import ConfigError, PancodeError
 from pancode.kernel.node import node_user
 from pancode.kernel.records import Node
 
-SET_IT = (
-    "write into PANCODE_HOME/pancode.yaml, with this machine's own address: direct: {listen: 10.0.0.5:7843}"
-)
+SET_IT = "set in PANCODE_HOME/pancode.yaml, with this machine's address: direct: {listen: 10.0.0.5:7843}"
 
 MORE_FILES = (
-    "start it where more are allowed (ulimit -Hn; as a service: LimitNOFILE): pancode fleet down, then "
+    "raise the limit of open files (ulimit -Hn; for a service: LimitNOFILE), then: pancode fleet down, "
     "pancode fleet up"
 )
 
@@ -56,7 +54,7 @@ class Direct:
         text = key.text()
         node = next((n for n in self._nodes(key.tag) if n.public_key == text), None)
         if node is None or node.tag is None or node.removed is not None:
-            return "no node with that key is in the fleet"
+            return "no node of the fleet has that key"
         if node.quarantined is not None:
             return f"{node.name} is quarantined: {node.quarantined}"
         if not Reach.of(node).direct:
@@ -69,7 +67,7 @@ class Direct:
             raise ConfigError(
                 f"{', '.join(names)} cannot be linked directly",
                 why="direct.listen is not set: this machine does not listen for nodes",
-                fix=f"{SET_IT}; then pancode fleet down, and pancode fleet up again",
+                fix=f"{SET_IT}; then pancode fleet down, then pancode fleet up",
             )
 
     @property
@@ -78,7 +76,7 @@ class Direct:
         if self.listener is None:
             return None
         why = self.entrance.trouble if self.entrance is not None else "it has not been opened yet"
-        what = f"nodes cannot come in at {self.listener.place}, which {self.listener.place.origin} names"
+        what = f"nodes cannot connect to {self.listener.place}, which {self.listener.place.origin} sets"
         fix = (self.entrance.fix if self.entrance is not None else "") or OPEN_IT
         return ConnectError(LinkFault.NOT_DIRECT, what, why=why, fix=fix) if why else None
 
@@ -97,7 +95,7 @@ class Direct:
         if node is None or node.public_key is None or node.tag is None or not Reach.of(node).direct:
             return None
         if self.listener is None:
-            what = f"{node.name} is to come in directly, and this machine listens nowhere"
+            what = f"{node.name} should connect directly, but this machine does not listen"
             fix = f"{SET_IT}; or pancode fleet up {node.name} --link ssh"
             raise ConnectError(LinkFault.NOT_DIRECT, what, why="direct.listen is not set", fix=fix)
         if self.trouble is not None:

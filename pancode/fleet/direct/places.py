@@ -25,7 +25,7 @@ class DirectPlace:
     known: bool = False
     """Whether a valid token was received on it."""
     answered: bool = False
-    """Whether a whole request has come over it, so that its answer is under way."""
+    """Whether a complete request was received on it, so that its response is being made."""
 
 
 class Places:

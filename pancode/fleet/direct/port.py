@@ -124,7 +124,7 @@ class Port:
 
 
 def _too_many() -> str:
-    return f"the coordinator may hold {read_limit()} files open, and few of them are left"
+    return f"the coordinator is near its limit of {read_limit()} open files"
 
 
 def _open_listener(family: int, address: tuple[object, ...]) -> socket.socket:

@@ -57,9 +57,9 @@ def authorized_line(public: str, fleet: str) -> str:
 
 log = logging.getLogger("pancode.bringup")
 REACHED = "reached"
-"""The key in a node's facts that says: a connection was made, and our files may be on the machine."""
+"""The key in a node's facts that records that we connected, so our files may be on the node."""
 HEARD_S, HANGS_S = 60, 30
-"""How long a node agent that was started, and one that ran already, has for a sign that it works."""
+"""How long a node agent that was just started, or was already running, has to show that it works."""
 LINK_S = 30
 
 
@@ -74,7 +74,7 @@ class NodeDefaults:
     user_home: Path
     log: str = ""
     least: int | None = None
-    """How few of the slots a node fills when its machine is strained; None: always all of them."""
+    """The number of slots to which a node reduces itself under load; None: it always uses all."""
     keep: NodeKeep = KEEP
 
 
@@ -301,14 +301,14 @@ class BringUp:
         state = await link.settled(LINK_S)
         if not state.up:
             fix = state.error.fix_at(name) if state.error is not None else ""
-            raise UnavailableError(f"the link to {name} did not come up", why=state.why, fix=fix)
+            raise UnavailableError(f"the link to {name} could not be established", why=state.why, fix=fix)
         before = state.generation
         try:
             return await self.links.repair(name)
         except ConnectError as error:
             if error.fault is LinkFault.NOT_DIRECT and before is not None and before.by is None:
                 await asyncio.to_thread(self._keep_tunnel, name)
-                error.why += "; it stays with its tunnel"
+                error.why += "; it keeps its tunnel"
             raise
 
     def _keep_tunnel(self, name: str) -> None:
@@ -326,7 +326,7 @@ class BringUp:
             if await asyncio.to_thread(self._has_echoed, name, after):
                 return
             await asyncio.sleep(0.1)
-        why = f"the node agent was started; its log is in the node's home, log/agent.out on {name}"
+        why = f"the node agent was started; its log on {name} is log/agent.out in the node home"
         raise UnavailableError(f"no heartbeat was received within {limit_s} s", why=why)
 
     def _has_echoed(self, name: str, after_ms: int) -> bool:
@@ -346,8 +346,8 @@ class BringUp:
 def before_it_is_cleaned(error: Exception) -> str:
     """Return what a user must do before the node is cleaned; "nothing" if it is only unreachable."""
     if isinstance(error, ConnectError) and error.permanent:
-        return f"{error.fix}; then it is cleaned by itself"
-    return "nothing: it is cleaned when it is back"
+        return f"{error.fix}; then it is cleaned automatically"
+    return "nothing: it is cleaned when it is reachable again"
 
 
 def problem_of(error: Exception, node: str) -> dict[str, str]:
@@ -439,7 +439,7 @@ class _Steps:
             try:
                 await self.wait(StepName.HEARTBEAT, "receive the node agent's heartbeat", heartbeat(False))
             except UnavailableError:  # it hangs; its attempts continue without it
-                self.end("done", "the node agent runs and is not heard")
+                self.end("done", "the node agent runs but sends no heartbeat")
                 await self.act(remote, starting(True))
         if StepName.START in self.changed:
             await self.wait(StepName.HEARTBEAT, "receive the node agent's heartbeat", heartbeat(True))
@@ -454,7 +454,7 @@ async def bring_up(remote: Remote, plan: BringUpPlan, progress: Progress) -> Nod
     run = _Steps(plan.node, progress)
     known: tuple[NotReady, ...] = ()
     try:
-        run.begin(StepName.PROBE, "what is there")
+        run.begin(StepName.PROBE, "examine the node")
         before = plan.wall_ms()
         probed = await probe_node(remote, plan.fleet, plan.node_home)
         found = replace(probed, asked_ms=(before, plan.wall_ms()))

@@ -146,7 +146,7 @@ def _make_options(target: Target, pin: HostKey, timing: SshTiming) -> dict[str, 
 
 
 def _make_trust_error(target: Target, pin: HostKey, presented: HostKey | None, why: str) -> ConnectError:
-    seen = presented.fingerprint if presented else "a key of another kind"
+    seen = presented.fingerprint if presented else "a key of another type"
     return ConnectError(
         LinkFault.HOST_KEY_CHANGED,
         f"the host key of {target.alias} has changed",
@@ -165,7 +165,7 @@ def _make_login_error(
         return ConnectError(
             LinkFault.LOGIN_REFUSED,
             f"{target.alias} requires interactive login",
-            why=f"it asks: {client.prompts[0][:200]!r}, and nobody can answer",
+            why=f"it asks: {client.prompts[0][:200]!r}, and no user is present to answer",
             fix=f"allow login with only a key: in the server's sshd_config, Match User {target.user} with "
             "AuthenticationMethods publickey",
         )

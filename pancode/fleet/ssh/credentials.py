@@ -54,7 +54,8 @@ class OfferedKeys:
     """Public halves of the named identities, whose keys come first among the agent's."""
     only_named: bool = False
     lack: ConnectError | None = None
-    """The error if the server refuses while no key could be offered; it is tried, as some want no key."""
+    """The error if the server refuses and no key could be offered; login is still tried, as some need no
+    key."""
 
     async def of_agent(self, agent: asyncssh.SSHAgentClient) -> list[asyncssh.SSHKeyPair]:
         """Return the agent's keys in order, without those that were already offered from a file."""
@@ -109,7 +110,7 @@ def _default_identities(home: str | None) -> tuple[str, ...]:
 
 def _make_key_error(target: Target, named: tuple[str, ...], files: list[str]) -> ConnectError:
     if files:
-        message = f"the key {files[0]} needs a passphrase, and no SSH agent has it"
+        message = f"the key {files[0]} needs a passphrase, and no SSH agent holds the key"
         return ConnectError(
             LinkFault.BAD_CREDENTIALS, message, fix=f'eval "$(ssh-agent)"; ssh-add {files[0]}'
         )
@@ -117,6 +118,6 @@ def _make_key_error(target: Target, named: tuple[str, ...], files: list[str]) ->
     return ConnectError(
         LinkFault.BAD_CREDENTIALS,
         f"no SSH key found to log in to {target.alias}",
-        why=f"no file {looked}, no SSH agent",
+        why=f"{looked} not found, no SSH agent",
         fix="create a key (ssh-keygen), set one (IdentityFile) in ~/.ssh/config, or start an SSH agent",
     )

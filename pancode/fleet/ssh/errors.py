@@ -77,7 +77,7 @@ class ConnectError(SshError):
         return self.fix.replace("NODE", node).replace("ssh HOST ", f"ssh {node} ")
 
 
-_AGAIN = "check by hand that it stays up (ssh HOST true), then run the same command again"
+_AGAIN = "check by hand that the connection stays up (ssh HOST true), then run the same command again"
 
 
 class LinkLost(ConnectError):
@@ -127,7 +127,7 @@ def classify_error(error: BaseException) -> ConnectError:
         if isinstance(error, TimeoutError):
             return ConnectError(LinkFault.SILENT, "the node did not respond in time", why=text, fix=_WAKE)
         if isinstance(error, ConnectionRefusedError):
-            message = "the node refused the connection: no SSH server there"
+            message = "the node refused the connection: no SSH server on that port"
             return ConnectError(LinkFault.REFUSED, message, why=text, fix=_START_SSHD)
         if isinstance(error, ConnectionError):
             return ConnectError(LinkFault.LOST, "the connection was lost", why=text, fix=_WAKE)

@@ -122,7 +122,7 @@ def _read_probe(probe: str) -> NodeProbe:
     try:
         return parse_probe(probe)
     except ValueError as error:
-        raise UsageError("this is not an answer to the probe", why=str(error), code="no_probe") from error
+        raise UsageError("this is not output of the probe", why=str(error), code="no_probe") from error
 
 
 def _require_fit(name: str, found: NodeProbe, now_ms: int) -> NodeProbe:

@@ -14,7 +14,7 @@ from typing import TypeVar
 from pancode.kernel.host.open_files import is_spare
 
 SHUT_S = 2.0
-"""Seconds for TLS to close properly; a peer that does not is cut off."""
+"""Seconds for an orderly end of TLS; a peer that takes longer is disconnected."""
 
 
 @dataclass(frozen=True, slots=True)

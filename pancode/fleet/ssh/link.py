@@ -66,7 +66,7 @@ Dial = Callable[[], Awaitable[Session]]
 Changed = Callable[[LinkState], None]
 
 CLOSE_AGAIN_S = 10.0
-"""Seconds until a closing without effect is asked for again; longer than a connection takes to close."""
+"""Seconds until a close without effect is repeated; longer than a connection takes to close."""
 
 
 class Link:

@@ -55,7 +55,7 @@ def check_trial(done: Completed, by: Pass) -> None:
     if done.status == 0:
         return
     if done.status == _UNKNOWN_VERB:
-        raise _make_direct_error(by, "its node agent is of an older version", f"pancode fleet up {by.node}")
+        raise _make_direct_error(by, "its node agent has an older version", f"pancode fleet up {by.node}")
     try:
         result = json.loads(done.text)
         redis, depot, wall_ms = str(result["redis"]), str(result["depot"]), int(result["wall_ms"])
@@ -75,7 +75,7 @@ def _find_fix(words: str, wall_ms: int, by: Pass) -> str:
     if any(one in words for one in _DATES):
         if abs(wall_ms - by.issued_ms) > SKEW_MS:
             clock = datetime.fromtimestamp(wall_ms // 1000, UTC).isoformat()
-            return f"set the clock of {by.node}, which says {clock}: timedatectl set-ntp true"
+            return f"set the clock of {by.node}, which shows {clock}: timedatectl set-ntp true"
         return f"recreate it: pancode fleet down, then pancode fleet up; {look}"
     if "not valid for" in words or "mismatch" in words:
         return f"another host's certificate is presented at the address in {by.origin}; {look}"
@@ -135,7 +135,7 @@ class LinkEvents:
     contact: Callable[[str], None]
     """Called when a link comes up, and every `tend_s` while it is up."""
     silent: Callable[[str], bool]
-    """Whether the node is not heard although it should be."""
+    """Whether the node sends no heartbeats although it should."""
     state: Callable[[str, LinkNews], None]
 
 
@@ -194,7 +194,7 @@ class Links:
             home = found.node_home if found else reach.installed_home
             uid = found.uid if found else reach.uid
             if home is None or uid is None:
-                raise PancodeError(f"node {name} was never started", fix=f"pancode fleet up {name}")
+                raise PancodeError(f"node {name} has never been started", fix=f"pancode fleet up {name}")
             self._links[name] = Link(
                 name,
                 lambda: self.dial(name),

@@ -64,7 +64,7 @@ class HostKeyOffer:
         seen = self.host_key.fingerprint
         text = f"{self.name} ({self.target.endpoint}) has the host key {seen}"
         if self.changed_from is not None:
-            text += f", and had {self.changed_from} before: ask its owner why before you accept this"
+            text += f", but had {self.changed_from} before: ask its owner why before you accept this"
         return {"kind": "host_key", "text": text, "value": seen}
 
     def check_accepted(self, fingerprint: str | None) -> None:
@@ -79,7 +79,7 @@ class HostKeyOffer:
             )
         if fingerprint != seen:
             raise RefusedError(
-                f"the host key of {self.name} is not the accepted one",
+                f"the host key of {self.name} is not the one that was accepted",
                 why=f"accepted {fingerprint}, presented {seen}",
                 fix="compare on that node: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub",
                 code="host_key_differs",
@@ -361,7 +361,7 @@ class Machines:
         async def one(name: str) -> NodeResult:
             turn = self._turns.setdefault(name, asyncio.Lock())
             if turn.locked():
-                words = "another command is at work on it: waiting"
+                words = "another command is running on this node: waiting"
                 progress(ProgressLine(name, "connect", "started", words))
             try:
                 async with turn:
@@ -458,8 +458,8 @@ def _hop_key(hop: Target, places: SshPlaces) -> HostKey:
     if not keys:
         raise ConnectError(
             LinkFault.HOST_KEY_UNKNOWN,
-            f"the jump host {hop.endpoint} is not known",
+            f"the jump host {hop.endpoint} is unknown",
             why="its key is not in your known_hosts files",
-            fix=f"log in there once by hand (ssh {hop.alias}), compare its key, then run the command again",
+            fix=f"log in there once by hand (ssh {hop.alias}), compare its key, then repeat the command",
         )
     return keys[0]

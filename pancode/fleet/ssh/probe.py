@@ -88,7 +88,7 @@ class NodeProbe:
     path: str = ""
     """PATH of agents and probes, as the owner wrote it into the node's `node.json`; empty: not written."""
     named: str = ""
-    """The name under which the asking fleet has set up this home; empty: it has not yet."""
+    """The name under which the requesting fleet has set up this home; empty: not set up yet."""
     layout: int | None = None
     """The number of the home's layout; None: no node agent has written one, or it is not a number."""
     asked_ms: tuple[int, int] = (0, 0)

@@ -12,7 +12,7 @@ from pancode.fleet.ssh.probe import HomeState, LibcKind, NodeProbe, Python
 OLDEST_GIT = (2, 31)
 """The oldest usable git: older ones ignore settings from the environment, and so our hardening."""
 NEEDED_DISK = 160 << 20
-"""Bytes free in the home folder of a fresh node: the archive, the unpacked bundle, the journal."""
+"""Free bytes that a fresh node's home folder needs for the archive, the unpacked bundle and the journal."""
 WORKING_DISK = 512 << 20
 """Free bytes below which a node accepts no run: the default of `NodeSettings.disk_reserve`."""
 _COREUTILS = ("timeout", "mktemp", "sha256sum", "cut", "tr", "head", "tail", "sort", "stat", "readlink", "id")
@@ -129,9 +129,9 @@ def _check_home(probe: NodeProbe) -> list[NotReady]:
     where = probe.home
     if probe.home_state is HomeState.READ_ONLY:
         why = f" ({probe.home_detail})" if probe.home_detail else ""
-        return [NotReady("home", f"{where} cannot be written{why}", "make the home folder writable")]
+        return [NotReady("home", f"{where} is not writable{why}", "make the home folder writable")]
     if probe.home_state is HomeState.NOEXEC:
-        fix = "mount it without noexec, or set PANCODE_NODE_HOME there to a folder that is not"
+        fix = "mount it without noexec, or set PANCODE_NODE_HOME there to a folder on another mount"
         return [NotReady("home", f"{where} is mounted noexec", fix)]
     full = probe.home_state is HomeState.FULL
     if full or (probe.disk_free is not None and probe.disk_free < NEEDED_DISK):
@@ -146,28 +146,28 @@ def _check_layout(probe: NodeProbe) -> list[NotReady]:
     """Return the problem of a newer home layout, found before any change: the newer agent continues."""
     if probe.layout is None or probe.layout <= HOME_LAYOUT:
         return []
-    newer = f"{probe.node_home} is of layout {probe.layout}, as a newer PanCode writes it"
+    newer = f"{probe.node_home} has layout {probe.layout}, which a newer PanCode wrote"
     fix = (
         "start this fleet with the last version of PanCode used here, or a newer one; or remove "
         "the node (pancode node rm NAME) and add it again"
     )
-    return [NotReady("layout", f"{newer}; this one knows layout {HOME_LAYOUT} and none above", fix)]
+    return [NotReady("layout", f"{newer}; this version supports layouts up to {HOME_LAYOUT}", fix)]
 
 
 def _list_notes(probe: NodeProbe, now_ms: int | None) -> list[NotReady]:
     out = []
     if probe.disk_free is not None and NEEDED_DISK <= probe.disk_free < WORKING_DISK:
-        text = f"it takes no work: {probe.disk_free >> 20} MB is free in {probe.home}"
+        text = f"it accepts no runs: only {probe.disk_free >> 20} MB is free in {probe.home}"
         out.append(_note("reserve", text, f"free at least {WORKING_DISK >> 20} MB there"))
     if probe.wall_ms is not None and now_ms is not None and abs(probe.wall_ms - now_ms) > LARGEST_SKEW_MS:
         skew = (probe.wall_ms - now_ms) / 1000
         out.append(_note("clock", f"its clock is off by {skew:+.0f} s", "turn on time synchronization there"))
     if not probe.services_usable:
-        text = "no systemd user services: the node agent is started again at the next contact after a reboot"
+        text = "no systemd user services: after a reboot, the node agent starts only at the next contact"
         out.append(_note("services", text, ""))
     elif not probe.linger:
         fix = f"run there as root: loginctl enable-linger {probe.user}"
-        out.append(_note("linger", "user services end with the last login", fix))
+        out.append(_note("linger", "user services stop when the user's last login ends", fix))
     return out
 
 

@@ -16,7 +16,7 @@ from pancode.fleet.ssh.errors import LinkLost, RemoteFailed, TransferFailed, tra
 
 MARK = "@@pancode-output@@"
 NOISE = 64 * 1024
-"""How many bytes of a login shell's own words, with the mark, are read beside a command's output."""
+"""How many bytes of a login shell's own output, with the mark, are read in addition to a command's."""
 _SAYS = f"printf '%s\\n' {MARK}; printf '%s\\n' {MARK} >&2; exec \"$@\""
 
 
@@ -33,7 +33,7 @@ def strip_before_mark(output: bytes) -> bytes:
 
 
 SLOTS = 4
-"""Commands at once: sshd's MaxSessions is 10, and an ended command frees its place late."""
+"""Concurrent commands: sshd's MaxSessions is 10, and an ended command frees its session late."""
 OUTPUT_LIMIT = 4 << 20
 CHUNK = 64 << 10
 PAUSES = (0.05, 0.2, 1.0)

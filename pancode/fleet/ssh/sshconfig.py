@@ -15,7 +15,7 @@ from pancode.fleet.ssh.errors import TargetError
 ASK_S = 20.0
 """Seconds that ssh may take to answer, as a `Match exec` may use the network."""
 _OURS = ("PATH", "SHELL", "USER", "LOGNAME", "LANG")
-"""Our own variables that ssh and a `Match exec` need; all others are the caller's."""
+"""Variables of our own environment that ssh and a `Match exec` need; all others are the caller's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,7 +84,7 @@ class BringUpStep:
     says: str
     acts: tuple[Act, ...] = ()
     changes: tuple[str, ...] = ()
-    """Paths on the node that the step may make or alter; removal takes all of them out."""
+    """Paths on the node that the step may create or change; removal deletes them all."""
     there: bool = False
     """Whether the probe shows that everything is already as the step would make it."""
 

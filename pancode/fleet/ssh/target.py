@@ -37,7 +37,7 @@ OURS = frozenset(
 """Settings without a meaning for an unattended connection, or set by PanCode itself (pins, keepalive ...)."""
 
 _REFUSED = {
-    "proxyusefdpass": "the connection would go another way than you mean",
+    "proxyusefdpass": "the connection would not use the route that you configured",
     "hostkeyalias": "the host key would be stored under another name than the one you configured",
     "bindinterface": "the connection would not use the interface that you configured",
 }
@@ -74,7 +74,7 @@ def refuse_setting(alias: str, found: Mapping[str, tuple[str, ...]]) -> None:
 def list_warnings(alias: str, one: Mapping[str, str]) -> tuple[str, ...]:
     """Return one sentence for each setting that has an effect in ssh but is not supported here."""
     return tuple(
-        f"ssh -G {alias}: {key} is not honoured" + (f": {_MEANS[key]}" if key in _MEANS else "")
+        f"ssh -G {alias}: {key} is ignored" + (f": {_MEANS[key]}" if key in _MEANS else "")
         for key, value in one.items()
         if key not in HONOURED | OURS and not (key in _MEANS and value in ("no", "none", "false"))
     )
@@ -102,7 +102,9 @@ def select_algorithms(
         usual = defaults[keyword][0].split(",")
         gone = [name for name in names if name not in (*kept, *usual)]
         if gone:
-            without.append(f"ssh -G {alias}: {keyword} goes without {', '.join(gone)}, not known here")
+            without.append(
+                f"ssh -G {alias}: {keyword} is used without {', '.join(gone)}, which PanCode does not support"
+            )
     return tuple(lists), tuple(without)
 
 
@@ -131,13 +133,13 @@ class Target:
     agent_path: str | None = None
     hops: tuple[Target, ...] = ()
     proxy: tuple[str, ...] = ()
-    """The command through which the server is dialled (ProxyCommand); its host key is pinned all the same."""
+    """The command through which the server is reached (ProxyCommand); its host key is pinned nevertheless."""
     family: str = "any"
     bind_address: str | None = None
     algorithms: tuple[tuple[str, str], ...] = ()
     """(asyncssh's argument, OpenSSH's list) for ciphers, MACs, key exchange, host key algorithms."""
     warnings: tuple[str, ...] = ()
-    """Settings of ssh for this alias that are not followed, each with what that means."""
+    """Settings of ssh for this alias that are ignored, each with what that means."""
 
     @property
     def by_hand(self) -> str:

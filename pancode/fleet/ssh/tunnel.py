@@ -168,9 +168,9 @@ class Tunnels:
         returns what must change on our side: another kind of link, or a certificate due for renewal."""
         newer, by = await self._pass(), generation.by
         if (newer is None) != (by is None):
-            return ("the tunnels" if newer is None else "the direct way",)
+            return ("the tunnels" if newer is None else "the direct link",)
         if by is not None and newer is not None and not by.outlives(newer):
-            return ("a certificate that lasts",)
+            return ("a renewed certificate",)
         args = [f"{self._where.pointer}/current", generation.pointer(), *generation.sockets]
         done = await self._remote.script(CHECK_LINK, args, SCRIPT_TIMEOUT_S)
         _require_output(done)

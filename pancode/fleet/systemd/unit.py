@@ -19,7 +19,7 @@ COORDINATOR = {
     "SystemCallFilter": "~@clock @cpu-emulation @module @obsolete @raw-io @reboot @swap",
     "SystemCallErrorNumber": "EPERM",
 }
-"""The settings of every coordinator; a user's manager can apply them without any right of its own."""
+"""The settings of every coordinator; a user's manager can apply them without extra privileges."""
 
 SYSTEM_COORDINATOR = {
     "CapabilityBoundingSet": "",
@@ -121,6 +121,6 @@ WantedBy={target}
 def format_assignment(name: str, value: str) -> str:
     """Format one assignment of Environment=, quoted, with `$` literal. ValueError for a control character."""
     if any(ord(c) < 32 for c in value):
-        raise ValueError(f"{name} holds a control character")
+        raise ValueError(f"{name} contains a control character")
     text = escape_percent(f"{name}={value}").replace("\\", "\\\\").replace('"', '\\"')
     return f'"{text}"'

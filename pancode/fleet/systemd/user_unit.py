@@ -86,7 +86,7 @@ class UserService:
         try:
             self._write()
         except (OSError, ValueError) as error:
-            return f"{NOT_RESTARTED}: its user service cannot be written: {error}"
+            return f"{NOT_RESTARTED}: cannot write its user service: {error}"
         if self._is_enabled():
             return self._look()
         for words in (("daemon-reload",), ("enable", self._unit.name)):

@@ -36,7 +36,7 @@ def acp(ctx: typer.Context, *, agent: options.SessionAgent = None, **_options: A
     from pancode.kernel.jsonrpc import JsonRpcLines, standard_input
 
     if sys.stdin.isatty():
-        sys.stderr.write("an editor speaks here, not a user; to talk yourself: pancode chat\n")
+        sys.stderr.write("this command is for an editor; to chat in a terminal, run: pancode chat\n")
     caller = of_caller({"workspace": "none"})  # each session gets the editor's folder instead
     begins = {
         **options.collect_given(ctx.params),

@@ -133,11 +133,11 @@ class AcpServer:
         elif not isinstance(number, str | int):
             self._lines.refuse(None, REQUEST, "id must be a string or a whole number")
         elif method not in self._answers:
-            self._lines.refuse(number, METHOD, f"this agent has no method {method[:100]}")
+            self._lines.refuse(number, METHOD, f"method {method[:100]} not found")
         elif method == "initialize":
             self._answer(number, method, params)
         elif not self._at_work.acquire(blocking=False):
-            self._lines.refuse(number, INTERNAL, f"{MOST_AT_WORK} requests are at work already")
+            self._lines.refuse(number, INTERNAL, f"too many requests: {MOST_AT_WORK} are in progress")
         else:
             prompted = None
             if method == "session/prompt" and (prompted := self._sessions.get(str(params.get("sessionId")))):

@@ -29,7 +29,7 @@ Json = dict[str, Any]
 LOOK_S = 0.5
 """Seconds between two checks whether a cancel request has arrived."""
 CANCEL_MS = 15_000
-"""How long after a cancel the editor is answered at the latest, even if the machine has not heard of it."""
+"""The longest time from a cancel to the editor's answer, even if the node has not received it yet."""
 _STOPS = {
     "end_turn": "end_turn",
     "cancelled": "cancelled",
@@ -37,7 +37,7 @@ _STOPS = {
     "limit": "max_turn_requests",
 }
 COMMANDS = {
-    "rest": "the session rests: its machine is free, and its change can be landed",
+    "rest": "suspend the session: its node becomes free, and its change can be landed",
     "end": "end the session; its changes are kept",
 }
 
@@ -95,7 +95,7 @@ class EditorSession:
         """The card that is shown: its number, and the id of the tool call that was created for it, if any."""
         self._asked: Json = {}
         self._question: Json = {}
-        """The question with which the last answer ended: the next message answer it."""
+        """The question that ended the last answer; the next message answers it."""
 
     @property
     def run(self) -> str:
@@ -220,7 +220,7 @@ class EditorSession:
     def _make_result(self, turn: Turn) -> Json:
         if turn.stop not in _STOPS:
             raise PancodeError(
-                f"the turn has ended: {turn.stop}", why=turn.why, fix=f"pancode why {turn.run}", code="turn"
+                f"the turn ended: {turn.stop}", why=turn.why, fix=f"pancode why {turn.run}", code="turn"
             )
         if turn.why:
             self._think(f"{turn.why}")
@@ -235,7 +235,9 @@ class EditorSession:
         state, run = self.shape["state"], self.shape["run"]
         what = MISSED
         if state == "turn lost":
-            what = "the turn is lost: its program ended in the middle of it. Say it again if you want that"
+            what = (
+                "the turn is lost: its program exited in the middle of it; send the message again if needed"
+            )
         raise PancodeError(what, why=self.shape["reason"], fix=f"pancode why {run}", code="no_answer")
 
     def _asks_for_message(self) -> Json:
@@ -327,9 +329,7 @@ class EditorSession:
 
     def _unless_broken(self) -> None:
         if self._over:
-            raise PancodeError(
-                "this session was loaded again; its turn continues and is shown in the newer one", code="left"
-            )
+            raise PancodeError("this session was loaded again; its turn continues there", code="left")
         if self._broken is not None:
             broken, self._broken = self._broken, None
             raise broken

@@ -117,7 +117,7 @@ def words_of(blocks: Iterable[Any], folder: str) -> str:
             case {"type": "resource", "resource": {"uri": str(uri)}}:
                 words.append(f"@{_name(uri, folder)}")
             case _:
-                raise ValueError("a prompt has texts and files; images and sounds are not taken")
+                raise ValueError("a prompt may contain text and files, but no images or sounds")
     return "".join(words)
 
 
@@ -133,9 +133,9 @@ def format_ending(turn: Turn, shape: Json) -> str:
     some = count_noun(len(turn.files), "file")
     what = f"{some} changed" if turn.files else f"{count_noun(turn.commands, 'command')} ran"
     return (
-        f"\n\n---\n{what} on {shape.get('node') or 'another machine'}, in its own checkout. Look: "
-        f"`pancode runs diff {turn.run}`. Bring it into your files: `pancode land {turn.run}`. "
-        "Both take what was done until the session rests: `/rest` lets it rest now.\n"
+        f"\n\n---\n{what} on {shape.get('node') or 'another machine'}, in its own checkout. Review: `pancode "
+        f"runs diff {turn.run}`. Apply it to your files: `pancode land {turn.run}`. Both wait until the "
+        "session is suspended: `/rest` suspends it now.\n"
     )
 
 

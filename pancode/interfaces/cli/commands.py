@@ -32,11 +32,11 @@ LETTERS = {
     **{"--node": "-N", "--agent": "-A", "--model": "-M", "--detach": "-d", "--number": "-n"},
     **{"--follow": "-f", "--message": "-m", "--yes": "-y", "--watch": "-w"},
 }
-"""The letter of an option, in every command that has it."""
+"""The short letter of an option, the same in every command that has the option."""
 _APPS = defaultdict[str, typer.Typer](typer.Typer)
 """Module to its Typer app."""
 WHOLE_HELP, _MOST = "--help-all", 14
-"""With more parameters than this, a command has a short help and this option for the whole one."""
+"""A command with more parameters than this has a short help; this option shows the full one."""
 
 
 def verb(name: str, *examples: str, cls: type[TyperCommand] | None = None, **more: Any) -> Callable[[F], F]:

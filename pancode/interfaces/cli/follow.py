@@ -119,18 +119,18 @@ def suspend_session(face: Face, client: Client, run: str) -> SessionShape:
             return shape
         if shape["asks"] is not None:
             what = (
-                f"{run} rests after its turn, which waits for an answer: "
+                f"{run} waits for your answer before it can be suspended: "
                 f"{escape_line(shape['asks']['words'])}"
             )
             raise WorkspaceError(what, fix=f"{shape['asks']['command']}; then run the same command again")
         if not requested and shape["state"] in ("works", "waits for you"):
-            behind = "behind the turn at work" if shape["state"] == "works" else "first"
-            face.note(f"  the conversation rests {behind}: it continues with your next message")
+            behind = "after its current turn" if shape["state"] == "works" else "first"
+            face.note(f"  the session is suspended {behind}; it continues with your next message")
             in_turn(lambda: client.post(TURN.at(run), {"by": find_user(), "what": "rest"}))
             requested = True  # true even if the run ended a moment ago
         time.sleep(_SUSPEND_LOOK_S)
     fix = f"wait for it: pancode attach {run}; or end its turn: pancode sessions end {run}"
-    raise UnavailableError(f"{run} did not become idle", fix=fix)
+    raise UnavailableError(f"{run} was not suspended in time", fix=fix)
 
 
 class Snapshots:
@@ -156,7 +156,7 @@ def format_progress(done: int, of: int) -> str:
 
 def gate_lines(run: RunDetail) -> list[str]:
     """Return a line for each gate of a run and its result, or one line if the change had no gates."""
-    none = ["  gates      none: nothing has tested it"] if run["commit"] else []
+    none = ["  gates      none: this change is untested"] if run["commit"] else []
     gates = [(escape_line(one["name"]), gate_state(one)) for one in run["gates"]]
     return [
         f"  gates      {name}: {color_state(state.split(',')[0])}{state[6:]}" for name, state in gates
@@ -222,7 +222,7 @@ def wait_for_run(face: Face, client: Client, run: str, *, verbose: bool = False)
 
 JOIN_S = 3.0
 KEPT = 100_000
-"""How many characters of the shown output are remembered for the end."""
+"""How many characters of the shown output are kept for the end."""
 
 
 class LiveTranscript(threading.Thread):
@@ -392,7 +392,7 @@ def _format_question(run: str, item: RunWaits) -> list[str]:
 
 def _format_tests(seen: VerificationShape) -> str:
     before = [escape_line(str(one["node"])) for one in seen["earlier"] if one["state"] == "disputed"]
-    disputed = f" (disputed before by {', '.join(before)})" if before else ""
+    disputed = f" (disputed earlier by {', '.join(before)})" if before else ""
     return f"{escape_line(seen['why'])}{disputed}"
 
 

@@ -56,7 +56,7 @@ def format_first_screen() -> str:
 
 FIRST_SCREEN = format_first_screen()
 _NAMED = "pancode.named"
-"""Key in `meta`: the first two words of the command line, in the names of the tree."""
+"""Key in `meta`: the first two words of the command line, as names in the command tree."""
 _ROOTS = ("-h", "--help", "--version", "--")
 root = typer.Typer(
     name="pancode",
@@ -206,7 +206,7 @@ def _report_defect(exc: Exception, as_json: bool) -> int:
 
 
 _MEANT = {"runs": "best-of", "count": "best-of", "number": "best-of"}
-"""Words for an option that look like another one."""
+"""Guessed option names whose nearest spelling would be the wrong option."""
 
 
 def _find_near(wrong: click.NoSuchOption) -> str | None:
@@ -232,5 +232,5 @@ def _make_usage_error(wrong: click.ClickException) -> PancodeError:
     if isinstance(wrong, click.NoSuchOption):
         name = wrong.option_name
         number = name[1:2].isdigit()
-        message = f"a number below 0 is none that fits here: {name}" if number else f"no such option: {name}"
+        message = f"a negative number is not valid here: {name}" if number else f"no such option: {name}"
     return UsageError(message or wrong.format_message(), fix=fix)

@@ -160,7 +160,7 @@ def find_ignored_variables(client: Client, cwd: str, environ: Mapping[str, str])
         return []
     remote = remote_of(environ)
     if remote is not None:
-        return [f"{name} does not count: the coordinator on {remote} has its own settings" for name in named]
+        return [f"{name} is ignored: the coordinator on {remote} has its own settings" for name in named]
     there: dict[str, Any] = {row["key"]: row["value"] for row in client.get(SETTINGS)["settings"]}
     for name, key in list(named.items()):
         text = environ[name].strip()
@@ -175,8 +175,8 @@ def find_ignored_variables(client: Client, cwd: str, environ: Mapping[str, str])
 
     here = {row["key"]: row for row in settings_here(home_of(environ), Path(cwd), environ)[0]}
     return [
-        f"{name} does not count: the coordinator was started without it, with {there.get(key)} for {key} "
-        "(fix: pancode fleet down, then this command again)"
+        f"{name} is ignored: the coordinator was started without it, with {there.get(key)} for {key} (fix: "
+        "pancode fleet down, then this command again)"
         for name, key in named.items()
         if here[key]["origin"] == name and here[key]["value"] != there.get(key)
     ]
@@ -198,8 +198,8 @@ MEANINGS: dict[ExitCode, str] = {
     ExitCode.TIMEOUT: "timeout",
     ExitCode.STALLED: "stalled: no output for the idle limit",
     ExitCode.BUDGET_EXCEEDED: "budget_exceeded",
-    ExitCode.LOST: "lost: the node was not heard for the whole deadline",
-    ExitCode.INFRA: "infra: ours (ssh, disk, login, missing runtime, failed set-up)",
+    ExitCode.LOST: "lost: no report from the node until the deadline",
+    ExitCode.INFRA: "infra: the fleet failed (ssh, disk, login, missing runtime, failed setup)",
     ExitCode.POLICY_VIOLATION: "policy_violation",
     ExitCode.INTERRUPTED: "interrupted: by a user or a drain",
     ExitCode.PARTIAL: "some of a batch, or some nodes, failed",
@@ -230,7 +230,7 @@ def tell_error(error: PancodeError, *, as_json: bool) -> int:
 
 
 COMMAND_LOG = "run/command.log"
-"""Where, below the home, the tracebacks of commands are that failed by a defect of PanCode's own."""
+"""The log, below the home, of the tracebacks of commands that failed because of a bug in PanCode."""
 _LOG_CAP = 1 << 20
 
 

@@ -20,7 +20,7 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(B|[KMG]B|[KMG]iB|[kKmMgG])")
 _UNITS_BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _UNITS_BYTES |= {letter: 10**power for power, both in ((3, "kK"), (6, "mM"), (9, "gG")) for letter in both}
 _LONGEST = 40
-"""How many characters a typed number may have; a longer one fits in no node."""
+"""How many characters a typed number may have; a longer one cannot be a valid node value."""
 _MONEY = re.compile(r"\$?(\d{1,9}(?:\.\d{1,9})?)")
 
 
@@ -78,7 +78,7 @@ def slot_bounds(value: str) -> SlotBounds:
         raise typer.BadParameter(f"{value!r} must be a number of runs, or bounds such as 1-8")
     found = SlotBounds(int(bounds[0]) if dash else None, int(bounds[1]))
     if not 1 <= (found.least or 1) <= found.most <= 256:
-        raise typer.BadParameter(f"{value!r} is not between 1 and 256, or its bounds are the wrong way round")
+        raise typer.BadParameter(f"{value!r} must be from 1 to 256, with the lower bound first")
     return found
 
 
@@ -97,7 +97,7 @@ def many(help: str, *words: str, **more: Any) -> Any:
 def read_face(format: str) -> Face:
     """Return the command's output in this format; as text if no format is given."""
     if format and format not in FORMATS:
-        raise typer.BadParameter(f"format {format!r} not found; there are {', '.join(FORMATS)}")
+        raise typer.BadParameter(f"format {format!r} not found; use one of {', '.join(FORMATS)}")
     return Face(format == "json", format)
 
 
@@ -111,7 +111,7 @@ Json = Annotated[
         parser=read_face,
         default_factory=str,
         show_default=False,
-        help="json, yaml, wide (columns are not cut) or name (ids alone); --json is -o json.",
+        help="json, yaml, wide (no column is cut) or name (only ids); --json means -o json.",
     ),
 ]
 """The option -o: the command answers in this format instead of text. `--json` means `-o json`."""
@@ -122,7 +122,7 @@ Nodes = Annotated[
 ]
 Link = Annotated[
     Literal["ssh", "direct"] | None,
-    option("How the machine reaches Redis and the depot: a tunnel, or TLS to the address direct.listen."),
+    option("How the node reaches Redis and the depot: an SSH tunnel, or TLS to the address direct.listen."),
 ]
 Verbose = Annotated[bool, option("Show every step, and the facts behind the result.", "-v", "--verbose")]
 Cursor = Annotated[

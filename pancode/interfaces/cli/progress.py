@@ -125,7 +125,7 @@ class Steps(_Picture):
             self._draw(Group(*self._at.values()))
 
 
-_MARKS = {"started": "...", "done": "ok", "skipped": "ok, as it was", "failed": "FAILED", "note": ""}
+_MARKS = {"started": "...", "done": "ok", "skipped": "ok, unchanged", "failed": "FAILED", "note": ""}
 
 
 def _format_step(step: dict[str, Any]) -> str:

@@ -86,7 +86,7 @@ _STEERS = re.compile(
     rb"\xc2[\x80-\x9f]|\xd8\x9c|\xe2\x80[\x8b\x8e\x8f\xaa-\xae]|\xe2\x81[\xa0-\xaf]|\xf3\xa0[\x80\x81][\x80-\xbf]"
     rb"|^[\x80-\x9f]|[\x00-\x08\x0b-\x1f\x7f]"
 )
-"""Control characters, and those that reverse a line or are invisible: code reads otherwise than it runs."""
+"""Control characters, and invisible ones or those that reverse text: with them, code can look harmless."""
 
 
 def escape_output(data: bytes, stream: TextIO) -> bytes:
@@ -158,7 +158,7 @@ _LONG = 12
 _CUT = 24
 """The width that a cut column keeps while spare columns can still be left out."""
 _END_OF_ROW = "\x1f"
-"""Drawn between rows, so that they can be told apart again; `safe` lets none of it through."""
+"""Separates rows in the drawn table, so that it can be split again; `escape_line` removes it from cells."""
 
 
 _TONED = {"", "STATE", "OUTCOME", "VERDICT", "GRADE", "LEVEL"}

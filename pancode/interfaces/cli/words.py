@@ -77,7 +77,7 @@ WORDS = _by_name(
         "top": "stats",
     }
 )
-"""Words that work for good, silently. A name that ends with ` ...` counts where a word follows."""
+"""Permanent aliases, which print no note. A name that ends with ` ...` applies if another word follows."""
 ALIASES = _by_name(
     {
         "fleet demo": "demo",
@@ -149,7 +149,7 @@ ALIASES = _by_name(
         "skills ls --status": "skills status",
     }
 )
-"""Old names that work until 1.0; a terminal is told the new one."""
+"""Old names that work until 1.0; on a terminal, a note shows the new name."""
 INSTEAD = _by_name(
     {
         "pancode models test MODEL": "models decompose, doctor panos",
@@ -212,7 +212,7 @@ INSTEAD = _by_name(
         "pancode budget spent": "usage",
     }
 )
-"""Removed names and words of kubectl, docker, gh, systemctl and agent programs: what to use instead."""
+"""Removed names and words of kubectl, docker, gh, systemctl and agent programs, with their replacements."""
 OPTIONS: Mapping[str, Mapping[str, str]] = {
     "admin tokens": {"--scope": "--allow"},
     "audit": {"--by": "--actor"},

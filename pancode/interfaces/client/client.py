@@ -34,9 +34,9 @@ Place = Path | RemoteCoordinator
 Json = dict[str, Any]
 SOCKET = "api.sock"
 LOOK_S = 1.5
-"""How often a waiting client asks whether the coordinator is at work, and how long that may take."""
+"""Seconds between two checks, by a waiting client, whether the coordinator still works; and per check."""
 NOTE_S, SILENT_S = 3.0, 30.0
-"""After how long a user is told that the coordinator answers nobody, and after how long the wait ends."""
+"""Seconds without any answer from the coordinator until the user gets a note, and until the wait ends."""
 _LONGEST = 100
 _LONGEST_NAME, _LONGEST_HOME = 255, 3_500
 
@@ -52,7 +52,7 @@ def discard_note(text: str) -> None:
 def unusable_home_error(home: Path, exc: OSError) -> ConfigError:
     """Return the error for a home that cannot be created or written, with a fix."""
     fix = (
-        f"make room on its disk: df -h {home}"
+        f"free space on its disk: df -h {home}"
         if exc.errno in FULL
         else "set PANCODE_HOME to a directory of your own"
     )
@@ -73,7 +73,7 @@ class FleetDownError(NotRunningError):
 
 
 DOWN_MARK = "run/down"
-"""A file in a home whose fleet was taken down: commands that only look do not start it then."""
+"""A file in a home whose fleet was taken down: read-only commands do not start it then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,9 +283,9 @@ def explain_silence(error: TimeoutError, pid: int | None) -> tuple[str, str, str
     """Return message, why and fix of the error for a coordinator that did not answer."""
     fix = "check before you retry: pancode runs"
     if pid is not None:
-        fix += f"; where that is not answered either: kill {pid} (else kill -9 {pid}), runs on nodes continue"
+        fix += f"; if that does not answer either: kill {pid} (else kill -9 {pid}), runs on nodes continue"
     message = f"the coordinator{f', pid {pid},' if pid else ''} did not answer in time"
-    return message, f"{error}; it may still be at work on this", fix
+    return message, f"{error}; it may still be processing the request", fix
 
 
 def try_get(place: Place, path: str, timeout_s: float) -> Json | None:
@@ -309,14 +309,14 @@ def answer_in(status: int, body: bytes) -> Json | None:
 
 START_S = 60.0
 STARTS_LOOK_S, NOTED = 0.05, 30
-"""Seconds between two looks, and after how many looks a user is told what is waited for."""
+"""Seconds between two checks, and after how many checks the user gets a note about the wait."""
 END_S = 60.0
 """Seconds that a coordinator has to exit if it is stopped during its start."""
 ANSWER_S = 120.0
 LAND_S = 4 * 3600.0
 """Seconds for a landing: it runs the gates again, each of which may take an hour."""
 STREAM_S = 45.0
-"""Seconds after which a silent stream counts as cut: the coordinator speaks at least every 10 s."""
+"""Seconds after which a silent stream counts as cut; the coordinator sends something at least every 10 s."""
 _LOG_CAP = 4 * 2**20
 
 
@@ -647,7 +647,7 @@ def start_coordinator(
             child = _spawn_coordinator(home, log, stamp)
             began(child)
         if look == NOTED:
-            note(f"the coordinator on {home} starts ...")
+            note(f"the coordinator for {home} is starting ...")
         time.sleep(STARTS_LOOK_S)
     raise UnavailableError(
         "the coordinator did not answer in time",
@@ -751,7 +751,7 @@ def _cut(error: BaseException, pid: int | None = None) -> StreamCutError:
 
 def _went_away(error: BaseException) -> StreamCutError:
     return StreamCutError(
-        "lost the connection to the coordinator while it answered",
+        "the connection to the coordinator was lost during its answer",
         why=cut_link() or (f"{type(error).__name__}: {error}" if str(error) else type(error).__name__),
         fix="check before you retry: pancode runs",
     )

@@ -23,13 +23,12 @@ Json = dict[str, Any]
 Note = Callable[[str], object]
 """Shows one line to the user."""
 MODEL_UNTESTED, NEEDS_YES, WHICH_AGENT = "model_untested", "needs_yes", "which_agent"
-"""The coordinator's codes for refusals that end with a model's test, a user's approval, or an
-agent's name."""
+"""Codes of refusals that end after a model's test, with a user's approval, or with an agent's name."""
 _ANSWER = {NEEDS_YES: "yes", WHICH_AGENT: "agent"}
 """Code of such a refusal to the request field for the user's answer."""
 AGAIN_S = 1.0
 TRIES = 60
-"""How many times a coordinator that went away is looked for before the wait ends."""
+"""How many times to try to reach a lost coordinator before giving up."""
 
 
 def run_model_tests(note: Note, client: Client, body: Json) -> list[Json]:
@@ -42,7 +41,7 @@ def run_model_tests(note: Note, client: Client, body: Json) -> list[Json]:
                 tests: list[Json] = event.data["tests"]
                 return tests
     except KeyboardInterrupt:
-        note("\nthe test continues without you; its result: pancode models")
+        note("\nthe test continues in the background; for its result: pancode models")
         raise
     raise UnavailableError("the coordinator stopped before it finished", fix="run the same command again")
 
@@ -133,13 +132,18 @@ def resume_stream(
             if tries >= TRIES:
                 raise
             if tries == 0:
-                note(f"the coordinator is away ({cut.why or cut}); the run is not, waiting for it to be back")
+                note(
+                    f"lost the coordinator ({cut.why or cut}); the run continues; waiting for the coordinator"
+                )
         tries += 1
         time.sleep(AGAIN_S)
 
 
 def _went_down(down: FleetDownError, run: str) -> FleetDownError:
-    why = f"{down.why}; running work continues, waiting runs are kept; {run} is notified when it is up again"
+    why = (
+        f"{down.why}; running work continues, waiting runs are kept; {run} is updated when the fleet is up "
+        "again"
+    )
     return FleetDownError(str(down), why=why, fix=f"pancode fleet up; then pancode runs logs -f {run}")
 
 

@@ -30,7 +30,7 @@ OVER = ("rests", "turn lost", "ended")
 WAITING = ("waits for you", "asks", *OVER)
 """The states in which nothing more happens until a user sends something."""
 NO_TURN = "no_turn"
-"""The coordinator's code for a session whose program has ended already."""
+"""The coordinator's code for a session whose program has already ended."""
 MISSED = "no turn has taken this message; it is kept for the next turn"
 Happening = tuple[str, Any]
 """(kind, data): `session` and its shape, `log` and (run, attempt, bytes, runtime), `end`, `broken` and the

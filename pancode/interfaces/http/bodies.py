@@ -70,7 +70,7 @@ _TYPES: Mapping[str, Any] = {
     **{"Money": Decimal, "Labels": Labels, "bool": bool, "Gpus": int | str},
     **dict.fromkeys(("Commands", "Paths"), tuple[str, ...]),
 }
-"""The type in a body, by the name of an option's type."""
+"""The type in a body, by the type name of an option."""
 
 
 @with_options(_TYPES)
@@ -113,7 +113,7 @@ class DispatchBody(WorkBody, CallerSettings):
     by: By = "api"
     cwd: Annotated[str, Field(max_length=4096)] | None = None
     project: Name | None = None
-    """A project's name, or an issue of it: the work is in its repository, and `cwd` does not count."""
+    """A project's name, or one of its issues: the work is in its repository, and `cwd` is ignored."""
     parent: str | None = None
     depth: int = Field(default=0, ge=0, le=1_000)
     dry_run: bool = False
@@ -252,7 +252,7 @@ class LandBody(Body):
     how: How | None = None
     """How commits are made on the branch; None: as `land.how` says."""
     wait: bool = True
-    """False: the answer comes at once, with its place in the queue."""
+    """False: answer at once, with the place in the queue."""
     elsewhere: bool = False
     """Land even if the user's folder is in another repository than the one to change."""
     pull_to: Line = ""
@@ -425,7 +425,7 @@ def _not_one_of(path: str, error: Mapping[str, Any]) -> UsageError:
 def _format_hint(error: Mapping[str, Any], path: str, must: bool) -> str:
     """Return a hint for the fix. `must`: the key is required."""
     if expected := error.get("ctx", {}).get("expected"):
-        return f"it may be {expected}"
+        return f"valid values: {expected}"
     return f"give another {path[:80]}" if must else f"change {path[:80]}, or omit it"
 
 

@@ -34,7 +34,7 @@ log = logging.getLogger("pancode.api")
 P = TypeVar("P")
 
 LET_IN = "pancode.let_in"
-"""The key in the scope of a request over TCP: what is called once its token is known to be valid."""
+"""The key in the scope of a request over TCP: a function to call once its token is known to be valid."""
 
 
 class CoordinatorApi(Protocol):
@@ -311,5 +311,5 @@ class ApiContext:
             except (UnavailableError, ConfigError):  # the loop reports and repairs this
                 pass
             except Exception:
-                log.exception("a change was made, and could not be acted upon at once")
+                log.exception("a change was stored but could not be acted on at once")
         self.bell.ring()

@@ -26,7 +26,7 @@ PARAMETERS: Json = {
     "cursor": {"type": "string", "maxLength": 600},
     **dict.fromkeys(("limit", "tail", "offset"), _COUNT),
 }
-"""What each parameter may be, by its name; all others are text."""
+"""The type of each parameter, by its name; all others are text."""
 _EVENT: Json = {"type": "object", "properties": dict.fromkeys(("event", "data", "id"), _TEXT)}
 _PROBLEM: Json = {
     "type": "object",
@@ -130,7 +130,7 @@ def _in_query(name: str) -> Json:
 
 def _list_key_headers(verb: Verb) -> list[Json]:
     """Return the header that prevents a request from being carried out twice."""
-    what = "begun once: the same request with the same key gets the same answer for 24 hours"
+    what = "the same request with the same key is started once and gets the same answer for 24 hours"
     schema: Json = {"type": "string", "minLength": 1, "maxLength": MOST_CHARS, "pattern": "^[ -~]+$"}
     made: Json = {"name": "Idempotency-Key", "in": "header", "description": what, "schema": schema}
     return [made] if verb.takes_key else []
@@ -156,4 +156,4 @@ def _answer(verb: Verb, shapes: Json) -> Json:
 
 def _make_problem() -> Json:
     schema = {"$ref": REF.format(model="Problem")}
-    return {"description": "what went wrong", "content": {"application/problem+json": {"schema": schema}}}
+    return {"description": "the error", "content": {"application/problem+json": {"schema": schema}}}

@@ -46,7 +46,7 @@ STATUS_OF_CODE: dict[str, int] = {
     "wrong_host": 421,
     **dict.fromkeys(("too_many_failures", "too_many_webhooks"), 429),
 }
-"""By code: the HTTP status of requests not let in over TCP, not signed, or with another request's key."""
+"""HTTP status by code, for requests refused over TCP, without a valid signature, or with a reused key."""
 
 
 def body_of(problem: Problem, status: int) -> dict[str, Any]:

@@ -78,11 +78,11 @@ def _try_note(note: Callable[[], None]) -> None:
     try:
         note()
     except PancodeError:
-        log.exception("the answer to a request with a key was not kept; it is refused as unknown from now on")
+        log.exception("could not store the answer to a request with a key; a repeat of it will be refused")
 
 
 MAX_BODY = 8 * 1024 * 1024
-"""How many bytes a request has at most; the largest task fits several times."""
+"""The maximum size of a request in bytes; several times the largest task."""
 MAX_DEPTH = 20
 FOLDER = "pancode-folder"
 """The header with the user's current folder, percent-encoded."""
@@ -101,9 +101,9 @@ class ApiCall:
     last_event: str = ""
     """The last event that the client received, which a browser sends when it reconnects."""
     inside: Run | None = None
-    """The run from inside which this is asked; None: a user asks, or it is not known for a `GET`."""
+    """The run that sent the request; None: a user did, or unknown for a `GET`."""
     visitor: Visitor | None = None
-    """The visitor who asks over TCP; None: the request came over the unix socket."""
+    """The visitor who sent the request over TCP; None: it came over the unix socket."""
     key: str = ""
     """The request's idempotency key, or empty."""
     folder: str = ""
@@ -150,7 +150,7 @@ class TcpAccess(Enum):
 Answer = Callable[[ApiContext, ApiCall], Any]
 Answers = TypeVar("Answers", bound=Answer)
 Object = dict[str, Any]
-"""A JSON object whose keys are not promised."""
+"""A JSON object whose keys may change."""
 
 
 class RemovedAnswer(TypedDict):
@@ -191,7 +191,7 @@ class Verb:
     starts: bool = False
     """Whether it begins work although it dispatches nothing."""
     lands: Callable[[ApiContext, ApiCall], bool] | None = None
-    """Whether the work that it begins once more was asked to land its change; None: its body says so."""
+    """Whether the work that it repeats lands its change; None: the request body says so."""
     asks_who: bool = False
     """Whether it is a `GET` that shows a run less than a user."""
     answer: Answer = field(default=lambda context, call: None, repr=False)

@@ -144,7 +144,7 @@ def _admit(verb: Verb, context: ApiContext, path: Mapping[str, str], visitor: Vi
     about = path.get("run", token.run or "") if verb.for_item else ""
     must_be_its_item(token, about, verb.name)
     if "run" in path and all(item["id"] != token.item for item in list_inbox(context.core)):
-        why = "it was answered already, or asks something new"
+        why = "it was already answered, or it now asks something else"
         raise AccessError(
             f"the request of token {token.name} is no longer pending",
             why=why,

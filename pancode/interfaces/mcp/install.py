@@ -14,7 +14,7 @@ from pancode.kernel.errors import ConfigError, UsageError
 
 NAME = "pancode"
 HANDED_ON = ("PANCODE_HOME",)
-"""Variables that the entry hands to the server; some programs hand on none of their own."""
+"""Variables that the entry passes to the server; some programs pass none of theirs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class ClientProgram:
     scope: tuple[str, ...] = ()
     """The option that selects the user's own settings."""
     removes: bool = True
-    """Whether it has a command that removes a server."""
+    """Whether it has a command to remove a server."""
     splits: bool = False
     """Whether the server's program comes before `--`, and only its arguments after it."""
 
@@ -129,7 +129,7 @@ def run_command(program: str, command: Sequence[str], fix: str) -> str:
             check=False,
         )
     except OSError as exc:
-        raise ConfigError(f"{command[0]} cannot be started", why=str(exc), fix=fix) from exc
+        raise ConfigError(f"cannot start {command[0]}", why=str(exc), fix=fix) from exc
     output = done.stdout.decode("utf-8", "replace").strip()
     if done.returncode:
         raise ConfigError(f"{shown} failed with exit {done.returncode}", why=output[-800:], fix=fix)

@@ -42,7 +42,7 @@ PROMPTS = (
         "has been tried, how it is proved. Call dispatch with the commands of the project that prove it as "
         "gates (verify). Tell me the run, and wait for it only if I ask for that.",
         "task",
-        "what is to be done; nothing: what we are at",
+        "what to do; default: what we are working on",
     ),
     McpPrompt(
         "review",
@@ -76,7 +76,7 @@ def prompt_of(name: str, given: Json) -> Json:
     found = next((one for one in PROMPTS if one.name == name), None)
     if found is None:
         names = ", ".join(one.name for one in PROMPTS)
-        raise ParamsError(f"there is no prompt {name[:100]}; there are {names}")
+        raise ParamsError(f"prompt {name[:100]} not found; use one of {names}")
     words = found.words
     if found.argument:
         value = given.get(found.argument)

@@ -125,7 +125,7 @@ class McpServer:
         elif method in self._answers:
             self._answer(number, lambda: self._answers[method](params))
         else:
-            self._lines.refuse(number, METHOD, f"this server has no method {method[:100]}")
+            self._lines.refuse(number, METHOD, f"method {method[:100]} not found")
 
     def _begin_call(self, number: str | int, params: Json) -> None:
         """Run the call in a separate thread, so that a waiting call does not delay others."""

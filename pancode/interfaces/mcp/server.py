@@ -50,9 +50,7 @@ def read_resource(client: Client, address: str) -> Json:
     """Return the result of `resources/read`. ParamsError for an unknown address."""
     found = _ADDRESS.fullmatch(address)
     if found is None:
-        raise ParamsError(
-            f"there is no resource {address[:100]}; try pancode://runs/RUN/receipt, log or diff"
-        )
+        raise ParamsError(f"resource {address[:100]} not found; try pancode://runs/RUN/receipt, log or diff")
     run, name = found.groups()
     text = reveal_invisible(_text(client, run, name)[:MOST])
     mark = {"uri": address, "mimeType": "text/plain", "text": UNTRUSTED}

@@ -36,7 +36,7 @@ from pancode.sessions.conversation.model import (
 READ_BYTES, SAID_CHARS = 20_000, 40_000
 """The most bytes of a session's output, and the most characters of one turn, in one answer."""
 MOST_LINE = 1 << 20
-"""The most bytes of a line of the output; a longer one is left out."""
+"""The most bytes of an output line; longer ones are left out."""
 _SHOWN = ("session", "state", "reason", "run", "node", "agent", "model", "title", "asks", "changed_at")
 
 
@@ -142,7 +142,7 @@ def _tell(lines: list[Json], part: Part) -> None:
 SESSION_TOOLS: tuple[McpTool, ...] = (
     McpTool(
         "sessions",
-        "The newest sessions: agents that users talk with, what each does now, and what it asks.",
+        "The newest sessions: agents that users talk with, their state, and their questions.",
         _list_sessions,
         "GET /v1/sessions",
         {"limit": integer_schema("how many", ROWS)},
@@ -150,22 +150,21 @@ SESSION_TOOLS: tuple[McpTool, ...] = (
     ),
     McpTool(
         "session_read",
-        "What users and the agent have said in a session since a number, with calls of tools; continue at "
-        "the number that comes back.",
+        "The conversation of a session since a position, with tool calls; continue at the returned position.",
         _read,
         "GET /v1/sessions/{run}/stream",
         {
             "run": RUN,
-            "since": string_schema("the number of an earlier answer; without it: from the beginning"),
+            "since": string_schema("`since` of an earlier answer; default: from the beginning"),
         },
         ("run",),
         group="sessions",
     ),
     McpTool(
         "say",
-        "A message of the user for the agent of a session: it begins the next turn, joins the turn at work, "
+        "A message of the user for the agent of a session: it begins the next turn, joins the current turn, "
         "or begins the next interactive run. With seconds the call waits for the end of the turn, at most "
-        f"{WAIT_MOST_S} s, and its answer has what was said.",
+        f"{WAIT_MOST_S} s, and the answer contains the turn.",
         _say,
         "POST /v1/sessions/{run}/words",
         {

@@ -36,7 +36,7 @@ class McpToolCall:
     """Posts by session: a message whose answer was lost is resent under the same key."""
     given: Json
     by: str
-    """The caller, as runs and audit show it."""
+    """The caller, as shown in runs and the audit log."""
     progress: CallProgress
 
     def text(self, name: str) -> str:
@@ -76,10 +76,10 @@ class McpTool:
     required: tuple[str, ...] = ()
     right: Right = READS
     untrusted: bool = True
-    """Whether the answer holds words of runs, repositories or machines."""
+    """Whether the answer contains text of runs, repositories or nodes."""
     group: str = CORE
     output: Json | None = None
-    """Schema of the answer's fields; there may be more. None: it is not told."""
+    """Schema of the answer's fields; there may be more. None: not declared."""
 
     @property
     def begins(self) -> bool:
@@ -105,7 +105,7 @@ class McpTool:
             raise ParamsError(f"{self.name} has no argument {unknown[0]}; it has {', '.join(self.fields)}")
         meant: Json = _clean_value(given)
         if missing := [name for name in self.required if name not in meant]:
-            raise ParamsError(f"{self.name} needs the argument {missing[0]}")
+            raise ParamsError(f"{self.name} requires the argument {missing[0]}")
         for name, value in meant.items():
             schema = self.fields[name]
             kind = schema["type"]
@@ -149,9 +149,7 @@ def integer_schema(description: str, most: int) -> Json:
     return {"type": "integer", "description": description, "minimum": 0, "maximum": most}
 
 
-RUN = string_schema(
-    "id of a run, as dispatch and runs give it (r-abc123), last, or an agent with one run at work"
-)
+RUN = string_schema("id of a run from dispatch or runs (r-abc123), last, or an agent with one active run")
 CWD = string_schema("folder of the repository that the agent works on; default: where this server runs")
 _KINDS: dict[str, Json] = {
     "bool": {"type": "boolean"},
@@ -204,7 +202,7 @@ def _clean_answer(value: Any) -> Any:
         case str():
             return reveal_invisible(value)
         case dict():
-            words = {"words": "its change waits for the user's yes"} if value.get("yes") else {}
+            words = {"words": "its change waits for the user's approval"} if value.get("yes") else {}
             rest = {name: one for name, one in value.items() if name not in _FOR_USERS}
             return {
                 reveal_invisible(name): _clean_field(name, one) for name, one in {**rest, **words}.items()

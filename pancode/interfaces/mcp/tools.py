@@ -129,13 +129,13 @@ _ADD: Json = {
     "missed": {
         "type": "string",
         "enum": ["once", "none", "all"],
-        "description": "for times without a coordinator: begin once, never, or for each; default: once",
+        "description": "for times missed while the coordinator was down: once, never, or each; default: once",
     },
     "overlap": {
         "type": "boolean",
         "description": "whether it may begin while its last run continues; default: no",
     },
-    "dry_run": {"type": "boolean", "description": "show its next times, and write nothing"},
+    "dry_run": {"type": "boolean", "description": "only show its next times"},
     "cwd": CWD,
     **WORK,
 }
@@ -157,7 +157,7 @@ def _make_path(call: McpToolCall, verb: str) -> str:
 SCHEDULE_TOOLS: tuple[McpTool, ...] = (
     McpTool(
         "schedules",
-        "Schedules: work that begins by itself, with the next times and the result of the last firing.",
+        "Schedules: work that begins automatically, with its next times and the result of the last start.",
         lambda call: call.client.get("/v1/schedules"),
         "GET /v1/schedules",
         group="schedules",
@@ -224,7 +224,7 @@ _DISPATCH: Json = {
     "project": string_schema("instead of cwd: a project's name, or one of its issues (see projects)"),
     **WORK,
     "show": string_schema("a run, or commits A..B, whose diff the agent gets, for example for a review"),
-    "dry_run": {"type": "boolean", "description": "judge by the ten gates, and start nothing"},
+    "dry_run": {"type": "boolean", "description": "only check the ten admission gates; start nothing"},
 }
 
 
@@ -309,7 +309,7 @@ def _explore_questions(call: McpToolCall) -> Any:
     for waited in range(WAIT_MOST_S):
         if all(row["state"] != UNDER_WAY for row in rows):
             return {"scouts": rows}
-        call.progress.report(waited, "the scouts are under way")
+        call.progress.report(waited, "the scouts are still working")
         call.progress.wait(LOOK_S)
         rows = [_read_scout(call, row) for row in rows]
     return {"scouts": rows, "next": "call explore again with the same questions: it continues waiting"}
@@ -336,7 +336,7 @@ def _wait(call: McpToolCall) -> Any:
         call.progress.wait(LOOK_S)
         run = call.client.get(call.run("brief"))
     ended = run["state"] == "ended"
-    return {**run, "next": "run_show has its answer" if ended else "it continues: call wait again"}
+    return {**run, "next": "call run_show for its answer" if ended else "it continues: call wait again"}
 
 
 def _list_runs(call: McpToolCall) -> Any:
@@ -497,7 +497,7 @@ TOOLS: tuple[McpTool, ...] = (
             "outcome": string_schema(
                 "only runs with this state or outcome: running, pending, done, error, lost ..."
             ),
-            "node": string_schema("only runs of this machine"),
+            "node": string_schema("only runs on this node"),
             "agent": string_schema("only runs of this agent"),
             "since": string_schema("only newer ones, such as 2h or 3d"),
         },
@@ -521,8 +521,7 @@ TOOLS: tuple[McpTool, ...] = (
     ),
     McpTool(
         "verify",
-        "Check the receipt of a run: its signature, its place in the chain, the logs and the change that it "
-        "names.",
+        "Check the receipt of a run: its signature, its place in the chain, and the logs and change in it.",
         lambda call: call.client.get(call.run("verify")),
         "GET /v1/runs/{run}/verify",
         {"run": RUN},
@@ -568,7 +567,7 @@ TOOLS: tuple[McpTool, ...] = (
     ),
     McpTool(
         "retry",
-        "Begin the same task once more, as a new run from the beginning.",
+        "Start the same task again, as a new run.",
         _retry,
         "POST /v1/runs/{run}/retry",
         {"run": RUN, "reason": string_schema("why, for the record")},
@@ -644,7 +643,7 @@ def call_tool(
     reads the reason. ParamsError for an unknown tool."""
     tool = BY_NAME.get(name)
     if tool is None:
-        raise ParamsError(f"there is no tool {name[:100]}; there are {', '.join(BY_NAME)}")
+        raise ParamsError(f"tool {name[:100]} not found; use one of {', '.join(BY_NAME)}")
     try:
         answer = tool.do(McpToolCall(client(tool.begins), words, tool.read(given), by, progress))
     except ParamsError as wrong:

@@ -24,7 +24,7 @@ from pancode.interfaces.mcp.tool import (
 )
 
 MOST_TASKS, MOST_IN_ORDER = 100, 20
-_WORKFLOW = string_schema("id of a workflow (w-abc123), as the tools that begin one give it")
+_WORKFLOW = string_schema("id of a workflow (w-abc123), from the tool that began it")
 _COMMON: Json = {"cwd": CWD, **WORK}
 _OF_A_STEP: Json = {
     "task": string_schema("the whole task; the answers of earlier steps are added"),
@@ -52,7 +52,7 @@ def _begin_chain(call: McpToolCall) -> Any:
         if not isinstance(row, dict) or not all(isinstance(value, str) for value in row.values()):
             raise ParamsError("each item of steps must be an object of strings")
         if "task" not in row or set(row) - set(_OF_A_STEP):
-            raise ParamsError(f"a step has a task, and of {', '.join(_OF_A_STEP)} what it wants")
+            raise ParamsError(f"a step must have a task, and may only have: {', '.join(_OF_A_STEP)}")
     steps = _make_steps(call, rows)
     for before, step in pairwise(steps):
         step["needs"] = [before["name"]]
@@ -160,8 +160,8 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
     ),
     McpTool(
         "dispatch_race",
-        "Hand one task to several workers: the first that is done and passes the gates wins, or the smallest "
-        "change; the others are stopped. Answers as dispatch_batch does.",
+        "Give one task to several workers: the first that is done and passes the gates wins, or the "
+        "smallest change; the others are stopped. Answers like dispatch_batch.",
         _begin_race,
         "POST /v1/workflows",
         {
@@ -190,7 +190,7 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
         "POST /v1/workflows",
         {
             "workflow": string_schema("name or path of the workflow file"),
-            "input": string_schema("what is to be done"),
+            "input": string_schema("the task"),
             **_COMMON,
         },
         ("workflow",),
@@ -259,8 +259,8 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
     ),
     McpTool(
         "tell",
-        "Words of the user for the agent of a run: with its task, at its next turn where its program takes "
-        "words, else kept; the answer says which.",
+        "Send a message of the user to the agent of a run: it is added to the task, delivered at the next "
+        "turn, or stored if the program takes no messages; the answer says which.",
         lambda call: call.client.post(call.run("tell"), {"by": call.by, "text": call.text("text")}),
         "POST /v1/runs/{run}/tell",
         {"run": RUN, "text": string_schema("the words")},
@@ -275,7 +275,7 @@ WORKFLOW_TOOLS: tuple[McpTool, ...] = (
             call.run("continue"), {"by": call.by, "text": call.given.get("text", "")}
         ),
         "POST /v1/runs/{run}/continue",
-        {"run": RUN, "text": string_schema("what is to be done next")},
+        {"run": RUN, "text": string_schema("what to do next")},
         ("run",),
         right=DISPATCHES,
         untrusted=False,

@@ -54,7 +54,9 @@ def ls(
     )
     for one in works:
         if one["trouble"]:
-            face.note(f"{escape_line(one['issue'])}: the tracker was not told: {escape_line(one['trouble'])}")
+            face.note(
+                f"{escape_line(one['issue'])}: could not update the tracker: {escape_line(one['trouble'])}"
+            )
 
 
 _ISSUES: Columns = {
@@ -83,7 +85,9 @@ def _format_issue(one: IssueAnswer) -> str:
 def on(
     issue: Issue,
     *,
-    dry_run: Annotated[bool, option("Show the task and the gates, and begin nothing.", "--dry-run")] = False,
+    dry_run: Annotated[
+        bool, option("Show the task and the admission gates, but start nothing.", "--dry-run")
+    ] = False,
     agent: Annotated[str | None, option("Agent definition.", "A", complete=completions.agents)] = None,
     model: Annotated[str | None, option("Model of the agent.", "M")] = None,
     runtime: Annotated[str | None, option("Runtime of the agent.", "R")] = None,

@@ -36,7 +36,7 @@ def on(
     runtime: Annotated[str | None, option("Runtime of the planner.", "R")] = None,
     node: Annotated[str | None, option("The machine.", "N", complete=completions.nodes)] = None,
     keep: Annotated[
-        bool, option("Write the newest plan into its workspace, and the talk beside it.", "--keep")
+        bool, option("Write the newest plan into its workspace, with the conversation.", "--keep")
     ] = False,
     face: Json,
 ) -> int:
@@ -62,7 +62,7 @@ def on(
             )
         return run(["sessions", "attach", there["run"]])
     name = there["workspace"]
-    face.note(f"plan {name}: it is kept as {there['file']} by: pancode issue plan --keep {name}")
+    face.note(f"plan {name}: to write it to {there['file']}: pancode issue plan --keep {name}")
     chosen = {"--model": model, "--runtime": runtime, "--node": node}
     flags = [word for flag, value in chosen.items() if value is not None for word in (flag, value)]
     place = ("--agent", PLANNER, "--workspace", there["workspace"])

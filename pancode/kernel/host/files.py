@@ -15,7 +15,7 @@ from pancode.kernel.errors import UnavailableError
 KEEP_FREE = 256 * 2**20
 """Bytes of disk that receipts without settlement must leave free for those that settle."""
 COPIED_S = 10
-"""Seconds that our write of a file and its renaming are apart at most, even on a slow disk."""
+"""The most seconds between PanCode's write of a file and its rename, even on a slow disk."""
 
 
 class FileArchive:

@@ -43,7 +43,7 @@ class Alone:
         self._clock, self._patience_ms = clock, patience_ms
         self._socket: socket.socket | None = None
         self.squatter: int | None = None
-        """Pid of a process that has the name and is no coordinator; 0: it cannot be seen from here."""
+        """Pid of a process that has the name but is not a coordinator; 0: it is not visible from here."""
 
     def take(self) -> None:
         """Take the name. CopyAtWorkError, with the pid, while another coordinator of this user has it."""

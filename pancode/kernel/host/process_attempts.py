@@ -16,7 +16,7 @@ MARKER = b"PANCODE_ATTEMPT="
 TRIES = 5
 """How often to retry the walk to the parents, because one of them may end meanwhile."""
 _SHIM = re.compile(r"/([^/]+)(?:/(?:set-up|gates))?/(?:records|shim\.log)$")
-"""The file of standard error of a shim that was forked, and of one that was started cold."""
+"""The standard error files of a forked shim, and of a newly started one."""
 _SCOPE = re.compile(r"/pancode-f-[^:/]+:([^:/]+):[^/]*\.scope")
 
 

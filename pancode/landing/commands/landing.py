@@ -47,7 +47,7 @@ WithoutGate = Annotated[
     option("Leave out this gate, given as its command; may be repeated.", "--without-gate", "CMD"),
 ]
 MOST_SAID = 20
-"""How many lines of a remote's own words are shown."""
+"""How many lines of a remote's own output are shown."""
 PULL_S = 180.0
 """Seconds that a pull request may take: longer than all requests to a forge together."""
 
@@ -89,7 +89,7 @@ def pull_request(
         made = client.post(PULL_REQUEST.at(report["run"]), body, PULL_S)
     except ApiError as error:
         again = f"pancode land {report['run']} --push {pushed['remote']} {pushed['branch']} --pull-request"
-        error.because(f"the change has landed on {escape_line(pushed['branch'])} and is pushed; that stands")
+        error.because(f"the change has landed on {escape_line(pushed['branch'])} and is pushed; both remain")
         error.fix = "; then: ".join(filter(None, (error.fix, again)))
         raise
     return {**report, "pull_request": made}
@@ -183,7 +183,7 @@ def land_all(face: Face, body: dict[str, Any], *, approved: bool) -> tuple[ExitC
     if not rows:
         face.show(
             {"landings": []},
-            lambda: "nothing to land: no run here is done, with its gates passed and not landed\n",
+            lambda: "nothing to land: no unlanded run here is done with its gates passed\n",
         )
         return ExitCode.DONE, False
     shown = "".join(f"  {_green_row(row)}\n" for row in rows)
@@ -207,7 +207,7 @@ def land_all(face: Face, body: dict[str, Any], *, approved: bool) -> tuple[ExitC
             if not face.as_json:
                 face.show(end, lambda end=end: landing_line(end))  # type: ignore[misc]
     except KeyboardInterrupt:
-        face.note("\ncalling off what has not landed ...")
+        face.note("\ncanceling the landings that have not begun ...")
         for run in left:
             client.post(CALL_OFF.at(run), {"by": find_user()})
             ends.append({"run": run, "status": "called off", "why": "Ctrl-C"})
@@ -290,7 +290,8 @@ def land(
 ) -> int:
     """Merge a run's change into your files; on a conflict or Ctrl-C, your files do not change.
 
-    The gates of every run that contributed to the change must pass, each once. The whole change of a session
+    Your files get the change without a commit, unless --branch or --push names a branch. The gates of every
+    run that contributed to the change must pass on the result. The whole change of a session
     is landed. The session finishes its turn first and is then suspended; your next message continues it.
     Landings of one repository wait for each other, even across a restart of the coordinator.
     """
@@ -355,7 +356,7 @@ def _queue(face: Face, body: dict[str, Any]) -> int:
     if body != {"gates": True}:
         raise UsageError("RUN is required", fix="pancode land last")
     answer = face.client().get(LANDINGS)
-    face.show(answer, lambda: format_rows(answer["landings"], _QUEUED, "no landing waits"))
+    face.show(answer, lambda: format_rows(answer["landings"], _QUEUED, "no landing is waiting"))
     return ExitCode.DONE
 
 

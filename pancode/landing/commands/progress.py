@@ -18,7 +18,7 @@ from pancode.landing.answers import CALL_OFF, LAND, CalledOffRow, LandAnswer
 ELSEWHERE, HELD = "other_repository", "held"
 """The codes of refusals that a user can override with an option."""
 BEHIND = 5
-"""How many times, a fifth of a second apart, a landing that was just asked for is looked for."""
+"""How often, every fifth of a second, to look for a landing that was just requested."""
 
 
 def land_and_wait(face: Face, client: Client, run: str, body: dict[str, Any]) -> LandAnswer:
@@ -84,8 +84,8 @@ def _format_place(report: Mapping[str, Any]) -> str:
     if report.get("made"):
         commit = f"commit {report['commit'][:12]} on branch {escape_line(report['branch'])}"
         return (
-            f"{count_noun(count, 'file')}, {commit} of {escape_line(report['tree'])}; your "
-            "files are as they were"
+            f"{count_noun(count, 'file')}, {commit} of {escape_line(report['tree'])}; your files did not "
+            "change"
         )
     branch = f"branch {escape_line(report['branch'])}" if report["branch"] else "no branch is checked out"
     return f"{count_noun(count, 'file')} in {escape_line(report['tree'])} ({branch}), not committed"
@@ -94,7 +94,7 @@ def _format_place(report: Mapping[str, Any]) -> str:
 def call_off(face: Face, run: str) -> None:
     """On Ctrl-C, cancel the landing if that is still possible, and always report how it ended."""
     face.note("\ncanceling the landing ...")
-    outlook = f"not called off: it may still write into your tree.  look: pancode why {run}"
+    outlook = f"not canceled: it may still write into your tree.  see: pancode why {run}"
     client = Client(face.client().place, starts=False)
     try:
         landings = _call_off(client, run)
@@ -121,4 +121,4 @@ def _called_off(one: CalledOffRow, outlook: str) -> str:
         return outlook
     if one["status"] == "landed":
         return f"too late, it has landed: {_format_place(one)}"
-    return f"{one['status']}: your files are as they were"
+    return f"{one['status']}: your files did not change"

@@ -165,7 +165,7 @@ def _land(face: Face, client: Client, run: str) -> str:
 
 
 def _sent_back(client: Client, run: str) -> str:
-    remark = str(typer.prompt("what is to be done", default="", show_default=False)).strip()
+    remark = str(typer.prompt("What should change?", default="", show_default=False)).strip()
     if not remark:
         return ""
     new = client.post(CONTINUE.at(run), {"by": find_user(), "text": remark})
@@ -175,5 +175,5 @@ def _sent_back(client: Client, run: str) -> str:
 
 def _drop_run(client: Client, run: str) -> str:
     client.post(DROP.at(run), {"by": find_user()})
-    sys.stdout.write(f"{run}  dropped; its commit stays: pancode land {run}\n")
+    sys.stdout.write(f"{run}  dropped; its commit is kept: pancode land {run}\n")
     return "dropped"

@@ -155,7 +155,7 @@ class ForgeClient:
             )
         if 300 <= status < 400:
             fix = f"git remote -v; forge.{host}.url"
-            what = f"{path} or the API of {host} is elsewhere: a redirect is not followed"
+            what = f"{path} or the API of {host} has moved: redirects are not followed"
             return ConfigError(what, why=why, fix=fix, code="forge_moved")
         if status == 401:
             what = f"{host} does not accept the token {name}"
@@ -239,8 +239,7 @@ def rate_limit_error(what: str, why: str, wait_s: int) -> UnavailableError:
 
 MOST_WAIT_S = 3_600
 _RESETS = ("x-ratelimit-reset", "ratelimit-reset", "x-ratelimit-requests-reset")
-"""Headers with the time at which the limit ends: of GitHub and GitLab in seconds, of Linear in
-milliseconds."""
+"""Headers with the end of the rate limit: GitHub and GitLab in seconds, Linear in milliseconds."""
 
 
 def wait_of(headers: Mapping[str, str], now_ms: int) -> int:

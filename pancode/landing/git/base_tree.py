@@ -183,7 +183,7 @@ def _count_commits(git: Callable[[], Git], tip: str, since: str) -> int | None:
     return int(done.text()) if done.ok else None
 
 
-@translate_os_errors("the state of a conflict")
+@translate_os_errors("reading the conflict")
 def conflict_state(project: Path, depot: Depot, request: LandRequest, branch: str) -> ConflictState:
     """Return the state of a conflict, only in the depot. `branch` empty: of the files, with local edits."""
     seen = open_project(project, request.environ, request.repo_id)
@@ -213,9 +213,9 @@ def find_unsettled(
     for name in files:
         old, new = before.get(name), now.get(name)
         if old is not None and new == old:
-            found.append(Conflict(name, "is as it was when the conflict began"))
+            found.append(Conflict(name, "is unchanged since the conflict began"))
         elif old and new and has_markers(*(_text(git, one) for one in (old, ours.get(name), new))):
-            found.append(Conflict(name, "still has the markers of the conflict"))
+            found.append(Conflict(name, "still contains conflict markers"))
     return tuple(found)
 
 

@@ -49,7 +49,7 @@ def find(
     answer = face.client().get(
         HISTORY, text=text or None, limit=number, all=whole, lane=lane, workspace=workspace, cwd=find_folder()
     )
-    leaves = "a run leaves one when it is done here and ends with the report that it was asked for"
+    leaves = "a run leaves one when it completes here and ends with the report that its prompt requires"
     none = f"no note contains {text!r}" if text else f"no run has left a note yet: {leaves}"
     return face.show(answer, lambda: "".join(map(in_short, answer["notes"])) or f"{escape_line(none)}\n")
 

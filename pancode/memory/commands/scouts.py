@@ -36,7 +36,7 @@ def explore(
         Literal["shallow", "medium", "deep"],
         option("How far each scout looks: shallow, medium (default) or deep.", "D", show_default=False),
     ] = "medium",
-    node: Annotated[str | None, option("Only this machine.", "N", complete=completions.nodes)] = None,
+    node: Annotated[str | None, option("Use only this node.", "N", complete=completions.nodes)] = None,
     model: Annotated[
         str | None,
         option(
@@ -60,10 +60,8 @@ def explore(
     """
     more = {"node": node, "model": model, "runtime": runtime, "again": again}
     if len(questions) > MOST or not all(one.strip() for one in questions):
-        fix = "put each question in quotes, and ask the rest with another pancode workflow explore"
-        raise UsageError(
-            f"pancode workflow explore requires 1 to {MOST} questions that are not empty", fix=fix
-        )
+        fix = "quote each question, and ask the others with another pancode workflow explore"
+        raise UsageError(f"pancode workflow explore requires 1 to {MOST} nonempty questions", fix=fix)
     settings = {name: value for name, value in more.items() if value}
     body = {
         "questions": questions,

@@ -48,7 +48,7 @@ def send_notice(address: str, notice: dict[str, Any]) -> dict[str, Any]:
     if notice.get("link"):
         body = f"{body}\n{notice['link']}"
     done = bool(service.notify(body=body, title=title, body_format=apprise.NotifyFormat.TEXT))
-    why = "" if done else mask_address(address, "; ".join(collector.words) or "the service did not take it")
+    why = "" if done else mask_address(address, "; ".join(collector.words) or "the service rejected it")
     return {"ok": done, "final": False, "why": why[:_LONGEST]}
 
 

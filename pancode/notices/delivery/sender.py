@@ -83,7 +83,7 @@ class Sender:
             ) from exc
         except (OSError, ValueError) as exc:
             raise UnavailableError(
-                "cannot run Apprise", why="its process did not start, or exited without an answer"
+                "Apprise failed to run", why="its process did not start, or exited without an answer"
             ) from exc
         if not answer["ok"]:
             kind = RefusedError if answer["final"] else UnavailableError

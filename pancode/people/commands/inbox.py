@@ -32,7 +32,7 @@ def continue_with_message(face: Face, run: str) -> int | None:
     """
     client = face.client()
     if wait_for_run(face, client, run) is None:
-        face.note(f"the run keeps the words; to continue it with them: pancode runs continue {run}")
+        face.note(f"the run keeps the message; to continue the run with it: pancode runs continue {run}")
         return ExitCode.DETACHED
     ended = client.get(RUN.at(run))
     if all(row["delivered"] or row["by"] in OWN_NAMES for row in ended["told"]):
@@ -47,7 +47,7 @@ def why_not(ended: RunDetail) -> RefusedError | None:
     """Return why this run is not continued automatically, though its messages are stored; None: it can be."""
     run, fix = ended["run"], f"pancode runs continue {ended['run']}"
     if ended["outcome"] == "blocked":
-        what, fix = "it asks a user a question", f'pancode answer {run} "..."'
+        what, fix = "it waits for an answer to its question", f'pancode answer {run} "..."'
     elif ended["outcome"] == "interrupted":
         what = "a user stopped it"
     elif ended["workflow"] is not None:
@@ -57,14 +57,14 @@ def why_not(ended: RunDetail) -> RefusedError | None:
         what, fix = f"{newest} has already continued it", f'pancode tell {newest} "..."'
     else:
         return None
-    kept = "its agent was not given the words; the words are kept"
+    kept = "its agent did not get the message, which is stored"
     return RefusedError(f"cannot continue {run}: {what}", why=kept, fix=fix, code="not_resumed")
 
 
 _SHORT = 80
-"""Words of at most so many characters stand on the line of their item, longer ones below it."""
-_CALL = "The number of the call in the inbox; the answer is refused if another call waits now."
-_PLAN = "What the inbox shows of a run that has not begun; the yes is refused if that has changed since."
+"""A message of at most this many characters is on the line of its item, a longer one below it."""
+_CALL = "The number of the call in the inbox; the command fails if another call waits now."
+_PLAN = "The plan digest in the inbox of a run that has not begun; the command fails if it has changed since."
 
 
 @verb("inbox ls", "pancode inbox", "pancode inbox ls --json")
@@ -228,9 +228,7 @@ def tell(
     *,
     resume: Annotated[
         bool,
-        option(
-            "Wait for the run's end, and continue the run if its agent did not get the words.", "--resume"
-        ),
+        option("Wait until the run ends, and continue it if its agent did not get the message.", "--resume"),
     ] = False,
     face: Json,
 ) -> int:
@@ -256,5 +254,5 @@ def format_delivery(done: ToldAnswer) -> str:
         return f"{done['run']}  told {done['delivered']}\n"
     if done["sent"]:
         return f"{done['run']}  sent: its agent gets it at its next turn\n"
-    kept = f"kept for: pancode runs continue {done['run']}"
-    return f"{done['run']}  not delivered, it is {done['state']}; {kept}\n"
+    kept = f"stored for: pancode runs continue {done['run']}"
+    return f"{done['run']}  not delivered: it is {done['state']}; {kept}\n"

@@ -66,7 +66,7 @@ def _read_pem(path: Path, origin: str) -> None:
     try:
         path.read_bytes()
     except OSError as exc:
-        fix = f"correct the path beside {origin}, or make it readable: ls -l {path}"
+        fix = f"correct the path next to {origin}, or make the file readable: ls -l {path}"
         raise ConfigError(f"cannot read {path} for TLS to Redis", why=str(exc), fix=fix) from exc
 
 
@@ -77,7 +77,7 @@ def _make_file_error(what: str, wrong: str, exc: Exception, command: str) -> Con
 COORDINATOR = "coordinator"
 CONNECT_S = 5.0
 ANSWER_S = 10.0
-SILENT = "no answer to our hello in TLS"
+SILENT = "no answer to the TLS ClientHello"
 SCHEMES = {"redis": False, "valkey": False, "rediss": True, "valkeys": True}
 SOCKET_SCHEMES = ("unix", "redis+unix", "valkey+unix")
 
@@ -154,8 +154,8 @@ def access_from_url(url: str, origin: str, beside: Beside = NOTHING) -> RedisAcc
     access = _read(url, origin, beside)
     if access.password is not None and beside.password_file is not None:
         raise ConfigError(
-            f"{origin} contains a password, and redis.password_file is set, too",
-            fix="remove one of them; a file can be changed while PanCode runs",
+            f"{origin} contains a password, but redis.password_file is also set",
+            fix="remove one of them; the file can be changed while PanCode runs",
         )
     if not access.tls and beside.files != TlsFiles():
         raise ConfigError(
@@ -179,7 +179,7 @@ def _read(url: str, origin: str, beside: Beside) -> RedisAccess:
     if parts.scheme in SOCKET_SCHEMES:
         path = unquote(parts.path)
         if not path.startswith("/"):
-            raise _bad_url(origin, "a socket needs an absolute path")
+            raise _bad_url(origin, "a socket requires an absolute path")
         db = _parse_number(parts.query.removeprefix("db="), origin)
         return RedisAccess(origin, socket=path, db=db, user=user, password=password, beside=beside)
     if parts.scheme not in SCHEMES or not parts.hostname:
@@ -198,7 +198,7 @@ def _read(url: str, origin: str, beside: Beside) -> RedisAccess:
 
 def _parse_number(text: str, origin: str) -> int:
     if text and not text.isdecimal():
-        raise _bad_url(origin, f"{text!r} is not the number of a database")
+        raise _bad_url(origin, f"{text!r} is not a database number")
     return int(text or 0)
 
 

@@ -137,7 +137,7 @@ class EmbeddedValkey:
             self._shut_down(str(self._layout.socket))  # without a record, it may still use our socket
         if not wait_until(self._clock, self._patience_ms, self._is_unlocked):
             raise self._make_busy_error(
-                "a server that we have no record of, and that does not listen, holds server.lock"
+                "server.lock is held by a server that has no record and does not listen"
             )
         self._sweep_files()
 
@@ -174,7 +174,7 @@ class EmbeddedValkey:
                 raise
             aside = layout.folder / f"appendonlydir.bad-{self._ids.short(6)}"
             layout.data.rename(aside)
-            repaired = f"its data could not be loaded and was put aside: {aside}"
+            repaired = f"its data could not be loaded and was moved to {aside}"
             pid = self._launch(version)
         if layout.link != layout.socket:
             layout.link.unlink(missing_ok=True)

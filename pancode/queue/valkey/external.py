@@ -43,7 +43,7 @@ class ExternalRedis:
     product: str
     version: str
     open_as: str = ""
-    """The user of a connection without a login, which each node could use; empty: there is none."""
+    """The user of a connection without a login, which each node could use; empty: none."""
 
 
 def check_external(url: str, origin: str = ORIGIN, beside: Beside = NOTHING) -> ExternalRedis:
@@ -61,8 +61,8 @@ def check_access(access: RedisAccess) -> ExternalRedis:
             raise UnavailableError(
                 f"{product.title()} {version} is too old",
                 why=(
-                    f"{access.place} reports this version; PanCode needs {product} {oldest} or "
-                    "newer for the permissions of nodes"
+                    f"{access.place} reports this version; PanCode requires {product} {oldest} or newer for "
+                    "node permissions"
                 ),
                 fix=f"upgrade it, or remove {access.origin} to use PanCode's own server",
             )
@@ -122,7 +122,7 @@ def _check_rights(client: redis.Redis, access: RedisAccess) -> None:
             raise UnavailableError(
                 "the Redis user cannot create users for nodes",
                 why=f"ACL at {access.place}: {exc}",
-                fix=f"{access.rights()}; without {access.origin} PanCode runs its own server",
+                fix=f"{access.rights()}; or unset {access.origin} to use PanCode's own server",
             ) from exc
     if refused:
         words, text = refused[0]

@@ -53,12 +53,12 @@ class _Verdict:
 
 _AGAIN = "try: {probe}"
 _IN_PIPELINE = re.compile(r"\ACommand # \d+ \(.*?\) of pipeline caused error: ", re.DOTALL)
-"""The text that redis-py puts before the server's error when several commands were sent at once."""
+"""The text that redis-py puts before the server's error when commands are sent in a pipeline."""
 _VERDICTS = (
     _Verdict(
         (NoPasswordError,),
         (),
-        "The file with the password of Redis cannot be read.",
+        "The Redis password file cannot be read.",
         "make it readable, or correct redis.password_file: ls -l {secret}",
     ),
     _Verdict(
@@ -71,7 +71,7 @@ _VERDICTS = (
     _Verdict(
         (raised.OutOfMemoryError,),
         ("OOM",),
-        "Redis is full.",
+        "Redis is out of memory.",
         "remove other data from it, or raise its `maxmemory`; pancode doctor shows its use",
     ),
     _Verdict(
@@ -87,7 +87,7 @@ _VERDICTS = (
         (raised.BusyLoadingError,),
         ("LOADING",),
         "Redis is still loading its data.",
-        "wait; it is tried again",
+        "wait; PanCode tries again",
     ),
     _Verdict((raised.TimeoutError,), (), "Redis does not answer.", _AGAIN),
     _Verdict(
@@ -111,16 +111,16 @@ _TLS = (
     (
         "not yet valid",
         "The certificate of Redis is not valid yet.",
-        "is this machine's clock right? its dates: {look}",
+        "check the clock of this computer; the certificate's dates: {look}",
     ),
     (
         ("mismatch", "not valid for"),
-        "The certificate of Redis is another host's.",
-        "write the host in {origin} as the certificate has it: {look}",
+        "The certificate of Redis is for another host.",
+        "set the host in {origin} to one that the certificate names: {look}",
     ),
     (
         ("issuer certificate", "self-signed", "self signed", "unable to verify"),
-        "The certificate of Redis is of an authority that we do not know.",
+        "The certificate of Redis is from an unknown authority.",
         "set redis.ca_file ({ca}) to a file with that authority; the issuer: {look}",
     ),
     (
@@ -131,11 +131,11 @@ _TLS = (
     (
         ("ALERT_CERTIFICATE_EXPIRED", "CERTIFICATE_UNKNOWN"),
         "Redis does not accept our certificate.",
-        "renew what redis.cert_file names ({cert}); " + _AGAIN,
+        "renew the certificate in redis.cert_file ({cert}); " + _AGAIN,
     ),
     (
         SILENT,
-        "Redis does not answer in TLS.",
+        "Redis did not answer the TLS handshake.",
         "correct the port in {origin}, or use redis:// without TLS; " + _AGAIN,
     ),
     (
@@ -147,7 +147,7 @@ _TLS = (
 """The meaning of OpenSSL's error texts; the first match counts."""
 _TLS_OTHER = (
     "The TLS connection to Redis failed.",
-    "does it speak TLS there, and accept our certificate? pancode doctor; " + _AGAIN,
+    "check that it uses TLS and accepts the client certificate: pancode doctor; " + _AGAIN,
 )
 
 

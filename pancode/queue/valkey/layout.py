@@ -13,7 +13,7 @@ from pancode.kernel.host.files import sync_folder
 from pancode.queue.valkey.access import COORDINATOR
 
 RIGHTS = "~* &* +@all"
-"""The rights of a coordinator: a user that may make users could give itself all other rights anyway."""
+"""The rights of a coordinator: a user that may create users could get all other rights anyway."""
 _CLOSED = "user default off resetkeys resetchannels -@all"
 _NEUTRAL = frozenset({"sanitize-payload", "resetkeys", "resetchannels"})
 """Rules that a server adds or omits when it writes the users' file itself."""

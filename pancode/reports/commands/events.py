@@ -28,7 +28,7 @@ def show_events(face: Face, wanted: dict[str, str | None], number: int, follow: 
         kept = client.events("GET", "/v1/events", query={**params, "end": 1})
         for event in follow_events(face, client, params) if follow else kept:
             if event.kind == "reset":
-                face.note("some events are missing here: they are not kept any more")
+                face.note("some events are missing here: they have been pruned")
             else:
                 face.show(event.data, lambda one=event.data: _format_line(one))  # type: ignore[misc]
     except KeyboardInterrupt:
@@ -48,7 +48,7 @@ def follow_events(face: Face, client: Client, query: dict[str, Any]) -> Iterator
                 yield event
         except (StreamCutError, NotRunningError) as cut:
             if not away:
-                face.note(f"the coordinator is away ({cut.why or cut}); waiting for it to be back")
+                face.note(f"the coordinator does not answer ({cut.why or cut}); waiting until it is back")
         away = True
         time.sleep(AGAIN_S)
 

@@ -40,8 +40,8 @@ def six_lines(figures: list[FigureShape]) -> str:
         f"{format_seconds(busy)}",
         "money": f"today {_format_dollars(now.total('pancode_budget_spent_usd'))} spent, "
         f"{_format_dollars(now.total('pancode_budget_held_usd'))} reserved, {of}",
-        "coordinator": f"{format_bytes(int(now.total('process_resident_memory_bytes')))} of memory, "
-        f"looked at the queue {format_seconds(looked)} ago",
+        "coordinator": f"{format_bytes(int(now.total('process_resident_memory_bytes')))} of memory, checked "
+        f"the queue {format_seconds(looked)} ago",
     }
     return "".join(f"{name:<12} {words}\n" for name, words in rows.items())
 

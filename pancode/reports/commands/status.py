@@ -43,7 +43,7 @@ from pancode.runs.answers import QUEUES
 MOST_LINES, WIDE = 24, 120
 PACE_S = (2.0, 2.0)
 _SHOWN = ((3, 5, 3, 5), (3, 3, 1, 3), (2, 2, 1, 2), (1, 1, 1, 1))
-"""How many items, runs, waiting runs and nodes are shown; the next where that is too much."""
+"""How many items, runs, waiting runs and nodes are shown; the next row applies if these do not fit."""
 _UP = ("online", "draining", "drained")
 
 
@@ -75,7 +75,7 @@ def status(
     markdown: Annotated[bool, option("With --since: Markdown, to paste elsewhere.", "--markdown")] = False,
     health: Annotated[
         bool,
-        option("Show who needs a look, with the evidence; exit code 12 if it needs a user.", "--health"),
+        option("Show what needs attention, with the evidence; exit code 12 if it needs a user.", "--health"),
     ] = False,
     whole: Annotated[bool, option("With --health: also list what is healthy.", "--all")] = False,
     metrics: Annotated[
@@ -85,7 +85,7 @@ def status(
             "--metrics",
         ),
     ] = False,
-    brief: Annotated[bool, option("With --metrics: the six figures in a pipe, too.", "--brief")] = False,
+    brief: Annotated[bool, option("With --metrics: show the six figures in a pipe, too.", "--brief")] = False,
     watch: Annotated[bool, option("Redraw it every 2 s, until Ctrl-C.", "-w", "--watch")] = False,
     face: Json,
 ) -> int:
@@ -244,7 +244,7 @@ def list_waiting(now: NowAnswer, columns: int, most: int) -> list[str]:
 def list_nodes(seen: Seen, columns: int, most: int) -> list[str]:
     nodes, trouble = seen.fleet["nodes"], seen.now["nodes"]
     if not nodes:
-        return [_align_ends("NODES 0", "pancode node add NAME; this machine: --local", columns)]
+        return [_align_ends("NODES 0", "pancode node add NAME; for this computer: --local", columns)]
     names = {one["node"] for one in trouble}
     busy = sorted((one for one in nodes if one["name"] not in names), key=lambda one: -one["slots"]["used"])
     rows = [

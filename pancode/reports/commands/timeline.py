@@ -21,7 +21,7 @@ from pancode.runs.commands.named_runs import AnyRun, find_run
 
 @verb("why", "pancode why", "pancode why SHOP-12")
 def why(*, run: AnyRun = LAST, face: Json) -> None:
-    """Show each gate, placement, wait, retry and settlement of this run."""
+    """Show why a run waits or ended as it did: each check, placement, wait, retry and its cost."""
     client = face.client()
     face.show_result(client.get(WHY.at(find_run(client, run))), _format_timeline)
 
@@ -51,7 +51,7 @@ def audit(
         ),
     ] = None,
     as_events: Annotated[
-        bool, option("Show everything that happens instead, oldest first; JSON lines.", "--events")
+        bool, option("Show all events instead, oldest first; JSON lines.", "--events")
     ] = False,
     follow: Annotated[bool, option("Follow new entries until Ctrl-C.", "-f", "--follow")] = False,
     run: Annotated[
@@ -98,9 +98,9 @@ def audit(
 def _verify(face: Face) -> int:
     answer = face.client().get(AUDIT_VERDICT)
     passed = answer["verdict"] == "PASS"
-    words = f"{answer['verdict']}  in order: {answer['entries']:,} of the audit"
+    words = f"{answer['verdict']}  consistent audit entries: {answer['entries']:,}"
     signed = f", signed up to entry {answer['anchored']:,}" if answer["anchored"] else ", no entry is signed"
-    newest = f", the newest is {answer['head'][:16]}"
+    newest = f", newest digest {answer['head'][:16]}"
     more = f"{signed}{newest}" if passed else f"; entry {answer['entry']}: {answer['why']}"
     return face.end(ExitCode.DONE if passed else ExitCode.SIGNATURE, answer, lambda: f"{words}{more}\n")
 

@@ -6,7 +6,7 @@ from node_agent.wire.policy import Isolation, NetworkAccess, find_narrowest
 from pancode.runs.admission.plan import Plan
 from pancode.runs.answers import DryRunReport, GateShape, NodeFitShape
 
-_MACHINE, _NOTHING = "what the machine reaches", "nothing"
+_MACHINE, _NOTHING = "what the node can reach", "nothing"
 
 
 def list_networks(plan: Plan) -> dict[str, str]:
@@ -25,13 +25,13 @@ def _format_agent_reach(plan: Plan, access: NetworkAccess) -> str:
     """Return what the agent may reach: only its model, if it is in a sandbox and a gateway has its key; else
     all that the node can reach."""
     if access is NetworkAccess.GATEWAY:
-        return "its model alone, through the gateway"
+        return "only its model, through the gateway"
     fitting = [one for one in plan.candidates if one.fits]
     bare = [one.name for one in fitting if one.isolation is not Isolation.SANDBOX]
     if fitting and len(bare) == len(fitting):
-        return f"{_MACHINE}: there is no sandbox on {', '.join(bare)}"
+        return f"{_MACHINE}: no sandbox on {', '.join(bare)}"
     open_ = f"; on {', '.join(bare)}, without a sandbox, {_MACHINE}" if bare else ""
-    return f"its model alone where the gateway holds its key; by a login of its own {_MACHINE}{open_}"
+    return f"only its model if the gateway has its key; with its own login {_MACHINE}{open_}"
 
 
 def report_plan(plan: Plan) -> DryRunReport:

@@ -22,7 +22,7 @@ from pancode.runs.user_environment import Surroundings
 from pancode.runs.views import find_run
 
 FOLDER = ".pancode/inputs"
-"""The folder for files that a step is handed. It is in no change."""
+"""The folder for input files of a step. It is part of no change."""
 MOST = 4 << 20
 """How many bytes of a change are included at most."""
 NAME = "show"

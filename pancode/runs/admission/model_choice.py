@@ -103,9 +103,9 @@ def _explain_unknown(model: str, near: str | None, kind: RuntimeKind, nodes: Seq
     there = f"there are {first_few(listed, _SHOWN)}"
     words = there if listed else "no model server with a model was found"
     if not _is_there(kind, nodes):
-        words += f"; {kind.name}, which asks for a model without a provider, is ready on no node"
+        words += f"; {kind.name}, the runtime for models without a provider, is not ready on any node"
     elif kind.provider is not None:
-        words += f"; nor is it on the list of {kind.provider}'s"
+        words += f"; nor is it on {kind.provider}'s list"
     return "; ".join([words, *_list_unseen(nodes)])
 
 
@@ -117,7 +117,7 @@ def _list_unseen(nodes: Sequence[NodeView]) -> list[str]:
         if one.more or one.health is not Health.OK
     ]
     return (
-        [f"not all that {', '.join(hidden)} has can be seen, and it may be asked for by its name"]
+        [f"{', '.join(hidden)} may have more models than are listed; to use one, give its name"]
         if hidden
         else []
     )
@@ -128,7 +128,7 @@ def _find_fix(model: str, nodes: Sequence[NodeView], vendors: Mapping[str, Vendo
     for provider in providers:
         listed = vendors.get(provider)
         if listed is not None and listed.knows(model):
-            return f"--model {shlex.quote(f'{provider}/{model}')}, which is {provider}'s"
+            return f"--model {shlex.quote(f'{provider}/{model}')}, a model of {provider}"
     return (
         f"{_make_pull_command(model, nodes)}; or say whose it is: --model {shlex.quote(f'PROVIDER/{model}')}"
     )
@@ -145,7 +145,10 @@ def _make_pull_command(model: str, nodes: Sequence[NodeView]) -> str:
         view, one = min(able, key=lambda pair: (_EASIEST.index(pair[1].dialect), -_read_memory(pair[0])))
         return f"on {view.node.name}: {pull_command(one.dialect, model)}"
     view = max(nodes, key=_read_memory)
-    return f"on {view.node.name}: install a model server, with Ollama: {pull_command(Dialect.OLLAMA, model)}"
+    return (
+        f"on {view.node.name}: install a model server, for example Ollama: "
+        f"{pull_command(Dialect.OLLAMA, model)}"
+    )
 
 
 def _read_memory(view: NodeView) -> int:
@@ -233,7 +236,7 @@ def _where_it_is(
         raise UsageError(
             f"model {bare.model!r} is available at {len(there)} endpoints",
             why=f"there are {', '.join(f'{name}/{bare.model}' for name in there)}",
-            fix=f"--model {shlex.quote(f'{there[0]}/{bare.model}')}, or another one of them",
+            fix=f"--model {shlex.quote(f'{there[0]}/{bare.model}')}, or name another endpoint",
             code="model_ambiguous",
         )
     return ModelRef(None, there[0], bare.model)
@@ -262,7 +265,7 @@ def model_of(agent: Agent, catalogue: Catalogue) -> str | None:
 def model_from(request: DispatchRequest, agent: Agent, catalogue: Catalogue) -> str:
     """Return who chose the model: the setting, and the file that contains it."""
     if request.model is not None:
-        return "--model" if request.retry_of is None else f"as run {request.retry_of} had it"
+        return "--model" if request.retry_of is None else f"as in run {request.retry_of}"
     fleets = (catalogue.defaults.scout_model, catalogue.defaults.model)
     if numbers := _choose_model(request, agent, catalogue)[1]:
         return numbers
@@ -379,9 +382,7 @@ def warn_unlisted(ref: ModelRef | None, kind: RuntimeKind, vendors: Mapping[str,
     if ref.provider not in (None, kind.provider) or listed is None or listed.knows(ref.model):
         return ""
     near = find_nearest(ref.model, listed.names)
-    guess = (
-        f", did you mean {near}?" if near else f"; there are {', '.join(listed.names[-_SHOWN:])} and others"
-    )
+    guess = f", did you mean {near}?" if near else f"; the list includes {', '.join(listed.names[-_SHOWN:])}"
     return f"{ref.model} is not on PanCode's list of {kind.provider}'s models{guess}"
 
 

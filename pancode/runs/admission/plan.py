@@ -184,20 +184,20 @@ class Plan:
     max_attempts: int | None
     verify_retries: int
     verify_on: str | None = None
-    """The node that runs the gates again; None: no node."""
+    """The node that runs the gates again; None: no other node verifies."""
     rules: Rules = NO_RULES
     chosen: str = ""
     """Why this agent was chosen, if no one named it."""
     tiered: Tiered | None = None
     """The tier of the run's model; None: the runtime's default model, whose tier is unknown."""
     free: bool = False
-    """Whether the run's endpoint costs nothing, as far as is known: no money is held."""
+    """Whether the run's endpoint is known to cost nothing, so no USD are reserved."""
     trusted: tuple[str, ...] = ()
     """The nodes on which the run's model has passed its test."""
     model_from: str = ""
     """Who chose the run's model; empty for the runtime's default."""
     other: Mapping[str, object] = field(default_factory=dict)
-    """The fields of the run at another provider, to which a rate limit may move it; empty: it stays."""
+    """The run's fields at another provider, to which a rate limit may move it; empty: it is not moved."""
     approval: str = ""
     """The kind of inbox item under which the run waits for a user before it begins; empty: it does not."""
     objections: tuple[str, ...] = ()

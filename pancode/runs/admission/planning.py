@@ -199,7 +199,7 @@ def _judge_plan(
     if isinstance(plan, Unresolved):
         raise plan.error.because(*outranked_for(request, catalogue.defaults))
     if worker.text:  # The request remains unchanged.
-        nobody = f"with {worker.text}, as nobody has named a model"
+        nobody = f"with {worker.text}, as no model was named"
         named = replace(plan.request, runtime=request.runtime, model=request.model)
         chosen = "; ".join(filter(None, (plan.chosen, nobody)))
         plan = replace(plan, request=named, chosen=chosen, model_from=nobody if worker.model else "")
@@ -235,7 +235,7 @@ def _sift_nodes(plan: Plan, nodes: Sequence[NodeView]) -> Plan:
     if wanted is None:
         return plan
     if plan.request.untested:
-        counts = f"the model {wanted.model} counts without a test, as you said (--untested)"
+        counts = f"the model {wanted.model} is used without a test, as requested (--untested)"
         return replace(plan, remarks=(counts,))
     needs = Needs(wanted.endpoint, wanted.model, plan.agent.read_only)
     shown, places = filter_candidates(plan.candidates, nodes, needs)
@@ -243,10 +243,10 @@ def _sift_nodes(plan: Plan, nodes: Sequence[NodeView]) -> Plan:
     if words and not able and plan.request.model and (needs.read_only or plan.request.turns):
         # Only a failed test excludes the model that the user named, for a chat or a read-only agent.
         if plan.request.confirmed:
-            remarks = tuple(f"{one}; it is used, as you said (--yes)" for one in words)
+            remarks = tuple(f"{one}; it is used anyway, as requested (--yes)" for one in words)
             return replace(plan, request=replace(plan.request, untested=True), remarks=remarks)
         shown = tuple(
-            replace(one, fix=f"{one.fix}; or accept it as it is: --yes" if one.fix else "") for one in shown
+            replace(one, fix=f"{one.fix}; or use it anyway: --yes" if one.fix else "") for one in shown
         )
     costly = any(not costs_nothing(nodes, one.endpoint, one.model) for one in places)
     remarks = list_unknowns(shown, nodes, needs)

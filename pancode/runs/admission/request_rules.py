@@ -22,7 +22,7 @@ from pancode.runs.receipts.trust import OTHER
 from pancode.runs.request import Catalogue, Defaults, DispatchRequest
 
 NOWHERE = "none"
-"""The value of `verify_on` with which no other node verifies, whatever the settings say."""
+"""The value of `verify_on` that disables verification on another node, regardless of the settings."""
 
 
 WAITS_TO_LAND = "its change waits for a user's pancode land: the answering token may not land"
@@ -53,7 +53,7 @@ def check_options(request: DispatchRequest) -> None:
         value, flag = getattr(request, one.name), one.flag
         if one.words and value not in (None, *one.words):
             fix = ", or ".join(f"{flag} {word}" for word in one.words)
-            raise UsageError(f"{flag} {value!r} is not known", fix=fix)
+            raise UsageError(f"{flag} {value!r} is not a known value", fix=fix)
         if one.kind == "Gpus" and value is not None and not is_gpu_count(value):
             raise UsageError(f"{flag} must be a number of at least 1, or all, not {value!r}", fix=f"{flag} 1")
         if one.bounds is None or value is None:
@@ -106,7 +106,7 @@ def choose_workspace(request: DispatchRequest) -> str:
     kind = name or ("git" if request.project is not None else "none")
     if request.land and kind == "none":
         raise UsageError(
-            "--land needs a git workspace",
+            "--land requires a git workspace",
             why="without one there is nothing to land",
             fix="change to the repository, or omit --land",
         )
@@ -165,7 +165,7 @@ def choose_reports(
     if named is None:
         return catalogue.project.reports if gates and request.verify is None else ()
     if named and gates == ():
-        raise UsageError("--report needs a gate", why="only gates write reports", fix="add --verify CMD")
+        raise UsageError("--report requires a gate", why="only gates write reports", fix="add --verify CMD")
     try:
         return checked_reports(named)
     except ValueError as wrong:
@@ -222,7 +222,7 @@ def as_task(request: DispatchRequest) -> DispatchRequest:
 def check_calls(request: DispatchRequest, runtime: RuntimeKind) -> None:
     if request.scouts and runtime.own:
         raise UsageError(
-            f"a scout needs a model, and runtime {runtime.name} does not use one", fix="--runtime native"
+            f"a scout requires a model, and runtime {runtime.name} does not use one", fix="--runtime native"
         )
     calls = {
         "--max-requests": request.max_requests,
@@ -273,7 +273,7 @@ def check_rounds(request: DispatchRequest, gates: tuple[tuple[str, ...], ...]) -
     """Raise UsageError for an unattended session without gates: nothing would determine its end."""
     if request.rounds and not gates:
         raise UsageError(
-            "this work cannot run until it is verified, because nothing verifies it",
+            "work until verified is not possible, because nothing verifies it",
             why="the project has no gates, and none were given",
             fix='add one: --verify "pytest -q"',
             code="no_gates",
@@ -285,7 +285,7 @@ def check_argv(request: DispatchRequest, runtime: RuntimeKind) -> None:
         return
     if runtime.name != "shell":
         raise UsageError(
-            f"an argument list after -- needs the runtime shell, not {runtime.name}",
+            f"an argument list after -- requires the runtime shell, not {runtime.name}",
             fix="add --runtime shell, or quote the task after -- as one argument",
         )
     if request.task.strip():

@@ -157,7 +157,7 @@ def _collect_parts(agent: agents.Agent, runtime: RuntimeKind, catalogue: Catalog
     parts = catalogue.parts(agent.skills)
     if runtime.skills:
         return parts
-    words = f"runtime {runtime.name} reads no skills: {', '.join(agent.skills)} of agent {agent.name}"
+    words = f"runtime {runtime.name} does not support skills: {', '.join(agent.skills)} of agent {agent.name}"
     left_out = (words,) if agent.skills else ()
     return replace(parts, skills=replace(parts.skills, left_out=left_out))
 

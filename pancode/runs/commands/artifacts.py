@@ -37,7 +37,7 @@ def write_artifacts(client: Client, run: str, folder: Path) -> list[str]:
         texts["change.diff"] = lambda: client.raw(path_of("runs", run, "diff"))
     try:
         if folder.is_symlink():
-            raise OSError(f"{folder} is a link, which the repository may have made")
+            raise OSError(f"{folder} is a symbolic link, which the repository may have created")
         folder.mkdir(parents=True, exist_ok=True)
         for name in KNOWN:
             (folder / name).unlink(missing_ok=True)  # from an earlier run

@@ -55,8 +55,8 @@ Install = Annotated[
 Headless = Annotated[
     bool,
     option(
-        "Ask nothing; bring the fleet up if it does not run (this machine, where there is no other), "
-        "and take it down at the end.",
+        "Ask nothing; start the fleet if it does not run (on this computer if there is no other node), and "
+        "stop it at the end.",
         "--headless",
     ),
 ]
@@ -123,7 +123,7 @@ def dispatch(
     install: Install = False,
     headless: Headless = False,
     keep_fleet: Annotated[
-        bool, option("Leave the fleet up that --headless has brought up.", "--keep-fleet")
+        bool, option("Do not stop the fleet that --headless has started.", "--keep-fleet")
     ] = False,
     artifacts: Annotated[
         Path | None, option("Write receipt, change, logs, JUnit and the run itself to this directory.", "DIR")
@@ -133,9 +133,11 @@ def dispatch(
 ) -> int:
     """Dispatch TASK to the fleet and wait for its result.
 
-    In a repository the run gets all of it and begins in your current folder; setup and gates run at its top.
-    Ctrl-C detaches: the run continues. A TASK that begins with a dash comes after --. With --runtime shell
-    TASK is a script, and -- ARG ARG... runs exactly that argument list.
+    In a repository the run gets a copy of your files, including uncommitted ones, and starts in your current
+    folder; setup and gates run at the repository's root. Your files do not change until you land the run:
+    look at it with pancode diff, then pancode land. Ctrl-C detaches: the run continues. A TASK that begins
+    with a dash comes after --. With --runtime shell TASK is a script, and -- ARG ARG... runs exactly that
+    argument list.
 
     With --headless nothing is left behind, even after Ctrl-C or SIGTERM: no run, no coordinator, no node
     agent. A fleet that already runs is used, and continues to run.
@@ -188,7 +190,7 @@ def must_be_task(given: Mapping[str, Any]) -> None:
     if meant is not None:
         raise UsageError(
             f'"{task}" looks like a command: {meant}',
-            fix=f"{meant}; to give it as a task: pancode dispatch -- {shlex.quote(task)}",
+            fix=f"{meant}; if it is a task: pancode dispatch -- {shlex.quote(task)}",
             code="no_task",
         )
 

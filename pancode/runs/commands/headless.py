@@ -78,13 +78,13 @@ def _stop_unended(face: Face, client: Client, run: str) -> bool:
     """Stop the run if it has not ended, as its caller no longer waits; return whether it ended in time."""
     if _has_ended(client, run):
         return True
-    face.note(f"{run} is stopped: nobody waits for it any more")
+    face.note(f"stopping {run}: its caller no longer waits for it")
     client.post(STOP.at(run), {"by": find_user(), "reason": "pancode dispatch --headless was interrupted"})
     for _ in range(STOPS_S):
         if _has_ended(client, run):
             return True
         time.sleep(1)
-    face.note(f"{run} has not ended after {STOPS_S} s; see: pancode runs show {run}")
+    face.note(f"{run} did not end within {STOPS_S} s; see: pancode runs show {run}")
     return False
 
 

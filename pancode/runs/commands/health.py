@@ -28,7 +28,7 @@ def show_health(face: Face, *, whole: bool) -> int:
 
 
 def _format_rows(rows: list[HealthRow]) -> str:
-    table = format_rows(rows, _COLUMNS, "all is well", cut="WHY")
+    table = format_rows(rows, _COLUMNS, "all agents and nodes are healthy", cut="WHY")
     commands = {row["command"]: None for row in rows if row["command"]}
     return table + "".join(f"  {escape_line(command)}\n" for command in commands)
 
@@ -67,7 +67,7 @@ def recover(
     named = None if run is None else find_run(client, run)
     answer = client.post(RECOVER, {"run": named, "dry_run": dry_run, "by": find_user()})
     rows = answer["runs"]
-    none = "nothing of the last day is to be recovered\n"
+    none = "no run of the last day needs recovery\n"
     face.show(answer, lambda: "".join(map(_format_recovered, rows)) or none)
     return ExitCode.PARTIAL if any(row["error"] for row in rows) else ExitCode.DONE
 

@@ -31,12 +31,12 @@ def logs(
         bool, option("Follow until the run has ended; Ctrl-C detaches.", "-f", "--follow")
     ] = False,
     raw: Annotated[
-        bool, option("Show the program's own output byte by byte, even if it is events.", "--raw")
+        bool, option("Show the program's own output byte by byte, even if it consists of events.", "--raw")
     ] = False,
     stream: Annotated[
         str | None, option("Show only this stream, raw (default: out, and err on standard error).", "NAME")
     ] = None,
-    attempt: Annotated[str, option("Attempt and lease, as runs show names them.", "A.F")] = "",
+    attempt: Annotated[str, option("Use this attempt and lease, as listed by runs show.", "A.F")] = "",
     offset: Annotated[int, option("Begin at this byte (requires --stream).", min=0)] = 0,
     face: Json,
 ) -> int:

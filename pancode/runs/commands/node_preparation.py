@@ -40,7 +40,7 @@ class NodePreparation:
                 return self.start(nodes)
             case ["pancode", "node", "install", node, runtime]:
                 if not self.is_agreed and not self.face.can_ask():
-                    refused.fix = f"add --install; or first: {refused.fix}"
+                    refused.fix = f"add --install; or run first: {refused.fix}"
                     return False
                 return self.install(node, runtime)
         return False

@@ -50,8 +50,8 @@ DryRun = Annotated[
 Yes = Annotated[
     bool,
     option(
-        "Say yes for an agent that asks a user before each dispatch, and to a --model that failed its test"
-        " (in a chat, or for an agent that only reads).",
+        "Approve an agent that asks a user before each dispatch, and a --model that failed its test (in a "
+        "chat, or for a read-only agent).",
         "--yes",
     ),
 ]

@@ -34,7 +34,7 @@ def ls(
 ) -> None:
     """List the receipts of the newest runs."""
     answer = fetch_page(face.client(), RECEIPTS, "receipts", number, cursor, whole=whole)
-    face.show(answer, lambda: format_rows(answer["receipts"], _COLUMNS, "no receipt yet"))
+    face.show(answer, lambda: format_rows(answer["receipts"], _COLUMNS, "no receipts yet"))
 
 
 def _format_state(row: ReceiptRow) -> str:

@@ -26,7 +26,8 @@ def gc(
 ) -> int:
     """Delete commits and logs of old runs that are no longer needed. Receipts and records remain.
 
-    The coordinator also does this once a day. `pancode config show keep` shows how old a run must be. A
+    The coordinator also does this once a day. `pancode config show keep` shows how old a run must be, and
+    `pancode config set keep.changes 7d` changes it. A
     change that was neither landed nor dropped remains, and so does what a session, a workspace or a workflow
     is based on. Nodes delete files themselves that have not been used for long (nodes.keep).
     """

@@ -56,7 +56,7 @@ def ls(
     *,
     count: Annotated[int, Argument(metavar="[NUMBER]", min=1, max=10_000)] = 20,
     node: Annotated[
-        str | None, option("Show only runs of this machine.", "N", complete=completions.nodes)
+        str | None, option("Show only runs on this node.", "N", complete=completions.nodes)
     ] = None,
     agent: Annotated[
         str | None, option("Show only runs of this agent.", "A", complete=completions.agents)
@@ -93,7 +93,7 @@ def ls(
     wanted = {"node": node, "agent": agent, "outcome": outcome, "since": since, "text": text}
     client, most = face.client(), number or count
     answer = fetch_page(client, RUNS, "runs", most, cursor, whole=whole, **wanted)
-    none = "no such run" if any(wanted.values()) else 'no runs yet; try: pancode dispatch "..."'
+    none = "no matching run" if any(wanted.values()) else 'no runs yet; try: pancode dispatch "..."'
     return face.show(answer, lambda: format_runs(answer["runs"], none))
 
 
@@ -212,7 +212,7 @@ def verify(
     on: Annotated[
         str,
         option(
-            "Verify on this machine (default: any other than the run's own).", "N", complete=completions.nodes
+            "Verify on this node (default: any other than the run's own).", "N", complete=completions.nodes
         ),
     ] = "other",
     again: Annotated[

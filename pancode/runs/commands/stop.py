@@ -21,7 +21,7 @@ from pancode.sessions.answers import TASKS
 from pancode.workflows.answers import STOP_WORKFLOW, WORKFLOW
 
 ASKS_ABOVE = 3
-"""With more runs of a workflow at work than this, a user at a terminal is asked."""
+"""If more runs of a workflow are active, a user at a terminal must confirm."""
 
 
 @verb(
@@ -42,7 +42,7 @@ def stop(
         option("Stop the only run of this agent.", "-A", "--agent", "A", complete=completions.agents),
     ] = None,
     session: Annotated[
-        str | None, option("Stop the runs that this session has begun, and not the session.", "SESSION")
+        str | None, option("Stop the runs that this session started, but not the session.", "SESSION")
     ] = None,
     workflow: OfWorkflow = False,
     reason: Annotated[str, option("The reason, for the records.")] = "",
@@ -61,7 +61,7 @@ def stop(
         begun = client.get(TASKS.at(session))["runs"]
         ended = [client.post(STOP.at(one["run"]), body) for one in begun if one["state"] != "ended"]
         face.show(
-            {"runs": ended}, lambda: "".join(map(_format_stopped, ended)) or "nothing of it is at work\n"
+            {"runs": ended}, lambda: "".join(map(_format_stopped, ended)) or "no active runs of the session\n"
         )
         return ExitCode.DONE
     if name is not None and (workflow or is_workflow(name)):

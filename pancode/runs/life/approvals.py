@@ -52,8 +52,8 @@ class Approved(Signal):
         made, refused = reserve_budget(made, self.budget_scopes, beyond=kind is ItemKind.BUDGET)
         if refused:
             raise RefusedError(
-                f"{made.run.id} is not started: {refused}",
-                why="the ceiling had room when the run was requested; the run keeps waiting",
+                f"{made.run.id} was not started: {refused}",
+                why="the ceiling had room when the run was requested; the run still waits",
                 fix="pancode budget show; raise it with pancode budget set, then approve the run again",
                 code="budget",
             )
@@ -61,7 +61,7 @@ class Approved(Signal):
         approvals = replace(Approvals.of(made.run), approved=approval).on(made.run)
         made = begin_waiting(waits.close_question(made.put(approvals)))
         scope = "run" if self.whole else "once"
-        made = made.tell("person", kind, "approved", f"by {self.by}, {scope}")
+        made = made.tell("user", kind, "approved", f"by {self.by}, {scope}")
         return made.record("people", "info", "approved", by=self.by, kind=str(kind), scope=scope)
 
 
@@ -80,7 +80,7 @@ class Declined(Signal):
             fix = f"pancode land {made.run.id}"
             report: dict[str, object] = {"status": waits.DENIED, "why": f"denied by {self.by}", "fix": fix}
             made = made.put(replace(made.run, landing=report))
-        made = waits.close_question(made).tell("person", kind, waits.DENIED, f"by {self.by}")
+        made = waits.close_question(made).tell("user", kind, waits.DENIED, f"by {self.by}")
         made = made.record("people", "info", waits.DENIED, by=self.by, kind=str(kind))
         if made.run.state is not RunState.PENDING:
             return made
@@ -98,7 +98,7 @@ class Unasked(Signal):
         action = made.case.action(ActionKind.USER)
         if action is None or not is_blocked(made.run):
             return made
-        return made.done(action).tell("person", kind_of(made.run), "withdrawn", self.why)
+        return made.done(action).tell("user", kind_of(made.run), "withdrawn", self.why)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ class AskedAgain(Signal):
         if made.case.action(ActionKind.USER) is not None or not is_blocked(made.run):
             return made
         return waits.open_question(made).tell(
-            "person", kind_of(made.run), "asked again", "its workflow continues"
+            "user", kind_of(made.run), "requested again", "its workflow continues"
         )
 
 
@@ -134,7 +134,7 @@ def request_approval(made: Changes, body: UserAsked) -> Changes:
         return _answer(made, number, CallDecided("an earlier approval", allow=True, whole=True))
     reason = f"waits for a user's approval: {question.command[:_SHORT]}"
     made = waits.open_question(made.put(replace(made.run, reason=reason)))
-    return made.tell("person", f"call {number}", "asked", f"{question.command}; {body.why}")
+    return made.tell("user", f"call {number}", "requested", f"{question.command}; {body.why}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,4 +180,4 @@ def _answer(made: Changes, number: int, signal: CallDecided) -> Changes:
     answer = inbox.YES if signal.allow else inbox.NO
     made = made.put(inbox.with_answer(made.run, number, answer, signal.by)).send(lease.node, body)
     reason = f"by {signal.by}" + (f": {signal.words}" if signal.words else "")
-    return made.tell("person", f"call {number}", "approved" if signal.allow else waits.DENIED, reason)
+    return made.tell("user", f"call {number}", "approved" if signal.allow else waits.DENIED, reason)

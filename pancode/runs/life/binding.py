@@ -80,7 +80,7 @@ def reserve_budget(
                 books.explain_refusal(budget_scope.balance, budget_scope.ceilings, amount),
             )
             made = made.record(
-                "budget", "warning", "ceiling lifted for a run", scope=budget_scope.balance.scope
+                "budget", "warning", "ceiling exceeded for one run", scope=budget_scope.balance.scope
             )
         elif not books.is_within_ceilings(budget_scope.balance, budget_scope.ceilings, amount):
             return made, books.explain_refusal(budget_scope.balance, budget_scope.ceilings, amount)
@@ -166,7 +166,7 @@ class Bound(Signal):
     lease: Lease
     why: str
     served: dict[str, object] = field(default_factory=dict)
-    """The model server on that node, as it was reported; empty: not known."""
+    """The model server on that node, as reported; empty: unknown."""
     most_usd: Decimal | None = None
     """The most USD that a run handed over ahead reserves from now on; None: what it already reserves."""
     gpus: tuple[str, ...] = ()

@@ -63,7 +63,7 @@ def is_free(run: Run) -> bool:
 NOT_STARTED: dict[str, object] = {"cost_usd": "0", "cost_source": "not started"}
 """The usage of an attempt that never ran, according to its node or our own records."""
 PUBLISHING = frozenset({Mark.GATED, Mark.PUSHED, Mark.RECEIPTED, Mark.ACKNOWLEDGED, Mark.REJECTED})
-"""The marks at which the agent has ended its work, so that its slot is free."""
+"""The marks at which the agent has already ended, so that its slot is free."""
 
 
 def move_run(run: Run, state: RunState) -> Run:
@@ -115,11 +115,11 @@ class RunCase:
     entries: tuple[BookEntry, ...]
     now: Now
     actions: tuple[Action, ...] = ()
-    """The run's follow-up actions that are not done yet."""
+    """The run's pending follow-up actions."""
     words: tuple[StoredMessage, ...] = ()
     """Users' messages to the run, by number."""
     session: SessionRow | None = None
-    """The session of which the run is the newest interactive run."""
+    """The session, if the run is its newest interactive run."""
     about: int = 0
     """The number of the signal's lease; 0: the signal concerns the run's current attempt."""
 
@@ -255,15 +255,15 @@ def why_it_stays(run: Run, workflow: Workflow | None) -> str:
     if run.takes_turns:
         return "a session waits for a user's message"
     if run.parent is not None:
-        return f"run {run.parent}, which began it, waits for it"
+        return f"run {run.parent}, which started it, waits for it"
     if Caller.of(run).charged_to:
         return "its session pays for it"
     if run.holds_gpus:
-        return "it holds a GPU from the job on"
+        return "it reserves a GPU as soon as it has a job"
     if run.judges is not None:
         return "it evaluates the result of another run"
     if workflow is not None and workflow.kind is WorkflowKind.RACE:
-        return "in a race the first to pass wins, and the others are stopped"
+        return "in a race the first run to pass wins, and the others are stopped"
     return ""
 
 

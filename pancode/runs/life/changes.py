@@ -22,7 +22,7 @@ from pancode.runs.life.inbox import ItemKind, item_of
 from pancode.runs.receipts.trust import KEPT, read_verified
 
 Domain = Literal["budget", "config", "dispatch", "fleet", "land", "people", "receipt", "schedule", "trust"]
-"""What an entry of the audit is about."""
+"""The subject of an audit entry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class Changes:
 
     before: RunCase
     case: RunCase
-    """The run as it is now, for the next step."""
+    """The current state of the run, for the next step."""
     fresh: bool = False
     """Whether the run itself is new in these changes."""
     rows: tuple[records.Record, ...] = ()
@@ -353,7 +353,7 @@ def _make_event(
 MOST_CHARS = 300
 """The most characters of a text in an entry: the audit is kept forever, and nodes and runs write to it."""
 _LEVELS = {Outcome.DONE: "info", Outcome.INTERRUPTED: "warning", Outcome.BLOCKED: "warning"}
-"""The audit level of each outcome; an outcome that is not listed is an error."""
+"""The audit level of each outcome; unlisted outcomes are errors."""
 _FOUND = ("warning", "error")
 MOST_HEARD = 5_000
 """The number of a lease's events up to which the node's warnings become audit entries."""
@@ -368,7 +368,7 @@ def entries_of(made: Changes) -> Iterator[AuditLine]:
     yield from _on_nodes(made)
     yield from _list_warnings(made)
     if run.stop_asked is not None and was.stop_asked is None:
-        yield _make_line(run, "warning", "stop asked", why=run.stop_asked)
+        yield _make_line(run, "warning", "stop requested", why=run.stop_asked)
     if run.attempt > was.attempt:
         last = made.case.attempts.get(was.attempt)
         failure, why = (last.failure, last.reason) if last is not None else (None, "")
@@ -424,7 +424,7 @@ def _list_questions(made: Changes) -> Iterator[AuditLine]:
 
 
 def _make_question_line(run: records.Run, kind: ItemKind, words: str, **detail: object) -> AuditLine:
-    line = _make_line(run, "info", "a user is asked", kind=kind.value, words=words, **detail)
+    line = _make_line(run, "info", "waiting for a user", kind=kind.value, words=words, **detail)
     return replace(line, domain="people")
 
 

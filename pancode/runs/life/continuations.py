@@ -113,12 +113,12 @@ def _must_take(old: Run, remark: str, answers: str | None) -> None:
     """Raise UsageError if a user's own command gets a message other than an answer, or an invalid answer."""
     if answers is None and remark:
         fix = f"to run its command again in the files that it left: pancode runs continue {old.id}"
-        why = "nothing would read them: only an answer to its own question reaches a command"
+        why = "a command does not read messages, only the answer to its own question"
         raise UsageError(
             f"{old.id} ran a command, so it cannot take messages", why=why, fix=fix, code="takes_no_words"
         )
     if answers is not None and (len(answers) > MAX_ANSWER or "\0" in answers):
-        why = f"a variable of the command's environment holds it: {MAX_ANSWER:,} characters at most, no NUL"
+        why = f"it becomes an environment variable of the command: at most {MAX_ANSWER:,} characters, no NUL"
         fix = f'pancode answer {old.id} "..."'
         raise UsageError(f"the answer to {old.id} is not valid", why=why, fix=fix, code="bad_words")
 

@@ -112,7 +112,7 @@ def must_be_free(old: Run) -> None:
         newest = list_next_runs(old)[-1]
         raise RefusedError(
             f"{old.id} was already continued by {newest}",
-            why="another request was faster",
+            why="another request came first",
             fix=f"pancode runs show {newest}; to continue that run: pancode runs continue {newest}",
             code="already_continued",
         )
@@ -228,8 +228,8 @@ def intersect_rights(one: tuple[Mode, Safety], other: tuple[Mode, Safety]) -> tu
 
 
 IDLE_MS, TURN_MS = 600_000, 1_800_000
-"""How long an interactive run waits for a message before it rests, and the longest time of one turn; in
-milliseconds."""
+"""How long an interactive run waits for a message before it is suspended, and the longest time of one turn;
+in milliseconds."""
 
 
 def as_interactive_run(request: DispatchRequest, session: str = "") -> DispatchRequest:

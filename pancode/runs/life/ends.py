@@ -21,7 +21,7 @@ from pancode.runs.life.jobs import identity_of
 from pancode.runs.life.retries import Retry, after_failure, pause_ms, with_what_was_left
 from pancode.runs.life.waits import calls_lost, calls_over, report_undelivered
 
-NOTHING_LEFT = "nothing is left of the run's budget"
+NOTHING_LEFT = "the run's budget is used up"
 GIVEN_UP = "given_up_for"
 """The key in a lost run's result that names the run that replaced it. After that, the lost run's receipt
 counts only as evidence and cost."""
@@ -146,11 +146,11 @@ class Stop(Signal):
         for lease in made.case.lost_leases:
             if not lease.stop_sent:
                 made = _send_stop(made, lease.lease, self.reason).tell(
-                    "stop", lease.node, "asked", self.reason
+                    "stop", lease.node, "requested", self.reason
                 )
         if made.run.state is RunState.ENDED:
             return made
-        made = calls_over(made.tell("stop", "stop", "asked", self.reason))
+        made = calls_over(made.tell("stop", "stop", "requested", self.reason))
         if not made.case.open_leases:
             made = made.put(replace(made.run, stop_asked=self.reason))
             return end_unstarted(made, FailureKind.STOPPED, self.reason, "stopped")
@@ -158,7 +158,7 @@ class Stop(Signal):
             if not lease.stop_sent:
                 made = _send_stop(made, lease.lease, self.reason)
         moved = move_run(made.run, RunState.INTERRUPTING)
-        reason = f"stop asked, not confirmed: {self.reason}"
+        reason = f"stop requested, not yet confirmed: {self.reason}"
         return made.put(replace(moved, stop_asked=moved.stop_asked or self.reason, reason=reason, waits=None))
 
 
@@ -196,7 +196,7 @@ class GivenUp(Signal):
         if made.run.outcome is not Outcome.LOST:
             return made
         made = made.put(replace(made.run, result={**made.run.result, GIVEN_UP: self.by}))
-        made = end_lost_leases(made, f"given up for {self.by}")
+        made = end_lost_leases(made, f"replaced by {self.by}")
         return made.tell("retry", self.by, "given up", f"replaced by {self.by}")
 
 

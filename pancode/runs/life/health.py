@@ -14,7 +14,7 @@ from pancode.runs.life.case import RunStage
 HEALTH = "health"
 """The kind of timeline entries about a run's health."""
 SOON_MS = 60_000
-"""A sign of life up to this age, in milliseconds, counts as of now: a machine looks each half minute."""
+"""A sign of life up to this age, in milliseconds, counts as current: a node checks each half minute."""
 
 
 class HealthState(StrEnum):
@@ -94,7 +94,7 @@ def health_of(seen: AgentSeen, rules: HealthRules) -> AgentHealth:
     if seen.question:
         return AgentHealth(HealthState.QUESTION, seen.question, gravity=Gravity.USER)
     if not seen.heard:
-        return AgentHealth(HealthState.AWAY, f"{seen.node} is not heard", gravity=Gravity.WARNING)
+        return AgentHealth(HealthState.AWAY, f"{seen.node} sends no heartbeats", gravity=Gravity.WARNING)
     if seen.limited_until_ms is not None:
         why = "its provider limits the request rate"
         return AgentHealth(HealthState.LIMITED, why, until_ms=seen.limited_until_ms)
@@ -103,7 +103,7 @@ def health_of(seen: AgentSeen, rules: HealthRules) -> AgentHealth:
     if seen.stage is not RunStage.RUNNING:
         return AgentHealth(HealthState.WORKING, f"it is {seen.stage}, which has its own time limits")
     if seen.signs is None:
-        return AgentHealth(HealthState.WORKING, "no look at it has been told yet")
+        return AgentHealth(HealthState.WORKING, "its node has not reported signs of life yet")
     return _by_signs(seen, seen.signs, rules)
 
 
@@ -126,7 +126,7 @@ def _by_signs(seen: AgentSeen, signs: Signs, rules: HealthRules) -> AgentHealth:
     if silent < soon:
         return AgentHealth(HealthState.WORKING, why, since)
     if signs.model_ms is not None and signs.model_ms + seen.told_ms < soon:
-        return AgentHealth(HealthState.THINKING, f"its model is at an answer; {why}", since)
+        return AgentHealth(HealthState.THINKING, f"its model is answering; {why}", since)
     if quiet < soon:
         return AgentHealth(HealthState.COMMAND, why, since)
     since = seen.now_ms - quiet

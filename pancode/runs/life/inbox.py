@@ -43,7 +43,7 @@ FIRST = "waits for a user's approval: pancode inbox"
 MOST_TASK = 1_000
 DIGEST = 12
 """How many characters of a plan's digest identify it."""
-_HIDDEN = "{shown} ... ({hidden} more characters are not shown here; all of it: pancode runs show {run})"
+_HIDDEN = "{shown} ... ({hidden} more characters; for the whole text: pancode runs show {run})"
 
 
 def is_unapproved(run: Run) -> bool:
@@ -104,7 +104,7 @@ def must_be_seen(run: Run, action: Action | None, plan: str) -> None:
     if plan != digest_of_plan(run):
         raise RefusedError(
             f"the task of {run.id} changed in the meantime",
-            why="somebody sent it a message or changed how it runs after you looked",
+            why="it got a message, or its settings were changed, after you saw it",
             fix=f"see: pancode inbox; then: {_start_of(run)}",
             code="changed",
         )
@@ -229,7 +229,7 @@ def _close_call(row: Mapping[str, Any], answer: str, by: str) -> dict[str, Any]:
 
 
 MOST_WORDS = 2_000
-_CUT = " ... (cut; all of it: pancode why {run})"
+_CUT = " ... (cut; for the whole text: pancode why {run})"
 _ANSWERED = """\
 You asked a user: {asked}
 {by} is: {answer}
@@ -341,13 +341,14 @@ def _format_landing(run: Run) -> str:
     count = len(files) if isinstance(files, list | tuple) else 0
     if "asked_by" in run.landing and not list_yes_flags(run):
         change = (
-            f"{run.landing['asked_by']} asks to land the change of {count_noun(count, 'file')} by {run.id}"
+            f"{run.landing['asked_by']} requests to land the change of {count_noun(count, 'file')} by "
+            f"{run.id}"
         )
         return f"{change} ({run.agent}): {_format_task(run)}"
     if run.landing:
         return f"its change is not landed before you say so{_format_held(run)}: {run.landing.get('why')}"
-    what = f"its change of {count_noun(count, 'file')}" if count else "the change that it continues with"
-    change = f"{what} is landed when you say so"
+    what = f"its change of {count_noun(count, 'file')}" if count else "the change that it continues"
+    change = f"{what} is landed if you approve it"
     change += f"; of its question: {answerer_of(run)}" if Messages.of(run).program else ""
     return f"agent {run.agent} is {LandingTerms.of(run).autonomy or None}: {change}"
 

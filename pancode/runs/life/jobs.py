@@ -35,8 +35,8 @@ above those of all earlier epochs. So a restored ledger never reuses a forgotten
 
 NO_TOOLS: Mapping[str, FleetTool] = {}
 _FRAME, _WIDEST, _TOOLS = 16_384, 8, 131_072
-"""The most bytes of a job beside its texts; of one character (six as JSON, a third more as base64); and of
-the tools that an orchestrator is offered."""
+"""The most bytes of a job besides its texts; of one character (six as JSON, a third more as base64); and of
+the tools that an orchestrator gets."""
 
 
 def limits_of(data: dict[str, Any]) -> Limits:

@@ -103,7 +103,7 @@ def _take_late(made: Changes, body: event.EventBody) -> Changes:
         return made
     made = made.put(replace(lease, closed=Closed.REVOKED))
     made = made.book(books.settle_unknown(case.entries, case.account, _NOTHING, case.now.stamp))
-    made = made.tell("settle", lease.node, "never started", "the lost job was not started there")
+    made = made.tell("settle", lease.node, "never started", "the lost job was never started on this node")
     return made.put(replace(attempt, usage=NOT_STARTED)) if attempt.outcome is Outcome.LOST else made
 
 
@@ -226,7 +226,7 @@ class NodeSilent(Signal):
     def apply(self, made: Changes) -> Changes:
         """Record in the run's timeline that its node is silent, or is heard again."""
         if self.back:
-            return made.tell("node", made.lease.node, "heard again", "what was said meanwhile comes now")
+            return made.tell("node", made.lease.node, "heard again", "its delayed messages arrive now")
         begun = made.lease.state is LeaseState.RUNNING
         knows = "the run continues on the node" if begun else "the run had not begun on the node"
         return made.tell("node", made.lease.node, "not heard", f"{knows}, as far as is known")

@@ -181,14 +181,16 @@ class RetryRule:
 
 
 RULES: dict[RetryCause, RetryRule] = {
-    RetryCause.RATE_LIMIT: RetryRule("the same again, when the provider takes calls again", 4, 3, grows=True),
+    RetryCause.RATE_LIMIT: RetryRule(
+        "the same again, once the provider accepts calls again", 4, 3, grows=True
+    ),
     RetryCause.MODEL_SERVER: RetryRule("the same again", 1, 1),
     RetryCause.INFRASTRUCTURE: RetryRule("on another node; on the same one when no other can take it", 1, 1),
     RetryCause.UNFIT_NODE: RetryRule("on another node; not at all when no other can take it", 1),
     RetryCause.VERIFICATION: RetryRule("with the output of the gates before the task", 0),
     RetryCause.TASK: RetryRule("with the error before the task", 0),
     RetryCause.DRAIN: RetryRule("on another node", 0, 1),
-    RetryCause.SESSION: RetryRule("with the files that were left, in a session of its own", 1),
+    RetryCause.SESSION: RetryRule("with the files that were left, in a new session", 1),
     RetryCause.LOST: RetryRule("on another node; a run that writes only with `--on-lost retry`", 1, 1),
 }
 """The retries for each cause. The number for VERIFICATION is the run's own (`--verify-retries`)."""
@@ -214,9 +216,9 @@ CAUSES: dict[FailureKind, RetryCause] = {
     FailureKind.NODE_LOST: RetryCause.LOST,
     FailureKind.CANNOT_START: RetryCause.SESSION,
 }
-"""The cause of each failure. A failure that is not listed is never retried: it would end in the same way."""
+"""The cause of each failure. An unlisted failure is never retried: it would end in the same way."""
 MOVES = (RetryCause.INFRASTRUCTURE, RetryCause.UNFIT_NODE)
-"""The causes after which the node is passed over if another one can take the run."""
+"""The causes after which another node is preferred, if one can take the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +252,9 @@ def after_failure(
     if cause is None or run.stop_asked is not None:
         return NoRetry()
     if cause is RetryCause.LOST and not (run.read_only or run.on_lost == "retry"):
-        return NoRetry("lost: it writes, and its node may still be at work (--on-lost retry allows it)")
+        return NoRetry(
+            "lost: it writes, and its node may still be running it (--on-lost retry allows a retry)"
+        )
     if cause is RetryCause.UNFIT_NODE and not elsewhere:
         return NoRetry()
     if cause is RetryCause.SESSION and run.resumes_on is None:  # A user requested this session.
@@ -258,11 +262,11 @@ def after_failure(
     used, most = sum(_is_of(cause, one) for one in attempts), most_retries(run, cause)
     if run.max_attempts is not None and run.attempt >= run.max_attempts:
         return NoRetry(
-            f"{count_noun(run.max_attempts, 'attempt')} at most (--attempts)" if run.attempt > 1 else ""
+            f"the limit is {count_noun(run.max_attempts, 'attempt')} (--attempts)" if run.attempt > 1 else ""
         )
     if used > most:
         return NoRetry(
-            f"{cause}: tried again {count_noun(most, 'time')}, as often as it may be" if most else ""
+            f"{cause}: already retried {count_noun(most, 'time')}, the most allowed" if most else ""
         )
     moved = cause in MOVES and elsewhere
     return Retry(cause, used, most, 0 if moved else _compute_pause(RULES[cause], used))

@@ -39,7 +39,7 @@ DENIED = "denied"
 LEAVES: tuple[Literal["rest"], int] = ("rest", 1)
 """The turn control by which a user leaves an opened workspace, and its number."""
 ONLY_HERE = f"{AT_A_TURN}0"
-"""How words that no user said are laid: this run's agents are told them, and no run after it."""
+"""The `laid` value of messages not from a user: this run's agents get them, but no later run."""
 LOST = "the coordinator gave this run up as lost on its node, so the command cannot be approved"
 
 
@@ -111,7 +111,7 @@ class ToldByUser(Signal):
             else "stored until it is continued"
         )
         made = deliver_messages(made) if sent else made
-        made = made.tell("person", f"told by {self.by}", how, self.text[:500])
+        made = made.tell("user", f"message from {self.by}", how, self.text[:500])
         return made.record("people", "info", "told", by=self.by, delivered=waits)
 
 
@@ -223,7 +223,7 @@ class TurnAsked(Signal):
         if self.what == "rest" or (not idle if seen is None else seen > ended):
             body = TurnControl(identity=identity_of(lease), number=number, what=self.what)
             made = made.send(lease.node, body)
-        made = made.tell("person", f"turn {number}", f"{self.what} asked", f"by {self.by}")
+        made = made.tell("user", f"turn {number}", f"{self.what} requested", f"by {self.by}")
         return made.record("people", "info", f"turn: {self.what}", by=self.by, turn=number)
 
 
@@ -237,7 +237,7 @@ class LeftWorkspace(Signal):
         """Ask the node to end the active run that has kept the workspace open for a user."""
         lease, (what, number) = made.case.leases[made.run.lease], LEAVES
         made = made.send(lease.node, TurnControl(identity=identity_of(lease), number=number, what=what))
-        made = made.tell("person", "workspace", "left", f"by {self.by}")
+        made = made.tell("user", "workspace", "left", f"by {self.by}")
         return made.record("people", "info", "workspace left", by=self.by)
 
 
@@ -296,7 +296,7 @@ class TermsAsked(Signal):
             made = made.put(replace(session, **wanted, chosen_by=self.by))
             made = made if find_listening_lease(made) is None else TurnAsked("rest", self.by).apply(made)
         terms = {name: str(value) for name, value in wanted.items() if value}
-        made = made.tell("person", "mode and level", ", ".join(terms.values()), f"by {self.by}")
+        made = made.tell("user", "mode and level", ", ".join(terms.values()), f"by {self.by}")
         return made.record("people", "info", "mode and level", by=self.by, **terms)
 
 
@@ -314,7 +314,7 @@ class SessionClosed(Signal):
         made = close_question(made) if conversation.is_cut_by_cap(made.run) else made
         run = replace(SessionTurn.of(made.run), more_usd="").on(made.run)  # no question whether to continue
         made = made.put(run, replace(session, closed_by=self.by))
-        made = made.tell("person", "session", "ended", f"by {self.by}")
+        made = made.tell("user", "session", "ended", f"by {self.by}")
         made = made.record("people", "info", "session ended", by=self.by)
         if find_listening_lease(made) is None or not made.run.takes_turns:
             return made
@@ -329,7 +329,7 @@ def record_delivered(made: Changes, numbers: tuple[int, ...]) -> Changes:
     new = [number for number in numbers if number in waited]
     made = made.put(*conversation.mark_delivered(made.case.words, numbers, made.lease.attempt))
     shown = ", ".join(map(str, new))
-    return made.tell("person", f"words {shown}", "delivered", "at a turn of its agent") if new else made
+    return made.tell("user", f"message {shown}", "delivered", "at a turn of its agent") if new else made
 
 
 def report_undelivered(made: Changes) -> Changes:
@@ -337,8 +337,8 @@ def report_undelivered(made: Changes) -> Changes:
     left = len(conversation.select_undelivered(made.case.words))
     if not left:
         return made
-    words = f"{count_noun(left, 'message')} of users kept for: pancode runs continue {made.run.id}"
-    return made.tell("person", "words", "not delivered", words)
+    words = f"{count_noun(left, 'message')} of users stored for: pancode runs continue {made.run.id}"
+    return made.tell("user", "message", "not delivered", words)
 
 
 def move_messages(made: Changes, run: str) -> Changes:

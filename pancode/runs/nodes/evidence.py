@@ -48,7 +48,7 @@ def _fits_share(work: Work, node: Node | None, receipt: StoredReceipt) -> bool:
         return False
     if not work.core.ports.archive.has_room():
         if work.first(f"{node.name}:receipt:no room"):
-            work.audit("receipt", "warning", "receipt not kept: the disk is nearly full", node=node.name)
+            work.audit("receipt", "warning", "receipt not stored: the disk is nearly full", node=node.name)
         return False
     return _count(work, node, len(receipt.envelope))
 

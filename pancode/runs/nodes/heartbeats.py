@@ -17,7 +17,7 @@ from pancode.runs.life.jobs import NUMBERS_IN_AN_EPOCH
 from pancode.runs.nodes.evidence import shut_out
 from pancode.runs.unit_of_work import Work, list_tombstones, unit_of_work
 
-TWINS = "two nodes answer with its key at once: one is a copy of the other, or was set back in time"
+TWINS = "two nodes answer with its key at the same time: one is a copy of the other, or was restored"
 MOST_SESSIONS = 16
 """How many of a node's latest sessions are remembered, as a node may begin any number."""
 
@@ -55,9 +55,9 @@ def _is_proof(core: Core, heartbeat: Heartbeat) -> bool:
 
 
 EPOCHS_AHEAD = 10_000
-"""How far the epoch that a node claims may be beyond ours, or beyond those that time has allowed."""
+"""How far the epoch that a node reports may exceed ours, or those that could exist by now."""
 MOST_RAISES = 5
-"""How often one node may raise the epoch, as each time voids what is offered to all other nodes."""
+"""How often one node may raise the epoch, as each time voids the offers to all other nodes."""
 
 
 def read_heartbeats(core: Core) -> None:
@@ -210,7 +210,7 @@ def _renumber_messages(work: Work, node: Node) -> None:
     for message in waiting:
         if not _is_setting(message):
             work.send(node.name, _body_of(message))
-    work.audit("fleet", "warning", "the node has heard more than this ledger knows", node=node.name)
+    work.audit("fleet", "warning", "the node has seen more messages than this ledger knows", node=node.name)
 
 
 def say_settings(work: Work, node: Node) -> None:

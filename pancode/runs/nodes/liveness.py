@@ -140,7 +140,7 @@ def judge_nodes(core: Core) -> None:
         lost = {v.node.name for v in views if v.given_up}
         for lease in leases:
             if lease.node in lost:
-                work.signal_lease(lease, Lost(f"{lease.node} was not heard for the whole deadline"))
+                work.signal_lease(lease, Lost(f"{lease.node} sent no heartbeat for the whole deadline"))
 
 
 def _tell_states(core: Core, views: Sequence[NodeView]) -> None:

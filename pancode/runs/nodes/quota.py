@@ -75,7 +75,7 @@ def release_node(core: Core, name: str, by: str) -> bool:
             return False
         work.tx.put(replace(node, quarantined=None))
         evidence.reset_share(work.tx, node)
-        work.audit("trust", "info", "node let in again", node=name, by=by, why=node.quarantined)
+        work.audit("trust", "info", "node quarantine ended", node=name, by=by, why=node.quarantined)
     core.live.redis.shut_out.discard(node.tag or "")
     core.note_reaching(name, lambda r: replace(r, shut_out=False))
     return True

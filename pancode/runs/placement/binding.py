@@ -192,7 +192,7 @@ def _place(work: Work, turn: _Turn, standing: Standing, giving: GivingWay, whole
             if not breaker_service.is_second_probe(core, decision.run, name, probes):
                 placed += _bind_run(work, decision)
                 turn.taken.update([name] if not decision.busy else ())
-            elif decision.run.reason != (why := f"a breaker lets one run through to {name} first"):
+            elif decision.run.reason != (why := f"the breaker of {name} first lets one other run through"):
                 work.signal(decision.run, Waits("placement", why, WaitReason.QUEUED))
             continue
         if decision.run.id not in turn.alone:
@@ -358,7 +358,7 @@ def _bind_run(work: Work, placed: Placed) -> bool:
             work.signal(case.run, Waits("placement", str(exc), WaitReason.QUEUED))
         return False
     except (ValueError, KeyError, TypeError, ArithmeticError) as exc:
-        work.apply(decide(case, Unbindable(f"no job can be made of it: {exc}")))
+        work.apply(decide(case, Unbindable(f"cannot make a job for it: {exc}")))
         return False
     signed = job.signed(core.key_for(view.node))
     provider = breaker_service.provider_of(core, case.run, view.node.name)
@@ -395,7 +395,7 @@ def _make_job(core: Core, tx: Transaction, case: RunCase, placed: Placed) -> Job
 
 
 TIMES_AHEAD = 5
-"""A node may take this many times as long to start a job that it holds: its snapshot comes first."""
+"""A node may take this many times as long to start a waiting job, as it first fetches its snapshot."""
 
 
 def _choose_job_time(core: Core, placed: Placed) -> int:

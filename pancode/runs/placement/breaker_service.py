@@ -124,7 +124,7 @@ def blocked_nodes(
                 found = shut[0]
                 until = found.until_ms or 0
                 if found.state is BreakerState.HALF_OPEN:
-                    why = f"the breaker of {found.name} lets one run through, and that run is at work"
+                    why = f"the breaker of {found.name} lets one run through, which is still active"
                 else:
                     clock = datetime.fromtimestamp(until / 1_000, UTC).strftime("%H:%M:%S UTC")
                     why = f"the breaker of {found.name} is open until {clock}: {found.why}"
@@ -209,9 +209,9 @@ def _find_wait_ms(run: Run, attempt: Attempt | None) -> int:
 
 
 _FIXES = {
-    JobRefusal.CEILING: "its owner may change ceiling.json there, or dispatch within it",
+    JobRefusal.CEILING: "have the node's owner change its ceiling.json, or dispatch within its limits",
     JobRefusal.RUNTIME_MISSING: "pancode agents runtimes",
-    JobRefusal.DISK_FULL: "free disk there",
+    JobRefusal.DISK_FULL: "free disk space on the node",
     FailureKind.RUNTIME_MISSING: "pancode agents runtimes",
     FailureKind.MODEL_AUTH: "log the runtime in on the node; then see: pancode agents runtimes",
 }

@@ -65,7 +65,7 @@ class BreakerRule:
     halves: bool = False
     """Whether a success halves the count of failures instead of resetting it."""
     at_once: bool = False
-    """Whether attempts that were at work at an earlier failure (as at a reboot) count as one with it."""
+    """Whether attempts that were active at an earlier failure (as at a reboot) count as one with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,7 @@ class _Replay:
             pause = retry_ms or int(min(base, self._rule.longest_ms) * self._factor)
             self._until = one.at_ms + pause
             self._why = (
-                f"{count_noun(len(self._failed), 'failure')}, the last one of {one.run}: {one.failure}"
+                f"{count_noun(len(self._failed), 'failure')}, the last one in {one.run}: {one.failure}"
             )
 
     def at(self, now_ms: int) -> Breaker:

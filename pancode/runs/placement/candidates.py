@@ -55,7 +55,7 @@ class GpuSeen:
     memory: int
     holder: str = ""
     is_silent: bool = False
-    """Whether its driver does not answer."""
+    """Whether its driver does not respond."""
 
 
 def need_of(gpus: str | None, memory: int | None) -> GpuNeed | None:
@@ -73,7 +73,7 @@ def lack_of_gpus(facts: NodeFacts, node: Node, need: GpuNeed) -> tuple[str, str]
     """Return why the node can never give these GPUs, and the fix; both empty: it can."""
     there = [one for one in facts.gpus if one.vendor == "nvidia"]
     if not there:
-        others = "an AMD GPU, which runs do not get" if facts.gpus else "no GPU"
+        others = "an AMD GPU, which runs cannot use" if facts.gpus else "no GPU"
         return f"has {others}", "pancode node show " + node.name
     if node.gpus is GpuRule.NONE:
         return "offers its GPUs to no run", f"pancode node set {node.name} --gpus all"
@@ -135,16 +135,16 @@ def why_gpus_wait(need: GpuNeed, gpus: Mapping[str, Sequence[GpuSeen]], taken: M
         holders = sorted({one.holder or taken.get(one.uuid, "") for one in seen} - {""})
         silent = sum(one.is_silent for one in seen)
         words = [f"{name} has {len(seen)}", f"held by {', '.join(holders)}" if holders else ""]
-        words += [f"{silent} with a driver that does not answer" if silent else ""]
+        words += [f"{silent} with a driver that does not respond" if silent else ""]
         parts.append(", ".join(filter(None, words)))
     return f"waits for {'a ' if need.count in (None, 1) else ''}{need.words}: {'; '.join(parts)}"
 
 
 WITHOUT_SANDBOX = (
-    "has no sandbox, and its agent, or the run it comes from, runs only in one (isolation: container)"
+    "has no sandbox, but its agent, or the run that started it, requires one (isolation: container)"
 )
 
-LOOKING = "is still finding out whether it has runtime"
+LOOKING = "is still checking whether it has runtime"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +158,7 @@ class Candidate:
     fix: str = ""
     isolation: Isolation | None = None
     no_sandbox: NodeProblem | None = None
-    """The node's own reason why it has no sandbox."""
+    """The node's reason for having no sandbox."""
     other: bool = False
     """Whether the request names another node."""
     near: int = 0
@@ -185,7 +185,7 @@ class NodeRequirements:
     env: tuple[str, ...] = ()
     """The names of the node's variables that the run gets, if they have a value."""
     gpus: GpuNeed | None = None
-    """The GPUs that the run is to hold; None: it asks for none."""
+    """The GPUs that the run reserves; None: it requests none."""
 
 
 def list_candidates(nodes: Sequence[NodeView], wish: NodeRequirements) -> tuple[Candidate, ...]:
@@ -220,7 +220,7 @@ def _judge(view: NodeView, wish: NodeRequirements) -> Candidate:
         if not has_label(view, key, value):
             return _make_label_misfit(view, key, value)
     if view.last is None:
-        return Candidate(name, True, False, "was not heard yet", "pancode fleet up " + name)
+        return Candidate(name, True, False, "has sent no heartbeat yet", "pancode fleet up " + name)
     facts = view.last.heartbeat.facts
     if wish.gpus is not None:
         why, fix = lack_of_gpus(facts, view.node, wish.gpus)
@@ -264,7 +264,7 @@ def _find_runtime_lack(facts: NodeFacts, wish: NodeRequirements, name: str) -> L
     if fact.state == "ok" or (fact.state == "not_logged_in" and wish.wanted is not None):
         lacks = fact.no_turns if wish.turns else ""
         return (
-            Lack(with_words(f"has no chats with {wish.runtime}", lacks), "pancode agents runtimes")
+            Lack(with_words(f"does not support chats with {wish.runtime}", lacks), "pancode agents runtimes")
             if lacks
             else None
         )
@@ -312,12 +312,12 @@ def _not_now(view: NodeView) -> tuple[str, str]:
     if view.state is not NodeState.ONLINE:
         return f"is {view.state}", f"pancode fleet up {name}"
     if not view.answers:
-        return "has not asked for work yet", ""
+        return "has not requested work yet", ""
     shut = view.last.heartbeat.facts.shut if view.last is not None else None
     if shut is None:
         return "", ""
     words = with_words(in_a_sentence(shut.what), in_a_sentence(shut.fix))
-    return f"takes no work: {words}", f"pancode node show {name}"
+    return f"accepts no work: {words}", f"pancode node show {name}"
 
 
 def tier_at(

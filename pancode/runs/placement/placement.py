@@ -39,11 +39,11 @@ class Placed:
     node: NodeView
     why: str
     gpus: tuple[str, ...] = ()
-    """The GPUs that it holds there, by UUID."""
+    """The UUIDs of the GPUs that it reserves there."""
     busy: str = ""
     """Why no slot is free, for a run that is handed over to wait on the node; empty: one is free."""
     most_usd: Decimal | None = None
-    """The most USD that a run handed over may cost; None: as much as if it were not."""
+    """The most USD that a handed-over run may cost; None: as if it were not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Shun:
     fix: str
     until_ms: int
     of_task: bool = False
-    """Whether the run is to blame and not the node: it asks for what does not exist, such as a gate's
+    """Whether the cause is the run and not the node: it needs something that does not exist, such as a gate's
     program."""
 
 
@@ -136,8 +136,8 @@ def decide_placements(
     taken = dict[str, str]()
     """The runs of this pass by the GPU that they get."""
     in_vain: dict[object, tuple[str, WaitReason]] = {}
-    """Why a run waits, by what it asks for: slots only become fewer, so this holds for all that ask for the
-    same."""
+    """Why a run waits, by its requirements: slots only become fewer, so this applies to all runs with the
+    same ones."""
     first: dict[str, tuple[int, str]] = {}
     """By node: the priority and the id of a run that needs the next slot and cannot wait on the node."""
     for run in runs:
@@ -257,8 +257,8 @@ def _explain_unpaid(run: Run, view: NodeView) -> str:
     if not costs_there(view.last.heartbeat.facts, wanted):
         return ""
     return (
-        f"takes money for {wanted.model} at its {wanted.endpoint}, and none is held for this run: at the "
-        f"dispatch all that was told of it was free (dispatch again with --node {view.node.name})"
+        f"charges for {wanted.model} at its {wanted.endpoint}, but nothing is reserved for this run: it was "
+        f"dispatched as free (dispatch again with --node {view.node.name})"
     )
 
 
@@ -312,7 +312,7 @@ def _explain_unheld(run: Run, view: NodeView) -> str:
     needs = needs_of(run)
     if needs.enough(view.last.heartbeat.facts.isolation):
         return ""
-    return f"has no sandbox, and nothing else there holds {run.runtime} to {needs.rule}"
+    return f"has no sandbox, and nothing else there enforces {needs.rule} on {run.runtime}"
 
 
 def needs_sandbox(run: Run) -> bool:
@@ -335,7 +335,7 @@ def _explain_turnless(run: Run, view: NodeView) -> str:
         return ""
     facts = view.last.heartbeat.facts.runtimes
     lacks = next((one.no_turns for one in facts if one.name == run.runtime), "")
-    return f"has no chats with {run.runtime}: {lacks}" if lacks else ""
+    return f"does not support chats with {run.runtime}: {lacks}" if lacks else ""
 
 
 def is_unheld(run: Run) -> bool:
@@ -374,7 +374,7 @@ def _place(
         reasons = [_explain_rest(v, standing) or _not_now(v, free, standing.hurry) for v in fitting[:3]]
         waits = _kept_by(fitting, standing)
         if run.takes_turns and waits is WaitReason.NODE_AWAY:
-            reasons.append("your message continues when it is heard")
+            reasons.append("your message is delivered when the node is heard again")
         return Unplaced(run, "; ".join([*reasons, *_list_refusals(run, standing)[:3]]), waits)
     short = {v.node.name: _explain_no_room(run, v.node.name, standing, claimed) for v in ready}
     ready = [v for v in ready if not short[v.node.name]]
@@ -385,7 +385,7 @@ def _place(
     best = min(ready, key=lambda v: (places[v.node.name], v.node.name))
     words = [numbers for name, numbers in poor.items() if name != best.node.name]
     has = [f"{what}, worth a slot" for what in _list_kept(run, best)] if len(ready) > 1 else []
-    has += ["it has its session"] if run.resumes_on == best.node.name else []
+    has += ["it has the run's session"] if run.resumes_on == best.node.name else []
     slots = f" ({free[best.node.name]})" if len(ready) > 1 and run.node is None else ""
     because = _explain_choice(run, len(ready)) + slots + _with_model(run, best)
     held = gpus[best.node.name]
@@ -430,7 +430,7 @@ def _handed_over(
     before = [first[view.node.name][1] for view in able if _is_behind(run, view, first)]
     able = [view for view in able if not _is_behind(run, view, first)]
     if not able and before:
-        words = f"run {before[0]} comes first, and cannot wait there"
+        words = f"run {before[0]} comes first, and cannot wait on the node"
         return Unplaced(run, f"{waits.why}; it is not handed over: {words}", waits.kind)
     if not able:
         return waits
@@ -544,8 +544,8 @@ def _list_kept(run: Run, view: NodeView) -> list[str]:
     repo, facts = run.workspace.get("repo"), view.last.heartbeat.facts if view.last is not None else None
     if repo is None or facts is None:
         return []
-    made = ["it keeps what set-up made"] if repo in facts.set_ups else []
-    return (["it has the repository already"] if repo in facts.repositories else []) + made
+    made = ["it has the results of setup"] if repo in facts.set_ups else []
+    return (["it already has the repository"] if repo in facts.repositories else []) + made
 
 
 def _find_speed(run: Run, view: NodeView) -> float:
@@ -598,7 +598,7 @@ def _explain_rest(view: NodeView, standing: Standing) -> str:
     shun = standing.resting.get(view.node.name)
     why, fix = (shut.what, shut.fix) if shut is not None else (shun.why, shun.fix) if shun else ("", "")
     words = with_words(in_a_sentence(why), in_a_sentence(fix))
-    return f"{view.node.name} takes no work: {words}" if why else ""
+    return f"{view.node.name} accepts no work: {words}" if why else ""
 
 
 def _explain_choice(run: Run, ready: int) -> str:
@@ -636,7 +636,7 @@ def _not_now(view: NodeView, free: Mapping[str, int], hurry: str = "") -> str:
     if view.state is not NodeState.ONLINE:
         return f"{name} is {view.state}"
     if not view.answers:
-        return f"{name} has not asked for work yet"
+        return f"{name} has not requested work yet"
     if free.get(name, 0) > 0:
         return f"{name} is free"
     gpus = view.last.heartbeat.ask if view.last is not None else None

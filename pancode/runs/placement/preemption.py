@@ -44,7 +44,7 @@ class GivingWay:
         is_new = bool(session) and self._boot - asked_ms < self._work.core.rules.gives_way_ms
         if self._looks and not is_new:
             session = self._ask_to_suspend(waiting.run)
-        return f"{waiting.why}; session {session} rests for it" if session else waiting.why
+        return f"{waiting.why}; session {session} is suspended for it" if session else waiting.why
 
     def _ask_to_suspend(self, waiting: Run) -> str:
         """Return the session suspended for the run; if there is none, suspend one now; empty: impossible."""

@@ -125,7 +125,7 @@ class TakingBack:
                 why, goes_to = self._explain_recall(run, lease, free, in_vain)
             if why:
                 self._work.send(lease.node, TakeBack(identity=identity, reason=why))
-                self._work.tell(run.id, "placement", lease.node, "asked back", why)
+                self._work.tell(run.id, "placement", lease.node, "recalled", why)
             if goes_to is not None and (why or key in known):
                 waiting[key] = goes_to
                 free[goes_to] = free.get(goes_to, 0) - 1

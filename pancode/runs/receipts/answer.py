@@ -9,7 +9,7 @@ from pancode.kernel.records import Lease, Run
 from pancode.runs.core import Core
 
 CLIPPED = 4_000
-"""From this many characters on an answer was cut for the receipt; the whole one is in a file."""
+"""Answers with this many characters or more were cut in the receipt; a file contains the whole answer."""
 
 
 def claimed_answer(core: Core, claims: Claims) -> str:

@@ -85,7 +85,7 @@ def _judge(path: Path, keys: verification.TrustedKeys) -> tuple[str, verificatio
         data = None
     if isinstance(data, dict) and data.get("format") == EXPORT:
         if data.get("receipt") is None:
-            return str(path), verification.not_found(f"{path} holds keys and no receipt")
+            return str(path), verification.not_found(f"{path} contains keys but no receipt")
         text = json.dumps(data["receipt"])
     verified = verification.verify_text(text, keys)
     run = verified.claims.identity.run if verified.claims is not None else str(path)

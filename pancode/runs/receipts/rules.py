@@ -43,7 +43,7 @@ from pancode.runs.life.retries import (
 )
 
 MIXED, ASSUMED = "mixed", "assumed"
-"""The cost source of a sum of several sources, and that of a cost with calls whose tokens nobody told."""
+"""The cost source of a sum of several sources, and of a cost including calls with unreported tokens."""
 
 
 def cost_of(attempts: Iterable[Attempt]) -> tuple[Decimal, bool]:
@@ -96,7 +96,7 @@ def _count(attempt: Attempt, name: str) -> int:
 
 
 TIMES_HELD = 10
-"""How many times the hold a claim may be and still be believed, where the job has no limit."""
+"""If the job has no limit, a claim of up to this many times its reservation is accepted."""
 _LEAST_USD, _LEAST_TOKENS = Decimal(1), 10_000_000
 """The USD and tokens that are always accepted for a model's work if the job has no limit."""
 _MORE_TOKENS, _MORE_MS = 1_000_000, 600_000
@@ -108,12 +108,12 @@ class Ruling(StrEnum):
 
     ACCEPT = "accept"
     AGAIN = "again"
-    """The same receipt is archived already: the stored answer is sent once more."""
+    """The same receipt is already archived: the stored answer is sent again."""
     ORPHAN = "orphan"
     """No job here matches (the ledger was restored): the receipt is stored but not accepted, and settles
     nothing."""
     FOREIGN = "foreign"
-    """The receipt is for another node's job: it is rejected, and not even kept."""
+    """The receipt is for another node's job: it is rejected and not stored."""
     RESEND = "resend"
     REJECT = "reject"
 
@@ -165,7 +165,7 @@ def judge_identity(
 ) -> Judged | None:
     """Make all checks that need no disk access; None: continue with the evidence. `node`: the signer."""
     if lease is not None and _is_anothers(lease, node):
-        return Judged(Ruling.FOREIGN, f"{lease.run} lease {lease.lease} was ordered from {lease.node}")
+        return Judged(Ruling.FOREIGN, f"{lease.run} lease {lease.lease} was assigned to {lease.node}")
     if run is None or lease is None:
         return Judged(Ruling.ORPHAN, "no such lease in this ledger")
     if lease.receipt == digest:
@@ -184,7 +184,7 @@ def judge_evidence(evidence: Evidence, claims: Claims) -> Judged:
     if claims.commit is not None and not evidence.commit_whole:
         missing.insert(0, "commit")
     if missing:
-        return Judged(Ruling.RESEND, f"not here or not whole: {', '.join(missing)}", tuple(missing))
+        return Judged(Ruling.RESEND, f"missing or incomplete: {', '.join(missing)}", tuple(missing))
     return Judged(Ruling.ACCEPT)
 
 
@@ -235,7 +235,7 @@ def _read_words(argv: object) -> Sequence[object]:
 def _explain_conflict(claims: Claims, run: Run) -> str:
     """Describe claims that contradict each other; empty: there are none."""
     if claims.failure is not None and FAILURES[claims.failure].outcome is not claims.outcome:
-        return f"outcome {claims.outcome} does not go with failure {claims.failure}"
+        return f"outcome {claims.outcome} contradicts failure {claims.failure}"
     if (claims.failure is None) != (claims.outcome is Outcome.DONE):
         return f"outcome {claims.outcome} with failure {claims.failure}"
     if claims.outcome is Outcome.DONE and not all(g.passed for g in claims.gates):
@@ -243,13 +243,13 @@ def _explain_conflict(claims: Claims, run: Run) -> str:
     if claims.outcome is Outcome.DONE and len(claims.gates) != len(run.gates):
         return f"done, although only {len(claims.gates)} of {len(run.gates)} gates ran"
     if claims.session is not None and not is_session(claims.session):
-        return f"no session has the name {claims.session!r}"
+        return f"{claims.session!r} is not a valid session name"
     if claims.question is not None and claims.outcome is not Outcome.BLOCKED:
         return f"outcome {claims.outcome} with a question to a user"
     if (claims.usage.cost_usd is None) != (claims.usage.cost_source == "unknown"):
         return "cost and its source contradict each other"
     if claims.outcome is Outcome.DONE and claims.change == "change" and claims.commit is None:
-        return "done with a change, and without a commit"
+        return "done with a change, but without a commit"
     return ""
 
 
@@ -392,7 +392,7 @@ def _tried_again(made: Changes, signal: Believed) -> tuple[Changes, bool]:
                 *(["its change"] if claims.commit else []),
                 *(["its session"] if on.resumes_on is not None else []),
             ]
-            words = f"from what attempt {this.attempt} left: {' and '.join(kept)}"
+            words = f"with what attempt {this.attempt} left: {' and '.join(kept)}"
             made = made.put(on).tell("retry", f"attempt {this.attempt + 1}", "continues", words)
     calls = claims.calls
     # With a key, the gateway sees the server's answer itself; the run's code can forge its output.
@@ -400,7 +400,7 @@ def _tried_again(made: Changes, signal: Believed) -> tuple[Changes, bool]:
     asked_ms = max(told_ms, calls.retry_ms if calls is not None else 0)
     there = switch_provider(made.run, signal.nodes) if retry.cause is RetryCause.RATE_LIMIT else None
     if there is not None:
-        words = f"{made.run.runtime} is turned away; {there.runtime} calls another provider"
+        words = f"the provider of {made.run.runtime} refuses calls; {there.runtime} calls another provider"
         made = made.put(without_session(there, first=False)).tell("retry", there.runtime, "moved", words)
         retry, asked_ms = replace(retry, pauses=0), 0
     again = next_attempt(made, retry, claims.reason, asked_ms)

@@ -124,7 +124,7 @@ def verify_run(core: Core, text: str, streams: Streams) -> VerdictShape:
         for blob in claims.blobs if logs is None else ():
             whole = streams.arrived(claims.identity, blob.name, blob.size, blob.sha256)
             words = f"{blob.size} bytes, sha256 {blob.sha256[:12]}..."
-            found.append(VerificationCheck(f"{blob.name} is here as signed", whole, words))
+            found.append(VerificationCheck(f"{blob.name} is stored here as signed", whole, words))
         checks = [*verified.checks, *more, *found]
         if claims.commit is not None and changes is not None:
             checks.append(_make_pruned_check("its commit", changes))
@@ -174,7 +174,7 @@ def _check_verdict(
     commit = result_at(run)
     about = claims.snapshot == commit and claims.node_name != run.result.get("node")
     checks = [VerificationCheck("receipt of the verification", about, f"{other.id} at {claims.snapshot}")]
-    word = "disputes" if seen.state is ResultTrust.DISPUTED else "was asked about"
+    word = "disputes" if seen.state is ResultTrust.DISPUTED else "was asked to verify"
     word = "agrees with" if seen.state is ResultTrust.VERIFIED else word
     return [*checks, VerificationCheck(f"{claims.node_name} {word} the result", True, claims.reason)]
 

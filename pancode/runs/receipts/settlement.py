@@ -58,8 +58,8 @@ def _gates_output(work: Work, claims: Claims) -> str:
 ANSWER_AGAIN_MS = 5_000
 REASON_CHARS = 1_000
 MOST_ASKS = 5
-"""How often missing bytes are asked for at least, and for the lost deadline, before the receipt is rejected.
-"""
+"""The minimum number of requests for missing bytes before the receipt is rejected, besides the lost
+deadline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class Proofs:
 
     found: dict[str, Evidence]
     kept: list[tuple[AttemptId, str]] = field(default_factory=list)
-    """Countersigned receipts for the archive: all are stored there at once, before that commit."""
+    """Countersigned receipts for the archive: all are stored together before that commit."""
 
     @classmethod
     def of(cls, core: Core, letters: Iterable[Letter]) -> Proofs:
@@ -247,7 +247,7 @@ def _ask_again(work: Work, letter: Letter, judged: Judged) -> None:
         return
     work.after(partial(requests.__setitem__, digest, (first, count + 1)))
     work.send(node.name, Resend(identity=identity, receipt=digest, missing=judged.missing))
-    work.tell(identity.run, "settle", node.name, "asked again", judged.reason)
+    work.tell(identity.run, "settle", node.name, "requested again", judged.reason)
 
 
 def _reject(work: Work, letter: Letter, reason: str) -> None:

@@ -108,7 +108,7 @@ def read_verified(run: Run) -> VerifiedResult | None:
         return None
     node = passed_on(run)
     if not node:
-        return VerifiedResult(ResultTrust.UNVERIFIED, "it has no gates, so nothing has tested it")
+        return VerifiedResult(ResultTrust.UNVERIFIED, "it has no gates, so it was not tested")
     row = run.result.get(KEPT)
     if not isinstance(row, Mapping):
         return VerifiedResult(ResultTrust.PARTLY, f"its gates passed on {node}; no other node has run them")
@@ -228,7 +228,7 @@ def landing_of(run: Run) -> Mapping[str, Any] | None:
     if run.outcome is not Outcome.DONE:
         return {"status": NOT_DONE, "why": f"the run ended as {run.outcome}"}
     if is_waiting(run):
-        return {"status": WAITING, "why": "another node verifies the result first"}
+        return {"status": WAITING, "why": "another node must verify the result first"}
     if run.result.get("commit") is None and not Lineage.of(run).begins:
         return {"status": NOTHING, "why": "the run changed no files"}
     return {"status": WAITING, "why": "it is being landed; its gates run first"}

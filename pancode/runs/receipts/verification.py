@@ -58,12 +58,12 @@ def _list_starts(links: Sequence[ChainLink]) -> list[str]:
 def _format_starts(links: Sequence[ChainLink]) -> str:
     starts = _list_starts(links)
     if not starts:
-        return f"{len(links)} receipts; the first of the chain is not here"
+        return f"{len(links)} receipts; the first of the chain is missing"
     return f"{len(links)} receipts, from {first_few(starts, SHOWN)}"
 
 
 def _make_missing(link: ChainLink, unanswered: Sequence[str]) -> VerificationCheck:
-    named = f"{link.attempt} names {str(link.previous)[:12]}..., which is not here"
+    named = f"{link.attempt} names {str(link.previous)[:12]}..., which is missing"
     if unanswered:
         return VerificationCheck(
             "no gap", False, f"{named}; without a receipt: {first_few(unanswered, SHOWN)}"
@@ -213,12 +213,12 @@ def _check_consistency(
     checks = [_check_name(claims, signer_of(envelope, keys))]
     if run is not None:
         named = str(claims.identity)
-        checks.append(VerificationCheck("is of this run", claims.identity.run == run, named))
+        checks.append(VerificationCheck("belongs to this run", claims.identity.run == run, named))
     failed = [gate.name for gate in claims.gates if not gate.passed]
-    results = ", ".join(f"{gate.name} exit {gate.exit_code}" for gate in claims.gates) or "none was asked for"
+    results = ", ".join(f"{gate.name} exit {gate.exit_code}" for gate in claims.gates) or "none was required"
     checks.append(
         VerificationCheck(
-            "gates go with the outcome", claims.outcome is not Outcome.DONE or not failed, results
+            "gates match the outcome", claims.outcome is not Outcome.DONE or not failed, results
         )
     )
     return checks

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 Words = Annotated[str | None, Argument(help="The first message; without it, you are asked for it.")]
 Once = Annotated[bool, option("Take one turn, print its answer, and suspend the session.", "--once")]
-Plain = Annotated[bool, option("Line by line, as in a pipe, and no whole screen.", "--plain")]
+Plain = Annotated[bool, option("Show the chat line by line, not on the whole screen.", "--plain")]
 Agent = Annotated[
     str | None,
     option(
@@ -79,7 +79,7 @@ def chat(
     ] = None,
     until_verified: Annotated[
         bool,
-        option("Continue without a message until the gates pass, at most for --budget.", "--until-verified"),
+        option("Continue without messages until the gates pass or --budget is used up.", "--until-verified"),
     ] = False,
     yes: options.Yes = False,
     face: Json,

@@ -46,6 +46,8 @@ def write_new(path: Path, text: str) -> None:
         with open(path, "x", encoding="utf-8", errors="replace") as file:
             file.write(text)
     except FileExistsError as exc:
-        raise UsageError(f"{path} already exists", fix="choose a new file", code="file_exists") from exc
+        raise UsageError(
+            f"{path} already exists", fix="choose another file name", code="file_exists"
+        ) from exc
     except OSError as exc:
         raise UsageError(f"cannot write {path}", why=str(exc), fix="choose another file") from exc

@@ -49,9 +49,8 @@ REST_MS = 700
 """How long after a question a typed line cannot be its answer, because no one reads so fast; as on the
 screen."""
 ONCE, ALWAYS, NO = ("y", "yes"), ("a", "always"), ("n", "no")
-HELP = """\
-  words          go to the agent; while it works, with the next call of its model
-  Ctrl-D, Ctrl-C leave; nothing ends. A question is answered with y, n WORDS, a (always), or a number.
+HELP = """  words          are sent to the agent; while it works, with its next model call
+  Ctrl-D, Ctrl-C leave; nothing ends. Answer a question with y, n WORDS, a (always), or a number.
 """
 
 
@@ -61,9 +60,9 @@ def lost_turn(shape: SessionShape) -> str:
     if shape["interactive_runs"][-1]["outcome"] == "lost":
         return f"send its messages again: pancode runs retry {run}"
     which = f"turn {turn['number']}" if turn else "a turn"
-    again = f'its words again, or others: pancode attach {shape["session"]} "..."'
+    again = f'its messages again, or others: pancode attach {shape["session"]} "..."'
     look = f"see what it did: pancode runs diff {run}"
-    return f"{which} was cut, and is not repeated by itself; {look}; say {again}"
+    return f"{which} was interrupted and is not repeated automatically; {look}; send {again}"
 
 
 def read_line() -> str | None:
@@ -255,7 +254,7 @@ class ChatLoop:
             return self._print_way_back(ExitCode.DETACHED)
         finally:
             if self._later:
-                self._face.note(f"not said: {count_noun(len(self._later), 'line')} of the pipe")
+                self._face.note(f"not sent: {count_noun(len(self._later), 'line')} of the pipe")
 
     def _listen(self) -> None:
         while (line := read_line()) is not None:
@@ -437,7 +436,7 @@ class ChatLoop:
             self._acts.decide(question, "words", text)
         elif says and hasty and not named:
             by_number = "" if call is None else f", or: y {call}"
-            self._note(f"[the question came as you typed: answer it again{by_number}]")
+            self._note(f"[the question appeared while you typed; answer it again{by_number}]")
         elif call is not None and not says and word in (*ONCE, *ALWAYS) and more.strip().isdecimal():
             self._note(f"[{more.strip()} is not waiting for an answer; answer with: y {call}]")
         elif says == "yes" and word in ALWAYS and self._sure != question:

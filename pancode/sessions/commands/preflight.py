@@ -30,7 +30,7 @@ HEARD = ("online", *EMPTIED)
 SIGNS = {"verified": "ok", "asks": "?", "error": "!", "waiting": "..."}
 """From a line's state to its prefix where no screen is drawn."""
 BLOCKED = "Dispatch blocked: "
-"""How the words of a refusal begin, which a line leaves out."""
+"""How a refusal's message begins; a line omits this prefix."""
 Json = dict[str, Any]
 Note = Callable[[str], object]
 
@@ -71,7 +71,9 @@ def found_lines(found: Found) -> list[FoundLine]:
         lines += [FoundLine("asks", f"{found.waits}: pancode inbox")]
     lines += [*_check_project(found.plan), _check_agent(found.plan, found.preset)]
     scripts = any(_is_ready(node, "shell") for node in found.fleet["nodes"])
-    meanwhile = FoundLine("not begun", "meanwhile scripts run: pancode dispatch --runtime shell 'uname -a'")
+    meanwhile = FoundLine(
+        "not begun", "until then, you can run scripts: pancode dispatch --runtime shell 'uname -a'"
+    )
     return [*lines, meanwhile] if scripts and lines[-1].state == "error" else lines
 
 
@@ -84,10 +86,10 @@ def _check_nodes(nodes: list[NodeShape]) -> FoundLine:
     emptied = [one["name"] for one in nodes if one["state"] in EMPTIED]
     others = [f"{one['name']} ({one['state']})" for one in nodes if one["state"] not in HEARD]
     if not nodes:
-        return FoundLine("error", "machines  none: pancode fleet up")
-    parts = [first_few(online, SHOWN) if online else "none takes work" if emptied else "no node is online"]
+        return FoundLine("error", "machines  no nodes: pancode fleet up")
+    parts = [first_few(online, SHOWN) if online else "no node takes work" if emptied else "no node is online"]
     parts += [f"drained: {first_few(emptied, SHOWN)}: pancode fleet resume"] if emptied else []
-    parts += [f"not heard: {', '.join(others[:SHOWN])}: pancode fleet status"] if others else []
+    parts += [f"unreachable: {', '.join(others[:SHOWN])}: pancode fleet status"] if others else []
     return FoundLine("verified" if online else "error", f"machines  {'; '.join(parts)}")
 
 
@@ -106,14 +108,14 @@ def _check_programs(nodes: list[NodeShape]) -> FoundLine:
 def _check_models(models: list[ModelShape]) -> FoundLine:
     able = [one["ref"] for one in models if not one["embedding"]]
     if not able:
-        return FoundLine("not begun", "models    none of your own: pancode models")
+        return FoundLine("not begun", "models    no local models: pancode models")
     return FoundLine("verified", f"models    {first_few(able, SHOWN)}")
 
 
 def _check_budget(budget: BudgetShape) -> FoundLine:
     day = next((one for one in budget["scopes"] if one["scope"].startswith("day:")), None)
     if day is None or day["ceiling_usd"] is None:
-        return FoundLine("not begun", "budget    no ceiling for a day: pancode budget set 10")
+        return FoundLine("not begun", "budget    no daily ceiling: pancode budget set 10")
     left = f"budget    {format_usd(day['remaining_usd'])} of {format_usd(day['ceiling_usd'])} left today"
     over = day["over"] or float(day["remaining_usd"] or 0) <= 0
     return FoundLine("error", f"{left}: pancode budget set") if over else FoundLine("verified", left)
@@ -123,7 +125,7 @@ def _check_project(plan: DryRunAnswer | PancodeError) -> list[FoundLine]:
     if isinstance(plan, PancodeError):
         return []
     if plan["project"] is None:
-        return [FoundLine("not begun", "project   no repository here: agents get an empty folder")]
+        return [FoundLine("not begun", "project   not in a repository: agents get an empty directory")]
     return [FoundLine("verified", f"project   {Path(plan['project']).name}")]
 
 
@@ -132,7 +134,7 @@ def _check_agent(plan: DryRunAnswer | PancodeError, preset: str) -> FoundLine:
     if isinstance(plan, PancodeError):
         fix = f"; {plan.fix}" if plan.fix else ""
         what = str(plan).removeprefix(BLOCKED)
-        return FoundLine("error", f"nobody can answer yet: {what}{fix}")
+        return FoundLine("error", f"no agent can answer yet: {what}{fix}")
     name = plan["agent"].capitalize()
     refused = None if plan["admitted"] else next((one for one in plan["gates"] if not one["passed"]), None)
     if refused is not None:
@@ -143,7 +145,7 @@ def _check_agent(plan: DryRunAnswer | PancodeError, preset: str) -> FoundLine:
     means = ", ".join(filter(None, (by, f"{plan['mode']}, {plan['safety']}", preset and f"preset {preset}")))
     if not any(node["ready"] for node in plan["nodes"]):
         why = "; ".join(f"{node['node']} {node['why']}" for node in plan["nodes"] if node["fits"])
-        return FoundLine("waiting", f"{name} answers later, with {means}: {why}")
+        return FoundLine("waiting", f"{name} will answer later, with {means}: {why}")
     return FoundLine("verified", f"{name} listens, with {means}")
 
 

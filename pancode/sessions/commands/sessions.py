@@ -83,7 +83,7 @@ def show(
     context: Annotated[
         bool, option("Show the use of its model's context window by category, in tokens.", "--context")
     ] = False,
-    tasks: Annotated[bool, option("Show what it has dispatched, the newest first.", "--tasks")] = False,
+    tasks: Annotated[bool, option("Show the runs that it has dispatched, newest first.", "--tasks")] = False,
     face: Json,
 ) -> None:
     """Show a session: its state, its interactive runs, its cost and its question.
@@ -94,7 +94,7 @@ def show(
     client = face.client()
     if tasks:
         runs = client.get(answers.TASKS.at(run))
-        return face.show(runs, lambda: format_runs(runs["runs"], "this session has dispatched nothing"))
+        return face.show(runs, lambda: format_runs(runs["runs"], "this session has not dispatched any runs"))
     if context:
         return face.show_result(client.get(answers.CONTEXT.at(run)), _format_window)
     return face.show_result(client.get(answers.SESSION.at(run)), _format_session)
@@ -118,7 +118,7 @@ def _format_session(one: answers.SessionShape) -> str:
     lines.append(f"  {spent_in_all(one)}{cap}; begun by {escape_line(one['created_by'])}")
     lines.append(f"  {format_terms(one)}")
     if one["waiting"]:
-        lines.append(f"  {count_noun(one['waiting'], 'message')} that no turn has got")
+        lines.append(f"  {count_noun(one['waiting'], 'message')} not yet delivered to a turn")
     for run in one["interactive_runs"]:
         change = f", commit {run['commit'][:12]}" if run["commit"] else ""
         end = format_outcome(run["outcome"] or run["state"])
@@ -170,7 +170,9 @@ def export(
 @verb("sessions checkpoint", "pancode sessions checkpoint last before-it", "pancode sessions checkpoint last")
 def checkpoint(
     run: Run,
-    name: Annotated[str | None, Argument(help="Its name; without one, the named points are listed.")] = None,
+    name: Annotated[
+        str | None, Argument(help="The checkpoint's name; without it, the checkpoints are listed.")
+    ] = None,
     *,
     face: Json,
 ) -> None:
@@ -218,7 +220,7 @@ def restore(run: Run, name: str, *, face: Json) -> None:
     newest = _suspend_session(face, client, run)
     done = client.post(answers.RESTORE.at(newest), {"by": find_user(), "name": name})
     face.show(
-        done, lambda: f"{done['session']}  your next message continues at {name}; what came after it stays\n"
+        done, lambda: f"{done['session']}  your next message continues at {name}; later runs are kept\n"
     )
 
 
@@ -256,7 +258,8 @@ def change(
         str | None, option("Reasoning effort: off, minimal, low, medium, high or xhigh.", "L")
     ] = None,
     program_mode: Annotated[
-        str | None, option("A mode of a program acp:NAME, by its own name; empty: the usual one.", "M")
+        str | None,
+        option("A mode of an acp:NAME program, by the program's own name; empty: its default.", "M"),
     ] = None,
     yes: Annotated[bool, option("Approve a higher level.", "--yes")] = False,
     face: Json,

@@ -19,9 +19,9 @@ from pancode.kernel.formatting import count_noun, escape_line, reveal_invisible
 from pancode.kernel.names import RUNNING, find_nearest
 
 RUN = "RUN"
-"""The word in a command's arguments that is replaced by the run of this session."""
+"""The argument of a command that is replaced by this session's run."""
 BEGUN = f"{RUNNING}@{RUN}"
-"""Stands for the newest run at work that this session has begun."""
+"""The argument that names the newest running run that this session has started."""
 PATIENCE_S, LONG_S = 30.0, 900.0
 MOST_BYTES, MOST_LINES = 200_000, 200
 """How many bytes of a command's output are read, and how many of its lines are shown."""
@@ -137,21 +137,21 @@ Settings
 /theme | colours; terminal, dark or light | config show --origin theme | config set theme
 /reload | what counts from when on
 """
-"""Headings, and a row for each command: its names | what it is for | the `pancode` command | the one that
-takes words | first words, where each has the command behind `=`, or is a verb of the same group."""
+"""Headings, and a row for each command: its names | its purpose | the `pancode` command | the one that takes
+arguments | first arguments, each with its command after `=`, or a verb of the same group."""
 _SAYS = {
-    "/compact": "PanCode's own worker shortens its memory by itself when the window is nearly full: see "
-    "/context. Another program does it in its own way.",
+    "/compact": "PanCode's own worker compacts its memory automatically when the window is nearly full: see "
+    "/context. Other programs do this in their own way.",
     "/prompt-version": "To see a run's prompt with its digest: /prompt RUN.",
     "/new": "A new conversation is a new session: leave with /detach, then run pancode chat. This session "
     "stays.",
     "/fork": "/checkpoint names a point; /checkpoint restore NAME continues there, and nothing is lost.",
-    "/name": "A session has its first message as its name; /checkpoint NAME names a point of it.",
+    "/name": "A session is named after its first message; /checkpoint NAME names a point of it.",
     "/share": "Others can join with: pancode sessions attach. To save a copy: /export FILE.",
     "/login": "A login belongs to a node and a program: pancode node login NODE RUNTIME (see /runtimes).",
-    "/reload": "Nothing needs a reload: settings, agents and rules apply to the next interactive run.",
+    "/reload": "No reload is needed: settings, agents and rules apply from the next interactive run on.",
 }
-"""What a command says that runs none of `pancode`."""
+"""The texts of commands that do not run a `pancode` command."""
 
 
 def read_table(table: str) -> dict[str, tuple[SlashCommand, ...]]:
@@ -201,7 +201,11 @@ def parse_command(text: str) -> TypedCommand | None:
     command = _NAMED.get(first)
     if command is None and _LOOKS_LIKE_ONE.fullmatch(first):
         near = find_nearest(first, _NAMED)
-        fix = f"did you mean {near}?" if near else "/help has them all; to say it, put a word before it"
+        fix = (
+            f"did you mean {near}?"
+            if near
+            else ("/help lists all commands; to send this as a message, start it with another word")
+        )
         raise UsageError(f"command not found: {escape_line(first)}", fix=fix, code="no_such_command")
     if command is None or "\n" in text:
         return None
@@ -302,5 +306,5 @@ def _format_output(data: bytes, command: str, patience_s: float, status: int) ->
     if len(lines) > MOST_LINES:
         shown.append(f"... {count_noun(len(lines) - MOST_LINES, 'more line')}: {command}")
     elif status == -signal.SIGKILL:
-        shown.append(f"... it was ended after {patience_s:.0f} s: {command}")
+        shown.append(f"... it was stopped after {patience_s:.0f} s: {command}")
     return "\n".join(shown) or "nothing"

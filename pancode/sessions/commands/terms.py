@@ -17,7 +17,7 @@ LEVELS = ("suggest", "auto-edit", "full-auto")
 """The safety levels, from lowest to highest."""
 
 STAYS = "memory and files stay"
-MOVES = "files stay; its model is on another node, where it is told the story of before instead of its memory"
+MOVES = "files stay; its model is on another node, where it gets a summary instead of its memory"
 
 
 def read_chosen(shape: Mapping[str, Any]) -> tuple[str, str]:

@@ -32,7 +32,7 @@ HANDED_ON = (
 """The only variables passed to tmux, because its server shows its environment to any client."""
 WINDOWS: tuple[tuple[str, tuple[str, ...]], ...] = (("chat", ()), ("top", ("top",)), ("shell", ()))
 THEN_A_SHELL = '"$@"; exec "${SHELL:-sh}"'
-"""The shell command of a window: it stays when its command has ended. It holds no text of a user."""
+"""The shell command of a window, which stays open when its command has ended. It contains no user input."""
 FOLDER = "@pancode_folder"
 NO_TMUX = "no_tmux"
 Name = Annotated[str | None, Argument(metavar="[NAME]", show_default=False)]
@@ -192,12 +192,12 @@ def down(*, name: Name = None, face: Json) -> None:
     tmux = Tmux(os.environ, "/")
     top = project_here(folder_here())
     meant = session_name(Path(top).name if name is None else name)
-    _unless_another(tmux, meant, top, name, f"end that one all the same: pancode down {shlex.quote(meant)}")
+    _unless_another(tmux, meant, top, name, f"to end that terminal anyway: pancode down {shlex.quote(meant)}")
     names = [one.name for one in tmux.terminals()]
     if not names:
         raise NotFoundError("no terminal is open", fix="to stop the fleet: pancode fleet down")
     if meant not in names:
         raise not_found("terminal", meant, names, "pancode up")
     tmux.close(meant)
-    outlook = "what ran continues: pancode sessions, pancode runs"
+    outlook = "sessions and runs continue: pancode sessions, pancode runs"
     face.show({"name": meant}, lambda: f"{escape_line(meant)} is closed; {outlook}\n")

@@ -18,13 +18,13 @@ from pancode.sessions.conversation.model import (
 )
 
 OURS = "\u00bb "
-"""The mark before messages of users and of PanCode. A line of a model that begins with it is indented."""
+"""The mark before messages of users and of PanCode. A model's line that starts with it is indented."""
 MARK = "  | "
 """The mark before each line of a tool's output."""
 MOST_DETAIL, MOST_LINES = 160, 5
 _IMITATED = re.compile(rf"([\r\n]){OURS[0]}")
 _NOTES = {"started": "* ", "retrying": "~ ", "over": "= ", "noted": "", "compacted": ""}
-_RAW = "nothing in its output can be read as events; as it is: pancode runs logs --raw RUN"
+_RAW = "its output contains no readable events; to see it: pancode runs logs --raw RUN"
 
 
 class LineStory:
@@ -97,7 +97,7 @@ def _format_begun(call: TalkCall) -> Iterable[str]:
 def _format_ended(call: TalkCall) -> Iterable[str]:
     """Yield lines on an ended call: its output's start, and its name if several were running."""
     if call.state == "denied":
-        yield f"! not let through: {call.tool}{f' ({call.why})' if call.why else ''}"
+        yield f"! denied: {call.tool}{f' ({call.why})' if call.why else ''}"
         return
     yield f"< {call.state}{f'  {_format_name(call)}' if call.beside else ''}"
     lines = [line.rstrip() for line in call.answer.splitlines() if line.strip()]

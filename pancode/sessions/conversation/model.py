@@ -18,8 +18,8 @@ from pancode.sessions.conversation.stream import (
 )
 
 MOST_KEPT = 200
-"""How many calls at work, and how many ended turns, are remembered."""
-RESTS = {"slot": "a run needed its slot"}
+"""How many running calls, and how many ended turns, are kept."""
+RESTS = {"slot": "a waiting run needed its slot"}
 """Texts for the program's reasons of a suspension that need an explanation."""
 _EDITS = ("write", "edit")
 
@@ -35,7 +35,7 @@ class Turn:
     before: tuple[str, ...] = ()
     """The session's runs that were read before this one."""
     stop: str = ""
-    """Why the turn has ended; empty: it has not."""
+    """Why the turn has ended; empty while it runs."""
     why: str = ""
     answer: str = ""
     """What the agent said after its last call."""
@@ -102,9 +102,9 @@ class TalkCall:
     answer: str = ""
     """The beginning of the call's output, if its program reports that."""
     beside: bool = False
-    """Whether other calls were at work when this one was over."""
+    """Whether other calls were running when this one ended."""
     begun: str = ""
-    """Of a call of a fleet tool: the run or workflow that it has begun."""
+    """For a fleet tool: the run or workflow that the call has started."""
 
     @property
     def about(self) -> str:
@@ -140,13 +140,13 @@ class SessionTalk:
     def __init__(self, most_line: int = MOST_LINE) -> None:
         self.run = self.attempt = ""
         self.turn: Turn | None = None
-        """The turn at work; None between turns."""
+        """The current turn; None between turns."""
         self.ended: deque[Turn] = deque(maxlen=MOST_KEPT)
         """The newest ended turns."""
         self.open: list[TalkCall] = []
-        """The calls at work, the newest last."""
+        """The running calls, newest last."""
         self._asked: dict[int, TalkCall] = {}
-        """The calls of fleet tools at work, by their number."""
+        """The running calls of fleet tools, by number."""
         self._before: list[str] = []
         self._lines = WholeLines(most_line)
         self._calls = 0
@@ -221,10 +221,10 @@ class SessionTalk:
                 yield TalkNote(event.kind, event.text)
             case "retrying":
                 status, why = f" {event.number}" * bool(event.number), f": {event.why}" * bool(event.why)
-                yield TalkNote("retrying", f"its model failed{status}, it asks again{why}")
+                yield TalkNote("retrying", f"the model call failed{status} and is repeated{why}")
             case "rests":
                 why = RESTS.get(event.why, event.why)
-                yield TalkNote("rests", f"it rests: {why}; your next message continues with it", event.why)
+                yield TalkNote("rests", f"suspended: {why}; your next message continues it", event.why)
 
     def _yield_messages(self, event: WorkerEvent) -> Iterator[HeardMessage]:
         begins = event.kind == "turn"

@@ -24,7 +24,7 @@ class WorkerEvent:
 
     kind: str = ""
     number: int = 0
-    """The turn's number; of words that were heard: theirs; of a retry: the status of the answer before."""
+    """The turn's number; for a message: its number; for a retry: the status of the previous response."""
     words: int = 0
     """The number of the message that starts the turn; 0: the task."""
     by: str = "somebody"
@@ -33,8 +33,8 @@ class WorkerEvent:
     ok: bool = False
     id: str = ""
     text: str = ""
-    """Of a call that is over: how its answer begins; of usage: what was used so far, in words. Of a call of a
-    fleet tool: what it is about, and at its end the run or workflow that it has begun."""
+    """For an ended call: the beginning of its output; for usage: the usage so far, as text. For a call of a
+    fleet tool: its subject, and at its end the run or workflow that it has started."""
     stop: str = ""
     why: str = ""
     tool: str = ""
@@ -75,7 +75,7 @@ BEGINS = b'{"type": "'
 TAKING_TURNS = frozenset(
     {OURS, "claude", "claude-sdk", "codex", "copilot", "gemini", "openai-agents", "opencode", "qwen"}
 )
-"""Runtimes that take turns, as the node agent's own table has them, which no face needs to load; `qwen`: in
+"""Runtimes that take turns, as in the node agent's table, which an interface need not import; `qwen`: in
 chats of older versions."""
 Reading = Callable[[bytes], Iterable[WorkerEvent]]
 """Returns the events of one whole line."""

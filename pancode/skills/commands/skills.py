@@ -39,10 +39,12 @@ Tools = Annotated[
 ]
 Nodes = Annotated[
     list[str],
-    many("On this machine of the fleet; may be repeated.", "--node", "NODE", complete=completions.nodes),
+    many("On this node; may be repeated.", "--node", "NODE", complete=completions.nodes),
 ]
-Fleet = Annotated[bool, option("On this machine and on all machines of the fleet.", "--fleet")]
-Force = Annotated[bool, option("Write over what is not ours or was changed, after a backup.", "--force")]
+Fleet = Annotated[bool, option("On this computer and on all nodes of the fleet.", "--fleet")]
+Force = Annotated[
+    bool, option("Overwrite copies that are not ours or were changed, after a backup.", "--force")
+]
 
 
 Yes = Annotated[bool, option("Also what permits or runs something, without asking.", "--yes")]
@@ -174,7 +176,7 @@ def _ask_consent(face: Face, kept: KeptSkills, found: Iterable[Skill], what: str
         for power in one.powers:
             face.note(f"{one.name}: {escape_line(power.what)}")
     names = ", ".join(one.name for one in new)
-    if new and not approved and not face.confirm(f"{what} {names} all the same?", "--yes"):
+    if new and not approved and not face.confirm(f"{what} {names} anyway?", "--yes"):
         fix = f"pancode skills show {new[0].name}"
         raise UsageError(f"nothing was done: you declined {names}", fix=fix, code="not_agreed")
     kept.agree(new)
@@ -189,7 +191,7 @@ def agree(names: Annotated[list[str], Argument(metavar="SKILL...")], *, yes: Yes
     face.acts_here("skills")
     seen = [*_find_seen(with_project=True), *_find_definitions()]
     found = [find_skill(seen, name).skill for name in names]
-    _ask_consent(face, KeptSkills(home_here(os.environ)), found, "Say yes to", yes)
+    _ask_consent(face, KeptSkills(home_here(os.environ)), found, "Approve", yes)
     rows = [{"name": one.name, "digest": one.digest} for one in found]
     face.show({"skills": rows}, lambda: "".join(f"{row['name']}: agreed\n" for row in rows))
 
@@ -201,7 +203,7 @@ def show(name: Annotated[str, Argument()], face: Json) -> None:
     found = find_skill([*_find_seen(with_project=True), *_find_definitions()], name)
     answer = {**found.shape(), "front": found.skill.front, "body": found.skill.body}
     head = [f"{found.skill.name}: {escape_line(found.skill.description)}", f"from: {found.folder}"]
-    head += [f"in place of: {one.folder}" for one in found.shadows]
+    head += [f"overrides: {one.folder}" for one in found.shadows]
     head += [f"scripts: {escape_line(', '.join(found.skill.scripts))}"] if found.skill.scripts else []
     head += _format_findings(found.skill)
     text = f"---\n{found.skill.front}---\n{found.skill.body}"
@@ -277,7 +279,7 @@ def add(
 
 
 def _format_added(row: dict[str, Any]) -> str:
-    words = "added" if row["added"] else "is there already"
+    words = "added" if row["added"] else "already exists"
     scripts = f"; read its scripts before you use it: {escape_line(', '.join(row['scripts']))}"
     return f"{row['name']}: {words}{scripts if row['scripts'] else ''}\n"
 
@@ -377,7 +379,9 @@ def _format_drifts(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
 def _format_done(row: dict[str, Any]) -> str:
     """Return the line on a changed copy, or on one left alone with the reason."""
     if row.get("do") and row["state"] != "failed":
-        words = {"write": "written", "remove": "removed"}.get(row["do"], "forgotten: it was gone")
+        words = {"write": "written", "remove": "removed"}.get(
+            row["do"], "entry removed: the copy no longer exists"
+        )
         words += f", backup {row['backup']}" if row.get("backup") else ""
     else:
         why = row.get("why") or LEFT.get(row["state"], "")
@@ -412,7 +416,7 @@ def rm(
             kept.must_have(one)
         for one in there:
             kept.remove(one)
-            face.note(f"{one.skill.name}: taken out of {kept.folder}")
+            face.note(f"{one.skill.name}: removed from {kept.folder}")
     request = SkillsAsked("remove", tuple(tools), tuple(names), force, time=_make_backup_name())
     return _change_copies(face, request, nodes, fleet)
 
@@ -461,7 +465,7 @@ def _change_copies(face: Face, request: SkillsAsked, nodes: Sequence[str], fleet
             (f"{one['node']}: backups are kept in {escape_line(place)}\n") for place in one.get("left", ())
         ]
     lines += _format_problems(machines)
-    words = "".join(lines) or "nothing was to be done\n"
+    words = "".join(lines) or "nothing to do\n"
     return face.end(_end(machines), {"nodes": machines}, lambda: words)
 
 

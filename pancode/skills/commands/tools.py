@@ -124,5 +124,5 @@ def rm(
     """
     body = {"by": find_user(), "project": project, "cwd": None if project else find_folder(), "run": run}
     done = face.client().post(path_of("tools", name, "remove"), body)
-    what = "put aside; nobody is asked about it" if run else "removed; no later run has it"
+    what = "dismissed; it is no longer in the inbox" if run else "removed; later runs do not get it"
     face.show(done, lambda: f"{escape_line(done['removed'])}  {what}\n")

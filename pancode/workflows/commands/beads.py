@@ -14,7 +14,7 @@ from pancode.workflows.commands.plan_steps import MOST_STEPS, as_words, dump_cha
 
 OPEN = ("open", "in_progress", "blocked", "hooked")
 _NO_WORK = ("epic", "message", "merge-request", "molecule", "gate", "event")
-"""Kinds of entries that are not work: they group others, or are news."""
+"""Kinds of entries without work of their own: they group others, or are announcements."""
 _BLOCKS = ("blocks", "conditional-blocks")
 
 
@@ -60,7 +60,7 @@ def read_beads(text: str, name: str, only: Collection[str] = ()) -> tuple[Bead, 
         order.append(min(ready, key=lambda one: (one.priority, one.id)))
         del left[order[-1].id]
     if not order or len(order) > MOST_STEPS:
-        many = f"it has {len(order)} open tasks, and a chain has {MOST_STEPS}"
+        many = f"it has {len(order)} open tasks, but a chain has at most {MOST_STEPS} steps"
         raise _make_beads_error(name, many if order else "it has no open tasks")
     return tuple(order)
 

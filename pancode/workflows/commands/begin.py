@@ -23,7 +23,7 @@ from pancode.workflows.answers import BEGIN_WORKFLOW, TRY_WORKFLOW, StepReport, 
 from pancode.workflows.commands.tables import TASK_COLUMNS, first_line, format_headline
 from pancode.workflows.commands.wait import report_end, wait_for
 
-Concurrency = Annotated[int | None, option("At most this many of its runs at once.", "N", min=1)]
+Concurrency = Annotated[int | None, option("Run at most this many runs at the same time.", "N", min=1)]
 Stagger = Annotated[
     int | None,
     option(
@@ -36,7 +36,7 @@ FailFast = Annotated[bool, option("Stop all others at the first failure.", "--fa
 Partial = Annotated[bool, option("Leave out refused tasks instead of refusing everything.", "--partial")]
 Total = Annotated[
     str | None,
-    option("At most this much for all of its runs together.", "--total-budget", "USD", parser=parse_money),
+    option("Maximum cost of all its runs together.", "--total-budget", "USD", parser=parse_money),
 ]
 Land = Annotated[bool, option("Land the change of each successful run.", "--land")]
 LandLast = Annotated[bool, option("Land the change when everything is done.", "--land")]
@@ -103,7 +103,7 @@ def tasks_of(tasks: list[str], file: str | None, flags: dict[str, Any]) -> dict[
     from pancode.workflows.files.search import WorkflowText
 
     if bool(tasks) == (file is not None):
-        both = "the tasks are said twice" if tasks else "no task was given"
+        both = "tasks were given both as options and in a file" if tasks else "no task was given"
         raise UsageError(both, fix="pancode workflow batch -t TASK -t TASK, or: pancode workflow batch FILE")
     listed = ",\n".join(map(json.dumps, tasks))  # A problem's line number is the number of its -t option.
     source = WorkflowText("", "-t", "-t", f'{{"tasks": [{listed}]}}') if file is None else text_of(file)
@@ -160,7 +160,7 @@ def steps_of(workflow: str, wanted: str | None, given: dict[str, Any]) -> dict[s
     if found.needs_input and not (wanted or "").strip():
         raise UsageError(
             f"{source.name or workflow} uses $ORIGINAL or $INPUT, but no input was given",
-            fix=f'pancode workflow chain {workflow} "what is to be done"',
+            fix=f'pancode workflow chain {workflow} "what to do"',
             code="no_input",
         )
     return {**(found.body or {}), **source.told(), "input": wanted or ""}
@@ -212,7 +212,7 @@ def format_dry_run(answer: WorkflowDryRun) -> str:
     """Return the dry run of all steps: their gates, each warning, and the details of refused steps."""
     refused = [step for step in answer["steps"] if not step["admitted"]]
     gates = "".join(f"\n{escape_line(step['name'])}: {format_plan(step, None)}" for step in refused)
-    below = f"estimate of all: {format_usd(answer['estimate_usd'])}\n"
+    below = f"total estimate: {format_usd(answer['estimate_usd'])}\n"
     if answer["reason"]:
         below += f"{'warning' if answer['admitted'] else 'refused'}: {escape_line(answer['reason'])}\n"
     if answer["fix"]:

@@ -92,7 +92,9 @@ def show(
     w: Workflow,
     key: Annotated[str | None, Argument(metavar="[KEY]", help="NAMESPACE/KEY, or a whole NAMESPACE.")] = None,
     *,
-    follow: Annotated[bool, option("Wait for its end, as the first command does.", "-f", "--follow")] = False,
+    follow: Annotated[
+        bool, option("Wait for its end, as the command that started it does.", "-f", "--follow")
+    ] = False,
     file: Annotated[
         bool, option("Print the workflow file with that name, so that you can copy it.", "--file")
     ] = False,
@@ -150,7 +152,7 @@ def plan(
     ] = False,
     only: Annotated[
         list[str],
-        many("With --beads: only this task, and what blocks it; may be repeated.", "--only", "ID"),
+        many("With --beads: only this task and its blockers; may be repeated.", "--only", "ID"),
     ],
     face: Json,
 ) -> None:
@@ -163,7 +165,9 @@ def plan(
         from pancode.workflows.commands import beads as tracker
 
         source = file or Path(BEADS)
-        tasks = tracker.read_beads(_text(source, f"name a file of Beads: {BEADS}"), str(source), only)
+        tasks = tracker.read_beads(
+            _text(source, f"give the path of a Beads file: {BEADS}"), str(source), only
+        )
         made = tracker.chain_of(tasks, str(source))
         return face.show({"tasks": [one.id for one in tasks], "text": made}, lambda: made)
     if file is None or only:
@@ -224,7 +228,7 @@ def _format_check(answer: dict[str, Any]) -> str:
     end = (
         count_noun(count, "problem")
         if count
-        else f"a {answer['kind']} of {count_noun(answer['steps'], 'step')}, all right"
+        else f"a valid {answer['kind']} of {count_noun(answer['steps'], 'step')}"
     )
     return "".join(f"{escape_line(line)}\n" for line in [*lines, f"{answer['file']}: {end}"])
 
@@ -234,7 +238,7 @@ def resume(
     w: Workflow,
     *,
     resolve: Annotated[
-        bool, option("Let an agent settle the conflict between steps that another one needs.", "--resolve")
+        bool, option("Let an agent resolve the conflict between steps that another step needs.", "--resolve")
     ] = False,
     detach: Detach = False,
     yes: Yes = False,

@@ -33,7 +33,7 @@ TASK_COLUMNS, SHOWN = 60, 10
     "lane create",
     "pancode lane create night --agent builder --land --total-budget 20",
     "pancode lane create login --workspace login --goes-on",
-    "pancode lane create night --pause --reason 'the freeze'",
+    "pancode lane create night --pause --reason 'release freeze'",
     cls=options.WorkCommand,
 )
 @options.take_options("dispatch", after="resume")
@@ -42,9 +42,9 @@ def create(
     name: Annotated[str, Argument()],
     *,
     total: shared.Total = None,
-    goes_on: Annotated[bool, option("Continue after an item that did not end well.", "--goes-on")] = False,
+    goes_on: Annotated[bool, option("Continue after an item that did not succeed.", "--goes-on")] = False,
     pause: Annotated[
-        bool, option("Begin nothing more in a lane that is there; the item that runs continues.", "--pause")
+        bool, option("Start nothing more in an existing lane; the running item continues.", "--pause")
     ] = False,
     reason: Annotated[str, option("With --pause: the reason, shown with the lane.")] = "",
     resume: Annotated[
@@ -115,7 +115,7 @@ def add(
 
 
 def _format_added(answer: answers.LaneAddedAnswer) -> str:
-    word = "added" if answer["added"] else "is there already"
+    word = "added" if answer["added"] else "already exists"
     ahead = f"{count_noun(answer['left'], 'item')} not done" if answer["left"] else "nothing waits"
     return (
         f"{escape_line(answer['lane'])}  item {answer['item']['item']}  {word}; {ahead}, "
@@ -173,7 +173,7 @@ def format_lane(one: answers.LaneShape) -> str:
         (f"  {count_noun(len(left_out), 'earlier item')} not shown; to see all: --json\n") if left_out else ""
     )
     rows = [item for item in one["items"] if item["item"] not in left_out]
-    none = f'nothing is in it yet; try: pancode lane add {escape_line(one["lane"])} "..."'
+    none = f'no items yet; try: pancode lane add {escape_line(one["lane"])} "..."'
     return head + format_rows(rows, _ITEMS, none, spare=("KEY", "EXPIRES"), cut="TASK")
 
 

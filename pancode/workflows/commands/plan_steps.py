@@ -13,7 +13,7 @@ _NEXT = re.compile(r"^#{1,2}\s", re.MULTILINE)
 _ITEM = re.compile(r"^[0-9]{1,3}[.)]\s+", re.MULTILINE)
 MOST_STEPS = 50
 _PLACES = re.compile(r"\$(?=INPUT|ORIGINAL)|\{\{")
-"""Texts that a workflow would replace; in a plan they are plain words."""
+"""Placeholders of workflows; in a plan they are plain text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,11 @@ def read_plan(text: str, name: str) -> Plan:
     steps = tuple(" ".join(part.split()) for part in _ITEM.split(below)[1:])
     if not steps or len(steps) > MOST_STEPS or not all(steps):
         why = "it has no heading '## Steps' with a numbered list" if not steps else "a step is empty"
-        why = f"it has {len(steps)} steps, and a chain has {MOST_STEPS}" if len(steps) > MOST_STEPS else why
+        why = (
+            (f"it has {len(steps)} steps, but a chain has at most {MOST_STEPS}")
+            if len(steps) > MOST_STEPS
+            else why
+        )
         raise UsageError(
             f"{name} does not contain a plan", why=why, fix="write the steps as: 1. ...", code="no_plan"
         )

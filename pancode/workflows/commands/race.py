@@ -77,7 +77,7 @@ def parse_runners(given: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     field = _LISTS[lists[0]]
     words = [word.strip() for word in given[lists[0]].split(",") if word.strip()]
     if len(set(words)) < 2 or len(set(words)) < len(words):
-        what = f"--{lists[0]} needs two or more, each once"
+        what = f"--{lists[0]} requires at least two different values"
         raise UsageError(what, fix=f"--{lists[0]} A,B, or --best-of 3 to run the same one several times")
     if given[field] is not None:
         raise UsageError(f"--{lists[0]} and --{field} cannot be combined", fix="omit one of them")

@@ -13,7 +13,7 @@ OVER = ("done", "failed", "refused", "skipped", "stopped")
 """States of a step that has ended."""
 ENDED = ("done", "partial", "failed", "stopped")
 TASK_COLUMNS = 60
-"""How many characters of a task, and of an answer, a line shows."""
+"""How many characters of a task and of an answer are shown on a line."""
 MOST_NAMED = 5
 
 
@@ -53,7 +53,7 @@ def format_counts(shape: WorkflowShape) -> str:
     ]
     steps = ", ".join([f"{states.count('done')} of {count_noun(len(states), 'step')} done", *named])
     if shape["kind"] == "race" and shape["state"] == "failed" and shape["winner"] is None:
-        steps = f"{steps}, none has won"
+        steps = f"{steps}, no winner"
     landings = format_landed(shape["landed"])
     return f"{steps}; {landings}" if landings else steps
 

@@ -37,7 +37,7 @@ PACE_S = (0.1, 2.0)
 """The least seconds between two checks, and the most if no event comes."""
 _SHOWN = 5
 NOT_DONE = "not landed"
-"""Status of a landing that did not begin, as its run did not end well: the run's outcome says so already."""
+"""Status of a landing that did not start because its run failed; the run's outcome already shows that."""
 
 
 def wait_for(face: Face, client: Client, workflow: str) -> WorkflowShape | None:
@@ -107,7 +107,7 @@ def watch_workflow(face: Face, client: Client, workflow: str) -> Iterator[Workfl
             if tries >= TRIES:
                 raise
             if tries == 0:
-                face.note(f"the coordinator is away ({cut.why or cut}); waiting for it to be back")
+                face.note(f"the coordinator is unavailable ({cut.why or cut}); waiting for it")
             tries += 1
             time.sleep(AGAIN_S)
 

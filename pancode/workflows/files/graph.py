@@ -139,7 +139,7 @@ class StepGraph:
                 elif place.path and not any(is_kept(place.path, kept) for kept in source.entry.files):
                     near = find_nearest(place.path, source.entry.files)
                     fix = f"did you mean {near}?" if near else f"files: [{place.path}] at step {place.step}"
-                    self._problems.add(key, what, f"{place.step} has no such file", fix)
+                    self._problems.add(key, what, f"{place.step} does not keep such a file", fix)
 
     def ancestors(self, name: str) -> set[str]:
         """Return all steps that must end before this one starts."""
@@ -155,8 +155,8 @@ class StepGraph:
 
     def _report_unknown(self, key: str, what: str, name: str) -> None:
         near = find_nearest(name, self._steps)
-        fix = f"did you mean {near}?" if near else f"name one of its steps: {', '.join(self._steps)}"
-        self._problems.add(key, what, "there is no such step", fix)
+        fix = f"did you mean {near}?" if near else f"use one of its steps: {', '.join(self._steps)}"
+        self._problems.add(key, what, "no step has this name", fix)
 
     def _check_cycles(self) -> None:
         """Add one problem for each cycle of steps, at the step that is written first."""

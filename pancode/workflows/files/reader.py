@@ -138,7 +138,7 @@ class _FileReading:
             dropped = not isinstance(given, dict) or not {"task", "argv"} & given.keys() <= fitting.keys()
             if not entry.task.strip() and not entry.argv and not dropped:
                 self._problems.add(
-                    f"{key}.{name}", "the task is empty", fix="add the key task with what is to be done"
+                    f"{key}.{name}", "the task is empty", fix="add the key task with what to do"
                 )
             yield f"{key}.{name}", name, entry
 
@@ -237,7 +237,7 @@ class _FileReading:
             try:
                 json.dumps(step, ensure_ascii=False).encode()
             except UnicodeEncodeError as exc:
-                self._problems.add("", f"step {step['name']} contains an incomplete character", why=str(exc))
+                self._problems.add("", f"step {step['name']} contains an unpaired surrogate", why=str(exc))
 
 
 def _make_step(name: str, dispatch: Json, **more: Any) -> Json:

@@ -43,7 +43,7 @@ class LaneBody(ActBody):
     defaults: WorkBody = Field(default_factory=WorkBody)
     budget: Usd | None = None
     goes_on: bool = False
-    """Whether the lane continues after an item that did not end well."""
+    """Whether the lane continues after an item that did not succeed."""
 
 
 class LaneItemBody(WorkBody, CallerSettings):

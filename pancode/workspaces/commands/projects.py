@@ -26,13 +26,13 @@ Project = Annotated[str, Argument(autocompletion=completions.projects)]
 OfIssues = Annotated[
     list[Label],
     many(
-        "What a label of an issue chooses; may be repeated, and takes the place of all before.",
+        "What a label of an issue selects; may be repeated; replaces all earlier rules.",
         "'LABEL=agent=A node=N budget=USD'",
         parser=parse_label,
     ),
 ]
 _FACTS = {"linear_id": "linearProjectId", "linear_name": "linearProjectName", "prefix": "linearPrefix"}
-"""Field of a project to its key in a file of mappings."""
+"""From a project's field to its key in a mapping file."""
 
 
 @verb(
@@ -46,7 +46,7 @@ _FACTS = {"linear_id": "linearProjectId", "linear_name": "linearProjectName", "p
     "pancode project add --mapping project-mappings.json",
 )
 def add(
-    path: Annotated[str | None, Argument(help="A folder of it; left out: change a project.")] = None,
+    path: Annotated[str | None, Argument(help="A directory in it; omit it to change a project.")] = None,
     *,
     name: Annotated[str | None, option("Its name (default: the directory's name).", "NAME")] = None,
     agent: Annotated[
@@ -55,7 +55,7 @@ def add(
     require: Annotated[
         list[Label], many("Only nodes with this label; may be repeated.", "KEY=VALUE", parser=parse_label)
     ],
-    budget: Annotated[str | None, option("The most that a run may cost.", "USD", parser=parse_money)] = None,
+    budget: Annotated[str | None, option("Maximum cost of a run.", "USD", parser=parse_money)] = None,
     verify: Annotated[list[str], many("Its gates, instead of the repository's own; may be repeated.", "CMD")],
     prefix: Annotated[str | None, option("Prefix of its issues: MIN for MIN-123.", "P")] = None,
     linear_id: Annotated[str | None, option("Its project in Linear, by id.", "ID")] = None,
@@ -75,7 +75,7 @@ def add(
         str | None, option("The file that describes its goal (default: docs/PRD.md, PRD.md).", "PATH")
     ] = None,
     mapping: Annotated[
-        str | None, option("Add all projects of a file of mappings, or none (linearPrefix ...).", "FILE")
+        str | None, option("Add all projects of a mapping file, or none (linearPrefix ...).", "FILE")
     ] = None,
     face: Json,
 ) -> int:
@@ -188,7 +188,7 @@ def prd(
     *,
     keep: Annotated[str | None, option(f"Write the draft of this run to {PRD}.", "RUN")] = None,
     agent: Annotated[
-        str, option("Who drafts it; it only reads, whoever it is.", "A", complete=completions.agents)
+        str, option("The agent that drafts it; it can only read files.", "A", complete=completions.agents)
     ] = PLANNER,
     face: Json,
 ) -> int:
@@ -208,7 +208,7 @@ def prd(
         here = Path(folder_here())
         top = next((one for one in (here, *here.parents) if (one / ".git").exists()), here)
         if not made["remote"] or address_of(str(top)) != made["remote"]:
-            what = f"you stand in no checkout of {made['project']} on this machine"
+            what = f"the current directory is not in a checkout of {made['project']}"
             raise UsageError(
                 what, why=f"its remote is {made['remote'] or 'unknown'}", fix="change to a checkout of it"
             )
@@ -240,7 +240,9 @@ def _dispatch_draft(face: Face, project: str, agent: str) -> int:
     where = ("--agent", agent, "--mode", "review", "--project", made["project"])
     status = run(["dispatch", *flags, *where, "--", made["task"]])
     if status == ExitCode.DONE:
-        face.note(f"nothing is written; to keep it: pancode project prd {made['project']} --keep last")
+        face.note(
+            f"nothing was written; to keep the draft: pancode project prd {made['project']} --keep last"
+        )
     return status
 
 

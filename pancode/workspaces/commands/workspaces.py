@@ -108,7 +108,7 @@ def _format_workspace(one: answers.WorkspaceAnswer) -> str:
     facts |= {} if one["dirty"] is not None else {"dirty": "unknown until its run has ended"}
     facts |= {} if one["size"] is None else {"size": format_bytes(one["size"])}
     if one["ahead"] is not None:
-        behind = "" if one["behind"] is None else f", {one['behind']} behind what is checked out"
+        behind = "" if one["behind"] is None else f", {one['behind']} behind the checked-out branch"
         facts["commits"] = f"{one['ahead']} ahead{behind}"
     lines = [f"  {key:<9} {escape_line(str(value))}" for key, value in facts.items()]
     for run in one["runs"]:
@@ -199,7 +199,7 @@ def _open_workspace(face: Face, workspace: str, node: str | None) -> dict[str, A
     client = face.client(works=True)
     one = client.post(answers.OPEN_WORKSPACE.at(workspace), {"by": find_user(), "node": node})
     run = one["opened"]["run"] if one["opened"] else one["last"]
-    face.note(f"{run} brings the files of {escape_line(workspace)} to a machine")
+    face.note(f"{run} copies the files of {escape_line(workspace)} to a node")
     for _ in range(_OPENS):
         there = one["opened"]
         if there is None or there["folder"] is not None:
@@ -207,7 +207,7 @@ def _open_workspace(face: Face, workspace: str, node: str | None) -> dict[str, A
         time.sleep(_LOOK_S)
         one = client.get(answers.WORKSPACE.at(workspace))
     if not one["opened"] or one["opened"]["folder"] is None:
-        what, fix = f"the files of {escape_line(workspace)} did not come", f"pancode why {run}"
+        what, fix = f"the files of {escape_line(workspace)} did not arrive", f"pancode why {run}"
         raise UnavailableError(what, why=f"{run} is {one['outcome']}", fix=fix)
     return dict(one["opened"])
 
@@ -224,7 +224,7 @@ def repair(
     node: Annotated[
         str | None, option("Its node from now on, or any.", "N", complete=completions.nodes)
     ] = None,
-    dry_run: Annotated[bool, option("Only say what it would do.", "--dry-run")] = False,
+    dry_run: Annotated[bool, option("Only print what it would do.", "--dry-run")] = False,
     face: Json,
 ) -> None:
     """Repair a workspace whose repository was moved, whose node is gone or full, or whose files are gone.
@@ -235,14 +235,14 @@ def repair(
     client = face.client()
     one = client.get(answers.WORKSPACE.at(workspace))
     does = [problem["does"] for problem in one["problems"] if problem["does"]]
-    does += [f"its repository is {repository}"] if repository is not None else []
-    does += [f"its machine is {node}"] if node is not None else []
+    does += [f"its repository becomes {repository}"] if repository is not None else []
+    does += [f"its node becomes {node}"] if node is not None else []
     if dry_run:
         return face.show({**one, "does": does}, lambda: _format_workspace(one) + _plan(does))
     if face.can_ask() and does:
         face.note(_plan(does).rstrip())
         if not face.confirm("Repair it in this way?", ""):
-            return face.note("nothing is changed")
+            return face.note("nothing was changed")
     body = {
         "repository": None if repository is None else make_absolute(repository),
         "node": node,

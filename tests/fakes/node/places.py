@@ -98,7 +98,7 @@ class MemoryWorkspaces:
         host.logs.pop(str(log), None)
         if job.workspace.kind == "none" or host.lockfile is None:
             return PutBack(
-                None, findings=("nothing of set-up is cached: there is no lockfile",), told="set-up runs"
+                None, findings=("nothing of set-up is cached: not found: lockfile",), told="set-up runs"
             )
         recipe = repr((job.workspace.repo, job.setup, job.cache, host.lockfile))
         key = hashlib.sha256(recipe.encode()).hexdigest()
@@ -107,7 +107,7 @@ class MemoryWorkspaces:
         host.cache[key] = host.clock.wall_ms()
         host.set_up.add(name)
         host.logs[str(log)] = f"set-up was not run: put back (key {key})\n".encode()
-        return PutBack(key, restored=True, told="set-up was not run: put back")
+        return PutBack(key, restored=True, told="set-up was not run: restored")
 
     def absent(self, job: Job, path: str) -> tuple[str, ...]:
         programs = [gate.argv[0] for gate in job.gates] + list(job.score or ())[:1]
@@ -115,7 +115,7 @@ class MemoryWorkspaces:
 
     def keep(self, job: Job, key: str) -> tuple[str, ...]:
         if self._host.full:
-            return ("the result of set-up is not kept for later attempts: the disk is full",)
+            return ("the result of set-up was not stored for later attempts: the disk is full",)
         self._host.cache.setdefault(key, self._host.clock.wall_ms())
         if str(job.identity) in self._host.torn:
             self._host.built_on_torn.append(str(job.identity))

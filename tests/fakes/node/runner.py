@@ -37,7 +37,7 @@ class MemoryRunner:
             raise RunnerError("the disk is full", disk_full=True)
         known = self._host.phases.setdefault(str(folder), Phase(plan, stdin=stdin))
         if known.plan != plan:
-            raise RunnerError(f"{folder} holds another plan")
+            raise RunnerError(f"{folder} contains another plan")
 
     def planned(self, folder: Path) -> PhasePlan | None:
         phase = self._host.phases.get(str(folder))

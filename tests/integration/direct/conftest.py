@@ -95,7 +95,7 @@ class House:
             raise self.away
         name = self.known.get(key.text())
         if name is None:
-            return "no node with that key is in the fleet"
+            return "no node of the fleet has that key"
         return self.out.get(name) or DirectNode(name, node_user(key.tag))
 
     def open(self, redis: End | None = None, authority: Authority | None = None) -> Entrance:

@@ -86,7 +86,7 @@ def test_a_stranger_with_our_certificate_and_one_in_quarantine(house: House, ann
     with pytest.raises(NotLetInError, match="it flooded Redis"):
         dial(anna.end(), 5)
     house.known.clear()
-    with pytest.raises(NotLetInError, match="no node with that key"):
+    with pytest.raises(NotLetInError, match="no node of the fleet has that key"):
         dial(anna.end("depot"), 5)
 
 
@@ -185,7 +185,7 @@ def test_a_port_that_is_taken_is_said_and_tried_again(house: House, anna: Visito
 def test_an_authority_that_cannot_be_read_is_said_with_what_mends_it(house: House, anna: Visitor) -> None:
     path = house.folder / "direct" / "authority.pem"
     path.parent.mkdir()
-    path.write_text("nonsense")
+    path.write_text("invalid values")
     entrance = house.open()
     assert str(path) in entrance.trouble and f"rm {path}" in entrance.fix
     path.unlink()

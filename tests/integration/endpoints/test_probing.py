@@ -184,8 +184,8 @@ def test_a_key_by_its_secrets_name(table: Look) -> None:
         right = table(endpoints=[entry], values={"GPU_KEY": "s3cret"})
         told = only(right)
         found = right.server("gpu")
-    assert (without.health, without.words) == (Health.NEEDS_KEY, "it wants a key")
-    assert (wrong.health, wrong.words) == (Health.NEEDS_KEY, "it does not take the key GPU_KEY")
+    assert (without.health, without.words) == (Health.NEEDS_KEY, "it requires a key")
+    assert (wrong.health, wrong.words) == (Health.NEEDS_KEY, "it rejects the key GPU_KEY")
     assert (told.name, told.health, told.dialect, told.slots) == ("gpu", Health.OK, Dialect.VLLM, 8)
     assert found is not None and (found.key, found.url) == ("s3cret", server.url)
     assert "s3cret" not in repr(found) + told.model_dump_json()
@@ -221,16 +221,16 @@ def test_where_a_certificate_is_not_believed_it_is_said_what_mends_it(table: Loo
         right = table(endpoints=[{"name": "gpu", "url": server.url, "ca": "ca.pem"}])
         assert only(right).health is Health.OK, "beside endpoints.json"
         what, fix = said(ca="other/ca.pem")
-        assert what.startswith("is not believed: ") and str(tmp_path / "other/ca.pem") in fix
-        assert said(ca="empty.pem")[0] == f"is not asked: {tmp_path}/empty.pem holds no certificate"
+        assert what.startswith("is not trusted: ") and str(tmp_path / "other/ca.pem") in fix
+        assert said(ca="empty.pem")[0] == f"is not queried: {tmp_path}/empty.pem contains no certificate"
         what, fix = said(ca="none.pem")
-        assert what == f"is not asked: {tmp_path}/none.pem cannot be read (No such file or directory)"
-        assert 'name another file as "ca"' in fix
+        assert what == f"is not queried: {tmp_path}/none.pem cannot be read (No such file or directory)"
+        assert 'name another certificate file as "ca"' in fix
         what, fix = said(ca="ca.pem", url=f"https://127.1:{server.port}")
-        assert what == "is not believed: Hostname mismatch, certificate is not valid for '127.1'."
+        assert what == "is not trusted: Hostname mismatch, certificate is not valid for '127.1'."
         assert "127.1" in fix
         what, fix = said(ca="ca.pem", url=plain.url.replace("http", "https"))
-        assert (what, fix) == ("speaks no TLS", f"write {plain.url} as its url")
+        assert (what, fix) == ("speaks no TLS", f"set its url to {plain.url}")
         assert server.asked and all(one.path for one in server.asked)
 
 

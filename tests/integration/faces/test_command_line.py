@@ -266,7 +266,7 @@ def test_down_is_asked_for_while_runs_are_in_flight(served: Served, pancode: She
     assert pancode("fleet", "down", "--now").status == 0
     assert served.process is not None and served.process.wait(PATIENCE_S * crowded()) == 0
     again = pancode("fleet", "down")
-    assert again.status == 0 and "no coordinator runs here" in again.out
+    assert again.status == 0 and "no coordinator is running here" in again.out
 
 
 def test_the_socket_is_the_owners_alone(served: Served, pancode: Shell) -> None:
@@ -286,7 +286,7 @@ def test_ctrl_c_on_node_add_says_that_nothing_was_added(served: Served, pancode:
     served.process.send_signal(signal.SIGSTOP)
     try:
         adding = pancode.begin("node", "add", "gpubox", "--accept-fingerprint", "SHA256:x")
-        until(lambda: _asks(adding.pid), "it has asked")
+        until(lambda: _asks(adding.pid), "it asked")
         status, out, err = _interrupt(adding)
     finally:
         served.process.send_signal(signal.SIGCONT)

@@ -245,6 +245,6 @@ def test_down_counts_where_the_coordinator_had_died(coordinator: Shell) -> None:
     first = _holder(coordinator)
     os.kill(first.pid, signal.SIGKILL)
     until(lambda: not first.alive(), "it is gone")
-    assert "no coordinator runs here" in coordinator("fleet", "down").out
+    assert "no coordinator is running here" in coordinator("fleet", "down").out
     assert coordinator("fleet", "status", "--json").error["code"] == "fleet_down"
     assert coordinator("serve", "--background").status == 0  # so that its Redis ends with it

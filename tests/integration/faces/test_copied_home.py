@@ -77,6 +77,6 @@ def test_what_a_killed_coordinator_has_left_is_not_ended_by_a_copy(first: Shell,
     until(lambda: not works.alive(), "it is gone")
     _copy(first, second)
 
-    assert "no coordinator runs" in second("fleet", "down", "--now").out and server.alive()
+    assert "no coordinator is running" in second("fleet", "down", "--now").out and server.alive()
     assert second("serve", "--background").status == 0, "nobody works with the key now"
     assert server.alive() and _server(second.home).pid != server.pid

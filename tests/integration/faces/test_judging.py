@@ -145,7 +145,7 @@ def test_a_node_that_takes_no_work_leaves_it_to_another(tmp_path: Path) -> None:
 def test_a_secret_in_the_result_needs_a_yes_of_its_own(tmp_path: Path) -> None:
     world = Judged(tmp_path, exposed=(Exposed(secret="API_KEY", file="config.py"),))
     (held,) = world.judged(tested=True, with_commands=True).held
-    assert (held.path, held.why, held.flag) == ("config.py", "holds the secret API_KEY", "--with-secret")
+    assert (held.path, held.why, held.flag) == ("config.py", "contains the secret API_KEY", "--with-secret")
     assert world.judged(tested=True, with_secret=True).ok
 
 
@@ -156,7 +156,7 @@ def test_a_plan_that_a_user_has_kept_lands_without_another_yes(tmp_path: Path) -
     docs = git.must("mktree", stdin=f"100644 blob {blob}\tx-plan.md\n".encode()).text()
     world.tree = git.must("mktree", stdin=f"040000 tree {docs}\tdocs\n".encode()).text()
     (held,) = world.judged("docs/x-plan.md", tested=True).held
-    assert held.flag == "--with-commands" and "tells agents" in held.why
+    assert held.flag == "--with-commands" and "instructs agents" in held.why
     for text, is_kept in (("the plan\n", True), ("another\n", False)):
         kept = {"docs/x-plan.md": text, "docs/x-plan.questions.md": ""}
         record_plan(world.coordinator.core, "x", kept, "ana")

@@ -31,7 +31,7 @@ def test_ctrl_c_calls_a_landing_off_and_says_so(fleet: Shell) -> None:
     landing.send_signal(signal.SIGINT)
     out, err = landing.communicate(timeout=30 * crowded())
     assert landing.returncode == 130 and out == b""
-    assert "called off: your files are as they were" in err.decode()
+    assert "called off: your files did not change" in err.decode()
     assert (fleet.cwd / "a.txt").read_text() == "one\n"
     until(lambda: not _judged(), "the run that judged has ended")
     (fleet.cwd / "mine.txt").unlink()

@@ -45,9 +45,10 @@ def test_down_ends_the_valkey_that_a_killed_coordinator_left(pancode: Shell) -> 
     assert left is not None and left.alive()
     said = pancode("fleet", "down")
     assert said.status == 0
-    assert said.out == f"no coordinator runs here; its Valkey, pid {left.pid}, still ran and is stopped\n"
+    valkey = f"its Valkey, pid {left.pid}, was still running and has been stopped"
+    assert said.out == f"no coordinator is running here; {valkey}\n"
     assert not left.alive()
-    assert pancode("fleet", "down").out == "no coordinator runs here\n"
+    assert pancode("fleet", "down").out == "no coordinator is running here\n"
 
 
 @pytest.mark.slow

@@ -154,7 +154,7 @@ HOLDS = {
 }
 """Each command that continues until somebody ends it, and where it is tested."""
 
-NOTHING = re.compile(r"^(no|none|nothing|this session has dispatched nothing)\b", re.MULTILINE)
+NOTHING = re.compile(r"^(no|none|nothing|this session has not dispatched any runs)\b", re.MULTILINE)
 """How a command says that there is nothing; a fact of a longer page stands behind blanks."""
 OWN_JSON: dict[str, tuple[str, ...]] = {
     "admin queue": ("queues workers",),

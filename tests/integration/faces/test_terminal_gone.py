@@ -13,7 +13,7 @@ from tests.integration.faces.conftest import Shell
 from tests.terminal import Terminal
 
 FACES = {
-    "chat": (("chat",), "say what shall be done"),
+    "chat": (("chat",), "describe the task"),
     "chat --plain": (("chat", "--plain"), "> "),
     "attach": (("attach", "RUN"), "Ctrl-D"),
     "attach --plain": (("attach", "--plain", "RUN"), "> "),

@@ -33,7 +33,7 @@ def fleet(pancode: Shell, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
     removed = pancode("node", "rm", node["name"], "--yes", timeout_s=LONG_S)
     down = pancode("fleet", "down", "--now")
     assert (removed.status, down.status) == (0, 0), removed.err + removed.out
-    assert "nothing of ours is left there" in removed.out
+    assert "nothing of PanCode is left on it" in removed.out
     assert not (Path(os.environ["HOME"]) / ".pancode-node").exists()
     assert holder_of(pancode.home) is None
 
@@ -111,7 +111,7 @@ def test_a_node_home_of_the_owners_choice_is_mended_like_any_other(fleet: Shell,
     assert f"done: chmod 600 {chosen}/key/node.key" in said.err and f"done: rm -r {left}" in said.err, said
     assert not left.exists()
     removed = fleet("node", "rm", "desk", "--yes", timeout_s=LONG_S)
-    assert "nothing of ours is left there" in removed.out, removed.err
+    assert "nothing of PanCode is left on it" in removed.out, removed.err
     assert not chosen.exists()
 
 
@@ -133,7 +133,7 @@ def test_what_somebody_removed_on_the_node_is_put_back(fleet: Shell) -> None:
     node = fleet("node", "ls", "--json").data["nodes"][0]["name"]
     assert fleet("node", "add", "twin", "--local").status == 0
     removed = fleet("node", "rm", "twin", "--yes", timeout_s=LONG_S)
-    assert removed.status == 0 and "under another name, and stays as it is" in removed.out, removed.err
+    assert removed.status == 0 and "under another name, and is unchanged" in removed.out, removed.err
     assert (
         fleet("dispatch", "--runtime", "shell", "--workspace", "none", "true", timeout_s=LONG_S).status == 0
     )

@@ -144,7 +144,7 @@ def test_a_slot_is_waited_for_and_not_for_ever(tmp_path: Path) -> None:
     ("runtime", "endpoint", "kind", "words"),
     [
         ("opencode", "none", FailureKind.MODEL_FAILED, "endpoint none is not there now"),
-        ("opencode", "locked", FailureKind.MODEL_AUTH, "it wants a key"),
+        ("opencode", "locked", FailureKind.MODEL_AUTH, "it requires a key"),
         ("claude", "plain", FailureKind.CANNOT_START, "speaks chat, and claude asks on messages"),
         ("gemini", "plain", FailureKind.CANNOT_START, "speaks chat, and gemini asks on None"),
     ],

@@ -73,8 +73,8 @@ def test_past_the_proxy_and_without_tls_it_goes_directly(lab: Lab) -> None:
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        ("HTTP/1.1 407 Proxy Authentication Required", "wants a login"),
-        ("HTTP/1.1 403 Forbidden", f"refuses a connection to {NAME}:443: 403 Forbidden"),
+        ("HTTP/1.1 407 Proxy Authentication Required", "requires a login"),
+        ("HTTP/1.1 403 Forbidden", f"refuses to connect to {NAME}:443: 403 Forbidden"),
         ("HTTP/1.1 403 not word-of-the-proxy", ": 403 not [secret proxy password]"),
         ("SSH-2.0-x", "is not an HTTP proxy"),
     ],

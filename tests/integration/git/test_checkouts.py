@@ -98,7 +98,7 @@ def test_head_branch_edits_and_new_files_travel_and_nothing_that_is_ignored(lapt
     assert there.git("status", "--porcelain", "-uall") == repo.git("status", "--porcelain", "-uall")
     assert (there.path / "f1").read_text() == "edited\n" and not (there.path / "x.log").exists()
     before = list(laptop.there.sent)
-    assert laptop.travel() == there.path and laptop.there.sent == before, "it is there already"
+    assert laptop.travel() == there.path and laptop.there.sent == before, "it already exists"
     repo.write("f1", "first\n")
     (repo.path / "new/one.txt").unlink()
     laptop.travel()
@@ -133,7 +133,7 @@ def test_what_landed_there_comes_home_beside_edits_made_meanwhile(laptop: Laptop
     assert (laptop.repo.path / "f1").read_text() == "landed\n"
     assert (laptop.repo.path / "made.txt").read_text() == "made\n"
     assert (laptop.repo.path / "f2").read_text() == (there / "f2").read_text() == "mine\n"
-    assert laptop.told == ["landed on desk and now here: 2 files: f1, made.txt"]
+    assert laptop.told == ["landed on desk, now also here: 2 files: f1, made.txt"]
     laptop.travel()
     assert len(laptop.told) == 1
 

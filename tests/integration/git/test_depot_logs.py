@@ -183,7 +183,7 @@ def test_a_node_cannot_take_the_last_of_our_disk(world: Depots, tmp_path: Path) 
         assert len(told) == 1, "what takes nothing of it is not held up"
     finally:
         server.stop()
-    with pytest.raises(OSError, match="have to stay free"):
+    with pytest.raises(OSError, match="must stay free"):
         LogStreams(world.home, keep_free=1 << 60).must_have_room(1)
 
 

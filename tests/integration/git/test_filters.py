@@ -130,7 +130,7 @@ def lfs(tmp_path: Path, depot: Depot) -> FilteredUser:
 def test_a_new_time_alone_is_no_change_whatever_the_size(lfs: FilteredUser) -> None:
     taken = lfs.snap(limits=ListingLimits(file=2000))
     assert tree_of(lfs.depot, taken)["a.bin"][1].decode() == _pointer("raw" * 1000)
-    assert any("a.bin" in said and "a pointer and not the content" in said for said in taken.warnings)
+    assert any("a.bin" in said and "a pointer, not the content" in said for said in taken.warnings)
     lfs.repo.write("a.bin", "RAW" * 1000)
     with pytest.raises(GitRefusal, match="over"):
         lfs.snap(limits=ListingLimits(file=2000))

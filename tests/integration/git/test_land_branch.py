@@ -114,7 +114,7 @@ def test_settings_that_git_cannot_read_are_named(coordinator: Trees, tmp_path: P
     request = replace(coordinator.result(edit_c), environ={"HOME": str(tmp_path)})
     with pytest.raises(GitRefusal) as refused:
         _land(coordinator, request)
-    assert "gitconfig" in refused.value.why and "that git names" in refused.value.fix
+    assert "gitconfig" in refused.value.why and "that git reports" in refused.value.fix
 
 
 def test_a_hostile_repository_runs_nothing(coordinator: Trees, tmp_path: Path) -> None:

@@ -31,10 +31,10 @@ def test_it_begins_with_both_and_its_result_lands(coordinator: Trees, branch: st
     marked = git.must("cat-file", "blob", f"{state.commit}:c").text()
     assert "<<<<<<<" in marked and "mine" in marked and "\nk\n" in marked
     left = find_unsettled(coordinator.depot, request.repo_id, state.commit, state.commit, state.files)
-    assert [(one.path, one.why) for one in left] == [("c", "is as it was when the conflict began")]
+    assert [(one.path, one.why) for one in left] == [("c", "is unchanged since the conflict began")]
     half = _settled(coordinator, state, marked.replace("<<<<<<<", "<<<"))
     left = find_unsettled(coordinator.depot, request.repo_id, state.commit, half, state.files)
-    assert [(one.path, one.why) for one in left] == [("c", "still has the markers of the conflict")]
+    assert [(one.path, one.why) for one in left] == [("c", "still contains conflict markers")]
     settled = replace(request, snapshot_commit=state.ours, final_commit=_settled(coordinator, state))
     assert not find_unsettled(
         coordinator.depot, request.repo_id, state.commit, settled.final_commit, state.files

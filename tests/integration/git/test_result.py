@@ -140,7 +140,7 @@ def test_rewritten_history_keeps_the_snapshot_as_its_ancestor(act: Act, bench: B
     made = bench.after(act)
     files = bench.delivered(made)
     assert files["f1"] in (b"amended\n", b"orphan\n")
-    assert any("rewrote history" in text for text in made.warnings)
+    assert any("rewrote the history" in text for text in made.warnings)
     git = bench.depot.git(bench.taken.repo_id)
     assert git.text("rev-parse", f"{made.commit}^1") == bench.taken.snapshot_commit
     assert git.text("rev-parse", f"{made.commit}^2") == bench.agent.head
@@ -314,7 +314,7 @@ def test_a_name_that_git_never_takes_is_a_finding(bench: Bench, name: str) -> No
 
     made = bench.after(act)
     assert made.files_changed == (".github/seen.yml",)
-    assert f"{name}: git takes the name for a folder of its own, not in the result" in made.warnings
+    assert f"{name}: not in the result, as git reserves the name" in made.warnings
 
 
 def test_a_large_file_stays_out_and_is_named(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from pancode.git.depot import Depot
 from tests.integration.git.repos import PathTransport, Repo, attempt, simple, snap, workspace_of
 from tests.integration.git.test_result import STAMP
 
-SAID = ("sub: a submodule: nothing that was done inside it is in the result",)
+SAID = ("sub: a submodule: changes inside it are not in the result",)
 
 
 def _cloned(agent: Repo) -> None:

@@ -121,7 +121,7 @@ def test_a_mirror_with_torn_objects_is_replaced(
 
 def test_another_commit_than_ordered_is_refused(spaces: Workspaces, taken: Snapshot) -> None:
     wrong = workspace_of(taken).model_copy(update={"snapshot": taken.base_commit})
-    with pytest.raises(WorkspaceFailure, match="the job says"):
+    with pytest.raises(WorkspaceFailure, match="the job names"):
         spaces.prepare(attempt(), wrong)
 
 
@@ -271,7 +271,7 @@ def test_what_the_disk_refuses_is_a_failure_of_the_port(
     tmp_path: Path, transport: PathTransport, taken: Snapshot
 ) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ports.StepFailed, match="prepare of the workspace"):
+    with pytest.raises(ports.StepFailed, match="cannot prepare the workspace"):
         Workspaces(tmp_path / "file", transport).prepare(attempt(), workspace_of(taken))
 
 

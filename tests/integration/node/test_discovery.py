@@ -264,7 +264,7 @@ def test_an_adapter_that_a_chat_would_need_is_told_with_the_command_that_brings_
     until(lambda: lacks() == f"codex-acp is missing: {install}")
     program("codex-acp", "@agentclientprotocol/codex-acp 2.9.0")
     finder = Finder(f"{tmp_path}:/usr/bin:/bin", SystemClock(), dict, ANSWER_S)
-    until(lambda: lacks() == f"codex-acp is 2.9.0, and PanCode knows 2.6.x: {install}")
+    until(lambda: lacks() == f"codex-acp is 2.9.0, but PanCode supports 2.6.x: {install}")
     program("codex-acp", "2.6.3")
     finder = Finder(f"{tmp_path}:/usr/bin:/bin", SystemClock(), dict, ANSWER_S)
     finder.look()

@@ -159,7 +159,7 @@ def test_turns_past_their_limit_end_it_while_it_runs(world: GatewayWorld) -> Non
     asks = [("ask", MODEL)] * 3
     claims = world.run(limited(acts(world, *asks, ("wait", "60")), turns=2))
     assert (claims.outcome, claims.failure) == (Outcome.BUDGET_EXCEEDED, FailureKind.TURN_LIMIT)
-    assert claims.reason == "the model was asked for its turn 3, the limit is 2"
+    assert claims.reason == "the model was called for turn 3, the limit is 2"
     assert tokens(claims)[0] == 3600, "what was used is booked"
 
 
@@ -222,7 +222,7 @@ def test_a_gateway_that_dies_ends_its_run_as_ours(world: GatewayWorld, model: Fa
     os.kill(world.gateway(), signal.SIGKILL)
     claims = world.ended(job.identity)
     assert (claims.outcome, claims.failure) == (Outcome.INFRA, FailureKind.NODE_INTERNAL)
-    assert "model gateway of this run is gone" in claims.reason
+    assert "model gateway of this run has died" in claims.reason
     assert tokens(claims) == (1200, 500, 34), "what it had counted counts"
     assert places.find_gateway(world.attempt) is None
 
@@ -274,7 +274,7 @@ def test_a_secret_whose_source_gives_nothing_names_itself_and_the_node(world: Ga
     claims = world.run(acts(world, secrets=("DB", "GONE")))
     assert claims.failure is FailureKind.MODEL_AUTH
     assert claims.reason == (
-        "secrets that are not on n1: DB (/no/such/file cannot be read: No such file or directory), GONE"
+        "cannot read secrets missing on n1: DB (/no/such/file: No such file or directory), GONE"
     )
 
 

@@ -36,9 +36,9 @@ def test_a_new_home_has_the_number(world: NodeWorld) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (f"{LAYOUT + 1}\n", f"of layout {LAYOUT + 1}, as a newer"),
-        (f"{LAYOUT - 1}\n", f"of layout {LAYOUT - 1}, as an older"),
-        ("torn", "holds no number"),
+        (f"{LAYOUT + 1}\n", f"has layout {LAYOUT + 1}, which a newer"),
+        (f"{LAYOUT - 1}\n", f"has layout {LAYOUT - 1}, as an older"),
+        ("torn", "does not contain"),
     ],
 )
 def test_what_another_one_wrote_is_not_touched(old: NodeWorld, text: str, words: str) -> None:

@@ -75,7 +75,7 @@ def test_what_a_gate_reports_is_in_the_receipt_and_is_no_change(world: NodeWorld
     lint, forged = claims.reports
     assert (lint.tool, lint.counts, lint.unread) == ("lint", {"failed": 1}, "")
     assert [(one.file, one.line, one.rule, one.text) for one in lint.results] == [("f1", 2, "R1", "bad")]
-    assert forged.unread == "no gate has written it as a plain file" and forged.results == ()
+    assert forged.unread == "no gate has written it as a regular file" and forged.results == ()
 
 
 def test_set_up_does_not_choose_what_the_agent_is_told(world: NodeWorld) -> None:

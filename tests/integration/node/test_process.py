@@ -126,7 +126,7 @@ def test_key(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        (None, "node.json cannot be read"),
+        (None, "cannot read node.json"),
         ("{", "node.json"),
         ('{"fleet": "f-test"}', "name: Field required"),
         ('{"slots": "many"}', "slots"),

@@ -124,8 +124,8 @@ def test_set_up_that_fails_is_not_kept(shop: Shop) -> None:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (MAKE + "; rm -r lib", "set-up made no folder lib"),
-        (MAKE + "; rm -r lib; ln -s vendor lib", "set-up made no folder lib"),
+        (MAKE + "; rm -r lib", "set-up did not make the folder lib"),
+        (MAKE + "; rm -r lib; ln -s vendor lib", "set-up did not make the folder lib"),
         (
             MAKE + """; printf '{{"url": "file://%s", "dir_info": {{}}}}' "$PWD" > lib/direct_url.json""",
             "lib/direct_url.json: the repository's own code was copied into it, and would be old",
@@ -139,7 +139,7 @@ def test_what_cannot_be_kept_is_said_and_costs_nothing(shop: Shop, make: str, wo
         claims = shop.run(run, make=make, task="#!scripted\nanswer ok")
         assert (claims.outcome, claims.change) == (Outcome.DONE, "empty"), claims.reason
         (said,) = (text for text in claims.findings if "ignored by git" not in text)
-        assert said.startswith(f"the result of set-up is not kept for later attempts: {words}")
+        assert said.startswith(f"the result of set-up was not stored for later attempts: {words}")
     assert shop.ran() == 2 and shop.entries() == []
 
 

@@ -90,7 +90,10 @@ def test_the_first_dispatch_to_a_model_tests_it(fleet: Shell, servers: tuple[Tin
     refused = dispatch(fleet, "prose/tiny-random")
     assert refused.status == ExitCode.REFUSED and refused.error["code"] == "refused_routing"
     words, fix = refused.error["message"], refused.error["fix"]
-    assert "did not pass its test: tools: it wrote the call as text, where no program finds it" in words
+    assert (
+        "did not pass its test: tools: it wrote the call as plain text, which programs do not recognize"
+        in words
+    )
     assert "start llama-server with --jinja" in words + refused.error["why"] and "models test" in fix
     assert fleet("runs", "--json").data["runs"] == []
 
@@ -109,7 +112,7 @@ def test_the_first_dispatch_to_a_model_tests_it(fleet: Shell, servers: tuple[Tin
 
     told = fleet("models", "test", "good/tiny-random", "--json")
     (test,) = told.data["tests"]
-    assert told.status == 0 and test["words"] == "it has a passport" and test["passed"]
+    assert told.status == 0 and test["words"] == "already tested; its passport is valid" and test["passed"]
     both = fleet("models", "test", "tiny-random", "--again", timeout_s=LONG_S)
     assert both.status == ExitCode.REFUSED and both.out.count("tokens/s") == 2, both.out
     assert "FAILED" in both.out and "says: start llama-server with --jinja" in both.out

@@ -55,7 +55,7 @@ def test_what_has_a_passport_is_not_tested_unless_again(tmp_path: Path) -> None:
     for number, again in enumerate((False, False, True)):
         one.examine(asking(f"{number}" * 8, again=again))
         until(lambda: states(one)[-1] is AskState.DONE)
-    assert box.asked.count("answer") == 2 and one.asks()[1].words == "it has a passport"
+    assert box.asked.count("answer") == 2 and one.asks()[1].words == "already tested; its passport is valid"
 
 
 def test_the_same_ask_twice_is_one(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_a_fault_of_ours_costs_the_test_and_not_the_node(tmp_path: Path) -> None
     one = coordinator(box, tmp_path)
     one.examine(asking())
     until(lambda: states(one) == [AskState.GIVEN_UP])
-    assert one.asks()[0].words.startswith("a fault of ours")
+    assert one.asks()[0].words.startswith("internal error")
     box.replies["tool"] = Reply(text="no")
     one.examine(asking("b" * 8))
     until(lambda: states(one)[-1] is AskState.DONE)

@@ -74,7 +74,10 @@ def test_broken_arguments_thrice() -> None:
 
 def test_a_call_in_text() -> None:
     fact = taken(tool={"text": '<tool_call>{"name": "ping", "arguments": {"x": "ok"}}</tool_call>'})
-    assert check(fact, ExamCheck.TOOLS).words == "it wrote the call as text, where no program finds it"
+    assert (
+        check(fact, ExamCheck.TOOLS).words
+        == "it wrote the call as plain text, which programs do not recognize"
+    )
 
 
 def test_a_server_that_takes_no_tools_is_asked_once() -> None:
@@ -99,7 +102,7 @@ def test_a_slow_first_token_of_a_model_that_is_loaded_for_it() -> None:
     with serving(model=asleep, patience=patience, answer=slow) as (_, interactive_run):
         interactive_run.servers.after = lambda fact: fact.model_copy(update={"models": (MODEL,)})
         fact = interactive_run.take()
-    assert interactive_run.said[0][1] == "it is loaded now, which may take minutes"
+    assert interactive_run.said[0][1] == "the model is loading, which may take minutes"
     assert check(fact, ExamCheck.ANSWERS).grade is Grade.PASSED
     assert check(fact, ExamCheck.CONTEXT).grade is Grade.PASSED and fact.ctx == 32_768
 
@@ -107,15 +110,15 @@ def test_a_slow_first_token_of_a_model_that_is_loaded_for_it() -> None:
 def test_a_stream_that_only_says_that_it_is_there() -> None:
     """Comments keep the connection alive, and no token ever comes."""
     fact = taken(patience=Patience(answer=400), answer={"fault": {"hang": 30}})
-    assert check(fact, ExamCheck.ANSWERS).words.startswith("not one token within")
+    assert check(fact, ExamCheck.ANSWERS).words.startswith("no token within")
 
 
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        ({"status": 401, "message": "no"}, "it wants a key: no"),
+        ({"status": 401, "message": "no"}, "the server requires a key: no"),
         ({"status": 404, "message": "gone"}, "the server does not know the model: gone"),
-        ({"status": 503, "message": "server busy"}, "the server cannot now: 503 server busy"),
+        ({"status": 503, "message": "server busy"}, "the server cannot answer now: 503 server busy"),
     ],
 )
 def test_what_says_nothing_of_the_model(fault: dict[str, Any], words: str) -> None:
@@ -126,4 +129,4 @@ def test_what_says_nothing_of_the_model(fault: dict[str, Any], words: str) -> No
 
 def test_a_connection_that_breaks_in_an_answer() -> None:
     fact = taken(tool={**PASSES["passport-tool"], "fault": {"disconnect": "mid"}})
-    assert check(fact, ExamCheck.TOOLS).words.startswith("its answer broke off: the connection broke")
+    assert check(fact, ExamCheck.TOOLS).words.startswith("its answer ended early: the connection broke")

@@ -28,7 +28,7 @@ def test_a_model_that_can_do_it_all() -> None:
         one = interactive_run(tiny.url)
         fact = one.take()
         assert [(c.check, c.grade) for c in fact.checks] == [(c, Grade.PASSED) for c in ExamCheck], fact
-        assert check(fact, ExamCheck.CONTEXT).words == f"{CTX} tokens, and it refuses longer prompts"
+        assert check(fact, ExamCheck.CONTEXT).words == f"{CTX} tokens; longer prompts are refused"
         assert fact.ctx == CTX and fact.tok_s is not None and fact.tok_s > 1
         assert {state for state, _ in one.said} == {AskState.TESTING} and len(one.said) == 4
 
@@ -40,7 +40,7 @@ def test_a_context_that_is_too_small_is_told_without_a_long_prompt() -> None:
         fact = one.take()
     context = check(fact, ExamCheck.CONTEXT)
     assert context.grade is Grade.FAILED and fact.ctx == 4096
-    assert context.words == "a call gets 4096 tokens, and a coding agent needs 16384"
+    assert context.words == "a call gets 4096 tokens, but a coding agent needs 16384"
     assert "--ctx-size 131072 --parallel 4" in context.fix
     assert check(fact, ExamCheck.TOOLS).grade is Grade.PASSED
 
@@ -59,7 +59,7 @@ def test_a_template_without_tools_fails_without_a_question() -> None:
     with tiny_server(slots=1, ctx=CTX, tools=False) as tiny:
         fact = interactive_run(tiny.url).take()
     tools, edits = check(fact, ExamCheck.TOOLS), check(fact, ExamCheck.EDITS)
-    assert tools.grade is Grade.FAILED and "chat template takes no tools" in tools.words
+    assert tools.grade is Grade.FAILED and "chat template does not support tools" in tools.words
     assert "--jinja" in tools.fix and edits.grade is Grade.UNKNOWN
 
 
@@ -68,7 +68,7 @@ def test_a_call_in_prose_is_no_call(tmp_path: Path) -> None:
         fact = interactive_run(tiny.url).take()
     tools = check(fact, ExamCheck.TOOLS)
     assert tools.grade is Grade.FAILED
-    assert tools.words == "it wrote the call as text, where no program finds it"
+    assert tools.words == "it wrote the call as plain text, which programs do not recognize"
     assert check(fact, ExamCheck.EDITS).grade is Grade.PASSED
 
 
@@ -91,7 +91,7 @@ def test_a_wedged_server_does_not_answer_and_nothing_more_is_asked() -> None:
             tiny.unwedge()
     (answers,) = fact.checks
     assert (answers.check, answers.grade) == (ExamCheck.ANSWERS, Grade.FAILED)
-    assert answers.words.startswith("not one token within") and "restart it" in answers.fix
+    assert answers.words.startswith("no token within") and "restart it" in answers.fix
 
 
 def test_who_leaves_frees_the_slot(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_who_leaves_frees_the_slot(tmp_path: Path) -> None:
     scenarios = passport.write(tmp_path / "s.json", passport.LONG)
     with tiny_server(slots=1, ctx=CTX, layers=60, scenarios=scenarios) as tiny:
         fact = interactive_run(tiny.url, whole=600, context=1).take()
-        assert check(fact, ExamCheck.TOOLS).words == "no answer in the time that was left"
+        assert check(fact, ExamCheck.TOOLS).words == "no answer within the time limit"
         (last,) = _idle(tiny.url)["next_token"]
     assert last["has_next_token"] and last["n_decoded"] < 500  # it would have continued
 
@@ -112,14 +112,14 @@ def _idle(url: str) -> dict[str, Any]:
         if not slot["is_processing"]:
             return slot
         time.sleep(0.05)
-    raise AssertionError("it works on, for nobody")
+    raise AssertionError("it has not ended, for nobody")
 
 
 def test_a_key_is_needed_and_named() -> None:
     with tiny_server(slots=1, ctx=CTX, api_key="right") as tiny:
         one = interactive_run(tiny.url, "right")
         one.servers.key = "wrong"
-        with pytest.raises(NotNow, match="it wants a key") as no:
+        with pytest.raises(NotNow, match="it requires a key") as no:
             one.take()
     assert "secrets.json" in no.value.fix and "wrong" not in f"{no.value} {no.value.fix}"
 

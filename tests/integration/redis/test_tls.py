@@ -91,7 +91,7 @@ def test_an_authority_that_we_do_not_know(server: TlsRedis, tmp_path: Path) -> N
     other = Authority(tmp_path / "other", "other")
     for more in (beside(None), beside(other.ca)):
         error = refusal(server.url(), more)
-        assert "an authority" in str(error), error.why
+        assert "an unknown authority" in str(error), error.why
         assert f"redis.ca_file ({more.files.ca or 'not set'})" in error.fix
         assert f"openssl s_client -connect 127.0.0.1:{server.port}" in error.fix
 
@@ -100,8 +100,8 @@ def test_an_authority_that_we_do_not_know(server: TlsRedis, tmp_path: Path) -> N
     ("hosts", "days_ago", "message"),
     [
         (["127.0.0.1"], 60, "The certificate of Redis has expired."),
-        (["redis.example"], 1, "The certificate of Redis is another host's."),
-        (["10.9.9.9"], 1, "The certificate of Redis is another host's."),
+        (["redis.example"], 1, "The certificate of Redis is for another host."),
+        (["10.9.9.9"], 1, "The certificate of Redis is for another host."),
     ],
 )
 def test_a_certificate_that_will_not_do(
@@ -135,7 +135,7 @@ def test_tls_where_there_is_none_and_none_where_there_is(
 
 def test_files_that_cannot_be_used_are_named(authority: Authority, here: Pair, tmp_path: Path) -> None:
     nothing, junk = tmp_path / "nothing.pem", tmp_path / "junk.pem"
-    junk.write_text("nonsense")
+    junk.write_text("invalid values")
     stranger = authority.issue("stranger")
     wrong = {
         beside(nothing): f"cannot read {nothing}",

@@ -71,7 +71,7 @@ def test_the_server_will_do_and_what_it_writes_itself_is_kept(access: RedisAcces
         (
             ("--password-file", "/etc/hostname", "--user", "a b"),
             2,
-            "'a b' is not a valid user for the coordinator",
+            "'a b' is not a valid coordinator user",
         ),
     ],
 )

@@ -124,7 +124,7 @@ def test_what_rules_name_is_out_of_reach_from_its_making_on(world: NodeWorld) ->
     assert claims.reason.startswith("new.key was added: rule none: *.key") and "x\n" in log
     held = [(one.rule, one.how.value) for one in claims.enforced if one.rule.startswith("path rules")]
     assert held == [
-        ("path rules, of what is there at a start", "sandbox"),
+        ("path rules, for paths that exist at the start", "sandbox"),
         ("path rules", "checked after"),
     ]
 
@@ -194,7 +194,7 @@ def test_without_a_wall_full_auto_is_refused_here_too(world: NodeWorld) -> None:
     world.without_sandbox()
     refused = world.run(world.job("touch x", runtime="shell", safety=Safety.FULL_AUTO))
     assert (refused.outcome, refused.failure) == (Outcome.INFRA, FailureKind.SANDBOX)
-    assert "nothing holds shell to full-auto here: no sandbox: this test" in refused.reason
+    assert "nothing limits shell to full-auto here: no sandbox: this test" in refused.reason
     assert refused.usage.cost_usd == 0
 
 
@@ -226,7 +226,7 @@ def test_who_takes_too_much_of_the_machine_is_ended_and_the_next_one_runs(world:
     full = (Gate(name="full", argv=("sh", "-c", FILL)),)
     filled = world.run(world.job("true", run="r-full", runtime="shell", gates=full))
     assert (filled.outcome, filled.failure) == (Outcome.INFRA, FailureKind.GATE_NOT_JUDGED)
-    assert "it had more on the disk than its limit of 64 MiB (limits.disk)" in filled.reason
+    assert "it used more disk space than its limit of 64 MiB (limits.disk)" in filled.reason
     many = world.run(world.job(run="r-many", runtime="shell", task="x", argv=crowd))
     assert many.failure in (FailureKind.PROCESS_LIMIT, FailureKind.AGENT_FAILED), "its own end may be sooner"
     assert world.run(world.job("echo ok > done", run="r-next", runtime="shell")).outcome is Outcome.DONE

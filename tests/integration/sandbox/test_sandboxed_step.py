@@ -299,7 +299,7 @@ def test_a_trial_that_came_to_no_end_is_soon_made_again(
     (tmp_path / "busy").touch()
     sandbox, clock = a_sandbox(tmp_path)
     found = sandbox.find()
-    assert found.tools is None and found.problem is not None and "not done within" in found.problem.what
+    assert found.tools is None and found.problem is not None and "not finish within" in found.problem.what
     (tmp_path / "busy").unlink()
     clock.now += wrapper.SOON_MS - 1
     assert sandbox.find() is found

@@ -163,7 +163,7 @@ def test_behind_a_cancel_no_call_is_done_and_no_word_is_told(sat: Sat) -> None:
     ("words", "stop"),
     [
         ("leave", ("failed", "its program is gone")),
-        ("die", ("failed", "its driver ended by itself, exit 4; its own words are in the run's log")),
+        ("die", ("failed", "its driver ended unexpectedly, exit 4; see its output in the run's log")),
         ("and then", ("end_turn", "")),
     ],
 )

@@ -48,7 +48,7 @@ def test_it_changes_over_and_back_and_is_renewed(tmp_path: Path) -> None:
             assert (await link.wait([LinkKind.UP], 5)).up and pointer(it)["redis"].startswith("unix:")
             assert await link.repair() == ()
             way.now = FIRST
-            assert await link.repair() == ("the direct way",)
+            assert await link.repair() == ("the direct link",)
             assert pointer(it) | {"generation": ""} == {
                 "generation": "",
                 "redis": "tls:10.0.0.5:7843",
@@ -61,7 +61,7 @@ def test_it_changes_over_and_back_and_is_renewed(tmp_path: Path) -> None:
             way.now = replace(FIRST, cert="TWO\n", issued_ms=19 * DAY_MS)
             assert await link.repair() == () and pointer(it)["cert"] == "ONE\n"
             way.now = replace(FIRST, cert="TWO\n", issued_ms=20 * DAY_MS)
-            assert await link.repair() == ("a certificate that lasts",) and pointer(it)["cert"] == "TWO\n"
+            assert await link.repair() == ("a renewed certificate",) and pointer(it)["cert"] == "TWO\n"
             way.now = None
             assert await link.repair() == ("the tunnels",) and pointer(it)["redis"].startswith("unix:")
             assert way.tried == 2

@@ -233,7 +233,7 @@ def test_a_try_that_began_before_a_change_says_nothing_to_who_made_it(tmp_path: 
                     return await it.dial()
                 began.set()
                 await changed.wait()
-                raise ConnectError(LinkFault.NOT_DIRECT, "the direct way is shut")
+                raise ConnectError(LinkFault.NOT_DIRECT, "the direct link is shut")
 
             link = it.link(dial)
             link.start()

@@ -205,7 +205,7 @@ def test_switched_off_is_not_refused(tmp_path: Path, config: str) -> None:
 
 def test_what_is_not_honoured_is_named(tmp_path: Path) -> None:
     target = found(tmp_path, "RemoteCommand top\nGSSAPIAuthentication yes\nServerAliveInterval 9")
-    assert target.warnings == ("ssh -G gpubox: remotecommand is not honoured: PanCode runs its own commands",)
+    assert target.warnings == ("ssh -G gpubox: remotecommand is ignored: PanCode runs its own commands",)
 
 
 def test_directives_of_other_aliases_do_not_count(tmp_path: Path) -> None:

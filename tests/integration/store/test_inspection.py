@@ -34,7 +34,7 @@ def home(tmp_path: Path) -> Path:
 
 
 def test_before_the_first_start(tmp_path: Path) -> None:
-    assert judged(tmp_path / "none") == (True, "made at the first start")
+    assert judged(tmp_path / "none") == (True, "will be created at the first start")
 
 
 def test_one_that_is_sound(home: Path) -> None:

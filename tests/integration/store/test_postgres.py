@@ -230,8 +230,8 @@ def test_a_transaction_that_goes_on_after_an_error_is_not_committed(ledger: SqlL
         ("mysql://u:wrong-one@h/d", "another kind"),
         ("postgresql://u:wrong-one@h", "no database"),
         ("postgresql://h:port/d", "cannot be read"),
-        ("nonsense", "cannot be read"),
-        ("postgresql://h/d?password=wrong-one", "behind the question mark"),
+        ("invalid values", "cannot be read"),
+        ("postgresql://h/d?password=wrong-one", "in the part after the question mark"),
     ],
 )
 def test_an_address_that_is_none(text: str, why: str) -> None:
@@ -351,7 +351,7 @@ def test_doctor_shows_engine_place_size_and_answer_time(postgres: Postgres, tmp_
     postgres.do("create database seen")
     url = postgres.by_tcp("seen")
     empty = doctors(tmp_path, url)
-    assert empty["ok"] and "made at the first start" in empty["detail"]
+    assert empty["ok"] and "will be created at the first start" in empty["detail"]
     ledger = SqlLedger(database_of(url))
     found = doctors(tmp_path, url)
     detail = found["detail"]

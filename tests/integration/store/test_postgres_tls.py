@@ -141,5 +141,5 @@ def test_doctor_tries_it_as_it_is_configured(server: Postgres, authority: Author
     assert check["ok"], check
     secret.write_text("wrong")
     (check,) = [c for c in run_checks(tmp_path, environ) if c["what"] == "ledger"]
-    assert not check["ok"] and "refuses our user or password" in check["detail"]
+    assert not check["ok"] and "refused our user or password" in check["detail"]
     assert str(secret) in check["fix"]

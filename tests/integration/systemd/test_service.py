@@ -130,7 +130,7 @@ def test_what_the_coordinator_was_started_with_is_in_the_unit(machine: Machine) 
         ("absent", ""),
         ("broken-enable", r": systemctl --user enable pancode-\w+.service failed: no: enable"),
         ("broken-daemon-reload", ": systemctl --user daemon-reload failed: no: daemon-reload"),
-        (".config", ": its user service cannot be written: .*"),
+        (".config", ": cannot write its user service: .*"),
     ],
 )
 def test_without_a_service_it_says_so(machine: Machine, prepare: str, words: str) -> None:
@@ -154,7 +154,7 @@ def test_no_service_for_a_home_that_does_not_stay_or_a_password_that_no_file_kee
     machine.service("redis://h:6379").install()
     assert len(machine.files()) == 2
     secret = machine.service("redis://:pw@h:6379", PANCODE_REDIS_URL="redis://:pw@h:6379")
-    words = "not restarted after reboot: the password of its Redis is in its environment alone"
+    words = "not restarted after reboot: the password of its Redis is only in its environment"
     assert secret.install() == secret.status() == words
     other = service_of(machine.home, (None, "postgresql://u:pw@h/d"), machine.environ())
     assert other.status() == words.replace("Redis", "database")
@@ -185,7 +185,7 @@ def test_systemd_itself_accepts_the_unit(tmp_path: Path, folder: str) -> None:
 def test_two_homes_are_two_services() -> None:
     names = {CoordinatorUnit(Path(home), ("x",)).name for home in ("/h/a", "/h/b")}
     assert len(names) == 2
-    with pytest.raises(ValueError, match="X holds a control character"):
+    with pytest.raises(ValueError, match="X contains a control character"):
         CoordinatorUnit(Path("/h"), ("x",), {"X": "a\nExecStart=/bin/false"}).text()
 
 
@@ -210,7 +210,7 @@ def test_one_on_its_way_is_waited_for_and_not_overtaken(machine: Machine) -> Non
 
 def test_one_that_ends_or_never_comes_is_waited_for_no_longer(machine: Machine) -> None:
     slept: list[float] = []
-    assert not left_to_service(machine.home, machine.environ(), slept.append), "there is no service"
+    assert not left_to_service(machine.home, machine.environ(), slept.append), "not found: service"
     machine.service().install()
     assert not left_to_service(machine.home, machine.environ(), slept.append), "it is not being started"
     assert not slept

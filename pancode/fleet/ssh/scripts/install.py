@@ -93,8 +93,8 @@ sync -f "$t/.ready" 2>/dev/null
 rm -rf "${b:?}/$2" && mv "$t" "$b/$2" || exit 71
 say changed yes"""
 )
-"""Unpacks a bundle, and puts it in place once it is checked and tried. $1 node home, $2 bundle's name, $3
-Python, $4 the archive's sha256, $5 compile|compiled."""
+"""Unpacks a bundle and installs it after it was checked and tried. $1 node home, $2 bundle's name, $3 Python,
+$4 the archive's sha256, $5 compile|compiled."""
 
 POINT = wrap_script(
     r"""

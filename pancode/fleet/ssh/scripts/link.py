@@ -5,7 +5,7 @@ from __future__ import annotations
 from node_agent.wire.node import TOOL_FOLDERS
 
 BEGIN, END = "@@pancode-begin@@", "@@pancode-end@@"
-"""The marks around what a script says, as login shells may add words of their own."""
+"""The marks around a script's output, as login shells may add output."""
 
 _ME = r"""
 say() { printf '%s=%s\n' "$1" "$2"; }
@@ -25,7 +25,7 @@ session() { # the sshd process of this login: only that may ever be ended as sta
 """
 
 _TAIL = '\nmain "$@" </dev/null\n'
-"""The end of a script: it is read whole before anything runs, and nothing can consume the rest of it."""
+"""The end of a script: the whole script is read before anything runs, so no command can consume its rest."""
 
 
 def wrap_script(body: str) -> str:
@@ -98,7 +98,7 @@ if [ -f "$h/run/agent.pid" ]; then say agent_pid "$(head -n 1 "$h/run/agent.pid"
         "@TOOLS@", " ".join(f'"$HOME"/{one}' for one in TOOL_FOLDERS)
     )
 )
-"""$1 fleet id, $2 node home or empty. One command for everything that bring-up must know."""
+"""$1 fleet id, $2 node home or empty. One command for all facts that bring-up needs."""
 
 
 OPEN_LINK = wrap_script(
@@ -154,6 +154,6 @@ def parse_report(text: str) -> list[tuple[str, str]]:
     _, begin, rest = text.rpartition(f"{BEGIN}\n")
     inside, end, _ = rest.partition(f"{END}")
     if not begin or not end:
-        raise ValueError(f"the node's shell did not run our script to its end: {text[-400:]!r}")
+        raise ValueError(f"the node's shell did not finish our script: {text[-400:]!r}")
     pairs = (line.partition("=") for line in inside.splitlines())
     return [(key, value.strip()) for key, sep, value in pairs if sep]

@@ -68,7 +68,7 @@ def _parse_home(text: str, path: str) -> str:
 
 def _explain_fault(text: str, problem: ValueError) -> str:
     """Return the parser's reason, unless it may show part of a password (with `#`, read as a port)."""
-    return "its host or port cannot be read" if _mask_password(text) != text else str(problem)
+    return "its host or port is invalid" if _mask_password(text) != text else str(problem)
 
 
 def _mask_password(text: str) -> str:

@@ -50,7 +50,7 @@ def read_line(line: bytes) -> dict[str, Any] | None:
 
 PIECE = 64 * 1024
 WINDOW = 8 * PIECE
-"""How many bytes of a connection may be under way: a slow reader holds up only its own sender."""
+"""How many bytes of a connection may be in transit: a slow reader delays only its own sender."""
 _HEAD = struct.Struct(">BII")
 
 

@@ -34,7 +34,7 @@ _OPTIONS = ("-T", "-o", "ConnectTimeout=30", "-o", "ServerAliveInterval=15")
 _DEAF = ("/bin/sh", "-c", "trap '' INT QUIT; exec \"$@\"", "sh")
 """Shields ssh from Ctrl-C, which is meant for the command: it may still have to send a request over ssh."""
 HELLO_S = 180.0
-"""Seconds for the login, as a user may have to type a password or touch a key."""
+"""Seconds for the login, because a user may have to type a password or touch a security key."""
 OPEN_S = 90.0
 """Seconds for a connection, because starting a coordinator takes up to a minute."""
 ENDS_S = 3.0

@@ -10,7 +10,7 @@ from pancode.runs.core import Core
 from pancode.runs.unit_of_work import unit_of_work
 
 CODE_BYTES, MOST_USED = 16, 100
-"""Bytes of a code; and how many used codes are remembered, to notice a second use."""
+"""Bytes of a code; and how many used codes are stored, to detect a second use."""
 
 
 def make_code(core: Core, scopes: tuple[visitors.AccessScope, ...], lasts_ms: int, by: str) -> str:

@@ -32,7 +32,7 @@ def parse_lifetime(text: str) -> int | str:
 )
 def tokens(
     *,
-    name: Annotated[str | None, Argument(help="What it is called in the audit.")] = None,
+    name: Annotated[str | None, Argument(help="The token's name in the audit log.")] = None,
     creates: Annotated[bool, option("Make a token with this NAME.", "--create")] = False,
     revokes: Annotated[bool, option("Revoke the token with this NAME.", "--revoke")] = False,
     scopes: Annotated[
@@ -99,5 +99,5 @@ _COLUMNS: Columns = {
 def _format_revoked(name: str, paused: list[str], left: list[str]) -> str:
     note = f"paused, because it created them: {', '.join(map(escape_line, paused))}\n" if paused else ""
     if left:
-        note += f"continue, as it has begun them: {', '.join(left)}; pancode stop RUN\n"
+        note += f"still running, started by it: {', '.join(left)}; pancode stop RUN\n"
     return f"{escape_line(name)} is revoked\n{note}"

@@ -14,7 +14,7 @@ from pancode.runs.unit_of_work import unit_of_work
 MOST_CHARS = 200
 KEPT_MS = 24 * 3_600_000
 MOST_KEPT = 10_000
-"""How many requests are kept; beyond that the oldest is forgotten."""
+"""How many requests are stored; beyond that, the oldest is deleted."""
 ANOTHER = "send each new request with a new Idempotency-Key"
 
 
@@ -65,13 +65,13 @@ def find_answered(
     if at_work:
         raise RefusedError(
             "the request with this Idempotency-Key is still in progress",
-            why="it arrived a moment ago and has no answer yet",
+            why="it arrived a moment ago and is not answered yet",
             fix="send the same request again in a few seconds to get the answer of the first",
             code="key_at_work",
         )
     if row.status is None:
         raise RefusedError(
-            "it is not known what the request with this Idempotency-Key started",
+            "the effect of the request with this Idempotency-Key is unknown",
             why=(
                 "PanCode failed or was stopped before it stored the answer; it did not start the "
                 "request again"

@@ -136,6 +136,6 @@ def _must_have(call: ApiCall) -> ApiToken:
     if token is None:
         fix = "send the request over TCP, with the token"
         raise UsageError(
-            "this connection has no token", why="it is the unix socket", fix=fix, code="no_session"
+            "this connection has no token", why="it came over the unix socket", fix=fix, code="no_session"
         )
     return token

@@ -12,7 +12,7 @@ def draw_budget(answers: Json, about: str, moment: PageMoment) -> Page:
     rows = tuple(_scope(one) for one in budget["scopes"]) + tuple(_agent(one) for one in cost["rows"])
     above = [make_line(f"the next dispatch is estimated at {format_usd(budget['estimate_next_usd'])}")]
     above += [make_line(note, "yellow") for note in budget["notes"]]
-    head = ("OF", "SPENT", "HELD", "LEFT", "CEILING", "RUNS", "TOKENS", "NOTE")
+    head = ("SCOPE", "SPENT", "RESERVED", "LEFT", "CEILING", "RUNS", "TOKENS", "NOTE")
     return Page(tuple(above), head, rows, ("TOKENS", "RUNS"), "NOTE", "no budget and no cost yet")
 
 

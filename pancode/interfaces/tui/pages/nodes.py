@@ -33,11 +33,10 @@ def draw_nodes(answers: Json, about: str, moment: PageMoment) -> Page:
         for node in answers["fleet"]["nodes"]
     )  # fmt: skip
     gpus = ("GPUS",) if has_gpus else ()
-    head = ("NODE", "STATE", "HEARD", "SLOTS", "RUNTIMES", "MODELS", *gpus, "WALL", "DISK", "PROBLEM")
+    head = ("NODE", "STATE", "HEARD", "SLOTS", "RUNTIMES", "MODELS", *gpus, "ISOLATION", "DISK", "PROBLEM")
     empty = "no node in the fleet; add one: pancode node add NAME"
-    return Page(
-        list_troubles(answers), head, rows, ("WALL", "DISK", "MODELS", *gpus, "RUNTIMES"), "PROBLEM", empty
-    )
+    cut = ("ISOLATION", "DISK", "MODELS", *gpus, "RUNTIMES")
+    return Page(list_troubles(answers), head, rows, cut, "PROBLEM", empty)
 
 
 def format_heard(node: Json, moment: PageMoment) -> str:

@@ -25,7 +25,7 @@ from pancode.landing.git.tree import tree_landing
 from pancode.landing.git.tree.steps import free_branch
 
 IDLE_MS = 3_000
-"""How long after a landing its settings count for the next one, in ms, if no file of settings has changed."""
+"""For how many ms settings that a landing has read are reused, if no settings file has changed."""
 SIGN_S = 60.0
 """How many seconds a user has to answer their own signing agent, for example in a dialog."""
 _SIGNERS = (

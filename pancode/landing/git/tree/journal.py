@@ -120,10 +120,10 @@ class LandingJournal:
             return None
         if (self.folder / "done").exists():
             self.finish()
-            return "an earlier landing had been cut off at its end: completed"
+            return "an earlier landing was interrupted at its end: completed"
         if (self.folder / "applying").exists():
             self.roll_back()
-            return "an earlier landing had been cut off: rolled back"
+            return "an earlier landing was interrupted: rolled back"
         self._forget()
         return None
 
@@ -173,7 +173,7 @@ class LandingJournal:
                 number += 1
             self.folder.rename(aside)
             raise GitRefusal(
-                "a landing was interrupted, and its files were edited after that; they were not changed",
+                "a landing was interrupted, and its files were edited afterwards; they were left unchanged",
                 why=f"the versions before the landing are in {aside / 'old'}",
                 fix=f"compare the files, then remove {aside}",
                 paths=tuple(kept),

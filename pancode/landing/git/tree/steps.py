@@ -177,7 +177,7 @@ def _by_name(change: Change, hidden: frozenset[bytes]) -> str | None:
     if _GITLINK in (change.old_mode, change.new_mode):
         return "a submodule: its change is not landed"
     if change.path in hidden:
-        return "marked assume-unchanged or skip-worktree: your own edits cannot be seen"
+        return "marked assume-unchanged or skip-worktree: git does not report your edits"
     return None
 
 

@@ -119,7 +119,7 @@ def explain_merge(git: Git, request: LandRequest, tip: str | None, report: LandR
     commit, words = _find_landed(git, request, tip)
     back = bool(commit) and report.status is LandStatus.CONFLICT and _is_reverted(git, commit, tip)
     if commit and not back:
-        return LandReport(LandStatus.NOTHING, already=f"it is landed already, found by {words}", commit="")
+        return LandReport(LandStatus.NOTHING, already=f"it has already landed, found by {words}", commit="")
     if report.status is LandStatus.NOTHING:
         return replace(report, already="your tree already has the same content")
     return report

@@ -28,12 +28,12 @@ OWNERS = frozenset(
 )
 """The gates whose fixes are settings that only the owner may change."""
 _NOT_FOR_RUNS = "this needs the user who started"
-_ASK = "; or add --ask: it waits in the inbox for approval"
+_ASK = "; or add --ask to wait in the inbox for approval"
 NAMES: tuple[str, ...] = tuple(ORDER)
 
 
 UNTIL_MS = "until_ms"
-"""The key in a refusal's details: the time at which the refusal ends by itself."""
+"""The key in a refusal's details for the time at which the refusal ends by itself."""
 
 
 CHANGING = ("drain", capacity.BUDGET, capacity.ROUTING)

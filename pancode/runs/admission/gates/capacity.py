@@ -73,7 +73,7 @@ def _format_raise(scope: ScopeView, due: books.Amount) -> str:
     """Return the command that raises the ceiling just enough, in the first currency that lacks room."""
     balance, ceilings = scope.balance, scope.ceilings
     if books.is_workflow(balance.scope):
-        return "start the rest with a larger --budget; see: pancode budget show"
+        return "start the remaining work with a larger --budget; see: pancode budget show"
     kind, _, name = balance.scope.partition(":")
     scope_word = kind if is_period(balance.scope) else quote(f"{kind}:{name}")
     where = "" if kind == "day" else f" --scope {scope_word}"

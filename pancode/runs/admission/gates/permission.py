@@ -73,7 +73,7 @@ def judge_safety(plan: Plan, view: AdmissionView) -> GateVerdict:
         return make_refusal(
             SAFETY,
             f"Dispatch blocked: safety {safety} only reads, and cannot start runs",
-            "for work that only reads: --safety auto-edit --agent scout; for a change: --safety auto-edit",
+            "read-only work: --safety auto-edit --agent scout; a change: --safety auto-edit",
         )
     broken = find_forbidden_command(plan)
     if broken is not None:
@@ -128,18 +128,18 @@ def _judge_enforcement(plan: Plan, may_allow: bool) -> GateVerdict:
         )
     holders = {needs.by(c.isolation) for c in enough} or {needs.by(None)}
     rule, left = needs.rule, [c.name for c in fitting if c not in enough]
-    elsewhere = f"; not on {', '.join(left)}, without a sandbox" if left else ""
+    elsewhere = f"; not on {', '.join(left)}, which has no sandbox" if left else ""
     if holders <= set(_BY):
         who = " or ".join(_BY[how].format(needs.kind.name) for how in _BY if how in holders)
         words = f"{rule}, enforced by {who}{elsewhere}{f'; {OTHER_HELD}' if needs.kind.chosen else ''}"
         return _without_shell(needs, enough, words) or make_pass(SAFETY, words)
     if needs.outside:
-        return make_warning(
-            SAFETY, f"{rule}: your own command, on the machine itself, outside of any sandbox"
-        )
+        return make_warning(SAFETY, f"{rule}: your own command, on the node itself, outside any sandbox")
     if needs.kind.own and rule == plan.safety.value:
-        return make_warning(SAFETY, f"{rule}: your own program, nothing holds it to that")
-    return make_warning(SAFETY, f"{rule}: only told to {needs.kind.name}, as you allowed")
+        return make_warning(SAFETY, f"{rule}: your own command; nothing enforces this")
+    return make_warning(
+        SAFETY, f"{rule}: stated in the prompt of {needs.kind.name} but not enforced, as you allowed"
+    )
 
 
 def _without_shell(needs: EnforcedRule, enough: Sequence[Candidate], words: str) -> GateVerdict | None:
@@ -174,7 +174,7 @@ AGENT = "agent"
 NEVER_LANDS = "changes are not landed automatically (dispatch.land: never)"
 NEVER_FIX = "omit --land, review the change, then: pancode land RUN"
 NEEDS_YES = "needs_yes"
-ASK = "; or add --ask, and it waits in the inbox"
+ASK = "; or add --ask to wait in the inbox"
 """NEEDS_YES is the code of a refusal that a user's approval lifts; ASK is appended to its fix."""
 
 
@@ -224,7 +224,7 @@ def _judge_approval(plan: Plan, view: AdmissionView) -> GateVerdict | None:
     model = f" with {plan.ref.text}" if plan.ref else ""
     return make_refusal(
         AGENT,
-        f"Dispatch blocked: agent {agent.name} asks before each dispatch (runtime {runtime}{model}, "
+        f"Dispatch blocked: agent {agent.name} requires approval of each dispatch (runtime {runtime}{model}, "
         f"estimate {format_usd(f'{plan.due.usd:f}')})",
         f"add --yes, or answer on a terminal{ASK if plan.request.takes_ask else ''}",
         NEEDS_YES,
@@ -274,7 +274,7 @@ def _judge_tier(plan: Plan) -> GateVerdict | None:
     if found.tier is not None and RANK[found.tier] >= RANK[ModelTier(agent.tier.value)]:
         return None
     what = found.tier or "of an unknown tier"
-    words = f"agent {agent.name} needs a {agent.tier} model, but {ref.text} is {what}: {found.why}"
+    words = f"agent {agent.name} requires a {agent.tier} model, but {ref.text} is {what}: {found.why}"
     fix = f"choose a more capable one with --model, or set its tier in models.tiers: {ref.text}"
     if plan.defaults.strict_tiers:
         return make_refusal(AGENT, f"Dispatch blocked: {words} (models.strict_tiers)", fix, lifts="policy")

@@ -17,7 +17,7 @@ def judge_mode(plan: Plan, view: AdmissionView) -> GateVerdict:
     """Judge whether this mode may dispatch, and whether a run stays within its parent's mode."""
     mode, parent = plan.mode, view.parent
     if plan.request.scouts and plan.agent.read_only:
-        return make_pass("mode", f"mode {mode}: a scout only looks, which every mode allows")
+        return make_pass("mode", f"mode {mode}: a scout only reads, which every mode allows")
     if parent is not None and parent.mode not in MODE_DISPATCHES:
         words = f"run {parent.run} has mode {parent.mode}, which cannot start runs"
         return make_refusal(
@@ -67,7 +67,7 @@ def judge_drain(plan: Plan, view: AdmissionView) -> GateVerdict:
             f"Dispatch blocked: the fleet accepts no new work: {view.draining}",
             "pancode fleet resume",
         )
-    return make_pass("drain", "the fleet takes work")
+    return make_pass("drain", "the fleet accepts work")
 
 
 def judge_recursion(plan: Plan, view: AdmissionView) -> GateVerdict:
@@ -76,8 +76,8 @@ def judge_recursion(plan: Plan, view: AdmissionView) -> GateVerdict:
     if level > view.max_depth:
         return make_refusal(
             "recursion",
-            f"Dispatch blocked: level {level} of runs that start runs, the limit is {view.max_depth}",
-            "let the parent do it itself, or raise dispatch.max_depth (PANCODE_DISPATCH_MAX_DEPTH)",
+            f"Dispatch blocked: level {level} of nested runs exceeds the limit of {view.max_depth}",
+            "do the work in the parent run, or raise dispatch.max_depth (PANCODE_DISPATCH_MAX_DEPTH)",
             lifts="policy",
         )
     return make_pass("recursion", f"level {level} of at most {view.max_depth}")
@@ -108,7 +108,9 @@ def _judge_task(task: str) -> GateVerdict:
     problem = _explain_unfit(task)
     if problem:
         return make_refusal(
-            "task", f"Dispatch blocked: the task {problem}", "put the material in a file and give its path"
+            "task",
+            f"Dispatch blocked: the task {problem}",
+            "put the long text in a file and name its path in the task",
         )
     return make_pass("task", f"{len(task)} characters")
 
@@ -173,11 +175,11 @@ def judge_paths(plan: Plan, view: AdmissionView) -> GateVerdict:
             "change to the repository; for an empty directory: --workspace none",
         )
     if plan.project is None:
-        return make_pass("paths", "no project: the run gets an empty folder")
+        return make_pass("paths", "no project: the run gets an empty directory")
     if plan.runtime.own:
-        return make_pass("paths", "your own script: its words are not read as paths")
+        return make_pass("paths", "your own script: it is not checked for paths")
     if plan.request.is_of_issue:
-        return make_pass("paths", "an issue of a tracker: its words are not read as paths")
+        return make_pass("paths", "an issue of a tracker: it is not checked for paths")
     outside = [fact for fact in view.paths if not fact.inside]
     if outside:
         words = _format_list([fact.word for fact in outside])

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from node_agent.wire.clock import Clock
 
 PAINT_MS, CALM = 50, 2
-"""Milliseconds between two repaints, at least; and at least so many times as long as the last one took."""
+"""The least milliseconds between two repaints, and the least multiple of the last repaint's duration."""
 HELP = """\
 Enter sends, Ctrl-J begins a new line. Esc ends the turn at work. Ctrl-D leaves, and nothing ends.
 Tab goes to a question, and its keys answer it; one of them alone in the field, and Enter, does so, too.
@@ -131,7 +131,7 @@ class ChatScreen(SteadyPage):
         self.view = TalkView(self.talk.blocks, escape_line(self._by))
         self.card = AskCard(self._send_answer, self._type)
         self._find = PromptLine()
-        self._find.placeholder = "find; Enter continues, Esc closes"
+        self._find.placeholder = "find; Enter finds the next one, Esc closes"
         self._sign = Static("\u276f ", id="sign", markup=False)
         yield from (self._head, self.view, self.card, self._pulse, self._edge, self._find)
         with Horizontal(id="write"):
@@ -164,7 +164,7 @@ class ChatScreen(SteadyPage):
         unsure = self.controller.leave()
         for one in unsure:
             what = safe_block(one or "your last selection").rstrip()
-            say(f"not known whether it was sent: {what}\n  look: pancode sessions\n")
+            say(f"it is unknown whether this was sent: {what}\n  check: pancode sessions\n")
         for one in (*self.controller.refused, self.field.text.strip()):
             if one and one not in unsure:
                 say(f"not sent: {safe_block(one).rstrip()}\n")
@@ -324,13 +324,10 @@ class ChatScreen(SteadyPage):
         )
         if not self.shape.get("heard", True):
             sign, lasts = "unknown", ""
-            words = (
-                f"{escape_line(self.shape['node'] or '')} is not heard; the turn continues "
-                "there, as far as is known"
-            )
+            words = f"{escape_line(self.shape['node'] or '')} is unreachable; its turn is assumed to continue"
         if self._away_ms is not None:
             sign, lasts = "unknown", f"  {format_clock((now - self._away_ms) // 1000)}"
-            words = "not heard; what you type is kept here"
+            words = "the coordinator is unreachable; your text is kept here"
         tone = GLYPHS[sign][1] if sign != "waiting" else ""
         left: Line = ((" ", ""), draw_glyph(sign), (f" {words}", tone), (lasts, QUIET))
         if self._note[0]:
@@ -368,7 +365,7 @@ class ChatScreen(SteadyPage):
         elif self._leaves:
             self.dismiss(0)
         else:
-            self._leaves, self._note = True, ("Ctrl-C again leaves; nothing ends", "")
+            self._leaves, self._note = True, ("press Ctrl-C again to leave; nothing ends", "")
         self._draw_frame()
 
     def action_other(self) -> None:
@@ -547,11 +544,11 @@ class ChatScreen(SteadyPage):
     def _send_answer(self, answered: CardAnswer) -> None:
         question, how = answered.question, answered.how
         if self._clock.mono_ms() - self._card_ms < QUIET_MS:
-            self._note = ("this question has just come: read it, and press again", "")
+            self._note = ("this question has just appeared: read it, then press the key again", "")
             return None
         if how == "always" and self._sure != question:
             self._sure = question
-            self._note = ("in this whole run? a again; y: once", "")
+            self._note = ("allow it in the whole run? press a again; y allows it once", "")
             return None
         if how == "words":
             return self._reply_to(answered)
@@ -567,7 +564,7 @@ class ChatScreen(SteadyPage):
         else:
             self.controller.do(lambda acts: acts.decide(question, how))
         self._agreed = how == "yes" and isinstance(question, dict) and question["kind"] == "change"
-        self._note = ("sent; Alt-U takes the change back" if self._agreed else "sent", "")
+        self._note = ("sent; Alt-U undoes the change" if self._agreed else "sent", "")
         self.set_focus(self.field)
         return None
 

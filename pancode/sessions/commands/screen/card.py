@@ -64,10 +64,10 @@ class AskCard(Static, can_focus=True):
                 text.append(f" {key} {what} ", "reverse bold" if key == "y" else "bold").append("  ")
             text.append("Esc back", QUIET)
         else:
-            text.append("\nTab", "bold").append(" to its keys", QUIET)
+            text.append("\nTab", "bold").append(" for the keys", QUIET)
             alone = [key for key, _, how in self._list_keys() if len(key) == 1 and how != "words"]
             if alone:
-                text.append(f", or one of {' '.join(alone)} and Enter", QUIET)
+                text.append(f", or type one of {' '.join(alone)} and Enter", QUIET)
         self.update(text)
 
     def _list_keys(self) -> list[tuple[str, str, str]]:
@@ -117,9 +117,13 @@ def _split_question(question: Any) -> tuple[str, str, list[str]]:
     if isinstance(question, Consent):
         return question.title, question.question, []
     titles = {
-        "question": "it asks you",
-        "call": "it asks to run this",
-        "change": "it asks to change this",
-        "landing": "it asks to land this",
+        "question": "the agent asks you",
+        "call": "the agent requests to run this",
+        "change": "the agent requests to change this",
+        "landing": "the agent requests to land this",
     }
-    return titles.get(question["kind"], "it waits for your yes"), question["words"], list(question["choices"])
+    return (
+        titles.get(question["kind"], "your approval is required"),
+        question["words"],
+        list(question["choices"]),
+    )

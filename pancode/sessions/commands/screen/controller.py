@@ -24,16 +24,16 @@ from pancode.sessions.commands.slash import CommandEnd, TypedCommand, carried_ou
 from pancode.sessions.commands.terms import format_terms, is_raise, set_terms
 
 News = tuple[str, Any]
-"""The follower's news, and: `begun` and the answer, `note` and a text, `away` and the error, `refused` and
-(error, words), `panel` and (title, text), `agree` and a `Consent`, `found` and lines, `terms` and the mode
-and level of the settings, `things` and a list of (word, what it is), `crash` and the error."""
+"""The follower's updates, and: `begun` and the answer, `note` and a text, `away` and the error, `refused` and
+(error, message), `panel` and (title, text), `agree` and a `Consent`, `found` and lines, `terms` and the mode
+and level of the settings, `things` and a list of (name, description), `crash` and the error."""
 MOST_THINGS = 20_000
 MOST_RUNS = 50
 AWAY_S = 2.0
 WATCH_S = 2.0
 """Seconds between two checks of the other runs."""
 LEAVE_S = 5.0
-"""How many seconds leaving waits at most for the answer to what was sent last."""
+"""How many seconds leaving waits at most for the response to the last request."""
 MOST_NEWS = 32
 """How many pieces of output may be queued for the screen before the stream waits."""
 
@@ -43,7 +43,7 @@ class Consent:
     """A question to the user; a thread waits for its `answer`. `yes`: label of the approving key."""
 
     question: str
-    title: str = "before it begins"
+    title: str = "before the session starts"
     action: str = "begin it"
     answer: queue.Queue[bool] = field(default_factory=queue.Queue)
 
@@ -76,7 +76,7 @@ Opening = Callable[[Face, Client], list[FoundLine]]
 
 
 Runs = Callable[[Sequence[str], float, int], CommandEnd]
-"""Runs one of our commands, as `carried_out` does."""
+"""Runs a `pancode` command, as `carried_out` does."""
 
 
 class ChatController:
@@ -100,7 +100,7 @@ class ChatController:
         self._room = threading.Semaphore(MOST_NEWS)
         self._way = threading.Condition()
         self._on_way: list[tuple[Callable[[], object], str | None]] = []
-        """What is under way and what waits, each with its words; None: it only looks."""
+        """The running and the queued requests, each with its message; None: it only reads."""
         self.unsure: list[str] = []
         """Messages whose response was lost."""
         self.refused: list[str] = []
@@ -153,7 +153,9 @@ class ChatController:
         """Set another mode or level for the next message; a card asks before the level is raised."""
 
         def agreed(question: str) -> bool:
-            return self._face.ask_consent(Consent(question, "before it does more by itself", "do it"))
+            return self._face.ask_consent(
+                Consent(question, "before the agent may do more without asking", "do it")
+            )
 
         def work() -> None:
             done = set_terms(self._client, self.run, terms, agreed)
@@ -206,7 +208,7 @@ class ChatController:
                 f"With safety {level}, the agent would do more without asking you. Start the session?", ""
             ):
                 raise UsageError(
-                    "nothing was started", fix="choose another level with Ctrl-Y", code="not_agreed"
+                    "the session was not started", fix="choose another level with Ctrl-Y", code="not_agreed"
                 )
             assert self._begin is not None
             begun = self._begin(self._face, client, words, terms)
@@ -260,7 +262,7 @@ class ChatController:
         def work() -> None:
             argv = command.command.argv(command.words, self.run)
             end = self._runs(argv, command.command.patience_s, columns)
-            consent = Consent(end.text, "before it does more by itself", "do it")
+            consent = Consent(end.text, "before the agent may do more without asking", "do it")
             if end.needs_yes and self._face.ask_consent(consent):
                 end = self._runs([*argv, "--yes"], command.command.patience_s, columns)
             self._tell(("panel", (command.text, end.text)))

@@ -17,16 +17,16 @@ QUIET, LIVE = "dim", "cyan"
 MODES = {"plan": "", "build": LIVE, "review": "green", "admin": "red"}
 """From a mode to the color of its name; plan, the least permissive one, has none."""
 STATES: dict[str, tuple[str, str]] = {
-    "": ("not begun", "say what shall be done"),
+    "": ("not begun", "describe the task"),
     "begins": ("waiting", "it begins"),
     "waits for a slot": ("waiting", "waits for a slot"),
     "starts": ("waiting", "starts"),
     "works": ("running", "works"),
     "asks": ("asks", "asks you"),
     "waits for you": ("online", "your turn"),
-    "rests": ("online", "rests; your message continues with it"),
-    "turn lost": ("failed", "the turn was lost; nothing sends your message again by itself"),
-    "ended": ("stopped", "ended; your message begins it again"),
+    "rests": ("online", "suspended; your message continues it"),
+    "turn lost": ("failed", "the turn was interrupted; your message is not sent again automatically"),
+    "ended": ("stopped", "ended; your message starts it again"),
 }
 """From a session's state to its glyph and its text. A state that this version does not know is shown as
 unknown."""

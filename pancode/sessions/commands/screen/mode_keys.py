@@ -23,9 +23,9 @@ class ChosenTerms:
         self._send = send
         self._shape: Mapping[str, Any] = {}
         self._wish: dict[str, str] = {}
-        """Chosen by keys, and not sent yet."""
+        """Chosen by keys, but not sent yet."""
         self._sent: dict[str, str] = {}
-        """Sent, and not seen in the session's state yet."""
+        """Sent, but not in the session's state yet."""
         self._back = "build"
 
     def settings(self, found: Terms) -> None:

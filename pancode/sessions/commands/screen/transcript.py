@@ -10,16 +10,16 @@ from pancode.sessions.commands.preflight import FoundLine
 from pancode.sessions.conversation.model import HeardMessage, Output, Part, Said, TalkCall, TalkNote, Turn
 
 MOST_DETAIL, MOST_DIFF = 400, 400
-"""How many characters of a call's subject, and lines of its change, are shown."""
+"""How many characters of a call's subject, and how many lines of its diff, are shown."""
 MOST_OUTPUT = 16_000
-"""How many characters a block of output has at most, as it is drawn anew when it grows; the rest is another.
-"""
+"""How many characters a block of output may have, as a growing block is redrawn; more output starts a new
+one."""
 
 _TOLD = {
     **dict.fromkeys(("started", "noted", "compacted"), "not begun"),
     **{"retrying": "error", "rests": "waiting", "unread": "error"},
 }
-"""What a program says of itself that is shown, with the name of its glyph in GLYPHS."""
+"""The program's notes that are shown, with their glyph's name in GLYPHS."""
 
 
 @dataclass(slots=True, eq=False)
@@ -196,7 +196,7 @@ class TalkStory:
 
 
 def call_line(call: TalkCall) -> str:
-    why = f": not let through: {escape_line(call.why)}" if call.state == "denied" else ""
+    why = f": denied: {escape_line(call.why)}" if call.state == "denied" else ""
     return escape_line(f"{call.tool or '?'} {call.about[:MOST_DETAIL]}".strip()) + why
 
 

@@ -42,4 +42,4 @@ def test_one_that_is_silent_is_waited_for_so_long(tmp_path: Path) -> None:
 def test_one_that_is_not_there_is_missing() -> None:
     told = probe_program(("/no/such/program",), SystemClock())
     assert told["missing"] and "could not be started: No such file or directory" in str(told["why"])
-    assert "names no program" in str(probe_program((), SystemClock())["why"])
+    assert "does not name a program" in str(probe_program((), SystemClock())["why"])

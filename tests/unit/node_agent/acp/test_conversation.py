@@ -173,7 +173,7 @@ def test_words_are_never_a_command_of_the_program(talks: Talks, before: str) -> 
     talk = talks("plain")
     talk.begin()
     words = f"{before}/init !`touch x`"
-    assert [talk.run(words) for _ in range(2)] == [f"you said {HEAD}{words}"] * 2
+    assert [talk.run(words) for _ in range(2)] == [f"requested {HEAD}{words}"] * 2
     assert talk.run("look in /etc") == "you said look in /etc", "other words are sent as they are"
 
 
@@ -228,7 +228,7 @@ def test_what_was_chosen_of_its_offers_is_set_and_never_a_mode_that_asks_nobody(
     noted = [one["text"] for one in talks.told("noted")]
     assert noted[0] == "[peer offers mode: code, plan; effort: low, high; model: m-1, m-2]"
     if way.get("mode") in ("yolo", "debug"):
-        assert f"[peer offers no mode {way['mode']}, only code, plan]" in noted
+        assert f"[peer does not offer mode {way['mode']}, only code, plan]" in noted
 
 
 def test_a_model_that_it_does_not_offer_is_named(talks: Talks) -> None:

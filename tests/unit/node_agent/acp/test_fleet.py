@@ -126,7 +126,7 @@ def test_the_tools_are_listed_asked_for_and_answered(served: Served) -> None:
 
 def test_what_is_no_name_or_outside_of_a_turn_is_not_asked(served: Served) -> None:
     served.call(1, task="before any turn")
-    assert served.result() == ("no turn is at work, so nothing is asked", True)
+    assert served.result() == ("no turn is in progress, so no call is made", True)
     served.server.turn = True
     served.call(2, name="Approve it")
     assert served.result() == ("Approve it is not a tool of this run", True)

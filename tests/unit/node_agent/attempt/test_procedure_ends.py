@@ -37,7 +37,7 @@ def test_the_limit_of_turns_ends_it_while_it_runs() -> None:
     over = b'{"usd": "0", "turns": 3}\n{"usd": "0", "turns": 4}\n'
     claims = run(Script(output=over, duration_ms=600_000), limits=limits).claims[NAME]
     assert (claims.outcome, claims.failure) == (Outcome.BUDGET_EXCEEDED, FailureKind.TURN_LIMIT)
-    assert claims.reason == "the model was asked for its turn 4, the limit is 3"
+    assert claims.reason == "the model was called for turn 4, the limit is 3"
     within = b'{"usd": "0", "turns": 3, "answer": "done"}\n'
     assert run(Script(output=within), limits=limits).claims[NAME].outcome is Outcome.DONE
 
@@ -82,7 +82,7 @@ def test_a_secret_in_a_commit_on_the_way_is_named_and_marked() -> None:
     stage.settle()
     claims = stage.claims[NAME]
     assert [(one.secret, one.file, one.passing) for one in claims.exposed] == [("S", "a.txt", True)]
-    assert claims.findings == ("the value of S, a secret, is in a.txt in a commit on the way",)
+    assert claims.findings == ("the value of S, a secret, is in a.txt in an intermediate commit",)
 
 
 @pytest.mark.parametrize("on_the_way", [False, True])
@@ -92,7 +92,7 @@ def test_a_search_for_secrets_that_could_not_be_made_is_told_as_a_secret_is(on_t
     stage.push(job_of())
     stage.settle()
     claims = stage.claims[NAME]
-    what = "the commits on the way" if on_the_way else "the result"
+    what = "the intermediate commits" if on_the_way else "the result"
     words = f"{what} could not be searched for secrets: [secret S] is in the way"
     assert [(one.secret, one.file, one.passing) for one in claims.exposed] == [("", words, on_the_way)]
     assert claims.findings == (words,)
@@ -237,5 +237,7 @@ def test_findings_about_the_question_and_the_board_are_both_told(monkeypatch: py
     monkeypatch.setattr(MemoryWorkspaces, "question", refuse)
     claims = run(Script(board=(("plan/.hidden", b"x"),)), board=()).claims[NAME]
     told = " ".join(claims.findings)
-    assert "what it asks a user cannot be read: it is closed" in told and "not on the board" in told
+    assert (
+        "cannot read the agent's question to a user: it is closed" in told and "not put on the board" in told
+    )
     assert (claims.outcome, claims.failure) == (Outcome.BLOCKED, FailureKind.NEEDS_USER)

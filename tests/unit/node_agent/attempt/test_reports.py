@@ -89,7 +89,7 @@ def test_they_are_in_the_receipt_and_change_no_verdict() -> None:
     assert claims.outcome is Outcome.DONE
     assert [(one.form, one.unread) for one in claims.reports] == [
         ("junit", ""),
-        ("unknown", "no gate has written it as a plain file"),
+        ("unknown", "no gate has written it as a regular file"),
     ]
     assert run(script, reports=("out/j.xml",)).claims[NAME].reports == (), "no gate, no report"
 

@@ -175,7 +175,7 @@ def test_number_name_and_text_are_those_that_were_laid_and_count_once() -> None:
     (one,) = found.spent().turns
     assert one.words == (LAID[0], LAID[1]) and found.spent().heard == (1,)
     other, again = found.spent().broken.words
-    assert "other words 1" in other and "not laid for it then" in again
+    assert "other words 1" in other and "not delivered to it then" in again
 
 
 def test_what_is_laid_is_known_before_the_program_can_tell_of_it_and_after_a_restart() -> None:

@@ -173,10 +173,10 @@ LIMITED_BY = [
     (StepEndedBy.IDLE, K.IDLE_LIMIT, "it wrote nothing for longer than its idle limit of 9s",
      "idle, --idle-timeout"),
     (StepEndedBy.OUTPUT, K.OUTPUT_LIMIT, "it wrote more than its output limit of 64 MiB", "output"),
-    (StepEndedBy.MEMORY, K.MEMORY_LIMIT, "it took more memory than its limit of 2 GiB", "memory"),
+    (StepEndedBy.MEMORY, K.MEMORY_LIMIT, "it used more memory than its limit of 2 GiB", "memory"),
     (StepEndedBy.PROCESSES, K.PROCESS_LIMIT, "it had more processes and threads than its limit of 9",
      "processes"),
-    (StepEndedBy.DISK, K.DISK_LIMIT, "it had more on the disk than its limit of 20 GiB", "disk"),
+    (StepEndedBy.DISK, K.DISK_LIMIT, "it used more disk space than its limit of 20 GiB", "disk"),
 ]
 # fmt: on
 
@@ -243,7 +243,7 @@ def test_a_model_server_that_fails_on_and_on_ends_the_run_as_its_failure(
 
 def test_a_model_server_that_answers_now_and_then_ends_nothing() -> None:
     assert failing_model(None) is None and failing_model(counted(MOST_TRIES - 1, 500)) is None
-    assert failing_model(counted(MOST_TRIES * 9, 503, MOST_FAILING_S - 1)) is None, "it may be loading"
+    assert failing_model(counted(MOST_TRIES * 9, 503, MOST_FAILING_S - 1)) is None, "valid values: loading"
 
 
 def test_turns_are_the_runtimes_own_or_the_gateways() -> None:
@@ -251,7 +251,7 @@ def test_turns_are_the_runtimes_own_or_the_gateways() -> None:
     by_login = ModelCount(Usage(), ModelCalls(requests=9, subscription=True))
     assert too_many_turns(5, 5, calls) is None, "what the runtime tells goes before what was counted"
     assert too_many_turns(5, 6, None) == StopNote(
-        StopKind.TURNS, "the model was asked for its turn 6, the limit is 5"
+        StopKind.TURNS, "the model was called for turn 6, the limit is 5"
     )
     assert too_many_turns(6, 0, calls) is None, "failed and refused calls are not turns"
     assert too_many_turns(5, 0, calls) is not None

@@ -36,7 +36,7 @@ def test_sources_of_other_values_stay_and_a_link_is_followed(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("name", "value", "why"),
     [
-        ("A KEY", b"x", "not the name of a secret"),
+        ("A KEY", b"x", "not a valid name: use"),
         ("", b"x", "not the name"),
         ("1A", b"x", "not the name"),
         ("A", b" \n", "empty"),

@@ -58,7 +58,7 @@ def test_what_is_wrong_comes_with_what_mends_it() -> None:
     refused = KnownServer(ServerKind(Dialect.OPENAI, True), reading=ServerReading(locked=True), key="k")
     stuck = KnownServer(
         ServerKind(Dialect.LLAMACPP),
-        progress=DecodeProgress(words="a slot has stood"),
+        progress=DecodeProgress(words="a slot has been stuck"),
         reading=ServerReading(),
     )
     gone = KnownServer(trouble="cannot be reached: refused")

@@ -108,5 +108,5 @@ def test_the_coordinator_s_keys_are_a_line_each(tmp_path: Path) -> None:
     assert list(home.read_coordinators()) == [fresh.keyid, old.keyid]
     for bad in ("", f"{fresh.text()}\nrubbish\n"):
         home.coordinator.write_text(bad)
-        with pytest.raises(SettingsError, match="enrol this node again"):
+        with pytest.raises(SettingsError, match="enroll this node again"):
             home.read_coordinators()

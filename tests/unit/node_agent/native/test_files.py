@@ -46,7 +46,7 @@ def test_what_is_too_long_is_clipped_and_says_so(box: Box, top: Path) -> None:
 def test_a_binary_file_and_a_folder_are_named_as_such(box: Box, top: Path) -> None:
     (top / "bin").write_bytes(b"\0\1" * 50)
     assert read(box, {"path": "bin"}) == "[bin is a binary file of 100 bytes; it is not shown]"
-    with pytest.raises(Failed, match="ls shows"):
+    with pytest.raises(Failed, match="ls to"):
         read(box, {"path": "src"})
 
 
@@ -123,5 +123,5 @@ def test_what_is_not_there_is_said(box: Box) -> None:
         read(box, {"path": "gone"})
     with pytest.raises(Failed, match="not a directory"):
         write(box, {"path": "notes.txt/x", "content": ""})
-    with pytest.raises(Failed, match="leads nowhere"):
+    with pytest.raises(Failed, match="symlink"):
         write(box, {"path": "nowhere", "content": ""})

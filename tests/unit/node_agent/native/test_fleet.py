@@ -118,7 +118,7 @@ def test_a_turn_that_ends_gives_the_call_up(tmp_path: Path) -> None:
         stage.loop.run("x")
     except TurnOver as over:
         assert over.stop is TurnStop.CANCELLED
-    assert [one["number"] for one in stage.told("fleet_over")] == [1], "nobody waits for it any more"
+    assert [one["number"] for one in stage.told("fleet_over")] == [1], "its caller no longer waits for it"
 
 
 def test_the_model_is_shown_the_schema_of_the_job() -> None:

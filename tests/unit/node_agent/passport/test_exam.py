@@ -39,14 +39,14 @@ def test_no_time_left_is_unknown() -> None:
     box = Box(costs={"context": 30_000, "tool": 10_000})
     fact, _ = take(box)
     assert grades(fact)[ExamCheck.EDITS] is Grade.UNKNOWN and "edit" not in box.asked
-    assert fact.of(ExamCheck.EDITS).words == "there was no time left"  # type: ignore[union-attr]
+    assert fact.of(ExamCheck.EDITS).words == "not tested: the time limit was reached"  # type: ignore[union-attr]
 
 
 def test_a_model_that_is_loaded_first_has_minutes_and_then_other_numbers() -> None:
     box = Box(fact=with_model(residence=Residence.NOT_LOADED, ctx_usable=4_096), costs={"answer": 200_000})
     box.find = lambda look, fact: with_model(residence=Residence.LOADED)
     fact, said = take(box)
-    assert said[0] == (AskState.TESTING, "it is loaded now, which may take minutes")
+    assert said[0] == (AskState.TESTING, "the model is loading, which may take minutes")
     assert (
         box.patience[0] == 300_000 and grades(fact)[ExamCheck.CONTEXT] is Grade.PASSED and fact.ctx == 32_768
     )
@@ -56,7 +56,7 @@ def test_what_does_not_answer_is_asked_nothing_else() -> None:
     box = Box(costs={"answer": 20_000})
     fact, _ = take(box)
     assert grades(fact) == {ExamCheck.ANSWERS: Grade.FAILED} and box.asked == ["answer"]
-    assert fact.checks[0].words == "not one token within 15 s"
+    assert fact.checks[0].words == "no token within 15 s"
 
 
 def test_a_number_that_is_too_small_saves_the_long_prompt() -> None:
@@ -101,8 +101,8 @@ def test_a_server_that_stays_full_is_given_up() -> None:
     ("fact", "words", "fix"),
     [
         (None, "endpoint box not found on this node", "pancode models ls --servers"),
-        (FACT.model_copy(update={"models": ()}), "endpoint box has no model m now", "pancode models"),
-        (with_model(embedding=True), "m makes vectors, no words", "pancode models"),
+        (FACT.model_copy(update={"models": ()}), "endpoint box does not have model m now", "pancode models"),
+        (with_model(embedding=True), "m is an embedding model and generates no text", "pancode models"),
         (
             FACT.model_copy(update={"health": Health.WEDGED, "words": "its slots stand", "fix": "restart"}),
             "its slots stand",

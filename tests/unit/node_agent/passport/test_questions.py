@@ -38,7 +38,7 @@ def edit(**changes: object) -> Reply:
         (Reply(tokens=1), Grade.PASSED, "first token"),
         (Reply(thought=True, first_ms=5), Grade.PASSED, "first token after 0.0 s"),
         (Reply(), Grade.FAILED, "its answer was empty"),
-        (LATE, Grade.FAILED, "not one token within 15 s"),
+        (LATE, Grade.FAILED, "no token within 15 s"),
         (Reply(error="out of memory"), Grade.FAILED, "200: out of memory"),
         (Reply(status=400, error="bad template"), Grade.FAILED, "400: bad template"),
     ],
@@ -57,7 +57,7 @@ def test_answers(reply: Reply, grade: Grade, words: str) -> None:
         (
             [replace(PING, finish="length")],
             Grade.FAILED,
-            "it did not come to a call within its limit of tokens",
+            "it reached its token limit without a tool call",
         ),
         (
             [replace(PING, calls=(Call("c", "ping", '{"x": '),))],
@@ -67,31 +67,35 @@ def test_answers(reply: Reply, grade: Grade, words: str) -> None:
         (
             [replace(PING, calls=(Call("c", "ping", "{}"),))],
             Grade.FAILED,
-            "it called 'ping', with other arguments than asked for",
+            "it called 'ping', with other arguments than requested",
         ),
         (
             [replace(PING, calls=(Call("c", "ping", '{"x": "ok", "y": 1}'),))],
             Grade.FAILED,
-            "it called 'ping', with other arguments than asked for",
+            "it called 'ping', with other arguments than requested",
         ),
         (
             [replace(PING, calls=(Call("c", "pong", '{"x": "ok"}'),))],
             Grade.FAILED,
-            "it called 'pong', which is not a tool here",
+            "it called 'pong', which is not one of the offered tools",
         ),
         (
             [Reply(text='<tool_call>{"name": "ping"}')],
             Grade.FAILED,
-            "it wrote the call as text, where no program finds it",
+            "it wrote the call as plain text, which programs do not recognize",
         ),
-        ([Reply(text='ping(x="ok")')], Grade.FAILED, "it wrote the call as text, where no program finds it"),
+        (
+            [Reply(text='ping(x="ok")')],
+            Grade.FAILED,
+            "it wrote the call as plain text, which programs do not recognize",
+        ),
         (
             [Reply(status=400, error="x does not support tools")],
             Grade.FAILED,
             "the server refused the tool: x does not support tools",
         ),
-        ([WORD, LATE], Grade.FAILED, "no answer in the time that was left"),
-        ([LATE], Grade.UNKNOWN, "no answer in the time that was left"),
+        ([WORD, LATE], Grade.FAILED, "no answer within the time limit"),
+        ([LATE], Grade.UNKNOWN, "no answer within the time limit"),
     ],
 )
 def test_tools(replies: list[Reply], grade: Grade, words: str) -> None:
@@ -102,11 +106,11 @@ def test_tools(replies: list[Reply], grade: Grade, words: str) -> None:
 @pytest.mark.parametrize(
     ("reply", "grade", "words"),
     [
-        (edit(), Grade.PASSED, "edited a file in the asked format"),
+        (edit(), Grade.PASSED, "edited a file in the requested format"),
         (
             edit(old='    greeting = "Hello"\n', new='    greeting = "Welcome"\n'),
             Grade.PASSED,
-            "edited a file in the asked format",
+            "edited a file in the requested format",
         ),
         (edit(old='greeting = "Hi"'), Grade.FAILED, "the old text of its edit is not in the file"),
         (
@@ -114,8 +118,8 @@ def test_tools(replies: list[Reply], grade: Grade, words: str) -> None:
             Grade.FAILED,
             "the old text of its edit is not in the file",
         ),  # twice: which one?
-        (edit(old=""), Grade.FAILED, "its edit names no old text"),
-        (edit(new='"Welcome'), Grade.FAILED, "its edit makes another change than the one asked for"),
+        (edit(old=""), Grade.FAILED, "its edit has no old text"),
+        (edit(new='"Welcome'), Grade.FAILED, "its edit makes a different change than requested"),
         (edit(old=None), Grade.FAILED, "its edit lacks path, old or new"),
         (edit(path=7), Grade.FAILED, "its edit lacks path, old or new"),
         (
@@ -126,10 +130,14 @@ def test_tools(replies: list[Reply], grade: Grade, words: str) -> None:
         (
             replace(edit(), finish="length"),
             Grade.FAILED,
-            "it did not come to a call within its limit of tokens",
+            "it reached its token limit without a tool call",
         ),
-        (Reply(text="```diff\n- edit"), Grade.FAILED, "it wrote the call as text, where no program finds it"),
-        (LATE, Grade.UNKNOWN, "no answer in the time that was left"),
+        (
+            Reply(text="```diff\n- edit"),
+            Grade.FAILED,
+            "it wrote the call as plain text, which programs do not recognize",
+        ),
+        (LATE, Grade.UNKNOWN, "no answer within the time limit"),
     ],
 )
 def test_edits(reply: Reply, grade: Grade, words: str) -> None:
@@ -145,39 +153,39 @@ def test_edits(reply: Reply, grade: Grade, words: str) -> None:
             Reply(prompt_tokens=6_900),
             32_768,
             Grade.PASSED,
-            "32768 tokens as it says; over 6000 were read whole",
+            "32768 tokens according to the server; a prompt of over 6000 was read completely",
         ),
         (
             Reply(prompt_tokens=4_096),
             32_768,
             Grade.FAILED,
-            "a prompt of over 6000 tokens was cut to 4096, without a word",
+            "a prompt of over 6000 tokens was silently cut to 4096",
         ),
         (
             Reply(prompt_tokens=2_048),
             None,
             Grade.FAILED,
-            "a prompt of over 6000 tokens was cut to 2048, without a word",
+            "a prompt of over 6000 tokens was silently cut to 2048",
         ),
         (
             Reply(prompt_tokens=6_900),
             None,
             Grade.UNKNOWN,
-            "over 6000 tokens were read; how many fit it does not say",
+            "over 6000 tokens were read; the server does not report its limit",
         ),
         (
             Reply(text="It was 123456."),
             32_768,
             Grade.PASSED,
-            "32768 tokens as it says; over 6000 were read whole",
+            "32768 tokens according to the server; a prompt of over 6000 was read completely",
         ),
         (
             Reply(text="Which one?"),
             32_768,
             Grade.UNKNOWN,
-            "the server does not count prompts, and the number was not found",
+            "the server does not count prompt tokens, and the model did not find the number",
         ),
-        (LATE, 32_768, Grade.UNKNOWN, "a prompt of over 6000 tokens took longer than there was time"),
+        (LATE, 32_768, Grade.UNKNOWN, "reading a prompt of over 6000 tokens exceeded the time limit"),
         (
             Reply(status=400, error="at most 4096"),
             None,
@@ -197,7 +205,7 @@ def test_a_server_that_says_too_little_is_believed() -> None:
     small = MODEL.model_copy(update={"ctx_usable": 4_096})
     said = questions.stated_context(endpoint(), small, 4_096)
     assert said is not None and said.grade is Grade.FAILED
-    assert said.words == "a call gets 4096 tokens, and a coding agent needs 16384"
+    assert said.words == "a call gets 4096 tokens, but a coding agent needs 16384"
     assert "OLLAMA_CONTEXT_LENGTH=32768" in said.fix
     assert questions.stated_context(endpoint(), MODEL, 32_768) is None
     assert questions.stated_context(endpoint(), MODEL, None) is None
@@ -224,7 +232,7 @@ def test_each_server_has_its_own_fix(dialect: Dialect) -> None:
 def test_a_model_that_was_made_for_less_has_no_setting() -> None:
     small = MODEL.model_copy(update={"ctx_max": 8_192})
     assert questions.context_fix(endpoint(), small) == (
-        "use another model: qwen3:8b was made for 8192 tokens at most"
+        "use another model: qwen3:8b supports at most 8192 tokens"
     )
     half = MODEL.model_copy(update={"ctx_max": LEAST_CONTEXT})
     assert "OLLAMA_CONTEXT_LENGTH=16384" in questions.context_fix(endpoint(), half)

@@ -91,8 +91,8 @@ def test_it_does(path: str) -> None:
     ("path", "why"),
     [
         (".github/workflows/x.yml", "continuous integration runs it"),
-        (".vscode/tasks.json", "an editor runs what it names"),
-        ("AGENTS.md", "an agent program obeys it, or runs what it names"),
+        (".vscode/tasks.json", "an editor runs commands that it names"),
+        ("AGENTS.md", "an agent program obeys it, or runs commands that it names"),
     ],
 )
 def test_a_user_is_told_who_runs_it(path: str, why: str) -> None:

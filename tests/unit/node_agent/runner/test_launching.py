@@ -242,8 +242,8 @@ def test_the_rules_of_the_node_s_owner_are_told_as_such() -> None:
     launch = NodeRuntimes(mine).launch(job, WORK, HOME)
     assert [(one.rule, one.how) for one in launch.enforced[1:]] == [
         ("path rules", Enforcement.CHECKED),
-        ("path rules of the machine's owner", Enforcement.CHECKED),
-        ("command rules of the machine's owner", Enforcement.CHECKED),
+        ("path rules of the node's owner", Enforcement.CHECKED),
+        ("command rules of the node's owner", Enforcement.CHECKED),
     ]
 
 
@@ -460,7 +460,7 @@ def test_a_phase_that_must_be_inside_is_never_run_outside() -> None:
     """Its sandbox went between set-up and gates."""
     job = job_of()
     plan = work_plan(job, RUNTIMES.launch(job, WORK, HOME), WORK, Path("/j"), Intervals())
-    with pytest.raises(StepFailed, match="the sandbox is gone") as failed:
+    with pytest.raises(StepFailed, match="the sandbox is no longer available") as failed:
         RUNTIMES.enclose(job, plan, (), None)
     assert failed.value.kind is FailureKind.SANDBOX
 

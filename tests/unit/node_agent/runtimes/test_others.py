@@ -57,8 +57,8 @@ def test_nothing_but_the_sandbox_holds_it() -> None:
         ('{"version": "1.2"}', "ok", ""),
         ('{"why": "it is silent"}', "unknown_version", "it is silent"),
         ('{"why": "no such file", "missing": true}', "missing", "no such file"),
-        ("[]", "unknown_version", "it could not be asked: []"),
-        ("garbage", "unknown_version", "it could not be asked: garbage"),
+        ("[]", "unknown_version", "the probe failed: []"),
+        ("garbage", "unknown_version", "the probe failed: garbage"),
     ],
 )
 def test_what_was_found_out_of_it(output: str, state: str, fix: str) -> None:

@@ -27,10 +27,10 @@ from node_agent.sandbox.policy import System
         (
             "bwrap: Can't mount proc on /newroot/proc: Operation not permitted",
             "hides",
-            "outside of the container",
+            "outside the container",
         ),
         ("bwrap: Unknown option --disable-userns", "older than 0.8", "bubblewrap"),
-        ("two lines\nbwrap: something new", "bubblewrap failed: bwrap: something new", "see its message"),
+        ("two lines\nbwrap: something new", "bubblewrap failed: bwrap: something new", "read its message"),
     ],
 )
 def test_its_words_become_a_fix(said: str, why: str, fix: str) -> None:

@@ -87,17 +87,17 @@ def test_all_four_sources_and_a_plain_value(owner: Owner, tmp_path: Path) -> Non
     ("source", "why"),
     [
         ({"env": "NOT_HERE"}, "no variable 'NOT_HERE'"),
-        ({"file": "/no/such/file"}, "/no/such/file cannot be read: No such file"),
+        ({"file": "/no/such/file"}, "cannot read /no/such/file: No such file"),
         ({"file": "relative"}, "not an absolute path"),
-        ({"file": "/dev/null"}, "gives no text"),
+        ({"file": "/dev/null"}, "returned no text"),
         ({"command": ["no-such-program"]}, "no-such-program cannot be run"),
         ({"command": ["sh", "-c", "echo the-value; echo the-value >&2; exit 3"]}, "sh ended with 3"),
-        ({"command": "a string"}, "not a list of words"),
+        ({"command": "a string"}, "not a list of strings"),
         ({"credential": "../key"}, "not the name of a credential"),
         ({"credential": "none"}, "cannot be read"),
-        ({"file": "/a", "env": "B"}, "neither a text nor an object"),
+        ({"file": "/a", "env": "B"}, "neither a string nor an object"),
         ({"fiel": "/a"}, "one of env, file, command, credential"),
-        (3, "neither a text"),
+        (3, "neither a string"),
     ],
 )
 def test_a_source_that_gives_nothing_is_named_and_the_others_stand(

@@ -31,7 +31,7 @@ def test_slots_of_llama_cpp_share_what_is_set() -> None:
         said(Dialect.LLAMACPP, ModelFact(id="m"), slots=4),
     )
     assert alone == "start llama-server with --ctx-size 32768"
-    assert shared == "start llama-server with --ctx-size 131072 --parallel 4 (they share it)"
+    assert shared == "start llama-server with --ctx-size 131072 --parallel 4 (they share the context)"
     assert said(Dialect.LLAMACPP, ModelFact(id="m", slots=2), slots=4).startswith(
         "start llama-server with --ctx-size 65536 --parallel 2"
     )

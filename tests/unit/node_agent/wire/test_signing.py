@@ -210,5 +210,5 @@ def test_a_payload_with_a_key_twice_is_refused_also_when_it_says_the_same(at: st
 
 def test_an_envelope_with_a_key_twice_is_refused() -> None:
     text = job().signed(KEY).model_dump_json()
-    with pytest.raises(WireRefusal, match="a key stands there twice"):
+    with pytest.raises(WireRefusal, match="a key occurs twice"):
         parse_envelope('{"payloadType":"x",' + text[1:])

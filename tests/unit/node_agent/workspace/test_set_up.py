@@ -103,7 +103,7 @@ def test_without_a_lockfile_nothing_is_kept_and_the_receipt_says_so() -> None:
     run(stage, FIRST)
     claims = stage.claims[str(FIRST)]
     assert claims.outcome is Outcome.DONE and stage.host.cache == {}
-    assert claims.findings == ("nothing of set-up is cached: there is no lockfile",)
+    assert claims.findings == ("nothing of set-up is cached: not found: lockfile",)
     assert phases(stage, FIRST) == ["set-up", "work", "gates"]
 
 
@@ -122,7 +122,7 @@ def test_why_it_is_not_kept_is_in_the_receipt() -> None:
     run(stage, FIRST)
     claims = stage.claims[str(FIRST)]
     assert claims.outcome is Outcome.DONE and stage.host.cache == {}
-    assert claims.findings == ("the result of set-up is not kept for later attempts: the disk is full",)
+    assert claims.findings == ("the result of set-up was not stored for later attempts: the disk is full",)
 
 
 def test_all_of_the_time_is_the_agents() -> None:

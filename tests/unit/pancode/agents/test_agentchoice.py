@@ -76,7 +76,7 @@ def test_a_task_goes_to_whom_its_beginning_asks_for(task: str, agent: str) -> No
 
 def test_the_words_that_decided_are_said() -> None:
     assert choose(SHIPPED, "Review the code", Mode.BUILD).why == "the task begins with “Review”"
-    assert choose(SHIPPED, "add x", Mode.BUILD).why == "nothing in the task asks for another"
+    assert choose(SHIPPED, "add x", Mode.BUILD).why == "nothing in the task suggests another agent"
     long = choose(SHIPPED, f"review {'a' * 58} security", Mode.BUILD)
     assert long.agent.name == "red-team" and len(long.why) < 80
 

@@ -55,8 +55,8 @@ def test_what_nobody_can_say() -> None:
         with pytest.raises(UsageError, match=f"for runtime {name}") as asked:
             providers_of(name)
         said[name] = asked.value.why
-    assert said["acp:vibe"].endswith("that server knows its models")
-    assert said["copilot"].endswith("or, by a subscription, GitHub, whose plan says which models it has")
+    assert said["acp:vibe"].endswith("on its node, which lists its own models")
+    assert said["copilot"].endswith("or, by a subscription, GitHub, where your plan determines the models")
     assert "by a subscription, OpenAI" in said["opencode"]
     with pytest.raises(UsageError, match="for runtime shell") as own:
         providers_of("shell")

@@ -78,13 +78,13 @@ def test_a_runtime_that_is_not_logged_in_runs_at_an_endpoint() -> None:
             "pancode models ls --servers",
         ),
         (
-            endpoint("ollama", "qwen3:8b", health=Health.NEEDS_KEY, words="it wants a key", fix="give it"),
-            "its ollama needs a key: it wants a key (give it)",
+            endpoint("ollama", "qwen3:8b", health=Health.NEEDS_KEY, words="it requires a key", fix="give it"),
+            "its ollama needs a key: it requires a key (give it)",
             "pancode models ls --servers",
         ),
         (
             endpoint("ollama", ModelFact(id="qwen3:8b", tools=False)),
-            "qwen3:8b at its ollama cannot call tools, so it can change nothing",
+            "qwen3:8b at its ollama cannot call tools, so it cannot change files",
             "pancode models",
         ),
         (
@@ -120,7 +120,7 @@ def test_why_a_node_does_or_does_not(server: EndpointFact, words: str, fix: str)
 def test_the_wire_that_a_runtime_asks_on() -> None:
     chat = endpoint("ollama", "qwen3:8b", wires=(ModelWire.CHAT,))
     found = asked(box("a", chat), runtime="codex")
-    assert why(found, "a") == "its ollama does not speak responses, which codex asks on"
+    assert why(found, "a") == "its ollama does not offer responses, the API that codex uses"
 
 
 def test_a_model_that_is_nowhere_names_the_nearest_and_the_command() -> None:
@@ -136,14 +136,14 @@ def test_a_command_takes_a_strange_name_whole() -> None:
 
 
 def test_what_an_endpoint_has_that_wants_a_key_nobody_knows() -> None:
-    locked = endpoint("ollama", health=Health.NEEDS_KEY, words="it wants a key", fix="write it down")
+    locked = endpoint("ollama", health=Health.NEEDS_KEY, words="it requires a key", fix="write it down")
     found = asked(box("gpubox", locked))
-    assert why(found, "gpubox") == "its ollama needs a key: it wants a key (write it down)"
+    assert why(found, "gpubox") == "its ollama needs a key: it requires a key (write it down)"
 
 
 @pytest.mark.parametrize("name", ["vllm", "tower"])
 def test_one_that_its_owner_lists_and_cannot_be_used_is_no_unknown_one(name: str) -> None:
-    wrong_one = NodeProblem(what=f"endpoint {name} (10.0.0.5:8000) is not believed: expired", fix="renew it")
+    wrong_one = NodeProblem(what=f"endpoint {name} (10.0.0.5:8000) is not trusted: expired", fix="renew it")
     wrong = problem(box("desk"), box("gpubox", problems=(wrong_one,)), model=f"{name}/m")
     assert name in str(wrong)
     assert "10.0.0.5:8000" in wrong.why
@@ -168,7 +168,7 @@ def test_a_pinned_node_is_asked_alone() -> None:
 
 def test_while_a_node_was_not_heard_nobody_says_that_there_is_none() -> None:
     found = asked(box("desk"), node("away", mute=True))
-    assert why(found, "away") == "was not heard yet"
+    assert why(found, "away") == "has sent no heartbeat yet"
 
 
 def test_an_owners_own_name_is_a_provider() -> None:
@@ -231,8 +231,8 @@ def passed(**said: Any) -> ModelFact:
     [
         (
             endpoint("ollama", passed(), free=False),
-            "b takes money for qwen3:8b at its ollama, and none is held for this run: at the dispatch all "
-            "that was told of it was free (dispatch again with --node b)",
+            "b charges for qwen3:8b at its ollama, but nothing is reserved for this run: "
+            "it was dispatched as free (dispatch again with --node b)",
         ),
         (endpoint("ollama", passed(remote=True)), "b takes money for qwen3:8b at its ollama"),
         (

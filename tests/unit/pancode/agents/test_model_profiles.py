@@ -53,7 +53,7 @@ def there(
 @pytest.mark.parametrize(
     ("fact", "read_only", "trust", "words"),
     [
-        (NONE, False, Trust.UNTESTED, "is not tested yet"),
+        (NONE, False, Trust.UNTESTED, "has not been tested"),
         (GOOD, False, Trust.GOOD, ""),
         (BAD, False, Trust.FAILED, "context: context words"),
         (BAD, True, Trust.FAILED, "context: context words"),
@@ -90,14 +90,14 @@ def test_a_model_that_failed_takes_its_node_out_with_the_way_back() -> None:
 def test_where_one_has_passed_the_others_get_nothing() -> None:
     shown, places = sift(there("a", NONE), there("b", GOOD))
     assert (shown["a"].fits, shown["b"].fits, places) == (False, True, [])
-    assert shown["a"].why == "qwen3 is not tested yet there"
+    assert shown["a"].why == "qwen3 has not been tested there"
     assert shown["a"].fix == "pancode models test a/ollama/qwen3"
 
 
 def test_where_none_has_passed_a_test_comes_first_on_the_readiest() -> None:
     shown, places = sift(there("a", NONE), there("b", NONE), there("c", BAD), ready=("b",))
     assert places == ["b/ollama/qwen3", "a/ollama/qwen3"]
-    assert shown["a"].fits and shown["b"].why == "can take it; qwen3 is not tested yet"
+    assert shown["a"].fits and shown["b"].why == "can take it; qwen3 has not been tested"
 
 
 def test_a_node_that_does_not_tell_of_the_model_is_for_others_to_judge() -> None:
@@ -147,7 +147,7 @@ def test_a_server_that_wants_a_key_may_have_the_model() -> None:
     with pytest.raises(NotFoundError) as no:
         places_of("secret", (there("a", NONE), locked))
     assert "d/tower" in no.value.why
-    assert no.value.fix.endswith("see: pancode models ls --servers")
+    assert no.value.fix.endswith("check with: pancode models ls --servers")
 
 
 def on_local(**changes: object) -> dict[str, object]:

@@ -63,7 +63,7 @@ def test_rules_are_checked_where_they_count(
 def test_agents_and_skills_need_no_file(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["agents", "check"]) == run(["skills", "check"]) == ExitCode.DONE
     told = capsys.readouterr().out
-    assert "the shipped agents hold" in told and "skills checked, 0 with errors" in told
+    assert "the shipped agents apply" in told and "skills checked, 0 with errors" in told
 
 
 def test_without_a_kind_a_file_is_needed() -> None:

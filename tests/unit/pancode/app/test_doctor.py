@@ -16,9 +16,9 @@ def test_a_problem_is_no_answer_to_what_was_asked() -> None:
     assert answer_in(422, problem) is None and answer_in(200, b"[]") is None
     assert answer_in(200, b'{"pid": 7}') == {"pid": 7}
     told = check_notices(True, answer_in(422, problem))
-    assert told["ok"] and told["detail"] == "not known: the coordinator does not say"
-    assert check_notices(False, None)["detail"] == "not known: no coordinator runs"
-    assert check_notices(True, {"troubles": [], "channels": [1]})["detail"] == "1 channels, nothing failed"
+    assert told["ok"] and told["detail"] == "not known: the coordinator does not answer"
+    assert check_notices(False, None)["detail"] == "not known: no coordinator is running"
+    assert check_notices(True, {"troubles": [], "channels": [1]})["detail"] == "1 channels, no failures"
     assert not check_notices(True, {"troubles": ["mail: refused"], "channels": [1]})["ok"]
 
 

@@ -240,4 +240,4 @@ def test_a_child_of_a_run_behind_a_wall_has_one_too(world: World) -> None:
     world.node.facts = facts(isolation=Isolation.LANDLOCK, runtimes=claude)
     world.node.breathe()
     told = _asked(world, agent="scout", runtime="claude")
-    assert "has no sandbox, and its agent, or the run it comes from, runs only in one" in told["message"]
+    assert "has no sandbox, but its agent, or the run that started it, requires one" in told["message"]

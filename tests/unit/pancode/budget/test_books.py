@@ -427,7 +427,7 @@ def test_each_currency_is_refused_in_its_own_words() -> None:
         "(used: 9,500, reserved: 100, estimated next: 401, ceiling: 10,000)"
     )
     assert books.explain_refusal(balance, ceilings, Amount(ms=480_001)) == (
-        "Dispatch blocked: Ceiling of agent-minutes would be exceeded "
+        "Dispatch blocked: Agent-minute ceiling would be exceeded "
         "(used: 1.5, reserved: 0.5, estimated next: 8.0, ceiling: 10.0)"
     )
 

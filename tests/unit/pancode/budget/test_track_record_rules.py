@@ -144,7 +144,7 @@ def test_choosing_by_records_beats_a_fixed_choice_and_starves_no_newcomer(seed: 
 
 def test_the_words_have_the_numbers() -> None:
     name, why = choose_name(["a", "b"], {"a": TrackRecord(10, 9), "b": TrackRecord(10, 5)}, draw=0.5)
-    assert (name, why) == ("a", "best record: 9 of 10 went well, rate 0.83 (0.60 to 0.98)")
+    assert (name, why) == ("a", "best record: 9 of 10 succeeded, rate 0.83 (0.60 to 0.98)")
     assert choose_name(["a", "b", "c"], {"a": TrackRecord(10, 9)}, draw=0.05)[0] == "b"
 
 
@@ -262,7 +262,7 @@ def test_evidence_of_the_size_counts_first_and_too_little_is_unknown() -> None:
     assert "and size large: 1 of 10 went well" in describe_worker(records, "builder", "native", "qwen", large)
     assert "kind change: 9 of 12 went well" in describe_worker(records, "builder", "native", "opus", large)
     unknown = describe_worker(records, "builder", "native", "haiku", small)
-    assert unknown.endswith("unknown, 0 runs known and 3 are needed") and "rate" not in unknown
+    assert unknown.endswith("unknown: 0 runs so far, 3 needed") and "rate" not in unknown
 
 
 @pytest.mark.parametrize(

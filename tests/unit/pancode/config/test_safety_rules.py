@@ -50,7 +50,9 @@ def test_of_two_names_the_first_counts_and_says_so(folders: tuple[Path, Path]) -
     (home / "safety-rules.yaml").write_text("readOnlyPaths: [b]\n")
     loaded = load_rules(home, None)
     assert told(home) == [("a", "read", "your pansafety.yaml:1")]
-    assert loaded.warnings == (f"{home}/safety-rules.yaml is not read: pansafety.yaml beside it counts",)
+    assert loaded.warnings == (
+        f"{home}/safety-rules.yaml is not read: pansafety.yaml in the same folder takes precedence",
+    )
     assert loaded.files == (f"{home}/pansafety.yaml",)
 
 

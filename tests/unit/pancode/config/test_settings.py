@@ -212,11 +212,11 @@ def test_the_reason_is_in_words_and_the_other_problems_are_counted(loaded: Load)
         ("a: 1\n\tb: 2", "pancode.yaml:2: not valid YAML"),
         ("budget: 1\nbudget: 2", "pancode.yaml:2: budget appears twice"),
         ("budget:\n  ceiling: 1\n  ceiling: 2", "pancode.yaml:3: budget.ceiling appears twice"),
-        ("- a\n- b", "pancode.yaml:1: the file must hold keys and values"),
-        ("just text", "the file must hold keys and values"),
+        ("- a\n- b", "pancode.yaml:1: the file must contain keys and values"),
+        ("just text", "the file must contain keys and values"),
         ("nodes:\n  slots: !!python/object/apply:os.getpid []", "pancode.yaml:2: nodes.slots:"),
         ("nodes:\n  slots: !!python/name:os.system x", "pancode.yaml:2: not valid YAML"),
-        ("? [a, b]\n: 1", "a key must be a word"),
+        ("? [a, b]\n: 1", "a key must be a string"),
         ("a: *nowhere", "not valid YAML"),
         ("a: 1\n---\nb: 2", "not valid YAML"),
         ("a: &a [*a]", "nested too deeply"),
@@ -294,7 +294,7 @@ def test_an_empty_variable_is_none_and_a_misspelt_one_is_said(loaded: Load) -> N
     found = loaded(environ=environ)
     assert found.settings == Settings()
     assert found.warnings == (
-        "PANCODE_BUDGET_CIELING is set and unknown: did you mean PANCODE_BUDGET_CEILING?",
+        "unknown variable PANCODE_BUDGET_CIELING is set: did you mean PANCODE_BUDGET_CEILING?",
     )
 
 
@@ -305,8 +305,8 @@ def test_a_file_that_goes_with_no_address_is_said(loaded: Load, tmp_path: Path) 
     settings = f"redis: {{ca_file: '{files['ca']}'}}"
     environ = {"PANCODE_DATABASE_PASSWORD_FILE": str(files["password"])}
     assert loaded(user=settings, environ=environ).warnings == (
-        f"{tmp_path}/home/pancode.yaml:1: redis.ca_file is not used, since redis.url is not set",
-        "PANCODE_DATABASE_PASSWORD_FILE: ledger.password_file is not used, since ledger.url is not set",
+        f"{tmp_path}/home/pancode.yaml:1: redis.ca_file is not used, because redis.url is not set",
+        "PANCODE_DATABASE_PASSWORD_FILE: ledger.password_file is not used, because ledger.url is not set",
     )
     environ |= {"PANCODE_REDIS_URL": "rediss://h", "PANCODE_DATABASE_URL": "postgresql://h/d"}
     assert loaded(user=settings, environ=environ).warnings == ()

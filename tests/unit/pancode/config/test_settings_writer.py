@@ -113,7 +113,7 @@ def test_what_is_set_elsewhere_names_where(home: Path, key: str) -> None:
         ("dispatch.safety", "!!python/object:os.system x", ""),
         ("timing.lost", "1s", "is not more than"),
         ("redis.url", "redis://:hunter2@h:1", "must not contain secrets"),
-        ("notify.channels", "{phone: {url: 'ntfy://x'}}", "is only named"),
+        ("notify.channels", "{phone: {url: 'ntfy://x'}}", "must be a reference"),
     ],
 )
 def test_what_does_not_fit_changes_nothing(home: Path, key: str, value: str, told: str) -> None:

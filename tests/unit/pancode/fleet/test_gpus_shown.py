@@ -66,8 +66,8 @@ def test_a_fleet_without_any_has_no_column(tmp_path: Path) -> None:
 def test_a_machines_page_has_a_line_for_each(world: World) -> None:
     page = node_page(world.http.get("/v1/nodes/n1").json())
     assert "GPUs:         NVIDIA H100 80GB HBM3, 80 G, 78 G free, 7 % busy, driver 580.1, GPU-0\n" in page
-    assert "its driver does not answer since" in page and "held by r-0001" in page
-    assert "GPUs go to:   every run, those that nobody holds" in page
+    assert "its driver has not responded since" in page and "held by r-0001" in page
+    assert "GPUs go to:   every run, except GPUs reserved by a run" in page
     assert "GPU labels:   gpu=80g, gpu.count=2, gpu.name=H100\n" in page
 
 

@@ -35,7 +35,7 @@ def test_the_newest_of_the_fleet_is_the_measure_and_the_command_fits_how_it_came
     brought = old(tmp_path, program("2.9.1", "newest"), newer)
     assert brought == "gpubox has 2.10.0: pancode node install n1 claude"
     other = old(tmp_path, program("2.9.1"), newer)
-    assert other == "gpubox has 2.10.0: pancode node install n1 claude (or as it was brought)"
+    assert other == "gpubox has 2.10.0: pancode node install n1 claude (or update it as it was installed)"
 
 
 def test_a_chosen_version_and_one_that_cannot_be_read_are_not_called_old(tmp_path: Path) -> None:

@@ -6,7 +6,11 @@ from pancode.fleet.acts import NodeResult
 from pancode.fleet.ssh.readiness import Weight
 
 NOTE = {"what": "no systemd user services", "fix": "", "weight": Weight.NOTE.value}
-TO_DO = {"what": "user services end with the last login", "fix": "loginctl", "weight": Weight.NOTE.value}
+TO_DO = {
+    "what": "user services stop when the user's last login ends",
+    "fix": "loginctl",
+    "weight": Weight.NOTE.value,
+}
 FAULT = {"what": "the host went away", "fix": ""}
 
 

@@ -68,7 +68,7 @@ def test_no_such_run(text: str) -> None:
 
 
 def test_last_of_nothing() -> None:
-    with pytest.raises(NotFoundError, match="no run exists yet"):
+    with pytest.raises(NotFoundError, match="there are no runs yet"):
         pick_run("last", ())
 
 

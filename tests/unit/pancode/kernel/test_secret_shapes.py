@@ -12,12 +12,12 @@ from pancode.memory.service import secret_in
     [
         ("-----BEGIN OPENSSH " + "PRIVATE KEY-----", "a private key"),
         ("it used AKIA" + "IOSFODNN7EXAMPLE", "a key of AWS"),
-        ("token ghp_" + "a1B2" * 9, "a token of GitHub"),
-        ("sk-ant-" + "api03-abcdefghijklmnopqrst", "a key of a model's vendor"),
-        ("postgres://app:hunter22@db/x", "a password in an address"),
+        ("token ghp_" + "a1B2" * 9, "a GitHub token"),
+        ("sk-ant-" + "api03-abcdefghijklmnopqrst", "an API key of a model provider"),
+        ("postgres://app:hunter22@db/x", "a password in a URL"),
         ("Authorization: Bearer " + "abcdefgh01234567", "a bearer token"),
-        ('API_KEY="9f8e7d6c5b4a"', "a value of a secret"),
-        ("the password: tr0ub4dor&3", "a value of a secret"),
+        ('API_KEY="9f8e7d6c5b4a"', "the value of a secret"),
+        ("the password: tr0ub4dor&3", "the value of a secret"),
         ("eyJhbGciOiJI." + "eyJzdWIiOiIx.dBjftJeZ4CVP", "a signed token"),
     ],
 )

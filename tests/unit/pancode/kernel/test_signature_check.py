@@ -80,7 +80,7 @@ def test_a_wrong_name_and_a_wrong_signature_are_told_apart_by_nobody(secret: str
         told = found.value.problem()
         assert (told.code, told.message) == (
             "wrong_signature",
-            "no webhook schedule has this name and this signature",
+            "no webhook schedule matches this name and signature",
         )
 
 

@@ -54,7 +54,7 @@ def test_too_few_values_are_refused() -> None:
 
 
 def test_a_class_that_checks_itself_is_refused() -> None:
-    with pytest.raises(TypeError, match="checks itself"):
+    with pytest.raises(TypeError, match="validates itself"):
         replace(_Checked(1), count=-1)
 
 

@@ -223,7 +223,7 @@ def test_what_cannot_be_written_down_stays_asked_for() -> None:
         world.land(Lander(full))
     assert world.kept() and _landing(world)["status"] == "waiting"
     world.coordinator.restart()
-    assert world.land(Lander("nothing to land"))["why"] == "your tree has it already"
+    assert world.land(Lander("nothing to land"))["why"] == "your tree already has the change"
 
 
 def fails_at(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
@@ -233,7 +233,7 @@ def fails_at(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     def refusing(core: Core) -> Any:
         begun.append(core)
         if len(begun) == number:
-            raise UnavailableError("the ledger is away")
+            raise UnavailableError("the ledger is unavailable")
         return unit_of_work(core)
 
     monkeypatch.setattr(asked, "unit_of_work", refusing)
@@ -403,4 +403,4 @@ def test_an_approval_comes_too_late_for_one_that_was_denied() -> None:
     action = asked.queue_landing(core, "r-0001", way)
     assert asked.is_still_waiting(core, action)
     deny_run(world.coordinator.core, "r-0001", "bob")
-    assert not asked.is_still_waiting(core, action), "denied while it waits for its turn"
+    assert not asked.is_still_waiting(core, action), "denied while waiting for earlier landings"

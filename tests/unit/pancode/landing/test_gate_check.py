@@ -212,7 +212,7 @@ def test_a_run_that_waits_for_the_check_ends_before_its_agent_begins() -> None:
     run = world.run("r-0001")
     assert (run.outcome, run.failure, run.lease) == (Outcome.VERIFY_FAILED, FailureKind.GATE_FAILED, 0)
     assert run.reason == (
-        f"gate make test: exit 2; {ALREADY}: fix it first, or leave it out with --no-verify"
+        f"gate make test: exit 2; {ALREADY}: fix it first, or skip the gates with --no-verify"
     )
     world.desk.check_books()
 

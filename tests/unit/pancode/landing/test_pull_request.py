@@ -58,7 +58,7 @@ def test_without_gates_receipt_and_answer() -> None:
         run_of(result={}, model=None), PullAsked("ana", "origin", "b", "words of mine\nmore"), "unknown"
     )
     assert asked.title == "words of mine"
-    assert "Gates: none, nothing has tested it" in asked.text and "Receipt: `none`" in asked.text
+    assert "Gates: none, the change was not tested" in asked.text and "Receipt: `none`" in asked.text
     assert "model" not in asked.text and "export" not in asked.text and "own words" not in asked.text
 
 
@@ -96,7 +96,7 @@ def test_agents_text_stays_text_and_bounded(hostile: str) -> None:
     )
     assert len(asked.text) < 12_000 and 0 < len(asked.title) <= 200 and asked.title.isprintable()
     assert not re.search("[\x00-\x09\x0b-\x1f\u202e]", asked.text)
-    *before, rest = asked.text.partition("The agent's own words")
+    *before, rest = asked.text.partition("The agent's own description")
     assert not re.search(r"^\s*[/@<~]", before[0], re.MULTILINE), "nothing of it begins a line of ours"
     for line in before[0].splitlines():
         assert line.count("`") % 2 == 0 and "``" not in line

@@ -35,7 +35,7 @@ class Post:
 
     def secret(self, name: str) -> str:
         if name == "gone":
-            raise NotFoundError("there is no secret gone")
+            raise NotFoundError("not found: secret gone")
         return f"ntfy://host/{name}"
 
     def notify(self, address: str, notice: Mapping[str, Any]) -> None:
@@ -188,7 +188,7 @@ def test_a_channel_that_fails_is_shown_and_given_up(world: Noticed) -> None:
     world.post.down = ""
     made = world.http.post("/v1/notify/test", {"channel": "phone", "by": "ana"}).json()
     world.outgoing.run_pass(here=True)
-    assert made["state"] == "waiting" and world.post.notices == ["PanCode: a test"]
+    assert made["state"] == "waiting" and world.post.notices == ["PanCode: test notice"]
     assert world.http.get("/v1/notify").json()["troubles"] == []
 
 
@@ -223,7 +223,7 @@ def test_a_broken_chain_of_the_audit_is_told_once(world: Noticed) -> None:
     for _ in range(2):
         assert world.http.get("/v1/audit/verify").json()["verdict"] == "FAIL"
     world.outgoing.run_pass(here=True)
-    assert world.post.notices == ["the chain of the audit is broken"]
+    assert world.post.notices == ["the audit chain is broken"]
 
 
 def test_unknown_names_are_refused(world: Noticed) -> None:

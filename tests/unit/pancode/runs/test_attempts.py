@@ -117,7 +117,7 @@ def test_no_attempt_follows_when_nothing_is_left(coordinator: Desk, usd: str) ->
     assert node.claim() is None
     ended = coordinator.row(Run, "r-0001")
     assert (ended.outcome, ended.failure) == (Outcome.INFRA, FailureKind.MODEL_BUSY)
-    assert "not tried again: nothing is left of the run's budget" in stories(coordinator)
+    assert "not tried again: the run's budget is used up" in stories(coordinator)
     coordinator.check_books()
 
 
@@ -214,7 +214,7 @@ def test_a_failed_gate_is_tried_again_with_its_output_in_the_order(coordinator: 
     later(coordinator, node)
     assert node.claim() is None
     assert coordinator.row(Run, "r-0001").outcome is Outcome.VERIFY_FAILED
-    assert "not tried again: verification: tried again 1 time, as often as it may be" in stories(coordinator)
+    assert "not tried again: verification: already retried 1 time, the most allowed" in stories(coordinator)
 
 
 def test_a_script_is_not_changed_when_it_is_tried_again(coordinator: Desk) -> None:

@@ -98,7 +98,7 @@ def test_a_refusal_by_the_node_and_a_stop(coordinator: Desk) -> None:
     refused, asked, ended = coordinator.rows(Audit, run=job.identity.run)[1:]
     assert (refused.level, refused.what, refused.detail["node"]) == ("warning", "refused by its node", "n1")
     assert "allows no writing" in refused.detail["why"]
-    assert (asked.what, asked.detail["why"]) == ("stop asked", "stopped by ann")
+    assert (asked.what, asked.detail["why"]) == ("stop requested", "stopped by ann")
     assert (ended.level, ended.what) == ("warning", "ended: interrupted")
 
 

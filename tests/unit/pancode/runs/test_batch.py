@@ -50,7 +50,7 @@ class Pair:
         def apply(work: Work, changes: Changes) -> Run:
             if changes.run.id == "r-bad0" and not spoilt:
                 spoilt.append(changes.run)
-                raise ConflictError("it is there already")
+                raise ConflictError("it already exists")
             return applied(work, changes)
 
         patch.setattr(Work, "apply", apply)

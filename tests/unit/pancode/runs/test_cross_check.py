@@ -122,7 +122,7 @@ def test_another_node_sees_a_failure_and_nothing_is_landed() -> None:
     pair = Pair(land=True)
     assert landing_of(pair.run) == {
         "status": "waiting",
-        "why": "another node verifies the result first",
+        "why": "another node must verify the result first",
     }
     name, job = pair.claimed()
     failed = {"outcome": Outcome.VERIFY_FAILED, "failure": FailureKind.GATE_FAILED, "exit_code": 0}

@@ -84,7 +84,7 @@ def test_no_receipt_of_another_node_s_run_is_countersigned(theft: Theft, forged:
     ours = theft.coordinator.key.public.keyid
     assert ours not in "".join(row.envelope for row in theft.coordinator.rows(StoredReceipt))
     assert ours not in "".join(text for _, text in theft.coordinator.archive.stored)
-    assert theft.verdict() == "NOT_FOUND", "while it runs there is no receipt of it"
+    assert theft.verdict() == "NOT_FOUND", "while it runs not found: receipt of it"
     assert theft.offline(envelope)["verdict"] == "UNSIGNED"
     theft.vm.deliver(theft.job, exit_code=0)
     theft.coordinator.turn()

@@ -6,7 +6,7 @@ from node_agent.wire.node import NodeProblem, ProblemCode
 from pancode.kernel.records import Audit
 from tests.unit.pancode.runs.world import Desk, Puppet, facts
 
-FORGED = "a job was not believed: bad_envelope: unknown_key: signed by {}, which is not enrolled ({} times)"
+FORGED = "a job was not accepted: bad_envelope: unknown_key: signed by {}, which is not enrolled ({} times)"
 
 
 def _raised(coordinator: Desk) -> list[Audit]:
@@ -26,7 +26,7 @@ def test_it_is_on_record_once_for_each_kind_whatever_an_enemy_varies() -> None:
     (row,) = _raised(coordinator)
     assert (row.level, row.detail["node"]) == ("error", "n1")
     assert row.detail["code"] == "forged_order" and "key1" in str(row.detail["why"])
-    words = "a control message was not believed: tampered: the signature of 12 does not fit (1 times)"
+    words = "a control message was not accepted: tampered: the signature of 12 does not fit (1 times)"
     stop = NodeProblem(what=words, code=ProblemCode.FORGED_CONTROL)
     node.heartbeat(facts=facts().model_copy(update={"problems": (stop,)}))
     coordinator.turn()

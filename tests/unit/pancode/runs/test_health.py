@@ -66,7 +66,7 @@ def test_a_quiet_agent_is_warned_of_told_once_and_asked_about(desk: Desk) -> Non
     quiet_for(desk, node, who, 14)
     assert told(desk) == [] and not also_waits(desk.core, [], "ana")
     quiet_for(desk, node, who, 15)
-    assert told(desk) == [("quiet", "nothing was seen of it for 15 min")]
+    assert told(desk) == [("quiet", "no sign of life for 15 min")]
     (said,) = [one.body for one in node.controls() if isinstance(one.body, UserMessage)]
     assert "PanCode says this, and no user" in said.text and "15 min" in said.text
     for minutes in range(16, 30):

@@ -126,7 +126,7 @@ def test_of_a_lost_key_nothing_is_left_on_the_way_to_a_node(fleet: Rotation) -> 
         keyring.keep_obeyed(tx, coordinator.key.public)
     coordinator.key = FRESH
     coordinator.restart()
-    forged = NodeProblem(what="a heartbeat was not believed: unknown_key", code=ProblemCode.FORGED_HEARTBEAT)
+    forged = NodeProblem(what="a heartbeat was not accepted: unknown_key", code=ProblemCode.FORGED_HEARTBEAT)
     node.heartbeat(facts=facts(problems=(forged,)))
     coordinator.turn()
     assert not [row for row in coordinator.rows(Audit) if row.what == "what was sent to the node refused"]

@@ -70,11 +70,11 @@ def test_a_stop_of_a_lost_run_says_that_nobody_has_confirmed_it(coordinator: Des
     node = Puppet(coordinator)
     job = lost(coordinator, node)
     stop_run(coordinator.core, "r-0001", "enough")
-    assert notes(coordinator) == ["stop asked, not confirmed by n1"]
+    assert notes(coordinator) == ["stop requested, not confirmed by n1"]
     (lease,) = query.get_run_detail(coordinator.core, "r-0001")["fences"]
     assert lease["stop"] == "asked"
     node.breathe()
-    assert notes(coordinator) == ["lost, still running on n1", "stop asked, not confirmed by n1"]
+    assert notes(coordinator) == ["lost, still running on n1", "stop requested, not confirmed by n1"]
     node.open = []
     node.say(job.identity, Revoked(reason="enough"))
     node.breathe()

@@ -50,7 +50,9 @@ def test_an_event_of_anothers_lease(body: EventBody, starts: bool) -> None:
     fleet.bad.say(due.identity, body)
     fleet.coordinator.turn()
     assert state(fleet, due.identity) == before
-    assert [(a.what, a.detail["node"]) for a in fleet.alarms()] == [("foreign events dropped", "bad")]
+    assert [(a.what, a.detail["node"]) for a in fleet.alarms()] == [
+        ("dropped events about another node's lease", "bad")
+    ]
     if not starts:
         fleet.good.start(due)
     fleet.good.deliver(due, exit_code=0)

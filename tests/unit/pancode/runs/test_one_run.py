@@ -78,7 +78,7 @@ def test_no_job_before_the_inventory(coordinator: Desk) -> None:
     coordinator.dispatch()
     node.breathe(inventory=False)
     assert node.claim() is None
-    assert "has not asked" in coordinator.row(Run, "r-0001").reason
+    assert "has not requested" in coordinator.row(Run, "r-0001").reason
     node.breathe()
     assert node.claim() is not None
 
@@ -160,10 +160,10 @@ def test_a_heartbeat_of_before_the_receipt_takes_no_slot_back(coordinator: Desk)
         ({"order": "1" * 64}, "order is"),
         ({"runtime": "shell"}, "runtime is"),
         ({"epoch": 7}, "epoch is"),
-        ({"session": "--dangerously-skip-permissions"}, "no session has the name"),
-        ({"session": "../../etc"}, "no session has the name"),
+        ({"session": "--dangerously-skip-permissions"}, "is not a valid session name"),
+        ({"session": "../../etc"}, "is not a valid session name"),
         ({"outcome": Outcome.TIMEOUT}, "with failure None"),
-        ({"failure": FailureKind.WALL_LIMIT}, "does not go with"),
+        ({"failure": FailureKind.WALL_LIMIT}, "contradicts"),
         ({"snapshot": "b" * 40}, "snapshot is"),
         ({"change": "change"}, "without a commit"),
     ],
@@ -183,14 +183,16 @@ def test_a_false_receipt_is_rejected(coordinator: Desk, changes: dict[str, objec
 
 def test_a_result_that_the_depot_refused_costs_the_result_and_not_the_receipt(coordinator: Desk) -> None:
     node, job = offered(coordinator)
-    refused = failed(FailureKind.RESULT_REFUSED, Outcome.ERROR) | {"reason": "the result was not taken: fsck"}
+    refused = failed(FailureKind.RESULT_REFUSED, Outcome.ERROR) | {
+        "reason": "the depot refused the result: fsck"
+    }
     node.deliver(job, change="change", commit=None, **refused)
     coordinator.turn()
     run = coordinator.row(Run, "r-0001")
     assert (run.outcome, run.failure, run.reason) == (
         Outcome.ERROR,
         FailureKind.RESULT_REFUSED,
-        "the result was not taken: fsck",
+        "the depot refused the result: fsck",
     )
     assert [type(c.body) for c in node.controls()] == [Acknowledge]
     assert (day(coordinator).spent_usd, day(coordinator).reserved_usd, day(coordinator).unknown_runs) == (

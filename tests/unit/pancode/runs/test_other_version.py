@@ -25,7 +25,7 @@ def test_it_is_told_with_both_versions_and_the_fix(version: str, fix: str) -> No
     node.heartbeat(version=version)
     coordinator.turn(0)
     ((what, said),) = problems(coordinator)
-    assert what == f"its node agent is of PanCode {version}, the coordinator of {__version__}"
+    assert what == f"its node agent has PanCode {version}, the coordinator {__version__}"
     assert said.startswith(fix)
 
 

@@ -81,8 +81,8 @@ def test_a_session_is_gone_on_with_on_its_node_and_signed_into_the_job() -> None
 @pytest.mark.parametrize(
     ("runtime", "result", "words"),
     [
-        ("claude", {"node": "desk"}, "has reported none"),
-        ("claude", {"session": "s-1"}, "has reported none"),
+        ("claude", {"node": "desk"}, "has not reported a session"),
+        ("claude", {"session": "s-1"}, "has not reported a session"),
         ("shell", {"session": "s-1", "node": "desk"}, "shell"),
     ],
 )

@@ -40,7 +40,7 @@ def balance(coordinator: Desk, scope: str) -> Balance:
         ),
         (
             Ceilings(ms=15 * MINUTE),
-            "Ceiling of agent-minutes would be exceeded (used: 0.0, reserved: 10.0, estimated next: 10.0, ",
+            "Agent-minute ceiling would be exceeded (used: 0.0, reserved: 10.0, estimated next: 10.0, ",
         ),
     ],
 )
@@ -113,9 +113,7 @@ def test_a_nodes_own_ceiling_leaves_the_run_to_another_and_is_why_one_waits(coor
     coordinator.dispatch("r-0002", node="n1", **BUSY)
     coordinator.turn()
     assert first.claim() is None and other.claim() is not None
-    assert coordinator.row(Run, "r-0002").reason.startswith(
-        "node:n1: Dispatch blocked: Ceiling of agent-minutes"
-    )
+    assert coordinator.row(Run, "r-0002").reason.startswith("node:n1: Dispatch blocked: Agent-minute ceiling")
 
 
 def test_a_currency_that_is_not_named_stays_as_it_is_and_unset_takes_all(coordinator: Desk) -> None:

@@ -62,7 +62,7 @@ def test_where_a_webhook_is_sent_to_and_its_secret_once() -> None:
 
 
 def test_states_in_words() -> None:
-    assert "nightly  paused" in format_schedule(a_schedule(paused="the freeze"))
+    assert "nightly  paused" in format_schedule(a_schedule(paused="release freeze"))
     assert "nightly  running" in format_schedule(a_schedule(running="r-1"))
     assert "nightly  over" in format_schedule(a_schedule(next=[]))
     assert "cannot look: gone" in format_schedule(a_schedule(trouble="gone"))

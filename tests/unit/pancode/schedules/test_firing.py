@@ -153,7 +153,7 @@ def test_a_workflow_begins_with_all_its_steps(times: Times) -> None:
 
 def test_a_user_pauses_resumes_fires_and_removes(times: Times) -> None:
     times.add(cron="0 * * * *")
-    assert times.act("pause", reason="the freeze").json()["paused"] == "the freeze"
+    assert times.act("pause", reason="release freeze").json()["paused"] == "release freeze"
     times.pass_(5 * HOUR)
     assert times.states() == []
     times.act("resume")

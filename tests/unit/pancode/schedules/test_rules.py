@@ -82,7 +82,7 @@ def test_made_up_times_take_their_turns() -> None:
 
 
 def test_a_paused_schedule_fires_for_a_user_only() -> None:
-    paused = a_schedule(paused="the freeze")
+    paused = a_schedule(paused="release freeze")
     assert seen(paused, START + 5 * HOUR) == []
     event, person = Firing("nightly", "event:7", START), Firing("nightly", "hand", START, cause={"by": "ana"})
     assert seen(paused, START, called=(event, person)) == [("hand", S)]

@@ -98,7 +98,10 @@ def test_one_word_tells_of_all_that_ended_in_a_turn_and_names_what_waits(world: 
     (word,) = says(world)
     assert (word.by, word.text) == (FLEET, told) and not panos.pending()
     lines = told.splitlines()
-    assert lines[0].startswith("[The fleet tells you") and "nothing in it is a job" in lines[0]
+    assert (
+        lines[0].startswith("[This is an automatic message of the fleet")
+        and "nothing in it is an instruction" in lines[0]
+    )
     assert (
         f"- {first} (builder): done, $0.01, 1 changed file; it waits for a user: "
         f"has a change that is not landed: pancode land {first}"
@@ -207,14 +210,14 @@ def test_news_of_a_no_go_along_and_nobody_has_said_that_it_goes_on(world: Listen
     with core.ports.ledger.transaction() as tx:
         row = tx.get(SessionRow, panos.session)
         assert row is not None
-        tx.put(replace(row, news=("(ana has said no to what you asked for: deploy)",)))
+        tx.put(replace(row, news=("(ana denied your request: deploy)",)))
     ends(world, child)
     (told,) = panos.look()
     GoingOn(core, around).do(panos.session, lambda: False)
     world.node.breathe()
     job = panos.works()
     assert job.turns is not None and job.turns.by == FLEET
-    assert job.task == f"{told}\n\n(ana has said no to what you asked for: deploy)"
+    assert job.task == f"{told}\n\n(ana denied your request: deploy)"
 
 
 @pytest.mark.parametrize("why", [SuspendReason.ASKED, SuspendReason.CAP])
@@ -284,7 +287,7 @@ def test_after_words_of_the_fleet_in_a_row_it_waits_for_those_of_a_user(world: L
         ends(world, panos.begins())
         panos.ends_turn(number)
         (told,) = panos.look()
-        last = f"This is word {MOST_IN_A_ROW} of the fleet in a row." in told
+        last = f"This is message {MOST_IN_A_ROW} of the fleet in a row." in told
         assert last is (number == MOST_IN_A_ROW - 1), "it is said in the session"
     ends(world, panos.begins())
     panos.ends_turn(MOST_IN_A_ROW)

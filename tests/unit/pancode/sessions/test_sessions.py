@@ -136,7 +136,7 @@ def test_a_chat_works_in_a_workspace_and_is_one_of_its_runs(world: World, tmp_pa
 def test_a_session_from_its_first_words_to_the_next_interactive_run(world: World) -> None:
     begun = begin(world)
     run = begun["run"]
-    assert (begun["agent"], begun["chosen"]) == ("builder", "as nobody has named an agent")
+    assert (begun["agent"], begun["chosen"]) == ("builder", "because no agent was named")
     assert session(world, run)["state"] == "starts", "its job is signed at once"
     job = interactive_run(world)
     assert job.turns is not None and (job.turns.by, job.task) == ("ana", "hello")
@@ -335,7 +335,7 @@ def test_a_change_that_its_agent_proposes_is_a_card_of_the_session(world: World)
     turned(world, job, record(1, 0))
     shown = session(world, run)
     assert (shown["state"], shown["asks"]["run"], shown["asks"]["call"]) == ("asks", asked["id"], None)
-    assert shown["asks"]["words"].startswith("budget day: $10 -> $25; asked by ")
+    assert shown["asks"]["words"].startswith("budget day: $10 -> $25; requested by ")
     say(world, run, "yes")
     assert session(world, run)["asks"] is not None, "words are never a yes"
     assert world.http.post(f"/v1/runs/{asked['id']}/approve", {"by": "ana"}).status_code == 200
@@ -364,7 +364,7 @@ def test_an_interactive_run_that_waits_for_a_yes_is_ended_too(world: World) -> N
     for _ in range(2):
         ended = world.http.post(f"/v1/sessions/{run}/end", {"by": "ana"})
         assert ended.json()["state"] == "ended"
-    assert world.context.row(Run, run).reason == "ana has ended its session"
+    assert world.context.row(Run, run).reason == "ana ended its session"
     assert not world.context.rows(Action), "nobody is asked about it any more"
 
 
@@ -380,7 +380,7 @@ def test_what_fails_before_its_first_turn_keeps_its_words_and_its_memory(world: 
     job = interactive_run(world)
     assert (job.identity.run, job.task) == (third, "go on\n\nand now")
     assert job.resume is not None and (job.resume.run, job.resume.session) == (run, "s-1")
-    assert job.turns is not None and run in job.turns.story, "the story of before"
+    assert job.turns is not None and run in job.turns.story, "summary"
 
 
 def test_words_begin_nothing_that_lands_without_the_right_to_land(world: ListenerWorld) -> None:
@@ -474,7 +474,7 @@ def test_words_to_a_machine_that_is_off_wait_for_it_and_its_memory(world: World)
     assert kept.node == "n1" and kept.terms["resume"] == {"run": run, "session": "s-1"}
     shown = session(world, second)
     assert shown["state"] == "waits for a slot" and "n1" in shown["reason"], shown
-    assert "your message continues when it is heard" in shown["reason"]
+    assert "your message is delivered when the node is heard again" in shown["reason"]
     world.node.breathe()
     world.context.turn()
     job = interactive_run(world)
@@ -508,7 +508,7 @@ def test_the_end_cancels_and_rests_and_words_begin_it_again(world: World) -> Non
     assert session(world, run)["state"] == "starts"
     world.http.post(f"/v1/sessions/{run}/end", {"by": "ana"})
     stopping = session(world, run)["run"]
-    assert world.context.row(Run, stopping).stop_asked == "ana has ended its session"
+    assert world.context.row(Run, stopping).stop_asked == "ana ended its session"
 
 
 def test_a_cancel_ends_only_the_turn_that_its_user_saw(world: World) -> None:

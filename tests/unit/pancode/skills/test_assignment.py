@@ -83,5 +83,5 @@ def test_a_job_holds_to_its_digest() -> None:
         with pytest.raises(ValueError, match="skill deploy"):
             JobSkill(name="deploy", digest=digest, packed=wrong).files()
     out = {"../x": (b"", False)}
-    with pytest.raises(ValueError, match="outside of its folder"):
+    with pytest.raises(ValueError, match="outside its folder"):
         JobSkill(name="deploy", digest=digest_of(out), packed=pack_files(out)).files()

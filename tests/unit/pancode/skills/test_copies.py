@@ -215,7 +215,7 @@ def test_commands_and_agents_are_files_and_are_kept_as_skills_are(tmp_path: Path
         "missing",
     )
     assert (home / ".config/opencode/commands/fix.md").read_text() == "Fix $ARGUMENTS.\n"
-    assert not list(home.rglob("link.md")), "no link is followed"
+    assert not list(home.rglob("link.md")), "are not followed"
     assert set(act_on("sync").values()) == {"same"}
     mine = home / ".claude/agents/fix.md"
     mine.write_text("mine")

@@ -176,7 +176,7 @@ def test_after_a_failure_no_first_step_that_was_held_back_begins(flows: Flows) -
     flows.begin(step("a"), step("b"), step("c", "a", "b"), kind="graph", concurrency=1)
     assert flows.claim() == ["a"]
     flows.end("a", **ERROR)
-    assert flows.claim() == [] and flows.runs()["b"].stop_asked == "a did not end well"
+    assert flows.claim() == [] and flows.runs()["b"].stop_asked == "a did not succeed"
     assert flows.states() == {"a": "failed", "b": "stopped", "c": "skipped"}
     assert flows.show()["state"] == "failed" and flows.show()["reason"].startswith("a: error")
     flows.check_sums(flows.show()["workflow"])
@@ -310,7 +310,7 @@ def test_the_first_that_is_done_wins_and_the_others_are_stopped_and_paid(flows: 
     assert flows.show()["winner"] is None
     flows.end("c")
     assert flows.show()["winner"] == "c" and flows.show()["state"] == "running"
-    assert flows.runs()["a"].stop_asked == "c has won the race"
+    assert flows.runs()["a"].stop_asked == "c won the race"
     flows.end("a")
     told = flows.show()
     assert (told["state"], told["reason"], told["cost"]["usd"]) == ("done", "c has won", "0.30")
@@ -400,7 +400,7 @@ def test_a_tie_is_won_by_the_first_that_was_named(flows: Flows) -> None:
 def test_without_any_number_nobody_wins(flows: Flows) -> None:
     flows.begin(step("a"), step("b"), **SCORED)
     flows.claim()
-    flows.end("a", findings=("no score: the command did not end well: exit 1",))
+    flows.end("a", findings=("no score: the command failed: exit 1",))
     flows.end("b", **ERROR)
     told = flows.show()
     assert (told["state"], told["winner"]) == ("failed", None) and told["reason"].startswith("no winner: ")
@@ -412,7 +412,7 @@ def test_without_a_number_of_those_that_are_done_it_is_said_why(flows: Flows) ->
     flows.begin(step("a"), step("b"), **SCORED)
     flows.claim()
     for name in "ab":
-        flows.end(name, findings=("no score: the command has printed nothing",))
+        flows.end(name, findings=("no score: the command printed nothing",))
     told = flows.show()
     assert told["state"] == "failed" and "a: no score; the command has printed" in told["reason"]
 

@@ -86,7 +86,7 @@ def test_a_chain_that_would_begin_where_somebody_works_is_refused_as_a_dispatch_
         assert told["code"] == "workspace_taken"
     later = {"kind": "chain", "steps": [git("plan"), there("two", "plan")], "cwd": shop}
     told = flows.world.http.post("/v1/workflows", {**later, "dry_run": True}).json()
-    assert told["admitted"], "it may be free until the plan is done"
+    assert told["admitted"], "valid values: free until the plan is done"
     (run,) = flows.claim()
     flows.end(run, **ERROR)
     assert flows.runs() == {}

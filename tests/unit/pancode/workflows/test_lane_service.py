@@ -265,8 +265,8 @@ def test_a_pause_begins_nothing_and_lets_what_runs_end(night: Flows) -> None:
     add(night)
     add(night)
     night.claim()
-    shown = act(night, "pause", reason="the freeze")
-    assert (shown["state"], shown["paused_by"]) == ("paused", "ana") and "the freeze" in shown["why"]
+    shown = act(night, "pause", reason="release freeze")
+    assert (shown["state"], shown["paused_by"]) == ("paused", "ana") and "release freeze" in shown["why"]
     night.end("1")
     assert night.claim() == [] and states(night) == {"1": "done", "2": "waiting"}
     act(night, "resume")

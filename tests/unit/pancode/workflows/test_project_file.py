@@ -50,7 +50,7 @@ def test_a_step_without_a_workspace_waits_for_a_yes_once_for_each_content(flows:
         and FILE["place"] in told["message"]
     )
     flows.begin(step("a"), kind="chain", file=FILE, yes=True, by="ada")
-    entry = next(one for one in flows.coordinator.rows(Audit) if one.what == "yes to a workflow file")
+    entry = next(one for one in flows.coordinator.rows(Audit) if one.what == "workflow file approved")
     assert entry.detail == {"file": FILE["place"], "digest": FILE["digest"], "by": "ada"}
     assert flows.claim() == ["a"]
     flows.begin(step("a"), kind="chain", file=FILE)
@@ -73,12 +73,12 @@ def test_what_takes_the_place_of_a_shipped_workflow_waits_and_is_said_each_time(
         "file": SHADOW,
     }
     told = refused(flows, {**body, "steps": [git("a")]})
-    assert "in the place of the workflow that PanCode ships" in told["why"]
+    assert "which replaces the workflow that PanCode ships" in told["why"]
     dry = flows.world.http.post("/v1/workflows", {**body, "steps": [git("a")], "dry_run": True}).json()
     assert not dry["admitted"] and "in the place of" in dry["reason"]
     flows.begin(git("a"), **body, yes=True)
     again = flows.begin(git("a"), **body)
-    assert any("in the place of the workflow" in said for said in again["warnings"])
+    assert any("which replaces the workflow" in said for said in again["warnings"])
 
 
 def test_without_a_yes_all_its_steps_run_in_a_sandbox_or_not_at_all(

@@ -75,12 +75,12 @@ def test_without_the_question_the_step_has_failed() -> None:
     ("more", "other", "why"),
     [
         ({"stop_asked": "enough", "state": WorkflowState.STOPPING}, WorkflowStepState.DONE, "enough"),
-        ({}, FAILED, "b did not end well"),
-        ({"kind": WorkflowKind.BATCH, "fail_fast": True}, FAILED, "b did not end well"),
+        ({}, FAILED, "b did not succeed"),
+        ({"kind": WorkflowKind.BATCH, "fail_fast": True}, FAILED, "b did not succeed"),
         (
             {"kind": WorkflowKind.RACE, "race": {"by": "first"}, "winner": "b"},
             WorkflowStepState.DONE,
-            "b has won the race",
+            "b won the race",
         ),
     ],
 )

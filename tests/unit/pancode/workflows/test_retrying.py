@@ -65,7 +65,7 @@ def test_the_second_retry_of_one_step_is_told_which_run_has_its_place(flows: Flo
     first = failed_chain(flows)
     second = retry(flows, first)["run"]
     words, fix = refused(flows, first)
-    assert f"{second} has taken it already" in words and f"pancode runs show {second}" in fix
+    assert f"{second} already took its place" in words and f"pancode runs show {second}" in fix
 
 
 def test_it_fails_again_and_is_retried_again(flows: Flows) -> None:
@@ -112,7 +112,7 @@ def test_beside_another_failure_nothing_would_go_on(flows: Flows) -> None:
     flows.end("a", **ERROR)
     flows.end("b", **ERROR)
     words, fix = refused(flows, run_of(flows, "a"))
-    assert words.endswith("b did not end well either") and fix.startswith("pancode workflow resume w-")
+    assert words.endswith("b did not succeed either") and fix.startswith("pancode workflow resume w-")
 
 
 def test_beside_a_step_that_stays_over_nothing_would_go_on(flows: Flows) -> None:
@@ -166,7 +166,7 @@ def test_a_lost_run_that_is_done_after_all_needs_no_retry(flows: Flows) -> None:
     first = lost(flows, "a")
     flows.end("a")
     words, fix = refused(flows, first)
-    assert "is done after all" in words and fix.startswith("pancode workflow resume w-")
+    assert "has succeeded after all" in words and fix.startswith("pancode workflow resume w-")
 
 
 def test_a_question_is_answered_and_not_retried(flows: Flows) -> None:
@@ -175,7 +175,7 @@ def test_a_question_is_answered_and_not_retried(flows: Flows) -> None:
     flows.end("a", **ASKS)
     first = run_of(flows, "a")
     words, fix = refused(flows, first)
-    assert "it has asked a user" in words and fix.startswith(f'pancode answer {first} "..."')
+    assert "it asked a user" in words and fix.startswith(f'pancode answer {first} "..."')
     second = answer(flows, first)
     flows.claim()
     flows.end("a", **ERROR)

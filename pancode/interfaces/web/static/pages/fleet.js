@@ -65,7 +65,7 @@ function loadOf({ facts, ...node }) {
 }
 
 function gpuOf(one) {
-  if (one.unknown_since) return html`${one.name}, ${bytes(one.memory)}: its driver does not answer since <${When} at=${one.unknown_since} />`;
+  if (one.unknown_since) return html`${one.name}, ${bytes(one.memory)}: its driver has not responded since <${When} at=${one.unknown_since} />`;
   const used = one.memory_free === null ? null : one.memory - one.memory_free, words = used === null ? `${bytes(one.memory)}, free memory unknown` : `${bytes(one.memory_free)} of ${bytes(one.memory)} free`;
   return html`${one.name}: ${words}${one.busy === null ? "" : `, ${one.busy} % busy`}${one.holder && html`, held by <${RunLink} run=${one.holder} />`}${used !== null && html` <${Bar} used=${used} most=${one.memory} label=${words} />`}`;
 }

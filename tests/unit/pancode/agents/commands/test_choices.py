@@ -10,7 +10,7 @@ from pancode.kernel.node import HOLDS, describe_isolation
 from tests.fakes.answers import runtime, runtimes
 
 FIX = "npm install -g agent"
-MORE = "flags, reasoning and logins of one: pancode agents runtimes NAME"
+MORE = "flags, reasoning and logins of one runtime: pancode agents runtimes NAME"
 LOGIN = "put KEY into secrets.json"
 
 
@@ -36,7 +36,7 @@ def test_a_row_for_each_runtime_then_one_for_each_fix() -> None:
         "",
         "agent: missing on n1, n3",
         "  pancode node install n1 n3 agent",
-        "  the machines say: npm install -g agent",
+        "  the nodes say: npm install -g agent",
         "agent: not logged in on n2",
         "  put KEY into secrets.json",
         "agent: another version on n5",
@@ -60,7 +60,7 @@ def test_where_a_model_server_of_ones_own_is_nobody_has_to_log_in() -> None:
         "native   1 (own servers) on n1  not logged in on n2",
         "claude   -                      not logged in on n1",
         "",
-        "native: for ollama; for others on n1",
+        "native: for ollama; for other models on n1",
         "  put KEY into secrets.json",
         "native: not logged in on n2",
         "  put KEY into secrets.json",
@@ -74,7 +74,7 @@ def test_where_a_model_server_of_ones_own_is_nobody_has_to_log_in() -> None:
 def test_what_holds_a_program_of_the_owners_choice_is_one_line() -> None:
     named = [runtimes(f"acp:{name}", fact("n1")) for name in ("kilo", "hermes")]
     told = runtime_rows(named).splitlines()
-    assert [line for line in told if "command rules hold it only where it asks" in line] == [told[4]]
+    assert [line for line in told if "command rules apply only where it asks" in line] == [told[4]]
 
 
 def test_the_wall_of_each_machine_stands_with_what_it_holds() -> None:
@@ -84,10 +84,10 @@ def test_the_wall_of_each_machine_stands_with_what_it_holds() -> None:
     ]
     told = runtime_rows([runtimes("shell", fact("n1"))], isolations).splitlines()[3:-2]
     assert [line.split()[:2] for line in told] == [
-        ["NODE", "WALL"], ["n1", "sandbox"], ["n2", "landlock"], ["n3", "none"], ["n4", "-"],
+        ["NODE", "ISOLATION"], ["n1", "sandbox"], ["n2", "landlock"], ["n3", "none"], ["n4", "-"],
     ]  # fmt: skip
     assert "the network" in told[1] and "UDP" in told[2] and "nothing" in told[3]
-    assert told[4].endswith("not known: the machine has not reported")
+    assert told[4].endswith("unknown: the node has not reported")
 
 
 def test_one_fix_is_one_row_whichever_machine_says_it_and_one_wall_too() -> None:

@@ -163,7 +163,7 @@ def test_words_and_statuses() -> None:
     assert _test_result(FAILED).splitlines()[-1] == "  fix: another model"
     assert _test_result(NEVER) == "a/ollama/m: could not be tested: no slot\n"
     old = _test_result(result(earlier=True, taken_at="2026-09-21T14:13:20.000Z")).splitlines()[0]
-    assert old.startswith("a/ollama/m: passed, 31.5 tokens/s at ") and "not tested again now" in old
+    assert old.startswith("a/ollama/m: passed, 31.5 tokens/s at ") and "not repeated" in old
     assert _exit_of_tests([result()]) == ExitCode.DONE
     assert _exit_of_tests([result(), FAILED, NEVER]) == ExitCode.REFUSED
     assert _exit_of_tests([result(), NEVER]) == ExitCode.UNAVAILABLE

@@ -78,13 +78,15 @@ def test_models() -> None:
         "not yet",
     ]
     assert [w.strip() for w in words(unknown)][1:] == ["?", "?", "?", "? of ?", "?", "-", "?", "?", "not yet"]
-    assert "no words (vectors)" in none and none.split()[-1] == "-"
+    assert "embeddings only" in none and none.split()[-1] == "-"
 
 
 def test_nothing_says_what_to_do() -> None:
     for shown in (_format_endpoints([]), _format_models([], None)):
         assert "no model server was found" in shown and "endpoints.json" in shown
-    assert _format_models([], "frontier") == "no model of the tier frontier; all of them: pancode models\n"
+    assert (
+        _format_models([], "frontier") == "no models of tier frontier; to list all models: pancode models\n"
+    )
 
 
 def test_in_the_table_of_machines() -> None:

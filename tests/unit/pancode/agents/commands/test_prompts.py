@@ -21,11 +21,9 @@ ANSWER: Any = {
 
 def test_parts_and_what_was_left_out() -> None:
     assert in_parts(ANSWER) == (
-        "builder in mode build at auto-edit for native, in a window of 8192 tokens\n"
-        "digest ab12\n"
-        "tokens, about: system 600, task 5\n"
-        "left out: 2 notes of earlier runs\n"
-        "\n--- identity\nYou are\\x1b[31m a builder.\n"
+        "builder in mode build at auto-edit for native, for a window of 8192 tokens\n"
+        "digest ab12\ntokens (estimate): system\n600, task 5\nleft out: 2 notes of earlier runs\n\n"
+        "--- identity\nYou are\\x1b[31m a builder.\n"
     )
 
 

@@ -129,7 +129,10 @@ def test_the_node_is_asked_and_what_it_finds_is_told(world: Local) -> None:
 
 def test_a_verdict_of_an_earlier_test_is_told_as_such(world: Local) -> None:
     world.tell(passport())
-    follow = Follow(world, lambda ask: world.tell(passport(), fact(ask, AskState.DONE, "it has a passport")))
+    follow = Follow(
+        world,
+        lambda ask: world.tell(passport(), fact(ask, AskState.DONE, "already tested; its passport is valid")),
+    )
     assert follow.go()["earlier"] is True
     new = passport().model_copy(update={"taken_ms": passport().taken_ms + 1})
     follow = Follow(world, lambda ask: world.tell(new, fact(ask, AskState.DONE, "took 5 s")))
@@ -165,7 +168,7 @@ def test_a_node_agent_that_starts_anew_has_forgotten_the_test(world: Local) -> N
         world.tell()
 
     began = world.context.clock.ms
-    with pytest.raises(NotTested, match="n1 was restarted during the test") as no:
+    with pytest.raises(NotTested, match="n1 restarted during the test") as no:
         Follow(world, lambda ask: world.tell(None, fact(ask, AskState.TESTING, "words")), anew).go()
     assert world.context.clock.ms - began < START_MS
     assert no.value.fix.endswith("pancode models test n1/ollama/qwen3")
@@ -238,16 +241,16 @@ def test_a_test_that_costs_is_for_a_user_to_want(world: Local, how: dict[str, bo
     assert (told["code"], told["exit_code"]) == ("costly_test", 5)
     assert "costs" in told["message"] and world.context.rows(Run) == []
     assert world.http.post("/v1/runs", world.body(dry_run=True)).json()["costly_test"] is True
-    assert "outside any budget" in model_tests.describe_wait(world.context.core, PLACE)
+    assert "that no budget" in model_tests.describe_wait(world.context.core, PLACE)
     world.tell(None)
     assert world.http.post("/v1/runs", world.body(dry_run=True)).json()["costly_test"] is False
-    assert "outside any budget" not in model_tests.describe_wait(world.context.core, PLACE)
+    assert "that no budget" not in model_tests.describe_wait(world.context.core, PLACE)
 
 
 def test_a_dry_run_says_that_it_was_not_tested_and_asks_nothing(world: Local) -> None:
     told = world.http.post("/v1/runs", world.body(dry_run=True)).json()
     assert told["admitted"] and told["untested"] == ["n1/ollama/qwen3"]
-    assert "is not tested yet" in told["nodes"][0]["why"] and world.asked() == []
+    assert "has not been tested" in told["nodes"][0]["why"] and world.asked() == []
 
 
 def test_a_model_that_failed_is_refused_with_the_fix(world: Local) -> None:

@@ -29,9 +29,7 @@ def test_what_was_set_says_by_whom_and_is_taken_back(world: World) -> None:
     world.http.post("/v1/budget/ceiling", {"by": "ana", "usd": "20"})
     day = shown(world)["scopes"][0]
     assert day["ceiling_usd"] == "20" and day["origin"].startswith("budget set by ana at 20")
-    assert shown(world)["notes"] == [
-        "built-in says 10 USD for a day; it counts after: pancode budget set none"
-    ]
+    assert shown(world)["notes"] == ["built-in sets 10 USD per day; to apply it: pancode budget set none"]
     answer = world.http.post("/v1/budget/ceiling/unset", {"by": "ana"}).json()
     assert (answer["scopes"][0]["ceiling_usd"], answer["scopes"][0]["origin"]) == ("10", "built-in")
     assert answer["notes"] == []
@@ -43,12 +41,10 @@ def test_a_file_that_does_not_count_is_not_silent(world: World) -> None:
     file = world.coordinator.home / "pancode.yaml"
     file.write_text("budget:\n  ceiling: 5\n")
     assert shown(world)["notes"] == [
-        f"{file}:2 says 5 USD for a day; it counts after: pancode fleet down, pancode fleet up"
+        f"{file}:2 sets 5 USD per day; to apply it: pancode fleet down, pancode fleet up"
     ]
     world.http.post("/v1/budget/ceiling", {"usd": "20"})
-    assert shown(world)["notes"] == [
-        f"{file}:2 says 5 USD for a day; it counts after: pancode budget set none"
-    ]
+    assert shown(world)["notes"] == [f"{file}:2 sets 5 USD per day; to apply it: pancode budget set none"]
 
 
 def test_of_one_machine_too(world: World) -> None:

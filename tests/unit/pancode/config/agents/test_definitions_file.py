@@ -282,7 +282,7 @@ def test_what_fields_name_is_told_beside_types_that_do_not_fit(tmp_path: Path) -
     told = checked(tmp_path, text)
     lines = sorted(int(one.split(":")[1]) for one in told)
     assert lines == [3, 4, 5, 5, 6, 7, 8, 10, 11, 12], told
-    assert not any("contradict" in one for one in told), "limits as a whole is not known"
+    assert not any("contradict" in one for one in told), "limits as a whole is not a known value"
 
 
 @pytest.mark.parametrize(
@@ -344,7 +344,7 @@ def test_what_is_probably_not_meant_is_a_remark(tmp_path: Path) -> None:
     found = check_agents(tmp_path, Settings(), {}, document)
     assert not found.problems
     assert [str(one) for one in found.remarks] == [
-        "f:3: agent x: with 4000 tokens a run ends at its first or second model call"
+        "f:3: agent x: with 4000 tokens, a run ends at its first or second model call"
     ]
 
 

@@ -107,7 +107,7 @@ def test_a_preset_that_counts_more_is_named(world: World) -> None:
     rows = world.http.get("/v1/config").json()["settings"]
     key = next(row["key"] for row in rows if row["origin"] == "preset local")
     done = change(world, "set", key=key, value="ollama/other" if key.startswith("models") else "suggest")
-    assert done["notes"][0].startswith(f"preset local counts more: {key} stays ")
+    assert done["notes"][0].startswith(f"preset local takes precedence: {key} stays ")
 
 
 def test_slots_say_that_a_machine_keeps_its_own(world: World) -> None:

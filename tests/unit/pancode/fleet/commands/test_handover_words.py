@@ -15,15 +15,15 @@ def test_what_waits_what_stays_and_what_is_on_its_way() -> None:
     stays: list[StayingRun] = [{"run": "r-cccc", "why": "approval before start", "task": "deploy it"}]
     later: list[LaterSteps] = [{"workflow": "w-7f3k2x", "name": "nightly", "steps": 3}]
     text = handed_over({"at_work": 1, "handed": handed, "stays": stays, "later": later})
-    assert text.startswith("1 run at work, 2 waiting on nodes, 1 here\n")
-    assert "on its way  handed to gpubox, 2nd there" in text and "approval before start" in text
+    assert text.startswith("1 run running, 2 waiting on nodes, 1 here\n")
+    assert "being sent  handed to gpubox, 2nd there" in text and "approval before start" in text
     assert "later steps" in text and "w-7f3k2x" in text.partition("later steps")[2]
     assert text.endswith(
-        "1 run on the way, which no node has said that it has; look again: pancode admin handover\n"
+        "1\nrun being sent, not yet confirmed by a node; check again: pancode admin handover\n"
     )
     assert (
         handed_over({"at_work": 0, "handed": [], "stays": [], "later": []})
-        == "0 runs at work, 0 waiting on nodes, 0 here\n"
+        == "0 runs running, 0 waiting on nodes, 0 here\n"
     )
 
 

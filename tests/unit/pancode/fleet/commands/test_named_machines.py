@@ -13,7 +13,13 @@ from pancode.interfaces.cli.output import Face
 from pancode.kernel.errors import ApiError, NotFoundError
 from tests.fakes.api import FakeApi
 
-REFUSED = {"code": "ssh", "message": "no SSH server there", "why": "", "fix": "start it", "exit_code": 6}
+REFUSED = {
+    "code": "ssh",
+    "message": "no SSH server on that port",
+    "why": "",
+    "fix": "start it",
+    "exit_code": 6,
+}
 
 
 @pytest.fixture

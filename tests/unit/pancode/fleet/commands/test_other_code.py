@@ -13,8 +13,8 @@ from tests.fakes import answers
     ("version", "commit", "told"),
     [
         (__version__, "aaa", ""),
-        (__version__, "bbb", "of commit aaa, the coordinator of bbb"),
-        (__version__, "aaa+dirty", "of commit aaa, the coordinator of aaa+dirty"),
+        (__version__, "bbb", "at commit aaa, the coordinator at bbb"),
+        (__version__, "aaa+dirty", "at commit aaa, the coordinator at aaa+dirty"),
         (__version__, "unknown", ""),
         ("0.0.9", "aaa", __version__),
     ],

@@ -20,5 +20,5 @@ def test_a_quarantine_ends_for_who_is_named(tmp_path: Path) -> None:
     named = world.http.post("/v1/fleet/resume", {"by": "me", "nodes": ["n1"]}).json()
     assert named["let_in"] == ["n1"] and world.context.row(Node, "n1").quarantined is None
     assert world.coordinator.fleet.told[-1] == ("let_in", ("n1",))
-    (entry,) = [a for a in world.context.rows(Audit) if a.what == "node let in again"]
+    (entry,) = [a for a in world.context.rows(Audit) if a.what == "node quarantine ended"]
     assert entry.detail == {"node": "n1", "by": "me", "why": "it kept 90 MiB"}

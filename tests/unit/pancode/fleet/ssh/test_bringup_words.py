@@ -12,8 +12,8 @@ from tests.fakes.answers import fleet, machine
 
 def test_a_removed_machine_that_is_back_with_another_key_is_trusted_first() -> None:
     changed = ConnectError(LinkFault.HOST_KEY_CHANGED, "it has changed", fix="pancode node trust gpubox")
-    assert before_it_is_cleaned(changed) == "pancode node trust gpubox; then it is cleaned by itself"
-    assert before_it_is_cleaned(LinkLost("cut")) == "nothing: it is cleaned when it is back"
+    assert before_it_is_cleaned(changed) == "pancode node trust gpubox; then it is cleaned automatically"
+    assert before_it_is_cleaned(LinkLost("cut")) == "nothing: it is cleaned when it is reachable again"
 
 
 def test_a_cut_link_names_the_machine_and_leaves_no_old_state_in_the_table() -> None:

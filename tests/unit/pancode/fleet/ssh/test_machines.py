@@ -105,7 +105,7 @@ def test_two_commands_on_one_machine_go_one_after_the_other(fleet: Machines, bri
     with ThreadPoolExecutor() as pool:
         calls = [pool.submit(fleet.up, ["a"], ANA, lambda line: told.append(line.text)) for _ in "12"]
         assert all(call.result()[0].ok for call in calls)
-    assert most == 1 and told == ["another command is at work on it: waiting"]
+    assert most == 1 and told == ["another command is running on this node: waiting"]
 
 
 def test_two_first_bring_ups_at_once_add_this_machine_once(
@@ -191,7 +191,7 @@ def test_a_removal_that_a_contact_has_carried_out_before_it_is_one(
 
     result = fleet.remove("c", ANA, waits)
     assert (result.ok, result.changed) == (True, ("removed",)), result
-    assert told == ["another command is at work on it: waiting"]
+    assert told == ["another command is running on this node: waiting"]
     assert hands.did == [("remove", "c")]
 
 

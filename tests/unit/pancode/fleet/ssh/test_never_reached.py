@@ -126,7 +126,7 @@ def test_a_given_fingerprint_is_compared_also_where_a_key_is_pinned(
     nobody: Any = None
     fleet = Machines(bring_up(coordinator, NoWay()), nobody, nobody, lambda: None, lambda: None)
     caller = Caller("ana", {"HOME": str(Path("/"))})
-    with pytest.raises(RefusedError, match="is not the accepted one"):
+    with pytest.raises(RefusedError, match="is not the one that was accepted"):
         fleet.add(NodeSpec("n", fingerprint="SHA256:xx"), caller)
     assert coordinator.rows(Node) == []
     fleet.add(NodeSpec("n", fingerprint=key.fingerprint), caller)

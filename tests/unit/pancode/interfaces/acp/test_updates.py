@@ -143,7 +143,7 @@ def test_a_prompt_is_words_with_the_names_of_files() -> None:
 
 @pytest.mark.parametrize("block", [{"type": "image", "data": "x"}, None, 7, {"type": "text"}, {}])
 def test_a_prompt_with_anything_else_is_refused(block: object) -> None:
-    with pytest.raises(ValueError, match="texts and files"):
+    with pytest.raises(ValueError, match="contain text and files"):
         words_of([block], FOLDER)
 
 

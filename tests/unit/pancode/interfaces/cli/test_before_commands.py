@@ -139,7 +139,7 @@ def test_the_page_of_a_machine_that_was_not_heard_yet(tmp_path: Path) -> None:
     added = {"name": "gpubox", "fingerprint": FINGERPRINT}
     assert world.http.post("/v1/nodes", added).status_code < 300
     page = node_page(world.http.get("/v1/nodes/gpubox").json())
-    assert "Machine:      not heard yet" in page and "pancode fleet up gpubox" in page
+    assert "Machine:      nothing received yet" in page and "pancode fleet up gpubox" in page
     heard: Any = world.http.get("/v1/nodes/n1").json()
     assert "not heard" not in node_page(heard)
     native = runtime("native", "not_logged_in", version="1", says="n1 says: set KEY")

@@ -244,7 +244,7 @@ def test_a_gate_has_one_word_for_each_end() -> None:
     ends = [(True, 0), (False, 1), (False, None)]
     run: Any = {"commit": "c0ffee", "gates": [{"name": "t", "passed": p, "exit_code": c} for p, c in ends]}
     assert gate_lines(run) == [f"  gates      t: {end}" for end in ("passed", "failed, exit 1", "failed")]
-    assert gate_lines(run | {"gates": []}) == ["  gates      none: nothing has tested it"]
+    assert gate_lines(run | {"gates": []}) == ["  gates      none: this change is untested"]
     assert gate_lines(run | {"commit": None, "gates": []}) == []
 
 

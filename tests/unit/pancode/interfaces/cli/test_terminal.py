@@ -137,9 +137,9 @@ def test_progress_stays_on_its_line_and_an_agents_words_stand_above(columns: int
 
 def test_in_a_pipe_each_stage_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     with ProgressRow(Face(as_json=False), leaves=True) as line:
-        for stage, text in (("a", "on its way"), ("a", "on its way  1 k tokens"), ("b", "done")):
+        for stage, text in (("a", "being sent"), ("a", "being sent  1 k tokens"), ("b", "done")):
             line.show(stage, text)
-    assert capsys.readouterr().err == "on its way\ndone\n"
+    assert capsys.readouterr().err == "being sent\ndone\n"
 
 
 def test_a_node_cannot_write_markup_into_the_status(columns: int, screen: Screen) -> None:

@@ -237,7 +237,7 @@ def test_fixes_and_commands_of_users_inside_of_a_result_are_left_out() -> None:
     item: Any = {"run": "r-1", "command": "pancode approve --with-commands r-1", "yes": ["--with-commands"]}
     item["words"] = "its change is not landed (needs --with-commands)"
     answer, _, _ = called(FakeApi({"GET /v1/inbox": {"items": [item]}}), "inbox")
-    assert answer["items"] == [{"run": "r-1", "words": "its change waits for the user's yes"}]
+    assert answer["items"] == [{"run": "r-1", "words": "its change waits for the user's approval"}]
     warned: Any = {"run": "r-1", "reason": "waits: held (fix: pancode approve r-1)", "task": "say (fix: it)"}
     warned["warnings"] = ["budget: nearly used (fix: pancode budget set 20)"]
     answer, _, _ = called(FakeApi({"POST /v1/runs": warned}), "dispatch", task="x")
@@ -306,7 +306,8 @@ def test_the_fleet_leaves_out_what_is_missing() -> None:
         "native",
     )
     advice = (
-        "x says: npm install -g --prefix ~/.local @vendor/program@latest, then look: pancode agents runtimes"
+        "x says: npm install -g --prefix ~/.local @vendor/program@latest, "
+        "then list the runtimes with pancode agents runtimes"
     )
     missing: dict[str, Any] = {
         "state": "missing",

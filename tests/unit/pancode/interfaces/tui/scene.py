@@ -87,7 +87,7 @@ class WorldClient(Client):
         self, method: str, path: str, body: Any, timeout_s: float, told: Any = None, key: str = ""
     ) -> Any:
         if self.is_away:
-            raise NotRunningError("no coordinator runs", why="nobody listens", fix="pancode fleet up")
+            raise NotRunningError("no coordinator is running", why="nobody listens", fix="pancode fleet up")
         connection = SimpleNamespace(close=lambda: None)
         if path.startswith("/v1/events"):
             self._feeds.append(_Feed(self))

@@ -159,7 +159,7 @@ def test_a_page_says_of_when_it_is() -> None:
 
 
 def test_an_unreachable_coordinator_is_no_idle_fleet() -> None:
-    error = UnavailableError("no coordinator runs", why="nobody listens", fix="pancode fleet up")
+    error = UnavailableError("no coordinator is running", why="nobody listens", fix="pancode fleet up")
     told = text_of(top_line({}, error, 40))
     assert "COORDINATOR NOT REACHED for 40 s: nobody listens" in told
     assert [text_of(one) for one in trouble_lines(error)][-1] == "fix: pancode fleet up"

@@ -213,7 +213,7 @@ def test_labels_that_contradict_each_other_are_refused_with_both_names(shop: Sho
 
 def test_a_label_that_would_raise_the_budget_does_nothing_but_is_said(shop: Shop) -> None:
     labelled(shop, "rich", rich={"budget": "900"})
-    told = "label rich is not followed: $900 is above $2 a run"
+    told = "label rich is ignored: $900 is above $2 per run"
     assert told in shop.work(dry_run=True).json()["warnings"]
     answer = shop.work().json()
     run: Run = shop.world.context.row(Run, answer["run"])
@@ -497,7 +497,7 @@ def test_a_landing_says_what_the_tracker_shows_also_when_it_fails(
     assert "not updated yet" in shop.news.after_landing(run), "the tracker still shows the review"
     shop.trackers.breaks = {len(shop.trackers.written) + 1}
     shop.told()
-    assert "SHOP-12 is not updated yet, PanCode tries again: " in shop.news.after_landing(run)
+    assert "SHOP-12 is not updated yet, PanCode will retry: " in shop.news.after_landing(run)
     shop.world.context.clock.ms += 31_000
     shop.told()
     assert shop.news.after_landing(run).startswith("SHOP-12 is closed, with a comment: ")

@@ -44,7 +44,7 @@ def test_the_command_to_try_has_no_password() -> None:
             raised.NoPermissionError("this user has no permissions"),
             "the Redis user lacks permissions",
         ),
-        (raised.OutOfMemoryError("command not allowed"), "Redis is full."),
+        (raised.OutOfMemoryError("command not allowed"), "Redis is out of memory."),
         (raised.ReadOnlyError("You can't write"), "this Redis is a read-only replica"),
         (raised.ResponseError("MISCONF Errors writing to the AOF file"), "Redis cannot write to its disk."),
         (

@@ -125,7 +125,7 @@ class Unsettled(DepotRepositories):
 
     def unsettled(self, repo: str, marked: str, result: str, files: Iterable[str]) -> tuple[Conflict, ...]:
         assert (repo, marked, tuple(files)) == ("repo-1", MARKED, ("a.txt",))
-        return tuple(Conflict(name, "still has the markers of the conflict") for name in self.left)
+        return tuple(Conflict(name, "still contains conflict markers") for name in self.left)
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ def test_an_answer_is_for_the_folder_and_the_program_that_was_asked_for(world: W
 def test_a_program_that_asks_no_model_is_no_scout(world: World, top: Path) -> None:
     body = {"questions": [WHERE], "cwd": str(top), "runtime": "shell"}
     refused = world.problem("POST", "/v1/explore", body)
-    assert "needs a model" in json.dumps(refused) and "--runtime native" in refused["fix"]
+    assert "requires a model" in json.dumps(refused) and "--runtime native" in refused["fix"]
 
 
 def test_a_forgotten_answer_is_asked_again_and_a_kept_one_is_given_to_later_runs(

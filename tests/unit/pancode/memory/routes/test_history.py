@@ -64,7 +64,7 @@ def test_a_run_leaves_what_its_report_says(world: World, top: Path, tmp_path: Pa
         ": Build the limiter."
     )
     assert world.http.get(f"/v1/history/{run}").json()["parts"] == note["parts"]
-    assert notes(world, top, "nonsense") == []
+    assert notes(world, top, "invalid values") == []
     (tmp_path / "other" / ".git").mkdir(parents=True)
     assert notes(world, tmp_path / "other") == [], "of another repository"
     assert len(world.http.get(f"/v1/history?cwd={tmp_path}/other&all=1").json()["notes"]) == 1
@@ -163,7 +163,7 @@ def test_what_looked_like_a_secret_is_told(world: World, top: Path) -> None:
     run = done(world, begun(world, top), f"{REPORT}\nRESULT: the key is ghp_{'a1B2' * 9}")
     why = world.http.get(f"/v1/runs/{run}/why").json()["decisions"]
     assert [one["detail"] for one in why if one["kind"] == "history"] == [
-        "it looks as if it held a token of GitHub"
+        "it seems to contain a GitHub token"
     ]
 
 

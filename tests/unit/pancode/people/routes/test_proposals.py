@@ -63,7 +63,7 @@ def test_a_run_proposes_a_budget_a_user_confirms_it_and_undo_takes_it_back(world
     outside(world)
     [item] = items(world)
     assert item["command"] == f"pancode approve {asked['id']}"
-    assert item["words"].startswith("budget day: $10 -> $25; asked by ")
+    assert item["words"].startswith("budget day: $10 -> $25; requested by ")
     assert item["words"].endswith(f' in {run}, who says: "the day is long"')
     done = decide(world, "approve", asked["id"])
     assert done["change"]["new"]["value"] == "$25"
@@ -184,7 +184,7 @@ def test_undo_leaves_agents_that_somebody_has_edited_since(world: World, tmp_pat
 def test_a_denied_change_is_gone_and_the_same_asked_twice_is_one(world: World) -> None:
     first, again = propose(world, **BUDGET), propose(world, **{**BUDGET, "why": "please"})
     assert first["id"] == again["id"] and len(items(world)) == 1
-    assert decide(world, "deny", first["id"])["reason"] == "denied: nothing is changed"
+    assert decide(world, "deny", first["id"])["reason"] == "denied: nothing was changed"
     assert (items(world), ceiling(world)) == ([], "10")
     with world.context.core.ports.ledger.transaction() as tx:
         kinds = [event.kind for event in tx.find(FeedEvent) if event.kind.value.startswith("inbox")]

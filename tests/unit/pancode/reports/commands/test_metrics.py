@@ -41,7 +41,7 @@ def test_a_fleet_at_work() -> None:
         "queue        2 waiting, the oldest for 2 min",
         "work         12 runs in total, 1.2 M tokens, 2 h",
         "money        today $1.25 spent, $0.50 reserved, of $10.00",
-        "coordinator  80 M of memory, looked at the queue 0.4 s ago",
+        "coordinator  80 M of memory, checked the queue 0.4 s ago",
     ]
 
 

@@ -113,11 +113,11 @@ def test_a_change_is_offered_until_it_is_denied_or_goes_on_in_another_run(world:
 
 
 def test_what_has_not_begun_is_told_with_its_reason_once_for_all_that_wait_for_the_same(world: World) -> None:
-    pause_queue(world.context.core, None, "the freeze", "ana")
+    pause_queue(world.context.core, None, "release freeze", "ana")
     first, _ = world.dispatch()["run"], world.dispatch()["run"]
     world.context.turn()
     (held,) = world.http.get("/v1/brief?by=ana").json()["held"]
-    assert held["run"] == first and "2 runs" in held["what"] and "the freeze" in held["what"]
+    assert held["run"] == first and "2 runs" in held["what"] and "release freeze" in held["what"]
     assert held["command"] == "pancode queue"
     pause_queue(world.context.core, None, None, "ana")
     world.node.breathe()

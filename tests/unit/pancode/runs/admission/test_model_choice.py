@@ -219,7 +219,7 @@ class Listed:
         ("claude-opus-5", ""),
         ("opus", ""),
         ("anthropic/claude-opus-55", "claude-opus-5-5?"),
-        ("o9", "; there are claude-haiku-4-5, claude-opus-5, claude-opus-5-5 and others"),
+        ("o9", "; the list includes claude-haiku-4-5, claude-opus-5, claude-opus-5-5"),
         (None, ""),
     ],
 )

@@ -17,11 +17,11 @@ CLOSED = Rules(network=NetworkAccess.GATEWAY)
 
 def test_a_dry_run_tells_the_truth_of_this_run() -> None:
     told = list_networks(resolved(WALLED))
-    assert told["the agent"].startswith("its model alone where the gateway holds its key")
-    assert list_networks(resolved(BARE))["the agent"] == "what the machine reaches: there is no sandbox on b"
-    assert list_networks(resolved(WALLED, runtime="shell"))["the agent"] == "what the machine reaches"
+    assert told["the agent"].startswith("its model if the gateway has its key")
+    assert list_networks(resolved(BARE))["the agent"] == "what the node can reach: no sandbox on b"
+    assert list_networks(resolved(WALLED, runtime="shell"))["the agent"] == "what the node can reach"
     closed = list_networks(resolved(WALLED, network=NetworkAccess.GATEWAY))
-    assert closed["the agent"] == "its model alone, through the gateway"
+    assert closed["the agent"] == "only its model, through the gateway"
 
 
 def test_the_narrowest_counts_and_is_what_the_job_says() -> None:
@@ -39,7 +39,7 @@ def test_a_mode_has_a_network_of_its_own() -> None:
     }
     review = resolved(WALLED, BARE, settings=settings, mode=Mode.REVIEW)
     assert review.needs_sandbox and review.rules.network is NetworkAccess.GATEWAY
-    assert list_networks(review)["the agent"] == "its model alone, through the gateway"
+    assert list_networks(review)["the agent"] == "only its model, through the gateway"
     assert not resolved(WALLED, settings=settings).needs_sandbox, "no more than the rest"
     by_setting = {"defaults": replace(settings["defaults"], mode=Mode.REVIEW)}
     assert resolved(WALLED, settings=by_setting).rules.network is NetworkAccess.GATEWAY

@@ -168,9 +168,9 @@ def test_outside_a_repository_an_empty_folder_has_to_be_asked_for() -> None:
         ({"budget": Decimal("1E-10")}, UsageError, "--budget", 2),
         ({"on_lost": "never"}, UsageError, "--on-lost 'never'", 2),
         ({"workspace": "git", "project": None}, UsageError, "is not in a git repository", 2),
-        ({"workspace": "none", "land": True}, UsageError, "--land needs", 2),
-        ({"argv": ("ls", "-l"), "task": ""}, UsageError, "needs the runtime shell", 2),
-        ({"argv": ("ls",)}, UsageError, "needs the runtime shell", 2),
+        ({"workspace": "none", "land": True}, UsageError, "--land requires", 2),
+        ({"argv": ("ls", "-l"), "task": ""}, UsageError, "requires the runtime shell", 2),
+        ({"argv": ("ls",)}, UsageError, "requires the runtime shell", 2),
         ({"argv": ("ls",), "runtime": "shell"}, UsageError, "cannot be combined", 2),
         ({"argv": (), "runtime": "shell", "task": ""}, UsageError, "command is required after --", 2),
     ],
@@ -222,7 +222,7 @@ def test_every_node_is_a_candidate_with_its_reason() -> None:
         ("c", False, False, "has no runtime claude"),
         ("d", False, False, "runtime claude is not logged in (fix claude)"),
         ("e", True, False, "is unreachable"),
-        ("f", True, False, "was not heard yet"),
+        ("f", True, False, "has sent no heartbeat yet"),
         ("g", True, False, "is draining: kernel update"),
         ("h", True, False, "is paused: lunch"),
     ]  # and not the removed one
@@ -237,7 +237,7 @@ SHELL_ONLY, ONE_REPO = Allowed(runtimes=("shell",)), Allowed(repositories=("shop
     ("allows", "options", "why"),
     [
         (Allowed(), {}, "can take it"),
-        (SHELL_ONLY, {}, "may not take it: runtime claude is not among those that this node's owner allows"),
+        (SHELL_ONLY, {}, "may not take it: this node's owner does not allow runtime claude"),
         (SHELL_ONLY, {"runtime": "shell"}, "can take it"),
         (Allowed(safety=Safety.AUTO_EDIT), {"safety": Safety.AUTO_EDIT}, "can take it"),
         (
@@ -250,9 +250,9 @@ SHELL_ONLY, ONE_REPO = Allowed(runtimes=("shell",)), Allowed(repositories=("shop
         (
             ONE_REPO,
             {"repo": "other-1"},
-            "may not take it: repository other-1 is not among those that this node's owner allows",
+            "may not take it: this node's owner does not allow repository other-1",
         ),
-        (Allowed(closed="its file cannot be read"), {}, "may not take it: its file cannot be read"),
+        (Allowed(closed="cannot read its file"), {}, "cannot read may not take it: its file"),
     ],
 )
 def test_what_its_owner_allows_decides_whether_a_node_fits(
@@ -264,11 +264,11 @@ def test_what_its_owner_allows_decides_whether_a_node_fits(
 
 
 def test_a_node_that_is_shut_fits_and_takes_nothing_now() -> None:
-    shut = NodeProblem(what="less than 512 MB free", fix="free disk there")
+    shut = NodeProblem(what="less than 512 MB free", fix="free disk space on the node")
     (found,) = resolved(node("a", shut=shut)).candidates
     assert (found.fits, found.ready) == (True, False)
     assert (found.why, found.fix) == (
-        "takes no work: less than 512 MB free (free disk there)",
+        "accepts no work: less than 512 MB free (free disk space on the node)",
         "pancode node show a",
     )
 
@@ -465,14 +465,14 @@ def test_skills_go_into_the_job_of_a_program_that_reads_them() -> None:
     moved = replace(run, runtime="acp:other")
     assert job_for(moved, "f-test", "0123456789", 1, at).skills == () == skill_marks(moved)
     talked = resolved(settings=settings, runtime="acp:other", turns={"idle_ms": 1, "turn_ms": 1})
-    assert talked.skills_left_out == ("runtime acp:other reads no skills: deploy of agent builder",)
+    assert talked.skills_left_out == ("runtime acp:other does not support skills: deploy of agent builder",)
     assert asked == [("deploy",), ("deploy",)]
     assert resolved(settings=settings, runtime="shell").skills == () and len(asked) == 2
 
 
 def test_a_skill_that_cannot_be_given_stops_who_names_it() -> None:
     def parts(skills: tuple[str, ...]) -> PromptParts:
-        raise NotFoundError("there is no skill deploy", fix="pancode skills ls")
+        raise NotFoundError("not found: skill deploy", fix="pancode skills ls")
 
     (problem,) = problems({"parts": parts})
     assert "deploy" in str(problem)

@@ -91,10 +91,10 @@ def test_the_words_name_cause_step_and_bound() -> None:
     made = _after(_run(), K.MODEL_BUSY, K.MODEL_BUSY)
     assert isinstance(made, Retry)
     assert made.words == (
-        "rate limit: the same again, when the provider takes calls again (retry 2 of 4 for this cause)"
+        "rate limit: the same again, once the provider accepts calls again (retry 2 of 4 for this cause)"
     )
     assert _after(_run(), K.SANDBOX, K.SANDBOX) == NoRetry(
-        "infrastructure: tried again 1 time, as often as it may be"
+        "infrastructure: already retried 1 time, the most allowed"
     )
     lost = _after(_run(), K.NODE_LOST)
     assert isinstance(lost, NoRetry) and "--on-lost retry" in lost.why

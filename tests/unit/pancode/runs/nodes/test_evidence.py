@@ -117,7 +117,7 @@ def test_a_disk_that_is_nearly_full_keeps_nothing_that_settles_nothing(
     assert kept(fleet) == [] and fleet.quarantined() is None
     assert fleet.bad.controls() == [], "it sends them again"
     assert [a.what for a in fleet.coordinator.rows(Audit) if "nearly full" in a.what] == [
-        "receipt not kept: the disk is nearly full"
+        "receipt not stored: the disk is nearly full"
     ]
     fleet.still_works()
 

@@ -78,7 +78,7 @@ def test_it_begins_with_what_it_had_changed_and_remembers(coordinator: Desk) -> 
     assert ended.workspace["snapshot"] == "a" * 40, "the change is counted from where the run began"
     assert [snapshot_of(ended, number) for number in (1, 2)] == ["a" * 40, LEFT]
     told = [row.detail for row in coordinator.rows(Decision, run="r-0001") if row.verdict == "continues"]
-    assert told == ["from what attempt 1 left: its change and its session"]
+    assert told == ["with what attempt 1 left: its change and its session"]
     coordinator.check_books()
 
 

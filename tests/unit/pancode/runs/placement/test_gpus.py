@@ -65,7 +65,7 @@ def test_a_node_fits_that_has_enough_gpus_of_the_size(asked: dict[str, Any], why
 def test_what_a_node_lacks_is_said() -> None:
     assert candidate(node("desk"), gpus="1").why == "has no GPU"
     amd = node("desk", gpus=(gpu(0, vendor="amd"),))
-    assert candidate(amd, gpus="1").why == "has an AMD GPU, which runs do not get"
+    assert candidate(amd, gpus="1").why == "has an AMD GPU, which runs cannot use"
     shut = NodeView(replace(node("a", gpus=TWO).node, gpus=GpuRule.NONE), *_rest(node("a", gpus=TWO)))
     assert candidate(shut, gpus="1").fix == "pancode node set a --gpus all"
     assert candidate(node("desk")).fits, "who asks for none is not refused"
@@ -138,14 +138,14 @@ def test_of_two_machines_the_one_with_a_free_gpu_takes_it() -> None:
 def test_a_silent_driver_is_what_a_run_waits_for() -> None:
     (one,) = decide_placements([run("r-1", gpus="1")], at(seen("a", silent=True)))
     assert isinstance(one, Unplaced)
-    assert one.why == "waits for a GPU: gpubox has 1, 1 with a driver that does not answer"
+    assert one.why == "waits for a GPU: gpubox has 1, 1 with a driver that does not respond"
 
 
 def test_no_session_rests_for_a_run_that_lacks_a_gpu() -> None:
     held, one = at(seen("a", holder="r-old"), free=0), run("r-1", gpus="1")
     assert lacks_slot_at(one, held) == [] and takes_now(one, held, {"gpubox": 3}) == []
     assert lacks_slot_at(one, at(seen("a"), free=0)) == ["gpubox"]
-    assert why_it_stays(one, None) == "it holds a GPU from the job on"
+    assert why_it_stays(one, None) == "it reserves a GPU as soon as it has a job"
 
 
 @pytest.mark.parametrize(

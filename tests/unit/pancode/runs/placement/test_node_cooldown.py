@@ -25,7 +25,7 @@ from pancode.runs.placement import breaker_service
 from pancode.runs.reconcile import act_now
 from tests.unit.pancode.runs.world import Desk, Puppet, facts, failed
 
-FULL = NodeProblem(what="less than 512 MB free", fix="free disk there")
+FULL = NodeProblem(what="less than 512 MB free", fix="free disk space on the node")
 
 
 @pytest.fixture
@@ -79,7 +79,9 @@ def test_a_run_that_is_pinned_to_a_full_node_waits_as_long_as_it_is_full(coordin
         refuse(coordinator, node, JobRefusal.DISK_FULL, "less than 512 MB free")
         wait(coordinator, node)
         assert node.claim() is None, "it is not asked at once again"
-        assert reason(coordinator) == "n1 takes no work: less than 512 MB free (free disk there)"
+        assert (
+            reason(coordinator) == "n1 accepts no work: less than 512 MB free (free disk space on the node)"
+        )
         coordinator.clock.ms += coordinator.rules.rest_ms
         wait(coordinator, node)
     job = node.take()
@@ -97,7 +99,10 @@ def test_a_node_that_says_that_it_is_full_is_offered_nothing(coordinator: Desk) 
     coordinator.dispatch()
     coordinator.turn()
     assert node.claim() is None
-    assert reason(coordinator) == "n1 takes no work: less than 512 MB free (n1 says: free disk there)"
+    assert (
+        reason(coordinator)
+        == "n1 accepts no work: less than 512 MB free (n1 says: free disk space on the node)"
+    )
     node.facts, node.slots = facts(), 2
     node.breathe()
     assert node.claim() is not None
@@ -113,7 +118,7 @@ def test_what_a_node_says_of_itself_stays_one_short_line_of_the_reason(coordinat
     coordinator.dispatch()
     coordinator.turn()
     said = reason(coordinator)
-    assert said.startswith("n1 takes no work: a [2J bbb") and said.isprintable()
+    assert said.startswith("n1 accepts no work: a [2J bbb") and said.isprintable()
     assert len(said) < 2 * MOST_CHARS + 50
 
 
@@ -141,7 +146,7 @@ def test_what_an_owner_does_not_allow_is_never_offered_there(coordinator: Desk) 
     coordinator.dispatch("r-0002", node="n1")
     coordinator.turn()
     assert strict.claim() is None and other.claim() is not None
-    words = "n1 may not take it: runtime claude is not among those that this node's owner allows"
+    words = "n1 may not take it: this node's owner does not allow runtime claude"
     assert coordinator.row(Run, "r-0002").reason == words
 
 
@@ -149,8 +154,8 @@ def test_what_an_owner_does_not_allow_is_never_offered_there(coordinator: Desk) 
     ("allows", "words"),
     [
         (Allowed(safety=Safety.SUGGEST), "safety level auto-edit is above this node's ceiling suggest"),
-        (Allowed(repositories=("other-1",)), "repository demo-1 is not among those"),
-        (Allowed(closed="its file cannot be read"), "its file cannot be read"),
+        (Allowed(repositories=("other-1",)), "repository demo-1 is not allowed, only those"),
+        (Allowed(closed="cannot read its file"), "cannot read its file"),
     ],
 )
 def test_each_limit_of_an_owner_is_told_in_the_reason(coordinator: Desk, allows: Allowed, words: str) -> None:
@@ -272,7 +277,7 @@ def test_a_run_of_which_no_job_can_be_made_holds_up_no_other(coordinator: Desk) 
     job = node.take()
     assert job.identity.run == "r-0002"
     ended = coordinator.row(Run, "r-0001")
-    assert ended.outcome is Outcome.INFRA and ended.reason.startswith("no job can be made of it: ")
+    assert ended.outcome is Outcome.INFRA and ended.reason.startswith("cannot make a job for it: ")
     assert "placement" in {one.kind for one in coordinator.rows(Decision, run="r-0001")}
     assert {b.reserved_usd for b in coordinator.rows(Balance) if b.scope == "agent:builder"} == {
         Decimal("0.75")

@@ -69,7 +69,7 @@ def test_a_copy_of_the_repository_is_worth_one_free_slot() -> None:
     has, far = node("b", repositories=("p-1",)), node("a")
     one = run("r-1", workspace={"kind": "git", "repo": "p-1"})
     near = next(decide_placements([one], Standing((has, far), {"a": 2, "b": 2})))
-    assert isinstance(near, Placed) and near.node is has and "has the repository already" in near.why
+    assert isinstance(near, Placed) and near.node is has and "has the repository" in near.why
     spread = next(decide_placements([one], Standing((has, far), {"a": 4, "b": 2})))
     assert isinstance(spread, Placed) and spread.node is far
 
@@ -77,7 +77,9 @@ def test_a_copy_of_the_repository_is_worth_one_free_slot() -> None:
 def test_the_node_that_keeps_its_session_comes_before_one_with_more_room() -> None:
     one = run("r-1", terms={"own_session": {"node": "b", "session": "s"}})
     placed = next(decide_placements([one], Standing((node("a"), node("b")), {"a": 3, "b": 1})))
-    assert isinstance(placed, Placed) and placed.node.node.name == "b" and "has its session" in placed.why
+    assert (
+        isinstance(placed, Placed) and placed.node.node.name == "b" and "has the run's session" in placed.why
+    )
 
 
 def test_what_set_up_made_there_is_worth_one_more_and_the_numbers_are_told() -> None:
@@ -85,7 +87,7 @@ def test_what_set_up_made_there_is_worth_one_more_and_the_numbers_are_told() -> 
     one = run("r-1", workspace={"kind": "git", "repo": "p-1"})
     near = next(decide_placements([one], Standing((has, far), {"a": 2, "b": 2})))
     assert isinstance(near, Placed) and near.node is has
-    assert "most free slots (2)" in near.why and "it keeps what set-up made, worth a slot" in near.why
+    assert "most free slots (2)" in near.why and "it has the results of setup, worth a slot" in near.why
     even = next(decide_placements([one], Standing((has, far), {"a": 3, "b": 2})))
     assert isinstance(even, Placed) and even.node is far, "as good: then by name"
     other = replace(one, workspace={"kind": "git", "repo": "p-2"})
@@ -146,7 +148,7 @@ def test_a_pinned_run_waits_for_its_node_and_goes_nowhere_else() -> None:
         ({}, node("a", paused="lunch"), 1, "a is paused: lunch", WaitReason.NODE_AWAY),
         ({}, node("a", draining="kernel"), 1, "a is draining: kernel", WaitReason.NODE_AWAY),
         ({}, node("a", state=NodeState.SUSPECT), 1, "a is suspect", WaitReason.NODE_AWAY),
-        ({}, node("a", mute=True), 1, "a has not asked for work yet", WaitReason.NODE_AWAY),
+        ({}, node("a", mute=True), 1, "a has not requested work yet", WaitReason.NODE_AWAY),
         ({"require": {"gpu": "y"}}, node("a"), 1, "a has no label gpu=y", WaitReason.NO_NODE),
         ({"runtime": "claude"}, node("a", {"shell": "ok"}), 1, "a has no runtime claude", WaitReason.NO_NODE),
         (
@@ -160,7 +162,7 @@ def test_a_pinned_run_waits_for_its_node_and_goes_nowhere_else() -> None:
             {"runtime": "claude"},
             node("a", {"claude": "looking"}),
             1,
-            "a is still finding out whether it has runtime claude",
+            "a is still checking whether it has runtime claude",
             WaitReason.NO_NODE,
         ),
         ({}, node("a", removed="removed"), 1, "a removed", WaitReason.NO_NODE),
@@ -186,7 +188,7 @@ def test_a_chat_waits_for_the_adapter_of_its_program_and_other_runs_do_not() -> 
     (waits,) = decide_placements(
         [run("r-1", runtime="claude", terms={"turns": {"idle_ms": 1}})], standing(view)
     )
-    assert isinstance(waits, Unplaced) and waits.why == f"a has no chats with claude: {lacks}"
+    assert isinstance(waits, Unplaced) and waits.why == f"a does not support chats with claude: {lacks}"
     (goes,) = decide_placements([run("r-1", runtime="claude")], standing(view))
     assert isinstance(goes, Placed)
 
@@ -216,8 +218,7 @@ def test_an_agent_that_runs_only_in_a_sandbox_waits_for_one() -> None:
     walled, free = run("r-1", terms={"walled": True}), run("r-2")
     bare = node("bare")
     assert said(walled, standing(bare)) == (
-        "bare has no sandbox, and its agent, or the run it comes from, "
-        "runs only in one (isolation: container)"
+        "bare has no sandbox, but its agent, or the run that started it, requires one (isolation: container)"
     )
     both = standing(bare, node("inside", isolation=Isolation.SANDBOX))
     placed = list(decide_placements([walled, free], both))
@@ -279,7 +280,9 @@ def test_what_must_be_held_goes_only_where_something_holds_it() -> None:
     placed = next(decide_placements([wild], standing(bare, lesser, walled)))
     assert isinstance(placed, Placed) and placed.node.node.name == "a"
     assert "c has no sandbox" in said(wild, standing(lesser))
-    assert "b has no sandbox, and nothing else there holds shell to full-auto" in said(wild, standing(bare))
+    assert "b must have only the fields no sandbox there enforces  on shellfull-auto" in said(
+        wild, standing(bare)
+    )
     told = replace(wild, told_only=True)
     assert isinstance(next(decide_placements([told], standing(bare))), Placed)
 

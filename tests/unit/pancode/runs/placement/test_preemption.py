@@ -132,8 +132,8 @@ def test_a_run_gets_the_slot_of_an_idle_session_which_goes_on_behind_it(world: W
     (rest,) = sent(world)
     assert (rest.what, rest.number, rest.identity) == ("give_way", 1, job.identity)
     row: Run = world.context.row(Run, waiting)
-    assert row.waits is WaitReason.NO_SLOT and row.reason.endswith(f"; session {chat} rests for it")
-    assert "rests for it" not in world.context.row(Run, later).reason, "it rests for one run"
+    assert row.waits is WaitReason.NO_SLOT and row.reason.endswith(f"; session {chat} is suspended for it")
+    assert "is suspended for it" not in world.context.row(Run, later).reason, "it rests for one run"
     world.context.core.live.binding.given_way.clear()
     passes(world, 10_000)
     assert world.context.row(Run, waiting).reason == row.reason, "the interactive run knows it, too"
@@ -146,7 +146,7 @@ def test_a_run_gets_the_slot_of_an_idle_session_which_goes_on_behind_it(world: W
     begun = say(world, chat, "go on")["run"]
     passes(world, 45_000)
     assert sent(world) == [], "a run at work gives nothing away"
-    assert "rests for it" not in world.context.row(Run, begun).reason
+    assert "is suspended for it" not in world.context.row(Run, begun).reason
     world.node.deliver(works)
     world.context.turn()
     assert interactive_run(world).identity.run == later, "the session waits its turn"
@@ -180,7 +180,7 @@ def test_a_session_rests_for_the_run_that_begins_next_on_its_node(world: World) 
     assert (rest.what, rest.identity) == ("give_way", job.identity)
     assert sent(world) == [], "for the first of them"
     shown = world.http.get(f"/v1/runs/{first}").json()["reason"]
-    assert shown == f"handed to n1, 1st there; session {chat} rests for it"
+    assert shown == f"handed to n1, 1st there; session {chat} is suspended for it"
     rested(world, job)
     assert session(world, chat)["reason"] == f"suspended: {first} needed its slot"
     assert world.context.row(Run, second).waits is WaitReason.HANDED

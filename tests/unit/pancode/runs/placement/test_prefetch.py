@@ -355,9 +355,9 @@ def test_what_may_not_go_ahead_stays_and_says_why() -> None:
     night.dispatch("r-0004", parent="r-0001")
     assert set(night.where()) == {"r-0001"}
     reasons = {name: night.run(name).reason for name in ("r-0002", "r-0003", "r-0004")}
-    assert reasons["r-0002"].endswith("in a race the first to pass wins, and the others are stopped")
+    assert reasons["r-0002"].endswith("in a race the first run to pass wins, and the others are stopped")
     assert reasons["r-0003"].endswith("a session waits for a user's message")
-    assert reasons["r-0004"].endswith("run r-0001, which began it, waits for it")
+    assert reasons["r-0004"].endswith("run r-0001, which started it, waits for it")
 
 
 TALK: dict[str, Any] = {"terms": {"turns": {"idle_ms": 1, "turn_ms": 1}}}
@@ -375,7 +375,7 @@ def test_what_cannot_wait_there_and_comes_first_has_the_next_slot() -> None:
     for _ in range(3):
         night.look()
     assert set(night.where()) == {"r-0001"}
-    assert night.run("r-0002").reason.endswith("run r-0009 comes first, and cannot wait there")
+    assert night.run("r-0002").reason.endswith("run r-0009 comes first, and cannot wait on the node")
     night.dispatch("r-0010", priority=6)
     assert night.where()["r-0010"] == "n1", "what comes before it is"
     night.end("r-0001")

@@ -152,7 +152,7 @@ def test_a_full_budget_is_an_exception_that_the_owner_lifts(world: World, scope:
     assert world.claim().identity.run == run
     assert is_lifted_for_good(world.context.row(Run, run)) is (scope == "run")
     told = [one for one in world.context.rows(Decision, run=run) if one.verdict == "lifted"]
-    assert told and "ceiling lifted for a run" in {one.what for one in world.context.rows(Audit, run=run)}
+    assert told and "ceiling exceeded for one run" in {one.what for one in world.context.rows(Audit, run=run)}
 
 
 def test_a_rule_is_an_exception_too_and_what_no_yes_lifts_stays_refused(world: World) -> None:
@@ -170,7 +170,7 @@ def test_a_plain_yes_lifts_no_ceiling(world: World) -> None:
     run = asked(world, budget="5")
     ceiling(world, "0.01")
     told = world.problem("POST", f"/v1/runs/{run}/approve", {})
-    assert told["code"] == "budget" and "keeps waiting" in told["why"]
+    assert told["code"] == "budget" and "still waits" in told["why"]
     assert is_unapproved(world.context.row(Run, run)) and len(items(world)) == 1
     ceiling(world, "100")
     assert approve(world, run).json()["approved"] == "once"

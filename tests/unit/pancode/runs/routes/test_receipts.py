@@ -146,7 +146,7 @@ def test_bytes_that_are_gone_are_not_a_pass(done: Done) -> None:
     done.coordinator.streams.bytes.clear()
     told = done.verdict(_same)
     assert told["verdict"] == "TAMPERED"
-    assert [c["what"] for c in told["checks"] if not c["ok"]] == ["out is here as signed"]
+    assert [c["what"] for c in told["checks"] if not c["ok"]] == ["out is stored here as signed"]
 
 
 def test_a_receipt_of_another_run_proves_nothing_here(done: Done) -> None:
@@ -156,7 +156,7 @@ def test_a_receipt_of_another_run_proves_nothing_here(done: Done) -> None:
         tx.put(other)
     told = done.http.get("/v1/runs/r-0002/verify").json()
     assert told["verdict"] == "TAMPERED"
-    assert [c["what"] for c in told["checks"] if not c["ok"]] == ["is of this run"]
+    assert [c["what"] for c in told["checks"] if not c["ok"]] == ["belongs to this run"]
 
 
 def test_no_receipt_is_not_found(done: Done) -> None:

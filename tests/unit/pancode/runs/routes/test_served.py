@@ -55,7 +55,7 @@ def test_a_test_that_was_passed_over_is_told(world: Local) -> None:
     run = queued(world, untested=True)
     world.claim()
     assert "test failed (context: 4096 tokens)" in lines(world, run)[1][2]
-    assert lines(world, run)[1][2].endswith("ago, which --untested passes over")
+    assert lines(world, run)[1][2].endswith("ago, ignored because of --untested")
 
 
 def test_who_chose_it(world: Local) -> None:

@@ -97,8 +97,8 @@ def test_gates_judge_when_it_comes_and_a_pause_is_not_made_up_for(world: HookWor
     world.http.post("/v1/fleet/drain", {"reason": "new disk"})
     world.call("msg_1")
     world.http.post("/v1/fleet/resume", {"by": "ana"})
-    world.http.post("/v1/schedules/ci/pause", {"by": "ana", "reason": "the freeze"})
-    assert world.call("msg_2") == {"schedule": "ci", "taken": False, "why": "the freeze"}
+    world.http.post("/v1/schedules/ci/pause", {"by": "ana", "reason": "release freeze"})
+    assert world.call("msg_2") == {"schedule": "ci", "taken": False, "why": "release freeze"}
     world.http.post("/v1/schedules/ci/resume", {"by": "ana"})
     assert world.call("msg_2")["why"] == AGAIN, "one that came during the pause stays out"
     assert world.states() == ["refused", "skipped"] and world.context.rows(Run) == []
@@ -175,7 +175,7 @@ def test_the_secret_is_told_once_and_goes_with_its_schedule(world: HookWorld) ->
     world.http.post("/v1/schedules/ci/remove", {"by": "ana"})
     assert world.coordinator.kept == {} and code_of(world.send(world.signed()), 403) == "wrong_signature"
     again = world.add("ci")
-    assert code_of(world.send(world.signed()), 403) == "wrong_signature", "that of the one before it"
+    assert code_of(world.send(world.signed()), 403) == "wrong_signature", "that of the previous firing"
     world.secret = again["secret"]
     assert world.call()["taken"]
     world.coordinator.kept.clear()

@@ -108,7 +108,7 @@ class SessionApi:
         self._followers.append(mine)
         while (event := mine.get()) is not None:
             yield event
-        raise StreamCutError("the coordinator went away")
+        raise StreamCutError("the coordinator closed the connection")
 
     def _piece(self, begin: int, end: int) -> ServerEvent:
         b64 = base64.b64encode(self._log[begin:end]).decode()

@@ -33,7 +33,7 @@ SCREENS: dict[str, tuple[dict[str, Any], tuple[str, ...], str]] = {
     "question": (asks("question", "Which linker?", None, "lld", "mold"), (), "2 mold"),
     "unfolded": (shape("waits for you"), ("ctrl+o",), "+lld"),
     "commands": (shape("rests"), ("slash", "c"), "/cost"),
-    "lost": (shape("turn lost"), ("ctrl+up",), "the turn was lost"),
+    "lost": (shape("turn lost"), ("ctrl+up",), "the turn was interrupted"),
 }
 
 

@@ -43,7 +43,7 @@ def test_all_that_is_there_stands_in_seven_lines() -> None:
         node("old", "lost"),
     )
     assert lines(*fleet, models=models, waits="2 things need you, 1 change to review", preset="local") == [
-        "ok  machines  gpubox, vm; not heard: old (lost): pancode fleet status",
+        "ok  machines  gpubox, vm; unreachable: old (lost): pancode fleet status",
         "ok  programs  native, claude",
         "ok  models    gpubox/ollama/qwen3:8b",
         "ok  budget    $7.50 of $10.00 left today",
@@ -57,29 +57,31 @@ def test_without_a_model_the_last_lines_say_what_helps_and_what_works_meanwhile(
     told = lines(node("vm"), plan=NOTHING)
     assert told[1:3] == [
         "-   programs  no agent program is ready: pancode agents runtimes",
-        "-   models    none of your own: pancode models",
+        "-   models    no local models: pancode models",
     ]
-    assert told[-2] == "!   nobody can answer yet: no program or model is ready; on vm: ollama pull qwen3:8b"
+    assert (
+        told[-2] == "!   no agent can answer yet: no program or model is ready; on vm: ollama pull qwen3:8b"
+    )
     assert told[-1].startswith("-   meanwhile scripts run: pancode dispatch --runtime shell")
 
 
 def test_without_a_machine_nothing_is_promised() -> None:
     told = lines(plan=RefusedError("no node is in the fleet", fix="pancode fleet up"))
-    assert told[0] == "!   machines  none: pancode fleet up"
-    assert told[-1] == "!   nobody can answer yet: no node is in the fleet; pancode fleet up"
+    assert told[0] == "!   machines  no nodes: pancode fleet up"
+    assert told[-1] == "!   no agent can answer yet: no node is in the fleet; pancode fleet up"
 
 
 def test_a_drained_machine_is_heard_and_not_waited_for() -> None:
     fleet = (node("vm"), node("old", "drained"), node("gone", "lost"))
     drained = "drained: old: pancode fleet resume"
-    assert lines(*fleet)[0] == f"ok  machines  vm; {drained}; not heard: gone (lost): pancode fleet status"
-    assert lines(fleet[1])[0] == f"!   machines  none takes work; {drained}"
+    assert lines(*fleet)[0] == f"ok  machines  vm; {drained}; unreachable: gone (lost): pancode fleet status"
+    assert lines(fleet[1])[0] == f"!   machines  no node takes work; {drained}"
     assert not preflight._is_looking([fleet[1]]) and preflight._is_looking([fleet[2]])
 
 
 def test_without_a_repository_it_works_without() -> None:
     told = lines(node("vm", native="ok"), plan={**PLAN, "project": None})
-    assert "-   project   no repository here: agents get an empty folder" in told
+    assert "-   project   not in a repository: agents get an empty directory" in told
 
 
 def test_a_refusal_and_a_wait_are_said_at_once() -> None:
@@ -88,7 +90,10 @@ def test_a_refusal_and_a_wait_are_said_at_once() -> None:
     assert "!   Panos cannot answer yet: $0.10 left; raise it" in refused
     busy = {"node": "vm", "ready": False, "fits": True, "why": "is not heard"}
     waits = lines(node("vm"), plan={**PLAN, "nodes": [busy]})
-    assert waits[-1] == "... Panos answers later, with qwen3:8b (native), build, auto-edit: vm is not heard"
+    assert (
+        waits[-1]
+        == "... Panos will answer later, with qwen3:8b (native), build, auto-edit: vm sends no heartbeats"
+    )
 
 
 @pytest.mark.parametrize(
@@ -98,7 +103,7 @@ def test_a_refusal_and_a_wait_are_said_at_once() -> None:
             {**DAY, "remaining_usd": "0", "over": True},
             "!   budget    $0.00 of $10.00 left today: pancode budget set",
         ),
-        ({**DAY, "ceiling_usd": None}, "-   budget    no ceiling for a day: pancode budget set 10"),
+        ({**DAY, "ceiling_usd": None}, "-   budget    no daily ceiling: pancode budget set 10"),
     ],
 )
 def test_the_budget_of_the_day(day: dict[str, Any], words: str) -> None:
@@ -147,7 +152,7 @@ def test_this_machine_comes_in_where_none_is_and_nothing_begins() -> None:
     assert "?   1 thing needs you, 3 changes to review, 2 verified: pancode inbox" in map(str, told), (
         "it is not a question, and waits"
     )
-    assert str(told[0]) == "ok  machines  vm" and "nobody can answer yet" in told[-2].text
+    assert str(told[0]) == "ok  machines  vm" and "no agent can answer yet" in told[-2].text
 
 
 @pytest.mark.parametrize(

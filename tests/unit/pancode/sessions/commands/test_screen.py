@@ -102,7 +102,7 @@ def test_nothing_hostile_reaches_the_terminal() -> None:
         )
         scene.api.becomes(told)
         scene.desk._tell(("note", evil))
-        await scene.shows(pilot, "asks to run this")
+        await scene.shows(pilot, "agent requests to run this")
         await pilot.press("ctrl+o")
         await pilot.pause()
         out = io.StringIO()
@@ -128,7 +128,7 @@ def test_a_y_that_was_typed_before_the_question_is_a_letter() -> None:
         await pilot.press("tab")
         await scene.shows(pilot, "y allow once")
         await pilot.press("y")
-        await scene.until(pilot, lambda: bool(scene.api.posts), "the yes")
+        await scene.until(pilot, lambda: bool(scene.api.posts), "the command")
 
     scene = played(ChatScene(), play)
     assert scene.api.posts == [(f"/v1/runs/{RUN}/approve", {"call": 3, "scope": "once"})]
@@ -150,7 +150,7 @@ def test_no_sentence_answers_a_question_and_another_question_takes_no_key() -> N
         await pilot.press("y")
         assert scene.page.field.text == "y", "the keys are the field's again"
         await pilot.press("backspace", "tab", "y", "n")
-        await scene.shows(pilot, "this question has just come")
+        await scene.shows(pilot, "this question has just appeared")
         assert len(scene.api.posts) == 1 and scene.page._replies is None
         scene.clock.advance(QUIET_MS)
         await pilot.press("n", *"too far", "enter")
@@ -166,7 +166,7 @@ def test_always_asks_once_more() -> None:
         await scene.shows(pilot, "git push")
         scene.clock.advance(QUIET_MS)
         await pilot.press("tab", "a")
-        await scene.shows(pilot, "in this whole run? a again")
+        await scene.shows(pilot, "in the whole run? press a again")
         assert scene.api.posts == []
         await pilot.press("a")
         await scene.until(pilot, lambda: bool(scene.api.posts), "the yes for the whole run")
@@ -180,11 +180,11 @@ def test_a_letter_alone_and_enter_is_an_answer_once_the_card_has_stood() -> None
         scene.api.becomes(asks("call", "git push", 3))
         await scene.shows(pilot, "git push")
         await pilot.press("y", "enter")
-        await scene.shows(pilot, "this question has just come")
+        await scene.shows(pilot, "this question has just appeared")
         assert scene.api.posts == [] and scene.page.field.text == ""
         scene.clock.advance(QUIET_MS)
         await pilot.press("y", "enter")
-        await scene.until(pilot, lambda: bool(scene.api.posts), "the yes")
+        await scene.until(pilot, lambda: bool(scene.api.posts), "the command")
 
     scene = played(ChatScene(), play)
     assert scene.api.posts == [(f"/v1/runs/{RUN}/approve", {"call": 3, "scope": "once"})]
@@ -201,7 +201,7 @@ def test_who_leaves_the_card_writes_again_and_letters_go_to_the_words() -> None:
             scene.app.post_message(events.Key(letter, letter))
         await scene.until(pilot, lambda: scene.page.field.text == "way", "the words")
         await pilot.press("ctrl+c", "tab", "escape", "tab", "y")
-        await scene.until(pilot, lambda: bool(scene.api.posts), "the yes")
+        await scene.until(pilot, lambda: bool(scene.api.posts), "the command")
 
     scene = played(ChatScene(), play)
     assert scene.api.posts == [(f"/v1/runs/{RUN}/approve", {"call": 3, "scope": "once"})]
@@ -229,7 +229,7 @@ def test_a_turn_on_a_machine_that_is_not_heard_has_no_clock() -> None:
     async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
         await scene.shows(pilot, "works")
         scene.api.becomes(shape("works", heard=False))
-        assert "works" not in await scene.shows(pilot, "gpubox is not heard")
+        assert "works" not in await scene.shows(pilot, "gpubox sends no heartbeats")
         scene.api.becomes(shape("works", heard=True))
         await scene.shows(pilot, "works")
 
@@ -241,10 +241,10 @@ def test_a_change_that_was_agreed_to_is_taken_back_with_one_key_and_once() -> No
         await scene.shows(pilot, "works")
         await pilot.press("alt+u")
         scene.api.becomes(asks("change", "budget of the day: $10 -> $25"))
-        await scene.shows(pilot, "it asks to change this")
+        await scene.shows(pilot, "the agent requests to change this")
         scene.clock.advance(QUIET_MS)
         await pilot.press("tab", "y")
-        await scene.shows(pilot, "Alt-U takes the change back")
+        await scene.shows(pilot, "Alt-U undoes the change")
         await pilot.press("alt+u", "alt+u")
         await scene.until(pilot, lambda: scene.ran != [], "the command")
 
@@ -257,7 +257,7 @@ def test_a_change_that_was_agreed_to_is_taken_back_with_one_key_and_once() -> No
 def test_a_landing_that_it_asks_for_is_answered_on_its_card() -> None:
     async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
         scene.api.becomes(asks("landing", "panos asks to land the change of 2 files", yes=["--anyway"]))
-        await scene.shows(pilot, "it asks to land this")
+        await scene.shows(pilot, "the agent requests to land this")
         scene.clock.advance(QUIET_MS)
         await pilot.press("tab", "y")
         await scene.shows(pilot, "says")
@@ -271,7 +271,7 @@ def test_a_command_that_needs_a_yes_asks_for_it_on_a_card(key: str, again: bool)
     async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
         await scene.shows(pilot, "works")
         await pilot.press(*"/safety full-auto", "enter")
-        await scene.shows(pilot, "before it does more by itself")
+        await scene.shows(pilot, "before the agent may do more without asking")
         scene.clock.advance(QUIET_MS)
         await pilot.press("tab", key)
         await scene.shows(pilot, "says" if again else "the same with --yes")
@@ -394,7 +394,7 @@ def test_a_consent_that_nobody_gave_begins_nothing() -> None:
         raise RefusedError(f"agreed: {face.confirm('It costs $5. Dispatch it?', '--yes')}")
 
     async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
-        await scene.shows(pilot, "say what shall be done")
+        await scene.shows(pilot, "describe the task")
         await pilot.press(*"hi", "enter")
         await scene.shows(pilot, "It costs $5.")
         await pilot.press("ctrl+d")
@@ -459,10 +459,10 @@ def test_the_first_words_begin_a_session_and_a_no_begins_none() -> None:
         if not face.confirm("It costs $5. Dispatch it?", "--yes"):
             raise RefusedError("nobody has agreed")
         client.post("/v1/sessions", {"task": words})
-        return {"run": RUN, "agent": "builder", "chosen": "as nobody has named an agent", "warnings": ["w"]}
+        return {"run": RUN, "agent": "builder", "chosen": "because no agent was named", "warnings": ["w"]}
 
     async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
-        await scene.shows(pilot, "say what shall be done")
+        await scene.shows(pilot, "describe the task")
         await pilot.press(*"hi", "enter")
         await scene.shows(pilot, "It costs $5.")
         assert isinstance(scene.page.card.asks, Consent)
@@ -478,7 +478,7 @@ def test_the_first_words_begin_a_session_and_a_no_begins_none() -> None:
         await pilot.press("tab")
         await scene.shows(pilot, "y begin it")
         await pilot.press("y")
-        await scene.shows(pilot, "agent builder, as nobody has named an agent")
+        await scene.shows(pilot, "agent builder, because no agent was named")
         await scene.shows(pilot, "works")
 
     assert played(ChatScene(run="", begin=begin), play).api.posts == [("/v1/sessions", {"task": "hi"})]
@@ -593,7 +593,7 @@ def test_what_a_command_says_is_a_panel_and_no_words() -> None:
 
 def test_a_command_needs_no_session_but_one_about_it_does() -> None:
     async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
-        await scene.shows(pilot, "say what shall be done")
+        await scene.shows(pilot, "describe the task")
         await pilot.press(*"/workers", "enter")
         await scene.shows(pilot, "agents record says")
         await pilot.press(*"/diff", "enter")
@@ -609,7 +609,7 @@ def test_who_leaves_ends_nothing() -> None:
         await pilot.press(*"ab", "home", "ctrl+d")
         assert scene.page.field.text == "b" and scene.app.is_running
         await pilot.press("ctrl+c", "ctrl+c")
-        await scene.shows(pilot, "Ctrl-C again leaves")
+        await scene.shows(pilot, "Ctrl-C again to leave")
         await pilot.press("ctrl+c")
 
     scene = played(ChatScene(), play)
@@ -689,7 +689,7 @@ def test_a_higher_level_asks_on_a_card_and_typed_words_are_no_yes() -> None:
         scene.api.refuses = None
         scene.clock.advance(QUIET_MS)
         await pilot.press("backspace", "tab", "y")
-        await scene.until(pilot, lambda: bool(scene.api.posts), "the yes")
+        await scene.until(pilot, lambda: bool(scene.api.posts), "the command")
         assert scene.api.posts[-1][1] == {"safety": "full-auto", "yes": True}
 
     played(ChatScene(), play)

@@ -210,7 +210,7 @@ def test_a_yes_of_the_moment_before_a_question_is_none(
     assert [(path.rpartition("/")[2], body) for path, body in posts(client)] == sent
     told = capsys.readouterr().err
     assert bool(sent) is not any(
-        one in told for one in ("the question came as you typed", "4 is not waiting")
+        one in told for one in ("the question appeared while you typed", "4 is not waiting")
     )
     clock.ms += 51
     typed_lines = iter(["y", None])
@@ -278,7 +278,7 @@ def test_words_that_do_not_go_on_by_themselves_end_a_pipe(capsys: pytest.Capture
 def test_a_line_of_a_pipe_whose_post_failed_is_not_dropped(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ApiError):
         piped(("session", shape("waits for you")), ("line", ("hello", "")), refuses="unavailable")
-    assert "not said: 1 line of the pipe" in capsys.readouterr().err
+    assert "not sent: 1 line of the pipe" in capsys.readouterr().err
 
 
 def test_a_command_of_a_pipe_is_no_turn_to_wait_for() -> None:

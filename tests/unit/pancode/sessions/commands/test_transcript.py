@@ -81,7 +81,7 @@ def test_the_blocks_of_a_conversation_however_its_bytes_are_cut() -> None:
             TellBlock,
             TellBlock,
         ]
-        assert plain_of(talk.blocks[2]) == "bash make -j\nedit /w/a.py: not let through: a rule"
+        assert plain_of(talk.blocks[2]) == "bash make -j\nedit /w/a.py: denied: a rule"
         assert plain_of(talk.blocks[4]) == "Because of this."
         assert [one.by for one in talk.blocks if isinstance(one, UserBlock)] == ["ana", "ben"]
 

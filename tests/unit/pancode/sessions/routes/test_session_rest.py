@@ -126,7 +126,7 @@ def test_a_landing_lets_the_session_rest_behind_its_turn_and_says_so(
     assert (rest.what, rest.number) == ("rest", 1), "once, and no turn is cancelled"
     told = capsys.readouterr().err
     assert (
-        told.count("the conversation rests behind the turn at work: it continues with your next message") == 1
+        told.count("the conversation rests after its current turn: it continues with your next message") == 1
     )
     assert say(world, run, "and now")["how"] == "begins"
 
@@ -161,7 +161,7 @@ def test_a_rest_that_does_not_come_has_an_end_and_one_that_was_is_none(
     job = interactive_run(world)
     monkeypatch.setattr(follow, "_REST_S", 5.0)
     each_look(monkeypatch)
-    with pytest.raises(UnavailableError, match="did not become idle"):
+    with pytest.raises(UnavailableError, match="was not suspended in time"):
         follow.suspend_session(Face(as_json=True), client(world), run)
     assert len(sent(world)) == 1
     rested(world, job, None)
@@ -188,14 +188,14 @@ def test_one_verdict_over_the_interactive_runs_that_go_on_from_each_other(world:
         (run, "PASS"),
         (second, "NOT_FOUND"),
     ]
-    assert "it has none yet" in at_work["checks"][1]["detail"]
+    assert "no receipt yet" in at_work["checks"][1]["detail"]
     rested(world, job, OTHER)
     whole = verdict(world, run)
     assert whole["verdict"] == "PASS" and all(one["receipt"] for one in whole["interactive_runs"])
     assert whole["checks"][-1] == {
         "what": f"{second} continues from {run}",
         "ok": True,
-        "detail": f"its files at {COMMIT}, with the memory of {run}",
+        "detail": f"its files start at {COMMIT}, with the memory of {run}",
     }
     third = say(world, run, "and on")["run"]
     world.http.post(f"/v1/runs/{third}/stop", {})
@@ -226,7 +226,7 @@ def test_a_lost_interactive_run_breaks_the_chain_and_an_altered_receipt_is_named
     for _ in range(100):
         world.context.turn(10_000)
     told = verdict(world, run)
-    assert told["verdict"] == "BROKEN" and "it ended as lost" in told["checks"][1]["detail"]
+    assert told["verdict"] == "BROKEN" and "the run ended as lost" in told["checks"][1]["detail"]
     (stored,) = world.context.rows(StoredReceipt)
     with world.context.ledger.transaction() as tx:
         tx.put(replace(stored, envelope="{}"))

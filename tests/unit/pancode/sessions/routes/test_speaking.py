@@ -51,7 +51,7 @@ def test_the_best_tier_comes_first_then_the_tested_model_then_the_larger_one(wor
     has(world, endpoint("ollama", small, large))
     told = plan(world)
     assert (told["runtime"], told["model"], told["admitted"]) == ("native", "large", True)
-    assert "with ollama/large, as nobody has named a model" in told["chosen"]
+    assert "with ollama/large, as no model was named" in told["chosen"]
     has(world, endpoint("ollama", model("small", tested=True), large))
     assert plan(world)["model"] == "small"
     has(world, endpoint("ollama", model("no", tools=False), free=False), gemini="ok")

@@ -95,7 +95,7 @@ def test_it_is_proposed_tried_kept_given_and_revoked(world: ToolWorld) -> None:
         and shown["problem"] is None
     )
     _, job = world.begun()
-    assert given(job) == [], "nobody has said yes"
+    assert given(job) == [], "are not approved"
     world.ends(job)
     assert world.keeps(run).json()["code"] == "not_tried"
     trial = world.tries(run)
@@ -153,7 +153,7 @@ def test_one_that_fails_its_tests_or_is_not_sound_is_not_kept(world: ToolWorld) 
     assert world.states() == [(NAME, "cut short")], "that said nothing about its tests"
     other = world.proposes(proposal(tool_json=b"{}"))
     assert (NAME, "not sound") in world.states()
-    assert "about is one line" in world.http.get(f"/v1/runs/{other}/tools/{NAME}").json()["problem"]
+    assert "about must be one line" in world.http.get(f"/v1/runs/{other}/tools/{NAME}").json()["problem"]
     for verb in ("try", "keep"):
         body = {"by": "ana", **({"digest": "0" * 64} if verb == "keep" else {})}
         assert world.problem("POST", f"/v1/runs/{other}/tools/{NAME}/{verb}", body)["code"] == "bad_tool"
@@ -170,7 +170,7 @@ def test_one_that_was_changed_after_the_yes_is_given_to_nobody(world: ToolWorld)
             tx.put(replace(row, **changed))
         assert world.states() == [(NAME, "changed")]
         answer = world.dispatch(task="look", runtime="claude", workspace="git", cwd=str(world.shop))
-        assert any("not as it was kept" in one for one in answer["warnings"])
+        assert any("since it was kept" in one for one in answer["warnings"])
         job = world.claim()
         assert given(job) == []
         world.ends(job)
@@ -223,7 +223,7 @@ def test_a_proposed_tool_is_in_the_list_of_what_waits_until_somebody_decides(wor
         "a yes is what is nearest"
     )
     text = _format_list([], world.http.get("/v1/inbox", by="ana").json()["also"])
-    assert f"{run}  the tool {NAME} was proposed by {run}, and its tests have passed\n" in text
+    assert f"{run}  the tool {NAME} was proposed by {run}, and its tests passed\n" in text
     assert world.keeps(run).status_code == 200
     world.tries(other, **failed(FailureKind.AGENT_FAILED, Outcome.ERROR))
     assert waits() == [(other, f"pancode project tools show {other} {NAME}")]

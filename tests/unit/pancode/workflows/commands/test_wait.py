@@ -254,7 +254,7 @@ def test_each_reason_to_wait_is_said_once_in_a_pipe_too(capsys: pytest.CaptureFi
 
 def test_a_race_that_nobody_has_won_does_not_read_as_done() -> None:
     steps = [step(name, "done", f"r-{name}") for name in "abc"]
-    assert format_counts(workflow("failed", *steps, kind="race")) == "3 of 3 steps done, none has won"
+    assert format_counts(workflow("failed", *steps, kind="race")) == "3 of 3 steps done, no winner"
     assert format_counts(workflow("done", *steps, kind="race", winner="a")) == "3 of 3 steps done"
 
 

@@ -194,8 +194,8 @@ WRONG = [
     ("tasks:\n  - a\n  - {task: b, agnt: x}", "3: unknown key tasks.1.agnt", "agent?"),
     ("tasks: [a]\nconcurency: 2", "2: unknown key concurency", "concurrency?"),
     ("tasks: [a]\ndefaults:\n  idle_timeout: 5", "3: defaults.idle_timeout: 5 is not valid", "correct"),
-    ("tasks:\n  - {agent: x}", "2: the task is empty", "what is to be done"),
-    ("tasks:\n  - ''", "2: the task is empty", "what is to be done"),
+    ("tasks:\n  - {agent: x}", "2: the task is empty", "the task"),
+    ("tasks:\n  - ''", "2: the task is empty", "the task"),
     ("tasks:\n  - {task: a, verify: 'a | b'}", "2: tasks.0.verify.0: 'a | b' is not valid", "correct"),
     ("tasks: [a]\nstagger: 5", "2: stagger: 5 is not valid", "correct"),
     ("name: No Name\ntasks: [a]", "1: 'No Name' is not a valid workflow name", "a-z"),
@@ -265,8 +265,8 @@ WRONG = [
     ("steps: [{runtime: shell, task: 'echo $ORIGINAL'}]", "1: step step-1: $ORIGINAL would", "ORIGINAL.md"),
     ("tasks: [{task: a, runtime: shel}]", "1: tasks.0.runtime: 'shel' is not valid", "correct"),
     ("a: [1", "1: not valid YAML", "line 1"),
-    ("tasks:\n  - 2026-13-45", "2: tasks.0: '2026-13-45' cannot be read", "in quotes"),
-    ('tasks:\n  - "\\ud800"', "1: step 1 contains an incomplete character", ""),
+    ("tasks:\n  - 2026-13-45", "cannot read 2: tasks.0: '2026-13-45'", "in quotes"),
+    ('tasks:\n  - "\\ud800"', "1: step 1 contains an unpaired surrogate", ""),
 ]
 
 
@@ -319,7 +319,7 @@ def test_what_cannot_be_read_is_not_called_missing_too(right: str, wrong: str) -
 
 def test_a_need_of_nothing_names_the_steps_that_there_are() -> None:
     (problem,) = read("steps: {a: {task: x, needs: zzzzzz}}").problems
-    assert problem.fix == "name one of its steps: a"
+    assert problem.fix == "use one of its steps: a"
 
 
 def test_each_broken_line_of_jsonl_is_named() -> None:

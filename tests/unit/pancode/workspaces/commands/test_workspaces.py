@@ -34,7 +34,7 @@ def test_a_preview_changes_nothing(coordinator: FakeApi, capsys: pytest.CaptureF
     repair("login", repository="/new", dry_run=True, face=Face(as_json=False))
     said = capsys.readouterr().out
     assert "its machine n1 has left" in said and coordinator.posted == []
-    assert "  then: its next run begins anywhere\n  then: its repository is /new\n" in said
+    assert "  then: its next run begins anywhere\n  then: its repository becomes /new\n" in said
 
 
 @pytest.mark.parametrize("yes", [True, False])

@@ -304,7 +304,7 @@ def test_a_deleted_git_folder_is_named_and_another_clone_mends_it(world: World, 
     ended(world, COMMITS[0])
     (shop / ".git").rename(shop.parent / "saved.git")
     (problem,) = shown(world)["problems"]
-    assert ".git is gone" in problem["what"] and problem["does"] == ""
+    assert ".git was removed" in problem["what"] and problem["does"] == ""
     refused = world.problem("POST", "/v1/workspaces/login/repair", {"by": "ana"})
     assert refused["code"] == "nothing_to_repair" and "--repository" in refused["fix"]
     (shop.parent / "saved.git").rename(shop / ".git")
@@ -315,12 +315,12 @@ def test_a_full_disk_of_its_machine_is_named_and_a_repair_lets_another_one_work(
     world: World, shop: Path
 ) -> None:
     create(world, shop, node="n1")
-    full = NodeProblem(what="less than 500 MB free in /home/ana", fix="free disk there")
+    full = NodeProblem(what="less than 500 MB are free in /home/ana", fix="free disk space on the node")
     world.node.facts = world.node.facts.model_copy(update={"shut": full})
     world.node.breathe()
     world.context.turn()
     (problem,) = shown(world)["problems"]
-    assert "n1 takes no work: less than 500 MB free" in problem["what"]
+    assert "n1 accepts no work: less than 500 MB free" in problem["what"]
     assert problem["does"] == "its next run begins on any free node"
     assert shown(world)["node"] == "n1", "to look changes nothing"
     mended = world.http.post("/v1/workspaces/login/repair", {"by": "ana"}).json()

@@ -99,7 +99,7 @@ def test_a_failed_start_tells_the_coordinators_own_error(
     log.write_text("")
     monkeypatch.setattr("os.statvfs", lambda place: SimpleNamespace(f_bavail=0))
     full = start_failed(log, 0, 1)
-    assert isinstance(full, ConfigError) and full.fix.startswith("make room on its disk")
+    assert isinstance(full, ConfigError) and full.fix.startswith("free space on its disk")
     log.write_text("Traceback\nBoom\n")
     other = start_failed(log, 0, 1)
     assert isinstance(other, UnavailableError) and "Boom" in other.why and str(log) in other.fix

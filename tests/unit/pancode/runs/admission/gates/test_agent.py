@@ -28,7 +28,7 @@ def own(**changes: Any) -> dict[str, Any]:
 
 def test_why_an_agent_was_chosen_is_said() -> None:
     words = gate("agent", task="add a flag").words
-    assert words.startswith("agent builder (nothing in the task asks for another): changes files")
+    assert words.startswith("agent builder (nothing in the task suggests another agent): changes files")
 
 
 def test_a_confirmatory_agent_needs_a_users_yes() -> None:
@@ -46,7 +46,7 @@ def test_a_run_cannot_say_a_users_yes() -> None:
     inside = AdmissionView((DAY,), parent=Parent("r-1", Mode.BUILD, Safety.AUTO_EDIT, False, unheld=True))
     verdict = gate("agent", inside, settings=asks, confirmed=True, depth=1)
     assert not verdict.passed and "run r-1 is not a user" in verdict.words
-    assert verdict.code != "needs_yes", "no face asks for it"
+    assert verdict.code != "needs_yes", "no face proposes to land it"
 
 
 @pytest.mark.parametrize(

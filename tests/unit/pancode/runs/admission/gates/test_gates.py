@@ -350,7 +350,7 @@ def test_an_agent_that_is_switched_off() -> None:
         (
             {"nodes": (node("a", {"claude": "looking"}),)},
             True,
-            "it would wait: a is still finding out whether it has runtime claude",
+            "it would wait: a is still checking whether it has runtime claude",
         ),
         (
             {"model": "groq/qwen3", "runtime": "claude"},
