@@ -109,15 +109,17 @@ def one_line(text: str) -> str:
 def not_found(kind: str, word: str, names: Iterable[str], fix: str) -> NotFoundError:
     """Return an error with the nearest name, or with all names if none is near. `fix`: the command that lists
     them."""
-    known = sorted(names)
+    known, details = sorted(names), dict[str, str]()
     near = find_nearest(word, known)
     if near is not None:
+        details = {"typed": word, "near": near}
         why, fix = f"did you mean {near}?", f"use {near}, or see: {fix}"
     elif known:
         why = f"there {'is only' if len(known) == 1 else 'are'} {first_few(known, _SHOWN)}"
     else:
         why = f"no {kind} exists"
-    return NotFoundError(f"{kind} {word!r} not found", why=why, fix=fix, code=f"{kind}_not_found")
+    what, code = f"{kind} {word!r} not found", f"{kind}_not_found"
+    return NotFoundError(what, why=why, fix=fix, code=code, details=details)
 
 
 def pick_run(text: str, newest_first: Sequence[str]) -> str:

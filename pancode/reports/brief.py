@@ -130,7 +130,7 @@ def _format_outcome(tx: Transaction, run: Run) -> str:
     price = f"${usd:.2f}" if not unknown else f"${usd:.2f} and unknown" if usd else "cost unknown"
     seen = read_verified(run)
     trust = f", {seen.words}" if seen is not None else ""
-    return f"{run.outcome}{trust}: {run.agent} on {node_of(tx, run) or 'no machine'}, {price}"
+    return f"{run.outcome}{trust}: {run.agent} on {node_of(tx, run) or 'no node'}, {price}"
 
 
 def _list_inbox(tx: Transaction, inbox: list[InboxShape]) -> Iterator[BriefLine]:

@@ -132,7 +132,7 @@ def test_each_mistake_on_the_way_ends_in_a_message_that_helps(newcomer: Owner, p
     assert "pancode node add NAME" in said(ExitCode.REFUSED, "dispatch", "hello")
     said(ExitCode.DONE, "node", "add", f"node{K}")
     wrong = said(ExitCode.NOT_FOUND, "dispatch", "--node", f"nod{K}", "hello")
-    assert f"did you mean node{K}?" in wrong
+    assert f"did you mean node{K}?" in wrong and f"fix: pancode dispatch --node node{K} hello" in wrong
     lacks = said(ExitCode.REFUSED, "dispatch", "--node", f"node{K}", "hello")
     assert (
         f"started node{K} in" in lacks

@@ -35,7 +35,7 @@ def test_a_user_looks_stops_a_run_and_leaves(fleet: Owner, pane: Pane) -> None:
     run = fleet.dispatch(*words, "echo '[red]it\x1b[2J works'; sleep 600")
     fleet.running(run)
     pane.types(" ".join(fleet.argv("top")))
-    assert "as of" in pane.shows("echo '[red]it") and "machines" in pane.screen()
+    assert "as of" in pane.shows("echo '[red]it") and "nodes" in pane.screen()
     pane.press("/")
     pane.press("-l", run)
     pane.press("Enter")
@@ -85,7 +85,7 @@ def test_enter_talks_with_a_session_and_comes_back(fleet: Owner, lab: Lab, pane:
 )
 def test_a_signal_restores_the_terminal(fleet: Owner, pane: Pane, sent: signal.Signals, status: int) -> None:
     pane.types("stty -g > before")
-    pane.types(" ".join(fleet.argv("top", "machines")))
+    pane.types(" ".join(fleet.argv("top", "nodes")))
     pane.shows("node1")
     assert pane.modes().startswith("1")
     os.kill(pane.child(), sent)
@@ -103,7 +103,7 @@ def test_the_theme_that_was_set_is_drawn_and_its_origin_is_shown(fleet: Owner, p
     try:
         shown = fleet.run("config", "show", "--origin", "theme").ok().out
         assert "dark" in shown and "settings.json" in shown
-        pane.types(" ".join(("COLORTERM=truecolor", *fleet.argv("top", "machines"))))
+        pane.types(" ".join(("COLORTERM=truecolor", *fleet.argv("top", "nodes"))))
         pane.shows("node1")
         until(lambda: "48;2;14;16;19" in pane.screen(colours=True), "the ground of the theme", 20)
         pane.press("q")
@@ -113,7 +113,7 @@ def test_the_theme_that_was_set_is_drawn_and_its_origin_is_shown(fleet: Owner, p
 
 
 def test_a_coordinator_that_goes_looks_unlike_an_idle_fleet(fleet: Owner, pane: Pane) -> None:
-    pane.types(" ".join(fleet.argv("top", "machines")))
+    pane.types(" ".join(fleet.argv("top", "nodes")))
     pane.shows("node1")
     kill_coordinator(fleet)
     assert "node1" in pane.shows("COORDINATOR NOT REACHED"), "what was known stays in sight"

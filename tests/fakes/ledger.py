@@ -114,7 +114,7 @@ class MemoryTransaction:
     def get(self, kind: type[R], *key: str | int) -> R | None:
         table = self._table(kind)
         if len(key) != table.key_length:
-            raise ValueError(f"{kind.__name__} has the key {table.shape.key}")
+            raise ValueError(f"the key of {kind.__name__} is {table.shape.key}")
         return cast("R | None", table.rows.get(key))
 
     def find(
@@ -168,7 +168,7 @@ class MemoryTransaction:
     def delete(self, kind: type[Record], *key: str | int) -> None:
         table = self._table(kind)
         if len(key) != table.key_length:
-            raise ValueError(f"{kind.__name__} has the key {table.shape.key}")
+            raise ValueError(f"the key of {kind.__name__} is {table.shape.key}")
         if key in table.rows:
             self._set(table, key, None)
 

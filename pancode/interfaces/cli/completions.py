@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 from urllib.parse import urlencode
+
+from typer import Context
 
 from pancode.interfaces.client.caller import folder_here
 from pancode.interfaces.client.client import home_here, home_of, try_get
 from pancode.interfaces.client.remote.place import remote_of
 from pancode.kernel.errors import PancodeError
+from pancode.kernel.formatting import format_title
+from pancode.runs.answers import RunShape
 
 MOST_RUNS = 50
 _FILES = (".yaml", ".yml", ".json", ".jsonl", ".txt")
@@ -18,21 +23,25 @@ PATIENCE_S = 2.0
 
 
 def _make_completer(
-    what: str, key: str = "name", path: str = "", here: bool = False, **query: object
+    what: str, key: str = "name", path: str = "", here: bool = False
 ) -> Callable[[str], list[str]]:
     """Return a completer, which offers nothing if the coordinator is down. `here`: names for this folder."""
 
     def names(incomplete: str) -> list[str]:
         try:
-            if remote_of(os.environ) is not None:  # Tab must not start a login, which may ask for a password
-                return []
-            params = {**query, "cwd": folder_here()} if here else query
-            answer = try_get(home_of(os.environ), f"/v1/{path or what}?{urlencode(params)}", PATIENCE_S) or {}
-            return [str(one[key]) for one in answer.get(what, [])]
+            query = {"cwd": folder_here()} if here else {}
+            return [str(one[key]) for one in _list_known(what, path or what, **query)]
         except (PancodeError, KeyError, TypeError):
             return []
 
     return names
+
+
+def _list_known(what: str, path: str, **query: object) -> list[Any]:
+    if remote_of(os.environ) is not None:  # Tab must not start a login, which may ask for a password
+        return []
+    answer = try_get(home_of(os.environ), f"/v1/{path}?{urlencode(query)}", PATIENCE_S) or {}
+    return list(answer.get(what, []))
 
 
 nodes, presets, runtimes = (
@@ -47,13 +56,26 @@ workspaces = _make_completer("workspaces", "workspace")
 lanes = _make_completer("lanes", "lane")
 projects = _make_completer("projects")
 settings = _make_completer("settings", "key", path="config")
-_newest = _make_completer("runs", "run", limit=MOST_RUNS)
+_FITS: Mapping[str, Callable[[RunShape], bool]] = {
+    **dict.fromkeys(("stop", "tell"), lambda run: run["outcome"] is None),
+    **dict.fromkeys(
+        ("approve", "deny", "answer"), lambda run: run["status"] == "asks_you" or run["waits"] is not None
+    ),
+    "land": lambda run: run["status"] in ("to_land", "conflict"),
+}
+"""By command: the runs on which it can act."""
 
 
-def complete_runs(incomplete: str) -> list[str]:
-    """Return the last runs, newest first, and the word that names the newest."""
-    names = _newest(incomplete)
-    return [*names, "last"] if names else []
+def complete_runs(ctx: Context, incomplete: str) -> list[tuple[str, str]]:
+    """Return the last runs on which the command can act, newest first, with status and task; then `last`."""
+    try:
+        runs: list[RunShape] = _list_known("runs", "runs", limit=MOST_RUNS)
+    except PancodeError:
+        return []
+    if (fits := _FITS.get(ctx.info_name or "")) is not None:
+        runs = list(filter(fits, runs))
+    names = [(run["run"], f"{run['status']}: {format_title(run['task'])}") for run in runs]
+    return [*names, ("last", "the newest run of this repository")] if names else []
 
 
 def workflow_files(incomplete: str) -> list[str]:

@@ -445,7 +445,7 @@ def wait_for_landing(face: Face, client: Client, run: str) -> RunDetail | None:
             if (landing is None or landing["status"] != "waiting") and not verifies:
                 return shape
             if not noted:
-                face.note(f"  {run}  {'another machine verifies it' if verifies else 'landing, gates first'}")
+                face.note(f"  {run}  {'another node verifies it' if verifies else 'landing, gates first'}")
             noted = True
             time.sleep(LAND_LOOK_S)
     except KeyboardInterrupt:

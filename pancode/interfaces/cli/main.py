@@ -171,7 +171,10 @@ def status_of(exc: BaseException, args: list[str], *, as_json: bool) -> int:
 
 
 def _with_choice(error: PancodeError, args: list[str]) -> PancodeError:
-    """If the error lists several runs of an agent, set its fix to this same command for each run."""
+    """Set the fix to this same command: with the nearest name, or for each of several runs of an agent."""
+    typed, near = error.details.get("typed"), error.details.get("near", "")
+    if typed in args:
+        error.fix = shlex.join(["pancode", *(near if one == typed else one for one in args)])
     runs, agent = error.details.get("runs", "").split(), error.details.get("agent")
     if agent in args and runs:
         at = args.index(agent)

@@ -1,4 +1,4 @@
-"""Acts on runs, machines, workflows and the inbox: the thing, the request, and the question before it."""
+"""Acts on runs, nodes, workflows and the inbox: the thing, the request, and the question before it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pancode.interfaces.tui.views import ApiAsk
 from pancode.kernel.formatting import clip_columns, count_noun, escape_line, escape_text, format_usd
 
 IDS = {"run": "run", "node": "name", "workflow": "workflow", "item": "id", "issue": "issue"}
-_SHOWS = {"machine": "node", "workflow": "workflow", "item": "item"}
+_SHOWS = {"node": "node", "workflow": "workflow", "item": "item"}
 _OF_RUNS = frozenset({"run", "why", "log", "diff", "receipt"})
 
 
@@ -120,7 +120,7 @@ def _post(verb: str, question: str, says: str, wait_s: float = ANSWER_S) -> Call
 
     def act(run: Json, words: str) -> Act:
         files = count_noun(len(run.get("files_changed", ())), "file")
-        facts = {"run": run["run"], "files": files, "node": escape_line(run.get("node") or "its machine")}
+        facts = {"run": run["run"], "files": files, "node": escape_line(run.get("node") or "its node")}
         path = path_of("runs", run["run"], *verb.split("/"))
         body = {} if question else {"text": words}
         return Act(question.format_map(facts), path, body, says.format_map(facts), wait_s)

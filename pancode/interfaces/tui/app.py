@@ -233,7 +233,7 @@ class Console(SteadyPage):
             super().__init__()
             self.news = news
 
-    def __init__(self, source: Source, by: str, clock: Clock, begin: str = "now") -> None:
+    def __init__(self, source: Source, by: str, clock: Clock, begin: str = "status") -> None:
         super().__init__()
         self._clock, self._source, self._by = clock, source, by
         self._reader = source.reader(lambda news: self.post_message(self.FeedRead(news)))

@@ -23,13 +23,12 @@ if TYPE_CHECKING:
 @verb("top", "pancode top", "pancode top runs")
 def top(
     resource: Annotated[
-        str, Argument(help="Where to begin: now, runs, machines, queue, workflows, inbox, money ...")
-    ] = "now",
+        str, Argument(help="First page: status, runs, nodes, waiting, workflows, inbox, budget ...")
+    ] = "status",
 ) -> int:
-    """The fleet on one screen, live: machines, runs, sessions, queue, logs, diffs, workflows, inbox,
-    money.
+    """Show the fleet on one screen, live: nodes, runs, sessions, logs, changes, workflows, inbox, budget.
 
-    `?` shows the keys, `:` goes to a resource, `/` filters, `q` leaves. Nothing ends when you leave.
+    `?` shows the keys, `:` opens a page, `/` filters, `q` quits. Runs continue when you quit.
     """
     _check_terminal()
     from pancode.interfaces.tui.views import find_resource as named

@@ -21,10 +21,10 @@ def _do(key: str, name: str, tooltip: str, label: str = "", short: str = "") -> 
 
 
 KEYS = (
-    _do("enter", "go_in", "go in: to the run, machine, question ...; talk with a session", "Enter"),
+    _do("enter", "go_in", "go in: to the run, node, question ...; talk with a session", "Enter"),
     _do("escape", "back", "go back; end a filter", "Esc"),
     _do("space", "mark", "mark the run for an act on several; the question names each", "Space"),
-    _act("D", "drain", "drain the machine, or resume it (asks)", short="drain"),
+    _act("D", "drain", "drain the node, or resume it (asks)", short="drain"),
     _act("a", "approve", "answer the question, or approve the change (asks)", short="answer"),
     _act("n", "deny", "deny: say no (asks)", short="no"),
     _act("b", "begin", "begin work on the issue, as pancode work (asks)", short="begin"),

@@ -49,7 +49,7 @@ def draw_lines(row: PageRow, answers: Json, moment: PageMoment) -> list[Line]:
                 ((one["session"], "bold"), ("  ", ""), (escape_line(one["state"]), style_of(one["state"])))
             ]
             told += [
-                make_fact_line("who", f"{one['agent']} ({one['runtime']}) on {one['node'] or 'no machine'}")
+                make_fact_line("who", f"{one['agent']} ({one['runtime']}) on {one['node'] or 'no node'}")
             ]
             cost = cost_of({"usage": one["usage"], "outcome": one["interactive_runs"][-1]["outcome"]})
             told += [make_fact_line("cost", cost), make_fact_line("since", moment.ago(one["changed_at"])), ()]
@@ -66,7 +66,7 @@ def draw_lines(row: PageRow, answers: Json, moment: PageMoment) -> list[Line]:
     run = answers.get("beside")
     if run is None or run["run"] != one["run"]:
         return [*told, make_line("reading ...", "dim")]
-    where = f"{run['agent']} ({run['runtime']}) on {run['node'] or 'no machine yet'}"
+    where = f"{run['agent']} ({run['runtime']}) on {run['node'] or 'no node yet'}"
     told += [
         *draw_headline(run),
         make_fact_line("who", where),

@@ -60,10 +60,10 @@ def _why(about: str) -> Asks:
 
 
 VIEWS: Mapping[str, PageView] = {
-    "now": PageView(now.draw_now, _with(), "what needs you, what runs and what waits"),
+    "status": PageView(now.draw_now, _with(), "what needs you, what runs and what waits"),
     "runs": PageView(runs.draw_runs, _with(runs=_RUNS), "the newest runs"),
-    "machines": PageView(nodes.draw_nodes, _with(), "the machines of the fleet"),
-    "queue": PageView(workflows.draw_queue, _with(queues=ApiAsk("/v1/queues")), "what waits where, and why"),
+    "nodes": PageView(nodes.draw_nodes, _with(), "the nodes of the fleet"),
+    "waiting": PageView(workflows.draw_queue, _with(queues=ApiAsk("/v1/queues")), "what waits, and why"),
     "workflows": PageView(
         workflows.draw_workflows,
         _with(workflows=ApiAsk("/v1/workflows", {"limit": MOST_WORKFLOWS})),
@@ -80,7 +80,7 @@ VIEWS: Mapping[str, PageView] = {
         "issues: what is worked on, and the open ones of each tracker; b begins",
     ),
     "inbox": PageView(workflows.draw_inbox, _with(inbox=_INBOX), "questions and approvals that wait for you"),
-    "money": PageView(budget.draw_budget, _with(cost=ApiAsk("/v1/cost", {"by": "agent"})), "budget and cost"),
+    "budget": PageView(budget.draw_budget, _with(cost=ApiAsk("/v1/cost", {"by": "agent"})), "costs, limits"),
     "agents": PageView(budget.draw_agents, _with(workers=ApiAsk("/v1/workers")), "who works where"),
     "models": PageView(nodes.draw_models, _with(models=ApiAsk("/v1/models")), "models with tier and context"),
     "run": PageView(runs.draw_run, _run),
@@ -94,7 +94,7 @@ VIEWS: Mapping[str, PageView] = {
     "receipt": PageView(
         texts.draw_receipt, lambda about: {"verify": ApiAsk(path_of("runs", about, "verify"), once=True)}
     ),
-    "machine": PageView(nodes.draw_node, lambda about: {"node": ApiAsk(path_of("nodes", about))}),
+    "node": PageView(nodes.draw_node, lambda about: {"node": ApiAsk(path_of("nodes", about))}),
     "workflow": PageView(
         workflows.draw_workflow, lambda about: {"workflow": ApiAsk(path_of("workflows", about))}
     ),
@@ -105,16 +105,11 @@ VIEWS: Mapping[str, PageView] = {
     ),
 }
 ALSO = {
-    "nodes": "machines",
-    "fleet": "machines",
-    "run": "runs",
-    "budget": "money",
-    "cost": "money",
-    "chats": "sessions",
-    "top": "now",
-    "workers": "agents",
-    "q": "quit",
-    "exit": "quit",
+    **dict.fromkeys(("now", "top"), "status"),
+    **dict.fromkeys(("machines", "machine", "node", "fleet"), "nodes"),
+    **dict.fromkeys(("money", "cost"), "budget"),
+    **{"queue": "waiting", "run": "runs", "workflow": "workflows", "issue": "issues"},
+    **{"chats": "sessions", "workers": "agents", "q": "quit", "exit": "quit"},
 }
 """Other words for resources."""
 

@@ -91,7 +91,7 @@ def on(
     agent: Annotated[str | None, option("Agent definition.", "A", complete=completions.agents)] = None,
     model: Annotated[str | None, option("Model of the agent.", "M")] = None,
     runtime: Annotated[str | None, option("Runtime of the agent.", "R")] = None,
-    node: Annotated[str | None, option("The machine.", "N", complete=completions.nodes)] = None,
+    node: Annotated[str | None, option("Use only this node.", "N", complete=completions.nodes)] = None,
     budget: Annotated[
         str | None, option("The most that the run may cost.", "USD", parser=parse_money)
     ] = None,

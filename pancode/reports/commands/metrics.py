@@ -32,7 +32,7 @@ def six_lines(figures: list[FigureShape]) -> str:
     ceiling = now.all("pancode_budget_ceiling_usd")
     of = f"of {_format_dollars(ceiling[0])}" if ceiling else "no ceiling"
     rows = {
-        "machines": f"{now.parts('pancode_nodes', 'state')}; {used:.0f} of {slots:.0f} slots, {problems}",
+        "nodes": f"{now.parts('pancode_nodes', 'state')}; {used:.0f} of {slots:.0f} slots, {problems}",
         "runs": f"{now.parts('pancode_runs', 'state')}; ended: "
         f"{now.parts('pancode_runs_ended_total', 'outcome')}",
         "queue": f"{waits:.0f} waiting" + (f", the oldest for {format_seconds(oldest)}" if waits else ""),

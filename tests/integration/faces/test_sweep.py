@@ -517,7 +517,7 @@ def test_each_page_asks_for_what_is_there() -> None:
 TOP = [
     *((view, "") for view, page in VIEWS.items() if page.words),
     *((view, "{run}") for view in ("run", "why", "diff", "receipt")),
-    *(("machine", name) for name in ("desk", "gpubox", "attic")),
+    *(("node", name) for name in ("desk", "gpubox", "attic")),
     *(("run", f"{{{name}}}") for name in ("lost", "running", "waiting", "blocked", "session", "infra")),
     *(("workflow", "{workflow}"), ("item", "{item}"), ("open", "{project}")),
 ]

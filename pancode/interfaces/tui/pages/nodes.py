@@ -1,4 +1,4 @@
-"""Pages of machines, of one node, and of its models."""
+"""Pages of the nodes, of one node, and of its models."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SILENT = ("suspect", "unreachable", "lost")
 
 
 def draw_nodes(answers: Json, about: str, moment: PageMoment) -> Page:
-    """The machines with their slots, programs and models, as they were heard."""
+    """The nodes with their slots, programs and models, as they were heard."""
     has_gpus = any(map(format_gpus, answers["fleet"]["nodes"]))
     rows = tuple(
         PageRow(
@@ -28,7 +28,7 @@ def draw_nodes(answers: Json, about: str, moment: PageMoment) -> Page:
                 _models(node), *([format_gpus(node)] if has_gpus else ()), node["isolation"] or "",
                 format_bytes(node["disk_free"]), _problem(node),
             ),
-            node, PagePlace("machine", node["name"]),
+            node, PagePlace("node", node["name"]),
         )
         for node in answers["fleet"]["nodes"]
     )  # fmt: skip
@@ -114,7 +114,7 @@ def _runtime(fact: Json) -> str:
 
 
 def draw_models(answers: Json, about: str, moment: PageMoment) -> Page:
-    """The models of the machines' own servers, with tier, context and test."""
+    """The models of the nodes' own servers, with tier, context and test."""
     rows = tuple(
         PageRow(
             one["ref"], "model",
@@ -123,7 +123,7 @@ def draw_models(answers: Json, about: str, moment: PageMoment) -> Page:
                 one["endpoint"],
                 _passport(one["passport"]), one["tier_why"],
             ),
-            one, PagePlace("machine", one["node"]),
+            one, PagePlace("node", one["node"]),
         )
         for one in answers["models"]["models"]
     )  # fmt: skip

@@ -74,7 +74,7 @@ def draw_headline(shape: Json) -> list[Line]:
 
 def _facts(shape: Json, moment: PageMoment) -> list[Line]:
     usage = shape["usage"]
-    where = f"{shape['agent']} ({shape['runtime']}) on {shape['node'] or 'no machine yet'}"
+    where = f"{shape['agent']} ({shape['runtime']}) on {shape['node'] or 'no node yet'}"
     known = "not known yet" if cost_of(shape) == "-" else f"{cost_of(shape)} ({usage['cost_source']})"
     known += f", and {format_usd(usage['disputed_usd'])} disputed" if usage["disputed_usd"] else ""
     spent = f"{known}, {usage['input_tokens']} tokens in, "

@@ -1,4 +1,4 @@
-"""The head of every page: machines, runs, money and what needs the user, in one line."""
+"""The head of every page: nodes, runs, money and what needs the user, in one line."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _fleet(fleet: Json) -> list[tuple[str, str]]:
     used = sum(one["slots"]["used"] for one in nodes)
     total = sum(one["slots"]["total"] for one in nodes)
     spans = [
-        (f"  {reachable}/{len(nodes)} machines", "" if reachable == len(nodes) else "red"),
+        (f"  {reachable}/{len(nodes)} nodes", "" if reachable == len(nodes) else "red"),
         (f"  {used}/{total} slots", ""),
     ]
     for word in ("paused", "draining"):

@@ -173,7 +173,7 @@ def test_a_forged_job(key: SigningKey) -> None:
     assert [ok for ok, _ in stage.uplink.settled.values()] == [False]
     heartbeat = stage.heartbeat()
     assert heartbeat is not None
-    assert any("not believed" in problem.what for problem in heartbeat.facts.problems)
+    assert any("not accepted" in problem.what for problem in heartbeat.facts.problems)
 
 
 def test_lost_events_are_sent_again() -> None:

@@ -141,7 +141,7 @@ def test_the_depot_says_no() -> None:
         None,
     )
     assert stage.host.salvaged == [NAME]
-    assert any(isinstance(body, Finding) and "did not take" in body.text for body in stage.bodies())
+    assert any(isinstance(body, Finding) and "refused" in body.text for body in stage.bodies())
 
 
 def test_a_result_without_files_of_the_agent_is_not_done_and_the_checkout_is_kept() -> None:

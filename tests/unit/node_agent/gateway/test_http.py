@@ -112,7 +112,7 @@ def test_heads_that_are_none(data: bytes) -> None:
 
 
 def test_what_does_not_come_in_time_is_given_up() -> None:
-    with pytest.raises(BadMessage, match="did not come"):
+    with pytest.raises(BadMessage, match="did not arrive"):
         asyncio.run(read_within(0.0, asyncio.sleep(60)))
     assert asyncio.run(read_within(60.0, asyncio.sleep(0, "came"))) == "came"
 

@@ -500,7 +500,7 @@ def test_a_narrower_network_is_for_every_phase(
 def test_a_network_that_nothing_holds_is_a_reason_not_to_begin() -> None:
     job = job_of(runtime="scripted")
     closed = job.policy.model_copy(update={"network": NetworkAccess.NONE})
-    with pytest.raises(StepFailed, match="held by the sandbox alone") as failed:
+    with pytest.raises(StepFailed, match="only a sandbox") as failed:
         RUNTIMES.launch(job.model_copy(update={"policy": closed}), WORK, HOME)
     assert failed.value.kind is FailureKind.SANDBOX
 

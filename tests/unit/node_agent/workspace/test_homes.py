@@ -161,7 +161,7 @@ def test_no_link_is_followed_and_nothing_large_is_kept(
     (home / "db").unlink()
     (home / "db").write_bytes(b"x" * 100)
     monkeypatch.setattr(homes, "MOST_BYTES", 99)
-    assert "is not kept" in node.kept.keep(job, "s", USED)
+    assert "not stored" in node.kept.keep(job, "s", USED)
 
 
 @pytest.mark.parametrize("folders", [1, 3])

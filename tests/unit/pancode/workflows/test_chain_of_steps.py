@@ -127,7 +127,7 @@ def test_a_step_that_settles_takes_no_other_steps_name(flows: Flows, trees: Tree
     ("left", "why"),
     [
         (b"<<<<<<< a\na\n=======\nb\n>>>>>>> b\n", "is as it was"),
-        (b"<<<<<<< a\nx\n=======\nb\n>>>>>>> b\n", "still has the markers"),
+        (b"<<<<<<< a\nx\n=======\nb\n>>>>>>> b\n", "conflict markers"),
     ],
 )
 def test_what_is_not_settled_ends_the_workflow_before_the_next_step(

@@ -11,9 +11,11 @@ from typing import Any
 
 import click
 import pytest
+import typer
 
 from node_agent.wire.failure import Outcome
 from pancode.fleet.commands.fleet import show_steps
+from pancode.interfaces.cli import completions
 from pancode.interfaces.cli import main as entry
 from pancode.interfaces.cli.completions import agents as known_agents
 from pancode.interfaces.cli.follow import format_summary
@@ -271,6 +273,30 @@ def test_a_folder_that_is_gone_is_told_as_one(
         assert "no longer exists" in capsys.readouterr().err
     assert known_agents("b") == []
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("command", "offered"),
+    [
+        ("logs", ["r-new", "r-asks", "r-works", "r-done", "last"]),
+        ("land", ["r-new", "last"]),
+        ("stop", ["r-works", "last"]),
+        ("answer", ["r-asks", "last"]),
+    ],
+)
+def test_a_command_completes_the_runs_on_which_it_can_act(
+    monkeypatch: pytest.MonkeyPatch, command: str, offered: list[str]
+) -> None:
+    runs = [
+        {"run": "r-new", "status": "to_land", "outcome": "done", "waits": None, "task": "# add a flag\nmore"},
+        {"run": "r-asks", "status": "asks_you", "outcome": "blocked", "waits": None, "task": "b"},
+        {"run": "r-works", "status": "running", "outcome": None, "waits": None, "task": "c"},
+        {"run": "r-done", "status": "no_change", "outcome": "done", "waits": None, "task": "d"},
+    ]
+    monkeypatch.setattr(completions, "try_get", lambda *_: {"runs": runs})
+    found = completions.complete_runs(typer.Context(click.Command(command), info_name=command), "")
+    assert [run for run, _ in found] == offered
+    assert "r-new" not in offered or found[0][1] == "to_land: add a flag"
 
 
 def test_a_full_disk_is_told_and_no_traceback(

@@ -220,14 +220,14 @@ class Readers:
         self.reader, self.log, self.chat = scene.reader, scene.log_reader, scene.chat
 
 
-def console(scene: Scene, begin: str = "now") -> Console:
+def console(scene: Scene, begin: str = "status") -> Console:
     return Console(Readers(scene), "ada", scene.desk.clock, begin)
 
 
 def played(
     scene: Scene,
     play: Callable[[Console, Pilot[int]], Awaitable[None]],
-    begin: str = "now",
+    begin: str = "status",
     size: tuple[int, int] = (80, 24),
 ) -> None:
     """A user before the console."""

@@ -155,7 +155,7 @@ def test_the_api_takes_each_request(scene: Scene) -> None:
     [
         (PagePlace("run", "r-1"), "run"),
         (PagePlace("log", "r-1"), "run"),
-        (PagePlace("machine", "gpubox"), "node"),
+        (PagePlace("node", "gpubox"), "node"),
         (PagePlace("workflow", "w-1"), "workflow"),
     ],
 )

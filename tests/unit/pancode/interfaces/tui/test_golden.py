@@ -15,12 +15,12 @@ from tests.unit.pancode.interfaces.tui.scene import Scene, comes, played, screen
 GOLDEN = Path(__file__).parent / "golden"
 WRITES = os.environ.get("GOLDEN_SCREENS") == "write"
 SCREENS: dict[str, tuple[str, tuple[str, ...], str]] = {
-    "now": ("now", (), "write the tests"),
+    "status": ("status", (), "write the tests"),
     "runs": ("runs", (), "tidy the imports"),
-    "machines": ("machines", (), "not heard for"),
-    "queue": ("queue", (), "a new disk"),
+    "nodes": ("nodes", (), "not heard for"),
+    "waiting": ("waiting", (), "a new disk"),
     "inbox": ("inbox", (), "Which port?"),
-    "money": ("money", (), "agent builder"),
+    "budget": ("budget", (), "agent builder"),
     "workflows": ("workflows", (), "checks"),
     "steps": ("workflows", ("enter",), "lint"),
     "sessions": ("sessions", (), "and now?"),
@@ -30,7 +30,7 @@ SCREENS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "log": ("runs", ("j", "j", "j", "l"), "(end of the log)"),
     "diff": ("runs", ("j", "j", "j", "d"), "+++ b"),
     "filter": ("runs", ("slash", "t", "i", "d", "y"), "/tidy"),
-    "keys": ("now", ("question_mark",), "answer the question"),
+    "keys": ("status", ("question_mark",), "answer the question"),
     "stop": ("runs", ("j", "j", "s"), "Stop run"),
 }
 

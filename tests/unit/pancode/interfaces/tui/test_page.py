@@ -140,8 +140,8 @@ def test_times_are_short_today_and_dated_else() -> None:
 @pytest.mark.parametrize(
     ("typed", "found"),
     [
-        *(("runs", "runs"), (":RUNS ", "runs"), ("ma", "machines"), ("m", None), ("nodes", "machines")),
-        *(("q", "quit"), ("budget", "money"), ("run", "runs"), ("", None), ("zzz", None)),
+        *(("runs", "runs"), (":RUNS ", "runs"), ("no", "nodes"), ("w", None), ("machines", "nodes")),
+        *(("q", "quit"), ("money", "budget"), ("run", "runs"), ("", None), ("zzz", None)),
     ],
 )
 def test_resources_by_name_and_beginning(typed: str, found: str | None) -> None:

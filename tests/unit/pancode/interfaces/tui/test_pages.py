@@ -36,7 +36,7 @@ def abouts(scene: Scene) -> list[tuple[str, str]]:
     item = scene.client.get("/v1/inbox")["items"][0]["id"]
     workflow = scene.client.get("/v1/workflows")["workflows"][0]["workflow"]
     of_run = [(view, run) for view in ("run", "why", "diff", "receipt") for run in (scene.done, scene.waits)]
-    rest = [("machine", "gpubox"), ("workflow", workflow), ("item", item), ("item", "gone")]
+    rest = [("node", "gpubox"), ("workflow", workflow), ("item", item), ("item", "gone")]
     return [*((view, "") for view in VIEWS if VIEWS[view].words), *of_run, *rest]
 
 
@@ -69,7 +69,7 @@ def test_runs_say_where_they_are(still: Scene) -> None:
 
 
 def test_the_first_page_has_what_needs_the_user_then_what_goes_on(still: Scene) -> None:
-    made = page(still, "now")
+    made = page(still, "status")
     told = [row.cells[1] if row.kind == "heading" else row.shape["run"] for row in made.rows]
     assert told[:4] == ["Needs you", still.asks, "Running", still.works] and told[4] == "Waiting"
     assert still.waits in told and still.done not in told
@@ -87,21 +87,21 @@ def test_the_first_page_has_what_needs_the_user_then_what_goes_on(still: Scene) 
 
 def test_a_tall_terminal_has_what_ended_and_the_ceilings_too(still: Scene) -> None:
     moment = replace(PageMoment.of(still.desk.clock.wall_ms()), height=44, width=160)
-    made = draw_now(answers(still, "now"), "", moment)
+    made = draw_now(answers(still, "status"), "", moment)
     assert {"Ended since you left", "Money"} <= {row.key for row in made.rows}
     assert still.done in {row.key for row in made.rows}
 
 
 def test_away_from_the_coordinator_what_was_at_work_is_unknown(still: Scene) -> None:
     moment = replace(PageMoment.of(still.desk.clock.wall_ms()), away=True)
-    made = draw_now(answers(still, "now"), "", moment)
+    made = draw_now(answers(still, "status"), "", moment)
     (works,) = (row.cells for row in made.rows if row.key == still.works)
     assert (works[0], *works[-2:]) == ("unknown", "?", "?")
     assert "● n1" not in " ".join(map(text_of, made.above))
 
 
 def test_many_nodes_are_those_in_trouble_and_a_number(still: Scene) -> None:
-    told = answers(still, "now")
+    told = answers(still, "status")
     gpubox, n1 = sorted(told["fleet"]["nodes"], key=lambda one: str(one["name"]))
     idle = [{**n1, "name": f"n{at}", "slots": {"used": 0, "total": 4}} for at in range(2, 40)]
     there = {**told, "fleet": {**told["fleet"], "nodes": [n1, *idle, gpubox]}}
@@ -110,12 +110,12 @@ def test_many_nodes_are_those_in_trouble_and_a_number(still: Scene) -> None:
 
 
 def test_a_silent_machine_never_looks_idle(still: Scene) -> None:
-    made = page(still, "machines")
+    made = page(still, "nodes")
     assert cells(made, "n1")["HEARD"] == "now"
     silent = cells(made, "gpubox")
     assert silent["STATE"] == "suspect" and silent["HEARD"] == "not heard for 65 s"
-    assert "1/2 machines" in text_of(draw_summary(answers(still, "machines")))
-    told = [text_of(one) for one in page(still, "machine", "gpubox").lines]
+    assert "1/2 nodes" in text_of(draw_summary(answers(still, "nodes")))
+    told = [text_of(one) for one in page(still, "node", "gpubox").lines]
     assert any("pancode fleet up gpubox" in one for one in told) and any("qwen3 32k" in one for one in told)
 
 
@@ -135,10 +135,10 @@ def test_how_a_node_is_reached_is_one_line() -> None:
 
 
 def test_the_queue_says_why(still: Scene) -> None:
-    made = page(still, "queue")
+    made = page(still, "waiting")
     assert cells(made, still.waits)["REASON"] == "the fleet is paused: a new disk"
     assert "the whole fleet is paused: a new disk" in text_of(made.above[0])
-    assert "PAUSED" in text_of(draw_summary(answers(still, "queue")))
+    assert "PAUSED" in text_of(draw_summary(answers(still, "waiting")))
 
 
 def test_a_run_is_told_whole(still: Scene) -> None:
@@ -208,7 +208,7 @@ def test_the_inbox_has_what_waits_and_is_no_question() -> None:
 
 
 def test_money_has_scopes_and_agents(still: Scene) -> None:
-    made = page(still, "money")
+    made = page(still, "budget")
     (day,) = (row for row in made.rows if row.key.startswith("scope day:"))
     assert day.cells[1:5] == ("$0.20", "$0.10", "$9.70", "$10.00")
     assert cells(made, "agent builder")["RUNS"] == "2"

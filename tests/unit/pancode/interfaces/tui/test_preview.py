@@ -78,8 +78,8 @@ def test_nothing_of_it_is_read_oftener_than_the_list(scene: Scene, monkeypatch: 
     ("view", "states"),
     [
         ("runs", {"waiting", "placed", "running", "done", "asks you"}),
-        ("machines", {"online", "not heard for"}),
-        ("queue", {"the whole fleet", "a new disk"}),
+        ("nodes", {"online", "not heard for"}),
+        ("waiting", {"the whole fleet", "a new disk"}),
         ("workflows", {"running"}),
         ("inbox", {"question"}),
     ],

@@ -20,7 +20,7 @@ from tests.unit.pancode.kernel.fleets import catalogue, node, request, resolved
         (("true",), (".git/config",), "git's own"),
         (("true",), ("",), "1 to 200"),
         (("true",), ("a\nb",), "printable"),
-        (("true",), ("a", "a"), "named twice"),
+        (("true",), ("a", "a"), "listed twice"),
         (("true",), tuple("abcdefghi"), "8 reports at most"),
     ],
 )
