@@ -84,7 +84,7 @@ class _Reader:
         if self._depth > MOST_DEPTH:
             raise UnreadableReportError("it is nested too deeply")
         if self._depth == 1 and name not in ("testsuites", "testsuite"):
-            raise UnreadableReportError("it is XML, but not JUnit: it has no testsuites")
+            raise UnreadableReportError("it is XML, but not JUnit: its root is not testsuites")
         if name == "testsuite" and not self.tool:
             self.tool = attributes.get("name", "")
         if name == "testcase":

@@ -238,7 +238,7 @@ class WorkspacesPort(Protocol):
         """Restore an earlier set-up's folders and log it, or leave none. Before any process; repeatable."""
 
     def absent(self, job: Job, path: str) -> tuple[str, ...]:
-        """Return the gates' programs that are neither in `path` (PATH) nor in the folders of set-up."""
+        """Return the programs of gates and of the score command that do not exist. `path`: the run's PATH."""
 
     def keep(self, job: Job, key: str) -> tuple[str, ...]:
         """Store copies of set-up's folders for later attempts; return reasons why not, for a user, or ().

@@ -383,7 +383,7 @@ def _make_spoken(events: list[tuple[int, str]]) -> list[Spoken]:
 
 
 class LoggedJournal(Journal):
-    """A `Journal` that logs each stage once it is in the journal, so never twice."""
+    """A `Journal` that logs a stage after storing it, and only the first time."""
 
     def __init__(self, node: str, storage: JournalStorage, say: Say, clock: Clock) -> None:
         super().__init__(storage, say, clock)

@@ -45,6 +45,6 @@ def list_plugins(request: LaunchRequest) -> list[dict[str, str]]:
 def list_tool_names(
     request: LaunchRequest, allowed: Sequence[str], stands_for: Mapping[str, Sequence[str]]
 ) -> list[str]:
-    """Return the tools of the safety level that the agent has, and Claude Code's tool for reading skills."""
+    """Return the allowed tools that the agent has; with skills, also Claude Code's tool for reading them."""
     own = [tool for tool in allowed if request.has(*stands_for[tool])]
     return [*own, "Skill"] if request.skills else own

@@ -160,7 +160,7 @@ def from_plain(raw: Any) -> ParsedScript:
         calls = tuple(_call_from_plain(call) for call in raw[1])
         return ParsedScript(calls, raw[0] is True, tuple(map(str, raw[2])), raw[3] is True)
     except (TypeError, IndexError, KeyError) as exc:
-        raise ValueError("no script") from exc
+        raise ValueError("the data is not a parsed script") from exc
 
 
 def _call_to_plain(call: ShellCommand) -> list[Any]:

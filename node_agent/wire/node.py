@@ -74,7 +74,7 @@ class RuntimeFact(model.WireModel):
 
 
 class ProblemCode(StrEnum):
-    """The subject of a problem, for problems on which code acts."""
+    """Which problem it is, if PanCode reacts to it; OTHER: it is only shown."""
 
     OTHER = "other"
     NO_SANDBOX = "no_sandbox"

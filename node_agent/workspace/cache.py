@@ -19,7 +19,7 @@ from pathlib import Path
 from node_agent.attempt.ports import StepFailed
 from node_agent.files.durable import sync_folder, write_atomic
 from node_agent.wire.keep import KEEP, KeepBound
-from node_agent.workspace.beyond import KeptFolder, select_evicted, used_ms
+from node_agent.workspace.eviction import KeptFolder, select_evicted, used_ms
 from node_agent.workspace.folders import erase, real_folder
 from node_agent.workspace.git import WorkspaceFailure, from_words
 

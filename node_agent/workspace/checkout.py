@@ -26,7 +26,7 @@ from node_agent.wire.git import list_parents, repository_config
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.job import Workspace
 from node_agent.wire.keep import KEEP, KeepBound
-from node_agent.workspace.beyond import KeptFolder, measure_folder, select_evicted, used_ms
+from node_agent.workspace.eviction import KeptFolder, measure_folder, select_evicted, used_ms
 from node_agent.workspace.folders import AttemptFolders, WorkspaceFolders, change_owner, erase, must_be_folder
 from node_agent.workspace.git import NodeGit, WorkspaceFailure
 from node_agent.workspace.mirror import Mirrors

@@ -17,7 +17,7 @@ from typing import Protocol
 from node_agent.wire.git import repository_config, snap_ref, store_ref
 from node_agent.wire.identity import AttemptId
 from node_agent.wire.keep import DAY_MS, KEEP, KeepBound
-from node_agent.workspace.beyond import KeptFolder, measure_folder, select_evicted, used_ms
+from node_agent.workspace.eviction import KeptFolder, measure_folder, select_evicted, used_ms
 from node_agent.workspace.folders import WorkspaceFolders, erase, lock_file
 from node_agent.workspace.git import NodeGit, WorkspaceFailure
 

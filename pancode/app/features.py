@@ -11,7 +11,7 @@ from pancode.kernel.threads import BackgroundThread
 from pancode.landing import hooks as landing
 from pancode.landing.pull_request import LandingFollower
 from pancode.memory import hooks as memory
-from pancode.runs.admission import inputs
+from pancode.runs.admission import given_changes
 from pancode.runs.core import Core
 from pancode.runs.features import Features, Hook, join_features
 from pancode.runs.user_environment import Around
@@ -24,10 +24,10 @@ from pancode.workspaces import hooks as workspaces
 SHOWN = Features(
     # A resumed session already got the PRD.
     prompt_parts=(
-        Hook(lambda request: not request.resume and request.repository is not None, inputs.give_prd),
+        Hook(lambda request: not request.resume and request.repository is not None, given_changes.give_prd),
     ),
     # A read-only agent has no git, and its task may refer to a change.
-    inputs=(Hook(lambda plan: plan.only_looks or bool(plan.request.show), inputs.show_change),),
+    inputs=(Hook(lambda plan: plan.only_looks or bool(plan.request.show), given_changes.show_change),),
 )
 
 FEATURES = join_features(

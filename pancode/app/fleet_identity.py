@@ -46,8 +46,8 @@ def fleet_id(ledger: SqlLedger, home: Home, wall_ms: int, ids: Ids) -> str:
                 f"the ledger at {ledger.place} is empty, but this home has a fleet",
                 why=f"{home.epoch} exists; an empty ledger would lose its nodes, runs and costs",
                 fix=(
-                    f"restore {copy}, or copy it from its backup (pancode admin ledger --help); to "
-                    f"start a new fleet: mv {home.root} {home.root}.old"
+                    f"restore {copy}; or, if the ledger is still at an earlier place: pancode admin ledger "
+                    f"--from PLACE; to start a new fleet: mv {home.root} {home.root}.old"
                 ),
             )
         fleet = f"f-{ids.short(6)}"

@@ -71,8 +71,8 @@ def install(root: Path, environ: Mapping[str, str], system: Whose | None) -> dic
     if not (root / "key/coordinator.key").exists():
         raise UsageError(
             f"{root} has no fleet yet",
-            why="a service must not start a new fleet when its home is missing",
-            fix="as its user, once: pancode serve --background",
+            why="a service never creates a fleet: a missing home, as of an unmounted disk, is an error",
+            fix="once, as the user of the service: pancode admin serve --background",
         )
     settings = load(ConfigPlaces(root), environ, preset=NO_PRESET).settings
     never = only_in_environ((settings.redis.url, settings.ledger.url), environ)

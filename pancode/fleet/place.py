@@ -82,7 +82,7 @@ def make_node_listener(place: ListenAddress | None, shown: ListenAddress | None)
     raise ConfigError(
         f"{shown.origin} sends nodes to {shown}, but this machine does not listen",
         why="direct.listen is not set",
-        fix=f"set the address of this machine that the port is forwarded to: direct.listen: {EXAMPLE}",
+        fix=f"set the address on which this machine listens, such as direct.listen: {EXAMPLE}",
     )
 
 

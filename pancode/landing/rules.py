@@ -193,8 +193,8 @@ def must_have_gates(run: str, made_by: Sequence[Run], without: Collection[str]) 
         return
     commands = [f"pancode land {run} --without-gate {shlex.quote(one.text)}" for one in gates]
     raise UsageError(
-        f"gate {unknown[0]} not found in the runs of the change of {run}",
-        why="; ".join(f"{one.text}, of {one.run}" for one in gates) or "it has no gates",
+        f"the change of {run} has no gate {unknown[0]}",
+        why="; ".join(f"{one.text} (from {one.run})" for one in gates) or "it has no gates",
         fix="; or: ".join(commands) or f"pancode land {run}",
         code="unknown_gate",
     )

@@ -15,7 +15,7 @@ from pancode.kernel.ports import Composition, EarlierResult, MergeConflictError
 from pancode.kernel.records import Run, Workflow, WorkflowKind, WorkflowStep, WorkflowStepState
 from pancode.runs.admission.gates import UNTIL_MS
 from pancode.runs.admission.gates.permission import BREAKER_OPEN
-from pancode.runs.admission.inputs import FOLDER, change_shown, lay_files, origin_of
+from pancode.runs.admission.given_changes import FOLDER, change_shown, lay_files, origin_of
 from pancode.runs.admission.plan import Plan
 from pancode.runs.admission.planning import judge_again
 from pancode.runs.core import Core, decide_locked

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 
 from pancode.kernel.errors import RefusedError, UsageError
 from pancode.kernel.records import WorkflowStep
-from pancode.runs.admission.inputs import FOLDER, file_of
+from pancode.runs.admission.given_changes import FOLDER, file_of
 
 INPUT, ORIGINAL = "INPUT", "ORIGINAL"
 _PLACE = re.compile(

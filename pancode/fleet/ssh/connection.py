@@ -152,7 +152,7 @@ def _make_trust_error(target: Target, pin: HostKey, presented: HostKey | None, w
         f"the host key of {target.alias} has changed",
         why=f"pinned {pin.fingerprint}, presented {seen} by {target.endpoint} ({why})",
         fix=f"check on the node itself (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub); only if it shows"
-        f" that fingerprint: pancode node trust {target.alias}",
+        f" the presented fingerprint, not the pinned one: pancode node trust {target.alias}",
     )
 
 

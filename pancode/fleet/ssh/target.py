@@ -83,8 +83,8 @@ def list_warnings(alias: str, one: Mapping[str, str]) -> tuple[str, ...]:
 def select_algorithms(
     alias: str, one: Mapping[str, str], defaults: Mapping[str, tuple[str, ...]]
 ) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
-    """Return the set algorithm lists as (asyncssh's argument, list), and sentences about omitted names. Names
-    that asyncssh does not support are omitted. Raises TargetError if a list becomes empty."""
+    """Return the algorithm lists that ssh sets for the alias, as (asyncssh's argument, names), and sentences
+    about names that asyncssh does not support, which are omitted. TargetError if a list becomes empty."""
     lists: list[tuple[str, str]] = []
     without: list[str] = []
     for keyword, argument in _ALGORITHMS.items():

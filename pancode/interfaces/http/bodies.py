@@ -418,7 +418,7 @@ def _not_one_of(path: str, error: Mapping[str, Any]) -> UsageError:
     near = find_nearest(word, known)
     why = f"did you mean {near}?" if near is not None else ""
     return UsageError(
-        f"{path} {word!r} not found", why=why, fix=f"one of {', '.join(known)}", code="bad_value"
+        f"{path}: {word!r} is not a valid value", why=why, fix=f"one of {', '.join(known)}", code="bad_value"
     )
 
 

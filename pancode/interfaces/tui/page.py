@@ -83,12 +83,14 @@ def text_of(one: Line) -> str:
 
 
 def filter_rows(page: Page, word: str) -> Page:
-    """Return the page with only the rows, or lines, that contain the word, in upper or lower case."""
+    """Return the page with only the lines, and the rows by id or text, that contain the word in any case."""
     if not word:
         return page
     wanted = word.casefold()
     rows = tuple(
-        row for row in page.rows if row.kind != "heading" and wanted in " ".join(row.cells).casefold()
+        row
+        for row in page.rows
+        if row.kind != "heading" and wanted in " ".join((row.key, *row.cells)).casefold()
     )
     lines = tuple(one for one in page.lines if wanted in text_of(one).casefold())
     return Page(page.above, page.head, rows, page.spare, page.cut, f"nothing has {word!r}", lines, page.shape)

@@ -41,7 +41,9 @@ class FileArchive:
             append_durable(path, lines.encode(), whole=path == known)
         except OSError as exc:
             raise UnavailableError(
-                "cannot archive the receipt", why=str(exc), fix="free disk space; nothing is lost"
+                "cannot archive the receipt",
+                why=str(exc),
+                fix="nothing is lost; free disk space (df), or check permissions",
             ) from exc
         self._whole = path
 
@@ -77,7 +79,9 @@ class FileEpochs:
             write_durable(self.path, f"{epoch}\n".encode())
         except OSError as exc:
             raise UnavailableError(
-                "cannot store the new epoch", why=str(exc), fix="free disk space; nothing is lost"
+                "cannot store the new epoch",
+                why=str(exc),
+                fix="nothing is lost; free disk space (df), or check permissions",
             ) from exc
 
 

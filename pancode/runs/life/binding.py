@@ -30,7 +30,7 @@ class Admitted(Signal):
         if refused:
             raise RefusedError(
                 refused,
-                why="the budget ceiling of this scope is reached",
+                why="the run's estimate does not fit under this ceiling",
                 fix="pancode budget show",
                 code="budget",
             )

@@ -187,7 +187,7 @@ def end_without_budget(made: Changes, why: str = NOTHING_LEFT) -> Changes:
 
 @dataclass(frozen=True, slots=True)
 class GivenUp(Signal):
-    """A user has replaced the lost run with another one."""
+    """The lost run is given up: `by` (a user, its workflow or the next run) continues without it."""
 
     by: str
 

@@ -36,7 +36,7 @@ def _own_keys(path: Path) -> UsageError:
     return UsageError(
         "an exported receipt must be verified with keys from another source",
         why="keys that come with a receipt do not prove that it is genuine",
-        fix=f"pancode receipt export > keys.json on the coordinator, then: "
+        fix=f"on the coordinator: pancode receipt export > keys.json; then here: "
         f"pancode receipt verify {path} --keys keys.json",
     )
 

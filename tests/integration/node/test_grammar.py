@@ -60,7 +60,7 @@ def test_nothing_is_lost_on_the_way() -> None:
     for text in SCRIPTS:
         script = take_apart(text.encode())
         assert from_plain(to_plain(script)) == script
-    with pytest.raises(ValueError, match="no script"):
+    with pytest.raises(ValueError, match="not a parsed script"):
         from_plain(["x"])
 
 

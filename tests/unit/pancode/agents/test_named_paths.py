@@ -15,7 +15,11 @@ MAKE_PROMPTS = (
     *("pancode/issues/prd.py", "pancode/kernel/names.py", "pancode/landing/service.py"),
     *("pancode/landing/cross_check.py", "pancode/landing/cross_check_rules.py"),
     *("pancode/landing/review_rules.py", "pancode/memory/service.py", "pancode/memory/scout_rules.py"),
-    *("pancode/workflows/step_work.py", "pancode/runs/admission/inputs.py", "node_agent/runtimes/jobs.py"),
+    *(
+        "pancode/workflows/step_work.py",
+        "pancode/runs/admission/given_changes.py",
+        "node_agent/runtimes/jobs.py",
+    ),
 )
 """The modules with words for agents; the shipped prompts and workflows are whole files of such words."""
 _PATH = re.compile(r"[A-Za-z0-9_.{}*/-]*\w\.(?:md|diff|txt|ya?ml|json)\b|\.pancode/[\w/.-]+")

@@ -70,6 +70,8 @@ def test_a_group_has_a_hairline_with_its_name_and_number() -> None:
 
 def test_a_filter_takes_any_case_and_any_cell() -> None:
     assert [row.key for row in filter_rows(TABLE, "LONG-AGENT").rows] == ["b"]
+    named = Page(head=("TASK",), rows=(PageRow("r-1", "run", ("a",)), PageRow("r-2", "run", ("b",))))
+    assert [row.key for row in filter_rows(named, "r-2").rows] == ["r-2"]
     assert filter_rows(TABLE, "zzz").empty == "nothing has 'zzz'"
     assert filter_rows(TABLE, "") is TABLE
     lines = Page(lines=(make_line("one"), make_line("two")))

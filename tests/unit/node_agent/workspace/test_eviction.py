@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from node_agent.wire.keep import KeepBound
-from node_agent.workspace.beyond import KeptFolder, measure_folder, select_evicted, used_ms
+from node_agent.workspace.eviction import KeptFolder, measure_folder, select_evicted, used_ms
 
 KEPT = [
     KeptFolder("newest", 90, 30),
