@@ -201,6 +201,6 @@ def _text(value: object, path: str, most: int) -> str:
 def _one_of(value: object, path: str, known: tuple[str, ...]) -> str:
     if not isinstance(value, str) or value not in known:
         near = get_close_matches(str(value), known, n=1, cutoff=0.6)
-        fix = f"did you mean {near[0]}?" if near else f"valid keys: {', '.join(known)}"
+        fix = f"did you mean {near[0]}?" if near else f"valid values: {', '.join(known)}"
         raise RuleError(path, f"{value!r} is not one of {', '.join(known)}", fix=fix)
     return value

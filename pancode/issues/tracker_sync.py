@@ -89,7 +89,7 @@ def measure_progress(runs: Sequence[Run], branch: str, pull: str) -> IssueProgre
             IssueState.PROGRESS, f"Run {last.id} has ended without a change.{_format_receipt(last)}"
         )
     return IssueProgress(
-        IssueState.PROGRESS, f"Run {last.id} did not end well: {last.outcome}.{_format_receipt(last)}"
+        IssueState.PROGRESS, f"Run {last.id} did not succeed: {last.outcome}.{_format_receipt(last)}"
     )
 
 

@@ -137,7 +137,7 @@ def _make_item(row: ConfigProposal) -> InboxItem:
     written = f" (settings.json will contain {row.value})" if hidden else ""
     what = f"{_in_words(row)}{written}"
     notes = "".join(f"; {note}" for note in row.notes)
-    why = f"; asked by {row.by}" + (f', who says: "{row.why}"' if row.why else "")
+    why = f"; requested by {row.by}" + (f', who says: "{row.why}"' if row.why else "")
     words, command = f"{what}{notes}{why}", f"pancode approve {row.id}"
     return InboxItem(row.id, row.id, row.at_ms, ItemKind.CHANGE, words, (), command)
 

@@ -481,7 +481,7 @@ def unknown_since(core: Core, tx: Transaction, lease: records.Lease) -> list[str
         else format_iso(max(core.wall_ms() - quiet, lease.bound_ms))
     )
     why = f": {view.node.quarantined}" if view.node.quarantined is not None else ""
-    return [f"unknown since {since}: {lease.node} is {view.state}{why or ', it is not heard'}"]
+    return [f"unknown since {since}: {lease.node} is {view.state}{why or ', it sends no heartbeats'}"]
 
 
 def _still_running(core: Core, tx: Transaction, run: records.Run) -> list[str]:

@@ -257,7 +257,7 @@ def _list_stops(
     """Yield the runs to stop; after a failure in a chain or graph, only those held back."""
     why, held_only = _why_stop(workflow, steps), False
     if not why and _gave_up(workflow, steps):
-        why, held_only = f"{_find_bad_step(steps)} did not end well", True
+        why, held_only = f"{_find_bad_step(steps)} did not succeed", True
     for step in steps.values():
         run, because = view.run(step), why or lane_rules.explain_skip(step)
         is_meant = step.state is WorkflowStepState.WAITING or not held_only

@@ -68,7 +68,7 @@ def _wrong(words: list[str]) -> str | None:
     words = rewrite(["chat", *words] if plain and words != ["--version"] else words).words
     command, rest = _command_of(words)
     if isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
-        return f"not found: {rest[0]}"
+        return f"there is no {rest[0]}"
     known = {o for p in command.params if isinstance(p, click.Option) for o in (*p.opts, *p.secondary_opts)}
     path = " ".join(words[: len(words) - len(rest)])
     known |= {"-h", "--help", "--version", *OPTIONS.get(path, ())}
@@ -89,7 +89,7 @@ def test_every_command_of_a_page_exists(page: Path) -> None:
 
 
 def test_a_command_that_does_not_exist_is_found() -> None:
-    assert _wrong(["fleet", "upp"]) == "not found: upp"
+    assert _wrong(["fleet", "upp"]) == "there is no upp"
     assert _wrong(["dispatch", "--agnet", "x"]) == "--agnet is not an option"
     assert _wrong(["runs", "5"]) is None and _wrong(["dispatch", "--", "ls", "--agnet"]) is None
 

@@ -138,7 +138,7 @@ class Recorder(Client):
     def get(self, path: str, **query: object) -> Any:
         kind, _, name = path.removeprefix("/v1/").partition("/")
         if name.startswith(("r-", "w-")):
-            raise UsageError(f"not found: {name}", why="this benchmark has no run of that name")
+            raise UsageError(f"there is no {name}", why="this benchmark has no run of that name")
         if name and kind in ("runs", "workflows", "explore"):
             self._first = max((one.stage for one in self.steps), default=-1) + 1
             ended = {"state": "ended", "outcome": "done", "stage": "ended", "reason": DONE}
@@ -188,7 +188,7 @@ def looked(name: str, given: Mapping[str, Any]) -> str:
     """Return the result of a tool that reads the shop's files."""
     path = str(given.get("path", "")).removeprefix("./").rstrip("/.")
     if name == "read":
-        return FILES.get(path, f"not found: file {path}; there are {', '.join(FILES)}")
+        return FILES.get(path, f"there is no file {path}; there are {', '.join(FILES)}")
     if name == "grep":
         lines = [(file, line) for file, text in FILES.items() for line in text.splitlines()]
         found = re.compile(str(given.get("pattern", "")))

@@ -203,7 +203,8 @@ def test_a_server_that_fails_on_and_on_ends_the_run_as_the_model_s_failure(make_
     claims = world.run(job_of(world, OPENCODE, wall_ms=600_000, idle_ms=600_000), 240)
     assert (claims.outcome, claims.failure) == (Outcome.INFRA, FailureKind.MODEL_FAILED), claims.reason
     assert (
-        claims.reason.startswith("the model server failed 1") and "cannot read its answers" in claims.reason
+        claims.reason.startswith("the model server failed 1")
+        and "its answers cannot be read" in claims.reason
     )
     assert claims.calls is not None and claims.calls.failed == len(world.model.requests) >= 10
     assert counted(claims) == (0, 0)

@@ -74,7 +74,7 @@ def test_an_owner_who_allows_less_takes_nothing_from_the_others(fleet: Owner, he
     host.shell(f"""printf '{{"runtimes": ["claude"]}}' > {host.inside}/ceiling.json""")
     try:
         until(
-            lambda: _problem(fleet, "owner allows at most"), "it gets a", 30, lambda: fleet.nodes()["node2"]
+            lambda: _problem(fleet, "owner allows at most"), "it is told", 30, lambda: fleet.nodes()["node2"]
         )
         refused = fleet.run("dispatch", *words, "--node", "node2", "echo never", "--json")
         said = json.loads(refused.err)["error"]

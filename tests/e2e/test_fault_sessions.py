@@ -63,7 +63,7 @@ class Talk:
             )
 
     def seen(self, text: str) -> None:
-        until(lambda: text in self.shown.read_text(), f"{text!r} that", 90, self.shown.read_text)
+        until(lambda: text in self.shown.read_text(), f"{text!r} is seen", 90, self.shown.read_text)
 
 
 def kill_program(talk: Talk) -> None:

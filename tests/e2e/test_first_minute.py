@@ -50,7 +50,7 @@ def test_a_newcomer_learns_what_is_there_gets_a_model_and_talks(newcomer: Owner,
     pane.shows("describe the task")
     pane.press("-l", "hello")
     shown = pane.shows("no agent can answer yet: no program or model that could do this is ready", 180)
-    assert "machines  " in shown and "budget    $10.00 of $10.00 left today" in shown
+    assert "nodes     " in shown and "budget    $10.00 of $10.00 left today" in shown
     assert "no agent program is ready: pancode agents runtimes" in shown and "ollama pull" in shown
     pane.shows("hello")  # what was typed meanwhile
     pane.press("Enter")

@@ -139,7 +139,7 @@ def test_the_doctor_says_why_runs_cannot_use_them(box: Box) -> None:
         )
         told = box.owner.run("fleet", "doctor", f"node{K}").out
         assert "nvidia-uvm is missing" in told and "sudo nvidia-modprobe -u -c=0" in told, told
-        assert box.see() == ["nvidia0", "nvidia1", "nvidiactl", "visible unset"], "examine the node is given"
+        assert box.see() == ["nvidia0", "nvidia1", "nvidiactl", "visible unset"], "what is there is given"
     finally:
         box.gpus.make_devices(("nvidia-uvm",))
 

@@ -246,7 +246,7 @@ def test_codex_asks_and_goes_on_with_the_answer(fleet: Owner, lab: Lab) -> None:
     assert fleet.show(second["run"])["session"] == "same"
     assert "+half" in fleet.run("runs", "diff", second["run"]).ok().out
     late = fleet.run("answer", first["run"], "1")
-    assert late.code == 5 and second["run"] in late.err, "another request came first"
+    assert late.code == 5 and second["run"] in late.err, "another request was faster"
 
 
 ASKING = "rules:\n  - {pattern: 'printf asked-', type: bash, action: ask, reason: look first}\n"

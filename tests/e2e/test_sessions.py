@@ -124,7 +124,7 @@ def test_words_go_on_at_a_named_point_with_the_files_of_then(fleet: Owner, lab: 
             assert second["answer"] == "I made two."
         fleet.run("sessions", "restore", session, "first").ok()
         with model_on(lab, K, {"count": "assistant", "turns": [says("One is there.")]}) as log:
-            third = fleet.ask("attach", "--once", session, "examine the node?", timeout_s=120)
+            third = fleet.ask("attach", "--once", session, "what is there?", timeout_s=120)
             asked = max((log.parent / "bodies").iterdir()).read_text()
     assert third["answer"] == "One is there." and third["session"] == session
     assert "I made one." in asked and "I made two." not in asked

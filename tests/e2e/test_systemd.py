@@ -266,7 +266,7 @@ def test_without_an_answer_from_systemd_the_run_goes_on_and_the_node_says_so(
         run = owner.dispatch(*NONE, "cat /proc/self/cgroup")
         assert owner.ended(run)["outcome"] == "done"
         assert host.unit in owner.run("runs", "logs", run).ok().out
-        until(lambda: "no scope" in str(problems()), "it gets a")
+        until(lambda: "no scope" in str(problems()), "it is told")
     finally:
         live.run(1, "umount /usr/bin/systemd-run")
     host.told("systemctl", "--user", "restart", host.unit)

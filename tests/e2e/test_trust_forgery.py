@@ -78,7 +78,7 @@ def test_altered_replayed_foreign_and_forged_jobs_start_nothing(
     until(lambda: intruder.taken(one.tag), "all were taken", 20)
     _done(fleet, "node1", "true")  # the node works on
     assert one.shell("cat /tmp/replayed; ls /tmp/pwned /tmp/foreign 2>/dev/null") == "x\n"
-    assert len(one.names() - before) == 1, "only the run of this moment is already in the journal"
+    assert len(one.names() - before) == 1, "only the run of this moment is in the journal"
     raised(fleet, lambda e: e["detail"].get("code") == "forged_order", "something forged came to the node")
     for word in ("tampered", "wrong_node", "unknown_key", "malformed"):
         until(partial(_told_of, fleet, word), f"the node tells of it: {word}", 15, fleet.nodes)

@@ -325,7 +325,7 @@ def test_a_lost_turn_is_said_again_by_nobody_but_a_user(console: Console, worker
         expect(lost).to_contain_text("nobody knows how far it came")
         expect(state(page)).to_contain_text("turn lost")
     with model_on(lab, K, {"count": "assistant", "turns": [says("Ready."), says("Done now.")]}):
-        lost.get_by_role("button", name="send the message again").click()
+        lost.get_by_role("button", name="Say it again").click()
         expect(page.get_by_role("log")).to_contain_text("Done now.")
         expect(lost).to_have_count(0)
         expect(page.get_by_text("do the long thing")).to_have_count(2)

@@ -39,7 +39,7 @@ def test_a_tool_gets_its_trial_and_its_yes_in_the_console(
         expect(page.get_by_role("region", name="run", exact=True)).to_contain_text("wc -w")
         expect(page.get_by_role("region", name="tests/two.out")).to_contain_text("2")
         assert findings(page, axe_source()) == []
-        assert page.get_by_role("button", name="Keep").count() == 0, "its tests have not been run"
+        assert page.get_by_role("button", name="Keep").count() == 0, "nobody has tried it"
         page.get_by_role("button", name="Try it").click()
         page.get_by_role("dialog").get_by_role("button", name="Try it").click()
         keep = page.get_by_role("button", name="Keep")

@@ -67,7 +67,7 @@ def install(
     argv = [os.path.abspath(found)] if found else [sys.executable, "-m", "pancode"]
     argv += ["mcp", *(["--tools", tools] if _split_names(tools) else [])]
     variables = handed_on(os.environ)
-    fix = f"if {NAME} already exists: pancode mcp uninstall {program}, then run this again"
+    fix = f"if the entry already exists: pancode mcp uninstall {program}, then run this again"
     command, lines = known.add_command(argv, variables), known.lines(argv, variables)
     return _apply(face, known, command, "add to", lines, fix, dry_run=dry_run, approved=yes)
 

@@ -208,7 +208,7 @@ def _resume_workflow(shape: Json, words: str) -> Act:
     name = shape["workflow"]
     left = sum(step["state"] != "done" for step in shape["steps"])
     question = (
-        f"Begin {count_noun(left, 'step')} of {name} again that did not end well? What is done is kept."
+        f"Begin {count_noun(left, 'step')} of {name} again that did not succeed? Completed steps are kept."
     )
     return Act(question, path_of("workflows", name, "resume"), {}, f"{name} continues")
 

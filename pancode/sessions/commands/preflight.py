@@ -86,11 +86,11 @@ def _check_nodes(nodes: list[NodeShape]) -> FoundLine:
     emptied = [one["name"] for one in nodes if one["state"] in EMPTIED]
     others = [f"{one['name']} ({one['state']})" for one in nodes if one["state"] not in HEARD]
     if not nodes:
-        return FoundLine("error", "nodes  no nodes: pancode fleet up")
+        return FoundLine("error", "nodes     no nodes: pancode fleet up")
     parts = [first_few(online, SHOWN) if online else "no node takes work" if emptied else "no node is online"]
     parts += [f"drained: {first_few(emptied, SHOWN)}: pancode fleet resume"] if emptied else []
     parts += [f"unreachable: {', '.join(others[:SHOWN])}: pancode fleet status"] if others else []
-    return FoundLine("verified" if online else "error", f"nodes  {'; '.join(parts)}")
+    return FoundLine("verified" if online else "error", f"nodes     {'; '.join(parts)}")
 
 
 def _check_programs(nodes: list[NodeShape]) -> FoundLine:

@@ -98,7 +98,7 @@ class MemoryWorkspaces:
         host.logs.pop(str(log), None)
         if job.workspace.kind == "none" or host.lockfile is None:
             return PutBack(
-                None, findings=("nothing of set-up is cached: not found: lockfile",), told="set-up runs"
+                None, findings=("nothing of set-up is cached: there is no lockfile",), told="set-up runs"
             )
         recipe = repr((job.workspace.repo, job.setup, job.cache, host.lockfile))
         key = hashlib.sha256(recipe.encode()).hexdigest()

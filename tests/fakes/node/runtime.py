@@ -113,7 +113,7 @@ class MemoryRuntimes:
         rules: Rules = NO_RULES,
     ) -> PhasePlan:
         if not self.wall:
-            raise StepFailed(FailureKind.SANDBOX, "not found: sandbox")
+            raise StepFailed(FailureKind.SANDBOX, "there is no sandbox")
         return replace(plan, steps=tuple(replace(one, walled=True) for one in plan.steps))
 
     def reader(self, job: Job, bounds: Bounds = NO_BOUNDS, laid: LaidMessageOf = NOTHING_LAID) -> LineReader:

@@ -24,14 +24,14 @@ def test_each_thing_that_may_be_wrong(tmp_path: Path) -> None:
     assert not said["ok"] and "192.0.2.1:7843" in said["detail"] and "ip -brief addr" in said["fix"]
     pem = tmp_path / "key" / "direct" / "server.pem"
     pem.parent.mkdir(parents=True)
-    pem.write_text("invalid values")
+    pem.write_text("nonsense")
     said = told(tmp_path, place)
     assert not said["ok"] and str(pem) in said["detail"] and f"rm {pem}" in said["fix"]
     pem.unlink()
     for text in ("0.0.0.0:7843", "desk:0"):
         said = told(tmp_path, text)
         assert said["level"] == "error" and "PANCODE_DIRECT_LISTEN" in said["detail"], said
-    said = told(tmp_path, "invalid values")  # which the look at the settings names
+    said = told(tmp_path, "nonsense")  # which the look at the settings names
     assert said["level"] == "warning" and "settings" in said["detail"]
 
 

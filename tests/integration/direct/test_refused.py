@@ -185,7 +185,7 @@ def test_a_port_that_is_taken_is_said_and_tried_again(house: House, anna: Visito
 def test_an_authority_that_cannot_be_read_is_said_with_what_mends_it(house: House, anna: Visitor) -> None:
     path = house.folder / "direct" / "authority.pem"
     path.parent.mkdir()
-    path.write_text("invalid values")
+    path.write_text("nonsense")
     entrance = house.open()
     assert str(path) in entrance.trouble and f"rm {path}" in entrance.fix
     path.unlink()

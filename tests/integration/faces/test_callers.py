@@ -41,7 +41,7 @@ def test_the_marker_is_the_node_agents() -> None:
 
 def test_who_is_in_no_attempt() -> None:
     with shown(
-        [sys.executable, "-c", SHOW], {"X": f"PANCODE_ATTEMPT={MARK}", "PANCODE_ATTEMPT": "invalid values"}
+        [sys.executable, "-c", SHOW], {"X": f"PANCODE_ATTEMPT={MARK}", "PANCODE_ATTEMPT": "nonsense"}
     ) as who:
         assert process_attempts.attempts_of(*who) == ()
 

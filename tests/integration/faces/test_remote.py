@@ -24,7 +24,7 @@ while [ "$1" != -- ]; do [ "$1" = -l ] && user=$2; shift; done
 [ "$user" = nobody ] && {{ echo "Permission denied (publickey)." >&2; exit 255; }}
 case $2 in
   bare) echo "sh: 1: pancode: not found" >&2; exit 127 ;;
-  old) echo "not found: command pancode api-stdio" >&2; exit 2 ;;
+  old) echo "there is no command pancode api-stdio" >&2; exit 2 ;;
   noisy) echo "Welcome to noisy" ;;
 esac
 exec sh -c "$3"

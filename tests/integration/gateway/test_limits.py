@@ -58,7 +58,7 @@ def test_a_tier_of_unknown_price_counts_as_the_dearest_and_the_receipt_says_so(l
     least, count = counts[0].usage.cost_usd, counts[1]
     assert least and (count.usage.cost_usd, count.usage.cost_source) == (least * Decimal("2.5"), "assumed")
     (said,) = (text for text in count.findings(count.usage) if "at least" in text)
-    assert f"for service_tier priority is not a known value here: the cost is at least ${least:.4f}" in said
+    assert f"for service_tier priority is not known here: the cost is at least ${least:.4f}" in said
 
 
 def test_an_agent_that_hangs_up_is_no_failing_server(lab: Lab) -> None:

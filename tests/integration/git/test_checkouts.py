@@ -98,7 +98,7 @@ def test_head_branch_edits_and_new_files_travel_and_nothing_that_is_ignored(lapt
     assert there.git("status", "--porcelain", "-uall") == repo.git("status", "--porcelain", "-uall")
     assert (there.path / "f1").read_text() == "edited\n" and not (there.path / "x.log").exists()
     before = list(laptop.there.sent)
-    assert laptop.travel() == there.path and laptop.there.sent == before, "it already exists"
+    assert laptop.travel() == there.path and laptop.there.sent == before, "it is there already"
     repo.write("f1", "first\n")
     (repo.path / "new/one.txt").unlink()
     laptop.travel()

@@ -234,4 +234,4 @@ def test_a_pipe_in_the_agents_own_repository_costs_its_commits_alone(
     _piped(spaces.git_dir(attempt()) / place)
     made = spaces.commit(attempt(), workspace, STAMP)
     assert made.files_changed == ("f1",)
-    assert made.warnings == ("cannot read the agent's repository: the result is built from its files",)
+    assert made.warnings == ("the agent's repository cannot be read: the result is built from its files",)

@@ -39,7 +39,7 @@ def test_snapshot_and_arrivals(repo: Repo, depot: Depot, tmp_path: Path) -> None
     assert (taken.base, taken.untracked, taken.object_format) == (repo.head, ("new",), "sha1")
     assert not port.commit_arrived(taken.repo, attempt(), taken.snapshot, None)
     assert not port.commit_arrived("p-unknown", attempt(), taken.snapshot, None)
-    assert not port.commit_arrived(taken.repo, attempt(), "invalid values", None)
+    assert not port.commit_arrived(taken.repo, attempt(), "nonsense", None)
     bare = tmp_path / "bare"
     make_bare(bare, "sha1")
     transport = PathTransport(depot, taken.repo)

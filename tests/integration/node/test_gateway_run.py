@@ -274,7 +274,7 @@ def test_a_secret_whose_source_gives_nothing_names_itself_and_the_node(world: Ga
     claims = world.run(acts(world, secrets=("DB", "GONE")))
     assert claims.failure is FailureKind.MODEL_AUTH
     assert claims.reason == (
-        "cannot read secrets missing on n1: DB (/no/such/file: No such file or directory), GONE"
+        "secrets missing on n1: DB (/no/such/file cannot be read: No such file or directory), GONE"
     )
 
 

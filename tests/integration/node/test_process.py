@@ -126,7 +126,7 @@ def test_key(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        (None, "cannot read node.json"),
+        (None, "node.json cannot be read"),
         ("{", "node.json"),
         ('{"fleet": "f-test"}', "name: Field required"),
         ('{"slots": "many"}', "slots"),

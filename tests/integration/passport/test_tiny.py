@@ -112,7 +112,7 @@ def _idle(url: str) -> dict[str, Any]:
         if not slot["is_processing"]:
             return slot
         time.sleep(0.05)
-    raise AssertionError("it has not ended, for nobody")
+    raise AssertionError("it works on, for nobody")
 
 
 def test_a_key_is_needed_and_named() -> None:

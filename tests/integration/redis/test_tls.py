@@ -135,7 +135,7 @@ def test_tls_where_there_is_none_and_none_where_there_is(
 
 def test_files_that_cannot_be_used_are_named(authority: Authority, here: Pair, tmp_path: Path) -> None:
     nothing, junk = tmp_path / "nothing.pem", tmp_path / "junk.pem"
-    junk.write_text("invalid values")
+    junk.write_text("nonsense")
     stranger = authority.issue("stranger")
     wrong = {
         beside(nothing): f"cannot read {nothing}",

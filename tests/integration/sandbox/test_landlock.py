@@ -125,7 +125,7 @@ def test_the_trial_says_whether_it_holds(place: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(landlock, "read_abi", lambda: 2)
     assert not fence_holds(place / "etc", SYSTEM)
     monkeypatch.undo()
-    assert not fence_holds(place / "key", SYSTEM), "not found: room for a trial"
+    assert not fence_holds(place / "key", SYSTEM), "there is no room for a trial"
 
 
 class Fenced(Phases):

@@ -230,7 +230,7 @@ def test_a_transaction_that_goes_on_after_an_error_is_not_committed(ledger: SqlL
         ("mysql://u:wrong-one@h/d", "another kind"),
         ("postgresql://u:wrong-one@h", "no database"),
         ("postgresql://h:port/d", "cannot be read"),
-        ("invalid values", "cannot be read"),
+        ("nonsense", "cannot be read"),
         ("postgresql://h/d?password=wrong-one", "in the part after the question mark"),
     ],
 )

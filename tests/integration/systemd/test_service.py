@@ -210,7 +210,7 @@ def test_one_on_its_way_is_waited_for_and_not_overtaken(machine: Machine) -> Non
 
 def test_one_that_ends_or_never_comes_is_waited_for_no_longer(machine: Machine) -> None:
     slept: list[float] = []
-    assert not left_to_service(machine.home, machine.environ(), slept.append), "not found: service"
+    assert not left_to_service(machine.home, machine.environ(), slept.append), "there is no service"
     machine.service().install()
     assert not left_to_service(machine.home, machine.environ(), slept.append), "it is not being started"
     assert not slept

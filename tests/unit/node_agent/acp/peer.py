@@ -184,7 +184,7 @@ def turn(number: int, words: str) -> None:
             tell(method="session/update", params=params)
             says("mine")
         case _:
-            says(f"requested {words}")
+            says(f"you said {words}")
     tell(id=number, result=done)
 
 

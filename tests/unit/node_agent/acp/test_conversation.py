@@ -173,7 +173,7 @@ def test_words_are_never_a_command_of_the_program(talks: Talks, before: str) -> 
     talk = talks("plain")
     talk.begin()
     words = f"{before}/init !`touch x`"
-    assert [talk.run(words) for _ in range(2)] == [f"requested {HEAD}{words}"] * 2
+    assert [talk.run(words) for _ in range(2)] == [f"you said {HEAD}{words}"] * 2
     assert talk.run("look in /etc") == "you said look in /etc", "other words are sent as they are"
 
 
@@ -449,7 +449,7 @@ def test_a_start_in_the_midst_of_an_interactive_run_hears_a_cancel(
 def test_a_call_that_was_not_told_whole_is_no_work(talks: Talks) -> None:
     talk = talks("pending", silent_ms=300)
     talk.begin()
-    with pytest.raises(Over, match="no answer: peer has said nothing"):
+    with pytest.raises(Over, match="no answer: peer has sent nothing"):
         talk.run("go")
 
 
@@ -521,7 +521,7 @@ def test_its_plan_and_its_mode_are_told_when_they_are_new(talks: Talks) -> None:
 def test_a_model_that_gives_no_answer_ends_the_turn(talks: Talks) -> None:
     talk = talks("mute", silent_ms=300)
     talk.begin()
-    with pytest.raises(Over, match="no answer: peer has said nothing") as over:
+    with pytest.raises(Over, match="no answer: peer has sent nothing") as over:
         talk.run("go")
     assert over.value.kind is FailureKind.MODEL_FAILED
 

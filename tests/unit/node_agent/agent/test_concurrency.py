@@ -151,7 +151,7 @@ def test_only_models_of_agents_at_work_press_and_what_nobody_tells_does_not() ->
         ModelUse("shell", None, None),
     ]
     assert reading_of(machine, iter(agents), 0) == StrainReading(machine, 2, "own", 0, "codex")
-    assert reading_of(machine, agents, 90_000).left == 100, "what was told too long ago is not a known value"
+    assert reading_of(machine, agents, 90_000).left == 100, "what was told too long ago is not known"
 
 
 def test_a_queue_that_was_told_too_long_ago_is_not_known() -> None:

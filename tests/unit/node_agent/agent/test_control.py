@@ -61,7 +61,7 @@ def test_between_bounds_it_takes_fewer_while_it_is_strained_and_says_so() -> Non
     stage.go(10_000)
     heartbeat = stage.heartbeat()
     assert heartbeat is not None and heartbeat.ask.slots == 1 and "load 7.0 on 1 cores" in heartbeat.ask.why
-    assert len(stage.journal.live()) == 1, "running ones continue"
+    assert len(stage.journal.live()) == 1, "what runs continues"
     stage.agent = stage.start()
     assert stage.agent.slots() == 3, "a new start begins with all, and looks anew"
     stage.agent.world.facts.load = 7.0  # type: ignore[attr-defined]

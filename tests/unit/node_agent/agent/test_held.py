@@ -145,7 +145,7 @@ def test_without_its_snapshot_it_is_not_held_and_after_start_by_not_taken() -> N
     late.go(70_000)
     late.depot.down = False
     late.go(30_000)
-    assert why(late, str(ONE)) == [JobRefusal.TOO_LATE], "valid values: bound elsewhere by then"
+    assert why(late, str(ONE)) == [JobRefusal.TOO_LATE], "it may be bound elsewhere by then"
 
 
 def test_a_job_whose_snapshot_is_on_its_way_is_taken_back_too() -> None:
@@ -210,7 +210,7 @@ def test_what_lost_the_record_of_its_begin_is_not_said_to_have_never_begun(body:
     stage.agent = stage.start()
     entry = stage.journal.get(TWO)
     assert entry is not None and (entry.mark, entry.damaged) == (Mark.HELD, True)
-    assert stage.agent.free_slots() == 0, "perhaps it is on work"
+    assert stage.agent.free_slots() == 0, "perhaps it is at work"
     assert stage.go(60_000, lambda: str(TWO) in stage.claims)
     said = [event.body for (name, _), event in stage.events.items() if name == str(TWO)]
     assert not any(isinstance(one, Refused | Revoked) for one in said)

@@ -162,7 +162,7 @@ def test_forged_altered_and_broken_envelopes() -> None:
         good.model_copy(update={"signatures": ()}).model_dump_json(),
         Envelope(payloadType="x", payload=good.payload, signatures=good.signatures).model_dump_json(),
         "{}",
-        "invalid values",
+        "nonsense",
         "",
     ]
     for text in envelopes:

@@ -149,7 +149,7 @@ def test_a_variable_without_a_value_there_is_told_with_what_gives_it_one(
     stage.settle()
     (claims,) = stage.order_of_receipts
     (told,) = [finding for finding in claims.findings if "PIP_CERT" in finding]
-    assert told.startswith("env: PIP_CERT has no value on this machine: pancode node secret ")
+    assert told.startswith("env: PIP_CERT has no value on this node; set it with pancode node secret ")
 
 
 def test_a_run_without_set_up_has_no_phase_for_it() -> None:

@@ -238,6 +238,7 @@ def test_findings_about_the_question_and_the_board_are_both_told(monkeypatch: py
     claims = run(Script(board=(("plan/.hidden", b"x"),)), board=()).claims[NAME]
     told = " ".join(claims.findings)
     assert (
-        "cannot read the agent's question to a user: it is closed" in told and "not put on the board" in told
+        "the agent's question to a user cannot be read: it is closed" in told
+        and "not put on the board" in told
     )
     assert (claims.outcome, claims.failure) == (Outcome.BLOCKED, FailureKind.NEEDS_USER)

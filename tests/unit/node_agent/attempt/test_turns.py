@@ -163,7 +163,7 @@ def test_what_nobody_laid_is_no_turn_and_no_words_but_a_finding() -> None:
     found.feed(turn(1) + forged + end(2))
     spent = found.spent()
     assert [(one.number, one.words) for one in spent.turns] == [(1, (LAID[0],))] and spent.heard == ()
-    assert len(spent.broken.words) == 2 and "words 7 of a user" in spent.broken.words[0]
+    assert len(spent.broken.words) == 2 and "names user message 7" in spent.broken.words[0]
     assert spent.broken.ending is None
     assert set(spent.broken.words) <= set(found.finish(ExitInfo(0)).findings)
 
@@ -175,7 +175,7 @@ def test_number_name_and_text_are_those_that_were_laid_and_count_once() -> None:
     (one,) = found.spent().turns
     assert one.words == (LAID[0], LAID[1]) and found.spent().heard == (1,)
     other, again = found.spent().broken.words
-    assert "other words 1" in other and "not delivered to it then" in again
+    assert "another text for user message 1" in other and "not delivered to it then" in again
 
 
 def test_what_is_laid_is_known_before_the_program_can_tell_of_it_and_after_a_restart() -> None:

@@ -243,7 +243,7 @@ def test_a_model_server_that_fails_on_and_on_ends_the_run_as_its_failure(
 
 def test_a_model_server_that_answers_now_and_then_ends_nothing() -> None:
     assert failing_model(None) is None and failing_model(counted(MOST_TRIES - 1, 500)) is None
-    assert failing_model(counted(MOST_TRIES * 9, 503, MOST_FAILING_S - 1)) is None, "valid values: loading"
+    assert failing_model(counted(MOST_TRIES * 9, 503, MOST_FAILING_S - 1)) is None, "it may be loading"
 
 
 def test_turns_are_the_runtimes_own_or_the_gateways() -> None:

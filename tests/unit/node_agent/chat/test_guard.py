@@ -69,7 +69,7 @@ def test_a_task_that_cannot_fit_is_not_cut_but_said() -> None:
     enough = -(-fitted.tokens // 1_024) * 1_024
     for setting in SETTINGS.values():
         assert setting.format(tokens=enough) in words, "enough for it, in the words of each server"
-    assert str(fitted.tokens) in words and "the model can use 1000 " in words
+    assert str(fitted.tokens) in words and "the model can use only 1000 " in words
 
 
 def test_it_learns_from_what_the_server_counts() -> None:

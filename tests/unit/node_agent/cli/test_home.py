@@ -37,8 +37,8 @@ def test_sources_of_other_values_stay_and_a_link_is_followed(tmp_path: Path) -> 
     ("name", "value", "why"),
     [
         ("A KEY", b"x", "not a valid name: use"),
-        ("", b"x", "not the name"),
-        ("1A", b"x", "not the name"),
+        ("", b"x", "not a valid name: use"),
+        ("1A", b"x", "not a valid name: use"),
         ("A", b" \n", "empty"),
         ("A", b"x\0y", "NUL"),
         ("A", b"\xff", "UTF-8"),

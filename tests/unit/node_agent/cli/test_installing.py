@@ -176,7 +176,7 @@ def test_where_no_node_js_fits_and_none_can_be_brought_it_says_what_the_program_
 ) -> None:
     with pytest.raises(NoProgram) as caught:
         install(home, "gemini", "", environ, {})
-    assert "Node.js 20" in caught.value.fix and "cannot start python3" in str(caught.value)
+    assert "Node.js 20" in caught.value.fix and "python3 cannot be started" in str(caught.value)
     assert not Path(environ["HOME"], ".local/bin").exists(), "nothing is left"
 
 

@@ -70,7 +70,7 @@ def test_what_is_not_a_key_is_never_replaced(tmp_path: Path) -> None:
     home.key.parent.mkdir()
     home.key.write_text("precious")
     home.key.chmod(0o600)
-    with pytest.raises(SettingsError, match="not a key"):
+    with pytest.raises(SettingsError, match="not a PanCode key"):
         home.make_key(SystemIds())
     assert home.key.read_text() == "precious"
 

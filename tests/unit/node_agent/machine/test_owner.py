@@ -58,7 +58,7 @@ def test_rules_beside_a_ceiling(tmp_path: Path) -> None:
         ("readOnlyPaths:\n  - a\n  - ../b\n", "pansafety.yaml:3 readOnlyPaths.1"),
         ("rule: []\n", "rules?"),
         ("readOnlyPaths: [a]\nreadOnlyPaths: [b]\n", "pansafety.yaml:2"),
-        ("- a\n", "keys with values"),
+        ("- a\n", "must be a mapping of keys to values"),
         ("a: " + "[" * 50 + "]" * 50, "nested too deeply"),
         ("# " + "x" * 1_000_001, "larger than"),
     ],

@@ -104,7 +104,7 @@ def test_what_is_not_offered_is_for_the_coordinator_to_refuse(tmp_path: Path) ->
         told[0] == "land is not a tool of this interactive run"
         and "Land it is not a tool of this run" in told[1]
     )
-    assert f"takes {MOST_ARGUMENTS}" in told[2] and stage.loop.deeds.denied == 3
+    assert f"limit for a fleet tool is {MOST_ARGUMENTS}" in told[2] and stage.loop.deeds.denied == 3
 
 
 def test_a_turn_that_ends_gives_the_call_up(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_a_turn_that_ends_gives_the_call_up(tmp_path: Path) -> None:
         stage.loop.run("x")
     except TurnOver as over:
         assert over.stop is TurnStop.CANCELLED
-    assert [one["number"] for one in stage.told("fleet_over")] == [1], "its caller no longer waits for it"
+    assert [one["number"] for one in stage.told("fleet_over")] == [1], "nobody waits for it any more"
 
 
 def test_the_model_is_shown_the_schema_of_the_job() -> None:

@@ -47,7 +47,9 @@ def test_grep_tells_file_and_line(box: Box) -> None:
     )
     assert grep(box, {"pattern": "print", "files": "src/deep/"}) == "src/deep/b.py:1: print('b')"
     assert grep(box, {"pattern": "the-key"}) == "nothing fits the-key"
-    assert grep(box, {"pattern": "words-of-a-diary"}) == "nothing fits words-of-a-diary", "are not followed"
+    assert grep(box, {"pattern": "words-of-a-diary"}) == "nothing fits words-of-a-diary", (
+        "no link is followed"
+    )
     with pytest.raises(Failed, match="not a regular expression"):
         grep(box, {"pattern": "("})
 

@@ -143,7 +143,7 @@ def test_tools(replies: list[Reply], grade: Grade, words: str) -> None:
 def test_edits(reply: Reply, grade: Grade, words: str) -> None:
     said = questions.EDITS.judged(endpoint(), MODEL, [reply])
     assert (said.grade, said.words) == (grade, words)
-    assert ("qwen3:8b can still be asked by read-only agents" in said.fix) == (grade is Grade.FAILED)
+    assert ("read-only agents can still use qwen3:8b" in said.fix) == (grade is Grade.FAILED)
 
 
 @pytest.mark.parametrize(

@@ -54,12 +54,12 @@ def test_the_unified_form_and_both_in_one_file() -> None:
         ({"rules": {}}, "rules", "must be a list"),
         ({"ask": ["pushes"]}, "ask.0", "push?"),
         ({"ask": "push"}, "ask", "must be a list"),
-        ({"rules": ["x"]}, "rules.0", "keys with values"),
+        ({"rules": ["x"]}, "rules.0", "mapping of keys to values"),
         ({"rules": [{**RULE, "patern": "x"}]}, "rules.0.patern", "pattern?"),
         ({"rules": [{**RULE, "action": "no-acces"}]}, "rules.0.action", "no-access?"),
-        ({"rules": [{**RULE, "action": ["deny"]}]}, "rules.0.action", "none of"),
+        ({"rules": [{**RULE, "action": ["deny"]}]}, "rules.0.action", "not one of"),
         ({"rules": [{**RULE, "action": "ask"}]}, "rules.0.action", "action ask is not valid for a path"),
-        ({"rules": [{**RULE, "type": "file"}]}, "rules.0.type", "none of path, bash"),
+        ({"rules": [{**RULE, "type": "file"}]}, "rules.0.type", "not one of path, bash"),
         (
             {"rules": [{**RULE, "type": "bash"}]},
             "rules.0.action",
@@ -87,7 +87,7 @@ def test_what_does_not_fit_is_an_error_with_its_place(data: dict[str, Any], path
 
 
 def test_a_list_is_no_file_of_rules() -> None:
-    with pytest.raises(RuleError, match="keys with values"):
+    with pytest.raises(RuleError, match="mapping of keys to values"):
         read_rules([RULE], str)
 
 

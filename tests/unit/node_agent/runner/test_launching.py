@@ -300,7 +300,7 @@ def test_without_a_sandbox_only_what_something_else_holds(changes: dict[str, Any
     if allowed:
         assert not RUNTIMES.launch(job, WORK, HOME).inside
         return
-    with pytest.raises(StepFailed, match="nothing holds .* this node has no sandbox") as failed:
+    with pytest.raises(StepFailed, match="nothing limits .* this node has no sandbox") as failed:
         RUNTIMES.launch(job, WORK, HOME)
     assert failed.value.kind is FailureKind.SANDBOX
 
@@ -378,7 +378,7 @@ def test_the_lesser_wall_is_around_what_may_run_without_any(
 def test_the_lesser_wall_is_not_enough_for_full_auto() -> None:
     runtimes = NodeRuntimes(replace(AROUND, sandbox=Lesser()))  # type: ignore[arg-type]
     for runtime in ("claude", "shell"):
-        with pytest.raises(StepFailed, match="nothing holds .* no sandbox: this test"):
+        with pytest.raises(StepFailed, match="nothing limits .* no sandbox: this test"):
             runtimes.launch(job_of(runtime=runtime, safety=Safety.FULL_AUTO), WORK, HOME)
 
 
@@ -500,7 +500,7 @@ def test_a_narrower_network_is_for_every_phase(
 def test_a_network_that_nothing_holds_is_a_reason_not_to_begin() -> None:
     job = job_of(runtime="scripted")
     closed = job.policy.model_copy(update={"network": NetworkAccess.NONE})
-    with pytest.raises(StepFailed, match="only a sandbox") as failed:
+    with pytest.raises(StepFailed, match="network: none requires a sandbox") as failed:
         RUNTIMES.launch(job.model_copy(update={"policy": closed}), WORK, HOME)
     assert failed.value.kind is FailureKind.SANDBOX
 
@@ -605,6 +605,6 @@ def test_a_kept_tool_is_laid_in_a_sandbox_alone(tmp_path: Path) -> None:
 
 def test_other_bytes_than_those_of_its_digest_are_not_laid() -> None:
     wrong = skill().model_copy(update={"digest": "0" * 64})
-    with pytest.raises(StepFailed, match="other bytes") as failed:
+    with pytest.raises(StepFailed, match="does not match its digest") as failed:
         RUNTIMES.launch(job_of(runtime="claude", skills=(wrong,)), WORK, HOME)
     assert failed.value.kind is FailureKind.CANNOT_START

@@ -62,7 +62,7 @@ def test_what_a_job_names_for_the_run_it_has_itself(named: str) -> None:
 def test_nothing_here_and_no_vendor() -> None:
     for runtime in (*VENDORS, "shell"):
         assert way_of(runtime, {}, ()) is None
-    assert way_of("copilot", {"COPILOT_PROVIDER_API_KEY": "k"}, ()) is None, "not found: server of its own"
+    assert way_of("copilot", {"COPILOT_PROVIDER_API_KEY": "k"}, ()) is None, "there is no server of its own"
 
 
 def test_models_are_the_job_s_and_the_family_s() -> None:

@@ -57,7 +57,7 @@ def test_how_it_is_found(name: str) -> None:
         ([(0, f"{one.says}\n")], "not_logged_in", one.version, one.login),
         ([(0, f"{one.says}\n"), yes], "ok", one.version, ""),
         ([(0, one.version), yes], "ok", one.version, ""),
-        ([(0, one.newer), yes], "ok", one.newer, "measured with "),
+        ([(0, one.newer), yes], "ok", one.newer, "tested with "),
     ):
         fact = RUNTIMES[name].probe.read(results)
         assert (fact.state, fact.version) == (state, version), results

@@ -17,7 +17,11 @@ from node_agent.sandbox.policy import System
     [
         ("bwrap: setting up uid map: Permission denied", "AppArmor", "apparmor_restrict_unprivileged_userns"),
         ("bwrap: loopback: Failed RTM_NEWADDR: Operation not permitted", "AppArmor", "apparmor_restrict"),
-        ("bwrap: No permissions to create new namespace, likely because", "switched off", "userns_clone=1"),
+        (
+            "bwrap: No permissions to create new namespace, likely because",
+            "user namespaces are disabled",
+            "userns_clone=1",
+        ),
         ("bwrap: No permissions to creating new namespace", "a container", "seccomp"),
         (
             "bwrap: Creating new namespace failed: nesting depth or /proc/sys/user/max_*_namespaces exceeded",

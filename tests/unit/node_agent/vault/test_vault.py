@@ -87,10 +87,10 @@ def test_all_four_sources_and_a_plain_value(owner: Owner, tmp_path: Path) -> Non
     ("source", "why"),
     [
         ({"env": "NOT_HERE"}, "no variable 'NOT_HERE'"),
-        ({"file": "/no/such/file"}, "cannot read /no/such/file: No such file"),
-        ({"file": "relative"}, "not an absolute path"),
+        ({"file": "/no/such/file"}, "/no/such/file cannot be read: No such file"),
+        ({"file": "relative"}, "must be an absolute path"),
         ({"file": "/dev/null"}, "returned no text"),
-        ({"command": ["no-such-program"]}, "no-such-program cannot be run"),
+        ({"command": ["no-such-program"]}, "no-such-program could not be run"),
         ({"command": ["sh", "-c", "echo the-value; echo the-value >&2; exit 3"]}, "sh ended with 3"),
         ({"command": "a string"}, "not a list of strings"),
         ({"credential": "../key"}, "not the name of a credential"),
@@ -148,7 +148,7 @@ def test_what_was_found_does_not_show_itself(owner: Owner) -> None:
 
 def test_a_runtime_that_nothing_logs_in_is_told_of_a_broken_file_with_its_line(owner: Owner) -> None:
     owner.writes('{\n  "A": "sk-hidden",\n}')
-    assert "broken: line 3" in owner.vault.trouble() and "sk-hidden" not in owner.vault.trouble()
+    assert "is not valid JSON: line 3" in owner.vault.trouble() and "sk-hidden" not in owner.vault.trouble()
     (problem,) = owner.vault.problems()
     assert str(owner.file) in problem.what and str(owner.file) in problem.fix
     fact = RuntimeFact(name="claude", state="not_logged_in", fix="pancode node login NODE claude")

@@ -20,7 +20,7 @@ def test_every_server_is_told_the_number(dialect: Dialect) -> None:
     assert "32768" in said(dialect, ModelFact(id="m"))
     assert "20000" in said(dialect, ModelFact(id="m", ctx_max=20_000)), "no more than it was made for"
     assert said(dialect, ModelFact(id="m", ctx_max=8_192)).startswith(
-        "use another model: m was made for 8192"
+        "use another model: m supports at most 8192 tokens"
     )
 
 

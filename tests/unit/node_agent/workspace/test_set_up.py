@@ -103,7 +103,7 @@ def test_without_a_lockfile_nothing_is_kept_and_the_receipt_says_so() -> None:
     run(stage, FIRST)
     claims = stage.claims[str(FIRST)]
     assert claims.outcome is Outcome.DONE and stage.host.cache == {}
-    assert claims.findings == ("nothing of set-up is cached: not found: lockfile",)
+    assert claims.findings == ("nothing of set-up is cached: there is no lockfile",)
     assert phases(stage, FIRST) == ["set-up", "work", "gates"]
 
 

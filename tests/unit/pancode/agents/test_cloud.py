@@ -56,8 +56,8 @@ def test_what_nobody_can_say() -> None:
             providers_of(name)
         said[name] = asked.value.why
     assert said["acp:vibe"].endswith("on its node, which lists its own models")
-    assert said["copilot"].endswith("or, by a subscription, GitHub, where your plan determines the models")
-    assert "by a subscription, OpenAI" in said["opencode"]
+    assert said["copilot"].endswith("or, with a subscription, GitHub, where your plan determines the models")
+    assert "with a subscription, OpenAI" in said["opencode"]
     with pytest.raises(UsageError, match="for runtime shell") as own:
         providers_of("shell")
     assert "calls no model" in own.value.why

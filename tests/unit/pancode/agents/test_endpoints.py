@@ -234,7 +234,7 @@ def passed(**said: Any) -> ModelFact:
             "b charges for qwen3:8b at its ollama, but nothing is reserved for this run: "
             "it was dispatched as free (dispatch again with --node b)",
         ),
-        (endpoint("ollama", passed(remote=True)), "b takes money for qwen3:8b at its ollama"),
+        (endpoint("ollama", passed(remote=True)), "b charges for qwen3:8b at its ollama"),
         (
             endpoint("ollama", passed(ctx_usable=2_048)),
             "b its ollama gives qwen3:8b a context of 2048 tokens",
@@ -286,4 +286,4 @@ def test_it_waits_while_its_endpoint_is_gone() -> None:
     (found,) = decide_placements([run], Standing((box("a"),), {"a": 4}))
     assert isinstance(found, Unplaced)
     assert found.why == "a has no endpoint ollama now (start it on a, then: pancode models ls --servers)"
-    assert explain_misfit(replace(run, runtime="gemini"), there).startswith("its ollama does not speak None")
+    assert explain_misfit(replace(run, runtime="gemini"), there).startswith("its ollama does not offer None")

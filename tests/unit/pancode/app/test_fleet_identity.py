@@ -56,7 +56,7 @@ def test_a_lost_or_swapped_key_is_told_and_nothing_is_written(
         own_key(ledger, home, None, OTHER, 2)
     assert _path(home).exists() is swapped
     assert MINE.public.tag in told.value.why and MINE.public.tag in told.value.fix
-    assert (f"holds the key {OTHER.public.tag}" if swapped else "does not exist") in told.value.why
+    assert (f"contains the key {OTHER.public.tag}" if swapped else "does not exist") in told.value.why
     assert "pancode admin keys --rotate --lost" in told.value.fix
     home.keep_key(MINE)
     assert own_key(ledger, home, None, MINE, 3) == OwnKey(MINE), "the backup is put back"

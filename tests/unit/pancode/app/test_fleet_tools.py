@@ -114,7 +114,7 @@ def test_a_long_answer_is_cut_and_says_so(world: ListenerWorld, monkeypatch: pyt
     panos = Panos(world)
     monkeypatch.setattr(fleet_tools, "call_tool", lambda *_: long)
     answer = panos.answer("fleet_status")
-    assert len(answer.text) < MOST_FLEET_ANSWER and "300000 characters in all" in answer.text
+    assert len(answer.text) < MOST_FLEET_ANSWER and "300000 characters in total" in answer.text
 
 
 def test_what_it_is_offered_leaves_room_in_a_small_window() -> None:
@@ -271,8 +271,8 @@ def test_it_steers_only_what_it_has_begun(world: ListenerWorld) -> None:
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"cwd": "/etc"}, "has no argument cwd"),
-        ({"project": "another"}, "has no argument project"),
+        ({"cwd": "/etc"}, "does not accept the argument cwd"),
+        ({"project": "another"}, "does not accept the argument project"),
         ({"land": True}, "has no argument land"),
         ({"safety": "full-auto"}, "has no argument safety"),
         ({"parent": "r-0009"}, "has no argument parent"),
@@ -302,9 +302,9 @@ def test_to_land_is_a_question_to_a_user(world: ListenerWorld) -> None:
     world.node.deliver(child, change="change", commit="d" * 40, files_changed=("a.txt",))
     world.context.turn()
     answer = panos.answer("land", run=run)
-    assert answer.ok and "a user is asked" in answer.text, answer.text
+    assert answer.ok and "approval is requested from a user" in answer.text, answer.text
     (item,) = world.http.get("/v1/inbox").json()["items"]
-    assert (item["run"], item["kind"]) == (run, "landing") and "panos asks to land" in item["words"]
+    assert (item["run"], item["kind"]) == (run, "landing") and "panos requests to land" in item["words"]
     assert world.context.row(Run, run).landed is None and not world.coordinator.code.ways
     asks = world.http.get(f"/v1/sessions/{panos.session}").json()["asks"]
     assert (asks["run"], asks["kind"], asks["words"]) == (run, "landing", item["words"]), "a card in the talk"
@@ -539,8 +539,8 @@ def test_a_change_that_a_user_denied_is_not_asked_for_again(world: ListenerWorld
     say(world, panos.session, "and then?")
     first, second = {one.number: one.text for one in sent(world) if isinstance(one, UserMessage)}.values()
     assert first == (
-        f"(ana has said no to what you asked for: to land the change of {run})\n\n"
-        "(ana has said no to what you asked for: budget day: $10 -> $25)\n\nwhat now?"
+        f"(ana denied your request: to land the change of {run})\n\n"
+        "(ana denied your request: budget day: $10 -> $25)\n\nwhat now?"
     )
     assert second == "and then?", "it is told once"
 

@@ -106,4 +106,4 @@ def test_with_a_yes_it_is_written_once(repo: Path, capsys: pytest.CaptureFixture
     (repo / "pancode.yaml").write_text("verify: []\n")
     assert entry.run(["init", "--write"]) == 0
     assert (repo / "pancode.yaml").read_text() == "verify: []\n"
-    assert f"{repo}/pancode.yaml  is there, untouched" in capsys.readouterr().out
+    assert f"{repo}/pancode.yaml  exists, unchanged" in capsys.readouterr().out

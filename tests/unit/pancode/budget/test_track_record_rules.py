@@ -259,8 +259,8 @@ def test_evidence_of_the_size_counts_first_and_too_little_is_unknown() -> None:
     names = {"qwen": "qwen", "opus": "opus"}
     assert choose_name(["qwen", "opus"], of_models(records, "builder", small, names), 0.9)[0] == "qwen"
     assert choose_name(["qwen", "opus"], of_models(records, "builder", large, names), 0.9)[0] == "opus"
-    assert "and size large: 1 of 10 went well" in describe_worker(records, "builder", "native", "qwen", large)
-    assert "kind change: 9 of 12 went well" in describe_worker(records, "builder", "native", "opus", large)
+    assert "and size large: 1 of 10 succeeded" in describe_worker(records, "builder", "native", "qwen", large)
+    assert "kind change: 9 of 12 succeeded" in describe_worker(records, "builder", "native", "opus", large)
     unknown = describe_worker(records, "builder", "native", "haiku", small)
     assert unknown.endswith("unknown: 0 runs so far, 3 needed") and "rate" not in unknown
 

@@ -19,7 +19,7 @@ def test_a_reasoning_level_in_a_file(loaded: Load, word: str, level: Reasoning) 
 
 @pytest.mark.parametrize(
     ("word", "words"),
-    [("hihg", "high?"), ("true", "reasoning level True not found"), ("5", "there are off, minimal")],
+    [("hihg", "high?"), ("true", "reasoning level True not found"), ("5", "levels: off, minimal")],
 )
 def test_a_reasoning_level_that_is_none(loaded: Load, word: str, words: str) -> None:
     with pytest.raises(ConfigError, match=r"pancode.yaml:1: dispatch.reasoning") as caught:

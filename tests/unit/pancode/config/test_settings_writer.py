@@ -108,7 +108,7 @@ def test_what_is_set_elsewhere_names_where(home: Path, key: str) -> None:
         ("limits.wall", "90", "a duration needs a unit"),
         ("dispatch.safety", "suggest\nmode: admin", "one line"),
         ("dispatch.safety", "", "one line"),
-        ("dispatch.safety", "x" * 1_000_000, "are the most"),
+        ("dispatch.safety", "x" * 1_000_000, "the maximum is"),
         ("dispatch.safety", "[suggest", "expected"),
         ("dispatch.safety", "!!python/object:os.system x", ""),
         ("timing.lost", "1s", "is not more than"),

@@ -96,7 +96,7 @@ def test_a_kill_behind_its_record_loses_no_issue(world: World, monkeypatch: pyte
         patched.setattr(working, "dispatch_run", killed)
         watch(world).look()
     watch(world).look()
-    assert not runs(world), "it may still be being sent in the same coordinator"
+    assert not runs(world), "it may still be on its way in the same coordinator"
     rounds.start_epoch(world.context.core)
     for _ in range(2):
         watch(world).look()

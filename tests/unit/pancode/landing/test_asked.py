@@ -403,4 +403,4 @@ def test_an_approval_comes_too_late_for_one_that_was_denied() -> None:
     action = asked.queue_landing(core, "r-0001", way)
     assert asked.is_still_waiting(core, action)
     deny_run(world.coordinator.core, "r-0001", "bob")
-    assert not asked.is_still_waiting(core, action), "denied while waiting for earlier landings"
+    assert not asked.is_still_waiting(core, action), "denied while it waits for its turn"

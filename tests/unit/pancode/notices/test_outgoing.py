@@ -35,7 +35,7 @@ class Post:
 
     def secret(self, name: str) -> str:
         if name == "gone":
-            raise NotFoundError("not found: secret gone")
+            raise NotFoundError("secret gone not found")
         return f"ntfy://host/{name}"
 
     def notify(self, address: str, notice: Mapping[str, Any]) -> None:
@@ -199,7 +199,7 @@ def test_a_lost_secret_is_a_failure_with_its_reason(world: Noticed) -> None:
     world.fail()
     world.outgoing.run_pass(here=True)
     (row,) = world.desk.rows(Delivery)
-    assert row.state.value == "waiting" and "no secret gone" in row.status
+    assert row.state.value == "waiting" and "secret gone not found" in row.status
 
 
 def test_quiet_hours_hold_back_and_then_tell(world: Noticed) -> None:

@@ -93,8 +93,8 @@ def test_it_waits_in_the_inbox_until_a_user_says_yes() -> None:
     *asked, row = world.desk.rows(Audit, domain="people")
     assert [one.detail["words"] for one in asked] == ["git push 1"]
     assert (row.detail["by"], row.detail["kind"], row.detail["scope"]) == ("ana", "call", "once")
-    story = [d.verdict for d in world.desk.rows(Decision, run=RUN) if d.kind == "person"]
-    assert story == ["asked", "approved"]
+    story = [d.verdict for d in world.desk.rows(Decision, run=RUN) if d.kind == "user"]
+    assert story == ["requested", "approved"]
 
 
 def test_one_after_the_other_and_only_what_the_user_has_seen() -> None:

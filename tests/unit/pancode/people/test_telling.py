@@ -18,7 +18,7 @@ def test_with_its_task_until_its_job_is_signed() -> None:
     desk.dispatch("r-0001", runtime="native", model="m", task="do it")
     run = leave_message(desk.core, "r-0001", "use spec/", "ana")
     assert run.task == "do it\n\nA user adds: use spec/"
-    assert [d.verdict for d in desk.rows(Decision, run="r-0001") if d.kind == "person"] == [
+    assert [d.verdict for d in desk.rows(Decision, run="r-0001") if d.kind == "user"] == [
         "delivered with its task"
     ]
     (row,) = desk.rows(Audit, domain="people")
@@ -86,7 +86,7 @@ def test_an_agent_that_works_is_sent_words_and_says_that_it_heard_them() -> None
     assert [word.laid for word in rows(desk)] == ["at a turn of attempt 1", ""]
     node.deliver(job)
     desk.turn()
-    story = [d.verdict for d in desk.rows(Decision, run="r-0001") if d.kind == "person"]
+    story = [d.verdict for d in desk.rows(Decision, run="r-0001") if d.kind == "user"]
     assert story.count("delivered") == 1 and story[-1] == "not delivered"
     assert [word.text for word in select_undelivered(rows(desk))] == ["line one\nline 'two' \"$(x)\""]
 

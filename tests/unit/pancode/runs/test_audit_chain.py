@@ -69,5 +69,5 @@ def test_a_chain_that_was_written_anew_does_not_fit_what_was_signed(data: Any, c
     found = judge_audit(forged, anchors)
     assert found.misfit == min(number for number in anchors if number > place)
     cut = judge_audit(entries[: max(anchors) - 1], anchors)
-    assert cut.misfit == max(anchors) and "is gone" in cut.why
+    assert cut.misfit == max(anchors) and "is missing" in cut.why
     assert judge_audit(entries, {**anchors, 1: None}).misfit == 1, "a signature that is none"

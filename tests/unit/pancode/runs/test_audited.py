@@ -125,7 +125,7 @@ def test_a_question_to_a_user(coordinator: Desk) -> None:
     asked, ended = coordinator.rows(Audit, run=job.identity.run)[2:]
     assert (asked.domain, asked.what, asked.detail["words"]) == (
         "people",
-        "a user is asked",
+        "waiting for a user",
         "blue or green?",
     )
     assert (ended.level, ended.what) == ("warning", "ended: blocked")

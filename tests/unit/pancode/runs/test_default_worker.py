@@ -80,7 +80,7 @@ def schedule(world: World, top: Path) -> str:
         return code
     Scheduler(world.context.core, world.coordinator.around).run_pass()
     (firing,) = world.context.rows(Firing)
-    return "" if firing.run else "model_untested" if "not tested" in firing.reason else firing.reason
+    return "" if firing.run else "model_untested" if "has not been tested" in firing.reason else firing.reason
 
 
 def repository(top: Path) -> Path:

@@ -84,7 +84,7 @@ def test_no_receipt_of_another_node_s_run_is_countersigned(theft: Theft, forged:
     ours = theft.coordinator.key.public.keyid
     assert ours not in "".join(row.envelope for row in theft.coordinator.rows(StoredReceipt))
     assert ours not in "".join(text for _, text in theft.coordinator.archive.stored)
-    assert theft.verdict() == "NOT_FOUND", "while it runs not found: receipt of it"
+    assert theft.verdict() == "NOT_FOUND", "while it runs there is no receipt of it"
     assert theft.offline(envelope)["verdict"] == "UNSIGNED"
     theft.vm.deliver(theft.job, exit_code=0)
     theft.coordinator.turn()
@@ -95,7 +95,7 @@ def test_no_receipt_of_another_node_s_run_is_countersigned(theft: Theft, forged:
 def test_a_forged_receipt_of_another_lease_is_on_record_and_is_not_kept(theft: Theft) -> None:
     theft.forge(epoch=77)
     (answer,) = theft.answers()
-    assert isinstance(answer, Reject) and "was ordered from vm" in answer.reason
+    assert isinstance(answer, Reject) and "was assigned to vm" in answer.reason
     assert theft.coordinator.rows(StoredReceipt) == []
     assert [
         a.detail["node"] for a in theft.coordinator.rows(Audit) if a.what == "foreign receipt dropped"

@@ -336,7 +336,7 @@ def test_a_receipt_with_an_invalid_field_ends_its_run(changes: dict[str, Any]) -
         Outcome.INFRA,
         FailureKind.RECEIPT_REJECTED,
     )
-    assert run.reason.startswith(f"cannot read its receipt: predicate.{next(iter(changes))}: ")
+    assert run.reason.startswith(f"its receipt cannot be read: predicate.{next(iter(changes))}: ")
     told = [c.body for c in fleet.bad.controls() if isinstance(c.body, Reject)]
     assert [(one.identity, one.receipt) for one in told] == [(due.identity, envelope.digest())]
     assert [(a.what, a.detail["code"]) for a in fleet.alarms()] == [("message refused", "invalid_field")]

@@ -61,8 +61,8 @@ def test_a_dispatch_draws_once_and_chooses_by_records_of_that_kind() -> None:
     assert coordinator.ids.count == before + 1 and picker.agent(["ann", "bob"], "fix the parser") == first
     picker.model("ann", ["opus", "sonnet"], "fix the parser")
     assert coordinator.ids.count == before + 1, "one draw for the whole dispatch"
-    assert "0 runs known and 3 are needed" in first[1]
-    assert "2 of 3 went well, rate 0.60" in picker.figure("ann", "claude", None, "fix it")
+    assert "0 runs so far, 3 needed" in first[1]
+    assert "2 of 3 succeeded, rate 0.60" in picker.figure("ann", "claude", None, "fix it")
 
 
 def test_faults_of_a_machine_are_nobodys() -> None:
@@ -103,8 +103,8 @@ def test_records_choose_the_model_and_the_estimate_and_say_so(tmp_path: Path) ->
     run = dispatch_run(coordinator.core, around, request).run
     assert run.model == "sonnet" and run.estimate_usd == Decimal("0.30")
     told = {d.kind: (d.what, d.detail) for d in coordinator.rows(Decision, run=run.id) if d.kind != "gate"}
-    assert "3 of 3 went well" in told["model"][1]
-    known = "builder with sonnet at tasks of kind change and size small: 3 of 3 went well, rate 0.80"
+    assert "3 of 3 succeeded" in told["model"][1]
+    known = "builder with sonnet at tasks of kind change and size small: 3 of 3 succeeded, rate 0.80"
     assert told["records"][0] == "builder" and told["records"][1].startswith(known)
     large = dispatch_run(
         coordinator.core, around, replace(request, task="fix " + "x" * 2_000, model="haiku")

@@ -45,7 +45,7 @@ def test_a_lost_run_is_done_once_more_and_a_failed_one_goes_on(world: World) -> 
     lost, failed = over(world, "r-aaaaa2", Outcome.LOST), over(world, "r-aaaaa3", Outcome.ERROR)
     (one,) = recovered(world, lost)
     again: Run = world.context.row(Run, one["next"])
-    assert (again.retry_of, "once more" in one["how"]) == (lost, True)
+    assert (again.retry_of, "repeated" in one["how"]) == (lost, True)
     (other,) = recovered(world, failed)
     on: Run = world.context.row(Run, other["next"])
     assert (on.terms["continues"], "continues" in other["how"]) == (failed, True)
@@ -85,7 +85,9 @@ def test_work_is_done_once_more_by_one_run_alone(world: World, outcome: Outcome)
     assert told["code"] == "already_continued" and first["next"] in told["message"]
     assert first["next"] in str(recover_run(core, around, plan, "bob")["error"])
     if outcome is Outcome.INFRA:
-        with pytest.raises(RefusedError, match="was already"):  # as one whose snapshot was slower
+        with pytest.raises(
+            RefusedError, match="was already continued by"
+        ):  # as one whose snapshot was slower
             dispatch_again(core, around, plan.run, "bob", recovers=True)
 
 

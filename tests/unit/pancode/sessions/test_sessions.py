@@ -380,7 +380,7 @@ def test_what_fails_before_its_first_turn_keeps_its_words_and_its_memory(world: 
     job = interactive_run(world)
     assert (job.identity.run, job.task) == (third, "go on\n\nand now")
     assert job.resume is not None and (job.resume.run, job.resume.session) == (run, "s-1")
-    assert job.turns is not None and run in job.turns.story, "summary"
+    assert job.turns is not None and run in job.turns.story, "the story of before"
 
 
 def test_words_begin_nothing_that_lands_without_the_right_to_land(world: ListenerWorld) -> None:

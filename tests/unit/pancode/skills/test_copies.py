@@ -159,9 +159,9 @@ def test_a_link_that_a_user_puts_into_a_copy_is_a_change_and_is_not_read(tmp_pat
 def test_a_name_or_a_path_that_leads_out_is_refused(tmp_path: Path, name: str) -> None:
     request = SkillsAsked("sync", found=found()).request()
     marks = request["skills"]["deploy"]
-    assert "not a name" in act(tmp_path, {**request, "skills": {name: marks}})["error"]
+    assert "not a valid skill name" in act(tmp_path, {**request, "skills": {name: marks}})["error"]
     path = {"../SKILL.md": marks["SKILL.md"]}
-    assert "not a path" in act(tmp_path, {**request, "skills": {"deploy": path}})["error"]
+    assert "not a valid path" in act(tmp_path, {**request, "skills": {"deploy": path}})["error"]
     assert not (tmp_path / STATE).exists()
 
 
@@ -215,7 +215,7 @@ def test_commands_and_agents_are_files_and_are_kept_as_skills_are(tmp_path: Path
         "missing",
     )
     assert (home / ".config/opencode/commands/fix.md").read_text() == "Fix $ARGUMENTS.\n"
-    assert not list(home.rglob("link.md")), "are not followed"
+    assert not list(home.rglob("link.md")), "no link is followed"
     assert set(act_on("sync").values()) == {"same"}
     mine = home / ".claude/agents/fix.md"
     mine.write_text("mine")

@@ -39,7 +39,7 @@ def test_a_sound_one_becomes_a_skill_with_a_name_that_nothing_else_has() -> None
         (proposal(tool_json=said(about="x" * 301)), "one line"),
         (proposal(tool_json=said(seconds=0)), "1 to 120"),
         (proposal(tool_json=said(seconds=True)), "1 to 120"),
-        (proposal(tool_json=said(network=True)), "nothing else"),
+        (proposal(tool_json=said(network=True)), "must have only the fields"),
         (proposal(tool_json=said(input={"type": "array"})), "schema of an object"),
         (proposal(tool_json=said(input=None)), "schema of an object"),
         (proposal(tool_json=said(input={"type": "object", "$ref": "http://x"})), "type, properties"),
@@ -56,7 +56,7 @@ def test_a_sound_one_becomes_a_skill_with_a_name_that_nothing_else_has() -> None
         (proposal(two_in=b"7"), "not a JSON object"),
         (proposal(two_out=None), "two.out is missing"),
         (proposal("x" * 41), "longer than 40"),
-        (proposal().model_copy(update={"digest": "0" * 64}), "other bytes"),
+        (proposal().model_copy(update={"digest": "0" * 64}), "does not match its digest"),
     ],
 )
 def test_one_that_is_not_sound_says_why(tool: ProposedTool, why: str) -> None:

@@ -179,7 +179,7 @@ def test_runs_of_a_workflow_can_be_listed(flows: Flows) -> None:
     ("body", "words", "fix"),
     [
         ({"kind": "graph", "steps": [step("a", "b"), step("b", "a")]}, "a -> b -> a", "needs"),
-        ({"kind": "graph", "steps": [step("a", "nobody")]}, "no step 'nobody'", "one of: a"),
+        ({"kind": "graph", "steps": [step("a", "nobody")]}, "step 'nobody' does not exist", "one of: a"),
         ({"kind": "graph", "steps": [step("a", "a")]}, "a needs itself", ""),
         ({"kind": "batch", "steps": [step("a"), step("a")]}, "steps.1.name", ""),
         ({"kind": "batch", "steps": []}, "steps", ""),

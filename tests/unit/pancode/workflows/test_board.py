@@ -36,7 +36,7 @@ def test_what_has_no_room_is_told_and_the_rest_stays() -> None:
     many = [one(f"n/{number}", "x") for number in range(MOST_VALUES)]
     workflow, _ = with_values(EMPTY, run_of("a"), many, 1)
     after, (full,) = with_values(workflow, run_of("b"), [one("n/more", "x"), one("n/0", "y")], 2)
-    assert "no room for n/more" in full and len(after.board) == MOST_VALUES
+    assert "no space for n/more" in full and len(after.board) == MOST_VALUES
     large = [one(f"l/{number}", "x" * 16_000) for number in range(5)]
     assert len(with_values(EMPTY, run_of("a"), large, 1)[1]) == 1
 

@@ -126,8 +126,8 @@ def test_a_step_that_settles_takes_no_other_steps_name(flows: Flows, trees: Tree
 @pytest.mark.parametrize(
     ("left", "why"),
     [
-        (b"<<<<<<< a\na\n=======\nb\n>>>>>>> b\n", "is as it was"),
-        (b"<<<<<<< a\nx\n=======\nb\n>>>>>>> b\n", "conflict markers"),
+        (b"<<<<<<< a\na\n=======\nb\n>>>>>>> b\n", "is unchanged since the conflict began"),
+        (b"<<<<<<< a\nx\n=======\nb\n>>>>>>> b\n", "still has conflict markers"),
     ],
 )
 def test_what_is_not_settled_ends_the_workflow_before_the_next_step(
@@ -414,7 +414,7 @@ def test_without_a_number_of_those_that_are_done_it_is_said_why(flows: Flows) ->
     for name in "ab":
         flows.end(name, findings=("no score: the command printed nothing",))
     told = flows.show()
-    assert told["state"] == "failed" and "a: no score; the command has printed" in told["reason"]
+    assert told["state"] == "failed" and "a: no score; the command printed nothing" in told["reason"]
 
 
 def test_a_task_names_each_file_of_its_step() -> None:

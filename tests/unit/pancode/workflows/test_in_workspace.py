@@ -86,7 +86,7 @@ def test_a_chain_that_would_begin_where_somebody_works_is_refused_as_a_dispatch_
         assert told["code"] == "workspace_taken"
     later = {"kind": "chain", "steps": [git("plan"), there("two", "plan")], "cwd": shop}
     told = flows.world.http.post("/v1/workflows", {**later, "dry_run": True}).json()
-    assert told["admitted"], "valid values: free until the plan is done"
+    assert told["admitted"], "it may be free until the plan is done"
     (run,) = flows.claim()
     flows.end(run, **ERROR)
     assert flows.runs() == {}
@@ -106,7 +106,7 @@ def test_a_file_reaches_no_workspace_of_another_repository(
 def test_the_tasks_of_a_batch_do_not_share_a_workspace(flows: Flows, trees: Trees, shop: str) -> None:
     asked = {"kind": "batch", "steps": [there("one")], "cwd": shop}
     told = flows.world.problem("POST", "/v1/workflows", asked)
-    assert told["code"] == "bad_workflow" and "one at a time" in told["message"]
+    assert told["code"] == "bad_workflow" and "only one can work in a workspace" in told["message"]
 
 
 def test_words_that_no_agent_got_reach_the_step_as_they_are(flows: Flows, trees: Trees, shop: str) -> None:

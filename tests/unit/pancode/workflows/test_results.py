@@ -57,7 +57,7 @@ def test_a_verdict_that_was_there_before_is_none_of_this_run(
     trees.files = {letter * 40: {"verdict.json": b'{"verdict": "approved"}'} for letter in "ab"}
     flows.end("review", **end)
     told = flows.show()
-    assert told["state"] == "failed" and "this run has not written verdict.json" in told["reason"]
+    assert told["state"] == "failed" and "this run did not write verdict.json" in told["reason"]
 
 
 def test_a_file_that_is_to_be_kept_and_is_not_there(flows: Flows, trees: Trees, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pancode.kernel.node import HOLDS, describe_isolation
 from tests.fakes.answers import runtime, runtimes
 
 FIX = "npm install -g agent"
-MORE = "flags, reasoning and logins of one runtime: pancode agents runtimes NAME"
+MORE = "for flags, reasoning and logins of one runtime: pancode agents runtimes NAME"
 LOGIN = "put KEY into secrets.json"
 
 

@@ -22,7 +22,7 @@ ANSWER: Any = {
 def test_parts_and_what_was_left_out() -> None:
     assert in_parts(ANSWER) == (
         "builder in mode build at auto-edit for native, for a window of 8192 tokens\n"
-        "digest ab12\ntokens (estimate): system\n600, task 5\nleft out: 2 notes of earlier runs\n\n"
+        "digest ab12\ntokens (estimate): system 600, task 5\nleft out: 2 notes of earlier runs\n\n"
         "--- identity\nYou are\\x1b[31m a builder.\n"
     )
 
@@ -32,6 +32,6 @@ def test_a_window_that_nobody_knows_is_not_named() -> None:
     assert head == [
         "builder in mode build at auto-edit for native",
         "digest ab12",
-        "tokens, about: system 600, task 5",
+        "tokens (estimate): system 600, task 5",
         "",
     ]

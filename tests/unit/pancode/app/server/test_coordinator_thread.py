@@ -61,5 +61,5 @@ def test_a_trouble_is_told_once_and_shown_until_it_is_over(
         Passes(context, lambda: next(held, False))._run_passes()
     assert shown == [None, *refused, None, refused[0]]
     begun = [line.getMessage().partition(".")[0] for line in caplog.records]
-    trouble, over = "Redis refuses our password", "it works again, after: Redis refuses our password"
+    trouble, over = "Redis refuses our password", "working again, after: Redis refuses our password"
     assert begun[:4] == [trouble, over, trouble, over]

@@ -69,7 +69,7 @@ def test_tokens_and_minutes_beside_the_money(tmp_path: Path) -> None:
     world.http.post("/v1/budget/ceiling", {"minutes": "5"})
     assert shown(world)["scopes"][0]["over"]
     told = world.problem("POST", "/v1/runs", world.shell())
-    assert told["exit_code"] == 5 and "agent-minutes" in told["message"]
+    assert told["exit_code"] == 5 and "Agent-minute ceiling" in told["message"]
     assert "budget set --minutes 20" in told["fix"]
     dry = world.http.post("/v1/runs", world.shell(dry_run=True)).json()
     assert (dry["admitted"], dry["estimate_tokens"], dry["estimate_minutes"]) == (False, 0, 10.0)

@@ -282,7 +282,7 @@ def test_what_fields_name_is_told_beside_types_that_do_not_fit(tmp_path: Path) -
     told = checked(tmp_path, text)
     lines = sorted(int(one.split(":")[1]) for one in told)
     assert lines == [3, 4, 5, 5, 6, 7, 8, 10, 11, 12], told
-    assert not any("contradict" in one for one in told), "limits as a whole is not a known value"
+    assert not any("contradict" in one for one in told), "limits as a whole is not known"
 
 
 @pytest.mark.parametrize(

@@ -195,5 +195,5 @@ def test_a_repository_names_no_preset(tmp_path: Path) -> None:
     found = chosen(tmp_path, preset="local", project=shop)
     assert found.settings.models.worker == "ollama/qwen2.5-coder:7b"
     (shop / "pancode.yaml").write_text("preset: openai-max\n")
-    with pytest.raises(ConfigError, match="a repository must not set preset"):
+    with pytest.raises(ConfigError, match="a repository may not set preset"):
         chosen(tmp_path, project=shop)

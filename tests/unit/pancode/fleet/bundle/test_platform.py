@@ -27,7 +27,7 @@ NODE = NodePlatform((3, 12, 4), "x86_64", (2, 31))
         ("cp312-cp312-linux_x86_64", False),
         ("cp312-none-any", True),
         ("py2-none-any", False),
-        ("invalid values", False),
+        ("nonsense", False),
     ],
 )
 def test_tags(tag: str, answer: bool) -> None:

@@ -19,7 +19,7 @@ def test_what_waits_what_stays_and_what_is_on_its_way() -> None:
     assert "being sent  handed to gpubox, 2nd there" in text and "approval before start" in text
     assert "later steps" in text and "w-7f3k2x" in text.partition("later steps")[2]
     assert text.endswith(
-        "1\nrun being sent, not yet confirmed by a node; check again: pancode admin handover\n"
+        "1 run being sent, not yet confirmed by a node; check again: pancode admin handover\n"
     )
     assert (
         handed_over({"at_work": 0, "handed": [], "stays": [], "later": []})

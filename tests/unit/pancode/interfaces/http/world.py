@@ -261,7 +261,7 @@ class MemoryCoordinator:
 
     def kept_secret(self, name: str) -> str:
         if name not in self.kept:
-            raise NotFoundError(f"not found: secret {name}", code="no_secret")
+            raise NotFoundError(f"there is no secret {name}", code="no_secret")
         return self.kept[name]
 
     def part(self, kind: type[P]) -> P:

@@ -25,7 +25,7 @@ def _call(name: str, given: Json, by: str, progress: CallProgress) -> Json:
         progress.report(1, "begun")
         progress.wait(PATIENCE_S)
     if name == "none":
-        raise ParamsError("not found: tool none")
+        raise ParamsError("there is no tool none")
     if name == "broken":
         raise ZeroDivisionError("by zero")
     return {"content": [], "structuredContent": {"by": by, **given}, "isError": False}

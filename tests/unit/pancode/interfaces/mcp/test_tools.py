@@ -162,9 +162,9 @@ def test_work_on_another_machine_needs_a_folder_there(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     ("name", "given", "words"),
     [
-        ("dispatch", {}, "needs the argument task"),
+        ("dispatch", {}, "requires the argument task"),
         ("dispatch", {"task": "x", "nodee": "y"}, "no argument nodee"),
-        ("dispatch", {"task": None}, "needs the argument task"),
+        ("dispatch", {"task": None}, "requires the argument task"),
         ("dispatch", {"task": 7}, "task must be of type string"),
         ("runs", {"limit": 2.5}, "limit must be of type integer"),
         ("runs", {"limit": 1_000_000}, "limit must be from 0 to 50"),

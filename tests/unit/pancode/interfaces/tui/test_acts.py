@@ -68,7 +68,7 @@ def act(name: str, kind: str, shape: dict[str, Any], words: str = "") -> Act:
             "continue",
             "workflow",
             FLOW,
-            "Begin 1 step of w-1 again that did not succeed? What is done is kept.",
+            "Begin 1 step of w-1 again that did not succeed? Completed steps are kept.",
         ),
         ("retry", "workflow", FLOW, "Retry workflow w-1 'three': all of it anew, as a new workflow?"),
         (

@@ -64,7 +64,7 @@ def test_a_chat_stands_above_its_row_until_one_leaves_it(talked: Scene) -> None:
         (("colon", *"mac", "tab", "enter"), "not heard for"),
         (("colon", *"inbox", "enter"), "Which port?"),
         (("colon", *"nosuch", "enter"), "resource 'nosuch' not found"),
-        (("colon", *"runs", "escape"), " now "),
+        (("colon", *"runs", "escape"), " status "),
         (("i",), "8080 / 9090"),
         (("D",), "D acts on node"),
         (("y",), "copied r-"),
@@ -335,13 +335,13 @@ def test_the_palette_presses_the_key_that_one_chooses(still: Scene) -> None:
         await shows(app, pilot, still.done)
         await pilot.press("question_mark", *"inbox")
         await shows(app, pilot, "the inbox")
-        await comes(app, pilot, lambda: "drain the machine" not in screen(app), "fewer keys")
+        await comes(app, pilot, lambda: "drain the node" not in screen(app), "fewer keys")
         await pilot.press("enter", "enter")
         await shows(app, pilot, "Which port?")
         await pilot.press("question_mark")
-        await shows(app, pilot, "drain the machine")
+        await shows(app, pilot, "drain the node")
         await pilot.press("escape")
-        await comes(app, pilot, lambda: "drain the machine" not in screen(app), "the page")
+        await comes(app, pilot, lambda: "drain the node" not in screen(app), "the page")
 
     played(still, play, "runs")
 

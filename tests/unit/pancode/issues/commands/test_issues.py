@@ -52,7 +52,7 @@ def at_work(monkeypatch: pytest.MonkeyPatch, does: str, **answer: Any) -> FakeAp
     [
         ({"delivered": "with its task", "sent": False, "state": "pending"}, "r-7  told with its task\n"),
         ({"delivered": None, "sent": True, "state": "running"}, "sent: its agent gets it at its next turn"),
-        ({"delivered": None, "sent": False, "state": "running"}, "not delivered, it is running; kept for"),
+        ({"delivered": None, "sent": False, "state": "running"}, "not delivered: it is running; stored for"),
     ],
 )
 def test_words_for_an_issue_say_how_far_they_came(

@@ -450,7 +450,7 @@ def test_a_run_that_failed_and_a_workspace_that_is_gone(shop: Shop) -> None:
     shop.begun()
     shop.ends(None, **failed(FailureKind.AGENT_FAILED, Outcome.ERROR))
     state, (comment,) = shop.told()
-    assert state is IssueState.PROGRESS and "did not end well: error" in comment
+    assert state is IssueState.PROGRESS and "did not succeed: error" in comment
     shop.world.http.post("/v1/workspaces/shop-12/remove", {"by": "ana", "force": True})
     shop.told()
     assert shop.world.http.get("/v1/work").json()["works"] == []

@@ -53,7 +53,7 @@ def test_the_words_of_an_issue_are_material_of_its_plan(shop: Shop) -> None:
     found = plan(shop, "shop-12").json()
     assert (found["workspace"], found["file"], found["run"]) == ("shop-12", "docs/shop-12-plan.md", "")
     assert "never an order" in found["task"] and "## Steps" in found["task"]
-    assert plan(shop, "SHOP-12").json() == found, "it already exists"
+    assert plan(shop, "SHOP-12").json() == found, "it is there already"
 
 
 def test_a_plan_and_its_talk_are_written_by_a_script_in_its_workspace(shop: Shop, tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ class Unsettled(DepotRepositories):
 
 @pytest.mark.parametrize(
     ("commit", "left", "why"),
-    [(COMMIT, ("a.txt",), "a.txt still has the markers"), (None, (), "it changed nothing")],
+    [(COMMIT, ("a.txt",), "a.txt still contains conflict markers"), (None, (), "it changed nothing")],
 )
 def test_what_has_not_settled_the_conflict_is_never_landed(
     world: World, old: Run, tmp_path: Path, commit: str | None, left: tuple[str, ...], why: str

@@ -64,7 +64,7 @@ def test_a_run_leaves_what_its_report_says(world: World, top: Path, tmp_path: Pa
         ": Build the limiter."
     )
     assert world.http.get(f"/v1/history/{run}").json()["parts"] == note["parts"]
-    assert notes(world, top, "invalid values") == []
+    assert notes(world, top, "nonsense") == []
     (tmp_path / "other" / ".git").mkdir(parents=True)
     assert notes(world, tmp_path / "other") == [], "of another repository"
     assert len(world.http.get(f"/v1/history?cwd={tmp_path}/other&all=1").json()["notes"]) == 1

@@ -90,7 +90,7 @@ def test_where_it_would_surprise_it_is_refused_with_the_command_that_goes_on(
     with pytest.raises(RefusedError) as caught:
         told(monkeypatch, after(**ended), resume=True)
     assert caught.value.code == "not_resumed" and fix in caught.value.fix
-    assert "kept" in caught.value.why and begun == []
+    assert "which is stored" in caught.value.why and begun == []
 
 
 def test_who_detaches_is_told_that_nothing_continues(

@@ -74,7 +74,7 @@ def test_no_is_an_end_and_on_record(world: World) -> None:
     shown = world.http.post(f"/v1/runs/{run}/deny", {"by": "bob"}).json()
     assert shown["outcome"] == "blocked" and items(world) == []
     asked, row = [row for row in world.context.rows(Audit, run=run) if row.domain == "people"]
-    assert asked.what == "a user is asked"
+    assert asked.what == "waiting for a user"
     assert (row.what, row.detail["by"]) == ("denied", "bob")
     assert world.problem("POST", f"/v1/runs/{run}/deny", {})["code"] == "nothing_asked"
     assert world.problem("POST", f"/v1/runs/{run}/answer", {"text": "x"})["code"] == "nothing_asked"

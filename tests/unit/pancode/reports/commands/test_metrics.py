@@ -36,7 +36,7 @@ def test_a_fleet_at_work() -> None:
         ]
     )
     assert told.splitlines() == [
-        "machines     2 up, 1 lost; 3 of 12 slots, 1 problem",
+        "nodes        2 up, 1 lost; 3 of 12 slots, 1 problem",
         "runs         3 running; ended: 9 done",
         "queue        2 waiting, the oldest for 2 min",
         "work         12 runs in total, 1.2 M tokens, 2 h",
@@ -48,5 +48,5 @@ def test_a_fleet_at_work() -> None:
 def test_an_empty_fleet() -> None:
     lines = six_lines([]).splitlines()
     assert len(lines) == 6
-    assert lines[0] == "machines     none; 0 of 0 slots, 0 problems"
+    assert lines[0] == "nodes        none; 0 of 0 slots, 0 problems"
     assert lines[4] == "money        today $0.00 spent, $0.00 reserved, no ceiling"

@@ -124,4 +124,4 @@ def test_a_ledger_that_cannot_be_read_is_no_page_and_no_story(
 ) -> None:
     context.ledger.close()
     page = Http(figures_app(ApiDesk(coordinator, dict(FACTS), lambda by: None))).get("/metrics")
-    assert (page.status_code, page.text) == (503, "cannot read the ledger at the moment\n")
+    assert (page.status_code, page.text) == (503, "the ledger cannot be read at the moment\n")

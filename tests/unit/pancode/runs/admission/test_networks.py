@@ -17,7 +17,7 @@ CLOSED = Rules(network=NetworkAccess.GATEWAY)
 
 def test_a_dry_run_tells_the_truth_of_this_run() -> None:
     told = list_networks(resolved(WALLED))
-    assert told["the agent"].startswith("its model if the gateway has its key")
+    assert told["the agent"].startswith("only its model if the gateway has its key")
     assert list_networks(resolved(BARE))["the agent"] == "what the node can reach: no sandbox on b"
     assert list_networks(resolved(WALLED, runtime="shell"))["the agent"] == "what the node can reach"
     closed = list_networks(resolved(WALLED, network=NetworkAccess.GATEWAY))

@@ -16,12 +16,12 @@ from tests.unit.pancode.kernel.fleets import catalogue, node, request, resolved
     [
         ((), ("a",), "--report requires a gate"),
         (("true",), ("../a",), "`..`"),
-        (("true",), ("/etc/passwd",), "remove"),
-        (("true",), (".git/config",), "git's own"),
+        (("true",), ("/etc/passwd",), "extra slashes"),
+        (("true",), (".git/config",), "reserved for git"),
         (("true",), ("",), "1 to 200"),
         (("true",), ("a\nb",), "printable"),
         (("true",), ("a", "a"), "listed twice"),
-        (("true",), tuple("abcdefghi"), "8 reports at most"),
+        (("true",), tuple("abcdefghi"), "at most 8 reports"),
     ],
 )
 def test_a_name_that_is_none_is_refused(

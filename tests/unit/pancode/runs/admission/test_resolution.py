@@ -252,7 +252,7 @@ SHELL_ONLY, ONE_REPO = Allowed(runtimes=("shell",)), Allowed(repositories=("shop
             {"repo": "other-1"},
             "may not take it: this node's owner does not allow repository other-1",
         ),
-        (Allowed(closed="cannot read its file"), {}, "cannot read may not take it: its file"),
+        (Allowed(closed="its file cannot be read"), {}, "may not take it: its file cannot be read"),
     ],
 )
 def test_what_its_owner_allows_decides_whether_a_node_fits(
@@ -472,7 +472,7 @@ def test_skills_go_into_the_job_of_a_program_that_reads_them() -> None:
 
 def test_a_skill_that_cannot_be_given_stops_who_names_it() -> None:
     def parts(skills: tuple[str, ...]) -> PromptParts:
-        raise NotFoundError("not found: skill deploy", fix="pancode skills ls")
+        raise NotFoundError("there is no skill deploy", fix="pancode skills ls")
 
     (problem,) = problems({"parts": parts})
     assert "deploy" in str(problem)

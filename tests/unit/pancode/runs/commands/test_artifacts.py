@@ -82,7 +82,7 @@ def test_a_link_that_a_repository_has_made_is_replaced_and_not_followed(tmp_path
     (tmp_path / "link").symlink_to(out)
     with pytest.raises(UsageError, match="cannot write to") as refused:
         kept(tmp_path / "link")
-    assert "is a link" in refused.value.why
+    assert "is a symbolic link" in refused.value.why
 
 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:

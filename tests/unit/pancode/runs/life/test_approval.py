@@ -17,7 +17,7 @@ from tests.unit.pancode.runs.world import a_run
 def test_a_task_that_is_cut_says_how_much_is_hidden_and_where_it_is(more: dict[str, Any]) -> None:
     task = plan_of(a_run("r-0001", 0, Decimal(0), **more))["task"]
     assert task.startswith("x" * MOST_TASK + " ...") and "END" not in task
-    assert "503 more characters are not shown here" in task and "pancode runs show r-0001" in task
+    assert "503 more characters; for the whole text" in task and "pancode runs show r-0001" in task
 
 
 def test_a_task_that_fits_is_shown_as_it_is() -> None:

@@ -85,7 +85,7 @@ def test_flags_and_count_of_a_held_change_come_before_paths_of_any_length() -> N
     item = item_of(held("x" * 3_000), ITEM)
     first = item.words[:120]
     assert "2 files held" in first and all(flag in first for flag in FLAGS)
-    assert len(item.words) <= 2_000 and item.words.endswith("(cut; all of it: pancode why r-0001)")
+    assert len(item.words) <= 2_000 and item.words.endswith("(cut; for the whole text: pancode why r-0001)")
     assert item.flags == tuple(FLAGS)
     assert item.command == "pancode approve --with-commands --with-secret r-0001"
     assert "cut" not in item_of(held("short"), ITEM).words

@@ -154,8 +154,8 @@ def test_what_an_owner_does_not_allow_is_never_offered_there(coordinator: Desk) 
     ("allows", "words"),
     [
         (Allowed(safety=Safety.SUGGEST), "safety level auto-edit is above this node's ceiling suggest"),
-        (Allowed(repositories=("other-1",)), "repository demo-1 is not allowed, only those"),
-        (Allowed(closed="cannot read its file"), "cannot read its file"),
+        (Allowed(repositories=("other-1",)), "this node's owner does not allow repository demo-1"),
+        (Allowed(closed="its file cannot be read"), "its file cannot be read"),
     ],
 )
 def test_each_limit_of_an_owner_is_told_in_the_reason(coordinator: Desk, allows: Allowed, words: str) -> None:

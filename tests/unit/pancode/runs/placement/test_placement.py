@@ -280,7 +280,7 @@ def test_what_must_be_held_goes_only_where_something_holds_it() -> None:
     placed = next(decide_placements([wild], standing(bare, lesser, walled)))
     assert isinstance(placed, Placed) and placed.node.node.name == "a"
     assert "c has no sandbox" in said(wild, standing(lesser))
-    assert "b must have only the fields no sandbox there enforces  on shellfull-auto" in said(
+    assert "b has no sandbox, and nothing else there enforces full-auto on shell" in said(
         wild, standing(bare)
     )
     told = replace(wild, told_only=True)
@@ -293,7 +293,7 @@ def test_a_child_goes_unheld_only_where_its_record_allows_it() -> None:
     mine = run("r-1", safety=Safety.AUTO_EDIT, workspace={"kind": "git"})
     child = replace(mine, id="r-2", parent="r-0", depth=1)
     assert isinstance(next(decide_placements([mine], standing(bare))), Placed)
-    assert "nothing else there holds shell to auto-edit" in said(child, standing(bare))
+    assert "nothing else there enforces auto-edit on shell" in said(child, standing(bare))
     assert isinstance(next(decide_placements([child], standing(walled))), Placed)
     assert isinstance(next(decide_placements([replace(child, told_only=True)], standing(bare))), Placed)
     claimed = replace(mine, id="r-3", depth=1)

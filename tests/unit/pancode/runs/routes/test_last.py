@@ -67,7 +67,7 @@ def test_a_note_says_that_a_newer_run_is_elsewhere(world: World, tmp_path: Path)
         answer = world.http.get_from(tmp_path / folder, f"/v1/runs/{run}")
         return unquote(answer.headers.get(NOTE, ""))
 
-    words = f"last is r-mine22, the newest run of {tmp_path}/mine; r-none22 in  is newerno repository"
+    words = f"last is r-mine22, the newest run of {tmp_path}/mine; r-none22 in no repository is newer"
     assert note("mine/sub") == words and note("mine", "r-mine22") == ""
     assert note("minesweeper") == "", "it is the newest of all"
 
@@ -81,7 +81,7 @@ def test_a_landing_in_another_repository_is_refused_with_the_command(world: Worl
     newest = replace(world.context.row(Run, "r-other2"), created_ms=2**50)
     with world.context.ledger.transaction() as tx:
         tx.put(newest)
-    assert "r-other2" in refused(asked(world, outside, "last"))["message"], "valid values: anybody's"
+    assert "r-other2" in refused(asked(world, outside, "last"))["message"], "it may be anybody's"
     assert asked(world, mine, "last").json()["run"] == "r-mine22"
     (mine / ".git").rename(mine / "gone")
     gone = asked(world, mine, "r-mine22").json()

@@ -175,7 +175,7 @@ def test_the_secret_is_told_once_and_goes_with_its_schedule(world: HookWorld) ->
     world.http.post("/v1/schedules/ci/remove", {"by": "ana"})
     assert world.coordinator.kept == {} and code_of(world.send(world.signed()), 403) == "wrong_signature"
     again = world.add("ci")
-    assert code_of(world.send(world.signed()), 403) == "wrong_signature", "that of the previous firing"
+    assert code_of(world.send(world.signed()), 403) == "wrong_signature", "that of the one before it"
     world.secret = again["secret"]
     assert world.call()["taken"]
     world.coordinator.kept.clear()

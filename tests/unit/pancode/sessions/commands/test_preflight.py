@@ -43,7 +43,7 @@ def test_all_that_is_there_stands_in_seven_lines() -> None:
         node("old", "lost"),
     )
     assert lines(*fleet, models=models, waits="2 things need you, 1 change to review", preset="local") == [
-        "ok  machines  gpubox, vm; unreachable: old (lost): pancode fleet status",
+        "ok  nodes     gpubox, vm; unreachable: old (lost): pancode fleet status",
         "ok  programs  native, claude",
         "ok  models    gpubox/ollama/qwen3:8b",
         "ok  budget    $7.50 of $10.00 left today",
@@ -62,20 +62,20 @@ def test_without_a_model_the_last_lines_say_what_helps_and_what_works_meanwhile(
     assert (
         told[-2] == "!   no agent can answer yet: no program or model is ready; on vm: ollama pull qwen3:8b"
     )
-    assert told[-1].startswith("-   meanwhile scripts run: pancode dispatch --runtime shell")
+    assert told[-1].startswith("-   until then, you can run scripts: pancode dispatch --runtime shell")
 
 
 def test_without_a_machine_nothing_is_promised() -> None:
     told = lines(plan=RefusedError("no node is in the fleet", fix="pancode fleet up"))
-    assert told[0] == "!   machines  no nodes: pancode fleet up"
+    assert told[0] == "!   nodes     no nodes: pancode fleet up"
     assert told[-1] == "!   no agent can answer yet: no node is in the fleet; pancode fleet up"
 
 
 def test_a_drained_machine_is_heard_and_not_waited_for() -> None:
     fleet = (node("vm"), node("old", "drained"), node("gone", "lost"))
     drained = "drained: old: pancode fleet resume"
-    assert lines(*fleet)[0] == f"ok  machines  vm; {drained}; unreachable: gone (lost): pancode fleet status"
-    assert lines(fleet[1])[0] == f"!   machines  no node takes work; {drained}"
+    assert lines(*fleet)[0] == f"ok  nodes     vm; {drained}; unreachable: gone (lost): pancode fleet status"
+    assert lines(fleet[1])[0] == f"!   nodes     no node takes work; {drained}"
     assert not preflight._is_looking([fleet[1]]) and preflight._is_looking([fleet[2]])
 
 
@@ -88,7 +88,7 @@ def test_a_refusal_and_a_wait_are_said_at_once() -> None:
     gate = {"gate": "budget", "passed": False, "words": "Dispatch blocked: $0.10 left", "fix": "raise it"}
     refused = lines(node("vm"), plan={**PLAN, "admitted": False, "gates": [gate]})
     assert "!   Panos cannot answer yet: $0.10 left; raise it" in refused
-    busy = {"node": "vm", "ready": False, "fits": True, "why": "is not heard"}
+    busy = {"node": "vm", "ready": False, "fits": True, "why": "sends no heartbeats"}
     waits = lines(node("vm"), plan={**PLAN, "nodes": [busy]})
     assert (
         waits[-1]
@@ -152,7 +152,7 @@ def test_this_machine_comes_in_where_none_is_and_nothing_begins() -> None:
     assert "?   1 thing needs you, 3 changes to review, 2 verified: pancode inbox" in map(str, told), (
         "it is not a question, and waits"
     )
-    assert str(told[0]) == "ok  machines  vm" and "no agent can answer yet" in told[-2].text
+    assert str(told[0]) == "ok  nodes     vm" and "no agent can answer yet" in told[-2].text
 
 
 @pytest.mark.parametrize(

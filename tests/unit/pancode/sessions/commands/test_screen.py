@@ -128,7 +128,7 @@ def test_a_y_that_was_typed_before_the_question_is_a_letter() -> None:
         await pilot.press("tab")
         await scene.shows(pilot, "y allow once")
         await pilot.press("y")
-        await scene.until(pilot, lambda: bool(scene.api.posts), "the command")
+        await scene.until(pilot, lambda: bool(scene.api.posts), "the yes")
 
     scene = played(ChatScene(), play)
     assert scene.api.posts == [(f"/v1/runs/{RUN}/approve", {"call": 3, "scope": "once"})]
@@ -184,7 +184,7 @@ def test_a_letter_alone_and_enter_is_an_answer_once_the_card_has_stood() -> None
         assert scene.api.posts == [] and scene.page.field.text == ""
         scene.clock.advance(QUIET_MS)
         await pilot.press("y", "enter")
-        await scene.until(pilot, lambda: bool(scene.api.posts), "the command")
+        await scene.until(pilot, lambda: bool(scene.api.posts), "the yes")
 
     scene = played(ChatScene(), play)
     assert scene.api.posts == [(f"/v1/runs/{RUN}/approve", {"call": 3, "scope": "once"})]
@@ -201,7 +201,7 @@ def test_who_leaves_the_card_writes_again_and_letters_go_to_the_words() -> None:
             scene.app.post_message(events.Key(letter, letter))
         await scene.until(pilot, lambda: scene.page.field.text == "way", "the words")
         await pilot.press("ctrl+c", "tab", "escape", "tab", "y")
-        await scene.until(pilot, lambda: bool(scene.api.posts), "the command")
+        await scene.until(pilot, lambda: bool(scene.api.posts), "the yes")
 
     scene = played(ChatScene(), play)
     assert scene.api.posts == [(f"/v1/runs/{RUN}/approve", {"call": 3, "scope": "once"})]
@@ -229,7 +229,7 @@ def test_a_turn_on_a_machine_that_is_not_heard_has_no_clock() -> None:
     async def play(scene: ChatScene, pilot: Pilot[int]) -> None:
         await scene.shows(pilot, "works")
         scene.api.becomes(shape("works", heard=False))
-        assert "works" not in await scene.shows(pilot, "gpubox sends no heartbeats")
+        assert "works" not in await scene.shows(pilot, "gpubox is unreachable")
         scene.api.becomes(shape("works", heard=True))
         await scene.shows(pilot, "works")
 
@@ -689,7 +689,7 @@ def test_a_higher_level_asks_on_a_card_and_typed_words_are_no_yes() -> None:
         scene.api.refuses = None
         scene.clock.advance(QUIET_MS)
         await pilot.press("backspace", "tab", "y")
-        await scene.until(pilot, lambda: bool(scene.api.posts), "the command")
+        await scene.until(pilot, lambda: bool(scene.api.posts), "the yes")
         assert scene.api.posts[-1][1] == {"safety": "full-auto", "yes": True}
 
     played(ChatScene(), play)

@@ -55,7 +55,7 @@ def test_turns_are_shown_with_who_said_what_and_have_their_answers() -> None:
     assert shown.splitlines()[0] == "\u00bb ana: why?"
     assert "> bash make" in shown and "I look." in shown and "Because of this.\n" in shown
     assert "\n\u00bb ben: and" in shown and "\x1b" not in shown
-    assert "\n\u00bb [turn 2 ended: cancelled: by ana]\n" in shown and "\n\u00bb [it rests: asked" in shown
+    assert "\n\u00bb [turn 2 ended: cancelled: by ana]\n" in shown and "\n\u00bb [suspended: asked" in shown
     assert [(one.number, one.stop, one.answer) for one in turns] == [
         (1, "end_turn", "Because of this."),
         (2, "cancelled", ""),
@@ -252,7 +252,7 @@ def test_a_pipe_stops_at_a_question_and_answers_nothing(capsys: pytest.CaptureFi
         ("line", ("y", "asks")), ("session", asks("call", 3)), ("line", ("y", "asks")), ("eof", None)
     )
     assert status == ExitCode.BLOCKED and posts(client) == []
-    assert "it asks: git push" in (said := capsys.readouterr().err) and "not said: 1 line" in said
+    assert "it asks: git push" in (said := capsys.readouterr().err) and "not sent: 1 line" in said
 
 
 def test_an_interactive_run_that_failed_is_told_and_fails_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:

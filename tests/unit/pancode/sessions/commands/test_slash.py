@@ -183,7 +183,7 @@ def test_who_never_ends_is_ended() -> None:
     script = "print('begun', flush=True)\nwhile True: input if 0 else __import__('time').sleep(9)"
     text = carried_out([script], 1, 80, PYTHON).text
     assert text.startswith("begun") or text.startswith("...")
-    assert "it was ended after 1 s: pancode" in text
+    assert "it was stopped after 1 s: pancode" in text
 
 
 def test_a_gigabyte_is_cut() -> None:

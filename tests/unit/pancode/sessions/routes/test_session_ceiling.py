@@ -81,7 +81,7 @@ def test_what_interactive_runs_spend_beyond_their_caps_counts_for_the_session(wo
     assert full.status_code == 409
     assert "$1.80" in full.text
     settle, raised = full.json()["fix"].split("; or ")
-    assert settle.startswith(f"say what {run} cost: pancode budget settle {run} --usd X")
+    assert settle.startswith(f"enter what {run} cost: pancode budget settle {run} --usd X")
     assert raised == f"pancode budget set 7 --scope session:{run}"
     for one in (run, second):
         done = world.http.post("/v1/budget/settle", {"run": one, "usd": "2.10", "by": "ana"})

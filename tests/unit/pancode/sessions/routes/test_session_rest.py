@@ -126,7 +126,8 @@ def test_a_landing_lets_the_session_rest_behind_its_turn_and_says_so(
     assert (rest.what, rest.number) == ("rest", 1), "once, and no turn is cancelled"
     told = capsys.readouterr().err
     assert (
-        told.count("the conversation rests after its current turn: it continues with your next message") == 1
+        told.count("the session is suspended after its current turn; it continues with your next message")
+        == 1
     )
     assert say(world, run, "and now")["how"] == "begins"
 
@@ -147,7 +148,7 @@ def test_a_rest_waits_for_its_program_and_no_answer_is_waited_for(
         world.context.turn()
 
     each_look(monkeypatch, starts, asks)
-    with pytest.raises(WorkspaceError, match="waits for an answer") as refused:
+    with pytest.raises(WorkspaceError, match="waits for your answer before it can be suspended") as refused:
         follow.suspend_session(Face(as_json=True), client(world), run)
     assert session(world, run)["asks"]["command"] in refused.value.fix
     (rest,) = sent(world)

@@ -75,8 +75,8 @@ def test_what_is_named_is_taken_and_a_wrong_name_is_said(world: World) -> None:
             "pancode node install n1 claude, then pancode node login n1 claude; or on n1: install Ollama",
         ),
         ((endpoint("ollama"),), {}, "on n1: ollama pull qwen3:8b"),
-        ((), {"native": "ok"}, "native is ready, name its model: pancode chat --runtime native"),
-        ((), {"opencode": "ok"}, "opencode is ready, name its model: pancode chat --runtime opencode"),
+        ((), {"native": "ok"}, "native is ready; choose a model: pancode chat --runtime native"),
+        ((), {"opencode": "ok"}, "opencode is ready; choose a model: pancode chat --runtime opencode"),
     ],
 )
 def test_nothing_that_talks_says_what_could_be_had(

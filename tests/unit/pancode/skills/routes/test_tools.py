@@ -95,7 +95,7 @@ def test_it_is_proposed_tried_kept_given_and_revoked(world: ToolWorld) -> None:
         and shown["problem"] is None
     )
     _, job = world.begun()
-    assert given(job) == [], "are not approved"
+    assert given(job) == [], "nobody has said yes"
     world.ends(job)
     assert world.keeps(run).json()["code"] == "not_tried"
     trial = world.tries(run)

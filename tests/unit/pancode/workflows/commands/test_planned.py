@@ -37,7 +37,7 @@ def test_it_counts_the_gates_and_tells_each_warning_once() -> None:
     assert text.count("only told") == 1
     assert "warning of s1, s2, s3, s4, s5 and 2 more: safety: only told\n" in text
     assert (
-        "estimate of all: $4" in text
+        "total estimate: $4" in text
         and "refused: too dear" in text
         and "bad: would be refused" in text
         and "no room" in text

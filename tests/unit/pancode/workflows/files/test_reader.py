@@ -194,8 +194,8 @@ WRONG = [
     ("tasks:\n  - a\n  - {task: b, agnt: x}", "3: unknown key tasks.1.agnt", "agent?"),
     ("tasks: [a]\nconcurency: 2", "2: unknown key concurency", "concurrency?"),
     ("tasks: [a]\ndefaults:\n  idle_timeout: 5", "3: defaults.idle_timeout: 5 is not valid", "correct"),
-    ("tasks:\n  - {agent: x}", "2: the task is empty", "the task"),
-    ("tasks:\n  - ''", "2: the task is empty", "the task"),
+    ("tasks:\n  - {agent: x}", "2: the task is empty", "what to do"),
+    ("tasks:\n  - ''", "2: the task is empty", "what to do"),
     ("tasks:\n  - {task: a, verify: 'a | b'}", "2: tasks.0.verify.0: 'a | b' is not valid", "correct"),
     ("tasks: [a]\nstagger: 5", "2: stagger: 5 is not valid", "correct"),
     ("name: No Name\ntasks: [a]", "1: 'No Name' is not a valid workflow name", "a-z"),
@@ -265,7 +265,7 @@ WRONG = [
     ("steps: [{runtime: shell, task: 'echo $ORIGINAL'}]", "1: step step-1: $ORIGINAL would", "ORIGINAL.md"),
     ("tasks: [{task: a, runtime: shel}]", "1: tasks.0.runtime: 'shel' is not valid", "correct"),
     ("a: [1", "1: not valid YAML", "line 1"),
-    ("tasks:\n  - 2026-13-45", "cannot read 2: tasks.0: '2026-13-45'", "in quotes"),
+    ("tasks:\n  - 2026-13-45", "2: tasks.0: '2026-13-45' cannot be read", "in quotes"),
     ('tasks:\n  - "\\ud800"', "1: step 1 contains an unpaired surrogate", ""),
 ]
 

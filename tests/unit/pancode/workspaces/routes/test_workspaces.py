@@ -284,7 +284,7 @@ def test_a_repository_that_moved_is_named_and_mended(world: World, shop: Path) -
     ended(world, COMMITS[0])
     moved = shop.rename(shop.parent / "moved")
     (problem,) = shown(world)["problems"]
-    assert "not at" in problem["what"] and "--repository" in problem["fix"]
+    assert "is no longer at" in problem["what"] and "--repository" in problem["fix"]
     refused = world.problem("POST", "/v1/runs", world.shell(workspace="login"))
     assert refused["code"] == "project_moved"
     body = {"by": "ana", "repository": str(moved), "node": "any"}
@@ -320,7 +320,7 @@ def test_a_full_disk_of_its_machine_is_named_and_a_repair_lets_another_one_work(
     world.node.breathe()
     world.context.turn()
     (problem,) = shown(world)["problems"]
-    assert "n1 accepts no work: less than 500 MB free" in problem["what"]
+    assert "n1 accepts no work: less than 500 MB are free" in problem["what"]
     assert problem["does"] == "its next run begins on any free node"
     assert shown(world)["node"] == "n1", "to look changes nothing"
     mended = world.http.post("/v1/workspaces/login/repair", {"by": "ana"}).json()

@@ -46,7 +46,7 @@ def test_a_run_cannot_say_a_users_yes() -> None:
     inside = AdmissionView((DAY,), parent=Parent("r-1", Mode.BUILD, Safety.AUTO_EDIT, False, unheld=True))
     verdict = gate("agent", inside, settings=asks, confirmed=True, depth=1)
     assert not verdict.passed and "run r-1 is not a user" in verdict.words
-    assert verdict.code != "needs_yes", "no face proposes to land it"
+    assert verdict.code != "needs_yes", "no face asks for it"
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,8 @@ def test_an_agent_that_runs_only_in_a_sandbox() -> None:
     lacks = no_sandbox("bwrap is missing", "apt install bubblewrap")
     bare = gate("routing", settings=walled, nodes=(node("bare", problems=(lacks,)),))
     assert (
-        not bare.passed and "bare has no sandbox, and its agent, or the run it comes from, runs" in bare.words
+        not bare.passed
+        and "bare has no sandbox, but its agent, or the run that started it, requires one" in bare.words
     )
     assert "(apt install bubblewrap)" in bare.words and bare.fix == "pancode doctor --all"
     outside = gate("agent", settings=walled, runtime="shell", workspace="none", nodes=both)
@@ -121,7 +122,7 @@ def test_a_model_below_the_tier_of_its_agent(
     verdict = gate("agent", settings=settings, model=model, **ANY_MODEL)
     assert (verdict.passed, verdict.warning) == (passes, warns)
     if not passes or warns:
-        assert f"needs a {tier} model, but {model} is" in verdict.words and "models.tiers" in verdict.fix
+        assert f"requires a {tier} model, but {model} is" in verdict.words and "models.tiers" in verdict.fix
 
 
 @pytest.mark.parametrize(
