@@ -73,7 +73,7 @@ def test_a_plain_user_without_a_network_is_shown_all_and_nothing_is_left(fresh: 
         "verify_failed",
         "PASS",
         "TAMPERED",
-        "landed; no gate ran again",
+        "landed; the gate was not repeated",
         "is gone",
     ):
         assert shown in done.stdout, shown

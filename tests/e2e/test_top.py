@@ -38,6 +38,7 @@ def test_a_user_looks_stops_a_run_and_leaves(fleet: Owner, pane: Pane) -> None:
     assert "as of" in pane.shows("echo '[red]it") and "nodes" in pane.screen()
     pane.press("/")
     pane.press("-l", run)
+    pane.shows(f"/{run}")
     pane.press("Enter")
     pane.press("Enter")
     pane.shows("STORY")

@@ -420,6 +420,8 @@ class Console(SteadyPage):
         return KINDS[str(parameters[0])] if action == "act" else frozenset()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action in ("ask_filter", "ask_resource"):
+            return not self._prompt.display  # an open prompt takes `/` and `:` as text
         kinds = self._kinds_for(action, parameters)
         return not kinds or bool(self._subject.kinds & kinds)
 

@@ -13,7 +13,7 @@ def told(home: Path, listen: str | None) -> Check:
 
 
 def test_each_thing_that_may_be_wrong(tmp_path: Path) -> None:
-    assert "nothing listens" in told(tmp_path, None)["detail"]
+    assert "no listener is configured" in told(tmp_path, None)["detail"]
     with socket.create_server(("127.0.0.1", 0)) as taken:
         place = f"127.0.0.1:{taken.getsockname()[1]}"
         said = told(tmp_path, place)
@@ -46,9 +46,9 @@ def test_where_nodes_are_sent_instead_is_told_and_what_leads_nowhere_is_refused(
     with socket.create_server(("127.0.0.1", 0)) as free:
         place = f"127.0.0.1:{free.getsockname()[1]}"
     fine = said(LISTEN=place, ADVERTISE="fleet.example.org:443")
-    assert fine["ok"] and "nodes go to fleet.example.org:443 (PANCODE_DIRECT_ADVERTISE)" in fine["detail"], (
-        fine
-    )
+    assert (
+        fine["ok"] and "nodes connect to fleet.example.org:443 (PANCODE_DIRECT_ADVERTISE)" in fine["detail"]
+    ), fine
     alone = said(ADVERTISE="fleet.example.org:443")
     assert not alone["ok"] and "direct.listen is not set" in alone["detail"], alone
     every = said(LISTEN=place, ADVERTISE="0.0.0.0:443")

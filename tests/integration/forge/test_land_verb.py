@@ -126,7 +126,7 @@ def test_a_refusal_loses_nothing_and_the_same_command_goes_on(
     with pytest.raises(ApiError) as caught:
         place.land()
     error = caught.value
-    assert (error.code, error.exit_code) == ("forge_token", 3) and "that stands" in error.why
+    assert (error.code, error.exit_code) == ("forge_token", 3) and "both remain" in error.why
     assert "pancode config secret forge" in error.fix
     assert error.fix.endswith("pancode land r-0001 --push origin agent/x --pull-request")
     assert place.git("rev-parse", "agent/x", at=place.bare) == place.git("rev-parse", "agent/x")

@@ -143,10 +143,10 @@ def test_a_slot_is_waited_for_and_not_for_ever(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("runtime", "endpoint", "kind", "words"),
     [
-        ("opencode", "none", FailureKind.MODEL_FAILED, "endpoint none is not there now"),
+        ("opencode", "none", FailureKind.MODEL_FAILED, "endpoint none is not available"),
         ("opencode", "locked", FailureKind.MODEL_AUTH, "it requires a key"),
-        ("claude", "plain", FailureKind.CANNOT_START, "speaks chat, and claude asks on messages"),
-        ("gemini", "plain", FailureKind.CANNOT_START, "speaks chat, and gemini asks on None"),
+        ("claude", "plain", FailureKind.CANNOT_START, "offers chat, but claude needs messages"),
+        ("gemini", "plain", FailureKind.CANNOT_START, "offers chat, but gemini needs None"),
     ],
 )
 def test_what_cannot_be_is_said_before_the_agent_starts(

@@ -92,8 +92,8 @@ def test_a_key_that_names_nothing_or_a_link(recipe: Recipe) -> None:
     (recipe.repo.path / "web" / "yarn.lock").symlink_to("package-lock.json")
     recipe.repo.commit()
     for pattern, why in (
-        ("uv.lock", "no file of the repository is called uv"),
-        ("web/y*", "web/y. is a link"),
+        ("uv.lock", "no file of the repository matches uv"),
+        ("web/y*", "web/y. is a symbolic link"),
     ):
         with pytest.raises(NotCached, match=why):
             recipe.key(cache_key=(pattern,))

@@ -258,7 +258,7 @@ def test_a_home_is_beside_the_checkout_and_private(spaces: Workspaces, taken: Sn
     assert (home / ".config" / "tool.json").stat().st_mode & 0o077 == 0
     assert home.parent == tree.parent
     for name in ("../escape", "/etc/passwd", ""):
-        with pytest.raises(ValueError, match="not a name"):
+        with pytest.raises(ValueError, match="not a relative name"):
             spaces.home(attempt(), {name: b""})
 
 

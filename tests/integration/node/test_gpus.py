@@ -57,9 +57,9 @@ def test_two_are_read_with_their_figures(gpus: Gpus) -> None:
     ("line", "why"),
     [
         ("lost|x|1|1|1|1", "GPU 1 is gone: GPU is lost"),
-        (gpu(1, total=0, free=0), "GPU 1 reports nonsense"),
-        (gpu(1).replace(uuid(1), "a b\tc"), "GPU 1 reports nonsense: UUID 'a b?c'"),
-        (gpu(1, total=1 << 60), "GPU 1 reports nonsense"),
+        (gpu(1, total=0, free=0), "GPU 1 reports invalid values"),
+        (gpu(1).replace(uuid(1), "a b\tc"), "GPU 1 reports invalid values: UUID 'a b?c'"),
+        (gpu(1, total=1 << 60), "GPU 1 reports invalid values"),
     ],
 )
 def test_one_that_is_lost_or_talks_nonsense_is_left_out(

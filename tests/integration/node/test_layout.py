@@ -37,7 +37,7 @@ def test_a_new_home_has_the_number(world: NodeWorld) -> None:
     ("text", "words"),
     [
         (f"{LAYOUT + 1}\n", f"has layout {LAYOUT + 1}, which a newer"),
-        (f"{LAYOUT - 1}\n", f"has layout {LAYOUT - 1}, as an older"),
+        (f"{LAYOUT - 1}\n", f"has layout {LAYOUT - 1}, which an older"),
         ("torn", "does not contain"),
     ],
 )

@@ -52,7 +52,7 @@ def test_a_model_that_can_do_it_all() -> None:
 def test_a_prompt_that_was_cut_without_a_word() -> None:
     fact = taken(context={"text": "Which number?", "usage": {"input": 4_096, "output": 3}})
     context = check(fact, ExamCheck.CONTEXT)
-    assert context.grade is Grade.FAILED and "cut to 4096, without a word" in context.words
+    assert context.grade is Grade.FAILED and "silently cut to 4096" in context.words
     assert "OLLAMA_CONTEXT_LENGTH=32768" in context.fix and fact.ctx == 4_096
 
 
