@@ -48,13 +48,15 @@ class LogPlace:
 
 @dataclass(frozen=True, slots=True)
 class LogPiece:
-    """The bytes read. `more`: read on at once; `end`: nothing follows; `complete`: no bytes were lost."""
+    """The bytes read. `more`: read on at once; `end`: nothing follows; `complete`: no bytes were lost.
+    `before`: of the end of a log, the number of lines that end before it."""
 
     data: bytes
     place: LogPlace
     more: bool = False
     end: bool = False
     complete: bool = False
+    before: int = 0
 
 
 def read_on(streams: Streams, run: str, place: LogPlace) -> LogPiece:
@@ -90,10 +92,19 @@ def read_log(core: Core, streams: Streams, text: str, place: LogPlace) -> LogPie
         size = streams.size(AttemptId(run=run.id, attempt=lease.attempt, lease=lease.lease), place.stream)
         here = replace(here, offset=max(0, size - place.last))
     if (piece := read_on(streams, run.id, here)).data:
-        return piece
+        return replace(piece, before=_count_lines(streams, run.id, here) if place.last else 0)
     if lease.state is not LeaseState.CLOSED:
         return LogPiece(b"", here)
     return _find_next(run, lease, leases, here)
+
+
+def _count_lines(streams: Streams, run: str, place: LogPlace) -> int:
+    """Return how many lines end before the place."""
+    identity, found = AttemptId.parse(f"{run}.{place.attempt}"), 0
+    for offset in range(0, place.offset, PIECE):
+        data = streams.read(identity, place.stream, offset, min(PIECE, place.offset - offset))
+        found += data.count(b"\n")
+    return found
 
 
 MOST_TAIL = 4_000
