@@ -63,7 +63,7 @@ function Begin({ name }) {
     set(false);
   };
   return html`<${Panel} title="Start an agent"><form class="pad stack" onSubmit=${send}><div class="choices"><${Choices} form=${form} put=${put} none="as its project says" /></div>
-    <div aria-live="polite"><${Verdict} said=${{ ...said, report }} task=${name} /></div><p class="keys"><button type="submit" class="main" disabled=${busy || !report?.admitted}>${busy ? "Begin …" : "Start"}</button></p></form><//>`;
+    <p class="keys"><button type="submit" class="main" disabled=${busy || !report?.admitted}>${busy ? "Begin …" : "Start"}</button></p><div aria-live="polite"><${Verdict} said=${{ ...said, report }} task=${name} /></div></form><//>`;
 }
 
 /** A planner talks before anybody builds; a stop ends the newest run. */

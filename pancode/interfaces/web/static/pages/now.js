@@ -21,7 +21,7 @@ export function Now() {
   });
   const now = live.data, count = now?.needs.length;
   return html`<${Page} title="Now" tone=${count ? "warn" : ""} tab=${count ? `(${count}) Now` : "Now"} lives=${[live]}>${now && html`<div class="two"><div class="stack">
-      <${Needs} needs=${now.needs} review=${now.review} /><${Works} now=${now} /></div>
+      <${Needs} needs=${now.needs} review=${now.review} /><${Running} now=${now} /></div>
     <div class="stack"><${Troubles} nodes=${now.nodes} /><${Ended} ended=${now.ended} /><${Money} money=${now.money} /></div></div>`}<//>`;
 }
 
@@ -44,10 +44,10 @@ function Need({ entry }) {
     ${entry.approves && entry.approves !== entry.words && html`<p class="small words task well" tabindex="0">${entry.approves}</p>`}<//>`;
 }
 
-function Works({ now }) {
+function Running({ now }) {
   const fleet = useLive("fleet", undefined, (event) => event.kind === "node.state"), paused = fleet.data?.coordinator.paused;
   const { working, waiting, chats } = now, runs = [...working, ...waiting], tails = useTails(working.map((run) => run.run).sort().join());
-  return html`<${Panel} title="Works now" count=${working.length} act=${fleet.data && (paused ? html`<${Act} label="Resume the queues" path="queues/resume" sure="Take work from the queues again?" done=${fleet.again} />`
+  return html`<${Panel} title="Running now" count=${working.length} act=${fleet.data && (paused ? html`<${Act} label="Resume the queues" path="queues/resume" sure="Take work from the queues again?" done=${fleet.again} />`
       : html`<${Act} label="Pause the queues" kind="bare" path="queues/pause" sure="Take nothing from the queues until somebody resumes them? What runs continues." done=${fleet.again} />`)}>
     ${paused && html`<div class="pad"><${Warning}>Nothing is taken from the queues: ${paused}<//></div>`}
     ${!runs.length ? html`<${Empty} title="Nothing runs and nothing waits"><a href=${link(["dispatch"])}>Dispatch a task</a><//>` : html`<ul>${runs.slice(0, MOST).map((run) => html`<${Working} key=${run.run} run=${run} tail=${tails[run.run]} />`)}</ul>`}
