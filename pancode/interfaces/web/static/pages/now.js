@@ -98,7 +98,7 @@ function useTails(some) {
 /** How many of each state; the newest of them are one key away. */
 function Ended({ ended }) {
   if (!ended.count && !ended.states.landed) return "";
-  return html`<${Panel} title=${html`Ended since ${left ? "you left, " : ""}<${Ago} at=${ended.since} />`}><p class="facts pad">${Object.entries(ended.states).map(([state, count]) => html`<a href=${link(["runs"], { outcome: OUTCOMES[state] || state, since: ended.since })}><${Badge} word=${state} /> ${count}</a>`)}</p>
+  return html`<${Panel} title=${html`Ended since ${left ? "you left, " : ""}<${Ago} at=${ended.since} />`}><p class="facts pad">${Object.entries(ended.states).map(([state, count]) => html`<a href=${state === "landed" ? undefined : link(["runs"], { outcome: OUTCOMES[state] || state, since: ended.since })}><${Badge} word=${state} /> ${count}</a>`)}</p>
     ${ended.runs.length ? html`<${Fold} words="the newest of them">${ended.runs.map((run) => html`<${Row} key=${run.run} word=${stateOf(run)} href=${link(["runs", run.run])} title=${title(run)} why=${`run:${run.run}`} facts=${html`<${Cost} run=${run} /><${Ago} at=${run.finished_at} />`} />`)}<//>` : ""}<//>`;
 }
 

@@ -287,7 +287,7 @@ def test_a_log_is_read_by_offset_without_gap_or_double(world: World) -> None:
         offset, state = int(piece.headers["Pancode-Next"]), piece.headers["Pancode-State"]
     assert got == whole and state == "end" and offset == len(whole)
     tail = world.http.get(f"/v1/runs/{run}/log", last="70000")
-    assert whole.endswith(tail.content) and tail.headers["Pancode-Lines-Before"] == str(
+    assert whole[-70_000:].startswith(tail.content) and tail.headers["Pancode-Lines-Before"] == str(
         whole[:-70_000].count(b"\n")
     )
     events = events_of(world.http.get(f"/v1/runs/{run}/log", offset="100", follow="1"))
