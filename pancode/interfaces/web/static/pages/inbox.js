@@ -13,11 +13,14 @@ import { toolIn } from "./tools.js";
 
 const moves = (event) => /^inbox|^run.(ended|landing)/.test(event.kind);
 
-/** What needs a user, as the list has it. `word`: its state; `item`: what an answer needs; of what has none the run is looked at as a change. */
-export const entryOf = (need) => ({ choices: [], yes: [], id: need.run || need.command, ...need.item, ...need, kind: need.item ? need.kind : "review", word: need.kind, tone: need.item || look(need.kind)[0] !== "bad" ? "warn" : undefined });
+/** What needs a user, as the list has it. `word`: its state; `item`: what an answer needs; of what has none the run is looked at as a change. `tool`: the page of a tool, which is no run. */
+export function entryOf(need) {
+  const tool = toolIn(need.command), own = tool && { run: null, id: tool, title: need.words, tool };
+  return { choices: [], yes: [], id: need.run || need.command, ...need.item, ...need, ...own, kind: need.item ? need.kind : "review", word: tool ? "tool" : need.kind, tone: tool || need.item || look(need.kind)[0] !== "bad" ? "warn" : undefined };
+}
 const changeOf = (run) => ({ choices: [], yes: [], id: run.run, run: run.run, node: run.node, kind: "review", word: ["done", "to_land"].includes(stateOf(run)) ? "review" : stateOf(run), since: run.finished_at, title: title(run), words: run.task, approves: "" });
 /** Where it is decided. */
-export const hrefOf = (entry, query) => toolIn(entry.command) || (entry.run || entry.item ? link(["inbox"], { ...query, item: entry.id }) : undefined);
+export const hrefOf = (entry, query) => entry.tool || (entry.run || entry.item ? link(["inbox"], { ...query, item: entry.id }) : undefined);
 
 /** What needs a user, then changes that nobody has landed or sent back; `view` review: these alone. Nothing stands before both are known, and only a key scrolls. */
 export function Inbox({ query }) {
@@ -70,7 +73,7 @@ function Item({ item, diff, close }) {
   const changes = run?.commit && (!asks(item) || diff), first = firstOf(item, run), kind = (name) => (name === first ? "main" : "");
   const look = () => { const shown = document.querySelector(".change .window"); shown?.scrollIntoView({ block: "center" }); shown?.focus(); };
   return html`<div class="stack"><p class="phone"><a class="btn bare" href="#/inbox"><${Glyph} name="back" />Inbox</a></p>
-    <${Panel} title=${name} tone=${item.kind === "review" ? "" : "warn"} act=${run && html`<${State} run=${run} />`}><div class="pad stack">${item.kind === "question" ? html`<${Prose} text=${item.words} kind="task" />` : html`<p class="words task" tabindex="0">${item.words}</p>`}${item.kind === "review" && run?.answer && html`<h3>Its last words</h3><${Prose} text=${strip(run.answer)} kind="task" />`}${item.approves && item.approves !== item.words && html`<h3>What a yes approves</h3><p class="words task well" tabindex="0">${item.approves}</p>`}${run && run.task !== item.words && run.task !== item.approves && html`<p class="small quiet words task">${run.task}</p>`}
+    <${Panel} title=${name} tone=${item.kind === "review" ? "" : "warn"} act=${run && html`<${State} run=${run} />`}><div class="pad stack">${item.kind === "question" ? html`<${Prose} text=${item.words} kind="task" />` : item.words !== item.title && html`<p class="words task" tabindex="0">${item.words}</p>`}${item.kind === "review" && run?.answer && html`<h3>Its last words</h3><${Prose} text=${strip(run.answer)} kind="task" />`}${item.approves && item.approves !== item.words && html`<h3>What a yes approves</h3><p class="words task well" tabindex="0">${item.approves}</p>`}${run && run.task !== item.words && run.task !== item.approves && html`<p class="small quiet words task">${run.task}</p>`}
     ${(item.plan?.objections || []).map((one) => html`<${Warning}>${one}<//>`)}
     ${item.yes.length ? html`<${Warning}>It needs a yes to: ${item.yes.join(", ")}<//>` : ""}
     ${item.choices.length ? html`<p class="keys">${item.choices.map((choice, i) => html`<button type="button" onClick=${() => say(item, String(i + 1))}>${i + 1}: ${choice}</button>`)}</p>` : ""}
@@ -81,14 +84,14 @@ function Item({ item, diff, close }) {
       ${first === "look" && changes && html`<button type="button" class="main" onClick=${look}>Look at the change</button>`}
       ${first === "resolve" && html`<${Act} label="Resolve" kind="main" path=${at("runs", item.run, "land/resolve")} sure=${`Let an agent settle the conflict of ${called(run)} with your files? Its result is a run of its own.`} done=${(told) => go(["runs", told.run])} />`}
       ${wide(item) && html`<button type="button" onClick=${() => approve(item, "run")}>Approve for the whole run</button>`}
-      ${!item.run && !item.item ? html`<code>${item.command}</code>` : html`<button type="button" onClick=${() => deny(item, close)}>${item.kind === "review" ? "Put aside" : "Deny"} <kbd class="desk">x</kbd></button>`}
+      ${item.tool && html`<a class="btn main" href=${item.tool}>Look at the tool</a>`}${!item.run && !item.item ? html`<code>${item.command}</code>` : html`<button type="button" onClick=${() => deny(item, close)}>${item.kind === "review" ? "Put aside" : "Deny"} <kbd class="desk">x</kbd></button>`}
       ${back(item) && html`<button type="button" onClick=${() => sendBack(item)}>Send back <kbd class="desk">s</kbd></button>`}</p></div><//>
     ${changes ? html`<${Change} run=${run} />` : run?.commit ? html`<p><a href=${link(["inbox"], { item: item.id, diff: 1 })}>What it has changed so far <kbd class="desk">d</kbd></a></p>` : ""}</div>`;
 }
 
 const asks = (item) => item.kind === "question" || item.kind === "permission";
 const wide = (item) => ["call", "permission", "budget", "policy", "dispatch"].includes(item.kind);
-const back = (item) => item.kind === "landing" || item.kind === "review";
+const back = (item) => item.run && ["landing", "review"].includes(item.kind);
 
 /** The answers where it stands: those of a question, else yes and no. */
 export const Decide = ({ entry }) => (entry.kind === "question" ? html`${entry.choices.map((choice, i) => html`<button type="button" onClick=${() => say(entry, String(i + 1))}>${choice}</button>`)}<button type="button" class=${entry.choices.length ? "bare" : ""} onClick=${() => answer(entry)}>Answer</button>`

@@ -25,7 +25,7 @@ export function Run({ parts, query }) {
   const live = useLive(at("runs", id), undefined, (event) => event.run === id);
   const why = useLive(at("runs", id, "why"), undefined, (event) => event.run === id && event.kind !== "run.usage");
   const run = live.data;
-  const now = useNow(), reason = run && reasonOf(run);
+  const now = useNow(), reason = run && !run.inbox && reasonOf(run);
   const [, shown] = PARTS[part] || PARTS[""];
   return html`<${Page} title=${run ? title(run) : "Run"} id=${id} tone=${run && look(stateOf(run))[0]} tab=${run && `${MARKS[look(stateOf(run))[0]]} ${title(run)} · ${id}`} lives=${[live, why]} actions=${run && html`<${Acts} run=${run} part=${part} />`}>
     ${run && html`<p class="facts"><${State} run=${run} />${reason && html`<span class=${stateOf(run) === "unknown" ? "ghost tone" : ""}>${reason}</span>`}<span>${run.node || "no machine yet"}</span><span>${run.agent} / ${run.runtime}${run.model ? ` / ${run.model}` : ""}</span>
