@@ -88,23 +88,16 @@ def read_log(core: Core, streams: Streams, text: str, place: LogPlace) -> LogPie
         return LogPiece(b"", place, end=run.state is RunState.ENDED, complete=run.state is RunState.ENDED)
     lease = _find_attempt(run, leases, place.attempt)
     here = replace(place, attempt=f"{lease.attempt}.{lease.lease}", last=0)
+    identity = AttemptId(run=run.id, attempt=lease.attempt, lease=lease.lease)
     if place.last:
-        size = streams.size(AttemptId(run=run.id, attempt=lease.attempt, lease=lease.lease), place.stream)
-        here = replace(here, offset=max(0, size - place.last))
+        here = replace(here, offset=max(0, streams.size(identity, place.stream) - place.last))
     if (piece := read_on(streams, run.id, here)).data:
-        return replace(piece, before=_count_lines(streams, run.id, here) if place.last else 0)
+        before = range(0, here.offset if place.last else 0, PIECE)
+        bodies = (streams.read(identity, place.stream, at, min(PIECE, here.offset - at)) for at in before)
+        return replace(piece, before=sum(body.count(b"\n") for body in bodies))
     if lease.state is not LeaseState.CLOSED:
         return LogPiece(b"", here)
     return _find_next(run, lease, leases, here)
-
-
-def _count_lines(streams: Streams, run: str, place: LogPlace) -> int:
-    """Return how many lines end before the place."""
-    identity, found = AttemptId.parse(f"{run}.{place.attempt}"), 0
-    for offset in range(0, place.offset, PIECE):
-        data = streams.read(identity, place.stream, offset, min(PIECE, place.offset - offset))
-        found += data.count(b"\n")
-    return found
 
 
 MOST_TAIL = 4_000

@@ -77,6 +77,22 @@ LAST_SAID = (
 }"""
 )
 
+_USAGE = '{"type": "usage", "input": 3394, "cached": 1000}\n'
+TAILS = {
+    "ours": '9, "cached": 1000}\n{"type": "said", "text": "reads export/ro"}\n'
+    f'{{"type": "said", "text": "ws.py"}}\n{_USAGE}{{"type": "turn_end", "number": 1, "stop": "end_turn"}}\n',
+    "called": '{"type": "called", "id": "1", "tool": "write", "path": "export.py"}',
+    "shell": "53 %\n\x1b[32mpytest: 63 %\x1b[0m\n",
+    "nothing": f"{'x' * 2_000}{_USAGE}{_USAGE}",
+}
+"""The ends of outputs, cut anywhere; and what Now shows of each."""
+SAID_LAST = {
+    "ours": "reads export/rows.py\n",
+    "called": "write export.py\n",
+    "shell": "53 %\npytest: 63 %\n",
+    "nothing": "",
+}
+
 HOSTILE_STEPS = (
     '{"item": {"type": "file_change", "changes": "x"}, "type": "item.started"}',
     '{"type": "assistant", "message": {"content": [{"type": "tool_use", "name": {"toString": 1}}]}}',

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from playwright.sync_api import Page
+
+from tests.e2e.console import Console
 from tests.e2e.console_pages import MARKUP, MODULE, TURNS
 
 _TAGS = (
@@ -161,3 +164,13 @@ DRAWN_TAGS = frozenset(
 )
 DRAWN_NAMES = frozenset(("aria-label", "class", "href", "rel", "role", "start", "tabindex", "target"))
 """Nothing of these loads, runs or covers anything."""
+
+
+def nothing_but_text(console: Console, page: Page) -> None:
+    asked = list[str]()
+    page.on("request", lambda request: asked.append(request.url))
+    told = page.evaluate(DRAWN, list(HOSTILE_TEXTS))
+    assert set(told.pop("tags")) <= DRAWN_TAGS and set(told.pop("names")) <= DRAWN_NAMES, told
+    assert told == {"addresses": ["http:", "https:", "mailto:"], "bare": [], "hits": 0}
+    assert not [url for url in asked if not url.startswith(console.url)]
+    assert not page.evaluate("() => [document.title, location.hash].filter((one) => /hit|evil/.test(one))[0]")
