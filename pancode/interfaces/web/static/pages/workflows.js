@@ -32,7 +32,7 @@ function Schedules() {
 
 /** The name that it was given, else what its first task says. */
 const nameOfFlow = (flow) => (flow.kind !== flow.name ? flow.name : `${title(flow.steps[0] || {})}${flow.kind === "batch" && flow.steps.length > 1 ? ` and ${flow.steps.length - 1} more` : ""}`);
-const tally = (steps) => Object.entries(steps.reduce((sum, step) => ({ ...sum, [step.state]: (sum[step.state] || 0) + 1 }), {})).map(([word, count]) => `${count} ${word}`).join(", ");
+const tally = (steps) => Object.entries(steps.reduce((sum, step) => ({ ...sum, [step.state]: (sum[step.state] || 0) + 1 }), {})).map(([word, count]) => `${count} ${plain(word)}`).join(", ");
 const whyFlow = (flow) => [`${flow.kind} ${flow.workflow} is ${plain(flow.status)}${flow.reason ? `: ${flow.reason}` : ""}`, ...flow.steps.map((step) => `${step.name}: ${step.outcome || step.state}${step.reason ? `, ${step.reason}` : ""}${step.refused ? `, refused: ${step.refused}` : ""}`)].join("\n");
 
 function One({ id }) {
