@@ -21,7 +21,7 @@ def work_stays_in_sight(console: Console, page: Page, top: Path) -> None:
     the second; and an approval says all that it approves, where it is given."""
     owner = console.owner
     run = owner.dispatch(*SHELL, "# the work of today\nsleep 300", cwd=top)
-    task = f"# drop the old tables\n{'rm -rf data/old; ' * 40}echo over"
+    task = f"# drop the old tables {'and all that is in them ' * 12}\n{'rm -rf data/old; ' * 40}echo over"
     asks = [owner.dispatch(*SHELL, "--ask", f"{task} {number}", cwd=top) for number in range(8)]
     owner.running(run)
 
@@ -45,7 +45,7 @@ def work_stays_in_sight(console: Console, page: Page, top: Path) -> None:
     expect(need).to_contain_text("echo over")
     need.get_by_role("button", name="Approve").click()
     sure = page.get_by_role("dialog")
-    expect(sure).to_contain_text("Approve “drop the old tables”")
+    expect(sure).to_contain_text("Approve “drop the old tables and all that is in them ")
     expect(sure).to_contain_text("rm -rf data/old; rm -rf data/old;")
     sure.get_by_role("button", name="No").click()
     page.get_by_role("link", name="20 changes to review, 13 verified").click()
