@@ -88,7 +88,8 @@ is followed gives `run` each time it has changed; the last one has the state `en
 followed gives `attempt`, `log` (`b64` the bytes, `next` where the next piece begins; also the event's
 `id`) and `end`. Whoever comes back with `attempt` and `offset` misses and repeats nothing. A comment
 every ten seconds tells a quiet run from a dead coordinator. Without `follow` a log is bytes, and the
-headers `Pancode-Attempt`, `Pancode-Next` and `Pancode-State` (`more`, `open`, `end`) say how to continue.
+headers `Pancode-Attempt`, `Pancode-Next` and `Pancode-State` (`more`, `open`, `end`) say how to continue;
+`Pancode-Lines-Before` counts the lines before the end that `last` asked for.
 """
 FEED = f"""
 `GET /v1/events` is the feed: what happens in the fleet, each with its number as the event's `id`. It begins

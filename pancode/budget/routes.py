@@ -162,11 +162,11 @@ def _inbox(context: ApiContext, call: ApiCall) -> InboxAnswer:
     return {"items": found, "also": also_waits(context.core, found, call.query.get("by", "api"))}
 
 
-@Verb(NOW, command="status", query=("by",))
+@Verb(NOW, command="status", query=("by", "since"))
 def _now(context: ApiContext, call: ApiCall) -> NowAnswer:
     """What a user sees first: what needs them, what works, what is in trouble, what has ended."""
     found, by = list_inbox(context.core), call.query.get("by", "api")
-    return see_now(context.core, found, by, _budget(context, call))
+    return see_now(context.core, found, by, _budget(context, call), call.query.get("since"))
 
 
 @Verb(BRIEFING, command="status", query=("by", "since"))

@@ -129,6 +129,12 @@ class MoneyShape(TypedDict):
     notes: list[BriefLine]
 
 
+class WorkingRun(RunShape):
+    """A run that has not ended. `limit_usd`: its own limit, if it has one."""
+
+    limit_usd: str | None
+
+
 class NowAnswer(TypedDict):
     """What a user sees first. A run stands in one of the lists only. `working`: without the `chats`, which
     wait for a message of the user; `waiting`: what has not begun; `nodes`: those in trouble."""
@@ -136,9 +142,9 @@ class NowAnswer(TypedDict):
     as_of: str
     needs: list[NeedShape]
     review: ReviewShape
-    working: list[RunShape]
-    waiting: list[RunShape]
-    chats: list[RunShape]
+    working: list[WorkingRun]
+    waiting: list[WorkingRun]
+    chats: list[WorkingRun]
     nodes: list[NodeTrouble]
     ended: EndedShape
     money: MoneyShape

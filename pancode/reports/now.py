@@ -11,11 +11,20 @@ from pancode.fleet.answers import NodeShape
 from pancode.fleet.fleet import list_nodes
 from pancode.kernel.formatting import STATUSES, format_title
 from pancode.kernel.records import EndedRun, Node, Run, RunState
-from pancode.reports.answers import EndedShape, MoneyShape, NeedShape, NodeTrouble, NowAnswer, ReviewShape
+from pancode.reports.answers import (
+    EndedShape,
+    MoneyShape,
+    NeedShape,
+    NodeTrouble,
+    NowAnswer,
+    ReviewShape,
+    WorkingRun,
+)
 from pancode.reports.brief import also_waits, ends_since, last_look, list_landed
 from pancode.runs.answers import BriefLine, InboxShape, RunShape
 from pancode.runs.core import Core
 from pancode.runs.life.inbox import BEFORE_START, ItemKind
+from pancode.runs.lists import since_ms
 from pancode.runs.placement.placement import in_order
 from pancode.runs.views import format_iso, run_shape
 
@@ -39,7 +48,7 @@ class Snapshot:
     items: Sequence[InboxShape]
     also: Sequence[BriefLine]
     known: Mapping[str, RunShape]
-    runs: Sequence[RunShape]
+    runs: Sequence[WorkingRun]
     ended: Sequence[RunShape]
     ends: Mapping[str, int]
     landed: int
@@ -157,11 +166,14 @@ def sum_money(seen: Snapshot) -> MoneyShape:
     }
 
 
-def see_now(core: Core, inbox: list[InboxShape], by: str, budget: BudgetShape) -> NowAnswer:
-    """Read the state once and arrange it. `inbox`: all questions; `by`: the user whose last visit counts."""
+def see_now(
+    core: Core, inbox: list[InboxShape], by: str, budget: BudgetShape, left: str | None = None
+) -> NowAnswer:
+    """Read the state once and arrange it. `inbox`: all questions; `by`: the user whose last visit counts.
+    `left`: the time of that visit; None: as recorded. UsageError."""
     also, nodes = also_waits(core, inbox, by), list_nodes(core)
     with core.ports.ledger.transaction() as tx:
-        since = last_look(tx, by, core.wall_ms())
+        since = last_look(tx, by, core.wall_ms()) if left is None else since_ms(core, left)
         states = [state for state in RunState if state not in (RunState.ENDED, RunState.PENDING)]
         begun = [run for state in states for run in tx.find(Run, {"state": state}) if run.judges is None]
         active = sorted(begun, key=lambda run: run.created_ms)
@@ -182,7 +194,13 @@ def see_now(core: Core, inbox: list[InboxShape], by: str, budget: BudgetShape) -
             items=inbox,
             also=also,
             known={run["run"]: run for run in shapes(names)},
-            runs=[run_shape(core, tx, run) for run in (*active[:MOST_WORKING], *pending[:MOST_WAITING])],
+            runs=[
+                {
+                    **run_shape(core, tx, run),
+                    "limit_usd": None if (usd := run.limits.get("usd")) is None else str(usd),
+                }
+                for run in (*active[:MOST_WORKING], *pending[:MOST_WAITING])
+            ],
             ended=shapes(ended),
             ends=ends,
             landed=landed,

@@ -48,13 +48,15 @@ class LogPlace:
 
 @dataclass(frozen=True, slots=True)
 class LogPiece:
-    """The bytes read. `more`: read on at once; `end`: nothing follows; `complete`: no bytes were lost."""
+    """The bytes read. `more`: read on at once; `end`: nothing follows; `complete`: no bytes were lost.
+    `before`: of the end of a log, the number of lines that end before it."""
 
     data: bytes
     place: LogPlace
     more: bool = False
     end: bool = False
     complete: bool = False
+    before: int = 0
 
 
 def read_on(streams: Streams, run: str, place: LogPlace) -> LogPiece:
@@ -86,11 +88,13 @@ def read_log(core: Core, streams: Streams, text: str, place: LogPlace) -> LogPie
         return LogPiece(b"", place, end=run.state is RunState.ENDED, complete=run.state is RunState.ENDED)
     lease = _find_attempt(run, leases, place.attempt)
     here = replace(place, attempt=f"{lease.attempt}.{lease.lease}", last=0)
+    identity = AttemptId(run=run.id, attempt=lease.attempt, lease=lease.lease)
     if place.last:
-        size = streams.size(AttemptId(run=run.id, attempt=lease.attempt, lease=lease.lease), place.stream)
-        here = replace(here, offset=max(0, size - place.last))
+        here = replace(here, offset=max(0, streams.size(identity, place.stream) - place.last))
     if (piece := read_on(streams, run.id, here)).data:
-        return piece
+        before = range(0, here.offset if place.last else 0, PIECE)
+        bodies = (streams.read(identity, place.stream, at, min(PIECE, here.offset - at)) for at in before)
+        return replace(piece, before=sum(body.count(b"\n") for body in bodies))
     if lease.state is not LeaseState.CLOSED:
         return LogPiece(b"", here)
     return _find_next(run, lease, leases, here)

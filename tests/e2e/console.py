@@ -102,11 +102,13 @@ class Console:
         expect(page.get_by_role("heading", name="Now", exact=True)).to_be_visible()
         return page
 
-    def go(self, page: Page, place: str, heading: str | None = None) -> None:
-        """To a place of the console, as its links do."""
+    def go(self, page: Page, place: str, heading: str | None = None, chip: str | None = None) -> None:
+        """To a place of the console, as its links do. `chip`: the id of what it shows."""
         page.evaluate("place => { location.hash = place }", place)
         if heading is not None:
             expect(page.get_by_role("heading", level=1)).to_have_text(heading)
+        if chip is not None:
+            expect(page.locator("main .head .id")).to_have_text(chip)
 
     def quiet(self) -> None:
         """No page has complained: no error, no breach of the policy, no dialog."""

@@ -16,11 +16,11 @@ QUESTION = f"mkdir -p .pancode; echo '{ASKS}' > .pancode/question.json"
 TURNS = "fix \u202egnp.exe for all"
 """U+202E turns what follows it round."""
 
-_MODULE = "const module = (name) => import(new URL(name, document.querySelector('script[type=module]').src));"
+MODULE = "const module = (name) => import(new URL(name, document.querySelector('script[type=module]').src));"
 """The page's own copy of a module: its files lie in a folder that is named by their digest."""
 
 FIRST_ACTS = (
-    f"async () => {{ {_MODULE}"
+    f"async () => {{ {MODULE}"
     + """
   const { askedFor } = await module('lib/acts.js');
   const of = { verification: { state: 'partly' }, continued_by: [] };
@@ -56,7 +56,7 @@ WANTED_ACTS = {
 """The act that each state asks for."""
 
 STEPS = (
-    f"async (transcripts) => {{ {_MODULE}"
+    f"async (transcripts) => {{ {MODULE}"
     + """
   const { takeStep } = await module('lib/steps.js');
   return Object.fromEntries(Object.entries(transcripts).map(([name, text]) => {
@@ -68,6 +68,30 @@ STEPS = (
 }"""
 )
 
+
+LAST_SAID = (
+    f"async (texts) => {{ {MODULE}"
+    + """
+  const { lastSaid } = await module('lib/steps.js');
+  return Object.fromEntries(Object.entries(texts).map(([name, text]) => [name, lastSaid(text, 2000)]));
+}"""
+)
+
+_USAGE = '{"type": "usage", "input": 3394, "cached": 1000}\n'
+TAILS = {
+    "ours": '9, "cached": 1000}\n{"type": "said", "text": "reads export/ro"}\n'
+    f'{{"type": "said", "text": "ws.py"}}\n{_USAGE}{{"type": "turn_end", "number": 1, "stop": "end_turn"}}\n',
+    "called": '{"type": "called", "id": "1", "tool": "write", "path": "export.py"}',
+    "shell": "53 %\n\x1b[32mpytest: 63 %\x1b[0m\n",
+    "nothing": f"{'x' * 2_000}{_USAGE}{_USAGE}",
+}
+"""The ends of outputs, cut anywhere; and what Now shows of each."""
+SAID_LAST = {
+    "ours": "reads export/rows.py\n",
+    "called": "write export.py\n",
+    "shell": "53 %\npytest: 63 %\n",
+    "nothing": "",
+}
 
 HOSTILE_STEPS = (
     '{"item": {"type": "file_change", "changes": "x"}, "type": "item.started"}',
@@ -111,7 +135,7 @@ SLOW = """# migrate the tests to the new client
 for i in $(seq 600); do echo "test $i of 600 passed"; sleep 0.2; done"""
 
 ROUTES = (
-    f"async () => {{ {_MODULE}"
+    f"async () => {{ {MODULE}"
     + """
   const [{ PAGES }, { PARTS }] = await Promise.all([module('app.js'), module('pages/run.js')]);
   return { pages: Object.keys(PAGES), parts: Object.keys(PARTS) };

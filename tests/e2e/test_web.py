@@ -18,27 +18,32 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from pancode.interfaces.client.client import Client, path_of
+from pancode.interfaces.client.client import path_of
 from tests.e2e.console import REBOUND, Console, api, axe_source, chromium, findings, free_port
 from tests.e2e.console_answer import answer_by_notice
+from tests.e2e.console_now import inbox_does_not_move, work_stays_in_sight, work_the_inbox
 from tests.e2e.console_pages import (
     BROKEN,
     FIRST_ACTS,
     HOSTILE,
+    LAST_SAID,
     MARKS,
     MARKUP,
     QUESTION,
     ROUTES,
+    SAID_LAST,
     SCROLL,
     SLOW,
     STEAL,
     STEPS,
+    TAILS,
     TURNS,
     WANTED,
     WANTED_ACTS,
     Foreign,
     transcripts,
 )
+from tests.e2e.hostile_texts import nothing_but_text
 from tests.e2e.kept import keep_bundles, lay_out_bundles
 from tests.e2e.owner import Owner, until
 
@@ -156,10 +161,29 @@ def test_now_shows_a_run_as_it_happens_and_stops_it(console: Console, page: Page
     expect(row).to_contain_text("running")
     expect(row.locator(".last")).to_contain_text("tick")
     row.get_by_role("button", name="Stop").click()
-    expect(page.get_by_role("dialog")).to_contain_text(f"Stop {run} on ")
+    expect(page.get_by_role("dialog")).to_contain_text(re.compile(f"Stop “i=0; .*” \\({run}\\) on "))
     page.get_by_role("button", name="Stop", exact=True).last.click()
     assert console.owner.ended(run)["outcome"] == "interrupted"
     expect(row).to_have_count(0)
+
+
+def test_what_needs_a_user_hides_nothing_that_works(console: Console, page: Page, top: Path) -> None:
+    work_stays_in_sight(console, page, top)
+
+
+def test_the_inbox_opens_at_a_question_and_stays_there(console: Console, page: Page, top: Path) -> None:
+    inbox_does_not_move(console, page, top)
+
+
+def test_what_an_agent_said_last_is_words_and_no_json(page: Page) -> None:
+    said = page.evaluate(LAST_SAID, transcripts())
+    assert said.pop("hostile") == "It continues.\n"
+    assert set(said.values()) == {"Done: the work is finished.\n"}, said
+    assert page.evaluate(LAST_SAID, TAILS) == SAID_LAST
+
+
+def test_no_text_becomes_more_than_text_as_markdown(console: Console, page: Page) -> None:
+    nothing_but_text(console, page)
 
 
 def test_a_tab_on_now_asks_little_while_nothing_happens(console: Console, page: Page, top: Path) -> None:
@@ -203,7 +227,7 @@ def test_a_second_visit_asks_for_the_page_and_its_facts_alone(console: Console, 
 
 
 def test_what_an_agent_wrote_is_text(console: Console, page: Page, hostile: str) -> None:
-    console.go(page, f"#/runs/{hostile}/log", f"Run {hostile}")
+    console.go(page, f"#/runs/{hostile}/log", chip=hostile)
     log = page.get_by_role("region", name="log")
     expect(log).to_contain_text(MARKUP)
     expect(log.locator(".f1")).to_have_text("red")
@@ -226,11 +250,12 @@ def test_a_log_is_searched_and_its_lines_have_links(console: Console, page: Page
     task = f'i=0; while [ $i -lt {lines} ]; do i=$((i+1)); echo "line $i of it"; done'
     run = console.owner.dispatch(*SHELL, f"seq -f 'line %.0f of it' {lines} || {task}", cwd=top)
     console.owner.ended(run)
-    console.go(page, f"#/runs/{run}/log", f"Run {run}")
-    expect(page.locator(".log .row").first).to_be_visible()  # the end of it alone
+    console.go(page, f"#/runs/{run}/log", chip=run)
+    expect(page.locator(".log .row").last).to_contain_text("line 100000 of it")  # the end of it alone
+    expect(page.locator(".log .no").last).to_have_text("100000")
     page.get_by_role("button", name="before this").click()
     expect(page.get_by_text("100000 lines")).to_be_visible()
-    console.go(page, f"#/runs/{run}/log?line=70000", f"Run {run}")
+    console.go(page, f"#/runs/{run}/log?line=70000", chip=run)
     expect(page.get_by_text("100000 lines")).to_be_visible()
     expect(page.locator(".row.marked")).to_contain_text("line 70000 of it")
     assert page.locator(".log .row").count() < 150, "only what can be seen is in the document"
@@ -273,11 +298,11 @@ def test_several_runs_are_marked_and_stopped(console: Console, page: Page, top: 
         owner.running(run)
     console.go(page, "#/runs?text=sleeper&sort=-task", "Runs")
     rows = page.locator(".rows .row")
-    expect(rows.first).to_contain_text("# sleeper 2")
+    expect(rows.first).to_contain_text("sleeper 2")
     page.locator("main").focus()
     for key in ("j", "x", "j", "x"):
         page.keyboard.press(key)
-    page.get_by_role("checkbox", name=f"mark {done}").check()
+    page.get_by_role("checkbox", name=f"mark “sleeper 0, over” ({done})").check()
     bar = page.get_by_role("region", name="what is marked")
     expect(bar).to_contain_text("3 marked")
     expect(bar).to_contain_text("cannot land: 2 still running, 1 without a change")
@@ -289,15 +314,15 @@ def test_several_runs_are_marked_and_stopped(console: Console, page: Page, top: 
     assert [owner.ended(run)["outcome"] for run in going] == ["interrupted"] * 2
     expect(bar).to_contain_text("1 marked")
     console.go(page, "#/runs?view=failed&sort=state", "Runs")
-    expect(rows.filter(has_text="# sleeper")).to_have_count(0)
+    expect(rows.filter(has_text="sleeper")).to_have_count(0)
     page.set_viewport_size({"width": 1600, "height": 900})
     console.go(page, "#/runs?text=sleeper&sort=-task")
     rows.first.get_by_role("link").click()
     beside = page.get_by_role("complementary", name="the chosen run")
     expect(beside).to_contain_text("It ended as stopped")
     assert findings(page, axe_source()) == []
-    beside.get_by_role("link", name=going[1]).click()
-    expect(page.get_by_role("heading", level=1)).to_have_text(f"Run {going[1]}")
+    beside.get_by_role("heading").get_by_role("link", name="sleeper 2").click()
+    expect(page.locator("main .head .id")).to_have_text(going[1])
     console.go(page, f"#/runs/{going[0]}")
     expect(page.locator("main .main:visible")).to_have_text("Retry")
     expect(page.locator("link[rel=icon]")).to_have_attribute("href", re.compile(r"/icon\.svg$"))
@@ -308,7 +333,7 @@ def test_the_filled_key_follows_from_the_state(console: Console, page: Page, top
     gate = "sh -c 'echo 0 errors so far; echo error: it is wrong; exit 1'"
     failed = console.owner.dispatch(*SHELL, "--verify", gate, "echo x > wrong.txt", cwd=top)
     assert (told := console.owner.ended(failed))["outcome"] == "verify_failed"
-    console.go(page, f"#/runs/{failed}", f"Run {failed}")
+    console.go(page, f"#/runs/{failed}", chip=failed)
     expect(page.locator("link[rel=icon]")).to_have_attribute("href", re.compile(r"/icon-bad\.svg$"))
     phases = page.locator("ol.phases li.phase")
     expect(phases.locator("b")).to_have_text(["waiting", "preparing", "agent", "gates", "delivering"])
@@ -328,17 +353,18 @@ def test_the_palette_finds_pages_runs_and_what_can_be_done(
     console: Console, page: Page, hostile: str
 ) -> None:
     field = page.get_by_role("combobox", name="Find or do")
+    itself = page.get_by_role("option", name=re.compile(f"{hostile} [a-z ]+$"))  # no run about it
     page.keyboard.press("Control+k")
-    expect(page.get_by_role("option", name=hostile)).to_be_visible()
+    expect(itself).to_be_visible()
     assert findings(page, axe_source()) == []
     page.keyboard.type("machin")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text("Machines")
     page.keyboard.press("Control+k")
     field.fill(hostile)
-    expect(page.get_by_role("option", name=hostile)).to_have_count(1)
+    expect(itself).to_have_count(1)
     page.keyboard.press("Enter")
-    expect(page.get_by_role("heading", level=1)).to_have_text(f"Run {hostile}")
+    expect(page.locator("main .head .id")).to_have_text(hostile)
     page.keyboard.press("Control+k")
     field.fill("retry")
     expect(page.get_by_role("option", name=f"Retry {hostile}")).to_be_visible()
@@ -363,7 +389,7 @@ def test_text_that_turns_other_text_round_is_named(console: Console, page: Page,
 
 
 def test_a_receipt_is_proved_in_the_page(console: Console, page: Page, hostile: str) -> None:
-    console.go(page, f"#/runs/{hostile}/receipt", f"Run {hostile}")
+    console.go(page, f"#/runs/{hostile}/receipt", chip=hostile)
     proof = page.get_by_role("region", name="Checked in this page")
     expect(proof).to_contain_text("PASS")
     expect(proof).to_contain_text("signature of coordinator")
@@ -381,7 +407,7 @@ def test_a_receipt_is_proved_in_the_page(console: Console, page: Page, hostile: 
 
 
 def test_comments_on_a_change_become_the_next_attempt(console: Console, page: Page, hostile: str) -> None:
-    console.go(page, f"#/runs/{hostile}/diff", f"Run {hostile}")
+    console.go(page, f"#/runs/{hostile}/diff", chip=hostile)
     both = page.get_by_role("region", name="change").locator(".sides", has_text="return")
     expect(both.locator(".add")).to_contain_text("return 2")  # at this width; `b` puts one below the other
     page.keyboard.press("b")
@@ -416,54 +442,7 @@ def test_comments_on_a_change_become_the_next_attempt(console: Console, page: Pa
 
 
 def test_the_inbox_is_worked_by_keyboard(console: Console, page: Page, top: Path) -> None:
-    owner = console.owner
-    asks = owner.dispatch(*SHELL, QUESTION, cwd=top)
-    assert owner.ended(asks)["outcome"] == "blocked"
-    sent: list[Any] = []
-
-    def take(route: Any) -> None:  # as an agent's run answers; a script is not there any more
-        sent.append(route.request.post_data_json)
-        route.fulfill(status=201, json={"run": asks, "answer": {"text": "9090"}})
-
-    page.route(f"**/v1/runs/{asks}/answer", take)
-    expect(page).to_have_title(re.compile(r"^\(\d+\) Now"))
-    expect(page.locator("link[rel=icon]")).to_have_attribute("href", re.compile(r"/icon-warn\.svg$"))
-    page.locator("li.row", has_text=asks).get_by_role("button", name="9090").click()
-    expect(page.locator(".toast")).to_contain_text(f"{asks} continues with the answer: 9090")
-    assert [one["text"] for one in sent] == ["2"], "a question is answered where it stands"
-    page.unroute(f"**/v1/runs/{asks}/answer")
-    done = owner.dispatch(*SHELL, "echo new > new.txt", cwd=top)
-    assert owner.ended(done)["outcome"] == "done"
-    page.keyboard.press("g")
-    page.keyboard.press("i")
-    expect(page.get_by_role("heading", level=1)).to_have_text("Inbox and review")
-    page.evaluate("run => { location.hash = `#/inbox?item=${run}` }", done)
-    expect(page.get_by_role("heading", level=2).last).to_contain_text(done)
-    expect(page.get_by_role("region", name="change")).to_contain_text("new.txt")
-    expect(page.locator("main .main:visible")).to_have_text("Look at the change")
-    page.keyboard.press("l")
-    expect(page.get_by_role("dialog")).to_contain_text(f"Land the change of {done}")
-    page.keyboard.press("Enter")
-    until(lambda: (top / "new.txt").exists(), "the change is landed")
-    item = next(one for one in api(owner, "/v1/inbox")["items"] if one["run"] == asks)
-    page.evaluate("item => { location.hash = `#/inbox?item=${item}` }", item["id"])
-    expect(page.get_by_role("button", name="2: 9090")).to_be_visible()
-    page.keyboard.press("x")
-    expect(page.get_by_role("dialog")).to_contain_text(f"Deny {asks}")
-    page.keyboard.press("Enter")
-    until(lambda: not [one for one in api(owner, "/v1/inbox")["items"] if one["run"] == asks], "it is denied")
-    change = {"kind": "budget", "target": "day", "value": "30", "why": "a long day", "by": "panos"}
-    card = Client(owner.fleet_home, starts=False).post("/v1/config/propose", change)["id"]
-    page.evaluate("item => { location.hash = `#/inbox?item=${item}` }", card)
-    expect(page.locator(".split")).to_contain_text("budget day: $10 -> $30")
-    expect(page.locator("main .main:visible")).to_contain_text("Approve")
-    page.keyboard.press("w")
-    expect(page.get_by_role("dialog")).to_contain_text("a long day")
-    page.keyboard.press("Escape")
-    page.keyboard.press("l")
-    page.get_by_role("dialog").get_by_role("button", name="Approve").click()
-    until(lambda: api(owner, "/v1/budget")["scopes"][0]["ceiling_usd"] == "30", "the change is made")
-    owner.run("config", "undo").ok()
+    work_the_inbox(console, page, top)
 
 
 def test_a_notice_is_answered_in_a_page_of_its_own(console: Console, top: Path) -> None:
@@ -485,7 +464,7 @@ def test_the_gates_speak_before_the_key_is_pressed(console: Console, page: Page,
     page.get_by_label("budget").fill("")
     expect(page.locator("main")).to_contain_text("It would be admitted")
     key.click()
-    expect(page.get_by_role("heading", level=1)).to_contain_text("Run r-")
+    expect(page.get_by_role("heading", level=1)).to_have_text("echo from the console")
     run = page.url.rpartition("/")[2]
     assert console.owner.ended(run)["created_by"].startswith("token web"), (
         "on record under the session's name"
@@ -529,7 +508,7 @@ def test_forms_make_workspaces_projects_and_schedules(console: Console, page: Pa
     page.get_by_label("task").fill("echo in > login.txt")
     page.get_by_label("runtime").select_option("shell")
     page.get_by_role("button", name="Dispatch").click()
-    expect(heading).to_contain_text("Run r-")
+    expect(heading).to_have_text("echo in > login.txt")
     assert console.owner.ended(page.url.rpartition("/")[2])["outcome"] == "done"
     console.go(page, "#/projects", "Projects")
     row = page.locator("li.row", has_text="feature/login")
@@ -626,7 +605,7 @@ def chained(owner: Owner, top: Path) -> str:
 
 def test_a_workflow_is_a_graph_that_moves(console: Console, page: Page, top: Path) -> None:
     made = chained(console.owner, top)
-    console.go(page, f"#/workflows/{made}", f"Workflow {made}")
+    console.go(page, f"#/workflows/{made}", chip=made)
     graph = page.get_by_role("region", name="graph of the steps")
     expect(graph.get_by_role("link", name="build done")).to_be_visible()
     expect(graph.locator("path.edge")).to_have_count(1)
@@ -641,15 +620,15 @@ def test_a_race_has_lanes_and_a_batch_has_the_words_of_its_tasks(
     tasks = ("-t", "# tidy the shop", "-t", "# tidy the yard\nexit 3")
     batch = owner.ask("batch", "--detach", *SHELL, *tasks, cwd=top)["workflow"]
     filled = page.locator("main .main:visible")
-    console.go(page, f"#/workflows/{race}", f"Workflow {race}")
+    console.go(page, f"#/workflows/{race}", chip=race)
     expect(page.get_by_role("region", name="Lanes").locator("li", has_text="winner")).to_have_count(1)
     expect(filled).to_have_text("Land the winner")
     assert findings(page, axe_source()) == []
     filled.click()
     page.get_by_role("dialog").get_by_role("button", name="Land").click()
     until(lambda: (top / "race.txt").exists(), "the winner is landed")
-    console.go(page, f"#/workflows/{batch}", f"Workflow {batch}")
-    expect(page.locator(".tiles .row").first).to_contain_text("# tidy the yard")
+    console.go(page, f"#/workflows/{batch}", chip=batch)
+    expect(page.locator(".tiles .row").first).to_contain_text("tidy the yard")
     expect(filled).to_have_text("Retry 1 failed")
     assert findings(page, axe_source()) == []
 
@@ -659,7 +638,7 @@ def test_a_lane_is_paused_and_skipped_in_its_page(console: Console, page: Page, 
     lane = owner.ask("lane", "create", "night", *SHELL, cwd=top)["workflow"]
     for task in ("# tidy the shop\nexit 3", "# tidy the cellar"):
         owner.ask("lane", "add", "night", task)
-    console.go(page, f"#/workflows/{lane}", f"Workflow {lane}")
+    console.go(page, f"#/workflows/{lane}", chip=lane)
     panel = page.get_by_role("region", name="Lane night")
     expect(panel).to_contain_text("item 1: ", timeout=60_000)
     assert findings(page, axe_source()) == []
@@ -728,7 +707,7 @@ def test_the_pictures_of_the_documents(console: Console, tmp_path: Path) -> None
     row = page.locator("li.order", has_text=slow)
     expect(row.locator(".last")).to_contain_text("passed")
     page.screenshot(path=folder / "now.png")
-    console.go(page, f"#/runs/{done}/diff", f"Run {done}")
+    console.go(page, f"#/runs/{done}/diff", chip=done)
     change = page.get_by_role("region", name="change")
     expect(change.locator(".sides").first).to_be_visible()
     page.keyboard.press("b")
@@ -744,7 +723,7 @@ def test_the_pictures_of_the_documents(console: Console, tmp_path: Path) -> None
         "workflow"
     ]
     winner = page.get_by_role("region", name="Lanes").locator("li", has_text="winner")
-    console.go(page, f"#/workflows/{race}", f"Workflow {race}")
+    console.go(page, f"#/workflows/{race}", chip=race)
     expect(winner).to_have_count(1)
     for name, place in (
         ("race", f"workflows/{race}"),

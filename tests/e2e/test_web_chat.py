@@ -350,7 +350,8 @@ def test_a_planners_question_is_answered_from_the_page_of_its_workspace(
             expect(page.get_by_role("log")).to_contain_text("Which words count?")
             page.get_by_label("Message for planner").fill("all of them")
             page.get_by_role("button", name="Send").click()
-            expect(page.get_by_role("log")).to_contain_text("# Words", timeout=60_000)
+            said = page.get_by_role("log").get_by_role("heading", name="Words", exact=True)
+            expect(said).to_be_visible(timeout=60_000)  # Markdown is drawn
         fleet.run("sessions", "end", "last").ok()
     finally:
         page.context.close()

@@ -46,13 +46,14 @@ def test_an_issue_is_read_and_an_agent_is_started_on_it(fleet: Owner, browser: B
             expect(opened).to_contain_text("SHOP-12 Add login")
             assert findings(page, axe_source()) == []
             opened.get_by_role("link", name="Start an agent").click()
-            expect(page.get_by_role("heading", level=1)).to_have_text("SHOP-12")
+            expect(page.get_by_role("heading", level=1)).to_have_text("Add login")
+            expect(page.locator("main .head .id")).to_have_text("SHOP-12")
             expect(page.get_by_role("region", name="In its author's words")).to_contain_text(MARKUP)
             page.get_by_label("runtime").select_option("shell")
             expect(page.locator("main")).to_contain_text("It would be admitted.")
             assert findings(page, axe_source()) == []
             page.get_by_role("button", name="Start").click()
-            expect(page.get_by_role("heading", level=1)).to_have_text(re.compile("Run r-"))
+            expect(page.locator("main .head .id")).to_have_text(re.compile("^r-"))
             console.go(page, "#/issues", "Issues")
             at_work = page.get_by_role("region", name="Worked on here")
             at_work.get_by_role("link", name="SHOP-12 Add login").click()

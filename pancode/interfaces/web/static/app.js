@@ -5,7 +5,7 @@ import { useEffect, useLayoutEffect, useState } from "preact/hooks";
 import { post, session, shareTabs, trade } from "./lib/api.js";
 import * as feed from "./lib/feed.js";
 import * as keys from "./lib/keys.js";
-import { go, html, link, useLive, useRoute, useSilence } from "./lib/live.js";
+import { go, html, link, useLive, useRoute, useSilence, useSummary } from "./lib/live.js";
 import { Glyph, heard, Over, Page, Slots, tell, Trouble, Unheard } from "./lib/parts.js";
 import { Palette } from "./lib/palette.js";
 import { span } from "./lib/words.js";
@@ -53,8 +53,8 @@ function App() {
 function Top({ name, help, find }) {
   const silent = useSilence();
   const fleet = useLive("fleet", undefined, (event) => event.kind === "node.state");
-  const inbox = useLive("inbox", undefined, (event) => event.kind.startsWith("inbox") || event.kind === "run.ended" || event.kind === "run.landing");
-  const count = inbox.data && inbox.data.items.length + inbox.data.also.length;
+  const summary = useSummary((event) => /^inbox|^run.(ended|landing)/.test(event.kind));
+  const count = summary.data && summary.data.needs.length + summary.data.review.changes;
   const told = fleet.data?.coordinator;
   const pulse = html`<span class=${`pulse ${silent ? "ghost tone" : "ok"}`}>${silent ? `not heard for ${span(silent)}` : "live"}</span>`;
   const place = (path, words, letter) => html`<a href=${link([path])} title=${letter && `g ${letter}`} aria-current=${name === path ? "page" : undefined} class=${path === "more" ? "phone" : ON_PHONE.includes(path) ? "" : "desk"}>

@@ -2,7 +2,7 @@
 
 import { at, post } from "./api.js";
 import { agreed, newKey, tell } from "./parts.js";
-import { counted, look, plain, stateOf } from "./words.js";
+import { called, counted, look, plain, stateOf, title } from "./words.js";
 
 /** Why a verb does nothing for a run; empty: it does something. */
 export const REFUSES = {
@@ -37,9 +37,8 @@ const SURE = {
 /** Does one thing with several runs, and says what did not work. The ids of those with which it did. */
 export async function actOnAll(verb, runs) {
   const [done, failed] = [[], []];
-  const names = runs.slice(0, 8).map((run) => run.run).join(", ");
   const label = verb[0].toUpperCase() + verb.slice(1);
-  if (!(await agreed(`${label} ${counted(runs.length, "run")} (${names}${runs.length > 8 ? " …" : ""})? ${SURE[verb]}`, label))) return done;
+  if (!(await agreed(`${label} ${counted(runs.length, "run")}? ${SURE[verb]}`, label, runs.map((run) => `${title(run)} (${run.run})`).join("\n")))) return done;
   for (const { run } of runs) {
     try {
       const told = await post(at("runs", run, verb), {}, newKey());
@@ -55,7 +54,7 @@ export async function actOnAll(verb, runs) {
 /** Lands one change. What is held up is asked about, and never forced. */
 export async function land(run) {
   const gates = run.verification?.state === "unverified" ? "No gate has seen it." : GATES;
-  if (!(await agreed(`Land the change of ${run.run} in ${run.project || "its project"}? ${gates}`, "Land"))) return;
+  if (!(await agreed(`Land the change of ${called(run)} in ${run.project || "its project"}? ${gates}`, "Land"))) return;
   try {
     const done = await post(at("runs", run.run, "land"), {});
     tell(`${run.run}: ${done.status}${done.why ? `, ${done.why}` : ""}`);

@@ -4,7 +4,7 @@ import { h } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import htm from "htm";
 import { get, withQuery } from "./api.js";
-import { listen, silence, watchLine } from "./feed.js";
+import { listen, seenBefore, silence, watchLine } from "./feed.js";
 import { pieced, visible } from "./words.js";
 
 /** Elements that hold text alone; and attributes that a user hears or reads. */
@@ -18,17 +18,19 @@ export const html = htm.bind((kind, props, ...children) => {
   for (const name of SAID) if (typeof props?.[name] === "string") props[name] = visible(props[name]);
   return h(kind, props, ...clean(children, ONLY_TEXT.includes(kind) ? visible : named));
 });
-const AT_MOST_EACH_MS = 200;
+/** Between two readings: this, or some times as long as the last one took. */
+const AT_MOST_EACH_MS = 200, SHARE = 3;
 
 /** By address: what was read, who shows it, and which events they want it read again for. */
 const stores = new Map();
 
 function opened(address) {
   const stop = new AbortController(), store = { state: { address }, setters: new Set(), wants: new Set(), passed: false };
-  let busy = false, dirty = false, failed = false, timer = 0, before = 0;
+  let busy = false, dirty = false, failed = false, timer = 0, next = 0;
   const tell = (state) => { store.state = state; for (const set of [...store.setters]) set(state); };
   const read = async () => {
-    busy = true; dirty = false; store.passed = false; before = Date.now();
+    const began = Date.now();
+    busy = true; dirty = false; store.passed = false;
     try {
       const data = await get(address, undefined, stop.signal);
       if (!stop.signal.aborted) { failed = false; tell({ address, data, at: Date.now() }); }
@@ -36,12 +38,13 @@ function opened(address) {
       if (!stop.signal.aborted) { failed = true; tell({ ...store.state, error }); }
     }
     busy = false;
+    next = Math.max(began + AT_MOST_EACH_MS, Date.now() + SHARE * (Date.now() - began));
     if (dirty) store.soon();
   };
   store.soon = () => {
     if (busy) { dirty = true; return; }
     if (timer || stop.signal.aborted) return;
-    timer = setTimeout(() => { timer = 0; read(); }, Math.max(10, before + AT_MOST_EACH_MS - Date.now()));
+    timer = setTimeout(() => { timer = 0; read(); }, Math.max(10, next - Date.now()));
   };
   const deaf = listen((event) => {
     if (event.kind === "reset" || (event.kind === "resumed" ? failed : [...store.wants].some((wanted) => wanted.current(event)))) store.soon();
@@ -70,6 +73,11 @@ export function useLive(path, query, fits = () => true) {
   }, [address]);
   return { ...state, again: () => again.current() };
 }
+
+/** When this browser was left before now: {at}, or null. */
+export const left = seenBefore();
+/** What a user sees first, as the coordinator arranges it: one answer for all that show a part of it. */
+export const useSummary = (fits) => useLive("now", { since: left?.at }, fits);
 
 const ticking = new Set();
 setInterval(() => { if (!document.hidden) for (const fn of [...ticking]) fn(Date.now()); }, 1000);

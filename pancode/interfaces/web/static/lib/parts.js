@@ -1,13 +1,13 @@
 // Pieces that every page uses: how fresh it is, states, problems, questions before an act, and `why`.
 
-import { useEffect, useId, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useId, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { at, get, post } from "./api.js";
 import { GLYPHS } from "./glyphs.js";
 import { html, link, useLive, useNow, useSilence } from "./live.js";
 import { ago, clock, counted, look, plain, span, stateOf, usd, visible, when } from "./words.js";
 
-/** A page: its title, and that of its tab, the tone of its icon, when it was read, and what failed. `lives`: results of useLive. */
-export function Page({ title, tab = title, tone, lives = [], actions, children }) {
+/** A page: its title, the id of what it shows, the title of its tab, the tone of its icon, when it was read, and what failed. `lives`: results of useLive. */
+export function Page({ title, id, tab = title, tone, lives = [], actions, children }) {
   const shown = lives.filter((one) => one.data || one.error);
   const read = Math.min(...lives.filter((one) => one.at).map((one) => one.at));
   const error = shown.find((one) => one.error)?.error;
@@ -15,7 +15,7 @@ export function Page({ title, tab = title, tone, lives = [], actions, children }
   useEffect(() => { document.title = `${visible(tab)} · PanCode`; }, [tab]);
   useEffect(() => { document.querySelector("link[rel=icon]").href = new URL(["live", "warn", "bad", "ghost"].includes(tone) ? `../icon-${tone}.svg` : "../icon.svg", import.meta.url); }, [tone]);
   return html`<main id="main" tabindex="-1">
-    <header class="head"><h1>${title}</h1><${AsOf} read=${read} silent=${silent} />${actions && html`<div class="keys push">${actions}</div>`}</header>
+    <header class="head"><h1>${title}</h1>${id && html`<${Id} id=${id} />`}<${AsOf} read=${read} silent=${silent} />${actions && html`<div class="keys push">${actions}</div>`}</header>
     ${error && html`<${Trouble} problem=${error} />`}
     ${!shown.length && lives.length ? html`<p class="quiet">reading …</p>` : children}
   </main>`;
@@ -30,6 +30,9 @@ function AsOf({ read, silent }) {
 export function Trouble({ problem }) {
   return html`<div class="panel tinted bad pad" role="alert"><strong>${problem.message}</strong> ${problem.why}${problem.fix && html` → <code>${problem.fix}</code>`}</div>`;
 }
+
+/** The id of a thing, which is called by its words. */
+export const Id = ({ id }) => html`<code class="badge id">${id}</code>`;
 
 /** A shape that means its word; the word stands beside it. */
 export const Glyph = ({ name, tone = "" }) => html`<svg class=${`g ${name} ${tone}`} viewBox="0 0 16 16" aria-hidden="true">${GLYPHS[name].map((d, i) => d && html`<path class=${i ? "" : "disc"} d=${d} />`)}</svg>`;
@@ -85,6 +88,9 @@ export const Why = ({ what }) =>
 /** A fact of a list, where it is known. */
 export const fact = (name, value) => (value === null || value === undefined || value === "" ? "" : html`<div><dt>${name}</dt><dd>${value}</dd></div>`);
 
+/** What a run costs: nothing is known of one at work that has not told, and of one that has ended something is missing. */
+export const Cost = ({ run }) => (run.usage.cost_usd !== null ? usd(run.usage.cost_usd) : run.outcome ? html`<span class="ghost tone">unknown</span>` : "–");
+
 /** A bar of how much is used. */
 export function Bar({ used, held = 0, most, label = `${usd(used)} of ${usd(most)} spent, ${usd(held)} held` }) {
   const share = (part) => (most > 0 ? Math.min(100, (100 * part) / most) : 0);
@@ -109,6 +115,20 @@ export function Act({ label, path, body = {}, sure, done, kind = "", ask = post 
   return html`<button type="button" class=${kind} disabled=${busy} onClick=${press}>${busy ? `${label} …` : label}</button>`;
 }
 
+/** What `load` brings, once it is there: it is loaded when it is first wanted. */
+function useLater(load) {
+  const [, set] = useState(0);
+  useEffect(() => { if (!load.found) load().then((found) => { load.found = found; set(1); }, () => set(2)); }, []);
+  return load.found;
+}
+const reads = () => import("./markdown.js").then((module) => module.draw);
+/** Words of an agent or of an issue, as Markdown; until what reads it is there, the text as it is. */
+export function Prose({ text, kind = "" }) {
+  const draw = useLater(reads), drawn = useMemo(() => draw?.(text), [text, draw]);
+  return html`<div class=${`prose ${drawn ? "" : "words"} ${kind}`} tabindex=${kind ? "0" : undefined}>${drawn || text}</div>`;
+}
+export const later = (load) => (props) => { const Part = useLater(load); return Part ? html`<${Part} ...${props} />` : html`<p class="quiet">reading …</p>`; };
+
 export const newKey = () => crypto.randomUUID();
 
 // -- what stands over the page -----------------------------------------------------------------------
@@ -117,8 +137,8 @@ let open = () => {}, note = () => {};
 /** Words at the foot of the page that go away; a problem stays until it is closed. */
 export function tell(said) { said instanceof Error ? open({ problem: said }) : note(said); }
 export function askWhy(what) { open({ why: what }); }
-/** Whether a user says yes. */
-export const agreed = (words, verb) => new Promise((answer) => open({ sure: words, verb, answer }));
+/** Whether a user says yes. `about`: what the yes is for, whole. */
+export const agreed = (words, verb, about) => new Promise((answer) => open({ sure: words, verb, about, answer }));
 /** Messages of a user, or null. */
 export const asked = (words, verb, first = "") => new Promise((answer) => open({ sure: words, verb, answer, text: first }));
 
@@ -147,7 +167,7 @@ function Sure({ shown, end, no }) {
   const words = useRef(null);
   const given = shown.text !== undefined;
   return html`<form method="dialog" class="stack" onSubmit=${(event) => { event.preventDefault(); end(given ? words.current.value : true); }}>
-    <h2 id="over" class="words">${shown.sure}</h2>
+    <h2 id="over" class="words">${shown.sure}</h2>${shown.about && html`<p class="words task well" tabindex="0">${shown.about}</p>`}
     ${given && html`<textarea ref=${words} rows="4" autofocus aria-labelledby="over" defaultValue=${shown.text}
       onKeyDown=${(event) => event.key === "Enter" && (event.ctrlKey || event.metaKey) && end(words.current.value)}></textarea>`}
     <p class="keys"><button type="submit" class="main" autofocus=${!given}>${shown.verb}</button>

@@ -1,5 +1,7 @@
 // What an agent program's lines of JSON tell, step by step: its words, and each call of a tool with what came of it.
 
+import { strip } from "./lines.js";
+
 const NAMED = ["command", "path", "file_path", "filePath", "pattern", "query", "url", "description"];
 const MOST = 4000;
 
@@ -9,7 +11,7 @@ const said = (value) => (typeof value === "string" ? value : Array.isArray(value
 /** Steps of one line: {say}, {call, words, id}, {end, out, ok}. */
 function partsOf(line) {
   const { type } = line;
-  if (type === "said") return [{ say: line.text }];
+  if (type === "said") return [{ say: line.text, more: true }];
   if (type === "called") return [{ call: line.tool, words: short(line), id: line.id }];
   if (type === "ran") return [{ end: line.id, out: said(line.output ?? line.answer ?? line.text), ok: line.ok }];
   if (type === "assistant" || type === "user") return Array.isArray(line.message?.content) ? line.message.content.map(ofClaude) : [];
@@ -60,4 +62,12 @@ function grow(steps, open, line, number) {
       open.delete(part.end);
     }
   }
+}
+
+/** What the end of an output says last: the words or the call of an agent's program, else its last lines. `most`: how long the text may be; the first line of one that long is cut. */
+export function lastSaid(text, most) {
+  const steps = [], open = new Map(), lines = text.split("\n").slice(text.length > 0.9 * most ? 1 : 0);
+  lines.forEach((line, i) => takeStep(steps, open, line, i));
+  const step = steps.at(-1), said = !step ? lines.filter((line) => line[0] !== "{") : step.call ? [`${step.call} ${step.words}${step.ok === false ? ": failed" : ""}`] : step.say.split("\n");
+  return said.map(strip).filter((line) => line.trim()).slice(-2).map((line) => `${line.slice(0, 300)}\n`).join("");
 }

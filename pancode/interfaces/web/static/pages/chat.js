@@ -5,7 +5,7 @@ import { yesTo } from "../lib/acts.js";
 import { at, post } from "../lib/api.js";
 import { addKeys } from "../lib/keys.js";
 import { go, html, link, useKept, useLive, usePhone } from "../lib/live.js";
-import { Act, agreed, Ago, askWhy, Badge, Bar, Empty, fact, Glyph, newKey, Page, Panel, Row, RunLink, tell, Trouble, useOnce, When } from "../lib/parts.js";
+import { Act, agreed, Ago, askWhy, Badge, Bar, Empty, fact, Glyph, newKey, Page, Panel, Prose, Row, RunLink, tell, Trouble, useOnce, When } from "../lib/parts.js";
 import { useTalk } from "../lib/talk.js";
 import { counted, many, plain, tokens, usd } from "../lib/words.js";
 import { Choice, Choices, Model, useGates, Where } from "./dispatch.js";
@@ -163,17 +163,11 @@ const Words = ({ by, text, moment }) => by === FLEET ? html`<div class="panel pa
 function Part({ part, me }) {
   switch (part.kind) {
     case "words": return html`<${Words} by=${named(part.by, me)} text=${part.text} />`;
-    case "text": return html`<${Said} text=${part.text} />`;
+    case "text": return html`<${Prose} text=${part.text} />`;
     case "call": return html`<${Call} part=${part} />`;
     case "asked": return html`<p class="small quiet"><${Glyph} name="done" tone="ok" /> ${part.how || "answered"}: ${part.words.split("\n")[0]}</p>`;
     default: return html`<p class=${`small ${part.tone ? `${part.tone} tone` : "quiet"}`}>${part.text}</p>`;
   }
-}
-
-/** Text of a model: a fence is a block of code, `code` and **bold** are so; all else is the text that it is, and no link. */
-function Said({ text }) {
-  return text.trim().split(/^ *```(.*\n[^]*?)(?:^ *```.*$|$(?![^]))/m).map((block, i) => (i % 2 ? html`<pre class="well words" tabindex="0">${block.slice(block.indexOf("\n") + 1)}</pre>`
-    : block.trim() && html`<div class="words">${block.trim().split(/(`[^`\n]+`|\*\*[^*\n]+\*\*)/).map((piece, k) => (k % 2 ? (piece[0] === "`" ? html`<code>${piece.slice(1, -1)}</code>` : html`<b>${piece.slice(2, -2)}</b>`) : piece))}</div>`));
 }
 
 /** One line; its command whole, and why it was denied, below. */
@@ -202,7 +196,7 @@ function Asks({ shape, can }) {
   const allow = () => act("approve", yesTo(asks, "once"), "you allowed it once"), deny = () => act("deny", { call }, "you denied it");
   const answer = (given) => act("answer", { text: given }, `you answered ${given}`);
   useEffect(() => (may && !question ? addKeys({ y: ["allow it once", allow], x: ["deny it", deny] }) : undefined));
-  return html`<${Panel} title=${`${shape.agent} asks ${question ? "you" : "for a yes"}`} tone="warn"><div class="pad stack" role="alert"><pre class="well words" tabindex="0">${asks.words}</pre>
+  return html`<${Panel} title=${`${shape.agent} asks ${question ? "you" : "for a yes"}`} tone="warn"><div class="pad stack" role="alert">${question ? html`<${Prose} text=${asks.words} />` : html`<pre class="well words" tabindex="0">${asks.words}</pre>`}
     ${!may ? html`<${MayNot} what="answer" />` : question ? html`<p class="keys">${asks.choices.map((one, i) => html`<button type="button" disabled=${busy} onClick=${() => answer(String(i + 1))}>${i + 1}: ${one}</button>`)}</p>
       <form class="keys" onSubmit=${(event) => { event.preventDefault(); answer(text); }}><label class="field">Your answer <input required value=${text} onInput=${(event) => put(event.target.value)} /></label><button type="submit" class="main" disabled=${busy}>Answer</button></form>`
     : html`<div class="keys"><button type="button" class="main" disabled=${busy} onClick=${allow}>Allow once <kbd class="desk">y</kbd></button><button type="button" disabled=${busy} onClick=${deny}>Deny <kbd class="desk">x</kbd></button><button type="button" class="bare" onClick=${() => askWhy(`run:${asks.run}`)}>Why does it ask</button></div>`}</div><//>`;

@@ -45,8 +45,8 @@ export function Dispatch({ query }) {
     set(false);
   };
   return html`<${Page} title="Dispatch"><form class="two half" onSubmit=${send}><${Fields} form=${form} put=${put} />
-    <${Panel} title="The gates say"><div class="pad stack" aria-live="polite"><${Verdict} said=${said} task=${body.task} /></div>
-      <p class="keys pad"><button type="submit" class="main" disabled=${busy || !body.task || !said.report?.admitted}>${busy ? "Dispatch …" : "Dispatch"}</button></p><//></form><//>`;
+    <${Panel} title="The gates say"><p class="keys pad"><button type="submit" class="main" disabled=${busy || !body.task || !said.report?.admitted}>${busy ? "Dispatch …" : "Dispatch"}</button></p>
+      <div class="pad stack" aria-live="polite"><${Verdict} said=${said} task=${body.task} /></div><//></form><//>`;
 }
 
 function bodyOf(form) {
@@ -60,7 +60,7 @@ function bodyOf(form) {
 
 /** `list`: a key of LISTS (`names`: the list itself), whose entries are names, or [name, words]; that of "" stands for `none`. `none` empty: it is one of them. */
 export function Choice({ name, words = name, list, form, put, none = "as set", names }) {
-  const found = useOnce(list, LISTS[list]);
+  const found = useOnce(names ? null : list, LISTS[list]);
   const offered = new Map((names || found).map((one) => (Array.isArray(one) ? one : [one, one])));
   const first = none && (offered.get("") || none);
   if (!offered.has(form[name])) offered.set(form[name], form[name]);
@@ -82,7 +82,8 @@ export function Choices({ form, put, none, agents = "agents", runtimes = "runtim
 
 export function Where({ form, put }) {
   const [runs, budget] = ["runs?limit=200", "budget?all=1"].map((path) => useOnce(path, LISTS[path]));
-  return html`<label class="field">folder on the coordinator's machine <input list="projects" value=${form.cwd} onInput=${put("cwd")} placeholder="/home/me/project (empty: no repository)" /></label>
+  const projects = useOnce("projects", (data) => data.projects.map((one) => [one.path, one.name]));
+  return html`${projects.length > 0 && html`<${Choice} name="cwd" words="project" names=${projects} form=${form} put=${put} none="none of these" />`}<label class="field">folder on the coordinator's machine <input list="projects" value=${form.cwd} onInput=${put("cwd")} placeholder="/home/me/project (empty: no repository)" /></label>
     <datalist id="projects">${[...new Set([...runs, ...budget])].map((one) => html`<option value=${one} />`)}</datalist>`;
 }
 

@@ -5,10 +5,11 @@ import { at } from "../lib/api.js";
 import { html, link, useLive } from "../lib/live.js";
 import { Act, Ago, Badge, Bar, Empty, fact, heard, Page, Panel, Problems, Row, RunLink, Slots, Unheard, When, Why } from "../lib/parts.js";
 import { bytes, counted, many, span, usd } from "../lib/words.js";
-import { whyNode } from "./now.js";
 
 const disk = ({ disk_free: free, disk_most: most }) => `${bytes(free)} free${most ? `, ${most.what} ${bytes(most.bytes)}` : ""}`;
 const moves = (event) => event.kind === "node.state" || event.kind === "audit";
+
+const whyNode = (node) => [`${node.name} is ${node.state} since ${node.since || "the coordinator's start"}; ${node.slots.used} of ${node.slots.total} slots are taken.`, ...node.problems.map((one) => `${one.what || one.says}${one.fix ? `\n  → ${one.fix}` : ""}`)].join("\n");
 
 export function Machines({ parts }) { return parts[1] ? html`<${OneMachine} key=${parts[1]} name=${parts[1]} />` : html`<${MachineList} />`; }
 

@@ -3,7 +3,7 @@
 import { useRef, useState } from "preact/hooks";
 import { at, post } from "../lib/api.js";
 import { go, html, link, useLive } from "../lib/live.js";
-import { Act, agreed, Ago, Empty, fact, newKey, Page, Panel, Row, RunLink, tell, Trouble, Warning } from "../lib/parts.js";
+import { Act, agreed, Ago, Empty, fact, newKey, Page, Panel, Prose, Row, RunLink, tell, Trouble, Warning } from "../lib/parts.js";
 import { Choices, useGates, Verdict } from "./dispatch.js";
 
 /** A word of the tracker's, which is no state of ours. */
@@ -41,9 +41,9 @@ function Open({ project, at: works }) {
 function OneIssue({ name }) {
   const live = useLive(at("issues", name), undefined, () => false), works = useLive("work", undefined, moves), issue = live.data;
   const work = works.data?.works.find((one) => one.issue === issue?.issue);
-  return html`<${Page} title=${name} tab=${issue && `${name} ${issue.title}`} lives=${[live]} actions=${issue && html`<${Acts} issue=${issue} work=${work} />`}>${issue && html`
-    <p class="facts"><${Tag} word=${issue.state} />${issue.labels.map((label) => html`<${Tag} word=${label} />`)}<span>${issue.project}</span></p><h2>${issue.title}</h2>
-    <div class="two half"><${Panel} title="In its author's words"><p class="words pad" tabindex="0">${issue.text || "It has no text."}</p><//>
+  return html`<${Page} title=${issue ? issue.title : name} id=${name} tab=${issue && `${name} ${issue.title}`} lives=${[live]} actions=${issue && html`<${Acts} issue=${issue} work=${work} />`}>${issue && html`
+    <p class="facts"><${Tag} word=${issue.state} />${issue.labels.map((label) => html`<${Tag} word=${label} />`)}<span>${issue.project}</span></p>
+    <div class="two half"><${Panel} title="In its author's words"><div class="pad"><${Prose} text=${issue.text || "It has no text."} /></div><//>
       <div class="stack"><${Panel} title="What it is"><dl class="pairs pad">${fact("at its tracker", html`<span class="words">${issue.url}</span>`)}${fact("by", issue.author)}${fact("for", issue.assignees.join(", "))}
         ${work && html`${fact("here", work.state || "not told yet")}${fact("workspace", html`<a href=${link(["projects", "workspace", work.workspace])}>${work.workspace}</a>`)}${fact("newest run", work.run && html`<${RunLink} run=${work.run} />`)}${fact("pull request", work.pull)}`}</dl>${work?.trouble && html`<div class="pad"><${Warning}>${work.trouble}<//></div>`}<//>
         ${!work && html`<${Begin} name=${name} />`}</div></div>`}<//>`;
@@ -63,7 +63,7 @@ function Begin({ name }) {
     set(false);
   };
   return html`<${Panel} title="Start an agent"><form class="pad stack" onSubmit=${send}><div class="choices"><${Choices} form=${form} put=${put} none="as its project says" /></div>
-    <div aria-live="polite"><${Verdict} said=${{ ...said, report }} task=${name} /></div><p class="keys"><button type="submit" class="main" disabled=${busy || !report?.admitted}>${busy ? "Begin …" : "Start"}</button></p></form><//>`;
+    <p class="keys"><button type="submit" class="main" disabled=${busy || !report?.admitted}>${busy ? "Begin …" : "Start"}</button></p><div aria-live="polite"><${Verdict} said=${{ ...said, report }} task=${name} /></div></form><//>`;
 }
 
 /** A planner talks before anybody builds; a stop ends the newest run. */

@@ -6,30 +6,31 @@ import { at, post } from "../lib/api.js";
 import { addKeys } from "../lib/keys.js";
 import { strip } from "../lib/lines.js";
 import { go, html, link, useLive, useNow } from "../lib/live.js";
-import { Act, asked, Badge, fact, Glyph, Page, Panel, RunLink, State, tell, verdict, When, Why } from "../lib/parts.js";
+import { Act, asked, Badge, Cost, fact, Glyph, later, Page, Panel, Prose, RunLink, State, tell, verdict, When, Why } from "../lib/parts.js";
 import { told } from "../lib/story.js";
-import { counted, look, many, plain, reasonOf, span, stateOf, title, took, unheard, usd } from "../lib/words.js";
+import { called, counted, look, many, plain, reasonOf, span, stateOf, title, took, unheard, usd } from "../lib/words.js";
 import { answer, say } from "./inbox.js";
 import { Change } from "./rundiff.js";
 import { Log } from "./runlog.js";
-import { Proof } from "./runproof.js";
 import { Timeline } from "./runtimeline.js";
+
+const Proof = later(() => import("./runproof.js").then((module) => module.Proof));
 
 /** How a tab's title begins, by the tone of the state. */
 const MARKS = { ok: "✓", live: "▶", wait: "…", warn: "?", bad: "✕", ghost: "?" };
-export const PARTS = { "": ["Story", Story], log: ["Log", Log], diff: ["Change", Change], gates: ["Gates", Gates], receipt: ["Receipt", Proof], cost: ["Cost", Cost] };
+export const PARTS = { "": ["Story", Story], log: ["Log", Log], diff: ["Change", Change], gates: ["Gates", Gates], receipt: ["Receipt", Proof], cost: ["Cost", Costs] };
 
 export function Run({ parts, query }) {
   const [, id, part = ""] = parts;
   const live = useLive(at("runs", id), undefined, (event) => event.run === id);
   const why = useLive(at("runs", id, "why"), undefined, (event) => event.run === id && event.kind !== "run.usage");
   const run = live.data;
-  const now = useNow(), reason = run && reasonOf(run);
+  const now = useNow(), reason = run && !run.inbox && reasonOf(run);
   const [, shown] = PARTS[part] || PARTS[""];
-  return html`<${Page} title=${`Run ${id}`} tone=${run && look(stateOf(run))[0]} tab=${run && `${MARKS[look(stateOf(run))[0]]} ${title(run)} · ${id}`} lives=${[live, why]} actions=${run && html`<${Acts} run=${run} part=${part} />`}>
+  return html`<${Page} title=${run ? title(run) : "Run"} id=${id} tone=${run && look(stateOf(run))[0]} tab=${run && `${MARKS[look(stateOf(run))[0]]} ${title(run)} · ${id}`} lives=${[live, why]} actions=${run && html`<${Acts} run=${run} part=${part} />`}>
     ${run && html`<p class="facts"><${State} run=${run} />${reason && html`<span class=${stateOf(run) === "unknown" ? "ghost tone" : ""}>${reason}</span>`}<span>${run.node || "no machine yet"}</span><span>${run.agent} / ${run.runtime}${run.model ? ` / ${run.model}` : ""}</span>
-      <span>${took(run, now)}</span><span class=${run.usage.cost_usd === null ? "ghost tone" : ""}>${run.usage.cost_usd === null ? "cost unknown" : usd(run.usage.cost_usd)}</span>${run.workflow && html`<a href=${link(["workflows", run.workflow])}>workflow ${run.workflow}${run.step ? `, step ${run.step}` : ""}</a>`}${run.notes.filter((note) => note !== reason && !(unheard(run) && note.startsWith("unknown"))).map((note) => html`<span class=${note.startsWith("unknown") ? "ghost tone" : ""}>${note}</span>`)}</p>
-    <p class="words task panel pad" tabindex="0" aria-label="task">${run.task}</p>
+      <span>${took(run, now)}</span><span>cost <${Cost} run=${run} /></span>${run.workflow && html`<a href=${link(["workflows", run.workflow])}>workflow ${run.workflow}${run.step ? `, step ${run.step}` : ""}</a>`}${run.notes.filter((note) => note !== reason && !(unheard(run) && note.startsWith("unknown"))).map((note) => html`<span class=${note.startsWith("unknown") ? "ghost tone" : ""}>${note}</span>`)}</p>
+    ${run.task.trim() !== title(run) && html`<p class="words task panel pad" tabindex="0" aria-label="task">${run.task}</p>`}
     ${run.inbox && html`<${Asks} run=${run} />`}
     ${run.landing && html`<p class="small">landing: <${Badge} word=${run.landing.status} /> ${run.landing.why || ""} ${run.landing.fix ? html`→ <code>${run.landing.fix}</code>` : ""}</p>`}
     <nav class="tabs" aria-label="parts of the run">${Object.entries(PARTS).map(([name, [words]]) => html`<a href=${link(["runs", id, ...(name ? [name] : [])])} aria-current=${name === part ? "page" : undefined}>${words}${name === "diff" && run.files_changed.length ? ` ${run.files_changed.length}` : ""}</a>`)}</nav>
@@ -52,11 +53,11 @@ function Acts({ run, part }) {
   const first = act === "answer" && !run.inbox ? "retry" : act === "gate" && part === "gates" ? "retry" : act;
   const kind = (name) => (name === first ? "main" : ""), here = (name) => link(["runs", run.run, name]);
   return html`<div class="keys acts"><${Why} what=${`run:${run.run}`} />
-    ${open && html`<button type="button" onClick=${() => words(run, "Tell", `Message for ${run.run}`, at("runs", run.run, "tell"))}>Tell</button><${Act} label="Stop" kind="stop" path=${at("runs", run.run, "stop")} sure=${`Stop ${run.run}${run.node ? ` on ${run.node}` : ""}? What it has done so far is kept.`} />`}
-    ${!open && html`<button type="button" onClick=${() => words(run, "Continue", `What shall ${run.run} do next? It continues from its result.`, at("runs", run.run, "continue"), act === "gate" ? `This gate failed: ${run.reason.replace(/^gate /, "")}. Find the cause and mend it.` : "")}>${act === "gate" ? "Send the failure back" : "Continue"}</button>
-      <${Act} label="Retry" kind=${kind("retry")} path=${at("runs", run.run, "retry")} sure=${`Run the task of ${run.run} once more, from the beginning?`} done=${(answer) => go(["runs", answer.run])} />`}
+    ${open && html`<button type="button" onClick=${() => words(run, "Tell", `Message for ${called(run)}`, at("runs", run.run, "tell"))}>Tell</button><${Act} label="Stop" kind="stop" path=${at("runs", run.run, "stop")} sure=${`Stop ${called(run)}${run.node ? ` on ${run.node}` : ""}? What it has done so far is kept.`} />`}
+    ${!open && html`<button type="button" onClick=${() => words(run, "Continue", `What shall ${called(run)} do next? It continues from its result.`, at("runs", run.run, "continue"), act === "gate" ? `This gate failed: ${run.reason.replace(/^gate /, "")}. Find the cause and mend it.` : "")}>${act === "gate" ? "Send the failure back" : "Continue"}</button>
+      <${Act} label="Retry" kind=${kind("retry")} path=${at("runs", run.run, "retry")} sure=${`Run ${called(run)} once more, from the beginning?`} done=${(answer) => go(["runs", answer.run])} />`}
     ${!REFUSES.land(run) && html`<button type="button" class=${kind("land")} onClick=${() => land(run)}>Land</button>`}
-    ${first === "resolve" && html`<${Act} label="Resolve" kind="main" path=${at("runs", run.run, "land/resolve")} sure=${`Let an agent settle the conflict of ${run.run} with your files? Its result is a run of its own, which you can look at and land.`} done=${(answer) => go(["runs", answer.run])} />`}
+    ${first === "resolve" && html`<${Act} label="Resolve" kind="main" path=${at("runs", run.run, "land/resolve")} sure=${`Let an agent settle the conflict of ${called(run)} with your files? Its result is a run of its own, which you can look at and land.`} done=${(answer) => go(["runs", answer.run])} />`}
     ${first === "gate" && html`<a class="btn main" href=${here("gates")}>Look at the gate</a>`}${first === "look" && part !== "diff" && html`<a class="btn main" href=${here("diff")}>Look at the change</a>`}</div>`;
 }
 
@@ -65,7 +66,7 @@ function Asks({ run }) {
   const { kind, choices } = run.inbox, question = kind === "question";
   const words_ = run.reason.replace(/^it asks: /, "");
   useEffect(() => addKeys(Object.fromEntries(question ? choices.slice(0, 9).map((choice, i) => [String(i + 1), [`answer: ${choice}`, () => say(run, String(i + 1))]]) : [])), [run.run, choices.join()]);
-  return html`<${Panel} title=${question ? "It asks you" : `It waits for you: ${plain(kind)}`} tone="warn"><div class="pad stack"><p class="words" tabindex="0">${words_}</p><p class="keys">
+  return html`<${Panel} title=${question ? "It asks you" : `It waits for you: ${plain(kind)}`} tone="warn"><div class="pad stack">${question ? html`<${Prose} text=${words_} />` : html`<p class="words" tabindex="0">${words_}</p>`}<p class="keys">
     ${question ? html`${choices.map((choice, i) => html`<button type="button" onClick=${() => say(run, String(i + 1))}>${choice} <kbd class="desk">${i + 1}</kbd></button>`)}<button type="button" class="main" onClick=${() => answer({ run: run.run, kind, words: words_ })}>Answer</button>`
       : html`<a class="btn main" href=${link(["inbox"], { item: run.run })}>Decide</a>`}</p></div><//>`;
 }
@@ -74,7 +75,7 @@ function Story({ run, why }) {
   const now = useNow(), all = why?.decisions || [];
   return html`<div class="two"><div class="stack"><${Panel} title="In short"><p class="pad">${told(run, why, now).join(" ")}</p><//>
       <${Panel} title="Timeline"><${Timeline} run=${run} /><//>
-      ${run.answer && html`<${Panel} title="Its last words"><pre class="pad words answer" tabindex="0">${strip(run.answer)}</pre><//>`}
+      ${run.answer && html`<${Panel} title="Its last words"><div class="pad"><${Prose} text=${strip(run.answer)} kind="answer" /></div><//>`}
       <${Panel} title="What was decided" count=${all.length}><${DecisionTable} decisions=${all} /><//></div>
     <div class="stack"><${Panel} title="What it is"><${Facts} run=${run} /><//>
       ${run.told.length ? html`<${Panel} title="Messages of users"><ul class="plain pad">${run.told.map((one) => html`<li><b>${one.by}</b> <${When} at=${one.at} />: <span class="words">${one.text}</span> <span class="quiet">${one.delivered ? `delivered: ${one.delivered}` : "not delivered yet"}</span></li>`)}</ul><//>` : ""}</div></div>`;
@@ -111,12 +112,12 @@ function Gates({ run }) {
 }
 
 async function settle(run) {
-  const text = await asked(`What did ${run.run} cost, in USD? Say what its provider's bill says.`, "Settle");
+  const text = await asked(`What did ${called(run)} cost, in USD? Say what its provider's bill says.`, "Settle");
   if (!text) return;
-  try { await post("budget/settle", { run: run.run, usd: text.trim() }); tell(`the cost of ${run.run} is settled`); } catch (problem) { tell(problem); }
+  try { await post("budget/settle", { run: run.run, usd: text.trim() }); tell(`the cost of ${called(run)} is settled`); } catch (problem) { tell(problem); }
 }
 
-function Cost({ run }) {
+function Costs({ run }) {
   const { usage, claimed, calls, limits } = run;
   return html`<div class="two half"><${Panel} title="Cost" act=${run.state === "ended" && usage.cost_usd === null && html`<button type="button" onClick=${() => settle(run)}>Settle it</button>`}><dl class="pairs pad">${fact("cost", `${usd(usage.cost_usd)} (${usage.cost_source})${usage.disputed_usd ? `, ${usd(usage.disputed_usd)} disputed` : ""}`)}${fact("tokens in", many(usage.input_tokens))}${fact("tokens out", many(usage.output_tokens))}
     ${fact("its own claim", claimed && `${usd(claimed.cost_usd)}, ${many(claimed.input_tokens + claimed.output_tokens)} tokens`)}${fact("estimated before", usd(run.estimate_usd))}

@@ -5,7 +5,7 @@ import { after, pieces, spoken, strip } from "../lib/lines.js";
 import { ask, at, withQuery } from "../lib/api.js";
 import { addKeys } from "../lib/keys.js";
 import { html, link, useKept, useLive, usePhone } from "../lib/live.js";
-import { Glyph, linesOf, tell, Trouble, Window } from "../lib/parts.js";
+import { Glyph, linesOf, Prose, tell, Trouble, Window } from "../lib/parts.js";
 import { takeStep } from "../lib/steps.js";
 import { bytes, counted, span, visible } from "../lib/words.js";
 
@@ -19,12 +19,12 @@ const TAIL = 1 << 20;
 const PHASES = { setup: "set-up", out: "agent", err: "agent, errors", "gates.log": "gates", answer: "answer", score: "score" };
 const NUMBER = 7, LONGEST = 20000, SHOWN_STEPS = 300;
 
-/** Lines as they arrive: {lines, styles, end, open}; `before`: bytes of the log before them, read only if `whole`. */
+/** Lines as they arrive: {lines, styles, end, open}; `before`: bytes of the log before them, read only if `whole`; `first`: the number of lines in those. */
 function useLog(run, stream, attempt, whole) {
   const [, draw] = useState(0);
   const held = useRef(null);
   const key = `${run}/${stream}/${attempt}/${whole}`;
-  if (held.current?.key !== key) held.current = { key, before: 0, lines: [], styles: [], rest: "", restStyle: undefined, attempts: [], steps: [], calls: new Map() };
+  if (held.current?.key !== key) held.current = { key, before: 0, first: 0, lines: [], styles: [], rest: "", restStyle: undefined, attempts: [], steps: [], calls: new Map() };
   useEffect(() => {
     const log = held.current;
     const stop = new AbortController();
@@ -43,7 +43,10 @@ function useLog(run, stream, attempt, whole) {
           if (place.last && data.byteLength) {
             log.before = place.offset - data.byteLength;
             place.last = undefined;
-            if (log.before) came = came.slice(came.indexOf("\n") + 1); // the rest of a line that began before
+            if (log.before) { // the rest of a line that began before is left out
+              came = came.slice(came.indexOf("\n") + 1);
+              log.first = Number(answer.headers.get("Pancode-Lines-Before") || 0) + 1;
+            }
           }
           take(log, came);
           place.attempt = now;
@@ -81,7 +84,7 @@ function take(log, text) {
   }
 }
 
-/** `errs`: shows the first error at once. */
+/** What has ended opens at its first error, else at its end. `errs`: it is read whole for that. */
 export function Log({ run, query, stream: fixed, title, errs }) {
   const streams = useLive(fixed ? null : at("runs", run.run, "streams"), undefined, (event) => event.run === run.run && event.kind === "run.stage");
   const [attempt, setAttempt] = useState(query.attempt || "");
@@ -111,7 +114,6 @@ export function Log({ run, query, stream: fixed, title, errs }) {
   }
   const wrong = scanned.current.row;
   const toWrong = () => { setFollow(false); setFlat(true); setGoal((old) => ({ row: wrong, n: old.n + 1 })); };
-  useEffect(() => { if (errs && wrong >= 0 && !query.line) toWrong(); }, [wrong]);
   const step = (by) => {
     if (!hits.length) return;
     const next = (hit + by + hits.length) % hits.length;
@@ -123,17 +125,26 @@ export function Log({ run, query, stream: fixed, title, errs }) {
     e: ["first error of the log", () => wrong >= 0 && toWrong()], n: ["next hit in the log", () => step(1)], N: ["hit before", () => step(-1)], f: ["follow the log", () => setFollow((on) => !on)],
     G: ["end of the log", () => setGoal((old) => ({ row: count - 1, n: old.n + 1 }))],
   }));
-  const marked = query.line ? Number(query.line) - 1 : -1;
+  const marked = query.line ? Number(query.line) - 1 - log.first : -1;
   const lines = useMemo(() => (wrap ? (i, cols) => linesOf(readable(lineOf(i), raw), Math.max(8, cols - NUMBER)) : undefined), [wrap, raw, log.key]);
   const calls = log.steps.some((step) => step.call), byStep = calls && !flat && !raw && !sought && !query.line;
+  const opened = useRef(""), steps = useRef(null);
+  useEffect(() => {
+    if (run.state !== "ended" || log.state !== "end" || query.line || query.find || opened.current === log.key) return;
+    opened.current = log.key;
+    if (byStep) steps.current.scrollTop = steps.current.scrollHeight;
+    else if (wrong >= 0) toWrong();
+    else setGoal((old) => ({ row: count - 1, n: old.n + 1 }));
+  }, [log.state, log.key]);
   const names = [...new Set(Object.values(streams.data?.streams || {}).flat().concat("out"))];
-  const row = (i) => html`${log.before ? html`<span class="no"></span>` : html`<a class="no" href=${link(["runs", run.run, fixed ? "gates" : "log"], { line: i + 1, stream: stream === "out" || fixed ? undefined : stream, attempt })}>${i + 1}</a>`}<code>${shown(lineOf(i), log.styles[i] ?? undefined, raw, sought)}</code>`;
+  const to = (line) => link(["runs", run.run, fixed ? "gates" : "log"], { line: log.first + line + 1, stream: stream === "out" || fixed ? undefined : stream, attempt });
+  const row = (i) => html`<a class="no" href=${to(i)}>${log.first + i + 1}</a><code>${shown(lineOf(i), log.styles[i] ?? undefined, raw, sought)}</code>`;
   return html`<section class="panel" aria-label="output"><div class="cap small">${title && html`<h2>${title}</h2>`}
     ${!fixed && html`<label class="desk">of <select aria-label="phase" value=${stream} onChange=${(event) => setStream(event.target.value)}>${names.map((name) => html`<option value=${name}>${PHASES[name] || name}</option>`)}</select></label>
     <label class="desk">attempt <select value=${attempt} onChange=${(event) => setAttempt(event.target.value)}><option value="">last</option>${Object.keys(streams.data?.streams || {}).map((name) => html`<option value=${name}>${name}</option>`)}</select></label>`}
     <input type="search" aria-label="search" placeholder="search, then n and N" data-search ref=${field} value=${sought} onInput=${(event) => seek(event.target.value)} onKeyDown=${(event) => { if (event.key === "Enter") { event.preventDefault(); step(event.shiftKey ? -1 : 1); } if (event.key === "Escape") field.current.blur(); }} />
     ${sought && html`<span role="status">${hits.length ? `${hit + 1} of ${hits.length}` : "no hit"}</span>`}
-    ${wrong >= 0 && html`<button type="button" class="bare bad tone" onClick=${toWrong}>first error: line ${wrong + 1}</button>`}
+    ${wrong >= 0 && html`<button type="button" class="bare bad tone" onClick=${toWrong}>first error: line ${log.first + wrong + 1}</button>`}
     <label class="keys"><input type="checkbox" checked=${follow} onChange=${(event) => setFollow(event.target.checked)} /> follow</label>
     ${calls && html`<label class="keys"><input type="checkbox" checked=${byStep} onChange=${(event) => { setFlat(!event.target.checked); setRaw(false); seek(""); }} /> by call</label>`}
     <label class="keys"><input type="checkbox" checked=${wrap} onChange=${(event) => setWrap(event.target.checked)} /> wrap</label>
@@ -143,13 +154,13 @@ export function Log({ run, query, stream: fixed, title, errs }) {
     <span class="quiet push" role="status">${counted(count, "line")}${log.state === "end" ? "" : ", open"}</span></div>
     ${log.error && html`<${Trouble} problem=${log.error} />`}
     ${!count ? html`<p class="pad small quiet">${log.state === "end" ? "It wrote nothing here." : log.state ? "It has written nothing yet." : "reading …"}</p>`
-      : byStep ? html`<${Steps} run=${run} steps=${log.steps} goes=${log.state !== "end"} address=${log.before ? null : (line) => link(["runs", run.run, "log"], { line: line + 1, stream: stream === "out" ? undefined : stream, attempt })} />`
+      : byStep ? html`<${Steps} run=${run} steps=${log.steps} goes=${log.state !== "end"} first=${log.first} address=${to} box=${steps} />`
       : html`<${Window} count=${count} height=${HEIGHT} lines=${lines} row=${row} label="log" extra="log" goal=${goal} follow=${follow} onFollow=${(on) => setFollow(on && log.state === "open")}
         rowClass=${(i) => (i === marked || i === wrong ? "marked" : sought && i === hits[hit] ? "hit" : "")} />`}</section>`;
 }
 
 /** What an agent said and did: its words as prose, each call of a tool folded, with what came of it and how long it took. */
-function Steps({ run, steps, goes, address }) {
+function Steps({ run, steps, goes, first, address, box }) {
   const [all, showAll] = useState(false);
   const begin = Date.parse(run.started_at), hidden = all ? 0 : Math.max(0, steps.length - SHOWN_STEPS);
   const call = (step, last) => {
@@ -157,10 +168,10 @@ function Steps({ run, steps, goes, address }) {
     const [tone, glyph] = now ? (goes ? ["live", "running"] : ["ghost", "unknown"]) : step.ok ? ["ok", "done"] : ["bad", "failed"];
     return html`<li key=${step.line}><details open=${(now && goes) || (last && step.ok === false)}><summary class="step"><span class="fold"><${Glyph} name="fold" /></span><${Glyph} name=${glyph} tone=${tone} /><span class="cut"><b>${step.call}</b> <code class="quiet">${step.words}</code></span>
       <span class="n small quiet" title=${step.from ? "since its start, and how long" : undefined}>${step.from && begin ? `+${span(Math.max(0, step.from - begin))}` : ""}${took === null ? "" : `, ${took < 9950 ? `${(took / 1000).toFixed(1)} s` : span(took)}`}</span><span class="sr">${now ? (goes ? "continues" : "unknown") : step.ok ? "worked" : "failed"}</span></summary>
-      <div class="stack pad">${step.out.trim() ? html`<pre class="well answer" tabindex="0">${strip(step.out)}</pre>` : html`<p class="small quiet">${now && goes ? "It has not answered yet." : "The program does not tell what came of it."}</p>`}${address && html`<p class="small"><a href=${address(step.line)}>line ${step.line + 1} of the log</a></p>`}</div></details></li>`;
+      <div class="stack pad">${step.out.trim() ? html`<pre class="well answer" tabindex="0">${strip(step.out)}</pre>` : html`<p class="small quiet">${now && goes ? "It has not answered yet." : "The program does not tell what came of it."}</p>`}<p class="small"><a href=${address(step.line)}>line ${first + step.line + 1} of the log</a></p></div></details></li>`;
   };
-  return html`<ol class="steps" aria-label="steps">${hidden > 0 && html`<li class="pad"><button type="button" onClick=${() => showAll(true)}>${counted(hidden, "earlier step")}</button></li>`}
-    ${steps.slice(hidden).map((step, i, shownSteps) => (step.call ? call(step, i >= shownSteps.length - 2) : html`<li key=${step.line} class="words pad">${strip(step.say)}</li>`))}</ol>`;
+  return html`<ol class="steps" aria-label="steps" ref=${box}>${hidden > 0 && html`<li class="pad"><button type="button" onClick=${() => showAll(true)}>${counted(hidden, "earlier step")}</button></li>`}
+    ${steps.slice(hidden).map((step, i, shownSteps) => (step.call ? call(step, i >= shownSteps.length - 2) : html`<li key=${step.line} class="pad"><${Prose} text=${strip(step.say)} /></li>`))}</ol>`;
 }
 
 /** What an agent said in several lines, as one row of the log. */

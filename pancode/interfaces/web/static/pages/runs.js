@@ -6,16 +6,18 @@ import { at, get } from "../lib/api.js";
 import { listen } from "../lib/feed.js";
 import { addKeys } from "../lib/keys.js";
 import { go, html, link, useLive, useNow, usePhone, useWide } from "../lib/live.js";
-import { Act, Badge, Empty, Glyph, Page, Panel, RunLink, tell, Trouble, useOnce, Window } from "../lib/parts.js";
+import { Act, Badge, Cost, Empty, Glyph, Id, Page, Panel, RunLink, tell, Trouble, useOnce, Window } from "../lib/parts.js";
 import { told } from "../lib/story.js";
-import { clock, counted, look, plain, reasonOf, stateOf, title, took, usd, when } from "../lib/words.js";
+import { called, clock, counted, look, plain, reasonOf, stateOf, title, took, usd, when } from "../lib/words.js";
 import { Timeline } from "./runtimeline.js";
 
 const OUTCOMES = ["running", "pending", "done", "error", "verify_failed", "blocked", "timeout", "stalled", "budget_exceeded", "lost", "infra", "policy_violation", "interrupted"];
 const SINCE = [["", "at any time"], ["1h", "in the last hour"], ["1d", "in the last day"], ["7d", "in the last 7 days"]];
+/** States that are no work: for a machine, or for a user's next message. */
+const WAITS = ["waiting", "placed", "waiting_for_you"];
 /** Looks at what has been read; the other filters are the coordinator's. */
 const VIEWS = {
-  running: ["Running", (run) => run.state !== "ended" && stateOf(run) !== "unknown"], asks: ["Asks you", (run) => stateOf(run) === "asks_you"],
+  running: ["Running", (run) => run.state !== "ended" && !["unknown", ...WAITS].includes(stateOf(run))], waits: ["Waiting", (run) => WAITS.includes(stateOf(run))], asks: ["Asks you", (run) => stateOf(run) === "asks_you"],
   failed: ["Failed", (run) => run.state === "ended" && look(stateOf(run))[0] === "bad"], land: ["To land", waitsToLand], unknown: ["Unknown", (run) => stateOf(run) === "unknown"],
 };
 const lasted = (run) => (run.started_at ? (run.finished_at ? Date.parse(run.finished_at) : Date.now()) - Date.parse(run.started_at) : -1);
@@ -133,13 +135,12 @@ export function Runs({ query }) {
     const run = entries[i];
     if (run.group) return html`<${Group} of=${run} column=${column} />`;
     const word = stateOf(run), [tone, glyph] = look(word), reason = reasonOf(run), age = took(run, now);
-    const pick = html`<span class="pick"><${Glyph} name=${glyph} tone=${tone} /><input type="checkbox" aria-label=${`mark ${run.run}`} checked=${marked.has(run.run)} onClick=${(event) => toggle(i, event.shiftKey)} /></span>`;
+    const pick = html`<span class="pick"><${Glyph} name=${glyph} tone=${tone} /><input type="checkbox" aria-label=${`mark ${called(run)}`} checked=${marked.has(run.run)} onClick=${(event) => toggle(i, event.shiftKey)} /></span>`;
     const task = beside && peek !== run.run ? html`<a class="t cut" data-why=${`run:${run.run}`} href=${link(["runs"], { ...query, run: run.run })}>${title(run)}</a>` : html`<${RunLink} run=${run.run} kind="t cut">${title(run)}<//>`, said = html`<span class=${`tone ${tone}`}>${plain(word)}</span>`;
     const moment = html`<time class="n quiet" datetime=${run.created_at} title=${run.created_at}>${column === "at" ? clock(run.created_at) : when(run.created_at)}</time>`;
     if (phone) return html`${pick}${task}<span class="sub quiet cut"><span class=${`tone ${tone}`}>${reason || plain(word)}</span>, ${run.node || "no machine"}, ${age}</span>${moment}`;
-    const cost = run.usage.cost_usd;
     return html`${pick}${said}<span class="what">${task}${reason && html`<span class=${`cut tone ${tone}`}>${reason}</span>`}</span><span class="quiet">${run.node || "–"}</span><span class="quiet">${run.agent} / ${run.runtime}</span><span class="n">${age}</span>
-      <span class=${`n ${unpriced(run) ? "ghost tone" : ""}`}>${unpriced(run) || cost !== null ? usd(cost) : "–"}</span>${moment}`;
+      <span class="n"><${Cost} run=${run} /></span>${moment}`;
   };
   const by = (name) => link(["runs"], { ...query, sort: sort === `-${name}` ? name : sort === name || COLUMNS[name][2] ? `-${name}` : name });
   return html`<${Page} title="Runs" lives=${[live]} actions=${html`${query.view === "failed" && html`<${Act} label="Recover" path="recover" sure="Let all of the last day that ended badly continue? A fault of a machine does the work once more; else a new run continues from the files that are left." done=${(done) => tell(done.runs.map((one) => `${one.run}: ${one.next || one.error || one.how}`).join("; ") || "nothing of the last day can continue")} />`}<p class="small quiet" role="status">${live.data ? counted(runs.length, "run") : "reading …"}${read.length >= 10000 ? ", of the newest" : ""}</p>`}><${Views} query=${query} rows=${read} /><${Filters} query=${query} phone=${phone} />
@@ -157,7 +158,7 @@ function Peek({ id }) {
   const run = live.data, now = useNow();
   if (live.error) return html`<${Trouble} problem=${live.error} />`;
   if (!run) return html`<p>reading …</p>`;
-  return html`<${Panel} title=${html`<${RunLink} run=${id} />`} act=${html`<${Badge} word=${stateOf(run)} />`}><p class="words task pad" tabindex="0" aria-label="task">${run.task}</p><p class="pad small">${told(run, why.data, now).join(" ")}</p>
+  return html`<${Panel} title=${html`<${RunLink} run=${id}>${title(run)}<//> <${Id} id=${id} />`} act=${html`<${Badge} word=${stateOf(run)} />`}><p class="words task pad" tabindex="0" aria-label="task">${run.task}</p><p class="pad small">${told(run, why.data, now).join(" ")}</p>
       <p class="keys pad"><a class="btn" href=${link(["runs", id])}>Open</a><a class="btn" href=${link(["runs", id, "log"])}>Log</a>${run.commit && html`<a class="btn" href=${link(["runs", id, "diff"])}>Change</a>`}</p><//>
     <${Panel} title="Timeline"><${Timeline} run=${run} /><//>`;
 }

@@ -4,8 +4,8 @@ import { actOnAll, askedFor, land, waitsToLand } from "../lib/acts.js";
 import { at } from "../lib/api.js";
 import { Form } from "../lib/form.js";
 import { go, html, link, useLive, useNow } from "../lib/live.js";
-import { Act, Ago, Badge, Empty, Glyph, Page, Panel, Row, Unpriced, Warning, When, Why } from "../lib/parts.js";
-import { counted, look, many, plain, reasonOf, span, stateOf, tokens, took, usd } from "../lib/words.js";
+import { Act, Ago, Badge, Cost, Empty, Glyph, Page, Panel, Row, Unpriced, Warning, When, Why } from "../lib/parts.js";
+import { counted, look, many, plain, reasonOf, span, stateOf, title, tokens, took, usd } from "../lib/words.js";
 
 const W = 190, H = 58, GAP_X = 50, GAP_Y = 18;
 
@@ -15,8 +15,8 @@ function List() {
   const live = useLive("workflows", { limit: 200 }, (event) => event.kind.startsWith("workflow"));
   const all = live.data?.workflows || [];
   return html`<${Page} title="Workflows" lives=${[live]} actions=${["chain", "batch", "race"].map((kind) => html`<a class="btn" href=${link(["new", kind])}>New ${kind}</a>`)}>
-    <div class="panel">${!all.length ? html`<${Empty} title="No workflow yet">A chain, a batch, a race or a lane (<code>pancode lane</code>) makes one.<//>` : html`<ul>${all.map((one) => html`<${Row} key=${one.workflow} word=${one.state} href=${link(["workflows", one.workflow])}
-      title=${`${one.kind === one.name ? "" : one.kind} ${one.name}`} why=${`flow:${whyFlow(one)}`} facts=${html`<span class="desk">${one.workflow}</span><span>${counted(one.steps.length, "step")}: ${tally(one.steps)}</span><span>${usd(one.cost.usd, one.cost.unknown)}</span><${Ago} at=${one.created_at} />`} />`)}</ul>`}</div><${Schedules} /><//>`;
+    <div class="panel">${!all.length ? html`<${Empty} title="No workflow yet">A chain, a batch, a race or a lane (<code>pancode lane</code>) makes one.<//>` : html`<ul>${all.map((one) => html`<${Row} key=${one.workflow} word=${one.status} href=${link(["workflows", one.workflow])}
+      title=${nameOfFlow(one)} why=${`flow:${whyFlow(one)}`} facts=${html`<span>${one.kind}</span><span class="desk">${one.workflow}</span><span>${counted(one.steps.length, "step")}: ${tally(one.steps)}</span><span>${usd(one.cost.usd, one.cost.unknown)}</span><${Ago} at=${one.created_at} />`} />`)}</ul>`}</div><${Schedules} /><//>`;
 }
 
 /** Work that begins by itself: the next times, and keys that pause it or begin it now. */
@@ -24,14 +24,16 @@ function Schedules() {
   const live = useLive("schedules", undefined, (event) => event.kind === "audit" || event.kind === "run.queued" || event.kind.startsWith("schedule"));
   const all = live.data?.schedules || [];
   const key = (label, path, sure) => html`<${Act} label=${label} path=${path} sure=${sure} done=${live.again} />`;
-  return html`<${Panel} title="Schedules" count=${all.length} act=${html`<a class="btn" href="#/new/schedule">New schedule</a>`}>${!all.length ? html`<${Empty} title="Nothing begins by itself" />` : html`<ul>${all.map((one) => html`<${Row} key=${one.schedule} word=${one.paused === null ? "on" : "paused"} title=${`${one.words}: ${one.task.slice(0, 120)}`}
+  return html`<${Panel} title="Schedules" count=${all.length} act=${html`<a class="btn" href="#/new/schedule">New schedule</a>`}>${!all.length ? html`<${Empty} title="Nothing begins by itself" />` : html`<ul>${all.map((one) => html`<${Row} key=${one.schedule} word=${one.paused === null ? "on" : "paused"} title=${`${title(one)}: ${one.words}`}
     facts=${html`<span>${one.schedule}</span><span>next: ${one.next[0] || "on its event"}</span>${one.running && html`<a href=${link([one.running.startsWith("w-") ? "workflows" : "runs", one.running])}>${one.running}</a>`}`}
     keys=${html`<${Why} what=${`schedule:${[one.words, ...one.next, ...one.firings.slice(0, 10).map((fired) => `${fired.due_at} ${fired.state} ${fired.run || fired.workflow || ""} ${fired.reason}`)].join("\n")}`} />${one.paused === null ? key("Pause", at("schedules", one.schedule, "pause")) : key("Resume", at("schedules", one.schedule, "resume"))}${key("Begin now", at("schedules", one.schedule, "run"), `Begin ${one.schedule} now?`)}${key("Remove", at("schedules", one.schedule, "remove"), `Remove ${one.schedule}? What it has begun continues.`)}`}>
     ${one.trouble && html`<${Warning}>${one.trouble}<//>`}<//>`)}</ul>`}<//>`;
 }
 
-const tally = (steps) => Object.entries(steps.reduce((sum, step) => ({ ...sum, [step.state]: (sum[step.state] || 0) + 1 }), {})).map(([word, count]) => `${count} ${word}`).join(", ");
-const whyFlow = (flow) => [`${flow.kind} ${flow.workflow} is ${flow.state}${flow.reason ? `: ${flow.reason}` : ""}`, ...flow.steps.map((step) => `${step.name}: ${step.outcome || step.state}${step.reason ? `, ${step.reason}` : ""}${step.refused ? `, refused: ${step.refused}` : ""}`)].join("\n");
+/** The name that it was given, else what its first task says. */
+const nameOfFlow = (flow) => (flow.kind !== flow.name ? flow.name : `${title(flow.steps[0] || {})}${flow.kind === "batch" && flow.steps.length > 1 ? ` and ${flow.steps.length - 1} more` : ""}`);
+const tally = (steps) => Object.entries(steps.reduce((sum, step) => ({ ...sum, [step.state]: (sum[step.state] || 0) + 1 }), {})).map(([word, count]) => `${count} ${plain(word)}`).join(", ");
+const whyFlow = (flow) => [`${flow.kind} ${flow.workflow} is ${plain(flow.status)}${flow.reason ? `: ${flow.reason}` : ""}`, ...flow.steps.map((step) => `${step.name}: ${step.outcome || step.state}${step.reason ? `, ${step.reason}` : ""}${step.refused ? `, refused: ${step.refused}` : ""}`)].join("\n");
 
 function One({ id }) {
   const ours = (event) => event.data?.workflow === id || (event.kind === "run.stage" && flow?.steps.some((step) => step.runs.includes(event.run)));
@@ -40,9 +42,9 @@ function One({ id }) {
   const flow = live.data, runs = new Map((told.data?.runs || []).map((run) => [run.run, run]));
   const again = () => { live.again(); told.again(); };
   const shape = flow && { race: Race, batch: Batch, lane: Lane }[flow.kind];
-  const name = flow && (flow.kind === flow.name ? flow.steps[0]?.task : flow.name);
-  return html`<${Page} title=${`Workflow ${id}`} tone=${flow && look(flow.state)[0]} tab=${flow && `${plain(flow.state)}: ${name} · ${id}`} lives=${[live]} actions=${flow && html`<${Acts} flow=${flow} runs=${runs} again=${again} />`}>${flow && html`
-    <p class="facts"><${Badge} word=${flow.state} /><span>${flow.kind}${flow.kind === flow.name ? "" : ` ${flow.name}`}</span>${flow.reason && html`<span>${flow.reason}</span>`}<span>by ${flow.created_by}, <${When} at=${flow.created_at} />${flow.finished_at ? html` to <${When} at=${flow.finished_at} />` : ""}</span>
+  const name = flow ? nameOfFlow(flow) : "Workflow";
+  return html`<${Page} title=${name} id=${id} tone=${flow && look(flow.status)[0]} tab=${flow && `${plain(flow.status)}: ${name} · ${id}`} lives=${[live]} actions=${flow && html`<${Acts} flow=${flow} runs=${runs} again=${again} />`}>${flow && html`
+    <p class="facts"><${Badge} word=${flow.status} /><span>${flow.kind}</span>${flow.reason && html`<span>${flow.reason}</span>`}<span>by ${flow.created_by}, <${When} at=${flow.created_at} />${flow.finished_at ? html` to <${When} at=${flow.finished_at} />` : ""}</span>
     <span>${usd(flow.cost.usd, flow.cost.unknown)} spent, ${usd(flow.cost.held_usd)} held${flow.cost.budget_usd ? ` of ${usd(flow.cost.budget_usd)}` : ""}, ${many(flow.cost.tokens)} tokens</span><${Unpriced} runs=${flow.cost.unknown} /></p>
     ${flow.warnings.map((one) => html`<${Warning}>${one}<//>`)}
     ${shape ? html`<${shape} flow=${flow} runs=${runs} again=${again} />` : html`<${Graph} steps=${flow.steps} /><${Steps} steps=${flow.steps} runs=${runs} />`}`}<//>`;
@@ -57,15 +59,15 @@ function Acts({ flow, runs, again }) {
   const lands = (race || flow.finished_at) && ready.length > 0;
   const landAll = async () => { if (ready.length === 1) await land(ready[0]); else await actOnAll("land", ready); again(); };
   return html`<${Why} what=${`flow:${whyFlow(flow)}`} /><a class="btn" href=${link(["runs"], { workflow: id })}>Its runs</a>
-    ${!flow.finished_at && html`<${Act} label="Stop" kind="stop" path=${at("workflows", id, "stop")} sure=${`Stop ${id} and its runs?`} done=${again} />`}
-    ${flow.finished_at && flow.kind !== "lane" && html`<${Act} label=${race ? "Race again" : "Retry all"} path=${at("workflows", id, "retry")} sure=${`Begin ${id} once more, all of it?`} done=${(done) => done.workflow && go(["workflows", done.workflow])} />`}
-    ${goesOn && html`<${Act} label=${`Retry ${failed} failed`} kind=${sure ? "" : "main"} path=${at("workflows", id, "resume")} sure=${`Begin again what did not end well in ${id}? What is done is kept.`} done=${again} />`}
+    ${!flow.finished_at && html`<${Act} label="Stop" kind="stop" path=${at("workflows", id, "stop")} sure=${`Stop “${nameOfFlow(flow)}” (${id}) and its runs?`} done=${again} />`}
+    ${flow.finished_at && flow.kind !== "lane" && html`<${Act} label=${race ? "Race again" : "Retry all"} path=${at("workflows", id, "retry")} sure=${`Begin “${nameOfFlow(flow)}” (${id}) once more, all of it?`} done=${(done) => done.workflow && go(["workflows", done.workflow])} />`}
+    ${goesOn && html`<${Act} label=${`Retry ${failed} failed`} kind=${sure ? "" : "main"} path=${at("workflows", id, "resume")} sure=${`Begin again what did not end well in “${nameOfFlow(flow)}” (${id})? What is done is kept.`} done=${again} />`}
     ${lands && !sure && !goesOn && html`<a class="btn main" href=${link(ready.length > 1 ? ["runs"] : ["runs", ready[0].run, "diff"], ready.length > 1 ? { workflow: id, view: "land" } : {})}>${ready.length > 1 ? "Look at the changes" : "Look at the change"}</a>`}
     ${lands && html`<button type="button" class=${sure ? "main" : ""} onClick=${landAll}>${race ? "Land the winner" : ready.length === 1 ? "Land" : `Land ${ready.length}`}</button>`}`;
 }
 
 const wordOf = (step, run) => (run && step.outcome !== "landed" ? stateOf(run) : step.outcome || step.state);
-const costOf = (run) => (run ? (run.usage.cost_usd === null ? html`<span class="ghost tone">unknown</span>` : usd(run.usage.cost_usd)) : "–");
+const costOf = (run) => (run ? html`<${Cost} run=${run} />` : "–");
 
 /** Who ran, on one clock; then what each did and cost, side by side. */
 function Race({ flow, runs }) {
@@ -100,7 +102,7 @@ function Lane({ flow, again }) {
     ${!["done", "skipped"].includes(one.state) && key("Skip", at("lanes", id, "skip"), one.item, `Continue without item ${one.item}? A run of it is stopped.`)}`;
   return html`<${Panel} title=${`Lane ${lane.lane}`} act=${html`<span class="facts"><b>${plain(lane.state)}</b>${lane.paused_by === null ? html`<${Act} label="Pause" path=${at("lanes", id, "pause")} done=${done} />` : html`<${Act} label="Resume" kind="main" path=${at("lanes", id, "resume")} done=${done} />`}</span>`}>
     ${lane.why && html`<${Warning}>${lane.why}<//>`}
-    ${!lane.items.length ? html`<${Empty} title="Nothing is in it yet">Items begin one after the other.<//>` : html`<ul>${lane.items.map((one) => html`<${Row} key=${one.item} word=${one.state} href=${one.run && link(["runs", one.run])} title=${`${one.item}: ${one.task}`}
+    ${!lane.items.length ? html`<${Empty} title="Nothing is in it yet">Items begin one after the other.<//>` : html`<ul>${lane.items.map((one) => html`<${Row} key=${one.item} word=${one.state} href=${one.run && link(["runs", one.run])} title=${`${one.item}: ${title(one)}`}
       why=${one.run ? `run:${one.run}` : `step:${one.item} is ${one.state}${one.reason ? `: ${one.reason}` : ""}`} facts=${html`<span>${one.run || "no run yet"}</span>${one.key && html`<span>${one.key}</span>`}<span>${one.reason || one.answer}</span>`} keys=${keys(one)} />`)}</ul>`}
     <details class="pad"><summary class="small quiet">Add an item</summary><${Form} of="lanes/{lane}/add" path=${at("lanes", lane.lane, "add")} verb="Add" first=${["task", "agent", "runtime", "key"]} done=${done} /></details><//>`;
 }
@@ -113,7 +115,7 @@ function Batch({ flow, runs }) {
   const sums = Object.entries(cells.reduce((sum, cell) => ({ ...sum, [cell.word]: (sum[cell.word] || 0) + 1 }), {}));
   return html`<${Panel} title=${counted(cells.length, "task")} act=${html`<span class="facts">${sums.map(([word, count]) => html`<b class=${`tone ${look(word)[0]}`}>${count} ${plain(word)}</b>`)}</span>`}>
     <ul class="tiles">${sorted.map(({ step, run, word, tone, glyph }) => html`<li class="row" key=${step.name} data-row data-why=${run && `run:${run.run}`}><${Glyph} name=${glyph} tone=${tone} />
-      ${run ? html`<a class="t cut" href=${link(["runs", run.run])}>${step.task || step.name}</a>` : html`<b class="t cut">${step.task || step.name}</b>`}
+      ${run ? html`<a class="t cut" href=${link(["runs", run.run])}>${title({ task: step.task || step.name })}</a>` : html`<b class="t cut">${title({ task: step.task || step.name })}</b>`}
       <span class="small cut"><span class="quiet">${step.name}, </span><span class=${`tone ${tone}`}>${plain(word)}</span> <span class="quiet">${(run && reasonOf(run)) || step.refused || ""}${run?.started_at ? ` ${took(run, now)}, ` : ""}${run ? costOf(run) : ""}</span></span></li>`)}</ul><//>`;
 }
 
@@ -150,5 +152,5 @@ function Graph({ steps }) {
 function Steps({ steps, runs }) {
   return html`<${Panel} title="Steps" count=${steps.length}><ul>${steps.map((step) => html`<${Row} key=${step.name} word=${step.outcome || step.state} href=${step.run && link(["runs", step.run])} title=${step.name}
     why=${step.run ? `run:${step.run}` : `step:${step.name} is ${step.state}${step.reason ? `: ${step.reason}` : ""}${step.needs.length ? `\nit needs ${step.needs.join(", ")}` : ""}`}
-    facts=${html`${step.task && step.task !== step.name && html`<span class="cut">${step.task}</span>`}<span>${step.run || "no run yet"}</span>${runs.get(step.run) && html`<span>${took(runs.get(step.run))}, ${costOf(runs.get(step.run))}</span>`}<span>${step.needs.length ? `after ${step.needs.join(", ")}` : "begins at once"}</span><span>${step.reason}</span>${step.refused && html`<span class="warn tone">${step.refused}</span>`}`} />`)}</ul><//>`;
+    facts=${html`${step.task && step.task !== step.name && html`<span class="cut">${title(step)}</span>`}<span>${step.run || "no run yet"}</span>${runs.get(step.run) && html`<span>${took(runs.get(step.run))}, ${costOf(runs.get(step.run))}</span>`}<span>${step.needs.length ? `after ${step.needs.join(", ")}` : "begins at once"}</span><span>${step.reason}</span>${step.refused && html`<span class="warn tone">${step.refused}</span>`}`} />`)}</ul><//>`;
 }

@@ -286,10 +286,27 @@ def test_a_log_is_read_by_offset_without_gap_or_double(world: World) -> None:
         got += piece.content
         offset, state = int(piece.headers["Pancode-Next"]), piece.headers["Pancode-State"]
     assert got == whole and state == "end" and offset == len(whole)
+    tail = world.http.get(f"/v1/runs/{run}/log", last="70000")
+    assert whole[-70_000:].startswith(tail.content) and tail.headers["Pancode-Lines-Before"] == str(
+        whole[:-70_000].count(b"\n")
+    )
     events = events_of(world.http.get(f"/v1/runs/{run}/log", offset="100", follow="1"))
     assert [k for k, _ in events][-1] == "end" and events[-1][1]["complete"] is True
     rest = b"".join(base64.b64decode(data["b64"]) for kind, data in events if kind == "log")
     assert rest == whole[100:]
+
+
+def test_what_has_ended_is_told_since_a_time(world: World) -> None:
+    run = world.dispatch(budget="2")["run"]
+    assert world.http.get("/v1/now").json()["waiting"][0]["limit_usd"] == "2"
+    world.node.carry_out(exit_code=0)
+    ended = world.http.get("/v1/now").json()["ended"]
+    assert (ended["count"], ended["states"]) == (1, {"done": 1})
+    at = world.http.get(f"/v1/runs/{run}").json()["finished_at"]
+    assert world.http.get("/v1/now", since=at).json()["ended"]["since"] == at
+    later = world.http.get("/v1/now", since="2099-01-01T00:00:00.000Z").json()["ended"]
+    assert (later["count"], later["runs"]) == (0, [])
+    assert world.http.get("/v1/now", since="when").status_code == 400
 
 
 def test_the_last_words_of_all_that_runs_are_one_answer(world: World) -> None:

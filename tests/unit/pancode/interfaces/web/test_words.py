@@ -29,6 +29,11 @@ def test_the_console_names_what_the_terminal_names() -> None:
         assert formatting.reveal_invisible(char) == f"<U+{ord(char):04X}>"
 
 
+def test_the_console_has_the_words_of_all_faces_for_an_outcome() -> None:
+    (table,) = re.findall(r"^export const STATUSES = (\{.*\});$", WORDS.read_text(), flags=re.MULTILINE)
+    assert dict(re.findall(r'(\w+): "(\w+)"', table)) == formatting.STATUSES
+
+
 def test_lines_of_a_log_take_away_no_sign_that_turns_the_reading() -> None:
     """They are in no list of what is taken away. What draws all markup names them, no page by itself."""
     lines = (WORDS.parent / "lines.js").read_text()
