@@ -107,7 +107,7 @@ def unset(key: Key, *, approve: Yes = False, face: Json) -> None:
 @verb("config undo", "pancode config undo")
 def undo(face: Json) -> None:
     """Undo the last change, unless its value was changed since; repeat to undo earlier ones."""
-    _tell(face, face.client().post(UNDO, {"by": find_user()}))
+    _tell(face, face.post(UNDO))
 
 
 def _tell(face: Face, done: ChangeAnswer) -> None:

@@ -13,7 +13,6 @@ from typer import Argument
 
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.follow import print_warnings
 from pancode.interfaces.cli.output import Face, find_user, work_folder
 from pancode.interfaces.cli.parameters import Json, Label, many, option, parse_label
 from pancode.interfaces.cli.terminal import RowColumns, escape_line, format_rows, short_time
@@ -262,15 +261,13 @@ def _work(
 @verb("schedule ls", "pancode schedule ls", "pancode schedule ls --json")
 def ls(face: Json) -> None:
     """List all schedules: when each fires next, and the result of its last firing."""
-    face.show_result(
-        face.client().get(answers.SCHEDULES), lambda answer: format_schedules(answer["schedules"])
-    )
+    face.show_result(face.get(answers.SCHEDULES), lambda answer: format_schedules(answer["schedules"]))
 
 
 @verb("schedule show", "pancode schedule show nightly")
 def show(name: Name, face: Json) -> None:
     """Show one schedule with its next five times and its last firings."""
-    _show(face, face.client().get(answers.SCHEDULE.at(name)))
+    _show(face, face.get(answers.SCHEDULE.at(name)))
 
 
 @verb("schedule pause", "pancode schedule pause nightly --reason 'the freeze'")
@@ -278,19 +275,19 @@ def pause(
     name: Name, *, reason: Annotated[str, option("The reason, shown with the schedule.")] = "", face: Json
 ) -> None:
     """Stop firing until the schedule is resumed; runs that are running continue."""
-    _show(face, face.client().post(answers.PAUSE_SCHEDULE.at(name), {"by": find_user(), "reason": reason}))
+    _show(face, face.post(answers.PAUSE_SCHEDULE.at(name), {"reason": reason}))
 
 
 @verb("schedule resume", "pancode schedule resume nightly")
 def resume(name: Name, face: Json) -> None:
     """Resume a paused schedule; times that passed during the pause are skipped."""
-    _show(face, face.client().post(answers.RESUME_SCHEDULE.at(name), {"by": find_user()}))
+    _show(face, face.post(answers.RESUME_SCHEDULE.at(name)))
 
 
 @verb("schedule run", "pancode schedule run nightly")
 def run(name: Name, face: Json) -> None:
     """Fire now, even if the schedule is paused; its times do not change."""
-    _show(face, face.client(works=True).post(answers.RUN_SCHEDULE.at(name), {"by": find_user()}))
+    _show(face, face.post(answers.RUN_SCHEDULE.at(name), works=True))
 
 
 @verb("schedule rm", "pancode schedule rm nightly")
@@ -301,5 +298,5 @@ def rm(name: Name, face: Json) -> None:
 
 
 def _show(face: Face, answer: answers.ScheduleShape) -> None:
-    print_warnings(face, answer["warnings"])
+    face.warn(answer["warnings"])
     face.show_result(answer, format_schedule)

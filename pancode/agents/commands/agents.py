@@ -35,7 +35,7 @@ def list_agents(
     *, tag: Annotated[str | None, option("Show only agents with this tag.", "T")] = None, face: Json
 ) -> None:
     """List all agents."""
-    found = face.client().get(AGENTS, cwd=find_folder())["agents"]
+    found = face.get(AGENTS, cwd=find_folder())["agents"]
     shown = [a for a in found if tag is None or tag in a["tags"]]
     if tag is not None and not shown:
         tags = sorted({one for a in found for one in a["tags"]})
@@ -75,7 +75,7 @@ def show_agent(
     if not prompt:
         if any(choice.values()):
             raise UsageError("--mode, --safety and --runtime require --prompt", fix="add --prompt")
-        agent = face.client().get(AGENTS, cwd=find_folder(), name=name)["agents"][0]
+        agent = face.get(AGENTS, cwd=find_folder(), name=name)["agents"][0]
         facts = "".join(
             f"{key:<13} {_format_value(value)}\n" for key, value in agent.items() if _has_value(key, value)
         )

@@ -32,7 +32,7 @@ def runtimes(
 
     With NAME, show one runtime, node by node.
     """
-    answer = face.client().get(answers.RUNTIMES, cwd=find_folder(), name=name)
+    answer = face.get(answers.RUNTIMES, cwd=find_folder(), name=name)
     if name is not None:
         return face.show(answer["runtimes"][0], lambda: _format_nodes(answer))
     return face.show(answer, lambda: runtime_rows(answer["runtimes"], answer["isolations"]))

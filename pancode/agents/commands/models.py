@@ -12,20 +12,12 @@ from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.cli.parameters import Json, option
-from pancode.interfaces.cli.terminal import (
-    Columns,
-    RowColumns,
-    escape_line,
-    format_advice,
-    format_bytes,
-    format_rows,
-    format_tokens,
-    short_time,
-)
+from pancode.interfaces.cli.terminal import Columns, RowColumns, format_advice, format_rows, short_time
 from pancode.interfaces.client.caller import find_folder, find_user
 from pancode.interfaces.client.client import home_of
 from pancode.interfaces.client.retry import run_model_tests
 from pancode.kernel.errors import ExitCode, UsageError
+from pancode.kernel.formatting import escape_line, format_bytes, format_tokens
 
 _Node = Annotated[str | None, option("Only this machine.", "N", complete=completions.nodes)]
 
@@ -64,11 +56,11 @@ def list_models(
             fix="omit one of them",
         )
     if servers:
-        reached = face.client().get(ENDPOINTS, node=node)
+        reached = face.get(ENDPOINTS, node=node)
         return face.show(reached, lambda: _format_endpoints(reached["endpoints"]))
     if runtime is not None:
         return show_vendors(face, runtime, tier)
-    answer = face.client().get(MODELS, cwd=find_folder(), node=node, tier=tier)
+    answer = face.get(MODELS, cwd=find_folder(), node=node, tier=tier)
     return face.show(answer, lambda: _format_models(answer["models"], tier))
 
 

@@ -24,7 +24,7 @@ def show_presets(
     Presets are shipped, or defined in your panpresets.yaml. A preset overrides PANCODE_ variables and files;
     the flags of a dispatch override the preset.
     """
-    answer = face.client().get(PRESETS, name=name)
+    answer = face.get(PRESETS, name=name)
     if name is None:
         return face.show(answer, lambda: format_rows(answer["presets"], _COLUMNS))
     facts = {key: value for key, value in answer["presets"][0].items() if value != ""}
@@ -55,11 +55,10 @@ def use_preset(
 ) -> None:
     """Make a preset the default of every dispatch; `none` removes it. Your files are not changed."""
     if name == "none":
-        ended = face.client().post(UNSET_PRESET, {"by": find_user()})
+        ended = face.post(UNSET_PRESET)
         return face.show(ended, lambda: f"preset {ended['before']} is no longer applied\n")
     body = {"name": name, "by": find_user(), "yes": yes}
     answer = post_confirmed(face.client(), APPLY_PRESET, body, face.confirm_or_decline)
-    for warning in answer["warnings"]:
-        face.note(f"warning: {escape_line(warning)}")
+    face.warn(answer["warnings"])
     columns: Columns = {"KEY": "key", "VALUE": "value", "ORIGIN": "origin"}
     return face.show(answer, lambda: format_rows(answer["settings"], columns))

@@ -47,7 +47,7 @@ def show(
     form of its report are shortened. The task, mode, rules and tools are always complete.
     """
     if _RUN.fullmatch(name):
-        prompt = face.client().get(RUN_PROMPT.at(name))
+        prompt = face.get(RUN_PROMPT.at(name))
         head = f"{prompt['run']} of {prompt['agent']}\ndigest {prompt['digest']}\n\n"
         return face.show(prompt, lambda: head + safe_block(prompt["text"]))
     query = {"model": model, "mode": mode, "safety": safety, "runtime": runtime, "task": task}
@@ -57,7 +57,7 @@ def show(
 def compile_prompt(face: Face, agent: str, choice: dict[str, str | None]) -> PromptAnswer:
     """Return the prompt of an agent as a dispatch from this folder would compile it."""
     query = {key: value for key, value in choice.items() if value is not None}
-    return face.client().get(PROMPT.at(agent), cwd=find_folder(), **query)
+    return face.get(PROMPT.at(agent), cwd=find_folder(), **query)
 
 
 def in_parts(answer: PromptAnswer) -> str:

@@ -12,17 +12,10 @@ from pancode.budget.answers import BUDGET, SET_CEILING, SETTLE, UNSET_CEILING, B
 from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import find_user
 from pancode.interfaces.cli.parameters import Json, Run, option, parse_money
-from pancode.interfaces.cli.terminal import (
-    Columns,
-    escape_line,
-    format_count,
-    format_rows,
-    format_unsettled,
-    format_usd,
-)
+from pancode.interfaces.cli.terminal import Columns, format_rows, format_unsettled
 from pancode.interfaces.client.caller import work_folder
 from pancode.kernel.errors import UsageError
-from pancode.kernel.formatting import count_noun
+from pancode.kernel.formatting import count_noun, escape_line, format_count, format_usd
 
 NONE = "none"
 
@@ -51,7 +44,7 @@ def show(
 
     A run starts only if spent money, reserved money and its own estimate fit under every ceiling.
     """
-    face.show_result(face.client().get(BUDGET, all=everything), _format_books)
+    face.show_result(face.get(BUDGET, all=everything), _format_books)
 
 
 _BOOKS: Columns = {
@@ -134,5 +127,5 @@ def settle(
     accept it with the amount that its node claims, or reject it with the amount that counts now (`pancode
     runs show RUN`).
     """
-    answer = face.client().post(SETTLE, {"by": find_user(), "run": run, "usd": amount})
+    answer = face.post(SETTLE, {"run": run, "usd": amount})
     face.show(answer, lambda: f"{answer['run']}  settled at {format_usd(answer['usd'])}\n")

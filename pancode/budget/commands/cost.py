@@ -13,16 +13,9 @@ from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.cli.parameters import Json, option
-from pancode.interfaces.cli.terminal import (
-    Columns,
-    format_count,
-    format_rows,
-    format_unsettled,
-    known_usd,
-    short_time,
-)
+from pancode.interfaces.cli.terminal import Columns, format_rows, format_unsettled, known_usd, short_time
 from pancode.kernel.errors import UsageError
-from pancode.kernel.formatting import count_noun
+from pancode.kernel.formatting import count_noun, format_count
 
 _FIGURES = ("runs", "usd", "disputed_usd", "unknown_runs", "tokens", "agent_minutes")
 
@@ -60,9 +53,7 @@ def cost(
     if as_csv and face.as_json:
         raise UsageError("--json and --csv cannot be combined", fix="omit --json or --csv")
     where = None if repository is None else os.path.abspath(repository)
-    answer = face.client().get(
-        COST, by=by, since=since, limit=number, agent=agent, node=node, repository=where
-    )
+    answer = face.get(COST, by=by, since=since, limit=number, agent=agent, node=node, repository=where)
     face.show(answer, lambda: _format_csv(answer) if as_csv else _format_lines(answer, face))
 
 

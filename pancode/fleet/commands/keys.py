@@ -11,7 +11,7 @@ from typer import Argument
 from pancode.fleet.answers import PING
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.output import Face, find_user
+from pancode.interfaces.cli.output import Face
 from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import RowColumns, format_rows, short_time
 from pancode.interfaces.client.client import home_of
@@ -49,10 +49,10 @@ def keys(
             "--lost requires --rotate, and --rotate takes no NAME", fix="pancode admin keys --rotate --lost"
         )
     if rotate:
-        answer = _begun_anew(face) if lost else face.client().post(ROTATE, {"by": find_user()})
+        answer = _begun_anew(face) if lost else face.post(ROTATE)
         message = "the coordinator has a new key; next: pancode fleet up\n"
         return face.show(answer, lambda: message + format_rows(answer["keys"], _COLUMNS))
-    answer = face.client().get(KEYS)
+    answer = face.get(KEYS)
     if name is None:
         return face.show(answer, lambda: format_rows(answer["keys"], _COLUMNS))
     found = [row for row in answer["keys"] if _is_meant(row, name)]

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, NotRequired, TypeVar, cast
 
 from pancode.interfaces.cli.output import Face, exit_of, find_user, write_stderr
 from pancode.interfaces.cli.progress import ProgressRow, SetUpLine, SetUpTimer
-from pancode.interfaces.cli.terminal import color_state, escape_line, format_count, format_seconds, format_usd
+from pancode.interfaces.cli.terminal import (
+    color_state,
+    escape_line,
+    format_count,
+    format_seconds,
+    format_usd,
+    list_choices,
+)
 from pancode.interfaces.client import retry
 from pancode.interfaces.client.client import Client, RepeatedPost, path_of
 from pancode.interfaces.client.session import followed_log, in_turn
@@ -24,7 +31,6 @@ from pancode.runs.answers import (
     QueuedAnswer,
     RunDetail,
     RunShape,
-    RunWaits,
     VerificationShape,
 )
 from pancode.sessions.answers import SESSION, TURN, SessionShape
@@ -53,7 +59,7 @@ def post_with_progress(
 def follow_new(face: Face, route: Route[QueuedAnswer], body: dict[str, Any], detach: bool) -> int:
     """Start the run and wait for it; return the exit status of its outcome. With `detach`, do not wait."""
     answer = post_with_progress(face, face.client(works=True), route, body)
-    print_warnings(face, answer["warnings"])
+    face.warn(answer["warnings"])
     if "answer" in answer:
         face.note(f"answered: {escape_line(answer['answer'])}")
     if "workflow" in answer:
@@ -68,12 +74,6 @@ def follow_new(face: Face, route: Route[QueuedAnswer], body: dict[str, Any], det
         return ExitCode.DETACHED
     whole = client.get(RUN.at(ended["run"]))
     return face.end(exit_of(ended["outcome"]), ended, lambda: format_end(whole))
-
-
-def print_warnings(face: Face, warnings: Iterable[str]) -> None:
-    """Print each warning as a note, separate from the result."""
-    for warning in warnings:
-        face.note(f"warning: {escape_line(warning)}")
 
 
 def show_queued(face: Face, answer: QueuedAnswer) -> None:
@@ -112,17 +112,12 @@ def suspend_session(face: Face, client: Client, run: str) -> SessionShape:
     requested = False
     for _ in range(int(_REST_S / _SUSPEND_LOOK_S)):
         shape = client.get(SESSION.at(run))
-        mine = next(
-            (one for one in shape["interactive_runs"] if one["run"] == run), shape["interactive_runs"][-1]
-        )
-        if mine["state"] == "ended":
+        runs, question = shape["interactive_runs"], shape["asks"]
+        if next((one for one in runs if one["run"] == run), runs[-1])["state"] == "ended":
             return shape
-        if shape["asks"] is not None:
-            what = (
-                f"{run} rests after its turn, which waits for an answer: "
-                f"{escape_line(shape['asks']['words'])}"
-            )
-            raise WorkspaceError(what, fix=f"{shape['asks']['command']}; then run the same command again")
+        if question is not None:
+            what = f"{run} rests after its turn, which waits for an answer: {escape_line(question['words'])}"
+            raise WorkspaceError(what, fix=f"{question['command']}; then run the same command again")
         if not requested and shape["state"] in ("works", "waits for you"):
             behind = "behind the turn at work" if shape["state"] == "works" else "first"
             face.note(f"  the conversation rests {behind}: it continues with your next message")
@@ -156,36 +151,30 @@ def format_progress(done: int, of: int) -> str:
 
 def gate_lines(run: RunDetail) -> list[str]:
     """Return a line for each gate of a run and its result, or one line if the change had no gates."""
-    none = ["  gates      none: nothing has tested it"] if run["commit"] else []
+    if not run["gates"]:
+        return ["  gates      none: nothing has tested it"] if run["commit"] else []
     gates = [(escape_line(one["name"]), gate_state(one)) for one in run["gates"]]
-    return [
-        f"  gates      {name}: {color_state(state.split(',')[0])}{state[6:]}" for name, state in gates
-    ] or none
+    return [f"  gates      {name}: {color_state(state.split(',')[0])}{state[6:]}" for name, state in gates]
 
 
 def report_lines(run: RunDetail, most: int) -> list[str]:
     """Return the lines of the reports, with at most `most` results per file."""
-    return [line for report in run["reports"] for line in _report(report, most)]
-
-
-def _report(report: dict[str, Any], most: int) -> list[str]:
-    if report["unread"]:
-        return [f"  report     {escape_line(report['file'])}: unreadable: {escape_line(report['unread'])}"]
-    counts = (
-        ", ".join(f"{number} {escape_line(level)}" for level, number in report["counts"].items())
-        or "no result"
-    )
-    tool = f" ({escape_line(report['tool'])})" if report["tool"] else ""
-    shown = report["results"][:most]
-    lines = [f"  report     {escape_line(report['file'])}{tool}: {counts}"]
-    lines += [f"    {escape_line(_format_finding(one))}" for one in shown]
-    more = len(report["results"]) - len(shown)
-    return lines + ([f"    and {more} more in the receipt"] if more else [])
-
-
-def _format_finding(one: dict[str, Any]) -> str:
-    line = f":{one['line']}" if one["line"] is not None else ""
-    return "  ".join(filter(None, (one["level"], f"{one['file']}{line}", one["rule"], one["text"])))
+    lines = list[str]()
+    for report in run["reports"]:
+        head = f"  report     {escape_line(report['file'])}"
+        if report["unread"]:
+            lines.append(f"{head}: unreadable: {escape_line(report['unread'])}")
+            continue
+        counts = ", ".join(f"{number} {escape_line(level)}" for level, number in report["counts"].items())
+        tool = f" ({escape_line(report['tool'])})" if report["tool"] else ""
+        lines.append(f"{head}{tool}: {counts or 'no result'}")
+        for one in report["results"][:most]:
+            line = f":{one['line']}" if one["line"] is not None else ""
+            cells = (one["level"], f"{one['file']}{line}", one["rule"], one["text"])
+            lines.append(f"    {escape_line('  '.join(filter(None, cells)))}")
+        more = len(report["results"]) - most
+        lines += [f"    and {more} more in the receipt"] if more > 0 else []
+    return lines
 
 
 class WaitedRun(RunShape):
@@ -280,9 +269,8 @@ def report_detached(face: Face, run: str) -> int:
 
 def watch_run(face: Face, client: Client, run: str) -> Iterator[RunShape]:
     """Yield the run at each change until it has ended, even if the coordinator restarts."""
-    for event in retry.resume_stream(
-        face.note, run, lambda: client.events("GET", path_of("runs", run, "events"))
-    ):
+    path = path_of("runs", run, "events")
+    for event in retry.resume_stream(face.note, run, lambda: client.events("GET", path)):
         if event.kind == "run":
             yield event.data
 
@@ -314,9 +302,7 @@ def _stage(shape: RunShape) -> str:
 
 _LOGS = {
     "setup_failed": "--stream setup ",
-    "gate_failed": "--stream gates.log ",
-    "gate_not_runnable": "--stream gates.log ",
-    "gate_not_judged": "--stream gates.log ",
+    **dict.fromkeys(("gate_failed", "gate_not_runnable", "gate_not_judged"), "--stream gates.log "),
 }
 """Options of `runs logs` for failures whose output is not in the agent's stream."""
 
@@ -358,11 +344,12 @@ def _format_ending(shape: RunDetail) -> str:
 def format_summary(shape: RunDetail) -> str:
     """Summarize a finished run in a few lines; findings (such as a file left behind) are never left out."""
     notes = f" ({', '.join(list_notes(shape))})" if list_notes(shape) else ""
-    reason = format_reason(shape)
+    reason, usage = format_reason(shape), shape["usage"]
     lines = [f"{shape['run']}  {color_state(format_status(shape))}{notes}{f'  {reason}' if reason else ''}"]
-    lines.append(
-        f"  on {shape['node'] or '-'}, {shape['runtime']}, {format_run_time(shape)}, {_format_cost(shape)}"
-    )
+    source = f" ({usage['cost_source']})" if usage["cost_usd"] is not None else ""
+    disputed = f", and {format_usd(usage['disputed_usd'])} disputed" if usage["disputed_usd"] else ""
+    cost = f"cost {format_usd(usage['cost_usd'])}{source}{disputed}"
+    lines.append(f"  on {shape['node'] or '-'}, {shape['runtime']}, {format_run_time(shape)}, {cost}")
     if shape["commit"]:
         files = len(shape["files_changed"])
         lines.append(f"  commit {shape['commit'][:12]}, {count_noun(files, 'file')} changed")
@@ -374,7 +361,10 @@ def format_summary(shape: RunDetail) -> str:
 def _list_next_looks(shape: RunDetail) -> list[str]:
     """Return lines with the findings, the run's questions, and where to look after a failure."""
     lines = [f"  finding    {escape_line(text)}" for text in shape["findings"]]
-    lines += _format_question(shape["run"], shape["inbox"]) if shape["inbox"] else []
+    item = shape["inbox"]
+    if item:
+        no = "" if item["kind"] == "call" else f"   no: pancode deny {shape['run']}"
+        lines += [*list_choices(item["choices"]), f"  it waits for your answer: {item['command']}{no}"]
     if shape["outcome"] not in (None, "done"):
         failure = shape["attempts"][-1]["failure"] if shape["attempts"] else None
         stream = _LOGS.get(failure or "", "")
@@ -384,12 +374,6 @@ def _list_next_looks(shape: RunDetail) -> list[str]:
     return lines
 
 
-def _format_question(run: str, item: RunWaits) -> list[str]:
-    choices = [f"  {number}: {escape_line(one)}" for number, one in enumerate(item["choices"], start=1)]
-    no = "" if item["kind"] == "call" else f"   no: pancode deny {run}"
-    return [*choices, f"  it waits for your answer: {item['command']}{no}"]
-
-
 def _format_tests(seen: VerificationShape) -> str:
     before = [escape_line(str(one["node"])) for one in seen["earlier"] if one["state"] == "disputed"]
     disputed = f" (disputed before by {', '.join(before)})" if before else ""
@@ -397,23 +381,10 @@ def _format_tests(seen: VerificationShape) -> str:
 
 
 def _format_landing(landing: LandingShape) -> str:
-    where = (
-        f" in {escape_line(landing['tree'])}, {count_noun(len(landing['files']), 'file')}, not committed"
-        if landing.get("tree")
-        else ""
-    )
+    files = count_noun(len(landing.get("files", ())), "file")
+    where = f" in {escape_line(landing['tree'])}, {files}, not committed" if landing.get("tree") else ""
     why = f": {escape_line(landing['why'])}" if landing.get("why") else ""
     return f"{escape_line(landing['status'])}{where}{why}"
-
-
-def _format_cost(shape: RunShape) -> str:
-    usage = shape["usage"]
-    source = usage["cost_source"]
-    disputed = f", and {format_usd(usage['disputed_usd'])} disputed" if usage["disputed_usd"] else ""
-    return (
-        f"cost "
-        f"{format_usd(usage['cost_usd'])}{f' ({source})' if usage['cost_usd'] is not None else ''}{disputed}"
-    )
 
 
 def format_run_time(shape: RunShape) -> str:

@@ -22,6 +22,7 @@ from pancode.interfaces.client.caller import work_folder as work_folder
 from pancode.interfaces.client.client import Client, home_here, home_of, place_of
 from pancode.interfaces.client.remote.place import forget_remote, remote_of
 from pancode.kernel.errors import ExitCode, PancodeError, Problem, UsageError
+from pancode.kernel.route import A, Route
 
 PROGRAM = (sys.executable, "-P", "-m", "pancode")
 """How a command starts another `pancode` command. `-P`: a `pancode.py` in the current folder is not
@@ -47,6 +48,19 @@ class Face:
             for warning in find_ignored_variables(client, folder_here(), os.environ):
                 self.note(f"warning: {warning}")
         return client
+
+    def get(self, route: Route[A], **query: object) -> A:
+        """Return the coordinator's answer."""
+        return self.client().get(route, **query)
+
+    def post(self, route: Route[A], body: Mapping[str, object] | None = None, *, works: bool = False) -> A:
+        """Send a request in the name of the user, and return the coordinator's answer."""
+        return self.client(works=works).post(route, {"by": find_user(), **(body or {})})
+
+    def warn(self, warnings: Iterable[str]) -> None:
+        """Print each warning as a note, separate from the result."""
+        for warning in warnings:
+            self.note(f"warning: {escape_line(warning)}")
 
     def acts_here(self, what: str) -> None:
         """Make the command act on this machine; print a note if the coordinator is on another one."""

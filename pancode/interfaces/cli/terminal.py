@@ -104,7 +104,22 @@ def _name_char(found: re.Match[bytes]) -> bytes:
 
 def safe_block(text: str) -> str:
     """Return several lines of untrusted text, each safe to print."""
-    return "".join(f"{escape_line(line)}\n" for line in text.splitlines())
+    return escape_lines(text.splitlines())
+
+
+def escape_lines(lines: Iterable[str]) -> str:
+    """Return these lines of untrusted text as one text."""
+    return "".join(f"{escape_line(line)}\n" for line in lines)
+
+
+def format_facts(facts: Mapping[str, object], width: int) -> str:
+    """Return a line for each fact that is known, its name padded to this width."""
+    return escape_lines(f"  {key:<{width}} {value}" for key, value in facts.items() if value)
+
+
+def list_choices(choices: Iterable[str]) -> list[str]:
+    """Return a numbered line for each choice of a question."""
+    return [f"  {number}: {escape_line(one)}" for number, one in enumerate(choices, start=1)]
 
 
 class Sink:

@@ -8,7 +8,6 @@ from typer import Argument
 
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.follow import print_warnings
 from pancode.interfaces.cli.output import find_user
 from pancode.interfaces.cli.parameters import Json, option, parse_money
 from pancode.interfaces.cli.terminal import Columns, escape_line, format_rows, safe_block, short_time
@@ -66,7 +65,7 @@ _ISSUES: Columns = {
 @verb("issue show", "pancode issue show SHOP-12")
 def show(issue: Issue, face: Json) -> None:
     """Show one issue with its text."""
-    face.show_result(face.client().get(ISSUE.at(issue)), _format_issue)
+    face.show_result(face.get(ISSUE.at(issue)), _format_issue)
 
 
 def _format_issue(one: IssueAnswer) -> str:
@@ -121,14 +120,14 @@ def on(
     client = face.client(works=True)
     if dry_run:
         view = client.post(WORK, body)
-        print_warnings(face, view["warnings"])
+        face.warn(view["warnings"])
         face.show(
             view,
             lambda: f"{safe_block(view['task'])}\n{format_plan(view['report'], view['report']['snapshot'])}",
         )
         return ExitCode.DONE if view["report"]["admitted"] else ExitCode.REFUSED
     answer = post_agreed(face, client, WORK, body)
-    print_warnings(face, answer["warnings"])
+    face.warn(answer["warnings"])
     return face.end(ExitCode.DONE, answer, lambda: _format_begun(answer))
 
 

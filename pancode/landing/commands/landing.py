@@ -158,8 +158,7 @@ def finish_landing(face: Face, run: str, body: dict[str, Any], *, detach: bool) 
 
     client = face.client(works=True)
     answer = act_when_suspended(face, client, run, ask)
-    for warning in answer.pop("warnings", []):
-        face.note(f"warning: {escape_line(warning)}")
+    face.warn(answer.pop("warnings", []))
     if detach:
         face.show(answer, lambda: f"{answer['run']}  {answer['state']}  resolves the conflict of {run}\n")
         return ExitCode.DONE
@@ -354,7 +353,7 @@ def _land_all_green(
 def _queue(face: Face, body: dict[str, Any]) -> int:
     if body != {"gates": True}:
         raise UsageError("RUN is required", fix="pancode land last")
-    answer = face.client().get(LANDINGS)
+    answer = face.get(LANDINGS)
     face.show(answer, lambda: format_rows(answer["landings"], _QUEUED, "no landing waits"))
     return ExitCode.DONE
 

@@ -18,7 +18,6 @@ from pancode.interfaces.cli.terminal import (
     can_draw,
     color_diff,
     color_state,
-    escape_line,
     escape_output,
     paint_text,
     safe_block,
@@ -26,7 +25,7 @@ from pancode.interfaces.cli.terminal import (
 from pancode.interfaces.client.caller import work_folder
 from pancode.interfaces.client.client import Client, path_of
 from pancode.kernel.errors import ApiError, ExitCode, PancodeError, WorkspaceError
-from pancode.kernel.formatting import count_noun
+from pancode.kernel.formatting import count_noun, escape_line
 from pancode.landing.answers import DROP, REVIEW
 from pancode.landing.commands import progress
 from pancode.people.answers import CONTINUE

@@ -41,12 +41,10 @@ def find(
     """
     text = " ".join(words or ())
     if told:
-        given = face.client().get(
-            REMEMBERED, text=text or None, lane=lane, workspace=workspace, cwd=find_folder()
-        )
+        given = face.get(REMEMBERED, text=text or None, lane=lane, workspace=workspace, cwd=find_folder())
         return face.show(given, lambda: format_notes(given))
     whole = "1" if everywhere else None
-    answer = face.client().get(
+    answer = face.get(
         HISTORY, text=text or None, limit=number, all=whole, lane=lane, workspace=workspace, cwd=find_folder()
     )
     leaves = "a run leaves one when it is done here and ends with the report that it was asked for"
@@ -72,7 +70,7 @@ def in_short(note: NoteShape) -> str:
 @verb("history show", "pancode history show last")
 def show(run: Run, face: Json) -> None:
     """Show the whole note of a run."""
-    face.show_result(face.client().get(NOTE.at(run)), _format_note)
+    face.show_result(face.get(NOTE.at(run)), _format_note)
 
 
 def _format_note(note: NoteShape) -> str:

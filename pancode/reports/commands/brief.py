@@ -24,19 +24,19 @@ def show_brief(face: Face, since: str, markdown: bool) -> None:
     if markdown and face.as_json:
         raise UsageError("--json and --markdown cannot be combined", fix="omit --json or --markdown")
     if since != LAST:
-        report = face.client().get(REPORT, by=find_user(), since=since)
+        report = face.get(REPORT, by=find_user(), since=since)
         costs = {"by_day": report["by_day"], "by_repository": report["by_repository"]}
         shown = (("By repository", report["by_repository"]), ("By day", report["by_day"]))
         of_time = {**report["brief"], **costs}
         return face.show(of_time, lambda: _text(report["brief"], markdown, shown))
     tell_brief(face, markdown)
-    face.client().post(LOOKED, {"by": find_user()})
+    face.post(LOOKED)
     return None
 
 
 def tell_brief(face: Face, markdown: bool = False) -> None:
     """Show what happened since the user's last visit; this does not count as a visit."""
-    face.show_result(face.client().get(BRIEFING, by=find_user()), lambda answer: _text(answer, markdown))
+    face.show_result(face.get(BRIEFING, by=find_user()), lambda answer: _text(answer, markdown))
 
 
 def _text(answer: BriefShape, markdown: bool, costs: Costs = ()) -> str:

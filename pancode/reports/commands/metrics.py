@@ -12,7 +12,7 @@ from pancode.reports.answers import METRICS, FigureShape
 
 def show_metrics(face: Face, *, brief: bool) -> None:
     """Show the fleet's figures: six lines on a terminal or with `brief`; in a pipe, Prometheus text."""
-    answer = face.client().get(METRICS)
+    answer = face.get(METRICS)
     short = brief or sys.stdout.isatty()
     data = {"figures": answer["figures"]}
     face.show(data, lambda: six_lines(answer["figures"]) if short else answer["text"])

@@ -96,7 +96,7 @@ def audit(
 
 
 def _verify(face: Face) -> int:
-    answer = face.client().get(AUDIT_VERDICT)
+    answer = face.get(AUDIT_VERDICT)
     passed = answer["verdict"] == "PASS"
     words = f"{answer['verdict']}  in order: {answer['entries']:,} of the audit"
     signed = f", signed up to entry {answer['anchored']:,}" if answer["anchored"] else ", no entry is signed"

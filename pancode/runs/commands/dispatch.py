@@ -19,7 +19,6 @@ from pancode.interfaces.cli.follow import (
     format_end,
     format_summary,
     post_with_progress,
-    print_warnings,
     show_queued,
     unless_landed,
     wait_for_landing,
@@ -175,7 +174,7 @@ def queue_run(face: Face, ctx: typer.Context, *, interactive: bool = True) -> Qu
     nodes = NodePreparation(face, client, is_agreed=given["install"], verbose=given["verbose"])
     answer = nodes.ask(lambda: post(face, client, QUEUE, body))
     is_started = answer["state"] == "pending" and nodes.start_for(body.get("node"), detach=given["detach"])
-    print_warnings(face, (one for one in answer["warnings"] if not is_started or WOULD_WAIT not in one))
+    face.warn(one for one in answer["warnings"] if not is_started or WOULD_WAIT not in one)
     if answer["chosen"] and ctx.params.get("verbose"):
         face.note(f"agent {answer['agent']}: {escape_line(answer['chosen'])}")
     return answer

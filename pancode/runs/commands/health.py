@@ -18,7 +18,7 @@ from pancode.runs.commands.named_runs import find_run
 
 def show_health(face: Face, *, whole: bool) -> int:
     """Show the health of each agent with work and of each node; only problems, or all (`whole`)."""
-    answer = face.client().get(HEALTH)
+    answer = face.get(HEALTH)
     agents, machines = (
         [row for row in rows if whole or row["gravity"] != "well"]
         for rows in (answer["agents"], answer["machines"])

@@ -20,7 +20,7 @@ from pancode.runs.answers import QUEUES, JobShape, QueueShape, QueuesShape
 
 def show_queues(face: Face, name: str | None) -> None:
     """Show all queues with their waiting and active work; or one: its name, a pool's requirement, a node."""
-    face.show_result(face.client().get(QUEUES, name=name), format_queues)
+    face.show_result(face.get(QUEUES, name=name), format_queues)
 
 
 class QueuedJob(JobShape):

@@ -97,7 +97,7 @@ def verify(
         raise UsageError(
             "--chain takes neither RUN nor --keys", fix=f"pancode receipt verify --chain {chain}"
         )
-    answer = _get_verdict(face, run or LAST, keys) if chain is None else face.client().get(CHAIN.at(chain))
+    answer = _get_verdict(face, run or LAST, keys) if chain is None else face.get(CHAIN.at(chain))
     face.show_result(answer, format_verdict)
     return _STATUS.get(answer["verdict"], ExitCode.SIGNATURE)
 
@@ -109,8 +109,8 @@ def _get_verdict(face: Face, run: str, keys: Path | None) -> VerdictShape:
         return verify_file(Path(run), keys)
     try:
         if run.startswith("w-"):
-            return face.client().get(WORKFLOW_VERDICT.at(run))
-        return face.client().get(SESSION_VERDICT.at(run))  # any run, also outside a session
+            return face.get(WORKFLOW_VERDICT.at(run))
+        return face.get(SESSION_VERDICT.at(run))  # any run, also outside a session
     except ApiError as error:
         if error.exit_code is not ExitCode.NOT_FOUND:
             raise
@@ -142,6 +142,6 @@ def export(
     """Print a receipt with the public keys, as a file to verify anywhere; without RUN only the keys."""
     if dsse and run is None:
         raise UsageError("RUN is required", fix="pancode receipt export last --dsse")
-    answer = face.client().get(EXPORT, run=run)
+    answer = face.get(EXPORT, run=run)
     shown = answer["receipt"] if dsse else answer
     sys.stdout.write(json.dumps(shown, indent=None if face.as_json else 2) + "\n")

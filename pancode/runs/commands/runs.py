@@ -25,19 +25,23 @@ from pancode.interfaces.cli.parameters import Cursor, Json, Run, Whole, fetch_pa
 from pancode.interfaces.cli.terminal import (
     RowColumns,
     can_draw,
-    clip_columns,
     color_diff,
-    escape_line,
     escape_output,
-    format_bytes,
     format_rows,
-    format_usd,
     safe_block,
     short_time,
 )
 from pancode.interfaces.client.client import path_of
 from pancode.kernel.errors import ExitCode
-from pancode.kernel.formatting import cost_of, count_noun, format_status
+from pancode.kernel.formatting import (
+    clip_columns,
+    cost_of,
+    count_noun,
+    escape_line,
+    format_bytes,
+    format_status,
+    format_usd,
+)
 from pancode.kernel.names import LAST
 from pancode.landing.answers import JUDGE
 from pancode.people.answers import CONTINUE

@@ -14,7 +14,6 @@ from typer import Argument
 from node_agent.wire.clock import SystemClock, SystemIds
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import BARE, verb
-from pancode.interfaces.cli.follow import print_warnings
 from pancode.interfaces.cli.output import Face, find_user, folder_here, tell_error, write_stderr
 from pancode.interfaces.cli.parameters import Json, Run, option
 from pancode.interfaces.cli.terminal import escape_line
@@ -129,7 +128,7 @@ def chat(
 
 
 def _tell_begun(face: Face, begun: Mapping[str, Any]) -> None:
-    print_warnings(face, begun["warnings"])
+    face.warn(begun["warnings"])
     chosen = f", {escape_line(begun['chosen'])}" if begun["chosen"] else ""
     face.note(f"session {begun['run']}: agent {escape_line(begun['agent'])}{chosen}")
 

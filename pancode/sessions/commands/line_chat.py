@@ -14,7 +14,6 @@ from shutil import get_terminal_size
 from typing import Any, cast
 
 from node_agent.wire.clock import Clock, Ids
-from pancode.interfaces.cli.follow import print_warnings
 from pancode.interfaces.cli.output import Face, exit_of, find_user, tell_error, write_stderr
 from pancode.interfaces.cli.terminal import Sink, escape_line, format_count, format_usd, safe_block
 from pancode.interfaces.client.caller import terminal_is_gone
@@ -415,7 +414,7 @@ class ChatLoop:
     def say(self, text: str) -> tuple[str, int]:
         """Send a message to the session; return its run, and its number in that run."""
         done = self._acts.say(text)
-        print_warnings(self._face, done["warnings"])
+        self._face.warn(done["warnings"])
         message = (str(done["run"]), int(done["number"]))
         self._sent.append(message)
         if self._tty:

@@ -14,20 +14,18 @@ from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.follow import suspend_session
 from pancode.interfaces.cli.output import Face, find_user
 from pancode.interfaces.cli.parameters import Json, Run, option
-from pancode.interfaces.cli.terminal import (
-    Columns,
-    RowColumns,
-    escape_line,
-    format_count,
-    format_rows,
-    format_usd,
-    safe_block,
-    short_time,
-)
+from pancode.interfaces.cli.terminal import Columns, RowColumns, format_rows, safe_block, short_time
 from pancode.interfaces.client.client import Client
 from pancode.interfaces.client.session import OVER
 from pancode.kernel.errors import UsageError
-from pancode.kernel.formatting import clip_columns, count_noun, format_outcome
+from pancode.kernel.formatting import (
+    clip_columns,
+    count_noun,
+    escape_line,
+    format_count,
+    format_outcome,
+    format_usd,
+)
 from pancode.runs.commands.runs import format_runs
 from pancode.sessions import answers
 from pancode.sessions.commands.export import fetch_conversation, format_markdown, write_new
@@ -58,7 +56,7 @@ def ls(
     face: Json,
 ) -> None:
     """List the newest sessions and their states; below them, the terminals of `pancode up`."""
-    answer = face.client().get(answers.SESSIONS, limit=number)
+    answer = face.get(answers.SESSIONS, limit=number)
     none = "no sessions; start one: pancode chat"
     terminals = list(map(asdict, list_terminals()))
     report = {**answer, "terminals": terminals}
@@ -287,5 +285,5 @@ def end(run: Run, *, face: Json) -> None:
 
     `pancode land` lands its change. A message can still continue it: pancode sessions attach.
     """
-    done = face.client().post(answers.END.at(run), {"by": find_user()})
+    done = face.post(answers.END.at(run))
     face.show(done, lambda: f"{done['session']}  is ending; see: pancode sessions show {done['session']}\n")

@@ -10,7 +10,6 @@ from typer import Argument
 
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.follow import print_warnings
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.cli.parameters import Json, many, option, parse_duration, parse_money
 from pancode.interfaces.cli.terminal import RowColumns, clip_columns, escape_line, format_rows, format_usd
@@ -194,7 +193,7 @@ def request_of(body: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
 
 def wait_for_workflow(face: Face, answer: WorkflowShape, *, detach: bool) -> int:
     """Wait for a workflow that was started or continues; return the exit status."""
-    print_warnings(face, answer["warnings"])
+    face.warn(answer["warnings"])
     if detach:
         return face.end(ExitCode.DONE, answer, lambda: format_headline(answer))
     ended = wait_for(face, face.client(), answer["workflow"])

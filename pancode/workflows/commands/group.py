@@ -11,16 +11,9 @@ from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face, find_user, list_findings
 from pancode.interfaces.cli.parameters import Cursor, Json, Whole, fetch_page, many, option
-from pancode.interfaces.cli.terminal import (
-    Columns,
-    clip_columns,
-    escape_line,
-    format_rows,
-    format_usd,
-    safe_block,
-)
+from pancode.interfaces.cli.terminal import Columns, format_rows, safe_block
 from pancode.kernel.errors import ConfigError, ExitCode, NotFoundError, UsageError
-from pancode.kernel.formatting import count_noun
+from pancode.kernel.formatting import clip_columns, count_noun, escape_line, format_usd
 from pancode.kernel.route import Route
 from pancode.runs.commands.receipts import format_verdict
 from pancode.workflows import answers
@@ -117,17 +110,17 @@ def show(
         face.show({"name": found.name, "file": found.place, "text": found.text}, lambda: found.text)
         return ExitCode.DONE
     if follow:
-        return wait_for_workflow(face, face.client().get(answers.WORKFLOW.at(w)), detach=False)
+        return wait_for_workflow(face, face.get(answers.WORKFLOW.at(w)), detach=False)
     show_workflow(face, w)
     return ExitCode.DONE
 
 
 def show_workflow(face: Face, w: str) -> None:
-    face.show_result(face.client().get(answers.WORKFLOW.at(w)), format_workflow)
+    face.show_result(face.get(answers.WORKFLOW.at(w)), format_workflow)
 
 
 def show_board(face: Face, w: str, key: str | None) -> None:
-    found = face.client().get(answers.BOARD.at(w))["board"]
+    found = face.get(answers.BOARD.at(w))["board"]
     if key is not None:
         found = [one for one in found if key in (one["key"], one["key"].partition("/")[0])]
         if not found:
@@ -256,7 +249,7 @@ def begin_again(
 
 def show_receipt(face: Face, w: str) -> None:
     """Show the signed summary of an ended workflow, which names the receipts of its runs."""
-    face.show_result(face.client().get(answers.WORKFLOW_RECEIPT.at(w)), _format_receipt)
+    face.show_result(face.get(answers.WORKFLOW_RECEIPT.at(w)), _format_receipt)
 
 
 def _format_receipt(answer: answers.WorkflowReceipt) -> str:

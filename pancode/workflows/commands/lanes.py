@@ -63,7 +63,7 @@ def create(
     if pause and resume:
         raise UsageError("--pause and --resume cannot be combined", fix="use only one of them")
     if pause:
-        held = face.client().post(answers.PAUSE_LANE.at(name), {"by": find_user(), "reason": reason})
+        held = face.post(answers.PAUSE_LANE.at(name), {"reason": reason})
         return _show(face, held)
     if resume:
         again = {"by": find_user(), **({} if total is None else {"budget": total})}
@@ -126,7 +126,7 @@ def _format_added(answer: answers.LaneAddedAnswer) -> str:
 @verb("lane ls", "pancode lane ls")
 def ls(face: Json) -> None:
     """List all lanes: the current item of each, and what it waits for."""
-    answer = face.client().get(answers.LANES)
+    answer = face.get(answers.LANES)
     none = "no lanes yet; try: pancode lane create NAME"
     face.show(answer, lambda: format_rows(answer["lanes"], _LANES, none, spare=("COST",), cut="AT"))
 
@@ -148,7 +148,7 @@ _LANES: Columns = {
 @verb("lane show", "pancode lane show night")
 def show(lane: Lane, face: Json) -> None:
     """Show a lane: its state, the command that helps, and its items in order."""
-    _show(face, face.client().get(answers.LANE.at(lane)))
+    _show(face, face.get(answers.LANE.at(lane)))
 
 
 def _show(face: Face, answer: answers.LaneShape) -> None:
@@ -188,7 +188,7 @@ _ITEMS: Columns = {
 @verb("lane skip", "pancode lane skip night", "pancode lane skip night 7")
 def skip(lane: Lane, item: Item = None, *, face: Json) -> None:
     """Skip an item and continue; the run that works on it is stopped."""
-    _show(face, face.client().post(answers.SKIP_ITEM.at(lane), {"item": item, "by": find_user()}))
+    _show(face, face.post(answers.SKIP_ITEM.at(lane), {"item": item}))
 
 
 @verb("lane rm", "pancode lane rm night 7", "pancode lane rm night --force")

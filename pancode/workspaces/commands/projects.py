@@ -92,7 +92,7 @@ def add(
     if mapping is not None and body:
         raise UsageError("--mapping cannot be combined with other options", fix="omit the other options")
     if mapping is None:
-        done = [face.client().post(answers.ADD_PROJECT, {**body, "by": find_user()})]
+        done = [face.post(answers.ADD_PROJECT, {**body})]
     else:
         change = {"projects": read_mappings(mapping), "by": find_user()}
         done = face.client().post(answers.MAP_PROJECTS, change)["projects"]
@@ -144,7 +144,7 @@ def ls(face: Json) -> None:
     A clone with the same remote address is the same project, wherever it is. Options and variables override a
     project, and a project overrides pancode.yaml and `config set`. To undo a change: `pancode config undo`.
     """
-    answer = face.client().get(answers.PROJECTS, prd=1)
+    answer = face.get(answers.PROJECTS, prd=1)
     none = "no projects yet; try: pancode project add ."
     face.show(answer, lambda: format_rows(answer["projects"], _COLUMNS, none, cut="PATH"))
 
@@ -162,7 +162,7 @@ _COLUMNS: Columns = {
 @verb("project show", "pancode project show shop", "pancode project show SHOP-123")
 def show(project: Project, face: Json) -> None:
     """Show a project, named by its name, by an issue of it, or by its name or id in Linear."""
-    face.show_result(face.client().get(answers.PROJECT.at(project)), _format_project)
+    face.show_result(face.get(answers.PROJECT.at(project)), _format_project)
 
 
 def _format_pairs(values: dict[str, str]) -> str:
@@ -199,7 +199,7 @@ def prd(
     """
     if keep is None:
         return _dispatch_draft(face, project, agent)
-    made = face.client().get(answers.DRAFT.at(project), run=keep)
+    made = face.get(answers.DRAFT.at(project), run=keep)
     file = Path(made["path"], PRD)
     # With a remote coordinator, the user's files are here, but the project's path is there.
     if remote_of(os.environ) is not None:
@@ -231,7 +231,7 @@ def _dispatch_draft(face: Face, project: str, agent: str) -> int:
     """Dispatch the draft of a PRD in mode review, which changes nothing, and print how to keep it."""
     from pancode.interfaces.cli.main import run
 
-    made = face.client().get(answers.DRAFT.at(project))
+    made = face.get(answers.DRAFT.at(project))
     if not _lacks_prd(made):
         raise UsageError(
             f"{made['project']} has a PRD: {made['prd']}", fix=f"read {made['prd']}", code="file_exists"
@@ -282,5 +282,5 @@ def _format_hook(made: answers.TrackerHookAnswer) -> str:
 @verb("project rm", "pancode project rm shop")
 def rm(project: Project, face: Json) -> None:
     """Remove a project from PanCode. Its repository and its runs are not changed."""
-    done = face.client().post(answers.REMOVE_PROJECT.at(project), {"by": find_user()})
+    done = face.post(answers.REMOVE_PROJECT.at(project))
     face.show(done, lambda: f"{escape_line(done['target'].partition('.')[2])}  forgotten\n")

@@ -70,7 +70,7 @@ def ls(face: Json) -> None:
     commits on the branch checked out in its repository since it was created. Both are only counted for the 20
     most recently used.
     """
-    answer = face.client().get(answers.WORKSPACES, measured=1)
+    answer = face.get(answers.WORKSPACES, measured=1)
     none = "no workspaces yet; try: pancode workspace create NAME"
     face.show(answer, lambda: format_rows(answer["workspaces"], _COLUMNS, none, spare=("BRANCH",)))
 
@@ -96,7 +96,7 @@ _COLUMNS: Columns = {
 @verb("workspace show", "pancode workspace show min-123")
 def show(workspace: Workspace, face: Json) -> None:
     """Show a workspace: its runs, its work that has not landed, and its problems."""
-    face.show_result(face.client().get(answers.WORKSPACE.at(workspace), measured=1), _format_workspace)
+    face.show_result(face.get(answers.WORKSPACE.at(workspace), measured=1), _format_workspace)
 
 
 def _format_workspace(one: answers.WorkspaceAnswer) -> str:
@@ -153,7 +153,7 @@ def open_(
     --leave ends the reserving run as that exit does: the gates then check your changes.
     """
     if leave:
-        one = face.client().get(answers.WORKSPACE.at(workspace))
+        one = face.get(answers.WORKSPACE.at(workspace))
         return _leave_workspace(face, workspace, one["opened"]["run"] if one["opened"] else one["last"])
     from pancode.fleet.login import at_terminal, describe_remotes, open_shell
 
@@ -164,7 +164,7 @@ def open_(
             raise UsageError("standard input is not a terminal", fix=fix, code="no_terminal")
         home_of(os.environ)  # The command uses this computer's SSH.
     opened = _open_workspace(face, workspace, node)
-    target = face.client().get(NODE.at(opened["node"]))["target"]
+    target = face.get(NODE.at(opened["node"]))["target"]
     folder, run = opened["folder"], opened["run"]
     if prints:
         ways = {**describe_remotes(target, folder), "leave": f"pancode workspace open --leave {workspace}"}
@@ -263,6 +263,6 @@ def rm(
     face: Json,
 ) -> None:
     """Remove a workspace. Its runs and their files are kept: `diff` and `land` still find them."""
-    done = face.client().post(answers.REMOVE_WORKSPACE.at(workspace), {"force": force, "by": find_user()})
+    done = face.post(answers.REMOVE_WORKSPACE.at(workspace), {"force": force})
     kept = f"; its work is kept: pancode diff {done['kept']}" if done["kept"] else ""
     face.show(done, lambda: f"{escape_line(done['removed'])}  forgotten{kept}\n")

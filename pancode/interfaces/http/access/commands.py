@@ -68,11 +68,11 @@ def tokens(
         fix = "pancode admin tokens --create NAME --allow read"
         raise UsageError("NAME requires one of --create and --revoke", fix=fix)
     if name is None:
-        answer = face.client().get(TOKENS)
+        answer = face.get(TOKENS)
         none = "no tokens; make one: pancode admin tokens --create NAME --allow read"
         return face.show(answer, lambda: format_rows(answer["tokens"], _COLUMNS, none))
     if revokes:
-        gone = face.client().post(REVOKE_TOKEN.at(name), {"by": find_user()})
+        gone = face.post(REVOKE_TOKEN.at(name))
         return face.show(gone, lambda: _format_revoked(name, gone["paused"], gone["left"]))
     lasts = parse_lifetime(expires) if isinstance(expires, str) else expires
     body = {"by": find_user(), "name": name, "lasts_ms": None if lasts == NEVER else lasts, "item": item}
