@@ -15,7 +15,7 @@ from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face, find_ignored_variables, find_user, folder_here
 from pancode.interfaces.cli.parameters import Json, option
-from pancode.interfaces.cli.terminal import RowColumns, escape_line, format_rows
+from pancode.interfaces.cli.terminal import escape_line, format_rows
 from pancode.interfaces.client.client import Client, home_of
 from pancode.interfaces.client.remote.place import remote_of
 from pancode.interfaces.client.retry import post_confirmed
@@ -40,11 +40,7 @@ def show(
     rows, warnings = _load_settings(face)
     for warning in warnings:
         face.note(f"warning: {warning}")
-    columns: RowColumns[SettingShape] = {
-        "KEY": "key",
-        "VALUE": "value",
-        **({"ORIGIN": "origin"} if origin else {}),
-    }
+    columns = {"KEY": "key", "VALUE": "value", **({"ORIGIN": "origin"} if origin else {})}
     rows = [row for row in rows if word.lower() in row["key"]]
     for row in rows:
         if row["key"] in FOR_NEW_NODES and row["origin"] != BUILT_IN:

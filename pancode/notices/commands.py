@@ -9,9 +9,9 @@ from typing import Annotated, Any
 from typer import Argument
 
 from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.output import Face, find_user
+from pancode.interfaces.cli.output import Face
 from pancode.interfaces.cli.parameters import Json, option
-from pancode.interfaces.cli.terminal import Columns, escape_line, format_rows
+from pancode.interfaces.cli.terminal import Columns, escape_line, escape_lines, format_rows
 from pancode.interfaces.client.client import Client, home_of
 from pancode.kernel.errors import ExitCode, UsageError
 from pancode.notices.answers import CHANNELS, DELIVERIES, TEST_NOTICE, DeliveryShape
@@ -29,10 +29,8 @@ def wait_for_delivery(face: Face, client: Client, made: DeliveryShape) -> int:
             break
         time.sleep(EVERY_S)
     good = now["state"] == "sent"
-    face.show(
-        now, lambda: f"{now['target']}  {'sent' if good else 'not sent'}  {escape_line(now['status'])}\n"
-    )
-    return ExitCode.DONE if good else ExitCode.UNAVAILABLE
+    words = f"{now['target']}  {'sent' if good else 'not sent'}  {escape_line(now['status'])}\n"
+    return face.end(ExitCode.DONE if good else ExitCode.UNAVAILABLE, now, lambda: words)
 
 
 _DELIVERIES: Columns = {
@@ -60,19 +58,15 @@ def notify(
         raise UsageError("CHANNEL requires one of --test and --log", fix="pancode admin notify --log CHANNEL")
     client = face.client()
     if tests:
-        return wait_for_delivery(
-            face, client, client.post(TEST_NOTICE, {"by": find_user(), "channel": channel})
-        )
+        return wait_for_delivery(face, client, face.post(TEST_NOTICE, {"channel": channel}))
     if log:
         sent = client.get(DELIVERIES, target=f"notify:{channel}", limit=number)
         face.show(sent, lambda: format_rows(sent["deliveries"], _DELIVERIES, "nothing was sent yet"))
         return ExitCode.DONE
     answer = client.get(CHANNELS)
     none = "no channels; add one to pancode.yaml: notify: {channels: {phone: {url: secret:phone}}}"
-    unknown = [
-        f"a rule of notices names the unknown channel {escape_line(n)}\n" for n in answer["unknown_channels"]
-    ]
-    face.show(answer, lambda: format_rows(answer["channels"], _CHANNELS, none) + "".join(unknown))
+    unknown = (f"a rule of notices names the unknown channel {one}" for one in answer["unknown_channels"])
+    face.show(answer, lambda: format_rows(answer["channels"], _CHANNELS, none) + escape_lines(unknown))
     return ExitCode.DONE
 
 
@@ -97,21 +91,13 @@ def secret(name: Annotated[str, Argument(metavar="NAME")], face: Json) -> None:
     from pancode.notices.delivery.sender import KeptSecrets
 
     home = Home(home_of(os.environ))  # Fail before the user types a secret that could not be stored.
-    value = _read_value(face, name)
+    value = face.read_secret(f"address or token for {name}: ", 20_000)
+    if len(value.split()) != 1:
+        fix = f"echo ADDRESS | pancode config secret {name}"
+        raise UsageError("the address or token must be one line without spaces", fix=fix)
     home.prepare()
-    KeptSecrets(home.secrets).keep(name, value)
-    answer: dict[str, Any] = {"secret": name}
+    KeptSecrets(home.secrets).keep(name, value.strip())
     channel = f"notify: {{channels: {{{name}: {{url: secret:{name}}}}}}}"
     forge = f"forge: {{HOST: {{token: secret:{name}}}}}, for the token of a forge or tracker"
     such = channel if "://" in value else f"{forge}; the address of a channel is a URL such as ntfy://TOPIC"
-    face.show(answer, lambda: f"kept; pancode.yaml names it as secret:{name}, as in {such}\n")
-
-
-def _read_value(face: Face, name: str) -> str:
-    text = face.read_secret(f"address or token for {name}: ", 20_000)
-    if len(text.split()) != 1:
-        raise UsageError(
-            "the address or token must be one line without spaces",
-            fix=f"echo ADDRESS | pancode config secret {name}",
-        )
-    return text.strip()
+    face.show({"secret": name}, lambda: f"kept; pancode.yaml names it as secret:{name}, as in {such}\n")

@@ -15,7 +15,7 @@ from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face, find_user, work_folder
 from pancode.interfaces.cli.parameters import Json, Label, many, option, parse_label
-from pancode.interfaces.cli.terminal import RowColumns, escape_line, format_rows, short_time
+from pancode.interfaces.cli.terminal import RowColumns, escape_line, escape_lines, format_rows, short_time
 from pancode.interfaces.client.client import path_of
 from pancode.kernel.errors import UsageError
 from pancode.kernel.formatting import zone_of
@@ -70,25 +70,24 @@ DryRun = Annotated[bool, option("Show the next times; write nothing.", "--dry-ru
 
 def format_schedules(found: list[answers.ScheduleShape]) -> str:
     none = "no schedules yet; try: pancode schedule add nightly --cron '30 2 * * *' \"...\""
-    below = [[f"  {line}" for line in (*_format_address(one), *_format_problems(one))] for one in found]
+    below = []
+    for one in found:
+        # The address that fires the schedule, or why it has none.
+        lines = [f"POST {one['url']}"] if one["url"] else one["warnings"]
+        below.append([f"  {escape_line(line)}" for line in (*lines, *_format_problems(one))])
     return format_rows(found, _COLUMNS, none, spare=("WORK",), cut="WORK", below=below)
 
 
 def format_schedule(one: answers.ScheduleShape) -> str:
     """Return the schedule as text, with its next times and its last firings."""
-    lines = [
-        f"{one['schedule']}  {_format_state(one)}  {escape_line(one['words'])}",
-        f"begins  {escape_line(one['task'])}",
-    ]
+    lines = [f"{one['schedule']}  {_format_state(one)}  {one['words']}", f"begins  {one['task']}"]
     overlap = "may overlap" if one["overlap"] else "never two at once"
     lines += [f"missed times  {one['missed']}; {overlap}"]
-    lines += [f"paused  {escape_line(one['paused'])}"] if one["paused"] else []
-    lines += [f"webhook  POST {escape_line(one['url'])}"] if one["url"] else []
-    lines += [f"secret, shown once: {escape_line(one['secret'])}"] if one["secret"] else []
-    lines += [f"next  {text}" for text in one["next"]]
-    lines += _format_problems({**one, "firings": []})
-    firings = format_rows(one["firings"], _FIRINGS) if one["firings"] else ""
-    return "".join(f"{line}\n" for line in lines) + firings
+    lines += [f"paused  {one['paused']}"] if one["paused"] else []
+    lines += [f"webhook  POST {one['url']}"] if one["url"] else []
+    lines += [f"secret, shown once: {one['secret']}"] if one["secret"] else []
+    lines += [*(f"next  {text}" for text in one["next"]), *_format_problems({**one, "firings": []})]
+    return escape_lines(lines) + (format_rows(one["firings"], _FIRINGS) if one["firings"] else "")
 
 
 def _format_state(one: answers.ScheduleShape) -> str:
@@ -117,31 +116,14 @@ def _format_cause(firing: answers.FiringShape) -> str:
 
 
 _COLUMNS: RowColumns[answers.ScheduleShape] = {
-    **{
-        "SCHEDULE": "schedule",
-        "STATE": _format_state,
-        "FIRES": "words",
-        "NEXT": lambda one: one["next"][0] if one["next"] and one["paused"] is None else None,
-        "LAST": _format_last,
-        "WORK": "task",
-    }
+    **{"SCHEDULE": "schedule", "STATE": _format_state, "FIRES": "words"},
+    "NEXT": lambda one: one["next"][0] if one["next"] and one["paused"] is None else None,
+    **{"LAST": _format_last, "WORK": "task"},
 }
 _FIRINGS: RowColumns[answers.FiringShape] = {
-    **{
-        "AT": "due_at",
-        "STATE": "state",
-        "BEGAN": lambda one: one["run"] or one["workflow"],
-        "ON": _format_cause,
-    },
-    "WHY": "reason",
+    **{"AT": "due_at", "STATE": "state", "BEGAN": lambda one: one["run"] or one["workflow"]},
+    **{"ON": _format_cause, "WHY": "reason"},
 }
-
-
-def _format_address(one: answers.ScheduleShape) -> list[str]:
-    """Return the address that fires the schedule, or warnings that explain why it has none."""
-    return (
-        [f"POST {escape_line(one['url'])}"] if one["url"] else [escape_line(text) for text in one["warnings"]]
-    )
 
 
 def _format_problems(one: answers.ScheduleShape) -> list[str]:
@@ -219,14 +201,12 @@ def add(
     its last run is still running. In TASK, $RUN is the event's run and $COMMIT the push's commit. With --on
     webhook, a signed request starts the work; its secret is shown now and never again.
     """
-    given = ctx.params
-    body: dict[str, Any] = {"name": name, "by": find_user(), "cron": cron, "at": at, "on": on}
-    body |= {"where": dict(where), "missed": missed, "overlap": overlap, "dry_run": dry_run}
+    body: dict[str, Any] = {"name": name, "cron": cron, "at": at, "on": on, "where": dict(where)}
+    body |= {"missed": missed, "overlap": overlap, "dry_run": dry_run}
     body |= {"zone": zone or local_zone(os.environ), **_work(ctx, task_text(task, file), chain, batch)}
     if on_push is not None:
         body["on_push"] = [_resolve_repo(on_push[0]), on_push[1]]
-    answer = face.client(works=not given["dry_run"]).post(answers.ADD_SCHEDULE, body)
-    _show(face, answer)
+    _show(face, face.post(answers.ADD_SCHEDULE, body, works=not dry_run))
 
 
 def _resolve_repo(word: str) -> str:
@@ -243,17 +223,13 @@ def _work(
     """Return what the schedule starts: the body that `dispatch`, `chain` or `batch` would send."""
     given, argv = ctx.params, ctx.meta.get("argv")
     if chain is not None and batch is not None or (batch is not None and task is not None):
-        raise UsageError(
-            "a schedule must start exactly one thing",
-            fix="choose one of TASK, --chain NAME [INPUT], --batch FILE",
-            code="bad_value",
-        )
+        fix = "choose one of TASK, --chain NAME [INPUT], --batch FILE"
+        raise UsageError("a schedule must start exactly one thing", fix=fix, code="bad_value")
     if chain is not None:
         return {"workflow": request_of(steps_of(chain, task, given), given)}
     if batch is not None:
-        return {
-            "workflow": request_of(tasks_of([], batch, without_preset(options.collect_given(given))), given)
-        }
+        tasks = tasks_of([], batch, without_preset(options.collect_given(given)))
+        return {"workflow": request_of(tasks, given)}
     body: dict[str, Any] = {"task": task or "", **options.collect_given(given), **of_caller(given)}
     return {"dispatch": {**body, "yes": given["yes"], **({} if argv is None else {"argv": argv})}}
 

@@ -14,7 +14,7 @@ from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face, list_findings
 from pancode.interfaces.cli.parameters import Json, option
-from pancode.interfaces.cli.terminal import Columns, escape_line, format_rows, safe_block
+from pancode.interfaces.cli.terminal import Columns, escape_line, escape_lines, format_rows, safe_block
 from pancode.interfaces.client.caller import find_folder, folder_here
 from pancode.interfaces.client.client import home_of
 from pancode.kernel.errors import ExitCode, UsageError
@@ -72,27 +72,20 @@ def show_agent(
 ) -> None:
     """Show an agent's definition; with --prompt, the prompt of its runs in this folder, part by part."""
     choice = {"mode": mode, "safety": safety, "runtime": runtime}
-    if not prompt:
-        if any(choice.values()):
-            raise UsageError("--mode, --safety and --runtime require --prompt", fix="add --prompt")
-        agent = face.get(AGENTS, cwd=find_folder(), name=name)["agents"][0]
-        facts = "".join(
-            f"{key:<13} {_format_value(value)}\n" for key, value in agent.items() if _has_value(key, value)
-        )
-        face.show(agent, lambda: facts + "\n" + safe_block(agent["prompt"]))
-        return
-    face.show_result(compile_prompt(face, name, choice), in_parts)
-
-
-def _has_value(key: str, value: object) -> bool:
-    return key != "prompt" and value not in (None, [], {}, "")
+    if prompt:
+        return face.show_result(compile_prompt(face, name, choice), in_parts)
+    if any(choice.values()):
+        raise UsageError("--mode, --safety and --runtime require --prompt", fix="add --prompt")
+    agent = face.get(AGENTS, cwd=find_folder(), name=name)["agents"][0]
+    facts = {key: one for key, one in agent.items() if key != "prompt" and one not in (None, [], {}, "")}
+    lines = [f"{key:<13} {_format_value(value)}" for key, value in facts.items()]
+    return face.show(agent, lambda: escape_lines([*lines, ""]) + safe_block(agent["prompt"]))
 
 
 def _format_value(value: object) -> str:
     if isinstance(value, dict):
-        fields = {key: one for key, one in value.items() if one is not None}
-        return escape_line(", ".join(f"{key} {one}" for key, one in fields.items()) or "-")
-    return escape_line(", ".join(map(str, value)) if isinstance(value, list) else str(value))
+        return ", ".join(f"{key} {one}" for key, one in value.items() if one is not None) or "-"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 @verb(
@@ -111,14 +104,9 @@ def set_agent(
     from pancode.config.agents.definition_changes import set_field
 
     answer = set_field(_agents_file(), name, field, value)
-    words = (
-        f"{answer['agent']}.{field} is {_join_value(answer['value'])}  {answer['file']}:{answer['line']}\n"
-    )
-    face.show(answer, lambda: escape_line(words.rstrip("\n")) + "\n")
-
-
-def _join_value(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    now = answer["value"]
+    words = f"{answer['agent']}.{field} is {', '.join(map(str, now)) if isinstance(now, list) else now}"
+    face.show(answer, lambda: escape_line(f"{words}  {answer['file']}:{answer['line']}") + "\n")
 
 
 @verb("agents new", "pancode agents new migrator --from builder")
@@ -149,13 +137,8 @@ def check_agents(face: Face, file: str | None) -> int:
 def _format_check(answer: dict[str, Any]) -> str:
     lines = [*list_findings("error", answer["problems"]), *list_findings("note", answer["remarks"])]
     where = answer["file"] or "no panagents.yaml: the shipped agents hold"
-    count = len(answer["problems"])
-    end = count_noun(count, "problem") if count else _format_summary(answer)
-    return "".join(f"{escape_line(line)}\n" for line in [*lines, f"{where}: {end}"])
-
-
-def _format_summary(answer: dict[str, Any]) -> str:
-    """Return the line for definitions without errors; disabled agents are listed separately."""
     off, usable = answer["disabled"], len(answer["agents"]) - len(answer["disabled"])
-    switched = f", and {len(off)} switched off: {', '.join(off)}" if off else ""
-    return f"{count_noun(usable, 'agent')}, all right{switched}"
+    end = f"{count_noun(usable, 'agent')}, all right"
+    end += f", and {len(off)} switched off: {', '.join(off)}" if off else ""
+    end = count_noun(len(answer["problems"]), "problem") if answer["problems"] else end
+    return escape_lines([*lines, f"{where}: {end}"])

@@ -51,10 +51,7 @@ def list_models(
     this PanCode release and needs no network; you can also use models that are not on it.
     """
     if runtime is not None and node is not None:
-        raise UsageError(
-            "--node and --runtime cannot be combined",
-            fix="omit one of them",
-        )
+        raise UsageError("--node and --runtime cannot be combined", fix="omit one of them")
     if servers:
         reached = face.get(ENDPOINTS, node=node)
         return face.show(reached, lambda: _format_endpoints(reached["endpoints"]))
@@ -67,12 +64,10 @@ def list_models(
 def _format_endpoints(found: list[NodeEndpoint]) -> str:
     if not found:
         return _NONE
-    wrong = [one for one in found if one["health"] != "ok"]
-    lines = "".join(
-        f"  {one['node']}/{one['name']}: {escape_line(one['words'])}\n    {format_advice(one)}\n"
-        for one in wrong
-    )
-    return format_rows(found, _ENDPOINTS) + lines
+    text = format_rows(found, _ENDPOINTS)
+    for one in (one for one in found if one["health"] != "ok"):
+        text += f"  {one['node']}/{one['name']}: {escape_line(one['words'])}\n    {format_advice(one)}\n"
+    return text
 
 
 def _format_slots(one: NodeEndpoint) -> str:
@@ -115,16 +110,15 @@ def _format_yes(known: bool | None) -> str:
     return "?" if known is None else "yes" if known else "no"
 
 
+def _format_context(one: ModelShape) -> str:
+    return f"{format_tokens(one['ctx_usable']) or '?'} of {format_tokens(one['ctx_max']) or '?'}"
+
+
 _MODELS: RowColumns[ModelShape] = {
     "MODEL": "ref",
     "TIER": lambda one: "no words (vectors)" if one["embedding"] else one["tier"] or "?",
-    **{
-        "SIZE": lambda one: _format_parameters(one["parameters"]),
-        "QUANT": lambda one: one["quantisation"] or "?",
-    },
-    "CONTEXT": lambda one: (
-        f"{format_tokens(one['ctx_usable']) or '?'} of {format_tokens(one['ctx_max']) or '?'}"
-    ),
+    "SIZE": lambda one: _format_parameters(one["parameters"]),
+    **{"QUANT": lambda one: one["quantisation"] or "?", "CONTEXT": _format_context},
     "STATE": lambda one: "elsewhere, it costs" if one["remote"] else one["residence"] or "?",
     **{"DISK": lambda one: format_bytes(one["size"]), "TOOLS": lambda one: _format_yes(one["tools"])},
     "VISION": lambda one: _format_yes(one["vision"]),
@@ -166,10 +160,9 @@ def test_model(
     The test takes up to 60 s; loading the model first may take minutes. The first dispatch to a model runs
     this test itself if the model is free. Exit code 5 if a check fails.
     """
-    tests = run_model_tests(
-        face.note, face.client(), {"by": find_user(), "model": model, "node": node, "again": again}
-    )
-    face.show({"tests": tests}, lambda: "".join(_test_result(one) for one in tests))
+    body = {"by": find_user(), "model": model, "node": node, "again": again}
+    tests = run_model_tests(face.note, face.client(), body)
+    face.show({"tests": tests}, lambda: "".join(map(_test_result, tests)))
     return _exit_of_tests(tests)
 
 
@@ -186,12 +179,7 @@ def _test_result(one: dict[str, Any]) -> str:
         fix = f"  fix: {one['fix']}\n" if one["fix"] else ""
         return f"{head}could not be tested: {one['words']}\n{fix}"
     speed = f", {one['tok_s']} tokens/s" if one["tok_s"] is not None else ""
-    fixes = [f"  {hint}\n" for check in one["checks"] if (hint := format_advice(check))]
     earlier = f" at {short_time(one['taken_at'])}; not tested again now (--again does)"
-    verdict = f"{'passed' if one['passed'] else 'FAILED'}{speed}{earlier if one['earlier'] else ''}\n"
-    return (
-        head
-        + verdict
-        + format_rows(one["checks"], {"CHECK": "check", "GRADE": "grade", "WORDS": "words"})
-        + "".join(fixes)
-    )
+    text = f"{head}{'passed' if one['passed'] else 'FAILED'}{speed}{earlier if one['earlier'] else ''}\n"
+    text += format_rows(one["checks"], {"CHECK": "check", "GRADE": "grade", "WORDS": "words"})
+    return text + "".join(f"  {hint}\n" for hint in map(format_advice, one["checks"]) if hint)

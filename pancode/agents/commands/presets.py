@@ -11,7 +11,7 @@ from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import find_user
 from pancode.interfaces.cli.parameters import Json, option
-from pancode.interfaces.cli.terminal import Columns, escape_line, format_rows
+from pancode.interfaces.cli.terminal import Columns, escape_lines, format_rows
 from pancode.interfaces.client.retry import post_confirmed
 
 
@@ -27,11 +27,9 @@ def show_presets(
     answer = face.get(PRESETS, name=name)
     if name is None:
         return face.show(answer, lambda: format_rows(answer["presets"], _COLUMNS))
-    facts = {key: value for key, value in answer["presets"][0].items() if value != ""}
-    return face.show(
-        answer["presets"][0],
-        lambda: "".join(f"{key:<13} {escape_line(_format_value(value))}\n" for key, value in facts.items()),
-    )
+    preset = answer["presets"][0]
+    facts = {key: _format_value(value) for key, value in preset.items() if value != ""}
+    return face.show(preset, lambda: escape_lines(f"{key:<13} {value}" for key, value in facts.items()))
 
 
 _COLUMNS: Columns = {

@@ -63,14 +63,12 @@ def compile_prompt(face: Face, agent: str, choice: dict[str, str | None]) -> Pro
 def in_parts(answer: PromptAnswer) -> str:
     """Format a compiled prompt for users."""
     window = "" if answer["window"] is None else f", in a window of {answer['window']} tokens"
-    head = (
+    tokens = ", ".join(f"{key} {count}" for key, count in answer["tokens"].items())
+    text = (
         f"{answer['agent']} in mode {answer['mode']} at {answer['safety']} for {answer['runtime']}{window}\n"
-        f"digest {answer['digest']}\n"
-        f"tokens, about: {', '.join(f'{key} {count}' for key, count in answer['tokens'].items())}\n"
     )
-    out = "".join(f"left out: {words}\n" for words in answer["left_out"])
-    return (
-        head
-        + out
-        + "".join(f"\n--- {piece['category']}\n{safe_block(piece['text'])}" for piece in answer["pieces"])
-    )
+    text += f"digest {answer['digest']}\ntokens, about: {tokens}\n"
+    text += "".join(f"left out: {words}\n" for words in answer["left_out"])
+    for piece in answer["pieces"]:
+        text += f"\n--- {piece['category']}\n{safe_block(piece['text'])}"
+    return text

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face, folder_here
 from pancode.interfaces.cli.parameters import Json, Nodes, option
-from pancode.interfaces.cli.terminal import Columns, escape_line, format_rows
+from pancode.interfaces.cli.terminal import Columns, escape_line, escape_lines, format_rows
 from pancode.interfaces.client.client import home_of
 from pancode.kernel.errors import ExitCode, PancodeError, UsageError
 
@@ -44,18 +44,18 @@ def init(
 
 
 def _format_result(answer: dict[str, Any], shown: bool) -> str:
-    words = "".join(
-        f"{f['path']}  {'written' if f['written'] else 'is there, untouched'}\n" for f in answer["files"]
-    )
-    project = answer["project"]
+    words, project = "", answer["project"]
+    for file in answer["files"]:
+        words += f"{file['path']}  {'written' if file['written'] else 'is there, untouched'}\n"
     if project is None:
         return words
+    words += f"{project['path']}  "
     if project["written"]:
-        return f"{words}{project['path']}  written\n" + ("" if shown else f"\n{project['text']}")
+        return f"{words}written\n" + ("" if shown else f"\n{project['text']}")
     if project["text"] is None:
-        return f"{words}{project['path']}  is there, untouched\n"
+        return f"{words}is there, untouched\n"
     rest = "" if shown else f"proposed, and not written (pancode init --write does):\n\n{project['text']}"
-    return f"{words}{project['path']}  not written\n{rest}"
+    return f"{words}not written\n{rest}"
 
 
 @verb("fleet demo", "pancode fleet demo", "pancode fleet demo --keep", "pancode fleet demo --remove")
@@ -119,15 +119,16 @@ def doctor(
     if repair:
         _repair_all(face, yes)
     checks = run_checks(home_of(os.environ), os.environ)
-    columns: Columns = {
-        "": lambda one: "ok" if one["ok"] else one["level"],
-        "WHAT": "what",
-        "HOW WE KNOW": "detail",
-    }
-    face.show({"checks": checks}, lambda: format_rows(checks, columns) + _format_fixes(checks))
-    return (
-        ExitCode.UNAVAILABLE if any(not c["ok"] and c["level"] == "error" for c in checks) else ExitCode.DONE
-    )
+    text, wrong = format_rows(checks, _CHECKS), [one for one in checks if not one["ok"]]
+    for one in (one for one in wrong if one["fix"]):
+        text += escape_lines((f"  {one['what']}", f"    fix: {one['fix']}"))
+    face.show({"checks": checks}, lambda: text)
+    return ExitCode.UNAVAILABLE if any(one["level"] == "error" for one in wrong) else ExitCode.DONE
+
+
+_CHECKS: Columns = {
+    **{"": lambda one: "ok" if one["ok"] else one["level"], "WHAT": "what", "HOW WE KNOW": "detail"}
+}
 
 
 def _repair_all(face: Face, approved: bool) -> None:
@@ -136,24 +137,14 @@ def _repair_all(face: Face, approved: bool) -> None:
 
     repairs = list(list_repairs(home_of(os.environ), os.environ))
     for one in repairs:
+        act = escape_line(one.act)
         face.note(escape_line(one.wrong))
-        if not approved and not face.confirm(
-            f"  {escape_line(one.act)}: do it?", "pancode doctor --fix --yes"
-        ):
+        if not approved and not face.confirm(f"  {act}: do it?", "pancode doctor --fix --yes"):
             continue
         try:
             one.do()
+            face.note(f"  done: {act}")
         except (PancodeError, OSError) as error:
             face.note(f"  repair failed: {escape_line(str(error))}")
-        else:
-            face.note(f"  done: {escape_line(one.act)}")
     if not repairs:
         face.note("there is nothing that could be repaired without you")
-
-
-def _format_fixes(checks: list[dict[str, Any]]) -> str:
-    return "".join(
-        f"  {escape_line(c['what'])}\n    fix: {escape_line(c['fix'])}\n"
-        for c in checks
-        if not c["ok"] and c["fix"]
-    )

@@ -48,18 +48,15 @@ def workers(
         limit = number or _MOST
         answer = face.get(RECORDS, rankings=by == "agent", agent=agent, limit=limit)
         kinds = () if by == "kind" else ("KIND", "SIZE", "REPOSITORY")
-        columns: RowColumns[TrackRecordRow] = {
-            head: cell for head, cell in _RECORDS.items() if head not in kinds
-        }
+        columns = {head: cell for head, cell in _RECORDS.items() if head not in kinds}
         none = "no run has a record yet: records are made from accepted receipts"
         return face.show(answer, lambda: format_rows(answer["records"], columns, none))
     found = face.get(WORKERS)["workers"]
     rows = [one for one in found if agent in (None, one["agent"])]
     if agent is not None and not rows:
         raise not_found("agent", agent, {one["agent"] for one in found}, "pancode agents record")
-    face.show(
-        {"workers": rows[:number]}, lambda: format_rows(rows[:number], _WORKERS, "no agent has worked yet")
-    )
+    none = "no agent has worked yet"
+    return face.show({"workers": rows[:number]}, lambda: format_rows(rows[:number], _WORKERS, none))
 
 
 def _each_landed(row: TrackRecordRow) -> str:

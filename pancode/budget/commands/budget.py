@@ -10,12 +10,11 @@ from typer import Argument
 
 from pancode.budget.answers import BUDGET, SET_CEILING, SETTLE, UNSET_CEILING, BudgetShape
 from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.output import find_user
 from pancode.interfaces.cli.parameters import Json, Run, option, parse_money
-from pancode.interfaces.cli.terminal import Columns, format_rows, format_unsettled
+from pancode.interfaces.cli.terminal import Columns, escape_lines, format_rows, format_unsettled
 from pancode.interfaces.client.caller import work_folder
 from pancode.kernel.errors import UsageError
-from pancode.kernel.formatting import count_noun, escape_line, format_count, format_usd
+from pancode.kernel.formatting import count_noun, format_count, format_usd
 
 NONE = "none"
 
@@ -47,27 +46,27 @@ def show(
     face.show_result(face.get(BUDGET, all=everything), _format_books)
 
 
+def _format_tokens(one: dict[str, Any]) -> str:
+    return _format_share(one["tokens"], one["held_tokens"], one["ceiling_tokens"], format_count)
+
+
+def _format_minutes(one: dict[str, Any]) -> str:
+    return _format_share(one["agent_minutes"], one["held_minutes"], one["ceiling_minutes"], str)
+
+
 _BOOKS: Columns = {
     **{"SCOPE": "scope", "CEILING": "ceiling_usd", "SPENT": "spent_usd", "HELD": "held_usd"},
     **{"LEFT": "remaining_usd", "UNSETTLED": format_unsettled},
-    "TOKENS": lambda one: _format_share(
-        one["tokens"], one["held_tokens"], one["ceiling_tokens"], format_count
-    ),
-    "MINUTES": lambda one: _format_share(
-        one["agent_minutes"], one["held_minutes"], one["ceiling_minutes"], str
-    ),
+    **{"TOKENS": _format_tokens, "MINUTES": _format_minutes},
     **{"STATE": lambda one: "over" if one["over"] else "within", "CEILING FROM": "origin"},
 }
+_SPARE = ("CEILING FROM", "UNSETTLED", "MINUTES", "TOKENS")
 
 
 def _format_books(answer: BudgetShape) -> str:
-    runs = count_noun(answer["runs"], "run")
-    next_ = f"{runs} today; the next would reserve {format_usd(answer['estimate_next_usd'])}\n"
-    return (
-        format_rows(answer["scopes"], _BOOKS, spare=("CEILING FROM", "UNSETTLED", "MINUTES", "TOKENS"))
-        + next_
-        + "".join(f"note: {escape_line(note)}\n" for note in answer["notes"])
-    )
+    text = format_rows(answer["scopes"], _BOOKS, spare=_SPARE) + count_noun(answer["runs"], "run")
+    text += f" today; the next would reserve {format_usd(answer['estimate_next_usd'])}\n"
+    return text + escape_lines(f"note: {note}" for note in answer["notes"])
 
 
 def absolute_scope(scope: str) -> str:
@@ -105,16 +104,14 @@ def set_(
     USD, tokens and minutes have separate ceilings; those not given stay unchanged. `none` removes all
     ceilings that were set here: the configured ceiling applies again, if there is one.
     """
-    change = {"by": find_user(), "scope": absolute_scope(scope)}
+    change = {"scope": absolute_scope(scope)}
     if amount == NONE:
         if tokens is not None or minutes is not None:
             raise UsageError("none removes all ceilings that were set there", fix="pancode budget set none")
-        answer = face.client().post(UNSET_CEILING, change)
-    else:
-        ceilings = {"usd": amount, "tokens": tokens, "minutes": None if minutes is None else str(minutes)}
-        body = {name: value for name, value in ceilings.items() if value is not None}
-        answer = face.client().post(SET_CEILING, {**change, **body})
-    face.show_result(answer, _format_books)
+        return face.show_result(face.post(UNSET_CEILING, change), _format_books)
+    ceilings = {"usd": amount, "tokens": tokens, "minutes": None if minutes is None else str(minutes)}
+    body = {name: value for name, value in ceilings.items() if value is not None}
+    return face.show_result(face.post(SET_CEILING, {**change, **body}), _format_books)
 
 
 @verb("budget settle", "pancode budget settle r-7f3k --usd 0.42")

@@ -61,17 +61,12 @@ def _format_csv(answer: CostTable) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow((answer["by"], *_FIGURES))
-    writer.writerows(
-        (_escape_cell(row["key"]), *(value for name, value in row.items() if name in _FIGURES))
-        for row in answer["rows"]
-    )
+    for row in answer["rows"]:
+        key = row["key"] or ""
+        # A spreadsheet must not interpret the cell as a formula.
+        cell = f"'{key}" if key.startswith(("=", "+", "-", "@")) else key
+        writer.writerow((cell, *(value for name, value in row.items() if name in _FIGURES)))
     return out.getvalue()
-
-
-def _escape_cell(key: str | None) -> str:
-    """Return a CSV cell that spreadsheets do not interpret as a formula."""
-    text = key or ""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text
 
 
 def _format_lines(answer: CostTable, face: Face) -> str:
@@ -81,10 +76,8 @@ def _format_lines(answer: CostTable, face: Face) -> str:
     columns: Columns = {answer["by"].upper(): "key", **_COLUMNS, **about}
     spare = ("RUNS", "MINUTES") if about else ("MINUTES", "TOKENS")
     shown = [*answer["rows"], {"about": "", **answer["total"], "key": "total"}]
-    if answer["left_out"]:
-        face.note(
-            f"{count_noun(answer['left_out'], 'row')} more: -n {len(answer['rows']) + answer['left_out']}"
-        )
+    if more := answer["left_out"]:
+        face.note(f"{count_noun(more, 'row')} more: -n {len(answer['rows']) + more}")
     if format_unsettled(answer["total"]) != "-":
         face.note("say what an unknown or disputed one cost: pancode budget settle RUN --usd X")
     return format_rows(shown, columns, spare=spare, cut="ABOUT" if about else "")

@@ -60,9 +60,8 @@ class _Talk:
         self._client, self._name = client, name
 
     def ask(self, **words: Any) -> dict[str, Any]:
-        answer: dict[str, Any] = self._client.post(
-            path_of("nodes", self._name, "steps"), {"by": find_user(), **words}
-        )
+        path, body = path_of("nodes", self._name, "steps"), {"by": find_user(), **words}
+        answer: dict[str, Any] = self._client.post(path, body)
         return answer
 
     def say(self, line: dict[str, Any]) -> None:

@@ -112,9 +112,8 @@ class Face:
     def confirm(self, question: str, otherwise: str) -> bool:
         """Ask the user to confirm. UsageError if no user can answer; its fix is the option `otherwise`."""
         if not self.can_ask():
-            raise UsageError(
-                f"{question} No user can answer: this is not a terminal.", fix=otherwise, code="cannot_ask"
-            )
+            what = f"{question} No user can answer: this is not a terminal."
+            raise UsageError(what, fix=otherwise, code="cannot_ask")
         import typer
 
         return typer.confirm(question, default=False, err=True)
@@ -178,9 +177,7 @@ def find_ignored_variables(client: Client, cwd: str, environ: Mapping[str, str])
     there: dict[str, Any] = {row["key"]: row["value"] for row in client.get(SETTINGS)["settings"]}
     for name, key in list(named.items()):
         text = environ[name].strip()
-        # A variable that equals the coordinator's value is not ignored. Other values need the schema, which
-        # loads slowly.
-        with suppress(ValueError):
+        with suppress(ValueError):  # Other values need the schema, which loads slowly.
             if there.get(key) in (text, str(VARIABLES[name][1](text)).lower()):
                 del named[name]
     if not named:
@@ -262,16 +259,14 @@ def internal_error(exc: Exception) -> PancodeError:
         log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if log.exists() and log.stat().st_size > _LOG_CAP:
             log.replace(log.with_suffix(".log.1"))
-        with open(
-            log, "a", opener=lambda path, flags: os.open(path, flags, 0o600), errors="backslashreplace"
-        ) as sink:
-            sink.write(f"{time.strftime('%FT%TZ', time.gmtime())} {shlex.join(sys.argv[:3])}\n{whole}\n")
+        text = f"{time.strftime('%FT%TZ', time.gmtime())} {shlex.join(sys.argv[:3])}\n{whole}\n"
+        with os.fdopen(os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as sink:
+            sink.write(text.encode(errors="backslashreplace"))
     except (OSError, PancodeError):
         last = traceback.extract_tb(exc.__traceback__)[-1]
         why += f" (in {last.filename}:{last.lineno}; the log cannot be written)"
-        return PancodeError(
-            "internal error: this is a bug in PanCode", why=why, fix="report it and include these lines"
-        )
+        fix = "report it and include these lines"
+        return PancodeError("internal error: this is a bug in PanCode", why=why, fix=fix)
     fix = f"report it with the end of {log}; whether the command had an effect: pancode runs, pancode audit"
     return PancodeError("internal error: this is a bug in PanCode", why=why, fix=fix)
 

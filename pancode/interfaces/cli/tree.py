@@ -305,11 +305,8 @@ _FREE = ("history",)
 def find_noun(word: str) -> str:
     """Return the group of which this word is the singular or plural."""
     groups = list_children("")
-    forms = (
-        f"{word}s",
-        word[:-1] if word.endswith("s") else "",
-        f"{word[:-3]}y" if word.endswith("ies") else "",
-    )
+    one = word[:-1] if word.endswith("s") else ""
+    forms = (f"{word}s", one, f"{word[:-3]}y" if word.endswith("ies") else "")
     return next((one for one in forms if one in groups and not groups[one].module), word)
 
 
@@ -340,9 +337,7 @@ def find_command_like(task: str) -> str | None:
     verbs = {one.rpartition(" ")[2] for one in (*TREE, *WORDS, *ALIASES, *VERBS) if not one.endswith("...")}
     if task not in verbs:
         return None
-    runs = [one for one in (task, *VERBS.get(task, ())) if one in list_children("runs")]
-    named = rewrite([task]).words if task in {*list_children(""), *WORDS, *ALIASES} else []
-    found = named or (
-        ["runs", runs[0]] if runs else find_near(task, "")[0].split() if find_near(task, "") else ["help"]
-    )
-    return f"pancode {' '.join(found)}"
+    if task in {*list_children(""), *WORDS, *ALIASES}:
+        return f"pancode {' '.join(rewrite([task]).words)}"
+    runs = [f"runs {one}" for one in (task, *VERBS.get(task, ())) if one in list_children("runs")]
+    return f"pancode {[*runs, *find_near(task, ''), 'help'][0]}"

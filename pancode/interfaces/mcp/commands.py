@@ -41,10 +41,8 @@ def serve(*, tools: Tools = "") -> int:
     from pancode.interfaces.mcp.server import serve as answer
 
     if sys.stdin.isatty():
-        sys.stderr.write(
-            "this command is for programs, not for users; to register it in Claude Code: "
-            "pancode mcp install claude\n"
-        )
+        way = "to register it in Claude Code: pancode mcp install claude"
+        sys.stderr.write(f"this command is for programs, not for users; {way}\n")
     answer(_split_names(tools))
     return ExitCode.DONE
 
@@ -77,9 +75,8 @@ def uninstall(program: Program, *, dry_run: DryRun = False, yes: Yes = False, fa
     """Remove this server from another agent program, with that program's own command."""
     known = program_of(program)
     lines, fix = f"the entry {NAME} below {known.section}\n", f"see: {program} mcp list"
-    return _apply(
-        face, known, known.remove_command(), "remove from", lines, fix, dry_run=dry_run, approved=yes
-    )
+    command = known.remove_command()
+    return _apply(face, known, command, "remove from", lines, fix, dry_run=dry_run, approved=yes)
 
 
 def _split_names(tools: str) -> list[str]:
@@ -109,9 +106,5 @@ def _apply(
         return face.end(ExitCode.DONE, answer, lambda: f"would run: {shown}\n")
     if not approved and not face.confirm(f"Run {shown}?", "--yes"):
         return ExitCode.REFUSED
-    output = run_command(program, command, fix)
-    return face.end(
-        ExitCode.DONE,
-        answer,
-        lambda: safe_block(f"{output}\n") + ("restart the program to apply the change\n"),
-    )
+    text = safe_block(f"{run_command(program, command, fix)}\n") + "restart the program to apply the change\n"
+    return face.end(ExitCode.DONE, answer, lambda: text)

@@ -13,7 +13,7 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.output import Face
+from pancode.interfaces.cli.output import Face, find_user
 from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.client.client import home_of
 from pancode.interfaces.client.remote.place import remote_of
@@ -34,7 +34,7 @@ def web(
     `api.listen` says. The browser gets the link from a file that you alone may read; where it may not read
     that: --print.
     """
-    made = face.post(WEB_CODE)
+    made = face.client().post(WEB_CODE, {"by": find_user()})
     url, seconds = str(made["url"]), int(made["lasts_ms"]) // 1000
     there = remote_of(os.environ)
     if there is not None:

@@ -10,9 +10,17 @@ from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import find_user
 from pancode.interfaces.cli.parameters import Json, option, parse_money
-from pancode.interfaces.cli.terminal import Columns, escape_line, format_rows, safe_block, short_time
+from pancode.interfaces.cli.terminal import (
+    Columns,
+    escape_line,
+    escape_lines,
+    format_facts,
+    format_rows,
+    safe_block,
+    short_time,
+)
 from pancode.interfaces.client.caller import find_folder
-from pancode.issues.answers import ISSUE, ISSUES, WORK, WORKS, IssueAnswer, IssuesAnswer, IssueWorkAnswer
+from pancode.issues.answers import ISSUE, ISSUES, WORK, WORKS, IssueAnswer, IssuesAnswer
 from pancode.kernel.errors import ApiError, ExitCode, UsageError
 from pancode.runs.commands import options
 from pancode.runs.commands.dispatch import format_plan, of_caller, post_agreed
@@ -46,19 +54,17 @@ def ls(
         if error.code != "no_project":
             raise
         face.note(f"cannot list open issues: {escape_line(str(error))}")
+    text = format_rows(works, _WORKS, cut="TITLE") + "\n" if works else ""
     none = f"project {found['project']} has no open issues"
-    begun = format_rows(works, _WORKS, cut="TITLE") + "\n" if works else ""
-    face.show(
-        {"works": works, **found}, lambda: begun + format_rows(found["issues"], _ISSUES, none, cut="TITLE")
-    )
+    text += format_rows(found["issues"], _ISSUES, none, cut="TITLE")
+    face.show({"works": works, **found}, lambda: text)
     for one in works:
         if one["trouble"]:
             face.note(f"{escape_line(one['issue'])}: the tracker was not told: {escape_line(one['trouble'])}")
 
 
 _ISSUES: Columns = {
-    **{"ISSUE": "issue", "STATE": "state", "LABELS": lambda one: ", ".join(one["labels"])},
-    **{"FOR": lambda one: ", ".join(one["assignees"]), "TITLE": "title"},
+    **{"ISSUE": "issue", "STATE": "state", "LABELS": "labels", "FOR": "assignees", "TITLE": "title"}
 }
 
 
@@ -71,11 +77,8 @@ def show(issue: Issue, face: Json) -> None:
 def _format_issue(one: IssueAnswer) -> str:
     facts = {"state": one["state"], "labels": ", ".join(one["labels"]), "for": ", ".join(one["assignees"])}
     facts |= {"by": one["author"], "project": one["project"], "at": one["url"]}
-    lines = [f"  {key:<8} {escape_line(str(value))}\n" for key, value in facts.items() if value]
-    return (
-        f"{escape_line(one['issue'])}  "
-        f"{escape_line(one['title'])}\n{''.join(lines)}\n{safe_block(one['text'])}\n"
-    )
+    head = escape_line(f"{one['issue']}  {one['title']}")
+    return f"{head}\n{format_facts(facts, 8)}\n{safe_block(one['text'])}\n"
 
 
 @verb("issue work", "pancode issue work SHOP-12", "pancode issue work SHOP-12 --plan")
@@ -104,10 +107,9 @@ def on(
     """
     if plans:
         if agent is not None or budget is not None or dry_run:
+            what = "--plan excludes --agent, --budget and --dry-run: a plan has its own agent"
             fix = f"pancode issue work {issue} --plan; give the other options when the plan is carried out"
-            raise UsageError(
-                "--plan excludes --agent, --budget and --dry-run: a plan has its own agent", fix=fix
-            )
+            raise UsageError(what, fix=fix)
         from pancode.issues.commands.plans import on as talk
 
         status = talk(issue, model=model, runtime=runtime, node=node, face=face)
@@ -121,22 +123,15 @@ def on(
     if dry_run:
         view = client.post(WORK, body)
         face.warn(view["warnings"])
-        face.show(
-            view,
-            lambda: f"{safe_block(view['task'])}\n{format_plan(view['report'], view['report']['snapshot'])}",
-        )
-        return ExitCode.DONE if view["report"]["admitted"] else ExitCode.REFUSED
-    answer = post_agreed(face, client, WORK, body)
-    face.warn(answer["warnings"])
-    return face.end(ExitCode.DONE, answer, lambda: _format_begun(answer))
-
-
-def _format_begun(one: IssueWorkAnswer) -> str:
-    return (
-        f"{one['run']}  works on {escape_line(one['issue'])} {escape_line(one['title'])}\n"
-        f"  workspace {one['workspace']}, agent {escape_line(one['agent'])}\n"
-        f"  follow it: pancode logs -f {one['run']}   when it is done: pancode land {one['run']}\n"
-    )
+        report = view["report"]
+        face.show(view, lambda: f"{safe_block(view['task'])}\n{format_plan(report, report['snapshot'])}")
+        return ExitCode.DONE if report["admitted"] else ExitCode.REFUSED
+    one = post_agreed(face, client, WORK, body)
+    face.warn(one["warnings"])
+    lines = [f"{one['run']}  works on {one['issue']} {one['title']}"]
+    lines.append(f"  workspace {one['workspace']}, agent {one['agent']}")
+    lines.append(f"  follow it: pancode logs -f {one['run']}   when it is done: pancode land {one['run']}")
+    return face.end(ExitCode.DONE, one, lambda: escape_lines(lines))
 
 
 _WORKS: Columns = {

@@ -56,10 +56,8 @@ def on(
     options = (*(("--once",) if once else ()), *(("--json",) if face.as_json else ()))
     if there["run"]:
         if once:
-            raise UsageError(
-                f"the planning session has already started: {there['run']}",
-                fix=f'pancode sessions attach --once {there["run"]} "..."',
-            )
+            fix = f'pancode sessions attach --once {there["run"]} "..."'
+            raise UsageError(f"the planning session has already started: {there['run']}", fix=fix)
         return run(["sessions", "attach", there["run"]])
     name = there["workspace"]
     face.note(f"plan {name}: it is kept as {there['file']} by: pancode issue plan --keep {name}")

@@ -18,6 +18,7 @@ from pancode.interfaces.cli.terminal import (
     can_draw,
     color_diff,
     color_state,
+    escape_lines,
     escape_output,
     paint_text,
     safe_block,
@@ -81,24 +82,20 @@ def _looked_up(client: Client, run: str) -> ReviewedRun:
 
 def _format_page(shape: ReviewedRun) -> str:
     """Format the run for a pipe: without colors and without the change itself."""
-    files = "".join(f"  file       {escape_line(name)}\n" for name in shape["files_changed"])
-    return f"{format_summary(shape)}{_format_details(shape)}{files}  pancode land {shape['run']}\n\n"
+    files = escape_lines(f"  file       {name}" for name in shape["files_changed"])
+    return f"{_format_details(shape)}{files}  pancode land {shape['run']}\n\n"
 
 
 def _format_details(shape: ReviewedRun) -> str:
-    lines = [f"  task       {escape_line(shape['task'])}"]
-    lines += gate_lines(shape)
-    lines += report_lines(shape, 5)
-    lines.append(f"  receipt    {color_state(shape['receipt_verdict'])}")
-    return "\n".join(lines) + "\n"
+    lines = [f"  task       {escape_line(shape['task'])}", *gate_lines(shape), *report_lines(shape, 5)]
+    lines.append(f"  receipt    {color_state(shape['receipt_verdict'])}\n")
+    return format_summary(shape) + "\n".join(lines)
 
 
 def _draw_run(client: Client, shape: ReviewedRun, place: str) -> str:
     answer = safe_block(shape["answer"][:MOST_ANSWER])
     head = paint_text(f"--- {place} ---", "bold", sys.stdout)
-    return (
-        f"\n{head}\n{_change(client, shape['run'])}\n{answer}{format_summary(shape)}{_format_details(shape)}"
-    )
+    return f"\n{head}\n{_change(client, shape['run'])}\n{answer}{_format_details(shape)}"
 
 
 def _change(client: Client, run: str) -> str:

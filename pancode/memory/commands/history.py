@@ -7,9 +7,8 @@ from typing import Annotated
 from typer import Argument
 
 from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.output import find_user
 from pancode.interfaces.cli.parameters import Json, Run, option
-from pancode.interfaces.cli.terminal import escape_line, safe_block
+from pancode.interfaces.cli.terminal import escape_line, escape_lines, safe_block
 from pancode.interfaces.client.caller import find_folder
 from pancode.kernel.formatting import clip_columns, count_noun
 from pancode.memory.answers import FORGET, HISTORY, NOTE, REMEMBERED, NoteShape, RememberedAnswer
@@ -40,13 +39,10 @@ def find(
     them as marked material, and never as its task.
     """
     text = " ".join(words or ())
+    wanted = {"text": text or None, "lane": lane, "workspace": workspace, "cwd": find_folder()}
     if told:
-        given = face.get(REMEMBERED, text=text or None, lane=lane, workspace=workspace, cwd=find_folder())
-        return face.show(given, lambda: format_notes(given))
-    whole = "1" if everywhere else None
-    answer = face.get(
-        HISTORY, text=text or None, limit=number, all=whole, lane=lane, workspace=workspace, cwd=find_folder()
-    )
+        return face.show_result(face.get(REMEMBERED, **wanted), format_notes)
+    answer = face.get(HISTORY, limit=number, all="1" if everywhere else None, **wanted)
     leaves = "a run leaves one when it is done here and ends with the report that it was asked for"
     none = f"no note contains {text!r}" if text else f"no run has left a note yet: {leaves}"
     return face.show(answer, lambda: "".join(map(in_short, answer["notes"])) or f"{escape_line(none)}\n")
@@ -74,10 +70,7 @@ def show(run: Run, face: Json) -> None:
 
 
 def _format_note(note: NoteShape) -> str:
-    head = (
-        f"{escape_line(note['source'])}\n{escape_line(note['repository'])}\nreceipt "
-        f"{note['receipt'] or 'unknown'}\n"
-    )
+    head = escape_lines((note["source"], note["repository"], f"receipt {note['receipt'] or 'unknown'}"))
     return head + "".join("\n" + safe_block(f"{name}: {text}") for name, text in note["parts"].items())
 
 
@@ -99,13 +92,6 @@ def forget(
     face: Json,
 ) -> None:
     """Forget the notes of these RUNs, or all older than a time. The runs and their receipts remain."""
-    body = {
-        "runs": runs or [],
-        "before": before,
-        "everywhere": everywhere,
-        "cwd": find_folder(),
-        "by": find_user(),
-    }
-    answer = face.client().post(FORGET, body)
-    gone = answer["forgotten"]
-    face.show(answer, lambda: f"forgotten: {count_noun(len(gone), 'note')}\n")
+    body = {"runs": runs or [], "before": before, "everywhere": everywhere, "cwd": find_folder()}
+    answer = face.post(FORGET, body)
+    face.show(answer, lambda: f"forgotten: {count_noun(len(answer['forgotten']), 'note')}\n")

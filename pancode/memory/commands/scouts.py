@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from typer import Argument
 
@@ -60,19 +60,11 @@ def explore(
     """
     more = {"node": node, "model": model, "runtime": runtime, "again": again}
     if len(questions) > MOST or not all(one.strip() for one in questions):
+        what = f"pancode workflow explore requires 1 to {MOST} questions that are not empty"
         fix = "put each question in quotes, and ask the rest with another pancode workflow explore"
-        raise UsageError(
-            f"pancode workflow explore requires 1 to {MOST} questions that are not empty", fix=fix
-        )
-    settings = {name: value for name, value in more.items() if value}
-    body = {
-        "questions": questions,
-        "look": depth,
-        **settings,
-        "cwd": work_folder(),
-        "by": find_user(),
-        **describe_parent(),
-    }
+        raise UsageError(what, fix=fix)
+    body: dict[str, Any] = {"questions": questions, "look": depth, "cwd": work_folder(), "by": find_user()}
+    body |= {**describe_parent(), **{name: value for name, value in more.items() if value}}
     rows = post_with_progress(face, face.client(works=True), EXPLORE, body)["scouts"]
     if not detach:
         rows = _await_scouts(face, face.client(), rows)

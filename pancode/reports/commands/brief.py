@@ -40,21 +40,14 @@ def tell_brief(face: Face, markdown: bool = False) -> None:
 
 
 def _text(answer: BriefShape, markdown: bool, costs: Costs = ()) -> str:
-    ends = (
-        ", ".join(f"{count} {format_outcome(name)}" for name, count in sorted(answer["outcomes"].items()))
-        or "nothing ran"
-    )
+    ends = ", ".join(f"{count} {format_outcome(name)}" for name, count in sorted(answer["outcomes"].items()))
     now = f"now {answer['running']} running, {answer['queued']} queued"
-    lines = [*_format_head(f"Since {short_time(answer['since'])}", markdown, 1), f"{ends}; {now}"]
-    for title, found in (
-        ("Waits for you", answer["waits"]),
-        ("Landed", answer["landed"]),
-        ("Ran", answer["ran"]),
-        ("Not started", answer["held"]),
-    ):
-        lines += (
-            [*_format_head(title, markdown), *(_format_line(one, markdown) for one in found)] if found else []
-        )
+    lines = _format_head(f"Since {short_time(answer['since'])}", markdown, 1)
+    lines.append(f"{ends or 'nothing ran'}; {now}")
+    sections = {"Waits for you": answer["waits"], "Landed": answer["landed"], "Ran": answer["ran"]}
+    for title, found in {**sections, "Not started": answer["held"]}.items():
+        head = _format_head(title, markdown) if found else []
+        lines += [*head, *(_format_line(one, markdown) for one in found)]
     if answer["cost"]["runs"] or answer["cost"]["unknown_runs"]:
         total: CostRow = {**answer["cost"], "key": "total"}
         lines += _format_costs("Cost", [*answer["by_agent"], total], markdown)

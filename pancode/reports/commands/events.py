@@ -103,8 +103,6 @@ def show_watched(
 
 
 def _format_line(one: dict[str, Any]) -> str:
-    fields = "  ".join(
-        f"{name}={escape_line(str(value))}" for name, value in one["data"].items() if value not in (None, "")
-    )
-    about = " ".join(escape_line(name) for name in (one["run"], one["node"]) if name)
-    return f"{short_time(one['at'])}  {one['kind']:<13} {about}  {fields}\n"
+    fields = "  ".join(f"{name}={value}" for name, value in one["data"].items() if value not in (None, ""))
+    about = escape_line(" ".join(filter(None, (one["run"], one["node"]))))
+    return f"{short_time(one['at'])}  {one['kind']:<13} {about}  {escape_line(fields)}\n"

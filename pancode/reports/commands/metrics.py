@@ -23,10 +23,8 @@ def six_lines(figures: list[FigureShape]) -> str:
     now = _Figures(figures)
     used, slots = now.total("pancode_node_slots_used"), now.total("pancode_node_slots")
     problems = count_noun(int(now.total("pancode_node_problems")), "problem")
-    waits, oldest = (
-        now.total("pancode_queue_waiting"),
-        max(now.all("pancode_queue_oldest_seconds"), default=0),
-    )
+    waits = now.total("pancode_queue_waiting")
+    oldest = max(now.all("pancode_queue_oldest_seconds"), default=0)
     runs, tokens = now.total("pancode_agent_runs_total"), now.total("pancode_agent_tokens_total")
     busy, looked = now.total("pancode_agent_busy_seconds_total"), now.total("pancode_round_age_seconds")
     ceiling = now.all("pancode_budget_ceiling_usd")

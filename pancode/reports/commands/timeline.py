@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import Annotated
 
 from typer import Argument
 
@@ -11,7 +11,7 @@ from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.cli.parameters import Cursor, Json, Whole, fetch_page, option
-from pancode.interfaces.cli.terminal import Columns, escape_line, format_rows
+from pancode.interfaces.cli.terminal import Columns, RowColumns, escape_line, format_rows
 from pancode.kernel.errors import ExitCode
 from pancode.kernel.names import LAST
 from pancode.reports.answers import AUDIT, AUDIT_VERDICT, WHY, AuditRow, WhyShape
@@ -80,19 +80,10 @@ def audit(
         return show_events(face, wanted, 20 if number is None else number, follow)
     if about == "verify":
         return _verify(face)
-    answer = fetch_page(
-        face.client(),
-        AUDIT,
-        "audit",
-        50 if number is None else max(number, 1),
-        cursor,
-        whole=whole,
-        about=about,
-        domain=domain,
-        level="error" if error else level,
-        by=by,
-    )
-    return face.end(ExitCode.DONE, answer, lambda: _format_entries(answer["audit"]))
+    wanted = {"about": about, "domain": domain, "level": "error" if error else level, "by": by}
+    most = 50 if number is None else max(number, 1)
+    answer = fetch_page(face.client(), AUDIT, "audit", most, cursor, whole=whole, **wanted)
+    return face.end(ExitCode.DONE, answer, lambda: format_rows(answer["audit"], _AUDIT, "nothing"))
 
 
 def _verify(face: Face) -> int:
@@ -105,12 +96,12 @@ def _verify(face: Face) -> int:
     return face.end(ExitCode.DONE if passed else ExitCode.SIGNATURE, answer, lambda: f"{words}{more}\n")
 
 
-def _format_entries(entries: list[AuditRow]) -> str:
-    columns: Columns = {"AT": "at", "LEVEL": "level", "DOMAIN": "domain", "RUN": "run", "WHAT": "what"}
-    return format_rows(entries, {**columns, "DETAIL": lambda one: _format_detail(one["detail"])}, "nothing")
+def _format_detail(row: AuditRow) -> str:
+    detail = {key: value for key, value in row["detail"].items() if value is not None}
+    return " ".join(f"{k}={v if isinstance(v, str) else json.dumps(v)}" for k, v in detail.items())
 
 
-def _format_detail(detail: dict[str, Any]) -> str:
-    return " ".join(
-        f"{k}={v if isinstance(v, str) else json.dumps(v)}" for k, v in detail.items() if v is not None
-    )
+_AUDIT: RowColumns[AuditRow] = {
+    **{"AT": "at", "LEVEL": "level", "DOMAIN": "domain", "RUN": "run", "WHAT": "what"},
+    "DETAIL": _format_detail,
+}

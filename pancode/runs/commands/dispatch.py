@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,7 +26,7 @@ from pancode.interfaces.cli.follow import (
 )
 from pancode.interfaces.cli.output import Face, exit_of, find_user
 from pancode.interfaces.cli.parameters import Json, Verbose, option
-from pancode.interfaces.cli.terminal import escape_line, format_rows, safe_block
+from pancode.interfaces.cli.terminal import RowColumns, escape_line, escape_lines, format_rows, safe_block
 from pancode.interfaces.cli.tree import find_command_like
 from pancode.interfaces.client.caller import describe_parent, find_folder, work_folder
 from pancode.interfaces.client.client import Client, RepeatedPost
@@ -42,7 +42,6 @@ from pancode.runs.answers import (
     NodeFitShape,
     PreviewShape,
     QueuedAnswer,
-    RunDetail,
 )
 from pancode.runs.commands import options
 from pancode.runs.commands.node_preparation import NodePreparation
@@ -141,9 +140,8 @@ def dispatch(
     """
     if headless or artifacts is not None:
         if detach or dry_run:
-            raise UsageError(
-                "--headless and --artifacts require waiting for the run", fix="omit --detach and --dry-run"
-            )
+            what = "--headless and --artifacts require waiting for the run"
+            raise UsageError(what, fix="omit --detach and --dry-run")
         from pancode.runs.commands.headless import run_headless, run_with_artifacts
 
         if headless:
@@ -162,8 +160,13 @@ def dispatch(
 
 
 def _request(ctx: typer.Context) -> dict[str, Any]:
-    given = ctx.params
-    return _make_body(task_text(given["task"], given["file"]), ctx.meta.get("argv"), given)
+    """Return the body of the request, with the options that were given."""
+    given, argv = ctx.params, ctx.meta.get("argv")
+    task = task_text(given["task"], given["file"]) or ""
+    body: dict[str, Any] = {"task": task, **options.collect_given(given), **of_caller(given)}
+    body |= {} if argv is None else {"argv": argv}
+    body |= {} if given.get("project") is None else {"project": given["project"]}
+    return {**body, "dry_run": given["dry_run"], "yes": given["yes"]}
 
 
 def queue_run(face: Face, ctx: typer.Context, *, interactive: bool = True) -> QueuedAnswer:
@@ -185,20 +188,25 @@ def must_be_task(given: Mapping[str, Any]) -> None:
     task = given["task"]
     meant = None if task is None or given["runtime"] == "shell" else find_command_like(task)
     if meant is not None:
-        raise UsageError(
-            f'"{task}" looks like a command: {meant}',
-            fix=f"{meant}; to give it as a task: pancode dispatch -- {shlex.quote(task)}",
-            code="no_task",
-        )
+        fix = f"{meant}; to give it as a task: pancode dispatch -- {shlex.quote(task)}"
+        raise UsageError(f'"{task}" looks like a command: {meant}', fix=fix, code="no_task")
 
 
 def wait_and_show(face: Face, answer: QueuedAnswer, *, verbose: bool = False) -> int:
     """Wait for a queued run and show its result; return the exit status."""
     client = face.client()  # Waiting must not start a fleet that is stopped meanwhile.
     ended = wait_for_run(face, client, answer["run"], verbose=verbose)
-    if ended is None:
+    whole = None if ended is None else wait_for_landing(face, client, ended["run"])
+    if ended is None or whole is None:
         return ExitCode.DETACHED
-    return _finish(face, client, ended, format_summary if verbose else format_end)
+    text, words = whole["answer"], format_summary if verbose else format_end
+    seen = face.as_json or _was_shown(text, ended)
+    status = face.end(
+        exit_of(whole["outcome"]), whole, lambda: ("" if seen else safe_block(text)) + words(whole)
+    )
+    unless_landed(whole)
+    disputed = whole["verification"] is not None and whole["verification"]["state"] == "disputed"
+    return exit_of("verify_failed") if disputed else status
 
 
 def _was_shown(answer: str, ended: WaitedRun) -> bool:
@@ -252,29 +260,6 @@ def _post(face: Face, client: Client, route: Route[A], body: dict[str, Any], *mo
         raise
 
 
-def _finish(face: Face, client: Client, ended: WaitedRun, words: Callable[[RunDetail], str]) -> int:
-    """Print the result, after a requested landing, which may decide it; return the exit status."""
-    whole = wait_for_landing(face, client, ended["run"])
-    if whole is None:
-        return ExitCode.DETACHED
-    seen = face.as_json or _was_shown(whole["answer"], ended)
-    answer = "" if seen else safe_block(whole["answer"])
-    status = face.end(exit_of(whole["outcome"]), whole, lambda: answer + words(whole))
-    unless_landed(whole)
-    disputed = whole["verification"] is not None and whole["verification"]["state"] == "disputed"
-    return exit_of("verify_failed") if disputed else status
-
-
-def _make_body(task: str | None, argv: list[str] | None, given: dict[str, Any]) -> dict[str, Any]:
-    """Return the body of the request, with the options that were given."""
-    body: dict[str, Any] = {"task": task or "", **options.collect_given(given), **of_caller(given)}
-    if argv is not None:
-        body["argv"] = argv
-    if given.get("project") is not None:
-        body["project"] = given["project"]
-    return {**body, "dry_run": given["dry_run"], "yes": given["yes"]}
-
-
 def of_caller(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the caller, its folder, its PANCODE_ variables, and its parent run if it is inside one.
 
@@ -291,41 +276,32 @@ def of_caller(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def format_plan(report: DryRunReport, snapshot: PreviewShape | None) -> str:
     """Return the verdict of a dry run, its gates, the nodes, and what would be sent from this computer."""
-    text = format_rows(report["gates"], {"GATE": "gate", "VERDICT": gate_state, "WORDS": "words"})
-    fixes = [f"  fix: {gate['fix']}\n" for gate in report["gates"] if gate["fix"] and not gate["passed"]]
-    nodes = format_rows(
-        report["nodes"], {"NODE": "node", "READY": _format_ready, "WHY": "why"}, "the fleet has no nodes"
-    )
     queued = "would wait for a user's approval" if report["asks"] else "would be queued"
     verdict = queued if report["admitted"] else "would be refused"
     why = f" ({escape_line(report['chosen'])})" if report["chosen"] else ""
-    head = f"{verdict}: agent {report['agent']}{why}, runtime {report['runtime']}, "
-    head += f"estimate ${report['estimate_usd']}\n"
-    notes = "".join(f"warning: {escape_line(note)}\n" for note in report["notes"])
-    return (
-        head
-        + text
-        + "".join(fixes)
-        + nodes
-        + notes
-        + _format_untested(report)
-        + _format_travels(report, snapshot)
-    )
+    text = f"{verdict}: agent {report['agent']}{why}, runtime {report['runtime']}, "
+    text += f"estimate ${report['estimate_usd']}\n"
+    text += format_rows(report["gates"], {"GATE": "gate", "VERDICT": gate_state, "WORDS": "words"})
+    for gate in report["gates"]:
+        text += f"  fix: {gate['fix']}\n" if gate["fix"] and not gate["passed"] else ""
+    text += format_rows(report["nodes"], _NODES, "the fleet has no nodes")
+    text += escape_lines(f"warning: {note}" for note in report["notes"])
+    if report["untested"]:  # a dry run sends no requests to models
+        text += f"model not tested yet: {escape_line(report['untested'][0])}; "
+        first = "you must test it first, as the test costs money: pancode models test"
+        text += f"{first if report['costly_test'] else 'it would be tested first, up to 60 s'}\n"
+    return text + _format_travels(report, snapshot)
+
+
+_NODES: RowColumns[NodeFitShape] = {
+    **{"NODE": "node", "READY": lambda one: "yes" if one["ready"] else "later" if one["fits"] else "no"},
+    "WHY": "why",
+}
 
 
 def gate_state(gate: GateShape) -> str:
     """Return the state of an admission gate."""
     return "warning" if gate["warning"] else "passed" if gate["passed"] else "refused"
-
-
-def _format_untested(report: DryRunReport) -> str:
-    """Return the line about a model that is not tested yet; a dry run sends no requests to models."""
-    if not report["untested"]:
-        return ""
-    words = f"model not tested yet: {escape_line(report['untested'][0])}"
-    if report["costly_test"]:
-        return f"{words}; you must test it first, as the test costs money: pancode models test\n"
-    return f"{words}; it would be tested first, up to 60 s\n"
 
 
 def _format_travels(report: DryRunReport, preview: PreviewShape | None) -> str:
@@ -338,12 +314,7 @@ def _format_travels(report: DryRunReport, preview: PreviewShape | None) -> str:
         lines.append(f"snapshot of {report['project']}: {len(preview['changed'])} changed files")
         lines += [f"begins in {escape_line(report['folder'])}"] if report["folder"] else []
         lines += [f"untracked, would be sent: {escape_line(name)}" for name in preview["untracked"][:20]]
-        lines += (
-            [f"and {len(preview['untracked']) - 20} more untracked"] if len(preview["untracked"]) > 20 else []
-        )
+        more = len(preview["untracked"]) - 20
+        lines += [f"and {more} more untracked"] if more > 0 else []
         lines += [f"warning: {escape_line(text)}" for text in preview["warnings"]]
     return "".join(f"{line}\n" for line in lines)
-
-
-def _format_ready(node: NodeFitShape) -> str:
-    return "yes" if node["ready"] else "later" if node["fits"] else "no"

@@ -10,7 +10,7 @@ from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face, find_user
 from pancode.interfaces.cli.parameters import Json, option
-from pancode.interfaces.cli.terminal import RowColumns, escape_line, format_rows, short_time
+from pancode.interfaces.cli.terminal import RowColumns, escape_line, escape_lines, format_rows, short_time
 from pancode.kernel.errors import ExitCode, UsageError
 from pancode.runs.answers import HEALTH, RECOVER, HealthRow, RecoveredShape
 from pancode.runs.commands.named_runs import find_run
@@ -19,18 +19,15 @@ from pancode.runs.commands.named_runs import find_run
 def show_health(face: Face, *, whole: bool) -> int:
     """Show the health of each agent with work and of each node; only problems, or all (`whole`)."""
     answer = face.get(HEALTH)
-    agents, machines = (
-        [row for row in rows if whole or row["gravity"] != "well"]
-        for rows in (answer["agents"], answer["machines"])
+    agents = [row for row in answer["agents"] if whole or row["gravity"] != "well"]
+    machines = [row for row in answer["machines"] if whole or row["gravity"] != "well"]
+    rows = [*agents, *machines]
+    commands = dict.fromkeys(f"  {row['command']}" for row in rows if row["command"])
+    face.show(
+        {**answer, "agents": agents, "machines": machines},
+        lambda: format_rows(rows, _COLUMNS, "all is well", cut="WHY") + escape_lines(commands),
     )
-    face.show({**answer, "agents": agents, "machines": machines}, lambda: _format_rows([*agents, *machines]))
     return ExitCode.DONE if answer["well"] else ExitCode.BLOCKED
-
-
-def _format_rows(rows: list[HealthRow]) -> str:
-    table = format_rows(rows, _COLUMNS, "all is well", cut="WHY")
-    commands = {row["command"]: None for row in rows if row["command"]}
-    return table + "".join(f"  {escape_line(command)}\n" for command in commands)
 
 
 _COLUMNS: RowColumns[HealthRow] = {

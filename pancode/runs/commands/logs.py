@@ -42,9 +42,8 @@ def logs(
 ) -> int:
     """Show what the agent of a run said; the output of scripts and of --stream is shown unchanged."""
     if offset and not stream:
-        raise UsageError(
-            "--offset requires --stream", fix=f"pancode logs {run} --stream out --offset {offset}"
-        )
+        fix = f"pancode logs {run} --stream out --offset {offset}"
+        raise UsageError("--offset requires --stream", fix=fix)
     client = face.client()
     brief = client.get(BRIEF.at(find_run(client, run)))
     outs = {stream: sys.stdout} if stream else {"out": sys.stdout, "err": sys.stderr}

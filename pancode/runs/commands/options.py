@@ -26,8 +26,7 @@ from pancode.runs.options import GATES, LIMITS, OPTIONS, WHERE, WHO, Option
 F = TypeVar("F", bound=Callable[..., Any])
 Task = Annotated[str | None, Argument()]
 File = Annotated[
-    str | None,
-    option("Read TASK from this file; - is standard input, as is TASK -.", "-f", "--file", "FILE"),
+    str | None, option("Read TASK from this file; - is standard input, as is TASK -.", "-f", "--file", "FILE")
 ]
 Preset = Annotated[
     str | None,
@@ -71,11 +70,7 @@ HEADINGS = {
     for title, others in _HEADINGS.items()
 }
 """Heading of the help to its options, for all commands with the options of a dispatch."""
-_PARSERS: Mapping[str, Callable[[str], object]] = {
-    "Duration": parse_duration,
-    "Size": size_of,
-    "Money": parse_money,
-}
+_PARSERS = {"Duration": parse_duration, "Size": size_of, "Money": parse_money}
 _LISTS = ("Labels", "Commands", "Paths")
 
 
@@ -106,14 +101,11 @@ def take_options(like: str, *, after: str) -> Callable[[F], F]:
 
 
 def _make_parameters(like: str) -> Iterator[Parameter]:
-    for one in OPTIONS.values():
-        if like in one.commands:
-            default = Parameter.empty if one.kind in _LISTS else one.default
-            yield Parameter(
-                one.word, Parameter.KEYWORD_ONLY, default=default, annotation=_make_annotation(one)
-            )
-            if one.name in _BESIDE:
-                yield _BESIDE[one.name]
+    for one in (one for one in OPTIONS.values() if like in one.commands):
+        default, annotation = Parameter.empty if one.kind in _LISTS else one.default, _make_annotation(one)
+        yield Parameter(one.word, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        if one.name in _BESIDE:
+            yield _BESIDE[one.name]
 
 
 def _make_annotation(one: Option) -> Any:

@@ -15,7 +15,7 @@ from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import Columns, RowColumns, escape_line, format_rows, format_seconds
 from pancode.interfaces.client.client import home_of
 from pancode.kernel.errors import UsageError
-from pancode.runs.answers import QUEUES, JobShape, QueueShape, QueuesShape
+from pancode.runs.answers import QUEUES, QueueShape, QueuesShape
 
 
 def show_queues(face: Face, name: str | None) -> None:
@@ -23,15 +23,9 @@ def show_queues(face: Face, name: str | None) -> None:
     face.show_result(face.get(QUEUES, name=name), format_queues)
 
 
-class QueuedJob(JobShape):
-    queue: str
-
-
 def format_queues(answer: QueuesShape) -> str:
     head = f"the whole fleet is paused: {escape_line(answer['paused'])}\n" if answer["paused"] else ""
-    jobs: list[QueuedJob] = [
-        {"queue": one["name"], **job} for one in answer["queues"] for job in one["orders"]
-    ]
+    jobs = [{"queue": one["name"], **job} for one in answer["queues"] for job in one["orders"]]
     text = head + format_rows(answer["queues"], _QUEUES)
     return text + ("\n" + format_rows(jobs, _JOBS) if jobs else "")
 
@@ -41,7 +35,7 @@ _QUEUES: RowColumns[QueueShape] = {
     "OLDEST": lambda one: None if one["oldest_s"] is None else format_seconds(one["oldest_s"]),
     "PAUSED": lambda one: one["paused"] or "no",
 }
-_JOBS: RowColumns[QueuedJob] = {
+_JOBS: Columns = {
     **{"QUEUE": "queue", "RUN": "run", "ATTEMPT": "attempt", "AGENT": "agent", "PRIORITY": "priority"},
     **{"FOR": lambda job: format_seconds(job["waiting_s"]), "REASON": "reason"},
 }
@@ -81,10 +75,5 @@ def queue(
 def _format_counts(answer: dict[str, Any]) -> str:
     numbers = ("waiting", "started", "finished", "failed")
     queues = format_rows(answer["queues"], {"QUEUE": "name", **{word.upper(): word for word in numbers}})
-    columns: Columns = {
-        "WORKER": "name",
-        "HOST": "hostname",
-        "STATE": "state",
-        "LAST HEARTBEAT": "last_heartbeat",
-    }
+    columns = {"WORKER": "name", "HOST": "hostname", "STATE": "state", "LAST HEARTBEAT": "last_heartbeat"}
     return queues + "\n" + format_rows(answer["workers"], columns)

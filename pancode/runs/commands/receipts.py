@@ -13,7 +13,7 @@ from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.cli.parameters import Cursor, Json, Whole, fetch_page, option
-from pancode.interfaces.cli.terminal import RowColumns, color_state, escape_line, format_rows
+from pancode.interfaces.cli.terminal import RowColumns, color_state, escape_line, escape_lines, format_rows
 from pancode.kernel.errors import ApiError, ExitCode, UsageError
 from pancode.kernel.names import LAST
 from pancode.runs.answers import CHAIN, EXPORT, RECEIPT, RECEIPTS, CheckShape, ReceiptRow, VerdictShape
@@ -45,12 +45,8 @@ def _format_state(row: ReceiptRow) -> str:
 
 _COLUMNS: RowColumns[ReceiptRow] = {
     **{"RUN": "run", "ATTEMPT": lambda row: f"{row['attempt']}.{row['fence']}", "NODE": "node"},
-    **{
-        "OUTCOME": "outcome",
-        "DIGEST": lambda row: row["digest"][:12],
-        "STATE": _format_state,
-        "AT": "stored_at",
-    },
+    **{"OUTCOME": "outcome", "DIGEST": lambda row: row["digest"][:12]},
+    **{"STATE": _format_state, "AT": "stored_at"},
 }
 
 
@@ -94,9 +90,8 @@ def verify(
     the same one.
     """
     if chain is not None and (run is not None or keys is not None):
-        raise UsageError(
-            "--chain takes neither RUN nor --keys", fix=f"pancode receipt verify --chain {chain}"
-        )
+        fix = f"pancode receipt verify --chain {chain}"
+        raise UsageError("--chain takes neither RUN nor --keys", fix=fix)
     answer = _get_verdict(face, run or LAST, keys) if chain is None else face.get(CHAIN.at(chain))
     face.show_result(answer, format_verdict)
     return _STATUS.get(answer["verdict"], ExitCode.SIGNATURE)
@@ -120,11 +115,8 @@ def _get_verdict(face: Face, run: str, keys: Path | None) -> VerdictShape:
 
 def format_verdict(answer: VerdictShape) -> str:
     """Return the verdict on a receipt, with each check."""
-    lines = [
-        f"  {'ok ' if c['ok'] else 'NO '} {escape_line(c['what'])}: {escape_line(c['detail'])}"
-        for c in answer["checks"]
-    ]
-    return f"{color_state(answer['verdict'])}  {escape_line(answer['run'])}\n" + "\n".join(lines) + "\n"
+    checks = [f"  {'ok ' if c['ok'] else 'NO '} {c['what']}: {c['detail']}" for c in answer["checks"]]
+    return f"{color_state(answer['verdict'])}  {escape_line(answer['run'])}\n" + escape_lines(checks or [""])
 
 
 @verb(

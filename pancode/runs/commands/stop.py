@@ -60,9 +60,8 @@ def stop(
     if session is not None:
         begun = client.get(TASKS.at(session))["runs"]
         ended = [client.post(STOP.at(one["run"]), body) for one in begun if one["state"] != "ended"]
-        face.show(
-            {"runs": ended}, lambda: "".join(map(_format_stopped, ended)) or "nothing of it is at work\n"
-        )
+        words = "".join(map(_format_stopped, ended)) or "nothing of it is at work\n"
+        face.show({"runs": ended}, lambda: words)
         return ExitCode.DONE
     if name is not None and (workflow or is_workflow(name)):
         return stop_workflow(face, client, name, body, yes)

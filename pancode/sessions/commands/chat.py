@@ -110,7 +110,7 @@ def chat(
     def opening(face: Face, client: Client) -> list[FoundLine]:
         return prepare_session(client, body, face.note)
 
-    if not once and not plain and _can_draw(face):
+    if _can_draw(face, once=once, plain=plain):
         shown = opening if agent is None else None
         return _on_screen(ChatController(face, SystemIds(), begin, opening=shown, flags=_flags(body)), words)
     leaves_with_terminal()
@@ -122,15 +122,11 @@ def chat(
     if first is None:
         return ExitCode.DONE
     begun = begin(face, client, first)
-    _tell_begun(face, begun)
-    talk = ChatLoop(face, client, SystemIds(), SystemClock(), begun["run"])
-    return talk.once((begun["run"], 0)) if once else talk.go((begun["run"], 0), first)
-
-
-def _tell_begun(face: Face, begun: Mapping[str, Any]) -> None:
     face.warn(begun["warnings"])
     chosen = f", {escape_line(begun['chosen'])}" if begun["chosen"] else ""
     face.note(f"session {begun['run']}: agent {escape_line(begun['agent'])}{chosen}")
+    talk = ChatLoop(face, client, SystemIds(), SystemClock(), begun["run"])
+    return talk.once((begun["run"], 0)) if once else talk.go((begun["run"], 0), first)
 
 
 def _make_body(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -170,9 +166,9 @@ def _flags(body: Mapping[str, Any]) -> dict[str, str]:
     return settings if level is None or "preset" in settings else {"safety": str(level), **settings}
 
 
-def _can_draw(face: Face) -> bool:
-    """Whether the terminal can show a whole screen."""
-    return _is_seen(face) and os.environ.get("TERM", "dumb") != "dumb"
+def _can_draw(face: Face, *, once: bool, plain: bool) -> bool:
+    """Whether to show a whole screen, and the terminal can show one."""
+    return not once and not plain and _is_seen(face) and os.environ.get("TERM", "dumb") != "dumb"
 
 
 def page_of(controller: ChatController, first: str = "") -> ChatScreen:
@@ -192,9 +188,8 @@ def _on_screen(controller: ChatController, first: str | None) -> int:
     finally:
         page.tell_unsent(write_stderr)
         if controller.run:
-            write_stderr(
-                f"{come_back(page.shape.get('session', controller.run), page.shape.get('state', ''))}\n"
-            )
+            session, state = page.shape.get("session", controller.run), page.shape.get("state", "")
+            write_stderr(f"{come_back(session, state)}\n")
 
 
 def _unless_json(face: Face, command: str, *, once: bool) -> None:
@@ -287,7 +282,7 @@ def attach(
         raise UsageError("--once requires a message", fix=f'pancode sessions attach --once {run} "..."')
     _unless_json(face, f"pancode sessions attach {run}", once=once)
     shape = client.get(SESSION.at(run))
-    if not once and not plain and _can_draw(face):
+    if _can_draw(face, once=once, plain=plain):
         return _on_screen(ChatController(face, SystemIds(), None, shape["run"], since or ""), words)
     leaves_with_terminal()
     talk = ChatLoop(face, client, SystemIds(), SystemClock(), shape["run"], since or "")

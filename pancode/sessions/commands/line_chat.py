@@ -15,7 +15,14 @@ from typing import Any, cast
 
 from node_agent.wire.clock import Clock, Ids
 from pancode.interfaces.cli.output import Face, exit_of, find_user, tell_error, write_stderr
-from pancode.interfaces.cli.terminal import Sink, escape_line, format_count, format_usd, safe_block
+from pancode.interfaces.cli.terminal import (
+    Sink,
+    escape_line,
+    format_count,
+    format_usd,
+    list_choices,
+    safe_block,
+)
 from pancode.interfaces.client.caller import terminal_is_gone
 from pancode.interfaces.client.client import Client
 from pancode.interfaces.client.session import (
@@ -215,19 +222,15 @@ class ChatLoop:
         stop = turn.stop if turn is not None else ""
         shape: Mapping[str, Any] = self._shape
         names = ("session", "run", "state", "agent", "node", "usage", "money")
-        keep = {name: shape[name] for name in names}
         why = turn.why if turn is not None else run["reason"]
         why = MISSED if missed and run["outcome"] == "done" else why
-        report = {**keep, "answer": answer, "stop": stop, "why": why, "asks": self._shape["asks"]}
-        report["commit"] = run["commit"]
+        report = {name: shape[name] for name in names} | {"answer": answer, "stop": stop, "why": why}
+        report |= {"asks": shape["asks"], "commit": run["commit"]}
+        status = exit_of(run["outcome"])
         if self._state == "asks":
-            status = int(ExitCode.BLOCKED)
-        elif stop:
-            status = int(ExitCode.DONE if stop == "end_turn" else ExitCode.ERROR)
-        elif missed and run["outcome"] in (None, "done"):
-            status = int(ExitCode.ERROR)
-        else:
-            status = exit_of(run["outcome"])
+            status = ExitCode.BLOCKED
+        elif stop or (missed and run["outcome"] in (None, "done")):
+            status = ExitCode.DONE if stop == "end_turn" else ExitCode.ERROR
         if status not in (ExitCode.DONE, ExitCode.BLOCKED):
             self._face.note(f"{run['run']}: {escape_line(why or stop)}   why: pancode why {run['run']}")
         self._face.note(f"{spent_in_all(self._shape)}   continue: pancode attach {self._shape['session']}")
@@ -345,9 +348,7 @@ class ChatLoop:
 
     def _ask(self, question: AskedShape) -> None:
         self._rests_ms = self._clock.mono_ms() + REST_MS
-        choices = "".join(
-            f"\n  {number}: {escape_line(one)}" for number, one in enumerate(question["choices"], start=1)
-        )
+        choices = "".join(f"\n{line}" for line in list_choices(question["choices"]))
         hows = {"question": "your answer", "change": "y or n", "landing": "y or n"}
         how = hows.get(question["kind"], f"y, n WORDS, or a: {_describe_rule(question)}")
         how = how if self._tty and not self._once else escape_line(question["command"])

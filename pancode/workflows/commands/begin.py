@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Annotated, Any, Literal
 
 import typer
@@ -12,10 +13,16 @@ from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.cli.parameters import Json, many, option, parse_duration, parse_money
-from pancode.interfaces.cli.terminal import RowColumns, clip_columns, escape_line, format_rows, format_usd
+from pancode.interfaces.cli.terminal import (
+    RowColumns,
+    clip_columns,
+    escape_line,
+    escape_lines,
+    format_rows,
+    format_usd,
+)
 from pancode.kernel.errors import ExitCode, UsageError
 from pancode.kernel.formatting import first_few
-from pancode.runs.answers import GateShape
 from pancode.runs.commands import options
 from pancode.runs.commands.dispatch import format_plan, gate_state, of_caller, post_agreed, task_text
 from pancode.workflows.answers import BEGIN_WORKFLOW, TRY_WORKFLOW, StepReport, WorkflowDryRun, WorkflowShape
@@ -108,9 +115,8 @@ def tasks_of(tasks: list[str], file: str | None, flags: dict[str, Any]) -> dict[
     source = WorkflowText("", "-t", "-t", f'{{"tasks": [{listed}]}}') if file is None else text_of(file)
     found = check_source(source, flags)
     if found.kind != "batch":
-        raise UsageError(
-            f"{source.place} is a {found.kind}, not a batch", fix=f"pancode chain {file}", code="bad_workflow"
-        )
+        what = f"{source.place} is a {found.kind}, not a batch"
+        raise UsageError(what, fix=f"pancode chain {file}", code="bad_workflow")
     return {**(found.body or {}), **source.told()}
 
 
@@ -153,15 +159,12 @@ def steps_of(workflow: str, wanted: str | None, given: dict[str, Any]) -> dict[s
     source = text_of(workflow)
     found = check_source(source, without_preset(options.collect_given({**given, "land": False})))
     if found.kind == "batch":
-        raise UsageError(
-            f"{source.place} is a batch, not a chain", fix=f"pancode batch {workflow}", code="bad_workflow"
-        )
+        what = f"{source.place} is a batch, not a chain"
+        raise UsageError(what, fix=f"pancode batch {workflow}", code="bad_workflow")
     if found.needs_input and not (wanted or "").strip():
-        raise UsageError(
-            f"{source.name or workflow} uses $ORIGINAL or $INPUT, but no input was given",
-            fix=f'pancode workflow chain {workflow} "what is to be done"',
-            code="no_input",
-        )
+        what = f"{source.name or workflow} uses $ORIGINAL or $INPUT, but no input was given"
+        fix = f'pancode workflow chain {workflow} "what is to be done"'
+        raise UsageError(what, fix=fix, code="no_input")
     return {**(found.body or {}), **source.told(), "input": wanted or ""}
 
 
@@ -178,17 +181,18 @@ def post_workflow(face: Face, body: dict[str, Any], given: dict[str, Any]) -> in
         report = post_agreed(face, client, TRY_WORKFLOW, body_sent)
         face.show_result(report, format_dry_run)
         return ExitCode.DONE if report["admitted"] else ExitCode.REFUSED
-    return wait_for_workflow(
-        face, post_agreed(face, client, BEGIN_WORKFLOW, body_sent), detach=given["detach"]
-    )
+    answer = post_agreed(face, client, BEGIN_WORKFLOW, body_sent)
+    return wait_for_workflow(face, answer, detach=given["detach"])
 
 
 def request_of(body: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     """Return the whole request: the steps, the user, and the options for the whole workflow."""
-    body_sent = {"stagger_ms": STAGGER_MS, **body, **of_caller(given), **_read_settings(given)}
+    named = {"concurrency": "concurrency", "stagger": "stagger_ms", "total": "budget", "preset": "preset"}
+    settings = {key: given[name] for name, key in named.items() if given.get(name) is not None}
+    settings |= {name: True for name in ("fail_fast", "partial") if given.get(name)}
     if given.get("land") and body["kind"] != "batch":  # In a batch, each step has its own `land`.
-        body_sent["land"] = True
-    return {**body_sent, "yes": given["yes"]}
+        settings["land"] = True
+    return {"stagger_ms": STAGGER_MS, **body, **of_caller(given), **settings, "yes": given["yes"]}
 
 
 def wait_for_workflow(face: Face, answer: WorkflowShape, *, detach: bool) -> int:
@@ -200,13 +204,6 @@ def wait_for_workflow(face: Face, answer: WorkflowShape, *, detach: bool) -> int
     return ExitCode.DETACHED if ended is None else report_end(face, ended)
 
 
-def _read_settings(given: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings of the whole workflow given by the options."""
-    named = {"concurrency": "concurrency", "stagger": "stagger_ms", "total": "budget", "preset": "preset"}
-    settings = {key: given[name] for name, key in named.items() if given.get(name) is not None}
-    return settings | {name: True for name in ("fail_fast", "partial") if given.get(name)}
-
-
 def format_dry_run(answer: WorkflowDryRun) -> str:
     """Return the dry run of all steps: their gates, each warning, and the details of refused steps."""
     refused = [step for step in answer["steps"] if not step["admitted"]]
@@ -214,33 +211,21 @@ def format_dry_run(answer: WorkflowDryRun) -> str:
     below = f"estimate of all: {format_usd(answer['estimate_usd'])}\n"
     if answer["reason"]:
         below += f"{'warning' if answer['admitted'] else 'refused'}: {escape_line(answer['reason'])}\n"
-    if answer["fix"]:
-        below += f"fix: {answer['fix']}\n"
-    return (
-        format_rows(answer["steps"], _PLANNED, spare=("LATER",))
-        + below
-        + _format_warnings(answer["steps"])
-        + gates
-    )
+    below += f"fix: {answer['fix']}\n" if answer["fix"] else ""
+    steps = format_rows(answer["steps"], _PLANNED, spare=("LATER",))
+    return steps + below + _format_warnings(answer["steps"]) + gates
 
 
-def _format_gates(gates: list[GateShape]) -> str:
+def _format_gates(step: StepReport) -> str:
     """Return the counted states of the gates: `10 passed`, or `9 passed, 1 warning`."""
-    states = list(map(gate_state, gates))
-    return ", ".join(
-        f"{states.count(state)} {state}" for state in ("passed", "warning", "refused") if state in states
-    )
+    counts = Counter(map(gate_state, step["gates"]))
+    return ", ".join(f"{counts[one]} {one}" for one in ("passed", "warning", "refused") if counts[one])
 
 
 _PLANNED: RowColumns[StepReport] = {
     **{"STEP": "name", "NEEDS": "needs"},
     "VERDICT": lambda step: "would be queued" if step["admitted"] else "refused",
-    **{
-        "GATES": lambda step: _format_gates(step["gates"]),
-        "AGENT": "agent",
-        "NODE": "node",
-        "RUNTIME": "runtime",
-    },
+    **{"GATES": _format_gates, "AGENT": "agent", "NODE": "node", "RUNTIME": "runtime"},
     **{"MODEL": "model", "ESTIMATE": "estimate_usd"},
     "TASK": lambda step: clip_columns(first_line(step["task"]), TASK_COLUMNS),
     "LATER": lambda step: step.get("later"),
@@ -254,7 +239,5 @@ def _format_warnings(steps: list[StepReport]) -> str:
         for gate in step["gates"]:
             if gate["warning"] and step["admitted"]:
                 about.setdefault(f"{gate['gate']}: {gate['words']}", []).append(step["name"])
-    return "".join(
-        f"warning of {escape_line(first_few(names, MOST_NAMED))}: {escape_line(words)}\n"
-        for words, names in about.items()
-    )
+    found = about.items()
+    return escape_lines(f"warning of {first_few(names, MOST_NAMED)}: {words}" for words, names in found)

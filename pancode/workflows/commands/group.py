@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,10 +12,11 @@ from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face, find_user, list_findings
 from pancode.interfaces.cli.parameters import Cursor, Json, Whole, fetch_page, many, option
-from pancode.interfaces.cli.terminal import Columns, format_rows, safe_block
+from pancode.interfaces.cli.terminal import Columns, escape_lines, format_rows, safe_block
 from pancode.kernel.errors import ConfigError, ExitCode, NotFoundError, UsageError
 from pancode.kernel.formatting import clip_columns, count_noun, escape_line, format_usd
 from pancode.kernel.route import Route
+from pancode.runs.answers import VerdictShape
 from pancode.runs.commands.receipts import format_verdict
 from pancode.workflows import answers
 from pancode.workflows.commands.begin import Detach, Yes, wait_for_workflow
@@ -63,15 +65,14 @@ def list_files(face: Face) -> None:
         about = {"kind": one.kind, "steps": len(one.steps()), "description": one.description}
         found.append({"name": text.name, "from": text.origin, "file": text.place, **about, "wrong": wrong})
         found[-1]["replaces"] = text.replaces or None
-    columns: Columns = {
-        **{"NAME": "name", "KIND": "kind", "STEPS": "steps", "FROM": _format_source},
-        "WHAT FOR": lambda one: one["wrong"] or one["description"],
-    }
-    face.show({"files": found}, lambda: format_rows(found, columns))
+    face.show({"files": found}, lambda: format_rows(found, _FILES))
 
 
-def _format_source(found: dict[str, Any]) -> str:
-    return f"{found['from']}, not the shipped one" if found["replaces"] else str(found["from"])
+_FILES: Columns = {
+    **{"NAME": "name", "KIND": "kind", "STEPS": "steps"},
+    "FROM": lambda one: f"{one['from']}{', not the shipped one' if one['replaces'] else ''}",
+    "WHAT FOR": lambda one: one["wrong"] or one["description"],
+}
 
 
 @verb(
@@ -98,20 +99,19 @@ def show(
 
     Workers share values in files .pancode/board/NAMESPACE/KEY; the last writer wins.
     """
+    if key is not None and not board:
+        raise UsageError("KEY requires --board", fix=f"pancode workflow show --board {w} {key}")
+    if follow and not board and not file:
+        return wait_for_workflow(face, face.get(answers.WORKFLOW.at(w)), detach=False)
     if board:
         show_board(face, w, key)
-        return ExitCode.DONE
-    if key is not None:
-        raise UsageError("KEY requires --board", fix=f"pancode workflow show --board {w} {key}")
-    if file:
+    elif file:
         from pancode.workflows.commands.sources import text_of
 
         found = text_of(w)
         face.show({"name": found.name, "file": found.place, "text": found.text}, lambda: found.text)
-        return ExitCode.DONE
-    if follow:
-        return wait_for_workflow(face, face.get(answers.WORKFLOW.at(w)), detach=False)
-    show_workflow(face, w)
+    else:
+        show_workflow(face, w)
     return ExitCode.DONE
 
 
@@ -126,8 +126,9 @@ def show_board(face: Face, w: str, key: str | None) -> None:
         if not found:
             fix = f"pancode workflow show --board {w}"
             raise NotFoundError(f"key {key} not found on its board", fix=fix, code="key_not_found")
-    whole = key is not None and found[0]["key"] == key
-    face.show({"board": found}, lambda: safe_block(found[0]["value"]) if whole else _format_board(found))
+    if key is not None and found[0]["key"] == key:
+        return face.show({"board": found}, lambda: safe_block(found[0]["value"]))
+    return face.show({"board": found}, lambda: format_rows(found, _BOARD, "its board is empty", cut="VALUE"))
 
 
 @verb(
@@ -182,10 +183,6 @@ _BOARD: Columns = {
 }
 
 
-def _format_board(found: list[answers.BoardRow]) -> str:
-    return format_rows(found, _BOARD, "its board is empty", cut="VALUE")
-
-
 def check_workflow_file(face: Face, file: str) -> int:
     """Report all problems of a workflow FILE at once, each with its line."""
     from pancode.workflows.commands.sources import text_of
@@ -194,32 +191,17 @@ def check_workflow_file(face: Face, file: str) -> int:
     try:
         source = text_of(file)
     except ConfigError as wrong:
-        answer: dict[str, Any] = {
-            "file": file,
-            "kind": None,
-            "steps": 0,
-            "problems": [_describe_problem(wrong)],
-        }
+        errors: Sequence[ConfigError] = [wrong]
+        answer: dict[str, Any] = {"file": file, "kind": None, "steps": 0}
     else:
         found = check_workflow(source.text, source.place, source.name)
-        problems = [_describe_problem(one) for one in found.problems]
-        answer = {"file": source.place, "kind": found.kind, "steps": len(found.steps()), "problems": problems}
-    face.show_result(answer, _format_check)
-    return ExitCode.CONFIG if answer["problems"] else ExitCode.DONE
-
-
-def _describe_problem(error: ConfigError) -> dict[str, str]:
-    return {"message": str(error), "why": error.why, "fix": error.fix}
-
-
-def _format_check(answer: dict[str, Any]) -> str:
-    lines, count = list_findings("error", answer["problems"]), len(answer["problems"])
-    end = (
-        count_noun(count, "problem")
-        if count
-        else f"a {answer['kind']} of {count_noun(answer['steps'], 'step')}, all right"
-    )
-    return "".join(f"{escape_line(line)}\n" for line in [*lines, f"{answer['file']}: {end}"])
+        errors = found.problems
+        answer = {"file": source.place, "kind": found.kind, "steps": len(found.steps())}
+    answer["problems"] = [{"message": str(one), "why": one.why, "fix": one.fix} for one in errors]
+    end = f"a {answer['kind']} of {count_noun(answer['steps'], 'step')}, all right"
+    end = f"{answer['file']}: {count_noun(len(errors), 'problem') if errors else end}"
+    face.show(answer, lambda: escape_lines([*list_findings("error", answer["problems"]), end]))
+    return ExitCode.CONFIG if errors else ExitCode.DONE
 
 
 @verb("workflow resume", "pancode workflow resume last", "pancode workflow resume last --resolve")
@@ -260,17 +242,11 @@ def _format_receipt(answer: answers.WorkflowReceipt) -> str:
         **{"STEP": "step", "RUN": "run", "OUTCOME": "outcome"},
         "COMMIT": lambda run: (run["commit"] or "")[:12],
     }
-    unknown = (
-        f" and {count_noun(predicate['unknown_costs'], 'run')} of unknown cost"
-        if predicate["unknown_costs"]
-        else ""
-    )
-    head = format_verdict(
-        {"run": answer["workflow"], "verdict": answer["verdict"], "checks": answer["checks"]}
-    )
-    about = (
-        f"{predicate['kind']} {escape_line(predicate['name'])}: {predicate['state']}, begun by "
-        f"{escape_line(predicate['created_by'])}"
-    )
-    head += f"  {about}, {format_usd(predicate['cost_usd'])}{unknown}\n"
+    count = predicate["unknown_costs"]
+    cost = f"{format_usd(predicate['cost_usd'])}"
+    cost += f" and {count_noun(count, 'run')} of unknown cost" if count else ""
+    verdict: VerdictShape = {"run": answer["workflow"], "verdict": answer["verdict"], "checks": []}
+    head = format_verdict({**verdict, "checks": answer["checks"]})
+    head += f"  {predicate['kind']} {escape_line(predicate['name'])}: {predicate['state']}, "
+    head += f"begun by {escape_line(predicate['created_by'])}, {cost}\n"
     return head + format_rows(runs, columns)

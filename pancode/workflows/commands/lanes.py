@@ -9,9 +9,16 @@ from typer import Argument
 
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.output import Face, find_user
+from pancode.interfaces.cli.output import Face
 from pancode.interfaces.cli.parameters import Json, option, parse_duration
-from pancode.interfaces.cli.terminal import Columns, clip_columns, escape_line, format_rows, short_time
+from pancode.interfaces.cli.terminal import (
+    Columns,
+    clip_columns,
+    escape_line,
+    escape_lines,
+    format_rows,
+    short_time,
+)
 from pancode.interfaces.client.caller import find_folder
 from pancode.kernel.errors import UsageError
 from pancode.kernel.formatting import count_noun
@@ -62,16 +69,14 @@ def create(
     """
     if pause and resume:
         raise UsageError("--pause and --resume cannot be combined", fix="use only one of them")
+    ceiling = {} if total is None else {"budget": total}
     if pause:
-        held = face.post(answers.PAUSE_LANE.at(name), {"reason": reason})
-        return _show(face, held)
+        return _show(face, face.post(answers.PAUSE_LANE.at(name), {"reason": reason}))
     if resume:
-        again = {"by": find_user(), **({} if total is None else {"budget": total})}
-        return _show(face, face.client(works=True).post(answers.RESUME_LANE.at(name), again))
+        return _show(face, face.post(answers.RESUME_LANE.at(name), ceiling, works=True))
     settings = {key: value for key, value in options.collect_given(ctx.params).items() if key != "preset"}
-    body = {"name": name, "by": find_user(), "cwd": find_folder(), "defaults": settings, "goes_on": goes_on}
-    body |= {} if total is None else {"budget": total}
-    return _show(face, face.client(works=True).post(answers.CREATE_LANE, body))
+    body = {"name": name, "cwd": find_folder(), "defaults": settings, "goes_on": goes_on, **ceiling}
+    return _show(face, face.post(answers.CREATE_LANE, body, works=True))
 
 
 @verb(
@@ -99,28 +104,16 @@ def add(
     **_options: Any,
 ) -> None:
     """Add an item after those of the same --priority. Takes the options of pancode dispatch."""
-    argv = ctx.meta.get("argv")
     about = {name: value for name, value in of_caller(ctx.params).items() if name in ("by", "settings")}
-    body: dict[str, Any] = {
-        "task": task_text(task, file) or "",
-        **options.collect_given(ctx.params),
-        **about,
-        "yes": yes,
-    }
-    more = {"argv": argv, "key": key, "expires_ms": expires}
+    text = task_text(task, file) or ""
+    body: dict[str, Any] = {"task": text, **options.collect_given(ctx.params), **about, "yes": yes}
+    more = {"argv": ctx.meta.get("argv"), "key": key, "expires_ms": expires}
     body |= {name: value for name, value in more.items() if value is not None}
-    face.show_result(
-        post_agreed(face, face.client(works=True), answers.ADD_ITEM.at(lane), body), _format_added
-    )
-
-
-def _format_added(answer: answers.LaneAddedAnswer) -> str:
+    answer = post_agreed(face, face.client(works=True), answers.ADD_ITEM.at(lane), body)
     word = "added" if answer["added"] else "is there already"
     ahead = f"{count_noun(answer['left'], 'item')} not done" if answer["left"] else "nothing waits"
-    return (
-        f"{escape_line(answer['lane'])}  item {answer['item']['item']}  {word}; {ahead}, "
-        f"lane {answer['state']}\n"
-    )
+    words = f"{answer['lane']}  item {answer['item']['item']}  {word}; {ahead}, lane {answer['state']}"
+    face.show(answer, lambda: f"{escape_line(words)}\n")
 
 
 @verb("lane ls", "pancode lane ls")
@@ -133,9 +126,8 @@ def ls(face: Json) -> None:
 
 def _format_place(one: dict[str, Any]) -> str:
     first = next((item for item in one["items"] if item["state"] not in OVER), None)
-    return one["why"] or (
-        "" if first is None else f"{first['item']}: {clip_columns(escape_line(first['task']), TASK_COLUMNS)}"
-    )
+    task = "" if first is None else clip_columns(escape_line(first["task"]), TASK_COLUMNS)
+    return one["why"] or ("" if first is None else f"{first['item']}: {task}")
 
 
 _LANES: Columns = {
@@ -157,24 +149,17 @@ def _show(face: Face, answer: answers.LaneShape) -> None:
 
 def format_lane(one: answers.LaneShape) -> str:
     """Return the lane and a row for each item; of ended items only the last ones."""
-    head = (
-        f"{escape_line(one['lane'])}  {one['state']}  {count_noun(one['left'], 'item')} "
-        f"left, {format_spent(one)}\n"
-    )
-    head += f"  {escape_line(one['why'])}\n" if one["why"] else ""
-    head += (
-        f"  fix: {escape_line(one['fix'])}\n"
-        if one["fix"] and one["state"] in ("stopped", "paused", "asks")
-        else ""
-    )
+    left = f"{count_noun(one['left'], 'item')} left, {format_spent(one)}"
+    lines = [f"{one['lane']}  {one['state']}  {left}"]
+    lines += [f"  {one['why']}"] if one["why"] else []
+    lines += [f"  fix: {one['fix']}"] if one["fix"] and one["state"] in ("stopped", "paused", "asks") else []
     over = [item for item in one["items"] if item["state"] in OVER]
     left_out = {item["item"] for item in over[:-SHOWN]}
-    head += (
-        (f"  {count_noun(len(left_out), 'earlier item')} not shown; to see all: --json\n") if left_out else ""
-    )
+    if left_out:
+        lines.append(f"  {count_noun(len(left_out), 'earlier item')} not shown; to see all: --json")
     rows = [item for item in one["items"] if item["item"] not in left_out]
     none = f'nothing is in it yet; try: pancode lane add {escape_line(one["lane"])} "..."'
-    return head + format_rows(rows, _ITEMS, none, spare=("KEY", "EXPIRES"), cut="TASK")
+    return escape_lines(lines) + format_rows(rows, _ITEMS, none, spare=("KEY", "EXPIRES"), cut="TASK")
 
 
 _ITEMS: Columns = {
@@ -204,6 +189,5 @@ def rm(
     face: Json,
 ) -> None:
     """Remove an item, or end the lane. Its runs, their results and its cost are kept."""
-    body = {"item": item, "force": force, "by": find_user()}
-    answer = face.client().post(answers.REMOVE_LANE.at(lane), body)
+    answer = face.post(answers.REMOVE_LANE.at(lane), {"item": item, "force": force})
     face.show(answer, lambda: format_lane(answer) if item else f"{escape_line(answer['lane'])}  ended\n")

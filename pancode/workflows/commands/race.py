@@ -56,10 +56,8 @@ def race(
     """
     text = task_text(task, file) or ""
     flags = begin.without_preset(options.collect_given({**ctx.params, "land": False}))
-    steps = [
-        {"name": name, "dispatch": {"task": text, **flags, **one}}
-        for name, one in parse_runners(ctx.params).items()
-    ]
+    runners = parse_runners(ctx.params).items()
+    steps = [{"name": name, "dispatch": {"task": text, **flags, **one}} for name, one in runners]
     body = {"kind": "race", "name": "race", "input": text, "steps": steps, "race": _make_rule(by, score)}
     return begin.post_workflow(face, body, ctx.params)
 
@@ -69,9 +67,8 @@ def parse_runners(given: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     lists = [name for name in _LISTS if given[name] is not None]
     if len(lists) + (given["best_of"] is not None) != 1:
         problem = "the race has no competitors" if not lists else "a race compares only one kind of thing"
-        raise UsageError(
-            problem, fix="use one of --agents A,B --models A,B --runtimes A,B --nodes A,B --best-of 3"
-        )
+        fix = "use one of --agents A,B --models A,B --runtimes A,B --nodes A,B --best-of 3"
+        raise UsageError(problem, fix=fix)
     if not lists:
         return {str(number): {} for number in range(1, given["best_of"] + 1)}
     field = _LISTS[lists[0]]
@@ -94,8 +91,6 @@ def _make_rule(by: str | None, score: str | None) -> dict[str, str]:
     """Return the rule that decides the race. UsageError unless score and command go together."""
     rule = by or ("score" if score is not None else "first")
     if (rule == "score") != (score is not None):
-        raise UsageError(
-            "--choose score requires --score CMD, and --score CMD requires --choose score",
-            fix="--score './bench.sh'",
-        )
+        what = "--choose score requires --score CMD, and --score CMD requires --choose score"
+        raise UsageError(what, fix="--score './bench.sh'")
     return {"by": rule} | ({"score": score} if score is not None else {})

@@ -61,10 +61,8 @@ def wait_for(face: Face, client: Client, workflow: str) -> WorkflowShape | None:
                     row.show("workflow", under_way(shape))
     except KeyboardInterrupt:
         pass
-    write_stderr(
-        f"\ndetached; {workflow} continues.  follow: pancode workflow show -f {workflow}   stop: pancode "
-        f"workflow stop {workflow}\n"
-    )
+    ways = f"follow: pancode workflow show -f {workflow}   stop: pancode workflow stop {workflow}"
+    write_stderr(f"\ndetached; {workflow} continues.  {ways}\n")
     return None
 
 
@@ -100,9 +98,8 @@ def watch_workflow(face: Face, client: Client, workflow: str) -> Iterator[Workfl
             tries = 0
         except FleetDownError as down:
             fix = f"pancode fleet up; then pancode workflow show -f {workflow}"
-            raise FleetDownError(
-                str(down), why=f"{down.why}; {workflow} continues when it is up again", fix=fix
-            ) from down
+            why = f"{down.why}; {workflow} continues when it is up again"
+            raise FleetDownError(str(down), why=why, fix=fix) from down
         except (StreamCutError, NotRunningError) as cut:
             if tries >= TRIES:
                 raise
@@ -138,29 +135,16 @@ class Results:
                     self._say(self._of_run(step, wide, run))
             if step["state"] in OVER and not step["run"] and step["name"] not in self._reported:
                 self._reported.add(step["name"])
-                self._say(
-                    f"{escape_line(step['name'].ljust(wide))}  {step['state']:<13}  "
-                    f"{escape_line(step['reason'])}"
-                )
+                self._say(escape_line(f"{step['name'].ljust(wide)}  {step['state']:<13}  {step['reason']}"))
 
     def _of_run(self, step: WorkflowStepShape, wide: int, run: str) -> str:
         shape = self._client.get(RUN.at(run))
-        lines = (
-            f"-> {clip_columns(escape_line(first_line(shape['answer'])), TASK_COLUMNS)}"
-            if shape["answer"]
-            else ""
-        )
-        if shape["outcome"] != "done":
-            lines = format_reason(shape)
+        words = "" if shape["outcome"] == "done" else format_reason(shape)
+        if shape["outcome"] == "done" and shape["answer"]:
+            words = f"-> {clip_columns(escape_line(first_line(shape['answer'])), TASK_COLUMNS)}"
         place = format_worker(shape["agent"], shape["node"], step["task"])
-        fields = (
-            escape_line(step["name"].ljust(wide)),
-            f"{format_status(shape):<13}",
-            run,
-            cost_of(shape),
-            format_run_time(shape),
-        )
-        return "  ".join(filter(None, (*fields, place, lines)))
+        fields = (escape_line(step["name"].ljust(wide)), f"{format_status(shape):<13}", run, cost_of(shape))
+        return "  ".join(filter(None, (*fields, format_run_time(shape), place, words)))
 
     def _say(self, line: str) -> None:
         """Print the line to standard output; on a terminal, above the progress."""

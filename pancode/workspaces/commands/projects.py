@@ -12,9 +12,9 @@ from typer import Argument
 
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.output import Face, find_user
+from pancode.interfaces.cli.output import Face
 from pancode.interfaces.cli.parameters import Json, Label, many, option, parse_label, parse_money
-from pancode.interfaces.cli.terminal import Columns, escape_line, format_rows
+from pancode.interfaces.cli.terminal import Columns, escape_line, escape_lines, format_facts, format_rows
 from pancode.interfaces.client.caller import folder_here
 from pancode.interfaces.client.remote.place import remote_of
 from pancode.kernel.errors import ExitCode, UsageError
@@ -92,10 +92,9 @@ def add(
     if mapping is not None and body:
         raise UsageError("--mapping cannot be combined with other options", fix="omit the other options")
     if mapping is None:
-        done = [face.post(answers.ADD_PROJECT, {**body})]
+        done = [face.post(answers.ADD_PROJECT, body)]
     else:
-        change = {"projects": read_mappings(mapping), "by": find_user()}
-        done = face.client().post(answers.MAP_PROJECTS, change)["projects"]
+        done = face.post(answers.MAP_PROJECTS, {"projects": read_mappings(mapping)})["projects"]
     for note in dict.fromkeys(note for one in done for note in one["notes"]):
         face.note(f"note: {escape_line(note)}")
     face.show({"projects": done} if mapping else done[0], lambda: "".join(map(_format_project, done)))
@@ -124,12 +123,10 @@ def read_mappings(file: str) -> list[dict[str, Any]]:
             raise ValueError("it has no rows")
         return rows
     except (OSError, ValueError, TypeError, AttributeError, KeyError) as exc:
-        raise UsageError(
-            f"{file} is not a valid project mapping file",
-            why=str(exc) if isinstance(exc, OSError) else f"{type(exc).__name__}: {exc}",
-            fix='write [{"linearPrefix": "MIN", "localPath": "/home/me/myn", "linearProjectName": "..."}]',
-            code="bad_mapping",
-        ) from exc
+        what = f"{file} is not a valid project mapping file"
+        why = str(exc) if isinstance(exc, OSError) else f"{type(exc).__name__}: {exc}"
+        fix = 'write [{"linearPrefix": "MIN", "localPath": "/home/me/myn", "linearProjectName": "..."}]'
+        raise UsageError(what, why=why, fix=fix, code="bad_mapping") from exc
 
 
 def _of_row(row: dict[str, Any]) -> dict[str, Any]:
@@ -178,8 +175,7 @@ def _format_project(one: answers.ProjectShape) -> str:
     facts |= {"tracker": one["tracker"], "prd": one["prd"] or f"none; pancode project prd {one['name']}"}
     facts |= {"labels": "; ".join(f"{name} {_format_pairs(rule)}" for name, rule in one["labels"].items())}
     facts |= {"linear": " ".join(filter(None, (one["linear_name"], one["linear_id"])))}
-    lines = [f"  {key:<9} {escape_line(str(value))}\n" for key, value in facts.items() if value]
-    return f"{escape_line(one['name'])}\n{''.join(lines)}"
+    return f"{escape_line(one['name'])}\n{format_facts(facts, 9)}"
 
 
 @verb("project prd", "pancode project prd shop", "pancode project prd shop --keep r-7f3k")
@@ -209,14 +205,12 @@ def prd(
         top = next((one for one in (here, *here.parents) if (one / ".git").exists()), here)
         if not made["remote"] or address_of(str(top)) != made["remote"]:
             what = f"you stand in no checkout of {made['project']} on this machine"
-            raise UsageError(
-                what, why=f"its remote is {made['remote'] or 'unknown'}", fix="change to a checkout of it"
-            )
+            why = f"its remote is {made['remote'] or 'unknown'}"
+            raise UsageError(what, why=why, fix="change to a checkout of it")
         file = top / PRD
     if file.parent.is_symlink():
-        raise UsageError(
-            f"{file.parent} is a link to another place", fix=f"write {PRD} yourself", code="bad_folder"
-        )
+        what = f"{file.parent} is a link to another place"
+        raise UsageError(what, fix=f"write {PRD} yourself", code="bad_folder")
     if made["prd"] and not is_readme(made["prd"]):
         raise UsageError(f"{made['project']} has a PRD: {made['prd']}", fix="edit it", code="file_exists")
     if not file.parent.exists():
@@ -233,9 +227,8 @@ def _dispatch_draft(face: Face, project: str, agent: str) -> int:
 
     made = face.get(answers.DRAFT.at(project))
     if not _lacks_prd(made):
-        raise UsageError(
-            f"{made['project']} has a PRD: {made['prd']}", fix=f"read {made['prd']}", code="file_exists"
-        )
+        what = f"{made['project']} has a PRD: {made['prd']}"
+        raise UsageError(what, fix=f"read {made['prd']}", code="file_exists")
     flags = ("--json",) if face.as_json else ()
     where = ("--agent", agent, "--mode", "review", "--project", made["project"])
     status = run(["dispatch", *flags, *where, "--", made["task"]])
@@ -260,23 +253,21 @@ def webhook(
     input or a hidden prompt. A webhook only makes PanCode query the tracker at once.
     """
     given = face.read_secret("webhook secret: ", 1_000).strip() if secret else None
-    body = {"by": find_user(), "secret": given}
-    face.show(made := face.client().post(answers.TRACKER_HOOK.at(project), body), lambda: _format_hook(made))
+    face.show_result(face.post(answers.TRACKER_HOOK.at(project), {"secret": given}), _format_hook)
 
 
 def _format_hook(made: answers.TrackerHookAnswer) -> str:
     closed = (
         "the API is not open over TCP; set api.listen in pancode.yaml, then: pancode fleet down, fleet up"
     )
-    lines = [f"  address  {escape_line(made['url'] or closed)}\n"]
+    lines = [f"{made['project']}  {made['tracker']}", f"  address  {made['url'] or closed}"]
     if made["secret"]:
-        lines.append(f"  secret   {escape_line(made['secret'])}  (shown once)\n")
+        lines.append(f"  secret   {made['secret']}  (shown once)")
     elif made["tracker"] == "linear":
         lines.append(
-            f"  secret   Linear creates it; then: pancode project webhook {escape_line(made['project'])} "
-            "--secret\n"
+            f"  secret   Linear creates it; then: pancode project webhook {made['project']} --secret"
         )
-    return f"{escape_line(made['project'])}  {escape_line(made['tracker'])}\n{''.join(lines)}"
+    return escape_lines(lines)
 
 
 @verb("project rm", "pancode project rm shop")

@@ -14,7 +14,15 @@ from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.follow import format_summary, wait_for_run
 from pancode.interfaces.cli.output import Face, exit_of, find_user
 from pancode.interfaces.cli.parameters import Json, option
-from pancode.interfaces.cli.terminal import Columns, clip_columns, escape_line, format_rows, short_time
+from pancode.interfaces.cli.terminal import (
+    Columns,
+    clip_columns,
+    escape_line,
+    escape_lines,
+    format_facts,
+    format_rows,
+    short_time,
+)
 from pancode.interfaces.client.caller import find_folder
 from pancode.interfaces.client.client import home_of
 from pancode.kernel.errors import ExitCode, UnavailableError, UsageError
@@ -24,6 +32,8 @@ from pancode.workspaces import answers
 from pancode.workspaces.commands.projects import make_absolute
 
 Workspace = Annotated[str, Argument(autocompletion=completions.workspaces)]
+_LEAVE = "Leave it: required if you use an editor or your own shell, which do not report that you left."
+Leave = Annotated[bool, option(_LEAVE, "--leave")]
 
 
 @verb(
@@ -50,15 +60,8 @@ def create(
     there. All files are stored in the coordinator's depot, so a workspace survives the loss of its
     node: `pancode land RUN --branch` turns them into commits.
     """
-    body = {
-        "name": name,
-        "title": title,
-        "node": node,
-        "project": project,
-        "cwd": find_folder(),
-        "by": find_user(),
-    }
-    face.show_result(face.client().post(answers.CREATE_WORKSPACE, body), _format_workspace)
+    body = {"name": name, "title": title, "node": node, "project": project, "cwd": find_folder()}
+    face.show_result(face.post(answers.CREATE_WORKSPACE, body), _format_workspace)
 
 
 @verb("workspace ls", "pancode workspace ls")
@@ -101,27 +104,22 @@ def show(workspace: Workspace, face: Json) -> None:
 
 def _format_workspace(one: answers.WorkspaceAnswer) -> str:
     facts = {"branch": one["branch"], "project": one["project"], "node": one["node"] or "any"}
-    facts |= {
-        "state": _format_state(one),
-        "unlanded": first_few(one["files"], 8) if one["files"] else "nothing",
-    }
+    facts |= {"state": _format_state(one), "unlanded": first_few(one["files"], 8) or "nothing"}
     facts |= {} if one["dirty"] is not None else {"dirty": "unknown until its run has ended"}
     facts |= {} if one["size"] is None else {"size": format_bytes(one["size"])}
     if one["ahead"] is not None:
         behind = "" if one["behind"] is None else f", {one['behind']} behind what is checked out"
         facts["commits"] = f"{one['ahead']} ahead{behind}"
-    lines = [f"  {key:<9} {escape_line(str(value))}" for key, value in facts.items()]
+    lines = [one["workspace"], *(f"  {key:<9} {value}" for key, value in facts.items())]
     for run in one["runs"]:
-        landed = "  (landed)" if run["landed"] else ""
-        lines.append(
-            f"  {run['run']}  {run['outcome']:<12} {clip_columns(escape_line(run['task']), 60)}{landed}"
-        )
+        landed, task = "  (landed)" if run["landed"] else "", clip_columns(escape_line(run["task"]), 60)
+        lines.append(f"  {run['run']}  {run['outcome']:<12} {task}{landed}")
     for problem in one["problems"]:
-        lines += [f"  problem: {escape_line(problem['what'])}", f"    fix: {escape_line(problem['fix'])}"]
-        lines += [f"    a repair: {escape_line(problem['does'])}"] if problem["does"] else []
+        lines += [f"  problem: {problem['what']}", f"    fix: {problem['fix']}"]
+        lines += [f"    a repair: {problem['does']}"] if problem["does"] else []
     if one["files"] and one["agent"] is None:
-        lines.append(f"  land it: pancode land {one['last']} --branch {escape_line(one['branch'])}")
-    return f"{escape_line(one['workspace'])}\n" + "".join(f"{line}\n" for line in lines)
+        lines.append(f"  land it: pancode land {one['last']} --branch {one['branch']}")
+    return escape_lines(lines)
 
 
 _OPENS, _LOOK_S = 1_200, 0.5
@@ -135,13 +133,7 @@ def open_(
     *,
     node: Annotated[str | None, option("The node for its files.", "N", complete=completions.nodes)] = None,
     prints: Annotated[bool, option("Only print where it is, for ssh and editors.", "--print")] = False,
-    leave: Annotated[
-        bool,
-        option(
-            "Leave it: required if you use an editor or your own shell, which do not report that you left.",
-            "--leave",
-        ),
-    ] = False,
+    leave: Leave = False,
     face: Json,
 ) -> int:
     """Enter a workspace: its files on a node, in tmux there, over your own SSH.
@@ -169,11 +161,8 @@ def open_(
     if prints:
         ways = {**describe_remotes(target, folder), "leave": f"pancode workspace open --leave {workspace}"}
         facts = {"run": run, "node": opened["node"], "folder": folder, **ways}
-        lines = (
-            f"  {key:<7} {escape_line(str(value))}\n" for key, value in facts.items() if value is not None
-        )
-        face.show({"workspace": workspace, **facts}, lambda: f"{escape_line(workspace)}\n{''.join(lines)}")
-        return ExitCode.DONE
+        words = f"{escape_line(workspace)}\n{format_facts(facts, 7)}"
+        return face.end(ExitCode.DONE, {"workspace": workspace, **facts}, lambda: words)
     if not open_shell(target, folder, f"pancode-{run}", os.environ):
         back, end = f"pancode workspace open {workspace}", f"pancode workspace open --leave {workspace}"
         face.note(f"{escape_line(workspace)} stays open; to come back: {back}; to end it: {end}")
@@ -232,8 +221,7 @@ def repair(
     It first prints what it does, and asks in a terminal. If the files of its newest run are gone, it starts
     with the newest run that has files, else with its repository. No run or result is deleted.
     """
-    client = face.client()
-    one = client.get(answers.WORKSPACE.at(workspace))
+    one = face.get(answers.WORKSPACE.at(workspace))
     does = [problem["does"] for problem in one["problems"] if problem["does"]]
     does += [f"its repository is {repository}"] if repository is not None else []
     does += [f"its machine is {node}"] if node is not None else []
@@ -243,12 +231,8 @@ def repair(
         face.note(_plan(does).rstrip())
         if not face.confirm("Repair it in this way?", ""):
             return face.note("nothing is changed")
-    body = {
-        "repository": None if repository is None else make_absolute(repository),
-        "node": node,
-        "by": find_user(),
-    }
-    face.show_result(client.post(answers.REPAIR_WORKSPACE.at(workspace), body), _format_workspace)
+    body = {"repository": None if repository is None else make_absolute(repository), "node": node}
+    face.show_result(face.post(answers.REPAIR_WORKSPACE.at(workspace), body), _format_workspace)
 
 
 def _plan(does: list[str]) -> str:

@@ -96,13 +96,8 @@ class ChatScreen(SteadyPage):
         self, controller: ChatController, clock: Clock, by: str, folder: str, first: str = ""
     ) -> None:
         super().__init__()
-        self.controller, self._clock, self._by, self._folder, self._first = (
-            controller,
-            clock,
-            by,
-            folder,
-            first,
-        )
+        self.controller, self._clock = controller, clock
+        self._by, self._folder, self._first = by, folder, first
         self.talk, self._conversation = TalkStory(), SessionTalk()
         self.terms = ChosenTerms(controller.change)
         self.shape = cast(SessionShape, {})  # Empty until the first state has arrived.
@@ -295,9 +290,7 @@ class ChatScreen(SteadyPage):
         columns, now = self.size.width, self._clock.mono_ms()
         shape = self.shape
         title = escape_line(shape.get("title") or "New session")
-        place = " \u00b7 ".join(
-            filter(None, (escape_line(shape.get("agent") or ""), escape_line(shape.get("node") or "")))
-        )
+        place = escape_line(" \u00b7 ".join(filter(None, (shape.get("agent"), shape.get("node")))))
         name = shape.get("session", self.controller.run)
         right = f" {place} \u00b7 {name} " if place and columns >= 80 else f" {name} " if name else ""
         title = f" {clip_columns(title, max(8, columns - len(right) - 8))} "
@@ -308,10 +301,8 @@ class ChatScreen(SteadyPage):
         live = f" {count_noun(self._live, 'other run')} at work" if self._live else ""
         left = f"{live} {spent_in_all(self.shape)}" if self.shape.get("session") else live
         leave = " detach, work continues" if columns >= 100 else " detach"
-        foot_line = spread_line(
-            columns - 1, ((left, ""),), (("Ctrl-D", "bold"), (leave, QUIET), ("  /help", "bold"))
-        )
-        self._foot.tell((foot_line,))
+        keys: Line = (("Ctrl-D", "bold"), (leave, QUIET), ("  /help", "bold"))
+        self._foot.tell((spread_line(columns - 1, ((left, ""),), keys),))
         if self.controller.run and now - self._key_ms >= SETTLE_MS:
             self.terms.send()
 
@@ -319,15 +310,11 @@ class ChatScreen(SteadyPage):
         sign, words = STATES.get(self._state, ("unknown", escape_line(self._state)))
         if sign == "waiting" and self.shape.get("reason"):
             words = clip_columns(f"{words}: {escape_line(self.shape['reason'])}", max(8, columns - 4))
-        lasts = (
-            f"  {format_clock((now - self._since_ms) // 1000)}" if self._state in ("works", "asks") else ""
-        )
+        clock = format_clock((now - self._since_ms) // 1000)
+        lasts = f"  {clock}" if self._state in ("works", "asks") else ""
         if not self.shape.get("heard", True):
-            sign, lasts = "unknown", ""
-            words = (
-                f"{escape_line(self.shape['node'] or '')} is not heard; the turn continues "
-                "there, as far as is known"
-            )
+            node, sign, lasts = escape_line(self.shape["node"] or ""), "unknown", ""
+            words = f"{node} is not heard; the turn continues there, as far as is known"
         if self._away_ms is not None:
             sign, lasts = "unknown", f"  {format_clock((now - self._away_ms) // 1000)}"
             words = "not heard; what you type is kept here"
@@ -516,15 +503,9 @@ class ChatScreen(SteadyPage):
         elif command.command.says:
             self.talk.tell(command.command.says)
         elif command.command.bare:
-            if name == "/cost":
-                turns = sum(one["turns"] for one in self.shape.get("interactive_runs", ()))
-                text = (
-                    f"this session: {count_noun(turns, 'turn')}, {spent_in_all(self.shape)}"
-                    if self.shape.get("session")
-                    else ""
-                )
-                if text:
-                    self.talk.tell(text)
+            if name == "/cost" and self.shape.get("session"):
+                turns = sum(one["turns"] for one in self.shape["interactive_runs"])
+                self.talk.tell(f"this session: {count_noun(turns, 'turn')}, {spent_in_all(self.shape)}")
             self._note = (f"{escape_line(command.text)} ...", QUIET)
             self.controller.show(command, max(40, self.size.width - 4))
         elif not self.controller.run:

@@ -116,10 +116,6 @@ def _split_question(question: Any) -> tuple[str, str, list[str]]:
     """Return the question's title, its text and its choices."""
     if isinstance(question, Consent):
         return question.title, question.question, []
-    titles = {
-        "question": "it asks you",
-        "call": "it asks to run this",
-        "change": "it asks to change this",
-        "landing": "it asks to land this",
-    }
+    titles = {"question": "it asks you", "call": "it asks to run this", "change": "it asks to change this"}
+    titles |= {"landing": "it asks to land this"}
     return titles.get(question["kind"], "it waits for your yes"), question["words"], list(question["choices"])

@@ -152,14 +152,14 @@ class ChatController:
     def change(self, terms: Terms) -> None:
         """Set another mode or level for the next message; a card asks before the level is raised."""
 
-        def agreed(question: str) -> bool:
-            return self._face.ask_consent(Consent(question, "before it does more by itself", "do it"))
-
         def work() -> None:
-            done = set_terms(self._client, self.run, terms, agreed)
+            done = set_terms(self._client, self.run, terms, self._ask_more)
             self._tell(("note", format_terms(done)))
 
         self._in_turn(work)
+
+    def _ask_more(self, question: str) -> bool:
+        return self._face.ask_consent(Consent(question, "before it does more by itself", "do it"))
 
     def _watch(self) -> None:
         """Report how many other runs are at work, until the screen is closed."""
@@ -202,12 +202,10 @@ class ChatController:
             client = self._plain.client(works=True)
             client.note = self._face.note
             level = terms.get("safety", "")
-            if is_raise(self._flags.get("safety", ""), level) and not self._face.confirm(
-                f"With safety {level}, the agent would do more without asking you. Start the session?", ""
-            ):
-                raise UsageError(
-                    "nothing was started", fix="choose another level with Ctrl-Y", code="not_agreed"
-                )
+            question = f"With safety {level}, the agent would do more without asking you. Start the session?"
+            if is_raise(self._flags.get("safety", ""), level) and not self._face.confirm(question, ""):
+                fix = "choose another level with Ctrl-Y"
+                raise UsageError("nothing was started", fix=fix, code="not_agreed")
             assert self._begin is not None
             begun = self._begin(self._face, client, words, terms)
             self.run = self.acts.run = begun["run"]
@@ -223,9 +221,8 @@ class ChatController:
 
         def work() -> None:
             if not self.run:
-                raise UsageError(
-                    "the session has not started", fix="send the message again", code="no_session"
-                )
+                fix = "send the message again"
+                raise UsageError("the session has not started", fix=fix, code="no_session")
             for warning in self.acts.say(words)["warnings"]:
                 self._face.note(f"warning: {warning}")
             self._follower.follow(self.run)  # The stream may have ended.
@@ -260,8 +257,7 @@ class ChatController:
         def work() -> None:
             argv = command.command.argv(command.words, self.run)
             end = self._runs(argv, command.command.patience_s, columns)
-            consent = Consent(end.text, "before it does more by itself", "do it")
-            if end.needs_yes and self._face.ask_consent(consent):
+            if end.needs_yes and self._ask_more(end.text):
                 end = self._runs([*argv, "--yes"], command.command.patience_s, columns)
             self._tell(("panel", (command.text, end.text)))
 

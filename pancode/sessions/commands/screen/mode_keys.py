@@ -80,10 +80,8 @@ class ChosenTerms:
     def line(self, columns: int, means: str) -> Line:
         """Return the line above the field, with the mode on the left and the level on the right."""
         mode, safety = map(escape_line, self.now)
-        later = bool(self._shape.get("session")) and self.now != (
-            self._shape.get("mode"),
-            self._shape.get("safety"),
-        )
+        held = (self._shape.get("mode"), self._shape.get("safety"))
+        later = bool(self._shape.get("session")) and self.now != held
         left: Line = ((f" {mode} ", f"bold {MODES.get(mode, QUIET)}"),) if mode else ()
         left = (*left, (f"{NEXT} " if later else "Shift-Tab ", QUIET)) if mode else left
         middle: Line = ((f" {means} ", QUIET),) if means and columns >= 80 else ()

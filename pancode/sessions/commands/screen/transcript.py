@@ -182,10 +182,8 @@ class TalkStory:
 
     def _call(self, call: TalkCall) -> None:
         if call.state != "running":
-            block = next(
-                one for one in reversed(self.blocks) if isinstance(one, CallsBlock) and call in one.calls
-            )
-            return self._touch(block)
+            blocks = (one for one in reversed(self.blocks) if isinstance(one, CallsBlock))
+            return self._touch(next(one for one in blocks if call in one.calls))
         last = self._find_newest()
         if not isinstance(last, CallsBlock):
             last = CallsBlock()
