@@ -29,40 +29,19 @@ Cron = Annotated[
     str | None, option("Five cron fields, or @hourly, @daily, @weekly, @monthly, @yearly.", "WORDS")
 ]
 At = Annotated[str | None, option("Start once: '2026-12-24 08:00', 08:00, or with an offset.", "TIME")]
-On = Annotated[
-    str | None,
-    option(
-        "Start on an event: run.failed, run.done, run.asks, workflow.failed, node.lost ..., or on a webhook.",
-        "EVENT",
-    ),
-]
-OnPush = Annotated[
-    tuple[str, str] | None,
-    option(
-        "Start when this branch gets a new head; REPO is a directory or an https address.",
-        "--on-push",
-        "REPO BRANCH",
-    ),
-]
-Where = Annotated[
-    list[Label],
-    many(
-        "Start only on events that match: agent, node, repo, outcome, workflow; may be repeated.",
-        "KEY=VALUE",
-        parser=parse_label,
-    ),
-]
-Chain = Annotated[
-    str | None,
-    option("Start this workflow; TASK is its input.", "NAME|FILE", complete=completions.workflow_files),
-]
+_ON = "Start on an event: run.failed, run.done, run.asks, workflow.failed, node.lost ..., or on a webhook."
+On = Annotated[str | None, option(_ON, "EVENT")]
+_ON_PUSH = "Start when this branch gets a new head; REPO is a directory or an https address."
+OnPush = Annotated[tuple[str, str] | None, option(_ON_PUSH, "--on-push", "REPO BRANCH")]
+_WHERE = "Start only on events that match: agent, node, repo, outcome, workflow; may be repeated."
+Where = Annotated[list[Label], many(_WHERE, "KEY=VALUE", parser=parse_label)]
+_CHAIN = "Start this workflow; TASK is its input."
+Chain = Annotated[str | None, option(_CHAIN, "NAME|FILE", complete=completions.workflow_files)]
 Batch = Annotated[
     str | None, option("Start the tasks of this file.", "FILE", complete=completions.workflow_files)
 ]
-Missed = Annotated[
-    Literal["once", "none", "all"],
-    option("For times missed while no coordinator ran: start once for all, not at all, or once for each."),
-]
+_MISSED = "For times missed while no coordinator ran: start once for all, not at all, or once for each."
+Missed = Annotated[Literal["once", "none", "all"], option(_MISSED)]
 Overlap = Annotated[bool, option("Begin even while its last run is at work.", "--overlap")]
 Zone = Annotated[str | None, option("Time zone of --cron and --at (default: this machine's).", "ZONE")]
 DryRun = Annotated[bool, option("Show the next times; write nothing.", "--dry-run")]

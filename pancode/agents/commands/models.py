@@ -29,17 +29,16 @@ _NONE = """no model server was found
 """
 
 
+_RUNTIME = "Show vendors' models for this runtime instead, with prices."
+Runtime = Annotated[str | None, option(_RUNTIME, "R", complete=completions.runtimes)]
+
+
 @verb("models ls", "pancode models --runtime claude --tier mid", "pancode models ls --servers")
 def list_models(
     *,
     node: _Node = None,
     tier: Annotated[str | None, option("Show only this tier: frontier, mid or small.", "T")] = None,
-    runtime: Annotated[
-        str | None,
-        option(
-            "Show vendors' models for this runtime instead, with prices.", "R", complete=completions.runtimes
-        ),
-    ] = None,
+    runtime: Runtime = None,
     servers: Annotated[
         bool, option("Show the model servers that your nodes reach: kinds, health and APIs.", "--servers")
     ] = False,

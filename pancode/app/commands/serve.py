@@ -85,10 +85,8 @@ def _as_child(stamp: int | None) -> int:
 
 
 System = Annotated[bool, option("Use the system's manager, not your own user manager.", "--system")]
-User = Annotated[
-    str | None,
-    option("The user of the coordinator with --system (default: the user who called sudo).", "NAME"),
-]
+_USER = "The user of the coordinator with --system (default: the user who called sudo)."
+User = Annotated[str | None, option(_USER, "NAME")]
 
 
 @verb(

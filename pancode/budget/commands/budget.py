@@ -24,13 +24,11 @@ def amount_or_none(value: str) -> str:
     return NONE if value.strip() == NONE else parse_money(value)
 
 
-Scope = Annotated[
-    str,
-    option(
-        "day (default), week, month, node:NAME, agent:NAME, repo:PATH (repo: this repository), session "
-        "(each one) or session:ID."
-    ),
-]
+_SCOPE = (
+    "day (default), week, month, node:NAME, agent:NAME, repo:PATH (repo: this repository), session "
+    "(each one) or session:ID."
+)
+Scope = Annotated[str, option(_SCOPE)]
 
 
 @verb("budget show", "pancode budget show")

@@ -42,6 +42,14 @@ from pancode.kernel.names import not_found
 _SPEC_FIELDS = ("host", "user", "port", "identity", "local", "local_home", "node_home", "link")
 
 
+_ADD_SLOTS = "Runs at once (default: nodes.slots, 4); 1-8: fewer where the machine is strained."
+AddSlots = Annotated[SlotBounds | None, option(_ADD_SLOTS, "N|LEAST-MOST", parser=slot_bounds)]
+_FLEET_KEY = (
+    "Install the fleet's restricted SSH key there (forwarding, our commands), to link while you are away."
+)
+FleetKey = Annotated[bool, option(_FLEET_KEY, "--fleet-key/--no-fleet-key")]
+
+
 @verb("node add", "pancode node add gpubox --label gpu=24g --slots 2", "pancode node add desk --local")
 def add(
     ctx: typer.Context,
@@ -55,28 +63,14 @@ def add(
     user: Annotated[str | None, option("The user name for SSH on the node.")] = None,
     port: Annotated[int | None, option("The port of its SSH server.", min=1, max=65535)] = None,
     identity: Annotated[str | None, option("Private key file.", "PATH")] = None,
-    slots: Annotated[
-        SlotBounds | None,
-        option(
-            "Runs at once (default: nodes.slots, 4); 1-8: fewer where the machine is strained.",
-            "N|LEAST-MOST",
-            parser=slot_bounds,
-        ),
-    ] = None,
+    slots: AddSlots = None,
     local: Annotated[bool, option("Add this machine; it needs no SSH server.", "--local")] = False,
     local_home: Annotated[str | None, option("Another HOME for the node of --local.", "PATH")] = None,
     node_home: Annotated[
         str | None, option("The node agent's folder on the node, if not ~/.pancode-node/FLEET.", "PATH")
     ] = None,
     accept_fingerprint: Annotated[str | None, option("The host key that you expect.", "SHA256:...")] = None,
-    fleet_key: Annotated[
-        bool,
-        option(
-            "Install the fleet's restricted SSH key there (forwarding, our commands), to link while you "
-            "are away.",
-            "--fleet-key/--no-fleet-key",
-        ),
-    ] = False,
+    fleet_key: FleetKey = False,
     link: Link = None,
     face: Json,
 ) -> None:

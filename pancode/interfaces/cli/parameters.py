@@ -120,10 +120,8 @@ Node = Annotated[str, Argument(autocompletion=completions.nodes)]
 Nodes = Annotated[
     list[str], Argument(autocompletion=completions.nodes, default_factory=list, show_default=False)
 ]
-Link = Annotated[
-    Literal["ssh", "direct"] | None,
-    option("How the machine reaches Redis and the depot: a tunnel, or TLS to the address direct.listen."),
-]
+_LINK = "How the machine reaches Redis and the depot: a tunnel, or TLS to the address direct.listen."
+Link = Annotated[Literal["ssh", "direct"] | None, option(_LINK)]
 Verbose = Annotated[bool, option("Show every step, and the facts behind the result.", "-v", "--verbose")]
 Cursor = Annotated[
     str | None, option("Show the next page: pass `next` from the last JSON, with the same filters.", "CURSOR")

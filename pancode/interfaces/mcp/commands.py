@@ -22,17 +22,11 @@ from pancode.kernel.errors import ExitCode
 Program = Annotated[str, Argument(metavar="PROGRAM", help=f"One of: {', '.join(PROGRAMS)}.")]
 DryRun = Annotated[bool, option("Only show the change.", "--dry-run")]
 Yes = Annotated[bool, option("Make the change without asking.", "--yes", "-y")]
-
-
-Tools = Annotated[
-    str,
-    option(
-        "More groups of tools, separated by commas: workflows, schedules, sessions, settings, choices, "
-        "proof, history, or all.",
-        "--tools",
-        "GROUPS",
-    ),
-]
+_TOOLS = (
+    "More groups of tools, separated by commas: workflows, schedules, sessions, settings, choices, "
+    "proof, history, or all."
+)
+Tools = Annotated[str, option(_TOOLS, "--tools", "GROUPS")]
 
 
 @verb("mcp serve", "pancode mcp serve", "pancode mcp --tools workflows,schedules")

@@ -26,17 +26,14 @@ from pancode.runs.commands import options
 from pancode.runs.commands.dispatch import format_plan, of_caller, post_agreed
 
 Issue = Annotated[str, Argument(help="An issue of a project: MIN-123.")]
+_PROJECT = "Its project (default: the project of the current folder)."
+Project = Annotated[str | None, option(_PROJECT, "P", complete=completions.projects)]
 
 
 @verb("issue ls", "pancode issue", "pancode issue ls --project shop")
 def ls(
     *,
-    project: Annotated[
-        str | None,
-        option(
-            "Its project (default: the project of the current folder).", "P", complete=completions.projects
-        ),
-    ] = None,
+    project: Project = None,
     face: Json,
 ) -> None:
     """List issues being worked on, with the state in their trackers; then the project's open issues.

@@ -42,10 +42,8 @@ from pancode.landing.commands.progress import landing_line
 from pancode.runs.answers import BRIEF
 from pancode.runs.commands.named_runs import find_run
 
-WithoutGate = Annotated[
-    list[str] | None,
-    option("Leave out this gate, given as its command; may be repeated.", "--without-gate", "CMD"),
-]
+_WITHOUT_GATE = "Leave out this gate, given as its command; may be repeated."
+WithoutGate = Annotated[list[str] | None, option(_WITHOUT_GATE, "--without-gate", "CMD")]
 MOST_SAID = 20
 """How many lines of a remote's own words are shown."""
 PULL_S = 180.0

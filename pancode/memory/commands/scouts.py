@@ -24,6 +24,10 @@ LOOK_S = 0.5
 UNDER_WAY = "under way"
 
 
+_EXPLORE_MODEL = "Model (default: models.scout, else the cheapest that passed its test)."
+ExploreModel = Annotated[str | None, option(_EXPLORE_MODEL, "M", complete=completions.models)]
+
+
 @verb(
     "workflow explore",
     'pancode workflow explore "where is the rate limiter, and which tests cover it?"',
@@ -37,14 +41,7 @@ def explore(
         option("How far each scout looks: shallow, medium (default) or deep.", "D", show_default=False),
     ] = "medium",
     node: Annotated[str | None, option("Only this machine.", "N", complete=completions.nodes)] = None,
-    model: Annotated[
-        str | None,
-        option(
-            "Model (default: models.scout, else the cheapest that passed its test).",
-            "M",
-            complete=completions.models,
-        ),
-    ] = None,
+    model: ExploreModel = None,
     runtime: Annotated[
         str | None, option("Runtime of the scouts.", "R", complete=completions.runtimes)
     ] = None,

@@ -209,17 +209,16 @@ def deny(
     face.show(done, lambda: f"{done['run']}  denied\n")
 
 
+_RESUME = "Wait for the run's end, and continue the run if its agent did not get the words."
+Resume = Annotated[bool, option(_RESUME, "--resume")]
+
+
 @verb("tell", "pancode tell builder 'the tests are in spec/'", "pancode tell --resume last 'add a test, too'")
 def tell(
     run: Run,
     text: Annotated[str, Argument(help="The words.")],
     *,
-    resume: Annotated[
-        bool,
-        option(
-            "Wait for the run's end, and continue the run if its agent did not get the words.", "--resume"
-        ),
-    ] = False,
+    resume: Resume = False,
     face: Json,
 ) -> int:
     """Send a message to a run's agent: with its task while it waits, or at its next turn while it works.

@@ -54,6 +54,10 @@ class Seen:
     now: NowAnswer
 
 
+_METRICS = "Show six figures, or Prometheus text in a pipe; see also the setting metrics.listen."
+Metrics = Annotated[bool, option(_METRICS, "--metrics")]
+
+
 @verb(
     "status",
     "pancode status",
@@ -77,13 +81,7 @@ def status(
         option("Show who needs a look, with the evidence; exit code 12 if it needs a user.", "--health"),
     ] = False,
     whole: Annotated[bool, option("With --health: also list what is healthy.", "--all")] = False,
-    metrics: Annotated[
-        bool,
-        option(
-            "Show six figures, or Prometheus text in a pipe; see also the setting metrics.listen.",
-            "--metrics",
-        ),
-    ] = False,
+    metrics: Metrics = False,
     brief: Annotated[bool, option("With --metrics: the six figures in a pipe, too.", "--brief")] = False,
     watch: Annotated[bool, option("Redraw it every 2 s, until Ctrl-C.", "-w", "--watch")] = False,
     face: Json,

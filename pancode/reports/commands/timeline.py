@@ -31,6 +31,10 @@ def _format_timeline(answer: WhyShape) -> str:
     return f"{answer['run']}  {escape_line(answer['now'])}\n" + format_rows(answer["decisions"], columns)
 
 
+_NUMBER = "Show at most this many rows (default: 50; of events 20)."
+Number = Annotated[int | None, option(_NUMBER, "-n", "--number", min=0, max=10_000)]
+
+
 @verb(
     "audit",
     "pancode audit error",
@@ -44,12 +48,7 @@ def audit(
     level: Annotated[str | None, option("info, warning or error.", "LEVEL")] = None,
     error: Annotated[bool, option("The same as --level error.", "--error")] = False,
     by: Annotated[str | None, option("Show only entries of this user.", "--actor", "USER")] = None,
-    number: Annotated[
-        int | None,
-        option(
-            "Show at most this many rows (default: 50; of events 20).", "-n", "--number", min=0, max=10_000
-        ),
-    ] = None,
+    number: Number = None,
     as_events: Annotated[
         bool, option("Show everything that happens instead, oldest first; JSON lines.", "--events")
     ] = False,

@@ -50,14 +50,11 @@ from pancode.workflows.answers import BEGIN
 Install = Annotated[
     bool, option("Install an agent program that the node lacks, without asking.", "--install")
 ]
-Headless = Annotated[
-    bool,
-    option(
-        "Ask nothing; bring the fleet up if it does not run (this machine, where there is no other), "
-        "and take it down at the end.",
-        "--headless",
-    ),
-]
+_HEADLESS = (
+    "Ask nothing; bring the fleet up if it does not run (this machine, where there is no other), "
+    "and take it down at the end."
+)
+Headless = Annotated[bool, option(_HEADLESS, "--headless")]
 # A variable of this one command overrides a file and is overridden by a flag.
 _SETTINGS = {
     "PANCODE_SAFETY": "dispatch.safety",
@@ -92,6 +89,10 @@ class WithArgv(options.WorkCommand):
         return rest
 
 
+_PROJECT = "Work in this project, regardless of the current folder: its name, or an issue such as MIN-123."
+Project = Annotated[str | None, option(_PROJECT, "P", complete=completions.projects)]
+
+
 @verb(
     "dispatch",
     'pancode dispatch --node gpubox --verify "pytest -q" "add a --json flag to export"',
@@ -106,14 +107,7 @@ def dispatch(
     *,
     task: options.Task = None,
     file: options.File = None,
-    project: Annotated[
-        str | None,
-        option(
-            "Work in this project, regardless of the current folder: its name, or an issue such as MIN-123.",
-            "P",
-            complete=completions.projects,
-        ),
-    ] = None,
+    project: Project = None,
     detach: options.Detach = False,
     dry_run: options.DryRun = False,
     yes: options.Yes = False,

@@ -28,32 +28,21 @@ Task = Annotated[str | None, Argument()]
 File = Annotated[
     str | None, option("Read TASK from this file; - is standard input, as is TASK -.", "-f", "--file", "FILE")
 ]
-Preset = Annotated[
-    str | None,
-    option(
-        "Use the settings of this preset; none: use no preset (see pancode config preset).",
-        "P",
-        complete=completions.presets,
-    ),
-]
-SessionAgent = Annotated[
-    str | None,
-    option("Agent definition (default: dispatch.agent, else builder).", "A", complete=completions.agents),
-]
+_PRESET = "Use the settings of this preset; none: use no preset (see pancode config preset)."
+Preset = Annotated[str | None, option(_PRESET, "P", complete=completions.presets)]
+_SESSION_AGENT = "Agent definition (default: dispatch.agent, else builder)."
+SessionAgent = Annotated[str | None, option(_SESSION_AGENT, "A", complete=completions.agents)]
 """The --agent option of a session; its default is the agent in the settings, else builder."""
 NoVerify = Annotated[bool, option("Skip the project's gates.", "--no-verify")]
 Detach = Annotated[bool, option("Do not wait for the result.", "--detach/--wait")]
 DryRun = Annotated[
     bool, option("Show what admission checks and what would happen, without starting anything.", "--dry-run")
 ]
-Yes = Annotated[
-    bool,
-    option(
-        "Say yes for an agent that asks a user before each dispatch, and to a --model that failed its test"
-        " (in a chat, or for an agent that only reads).",
-        "--yes",
-    ),
-]
+_YES = (
+    "Say yes for an agent that asks a user before each dispatch, and to a --model that failed its test"
+    " (in a chat, or for an agent that only reads)."
+)
+Yes = Annotated[bool, option(_YES, "--yes")]
 _BESIDE = {
     "reasoning": Parameter("preset", Parameter.KEYWORD_ONLY, default=None, annotation=Preset),
     "verify": Parameter("no_verify", Parameter.KEYWORD_ONLY, default=False, annotation=NoVerify),

@@ -190,16 +190,15 @@ def _format_tokens(usage: UsageShape) -> str:
     return f"{usage['input_tokens']} tokens in, {usage['output_tokens']} out{cost}"
 
 
+_ON = "Verify on this machine (default: any other than the run's own)."
+On = Annotated[str, option(_ON, "N", complete=completions.nodes)]
+
+
 @verb("runs verify", "pancode runs verify last", "pancode runs verify last --on gpubox")
 def verify(
     run: Run,
     *,
-    on: Annotated[
-        str,
-        option(
-            "Verify on this machine (default: any other than the run's own).", "N", complete=completions.nodes
-        ),
-    ] = "other",
+    on: On = "other",
     again: Annotated[
         bool, option("Verify a disputed result again, on a node that has not judged it.", "--again")
     ] = False,

@@ -44,14 +44,8 @@ if TYPE_CHECKING:
 Words = Annotated[str | None, Argument(help="The first message; without it, you are asked for it.")]
 Once = Annotated[bool, option("Take one turn, print its answer, and suspend the session.", "--once")]
 Plain = Annotated[bool, option("Line by line, as in a pipe, and no whole screen.", "--plain")]
-Agent = Annotated[
-    str | None,
-    option(
-        "Agent definition (default: panos; with --until-verified: dispatch.agent, else builder).",
-        "A",
-        complete=completions.agents,
-    ),
-]
+_AGENT = "Agent definition (default: panos; with --until-verified: dispatch.agent, else builder)."
+Agent = Annotated[str | None, option(_AGENT, "A", complete=completions.agents)]
 Terms = Mapping[str, str]
 AS_SAID: Terms = {}
 """No mode or level was chosen with keys: those of the command line apply."""

@@ -33,23 +33,17 @@ from pancode.skills.sources import HOME, FoundSkill, SkillSource, find_skill, li
 
 HERE = "this machine"
 Names = Annotated[list[str], Argument(metavar="[SKILL]...", default_factory=list, show_default=False)]
-Tools = Annotated[
-    list[str],
-    many(f"Only for this program; may be repeated: {', '.join(TOOLS)}.", "--tool", "PROGRAM"),
-]
-Nodes = Annotated[
-    list[str],
-    many("On this machine of the fleet; may be repeated.", "--node", "NODE", complete=completions.nodes),
-]
+_TOOLS = f"Only for this program; may be repeated: {', '.join(TOOLS)}."
+Tools = Annotated[list[str], many(_TOOLS, "--tool", "PROGRAM")]
+_NODES = "On this machine of the fleet; may be repeated."
+Nodes = Annotated[list[str], many(_NODES, "--node", "NODE", complete=completions.nodes)]
 Fleet = Annotated[bool, option("On this machine and on all machines of the fleet.", "--fleet")]
 Force = Annotated[bool, option("Write over what is not ours or was changed, after a backup.", "--force")]
 
 
 Copies = Annotated[bool, option("Remove only the copies; without names: all of them.", "--copies")]
-Restore = Annotated[
-    bool,
-    option("Restore what --force replaced at the given TIME; without one, list the backups.", "--restore"),
-]
+_RESTORE = "Restore what --force replaced at the given TIME; without one, list the backups."
+Restore = Annotated[bool, option(_RESTORE, "--restore")]
 Yes = Annotated[bool, option("Also what permits or runs something, without asking.", "--yes")]
 
 

@@ -30,20 +30,12 @@ from pancode.workflows.commands.tables import TASK_COLUMNS, first_line, format_h
 from pancode.workflows.commands.wait import report_end, wait_for
 
 Concurrency = Annotated[int | None, option("At most this many of its runs at once.", "N", min=1)]
-Stagger = Annotated[
-    int | None,
-    option(
-        "Minimum delay between two starts of agent programs on one node (default: 150ms).",
-        "D",
-        parser=parse_duration,
-    ),
-]
+_STAGGER = "Minimum delay between two starts of agent programs on one node (default: 150ms)."
+Stagger = Annotated[int | None, option(_STAGGER, "D", parser=parse_duration)]
 FailFast = Annotated[bool, option("Stop all others at the first failure.", "--fail-fast")]
 Partial = Annotated[bool, option("Leave out refused tasks instead of refusing everything.", "--partial")]
-Total = Annotated[
-    str | None,
-    option("At most this much for all of its runs together.", "--total-budget", "USD", parser=parse_money),
-]
+_TOTAL = "At most this much for all of its runs together."
+Total = Annotated[str | None, option(_TOTAL, "--total-budget", "USD", parser=parse_money)]
 Land = Annotated[bool, option("Land the change of each successful run.", "--land")]
 LandLast = Annotated[bool, option("Land the change when everything is done.", "--land")]
 Yes = Annotated[bool, option("Approve agents that ask a user before each dispatch.", "--yes")]
@@ -54,11 +46,9 @@ RaceModels = Annotated[str | None, option("One run per model.", "A,B", complete=
 RaceRuntimes = Annotated[str | None, option("One run per runtime.", "A,B", complete=completions.runtimes)]
 RaceNodes = Annotated[str | None, option("One run on each node.", "A,B", complete=completions.nodes)]
 BestOf = Annotated[int | None, option("Run the same worker this many times.", "N", min=2, max=50)]
+_WON_BY = "first that is done (default), smallest change, or highest score."
 WonBy = Annotated[
-    Literal["first", "smallest", "score"] | None,
-    option(
-        "first that is done (default), smallest change, or highest score.", "--choose", "first|smallest|score"
-    ),
+    Literal["first", "smallest", "score"] | None, option(_WON_BY, "--choose", "first|smallest|score")
 ]
 Score = Annotated[str | None, option("Command that is run in each result and prints a number.", "CMD")]
 

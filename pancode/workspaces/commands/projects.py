@@ -23,14 +23,8 @@ from pancode.sessions.commands.export import write_new
 from pancode.workspaces import answers
 
 Project = Annotated[str, Argument(autocompletion=completions.projects)]
-OfIssues = Annotated[
-    list[Label],
-    many(
-        "What a label of an issue chooses; may be repeated, and takes the place of all before.",
-        "'LABEL=agent=A node=N budget=USD'",
-        parser=parse_label,
-    ),
-]
+_OF_ISSUES = "What a label of an issue chooses; may be repeated, and takes the place of all before."
+OfIssues = Annotated[list[Label], many(_OF_ISSUES, "'LABEL=agent=A node=N budget=USD'", parser=parse_label)]
 _FACTS = {"linear_id": "linearProjectId", "linear_name": "linearProjectName", "prefix": "linearPrefix"}
 """Field of a project to its key in a file of mappings."""
 

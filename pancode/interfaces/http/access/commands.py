@@ -23,6 +23,12 @@ def parse_lifetime(text: str) -> int | str:
     return NEVER if text.strip() == NEVER else parse_duration(text)
 
 
+_SCOPES = "read, answer, dispatch, operate, budget or admin; each also allows reading."
+Scopes = Annotated[list[str], many(_SCOPES, "--allow", "SCOPE", click_type=click.Choice(SCOPES))]
+_EXPIRES = "The token expires after this time: 12h, 30d, or never."
+Expires = Annotated[Any, option(_EXPIRES, "--expires", "DURATION", parser=parse_lifetime)]
+
+
 @verb(
     "admin tokens",
     "pancode admin tokens",
@@ -35,24 +41,8 @@ def tokens(
     name: Annotated[str | None, Argument(help="What it is called in the audit.")] = None,
     creates: Annotated[bool, option("Make a token with this NAME.", "--create")] = False,
     revokes: Annotated[bool, option("Revoke the token with this NAME.", "--revoke")] = False,
-    scopes: Annotated[
-        list[str],
-        many(
-            "read, answer, dispatch, operate, budget or admin; each also allows reading.",
-            "--allow",
-            "SCOPE",
-            click_type=click.Choice(SCOPES),
-        ),
-    ],
-    expires: Annotated[
-        Any,
-        option(
-            "The token expires after this time: 12h, 30d, or never.",
-            "--expires",
-            "DURATION",
-            parser=parse_lifetime,
-        ),
-    ] = "30d",
+    scopes: Scopes,
+    expires: Expires = "30d",
     item: Annotated[
         str | None, option("The token may only answer this item (inbox id or run).", "--item", "RUN")
     ] = None,
