@@ -73,19 +73,18 @@ def demo(
     from pancode.app import demo as offline
 
     face.acts_here("pancode fleet demo")
-    # with --json the narration is only in the answer
-    write = (lambda text: None) if face.as_json else narrate
+
+    def write(text: str) -> None:
+        """Print a part of the narration immediately; with --json it is only in the answer."""
+        if not face.as_json:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+
     if remove:
         count = offline.remove(os.environ, write=write)
         return face.end(ExitCode.DONE, {"removed": count}, lambda: "" if count else "no demo found\n")
     report = offline.play(os.environ, keep=keep, write=write)
     return face.end(ExitCode.DONE if report["ok"] else ExitCode.INTERNAL, report, lambda: "")
-
-
-def narrate(text: str) -> None:
-    """Print a part of the narration immediately."""
-    sys.stdout.write(text)
-    sys.stdout.flush()
 
 
 @verb("doctor", "pancode doctor", "pancode doctor --fix", "pancode doctor gpubox")

@@ -20,10 +20,6 @@ from pancode.kernel.formatting import count_noun, format_count
 _FIGURES = ("runs", "usd", "disputed_usd", "unknown_runs", "tokens", "agent_minutes")
 
 
-def _complete_properties(incomplete: str) -> list[str]:
-    return [name for name in BY if name.startswith(incomplete)]
-
-
 @verb(
     "budget spent",
     "pancode budget spent",
@@ -32,7 +28,7 @@ def _complete_properties(incomplete: str) -> list[str]:
 )
 def cost(
     *,
-    by: Annotated[str, option(f"One of {', '.join(BY)}.", "PROPERTY", complete=_complete_properties)] = "run",
+    by: Annotated[str, option(f"One of {', '.join(BY)}.", "PROPERTY", complete=lambda incomplete: [*BY])] = "run",
     since: Annotated[
         str | None, option("Count only runs since this time: 90m, 7d, 2026-11-22.", "TIME")
     ] = None,

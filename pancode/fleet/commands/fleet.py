@@ -267,8 +267,7 @@ def down(
 
 def _report_no_coordinator(face: Face, home: Place, whole: bool) -> int:
     """Report that no coordinator runs, and stop a Valkey that a killed one left on this machine."""
-    pid: int | None = None
-    where = f"on {home}"
+    pid, where = None, f"on {home}"
     if isinstance(home, Path):
         from pancode.app.server.leftovers import end_left
 

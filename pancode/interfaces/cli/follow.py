@@ -25,14 +25,7 @@ from pancode.interfaces.client.session import followed_log, in_turn
 from pancode.kernel.errors import ApiError, ExitCode, PancodeError, UnavailableError, WorkspaceError
 from pancode.kernel.formatting import count_noun, format_status, gate_state
 from pancode.kernel.route import A, Route
-from pancode.runs.answers import (
-    RUN,
-    LandingShape,
-    QueuedAnswer,
-    RunDetail,
-    RunShape,
-    VerificationShape,
-)
+from pancode.runs import answers
 from pancode.sessions.answers import SESSION, TURN, SessionShape
 
 T = TypeVar("T")
@@ -56,7 +49,7 @@ def post_with_progress(
     return retry.post_work(face.note, client, body, post, answered)
 
 
-def follow_new(face: Face, route: Route[QueuedAnswer], body: dict[str, Any], detach: bool) -> int:
+def follow_new(face: Face, route: Route[answers.QueuedAnswer], body: dict[str, Any], detach: bool) -> int:
     """Start the run and wait for it; return the exit status of its outcome. With `detach`, do not wait."""
     answer = post_with_progress(face, face.client(works=True), route, body)
     face.warn(answer["warnings"])
@@ -72,11 +65,11 @@ def follow_new(face: Face, route: Route[QueuedAnswer], body: dict[str, Any], det
     ended = wait_for_run(face, client, answer["run"])
     if ended is None:
         return ExitCode.DETACHED
-    whole = client.get(RUN.at(ended["run"]))
+    whole = client.get(answers.RUN.at(ended["run"]))
     return face.end(exit_of(ended["outcome"]), ended, lambda: format_end(whole))
 
 
-def show_queued(face: Face, answer: QueuedAnswer) -> None:
+def show_queued(face: Face, answer: answers.QueuedAnswer) -> None:
     """Print the run that was queued, without its warnings, which were already printed."""
     report = {name: value for name, value in answer.items() if name != "warnings"}
     face.show(report, lambda: f"{answer['run']}  {answer['state']}  {escape_line(answer['reason'])}\n")
@@ -138,18 +131,15 @@ class Snapshots:
 
     def show(self, answer: dict[str, Any]) -> None:
         for one in answer.get("snapshots", []):
-            words = format_progress(one["done"], one["of"])
+            # `of` is 0 until the files are counted.
+            files = f": {one['done']:,} of {one['of']:,} files" if one["of"] else ""
+            words = f"taking a snapshot{files}"
             if one["project"] in self._mine and words != self._last:
                 self._face.note(words)
                 self._last = words
 
 
-def format_progress(done: int, of: int) -> str:
-    """Format the progress; `of` is 0 until the files are counted."""
-    return f"taking a snapshot: {done:,} of {of:,} files" if of else "taking a snapshot"
-
-
-def gate_lines(run: RunDetail) -> list[str]:
+def gate_lines(run: answers.RunDetail) -> list[str]:
     """Return a line for each gate of a run and its result, or one line if the change had no gates."""
     if not run["gates"]:
         return ["  gates      none: nothing has tested it"] if run["commit"] else []
@@ -157,7 +147,7 @@ def gate_lines(run: RunDetail) -> list[str]:
     return [f"  gates      {name}: {color_state(state.split(',')[0])}{state[6:]}" for name, state in gates]
 
 
-def report_lines(run: RunDetail, most: int) -> list[str]:
+def report_lines(run: answers.RunDetail, most: int) -> list[str]:
     """Return the lines of the reports, with at most `most` results per file."""
     lines = list[str]()
     for report in run["reports"]:
@@ -177,7 +167,7 @@ def report_lines(run: RunDetail, most: int) -> list[str]:
     return lines
 
 
-class WaitedRun(RunShape):
+class WaitedRun(answers.RunShape):
     """A run at its end. `shown`: the output that was shown while it ran."""
 
     shown: NotRequired[str]
@@ -249,7 +239,7 @@ class LiveTranscript(threading.Thread):
             self.shown = f"{self.shown}{line}\n"[-KEPT:]
 
 
-def _begin_transcript(face: Face, line: ProgressRow, shape: RunShape) -> LiveTranscript:
+def _begin_transcript(face: Face, line: ProgressRow, shape: answers.RunShape) -> LiveTranscript:
     """Start to show the timeline of the run's agent, above its progress line."""
     from pancode.sessions.conversation.lines import MARK
 
@@ -267,7 +257,7 @@ def report_detached(face: Face, run: str) -> int:
     return ExitCode.DETACHED
 
 
-def watch_run(face: Face, client: Client, run: str) -> Iterator[RunShape]:
+def watch_run(face: Face, client: Client, run: str) -> Iterator[answers.RunShape]:
     """Yield the run at each change until it has ended, even if the coordinator restarts."""
     path = path_of("runs", run, "events")
     for event in retry.resume_stream(face.note, run, lambda: client.events("GET", path)):
@@ -284,12 +274,12 @@ _STAGES = {
 }
 
 
-def _stage_word(shape: RunShape) -> str | None:
+def _stage_word(shape: answers.RunShape) -> str | None:
     """Return what the run is doing; None while it waits."""
     return _STAGES.get(shape["stage"]) if shape["waits"] is None else None
 
 
-def _stage(shape: RunShape) -> str:
+def _stage(shape: answers.RunShape) -> str:
     """Return where the run is and what it is doing, or the reason of a wait or a problem."""
     attempt = f", attempt {shape['attempt']}" if shape["attempt"] > 1 else ""
     notes = "".join(f" ({escape_line(note)})" for note in shape["notes"])
@@ -307,7 +297,7 @@ _LOGS = {
 """Options of `runs logs` for failures whose output is not in the agent's stream."""
 
 
-def format_end(shape: RunDetail) -> str:
+def format_end(shape: answers.RunDetail) -> str:
     """Format the end of a run for a user who waited: how it ended, then what to do next."""
     facts = ", ".join((shape["run"], format_run_time(shape), format_usd(shape["usage"]["cost_usd"])))
     lines = [f"{_format_ending(shape)} ({facts})"]
@@ -321,17 +311,17 @@ def format_end(shape: RunDetail) -> str:
     return "\n".join([*lines, *_list_next_looks(shape)]) + "\n"
 
 
-def format_reason(shape: RunShape) -> str:
+def format_reason(shape: answers.RunShape) -> str:
     """Return the reason of the run's end without the outcome at its start."""
     return escape_line(shape["reason"]).removeprefix(shape["outcome"] or shape["state"]).lstrip(" ,:")
 
 
-def list_notes(shape: RunShape) -> list[str]:
+def list_notes(shape: answers.RunShape) -> list[str]:
     """Return the notes of a run that its status does not already show."""
     return [note for note in shape["notes"] if note != format_status(shape)]
 
 
-def _format_ending(shape: RunDetail) -> str:
+def _format_ending(shape: answers.RunDetail) -> str:
     where = f" on {escape_line(shape['node'])}" if shape["node"] else ""
     if shape["outcome"] != "done":
         reason = format_reason(shape).removeprefix("gate ").removeprefix("it asks: ")
@@ -341,7 +331,7 @@ def _format_ending(shape: RunDetail) -> str:
     return f"{color_state('done')}: {', '.join((changed, *map(escape_line, list_notes(shape))))}{where}"
 
 
-def format_summary(shape: RunDetail) -> str:
+def format_summary(shape: answers.RunDetail) -> str:
     """Summarize a finished run in a few lines; findings (such as a file left behind) are never left out."""
     notes = f" ({', '.join(list_notes(shape))})" if list_notes(shape) else ""
     reason, usage = format_reason(shape), shape["usage"]
@@ -358,7 +348,7 @@ def format_summary(shape: RunDetail) -> str:
     return "\n".join([*lines, *_list_next_looks(shape)]) + "\n"
 
 
-def _list_next_looks(shape: RunDetail) -> list[str]:
+def _list_next_looks(shape: answers.RunDetail) -> list[str]:
     """Return lines with the findings, the run's questions, and where to look after a failure."""
     lines = [f"  finding    {escape_line(text)}" for text in shape["findings"]]
     item = shape["inbox"]
@@ -374,20 +364,20 @@ def _list_next_looks(shape: RunDetail) -> list[str]:
     return lines
 
 
-def _format_tests(seen: VerificationShape) -> str:
+def _format_tests(seen: answers.VerificationShape) -> str:
     before = [escape_line(str(one["node"])) for one in seen["earlier"] if one["state"] == "disputed"]
     disputed = f" (disputed before by {', '.join(before)})" if before else ""
     return f"{escape_line(seen['why'])}{disputed}"
 
 
-def _format_landing(landing: LandingShape) -> str:
+def _format_landing(landing: answers.LandingShape) -> str:
     files = count_noun(len(landing.get("files", ())), "file")
     where = f" in {escape_line(landing['tree'])}, {files}, not committed" if landing.get("tree") else ""
     why = f": {escape_line(landing['why'])}" if landing.get("why") else ""
     return f"{escape_line(landing['status'])}{where}{why}"
 
 
-def format_run_time(shape: RunShape) -> str:
+def format_run_time(shape: answers.RunShape) -> str:
     """Return the duration of a run; for one that has not ended, the time since its start."""
     if shape["started_at"] is None:
         return "-" if shape["outcome"] is None else "never started"
@@ -404,13 +394,13 @@ def format_interval(begin: str, end: str) -> str:
     return format_seconds(round(seconds, 1))
 
 
-def wait_for_landing(face: Face, client: Client, run: str) -> RunDetail | None:
+def wait_for_landing(face: Face, client: Client, run: str) -> answers.RunDetail | None:
     """Return the run once the coordinator has finished its `--verify-on` and `--land`. None if the user
     detached meanwhile."""
     noted = False
     try:
         while True:
-            shape = client.get(RUN.at(run))
+            shape = client.get(answers.RUN.at(run))
             seen, landing = shape["verification"], shape["landing"]
             verifies = seen is not None and seen["waits"]
             if (landing is None or landing["status"] != "waiting") and not verifies:
@@ -424,7 +414,7 @@ def wait_for_landing(face: Face, client: Client, run: str) -> RunDetail | None:
         return None
 
 
-def unless_landed(shape: RunDetail) -> None:
+def unless_landed(shape: answers.RunDetail) -> None:
     """Raise WorkspaceError if a change was to be landed but was not, although the run is done."""
     report = shape["landing"]
     if shape["outcome"] == "done" and report is not None and report["status"] not in FINE:

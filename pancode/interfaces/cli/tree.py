@@ -78,7 +78,7 @@ TREE: Mapping[str, Command] = {
     "workflow batch": _C("many tasks at once", "pancode.workflows.commands.begin"),
     "workflow chain": _C("steps that build on each other", "pancode.workflows.commands.begin"),
     "workflow race": _C(
-        "one task for several agents; the first to pass wins, or --score", "pancode.workflows.commands.race"
+        "one task for several agents; the first to pass wins, or --score", "pancode.workflows.commands.begin"
     ),
     "workflow explore": _C("read-only agents answer up to 4 questions", "pancode.memory.commands.scouts"),
     "workflow ls": _C("recent workflows; --files: those you can start", "pancode.workflows.commands.group"),
@@ -134,7 +134,7 @@ TREE: Mapping[str, Command] = {
     "agents": _C("your agents: ls, show, prompt, record, runtimes, set"),
     "agents ls": _C("agent definitions", "pancode.agents.commands.agents"),
     "agents show": _C("one definition", "pancode.agents.commands.agents"),
-    "agents prompt": _C("the prompt of an agent or run, part by part", "pancode.agents.commands.prompts"),
+    "agents prompt": _C("the prompt of an agent or run, part by part", "pancode.agents.commands.agents"),
     "agents record": _C(
         "what each agent is doing, and its results so far", "pancode.budget.commands.agent_records"
     ),
@@ -165,8 +165,8 @@ TREE: Mapping[str, Command] = {
     "config unset": _C("remove it; values from files apply again", "pancode.config.commands"),
     "config undo": _C("undo the last change", "pancode.config.commands"),
     "config check": _C("check a file: agents, rules, workflow, skill", "pancode.app.commands.check"),
-    "config preset": _C("all presets, or one", "pancode.agents.commands.presets"),
-    "config use": _C("apply a preset; `none` removes it", "pancode.agents.commands.presets"),
+    "config preset": _C("all presets, or one", "pancode.config.commands"),
+    "config use": _C("apply a preset; `none` removes it", "pancode.config.commands"),
     "config secret": _C("store a secret for notices and trackers", "pancode.notices.commands"),
     "project": _C("repositories with a name: add, ls, show, rm, tools"),
     "project add": _C("add or change one", "pancode.workspaces.commands.projects"),

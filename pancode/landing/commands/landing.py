@@ -15,18 +15,8 @@ from typer import Argument
 
 from pancode.checkouts.commands.travel import own_checkout, travel_now
 from pancode.git.forge_rules import ForgeKind
-from pancode.interfaces.cli import completions
+from pancode.interfaces.cli import completions, follow
 from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.follow import (
-    FINE,
-    LAND_LOOK_S,
-    act_when_suspended,
-    format_summary,
-    post_with_progress,
-    unless_landed,
-    wait_for_landing,
-    wait_for_run,
-)
 from pancode.interfaces.cli.output import Face, exit_of, find_user
 from pancode.interfaces.cli.parameters import Anyway, Json, WithCommands, WithSecret, option
 from pancode.interfaces.cli.terminal import Columns, clip_columns, escape_line, format_rows
@@ -87,7 +77,7 @@ def pull_line(report: Mapping[str, Any]) -> str:
 
 def push_branch(face: Face, remote: str, branch: str, report: Mapping[str, Any]) -> Mapping[str, Any]:
     """Push the landed branch without force. WorkspaceError if git refuses."""
-    if report["status"] not in FINE:
+    if report["status"] not in follow.FINE:
         return report
     tree = report.get("tree") or folder_here()
     ref = f"refs/heads/{branch}"
@@ -125,21 +115,21 @@ def finish_landing(face: Face, run: str, body: dict[str, Any], *, detach: bool) 
     """Resolve a conflict by a run; return the run's exit status, or that of its failed landing."""
 
     def ask(name: str) -> Any:
-        return post_with_progress(face, client, RESOLVE.at(name), {"by": find_user(), **body})
+        return follow.post_with_progress(face, client, RESOLVE.at(name), {"by": find_user(), **body})
 
     client = face.client(works=True)
-    answer = act_when_suspended(face, client, run, ask)
+    answer = follow.act_when_suspended(face, client, run, ask)
     face.warn(answer.pop("warnings", []))
     if detach:
         face.show(answer, lambda: f"{answer['run']}  {answer['state']}  resolves the conflict of {run}\n")
         return ExitCode.DONE
     client = face.client()
-    ended = wait_for_run(face, client, answer["run"])
-    whole = wait_for_landing(face, client, ended["run"]) if ended is not None else None
+    ended = follow.wait_for_run(face, client, answer["run"])
+    whole = follow.wait_for_landing(face, client, ended["run"]) if ended is not None else None
     if whole is None:
         return ExitCode.DETACHED
-    face.show(whole, lambda: format_summary(whole))
-    unless_landed(whole)
+    face.show(whole, lambda: follow.format_summary(whole))
+    follow.unless_landed(whole)
     return exit_of(whole["outcome"])
 
 
@@ -191,7 +181,7 @@ def land_all(face: Face, body: dict[str, Any], *, approved: bool) -> tuple[ExitC
     counts = Counter(escape_line(str(one.get("status", "unknown"))) for one in ends)
     summary = ", ".join(f"{n} {status}" for status, n in counts.items())
     face.show({"landings": ends}, lambda: f"{count_noun(len(ends), 'run')}: {summary}\n")
-    fine = [one["status"] in FINE for one in ends]
+    fine = [one["status"] in follow.FINE for one in ends]
     return ExitCode.DONE if all(fine) else ExitCode.PARTIAL, any(fine)
 
 
@@ -200,7 +190,7 @@ def _end_of(client: Client, run: str) -> Mapping[str, Any]:
         landing = client.get(BRIEF.at(run))["landing"]
         if landing is None or landing["status"] != "waiting":
             return landing or {}
-        time.sleep(LAND_LOOK_S)
+        time.sleep(follow.LAND_LOOK_S)
 
 
 @verb(
@@ -339,7 +329,7 @@ def _land_one(
     if mine is not None:
         mine.travel()  # it is merged with the current files
     answer = landing.land_and_wait(face, client, run, body)
-    if mine is not None and answer["status"] in FINE:
+    if mine is not None and answer["status"] in follow.FINE:
         mine.travel(lands=True)
         if answer.get("made"):
             mine.branch_home(str(answer["branch"]))

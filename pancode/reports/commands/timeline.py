@@ -11,10 +11,10 @@ from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face
 from pancode.interfaces.cli.parameters import Cursor, Json, Whole, fetch_page, option
-from pancode.interfaces.cli.terminal import Columns, RowColumns, escape_line, format_rows
+from pancode.interfaces.cli.terminal import RowColumns, escape_line, format_rows
 from pancode.kernel.errors import ExitCode
 from pancode.kernel.names import LAST
-from pancode.reports.answers import AUDIT, AUDIT_VERDICT, WHY, AuditRow, WhyShape
+from pancode.reports.answers import AUDIT, AUDIT_VERDICT, WHY, AuditRow
 from pancode.reports.commands.events import show_events
 from pancode.runs.commands.named_runs import AnyRun, find_run
 
@@ -23,12 +23,10 @@ from pancode.runs.commands.named_runs import AnyRun, find_run
 def why(*, run: AnyRun = LAST, face: Json) -> None:
     """Show each gate, placement, wait, retry and settlement of this run."""
     client = face.client()
-    face.show_result(client.get(WHY.at(find_run(client, run))), _format_timeline)
-
-
-def _format_timeline(answer: WhyShape) -> str:
-    columns: Columns = {"AT": "at", "KIND": "kind", "WHAT": "what", "VERDICT": "verdict", "DETAIL": "detail"}
-    return f"{answer['run']}  {escape_line(answer['now'])}\n" + format_rows(answer["decisions"], columns)
+    answer = client.get(WHY.at(find_run(client, run)))
+    columns = {"AT": "at", "KIND": "kind", "WHAT": "what", "VERDICT": "verdict", "DETAIL": "detail"}
+    head = f"{answer['run']}  {escape_line(answer['now'])}\n"
+    face.show(answer, lambda: head + format_rows(answer["decisions"], columns))
 
 
 _NUMBER = "Show at most this many rows (default: 50; of events 20)."

@@ -12,18 +12,8 @@ from typing import Annotated, Any
 import click
 import typer
 
-from pancode.interfaces.cli import completions
+from pancode.interfaces.cli import completions, follow
 from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.follow import (
-    WaitedRun,
-    format_end,
-    format_summary,
-    post_with_progress,
-    show_queued,
-    unless_landed,
-    wait_for_landing,
-    wait_for_run,
-)
 from pancode.interfaces.cli.output import Face, exit_of, find_user
 from pancode.interfaces.cli.parameters import Json, Verbose, option
 from pancode.interfaces.cli.terminal import RowColumns, escape_line, escape_lines, format_rows, safe_block
@@ -33,16 +23,7 @@ from pancode.interfaces.client.client import Client, RepeatedPost
 from pancode.interfaces.client.retry import WHICH_AGENT
 from pancode.kernel.errors import ApiError, ExitCode, UsageError
 from pancode.kernel.route import A, Route
-from pancode.runs.answers import (
-    DRY_RUN,
-    QUEUE,
-    WOULD_WAIT,
-    DryRunReport,
-    GateShape,
-    NodeFitShape,
-    PreviewShape,
-    QueuedAnswer,
-)
+from pancode.runs import answers
 from pancode.runs.commands import options
 from pancode.runs.commands.node_preparation import NodePreparation
 from pancode.workflows.answers import BEGIN
@@ -143,12 +124,12 @@ def dispatch(
         return run_with_artifacts(face, ctx, artifacts, headless=False)
     if dry_run:
         must_be_task(ctx.params)
-        planned = post_agreed(face, face.client(works=True), DRY_RUN, _request(ctx))
+        planned = post_agreed(face, face.client(works=True), answers.DRY_RUN, _request(ctx))
         face.show(planned, lambda: format_plan(planned, planned["snapshot"]))
         return ExitCode.DONE if planned["admitted"] else ExitCode.REFUSED
     answer = queue_run(face, ctx)
     if detach:
-        show_queued(face, answer)
+        follow.show_queued(face, answer)
         return ExitCode.DONE
     return wait_and_show(face, answer, verbose=verbose)
 
@@ -163,15 +144,15 @@ def _request(ctx: typer.Context) -> dict[str, Any]:
     return {**body, "dry_run": given["dry_run"], "yes": given["yes"]}
 
 
-def queue_run(face: Face, ctx: typer.Context, *, interactive: bool = True) -> QueuedAnswer:
+def queue_run(face: Face, ctx: typer.Context, *, interactive: bool = True) -> answers.QueuedAnswer:
     """Send the request of the options; return the queued run. `interactive`: a user may be asked."""
     must_be_task(ctx.params)
     post, client, body = post_agreed if interactive else _post, face.client(works=True), _request(ctx)
     given = ctx.params
     nodes = NodePreparation(face, client, is_agreed=given["install"], verbose=given["verbose"])
-    answer = nodes.ask(lambda: post(face, client, QUEUE, body))
+    answer = nodes.ask(lambda: post(face, client, answers.QUEUE, body))
     is_started = answer["state"] == "pending" and nodes.start_for(body.get("node"), detach=given["detach"])
-    face.warn(one for one in answer["warnings"] if not is_started or WOULD_WAIT not in one)
+    face.warn(one for one in answer["warnings"] if not is_started or answers.WOULD_WAIT not in one)
     if answer["chosen"] and ctx.params.get("verbose"):
         face.note(f"agent {answer['agent']}: {escape_line(answer['chosen'])}")
     return answer
@@ -186,24 +167,24 @@ def must_be_task(given: Mapping[str, Any]) -> None:
         raise UsageError(f'"{task}" looks like a command: {meant}', fix=fix, code="no_task")
 
 
-def wait_and_show(face: Face, answer: QueuedAnswer, *, verbose: bool = False) -> int:
+def wait_and_show(face: Face, answer: answers.QueuedAnswer, *, verbose: bool = False) -> int:
     """Wait for a queued run and show its result; return the exit status."""
     client = face.client()  # Waiting must not start a fleet that is stopped meanwhile.
-    ended = wait_for_run(face, client, answer["run"], verbose=verbose)
-    whole = None if ended is None else wait_for_landing(face, client, ended["run"])
+    ended = follow.wait_for_run(face, client, answer["run"], verbose=verbose)
+    whole = None if ended is None else follow.wait_for_landing(face, client, ended["run"])
     if ended is None or whole is None:
         return ExitCode.DETACHED
-    text, words = whole["answer"], format_summary if verbose else format_end
+    text, words = whole["answer"], follow.format_summary if verbose else follow.format_end
     seen = face.as_json or _was_shown(text, ended)
     status = face.end(
         exit_of(whole["outcome"]), whole, lambda: ("" if seen else safe_block(text)) + words(whole)
     )
-    unless_landed(whole)
+    follow.unless_landed(whole)
     disputed = whole["verification"] is not None and whole["verification"]["state"] == "disputed"
     return exit_of("verify_failed") if disputed else status
 
 
-def _was_shown(answer: str, ended: WaitedRun) -> bool:
+def _was_shown(answer: str, ended: follow.WaitedRun) -> bool:
     """Whether this terminal already shows the answer at the end of the run's output."""
     return sys.stdout.isatty() and ended.get("shown", "").rstrip().endswith(answer.strip())
 
@@ -247,7 +228,7 @@ def post_agreed(
 def _post(face: Face, client: Client, route: Route[A], body: dict[str, Any], *more: Any) -> A:
     """Post it, with admission and snapshot. After Ctrl-C only a list can show whether it is queued."""
     try:
-        return post_with_progress(face, client, route, body, *more)
+        return follow.post_with_progress(face, client, route, body, *more)
     except KeyboardInterrupt:
         look = "pancode workflow ls" if route == BEGIN else "pancode runs"
         sys.stderr.write(f"\ninterrupted before the answer arrived; to see whether it was queued: {look}\n")
@@ -268,7 +249,7 @@ def of_caller(given: Mapping[str, Any]) -> dict[str, Any]:
     return {**about, **describe_parent()}
 
 
-def format_plan(report: DryRunReport, snapshot: PreviewShape | None) -> str:
+def format_plan(report: answers.DryRunReport, snapshot: answers.PreviewShape | None) -> str:
     """Return the verdict of a dry run, its gates, the nodes, and what would be sent from this computer."""
     queued = "would wait for a user's approval" if report["asks"] else "would be queued"
     verdict = queued if report["admitted"] else "would be refused"
@@ -287,18 +268,18 @@ def format_plan(report: DryRunReport, snapshot: PreviewShape | None) -> str:
     return text + _format_travels(report, snapshot)
 
 
-_NODES: RowColumns[NodeFitShape] = {
+_NODES: RowColumns[answers.NodeFitShape] = {
     **{"NODE": "node", "READY": lambda one: "yes" if one["ready"] else "later" if one["fits"] else "no"},
     "WHY": "why",
 }
 
 
-def gate_state(gate: GateShape) -> str:
+def gate_state(gate: answers.GateShape) -> str:
     """Return the state of an admission gate."""
     return "warning" if gate["warning"] else "passed" if gate["passed"] else "refused"
 
 
-def _format_travels(report: DryRunReport, preview: PreviewShape | None) -> str:
+def _format_travels(report: answers.DryRunReport, preview: answers.PreviewShape | None) -> str:
     """Return, as text, which files would be sent from this computer."""
     lines = [f"network of {phase}: {words}" for phase, words in report["network"].items()]
     counts = ", ".join(f"{name} {count}" for name, count in report["tokens"].items())

@@ -12,7 +12,7 @@ from pancode.interfaces.cli.output import Face, find_user
 from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import RowColumns, escape_line, escape_lines, format_rows, short_time
 from pancode.kernel.errors import ExitCode, UsageError
-from pancode.runs.answers import HEALTH, RECOVER, HealthRow, RecoveredShape
+from pancode.runs.answers import HEALTH, RECOVER, HealthRow
 from pancode.runs.commands.named_runs import find_run
 
 
@@ -23,10 +23,8 @@ def show_health(face: Face, *, whole: bool) -> int:
     machines = [row for row in answer["machines"] if whole or row["gravity"] != "well"]
     rows = [*agents, *machines]
     commands = dict.fromkeys(f"  {row['command']}" for row in rows if row["command"])
-    face.show(
-        {**answer, "agents": agents, "machines": machines},
-        lambda: format_rows(rows, _COLUMNS, "all is well", cut="WHY") + escape_lines(commands),
-    )
+    text = format_rows(rows, _COLUMNS, "all is well", cut="WHY") + escape_lines(commands)
+    face.show({**answer, "agents": agents, "machines": machines}, lambda: text)
     return ExitCode.DONE if answer["well"] else ExitCode.BLOCKED
 
 
@@ -63,12 +61,9 @@ def recover(
     client = face.client(works=not dry_run)
     named = None if run is None else find_run(client, run)
     answer = client.post(RECOVER, {"run": named, "dry_run": dry_run, "by": find_user()})
-    rows = answer["runs"]
-    none = "nothing of the last day is to be recovered\n"
-    face.show(answer, lambda: "".join(map(_format_recovered, rows)) or none)
+    text, rows = "", answer["runs"]
+    for row in rows:
+        what = f"as {row['next']}" if row["next"] else escape_line(row["error"] or "not started (--dry-run)")
+        text += f"{row['run']}  {row['outcome']}  {row['how']}: {what}\n"
+    face.show(answer, lambda: text or "nothing of the last day is to be recovered\n")
     return ExitCode.PARTIAL if any(row["error"] for row in rows) else ExitCode.DONE
-
-
-def _format_recovered(row: RecoveredShape) -> str:
-    what = f"as {row['next']}" if row["next"] else escape_line(row["error"] or "not started (--dry-run)")
-    return f"{row['run']}  {row['outcome']}  {row['how']}: {what}\n"

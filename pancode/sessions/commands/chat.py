@@ -26,13 +26,7 @@ from pancode.runs.answers import QueuedAnswer
 from pancode.runs.commands import options
 from pancode.runs.commands.dispatch import of_caller, post_agreed
 from pancode.sessions.answers import BEGIN_CHAT, SESSION
-from pancode.sessions.commands.line_chat import (
-    ChatLoop,
-    come_back,
-    leaves_with_terminal,
-    read_line,
-    tell_command,
-)
+from pancode.sessions.commands import line_chat
 from pancode.sessions.commands.preflight import FoundLine, prepare_session
 from pancode.sessions.commands.screen.controller import ChatController
 from pancode.sessions.commands.slash import LEAVE, parse_command
@@ -107,7 +101,7 @@ def chat(
     if _can_draw(face, once=once, plain=plain):
         shown = opening if agent is None else None
         return _on_screen(ChatController(face, SystemIds(), begin, opening=shown, flags=_flags(body)), words)
-    leaves_with_terminal()
+    line_chat.leaves_with_terminal()
     client = face.client(works=True)
     if agent is None and not once and _is_seen(face):
         for line in opening(face, client):
@@ -119,7 +113,7 @@ def chat(
     face.warn(begun["warnings"])
     chosen = f", {escape_line(begun['chosen'])}" if begun["chosen"] else ""
     face.note(f"session {begun['run']}: agent {escape_line(begun['agent'])}{chosen}")
-    talk = ChatLoop(face, client, SystemIds(), SystemClock(), begun["run"])
+    talk = line_chat.ChatLoop(face, client, SystemIds(), SystemClock(), begun["run"])
     return talk.once((begun["run"], 0)) if once else talk.go((begun["run"], 0), first)
 
 
@@ -183,7 +177,7 @@ def _on_screen(controller: ChatController, first: str | None) -> int:
         page.tell_unsent(write_stderr)
         if controller.run:
             session, state = page.shape.get("session", controller.run), page.shape.get("state", "")
-            write_stderr(f"{come_back(session, state)}\n")
+            write_stderr(f"{line_chat.come_back(session, state)}\n")
 
 
 def _unless_json(face: Face, command: str, *, once: bool) -> None:
@@ -216,7 +210,7 @@ def _read_first(face: Face, words: str | None, *, once: bool) -> str | None:
 def _is_command(text: str) -> bool:
     """Whether the text is a command; if so, run it. UsageError for an unknown or failed one."""
     command = None if text in LEAVE else parse_command(text)
-    if command is not None and not tell_command(command):
+    if command is not None and not line_chat.tell_command(command):
         raise UsageError(f"{escape_line(command.text)} failed", fix="/help", code="command_failed")
     return text in LEAVE or command is not None
 
@@ -224,7 +218,7 @@ def _is_command(text: str) -> bool:
 def _read_piped() -> str | None:
     """Return the first piped message after the commands, which are run; None: all were commands."""
     commands = False
-    while (line := read_line()) is not None:
+    while (line := line_chat.read_line()) is not None:
         text = line.strip()
         if text in LEAVE:
             return None
@@ -238,7 +232,7 @@ def _read_typed() -> str | None:
     """Return the first typed line that is a message; None at the end of the input."""
     while True:
         write_stderr("> ")
-        line = read_line()
+        line = line_chat.read_line()
         text = (line or "").strip()
         if line is None or text in LEAVE:
             return None
@@ -278,8 +272,8 @@ def attach(
     shape = client.get(SESSION.at(run))
     if _can_draw(face, once=once, plain=plain):
         return _on_screen(ChatController(face, SystemIds(), None, shape["run"], since or ""), words)
-    leaves_with_terminal()
-    talk = ChatLoop(face, client, SystemIds(), SystemClock(), shape["run"], since or "")
+    line_chat.leaves_with_terminal()
+    talk = line_chat.ChatLoop(face, client, SystemIds(), SystemClock(), shape["run"], since or "")
     if words is not None and words.strip() in LEAVE:
         return ExitCode.DONE
     command = None if words is None else parse_command(words.strip())

@@ -136,4 +136,4 @@ def _step_state(step: WorkflowStepShape) -> str:
 
 
 def _round(step: WorkflowStepShape) -> str:
-    return f"{step['round']} of {step['most']}" if step["most"] > 1 or step["round"] > 1 else ""
+    return f"{step['round']} of {step['most']}" if max(step["most"], step["round"]) > 1 else ""

@@ -112,20 +112,18 @@ def make_absolute(path: str) -> str:
 def read_mappings(file: str) -> list[dict[str, Any]]:
     """Return the projects of a mapping file; UsageError for any other file."""
     try:
-        rows = [_of_row(row) for row in json.loads(Path(file).expanduser().read_text())]
-        if not rows:
+        projects = []
+        for row in json.loads(Path(file).expanduser().read_text()):
+            facts = {ours: str(row[theirs]) for ours, theirs in _FACTS.items() if row.get(theirs)}
+            projects.append({"path": str(Path(str(row["localPath"])).expanduser()), **facts})
+        if not projects:
             raise ValueError("it has no rows")
-        return rows
+        return projects
     except (OSError, ValueError, TypeError, AttributeError, KeyError) as exc:
         what = f"{file} is not a valid project mapping file"
         why = str(exc) if isinstance(exc, OSError) else f"{type(exc).__name__}: {exc}"
         fix = 'write [{"linearPrefix": "MIN", "localPath": "/home/me/myn", "linearProjectName": "..."}]'
         raise UsageError(what, why=why, fix=fix, code="bad_mapping") from exc
-
-
-def _of_row(row: dict[str, Any]) -> dict[str, Any]:
-    facts = {ours: str(row[theirs]) for ours, theirs in _FACTS.items() if row.get(theirs)}
-    return {"path": str(Path(str(row["localPath"])).expanduser()), **facts}
 
 
 @verb("project ls", "pancode project ls")

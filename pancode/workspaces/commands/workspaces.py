@@ -84,15 +84,12 @@ def _format_state(one: answers.WorkspaceAnswer) -> str:
     return format_outcome(one["outcome"] or "new")
 
 
-def _format_used(one: dict[str, Any]) -> str:
-    return short_time(one["used_at"] or one["created_at"])
-
-
 _COLUMNS: Columns = {
     **{"WORKSPACE": "workspace", "BRANCH": "branch", "NODE": "node", "STATE": _format_state, "RUNS": "count"},
     "DIRTY": lambda one: "?" if one["dirty"] is None else count_noun(one["dirty"], "file"),
     "SIZE": lambda one: None if one["size"] is None else format_bytes(one["size"]),
-    **{"AHEAD": "ahead", "BEHIND": "behind", "LAST": "last", "USED": _format_used},
+    **{"AHEAD": "ahead", "BEHIND": "behind", "LAST": "last"},
+    "USED": lambda one: short_time(one["used_at"] or one["created_at"]),
 }
 
 
