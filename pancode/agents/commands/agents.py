@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument
 
@@ -130,18 +130,14 @@ def check_agents(face: Face, file: str | None) -> int:
     from pancode.config.agents.definition_changes import check_file
 
     answer = check_file(_agents_file(), None if file is None else Path(file))
-    face.show_result(answer, _format_check)
-    return ExitCode.CONFIG if answer["problems"] else ExitCode.DONE
-
-
-def _format_check(answer: dict[str, Any]) -> str:
     lines = [*list_findings("error", answer["problems"]), *list_findings("note", answer["remarks"])]
     where = answer["file"] or "no panagents.yaml: the shipped agents hold"
     off, usable = answer["disabled"], len(answer["agents"]) - len(answer["disabled"])
     end = f"{count_noun(usable, 'agent')}, all right"
     end += f", and {len(off)} switched off: {', '.join(off)}" if off else ""
     end = count_noun(len(answer["problems"]), "problem") if answer["problems"] else end
-    return escape_lines([*lines, f"{where}: {end}"])
+    face.show(answer, lambda: escape_lines([*lines, f"{where}: {end}"]))
+    return ExitCode.CONFIG if answer["problems"] else ExitCode.DONE
 
 
 _RUN = re.compile(r"r-[0-9a-z]+|last")

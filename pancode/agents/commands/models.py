@@ -10,7 +10,6 @@ from typer import Argument
 from pancode.agents.answers import ENDPOINTS, MODELS, ModelShape, NodeEndpoint, PassportShape
 from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.output import Face
 from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import Columns, RowColumns, format_advice, format_rows, short_time
 from pancode.interfaces.client.caller import find_folder, find_user
@@ -55,7 +54,11 @@ def list_models(
         reached = face.get(ENDPOINTS, node=node)
         return face.show(reached, lambda: _format_endpoints(reached["endpoints"]))
     if runtime is not None:
-        return show_vendors(face, runtime, tier)
+        from node_agent.wire.clock import SystemClock
+        from pancode.config.vendor_models import models_of
+
+        rows = models_of(runtime, tier, home_of(os.environ), os.environ, SystemClock().wall_ms())
+        return face.show({"models": rows}, lambda: format_rows(rows, _VENDORS))
     answer = face.get(MODELS, cwd=find_folder(), node=node, tier=tier)
     return face.show(answer, lambda: _format_models(answer["models"], tier))
 
@@ -129,15 +132,6 @@ _VENDORS: Columns = {
     **{"MODEL": "model", "TIER": "tier", "CONTEXT": "context", "$/M IN": lambda one: one["input_usd"]},
     **{"CACHED": lambda one: one["cached_usd"], "OUT": lambda one: one["output_usd"]},
 }
-
-
-def show_vendors(face: Face, runtime: str, tier: str | None) -> None:
-    """Show the installed list of vendors' models; `-` means unknown."""
-    from node_agent.wire.clock import SystemClock
-    from pancode.config.vendor_models import models_of
-
-    rows = models_of(runtime, tier, home_of(os.environ), os.environ, SystemClock().wall_ms())
-    face.show({"models": rows}, lambda: format_rows(rows, _VENDORS))
 
 
 @verb(

@@ -6,7 +6,7 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face, folder_here
@@ -39,23 +39,17 @@ def init(
 
     face.acts_here("pancode init")
     answer = write_files(home_of(os.environ))
-    answer["project"] = proposed_here(Path(folder_here()), agreed)
-    face.show(answer, lambda: _format_result(answer, shown=face.can_ask() and not write))
-
-
-def _format_result(answer: dict[str, Any], shown: bool) -> str:
-    words, project = "", answer["project"]
-    for file in answer["files"]:
-        words += f"{file['path']}  {'written' if file['written'] else 'is there, untouched'}\n"
-    if project is None:
-        return words
-    words += f"{project['path']}  "
-    if project["written"]:
-        return f"{words}written\n" + ("" if shown else f"\n{project['text']}")
-    if project["text"] is None:
-        return f"{words}is there, untouched\n"
-    rest = "" if shown else f"proposed, and not written (pancode init --write does):\n\n{project['text']}"
-    return f"{words}not written\n{rest}"
+    project = answer["project"] = proposed_here(Path(folder_here()), agreed)
+    files = [*answer["files"], *([project] if project is not None else [])]
+    text, shown = "", face.can_ask() and not write
+    for file in files:
+        is_proposed = file is project and project["text"] is not None
+        state = "written" if file["written"] else "not written" if is_proposed else "is there, untouched"
+        text += f"{file['path']}  {state}\n"
+    if project is not None and project["text"] is not None and not shown:
+        text += "" if project["written"] else "proposed, and not written (pancode init --write does):\n"
+        text += f"\n{project['text']}"
+    face.show(answer, lambda: text)
 
 
 @verb("fleet demo", "pancode fleet demo", "pancode fleet demo --keep", "pancode fleet demo --remove")

@@ -28,7 +28,9 @@ _FIGURES = ("runs", "usd", "disputed_usd", "unknown_runs", "tokens", "agent_minu
 )
 def cost(
     *,
-    by: Annotated[str, option(f"One of {', '.join(BY)}.", "PROPERTY", complete=lambda incomplete: [*BY])] = "run",
+    by: Annotated[
+        str, option(f"One of {', '.join(BY)}.", "PROPERTY", complete=lambda incomplete: [*BY])
+    ] = "run",
     since: Annotated[
         str | None, option("Count only runs since this time: 90m, 7d, 2026-11-22.", "TIME")
     ] = None,

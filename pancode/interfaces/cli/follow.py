@@ -299,8 +299,15 @@ _LOGS = {
 
 def format_end(shape: answers.RunDetail) -> str:
     """Format the end of a run for a user who waited: how it ended, then what to do next."""
+    where = f" on {escape_line(shape['node'])}" if shape["node"] else ""
     facts = ", ".join((shape["run"], format_run_time(shape), format_usd(shape["usage"]["cost_usd"])))
-    lines = [f"{_format_ending(shape)} ({facts})"]
+    if shape["outcome"] == "done":
+        changed = f"{count_noun(len(shape['files_changed']), 'file')} changed"
+        notes = (changed if shape["commit"] else "nothing changed", *map(escape_line, list_notes(shape)))
+        lines = [f"{color_state('done')}: {', '.join(notes)}{where} ({facts})"]
+    else:
+        reason = format_reason(shape).removeprefix("gate ").removeprefix("it asks: ")
+        lines = [f"{color_state(format_status(shape))}{where}: {reason} ({facts})"]
     seen, landing = shape["verification"], shape["landing"]
     if landing is not None:
         lines.append(_format_landing(landing))
@@ -319,16 +326,6 @@ def format_reason(shape: answers.RunShape) -> str:
 def list_notes(shape: answers.RunShape) -> list[str]:
     """Return the notes of a run that its status does not already show."""
     return [note for note in shape["notes"] if note != format_status(shape)]
-
-
-def _format_ending(shape: answers.RunDetail) -> str:
-    where = f" on {escape_line(shape['node'])}" if shape["node"] else ""
-    if shape["outcome"] != "done":
-        reason = format_reason(shape).removeprefix("gate ").removeprefix("it asks: ")
-        return f"{color_state(format_status(shape))}{where}: {reason}"
-    files = len(shape["files_changed"])
-    changed = f"{count_noun(files, 'file')} changed" if shape["commit"] else "nothing changed"
-    return f"{color_state('done')}: {', '.join((changed, *map(escape_line, list_notes(shape))))}{where}"
 
 
 def format_summary(shape: answers.RunDetail) -> str:

@@ -161,7 +161,9 @@ def status_of(exc: BaseException, args: list[str], *, as_json: bool) -> int:
             return ExitCode.DONE
         case OSError() if exc.errno in FULL:
             say_no_more()
-            return tell_error(_make_full_disk_error(exc), as_json=as_json)
+            what = "cannot write the output: no space left on the disk"  # mostly `pancode ... > file`
+            fix = "free space where the output goes and in PANCODE_HOME; before you retry: pancode runs"
+            return tell_error(PancodeError(what, why=str(exc), fix=fix, code="no_room"), as_json=as_json)
         case Exception():
             return tell_error(internal_error(exc), as_json=as_json)
     raise exc
@@ -175,12 +177,6 @@ def _with_choice(error: PancodeError, args: list[str]) -> PancodeError:
         begin = args[: at - (args[at - 1] == "--agent")]
         error.fix = "; or: ".join(shlex.join(["pancode", *begin, run, *args[at + 1 :]]) for run in runs)
     return error
-
-
-def _make_full_disk_error(exc: OSError) -> PancodeError:
-    what = "cannot write the output: no space left on the disk"  # mostly `pancode ... > file` on a full disk
-    fix = "free space where the output goes and in PANCODE_HOME; before you retry: pancode runs"
-    return PancodeError(what, why=str(exc), fix=fix, code="no_room")
 
 
 _MEANT = {"runs": "best-of", "count": "best-of", "number": "best-of"}

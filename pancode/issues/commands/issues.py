@@ -20,7 +20,7 @@ from pancode.interfaces.cli.terminal import (
     short_time,
 )
 from pancode.interfaces.client.caller import find_folder
-from pancode.issues.answers import ISSUE, ISSUES, WORK, WORKS, IssueAnswer, IssuesAnswer
+from pancode.issues.answers import ISSUE, ISSUES, WORK, WORKS, IssuesAnswer
 from pancode.kernel.errors import ApiError, ExitCode, UsageError
 from pancode.runs.commands import options
 from pancode.runs.commands.dispatch import format_plan, of_caller, post_agreed
@@ -68,14 +68,11 @@ _ISSUES: Columns = {
 @verb("issue show", "pancode issue show SHOP-12")
 def show(issue: Issue, face: Json) -> None:
     """Show one issue with its text."""
-    face.show_result(face.get(ISSUE.at(issue)), _format_issue)
-
-
-def _format_issue(one: IssueAnswer) -> str:
+    one = face.get(ISSUE.at(issue))
     facts = {"state": one["state"], "labels": ", ".join(one["labels"]), "for": ", ".join(one["assignees"])}
     facts |= {"by": one["author"], "project": one["project"], "at": one["url"]}
-    head = escape_line(f"{one['issue']}  {one['title']}")
-    return f"{head}\n{format_facts(facts, 8)}\n{safe_block(one['text'])}\n"
+    text = escape_line(f"{one['issue']}  {one['title']}") + f"\n{format_facts(facts, 8)}\n"
+    face.show(one, lambda: f"{text}{safe_block(one['text'])}\n")
 
 
 @verb("issue work", "pancode issue work SHOP-12", "pancode issue work SHOP-12 --plan")

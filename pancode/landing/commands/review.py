@@ -6,7 +6,6 @@ import os
 import sys
 import termios
 import tty
-from collections.abc import Callable
 
 import typer
 
@@ -109,26 +108,42 @@ def _change(client: Client, run: str) -> str:
 
 def _ask_action(face: Face, client: Client, run: str) -> str:
     """Ask what to do with the run, again after an invalid key or a failed landing; return what was done."""
-    acts: dict[str, Callable[[], str]] = {
-        "l": lambda: _land(face, client, run),
-        "r": lambda: _sent_back(client, run),
-        "x": lambda: _drop_run(client, run),
-        "d": lambda: _shown_again(client, run),
-        "s": lambda: "skipped",
-        "q": lambda: "quit",
-    }
     while True:
         key = _read_key(f"{KEYS}  > ")
         sys.stdout.write(f"{key if key.isprintable() else ''}\n")
-        if key in ("\x03", "\x04"):
-            return "quit"
         try:
-            outcome = acts[key.lower()]() if key.lower() in acts else ""
+            if outcome := _act(face, client, run, key.lower()):
+                return outcome
         except PancodeError as error:
             tell_error(error, as_json=False)
-            continue
-        if outcome:
-            return outcome
+
+
+def _act(face: Face, client: Client, run: str, key: str) -> str:
+    """Do what the key means and return what was done; empty, if the next key decides."""
+    match key:
+        case "q" | "\x03" | "\x04":
+            return "quit"
+        case "s":
+            return "skipped"
+        case "l":
+            report = progress.land_and_wait(face, client, run, {})
+            sys.stdout.write(progress.format_landing(report))
+            if report["status"] not in progress.FINE:
+                raise WorkspaceError(f"not landed: {report['status']}", why=str(report.get("why", "")))
+            return "landed"
+        case "r":
+            remark = str(typer.prompt("what is to be done", default="", show_default=False)).strip()
+            if remark:
+                new = client.post(CONTINUE.at(run), {"by": find_user(), "text": remark})
+                sys.stdout.write(f"{new['run']}  continues from {run}\n")
+                return "sent back"
+        case "x":
+            client.post(DROP.at(run), {"by": find_user()})
+            sys.stdout.write(f"{run}  dropped; its commit stays: pancode land {run}\n")
+            return "dropped"
+        case "d":
+            sys.stdout.write(f"\n{_change(client, run)}\n")
+    return ""
 
 
 def _read_key(question: str) -> str:
@@ -144,32 +159,3 @@ def _read_key(question: str) -> str:
         return "\x03"
     finally:
         termios.tcsetattr(terminal, termios.TCSADRAIN, before)
-
-
-def _shown_again(client: Client, run: str) -> str:
-    """Print the change again; the empty result makes `_asked` ask for the next key."""
-    sys.stdout.write(f"\n{_change(client, run)}\n")
-    return ""
-
-
-def _land(face: Face, client: Client, run: str) -> str:
-    report = progress.land_and_wait(face, client, run, {})
-    sys.stdout.write(progress.format_landing(report))
-    if report["status"] not in progress.FINE:
-        raise WorkspaceError(f"not landed: {report['status']}", why=str(report.get("why", "")))
-    return "landed"
-
-
-def _sent_back(client: Client, run: str) -> str:
-    remark = str(typer.prompt("what is to be done", default="", show_default=False)).strip()
-    if not remark:
-        return ""
-    new = client.post(CONTINUE.at(run), {"by": find_user(), "text": remark})
-    sys.stdout.write(f"{new['run']}  continues from {run}\n")
-    return "sent back"
-
-
-def _drop_run(client: Client, run: str) -> str:
-    client.post(DROP.at(run), {"by": find_user()})
-    sys.stdout.write(f"{run}  dropped; its commit stays: pancode land {run}\n")
-    return "dropped"

@@ -66,12 +66,10 @@ def in_short(note: NoteShape) -> str:
 @verb("history show", "pancode history show last")
 def show(run: Run, face: Json) -> None:
     """Show the whole note of a run."""
-    face.show_result(face.get(NOTE.at(run)), _format_note)
-
-
-def _format_note(note: NoteShape) -> str:
-    head = escape_lines((note["source"], note["repository"], f"receipt {note['receipt'] or 'unknown'}"))
-    return head + "".join("\n" + safe_block(f"{name}: {text}") for name, text in note["parts"].items())
+    note = face.get(NOTE.at(run))
+    text = escape_lines((note["source"], note["repository"], f"receipt {note['receipt'] or 'unknown'}"))
+    text += "".join("\n" + safe_block(f"{name}: {part}") for name, part in note["parts"].items())
+    face.show(note, lambda: text)
 
 
 @verb(

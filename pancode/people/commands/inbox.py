@@ -181,15 +181,14 @@ def approve(
     except KeyboardInterrupt:
         progress.call_off(face, run)
         raise
-    face.show(done, lambda: _format_approved(done) if "stage" in done else progress.format_landing(done))
-
-
-def _format_approved(done: dict[str, Any]) -> str:
-    """Return the line about the run that starts or continues now, or about the change that was made."""
+    if "stage" not in done:
+        return face.show(done, lambda: progress.format_landing(done))
     if "change" in done:
-        return f"{change_line(done['change'])}to undo it: pancode config undo\n"
-    reason = escape_line(done["reason"])
-    return f"{done['run']}  approved, {reason}   follow: pancode logs -f {done['run']}\n"
+        return face.show(done, lambda: f"{change_line(done['change'])}to undo it: pancode config undo\n")
+    words = (
+        f"{done['run']}  approved, {escape_line(done['reason'])}   follow: pancode logs -f {done['run']}\n"
+    )
+    return face.show(done, lambda: words)
 
 
 @verb("deny", "pancode deny r-zd43pq", "pancode deny --call 2 r-zd43pq 'push to a branch of your own'")

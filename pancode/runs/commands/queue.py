@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
-from typing import Annotated, Any
+from typing import Annotated
 
 from typer import Argument
 
@@ -15,19 +15,16 @@ from pancode.interfaces.cli.parameters import Json, option
 from pancode.interfaces.cli.terminal import Columns, RowColumns, escape_line, format_rows, format_seconds
 from pancode.interfaces.client.client import home_of
 from pancode.kernel.errors import UsageError
-from pancode.runs.answers import QUEUES, QueueShape, QueuesShape
+from pancode.runs.answers import QUEUES, QueueShape
 
 
 def show_queues(face: Face, name: str | None) -> None:
     """Show all queues with their waiting and active work; or one: its name, a pool's requirement, a node."""
-    face.show_result(face.get(QUEUES, name=name), format_queues)
-
-
-def format_queues(answer: QueuesShape) -> str:
-    head = f"the whole fleet is paused: {escape_line(answer['paused'])}\n" if answer["paused"] else ""
+    answer = face.get(QUEUES, name=name)
+    text = f"the whole fleet is paused: {escape_line(answer['paused'])}\n" if answer["paused"] else ""
     jobs = [{"queue": one["name"], **job} for one in answer["queues"] for job in one["orders"]]
-    text = head + format_rows(answer["queues"], _QUEUES)
-    return text + ("\n" + format_rows(jobs, _JOBS) if jobs else "")
+    text += format_rows(answer["queues"], _QUEUES) + ("\n" + format_rows(jobs, _JOBS) if jobs else "")
+    face.show(answer, lambda: text)
 
 
 _QUEUES: RowColumns[QueueShape] = {
@@ -35,6 +32,7 @@ _QUEUES: RowColumns[QueueShape] = {
     "OLDEST": lambda one: None if one["oldest_s"] is None else format_seconds(one["oldest_s"]),
     "PAUSED": lambda one: one["paused"] or "no",
 }
+_WORKERS = {"WORKER": "name", "HOST": "hostname", "STATE": "state", "LAST HEARTBEAT": "last_heartbeat"}
 _JOBS: Columns = {
     **{"QUEUE": "queue", "RUN": "run", "ATTEMPT": "attempt", "AGENT": "agent", "PRIORITY": "priority"},
     **{"FOR": lambda job: format_seconds(job["waiting_s"]), "REASON": "reason"},
@@ -63,17 +61,16 @@ def queue(
     if not rq:
         if words:
             raise UsageError("ARGS require --rq", fix="pancode admin queue --rq info")
-        return face.show_result(administration.count_jobs(home_of(os.environ), os.environ), _format_counts)
+        answer = administration.count_jobs(home_of(os.environ), os.environ)
+        heads = {
+            "QUEUE": "name",
+            **{one.upper(): one for one in ("waiting", "started", "finished", "failed")},
+        }
+        text = format_rows(answer["queues"], heads) + "\n" + format_rows(answer["workers"], _WORKERS)
+        return face.show(answer, lambda: text)
     out = io.StringIO()
     try:
         administration.run_rq(words, home_of(os.environ), os.environ, out)
     finally:
         # Nodes wrote part of it: control characters are escaped.
         sys.stdout.write("\n".join(map(escape_line, out.getvalue().split("\n"))))
-
-
-def _format_counts(answer: dict[str, Any]) -> str:
-    numbers = ("waiting", "started", "finished", "failed")
-    queues = format_rows(answer["queues"], {"QUEUE": "name", **{word.upper(): word for word in numbers}})
-    columns = {"WORKER": "name", "HOST": "hostname", "STATE": "state", "LAST HEARTBEAT": "last_heartbeat"}
-    return queues + "\n" + format_rows(answer["workers"], columns)

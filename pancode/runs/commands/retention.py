@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pancode.fleet.answers import COLLECT, CollectAnswer, RoomRow
+from pancode.fleet.answers import COLLECT, RoomRow
 from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import find_user
 from pancode.interfaces.cli.parameters import Json, option
@@ -31,10 +31,6 @@ def gc(
     is based on. Nodes delete files themselves that have not been used for long (nodes.keep).
     """
     answer = face.client().post(COLLECT, {"dry_run": dry_run, "by": find_user()}, MOST_S)
-    return face.end(ExitCode.DONE, answer, lambda: _format_pruned(answer, dry_run))
-
-
-def _format_pruned(answer: CollectAnswer, dry_run: bool) -> str:
     commits, logs = count_noun(answer["changes"], "run"), count_noun(answer["logs"], "run")
     words = "would go" if dry_run else "are gone"
     text = f"the commits of {commits} and the logs of {logs} {words}"
@@ -45,11 +41,11 @@ def _format_pruned(answer: CollectAnswer, dry_run: bool) -> str:
         text += f"  {count_noun(row['runs'], 'run')}: {escape_line(row['why'])}\n"
     if answer["young"]:
         text += f"  {count_noun(answer['young'], 'run')}: not old enough, see: pancode config show keep\n"
-    return text + "\n" + format_rows(answer["room"], _ROOM, "no disk usage measured yet")
+    text += "\n" + format_rows(answer["room"], _ROOM, "no disk usage measured yet")
+    return face.end(ExitCode.DONE, answer, lambda: text)
 
 
 _ROOM: RowColumns[RoomRow] = {
-    "MACHINE": lambda row: row["node"] or "coordinator",
-    "WHAT": "what",
+    **{"MACHINE": lambda row: row["node"] or "coordinator", "WHAT": "what"},
     "SIZE": lambda row: format_bytes(row["bytes"]),
 }

@@ -10,10 +10,9 @@ from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face, find_user
 from pancode.interfaces.cli.parameters import Json, option
-from pancode.interfaces.cli.terminal import escape_line
 from pancode.interfaces.client.client import Client
 from pancode.kernel.errors import ExitCode, UsageError
-from pancode.kernel.formatting import format_status
+from pancode.kernel.formatting import escape_line, format_status
 from pancode.kernel.names import OF_AGENT, RUNNING
 from pancode.runs.answers import STOP, RunShape
 from pancode.runs.commands.named_runs import OfWorkflow, find_run, is_workflow

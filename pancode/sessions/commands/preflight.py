@@ -12,11 +12,10 @@ from pancode.agents.answers import MODELS, ModelShape
 from pancode.budget.answers import BUDGET, BudgetShape
 from pancode.fleet.answers import FLEET, FleetShape, NodeShape
 from pancode.interfaces.cli.output import describe_caller, find_user
-from pancode.interfaces.cli.terminal import format_usd
 from pancode.interfaces.client.caller import find_folder
 from pancode.interfaces.client.client import Client
 from pancode.kernel.errors import ConfigError, PancodeError, UsageError
-from pancode.kernel.formatting import first_few, format_to_do
+from pancode.kernel.formatting import first_few, format_to_do, format_usd
 from pancode.reports.answers import NOW
 from pancode.runs.answers import DryRunAnswer
 from pancode.sessions.answers import TRY_CHAT

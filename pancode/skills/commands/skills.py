@@ -259,13 +259,12 @@ def add(
     else:
         origin = str(Path(where).absolute())
         keep(skills_below(Path(origin)), {"from": origin})
-    face.show({"skills": rows}, lambda: "".join(map(_format_added, rows)) + "next: pancode skills sync\n")
-
-
-def _format_added(row: dict[str, Any]) -> str:
-    words = "added" if row["added"] else "is there already"
-    scripts = f"; read its scripts before you use it: {escape_line(', '.join(row['scripts']))}"
-    return f"{row['name']}: {words}{scripts if row['scripts'] else ''}\n"
+    text = ""
+    for row in rows:
+        scripts = f"; read its scripts before you use it: {escape_line(', '.join(row['scripts']))}"
+        text += f"{row['name']}: {'added' if row['added'] else 'is there already'}"
+        text += f"{scripts if row['scripts'] else ''}\n"
+    face.show({"skills": rows}, lambda: f"{text}next: pancode skills sync\n")
 
 
 @verb("skills sync", "pancode skills sync", "pancode skills sync release --tool claude")

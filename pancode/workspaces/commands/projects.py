@@ -245,10 +245,7 @@ def webhook(
     input or a hidden prompt. A webhook only makes PanCode query the tracker at once.
     """
     given = face.read_secret("webhook secret: ", 1_000).strip() if secret else None
-    face.show_result(face.post(answers.TRACKER_HOOK.at(project), {"secret": given}), _format_hook)
-
-
-def _format_hook(made: answers.TrackerHookAnswer) -> str:
+    made = face.post(answers.TRACKER_HOOK.at(project), {"secret": given})
     closed = (
         "the API is not open over TCP; set api.listen in pancode.yaml, then: pancode fleet down, fleet up"
     )
@@ -256,10 +253,9 @@ def _format_hook(made: answers.TrackerHookAnswer) -> str:
     if made["secret"]:
         lines.append(f"  secret   {made['secret']}  (shown once)")
     elif made["tracker"] == "linear":
-        lines.append(
-            f"  secret   Linear creates it; then: pancode project webhook {made['project']} --secret"
-        )
-    return escape_lines(lines)
+        command = f"pancode project webhook {made['project']} --secret"
+        lines.append(f"  secret   Linear creates it; then: {command}")
+    face.show(made, lambda: escape_lines(lines))
 
 
 @verb("project rm", "pancode project rm shop")

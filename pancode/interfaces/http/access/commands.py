@@ -63,7 +63,10 @@ def tokens(
         return face.show(answer, lambda: format_rows(answer["tokens"], _COLUMNS, none))
     if revokes:
         gone = face.post(REVOKE_TOKEN.at(name))
-        return face.show(gone, lambda: _format_revoked(name, gone["paused"], gone["left"]))
+        text, paused, left = f"{escape_line(name)} is revoked\n", gone["paused"], gone["left"]
+        text += f"paused, because it created them: {escape_line(', '.join(paused))}\n" if paused else ""
+        text += f"continue, as it has begun them: {', '.join(left)}; pancode stop RUN\n" if left else ""
+        return face.show(gone, lambda: text)
     lasts = parse_lifetime(expires) if isinstance(expires, str) else expires
     body = {"by": find_user(), "name": name, "lasts_ms": None if lasts == NEVER else lasts, "item": item}
     if scopes:
@@ -84,10 +87,3 @@ _COLUMNS: Columns = {
     "LAST USE (UTC)": lambda row: short_time(row["used_at"]) if row["used_at"] else "never",
     "BY": "created_by",
 }
-
-
-def _format_revoked(name: str, paused: list[str], left: list[str]) -> str:
-    note = f"paused, because it created them: {', '.join(map(escape_line, paused))}\n" if paused else ""
-    if left:
-        note += f"continue, as it has begun them: {', '.join(left)}; pancode stop RUN\n"
-    return f"{escape_line(name)} is revoked\n{note}"

@@ -49,6 +49,15 @@ Ctrl-O folds and unfolds all calls. Ctrl-Up and Ctrl-Down mark a block: Enter op
 PageUp reads back, Ctrl-End follows again. Ctrl-F finds, Enter there goes to the next."""
 
 
+KEYS = {
+    **{"ctrl+d": "leave_or_delete", "ctrl+c": "clear_or_leave", "escape": "escape", "tab": "other"},
+    **{"ctrl+o": "fold", "ctrl+r": "recall", "ctrl+f": "find", "alt+c": "copy", "alt+u": "undo"},
+    **{"shift+tab": "choose('turn_mode')", "alt+a": "choose('admin')", "ctrl+y": "choose('turn_level')"},
+    **{"ctrl+up": "mark(-1)", "ctrl+down": "mark(1)", "pageup": "page(-1)", "pagedown": "page(1)"},
+    "ctrl+end": "follow",
+}
+
+
 class ChatScreen(SteadyPage):
     """The chat's screen. `by`: the user. `first`: a message to send at once."""
 
@@ -66,23 +75,7 @@ class ChatScreen(SteadyPage):
         + card.CSS
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+d", "leave_or_delete", show=False, priority=True),
-        Binding("ctrl+c", "clear_or_leave", show=False, priority=True),
-        Binding("escape", "escape", show=False),
-        Binding("tab", "other", show=False, priority=True),
-        Binding("ctrl+o", "fold", show=False, priority=True),
-        Binding("ctrl+r", "recall", show=False, priority=True),
-        Binding("ctrl+f", "find", show=False, priority=True),
-        Binding("alt+c", "copy", show=False, priority=True),
-        Binding("alt+u", "undo", show=False, priority=True),
-        Binding("shift+tab", "choose('turn_mode')", show=False, priority=True),
-        Binding("alt+a", "choose('admin')", show=False, priority=True),
-        Binding("ctrl+y", "choose('turn_level')", show=False, priority=True),
-        Binding("ctrl+up", "mark(-1)", show=False, priority=True),
-        Binding("ctrl+down", "mark(1)", show=False, priority=True),
-        Binding("pageup", "page(-1)", show=False, priority=True),
-        Binding("pagedown", "page(1)", show=False, priority=True),
-        Binding("ctrl+end", "follow", show=False, priority=True),
+        Binding(key, action, show=False, priority=key != "escape") for key, action in KEYS.items()
     ]
 
     class Heard(Message):
@@ -171,23 +164,17 @@ class ChatScreen(SteadyPage):
         if kind not in ("away", "note"):
             self._away_ms = None
         heard: dict[str, Callable[[Any], None]] = {
-            "session": self._take_shape,
-            "begun": self._take_begun,
-            "panel": self._show_panel,
-            "agree": self._show_question,
-            "found": self.talk.found,
-            "terms": self.terms.settings,
-            "crash": self.crashed,
-            "refused": lambda refused: self._show_error(*refused),
+            **{"session": self._take_shape, "begun": self._take_begun, "panel": self._show_panel},
+            **{"agree": self._show_question, "found": self.talk.found, "terms": self.terms.settings},
+            **{"crash": self.crashed, "refused": lambda refused: self._show_error(*refused)},
         }
         match kind:
-            case "log":
-                for part in self._conversation.feed(*data):
+            case "log" | "end":
+                talk = self._conversation
+                for part in talk.feed(*data) if kind == "log" else talk.end():
                     self._take(part)
-                self.controller.taken()
-            case "end":
-                for part in self._conversation.end():
-                    self._take(part)
+                if kind == "log":
+                    self.controller.taken()
             case "note":
                 self._note = (escape_line(data), QUIET)
             case "away":
@@ -513,9 +500,11 @@ class ChatScreen(SteadyPage):
         else:
             turn = self._conversation.turn
             acts: dict[str, Callable[[SessionActs], object]] = {
-                "/cancel": lambda acts: acts.cancel(turn),
-                "/rest": SessionActs.rest,
-                "/end": SessionActs.end,
+                **{
+                    "/cancel": lambda acts: acts.cancel(turn),
+                    "/rest": SessionActs.rest,
+                    "/end": SessionActs.end,
+                }
             }
             self.controller.do(acts[name])
         self._wants_paint()
@@ -529,13 +518,14 @@ class ChatScreen(SteadyPage):
         question, how = answered.question, answered.how
         if self._clock.mono_ms() - self._card_ms < QUIET_MS:
             self._note = ("this question has just come: read it, and press again", "")
-            return None
+            return
         if how == "always" and self._sure != question:
             self._sure = question
             self._note = ("in this whole run? a again; y: once", "")
-            return None
+            return
         if how == "words":
-            return self._reply_to(answered)
+            self._reply_to(answered)
+            return
         if isinstance(question, Consent):
             question.answer.put(how == "yes")
             # The agent's question that waited behind the Consent.
@@ -550,7 +540,6 @@ class ChatScreen(SteadyPage):
         self._agreed = how == "yes" and isinstance(question, dict) and question["kind"] == "change"
         self._note = ("sent; Alt-U takes the change back" if self._agreed else "sent", "")
         self.set_focus(self.field)
-        return None
 
     def _reply_to(self, answered: CardAnswer | None) -> None:
         """Use the next message as the answer to this question, or as the reason of a denial."""
