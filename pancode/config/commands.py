@@ -7,14 +7,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
-from typer import Argument
-
 from pancode.config import answers
 from pancode.config.variables import BUILT_IN, FOR_NEW_NODES
-from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face, find_ignored_variables, find_user, folder_here
-from pancode.interfaces.cli.parameters import Json, option
+from pancode.interfaces.cli.parameters import Argument, Json, completions, option, verb
 from pancode.interfaces.cli.terminal import Columns, escape_line, escape_lines, format_rows
 from pancode.interfaces.client.client import Client, home_of
 from pancode.interfaces.client.remote.place import remote_of

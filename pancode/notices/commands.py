@@ -6,11 +6,7 @@ import os
 import time
 from typing import Annotated, Any
 
-from typer import Argument
-
-from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.output import Face
-from pancode.interfaces.cli.parameters import Json, option
+from pancode.interfaces.cli.parameters import Argument, Face, Json, option, verb
 from pancode.interfaces.cli.terminal import Columns, escape_line, escape_lines, format_rows
 from pancode.interfaces.client.client import Client, home_of
 from pancode.kernel.errors import ExitCode, UsageError

@@ -11,10 +11,8 @@ from typing import Annotated, Any, Literal
 import typer
 from typer import Argument
 
-from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face, find_user, work_folder
-from pancode.interfaces.cli.parameters import Json, Label, many, option, parse_label
+from pancode.interfaces.cli.parameters import Json, Label, completions, many, option, parse_label, verb
 from pancode.interfaces.cli.terminal import RowColumns, escape_line, escape_lines, format_rows, short_time
 from pancode.interfaces.client.client import path_of
 from pancode.kernel.errors import UsageError

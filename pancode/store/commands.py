@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from typing import Annotated
 
-from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.parameters import Json, option
+from pancode.interfaces.cli.parameters import Json, option, verb
 from pancode.interfaces.cli.terminal import escape_line, format_rows
 from pancode.interfaces.client.client import home_of
 

@@ -7,13 +7,9 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from typer import Argument
-
 from pancode.agents.answers import AGENTS, PROMPT, RUN_PROMPT, PromptAnswer
-from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face, list_findings
-from pancode.interfaces.cli.parameters import Json, option
+from pancode.interfaces.cli.parameters import Argument, Json, completions, option, verb
 from pancode.interfaces.cli.terminal import Columns, escape_line, escape_lines, format_rows, safe_block
 from pancode.interfaces.client.caller import find_folder, folder_here
 from pancode.interfaces.client.client import home_of

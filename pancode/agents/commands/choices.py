@@ -9,13 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from typer import Argument
-
 from pancode.agents import answers
-from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.output import Face
-from pancode.interfaces.cli.parameters import Json, option
+from pancode.interfaces.cli.parameters import Argument, Face, Json, completions, option, verb
 from pancode.interfaces.cli.terminal import (
     RowColumns,
     escape_line,

@@ -5,12 +5,8 @@ from __future__ import annotations
 import os
 from typing import Annotated, Any
 
-from typer import Argument
-
 from pancode.agents.answers import ENDPOINTS, MODELS, ModelShape, NodeEndpoint, PassportShape
-from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.parameters import Json, option
+from pancode.interfaces.cli.parameters import Argument, Json, completions, option, verb
 from pancode.interfaces.cli.terminal import Columns, RowColumns, format_advice, format_rows, short_time
 from pancode.interfaces.client.caller import find_folder, find_user
 from pancode.interfaces.client.client import home_of

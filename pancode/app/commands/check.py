@@ -6,11 +6,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from typer import Argument
-
-from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.parameters import Json, option
+from pancode.interfaces.cli.parameters import Argument, Json, completions, option, verb
 from pancode.kernel.errors import UsageError
 
 Kind = Literal["agents", "rules", "workflow", "skills"]

@@ -13,9 +13,8 @@ from typing import Annotated
 from typer import Option
 
 from pancode.fleet.answers import PING
-from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face, tell_error
-from pancode.interfaces.cli.parameters import Json, option
+from pancode.interfaces.cli.parameters import Json, option, verb
 from pancode.interfaces.client.client import FULL, Client, home_of, start_coordinator, unusable_home_error
 from pancode.kernel.errors import ExitCode, PancodeError, UsageError
 

@@ -8,9 +8,8 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face, folder_here
-from pancode.interfaces.cli.parameters import Json, Nodes, option
+from pancode.interfaces.cli.parameters import Json, Nodes, option, verb
 from pancode.interfaces.cli.terminal import Columns, escape_line, escape_lines, format_rows
 from pancode.interfaces.client.client import home_of
 from pancode.kernel.errors import ExitCode, PancodeError, UsageError

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from typer import Argument
-
 from pancode.budget.answers import RECORDS, WORKERS, TrackRecordRow, WorkerShape
-from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.parameters import Json, option
+from pancode.interfaces.cli.parameters import Argument, Json, completions, option, verb
 from pancode.interfaces.cli.terminal import RowColumns, format_rows, format_seconds, format_usd
 from pancode.kernel.formatting import count_noun
 from pancode.kernel.names import not_found

@@ -6,11 +6,8 @@ import os
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from typer import Argument
-
 from pancode.budget.answers import BUDGET, SET_CEILING, SETTLE, UNSET_CEILING, BudgetShape
-from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.parameters import Json, Run, option, parse_money
+from pancode.interfaces.cli.parameters import Argument, Json, Run, option, parse_money, verb
 from pancode.interfaces.cli.terminal import Columns, escape_lines, format_rows, format_unsettled
 from pancode.interfaces.client.caller import work_folder
 from pancode.kernel.errors import UsageError

@@ -9,10 +9,7 @@ from typing import Annotated
 
 from pancode.budget.answers import COST, CostTable
 from pancode.budget.costs import BY
-from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.output import Face
-from pancode.interfaces.cli.parameters import Json, option
+from pancode.interfaces.cli.parameters import Face, Json, completions, option, verb
 from pancode.interfaces.cli.terminal import Columns, format_rows, format_unsettled, known_usd, short_time
 from pancode.kernel.errors import UsageError
 from pancode.kernel.formatting import count_noun, format_count

@@ -5,11 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from typer import Argument
-
 from pancode.fleet.answers import BREAKERS, RESET_BREAKER
-from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.parameters import Json, option
+from pancode.interfaces.cli.parameters import Argument, Json, option, verb
 from pancode.interfaces.cli.terminal import Columns, format_rows, short_time
 from pancode.kernel.errors import UsageError
 

@@ -13,9 +13,8 @@ from pancode.agents.answers import AGENTS, EndpointShape, RuntimeFacts
 from pancode.agents.commands.choices import is_local_only
 from pancode.commit import UNKNOWN, read_commit
 from pancode.fleet import answers
-from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face, describe_caller, find_user
-from pancode.interfaces.cli.parameters import Json, Link, Nodes, Verbose, option
+from pancode.interfaces.cli.parameters import Json, Link, Nodes, Verbose, option, verb
 from pancode.interfaces.cli.progress import Steps
 from pancode.interfaces.cli.terminal import RowColumns, escape_lines, format_advice, format_rows
 from pancode.interfaces.client.client import Client, NotRunningError, Place, ServerEvent, mark_down

@@ -6,13 +6,8 @@ import os
 from contextlib import suppress
 from typing import Annotated
 
-from typer import Argument
-
 from pancode.fleet.answers import PING
-from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.output import Face
-from pancode.interfaces.cli.parameters import Json, option
+from pancode.interfaces.cli.parameters import Argument, Face, Json, completions, option, verb
 from pancode.interfaces.cli.terminal import RowColumns, format_rows, short_time
 from pancode.interfaces.client.client import home_of
 from pancode.kernel.errors import ConflictError, NotFoundError, UnavailableError, UsageError

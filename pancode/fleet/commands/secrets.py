@@ -7,10 +7,8 @@ import os
 import sys
 
 from pancode.fleet.answers import NODE
-from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.node_report import facts_after
-from pancode.interfaces.cli.output import Face
-from pancode.interfaces.cli.parameters import Json, Node
+from pancode.interfaces.cli.parameters import Face, Json, Node, verb
 from pancode.interfaces.client.client import home_of
 from pancode.kernel.errors import UsageError
 

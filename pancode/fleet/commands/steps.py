@@ -7,9 +7,8 @@ import sys
 from typing import Annotated, Any
 
 from pancode.fleet.answers import CLEANED
-from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import describe_caller, find_user
-from pancode.interfaces.cli.parameters import Json, option
+from pancode.interfaces.cli.parameters import Json, option, verb
 from pancode.interfaces.client.client import Client, path_of
 from pancode.kernel.errors import ExitCode, UsageError
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import typer
 
-from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import write_stderr
+from pancode.interfaces.cli.parameters import verb
 from pancode.kernel.errors import ExitCode
 from pancode.runs.commands import options
 from pancode.runs.commands.dispatch import of_caller

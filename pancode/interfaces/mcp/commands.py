@@ -10,11 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-from typer import Argument
-
-from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.output import Face
-from pancode.interfaces.cli.parameters import Json, option
+from pancode.interfaces.cli.parameters import Argument, Face, Json, option, verb
 from pancode.interfaces.cli.terminal import escape_line, safe_block
 from pancode.interfaces.mcp.install import NAME, PROGRAMS, ClientProgram, handed_on, program_of, run_command
 from pancode.kernel.errors import ExitCode

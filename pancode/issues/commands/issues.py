@@ -6,10 +6,7 @@ from typing import Annotated, Any
 
 from typer import Argument
 
-from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.output import find_user
-from pancode.interfaces.cli.parameters import Json, option, parse_money
+from pancode.interfaces.cli.parameters import Json, completions, find_user, option, parse_money, verb
 from pancode.interfaces.cli.terminal import (
     Columns,
     escape_line,

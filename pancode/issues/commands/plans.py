@@ -4,13 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from typer import Argument
-
-from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.follow import suspend_session
-from pancode.interfaces.cli.output import Face, find_user
-from pancode.interfaces.cli.parameters import Json, option
+from pancode.interfaces.cli.parameters import Argument, Face, Json, completions, find_user, option, verb
 from pancode.interfaces.cli.terminal import escape_line
 from pancode.interfaces.client.caller import find_folder
 from pancode.issues.answers import KEEP_PLAN, PLAN

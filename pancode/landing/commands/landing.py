@@ -11,14 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from typer import Argument
-
 from pancode.checkouts.commands.travel import own_checkout, travel_now
 from pancode.git.forge_rules import ForgeKind
 from pancode.interfaces.cli import completions, follow
-from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face, exit_of, find_user
-from pancode.interfaces.cli.parameters import Anyway, Json, WithCommands, WithSecret, option
+from pancode.interfaces.cli.parameters import Anyway, Argument, Json, WithCommands, WithSecret, option, verb
 from pancode.interfaces.cli.terminal import Columns, clip_columns, escape_line, format_rows
 from pancode.interfaces.client.caller import folder_here, work_folder
 from pancode.interfaces.client.client import Client

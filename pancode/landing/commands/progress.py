@@ -8,7 +8,7 @@ from typing import Any
 
 from pancode.interfaces.cli.follow import FINE as FINE
 from pancode.interfaces.cli.follow import act_when_suspended
-from pancode.interfaces.cli.output import Face, find_user
+from pancode.interfaces.cli.parameters import Face, find_user
 from pancode.interfaces.cli.terminal import escape_line, escape_lines
 from pancode.interfaces.client.client import LAND_S, Client
 from pancode.kernel.errors import ApiError, PancodeError

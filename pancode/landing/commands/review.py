@@ -9,10 +9,9 @@ import tty
 
 import typer
 
-from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.follow import format_summary, gate_lines, report_lines
 from pancode.interfaces.cli.output import Face, find_user, tell_error
-from pancode.interfaces.cli.parameters import Json
+from pancode.interfaces.cli.parameters import Json, verb
 from pancode.interfaces.cli.terminal import (
     can_draw,
     color_diff,

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from typer import Argument
-
-from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.parameters import Json, Run, option
+from pancode.interfaces.cli.parameters import Argument, Json, Run, option, verb
 from pancode.interfaces.cli.terminal import escape_line, escape_lines, safe_block
 from pancode.interfaces.client.caller import find_folder
 from pancode.kernel.formatting import clip_columns, count_noun

@@ -5,13 +5,8 @@ from __future__ import annotations
 import time
 from typing import Annotated, Any, Literal
 
-from typer import Argument
-
-from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.follow import post_with_progress
-from pancode.interfaces.cli.output import Face, find_user
-from pancode.interfaces.cli.parameters import Json, option
+from pancode.interfaces.cli.parameters import Argument, Face, Json, completions, find_user, option, verb
 from pancode.interfaces.cli.terminal import escape_line, safe_block
 from pancode.interfaces.client.caller import describe_parent, work_folder
 from pancode.interfaces.client.client import Client

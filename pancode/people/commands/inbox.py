@@ -9,10 +9,9 @@ from typing import Annotated, Any
 from typer import Argument
 
 from pancode.config.commands import change_line
-from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.follow import follow_new, wait_for_run
 from pancode.interfaces.cli.output import Face, find_user
-from pancode.interfaces.cli.parameters import Anyway, Json, Run, WithCommands, WithSecret, option
+from pancode.interfaces.cli.parameters import Anyway, Json, Run, WithCommands, WithSecret, option, verb
 from pancode.interfaces.cli.terminal import escape_line, escape_lines, list_choices, safe_block, short_time
 from pancode.interfaces.client.client import LAND_S, path_of
 from pancode.kernel.errors import ExitCode, RefusedError

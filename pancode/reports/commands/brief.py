@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pancode.budget.answers import CostRow
-from pancode.interfaces.cli.output import Face, find_user
+from pancode.interfaces.cli.parameters import Face, find_user
 from pancode.interfaces.cli.terminal import escape_line, format_usd, short_time
 from pancode.kernel.errors import UsageError
 from pancode.kernel.formatting import count_noun, format_outcome

@@ -10,7 +10,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
-from pancode.interfaces.cli.output import Face
+from pancode.interfaces.cli.parameters import Face
 from pancode.interfaces.cli.terminal import can_draw, escape_line, make_console, short_time
 from pancode.interfaces.client.client import Client, NotRunningError, ServerEvent, StreamCutError
 from pancode.kernel.errors import ExitCode, PancodeError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from pancode.interfaces.cli.output import Face
+from pancode.interfaces.cli.parameters import Face
 from pancode.interfaces.cli.terminal import escape_line
 from pancode.kernel.formatting import count_noun, format_bytes, format_count, format_seconds, format_usd
 from pancode.reports.answers import METRICS, FigureShape

@@ -8,13 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
 
-from typer import Argument
-
 from pancode.budget.answers import BUDGET
 from pancode.fleet.answers import FLEET, FleetShape, NodeShape
-from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.output import Face, find_user
-from pancode.interfaces.cli.parameters import Json, option
+from pancode.interfaces.cli.parameters import Argument, Face, Json, find_user, option, verb
 from pancode.interfaces.cli.terminal import clip_columns, escape_line, format_usd, short_time
 from pancode.kernel.errors import UsageError
 from pancode.kernel.formatting import (

@@ -7,10 +7,7 @@ from typing import Annotated
 
 from typer import Argument
 
-from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.output import Face
-from pancode.interfaces.cli.parameters import Cursor, Json, Whole, fetch_page, option
+from pancode.interfaces.cli.parameters import Cursor, Face, Json, Whole, completions, fetch_page, option, verb
 from pancode.interfaces.cli.terminal import RowColumns, escape_line, format_rows
 from pancode.kernel.errors import ExitCode
 from pancode.kernel.names import LAST

@@ -13,9 +13,8 @@ import click
 import typer
 
 from pancode.interfaces.cli import completions, follow
-from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face, exit_of, find_user
-from pancode.interfaces.cli.parameters import Json, Verbose, option
+from pancode.interfaces.cli.parameters import Json, Verbose, option, verb
 from pancode.interfaces.cli.terminal import RowColumns, escape_line, escape_lines, format_rows, safe_block
 from pancode.interfaces.cli.tree import find_command_like
 from pancode.interfaces.client.caller import describe_parent, find_folder, work_folder

@@ -13,7 +13,7 @@ import typer
 
 from pancode.fleet.answers import PING
 from pancode.fleet.commands.fleet import start_nodes, take_down
-from pancode.interfaces.cli.output import Face, find_user
+from pancode.interfaces.cli.parameters import Face, find_user
 from pancode.interfaces.client.client import Client, NotRunningError
 from pancode.kernel.errors import PancodeError, UnavailableError
 from pancode.runs.answers import BRIEF, STOP, QueuedAnswer

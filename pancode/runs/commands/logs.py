@@ -8,10 +8,9 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Annotated
 
-from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.follow import report_detached
 from pancode.interfaces.cli.output import Face, exit_of
-from pancode.interfaces.cli.parameters import Json, option
+from pancode.interfaces.cli.parameters import Json, option, verb
 from pancode.interfaces.cli.terminal import Sink
 from pancode.interfaces.client.client import Client, FleetDownError, LogPart
 from pancode.interfaces.client.session import Place, followed_log, stored_log

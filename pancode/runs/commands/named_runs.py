@@ -5,10 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from typer import Argument
-
-from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.parameters import option
+from pancode.interfaces.cli.parameters import Argument, completions, option
 from pancode.interfaces.client.client import Client
 from pancode.kernel.errors import ApiError, ExitCode
 from pancode.runs.answers import WORK_RUN

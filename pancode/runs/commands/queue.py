@@ -7,11 +7,7 @@ import os
 import sys
 from typing import Annotated
 
-from typer import Argument
-
-from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.output import Face
-from pancode.interfaces.cli.parameters import Json, option
+from pancode.interfaces.cli.parameters import Argument, Face, Json, option, verb
 from pancode.interfaces.cli.terminal import Columns, RowColumns, escape_line, format_rows, format_seconds
 from pancode.interfaces.client.client import home_of
 from pancode.kernel.errors import UsageError

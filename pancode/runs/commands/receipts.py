@@ -9,10 +9,7 @@ from typing import Annotated
 
 from typer import Argument
 
-from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.output import Face
-from pancode.interfaces.cli.parameters import Cursor, Json, Whole, fetch_page, option
+from pancode.interfaces.cli.parameters import Cursor, Face, Json, Whole, completions, fetch_page, option, verb
 from pancode.interfaces.cli.terminal import RowColumns, color_state, escape_line, escape_lines, format_rows
 from pancode.kernel.errors import ApiError, ExitCode, UsageError
 from pancode.kernel.names import LAST

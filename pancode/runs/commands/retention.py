@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from pancode.fleet.answers import COLLECT, RoomRow
-from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.output import find_user
-from pancode.interfaces.cli.parameters import Json, option
+from pancode.interfaces.cli.parameters import Json, find_user, option, verb
 from pancode.interfaces.cli.terminal import RowColumns, escape_line, format_rows
 from pancode.kernel.errors import ExitCode
 from pancode.kernel.formatting import count_noun, format_bytes

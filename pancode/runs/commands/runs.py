@@ -8,8 +8,6 @@ from typing import Annotated
 
 from typer import Argument
 
-from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.follow import (
     act_when_suspended,
     follow_new,
@@ -21,7 +19,7 @@ from pancode.interfaces.cli.follow import (
     wait_for_landing,
 )
 from pancode.interfaces.cli.output import exit_of, find_user
-from pancode.interfaces.cli.parameters import Cursor, Json, Run, Whole, fetch_page, option
+from pancode.interfaces.cli.parameters import Cursor, Json, Run, Whole, completions, fetch_page, option, verb
 from pancode.interfaces.cli.terminal import (
     RowColumns,
     can_draw,

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from typer import Argument
-
-from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.output import Face, find_user
-from pancode.interfaces.cli.parameters import Json, option
+from pancode.interfaces.cli.parameters import Argument, Face, Json, completions, find_user, option, verb
 from pancode.interfaces.client.client import Client
 from pancode.kernel.errors import ExitCode, UsageError
 from pancode.kernel.formatting import escape_line, format_status

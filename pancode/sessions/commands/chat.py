@@ -12,10 +12,9 @@ import typer
 from typer import Argument
 
 from node_agent.wire.clock import SystemClock, SystemIds
-from pancode.interfaces.cli import completions
 from pancode.interfaces.cli.commands import BARE, verb
 from pancode.interfaces.cli.output import Face, find_user, folder_here, tell_error, write_stderr
-from pancode.interfaces.cli.parameters import Json, Run, option
+from pancode.interfaces.cli.parameters import Json, Run, completions, option
 from pancode.interfaces.cli.terminal import escape_line
 from pancode.interfaces.client.caller import find_folder, terminal_is_gone
 from pancode.interfaces.client.client import Client, RepeatedPost

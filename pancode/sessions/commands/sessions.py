@@ -7,13 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
-from typer import Argument
-
-from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.follow import suspend_session
-from pancode.interfaces.cli.output import Face
-from pancode.interfaces.cli.parameters import Json, Run, option
+from pancode.interfaces.cli.parameters import Argument, Face, Json, Run, completions, option, verb
 from pancode.interfaces.cli.terminal import (
     Columns,
     RowColumns,

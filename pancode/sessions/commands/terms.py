@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pancode.interfaces.cli.output import find_user
+from pancode.interfaces.cli.parameters import find_user
 from pancode.interfaces.cli.terminal import escape_line
 from pancode.interfaces.client.client import Client
 from pancode.interfaces.client.retry import post_confirmed

@@ -13,12 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from typer import Argument
-
 from pancode.config.variables import LIMITING, PER_DISPATCH
-from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import PROGRAM, folder_here, write_stderr
-from pancode.interfaces.cli.parameters import Json
+from pancode.interfaces.cli.parameters import Argument, Json, verb
 from pancode.interfaces.client.client import place_of
 from pancode.kernel.errors import ExitCode, NotFoundError, PancodeError, UnavailableError, UsageError
 from pancode.kernel.formatting import escape_line

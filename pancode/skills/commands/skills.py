@@ -10,15 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from typer import Argument
-
 from node_agent.wire.clock import SystemClock
 from pancode.config.user_environment import FileSurroundings
 from pancode.fleet.answers import FLEET, NODE
-from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face, folder_here, in_words
-from pancode.interfaces.cli.parameters import Json, many, option
+from pancode.interfaces.cli.parameters import Argument, Json, completions, many, option, verb
 from pancode.interfaces.cli.terminal import Columns, escape_line, escape_lines, format_rows, safe_block
 from pancode.interfaces.client.client import home_here, home_of
 from pancode.kernel.errors import ExitCode, NotFoundError, Problem, UsageError

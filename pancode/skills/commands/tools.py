@@ -4,13 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from typer import Argument
-
-from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.follow import follow_new
-from pancode.interfaces.cli.output import find_user
-from pancode.interfaces.cli.parameters import Json, option
+from pancode.interfaces.cli.parameters import Argument, Json, completions, find_user, option, verb
 from pancode.interfaces.cli.terminal import Columns, format_facts, format_rows, safe_block, short_time
 from pancode.interfaces.client.caller import find_folder
 from pancode.interfaces.client.client import path_of

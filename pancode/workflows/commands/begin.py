@@ -12,9 +12,7 @@ import typer
 from typer import Argument
 
 from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.output import Face
-from pancode.interfaces.cli.parameters import Json, many, option, parse_duration, parse_money
+from pancode.interfaces.cli.parameters import Face, Json, many, option, parse_duration, parse_money, verb
 from pancode.interfaces.cli.terminal import (
     RowColumns,
     clip_columns,

@@ -8,10 +8,8 @@ from typing import Annotated, Any, Literal
 
 from typer import Argument
 
-from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.output import Face, find_user, list_findings
-from pancode.interfaces.cli.parameters import Cursor, Json, Whole, fetch_page, many, option
+from pancode.interfaces.cli.parameters import Cursor, Json, Whole, completions, fetch_page, many, option, verb
 from pancode.interfaces.cli.terminal import Columns, escape_lines, format_rows, safe_block
 from pancode.kernel.errors import ConfigError, ExitCode, NotFoundError, UsageError
 from pancode.kernel.formatting import clip_columns, count_noun, escape_line, format_usd

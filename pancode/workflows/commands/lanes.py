@@ -7,10 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer import Argument
 
-from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.output import Face
-from pancode.interfaces.cli.parameters import Json, option, parse_duration
+from pancode.interfaces.cli.parameters import Face, Json, completions, option, parse_duration, verb
 from pancode.interfaces.cli.terminal import (
     Columns,
     clip_columns,

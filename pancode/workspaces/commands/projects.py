@@ -11,9 +11,7 @@ from typing import Annotated, Any
 from typer import Argument
 
 from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.output import Face
-from pancode.interfaces.cli.parameters import Json, Label, many, option, parse_label, parse_money
+from pancode.interfaces.cli.parameters import Face, Json, Label, many, option, parse_label, parse_money, verb
 from pancode.interfaces.cli.terminal import Columns, escape_line, escape_lines, format_facts, format_rows
 from pancode.interfaces.client.caller import folder_here
 from pancode.interfaces.client.remote.place import remote_of

@@ -6,14 +6,10 @@ import os
 import time
 from typing import Annotated, Any
 
-from typer import Argument
-
 from pancode.fleet.answers import NODE
-from pancode.interfaces.cli import completions
-from pancode.interfaces.cli.commands import verb
 from pancode.interfaces.cli.follow import format_summary, wait_for_run
 from pancode.interfaces.cli.output import Face, exit_of, find_user
-from pancode.interfaces.cli.parameters import Json, option
+from pancode.interfaces.cli.parameters import Argument, Json, completions, option, verb
 from pancode.interfaces.cli.terminal import (
     Columns,
     clip_columns,

@@ -7,9 +7,7 @@ from typing import Annotated, Any
 import click
 from typer import Argument
 
-from pancode.interfaces.cli.commands import verb
-from pancode.interfaces.cli.output import find_user
-from pancode.interfaces.cli.parameters import Json, many, option, parse_duration
+from pancode.interfaces.cli.parameters import Json, find_user, many, option, parse_duration, verb
 from pancode.interfaces.cli.terminal import Columns, escape_line, format_rows, short_time
 from pancode.interfaces.http.access.answers import CREATE_TOKEN, REVOKE_TOKEN, TOKENS, MadeTokenShape
 from pancode.kernel.errors import UsageError

@@ -13,7 +13,7 @@ from typing import Any
 from node_agent.wire.clock import Ids
 from pancode.agents.answers import MODES, SAFETY, LevelShape, ModeShape
 from pancode.config.answers import PRESETS
-from pancode.interfaces.cli.output import Face, find_user
+from pancode.interfaces.cli.parameters import Face, find_user
 from pancode.interfaces.client.caller import find_folder
 from pancode.interfaces.client.client import Client
 from pancode.interfaces.client.session import SessionActs, SessionFollower
