@@ -34,8 +34,7 @@ def show(
     the project < PANCODE_ variables < a preset < flags.
     """
     rows, warnings = _load_settings(face)
-    for warning in warnings:
-        face.note(f"warning: {warning}")
+    face.warn(warnings)
     columns = {"KEY": "key", "VALUE": "value", **({"ORIGIN": "origin"} if origin else {})}
     rows = [row for row in rows if word.lower() in row["key"]]
     for row in rows:

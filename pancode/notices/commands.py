@@ -6,27 +6,13 @@ import os
 import time
 from typing import Annotated, Any
 
-from pancode.interfaces.cli.parameters import Argument, Face, Json, option, verb
+from pancode.interfaces.cli.parameters import Argument, Json, option, verb
 from pancode.interfaces.cli.terminal import Columns, escape_line, escape_lines, format_rows
-from pancode.interfaces.client.client import Client, home_of
+from pancode.interfaces.client.client import home_of
 from pancode.kernel.errors import ExitCode, UsageError
-from pancode.notices.answers import CHANNELS, DELIVERIES, TEST_NOTICE, DeliveryShape
+from pancode.notices.answers import CHANNELS, DELIVERIES, TEST_NOTICE
 
 PATIENCE, EVERY_S = 80, 0.5
-
-
-def wait_for_delivery(face: Face, client: Client, made: DeliveryShape) -> int:
-    """Wait until the delivery's first try has ended; return the exit status."""
-    now = made
-    for _ in range(PATIENCE):
-        found = client.get(DELIVERIES, target=made["target"], limit=50)["deliveries"]
-        now = next((one for one in found if one["delivery"] == made["delivery"]), now)
-        if now["state"] != "waiting" or now["tries"]:
-            break
-        time.sleep(EVERY_S)
-    good = now["state"] == "sent"
-    words = f"{now['target']}  {'sent' if good else 'not sent'}  {escape_line(now['status'])}\n"
-    return face.end(ExitCode.DONE if good else ExitCode.UNAVAILABLE, now, lambda: words)
 
 
 _DELIVERIES: Columns = {
@@ -54,7 +40,16 @@ def notify(
         raise UsageError("CHANNEL requires one of --test and --log", fix="pancode admin notify --log CHANNEL")
     client = face.client()
     if tests:
-        return wait_for_delivery(face, client, face.post(TEST_NOTICE, {"channel": channel}))
+        now = made = face.post(TEST_NOTICE, {"channel": channel})
+        for _ in range(PATIENCE):  # until the delivery's first try has ended
+            found = client.get(DELIVERIES, target=made["target"], limit=50)["deliveries"]
+            now = next((one for one in found if one["delivery"] == made["delivery"]), now)
+            if now["state"] != "waiting" or now["tries"]:
+                break
+            time.sleep(EVERY_S)
+        good = now["state"] == "sent"
+        words = f"{now['target']}  {'sent' if good else 'not sent'}  {escape_line(now['status'])}\n"
+        return face.end(ExitCode.DONE if good else ExitCode.UNAVAILABLE, now, lambda: words)
     if log:
         sent = client.get(DELIVERIES, target=f"notify:{channel}", limit=number)
         face.show(sent, lambda: format_rows(sent["deliveries"], _DELIVERIES, "nothing was sent yet"))

@@ -34,18 +34,15 @@ def runtimes(
     With NAME, show one runtime, node by node.
     """
     answer = face.get(answers.RUNTIMES, cwd=find_folder(), name=name)
-    if name is not None:
-        return face.show(answer["runtimes"][0], lambda: _format_nodes(answer))
-    return face.show(answer, lambda: runtime_rows(answer["runtimes"], answer["isolations"]))
-
-
-def _format_nodes(answer: answers.RuntimesAnswer) -> str:
+    if name is None:
+        return face.show(answer, lambda: runtime_rows(answer["runtimes"], answer["isolations"]))
     from node_agent.wire.endpoint import OTHER, OTHER_HELD
 
-    runtime = answer["runtimes"][0]
-    text = format_rows(runtime["nodes"], _FOUND, f"{runtime['name']} is on no node")
-    text += f"reasoning: {', '.join(runtime['reasoning'])}\n" if runtime["reasoning"] else ""
-    return text + (f"{OTHER_HELD}\n" if runtime["name"].startswith(OTHER) else "")
+    one = answer["runtimes"][0]
+    text = format_rows(one["nodes"], _FOUND, f"{one['name']} is on no node")
+    text += f"reasoning: {', '.join(one['reasoning'])}\n" if one["reasoning"] else ""
+    text += f"{OTHER_HELD}\n" if one["name"].startswith(OTHER) else ""
+    return face.show(one, lambda: text)
 
 
 def _format_state(fact: answers.NodeRuntime) -> str:
@@ -76,6 +73,7 @@ _MODES: RowColumns[answers.ModeShape] = {
     **{"WRITING AGENTS": lambda mode: "yes" if mode["writes"] else "no", "": _format_default},
 }
 _LEVELS: RowColumns[answers.LevelShape] = {"SAFETY": "name", "": _format_default, "ALLOWS": "allows"}
+_LEVEL = "Judge by this safety level (default: the level in your settings)."
 
 
 @verb(
@@ -127,8 +125,7 @@ def show_rules(face: Face) -> None:
     modes, levels = list[answers.ModeShape](), list[answers.LevelShape]()
     with suppress(UnavailableError):
         modes, levels = find_choices(face.client(starts=False))
-    for warning in answer["warnings"]:
-        face.note(f"warning: {warning}")
+    face.warn(answer["warnings"])
     held = [r for r in answer["rules"] if r["kind"] == "landing"]
     rules = [r for r in answer["rules"] if r["kind"] != "landing"]
     columns = {"RULE": "kind", "PATTERN": "pattern", "LEAVES": "leaves", "FROM": "origin", "WHY": "reason"}
@@ -171,10 +168,7 @@ def check_deed(
     use: Annotated[
         Literal["read", "write", "delete"] | None, option("The kind of access to the path.", "--as")
     ] = None,
-    level: Annotated[
-        str | None,
-        option("Judge by this safety level (default: the level in your settings).", "--safety", "S"),
-    ] = None,
+    level: Annotated[str | None, option(_LEVEL, "--safety", "S")] = None,
     read_only: Annotated[bool, option("Judge as for a read-only agent.", "--read-only")] = False,
     face: Json,
 ) -> int:
@@ -278,16 +272,14 @@ def _need(fact: answers.NodeRuntime) -> str:
 def evidence_of(answer: dict[str, Any]) -> str:
     """Return a table of what enforces each rule and of the breaches; for one runtime also each act."""
     heads = ("RUNTIME", "VERSION", "RULE", "WITH A SANDBOX", "HAPPENED", "WITHOUT", "HAPPENED")
-    parts = [format_table(heads, list(map(_evidence_row, answer["matrix"])))]
+    rows = []
+    for row in answer["matrix"]:
+        happened = [row["happened_with"], row["happened_without"]]
+        inside, outside = (f"{len(one)} of {row['tried']}" if row["tried"] else "-" for one in happened)
+        cells = (row["runtime"], row["version"] or "-", row["rule"], row["with_sandbox"])
+        rows.append((*cells, inside, row["without"], outside))
+    parts = [format_table(heads, rows)]
     if acts := [tuple(one.values())[1:] for one in answer.get("acts", ()) if any(tuple(one.values())[2:])]:
         rules = [rule.upper() for rule in list(answer["acts"][0])[2:]]
         parts.append(format_table(("ACT", *rules), acts))
     return "\n".join([*parts, f"measured {answer['measured']}; see docs/reference/safety-matrix.md\n"])
-
-
-def _evidence_row(row: dict[str, Any]) -> tuple[str, ...]:
-    tried, version = row["tried"], row["version"] or "-"
-    inside, outside = (
-        f"{len(row[f'happened_{how}'])} of {tried}" if tried else "-" for how in ("with", "without")
-    )
-    return row["runtime"], version, row["rule"], row["with_sandbox"], inside, row["without"], outside

@@ -17,16 +17,14 @@ _MOST = 10_000
 Most = Annotated[
     int | None, option("Show at most this many rows (default: all).", "-n", "--number", min=1, max=_MOST)
 ]
+_BY = "Group by node, by kind of work and repository, or by agent and model only."
 
 
 @verb("agents record", "pancode agents record", "pancode agents record --by kind --agent builder")
 def workers(
     *,
     name: Annotated[str | None, Argument(metavar="[AGENT]", autocompletion=completions.agents)] = None,
-    by: Annotated[
-        Literal["node", "kind", "agent"],
-        option("Group by node, by kind of work and repository, or by agent and model only."),
-    ] = "node",
+    by: Annotated[Literal["node", "kind", "agent"], option(_BY)] = "node",
     agent: Agent = None,
     number: Most = None,
     face: Json,

@@ -48,16 +48,17 @@ _FLEET_KEY = (
     "Install the fleet's restricted SSH key there (forwarding, our commands), to link while you are away."
 )
 FleetKey = Annotated[bool, option(_FLEET_KEY, "--fleet-key/--no-fleet-key")]
+_LABELS = "A label for --require; may be repeated."
+_SET_LABELS = "Set or replace a label; may be repeated."
+_SLOTS = "Runs at once; 1-8: fewer where the machine is strained."
+_GPUS = "Give its GPUs to every run (default), only to runs with --gpus, or to none."
 
 
 @verb("node add", "pancode node add gpubox --label gpu=24g --slots 2", "pancode node add desk --local")
 def add(
     ctx: typer.Context,
     name: str,
-    labels: Annotated[
-        list[Label],
-        many("A label for --require; may be repeated.", "--label", "KEY=VALUE", parser=parse_label),
-    ],
+    labels: Annotated[list[Label], many(_LABELS, "--label", "KEY=VALUE", parser=parse_label)],
     *,
     host: Annotated[str | None, option("The address, if NAME is not an alias of ~/.ssh/config.")] = None,
     user: Annotated[str | None, option("The user name for SSH on the node.")] = None,
@@ -139,20 +140,11 @@ def _make_bounds(slots: SlotBounds | None) -> dict[str, int | None]:
 )
 def set_(
     name: Node,
-    labels: Annotated[
-        list[Label],
-        many("Set or replace a label; may be repeated.", "--label", "KEY=VALUE", parser=parse_label),
-    ],
+    labels: Annotated[list[Label], many(_SET_LABELS, "--label", "KEY=VALUE", parser=parse_label)],
     unlabel: Annotated[list[str], many("Remove a label; may be repeated.", "KEY")],
     *,
-    slots: Annotated[
-        SlotBounds | None,
-        option("Runs at once; 1-8: fewer where the machine is strained.", "N|LEAST-MOST", parser=slot_bounds),
-    ] = None,
-    gpus: Annotated[
-        Literal["all", "asked", "none"] | None,
-        option("Give its GPUs to every run (default), only to runs with --gpus, or to none."),
-    ] = None,
+    slots: Annotated[SlotBounds | None, option(_SLOTS, "N|LEAST-MOST", parser=slot_bounds)] = None,
+    gpus: Annotated[Literal["all", "asked", "none"] | None, option(_GPUS)] = None,
     face: Json,
 ) -> None:
     """Change a node's slots and labels, and which runs get its GPUs, at once.
@@ -217,10 +209,8 @@ def trust(
     """Pin a host key that has changed, after you have checked why."""
     client = face.client()
     if client.get(answers.NODE.at(name))["target"]["local"]:
-        raise UsageError(
-            f"{name} is this machine: it has no host key to trust",
-            fix=f"no host key is needed; start it: pancode fleet up {name}",
-        )
+        fix = f"no host key is needed; start it: pancode fleet up {name}"
+        raise UsageError(f"{name} is this machine: it has no host key to trust", fix=fix)
     probed = client.post(answers.PROBE, {"name": name, **describe_caller()})
     fingerprint = _accept_key(face, probed["questions"], accept_fingerprint)
     if fingerprint is None:

@@ -265,13 +265,8 @@ def watch_run(face: Face, client: Client, run: str) -> Iterator[answers.RunShape
             yield event.data
 
 
-_STAGES = {
-    "placed": "starting",
-    "preparing": "preparing",
-    "running": "working",
-    "verifying": "running its gates",
-    "delivering": "delivering its result",
-}
+_STAGES = {"placed": "starting", "preparing": "preparing", "running": "working"}
+_STAGES |= {"verifying": "running its gates", "delivering": "delivering its result"}
 
 
 def _stage_word(shape: answers.RunShape) -> str | None:

@@ -45,8 +45,7 @@ class Face:
         user is then also warned of variables that a running coordinator ignores."""
         client = Client(place_of(os.environ), starts=starts, works=works, note=self.note, folder=stands_in())
         if works:
-            for warning in find_ignored_variables(client, folder_here(), os.environ):
-                self.note(f"warning: {warning}")
+            self.warn(find_ignored_variables(client, folder_here(), os.environ))
         return client
 
     def get(self, route: Route[A], **query: object) -> A:

@@ -201,9 +201,7 @@ TREE: Mapping[str, Command] = {
     "admin steps": _C("for programs: the steps of `fleet up`", "pancode.fleet.commands.steps"),
     "admin api-stdio": _C("for programs: the API over SSH", "pancode.app.commands.serve"),
 }
-HIDDEN: Mapping[str, Command] = {
-    "help": _C("help on a command, words, or exit-codes", "pancode.interfaces.cli.help")
-}
+HIDDEN = {"help": _C("help on a command, words, or exit-codes", "pancode.interfaces.cli.help")}
 """Commands of the root that are in no list and no count."""
 SCREEN: Mapping[str, Mapping[str, str]] = {
     "Start here": dict.fromkeys(
@@ -263,9 +261,8 @@ def rewrite(words: Sequence[str], *, completes: bool = False) -> Meant:
             if len(args) < count or name is None:
                 continue
             if name in INSTEAD and not completes:
-                raise UsageError(
-                    f"command not found: pancode {key}", fix=f"use: {INSTEAD[name]}", code="no_such_command"
-                )
+                what = f"command not found: pancode {key}"
+                raise UsageError(what, fix=f"use: {INSTEAD[name]}", code="no_such_command")
             meant = WORDS.get(name) or ALIASES.get(name)
             if meant is None:
                 return Meant(args)

@@ -57,9 +57,7 @@ def ls(
             face.note(f"{escape_line(one['issue'])}: the tracker was not told: {escape_line(one['trouble'])}")
 
 
-_ISSUES: Columns = {
-    **{"ISSUE": "issue", "STATE": "state", "LABELS": "labels", "FOR": "assignees", "TITLE": "title"}
-}
+_ISSUES = {"ISSUE": "issue", "STATE": "state", "LABELS": "labels", "FOR": "assignees", "TITLE": "title"}
 
 
 @verb("issue show", "pancode issue show SHOP-12")

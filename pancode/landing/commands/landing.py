@@ -35,6 +35,8 @@ MOST_SAID = 20
 """How many lines of a remote's own words are shown."""
 PULL_S = 180.0
 """Seconds that a pull request may take: longer than all requests to a forge together."""
+_PUSH_TO = "Land on this branch, and push it with your own git."
+_RESOLVE = "Let an agent resolve the conflict in a new run; land it if its gates pass."
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,19 +146,15 @@ def land_all(face: Face, body: dict[str, Any], *, approved: bool) -> tuple[ExitC
     where = f"branch {body['branch']}" if body.get("branch") else "your files"
     head = f"{count_noun(len(rows), 'run')} to land in {where}:\n"
     for row in rows:
-        files, task = (
-            count_noun(len(row["files_changed"]), "file"),
-            clip_columns(escape_line(row["task"]), 60),
-        )
-        head += f"  {row['run']}  {files}  {task}\n"
+        files, task = len(row["files_changed"]), clip_columns(escape_line(row["task"]), 60)
+        head += f"  {row['run']}  {count_noun(files, 'file')}  {task}\n"
     question = f"{head}Land them, one after the other?"
     if not approved and not face.confirm(question, "pancode land --all-green --yes"):
         return ExitCode.INTERRUPTED, False
     if approved:
         face.note(head.rstrip())
     ends, left = list[dict[str, Any]](), [row["run"] for row in rows]
-    refused = dict[str, dict[str, Any]]()
-    """The ends of landings that were refused before they were queued."""
+    refused = dict[str, dict[str, Any]]()  # the ends of landings that were refused before they were queued
     try:
         for run in left:
             try:
@@ -220,18 +218,12 @@ def land(
     message: Annotated[
         str | None, option("Message of the commit (default: the run's task).", "-m", "--message", "TEXT")
     ] = None,
-    push_to: Annotated[
-        tuple[str, str] | None,
-        option("Land on this branch, and push it with your own git.", "--push", "REMOTE BRANCH"),
-    ] = None,
+    push_to: Annotated[tuple[str, str] | None, option(_PUSH_TO, "--push", "REMOTE BRANCH")] = None,
     pull_request: Annotated[bool, option("Open a pull request; needs a token.", "--pull-request")] = False,
     forge: Annotated[ForgeKind | None, option("Kind of forge (default: forge.HOST.kind).", "--forge")] = None,
     all_green: Annotated[bool, option("Land every run here whose gates passed.", "--all-green")] = False,
     yes: Annotated[bool, option("Do not ask before --all-green lands them.", "--yes", "-y")] = False,
-    resolve: Annotated[
-        bool,
-        option("Let an agent resolve the conflict in a new run; land it if its gates pass.", "--resolve"),
-    ] = False,
+    resolve: Annotated[bool, option(_RESOLVE, "--resolve")] = False,
     detach: Annotated[bool, option("Do not wait for the end of the landing.", "--detach/--wait")] = False,
     face: Json,
 ) -> int:

@@ -11,6 +11,7 @@ from pancode.kernel.formatting import clip_columns, count_noun
 from pancode.memory.answers import FORGET, HISTORY, NOTE, REMEMBERED, NoteShape, RememberedAnswer
 
 _LINE = 110
+_TOLD = "Show which notes the next run there would get; the words are its task."
 
 
 @verb("history find", "pancode history rate limit", "pancode history find --told --lane night 'fix the form'")
@@ -20,10 +21,7 @@ def find(
     everywhere: Annotated[bool, option("Search the notes of all repositories.", "--everywhere")] = False,
     lane: Annotated[str | None, option("Search the notes of this lane's items.")] = None,
     workspace: Annotated[str | None, option("Search the notes of runs in this workspace.", "NAME")] = None,
-    told: Annotated[
-        bool,
-        option("Show which notes the next run there would get; the words are its task.", "--told"),
-    ] = False,
+    told: Annotated[bool, option(_TOLD, "--told")] = False,
     number: Annotated[int, option("Show at most this many.", "-n", "--number", min=1, max=1_000)] = 10,
     face: Json,
 ) -> None:

@@ -52,6 +52,8 @@ class Seen:
 
 _METRICS = "Show six figures, or Prometheus text in a pipe; see also the setting metrics.listen."
 Metrics = Annotated[bool, option(_METRICS, "--metrics")]
+_SINCE = "Show what happened since a time: last (your last visit), 2h, 2026-11-22."
+_HEALTH = "Show who needs a look, with the evidence; exit code 12 if it needs a user."
 
 
 @verb(
@@ -67,15 +69,9 @@ def status(
         str | None,
         Argument(metavar="[RUN|NODE]", help="Show this run or node, as `runs show` or `node show` does."),
     ] = None,
-    since: Annotated[
-        str | None,
-        option("Show what happened since a time: last (your last visit), 2h, 2026-11-22.", "--since", "TIME"),
-    ] = None,
+    since: Annotated[str | None, option(_SINCE, "--since", "TIME")] = None,
     markdown: Annotated[bool, option("With --since: Markdown, to paste elsewhere.", "--markdown")] = False,
-    health: Annotated[
-        bool,
-        option("Show who needs a look, with the evidence; exit code 12 if it needs a user.", "--health"),
-    ] = False,
+    health: Annotated[bool, option(_HEALTH, "--health")] = False,
     whole: Annotated[bool, option("With --health: also list what is healthy.", "--all")] = False,
     metrics: Metrics = False,
     brief: Annotated[bool, option("With --metrics: the six figures in a pipe, too.", "--brief")] = False,

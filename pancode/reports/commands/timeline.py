@@ -28,6 +28,7 @@ def why(*, run: AnyRun = LAST, face: Json) -> None:
 
 _NUMBER = "Show at most this many rows (default: 50; of events 20)."
 Number = Annotated[int | None, option(_NUMBER, "-n", "--number", min=0, max=10_000)]
+_NODE = "With --events: only events of this node."
 
 
 @verb(
@@ -51,10 +52,7 @@ def audit(
     run: Annotated[
         str | None, option("With --events: only events of this run.", "R", complete=completions.complete_runs)
     ] = None,
-    node: Annotated[
-        str | None,
-        option("With --events: only events of this node.", "-N", "--node", "N", complete=completions.nodes),
-    ] = None,
+    node: Annotated[str | None, option(_NODE, "-N", "--node", "N", complete=completions.nodes)] = None,
     kind: Annotated[
         str | None, option("With --events: only these kinds: run.ended, run, node ...", "K,...")
     ] = None,

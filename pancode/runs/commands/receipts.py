@@ -45,6 +45,7 @@ _COLUMNS: RowColumns[ReceiptRow] = {
     **{"OUTCOME": "outcome", "DIGEST": lambda row: row["digest"][:12]},
     **{"STATE": _format_state, "AT": "stored_at"},
 }
+_CHAIN = "Check whether a receipt of this node is missing."
 
 
 @verb("receipt show", "pancode receipt show", "pancode receipt show w-7f3k2x --json > receipt.json")
@@ -69,10 +70,7 @@ def show(*, run: AnyRun = LAST, workflow: OfWorkflow = False, face: Json) -> Non
 def verify(
     *,
     run: Annotated[str | None, Argument(autocompletion=completions.complete_runs)] = None,
-    chain: Annotated[
-        str | None,
-        option("Check whether a receipt of this node is missing.", "NODE", complete=completions.nodes),
-    ] = None,
+    chain: Annotated[str | None, option(_CHAIN, "NODE", complete=completions.nodes)] = None,
     keys: Annotated[
         Path | None, option("Use these exported public keys and no coordinator.", exists=True, dir_okay=False)
     ] = None,

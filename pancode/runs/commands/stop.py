@@ -16,6 +16,7 @@ from pancode.workflows.answers import STOP_WORKFLOW, WORKFLOW
 
 ASKS_ABOVE = 3
 """With more runs of a workflow at work than this, a user at a terminal is asked."""
+_AGENT = "Stop the only run of this agent."
 
 
 @verb(
@@ -31,10 +32,7 @@ def stop(
     name: Annotated[
         str | None, Argument(metavar="[RUN|WORKFLOW|ISSUE]", autocompletion=completions.complete_runs)
     ] = None,
-    agent: Annotated[
-        str | None,
-        option("Stop the only run of this agent.", "-A", "--agent", "A", complete=completions.agents),
-    ] = None,
+    agent: Annotated[str | None, option(_AGENT, "-A", "--agent", "A", complete=completions.agents)] = None,
     session: Annotated[
         str | None, option("Stop the runs that this session has begun, and not the session.", "SESSION")
     ] = None,
@@ -55,8 +53,7 @@ def stop(
         begun = client.get(TASKS.at(session))["runs"]
         ended = [client.post(STOP.at(one["run"]), body) for one in begun if one["state"] != "ended"]
         words = "".join(map(_format_stopped, ended)) or "nothing of it is at work\n"
-        face.show({"runs": ended}, lambda: words)
-        return ExitCode.DONE
+        return face.end(ExitCode.DONE, {"runs": ended}, lambda: words)
     if name is not None and (workflow or is_workflow(name)):
         return stop_workflow(face, client, name, body, yes)
     named = f"{OF_AGENT}{agent}" if agent is not None else RUNNING if name is None else find_run(client, name)

@@ -29,6 +29,7 @@ from pancode.sessions.commands import line_chat
 from pancode.sessions.commands.preflight import FoundLine, prepare_session
 from pancode.sessions.commands.screen.controller import ChatController
 from pancode.sessions.commands.slash import LEAVE, parse_command
+from pancode.sessions.commands.terms import Terms
 
 if TYPE_CHECKING:
     from pancode.sessions.commands.screen.app import ChatScreen
@@ -39,10 +40,11 @@ Once = Annotated[bool, option("Take one turn, print its answer, and suspend the 
 Plain = Annotated[bool, option("Line by line, as in a pipe, and no whole screen.", "--plain")]
 _AGENT = "Agent definition (default: panos; with --until-verified: dispatch.agent, else builder)."
 Agent = Annotated[str | None, option(_AGENT, "A", complete=completions.agents)]
-Terms = Mapping[str, str]
 AS_SAID: Terms = {}
 """No mode or level was chosen with keys: those of the command line apply."""
 _CALLER = ("by", "cwd", "settings")
+_ON_CAP = "At the cap of an interactive run: rest (suspend, default), or ask whether to continue."
+_UNTIL_VERIFIED = "Continue without a message until the gates pass, at most for --budget."
 
 
 @verb(
@@ -59,14 +61,8 @@ def chat(
     once: Once = False,
     plain: Plain = False,
     agent: Agent = None,
-    on_cap: Annotated[
-        Literal["rest", "ask"] | None,
-        option("At the cap of an interactive run: rest (suspend, default), or ask whether to continue."),
-    ] = None,
-    until_verified: Annotated[
-        bool,
-        option("Continue without a message until the gates pass, at most for --budget.", "--until-verified"),
-    ] = False,
+    on_cap: Annotated[Literal["rest", "ask"] | None, option(_ON_CAP)] = None,
+    until_verified: Annotated[bool, option(_UNTIL_VERIFIED, "--until-verified")] = False,
     yes: options.Yes = False,
     face: Json,
     **_options: Any,

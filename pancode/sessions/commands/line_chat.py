@@ -300,7 +300,13 @@ class ChatLoop:
         self._counted = newest
         question, self._state, self._asked = shape["asks"], shape["state"], shape["asks"]
         if self._is_over():
-            self._report_missed({one["run"] for one in shape["interactive_runs"]})
+            # Messages that wait for a turn of these runs, which will not come.
+            runs = {one["run"] for one in shape["interactive_runs"]}
+            missed = any(run in runs for run, _ in self._sent)
+            self._sent = [one for one in self._sent if one[0] not in runs]
+            if missed and shape["takes_turns"]:
+                self._missed = True
+                self._note(f"[{client_session.MISSED}]")
         failed = self._state in client_session.OVER and self._has_failed()
         shown = self._state
         if question:
@@ -318,14 +324,6 @@ class ChatLoop:
                 self._note(f"[{lost_turn(shape)}]")
             self._prompted = False
         self._shown = shown
-
-    def _report_missed(self, runs: set[str]) -> None:
-        """Report messages that wait for a turn of these runs, which will not come."""
-        missed = [one for one in self._sent if one[0] in runs]
-        self._sent = [one for one in self._sent if one[0] not in runs]
-        if missed and self._shape["takes_turns"]:
-            self._missed = True
-            self._note(f"[{client_session.MISSED}]")
 
     def _note(self, text: str) -> None:
         """Print PanCode's own lines with a prefix that an agent's line never has."""

@@ -46,6 +46,7 @@ _COLUMNS: RowColumns[answers.SessionShape] = {
 _TERMINALS: Columns = {
     **{"TERMINAL": "name", "": lambda one: "attached" if one["attached"] else "", "IN": "folder"}
 }
+_TO = "Write it to this new file, as JSON if its name ends with .json."
 
 
 @verb("sessions ls", "pancode sessions ls", "pancode sessions --json")
@@ -84,7 +85,14 @@ def show(
         runs = client.get(answers.TASKS.at(run))
         return face.show(runs, lambda: format_runs(runs["runs"], "this session has dispatched nothing"))
     if context:
-        return face.show_result(client.get(answers.CONTEXT.at(run)), _format_window)
+        one = client.get(answers.CONTEXT.at(run))
+        rows = [(part["name"], part["tokens"]) for part in one["parts"]]
+        rows += [("used", one["used"]), ("left", one["left"])]
+        model = f", {one['model']}" if one["model"] else ""
+        lines = [f"{one['run']}  {one['runtime']}{model}, window {_format_tokens(one['window'])}"]
+        lines += [f"  {name:<14}{_format_tokens(tokens):>9}" for name, tokens in rows]
+        lines += [f"  shortened: {one['compacted']}"] if one["compacted"] else []
+        return face.show(one, lambda: escape_lines(lines))
     return face.show_result(client.get(answers.SESSION.at(run)), _format_session)
 
 
@@ -107,16 +115,6 @@ def _format_session(one: answers.SessionShape) -> str:
     return escape_lines(lines)
 
 
-def _format_window(one: answers.ContextShape) -> str:
-    model = f", {one['model']}" if one["model"] else ""
-    rows = [(part["name"], part["tokens"]) for part in one["parts"]]
-    rows += [("used", one["used"]), ("left", one["left"])]
-    lines = [f"{one['run']}  {one['runtime']}{model}, window {_format_tokens(one['window'])}"]
-    lines += [f"  {name:<14}{_format_tokens(tokens):>9}" for name, tokens in rows]
-    lines += [f"  shortened: {one['compacted']}"] if one["compacted"] else []
-    return escape_lines(lines)
-
-
 def _format_tokens(number: int | None) -> str:
     return "unknown" if number is None else format_count(number)
 
@@ -125,10 +123,7 @@ def _format_tokens(number: int | None) -> str:
 def export(
     run: Run,
     *,
-    to: Annotated[
-        Path | None,
-        option("Write it to this new file, as JSON if its name ends with .json.", "--file", "FILE"),
-    ] = None,
+    to: Annotated[Path | None, option(_TO, "--file", "FILE")] = None,
     face: Json,
 ) -> None:
     """Export a session's whole conversation, as Markdown or JSON (--json): all messages and calls."""

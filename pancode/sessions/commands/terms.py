@@ -16,6 +16,8 @@ TURNS, ADMIN = ("plan", "build", "review"), "admin"
 LEVELS = ("suggest", "auto-edit", "full-auto")
 """The safety levels, from lowest to highest."""
 
+Terms = Mapping[str, str]
+"""Terms by name that are chosen for a session."""
 STAYS = "memory and files stay"
 MOVES = "files stay; its model is on another node, where it is told the story of before instead of its memory"
 

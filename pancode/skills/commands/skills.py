@@ -121,9 +121,9 @@ def search_index(face: Face, words: list[str], index: str | None, commit: str | 
     if wrong:
         face.note(f"warning: {count_noun(wrong, 'part')} of the index left out: not a valid skill entry")
     rows = [one.shape() for one in find_matching(found, " ".join(words))]
-    text = "".join(
-        escape_lines((f"{row['name']}: {row['description']}", f"  {shlex.join(row['add'])}")) for row in rows
-    )
+    text = ""
+    for row in rows:
+        text += escape_lines((f"{row['name']}: {row['description']}", f"  {shlex.join(row['add'])}"))
     face.show({"index": where, "commit": at, "skills": rows}, lambda: text or "no skill matches\n")
 
 

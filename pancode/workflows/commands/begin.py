@@ -202,8 +202,12 @@ def format_dry_run(answer: WorkflowDryRun) -> str:
     if answer["reason"]:
         below += f"{'warning' if answer['admitted'] else 'refused'}: {escape_line(answer['reason'])}\n"
     below += f"fix: {answer['fix']}\n" if answer["fix"] else ""
-    steps = format_rows(answer["steps"], _PLANNED, spare=("LATER",))
-    return steps + below + _format_warnings(answer["steps"]) + gates
+    about = dict[str, list[str]]()  # each warning of a gate once, with the steps it is about
+    for step in (step for step in answer["steps"] if step["admitted"]):
+        for gate in (gate for gate in step["gates"] if gate["warning"]):
+            about.setdefault(f"{gate['gate']}: {gate['words']}", []).append(step["name"])
+    below += escape_lines(f"warning of {first_few(to, MOST_NAMED)}: {why}" for why, to in about.items())
+    return format_rows(answer["steps"], _PLANNED, spare=("LATER",)) + below + gates
 
 
 def _format_gates(step: StepReport) -> str:
@@ -220,17 +224,6 @@ _PLANNED: RowColumns[StepReport] = {
     "TASK": lambda step: clip_columns(first_line(step["task"]), TASK_COLUMNS),
     "LATER": lambda step: step.get("later"),
 }
-
-
-def _format_warnings(steps: list[StepReport]) -> str:
-    """Return each gate warning once, with the steps it is about."""
-    about: dict[str, list[str]] = {}
-    for step in steps:
-        for gate in step["gates"]:
-            if gate["warning"] and step["admitted"]:
-                about.setdefault(f"{gate['gate']}: {gate['words']}", []).append(step["name"])
-    found = about.items()
-    return escape_lines(f"warning of {first_few(names, MOST_NAMED)}: {words}" for words, names in found)
 
 
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9_-]+")

@@ -23,6 +23,7 @@ from pancode.workflows.commands.tables import format_workflow, format_workflows
 Workflow = Annotated[str, Argument(autocompletion=completions.workflows)]
 MOST = 1_000
 BEADS = ".beads/issues.jsonl"
+_LS_FILES = "List named workflow files: the project's, yours, and the shipped ones."
 
 
 @verb("workflow ls", "pancode workflow ls 5", "pancode workflow ls --kind chain")
@@ -34,10 +35,7 @@ def ls(
     ] = None,
     cursor: Cursor = None,
     whole: Whole = False,
-    files: Annotated[
-        bool,
-        option("List named workflow files: the project's, yours, and the shipped ones.", "--files"),
-    ] = False,
+    files: Annotated[bool, option(_LS_FILES, "--files")] = False,
     face: Json,
 ) -> None:
     """List the newest workflows first; a W may be a prefix of an id, or `last`."""
@@ -71,6 +69,7 @@ _FILES: Columns = {
     "FROM": lambda one: f"{one['from']}{', not the shipped one' if one['replaces'] else ''}",
     "WHAT FOR": lambda one: one["wrong"] or one["description"],
 }
+_ONLY = "With --beads: only this task, and what blocks it; may be repeated."
 
 
 @verb(
@@ -140,10 +139,7 @@ def plan(
     beads: Annotated[
         bool, option(f"Use the open tasks of a Beads file instead (default: {BEADS}).", "--beads")
     ] = False,
-    only: Annotated[
-        list[str],
-        many("With --beads: only this task, and what blocks it; may be repeated.", "--only", "ID"),
-    ],
+    only: Annotated[list[str], many(_ONLY, "--only", "ID")],
     face: Json,
 ) -> None:
     """Print a chain that carries out the steps of a plan in order, and then reviews the result.

@@ -30,6 +30,7 @@ from pancode.workspaces.commands.projects import make_absolute
 Workspace = Annotated[str, Argument(autocompletion=completions.workspaces)]
 _LEAVE = "Leave it: required if you use an editor or your own shell, which do not report that you left."
 Leave = Annotated[bool, option(_LEAVE, "--leave")]
+_PROJECT = "Its project (default: the current repository)."
 
 
 @verb(
@@ -44,10 +45,7 @@ def create(
     node: Annotated[
         str | None, option("The node where its runs work.", "N", complete=completions.nodes)
     ] = None,
-    project: Annotated[
-        str | None,
-        option("Its project (default: the current repository).", "P", complete=completions.projects),
-    ] = None,
+    project: Annotated[str | None, option(_PROJECT, "P", complete=completions.projects)] = None,
     face: Json,
 ) -> None:
     """Create a workspace: a series of runs in which each run starts with the previous one's files.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import subprocess
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,7 +21,7 @@ from pancode.kernel.errors import PancodeError, UnavailableError, UsageError
 from pancode.runs.answers import RUNS, QueuedAnswer
 from pancode.sessions.commands.preflight import FoundLine
 from pancode.sessions.commands.slash import CommandEnd, TypedCommand, carried_out
-from pancode.sessions.commands.terms import format_terms, is_raise, set_terms
+from pancode.sessions.commands.terms import Terms, format_terms, is_raise, set_terms
 
 News = tuple[str, Any]
 """The follower's news, and: `begun` and the answer, `note` and a text, `away` and the error, `refused` and
@@ -68,7 +68,6 @@ class ScreenFace(Face):
         return consent.answer.get()
 
 
-Terms = Mapping[str, str]
 Begin = Callable[[Face, Client, str, Terms], QueuedAnswer]
 """Starts a session with this message, in the mode and level chosen by keys; returns the API's answer."""
 Opening = Callable[[Face, Client], list[FoundLine]]

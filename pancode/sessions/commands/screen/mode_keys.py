@@ -8,12 +8,11 @@ from typing import Any
 from pancode.interfaces.tui.page import Line
 from pancode.kernel.formatting import escape_line
 from pancode.sessions.commands.screen.look import MODES, QUIET, draw_rule
-from pancode.sessions.commands.terms import ADMIN, next_level, next_mode, read_chosen
+from pancode.sessions.commands.terms import ADMIN, Terms, next_level, next_mode, read_chosen
 
 SETTLE_MS = 700
 """Milliseconds after the last key until a choice is sent, so that skipped values have no effect."""
 NEXT = "with your next message"
-Terms = Mapping[str, str]
 
 
 class ChosenTerms:
