@@ -144,10 +144,7 @@ def _format_value(value: object) -> str:
 
 @verb("config use", "pancode config use local", "pancode config use none")
 def use_preset(
-    name: Annotated[str, Argument(autocompletion=completions.presets)],
-    *,
-    yes: Yes = False,
-    face: Json,
+    name: Annotated[str, Argument(autocompletion=completions.presets)], *, yes: Yes = False, face: Json
 ) -> None:
     """Make a preset the default of every dispatch; `none` removes it. Your files are not changed."""
     if name == "none":

@@ -19,15 +19,14 @@ _DELIVERIES: Columns = {
     **{"AT": "created_at", "STATE": "state", "KIND": "kind", "TRIES": "tries", "NEXT TRY": "next_at"},
     **{"ANSWER": "status", "DELIVERY": "delivery"},
 }
+_TESTS = "Send a notice to CHANNEL now, also in quiet hours, and say what came of it."
 
 
 @verb("admin notify", "pancode admin notify", "pancode admin notify --test phone")
 def notify(
     *,
     channel: Annotated[str | None, Argument()] = None,
-    tests: Annotated[
-        bool, option("Send a notice to CHANNEL now, also in quiet hours, and say what came of it.", "--test")
-    ] = False,
+    tests: Annotated[bool, option(_TESTS, "--test")] = False,
     log: Annotated[bool, option("Show what was sent to CHANNEL, newest first.", "--log")] = False,
     number: Annotated[int, option("Show at most this many rows.", "-n", "--number", min=1, max=300)] = 20,
     face: Json,

@@ -11,13 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pancode.agents import answers
 from pancode.interfaces.cli.parameters import Argument, Face, Json, completions, option, verb
-from pancode.interfaces.cli.terminal import (
-    RowColumns,
-    escape_line,
-    escape_lines,
-    format_rows,
-    format_table,
-)
+from pancode.interfaces.cli.terminal import RowColumns, escape_line, escape_lines, format_rows, format_table
 from pancode.interfaces.client.caller import find_folder, folder_here
 from pancode.interfaces.client.client import Client, home_of
 from pancode.kernel.errors import ExitCode, UnavailableError, UsageError

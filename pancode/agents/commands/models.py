@@ -26,6 +26,7 @@ _NONE = """no model server was found
 
 _RUNTIME = "Show vendors' models for this runtime instead, with prices."
 Runtime = Annotated[str | None, option(_RUNTIME, "R", complete=completions.runtimes)]
+_SERVERS = "Show the model servers that your nodes reach: kinds, health and APIs."
 
 
 @verb("models ls", "pancode models --runtime claude --tier mid", "pancode models ls --servers")
@@ -34,9 +35,7 @@ def list_models(
     node: _Node = None,
     tier: Annotated[str | None, option("Show only this tier: frontier, mid or small.", "T")] = None,
     runtime: Runtime = None,
-    servers: Annotated[
-        bool, option("Show the model servers that your nodes reach: kinds, health and APIs.", "--servers")
-    ] = False,
+    servers: Annotated[bool, option(_SERVERS, "--servers")] = False,
     face: Json,
 ) -> None:
     """List the models of your own servers, or of vendors (--runtime).
@@ -128,6 +127,7 @@ _VENDORS: Columns = {
     **{"MODEL": "model", "TIER": "tier", "CONTEXT": "context", "$/M IN": lambda one: one["input_usd"]},
     **{"CACHED": lambda one: one["cached_usd"], "OUT": lambda one: one["output_usd"]},
 }
+_NODE = "Test only on this machine (default: on each node that has the model)."
 
 
 @verb(
@@ -138,9 +138,7 @@ _VENDORS: Columns = {
 def test_model(
     model: Annotated[str, Argument(autocompletion=completions.models)],
     *,
-    node: Annotated[
-        str | None, option("Test only on this machine (default: on each node that has the model).", "N")
-    ] = None,
+    node: Annotated[str | None, option(_NODE, "N")] = None,
     again: Annotated[bool, option("Repeat the test of a model that was already tested.", "--again")] = False,
     face: Json,
 ) -> int:

@@ -11,6 +11,7 @@ from pancode.kernel.errors import UsageError
 
 Kind = Literal["agents", "rules", "workflow", "skills"]
 _NAMES: dict[str, Kind] = {"panagents": "agents", "pansafety": "rules", "SKILL": "skills"}
+_KIND = "The kind of file (default: by its name): agents, rules, workflow or skills."
 
 
 @verb(
@@ -31,9 +32,7 @@ def check(
             show_default=False,
         ),
     ],
-    kind: Annotated[
-        Kind | None, option("The kind of file (default: by its name): agents, rules, workflow or skills.")
-    ] = None,
+    kind: Annotated[Kind | None, option(_KIND)] = None,
     face: Json,
 ) -> int:
     """Report every error in FILE, with its line; exit code 3 if there are errors.

@@ -86,6 +86,7 @@ def _as_child(stamp: int | None) -> int:
 System = Annotated[bool, option("Use the system's manager, not your own user manager.", "--system")]
 _USER = "The user of the coordinator with --system (default: the user who called sudo)."
 User = Annotated[str | None, option(_USER, "NAME")]
+_REMOVES = "Remove the unit; a coordinator that runs continues until `fleet down`."
 
 
 @verb(
@@ -99,9 +100,7 @@ def service(
     installs: Annotated[
         bool, option("Install the unit; the coordinator starts from the next boot on.", "--install")
     ] = False,
-    removes: Annotated[
-        bool, option("Remove the unit; a coordinator that runs continues until `fleet down`.", "--remove")
-    ] = False,
+    removes: Annotated[bool, option(_REMOVES, "--remove")] = False,
     system: System = False,
     user: User = None,
     node_home: Annotated[

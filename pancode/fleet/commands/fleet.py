@@ -208,6 +208,7 @@ _NODES: RowColumns[answers.NodeShape] = {
     "GPUS": format_gpus,
     **{"ISOLATION": "isolation", "DISK": disk_of, "CLOCK": format_clock_skew},
 }
+_NOW = "Do not ask, even if runs are in flight; they continue and deliver later."
 
 
 def endpoint_words(fact: EndpointShape) -> str:
@@ -240,9 +241,7 @@ def runtime_words(fact: RuntimeFacts) -> str:
 def down(
     nodes: Nodes,
     *,
-    now: Annotated[
-        bool, option("Do not ask, even if runs are in flight; they continue and deliver later.", "--now")
-    ] = False,
+    now: Annotated[bool, option(_NOW, "--now")] = False,
     face: Json,
 ) -> int:
     """Stop node agents and the coordinator (with NODES: only those node agents).

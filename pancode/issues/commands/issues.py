@@ -28,11 +28,7 @@ Project = Annotated[str | None, option(_PROJECT, "P", complete=completions.proje
 
 
 @verb("issue ls", "pancode issue", "pancode issue ls --project shop")
-def ls(
-    *,
-    project: Project = None,
-    face: Json,
-) -> None:
+def ls(*, project: Project = None, face: Json) -> None:
     """List issues being worked on, with the state in their trackers; then the project's open issues.
 
     `pancode project add --tracker` sets where a project's issues are: GitHub, GitLab or Linear. The token is

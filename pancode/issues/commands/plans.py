@@ -15,15 +15,14 @@ from pancode.sessions.commands.export import fetch_conversation, format_markdown
 from pancode.workspaces.answers import WORKSPACE
 
 MOST_QUESTIONS = 200_000
+_GOES_ON = "Continue the plan that is in this repository, such as one you pulled."
 
 
 @verb("issue plan", "pancode issue plan SHOP-12", "pancode issue plan --keep shop-12")
 def on(
     what: Annotated[str, Argument(help="An issue, the name of a plan, or the task in words.")],
     *,
-    goes_on: Annotated[
-        bool, option("Continue the plan that is in this repository, such as one you pulled.", "--continue")
-    ] = False,
+    goes_on: Annotated[bool, option(_GOES_ON, "--continue")] = False,
     once: Annotated[
         bool, option("Take one turn, print its answer, and suspend the session.", "--once")
     ] = False,

@@ -37,6 +37,7 @@ PULL_S = 180.0
 """Seconds that a pull request may take: longer than all requests to a forge together."""
 _PUSH_TO = "Land on this branch, and push it with your own git."
 _RESOLVE = "Let an agent resolve the conflict in a new run; land it if its gates pass."
+_HOW = "How to make the commits on the branch (default: the setting land.how)."
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,9 +213,7 @@ def land(
     branch: Annotated[
         str | None, option("Commit to this branch, which may be new; your files do not change.", "NAME")
     ] = None,
-    how: Annotated[
-        How | None, option("How to make the commits on the branch (default: the setting land.how).", "--how")
-    ] = None,
+    how: Annotated[How | None, option(_HOW, "--how")] = None,
     message: Annotated[
         str | None, option("Message of the commit (default: the run's task).", "-m", "--message", "TEXT")
     ] = None,

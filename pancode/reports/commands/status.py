@@ -23,15 +23,7 @@ from pancode.kernel.formatting import (
     format_to_do,
 )
 from pancode.people.answers import INBOX
-from pancode.reports.answers import (
-    BRIEFING,
-    LOOKED,
-    NOW,
-    EndedShape,
-    MoneyShape,
-    NeedShape,
-    NowAnswer,
-)
+from pancode.reports.answers import BRIEFING, LOOKED, NOW, EndedShape, MoneyShape, NeedShape, NowAnswer
 from pancode.reports.commands.events import show_watched
 from pancode.runs.answers import QUEUES
 

@@ -71,6 +71,7 @@ class WithArgv(options.WorkCommand):
 
 _PROJECT = "Work in this project, regardless of the current folder: its name, or an issue such as MIN-123."
 Project = Annotated[str | None, option(_PROJECT, "P", complete=completions.projects)]
+_ARTIFACTS = "Write receipt, change, logs, JUnit and the run itself to this directory."
 
 
 @verb(
@@ -97,9 +98,7 @@ def dispatch(
     keep_fleet: Annotated[
         bool, option("Leave the fleet up that --headless has brought up.", "--keep-fleet")
     ] = False,
-    artifacts: Annotated[
-        Path | None, option("Write receipt, change, logs, JUnit and the run itself to this directory.", "DIR")
-    ] = None,
+    artifacts: Annotated[Path | None, option(_ARTIFACTS, "DIR")] = None,
     face: Json,
     **_options: Any,
 ) -> int:

@@ -9,23 +9,11 @@ from typing import Annotated
 
 from pancode.interfaces.cli.follow import suspend_session
 from pancode.interfaces.cli.parameters import Argument, Face, Json, Run, completions, option, verb
-from pancode.interfaces.cli.terminal import (
-    Columns,
-    RowColumns,
-    escape_lines,
-    format_rows,
-    safe_block,
-)
+from pancode.interfaces.cli.terminal import Columns, RowColumns, escape_lines, format_rows, safe_block
 from pancode.interfaces.client.client import Client
 from pancode.interfaces.client.session import OVER
 from pancode.kernel.errors import UsageError
-from pancode.kernel.formatting import (
-    clip_columns,
-    count_noun,
-    format_count,
-    format_outcome,
-    format_usd,
-)
+from pancode.kernel.formatting import clip_columns, count_noun, format_count, format_outcome, format_usd
 from pancode.runs.commands.runs import format_runs
 from pancode.sessions import answers
 from pancode.sessions.commands.export import fetch_conversation, format_markdown, write_new
@@ -120,12 +108,7 @@ def _format_tokens(number: int | None) -> str:
 
 
 @verb("sessions export", "pancode sessions export last", "pancode sessions export last --file talk.json")
-def export(
-    run: Run,
-    *,
-    to: Annotated[Path | None, option(_TO, "--file", "FILE")] = None,
-    face: Json,
-) -> None:
+def export(run: Run, *, to: Annotated[Path | None, option(_TO, "--file", "FILE")] = None, face: Json) -> None:
     """Export a session's whole conversation, as Markdown or JSON (--json): all messages and calls."""
     talk = fetch_conversation(face.client(), run)
     if to is None:
@@ -168,6 +151,7 @@ _POINTS: Columns = {
     **{"CHECKPOINT": "name", "SITTING": "run", "COMMIT": lambda row: (row["commit"] or "-")[:12]},
     **{"BY": "by", "AT": "at"},
 }
+_PROGRAM_MODE = "A mode of a program acp:NAME, by its own name; empty: the usual one."
 
 
 @verb("sessions restore", "pancode sessions restore last before-it")
@@ -216,9 +200,7 @@ def change(
     reasoning: Annotated[
         str | None, option("Reasoning effort: off, minimal, low, medium, high or xhigh.", "L")
     ] = None,
-    program_mode: Annotated[
-        str | None, option("A mode of a program acp:NAME, by its own name; empty: the usual one.", "M")
-    ] = None,
+    program_mode: Annotated[str | None, option(_PROGRAM_MODE, "M")] = None,
     yes: Annotated[bool, option("Approve a higher level.", "--yes")] = False,
     face: Json,
 ) -> None:

@@ -175,6 +175,7 @@ _BOARD: Columns = {
     **{"KEY": "key", "STEP": "step", "RUN": "run", "WRITTEN": "writes", "AT": "at"},
     "VALUE": lambda one: clip_columns(escape_line(one["value"]), 60),
 }
+_RESOLVE = "Let an agent settle the conflict between steps that another one needs."
 
 
 def check_workflow_file(face: Face, file: str) -> int:
@@ -202,9 +203,7 @@ def check_workflow_file(face: Face, file: str) -> int:
 def resume(
     w: Workflow,
     *,
-    resolve: Annotated[
-        bool, option("Let an agent settle the conflict between steps that another one needs.", "--resolve")
-    ] = False,
+    resolve: Annotated[bool, option(_RESOLVE, "--resolve")] = False,
     detach: Detach = False,
     yes: Yes = False,
     face: Json,

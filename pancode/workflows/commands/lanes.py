@@ -31,6 +31,7 @@ Item = Annotated[
 ]
 TASK_COLUMNS, SHOWN = 60, 10
 """How many characters of a task, and how many ended items, are shown."""
+_PAUSE = "Begin nothing more in a lane that is there; the item that runs continues."
 
 
 @verb(
@@ -47,9 +48,7 @@ def create(
     *,
     total: shared.Total = None,
     goes_on: Annotated[bool, option("Continue after an item that did not end well.", "--goes-on")] = False,
-    pause: Annotated[
-        bool, option("Begin nothing more in a lane that is there; the item that runs continues.", "--pause")
-    ] = False,
+    pause: Annotated[bool, option(_PAUSE, "--pause")] = False,
     reason: Annotated[str, option("With --pause: the reason, shown with the lane.")] = "",
     resume: Annotated[
         bool, option("Resume a paused lane; --total-budget sets a new ceiling.", "--resume")
