@@ -11,7 +11,7 @@ from pancode.config import answers
 from pancode.config.variables import BUILT_IN, FOR_NEW_NODES
 from pancode.interfaces.cli.output import Face, find_ignored_variables, find_user, folder_here
 from pancode.interfaces.cli.parameters import Argument, Json, completions, option, verb
-from pancode.interfaces.cli.terminal import Columns, escape_line, escape_lines, format_rows
+from pancode.interfaces.cli.terminal import RowColumns, escape_line, escape_lines, format_rows
 from pancode.interfaces.client.client import Client, home_of
 from pancode.interfaces.client.remote.place import remote_of
 from pancode.interfaces.client.retry import post_confirmed
@@ -126,20 +126,17 @@ def show_presets(
     if name is None:
         return face.show(answer, lambda: format_rows(answer["presets"], _COLUMNS))
     preset = answer["presets"][0]
-    facts = {key: _format_value(value) for key, value in preset.items() if value != ""}
+    # None leaves a setting unchanged.
+    words: dict[object, str] = {None: "-", True: "yes", False: "no"}
+    facts = {key: words.get(value, value) for key, value in preset.items() if value != ""}
     return face.show(preset, lambda: escape_lines(f"{key:<13} {value}" for key, value in facts.items()))
 
 
-_COLUMNS: Columns = {
+_COLUMNS: RowColumns[answers.PresetShape] = {
     **{"PRESET": "name", "": lambda preset: "applied" if preset["applied"] else ""},
     **{"WORKERS": "worker_model", "SCOUTS": "scout_model", "REASONING": "reasoning", "SAFETY": "safety"},
     "WHAT FOR": "description",
 }
-
-
-def _format_value(value: object) -> str:
-    """Return the value as text; "-" for None, which leaves the setting unchanged."""
-    return "-" if value is None else "yes" if value is True else "no" if value is False else str(value)
 
 
 @verb("config use", "pancode config use local", "pancode config use none")
@@ -153,5 +150,5 @@ def use_preset(
     body = {"name": name, "by": find_user(), "yes": yes}
     answer = post_confirmed(face.client(), answers.APPLY_PRESET, body, face.confirm_or_decline)
     face.warn(answer["warnings"])
-    columns: Columns = {"KEY": "key", "VALUE": "value", "ORIGIN": "origin"}
+    columns = {"KEY": "key", "VALUE": "value", "ORIGIN": "origin"}
     return face.show(answer, lambda: format_rows(answer["settings"], columns))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pancode.budget.answers import RECORDS, WORKERS, TrackRecordRow, WorkerShape
 from pancode.interfaces.cli.parameters import Argument, Json, completions, option, verb
@@ -10,7 +10,6 @@ from pancode.interfaces.cli.terminal import RowColumns, format_rows, format_seco
 from pancode.kernel.formatting import count_noun
 from pancode.kernel.names import not_found
 
-Row = dict[str, Any]
 Agent = Annotated[str | None, option("Show only this agent.", "A", complete=completions.agents)]
 _MOST = 10_000
 """The most rows that one answer of the coordinator has; its records cover 5,000 runs."""

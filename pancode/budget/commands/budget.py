@@ -6,9 +6,9 @@ import os
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from pancode.budget.answers import BUDGET, SET_CEILING, SETTLE, UNSET_CEILING, BudgetShape
+from pancode.budget.answers import BUDGET, SET_CEILING, SETTLE, UNSET_CEILING, BudgetShape, ScopeShape
 from pancode.interfaces.cli.parameters import Argument, Json, Run, option, parse_money, verb
-from pancode.interfaces.cli.terminal import Columns, escape_lines, format_rows, format_unsettled
+from pancode.interfaces.cli.terminal import RowColumns, escape_lines, format_rows, format_unsettled
 from pancode.interfaces.client.caller import work_folder
 from pancode.kernel.errors import UsageError
 from pancode.kernel.formatting import count_noun, format_count, format_usd
@@ -41,15 +41,15 @@ def show(
     face.show_result(face.get(BUDGET, all=everything), _format_books)
 
 
-def _format_tokens(one: dict[str, Any]) -> str:
+def _format_tokens(one: ScopeShape) -> str:
     return _format_share(one["tokens"], one["held_tokens"], one["ceiling_tokens"], format_count)
 
 
-def _format_minutes(one: dict[str, Any]) -> str:
+def _format_minutes(one: ScopeShape) -> str:
     return _format_share(one["agent_minutes"], one["held_minutes"], one["ceiling_minutes"], str)
 
 
-_BOOKS: Columns = {
+_BOOKS: RowColumns[ScopeShape] = {
     **{"SCOPE": "scope", "CEILING": "ceiling_usd", "SPENT": "spent_usd", "HELD": "held_usd"},
     **{"LEFT": "remaining_usd", "UNSETTLED": format_unsettled},
     **{"TOKENS": _format_tokens, "MINUTES": _format_minutes},

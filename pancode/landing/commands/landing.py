@@ -232,10 +232,8 @@ def land(
     is landed. The session finishes its turn first and is then suspended; your next message continues it.
     Landings of one repository wait for each other, even across a restart of the coordinator.
     """
-    how_committed = "-m" if message else "--how" if how else ""
-    flags = {"resolve": resolve, "pulls": pull_request, "all_green": all_green, "detach": detach}
-    check_options(run, push_to, branch, forge, how_committed, **flags)
-    branch = push_to[1] if push_to is not None else branch
+    check_options(run, push_to, forge, resolve=resolve, pulls=pull_request, all_green=all_green)
+    branch = _choose_branch(branch, push_to, "-m" if message else "--how" if how else "", detach=detach)
     choices: dict[str, Any] = {"anyway": anyway, "without_gates": without_gate, "message": message}
     choices |= {"branch": branch, "with_commands": with_commands, "with_secret": with_secret, "how": how}
     body = {"gates": not no_gates, **{name: value for name, value in choices.items() if value}}
@@ -261,22 +259,14 @@ def land(
     return _land_one(face, run, {**body, "wait": not detach}, push_to, pull)
 
 
-def check_options(
-    run: str | None,
-    push_to: tuple[str, str] | None,
-    branch: str | None,
-    forge: ForgeKind | None,
-    commits: str,
-    *,
-    resolve: bool,
-    pulls: bool,
-    all_green: bool,
-    detach: bool,
-) -> None:
-    """Raise UsageError if these options cannot be combined, or if git cannot push from this machine.
+Push = tuple[str, str] | None
+"""The remote and the branch there."""
 
-    `commits`: the option that only a commit has.
-    """
+
+def check_options(
+    run: str | None, push_to: Push, forge: ForgeKind | None, *, resolve: bool, pulls: bool, all_green: bool
+) -> None:
+    """Raise UsageError if these options cannot be combined, or if git cannot push from this machine."""
     there = remote_of(os.environ)
     if resolve and (all_green or push_to is not None):
         what = "--all-green" if all_green else "--push"
@@ -292,19 +282,25 @@ def check_options(
     if pulls and (all_green or run is None):
         fix = "pancode land RUN --push REMOTE BRANCH --pull-request"
         raise UsageError("--pull-request requires exactly one run", fix=fix)
+    if all_green and run is not None:
+        raise UsageError("--all-green selects the runs itself", fix=f"pancode land {run}")
+
+
+def _choose_branch(branch: str | None, push_to: Push, commits: str, *, detach: bool) -> str | None:
+    """Return the branch to land on, or None for the default; UsageError if it does not fit the options.
+
+    `commits`: the option that only a commit has.
+    """
     if push_to is not None and (branch not in (None, push_to[1]) or detach):
         what = "--push sets the branch itself, and waits for the landing"
         raise UsageError(what, fix=f"--push {push_to[0]} {push_to[1]}")
     if push_to is None and not branch and commits:
         what = f"{commits} requires --branch: without it, no commit is made"
         raise UsageError(what, fix="add --branch NAME")
-    if all_green and run is not None:
-        raise UsageError("--all-green selects the runs itself", fix=f"pancode land {run}")
+    return branch if push_to is None else push_to[1]
 
 
-def _land_one(
-    face: Face, run: str, body: dict[str, Any], push_to: tuple[str, str] | None, pull: PullWanted | None
-) -> int:
+def _land_one(face: Face, run: str, body: dict[str, Any], push_to: Push, pull: PullWanted | None) -> int:
     client = face.client()
     run = find_run(client, run)
     if body["wait"]:

@@ -34,10 +34,13 @@ def find(
     them as marked material, and never as its task.
     """
     text = " ".join(words or ())
-    wanted = {"text": text or None, "lane": lane, "workspace": workspace, "cwd": find_folder()}
     if told:
-        return face.show_result(face.get(REMEMBERED, **wanted), format_notes)
-    answer = face.get(HISTORY, limit=number, all="1" if everywhere else None, **wanted)
+        given = face.get(REMEMBERED, text=text or None, lane=lane, workspace=workspace, cwd=find_folder())
+        return face.show_result(given, format_notes)
+    whole = "1" if everywhere else None
+    answer = face.get(
+        HISTORY, text=text or None, limit=number, all=whole, lane=lane, workspace=workspace, cwd=find_folder()
+    )
     leaves = "a run leaves one when it is done here and ends with the report that it was asked for"
     none = f"no note contains {text!r}" if text else f"no run has left a note yet: {leaves}"
     return face.show(answer, lambda: "".join(map(in_short, answer["notes"])) or f"{escape_line(none)}\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pancode.interfaces.cli.follow import post_with_progress
 from pancode.interfaces.cli.parameters import Argument, Face, Json, completions, find_user, option, verb
@@ -55,7 +55,7 @@ def explore(
         what = f"pancode workflow explore requires 1 to {MOST} questions that are not empty"
         fix = "put each question in quotes, and ask the rest with another pancode workflow explore"
         raise UsageError(what, fix=fix)
-    body: dict[str, Any] = {"questions": questions, "look": depth, "cwd": work_folder(), "by": find_user()}
+    body: dict[str, object] = {"questions": questions, "look": depth, "cwd": work_folder(), "by": find_user()}
     body |= {**describe_parent(), **{name: value for name, value in more.items() if value}}
     rows = post_with_progress(face, face.client(works=True), EXPLORE, body)["scouts"]
     if not detach:

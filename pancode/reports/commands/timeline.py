@@ -72,9 +72,19 @@ def audit(
         return show_events(face, wanted, 20 if number is None else number, follow)
     if about == "verify":
         return _verify(face)
-    wanted = {"about": about, "domain": domain, "level": "error" if error else level, "by": by}
-    most = 50 if number is None else max(number, 1)
-    answer = fetch_page(face.client(), AUDIT, "audit", most, cursor, whole=whole, **wanted)
+    level, most = "error" if error else level, 50 if number is None else max(number, 1)
+    answer = fetch_page(
+        face.client(),
+        AUDIT,
+        "audit",
+        most,
+        cursor,
+        whole=whole,
+        about=about,
+        domain=domain,
+        level=level,
+        by=by,
+    )
     return face.end(ExitCode.DONE, answer, lambda: format_rows(answer["audit"], _AUDIT, "nothing"))
 
 

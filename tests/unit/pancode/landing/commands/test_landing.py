@@ -48,9 +48,7 @@ def report() -> dict[str, Any]:
 
 def check(push: Any, forge: Any, *, pulls: bool, all_green: bool) -> None:
     run = None if all_green else "r-0001"
-    landing.check_options(
-        run, push, None, forge, "", resolve=False, pulls=pulls, all_green=all_green, detach=False
-    )
+    landing.check_options(run, push, forge, resolve=False, pulls=pulls, all_green=all_green)
 
 
 @pytest.mark.parametrize(
