@@ -287,7 +287,12 @@ def sync(
     time = _make_backup_name()
     if restore:
         wanted = SkillsAsked("restore", tuple(tools), tuple(skills), time=time)
-        return restore_copies(face, names, wanted, nodes, fleet)
+        if names:
+            return _change_copies(face, replace(wanted, which=names[0]), nodes, fleet)
+        machines = _send_request(face, replace(wanted, act="backups", time=""), nodes, fleet)
+        columns = {"TIME": "time", "NODE": "node", "FOLDER": "folder", "SKILL": "skill"}
+        text = format_rows(_list_rows(machines), columns, "no backup") + "".join(_format_problems(machines))
+        return face.end(_end(machines), {"nodes": machines}, lambda: text)
     found = _find_seen(with_project=False)
     for name in names:
         find_skill(found, name)
@@ -302,15 +307,6 @@ def sync(
         "sync", tuple(tools), tuple(names), force, time=time, found=tuple(found), files=files
     )
     return _change_copies(face, wanted, nodes, fleet)
-
-
-def restore_copies(face: Face, times: list[str], request: SkillsAsked, nodes: list[str], fleet: bool) -> int:
-    if times:
-        return _change_copies(face, replace(request, which=times[0]), nodes, fleet)
-    machines = _send_request(face, replace(request, act="backups", time=""), nodes, fleet)
-    columns: Columns = {"TIME": "time", "NODE": "node", "FOLDER": "folder", "SKILL": "skill"}
-    words = format_rows(_list_rows(machines), columns, "no backup") + "".join(_format_problems(machines))
-    return face.end(_end(machines), {"nodes": machines}, lambda: words)
 
 
 def _make_cell(tool: str) -> Any:
