@@ -28,19 +28,13 @@ Cron = Annotated[
 ]
 At = Annotated[str | None, option("Start once: '2026-12-24 08:00', 08:00, or with an offset.", "TIME")]
 _ON = "Start on an event: run.failed, run.done, run.asks, workflow.failed, node.lost ..., or on a webhook."
-On = Annotated[str | None, option(_ON, "EVENT")]
 _ON_PUSH = "Start when this branch gets a new head; REPO is a directory or an https address."
-OnPush = Annotated[tuple[str, str] | None, option(_ON_PUSH, "--on-push", "REPO BRANCH")]
 _WHERE = "Start only on events that match: agent, node, repo, outcome, workflow; may be repeated."
-Where = Annotated[list[Label], many(_WHERE, "KEY=VALUE", parser=parse_label)]
 _CHAIN = "Start this workflow; TASK is its input."
-Chain = Annotated[str | None, option(_CHAIN, "NAME|FILE", complete=completions.workflow_files)]
 Batch = Annotated[
     str | None, option("Start the tasks of this file.", "FILE", complete=completions.workflow_files)
 ]
 _MISSED = "For times missed while no coordinator ran: start once for all, not at all, or once for each."
-Missed = Annotated[Literal["once", "none", "all"], option(_MISSED)]
-Overlap = Annotated[bool, option("Begin even while its last run is at work.", "--overlap")]
 Zone = Annotated[str | None, option("Time zone of --cron and --at (default: this machine's).", "ZONE")]
 DryRun = Annotated[bool, option("Show the next times; write nothing.", "--dry-run")]
 
@@ -156,15 +150,15 @@ def add(
     file: options.File = None,
     cron: Cron = None,
     at: At = None,
-    on: On = None,
-    on_push: OnPush = None,
-    where: Where,
-    chain: Chain = None,
+    on: Annotated[str | None, option(_ON, "EVENT")] = None,
+    on_push: Annotated[tuple[str, str] | None, option(_ON_PUSH, "--on-push", "REPO BRANCH")] = None,
+    where: Annotated[list[Label], many(_WHERE, "KEY=VALUE", parser=parse_label)],
+    chain: Annotated[str | None, option(_CHAIN, "NAME|FILE", complete=completions.workflow_files)] = None,
     batch: Batch = None,
     total: workflow_options.Total = None,
     concurrency: workflow_options.Concurrency = None,
-    missed: Missed = "once",
-    overlap: Overlap = False,
+    missed: Annotated[Literal["once", "none", "all"], option(_MISSED)] = "once",
+    overlap: Annotated[bool, option("Begin even while its last run is at work.", "--overlap")] = False,
     zone: Zone = None,
     dry_run: DryRun = False,
     yes: options.Yes = False,

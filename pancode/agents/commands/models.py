@@ -14,8 +14,6 @@ from pancode.interfaces.client.retry import run_model_tests
 from pancode.kernel.errors import ExitCode, UsageError
 from pancode.kernel.formatting import escape_line, format_bytes, format_tokens
 
-_Node = Annotated[str | None, option("Only this machine.", "N", complete=completions.nodes)]
-
 _NONE = """no model server was found
   On each node PanCode looks at the usual ports of 127.0.0.1: Ollama, LM Studio, llama.cpp, vLLM, SGLang.
   One elsewhere: write {"endpoints": [{"name": "gpu", "url": "http://10.0.0.5:8000"}]} into endpoints.json in
@@ -25,16 +23,15 @@ _NONE = """no model server was found
 
 
 _RUNTIME = "Show vendors' models for this runtime instead, with prices."
-Runtime = Annotated[str | None, option(_RUNTIME, "R", complete=completions.runtimes)]
 _SERVERS = "Show the model servers that your nodes reach: kinds, health and APIs."
 
 
 @verb("models ls", "pancode models --runtime claude --tier mid", "pancode models ls --servers")
 def list_models(
     *,
-    node: _Node = None,
+    node: Annotated[str | None, option("Only this machine.", "N", complete=completions.nodes)] = None,
     tier: Annotated[str | None, option("Show only this tier: frontier, mid or small.", "T")] = None,
-    runtime: Runtime = None,
+    runtime: Annotated[str | None, option(_RUNTIME, "R", complete=completions.runtimes)] = None,
     servers: Annotated[bool, option(_SERVERS, "--servers")] = False,
     face: Json,
 ) -> None:

@@ -85,7 +85,6 @@ def _as_child(stamp: int | None) -> int:
 
 System = Annotated[bool, option("Use the system's manager, not your own user manager.", "--system")]
 _USER = "The user of the coordinator with --system (default: the user who called sudo)."
-User = Annotated[str | None, option(_USER, "NAME")]
 _REMOVES = "Remove the unit; a coordinator that runs continues until `fleet down`."
 
 
@@ -102,7 +101,7 @@ def service(
     ] = False,
     removes: Annotated[bool, option(_REMOVES, "--remove")] = False,
     system: System = False,
-    user: User = None,
+    user: Annotated[str | None, option(_USER, "NAME")] = None,
     node_home: Annotated[
         str | None, option("Print the unit of the node agent of this folder instead.", "FOLDER")
     ] = None,

@@ -10,7 +10,6 @@ from pancode.interfaces.cli.terminal import RowColumns, format_rows, format_seco
 from pancode.kernel.formatting import count_noun
 from pancode.kernel.names import not_found
 
-Agent = Annotated[str | None, option("Show only this agent.", "A", complete=completions.agents)]
 _MOST = 10_000
 """The most rows that one answer of the coordinator has; its records cover 5,000 runs."""
 Most = Annotated[
@@ -24,7 +23,7 @@ def workers(
     *,
     name: Annotated[str | None, Argument(metavar="[AGENT]", autocompletion=completions.agents)] = None,
     by: Annotated[Literal["node", "kind", "agent"], option(_BY)] = "node",
-    agent: Agent = None,
+    agent: Annotated[str | None, option("Show only this agent.", "A", complete=completions.agents)] = None,
     number: Most = None,
     face: Json,
 ) -> None:

@@ -25,7 +25,6 @@ _SCOPE = (
     "day (default), week, month, node:NAME, agent:NAME, repo:PATH (repo: this repository), session "
     "(each one) or session:ID."
 )
-Scope = Annotated[str, option(_SCOPE)]
 
 
 @verb("budget show", "pancode budget show")
@@ -91,7 +90,7 @@ def set_(
     amount: Annotated[str | None, Argument(metavar="[USD|none]", parser=amount_or_none)] = None,
     tokens: Annotated[int | None, option("Tokens, summed over all models.", "N", min=0)] = None,
     minutes: Annotated[float | None, option("Minutes of agents' work.", "M", min=0)] = None,
-    scope: Scope = "day",
+    scope: Annotated[str, option(_SCOPE)] = "day",
     face: Json,
 ) -> None:
     """Change a ceiling; it overrides all files until `none`. Money already spent is not affected.

@@ -45,11 +45,9 @@ _SPEC_FIELDS = ("host", "user", "port", "identity", "local", "local_home", "node
 
 
 _ADD_SLOTS = "Runs at once (default: nodes.slots, 4); 1-8: fewer where the machine is strained."
-AddSlots = Annotated[SlotBounds | None, option(_ADD_SLOTS, "N|LEAST-MOST", parser=slot_bounds)]
 _FLEET_KEY = (
     "Install the fleet's restricted SSH key there (forwarding, our commands), to link while you are away."
 )
-FleetKey = Annotated[bool, option(_FLEET_KEY, "--fleet-key/--no-fleet-key")]
 _LABELS = "A label for --require; may be repeated."
 _SET_LABELS = "Set or replace a label; may be repeated."
 _SLOTS = "Runs at once; 1-8: fewer where the machine is strained."
@@ -66,14 +64,14 @@ def add(
     user: Annotated[str | None, option("The user name for SSH on the node.")] = None,
     port: Annotated[int | None, option("The port of its SSH server.", min=1, max=65535)] = None,
     identity: Annotated[str | None, option("Private key file.", "PATH")] = None,
-    slots: AddSlots = None,
+    slots: Annotated[SlotBounds | None, option(_ADD_SLOTS, "N|LEAST-MOST", parser=slot_bounds)] = None,
     local: Annotated[bool, option("Add this machine; it needs no SSH server.", "--local")] = False,
     local_home: Annotated[str | None, option("Another HOME for the node of --local.", "PATH")] = None,
     node_home: Annotated[
         str | None, option("The node agent's folder on the node, if not ~/.pancode-node/FLEET.", "PATH")
     ] = None,
     accept_fingerprint: Annotated[str | None, option("The host key that you expect.", "SHA256:...")] = None,
-    fleet_key: FleetKey = False,
+    fleet_key: Annotated[bool, option(_FLEET_KEY, "--fleet-key/--no-fleet-key")] = False,
     link: Link = None,
     face: Json,
 ) -> None:

@@ -30,7 +30,6 @@ from pancode.runs.answers import BRIEF
 from pancode.runs.commands.named_runs import find_run
 
 _WITHOUT_GATE = "Leave out this gate, given as its command; may be repeated."
-WithoutGate = Annotated[list[str] | None, option(_WITHOUT_GATE, "--without-gate", "CMD")]
 MOST_SAID = 20
 """How many lines of a remote's own words are shown."""
 PULL_S = 180.0
@@ -206,7 +205,7 @@ def land(
         Argument(autocompletion=completions.complete_runs, help="Without it: list the pending landings."),
     ] = None,
     no_gates: Annotated[bool, option("Land without the gates on the merged tree.", "--no-gates")] = False,
-    without_gate: WithoutGate = None,
+    without_gate: Annotated[list[str] | None, option(_WITHOUT_GATE, "--without-gate", "CMD")] = None,
     anyway: Anyway = False,
     with_commands: WithCommands = False,
     with_secret: WithSecret = False,

@@ -12,17 +12,7 @@ from pancode.interfaces.client.caller import describe_parent, find_folder, work_
 from pancode.interfaces.client.client import Client
 from pancode.kernel.errors import ExitCode, UsageError
 from pancode.kernel.formatting import clip_columns, count_noun
-from pancode.memory.answers import (
-    EXPLORE,
-    FORGET,
-    HISTORY,
-    NOTE,
-    REMEMBERED,
-    SCOUT,
-    NoteShape,
-    RememberedAnswer,
-    ScoutShape,
-)
+from pancode.memory import answers
 
 _LINE = 110
 _TOLD = "Show which notes the next run there would get; the words are its task."
@@ -47,20 +37,20 @@ def find(
     workspace is complete; of the others, only decisions and open points. Notes are text of models: a run gets
     them as marked material, and never as its task.
     """
-    text = " ".join(words or ())
+    text, here = " ".join(words or ()) or None, find_folder()
     if told:
-        given = face.get(REMEMBERED, text=text or None, lane=lane, workspace=workspace, cwd=find_folder())
+        given = face.get(answers.REMEMBERED, text=text, lane=lane, workspace=workspace, cwd=here)
         return face.show_result(given, format_notes)
     whole = "1" if everywhere else None
     answer = face.get(
-        HISTORY, text=text or None, limit=number, all=whole, lane=lane, workspace=workspace, cwd=find_folder()
+        answers.HISTORY, text=text, limit=number, all=whole, lane=lane, workspace=workspace, cwd=here
     )
     leaves = "a run leaves one when it is done here and ends with the report that it was asked for"
     none = f"no note contains {text!r}" if text else f"no run has left a note yet: {leaves}"
     return face.show(answer, lambda: "".join(map(in_short, answer["notes"])) or f"{escape_line(none)}\n")
 
 
-def format_notes(answer: RememberedAnswer) -> str:
+def format_notes(answer: answers.RememberedAnswer) -> str:
     """Return the notes that a run would get, nearest first, and their share of the token budget."""
     if not answer["budget"]:
         return "history.tokens is 0: runs get no notes of earlier runs\n"
@@ -69,7 +59,7 @@ def format_notes(answer: RememberedAnswer) -> str:
     return head + "".join("\n" + safe_block(one["text"]) for one in answer["given"])
 
 
-def in_short(note: NoteShape) -> str:
+def in_short(note: answers.NoteShape) -> str:
     """Return the source of a note, and one line of each part."""
     lines = [f"  {name}: {text}" for name, text in note["parts"].items()]
     return "".join(f"{clip_columns(escape_line(line), _LINE)}\n" for line in (note["source"], *lines))
@@ -78,7 +68,7 @@ def in_short(note: NoteShape) -> str:
 @verb("history show", "pancode history show last")
 def show(run: Run, face: Json) -> None:
     """Show the whole note of a run."""
-    note = face.get(NOTE.at(run))
+    note = face.get(answers.NOTE.at(run))
     text = escape_lines((note["source"], note["repository"], f"receipt {note['receipt'] or 'unknown'}"))
     text += "".join("\n" + safe_block(f"{name}: {part}") for name, part in note["parts"].items())
     face.show(note, lambda: text)
@@ -103,7 +93,7 @@ def forget(
 ) -> None:
     """Forget the notes of these RUNs, or all older than a time. The runs and their receipts remain."""
     body = {"runs": runs or [], "before": before, "everywhere": everywhere, "cwd": find_folder()}
-    answer = face.post(FORGET, body)
+    answer = face.post(answers.FORGET, body)
     face.show(answer, lambda: f"forgotten: {count_noun(len(answer['forgotten']), 'note')}\n")
 
 
@@ -113,7 +103,6 @@ UNDER_WAY = "under way"
 
 
 _EXPLORE_MODEL = "Model (default: models.scout, else the cheapest that passed its test)."
-ExploreModel = Annotated[str | None, option(_EXPLORE_MODEL, "M", complete=completions.models)]
 
 
 @verb(
@@ -129,7 +118,7 @@ def explore(
         option("How far each scout looks: shallow, medium (default) or deep.", "D", show_default=False),
     ] = "medium",
     node: Annotated[str | None, option("Only this machine.", "N", complete=completions.nodes)] = None,
-    model: ExploreModel = None,
+    model: Annotated[str | None, option(_EXPLORE_MODEL, "M", complete=completions.models)] = None,
     runtime: Annotated[
         str | None, option("Runtime of the scouts.", "R", complete=completions.runtimes)
     ] = None,
@@ -150,7 +139,7 @@ def explore(
         raise UsageError(what, fix=fix)
     body: dict[str, object] = {"questions": questions, "look": depth, "cwd": work_folder(), "by": find_user()}
     body |= {**describe_parent(), **{name: value for name, value in more.items() if value}}
-    rows = post_with_progress(face, face.client(works=True), EXPLORE, body)["scouts"]
+    rows = post_with_progress(face, face.client(works=True), answers.EXPLORE, body)["scouts"]
     if not detach:
         rows = _await_scouts(face, face.client(), rows)
     face.show({"scouts": rows}, lambda: "\n".join(map(_format_scout, rows)))
@@ -160,7 +149,7 @@ def explore(
     return ExitCode.DONE if all(answered) else ExitCode.PARTIAL if any(answered) else ExitCode.ERROR
 
 
-def _await_scouts(face: Face, client: Client, rows: list[ScoutShape]) -> list[ScoutShape]:
+def _await_scouts(face: Face, client: Client, rows: list[answers.ScoutShape]) -> list[answers.ScoutShape]:
     """Wait until all scouts end or the user interrupts, which does not stop the scouts."""
     out = [row["run"] for row in rows if row["state"] == UNDER_WAY and row["run"] is not None]
     if not out:
@@ -169,13 +158,13 @@ def _await_scouts(face: Face, client: Client, rows: list[ScoutShape]) -> list[Sc
     try:
         while any(row["state"] == UNDER_WAY for row in rows):
             time.sleep(LOOK_S)
-            rows = [client.get(SCOUT.at(row["run"])) if row["run"] in out else row for row in rows]
+            rows = [client.get(answers.SCOUT.at(row["run"])) if row["run"] in out else row for row in rows]
     except KeyboardInterrupt:
         face.note("\nthe scouts continue; run the same command again for their answers")
     return rows
 
 
-def _format_scout(row: ScoutShape) -> str:
+def _format_scout(row: answers.ScoutShape) -> str:
     known = f", known {row['age']} ago" if row["earlier"] else ""
     about = f"{row['run']}, {row['depth']}{known}" if row["run"] else row["depth"]
     words = row["answer"] or f"{row['state']}: {row['reason']}"

@@ -43,7 +43,6 @@ class Seen:
 
 
 _METRICS = "Show six figures, or Prometheus text in a pipe; see also the setting metrics.listen."
-Metrics = Annotated[bool, option(_METRICS, "--metrics")]
 _SINCE = "Show what happened since a time: last (your last visit), 2h, 2026-11-22."
 _HEALTH = "Show who needs a look, with the evidence; exit code 12 if it needs a user."
 
@@ -65,7 +64,7 @@ def status(
     markdown: Annotated[bool, option("With --since: Markdown, to paste elsewhere.", "--markdown")] = False,
     health: Annotated[bool, option(_HEALTH, "--health")] = False,
     whole: Annotated[bool, option("With --health: also list what is healthy.", "--all")] = False,
-    metrics: Metrics = False,
+    metrics: Annotated[bool, option(_METRICS, "--metrics")] = False,
     brief: Annotated[bool, option("With --metrics: the six figures in a pipe, too.", "--brief")] = False,
     watch: Annotated[bool, option("Redraw it every 2 s, until Ctrl-C.", "-w", "--watch")] = False,
     face: Json,

@@ -27,7 +27,6 @@ def why(*, run: AnyRun = LAST, face: Json) -> None:
 
 
 _NUMBER = "Show at most this many rows (default: 50; of events 20)."
-Number = Annotated[int | None, option(_NUMBER, "-n", "--number", min=0, max=10_000)]
 _NODE = "With --events: only events of this node."
 
 
@@ -44,7 +43,7 @@ def audit(
     level: Annotated[str | None, option("info, warning or error.", "LEVEL")] = None,
     error: Annotated[bool, option("The same as --level error.", "--error")] = False,
     by: Annotated[str | None, option("Show only entries of this user.", "--actor", "USER")] = None,
-    number: Number = None,
+    number: Annotated[int | None, option(_NUMBER, "-n", "--number", min=0, max=10_000)] = None,
     as_events: Annotated[
         bool, option("Show everything that happens instead, oldest first; JSON lines.", "--events")
     ] = False,

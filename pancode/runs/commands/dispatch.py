@@ -34,7 +34,6 @@ _HEADLESS = (
     "Ask nothing; bring the fleet up if it does not run (this machine, where there is no other), "
     "and take it down at the end."
 )
-Headless = Annotated[bool, option(_HEADLESS, "--headless")]
 # A variable of this one command overrides a file and is overridden by a flag.
 _SETTINGS = {
     "PANCODE_SAFETY": "dispatch.safety",
@@ -70,7 +69,6 @@ class WithArgv(options.WorkCommand):
 
 
 _PROJECT = "Work in this project, regardless of the current folder: its name, or an issue such as MIN-123."
-Project = Annotated[str | None, option(_PROJECT, "P", complete=completions.projects)]
 _ARTIFACTS = "Write receipt, change, logs, JUnit and the run itself to this directory."
 
 
@@ -88,13 +86,13 @@ def dispatch(
     *,
     task: options.Task = None,
     file: options.File = None,
-    project: Project = None,
+    project: Annotated[str | None, option(_PROJECT, "P", complete=completions.projects)] = None,
     detach: options.Detach = False,
     dry_run: options.DryRun = False,
     yes: options.Yes = False,
     verbose: Verbose = False,
     install: Install = False,
-    headless: Headless = False,
+    headless: Annotated[bool, option(_HEADLESS, "--headless")] = False,
     keep_fleet: Annotated[
         bool, option("Leave the fleet up that --headless has brought up.", "--keep-fleet")
     ] = False,

@@ -189,14 +189,13 @@ def _format_tokens(usage: UsageShape) -> str:
 
 
 _ON = "Verify on this machine (default: any other than the run's own)."
-On = Annotated[str, option(_ON, "N", complete=completions.nodes)]
 
 
 @verb("runs verify", "pancode runs verify last", "pancode runs verify last --on gpubox")
 def verify(
     run: Run,
     *,
-    on: On = "other",
+    on: Annotated[str, option(_ON, "N", complete=completions.nodes)] = "other",
     again: Annotated[
         bool, option("Verify a disputed result again, on a node that has not judged it.", "--again")
     ] = False,

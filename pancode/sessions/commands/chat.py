@@ -39,7 +39,6 @@ Words = Annotated[str | None, Argument(help="The first message; without it, you 
 Once = Annotated[bool, option("Take one turn, print its answer, and suspend the session.", "--once")]
 Plain = Annotated[bool, option("Line by line, as in a pipe, and no whole screen.", "--plain")]
 _AGENT = "Agent definition (default: panos; with --until-verified: dispatch.agent, else builder)."
-Agent = Annotated[str | None, option(_AGENT, "A", complete=completions.agents)]
 AS_SAID: Terms = {}
 """No mode or level was chosen with keys: those of the command line apply."""
 _CALLER = ("by", "cwd", "settings")
@@ -60,7 +59,7 @@ def chat(
     words: Words = None,
     once: Once = False,
     plain: Plain = False,
-    agent: Agent = None,
+    agent: Annotated[str | None, option(_AGENT, "A", complete=completions.agents)] = None,
     on_cap: Annotated[Literal["rest", "ask"] | None, option(_ON_CAP)] = None,
     until_verified: Annotated[bool, option(_UNTIL_VERIFIED, "--until-verified")] = False,
     yes: options.Yes = False,

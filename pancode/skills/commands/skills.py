@@ -39,7 +39,6 @@ Force = Annotated[bool, option("Write over what is not ours or was changed, afte
 
 Copies = Annotated[bool, option("Remove only the copies; without names: all of them.", "--copies")]
 _RESTORE = "Restore what --force replaced at the given TIME; without one, list the backups."
-Restore = Annotated[bool, option(_RESTORE, "--restore")]
 Yes = Annotated[bool, option("Also what permits or runs something, without asking.", "--yes")]
 
 
@@ -271,7 +270,7 @@ def sync(
     *,
     fleet: Fleet = False,
     force: Force = False,
-    restore: Restore = False,
+    restore: Annotated[bool, option(_RESTORE, "--restore")] = False,
     skills: Annotated[
         list[str], many("With --restore: only this skill; may be repeated.", "--skill", "SKILL")
     ],

@@ -31,21 +31,14 @@ from pancode.workflows.commands.wait import report_end, wait_for
 
 Concurrency = Annotated[int | None, option("At most this many of its runs at once.", "N", min=1)]
 _STAGGER = "Minimum delay between two starts of agent programs on one node (default: 150ms)."
-Stagger = Annotated[int | None, option(_STAGGER, "D", parser=parse_duration)]
-FailFast = Annotated[bool, option("Stop all others at the first failure.", "--fail-fast")]
 Partial = Annotated[bool, option("Leave out refused tasks instead of refusing everything.", "--partial")]
 _TOTAL = "At most this much for all of its runs together."
 Total = Annotated[str | None, option(_TOTAL, "--total-budget", "USD", parser=parse_money)]
-Land = Annotated[bool, option("Land the change of each successful run.", "--land")]
 LandLast = Annotated[bool, option("Land the change when everything is done.", "--land")]
 Yes = Annotated[bool, option("Approve agents that ask a user before each dispatch.", "--yes")]
 DryRun = Annotated[bool, option("Show the plan, its gates and its estimate; start nothing.", "--dry-run")]
 Detach = Annotated[bool, option("Do not wait for the results.", "--detach/--wait")]
-RaceAgents = Annotated[str | None, option("One run per agent.", "A,B", complete=completions.agents)]
-RaceModels = Annotated[str | None, option("One run per model.", "A,B", complete=completions.models)]
 RaceRuntimes = Annotated[str | None, option("One run per runtime.", "A,B", complete=completions.runtimes)]
-RaceNodes = Annotated[str | None, option("One run on each node.", "A,B", complete=completions.nodes)]
-BestOf = Annotated[int | None, option("Run the same worker this many times.", "N", min=2, max=50)]
 _WON_BY = "first that is done (default), smallest change, or highest score."
 WonBy = Annotated[
     Literal["first", "smallest", "score"] | None, option(_WON_BY, "--choose", "first|smallest|score")
@@ -67,11 +60,11 @@ def batch(
     task: Annotated[list[str], many("A task; may be repeated.", "-t", "--task", "TASK")],
     file: Annotated[str | None, Argument(autocompletion=completions.workflow_files)] = None,
     concurrency: Concurrency = None,
-    stagger: Stagger = None,
-    fail_fast: FailFast = False,
+    stagger: Annotated[int | None, option(_STAGGER, "D", parser=parse_duration)] = None,
+    fail_fast: Annotated[bool, option("Stop all others at the first failure.", "--fail-fast")] = False,
     partial: Partial = False,
     total: Total = None,
-    land: Land = False,
+    land: Annotated[bool, option("Land the change of each successful run.", "--land")] = False,
     detach: Detach = False,
     dry_run: DryRun = False,
     yes: Yes = False,
@@ -243,11 +236,11 @@ def race(
     *,
     task: options.Task = None,
     file: options.File = None,
-    agents: RaceAgents = None,
-    models: RaceModels = None,
+    agents: Annotated[str | None, option("One run per agent.", "A,B", complete=completions.agents)] = None,
+    models: Annotated[str | None, option("One run per model.", "A,B", complete=completions.models)] = None,
     runtimes: RaceRuntimes = None,
-    nodes: RaceNodes = None,
-    best_of: BestOf = None,
+    nodes: Annotated[str | None, option("One run on each node.", "A,B", complete=completions.nodes)] = None,
+    best_of: Annotated[int | None, option("Run the same worker this many times.", "N", min=2, max=50)] = None,
     by: WonBy = None,
     score: Score = None,
     concurrency: Concurrency = None,

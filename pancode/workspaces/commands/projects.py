@@ -22,7 +22,6 @@ from pancode.workspaces import answers
 
 Project = Annotated[str, Argument(autocompletion=completions.projects)]
 _OF_ISSUES = "What a label of an issue chooses; may be repeated, and takes the place of all before."
-OfIssues = Annotated[list[Label], many(_OF_ISSUES, "'LABEL=agent=A node=N budget=USD'", parser=parse_label)]
 _FACTS = {"linear_id": "linearProjectId", "linear_name": "linearProjectName", "prefix": "linearPrefix"}
 """Field of a project to its key in a file of mappings."""
 _WORK_PERSON = "Who may start work: a login, in Linear an email address; may be repeated."
@@ -60,7 +59,7 @@ def add(
         str | None, option("An issue of a --work-person with this label starts by itself.", "LABEL")
     ] = None,
     work_person: Annotated[list[str], many(_WORK_PERSON, "WHO")],
-    label: OfIssues,
+    label: Annotated[list[Label], many(_OF_ISSUES, "'LABEL=agent=A node=N budget=USD'", parser=parse_label)],
     prd: Annotated[
         str | None, option("The file that describes its goal (default: docs/PRD.md, PRD.md).", "PATH")
     ] = None,

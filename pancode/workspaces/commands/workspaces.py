@@ -29,7 +29,6 @@ from pancode.workspaces.commands.projects import make_absolute
 
 Workspace = Annotated[str, Argument(autocompletion=completions.workspaces)]
 _LEAVE = "Leave it: required if you use an editor or your own shell, which do not report that you left."
-Leave = Annotated[bool, option(_LEAVE, "--leave")]
 _PROJECT = "Its project (default: the current repository)."
 
 
@@ -124,7 +123,7 @@ def open_(
     *,
     node: Annotated[str | None, option("The node for its files.", "N", complete=completions.nodes)] = None,
     prints: Annotated[bool, option("Only print where it is, for ssh and editors.", "--print")] = False,
-    leave: Leave = False,
+    leave: Annotated[bool, option(_LEAVE, "--leave")] = False,
     face: Json,
 ) -> int:
     """Enter a workspace: its files on a node, in tmux there, over your own SSH.

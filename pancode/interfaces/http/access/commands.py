@@ -22,9 +22,7 @@ def parse_lifetime(text: str) -> int | str:
 
 
 _SCOPES = "read, answer, dispatch, operate, budget or admin; each also allows reading."
-Scopes = Annotated[list[str], many(_SCOPES, "--allow", "SCOPE", click_type=click.Choice(SCOPES))]
 _EXPIRES = "The token expires after this time: 12h, 30d, or never."
-Expires = Annotated[Any, option(_EXPIRES, "--expires", "DURATION", parser=parse_lifetime)]
 
 
 @verb(
@@ -39,8 +37,8 @@ def tokens(
     name: Annotated[str | None, Argument(help="What it is called in the audit.")] = None,
     creates: Annotated[bool, option("Make a token with this NAME.", "--create")] = False,
     revokes: Annotated[bool, option("Revoke the token with this NAME.", "--revoke")] = False,
-    scopes: Scopes,
-    expires: Expires = "30d",
+    scopes: Annotated[list[str], many(_SCOPES, "--allow", "SCOPE", click_type=click.Choice(SCOPES))],
+    expires: Annotated[Any, option(_EXPIRES, "--expires", "DURATION", parser=parse_lifetime)] = "30d",
     item: Annotated[
         str | None, option("The token may only answer this item (inbox id or run).", "--item", "RUN")
     ] = None,
