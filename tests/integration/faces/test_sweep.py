@@ -178,7 +178,7 @@ OWN_JSON: dict[str, tuple[str, ...]] = {
     "skills ls": ("skills", "nodes", "commit index skills"),
     "skills show": ("body description digest files findings folder front name origin scripts shadows",),
     "status": (
-        "brief budget fleet inbox queues runs",
+        "brief budget fleet inbox now queues runs",
         "by by_agent by_day by_repository cost held landed outcomes queued ran running since until waits",
     ),
     "workflow ls": ("files",),
@@ -442,6 +442,7 @@ QUERIES = {
 }
 MAY_BE_EMPTY = {
     "/v1/context": {"given"},
+    "/v1/now": {"chats"},
     "/v1/notify": {"troubles", "unknown_channels"},
     "/v1/snapshots": {"snapshots"},
 }
